@@ -1,0 +1,150 @@
+//! The settings of the server, typed. What each key means, its default and its unit stand in
+//! `configs/default.yaml`; a test holds the two together.
+//!
+//! `load` reads them (defaults < `configs/$MODE.yaml` < environment < flags), `check` refuses
+//! impossible values. Settings are handed to each part at construction; there are no globals.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// Everything an operator can set.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Config {
+    /// Allows published default secrets and short secrets on addresses other than loopback.
+    pub allow_insecure: bool,
+    pub server: Server,
+    pub tls: Tls,
+    pub auth: Auth,
+    pub jwt: Jwt,
+    pub cors: Cors,
+    pub log: Log,
+    pub websocket: WebSocket,
+    pub letshare: LetShare,
+    pub limits: Limits,
+    pub history: History,
+    pub shutdown: Shutdown,
+    pub data: Data,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Server {
+    pub host: IpAddr,
+    /// 0 picks a free port (tests).
+    pub port: u16,
+    /// Worker threads; 0 lets the server choose.
+    pub workers: usize,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Tls {
+    pub enabled: bool,
+    pub port: u16,
+    pub cert_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    Static,
+    Jwt,
+    Both,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Auth {
+    pub mode: AuthMode,
+    /// The static token is the lower-case hex SHA-256 of this secret.
+    pub secret: SecretString,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Jwt {
+    pub secret: SecretString,
+    pub expiration_hours: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Cors {
+    pub allowed_origins: Vec<String>,
+    /// Also allow pages served from `192.168.1.*`.
+    pub allow_lan: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Log {
+    pub level: String,
+    /// Newest entries kept in `<dir>/errors.log`.
+    pub max_entries: usize,
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct WebSocket {
+    pub max_room_users: usize,
+    pub max_message_bytes: usize,
+    pub max_fragments: usize,
+    pub ping_interval: Duration,
+    /// A connection from which nothing at all arrived for this long is closed.
+    pub idle_timeout: Duration,
+    /// A connection that took no byte for this long although some waited is closed.
+    pub stall_timeout: Duration,
+    /// Wait for the peer's close frame before the socket is cut.
+    pub close_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct LetShare {
+    pub enabled: bool,
+    /// Refuse messages whose `from` is not the user of the connection.
+    pub enforce_from: bool,
+    /// The older meaning of `signal:all`: whoever subscribes to it gets every event of the room.
+    pub wildcard_signal_all: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Limits {
+    /// Open WebSockets in all; 0 = bounded by the descriptor limit only.
+    pub connections: usize,
+    /// Open WebSockets of one address; 0 = no cap.
+    pub connections_per_address: usize,
+    /// No per-address cap for clients on this machine.
+    pub exempt_loopback: bool,
+    /// Frames a connection may send each second in the long run; 0 = no limit.
+    pub publishes_per_second: u32,
+    /// Frames a connection may send at once.
+    pub publish_burst: u32,
+    pub channels: usize,
+    pub channels_per_connection: usize,
+    pub events_per_subscription: usize,
+    /// Bytes that wait for one slow reader before it is closed.
+    pub outbox_bytes: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct History {
+    /// How long messages stay in memory for clients that reconnect.
+    pub window: Duration,
+    pub channel_entries: usize,
+    pub channel_bytes: usize,
+    /// Of all channels together.
+    pub total_bytes: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Shutdown {
+    /// Between `/ready` turning off and the first close, so that a load balancer can look away.
+    pub notice: Duration,
+    /// From the signal to the exit, at most.
+    pub grace: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Data {
+    pub dir: PathBuf,
+}

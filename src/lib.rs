@@ -1,0 +1,5 @@
+//! letshare-server
+pub mod actors;
+pub mod clock;
+pub mod config;
+pub mod ids;
