@@ -2,4 +2,6 @@
 pub mod actors;
 pub mod clock;
 pub mod config;
+pub mod core;
+pub mod error;
 pub mod ids;
