@@ -1,13 +1,16 @@
 //! The state of one channel: who is attached, and the order of what is published.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
 use crate::{
     core::{
         filter::Filter,
-        message::{Entry, Message},
+        message::{self, Message},
         rules::Rules,
         serial::{Mint, Serial},
     },
@@ -28,8 +31,6 @@ pub struct Attach {
     pub filter: Filter,
     /// Whoever comes by these rules is counted against their cap.
     pub rules: Option<Arc<Rules>>,
-    /// Deliver what followed this position first.
-    pub after: Option<Serial>,
     /// Handed back untouched with the answer.
     pub context: Bytes,
 }
@@ -43,11 +44,32 @@ pub struct Detach {
     pub context: Bytes,
 }
 
+/// A hub's attachments, handed to the successor of a channel that died.
+#[derive(Clone, Debug)]
+pub struct Reseat {
+    pub hub: HubId,
+    pub members: Vec<Seat>,
+    /// Up to where the hub has delivered; none when it has delivered nothing.
+    pub delivered: Option<Serial>,
+}
+
+/// One attachment as its hub knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seat {
+    pub connection: ConnectionId,
+    /// Holds one of the places that the rules' cap counts.
+    pub counted: bool,
+}
+
 /// What a connection is told about its own command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Attached, or the attachment changed.
-    Attached { filter: Filter, context: Bytes },
+    Attached {
+        filter: Filter,
+        counted: bool,
+        context: Bytes,
+    },
     /// Nothing of the channel follows this.
     Detached { context: Bytes },
     /// The attachment was refused; there is none.
@@ -60,19 +82,15 @@ pub enum Answer {
 #[derive(Debug)]
 pub enum Effect {
     /// Append to the log, then deliver to every hub with attachments.
-    Append(Arc<Entry>),
+    Append(Arc<message::Entry>),
     /// Tell one connection, through its hub, so that the answer keeps its place among deliveries.
     Answer {
         hub: HubId,
         connection: ConnectionId,
         answer: Answer,
     },
-    /// Deliver to this connection what the log holds after a position.
-    Replay {
-        hub: HubId,
-        connection: ConnectionId,
-        after: Serial,
-    },
+    /// Deliver to this hub alone what the log holds after a position.
+    Replay { hub: HubId, after: Serial },
 }
 
 #[derive(Debug)]
@@ -125,38 +143,85 @@ impl ChannelState {
 
     /// Attaches, or changes the attachment that the connection has. Who is attached already is not
     /// refused when the channel is full.
-    pub fn attach(&mut self, command: Attach) -> Vec<Effect> {
-        let Attach { connection, hub, filter, rules, after, context } = command;
-        if !self.attachments.contains_key(&connection) {
-            if let Some(rules) = &rules {
-                let admitted = rules
-                    .check_name(self.name.as_str())
-                    .and_then(|()| rules.check_place(self.counted));
-                if let Err(fault) = admitted {
-                    let answer = Answer::AttachRefused { fault };
-                    return vec![Effect::Answer { hub, connection, answer }];
+    pub fn attach(&mut self, command: Attach) -> Effect {
+        let Attach {
+            connection,
+            hub,
+            filter,
+            rules,
+            context,
+        } = command;
+        let counted = rules.is_some();
+        let answer = match self.admit(connection, rules.as_deref()) {
+            Ok(()) => {
+                self.seat(
+                    hub,
+                    Seat {
+                        connection,
+                        counted,
+                    },
+                );
+                Answer::Attached {
+                    filter,
+                    counted,
+                    context,
                 }
             }
-            let counted = rules.is_some();
-            self.counted += usize::from(counted);
-            self.attachments.insert(connection, Attachment { hub, counted });
-            match self.hubs.iter_mut().find(|(id, _)| *id == hub) {
-                Some((_, attachments)) => *attachments += 1,
-                None => self.hubs.push((hub, 1)),
-            }
+            Err(fault) => Answer::AttachRefused { fault },
+        };
+        Effect::Answer {
+            hub,
+            connection,
+            answer,
         }
-        let answer = Answer::Attached { filter, context };
-        let mut effects = vec![Effect::Answer { hub, connection, answer }];
-        effects.extend(after.map(|after| Effect::Replay { hub, connection, after }));
-        effects
+    }
+
+    /// Takes over the attachments of a hub as they are, and delivers what the hub has missed.
+    pub fn reseat(&mut self, command: Reseat) -> Option<Effect> {
+        let hub = command.hub;
+        for seat in command.members {
+            self.seat(hub, seat);
+        }
+        command.delivered.map(|after| Effect::Replay { hub, after })
+    }
+
+    fn admit(&self, connection: ConnectionId, rules: Option<&Rules>) -> Result<(), Fault> {
+        match rules {
+            Some(rules) if !self.attachments.contains_key(&connection) => {
+                rules.check_name(self.name.as_str())?;
+                rules.check_place(self.counted)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn seat(&mut self, hub: HubId, seat: Seat) {
+        let Entry::Vacant(vacant) = self.attachments.entry(seat.connection) else {
+            return;
+        };
+        let counted = seat.counted;
+        vacant.insert(Attachment { hub, counted });
+        self.counted += usize::from(counted);
+        match self.hubs.iter_mut().find(|(id, _)| *id == hub) {
+            Some((_, attachments)) => *attachments += 1,
+            None => self.hubs.push((hub, 1)),
+        }
     }
 
     /// Detaches; confirmed also when there was no attachment.
-    pub fn detach(&mut self, command: Detach) -> Vec<Effect> {
-        let Detach { connection, hub, context } = command;
+    pub fn detach(&mut self, command: Detach) -> Effect {
+        let Detach {
+            connection,
+            hub,
+            context,
+        } = command;
         self.forget(connection);
         let answer = Answer::Detached { context };
-        vec![Effect::Answer { hub, connection, answer }]
+        Effect::Answer {
+            hub,
+            connection,
+            answer,
+        }
     }
 
     /// The connection is gone: no answer.
@@ -182,11 +247,17 @@ impl ChannelState {
         message: Message,
     ) -> Effect {
         if !self.attachments.contains_key(&connection) {
-            let answer = Answer::PublishRefused { fault: Fault::NotAttached };
-            return Effect::Answer { hub, connection, answer };
+            let answer = Answer::PublishRefused {
+                fault: Fault::NotAttached,
+            };
+            return Effect::Answer {
+                hub,
+                connection,
+                answer,
+            };
         }
         let serial = self.mint.mint(now);
-        let entry = Entry::new(self.name.clone(), serial, now, connection, message);
+        let entry = message::Entry::new(self.name.clone(), serial, now, connection, message);
         Effect::Append(Arc::new(entry))
     }
 }

@@ -93,7 +93,10 @@ mod tests {
     fn control_frames_read_back() {
         assert_eq!(decode(&ping()), Frame::Ping(Bytes::new()));
         assert_eq!(decode(&pong(b"hi")), Frame::Pong(Bytes::from_static(b"hi")));
-        assert_eq!(decode(&close(CloseReason::Answer(1005))), Frame::Close(None));
+        assert_eq!(
+            decode(&close(CloseReason::Answer(1005))),
+            Frame::Close(None)
+        );
         let Frame::Close(Some(reason)) = decode(&close(CloseReason::TooSlow)) else {
             panic!("no close frame");
         };

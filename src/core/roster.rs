@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    core::{filter::Filter, message::Entry, serial::Serial},
+    core::{channel::Seat, filter::Filter, message::Entry, serial::Serial},
     ids::ConnectionId,
 };
 
@@ -17,10 +17,10 @@ pub struct Roster<T> {
 
 /// One attachment.
 #[derive(Debug)]
-pub struct Member<T> {
-    pub connection: ConnectionId,
-    pub filter: Filter,
-    pub peer: T,
+struct Member<T> {
+    seat: Seat,
+    filter: Filter,
+    peer: T,
 }
 
 impl<T> Default for Roster<T> {
@@ -35,12 +35,12 @@ impl<T> Default for Roster<T> {
 
 impl<T> Roster<T> {
     /// Adds the attachment or replaces its filter.
-    pub fn seat(&mut self, connection: ConnectionId, filter: Filter, peer: T) {
-        match self.places.get(&connection) {
+    pub fn seat(&mut self, seat: Seat, filter: Filter, peer: T) {
+        match self.places.get(&seat.connection) {
             Some(place) => self.members[*place].filter = filter,
             None => {
-                self.places.insert(connection, self.members.len());
-                self.members.push(Member { connection, filter, peer });
+                self.places.insert(seat.connection, self.members.len());
+                self.members.push(Member { seat, filter, peer });
             }
         }
     }
@@ -51,7 +51,7 @@ impl<T> Roster<T> {
         };
         self.members.swap_remove(place);
         if let Some(moved) = self.members.get(place) {
-            self.places.insert(moved.connection, place);
+            self.places.insert(moved.seat.connection, place);
         }
     }
 
@@ -59,8 +59,8 @@ impl<T> Roster<T> {
         self.members.is_empty()
     }
 
-    pub fn members(&self) -> &[Member<T>] {
-        &self.members
+    pub fn seats(&self) -> impl Iterator<Item = Seat> + '_ {
+        self.members.iter().map(|member| member.seat)
     }
 
     /// The position up to which everything was delivered here; none before the first entry.
@@ -69,12 +69,19 @@ impl<T> Roster<T> {
     }
 
     /// Who gets `entry`: everybody whose filter accepts it, but not its publisher. From now on it
-    /// counts as delivered.
+    /// counts as delivered; an entry that was delivered before has no receivers, so replays do no
+    /// harm.
     pub fn receivers<'a>(&'a mut self, entry: &'a Entry) -> impl Iterator<Item = &'a T> {
-        self.delivered = Some(entry.serial);
-        self.members
+        let is_new = self.delivered.is_none_or(|delivered| {
+            delivered.epoch() != entry.serial.epoch() || delivered.place() < entry.serial.place()
+        });
+        if is_new {
+            self.delivered = Some(entry.serial);
+        }
+        let members = if is_new { &self.members[..] } else { &[] };
+        members
             .iter()
-            .filter(|member| member.connection != entry.publisher)
+            .filter(|member| member.seat.connection != entry.publisher)
             .filter(|member| member.filter.accepts(&entry.message.name))
             .map(|member| &member.peer)
     }
@@ -106,10 +113,26 @@ mod tests {
         filter
     }
 
+    #[test]
+    fn nothing_is_delivered_twice() {
+        let mut roster = Roster::default();
+        let seat = Seat {
+            connection: id(1),
+            counted: false,
+        };
+        roster.seat(seat, Filter::everything(), ());
+        let entry = entry(2, "n");
+        assert_eq!(roster.receivers(&entry).count(), 1);
+        assert_eq!(roster.receivers(&entry).count(), 0);
+    }
+
     fn entry(publisher: u8, name: &str) -> Entry {
         let now = Timestamp::from_millis(1);
         let serial = Mint::new(Epoch::new(1)).mint(now);
-        let message = Message { name: name.into(), data: Bytes::new() };
+        let message = Message {
+            name: name.into(),
+            data: Bytes::new(),
+        };
         Entry::new("c".into(), serial, now, id(publisher), message)
     }
 
@@ -122,7 +145,8 @@ mod tests {
             let (mut roster, mut model) = (Roster::default(), BTreeMap::new());
             for (seat, number, name) in steps {
                 if seat {
-                    roster.seat(id(number), only(names[name as usize]), number);
+                    let seat = Seat { connection: id(number), counted: false };
+                    roster.seat(seat, only(names[name as usize]), number);
                     model.insert(number, name);
                 } else {
                     roster.unseat(id(number));

@@ -19,7 +19,10 @@ pub struct Rules {
 impl Rules {
     /// LetShare rooms: 2 to 12 characters out of Han, `A-Z a-z 0-9`, space, `_` and `-`; not trimmed
     /// (`protocols/letshare.md §2.4`).
-    #[allow(clippy::expect_used, reason = "cannot fail: the pattern is a constant, and tested")]
+    #[allow(
+        clippy::expect_used,
+        reason = "cannot fail: the pattern is a constant, and tested"
+    )]
     pub fn letshare_room(member_cap: usize) -> Self {
         Self {
             length: 2..=12,
@@ -70,8 +73,16 @@ mod tests {
     fn room_names() {
         let rules = Rules::letshare_room(50);
         for good in [
-            "ab", "demo1", "A-b_c 9", "  ", "小明", "一二三四五六七八九十十二", "㐀々", "〇〇",
-            "𠀀𠀁", "abcdefghijkl",
+            "ab",
+            "demo1",
+            "A-b_c 9",
+            "  ",
+            "小明",
+            "一二三四五六七八九十十二",
+            "㐀々",
+            "〇〇",
+            "𠀀𠀁",
+            "abcdefghijkl",
         ] {
             assert_eq!(rules.check_name(good), Ok(()), "{good:?}");
         }
@@ -84,7 +95,17 @@ mod tests {
             assert_eq!(rules.check_name(long), Err(fault), "{long:?}");
         }
         for bad in [
-            "ひら", "ＡＢ", "caf\u{e9}", "ab😀", "a:b", "ab\n", "\nab", "a\tb", "a.b", "a/b", "ab\0",
+            "ひら",
+            "ＡＢ",
+            "caf\u{e9}",
+            "ab😀",
+            "a:b",
+            "ab\n",
+            "\nab",
+            "a\tb",
+            "a.b",
+            "a/b",
+            "ab\0",
         ] {
             let fault = Fault::ChannelNameForbidden;
             assert_eq!(rules.check_name(bad), Err(fault), "{bad:?}");

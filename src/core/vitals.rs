@@ -56,7 +56,11 @@ impl Vitals {
         waiting: bool,
         patience: &Patience,
     ) -> Verdict {
-        self.silent = if heard { Duration::ZERO } else { self.silent + elapsed };
+        self.silent = if heard {
+            Duration::ZERO
+        } else {
+            self.silent + elapsed
+        };
         self.stalled = if waiting && frames_taken == self.frames_taken {
             self.stalled + elapsed
         } else {
@@ -120,15 +124,24 @@ mod tests {
             // The first tick sees three frames taken since the connection opened: progress.
             assert_eq!(verdict == Verdict::Stalled, second > 10, "second {second}");
             let taken = second / 9;
-            assert_ne!(slow.tick(SECOND, true, taken, true, &PATIENCE), Verdict::Stalled);
+            assert_ne!(
+                slow.tick(SECOND, true, taken, true, &PATIENCE),
+                Verdict::Stalled
+            );
         }
-        assert_eq!(stuck.tick(SECOND, true, 3, true, &PATIENCE), Verdict::Stalled);
+        assert_eq!(
+            stuck.tick(SECOND, true, 3, true, &PATIENCE),
+            Verdict::Stalled
+        );
     }
 
     #[test]
     fn the_tick_follows_the_shortest_limit() {
         assert_eq!(PATIENCE.tick(), SECOND);
-        let hasty = Patience { stall_timeout: Duration::from_millis(200), ..PATIENCE };
+        let hasty = Patience {
+            stall_timeout: Duration::from_millis(200),
+            ..PATIENCE
+        };
         assert_eq!(hasty.tick(), Duration::from_millis(50));
     }
 }

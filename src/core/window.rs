@@ -108,13 +108,20 @@ impl Window {
         if position.epoch() != self.epoch {
             return Err(Gap::OtherLog);
         }
-        if self.dropped.is_some_and(|dropped| position.place() < dropped.place()) {
+        if self
+            .dropped
+            .is_some_and(|dropped| position.place() < dropped.place())
+        {
             return Err(Gap::Expired);
         }
         let first = self
             .entries
             .partition_point(|(_, entry)| entry.serial.place() <= position.place());
-        Ok(self.entries.range(first..).map(|(_, entry)| Arc::clone(entry)).collect())
+        Ok(self
+            .entries
+            .range(first..)
+            .map(|(_, entry)| Arc::clone(entry))
+            .collect())
     }
 }
 
@@ -190,7 +197,11 @@ mod tests {
 
     #[test]
     fn age_empties_the_window_but_not_its_memory_of_the_last_serial() {
-        let bounds = Bounds { age: Duration::from_secs(120), entries: 10, bytes: 10_000 };
+        let bounds = Bounds {
+            age: Duration::from_secs(120),
+            entries: 10,
+            bytes: 10_000,
+        };
         let (mut mint, mut window) = (Mint::new(EPOCH), Window::new(EPOCH));
         window.append(Duration::ZERO, entry(&mut mint, 1), bounds);
         window.trim(Duration::from_secs(120), bounds);

@@ -27,24 +27,26 @@ fn attach(connection: u8, rules: Option<Arc<Rules>>) -> Attach {
         hub: HubId(u32::from(connection % 3)),
         filter: Filter::everything(),
         rules,
-        after: None,
         context: Bytes::from_static(b"ctx"),
     }
 }
 
 fn message() -> Message {
-    Message { name: "n".into(), data: Bytes::from_static(b"{}") }
+    Message {
+        name: "n".into(),
+        data: Bytes::from_static(b"{}"),
+    }
 }
 
-fn answer(effects: &[Effect]) -> &Answer {
-    match effects {
-        [Effect::Answer { answer, .. }, ..] => answer,
+fn answer(effect: &Effect) -> &Answer {
+    match effect {
+        Effect::Answer { answer, .. } => answer,
         other => panic!("no answer: {other:?}"),
     }
 }
 
-fn is_attached(effects: &[Effect]) -> bool {
-    matches!(answer(effects), Answer::Attached { .. })
+fn is_attached(effect: &Effect) -> bool {
+    matches!(answer(effect), Answer::Attached { .. })
 }
 
 #[test]
@@ -54,8 +56,16 @@ fn the_cap_refuses_newcomers_but_not_members() {
     assert!(is_attached(&channel.attach(attach(1, rules.clone()))));
     assert!(is_attached(&channel.attach(attach(2, rules.clone()))));
     let refused = channel.attach(attach(3, rules.clone()));
-    assert_eq!(answer(&refused), &Answer::AttachRefused { fault: Fault::ChannelFull { cap: 2 } });
-    assert!(is_attached(&channel.attach(attach(1, rules.clone()))), "members may subscribe again");
+    assert_eq!(
+        answer(&refused),
+        &Answer::AttachRefused {
+            fault: Fault::ChannelFull { cap: 2 }
+        }
+    );
+    assert!(
+        is_attached(&channel.attach(attach(1, rules.clone()))),
+        "members may subscribe again"
+    );
     channel.forget(id(2));
     assert!(is_attached(&channel.attach(attach(3, rules))));
 }
@@ -76,8 +86,10 @@ fn only_members_publish_and_the_answer_says_why() {
     let now = Timestamp::from_millis(5);
     let refused = channel.publish(now, id(1), HUB, message());
     assert_eq!(
-        answer(std::slice::from_ref(&refused)),
-        &Answer::PublishRefused { fault: Fault::NotAttached }
+        answer(&refused),
+        &Answer::PublishRefused {
+            fault: Fault::NotAttached
+        }
     );
     channel.attach(attach(1, None));
     let Effect::Append(entry) = channel.publish(now, id(1), HUB, message()) else {
@@ -90,16 +102,49 @@ fn only_members_publish_and_the_answer_says_why() {
 fn the_context_comes_back_and_detaching_is_always_confirmed() {
     let mut channel = channel();
     let context = Bytes::from_static(b"bye");
-    let detach = Detach { connection: id(9), hub: HUB, context: context.clone() };
-    assert_eq!(answer(&channel.detach(detach)), &Answer::Detached { context });
+    let detach = Detach {
+        connection: id(9),
+        hub: HUB,
+        context: context.clone(),
+    };
+    assert_eq!(
+        answer(&channel.detach(detach)),
+        &Answer::Detached { context }
+    );
 }
 
+/// The successor of a channel that died knows who was in it and where each hub stood.
 #[test]
-fn a_position_asks_for_a_replay_after_the_answer() {
+fn reseating_takes_members_over_and_replays_what_the_hub_missed() {
     let mut channel = channel();
-    let after = Mint::new(Epoch::new(1)).mint(Timestamp::from_millis(1));
-    let effects = channel.attach(Attach { after: Some(after), ..attach(1, None) });
-    assert!(matches!(effects[..], [Effect::Answer { .. }, Effect::Replay { .. }]));
+    let seat = |number| Seat {
+        connection: id(number),
+        counted: true,
+    };
+    let delivered = Mint::new(Epoch::new(1)).mint(Timestamp::from_millis(1));
+    let members = vec![seat(1), seat(2)];
+    let effect = channel.reseat(Reseat {
+        hub: HUB,
+        members,
+        delivered: Some(delivered),
+    });
+    assert!(matches!(effect, Some(Effect::Replay { hub: HUB, after }) if after == delivered));
+    assert_eq!((channel.members(), channel.counted), (2, 2));
+    assert!(
+        !is_attached(&channel.attach(attach(3, room(2)))),
+        "both places are taken"
+    );
+    let nothing_delivered = channel.reseat(Reseat {
+        hub: HUB,
+        members: vec![seat(1)],
+        delivered: None,
+    });
+    assert!(nothing_delivered.is_none());
+    assert_eq!(
+        channel.members(),
+        2,
+        "who is known already is not counted twice"
+    );
 }
 
 proptest! {
