@@ -5,3 +5,4 @@ pub mod client_address;
 pub mod fallback;
 pub mod guard;
 pub mod origin;
+pub mod tls;
