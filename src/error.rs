@@ -23,6 +23,8 @@ pub enum Fault {
     TooManyChannels { limit: usize },
     #[error("a subscription may name at most {limit} events")]
     TooManyEvents { limit: usize },
+    #[error("event name is longer than {max} bytes")]
+    EventNameTooLong { max: usize },
     #[error("the credentials do not allow this channel")]
     ChannelForbidden,
     #[error("the message names another sender than the user of its connection")]
@@ -57,6 +59,7 @@ impl Fault {
             Self::NotAttached => 90001,
             Self::TooManyChannels { .. } => 90010,
             Self::TooManyEvents { .. } => 40003,
+            Self::EventNameTooLong { .. } => 40016,
         }
     }
 
@@ -72,7 +75,8 @@ impl Fault {
             | Self::ChannelNameForbidden
             | Self::ForgedSender
             | Self::TooManyChannels { .. }
-            | Self::TooManyEvents { .. } => 400,
+            | Self::TooManyEvents { .. }
+            | Self::EventNameTooLong { .. } => 400,
         }
     }
 
@@ -146,6 +150,7 @@ mod tests {
             Fault::NotAttached,
             Fault::TooManyChannels { limit: 200 },
             Fault::TooManyEvents { limit: 64 },
+            Fault::EventNameTooLong { max: 256 },
             Fault::ChannelForbidden,
             Fault::ForgedSender,
             Fault::RateLimited,

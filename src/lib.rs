@@ -3,6 +3,8 @@ pub mod actors;
 pub mod clock;
 pub mod config;
 pub mod core;
+pub mod edge;
 pub mod error;
 pub mod ids;
 pub mod log;
+pub mod protocols;

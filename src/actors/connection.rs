@@ -115,7 +115,10 @@ impl Connection {
             | CloseReason::TooManyFragments => counters.closed_protocol_error += 1,
         });
         let patience = self.worker.broker.settings.close_timeout;
-        ctx.run_later(patience, |connection, _| connection.session.socket.cut());
+        ctx.run_later(patience, |connection, ctx| {
+            connection.session.socket.cut();
+            ctx.stop();
+        });
     }
 
     /// The peer expects nothing after the close frame: ends our side of the TCP connection, so that
