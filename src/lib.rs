@@ -1,5 +1,6 @@
 //! letshare-server
 pub mod actors;
+pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod core;
