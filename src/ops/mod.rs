@@ -1,0 +1,4 @@
+//! What operators look at: logs, health, metrics.
+
+pub mod error_file;
+pub mod logs;
