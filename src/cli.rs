@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A self-hosted broker of realtime channels: LetShare rooms and signalling.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "letshare-server", version)]
 struct Cli {
     #[command(flatten)]
@@ -35,7 +35,7 @@ struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Args)]
 struct SettingFlags {
     /// Override a setting, for example --set limits.channels=500 (repeat for more).
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE", value_parser = setting, global = true)]
@@ -48,7 +48,7 @@ struct SettingFlags {
     port: Option<u16>,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Run the server (the default).
     Serve,

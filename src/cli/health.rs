@@ -53,25 +53,23 @@ pub fn ask(config: &Config, url: Option<&str>) -> Result<String, HealthFault> {
         return Err(HealthFault::BadUrl);
     };
     let authority = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
-    let address = resolve(&authority)?;
-    let status = get(address, &authority, url.path())
-        .map_err(|error| HealthFault::Silent { address, error })?;
-    match status.split_ascii_whitespace().nth(1) {
-        Some("200") => Ok(status),
-        _ => Err(HealthFault::Unwell { address, status }),
-    }
-}
-
-fn resolve(authority: &str) -> Result<SocketAddr, HealthFault> {
     let unresolved = |error| HealthFault::Unresolved {
-        address: authority.to_owned(),
+        address: authority.clone(),
         error,
     };
-    authority
-        .to_socket_addrs()
-        .map_err(unresolved)?
-        .next()
-        .ok_or_else(|| unresolved(io::ErrorKind::NotFound.into()))
+    let addresses = authority.to_socket_addrs().map_err(unresolved)?;
+    let mut fault = unresolved(io::ErrorKind::NotFound.into());
+    // A name such as localhost may mean ::1 and 127.0.0.1, and the server listens on one of them.
+    for address in addresses {
+        match get(address, &authority, url.path()) {
+            Ok(status) if status.split_ascii_whitespace().nth(1) == Some("200") => {
+                return Ok(status);
+            }
+            Ok(status) => return Err(HealthFault::Unwell { address, status }),
+            Err(error) => fault = HealthFault::Silent { address, error },
+        }
+    }
+    Err(fault)
 }
 
 /// Sends the request and reads no further than the status line.

@@ -12,7 +12,7 @@ use crate::{
     config::{AuthMode, Config},
 };
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 pub enum Command {
     /// Make a JWT for a user, signed with jwt.secret.
     Mint {
