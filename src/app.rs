@@ -36,22 +36,11 @@ use crate::{
         tls::{self, CertificateReloader},
         websocket::{self, Entrance},
     },
+    limits,
     log::memory::MemoryLog,
     ops::{self, OpsState},
     protocols::letshare::{self, LetShare},
 };
-
-/// Connections that wait to be accepted. The LetShare app gives up for good after one failed
-/// connect, so a burst has to fit.
-const ACCEPT_BACKLOG: u32 = 4_096;
-/// A request's head has to be here within this time.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// An idle HTTP connection is kept this long.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How often certificate files are looked at.
-const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
-/// How often a draining server looks whether everybody has gone.
-const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
 /// A server that accepts connections.
 pub struct Running {
@@ -107,10 +96,10 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 
     let mut server = HttpServer::new(factory)
         .workers(workers(config))
-        .backlog(ACCEPT_BACKLOG)
+        .backlog(limits::ACCEPT_BACKLOG)
         .tcp_nodelay(true)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(limits::REQUEST_HEAD_TIMEOUT)
+        .keep_alive(limits::KEEP_ALIVE)
         .on_connect(websocket::note_descriptor)
         .disable_signals()
         .shutdown_timeout(0);
@@ -155,7 +144,7 @@ impl Running {
         }
         let everybody_gone = async {
             while self.open_connections().await > 0 {
-                rt::time::sleep(DRAIN_CHECK).await;
+                rt::time::sleep(limits::DRAIN_CHECK).await;
             }
         };
         let in_time = rt::time::timeout(self.grace, everybody_gone).await;
@@ -207,7 +196,7 @@ fn broker(config: &Config, clock: Clock) -> Broker {
                 burst: burst.unwrap_or(per_second),
             }),
             channel_sweep: (history.age / 8)
-                .clamp(Duration::from_millis(10), Duration::from_secs(10)),
+                .clamp(Duration::from_millis(10), limits::CHANNEL_SWEEP_MAX),
         },
         ready: Arc::new(AtomicBool::new(true)),
         hubs: Mutex::default(),
@@ -254,7 +243,7 @@ fn workers(config: &Config) -> usize {
 
 async fn watch_certificate(reloader: CertificateReloader) {
     loop {
-        rt::time::sleep(CERTIFICATE_CHECK).await;
+        rt::time::sleep(limits::CERTIFICATE_CHECK).await;
         match reloader.reload_if_changed() {
             Ok(true) => tracing::info!("new TLS certificate in use"),
             Ok(false) => {}

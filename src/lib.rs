@@ -1,14 +1,42 @@
-//! letshare-server
+//! A self-hosted broker of realtime channels, as one binary.
+//!
+//! Three ideas carry it: **states are pure, actors are shells**; **a protocol is a translator**; **a channel
+//! is a log**. A message takes this way:
+//!
+//! ```text
+//! socket ─► Connection ─► Channel ─► Log ─► Channel ─► Hub, one per ─► Outbox ─► socket
+//!           translate     check,     append  entry,     worker thread   ready
+//!                         serial             encoded                    frames
+//! ```
+//!
+//! To follow one, read [`protocols::letshare`], [`actors::session`], [`actors::channel`],
+//! [`actors::hub`], [`actors::outbox`], [`edge::body`], in this order.
+
+/// The thin shells around the pure states: receive, call, carry out the effects.
 pub mod actors;
+/// Wiring only: from a configuration to a running server.
 pub mod app;
+/// Who may connect: static tokens and JWTs.
 pub mod auth;
+/// The command line and the life of the process.
 pub mod cli;
+/// The only reader of time.
 pub mod clock;
+/// Settings: typed, loaded from four layers, checked before the start.
 pub mod config;
+/// The pure states: channels, rosters, windows, rules. No clock, no I/O, no actor, no protocol.
 pub mod core;
+/// Where clients come in: upgrade, frame guard, Origin, admission, TLS.
 pub mod edge;
+/// The closed list of what clients can be told, and why a connection ends.
 pub mod error;
+/// Newtypes for names, ids and instants.
 pub mod ids;
+/// Every fixed bound, with its reason.
+pub mod limits;
+/// Where the entries of channels are kept.
 pub mod log;
+/// What operators look at: health, metrics, logs.
 pub mod ops;
+/// The wire protocols, each a translator between its frames and the core.
 pub mod protocols;

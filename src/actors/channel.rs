@@ -7,7 +7,6 @@ use std::{
     collections::HashMap,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
@@ -24,15 +23,9 @@ use crate::{
     },
     error::Fault,
     ids::{ChannelName, ConnectionId},
+    limits,
     log::ChannelLog,
 };
-
-/// Commands that may wait for a channel; more are refused with [`Fault::Busy`].
-const MAILBOX: usize = 4_096;
-/// Letters that may wait for one hub before a channel publishes no more.
-const HUB_BACKLOG: usize = 65_536;
-/// A retired channel stays this long to pass on what was sent to it before it was forgotten.
-const FAREWELL: Duration = Duration::from_secs(10);
 
 pub struct Channel {
     state: ChannelState,
@@ -67,7 +60,7 @@ impl Channel {
     /// Starts the actor of `name` on this worker thread; it goes on where the log stands.
     pub fn open(name: ChannelName, broker: &Arc<Broker>) -> Addr<Self> {
         Self::create(|ctx| {
-            ctx.set_mailbox_capacity(MAILBOX);
+            ctx.set_mailbox_capacity(limits::CHANNEL_MAILBOX);
             let worker = Worker::on_this_thread(broker);
             let log = broker.log.open(&name);
             Self {
@@ -125,7 +118,8 @@ impl Channel {
     fn is_congested(&self) -> bool {
         self.state.hubs().any(|hub| {
             let handle = self.hubs.get(&hub);
-            handle.is_some_and(|handle| handle.backlog.load(Ordering::Relaxed) > HUB_BACKLOG)
+            handle
+                .is_some_and(|handle| handle.backlog.load(Ordering::Relaxed) > limits::HUB_BACKLOG)
         })
     }
 
@@ -154,7 +148,7 @@ impl Channel {
                 .directory
                 .release(self.state.name(), &ctx.address());
             self.worker.broker.log.close(self.state.name());
-            ctx.run_later(FAREWELL, |_, ctx| ctx.stop());
+            ctx.run_later(limits::CHANNEL_FAREWELL, |_, ctx| ctx.stop());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One per WebSocket: reads what the client sends and sees to the end of the connection.
 
-use std::{any::Any, rc::Rc, time::Duration};
+use std::{any::Any, rc::Rc};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
 use bytes::Bytes;
@@ -23,11 +23,8 @@ use crate::{
     clock::Clock,
     core::frame,
     error::{CloseReason, Fault},
+    limits,
 };
-
-/// How long a close frame may take from the outbox to the wire before the socket is shut down behind
-/// it. The body cannot learn when actix-http has written what it took, and it writes at once.
-const LINGER: Duration = Duration::from_millis(20);
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<governor::nanos::Nanos>>;
 
@@ -124,7 +121,9 @@ impl Connection {
     /// The peer expects nothing after the close frame: ends our side of the TCP connection, so that
     /// it is the server that closes (RFC 6455 §7.1.1).
     fn finish_soon(&self, ctx: &mut Context<Self>) {
-        ctx.run_later(LINGER, |connection, _| connection.session.socket.finish());
+        ctx.run_later(limits::CLOSE_LINGER, |connection, _| {
+            connection.session.socket.finish()
+        });
     }
 
     fn may_send(&self) -> bool {

@@ -7,7 +7,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
@@ -28,12 +27,8 @@ use crate::{
     },
     error::CloseReason,
     ids::{ChannelName, ConnectionId},
+    limits,
 };
-
-/// While draining, this many connections are closed at once, so that their clients do not all come
-/// back in the same moment.
-const DRAIN_BATCH: usize = 200;
-const DRAIN_PAUSE: Duration = Duration::from_millis(50);
 
 pub struct Hub {
     worker: Rc<Worker>,
@@ -200,7 +195,7 @@ impl Hub {
     fn drain_some(&mut self, _: &mut Context<Self>) {
         let sessions = self.worker.sessions.borrow();
         let open = sessions.values().filter(|session| session.outbox.is_open());
-        for session in open.take(DRAIN_BATCH) {
+        for session in open.take(limits::DRAIN_BATCH) {
             session.connection.do_send(Close(CloseReason::GoingAway));
         }
     }
@@ -247,7 +242,7 @@ impl Handler<Drain> for Hub {
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
         if self.draining.is_none() {
             self.drain_some(ctx);
-            self.draining = Some(ctx.run_interval(DRAIN_PAUSE, Self::drain_some));
+            self.draining = Some(ctx.run_interval(limits::DRAIN_PAUSE, Self::drain_some));
         }
     }
 }

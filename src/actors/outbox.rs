@@ -12,8 +12,7 @@ use std::{
 
 use bytes::Bytes;
 
-/// A queue that has grown beyond this many frames gives its memory back once it is empty.
-const KEPT_FRAMES: usize = 32;
+use crate::limits;
 
 /// Clones are handles of the same queue.
 #[derive(Clone)]
@@ -119,7 +118,7 @@ impl Outbox {
             queue.taken.set(queue.taken.get() + 1);
             return Poll::Ready(Some(frame));
         }
-        if frames.capacity() > KEPT_FRAMES {
+        if frames.capacity() > limits::OUTBOX_KEPT_FRAMES {
             *frames = VecDeque::new();
         }
         if queue.phase.get() == Phase::Ended {

@@ -14,13 +14,11 @@ use thiserror::Error;
 use crate::{
     clock::Clock,
     config::{AuthMode, Config},
+    limits,
 };
 
 pub use jwt::{Claims, JwtKey, MintError, claims_unchecked};
 pub use static_token::StaticToken;
-
-/// Longer tokens are refused unread (GOALS §6).
-pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Whom a connection speaks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +83,7 @@ impl Authenticator {
         if token.is_empty() {
             return Err(TokenFault::Missing);
         }
-        if token.len() > MAX_TOKEN_BYTES {
+        if token.len() > limits::TOKEN_BYTES {
             return Err(TokenFault::Unreadable("token is too long"));
         }
         let user_id = user_id.filter(|id| !id.is_empty());

@@ -605,7 +605,7 @@ fn empty_and_oversized_tokens_are_refused_unread() {
             door.authenticate("", Some("alice")),
             Err(TokenFault::Missing)
         );
-        let large = changed("padding", json!("x".repeat(MAX_TOKEN_BYTES)));
+        let large = changed("padding", json!("x".repeat(limits::TOKEN_BYTES)));
         let fault = TokenFault::Unreadable("token is too long");
         assert_eq!(door.authenticate(&large, None), Err(fault));
         assert_eq!(door.authenticate(&"x".repeat(100 << 20), None), Err(fault));

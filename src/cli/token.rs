@@ -7,9 +7,10 @@ use clap::Subcommand;
 
 use super::banner::ready_token;
 use crate::{
-    auth::{Authenticator, JwtKey, MAX_TOKEN_BYTES, StaticToken, TokenFault, claims_unchecked},
+    auth::{Authenticator, JwtKey, StaticToken, TokenFault, claims_unchecked},
     clock::Clock,
     config::{AuthMode, Config},
+    limits,
 };
 
 #[derive(Subcommand)]
@@ -70,7 +71,7 @@ pub fn run(command: &Command, config: &Config, clock: &Clock) -> Report {
         },
         Command::Inspect { token } if token == "-" => {
             let mut text = String::new();
-            let limit = MAX_TOKEN_BYTES as u64 + 2;
+            let limit = limits::TOKEN_BYTES as u64 + 2;
             match std::io::stdin().take(limit).read_to_string(&mut text) {
                 Ok(_) => inspect(config, clock, text.trim()),
                 Err(error) => Report::bad(String::new(), format!("cannot read the token: {error}")),

@@ -26,12 +26,7 @@ use tracing_subscriber::{
 };
 
 use super::error_file::ErrorFile;
-use crate::{clock::Clock, config};
-
-/// Of a text that a client may have sent (GOALS §6: log injection).
-const FIELD_CHARS: usize = 64;
-/// Of the field `error`: those texts are made by us and the libraries.
-const ERROR_CHARS: usize = 512;
+use crate::{clock::Clock, config, limits};
 
 /// The logs could not be set up.
 #[derive(Debug, Error)]
@@ -177,10 +172,10 @@ impl Entry {
     fn text(&mut self, field: &Field, text: &str) {
         match field.name() {
             "message" => self.message = clean(text, usize::MAX),
-            "log.target" => self.log_target = Some(clean(text, FIELD_CHARS)),
+            "log.target" => self.log_target = Some(clean(text, limits::LOG_FIELD_CHARS)),
             name if name.starts_with("log.") => {}
-            "error" => self.put(field, clean(text, ERROR_CHARS)),
-            _ => self.put(field, clean(text, FIELD_CHARS)),
+            "error" => self.put(field, clean(text, limits::LOG_ERROR_CHARS)),
+            _ => self.put(field, clean(text, limits::LOG_FIELD_CHARS)),
         }
     }
 

@@ -19,11 +19,9 @@ use crate::{
         websocket::Entrance,
     },
     ids::ConnectionId,
+    limits,
     protocols::letshare::rooms::{RoomSettings, Rooms},
 };
-
-/// Longest `userId`, in bytes. The app's is at most 12 characters and a suffix.
-const USER_ID_MAX: usize = 256;
 
 /// The LetShare door of one worker thread.
 #[derive(Clone)]
@@ -65,7 +63,7 @@ impl LetShare {
         let user_id = parameter(query, "userId")?.filter(|user| !user.is_empty());
         if user_id
             .as_ref()
-            .is_some_and(|user| user.len() > USER_ID_MAX)
+            .is_some_and(|user| user.len() > limits::USER_ID_BYTES)
         {
             return Err(Refused::LongUserId);
         }

@@ -10,6 +10,7 @@ use crate::{
     core::{channel::Answer, filter::Filter, message::Message, rules::Rules, wire::WireFormat},
     error::Fault,
     ids::ChannelName,
+    limits,
     protocols::letshare::{
         reply::{self, LetShareJson},
         request::Request,
@@ -19,8 +20,6 @@ use crate::{
 
 /// The event that everybody in a room subscribes to; meant when a client names none.
 const ALL: &str = "signal:all";
-/// Longest event name, in bytes; the app's longest is below 80.
-const EVENT_NAME_MAX: usize = 256;
 
 /// How rooms behave on this server.
 #[derive(Debug)]
@@ -75,9 +74,9 @@ impl Rooms {
         }
         let mut filter = link.filter(&room).cloned().unwrap_or_default();
         let event = event_or_all(&request.event);
-        if event.len() > EVENT_NAME_MAX {
+        if event.len() > limits::EVENT_NAME_BYTES {
             return Err(Fault::EventNameTooLong {
-                max: EVENT_NAME_MAX,
+                max: limits::EVENT_NAME_BYTES,
             }
             .into());
         }

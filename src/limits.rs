@@ -1,0 +1,61 @@
+//! Every number that bounds a queue, a buffer or a wait and that nobody has to set. What operators
+//! do set stands, with its default and reason, in `configs/default.yaml`.
+
+use std::time::Duration;
+
+/// Commands that wait for one channel. More are refused with `Fault::Busy`: at a few microseconds
+/// each, a longer queue only means that everybody waits longer.
+pub const CHANNEL_MAILBOX: usize = 4_096;
+
+/// Letters that wait for one worker's hub before channels publish no more. Some seconds of
+/// deliveries at full load, and the entries are shared, so it costs little memory.
+pub const HUB_BACKLOG: usize = 65_536;
+
+/// A retired channel stays this long to pass on what was sent to it before it was forgotten.
+/// Senders look an address up and use it at once, so any second would do.
+pub const CHANNEL_FAREWELL: Duration = Duration::from_secs(10);
+
+/// Channels look this often at what they still have to keep.
+pub const CHANNEL_SWEEP_MAX: Duration = Duration::from_secs(10);
+
+/// An outbox that has grown beyond this many frames gives its memory back once it is empty: idle
+/// connections have to stay cheap.
+pub const OUTBOX_KEPT_FRAMES: usize = 32;
+
+/// How long a close frame may take from the outbox to the wire before the socket is shut down behind
+/// it. The body cannot learn when actix-http has written what it took, but it writes at once.
+pub const CLOSE_LINGER: Duration = Duration::from_millis(20);
+
+/// A draining worker closes so many connections at once, and then pauses, so that their clients do not
+/// all come back in the same moment.
+pub const DRAIN_BATCH: usize = 200;
+pub const DRAIN_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often a draining server looks whether everybody has gone.
+pub const DRAIN_CHECK: Duration = Duration::from_millis(20);
+
+/// Connections that wait to be accepted. The LetShare app gives up for good after one failed
+/// connect, so a burst has to fit.
+pub const ACCEPT_BACKLOG: u32 = 4_096;
+
+/// A request's head has to be here within this time, however slowly it trickles.
+pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An idle HTTP connection is kept this long for the next request.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How often the certificate files are looked at.
+pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
+
+/// Longest token, in bytes. Ours are below 500; whatever is longer is not worth hashing.
+pub const TOKEN_BYTES: usize = 8 * 1024;
+
+/// Longest `userId` of a LetShare page, in bytes. The app's is at most 12 characters and a suffix.
+pub const USER_ID_BYTES: usize = 256;
+
+/// Longest event name that can be subscribed to, in bytes. The app's are `signal:` and a `userId`.
+pub const EVENT_NAME_BYTES: usize = 512;
+
+/// Longest text field of a log line, in characters; an error's own words may be longer.
+pub const LOG_FIELD_CHARS: usize = 64;
+pub const LOG_ERROR_CHARS: usize = 512;

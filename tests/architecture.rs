@@ -1,0 +1,169 @@
+//! The plan of the house, held by a test: who may name whom (ARCHITECTURE §4).
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each room and the rooms that its files may name. `ids`, `limits` and `error` are words that
+/// everybody may use; the typed settings of `config` are handed to whoever is built from them.
+const MAY_NAME: [(&str, &[&str]); 14] = [
+    ("ids", &[]),
+    ("limits", &[]),
+    ("error", &[]),
+    ("clock", &[]),
+    ("core", &[]),
+    ("config", &[]),
+    ("log", &["core"]),
+    ("auth", &["clock", "config"]),
+    ("actors", &["core", "log", "clock"]),
+    ("edge", &["actors", "auth", "config"]),
+    ("protocols", &["edge", "actors", "core", "auth", "config"]),
+    ("ops", &["actors", "clock", "config"]),
+    ("app", EVERYTHING),
+    ("cli", EVERYTHING),
+];
+const EVERYTHING: &[&str] = &["*"];
+const WORDS: [&str; 3] = ["ids", "limits", "error"];
+
+#[test]
+fn rooms_name_only_the_rooms_below_them() {
+    let mut faults = Vec::new();
+    for file in rust_files(Path::new("src")) {
+        let room = room_of(&file);
+        let Some((_, allowed)) = MAY_NAME.iter().find(|(name, _)| *name == room) else {
+            assert!(
+                matches!(&*room, "lib" | "main"),
+                "{room} is not in the plan"
+            );
+            continue;
+        };
+        for named in rooms_named_in(&fs::read_to_string(&file).unwrap()) {
+            let is_allowed = named == room
+                || WORDS.contains(&&*named)
+                || allowed.contains(&&*named)
+                || *allowed == EVERYTHING;
+            if !is_allowed {
+                faults.push(format!("{} names {named}", file.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// No protocol knows another.
+#[test]
+fn protocols_do_not_name_each_other() {
+    for file in rust_files(Path::new("src/protocols")) {
+        let own = file
+            .components()
+            .nth(2)
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let text = fs::read_to_string(&file).unwrap();
+        for (at, _) in text.match_indices("protocols::") {
+            let other = identifier(&text[at + "protocols::".len()..]);
+            assert!(
+                other == own || own == "mod.rs",
+                "{} names {other}",
+                file.display()
+            );
+        }
+    }
+}
+
+/// Only `clock` reads time, only `config` reads the environment.
+#[test]
+fn time_and_environment_have_one_reader_each() {
+    for file in rust_files(Path::new("src")) {
+        let (room, text) = (room_of(&file), fs::read_to_string(&file).unwrap());
+        if file.file_name().is_some_and(|name| name == "tests.rs") {
+            continue;
+        }
+        for reader in ["Instant::now", "SystemTime::now", "Timestamp::now"] {
+            assert!(
+                room == "clock" || !text.contains(reader),
+                "{} reads time",
+                file.display()
+            );
+        }
+        for reader in ["env::var", "env::vars"] {
+            let reads = text.contains(reader);
+            assert!(
+                room == "config" || !reads,
+                "{} reads the environment",
+                file.display()
+            );
+        }
+    }
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// `src/core/channel.rs` → `core`
+fn room_of(file: &Path) -> String {
+    let first = file
+        .strip_prefix("src")
+        .unwrap()
+        .components()
+        .next()
+        .unwrap();
+    first
+        .as_os_str()
+        .to_str()
+        .unwrap()
+        .trim_end_matches(".rs")
+        .to_owned()
+}
+
+/// Every `x` of `crate::x` and `crate::{x::…, x, …}`.
+fn rooms_named_in(text: &str) -> BTreeSet<String> {
+    let mut rooms = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            rooms.insert(identifier(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let mut item = String::new();
+        for symbol in group.chars() {
+            match symbol {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => {
+                    rooms.insert(identifier(item.trim()));
+                    item.clear();
+                    continue;
+                }
+                _ => {}
+            }
+            item.push(symbol);
+        }
+        rooms.insert(identifier(item.trim()));
+    }
+    rooms.remove("");
+    rooms
+}
+
+fn identifier(text: &str) -> String {
+    text.chars()
+        .take_while(|symbol| symbol.is_alphanumeric() || *symbol == '_')
+        .collect()
+}
