@@ -28,5 +28,5 @@ EXPOSE 8080
 VOLUME ["/app/data", "/app/logs"]
 # No shell, no wget: the binary asks itself, on the address that it is configured for.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 CMD ["letshare-server", "health"]
-# SIGTERM drains: 1001 to every client, gone after 30 s at most (`docker stop --time 35`).
+# SIGTERM drains: 1001 to every client, gone after `shutdown.grace` (`docker stop --time 35`).
 ENTRYPOINT ["letshare-server"]
