@@ -16,9 +16,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin letshare \
     && install --directory --owner=letshare --group=letshare /app/data /app/logs
-# configs/, data/ and logs/ are found relative to here.
+# data/ and logs/ are found relative to here, and configs/$MODE.yaml where one is mounted: the modes
+# `local` and `production` are built in.
 WORKDIR /app
-COPY configs configs
 COPY --from=build /out/letshare-server /usr/local/bin/letshare-server
 USER 10001
 
