@@ -169,7 +169,8 @@ impl Running {
     }
 }
 
-fn broker(config: &Config, clock: Clock) -> Broker {
+/// What the worker threads of a server share, before any of them runs.
+pub fn broker(config: &Config, clock: Clock) -> Broker {
     let history = Bounds {
         age: config.history.window,
         entries: config.history.channel_entries,

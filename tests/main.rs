@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod architecture;
+mod conformance;
+mod last_words;
 mod letshare_rooms;
 mod support;

@@ -120,8 +120,10 @@ where
                     this.verdict.0.set(violation);
                     passed
                 }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => {
+                // A transport that fails ends the stream like one that is closed: upon an error actix-ws
+                // would throw away what it read before and has not decoded yet, and the last words
+                // of a page that is closed (`leave`) come right before the end.
+                Some(Err(_)) | None => {
                     this.ended = true;
                     this.scan.take_carried()
                 }

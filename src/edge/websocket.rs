@@ -178,6 +178,10 @@ fn inbound(message: AggregatedMessage) -> Inbound {
 fn violation_of(error: &ProtocolError) -> Option<CloseReason> {
     match error {
         ProtocolError::Overflow => Some(CloseReason::TooBig),
+        // actix-http 3.20 has no variant for reserved bits yet; its text is all there is to tell.
+        ProtocolError::Io(error) if error.to_string().contains("reserved bits") => {
+            Some(CloseReason::ProtocolError)
+        }
         ProtocolError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
             Some(CloseReason::InvalidText)
         }
