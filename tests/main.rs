@@ -1,5 +1,6 @@
 //! All integration tests in one binary: the real server on port 0, raw clients, one file per surface.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod letshare_handshake;
 mod letshare_rooms;
 mod support;
