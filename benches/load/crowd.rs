@@ -379,7 +379,9 @@ impl Crowd {
     /// Lets everything arrive that is on its way; gives up after `limit`.
     pub fn settle(&mut self, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
-        while self.tally.delivered < self.due && Instant::now() < deadline {
+        while self.tally.delivered - self.tally.wrongs.doubled < self.due
+            && Instant::now() < deadline
+        {
             self.turn(Some(Duration::from_millis(20)))?;
         }
         Ok(())
@@ -392,14 +394,15 @@ impl Crowd {
         for room in self.members.chunks(self.seating.members) {
             let mut order = None;
             for member in room.iter().filter(|member| !member.may_end) {
-                for (index, publisher) in room.iter().take(publishers).enumerate() {
-                    if publisher.user != member.user {
-                        wrongs.lost += member.lost(index, publisher.sent);
-                    }
-                }
-                if member.publisher.is_none() {
-                    wrongs.reordered +=
-                        u64::from(*order.get_or_insert(member.order) != member.order);
+                let missed: u64 = (0..)
+                    .zip(room.iter().take(publishers))
+                    .filter(|(index, _)| member.publisher != Some(*index))
+                    .map(|(index, publisher)| member.lost(usize::from(index), publisher.sent))
+                    .sum();
+                wrongs.lost += missed;
+                if member.publisher.is_none() && missed == 0 && !member.disturbed {
+                    let agreed = *order.get_or_insert(member.order) == member.order;
+                    wrongs.reordered += u64::from(!agreed);
                 }
             }
         }

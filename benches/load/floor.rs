@@ -39,6 +39,15 @@ struct Peer {
     blocked: bool,
 }
 
+/// Deliberate wrongs, each done to every hundredth message, that prove that the tool sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Fault {
+    Lose,
+    Double,
+    Swap,
+    Damage,
+}
+
 struct Floor {
     epoll: Epoll,
     peers: Slab<Peer>,
@@ -46,11 +55,15 @@ struct Floor {
     rooms: Vec<Vec<usize>>,
     dirty: Vec<usize>,
     batched: bool,
+    fault: Option<Fault>,
+    published: u64,
+    /// A frame and its reader, held back to swap it with the next.
+    held: Option<(usize, Vec<u8>)>,
     now_ms: u64,
 }
 
 /// Serves on loopback until the process is killed.
-pub fn run(port: u16, batched: bool) -> Result<()> {
+pub fn run(port: u16, batched: bool, fault: Option<Fault>) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).context("binding the floor")?;
     // The standard library asks for 128, which a storm of clients overruns.
     listen(&listener, Backlog::new(4096)?)?;
@@ -64,6 +77,9 @@ pub fn run(port: u16, batched: bool) -> Result<()> {
         rooms: Vec::new(),
         dirty: Vec::new(),
         batched,
+        fault,
+        published: 0,
+        held: None,
         now_ms: 0,
     };
     let mut events = vec![EpollEvent::empty(); 1024];
@@ -253,8 +269,9 @@ impl Floor {
             .map(std::mem::take)
             .unwrap_or_default();
         let mut cut = Vec::new();
+        let spared = self.spoil(id, &members, &frame);
         for &member in &members {
-            if member != id && !self.send(member, &frame) {
+            if member != id && spared != Some(member) && !self.send(member, &frame) {
                 cut.push(member);
             }
         }
@@ -264,6 +281,37 @@ impl Floor {
         for member in cut {
             self.leave(member);
         }
+    }
+
+    /// Does its wrong to the last reader of the room; that one needs no further delivery.
+    fn spoil(&mut self, id: usize, members: &[usize], frame: &[u8]) -> Option<usize> {
+        let fault = self.fault?;
+        let reader = *members.iter().rev().find(|&&member| member != id)?;
+        self.published += 1;
+        if let Some((reader, late)) = self.held.take() {
+            self.send(reader, frame);
+            self.send(reader, &late);
+            return Some(reader);
+        }
+        if !self.published.is_multiple_of(100) {
+            return None;
+        }
+        match fault {
+            Fault::Lose => {}
+            Fault::Double => {
+                self.send(reader, frame);
+                self.send(reader, frame);
+            }
+            Fault::Swap => self.held = Some((reader, frame.to_vec())),
+            Fault::Damage => {
+                let mut frame = frame.to_vec();
+                if let Some(byte) = frame.iter_mut().rev().nth(40) {
+                    *byte ^= 1;
+                }
+                self.send(reader, &frame);
+            }
+        }
+        Some(reader)
     }
 
     /// Queues `bytes`; false when the peer has to be cut.

@@ -18,10 +18,11 @@ mod wire;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
     crowd::Seating,
+    floor::Fault,
     session::Session,
     subject::{Kind, ServerSetup},
     traffic::{Pace, Traffic},
@@ -53,7 +54,8 @@ struct Options {
     /// Worker threads of the server; its own choice if absent
     #[arg(long, global = true)]
     workers: Option<usize>,
-    /// The server: a binary, or `floor` or `floor-unbatched` to compare the floor with itself
+    /// The server: a binary, or `floor` or `floor-unbatched` to compare the floor with itself, or
+    /// `floor-lose`, `-double`, `-swap`, `-damage` to see that the tool notices
     #[arg(long, global = true, default_value = env!("CARGO_BIN_EXE_letshare-server"))]
     server: PathBuf,
     /// One more setting of the server: NAME=VALUE
@@ -106,6 +108,8 @@ enum Scenario {
         port: u16,
         #[arg(long)]
         unbatched: bool,
+        #[arg(long)]
+        fault: Option<Fault>,
     },
 }
 
@@ -127,12 +131,19 @@ fn main() -> ExitCode {
 
 fn run(Arguments { scenario, options }: Arguments) -> Result<bool> {
     let scenario = scenario.unwrap_or(Scenario::All);
-    if let Scenario::Floor { port, unbatched } = scenario {
-        return floor::run(port, !unbatched).map(|()| true);
+    if let Scenario::Floor {
+        port,
+        unbatched,
+        fault,
+    } = scenario
+    {
+        return floor::run(port, !unbatched, fault).map(|()| true);
     }
-    let server = match options.server.to_str() {
-        Some("floor") => Kind::Floor { batched: true },
-        Some("floor-unbatched") => Kind::Floor { batched: false },
+    let server = match options.server.to_str().map(|name| name.split_once("floor")) {
+        Some(Some(("", kind))) => Kind::Floor {
+            batched: kind != "-unbatched",
+            fault: Fault::from_str(kind.trim_start_matches('-'), false).ok(),
+        },
         _ => Kind::Server(ServerSetup {
             binary: options.server.clone(),
             workers: options.workers,
@@ -141,6 +152,7 @@ fn run(Arguments { scenario, options }: Arguments) -> Result<bool> {
     };
     let floor = Kind::Floor {
         batched: !options.unbatched_floor,
+        fault: None,
     };
     let mut session = Session {
         floor: (!options.alone).then_some(floor),

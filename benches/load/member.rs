@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     stamp::Stationery,
-    tally::{Heard, Tally},
+    tally::{Arrival, Heard, Tally},
     wire,
 };
 
@@ -43,6 +43,8 @@ pub struct Member {
     pub started: u64,
     /// Digest of all (publisher, serial) in the order of their arrival: equal for all who only listen.
     pub order: u64,
+    /// Something came late or twice, so that `order` says nothing.
+    pub disturbed: bool,
     heard: Vec<Heard>,
     hint: usize,
 }
@@ -73,6 +75,7 @@ impl Member {
             bytes_in: 0,
             started,
             order: 0,
+            disturbed: false,
             heard: (0..publishers).map(|_| Heard::default()).collect(),
             hint: 0,
         }
@@ -130,6 +133,7 @@ impl Member {
         let word = u64::from(stamp.publisher) << 32 | u64::from(stamp.serial);
         self.order = (self.order.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
         let arrival = heard.hear(stamp.serial);
+        self.disturbed |= !matches!(arrival, Arrival::InOrder);
         if !self.may_end {
             tally.arrived(arrival, now.saturating_sub(stamp.sent));
             tally.landed(stamp.serial);

@@ -13,14 +13,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::crowd::Door;
+use crate::{crowd::Door, floor::Fault};
 
 /// Of this tool's servers only.
 const SECRET: &str = "of-the-load-tool-only-0123456789abcdef";
 
 #[derive(Clone, Debug)]
 pub enum Kind {
-    Floor { batched: bool },
+    Floor { batched: bool, fault: Option<Fault> },
     Server(ServerSetup),
 }
 
@@ -46,11 +46,16 @@ impl Subject {
         let log = folder.join("output.log");
         let output = File::create(&log)?;
         let mut command = match kind {
-            Kind::Floor { batched } => {
+            Kind::Floor { batched, fault } => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.arg("floor").arg(port.to_string());
                 if !batched {
                     command.arg("--unbatched");
+                }
+                if let Some(fault) = fault {
+                    command
+                        .arg("--fault")
+                        .arg(format!("{fault:?}").to_lowercase());
                 }
                 command
             }
