@@ -67,9 +67,14 @@ struct Options {
     /// Only the server, no floor: for a profiler
     #[arg(long, global = true)]
     alone: bool,
-    /// `cargo bench` passes it
+    /// `cargo bench` passes it, `cargo test --all-targets` does not
     #[arg(long, global = true, hide = true)]
     bench: bool,
+    /// What test runners ask
+    #[arg(long, hide = true)]
+    list: bool,
+    #[arg(long, hide = true)]
+    format: Option<String>,
 }
 
 #[derive(Subcommand, Clone)]
@@ -130,6 +135,13 @@ fn main() -> ExitCode {
 }
 
 fn run(Arguments { scenario, options }: Arguments) -> Result<bool> {
+    if scenario.is_none() && !options.bench && !options.quick {
+        // A test runner, not somebody who wants figures.
+        if !options.list {
+            println!("nothing measured: name a scenario, or `all`");
+        }
+        return Ok(true);
+    }
     let scenario = scenario.unwrap_or(Scenario::All);
     if let Scenario::Floor {
         port,
