@@ -1,5 +1,11 @@
 //! letshare-server
 pub mod actors;
+pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod core;
+pub mod edge;
+pub mod error;
 pub mod ids;
+pub mod log;
+pub mod protocols;

@@ -5,6 +5,8 @@
 
 use std::ops::AddAssign;
 
+use actix::{Actor, Context, Handler, Message, MessageResult};
+
 /// Declares the counters once: the struct and how two of them add up.
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -63,4 +65,40 @@ pub struct Snapshot {
     pub channels: u64,
     /// Bytes that the in-memory log holds now.
     pub history_bytes: u64,
+}
+
+/// Adds up the reports of all worker threads.
+#[derive(Default)]
+pub struct Metrics {
+    totals: Counters,
+}
+
+/// What one worker thread counted since its last report.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Report(pub Counters);
+
+/// Everything counted so far.
+#[derive(Message)]
+#[rtype(result = "Counters")]
+pub struct Totals;
+
+impl Actor for Metrics {
+    type Context = Context<Self>;
+}
+
+impl Handler<Report> for Metrics {
+    type Result = ();
+
+    fn handle(&mut self, Report(counters): Report, _: &mut Self::Context) {
+        self.totals += counters;
+    }
+}
+
+impl Handler<Totals> for Metrics {
+    type Result = MessageResult<Totals>;
+
+    fn handle(&mut self, _: Totals, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.totals)
+    }
 }

@@ -1,3 +1,19 @@
 //! The thin shells around the pure states of `core`: receive, call, carry out the effects.
+//!
+//! A message takes this way: [`connection`] (one per WebSocket) → [`channel`] (one per active
+//! channel) → [`hub`] (one per worker thread) → [`outbox`] (one per WebSocket). Actors are for
+//! control; the last hop passes through no mailbox.
 
+pub mod broker;
+pub mod channel;
+pub mod connection;
+pub mod directory;
+pub mod hub;
 pub mod metrics;
+pub mod outbox;
+pub mod session;
+pub mod socket;
+pub mod worker;
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,20 @@
 //! The settings of the server, typed. What each key means, its default and its unit stand in
 //! `configs/default.yaml`; a test holds the two together.
 //!
-//! `load` reads them (defaults < `configs/$MODE.yaml` < environment < flags), `check` refuses
-//! impossible values. Settings are handed to each part at construction; there are no globals.
+//! `load` reads them (defaults < `configs/$MODE.yaml` < environment < flags), `keys` judges each value,
+//! `check` those that must agree. Settings are handed to each part at construction; there are no globals.
+
+mod check;
+mod complaint;
+mod keys;
+mod layers;
+mod load;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+pub use complaint::{Complaint, Complaints, Origin};
+pub use load::{Environment, Loaded, Setting, load};
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -12,6 +24,7 @@ use serde::Deserialize;
 
 /// Everything an operator can set.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// Allows published default secrets and short secrets on addresses other than loopback.
     pub allow_insecure: bool,
@@ -30,6 +43,7 @@ pub struct Config {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Server {
     pub host: IpAddr,
     /// 0 picks a free port (tests).
@@ -41,6 +55,7 @@ pub struct Server {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tls {
     pub enabled: bool,
     pub port: u16,
@@ -57,6 +72,7 @@ pub enum AuthMode {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Auth {
     pub mode: AuthMode,
     /// The static token is the lower-case hex SHA-256 of this secret.
@@ -64,12 +80,14 @@ pub struct Auth {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Jwt {
     pub secret: SecretString,
     pub expiration_hours: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cors {
     pub allowed_origins: Vec<String>,
     /// Also allow pages served from `192.168.1.*`.
@@ -77,6 +95,7 @@ pub struct Cors {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Log {
     pub level: String,
     /// Newest entries kept in `<dir>/errors.log`.
@@ -85,6 +104,7 @@ pub struct Log {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WebSocket {
     pub max_room_users: usize,
     pub max_message_bytes: usize,
@@ -99,6 +119,7 @@ pub struct WebSocket {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LetShare {
     pub enabled: bool,
     /// Refuse messages whose `from` is not the user of the connection.
@@ -108,6 +129,7 @@ pub struct LetShare {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Open WebSockets in all; 0 = bounded by the descriptor limit only.
     pub connections: usize,
@@ -127,6 +149,7 @@ pub struct Limits {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct History {
     /// How long messages stay in memory for clients that reconnect.
     pub window: Duration,
@@ -137,6 +160,7 @@ pub struct History {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Shutdown {
     /// Between `/ready` turning off and the first close, so that a load balancer can look away.
     pub notice: Duration,
@@ -145,6 +169,7 @@ pub struct Shutdown {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Data {
     pub dir: PathBuf,
 }

@@ -1,0 +1,45 @@
+//! What all worker threads of one server share.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use actix::Addr;
+use parking_lot::Mutex;
+
+use crate::{
+    actors::{directory::Directory, hub::HubHandle, metrics::Metrics},
+    clock::Clock,
+    core::vitals::Patience,
+    log::Log,
+};
+
+/// One server's shared parts; every actor holds an `Arc` of it.
+pub struct Broker {
+    pub clock: Clock,
+    pub log: Arc<dyn Log>,
+    pub directory: Directory,
+    pub metrics: Addr<Metrics>,
+    pub settings: Settings,
+    /// The hubs of all worker threads, for what concerns every connection.
+    pub hubs: Mutex<Vec<HubHandle>>,
+}
+
+/// What the actors have to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Bytes that may wait for one socket.
+    pub outbox_bytes: usize,
+    pub channels_per_connection: usize,
+    pub patience: Patience,
+    /// How long the peer may take to answer a close frame.
+    pub close_timeout: Duration,
+    /// Frames that one connection may send; none = as many as it likes.
+    pub frame_rate: Option<FrameRate>,
+    /// How often a channel looks at what it still needs.
+    pub channel_sweep: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct FrameRate {
+    pub per_second: NonZeroU32,
+    pub burst: NonZeroU32,
+}

@@ -1,0 +1,206 @@
+//! One per WebSocket: reads what the client sends and sees to the end of the connection.
+
+use std::{any::Any, rc::Rc, time::Duration};
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
+use bytes::Bytes;
+use bytestring::ByteString;
+use futures_util::Stream;
+use governor::{
+    Quota, RateLimiter,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+
+use crate::{
+    actors::{
+        broker::FrameRate,
+        outbox::Outbox,
+        session::{Session, Translator},
+        socket::Socket,
+        worker::Worker,
+    },
+    clock::Clock,
+    core::frame,
+    error::{CloseReason, Fault},
+};
+
+/// How long a close frame may take from the outbox to the wire before the socket is shut down behind
+/// it. The body cannot learn when actix-http has written what it took, and it writes at once.
+const LINGER: Duration = Duration::from_millis(20);
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<governor::nanos::Nanos>>;
+
+/// What comes from the client, as the edge decoded it.
+#[derive(Debug)]
+pub enum Inbound {
+    Text(ByteString),
+    Binary(Bytes),
+    Ping(Bytes),
+    Pong,
+    /// The client's close frame.
+    Close(Option<u16>),
+    /// The client broke a rule for which the connection ends.
+    Violation(CloseReason),
+}
+
+/// End the connection.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Close(pub CloseReason);
+
+pub struct Connection {
+    session: Rc<Session>,
+    worker: Rc<Worker>,
+    limiter: Option<Limiter>,
+    closing: bool,
+    /// Held as long as the connection is open: its place under the admission caps.
+    _permit: Box<dyn Any>,
+}
+
+impl Connection {
+    /// Starts the actor of an upgraded WebSocket on this thread. It ends with `inbound`.
+    pub fn open(
+        worker: Rc<Worker>,
+        translator: Box<dyn Translator>,
+        inbound: impl Stream<Item = Inbound> + 'static,
+        outbox: Outbox,
+        socket: Socket,
+        permit: Box<dyn Any>,
+    ) -> Addr<Self> {
+        Self::create(|ctx| {
+            ctx.add_stream(inbound);
+            let session = Rc::new(Session::new(
+                translator,
+                ctx.address(),
+                outbox,
+                socket,
+                Rc::clone(&worker),
+            ));
+            let known = Rc::clone(&session);
+            worker.sessions.borrow_mut().insert(session.id, known);
+            worker.count(|counters| counters.connections_opened += 1);
+            let broker = &worker.broker;
+            Self {
+                limiter: broker
+                    .settings
+                    .frame_rate
+                    .map(|rate| limiter(rate, &broker.clock)),
+                session,
+                worker,
+                closing: false,
+                _permit: permit,
+            }
+        })
+    }
+
+    /// Sends the close frame, leaves the channels, and sees that the socket ends.
+    fn close(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
+        if self.closing {
+            return;
+        }
+        self.closing = true;
+        if reason == CloseReason::TooSlow && self.session.outbox.is_open() {
+            self.session.outbox.clear();
+        }
+        self.session.outbox.close(frame::close(reason));
+        self.session.leave_channels();
+        self.worker.count(|counters| match reason {
+            CloseReason::TooSlow => counters.closed_slow += 1,
+            CloseReason::Idle => counters.closed_idle += 1,
+            CloseReason::Answer(_) | CloseReason::GoingAway => {}
+            CloseReason::ProtocolError
+            | CloseReason::InvalidText
+            | CloseReason::TooBig
+            | CloseReason::TooManyFragments => counters.closed_protocol_error += 1,
+        });
+        let patience = self.worker.broker.settings.close_timeout;
+        ctx.run_later(patience, |connection, ctx| {
+            connection.session.socket.cut();
+            ctx.stop();
+        });
+    }
+
+    /// The peer expects nothing after the close frame: ends our side of the TCP connection, so that
+    /// it is the server that closes (RFC 6455 §7.1.1).
+    fn finish_soon(&self, ctx: &mut Context<Self>) {
+        ctx.run_later(LINGER, |connection, _| connection.session.socket.finish());
+    }
+
+    fn may_send(&self) -> bool {
+        self.limiter
+            .as_ref()
+            .is_none_or(|limiter| limiter.check().is_ok())
+    }
+
+    /// A data frame: counted, limited, translated.
+    fn data(&self, bytes: usize, act: impl FnOnce(&Session)) {
+        self.worker.count(|counters| {
+            counters.messages_in += 1;
+            counters.bytes_in += bytes as u64;
+        });
+        if self.may_send() {
+            act(&self.session);
+        } else {
+            self.worker.count(|counters| counters.rate_limited += 1);
+            self.session
+                .talk(|translator, link| translator.refused(Fault::RateLimited, link));
+        }
+    }
+}
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.session.leave_channels();
+        self.session.outbox.end();
+        self.worker.sessions.borrow_mut().remove(&self.session.id);
+        self.worker
+            .count(|counters| counters.connections_closed += 1);
+    }
+}
+
+impl StreamHandler<Inbound> for Connection {
+    fn handle(&mut self, inbound: Inbound, ctx: &mut Self::Context) {
+        self.session.hear();
+        match inbound {
+            Inbound::Close(code) => {
+                self.close(CloseReason::Answer(code.unwrap_or(1005)), ctx);
+                self.finish_soon(ctx);
+            }
+            Inbound::Violation(reason) => {
+                self.close(reason, ctx);
+                self.finish_soon(ctx);
+            }
+            // What follows a close frame is not for us (RFC 6455 §5.5.1).
+            _ if self.closing => {}
+            Inbound::Text(text) => self.data(text.len(), |session| {
+                session.talk(|translator, link| translator.text(text, link));
+            }),
+            Inbound::Binary(data) => self.data(data.len(), |session| {
+                session.talk(|translator, link| translator.binary(data, link));
+            }),
+            // A flood of pings is answered up to the rate limit only.
+            Inbound::Ping(payload) if self.may_send() => self.session.push(frame::pong(&payload)),
+            Inbound::Ping(_) | Inbound::Pong => {}
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<Close> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Close(reason): Close, ctx: &mut Self::Context) {
+        self.close(reason, ctx);
+    }
+}
+
+fn limiter(rate: FrameRate, clock: &Clock) -> Limiter {
+    let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
+    RateLimiter::direct_with_clock(quota, clock.clone())
+}

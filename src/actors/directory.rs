@@ -1,0 +1,92 @@
+//! Channel name → actor. Asked when a connection attaches, never on the way of a message.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use actix::Addr;
+use parking_lot::Mutex;
+
+use crate::{
+    actors::{broker::Broker, channel::Channel},
+    error::Fault,
+    ids::ChannelName,
+};
+
+/// The channels that have an actor.
+pub struct Directory {
+    channels: Mutex<HashMap<ChannelName, Addr<Channel>>>,
+    limit: usize,
+    restarts: AtomicU64,
+}
+
+impl Directory {
+    /// At most `limit` channels at once.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            channels: Mutex::default(),
+            limit,
+            restarts: AtomicU64::new(0),
+        }
+    }
+
+    /// The actor of a channel. There is always one: it is made on the calling thread when it is
+    /// missing, and made anew when the old one has died. A supervisor would not do that: after a
+    /// panic the mailbox of an actix actor is closed for good.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] when the server holds as many channels as it may.
+    pub fn channel(
+        &self,
+        name: &ChannelName,
+        broker: &Arc<Broker>,
+    ) -> Result<Addr<Channel>, Fault> {
+        let mut channels = self.channels.lock();
+        if let Some(address) = channels.get(name) {
+            if address.connected() {
+                return Ok(address.clone());
+            }
+            self.restarts.fetch_add(1, Ordering::Relaxed);
+            tracing::error!("a channel actor died; it is made anew from its log");
+        } else if channels.len() >= self.limit {
+            tracing::warn!(
+                limit = self.limit,
+                "no room for another channel (limits.channels)"
+            );
+            return Err(Fault::Busy);
+        }
+        let address = Channel::open(name.clone(), Arc::clone(broker));
+        channels.insert(name.clone(), address.clone());
+        Ok(address)
+    }
+
+    /// Whether the channel has an actor that still works.
+    pub fn is_alive(&self, name: &ChannelName) -> bool {
+        self.channels.lock().get(name).is_some_and(Addr::connected)
+    }
+
+    /// Forgets a channel that retires, if `address` is still the one in charge.
+    pub fn release(&self, name: &ChannelName, address: &Addr<Channel>) {
+        let mut channels = self.channels.lock();
+        if channels.get(name) == Some(address) {
+            channels.remove(name);
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.channels.lock().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How often an actor had to be made anew.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,262 @@
+//! One per worker thread: the last hop. A channel sends it an entry once, and it walks its own list of
+//! attachments. It also looks after its connections: pings, time limits, the counters, the drain.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+
+use crate::{
+    actors::{
+        channel::{Command, Publish},
+        connection::Close,
+        metrics::{Counters, Report},
+        session::Session,
+        worker::Worker,
+    },
+    core::{
+        channel::{self, Answer, HubId, Seat},
+        frame,
+        message::Entry,
+        vitals::Verdict,
+    },
+    error::CloseReason,
+    ids::{ChannelName, ConnectionId},
+};
+
+/// While draining, this many connections are closed at once, so that their clients do not all come
+/// back in the same moment.
+const DRAIN_BATCH: usize = 200;
+const DRAIN_PAUSE: Duration = Duration::from_millis(50);
+
+pub struct Hub {
+    worker: Rc<Worker>,
+    draining: Option<SpawnHandle>,
+}
+
+/// How channels reach a hub.
+#[derive(Clone)]
+pub struct HubHandle {
+    pub id: HubId,
+    pub address: Addr<Hub>,
+    /// Letters sent and not yet handled. Mailboxes do not bound what is sent to them, so
+    /// channels look here before they publish.
+    pub backlog: Arc<AtomicUsize>,
+}
+
+impl HubHandle {
+    pub fn send(&self, letter: Letter) {
+        self.backlog.fetch_add(1, Ordering::Relaxed);
+        self.address.do_send(letter);
+    }
+}
+
+/// What a channel sends to a hub.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum Letter {
+    /// For everybody attached who wants it.
+    Delivery(Arc<Entry>),
+    /// For one connection.
+    Answer {
+        channel: ChannelName,
+        connection: ConnectionId,
+        answer: Answer,
+    },
+}
+
+/// A channel died: introduce this hub's attachments to the successor, then send it a message.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reseat {
+    pub channel: ChannelName,
+    pub then: Option<Command<Publish>>,
+}
+
+/// Close every connection, a few at a time.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+/// How many connections are open on this thread?
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub struct OpenConnections;
+
+impl Hub {
+    pub fn new(worker: Rc<Worker>) -> Self {
+        Self {
+            worker,
+            draining: None,
+        }
+    }
+
+    fn deliver(&self, entry: &Entry) {
+        let mut rosters = self.worker.rosters.borrow_mut();
+        let Some(roster) = rosters.get_mut(&entry.channel) else {
+            return;
+        };
+        let (mut deliveries, mut bytes) = (0, 0);
+        for session in roster.receivers(entry) {
+            let frame = entry.frame(session.format());
+            deliveries += 1;
+            bytes += frame.len() as u64;
+            session.push(frame.clone());
+        }
+        self.worker.count(|counters| {
+            counters.messages_out += deliveries;
+            counters.bytes_out += bytes;
+        });
+    }
+
+    fn answer(&self, channel: &ChannelName, connection: ConnectionId, answer: Answer) {
+        let Some(session) = self
+            .worker
+            .session(connection)
+            .filter(|s| s.outbox.is_open())
+        else {
+            return;
+        };
+        match &answer {
+            Answer::Attached {
+                filter, counted, ..
+            } => {
+                let seat = Seat {
+                    connection,
+                    counted: *counted,
+                };
+                self.worker
+                    .seat(channel, seat, filter.clone(), Rc::clone(&session));
+            }
+            Answer::Detached { .. } => self.worker.unseat(channel, connection),
+            Answer::AttachRefused { .. } | Answer::PublishRefused { .. } => {}
+        }
+        session.answer(channel, answer);
+    }
+
+    fn tick(&mut self, _: &mut Context<Self>) {
+        let sessions: Vec<Rc<Session>> = self.worker.sessions.borrow().values().cloned().collect();
+        for session in sessions.iter().filter(|session| session.outbox.is_open()) {
+            match session.check_vitals() {
+                Verdict::Fine => {}
+                Verdict::SendPing => session.push(frame::ping()),
+                Verdict::Idle => session.connection.do_send(Close(CloseReason::Idle)),
+                Verdict::Stalled => session.connection.do_send(Close(CloseReason::TooSlow)),
+            }
+        }
+        self.reseat_orphans();
+        self.report();
+    }
+
+    /// Finds channels that died while nobody published.
+    fn reseat_orphans(&self) {
+        let broker = &self.worker.broker;
+        let orphans: Vec<ChannelName> = self
+            .worker
+            .rosters
+            .borrow()
+            .keys()
+            .filter(|name| !broker.directory.is_alive(name))
+            .cloned()
+            .collect();
+        for channel in orphans {
+            self.reseat(&channel, None);
+        }
+    }
+
+    fn reseat(&self, name: &ChannelName, then: Option<Command<Publish>>) {
+        let broker = &self.worker.broker;
+        let Ok(successor) = broker.directory.channel(name, broker) else {
+            return;
+        };
+        if let Some(roster) = self.worker.rosters.borrow().get(name) {
+            successor.do_send(Command {
+                hub: self.worker.hub.clone(),
+                body: channel::Reseat {
+                    hub: self.worker.hub.id,
+                    members: roster.seats().collect(),
+                    delivered: roster.delivered(),
+                },
+            });
+        }
+        if let Some(command) = then {
+            successor.do_send(command);
+        }
+    }
+
+    fn report(&self) {
+        let counters = self.worker.take_counters();
+        if counters != Counters::default() {
+            self.worker.broker.metrics.do_send(Report(counters));
+        }
+    }
+
+    fn drain_some(&mut self, _: &mut Context<Self>) {
+        let sessions = self.worker.sessions.borrow();
+        let open = sessions.values().filter(|session| session.outbox.is_open());
+        for session in open.take(DRAIN_BATCH) {
+            session.connection.do_send(Close(CloseReason::GoingAway));
+        }
+    }
+}
+
+impl Actor for Hub {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let period = self.worker.broker.settings.patience.tick();
+        ctx.run_interval(period, Self::tick);
+    }
+}
+
+impl Handler<Letter> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, letter: Letter, _: &mut Self::Context) {
+        self.worker.hub.backlog.fetch_sub(1, Ordering::Relaxed);
+        match letter {
+            Letter::Delivery(entry) => self.deliver(&entry),
+            Letter::Answer {
+                channel,
+                connection,
+                answer,
+            } => {
+                self.answer(&channel, connection, answer);
+            }
+        }
+    }
+}
+
+impl Handler<Reseat> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Reseat { channel, then }: Reseat, _: &mut Self::Context) {
+        self.reseat(&channel, then);
+    }
+}
+
+impl Handler<Drain> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        if self.draining.is_none() {
+            self.drain_some(ctx);
+            self.draining = Some(ctx.run_interval(DRAIN_PAUSE, Self::drain_some));
+        }
+    }
+}
+
+impl Handler<OpenConnections> for Hub {
+    type Result = usize;
+
+    fn handle(&mut self, _: OpenConnections, _: &mut Self::Context) -> usize {
+        self.report();
+        self.worker.sessions.borrow().len()
+    }
+}

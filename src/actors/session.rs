@@ -1,0 +1,293 @@
+//! One connection as its worker thread sees it: the outbox, the translator, the attachments.
+//!
+//! The connection's actor feeds it what the client sends; the hub hands it what channels answer.
+//! Both run on one thread, so an answer takes its place among the deliveries without a mailbox.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+};
+
+use actix::Addr;
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::{
+    actors::{
+        channel::{Channel, Command, Leave, Publish},
+        connection::{Close, Connection},
+        hub::Reseat,
+        outbox::{Full, Outbox},
+        socket::Socket,
+        worker::Worker,
+    },
+    core::{
+        channel::{Answer, Attach, Detach},
+        filter::Filter,
+        frame,
+        message::Message,
+        rules::Rules,
+        vitals::{Verdict, Vitals},
+        wire::WireFormat,
+    },
+    error::{CloseReason, Fault},
+    ids::{ChannelName, ConnectionId},
+};
+
+/// One protocol's side of one connection: frames in, commands out; answers in, frames out.
+pub trait Translator {
+    /// How entries are written for this connection.
+    fn format(&self) -> &'static dyn WireFormat;
+
+    fn text(&mut self, text: ByteString, link: &mut Link<'_>);
+
+    fn binary(&mut self, data: Bytes, link: &mut Link<'_>);
+
+    /// A channel's answer to one of this connection's commands.
+    fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>);
+
+    /// A frame was dropped before it was read.
+    fn refused(&mut self, fault: Fault, link: &mut Link<'_>);
+}
+
+pub struct Session {
+    pub id: ConnectionId,
+    pub(super) outbox: Outbox,
+    pub(super) socket: Socket,
+    pub(super) connection: Addr<Connection>,
+    worker: Rc<Worker>,
+    format: &'static dyn WireFormat,
+    talk: RefCell<Talk>,
+    vitals: Cell<Vitals>,
+    heard: Cell<bool>,
+}
+
+struct Talk {
+    translator: Box<dyn Translator>,
+    attachments: HashMap<ChannelName, Attachment>,
+}
+
+struct Attachment {
+    channel: Addr<Channel>,
+    filter: Filter,
+}
+
+impl Session {
+    pub fn new(
+        translator: Box<dyn Translator>,
+        connection: Addr<Connection>,
+        outbox: Outbox,
+        socket: Socket,
+        worker: Rc<Worker>,
+    ) -> Self {
+        Self {
+            id: ConnectionId::random(),
+            outbox,
+            socket,
+            connection,
+            worker,
+            format: translator.format(),
+            talk: RefCell::new(Talk {
+                translator,
+                attachments: HashMap::new(),
+            }),
+            vitals: Cell::default(),
+            heard: Cell::new(true),
+        }
+    }
+
+    pub(super) const fn format(&self) -> &'static dyn WireFormat {
+        self.format
+    }
+
+    /// Something arrived: the peer is alive.
+    pub(super) fn hear(&self) {
+        self.heard.set(true);
+    }
+
+    /// Lets the translator act.
+    pub(super) fn talk(&self, act: impl FnOnce(&mut dyn Translator, &mut Link<'_>)) {
+        let Talk {
+            translator,
+            attachments,
+        } = &mut *self.talk.borrow_mut();
+        let mut link = Link {
+            session: self,
+            attachments,
+        };
+        act(&mut **translator, &mut link);
+    }
+
+    /// Hands a channel's answer on. A session that is closing gets no more answers.
+    pub(super) fn answer(&self, channel: &ChannelName, answer: Answer) {
+        if let Answer::AttachRefused { .. } = answer {
+            self.talk.borrow_mut().attachments.remove(channel);
+        }
+        self.talk(|translator, link| translator.answered(channel, answer, link));
+    }
+
+    /// Queues a finished frame. A reader too slow for it is closed, at the cost of its outbox.
+    pub(super) fn push(&self, frame: Bytes) {
+        if let Err(Full) = self.outbox.push(frame) {
+            self.outbox.clear();
+            self.outbox.close(frame::close(CloseReason::TooSlow));
+            self.connection.do_send(Close(CloseReason::TooSlow));
+        }
+    }
+
+    pub(super) fn check_vitals(&self) -> Verdict {
+        let broker = &self.worker.broker;
+        let patience = &broker.settings.patience;
+        let mut vitals = self.vitals.get();
+        let verdict = vitals.tick(
+            patience.tick(),
+            self.heard.replace(false),
+            self.outbox.taken(),
+            !self.outbox.is_empty(),
+            patience,
+        );
+        self.vitals.set(vitals);
+        verdict
+    }
+
+    /// Leaves every channel, at once for this thread and by message for the channels.
+    pub(super) fn leave_channels(&self) {
+        let attachments = std::mem::take(&mut self.talk.borrow_mut().attachments);
+        for (name, attachment) in attachments {
+            self.worker.unseat(&name, self.id);
+            // Not refused by a full mailbox: a member that is never removed would be worse.
+            attachment.channel.do_send(Leave(self.id));
+        }
+    }
+}
+
+/// What a translator can do.
+pub struct Link<'a> {
+    session: &'a Session,
+    attachments: &'a mut HashMap<ChannelName, Attachment>,
+}
+
+impl Link<'_> {
+    /// Sends a text message to the client of this connection alone.
+    pub fn send_text(&mut self, text: &[u8]) {
+        self.send_frame(frame::text(text));
+    }
+
+    /// Sends a finished frame to the client of this connection alone.
+    pub fn send_frame(&mut self, frame: Bytes) {
+        self.worker().count(|counters| {
+            counters.messages_out += 1;
+            counters.bytes_out += frame.len() as u64;
+        });
+        self.session.push(frame);
+    }
+
+    /// Counts an error that the client was told.
+    pub fn count_error(&self) {
+        self.worker().count(|counters| counters.errors_told += 1);
+    }
+
+    pub fn now(&self) -> crate::ids::Timestamp {
+        self.worker().broker.clock.now()
+    }
+
+    /// The filter of the attachment to `channel`, if there is one.
+    pub fn filter(&self, channel: &ChannelName) -> Option<&Filter> {
+        self.attachments
+            .get(channel)
+            .map(|attachment| &attachment.filter)
+    }
+
+    /// Attaches, or changes the filter of the attachment there is; the answer brings `context` back.
+    ///
+    /// # Errors
+    /// When the command could not even be sent: too many channels, or the server is busy.
+    pub fn attach(
+        &mut self,
+        name: &ChannelName,
+        filter: Filter,
+        rules: Option<Arc<Rules>>,
+        context: Bytes,
+    ) -> Result<(), Fault> {
+        let limit = self.worker().broker.settings.channels_per_connection;
+        if !self.attachments.contains_key(name) && self.attachments.len() >= limit {
+            return Err(Fault::TooManyChannels { limit });
+        }
+        let worker = self.worker();
+        let command = Command {
+            hub: worker.hub.clone(),
+            body: Attach {
+                connection: self.session.id,
+                hub: worker.hub.id,
+                filter: filter.clone(),
+                rules,
+                context,
+            },
+        };
+        let channel = worker.broker.directory.channel(name, &worker.broker)?;
+        channel.try_send(command).map_err(|_| Fault::Busy)?;
+        self.attachments
+            .insert(name.clone(), Attachment { channel, filter });
+        Ok(())
+    }
+
+    /// Detaches; the answer brings `context` back.
+    ///
+    /// # Errors
+    /// [`Fault::NotAttached`], or the server is busy.
+    pub fn detach(&mut self, name: &ChannelName, context: Bytes) -> Result<(), Fault> {
+        let worker = self.worker();
+        let attachment = self.attachments.get(name).ok_or(Fault::NotAttached)?;
+        let command = Command {
+            hub: worker.hub.clone(),
+            body: Detach {
+                connection: self.session.id,
+                hub: worker.hub.id,
+                context,
+            },
+        };
+        attachment
+            .channel
+            .try_send(command)
+            .map_err(|_| Fault::Busy)?;
+        self.attachments.remove(name);
+        Ok(())
+    }
+
+    /// Publishes to a channel that the connection is attached to.
+    ///
+    /// # Errors
+    /// [`Fault::NotAttached`], or the server is busy. Other refusals come as an answer.
+    pub fn publish(&mut self, name: &ChannelName, message: Message) -> Result<(), Fault> {
+        let attachment = self.attachments.get(name).ok_or(Fault::NotAttached)?;
+        let worker = self.worker();
+        let command = Command {
+            hub: worker.hub.clone(),
+            body: Publish {
+                connection: self.session.id,
+                message,
+            },
+        };
+        match attachment.channel.try_send(command) {
+            Ok(()) => Ok(()),
+            Err(_) if attachment.channel.connected() => Err(Fault::Busy),
+            Err(
+                actix::prelude::SendError::Closed(command)
+                | actix::prelude::SendError::Full(command),
+            ) => {
+                // The channel died. Its successor must know the members before their messages.
+                worker.hub.address.do_send(Reseat {
+                    channel: name.clone(),
+                    then: Some(command),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn worker(&self) -> &Rc<Worker> {
+        &self.session.worker
+    }
+}

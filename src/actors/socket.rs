@@ -1,0 +1,42 @@
+//! Cuts a TCP connection from outside.
+//!
+//! actix-http waits for a socket that takes nothing and polls the response body meanwhile no more,
+//! so ending the body does not close a stuck connection (`HOT_PATH.md §3`, point 8). Shutting the socket
+//! down does.
+
+use std::{cell::Cell, os::fd::RawFd, rc::Rc};
+
+use nix::sys::socket::{Shutdown, shutdown};
+
+/// The descriptor of a connection that somebody else owns. Whoever owns it calls
+/// [`Socket::forget`] before closing it, on the same thread, so the number is never a stranger's.
+#[derive(Clone, Debug)]
+pub struct Socket(Rc<Cell<Option<RawFd>>>);
+
+impl Socket {
+    pub fn new(descriptor: Option<RawFd>) -> Self {
+        Self(Rc::new(Cell::new(descriptor)))
+    }
+
+    /// The owner closes it now.
+    pub fn forget(&self) {
+        self.0.set(None);
+    }
+
+    /// No more will be written: the peer reads what is on the way, then the end.
+    pub fn finish(&self) {
+        self.shut_down(Shutdown::Write);
+    }
+
+    /// Ends both directions at once.
+    pub fn cut(&self) {
+        self.shut_down(Shutdown::Both);
+    }
+
+    fn shut_down(&self, how: Shutdown) {
+        if let Some(descriptor) = self.0.get() {
+            // An error means that the peer was quicker: the connection is over either way.
+            let _ = shutdown(descriptor, how);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! JWTs of the design document: HS256, claims `user_id`, `user_type`, `room_id`, `iat`, `exp`
+//! (protocols/letshare.md §1.3; the pitfalls are those of GOALS §6).
+//!
+//! The library checks form, algorithm and signature. Time is checked here, by the clock that is handed
+//! in: the library reads the system's, forgives a minute and does not look at `nbf`.
+
+use std::fmt;
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
+    errors::{Error, ErrorKind},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::Number;
+use thiserror::Error;
+
+use super::TokenFault;
+use crate::ids::Timestamp;
+
+/// What a checked token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// Never empty.
+    pub user_id: String,
+    /// Never empty.
+    pub room_id: Option<String>,
+}
+
+/// As on the wire; a claim of another type is refused by the types here.
+#[derive(Serialize, Deserialize)]
+struct WireClaims {
+    user_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    room_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iat: Option<Number>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<Number>,
+    exp: Option<Number>,
+}
+
+/// The token could not be signed.
+#[derive(Debug, Error)]
+pub enum MintError {
+    #[error("the user must not be empty")]
+    NoUser,
+    #[error("signing failed: {0}")]
+    Signing(#[from] Error),
+}
+
+/// Signs and checks with one secret.
+pub struct JwtKey {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    validation: Validation,
+}
+
+impl JwtKey {
+    pub fn new(secret: &SecretString) -> Self {
+        let secret = secret.expose_secret().as_bytes();
+        // One algorithm, whatever the token's header asks for.
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.required_spec_claims.clear();
+        Self {
+            encoding: EncodingKey::from_secret(secret),
+            decoding: DecodingKey::from_secret(secret),
+            validation,
+        }
+    }
+
+    /// What the token says, if it is one of ours and valid at `now`. No leeway.
+    ///
+    /// # Errors
+    /// Form and algorithm first, then the signature, then the claims.
+    pub fn check(&self, token: &str, now: Timestamp) -> Result<Claims, TokenFault> {
+        let header =
+            decode_header(token).map_err(|_| TokenFault::Unreadable("token is malformed"))?;
+        if header.alg != Algorithm::HS256 {
+            return Err(TokenFault::Unreadable("unexpected signing method"));
+        }
+        // RFC 7515 §4.1.11: whoever does not know an extension named here must refuse the token.
+        if header.crit.is_some() {
+            return Err(TokenFault::Unreadable("unknown critical header"));
+        }
+        let claims = decode::<WireClaims>(token, &self.decoding, &self.validation)
+            .map_err(|error| fault(error.kind()))?
+            .claims;
+        let expires = claims
+            .exp
+            .as_ref()
+            .and_then(millis)
+            .ok_or(TokenFault::Invalid)?;
+        let now = now.millis() as f64;
+        if now >= expires {
+            return Err(TokenFault::Expired);
+        }
+        if let Some(not_before) = &claims.nbf
+            && millis(not_before).is_none_or(|begins| now < begins)
+        {
+            return Err(TokenFault::Invalid);
+        }
+        let present = |text: &String| !text.is_empty();
+        Ok(Claims {
+            user_id: claims.user_id.filter(present).ok_or(TokenFault::NoUser)?,
+            // The design document's generator writes "" for "no room".
+            room_id: claims.room_id.filter(present),
+        })
+    }
+
+    /// A token for `user`, for one `room` only if given, valid for `hours` from `now`.
+    ///
+    /// # Errors
+    /// When the user is empty.
+    pub fn mint(
+        &self,
+        user: &str,
+        room: Option<&str>,
+        hours: u32,
+        now: Timestamp,
+    ) -> Result<String, MintError> {
+        if user.is_empty() {
+            return Err(MintError::NoUser);
+        }
+        let now = now.millis() / 1_000;
+        let claims = WireClaims {
+            user_id: Some(user.to_owned()),
+            user_type: None,
+            room_id: room.map(str::to_owned),
+            iat: Some(now.into()),
+            nbf: None,
+            exp: Some((now + u64::from(hours) * 3_600).into()),
+        };
+        Ok(encode(
+            &Header::new(Algorithm::HS256),
+            &claims,
+            &self.encoding,
+        )?)
+    }
+}
+
+impl fmt::Debug for JwtKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JwtKey(…)")
+    }
+}
+
+/// The claims as they stand, without any check: for showing them to an operator, never for letting in.
+pub fn claims_unchecked(token: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
+    jsonwebtoken::dangerous::insecure_decode(token)
+        .map(|data| data.claims)
+        .ok()
+}
+
+/// Seconds since the epoch may have a fraction (RFC 7519 §2); negative ones are no date of ours.
+fn millis(seconds: &Number) -> Option<f64> {
+    seconds
+        .as_f64()
+        .filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
+        .map(|seconds| seconds * 1_000.0)
+}
+
+fn fault(kind: &ErrorKind) -> TokenFault {
+    match kind {
+        ErrorKind::InvalidSignature => TokenFault::Unreadable("signature is invalid"),
+        // The header was read before, so this is about the claims.
+        ErrorKind::Json(_) | ErrorKind::InvalidClaimFormat(_) => TokenFault::BadClaims,
+        ErrorKind::InvalidAudience => TokenFault::Invalid,
+        _ => TokenFault::Unreadable("token is malformed"),
+    }
+}

@@ -1,0 +1,123 @@
+//! Who may connect, and as whom: the two kinds of token of LetShare (protocols/letshare.md §1.3).
+//!
+//! Here: choosing the kind, and the rule that binds a token to the `userId` of the URL. How each kind is
+//! checked is in `static_token` and `jwt`. Where the token comes from (query, header) and what status a
+//! refusal has is the edge's business. Nothing here logs; a fault never contains the token.
+
+mod jwt;
+mod static_token;
+#[cfg(test)]
+mod tests;
+
+use thiserror::Error;
+
+use crate::{
+    clock::Clock,
+    config::{AuthMode, Config},
+};
+
+pub use jwt::{Claims, JwtKey, MintError, claims_unchecked};
+pub use static_token::StaticToken;
+
+/// Longer tokens are refused unread (GOALS §6).
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// Whom a connection speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The id that messages are routed by; `None`: the token names nobody and the URL neither, so the
+    /// caller picks one.
+    pub user_id: Option<String>,
+    /// The only room it may join; `None`: any.
+    pub room: Option<String>,
+}
+
+/// Why a token was refused. `Display` is the text that the design document and the older server send
+/// to the client, after the prefix of every fault but the first (protocols/letshare.md §1.2, §1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum TokenFault {
+    #[error("缺少认证token")]
+    Missing,
+    /// Not the static token; all that the older server says.
+    #[error("token验证失败: token验证失败")]
+    NotTheStaticToken,
+    /// Not a JWT, or not one that we signed; the words are those of Go's JWT package.
+    #[error("token验证失败: token解析失败: {0}")]
+    Unreadable(&'static str),
+    /// Signed by us and not for now or not for us: no `exp`, `nbf` ahead, another audience.
+    #[error("token验证失败: token无效")]
+    Invalid,
+    /// A claim of the wrong type.
+    #[error("token验证失败: claims解析失败")]
+    BadClaims,
+    #[error("token验证失败: token已过期")]
+    Expired,
+    #[error("token验证失败: token中缺少user_id")]
+    NoUser,
+    /// Ours, not documented elsewhere: the URL's `userId` is not that of the JWT.
+    #[error("token验证失败: token与userId不匹配")]
+    OtherUser,
+}
+
+/// Checks tokens as `auth.mode` says.
+#[derive(Debug)]
+pub struct Authenticator {
+    static_token: Option<StaticToken>,
+    jwt: Option<JwtKey>,
+    clock: Clock,
+}
+
+impl Authenticator {
+    pub fn new(config: &Config, clock: Clock) -> Self {
+        let mode = config.auth.mode;
+        Self {
+            static_token: (mode != AuthMode::Jwt).then(|| StaticToken::of(&config.auth.secret)),
+            jwt: (mode != AuthMode::Static).then(|| JwtKey::new(&config.jwt.secret)),
+            clock,
+        }
+    }
+
+    /// Whom `token` lets in; `user_id` is the URL's, percent-decoded. An empty one counts as absent.
+    ///
+    /// # Errors
+    /// Why not; every fault is a 401.
+    pub fn authenticate(&self, token: &str, user_id: Option<&str>) -> Result<Identity, TokenFault> {
+        if token.is_empty() {
+            return Err(TokenFault::Missing);
+        }
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenFault::Unreadable("token is too long"));
+        }
+        let user_id = user_id.filter(|id| !id.is_empty());
+        if let Some(expected) = &self.static_token
+            && expected.matches(token)
+        {
+            return Ok(Identity {
+                user_id: user_id.map(str::to_owned),
+                room: None,
+            });
+        }
+        match &self.jwt {
+            // A static token has no dots: with both kinds on, say what the sender meant.
+            Some(jwt) if self.static_token.is_none() || token.contains('.') => {
+                let claims = jwt.check(token, self.clock.now())?;
+                Ok(Identity {
+                    user_id: Some(routing_id(claims.user_id, user_id)?),
+                    room: claims.room_id,
+                })
+            }
+            _ => Err(TokenFault::NotTheStaticToken),
+        }
+    }
+}
+
+/// The page routes by `<user>:<random>`, and a JWT cannot know the random part (protocols/letshare.md §1.3).
+fn routing_id(of_token: String, of_url: Option<&str>) -> Result<String, TokenFault> {
+    let Some(of_url) = of_url else {
+        return Ok(of_token);
+    };
+    match of_url.strip_prefix(of_token.as_str()) {
+        Some(rest) if rest.is_empty() || rest.starts_with(':') => Ok(of_url.to_owned()),
+        _ => Err(TokenFault::OtherUser),
+    }
+}

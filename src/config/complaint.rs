@@ -1,0 +1,120 @@
+//! What is wrong with a configuration, told so that it can be mended without reading the source.
+//!
+//! Here: where a value came from, one complaint, all of them as text. Which values are wrong is
+//! decided in `keys` (one value) and `check` (values together). No secret and no value of an unknown
+//! key (it may be a misspelt secret) is ever printed.
+
+use std::{fmt, path::PathBuf};
+
+/// Where a value was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The built-in `configs/default.yaml`.
+    Default,
+    /// A line of a file; `embedded` when the copy inside the program was used.
+    File {
+        path: PathBuf,
+        line: usize,
+        embedded: bool,
+    },
+    /// An environment variable.
+    Variable(String),
+    /// A flag of the command line.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("built-in default"),
+            Self::File {
+                path,
+                line,
+                embedded,
+            } => {
+                write!(f, "{}:{line}", path.display())?;
+                if *embedded {
+                    f.write_str(" (built-in copy)")?;
+                }
+                Ok(())
+            }
+            Self::Variable(name) => write!(f, "environment variable {name}"),
+            Self::Flag => f.write_str("command line"),
+        }
+    }
+}
+
+/// One fault of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// The key, or what stands in its place (a file, a variable).
+    pub subject: String,
+    /// The offending value as it may be shown; `None` for secrets and unknown keys.
+    pub value: Option<String>,
+    pub origin: Option<Origin>,
+    /// What is wrong and, where known, what to do.
+    pub problem: String,
+    /// The values that would be right.
+    pub allowed: Option<String>,
+}
+
+impl Complaint {
+    /// A complaint without value, origin and range; add them with struct update syntax.
+    pub fn about(subject: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            subject: subject.into(),
+            value: None,
+            origin: None,
+            problem: problem.into(),
+            allowed: None,
+        }
+    }
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.subject)?;
+        if let Some(value) = &self.value {
+            write!(f, " = {}", printable(value))?;
+        }
+        write!(f, "\n     problem: {}", self.problem)?;
+        if let Some(allowed) = &self.allowed {
+            write!(f, "\n     allowed: {allowed}")?;
+        }
+        if let Some(origin) = &self.origin {
+            write!(f, "\n     set by:  {origin}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Every fault of a configuration; never empty.
+#[derive(Debug)]
+pub struct Complaints(pub Vec<Complaint>);
+
+impl fmt::Display for Complaints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        let faults = if count == 1 { "fault" } else { "faults" };
+        writeln!(f, "the configuration has {count} {faults}:")?;
+        for (index, complaint) in self.0.iter().enumerate() {
+            write!(f, "\n{:3}. {complaint}\n", index + 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Complaints {}
+
+/// A value in quotes, without control characters, at most 64 characters of it.
+pub(super) fn printable(value: &str) -> String {
+    const SHOWN: usize = 64;
+    let mut text = String::from("\"");
+    text.extend(value.chars().take(SHOWN).flat_map(char::escape_debug));
+    text.push_str(if value.chars().nth(SHOWN).is_some() {
+        "…\""
+    } else {
+        "\""
+    });
+    text
+}

@@ -1,0 +1,324 @@
+//! The table of all keys: what a value of each must look like.
+//!
+//! One row per key of `configs/default.yaml` (tests hold the table, that file and the typed settings
+//! together). Here a value is judged alone; values that must agree with each other are judged in
+//! `check`.
+
+use std::{fmt, net::IpAddr, path::Path, time::Duration};
+
+use figment::value::Value;
+use ipnet::IpNet;
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+use super::yaml::Raw;
+
+/// A key and the values it takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// As in the files: `section.key`.
+    pub name: &'static str,
+    pub kind: Kind,
+}
+
+/// What a value must look like. `Display` says it to the operator.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Switch,
+    /// Smallest and largest number.
+    Whole(u64, u64),
+    /// Shortest and longest, as `limits` in words and as values.
+    Span(&'static str, Duration, &'static str, Duration),
+    OneOf(&'static [&'static str]),
+    Address,
+    Networks,
+    Origins,
+    Filter,
+    Secret,
+    Folder,
+    /// A file or nothing.
+    File,
+    /// Accepted and ignored while it has the first value; the second says what to do instead.
+    Ignored(&'static str, &'static str),
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const PORT: Kind = Kind::Whole(0, 65_535);
+const COUNT: Kind = Kind::Whole(1, 1_000_000);
+const CONNECTIONS: Kind = Kind::Whole(0, 10_000_000);
+const STORE_BYTES: Kind = Kind::Whole(1_024, 1 << 40);
+const HUNDRED_MS: Duration = Duration::from_millis(100);
+
+/// Every key, in the order of `configs/default.yaml`.
+pub const KEYS: &[Key] = &[
+    key("allow_insecure", Kind::Switch),
+    key("server.host", Kind::Address),
+    key("server.port", PORT),
+    key("server.workers", Kind::Whole(0, 1_024)),
+    key("server.trusted_proxies", Kind::Networks),
+    key("tls.enabled", Kind::Switch),
+    key("tls.port", PORT),
+    key("tls.cert_file", Kind::File),
+    key("tls.key_file", Kind::File),
+    key(
+        "tls.auto_cert",
+        Kind::Ignored(
+            "false",
+            "get the certificate with an ACME client such as certbot, and name its files in \
+             tls.cert_file and tls.key_file",
+        ),
+    ),
+    key(
+        "tls.domain",
+        Kind::Ignored("", "the certificate in tls.cert_file carries the names"),
+    ),
+    key("auth.mode", Kind::OneOf(&["static", "jwt", "both"])),
+    key("auth.secret", Kind::Secret),
+    key("jwt.secret", Kind::Secret),
+    key("jwt.expiration_hours", Kind::Whole(1, 87_600)),
+    key("cors.allowed_origins", Kind::Origins),
+    key("cors.allow_lan", Kind::Switch),
+    key("log.level", Kind::Filter),
+    key("log.max_entries", Kind::Whole(1, 100_000)),
+    key("log.dir", Kind::Folder),
+    key("websocket.max_room_users", Kind::Whole(1, 100_000)),
+    key("websocket.max_message_bytes", Kind::Whole(1_024, 1 << 26)),
+    key("websocket.max_fragments", Kind::Whole(1, 65_536)),
+    key(
+        "websocket.ping_interval",
+        Kind::Span("1s", secs(1), "1h", secs(3_600)),
+    ),
+    key(
+        "websocket.idle_timeout",
+        Kind::Span("2s", secs(2), "24h", secs(86_400)),
+    ),
+    key(
+        "websocket.stall_timeout",
+        Kind::Span("100ms", HUNDRED_MS, "10m", secs(600)),
+    ),
+    key(
+        "websocket.close_timeout",
+        Kind::Span("100ms", HUNDRED_MS, "1m", secs(60)),
+    ),
+    key("letshare.enabled", Kind::Switch),
+    key("letshare.enforce_from", Kind::Switch),
+    key("letshare.wildcard_signal_all", Kind::Switch),
+    key("limits.connections", CONNECTIONS),
+    key("limits.connections_per_address", CONNECTIONS),
+    key("limits.exempt_loopback", Kind::Switch),
+    key("limits.publishes_per_second", Kind::Whole(0, 1_000_000)),
+    key("limits.publish_burst", Kind::Whole(1, 10_000_000)),
+    key("limits.channels", Kind::Whole(1, 100_000_000)),
+    key("limits.channels_per_connection", COUNT),
+    key("limits.events_per_subscription", COUNT),
+    key("limits.outbox_bytes", Kind::Whole(8_192, 1 << 30)),
+    key(
+        "history.window",
+        Kind::Span("0s", secs(0), "1h", secs(3_600)),
+    ),
+    key("history.channel_entries", Kind::Whole(1, 10_000_000)),
+    key("history.channel_bytes", STORE_BYTES),
+    key("history.total_bytes", STORE_BYTES),
+    key("shutdown.notice", Kind::Span("0s", secs(0), "1m", secs(60))),
+    key("shutdown.grace", Kind::Span("1s", secs(1), "5m", secs(300))),
+    key("data.dir", Kind::Folder),
+];
+
+const fn key(name: &'static str, kind: Kind) -> Key {
+    Key { name, kind }
+}
+
+impl Key {
+    /// The row of `name`.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The environment variable that overrides it.
+    pub fn variable(&self) -> String {
+        format!("LETSHARE_{}", self.name.replace('.', "_").to_uppercase())
+    }
+
+    /// Whether its value must never be shown.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Switch => f.write_str("true or false"),
+            Self::Whole(min, max) => write!(f, "a whole number from {min} to {max}"),
+            Self::Span(min, _, max, _) => write!(f, "a duration from {min} to {max}"),
+            Self::OneOf(words) => match words.split_last() {
+                Some((last, rest)) => write!(f, "{} or {last}", rest.join(", ")),
+                None => Ok(()),
+            },
+            Self::Address => f.write_str("an IP address such as 127.0.0.1, 0.0.0.0 or ::1"),
+            Self::Networks => f.write_str("a list of IP networks such as 10.0.0.0/8 or 127.0.0.1"),
+            Self::Origins => {
+                f.write_str("a list of origins, each scheme://host or scheme://host:port")
+            }
+            Self::Filter => f.write_str(
+                "trace, debug, info, warn, error or off, or filter directives such as \
+                 info,letshare_server::edge=debug",
+            ),
+            Self::Secret => f.write_str(
+                "a secret of at least 32 bytes; shorter or published ones on loopback only",
+            ),
+            Self::Folder => f.write_str("the path of a folder"),
+            Self::File => f.write_str("the path of a readable file, or empty"),
+            Self::Ignored("", instead) => write!(f, "empty (not supported: {instead})"),
+            Self::Ignored(only, instead) => write!(f, "{only} (not supported: {instead})"),
+        }
+    }
+}
+
+impl Kind {
+    /// Turns what was written into what the typed settings take; `None` leaves the key out.
+    ///
+    /// # Errors
+    /// What is wrong with the value, in words; the value itself is not repeated.
+    pub fn read(&self, raw: &Raw, base: &Path) -> Result<Option<Value>, String> {
+        let text = match (self, raw) {
+            (Self::Networks | Self::Origins, _) => return self.read_list(&items(raw)),
+            (_, Raw::Text(text)) => text,
+            (_, Raw::List(_)) => return Err("a list where a single value belongs".into()),
+        };
+        let value = match self {
+            Self::Switch => match text.as_str() {
+                "true" => value(true)?,
+                "false" => value(false)?,
+                _ => return Err("neither true nor false".into()),
+            },
+            Self::Whole(min, max) => match text.parse::<u64>() {
+                Ok(number) if (*min..=*max).contains(&number) => value(number)?,
+                Ok(_) => return Err("out of range".into()),
+                Err(_) => return Err("not a whole number, or out of range".into()),
+            },
+            Self::Span(_, min, _, max) => value(span(text, *min, *max)?)?,
+            Self::OneOf(words) if words.contains(&text.as_str()) => value(text)?,
+            Self::OneOf(_) => return Err("not one of the known words".into()),
+            Self::Address => match text.parse::<IpAddr>() {
+                Ok(address) => value(address)?,
+                Err(_) if text == "localhost" => return Err("a name; write 127.0.0.1".into()),
+                Err(_) => return Err("not an IP address".into()),
+            },
+            Self::Filter => value(filter(text)?)?,
+            Self::Secret => value(text)?,
+            Self::Folder | Self::File if text.is_empty() => match self {
+                Self::File => return Ok(None),
+                _ => return Err("empty".into()),
+            },
+            Self::Folder | Self::File => value(base.join(text))?,
+            Self::Ignored(..) => return Ok(None),
+            Self::Networks | Self::Origins => return Err("not a list".into()),
+        };
+        Ok(Some(value))
+    }
+
+    fn read_list(&self, items: &[String]) -> Result<Option<Value>, String> {
+        let mut values = Vec::with_capacity(items.len());
+        let mut problems = Vec::new();
+        for item in items {
+            let read = match self {
+                Self::Networks => network(item).and_then(value),
+                _ => origin(item).and_then(value),
+            };
+            match read {
+                Ok(value) => values.push(value),
+                Err(problem) => {
+                    problems.push(format!("{}: {problem}", super::complaint::printable(item)));
+                }
+            }
+        }
+        if problems.is_empty() {
+            value(values).map(Some)
+        } else {
+            Err(problems.join("; "))
+        }
+    }
+}
+
+/// Environment variables and flags write lists with commas.
+fn items(raw: &Raw) -> Vec<String> {
+    match raw {
+        Raw::List(items) => items.clone(),
+        Raw::Text(text) => text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    }
+}
+
+fn value(of: impl Serialize) -> Result<Value, String> {
+    Value::serialize(of).map_err(|error| error.to_string())
+}
+
+fn span(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+    if text.parse::<f64>().is_ok() {
+        return Err(format!(
+            "a number without a unit; write {text}s or {text}ms"
+        ));
+    }
+    let span = text
+        .parse::<jiff::SignedDuration>()
+        .map_err(|_| "not a duration; write it as 200ms, 30s, 2m or 1h")?;
+    match Duration::try_from(span) {
+        Ok(span) if (min..=max).contains(&span) => Ok(span),
+        _ => Err("out of range".into()),
+    }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Ok(address.into()),
+        Err(_) => text
+            .parse()
+            .map_err(|_| "not an IP address and not a network such as 10.0.0.0/8".into()),
+    }
+}
+
+/// Browsers send an origin in exactly one spelling, and it is compared byte for byte; a value that
+/// could never match is a mistake.
+fn origin(text: &str) -> Result<&str, String> {
+    if text.contains('*') {
+        return Err("patterns are not supported; list each origin".into());
+    }
+    let url = match text.split_once("://") {
+        Some(_) => Url::parse(text).map_err(|error| error.to_string())?,
+        None => return Err("the scheme is missing; write https://… or http://…".into()),
+    };
+    let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
+        return Err("the host is missing".into());
+    };
+    let port = url.port().map(|port| format!(":{port}"));
+    let exact = format!("{}://{host}{}", url.scheme(), port.unwrap_or_default());
+    if exact == text {
+        Ok(text)
+    } else {
+        Err(format!("browsers send this origin as {exact}; write that"))
+    }
+}
+
+/// A lone word that is no level would be taken for the name of a module and silence everything else.
+fn filter(text: &str) -> Result<&str, String> {
+    const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
+    for directive in text.split(',') {
+        let level = directive.rsplit('=').next().unwrap_or_default();
+        if !LEVELS.contains(&level.trim()) {
+            return Err("does not name a level".into());
+        }
+    }
+    match EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(error.to_string()),
+    }
+}

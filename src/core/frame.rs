@@ -1,0 +1,106 @@
+//! Finished WebSocket frames of a server (RFC 6455 §5.2).
+//!
+//! Server frames are not masked, so one frame serves every receiver: it is built once and its
+//! `Bytes` are shared.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::error::CloseReason;
+
+const FIN: u8 = 0x80;
+const TEXT: u8 = 0x1;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xA;
+/// The longest payload of a control frame.
+const CONTROL_PAYLOAD_MAX: usize = 125;
+/// The close code that stands for "none given" and never goes over the wire.
+const NO_CODE: u16 = 1005;
+
+/// The text frame around `payload`.
+pub fn text(payload: &[u8]) -> Bytes {
+    frame(TEXT, payload)
+}
+
+/// An empty ping.
+pub fn ping() -> Bytes {
+    Bytes::from_static(&[FIN | PING, 0])
+}
+
+/// The answer to a ping; `payload` is what the ping carried.
+pub fn pong(payload: &[u8]) -> Bytes {
+    frame(PONG, &payload[..payload.len().min(CONTROL_PAYLOAD_MAX)])
+}
+
+/// The close frame that tells `reason`.
+pub fn close(reason: CloseReason) -> Bytes {
+    if reason.code() == NO_CODE {
+        return frame(CLOSE, &[]);
+    }
+    let mut payload = Vec::with_capacity(CONTROL_PAYLOAD_MAX);
+    payload.put_u16(reason.code());
+    payload.extend_from_slice(reason.text().as_bytes());
+    frame(CLOSE, &payload)
+}
+
+fn frame(opcode: u8, payload: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(10 + payload.len());
+    frame.put_u8(FIN | opcode);
+    match payload.len() {
+        short @ 0..=125 => frame.put_u8(short as u8),
+        medium @ 126..=0xFFFF => {
+            frame.put_u8(126);
+            frame.put_u16(medium as u16);
+        }
+        long => {
+            frame.put_u8(127);
+            frame.put_u64(long as u64);
+        }
+    }
+    frame.extend_from_slice(payload);
+    frame.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::ws::{Codec, Frame};
+    use proptest::prelude::*;
+    use tokio_util::codec::Decoder as _;
+
+    use super::*;
+
+    fn decode(frame: &Bytes) -> Frame {
+        let mut bytes = BytesMut::from(&frame[..]);
+        let decoded = Codec::new()
+            .max_size(1 << 20)
+            .client_mode()
+            .decode(&mut bytes)
+            .expect("valid")
+            .expect("whole");
+        assert!(bytes.is_empty());
+        decoded
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_frame_reads_back(length in prop_oneof![0usize..300, 65_000usize..66_000]) {
+            let payload = vec![b'x'; length];
+            prop_assert_eq!(decode(&text(&payload)), Frame::Text(payload.into()));
+        }
+    }
+
+    #[test]
+    fn control_frames_read_back() {
+        assert_eq!(decode(&ping()), Frame::Ping(Bytes::new()));
+        assert_eq!(decode(&pong(b"hi")), Frame::Pong(Bytes::from_static(b"hi")));
+        assert_eq!(
+            decode(&close(CloseReason::Answer(1005))),
+            Frame::Close(None)
+        );
+        let Frame::Close(Some(reason)) = decode(&close(CloseReason::TooSlow)) else {
+            panic!("no close frame");
+        };
+        assert_eq!(u16::from(reason.code), 1013);
+        assert_eq!(reason.description.as_deref(), Some("reader is too slow"));
+    }
+}

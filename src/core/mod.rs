@@ -1,0 +1,15 @@
+//! The pure states of the broker: no clock, no I/O, no actor, no protocol.
+//!
+//! Every method takes what it needs to know (`now`, a command) and gives back what is to be done.
+//! So all that is hard is tested here, without a runtime.
+
+pub mod channel;
+pub mod filter;
+pub mod frame;
+pub mod message;
+pub mod roster;
+pub mod rules;
+pub mod serial;
+pub mod vitals;
+pub mod window;
+pub mod wire;

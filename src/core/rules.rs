@@ -1,0 +1,121 @@
+//! What a kind of channel allows: its names and how many may be in it.
+
+use std::ops::RangeInclusive;
+
+use regex::Regex;
+
+use crate::error::Fault;
+
+/// The rules of one kind of channel.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Length of a name in characters (Unicode scalar values).
+    length: RangeInclusive<usize>,
+    alphabet: Regex,
+    /// Connections that may be attached under these rules at once.
+    member_cap: usize,
+}
+
+impl Rules {
+    /// LetShare rooms: 2 to 12 characters out of Han, `A-Z a-z 0-9`, space, `_` and `-`; not trimmed
+    /// (`protocols/letshare.md §2.4`).
+    #[allow(
+        clippy::expect_used,
+        reason = "cannot fail: the pattern is a constant, and tested"
+    )]
+    pub fn letshare_room(member_cap: usize) -> Self {
+        Self {
+            length: 2..=12,
+            alphabet: Regex::new(r"\A[\p{Han}A-Za-z0-9 _-]+\z").expect("constant pattern"),
+            member_cap,
+        }
+    }
+
+    /// # Errors
+    /// The first rule that `name` breaks: its length, then its characters.
+    pub fn check_name(&self, name: &str) -> Result<(), Fault> {
+        let length = name.chars().count();
+        if length < *self.length.start() {
+            return Err(Fault::ChannelNameTooShort {
+                min: *self.length.start(),
+            });
+        }
+        if length > *self.length.end() {
+            return Err(Fault::ChannelNameTooLong {
+                max: *self.length.end(),
+            });
+        }
+        if !self.alphabet.is_match(name) {
+            return Err(Fault::ChannelNameForbidden);
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`Fault::ChannelFull`] when `members` leave no place for one more.
+    pub fn check_place(&self, members: usize) -> Result<(), Fault> {
+        if members < self.member_cap {
+            Ok(())
+        } else {
+            Err(Fault::ChannelFull {
+                cap: self.member_cap,
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// protocols/letshare.md §2.4, row by row.
+    #[test]
+    fn room_names() {
+        let rules = Rules::letshare_room(50);
+        for good in [
+            "ab",
+            "demo1",
+            "A-b_c 9",
+            "  ",
+            "小明",
+            "一二三四五六七八九十十二",
+            "㐀々",
+            "〇〇",
+            "𠀀𠀁",
+            "abcdefghijkl",
+        ] {
+            assert_eq!(rules.check_name(good), Ok(()), "{good:?}");
+        }
+        for short in ["", "a", "中", "𠀀"] {
+            let fault = Fault::ChannelNameTooShort { min: 2 };
+            assert_eq!(rules.check_name(short), Err(fault), "{short:?}");
+        }
+        for long in ["abcdefghijklm", "一二三四五六七八九十十二三"] {
+            let fault = Fault::ChannelNameTooLong { max: 12 };
+            assert_eq!(rules.check_name(long), Err(fault), "{long:?}");
+        }
+        for bad in [
+            "ひら",
+            "ＡＢ",
+            "caf\u{e9}",
+            "ab😀",
+            "a:b",
+            "ab\n",
+            "\nab",
+            "a\tb",
+            "a.b",
+            "a/b",
+            "ab\0",
+        ] {
+            let fault = Fault::ChannelNameForbidden;
+            assert_eq!(rules.check_name(bad), Err(fault), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_cap_counts_places() {
+        let rules = Rules::letshare_room(2);
+        assert_eq!(rules.check_place(1), Ok(()));
+        assert_eq!(rules.check_place(2), Err(Fault::ChannelFull { cap: 2 }));
+    }
+}

@@ -1,0 +1,214 @@
+//! The newest part of a channel's log, in memory: for clients that come back.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+use crate::core::{
+    message::Entry,
+    serial::{Epoch, Serial},
+};
+
+/// How much of a log a window keeps. Whichever bound is reached first counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub age: Duration,
+    pub entries: usize,
+    /// Measured by [`Entry::cost`].
+    pub bytes: usize,
+}
+
+/// Why a window cannot tell what followed a position.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Gap {
+    #[error("some of the entries after this position are no longer kept")]
+    Expired,
+    #[error("the position belongs to another log")]
+    OtherLog,
+}
+
+/// The entries kept, oldest first, each with the moment (monotonic) when it came.
+#[derive(Debug)]
+pub struct Window {
+    epoch: Epoch,
+    entries: VecDeque<(Duration, Arc<Entry>)>,
+    bytes: usize,
+    /// The newest entry that ever was, and the newest that is kept no more.
+    last: Option<Serial>,
+    dropped: Option<Serial>,
+}
+
+impl Window {
+    pub const fn new(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            entries: VecDeque::new(),
+            bytes: 0,
+            last: None,
+            dropped: None,
+        }
+    }
+
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The newest serial ever appended, kept or not.
+    pub const fn last(&self) -> Option<Serial> {
+        self.last
+    }
+
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds the newest entry and drops what the bounds no longer allow.
+    pub fn append(&mut self, now: Duration, entry: Arc<Entry>, bounds: Bounds) {
+        self.bytes += entry.cost();
+        self.last = Some(entry.serial);
+        self.entries.push_back((now, entry));
+        self.trim(now, bounds);
+    }
+
+    /// Drops what the bounds no longer allow.
+    pub fn trim(&mut self, now: Duration, bounds: Bounds) {
+        while let Some((came, _)) = self.entries.front() {
+            let too_old = now.saturating_sub(*came) > bounds.age;
+            let too_many = self.entries.len() > bounds.entries || self.bytes > bounds.bytes;
+            if !too_old && !too_many {
+                break;
+            }
+            self.drop_oldest();
+        }
+        if self.entries.is_empty() {
+            // An idle channel keeps no buffer.
+            self.entries = VecDeque::new();
+        }
+    }
+
+    /// Drops the oldest entry; false when there is none.
+    pub fn drop_oldest(&mut self) -> bool {
+        let Some((_, oldest)) = self.entries.pop_front() else {
+            return false;
+        };
+        self.bytes -= oldest.cost();
+        self.dropped = Some(oldest.serial);
+        true
+    }
+
+    /// Every entry after `position`, in order.
+    ///
+    /// # Errors
+    /// A [`Gap`] when the window cannot promise that none is missing.
+    pub fn after(&self, position: Serial) -> Result<Vec<Arc<Entry>>, Gap> {
+        if position.epoch() != self.epoch {
+            return Err(Gap::OtherLog);
+        }
+        if self
+            .dropped
+            .is_some_and(|dropped| position.place() < dropped.place())
+        {
+            return Err(Gap::Expired);
+        }
+        let first = self
+            .entries
+            .partition_point(|(_, entry)| entry.serial.place() <= position.place());
+        Ok(self
+            .entries
+            .range(first..)
+            .map(|(_, entry)| Arc::clone(entry))
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        core::{message::Message, serial::Mint},
+        ids::{ConnectionId, Timestamp},
+    };
+
+    const EPOCH: Epoch = Epoch::new(1);
+
+    fn entry(mint: &mut Mint, size: usize) -> Arc<Entry> {
+        let message = Message {
+            name: "n".into(),
+            data: Bytes::from(vec![b'x'; size]),
+        };
+        Arc::new(Entry::new(
+            "c".into(),
+            mint.mint(Timestamp::from_millis(1)),
+            Timestamp::from_millis(1),
+            ConnectionId::from_bytes([0; 9]),
+            message,
+        ))
+    }
+
+    proptest! {
+        /// Whatever was kept or dropped: a reader that stood at any place either gets exactly what
+        /// followed it, or is told that it cannot.
+        #[test]
+        fn after_gives_exactly_the_missing_slice_or_says_so(
+            steps in prop::collection::vec((0u64..40, 0usize..200), 1..80),
+            entries in 1usize..40,
+            bytes in 500usize..20_000,
+        ) {
+            let bounds = Bounds { age: Duration::from_secs(120), entries, bytes };
+            let (mut mint, mut window) = (Mint::new(EPOCH), Window::new(EPOCH));
+            let (mut now, mut all) = (Duration::ZERO, Vec::new());
+            for (wait, size) in steps {
+                now += Duration::from_secs(wait);
+                let entry = entry(&mut mint, size);
+                all.push(entry.serial);
+                window.append(now, entry, bounds);
+                prop_assert!(window.entries.len() <= entries);
+                prop_assert!(window.bytes <= bytes);
+                prop_assert_eq!(window.bytes, window.entries.iter().map(|(_, e)| e.cost()).sum::<usize>());
+            }
+            for (place, position) in all.iter().enumerate() {
+                match window.after(*position) {
+                    Ok(found) => {
+                        let found: Vec<Serial> = found.iter().map(|e| e.serial).collect();
+                        prop_assert_eq!(&found[..], &all[place + 1..]);
+                    }
+                    Err(gap) => {
+                        prop_assert_eq!(gap, Gap::Expired);
+                        prop_assert!(all.len() - place - 1 > window.entries.len());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_position_of_another_log_is_refused() {
+        let window = Window::new(EPOCH);
+        let foreign = Mint::new(Epoch::new(2)).mint(Timestamp::from_millis(1));
+        assert_eq!(window.after(foreign).err(), Some(Gap::OtherLog));
+    }
+
+    #[test]
+    fn age_empties_the_window_but_not_its_memory_of_the_last_serial() {
+        let bounds = Bounds {
+            age: Duration::from_secs(120),
+            entries: 10,
+            bytes: 10_000,
+        };
+        let (mut mint, mut window) = (Mint::new(EPOCH), Window::new(EPOCH));
+        window.append(Duration::ZERO, entry(&mut mint, 1), bounds);
+        window.trim(Duration::from_secs(120), bounds);
+        assert!(!window.is_empty());
+        window.trim(Duration::from_secs(121), bounds);
+        assert!(window.is_empty());
+        assert_eq!(window.bytes(), 0);
+        assert!(window.last().is_some());
+    }
+}

@@ -1,0 +1,28 @@
+//! How a protocol writes an entry: the seam between the core and the wire formats.
+
+use bytes::Bytes;
+
+use crate::core::message::Entry;
+
+/// How many wire formats an entry has room for.
+pub const FORMATS: usize = 1;
+
+/// The place of a format's frame in every entry. Each format has its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    LetShareJson,
+}
+
+impl Slot {
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Writes entries for one kind of client.
+pub trait WireFormat: Send + Sync {
+    fn slot(&self) -> Slot;
+
+    /// The complete WebSocket frame, header included (see [`crate::core::frame`]).
+    fn encode(&self, entry: &Entry) -> Bytes;
+}

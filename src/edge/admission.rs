@@ -1,0 +1,286 @@
+//! How many WebSockets may be open: in all, and from one address (issue 2, item 5).
+//!
+//! Not here: what an admitted connection may then do (rate limits), and which address a client has
+//! behind a proxy (`client_address`).
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+
+use nix::sys::resource::{Resource, getrlimit};
+use parking_lot::Mutex;
+
+use crate::config;
+
+/// What POSIX promises to a process that cannot even ask for its limit.
+const FEWEST_DESCRIPTORS: u64 = 1024;
+
+/// Why a WebSocket was not admitted. The texts are for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error(
+        "{cap} WebSockets are open, the most that limits.connections and the descriptor limit allow"
+    )]
+    Full { cap: usize },
+    #[error("{cap} WebSockets from this address are open (limits.connections_per_address)")]
+    AddressFull { cap: usize },
+}
+
+/// The door of the whole server; clones are the same door.
+#[derive(Clone, Debug)]
+pub struct Admission(Arc<Door>);
+
+#[derive(Debug)]
+struct Door {
+    total_cap: usize,
+    /// 0 = no cap.
+    per_source_cap: usize,
+    exempt_loopback: bool,
+    // One lock, not one per shard: it is taken twice in the life of a connection, for a map lookup.
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    /// Only sources that have a connection open, so never more entries than `total`.
+    by_source: HashMap<Source, usize>,
+}
+
+/// Whoever is counted as one: an IPv4 address, or the /64 that an IPv6 host can pick addresses from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Source(IpAddr);
+
+impl Source {
+    fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+            v4 => v4,
+        })
+    }
+}
+
+/// The right to one open WebSocket; dropping it gives the place back.
+#[derive(Debug)]
+#[must_use = "the place is given back as soon as the permit is dropped"]
+pub struct Permit {
+    door: Arc<Door>,
+    /// `None` when this connection is not counted by address.
+    source: Option<Source>,
+}
+
+impl Admission {
+    /// `limits.connections` never counts for more than nine tenths of the descriptors that this
+    /// process may open: the last tenth is for files, the log and connections to be refused.
+    pub fn new(limits: &config::Limits) -> Self {
+        let descriptors = match getrlimit(Resource::RLIMIT_NOFILE) {
+            Ok((soft, _hard)) => soft,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the descriptor limit; {FEWEST_DESCRIPTORS} assumed");
+                FEWEST_DESCRIPTORS
+            }
+        };
+        let total_cap = total_cap(limits.connections, descriptors);
+        if total_cap < limits.connections {
+            tracing::warn!(
+                "limits.connections is {}, but with a limit of {descriptors} open files only \
+                 {total_cap} are safe; raise the limit (ulimit -n, LimitNOFILE=) or lower the setting",
+                limits.connections
+            );
+        }
+        Self(Arc::new(Door {
+            total_cap,
+            per_source_cap: limits.connections_per_address,
+            exempt_loopback: limits.exempt_loopback,
+            open: Mutex::default(),
+        }))
+    }
+
+    /// Takes a place for one WebSocket from `address`.
+    ///
+    /// # Errors
+    /// [`Refusal`], naming the cap that was reached.
+    pub fn admit(&self, address: IpAddr) -> Result<Permit, Refusal> {
+        let door = &self.0;
+        let mut open = door.open.lock();
+        if open.total >= door.total_cap {
+            return Err(Refusal::Full {
+                cap: door.total_cap,
+            });
+        }
+        let source = door.counted_source(address);
+        if let Some(source) = source {
+            let from_there = open.by_source.entry(source).or_insert(0);
+            // A new entry holds 0, less than any cap: no refused source leaves an entry behind.
+            if *from_there >= door.per_source_cap {
+                return Err(Refusal::AddressFull {
+                    cap: door.per_source_cap,
+                });
+            }
+            *from_there += 1;
+        }
+        open.total += 1;
+        Ok(Permit {
+            door: door.clone(),
+            source,
+        })
+    }
+
+    /// WebSockets open now.
+    pub fn open(&self) -> usize {
+        self.0.open.lock().total
+    }
+}
+
+impl Door {
+    fn counted_source(&self, address: IpAddr) -> Option<Source> {
+        let exempt = self.exempt_loopback && address.to_canonical().is_loopback();
+        (self.per_source_cap > 0 && !exempt).then(|| Source::of(address))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut open = self.door.open.lock();
+        open.total -= 1;
+        if let Some(source) = self.source
+            && let Entry::Occupied(mut from_there) = open.by_source.entry(source)
+        {
+            *from_there.get_mut() -= 1;
+            if *from_there.get() == 0 {
+                from_there.remove();
+            }
+        }
+    }
+}
+
+/// `configured` = 0 asks for as many as the descriptors allow.
+fn total_cap(configured: usize, descriptors: u64) -> usize {
+    let safe = usize::try_from(descriptors - descriptors / 10).unwrap_or(usize::MAX);
+    if configured == 0 {
+        safe
+    } else {
+        configured.min(safe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn admission(total_cap: usize, per_source_cap: usize, exempt_loopback: bool) -> Admission {
+        Admission(Arc::new(Door {
+            total_cap,
+            per_source_cap,
+            exempt_loopback,
+            open: Mutex::default(),
+        }))
+    }
+
+    fn ip(address: &str) -> IpAddr {
+        address.parse().unwrap()
+    }
+
+    fn sources(admission: &Admission) -> usize {
+        admission.0.open.lock().by_source.len()
+    }
+
+    #[test]
+    fn the_total_is_capped_and_a_dropped_permit_makes_room() {
+        let door = admission(2, 0, false);
+        let first = door.admit(ip("127.0.0.1")).unwrap();
+        let _second = door.admit(ip("127.0.0.2")).unwrap();
+        assert_eq!(
+            door.admit(ip("127.0.0.3")).unwrap_err(),
+            Refusal::Full { cap: 2 }
+        );
+        drop(first);
+        assert!(door.clone().admit(ip("127.0.0.3")).is_ok());
+    }
+
+    #[test]
+    fn each_address_has_its_own_cap() {
+        let door = admission(100, 2, false);
+        let _held = [
+            door.admit(ip("10.0.0.1")).unwrap(),
+            door.admit(ip("10.0.0.1")).unwrap(),
+        ];
+        let refusal = Refusal::AddressFull { cap: 2 };
+        assert_eq!(door.admit(ip("10.0.0.1")).unwrap_err(), refusal);
+        assert_eq!(door.admit(ip("::ffff:10.0.0.1")).unwrap_err(), refusal);
+        assert!(door.admit(ip("10.0.0.2")).is_ok());
+        assert_eq!(door.open(), 2);
+    }
+
+    #[test]
+    fn ipv6_is_counted_by_its_64() {
+        let door = admission(100, 1, false);
+        let _held = door.admit(ip("2001:db8:0:1::1")).unwrap();
+        assert!(door.admit(ip("2001:db8:0:1:ffff::2")).is_err());
+        assert!(door.admit(ip("2001:db8:0:2::1")).is_ok());
+    }
+
+    #[test]
+    fn loopback_is_exempt_from_the_cap_by_address_only_when_asked() {
+        for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"].map(ip) {
+            let exempt = admission(3, 1, true);
+            let held: Vec<_> = (0..3).map(|_| exempt.admit(loopback).unwrap()).collect();
+            assert_eq!(
+                exempt.admit(loopback).unwrap_err(),
+                Refusal::Full { cap: 3 }
+            );
+            assert_eq!(held.len(), exempt.open());
+
+            let strict = admission(3, 1, false);
+            let _held = strict.admit(loopback).unwrap();
+            assert!(strict.admit(loopback).is_err());
+        }
+    }
+
+    #[test]
+    fn the_descriptor_limit_bounds_every_setting() {
+        assert_eq!(total_cap(0, 20_000), 18_000);
+        assert_eq!(total_cap(500, 20_000), 500);
+        assert_eq!(total_cap(50_000, 1024), 922);
+        assert!(total_cap(0, u64::MAX) > 1 << 60);
+    }
+
+    #[test]
+    fn threads_share_one_count() {
+        let door = admission(1000, 10, false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for host in 0..200u8 {
+                        let _permit = door.admit(IpAddr::from([10, 0, 0, host])).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!((door.open(), sources(&door)), (0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn the_map_holds_open_sources_only(steps in proptest::collection::vec((0..6u8, any::<bool>()), 0..200)) {
+            let door = admission(20, 3, false);
+            let mut held = Vec::new();
+            for (host, opens) in steps {
+                if opens {
+                    held.extend(door.admit(IpAddr::from([10, 0, 0, host])).ok());
+                } else if !held.is_empty() {
+                    drop(held.swap_remove(usize::from(host) % held.len()));
+                }
+                prop_assert_eq!(door.open(), held.len());
+                prop_assert!(sources(&door) <= held.len());
+                prop_assert!(door.0.open.lock().by_source.values().all(|open| (1..=3).contains(open)));
+            }
+        }
+    }
+}

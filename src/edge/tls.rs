@@ -1,0 +1,284 @@
+//! TLS: the rustls configuration from two PEM files, and their replacement while the server runs.
+//!
+//! Go's silent way back to plain HTTP when a file is missing is not taken: every fault here refuses
+//! the start (protocols/letshare.md §4 "TLS"). Not here: the listener, and the timer that calls
+//! [`CertificateReloader::reload_if_changed`]; `app` has both.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::{Mutex, RwLock};
+use rustls::{
+    InconsistentKeys, ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{self, PemObject as _},
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::config;
+
+const CERT_FILE: &str = "tls.cert_file";
+const KEY_FILE: &str = "tls.key_file";
+
+/// What is wrong with the certificate or its key. Each text names the file and the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("tls.enabled is true, but {key} is not set: name the PEM file")]
+    NotSet { key: &'static str },
+    #[error("cannot read {key} {path:?}: {source}", path = path.display())]
+    Unreadable {
+        key: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("{key} {path:?} is not valid PEM: {fault}", path = path.display())]
+    NotPem {
+        key: &'static str,
+        path: PathBuf,
+        fault: &'static str,
+    },
+    #[error("tls.cert_file {path:?} holds no certificate (no \"BEGIN CERTIFICATE\" block)", path = path.display())]
+    NoCertificate { path: PathBuf },
+    #[error(
+        "tls.key_file {path:?} holds no private key that can be used without a passphrase \
+         (\"BEGIN PRIVATE KEY\", \"BEGIN RSA PRIVATE KEY\" or \"BEGIN EC PRIVATE KEY\")",
+        path = path.display()
+    )]
+    NoKey { path: PathBuf },
+    #[error("the private key in tls.key_file {key_file:?} cannot be used: {source}", key_file = key_file.display())]
+    BadKey {
+        key_file: PathBuf,
+        source: rustls::Error,
+    },
+    #[error(
+        "the certificate in tls.cert_file {cert_file:?} cannot be used: {source}; the server's own \
+         certificate must be the first in the file",
+        cert_file = cert_file.display()
+    )]
+    BadCertificate {
+        cert_file: PathBuf,
+        source: rustls::Error,
+    },
+    #[error(
+        "tls.key_file {key_file:?} is not the key of the first certificate in tls.cert_file \
+         {cert_file:?}: put the server's own certificate first, or name the matching files",
+        key_file = key_file.display(), cert_file = cert_file.display()
+    )]
+    Mismatch {
+        cert_file: PathBuf,
+        key_file: PathBuf,
+    },
+    #[error("rustls refused the protocol settings: {0}")]
+    Settings(#[source] rustls::Error),
+}
+
+/// The server side of TLS 1.2 and 1.3 with HTTP/1.1 on top, and what keeps its certificate fresh.
+///
+/// Reads the files at once.
+///
+/// # Errors
+/// [`TlsError`]; the caller refuses the start.
+pub fn server_config(tls: &config::Tls) -> Result<(ServerConfig, CertificateReloader), TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let files = CertificateFiles::named_in(tls)?;
+    let contents = files.read()?;
+    let fingerprint = contents.fingerprint();
+    let served = Arc::new(Served(RwLock::new(files.parse(contents, &provider)?)));
+
+    let mut server = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Settings)?
+        .with_no_client_auth()
+        .with_cert_resolver(served.clone());
+    // HTTP/2 is left out on purpose (DEPENDENCIES §1, actix-web).
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+
+    let reloader = CertificateReloader {
+        files,
+        provider,
+        served,
+        last_seen: Mutex::new(Seen::Contents(fingerprint)),
+    };
+    Ok((server, reloader))
+}
+
+/// The certificate that handshakes get from now on.
+#[derive(Debug)]
+struct Served(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Served {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().clone())
+    }
+}
+
+/// Swaps the served certificate when the files have changed.
+#[derive(Debug)]
+pub struct CertificateReloader {
+    files: CertificateFiles,
+    provider: Arc<CryptoProvider>,
+    served: Arc<Served>,
+    last_seen: Mutex<Seen>,
+}
+
+/// What the last look at the files showed, so that one fault is told once.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    /// SHA-256 of both. Contents and not times: renewals by symbolic link (certbot, Kubernetes) and
+    /// two writes within one tick of the file system's clock are seen as well.
+    Contents([u8; 32]),
+    /// The text of the fault.
+    Unreadable(String),
+}
+
+impl CertificateReloader {
+    /// `true` when new handshakes get another certificate from now on; open connections keep theirs.
+    ///
+    /// Reads two small files, blocking; meant to be called every minute or so.
+    ///
+    /// # Errors
+    /// The new files cannot be used; the old certificate stays. The same fault is returned once,
+    /// then `Ok(false)` until the files change again, so the caller may log every error.
+    pub fn reload_if_changed(&self) -> Result<bool, TlsError> {
+        let contents = match self.files.read() {
+            Ok(contents) => contents,
+            Err(error) => {
+                let is_news = self.is_news(Seen::Unreadable(error.to_string()));
+                return if is_news { Err(error) } else { Ok(false) };
+            }
+        };
+        if !self.is_news(Seen::Contents(contents.fingerprint())) {
+            return Ok(false);
+        }
+        let renewed = self.files.parse(contents, &self.provider)?;
+        let mut served = self.served.0.write();
+        // Equal when the files were away or broken for a while and have come back as they were.
+        let is_other = served.cert != renewed.cert;
+        *served = renewed;
+        Ok(is_other)
+    }
+
+    fn is_news(&self, seen: Seen) -> bool {
+        let mut last_seen = self.last_seen.lock();
+        let is_news = *last_seen != seen;
+        *last_seen = seen;
+        is_news
+    }
+}
+
+/// Where the two files are.
+#[derive(Debug)]
+struct CertificateFiles {
+    cert_file: PathBuf,
+    key_file: PathBuf,
+}
+
+struct Contents {
+    cert_pem: Vec<u8>,
+    key_pem: Vec<u8>,
+}
+
+impl Contents {
+    fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        // The length in between keeps the border of the two files where it is.
+        hash.update(self.cert_pem.len().to_be_bytes());
+        hash.update(&self.cert_pem);
+        hash.update(&self.key_pem);
+        hash.finalize().into()
+    }
+}
+
+impl CertificateFiles {
+    fn named_in(tls: &config::Tls) -> Result<Self, TlsError> {
+        let named = |file: &Option<PathBuf>, key| file.clone().ok_or(TlsError::NotSet { key });
+        Ok(Self {
+            cert_file: named(&tls.cert_file, CERT_FILE)?,
+            key_file: named(&tls.key_file, KEY_FILE)?,
+        })
+    }
+
+    fn read(&self) -> Result<Contents, TlsError> {
+        let read = |path: &Path, key| {
+            fs::read(path).map_err(|source| TlsError::Unreadable {
+                key,
+                path: path.to_owned(),
+                source,
+            })
+        };
+        Ok(Contents {
+            cert_pem: read(&self.cert_file, CERT_FILE)?,
+            key_pem: read(&self.key_file, KEY_FILE)?,
+        })
+    }
+
+    fn parse(
+        &self,
+        contents: Contents,
+        provider: &CryptoProvider,
+    ) -> Result<Arc<CertifiedKey>, TlsError> {
+        let not_pem = |key, path: &Path, error: pem::Error| TlsError::NotPem {
+            key,
+            path: path.to_owned(),
+            fault: fault_of(&error),
+        };
+        let chain = CertificateDer::pem_slice_iter(&contents.cert_pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| not_pem(CERT_FILE, &self.cert_file, source))?;
+        if chain.is_empty() {
+            let path = self.cert_file.clone();
+            return Err(TlsError::NoCertificate { path });
+        }
+        let key =
+            PrivateKeyDer::from_pem_slice(&contents.key_pem).map_err(|source| match source {
+                pem::Error::NoItemsFound => TlsError::NoKey {
+                    path: self.key_file.clone(),
+                },
+                source => not_pem(KEY_FILE, &self.key_file, source),
+            })?;
+        let key = provider
+            .key_provider
+            .load_private_key(key)
+            .map_err(|source| TlsError::BadKey {
+                key_file: self.key_file.clone(),
+                source,
+            })?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            // "Unknown": a kind of key that cannot tell its public half; none of aws-lc-rs is one.
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+                Ok(Arc::new(certified))
+            }
+            Err(rustls::Error::InconsistentKeys(_)) => Err(TlsError::Mismatch {
+                cert_file: self.cert_file.clone(),
+                key_file: self.key_file.clone(),
+            }),
+            Err(source) => Err(TlsError::BadCertificate {
+                cert_file: self.cert_file.clone(),
+                source,
+            }),
+        }
+    }
+}
+
+/// The crate prints the offending line as a list of byte values, which nobody can read.
+fn fault_of(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a BEGIN line has no END line that belongs to it",
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN line is misspelt",
+        pem::Error::Base64Decode(_) => "the text between BEGIN and END is not base64",
+        pem::Error::SectionTooLarge => "a section is too large",
+        _ => "it cannot be read",
+    }
+}
+
+#[cfg(test)]
+mod tests;

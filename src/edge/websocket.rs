@@ -1,0 +1,170 @@
+//! From an HTTP request to a running connection: handshake and decoding by actix-ws, in front of it
+//! the frame guard, behind it our own body.
+
+use std::{
+    any::Any,
+    io,
+    net::{IpAddr, Ipv4Addr},
+    os::fd::{AsRawFd as _, RawFd},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BoxBody, MessageBody as _},
+    dev::Extensions,
+    rt::net::TcpStream,
+    web,
+};
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, ProtocolError};
+use futures_util::Stream;
+use ipnet::IpNet;
+
+use crate::{
+    actors::{
+        connection::{Connection, Inbound},
+        outbox::Outbox,
+        session::Translator,
+        socket::Socket,
+        worker::Worker,
+    },
+    edge::{
+        admission::{Admission, Permit, Refusal},
+        body::OutboxBody,
+        client_address::client_address,
+        guard::{self, MessageLimits, Verdict, Violation},
+    },
+    error::CloseReason,
+};
+
+/// Where WebSockets come in; one per worker thread.
+#[derive(Clone)]
+pub struct Entrance {
+    pub worker: Rc<Worker>,
+    pub admission: Admission,
+    pub trusted_proxies: Vec<IpNet>,
+    pub limits: MessageLimits,
+}
+
+impl Entrance {
+    /// Takes a place for the client of `request`.
+    ///
+    /// # Errors
+    /// [`Refusal`] when a cap is reached; it is counted and logged here.
+    pub fn admit(&self, request: &HttpRequest) -> Result<Permit, Refusal> {
+        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let address = client_address(peer, request.headers(), &self.trusted_proxies);
+        self.admission.admit(address).inspect_err(|refusal| {
+            self.refused();
+            tracing::warn!(%address, "WebSocket refused: {refusal}");
+        })
+    }
+
+    /// Counts a client that was turned away before the upgrade.
+    pub fn refused(&self) {
+        self.worker.count(|counters| counters.connections_refused += 1);
+    }
+
+    /// Upgrades the request; from here on `translator` speaks with the client.
+    ///
+    /// # Errors
+    /// When the request is no valid WebSocket handshake (RFC 6455 §4.2.1).
+    pub async fn upgrade(
+        &self,
+        request: &HttpRequest,
+        payload: web::Payload,
+        permit: Permit,
+        translator: Box<dyn Translator>,
+    ) -> Result<HttpResponse, actix_web::Error> {
+        let (payload, verdict) = guard::guard_payload(request, payload, self.limits).await?;
+        let (response, _, stream) = actix_ws::handle(request, payload)?;
+        let messages = stream
+            .max_frame_size(self.limits.max_message_bytes)
+            .aggregate_continuations()
+            .max_continuation_size(self.limits.max_message_bytes);
+        let inbound = Decoded { messages, verdict, failed: false };
+
+        let outbox = Outbox::new(self.worker.broker.settings.outbox_bytes);
+        let socket = Socket::new(request.conn_data::<Descriptor>().map(|descriptor| descriptor.0));
+        let body_outbox = outbox.clone();
+        let body_socket = socket.clone();
+        Connection::open(
+            Rc::clone(&self.worker),
+            translator,
+            inbound,
+            outbox,
+            socket,
+            Box::new(permit),
+        );
+        Ok(response.map_body(|_, inner| {
+            BoxBody::new(OutboxBody::new(body_outbox, body_socket, inner.boxed()))
+        }))
+    }
+}
+
+/// The descriptor of the socket that a request came by.
+struct Descriptor(RawFd);
+
+/// For `HttpServer::on_connect`: notes the descriptor, so that a stuck connection can be cut.
+pub fn note_descriptor(io: &dyn Any, extensions: &mut Extensions) {
+    let tcp = io.downcast_ref::<TcpStream>().or_else(|| {
+        let tls = io.downcast_ref::<actix_tls::accept::rustls_0_23::TlsStream<TcpStream>>();
+        tls.map(|tls| tls.get_ref().0)
+    });
+    if let Some(tcp) = tcp {
+        extensions.insert(Descriptor(tcp.as_raw_fd()));
+    }
+}
+
+/// The decoder of actix-ws in the words of the connection.
+struct Decoded {
+    messages: AggregatedMessageStream,
+    verdict: Verdict,
+    /// A violation was told; what follows is not to be believed. The stream then stays open without
+    /// a word until the connection has said goodbye.
+    failed: bool,
+}
+
+impl Stream for Decoded {
+    type Item = Inbound;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
+        if self.failed {
+            return Poll::Pending;
+        }
+        let violation = match ready!(Pin::new(&mut self.messages).poll_next(cx)) {
+            Some(Ok(message)) => return Poll::Ready(Some(inbound(message))),
+            Some(Err(error)) => violation_of(&error),
+            None => self.verdict.violation().map(|violation| match violation {
+                Violation::TooBig => CloseReason::TooBig,
+                Violation::TooManyFragments => CloseReason::TooManyFragments,
+            }),
+        };
+        self.failed = violation.is_some();
+        Poll::Ready(violation.map(Inbound::Violation))
+    }
+}
+
+fn inbound(message: AggregatedMessage) -> Inbound {
+    match message {
+        AggregatedMessage::Text(text) => Inbound::Text(text),
+        AggregatedMessage::Binary(data) => Inbound::Binary(data),
+        AggregatedMessage::Ping(payload) => Inbound::Ping(payload),
+        AggregatedMessage::Pong(_) => Inbound::Pong,
+        AggregatedMessage::Close(reason) => Inbound::Close(reason.map(|reason| reason.code.into())),
+    }
+}
+
+/// The rule that was broken; none when the transport failed and nobody is left to be told.
+fn violation_of(error: &ProtocolError) -> Option<CloseReason> {
+    match error {
+        ProtocolError::Overflow => Some(CloseReason::TooBig),
+        ProtocolError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Some(CloseReason::InvalidText)
+        }
+        ProtocolError::Io(_) => None,
+        _ => Some(CloseReason::ProtocolError),
+    }
+}

@@ -1,0 +1,124 @@
+//! From a request on `/` or `/ws` to a LetShare connection (`protocols/letshare.md §1`).
+
+use std::{borrow::Cow, rc::Rc, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+
+use crate::{
+    auth::Authenticator,
+    config::Config,
+    core::rules::Rules,
+    edge::{admission::Refusal, websocket::Entrance},
+    ids::ConnectionId,
+    protocols::letshare::rooms::{RoomSettings, Rooms},
+};
+
+/// Longest `userId`, in bytes. The app's is at most 12 characters and a suffix.
+const USER_ID_MAX: usize = 256;
+
+/// The LetShare door of one worker thread.
+#[derive(Clone)]
+pub struct LetShare {
+    entrance: Entrance,
+    authenticator: Arc<Authenticator>,
+    settings: Rc<RoomSettings>,
+}
+
+impl LetShare {
+    pub fn new(config: &Config, entrance: Entrance, authenticator: Arc<Authenticator>) -> Self {
+        let settings = RoomSettings {
+            rules: Arc::new(Rules::letshare_room(config.websocket.max_room_users)),
+            enforce_from: config.letshare.enforce_from,
+            wildcard_signal_all: config.letshare.wildcard_signal_all,
+            events_per_subscription: config.limits.events_per_subscription,
+        };
+        Self {
+            entrance,
+            authenticator,
+            settings: Rc::new(settings),
+        }
+    }
+
+    async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
+        match self.try_connect(request, payload).await {
+            Ok(upgraded) => upgraded,
+            Err(refusal) => refusal,
+        }
+    }
+
+    async fn try_connect(
+        &self,
+        request: &HttpRequest,
+        payload: web::Payload,
+    ) -> Result<HttpResponse, HttpResponse> {
+        let query = request.query_string();
+        let token = parameter(query, "token")?.unwrap_or_default();
+        let user_id = parameter(query, "userId")?.filter(|user| !user.is_empty());
+        if user_id.as_ref().is_some_and(|user| user.len() > USER_ID_MAX) {
+            return Err(refuse(StatusCode::BAD_REQUEST, "userId 过长"));
+        }
+        let identity = self
+            .authenticator
+            .authenticate(&token, user_id.as_deref())
+            .map_err(|fault| {
+                self.entrance.refused();
+                refuse(StatusCode::UNAUTHORIZED, &fault.to_string())
+            })?;
+        let permit = self.entrance.admit(request).map_err(|refusal| match refusal {
+            Refusal::AddressFull { .. } => {
+                refuse(StatusCode::TOO_MANY_REQUESTS, "该地址的连接数已达上限")
+            }
+            Refusal::Full { .. } => {
+                refuse(StatusCode::SERVICE_UNAVAILABLE, "服务器连接数已达上限，请稍后重试")
+            }
+            Refusal::Draining => refuse(StatusCode::SERVICE_UNAVAILABLE, "服务器正在关闭"),
+        })?;
+        let user = identity.user_id.unwrap_or_else(|| ConnectionId::random().to_string());
+        let rooms = Rooms::new(user, identity.room, Rc::clone(&self.settings));
+        self.entrance
+            .upgrade(request, payload, permit, Box::new(rooms))
+            .await
+            .map_err(|_| no_websocket())
+    }
+}
+
+/// Serves `/` and `/ws`.
+pub fn routes(config: &mut web::ServiceConfig, letshare: &LetShare) {
+    for path in ["/", "/ws"] {
+        let letshare = letshare.clone();
+        let connect = move |request: HttpRequest, payload: web::Payload| {
+            let letshare = letshare.clone();
+            async move { letshare.connect(&request, payload).await }
+        };
+        config.route(path, web::get().to(connect));
+    }
+}
+
+/// The value of a query parameter, percent-decoded. The app does not encode what it writes there, so a
+/// `+` means itself (`protocols/letshare.md §1.1`).
+fn parameter<'a>(query: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, HttpResponse> {
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| percent_decode_str(value).decode_utf8())
+        .transpose()
+        .map_err(|_| refuse(StatusCode::BAD_REQUEST, &format!("{name} 不是有效的 UTF-8")))
+}
+
+fn refuse(status: StatusCode, error: &str) -> HttpResponse {
+    HttpResponse::build(status).json(json!({ "error": error }))
+}
+
+fn no_websocket() -> HttpResponse {
+    HttpResponse::BadRequest()
+        .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
+        .content_type("text/plain; charset=utf-8")
+        .body("Bad Request\n")
+}

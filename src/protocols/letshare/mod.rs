@@ -1,0 +1,12 @@
+//! The LetShare room protocol (`protocols/letshare.md` §1, §2).
+//!
+//! `handshake` turns a request into a connection, `request` reads frames, `reply` writes them, `rooms` is
+//! the translator between the two and the channels.
+
+mod handshake;
+mod reply;
+mod request;
+mod rooms;
+mod sender;
+
+pub use handshake::{LetShare, routes};

@@ -1,0 +1,140 @@
+//! What the server sends (`protocols/letshare.md §2.2`), in the Go server's key order.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::{
+    core::{
+        frame,
+        message::Entry,
+        wire::{Slot, WireFormat},
+    },
+    error::Fault,
+    ids::Timestamp,
+};
+
+#[derive(Serialize)]
+struct Envelope<'a, D> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    channel: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<D>,
+    timestamp: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    code: u16,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct Confirmation<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    room: &'a str,
+    status: &'a str,
+}
+
+/// `event` is what the client wrote, empty or not.
+pub fn subscribed(channel: &str, event: &str, now: Timestamp) -> Bytes {
+    confirmation("subscribed", channel, event, Some(event), now)
+}
+
+pub fn unsubscribed(channel: &str, event: &str, now: Timestamp) -> Bytes {
+    confirmation("unsubscribed", channel, event, None, now)
+}
+
+fn confirmation(
+    status: &str,
+    channel: &str,
+    event: &str,
+    data_event: Option<&str>,
+    now: Timestamp,
+) -> Bytes {
+    write(&Envelope {
+        kind: status,
+        channel,
+        event,
+        data: Some(Confirmation { event: data_event, room: channel, status }),
+        timestamp: now,
+        error: None,
+    })
+}
+
+pub fn error(code: u16, message: &str, now: Timestamp) -> Bytes {
+    write(&Envelope::<()> {
+        kind: "error",
+        channel: "",
+        event: "",
+        data: None,
+        timestamp: now,
+        error: Some(ErrorBody { code, message }),
+    })
+}
+
+/// The words and the code for a fault. The code is 400 as in the Go server, except where a client can
+/// do something about it.
+pub fn fault_text(fault: &Fault, channel: &str) -> (u16, String) {
+    match fault {
+        Fault::ChannelNameTooShort { .. } => (400, "房间名太短啦，至少两个字符".into()),
+        Fault::ChannelNameTooLong { max } => (400, format!("房间名最多 {max} 个字符")),
+        Fault::ChannelNameForbidden => {
+            (400, "房间名只能包含中文、字母、数字、空格、下划线和中划线".into())
+        }
+        Fault::ChannelFull { cap } => (400, format!("房间已满，最多支持{cap}个用户")),
+        Fault::NotAttached => (400, format!("客户端未订阅房间: {channel}")),
+        Fault::TooManyChannels { limit } => (400, format!("最多同时加入{limit}个房间")),
+        Fault::TooManyEvents { limit } => (400, format!("每个房间最多订阅{limit}个事件")),
+        Fault::EventNameTooLong { max } => (400, format!("事件名最多 {max} 字节")),
+        Fault::ChannelForbidden => (403, format!("token 不允许加入房间: {channel}")),
+        Fault::ForgedSender => (403, "消息的 from 与当前用户不一致".into()),
+        Fault::RateLimited => (429, "发送过于频繁，请稍后重试".into()),
+        Fault::Busy => (503, "服务器繁忙，请稍后重试".into()),
+    }
+}
+
+/// `{"type":"message",…}` with the publisher's data as it is.
+pub struct LetShareJson;
+
+impl WireFormat for LetShareJson {
+    fn slot(&self) -> Slot {
+        Slot::LetShareJson
+    }
+
+    fn encode(&self, entry: &Entry) -> Bytes {
+        let message = &entry.message;
+        let mut json = Vec::with_capacity(128 + message.name.len() + message.data.len());
+        json.extend_from_slice(br#"{"type":"message","channel":"#);
+        write_text(&mut json, entry.channel.as_str());
+        if !message.name.is_empty() {
+            json.extend_from_slice(br#","event":"#);
+            write_text(&mut json, &message.name);
+        }
+        json.extend_from_slice(br#","data":"#);
+        json.extend_from_slice(&message.data);
+        json.extend_from_slice(br#","timestamp":"#);
+        json.extend_from_slice(entry.timestamp.to_string().as_bytes());
+        json.push(b'}');
+        frame::text(&json)
+    }
+}
+
+fn write_text(json: &mut Vec<u8>, text: &str) {
+    // Cannot fail: a text is written into memory.
+    let _ = serde_json::to_writer(json, text);
+}
+
+fn write<D: Serialize>(envelope: &Envelope<'_, D>) -> Bytes {
+    // Cannot fail: texts, numbers and raw JSON are written into memory.
+    frame::text(&serde_json::to_vec(envelope).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! What a client sends (`protocols/letshare.md §2.1`).
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// One text frame, read. Texts are borrowed from the frame where JSON allows it.
+#[derive(Debug, Deserialize)]
+pub struct Request<'a> {
+    #[serde(rename = "type", borrow, default)]
+    pub kind: Text<'a>,
+    #[serde(borrow, default)]
+    pub channel: Text<'a>,
+    /// Empty means `signal:all`.
+    #[serde(borrow, default)]
+    pub event: Text<'a>,
+    /// The JSON text of the payload, byte for byte. `null` is a value; absent is none.
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub data: Option<&'a RawValue>,
+}
+
+pub type Text<'a> = std::borrow::Cow<'a, str>;
+
+impl<'a> Request<'a> {
+    /// # Errors
+    /// When the frame is not one JSON object with fields of the right types.
+    pub fn parse(frame: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(frame)
+    }
+}
+
+fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_optional_and_data_keeps_its_bytes() {
+        let frame = r#"{"type":"publish","channel":"\u5c0f明","data": {"n":12345678901234567890, "s":"<&\u2028"} ,"x":1}"#;
+        let request = Request::parse(frame).expect("valid");
+        assert_eq!(request.kind, "publish");
+        assert_eq!(request.channel, "小明");
+        assert_eq!(request.event, "");
+        let data = request.data.expect("present").get();
+        assert_eq!(data, r#"{"n":12345678901234567890, "s":"<&\u2028"}"#);
+    }
+
+    #[test]
+    fn null_data_is_not_absent_data() {
+        let null = Request::parse(r#"{"data":null}"#).expect("valid");
+        assert_eq!(null.data.map(RawValue::get), Some("null"));
+        assert!(Request::parse("{}").expect("valid").data.is_none());
+    }
+
+    #[test]
+    fn what_is_no_object_or_has_wrong_types_is_refused() {
+        for frame in [
+            "", "x", "[]", "1", "null", "{", r#"{"type":1}"#, r#"{"type":"a"} x"#,
+            r#"{"type":"a","type":"b"}"#, r#"{"channel":["a"]}"#, r#"{"event":null}"#,
+            r#"{"event":{}}"#, r#"{"data":}"#,
+        ] {
+            assert!(Request::parse(frame).is_err(), "{frame}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_costs_an_error_not_the_stack() {
+        let bomb = format!(r#"{{"data":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(Request::parse(&bomb).is_err());
+    }
+}

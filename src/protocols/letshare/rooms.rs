@@ -1,0 +1,194 @@
+//! The translator of one LetShare connection: requests become commands, answers become replies.
+
+use std::{rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::{
+    actors::session::{Link, Translator},
+    core::{channel::Answer, filter::Filter, message::Message, rules::Rules, wire::WireFormat},
+    error::Fault,
+    ids::ChannelName,
+    protocols::letshare::{
+        reply::{self, LetShareJson},
+        request::Request,
+        sender::{self, BadData},
+    },
+};
+
+/// The event that everybody in a room subscribes to; meant when a client names none.
+const ALL: &str = "signal:all";
+/// Longest event name, in bytes; the app's longest is below 80.
+const EVENT_NAME_MAX: usize = 256;
+
+/// How rooms behave on this server.
+#[derive(Debug)]
+pub struct RoomSettings {
+    pub rules: Arc<Rules>,
+    /// Refuse a `from` that is not the user of the connection.
+    pub enforce_from: bool,
+    /// Whoever subscribes to `signal:all` gets every event, as the Go server did.
+    pub wildcard_signal_all: bool,
+    pub events_per_subscription: usize,
+}
+
+pub struct Rooms {
+    user: String,
+    /// The token allows this room alone.
+    only_room: Option<String>,
+    settings: Rc<RoomSettings>,
+}
+
+/// A request that cannot be carried out.
+enum Refusal {
+    MissingChannel,
+    MissingData,
+    BadData,
+    Fault(Fault),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Rooms {
+    pub const fn new(user: String, only_room: Option<String>, settings: Rc<RoomSettings>) -> Self {
+        Self { user, only_room, settings }
+    }
+
+    fn subscribe(&self, request: &Request<'_>, link: &mut Link<'_>) -> Result<(), Refusal> {
+        let room = room(request)?;
+        self.settings.rules.check_name(room.as_str())?;
+        if self.only_room.as_ref().is_some_and(|only| only != room.as_str()) {
+            return Err(Fault::ChannelForbidden.into());
+        }
+        let mut filter = link.filter(&room).cloned().unwrap_or_default();
+        let event = event_or_all(&request.event);
+        if event.len() > EVENT_NAME_MAX {
+            return Err(Fault::EventNameTooLong { max: EVENT_NAME_MAX }.into());
+        }
+        filter.add(event.into());
+        if event == ALL && self.settings.wildcard_signal_all {
+            filter.add_everything();
+        }
+        let limit = self.settings.events_per_subscription;
+        if filter.len() > limit {
+            return Err(Fault::TooManyEvents { limit }.into());
+        }
+        let confirmation = reply::subscribed(room.as_str(), &request.event, link.now());
+        self.attach(&room, filter, confirmation, link)
+    }
+
+    /// Unsubscribing is always confirmed; from `signal:all` it leaves the room.
+    fn unsubscribe(&self, request: &Request<'_>, link: &mut Link<'_>) -> Result<(), Refusal> {
+        let room = room(request)?;
+        let confirmation = reply::unsubscribed(room.as_str(), &request.event, link.now());
+        let Some(mut filter) = link.filter(&room).cloned() else {
+            link.send_frame(confirmation);
+            return Ok(());
+        };
+        match event_or_all(&request.event) {
+            ALL => Ok(link.detach(&room, confirmation)?),
+            event => {
+                filter.remove(event);
+                self.attach(&room, filter, confirmation, link)
+            }
+        }
+    }
+
+    fn publish(&self, request: &Request<'_>, link: &mut Link<'_>) -> Result<(), Refusal> {
+        let room = room(request)?;
+        let data = request.data.ok_or(Refusal::MissingData)?;
+        let data = sender::signed(data, &self.user, self.settings.enforce_from).map_err(
+            |bad_data| match bad_data {
+                BadData::NotAnObject => Refusal::BadData,
+                BadData::ForgedSender => Fault::ForgedSender.into(),
+            },
+        )?;
+        let name = event_or_all(&request.event).into();
+        Ok(link.publish(&room, Message { name, data })?)
+    }
+
+    fn attach(
+        &self,
+        room: &ChannelName,
+        filter: Filter,
+        confirmation: Bytes,
+        link: &mut Link<'_>,
+    ) -> Result<(), Refusal> {
+        let rules = Some(Arc::clone(&self.settings.rules));
+        Ok(link.attach(room, filter, rules, confirmation)?)
+    }
+}
+
+impl Translator for Rooms {
+    fn format(&self) -> &'static dyn WireFormat {
+        &LetShareJson
+    }
+
+    fn text(&mut self, text: ByteString, link: &mut Link<'_>) {
+        let Ok(request) = Request::parse(&text) else {
+            return tell(link, 400, "消息格式错误");
+        };
+        let outcome = match &*request.kind {
+            "subscribe" => self.subscribe(&request, link),
+            "unsubscribe" => self.unsubscribe(&request, link),
+            "publish" => self.publish(&request, link),
+            unknown => {
+                let shown: String = unknown.chars().take(64).collect();
+                return tell(link, 400, &format!("不支持的消息类型: {shown}"));
+            }
+        };
+        match outcome {
+            Ok(()) => {}
+            Err(Refusal::MissingChannel) => tell(link, 400, "缺少频道名称"),
+            Err(Refusal::MissingData) => tell(link, 400, "缺少消息数据"),
+            Err(Refusal::BadData) => tell(link, 400, "消息数据格式错误"),
+            Err(Refusal::Fault(fault)) => tell_fault(link, &fault, &request.channel),
+        }
+    }
+
+    /// The Go server reads binary frames as JSON and finds no type in them.
+    fn binary(&mut self, _: Bytes, link: &mut Link<'_>) {
+        tell(link, 400, "不支持的消息类型: ");
+    }
+
+    fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>) {
+        match answer {
+            Answer::Attached { context, .. } | Answer::Detached { context } => {
+                link.send_frame(context);
+            }
+            Answer::AttachRefused { fault } | Answer::PublishRefused { fault } => {
+                tell_fault(link, &fault, channel.as_str());
+            }
+        }
+    }
+
+    fn refused(&mut self, fault: Fault, link: &mut Link<'_>) {
+        tell_fault(link, &fault, "");
+    }
+}
+
+fn room(request: &Request<'_>) -> Result<ChannelName, Refusal> {
+    if request.channel.is_empty() {
+        return Err(Refusal::MissingChannel);
+    }
+    Ok((&*request.channel).into())
+}
+
+fn event_or_all(event: &str) -> &str {
+    if event.is_empty() { ALL } else { event }
+}
+
+fn tell_fault(link: &mut Link<'_>, fault: &Fault, channel: &str) {
+    let (code, message) = reply::fault_text(fault, channel);
+    tell(link, code, &message);
+}
+
+fn tell(link: &mut Link<'_>, code: u16, message: &str) {
+    link.count_error();
+    link.send_frame(reply::error(code, message, link.now()));
+}

@@ -1,0 +1,123 @@
+//! The `from` of a message: filled in when it is absent, checked when it is there
+//! (`protocols/letshare.md §2.3`).
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// What is wrong with the data of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum BadData {
+    /// No JSON object, or one that names `from` twice.
+    NotAnObject,
+    /// `from` is somebody else.
+    ForgedSender,
+}
+
+#[derive(Deserialize)]
+struct Sender<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    from: Option<&'a RawValue>,
+}
+
+fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// `data` as it is to be delivered. Its bytes stay as they are; a missing `from` is appended to the
+/// text, so numbers beyond 2^53, the order of keys and escapes survive.
+///
+/// # Errors
+/// [`BadData`]; a `from` other than `user` is one only when `enforce` is on.
+pub fn signed(data: &RawValue, user: &str, enforce: bool) -> Result<Bytes, BadData> {
+    let text = data.get();
+    let Some(inside) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
+        return Err(BadData::NotAnObject);
+    };
+    let sender: Sender = serde_json::from_str(text).map_err(|_| BadData::NotAnObject)?;
+    match sender.from {
+        Some(from) if enforce && !names(from, user) => Err(BadData::ForgedSender),
+        // A copy: a slice of the frame would keep the whole read buffer alive as long as the log
+        // keeps the message.
+        Some(_) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+        None => {
+            let comma = if inside.trim().is_empty() { "" } else { "," };
+            let user = serde_json::Value::from(user);
+            Ok(format!(r#"{{{inside}{comma}"from":{user}}}"#).into())
+        }
+    }
+}
+
+fn names(from: &RawValue, user: &str) -> bool {
+    serde_json::from_str::<std::borrow::Cow<'_, str>>(from.get()).is_ok_and(|from| from == user)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sign(data: &str, user: &str, enforce: bool) -> Result<String, BadData> {
+        let data: &RawValue = serde_json::from_str(data).expect("JSON");
+        signed(data, user, enforce).map(|bytes| String::from_utf8(bytes.to_vec()).expect("UTF-8"))
+    }
+
+    #[test]
+    fn from_is_appended_to_the_text_and_nothing_else_changes() {
+        for (data, expected) in [
+            ("{}", r#"{"from":"a:1"}"#),
+            ("{ }", r#"{ "from":"a:1"}"#),
+            (r#"{"b":1, "a":12345678901234567890}"#, r#"{"b":1, "a":12345678901234567890,"from":"a:1"}"#),
+            (r#"{"x":{"from":"b"}}"#, r#"{"x":{"from":"b"},"from":"a:1"}"#),
+            (r#"{"s":"<&>\u2028 \"from\""}"#, r#"{"s":"<&>\u2028 \"from\"","from":"a:1"}"#),
+        ] {
+            assert_eq!(sign(data, "a:1", true).as_deref(), Ok(expected));
+        }
+        assert_eq!(sign("{}", "小\"明", true).as_deref(), Ok(r#"{"from":"小\"明"}"#));
+    }
+
+    #[test]
+    fn the_own_from_passes_however_it_is_written() {
+        for data in [r#"{"from":"a:1","x":1e400}"#, r#"{ "x" : 1 , "from" : "\u0061:1" }"#, r#"{"\u0066rom":"a:1"}"#] {
+            assert_eq!(sign(data, "a:1", true).as_deref(), Ok(data));
+        }
+    }
+
+    #[test]
+    fn a_forged_from_is_refused_unless_the_switch_is_off() {
+        for data in [r#"{"from":"b:2"}"#, r#"{"from":null}"#, r#"{"from":1}"#, r#"{"from":""}"#, r#"{"\u0066rom":"b"}"#] {
+            assert_eq!(sign(data, "a:1", true), Err(BadData::ForgedSender), "{data}");
+            assert_eq!(sign(data, "a:1", false).as_deref(), Ok(data));
+        }
+    }
+
+    #[test]
+    fn a_second_from_does_not_slip_through() {
+        let twice = r#"{"from":"a:1","from":"b:2"}"#;
+        assert_eq!(sign(twice, "a:1", true), Err(BadData::NotAnObject));
+    }
+
+    #[test]
+    fn other_values_are_no_messages() {
+        for data in ["null", "[]", "\"{}\"", "1", "true"] {
+            assert_eq!(sign(data, "a", true), Err(BadData::NotAnObject), "{data}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_out_is_the_object_plus_from(
+            object in prop::collection::hash_map("[a-z\"\\\\]{1,4}", any::<i64>(), 0..5),
+            user in ".{1,12}",
+        ) {
+            prop_assume!(!object.contains_key("from"));
+            let data = serde_json::to_string(&object).expect("map");
+            let signed = sign(&data, &user, true).expect("fine");
+            let mut read: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(&signed).expect("JSON");
+            prop_assert_eq!(read.remove("from"), Some(user.into()));
+            prop_assert_eq!(read.len(), object.len());
+        }
+    }
+}

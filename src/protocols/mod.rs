@@ -1,0 +1,3 @@
+//! The wire protocols: each a translator between its frames and the core. None knows another.
+
+pub mod letshare;
