@@ -1,5 +1,6 @@
 //! letshare-server
 pub mod actors;
+pub mod app;
 pub mod auth;
 pub mod clock;
 pub mod config;
@@ -8,4 +9,5 @@ pub mod edge;
 pub mod error;
 pub mod ids;
 pub mod log;
+pub mod ops;
 pub mod protocols;

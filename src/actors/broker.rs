@@ -1,6 +1,10 @@
 //! What all worker threads of one server share.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use actix::Addr;
 use parking_lot::Mutex;
@@ -19,6 +23,8 @@ pub struct Broker {
     pub directory: Directory,
     pub metrics: Addr<Metrics>,
     pub settings: Settings,
+    /// Off from the moment the server is told to stop: nobody new is let in.
+    pub ready: Arc<AtomicBool>,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    rc::Rc,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use crate::{
     actors::{
         broker::Broker,
         hub::{HubHandle, Letter},
+        worker::Worker,
     },
     core::{
         channel::{Answer, Attach, ChannelState, Detach, Effect, HubId, Reseat},
@@ -36,7 +38,7 @@ pub struct Channel {
     state: ChannelState,
     log: Box<dyn ChannelLog>,
     hubs: HashMap<HubId, HubHandle>,
-    broker: Arc<Broker>,
+    worker: Rc<Worker>,
     /// No longer in the directory: whatever still comes belongs to the successor.
     retired: bool,
 }
@@ -62,16 +64,17 @@ pub struct Publish {
 pub struct Leave(pub ConnectionId);
 
 impl Channel {
-    /// Starts the actor of `name` on this thread; it goes on where the log stands.
-    pub fn open(name: ChannelName, broker: Arc<Broker>) -> Addr<Self> {
+    /// Starts the actor of `name` on this worker thread; it goes on where the log stands.
+    pub fn open(name: ChannelName, broker: &Arc<Broker>) -> Addr<Self> {
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX);
+            let worker = Worker::on_this_thread(broker);
             let log = broker.log.open(&name);
             Self {
                 state: ChannelState::new(name, log.mint()),
                 log,
                 hubs: HashMap::new(),
-                broker,
+                worker,
                 retired: false,
             }
         })
@@ -80,8 +83,9 @@ impl Channel {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Append(entry) => {
+                self.worker.count(|counters| counters.published += 1);
                 self.log
-                    .append(self.broker.clock.uptime(), Arc::clone(&entry));
+                    .append(self.worker.broker.clock.uptime(), Arc::clone(&entry));
                 for hub in self.state.hubs() {
                     self.tell(hub, Letter::Delivery(Arc::clone(&entry)));
                 }
@@ -132,22 +136,24 @@ impl Channel {
         Self: Handler<M>,
     {
         if let Ok(successor) = self
+            .worker
             .broker
             .directory
-            .channel(self.state.name(), &self.broker)
+            .channel(self.state.name(), &self.worker.broker)
         {
             successor.do_send(command);
         }
     }
 
     fn sweep(&mut self, ctx: &mut Context<Self>) {
-        let is_empty = self.log.expire(self.broker.clock.uptime());
+        let is_empty = self.log.expire(self.worker.broker.clock.uptime());
         if !self.retired && is_empty && self.state.is_idle() {
             self.retired = true;
-            self.broker
+            self.worker
+                .broker
                 .directory
                 .release(self.state.name(), &ctx.address());
-            self.broker.log.close(self.state.name());
+            self.worker.broker.log.close(self.state.name());
             ctx.run_later(FAREWELL, |_, ctx| ctx.stop());
         }
     }
@@ -157,7 +163,7 @@ impl Actor for Channel {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(self.broker.settings.channel_sweep, Self::sweep);
+        ctx.run_interval(self.worker.broker.settings.channel_sweep, Self::sweep);
     }
 }
 
@@ -226,7 +232,7 @@ impl Handler<Command<Publish>> for Channel {
             }
         } else {
             self.state
-                .publish(self.broker.clock.now(), connection, hub, message)
+                .publish(self.worker.broker.clock.now(), connection, hub, message)
         };
         self.carry_out(effect);
     }

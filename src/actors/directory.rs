@@ -59,7 +59,7 @@ impl Directory {
             );
             return Err(Fault::Busy);
         }
-        let address = Channel::open(name.clone(), Arc::clone(broker));
+        let address = Channel::open(name.clone(), broker);
         channels.insert(name.clone(), address.clone());
         Ok(address)
     }

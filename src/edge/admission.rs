@@ -26,6 +26,8 @@ pub enum Refusal {
     Full { cap: usize },
     #[error("{cap} WebSockets from this address are open (limits.connections_per_address)")]
     AddressFull { cap: usize },
+    #[error("the server is shutting down")]
+    Draining,
 }
 
 /// The door of the whole server; clones are the same door.

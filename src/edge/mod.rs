@@ -1,10 +1,10 @@
 //! Where HTTP and WebSocket clients come in: what may enter, how much of it, over which transport.
 
 pub mod admission;
+pub mod body;
 pub mod client_address;
 pub mod fallback;
 pub mod guard;
 pub mod origin;
 pub mod tls;
-pub mod body;
 pub mod websocket;

@@ -8,6 +8,7 @@ use std::{
     os::fd::{AsRawFd as _, RawFd},
     pin::Pin,
     rc::Rc,
+    sync::atomic::Ordering,
     task::{Context, Poll, ready},
 };
 
@@ -54,9 +55,16 @@ impl Entrance {
     /// # Errors
     /// [`Refusal`] when a cap is reached; it is counted and logged here.
     pub fn admit(&self, request: &HttpRequest) -> Result<Permit, Refusal> {
-        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let peer = request
+            .peer_addr()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         let address = client_address(peer, request.headers(), &self.trusted_proxies);
-        self.admission.admit(address).inspect_err(|refusal| {
+        let admitted = if self.worker.broker.ready.load(Ordering::Relaxed) {
+            self.admission.admit(address)
+        } else {
+            Err(Refusal::Draining)
+        };
+        admitted.inspect_err(|refusal| {
             self.refused();
             tracing::warn!(%address, "WebSocket refused: {refusal}");
         })
@@ -64,7 +72,8 @@ impl Entrance {
 
     /// Counts a client that was turned away before the upgrade.
     pub fn refused(&self) {
-        self.worker.count(|counters| counters.connections_refused += 1);
+        self.worker
+            .count(|counters| counters.connections_refused += 1);
     }
 
     /// Upgrades the request; from here on `translator` speaks with the client.
@@ -84,10 +93,18 @@ impl Entrance {
             .max_frame_size(self.limits.max_message_bytes)
             .aggregate_continuations()
             .max_continuation_size(self.limits.max_message_bytes);
-        let inbound = Decoded { messages, verdict, failed: false };
+        let inbound = Decoded {
+            messages,
+            verdict,
+            failed: false,
+        };
 
         let outbox = Outbox::new(self.worker.broker.settings.outbox_bytes);
-        let socket = Socket::new(request.conn_data::<Descriptor>().map(|descriptor| descriptor.0));
+        let socket = Socket::new(
+            request
+                .conn_data::<Descriptor>()
+                .map(|descriptor| descriptor.0),
+        );
         let body_outbox = outbox.clone();
         let body_socket = socket.clone();
         Connection::open(

@@ -11,10 +11,13 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use crate::{
-    auth::Authenticator,
+    auth::{Authenticator, TokenFault},
     config::Config,
     core::rules::Rules,
-    edge::{admission::Refusal, websocket::Entrance},
+    edge::{
+        admission::{Permit, Refusal},
+        websocket::Entrance,
+    },
     ids::ConnectionId,
     protocols::letshare::rooms::{RoomSettings, Rooms},
 };
@@ -46,45 +49,71 @@ impl LetShare {
     }
 
     async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
-        match self.try_connect(request, payload).await {
-            Ok(upgraded) => upgraded,
-            Err(refusal) => refusal,
-        }
+        let upgraded = async {
+            let (rooms, permit) = self.check(request)?;
+            self.entrance
+                .upgrade(request, payload, permit, Box::new(rooms))
+                .await
+                .map_err(|_| Refused::NoWebSocket)
+        };
+        upgraded.await.unwrap_or_else(Refused::into_response)
     }
 
-    async fn try_connect(
-        &self,
-        request: &HttpRequest,
-        payload: web::Payload,
-    ) -> Result<HttpResponse, HttpResponse> {
+    fn check(&self, request: &HttpRequest) -> Result<(Rooms, Permit), Refused> {
         let query = request.query_string();
         let token = parameter(query, "token")?.unwrap_or_default();
         let user_id = parameter(query, "userId")?.filter(|user| !user.is_empty());
-        if user_id.as_ref().is_some_and(|user| user.len() > USER_ID_MAX) {
-            return Err(refuse(StatusCode::BAD_REQUEST, "userId 过长"));
+        if user_id
+            .as_ref()
+            .is_some_and(|user| user.len() > USER_ID_MAX)
+        {
+            return Err(Refused::LongUserId);
         }
         let identity = self
             .authenticator
             .authenticate(&token, user_id.as_deref())
             .map_err(|fault| {
                 self.entrance.refused();
-                refuse(StatusCode::UNAUTHORIZED, &fault.to_string())
+                Refused::BadToken(fault)
             })?;
-        let permit = self.entrance.admit(request).map_err(|refusal| match refusal {
-            Refusal::AddressFull { .. } => {
-                refuse(StatusCode::TOO_MANY_REQUESTS, "该地址的连接数已达上限")
-            }
-            Refusal::Full { .. } => {
-                refuse(StatusCode::SERVICE_UNAVAILABLE, "服务器连接数已达上限，请稍后重试")
-            }
-            Refusal::Draining => refuse(StatusCode::SERVICE_UNAVAILABLE, "服务器正在关闭"),
-        })?;
-        let user = identity.user_id.unwrap_or_else(|| ConnectionId::random().to_string());
+        let permit = self.entrance.admit(request).map_err(Refused::NotAdmitted)?;
+        let user = identity
+            .user_id
+            .unwrap_or_else(|| ConnectionId::random().to_string());
         let rooms = Rooms::new(user, identity.room, Rc::clone(&self.settings));
-        self.entrance
-            .upgrade(request, payload, permit, Box::new(rooms))
-            .await
-            .map_err(|_| no_websocket())
+        Ok((rooms, permit))
+    }
+}
+
+/// Why there is no upgrade (`protocols/letshare.md §1.2`).
+enum Refused {
+    NotUtf8(&'static str),
+    LongUserId,
+    BadToken(TokenFault),
+    NotAdmitted(Refusal),
+    NoWebSocket,
+}
+
+impl Refused {
+    fn into_response(self) -> HttpResponse {
+        let (status, error) = match self {
+            Self::NotUtf8(name) => (StatusCode::BAD_REQUEST, format!("{name} 不是有效的 UTF-8")),
+            Self::LongUserId => (StatusCode::BAD_REQUEST, "userId 过长".into()),
+            Self::BadToken(fault) => (StatusCode::UNAUTHORIZED, fault.to_string()),
+            Self::NotAdmitted(Refusal::AddressFull { .. }) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "该地址的连接数已达上限".into(),
+            ),
+            Self::NotAdmitted(Refusal::Full { .. }) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "服务器连接数已达上限，请稍后重试".into(),
+            ),
+            Self::NotAdmitted(Refusal::Draining) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "服务器正在关闭".into())
+            }
+            Self::NoWebSocket => return no_websocket(),
+        };
+        HttpResponse::build(status).json(json!({ "error": error }))
     }
 }
 
@@ -102,18 +131,14 @@ pub fn routes(config: &mut web::ServiceConfig, letshare: &LetShare) {
 
 /// The value of a query parameter, percent-decoded. The app does not encode what it writes there, so a
 /// `+` means itself (`protocols/letshare.md §1.1`).
-fn parameter<'a>(query: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, HttpResponse> {
+fn parameter<'a>(query: &'a str, name: &'static str) -> Result<Option<Cow<'a, str>>, Refused> {
     query
         .split('&')
         .filter_map(|pair| pair.split_once('='))
         .find(|(key, _)| *key == name)
         .map(|(_, value)| percent_decode_str(value).decode_utf8())
         .transpose()
-        .map_err(|_| refuse(StatusCode::BAD_REQUEST, &format!("{name} 不是有效的 UTF-8")))
-}
-
-fn refuse(status: StatusCode, error: &str) -> HttpResponse {
-    HttpResponse::build(status).json(json!({ "error": error }))
+        .map_err(|_| Refused::NotUtf8(name))
 }
 
 fn no_websocket() -> HttpResponse {

@@ -56,19 +56,30 @@ impl From<Fault> for Refusal {
 
 impl Rooms {
     pub const fn new(user: String, only_room: Option<String>, settings: Rc<RoomSettings>) -> Self {
-        Self { user, only_room, settings }
+        Self {
+            user,
+            only_room,
+            settings,
+        }
     }
 
     fn subscribe(&self, request: &Request<'_>, link: &mut Link<'_>) -> Result<(), Refusal> {
         let room = room(request)?;
         self.settings.rules.check_name(room.as_str())?;
-        if self.only_room.as_ref().is_some_and(|only| only != room.as_str()) {
+        if self
+            .only_room
+            .as_ref()
+            .is_some_and(|only| only != room.as_str())
+        {
             return Err(Fault::ChannelForbidden.into());
         }
         let mut filter = link.filter(&room).cloned().unwrap_or_default();
         let event = event_or_all(&request.event);
         if event.len() > EVENT_NAME_MAX {
-            return Err(Fault::EventNameTooLong { max: EVENT_NAME_MAX }.into());
+            return Err(Fault::EventNameTooLong {
+                max: EVENT_NAME_MAX,
+            }
+            .into());
         }
         filter.add(event.into());
         if event == ALL && self.settings.wildcard_signal_all {
@@ -102,12 +113,13 @@ impl Rooms {
     fn publish(&self, request: &Request<'_>, link: &mut Link<'_>) -> Result<(), Refusal> {
         let room = room(request)?;
         let data = request.data.ok_or(Refusal::MissingData)?;
-        let data = sender::signed(data, &self.user, self.settings.enforce_from).map_err(
-            |bad_data| match bad_data {
-                BadData::NotAnObject => Refusal::BadData,
-                BadData::ForgedSender => Fault::ForgedSender.into(),
-            },
-        )?;
+        let data =
+            sender::signed(data, &self.user, self.settings.enforce_from).map_err(|bad_data| {
+                match bad_data {
+                    BadData::NotAnObject => Refusal::BadData,
+                    BadData::ForgedSender => Fault::ForgedSender.into(),
+                }
+            })?;
         let name = event_or_all(&request.event).into();
         Ok(link.publish(&room, Message { name, data })?)
     }

@@ -61,8 +61,14 @@ fn documented_texts() {
     for (fault, text) in [
         (Fault::NotAttached, "客户端未订阅房间: ab"),
         (Fault::ChannelFull { cap: 50 }, "房间已满，最多支持50个用户"),
-        (Fault::ChannelNameTooShort { min: 2 }, "房间名太短啦，至少两个字符"),
-        (Fault::ChannelNameTooLong { max: 12 }, "房间名最多 12 个字符"),
+        (
+            Fault::ChannelNameTooShort { min: 2 },
+            "房间名太短啦，至少两个字符",
+        ),
+        (
+            Fault::ChannelNameTooLong { max: 12 },
+            "房间名最多 12 个字符",
+        ),
         (
             Fault::ChannelNameForbidden,
             "房间名只能包含中文、字母、数字、空格、下划线和中划线",

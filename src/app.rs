@@ -1,0 +1,264 @@
+//! Wiring only: from a configuration to a running server. Tests start servers by the same function.
+
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::Actor as _;
+use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, rt, web};
+use anyhow::Context as _;
+use futures_util::{FutureExt as _, future};
+use parking_lot::Mutex;
+
+use crate::{
+    actors::{
+        broker::{Broker, FrameRate, Settings},
+        directory::Directory,
+        hub::{Drain, OpenConnections},
+        metrics::{Metrics, Snapshot, Totals},
+        worker::Worker,
+    },
+    auth::Authenticator,
+    clock::Clock,
+    config::Config,
+    core::{vitals::Patience, window::Bounds},
+    edge::{
+        admission::Admission,
+        fallback,
+        guard::MessageLimits,
+        origin::{self, OriginPolicy},
+        tls::{self, CertificateReloader},
+        websocket::{self, Entrance},
+    },
+    log::memory::MemoryLog,
+    ops::{self, OpsState},
+    protocols::letshare::{self, LetShare},
+};
+
+/// Connections that wait to be accepted. The LetShare app gives up for good after one failed
+/// connect, so a burst has to fit.
+const ACCEPT_BACKLOG: u32 = 4_096;
+/// A request's head has to be here within this time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// An idle HTTP connection is kept this long.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often certificate files are looked at.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
+/// How often a draining server looks whether everybody has gone.
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
+
+/// A server that accepts connections.
+pub struct Running {
+    /// Where plain HTTP and WebSocket listen.
+    pub address: SocketAddr,
+    /// Where TLS listens, if it does.
+    pub tls_address: Option<SocketAddr>,
+    pub broker: Arc<Broker>,
+    server: ServerHandle,
+    notice: Duration,
+    grace: Duration,
+}
+
+/// Starts a server in the current actix system.
+///
+/// # Errors
+/// When a port cannot be bound or the TLS files are not usable.
+pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
+    let broker = Arc::new(broker(config, clock.clone()));
+    let admission = Admission::new(&config.limits);
+    let authenticator = Arc::new(Authenticator::new(config, clock));
+    let origins = Arc::new(OriginPolicy::new(&config.cors));
+    let ops_state = ops_state(&broker);
+
+    let factory = {
+        let (broker, config) = (Arc::clone(&broker), config.clone());
+        move || {
+            let entrance = Entrance {
+                worker: Worker::on_this_thread(&broker),
+                admission: admission.clone(),
+                trusted_proxies: config.server.trusted_proxies.clone(),
+                limits: MessageLimits {
+                    max_message_bytes: config.websocket.max_message_bytes,
+                    max_fragments: config.websocket.max_fragments,
+                },
+            };
+            let origins = Arc::clone(&origins);
+            let mut app = App::new()
+                .app_data(web::Data::new(ops_state.clone()))
+                .wrap(from_fn(fallback::catch_panic))
+                .wrap(from_fn(move |request, next| {
+                    origin::enforce(Arc::clone(&origins), request, next)
+                }))
+                .configure(ops::routes)
+                .default_service(web::to(fallback::not_found));
+            if config.letshare.enabled {
+                let letshare = LetShare::new(&config, entrance, Arc::clone(&authenticator));
+                app = app.configure(|routes| letshare::routes(routes, &letshare));
+            }
+            app
+        }
+    };
+
+    let mut server = HttpServer::new(factory)
+        .workers(workers(config))
+        .backlog(ACCEPT_BACKLOG)
+        .tcp_nodelay(true)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .keep_alive(KEEP_ALIVE)
+        .on_connect(websocket::note_descriptor)
+        .disable_signals()
+        .shutdown_timeout(0);
+    let plain = SocketAddr::new(config.server.host, config.server.port);
+    server = server
+        .bind(plain)
+        .with_context(|| cannot_listen(plain, "server"))?;
+    if config.tls.enabled {
+        let (tls_config, reloader) = tls::server_config(&config.tls)?;
+        let encrypted = SocketAddr::new(config.server.host, config.tls.port);
+        server = server
+            .bind_rustls_0_23(encrypted, tls_config)
+            .with_context(|| cannot_listen(encrypted, "tls"))?;
+        rt::spawn(watch_certificate(reloader));
+    }
+    let addresses = server.addrs();
+    let address = *addresses.first().context("no address is bound")?;
+    let tls_address = addresses.get(1).copied();
+    let server = server.run();
+    let handle = server.handle();
+    rt::spawn(server);
+    Ok(Running {
+        address,
+        tls_address,
+        broker,
+        server: handle,
+        notice: config.shutdown.notice,
+        grace: config.shutdown.grace,
+    })
+}
+
+impl Running {
+    /// Ends the server without losing what waits for its clients: tells load balancers, lets nobody
+    /// in, closes every connection with 1001, waits for them until the grace time is over.
+    pub async fn drain(&self) {
+        self.broker.ready.store(false, Ordering::Relaxed);
+        tracing::info!(connections = self.open_connections().await, "draining");
+        rt::time::sleep(self.notice).await;
+        self.server.pause().await;
+        for hub in self.broker.hubs.lock().iter() {
+            hub.address.do_send(Drain);
+        }
+        let everybody_gone = async {
+            while self.open_connections().await > 0 {
+                rt::time::sleep(DRAIN_CHECK).await;
+            }
+        };
+        let in_time = rt::time::timeout(self.grace, everybody_gone).await;
+        if in_time.is_err() {
+            let connections = self.open_connections().await;
+            tracing::warn!(connections, "grace time is over; cutting the rest");
+        }
+        self.stop().await;
+    }
+
+    /// Ends the server at once.
+    pub async fn stop(&self) {
+        self.broker.ready.store(false, Ordering::Relaxed);
+        self.server.stop(false).await;
+    }
+
+    async fn open_connections(&self) -> usize {
+        let hubs: Vec<_> = self.broker.hubs.lock().clone();
+        let counts = hubs.iter().map(|hub| hub.address.send(OpenConnections));
+        let counts = future::join_all(counts).await;
+        counts.into_iter().map(Result::unwrap_or_default).sum()
+    }
+}
+
+fn broker(config: &Config, clock: Clock) -> Broker {
+    let history = Bounds {
+        age: config.history.window,
+        entries: config.history.channel_entries,
+        bytes: config.history.channel_bytes,
+    };
+    let rate = NonZeroU32::new(config.limits.publishes_per_second);
+    let burst = NonZeroU32::new(config.limits.publish_burst);
+    Broker {
+        clock,
+        log: Arc::new(MemoryLog::new(history, config.history.total_bytes)),
+        directory: Directory::new(config.limits.channels),
+        metrics: Metrics::default().start(),
+        settings: Settings {
+            outbox_bytes: config.limits.outbox_bytes,
+            channels_per_connection: config.limits.channels_per_connection,
+            patience: Patience {
+                ping_interval: config.websocket.ping_interval,
+                idle_timeout: config.websocket.idle_timeout,
+                stall_timeout: config.websocket.stall_timeout,
+            },
+            close_timeout: config.websocket.close_timeout,
+            frame_rate: rate.map(|per_second| FrameRate {
+                per_second,
+                burst: burst.unwrap_or(per_second),
+            }),
+            channel_sweep: (history.age / 8)
+                .clamp(Duration::from_millis(10), Duration::from_secs(10)),
+        },
+        ready: Arc::new(AtomicBool::new(true)),
+        hubs: Mutex::default(),
+    }
+}
+
+fn ops_state(broker: &Arc<Broker>) -> OpsState {
+    let broker = Arc::clone(broker);
+    OpsState {
+        clock: broker.clock.clone(),
+        ready: Arc::clone(&broker.ready),
+        snapshot: Arc::new(move || snapshot(Arc::clone(&broker)).boxed_local()),
+    }
+}
+
+async fn snapshot(broker: Arc<Broker>) -> Snapshot {
+    // A metrics actor that does not answer leaves zeros, not a page that hangs.
+    let mut totals = broker.metrics.send(Totals).await.unwrap_or_default();
+    totals.channels_restarted = broker.directory.restarts();
+    Snapshot {
+        connections: totals
+            .connections_opened
+            .saturating_sub(totals.connections_closed),
+        channels: broker.directory.len() as u64,
+        history_bytes: broker.log.bytes() as u64,
+        totals,
+    }
+}
+
+fn cannot_listen(address: SocketAddr, section: &str) -> String {
+    format!(
+        "cannot listen on {address} (server.host, {section}.port); is another server running there?"
+    )
+}
+
+/// One worker thread sends most per unit of CPU, since nothing crosses threads; more of them serve
+/// more clients in all (`HOT_PATH.md §2`).
+fn workers(config: &Config) -> usize {
+    match config.server.workers {
+        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        workers => workers,
+    }
+}
+
+async fn watch_certificate(reloader: CertificateReloader) {
+    loop {
+        rt::time::sleep(CERTIFICATE_CHECK).await;
+        match reloader.reload_if_changed() {
+            Ok(true) => tracing::info!("new TLS certificate in use"),
+            Ok(false) => {}
+            Err(error) => tracing::error!("the old TLS certificate stays in use: {error}"),
+        }
+    }
+}

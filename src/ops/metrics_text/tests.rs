@@ -1,0 +1,221 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{HashMap, HashSet};
+
+use super::*;
+
+/// Different numbers everywhere, so that a figure under a wrong name is found.
+fn page(form: TextForm) -> String {
+    let totals = Counters {
+        connections_opened: 101,
+        connections_closed: 102,
+        connections_refused: 103,
+        messages_in: 104,
+        messages_out: 105,
+        bytes_in: 106,
+        bytes_out: u64::MAX,
+        published: 108,
+        errors_told: 109,
+        closed_slow: 110,
+        closed_idle: 111,
+        closed_protocol_error: 112,
+        rate_limited: 113,
+        channels_restarted: 114,
+    };
+    let snapshot = Snapshot {
+        totals,
+        connections: 115,
+        channels: 116,
+        history_bytes: 117,
+    };
+    let process = ProcessFacts {
+        resident_bytes: 118,
+        threads: 119,
+        cpu: Duration::from_millis(120_250),
+        processors: 2,
+    };
+    render(form, &snapshot, &process, Duration::from_millis(121_500))
+}
+
+/// Reads a page as `promtool check metrics` and the OpenMetrics parser of Prometheus do: panics on
+/// whatever they refuse or complain about. Gives value by name and labels.
+fn parse(form: TextForm, page: &str) -> HashMap<String, f64> {
+    let body = match form {
+        TextForm::OpenMetrics => page.strip_suffix("# EOF\n").expect("ends with # EOF"),
+        TextForm::Prometheus => page,
+    };
+    assert!(body.ends_with('\n') && !body.contains("EOF") && !body.contains('\r'));
+
+    let mut seen_families = HashSet::new();
+    let mut values = HashMap::new();
+    let mut lines = body.lines().peekable();
+    while let Some(line) = lines.next() {
+        let (family, help) = metadata("HELP", line);
+        assert!(seen_families.insert(family.clone()), "{family} comes twice");
+        assert!(
+            !help.is_empty() && !help.contains(['\\', '"']),
+            "{family}: help needs escapes"
+        );
+        let (name, kind) = metadata("TYPE", lines.next().unwrap());
+        assert_eq!(name, family, "TYPE follows HELP of the same name");
+        let is_counter = match kind.as_str() {
+            "counter" => true,
+            "gauge" => false,
+            other => panic!("unexpected type {other}"),
+        };
+        let sample_name = match form {
+            TextForm::OpenMetrics => {
+                let (name, unit) = metadata("UNIT", lines.next().unwrap());
+                assert_eq!(name, family);
+                assert!(
+                    family.ends_with(&format!("_{unit}")),
+                    "{family} does not end in its unit"
+                );
+                assert!(
+                    !family.ends_with("_total"),
+                    "{family}: _total belongs to the sample only"
+                );
+                format!("{family}{}", if is_counter { "_total" } else { "" })
+            }
+            TextForm::Prometheus => {
+                assert_eq!(family.ends_with("_total"), is_counter, "{family}");
+                family
+            }
+        };
+        let mut samples = 0;
+        while let Some(sample) = lines.next_if(|line| !line.starts_with('#')) {
+            let (series, value) = sample.rsplit_once(' ').expect("a space before the value");
+            check_series(series, &sample_name);
+            let value: f64 = value.parse().unwrap();
+            assert!(value >= 0.0);
+            assert!(
+                values.insert(series.to_owned(), value).is_none(),
+                "{series} comes twice"
+            );
+            samples += 1;
+        }
+        assert!(samples > 0, "{sample_name} has no value");
+    }
+    values
+}
+
+/// `# KIND name text`
+fn metadata(kind: &str, line: &str) -> (String, String) {
+    let rest = line.strip_prefix(&format!("# {kind} "));
+    let (name, text) = rest
+        .unwrap_or_else(|| panic!("no {kind}: {line}"))
+        .split_once(' ')
+        .unwrap();
+    assert!(is_name(name), "bad name {name}");
+    (name.to_owned(), text.to_owned())
+}
+
+fn check_series(series: &str, sample_name: &str) {
+    let Some((name, labels)) = series.split_once('{') else {
+        return assert_eq!(series, sample_name);
+    };
+    assert_eq!(name, sample_name);
+    for label in labels.strip_suffix('}').unwrap().split(',') {
+        let (key, value) = label.split_once('=').unwrap();
+        let value = value
+            .strip_prefix('"')
+            .and_then(|v| v.strip_suffix('"'))
+            .unwrap();
+        assert!(
+            is_name(key) && !key.starts_with("__") && is_name(value),
+            "{series}"
+        );
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+#[test]
+fn both_forms_are_valid_and_say_the_same() {
+    let open_metrics = parse(TextForm::OpenMetrics, &page(TextForm::OpenMetrics));
+    let prometheus = parse(TextForm::Prometheus, &page(TextForm::Prometheus));
+    assert_eq!(open_metrics, prometheus);
+    assert!(
+        open_metrics
+            .keys()
+            .all(|series| series.starts_with("letshare_"))
+    );
+}
+
+#[test]
+fn each_figure_stands_under_its_name() {
+    let values = parse(TextForm::Prometheus, &page(TextForm::Prometheus));
+    let expected = [
+        ("letshare_opened_connections_total", 101.0),
+        ("letshare_closed_connections_total", 102.0),
+        ("letshare_refused_connections_total", 103.0),
+        ("letshare_received_messages_total", 104.0),
+        ("letshare_sent_messages_total", 105.0),
+        ("letshare_received_bytes_total", 106.0),
+        ("letshare_sent_bytes_total", u64::MAX as f64),
+        ("letshare_published_messages_total", 108.0),
+        ("letshare_told_errors_total", 109.0),
+        (
+            r#"letshare_cut_connections_total{reason="slow_reader"}"#,
+            110.0,
+        ),
+        (
+            r#"letshare_cut_connections_total{reason="silent_or_stalled"}"#,
+            111.0,
+        ),
+        (
+            r#"letshare_cut_connections_total{reason="protocol_error"}"#,
+            112.0,
+        ),
+        ("letshare_rate_limited_frames_total", 113.0),
+        ("letshare_restarted_channels_total", 114.0),
+        ("letshare_open_connections", 115.0),
+        ("letshare_active_channels", 116.0),
+        ("letshare_history_bytes", 117.0),
+        ("letshare_process_resident_memory_bytes", 118.0),
+        ("letshare_process_threads", 119.0),
+        ("letshare_process_cpu_seconds_total", 120.25),
+        ("letshare_uptime_seconds", 121.5),
+    ];
+    for (series, value) in expected {
+        assert_eq!(values.get(series), Some(&value), "{series}");
+    }
+    assert_eq!(values.len(), expected.len());
+}
+
+#[test]
+fn the_first_lines_read_as_the_formats_say() {
+    let open_metrics = page(TextForm::OpenMetrics);
+    let received: Vec<_> = open_metrics
+        .lines()
+        .filter(|line| line.contains("received_bytes"))
+        .collect();
+    assert_eq!(
+        received,
+        [
+            "# HELP letshare_received_bytes Payload bytes that clients sent",
+            "# TYPE letshare_received_bytes counter",
+            "# UNIT letshare_received_bytes bytes",
+            "letshare_received_bytes_total 106",
+        ]
+    );
+    let prometheus = page(TextForm::Prometheus);
+    let received: Vec<_> = prometheus
+        .lines()
+        .filter(|line| line.contains("received_bytes"))
+        .collect();
+    assert_eq!(
+        received,
+        [
+            "# HELP letshare_received_bytes_total Payload bytes that clients sent",
+            "# TYPE letshare_received_bytes_total counter",
+            "letshare_received_bytes_total 106",
+        ]
+    );
+}

@@ -1,0 +1,40 @@
+//! What an operator asks the running server: is it well, may it get traffic, what does it count.
+//!
+//! Answers only; the counting is done elsewhere and arrives as a `Snapshot`.
+
+pub mod health;
+pub mod metrics_page;
+mod metrics_text;
+pub mod process;
+mod show_time;
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use actix_web::{guard, web};
+use futures_util::future::LocalBoxFuture;
+
+use crate::{actors::metrics::Snapshot, clock::Clock};
+
+/// Asks the metrics actor; called once for each request of `/metrics`.
+pub type SnapshotSource = Arc<dyn Fn() -> LocalBoxFuture<'static, Snapshot> + Send + Sync>;
+
+/// What the handlers here need; `app` puts it into the app data as `web::Data<OpsState>`.
+#[derive(Clone)]
+pub struct OpsState {
+    pub clock: Clock,
+    /// Off from the moment the server is told to stop.
+    pub ready: Arc<AtomicBool>,
+    pub snapshot: SnapshotSource,
+}
+
+/// `/health`, `/ready` and `/metrics` for GET and HEAD; any other method is left to the default
+/// service, since protocols/letshare.md §1.2 wants 404 there, not 405.
+pub fn routes(app: &mut web::ServiceConfig) {
+    let resource = |path| web::resource(path).guard(guard::Any(guard::Get()).or(guard::Head()));
+    app.service(resource("/health").to(health::health))
+        .service(resource("/ready").to(health::ready))
+        .service(resource("/metrics").to(metrics_page::metrics));
+}
+
+#[cfg(test)]
+mod tests;

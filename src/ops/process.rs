@@ -1,0 +1,69 @@
+//! What the operating system knows of this process.
+
+use std::{fs, num::NonZeroUsize, thread, time::Duration};
+
+use nix::sys::{
+    resource::{Usage, UsageWho, getrusage},
+    time::TimeVal,
+};
+
+/// One look at the process; what cannot be read is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessFacts {
+    pub resident_bytes: u64,
+    pub threads: u64,
+    /// Processor time spent so far, user and kernel.
+    pub cpu: Duration,
+    /// Processors that this process may use.
+    pub processors: u64,
+}
+
+impl ProcessFacts {
+    /// Two system calls and one small file.
+    pub fn read() -> Self {
+        // `status` and not `statm`: it counts in KiB instead of pages of unknown size, and has the
+        // threads as well.
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let usage = getrusage(UsageWho::RUSAGE_SELF);
+        Self {
+            resident_bytes: number_after(&status, "VmRSS:") * 1024,
+            threads: number_after(&status, "Threads:"),
+            cpu: usage.map_or(Duration::ZERO, |usage| cpu_time(&usage)),
+            processors: thread::available_parallelism().map_or(0, NonZeroUsize::get) as u64,
+        }
+    }
+}
+
+fn number_after(status: &str, name: &str) -> u64 {
+    let mut lines = status.lines();
+    let number = lines.find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn cpu_time(usage: &Usage) -> Duration {
+    let as_duration = |time: TimeVal| {
+        let seconds = Duration::from_secs(time.tv_sec().unsigned_abs());
+        seconds + Duration::from_micros(time.tv_usec().unsigned_abs())
+    };
+    as_duration(usage.user_time()) + as_duration(usage.system_time())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_by_name() {
+        let status = "Name:\tserver\nVmHWM:\t  9 kB\nVmRSS:\t   5188 kB\nThreads:\t7\n";
+        assert_eq!(number_after(status, "VmRSS:"), 5188);
+        assert_eq!(number_after(status, "Threads:"), 7);
+        assert_eq!(number_after(status, "VmSwap:"), 0);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_has_memory_and_threads() {
+        let facts = ProcessFacts::read();
+        assert!(facts.resident_bytes > 100_000 && facts.threads >= 1 && facts.processors >= 1);
+    }
+}

@@ -1,0 +1,5 @@
+//! All integration tests in one binary: the real server on port 0, raw clients, one file per surface.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod letshare_rooms;
+mod support;

@@ -1,0 +1,128 @@
+//! A LetShare client that says exactly what the test tells it to.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Error, Message, protocol::CloseFrame},
+};
+
+use super::Server;
+
+/// Longest wait for something that must come. Not a measurement: a test that waits this long failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Client {
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    user: String,
+}
+
+impl Client {
+    /// Connects as `user` with the server's static token.
+    pub async fn connect(server: &Server, user: &str) -> Self {
+        Self::try_connect(&server.url(user), user)
+            .await
+            .expect("the handshake succeeds")
+    }
+
+    pub async fn try_connect(url: &str, user: &str) -> Result<Self, Error> {
+        let (socket, _) = tokio_tungstenite::connect_async(url).await?;
+        Ok(Self {
+            socket,
+            user: user.to_owned(),
+        })
+    }
+
+    /// Connects and is in `room`, subscribed as the app subscribes: to its own signals and to all.
+    pub async fn join(server: &Server, user: &str, room: &str) -> Self {
+        let mut client = Self::connect(server, user).await;
+        client.subscribe(room, &format!("signal:{user}")).await;
+        client.subscribe(room, "signal:all").await;
+        client
+    }
+
+    pub async fn send(&mut self, message: Value) {
+        self.send_text(&message.to_string()).await;
+    }
+
+    pub async fn send_text(&mut self, text: &str) {
+        self.socket
+            .send(Message::text(text))
+            .await
+            .expect("the connection is open");
+    }
+
+    /// Subscribes and waits for the confirmation.
+    pub async fn subscribe(&mut self, room: &str, event: &str) {
+        self.send(json!({"type": "subscribe", "channel": room, "event": event}))
+            .await;
+        let confirmation = self.next().await;
+        assert_eq!(confirmation["type"], "subscribed", "{confirmation}");
+        assert_eq!(confirmation["channel"], room);
+    }
+
+    pub async fn publish(&mut self, room: &str, event: &str, data: Value) {
+        self.send(json!({"type": "publish", "channel": room, "event": event, "data": data}))
+            .await;
+    }
+
+    /// The next text message.
+    pub async fn next_text(&mut self) -> String {
+        loop {
+            match self.next_frame().await {
+                Some(Ok(Message::Text(text))) => return text.to_string(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("{}: expected a text message, got {other:?}", self.user),
+            }
+        }
+    }
+
+    /// The next text message, read.
+    pub async fn next(&mut self) -> Value {
+        let text = self.next_text().await;
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
+    }
+
+    /// The next message is an error with this code and text.
+    pub async fn expect_error(&mut self, code: u16, text: &str) {
+        let message = self.next().await;
+        assert_eq!(message["type"], "error", "{message}");
+        assert_eq!(message["error"], json!({"code": code, "message": text}));
+        assert!(message["timestamp"].is_u64(), "{message}");
+    }
+
+    /// Everything received before the answer to a request sent now: so that "nothing came" is
+    /// shown without waiting for it.
+    pub async fn received_so_far(&mut self) -> Vec<Value> {
+        self.send(json!({"type": "fence"})).await;
+        let mut received = Vec::new();
+        loop {
+            let message = self.next().await;
+            if message["error"]["message"] == "不支持的消息类型: fence" {
+                return received;
+            }
+            received.push(message);
+        }
+    }
+
+    /// The close frame that the server sends; what comes before it is dropped.
+    pub async fn expect_close(&mut self) -> Option<CloseFrame> {
+        loop {
+            match self.next_frame().await {
+                Some(Ok(Message::Close(frame))) => return frame,
+                Some(Ok(_)) => {}
+                other => panic!("{}: expected a close frame, got {other:?}", self.user),
+            }
+        }
+    }
+
+    pub async fn next_frame(&mut self) -> Option<Result<Message, Error>> {
+        match tokio::time::timeout(PATIENCE, self.socket.next()).await {
+            Ok(frame) => frame,
+            Err(_) => panic!("{}: nothing came", self.user),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! A server in this process, on a thread and a free port of its own.
+
+use std::{net::SocketAddr, sync::mpsc, thread::JoinHandle};
+
+use letshare_server::{app, clock::Clock, config::Config};
+use secrecy::ExposeSecret as _;
+use tokio::sync::oneshot;
+
+/// Stops with its last owner.
+pub struct Server {
+    pub address: SocketAddr,
+    pub tls_address: Option<SocketAddr>,
+    /// The static token.
+    pub token: String,
+    stop: Option<oneshot::Sender<Stop>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Stop {
+    AtOnce,
+    Drain,
+}
+
+impl Server {
+    /// A server with the default settings, but for what `adjust` changes.
+    pub fn start(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at(Clock::system(), adjust)
+    }
+
+    /// The same, with a clock that the test moves.
+    pub fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::defaults().expect("the defaults are valid");
+        config.server.port = 0;
+        adjust(&mut config);
+        let token = static_token(config.auth.secret.expose_secret());
+        let (started, on_start) = mpsc::channel();
+        let (stop, on_stop) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let running = app::start(&config, clock).expect("the server starts");
+                started
+                    .send((running.address, running.tls_address))
+                    .expect("the test waits");
+                match on_stop.await {
+                    Ok(Stop::Drain) => running.drain().await,
+                    Ok(Stop::AtOnce) | Err(_) => running.stop().await,
+                }
+            });
+        });
+        let (address, tls_address) = on_start.recv().expect("the server starts");
+        Self {
+            address,
+            tls_address,
+            token,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// `ws://…/ws?token=…&userId=user`
+    pub fn url(&self, user: &str) -> String {
+        format!(
+            "ws://{}/ws?token={}&userId={user}",
+            self.address, self.token
+        )
+    }
+
+    /// What SIGTERM does; the server ends on its own.
+    pub fn begin_drain(&mut self) {
+        let stop = self.stop.take().expect("not stopped yet");
+        assert!(stop.send(Stop::Drain).is_ok(), "the server still runs");
+    }
+
+    /// Waits until the server has ended.
+    pub fn join(&mut self) {
+        let thread = self.thread.take().expect("not joined yet");
+        thread.join().expect("the server does not panic");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(Stop::AtOnce);
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// protocols/letshare.md §1.3: the lower-case hex SHA-256 of the secret.
+pub fn static_token(secret: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    hex::encode(Sha256::digest(secret))
+}
