@@ -1,16 +1,7 @@
-use letshare_server::{
-    app,
-    clock::Clock,
-    config::{self, Environment},
-};
+//! The program; everything is in the library, so that tests reach it.
 
-#[actix_web::main]
-async fn main() -> anyhow::Result<()> {
-    let loaded =
-        config::load(&Environment::of_process(), &[]).map_err(|e| anyhow::anyhow!("{e}"))?;
-    let running = app::start(&loaded.config, Clock::system())?;
-    println!("{}", running.address);
-    tokio::signal::ctrl_c().await?;
-    running.drain().await;
-    Ok(())
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    letshare_server::cli::main()
 }

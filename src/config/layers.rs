@@ -18,8 +18,7 @@ use super::{
     yaml::{self, Raw},
 };
 
-/// The settings of one place.
-#[derive(Debug)]
+/// The settings of one place. No `Debug`: it holds secrets.
 pub struct Layer {
     name: &'static str,
     values: BTreeMap<&'static str, (Raw, Origin)>,

@@ -31,8 +31,8 @@ const SHIPPED: [(&str, &str); 2] = [
     ("production", include_str!("../../configs/production.yaml")),
 ];
 
-/// What the settings are read from, besides flags. Tests make their own.
-#[derive(Clone, Debug, Default)]
+/// What the settings are read from, besides flags. Tests make their own. No `Debug`: it holds secrets.
+#[derive(Clone, Default)]
 pub struct Environment {
     /// Environment variables.
     pub vars: BTreeMap<String, String>,

@@ -1,8 +1,10 @@
-//! What an operator asks the running server: is it well, may it get traffic, what does it count.
+//! What an operator looks at: is it well, may it get traffic, what does it count, what does it log.
 //!
 //! Answers only; the counting is done elsewhere and arrives as a `Snapshot`.
 
+pub mod error_file;
 pub mod health;
+pub mod logs;
 pub mod metrics_page;
 mod metrics_text;
 pub mod process;

@@ -142,7 +142,7 @@ impl Translator for Rooms {
     }
 
     fn text(&mut self, text: ByteString, link: &mut Link<'_>) {
-        let Ok(request) = Request::parse(&text) else {
+        let Some(request) = Request::parse(&text) else {
             return tell(link, 400, "消息格式错误");
         };
         let outcome = match &*request.kind {

@@ -1,0 +1,192 @@
+//! The command line: `serve` (default), `config check|show`, `token mint|static|inspect`, `health`.
+//!
+//! Here: arguments and which command runs. Commands write to what they are handed and return an exit
+//! code, so tests run them without a process: 0 is good, 1 is told on stderr, 2 is a usage error (clap's).
+
+mod banner;
+mod health;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+pub use banner::{banner, ready_token};
+
+use crate::{
+    clock::Clock,
+    config::{self, Environment, Loaded},
+};
+
+/// A self-hosted broker of realtime channels: LetShare rooms and signalling.
+#[derive(Parser)]
+#[command(name = "letshare-server", version)]
+struct Cli {
+    #[command(flatten)]
+    settings: SettingFlags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Args)]
+struct SettingFlags {
+    /// Override a setting, for example --set limits.channels=500 (repeat for more).
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", value_parser = setting, global = true)]
+    set: Vec<(String, String)>,
+    /// Short for --set server.host=…
+    #[arg(long, global = true)]
+    host: Option<IpAddr>,
+    /// Short for --set server.port=…
+    #[arg(long, global = true)]
+    port: Option<u16>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server (the default).
+    Serve,
+    /// Look at the configuration without starting.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make and examine tokens.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Ask a running server whether it is well; exit code 0 if so (for HEALTHCHECK).
+    Health {
+        /// Another server or path than the configured one, as http://host:port/health.
+        #[arg(long)]
+        url: Option<String>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum ConfigCommand {
+    /// Tell every fault, or that there is none.
+    Check,
+    /// Print the effective settings and where each comes from; secrets are masked.
+    Show,
+}
+
+impl SettingFlags {
+    fn pairs(&self) -> Vec<(String, String)> {
+        let mut pairs = self.set.clone();
+        pairs.extend(
+            self.host
+                .map(|host| ("server.host".into(), host.to_string())),
+        );
+        pairs.extend(
+            self.port
+                .map(|port| ("server.port".into(), port.to_string())),
+        );
+        pairs
+    }
+}
+
+fn setting(argument: &str) -> Result<(String, String), String> {
+    match argument.split_once('=') {
+        Some((key, value)) => Ok((key.trim().to_owned(), value.to_owned())),
+        None => Err("write it as section.key=value".to_owned()),
+    }
+}
+
+/// Runs the program with the arguments, variables and streams of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let code = run(
+        &cli,
+        &Environment::of_process(),
+        &Clock::system(),
+        &mut io::stdout().lock(),
+        &mut io::stderr().lock(),
+    );
+    match code {
+        // Serving needs stdout for its logs, so it starts when the locks are gone.
+        Outcome::Serve(loaded) => match serve::run(*loaded) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "letshare-server: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        Outcome::Done(true) => ExitCode::SUCCESS,
+        Outcome::Done(false) => ExitCode::FAILURE,
+    }
+}
+
+/// What is left to do after the arguments were followed.
+#[derive(Debug)]
+enum Outcome {
+    /// Whether all went well; what did not was told.
+    Done(bool),
+    Serve(Box<Loaded>),
+}
+
+fn run(
+    cli: &Cli,
+    environment: &Environment,
+    clock: &Clock,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Outcome {
+    // A stream that nobody reads any more (`… | head`) is no fault worth an exit code.
+    let tell = |stream: &mut dyn Write, text: &str| drop(writeln!(stream, "{}", text.trim_end()));
+
+    let loaded = match config::load(environment, &cli.settings.pairs()) {
+        Ok(loaded) => loaded,
+        Err(complaints) => {
+            tell(err, &format!("letshare-server: {complaints}"));
+            return Outcome::Done(false);
+        }
+    };
+    match &cli.command {
+        None | Some(Command::Serve) => return Outcome::Serve(Box::new(loaded)),
+        Some(Command::Config(ConfigCommand::Check)) => {
+            for warning in &loaded.warnings {
+                tell(err, &format!("warning: {warning}"));
+            }
+            tell(
+                out,
+                &format!("the configuration is valid (MODE {})", loaded.mode),
+            );
+        }
+        Some(Command::Config(ConfigCommand::Show)) => tell(out, &show(&loaded)),
+        Some(Command::Token(command)) => {
+            let report = token::run(command, &loaded.config, clock);
+            tell(out, &report.out);
+            if !report.notes.is_empty() {
+                tell(err, &report.notes.join("\n"));
+            }
+            return Outcome::Done(report.good);
+        }
+        Some(Command::Health { url }) => {
+            return match health::ask(&loaded.config, url.as_deref()) {
+                Ok(status) => {
+                    tell(out, &status);
+                    Outcome::Done(true)
+                }
+                Err(fault) => {
+                    tell(err, &format!("letshare-server: {fault}"));
+                    Outcome::Done(false)
+                }
+            };
+        }
+    }
+    Outcome::Done(true)
+}
+
+/// One line a key, in the order of `configs/default.yaml`.
+fn show(loaded: &Loaded) -> String {
+    let mut text = format!("# MODE {}\n", loaded.mode);
+    for setting in &loaded.settings {
+        let line = format!("{} = {}", setting.key, setting.shown);
+        text.push_str(&format!("{line:<58} # {}\n", setting.origin));
+    }
+    text
+}

@@ -1,0 +1,76 @@
+//! The server as a process: logs, start, signals, end.
+
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{app, cli, clock::Clock, config::Loaded, ops::logs};
+
+/// Serves until SIGTERM or SIGINT, then drains. A second signal skips the wait.
+///
+/// # Errors
+/// When the server cannot start.
+pub fn run(loaded: Loaded) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let _logs = logs::install(&loaded.config.log, clock.clone())?;
+    actix_web::rt::System::new().block_on(serve(loaded, clock))
+}
+
+async fn serve(loaded: Loaded, clock: Clock) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let token = cli::ready_token(&loaded.config, &clock)?;
+    let running = Arc::new(app::start(&loaded.config, clock)?);
+    tracing::info!(
+        address = %running.address,
+        tls_address = running.tls_address.map(tracing::field::display),
+        mode = loaded.mode,
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+    if loaded.mode == "local" {
+        // Not to stdout, which is for logs alone, and not into a log, since it holds a token.
+        let banner = cli::banner(&loaded.config, running.address, &token);
+        let _ = writeln!(io::stderr(), "{banner}");
+    }
+
+    signals.next().await;
+    tokio::select! {
+        () = running.drain() => {}
+        () = signals.next() => {
+            tracing::warn!("second signal: not waiting for connections");
+            running.stop().await;
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The signals that end a server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

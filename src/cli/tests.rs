@@ -1,0 +1,327 @@
+//! Commands as typed, with injected variables, clock and streams.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{io::Read as _, net::TcpListener, thread, time::Duration};
+
+use clap::CommandFactory as _;
+
+use super::*;
+use crate::ids::Timestamp;
+
+struct Said {
+    good: bool,
+    out: String,
+    err: String,
+}
+
+fn environment(vars: &[(&str, &str)]) -> (tempfile::TempDir, Environment) {
+    let folder = tempfile::tempdir().unwrap();
+    let vars = vars
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let environment = Environment {
+        vars: vars.collect(),
+        dir: folder.path().to_owned(),
+    };
+    (folder, environment)
+}
+
+fn clock() -> Clock {
+    Clock::manual(Timestamp::from_millis(1_735_689_600_000))
+}
+
+fn say(arguments: &[&str], vars: &[(&str, &str)], clock: &Clock) -> Said {
+    let (_folder, environment) = environment(vars);
+    let cli = Cli::try_parse_from([&["letshare-server"], arguments].concat()).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let good = match run(&cli, &environment, clock, &mut out, &mut err) {
+        Outcome::Done(good) => good,
+        Outcome::Serve(_) => panic!("serves"),
+    };
+    Said {
+        good,
+        out: String::from_utf8(out).unwrap(),
+        err: String::from_utf8(err).unwrap(),
+    }
+}
+
+#[test]
+fn the_arguments_are_well_formed() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn serving_is_the_default_and_flags_reach_the_settings() {
+    for arguments in [
+        vec![
+            "letshare-server",
+            "--port",
+            "9",
+            "--set",
+            "log.level=warn",
+            "--host",
+            "::1",
+        ],
+        vec![
+            "letshare-server",
+            "serve",
+            "--set",
+            "log.level=warn",
+            "--port=9",
+            "--host=::1",
+        ],
+    ] {
+        let (_folder, environment) = environment(&[]);
+        let cli = Cli::try_parse_from(arguments).unwrap();
+        let outcome = run(
+            &cli,
+            &environment,
+            &clock(),
+            &mut io::sink(),
+            &mut io::sink(),
+        );
+        let Outcome::Serve(loaded) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(loaded.config.server.port, 9);
+        assert_eq!(loaded.config.server.host.to_string(), "::1");
+        assert_eq!(loaded.config.log.level, "warn");
+    }
+    assert!(Cli::try_parse_from(["letshare-server", "--set", "log.level"]).is_err());
+}
+
+#[test]
+fn config_check_tells_warnings_or_every_fault() {
+    let said = say(&["config", "check"], &[], &clock());
+    assert!(
+        said.good && said.out.contains("valid (MODE local)"),
+        "{}",
+        said.out
+    );
+    assert_eq!(said.err.matches("warning: ").count(), 2, "{}", said.err);
+
+    let said = say(&["config", "check"], &[("MODE", "production")], &clock());
+    assert!(!said.good && said.out.is_empty());
+    assert!(
+        said.err.contains("2 faults") && said.err.contains("openssl rand"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn config_show_names_origins_and_masks_secrets() {
+    let secret = "canary-secret-canary-secret-canary";
+    let vars = [
+        ("LETSHARE_JWT_SECRET", secret),
+        ("LETSHARE_SERVER_PORT", "81"),
+    ];
+    let said = say(&["config", "show"], &vars, &clock());
+    assert!(said.good);
+    assert!(!said.out.contains(secret));
+    let line = |key: &str| said.out.lines().find(|line| line.starts_with(key)).unwrap();
+    assert!(line("jwt.secret").contains("****** (34 bytes)"));
+    assert!(line("server.port = 81").ends_with("# environment variable LETSHARE_SERVER_PORT"));
+    assert!(line("log.level = debug").contains("local.yaml:"));
+    assert!(line("limits.channels = 100000").ends_with("# built-in default"));
+}
+
+#[test]
+fn a_minted_token_is_inspected_until_it_expires() {
+    let clock = clock();
+    let mint = [
+        "token", "mint", "--user", "小明", "--room", "demo1", "--hours", "2",
+    ];
+    let minted = say(&mint, &[], &clock);
+    assert!(
+        minted.good && minted.err.contains("2 hours"),
+        "{}",
+        minted.err
+    );
+    let token = minted.out.trim();
+    assert_eq!(token.split('.').count(), 3);
+
+    let said = say(&["token", "inspect", token], &[], &clock);
+    assert!(said.good, "{}", said.err);
+    assert!(said.out.contains("yes, 7200 seconds left"), "{}", said.out);
+    assert!(said.out.contains("\"room_id\": \"demo1\""), "{}", said.out);
+
+    let other = [(
+        "LETSHARE_JWT_SECRET",
+        "quite another secret of more than 32 bytes",
+    )];
+    let said = say(&["token", "inspect", token], &other, &clock);
+    assert!(
+        !said.good && said.err.contains("another secret"),
+        "{}",
+        said.err
+    );
+    assert!(said.out.contains("小明"), "{}", said.out);
+
+    let said = say(
+        &["token", "inspect", token, "--set", "auth.mode=static"],
+        &[],
+        &clock,
+    );
+    assert!(!said.good, "{}", said.out);
+
+    clock.advance(Duration::from_secs(7_201));
+    let said = say(&["token", "inspect", token], &[], &clock);
+    assert!(
+        !said.good && said.err.contains("expired 1 seconds ago"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn the_static_token_is_printed_and_recognised() {
+    let token = say(&["token", "static"], &[], &clock())
+        .out
+        .trim()
+        .to_owned();
+    assert!(
+        token.starts_with("98d9a399") && token.ends_with("5652"),
+        "{token}"
+    );
+    let said = say(&["token", "inspect", &token], &[], &clock());
+    assert!(said.good && said.out.contains("static"), "{}", said.out);
+    let jwt_only = ["--set", "auth.mode=jwt"];
+    assert!(
+        !say(
+            &[&["token", "static"], &jwt_only[..]].concat(),
+            &[],
+            &clock()
+        )
+        .good
+    );
+    let said = say(
+        &[&["token", "inspect", &token], &jwt_only[..]].concat(),
+        &[],
+        &clock(),
+    );
+    assert!(
+        !said.good && said.err.contains("auth.mode is jwt"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn what_is_no_token_is_told() {
+    for bad in ["", "x", "a.b.c", "....", "令牌"] {
+        let said = say(&["token", "inspect", bad], &[], &clock());
+        assert!(
+            !said.good && said.err.contains("valid:  no"),
+            "{bad:?}: {}",
+            said.err
+        );
+    }
+    assert!(!say(&["token", "mint", "--user", ""], &[], &clock()).good);
+    assert!(Cli::try_parse_from(["x", "token", "mint", "--user", "a", "--hours", "0"]).is_err());
+}
+
+#[test]
+fn the_banner_has_the_two_lines_and_a_token_that_works() {
+    let mut config = crate::config::Config::for_tests();
+    for mode in [
+        config::AuthMode::Both,
+        config::AuthMode::Static,
+        config::AuthMode::Jwt,
+    ] {
+        config.auth.mode = mode;
+        let token = ready_token(&config, &clock()).unwrap();
+        let text = banner(&config, "0.0.0.0:8080".parse().unwrap(), &token);
+        assert!(
+            text.contains("customServerUrl  ws://127.0.0.1:8080\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("authToken        {token}\n")),
+            "{text}"
+        );
+        assert_eq!(
+            text.contains("guest"),
+            mode == config::AuthMode::Jwt,
+            "{text}"
+        );
+        let door = crate::auth::Authenticator::new(&config, clock());
+        assert!(door.authenticate(&token, Some("guest:x1y2z3")).is_ok());
+    }
+    let text = banner(&config, "[::]:9".parse().unwrap(), "t");
+    assert!(text.contains("ws://[::1]:9\n"), "{text}");
+}
+
+/// A server that answers one request with `reply`.
+fn answering(reply: &'static str) -> (u16, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let request = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        let mut byte = [0];
+        while !request.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            request.extend(byte);
+        }
+        stream.write_all(reply.as_bytes()).unwrap();
+        String::from_utf8(request).unwrap()
+    });
+    (port, request)
+}
+
+#[test]
+fn health_asks_the_configured_server_and_wants_200() {
+    for (reply, good) in [
+        ("HTTP/1.1 200 OK\r\n\r\n{}", true),
+        ("HTTP/1.1 503 Service Unavailable\r\n\r\n", false),
+        ("SSH-2.0-200\r\n", false),
+        ("", false),
+    ] {
+        let (port, request) = answering(reply);
+        // 0.0.0.0 is no address to connect to.
+        let port = port.to_string();
+        let arguments = ["health", "--port", &port, "--host", "0.0.0.0"];
+        let said = say(&arguments, &[("LETSHARE_ALLOW_INSECURE", "true")], &clock());
+        assert_eq!(said.good, good, "{reply:?}: {}", said.err);
+        let request = request.join().unwrap();
+        assert!(request.starts_with("GET /health HTTP/1.1\r\n"), "{request}");
+        assert!(
+            request.contains(&format!("Host: 127.0.0.1:{port}\r\n")),
+            "{request}"
+        );
+    }
+    let (port, request) = answering("HTTP/1.1 200 OK\r\n\r\n");
+    let url = format!("http://127.0.0.1:{port}/ready");
+    assert!(say(&["health", "--url", &url], &[], &clock()).good);
+    assert!(request.join().unwrap().starts_with("GET /ready "));
+}
+
+#[test]
+fn health_says_why_not() {
+    let unused = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+        .to_string();
+    for (arguments, reason) in [
+        (
+            vec!["health", "--port", &unused],
+            "no answer from 127.0.0.1",
+        ),
+        (vec!["health", "--port", "0"], "name it with --url"),
+        (
+            vec!["health", "--url", "https://127.0.0.1/health"],
+            "--url must look like",
+        ),
+        (vec!["health", "--url", "nonsense"], "--url must look like"),
+    ] {
+        let said = say(&arguments, &[], &clock());
+        assert!(
+            !said.good && said.err.contains(reason),
+            "{arguments:?}: {}",
+            said.err
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! `token mint`, `token static`, `token inspect`: tokens for and from operators. How tokens are made and
+//! checked is in `auth`; here are the words about them.
+
+use std::io::Read as _;
+
+use clap::Subcommand;
+
+use super::banner::ready_token;
+use crate::{
+    auth::{Authenticator, JwtKey, MAX_TOKEN_BYTES, StaticToken, TokenFault, claims_unchecked},
+    clock::Clock,
+    config::{AuthMode, Config},
+};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make a JWT for a user, signed with jwt.secret.
+    Mint {
+        /// Whom it is for: it opens connections with userId USER or USER:<anything>.
+        #[arg(long)]
+        user: String,
+        /// Allow this room only.
+        #[arg(long)]
+        room: Option<String>,
+        /// How long it is valid; jwt.expiration_hours when not given.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=87_600))]
+        hours: Option<u32>,
+    },
+    /// Print the static token, the one that everybody shares.
+    Static,
+    /// Show what a token says and whether this configuration accepts it (exit code 1 if not).
+    Inspect {
+        /// The token, or - to read it from standard input, which keeps it out of the shell's history.
+        token: String,
+    },
+}
+
+/// What a command has to say.
+pub struct Report {
+    /// For stdout; a token stands alone there, so that scripts can take it.
+    pub out: String,
+    /// For stderr.
+    pub notes: Vec<String>,
+    pub good: bool,
+}
+
+impl Report {
+    fn good(out: String, notes: Vec<String>) -> Self {
+        let good = true;
+        Self { out, notes, good }
+    }
+
+    fn bad(out: String, note: String) -> Self {
+        let notes = vec![note];
+        let good = false;
+        Self { out, notes, good }
+    }
+}
+
+pub fn run(command: &Command, config: &Config, clock: &Clock) -> Report {
+    match command {
+        Command::Mint { user, room, hours } => mint(config, clock, user, room.as_deref(), *hours),
+        Command::Static if config.auth.mode == AuthMode::Jwt => Report::bad(
+            String::new(),
+            "auth.mode is jwt: this server accepts no static token".into(),
+        ),
+        Command::Static => match ready_token(config, clock) {
+            Ok(token) => Report::good(token, Vec::new()),
+            Err(error) => Report::bad(String::new(), error.to_string()),
+        },
+        Command::Inspect { token } if token == "-" => {
+            let mut text = String::new();
+            let limit = MAX_TOKEN_BYTES as u64 + 2;
+            match std::io::stdin().take(limit).read_to_string(&mut text) {
+                Ok(_) => inspect(config, clock, text.trim()),
+                Err(error) => Report::bad(String::new(), format!("cannot read the token: {error}")),
+            }
+        }
+        Command::Inspect { token } => inspect(config, clock, token),
+    }
+}
+
+fn mint(
+    config: &Config,
+    clock: &Clock,
+    user: &str,
+    room: Option<&str>,
+    hours: Option<u32>,
+) -> Report {
+    let hours = hours.unwrap_or(config.jwt.expiration_hours);
+    let key = JwtKey::new(&config.jwt.secret);
+    let mut notes = vec![format!("valid for {hours} hours, for the user {user:?}")];
+    if config.auth.mode == AuthMode::Static {
+        notes.push("warning: auth.mode is static, so this server does not accept it".into());
+    }
+    match key.mint(user, room, hours, clock.now()) {
+        Ok(token) => Report::good(token, notes),
+        Err(error) => Report::bad(String::new(), format!("no token was made: {error}")),
+    }
+}
+
+fn inspect(config: &Config, clock: &Clock, token: &str) -> Report {
+    let verdict = Authenticator::new(config, clock.clone()).authenticate(token, None);
+    if StaticToken::of(&config.auth.secret).matches(token) {
+        let out = "kind:   static token of auth.secret\n".to_owned();
+        return match verdict {
+            Ok(_) => Report::good(
+                format!("{out}valid:  yes, until auth.secret changes"),
+                vec![],
+            ),
+            Err(_) => Report::bad(out, "valid:  no: auth.mode is jwt".into()),
+        };
+    }
+    let Some(claims) = claims_unchecked(token) else {
+        let fault = verdict.err().unwrap_or(TokenFault::NotTheStaticToken);
+        return Report::bad(String::new(), format!("valid:  no: {}", explain(fault)));
+    };
+    let seconds_left = claims
+        .get("exp")
+        .and_then(serde_json::Value::as_f64)
+        .map(|expires| expires - clock.now().millis() as f64 / 1_000.0);
+    let claims = serde_json::Value::Object(claims);
+    let out = format!("kind:   JWT\nclaims: {claims:#}\n");
+    match (verdict, seconds_left) {
+        (Ok(_), Some(left)) => {
+            Report::good(format!("{out}valid:  yes, {left:.0} seconds left"), vec![])
+        }
+        (Ok(_), None) => Report::good(format!("{out}valid:  yes"), vec![]),
+        (Err(TokenFault::Expired), Some(left)) => {
+            Report::bad(out, format!("valid:  no: expired {:.0} seconds ago", -left))
+        }
+        (Err(fault), _) => Report::bad(out, format!("valid:  no: {}", explain(fault))),
+    }
+}
+
+/// The fault in words for the operator; clients get the documented ones.
+fn explain(fault: TokenFault) -> &'static str {
+    match fault {
+        TokenFault::Missing => "it is empty",
+        TokenFault::NotTheStaticToken => {
+            "not the static token of the configured auth.secret (and auth.mode may exclude JWTs)"
+        }
+        TokenFault::Unreadable("signature is invalid") => {
+            "signed with another secret than the configured jwt.secret, or changed afterwards"
+        }
+        TokenFault::Unreadable(reason) => reason,
+        TokenFault::Invalid => "no usable exp, not valid yet (nbf), or made for another audience",
+        TokenFault::BadClaims => "a claim has the wrong type",
+        TokenFault::Expired => "expired",
+        TokenFault::NoUser => "no user_id",
+        TokenFault::OtherUser => "for another user",
+    }
+}
