@@ -19,6 +19,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
+use nix::unistd::Pid;
 
 use crate::{
     crowd::Seating,
@@ -64,6 +65,9 @@ struct Options {
     /// Measure against the floor that writes each delivery at once
     #[arg(long, global = true)]
     unbatched_floor: bool,
+    /// Clients on CPU 1, server on CPU 0: steadier, but the server has one CPU only
+    #[arg(long, global = true)]
+    pin: bool,
     /// Only the server, no floor: for a profiler
     #[arg(long, global = true)]
     alone: bool,
@@ -166,7 +170,11 @@ fn run(Arguments { scenario, options }: Arguments) -> Result<bool> {
         batched: !options.unbatched_floor,
         fault: None,
     };
+    if options.pin {
+        subject::pin(Pid::this(), 1)?;
+    }
     let mut session = Session {
+        cpu: options.pin.then_some(0),
         floor: (!options.alone).then_some(floor),
         server,
         pairs: if options.quick { 1 } else { options.pairs },

@@ -18,6 +18,8 @@ pub struct Session {
     pub floor: Option<Kind>,
     pub server: Kind,
     pub pairs: usize,
+    /// The CPU of the process under test.
+    pub cpu: Option<usize>,
     /// No message was lost, doubled, reordered or damaged, and no connection cut, so far.
     pub correct: bool,
     pub headed: bool,
@@ -41,9 +43,11 @@ impl Session {
         let (mut floor, mut server) = (Vec::new(), Vec::new());
         for _ in 0..self.pairs {
             if let Some(kind) = &self.floor {
-                floor.push(with(kind, &one).with_context(|| format!("{what}, floor"))?);
+                floor.push(with(kind, self.cpu, &one).with_context(|| format!("{what}, floor"))?);
             }
-            server.push(with(&self.server, &one).with_context(|| format!("{what}, server"))?);
+            server.push(
+                with(&self.server, self.cpu, &one).with_context(|| format!("{what}, server"))?,
+            );
         }
         for measured in floor.iter().chain(&server) {
             self.judge(what, judge(measured));
@@ -89,7 +93,7 @@ impl Session {
     /// The floor holds no state worth a comparison: only the server.
     pub fn idle(&mut self, connections: usize, time: Duration) -> Result<()> {
         let one = |subject: &Subject| idle(subject, connections, time);
-        let idle = with(&self.server, one).context("idle")?;
+        let idle = with(&self.server, self.cpu, one).context("idle")?;
         self.judge("idle", (&idle.wrongs, &idle.remarks));
         report::idle_line(&idle);
         Ok(())
@@ -97,7 +101,7 @@ impl Session {
 
     pub fn slow(&mut self, time: Duration) -> Result<()> {
         let one = |subject: &Subject| slow(subject, time);
-        let slow = with(&self.server, one).context("slow reader")?;
+        let slow = with(&self.server, self.cpu, one).context("slow reader")?;
         self.judge("slow reader", (&slow.wrongs, &slow.remarks));
         report::slow_line(&slow);
         if !slow.ended {
@@ -109,9 +113,9 @@ impl Session {
 }
 
 /// Starts a fresh process, measures it, ends it.
-fn with<T>(kind: &Kind, one: impl Fn(&Subject) -> Result<T>) -> Result<T> {
+fn with<T>(kind: &Kind, cpu: Option<usize>, one: impl Fn(&Subject) -> Result<T>) -> Result<T> {
     let folder = tempfile::tempdir().context("making a folder for logs")?;
-    let subject = Subject::start(kind, folder.path())?;
+    let subject = Subject::start(kind, folder.path(), cpu)?;
     let measured = one(&subject);
     measured.with_context(|| format!("the process said: {:?}", subject.last_words()))
 }

@@ -11,6 +11,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{crowd::Door, floor::Fault};
@@ -40,8 +44,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Starts the process and waits until it accepts connections. `folder` takes its logs and data.
-    pub fn start(kind: &Kind, folder: &Path) -> Result<Self> {
+    /// Starts the process and waits until it accepts connections. `folder` takes its logs and data; `cpu` is the one it may use.
+    pub fn start(kind: &Kind, folder: &Path, cpu: Option<usize>) -> Result<Self> {
         let port = free_port()?;
         let log = folder.join("output.log");
         let output = File::create(&log)?;
@@ -67,6 +71,9 @@ impl Subject {
             .stderr(output)
             .spawn()
             .with_context(|| format!("starting {:?}", command.get_program()))?;
+        if let Some(cpu) = cpu {
+            pin(Pid::from_raw(child.id().try_into()?), cpu)?;
+        }
         let door = Door {
             address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
             token: hex::encode(Sha256::digest(SECRET)),
@@ -164,6 +171,13 @@ fn server(setup: &ServerSetup, port: u16, folder: &Path) -> Command {
         command.env(name, value);
     }
     command
+}
+
+/// Binds a process (0: this one) to one CPU. Threads that it starts later are bound too.
+pub fn pin(process: Pid, cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    sched_setaffinity(process, &set).context("binding a process to a CPU")
 }
 
 fn free_port() -> Result<u16> {
