@@ -10,7 +10,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
+
+use crate::actors::socket::Socket;
 
 use crate::limits;
 
@@ -26,6 +28,78 @@ struct Queue {
     taken: Cell<u64>,
     phase: Cell<Phase>,
     reader: RefCell<Option<Waker>>,
+    way: Cell<Way>,
+    /// It is on the list of the post.
+    listed: Cell<bool>,
+    socket: Socket,
+    post: Option<Rc<Post>>,
+}
+
+/// Who writes the frames to the socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Nobody yet: the response head is not written.
+    Unopened,
+    /// The post, straight to the socket. actix-http has nothing of its own to write after the head.
+    Direct,
+    /// The response body: TLS, or a socket that was full once.
+    Body,
+}
+
+/// Writes the outboxes of one worker thread, once per turn of its event loop.
+#[derive(Default)]
+pub struct Post {
+    waiting: RefCell<Vec<Outbox>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// Outboxes written before others of the thread get their turn.
+const ROUND: usize = 256;
+/// Small frames are put together up to this many bytes for one write.
+const GATHER_BYTES: usize = 64 << 10;
+
+impl Post {
+    pub fn start() -> Rc<Self> {
+        let post = Rc::new(Self::default());
+        let this = Rc::clone(&post);
+        actix_rt::spawn(async move {
+            let (mut round, mut scratch) = (Vec::new(), Vec::new());
+            std::future::poll_fn(|cx| this.work(cx, &mut round, &mut scratch)).await
+        });
+        post
+    }
+
+    fn list(&self, outbox: Outbox) {
+        self.waiting.borrow_mut().push(outbox);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    fn work(
+        &self,
+        cx: &Context<'_>,
+        round: &mut Vec<Outbox>,
+        scratch: &mut Vec<u8>,
+    ) -> Poll<()> {
+        {
+            let mut waiting = self.waiting.borrow_mut();
+            if waiting.len() > ROUND {
+                round.extend(waiting.drain(..ROUND));
+            } else {
+                std::mem::swap(&mut *waiting, round);
+            }
+        }
+        for outbox in round.drain(..) {
+            outbox.write(scratch);
+        }
+        if self.waiting.borrow().is_empty() {
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+        } else {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,7 +118,21 @@ pub struct Full;
 impl Outbox {
     /// At most `limit` bytes wait.
     pub fn new(limit: usize) -> Self {
+        Self::make(limit, Socket::new(None), None)
+    }
+
+    /// The same, for a socket that the post of the thread may write to.
+    pub fn direct(limit: usize, socket: Socket, post: Rc<Post>) -> Self {
+        Self::make(limit, socket, Some(post))
+    }
+
+    fn make(limit: usize, socket: Socket, post: Option<Rc<Post>>) -> Self {
+        let way = if post.is_some() { Way::Unopened } else { Way::Body };
         Self(Rc::new(Queue {
+            way: Cell::new(way),
+            listed: Cell::new(false),
+            socket,
+            post,
             frames: RefCell::default(),
             bytes: Cell::new(0),
             limit,
@@ -69,7 +157,7 @@ impl Outbox {
         }
         queue.bytes.set(bytes);
         queue.frames.borrow_mut().push_back(frame);
-        self.wake();
+        self.hand_over();
         Ok(())
     }
 
@@ -79,7 +167,7 @@ impl Outbox {
         if queue.phase.replace(Phase::Closing) == Phase::Open {
             queue.bytes.set(queue.bytes.get() + last.len());
             queue.frames.borrow_mut().push_back(last);
-            self.wake();
+            self.hand_over();
         }
     }
 
@@ -112,8 +200,15 @@ impl Outbox {
     /// The next frame for the socket; `None` is the end.
     pub fn poll_frame(&self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         let queue = &*self.0;
+        if queue.way.get() == Way::Unopened {
+            // The head is written by the end of this poll: it fits into a fresh socket.
+            queue.way.set(Way::Direct);
+            self.list();
+        }
         let mut frames = queue.frames.borrow_mut();
-        if let Some(frame) = frames.pop_front() {
+        if queue.way.get() == Way::Body
+            && let Some(frame) = frames.pop_front()
+        {
             queue.bytes.set(queue.bytes.get() - frame.len());
             queue.taken.set(queue.taken.get() + 1);
             return Poll::Ready(Some(frame));
@@ -126,6 +221,68 @@ impl Outbox {
         }
         *queue.reader.borrow_mut() = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    fn hand_over(&self) {
+        match self.0.way.get() {
+            Way::Direct => self.list(),
+            Way::Body => self.wake(),
+            Way::Unopened => {}
+        }
+    }
+
+    fn list(&self) {
+        if let Some(post) = &self.0.post
+            && !self.0.listed.replace(true)
+        {
+            post.list(self.clone());
+        }
+    }
+
+    /// Everything that waits, in one write if it is not too long. What the socket does not take
+    /// goes the way of the body from then on.
+    fn write(&self, scratch: &mut Vec<u8>) {
+        let queue = &*self.0;
+        queue.listed.set(false);
+        if queue.way.get() != Way::Direct {
+            return;
+        }
+        let mut frames = queue.frames.borrow_mut();
+        while let Some(first) = frames.front() {
+            let offered: &[u8] = if frames.len() == 1 {
+                first
+            } else {
+                scratch.clear();
+                for frame in &*frames {
+                    if !scratch.is_empty() && scratch.len() + frame.len() > GATHER_BYTES {
+                        break;
+                    }
+                    scratch.extend_from_slice(frame);
+                }
+                scratch
+            };
+            let count = queue.socket.send(offered);
+            let all = count == offered.len();
+            let mut left = count;
+            while left > 0
+                && let Some(front) = frames.front_mut()
+            {
+                if front.len() <= left {
+                    left -= front.len();
+                    frames.pop_front();
+                    queue.taken.set(queue.taken.get() + 1);
+                } else {
+                    front.advance(left);
+                    left = 0;
+                }
+            }
+            queue.bytes.set(queue.bytes.get() - count);
+            if !all {
+                queue.way.set(Way::Body);
+                drop(frames);
+                return self.wake();
+            }
+        }
     }
 
     /// Wakes the reader once; it asks to be woken again when it has taken everything.

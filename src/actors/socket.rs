@@ -6,7 +6,7 @@
 
 use std::{cell::Cell, os::fd::RawFd, rc::Rc};
 
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 
 /// The descriptor of a connection that somebody else owns. Whoever owns it calls
 /// [`Socket::forget`] before closing it, on the same thread, so the number is never a stranger's.
@@ -26,6 +26,14 @@ impl Socket {
     /// No more will be written: the peer reads what is on the way, then the end.
     pub fn finish(&self) {
         self.shut_down(Shutdown::Write);
+    }
+
+    /// Writes without waiting; how many bytes the kernel took. 0 also when the connection is broken,
+    /// which the owner finds out.
+    pub fn send(&self, bytes: &[u8]) -> usize {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let descriptor = self.0.get();
+        descriptor.map_or(0, |descriptor| send(descriptor, bytes, flags).unwrap_or(0))
     }
 
     /// Ends both directions at once.

@@ -14,6 +14,7 @@ use crate::{
         broker::Broker,
         hub::{Hub, HubHandle},
         metrics::Counters,
+        outbox::Post,
         session::Session,
     },
     core::{
@@ -30,6 +31,7 @@ pub struct Worker {
     pub(super) sessions: RefCell<HashMap<ConnectionId, Rc<Session>>>,
     pub(super) rosters: RefCell<HashMap<ChannelName, Roster<Rc<Session>>>>,
     counters: RefCell<Counters>,
+    pub post: Rc<Post>,
 }
 
 thread_local! {
@@ -70,6 +72,7 @@ impl Worker {
             sessions: RefCell::default(),
             rosters: RefCell::default(),
             counters: RefCell::default(),
+            post: Post::start(),
         });
         context.run(Hub::new(Rc::clone(&worker)));
         worker

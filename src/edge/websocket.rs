@@ -99,12 +99,14 @@ impl Entrance {
             failed: false,
         };
 
-        let outbox = Outbox::new(self.worker.broker.settings.outbox_bytes);
-        let socket = Socket::new(
-            request
-                .conn_data::<Descriptor>()
-                .map(|descriptor| descriptor.0),
-        );
+        let descriptor = request.conn_data::<Descriptor>();
+        let socket = Socket::new(descriptor.map(|descriptor| descriptor.number));
+        let limit = self.worker.broker.settings.outbox_bytes;
+        let outbox = if descriptor.is_some_and(|descriptor| descriptor.plain) {
+            Outbox::direct(limit, socket.clone(), Rc::clone(&self.worker.post))
+        } else {
+            Outbox::new(limit)
+        };
         let body_outbox = outbox.clone();
         let body_socket = socket.clone();
         Connection::open(
@@ -122,16 +124,24 @@ impl Entrance {
 }
 
 /// The descriptor of the socket that a request came by.
-struct Descriptor(RawFd);
+struct Descriptor {
+    number: RawFd,
+    /// What is written to it goes out as it is: no TLS.
+    plain: bool,
+}
 
 /// For `HttpServer::on_connect`: notes the descriptor, so that a stuck connection can be cut.
 pub fn note_descriptor(io: &dyn Any, extensions: &mut Extensions) {
-    let tcp = io.downcast_ref::<TcpStream>().or_else(|| {
+    let plain = io.downcast_ref::<TcpStream>();
+    let tcp = plain.or_else(|| {
         let tls = io.downcast_ref::<actix_tls::accept::rustls_0_23::TlsStream<TcpStream>>();
         tls.map(|tls| tls.get_ref().0)
     });
     if let Some(tcp) = tcp {
-        extensions.insert(Descriptor(tcp.as_raw_fd()));
+        extensions.insert(Descriptor {
+            number: tcp.as_raw_fd(),
+            plain: plain.is_some(),
+        });
     }
 }
 
