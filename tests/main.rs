@@ -5,5 +5,6 @@ mod architecture;
 mod conformance;
 mod last_words;
 mod letshare_handshake;
+mod letshare_http;
 mod letshare_rooms;
 mod support;
