@@ -3,6 +3,7 @@
 
 mod architecture;
 mod conformance;
+mod edge_limits;
 mod last_words;
 mod letshare_handshake;
 mod letshare_http;
