@@ -11,6 +11,7 @@ pub mod directory;
 pub mod hub;
 pub mod metrics;
 pub mod outbox;
+pub mod post;
 pub mod session;
 pub mod socket;
 pub mod worker;

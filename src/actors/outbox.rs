@@ -1,4 +1,10 @@
-//! The frames that wait for one socket: bounded in bytes, drained by the response body.
+//! The frames that wait for one socket: bounded in bytes, drained by the thread's post straight to the
+//! socket, or by the response body where that cannot be.
+//!
+//! The short way exists because after the response head actix-http has nothing of its own to write:
+//! waking its dispatcher costs more than all the rest of a delivery but the system call. The
+//! body's way stays for TLS and, from the first write that the kernel does not take whole, for good:
+//! actix-http waits for the socket, and two writers never take turns.
 //!
 //! One thread owns it, so it needs no atomics. It never blocks and never drops a frame in silence:
 //! a frame that does not fit is the end of the connection (`HOT_PATH.md §3`, points 4 and 8).
@@ -12,7 +18,7 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 
-use crate::actors::socket::Socket;
+use crate::actors::{post::Post, socket::Socket};
 
 use crate::limits;
 
@@ -31,6 +37,8 @@ struct Queue {
     way: Cell<Way>,
     /// It is on the list of the post.
     listed: Cell<bool>,
+    /// The first frame that waits is the rest of one whose beginning is written.
+    begun: Cell<bool>,
     socket: Socket,
     post: Option<Rc<Post>>,
 }
@@ -46,61 +54,8 @@ enum Way {
     Body,
 }
 
-/// Writes the outboxes of one worker thread, once per turn of its event loop.
-#[derive(Default)]
-pub struct Post {
-    waiting: RefCell<Vec<Outbox>>,
-    waker: RefCell<Option<Waker>>,
-}
-
-/// Outboxes written before others of the thread get their turn.
-const ROUND: usize = 256;
 /// Small frames are put together up to this many bytes for one write.
 const GATHER_BYTES: usize = 64 << 10;
-
-impl Post {
-    pub fn start() -> Rc<Self> {
-        let post = Rc::new(Self::default());
-        let this = Rc::clone(&post);
-        actix_rt::spawn(async move {
-            let (mut round, mut scratch) = (Vec::new(), Vec::new());
-            std::future::poll_fn(|cx| this.work(cx, &mut round, &mut scratch)).await
-        });
-        post
-    }
-
-    fn list(&self, outbox: Outbox) {
-        self.waiting.borrow_mut().push(outbox);
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    fn work(
-        &self,
-        cx: &Context<'_>,
-        round: &mut Vec<Outbox>,
-        scratch: &mut Vec<u8>,
-    ) -> Poll<()> {
-        {
-            let mut waiting = self.waiting.borrow_mut();
-            if waiting.len() > ROUND {
-                round.extend(waiting.drain(..ROUND));
-            } else {
-                std::mem::swap(&mut *waiting, round);
-            }
-        }
-        for outbox in round.drain(..) {
-            outbox.write(scratch);
-        }
-        if self.waiting.borrow().is_empty() {
-            *self.waker.borrow_mut() = Some(cx.waker().clone());
-        } else {
-            cx.waker().wake_by_ref();
-        }
-        Poll::Pending
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -121,16 +76,21 @@ impl Outbox {
         Self::make(limit, Socket::new(None), None)
     }
 
-    /// The same, for a socket that the post of the thread may write to.
+    /// The same for a plain socket, which `post` may write to once the body was polled.
     pub fn direct(limit: usize, socket: Socket, post: Rc<Post>) -> Self {
         Self::make(limit, socket, Some(post))
     }
 
     fn make(limit: usize, socket: Socket, post: Option<Rc<Post>>) -> Self {
-        let way = if post.is_some() { Way::Unopened } else { Way::Body };
+        let way = if post.is_some() {
+            Way::Unopened
+        } else {
+            Way::Body
+        };
         Self(Rc::new(Queue {
             way: Cell::new(way),
             listed: Cell::new(false),
+            begun: Cell::new(false),
             socket,
             post,
             frames: RefCell::default(),
@@ -171,15 +131,18 @@ impl Outbox {
         }
     }
 
-    /// Drops what waits.
+    /// Drops what waits, up to the next whole frame.
     pub fn clear(&self) {
-        *self.0.frames.borrow_mut() = VecDeque::new();
-        self.0.bytes.set(0);
+        let mut frames = self.0.frames.borrow_mut();
+        let rest = frames.pop_front().filter(|_| self.0.begun.get());
+        self.0.bytes.set(rest.as_ref().map_or(0, Bytes::len));
+        *frames = rest.into_iter().collect();
     }
 
     /// The reader sees the end, whatever waits.
     pub fn end(&self) {
         self.0.phase.set(Phase::Ended);
+        self.0.begun.set(false);
         self.clear();
         self.wake();
     }
@@ -211,6 +174,7 @@ impl Outbox {
         {
             queue.bytes.set(queue.bytes.get() - frame.len());
             queue.taken.set(queue.taken.get() + 1);
+            queue.begun.set(false);
             return Poll::Ready(Some(frame));
         }
         if frames.capacity() > limits::OUTBOX_KEPT_FRAMES {
@@ -241,7 +205,7 @@ impl Outbox {
 
     /// Everything that waits, in one write if it is not too long. What the socket does not take
     /// goes the way of the body from then on.
-    fn write(&self, scratch: &mut Vec<u8>) {
+    pub(super) fn write(&self, scratch: &mut Vec<u8>) {
         let queue = &*self.0;
         queue.listed.set(false);
         if queue.way.get() != Way::Direct {
@@ -273,6 +237,7 @@ impl Outbox {
                     queue.taken.set(queue.taken.get() + 1);
                 } else {
                     front.advance(left);
+                    queue.begun.set(true);
                     left = 0;
                 }
             }

@@ -14,7 +14,7 @@ use crate::{
         broker::Broker,
         hub::{Hub, HubHandle},
         metrics::Counters,
-        outbox::Post,
+        post::Post,
         session::Session,
     },
     core::{
