@@ -42,7 +42,7 @@ enum Phase {
 pub struct Full;
 
 impl Outbox {
-    /// At most `limit` bytes wait.
+    /// At most `limit` bytes wait, with what it costs to hold them.
     pub fn new(limit: usize) -> Self {
         Self(Rc::new(Queue {
             frames: RefCell::default(),
@@ -63,7 +63,7 @@ impl Outbox {
         if queue.phase.get() != Phase::Open {
             return Ok(());
         }
-        let bytes = queue.bytes.get() + frame.len();
+        let bytes = queue.bytes.get() + cost(&frame);
         if bytes > queue.limit {
             return Err(Full);
         }
@@ -77,7 +77,7 @@ impl Outbox {
     pub fn close(&self, last: Bytes) {
         let queue = &*self.0;
         if queue.phase.replace(Phase::Closing) == Phase::Open {
-            queue.bytes.set(queue.bytes.get() + last.len());
+            queue.bytes.set(queue.bytes.get() + cost(&last));
             queue.frames.borrow_mut().push_back(last);
             self.wake();
         }
@@ -114,7 +114,7 @@ impl Outbox {
         let queue = &*self.0;
         let mut frames = queue.frames.borrow_mut();
         if let Some(frame) = frames.pop_front() {
-            queue.bytes.set(queue.bytes.get() - frame.len());
+            queue.bytes.set(queue.bytes.get() - cost(&frame));
             queue.taken.set(queue.taken.get() + 1);
             return Poll::Ready(Some(frame));
         }
@@ -136,6 +136,10 @@ impl Outbox {
     }
 }
 
+const fn cost(frame: &Bytes) -> usize {
+    frame.len() + limits::OUTBOX_FRAME_COST
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{
@@ -144,6 +148,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::limits::OUTBOX_FRAME_COST as FRAME_COST;
 
     struct Wakes(AtomicUsize);
 
@@ -162,7 +167,7 @@ mod tests {
         let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&wakes));
         let cx = Context::from_waker(&waker);
-        let outbox = Outbox::new(100);
+        let outbox = Outbox::new(1_000);
         assert!(outbox.poll_frame(&cx).is_pending());
         for text in ["a", "b", "c"] {
             assert_eq!(outbox.push(frame(text)), Ok(()));
@@ -178,7 +183,7 @@ mod tests {
     #[test]
     fn it_is_bounded_in_bytes_and_a_frame_that_does_not_fit_is_not_lost_in_silence() {
         let cx = Context::from_waker(Waker::noop());
-        let outbox = Outbox::new(5);
+        let outbox = Outbox::new(2 * FRAME_COST + 5);
         assert_eq!(outbox.push(frame("123")), Ok(()));
         assert_eq!(outbox.push(frame("456")), Err(Full));
         assert_eq!(outbox.push(frame("45")), Ok(()));
@@ -189,7 +194,7 @@ mod tests {
     #[test]
     fn nothing_follows_the_last_frame() {
         let cx = Context::from_waker(Waker::noop());
-        let outbox = Outbox::new(3);
+        let outbox = Outbox::new(FRAME_COST + 3);
         assert_eq!(outbox.push(frame("123")), Ok(()));
         outbox.close(frame("bye"));
         outbox.close(frame("again"));
