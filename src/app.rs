@@ -197,7 +197,7 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
                 burst: burst.unwrap_or(per_second),
             }),
             channel_sweep: (history.age / 8)
-                .clamp(Duration::from_millis(10), limits::CHANNEL_SWEEP_MAX),
+                .clamp(limits::CHANNEL_SWEEP_MIN, limits::CHANNEL_SWEEP_MAX),
         },
         ready: Arc::new(AtomicBool::new(true)),
         hubs: Mutex::default(),

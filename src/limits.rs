@@ -15,12 +15,22 @@ pub const HUB_BACKLOG: usize = 65_536;
 /// Senders look an address up and use it at once, so any second would do.
 pub const CHANNEL_FAREWELL: Duration = Duration::from_secs(10);
 
-/// Channels look this often at what they still have to keep.
+/// Channels look this often at what they still have to keep, depending on how long that is. With a
+/// hundred thousand channels, more than once a second would be most of what the server does.
+pub const CHANNEL_SWEEP_MIN: Duration = Duration::from_secs(1);
 pub const CHANNEL_SWEEP_MAX: Duration = Duration::from_secs(10);
+
+/// What a frame that waits in an outbox costs besides its bytes: its handle, a spare one (the queue
+/// grows by doubling) and the bookkeeping of its allocation. Uncounted, tiny frames would cost three
+/// times the limit that the operator has set.
+pub const OUTBOX_FRAME_COST: usize = 128;
 
 /// An outbox that has grown beyond this many frames gives its memory back once it is empty: idle
 /// connections have to stay cheap.
 pub const OUTBOX_KEPT_FRAMES: usize = 32;
+
+/// Bytes of one connection that are decoded before the other connections of the thread have their turn.
+pub const INBOUND_PORTION: usize = 32 * 1024;
 
 /// How long a close frame may take from the outbox to the wire before the socket is shut down behind
 /// it. The body cannot learn when actix-http has written what it took, but it writes at once.

@@ -4,6 +4,7 @@
 mod architecture;
 mod conformance;
 mod edge_limits;
+mod hostile;
 mod last_words;
 mod letshare_handshake;
 mod letshare_http;

@@ -71,8 +71,6 @@ impl Session {
         report::traffic_row(&Compared {
             name,
             goal: match traffic.pace {
-                // Here a delivery is a publish too: reading, checking and keeping are in it.
-                _ if traffic.seating.members <= 2 => 3.0,
                 Pace::Paced => 1.4,
                 Pace::Saturated => 2.0,
             },

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 
 use crate::{
     actors::{
@@ -32,6 +32,8 @@ pub struct Channel {
     log: Box<dyn ChannelLog>,
     hubs: HashMap<HubId, HubHandle>,
     worker: Rc<Worker>,
+    /// Looks from time to time at what is still needed.
+    sweeping: SpawnHandle,
     /// No longer in the directory: whatever still comes belongs to the successor.
     retired: bool,
 }
@@ -67,6 +69,7 @@ impl Channel {
                 state: ChannelState::new(name, log.mint()),
                 log,
                 hubs: HashMap::new(),
+                sweeping: ctx.run_interval(broker.settings.channel_sweep, Self::sweep),
                 worker,
                 retired: false,
             }
@@ -141,8 +144,9 @@ impl Channel {
 
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
-        if !self.retired && is_empty && self.state.is_idle() {
+        if is_empty && self.state.is_idle() {
             self.retired = true;
+            ctx.cancel_future(self.sweeping);
             self.worker
                 .broker
                 .directory
@@ -155,10 +159,6 @@ impl Channel {
 
 impl Actor for Channel {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(self.worker.broker.settings.channel_sweep, Self::sweep);
-    }
 }
 
 impl Handler<Command<Attach>> for Channel {

@@ -126,6 +126,16 @@ impl Connection {
         });
     }
 
+    /// The same for a peer that is not listened to any more. The end of the body makes actix-http read
+    /// and drop for a second what the peer is still sending, then close. Without that the peer's send
+    /// window stays shut, and a peer that is still writing learns of nothing for a minute.
+    fn abandon_soon(&self, ctx: &mut Context<Self>) {
+        ctx.run_later(limits::CLOSE_LINGER, |connection, ctx| {
+            connection.session.socket.finish();
+            ctx.stop();
+        });
+    }
+
     fn may_send(&self) -> bool {
         self.limiter
             .as_ref()
@@ -170,7 +180,7 @@ impl StreamHandler<Inbound> for Connection {
             }
             Inbound::Violation(reason) => {
                 self.close(reason, ctx);
-                self.finish_soon(ctx);
+                self.abandon_soon(ctx);
             }
             // What follows a close frame is not for us (RFC 6455 §5.5.1).
             _ if self.closing => {}

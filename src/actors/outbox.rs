@@ -71,7 +71,7 @@ enum Phase {
 pub struct Full;
 
 impl Outbox {
-    /// At most `limit` bytes wait.
+    /// At most `limit` bytes wait, with what it costs to hold them.
     pub fn new(limit: usize) -> Self {
         Self::make(limit, Socket::new(None), None)
     }
@@ -111,7 +111,7 @@ impl Outbox {
         if queue.phase.get() != Phase::Open {
             return Ok(());
         }
-        let bytes = queue.bytes.get() + frame.len();
+        let bytes = queue.bytes.get() + cost(&frame);
         if bytes > queue.limit {
             return Err(Full);
         }
@@ -125,7 +125,7 @@ impl Outbox {
     pub fn close(&self, last: Bytes) {
         let queue = &*self.0;
         if queue.phase.replace(Phase::Closing) == Phase::Open {
-            queue.bytes.set(queue.bytes.get() + last.len());
+            queue.bytes.set(queue.bytes.get() + cost(&last));
             queue.frames.borrow_mut().push_back(last);
             self.hand_over();
         }
@@ -135,7 +135,7 @@ impl Outbox {
     pub fn clear(&self) {
         let mut frames = self.0.frames.borrow_mut();
         let rest = frames.pop_front().filter(|_| self.0.begun.get());
-        self.0.bytes.set(rest.as_ref().map_or(0, Bytes::len));
+        self.0.bytes.set(rest.as_ref().map_or(0, cost));
         *frames = rest.into_iter().collect();
     }
 
@@ -172,7 +172,7 @@ impl Outbox {
         if queue.way.get() == Way::Body
             && let Some(frame) = frames.pop_front()
         {
-            queue.bytes.set(queue.bytes.get() - frame.len());
+            queue.bytes.set(queue.bytes.get() - cost(&frame));
             queue.taken.set(queue.taken.get() + 1);
             queue.begun.set(false);
             return Poll::Ready(Some(frame));
@@ -233,15 +233,17 @@ impl Outbox {
             {
                 if front.len() <= left {
                     left -= front.len();
+                    queue.bytes.set(queue.bytes.get() - cost(front));
                     frames.pop_front();
+                    queue.begun.set(false);
                     queue.taken.set(queue.taken.get() + 1);
                 } else {
                     front.advance(left);
+                    queue.bytes.set(queue.bytes.get() - left);
                     queue.begun.set(true);
                     left = 0;
                 }
             }
-            queue.bytes.set(queue.bytes.get() - count);
             if !all {
                 queue.way.set(Way::Body);
                 drop(frames);
@@ -258,6 +260,10 @@ impl Outbox {
     }
 }
 
+const fn cost(frame: &Bytes) -> usize {
+    frame.len() + limits::OUTBOX_FRAME_COST
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{
@@ -266,6 +272,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::limits::OUTBOX_FRAME_COST as FRAME_COST;
 
     struct Wakes(AtomicUsize);
 
@@ -284,7 +291,7 @@ mod tests {
         let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&wakes));
         let cx = Context::from_waker(&waker);
-        let outbox = Outbox::new(100);
+        let outbox = Outbox::new(1_000);
         assert!(outbox.poll_frame(&cx).is_pending());
         for text in ["a", "b", "c"] {
             assert_eq!(outbox.push(frame(text)), Ok(()));
@@ -300,7 +307,7 @@ mod tests {
     #[test]
     fn it_is_bounded_in_bytes_and_a_frame_that_does_not_fit_is_not_lost_in_silence() {
         let cx = Context::from_waker(Waker::noop());
-        let outbox = Outbox::new(5);
+        let outbox = Outbox::new(2 * FRAME_COST + 5);
         assert_eq!(outbox.push(frame("123")), Ok(()));
         assert_eq!(outbox.push(frame("456")), Err(Full));
         assert_eq!(outbox.push(frame("45")), Ok(()));
@@ -311,7 +318,7 @@ mod tests {
     #[test]
     fn nothing_follows_the_last_frame() {
         let cx = Context::from_waker(Waker::noop());
-        let outbox = Outbox::new(3);
+        let outbox = Outbox::new(FRAME_COST + 3);
         assert_eq!(outbox.push(frame("123")), Ok(()));
         outbox.close(frame("bye"));
         outbox.close(frame("again"));

@@ -192,7 +192,7 @@ mod tests {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let post = Rc::new(Post::default());
         let socket = Socket::new(Some(ours.as_raw_fd()));
-        let outbox = Outbox::direct(100, socket.clone(), Rc::clone(&post));
+        let outbox = Outbox::direct(1000, socket.clone(), Rc::clone(&post));
         let cx = Context::from_waker(Waker::noop());
         assert!(outbox.poll_frame(&cx).is_pending());
         outbox.push(frame(1, 1)).unwrap();

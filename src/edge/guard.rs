@@ -19,6 +19,8 @@ use actix_web::{FromRequest as _, HttpRequest, dev, error::PayloadError, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 
+use crate::edge::portions::Portions;
+
 /// What a client declared that this server does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
@@ -72,7 +74,8 @@ pub async fn guard_payload(
     limits: MessageLimits,
 ) -> Result<(web::Payload, Verdict), actix_web::Error> {
     let verdict = Verdict::default();
-    let guard = FrameGuard::new(payload.into_inner(), limits, verdict.clone());
+    let portions = Portions::new(payload.into_inner());
+    let guard = FrameGuard::new(portions, limits, verdict.clone());
     let mut guarded: dev::Payload = dev::Payload::Stream {
         payload: Box::pin(guard),
     };

@@ -6,5 +6,6 @@ pub mod client_address;
 pub mod fallback;
 pub mod guard;
 pub mod origin;
+pub mod portions;
 pub mod tls;
 pub mod websocket;

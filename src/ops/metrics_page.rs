@@ -27,7 +27,11 @@ use crate::{
 pub async fn metrics(
     state: web::Data<OpsState>,
     accept: Option<web::Header<Accept>>,
+    body: web::Payload,
 ) -> impl Responder {
+    // Before the first await: actix-http stops reading a body that waits for its reader, and does not
+    // notice when it is dropped later. The client would hang, and its connection stay for ever.
+    drop(body);
     let snapshot = (state.snapshot)().await;
     let process = ProcessFacts::read();
     let uptime = state.clock.uptime();

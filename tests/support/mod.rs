@@ -2,7 +2,10 @@
 
 pub mod client;
 pub mod http;
+pub mod process;
+pub mod raw;
 pub mod server;
+pub mod witness;
 
 use std::time::Duration;
 

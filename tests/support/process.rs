@@ -1,0 +1,224 @@
+//! The server as its users run it: a process of its own, so that its memory and its end can be seen.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read},
+    net::SocketAddr,
+    os::unix::process::ExitStatusExt as _,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{PATIENCE, raw, server::static_token};
+
+/// Behind the static token of every server process. Must not appear in anything it writes.
+pub const STATIC_SECRET: &str = "CANARY-static-secret-a2f90c7d51e84b36";
+/// Signs JWTs. Must not appear either.
+pub const JWT_SECRET: &str = "CANARY-jwt-secret-77bc01e5d9f24a68b3";
+
+/// Ends with its owner; its working directory goes with it.
+pub struct ServerProcess {
+    pub address: SocketAddr,
+    pub token: String,
+    child: Child,
+    stdout: Capture,
+    stderr: Capture,
+    dir: TempDir,
+}
+
+impl ServerProcess {
+    /// Starts a server with the local defaults on a free port, but for `settings`, which are
+    /// environment variables without their `LETSHARE_`.
+    pub fn start(settings: &[(&str, &str)]) -> Self {
+        let dir = TempDir::new().expect("a working directory");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_letshare-server"));
+        command
+            .current_dir(dir.path())
+            .env_clear()
+            .env("MODE", "local")
+            .env("LETSHARE_SERVER_PORT", "0")
+            .env("LETSHARE_SERVER_WORKERS", "2")
+            .env("LETSHARE_LOG_LEVEL", "info")
+            .env("LETSHARE_JWT_SECRET", JWT_SECRET)
+            .env("SERVER_AUTH_SECRET", STATIC_SECRET)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for (name, value) in settings {
+            command.env(format!("LETSHARE_{name}"), value);
+        }
+        let mut child = command.spawn().expect("the server starts");
+        let (listening, address) = mpsc::channel();
+        let stdout = Capture::start(child.stdout.take().expect("piped"), move |line| {
+            if let Some(address) = listening_address(line) {
+                let _ = listening.send(address);
+            }
+        });
+        let stderr = Capture::start(child.stderr.take().expect("piped"), |_| {});
+        // Fails when the server ends, since the sender goes with its stdout.
+        let Ok(address) = address.recv() else {
+            let _ = child.wait();
+            panic!("the server did not start: {}", stderr.end());
+        };
+        Self {
+            address,
+            token: static_token(STATIC_SECRET),
+            child,
+            stdout,
+            stderr,
+            dir,
+        }
+    }
+
+    /// Resident memory now, in KiB.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most resident memory since the start or [`ServerProcess::forget_peak`], in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    pub fn forget_peak(&self) {
+        // proc(5): 5 resets the peak resident set size.
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("our own process");
+    }
+
+    fn status(&self, key: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        let figure = line.and_then(|line| line.split_whitespace().next());
+        figure.and_then(|figure| figure.parse().ok()).expect(key)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().expect("a process id"));
+        signal::kill(pid, signal).expect("the server runs");
+    }
+
+    /// Waits until the server has ended.
+    pub async fn exit(&mut self) -> ExitStatus {
+        // `wait` blocks; the clients of the test go on meanwhile.
+        let pid = Pid::from_raw(self.child.id().try_into().expect("a process id"));
+        let waited = tokio::task::spawn_blocking(move || {
+            use nix::sys::wait::{Id, WaitPidFlag, waitid};
+            // Leaves the zombie for `Child`, so that its id stays ours.
+            waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
+        });
+        let waited = tokio::time::timeout(PATIENCE, waited).await;
+        let waited = waited.expect("the server ends").expect("no panic");
+        waited.expect("our child");
+        self.child.wait().expect("our child")
+    }
+
+    /// Everything the server wrote so far, for people to read: stdout, stderr, errors.log.
+    pub fn written(&self) -> String {
+        format!(
+            "{}\n{}\n{}",
+            self.stdout.text(),
+            self.stderr.text(),
+            self.errors_log()
+        )
+    }
+
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// `logs/errors.log`; empty when there is none.
+    pub fn errors_log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("logs/errors.log")).unwrap_or_default()
+    }
+
+    /// `/metrics` as JSON.
+    pub async fn metrics(&self) -> Value {
+        let answer = raw::get(self.address, "/metrics", "").await;
+        let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+        serde_json::from_str(body).expect("JSON")
+    }
+
+    /// Waits until a figure of the section `websocket` of `/metrics` is `expected`.
+    pub async fn until_metric(&self, name: &str, expected: u64) {
+        let wait = async {
+            while self.metrics().await["websocket"][name] != expected {
+                tokio::task::yield_now().await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            let metrics = self.metrics().await;
+            panic!("{name} does not become {expected}: {metrics:#}");
+        }
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let status = self.child.wait().expect("our child");
+        if thread::panicking() {
+            eprintln!(
+                "the server ended with {status}; it wrote:\n{}",
+                self.written()
+            );
+        } else {
+            let killed_by_us = status.signal() == Some(Signal::SIGKILL as i32);
+            assert!(killed_by_us || status.success(), "{status}");
+            let stderr = self.stderr.text();
+            assert!(!stderr.contains("panicked"), "{stderr}");
+        }
+    }
+}
+
+fn listening_address(line: &str) -> Option<SocketAddr> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    if line["message"] != "listening" {
+        return None;
+    }
+    line["fields"]["address"].as_str()?.parse().ok()
+}
+
+/// What a stream of the server carried, read as it comes so that the server never waits.
+struct Capture {
+    text: Arc<Mutex<String>>,
+    thread: JoinHandle<()>,
+}
+
+impl Capture {
+    fn start(
+        stream: impl Read + Send + 'static,
+        mut on_line: impl FnMut(&str) + Send + 'static,
+    ) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&text);
+        let thread = thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                on_line(&line);
+                let mut kept = kept.lock();
+                kept.push_str(&line);
+                kept.push('\n');
+            }
+        });
+        Self { text, thread }
+    }
+
+    fn text(&self) -> String {
+        self.text.lock().clone()
+    }
+
+    /// The whole text of a stream whose writer has ended.
+    fn end(self) -> String {
+        self.thread.join().expect("no panic");
+        self.text.lock().clone()
+    }
+}
