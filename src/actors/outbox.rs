@@ -177,9 +177,7 @@ impl Outbox {
             queue.begun.set(false);
             return Poll::Ready(Some(frame));
         }
-        if frames.capacity() > limits::OUTBOX_KEPT_FRAMES {
-            *frames = VecDeque::new();
-        }
+        shrink(&mut frames);
         if queue.phase.get() == Phase::Ended {
             return Poll::Ready(None);
         }
@@ -250,6 +248,7 @@ impl Outbox {
                 return self.wake();
             }
         }
+        shrink(&mut frames);
     }
 
     /// Wakes the reader once; it asks to be woken again when it has taken everything.
@@ -257,6 +256,13 @@ impl Outbox {
         if let Some(reader) = self.0.reader.borrow_mut().take() {
             reader.wake();
         }
+    }
+}
+
+/// A queue that was long gives its memory back once it is empty.
+fn shrink(frames: &mut VecDeque<Bytes>) {
+    if frames.is_empty() && frames.capacity() > limits::OUTBOX_KEPT_FRAMES {
+        *frames = VecDeque::new();
     }
 }
 

@@ -148,6 +148,20 @@ mod tests {
     }
 
     #[test]
+    fn the_body_takes_nothing_while_the_post_writes() {
+        let mut rig = Rig::new(1 << 20);
+        rig.body();
+        for number in 0..100 {
+            rig.outbox.push(frame(number, 1)).unwrap();
+            // actix-http asks whenever the client sends something.
+            assert!(rig.body().is_empty());
+        }
+        rig.work();
+        assert_eq!(rig.received(), (0..100).collect::<Vec<u8>>());
+        assert!(rig.outbox.is_empty());
+    }
+
+    #[test]
     fn what_a_full_socket_does_not_take_goes_by_the_body_and_so_does_all_that_follows() {
         let mut rig = Rig::new(10 << 20);
         rig.body();
