@@ -64,9 +64,9 @@ impl Directory {
         Ok(address)
     }
 
-    /// Whether the channel has an actor that still works.
-    pub fn is_alive(&self, name: &ChannelName) -> bool {
-        self.channels.lock().get(name).is_some_and(Addr::connected)
+    /// Whether `address` is the channel's actor, and still works.
+    pub fn is_in_charge(&self, name: &ChannelName, address: &Addr<Channel>) -> bool {
+        address.connected() && self.channels.lock().get(name) == Some(address)
     }
 
     /// Forgets a channel that retires, if `address` is still the one in charge.

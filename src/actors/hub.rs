@@ -13,14 +13,13 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 
 use crate::{
     actors::{
-        channel::{Command, Publish},
         connection::Close,
         metrics::{Counters, Report},
         session::Session,
         worker::Worker,
     },
     core::{
-        channel::{self, Answer, HubId, Seat},
+        channel::{Answer, HubId, Seat},
         frame,
         message::Entry,
         vitals::Verdict,
@@ -66,14 +65,6 @@ pub enum Letter {
     },
 }
 
-/// A channel died: introduce this hub's attachments to the successor, then send it a message.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Reseat {
-    pub channel: ChannelName,
-    pub then: Option<Command<Publish>>,
-}
-
 /// Close every connection, a few at a time.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -94,11 +85,11 @@ impl Hub {
 
     fn deliver(&self, entry: &Entry) {
         let mut rosters = self.worker.rosters.borrow_mut();
-        let Some(roster) = rosters.get_mut(&entry.channel) else {
+        let Some(local) = rosters.get_mut(&entry.channel) else {
             return;
         };
         let (mut deliveries, mut bytes) = (0, 0);
-        for session in roster.receivers(entry) {
+        for session in local.roster.receivers(entry) {
             let frame = entry.frame(session.format());
             deliveries += 1;
             bytes += frame.len() as u64;
@@ -120,14 +111,17 @@ impl Hub {
         };
         match &answer {
             Answer::Attached {
-                filter, counted, ..
+                filter,
+                counted,
+                position,
+                ..
             } => {
                 let seat = Seat {
                     connection,
                     counted: *counted,
                 };
                 self.worker
-                    .seat(channel, seat, filter.clone(), Rc::clone(&session));
+                    .seat(channel, seat, *position, filter.clone(), &session);
             }
             Answer::Detached { .. } => self.worker.unseat(channel, connection),
             Answer::AttachRefused { .. } | Answer::PublishRefused { .. } => {}
@@ -149,39 +143,21 @@ impl Hub {
         self.report();
     }
 
-    /// Finds channels that died while nobody published.
+    /// Finds channels that died, or were made anew by another thread, while nobody here published.
     fn reseat_orphans(&self) {
         let broker = &self.worker.broker;
         let orphans: Vec<ChannelName> = self
             .worker
             .rosters
             .borrow()
-            .keys()
-            .filter(|name| !broker.directory.is_alive(name))
-            .cloned()
+            .iter()
+            .filter(|(name, local)| !broker.directory.is_in_charge(name, &local.channel))
+            .map(|(name, _)| name.clone())
             .collect();
         for channel in orphans {
-            self.reseat(&channel, None);
-        }
-    }
-
-    fn reseat(&self, name: &ChannelName, then: Option<Command<Publish>>) {
-        let broker = &self.worker.broker;
-        let Ok(successor) = broker.directory.channel(name, broker) else {
-            return;
-        };
-        if let Some(roster) = self.worker.rosters.borrow().get(name) {
-            successor.do_send(Command {
-                hub: self.worker.hub.clone(),
-                body: channel::Reseat {
-                    hub: self.worker.hub.id,
-                    members: roster.seats().collect(),
-                    delivered: roster.delivered(),
-                },
-            });
-        }
-        if let Some(command) = then {
-            successor.do_send(command);
+            if let Err(fault) = self.worker.channel(&channel) {
+                tracing::error!(%fault, "a channel that died cannot be made anew yet");
+            }
         }
     }
 
@@ -225,14 +201,6 @@ impl Handler<Letter> for Hub {
                 self.answer(&channel, connection, answer);
             }
         }
-    }
-}
-
-impl Handler<Reseat> for Hub {
-    type Result = ();
-
-    fn handle(&mut self, Reseat { channel, then }: Reseat, _: &mut Self::Context) {
-        self.reseat(&channel, then);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use actix::Addr;
+use actix::{Addr, Handler, dev::ToEnvelope, prelude::SendError};
 use bytes::Bytes;
 use bytestring::ByteString;
 
@@ -18,7 +18,6 @@ use crate::{
     actors::{
         channel::{Channel, Command, Leave, Publish},
         connection::{Close, Connection},
-        hub::Reseat,
         outbox::{Full, Outbox},
         socket::Socket,
         worker::Worker,
@@ -90,6 +89,29 @@ impl Attachment {
 
     fn is_over(&self) -> bool {
         !self.wanted && self.unanswered == 0
+    }
+
+    /// Sends a command to the channel; when its actor has died, to the successor.
+    fn send<C>(
+        &mut self,
+        name: &ChannelName,
+        command: Command<C>,
+        worker: &Worker,
+    ) -> Result<(), Fault>
+    where
+        C: Send + 'static,
+        Channel: Handler<Command<C>>,
+        <Channel as actix::Actor>::Context: ToEnvelope<Channel, Command<C>>,
+    {
+        let Err(not_sent) = self.channel.try_send(command) else {
+            return Ok(());
+        };
+        if self.channel.connected() {
+            return Err(Fault::Busy);
+        }
+        let (SendError::Closed(command) | SendError::Full(command)) = not_sent;
+        self.channel = worker.channel(name)?;
+        self.channel.try_send(command).map_err(|_| Fault::Busy)
     }
 }
 
@@ -167,6 +189,13 @@ impl Session {
         }
     }
 
+    /// The actor that this session sends its commands for a channel to.
+    pub(super) fn channel(&self, name: &ChannelName) -> Option<Addr<Channel>> {
+        let talk = self.talk.borrow();
+        let attachment = talk.attachments.get(name)?;
+        Some(attachment.channel.clone())
+    }
+
     pub(super) fn check_vitals(&self) -> Verdict {
         let broker = &self.worker.broker;
         let patience = &broker.settings.patience;
@@ -187,8 +216,16 @@ impl Session {
         let attachments = std::mem::take(&mut self.talk.borrow_mut().attachments);
         for (name, attachment) in attachments {
             self.worker.unseat(&name, self.id);
-            // Not refused by a full mailbox: a member that is never removed would be worse.
-            attachment.channel.do_send(Leave(self.id));
+            let channel = if attachment.channel.connected() {
+                Ok(attachment.channel)
+            } else {
+                // It died, and its successor may know this member.
+                self.worker.channel(&name)
+            };
+            if let Ok(channel) = channel {
+                // Not refused by a full mailbox: a member that is never removed would be worse.
+                channel.do_send(Leave(self.id));
+            }
         }
     }
 }
@@ -260,9 +297,12 @@ impl Link<'_> {
                 context,
             },
         };
-        let channel = worker.broker.directory.channel(name, &worker.broker)?;
+        let channel = worker.channel(name)?;
         channel.try_send(command).map_err(|_| Fault::Busy)?;
-        let unanswered = self.attachments.get(name).map_or(0, |one| one.unanswered) + 1;
+        // What a channel that died has not answered, nobody will.
+        let before = self.attachments.get(name);
+        let before = before.filter(|attachment| attachment.channel.connected());
+        let unanswered = before.map_or(0, |attachment| attachment.unanswered) + 1;
         let attachment = Attachment {
             channel,
             filter,
@@ -291,10 +331,7 @@ impl Link<'_> {
                 context,
             },
         };
-        attachment
-            .channel
-            .try_send(command)
-            .map_err(|_| Fault::Busy)?;
+        attachment.send(name, command, worker)?;
         attachment.wanted = false;
         attachment.unanswered += 1;
         Ok(())
@@ -305,8 +342,11 @@ impl Link<'_> {
     /// # Errors
     /// [`Fault::NotAttached`], or the server is busy. Other refusals come as an answer.
     pub fn publish(&mut self, name: &ChannelName, message: Message) -> Result<(), Fault> {
-        let attachment = self.wanted(name).ok_or(Fault::NotAttached)?;
-        let worker = self.worker();
+        let worker = &self.session.worker;
+        let attachment = self.attachments.get_mut(name);
+        let attachment = attachment
+            .filter(|attachment| attachment.wanted)
+            .ok_or(Fault::NotAttached)?;
         let command = Command {
             hub: worker.hub.clone(),
             body: Publish {
@@ -314,21 +354,7 @@ impl Link<'_> {
                 message,
             },
         };
-        match attachment.channel.try_send(command) {
-            Ok(()) => Ok(()),
-            Err(_) if attachment.channel.connected() => Err(Fault::Busy),
-            Err(
-                actix::prelude::SendError::Closed(command)
-                | actix::prelude::SendError::Full(command),
-            ) => {
-                // The channel died. Its successor must know the members before their messages.
-                worker.hub.address.do_send(Reseat {
-                    channel: name.clone(),
-                    then: Some(command),
-                });
-                Ok(())
-            }
-        }
+        attachment.send(name, command, worker)
     }
 
     fn worker(&self) -> &Rc<Worker> {
