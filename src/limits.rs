@@ -30,7 +30,7 @@ pub const OUTBOX_FRAME_COST: usize = 128;
 pub const OUTBOX_KEPT_FRAMES: usize = 32;
 
 /// Bytes of one connection that are decoded before the other connections of the thread have their turn.
-pub const INBOUND_PORTION: usize = 8 * 1024;
+pub const INBOUND_PORTION: usize = 32 * 1024;
 
 /// How long a close frame may take from the outbox to the wire before the socket is shut down behind
 /// it. The body cannot learn when actix-http has written what it took, but it writes at once.

@@ -183,13 +183,7 @@ fn violation_of(error: &ProtocolError) -> Option<CloseReason> {
             Some(CloseReason::ProtocolError)
         }
         ProtocolError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            // actix-http has no variant for reserved bits yet: only the text tells them from bad UTF-8.
-            let reserved_bits = error.to_string().contains("reserved bits");
-            Some(if reserved_bits {
-                CloseReason::ProtocolError
-            } else {
-                CloseReason::InvalidText
-            })
+            Some(CloseReason::InvalidText)
         }
         ProtocolError::Io(_) => None,
         _ => Some(CloseReason::ProtocolError),
