@@ -80,7 +80,7 @@ async fn bad_requests(server: &ServerProcess, jwt: &str) -> Vec<String> {
         format!("/ws?token={token}&userId={}", QUERY.repeat(1_000)),
         format!("/?pro_token={QUERY}&token="),
         format!("/ws?{QUERY}"),
-        format!("/ws?%43ANARY=%43ANARY&&&==&token"),
+        "/ws?%43ANARY=%43ANARY&&&==&token".to_owned(),
     ];
     let mut answers = Vec::new();
     for path in &paths {
