@@ -25,7 +25,7 @@ use crate::{
         worker::Worker,
     },
     auth::Authenticator,
-    clock::Clock,
+    clock::{Clock, OncePerSecond},
     config::Config,
     core::{vitals::Patience, window::Bounds},
     edge::{
@@ -200,6 +200,7 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
                 .clamp(limits::CHANNEL_SWEEP_MIN, limits::CHANNEL_SWEEP_MAX),
         },
         ready: Arc::new(AtomicBool::new(true)),
+        refusal_warning: OncePerSecond::default(),
         hubs: Mutex::default(),
     }
 }

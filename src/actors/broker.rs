@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::{
     actors::{directory::Directory, hub::HubHandle, metrics::Metrics},
-    clock::Clock,
+    clock::{Clock, OncePerSecond},
     core::vitals::Patience,
     log::Log,
 };
@@ -25,6 +25,8 @@ pub struct Broker {
     pub settings: Settings,
     /// Off from the moment the server is told to stop: nobody new is let in.
     pub ready: Arc<AtomicBool>,
+    /// Holds warnings about refused connections and channels back to one a second.
+    pub refusal_warning: OncePerSecond,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
 }

@@ -53,10 +53,10 @@ impl Directory {
             self.restarts.fetch_add(1, Ordering::Relaxed);
             tracing::error!("a channel actor died; it is made anew from its log");
         } else if channels.len() >= self.limit {
-            tracing::warn!(
-                limit = self.limit,
-                "no room for another channel (limits.channels)"
-            );
+            if let Some(more) = broker.refusal_warning.allows(&broker.clock) {
+                let limit = self.limit;
+                tracing::warn!(limit, more, "no room for another channel (limits.channels)");
+            }
             return Err(Fault::Busy);
         }
         let address = Channel::open(name.clone(), broker);

@@ -66,7 +66,10 @@ impl Entrance {
         };
         admitted.inspect_err(|refusal| {
             self.refused();
-            tracing::warn!(%address, "WebSocket refused: {refusal}");
+            let broker = &self.worker.broker;
+            if let Some(more) = broker.refusal_warning.allows(&broker.clock) {
+                tracing::warn!(%address, more, "WebSocket refused: {refusal}");
+            }
         })
     }
 

@@ -22,7 +22,7 @@ use crate::{
         socket::Socket,
         worker::Worker,
     },
-    clock::Clock,
+    clock::{Clock, OncePerSecond},
     core::{
         channel::Answer,
         filter::Filter,
@@ -80,6 +80,7 @@ impl Stage {
                 channel_sweep: Duration::from_millis(10),
             },
             ready: Arc::default(),
+            refusal_warning: OncePerSecond::default(),
             hubs: Mutex::default(),
         });
         let second = Arbiter::new();
