@@ -4,5 +4,6 @@
 mod architecture;
 mod conformance;
 mod last_words;
+mod letshare_handshake;
 mod letshare_rooms;
 mod support;

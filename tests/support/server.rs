@@ -59,10 +59,12 @@ impl Server {
 
     /// `ws://…/ws?token=…&userId=user`
     pub fn url(&self, user: &str) -> String {
-        format!(
-            "ws://{}/ws?token={}&userId={user}",
-            self.address, self.token
-        )
+        format!("ws://{}{}", self.address, self.target(user))
+    }
+
+    /// `/ws?token=…&userId=user`
+    pub fn target(&self, user: &str) -> String {
+        format!("/ws?token={}&userId={user}", self.token)
     }
 
     /// What SIGTERM does; the server ends on its own.

@@ -1,0 +1,199 @@
+//! The clients: any number of WebSocket connections in one thread on one epoll. Who sits where, who publishes, and the final
+//! account of what arrived; the sockets are handled in `io`. When to publish is decided elsewhere.
+
+mod io;
+
+use std::{
+    net::SocketAddrV4,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use hdrhistogram::Histogram;
+use nix::sys::{
+    epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
+    timerfd::TimerFd,
+};
+
+use crate::{
+    member::Member,
+    stamp::{Stamp, Stationery},
+    tally::{Tally, Wrongs, histogram},
+    wire,
+};
+
+/// Where the server is and how it lets us in.
+#[derive(Clone)]
+pub struct Door {
+    pub address: SocketAddrV4,
+    pub token: String,
+}
+
+/// Rooms of equal size; the first `publishers` members of each publish.
+#[derive(Clone, Copy, Debug)]
+pub struct Seating {
+    pub rooms: usize,
+    pub members: usize,
+    pub publishers: usize,
+}
+
+pub struct Crowd {
+    epoll: Epoll,
+    events: Vec<EpollEvent>,
+    scratch: Vec<u8>,
+    timer: Option<TimerFd>,
+    door: Door,
+    seating: Seating,
+    stationery: Stationery,
+    members: Vec<Member>,
+    born: Instant,
+    /// Nanoseconds from `connect` to `subscribed`.
+    pub joining: Histogram<u64>,
+    pub ready: usize,
+    /// The member whose kernel buffer is small, so that its stalling shows soon.
+    pub narrow: Option<usize>,
+    pub tally: Tally,
+    /// Deliveries that all publishing so far must lead to.
+    due: u64,
+    /// Members whose deliveries are not counted any more (only in scenarios of one room).
+    stalled: usize,
+}
+
+impl Crowd {
+    pub fn new(door: Door, seating: Seating, data_bytes: usize) -> Result<Self> {
+        Ok(Self {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            events: vec![EpollEvent::empty(); 512],
+            scratch: vec![0; 256 << 10],
+            timer: None,
+            door,
+            seating,
+            stationery: Stationery::new(data_bytes),
+            members: Vec::new(),
+            born: Instant::now(),
+            joining: histogram()?,
+            ready: 0,
+            narrow: None,
+            tally: Tally::new()?,
+            due: 0,
+            stalled: 0,
+        })
+    }
+
+    fn now(&self) -> u64 {
+        self.born.elapsed().as_nanos() as u64
+    }
+
+    /// Connects and subscribes everybody, at most `in_flight` at a time.
+    pub fn gather(&mut self, in_flight: usize, limit: Duration) -> Result<()> {
+        let wanted = self.seating.rooms * self.seating.members;
+        let deadline = Instant::now() + limit;
+        while self.ready < wanted {
+            let gone = self.tally.wrongs.cut as usize;
+            while self.members.len() < wanted.min(self.ready + gone + in_flight) {
+                self.arrive()?;
+            }
+            self.turn(Some(Duration::from_millis(100)))?;
+            ensure!(
+                Instant::now() < deadline && self.tally.wrongs.cut < 50,
+                "{} of {wanted} connections are subscribed, {} were cut: {}",
+                self.ready,
+                self.tally.wrongs.cut,
+                self.tally.remarks.join("; ")
+            );
+        }
+        Ok(())
+    }
+
+    /// Publishes one message of the `publisher`-th publisher of `room`; it leaves at once or with [`Crowd::post`].
+    pub fn write(&mut self, room: usize, publisher: usize) -> Result<usize> {
+        let now = self.now();
+        let id = room * self.seating.members + publisher;
+        let member = self.members.get_mut(id).context("no such publisher")?;
+        let stamp = Stamp {
+            room: room as u16,
+            publisher: publisher as u16,
+            serial: member.sent,
+            sent: now,
+        };
+        let data = self.stationery.data(&member.user, stamp);
+        let text = wire::publish_text(&member.room_name(), &data);
+        member.queue(wire::TEXT, text.as_bytes());
+        member.sent += 1;
+        self.due += (self.seating.members - 1 - self.stalled) as u64;
+        Ok(id)
+    }
+
+    pub fn post(&mut self, id: usize) -> Result<()> {
+        self.write_out(id)
+    }
+
+    pub fn publish(&mut self, room: usize, publisher: usize) -> Result<()> {
+        let id = self.write(room, publisher)?;
+        self.write_out(id)
+    }
+
+    /// Messages published so far by one member.
+    pub fn sent_by(&self, id: usize) -> u32 {
+        self.members.get(id).map_or(0, |member| member.sent)
+    }
+
+    /// Lets everything arrive that is on its way; gives up after `limit`.
+    pub fn settle(&mut self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while self.tally.delivered - self.tally.wrongs.doubled < self.due
+            && Instant::now() < deadline
+        {
+            self.turn(Some(Duration::from_millis(20)))?;
+        }
+        Ok(())
+    }
+
+    /// The final account: what never came, and rooms whose members saw different orders.
+    pub fn account(&self) -> Wrongs {
+        let mut wrongs = self.tally.wrongs;
+        let publishers = self.seating.publishers;
+        for room in self.members.chunks(self.seating.members) {
+            let mut order = None;
+            for member in room.iter().filter(|member| !member.may_end) {
+                let missed: u64 = (0..)
+                    .zip(room.iter().take(publishers))
+                    .filter(|(index, _)| member.publisher != Some(*index))
+                    .map(|(index, publisher)| member.lost(usize::from(index), publisher.sent))
+                    .sum();
+                wrongs.lost += missed;
+                if member.publisher.is_none() && missed == 0 && !member.disturbed {
+                    let agreed = *order.get_or_insert(member.order) == member.order;
+                    wrongs.reordered += u64::from(!agreed);
+                }
+            }
+        }
+        wrongs
+    }
+
+    pub fn member(&self, id: usize) -> Option<&Member> {
+        self.members.get(id)
+    }
+
+    /// One member stops reading. From now on it may be cut, and what it misses is not counted.
+    pub fn stall(&mut self, id: usize) -> Result<()> {
+        let member = self.members.get_mut(id).context("no such member")?;
+        member.stalled = true;
+        member.may_end = true;
+        self.stalled += 1;
+        let mut nothing = EpollEvent::new(EpollFlags::empty(), id as u64);
+        self.epoll.modify(&member.stream, &mut nothing)?;
+        Ok(())
+    }
+
+    /// The stalled member reads again.
+    pub fn resume(&mut self, id: usize) -> Result<()> {
+        let member = self.members.get_mut(id).context("no such member")?;
+        member.stalled = false;
+        if !member.ended {
+            let mut input = EpollEvent::new(EpollFlags::EPOLLIN, id as u64);
+            self.epoll.modify(&member.stream, &mut input)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! One client connection: what it has heard, and the words it exchanges before the first message.
+
+use std::net::TcpStream;
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    stamp::Stationery,
+    tally::{Arrival, Heard, Tally},
+    wire,
+};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    Connecting,
+    Upgrading,
+    Subscribing,
+    Ready,
+}
+
+pub struct Member {
+    pub stream: TcpStream,
+    pub phase: Phase,
+    pub user: String,
+    pub room: u16,
+    /// Index among the publishers of the room.
+    pub publisher: Option<u16>,
+    /// Messages published.
+    pub sent: u32,
+    pub inbox: Vec<u8>,
+    pub outbox: Vec<u8>,
+    pub watching_out: bool,
+    /// Does not read now.
+    pub stalled: bool,
+    /// Its end is part of the scenario, and what it misses is not counted.
+    pub may_end: bool,
+    /// The socket is closed.
+    pub ended: bool,
+    /// Of the server's close frame, if one came.
+    pub close_code: Option<u16>,
+    pub bytes_in: u64,
+    /// When it started to connect, on the crowd's clock.
+    pub started: u64,
+    /// Digest of all (publisher, serial) in the order of their arrival: equal for all who only listen.
+    pub order: u64,
+    /// Something came late or twice, so that `order` says nothing.
+    pub disturbed: bool,
+    heard: Vec<Heard>,
+    hint: usize,
+}
+
+impl Member {
+    pub fn new(
+        stream: TcpStream,
+        id: usize,
+        room: usize,
+        publisher: Option<u16>,
+        publishers: usize,
+        started: u64,
+    ) -> Self {
+        Self {
+            stream,
+            phase: Phase::Connecting,
+            user: format!("u{id:05}"),
+            room: room as u16,
+            publisher,
+            sent: 0,
+            inbox: Vec::new(),
+            outbox: Vec::new(),
+            watching_out: true,
+            stalled: false,
+            may_end: false,
+            ended: false,
+            close_code: None,
+            bytes_in: 0,
+            started,
+            order: 0,
+            disturbed: false,
+            heard: (0..publishers).map(|_| Heard::default()).collect(),
+            hint: 0,
+        }
+    }
+
+    pub fn room_name(&self) -> String {
+        format!("bench-{:05}", self.room)
+    }
+
+    pub fn queue(&mut self, opcode: u8, payload: &[u8]) {
+        wire::put_client_frame(&mut self.outbox, opcode, payload, self.sent + 1);
+    }
+
+    /// Length of the response head once it is there; an error when the server refused.
+    pub fn upgraded(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+        let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
+            return Ok(None);
+        };
+        let head = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default());
+        ensure!(
+            head.starts_with("HTTP/1.1 101 ") && head.contains(wire::UPGRADE_ACCEPT),
+            "the server refused the upgrade: {head}"
+        );
+        self.phase = Phase::Subscribing;
+        Ok(Some(end + 4))
+    }
+
+    /// A text that is not a message. True when it is the first confirmation of the subscription.
+    pub fn answered(&mut self, text: &[u8], tally: &mut Tally) -> bool {
+        if text.starts_with(b"{\"type\":\"subscribed\"") && self.phase == Phase::Subscribing {
+            self.phase = Phase::Ready;
+            return true;
+        }
+        tally.wrongs.damaged += 1;
+        tally.remark(|| format!("{} got {}", self.user, String::from_utf8_lossy(text)));
+        false
+    }
+
+    pub fn heard(&mut self, text: &[u8], stationery: &Stationery, now: u64, tally: &mut Tally) {
+        let known = stationery
+            .read(text, &mut self.hint)
+            .filter(|stamp| stamp.room == self.room && Some(stamp.publisher) != self.publisher);
+        let heard = known.and_then(|stamp| {
+            let heard = self.heard.get_mut(usize::from(stamp.publisher))?;
+            Some((stamp, heard))
+        });
+        let Some((stamp, heard)) = heard else {
+            tally.wrongs.damaged += 1;
+            tally.remark(|| {
+                let text = String::from_utf8_lossy(text);
+                format!("{} of room {} got {text}", self.user, self.room)
+            });
+            return;
+        };
+        let word = u64::from(stamp.publisher) << 32 | u64::from(stamp.serial);
+        self.order = (self.order.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+        let arrival = heard.hear(stamp.serial);
+        self.disturbed |= !matches!(arrival, Arrival::InOrder);
+        if !self.may_end {
+            tally.arrived(arrival, now.saturating_sub(stamp.sent));
+            tally.landed(stamp.serial);
+        }
+    }
+
+    /// Messages of one publisher that did not come, of `sent`.
+    pub fn lost(&self, publisher: usize, sent: u32) -> u64 {
+        self.heard
+            .get(publisher)
+            .map_or(0, |heard| heard.lost(sent))
+    }
+}

@@ -1,0 +1,126 @@
+//! The Markdown that comes out: one table of traffic, one list of the rest.
+
+use hdrhistogram::Histogram;
+
+use crate::{
+    slow::Slow,
+    standing::{Idle, Storm},
+    tally::Wrongs,
+    traffic::Leg,
+};
+
+/// All pairs of one traffic scenario.
+pub struct Compared {
+    pub name: String,
+    pub goal: f64,
+    pub floor: Vec<Leg>,
+    pub server: Vec<Leg>,
+}
+
+pub fn traffic_head() {
+    println!(
+        "| scenario | floor µs/delivery | server µs/delivery | ratio | goal | deliveries/s floor, server | \
+         p50 / p99 ms floor | p50 / p99 ms server | lost / doubled / reordered |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|"
+    );
+}
+
+pub fn traffic_row(row: &Compared) {
+    let micros = |legs: &[Leg]| median(legs.iter().map(Leg::micros_per_delivery));
+    let rate = |legs: &[Leg]| median(legs.iter().map(Leg::deliveries_per_second));
+    let ratios = row.floor.iter().zip(&row.server);
+    let ratio = median(ratios.map(|(f, s)| s.micros_per_delivery() / f.micros_per_delivery()));
+    println!(
+        "| {} | {:.2} | {:.2} | **{ratio:.2}** | {} | {:.0}, {:.0} | {} | {} | {} |",
+        row.name,
+        micros(&row.floor),
+        micros(&row.server),
+        row.goal,
+        rate(&row.floor),
+        rate(&row.server),
+        latency(row.floor.iter().map(|leg| &leg.latency)),
+        latency(row.server.iter().map(|leg| &leg.latency)),
+        wrongs(row.server.iter().map(|leg| &leg.wrongs)),
+    );
+}
+
+pub fn storm_line(floor: &[Storm], server: &[Storm]) {
+    let micros = |one: &Storm| one.cpu.as_secs_f64() * 1e6 / one.connections as f64;
+    let rate = |one: &Storm| one.connections as f64 / one.wall.as_secs_f64();
+    let ratio = median(floor.iter().zip(server).map(|(f, s)| micros(s) / micros(f)));
+    println!(
+        "* **Storm**, {} connections, each connects and subscribes: server {:.1} µs CPU each, floor {:.1}, ratio **{ratio:.2}** \
+         (goal 2.2); {:.0} connections/s (floor {:.0}); connect to subscribed p50 / p99 {} ms (floor {}); refused or cut: {}.",
+        server.first().map_or(0, |one| one.connections),
+        median(server.iter().map(micros)),
+        median(floor.iter().map(micros)),
+        median(server.iter().map(rate)),
+        median(floor.iter().map(rate)),
+        latency(server.iter().map(|one| &one.joining)),
+        latency(floor.iter().map(|one| &one.joining)),
+        server.iter().map(|one| one.wrongs.cut).sum::<u64>(),
+    );
+}
+
+pub fn idle_line(idle: &Idle) {
+    println!(
+        "* **Idle**, {} subscribed connections: {:.2} KiB of memory each (goal 20), {:.2} µs CPU per connection and \
+         second over {:.0} s (goal 2), cut: {}.",
+        idle.connections,
+        idle.bytes as f64 / 1024.0 / idle.connections as f64,
+        idle.cpu.as_secs_f64() * 1e6 / idle.connections as f64 / idle.wall.as_secs_f64(),
+        idle.wall.as_secs_f64(),
+        idle.wrongs.cut,
+    );
+}
+
+pub fn slow_line(slow: &Slow) {
+    let dropped = slow.dropped_after.map_or("never".to_owned(), |after| {
+        format!("after {:.1} s", after.as_secs_f64())
+    });
+    let close = slow.close_code.map_or("no close frame".to_owned(), |code| {
+        format!("close code {code}")
+    });
+    println!(
+        "* **Slow reader**, one of 50 stops: memory grows by {:.2} MiB (goal: outbox + 0.5), its socket was dropped \
+         {dropped} ({close}, {:.1} MiB still came to it); the others: {} deliveries, lost / doubled / reordered {}, \
+         p50 / p99 {} ms, before {}.",
+        slow.growth as f64 / (1 << 20) as f64,
+        slow.backlog as f64 / (1 << 20) as f64,
+        slow.deliveries,
+        wrongs([&slow.wrongs].into_iter()),
+        latency([&slow.during].into_iter()),
+        latency([&slow.before].into_iter()),
+    );
+}
+
+fn wrongs<'a>(all: impl Iterator<Item = &'a Wrongs>) -> String {
+    let mut sum = Wrongs::default();
+    all.for_each(|one| sum.add(one));
+    let mut text = format!("{} / {} / {}", sum.lost, sum.doubled, sum.reordered);
+    if sum.damaged + sum.cut > 0 {
+        text += &format!(", {} damaged, {} cut", sum.damaged, sum.cut);
+    }
+    text
+}
+
+/// p50 and p99 of all samples together, in milliseconds.
+fn latency<'a>(all: impl Iterator<Item = &'a Histogram<u64>>) -> String {
+    let sum = all.fold(None, |sum: Option<Histogram<u64>>, one| match sum {
+        None => Some(one.clone()),
+        Some(mut sum) => sum.add(one).is_ok().then_some(sum),
+    });
+    sum.map_or("-".to_owned(), |sum| {
+        let millis = |quantile| sum.value_at_quantile(quantile) as f64 / 1e6;
+        format!("{:.2} / {:.2}", millis(0.5), millis(0.99))
+    })
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let low = values.get(values.len().saturating_sub(1) / 2);
+    let high = values.get(values.len() / 2);
+    low.zip(high)
+        .map_or(f64::NAN, |(low, high)| (low + high) / 2.0)
+}
