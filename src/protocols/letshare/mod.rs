@@ -8,5 +8,6 @@ mod reply;
 mod request;
 mod rooms;
 mod sender;
+mod transfer;
 
 pub use handshake::{LetShare, routes};

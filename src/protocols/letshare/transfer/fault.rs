@@ -5,9 +5,13 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransferFault {
     /// The app looks for `升级到 PRO` and opens its upgrade dialog.
-    NeedsPro { limit: u64 },
+    NeedsPro {
+        limit: u64,
+    },
     /// The app looks for `文件大小超过限制`.
-    FileTooLarge { limit: u64 },
+    FileTooLarge {
+        limit: u64,
+    },
     BadRequest,
     IdInUse,
     NoReceiver,
@@ -112,8 +116,14 @@ mod tests {
     #[test]
     fn the_words_that_the_app_looks_for() {
         let needs_pro = TransferFault::NeedsPro { limit: 50 << 20 }.text();
-        assert!(needs_pro.contains("升级到 PRO") && needs_pro.contains("50 MB"), "{needs_pro}");
+        assert!(
+            needs_pro.contains("升级到 PRO") && needs_pro.contains("50 MB"),
+            "{needs_pro}"
+        );
         let too_large = TransferFault::FileTooLarge { limit: 3 << 30 }.text();
-        assert!(too_large.contains("文件大小超过限制") && too_large.contains("3 GB"), "{too_large}");
+        assert!(
+            too_large.contains("文件大小超过限制") && too_large.contains("3 GB"),
+            "{too_large}"
+        );
     }
 }
