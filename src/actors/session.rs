@@ -13,16 +13,23 @@ use std::{
 use actix::Addr;
 use bytes::Bytes;
 use bytestring::ByteString;
+use governor::{
+    Quota, RateLimiter,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
 
 use crate::{
     actors::{
+        broker::Broker,
         channel::{Channel, Command, Leave, Publish},
         connection::{Close, Connection},
-        hub::Reseat,
+        hub::{Peer, Reseat},
         outbox::{Full, Outbox},
         socket::Socket,
         worker::Worker,
     },
+    clock::Clock,
     core::{
         channel::{Answer, Attach, Detach},
         filter::Filter,
@@ -43,6 +50,8 @@ pub trait Translator {
 
     fn text(&mut self, text: ByteString, link: &mut Link<'_>);
 
+    /// A binary message. Unlike a text it has not been counted against the rate limit: see
+    /// [`Link::may_send`].
     fn binary(&mut self, data: Bytes, link: &mut Link<'_>);
 
     /// A channel's answer to one of this connection's commands.
@@ -50,6 +59,9 @@ pub trait Translator {
 
     /// A frame was dropped before it was read.
     fn refused(&mut self, fault: Fault, link: &mut Link<'_>);
+
+    /// The connection ends; nothing can be sent any more.
+    fn closed(&mut self, _link: &mut Link<'_>) {}
 }
 
 pub struct Session {
@@ -62,7 +74,11 @@ pub struct Session {
     talk: RefCell<Talk>,
     vitals: Cell<Vitals>,
     heard: Cell<bool>,
+    limiter: Option<Limiter>,
+    departed: Cell<bool>,
 }
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<governor::nanos::Nanos>>;
 
 struct Talk {
     translator: Box<dyn Translator>,
@@ -87,6 +103,7 @@ impl Session {
             outbox,
             socket,
             connection,
+            limiter: limiter(&worker.broker),
             worker,
             format: translator.format(),
             talk: RefCell::new(Talk {
@@ -95,6 +112,7 @@ impl Session {
             }),
             vitals: Cell::default(),
             heard: Cell::new(true),
+            departed: Cell::new(false),
         }
     }
 
@@ -105,6 +123,18 @@ impl Session {
     /// Something arrived: the peer is alive.
     pub(super) fn hear(&self) {
         self.heard.set(true);
+    }
+
+    /// Whether the rate limit leaves room for one more frame; counts it.
+    pub(super) fn may_send(&self) -> bool {
+        let allowed = self
+            .limiter
+            .as_ref()
+            .is_none_or(|limiter| limiter.check().is_ok());
+        if !allowed {
+            self.worker.count(|counters| counters.rate_limited += 1);
+        }
+        allowed
     }
 
     /// Lets the translator act.
@@ -152,8 +182,12 @@ impl Session {
         verdict
     }
 
-    /// Leaves every channel, at once for this thread and by message for the channels.
-    pub(super) fn leave_channels(&self) {
+    /// Leaves every channel, at once for this thread and by message for the channels. Once.
+    pub(super) fn depart(&self) {
+        if self.departed.replace(true) {
+            return;
+        }
+        self.talk(|translator, link| translator.closed(link));
         let attachments = std::mem::take(&mut self.talk.borrow_mut().attachments);
         for (name, attachment) in attachments {
             self.worker.unseat(&name, self.id);
@@ -184,6 +218,19 @@ impl Link<'_> {
         self.session.push(frame);
     }
 
+    /// This connection as others reach it.
+    pub fn peer(&self) -> Peer {
+        Peer {
+            hub: self.worker().hub.clone(),
+            connection: self.session.id,
+        }
+    }
+
+    /// Whether the rate limit leaves room for one more frame; counts it.
+    pub fn may_send(&self) -> bool {
+        self.session.may_send()
+    }
+
     /// Counts an error that the client was told.
     pub fn count_error(&self) {
         self.worker().count(|counters| counters.errors_told += 1);
@@ -198,6 +245,11 @@ impl Link<'_> {
         self.attachments
             .get(channel)
             .map(|attachment| &attachment.filter)
+    }
+
+    /// The channels that the connection is attached to.
+    pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
+        self.attachments.keys()
     }
 
     /// Attaches, or changes the filter of the attachment there is; the answer brings `context` back.
@@ -287,7 +339,13 @@ impl Link<'_> {
         }
     }
 
-    fn worker(&self) -> &Rc<Worker> {
+    pub fn worker(&self) -> &Rc<Worker> {
         &self.session.worker
     }
+}
+
+fn limiter(broker: &Broker) -> Option<Limiter> {
+    let rate = broker.settings.frame_rate?;
+    let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
+    Some(RateLimiter::direct_with_clock(quota, broker.clock.clone()))
 }

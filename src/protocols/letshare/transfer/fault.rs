@@ -69,29 +69,6 @@ impl TransferFault {
             Self::Disabled => "服务器未启用文件传输".into(),
         }
     }
-
-    /// The word for it in metrics: a closed set.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::NeedsPro { .. } => "needs_pro",
-            Self::FileTooLarge { .. } => "too_large",
-            Self::BadRequest => "bad_request",
-            Self::IdInUse => "id_in_use",
-            Self::NoReceiver => "no_receiver",
-            Self::NotInRoom => "not_in_room",
-            Self::UnknownTransfer => "unknown",
-            Self::NotYourTransfer => "not_yours",
-            Self::NotAccepted => "not_accepted",
-            Self::BadChunk => "bad_chunk",
-            Self::WindowExceeded => "window",
-            Self::TooManyTransfers => "too_many",
-            Self::ServerBusy => "busy",
-            Self::Timeout => "timeout",
-            Self::SenderGone => "sender_gone",
-            Self::ReceiverGone => "receiver_gone",
-            Self::Disabled => "disabled",
-        }
-    }
 }
 
 /// A number of bytes as people write it.

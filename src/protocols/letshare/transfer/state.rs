@@ -305,6 +305,14 @@ impl Transfer {
         self.to_receiver(Action::Frame(chunk.frame))
     }
 
+    /// The sender sends faster than its frames can be carried.
+    pub fn overrun(&mut self, now: Duration) -> Vec<Action> {
+        match self.phase {
+            Phase::Ended { .. } => Vec::new(),
+            _ => self.fail(now, TransferFault::WindowExceeded),
+        }
+    }
+
     /// The connection of a side is gone, or left the room.
     pub fn lose(&mut self, now: Duration, side: Side) -> Vec<Action> {
         match (self.phase, side) {
