@@ -3,7 +3,9 @@
 
 mod architecture;
 mod conformance;
+mod edge_limits;
 mod last_words;
 mod letshare_handshake;
+mod letshare_http;
 mod letshare_rooms;
 mod support;

@@ -88,6 +88,25 @@ struct Talk {
 struct Attachment {
     channel: Addr<Channel>,
     filter: Filter,
+    /// The last command was to attach, not to detach.
+    wanted: bool,
+    /// Commands that the channel has yet to answer. Only the answer to the last one says whether
+    /// there is an attachment: a place can get free between two requests of which the first is refused.
+    unanswered: usize,
+}
+
+impl Attachment {
+    /// Notes an answer to one of the commands.
+    fn answered(&mut self, was_refused: bool) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if was_refused && self.unanswered == 0 {
+            self.wanted = false;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        !self.wanted && self.unanswered == 0
+    }
 }
 
 impl Session {
@@ -152,8 +171,19 @@ impl Session {
 
     /// Hands a channel's answer on. A session that is closing gets no more answers.
     pub(super) fn answer(&self, channel: &ChannelName, answer: Answer) {
-        if let Answer::AttachRefused { .. } = answer {
-            self.talk.borrow_mut().attachments.remove(channel);
+        let was_refused = match answer {
+            Answer::AttachRefused { .. } => Some(true),
+            Answer::Attached { .. } | Answer::Detached { .. } => Some(false),
+            Answer::PublishRefused { .. } => None,
+        };
+        if let Some(was_refused) = was_refused {
+            let attachments = &mut self.talk.borrow_mut().attachments;
+            if let Some(attachment) = attachments.get_mut(channel) {
+                attachment.answered(was_refused);
+                if attachment.is_over() {
+                    attachments.remove(channel);
+                }
+            }
         }
         self.talk(|translator, link| translator.answered(channel, answer, link));
     }
@@ -242,9 +272,12 @@ impl Link<'_> {
 
     /// The filter of the attachment to `channel`, if there is one.
     pub fn filter(&self, channel: &ChannelName) -> Option<&Filter> {
-        self.attachments
-            .get(channel)
-            .map(|attachment| &attachment.filter)
+        self.wanted(channel).map(|attachment| &attachment.filter)
+    }
+
+    fn wanted(&self, channel: &ChannelName) -> Option<&Attachment> {
+        let attachment = self.attachments.get(channel);
+        attachment.filter(|attachment| attachment.wanted)
     }
 
     /// The channels that the connection is attached to.
@@ -264,7 +297,8 @@ impl Link<'_> {
         context: Bytes,
     ) -> Result<(), Fault> {
         let limit = self.worker().broker.settings.channels_per_connection;
-        if !self.attachments.contains_key(name) && self.attachments.len() >= limit {
+        let has_room = || self.attachments.values().filter(|one| one.wanted).count() < limit;
+        if self.wanted(name).is_none() && !has_room() {
             return Err(Fault::TooManyChannels { limit });
         }
         let worker = self.worker();
@@ -280,8 +314,14 @@ impl Link<'_> {
         };
         let channel = worker.broker.directory.channel(name, &worker.broker)?;
         channel.try_send(command).map_err(|_| Fault::Busy)?;
-        self.attachments
-            .insert(name.clone(), Attachment { channel, filter });
+        let unanswered = self.attachments.get(name).map_or(0, |one| one.unanswered) + 1;
+        let attachment = Attachment {
+            channel,
+            filter,
+            wanted: true,
+            unanswered,
+        };
+        self.attachments.insert(name.clone(), attachment);
         Ok(())
     }
 
@@ -290,8 +330,11 @@ impl Link<'_> {
     /// # Errors
     /// [`Fault::NotAttached`], or the server is busy.
     pub fn detach(&mut self, name: &ChannelName, context: Bytes) -> Result<(), Fault> {
-        let worker = self.worker();
-        let attachment = self.attachments.get(name).ok_or(Fault::NotAttached)?;
+        let worker = &self.session.worker;
+        let attachment = self.attachments.get_mut(name);
+        let attachment = attachment
+            .filter(|attachment| attachment.wanted)
+            .ok_or(Fault::NotAttached)?;
         let command = Command {
             hub: worker.hub.clone(),
             body: Detach {
@@ -304,7 +347,8 @@ impl Link<'_> {
             .channel
             .try_send(command)
             .map_err(|_| Fault::Busy)?;
-        self.attachments.remove(name);
+        attachment.wanted = false;
+        attachment.unanswered += 1;
         Ok(())
     }
 
@@ -313,7 +357,7 @@ impl Link<'_> {
     /// # Errors
     /// [`Fault::NotAttached`], or the server is busy. Other refusals come as an answer.
     pub fn publish(&mut self, name: &ChannelName, message: Message) -> Result<(), Fault> {
-        let attachment = self.attachments.get(name).ok_or(Fault::NotAttached)?;
+        let attachment = self.wanted(name).ok_or(Fault::NotAttached)?;
         let worker = self.worker();
         let command = Command {
             hub: worker.hub.clone(),

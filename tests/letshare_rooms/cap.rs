@@ -1,6 +1,8 @@
 //! `protocols/letshare.md §2.5` "Cap" and §2.6, the burst of a join in a full room.
 
+use futures_util::SinkExt as _;
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Client, Server, eventually};
 
@@ -96,6 +98,43 @@ async fn a_place_is_free_after_a_disconnect() {
         assert!(stays.received_so_far().await.is_empty());
         goes = waits;
         waits = Client::connect(&server, "d:4").await;
+    }
+}
+
+/// §2.7: the app subscribes twice without waiting. A place that gets free between the two is taken by
+/// the second, and it is a place like any other: its owner can publish, and gives it back. Whether it gets
+/// free before, between or after the requests is chance; so there are many rounds.
+#[tokio::test]
+async fn a_place_that_gets_free_between_two_requests() {
+    const REQUESTS: usize = 10;
+    let server = Server::start(|config| {
+        config.server.workers = 2;
+        config.websocket.max_room_users = 1;
+        config.limits.publishes_per_second = 0;
+    });
+    let leave = json!({"type": "unsubscribe", "channel": "demo1", "event": "signal:all"});
+    let mut owner = Client::connect(&server, "a:1").await;
+    let mut late = Client::connect(&server, "b:2").await;
+    for _ in 0..100 {
+        owner.subscribe("demo1", "signal:all").await;
+        let requests = async {
+            for _ in 0..REQUESTS {
+                let request = Message::text(r#"{"type":"subscribe","channel":"demo1"}"#);
+                late.socket.feed(request).await.expect("open");
+            }
+            late.socket.flush().await.expect("open");
+        };
+        tokio::join!(requests, owner.send(leave.clone()));
+        assert_eq!(owner.next().await["type"], "unsubscribed");
+        let mut refused = 0;
+        for _ in 0..REQUESTS {
+            refused += usize::from(late.next().await["type"] == "error");
+        }
+        late.publish("demo1", "signal:all", json!({})).await;
+        let errors = late.received_so_far().await;
+        assert_eq!(errors.is_empty(), refused < REQUESTS, "{errors:?}");
+        late.send(leave.clone()).await;
+        assert_eq!(late.next().await["type"], "unsubscribed");
     }
 }
 

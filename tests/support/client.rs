@@ -28,7 +28,8 @@ impl Client {
     }
 
     pub async fn try_connect(url: &str, user: &str) -> Result<Self, Error> {
-        let (socket, _) = tokio_tungstenite::connect_async(url).await?;
+        // Without delay, as browsers do: small frames would wait for each other's acknowledgement.
+        let (socket, _) = tokio_tungstenite::connect_async_with_config(url, None, true).await?;
         Ok(Self {
             socket,
             user: user.to_owned(),

@@ -12,13 +12,9 @@ pub struct Server {
     pub tls_address: Option<SocketAddr>,
     /// The static token.
     pub token: String,
-    stop: Option<oneshot::Sender<Stop>>,
+    drain: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-}
-
-enum Stop {
-    AtOnce,
-    Drain,
 }
 
 impl Server {
@@ -34,17 +30,23 @@ impl Server {
         adjust(&mut config);
         let token = static_token(config.auth.secret.expose_secret());
         let (started, on_start) = mpsc::channel();
-        let (stop, on_stop) = oneshot::channel();
+        let (drain, on_drain) = oneshot::channel();
+        let (stop, mut on_stop) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let running = app::start(&config, clock).expect("the server starts");
                 started
                     .send((running.address, running.tls_address))
                     .expect("the test waits");
-                match on_stop.await {
-                    Ok(Stop::Drain) => running.drain().await,
-                    Ok(Stop::AtOnce) | Err(_) => running.stop().await,
+                tokio::select! {
+                    _ = &mut on_stop => {}
+                    Ok(()) = on_drain => tokio::select! {
+                        () = running.drain() => return,
+                        // As a second SIGTERM: no more waiting.
+                        _ = &mut on_stop => {}
+                    },
                 }
+                running.stop().await;
             });
         });
         let (address, tls_address) = on_start.recv().expect("the server starts");
@@ -52,6 +54,7 @@ impl Server {
             address,
             tls_address,
             token,
+            drain: Some(drain),
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -69,11 +72,11 @@ impl Server {
 
     /// What SIGTERM does; the server ends on its own.
     pub fn begin_drain(&mut self) {
-        let stop = self.stop.take().expect("not stopped yet");
-        assert!(stop.send(Stop::Drain).is_ok(), "the server still runs");
+        let drain = self.drain.take().expect("not draining yet");
+        drain.send(()).expect("the server runs");
     }
 
-    /// Waits until the server has ended.
+    /// Waits until the drained server has ended.
     pub fn join(&mut self) {
         let thread = self.thread.take().expect("not joined yet");
         thread.join().expect("the server does not panic");
@@ -83,7 +86,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            let _ = stop.send(Stop::AtOnce);
+            let _ = stop.send(());
         }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

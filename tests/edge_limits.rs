@@ -1,0 +1,11 @@
+//! Limits, TLS and the end of connections, over real sockets: issue 2 items 5 and 6, `configs/default.yaml`,
+//! `protocols/letshare.md §1.4`, RFC 6455.
+//!
+//! Not here: hostile clients, and what the room protocol itself limits (`letshare_rooms::cap`).
+
+mod admission;
+mod drain;
+mod frames;
+mod requests;
+mod tls;
+mod vitals;

@@ -1,0 +1,86 @@
+//! The orderly end: issue 2 item 6, `shutdown` in `configs/default.yaml`.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{Client, Http, Server, UPGRADE, eventually};
+
+const LONG: Duration = Duration::from_secs(3_600);
+
+/// `shutdown.notice`: `/ready` is off and nobody new comes in, but those inside go on and HTTP is served, so
+/// that a load balancer can look away.
+#[tokio::test]
+async fn during_the_notice_only_newcomers_are_refused() {
+    let mut server = Server::start(|config| config.shutdown.notice = LONG);
+    let mut a = Client::join(&server, "a:1", "demo1").await;
+    let mut b = Client::join(&server, "b:2", "demo1").await;
+    server.begin_drain();
+    let not_ready = eventually(async || {
+        let response = Http::connect(&server).await.ask("GET", "/ready", &[]).await;
+        (response.status != 200).then_some(response)
+    })
+    .await;
+    assert_eq!(not_ready.status, 503);
+    assert_eq!(not_ready.body, r#"{"status":"draining"}"#);
+
+    let mut http = Http::connect(&server).await;
+    assert_eq!(http.ask("GET", "/health", &[]).await.status, 200);
+    let newcomer = http.ask("GET", &server.target("c:3"), &UPGRADE).await;
+    assert_eq!(newcomer.status, 503);
+    assert_eq!(newcomer.body, r#"{"error":"服务器正在关闭"}"#);
+    // The token is asked for first: who may not come in learns nothing.
+    let mut http = Http::connect(&server).await;
+    let stranger = http.ask("GET", "/ws?token=wrong", &UPGRADE).await;
+    assert_eq!(stranger.status, 401);
+
+    a.publish("demo1", "signal:all", json!({"n": 1})).await;
+    assert_eq!(b.next().await["data"]["n"], 1);
+}
+
+/// Clients get 1001 after what was on its way to them; the server waits for them and ends.
+#[tokio::test]
+async fn clients_are_told_1001_and_the_server_ends() {
+    let mut server = Server::start(|config| {
+        config.shutdown.grace = LONG;
+        config.websocket.close_timeout = LONG;
+    });
+    let mut http = Http::connect(&server).await;
+    assert_eq!(http.ask("GET", "/ready", &[]).await.status, 200);
+    let mut a = Client::join(&server, "a:1", "demo1").await;
+    let mut b = Client::join(&server, "b:2", "demo1").await;
+    a.publish("demo1", "signal:all", json!({"n": 1})).await;
+    assert!(a.received_so_far().await.is_empty());
+    server.begin_drain();
+
+    assert_eq!(b.next().await["data"]["n"], 1);
+    for client in [&mut a, &mut b] {
+        let close = client.expect_close().await.expect("a code");
+        assert_eq!(u16::from(close.code), 1001);
+    }
+    // Neither has answered yet: the server waits, on connections that it has.
+    let response = http.ask("GET", "/ready", &[]).await;
+    assert_eq!(response.status, 503);
+    let response = http.ask("GET", &server.target("c:3"), &UPGRADE).await;
+    assert_eq!(response.status, 503);
+    assert_eq!(response.body, r#"{"error":"服务器正在关闭"}"#);
+
+    for mut client in [a, b] {
+        assert!(!matches!(client.next_frame().await, Some(Ok(_))));
+    }
+    server.join();
+}
+
+/// `shutdown.grace`: clients that do not answer are cut in the end.
+#[tokio::test]
+async fn the_grace_time_ends_the_wait() {
+    let mut server = Server::start(|config| {
+        config.shutdown.grace = Duration::from_millis(100);
+        config.websocket.close_timeout = LONG;
+    });
+    let mut silent = Client::join(&server, "a:1", "demo1").await;
+    server.begin_drain();
+    server.join();
+    let close = silent.expect_close().await.expect("a code");
+    assert_eq!(u16::from(close.code), 1001);
+}
