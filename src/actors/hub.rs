@@ -10,6 +10,7 @@ use std::{
 };
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+use bytes::Bytes;
 
 use crate::{
     actors::{
@@ -63,6 +64,43 @@ pub enum Letter {
         connection: ConnectionId,
         answer: Answer,
     },
+    /// For one connection, past all channels: finished frames, in order.
+    Direct {
+        connection: ConnectionId,
+        frames: Vec<Bytes>,
+    },
+    /// Lets so many bytes more wait for one connection, or again less.
+    Budget {
+        connection: ConnectionId,
+        change: Budget,
+    },
+}
+
+/// A change of what may wait in an outbox, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub enum Budget {
+    Widen(usize),
+    Narrow(usize),
+}
+
+/// One connection as others reach it, wherever they run.
+#[derive(Clone)]
+pub struct Peer {
+    pub hub: HubHandle,
+    pub connection: ConnectionId,
+}
+
+impl Peer {
+    /// Sends finished frames; they are dropped when the connection is gone.
+    pub fn send(&self, frames: Vec<Bytes>) {
+        let connection = self.connection;
+        self.hub.send(Letter::Direct { connection, frames });
+    }
+
+    pub fn budget(&self, change: Budget) {
+        let connection = self.connection;
+        self.hub.send(Letter::Budget { connection, change });
+    }
 }
 
 /// Close every connection, a few at a time.
@@ -127,6 +165,28 @@ impl Hub {
             Answer::AttachRefused { .. } | Answer::PublishRefused { .. } => {}
         }
         session.answer(channel, answer);
+    }
+
+    fn direct(&self, connection: ConnectionId, frames: Vec<Bytes>) {
+        let Some(session) = self.worker.session(connection) else {
+            return;
+        };
+        self.worker.count(|counters| {
+            counters.messages_out += 1;
+            counters.bytes_out += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
+        });
+        for frame in frames {
+            session.push(frame);
+        }
+    }
+
+    fn budget(&self, connection: ConnectionId, change: Budget) {
+        if let Some(session) = self.worker.session(connection) {
+            match change {
+                Budget::Widen(bytes) => session.outbox.widen(bytes),
+                Budget::Narrow(bytes) => session.outbox.narrow(bytes),
+            }
+        }
     }
 
     fn tick(&mut self, _: &mut Context<Self>) {
@@ -200,6 +260,8 @@ impl Handler<Letter> for Hub {
             } => {
                 self.answer(&channel, connection, answer);
             }
+            Letter::Direct { connection, frames } => self.direct(connection, frames),
+            Letter::Budget { connection, change } => self.budget(connection, change),
         }
     }
 }

@@ -13,15 +13,23 @@ use std::{
 use actix::{Addr, Handler, dev::ToEnvelope, prelude::SendError};
 use bytes::Bytes;
 use bytestring::ByteString;
+use governor::{
+    Quota, RateLimiter,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
 
 use crate::{
     actors::{
+        broker::Broker,
         channel::{Channel, Command, Leave, Publish},
         connection::{Close, Connection},
+        hub::Peer,
         outbox::{Full, Outbox},
         socket::Socket,
         worker::Worker,
     },
+    clock::Clock,
     core::{
         channel::{Answer, Attach, Detach},
         filter::Filter,
@@ -42,6 +50,8 @@ pub trait Translator {
 
     fn text(&mut self, text: ByteString, link: &mut Link<'_>);
 
+    /// A binary message. Unlike a text it has not been counted against the rate limit: see
+    /// [`Link::may_send`].
     fn binary(&mut self, data: Bytes, link: &mut Link<'_>);
 
     /// A channel's answer to one of this connection's commands.
@@ -49,6 +59,9 @@ pub trait Translator {
 
     /// A frame was dropped before it was read.
     fn refused(&mut self, fault: Fault, link: &mut Link<'_>);
+
+    /// The connection ends; nothing can be sent any more.
+    fn closed(&mut self, _link: &mut Link<'_>) {}
 }
 
 pub struct Session {
@@ -61,7 +74,11 @@ pub struct Session {
     talk: RefCell<Talk>,
     vitals: Cell<Vitals>,
     heard: Cell<bool>,
+    limiter: Option<Limiter>,
+    departed: Cell<bool>,
 }
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<governor::nanos::Nanos>>;
 
 struct Talk {
     translator: Box<dyn Translator>,
@@ -128,6 +145,7 @@ impl Session {
             outbox,
             socket,
             connection,
+            limiter: limiter(&worker.broker),
             worker,
             format: translator.format(),
             talk: RefCell::new(Talk {
@@ -136,6 +154,7 @@ impl Session {
             }),
             vitals: Cell::default(),
             heard: Cell::new(true),
+            departed: Cell::new(false),
         }
     }
 
@@ -146,6 +165,18 @@ impl Session {
     /// Something arrived: the peer is alive.
     pub(super) fn hear(&self) {
         self.heard.set(true);
+    }
+
+    /// Whether the rate limit leaves room for one more frame; counts it.
+    pub(super) fn may_send(&self) -> bool {
+        let allowed = self
+            .limiter
+            .as_ref()
+            .is_none_or(|limiter| limiter.check().is_ok());
+        if !allowed {
+            self.worker.count(|counters| counters.rate_limited += 1);
+        }
+        allowed
     }
 
     /// Lets the translator act.
@@ -211,8 +242,12 @@ impl Session {
         verdict
     }
 
-    /// Leaves every channel, at once for this thread and by message for the channels.
-    pub(super) fn leave_channels(&self) {
+    /// Leaves every channel, at once for this thread and by message for the channels. Once.
+    pub(super) fn depart(&self) {
+        if self.departed.replace(true) {
+            return;
+        }
+        self.talk(|translator, link| translator.closed(link));
         let attachments = std::mem::take(&mut self.talk.borrow_mut().attachments);
         for (name, attachment) in attachments {
             self.worker.unseat(&name, self.id);
@@ -251,6 +286,19 @@ impl Link<'_> {
         self.session.push(frame);
     }
 
+    /// This connection as others reach it.
+    pub fn peer(&self) -> Peer {
+        Peer {
+            hub: self.worker().hub.clone(),
+            connection: self.session.id,
+        }
+    }
+
+    /// Whether the rate limit leaves room for one more frame; counts it.
+    pub fn may_send(&self) -> bool {
+        self.session.may_send()
+    }
+
     /// Counts an error that the client was told.
     pub fn count_error(&self) {
         self.worker().count(|counters| counters.errors_told += 1);
@@ -268,6 +316,11 @@ impl Link<'_> {
     fn wanted(&self, channel: &ChannelName) -> Option<&Attachment> {
         let attachment = self.attachments.get(channel);
         attachment.filter(|attachment| attachment.wanted)
+    }
+
+    /// The channels that the connection is attached to.
+    pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
+        self.attachments.keys()
     }
 
     /// Attaches, or changes the filter of the attachment there is; the answer brings `context` back.
@@ -357,7 +410,13 @@ impl Link<'_> {
         attachment.send(name, command, worker)
     }
 
-    fn worker(&self) -> &Rc<Worker> {
+    pub fn worker(&self) -> &Rc<Worker> {
         &self.session.worker
     }
+}
+
+fn limiter(broker: &Broker) -> Option<Limiter> {
+    let rate = broker.settings.frame_rate?;
+    let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
+    Some(RateLimiter::direct_with_clock(quota, broker.clock.clone()))
 }

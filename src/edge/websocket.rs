@@ -4,7 +4,6 @@
 use std::{
     any::Any,
     io,
-    net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd as _, RawFd},
     pin::Pin,
     rc::Rc,
@@ -34,7 +33,7 @@ use crate::{
     edge::{
         admission::{Admission, Permit, Refusal},
         body::OutboxBody,
-        client_address::client_address,
+        client_address::client_address_of,
         guard::{self, MessageLimits, Verdict, Violation},
     },
     error::CloseReason,
@@ -55,10 +54,7 @@ impl Entrance {
     /// # Errors
     /// [`Refusal`] when a cap is reached; it is counted and logged here.
     pub fn admit(&self, request: &HttpRequest) -> Result<Permit, Refusal> {
-        let peer = request
-            .peer_addr()
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let address = client_address(peer, request.headers(), &self.trusted_proxies);
+        let address = client_address_of(request, &self.trusted_proxies);
         let admitted = if self.worker.broker.ready.load(Ordering::Relaxed) {
             self.admission.admit(address)
         } else {
