@@ -9,8 +9,9 @@ use futures_util::Stream;
 
 use crate::{
     actors::{
+        link::{Link, Translator},
         outbox::Outbox,
-        session::{Link, Session, Translator},
+        session::Session,
         socket::Socket,
         worker::Worker,
     },

@@ -25,8 +25,8 @@ use ipnet::IpNet;
 use crate::{
     actors::{
         connection::{Connection, Inbound},
+        link::Translator,
         outbox::Outbox,
-        session::Translator,
         socket::Socket,
         worker::Worker,
     },

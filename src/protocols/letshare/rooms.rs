@@ -6,7 +6,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
-    actors::session::{Link, Translator},
+    actors::link::{Link, Translator},
     core::{channel::Answer, filter::Filter, message::Message, rules::Rules, wire::WireFormat},
     error::Fault,
     ids::ChannelName,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::{
-    actors::session::Link,
+    actors::link::Link,
     ids::ChannelName,
     protocols::letshare::transfer::{
         board::{Board, Handle, Terms},
