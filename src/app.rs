@@ -24,8 +24,7 @@ use crate::{
         metrics::{Metrics, Snapshot, Totals},
         worker::Worker,
     },
-    auth::Authenticator,
-    clock::Clock,
+    clock::{Clock, OncePerSecond},
     config::Config,
     core::{vitals::Patience, window::Bounds},
     edge::{
@@ -61,7 +60,7 @@ pub struct Running {
 pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let broker = Arc::new(broker(config, clock.clone()));
     let admission = Admission::new(&config.limits);
-    let authenticator = Arc::new(Authenticator::new(config, clock));
+    let shared = letshare::Shared::new(config, clock);
     let origins = Arc::new(OriginPolicy::new(&config.cors));
     let ops_state = ops_state(&broker);
 
@@ -87,7 +86,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
                 .configure(ops::routes)
                 .default_service(web::to(fallback::not_found));
             if config.letshare.enabled {
-                let letshare = LetShare::new(&config, entrance, Arc::clone(&authenticator));
+                let letshare = LetShare::new(&config, entrance, shared.clone());
                 app = app.configure(|routes| letshare::routes(routes, &letshare));
             }
             app
@@ -200,6 +199,7 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
                 .clamp(limits::CHANNEL_SWEEP_MIN, limits::CHANNEL_SWEEP_MAX),
         },
         ready: Arc::new(AtomicBool::new(true)),
+        refusal_warning: OncePerSecond::default(),
         hubs: Mutex::default(),
     }
 }

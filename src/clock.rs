@@ -71,3 +71,41 @@ impl governor::clock::Clock for Clock {
         self.uptime().into()
     }
 }
+
+/// Lets something through once a second and counts the rest: for warnings that clients can cause, so that
+/// a flood of them neither fills the disk nor hides the others.
+#[derive(Debug, Default)]
+pub struct OncePerSecond {
+    /// The second that was used up, counted from 1.
+    used: AtomicU64,
+    held_back: AtomicU64,
+}
+
+impl OncePerSecond {
+    /// How many were held back since the last that was let through; none when this one is held back, too.
+    pub fn allows(&self, clock: &Clock) -> Option<u64> {
+        let second = clock.uptime().as_secs() + 1;
+        if self.used.swap(second, Ordering::Relaxed) == second {
+            self.held_back.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.held_back.swap(0, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn once_per_second_and_the_rest_is_counted() {
+        let clock = Clock::manual(Timestamp::from_millis(0));
+        let warning = OncePerSecond::default();
+        assert_eq!(warning.allows(&clock), Some(0));
+        assert_eq!(warning.allows(&clock), None);
+        assert_eq!(warning.allows(&clock), None);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(warning.allows(&clock), Some(2));
+        assert_eq!(warning.allows(&clock), None);
+    }
+}

@@ -18,6 +18,14 @@ impl Timestamp {
     pub const fn millis(self) -> u64 {
         self.0
     }
+
+    /// `2026-11-21T11:48:09Z`: RFC 3339, whole seconds, UTC.
+    pub fn rfc3339(self) -> String {
+        let seconds = i64::try_from(self.0 / 1_000).unwrap_or(i64::MAX);
+        // Out of jiff's range only after the year 9999.
+        let instant = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
+        instant.to_string()
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -79,5 +87,18 @@ impl fmt::Display for ConnectionId {
 impl fmt::Debug for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_rfc_3339_in_utc() {
+        let shown = |millis| Timestamp::from_millis(millis).rfc3339();
+        assert_eq!(shown(0), "1970-01-01T00:00:00Z");
+        assert_eq!(shown(1_704_067_200_999), "2024-01-01T00:00:00Z");
+        assert_eq!(shown(u64::MAX).get(..4), Some("9999"));
     }
 }

@@ -19,7 +19,10 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     ("auth", &["clock", "config"]),
     ("actors", &["core", "log", "clock"]),
     ("edge", &["actors", "auth", "config"]),
-    ("protocols", &["edge", "actors", "core", "auth", "config"]),
+    (
+        "protocols",
+        &["edge", "actors", "core", "auth", "clock", "config"],
+    ),
     ("ops", &["actors", "clock", "config"]),
     ("app", EVERYTHING),
     ("cli", EVERYTHING),

@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use letshare_server::{
     actors::{
-        session::{Link, Translator},
+        link::{Link, Translator},
         worker::Worker,
     },
     app,

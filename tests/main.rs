@@ -9,4 +9,5 @@ mod last_words;
 mod letshare_handshake;
 mod letshare_http;
 mod letshare_rooms;
+mod operations;
 mod support;

@@ -236,8 +236,13 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
         }
         Scenario::Rooms => {
             session.head();
-            let name = "50 rooms of 50, 5 publishers each, paced".to_owned();
-            session.traffic(name, traffic(50, 50, 5, Pace::Paced))
+            for pace in [Pace::Paced, Pace::Saturated] {
+                let name = format!("50 rooms of 50, 5 publishers each, {}", pace.word());
+                session.traffic(name, traffic(50, 50, 5, pace))?;
+            }
+            // Long queues at members that publish at the same time.
+            let name = "1 room of 50, all publish, saturated".to_owned();
+            session.traffic(name, traffic(1, 50, 50, Pace::Saturated))
         }
         Scenario::Storm { connections } => {
             session.storm(connections.unwrap_or(if quick { 500 } else { 5_000 }))

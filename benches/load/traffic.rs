@@ -130,8 +130,15 @@ impl Flow {
         Ok(())
     }
 
-    /// One publisher in one room.
     fn saturated(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
+        match self.traffic.seating.publishers {
+            1 => self.saturated_by_one(crowd, end),
+            _ => self.saturated_by_all(crowd, end),
+        }
+    }
+
+    /// One publisher in one room.
+    fn saturated_by_one(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
         let receivers = self.traffic.seating.members as u32 - 1;
         while Instant::now() < end {
             let mut publisher = None;
@@ -142,6 +149,25 @@ impl Flow {
             }
             if let Some(id) = publisher {
                 crowd.post(id)?;
+            }
+            crowd.turn(Some(Duration::from_millis(50)))?;
+        }
+        Ok(())
+    }
+
+    /// Everybody who publishes also receives; [`WINDOW`] messages of each are on their way, on average.
+    fn saturated_by_all(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
+        let Seating {
+            rooms,
+            members,
+            publishers,
+        } = self.traffic.seating;
+        let window = (WINDOW * rooms * publishers * (members - 1)) as u64;
+        let mut turn = 0;
+        while Instant::now() < end {
+            while crowd.on_the_way() < window {
+                crowd.publish(turn % rooms, turn / rooms % publishers)?;
+                turn += 1;
             }
             crowd.turn(Some(Duration::from_millis(50)))?;
         }

@@ -7,11 +7,17 @@ use std::{
 };
 
 use actix::Addr;
+use governor::{
+    Quota, RateLimiter,
+    middleware::NoOpMiddleware,
+    nanos::Nanos,
+    state::{InMemoryState, NotKeyed},
+};
 use parking_lot::Mutex;
 
 use crate::{
     actors::{directory::Directory, hub::HubHandle, metrics::Metrics},
-    clock::Clock,
+    clock::{Clock, OncePerSecond},
     core::vitals::Patience,
     log::Log,
 };
@@ -25,6 +31,8 @@ pub struct Broker {
     pub settings: Settings,
     /// Off from the moment the server is told to stop: nobody new is let in.
     pub ready: Arc<AtomicBool>,
+    /// Holds warnings about refused connections and channels back to one a second.
+    pub refusal_warning: OncePerSecond,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
 }
@@ -48,4 +56,16 @@ pub struct Settings {
 pub struct FrameRate {
     pub per_second: NonZeroU32,
     pub burst: NonZeroU32,
+}
+
+/// Counts the frames of one connection.
+pub type FrameLimiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Nanos>>;
+
+impl Broker {
+    /// A limiter for a new connection; none when it may send as much as it likes.
+    pub fn frame_limiter(&self) -> Option<FrameLimiter> {
+        let rate = self.settings.frame_rate?;
+        let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
+        Some(RateLimiter::direct_with_clock(quota, self.clock.clone()))
+    }
 }

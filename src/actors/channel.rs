@@ -198,9 +198,8 @@ impl Handler<Command<Reseat>> for Channel {
         }
         let Command { hub, body } = command;
         self.hubs.entry(hub.id).or_insert(hub);
-        if let Some(effect) = self.state.reseat(body) {
-            self.carry_out(effect);
-        }
+        let effect = self.state.reseat(body);
+        self.carry_out(effect);
     }
 }
 

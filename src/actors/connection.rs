@@ -6,27 +6,19 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 use bytes::Bytes;
 use bytestring::ByteString;
 use futures_util::Stream;
-use governor::{
-    Quota, RateLimiter,
-    middleware::NoOpMiddleware,
-    state::{InMemoryState, NotKeyed},
-};
 
 use crate::{
     actors::{
-        broker::FrameRate,
+        link::{Link, Translator},
         outbox::Outbox,
-        session::{Session, Translator},
+        session::Session,
         socket::Socket,
         worker::Worker,
     },
-    clock::Clock,
     core::frame,
     error::{CloseReason, Fault},
     limits,
 };
-
-type Limiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<governor::nanos::Nanos>>;
 
 /// What comes from the client, as the edge decoded it.
 #[derive(Debug)]
@@ -49,7 +41,6 @@ pub struct Close(pub CloseReason);
 pub struct Connection {
     session: Rc<Session>,
     worker: Rc<Worker>,
-    limiter: Option<Limiter>,
     closing: bool,
     /// Held as long as the connection is open: its place under the admission caps.
     _permit: Box<dyn Any>,
@@ -77,12 +68,7 @@ impl Connection {
             let known = Rc::clone(&session);
             worker.sessions.borrow_mut().insert(session.id, known);
             worker.count(|counters| counters.connections_opened += 1);
-            let broker = &worker.broker;
             Self {
-                limiter: broker
-                    .settings
-                    .frame_rate
-                    .map(|rate| limiter(rate, &broker.clock)),
                 session,
                 worker,
                 closing: false,
@@ -101,7 +87,7 @@ impl Connection {
             self.session.outbox.clear();
         }
         self.session.outbox.close(frame::close(reason));
-        self.session.leave_channels();
+        self.session.depart();
         self.worker.count(|counters| match reason {
             CloseReason::TooSlow => counters.closed_slow += 1,
             CloseReason::Idle => counters.closed_idle += 1,
@@ -136,25 +122,13 @@ impl Connection {
         });
     }
 
-    fn may_send(&self) -> bool {
-        self.limiter
-            .as_ref()
-            .is_none_or(|limiter| limiter.check().is_ok())
-    }
-
-    /// A data frame: counted, limited, translated.
-    fn data(&self, bytes: usize, act: impl FnOnce(&Session)) {
+    /// A data frame: counted, translated.
+    fn data(&self, bytes: usize, act: impl FnOnce(&mut dyn Translator, &mut Link<'_>)) {
         self.worker.count(|counters| {
             counters.messages_in += 1;
             counters.bytes_in += bytes as u64;
         });
-        if self.may_send() {
-            act(&self.session);
-        } else {
-            self.worker.count(|counters| counters.rate_limited += 1);
-            self.session
-                .talk(|translator, link| translator.refused(Fault::RateLimited, link));
-        }
+        self.session.talk(act);
     }
 }
 
@@ -162,7 +136,7 @@ impl Actor for Connection {
     type Context = Context<Self>;
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.session.leave_channels();
+        self.session.depart();
         self.session.outbox.end();
         self.worker.sessions.borrow_mut().remove(&self.session.id);
         self.worker
@@ -184,14 +158,23 @@ impl StreamHandler<Inbound> for Connection {
             }
             // What follows a close frame is not for us (RFC 6455 §5.5.1).
             _ if self.closing => {}
-            Inbound::Text(text) => self.data(text.len(), |session| {
-                session.talk(|translator, link| translator.text(text, link));
-            }),
-            Inbound::Binary(data) => self.data(data.len(), |session| {
-                session.talk(|translator, link| translator.binary(data, link));
+            Inbound::Text(text) => {
+                let allowed = self.session.may_send();
+                self.data(text.len(), |translator, link| {
+                    if allowed {
+                        translator.text(text, link);
+                    } else {
+                        translator.refused(Fault::RateLimited, link);
+                    }
+                });
+            }
+            Inbound::Binary(data) => self.data(data.len(), |translator, link| {
+                translator.binary(data, link);
             }),
             // A flood of pings is answered up to the rate limit only.
-            Inbound::Ping(payload) if self.may_send() => self.session.push(frame::pong(&payload)),
+            Inbound::Ping(payload) if self.session.may_send() => {
+                self.session.push(frame::pong(&payload));
+            }
             Inbound::Ping(_) | Inbound::Pong => {}
         }
     }
@@ -207,9 +190,4 @@ impl Handler<Close> for Connection {
     fn handle(&mut self, Close(reason): Close, ctx: &mut Self::Context) {
         self.close(reason, ctx);
     }
-}
-
-fn limiter(rate: FrameRate, clock: &Clock) -> Limiter {
-    let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
-    RateLimiter::direct_with_clock(quota, clock.clone())
 }

@@ -53,10 +53,10 @@ impl Directory {
             self.restarts.fetch_add(1, Ordering::Relaxed);
             tracing::error!("a channel actor died; it is made anew from its log");
         } else if channels.len() >= self.limit {
-            tracing::warn!(
-                limit = self.limit,
-                "no room for another channel (limits.channels)"
-            );
+            if let Some(more) = broker.refusal_warning.allows(&broker.clock) {
+                let limit = self.limit;
+                tracing::warn!(limit, more, "no room for another channel (limits.channels)");
+            }
             return Err(Fault::Busy);
         }
         let address = Channel::open(name.clone(), broker);
@@ -64,9 +64,9 @@ impl Directory {
         Ok(address)
     }
 
-    /// Whether the channel has an actor that still works.
-    pub fn is_alive(&self, name: &ChannelName) -> bool {
-        self.channels.lock().get(name).is_some_and(Addr::connected)
+    /// Whether `address` is the channel's actor, and still works.
+    pub fn is_in_charge(&self, name: &ChannelName, address: &Addr<Channel>) -> bool {
+        address.connected() && self.channels.lock().get(name) == Some(address)
     }
 
     /// Forgets a channel that retires, if `address` is still the one in charge.

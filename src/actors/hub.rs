@@ -10,17 +10,17 @@ use std::{
 };
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+use bytes::Bytes;
 
 use crate::{
     actors::{
-        channel::{Command, Publish},
         connection::Close,
         metrics::{Counters, Report},
         session::Session,
         worker::Worker,
     },
     core::{
-        channel::{self, Answer, HubId, Seat},
+        channel::{Answer, HubId, Seat},
         frame,
         message::Entry,
         vitals::Verdict,
@@ -64,14 +64,43 @@ pub enum Letter {
         connection: ConnectionId,
         answer: Answer,
     },
+    /// For one connection, past all channels: finished frames, in order.
+    Direct {
+        connection: ConnectionId,
+        frames: Vec<Bytes>,
+    },
+    /// Lets so many bytes more wait for one connection, or again less.
+    Budget {
+        connection: ConnectionId,
+        change: Budget,
+    },
 }
 
-/// A channel died: introduce this hub's attachments to the successor, then send it a message.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Reseat {
-    pub channel: ChannelName,
-    pub then: Option<Command<Publish>>,
+/// A change of what may wait in an outbox, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub enum Budget {
+    Widen(usize),
+    Narrow(usize),
+}
+
+/// One connection as others reach it, wherever they run.
+#[derive(Clone)]
+pub struct Peer {
+    pub hub: HubHandle,
+    pub connection: ConnectionId,
+}
+
+impl Peer {
+    /// Sends finished frames; they are dropped when the connection is gone.
+    pub fn send(&self, frames: Vec<Bytes>) {
+        let connection = self.connection;
+        self.hub.send(Letter::Direct { connection, frames });
+    }
+
+    pub fn budget(&self, change: Budget) {
+        let connection = self.connection;
+        self.hub.send(Letter::Budget { connection, change });
+    }
 }
 
 /// Close every connection, a few at a time.
@@ -94,11 +123,11 @@ impl Hub {
 
     fn deliver(&self, entry: &Entry) {
         let mut rosters = self.worker.rosters.borrow_mut();
-        let Some(roster) = rosters.get_mut(&entry.channel) else {
+        let Some(local) = rosters.get_mut(&entry.channel) else {
             return;
         };
         let (mut deliveries, mut bytes) = (0, 0);
-        for session in roster.receivers(entry) {
+        for session in local.roster.receivers(entry) {
             let frame = entry.frame(session.format());
             deliveries += 1;
             bytes += frame.len() as u64;
@@ -120,19 +149,44 @@ impl Hub {
         };
         match &answer {
             Answer::Attached {
-                filter, counted, ..
+                filter,
+                counted,
+                position,
+                ..
             } => {
                 let seat = Seat {
                     connection,
                     counted: *counted,
                 };
                 self.worker
-                    .seat(channel, seat, filter.clone(), Rc::clone(&session));
+                    .seat(channel, seat, *position, filter.clone(), &session);
             }
             Answer::Detached { .. } => self.worker.unseat(channel, connection),
             Answer::AttachRefused { .. } | Answer::PublishRefused { .. } => {}
         }
         session.answer(channel, answer);
+    }
+
+    fn direct(&self, connection: ConnectionId, frames: Vec<Bytes>) {
+        let Some(session) = self.worker.session(connection) else {
+            return;
+        };
+        self.worker.count(|counters| {
+            counters.messages_out += 1;
+            counters.bytes_out += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
+        });
+        for frame in frames {
+            session.push(frame);
+        }
+    }
+
+    fn budget(&self, connection: ConnectionId, change: Budget) {
+        if let Some(session) = self.worker.session(connection) {
+            match change {
+                Budget::Widen(bytes) => session.outbox.widen(bytes),
+                Budget::Narrow(bytes) => session.outbox.narrow(bytes),
+            }
+        }
     }
 
     fn tick(&mut self, _: &mut Context<Self>) {
@@ -149,39 +203,21 @@ impl Hub {
         self.report();
     }
 
-    /// Finds channels that died while nobody published.
+    /// Finds channels that died, or were made anew by another thread, while nobody here published.
     fn reseat_orphans(&self) {
         let broker = &self.worker.broker;
         let orphans: Vec<ChannelName> = self
             .worker
             .rosters
             .borrow()
-            .keys()
-            .filter(|name| !broker.directory.is_alive(name))
-            .cloned()
+            .iter()
+            .filter(|(name, local)| !broker.directory.is_in_charge(name, &local.channel))
+            .map(|(name, _)| name.clone())
             .collect();
         for channel in orphans {
-            self.reseat(&channel, None);
-        }
-    }
-
-    fn reseat(&self, name: &ChannelName, then: Option<Command<Publish>>) {
-        let broker = &self.worker.broker;
-        let Ok(successor) = broker.directory.channel(name, broker) else {
-            return;
-        };
-        if let Some(roster) = self.worker.rosters.borrow().get(name) {
-            successor.do_send(Command {
-                hub: self.worker.hub.clone(),
-                body: channel::Reseat {
-                    hub: self.worker.hub.id,
-                    members: roster.seats().collect(),
-                    delivered: roster.delivered(),
-                },
-            });
-        }
-        if let Some(command) = then {
-            successor.do_send(command);
+            if let Err(fault) = self.worker.channel(&channel) {
+                tracing::error!(%fault, "a channel that died cannot be made anew yet");
+            }
         }
     }
 
@@ -224,15 +260,9 @@ impl Handler<Letter> for Hub {
             } => {
                 self.answer(&channel, connection, answer);
             }
+            Letter::Direct { connection, frames } => self.direct(connection, frames),
+            Letter::Budget { connection, change } => self.budget(connection, change),
         }
-    }
-}
-
-impl Handler<Reseat> for Hub {
-    type Result = ();
-
-    fn handle(&mut self, Reseat { channel, then }: Reseat, _: &mut Self::Context) {
-        self.reseat(&channel, then);
     }
 }
 

@@ -29,7 +29,7 @@ counters! {
     connections_opened,
     /// WebSockets that ended, for whatever reason.
     connections_closed,
-    /// Upgrades refused: bad token, forbidden origin, a cap.
+    /// Upgrades refused: a bad token, or a cap.
     connections_refused,
     /// Data frames that clients sent.
     messages_in,
@@ -43,14 +43,32 @@ counters! {
     published,
     /// Error messages told to clients.
     errors_told,
-    /// Connections closed because their outbox was full.
+    /// Connections closed because they read too slowly: a full outbox, or nothing taken for too long.
     closed_slow,
-    /// Connections closed because they were silent or stalled.
+    /// Connections closed because nothing was heard from them.
     closed_idle,
     /// Connections closed because they broke the WebSocket protocol or its limits.
     closed_protocol_error,
     /// Frames refused by the rate limit of their connection.
     rate_limited,
+    /// Files whose transfer was requested and let through.
+    transfers_started,
+    /// Files that their receiver has confirmed.
+    transfers_completed,
+    /// Transfers that one side did not want, or not any longer.
+    transfers_cancelled,
+    /// Transfers refused before they began: size, room, limits.
+    transfers_refused,
+    /// Transfers that ended because nobody answered in time.
+    transfers_timed_out,
+    /// Transfers that ended because their sender's connection ended.
+    transfers_lost_sender,
+    /// Transfers that ended because their receiver did not come back.
+    transfers_lost_receiver,
+    /// Transfers that ended because of frames that did not fit.
+    transfers_broken,
+    /// Bytes of the frames that senders handed in.
+    transfer_bytes,
     /// Channel actors made anew after a panic.
     channels_restarted,
 }

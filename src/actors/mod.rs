@@ -4,11 +4,13 @@
 //! channel) → [`hub`] (one per worker thread) → [`outbox`] (one per WebSocket). Actors are for
 //! control; the last hop passes through no mailbox.
 
+mod attachments;
 pub mod broker;
 pub mod channel;
 pub mod connection;
 pub mod directory;
 pub mod hub;
+pub mod link;
 pub mod metrics;
 pub mod outbox;
 pub mod post;

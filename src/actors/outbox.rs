@@ -29,7 +29,7 @@ pub struct Outbox(Rc<Queue>);
 struct Queue {
     frames: RefCell<VecDeque<Bytes>>,
     bytes: Cell<usize>,
-    limit: usize,
+    limit: Cell<usize>,
     /// Frames that the socket took since the connection opened.
     taken: Cell<u64>,
     phase: Cell<Phase>,
@@ -95,7 +95,7 @@ impl Outbox {
             post,
             frames: RefCell::default(),
             bytes: Cell::new(0),
-            limit,
+            limit: Cell::new(limit),
             taken: Cell::new(0),
             phase: Cell::new(Phase::Open),
             reader: RefCell::default(),
@@ -112,7 +112,7 @@ impl Outbox {
             return Ok(());
         }
         let bytes = queue.bytes.get() + cost(&frame);
-        if bytes > queue.limit {
+        if bytes > queue.limit.get() {
             return Err(Full);
         }
         queue.bytes.set(bytes);
@@ -129,6 +129,16 @@ impl Outbox {
             queue.frames.borrow_mut().push_back(last);
             self.hand_over();
         }
+    }
+
+    /// Allows `bytes` more to wait, until as many are given back.
+    pub fn widen(&self, bytes: usize) {
+        self.0.limit.set(self.0.limit.get() + bytes);
+    }
+
+    /// Gives back what [`Outbox::widen`] took.
+    pub fn narrow(&self, bytes: usize) {
+        self.0.limit.set(self.0.limit.get().saturating_sub(bytes));
     }
 
     /// Drops what waits, up to the next whole frame.
@@ -319,6 +329,15 @@ mod tests {
         assert_eq!(outbox.push(frame("45")), Ok(()));
         assert_eq!(outbox.poll_frame(&cx), Poll::Ready(Some(frame("123"))));
         assert_eq!(outbox.push(frame("678")), Ok(()));
+    }
+
+    #[test]
+    fn it_can_be_widened_for_a_while() {
+        let outbox = Outbox::new(FRAME_COST + 3);
+        outbox.widen(3);
+        assert_eq!(outbox.push(frame("123456")), Ok(()));
+        outbox.narrow(3);
+        assert_eq!(outbox.push(frame("7")), Err(Full));
     }
 
     #[test]

@@ -5,52 +5,32 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     rc::Rc,
-    sync::Arc,
 };
 
 use actix::Addr;
 use bytes::Bytes;
-use bytestring::ByteString;
 
 use crate::{
     actors::{
-        channel::{Channel, Command, Leave, Publish},
+        attachments::Attachments,
+        broker::FrameLimiter,
+        channel::{Channel, Leave},
         connection::{Close, Connection},
-        hub::Reseat,
+        link::{Link, Translator},
         outbox::{Full, Outbox},
         socket::Socket,
         worker::Worker,
     },
     core::{
-        channel::{Answer, Attach, Detach},
-        filter::Filter,
+        channel::Answer,
         frame,
-        message::Message,
-        rules::Rules,
         vitals::{Verdict, Vitals},
         wire::WireFormat,
     },
-    error::{CloseReason, Fault},
+    error::CloseReason,
     ids::{ChannelName, ConnectionId},
 };
-
-/// One protocol's side of one connection: frames in, commands out; answers in, frames out.
-pub trait Translator {
-    /// How entries are written for this connection.
-    fn format(&self) -> &'static dyn WireFormat;
-
-    fn text(&mut self, text: ByteString, link: &mut Link<'_>);
-
-    fn binary(&mut self, data: Bytes, link: &mut Link<'_>);
-
-    /// A channel's answer to one of this connection's commands.
-    fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>);
-
-    /// A frame was dropped before it was read.
-    fn refused(&mut self, fault: Fault, link: &mut Link<'_>);
-}
 
 pub struct Session {
     pub id: ConnectionId,
@@ -62,35 +42,13 @@ pub struct Session {
     talk: RefCell<Talk>,
     vitals: Cell<Vitals>,
     heard: Cell<bool>,
+    limiter: Option<FrameLimiter>,
+    departed: Cell<bool>,
 }
 
 struct Talk {
     translator: Box<dyn Translator>,
-    attachments: HashMap<ChannelName, Attachment>,
-}
-
-struct Attachment {
-    channel: Addr<Channel>,
-    filter: Filter,
-    /// The last command was to attach, not to detach.
-    wanted: bool,
-    /// Commands that the channel has yet to answer. Only the answer to the last one says whether
-    /// there is an attachment: a place can get free between two requests of which the first is refused.
-    unanswered: usize,
-}
-
-impl Attachment {
-    /// Notes an answer to one of the commands.
-    fn answered(&mut self, was_refused: bool) {
-        self.unanswered = self.unanswered.saturating_sub(1);
-        if was_refused && self.unanswered == 0 {
-            self.wanted = false;
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        !self.wanted && self.unanswered == 0
-    }
+    attachments: Attachments,
 }
 
 impl Session {
@@ -106,15 +64,21 @@ impl Session {
             outbox,
             socket,
             connection,
+            limiter: worker.broker.frame_limiter(),
             worker,
             format: translator.format(),
             talk: RefCell::new(Talk {
                 translator,
-                attachments: HashMap::new(),
+                attachments: Attachments::default(),
             }),
             vitals: Cell::default(),
             heard: Cell::new(true),
+            departed: Cell::new(false),
         }
+    }
+
+    pub(super) const fn worker(&self) -> &Rc<Worker> {
+        &self.worker
     }
 
     pub(super) const fn format(&self) -> &'static dyn WireFormat {
@@ -124,6 +88,18 @@ impl Session {
     /// Something arrived: the peer is alive.
     pub(super) fn hear(&self) {
         self.heard.set(true);
+    }
+
+    /// Whether the rate limit leaves room for one more frame; counts it.
+    pub(super) fn may_send(&self) -> bool {
+        let allowed = self
+            .limiter
+            .as_ref()
+            .is_none_or(|limiter| limiter.check().is_ok());
+        if !allowed {
+            self.worker.count(|counters| counters.rate_limited += 1);
+        }
+        allowed
     }
 
     /// Lets the translator act.
@@ -141,20 +117,10 @@ impl Session {
 
     /// Hands a channel's answer on. A session that is closing gets no more answers.
     pub(super) fn answer(&self, channel: &ChannelName, answer: Answer) {
-        let was_refused = match answer {
-            Answer::AttachRefused { .. } => Some(true),
-            Answer::Attached { .. } | Answer::Detached { .. } => Some(false),
-            Answer::PublishRefused { .. } => None,
-        };
-        if let Some(was_refused) = was_refused {
-            let attachments = &mut self.talk.borrow_mut().attachments;
-            if let Some(attachment) = attachments.get_mut(channel) {
-                attachment.answered(was_refused);
-                if attachment.is_over() {
-                    attachments.remove(channel);
-                }
-            }
-        }
+        self.talk
+            .borrow_mut()
+            .attachments
+            .answered(channel, &answer);
         self.talk(|translator, link| translator.answered(channel, answer, link));
     }
 
@@ -165,6 +131,11 @@ impl Session {
             self.outbox.close(frame::close(CloseReason::TooSlow));
             self.connection.do_send(Close(CloseReason::TooSlow));
         }
+    }
+
+    /// The actor that this session sends its commands for a channel to.
+    pub(super) fn channel(&self, name: &ChannelName) -> Option<Addr<Channel>> {
+        self.talk.borrow().attachments.address(name).cloned()
     }
 
     pub(super) fn check_vitals(&self) -> Verdict {
@@ -182,156 +153,25 @@ impl Session {
         verdict
     }
 
-    /// Leaves every channel, at once for this thread and by message for the channels.
-    pub(super) fn leave_channels(&self) {
-        let attachments = std::mem::take(&mut self.talk.borrow_mut().attachments);
-        for (name, attachment) in attachments {
+    /// Leaves every channel, at once for this thread and by message for the channels. Once.
+    pub(super) fn depart(&self) {
+        if self.departed.replace(true) {
+            return;
+        }
+        self.talk(|translator, link| translator.closed(link));
+        let attachments = self.talk.borrow_mut().attachments.take();
+        for (name, channel) in attachments {
             self.worker.unseat(&name, self.id);
-            // Not refused by a full mailbox: a member that is never removed would be worse.
-            attachment.channel.do_send(Leave(self.id));
-        }
-    }
-}
-
-/// What a translator can do.
-pub struct Link<'a> {
-    session: &'a Session,
-    attachments: &'a mut HashMap<ChannelName, Attachment>,
-}
-
-impl Link<'_> {
-    /// Sends a text message to the client of this connection alone.
-    pub fn send_text(&mut self, text: &[u8]) {
-        self.send_frame(frame::text(text));
-    }
-
-    /// Sends a finished frame to the client of this connection alone.
-    pub fn send_frame(&mut self, frame: Bytes) {
-        self.worker().count(|counters| {
-            counters.messages_out += 1;
-            counters.bytes_out += frame.len() as u64;
-        });
-        self.session.push(frame);
-    }
-
-    /// Counts an error that the client was told.
-    pub fn count_error(&self) {
-        self.worker().count(|counters| counters.errors_told += 1);
-    }
-
-    pub fn now(&self) -> crate::ids::Timestamp {
-        self.worker().broker.clock.now()
-    }
-
-    /// The filter of the attachment to `channel`, if there is one.
-    pub fn filter(&self, channel: &ChannelName) -> Option<&Filter> {
-        self.wanted(channel).map(|attachment| &attachment.filter)
-    }
-
-    fn wanted(&self, channel: &ChannelName) -> Option<&Attachment> {
-        let attachment = self.attachments.get(channel);
-        attachment.filter(|attachment| attachment.wanted)
-    }
-
-    /// Attaches, or changes the filter of the attachment there is; the answer brings `context` back.
-    ///
-    /// # Errors
-    /// When the command could not even be sent: too many channels, or the server is busy.
-    pub fn attach(
-        &mut self,
-        name: &ChannelName,
-        filter: Filter,
-        rules: Option<Arc<Rules>>,
-        context: Bytes,
-    ) -> Result<(), Fault> {
-        let limit = self.worker().broker.settings.channels_per_connection;
-        let has_room = || self.attachments.values().filter(|one| one.wanted).count() < limit;
-        if self.wanted(name).is_none() && !has_room() {
-            return Err(Fault::TooManyChannels { limit });
-        }
-        let worker = self.worker();
-        let command = Command {
-            hub: worker.hub.clone(),
-            body: Attach {
-                connection: self.session.id,
-                hub: worker.hub.id,
-                filter: filter.clone(),
-                rules,
-                context,
-            },
-        };
-        let channel = worker.broker.directory.channel(name, &worker.broker)?;
-        channel.try_send(command).map_err(|_| Fault::Busy)?;
-        let unanswered = self.attachments.get(name).map_or(0, |one| one.unanswered) + 1;
-        let attachment = Attachment {
-            channel,
-            filter,
-            wanted: true,
-            unanswered,
-        };
-        self.attachments.insert(name.clone(), attachment);
-        Ok(())
-    }
-
-    /// Detaches; the answer brings `context` back.
-    ///
-    /// # Errors
-    /// [`Fault::NotAttached`], or the server is busy.
-    pub fn detach(&mut self, name: &ChannelName, context: Bytes) -> Result<(), Fault> {
-        let worker = &self.session.worker;
-        let attachment = self.attachments.get_mut(name);
-        let attachment = attachment
-            .filter(|attachment| attachment.wanted)
-            .ok_or(Fault::NotAttached)?;
-        let command = Command {
-            hub: worker.hub.clone(),
-            body: Detach {
-                connection: self.session.id,
-                hub: worker.hub.id,
-                context,
-            },
-        };
-        attachment
-            .channel
-            .try_send(command)
-            .map_err(|_| Fault::Busy)?;
-        attachment.wanted = false;
-        attachment.unanswered += 1;
-        Ok(())
-    }
-
-    /// Publishes to a channel that the connection is attached to.
-    ///
-    /// # Errors
-    /// [`Fault::NotAttached`], or the server is busy. Other refusals come as an answer.
-    pub fn publish(&mut self, name: &ChannelName, message: Message) -> Result<(), Fault> {
-        let attachment = self.wanted(name).ok_or(Fault::NotAttached)?;
-        let worker = self.worker();
-        let command = Command {
-            hub: worker.hub.clone(),
-            body: Publish {
-                connection: self.session.id,
-                message,
-            },
-        };
-        match attachment.channel.try_send(command) {
-            Ok(()) => Ok(()),
-            Err(_) if attachment.channel.connected() => Err(Fault::Busy),
-            Err(
-                actix::prelude::SendError::Closed(command)
-                | actix::prelude::SendError::Full(command),
-            ) => {
-                // The channel died. Its successor must know the members before their messages.
-                worker.hub.address.do_send(Reseat {
-                    channel: name.clone(),
-                    then: Some(command),
-                });
-                Ok(())
+            let channel = if channel.connected() {
+                Ok(channel)
+            } else {
+                // It died, and its successor may know this member.
+                self.worker.channel(&name)
+            };
+            if let Ok(channel) = channel {
+                // Not refused by a full mailbox: a member that is never removed would be worse.
+                channel.do_send(Leave(self.id));
             }
         }
-    }
-
-    fn worker(&self) -> &Rc<Worker> {
-        &self.session.worker
     }
 }

@@ -7,21 +7,24 @@ use std::{
     sync::{Arc, atomic::AtomicUsize},
 };
 
-use actix::Context;
+use actix::{Addr, Context};
 
 use crate::{
     actors::{
         broker::Broker,
+        channel::{Channel, Command},
         hub::{Hub, HubHandle},
         metrics::Counters,
         post::Post,
         session::Session,
     },
     core::{
-        channel::{HubId, Seat},
+        channel::{HubId, Reseat, Seat},
         filter::Filter,
         roster::Roster,
+        serial::Serial,
     },
+    error::Fault,
     ids::{ChannelName, ConnectionId},
 };
 
@@ -29,9 +32,16 @@ pub struct Worker {
     pub broker: Arc<Broker>,
     pub hub: HubHandle,
     pub(super) sessions: RefCell<HashMap<ConnectionId, Rc<Session>>>,
-    pub(super) rosters: RefCell<HashMap<ChannelName, Roster<Rc<Session>>>>,
+    pub(super) rosters: RefCell<HashMap<ChannelName, Local>>,
     counters: RefCell<Counters>,
     pub post: Rc<Post>,
+}
+
+/// A channel as far as it concerns this thread: its members here.
+pub(super) struct Local {
+    /// The actor that knows these members.
+    pub channel: Addr<Channel>,
+    pub roster: Roster<Rc<Session>>,
 }
 
 thread_local! {
@@ -92,23 +102,53 @@ impl Worker {
         self.sessions.borrow().get(&connection).cloned()
     }
 
+    /// The actor in charge of a channel. When it is not the one that this thread's members sit in,
+    /// that one has died: the successor is introduced to them, and makes up for what they missed,
+    /// before it gets anything else from this thread.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] when the server holds as many channels as it may.
+    pub(super) fn channel(&self, name: &ChannelName) -> Result<Addr<Channel>, Fault> {
+        let channel = self.broker.directory.channel(name, &self.broker)?;
+        if let Some(local) = self.rosters.borrow_mut().get_mut(name)
+            && local.channel != channel
+        {
+            local.channel = channel.clone();
+            channel.do_send(Command {
+                hub: self.hub.clone(),
+                body: Reseat {
+                    hub: self.hub.id,
+                    members: local.roster.seats().collect(),
+                    delivered: local.roster.delivered(),
+                },
+            });
+        }
+        Ok(channel)
+    }
+
+    /// `position` is where the attachment begins.
     pub(super) fn seat(
         &self,
-        channel: &ChannelName,
+        name: &ChannelName,
         seat: Seat,
+        position: Serial,
         filter: Filter,
-        session: Rc<Session>,
+        session: &Rc<Session>,
     ) {
-        self.rosters
-            .borrow_mut()
-            .entry(channel.clone())
-            .or_default()
-            .seat(seat, filter, session);
+        let Some(channel) = session.channel(name) else {
+            return;
+        };
+        let mut rosters = self.rosters.borrow_mut();
+        let local = rosters.entry(name.clone()).or_insert_with(|| Local {
+            channel,
+            roster: Roster::new(position),
+        });
+        local.roster.seat(seat, filter, Rc::clone(session));
     }
 
     pub(super) fn unseat(&self, channel: &ChannelName, connection: ConnectionId) {
         let mut rosters = self.rosters.borrow_mut();
-        if let Some(roster) = rosters.get_mut(channel) {
+        if let Some(Local { roster, .. }) = rosters.get_mut(channel) {
             roster.unseat(connection);
             if roster.is_empty() {
                 rosters.remove(channel);

@@ -11,7 +11,7 @@ use jsonwebtoken::{
     errors::{Error, ErrorKind},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Number;
 use thiserror::Error;
 
@@ -28,7 +28,7 @@ pub struct Claims {
 }
 
 /// As on the wire; a claim of another type is refused by the types here.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct WireClaims {
     user_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +78,18 @@ impl JwtKey {
     /// # Errors
     /// Form and algorithm first, then the signature, then the claims.
     pub fn check(&self, token: &str, now: Timestamp) -> Result<Claims, TokenFault> {
+        let claims: WireClaims = self.verify(token)?;
+        check_time(claims.exp.as_ref(), claims.nbf.as_ref(), now)?;
+        let present = |text: &String| !text.is_empty();
+        Ok(Claims {
+            user_id: claims.user_id.filter(present).ok_or(TokenFault::NoUser)?,
+            // The design document's generator writes "" for "no room".
+            room_id: claims.room_id.filter(present),
+        })
+    }
+
+    /// The claims of a token that carries our signature, whatever the time.
+    pub(super) fn verify<C: DeserializeOwned + Clone>(&self, token: &str) -> Result<C, TokenFault> {
         let header =
             decode_header(token).map_err(|_| TokenFault::Unreadable("token is malformed"))?;
         if header.alg != Algorithm::HS256 {
@@ -87,29 +99,13 @@ impl JwtKey {
         if header.crit.is_some() {
             return Err(TokenFault::Unreadable("unknown critical header"));
         }
-        let claims = decode::<WireClaims>(token, &self.decoding, &self.validation)
-            .map_err(|error| fault(error.kind()))?
-            .claims;
-        let expires = claims
-            .exp
-            .as_ref()
-            .and_then(millis)
-            .ok_or(TokenFault::Invalid)?;
-        let now = now.millis() as f64;
-        if now >= expires {
-            return Err(TokenFault::Expired);
-        }
-        if let Some(not_before) = &claims.nbf
-            && millis(not_before).is_none_or(|begins| now < begins)
-        {
-            return Err(TokenFault::Invalid);
-        }
-        let present = |text: &String| !text.is_empty();
-        Ok(Claims {
-            user_id: claims.user_id.filter(present).ok_or(TokenFault::NoUser)?,
-            // The design document's generator writes "" for "no room".
-            room_id: claims.room_id.filter(present),
-        })
+        let token = decode::<C>(token, &self.decoding, &self.validation);
+        Ok(token.map_err(|error| fault(error.kind()))?.claims)
+    }
+
+    /// Signs any claims.
+    pub(super) fn sign<C: Serialize>(&self, claims: &C) -> Result<String, Error> {
+        encode(&Header::new(Algorithm::HS256), claims, &self.encoding)
     }
 
     /// A token for `user`, for one `room` only if given, valid for `hours` from `now`.
@@ -135,11 +131,26 @@ impl JwtKey {
             nbf: None,
             exp: Some((now + u64::from(hours) * 3_600).into()),
         };
-        Ok(encode(
-            &Header::new(Algorithm::HS256),
-            &claims,
-            &self.encoding,
-        )?)
+        Ok(self.sign(&claims)?)
+    }
+}
+
+/// `exp` is required, `nbf` is not; no leeway.
+pub(super) fn check_time(
+    exp: Option<&Number>,
+    nbf: Option<&Number>,
+    now: Timestamp,
+) -> Result<(), TokenFault> {
+    let expires = exp.and_then(millis).ok_or(TokenFault::Invalid)?;
+    let now = now.millis() as f64;
+    if now >= expires {
+        return Err(TokenFault::Expired);
+    }
+    match nbf {
+        Some(begins) if millis(begins).is_none_or(|begins| now < begins) => {
+            Err(TokenFault::Invalid)
+        }
+        _ => Ok(()),
     }
 }
 

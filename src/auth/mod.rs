@@ -5,6 +5,7 @@
 //! refusal has is the edge's business. Nothing here logs; a fault never contains the token.
 
 mod jwt;
+mod pro;
 mod static_token;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub use jwt::{Claims, JwtKey, MintError, claims_unchecked};
+pub use pro::{ProKey, ProToken};
 pub use static_token::StaticToken;
 
 /// Whom a connection speaks for.

@@ -36,6 +36,8 @@ pub enum Kind {
     Origins,
     Filter,
     Secret,
+    /// A text to be kept from others; any length, or empty.
+    Code,
     Folder,
     /// A file or nothing.
     File,
@@ -50,6 +52,7 @@ const fn secs(seconds: u64) -> Duration {
 const PORT: Kind = Kind::Whole(0, 65_535);
 const COUNT: Kind = Kind::Whole(1, 1_000_000);
 const CONNECTIONS: Kind = Kind::Whole(0, 10_000_000);
+const FILE_BYTES: Kind = Kind::Whole(0, 1 << 50);
 const STORE_BYTES: Kind = Kind::Whole(1_024, 1 << 40);
 const HUNDRED_MS: Duration = Duration::from_millis(100);
 
@@ -107,6 +110,13 @@ pub const KEYS: &[Key] = &[
     key("letshare.enabled", Kind::Switch),
     key("letshare.enforce_from", Kind::Switch),
     key("letshare.wildcard_signal_all", Kind::Switch),
+    key("file_transfer.enabled", Kind::Switch),
+    key("file_transfer.free_limit", FILE_BYTES),
+    key("file_transfer.max_file_size", FILE_BYTES),
+    key("file_transfer.ring_bytes", STORE_BYTES),
+    key("file_transfer.outgoing_per_connection", COUNT),
+    key("file_transfer.incoming_per_user", COUNT),
+    key("file_transfer.pro_invite_code", Kind::Code),
     key("limits.connections", CONNECTIONS),
     key("limits.connections_per_address", CONNECTIONS),
     key("limits.exempt_loopback", Kind::Switch),
@@ -145,7 +155,7 @@ impl Key {
 
     /// Whether its value must never be shown.
     pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret)
+        matches!(self.kind, Kind::Secret | Kind::Code)
     }
 }
 
@@ -171,6 +181,7 @@ impl fmt::Display for Kind {
             Self::Secret => f.write_str(
                 "a secret of at least 32 bytes; shorter or published ones on loopback only",
             ),
+            Self::Code => f.write_str("a text, or empty"),
             Self::Folder => f.write_str("the path of a folder"),
             Self::File => f.write_str("the path of a readable file, or empty"),
             Self::Ignored("", instead) => write!(f, "empty (not supported: {instead})"),
@@ -210,7 +221,7 @@ impl Kind {
                 Err(_) => return Err("not an IP address".into()),
             },
             Self::Filter => value(filter(text)?)?,
-            Self::Secret => value(text)?,
+            Self::Secret | Self::Code => value(text)?,
             Self::Folder | Self::File if text.is_empty() => match self {
                 Self::File => return Ok(None),
                 _ => return Err("empty".into()),

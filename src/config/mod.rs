@@ -36,6 +36,7 @@ pub struct Config {
     pub log: Log,
     pub websocket: WebSocket,
     pub letshare: LetShare,
+    pub file_transfer: FileTransfer,
     pub limits: Limits,
     pub history: History,
     pub shutdown: Shutdown,
@@ -126,6 +127,22 @@ pub struct LetShare {
     pub enforce_from: bool,
     /// The older meaning of `signal:all`: whoever subscribes to it gets every event of the room.
     pub wildcard_signal_all: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileTransfer {
+    pub enabled: bool,
+    /// Largest file without PRO, in bytes.
+    pub free_limit: u64,
+    /// Largest file at all, in bytes.
+    pub max_file_size: u64,
+    /// Bytes kept in memory for receivers who come back, of all transfers together.
+    pub ring_bytes: usize,
+    pub outgoing_per_connection: usize,
+    pub incoming_per_user: usize,
+    /// Whoever knows it gets a PRO token; while it is empty nobody does.
+    pub pro_invite_code: SecretString,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -49,8 +49,8 @@ pub struct Detach {
 pub struct Reseat {
     pub hub: HubId,
     pub members: Vec<Seat>,
-    /// Up to where the hub has delivered; none when it has delivered nothing.
-    pub delivered: Option<Serial>,
+    /// Up to where the hub has delivered.
+    pub delivered: Serial,
 }
 
 /// One attachment as its hub knows it.
@@ -68,6 +68,8 @@ pub enum Answer {
     Attached {
         filter: Filter,
         counted: bool,
+        /// Everything after this follows.
+        position: Serial,
         context: Bytes,
     },
     /// Nothing of the channel follows this.
@@ -164,6 +166,7 @@ impl ChannelState {
                 Answer::Attached {
                     filter,
                     counted,
+                    position: self.mint.position(),
                     context,
                 }
             }
@@ -177,12 +180,16 @@ impl ChannelState {
     }
 
     /// Takes over the attachments of a hub as they are, and delivers what the hub has missed.
-    pub fn reseat(&mut self, command: Reseat) -> Option<Effect> {
-        let hub = command.hub;
-        for seat in command.members {
+    pub fn reseat(&mut self, command: Reseat) -> Effect {
+        let Reseat {
+            hub,
+            members,
+            delivered: after,
+        } = command;
+        for seat in members {
             self.seat(hub, seat);
         }
-        command.delivered.map(|after| Effect::Replay { hub, after })
+        Effect::Replay { hub, after }
     }
 
     fn admit(&self, connection: ConnectionId, rules: Option<&Rules>) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ use crate::error::CloseReason;
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
@@ -20,6 +21,11 @@ const NO_CODE: u16 = 1005;
 /// The text frame around `payload`.
 pub fn text(payload: &[u8]) -> Bytes {
     frame(TEXT, payload)
+}
+
+/// The header of a binary frame whose payload follows as it is, so that a large one need not be copied.
+pub fn binary_header(payload: usize) -> Bytes {
+    header(BINARY, payload, 0).freeze()
 }
 
 /// An empty ping.
@@ -44,21 +50,27 @@ pub fn close(reason: CloseReason) -> Bytes {
 }
 
 fn frame(opcode: u8, payload: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(10 + payload.len());
-    frame.put_u8(FIN | opcode);
-    match payload.len() {
-        short @ 0..=125 => frame.put_u8(short as u8),
-        medium @ 126..=0xFFFF => {
-            frame.put_u8(126);
-            frame.put_u16(medium as u16);
-        }
-        long => {
-            frame.put_u8(127);
-            frame.put_u64(long as u64);
-        }
-    }
+    let mut frame = header(opcode, payload.len(), payload.len());
     frame.extend_from_slice(payload);
     frame.freeze()
+}
+
+/// The header of a payload of `payload` bytes, with room for as many as are to follow it here.
+fn header(opcode: u8, payload: usize, room: usize) -> BytesMut {
+    let mut header = BytesMut::with_capacity(10 + room);
+    header.put_u8(FIN | opcode);
+    match payload {
+        short @ 0..=125 => header.put_u8(short as u8),
+        medium @ 126..=0xFFFF => {
+            header.put_u8(126);
+            header.put_u16(medium as u16);
+        }
+        long => {
+            header.put_u8(127);
+            header.put_u64(long as u64);
+        }
+    }
+    header
 }
 
 #[cfg(test)]
@@ -86,6 +98,18 @@ mod tests {
         fn a_text_frame_reads_back(length in prop_oneof![0usize..300, 65_000usize..66_000]) {
             let payload = vec![b'x'; length];
             prop_assert_eq!(decode(&text(&payload)), Frame::Text(payload.into()));
+        }
+    }
+
+    #[test]
+    fn a_binary_header_fits_its_payload() {
+        for length in [0, 125, 126, 65_535, 65_792] {
+            let mut bytes = BytesMut::from(&binary_header(length)[..]);
+            bytes.resize(bytes.len() + length, 7);
+            assert_eq!(
+                decode(&bytes.freeze()),
+                Frame::Binary(vec![7; length].into())
+            );
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
 pub struct Roster<T> {
     members: Vec<Member<T>>,
     places: HashMap<ConnectionId, usize>,
-    delivered: Option<Serial>,
+    delivered: Serial,
 }
 
 /// One attachment.
@@ -23,17 +23,16 @@ struct Member<T> {
     peer: T,
 }
 
-impl<T> Default for Roster<T> {
-    fn default() -> Self {
+impl<T> Roster<T> {
+    /// Begins at `position`: what comes after it is to be delivered.
+    pub fn new(position: Serial) -> Self {
         Self {
             members: Vec::new(),
             places: HashMap::new(),
-            delivered: None,
+            delivered: position,
         }
     }
-}
 
-impl<T> Roster<T> {
     /// Adds the attachment or replaces its filter.
     pub fn seat(&mut self, seat: Seat, filter: Filter, peer: T) {
         match self.places.get(&seat.connection) {
@@ -63,8 +62,8 @@ impl<T> Roster<T> {
         self.members.iter().map(|member| member.seat)
     }
 
-    /// The position up to which everything was delivered here; none before the first entry.
-    pub const fn delivered(&self) -> Option<Serial> {
+    /// The position up to which everything was delivered here.
+    pub const fn delivered(&self) -> Serial {
         self.delivered
     }
 
@@ -72,11 +71,10 @@ impl<T> Roster<T> {
     /// counts as delivered; an entry that was delivered before has no receivers, so replays do no
     /// harm.
     pub fn receivers<'a>(&'a mut self, entry: &'a Entry) -> impl Iterator<Item = &'a T> {
-        let is_new = self.delivered.is_none_or(|delivered| {
-            delivered.epoch() != entry.serial.epoch() || delivered.place() < entry.serial.place()
-        });
+        let is_new = self.delivered.epoch() != entry.serial.epoch()
+            || self.delivered.place() < entry.serial.place();
         if is_new {
-            self.delivered = Some(entry.serial);
+            self.delivered = entry.serial;
         }
         let members = if is_new { &self.members[..] } else { &[] };
         members
@@ -115,7 +113,7 @@ mod tests {
 
     #[test]
     fn nothing_is_delivered_twice() {
-        let mut roster = Roster::default();
+        let mut roster = Roster::new(Mint::new(Epoch::new(1)).position());
         let seat = Seat {
             connection: id(1),
             counted: false,
@@ -142,7 +140,7 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), 0u8..20, 0u8..3), 0..150),
         ) {
             let names = ["a", "b", "c"];
-            let (mut roster, mut model) = (Roster::default(), BTreeMap::new());
+            let (mut roster, mut model) = (Roster::new(Mint::new(Epoch::new(1)).position()), BTreeMap::new());
             for (seat, number, name) in steps {
                 if seat {
                     let seat = Seat { connection: id(number), counted: false };

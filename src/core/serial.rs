@@ -71,6 +71,16 @@ impl Mint {
         }
     }
 
+    /// The position of the newest entry; before the first one, a position that all entries follow.
+    pub const fn position(&self) -> Serial {
+        let (millis, counter) = self.last;
+        Serial {
+            millis,
+            counter,
+            epoch: self.epoch,
+        }
+    }
+
     pub fn mint(&mut self, now: Timestamp) -> Serial {
         let (millis, counter) = self.last;
         self.last = if now.millis() > millis {
@@ -80,11 +90,7 @@ impl Mint {
         } else {
             (millis + 1, 0)
         };
-        Serial {
-            millis: self.last.0,
-            counter: self.last.1,
-            epoch: self.epoch,
-        }
+        self.position()
     }
 }
 

@@ -3,10 +3,20 @@
 //! `X-Forwarded-For` grows at its right end, one address for each proxy passed, so only the part
 //! that trusted proxies wrote is believed: whatever stands further left, anybody can have sent.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use actix_web::http::header::{HeaderMap, X_FORWARDED_FOR};
+use actix_web::{
+    HttpRequest,
+    http::header::{HeaderMap, X_FORWARDED_FOR},
+};
 use ipnet::IpNet;
+
+/// The address of whoever sent `request`.
+pub fn client_address_of(request: &HttpRequest, trusted: &[IpNet]) -> IpAddr {
+    let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let peer = request.peer_addr().map_or(unknown, |peer| peer.ip());
+    client_address(peer, request.headers(), trusted)
+}
 
 /// The nearest address on the way to the client that is not a trusted proxy.
 ///

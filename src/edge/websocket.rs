@@ -4,7 +4,6 @@
 use std::{
     any::Any,
     io,
-    net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd as _, RawFd},
     pin::Pin,
     rc::Rc,
@@ -26,15 +25,15 @@ use ipnet::IpNet;
 use crate::{
     actors::{
         connection::{Connection, Inbound},
+        link::Translator,
         outbox::Outbox,
-        session::Translator,
         socket::Socket,
         worker::Worker,
     },
     edge::{
         admission::{Admission, Permit, Refusal},
         body::OutboxBody,
-        client_address::client_address,
+        client_address::client_address_of,
         guard::{self, MessageLimits, Verdict, Violation},
     },
     error::CloseReason,
@@ -55,10 +54,7 @@ impl Entrance {
     /// # Errors
     /// [`Refusal`] when a cap is reached; it is counted and logged here.
     pub fn admit(&self, request: &HttpRequest) -> Result<Permit, Refusal> {
-        let peer = request
-            .peer_addr()
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let address = client_address(peer, request.headers(), &self.trusted_proxies);
+        let address = client_address_of(request, &self.trusted_proxies);
         let admitted = if self.worker.broker.ready.load(Ordering::Relaxed) {
             self.admission.admit(address)
         } else {
@@ -66,7 +62,10 @@ impl Entrance {
         };
         admitted.inspect_err(|refusal| {
             self.refused();
-            tracing::warn!(%address, "WebSocket refused: {refusal}");
+            let broker = &self.worker.broker;
+            if let Some(more) = broker.refusal_warning.allows(&broker.clock) {
+                tracing::warn!(%address, more, "WebSocket refused: {refusal}");
+            }
         })
     }
 

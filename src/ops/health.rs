@@ -8,11 +8,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use actix_web::{HttpResponse, Responder, web};
 use serde_json::{Value, json};
 
-use super::{
-    OpsState,
-    process::ProcessFacts,
-    show_time::{go_duration, rfc3339},
-};
+use super::{OpsState, process::ProcessFacts, show_time::go_duration};
 use crate::ids::Timestamp;
 
 /// GET and HEAD `/health`.
@@ -35,7 +31,7 @@ pub async fn ready(state: web::Data<OpsState>) -> impl Responder {
 fn render(process: &ProcessFacts, uptime: Duration, now: Timestamp) -> Value {
     json!({
         "status": "healthy",
-        "timestamp": rfc3339(now),
+        "timestamp": now.rfc3339(),
         "uptime": go_duration(uptime),
         "memory": memory(process),
         "goroutines": process.threads,

@@ -16,7 +16,7 @@ use super::{
     health::memory,
     metrics_text::{self, TextForm},
     process::ProcessFacts,
-    show_time::{go_duration, rfc3339},
+    show_time::go_duration,
 };
 use crate::{
     actors::metrics::{Counters, Snapshot},
@@ -104,14 +104,16 @@ fn render_json(
     let mut memory = memory(process);
     memory["heap_alloc_mb"] = resident_mb.into();
     memory["heap_sys_mb"] = resident_mb.into();
+    let (websocket, relay) = counts(snapshot);
     json!({
         "server": {
             "uptime": go_duration(uptime),
             "uptime_seconds": uptime.as_secs(),
-            "timestamp": rfc3339(now),
+            "timestamp": now.rfc3339(),
             "version": env!("CARGO_PKG_VERSION"),
         },
-        "websocket": websocket(snapshot),
+        "websocket": websocket,
+        "relay": relay,
         "system": {
             "memory": memory,
             "goroutines": process.threads,
@@ -121,7 +123,8 @@ fn render_json(
     })
 }
 
-fn websocket(snapshot: &Snapshot) -> Value {
+/// The parts `websocket` and `relay`.
+fn counts(snapshot: &Snapshot) -> (Value, Value) {
     // Taken apart without `..`, so that a new counter cannot be forgotten here.
     let Snapshot {
         totals,
@@ -143,9 +146,18 @@ fn websocket(snapshot: &Snapshot) -> Value {
         closed_idle,
         closed_protocol_error,
         rate_limited,
+        transfers_started,
+        transfers_completed,
+        transfers_cancelled,
+        transfers_refused,
+        transfers_timed_out,
+        transfers_lost_sender,
+        transfers_lost_receiver,
+        transfers_broken,
+        transfer_bytes,
         channels_restarted,
     } = totals;
-    json!({
+    let websocket = json!({
         "active_connections": connections,
         "total_rooms": channels,
         "history_bytes": history_bytes,
@@ -163,7 +175,19 @@ fn websocket(snapshot: &Snapshot) -> Value {
         "closed_protocol_error": closed_protocol_error,
         "rate_limited": rate_limited,
         "channels_restarted": channels_restarted,
-    })
+    });
+    let relay = json!({
+        "bytes": transfer_bytes,
+        "started": transfers_started,
+        "completed": transfers_completed,
+        "cancelled": transfers_cancelled,
+        "refused": transfers_refused,
+        "timed_out": transfers_timed_out,
+        "lost_sender": transfers_lost_sender,
+        "lost_receiver": transfers_lost_receiver,
+        "broken": transfers_broken,
+    });
+    (websocket, relay)
 }
 
 #[cfg(test)]

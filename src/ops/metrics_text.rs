@@ -98,6 +98,15 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
         closed_idle,
         closed_protocol_error,
         rate_limited,
+        transfers_started,
+        transfers_completed,
+        transfers_cancelled,
+        transfers_refused,
+        transfers_timed_out,
+        transfers_lost_sender,
+        transfers_lost_receiver,
+        transfers_broken,
+        transfer_bytes,
         channels_restarted,
     } = totals;
     let ProcessFacts {
@@ -117,8 +126,25 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
         help: "Connections closed by the server because of what the client did or did not do",
         values: vec![
             (Some("slow_reader"), Number::Whole(closed_slow)),
-            (Some("silent_or_stalled"), Number::Whole(closed_idle)),
+            (Some("silent"), Number::Whole(closed_idle)),
             (Some("protocol_error"), Number::Whole(closed_protocol_error)),
+        ],
+    };
+    let ended = Family {
+        what: "ended",
+        unit: "transfers",
+        rises: true,
+        help: "File transfers that ended, by how",
+        values: vec![
+            (Some("completed"), Number::Whole(transfers_completed)),
+            (Some("cancelled"), Number::Whole(transfers_cancelled)),
+            (Some("timed_out"), Number::Whole(transfers_timed_out)),
+            (Some("lost_sender"), Number::Whole(transfers_lost_sender)),
+            (
+                Some("lost_receiver"),
+                Number::Whole(transfers_lost_receiver),
+            ),
+            (Some("broken"), Number::Whole(transfers_broken)),
         ],
     };
     vec![
@@ -147,7 +173,7 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
             "refused",
             "connections",
             connections_refused,
-            "Upgrades refused: token, origin or a cap",
+            "Upgrades refused: a bad token, or a cap",
         ),
         counter(
             "received",
@@ -185,6 +211,25 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
             "frames",
             rate_limited,
             "Frames refused by the rate limit of their connection",
+        ),
+        counter(
+            "started",
+            "transfers",
+            transfers_started,
+            "File transfers that were let through",
+        ),
+        ended,
+        counter(
+            "refused",
+            "transfers",
+            transfers_refused,
+            "File transfers refused before they began: size, room or limits",
+        ),
+        counter(
+            "transfer",
+            "bytes",
+            transfer_bytes,
+            "Bytes of the frames that senders of files handed in",
         ),
         counter(
             "restarted",

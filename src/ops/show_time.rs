@@ -1,16 +1,6 @@
-//! Time as the Go server wrote it, for the two pages that have its shape.
+//! Durations as the Go server wrote them, for the two pages that have its shape.
 
 use std::time::Duration;
-
-use crate::ids::Timestamp;
-
-/// `2026-11-21T11:48:09Z`: RFC 3339, whole seconds, UTC.
-pub fn rfc3339(now: Timestamp) -> String {
-    let seconds = i64::try_from(now.millis() / 1000).unwrap_or(i64::MAX);
-    // Out of jiff's range only after the year 9999.
-    let instant = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
-    instant.to_string()
-}
 
 /// The text of Go's `time.Duration.String`: `1h2m3.5s`, `1.5s`, `20ms`, `0s`.
 pub fn go_duration(duration: Duration) -> String {
@@ -66,18 +56,5 @@ mod tests {
         for (nanos, expected) in table {
             assert_eq!(go_duration(Duration::from_nanos(nanos)), expected);
         }
-    }
-
-    #[test]
-    fn instants_are_rfc_3339_in_utc() {
-        assert_eq!(rfc3339(Timestamp::from_millis(0)), "1970-01-01T00:00:00Z");
-        assert_eq!(
-            rfc3339(Timestamp::from_millis(1_704_067_200_999)),
-            "2024-01-01T00:00:00Z"
-        );
-        assert_eq!(
-            rfc3339(Timestamp::from_millis(u64::MAX)).get(..4),
-            Some("9999")
-        );
     }
 }

@@ -65,7 +65,7 @@ async fn silence_after_the_upgrade_ends_the_connection() {
     let attacker = async |number: usize| {
         let mut raw = Raw::open(&server, &format!("bad:{number}")).await;
         // Half of them in the middle of a frame.
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             raw.write(&frame_head(FIN | TEXT, 1_000)[..6])
                 .await
                 .expect("open");
@@ -145,7 +145,7 @@ async fn a_thousand_connections_dropped_without_a_word_leave_nothing_behind() {
     let server = ServerProcess::start(&[]);
     let attacker = async |number: usize| {
         let raw = Raw::open(&server, &format!("bad:{number}")).await;
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             raw.reset();
         }
     };

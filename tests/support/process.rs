@@ -39,12 +39,18 @@ impl ServerProcess {
     /// Starts a server with the local defaults on a free port, but for `settings`, which are
     /// environment variables without their `LETSHARE_`.
     pub fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_in("local", settings)
+    }
+
+    /// The same with the defaults of another mode.
+    pub fn start_in(mode: &str, settings: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("a working directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_letshare-server"));
         command
             .current_dir(dir.path())
             .env_clear()
-            .env("MODE", "local")
+            .env("MODE", mode)
+            .env("LETSHARE_SERVER_HOST", "127.0.0.1")
             .env("LETSHARE_SERVER_PORT", "0")
             .env("LETSHARE_SERVER_WORKERS", "2")
             .env("LETSHARE_LOG_LEVEL", "info")
@@ -130,10 +136,6 @@ impl ServerProcess {
             self.stderr.text(),
             self.errors_log()
         )
-    }
-
-    pub fn stderr(&self) -> String {
-        self.stderr.text()
     }
 
     /// `logs/errors.log`; empty when there is none.

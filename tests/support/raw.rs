@@ -241,6 +241,20 @@ impl Reader {
         }
     }
 
+    /// An HTTP answer: head and body.
+    pub async fn answer(&mut self) -> String {
+        let head = self.head().await;
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.map_or(0, |length| length.parse().expect("a number"));
+        while self.buffer.len() < length {
+            self.fill().await.expect("the whole body");
+        }
+        let body = self.buffer.drain(..length).collect();
+        head + &String::from_utf8(body).expect("UTF-8")
+    }
+
     /// Some more bytes; none at the end. A reset is an end.
     pub async fn fill(&mut self) -> Option<usize> {
         let read = in_time(self.stream.read_buf(&mut self.buffer)).await;
@@ -294,15 +308,14 @@ pub fn upgrade_request(address: SocketAddr, query: &str) -> String {
     )
 }
 
-/// The whole answer to a GET request; `headers` is none or lines that end with CRLF.
+/// The answer to a GET request; `headers` is none or lines that end with CRLF.
 pub async fn get(address: SocketAddr, path: &str, headers: &str) -> String {
     let mut raw = Raw::connect(address).await;
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
     raw.write(request.as_bytes())
         .await
         .expect("the server reads");
-    raw.reader.rest().await
+    raw.reader.answer().await
 }
 
 pub async fn in_time<T>(event: impl Future<Output = T>) -> T {

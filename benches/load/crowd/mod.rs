@@ -138,6 +138,12 @@ impl Crowd {
         self.members.get(id).map_or(0, |member| member.sent)
     }
 
+    /// Deliveries that are still to come.
+    pub fn on_the_way(&self) -> u64 {
+        let came = self.tally.delivered - self.tally.wrongs.doubled;
+        self.due.saturating_sub(came)
+    }
+
     /// Lets everything arrive that is on its way; gives up after `limit`.
     pub fn settle(&mut self, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;

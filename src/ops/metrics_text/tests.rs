@@ -20,6 +20,15 @@ fn page(form: TextForm) -> String {
         closed_idle: 111,
         closed_protocol_error: 112,
         rate_limited: 113,
+        transfers_started: 130,
+        transfers_completed: 131,
+        transfers_cancelled: 132,
+        transfers_refused: 133,
+        transfers_timed_out: 134,
+        transfers_lost_sender: 135,
+        transfers_lost_receiver: 136,
+        transfers_broken: 137,
+        transfer_bytes: 138,
         channels_restarted: 114,
     };
     let snapshot = Snapshot {
@@ -165,15 +174,36 @@ fn each_figure_stands_under_its_name() {
             r#"letshare_cut_connections_total{reason="slow_reader"}"#,
             110.0,
         ),
-        (
-            r#"letshare_cut_connections_total{reason="silent_or_stalled"}"#,
-            111.0,
-        ),
+        (r#"letshare_cut_connections_total{reason="silent"}"#, 111.0),
         (
             r#"letshare_cut_connections_total{reason="protocol_error"}"#,
             112.0,
         ),
         ("letshare_rate_limited_frames_total", 113.0),
+        ("letshare_started_transfers_total", 130.0),
+        ("letshare_refused_transfers_total", 133.0),
+        ("letshare_transfer_bytes_total", 138.0),
+        (
+            r#"letshare_ended_transfers_total{reason="completed"}"#,
+            131.0,
+        ),
+        (
+            r#"letshare_ended_transfers_total{reason="cancelled"}"#,
+            132.0,
+        ),
+        (
+            r#"letshare_ended_transfers_total{reason="timed_out"}"#,
+            134.0,
+        ),
+        (
+            r#"letshare_ended_transfers_total{reason="lost_sender"}"#,
+            135.0,
+        ),
+        (
+            r#"letshare_ended_transfers_total{reason="lost_receiver"}"#,
+            136.0,
+        ),
+        (r#"letshare_ended_transfers_total{reason="broken"}"#, 137.0),
         ("letshare_restarted_channels_total", 114.0),
         ("letshare_open_connections", 115.0),
         ("letshare_active_channels", 116.0),

@@ -11,7 +11,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use crate::{
-    auth::{Authenticator, TokenFault},
+    auth::{Authenticator, ProKey, TokenFault},
+    clock::Clock,
     config::Config,
     core::rules::Rules,
     edge::{
@@ -20,7 +21,11 @@ use crate::{
     },
     ids::ConnectionId,
     limits,
-    protocols::letshare::rooms::{RoomSettings, Rooms},
+    protocols::letshare::{
+        pro::{self, Activation},
+        rooms::{RoomSettings, Rooms},
+        transfer::{Board, Files},
+    },
 };
 
 /// The LetShare door of one worker thread.
@@ -29,10 +34,35 @@ pub struct LetShare {
     entrance: Entrance,
     authenticator: Arc<Authenticator>,
     settings: Rc<RoomSettings>,
+    board: Option<Arc<Board>>,
+    pro: Arc<ProKey>,
+    activation: Arc<Activation>,
+}
+
+/// What the LetShare doors of all worker threads share.
+#[derive(Clone)]
+pub struct Shared {
+    activation: Arc<Activation>,
+    authenticator: Arc<Authenticator>,
+    board: Option<Arc<Board>>,
+    pro: Arc<ProKey>,
+}
+
+impl Shared {
+    pub fn new(config: &Config, clock: Clock) -> Self {
+        let pro = Arc::new(ProKey::new(&config.jwt.secret));
+        let board = || Arc::new(Board::new(&config.file_transfer));
+        Self {
+            activation: Arc::new(Activation::new(config, Arc::clone(&pro), clock.clone())),
+            authenticator: Arc::new(Authenticator::new(config, clock)),
+            board: config.file_transfer.enabled.then(board),
+            pro,
+        }
+    }
 }
 
 impl LetShare {
-    pub fn new(config: &Config, entrance: Entrance, authenticator: Arc<Authenticator>) -> Self {
+    pub fn new(config: &Config, entrance: Entrance, shared: Shared) -> Self {
         let settings = RoomSettings {
             rules: Arc::new(Rules::letshare_room(config.websocket.max_room_users)),
             enforce_from: config.letshare.enforce_from,
@@ -41,8 +71,11 @@ impl LetShare {
         };
         Self {
             entrance,
-            authenticator,
+            authenticator: shared.authenticator,
             settings: Rc::new(settings),
+            board: shared.board,
+            pro: shared.pro,
+            activation: shared.activation,
         }
     }
 
@@ -78,7 +111,12 @@ impl LetShare {
         let user = identity
             .user_id
             .unwrap_or_else(|| ConnectionId::random().to_string());
-        let rooms = Rooms::new(user, identity.room, Rc::clone(&self.settings));
+        // A bad PRO token is no refusal: its user connects as a free one.
+        let pro_token = parameter(query, "pro_token").unwrap_or_default();
+        let now = self.entrance.worker.broker.clock.now();
+        let is_pro = pro_token.is_some_and(|token| self.pro.is_pro(&token, &user, now));
+        let files = Files::new(user.clone(), is_pro, self.board.clone());
+        let rooms = Rooms::new(user, identity.room, Rc::clone(&self.settings), files);
         Ok((rooms, permit))
     }
 }
@@ -115,7 +153,7 @@ impl Refused {
     }
 }
 
-/// Serves `/` and `/ws`.
+/// Serves `/`, `/ws` and `/api/pro/activate`.
 pub fn routes(config: &mut web::ServiceConfig, letshare: &LetShare) {
     for path in ["/", "/ws"] {
         let letshare = letshare.clone();
@@ -125,6 +163,7 @@ pub fn routes(config: &mut web::ServiceConfig, letshare: &LetShare) {
         };
         config.route(path, web::get().to(connect));
     }
+    pro::routes(config, &letshare.activation);
 }
 
 /// The value of a query parameter, percent-decoded. The app does not encode what it writes there, so a

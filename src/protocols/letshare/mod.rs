@@ -4,9 +4,11 @@
 //! the translator between the two and the channels.
 
 mod handshake;
+mod pro;
 mod reply;
 mod request;
 mod rooms;
 mod sender;
+mod transfer;
 
-pub use handshake::{LetShare, routes};
+pub use handshake::{LetShare, Shared, routes};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
-    actors::session::{Link, Translator},
+    actors::link::{Link, Translator},
     core::{channel::Answer, filter::Filter, message::Message, rules::Rules, wire::WireFormat},
     error::Fault,
     ids::ChannelName,
@@ -15,11 +15,14 @@ use crate::{
         reply::{self, LetShareJson},
         request::Request,
         sender::{self, BadData},
+        transfer::{self, Files, Unreadable},
     },
 };
 
 /// The event that everybody in a room subscribes to; meant when a client names none.
 const ALL: &str = "signal:all";
+/// How much of what a client wrote is told back to it.
+const SHOWN_CHARS: usize = 64;
 
 /// How rooms behave on this server.
 #[derive(Debug)]
@@ -37,6 +40,7 @@ pub struct Rooms {
     /// The token allows this room alone.
     only_room: Option<String>,
     settings: Rc<RoomSettings>,
+    files: Files,
 }
 
 /// A request that cannot be carried out.
@@ -44,7 +48,20 @@ enum Refusal {
     MissingChannel,
     MissingData,
     BadData,
+    UnknownType(String),
     Fault(Fault),
+}
+
+impl Refusal {
+    /// `kind` is the type of the message that could not be read. A binary frame that is no chunk has none: so the
+    /// Go server, which takes it for JSON, answers it too.
+    fn unreadable(fault: Unreadable, kind: &str) -> Self {
+        match fault {
+            Unreadable::UnknownKind | Unreadable::NoChunk => Self::UnknownType(kind.to_owned()),
+            Unreadable::NoTransferId => Self::BadData,
+            Unreadable::RateLimited => Self::Fault(Fault::RateLimited),
+        }
+    }
 }
 
 impl From<Fault> for Refusal {
@@ -54,11 +71,17 @@ impl From<Fault> for Refusal {
 }
 
 impl Rooms {
-    pub const fn new(user: String, only_room: Option<String>, settings: Rc<RoomSettings>) -> Self {
+    pub const fn new(
+        user: String,
+        only_room: Option<String>,
+        settings: Rc<RoomSettings>,
+        files: Files,
+    ) -> Self {
         Self {
             user,
             only_room,
             settings,
+            files,
         }
     }
 
@@ -148,28 +171,33 @@ impl Translator for Rooms {
             "subscribe" => self.subscribe(&request, link),
             "unsubscribe" => self.unsubscribe(&request, link),
             "publish" => self.publish(&request, link),
-            unknown => {
-                let shown: String = unknown.chars().take(64).collect();
-                return tell(link, 400, &format!("不支持的消息类型: {shown}"));
+            other if other.starts_with(transfer::PREFIX) => {
+                let kind = &other[transfer::PREFIX.len()..];
+                self.files
+                    .control(kind, &request.channel, request.data, link)
+                    .map_err(|fault| Refusal::unreadable(fault, other))
             }
+            unknown => Err(Refusal::UnknownType(unknown.to_owned())),
         };
-        match outcome {
-            Ok(()) => {}
-            Err(Refusal::MissingChannel) => tell(link, 400, "缺少频道名称"),
-            Err(Refusal::MissingData) => tell(link, 400, "缺少消息数据"),
-            Err(Refusal::BadData) => tell(link, 400, "消息数据格式错误"),
-            Err(Refusal::Fault(fault)) => tell_fault(link, &fault, &request.channel),
+        if let Err(refusal) = outcome {
+            tell_refusal(link, refusal, &request.channel);
         }
     }
 
-    /// The Go server reads binary frames as JSON and finds no type in them.
-    fn binary(&mut self, _: Bytes, link: &mut Link<'_>) {
-        tell(link, 400, "不支持的消息类型: ");
+    fn binary(&mut self, data: Bytes, link: &mut Link<'_>) {
+        if let Err(fault) = self.files.chunk(data, link) {
+            tell_refusal(link, Refusal::unreadable(fault, ""), "");
+        }
     }
 
     fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>) {
         match answer {
-            Answer::Attached { context, .. } | Answer::Detached { context } => {
+            Answer::Attached { context, .. } => {
+                link.send_frame(context);
+                self.files.entered(channel, link);
+            }
+            Answer::Detached { context } => {
+                self.files.left(channel, link);
                 link.send_frame(context);
             }
             Answer::AttachRefused { fault } | Answer::PublishRefused { fault } => {
@@ -180,6 +208,10 @@ impl Translator for Rooms {
 
     fn refused(&mut self, fault: Fault, link: &mut Link<'_>) {
         tell_fault(link, &fault, "");
+    }
+
+    fn closed(&mut self, link: &mut Link<'_>) {
+        self.files.closed(link);
     }
 }
 
@@ -192,6 +224,19 @@ fn room(request: &Request<'_>) -> Result<ChannelName, Refusal> {
 
 fn event_or_all(event: &str) -> &str {
     if event.is_empty() { ALL } else { event }
+}
+
+fn tell_refusal(link: &mut Link<'_>, refusal: Refusal, channel: &str) {
+    match refusal {
+        Refusal::MissingChannel => tell(link, 400, "缺少频道名称"),
+        Refusal::MissingData => tell(link, 400, "缺少消息数据"),
+        Refusal::BadData => tell(link, 400, "消息数据格式错误"),
+        Refusal::UnknownType(kind) => {
+            let shown: String = kind.chars().take(SHOWN_CHARS).collect();
+            tell(link, 400, &format!("不支持的消息类型: {shown}"));
+        }
+        Refusal::Fault(fault) => tell_fault(link, &fault, channel),
+    }
 }
 
 fn tell_fault(link: &mut Link<'_>, fault: &Fault, channel: &str) {

@@ -1,0 +1,147 @@
+//! What a connection is attached to, by name; and how its commands reach the channels.
+
+use std::collections::HashMap;
+
+use actix::{Actor, Addr, Handler, dev::ToEnvelope, prelude::SendError};
+
+use crate::{
+    actors::{
+        channel::{Channel, Command},
+        worker::Worker,
+    },
+    core::{channel::Answer, filter::Filter},
+    error::Fault,
+    ids::ChannelName,
+};
+
+/// The attachments of one connection.
+#[derive(Default)]
+pub(super) struct Attachments(HashMap<ChannelName, Attachment>);
+
+/// One attachment as its connection sees it.
+pub(super) struct Attachment {
+    pub channel: Addr<Channel>,
+    pub filter: Filter,
+    /// The last command was to attach, not to detach.
+    wanted: bool,
+    /// Commands that the channel has yet to answer. Only the answer to the last one says whether
+    /// there is an attachment: a place can get free between two requests of which the first is refused.
+    unanswered: usize,
+}
+
+impl Attachments {
+    /// The attachment to `channel`, unless the connection has asked to detach.
+    pub fn wanted(&self, channel: &ChannelName) -> Option<&Attachment> {
+        self.0.get(channel).filter(|attachment| attachment.wanted)
+    }
+
+    /// The same to send a command with.
+    ///
+    /// # Errors
+    /// [`Fault::NotAttached`].
+    pub fn wanted_mut(&mut self, channel: &ChannelName) -> Result<&mut Attachment, Fault> {
+        let attachment = self
+            .0
+            .get_mut(channel)
+            .filter(|attachment| attachment.wanted);
+        attachment.ok_or(Fault::NotAttached)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0
+            .values()
+            .filter(|attachment| attachment.wanted)
+            .count()
+    }
+
+    pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
+        self.0.keys()
+    }
+
+    /// Who takes the commands for `channel`.
+    pub fn address(&self, channel: &ChannelName) -> Option<&Addr<Channel>> {
+        self.0.get(channel).map(|attachment| &attachment.channel)
+    }
+
+    /// A command to attach has been sent.
+    pub fn attaching(&mut self, name: &ChannelName, channel: Addr<Channel>, filter: Filter) {
+        // What a channel that died has not answered, nobody will.
+        let before = self
+            .0
+            .get(name)
+            .filter(|attachment| attachment.channel.connected());
+        let unanswered = before.map_or(0, |attachment| attachment.unanswered) + 1;
+        let attachment = Attachment {
+            channel,
+            filter,
+            wanted: true,
+            unanswered,
+        };
+        self.0.insert(name.clone(), attachment);
+    }
+
+    /// The channel has answered.
+    pub fn answered(&mut self, channel: &ChannelName, answer: &Answer) {
+        let was_refused = match answer {
+            Answer::AttachRefused { .. } => true,
+            Answer::Attached { .. } | Answer::Detached { .. } => false,
+            Answer::PublishRefused { .. } => return,
+        };
+        if let Some(attachment) = self.0.get_mut(channel) {
+            attachment.answered(was_refused);
+            if attachment.is_over() {
+                self.0.remove(channel);
+            }
+        }
+    }
+
+    /// Hands over everything, for good.
+    pub fn take(&mut self) -> impl Iterator<Item = (ChannelName, Addr<Channel>)> + use<> {
+        let all = std::mem::take(&mut self.0);
+        all.into_iter()
+            .map(|(name, attachment)| (name, attachment.channel))
+    }
+}
+
+impl Attachment {
+    /// A command to detach has been sent.
+    pub fn detaching(&mut self) {
+        self.wanted = false;
+        self.unanswered += 1;
+    }
+
+    /// Notes an answer to one of the commands.
+    fn answered(&mut self, was_refused: bool) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if was_refused && self.unanswered == 0 {
+            self.wanted = false;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        !self.wanted && self.unanswered == 0
+    }
+
+    /// Sends a command to the channel; when its actor has died, to the successor.
+    pub fn send<C>(
+        &mut self,
+        name: &ChannelName,
+        command: Command<C>,
+        worker: &Worker,
+    ) -> Result<(), Fault>
+    where
+        C: Send + 'static,
+        Channel: Handler<Command<C>>,
+        <Channel as Actor>::Context: ToEnvelope<Channel, Command<C>>,
+    {
+        let Err(not_sent) = self.channel.try_send(command) else {
+            return Ok(());
+        };
+        if self.channel.connected() {
+            return Err(Fault::Busy);
+        }
+        let (SendError::Closed(command) | SendError::Full(command)) = not_sent;
+        self.channel = worker.channel(name)?;
+        self.channel.try_send(command).map_err(|_| Fault::Busy)
+    }
+}

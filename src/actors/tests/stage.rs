@@ -1,0 +1,284 @@
+//! A broker with two worker threads, and clients that talk to it in words.
+
+use std::{future::poll_fn, num::NonZeroU32, sync::Arc, time::Duration};
+
+use actix::{Actor as _, Addr, Arbiter, ArbiterHandle, Context, Handler, Message};
+use bytes::Bytes;
+use bytestring::ByteString;
+use futures_util::stream;
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::{
+    actors::{
+        broker::{Broker, FrameRate, Settings},
+        channel::Channel,
+        connection::{Connection, Inbound},
+        directory::Directory,
+        hub::HubHandle,
+        link::{Link, Translator},
+        metrics::Metrics,
+        outbox::Outbox,
+        socket::Socket,
+        worker::Worker,
+    },
+    clock::{Clock, OncePerSecond},
+    core::{
+        channel::Answer,
+        filter::Filter,
+        frame,
+        message::{self, Entry},
+        rules::Rules,
+        vitals::Patience,
+        window::Bounds,
+        wire::{Slot, WireFormat},
+    },
+    error::Fault,
+    ids::{ChannelName, ConnectionId, Timestamp},
+    log::memory::MemoryLog,
+};
+
+const ROOM: &str = "demo1";
+const CAP: usize = 3;
+/// Longest wait for something that must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Stage {
+    pub broker: Arc<Broker>,
+    pub clock: Clock,
+    threads: [ArbiterHandle; 2],
+    _second: Arbiter,
+}
+
+impl Stage {
+    pub fn set() -> Self {
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
+        let history = Bounds {
+            age: Duration::from_secs(120),
+            entries: 100,
+            bytes: 100_000,
+        };
+        let hour = Duration::from_secs(3_600);
+        let broker = Arc::new(Broker {
+            clock: clock.clone(),
+            log: Arc::new(MemoryLog::new(history, 100_000)),
+            directory: Directory::new(10),
+            metrics: Metrics::default().start(),
+            settings: Settings {
+                outbox_bytes: 100_000,
+                channels_per_connection: 10,
+                patience: Patience {
+                    ping_interval: Duration::from_millis(200),
+                    idle_timeout: hour,
+                    stall_timeout: hour,
+                },
+                close_timeout: hour,
+                frame_rate: Some(FrameRate {
+                    per_second: NonZeroU32::MAX,
+                    burst: NonZeroU32::MAX,
+                }),
+                channel_sweep: Duration::from_millis(10),
+            },
+            ready: Arc::default(),
+            refusal_warning: OncePerSecond::default(),
+            hubs: Mutex::default(),
+        });
+        let second = Arbiter::new();
+        Self {
+            broker,
+            clock,
+            threads: [Arbiter::current(), second.handle()],
+            _second: second,
+        }
+    }
+
+    /// A client on one of the two threads; 0 is the test's own.
+    pub fn open(&self, thread: usize) -> Client {
+        let (words, mut said) = unbounded_channel();
+        let (told, heard) = unbounded_channel();
+        let broker = Arc::clone(&self.broker);
+        let started = self.threads[thread].spawn_fn(move || {
+            let worker = Worker::on_this_thread(&broker);
+            let outbox = Outbox::new(broker.settings.outbox_bytes);
+            let inbound = stream::poll_fn(move |cx| said.poll_recv(cx));
+            let (socket, permit) = (Socket::new(None), Box::new(()));
+            Connection::open(
+                worker,
+                Box::new(Script),
+                inbound,
+                outbox.clone(),
+                socket,
+                permit,
+            );
+            actix::spawn(async move {
+                while let Some(frame) = poll_fn(|cx| outbox.poll_frame(cx)).await {
+                    // Short text frames have a header of two bytes; the rest are pings.
+                    if let Some(text) = frame.strip_prefix(&[0x81]) {
+                        let _ = told.send(String::from_utf8(text[1..].to_vec()).unwrap());
+                    }
+                }
+            });
+        });
+        assert!(started, "the thread runs");
+        Client { words, heard }
+    }
+
+    /// A client that is in the room.
+    pub async fn join(&self, thread: usize) -> Client {
+        let mut client = self.open(thread);
+        assert_eq!(client.ask("join").await, "joined");
+        client
+    }
+
+    pub fn channel(&self) -> Addr<Channel> {
+        let name = ChannelName::from(ROOM);
+        self.broker.directory.channel(&name, &self.broker).unwrap()
+    }
+
+    pub async fn until_channels(&self, expected: usize) {
+        let wait = async {
+            while self.broker.directory.len() != expected {
+                tokio::task::yield_now().await;
+            }
+        };
+        in_time(wait).await;
+    }
+
+    pub fn connections_here(&self) -> Vec<ConnectionId> {
+        let worker = Worker::on_this_thread(&self.broker);
+        let sessions = worker.sessions.borrow();
+        sessions.keys().copied().collect()
+    }
+
+    pub fn hub_here(&self) -> HubHandle {
+        Worker::on_this_thread(&self.broker).hub.clone()
+    }
+}
+
+/// A panic in a channel's actor.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Die;
+
+impl Handler<Die> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, _: Die, _: &mut Context<Self>) {
+        panic!("on purpose");
+    }
+}
+
+/// Kills the room's actor and waits until it is dead.
+pub async fn kill(stage: &Stage) {
+    let channel = stage.channel();
+    assert!(channel.send(Die).await.is_err());
+    let dead = async {
+        while channel.connected() {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(dead).await;
+}
+
+/// Asks for a place until there is one.
+pub async fn until_joined(client: &mut Client) {
+    in_time(async { while client.ask("join").await != "joined" {} }).await;
+}
+
+async fn in_time<T>(event: impl Future<Output = T>) -> T {
+    let event = tokio::time::timeout(PATIENCE, event).await;
+    event.expect("it happens in the end")
+}
+
+/// Its connection ends with it.
+pub struct Client {
+    words: UnboundedSender<Inbound>,
+    heard: UnboundedReceiver<String>,
+}
+
+impl Client {
+    pub fn say(&self, text: &'static str) {
+        self.tell(text);
+    }
+
+    pub async fn ask(&mut self, request: &'static str) -> String {
+        self.tell(request);
+        self.hear().await
+    }
+
+    pub async fn hear(&mut self) -> String {
+        in_time(self.heard.recv())
+            .await
+            .expect("the connection is open")
+    }
+
+    fn tell(&self, text: &'static str) {
+        let text = Inbound::Text(ByteString::from_static(text));
+        self.words.send(text).expect("the connection is open");
+    }
+}
+
+/// A protocol of few words: `join`, `leave`, `?`; everything else is said to the room.
+struct Script;
+
+impl Translator for Script {
+    fn format(&self) -> &'static dyn WireFormat {
+        &Plain
+    }
+
+    fn text(&mut self, text: ByteString, link: &mut Link<'_>) {
+        let room = ChannelName::from(ROOM);
+        let done = match &*text {
+            "join" => {
+                let rules = Some(Arc::new(Rules::letshare_room(CAP)));
+                let context = frame::text(b"joined");
+                link.attach(&room, Filter::everything(), rules, context)
+            }
+            "leave" => link.detach(&room, frame::text(b"left")),
+            "?" => {
+                link.send_text(b"what?");
+                Ok(())
+            }
+            words => {
+                let message = message::Message {
+                    name: "".into(),
+                    data: Bytes::copy_from_slice(words.as_bytes()),
+                };
+                link.publish(&room, message)
+            }
+        };
+        if let Err(fault) = done {
+            self.refused(fault, link);
+        }
+    }
+
+    fn binary(&mut self, _: Bytes, _: &mut Link<'_>) {}
+
+    fn answered(&mut self, _: &ChannelName, answer: Answer, link: &mut Link<'_>) {
+        match answer {
+            Answer::Attached { context, .. } | Answer::Detached { context } => {
+                link.send_frame(context);
+            }
+            Answer::AttachRefused { fault } | Answer::PublishRefused { fault } => {
+                self.refused(fault, link);
+            }
+        }
+    }
+
+    fn refused(&mut self, fault: Fault, link: &mut Link<'_>) {
+        link.send_text(format!("refused: {fault}").as_bytes());
+    }
+}
+
+/// The data as it is.
+struct Plain;
+
+impl WireFormat for Plain {
+    fn slot(&self) -> Slot {
+        Slot::LetShareJson
+    }
+
+    fn encode(&self, entry: &Entry) -> Bytes {
+        frame::text(&entry.message.data)
+    }
+}

@@ -1,0 +1,120 @@
+//! `POST /api/pro/activate`: a PRO token for whoever knows the invite code
+//! (`protocols/letshare.md §3.6`).
+
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use bytes::Bytes;
+use governor::{
+    Quota, RateLimiter, middleware::NoOpMiddleware, nanos::Nanos,
+    state::keyed::DefaultKeyedStateStore,
+};
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+use subtle::ConstantTimeEq as _;
+
+use crate::{
+    auth::{ProKey, ProToken},
+    clock::Clock,
+    config::Config,
+    edge::client_address::client_address_of,
+};
+
+/// Attempts that one address may make each minute.
+const ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
+/// Addresses that are remembered before those that have been quiet are forgotten.
+const REMEMBERED: usize = 1_024;
+
+type Limiter = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, Clock, NoOpMiddleware<Nanos>>;
+
+/// Hands out PRO tokens; one for all worker threads.
+pub struct Activation {
+    invite_code: SecretString,
+    key: Arc<ProKey>,
+    hours: u32,
+    trusted_proxies: Vec<IpNet>,
+    attempts: Limiter,
+    clock: Clock,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    user_id: String,
+    #[serde(default)]
+    invite_code: String,
+}
+
+impl Activation {
+    pub fn new(config: &Config, key: Arc<ProKey>, clock: Clock) -> Self {
+        let quota = Quota::per_minute(ATTEMPTS);
+        Self {
+            invite_code: config.file_transfer.pro_invite_code.clone(),
+            key,
+            hours: config.jwt.expiration_hours,
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            attempts: RateLimiter::new(quota, DefaultKeyedStateStore::default(), clock.clone()),
+            clock,
+        }
+    }
+
+    fn activate(&self, address: IpAddr, body: &[u8]) -> HttpResponse {
+        if self.attempts.check_key(&address).is_err() {
+            return refuse(StatusCode::TOO_MANY_REQUESTS, "请求过于频繁，请1分钟后重试");
+        }
+        if self.attempts.len() > REMEMBERED {
+            self.attempts.retain_recent();
+        }
+        let body = match body.trim_ascii_start().first() {
+            Some(b'{') => serde_json::from_slice::<Body>(body).ok(),
+            _ => None,
+        };
+        let Some(Body {
+            user_id,
+            invite_code,
+        }) = body
+        else {
+            return refuse(StatusCode::BAD_REQUEST, "请求格式错误");
+        };
+        if user_id.is_empty() {
+            return refuse(StatusCode::BAD_REQUEST, "缺少用户ID");
+        }
+        if !self.is_invited(&invite_code) {
+            return refuse(StatusCode::FORBIDDEN, "邀请码无效");
+        }
+        let now = self.clock.now();
+        match self.key.mint(&user_id, self.hours, now) {
+            Ok(ProToken { token, expires }) => {
+                let expires_at = expires.rfc3339();
+                HttpResponse::Ok().json(json!({ "token": token, "expires_at": expires_at }))
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot sign a PRO token");
+                refuse(StatusCode::INTERNAL_SERVER_ERROR, "内部服务器错误")
+            }
+        }
+    }
+
+    /// Without a code of its own the server invites nobody.
+    fn is_invited(&self, invite_code: &str) -> bool {
+        let expected = self.invite_code.expose_secret();
+        !expected.is_empty() && bool::from(expected.as_bytes().ct_eq(invite_code.as_bytes()))
+    }
+}
+
+/// Serves `/api/pro/activate`.
+pub fn routes(config: &mut web::ServiceConfig, activation: &Arc<Activation>) {
+    let activation = Arc::clone(activation);
+    let activate = move |request: HttpRequest, body: Bytes| {
+        let address = client_address_of(&request, &activation.trusted_proxies);
+        let response = activation.activate(address, &body);
+        async move { response }
+    };
+    config.route("/api/pro/activate", web::post().to(activate));
+}
+
+fn refuse(status: StatusCode, error: &str) -> HttpResponse {
+    HttpResponse::build(status).json(json!({ "error": error }))
+}

@@ -1,0 +1,124 @@
+//! The binary frame of a transfer: 256 bytes of header, then the payload
+//! (`protocols/letshare.md §3.2`).
+
+use bytes::Bytes;
+use serde::Deserialize;
+use thiserror::Error;
+
+/// Length of the header, in bytes: JSON in UTF-8, padded with zeros.
+pub const HEADER_BYTES: usize = 256;
+
+/// What a frame says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Header {
+    pub transfer_id: String,
+    pub chunk_index: u64,
+    /// Length of the payload, in bytes.
+    pub chunk_size: u64,
+    pub total_chunks: u64,
+}
+
+/// One frame: the header read, the bytes as they came.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    pub header: Header,
+    /// The whole frame, header included: it is forwarded unchanged.
+    pub frame: Bytes,
+}
+
+/// Why a binary frame is no chunk. A frame whose header cannot be read names no transfer, so
+/// nobody can be told which one failed.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum BadChunk {
+    #[error("the frame is shorter than its header")]
+    TooShort,
+    #[error("the header is not the JSON it should be")]
+    BadHeader,
+    #[error("the payload is not as long as the header says")]
+    WrongLength,
+}
+
+impl Chunk {
+    /// Reads the header; the payload is not looked at.
+    ///
+    /// # Errors
+    /// [`BadChunk`].
+    pub fn parse(frame: Bytes) -> Result<Self, BadChunk> {
+        let padded = frame.get(..HEADER_BYTES).ok_or(BadChunk::TooShort)?;
+        // The app cuts at the first zero byte, and so do we.
+        let length = padded
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(HEADER_BYTES);
+        let json = &padded[..length];
+        let header: Header = match json.first() {
+            Some(b'{') => serde_json::from_slice(json).map_err(|_| BadChunk::BadHeader)?,
+            _ => return Err(BadChunk::BadHeader),
+        };
+        let payload = (frame.len() - HEADER_BYTES) as u64;
+        if header.chunk_size != payload {
+            return Err(BadChunk::WrongLength);
+        }
+        Ok(Self { header, frame })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(header: &str, payload: &[u8]) -> Bytes {
+        let mut frame = header.as_bytes().to_vec();
+        frame.resize(HEADER_BYTES, 0);
+        frame.extend_from_slice(payload);
+        frame.into()
+    }
+
+    #[test]
+    fn a_frame_is_read_and_kept_whole() {
+        let header =
+            r#"{"transfer_id":"transfer_1_abc","chunk_index":3,"chunk_size":4,"total_chunks":9}"#;
+        let frame = frame(header, b"data");
+        let chunk = Chunk::parse(frame.clone()).expect("valid");
+        assert_eq!(chunk.frame, frame);
+        let Header {
+            transfer_id,
+            chunk_index,
+            chunk_size,
+            total_chunks,
+        } = chunk.header;
+        assert_eq!(
+            (&*transfer_id, chunk_index, chunk_size, total_chunks),
+            ("transfer_1_abc", 3, 4, 9)
+        );
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_refused() {
+        let fine = r#"{"transfer_id":"t","chunk_index":0,"chunk_size":4,"total_chunks":1}"#;
+        assert_eq!(Chunk::parse(Bytes::new()).err(), Some(BadChunk::TooShort));
+        assert_eq!(
+            Chunk::parse(Bytes::from(vec![b'{'; 255])).err(),
+            Some(BadChunk::TooShort)
+        );
+        assert_eq!(
+            Chunk::parse(frame(fine, b"longer")).err(),
+            Some(BadChunk::WrongLength)
+        );
+        for bad in [
+            "",
+            "x",
+            "[]",
+            r#"["t",0,4,1]"#,
+            r#"{"transfer_id":"t"}"#,
+            r#"{"transfer_id":"t","chunk_index":-1,"chunk_size":4,"total_chunks":1}"#,
+            r#"{"transfer_id":7,"chunk_index":0,"chunk_size":4,"total_chunks":1}"#,
+        ] {
+            assert_eq!(
+                Chunk::parse(frame(bad, b"data")).err(),
+                Some(BadChunk::BadHeader),
+                "{bad}"
+            );
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The files of one connection: what its page says about transfers finds its relay.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::{
+    actors::link::Link,
+    ids::ChannelName,
+    protocols::letshare::transfer::{
+        board::{Board, Handle, Terms},
+        chunk::Chunk,
+        fault::TransferFault,
+        message::{self, BadControl, Control, Request},
+        relay::{Carry, Lost, Opening, Overrun, Relay, Returned, Say},
+        state::{Signal, Transfer},
+    },
+};
+
+pub struct Files {
+    user: String,
+    is_pro: bool,
+    /// None when this server carries no files.
+    board: Option<Arc<Board>>,
+    /// Transfers that this connection has a side in.
+    involved: HashMap<String, Handle>,
+    /// The last id that was told to be unknown: one error is enough for a window of frames.
+    told_unknown: String,
+}
+
+/// What the connection tells its client in the room protocol's own form.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    UnknownKind,
+    NoTransferId,
+    /// A binary frame that is no chunk.
+    NoChunk,
+    RateLimited,
+}
+
+impl Files {
+    pub fn new(user: String, is_pro: bool, board: Option<Arc<Board>>) -> Self {
+        Self {
+            user,
+            is_pro,
+            board,
+            involved: HashMap::new(),
+            told_unknown: String::new(),
+        }
+    }
+
+    /// A control message; `kind` is its type without the prefix.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when not even the transfer is named; other faults are told with its id.
+    pub fn control(
+        &mut self,
+        kind: &str,
+        channel: &str,
+        data: Option<&RawValue>,
+        link: &mut Link<'_>,
+    ) -> Result<(), Unreadable> {
+        match Control::parse(kind, data) {
+            Ok(Control::Request(request)) => {
+                let transfer_id = request.transfer_id.clone();
+                if let Err(fault) = self.request(request, channel, link) {
+                    link.worker()
+                        .count(|counters| counters.transfers_refused += 1);
+                    tell(&transfer_id, fault, link);
+                }
+            }
+            Ok(Control::Signal {
+                transfer_id,
+                signal,
+            }) => {
+                if let Some(data) = data {
+                    self.signal(kind, &transfer_id, signal, data, link);
+                }
+            }
+            Err(BadControl::Malformed { transfer_id }) => {
+                tell(&transfer_id, TransferFault::BadRequest, link);
+            }
+            Err(BadControl::NoTransferId) => return Err(Unreadable::NoTransferId),
+            Err(BadControl::UnknownKind) => return Err(Unreadable::UnknownKind),
+        }
+        Ok(())
+    }
+
+    fn request(
+        &mut self,
+        request: Request,
+        channel: &str,
+        link: &mut Link<'_>,
+    ) -> Result<(), TransferFault> {
+        let board = self.board.as_ref().ok_or(TransferFault::Disabled)?;
+        request.offer.check(&board.gate, self.is_pro)?;
+        let room: ChannelName = match channel {
+            "" => request.room_name.as_deref().unwrap_or_default().into(),
+            named => named.into(),
+        };
+        if link.filter(&room).is_none() {
+            return Err(TransferFault::NotInRoom);
+        }
+        let receiver_user = request.to_user_id.clone();
+        let receiver = board
+            .find(&room, &receiver_user)
+            .ok_or(TransferFault::NoReceiver)?;
+        let clock = &link.worker().broker.clock;
+        let (now, uptime) = (clock.now(), clock.uptime());
+        let sender = link.peer();
+        let terms = Terms {
+            room: room.clone(),
+            sender: sender.connection,
+            receiver: receiver_user.clone(),
+            ring_bytes: request.offer.ring_bytes(),
+        };
+        self.involved.retain(|_, handle| handle.address.connected());
+        let handle = board.open(&request.transfer_id, terms, || {
+            let opening = Opening {
+                transfer_id: request.transfer_id.clone(),
+                file_name: request.file_name().map(str::to_owned),
+                room: room.clone(),
+                sender,
+                receiver: receiver.clone(),
+                receiver_user,
+                state: Transfer::new(uptime, request.offer),
+                board: Arc::clone(board),
+            };
+            Relay::open(opening, link.worker().clone())
+        })?;
+        self.involved.insert(request.transfer_id.clone(), handle);
+        receiver.send(vec![request.forwarded(&room, &self.user, now)]);
+        Ok(())
+    }
+
+    fn signal(
+        &mut self,
+        kind: &str,
+        transfer_id: &str,
+        signal: Signal,
+        data: &RawValue,
+        link: &mut Link<'_>,
+    ) {
+        let Some(handle) = self.find(transfer_id) else {
+            return self.tell_unknown(transfer_id, link);
+        };
+        let room = handle.room.clone();
+        let say = Say {
+            from: link.peer(),
+            signal,
+            frame: message::forwarded(kind, &room, data, link.now()),
+        };
+        if handle.address.try_send(say).is_err() {
+            tell(transfer_id, TransferFault::ServerBusy, link);
+        }
+    }
+
+    /// A binary message. Frames of a transfer that goes on are bounded by its window, all others by
+    /// the rate limit.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn chunk(&mut self, frame: Bytes, link: &mut Link<'_>) -> Result<(), Unreadable> {
+        let chunk = Chunk::parse(frame);
+        let handle = chunk
+            .as_ref()
+            .ok()
+            .and_then(|chunk| self.find(&chunk.header.transfer_id));
+        if !handle.as_ref().is_some_and(Handle::is_live) && !link.may_send() {
+            return Err(Unreadable::RateLimited);
+        }
+        let chunk = chunk.map_err(|_| Unreadable::NoChunk)?;
+        let Some(handle) = handle else {
+            self.tell_unknown(&chunk.header.transfer_id, link);
+            return Ok(());
+        };
+        let from = link.peer();
+        if handle.address.try_send(Carry { from, chunk }).is_err() {
+            handle.address.do_send(Overrun);
+        }
+        Ok(())
+    }
+
+    /// The page is in a room: whatever is on the way to it goes on.
+    pub fn entered(&mut self, room: &ChannelName, link: &mut Link<'_>) {
+        let Some(board) = &self.board else {
+            return;
+        };
+        board.enter(room, &self.user, link.peer());
+        for (transfer_id, handle) in board.incoming(room, &self.user) {
+            handle.address.do_send(Returned(link.peer()));
+            self.involved.insert(transfer_id, handle);
+        }
+    }
+
+    /// The page left a room, and with it every transfer there.
+    pub fn left(&mut self, room: &ChannelName, link: &mut Link<'_>) {
+        let Some(board) = &self.board else {
+            return;
+        };
+        let connection = link.peer().connection;
+        board.leave(room, connection);
+        self.involved.retain(|_, handle| {
+            if handle.room == *room {
+                handle.address.do_send(Lost(connection));
+            }
+            handle.room != *room
+        });
+    }
+
+    /// The connection is gone, and with it its side of every transfer.
+    pub fn closed(&mut self, link: &mut Link<'_>) {
+        if let Some(board) = &self.board {
+            let connection = link.peer().connection;
+            for room in link.channels() {
+                board.leave(room, connection);
+            }
+            for handle in self.involved.values() {
+                handle.address.do_send(Lost(connection));
+            }
+        }
+    }
+
+    /// From the connection's own list, or from everybody's: a receiver has learned of the transfer by
+    /// its request alone.
+    fn find(&mut self, transfer_id: &str) -> Option<Handle> {
+        if let Some(handle) = self.involved.get(transfer_id) {
+            let is_forgotten = !handle.address.connected();
+            return (!is_forgotten).then(|| handle.clone());
+        }
+        let handle = self.board.as_ref()?.transfer(transfer_id)?;
+        self.involved.insert(transfer_id.to_owned(), handle.clone());
+        Some(handle)
+    }
+
+    fn tell_unknown(&mut self, transfer_id: &str, link: &mut Link<'_>) {
+        if self.told_unknown != transfer_id {
+            transfer_id.clone_into(&mut self.told_unknown);
+            tell(transfer_id, TransferFault::UnknownTransfer, link);
+        }
+    }
+}
+
+fn tell(transfer_id: &str, fault: TransferFault, link: &mut Link<'_>) {
+    link.count_error();
+    let error = message::error(transfer_id, None, fault, link.now());
+    link.send_frame(error);
+}

@@ -1,0 +1,335 @@
+//! The actor of one transfer: the shell around [`Transfer`]. It lives on its sender's thread, and all that
+//! either side says passes through it, texts and frames alike, so that `end` never overtakes a frame.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use bytes::Bytes;
+
+use crate::{
+    actors::{
+        hub::{Budget, Peer},
+        worker::Worker,
+    },
+    core::frame,
+    ids::{ChannelName, ConnectionId},
+    protocols::letshare::transfer::{
+        board::Board,
+        chunk::Chunk,
+        fault::TransferFault,
+        message::{self, Progress},
+        state::{Action, Outcome, Side, Signal, Transfer},
+    },
+};
+
+/// Messages that may wait. A sender has at most a window of frames on the way.
+const MAILBOX: usize = 256;
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+pub struct Relay {
+    transfer_id: String,
+    file_name: Option<String>,
+    room: ChannelName,
+    sender: Peer,
+    receiver_user: String,
+    /// None while the receiver is away.
+    receiver: Option<Peer>,
+    /// By how much the receiver's outbox was widened.
+    widened: usize,
+    state: Transfer,
+    board: Arc<Board>,
+    worker: Rc<Worker>,
+}
+
+/// What a relay begins with.
+pub struct Opening {
+    pub transfer_id: String,
+    pub file_name: Option<String>,
+    pub room: ChannelName,
+    pub sender: Peer,
+    pub receiver: Peer,
+    pub receiver_user: String,
+    pub state: Transfer,
+    pub board: Arc<Board>,
+}
+
+/// A side says something.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Say {
+    pub from: Peer,
+    pub signal: Signal,
+    /// The finished frame for the other side.
+    pub frame: Bytes,
+}
+
+/// A side sends a frame.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Carry {
+    pub from: Peer,
+    pub chunk: Chunk,
+}
+
+/// The sender sends faster than its frames are carried.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Overrun;
+
+/// The connection is gone, or left the room.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Lost(pub ConnectionId);
+
+/// The receiver is in the room, with this connection.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Returned(pub Peer);
+
+impl Relay {
+    pub fn open(opening: Opening, worker: Rc<Worker>) -> Addr<Self> {
+        worker.count(|counters| counters.transfers_started += 1);
+        Self::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            Self {
+                transfer_id: opening.transfer_id,
+                file_name: opening.file_name,
+                room: opening.room,
+                sender: opening.sender,
+                receiver_user: opening.receiver_user,
+                receiver: Some(opening.receiver),
+                widened: 0,
+                state: opening.state,
+                board: opening.board,
+                worker,
+            }
+        })
+    }
+
+    fn side_of(&self, connection: ConnectionId) -> Option<Side> {
+        if connection == self.sender.connection {
+            return Some(Side::Sender);
+        }
+        let receiver = self.receiver.as_ref()?;
+        (connection == receiver.connection).then_some(Side::Receiver)
+    }
+
+    /// Somebody who has nothing to do with this transfer: it goes on unharmed.
+    fn refuse(&self, stranger: &Peer) {
+        let now = self.worker.broker.clock.now();
+        let fault = TransferFault::NotYourTransfer;
+        stranger.send(vec![message::error(&self.transfer_id, None, fault, now)]);
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>, said: Option<&Bytes>) {
+        for action in actions {
+            match action {
+                Action::Forward { to } => self.send(to, said.cloned().into_iter().collect()),
+                Action::Repeat { to, message } => self.send(to, vec![message]),
+                Action::Frame(frame) => {
+                    let header = frame::binary_header(frame.len());
+                    self.send(Side::Receiver, vec![header, frame]);
+                }
+                Action::Fail { to, fault } => {
+                    let now = self.worker.broker.clock.now();
+                    let room = Some(&self.room);
+                    let error = message::error(&self.transfer_id, room, fault, now);
+                    self.send(to, vec![error]);
+                }
+                Action::State { to, status } => {
+                    let role = match to {
+                        Side::Sender => "sender",
+                        Side::Receiver => "receiver",
+                    };
+                    let now = self.worker.broker.clock.now();
+                    let state = self
+                        .progress(self.state.acknowledged())
+                        .resume_state(status, role, now);
+                    self.send(to, vec![state]);
+                }
+                Action::AckForSender { received_chunks } => {
+                    let now = self.worker.broker.clock.now();
+                    self.send(Side::Sender, vec![self.progress(received_chunks).ack(now)]);
+                }
+                Action::ResendFromSender {
+                    chunk_indexes,
+                    missing_count,
+                } => {
+                    let now = self.worker.broker.clock.now();
+                    let progress = self.progress(self.state.acknowledged());
+                    let resend = progress.resend(&chunk_indexes, missing_count, now);
+                    self.send(Side::Sender, vec![resend]);
+                }
+            }
+        }
+        self.wind_up();
+    }
+
+    fn progress(&self, received_chunks: u64) -> Progress<'_> {
+        Progress {
+            transfer_id: &self.transfer_id,
+            room: &self.room,
+            offer: self.state.offer(),
+            file_name: self.file_name.as_deref(),
+            received_chunks,
+        }
+    }
+
+    fn send(&self, to: Side, frames: Vec<Bytes>) {
+        let peer = match to {
+            Side::Sender => Some(&self.sender),
+            Side::Receiver => self.receiver.as_ref(),
+        };
+        if let Some(peer) = peer {
+            peer.send(frames);
+        }
+    }
+
+    /// Frames on the way must not make the receiver look like a slow reader: while the transfer runs, a
+    /// ring more may wait for it.
+    fn widen(&mut self) {
+        if self.widened == 0
+            && self.state.outcome().is_none()
+            && let Some(receiver) = &self.receiver
+        {
+            self.widened = self.state.offer().ring_bytes();
+            receiver.budget(Budget::Widen(self.widened));
+        }
+    }
+
+    fn narrow(&mut self) {
+        let widened = std::mem::take(&mut self.widened);
+        if let Some(receiver) = self.receiver.as_ref().filter(|_| widened > 0) {
+            receiver.budget(Budget::Narrow(widened));
+        }
+    }
+
+    /// At the end: gives everything back and counts the outcome, once.
+    fn wind_up(&mut self) {
+        let Some(outcome) = self.state.outcome() else {
+            return;
+        };
+        if !self.board.close(&self.transfer_id) {
+            return;
+        }
+        self.narrow();
+        self.worker.count(|counters| match outcome {
+            Outcome::Completed => counters.transfers_completed += 1,
+            Outcome::Cancelled => counters.transfers_cancelled += 1,
+            Outcome::Failed(TransferFault::Timeout) => counters.transfers_timed_out += 1,
+            Outcome::Failed(TransferFault::SenderGone) => counters.transfers_lost_sender += 1,
+            Outcome::Failed(TransferFault::ReceiverGone) => counters.transfers_lost_receiver += 1,
+            Outcome::Failed(_) => counters.transfers_broken += 1,
+        });
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let now = self.worker.broker.clock.uptime();
+        let actions = self.state.tick(now);
+        self.carry_out(actions, None);
+        if self.state.is_forgotten(now) {
+            self.board.forget(&self.transfer_id);
+            ctx.stop();
+        }
+    }
+}
+
+impl Actor for Relay {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(TICK, Self::tick);
+    }
+}
+
+impl Handler<Say> for Relay {
+    type Result = ();
+
+    fn handle(
+        &mut self,
+        Say {
+            from,
+            signal,
+            frame,
+        }: Say,
+        _: &mut Self::Context,
+    ) {
+        let Some(side) = self.side_of(from.connection) else {
+            return self.refuse(&from);
+        };
+        let now = self.worker.broker.clock.uptime();
+        let actions = self.state.hear(now, side, &signal, &frame);
+        if signal == Signal::Accept {
+            self.widen();
+        }
+        self.carry_out(actions, Some(&frame));
+    }
+}
+
+impl Handler<Carry> for Relay {
+    type Result = ();
+
+    fn handle(&mut self, Carry { from, chunk }: Carry, _: &mut Self::Context) {
+        if self.side_of(from.connection) != Some(Side::Sender) {
+            return self.refuse(&from);
+        }
+        let bytes = chunk.frame.len() as u64;
+        self.worker
+            .count(|counters| counters.transfer_bytes += bytes);
+        let actions = self.state.chunk(self.worker.broker.clock.uptime(), chunk);
+        self.carry_out(actions, None);
+    }
+}
+
+impl Handler<Overrun> for Relay {
+    type Result = ();
+
+    fn handle(&mut self, _: Overrun, _: &mut Self::Context) {
+        let actions = self.state.overrun(self.worker.broker.clock.uptime());
+        self.carry_out(actions, None);
+    }
+}
+
+impl Handler<Lost> for Relay {
+    type Result = ();
+
+    fn handle(&mut self, Lost(connection): Lost, _: &mut Self::Context) {
+        let Some(side) = self.side_of(connection) else {
+            return;
+        };
+        let now = self.worker.broker.clock.uptime();
+        if side == Side::Receiver {
+            self.receiver = None;
+            self.widened = 0;
+        }
+        let actions = self.state.lose(now, side);
+        self.carry_out(actions, None);
+        // The page may have come back before its old connection was missed.
+        if side == Side::Receiver
+            && let Some(receiver) = self.board.find(&self.room, &self.receiver_user)
+        {
+            self.give_back(receiver);
+        }
+    }
+}
+
+impl Handler<Returned> for Relay {
+    type Result = ();
+
+    fn handle(&mut self, Returned(receiver): Returned, _: &mut Self::Context) {
+        if self.receiver.is_none() {
+            self.give_back(receiver);
+        }
+    }
+}
+
+impl Relay {
+    fn give_back(&mut self, receiver: Peer) {
+        self.receiver = Some(receiver);
+        let now = self.worker.broker.clock.uptime();
+        let actions = self.state.resume(now);
+        self.widen();
+        self.carry_out(actions, None);
+    }
+}

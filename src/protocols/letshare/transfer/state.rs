@@ -1,0 +1,492 @@
+//! One transfer: who may say what when, and what is kept for a receiver who comes back
+//! (`protocols/letshare.md §3.3`, `§3.5`). Pure: `now` and a signal in, actions out.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+
+use crate::protocols::letshare::transfer::{
+    chunk::Chunk,
+    fault::TransferFault,
+    offer::{Offer, RING_FRAMES},
+};
+
+/// A request that nobody answers.
+const PENDING_TIMEOUT: Duration = Duration::from_secs(30);
+/// A receiver whose connection dropped may come back within this time.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(30);
+/// A transfer in which nothing happens at all.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Late messages of an ended transfer are ignored for this long.
+const AFTERGLOW: Duration = Duration::from_secs(30);
+/// A receiver who was away at the end is told when it comes back within this time.
+const PARTING: Duration = Duration::from_secs(120);
+/// Chunks that may be asked for again at once: what the app asks for, twice.
+const WANTED_MAX: usize = 512;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Sender,
+    Receiver,
+}
+
+impl Side {
+    const fn other(self) -> Self {
+        match self {
+            Self::Sender => Self::Receiver,
+            Self::Receiver => Self::Sender,
+        }
+    }
+}
+
+/// What a side says, as far as the server has to understand it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    Accept,
+    Reject,
+    Start,
+    Ack {
+        received_chunks: u64,
+    },
+    End,
+    Complete,
+    Resend {
+        chunk_indexes: Vec<u64>,
+        missing_count: u64,
+    },
+    Cancel,
+    Error,
+    ResumeQuery,
+}
+
+impl Signal {
+    /// Who may say it; none = both.
+    const fn speaker(&self) -> Option<Side> {
+        match self {
+            Self::Start | Self::End => Some(Side::Sender),
+            Self::Accept
+            | Self::Reject
+            | Self::Ack { .. }
+            | Self::Complete
+            | Self::Resend { .. } => Some(Side::Receiver),
+            Self::Cancel | Self::Error | Self::ResumeQuery => None,
+        }
+    }
+}
+
+/// What is to be done, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Hand the control message on as it came.
+    Forward {
+        to: Side,
+    },
+    /// Hand on a control message that was kept.
+    Repeat {
+        to: Side,
+        message: Bytes,
+    },
+    /// To the receiver, unchanged.
+    Frame(Bytes),
+    Fail {
+        to: Side,
+        fault: TransferFault,
+    },
+    /// Tell how far the transfer is.
+    State {
+        to: Side,
+        status: &'static str,
+    },
+    /// Tell the sender that so many chunks have arrived, so that its window opens.
+    AckForSender {
+        received_chunks: u64,
+    },
+    /// Ask the sender for what the ring no longer holds.
+    ResendFromSender {
+        chunk_indexes: Vec<u64>,
+        missing_count: u64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Requested, not answered.
+    Pending,
+    /// Accepted; frames flow, in whatever order the app likes to say `start` and `end`.
+    Running,
+    /// The receiver's connection dropped.
+    Interrupted {
+        since: Duration,
+    },
+    Ended {
+        at: Duration,
+    },
+}
+
+#[derive(Debug)]
+pub struct Transfer {
+    offer: Offer,
+    phase: Phase,
+    last_activity: Duration,
+    /// The newest frames, oldest first.
+    ring: VecDeque<(u64, Bytes)>,
+    seen: ChunkSet,
+    /// Chunks that the receiver asked for again.
+    wanted: Vec<u64>,
+    acknowledged: u64,
+    /// `start` and `end` as the sender said them, for a receiver who comes back.
+    start: Option<Bytes>,
+    end: Option<Bytes>,
+    outcome: Option<Outcome>,
+    /// What a receiver who was away at the end has to be told yet.
+    parting: Option<Action>,
+}
+
+/// How a transfer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Completed,
+    /// One side did not want it, or not any longer.
+    Cancelled,
+    Failed(TransferFault),
+}
+
+impl Transfer {
+    pub fn new(now: Duration, offer: Offer) -> Self {
+        Self {
+            offer,
+            phase: Phase::Pending,
+            last_activity: now,
+            ring: VecDeque::new(),
+            seen: ChunkSet::default(),
+            wanted: Vec::new(),
+            acknowledged: 0,
+            start: None,
+            end: None,
+            outcome: None,
+            parting: None,
+        }
+    }
+
+    pub const fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// Chunks that the receiver has acknowledged.
+    pub const fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// None while it goes on.
+    pub const fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// Ended so long ago that even late messages are over.
+    pub fn is_forgotten(&self, now: Duration) -> bool {
+        let memory = if self.parting.is_some() {
+            PARTING
+        } else {
+            AFTERGLOW
+        };
+        matches!(self.phase, Phase::Ended { at } if now.saturating_sub(at) >= memory)
+    }
+
+    /// `from` says `signal`; `message` is the whole control message as it is to be handed on.
+    pub fn hear(
+        &mut self,
+        now: Duration,
+        from: Side,
+        signal: &Signal,
+        message: &Bytes,
+    ) -> Vec<Action> {
+        if signal.speaker().is_some_and(|speaker| speaker != from) {
+            return vec![Action::Fail {
+                to: from,
+                fault: TransferFault::NotYourTransfer,
+            }];
+        }
+        if *signal == Signal::ResumeQuery {
+            return vec![Action::State {
+                to: from,
+                status: self.status(),
+            }];
+        }
+        if let Phase::Ended { .. } = self.phase {
+            // Late, and of no use to anybody.
+            return Vec::new();
+        }
+        self.last_activity = now;
+        let to = from.other();
+        match signal {
+            Signal::Accept => {
+                if self.phase == Phase::Pending {
+                    self.phase = Phase::Running;
+                }
+                vec![Action::Forward { to }]
+            }
+            Signal::Reject | Signal::Cancel | Signal::Error => {
+                if let Phase::Interrupted { .. } = self.phase {
+                    let message = message.clone();
+                    self.parting = Some(Action::Repeat { to, message });
+                }
+                self.finish(now, Outcome::Cancelled);
+                vec![Action::Forward { to }]
+            }
+            Signal::Complete => {
+                self.finish(now, Outcome::Completed);
+                vec![Action::Forward { to }]
+            }
+            Signal::Start | Signal::End if self.phase == Phase::Pending => {
+                vec![Action::Fail {
+                    to: from,
+                    fault: TransferFault::NotAccepted,
+                }]
+            }
+            Signal::Start => {
+                self.start = Some(message.clone());
+                self.to_receiver(Action::Forward { to })
+            }
+            Signal::End => {
+                self.end = Some(message.clone());
+                self.to_receiver(Action::Forward { to })
+            }
+            Signal::Ack { received_chunks } => {
+                // Nobody has received what was never sent.
+                let received = (*received_chunks).min(self.seen.len());
+                self.acknowledged = self.acknowledged.max(received);
+                vec![Action::Forward { to }]
+            }
+            Signal::Resend {
+                chunk_indexes,
+                missing_count,
+            } => self.resend(chunk_indexes, *missing_count),
+            Signal::ResumeQuery => Vec::new(),
+        }
+    }
+
+    /// The sender sends a frame.
+    pub fn chunk(&mut self, now: Duration, chunk: Chunk) -> Vec<Action> {
+        let header = &chunk.header;
+        match self.phase {
+            Phase::Ended { .. } => return Vec::new(),
+            Phase::Pending => {
+                return vec![Action::Fail {
+                    to: Side::Sender,
+                    fault: TransferFault::NotAccepted,
+                }];
+            }
+            Phase::Running | Phase::Interrupted { .. } => {}
+        }
+        self.last_activity = now;
+        let fits = header.total_chunks == self.offer.total_chunks
+            && self.offer.bytes_of(header.chunk_index) == Some(header.chunk_size);
+        if !fits {
+            return self.fail(now, TransferFault::BadChunk);
+        }
+        if !self.seen.insert(header.chunk_index) {
+            // Sent again: only for a receiver who asked for it.
+            let Some(place) = self
+                .wanted
+                .iter()
+                .position(|index| *index == header.chunk_index)
+            else {
+                return Vec::new();
+            };
+            self.wanted.swap_remove(place);
+        } else if self.seen.len() - self.acknowledged > RING_FRAMES {
+            return self.fail(now, TransferFault::WindowExceeded);
+        }
+        if self.ring.len() as u64 == RING_FRAMES {
+            self.ring.pop_front();
+        }
+        self.ring
+            .push_back((header.chunk_index, chunk.frame.clone()));
+        self.to_receiver(Action::Frame(chunk.frame))
+    }
+
+    /// The sender sends faster than its frames can be carried.
+    pub fn overrun(&mut self, now: Duration) -> Vec<Action> {
+        match self.phase {
+            Phase::Ended { .. } => Vec::new(),
+            _ => self.fail(now, TransferFault::WindowExceeded),
+        }
+    }
+
+    /// The connection of a side is gone, or left the room.
+    pub fn lose(&mut self, now: Duration, side: Side) -> Vec<Action> {
+        match (self.phase, side) {
+            (Phase::Ended { .. }, _) => Vec::new(),
+            // The app forgets what it was sending: there is nothing to resume.
+            (_, Side::Sender) => self.fail(now, TransferFault::SenderGone),
+            (Phase::Pending, Side::Receiver) => self.fail(now, TransferFault::ReceiverGone),
+            (Phase::Interrupted { .. }, Side::Receiver) => Vec::new(),
+            (Phase::Running, Side::Receiver) => {
+                self.phase = Phase::Interrupted { since: now };
+                vec![Action::State {
+                    to: Side::Sender,
+                    status: self.status(),
+                }]
+            }
+        }
+    }
+
+    /// The receiver is in the room again, with a new connection: it gets what is kept. It ignores
+    /// what it has.
+    pub fn resume(&mut self, now: Duration) -> Vec<Action> {
+        let Phase::Interrupted { .. } = self.phase else {
+            return self.parting.take().into_iter().collect();
+        };
+        self.phase = Phase::Running;
+        self.last_activity = now;
+        let to = Side::Receiver;
+        let start = self
+            .start
+            .clone()
+            .map(|message| Action::Repeat { to, message });
+        let frames = self
+            .ring
+            .iter()
+            .map(|(_, frame)| Action::Frame(frame.clone()));
+        let end = self
+            .end
+            .clone()
+            .map(|message| Action::Repeat { to, message });
+        let state = Action::State {
+            to: Side::Sender,
+            status: self.status(),
+        };
+        start
+            .into_iter()
+            .chain(frames)
+            .chain(end)
+            .chain([state])
+            .collect()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Duration) -> Vec<Action> {
+        let silent = now.saturating_sub(self.last_activity);
+        match self.phase {
+            Phase::Pending if silent >= PENDING_TIMEOUT => self.fail(now, TransferFault::Timeout),
+            Phase::Running if silent >= IDLE_TIMEOUT => self.fail(now, TransferFault::Timeout),
+            Phase::Interrupted { since } if now.saturating_sub(since) >= RETURN_TIMEOUT => {
+                self.fail(now, TransferFault::ReceiverGone)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    const fn status(&self) -> &'static str {
+        match self.phase {
+            Phase::Pending => "pending",
+            Phase::Running => "transferring",
+            Phase::Interrupted { .. } => "interrupted",
+            Phase::Ended { .. } => match self.outcome {
+                Some(Outcome::Completed) => "completed",
+                Some(Outcome::Cancelled) => "cancelled",
+                _ => "error",
+            },
+        }
+    }
+
+    /// Serves from the ring first; the rest is the sender's. It may be stuck in its window, so it is
+    /// told first how much has arrived.
+    fn resend(&mut self, chunk_indexes: &[u64], missing_count: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut rest = Vec::new();
+        for index in chunk_indexes {
+            match self.ring.iter().find(|(kept, _)| kept == index) {
+                Some((_, frame)) => actions.push(Action::Frame(frame.clone())),
+                None => rest.push(*index),
+            }
+        }
+        if rest.is_empty() {
+            // A receiver that had heard `end` waits for it again.
+            let to = Side::Receiver;
+            actions.extend(
+                self.end
+                    .clone()
+                    .map(|message| Action::Repeat { to, message }),
+            );
+            return actions;
+        }
+        for index in &rest {
+            let is_new = !self.wanted.contains(index) && self.wanted.len() < WANTED_MAX;
+            if is_new && self.seen.contains(*index) {
+                self.wanted.push(*index);
+            }
+        }
+        let received_chunks = self.offer.total_chunks.saturating_sub(missing_count);
+        self.acknowledged = self.acknowledged.max(received_chunks.min(self.seen.len()));
+        actions.push(Action::AckForSender { received_chunks });
+        actions.push(Action::ResendFromSender {
+            chunk_indexes: rest,
+            missing_count,
+        });
+        actions
+    }
+
+    /// What is for a receiver who is away is kept, not sent.
+    fn to_receiver(&self, action: Action) -> Vec<Action> {
+        match self.phase {
+            Phase::Interrupted { .. } => Vec::new(),
+            _ => vec![action],
+        }
+    }
+
+    /// Ends the transfer for a reason that neither side gave: both are told.
+    fn fail(&mut self, now: Duration, fault: TransferFault) -> Vec<Action> {
+        if let Phase::Interrupted { .. } = self.phase {
+            self.parting = Some(Action::Fail {
+                to: Side::Receiver,
+                fault,
+            });
+        }
+        self.finish(now, Outcome::Failed(fault));
+        [Side::Sender, Side::Receiver]
+            .map(|to| Action::Fail { to, fault })
+            .into()
+    }
+
+    fn finish(&mut self, now: Duration, outcome: Outcome) {
+        self.phase = Phase::Ended { at: now };
+        self.outcome = Some(outcome);
+        self.ring = VecDeque::new();
+        self.seen = ChunkSet::default();
+        self.wanted = Vec::new();
+    }
+}
+
+/// Which chunks were seen: a bit each.
+#[derive(Debug, Default)]
+struct ChunkSet {
+    words: Vec<u64>,
+    len: u64,
+}
+
+impl ChunkSet {
+    /// True when it was not in the set.
+    fn insert(&mut self, index: u64) -> bool {
+        let (word, bit) = ((index / 64) as usize, 1 << (index % 64));
+        if word >= self.words.len() {
+            self.words.resize(word + 1, 0);
+        }
+        let is_new = self.words[word] & bit == 0;
+        self.words[word] |= bit;
+        self.len += u64::from(is_new);
+        is_new
+    }
+
+    fn contains(&self, index: u64) -> bool {
+        let word = self.words.get((index / 64) as usize);
+        word.is_some_and(|word| word & (1 << (index % 64)) != 0)
+    }
+
+    const fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+#[cfg(test)]
+mod tests;
