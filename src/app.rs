@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    num::{NonZeroU32, NonZeroUsize},
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -233,11 +233,12 @@ fn cannot_listen(address: SocketAddr, section: &str) -> String {
     )
 }
 
-/// One worker thread sends most per unit of CPU, since nothing crosses threads; more of them serve
-/// more clients in all (`HOT_PATH.md §2`).
+/// One worker thread for every two processors: what crosses threads costs more than it gains until
+/// there is work for all of them, and the kernel's half of the work needs a processor, too
+/// (README, Measured).
 fn workers(config: &Config) -> usize {
     match config.server.workers {
-        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        0 => std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2)),
         workers => workers,
     }
 }

@@ -9,7 +9,7 @@
 //!                         serial             encoded                    frames
 //! ```
 //!
-//! To follow one, read [`protocols::letshare`], [`actors::session`], [`actors::channel`],
+//! To follow one, read [`protocols::letshare`], [`actors::link`], [`actors::channel`],
 //! [`actors::hub`], [`actors::outbox`], [`edge::body`], in this order.
 
 /// The thin shells around the pure states: receive, call, carry out the effects.

@@ -20,7 +20,7 @@ use crate::{
         worker::Worker,
     },
     core::{
-        channel::{Answer, HubId, Seat},
+        channel::{Answer, HubId},
         frame,
         message::Entry,
         vitals::Verdict,
@@ -121,74 +121,6 @@ impl Hub {
         }
     }
 
-    fn deliver(&self, entry: &Entry) {
-        let mut rosters = self.worker.rosters.borrow_mut();
-        let Some(local) = rosters.get_mut(&entry.channel) else {
-            return;
-        };
-        let (mut deliveries, mut bytes) = (0, 0);
-        for session in local.roster.receivers(entry) {
-            let frame = entry.frame(session.format());
-            deliveries += 1;
-            bytes += frame.len() as u64;
-            session.push(frame.clone());
-        }
-        self.worker.count(|counters| {
-            counters.messages_out += deliveries;
-            counters.bytes_out += bytes;
-        });
-    }
-
-    fn answer(&self, channel: &ChannelName, connection: ConnectionId, answer: Answer) {
-        let Some(session) = self
-            .worker
-            .session(connection)
-            .filter(|s| s.outbox.is_open())
-        else {
-            return;
-        };
-        match &answer {
-            Answer::Attached {
-                filter,
-                counted,
-                position,
-                ..
-            } => {
-                let seat = Seat {
-                    connection,
-                    counted: *counted,
-                };
-                self.worker
-                    .seat(channel, seat, *position, filter.clone(), &session);
-            }
-            Answer::Detached { .. } => self.worker.unseat(channel, connection),
-            Answer::AttachRefused { .. } | Answer::PublishRefused { .. } => {}
-        }
-        session.answer(channel, answer);
-    }
-
-    fn direct(&self, connection: ConnectionId, frames: Vec<Bytes>) {
-        let Some(session) = self.worker.session(connection) else {
-            return;
-        };
-        self.worker.count(|counters| {
-            counters.messages_out += 1;
-            counters.bytes_out += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
-        });
-        for frame in frames {
-            session.push(frame);
-        }
-    }
-
-    fn budget(&self, connection: ConnectionId, change: Budget) {
-        if let Some(session) = self.worker.session(connection) {
-            match change {
-                Budget::Widen(bytes) => session.outbox.widen(bytes),
-                Budget::Narrow(bytes) => session.outbox.narrow(bytes),
-            }
-        }
-    }
-
     fn tick(&mut self, _: &mut Context<Self>) {
         let sessions: Vec<Rc<Session>> = self.worker.sessions.borrow().values().cloned().collect();
         for session in sessions.iter().filter(|session| session.outbox.is_open()) {
@@ -251,18 +183,7 @@ impl Handler<Letter> for Hub {
 
     fn handle(&mut self, letter: Letter, _: &mut Self::Context) {
         self.worker.hub.backlog.fetch_sub(1, Ordering::Relaxed);
-        match letter {
-            Letter::Delivery(entry) => self.deliver(&entry),
-            Letter::Answer {
-                channel,
-                connection,
-                answer,
-            } => {
-                self.answer(&channel, connection, answer);
-            }
-            Letter::Direct { connection, frames } => self.direct(connection, frames),
-            Letter::Budget { connection, change } => self.budget(connection, change),
-        }
+        self.worker.receive(letter);
     }
 }
 

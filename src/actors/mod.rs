@@ -1,13 +1,14 @@
 //! The thin shells around the pure states of `core`: receive, call, carry out the effects.
 //!
 //! A message takes this way: [`connection`] (one per WebSocket) → [`channel`] (one per active
-//! channel) → [`hub`] (one per worker thread) → [`outbox`] (one per WebSocket). Actors are for
-//! control; the last hop passes through no mailbox.
+//! channel) → [`hub`] and `delivery` (one per worker thread) → [`outbox`] (one per WebSocket) → [`post`]
+//! (one per worker thread). Actors are for control; the last hop passes through no mailbox.
 
 mod attachments;
 pub mod broker;
 pub mod channel;
 pub mod connection;
+mod delivery;
 pub mod directory;
 pub mod hub;
 pub mod link;
