@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     actors::link::Link,
-    ids::ChannelName,
+    ids::{ChannelName, ConnectionId},
     protocols::letshare::transfer::{
         board::{Board, Listed, Terms},
         chunk::Chunk,
@@ -211,30 +211,32 @@ impl Files {
 
     /// The page left a room, and with it every transfer there.
     pub fn left(&mut self, room: &ChannelName, link: &mut Link<'_>) {
-        let Some(board) = &self.board else {
-            return;
-        };
-        let connection = link.peer().connection;
-        board.leave(room, connection);
-        self.involved.retain(|_, listed| {
-            let stays = listed.terms.room != *room;
-            if !stays {
-                listed.address.do_send(Lost(connection));
-            }
-            stays
-        });
+        self.lose(room, link.peer().connection);
+        self.involved.retain(|_, listed| listed.terms.room != *room);
     }
 
     /// The connection is gone, and with it its side of every transfer.
     pub fn closed(&mut self, link: &mut Link<'_>) {
-        if let Some(board) = &self.board {
-            let connection = link.peer().connection;
-            for room in link.channels() {
-                board.leave(room, connection);
-            }
-            for listed in self.involved.values() {
-                listed.address.do_send(Lost(connection));
-            }
+        let connection = link.peer().connection;
+        for room in link.channels() {
+            self.lose(room, connection);
+        }
+    }
+
+    /// Tells the transfers in `room`. A page that was asked to receive and has not answered is no less
+    /// missed.
+    fn lose(&self, room: &ChannelName, connection: ConnectionId) {
+        let Some(board) = &self.board else {
+            return;
+        };
+        board.leave(room, connection);
+        let involved = self.involved.values();
+        let outgoing = involved.filter(|listed| listed.terms.sender == connection);
+        let outgoing = outgoing
+            .filter(|listed| listed.terms.room == *room)
+            .cloned();
+        for listed in outgoing.chain(board.incoming(room, &self.user)) {
+            listed.address.do_send(Lost(connection));
         }
     }
 
