@@ -1,0 +1,1 @@
+//! PRO over real sockets: `protocols/letshare.md §3.6`.
