@@ -66,6 +66,10 @@ pub const USER_ID_BYTES: usize = 256;
 /// Longest event name that can be subscribed to, in bytes. The app's are `signal:` and a `userId`.
 pub const EVENT_NAME_BYTES: usize = 512;
 
+/// File transfers that a server lists at a time, those included that have just ended and are remembered
+/// for their late messages. Each costs about a kilobyte beside its ring.
+pub const TRANSFERS: usize = 65_536;
+
 /// Longest text field of a log line, in characters; an error's own words may be longer.
 pub const LOG_FIELD_CHARS: usize = 64;
 pub const LOG_ERROR_CHARS: usize = 512;

@@ -8,6 +8,8 @@ mod hostile;
 mod last_words;
 mod letshare_handshake;
 mod letshare_http;
+mod letshare_pro;
+mod letshare_relay;
 mod letshare_rooms;
 mod operations;
 mod support;

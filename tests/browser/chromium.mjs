@@ -26,7 +26,13 @@ export function launch() {
 
 /** Serves `pages/` on a free loopback port; another port is another origin. */
 export async function servePages() {
-  const types = { '/room.html': 'text/html; charset=utf-8', '/room.js': 'text/javascript; charset=utf-8' };
+  const script = 'text/javascript; charset=utf-8';
+  const types = {
+    '/room.html': 'text/html; charset=utf-8',
+    '/room.js': script,
+    '/files.js': script,
+    '/bytes.js': script,
+  };
   const server = createServer(async (request, response) => {
     const path = request.url.split('?')[0];
     if (!(path in types)) return response.writeHead(404).end();

@@ -28,8 +28,8 @@ const JWT_SECRET = 'browser-tests-jwt-secret-0123456789abcdef';
 /** protocols/letshare.md §1.3: the static token is the lower-case hex SHA-256 of the secret. */
 export const staticToken = createHash('sha256').update(AUTH_SECRET).digest('hex');
 
-/** Starts the server; pages of `origins` may connect. */
-export async function startServer({ origins }) {
+/** Starts the server; pages of `origins` may connect. `settings` are further variables of its environment. */
+export async function startServer({ origins, settings = {} }) {
   if (!existsSync(binary)) {
     throw new Error(`no server at ${binary}: run tests/run, or cargo build, or set LETSHARE_BIN`);
   }
@@ -46,6 +46,7 @@ export async function startServer({ origins }) {
     LETSHARE_LOG_DIR: join(folder, 'logs'),
     LETSHARE_DATA_DIR: join(folder, 'data'),
     SERVER_AUTH_SECRET: AUTH_SECRET,
+    ...settings,
   };
   const child = spawn(binary, [], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';

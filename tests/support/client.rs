@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -53,6 +54,13 @@ impl Client {
         self.send_text(&message.to_string()).await;
     }
 
+    pub async fn send_binary(&mut self, data: impl Into<Bytes>) {
+        self.socket
+            .send(Message::binary(data))
+            .await
+            .expect("the connection is open");
+    }
+
     pub async fn send_text(&mut self, text: &str) {
         self.socket
             .send(Message::text(text))
@@ -89,6 +97,17 @@ impl Client {
     pub async fn next(&mut self) -> Value {
         let text = self.next_text().await;
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
+    }
+
+    /// The next binary message.
+    pub async fn next_binary(&mut self) -> Bytes {
+        loop {
+            match self.next_frame().await {
+                Some(Ok(Message::Binary(data))) => return data,
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("{}: expected a binary message, got {other:?}", self.user),
+            }
+        }
     }
 
     /// The next message is an error with this code and text.
@@ -132,6 +151,13 @@ impl Client {
                 Some(Ok(_)) => {}
                 other => panic!("{}: expected a close frame, got {other:?}", self.user),
             }
+        }
+    }
+
+    /// Cuts the connection without a word, as a lost network does: nothing on the way arrives.
+    pub fn cut(self) {
+        if let MaybeTlsStream::Plain(tcp) = self.socket.get_ref() {
+            tcp.set_zero_linger().expect("an open socket");
         }
     }
 

@@ -52,11 +52,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
 
     /// Sends a request with a `Host` and these headers, and reads the response.
     pub async fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> Response {
+        self.ask_with(method, target, headers, "").await
+    }
+
+    /// The same with a JSON body and its headers.
+    pub async fn post(&mut self, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
+        let length = body.len().to_string();
+        let mut all = headers.to_vec();
+        all.push(("Content-Type", "application/json"));
+        all.push(("Content-Length", &length));
+        self.ask_with("POST", target, &all, body).await
+    }
+
+    async fn ask_with(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.host);
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         request.push_str("\r\n");
+        request.push_str(body);
         self.stream
             .write_all(request.as_bytes())
             .await

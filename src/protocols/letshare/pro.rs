@@ -107,9 +107,10 @@ impl Activation {
 /// Serves `/api/pro/activate`.
 pub fn routes(config: &mut web::ServiceConfig, activation: &Arc<Activation>) {
     let activation = Arc::clone(activation);
-    let activate = move |request: HttpRequest, body: Bytes| {
+    let activate = move |request: HttpRequest, body: Result<Bytes, actix_web::Error>| {
         let address = client_address_of(&request, &activation.trusted_proxies);
-        let response = activation.activate(address, &body);
+        // A body that cannot be read, or is beyond all measure, is as good as none.
+        let response = activation.activate(address, &body.unwrap_or_default());
         async move { response }
     };
     config.route("/api/pro/activate", web::post().to(activate));

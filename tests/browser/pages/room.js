@@ -1,5 +1,8 @@
 // What a LetShare 3.5.7 page does on the wire, and nothing else of it: protocols/letshare.md §1.1,
-// §2.6, §2.7. Every frame that arrives is kept in `heard`, so that a test can ask for it.
+// §2.6, §2.7; its files are in files.js. Every frame that arrives is kept in `heard`, so that a test can ask for it.
+
+import { randomBytes, sha256 } from './bytes.js';
+import { Files } from './files.js';
 
 const OPEN_MS = 10_000; // §1.1: FE's timers
 const SUBSCRIBED_MS = 5_000;
@@ -13,19 +16,21 @@ export class Room {
   #peers = new Map();
   #waiting = new Set();
 
-  constructor({ server, token, id, room }) {
-    Object.assign(this, { server, token, id, room });
+  constructor({ server, token, id, room, proToken }) {
+    Object.assign(this, { server, token, id, room, proToken });
+    this.files = new Files(this);
   }
 
   /** Opens the socket and joins: resolves after the first confirmation, as the frontend does. */
   async connect() {
     // §1.1: the frontend concatenates; the browser percent-encodes what is not ASCII.
-    this.socket = new WebSocket(`${this.server}?token=${this.token}&userId=${this.id}`);
+    const pro = this.proToken ? `&pro_token=${encodeURIComponent(this.proToken)}` : '';
+    this.socket = new WebSocket(`${this.server}?token=${this.token}&userId=${this.id}${pro}`);
     this.socket.binaryType = 'arraybuffer';
     this.socket.onmessage = ({ data }) => this.#hear(data);
     this.socket.onclose = ({ code, reason, wasClean }) => {
       this.closed = { code, reason, wasClean };
-      this.#wake();
+      this.wake();
     };
     await within(OPEN_MS, 'the socket did not open', (resolve, reject) => {
       this.socket.onopen = resolve;
@@ -37,8 +42,8 @@ export class Room {
 
   /** §2.7: a room change on the same socket. */
   async moveTo(room) {
-    this.#send({ type: 'unsubscribe', channel: this.room, event: `signal:${this.id}` });
-    this.#send({ type: 'unsubscribe', channel: this.room, event: 'signal:all' });
+    this.send({ type: 'unsubscribe', channel: this.room, event: `signal:${this.id}` });
+    this.send({ type: 'unsubscribe', channel: this.room, event: 'signal:all' });
     this.room = room;
     this.#peers.clear();
     await this.#join();
@@ -47,7 +52,7 @@ export class Room {
   /** §2.6: a signal with `to` goes to `signal:<to>`, any other to everybody. */
   publish(data) {
     const event = data.to ? `signal:${data.to}` : 'signal:all';
-    this.#send({ type: 'publish', channel: this.room, event, data: { ...data, from: this.id } });
+    this.send({ type: 'publish', channel: this.room, event, data: { ...data, from: this.id } });
   }
 
   discover() {
@@ -62,22 +67,20 @@ export class Room {
   async expect(fields) {
     const fits = ({ type, data }) =>
       type === 'message' && Object.entries(fields).every(([key, value]) => data[key] === value);
-    await this.#until(() => this.heard.some(fits));
+    await this.until(() => this.heard.some(fits));
     return this.heard.find(fits);
   }
 
   /** Waits for the end of the socket and tells how it ended. */
   async end() {
-    await this.#until(() => this.closed);
+    await this.until(() => this.closed);
     return this.closed;
   }
 
   /** Sends `bytes` random bytes over the data channel to `to`; their SHA-256 in hex. */
   async sendBytes(to, bytes) {
     const channel = await this.#channel(to);
-    const payload = new Uint8Array(bytes);
-    // getRandomValues fills at most 64 KiB at a time.
-    for (let at = 0; at < bytes; at += 65_536) crypto.getRandomValues(payload.subarray(at, at + 65_536));
+    const payload = randomBytes(bytes);
     channel.bufferedAmountLowThreshold = 8 * CHUNK_BYTES;
     for (let at = 0; at < bytes; at += CHUNK_BYTES) {
       if (channel.bufferedAmount > 16 * CHUNK_BYTES) {
@@ -92,7 +95,7 @@ export class Room {
   async receivedBytes(from, bytes) {
     await this.#channel(from);
     const peer = this.#peers.get(from);
-    await this.#until(() => peer.received >= bytes);
+    await this.until(() => peer.received >= bytes);
     return sha256(await new Blob(peer.chunks).arrayBuffer());
   }
 
@@ -100,29 +103,31 @@ export class Room {
 
   async #join() {
     const room = this.room;
-    const confirmed = this.#until(
+    const confirmed = this.until(
       () => this.heard.some(({ type, channel }) => type === 'subscribed' && channel === room),
       SUBSCRIBED_MS,
     );
-    this.#send({ type: 'subscribe', channel: room, event: `signal:${this.id}` });
-    this.#send({ type: 'subscribe', channel: room, event: 'signal:all' });
+    this.send({ type: 'subscribe', channel: room, event: `signal:${this.id}` });
+    this.send({ type: 'subscribe', channel: room, event: 'signal:all' });
     // §2.3: after the first confirmation the page publishes, before the second one arrives.
     await confirmed;
     this.discover();
     this.discover();
   }
 
-  #hear(text) {
-    const frame = JSON.parse(text);
+  #hear(data) {
+    if (typeof data !== 'string') return this.files.frame(data);
+    const frame = JSON.parse(data);
     this.heard.push(frame);
+    if (frame.type.startsWith('file:transfer:')) this.files.control(frame.type.slice('file:transfer:'.length), frame.data);
     if (frame.type === 'error') this.errors.push(frame.error);
     if (frame.type === 'message' && frame.channel === this.room && frame.data.from !== this.id) {
       this.#signal(frame.data);
     }
-    this.#wake();
+    this.wake();
   }
 
-  #send(frame) {
+  send(frame) {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(frame));
   }
 
@@ -195,23 +200,23 @@ export class Room {
     channel.onmessage = ({ data }) => {
       peer.chunks.push(data);
       peer.received += data.byteLength;
-      this.#wake();
+      this.wake();
     };
     channel.onopen = () => {
       peer.channel = channel;
-      this.#wake();
+      this.wake();
     };
     if (channel.readyState === 'open') channel.onopen();
   }
 
   async #channel(id) {
-    await this.#until(() => this.#peers.get(id)?.channel);
+    await this.until(() => this.#peers.get(id)?.channel);
     return this.#peers.get(id).channel;
   }
 
   // --- waiting for what happens --------------------------------------------------------------
 
-  #until(condition, limit = 15_000) {
+  until(condition, limit = 15_000) {
     return within(limit, `waited in vain for ${condition}`, (resolve) => {
       const look = () => {
         if (!condition()) return;
@@ -223,7 +228,7 @@ export class Room {
     });
   }
 
-  #wake() {
+  wake() {
     for (const look of this.#waiting) look();
   }
 }
@@ -240,11 +245,6 @@ function within(limit, complaint, start) {
 }
 
 const suffix = (id) => id.slice(id.lastIndexOf(':') + 1);
-
-async function sha256(bytes) {
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
 
 // Tests reach the page through this name.
 globalThis.Room = Room;

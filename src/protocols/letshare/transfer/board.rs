@@ -17,6 +17,7 @@ use crate::{
     actors::hub::Peer,
     config,
     ids::{ChannelName, ConnectionId},
+    limits,
     protocols::letshare::transfer::{fault::TransferFault, offer::Gate, relay::Relay},
 };
 
@@ -36,7 +37,11 @@ struct Limits {
 struct State {
     /// Newest last: a page that came back is looked up before its stale socket.
     present: HashMap<ChannelName, Vec<Present>>,
-    transfers: HashMap<String, Listed>,
+    transfers: HashMap<String, Arc<Listed>>,
+    /// The transfers to a user in a room.
+    incoming: HashMap<(ChannelName, String), Vec<Arc<Listed>>>,
+    /// How many live transfers a connection sends.
+    outgoing: HashMap<ConnectionId, usize>,
     ring_bytes: usize,
 }
 
@@ -45,14 +50,9 @@ struct Present {
     peer: Peer,
 }
 
-struct Listed {
-    handle: Handle,
-    terms: Terms,
-}
-
 /// What a transfer is listed with.
-#[derive(Clone)]
 pub struct Terms {
+    pub transfer_id: String,
     pub room: ChannelName,
     pub sender: ConnectionId,
     /// The user who receives, with whatever connection.
@@ -61,18 +61,23 @@ pub struct Terms {
     pub ring_bytes: usize,
 }
 
-/// How connections reach a transfer.
-#[derive(Clone)]
-pub struct Handle {
+/// A transfer as connections reach it.
+pub struct Listed {
     pub address: Addr<Relay>,
-    pub room: ChannelName,
+    pub terms: Terms,
     /// Off once it has ended; it stays listed for a while, for late messages.
-    live: Arc<AtomicBool>,
+    live: AtomicBool,
 }
 
-impl Handle {
+impl Listed {
     pub fn is_live(&self) -> bool {
         self.live.load(Ordering::Relaxed)
+    }
+}
+
+impl Terms {
+    fn addressee(&self) -> (ChannelName, String) {
+        (self.room.clone(), self.receiver.clone())
     }
 }
 
@@ -117,14 +122,14 @@ impl Board {
         }
     }
 
-    /// The newest connection of `user` in `room`.
-    pub fn find(&self, room: &ChannelName, user: &str) -> Option<Peer> {
+    /// The newest connection of `user` in `room`, but for `sender`: nobody sends to itself.
+    pub fn find(&self, room: &ChannelName, user: &str, sender: ConnectionId) -> Option<Peer> {
         let state = self.state.lock();
         let present = state.present.get(room)?;
         present
             .iter()
             .rev()
-            .find(|known| known.user == user)
+            .find(|known| known.user == user && known.peer.connection != sender)
             .map(|known| known.peer.clone())
     }
 
@@ -134,85 +139,94 @@ impl Board {
     /// When the id is in use, or a limit is reached.
     pub fn open(
         &self,
-        transfer_id: &str,
         terms: Terms,
         start: impl FnOnce() -> Addr<Relay>,
-    ) -> Result<Handle, TransferFault> {
+    ) -> Result<Arc<Listed>, TransferFault> {
         let mut state = self.state.lock();
-        if state.transfers.contains_key(transfer_id) {
+        if state.transfers.contains_key(&terms.transfer_id) {
             return Err(TransferFault::IdInUse);
         }
-        let live = || {
-            state
-                .transfers
-                .values()
-                .filter(|listed| listed.handle.is_live())
-        };
-        let outgoing = live()
-            .filter(|listed| listed.terms.sender == terms.sender)
-            .count();
-        let incoming = live()
-            .filter(|listed| {
-                (&listed.terms.room, &listed.terms.receiver) == (&terms.room, &terms.receiver)
-            })
-            .count();
+        let outgoing = state.outgoing.get(&terms.sender).copied().unwrap_or(0);
+        let incoming = state.incoming.get(&terms.addressee());
+        let incoming = incoming.map_or(0, |listed| {
+            listed.iter().filter(|one| one.is_live()).count()
+        });
         if outgoing >= self.limits.outgoing_per_connection
             || incoming >= self.limits.incoming_per_user
         {
             return Err(TransferFault::TooManyTransfers);
         }
-        if state.ring_bytes + terms.ring_bytes > self.limits.ring_bytes {
+        if state.ring_bytes + terms.ring_bytes > self.limits.ring_bytes
+            || state.transfers.len() >= limits::TRANSFERS
+        {
             tracing::warn!("no memory for another transfer (file_transfer.ring_bytes)");
             return Err(TransferFault::ServerBusy);
         }
         state.ring_bytes += terms.ring_bytes;
-        let handle = Handle {
+        state.outgoing.insert(terms.sender, outgoing + 1);
+        let listed = Arc::new(Listed {
             address: start(),
-            room: terms.room.clone(),
-            live: Arc::new(AtomicBool::new(true)),
-        };
-        let listed = Listed {
-            handle: handle.clone(),
             terms,
-        };
-        state.transfers.insert(transfer_id.to_owned(), listed);
-        Ok(handle)
+            live: AtomicBool::new(true),
+        });
+        let terms = &listed.terms;
+        state
+            .incoming
+            .entry(terms.addressee())
+            .or_default()
+            .push(Arc::clone(&listed));
+        let transfer_id = terms.transfer_id.clone();
+        state.transfers.insert(transfer_id, Arc::clone(&listed));
+        Ok(listed)
     }
 
-    pub fn transfer(&self, transfer_id: &str) -> Option<Handle> {
-        self.state
-            .lock()
-            .transfers
-            .get(transfer_id)
-            .map(|listed| listed.handle.clone())
+    pub fn transfer(&self, transfer_id: &str) -> Option<Arc<Listed>> {
+        self.state.lock().transfers.get(transfer_id).cloned()
     }
 
     /// The transfers to `user` in `room`, for when it joins.
-    pub fn incoming(&self, room: &ChannelName, user: &str) -> Vec<(String, Handle)> {
+    pub fn incoming(&self, room: &ChannelName, user: &str) -> Vec<Arc<Listed>> {
+        let addressee = (room.clone(), user.to_owned());
         let state = self.state.lock();
-        let to_user = |listed: &Listed| listed.terms.room == *room && listed.terms.receiver == user;
-        let transfers = state.transfers.iter().filter(|(_, listed)| to_user(listed));
-        transfers
-            .map(|(id, listed)| (id.clone(), listed.handle.clone()))
-            .collect()
+        state.incoming.get(&addressee).cloned().unwrap_or_default()
     }
 
     /// The transfer has ended: it costs nothing more. True for the first to say so.
     pub fn close(&self, transfer_id: &str) -> bool {
         let mut state = self.state.lock();
-        match state.transfers.get(transfer_id) {
-            Some(listed) if listed.handle.live.swap(false, Ordering::Relaxed) => {
-                let ring_bytes = listed.terms.ring_bytes;
-                state.ring_bytes -= ring_bytes;
-                true
-            }
-            _ => false,
+        let state = &mut *state;
+        let Some(listed) = state.transfers.get(transfer_id) else {
+            return false;
+        };
+        if !listed.live.swap(false, Ordering::Relaxed) {
+            return false;
         }
+        state.ring_bytes -= listed.terms.ring_bytes;
+        let sender = listed.terms.sender;
+        let outgoing = state
+            .outgoing
+            .get(&sender)
+            .map_or(0, |outgoing| outgoing - 1);
+        match outgoing {
+            0 => state.outgoing.remove(&sender),
+            left => state.outgoing.insert(sender, left),
+        };
+        true
     }
 
     /// Late messages are over, too.
     pub fn forget(&self, transfer_id: &str) {
         self.close(transfer_id);
-        self.state.lock().transfers.remove(transfer_id);
+        let mut state = self.state.lock();
+        let Some(forgotten) = state.transfers.remove(transfer_id) else {
+            return;
+        };
+        let addressee = forgotten.terms.addressee();
+        if let Some(incoming) = state.incoming.get_mut(&addressee) {
+            incoming.retain(|listed| !Arc::ptr_eq(listed, &forgotten));
+            if incoming.is_empty() {
+                state.incoming.remove(&addressee);
+            }
+        }
     }
 }

@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 
 use crate::{
     actors::link::Link,
-    ids::ChannelName,
+    ids::{ChannelName, ConnectionId},
     protocols::letshare::transfer::{
-        board::{Board, Handle, Terms},
+        board::{Board, Listed, Terms},
         chunk::Chunk,
         fault::TransferFault,
         message::{self, BadControl, Control, Request},
@@ -24,8 +24,8 @@ pub struct Files {
     /// None when this server carries no files.
     board: Option<Arc<Board>>,
     /// Transfers that this connection has a side in.
-    involved: HashMap<String, Handle>,
-    /// The last id that was told to be unknown: one error is enough for a window of frames.
+    involved: HashMap<String, Arc<Listed>>,
+    /// The last id whose frames were told to be unknown: one error is enough for a window of them.
     told_unknown: String,
 }
 
@@ -102,21 +102,21 @@ impl Files {
         if link.filter(&room).is_none() {
             return Err(TransferFault::NotInRoom);
         }
+        let sender = link.peer();
         let receiver_user = request.to_user_id.clone();
         let receiver = board
-            .find(&room, &receiver_user)
+            .find(&room, &receiver_user, sender.connection)
             .ok_or(TransferFault::NoReceiver)?;
         let clock = &link.worker().broker.clock;
         let (now, uptime) = (clock.now(), clock.uptime());
-        let sender = link.peer();
         let terms = Terms {
+            transfer_id: request.transfer_id.clone(),
             room: room.clone(),
             sender: sender.connection,
             receiver: receiver_user.clone(),
             ring_bytes: request.offer.ring_bytes(),
         };
-        self.involved.retain(|_, handle| handle.address.connected());
-        let handle = board.open(&request.transfer_id, terms, || {
+        let listed = board.open(terms, || {
             let opening = Opening {
                 transfer_id: request.transfer_id.clone(),
                 file_name: request.file_name().map(str::to_owned),
@@ -129,7 +129,7 @@ impl Files {
             };
             Relay::open(opening, link.worker().clone())
         })?;
-        self.involved.insert(request.transfer_id.clone(), handle);
+        self.involve(listed);
         receiver.send(vec![request.forwarded(&room, &self.user, now)]);
         Ok(())
     }
@@ -142,18 +142,28 @@ impl Files {
         data: &RawValue,
         link: &mut Link<'_>,
     ) {
-        let Some(handle) = self.find(transfer_id) else {
-            return self.tell_unknown(transfer_id, link);
+        let Some(listed) = self.find(transfer_id) else {
+            return tell(transfer_id, TransferFault::UnknownTransfer, link);
         };
-        let room = handle.room.clone();
+        if !self.has_side(&listed, link) {
+            return tell(transfer_id, TransferFault::NotYourTransfer, link);
+        }
         let say = Say {
             from: link.peer(),
             signal,
-            frame: message::forwarded(kind, &room, data, link.now()),
+            frame: message::forwarded(kind, &listed.terms.room, data, link.now()),
         };
-        if handle.address.try_send(say).is_err() {
+        if listed.address.try_send(say).is_err() {
             tell(transfer_id, TransferFault::ServerBusy, link);
         }
+    }
+
+    /// Strangers are turned away here, so that they cannot even fill a transfer's mailbox. Which of
+    /// its user's connections is the receiver, the transfer itself knows.
+    fn has_side(&self, listed: &Listed, link: &Link<'_>) -> bool {
+        let terms = &listed.terms;
+        let is_sender = terms.sender == link.peer().connection;
+        is_sender || (terms.receiver == self.user && link.filter(&terms.room).is_some())
     }
 
     /// A binary message. Frames of a transfer that goes on are bounded by its window, all others by
@@ -163,21 +173,26 @@ impl Files {
     /// [`Unreadable`].
     pub fn chunk(&mut self, frame: Bytes, link: &mut Link<'_>) -> Result<(), Unreadable> {
         let chunk = Chunk::parse(frame);
-        let handle = chunk
-            .as_ref()
-            .ok()
-            .and_then(|chunk| self.find(&chunk.header.transfer_id));
-        if !handle.as_ref().is_some_and(Handle::is_live) && !link.may_send() {
+        let listed = match &chunk {
+            Ok(chunk) => self.find(&chunk.header.transfer_id),
+            Err(_) => None,
+        };
+        let from = link.peer();
+        let is_expected =
+            |listed: &Arc<Listed>| listed.is_live() && listed.terms.sender == from.connection;
+        if !listed.as_ref().is_some_and(is_expected) && !link.may_send() {
             return Err(Unreadable::RateLimited);
         }
         let chunk = chunk.map_err(|_| Unreadable::NoChunk)?;
-        let Some(handle) = handle else {
-            self.tell_unknown(&chunk.header.transfer_id, link);
+        let transfer_id = &chunk.header.transfer_id;
+        let Some(listed) = listed else {
+            self.tell_unknown(transfer_id, link);
             return Ok(());
         };
-        let from = link.peer();
-        if handle.address.try_send(Carry { from, chunk }).is_err() {
-            handle.address.do_send(Overrun);
+        if listed.terms.sender != from.connection {
+            tell(transfer_id, TransferFault::NotYourTransfer, link);
+        } else if listed.address.try_send(Carry { chunk }).is_err() {
+            listed.address.do_send(Overrun);
         }
         Ok(())
     }
@@ -188,50 +203,62 @@ impl Files {
             return;
         };
         board.enter(room, &self.user, link.peer());
-        for (transfer_id, handle) in board.incoming(room, &self.user) {
-            handle.address.do_send(Returned(link.peer()));
-            self.involved.insert(transfer_id, handle);
+        for listed in board.incoming(room, &self.user) {
+            listed.address.do_send(Returned(link.peer()));
+            self.involve(listed);
         }
     }
 
     /// The page left a room, and with it every transfer there.
     pub fn left(&mut self, room: &ChannelName, link: &mut Link<'_>) {
-        let Some(board) = &self.board else {
-            return;
-        };
-        let connection = link.peer().connection;
-        board.leave(room, connection);
-        self.involved.retain(|_, handle| {
-            if handle.room == *room {
-                handle.address.do_send(Lost(connection));
-            }
-            handle.room != *room
-        });
+        self.lose(room, link.peer().connection);
+        self.involved.retain(|_, listed| listed.terms.room != *room);
     }
 
     /// The connection is gone, and with it its side of every transfer.
     pub fn closed(&mut self, link: &mut Link<'_>) {
-        if let Some(board) = &self.board {
-            let connection = link.peer().connection;
-            for room in link.channels() {
-                board.leave(room, connection);
-            }
-            for handle in self.involved.values() {
-                handle.address.do_send(Lost(connection));
-            }
+        let connection = link.peer().connection;
+        for room in link.channels() {
+            self.lose(room, connection);
+        }
+    }
+
+    /// Tells the transfers in `room`. A page that was asked to receive and has not answered is no less
+    /// missed.
+    fn lose(&self, room: &ChannelName, connection: ConnectionId) {
+        let Some(board) = &self.board else {
+            return;
+        };
+        board.leave(room, connection);
+        let involved = self.involved.values();
+        let outgoing = involved.filter(|listed| listed.terms.sender == connection);
+        let outgoing = outgoing
+            .filter(|listed| listed.terms.room == *room)
+            .cloned();
+        for listed in outgoing.chain(board.incoming(room, &self.user)) {
+            listed.address.do_send(Lost(connection));
         }
     }
 
     /// From the connection's own list, or from everybody's: a receiver has learned of the transfer by
     /// its request alone.
-    fn find(&mut self, transfer_id: &str) -> Option<Handle> {
-        if let Some(handle) = self.involved.get(transfer_id) {
-            let is_forgotten = !handle.address.connected();
-            return (!is_forgotten).then(|| handle.clone());
+    fn find(&mut self, transfer_id: &str) -> Option<Arc<Listed>> {
+        if let Some(listed) = self.involved.get(transfer_id) {
+            let is_forgotten = !listed.address.connected();
+            return (!is_forgotten).then(|| Arc::clone(listed));
         }
-        let handle = self.board.as_ref()?.transfer(transfer_id)?;
-        self.involved.insert(transfer_id.to_owned(), handle.clone());
-        Some(handle)
+        let listed = self.board.as_ref()?.transfer(transfer_id)?;
+        if listed.terms.receiver == self.user {
+            self.involve(Arc::clone(&listed));
+        }
+        Some(listed)
+    }
+
+    /// Notes a transfer, and forgets those that are over.
+    fn involve(&mut self, listed: Arc<Listed>) {
+        self.involved.retain(|_, known| known.address.connected());
+        let transfer_id = listed.terms.transfer_id.clone();
+        self.involved.insert(transfer_id, listed);
     }
 
     fn tell_unknown(&mut self, transfer_id: &str, link: &mut Link<'_>) {

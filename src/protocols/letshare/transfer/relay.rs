@@ -64,11 +64,10 @@ pub struct Say {
     pub frame: Bytes,
 }
 
-/// A side sends a frame.
+/// The sender sends a frame.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Carry {
-    pub from: Peer,
     pub chunk: Chunk,
 }
 
@@ -115,7 +114,7 @@ impl Relay {
         (connection == receiver.connection).then_some(Side::Receiver)
     }
 
-    /// Somebody who has nothing to do with this transfer: it goes on unharmed.
+    /// Another connection of the receiving user: the transfer goes on unharmed.
     fn refuse(&self, stranger: &Peer) {
         let now = self.worker.broker.clock.now();
         let fault = TransferFault::NotYourTransfer;
@@ -260,7 +259,7 @@ impl Handler<Say> for Relay {
         };
         let now = self.worker.broker.clock.uptime();
         let actions = self.state.hear(now, side, &signal, &frame);
-        if signal == Signal::Accept {
+        if side == Side::Receiver && signal == Signal::Accept {
             self.widen();
         }
         self.carry_out(actions, Some(&frame));
@@ -270,10 +269,7 @@ impl Handler<Say> for Relay {
 impl Handler<Carry> for Relay {
     type Result = ();
 
-    fn handle(&mut self, Carry { from, chunk }: Carry, _: &mut Self::Context) {
-        if self.side_of(from.connection) != Some(Side::Sender) {
-            return self.refuse(&from);
-        }
+    fn handle(&mut self, Carry { chunk }: Carry, _: &mut Self::Context) {
         let bytes = chunk.frame.len() as u64;
         self.worker
             .count(|counters| counters.transfer_bytes += bytes);
@@ -307,7 +303,9 @@ impl Handler<Lost> for Relay {
         self.carry_out(actions, None);
         // The page may have come back before its old connection was missed.
         if side == Side::Receiver
-            && let Some(receiver) = self.board.find(&self.room, &self.receiver_user)
+            && let Some(receiver) =
+                self.board
+                    .find(&self.room, &self.receiver_user, self.sender.connection)
         {
             self.give_back(receiver);
         }

@@ -280,6 +280,7 @@ impl Transfer {
         }
         self.last_activity = now;
         let fits = header.total_chunks == self.offer.total_chunks
+            && header.chunk_size == chunk.payload_bytes()
             && self.offer.bytes_of(header.chunk_index) == Some(header.chunk_size);
         if !fits {
             return self.fail(now, TransferFault::BadChunk);
@@ -393,9 +394,21 @@ impl Transfer {
     /// Serves from the ring first; the rest is the sender's. It may be stuck in its window, so it is
     /// told first how much has arrived.
     fn resend(&mut self, chunk_indexes: &[u64], missing_count: u64) -> Vec<Action> {
+        let mut asked = chunk_indexes.to_vec();
+        asked.sort_unstable();
+        asked.dedup();
+        if asked
+            .last()
+            .is_none_or(|last| *last >= self.offer.total_chunks)
+        {
+            return vec![Action::Fail {
+                to: Side::Receiver,
+                fault: TransferFault::BadRequest,
+            }];
+        }
         let mut actions = Vec::new();
         let mut rest = Vec::new();
-        for index in chunk_indexes {
+        for index in &asked {
             match self.ring.iter().find(|(kept, _)| kept == index) {
                 Some((_, frame)) => actions.push(Action::Frame(frame.clone())),
                 None => rest.push(*index),

@@ -172,7 +172,17 @@ fn a_frame_that_does_not_fit_the_offer_ends_the_transfer_for_both() {
         },
         ..chunk(0, 3)
     };
-    for bad in [chunk(3, 3), chunk(u64::MAX, 3), chunk(0, 4), wrong_size] {
+    let longer = Chunk {
+        frame: chunk(0, 3).frame.iter().copied().chain([0]).collect(),
+        ..chunk(0, 3)
+    };
+    for bad in [
+        chunk(3, 3),
+        chunk(u64::MAX, 3),
+        chunk(0, 4),
+        wrong_size,
+        longer,
+    ] {
         let mut transfer = running(3);
         assert_eq!(
             transfer.chunk(ZERO, bad),
@@ -301,15 +311,15 @@ fn a_resend_is_served_from_the_ring_and_the_rest_asked_of_the_sender() {
     }
     // Kept: 8 to 47. The full count may exceed the list (§5 p).
     let resend = Signal::Resend {
-        chunk_indexes: vec![47, 3, 8],
+        chunk_indexes: vec![47, 3, 8, 8],
         missing_count: 60,
     };
     let actions = transfer.hear(ZERO, Side::Receiver, &resend, &message("resend"));
     assert_eq!(
         actions,
         [
-            frame(47, 100),
             frame(8, 100),
+            frame(47, 100),
             Action::AckForSender {
                 received_chunks: 40
             },
@@ -347,4 +357,24 @@ fn a_resend_that_the_ring_covers_does_not_bother_the_sender() {
             }
         ]
     );
+}
+
+#[test]
+fn a_resend_of_what_does_not_exist_asks_nobody_for_it() {
+    let mut transfer = running(3);
+    send(&mut transfer, 0..3);
+    for chunk_indexes in [vec![0, 3], vec![u64::MAX]] {
+        let resend = Signal::Resend {
+            chunk_indexes,
+            missing_count: 1,
+        };
+        assert_eq!(
+            transfer.hear(ZERO, Side::Receiver, &resend, &message("resend")),
+            [Action::Fail {
+                to: Side::Receiver,
+                fault: TransferFault::BadRequest
+            }]
+        );
+    }
+    assert_eq!(transfer.outcome(), None);
 }
