@@ -1,7 +1,7 @@
 //! Every number that bounds a queue, a buffer or a wait and that nobody has to set. What operators
 //! do set stands, with its default and reason, in `configs/default.yaml`.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 /// Commands that wait for one channel. More are refused with `Fault::Busy`: at a few microseconds
 /// each, a longer queue only means that everybody waits longer.
@@ -31,6 +31,13 @@ pub const OUTBOX_KEPT_FRAMES: usize = 32;
 
 /// Bytes of one connection that are decoded before the other connections of the thread have their turn.
 pub const INBOUND_PORTION: usize = 32 * 1024;
+
+/// Small frames that wait for one socket are put together up to this many bytes for one write.
+pub const GATHER_BYTES: usize = 64 * 1024;
+
+/// Sockets that are written to before the other tasks of the thread have their turn: at some
+/// microseconds each, more would hold everybody up.
+pub const WRITE_ROUND: usize = 256;
 
 /// How long a close frame may take from the outbox to the wire before the socket is shut down behind
 /// it. The body cannot learn when actix-http has written what it took, but it writes at once.
@@ -73,3 +80,46 @@ pub const TRANSFERS: usize = 65_536;
 /// Longest text field of a log line, in characters; an error's own words may be longer.
 pub const LOG_FIELD_CHARS: usize = 64;
 pub const LOG_ERROR_CHARS: usize = 512;
+
+/// How much of what a client wrote is told back to it, in characters.
+pub const ECHOED_CHARS: usize = 64;
+
+/// Frames of a transfer that are kept for a receiver who comes back; a sender may have as many
+/// on the way. The app has at most 24.
+pub const TRANSFER_RING_FRAMES: u64 = 40;
+
+/// Messages that wait for one transfer; its sender's window is far below.
+pub const TRANSFER_MAILBOX: usize = 256;
+
+/// Longest id of a transfer, in bytes; it has to fit into the header of a frame.
+pub const TRANSFER_ID_BYTES: usize = 128;
+
+/// Chunks that one message may ask for again: what the app asks for.
+pub const RESEND_CHUNKS: usize = 256;
+
+/// Chunks that may have been asked for again and not come yet.
+pub const RESEND_PENDING: usize = 512;
+
+/// A request for a transfer that nobody answers.
+pub const TRANSFER_PENDING: Duration = Duration::from_secs(30);
+
+/// A receiver whose connection dropped may come back within this time.
+pub const TRANSFER_RETURN: Duration = Duration::from_secs(30);
+
+/// A transfer in which nothing happens at all.
+pub const TRANSFER_IDLE: Duration = Duration::from_secs(120);
+
+/// Late messages of an ended transfer are ignored for this long.
+pub const TRANSFER_AFTERGLOW: Duration = Duration::from_secs(30);
+
+/// A receiver who was away at the end is told when it comes back within this time.
+pub const TRANSFER_PARTING: Duration = Duration::from_secs(120);
+
+/// How often transfers look at the clock.
+pub const TRANSFER_TICK: Duration = Duration::from_secs(1);
+
+/// Attempts at PRO activation that one address may make each minute.
+pub const ACTIVATION_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
+
+/// Addresses remembered for that before those that have been quiet are forgotten.
+pub const ACTIVATION_ADDRESSES: usize = 1_024;

@@ -18,9 +18,10 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 
-use crate::actors::{post::Post, socket::Socket};
-
-use crate::limits;
+use crate::{
+    actors::{post::Post, socket::Socket},
+    limits,
+};
 
 /// Clones are handles of the same queue.
 #[derive(Clone)]
@@ -53,9 +54,6 @@ enum Way {
     /// The response body: TLS, or a socket that was full once.
     Body,
 }
-
-/// Small frames are put together up to this many bytes for one write.
-const GATHER_BYTES: usize = 64 << 10;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -226,7 +224,7 @@ impl Outbox {
             } else {
                 scratch.clear();
                 for frame in &*frames {
-                    if !scratch.is_empty() && scratch.len() + frame.len() > GATHER_BYTES {
+                    if !scratch.is_empty() && scratch.len() + frame.len() > limits::GATHER_BYTES {
                         break;
                     }
                     scratch.extend_from_slice(frame);

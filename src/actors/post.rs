@@ -7,10 +7,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::actors::outbox::Outbox;
-
-/// Sockets that are written to before others of the thread get their turn.
-const ROUND: usize = 256;
+use crate::{actors::outbox::Outbox, limits};
 
 /// One per worker thread.
 #[derive(Default)]
@@ -42,7 +39,7 @@ impl Post {
     fn work(&self, cx: &Context<'_>, round: &mut Vec<Outbox>, scratch: &mut Vec<u8>) -> Poll<()> {
         {
             let mut waiting = self.waiting.borrow_mut();
-            let count = waiting.len().min(ROUND);
+            let count = waiting.len().min(limits::WRITE_ROUND);
             round.extend(waiting.drain(..count));
         }
         for outbox in round.drain(..) {

@@ -1,7 +1,7 @@
 //! `POST /api/pro/activate`: a PRO token for whoever knows the invite code
 //! (`protocols/letshare.md §3.6`).
 
-use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use bytes::Bytes;
@@ -20,12 +20,8 @@ use crate::{
     clock::Clock,
     config::Config,
     edge::client_address::client_address_of,
+    limits,
 };
-
-/// Attempts that one address may make each minute.
-const ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
-/// Addresses that are remembered before those that have been quiet are forgotten.
-const REMEMBERED: usize = 1_024;
 
 type Limiter = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, Clock, NoOpMiddleware<Nanos>>;
 
@@ -49,7 +45,7 @@ struct Body {
 
 impl Activation {
     pub fn new(config: &Config, key: Arc<ProKey>, clock: Clock) -> Self {
-        let quota = Quota::per_minute(ATTEMPTS);
+        let quota = Quota::per_minute(limits::ACTIVATION_ATTEMPTS);
         Self {
             invite_code: config.file_transfer.pro_invite_code.clone(),
             key,
@@ -64,7 +60,7 @@ impl Activation {
         if self.attempts.check_key(&address).is_err() {
             return refuse(StatusCode::TOO_MANY_REQUESTS, "请求过于频繁，请1分钟后重试");
         }
-        if self.attempts.len() > REMEMBERED {
+        if self.attempts.len() > limits::ACTIVATION_ADDRESSES {
             self.attempts.retain_recent();
         }
         let body = match body.trim_ascii_start().first() {

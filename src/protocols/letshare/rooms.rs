@@ -21,9 +21,6 @@ use crate::{
 
 /// The event that everybody in a room subscribes to; meant when a client names none.
 const ALL: &str = "signal:all";
-/// How much of what a client wrote is told back to it.
-const SHOWN_CHARS: usize = 64;
-
 /// How rooms behave on this server.
 #[derive(Debug)]
 pub struct RoomSettings {
@@ -232,7 +229,7 @@ fn tell_refusal(link: &mut Link<'_>, refusal: Refusal, channel: &str) {
         Refusal::MissingData => tell(link, 400, "缺少消息数据"),
         Refusal::BadData => tell(link, 400, "消息数据格式错误"),
         Refusal::UnknownType(kind) => {
-            let shown: String = kind.chars().take(SHOWN_CHARS).collect();
+            let shown: String = kind.chars().take(limits::ECHOED_CHARS).collect();
             tell(link, 400, &format!("不支持的消息类型: {shown}"));
         }
         Refusal::Fault(fault) => tell_fault(link, &fault, channel),

@@ -7,16 +7,12 @@ use serde_json::{Map, Value, json, value::RawValue};
 use crate::{
     core::frame,
     ids::{ChannelName, Timestamp},
+    limits,
     protocols::letshare::transfer::{fault::TransferFault, offer::Offer, state::Signal},
 };
 
 /// What the types of all control messages begin with.
 pub const PREFIX: &str = "file:transfer:";
-/// Chunks that the app asks for again in one message, at most.
-const RESEND_MAX: usize = 256;
-/// Longest transfer id, in bytes; it has to fit into the header of a frame.
-const ID_BYTES: usize = 128;
-
 /// A control message, read.
 #[derive(Debug)]
 pub enum Control {
@@ -90,7 +86,7 @@ impl Control {
             .then(|| serde_json::from_str::<Id>(data).ok())
             .flatten()
             .map(|id| id.transfer_id)
-            .filter(|id| !id.is_empty() && id.len() <= ID_BYTES)
+            .filter(|id| !id.is_empty() && id.len() <= limits::TRANSFER_ID_BYTES)
             .ok_or(BadControl::NoTransferId)?;
         let parsed = match kind {
             "request" => return Request::parse(transfer_id, data).map(Self::Request),
@@ -128,7 +124,7 @@ fn resend(data: &str) -> Option<Signal> {
     } = serde_json::from_str(data).ok()?;
     let listed = chunk_indexes.len();
     let missing_count = missing_count.unwrap_or(listed as u64);
-    (1..=RESEND_MAX)
+    (1..=limits::RESEND_CHUNKS)
         .contains(&listed)
         .then_some(Signal::Resend {
             chunk_indexes,

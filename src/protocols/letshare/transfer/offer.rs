@@ -3,11 +3,10 @@
 
 use serde::Deserialize;
 
-use crate::protocols::letshare::transfer::{chunk::HEADER_BYTES, fault::TransferFault};
-
-/// Frames that are kept of each transfer for a receiver who comes back. The app has at most 24 on the
-/// way.
-pub const RING_FRAMES: u64 = 40;
+use crate::{
+    limits,
+    protocols::letshare::transfer::{chunk::HEADER_BYTES, fault::TransferFault},
+};
 
 /// What may be carried.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +62,7 @@ impl Offer {
 
     /// What the frames kept for a receiver who comes back cost at most, in bytes.
     pub fn ring_bytes(&self) -> usize {
-        let frames = self.total_chunks.min(RING_FRAMES);
+        let frames = self.total_chunks.min(limits::TRANSFER_RING_FRAMES);
         (frames * (self.chunk_size + HEADER_BYTES as u64)) as usize
     }
 }

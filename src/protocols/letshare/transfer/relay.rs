@@ -1,7 +1,7 @@
 //! The actor of one transfer: the shell around [`Transfer`]. It lives on its sender's thread, and all that
 //! either side says passes through it, texts and frames alike, so that `end` never overtakes a frame.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use crate::{
     },
     core::frame,
     ids::{ChannelName, ConnectionId},
+    limits,
     protocols::letshare::transfer::{
         board::Board,
         chunk::Chunk,
@@ -21,11 +22,6 @@ use crate::{
         state::{Action, Outcome, Side, Signal, Transfer},
     },
 };
-
-/// Messages that may wait. A sender has at most a window of frames on the way.
-const MAILBOX: usize = 256;
-/// How often the clock is looked at.
-const TICK: Duration = Duration::from_secs(1);
 
 pub struct Relay {
     transfer_id: String,
@@ -90,7 +86,7 @@ impl Relay {
     pub fn open(opening: Opening, worker: Rc<Worker>) -> Addr<Self> {
         worker.count(|counters| counters.transfers_started += 1);
         Self::create(|ctx| {
-            ctx.set_mailbox_capacity(MAILBOX);
+            ctx.set_mailbox_capacity(limits::TRANSFER_MAILBOX);
             Self {
                 transfer_id: opening.transfer_id,
                 file_name: opening.file_name,
@@ -238,7 +234,7 @@ impl Actor for Relay {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(TICK, Self::tick);
+        ctx.run_interval(limits::TRANSFER_TICK, Self::tick);
     }
 }
 

@@ -5,24 +5,10 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 
-use crate::protocols::letshare::transfer::{
-    chunk::Chunk,
-    fault::TransferFault,
-    offer::{Offer, RING_FRAMES},
+use crate::{
+    limits,
+    protocols::letshare::transfer::{chunk::Chunk, fault::TransferFault, offer::Offer},
 };
-
-/// A request that nobody answers.
-const PENDING_TIMEOUT: Duration = Duration::from_secs(30);
-/// A receiver whose connection dropped may come back within this time.
-const RETURN_TIMEOUT: Duration = Duration::from_secs(30);
-/// A transfer in which nothing happens at all.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Late messages of an ended transfer are ignored for this long.
-const AFTERGLOW: Duration = Duration::from_secs(30);
-/// A receiver who was away at the end is told when it comes back within this time.
-const PARTING: Duration = Duration::from_secs(120);
-/// Chunks that may be asked for again at once: what the app asks for, twice.
-const WANTED_MAX: usize = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -185,9 +171,9 @@ impl Transfer {
     /// Ended so long ago that even late messages are over.
     pub fn is_forgotten(&self, now: Duration) -> bool {
         let memory = if self.parting.is_some() {
-            PARTING
+            limits::TRANSFER_PARTING
         } else {
-            AFTERGLOW
+            limits::TRANSFER_AFTERGLOW
         };
         matches!(self.phase, Phase::Ended { at } if now.saturating_sub(at) >= memory)
     }
@@ -295,10 +281,10 @@ impl Transfer {
                 return Vec::new();
             };
             self.wanted.swap_remove(place);
-        } else if self.seen.len() - self.acknowledged > RING_FRAMES {
+        } else if self.seen.len() - self.acknowledged > limits::TRANSFER_RING_FRAMES {
             return self.fail(now, TransferFault::WindowExceeded);
         }
-        if self.ring.len() as u64 == RING_FRAMES {
+        if self.ring.len() as u64 == limits::TRANSFER_RING_FRAMES {
             self.ring.pop_front();
         }
         self.ring
@@ -369,9 +355,15 @@ impl Transfer {
     pub fn tick(&mut self, now: Duration) -> Vec<Action> {
         let silent = now.saturating_sub(self.last_activity);
         match self.phase {
-            Phase::Pending if silent >= PENDING_TIMEOUT => self.fail(now, TransferFault::Timeout),
-            Phase::Running if silent >= IDLE_TIMEOUT => self.fail(now, TransferFault::Timeout),
-            Phase::Interrupted { since } if now.saturating_sub(since) >= RETURN_TIMEOUT => {
+            Phase::Pending if silent >= limits::TRANSFER_PENDING => {
+                self.fail(now, TransferFault::Timeout)
+            }
+            Phase::Running if silent >= limits::TRANSFER_IDLE => {
+                self.fail(now, TransferFault::Timeout)
+            }
+            Phase::Interrupted { since }
+                if now.saturating_sub(since) >= limits::TRANSFER_RETURN =>
+            {
                 self.fail(now, TransferFault::ReceiverGone)
             }
             _ => Vec::new(),
@@ -425,7 +417,7 @@ impl Transfer {
             return actions;
         }
         for index in &rest {
-            let is_new = !self.wanted.contains(index) && self.wanted.len() < WANTED_MAX;
+            let is_new = !self.wanted.contains(index) && self.wanted.len() < limits::RESEND_PENDING;
             if is_new && self.seen.contains(*index) {
                 self.wanted.push(*index);
             }
