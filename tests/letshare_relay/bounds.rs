@@ -112,6 +112,7 @@ async fn a_receiver_that_reads_slowly_is_not_closed_and_stalls_nobody() {
     const TOTAL: u64 = 24;
     let server = Server::start(|config| {
         config.limits.outbox_bytes = config.websocket.max_message_bytes + 4_096;
+        config.websocket.stall_timeout = Duration::from_secs(3_600);
     });
     let mut receiver = Client::join(&server, RECEIVER, ROOM).await;
     let mut senders = Vec::new();
@@ -185,6 +186,9 @@ async fn coming_back_again_and_again_earns_no_larger_outbox() {
         config.limits.outbox_bytes = config.websocket.max_message_bytes + 4_096;
         config.limits.publishes_per_second = 0;
         config.websocket.ping_interval = Duration::from_millis(40);
+        // Only a full outbox may close it.
+        config.websocket.stall_timeout = Duration::from_secs(3_600);
+        config.websocket.idle_timeout = Duration::from_secs(3_600);
     });
     let (mut sender, mut receiver) = Pair::joined(&server).await;
     let mut large = request("t1", 40);
