@@ -72,10 +72,13 @@ async fn join(
 }
 
 async fn next(socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> Value {
-    let frame = tokio::time::timeout(PATIENCE, socket.next()).await;
-    match frame.expect("something comes") {
-        Some(Ok(Message::Text(text))) => serde_json::from_str(&text).expect("JSON"),
-        other => panic!("expected a text message, got {other:?}"),
+    loop {
+        let frame = tokio::time::timeout(PATIENCE, socket.next()).await;
+        match frame.expect("something comes") {
+            Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).expect("JSON"),
+            Some(Ok(Message::Ping(_))) => {}
+            other => panic!("expected a text message, got {other:?}"),
+        }
     }
 }
 

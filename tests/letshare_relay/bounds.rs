@@ -112,6 +112,7 @@ async fn a_receiver_that_reads_slowly_is_not_closed_and_stalls_nobody() {
     const TOTAL: u64 = 24;
     let server = Server::start(|config| {
         config.limits.outbox_bytes = config.websocket.max_message_bytes + 4_096;
+        config.websocket.stall_timeout = Duration::from_secs(3_600);
     });
     let mut receiver = Client::join(&server, RECEIVER, ROOM).await;
     let mut senders = Vec::new();
@@ -175,6 +176,55 @@ async fn a_receiver_that_reads_slowly_is_not_closed_and_stalls_nobody() {
         }
     }
     assert!(next.len() == 16 && next.values().all(|frames| *frames == TOTAL));
+}
+
+/// A receiver may keep more waiting while it receives, but not more with each time it comes back.
+#[tokio::test]
+async fn coming_back_again_and_again_earns_no_larger_outbox() {
+    const CHUNK: usize = 65_536;
+    let server = Server::start(|config| {
+        config.limits.outbox_bytes = config.websocket.max_message_bytes + 4_096;
+        config.limits.publishes_per_second = 0;
+        config.websocket.ping_interval = Duration::from_millis(40);
+        // Only a full outbox may close it.
+        config.websocket.stall_timeout = Duration::from_secs(3_600);
+        config.websocket.idle_timeout = Duration::from_secs(3_600);
+    });
+    let (mut sender, mut receiver) = Pair::joined(&server).await;
+    let mut large = request("t1", 40);
+    large["data"]["chunk_size"] = CHUNK.into();
+    large["data"]["file_size"] = (40 * CHUNK).into();
+    sender.send(large).await;
+    hear(&mut receiver, "request", "t1").await;
+    say(&mut receiver, "accept", "t1", json!({})).await;
+    hear(&mut sender, "accept", "t1").await;
+    for _ in 0..30 {
+        let leave = json!({"type": "unsubscribe", "channel": ROOM, "event": "signal:all"});
+        receiver.send(leave).await;
+        assert_eq!(receiver.next().await["type"], "unsubscribed");
+        receiver.subscribe(ROOM, "signal:all").await;
+        for status in ["interrupted", "transferring"] {
+            let state = hear(&mut sender, "resume-state", "t1").await;
+            assert_eq!(state["status"], status);
+        }
+    }
+    // It stops reading. Its outbox, its ring and what the kernel holds are far less than 40 MB.
+    let filling = "x".repeat(400_000);
+    for _ in 0..100 {
+        sender
+            .publish(ROOM, "signal:all", json!({"filling": filling}))
+            .await;
+    }
+    assert!(
+        sender.received_so_far().await.len() <= 1,
+        "told that the receiver is gone"
+    );
+    let mut http = Http::connect(&server).await;
+    eventually(async || {
+        let page = http.ask("GET", "/metrics", &[]).await.json();
+        (page["websocket"]["closed_slow"] == 1).then_some(())
+    })
+    .await;
 }
 
 /// Metrics count transfers, bytes and failures by reason.

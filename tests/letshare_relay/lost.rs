@@ -222,6 +222,28 @@ async fn after_60_s_both_sides_are_told() {
     }
 }
 
+/// §3.3 `cancel`, while the receiver is away: it learns of it when it comes back, once.
+#[tokio::test]
+async fn what_ended_meanwhile_is_told_on_return() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 20).await;
+    pair.send_frames(0..4).await;
+    pair.cut_receiver(&server).await;
+    pair.sender_says("cancel", json!({"reason": "no more"}))
+        .await;
+    let id = pair.id.clone();
+    assert_eq!(nothing_else(&mut pair.sender, &id).await, "cancelled");
+    for is_first in [true, false] {
+        pair.receiver_returns(&server).await;
+        if is_first {
+            assert_eq!(pair.receiver_hears("cancel").await["reason"], "no more");
+        }
+        assert_eq!(nothing_else(&mut pair.receiver, &id).await, "cancelled");
+        let nobody = Client::connect(&server, "nobody").await;
+        std::mem::replace(&mut pair.receiver, nobody).cut();
+    }
+}
+
 /// A receiver that has not accepted yet has nothing to come back to.
 #[tokio::test]
 async fn a_receiver_lost_before_it_accepts() {

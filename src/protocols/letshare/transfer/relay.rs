@@ -292,8 +292,9 @@ impl Handler<Lost> for Relay {
         };
         let now = self.worker.broker.clock.uptime();
         if side == Side::Receiver {
+            // A connection that only left the room must not keep what it was given.
+            self.narrow();
             self.receiver = None;
-            self.widened = 0;
         }
         let actions = self.state.lose(now, side);
         self.carry_out(actions, None);
