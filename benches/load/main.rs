@@ -5,6 +5,7 @@
 mod crowd;
 mod floor;
 mod member;
+mod relay;
 mod report;
 mod session;
 mod slow;
@@ -24,6 +25,7 @@ use nix::unistd::Pid;
 use crate::{
     crowd::Seating,
     floor::Fault,
+    relay::Freight,
     session::Session,
     subject::{Kind, ServerSetup},
     traffic::{Pace, Traffic},
@@ -112,6 +114,17 @@ enum Scenario {
     },
     /// One of 50 readers stops
     Slow,
+    /// Files through the relay, beside a plain TCP proxy
+    Relay {
+        /// Transfers at once
+        #[arg(long, value_delimiter = ',', default_value = "1,10")]
+        transfers: Vec<usize>,
+        /// MiB of each file; 256 for one, 64 for several if absent
+        #[arg(long)]
+        mebibytes: Option<u64>,
+    },
+    #[command(hide = true)]
+    Proxy { port: u16 },
     #[command(hide = true)]
     Floor {
         port: u16,
@@ -154,6 +167,9 @@ fn run(Arguments { scenario, options }: Arguments) -> Result<bool> {
     } = scenario
     {
         return floor::run(port, !unbatched, fault).map(|()| true);
+    }
+    if let Scenario::Proxy { port } = scenario {
+        return relay::proxy::run(port).map(|()| true);
     }
     let server = match options.server.to_str().map(|name| name.split_once("floor")) {
         Some(Some(("", kind))) => Kind::Floor {
@@ -218,7 +234,14 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
             let time = if quick { 0.5 } else { 35.0 };
             let connections = None;
             play(&Scenario::Idle { connections, time }, options, session)?;
-            play(&Scenario::Slow, options, session)
+            play(&Scenario::Slow, options, session)?;
+            let transfers = vec![1, 10];
+            let mebibytes = quick.then_some(4);
+            let relay = Scenario::Relay {
+                transfers,
+                mebibytes,
+            };
+            play(&relay, options, session)
         }
         Scenario::Fanout {
             members,
@@ -252,6 +275,19 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
             Duration::from_secs_f64(*time),
         ),
         Scenario::Slow => session.slow(Duration::from_secs_f64(if quick { 2.5 } else { 8.0 })),
-        Scenario::Floor { .. } => Ok(()),
+        Scenario::Relay {
+            transfers,
+            mebibytes,
+        } => {
+            for &transfers in transfers {
+                let usual = if transfers == 1 { 256 } else { 64 };
+                session.relay(Freight {
+                    transfers,
+                    bytes_each: mebibytes.unwrap_or(usual) << 20,
+                })?;
+            }
+            Ok(())
+        }
+        Scenario::Floor { .. } | Scenario::Proxy { .. } => Ok(()),
     }
 }

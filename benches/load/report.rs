@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 
 use crate::{
+    relay::{Freight, Relayed},
     slow::Slow,
     standing::{Idle, Storm},
     tally::Wrongs,
@@ -91,6 +92,31 @@ pub fn slow_line(slow: &Slow) {
         wrongs([&slow.wrongs].into_iter()),
         latency([&slow.during].into_iter()),
         latency([&slow.before].into_iter()),
+    );
+}
+
+pub fn relay_line(freight: Freight, proxy: &[Relayed], server: &[Relayed]) {
+    let rate = |all: &[Relayed]| median(all.iter().map(Relayed::megabytes_per_second));
+    let cpu = |all: &[Relayed]| {
+        let each = all.iter();
+        median(each.map(|one| one.cpu.as_secs_f64() * 1e3 / one.megabytes()))
+    };
+    let pairs = proxy.iter().zip(server);
+    let ratio = median(pairs.map(|(p, s)| s.megabytes_per_second() / p.megabytes_per_second()));
+    // Without a proxy beside it only the absolute goal is left.
+    let goal = (0.5 * rate(proxy)).min(400.0);
+    println!(
+        "* **Relay**, {} at once, {} MiB each: server **{:.0} MB/s** (goal {goal:.0}), proxy {:.0}, ratio **{ratio:.2}**; \
+         {:.2} ms CPU per MB (proxy {:.2}); memory grows by at most {:.1} MB per transfer (a ring is 2.6); \
+         chunks lost / doubled / reordered {}.",
+        freight.transfers,
+        freight.bytes_each >> 20,
+        rate(server),
+        rate(proxy),
+        cpu(server),
+        cpu(proxy),
+        median(server.iter().map(|one| one.growth as f64 / 1e6)) / freight.transfers as f64,
+        wrongs(server.iter().map(|one| &one.wrongs)),
     );
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::{
+    relay::{Freight, relay},
     report::{self, Compared},
     slow::slow,
     standing::{idle, storm},
@@ -96,6 +97,39 @@ impl Session {
         let idle = with(&self.server, self.cpu, one).context("idle")?;
         self.judge("idle", (&idle.wrongs, &idle.remarks));
         report::idle_line(&idle);
+        Ok(())
+    }
+
+    /// Against the proxy instead of the floor.
+    pub fn relay(&mut self, freight: Freight) -> Result<()> {
+        let mut server = self.server.clone();
+        match &mut server {
+            // Room for every file, whoever sends it (protocols/letshare.md §3.6).
+            Kind::Server(setup) => setup.settings.insert(
+                0,
+                (
+                    "LETSHARE_FILE_TRANSFER_FREE_LIMIT".to_owned(),
+                    (3u64 << 30).to_string(),
+                ),
+            ),
+            other => *other = Kind::Proxy,
+        }
+        let mut against_proxy = Self {
+            floor: self.floor.is_some().then_some(Kind::Proxy),
+            server,
+            pairs: self.pairs,
+            cpu: self.cpu,
+            correct: true,
+            headed: false,
+        };
+        let what = format!("relay of {} at once", freight.transfers);
+        let (proxy, server) = against_proxy.pairs(
+            &what,
+            |subject| relay(subject, freight),
+            |relayed| (&relayed.wrongs, &relayed.remarks),
+        )?;
+        self.correct &= against_proxy.correct;
+        report::relay_line(freight, &proxy, &server);
         Ok(())
     }
 

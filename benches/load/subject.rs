@@ -24,7 +24,12 @@ const SECRET: &str = "of-the-load-tool-only-0123456789abcdef";
 
 #[derive(Clone, Debug)]
 pub enum Kind {
-    Floor { batched: bool, fault: Option<Fault> },
+    Floor {
+        batched: bool,
+        fault: Option<Fault>,
+    },
+    /// The floor of the relay: copies bytes from socket to socket.
+    Proxy,
     Server(ServerSetup),
 }
 
@@ -61,6 +66,11 @@ impl Subject {
                         .arg("--fault")
                         .arg(format!("{fault:?}").to_lowercase());
                 }
+                command
+            }
+            Kind::Proxy => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("proxy").arg(port.to_string());
                 command
             }
             Kind::Server(setup) => server(setup, port, folder),
@@ -116,6 +126,23 @@ impl Subject {
         let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
         let kib = line.and_then(|rest| rest.split_whitespace().next());
         let kib: u64 = kib.context("no Rss line in smaps_rollup")?.parse()?;
+        Ok(kib << 10)
+    }
+
+    /// Forgets the highest memory so far; bytes of resident memory now.
+    pub fn reset_peak_memory(&self) -> Result<u64> {
+        // 5 resets the high-water mark (proc_pid_clear_refs(5)).
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5")
+            .context("resetting the peak of memory")?;
+        self.peak_memory()
+    }
+
+    /// Bytes of resident memory, the highest since [`Subject::reset_peak_memory`].
+    pub fn peak_memory(&self) -> Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next());
+        let kib: u64 = kib.context("no VmHWM line in status")?.parse()?;
         Ok(kib << 10)
     }
 
