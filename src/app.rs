@@ -137,6 +137,7 @@ impl Running {
         self.broker.ready.store(false, Ordering::Relaxed);
         tracing::info!(connections = self.open_connections().await, "draining");
         rt::time::sleep(self.notice).await;
+        self.broker.closing.store(true, Ordering::Relaxed);
         self.server.pause().await;
         for hub in self.broker.hubs.lock().iter() {
             hub.address.do_send(Drain);
@@ -146,7 +147,8 @@ impl Running {
                 rt::time::sleep(limits::DRAIN_CHECK).await;
             }
         };
-        let in_time = rt::time::timeout(self.grace, everybody_gone).await;
+        let in_time =
+            rt::time::timeout(self.grace.saturating_sub(self.notice), everybody_gone).await;
         if in_time.is_err() {
             let connections = self.open_connections().await;
             tracing::warn!(connections, "grace time is over; cutting the rest");
@@ -199,6 +201,7 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
                 .clamp(limits::CHANNEL_SWEEP_MIN, limits::CHANNEL_SWEEP_MAX),
         },
         ready: Arc::new(AtomicBool::new(true)),
+        closing: AtomicBool::new(false),
         refusal_warning: OncePerSecond::default(),
         hubs: Mutex::default(),
     }

@@ -88,6 +88,9 @@ impl Fault {
     }
 }
 
+/// The close code that stands for "none given" and never goes over the wire (RFC 6455 §7.4.1).
+pub const NO_CODE: u16 = 1005;
+
 /// Why the server ends a WebSocket (RFC 6455 §7.4.1 and the IANA registry).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {

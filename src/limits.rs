@@ -94,6 +94,17 @@ pub const TRANSFER_MAILBOX: usize = 256;
 /// Longest id of a transfer, in bytes; it has to fit into the header of a frame.
 pub const TRANSFER_ID_BYTES: usize = 128;
 
+/// Longest control message of a transfer, in bytes; the app's are below 3 KiB. What is kept of them is
+/// kept for minutes.
+pub const TRANSFER_CONTROL_BYTES: usize = 8 * 1024;
+
+/// Transfers to one user in one room that are listed, those that ended a moment ago included.
+pub const TRANSFERS_LISTED: usize = 64;
+
+/// Frames of transfers shorter than this are copied: a slice would keep the whole buffer alive that
+/// they were read into.
+pub const COPIED_FRAME_BYTES: usize = 32 * 1024;
+
 /// Chunks that one message may ask for again: what the app asks for.
 pub const RESEND_CHUNKS: usize = 256;
 

@@ -142,6 +142,8 @@ impl Attachment {
         }
         let (SendError::Closed(command) | SendError::Full(command)) = not_sent;
         self.channel = worker.channel(name)?;
+        // What the dead one has not answered, nobody will.
+        self.unanswered = 0;
         self.channel.try_send(command).map_err(|_| Fault::Busy)
     }
 }

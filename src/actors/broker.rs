@@ -29,8 +29,10 @@ pub struct Broker {
     pub directory: Directory,
     pub metrics: Addr<Metrics>,
     pub settings: Settings,
-    /// Off from the moment the server is told to stop: nobody new is let in.
+    /// What `/ready` says: off from the moment the server is told to stop.
     pub ready: Arc<AtomicBool>,
+    /// Nobody new is let in: load balancers have had the time to look away.
+    pub closing: AtomicBool,
     /// Holds warnings about refused connections and channels back to one a second.
     pub refusal_warning: OncePerSecond,
     /// The hubs of all worker threads, for what concerns every connection.

@@ -112,9 +112,11 @@ impl Channel {
         }
     }
 
-    /// In the order of the calls, whichever way a letter takes: each hub has only one.
+    /// The hub of this thread is called directly, unless letters wait for it: one of them may be from
+    /// this channel's predecessor, and comes first.
     fn tell(&self, hub: HubId, letter: Letter) {
-        if hub == self.worker.hub.id {
+        let own = &self.worker.hub;
+        if hub == own.id && own.backlog.load(Ordering::Relaxed) == 0 {
             self.worker.receive(letter);
         } else if let Some(handle) = self.hubs.get(&hub) {
             handle.send(letter);
@@ -150,11 +152,10 @@ impl Channel {
         if is_empty && self.state.is_idle() {
             self.retired = true;
             ctx.cancel_future(self.sweeping);
-            self.worker
-                .broker
-                .directory
-                .release(self.state.name(), &ctx.address());
-            self.worker.broker.log.close(self.state.name());
+            // The log first: once the name is free, a successor may open it.
+            let broker = &self.worker.broker;
+            broker.log.close(self.state.name());
+            broker.directory.release(self.state.name(), &ctx.address());
             ctx.run_later(limits::CHANNEL_FAREWELL, |_, ctx| ctx.stop());
         }
     }

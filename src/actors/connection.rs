@@ -16,7 +16,7 @@ use crate::{
         worker::Worker,
     },
     core::frame,
-    error::{CloseReason, Fault},
+    error::{CloseReason, Fault, NO_CODE},
     limits,
 };
 
@@ -105,10 +105,14 @@ impl Connection {
     }
 
     /// The peer expects nothing after the close frame: ends our side of the TCP connection, so that
-    /// it is the server that closes (RFC 6455 §7.1.1).
+    /// it is the server that closes (RFC 6455 §7.1.1). Not before the frame has left the outbox.
     fn finish_soon(&self, ctx: &mut Context<Self>) {
-        ctx.run_later(limits::CLOSE_LINGER, |connection, _| {
-            connection.session.socket.finish()
+        ctx.run_later(limits::CLOSE_LINGER, |connection, ctx| {
+            if connection.session.outbox.is_empty() {
+                connection.session.socket.finish();
+            } else {
+                connection.finish_soon(ctx);
+            }
         });
     }
 
@@ -117,8 +121,12 @@ impl Connection {
     /// window stays shut, and a peer that is still writing learns of nothing for a minute.
     fn abandon_soon(&self, ctx: &mut Context<Self>) {
         ctx.run_later(limits::CLOSE_LINGER, |connection, ctx| {
-            connection.session.socket.finish();
-            ctx.stop();
+            if connection.session.outbox.is_empty() {
+                connection.session.socket.finish();
+                ctx.stop();
+            } else {
+                connection.abandon_soon(ctx);
+            }
         });
     }
 
@@ -149,7 +157,7 @@ impl StreamHandler<Inbound> for Connection {
         self.session.hear();
         match inbound {
             Inbound::Close(code) => {
-                self.close(CloseReason::Answer(code.unwrap_or(1005)), ctx);
+                self.close(CloseReason::Answer(code.unwrap_or(NO_CODE)), ctx);
                 self.finish_soon(ctx);
             }
             Inbound::Violation(reason) => {
@@ -179,8 +187,11 @@ impl StreamHandler<Inbound> for Connection {
         }
     }
 
+    /// The client sends nothing more. It may still read: what waits for it goes out, and if it takes
+    /// nothing, the socket is cut in the end.
     fn finished(&mut self, ctx: &mut Self::Context) {
-        ctx.stop();
+        self.close(CloseReason::Answer(NO_CODE), ctx);
+        self.abandon_soon(ctx);
     }
 }
 

@@ -127,7 +127,15 @@ impl Link<'_> {
                 context,
             },
         };
-        let channel = worker.channel(name)?;
+        // By the address that earlier commands took, so that none overtakes another.
+        let known = self
+            .attachments
+            .address(name)
+            .filter(|channel| channel.connected());
+        let channel = match known {
+            Some(channel) => channel.clone(),
+            None => worker.channel(name)?,
+        };
         channel.try_send(command).map_err(|_| Fault::Busy)?;
         self.attachments.attaching(name, channel, filter);
         Ok(())

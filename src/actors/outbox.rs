@@ -122,7 +122,8 @@ impl Outbox {
     /// Queues the last frame. It always fits.
     pub fn close(&self, last: Bytes) {
         let queue = &*self.0;
-        if queue.phase.replace(Phase::Closing) == Phase::Open {
+        if queue.phase.get() == Phase::Open {
+            queue.phase.set(Phase::Closing);
             queue.bytes.set(queue.bytes.get() + cost(&last));
             queue.frames.borrow_mut().push_back(last);
             self.hand_over();

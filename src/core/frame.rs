@@ -5,7 +5,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::error::CloseReason;
+use crate::error::{CloseReason, NO_CODE};
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
@@ -15,8 +15,6 @@ const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 /// The longest payload of a control frame.
 const CONTROL_PAYLOAD_MAX: usize = 125;
-/// The close code that stands for "none given" and never goes over the wire.
-const NO_CODE: u16 = 1005;
 
 /// The text frame around `payload`.
 pub fn text(payload: &[u8]) -> Bytes {

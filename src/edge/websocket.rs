@@ -55,10 +55,10 @@ impl Entrance {
     /// [`Refusal`] when a cap is reached; it is counted and logged here.
     pub fn admit(&self, request: &HttpRequest) -> Result<Permit, Refusal> {
         let address = client_address_of(request, &self.trusted_proxies);
-        let admitted = if self.worker.broker.ready.load(Ordering::Relaxed) {
-            self.admission.admit(address)
-        } else {
+        let admitted = if self.worker.broker.closing.load(Ordering::Relaxed) {
             Err(Refusal::Draining)
+        } else {
+            self.admission.admit(address)
         };
         admitted.inspect_err(|refusal| {
             self.refused();

@@ -97,10 +97,10 @@ impl ChannelLog for ChannelWindow {
         let mut window = self.window.lock();
         let before = window.bytes();
         window.append(now, entry, self.bounds);
-        self.budget
-            .used
-            .fetch_add(window.bytes(), Ordering::Relaxed);
-        let mut used = self.budget.used.fetch_sub(before, Ordering::Relaxed) - before;
+        // Two's complement: it may have become less.
+        let change = window.bytes().wrapping_sub(before);
+        let used = self.budget.used.fetch_add(change, Ordering::Relaxed);
+        let mut used = used.wrapping_add(change);
         // When memory is short, whoever writes gives up its own past first.
         while used > self.budget.limit {
             let before = window.bytes();

@@ -1,6 +1,11 @@
 //! A broker with two worker threads, and clients that talk to it in words.
 
-use std::{future::poll_fn, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    num::NonZeroU32,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use actix::{Actor as _, Addr, Arbiter, ArbiterHandle, Context, Handler, Message};
 use bytes::Bytes;
@@ -80,6 +85,7 @@ impl Stage {
                 channel_sweep: Duration::from_millis(10),
             },
             ready: Arc::default(),
+            closing: AtomicBool::new(false),
             refusal_warning: OncePerSecond::default(),
             hubs: Mutex::default(),
         });

@@ -93,13 +93,7 @@ impl Rooms {
             return Err(Fault::ChannelForbidden.into());
         }
         let mut filter = link.filter(&room).cloned().unwrap_or_default();
-        let event = event_or_all(&request.event);
-        if event.len() > limits::EVENT_NAME_BYTES {
-            return Err(Fault::EventNameTooLong {
-                max: limits::EVENT_NAME_BYTES,
-            }
-            .into());
-        }
+        let event = event_name(&request.event)?;
         filter.add(event.into());
         if event == ALL && self.settings.wildcard_signal_all {
             filter.add_everything();
@@ -139,7 +133,7 @@ impl Rooms {
                     BadData::ForgedSender => Fault::ForgedSender.into(),
                 }
             })?;
-        let name = event_or_all(&request.event).into();
+        let name = event_name(&request.event)?.into();
         Ok(link.publish(&room, Message { name, data })?)
     }
 
@@ -219,6 +213,15 @@ fn room(request: &Request<'_>) -> Result<ChannelName, Refusal> {
     Ok((&*request.channel).into())
 }
 
+/// What a client subscribes to or publishes.
+fn event_name(event: &str) -> Result<&str, Fault> {
+    let max = limits::EVENT_NAME_BYTES;
+    if event.len() > max {
+        return Err(Fault::EventNameTooLong { max });
+    }
+    Ok(event_or_all(event))
+}
+
 fn event_or_all(event: &str) -> &str {
     if event.is_empty() { ALL } else { event }
 }
@@ -237,7 +240,8 @@ fn tell_refusal(link: &mut Link<'_>, refusal: Refusal, channel: &str) {
 }
 
 fn tell_fault(link: &mut Link<'_>, fault: &Fault, channel: &str) {
-    let (code, message) = reply::fault_text(fault, channel);
+    let shown: String = channel.chars().take(limits::ECHOED_CHARS).collect();
+    let (code, message) = reply::fault_text(fault, &shown);
     tell(link, code, &message);
 }
 

@@ -148,18 +148,21 @@ impl Board {
         }
         let outgoing = state.outgoing.get(&terms.sender).copied().unwrap_or(0);
         let incoming = state.incoming.get(&terms.addressee());
-        let incoming = incoming.map_or(0, |listed| {
-            listed.iter().filter(|one| one.is_live()).count()
+        let (live, listed) = incoming.map_or((0, 0), |listed| {
+            (
+                listed.iter().filter(|one| one.is_live()).count(),
+                listed.len(),
+            )
         });
         if outgoing >= self.limits.outgoing_per_connection
-            || incoming >= self.limits.incoming_per_user
+            || live >= self.limits.incoming_per_user
+            || listed >= limits::TRANSFERS_LISTED.max(self.limits.incoming_per_user)
         {
             return Err(TransferFault::TooManyTransfers);
         }
         if state.ring_bytes + terms.ring_bytes > self.limits.ring_bytes
             || state.transfers.len() >= limits::TRANSFERS
         {
-            tracing::warn!("no memory for another transfer (file_transfer.ring_bytes)");
             return Err(TransferFault::ServerBusy);
         }
         state.ring_bytes += terms.ring_bytes;

@@ -5,6 +5,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::limits;
+
 /// Length of the header, in bytes: JSON in UTF-8, padded with zeros.
 pub const HEADER_BYTES: usize = 256;
 
@@ -52,6 +54,11 @@ impl Chunk {
         let header: Header = match json.first() {
             Some(b'{') => serde_json::from_slice(json).map_err(|_| BadChunk::BadHeader)?,
             _ => return Err(BadChunk::BadHeader),
+        };
+        let frame = if frame.len() < limits::COPIED_FRAME_BYTES {
+            Bytes::copy_from_slice(&frame)
+        } else {
+            frame
         };
         Ok(Self { header, frame })
     }

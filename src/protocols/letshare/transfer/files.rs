@@ -205,7 +205,6 @@ impl Files {
         board.enter(room, &self.user, link.peer());
         for listed in board.incoming(room, &self.user) {
             listed.address.do_send(Returned(link.peer()));
-            self.involve(listed);
         }
     }
 
@@ -243,9 +242,9 @@ impl Files {
     /// From the connection's own list, or from everybody's: a receiver has learned of the transfer by
     /// its request alone.
     fn find(&mut self, transfer_id: &str) -> Option<Arc<Listed>> {
-        if let Some(listed) = self.involved.get(transfer_id) {
-            let is_forgotten = !listed.address.connected();
-            return (!is_forgotten).then(|| Arc::clone(listed));
+        let known = self.involved.get(transfer_id);
+        if let Some(listed) = known.filter(|listed| listed.address.connected()) {
+            return Some(Arc::clone(listed));
         }
         let listed = self.board.as_ref()?.transfer(transfer_id)?;
         if listed.terms.receiver == self.user {

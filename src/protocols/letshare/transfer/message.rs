@@ -88,6 +88,9 @@ impl Control {
             .map(|id| id.transfer_id)
             .filter(|id| !id.is_empty() && id.len() <= limits::TRANSFER_ID_BYTES)
             .ok_or(BadControl::NoTransferId)?;
+        if data.len() > limits::TRANSFER_CONTROL_BYTES {
+            return Err(BadControl::Malformed { transfer_id });
+        }
         let parsed = match kind {
             "request" => return Request::parse(transfer_id, data).map(Self::Request),
             "accept" => Some(Signal::Accept),

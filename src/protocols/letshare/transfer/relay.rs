@@ -224,7 +224,6 @@ impl Relay {
         let actions = self.state.tick(now);
         self.carry_out(actions, None);
         if self.state.is_forgotten(now) {
-            self.board.forget(&self.transfer_id);
             ctx.stop();
         }
     }
@@ -235,6 +234,11 @@ impl Actor for Relay {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(limits::TRANSFER_TICK, Self::tick);
+    }
+
+    /// Also after a panic: what is listed must not stay for ever.
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.board.forget(&self.transfer_id);
     }
 }
 

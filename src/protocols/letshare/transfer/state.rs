@@ -459,6 +459,8 @@ impl Transfer {
         self.outcome = Some(outcome);
         self.ring = VecDeque::new();
         self.seen = ChunkSet::default();
+        self.start = None;
+        self.end = None;
         self.wanted = Vec::new();
     }
 }
