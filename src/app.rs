@@ -25,10 +25,11 @@ use crate::{
         worker::Worker,
     },
     clock::{Clock, OncePerSecond},
-    config::Config,
+    config::{self, Config},
     core::{vitals::Patience, window::Bounds},
     edge::{
         admission::Admission,
+        client_address::client_address_of,
         fallback,
         guard::MessageLimits,
         origin::{self, OriginPolicy},
@@ -62,7 +63,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
     let origins = Arc::new(OriginPolicy::new(&config.cors));
-    let ops_state = ops_state(&broker);
+    let ops_state = ops_state(&broker, &config.server);
 
     let factory = {
         let (broker, config) = (Arc::clone(&broker), config.clone());
@@ -207,12 +208,20 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
     }
 }
 
-fn ops_state(broker: &Arc<Broker>) -> OpsState {
+fn ops_state(broker: &Arc<Broker>, settings: &config::Server) -> OpsState {
     let broker = Arc::clone(broker);
+    let (from, proxies) = (
+        settings.metrics_from.clone(),
+        settings.trusted_proxies.clone(),
+    );
     OpsState {
         clock: broker.clock.clone(),
         ready: Arc::clone(&broker.ready),
         snapshot: Arc::new(move || snapshot(Arc::clone(&broker)).boxed_local()),
+        may_see_metrics: Arc::new(move |request| {
+            let address = client_address_of(request, &proxies).to_canonical();
+            from.iter().any(|network| network.contains(&address))
+        }),
     }
 }
 

@@ -303,3 +303,26 @@ async fn a_preflight_is_answered() {
         assert!(allowed.contains("Sec-WebSocket-"), "{allowed}");
     }
 }
+
+/// §5 (o): who may not see the metrics gets nothing; whoever came through a known proxy counts as itself.
+#[tokio::test]
+async fn metrics_are_for_the_networks_that_are_named() {
+    let server = Server::start(|config| {
+        config.server.metrics_from = vec!["10.0.0.0/8".parse().unwrap()];
+        config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    });
+    let mut http = Http::connect(&server).await;
+    for (forwarded, status) in [
+        ("10.1.2.3", 200),
+        ("203.0.113.9", 403),
+        ("::ffff:10.1.2.3", 200),
+    ] {
+        let response = http
+            .ask("GET", "/metrics", &[("X-Forwarded-For", forwarded)])
+            .await;
+        assert_eq!(response.status, status, "{forwarded}");
+        assert_eq!(response.body.is_empty(), status == 403);
+    }
+    assert_eq!(http.ask("GET", "/metrics", &[]).await.status, 403);
+    assert_eq!(http.ask("GET", "/health", &[]).await.status, 200);
+}

@@ -63,6 +63,7 @@ pub const KEYS: &[Key] = &[
     key("server.port", PORT),
     key("server.workers", Kind::Whole(0, 1_024)),
     key("server.trusted_proxies", Kind::Networks),
+    key("server.metrics_from", Kind::Networks),
     key("tls.enabled", Kind::Switch),
     key("tls.port", PORT),
     key("tls.cert_file", Kind::File),

@@ -53,6 +53,8 @@ pub struct Server {
     pub workers: usize,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Who may read `/metrics`.
+    pub metrics_from: Vec<IpNet>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

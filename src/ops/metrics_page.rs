@@ -4,7 +4,7 @@
 use std::{cmp::Reverse, time::Duration};
 
 use actix_web::{
-    HttpResponse, Responder,
+    HttpRequest, HttpResponse,
     http::header::{self, Accept, Quality},
     mime::{self, Mime},
     web,
@@ -25,13 +25,17 @@ use crate::{
 
 /// GET and HEAD `/metrics`.
 pub async fn metrics(
+    request: HttpRequest,
     state: web::Data<OpsState>,
     accept: Option<web::Header<Accept>>,
     body: web::Payload,
-) -> impl Responder {
+) -> HttpResponse {
     // Before the first await: actix-http stops reading a body that waits for its reader, and does not
     // notice when it is dropped later. The client would hang, and its connection stay for ever.
     drop(body);
+    if !(state.may_see_metrics)(&request) {
+        return HttpResponse::Forbidden().finish();
+    }
     let snapshot = (state.snapshot)().await;
     let process = ProcessFacts::read();
     let uptime = state.clock.uptime();

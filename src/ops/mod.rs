@@ -12,7 +12,7 @@ mod show_time;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use actix_web::{guard, web};
+use actix_web::{HttpRequest, guard, web};
 use futures_util::future::LocalBoxFuture;
 
 use crate::{actors::metrics::Snapshot, clock::Clock};
@@ -27,6 +27,8 @@ pub struct OpsState {
     /// Off from the moment the server is told to stop.
     pub ready: Arc<AtomicBool>,
     pub snapshot: SnapshotSource,
+    /// Whether whoever asks may see the metrics.
+    pub may_see_metrics: Arc<dyn Fn(&HttpRequest) -> bool + Send + Sync>,
 }
 
 /// `/health`, `/ready` and `/metrics` for GET and HEAD; any other method is left to the default

@@ -31,6 +31,7 @@ fn state() -> OpsState {
         clock,
         ready: Arc::new(AtomicBool::new(true)),
         snapshot: Arc::new(move || async move { snapshot }.boxed_local()),
+        may_see_metrics: Arc::new(|_| true),
     }
 }
 

@@ -85,6 +85,12 @@ impl ServerProcess {
         }
     }
 
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(folder).expect("the server runs").count()
+    }
+
     /// Resident memory now, in KiB.
     pub fn memory(&self) -> u64 {
         self.status("VmRSS:")
