@@ -119,6 +119,7 @@ impl CloseReason {
             Self::GoingAway => 1001,
             Self::ProtocolError => 1002,
             Self::InvalidText => 1007,
+            // Fragments: not 1009, which asks for a smaller message; that would be refused again.
             Self::Idle | Self::TooManyFragments => 1008,
             Self::TooBig => 1009,
             Self::TooSlow => 1013,

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! To follow one, read [`protocols::letshare`], [`actors::link`], [`actors::channel`],
-//! [`actors::hub`], [`actors::outbox`], [`edge::body`], in this order.
+//! `actors::delivery`, [`actors::outbox`], [`actors::post`], in this order.
 
 /// The thin shells around the pure states: receive, call, carry out the effects.
 pub mod actors;

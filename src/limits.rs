@@ -40,7 +40,7 @@ pub const GATHER_BYTES: usize = 64 * 1024;
 pub const WRITE_ROUND: usize = 256;
 
 /// How long a close frame may take from the outbox to the wire before the socket is shut down behind
-/// it. The body cannot learn when actix-http has written what it took, but it writes at once.
+/// it. Nobody can tell when actix-http has written what it took from the body, but it writes at once.
 pub const CLOSE_LINGER: Duration = Duration::from_millis(20);
 
 /// A draining worker closes so many connections at once, and then pauses, so that their clients do not

@@ -111,8 +111,7 @@ impl Translator for Echo {
     }
 
     fn binary(&mut self, data: Bytes, link: &mut Link<'_>) {
-        // No protocol of ours sends binary frames yet: a text frame with the other opcode
-        // (RFC 6455 §5.2).
+        // A text frame with the other opcode (RFC 6455 §5.2).
         let mut frame = BytesMut::from(frame::text(&data));
         frame[0] = 0x82;
         link.send_frame(frame.freeze());

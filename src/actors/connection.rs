@@ -42,8 +42,8 @@ pub struct Connection {
     session: Rc<Session>,
     worker: Rc<Worker>,
     closing: bool,
-    /// Held as long as the connection is open: its place under the admission caps.
-    _permit: Box<dyn Any>,
+    /// The place under the admission caps, held until the client has hung up.
+    permit: Option<Box<dyn Any>>,
 }
 
 impl Connection {
@@ -72,7 +72,7 @@ impl Connection {
                 session,
                 worker,
                 closing: false,
-                _permit: permit,
+                permit: Some(permit),
             }
         })
     }
@@ -190,6 +190,7 @@ impl StreamHandler<Inbound> for Connection {
     /// The client sends nothing more. It may still read: what waits for it goes out, and if it takes
     /// nothing, the socket is cut in the end.
     fn finished(&mut self, ctx: &mut Self::Context) {
+        self.permit = None;
         self.close(CloseReason::Answer(NO_CODE), ctx);
         self.abandon_soon(ctx);
     }

@@ -1,4 +1,5 @@
-//! Channel name → actor. Asked when a connection attaches, never on the way of a message.
+//! Channel name → actor. Asked when a connection attaches and, once a tick, whether the actors of a thread's
+//! channels still live; never on the way of a message.
 
 use std::{
     collections::HashMap,

@@ -1,5 +1,5 @@
-//! One per worker thread: the last hop. A channel sends it an entry once, and it walks its own list of
-//! attachments. It also looks after its connections: pings, time limits, the counters, the drain.
+//! One per worker thread: where letters of other threads come in for its connections (what becomes of them
+//! stands in `delivery`). It also looks after these connections: pings, time limits, counters, the drain.
 
 use std::{
     rc::Rc,

@@ -1,4 +1,5 @@
-//! The response body of an upgraded WebSocket: yields the frames of an outbox.
+//! The response body of an upgraded WebSocket: yields the frames of an outbox, where those are not written
+//! straight to the socket (see [`crate::actors::outbox`]): TLS, and sockets that were full once.
 //!
 //! actix-http asks for the next frame until its write buffer holds 32 KiB, so whatever waits goes out in
 //! one write.

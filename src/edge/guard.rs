@@ -32,18 +32,6 @@ pub enum Violation {
     TooManyFragments,
 }
 
-impl Violation {
-    /// The WebSocket close code that tells the client.
-    pub fn close_code(self) -> u16 {
-        match self {
-            Self::TooBig => 1009,
-            // Not 1009 ("too big to process"): a smaller message, which that code asks for, would
-            // be refused again. RFC 6455 §7.4.1 keeps 1008 for rules of the receiver's own.
-            Self::TooManyFragments => 1008,
-        }
-    }
-}
-
 /// Tells the connection, once the guarded stream has ended, whether the guard ended it.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict(Rc<Cell<Option<Violation>>>);

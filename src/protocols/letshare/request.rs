@@ -31,7 +31,8 @@ impl<'a> Request<'a> {
     }
 }
 
-fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+/// Tells `null`, which is a value, from an absent field.
+pub fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 

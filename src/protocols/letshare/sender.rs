@@ -2,8 +2,10 @@
 //! (`protocols/letshare.md §2.3`).
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::protocols::letshare::request::present;
 
 /// What is wrong with the data of a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,10 +20,6 @@ pub enum BadData {
 struct Sender<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     from: Option<&'a RawValue>,
-}
-
-fn present<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// `data` as it is to be delivered. Its bytes stay as they are; a missing `from` is appended to the
