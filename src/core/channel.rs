@@ -139,7 +139,8 @@ impl ChannelState {
         self.attachments.is_empty()
     }
 
-    pub fn members(&self) -> usize {
+    #[cfg(test)]
+    fn members(&self) -> usize {
         self.attachments.len()
     }
 

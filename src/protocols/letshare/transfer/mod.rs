@@ -8,6 +8,7 @@
 
 mod board;
 mod chunk;
+mod chunk_set;
 mod fault;
 mod files;
 mod message;

@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use crate::{
     limits,
-    protocols::letshare::transfer::{chunk::Chunk, fault::TransferFault, offer::Offer},
+    protocols::letshare::transfer::{
+        chunk::Chunk, chunk_set::ChunkSet, fault::TransferFault, offer::Offer,
+    },
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -399,14 +401,16 @@ impl Transfer {
             }];
         }
         let mut actions = Vec::new();
-        let mut rest = Vec::new();
+        let (mut rest, mut to_come) = (Vec::new(), false);
         for index in &asked {
             match self.ring.iter().find(|(kept, _)| kept == index) {
                 Some((_, frame)) => actions.push(Action::Frame(frame.clone())),
-                None => rest.push(*index),
+                None if self.seen.contains(*index) => rest.push(*index),
+                // The sender has not sent it yet: it comes by itself, once the window opens.
+                None => to_come = true,
             }
         }
-        if rest.is_empty() {
+        if rest.is_empty() && !to_come {
             // A receiver that had heard `end` waits for it again.
             let to = Side::Receiver;
             actions.extend(
@@ -418,13 +422,16 @@ impl Transfer {
         }
         for index in &rest {
             let is_new = !self.wanted.contains(index) && self.wanted.len() < limits::RESEND_PENDING;
-            if is_new && self.seen.contains(*index) {
+            if is_new {
                 self.wanted.push(*index);
             }
         }
         let received_chunks = self.offer.total_chunks.saturating_sub(missing_count);
         self.acknowledged = self.acknowledged.max(received_chunks.min(self.seen.len()));
         actions.push(Action::AckForSender { received_chunks });
+        if rest.is_empty() {
+            return actions;
+        }
         actions.push(Action::ResendFromSender {
             chunk_indexes: rest,
             missing_count,
@@ -462,36 +469,6 @@ impl Transfer {
         self.start = None;
         self.end = None;
         self.wanted = Vec::new();
-    }
-}
-
-/// Which chunks were seen: a bit each.
-#[derive(Debug, Default)]
-struct ChunkSet {
-    words: Vec<u64>,
-    len: u64,
-}
-
-impl ChunkSet {
-    /// True when it was not in the set.
-    fn insert(&mut self, index: u64) -> bool {
-        let (word, bit) = ((index / 64) as usize, 1 << (index % 64));
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
-        }
-        let is_new = self.words[word] & bit == 0;
-        self.words[word] |= bit;
-        self.len += u64::from(is_new);
-        is_new
-    }
-
-    fn contains(&self, index: u64) -> bool {
-        let word = self.words.get((index / 64) as usize);
-        word.is_some_and(|word| word & (1 << (index % 64)) != 0)
-    }
-
-    const fn len(&self) -> u64 {
-        self.len
     }
 }
 

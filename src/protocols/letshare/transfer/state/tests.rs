@@ -378,3 +378,19 @@ fn a_resend_of_what_does_not_exist_asks_nobody_for_it() {
     }
     assert_eq!(transfer.outcome(), None);
 }
+
+/// The acks of a whole window went down with a socket: the receiver asks for everything it misses, most of
+/// which was never sent. The sender needs its window, not a list.
+#[test]
+fn what_was_never_sent_is_not_asked_for_again() {
+    let mut transfer = running(100);
+    send(&mut transfer, 0..24);
+    let resend = Signal::Resend {
+        chunk_indexes: (24..100).collect(),
+        missing_count: 76,
+    };
+    let actions = transfer.hear(ZERO, Side::Receiver, &resend, &message("resend"));
+    let received_chunks = 24;
+    assert_eq!(actions, [Action::AckForSender { received_chunks }]);
+    send(&mut transfer, 24..48);
+}
