@@ -115,7 +115,7 @@ impl Session {
         act(&mut **translator, &mut link);
     }
 
-    /// Hands a channel's answer on. A session that is closing gets no more answers.
+    /// Hands a channel's answer on.
     pub(super) fn answer(&self, channel: &ChannelName, answer: Answer) {
         self.talk
             .borrow_mut()

@@ -21,6 +21,7 @@ use crate::{
 
 /// The event that everybody in a room subscribes to; meant when a client names none.
 const ALL: &str = "signal:all";
+
 /// How rooms behave on this server.
 #[derive(Debug)]
 pub struct RoomSettings {
@@ -50,8 +51,8 @@ enum Refusal {
 }
 
 impl Refusal {
-    /// `kind` is the type of the message that could not be read. A binary frame that is no chunk has none: so the
-    /// Go server, which takes it for JSON, answers it too.
+    /// `kind` is the type of the message that could not be read. A binary frame that is no chunk has
+    /// none: so the Go server, which takes it for JSON, answers it too.
     fn unreadable(fault: Unreadable, kind: &str) -> Self {
         match fault {
             Unreadable::UnknownKind | Unreadable::NoChunk => Self::UnknownType(kind.to_owned()),

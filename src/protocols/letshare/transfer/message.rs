@@ -1,7 +1,7 @@
 //! The control messages of a transfer on the wire (`protocols/letshare.md §3.1`).
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
 
 /// What the types of all control messages begin with.
 pub const PREFIX: &str = "file:transfer:";
+
 /// A control message, read.
 #[derive(Debug)]
 pub enum Control {
@@ -66,12 +67,7 @@ struct AckData {
 struct ResendData {
     chunk_indexes: Vec<u64>,
     /// May be larger than the list: the app counts everything and lists 256.
-    #[serde(default, deserialize_with = "optional")]
     missing_count: Option<u64>,
-}
-
-fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Option::deserialize(deserializer)
 }
 
 impl Control {
