@@ -29,6 +29,8 @@ pub enum Fault {
     ChannelForbidden,
     #[error("the message names another sender than the user of its connection")]
     ForgedSender,
+    #[error("a channel may have at most {limit} members present")]
+    TooManyMembers { limit: usize },
     #[error("rate limit of the connection exceeded")]
     RateLimited,
     #[error("the server is busy, try again")]
@@ -58,6 +60,7 @@ impl Fault {
             Self::Busy => 50004,
             Self::NotAttached => 90001,
             Self::TooManyChannels { .. } => 90010,
+            Self::TooManyMembers { .. } => 91003,
             Self::TooManyEvents { .. } => 40003,
             Self::EventNameTooLong { .. } => 40016,
         }
@@ -75,6 +78,7 @@ impl Fault {
             | Self::ChannelNameForbidden
             | Self::ForgedSender
             | Self::TooManyChannels { .. }
+            | Self::TooManyMembers { .. }
             | Self::TooManyEvents { .. }
             | Self::EventNameTooLong { .. } => 400,
         }
@@ -96,6 +100,10 @@ pub const NO_CODE: u16 = 1005;
 pub enum CloseReason {
     /// The client closed and gave this code; we answer with the same. 1005 = it gave none.
     Answer(u16),
+    /// Everything is said.
+    Done,
+    /// The client has come back by another transport.
+    Superseded,
     /// The server shuts down.
     GoingAway,
     /// The WebSocket protocol was broken.
@@ -116,6 +124,7 @@ impl CloseReason {
     pub const fn code(self) -> u16 {
         match self {
             Self::Answer(code) => code,
+            Self::Done | Self::Superseded => 1000,
             Self::GoingAway => 1001,
             Self::ProtocolError => 1002,
             Self::InvalidText => 1007,
@@ -129,7 +138,8 @@ impl CloseReason {
     /// Sent in the close frame, for people who look at it in a browser's console.
     pub const fn text(self) -> &'static str {
         match self {
-            Self::Answer(_) => "",
+            Self::Answer(_) | Self::Done => "",
+            Self::Superseded => "the connection goes on by another transport",
             Self::GoingAway => "server is shutting down",
             Self::ProtocolError => "WebSocket protocol error",
             Self::InvalidText => "text is not UTF-8",
@@ -153,6 +163,7 @@ mod tests {
             Fault::ChannelFull { cap: 50 },
             Fault::NotAttached,
             Fault::TooManyChannels { limit: 200 },
+            Fault::TooManyMembers { limit: 200 },
             Fault::TooManyEvents { limit: 64 },
             Fault::EventNameTooLong { max: 256 },
             Fault::ChannelForbidden,
@@ -181,6 +192,8 @@ mod tests {
     fn close_texts_fit_into_a_control_frame() {
         for reason in [
             CloseReason::Answer(1000),
+            CloseReason::Done,
+            CloseReason::Superseded,
             CloseReason::GoingAway,
             CloseReason::ProtocolError,
             CloseReason::InvalidText,

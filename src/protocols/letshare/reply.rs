@@ -1,12 +1,13 @@
 //! What the server sends (`protocols/letshare.md §2.2`), in the Go server's key order.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
     core::{
         frame,
-        message::Entry,
+        message::{Data, Entry, Message, Payload},
         wire::{Slot, WireFormat},
     },
     error::Fault,
@@ -96,6 +97,8 @@ pub fn fault_text(fault: &Fault, channel: &str) -> (u16, String) {
         Fault::ChannelFull { cap } => (400, format!("房间已满，最多支持{cap}个用户")),
         Fault::NotAttached => (400, format!("客户端未订阅房间: {channel}")),
         Fault::TooManyChannels { limit } => (400, format!("最多同时加入{limit}个房间")),
+        // Nobody is present in the sense of Ably who comes by LetShare.
+        Fault::TooManyMembers { limit } => (400, format!("最多{limit}个在线成员")),
         Fault::TooManyEvents { limit } => (400, format!("每个房间最多订阅{limit}个事件")),
         Fault::EventNameTooLong { max } => (400, format!("事件名最多 {max} 字节")),
         Fault::ChannelForbidden => (403, format!("token 不允许加入房间: {channel}")),
@@ -105,7 +108,7 @@ pub fn fault_text(fault: &Fault, channel: &str) -> (u16, String) {
     }
 }
 
-/// `{"type":"message",…}` with the publisher's data as it is.
+/// `{"type":"message",…}` with the publisher's data as it is; one frame for each message.
 pub struct LetShareJson;
 
 impl WireFormat for LetShareJson {
@@ -114,21 +117,47 @@ impl WireFormat for LetShareJson {
     }
 
     fn encode(&self, entry: &Entry) -> Bytes {
-        let message = &entry.message;
-        let mut json = Vec::with_capacity(128 + message.name.len() + message.data.len());
-        json.extend_from_slice(br#"{"type":"message","channel":"#);
-        write_text(&mut json, entry.channel.as_str());
-        if !message.name.is_empty() {
-            json.extend_from_slice(br#","event":"#);
-            write_text(&mut json, &message.name);
+        match entry.messages() {
+            [message] => encode(entry, message),
+            messages => {
+                let frames = messages.iter().map(|message| encode(entry, message));
+                frames.collect::<Vec<_>>().concat().into()
+            }
         }
-        json.extend_from_slice(br#","data":"#);
-        json.extend_from_slice(&message.data);
-        json.extend_from_slice(br#","timestamp":"#);
-        json.extend_from_slice(entry.timestamp.to_string().as_bytes());
-        json.push(b'}');
-        frame::text(&json)
     }
+}
+
+fn encode(entry: &Entry, message: &Message) -> Bytes {
+    let mut json = Vec::with_capacity(128 + message.name.len() + message.payload.data.len());
+    json.extend_from_slice(br#"{"type":"message","channel":"#);
+    write_text(&mut json, entry.channel.as_str());
+    if !message.name.is_empty() {
+        json.extend_from_slice(br#","event":"#);
+        write_text(&mut json, &message.name);
+    }
+    json.extend_from_slice(br#","data":"#);
+    write_payload(&mut json, &message.payload);
+    json.extend_from_slice(br#","timestamp":"#);
+    json.extend_from_slice(entry.timestamp.to_string().as_bytes());
+    json.push(b'}');
+    frame::text(&json)
+}
+
+/// JSON as it is; whatever else another protocol's client has sent as the JSON that comes nearest: text as
+/// a string, binary as base64.
+fn write_payload(json: &mut Vec<u8>, payload: &Payload) {
+    match &payload.data {
+        Data::None => json.extend_from_slice(b"null"),
+        Data::Text(text) if payload.encoding == "json" && is_json(text) => {
+            json.extend_from_slice(text.as_bytes());
+        }
+        Data::Text(text) => write_text(json, text),
+        Data::Binary(bytes) => write_text(json, &BASE64_STANDARD.encode(bytes)),
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 fn write_text(json: &mut Vec<u8>, text: &str) {

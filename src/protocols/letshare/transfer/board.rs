@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use crate::{
     actors::hub::Peer,
     config,
-    ids::{ChannelName, ConnectionId},
+    ids::{ChannelName, SessionId},
     limits,
     protocols::letshare::transfer::{fault::TransferFault, offer::Gate, relay::Relay},
 };
@@ -41,7 +41,7 @@ struct State {
     /// The transfers to a user in a room.
     incoming: HashMap<(ChannelName, String), Vec<Arc<Listed>>>,
     /// How many live transfers a connection sends.
-    outgoing: HashMap<ConnectionId, usize>,
+    outgoing: HashMap<SessionId, usize>,
     ring_bytes: usize,
 }
 
@@ -54,7 +54,7 @@ struct Present {
 pub struct Terms {
     pub transfer_id: String,
     pub room: ChannelName,
-    pub sender: ConnectionId,
+    pub sender: SessionId,
     /// The user who receives, with whatever connection.
     pub receiver: String,
     /// What its ring may cost, in bytes.
@@ -103,7 +103,7 @@ impl Board {
         let present = state.present.entry(room.clone()).or_default();
         if !present
             .iter()
-            .any(|known| known.peer.connection == peer.connection)
+            .any(|known| known.peer.session == peer.session)
         {
             present.push(Present {
                 user: user.to_owned(),
@@ -112,10 +112,10 @@ impl Board {
         }
     }
 
-    pub fn leave(&self, room: &ChannelName, connection: ConnectionId) {
+    pub fn leave(&self, room: &ChannelName, connection: SessionId) {
         let mut state = self.state.lock();
         if let Some(present) = state.present.get_mut(room) {
-            present.retain(|known| known.peer.connection != connection);
+            present.retain(|known| known.peer.session != connection);
             if present.is_empty() {
                 state.present.remove(room);
             }
@@ -123,13 +123,13 @@ impl Board {
     }
 
     /// The newest connection of `user` in `room`, but for `sender`: nobody sends to itself.
-    pub fn find(&self, room: &ChannelName, user: &str, sender: ConnectionId) -> Option<Peer> {
+    pub fn find(&self, room: &ChannelName, user: &str, sender: SessionId) -> Option<Peer> {
         let state = self.state.lock();
         let present = state.present.get(room)?;
         present
             .iter()
             .rev()
-            .find(|known| known.user == user && known.peer.connection != sender)
+            .find(|known| known.user == user && known.peer.session != sender)
             .map(|known| known.peer.clone())
     }
 

@@ -12,7 +12,7 @@ use crate::{
         worker::Worker,
     },
     core::frame,
-    ids::{ChannelName, ConnectionId},
+    ids::{ChannelName, SessionId},
     limits,
     protocols::letshare::transfer::{
         board::Board,
@@ -75,7 +75,7 @@ pub struct Overrun;
 /// The connection is gone, or left the room.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Lost(pub ConnectionId);
+pub struct Lost(pub SessionId);
 
 /// The receiver is in the room, with this connection.
 #[derive(Message)]
@@ -102,12 +102,12 @@ impl Relay {
         })
     }
 
-    fn side_of(&self, connection: ConnectionId) -> Option<Side> {
-        if connection == self.sender.connection {
+    fn side_of(&self, connection: SessionId) -> Option<Side> {
+        if connection == self.sender.session {
             return Some(Side::Sender);
         }
         let receiver = self.receiver.as_ref()?;
-        (connection == receiver.connection).then_some(Side::Receiver)
+        (connection == receiver.session).then_some(Side::Receiver)
     }
 
     /// Another connection of the receiving user: the transfer goes on unharmed.
@@ -254,7 +254,7 @@ impl Handler<Say> for Relay {
         }: Say,
         _: &mut Self::Context,
     ) {
-        let Some(side) = self.side_of(from.connection) else {
+        let Some(side) = self.side_of(from.session) else {
             return self.refuse(&from);
         };
         let now = self.worker.broker.clock.uptime();
@@ -306,7 +306,7 @@ impl Handler<Lost> for Relay {
         if side == Side::Receiver
             && let Some(receiver) =
                 self.board
-                    .find(&self.room, &self.receiver_user, self.sender.connection)
+                    .find(&self.room, &self.receiver_user, self.sender.session)
         {
             self.give_back(receiver);
         }
