@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix::{Context, Handler, Message, ResponseFuture, dev::ToEnvelope};
+use actix::{Addr, Context, Handler, Message, Recipient, ResponseFuture, dev::ToEnvelope};
 
 use crate::{
     actors::channel::Channel,
@@ -52,15 +52,21 @@ impl Channel {
         Context<Self>: ToEnvelope<Self, M>,
     {
         if self.retired {
-            let successor = self.successor();
-            return Box::pin(async move {
-                let answered = successor?.send(question).await;
-                answered.unwrap_or(Err(Fault::Busy))
-            });
+            let successor = self.successor().map(Addr::recipient::<M>);
+            return Box::pin(ask(successor, question));
         }
         let answer = answer(self, question);
         Box::pin(std::future::ready(answer))
     }
+}
+
+async fn ask<M, T>(whom: Result<Recipient<M>, Fault>, question: M) -> Result<T, Fault>
+where
+    M: Message<Result = Result<T, Fault>> + Send + 'static,
+    T: Send + 'static,
+{
+    let answered = whom?.send(question).await;
+    answered.unwrap_or(Err(Fault::Busy))
 }
 
 impl Handler<Append> for Channel {

@@ -97,14 +97,14 @@ pub fn fault_text(fault: &Fault, channel: &str) -> (u16, String) {
         Fault::ChannelFull { cap } => (400, format!("房间已满，最多支持{cap}个用户")),
         Fault::NotAttached => (400, format!("客户端未订阅房间: {channel}")),
         Fault::TooManyChannels { limit } => (400, format!("最多同时加入{limit}个房间")),
-        // Nobody is present in the sense of Ably who comes by LetShare.
-        Fault::TooManyMembers { limit } => (400, format!("最多{limit}个在线成员")),
         Fault::TooManyEvents { limit } => (400, format!("每个房间最多订阅{limit}个事件")),
         Fault::EventNameTooLong { max } => (400, format!("事件名最多 {max} 字节")),
         Fault::ChannelForbidden => (403, format!("token 不允许加入房间: {channel}")),
         Fault::ForgedSender => (403, "消息的 from 与当前用户不一致".into()),
         Fault::RateLimited => (429, "发送过于频繁，请稍后重试".into()),
         Fault::Busy => (503, "服务器繁忙，请稍后重试".into()),
+        // What a LetShare page cannot cause.
+        other => (other.http_status(), other.to_string()),
     }
 }
 
