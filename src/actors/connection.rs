@@ -101,10 +101,7 @@ impl Connection {
         self.worker.count(|counters| match reason {
             CloseReason::TooSlow => counters.closed_slow += 1,
             CloseReason::Idle => counters.closed_idle += 1,
-            CloseReason::Answer(_)
-            | CloseReason::GoingAway
-            | CloseReason::Done
-            | CloseReason::Superseded => {}
+            CloseReason::Answer(_) | CloseReason::GoingAway | CloseReason::Done => {}
             CloseReason::ProtocolError
             | CloseReason::InvalidText
             | CloseReason::TooBig

@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use crate::{
     actors::{
-        connection::Close,
         hub::{Budget, Letter},
         worker::Worker,
     },
@@ -16,7 +15,6 @@ use crate::{
         message::Entry,
         roster::Member,
     },
-    error::CloseReason,
     ids::{ChannelName, SessionId},
 };
 
@@ -33,7 +31,7 @@ impl Worker {
             Letter::Budget { session, change } => self.budget(session, change),
             Letter::Supersede { session } => {
                 if let Some(session) = self.session(session) {
-                    session.connection.do_send(Close(CloseReason::Superseded));
+                    session.supersede();
                 }
             }
         }

@@ -130,6 +130,7 @@ impl Hub {
         for session in sessions.iter().filter(|session| session.outbox.is_open()) {
             match session.check_vitals() {
                 Verdict::Fine => {}
+                Verdict::SendPing if session.is_silent() => {}
                 Verdict::SendPing => session.push(session.ping.clone()),
                 Verdict::Idle => session.connection.do_send(Close(CloseReason::Idle)),
                 Verdict::Stalled => session.connection.do_send(Close(CloseReason::TooSlow)),
