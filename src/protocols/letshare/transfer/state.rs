@@ -1,100 +1,21 @@
-//! One transfer: who may say what when, and what is kept for a receiver who comes back
-//! (`protocols/letshare.md §3.3`, `§3.5`). Pure: `now` and a signal in, actions out.
+//! One transfer: who may say what when (`protocols/letshare.md §3.3`, `§3.5`). Pure: `now` and a signal in,
+//! actions out. The signals and actions stand in `words`, what a receiver can have again in `kept`.
 
-use std::{collections::VecDeque, time::Duration};
+mod kept;
+mod words;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::{
     limits,
     protocols::letshare::transfer::{
-        chunk::Chunk, chunk_set::ChunkSet, fault::TransferFault, offer::Offer,
+        chunk::Chunk, fault::TransferFault, offer::Offer, state::kept::Kept,
     },
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Sender,
-    Receiver,
-}
-
-impl Side {
-    const fn other(self) -> Self {
-        match self {
-            Self::Sender => Self::Receiver,
-            Self::Receiver => Self::Sender,
-        }
-    }
-}
-
-/// What a side says, as far as the server has to understand it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Signal {
-    Accept,
-    Reject,
-    Start,
-    Ack {
-        received_chunks: u64,
-    },
-    End,
-    Complete,
-    Resend {
-        chunk_indexes: Vec<u64>,
-        missing_count: u64,
-    },
-    Cancel,
-    Error,
-    ResumeQuery,
-}
-
-impl Signal {
-    /// Who may say it; none = both.
-    const fn speaker(&self) -> Option<Side> {
-        match self {
-            Self::Start | Self::End => Some(Side::Sender),
-            Self::Accept
-            | Self::Reject
-            | Self::Ack { .. }
-            | Self::Complete
-            | Self::Resend { .. } => Some(Side::Receiver),
-            Self::Cancel | Self::Error | Self::ResumeQuery => None,
-        }
-    }
-}
-
-/// What is to be done, in order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Hand the control message on as it came.
-    Forward {
-        to: Side,
-    },
-    /// Hand on a control message that was kept.
-    Repeat {
-        to: Side,
-        message: Bytes,
-    },
-    /// To the receiver, unchanged.
-    Frame(Bytes),
-    Fail {
-        to: Side,
-        fault: TransferFault,
-    },
-    /// Tell how far the transfer is.
-    State {
-        to: Side,
-        status: &'static str,
-    },
-    /// Tell the sender that so many chunks have arrived, so that its window opens.
-    AckForSender {
-        received_chunks: u64,
-    },
-    /// Ask the sender for what the ring no longer holds.
-    ResendFromSender {
-        chunk_indexes: Vec<u64>,
-        missing_count: u64,
-    },
-}
+pub use words::{Action, Outcome, Side, Signal};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -116,27 +37,11 @@ pub struct Transfer {
     offer: Offer,
     phase: Phase,
     last_activity: Duration,
-    /// The newest frames, oldest first.
-    ring: VecDeque<(u64, Bytes)>,
-    seen: ChunkSet,
-    /// Chunks that the receiver asked for again.
-    wanted: Vec<u64>,
+    kept: Kept,
     acknowledged: u64,
-    /// `start` and `end` as the sender said them, for a receiver who comes back.
-    start: Option<Bytes>,
-    end: Option<Bytes>,
     outcome: Option<Outcome>,
     /// What a receiver who was away at the end has to be told yet.
     parting: Option<Action>,
-}
-
-/// How a transfer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Completed,
-    /// One side did not want it, or not any longer.
-    Cancelled,
-    Failed(TransferFault),
 }
 
 impl Transfer {
@@ -145,12 +50,8 @@ impl Transfer {
             offer,
             phase: Phase::Pending,
             last_activity: now,
-            ring: VecDeque::new(),
-            seen: ChunkSet::default(),
-            wanted: Vec::new(),
+            kept: Kept::default(),
             acknowledged: 0,
-            start: None,
-            end: None,
             outcome: None,
             parting: None,
         }
@@ -232,16 +133,16 @@ impl Transfer {
                 }]
             }
             Signal::Start => {
-                self.start = Some(message.clone());
+                self.kept.start = Some(message.clone());
                 self.to_receiver(Action::Forward { to })
             }
             Signal::End => {
-                self.end = Some(message.clone());
+                self.kept.end = Some(message.clone());
                 self.to_receiver(Action::Forward { to })
             }
             Signal::Ack { received_chunks } => {
                 // Nobody has received what was never sent.
-                let received = (*received_chunks).min(self.seen.len());
+                let received = (*received_chunks).min(self.kept.sent());
                 self.acknowledged = self.acknowledged.max(received);
                 vec![Action::Forward { to }]
             }
@@ -273,24 +174,12 @@ impl Transfer {
         if !fits {
             return self.fail(now, TransferFault::BadChunk);
         }
-        if !self.seen.insert(header.chunk_index) {
-            // Sent again: only for a receiver who asked for it.
-            let Some(place) = self
-                .wanted
-                .iter()
-                .position(|index| *index == header.chunk_index)
-            else {
-                return Vec::new();
-            };
-            self.wanted.swap_remove(place);
-        } else if self.seen.len() - self.acknowledged > limits::TRANSFER_RING_FRAMES {
+        if !self.kept.take_in(header.chunk_index, &chunk.frame) {
+            return Vec::new();
+        }
+        if self.kept.sent() - self.acknowledged > limits::TRANSFER_RING_FRAMES {
             return self.fail(now, TransferFault::WindowExceeded);
         }
-        if self.ring.len() as u64 == limits::TRANSFER_RING_FRAMES {
-            self.ring.pop_front();
-        }
-        self.ring
-            .push_back((header.chunk_index, chunk.frame.clone()));
         self.to_receiver(Action::Frame(chunk.frame))
     }
 
@@ -328,29 +217,12 @@ impl Transfer {
         };
         self.phase = Phase::Running;
         self.last_activity = now;
-        let to = Side::Receiver;
-        let start = self
-            .start
-            .clone()
-            .map(|message| Action::Repeat { to, message });
-        let frames = self
-            .ring
-            .iter()
-            .map(|(_, frame)| Action::Frame(frame.clone()));
-        let end = self
-            .end
-            .clone()
-            .map(|message| Action::Repeat { to, message });
-        let state = Action::State {
+        let mut actions = self.kept.replay();
+        actions.push(Action::State {
             to: Side::Sender,
             status: self.status(),
-        };
-        start
-            .into_iter()
-            .chain(frames)
-            .chain(end)
-            .chain([state])
-            .collect()
+        });
+        actions
     }
 
     /// Time has passed.
@@ -400,42 +272,21 @@ impl Transfer {
                 fault: TransferFault::BadRequest,
             }];
         }
-        let mut actions = Vec::new();
-        let (mut rest, mut to_come) = (Vec::new(), false);
-        for index in &asked {
-            match self.ring.iter().find(|(kept, _)| kept == index) {
-                Some((_, frame)) => actions.push(Action::Frame(frame.clone())),
-                None if self.seen.contains(*index) => rest.push(*index),
-                // The sender has not sent it yet: it comes by itself, once the window opens.
-                None => to_come = true,
-            }
-        }
-        if rest.is_empty() && !to_come {
-            // A receiver that had heard `end` waits for it again.
-            let to = Side::Receiver;
-            actions.extend(
-                self.end
-                    .clone()
-                    .map(|message| Action::Repeat { to, message }),
-            );
+        let (mut actions, lacking) = self.kept.look_up(&asked);
+        if lacking.sent.is_empty() && !lacking.is_more_to_come {
+            actions.extend(self.kept.repeated_end());
             return actions;
         }
-        for index in &rest {
-            let is_new = !self.wanted.contains(index) && self.wanted.len() < limits::RESEND_PENDING;
-            if is_new {
-                self.wanted.push(*index);
-            }
-        }
+        self.kept.want(&lacking.sent);
         let received_chunks = self.offer.total_chunks.saturating_sub(missing_count);
-        self.acknowledged = self.acknowledged.max(received_chunks.min(self.seen.len()));
+        self.acknowledged = self.acknowledged.max(received_chunks.min(self.kept.sent()));
         actions.push(Action::AckForSender { received_chunks });
-        if rest.is_empty() {
-            return actions;
+        if !lacking.sent.is_empty() {
+            actions.push(Action::ResendFromSender {
+                chunk_indexes: lacking.sent,
+                missing_count,
+            });
         }
-        actions.push(Action::ResendFromSender {
-            chunk_indexes: rest,
-            missing_count,
-        });
         actions
     }
 
@@ -464,11 +315,7 @@ impl Transfer {
     fn finish(&mut self, now: Duration, outcome: Outcome) {
         self.phase = Phase::Ended { at: now };
         self.outcome = Some(outcome);
-        self.ring = VecDeque::new();
-        self.seen = ChunkSet::default();
-        self.start = None;
-        self.end = None;
-        self.wanted = Vec::new();
+        self.kept = Kept::default();
     }
 }
 
