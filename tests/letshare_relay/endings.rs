@@ -10,7 +10,7 @@ use super::{
     page::{Page, file},
     raw::{Pair, RECEIVER, ROOM, SENDER, expect_fault, nothing_else, request, say},
 };
-use crate::support::Server;
+use crate::support::{Client, Server};
 
 /// Everything that may still be on the way when a transfer ends is ignored.
 async fn all_is_silent(pair: &mut Pair, status: &str) {
@@ -32,6 +32,48 @@ async fn all_is_silent(pair: &mut Pair, status: &str) {
     assert_eq!(nothing_else(&mut pair.receiver, &id).await, status);
     assert_eq!(nothing_else(&mut pair.sender, &id).await, status);
     assert_eq!(nothing_else(&mut pair.receiver, &id).await, status);
+}
+
+/// What is said to a transfer that is no more, and what nobody waits for an answer to.
+async fn last_words(client: &mut Client, id: &str) {
+    for (kind, more) in [
+        ("ack", json!({"received_chunks": 1})),
+        ("complete", json!({})),
+        ("cancel", json!({"reason": "late"})),
+        ("reject", json!({})),
+        ("error", json!({"error": "late"})),
+    ] {
+        say(client, kind, id, more).await;
+    }
+}
+
+/// The app shows every error (§2.2): one that nobody can do anything about is not sent, however long the
+/// transfer is gone.
+#[tokio::test]
+async fn late_words_of_a_transfer_long_forgotten_are_ignored() {
+    let server = Server::start(|_| {});
+    let (mut sender, mut receiver) = Pair::joined(&server).await;
+    for client in [&mut sender, &mut receiver] {
+        last_words(client, "forgotten").await;
+        assert!(client.received_so_far().await.is_empty());
+    }
+}
+
+/// The same from a page that has another connection by now, while the transfer is remembered.
+#[tokio::test]
+async fn late_words_of_a_page_that_came_back_are_ignored() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 4).await;
+    pair.sender_says("cancel", json!({})).await;
+    pair.receiver_hears("cancel").await;
+    for user in [SENDER, RECEIVER] {
+        let mut page = Client::join(&server, user, ROOM).await;
+        last_words(&mut page, &pair.id).await;
+        assert!(page.received_so_far().await.is_empty());
+        say(&mut page, "resume-query", &pair.id, json!({})).await;
+        expect_fault(&mut page, &pair.id, 403, "无权").await;
+    }
+    all_is_silent(&mut pair, "cancelled").await;
 }
 
 #[tokio::test]

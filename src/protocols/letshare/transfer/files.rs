@@ -143,10 +143,16 @@ impl Files {
         link: &mut Link<'_>,
     ) {
         let Some(listed) = self.find(transfer_id) else {
-            return tell(transfer_id, TransferFault::UnknownTransfer, link);
+            if signal.wants_answer() {
+                tell(transfer_id, TransferFault::UnknownTransfer, link);
+            }
+            return;
         };
         if !self.has_side(&listed, link) {
-            return tell(transfer_id, TransferFault::NotYourTransfer, link);
+            if listed.is_live() || signal.wants_answer() {
+                tell(transfer_id, TransferFault::NotYourTransfer, link);
+            }
+            return;
         }
         let say = Say {
             from: link.peer(),

@@ -111,7 +111,10 @@ impl Relay {
     }
 
     /// Another connection of the receiving user: the transfer goes on unharmed.
-    fn refuse(&self, stranger: &Peer) {
+    fn refuse(&self, stranger: &Peer, signal: &Signal) {
+        if self.state.outcome().is_some() && !signal.wants_answer() {
+            return;
+        }
         let now = self.worker.broker.clock.now();
         let fault = TransferFault::NotYourTransfer;
         stranger.send(vec![message::error(&self.transfer_id, None, fault, now)]);
@@ -255,7 +258,7 @@ impl Handler<Say> for Relay {
         _: &mut Self::Context,
     ) {
         let Some(side) = self.side_of(from.connection) else {
-            return self.refuse(&from);
+            return self.refuse(&from, &signal);
         };
         let now = self.worker.broker.clock.uptime();
         let actions = self.state.hear(now, side, &signal, &frame);

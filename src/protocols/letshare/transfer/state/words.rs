@@ -52,6 +52,17 @@ impl Signal {
             Self::Cancel | Self::Error | Self::ResumeQuery => None,
         }
     }
+
+    /// Whether its speaker waits for something. The app shows every error (`protocols/letshare.md §2.2`), so
+    /// whoever waits for nothing is not told that the transfer is gone.
+    pub const fn wants_answer(&self) -> bool {
+        match self {
+            Self::Accept | Self::Start | Self::End | Self::Resend { .. } | Self::ResumeQuery => {
+                true
+            }
+            Self::Reject | Self::Ack { .. } | Self::Complete | Self::Cancel | Self::Error => false,
+        }
+    }
 }
 
 /// What is to be done, in order.
