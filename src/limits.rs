@@ -117,6 +117,9 @@ pub const TRANSFER_PENDING: Duration = Duration::from_secs(30);
 /// A receiver whose connection dropped may come back within this time.
 pub const TRANSFER_RETURN: Duration = Duration::from_secs(30);
 
+/// A receiver that is back sooner was never away, as far as its sender is told: the app shows every notice.
+pub const TRANSFER_NOTICE: Duration = Duration::from_secs(3);
+
 /// A transfer in which nothing happens at all.
 pub const TRANSFER_IDLE: Duration = Duration::from_secs(120);
 

@@ -26,6 +26,8 @@ enum Phase {
     /// The receiver's connection dropped.
     Interrupted {
         since: Duration,
+        /// The sender has been told.
+        is_told: bool,
     },
     Ended {
         at: Duration,
@@ -200,11 +202,11 @@ impl Transfer {
             (Phase::Pending, Side::Receiver) => self.fail(now, TransferFault::ReceiverGone),
             (Phase::Interrupted { .. }, Side::Receiver) => Vec::new(),
             (Phase::Running, Side::Receiver) => {
-                self.phase = Phase::Interrupted { since: now };
-                vec![Action::State {
-                    to: Side::Sender,
-                    status: self.status(),
-                }]
+                self.phase = Phase::Interrupted {
+                    since: now,
+                    is_told: false,
+                };
+                Vec::new()
             }
         }
     }
@@ -212,16 +214,15 @@ impl Transfer {
     /// The receiver is in the room again, with a new connection: it gets what is kept. It ignores
     /// what it has.
     pub fn resume(&mut self, now: Duration) -> Vec<Action> {
-        let Phase::Interrupted { .. } = self.phase else {
+        let Phase::Interrupted { is_told, .. } = self.phase else {
             return self.parting.take().into_iter().collect();
         };
         self.phase = Phase::Running;
         self.last_activity = now;
         let mut actions = self.kept.replay();
-        actions.push(Action::State {
-            to: Side::Sender,
-            status: self.status(),
-        });
+        if is_told {
+            actions.push(self.state_for_sender());
+        }
         actions
     }
 
@@ -235,10 +236,20 @@ impl Transfer {
             Phase::Running if silent >= limits::TRANSFER_IDLE => {
                 self.fail(now, TransferFault::Timeout)
             }
-            Phase::Interrupted { since }
+            Phase::Interrupted { since, .. }
                 if now.saturating_sub(since) >= limits::TRANSFER_RETURN =>
             {
                 self.fail(now, TransferFault::ReceiverGone)
+            }
+            Phase::Interrupted {
+                since,
+                is_told: false,
+            } if now.saturating_sub(since) >= limits::TRANSFER_NOTICE => {
+                self.phase = Phase::Interrupted {
+                    since,
+                    is_told: true,
+                };
+                vec![self.state_for_sender()]
             }
             _ => Vec::new(),
         }
@@ -254,6 +265,13 @@ impl Transfer {
                 Some(Outcome::Cancelled) => "cancelled",
                 _ => "error",
             },
+        }
+    }
+
+    const fn state_for_sender(&self) -> Action {
+        Action::State {
+            to: Side::Sender,
+            status: self.status(),
         }
     }
 

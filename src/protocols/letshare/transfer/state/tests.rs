@@ -228,12 +228,15 @@ fn a_receiver_who_comes_back_gets_what_the_ring_holds_and_what_came_meanwhile() 
     let mut transfer = running(100);
     send(&mut transfer, 0..20);
     ack(&mut transfer, 16);
-    let interrupted = [Action::State {
+    let status = |status| Action::State {
         to: Side::Sender,
-        status: "interrupted",
-    }];
-    assert_eq!(transfer.lose(seconds(1), Side::Receiver), interrupted);
-    assert_eq!(transfer.lose(seconds(1), Side::Receiver), [], "told once");
+        status,
+    };
+    assert_eq!(transfer.lose(seconds(1), Side::Receiver), []);
+    assert_eq!(transfer.tick(seconds(3)), []);
+    assert_eq!(transfer.tick(seconds(4)), [status("interrupted")]);
+    assert_eq!(transfer.tick(seconds(5)), [], "told once");
+    assert_eq!(transfer.lose(seconds(5), Side::Receiver), []);
     for index in 20..40 {
         assert_eq!(transfer.chunk(seconds(2), chunk(index, 100)), [], "kept");
     }
@@ -252,12 +255,27 @@ fn a_receiver_who_comes_back_gets_what_the_ring_holds_and_what_came_meanwhile() 
         to,
         message: message("end"),
     });
-    expected.push(Action::State {
-        to: Side::Sender,
-        status: "transferring",
-    });
+    expected.push(status("transferring"));
     assert_eq!(transfer.resume(seconds(20)), expected);
     assert_eq!(transfer.resume(seconds(20)), []);
+}
+
+/// The app shows every notice.
+#[test]
+fn a_receiver_who_is_back_at_once_was_never_away() {
+    let mut transfer = running(100);
+    send(&mut transfer, 0..2);
+    for second in 1..9 {
+        assert_eq!(transfer.lose(seconds(second), Side::Receiver), []);
+        assert_eq!(transfer.tick(seconds(second + 2)), []);
+        let again = transfer.resume(seconds(second + 2));
+        let start = Action::Repeat {
+            to: Side::Receiver,
+            message: message("start"),
+        };
+        assert_eq!(again, [start, frame(0, 100), frame(1, 100)]);
+        assert_eq!(transfer.tick(seconds(second + 3)), []);
+    }
 }
 
 #[test]
@@ -265,6 +283,7 @@ fn a_receiver_who_stays_away_is_told_when_it_comes_after_all() {
     let mut transfer = running(100);
     send(&mut transfer, 0..5);
     transfer.lose(seconds(10), Side::Receiver);
+    transfer.tick(seconds(13));
     assert_eq!(transfer.tick(seconds(39)), []);
     assert_eq!(
         transfer.tick(seconds(40)),
