@@ -86,7 +86,8 @@ async fn what_comes_after_complete_is_ignored() {
     all_is_silent(&mut pair, "completed").await;
 }
 
-/// §3.3: "`complete` may even arrive before `end`".
+/// §3.3: "`complete` may even arrive before `end`". The app forgets one that it gets before it has said `end`, and
+/// waits for another three minutes.
 #[tokio::test]
 async fn complete_before_end() {
     let server = Server::start(|_| {});
@@ -95,6 +96,11 @@ async fn complete_before_end() {
     pair.expect_frames(0..4).await;
     pair.receiver_says("complete", json!({"file_name": "x", "file_size": 4_096}))
         .await;
+    assert_eq!(pair.sender_hears("ack").await["received_chunks"], 4);
+    let id = pair.id.clone();
+    let status = nothing_else(&mut pair.sender, &id).await;
+    assert_eq!(status, "transferring");
+    pair.sender_says("end", json!({})).await;
     let complete = pair.sender_hears("complete").await;
     assert_eq!(complete["file_size"], 4_096, "handed on as it was");
     all_is_silent(&mut pair, "completed").await;

@@ -150,6 +150,11 @@ impl Relay {
                     let now = self.worker.broker.clock.now();
                     self.send(Side::Sender, vec![self.progress(received_chunks).ack(now)]);
                 }
+                Action::EndForReceiver => {
+                    let now = self.worker.broker.clock.now();
+                    let end = self.progress(self.state.acknowledged()).end(now);
+                    self.send(Side::Receiver, vec![end]);
+                }
                 Action::ResendFromSender {
                     chunk_indexes,
                     missing_count,

@@ -17,7 +17,7 @@ use crate::{
 
 pub use words::{Action, Outcome, Side, Signal};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     /// Requested, not answered.
     Pending,
@@ -28,6 +28,11 @@ enum Phase {
         since: Duration,
         /// The sender has been told.
         is_told: bool,
+    },
+    /// The receiver has everything and wants nothing more. The app forgets a `complete` that it gets before it
+    /// has said `end`, so the receiver's is kept until then.
+    Delivered {
+        complete: Bytes,
     },
     Ended {
         at: Duration,
@@ -108,6 +113,10 @@ impl Transfer {
             return Vec::new();
         }
         self.last_activity = now;
+        if let Phase::Delivered { complete } = &self.phase {
+            let complete = complete.clone();
+            return self.hear_after_delivery(now, from, signal, complete);
+        }
         let to = from.other();
         match signal {
             Signal::Accept => {
@@ -124,16 +133,17 @@ impl Transfer {
                 self.finish(now, Outcome::Cancelled);
                 vec![Action::Forward { to }]
             }
-            Signal::Complete => {
-                self.finish(now, Outcome::Completed);
-                vec![Action::Forward { to }]
-            }
-            Signal::Start | Signal::End if self.phase == Phase::Pending => {
+            Signal::Start | Signal::End | Signal::Complete if self.phase == Phase::Pending => {
                 vec![Action::Fail {
                     to: from,
                     fault: TransferFault::NotAccepted,
                 }]
             }
+            Signal::Complete if self.kept.end.is_some() => {
+                self.finish(now, Outcome::Completed);
+                vec![Action::Forward { to }]
+            }
+            Signal::Complete => self.deliver(message.clone()),
             Signal::Start => {
                 self.kept.start = Some(message.clone());
                 self.to_receiver(Action::Forward { to })
@@ -156,6 +166,34 @@ impl Transfer {
         }
     }
 
+    /// The sender waits for acks that may have gone down with a socket of the receiver, and says no `end`
+    /// before it has them.
+    fn deliver(&mut self, complete: Bytes) -> Vec<Action> {
+        self.phase = Phase::Delivered { complete };
+        self.kept = Kept::default();
+        self.acknowledged = self.offer.total_chunks;
+        vec![Action::AckForSender {
+            received_chunks: self.acknowledged,
+        }]
+    }
+
+    fn hear_after_delivery(
+        &mut self,
+        now: Duration,
+        from: Side,
+        signal: &Signal,
+        complete: Bytes,
+    ) -> Vec<Action> {
+        match (from, signal) {
+            (Side::Sender, Signal::End) => self.complete(now, complete),
+            (Side::Sender, Signal::Cancel | Signal::Error) => {
+                self.finish(now, Outcome::Completed);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The sender sends a frame.
     pub fn chunk(&mut self, now: Duration, chunk: Chunk) -> Vec<Action> {
         let header = &chunk.header;
@@ -166,6 +204,10 @@ impl Transfer {
                     to: Side::Sender,
                     fault: TransferFault::NotAccepted,
                 }];
+            }
+            Phase::Delivered { .. } => {
+                self.last_activity = now;
+                return Vec::new();
             }
             Phase::Running | Phase::Interrupted { .. } => {}
         }
@@ -195,12 +237,12 @@ impl Transfer {
 
     /// The connection of a side is gone, or left the room.
     pub fn lose(&mut self, now: Duration, side: Side) -> Vec<Action> {
-        match (self.phase, side) {
+        match (&self.phase, side) {
             (Phase::Ended { .. }, _) => Vec::new(),
             // The app forgets what it was sending: there is nothing to resume.
             (_, Side::Sender) => self.fail(now, TransferFault::SenderGone),
             (Phase::Pending, Side::Receiver) => self.fail(now, TransferFault::ReceiverGone),
-            (Phase::Interrupted { .. }, Side::Receiver) => Vec::new(),
+            (Phase::Interrupted { .. } | Phase::Delivered { .. }, Side::Receiver) => Vec::new(),
             (Phase::Running, Side::Receiver) => {
                 self.phase = Phase::Interrupted {
                     since: now,
@@ -219,7 +261,7 @@ impl Transfer {
         };
         self.phase = Phase::Running;
         self.last_activity = now;
-        let mut actions = self.kept.replay();
+        let mut actions = self.kept.replay(&self.offer);
         if is_told {
             actions.push(self.state_for_sender());
         }
@@ -233,7 +275,7 @@ impl Transfer {
             Phase::Pending if silent >= limits::TRANSFER_PENDING => {
                 self.fail(now, TransferFault::Timeout)
             }
-            Phase::Running if silent >= limits::TRANSFER_IDLE => {
+            Phase::Running | Phase::Delivered { .. } if silent >= limits::TRANSFER_IDLE => {
                 self.fail(now, TransferFault::Timeout)
             }
             Phase::Interrupted { since, .. }
@@ -258,7 +300,7 @@ impl Transfer {
     const fn status(&self) -> &'static str {
         match self.phase {
             Phase::Pending => "pending",
-            Phase::Running => "transferring",
+            Phase::Running | Phase::Delivered { .. } => "transferring",
             Phase::Interrupted { .. } => "interrupted",
             Phase::Ended { .. } => match self.outcome {
                 Some(Outcome::Completed) => "completed",
@@ -292,7 +334,7 @@ impl Transfer {
         }
         let (mut actions, lacking) = self.kept.look_up(&asked);
         if lacking.sent.is_empty() && !lacking.is_more_to_come {
-            actions.extend(self.kept.repeated_end());
+            actions.extend(self.kept.end_for_receiver(&self.offer));
             return actions;
         }
         self.kept.want(&lacking.sent);
@@ -316,8 +358,18 @@ impl Transfer {
         }
     }
 
-    /// Ends the transfer for a reason that neither side gave: both are told.
+    fn complete(&mut self, now: Duration, message: Bytes) -> Vec<Action> {
+        self.finish(now, Outcome::Completed);
+        let to = Side::Sender;
+        vec![Action::Repeat { to, message }]
+    }
+
+    /// Ends the transfer for a reason that neither side gave: both are told, the sender first.
     fn fail(&mut self, now: Duration, fault: TransferFault) -> Vec<Action> {
+        if let Phase::Delivered { complete } = &self.phase {
+            let complete = complete.clone();
+            return self.complete(now, complete);
+        }
         if let Phase::Interrupted { .. } = self.phase {
             self.parting = Some(Action::Fail {
                 to: Side::Receiver,

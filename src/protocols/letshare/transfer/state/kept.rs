@@ -9,6 +9,7 @@ use crate::{
     limits,
     protocols::letshare::transfer::{
         chunk_set::ChunkSet,
+        offer::Offer,
         state::words::{Action, Side},
     },
 };
@@ -58,11 +59,14 @@ impl Kept {
     }
 
     /// Everything, for a receiver that comes back. It ignores what it has.
-    pub fn replay(&self) -> Vec<Action> {
+    pub fn replay(&self, offer: &Offer) -> Vec<Action> {
         let frames = self.ring.iter();
         let frames = frames.map(|(_, frame)| Action::Frame(frame.clone()));
         let start = self.start.iter().map(repeat);
-        start.chain(frames).chain(self.repeated_end()).collect()
+        start
+            .chain(frames)
+            .chain(self.end_for_receiver(offer))
+            .collect()
     }
 
     /// What the ring holds of `asked`, and what it does not.
@@ -88,9 +92,12 @@ impl Kept {
         }
     }
 
-    /// `end` once more, if it was said: a receiver that had heard it waits for it again.
-    pub fn repeated_end(&self) -> Option<Action> {
-        self.end.as_ref().map(repeat)
+    /// `end` once more, if it was said: a receiver that had heard it waits for it again. Also when only acks
+    /// are missing that were lost on their way: the sender says no `end` before it has them, and a receiver
+    /// that has everything may say nothing more.
+    pub fn end_for_receiver(&self, offer: &Offer) -> Option<Action> {
+        let made = (self.sent() == offer.total_chunks).then_some(Action::EndForReceiver);
+        self.end.as_ref().map(repeat).or(made)
     }
 }
 

@@ -92,6 +92,8 @@ pub enum Action {
     AckForSender {
         received_chunks: u64,
     },
+    /// Tell the receiver that it has been sent everything.
+    EndForReceiver,
     /// Ask the sender for what the ring no longer holds.
     ResendFromSender {
         chunk_indexes: Vec<u64>,
