@@ -10,7 +10,7 @@ use super::{
     page::{Page, file, sha256},
     raw::{Pair, RECEIVER, ROOM, SENDER, expect_fault, nothing_else, say},
 };
-use crate::support::{Client, Server};
+use crate::support::{Client, Server, eventually};
 
 const CHUNKS: u64 = 80;
 
@@ -262,18 +262,63 @@ async fn when_the_sender_is_lost_the_receiver_is_told_at_once() {
     let mut pair = Pair::running(&server, 20).await;
     pair.send_frames(0..4).await;
     pair.expect_frames(0..4).await;
-    pair.sender.cut();
+    let nobody = Client::connect(&server, "nobody").await;
+    std::mem::replace(&mut pair.sender, nobody).cut();
     expect_fault(&mut pair.receiver, &pair.id, 410, "发送者已断开连接").await;
+    sender_is_told_once(&server, &mut pair).await;
 
-    let sender = Client::join(&server, SENDER, ROOM).await;
-    let mut pair = Pair::between(sender, pair.receiver, "t2", 20).await;
+    let mut pair = Pair::between(pair.sender, pair.receiver, "t2", 20).await;
     pair.sender.socket.close(None).await.expect("open");
     expect_fault(&mut pair.receiver, &pair.id, 410, "发送者已断开连接").await;
+    sender_is_told_once(&server, &mut pair).await;
 
-    let sender = Client::join(&server, SENDER, ROOM).await;
-    let mut pair = Pair::between(sender, pair.receiver, "t3", 20).await;
+    let mut pair = Pair::between(pair.sender, pair.receiver, "t3", 20).await;
     pair.begin().await;
     let leave = json!({"type": "unsubscribe", "channel": ROOM, "event": "signal:all"});
     pair.sender.send(leave).await;
+    assert_eq!(pair.sender.next().await["type"], "unsubscribed");
+    pair.both_are_told(410, "发送者已断开连接").await;
+    pair.sender.subscribe(ROOM, "signal:all").await;
+    assert!(pair.sender.received_so_far().await.is_empty(), "told twice");
+}
+
+/// The app shows a transfer as going on until it is told otherwise: a sender hears of the end when it is back.
+async fn sender_is_told_once(server: &Server, pair: &mut Pair) {
+    pair.sender_returns(server).await;
+    expect_fault(&mut pair.sender, &pair.id, 410, "发送者已断开连接").await;
+    pair.sender_returns(server).await;
+    assert!(pair.sender.received_so_far().await.is_empty());
+}
+
+/// The new connection is there before the old one is missed.
+#[tokio::test]
+async fn a_sender_whose_new_connection_came_first_is_told_at_once() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 20).await;
+    let mut newer = Client::join(&server, SENDER, ROOM).await;
+    pair.sender.cut();
+    expect_fault(&mut newer, &pair.id, 410, "发送者已断开连接").await;
     expect_fault(&mut pair.receiver, &pair.id, 410, "发送者已断开连接").await;
+    assert!(newer.received_so_far().await.is_empty());
+}
+
+/// The receiver had everything, so that is what the sender is told.
+#[tokio::test]
+async fn a_sender_lost_before_its_end_is_told_that_the_file_arrived() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 4).await;
+    pair.send_frames(0..4).await;
+    pair.expect_frames(0..4).await;
+    pair.receiver_says("complete", json!({})).await;
+    pair.sender_hears("ack").await;
+    let nobody = Client::connect(&server, "nobody").await;
+    std::mem::replace(&mut pair.sender, nobody).cut();
+    let id = pair.id.clone();
+    eventually(async || {
+        let status = nothing_else(&mut pair.receiver, &id).await;
+        (status == "completed").then_some(())
+    })
+    .await;
+    pair.sender_returns(&server).await;
+    pair.sender_hears("complete").await;
 }

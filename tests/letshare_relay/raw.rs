@@ -181,6 +181,12 @@ impl Pair {
         self.receiver.subscribe(ROOM, "signal:all").await;
     }
 
+    /// The sender is back; what it missed comes next.
+    pub async fn sender_returns(&mut self, server: &Server) {
+        self.sender = Client::connect(server, SENDER).await;
+        self.sender.subscribe(ROOM, "signal:all").await;
+    }
+
     pub async fn sender_says(&mut self, kind: &str, more: Value) {
         say(&mut self.sender, kind, &self.id, more).await;
     }

@@ -28,6 +28,7 @@ pub struct Relay {
     file_name: Option<String>,
     room: ChannelName,
     sender: Peer,
+    sender_user: String,
     receiver_user: String,
     /// None while the receiver is away.
     receiver: Option<Peer>,
@@ -44,6 +45,7 @@ pub struct Opening {
     pub file_name: Option<String>,
     pub room: ChannelName,
     pub sender: Peer,
+    pub sender_user: String,
     pub receiver: Peer,
     pub receiver_user: String,
     pub state: Transfer,
@@ -72,15 +74,28 @@ pub struct Carry {
 #[rtype(result = "()")]
 pub struct Overrun;
 
-/// The connection is gone, or left the room.
+/// A connection is not in the room any more.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Lost(pub ConnectionId);
+pub struct Lost {
+    pub connection: ConnectionId,
+    pub departure: Departure,
+}
 
-/// The receiver is in the room, with this connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It can still be told something.
+    FromRoom,
+    FromServer,
+}
+
+/// The user of a side is in the room, with this connection.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Returned(pub Peer);
+pub struct Returned {
+    pub side: Side,
+    pub peer: Peer,
+}
 
 impl Relay {
     pub fn open(opening: Opening, worker: Rc<Worker>) -> Addr<Self> {
@@ -92,6 +107,7 @@ impl Relay {
                 file_name: opening.file_name,
                 room: opening.room,
                 sender: opening.sender,
+                sender_user: opening.sender_user,
                 receiver_user: opening.receiver_user,
                 receiver: Some(opening.receiver),
                 widened: 0,
@@ -298,25 +314,18 @@ impl Handler<Overrun> for Relay {
 impl Handler<Lost> for Relay {
     type Result = ();
 
-    fn handle(&mut self, Lost(connection): Lost, _: &mut Self::Context) {
-        let Some(side) = self.side_of(connection) else {
-            return;
-        };
-        let now = self.worker.broker.clock.uptime();
-        if side == Side::Receiver {
-            // A connection that only left the room must not keep what it was given.
-            self.narrow();
-            self.receiver = None;
-        }
-        let actions = self.state.lose(now, side);
-        self.carry_out(actions, None);
-        // The page may have come back before its old connection was missed.
-        if side == Side::Receiver
-            && let Some(receiver) =
-                self.board
-                    .find(&self.room, &self.receiver_user, self.sender.connection)
-        {
-            self.give_back(receiver);
+    fn handle(
+        &mut self,
+        Lost {
+            connection,
+            departure,
+        }: Lost,
+        _: &mut Self::Context,
+    ) {
+        match self.side_of(connection) {
+            Some(Side::Sender) => self.lose_sender(departure),
+            Some(Side::Receiver) => self.lose_receiver(),
+            None => {}
         }
     }
 }
@@ -324,19 +333,62 @@ impl Handler<Lost> for Relay {
 impl Handler<Returned> for Relay {
     type Result = ();
 
-    fn handle(&mut self, Returned(receiver): Returned, _: &mut Self::Context) {
-        if self.receiver.is_none() {
-            self.give_back(receiver);
+    fn handle(&mut self, Returned { side, peer }: Returned, _: &mut Self::Context) {
+        match side {
+            Side::Sender => self.part_from(peer),
+            Side::Receiver if self.receiver.is_none() => self.give_back(peer),
+            Side::Receiver => {}
         }
     }
 }
 
 impl Relay {
+    fn lose_sender(&mut self, departure: Departure) {
+        let now = self.worker.broker.clock.uptime();
+        let actions = self.state.lose(now, Side::Sender);
+        let is_over = !actions.is_empty();
+        self.carry_out(actions, None);
+        if departure == Departure::FromRoom {
+            // It has just been told.
+            self.state.part(Side::Sender);
+        } else if is_over {
+            self.board.owe(&self.transfer_id);
+            // The page may have come back before its old connection was missed.
+            let receiver = self.receiver.as_ref().unwrap_or(&self.sender).connection;
+            if let Some(sender) = self.board.find(&self.room, &self.sender_user, receiver) {
+                self.part_from(sender);
+            }
+        }
+    }
+
+    fn lose_receiver(&mut self) {
+        // A connection that only left the room must not keep what it was given.
+        self.narrow();
+        self.receiver = None;
+        let actions = self
+            .state
+            .lose(self.worker.broker.clock.uptime(), Side::Receiver);
+        self.carry_out(actions, None);
+        // The page may have come back before its old connection was missed.
+        let sender = self.sender.connection;
+        if let Some(receiver) = self.board.find(&self.room, &self.receiver_user, sender) {
+            self.give_back(receiver);
+        }
+    }
+
     fn give_back(&mut self, receiver: Peer) {
         self.receiver = Some(receiver);
         let now = self.worker.broker.clock.uptime();
         let actions = self.state.resume(now);
         self.widen();
         self.carry_out(actions, None);
+    }
+
+    /// Tells a sender that was away at the end how it ended.
+    fn part_from(&mut self, sender: Peer) {
+        if let Some(parting) = self.state.part(Side::Sender) {
+            self.sender = sender;
+            self.carry_out(vec![parting], None);
+        }
     }
 }

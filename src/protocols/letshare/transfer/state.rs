@@ -1,7 +1,9 @@
 //! One transfer: who may say what when (`protocols/letshare.md §3.3`, `§3.5`). Pure: `now` and a signal in,
-//! actions out. The signals and actions stand in `words`, what a receiver can have again in `kept`.
+//! actions out. The signals and actions stand in `words`, what a receiver can have again in `kept`, what
+//! becomes of a transfer when a side is lost, time passes or it ends in `lifetime`.
 
 mod kept;
+mod lifetime;
 mod words;
 
 use std::time::Duration;
@@ -11,7 +13,10 @@ use bytes::Bytes;
 use crate::{
     limits,
     protocols::letshare::transfer::{
-        chunk::Chunk, fault::TransferFault, offer::Offer, state::kept::Kept,
+        chunk::Chunk,
+        fault::TransferFault,
+        offer::Offer,
+        state::{kept::Kept, lifetime::Partings},
     },
 };
 
@@ -47,8 +52,7 @@ pub struct Transfer {
     kept: Kept,
     acknowledged: u64,
     outcome: Option<Outcome>,
-    /// What a receiver who was away at the end has to be told yet.
-    parting: Option<Action>,
+    partings: Partings,
 }
 
 impl Transfer {
@@ -60,7 +64,7 @@ impl Transfer {
             kept: Kept::default(),
             acknowledged: 0,
             outcome: None,
-            parting: None,
+            partings: Partings::default(),
         }
     }
 
@@ -76,16 +80,6 @@ impl Transfer {
     /// None while it goes on.
     pub const fn outcome(&self) -> Option<Outcome> {
         self.outcome
-    }
-
-    /// Ended so long ago that even late messages are over.
-    pub fn is_forgotten(&self, now: Duration) -> bool {
-        let memory = if self.parting.is_some() {
-            limits::TRANSFER_PARTING
-        } else {
-            limits::TRANSFER_AFTERGLOW
-        };
-        matches!(self.phase, Phase::Ended { at } if now.saturating_sub(at) >= memory)
     }
 
     /// `from` says `signal`; `message` is the whole control message as it is to be handed on.
@@ -128,7 +122,7 @@ impl Transfer {
             Signal::Reject | Signal::Cancel | Signal::Error => {
                 if let Phase::Interrupted { .. } = self.phase {
                     let message = message.clone();
-                    self.parting = Some(Action::Repeat { to, message });
+                    self.partings.receiver = Some(Action::Repeat { to, message });
                 }
                 self.finish(now, Outcome::Cancelled);
                 vec![Action::Forward { to }]
@@ -227,76 +221,6 @@ impl Transfer {
         self.to_receiver(Action::Frame(chunk.frame))
     }
 
-    /// The sender sends faster than its frames can be carried.
-    pub fn overrun(&mut self, now: Duration) -> Vec<Action> {
-        match self.phase {
-            Phase::Ended { .. } => Vec::new(),
-            _ => self.fail(now, TransferFault::WindowExceeded),
-        }
-    }
-
-    /// The connection of a side is gone, or left the room.
-    pub fn lose(&mut self, now: Duration, side: Side) -> Vec<Action> {
-        match (&self.phase, side) {
-            (Phase::Ended { .. }, _) => Vec::new(),
-            // The app forgets what it was sending: there is nothing to resume.
-            (_, Side::Sender) => self.fail(now, TransferFault::SenderGone),
-            (Phase::Pending, Side::Receiver) => self.fail(now, TransferFault::ReceiverGone),
-            (Phase::Interrupted { .. } | Phase::Delivered { .. }, Side::Receiver) => Vec::new(),
-            (Phase::Running, Side::Receiver) => {
-                self.phase = Phase::Interrupted {
-                    since: now,
-                    is_told: false,
-                };
-                Vec::new()
-            }
-        }
-    }
-
-    /// The receiver is in the room again, with a new connection: it gets what is kept. It ignores
-    /// what it has.
-    pub fn resume(&mut self, now: Duration) -> Vec<Action> {
-        let Phase::Interrupted { is_told, .. } = self.phase else {
-            return self.parting.take().into_iter().collect();
-        };
-        self.phase = Phase::Running;
-        self.last_activity = now;
-        let mut actions = self.kept.replay(&self.offer);
-        if is_told {
-            actions.push(self.state_for_sender());
-        }
-        actions
-    }
-
-    /// Time has passed.
-    pub fn tick(&mut self, now: Duration) -> Vec<Action> {
-        let silent = now.saturating_sub(self.last_activity);
-        match self.phase {
-            Phase::Pending if silent >= limits::TRANSFER_PENDING => {
-                self.fail(now, TransferFault::Timeout)
-            }
-            Phase::Running | Phase::Delivered { .. } if silent >= limits::TRANSFER_IDLE => {
-                self.fail(now, TransferFault::Timeout)
-            }
-            Phase::Interrupted { since, .. }
-                if now.saturating_sub(since) >= limits::TRANSFER_RETURN =>
-            {
-                self.fail(now, TransferFault::ReceiverGone)
-            }
-            Phase::Interrupted {
-                since,
-                is_told: false,
-            } if now.saturating_sub(since) >= limits::TRANSFER_NOTICE => {
-                self.phase = Phase::Interrupted {
-                    since,
-                    is_told: true,
-                };
-                vec![self.state_for_sender()]
-            }
-            _ => Vec::new(),
-        }
-    }
-
     const fn status(&self) -> &'static str {
         match self.phase {
             Phase::Pending => "pending",
@@ -356,36 +280,6 @@ impl Transfer {
             Phase::Interrupted { .. } => Vec::new(),
             _ => vec![action],
         }
-    }
-
-    fn complete(&mut self, now: Duration, message: Bytes) -> Vec<Action> {
-        self.finish(now, Outcome::Completed);
-        let to = Side::Sender;
-        vec![Action::Repeat { to, message }]
-    }
-
-    /// Ends the transfer for a reason that neither side gave: both are told, the sender first.
-    fn fail(&mut self, now: Duration, fault: TransferFault) -> Vec<Action> {
-        if let Phase::Delivered { complete } = &self.phase {
-            let complete = complete.clone();
-            return self.complete(now, complete);
-        }
-        if let Phase::Interrupted { .. } = self.phase {
-            self.parting = Some(Action::Fail {
-                to: Side::Receiver,
-                fault,
-            });
-        }
-        self.finish(now, Outcome::Failed(fault));
-        [Side::Sender, Side::Receiver]
-            .map(|to| Action::Fail { to, fault })
-            .into()
-    }
-
-    fn finish(&mut self, now: Duration, outcome: Outcome) {
-        self.phase = Phase::Ended { at: now };
-        self.outcome = Some(outcome);
-        self.kept = Kept::default();
     }
 }
 

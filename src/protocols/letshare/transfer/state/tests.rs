@@ -172,6 +172,10 @@ fn a_receiver_that_has_everything_is_left_alone() {
 
     let mut transfer = delivered();
     assert_eq!(transfer.lose(ZERO, Side::Sender), complete_for_sender());
+    assert_eq!(
+        transfer.part(Side::Sender).as_slice(),
+        complete_for_sender()
+    );
     assert_eq!(transfer.outcome(), Some(Outcome::Completed));
 }
 
@@ -404,6 +408,13 @@ fn a_lost_sender_ends_it_at_once() {
         both_fail(TransferFault::SenderGone)
     );
     assert_eq!(transfer.lose(ZERO, Side::Receiver), []);
+    // It is told when it comes back, once.
+    let fault = TransferFault::SenderGone;
+    let to = Side::Sender;
+    assert!(!transfer.is_forgotten(seconds(119)));
+    assert_eq!(transfer.part(to), Some(Action::Fail { to, fault }));
+    assert_eq!(transfer.part(to), None);
+    assert!(transfer.is_forgotten(seconds(119)));
 }
 
 #[test]
