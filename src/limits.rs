@@ -48,6 +48,10 @@ pub const CLOSE_LINGER: Duration = Duration::from_millis(20);
 pub const DRAIN_BATCH: usize = 200;
 pub const DRAIN_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a draining server waits until the transfers have ended. A word to each: more means that a thread
+/// hangs.
+pub const DRAIN_LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// How often a draining server looks whether everybody has gone.
 pub const DRAIN_CHECK: Duration = Duration::from_millis(20);
 

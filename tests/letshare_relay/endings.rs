@@ -5,10 +5,11 @@ use std::time::Duration;
 use letshare_server::{clock::Clock, ids::Timestamp};
 use serde_json::json;
 use tokio::join;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     page::{Page, file},
-    raw::{Pair, RECEIVER, ROOM, SENDER, expect_fault, nothing_else, request, say},
+    raw::{Pair, RECEIVER, ROOM, SENDER, expect_fault, hear, nothing_else, request, say},
 };
 use crate::support::{Client, Server};
 
@@ -182,6 +183,34 @@ async fn pages_stop_at_once() {
         canceller.cancel(id).await;
         let is_over = |page: &Page| page.sent(id).or(page.ended(id)) == Some("cancel");
         other.work_until(is_over).await;
+    }
+}
+
+/// The server is told to stop: both sides of every transfer that goes on hear of it, by the transfer's name,
+/// before their connections are closed.
+#[tokio::test]
+async fn a_server_that_stops_ends_its_transfers_first() {
+    let mut server = Server::start(|config| config.server.workers = 2);
+    let mut pair = Pair::running(&server, 4).await;
+    pair.sender.send(request("t2", 4)).await;
+    hear(&mut pair.receiver, "request", "t2").await;
+    server.begin_drain();
+    for client in [&mut pair.sender, &mut pair.receiver] {
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let error = client.next().await;
+            assert_eq!(error["type"], "file:transfer:error", "{error}");
+            assert_eq!(error["data"]["code"], 503, "{error}");
+            assert_eq!(error["data"]["error"], "服务器正在关闭", "{error}");
+            told.push(error["data"]["transfer_id"].as_str().map(str::to_owned));
+        }
+        told.sort_unstable();
+        assert_eq!(told, [Some("t2".to_owned()), Some(pair.id.clone())]);
+        let close = client.next_frame().await.expect("open").expect("a frame");
+        let Message::Close(Some(close)) = close else {
+            panic!("expected a close frame, got {close:?}");
+        };
+        assert_eq!(u16::from(close.code), 1001);
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use actix::Addr;
+use futures_util::future;
 use parking_lot::Mutex;
 
 use crate::{
@@ -18,7 +19,11 @@ use crate::{
     config,
     ids::{ChannelName, ConnectionId},
     limits,
-    protocols::letshare::transfer::{fault::TransferFault, offer::Gate, relay::Relay},
+    protocols::letshare::transfer::{
+        fault::TransferFault,
+        offer::Gate,
+        relay::{Abort, Relay},
+    },
 };
 
 pub struct Board {
@@ -43,6 +48,8 @@ struct State {
     /// How many live transfers a connection sends.
     outgoing: HashMap<ConnectionId, usize>,
     ring_bytes: usize,
+    /// No transfer begins any more.
+    is_closed: bool,
     /// Ended transfers whose sender, a user in a room, was away by then.
     owed: Lists,
 }
@@ -148,13 +155,16 @@ impl Board {
     /// Lists a new transfer, whose actor `start` starts.
     ///
     /// # Errors
-    /// When the id is in use, or a limit is reached.
+    /// When the id is in use, a limit is reached, or the server stops.
     pub fn open(
         &self,
         terms: Terms,
         start: impl FnOnce() -> Addr<Relay>,
     ) -> Result<Arc<Listed>, TransferFault> {
         let mut state = self.state.lock();
+        if state.is_closed {
+            return Err(TransferFault::ServerStops);
+        }
         if state.transfers.contains_key(&terms.transfer_id) {
             return Err(TransferFault::IdInUse);
         }
@@ -227,6 +237,26 @@ impl Board {
             left => state.outgoing.insert(sender, left),
         };
         true
+    }
+
+    /// Ends every transfer, because the server stops, and lets none begin. When it is done, both sides of each
+    /// have been sent word.
+    pub async fn shut(&self) {
+        let live: Vec<_> = {
+            let mut state = self.state.lock();
+            state.is_closed = true;
+            let transfers = state.transfers.values();
+            transfers
+                .filter(|listed| listed.is_live())
+                .cloned()
+                .collect()
+        };
+        let fault = TransferFault::ServerStops;
+        let ends = live
+            .iter()
+            .map(|listed| listed.address.send(Abort { fault }));
+        // An error means that the transfer was quicker and is gone.
+        future::join_all(ends).await;
     }
 
     /// The transfer has ended while its sender was away: it is told when it enters the room again.

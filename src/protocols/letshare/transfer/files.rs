@@ -13,7 +13,7 @@ use crate::{
         chunk::Chunk,
         fault::TransferFault,
         message::{self, BadControl, Control, Request},
-        relay::{Carry, Departure, Lost, Opening, Overrun, Relay, Returned, Say},
+        relay::{Abort, Carry, Departure, Lost, Opening, Relay, Returned, Say},
         state::{Side, Signal, Transfer},
     },
 };
@@ -200,7 +200,8 @@ impl Files {
         if listed.terms.sender != from.connection {
             tell(transfer_id, TransferFault::NotYourTransfer, link);
         } else if listed.address.try_send(Carry { chunk }).is_err() {
-            listed.address.do_send(Overrun);
+            let fault = TransferFault::WindowExceeded;
+            listed.address.do_send(Abort { fault });
         }
         Ok(())
     }

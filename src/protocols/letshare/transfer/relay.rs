@@ -69,10 +69,12 @@ pub struct Carry {
     pub chunk: Chunk,
 }
 
-/// The sender sends faster than its frames are carried.
+/// The transfer cannot go on: its sender sends faster than its frames are carried, or the server stops.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Overrun;
+pub struct Abort {
+    pub fault: TransferFault,
+}
 
 /// A connection is not in the room any more.
 #[derive(Message)]
@@ -239,6 +241,7 @@ impl Relay {
             Outcome::Failed(TransferFault::Timeout) => counters.transfers_timed_out += 1,
             Outcome::Failed(TransferFault::SenderGone) => counters.transfers_lost_sender += 1,
             Outcome::Failed(TransferFault::ReceiverGone) => counters.transfers_lost_receiver += 1,
+            Outcome::Failed(TransferFault::ServerStops) => {}
             Outcome::Failed(_) => counters.transfers_broken += 1,
         });
     }
@@ -302,11 +305,12 @@ impl Handler<Carry> for Relay {
     }
 }
 
-impl Handler<Overrun> for Relay {
+impl Handler<Abort> for Relay {
     type Result = ();
 
-    fn handle(&mut self, _: Overrun, _: &mut Self::Context) {
-        let actions = self.state.overrun(self.worker.broker.clock.uptime());
+    fn handle(&mut self, Abort { fault }: Abort, _: &mut Self::Context) {
+        let now = self.worker.broker.clock.uptime();
+        let actions = self.state.abort(now, fault);
         self.carry_out(actions, None);
     }
 }

@@ -21,11 +21,11 @@ pub struct Partings {
 }
 
 impl Transfer {
-    /// The sender sends faster than its frames can be carried.
-    pub fn overrun(&mut self, now: Duration) -> Vec<Action> {
+    /// It cannot go on, whatever the sides say.
+    pub fn abort(&mut self, now: Duration, fault: TransferFault) -> Vec<Action> {
         match self.phase {
             Phase::Ended { .. } => Vec::new(),
-            _ => self.fail(now, TransferFault::WindowExceeded),
+            _ => self.fail(now, fault),
         }
     }
 
