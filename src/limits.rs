@@ -124,6 +124,10 @@ pub const TRANSFER_RETURN: Duration = Duration::from_secs(30);
 /// A receiver that is back sooner was never away, as far as its sender is told: the app shows every notice.
 pub const TRANSFER_NOTICE: Duration = Duration::from_secs(3);
 
+/// How long a connection that may be dead has to show any sign of life. Its answer to the ping waits behind the
+/// file that it receives, but a page also says `ack` every half mebibyte: that is in time above 175 kB/s.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(3);
+
 /// A transfer in which nothing happens at all.
 pub const TRANSFER_IDLE: Duration = Duration::from_secs(120);
 

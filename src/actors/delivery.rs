@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     actors::{
+        connection::Probe,
         hub::{Budget, Letter},
         worker::Worker,
     },
@@ -28,6 +29,11 @@ impl Worker {
             } => self.answer(&channel, connection, answer),
             Letter::Direct { connection, frames } => self.direct(connection, frames),
             Letter::Budget { connection, change } => self.budget(connection, change),
+            Letter::Probe { connection } => {
+                if let Some(session) = self.session(connection) {
+                    session.connection.do_send(Probe);
+                }
+            }
         }
     }
 

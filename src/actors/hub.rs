@@ -74,6 +74,8 @@ pub enum Letter {
         connection: ConnectionId,
         change: Budget,
     },
+    /// Find out whether one connection is alive.
+    Probe { connection: ConnectionId },
 }
 
 /// A change of what may wait in an outbox, in bytes.
@@ -100,6 +102,12 @@ impl Peer {
     pub fn budget(&self, change: Budget) {
         let connection = self.connection;
         self.hub.send(Letter::Budget { connection, change });
+    }
+
+    /// Asks for a sign of life, without which the connection is closed soon, as an idle one.
+    pub fn probe(&self) {
+        let connection = self.connection;
+        self.hub.send(Letter::Probe { connection });
     }
 }
 

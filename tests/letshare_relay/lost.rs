@@ -184,6 +184,42 @@ async fn a_receiver_whose_new_connection_came_first() {
     pair.end().await;
 }
 
+/// A network that is lost says nothing: the old socket stays open and silent. When the page is back with a new
+/// connection, the old one is asked for a sign of life and closed when there is none, long before it is idle.
+#[tokio::test]
+async fn a_receiver_whose_old_connection_is_half_open() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 10).await;
+    pair.send_frames(0..4).await;
+    pair.expect_frames(0..4).await;
+    let newer = Client::join(&server, RECEIVER, ROOM).await;
+    // Not read from any more, so it answers no ping.
+    let mut older = std::mem::replace(&mut pair.receiver, newer);
+    pair.send_frames(4..6).await;
+    pair.receiver_hears("start").await;
+    pair.expect_frames(0..6).await;
+    pair.send_frames(6..10).await;
+    pair.expect_frames(6..10).await;
+    pair.ack(10).await;
+    pair.end().await;
+    let close = older.expect_close().await.expect("a code");
+    assert_eq!(u16::from(close.code), 1008);
+}
+
+#[tokio::test]
+async fn a_sender_whose_old_connection_is_half_open() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 10).await;
+    let newer = Client::join(&server, SENDER, ROOM).await;
+    let _older = std::mem::replace(&mut pair.sender, newer);
+    pair.both_are_told(410, "发送者已断开连接").await;
+    let receiver = Client::connect(&server, "nobody").await;
+    let receiver = std::mem::replace(&mut pair.receiver, receiver);
+    let mut pair = Pair::between(pair.sender, receiver, "t2", 10).await;
+    pair.begin().await;
+    pair.finish().await;
+}
+
 /// Leaving the room is as good as losing the connection, and coming back too (§2.7).
 #[tokio::test]
 async fn a_receiver_that_leaves_the_room_and_comes_back() {

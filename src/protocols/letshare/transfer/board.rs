@@ -152,6 +152,20 @@ impl Board {
             .map(|known| known.peer.clone())
     }
 
+    /// The connections of `user` in `room`, beside `newest`, that send files.
+    pub fn senders(&self, room: &ChannelName, user: &str, newest: ConnectionId) -> Vec<Peer> {
+        let state = self.state.lock();
+        let present = state.present.get(room).into_iter().flatten();
+        let is_meant = |known: &&Present| {
+            let connection = known.peer.connection;
+            known.user == user && connection != newest && state.outgoing.contains_key(&connection)
+        };
+        present
+            .filter(is_meant)
+            .map(|known| known.peer.clone())
+            .collect()
+    }
+
     /// Lists a new transfer, whose actor `start` starts.
     ///
     /// # Errors

@@ -214,6 +214,10 @@ impl Files {
         if !board.enter(room, &self.user, link.peer()) {
             return;
         }
+        // What it was sending with an older connection ends with that one, which may be dead.
+        for older in board.senders(room, &self.user, link.peer().connection) {
+            older.probe();
+        }
         let owed = board.take_owed(room, &self.user);
         let owed = owed.into_iter().map(|listed| (Side::Sender, listed));
         let incoming = board.incoming(room, &self.user);

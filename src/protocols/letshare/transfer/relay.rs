@@ -340,8 +340,17 @@ impl Handler<Returned> for Relay {
     fn handle(&mut self, Returned { side, peer }: Returned, _: &mut Self::Context) {
         match side {
             Side::Sender => self.part_from(peer),
-            Side::Receiver if self.receiver.is_none() => self.give_back(peer),
-            Side::Receiver => {}
+            Side::Receiver => match &self.receiver {
+                None => self.give_back(peer),
+                // The older connection may be dead and not know it. It is asked, not robbed: whoever has the
+                // token can call itself by any name.
+                Some(older) if self.state.outcome().is_none() => {
+                    if older.connection != peer.connection {
+                        older.probe();
+                    }
+                }
+                Some(_) => {}
+            },
         }
     }
 }
