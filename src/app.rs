@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use crate::{
     actors::{
         broker::{Broker, FrameRate, Settings},
+        connections::Connections,
         directory::Directory,
         hub::{Drain, OpenConnections},
         metrics::{Metrics, Snapshot, Totals},
@@ -26,7 +27,7 @@ use crate::{
     },
     clock::{Clock, OncePerSecond},
     config::{self, Config},
-    core::{vitals::Patience, window::Bounds},
+    core::{rules::Terms, vitals::Patience, window::Bounds},
     edge::{
         admission::Admission,
         client_address::client_address_of,
@@ -193,6 +194,11 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
     Broker {
         clock,
         log: Arc::new(MemoryLog::new(history, config.history.total_bytes)),
+        namespaces: Arc::new(Terms {
+            presence_members: limits::PRESENCE_MEMBERS,
+            fixtures: Vec::new(),
+        }),
+        connections: Connections::default(),
         directory: Directory::new(config.limits.channels),
         metrics: Metrics::default().start(),
         settings: Settings {

@@ -29,10 +29,97 @@ pub enum Fault {
     ChannelForbidden,
     #[error("the message names another sender than the user of its connection")]
     ForgedSender,
+    #[error("a channel may have at most {limit} members present")]
+    TooManyMembers { limit: usize },
     #[error("rate limit of the connection exceeded")]
     RateLimited,
     #[error("the server is busy, try again")]
     Busy,
+    #[error("malformed request: {what}")]
+    Malformed { what: &'static str },
+    #[error("the body is not valid {format}")]
+    BodyUnreadable { format: &'static str },
+    #[error("invalid parameter {name}: {rule}")]
+    BadParameter {
+        name: &'static str,
+        rule: &'static str,
+    },
+    #[error("the credentials cannot be read")]
+    UnreadableCredentials,
+    #[error("connectionId or connectionKey is not one of a live connection of this client")]
+    ForeignConnection,
+    #[error("{size} bytes exceed the limit of {limit} bytes")]
+    TooLarge { size: usize, limit: usize },
+    #[error("invalid channel name")]
+    ChannelNameInvalid,
+    #[error("invalid clientId: {rule}")]
+    InvalidClientId { rule: &'static str },
+    #[error("invalid data: {rule}")]
+    InvalidData { rule: &'static str },
+    #[error("the protocol version (v or X-Ably-Version) is missing or not supported")]
+    UnsupportedVersion,
+    #[error("ids of several messages must be <base>:<index>, counted from 0, with one base")]
+    InvalidMessageId,
+    #[error("invalid extras: {rule}")]
+    InvalidExtras { rule: &'static str },
+    #[error("more than {limit} messages in one publish")]
+    TooManyMessages { limit: usize },
+    #[error("refused because _forceNack asks for it")]
+    ForcedNack,
+    #[error("invalid credentials: {why}")]
+    Unauthenticated { why: &'static str },
+    #[error("incompatible credentials: {why}")]
+    IncompatibleCredentials { why: &'static str },
+    #[error("a key over plain HTTP is not allowed here; use TLS or a token")]
+    KeyWithoutTls,
+    #[error("the timestamp of the token request is not within two minutes of the server's time")]
+    TimestampNotCurrent,
+    #[error("the nonce of the token request was used before")]
+    NonceReplayed,
+    #[error("the key has been removed")]
+    KeyRemoved,
+    #[error("the key has been revoked")]
+    KeyRevoked,
+    #[error("the token has been revoked")]
+    TokenRevoked,
+    #[error("Key/token status changed (expire)")]
+    TokenExpired,
+    #[error("the token is not known")]
+    TokenUnknown,
+    #[error("invalid JWT: {why}")]
+    InvalidJwt { why: &'static str },
+    #[error("the token cannot be read")]
+    InvalidToken,
+    #[error("the credentials do not permit {operation} here")]
+    NotPermitted { operation: &'static str },
+    #[error("this channel is for identified clients only")]
+    NotIdentified,
+    #[error("the channel was attached without the mode {mode}")]
+    ModeNotRequested { mode: &'static str },
+    #[error("{what} not found")]
+    NotFound { what: &'static str },
+    #[error("this path does not have the method")]
+    MethodNotAllowed,
+    #[error("internal error")]
+    Internal,
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    #[error("the connection can no longer be resumed")]
+    ConnectionExpired,
+    #[error("the connection goes on by another transport")]
+    TransportSuperseded,
+    #[error("the connection key is not valid")]
+    InvalidConnectionKey,
+    #[error("messages came faster than they were read")]
+    ReaderTooSlow,
+    #[error("some messages since the position asked for are no longer kept")]
+    PositionExpired,
+    #[error("more messages were missed than can be sent again")]
+    BacklogTooLong,
+    #[error("the attachment is older than the history that is kept")]
+    UntilAttachTooOld,
+    #[error("presence needs a clientId")]
+    PresenceWithoutClientId,
 }
 
 /// What a client may do about a fault.
@@ -58,6 +145,48 @@ impl Fault {
             Self::Busy => 50004,
             Self::NotAttached => 90001,
             Self::TooManyChannels { .. } => 90010,
+            Self::TooManyMembers { .. } => 91003,
+            Self::Malformed { .. } => 40000,
+            Self::BodyUnreadable { .. } => 40001,
+            Self::BadParameter { .. } => 40003,
+            Self::UnreadableCredentials => 40005,
+            Self::ForeignConnection => 40006,
+            Self::TooLarge { .. } => 40009,
+            Self::ChannelNameInvalid => 40010,
+            Self::InvalidClientId { .. } => 40012,
+            Self::InvalidData { .. } => 40013,
+            Self::UnsupportedVersion => 40017,
+            Self::InvalidMessageId => 40031,
+            Self::InvalidExtras { .. } => 40032,
+            Self::TooManyMessages { .. } => 40034,
+            Self::ForcedNack => 40099,
+            Self::Unauthenticated { .. } => 40101,
+            Self::IncompatibleCredentials { .. } => 40102,
+            Self::KeyWithoutTls => 40103,
+            Self::TimestampNotCurrent => 40104,
+            Self::NonceReplayed => 40105,
+            Self::KeyRemoved => 40130,
+            Self::KeyRevoked => 40131,
+            Self::TokenRevoked => 40141,
+            Self::TokenExpired => 40142,
+            Self::TokenUnknown => 40143,
+            Self::InvalidJwt { .. } => 40144,
+            Self::InvalidToken => 40145,
+            Self::NotPermitted { .. } => 40160,
+            Self::NotIdentified => 40161,
+            Self::ModeNotRequested { .. } => 40165,
+            Self::NotFound { .. } => 40400,
+            Self::MethodNotAllowed => 40500,
+            Self::Internal => 50000,
+            Self::ShuttingDown => 80003,
+            Self::ConnectionExpired => 80008,
+            Self::TransportSuperseded => 80016,
+            Self::InvalidConnectionKey => 80018,
+            Self::ReaderTooSlow => 80020,
+            Self::PositionExpired => 90003,
+            Self::BacklogTooLong => 90004,
+            Self::UntilAttachTooOld => 90008,
+            Self::PresenceWithoutClientId => 91000,
             Self::TooManyEvents { .. } => 40003,
             Self::EventNameTooLong { .. } => 40016,
         }
@@ -65,24 +194,67 @@ impl Fault {
 
     pub const fn http_status(&self) -> u16 {
         match self {
-            Self::ChannelForbidden => 401,
-            Self::ChannelFull { .. } => 403,
-            Self::NotAttached => 404,
-            Self::RateLimited => 429,
-            Self::Busy => 503,
             Self::ChannelNameTooShort { .. }
             | Self::ChannelNameTooLong { .. }
             | Self::ChannelNameForbidden
             | Self::ForgedSender
             | Self::TooManyChannels { .. }
+            | Self::TooManyMembers { .. }
             | Self::TooManyEvents { .. }
-            | Self::EventNameTooLong { .. } => 400,
+            | Self::EventNameTooLong { .. }
+            | Self::Malformed { .. }
+            | Self::BodyUnreadable { .. }
+            | Self::BadParameter { .. }
+            | Self::UnreadableCredentials
+            | Self::ForeignConnection
+            | Self::ChannelNameInvalid
+            | Self::InvalidClientId { .. }
+            | Self::InvalidData { .. }
+            | Self::UnsupportedVersion
+            | Self::InvalidMessageId
+            | Self::InvalidExtras { .. }
+            | Self::TooManyMessages { .. }
+            | Self::ForcedNack
+            | Self::ConnectionExpired
+            | Self::InvalidConnectionKey
+            | Self::ReaderTooSlow
+            | Self::UntilAttachTooOld
+            | Self::PresenceWithoutClientId => 400,
+            Self::ChannelForbidden
+            | Self::Unauthenticated { .. }
+            | Self::IncompatibleCredentials { .. }
+            | Self::KeyWithoutTls
+            | Self::TimestampNotCurrent
+            | Self::NonceReplayed
+            | Self::KeyRemoved
+            | Self::KeyRevoked
+            | Self::TokenRevoked
+            | Self::TokenExpired
+            | Self::TokenUnknown
+            | Self::InvalidJwt { .. }
+            | Self::InvalidToken
+            | Self::NotPermitted { .. }
+            | Self::NotIdentified
+            | Self::ModeNotRequested { .. } => 401,
+            Self::ChannelFull { .. } => 403,
+            Self::NotAttached
+            | Self::NotFound { .. }
+            | Self::PositionExpired
+            | Self::BacklogTooLong => 404,
+            Self::MethodNotAllowed => 405,
+            Self::TransportSuperseded => 410,
+            Self::TooLarge { .. } => 413,
+            Self::RateLimited => 429,
+            Self::Internal => 500,
+            Self::Busy | Self::ShuttingDown => 503,
         }
     }
 
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::ChannelFull { .. } | Self::RateLimited | Self::Busy => Retry::Later,
+            Self::ChannelFull { .. } | Self::RateLimited | Self::Busy | Self::ShuttingDown => {
+                Retry::Later
+            }
             _ => Retry::Never,
         }
     }
@@ -96,6 +268,10 @@ pub const NO_CODE: u16 = 1005;
 pub enum CloseReason {
     /// The client closed and gave this code; we answer with the same. 1005 = it gave none.
     Answer(u16),
+    /// Everything is said.
+    Done,
+    /// The client has come back by another transport.
+    Superseded,
     /// The server shuts down.
     GoingAway,
     /// The WebSocket protocol was broken.
@@ -116,6 +292,7 @@ impl CloseReason {
     pub const fn code(self) -> u16 {
         match self {
             Self::Answer(code) => code,
+            Self::Done | Self::Superseded => 1000,
             Self::GoingAway => 1001,
             Self::ProtocolError => 1002,
             Self::InvalidText => 1007,
@@ -129,7 +306,8 @@ impl CloseReason {
     /// Sent in the close frame, for people who look at it in a browser's console.
     pub const fn text(self) -> &'static str {
         match self {
-            Self::Answer(_) => "",
+            Self::Answer(_) | Self::Done => "",
+            Self::Superseded => "the connection goes on by another transport",
             Self::GoingAway => "server is shutting down",
             Self::ProtocolError => "WebSocket protocol error",
             Self::InvalidText => "text is not UTF-8",
@@ -153,12 +331,59 @@ mod tests {
             Fault::ChannelFull { cap: 50 },
             Fault::NotAttached,
             Fault::TooManyChannels { limit: 200 },
+            Fault::TooManyMembers { limit: 200 },
             Fault::TooManyEvents { limit: 64 },
             Fault::EventNameTooLong { max: 256 },
             Fault::ChannelForbidden,
             Fault::ForgedSender,
             Fault::RateLimited,
             Fault::Busy,
+            Fault::Malformed { what: "x" },
+            Fault::BodyUnreadable { format: "JSON" },
+            Fault::BadParameter {
+                name: "limit",
+                rule: "x",
+            },
+            Fault::UnreadableCredentials,
+            Fault::ForeignConnection,
+            Fault::TooLarge { size: 2, limit: 1 },
+            Fault::ChannelNameInvalid,
+            Fault::InvalidClientId { rule: "x" },
+            Fault::InvalidData { rule: "x" },
+            Fault::UnsupportedVersion,
+            Fault::InvalidMessageId,
+            Fault::InvalidExtras { rule: "x" },
+            Fault::TooManyMessages { limit: 1 },
+            Fault::ForcedNack,
+            Fault::Unauthenticated { why: "x" },
+            Fault::IncompatibleCredentials { why: "x" },
+            Fault::KeyWithoutTls,
+            Fault::TimestampNotCurrent,
+            Fault::NonceReplayed,
+            Fault::KeyRemoved,
+            Fault::KeyRevoked,
+            Fault::TokenRevoked,
+            Fault::TokenExpired,
+            Fault::TokenUnknown,
+            Fault::InvalidJwt { why: "x" },
+            Fault::InvalidToken,
+            Fault::NotPermitted {
+                operation: "publish",
+            },
+            Fault::NotIdentified,
+            Fault::ModeNotRequested { mode: "PUBLISH" },
+            Fault::NotFound { what: "app" },
+            Fault::MethodNotAllowed,
+            Fault::Internal,
+            Fault::ShuttingDown,
+            Fault::ConnectionExpired,
+            Fault::TransportSuperseded,
+            Fault::InvalidConnectionKey,
+            Fault::ReaderTooSlow,
+            Fault::PositionExpired,
+            Fault::BacklogTooLong,
+            Fault::UntilAttachTooOld,
+            Fault::PresenceWithoutClientId,
         ]
     }
 
@@ -170,6 +395,7 @@ mod tests {
             if from_code < 600 {
                 let allowed = match fault {
                     Fault::Busy => 503,
+                    Fault::TooLarge { .. } => 413,
                     _ => from_code,
                 };
                 assert_eq!(u32::from(fault.http_status()), allowed, "{fault:?}");
@@ -181,6 +407,8 @@ mod tests {
     fn close_texts_fit_into_a_control_frame() {
         for reason in [
             CloseReason::Answer(1000),
+            CloseReason::Done,
+            CloseReason::Superseded,
             CloseReason::GoingAway,
             CloseReason::ProtocolError,
             CloseReason::InvalidText,

@@ -1,8 +1,17 @@
 //! Newtypes for what must not be mixed up: names, ids, instants.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use base64::{display::Base64Display, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _, display::Base64Display, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD,
+};
+use bytestring::ByteString;
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
@@ -34,36 +43,131 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The name of a channel as clients write it. Clones share the text.
+/// An app: the tenant that owns keys, channel rules and channels. Six characters of `[A-Za-z0-9_-]`
+/// (`protocols/ably.md §0`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppId([u8; 6]);
+
+impl AppId {
+    /// The app of LetShare and of the older protocols. There is always this one.
+    pub const DEFAULT: Self = Self(*b"shared");
+
+    pub fn random() -> Self {
+        const ALPHABET: &[u8; 62] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        let mut random = rand::rng();
+        Self(std::array::from_fn(|_| {
+            ALPHABET[random.random_range(..ALPHABET.len())]
+        }))
+    }
+
+    /// None when `text` is no app id.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_id = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let bytes: [u8; 6] = text.as_bytes().try_into().ok()?;
+        bytes.iter().all(is_id).then_some(Self(bytes))
+    }
+
+    pub fn as_str(&self) -> &str {
+        // Always ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The name of a channel: its app, and the text that clients write. Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChannelName(Arc<str>);
+pub struct ChannelName {
+    text: Arc<str>,
+    app: AppId,
+}
 
 impl ChannelName {
+    pub fn new(app: AppId, text: &str) -> Self {
+        let text = text.into();
+        Self { text, app }
+    }
+
+    pub const fn app(&self) -> AppId {
+        self.app
+    }
+
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The part before the first `:`, or all of it: what channel rules are chosen by
+    /// (`protocols/ably.md §5.2`).
+    pub fn namespace(&self) -> &str {
+        self.text.split(':').next().unwrap_or_default()
     }
 }
 
+/// A channel of the default app.
 impl From<&str> for ChannelName {
     fn from(name: &str) -> Self {
-        Self(name.into())
-    }
-}
-
-/// Lets maps that are keyed by name be searched by `&str`.
-impl std::borrow::Borrow<str> for ChannelName {
-    fn borrow(&self) -> &str {
-        &self.0
+        Self::new(AppId::DEFAULT, name)
     }
 }
 
 impl fmt::Display for ChannelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Who a client says it is, as its credentials allow. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(ByteString);
+
+impl ClientId {
+    /// None when `text` is empty or the wildcard `*`, which names nobody.
+    pub fn new(text: impl Into<ByteString>) -> Option<Self> {
+        let text = text.into();
+        (!text.is_empty() && text != "*").then_some(Self(text))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// Names one connection: 72 random bits, so it cannot be guessed and need not be coordinated.
+/// One transport of a connection, in this process. A client that comes back keeps its
+/// [`ConnectionId`] and gets another one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u64);
+
+impl SessionId {
+    /// One that was never given before.
+    pub fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    }
+
+    #[cfg(test)]
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// Names one connection, through all its transports: 72 random bits, so it cannot be guessed and need not be coordinated.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId([u8; 9]);
 
@@ -74,6 +178,12 @@ impl ConnectionId {
 
     pub const fn from_bytes(bytes: [u8; 9]) -> Self {
         Self(bytes)
+    }
+
+    /// None when `text` is not what [`ConnectionId`] is written as.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        bytes.try_into().ok().map(Self)
     }
 }
 

@@ -7,6 +7,24 @@ use std::{num::NonZeroU32, time::Duration};
 /// each, a longer queue only means that everybody waits longer.
 pub const CHANNEL_MAILBOX: usize = 4_096;
 
+/// A publish that comes again with the same id within this time is known (`protocols/ably.md §5.11`).
+pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(120);
+
+/// Ids that a channel remembers for that, at most: about 100 bytes each.
+pub const IDEMPOTENCY_IDS: usize = 100_000;
+
+/// Members that may be present on a channel, unless its app says otherwise (`protocols/ably.md §5.11`).
+pub const PRESENCE_MEMBERS: usize = 200;
+
+/// A client that lost its transport can resume its connection for this long (`protocols/ably.md §4.4`).
+pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
+
+/// A channel tells its occupancy at most once in this time, to those who want to know it.
+pub const OCCUPANCY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The least time between two looks at members whose connections are lost.
+pub const PRESENCE_TICK: Duration = Duration::from_millis(5);
+
 /// Letters that wait for one worker's hub before channels publish no more. Some seconds of
 /// deliveries at full load, and the entries are shared, so it costs little memory.
 pub const HUB_BACKLOG: usize = 65_536;

@@ -24,7 +24,7 @@ use letshare_server::{
     clock::Clock,
     config::Config,
     core::{
-        channel::Answer,
+        command::Answer,
         frame,
         message::Entry,
         wire::{Slot, WireFormat},
@@ -34,7 +34,6 @@ use letshare_server::{
         guard::MessageLimits,
         websocket::{Entrance, note_descriptor},
     },
-    error::Fault,
     ids::ChannelName,
 };
 use serde::Deserialize;
@@ -118,10 +117,6 @@ impl Translator for Echo {
     }
 
     fn answered(&mut self, _: &ChannelName, _: Answer, _: &mut Link<'_>) {}
-
-    fn refused(&mut self, fault: Fault, _: &mut Link<'_>) {
-        panic!("the suite stays below the limits: {fault}");
-    }
 }
 
 /// The echo attaches to no channel.

@@ -9,14 +9,18 @@ use crate::{
         channel::{Channel, Command},
         worker::Worker,
     },
-    core::{channel::Answer, filter::Filter},
+    core::{command::Answer, filter::Filter},
     error::Fault,
     ids::ChannelName,
 };
 
-/// The attachments of one connection.
+/// The attachments of one transport.
 #[derive(Default)]
-pub(super) struct Attachments(HashMap<ChannelName, Attachment>);
+pub(super) struct Attachments(HashMap<Key, Attachment>);
+
+/// The channel, and which of the names that the transport knows it by (see
+/// [`crate::core::command::AttachmentId`]).
+type Key = (ChannelName, u16);
 
 /// One attachment as its connection sees it.
 pub(super) struct Attachment {
@@ -31,20 +35,24 @@ pub(super) struct Attachment {
 
 impl Attachments {
     /// The attachment to `channel`, unless the connection has asked to detach.
-    pub fn wanted(&self, channel: &ChannelName) -> Option<&Attachment> {
-        self.0.get(channel).filter(|attachment| attachment.wanted)
+    pub fn wanted(&self, channel: &ChannelName, alias: u16) -> Option<&Attachment> {
+        let attachment = self.0.get(&(channel.clone(), alias));
+        attachment.filter(|attachment| attachment.wanted)
     }
 
     /// The same to send a command with.
     ///
     /// # Errors
     /// [`Fault::NotAttached`].
-    pub fn wanted_mut(&mut self, channel: &ChannelName) -> Result<&mut Attachment, Fault> {
-        let attachment = self
-            .0
-            .get_mut(channel)
-            .filter(|attachment| attachment.wanted);
-        attachment.ok_or(Fault::NotAttached)
+    pub fn wanted_mut(
+        &mut self,
+        channel: &ChannelName,
+        alias: u16,
+    ) -> Result<&mut Attachment, Fault> {
+        let attachment = self.0.get_mut(&(channel.clone(), alias));
+        attachment
+            .filter(|attachment| attachment.wanted)
+            .ok_or(Fault::NotAttached)
     }
 
     pub fn len(&self) -> usize {
@@ -55,21 +63,27 @@ impl Attachments {
     }
 
     pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
-        self.0.keys()
+        self.0.keys().map(|(channel, _)| channel)
     }
 
     /// Who takes the commands for `channel`.
-    pub fn address(&self, channel: &ChannelName) -> Option<&Addr<Channel>> {
-        self.0.get(channel).map(|attachment| &attachment.channel)
+    pub fn address(&self, channel: &ChannelName, alias: u16) -> Option<&Addr<Channel>> {
+        let attachment = self.0.get(&(channel.clone(), alias));
+        attachment.map(|attachment| &attachment.channel)
     }
 
     /// A command to attach has been sent.
-    pub fn attaching(&mut self, name: &ChannelName, channel: Addr<Channel>, filter: Filter) {
+    pub fn attaching(
+        &mut self,
+        name: &ChannelName,
+        alias: u16,
+        channel: Addr<Channel>,
+        filter: Filter,
+    ) {
+        let key = (name.clone(), alias);
         // What a channel that died has not answered, nobody will.
-        let before = self
-            .0
-            .get(name)
-            .filter(|attachment| attachment.channel.connected());
+        let before = self.0.get(&key);
+        let before = before.filter(|attachment| attachment.channel.connected());
         let unanswered = before.map_or(0, |attachment| attachment.unanswered) + 1;
         let attachment = Attachment {
             channel,
@@ -77,29 +91,31 @@ impl Attachments {
             wanted: true,
             unanswered,
         };
-        self.0.insert(name.clone(), attachment);
+        self.0.insert(key, attachment);
     }
 
     /// The channel has answered.
     pub fn answered(&mut self, channel: &ChannelName, answer: &Answer) {
-        let was_refused = match answer {
-            Answer::AttachRefused { .. } => true,
-            Answer::Attached { .. } | Answer::Detached { .. } => false,
-            Answer::PublishRefused { .. } => return,
+        let (alias, was_refused) = match answer {
+            Answer::AttachRefused { alias, .. } => (*alias, true),
+            Answer::Attached(attached) => (attached.seat.id.alias, false),
+            Answer::Detached { alias, .. } => (*alias, false),
+            Answer::Published { .. } | Answer::PublishRefused { .. } => return,
         };
-        if let Some(attachment) = self.0.get_mut(channel) {
+        let key = (channel.clone(), alias);
+        if let Some(attachment) = self.0.get_mut(&key) {
             attachment.answered(was_refused);
             if attachment.is_over() {
-                self.0.remove(channel);
+                self.0.remove(&key);
             }
         }
     }
 
     /// Hands over everything, for good.
-    pub fn take(&mut self) -> impl Iterator<Item = (ChannelName, Addr<Channel>)> + use<> {
+    pub fn take(&mut self) -> impl Iterator<Item = (ChannelName, u16, Addr<Channel>)> + use<> {
         let all = std::mem::take(&mut self.0);
         all.into_iter()
-            .map(|(name, attachment)| (name, attachment.channel))
+            .map(|((name, alias), attachment)| (name, alias, attachment.channel))
     }
 }
 

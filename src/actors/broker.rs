@@ -16,9 +16,9 @@ use governor::{
 use parking_lot::Mutex;
 
 use crate::{
-    actors::{directory::Directory, hub::HubHandle, metrics::Metrics},
+    actors::{connections::Connections, directory::Directory, hub::HubHandle, metrics::Metrics},
     clock::{Clock, OncePerSecond},
-    core::vitals::Patience,
+    core::{rules::Namespaces, vitals::Patience},
     log::Log,
 };
 
@@ -26,6 +26,8 @@ use crate::{
 pub struct Broker {
     pub clock: Clock,
     pub log: Arc<dyn Log>,
+    pub namespaces: Arc<dyn Namespaces>,
+    pub connections: Connections,
     pub directory: Directory,
     pub metrics: Addr<Metrics>,
     pub settings: Settings,
@@ -64,10 +66,9 @@ pub struct FrameRate {
 pub type FrameLimiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Nanos>>;
 
 impl Broker {
-    /// A limiter for a new connection; none when it may send as much as it likes.
-    pub fn frame_limiter(&self) -> Option<FrameLimiter> {
-        let rate = self.settings.frame_rate?;
+    /// A limiter for a new connection.
+    pub fn frame_limiter(&self, rate: FrameRate) -> FrameLimiter {
         let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
-        Some(RateLimiter::direct_with_clock(quota, self.clock.clone()))
+        RateLimiter::direct_with_clock(quota, self.clock.clone())
     }
 }

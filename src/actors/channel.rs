@@ -1,7 +1,7 @@
 //! One per active channel: the shell around [`ChannelState`] and its log.
 //!
-//! It lives on the worker thread that asked for the channel first. When nobody is attached and the
-//! log keeps nothing, it retires.
+//! It lives on the worker thread that asked for the channel first. When nobody is attached or present
+//! and the log keeps nothing, it retires. What others ask it and wait for stands in `questions`.
 
 use std::{
     collections::HashMap,
@@ -18,24 +18,31 @@ use crate::{
         worker::Worker,
     },
     core::{
-        channel::{Answer, Attach, ChannelState, Detach, Effect, HubId, Reseat},
-        message,
+        channel::ChannelState,
+        command::{self, Attach, Detach, Effect, HubId, Now, Publish, Reseat},
+        message::{Body, Entry},
+        presence::Members,
+        replay,
     },
     error::Fault,
-    ids::{ChannelName, ConnectionId},
+    ids::ChannelName,
     limits,
     log::ChannelLog,
 };
 
 pub struct Channel {
-    state: ChannelState,
-    log: Box<dyn ChannelLog>,
+    pub(super) state: ChannelState,
+    pub(super) log: Box<dyn ChannelLog>,
     hubs: HashMap<HubId, HubHandle>,
-    worker: Rc<Worker>,
+    pub(super) worker: Rc<Worker>,
     /// Looks from time to time at what is still needed.
     sweeping: SpawnHandle,
+    /// Waits for members whose connections are lost to leave.
+    expiring: Option<SpawnHandle>,
+    /// Waits to tell the occupancy.
+    counting: bool,
     /// No longer in the directory: whatever still comes belongs to the successor.
-    retired: bool,
+    pub(super) retired: bool,
 }
 
 /// A command together with the hub that answers for its connection.
@@ -46,17 +53,10 @@ pub struct Command<C> {
     pub body: C,
 }
 
-/// Publishes for an attached connection.
-#[derive(Clone)]
-pub struct Publish {
-    pub connection: ConnectionId,
-    pub message: message::Message,
-}
-
-/// The connection is gone: it needs no answer.
+/// The transport is gone: it needs no answer.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Leave(pub ConnectionId);
+pub struct Leave(pub command::Leave);
 
 impl Channel {
     /// Starts the actor of `name` on this worker thread; it goes on where the log stands.
@@ -65,50 +65,102 @@ impl Channel {
             ctx.set_mailbox_capacity(limits::CHANNEL_MAILBOX);
             let worker = Worker::on_this_thread(broker);
             let log = broker.log.open(&name);
+            let terms = broker.namespaces.terms(&name);
+            let members = Members::new(terms.presence_members, terms.fixtures);
+            let mut state = ChannelState::new(name, log.mint(), members);
+            for entry in log.recent() {
+                state.recall(broker.clock.uptime(), &entry);
+            }
             Self {
-                state: ChannelState::new(name, log.mint()),
+                state,
                 log,
                 hubs: HashMap::new(),
                 sweeping: ctx.run_interval(broker.settings.channel_sweep, Self::sweep),
+                expiring: None,
+                counting: false,
                 worker,
                 retired: false,
             }
         })
     }
 
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Append(entry) => {
-                self.worker.count(|counters| counters.published += 1);
-                self.log
-                    .append(self.worker.broker.clock.uptime(), Arc::clone(&entry));
-                for hub in self.state.hubs() {
-                    self.tell(hub, Letter::Delivery(Arc::clone(&entry)));
-                }
-            }
-            Effect::Answer {
-                hub,
-                connection,
-                answer,
-            } => {
-                let channel = self.state.name().clone();
-                self.tell(
+    pub(super) fn now(&self) -> Now {
+        let clock = &self.worker.broker.clock;
+        Now {
+            wall: clock.now(),
+            uptime: clock.uptime(),
+        }
+    }
+
+    pub(super) fn carry_out(
+        &mut self,
+        effects: impl IntoIterator<Item = Effect>,
+        ctx: &mut Context<Self>,
+    ) {
+        for effect in effects {
+            match effect {
+                Effect::Append(entry) => self.append(entry, ctx),
+                Effect::Answer {
                     hub,
-                    Letter::Answer {
-                        channel,
-                        connection,
-                        answer,
-                    },
-                );
-            }
-            Effect::Replay { hub, after } => match self.log.after(after) {
-                Ok(missed) => {
-                    for entry in missed {
-                        self.tell(hub, Letter::Delivery(entry));
-                    }
+                    session,
+                    answer,
+                } => {
+                    let channel = self.state.name().clone();
+                    self.tell(
+                        hub,
+                        Letter::Answer {
+                            channel,
+                            session,
+                            answer,
+                        },
+                    );
                 }
-                Err(gap) => tracing::error!(%gap, "messages were lost with a channel actor"),
-            },
+                Effect::Attached {
+                    hub,
+                    start,
+                    attached,
+                } => {
+                    let session = attached.seat.id.session;
+                    let wall = self.worker.broker.clock.now();
+                    let bytes = self.worker.broker.settings.outbox_bytes / 2;
+                    let attached = replay::read(*attached, start, &*self.log, wall, bytes);
+                    let answer = command::Answer::Attached(Box::new(attached));
+                    let channel = self.state.name().clone();
+                    self.tell(
+                        hub,
+                        Letter::Answer {
+                            channel,
+                            session,
+                            answer,
+                        },
+                    );
+                }
+                Effect::Replay { hub, after } => match self.log.after(after) {
+                    Ok(missed) => {
+                        for entry in missed {
+                            self.tell(hub, Letter::Delivery(entry));
+                        }
+                    }
+                    Err(gap) => tracing::error!(%gap, "messages were lost with a channel actor"),
+                },
+                Effect::OccupancyChanged => self.count_soon(ctx),
+            }
+        }
+    }
+
+    fn append(&mut self, entry: Arc<Entry>, ctx: &mut Context<Self>) {
+        if matches!(entry.body, Body::Presence(_)) {
+            self.count_soon(ctx);
+        }
+        if !matches!(entry.body, Body::Occupancy(_)) {
+            self.worker.count(|counters| counters.published += 1);
+        }
+        if !entry.is_ephemeral {
+            self.log
+                .append(self.worker.broker.clock.uptime(), Arc::clone(&entry));
+        }
+        for hub in self.state.hubs() {
+            self.tell(hub, Letter::Delivery(Arc::clone(&entry)));
         }
     }
 
@@ -123,12 +175,53 @@ impl Channel {
         }
     }
 
-    fn is_congested(&self) -> bool {
+    pub(super) fn is_congested(&self) -> bool {
         self.state.hubs().any(|hub| {
             let handle = self.hubs.get(&hub);
             handle
                 .is_some_and(|handle| handle.backlog.load(Ordering::Relaxed) > limits::HUB_BACKLOG)
         })
+    }
+
+    /// Tells the occupancy to those who want to know it, not more often than they can use.
+    fn count_soon(&mut self, ctx: &mut Context<Self>) {
+        if self.counting || !self.state.is_observed() {
+            return;
+        }
+        self.counting = true;
+        ctx.run_later(limits::OCCUPANCY_PAUSE, |channel, ctx| {
+            channel.counting = false;
+            let entry = channel.state.occupancy_entry(channel.now());
+            channel.append(entry, ctx);
+        });
+    }
+
+    /// Sees that members of lost connections leave when their time is over.
+    fn expire_in_time(&mut self, ctx: &mut Context<Self>) {
+        if let Some(waiting) = self.expiring.take() {
+            ctx.cancel_future(waiting);
+        }
+        let Some(due) = self.state.members().next_due() else {
+            return;
+        };
+        let wait = due.saturating_sub(self.worker.broker.clock.uptime());
+        let wait = wait.max(limits::PRESENCE_TICK);
+        self.expiring = Some(ctx.run_later(wait, |channel, ctx| {
+            channel.expiring = None;
+            channel.expire(ctx);
+        }));
+    }
+
+    fn expire(&mut self, ctx: &mut Context<Self>) {
+        let effects = self.state.expire(self.now());
+        self.carry_out(effects, ctx);
+        self.expire_in_time(ctx);
+    }
+
+    /// The channel that is in charge now.
+    pub(super) fn successor(&self) -> Result<Addr<Self>, Fault> {
+        let broker = &self.worker.broker;
+        broker.directory.channel(self.state.name(), broker)
     }
 
     /// Hands a late command to the channel that is in charge now.
@@ -137,17 +230,17 @@ impl Channel {
         M: Message<Result = ()> + Send + 'static,
         Self: Handler<M>,
     {
-        if let Ok(successor) = self
-            .worker
-            .broker
-            .directory
-            .channel(self.state.name(), &self.worker.broker)
-        {
+        if let Ok(successor) = self.successor() {
             successor.do_send(command);
         }
     }
 
+    fn know(&mut self, hub: HubHandle) {
+        self.hubs.entry(hub.id).or_insert(hub);
+    }
+
     fn sweep(&mut self, ctx: &mut Context<Self>) {
+        self.expire(ctx);
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
         if is_empty && self.state.is_idle() {
             self.retired = true;
@@ -168,80 +261,72 @@ impl Actor for Channel {
 impl Handler<Command<Attach>> for Channel {
     type Result = ();
 
-    fn handle(&mut self, command: Command<Attach>, _: &mut Self::Context) {
+    fn handle(&mut self, command: Command<Attach>, ctx: &mut Self::Context) {
         if self.retired {
             return self.pass_on(command);
         }
-        let Command { hub, body } = command;
-        self.hubs.entry(hub.id).or_insert(hub);
-        let effect = self.state.attach(body);
-        self.carry_out(effect);
+        self.know(command.hub);
+        let effects = self.state.attach(command.body);
+        self.carry_out(effects, ctx);
     }
 }
 
 impl Handler<Command<Detach>> for Channel {
     type Result = ();
 
-    fn handle(&mut self, command: Command<Detach>, _: &mut Self::Context) {
+    fn handle(&mut self, command: Command<Detach>, ctx: &mut Self::Context) {
         if self.retired {
             return self.pass_on(command);
         }
-        let Command { hub, body } = command;
-        self.hubs.entry(hub.id).or_insert(hub);
-        let effect = self.state.detach(body);
-        self.carry_out(effect);
+        self.know(command.hub);
+        let effects = self.state.detach(self.now(), command.body);
+        self.carry_out(effects, ctx);
     }
 }
 
 impl Handler<Command<Reseat>> for Channel {
     type Result = ();
 
-    fn handle(&mut self, command: Command<Reseat>, _: &mut Self::Context) {
+    fn handle(&mut self, command: Command<Reseat>, ctx: &mut Self::Context) {
         if self.retired {
             return self.pass_on(command);
         }
-        let Command { hub, body } = command;
-        self.hubs.entry(hub.id).or_insert(hub);
-        let effect = self.state.reseat(body);
-        self.carry_out(effect);
+        self.know(command.hub);
+        let effect = self.state.reseat(command.body);
+        self.carry_out([effect], ctx);
     }
 }
 
 impl Handler<Command<Publish>> for Channel {
     type Result = ();
 
-    fn handle(&mut self, command: Command<Publish>, _: &mut Self::Context) {
+    fn handle(&mut self, command: Command<Publish>, ctx: &mut Self::Context) {
         if self.retired {
             return self.pass_on(command);
         }
-        let Command { hub, body } = command;
-        let Publish {
-            connection,
-            message,
-        } = body;
-        let hub = self.hubs.entry(hub.id).or_insert(hub).id;
-        let effect = if self.is_congested() {
-            let answer = Answer::PublishRefused { fault: Fault::Busy };
-            Effect::Answer {
-                hub,
-                connection,
-                answer,
-            }
+        self.know(command.hub);
+        let effects = if self.is_congested() {
+            let reply = command.body.reply;
+            reply
+                .map(|reply| reply.refuse(Fault::Busy))
+                .into_iter()
+                .collect()
         } else {
-            self.state
-                .publish(self.worker.broker.clock.now(), connection, hub, message)
+            self.state.publish(self.now(), command.body)
         };
-        self.carry_out(effect);
+        self.carry_out(effects, ctx);
     }
 }
 
 impl Handler<Leave> for Channel {
     type Result = ();
 
-    fn handle(&mut self, Leave(connection): Leave, _: &mut Self::Context) {
+    fn handle(&mut self, leave: Leave, ctx: &mut Self::Context) {
         if self.retired {
-            return self.pass_on(Leave(connection));
+            return self.pass_on(leave);
         }
-        self.state.forget(connection);
+        let effects = self.state.leave(self.now(), leave.0);
+        self.carry_out(effects, ctx);
+        self.expire_in_time(ctx);
     }
 }

@@ -1,6 +1,6 @@
 //! One per WebSocket: reads what the client sends and sees to the end of the connection.
 
-use std::{any::Any, rc::Rc};
+use std::{any::Any, rc::Rc, time::Duration};
 
 use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler,
@@ -18,7 +18,7 @@ use crate::{
         worker::Worker,
     },
     core::frame,
-    error::{CloseReason, Fault, NO_CODE},
+    error::{CloseReason, NO_CODE},
     limits,
 };
 
@@ -46,12 +46,18 @@ pub struct Close(pub CloseReason);
 #[rtype(result = "()")]
 pub struct Probe;
 
+/// Wake the translator after this time.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Wake(pub Duration);
+
 pub struct Connection {
     session: Rc<Session>,
     worker: Rc<Worker>,
     closing: bool,
     /// Closes the connection if nothing is heard from it by then.
     probe: Option<SpawnHandle>,
+    waking: Option<SpawnHandle>,
     /// The place under the admission caps, held until the client has hung up.
     permit: Option<Box<dyn Any>>,
 }
@@ -78,11 +84,13 @@ impl Connection {
             let known = Rc::clone(&session);
             worker.sessions.borrow_mut().insert(session.id, known);
             worker.count(|counters| counters.connections_opened += 1);
+            session.talk(|translator, link| translator.opened(link));
             Self {
                 session,
                 worker,
                 closing: false,
                 probe: None,
+                waking: None,
                 permit: Some(permit),
             }
         })
@@ -97,12 +105,15 @@ impl Connection {
         if reason == CloseReason::TooSlow && self.session.outbox.is_open() {
             self.session.outbox.clear();
         }
-        self.session.outbox.close(frame::close(reason));
+        self.session.say_goodbye(reason);
         self.session.depart();
         self.worker.count(|counters| match reason {
             CloseReason::TooSlow => counters.closed_slow += 1,
             CloseReason::Idle => counters.closed_idle += 1,
-            CloseReason::Answer(_) | CloseReason::GoingAway => {}
+            CloseReason::Answer(_)
+            | CloseReason::GoingAway
+            | CloseReason::Done
+            | CloseReason::Superseded => {}
             CloseReason::ProtocolError
             | CloseReason::InvalidText
             | CloseReason::TooBig
@@ -180,16 +191,9 @@ impl StreamHandler<Inbound> for Connection {
             }
             // What follows a close frame is not for us (RFC 6455 §5.5.1).
             _ if self.closing => {}
-            Inbound::Text(text) => {
-                let allowed = self.session.may_send();
-                self.data(text.len(), |translator, link| {
-                    if allowed {
-                        translator.text(text, link);
-                    } else {
-                        translator.refused(Fault::RateLimited, link);
-                    }
-                });
-            }
+            Inbound::Text(text) => self.data(text.len(), |translator, link| {
+                translator.text(text, link);
+            }),
             Inbound::Binary(data) => self.data(data.len(), |translator, link| {
                 translator.binary(data, link);
             }),
@@ -225,10 +229,28 @@ impl Handler<Probe> for Connection {
         if self.closing || self.probe.is_some() {
             return;
         }
-        self.session.push(frame::ping());
+        self.session.push(self.session.ping.clone());
         let silent = ctx.run_later(limits::PROBE_PATIENCE, |connection, ctx| {
             connection.close(CloseReason::Idle, ctx);
         });
         self.probe = Some(silent);
+    }
+}
+
+impl Handler<Wake> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Wake(wait): Wake, ctx: &mut Self::Context) {
+        if let Some(waking) = self.waking.take() {
+            ctx.cancel_future(waking);
+        }
+        self.waking = Some(ctx.run_later(wait, |connection, _| {
+            connection.waking = None;
+            if !connection.closing {
+                connection
+                    .session
+                    .talk(|translator, link| translator.woken(link));
+            }
+        }));
     }
 }

@@ -7,15 +7,17 @@ use bytes::Bytes;
 
 use crate::{
     actors::{
-        connection::Probe,
+        connection::{Close, Probe},
         hub::{Budget, Letter},
         worker::Worker,
     },
     core::{
-        channel::{Answer, Seat},
+        command::{Answer, AttachmentId},
         message::Entry,
+        roster::Member,
     },
-    ids::{ChannelName, ConnectionId},
+    error::CloseReason,
+    ids::{ChannelName, SessionId},
 };
 
 impl Worker {
@@ -24,13 +26,18 @@ impl Worker {
             Letter::Delivery(entry) => self.deliver(&entry),
             Letter::Answer {
                 channel,
-                connection,
+                session,
                 answer,
-            } => self.answer(&channel, connection, answer),
-            Letter::Direct { connection, frames } => self.direct(connection, frames),
-            Letter::Budget { connection, change } => self.budget(connection, change),
-            Letter::Probe { connection } => {
-                if let Some(session) = self.session(connection) {
+            } => self.answer(&channel, session, answer),
+            Letter::Direct { session, frames } => self.direct(session, frames),
+            Letter::Budget { session, change } => self.budget(session, change),
+            Letter::Supersede { session } => {
+                if let Some(session) = self.session(session) {
+                    session.connection.do_send(Close(CloseReason::Superseded));
+                }
+            }
+            Letter::Probe { session } => {
+                if let Some(session) = self.session(session) {
                     session.connection.do_send(Probe);
                 }
             }
@@ -43,11 +50,20 @@ impl Worker {
             return;
         };
         let (mut deliveries, mut bytes) = (0, 0);
-        for session in local.roster.receivers(entry) {
-            let frame = entry.frame(session.format());
-            deliveries += 1;
-            bytes += frame.len() as u64;
-            session.push(frame.clone());
+        for Member {
+            seat,
+            peer: session,
+        } in local.roster.receivers(entry)
+        {
+            let delivered = if seat.filter.is_tailored {
+                session.deliver_tailored(seat.id.alias, entry)
+            } else {
+                session.deliver(&seat.filter, entry)
+            };
+            if let Some(length) = delivered {
+                deliveries += 1;
+                bytes += length as u64;
+            }
         }
         self.count(|counters| {
             counters.messages_out += deliveries;
@@ -55,31 +71,28 @@ impl Worker {
         });
     }
 
-    fn answer(&self, channel: &ChannelName, connection: ConnectionId, answer: Answer) {
-        let Some(session) = self.session(connection).filter(|s| s.outbox.is_open()) else {
+    fn answer(&self, channel: &ChannelName, session: SessionId, answer: Answer) {
+        let Some(session) = self.session(session).filter(|s| s.outbox.is_open()) else {
             return;
         };
         match &answer {
-            Answer::Attached {
-                filter,
-                counted,
-                position,
-                ..
-            } => {
-                let seat = Seat {
-                    connection,
-                    counted: *counted,
+            Answer::Attached(attached) => self.seat(channel, attached, &session),
+            Answer::Detached { alias, .. } => {
+                let id = AttachmentId {
+                    session: session.id,
+                    alias: *alias,
                 };
-                self.seat(channel, seat, *position, filter.clone(), &session);
+                self.unseat(channel, id);
             }
-            Answer::Detached { .. } => self.unseat(channel, connection),
-            Answer::AttachRefused { .. } | Answer::PublishRefused { .. } => {}
+            Answer::AttachRefused { .. }
+            | Answer::Published { .. }
+            | Answer::PublishRefused { .. } => {}
         }
         session.answer(channel, answer);
     }
 
-    fn direct(&self, connection: ConnectionId, frames: Vec<Bytes>) {
-        let Some(session) = self.session(connection) else {
+    fn direct(&self, session: SessionId, frames: Vec<Bytes>) {
+        let Some(session) = self.session(session) else {
             return;
         };
         self.count(|counters| {
@@ -91,8 +104,8 @@ impl Worker {
         }
     }
 
-    fn budget(&self, connection: ConnectionId, change: Budget) {
-        if let Some(session) = self.session(connection) {
+    fn budget(&self, session: SessionId, change: Budget) {
+        if let Some(session) = self.session(session) {
             match change {
                 Budget::Widen(bytes) => session.outbox.widen(bytes),
                 Budget::Narrow(bytes) => session.outbox.narrow(bytes),

@@ -20,13 +20,12 @@ use crate::{
         worker::Worker,
     },
     core::{
-        channel::{Answer, HubId},
-        frame,
+        command::{Answer, HubId},
         message::Entry,
         vitals::Verdict,
     },
     error::CloseReason,
-    ids::{ChannelName, ConnectionId},
+    ids::{ChannelName, SessionId},
     limits,
 };
 
@@ -61,21 +60,20 @@ pub enum Letter {
     /// For one connection.
     Answer {
         channel: ChannelName,
-        connection: ConnectionId,
+        session: SessionId,
         answer: Answer,
     },
     /// For one connection, past all channels: finished frames, in order.
     Direct {
-        connection: ConnectionId,
+        session: SessionId,
         frames: Vec<Bytes>,
     },
     /// Lets so many bytes more wait for one connection, or again less.
-    Budget {
-        connection: ConnectionId,
-        change: Budget,
-    },
+    Budget { session: SessionId, change: Budget },
+    /// The client of this transport has come back by another one.
+    Supersede { session: SessionId },
     /// Find out whether one connection is alive.
-    Probe { connection: ConnectionId },
+    Probe { session: SessionId },
 }
 
 /// A change of what may wait in an outbox, in bytes.
@@ -85,29 +83,35 @@ pub enum Budget {
     Narrow(usize),
 }
 
-/// One connection as others reach it, wherever they run.
+/// One transport as others reach it, wherever they run.
 #[derive(Clone)]
 pub struct Peer {
     pub hub: HubHandle,
-    pub connection: ConnectionId,
+    pub session: SessionId,
 }
 
 impl Peer {
     /// Sends finished frames; they are dropped when the connection is gone.
     pub fn send(&self, frames: Vec<Bytes>) {
-        let connection = self.connection;
-        self.hub.send(Letter::Direct { connection, frames });
+        let session = self.session;
+        self.hub.send(Letter::Direct { session, frames });
     }
 
     pub fn budget(&self, change: Budget) {
-        let connection = self.connection;
-        self.hub.send(Letter::Budget { connection, change });
+        let session = self.session;
+        self.hub.send(Letter::Budget { session, change });
+    }
+
+    /// Ends it; the client goes on by another transport.
+    pub fn supersede(&self) {
+        let session = self.session;
+        self.hub.send(Letter::Supersede { session });
     }
 
     /// Asks for a sign of life, without which the connection is closed soon, as an idle one.
     pub fn probe(&self) {
-        let connection = self.connection;
-        self.hub.send(Letter::Probe { connection });
+        let session = self.session;
+        self.hub.send(Letter::Probe { session });
     }
 }
 
@@ -134,7 +138,7 @@ impl Hub {
         for session in sessions.iter().filter(|session| session.outbox.is_open()) {
             match session.check_vitals() {
                 Verdict::Fine => {}
-                Verdict::SendPing => session.push(frame::ping()),
+                Verdict::SendPing => session.push(session.ping.clone()),
                 Verdict::Idle => session.connection.do_send(Close(CloseReason::Idle)),
                 Verdict::Stalled => session.connection.do_send(Close(CloseReason::TooSlow)),
             }

@@ -1,6 +1,6 @@
 //! What a protocol is to a connection, and what it can do there.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -8,48 +8,106 @@ use bytestring::ByteString;
 use crate::{
     actors::{
         attachments::Attachments,
-        channel::{Command, Publish},
+        broker::{FrameRate, Settings},
+        channel::Command,
+        connection::{Close, Wake},
         hub::Peer,
         session::Session,
         worker::Worker,
     },
     core::{
-        channel::{Answer, Attach, Detach},
+        command::{Answer, Attach, AttachmentId, Detach, Publish, Reply, Start},
         filter::Filter,
         frame,
-        message::Message,
+        message::{Body, Entry, EntryId, Message},
         rules::Rules,
+        vitals::Patience,
         wire::WireFormat,
     },
-    error::Fault,
-    ids::{ChannelName, Timestamp},
+    error::{CloseReason, Fault},
+    ids::{ChannelName, ConnectionId, Timestamp},
 };
 
-/// One protocol's side of one connection: frames in, commands out; answers in, frames out.
+/// One protocol's side of one transport: frames in, commands out; answers in, frames out.
 pub trait Translator {
     /// How entries are written for this connection.
     fn format(&self) -> &'static dyn WireFormat;
 
+    /// What the transport is held to.
+    fn terms(&self, settings: &Settings) -> Terms {
+        Terms::new(settings)
+    }
+
+    /// The transport is open: the first thing to happen.
+    fn opened(&mut self, _link: &mut Link<'_>) {}
+
     fn text(&mut self, text: ByteString, link: &mut Link<'_>);
 
-    /// A binary message. Unlike a text it has not been counted against the rate limit: see
-    /// [`Link::may_send`].
     fn binary(&mut self, data: Bytes, link: &mut Link<'_>);
 
     /// A channel's answer to one of this connection's commands.
     fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>);
 
-    /// A frame was dropped before it was read.
-    fn refused(&mut self, fault: Fault, link: &mut Link<'_>);
+    /// An entry for an attachment whose filter is tailored: its complete frame, or nothing.
+    fn tailored(&mut self, _alias: u16, _entry: &Entry) -> Option<Bytes> {
+        None
+    }
+
+    /// The time has come that was asked for by [`Link::wake_in`].
+    fn woken(&mut self, _link: &mut Link<'_>) {}
 
     /// The connection ends; nothing can be sent any more.
     fn closed(&mut self, _link: &mut Link<'_>) {}
+}
+
+/// What a transport is held to, and what is done for it without asking its translator.
+pub struct Terms {
+    /// The connection that this is a transport of.
+    pub connection: ConnectionId,
+    /// Sent every ping interval.
+    pub ping: Bytes,
+    pub patience: Patience,
+    /// Frames that it may send; none = as many as it likes.
+    pub rate: Option<FrameRate>,
+    /// Channels that it may be attached to at once.
+    pub channels: usize,
+    /// What is said before the close frame when the server ends it.
+    pub farewell: fn(CloseReason) -> Option<Bytes>,
+    /// How long its members stay present without it.
+    pub hold: Duration,
+}
+
+impl Terms {
+    /// Of a connection that ends with its transport.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            connection: ConnectionId::random(),
+            ping: frame::ping(),
+            patience: settings.patience,
+            rate: settings.frame_rate,
+            channels: settings.channels_per_connection,
+            farewell: |_| None,
+            hold: Duration::ZERO,
+        }
+    }
 }
 
 /// What a translator can do.
 pub struct Link<'a> {
     pub(super) session: &'a Session,
     pub(super) attachments: &'a mut Attachments,
+}
+
+/// An attachment that is asked for.
+pub struct Attaching {
+    /// Which of the names that the transport knows the channel by; 0 is the plain name.
+    pub alias: u16,
+    pub filter: Filter,
+    /// Counted against the cap of these.
+    pub rules: Option<Arc<Rules>>,
+    pub start: Start,
+    /// Comes back with the answer.
+    pub context: Bytes,
 }
 
 impl Link<'_> {
@@ -67,12 +125,31 @@ impl Link<'_> {
         self.session.push(frame);
     }
 
+    /// Ends the transport when what was sent has left.
+    pub fn close(&mut self, reason: CloseReason) {
+        self.session.connection.do_send(Close(reason));
+    }
+
+    /// Has [`Translator::woken`] called after `wait`. The last call counts.
+    pub fn wake_in(&mut self, wait: Duration) {
+        self.session.connection.do_send(Wake(wait));
+    }
+
+    /// How long the members stay present when the transport is gone.
+    pub fn hold(&mut self, hold: Duration) {
+        self.session.hold.set(hold);
+    }
+
     /// This connection as others reach it.
     pub fn peer(&self) -> Peer {
         Peer {
             hub: self.worker().hub.clone(),
-            connection: self.session.id,
+            session: self.session.id,
         }
+    }
+
+    pub const fn connection(&self) -> ConnectionId {
+        self.session.connection_id
     }
 
     /// Whether the rate limit leaves room for one more frame; counts it.
@@ -90,9 +167,9 @@ impl Link<'_> {
     }
 
     /// The filter of the attachment to `channel`, if there is one.
-    pub fn filter(&self, channel: &ChannelName) -> Option<&Filter> {
+    pub fn filter(&self, channel: &ChannelName, alias: u16) -> Option<&Filter> {
         self.attachments
-            .wanted(channel)
+            .wanted(channel, alias)
             .map(|attachment| &attachment.filter)
     }
 
@@ -101,43 +178,46 @@ impl Link<'_> {
         self.attachments.channels()
     }
 
-    /// Attaches, or changes the filter of the attachment there is; the answer brings `context` back.
+    /// Attaches, or changes the attachment there is; the answer brings the context back.
     ///
     /// # Errors
     /// When the command could not even be sent: too many channels, or the server is busy.
-    pub fn attach(
-        &mut self,
-        name: &ChannelName,
-        filter: Filter,
-        rules: Option<Arc<Rules>>,
-        context: Bytes,
-    ) -> Result<(), Fault> {
-        let limit = self.worker().broker.settings.channels_per_connection;
-        if self.attachments.wanted(name).is_none() && self.attachments.len() >= limit {
+    pub fn attach(&mut self, name: &ChannelName, attaching: Attaching) -> Result<(), Fault> {
+        let Attaching {
+            alias,
+            filter,
+            rules,
+            start,
+            context,
+        } = attaching;
+        let limit = self.session.channels;
+        if self.attachments.wanted(name, alias).is_none() && self.attachments.len() >= limit {
             return Err(Fault::TooManyChannels { limit });
         }
         let worker = self.worker();
         let command = Command {
             hub: worker.hub.clone(),
             body: Attach {
-                connection: self.session.id,
+                id: self.attachment_id(alias),
+                connection: self.session.connection_id,
                 hub: worker.hub.id,
                 filter: filter.clone(),
                 rules,
+                start,
                 context,
             },
         };
         // By the address that earlier commands took, so that none overtakes another.
         let known = self
             .attachments
-            .address(name)
+            .address(name, alias)
             .filter(|channel| channel.connected());
         let channel = match known {
             Some(channel) => channel.clone(),
             None => worker.channel(name)?,
         };
         channel.try_send(command).map_err(|_| Fault::Busy)?;
-        self.attachments.attaching(name, channel, filter);
+        self.attachments.attaching(name, alias, channel, filter);
         Ok(())
     }
 
@@ -145,37 +225,70 @@ impl Link<'_> {
     ///
     /// # Errors
     /// [`Fault::NotAttached`], or the server is busy.
-    pub fn detach(&mut self, name: &ChannelName, context: Bytes) -> Result<(), Fault> {
+    pub fn detach(&mut self, name: &ChannelName, alias: u16, context: Bytes) -> Result<(), Fault> {
         let worker = Rc::clone(self.worker());
-        let attachment = self.attachments.wanted_mut(name)?;
-        let command = Command {
-            hub: worker.hub.clone(),
-            body: Detach {
-                connection: self.session.id,
-                hub: worker.hub.id,
-                context,
-            },
+        let body = Detach {
+            id: self.attachment_id(alias),
+            connection: self.session.connection_id,
+            hub: worker.hub.id,
+            context,
         };
-        attachment.send(name, command, &worker)?;
+        let attachment = self.attachments.wanted_mut(name, alias)?;
+        let hub = worker.hub.clone();
+        attachment.send(name, Command { hub, body }, &worker)?;
         attachment.detaching();
         Ok(())
     }
 
-    /// Publishes to a channel that the connection is attached to.
+    /// Publishes to a channel that the connection is attached to by its plain name; only a refusal is
+    /// answered.
     ///
     /// # Errors
     /// [`Fault::NotAttached`], or the server is busy. Other refusals come as an answer.
     pub fn publish(&mut self, name: &ChannelName, message: Message) -> Result<(), Fault> {
         let worker = Rc::clone(self.worker());
-        let attachment = self.attachments.wanted_mut(name)?;
-        let command = Command {
-            hub: worker.hub.clone(),
-            body: Publish {
-                connection: self.session.id,
-                message,
-            },
+        let body = Publish {
+            reply: Some(self.reply(None)),
+            attached: Some(self.session.id),
+            publisher: Some(self.session.connection_id),
+            id: EntryId::Serial,
+            body: Body::Messages(vec![message]),
+            is_ephemeral: false,
         };
-        attachment.send(name, command, &worker)
+        let attachment = self.attachments.wanted_mut(name, 0)?;
+        let hub = worker.hub.clone();
+        attachment.send(name, Command { hub, body }, &worker)
+    }
+
+    /// Publishes to any channel.
+    ///
+    /// # Errors
+    /// When the server is busy. Other refusals come as an answer.
+    pub fn send(&mut self, name: &ChannelName, publish: Publish) -> Result<(), Fault> {
+        let worker = Rc::clone(self.worker());
+        let hub = worker.hub.clone();
+        let command = Command { hub, body: publish };
+        match self.attachments.wanted_mut(name, 0) {
+            Ok(attachment) => attachment.send(name, command, &worker),
+            Err(_) => {
+                let channel = worker.channel(name)?;
+                channel.try_send(command).map_err(|_| Fault::Busy)
+            }
+        }
+    }
+
+    /// Where the answer to a publish of this connection goes; without a token only a refusal is told.
+    pub fn reply(&self, token: Option<u64>) -> Reply {
+        Reply {
+            session: self.session.id,
+            hub: self.worker().hub.id,
+            token,
+        }
+    }
+
+    fn attachment_id(&self, alias: u16) -> AttachmentId {
+        let session = self.session.id;
+        AttachmentId { session, alias }
     }
 
     pub fn worker(&self) -> &Rc<Worker> {

@@ -1,4 +1,4 @@
-//! One connection as its worker thread sees it: the outbox, the translator, the attachments.
+//! One transport of a connection as its worker thread sees it: the outbox, the translator, the attachments.
 //!
 //! The connection's actor feeds it what the client sends; the hub hands it what channels answer.
 //! Both run on one thread, so an answer takes its place among the deliveries without a mailbox.
@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    time::Duration,
 };
 
 use actix::Addr;
@@ -17,32 +18,43 @@ use crate::{
         broker::FrameLimiter,
         channel::{Channel, Leave},
         connection::{Close, Connection},
-        link::{Link, Translator},
+        link::{Link, Terms, Translator},
         outbox::{Full, Outbox},
         socket::Socket,
         worker::Worker,
     },
     core::{
-        channel::Answer,
+        command::{self, Answer, AttachmentId},
+        filter::Filter,
         frame,
-        vitals::{Verdict, Vitals},
+        message::Entry,
+        vitals::{Patience, Verdict, Vitals},
         wire::WireFormat,
     },
     error::CloseReason,
-    ids::{ChannelName, ConnectionId},
+    ids::{ChannelName, ConnectionId, SessionId},
 };
 
 pub struct Session {
-    pub id: ConnectionId,
+    pub id: SessionId,
+    /// The connection that this is a transport of.
+    pub connection_id: ConnectionId,
     pub(super) outbox: Outbox,
     pub(super) socket: Socket,
     pub(super) connection: Addr<Connection>,
     worker: Rc<Worker>,
     format: &'static dyn WireFormat,
     talk: RefCell<Talk>,
+    pub(super) ping: Bytes,
+    patience: Patience,
     vitals: Cell<Vitals>,
     heard: Cell<bool>,
     limiter: Option<FrameLimiter>,
+    /// Channels that it may be attached to at once.
+    pub(super) channels: usize,
+    farewell: fn(CloseReason) -> Option<Bytes>,
+    /// How long its members stay present without it.
+    pub(super) hold: Cell<Duration>,
     departed: Cell<bool>,
 }
 
@@ -59,12 +71,27 @@ impl Session {
         socket: Socket,
         worker: Rc<Worker>,
     ) -> Self {
+        let Terms {
+            connection: connection_id,
+            ping,
+            patience,
+            rate,
+            channels,
+            farewell,
+            hold,
+        } = translator.terms(&worker.broker.settings);
         Self {
-            id: ConnectionId::random(),
+            id: SessionId::next(),
+            connection_id,
             outbox,
             socket,
             connection,
-            limiter: worker.broker.frame_limiter(),
+            ping,
+            patience,
+            limiter: rate.map(|rate| worker.broker.frame_limiter(rate)),
+            channels,
+            farewell,
+            hold: Cell::new(hold),
             worker,
             format: translator.format(),
             talk: RefCell::new(Talk {
@@ -79,10 +106,6 @@ impl Session {
 
     pub(super) const fn worker(&self) -> &Rc<Worker> {
         &self.worker
-    }
-
-    pub(super) const fn format(&self) -> &'static dyn WireFormat {
-        self.format
     }
 
     /// Something arrived: the peer is alive.
@@ -128,22 +151,54 @@ impl Session {
     pub(super) fn push(&self, frame: Bytes) {
         if let Err(Full) = self.outbox.push(frame) {
             self.outbox.clear();
-            self.outbox.close(frame::close(CloseReason::TooSlow));
+            self.say_goodbye(CloseReason::TooSlow);
             self.connection.do_send(Close(CloseReason::TooSlow));
         }
     }
 
+    /// Queues the last words of the protocol and the close frame.
+    pub(super) fn say_goodbye(&self, reason: CloseReason) {
+        if let Some(last_words) = (self.farewell)(reason) {
+            // No room for them: then the close frame has to do.
+            let _ = self.outbox.push(last_words);
+        }
+        self.outbox.close(frame::close(reason));
+    }
+
+    /// Queues an entry in the form that all attachments of this format share; how many bytes it has.
+    pub(super) fn deliver(&self, filter: &Filter, entry: &Entry) -> Option<usize> {
+        let frame = if filter.accepts_all_of(entry) {
+            entry.frame(self.format).clone()
+        } else {
+            self.format
+                .encode(&entry.only(|message| filter.wants(message)))
+        };
+        let bytes = frame.len();
+        if bytes == 0 {
+            return None;
+        }
+        self.push(frame);
+        Some(bytes)
+    }
+
+    /// Queues an entry for one of the attachments that are written to in a way of their own.
+    pub(super) fn deliver_tailored(&self, alias: u16, entry: &Entry) -> Option<usize> {
+        let frame = self.talk.borrow_mut().translator.tailored(alias, entry)?;
+        let bytes = frame.len();
+        self.push(frame);
+        Some(bytes)
+    }
+
     /// The actor that this session sends its commands for a channel to.
-    pub(super) fn channel(&self, name: &ChannelName) -> Option<Addr<Channel>> {
-        self.talk.borrow().attachments.address(name).cloned()
+    pub(super) fn channel(&self, name: &ChannelName, alias: u16) -> Option<Addr<Channel>> {
+        self.talk.borrow().attachments.address(name, alias).cloned()
     }
 
     pub(super) fn check_vitals(&self) -> Verdict {
-        let broker = &self.worker.broker;
-        let patience = &broker.settings.patience;
+        let patience = &self.patience;
         let mut vitals = self.vitals.get();
         let verdict = vitals.tick(
-            patience.tick(),
+            self.worker.broker.settings.patience.tick(),
             self.heard.replace(false),
             self.outbox.taken(),
             !self.outbox.is_empty(),
@@ -160,8 +215,12 @@ impl Session {
         }
         self.talk(|translator, link| translator.closed(link));
         let attachments = self.talk.borrow_mut().attachments.take();
-        for (name, channel) in attachments {
-            self.worker.unseat(&name, self.id);
+        for (name, alias, channel) in attachments {
+            let id = AttachmentId {
+                session: self.id,
+                alias,
+            };
+            self.worker.unseat(&name, id);
             let channel = if channel.connected() {
                 Ok(channel)
             } else {
@@ -170,7 +229,11 @@ impl Session {
             };
             if let Ok(channel) = channel {
                 // Not refused by a full mailbox: a member that is never removed would be worse.
-                channel.do_send(Leave(self.id));
+                channel.do_send(Leave(command::Leave {
+                    id,
+                    connection: self.connection_id,
+                    hold: self.hold.get(),
+                }));
             }
         }
     }

@@ -6,8 +6,11 @@ mod stage;
 
 use std::time::Duration;
 
-use super::channel::{Command, Publish};
-use crate::core::message::Message;
+use super::channel::Command;
+use crate::core::{
+    command::Publish,
+    message::{Body, EntryId, Message, Payload},
+};
 use stage::{Stage, kill};
 
 #[actix::test]
@@ -133,22 +136,25 @@ async fn what_still_reaches_a_retired_channel_is_passed_on() {
     let mut b = stage.join(0).await;
     assert_eq!(a.ask("join").await, "joined");
     assert_ne!(stage.channel(), retired);
-    let data: &[u8] = b"late";
-    let message = Message {
-        name: "".into(),
-        data: data.into(),
-    };
-    for connection in stage.connections_here() {
-        let message = message.clone();
+    for session in stage.sessions_here() {
+        let message = Message {
+            payload: Payload::json("late".into()),
+            ..Message::default()
+        };
         let body = Publish {
-            connection,
-            message,
+            reply: None,
+            attached: Some(session),
+            publisher: None,
+            id: EntryId::Serial,
+            body: Body::Messages(vec![message]),
+            is_ephemeral: false,
         };
         let hub = stage.hub_here();
         retired.do_send(Command { hub, body });
     }
-    // Each has heard the other's, and not its own.
+    // Both hear both.
     for listener in [&mut a, &mut b] {
+        assert_eq!(listener.hear().await, "late");
         assert_eq!(listener.hear().await, "late");
         assert_eq!(listener.ask("?").await, "what?");
     }

@@ -19,19 +19,17 @@ use crate::{
         session::Session,
     },
     core::{
-        channel::{HubId, Reseat, Seat},
-        filter::Filter,
+        command::{Attached, AttachmentId, HubId, Reseat},
         roster::Roster,
-        serial::Serial,
     },
     error::Fault,
-    ids::{ChannelName, ConnectionId},
+    ids::{ChannelName, SessionId},
 };
 
 pub struct Worker {
     pub broker: Arc<Broker>,
     pub hub: HubHandle,
-    pub(super) sessions: RefCell<HashMap<ConnectionId, Rc<Session>>>,
+    pub(super) sessions: RefCell<HashMap<SessionId, Rc<Session>>>,
     pub(super) rosters: RefCell<HashMap<ChannelName, Local>>,
     counters: RefCell<Counters>,
     pub post: Rc<Post>,
@@ -98,8 +96,8 @@ impl Worker {
         self.counters.take()
     }
 
-    pub(super) fn session(&self, connection: ConnectionId) -> Option<Rc<Session>> {
-        self.sessions.borrow().get(&connection).cloned()
+    pub(super) fn session(&self, session: SessionId) -> Option<Rc<Session>> {
+        self.sessions.borrow().get(&session).cloned()
     }
 
     /// The actor in charge of a channel. When it is not the one that this thread's members sit in,
@@ -118,7 +116,7 @@ impl Worker {
                 hub: self.hub.clone(),
                 body: Reseat {
                     hub: self.hub.id,
-                    members: local.roster.seats().collect(),
+                    seats: local.roster.seats().collect(),
                     delivered: local.roster.delivered(),
                 },
             });
@@ -126,30 +124,23 @@ impl Worker {
         Ok(channel)
     }
 
-    /// `position` is where the attachment begins.
-    pub(super) fn seat(
-        &self,
-        name: &ChannelName,
-        seat: Seat,
-        position: Serial,
-        filter: Filter,
-        session: &Rc<Session>,
-    ) {
-        let Some(channel) = session.channel(name) else {
+    pub(super) fn seat(&self, name: &ChannelName, attached: &Attached, session: &Rc<Session>) {
+        let seat = attached.seat.clone();
+        let Some(channel) = session.channel(name, seat.id.alias) else {
             return;
         };
         let mut rosters = self.rosters.borrow_mut();
         let local = rosters.entry(name.clone()).or_insert_with(|| Local {
             channel,
-            roster: Roster::new(position),
+            roster: Roster::new(attached.head),
         });
-        local.roster.seat(seat, filter, Rc::clone(session));
+        local.roster.seat(seat, Rc::clone(session));
     }
 
-    pub(super) fn unseat(&self, channel: &ChannelName, connection: ConnectionId) {
+    pub(super) fn unseat(&self, channel: &ChannelName, id: AttachmentId) {
         let mut rosters = self.rosters.borrow_mut();
         if let Some(Local { roster, .. }) = rosters.get_mut(channel) {
-            roster.unseat(connection);
+            roster.unseat(id);
             if roster.is_empty() {
                 rosters.remove(channel);
             }

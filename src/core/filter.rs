@@ -1,26 +1,70 @@
-//! Which messages of a channel an attachment wants, by the message's name.
+//! What an attachment wants of a channel.
 
 use bytestring::ByteString;
 
-/// A set of message names, or all. Sets are small (limits: `events_per_subscription`), so a list
-/// that is searched from the front beats hashing.
+use crate::core::{
+    message::{Body, Entry, Message},
+    modes::Modes,
+};
+
+/// What an attachment wants: kinds of entries by its modes, messages also by their names.
+///
+/// Lists of names are small (limits: `events_per_subscription`), so a list that is searched from the front
+/// beats hashing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    everything: bool,
+    pub modes: Modes,
+    /// Wants messages of its own connection too.
+    pub echo: bool,
+    /// Wants to know how many use the channel.
+    pub occupancy: bool,
+    /// Its entries are not written like everybody else's: its translator is asked for each.
+    pub is_tailored: bool,
+    every_name: bool,
     names: Vec<ByteString>,
 }
 
 impl Filter {
-    /// Wants every message, named or not.
-    pub fn everything() -> Self {
+    /// Wants what `modes` allow, messages of all names.
+    pub fn new(modes: Modes, echo: bool) -> Self {
         Self {
-            everything: true,
-            names: Vec::new(),
+            modes,
+            echo,
+            every_name: true,
+            ..Self::default()
         }
     }
 
-    pub fn accepts(&self, name: &str) -> bool {
-        self.everything || self.names.iter().any(|wanted| *wanted == name)
+    /// Wants messages of other connections, of the names that are added.
+    pub fn named() -> Self {
+        Self {
+            modes: Modes::SUBSCRIBE | Modes::PUBLISH,
+            ..Self::default()
+        }
+    }
+
+    /// Whether it wants anything of `entry`; `is_own`: the entry came by the attachment's connection.
+    pub fn accepts(&self, entry: &Entry, is_own: bool) -> bool {
+        match &entry.body {
+            Body::Messages(messages) => {
+                (self.echo || !is_own)
+                    && self.modes.has(Modes::SUBSCRIBE)
+                    && messages.iter().any(|message| self.wants(message))
+            }
+            // Clients have to know of their own members, whatever they subscribe to (RTP17a).
+            Body::Presence(_) => is_own || self.modes.has(Modes::PRESENCE_SUBSCRIBE),
+            Body::Occupancy(_) => self.occupancy,
+        }
+    }
+
+    /// Whether it wants all of an entry of which it wants something.
+    pub fn accepts_all_of(&self, entry: &Entry) -> bool {
+        self.every_name || entry.messages().iter().all(|message| self.wants(message))
+    }
+
+    /// Whether it wants a message of this name.
+    pub fn wants(&self, message: &Message) -> bool {
+        self.every_name || self.names.contains(&message.name)
     }
 
     /// How many names it lists.
@@ -28,9 +72,9 @@ impl Filter {
         self.names.len()
     }
 
-    /// True when it wants no message at all.
+    /// True when it wants messages of no name at all.
     pub fn is_empty(&self) -> bool {
-        !self.everything && self.names.is_empty()
+        !self.every_name && self.names.is_empty()
     }
 
     /// Wants `name` from now on.
@@ -40,9 +84,9 @@ impl Filter {
         }
     }
 
-    /// Wants everything from now on, besides the names it lists.
-    pub fn add_everything(&mut self) {
-        self.everything = true;
+    /// Wants every name from now on, besides those it lists.
+    pub fn add_every_name(&mut self) {
+        self.every_name = true;
     }
 
     /// No longer lists `name`.
@@ -55,26 +99,32 @@ impl Filter {
 mod tests {
     use super::*;
 
+    fn message(name: &'static str) -> Message {
+        Message {
+            name: name.into(),
+            ..Message::default()
+        }
+    }
+
     #[test]
     fn names_match_exactly() {
-        let mut filter = Filter::default();
-        assert!(!filter.accepts("signal:all"));
+        let mut filter = Filter::named();
+        assert!(!filter.wants(&message("signal:all")));
         filter.add("signal:a".into());
         filter.add("signal:a".into());
         assert_eq!(filter.len(), 1);
-        assert!(filter.accepts("signal:a"));
-        assert!(!filter.accepts("signal:ab"));
-        assert!(!filter.accepts("signal:all"));
+        assert!(filter.wants(&message("signal:a")));
+        assert!(!filter.wants(&message("signal:ab")));
+        assert!(!filter.wants(&message("signal:all")));
         filter.remove("signal:a");
         assert!(filter.is_empty());
     }
 
     #[test]
-    fn everything_includes_names_never_listed() {
-        assert!(Filter::everything().accepts("whatever"));
-        let mut filter = Filter::default();
-        filter.add_everything();
+    fn every_name_includes_names_never_listed() {
+        let mut filter = Filter::named();
+        filter.add_every_name();
         filter.remove("whatever");
-        assert!(filter.accepts("whatever"));
+        assert!(filter.wants(&message("whatever")));
     }
 }

@@ -1,26 +1,77 @@
-//! What travels: a message as published, and the log's entry that it becomes.
+//! What travels: messages and presence events as published, and the log's entry that they become.
 
-use std::sync::OnceLock;
+use std::{fmt, sync::OnceLock};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
     core::{
+        occupancy::Occupancy,
+        presence::PresenceEvent,
         serial::Serial,
         wire::{FORMATS, WireFormat},
     },
-    ids::{ChannelName, ConnectionId, Timestamp},
+    ids::{ChannelName, ClientId, ConnectionId, Timestamp},
 };
 
 /// A message as its publisher handed it in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Message {
-    /// Ably's message name, LetShare's event.
+    /// Ably's message name, LetShare's event. Empty = none.
     pub name: ByteString,
-    /// JSON text, byte for byte as the publisher wrote it.
-    pub data: Bytes,
+    pub payload: Payload,
+    /// The publisher, if it is identified.
+    pub client_id: Option<ClientId>,
+    pub extras: Option<Box<Extras>>,
 }
+
+/// What an application sends, and how it has encoded it.
+///
+/// A JSON value travels as its text, byte for byte as the publisher wrote it, with the encoding `json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payload {
+    pub data: Data,
+    /// The transformations that were applied, `/` between them, the first one leftmost. Never ends in
+    /// `base64`: that is a matter of the wire (`protocols/ably.md §3.5`). Empty = none.
+    pub encoding: ByteString,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Data {
+    #[default]
+    None,
+    Text(ByteString),
+    Binary(Bytes),
+}
+
+impl Payload {
+    /// A JSON value; `text` is valid JSON.
+    pub const fn json(text: ByteString) -> Self {
+        Self {
+            data: Data::Text(text),
+            encoding: ByteString::from_static("json"),
+        }
+    }
+}
+
+impl Data {
+    /// In bytes; text as UTF-8.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The `extras` of a message: a JSON object (`protocols/ably.md §3.6`).
+pub type Extras = serde_json::Map<String, serde_json::Value>;
 
 /// One item of a channel's log: immutable, shared by all who deliver, keep or replay it.
 ///
@@ -31,10 +82,39 @@ pub struct Entry {
     pub serial: Serial,
     /// When the channel accepted it.
     pub timestamp: Timestamp,
-    /// Whose connection published it; delivery passes over that one.
-    pub publisher: ConnectionId,
-    pub message: Message,
+    /// The connection it came by; none when it came by HTTP.
+    pub publisher: Option<ConnectionId>,
+    pub id: EntryId,
+    pub body: Body,
+    /// Delivered and forgotten: the log does not have it, and its serial is no position to resume at.
+    pub is_ephemeral: bool,
     frames: [OnceLock<Bytes>; FORMATS],
+}
+
+/// What an entry brings. The items of one entry were published together and stay together.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    Messages(Vec<Message>),
+    Presence(Vec<PresenceEvent>),
+    /// How many use the channel; always ephemeral.
+    Occupancy(Occupancy),
+}
+
+/// Where the ids of an entry's items come from (`protocols/ably.md §3.8`). It is also what makes a
+/// repeated publish known: see [`crate::core::dedupe`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EntryId {
+    /// `<connectionId>:<msgSerial>`, the items counted behind it.
+    Frame {
+        connection: ConnectionId,
+        msg_serial: u64,
+    },
+    /// Chosen by the client or drawn for it, the items counted behind it.
+    Base(ByteString),
+    /// Chosen by the client for its only item.
+    Item(ByteString),
+    /// The serial's own text, the items counted behind it.
+    Serial,
 }
 
 impl Entry {
@@ -42,15 +122,18 @@ impl Entry {
         channel: ChannelName,
         serial: Serial,
         timestamp: Timestamp,
-        publisher: ConnectionId,
-        message: Message,
+        publisher: Option<ConnectionId>,
+        id: EntryId,
+        body: Body,
     ) -> Self {
         Self {
             channel,
             serial,
             timestamp,
             publisher,
-            message,
+            id,
+            body,
+            is_ephemeral: false,
             frames: Default::default(),
         }
     }
@@ -60,9 +143,107 @@ impl Entry {
         self.frames[format.slot().index()].get_or_init(|| format.encode(self))
     }
 
-    /// What keeping this entry costs in memory, in bytes: itself, the data, and as much again for a
+    /// The messages; none when it is of another kind.
+    pub fn messages(&self) -> &[Message] {
+        match &self.body {
+            Body::Messages(messages) => messages,
+            Body::Presence(_) | Body::Occupancy(_) => &[],
+        }
+    }
+
+    /// The presence events; none when it is of another kind.
+    pub fn presence(&self) -> &[PresenceEvent] {
+        match &self.body {
+            Body::Presence(events) => events,
+            Body::Messages(_) | Body::Occupancy(_) => &[],
+        }
+    }
+
+    /// How many items it has.
+    pub fn len(&self) -> usize {
+        match &self.body {
+            Body::Messages(messages) => messages.len(),
+            Body::Presence(events) => events.len(),
+            Body::Occupancy(_) => 1,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The id that all items share, without the index; none when the only item has one of its own.
+    pub fn base_id(&self) -> Option<impl fmt::Display + '_> {
+        let is_own = matches!(self.id, EntryId::Item(_));
+        (!is_own).then(|| fmt::from_fn(|f| self.write_id(f)))
+    }
+
+    /// The id of one of its items.
+    pub fn item_id(&self, index: usize) -> impl fmt::Display + '_ {
+        fmt::from_fn(move |f| {
+            self.write_id(f)?;
+            match &self.id {
+                EntryId::Item(_) => Ok(()),
+                _ => write!(f, ":{index}"),
+            }
+        })
+    }
+
+    fn write_id(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            EntryId::Frame {
+                connection,
+                msg_serial,
+            } => write!(f, "{connection}:{msg_serial}"),
+            EntryId::Base(id) | EntryId::Item(id) => f.write_str(id),
+            EntryId::Serial => write!(f, "{}", self.serial),
+        }
+    }
+
+    /// The same entry with some of its messages only, for a reader who wants no others.
+    pub fn only(&self, wanted: impl Fn(&Message) -> bool) -> Self {
+        let messages = self.messages().iter().filter(|message| wanted(message));
+        let body = Body::Messages(messages.cloned().collect());
+        Self {
+            channel: self.channel.clone(),
+            id: self.id.clone(),
+            body,
+            frames: Default::default(),
+            ..*self
+        }
+    }
+
+    /// What keeping this entry costs in memory, in bytes: itself, the content, and as much again for a
     /// finished frame.
     pub fn cost(&self) -> usize {
-        size_of::<Self>() + 2 * (self.message.name.len() + self.message.data.len())
+        let content: usize = match &self.body {
+            Body::Messages(messages) => messages.iter().map(Message::cost).sum(),
+            Body::Presence(events) => events.iter().map(PresenceEvent::cost).sum(),
+            Body::Occupancy(_) => 0,
+        };
+        size_of::<Self>() + 2 * content
     }
+}
+
+impl Message {
+    /// Its size as the limits count it: name, client id, extras as JSON, data
+    /// (`protocols/ably.md §3.7`).
+    pub fn size(&self) -> usize {
+        self.name.len()
+            + size_of_identity(self.client_id.as_ref(), self.extras.as_deref())
+            + self.payload.data.len()
+    }
+
+    fn cost(&self) -> usize {
+        size_of::<Self>() + self.size() + self.payload.encoding.len()
+    }
+}
+
+/// The bytes of a client id and of extras as JSON.
+pub fn size_of_identity(client_id: Option<&ClientId>, extras: Option<&Extras>) -> usize {
+    client_id.map_or(0, |id| id.as_str().len()) + extras.map_or(0, size_of_extras)
+}
+
+fn size_of_extras(extras: &Extras) -> usize {
+    serde_json::to_string(extras).map_or(0, |json| json.len())
 }

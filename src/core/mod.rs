@@ -4,9 +4,16 @@
 //! So all that is hard is tested here, without a runtime.
 
 pub mod channel;
+pub mod command;
+pub mod dedupe;
 pub mod filter;
 pub mod frame;
+pub mod history;
 pub mod message;
+pub mod modes;
+pub mod occupancy;
+pub mod presence;
+pub mod replay;
 pub mod roster;
 pub mod rules;
 pub mod serial;

@@ -3,7 +3,11 @@
 use std::collections::HashMap;
 
 use crate::{
-    core::{channel::Seat, filter::Filter, message::Entry, serial::Serial},
+    core::{
+        command::{AttachmentId, Seat},
+        message::Entry,
+        serial::Serial,
+    },
     ids::ConnectionId,
 };
 
@@ -11,16 +15,15 @@ use crate::{
 #[derive(Debug)]
 pub struct Roster<T> {
     members: Vec<Member<T>>,
-    places: HashMap<ConnectionId, usize>,
+    places: HashMap<AttachmentId, usize>,
     delivered: Serial,
 }
 
 /// One attachment.
 #[derive(Debug)]
-struct Member<T> {
-    seat: Seat,
-    filter: Filter,
-    peer: T,
+pub struct Member<T> {
+    pub seat: Seat,
+    pub peer: T,
 }
 
 impl<T> Roster<T> {
@@ -33,24 +36,24 @@ impl<T> Roster<T> {
         }
     }
 
-    /// Adds the attachment or replaces its filter.
-    pub fn seat(&mut self, seat: Seat, filter: Filter, peer: T) {
-        match self.places.get(&seat.connection) {
-            Some(place) => self.members[*place].filter = filter,
+    /// Adds the attachment or changes it.
+    pub fn seat(&mut self, seat: Seat, peer: T) {
+        match self.places.get(&seat.id) {
+            Some(place) => self.members[*place].seat = seat,
             None => {
-                self.places.insert(seat.connection, self.members.len());
-                self.members.push(Member { seat, filter, peer });
+                self.places.insert(seat.id, self.members.len());
+                self.members.push(Member { seat, peer });
             }
         }
     }
 
-    pub fn unseat(&mut self, connection: ConnectionId) {
-        let Some(place) = self.places.remove(&connection) else {
+    pub fn unseat(&mut self, id: AttachmentId) {
+        let Some(place) = self.places.remove(&id) else {
             return;
         };
         self.members.swap_remove(place);
         if let Some(moved) = self.members.get(place) {
-            self.places.insert(moved.seat.connection, place);
+            self.places.insert(moved.seat.id, place);
         }
     }
 
@@ -59,7 +62,7 @@ impl<T> Roster<T> {
     }
 
     pub fn seats(&self) -> impl Iterator<Item = Seat> + '_ {
-        self.members.iter().map(|member| member.seat)
+        self.members.iter().map(|member| member.seat.clone())
     }
 
     /// The position up to which everything was delivered here.
@@ -67,21 +70,27 @@ impl<T> Roster<T> {
         self.delivered
     }
 
-    /// Who gets `entry`: everybody whose filter accepts it, but not its publisher. From now on it
-    /// counts as delivered; an entry that was delivered before has no receivers, so replays do no
-    /// harm.
-    pub fn receivers<'a>(&'a mut self, entry: &'a Entry) -> impl Iterator<Item = &'a T> {
+    /// Who gets `entry`: everybody whose filter accepts it. From now on it counts as delivered; an entry
+    /// that was delivered before has no receivers, so replays do no harm.
+    pub fn receivers<'a>(&'a mut self, entry: &'a Entry) -> impl Iterator<Item = &'a Member<T>> {
         let is_new = self.delivered.epoch() != entry.serial.epoch()
             || self.delivered.place() < entry.serial.place();
         if is_new {
             self.delivered = entry.serial;
         }
         let members = if is_new { &self.members[..] } else { &[] };
-        members
-            .iter()
-            .filter(|member| member.seat.connection != entry.publisher)
-            .filter(|member| member.filter.accepts(&entry.message.name))
-            .map(|member| &member.peer)
+        members.iter().filter(|member| member.accepts(entry))
+    }
+}
+
+impl<T> Member<T> {
+    fn accepts(&self, entry: &Entry) -> bool {
+        let is_own = self.is_connection(entry.publisher);
+        self.seat.filter.accepts(entry, is_own)
+    }
+
+    fn is_connection(&self, connection: Option<ConnectionId>) -> bool {
+        connection == Some(self.seat.connection)
     }
 }
 
@@ -89,36 +98,38 @@ impl<T> Roster<T> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
         core::{
-            message::Message,
+            filter::Filter,
+            message::{Body, EntryId, Message},
             serial::{Epoch, Mint},
         },
-        ids::Timestamp,
+        ids::{SessionId, Timestamp},
     };
 
-    fn id(number: u8) -> ConnectionId {
-        ConnectionId::from_bytes([number; 9])
+    fn id(number: u8) -> AttachmentId {
+        let session = SessionId::from_number(number.into());
+        AttachmentId { session, alias: 0 }
     }
 
-    fn only(name: &str) -> Filter {
-        let mut filter = Filter::default();
+    fn seat(number: u8, name: &str) -> Seat {
+        let mut filter = Filter::named();
         filter.add(name.into());
-        filter
+        Seat {
+            id: id(number),
+            connection: ConnectionId::from_bytes([number; 9]),
+            filter,
+            counted: false,
+        }
     }
 
     #[test]
     fn nothing_is_delivered_twice() {
         let mut roster = Roster::new(Mint::new(Epoch::new(1)).position());
-        let seat = Seat {
-            connection: id(1),
-            counted: false,
-        };
-        roster.seat(seat, Filter::everything(), ());
+        roster.seat(seat(1, "n"), ());
         let entry = entry(2, "n");
         assert_eq!(roster.receivers(&entry).count(), 1);
         assert_eq!(roster.receivers(&entry).count(), 0);
@@ -129,9 +140,11 @@ mod tests {
         let serial = Mint::new(Epoch::new(1)).mint(now);
         let message = Message {
             name: name.into(),
-            data: Bytes::new(),
+            ..Message::default()
         };
-        Entry::new("c".into(), serial, now, id(publisher), message)
+        let publisher = Some(ConnectionId::from_bytes([publisher; 9]));
+        let body = Body::Messages(vec![message]);
+        Entry::new("c".into(), serial, now, publisher, EntryId::Serial, body)
     }
 
     proptest! {
@@ -141,17 +154,17 @@ mod tests {
         ) {
             let names = ["a", "b", "c"];
             let (mut roster, mut model) = (Roster::new(Mint::new(Epoch::new(1)).position()), BTreeMap::new());
-            for (seat, number, name) in steps {
-                if seat {
-                    let seat = Seat { connection: id(number), counted: false };
-                    roster.seat(seat, only(names[name as usize]), number);
+            for (takes_seat, number, name) in steps {
+                if takes_seat {
+                    roster.seat(seat(number, names[name as usize]), number);
                     model.insert(number, name);
                 } else {
                     roster.unseat(id(number));
                     model.remove(&number);
                 }
             }
-            let mut got: Vec<u8> = roster.receivers(&entry(3, "b")).copied().collect();
+            let entry = entry(3, "b");
+            let mut got: Vec<u8> = roster.receivers(&entry).map(|member| member.peer).collect();
             got.sort_unstable();
             let expected: Vec<u8> =
                 model.iter().filter(|(n, f)| **f == 1 && **n != 3).map(|(n, _)| *n).collect();

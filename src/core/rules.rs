@@ -1,10 +1,31 @@
 //! What a kind of channel allows: its names and how many may be in it.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use regex::Regex;
 
-use crate::error::Fault;
+use crate::{core::presence::Member, error::Fault, ids::ChannelName};
+
+/// What the apps of a server lay down for their channels.
+pub trait Namespaces: Send + Sync {
+    fn terms(&self, channel: &ChannelName) -> Terms;
+}
+
+/// What is laid down for one channel.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Members that may be present at once.
+    pub presence_members: usize,
+    /// Members that are always there.
+    pub fixtures: Vec<Arc<Member>>,
+}
+
+/// The same terms for every channel.
+impl Namespaces for Terms {
+    fn terms(&self, _: &ChannelName) -> Terms {
+        self.clone()
+    }
+}
 
 /// The rules of one kind of channel.
 #[derive(Clone, Debug)]

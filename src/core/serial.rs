@@ -31,9 +31,40 @@ impl Serial {
         self.epoch
     }
 
+    /// The position just before it.
+    pub const fn before(self) -> Self {
+        let (millis, counter) = match self.counter {
+            0 => (self.millis.saturating_sub(1), Mint::COUNTER_MAX),
+            counter => (self.millis, counter - 1),
+        };
+        Self {
+            millis,
+            counter,
+            ..self
+        }
+    }
+
     /// Where in its epoch it stands; compare only within one epoch.
     pub const fn place(self) -> (u64, u16) {
         (self.millis, self.counter)
+    }
+}
+
+impl Serial {
+    /// None when `text` is not what a serial is written as.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (place, epoch) = text.split_once('@')?;
+        let (millis, counter) = place.split_once('-')?;
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_canonical = millis.len() == 14 && counter.len() == 3 && epoch.len() == 16;
+        if !is_canonical || !digits(millis) || !digits(counter) {
+            return None;
+        }
+        Some(Self {
+            millis: millis.parse().ok()?,
+            counter: counter.parse().ok()?,
+            epoch: Epoch(u64::from_str_radix(epoch, 16).ok()?),
+        })
     }
 }
 
@@ -109,7 +140,24 @@ mod tests {
             for pair in serials.windows(2) {
                 prop_assert!(pair[0].place() < pair[1].place());
                 prop_assert!(pair[0].to_string() < pair[1].to_string());
+                prop_assert_eq!(Serial::parse(&pair[0].to_string()), Some(pair[0]));
             }
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_serials() {
+        let good = Mint::new(Epoch::new(1)).position().to_string();
+        for bad in [
+            "",
+            "@",
+            "-@",
+            "1-2@3",
+            "x",
+            &good[1..],
+            &good.replace('0', "+"),
+        ] {
+            assert_eq!(Serial::parse(bad), None, "{bad}");
         }
     }
 

@@ -4,9 +4,14 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use crate::core::{
-    message::Entry,
-    serial::{Epoch, Serial},
+use crate::{
+    core::{
+        command::Rewind,
+        history::{Direction, Page, Query},
+        message::Entry,
+        serial::{Epoch, Serial},
+    },
+    ids::Timestamp,
 };
 
 /// How much of a log a window keeps. Whichever bound is reached first counts.
@@ -25,6 +30,8 @@ pub enum Gap {
     Expired,
     #[error("the position belongs to another log")]
     OtherLog,
+    #[error("there are more entries after this position than can be sent again")]
+    TooLong,
 }
 
 /// The entries kept, oldest first, each with the moment (monotonic) when it came.
@@ -123,32 +130,71 @@ impl Window {
             .map(|(_, entry)| Arc::clone(entry))
             .collect())
     }
+
+    /// Everything that is kept, oldest first.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+
+    /// What `rewind` asks for: its entries, oldest first.
+    pub fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>> {
+        let oldest = rewind.age.map_or(0, |age| {
+            let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+            now.millis().saturating_sub(age)
+        });
+        let mut messages = 0;
+        let messages_of = |entry: &&Arc<Entry>| !entry.messages().is_empty();
+        let recent = self
+            .entries()
+            .rev()
+            .filter(messages_of)
+            .take_while(|entry| {
+                messages += entry.len();
+                entry.timestamp.millis() >= oldest && messages <= rewind.messages
+            });
+        let mut found: Vec<_> = recent.cloned().collect();
+        found.reverse();
+        found
+    }
+
+    /// A page of what is kept.
+    pub fn page(&self, query: &Query) -> Page {
+        match query.direction {
+            Direction::Forwards => query.page(self.entries()),
+            Direction::Backwards => query.page(self.entries().rev()),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
+    use bytestring::ByteString;
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
-        core::{message::Message, serial::Mint},
-        ids::{ConnectionId, Timestamp},
+        core::{
+            message::{Body, EntryId, Message, Payload},
+            serial::Mint,
+        },
+        ids::Timestamp,
     };
 
     const EPOCH: Epoch = Epoch::new(1);
 
     fn entry(mint: &mut Mint, size: usize) -> Arc<Entry> {
         let message = Message {
-            name: "n".into(),
-            data: Bytes::from(vec![b'x'; size]),
+            payload: Payload::json(ByteString::from("x".repeat(size))),
+            ..Message::default()
         };
+        let now = Timestamp::from_millis(1);
         Arc::new(Entry::new(
             "c".into(),
-            mint.mint(Timestamp::from_millis(1)),
-            Timestamp::from_millis(1),
-            ConnectionId::from_bytes([0; 9]),
-            message,
+            mint.mint(now),
+            now,
+            None,
+            EntryId::Serial,
+            Body::Messages(vec![message]),
         ))
     }
 

@@ -5,12 +5,14 @@ use bytes::Bytes;
 use crate::core::message::Entry;
 
 /// How many wire formats an entry has room for.
-pub const FORMATS: usize = 1;
+pub const FORMATS: usize = 3;
 
 /// The place of a format's frame in every entry. Each format has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
     LetShareJson,
+    AblyJson,
+    AblyMsgpack,
 }
 
 impl Slot {
@@ -23,6 +25,8 @@ impl Slot {
 pub trait WireFormat: Send + Sync {
     fn slot(&self) -> Slot;
 
-    /// The complete WebSocket frame, header included (see [`crate::core::frame`]).
+    /// The complete WebSocket frame, header included (see [`crate::core::frame`]); several of them when
+    /// the protocol puts each item into a frame of its own; nothing for a kind of entry that it does not
+    /// know.
     fn encode(&self, entry: &Entry) -> Bytes;
 }

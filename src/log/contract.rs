@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::{
     core::{
-        message::{Entry, Message},
+        message::{Body, Entry, EntryId, Message, Payload},
         serial::{Mint, Serial},
         window::Gap,
     },
-    ids::{ConnectionId, Timestamp},
+    ids::Timestamp,
     log::Log,
 };
 
@@ -18,17 +18,13 @@ use crate::{
 pub fn entry(mint: &mut Mint, size: usize) -> Arc<Entry> {
     let now = Timestamp::from_millis(1_000);
     let message = Message {
-        name: "n".into(),
-        data: Bytes::from(vec![b'x'; size]),
+        payload: Payload::json(ByteString::from("x".repeat(size))),
+        ..Message::default()
     };
-    let publisher = ConnectionId::from_bytes([0; 9]);
-    Arc::new(Entry::new(
-        "c".into(),
-        mint.mint(now),
-        now,
-        publisher,
-        message,
-    ))
+    let body = Body::Messages(vec![message]);
+    let serial = mint.mint(now);
+    let entry = Entry::new("c".into(), serial, now, None, EntryId::Serial, body);
+    Arc::new(entry)
 }
 
 fn serials(entries: &[Arc<Entry>]) -> Vec<Serial> {

@@ -13,11 +13,14 @@ use parking_lot::Mutex;
 
 use crate::{
     core::{
+        command::Rewind,
+        history::{Page, Query},
         message::Entry,
+        replay::Past,
         serial::{Epoch, Mint, Serial},
         window::{Bounds, Gap, Window},
     },
-    ids::ChannelName,
+    ids::{ChannelName, Timestamp},
     log::{ChannelLog, Log},
 };
 
@@ -84,6 +87,20 @@ struct ChannelWindow {
     budget: Arc<Budget>,
 }
 
+impl Past for ChannelWindow {
+    fn after(&self, position: Serial) -> Result<Vec<Arc<Entry>>, Gap> {
+        self.window.lock().after(position)
+    }
+
+    fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>> {
+        self.window.lock().rewind(now, rewind)
+    }
+
+    fn recent(&self) -> Vec<Arc<Entry>> {
+        self.window.lock().entries().cloned().collect()
+    }
+}
+
 impl ChannelLog for ChannelWindow {
     fn mint(&self) -> Mint {
         let window = self.window.lock();
@@ -112,8 +129,8 @@ impl ChannelLog for ChannelWindow {
         }
     }
 
-    fn after(&self, position: Serial) -> Result<Vec<Arc<Entry>>, Gap> {
-        self.window.lock().after(position)
+    fn page(&self, query: &Query) -> Page {
+        self.window.lock().page(query)
     }
 
     fn expire(&mut self, now: Duration) -> bool {

@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     core::{
+        history::{Page, Query},
         message::Entry,
-        serial::{Mint, Serial},
-        window::Gap,
+        replay::Past,
+        serial::Mint,
     },
     ids::ChannelName,
 };
@@ -30,18 +31,15 @@ pub trait Log: Send + Sync {
 }
 
 /// The log of one channel, in the hands of the channel's actor.
-pub trait ChannelLog: Send {
+pub trait ChannelLog: Past + Send {
     /// Mints the serials that follow the newest entry.
     fn mint(&self) -> Mint;
 
     /// Adds the newest entry. `now` is monotonic.
     fn append(&mut self, now: Duration, entry: Arc<Entry>);
 
-    /// Every entry after `position`, in order.
-    ///
-    /// # Errors
-    /// A [`Gap`] when the log cannot promise that none is missing.
-    fn after(&self, position: Serial) -> Result<Vec<Arc<Entry>>, Gap>;
+    /// A page of the past.
+    fn page(&self, query: &Query) -> Page;
 
     /// Drops what is too old; true when nothing is left. `now` is monotonic.
     fn expire(&mut self, now: Duration) -> bool;

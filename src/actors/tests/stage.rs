@@ -19,9 +19,10 @@ use crate::{
         broker::{Broker, FrameRate, Settings},
         channel::Channel,
         connection::{Connection, Inbound},
+        connections::Connections,
         directory::Directory,
         hub::HubHandle,
-        link::{Link, Translator},
+        link::{Attaching, Link, Translator},
         metrics::Metrics,
         outbox::Outbox,
         socket::Socket,
@@ -29,17 +30,17 @@ use crate::{
     },
     clock::{Clock, OncePerSecond},
     core::{
-        channel::Answer,
+        command::{Answer, Start},
         filter::Filter,
         frame,
-        message::{self, Entry},
-        rules::Rules,
+        message::{self, Data, Entry, Payload},
+        rules::{Rules, Terms},
         vitals::Patience,
         window::Bounds,
         wire::{Slot, WireFormat},
     },
     error::Fault,
-    ids::{ChannelName, ConnectionId, Timestamp},
+    ids::{ChannelName, SessionId, Timestamp},
     log::memory::MemoryLog,
 };
 
@@ -67,6 +68,11 @@ impl Stage {
         let broker = Arc::new(Broker {
             clock: clock.clone(),
             log: Arc::new(MemoryLog::new(history, 100_000)),
+            namespaces: Arc::new(Terms {
+                presence_members: 10,
+                fixtures: Vec::new(),
+            }),
+            connections: Connections::default(),
             directory: Directory::new(10),
             metrics: Metrics::default().start(),
             settings: Settings {
@@ -150,7 +156,7 @@ impl Stage {
         in_time(wait).await;
     }
 
-    pub fn connections_here(&self) -> Vec<ConnectionId> {
+    pub fn sessions_here(&self) -> Vec<SessionId> {
         let worker = Worker::on_this_thread(&self.broker);
         let sessions = worker.sessions.borrow();
         sessions.keys().copied().collect()
@@ -237,24 +243,32 @@ impl Translator for Script {
         let done = match &*text {
             "join" => {
                 let rules = Some(Arc::new(Rules::letshare_room(CAP)));
-                let context = frame::text(b"joined");
-                link.attach(&room, Filter::everything(), rules, context)
+                let mut filter = Filter::named();
+                filter.add_every_name();
+                let attaching = Attaching {
+                    alias: 0,
+                    filter,
+                    rules,
+                    start: Start::Head,
+                    context: frame::text(b"joined"),
+                };
+                link.attach(&room, attaching)
             }
-            "leave" => link.detach(&room, frame::text(b"left")),
+            "leave" => link.detach(&room, 0, frame::text(b"left")),
             "?" => {
                 link.send_text(b"what?");
                 Ok(())
             }
             words => {
                 let message = message::Message {
-                    name: "".into(),
-                    data: Bytes::copy_from_slice(words.as_bytes()),
+                    payload: Payload::json(words.into()),
+                    ..message::Message::default()
                 };
                 link.publish(&room, message)
             }
         };
         if let Err(fault) = done {
-            self.refused(fault, link);
+            tell(&fault, link);
         }
     }
 
@@ -262,18 +276,18 @@ impl Translator for Script {
 
     fn answered(&mut self, _: &ChannelName, answer: Answer, link: &mut Link<'_>) {
         match answer {
-            Answer::Attached { context, .. } | Answer::Detached { context } => {
-                link.send_frame(context);
+            Answer::Attached(attached) => link.send_frame(attached.context),
+            Answer::Detached { context, .. } => link.send_frame(context),
+            Answer::AttachRefused { fault, .. } | Answer::PublishRefused { fault, .. } => {
+                tell(&fault, link);
             }
-            Answer::AttachRefused { fault } | Answer::PublishRefused { fault } => {
-                self.refused(fault, link);
-            }
+            Answer::Published { .. } => {}
         }
     }
+}
 
-    fn refused(&mut self, fault: Fault, link: &mut Link<'_>) {
-        link.send_text(format!("refused: {fault}").as_bytes());
-    }
+fn tell(fault: &Fault, link: &mut Link<'_>) {
+    link.send_text(format!("refused: {fault}").as_bytes());
 }
 
 /// The data as it is.
@@ -285,6 +299,12 @@ impl WireFormat for Plain {
     }
 
     fn encode(&self, entry: &Entry) -> Bytes {
-        frame::text(&entry.message.data)
+        let [message] = entry.messages() else {
+            return Bytes::new();
+        };
+        let Data::Text(text) = &message.payload.data else {
+            return Bytes::new();
+        };
+        frame::text(text.as_bytes())
     }
 }

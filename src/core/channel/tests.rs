@@ -5,15 +5,37 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::serial::Epoch;
+use crate::{
+    core::{
+        command::{Reply, Start},
+        message::{Message, Payload},
+        presence::{PresenceAction, PresenceEvent},
+        serial::Epoch,
+    },
+    ids::{ClientId, Timestamp},
+};
+use bytes::Bytes;
 
 const HUB: HubId = HubId(0);
 
 fn channel() -> ChannelState {
-    ChannelState::new("demo1".into(), Mint::new(Epoch::new(1)))
+    let members = Members::new(3, []);
+    ChannelState::new("demo1".into(), Mint::new(Epoch::new(1)), members)
 }
 
-fn id(number: u8) -> ConnectionId {
+fn at(second: u64) -> Now {
+    Now {
+        wall: Timestamp::from_millis(1_000 * second),
+        uptime: Duration::from_secs(second),
+    }
+}
+
+fn id(number: u8) -> AttachmentId {
+    let session = SessionId::from_number(number.into());
+    AttachmentId { session, alias: 0 }
+}
+
+fn connection(number: u8) -> ConnectionId {
     ConnectionId::from_bytes([number; 9])
 }
 
@@ -21,32 +43,78 @@ fn room(cap: usize) -> Option<Arc<Rules>> {
     Some(Arc::new(Rules::letshare_room(cap)))
 }
 
-fn attach(connection: u8, rules: Option<Arc<Rules>>) -> Attach {
+fn attach(number: u8, rules: Option<Arc<Rules>>) -> Attach {
     Attach {
-        connection: id(connection),
-        hub: HubId(u32::from(connection % 3)),
-        filter: Filter::everything(),
+        id: id(number),
+        connection: connection(number),
+        hub: HubId(u32::from(number % 3)),
+        filter: Filter::named(),
         rules,
+        start: Start::Head,
         context: Bytes::from_static(b"ctx"),
     }
 }
 
-fn message() -> Message {
-    Message {
-        name: "n".into(),
-        data: Bytes::from_static(b"{}"),
+fn leave(number: u8, hold: u64) -> Leave {
+    Leave {
+        id: id(number),
+        connection: connection(number),
+        hold: Duration::from_secs(hold),
     }
 }
 
-fn answer(effect: &Effect) -> &Answer {
-    match effect {
-        Effect::Answer { answer, .. } => answer,
-        other => panic!("no answer: {other:?}"),
+fn publish(number: u8, id: EntryId, body: Body) -> Publish {
+    let session = self::id(number).session;
+    Publish {
+        reply: Some(Reply {
+            session,
+            hub: HUB,
+            token: Some(7),
+        }),
+        attached: Some(session),
+        publisher: Some(connection(number)),
+        id,
+        body,
+        is_ephemeral: false,
     }
 }
 
-fn is_attached(effect: &Effect) -> bool {
-    matches!(answer(effect), Answer::Attached { .. })
+fn message() -> Body {
+    Body::Messages(vec![Message::default()])
+}
+
+fn presence(action: PresenceAction, client: &'static str, id: &'static str) -> Body {
+    Body::Presence(vec![PresenceEvent {
+        id: Some(id.into()),
+        action,
+        client_id: ClientId::new(client).unwrap(),
+        payload: Payload::default(),
+        extras: None,
+    }])
+}
+
+fn answer(effects: &[Effect]) -> &Answer {
+    let mut answers = effects.iter().filter_map(|effect| match effect {
+        Effect::Answer { answer, .. } => Some(answer),
+        _ => None,
+    });
+    answers
+        .next()
+        .unwrap_or_else(|| panic!("no answer: {effects:?}"))
+}
+
+fn appended(effects: &[Effect]) -> Vec<&Arc<Entry>> {
+    let entries = effects.iter().filter_map(|effect| match effect {
+        Effect::Append(entry) => Some(entry),
+        _ => None,
+    });
+    entries.collect()
+}
+
+fn is_attached(effects: &[Effect]) -> bool {
+    effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Attached { .. }))
 }
 
 #[test]
@@ -56,17 +124,18 @@ fn the_cap_refuses_newcomers_but_not_members() {
     assert!(is_attached(&channel.attach(attach(1, rules.clone()))));
     assert!(is_attached(&channel.attach(attach(2, rules.clone()))));
     let refused = channel.attach(attach(3, rules.clone()));
-    assert_eq!(
+    assert!(matches!(
         answer(&refused),
-        &Answer::AttachRefused {
-            fault: Fault::ChannelFull { cap: 2 }
+        Answer::AttachRefused {
+            fault: Fault::ChannelFull { cap: 2 },
+            ..
         }
-    );
+    ));
     assert!(
         is_attached(&channel.attach(attach(1, rules.clone()))),
         "members may subscribe again"
     );
-    channel.forget(id(2));
+    channel.leave(at(1), leave(2, 0));
     assert!(is_attached(&channel.attach(attach(3, rules))));
 }
 
@@ -81,36 +150,125 @@ fn attachments_without_rules_take_no_place() {
 }
 
 #[test]
-fn only_members_publish_and_the_answer_says_why() {
+fn who_must_be_attached_to_publish_is_told_so() {
     let mut channel = channel();
-    let now = Timestamp::from_millis(5);
-    let refused = channel.publish(now, id(1), HUB, message());
-    assert_eq!(
+    let refused = channel.publish(at(5), publish(1, EntryId::Serial, message()));
+    assert!(matches!(
         answer(&refused),
-        &Answer::PublishRefused {
+        Answer::PublishRefused {
+            token: Some(7),
             fault: Fault::NotAttached
         }
-    );
+    ));
     channel.attach(attach(1, None));
-    let Effect::Append(entry) = channel.publish(now, id(1), HUB, message()) else {
-        panic!("refused");
-    };
-    assert_eq!((entry.timestamp, entry.publisher), (now, id(1)));
+    let effects = channel.publish(at(5), publish(1, EntryId::Serial, message()));
+    let entry = appended(&effects)[0];
+    assert_eq!(entry.timestamp, at(5).wall);
+    assert_eq!(entry.publisher, Some(connection(1)));
+    assert!(
+        matches!(answer(&effects), Answer::Published { token: 7, published } if published.serial == entry.serial)
+    );
 }
 
 #[test]
 fn the_context_comes_back_and_detaching_is_always_confirmed() {
     let mut channel = channel();
-    let context = Bytes::from_static(b"bye");
+    let bye = Bytes::from_static(b"bye");
     let detach = Detach {
-        connection: id(9),
+        id: id(9),
+        connection: connection(9),
         hub: HUB,
-        context: context.clone(),
+        context: bye.clone(),
     };
-    assert_eq!(
-        answer(&channel.detach(detach)),
-        &Answer::Detached { context }
+    let effects = channel.detach(at(1), detach);
+    assert!(matches!(answer(&effects), Answer::Detached { context, .. } if *context == bye));
+}
+
+/// protocols/ably.md §4.5, T40.
+#[test]
+fn what_comes_again_is_answered_again_and_published_once() {
+    let mut channel = channel();
+    channel.attach(attach(1, None));
+    let id = EntryId::Frame {
+        connection: connection(1),
+        msg_serial: 3,
+    };
+    let first = channel.publish(at(1), publish(1, id.clone(), message()));
+    let again = channel.publish(at(100), publish(1, id.clone(), message()));
+    assert_eq!((appended(&first).len(), appended(&again).len()), (1, 0));
+    let serial = |effects: &[Effect]| match answer(effects) {
+        Answer::Published { published, .. } => published.serial,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(serial(&first), serial(&again));
+    let late = channel.publish(at(300), publish(1, id, message()));
+    assert_eq!(appended(&late).len(), 1, "the window is over");
+}
+
+/// protocols/ably.md §7.6.
+#[test]
+fn members_leave_at_once_or_when_their_time_to_come_back_is_over() {
+    let mut channel = channel();
+    for number in [1, 2] {
+        channel.attach(attach(number, None));
+        let body = presence(PresenceAction::Enter, "a", "x:0:0");
+        let effects = channel.publish(at(1), publish(number, EntryId::Serial, body));
+        assert_eq!(appended(&effects).len(), 1);
+    }
+    assert_eq!(channel.members().len(), 2);
+
+    let effects = channel.leave(at(2), leave(1, 0));
+    let left = appended(&effects)[0];
+    assert_eq!(left.publisher, Some(connection(1)));
+    assert!(
+        !left
+            .item_id(0)
+            .to_string()
+            .starts_with(&connection(1).to_string()),
+        "T44"
     );
+    assert!(appended(&channel.leave(at(2), leave(2, 15))).is_empty());
+    assert!(channel.expire(at(16)).is_empty());
+    assert_eq!(channel.members().next_due(), Some(at(17).uptime));
+
+    let mut back = attach(3, None);
+    back.connection = connection(2);
+    channel.attach(back);
+    assert!(channel.expire(at(100)).is_empty(), "it came back in time");
+    let mut gone = leave(3, 15);
+    gone.connection = connection(2);
+    channel.leave(at(100), gone);
+    assert_eq!(appended(&channel.expire(at(115))).len(), 1);
+    assert!(channel.is_idle());
+}
+
+#[test]
+fn presence_events_that_change_nothing_are_not_told() {
+    let mut channel = channel();
+    channel.attach(attach(1, None));
+    let mut told = |action, client, id| {
+        let body = presence(action, client, id);
+        let effects = channel.publish(at(1), publish(1, EntryId::Serial, body));
+        assert!(
+            effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::Answer { .. }))
+        );
+        let told = appended(&effects).first().copied().cloned();
+        told.map(|entry| entry.presence()[0].action)
+    };
+    assert_eq!(told(PresenceAction::Leave, "a", "c:1:0"), None);
+    let enter = Some(PresenceAction::Enter);
+    assert_eq!(told(PresenceAction::Update, "a", "c:2:0"), enter);
+    assert_eq!(told(PresenceAction::Enter, "a", "c:2:0"), None, "T48");
+    assert_eq!(told(PresenceAction::Enter, "a", "c:3:0"), enter);
+    for client in ["b", "c"] {
+        assert_eq!(told(PresenceAction::Enter, client, "c:4:0"), enter);
+    }
+    let body = presence(PresenceAction::Enter, "d", "c:5:0");
+    let refused = channel.publish(at(1), publish(1, EntryId::Serial, body));
+    let full = Fault::TooManyMembers { limit: 3 };
+    assert!(matches!(answer(&refused), Answer::PublishRefused { fault, .. } if *fault == full));
 }
 
 /// The successor of a channel that died knows who was in it and where each hub stood.
@@ -118,35 +276,73 @@ fn the_context_comes_back_and_detaching_is_always_confirmed() {
 fn reseating_takes_members_over_and_replays_what_the_hub_missed() {
     let mut channel = channel();
     let seat = |number| Seat {
-        connection: id(number),
+        id: id(number),
+        connection: connection(number),
+        filter: Filter::named(),
         counted: true,
     };
     let delivered = Mint::new(Epoch::new(1)).mint(Timestamp::from_millis(1));
-    let members = vec![seat(1), seat(2)];
     let effect = channel.reseat(Reseat {
         hub: HUB,
-        members,
+        seats: vec![seat(1), seat(2)],
         delivered,
     });
     assert!(matches!(effect, Effect::Replay { hub: HUB, after } if after == delivered));
-    assert_eq!((channel.members(), channel.counted), (2, 2));
+    assert_eq!((channel.attachments.len(), channel.counted), (2, 2));
     assert!(
         !is_attached(&channel.attach(attach(3, room(2)))),
         "both places are taken"
     );
     channel.reseat(Reseat {
         hub: HUB,
-        members: vec![seat(1)],
+        seats: vec![seat(1)],
         delivered,
     });
     assert_eq!(
-        channel.members(),
+        channel.attachments.len(),
         2,
         "who is known already is not counted twice"
     );
 }
 
 proptest! {
+    /// Members = enters - leaves, as anybody counts who only sees the entries.
+    #[test]
+    fn who_follows_the_entries_knows_the_members(
+        steps in prop::collection::vec((0u8..6, 0u8..4, 0usize..3), 0..120),
+    ) {
+        let clients = ["a", "b", "c"];
+        let mut channel = channel();
+        let (mut model, mut second) = (BTreeSet::new(), 0);
+        for (step, number, client) in steps {
+            second += 4;
+            let now = at(second);
+            let act = |action| publish(number, EntryId::Serial, presence(action, clients[client], "i"));
+            let effects = match step {
+                0 => channel.attach(attach(number, None)),
+                1 => channel.publish(now, act(PresenceAction::Enter)),
+                2 => channel.publish(now, act(PresenceAction::Update)),
+                3 => channel.publish(now, act(PresenceAction::Leave)),
+                4 => channel.leave(now, leave(number, 15)),
+                _ => channel.expire(now),
+            };
+            for entry in appended(&effects) {
+                for event in entry.presence() {
+                    let key = (event.client_id.clone(), entry.publisher);
+                    if event.action == PresenceAction::Leave {
+                        prop_assert!(model.remove(&key), "only members leave");
+                    } else {
+                        model.insert(key);
+                    }
+                }
+            }
+            let members = channel.members().all();
+            let members = members.iter().map(|member| (member.client_id.clone(), member.connection));
+            prop_assert_eq!(members.collect::<BTreeSet<_>>(), model.clone());
+            prop_assert!(model.len() <= 3);
+        }
+    }
+
     /// Members = attached - detached; the cap is never exceeded; a hub is listed exactly while it
     /// has attachments.
     #[test]
@@ -165,11 +361,11 @@ proptest! {
                     }
                 }
                 _ => {
-                    channel.forget(id(connection));
+                    channel.leave(at(1), leave(connection, 0));
                     members.remove(&connection);
                 }
             }
-            prop_assert_eq!(channel.members(), members.len());
+            prop_assert_eq!(channel.attachments.len(), members.len());
             prop_assert_eq!(channel.counted, members.len());
             let hubs: BTreeSet<HubId> = channel.hubs().collect();
             let expected: BTreeSet<HubId> =

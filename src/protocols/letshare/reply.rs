@@ -1,12 +1,13 @@
 //! What the server sends (`protocols/letshare.md §2.2`), in the Go server's key order.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
     core::{
         frame,
-        message::Entry,
+        message::{Data, Entry, Message, Payload},
         wire::{Slot, WireFormat},
     },
     error::Fault,
@@ -102,10 +103,12 @@ pub fn fault_text(fault: &Fault, channel: &str) -> (u16, String) {
         Fault::ForgedSender => (403, "消息的 from 与当前用户不一致".into()),
         Fault::RateLimited => (429, "发送过于频繁，请稍后重试".into()),
         Fault::Busy => (503, "服务器繁忙，请稍后重试".into()),
+        // What a LetShare page cannot cause.
+        other => (other.http_status(), other.to_string()),
     }
 }
 
-/// `{"type":"message",…}` with the publisher's data as it is.
+/// `{"type":"message",…}` with the publisher's data as it is; one frame for each message.
 pub struct LetShareJson;
 
 impl WireFormat for LetShareJson {
@@ -114,21 +117,47 @@ impl WireFormat for LetShareJson {
     }
 
     fn encode(&self, entry: &Entry) -> Bytes {
-        let message = &entry.message;
-        let mut json = Vec::with_capacity(128 + message.name.len() + message.data.len());
-        json.extend_from_slice(br#"{"type":"message","channel":"#);
-        write_text(&mut json, entry.channel.as_str());
-        if !message.name.is_empty() {
-            json.extend_from_slice(br#","event":"#);
-            write_text(&mut json, &message.name);
+        match entry.messages() {
+            [message] => encode(entry, message),
+            messages => {
+                let frames = messages.iter().map(|message| encode(entry, message));
+                frames.collect::<Vec<_>>().concat().into()
+            }
         }
-        json.extend_from_slice(br#","data":"#);
-        json.extend_from_slice(&message.data);
-        json.extend_from_slice(br#","timestamp":"#);
-        json.extend_from_slice(entry.timestamp.to_string().as_bytes());
-        json.push(b'}');
-        frame::text(&json)
     }
+}
+
+fn encode(entry: &Entry, message: &Message) -> Bytes {
+    let mut json = Vec::with_capacity(128 + message.name.len() + message.payload.data.len());
+    json.extend_from_slice(br#"{"type":"message","channel":"#);
+    write_text(&mut json, entry.channel.as_str());
+    if !message.name.is_empty() {
+        json.extend_from_slice(br#","event":"#);
+        write_text(&mut json, &message.name);
+    }
+    json.extend_from_slice(br#","data":"#);
+    write_payload(&mut json, &message.payload);
+    json.extend_from_slice(br#","timestamp":"#);
+    json.extend_from_slice(entry.timestamp.to_string().as_bytes());
+    json.push(b'}');
+    frame::text(&json)
+}
+
+/// JSON as it is; whatever else another protocol's client has sent as the JSON that comes nearest: text as
+/// a string, binary as base64.
+fn write_payload(json: &mut Vec<u8>, payload: &Payload) {
+    match &payload.data {
+        Data::None => json.extend_from_slice(b"null"),
+        Data::Text(text) if payload.encoding == "json" && is_json(text) => {
+            json.extend_from_slice(text.as_bytes());
+        }
+        Data::Text(text) => write_text(json, text),
+        Data::Binary(bytes) => write_text(json, &BASE64_STANDARD.encode(bytes)),
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 fn write_text(json: &mut Vec<u8>, text: &str) {

@@ -6,8 +6,14 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
-    actors::link::{Link, Translator},
-    core::{channel::Answer, filter::Filter, message::Message, rules::Rules, wire::WireFormat},
+    actors::link::{Attaching, Link, Translator},
+    core::{
+        command::{Answer, Start},
+        filter::Filter,
+        message::{Message, Payload},
+        rules::Rules,
+        wire::WireFormat,
+    },
     error::Fault,
     ids::ChannelName,
     limits,
@@ -93,11 +99,11 @@ impl Rooms {
         {
             return Err(Fault::ChannelForbidden.into());
         }
-        let mut filter = link.filter(&room).cloned().unwrap_or_default();
+        let mut filter = link.filter(&room, 0).cloned().unwrap_or_else(Filter::named);
         let event = event_name(&request.event)?;
         filter.add(event.into());
         if event == ALL && self.settings.wildcard_signal_all {
-            filter.add_everything();
+            filter.add_every_name();
         }
         let limit = self.settings.events_per_subscription;
         if filter.len() > limit {
@@ -111,12 +117,12 @@ impl Rooms {
     fn unsubscribe(&self, request: &Request<'_>, link: &mut Link<'_>) -> Result<(), Refusal> {
         let room = room(request)?;
         let confirmation = reply::unsubscribed(room.as_str(), &request.event, link.now());
-        let Some(mut filter) = link.filter(&room).cloned() else {
+        let Some(mut filter) = link.filter(&room, 0).cloned() else {
             link.send_frame(confirmation);
             return Ok(());
         };
         match event_or_all(&request.event) {
-            ALL => Ok(link.detach(&room, confirmation)?),
+            ALL => Ok(link.detach(&room, 0, confirmation)?),
             event => {
                 filter.remove(event);
                 self.attach(&room, filter, confirmation, link)
@@ -127,7 +133,7 @@ impl Rooms {
     fn publish(&self, request: &Request<'_>, link: &mut Link<'_>) -> Result<(), Refusal> {
         let room = room(request)?;
         let data = request.data.ok_or(Refusal::MissingData)?;
-        let data =
+        let text =
             sender::signed(data, &self.user, self.settings.enforce_from).map_err(|bad_data| {
                 match bad_data {
                     BadData::NotAnObject => Refusal::BadData,
@@ -135,7 +141,12 @@ impl Rooms {
                 }
             })?;
         let name = event_name(&request.event)?.into();
-        Ok(link.publish(&room, Message { name, data })?)
+        let message = Message {
+            name,
+            payload: Payload::json(text),
+            ..Message::default()
+        };
+        Ok(link.publish(&room, message)?)
     }
 
     fn attach(
@@ -146,7 +157,14 @@ impl Rooms {
         link: &mut Link<'_>,
     ) -> Result<(), Refusal> {
         let rules = Some(Arc::clone(&self.settings.rules));
-        Ok(link.attach(room, filter, rules, confirmation)?)
+        let attaching = Attaching {
+            alias: 0,
+            filter,
+            rules,
+            start: Start::Head,
+            context: confirmation,
+        };
+        Ok(link.attach(room, attaching)?)
     }
 }
 
@@ -156,6 +174,9 @@ impl Translator for Rooms {
     }
 
     fn text(&mut self, text: ByteString, link: &mut Link<'_>) {
+        if !link.may_send() {
+            return tell_fault(link, &Fault::RateLimited, "");
+        }
         let Some(request) = Request::parse(&text) else {
             return tell(link, 400, "消息格式错误");
         };
@@ -184,22 +205,20 @@ impl Translator for Rooms {
 
     fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>) {
         match answer {
-            Answer::Attached { context, .. } => {
-                link.send_frame(context);
+            Answer::Attached(attached) => {
+                link.send_frame(attached.context);
                 self.files.entered(channel, link);
             }
-            Answer::Detached { context } => {
+            Answer::Detached { context, .. } => {
                 self.files.left(channel, link);
                 link.send_frame(context);
             }
-            Answer::AttachRefused { fault } | Answer::PublishRefused { fault } => {
+            Answer::AttachRefused { fault, .. } | Answer::PublishRefused { fault, .. } => {
                 tell_fault(link, &fault, channel.as_str());
             }
+            // Not asked for: a publisher hears of refusals only (§2.2).
+            Answer::Published { .. } => {}
         }
-    }
-
-    fn refused(&mut self, fault: Fault, link: &mut Link<'_>) {
-        tell_fault(link, &fault, "");
     }
 
     fn closed(&mut self, link: &mut Link<'_>) {

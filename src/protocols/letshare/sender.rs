@@ -1,7 +1,7 @@
 //! The `from` of a message: filled in when it is absent, checked when it is there
 //! (`protocols/letshare.md §2.3`).
 
-use bytes::Bytes;
+use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -27,7 +27,7 @@ struct Sender<'a> {
 ///
 /// # Errors
 /// [`BadData`]; a `from` other than `user` is one only when `enforce` is on.
-pub fn signed(data: &RawValue, user: &str, enforce: bool) -> Result<Bytes, BadData> {
+pub fn signed(data: &RawValue, user: &str, enforce: bool) -> Result<ByteString, BadData> {
     let text = data.get();
     let Some(inside) = text
         .strip_prefix('{')
@@ -40,7 +40,7 @@ pub fn signed(data: &RawValue, user: &str, enforce: bool) -> Result<Bytes, BadDa
         Some(from) if enforce && !names(from, user) => Err(BadData::ForgedSender),
         // A copy: a slice of the frame would keep the whole read buffer alive as long as the log
         // keeps the message.
-        Some(_) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+        Some(_) => Ok(text.into()),
         None => {
             let comma = if inside.trim().is_empty() { "" } else { "," };
             let user = serde_json::Value::from(user);
@@ -61,7 +61,7 @@ mod tests {
 
     fn sign(data: &str, user: &str, enforce: bool) -> Result<String, BadData> {
         let data: &RawValue = serde_json::from_str(data).expect("JSON");
-        signed(data, user, enforce).map(|bytes| String::from_utf8(bytes.to_vec()).expect("UTF-8"))
+        signed(data, user, enforce).map(|text| text.to_string())
     }
 
     #[test]

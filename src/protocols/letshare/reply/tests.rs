@@ -1,10 +1,7 @@
 use super::*;
-use crate::{
-    core::{
-        message::Message,
-        serial::{Epoch, Mint},
-    },
-    ids::ConnectionId,
+use crate::core::{
+    message::{Body, EntryId},
+    serial::{Epoch, Mint},
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_704_067_200_000);
@@ -44,15 +41,52 @@ fn errors() {
 fn messages_carry_the_data_byte_for_byte() {
     let message = Message {
         name: "signal:\"x\"".into(),
-        data: Bytes::from_static(br#"{ "n":12345678901234567890,"s":"<&>" }"#),
+        payload: Payload::json(r#"{ "n":12345678901234567890,"s":"<&>" }"#.into()),
+        ..Message::default()
     };
-    let serial = Mint::new(Epoch::new(1)).mint(NOW);
-    let publisher = ConnectionId::from_bytes([0; 9]);
-    let entry = Entry::new("ab".into(), serial, NOW, publisher, message);
+    let entry = entry(vec![message]);
     assert_eq!(
         payload(entry.frame(&LetShareJson)),
         r#"{"type":"message","channel":"ab","event":"signal:\"x\"","data":{ "n":12345678901234567890,"s":"<&>" },"timestamp":1704067200000}"#
     );
+}
+
+fn entry(messages: Vec<Message>) -> Entry {
+    let serial = Mint::new(Epoch::new(1)).mint(NOW);
+    let body = Body::Messages(messages);
+    Entry::new("ab".into(), serial, NOW, None, EntryId::Serial, body)
+}
+
+/// What an Ably client publishes in a room, as a page gets it.
+#[test]
+fn messages_of_other_protocols() {
+    let with = |data, encoding: &'static str| Message {
+        payload: Payload {
+            data,
+            encoding: encoding.into(),
+        },
+        ..Message::default()
+    };
+    let data = |message| {
+        let frame = entry(vec![message]).frame(&LetShareJson).clone();
+        payload(&frame)
+            .replace(r#"{"type":"message","channel":"ab","data":"#, "")
+            .replace(r#","timestamp":1704067200000}"#, "")
+    };
+    let text = |text: &'static str| Data::Text(text.into());
+    assert_eq!(data(with(text("a\"b"), "")), r#""a\"b""#);
+    assert_eq!(data(with(text("[1]"), "json")), "[1]");
+    assert_eq!(data(with(text("[1"), "json")), r#""[1""#);
+    assert_eq!(data(with(text("[1]"), "utf-8")), r#""[1]""#);
+    assert_eq!(
+        data(with(Data::Binary(Bytes::from_static(b"\x01")), "")),
+        r#""AQ==""#
+    );
+    assert_eq!(data(Message::default()), "null");
+
+    let two = entry(vec![with(text("1"), "json"), with(text("2"), "json")]);
+    let frames = two.frame(&LetShareJson);
+    assert_eq!(frames.iter().filter(|byte| **byte == 0x81).count(), 2);
 }
 
 /// The texts that the app shows (protocols/letshare.md §2.2).

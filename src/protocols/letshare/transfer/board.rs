@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::{
     actors::hub::Peer,
     config,
-    ids::{ChannelName, ConnectionId},
+    ids::{ChannelName, SessionId},
     limits,
     protocols::letshare::transfer::{
         fault::TransferFault,
@@ -46,7 +46,7 @@ struct State {
     /// The transfers to a user in a room.
     incoming: Lists,
     /// How many live transfers a connection sends.
-    outgoing: HashMap<ConnectionId, usize>,
+    outgoing: HashMap<SessionId, usize>,
     ring_bytes: usize,
     /// No transfer begins any more.
     is_closed: bool,
@@ -66,7 +66,7 @@ struct Present {
 pub struct Terms {
     pub transfer_id: String,
     pub room: ChannelName,
-    pub sender: ConnectionId,
+    pub sender: SessionId,
     /// The user of that connection.
     pub sender_user: String,
     /// The user who receives, with whatever connection.
@@ -119,8 +119,8 @@ impl Board {
     pub fn enter(&self, room: &ChannelName, user: &str, peer: Peer) -> bool {
         let mut state = self.state.lock();
         let present = state.present.entry(room.clone()).or_default();
-        let mut known = present.iter().map(|known| known.peer.connection);
-        let is_new = known.all(|known| known != peer.connection);
+        let mut known = present.iter().map(|known| known.peer.session);
+        let is_new = known.all(|known| known != peer.session);
         if is_new {
             present.push(Present {
                 user: user.to_owned(),
@@ -130,10 +130,10 @@ impl Board {
         is_new
     }
 
-    pub fn leave(&self, room: &ChannelName, connection: ConnectionId) {
+    pub fn leave(&self, room: &ChannelName, connection: SessionId) {
         let mut state = self.state.lock();
         if let Some(present) = state.present.get_mut(room) {
-            present.retain(|known| known.peer.connection != connection);
+            present.retain(|known| known.peer.session != connection);
             if present.is_empty() {
                 state.present.remove(room);
             }
@@ -142,22 +142,22 @@ impl Board {
 
     /// The newest connection of `user` in `room`, but for the `other` side of the transfer: nobody sends to
     /// itself.
-    pub fn find(&self, room: &ChannelName, user: &str, other: ConnectionId) -> Option<Peer> {
+    pub fn find(&self, room: &ChannelName, user: &str, other: SessionId) -> Option<Peer> {
         let state = self.state.lock();
         let present = state.present.get(room)?;
         present
             .iter()
             .rev()
-            .find(|known| known.user == user && known.peer.connection != other)
+            .find(|known| known.user == user && known.peer.session != other)
             .map(|known| known.peer.clone())
     }
 
     /// The connections of `user` in `room`, beside `newest`, that send files.
-    pub fn senders(&self, room: &ChannelName, user: &str, newest: ConnectionId) -> Vec<Peer> {
+    pub fn senders(&self, room: &ChannelName, user: &str, newest: SessionId) -> Vec<Peer> {
         let state = self.state.lock();
         let present = state.present.get(room).into_iter().flatten();
         let is_meant = |known: &&Present| {
-            let connection = known.peer.connection;
+            let connection = known.peer.session;
             known.user == user && connection != newest && state.outgoing.contains_key(&connection)
         };
         present

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     actors::link::Link,
-    ids::{ChannelName, ConnectionId},
+    ids::{ChannelName, SessionId},
     protocols::letshare::transfer::{
         board::{Board, Listed, Terms},
         chunk::Chunk,
@@ -99,20 +99,20 @@ impl Files {
             "" => request.room_name.as_deref().unwrap_or_default().into(),
             named => named.into(),
         };
-        if link.filter(&room).is_none() {
+        if link.filter(&room, 0).is_none() {
             return Err(TransferFault::NotInRoom);
         }
         let sender = link.peer();
         let receiver_user = request.to_user_id.clone();
         let receiver = board
-            .find(&room, &receiver_user, sender.connection)
+            .find(&room, &receiver_user, sender.session)
             .ok_or(TransferFault::NoReceiver)?;
         let clock = &link.worker().broker.clock;
         let (now, uptime) = (clock.now(), clock.uptime());
         let terms = Terms {
             transfer_id: request.transfer_id.clone(),
             room: room.clone(),
-            sender: sender.connection,
+            sender: sender.session,
             sender_user: self.user.clone(),
             receiver: receiver_user.clone(),
             ring_bytes: request.offer.ring_bytes(),
@@ -170,8 +170,8 @@ impl Files {
     /// its user's connections is the receiver, the transfer itself knows.
     fn has_side(&self, listed: &Listed, link: &Link<'_>) -> bool {
         let terms = &listed.terms;
-        let is_sender = terms.sender == link.peer().connection;
-        is_sender || (terms.receiver == self.user && link.filter(&terms.room).is_some())
+        let is_sender = terms.sender == link.peer().session;
+        is_sender || (terms.receiver == self.user && link.filter(&terms.room, 0).is_some())
     }
 
     /// A binary message. Frames of a transfer that goes on are bounded by its window, all others by
@@ -187,7 +187,7 @@ impl Files {
         };
         let from = link.peer();
         let is_expected =
-            |listed: &Arc<Listed>| listed.is_live() && listed.terms.sender == from.connection;
+            |listed: &Arc<Listed>| listed.is_live() && listed.terms.sender == from.session;
         if !listed.as_ref().is_some_and(is_expected) && !link.may_send() {
             return Err(Unreadable::RateLimited);
         }
@@ -197,7 +197,7 @@ impl Files {
             self.tell_unknown(transfer_id, link);
             return Ok(());
         };
-        if listed.terms.sender != from.connection {
+        if listed.terms.sender != from.session {
             tell(transfer_id, TransferFault::NotYourTransfer, link);
         } else if listed.address.try_send(Carry { chunk }).is_err() {
             let fault = TransferFault::WindowExceeded;
@@ -215,7 +215,7 @@ impl Files {
             return;
         }
         // What it was sending with an older connection ends with that one, which may be dead.
-        for older in board.senders(room, &self.user, link.peer().connection) {
+        for older in board.senders(room, &self.user, link.peer().session) {
             older.probe();
         }
         let owed = board.take_owed(room, &self.user);
@@ -230,13 +230,13 @@ impl Files {
 
     /// The page left a room, and with it every transfer there.
     pub fn left(&mut self, room: &ChannelName, link: &mut Link<'_>) {
-        self.lose(room, link.peer().connection, Departure::FromRoom);
+        self.lose(room, link.peer().session, Departure::FromRoom);
         self.involved.retain(|_, listed| listed.terms.room != *room);
     }
 
     /// The connection is gone, and with it its side of every transfer.
     pub fn closed(&mut self, link: &mut Link<'_>) {
-        let connection = link.peer().connection;
+        let connection = link.peer().session;
         for room in link.channels() {
             self.lose(room, connection, Departure::FromServer);
         }
@@ -244,7 +244,7 @@ impl Files {
 
     /// Tells the transfers in `room`. A page that was asked to receive and has not answered is no less
     /// missed.
-    fn lose(&self, room: &ChannelName, connection: ConnectionId, departure: Departure) {
+    fn lose(&self, room: &ChannelName, connection: SessionId, departure: Departure) {
         let Some(board) = &self.board else {
             return;
         };

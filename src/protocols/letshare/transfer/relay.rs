@@ -15,7 +15,7 @@ use crate::{
         worker::Worker,
     },
     core::frame,
-    ids::{ChannelName, ConnectionId},
+    ids::{ChannelName, SessionId},
     limits,
     protocols::letshare::transfer::{
         board::Board,
@@ -77,12 +77,12 @@ impl Relay {
         })
     }
 
-    fn side_of(&self, connection: ConnectionId) -> Option<Side> {
-        if connection == self.sender.connection {
+    fn side_of(&self, connection: SessionId) -> Option<Side> {
+        if connection == self.sender.session {
             return Some(Side::Sender);
         }
         let receiver = self.receiver.as_ref()?;
-        (connection == receiver.connection).then_some(Side::Receiver)
+        (connection == receiver.session).then_some(Side::Receiver)
     }
 
     /// Another connection of the receiving user: the transfer goes on unharmed.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::{
     actors::hub::Peer,
-    ids::ConnectionId,
+    ids::SessionId,
     protocols::letshare::transfer::{
         chunk::Chunk,
         fault::TransferFault,
@@ -42,7 +42,7 @@ pub struct Abort {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Lost {
-    pub connection: ConnectionId,
+    pub connection: SessionId,
     pub departure: Departure,
 }
 
@@ -73,7 +73,7 @@ impl Handler<Say> for Relay {
         }: Say,
         _: &mut Self::Context,
     ) {
-        let Some(side) = self.side_of(from.connection) else {
+        let Some(side) = self.side_of(from.session) else {
             return self.refuse(&from, &signal);
         };
         let now = self.worker.broker.clock.uptime();
@@ -137,7 +137,7 @@ impl Handler<Returned> for Relay {
                 // The older connection may be dead and not know it. It is asked, not robbed: whoever has the
                 // token can call itself by any name.
                 Some(older) if self.state.outcome().is_none() => {
-                    if older.connection != peer.connection {
+                    if older.session != peer.session {
                         older.probe();
                     }
                 }
@@ -159,7 +159,7 @@ impl Relay {
         } else if is_over {
             self.board.owe(&self.transfer_id);
             // The page may have come back before its old connection was missed.
-            let receiver = self.receiver.as_ref().unwrap_or(&self.sender).connection;
+            let receiver = self.receiver.as_ref().unwrap_or(&self.sender).session;
             if let Some(sender) = self.board.find(&self.room, &self.sender_user, receiver) {
                 self.part_from(sender);
             }
@@ -175,7 +175,7 @@ impl Relay {
             .lose(self.worker.broker.clock.uptime(), Side::Receiver);
         self.carry_out(actions, None);
         // The page may have come back before its old connection was missed.
-        let sender = self.sender.connection;
+        let sender = self.sender.session;
         if let Some(receiver) = self.board.find(&self.room, &self.receiver_user, sender) {
             self.give_back(receiver);
         }

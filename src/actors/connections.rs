@@ -1,0 +1,98 @@
+//! The connections that a client can come back to: by which transport they are reached, and whose they
+//! are. Looked at when a transport opens or ends, never on the way of a message.
+
+use std::{collections::HashMap, time::Duration};
+
+use parking_lot::Mutex;
+
+use crate::{
+    actors::hub::Peer,
+    ids::{AppId, ClientId, ConnectionId, SessionId},
+    limits,
+};
+
+/// All connections of a server that outlive their transports.
+#[derive(Default)]
+pub struct Connections(Mutex<HashMap<ConnectionId, Held>>);
+
+/// Whose a connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub app: AppId,
+    /// None: anonymous, or any.
+    pub client_id: Option<ClientId>,
+}
+
+struct Held {
+    owner: Owner,
+    transport: Transport,
+}
+
+enum Transport {
+    Open(Peer),
+    /// Lost; forgotten at this moment (monotonic).
+    Lost(Duration),
+}
+
+impl Connections {
+    /// A transport of `connection` is open; an older one of it is closed.
+    pub fn opened(&self, connection: ConnectionId, owner: Owner, peer: Peer, now: Duration) {
+        let transport = Transport::Open(peer);
+        let mut held = self.0.lock();
+        // Whoever adds sweeps, when it pays: the map never holds more than twice what it must.
+        if held.len() == held.capacity() {
+            held.retain(|_, held| !held.is_over(now));
+        }
+        let before = held.insert(connection, Held { owner, transport });
+        drop(held);
+        if let Some(Held {
+            transport: Transport::Open(older),
+            ..
+        }) = before
+        {
+            older.supersede();
+        }
+    }
+
+    /// Whose `connection` is now known to be.
+    pub fn identify(&self, connection: ConnectionId, client_id: Option<ClientId>) {
+        if let Some(held) = self.0.lock().get_mut(&connection) {
+            held.owner.client_id = client_id;
+        }
+    }
+
+    /// A transport is gone; the connection can be resumed for a while.
+    pub fn lost(&self, connection: ConnectionId, session: SessionId, now: Duration) {
+        let mut held = self.0.lock();
+        if let Some(held) = held.get_mut(&connection)
+            && held.is_by(session)
+        {
+            held.transport = Transport::Lost(now + limits::CONNECTION_STATE_TTL);
+        }
+    }
+
+    /// The client has closed the connection for good.
+    pub fn closed(&self, connection: ConnectionId, session: SessionId) {
+        let mut all = self.0.lock();
+        if all.get(&connection).is_some_and(|held| held.is_by(session)) {
+            all.remove(&connection);
+        }
+    }
+
+    /// Whose a connection is, while it can be resumed.
+    pub fn owner(&self, connection: ConnectionId, now: Duration) -> Option<Owner> {
+        let all = self.0.lock();
+        let held = all.get(&connection).filter(|held| !held.is_over(now))?;
+        Some(held.owner.clone())
+    }
+}
+
+impl Held {
+    fn is_by(&self, session: SessionId) -> bool {
+        matches!(&self.transport, Transport::Open(peer) if peer.session == session)
+    }
+
+    fn is_over(&self, now: Duration) -> bool {
+        matches!(self.transport, Transport::Lost(until) if until <= now)
+    }
+}

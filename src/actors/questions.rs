@@ -1,0 +1,113 @@
+//! What others ask a channel and wait for: HTTP requests, mostly.
+
+use std::sync::Arc;
+
+use actix::{Addr, Context, Handler, Message, Recipient, ResponseFuture, dev::ToEnvelope};
+
+use crate::{
+    actors::channel::Channel,
+    core::{
+        command::{Effect, Publish},
+        dedupe::Published,
+        history::{Page, Query},
+        occupancy::Occupancy,
+        presence::Member,
+    },
+    error::Fault,
+};
+
+/// Publishes, and waits until it is in the log.
+#[derive(Message)]
+#[rtype(result = "Result<Published, Fault>")]
+pub struct Append(pub Publish);
+
+/// A page of the past.
+#[derive(Message)]
+#[rtype(result = "Result<Page, Fault>")]
+pub struct Past(pub Query);
+
+/// Everybody present, by client id.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<Arc<Member>>, Fault>")]
+pub struct Present;
+
+/// How many use the channel.
+#[derive(Message)]
+#[rtype(result = "Result<Occupancy, Fault>")]
+pub struct Occupied;
+
+type Answered<T> = ResponseFuture<Result<T, Fault>>;
+
+impl Channel {
+    /// The answer; a retired channel has the one in charge give it.
+    fn answer<M, T>(
+        &mut self,
+        question: M,
+        answer: impl FnOnce(&mut Self, M) -> Result<T, Fault>,
+    ) -> Answered<T>
+    where
+        M: Message<Result = Result<T, Fault>> + Send + 'static,
+        T: Send + 'static,
+        Self: Handler<M>,
+        Context<Self>: ToEnvelope<Self, M>,
+    {
+        if self.retired {
+            let successor = self.successor().map(Addr::recipient::<M>);
+            return Box::pin(ask(successor, question));
+        }
+        let answer = answer(self, question);
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+async fn ask<M, T>(whom: Result<Recipient<M>, Fault>, question: M) -> Result<T, Fault>
+where
+    M: Message<Result = Result<T, Fault>> + Send + 'static,
+    T: Send + 'static,
+{
+    let answered = whom?.send(question).await;
+    answered.unwrap_or(Err(Fault::Busy))
+}
+
+impl Handler<Append> for Channel {
+    type Result = Answered<Published>;
+
+    fn handle(&mut self, question: Append, ctx: &mut Self::Context) -> Self::Result {
+        self.answer(question, |channel, Append(publish)| {
+            if channel.is_congested() {
+                return Err(Fault::Busy);
+            }
+            let (published, entry) = channel.state.append(channel.now(), publish)?;
+            channel.carry_out(entry.map(Effect::Append), ctx);
+            Ok(published)
+        })
+    }
+}
+
+impl Handler<Past> for Channel {
+    type Result = Answered<Page>;
+
+    fn handle(&mut self, question: Past, _: &mut Self::Context) -> Self::Result {
+        self.answer(question, |channel, Past(query)| {
+            Ok(channel.log.page(&query))
+        })
+    }
+}
+
+impl Handler<Present> for Channel {
+    type Result = Answered<Vec<Arc<Member>>>;
+
+    fn handle(&mut self, question: Present, _: &mut Self::Context) -> Self::Result {
+        self.answer(question, |channel, Present| {
+            Ok(channel.state.members().all())
+        })
+    }
+}
+
+impl Handler<Occupied> for Channel {
+    type Result = Answered<Occupancy>;
+
+    fn handle(&mut self, question: Occupied, _: &mut Self::Context) -> Self::Result {
+        self.answer(question, |channel, Occupied| Ok(channel.state.occupancy()))
+    }
+}

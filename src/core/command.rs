@@ -1,0 +1,214 @@
+//! What a channel is asked for, what it answers, and what it asks its shell to do.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    core::{
+        dedupe::Published,
+        filter::Filter,
+        message::{Body, Entry, EntryId},
+        occupancy::Occupancy,
+        presence::Member,
+        rules::Rules,
+        serial::Serial,
+        window::Gap,
+    },
+    error::Fault,
+    ids::{ConnectionId, SessionId, Timestamp},
+};
+
+/// The two clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For what clients see.
+    pub wall: Timestamp,
+    /// For what has to wait; never set back.
+    pub uptime: Duration,
+}
+
+/// A worker thread with attachments; its hub delivers to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HubId(pub u32);
+
+/// Names one attachment: a transport of a connection, and which of the names that it knows the channel by.
+/// Only Ably clients know more than one (`protocols/ably.md §5.1`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AttachmentId {
+    pub session: SessionId,
+    /// 0 is the plain name.
+    pub alias: u16,
+}
+
+/// One attachment as its hub and its channel know it.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    pub id: AttachmentId,
+    pub connection: ConnectionId,
+    pub filter: Filter,
+    /// Holds one of the places that the rules' cap counts.
+    pub counted: bool,
+}
+
+/// Asks for an attachment, or changes the one there is.
+#[derive(Clone, Debug)]
+pub struct Attach {
+    pub id: AttachmentId,
+    pub connection: ConnectionId,
+    pub hub: HubId,
+    /// The whole filter from now on, not what is added to it.
+    pub filter: Filter,
+    /// Whoever comes by these rules is counted against their cap.
+    pub rules: Option<Arc<Rules>>,
+    pub start: Start,
+    /// Handed back untouched with the answer.
+    pub context: Bytes,
+}
+
+/// Where an attachment begins to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With what is published next.
+    #[default]
+    Head,
+    /// After this position; none = it was not readable as one.
+    After(Option<Serial>),
+    /// With the last messages.
+    Rewind(Rewind),
+}
+
+/// How far back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewind {
+    pub messages: usize,
+    /// No older than that.
+    pub age: Option<Duration>,
+}
+
+/// Ends an attachment.
+#[derive(Clone, Debug)]
+pub struct Detach {
+    pub id: AttachmentId,
+    pub connection: ConnectionId,
+    pub hub: HubId,
+    /// Handed back untouched with the answer.
+    pub context: Bytes,
+}
+
+/// The transport is gone, and this attachment with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Leave {
+    pub id: AttachmentId,
+    pub connection: ConnectionId,
+    /// How long its members stay for it to come back.
+    pub hold: Duration,
+}
+
+/// Publishes something.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// Who is to be told what came of it.
+    pub reply: Option<Reply>,
+    /// Refused unless this transport is attached.
+    pub attached: Option<SessionId>,
+    /// The connection that it counts as.
+    pub publisher: Option<ConnectionId>,
+    pub id: EntryId,
+    pub body: Body,
+    pub is_ephemeral: bool,
+}
+
+/// Where the answer to a publish goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub session: SessionId,
+    pub hub: HubId,
+    /// Handed back with the answer; none = only a refusal is told.
+    pub token: Option<u64>,
+}
+
+/// A hub's attachments, handed to the successor of a channel that died.
+#[derive(Clone, Debug)]
+pub struct Reseat {
+    pub hub: HubId,
+    pub seats: Vec<Seat>,
+    /// Up to where the hub has delivered.
+    pub delivered: Serial,
+}
+
+/// What a transport is told about its own command.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Attached, or the attachment changed.
+    Attached(Box<Attached>),
+    /// Nothing of the channel follows this.
+    Detached { alias: u16, context: Bytes },
+    /// The attachment was refused; there is none.
+    AttachRefused { alias: u16, fault: Fault },
+    /// In the log.
+    Published { token: u64, published: Published },
+    /// Refused; nothing was published.
+    PublishRefused { token: Option<u64>, fault: Fault },
+}
+
+/// An attachment that begins or has changed.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    pub seat: Seat,
+    /// The attachment was there before: what it gets goes on without a break.
+    pub is_change: bool,
+    /// The newest entry of the channel: what is published after it is delivered.
+    pub head: Serial,
+    /// Where the attachment starts: everything after this follows, `backlog` first.
+    pub position: Serial,
+    /// Nothing was missed since the position that was asked for.
+    pub resumed: bool,
+    /// Why something may have been missed.
+    pub gap: Option<Gap>,
+    pub backlog: Vec<Arc<Entry>>,
+    /// Who is present, by client id.
+    pub members: Vec<Arc<Member>>,
+    pub occupancy: Occupancy,
+    pub context: Bytes,
+}
+
+/// What the channel asks its shell to do, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Append to the log unless it is ephemeral, then deliver to every hub with attachments.
+    Append(Arc<Entry>),
+    /// Tell one transport, through its hub, so that the answer keeps its place among deliveries.
+    Answer {
+        hub: HubId,
+        session: SessionId,
+        answer: Answer,
+    },
+    /// The same, when the log has said what lies behind the start.
+    Attached {
+        hub: HubId,
+        start: Start,
+        attached: Box<Attached>,
+    },
+    /// Deliver to this hub alone what the log holds after a position.
+    Replay { hub: HubId, after: Serial },
+    /// The numbers of those who use the channel may have changed.
+    OccupancyChanged,
+}
+
+impl Reply {
+    /// Tells that nothing was published.
+    pub fn refuse(self, fault: Fault) -> Effect {
+        let token = self.token;
+        self.answer(Answer::PublishRefused { token, fault })
+    }
+
+    pub(super) fn answer(self, answer: Answer) -> Effect {
+        let Self { session, hub, .. } = self;
+        Effect::Answer {
+            hub,
+            session,
+            answer,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Publishes that a channel has seen: a client that did not hear the answer sends again, and must not
+//! publish twice (`protocols/ably.md §4.5, §6.4`).
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use crate::{
+    core::{message::EntryId, serial::Serial},
+    limits,
+};
+
+/// What was published with which id, of the last minutes.
+#[derive(Debug, Default)]
+pub struct Seen {
+    published: HashMap<EntryId, Published>,
+    /// Oldest first, with the moment (monotonic) when each came.
+    order: VecDeque<(Duration, EntryId)>,
+}
+
+/// What came of a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    pub serial: Serial,
+    /// Its items.
+    pub len: usize,
+}
+
+impl Seen {
+    /// What came of `id`, if it was published.
+    pub fn find(&self, id: &EntryId) -> Option<Published> {
+        self.published.get(id).copied()
+    }
+
+    /// Remembers a publish, if its id names it.
+    pub fn note(&mut self, now: Duration, id: &EntryId, published: Published) {
+        if *id == EntryId::Serial {
+            return;
+        }
+        self.published.insert(id.clone(), published);
+        self.order.push_back((now, id.clone()));
+        self.forget(now);
+    }
+
+    /// Forgets what is too old or too much.
+    pub fn forget(&mut self, now: Duration) {
+        while let Some((came, _)) = self.order.front() {
+            let is_old = now.saturating_sub(*came) > limits::IDEMPOTENCY_WINDOW;
+            if !is_old && self.order.len() <= limits::IDEMPOTENCY_IDS {
+                break;
+            }
+            if let Some((_, id)) = self.order.pop_front() {
+                self.published.remove(&id);
+            }
+        }
+        if self.order.is_empty() {
+            // An idle channel keeps no memory.
+            *self = Self::default();
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What an attachment gets before what is published next: what it missed, or the last messages.
+
+use std::sync::Arc;
+
+use crate::{
+    core::{
+        command::{Attached, Rewind, Start},
+        message::Entry,
+        serial::Serial,
+        window::Gap,
+    },
+    ids::Timestamp,
+};
+
+/// The past of a channel, as far as an attachment may ask for it.
+pub trait Past {
+    /// Every entry after `position`, in order.
+    ///
+    /// # Errors
+    /// A [`Gap`] when it cannot be promised that none is missing.
+    fn after(&self, position: Serial) -> Result<Vec<Arc<Entry>>, Gap>;
+
+    /// The newest entries with messages that `rewind` asks for, oldest first.
+    fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>>;
+
+    /// Everything that is at hand, oldest first.
+    fn recent(&self) -> Vec<Arc<Entry>>;
+}
+
+/// Fills in where an attachment starts, and what comes before the head (`protocols/ably.md §5.3`). A backlog
+/// of more than `bytes` is cut short, and that is told.
+pub fn read(
+    mut attached: Attached,
+    start: Start,
+    past: &(impl Past + ?Sized),
+    now: Timestamp,
+    bytes: usize,
+) -> Attached {
+    if attached.is_change {
+        // It has had everything, and goes on.
+        attached.resumed = true;
+        return attached;
+    }
+    match start {
+        Start::Head => {}
+        Start::After(None) => attached.gap = Some(Gap::OtherLog),
+        Start::After(Some(position)) => match past.after(position) {
+            Ok(missed) => {
+                attached.resumed = true;
+                attached.position = position;
+                attached.backlog = missed;
+            }
+            Err(gap) => {
+                attached.gap = Some(gap);
+                if gap == Gap::Expired {
+                    attached.backlog = messages_of(past.recent());
+                }
+            }
+        },
+        Start::Rewind(rewind) => attached.backlog = past.rewind(now, rewind),
+    }
+    if cut(&mut attached.backlog, bytes) {
+        attached.resumed = false;
+        attached.gap = Some(Gap::TooLong);
+        attached.backlog = messages_of(attached.backlog);
+    }
+    if !attached.resumed
+        && let Some(first) = attached.backlog.first()
+    {
+        attached.position = first.serial.before();
+    }
+    attached
+}
+
+/// Without what the members of the attachment tell already.
+fn messages_of(entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
+    let has_messages = |entry: &Arc<Entry>| !entry.messages().is_empty();
+    entries.into_iter().filter(has_messages).collect()
+}
+
+/// Drops the oldest until the rest fits; true when there were too many.
+fn cut(backlog: &mut Vec<Arc<Entry>>, bytes: usize) -> bool {
+    let mut left = bytes;
+    let fits = backlog.iter().rev().take_while(|entry| {
+        let rest = left.checked_sub(entry.cost());
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    });
+    let excess = backlog.len() - fits.count();
+    backlog.drain(..excess);
+    excess > 0
+}
