@@ -101,6 +101,10 @@ pub const CLOSE_LINGER: Duration = Duration::from_millis(20);
 pub const DRAIN_BATCH: usize = 200;
 pub const DRAIN_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a draining server waits until the transfers have ended. A word to each: more means that a thread
+/// hangs.
+pub const DRAIN_LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// How often a draining server looks whether everybody has gone.
 pub const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
@@ -169,6 +173,13 @@ pub const TRANSFER_PENDING: Duration = Duration::from_secs(30);
 
 /// A receiver whose connection dropped may come back within this time.
 pub const TRANSFER_RETURN: Duration = Duration::from_secs(30);
+
+/// A receiver that is back sooner was never away, as far as its sender is told: the app shows every notice.
+pub const TRANSFER_NOTICE: Duration = Duration::from_secs(3);
+
+/// How long a connection that may be dead has to show any sign of life. Its answer to the ping waits behind the
+/// file that it receives, but a page also says `ack` every half mebibyte: that is in time above 175 kB/s.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A transfer in which nothing happens at all.
 pub const TRANSFER_IDLE: Duration = Duration::from_secs(120);
