@@ -89,7 +89,11 @@ impl Handler<Past> for Channel {
 
     fn handle(&mut self, question: Past, _: &mut Self::Context) -> Self::Result {
         self.answer(question, |channel, Past(query)| {
-            Ok(channel.log.page(&query))
+            let read = |query: &Query| channel.log.page(query);
+            Ok(match &channel.fixtures {
+                Some(oldest) => query.page_behind(oldest, read),
+                None => read(&query),
+            })
         })
     }
 }
