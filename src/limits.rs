@@ -198,3 +198,9 @@ pub const ACTIVATION_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// Addresses remembered for that before those that have been quiet are forgotten.
 pub const ACTIVATION_ADDRESSES: usize = 1_024;
+
+/// Messages or presence events of one Ably frame or REST publish (`protocols/ably.md §6.1`).
+pub const FRAME_ITEMS: usize = 1_000;
+
+/// Levels that MessagePack may nest: as many as serde_json allows in JSON.
+pub const MSGPACK_DEPTH: usize = 128;
