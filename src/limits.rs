@@ -34,9 +34,6 @@ pub const PRESENCE_HOLD: Duration = Duration::from_secs(15);
 /// Longest frame of an Ably client, in bytes (§2.5).
 pub const ABLY_FRAME_BYTES: usize = 512 * 1024;
 
-/// Messages of one publish (§6.1).
-pub const PUBLISH_MESSAGES: usize = 1_000;
-
 /// Longest id that a client may choose for a message, in bytes; it is kept for two minutes.
 pub const MESSAGE_ID_BYTES: usize = 512;
 
@@ -46,10 +43,6 @@ pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;
 /// A page of a presence sync: whichever is reached first (§7.4).
 pub const SYNC_PAGE_MEMBERS: usize = 100;
 pub const SYNC_PAGE_BYTES: usize = 64 * 1024;
-
-/// What clients are told about tombstones of objects (§2.5), and the site they believe to be at.
-pub const OBJECTS_GC_GRACE: Duration = Duration::from_secs(86_400);
-pub const SITE_CODE: &str = "one";
 
 /// A client that lost its transport can resume its connection for this long (`protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);

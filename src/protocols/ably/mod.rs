@@ -1,6 +1,18 @@
-//! Ably (`protocols/ably.md`), as its published SDKs speak it.
+//! Ably's protocol, so that unmodified Ably SDKs work here (`protocols/ably.md`).
 //!
-//! `wire` reads and writes what goes over the sockets and in the bodies of requests, as JSON and as
-//! MessagePack; it decides nothing.
+//! * [`wire`]: frames and bodies in JSON and MessagePack; no rule of who may do what.
+//! * [`door`]: from a request to a connection; [`connection`]: its translator, with `attach`, `publish`, `reauth`.
+//! * [`name`], [`params`], [`acks`], [`messages`]: the pure pieces that these are made of.
 
+pub mod acks;
+mod attach;
+pub mod connection;
+pub mod door;
+mod farewell;
+pub mod messages;
+pub mod name;
+pub mod params;
+mod publish;
+mod reauth;
+mod refusal;
 pub mod wire;
