@@ -90,7 +90,6 @@ pub fn encode_as(
         }
         Body::Occupancy(occupancy) => {
             let frame = EntryFrame {
-                channel_serial: None,
                 messages: Some([OccupancyItem::new(occupancy, occupancy_category)]),
                 ..EntryFrame::new(entry, Action::MESSAGE, channel)
             };
@@ -106,8 +105,7 @@ struct EntryFrame<'a, I> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<FrameId<'a>>,
     channel: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    channel_serial: Option<Shown<Serial>>,
+    channel_serial: Shown<Serial>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connection_id: Option<Shown<ConnectionId>>,
     timestamp: Timestamp,
@@ -123,8 +121,9 @@ impl<'a, I> EntryFrame<'a, I> {
             action,
             id: entry.base_id().is_some().then_some(FrameId(entry)),
             channel,
-            // Nobody may resume at an entry that the log does not have (§6.7).
-            channel_serial: (!entry.is_ephemeral).then_some(Shown(entry.serial)),
+            // Of ephemeral entries too: the log does not have them, but their serials stand between
+            // those that it has, and ably-python forgets its position at a frame without one.
+            channel_serial: Shown(entry.serial),
             connection_id: entry.publisher.map(Shown),
             timestamp: entry.timestamp,
             messages: None,
