@@ -20,6 +20,9 @@ mod protocol_message;
 mod scalar;
 mod server_frame;
 
+#[cfg(test)]
+mod tests;
+
 pub use body::decode_body;
 pub use codec::{Format, decode_value, encode_value};
 pub use data::WireData;
