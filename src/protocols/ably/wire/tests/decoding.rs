@@ -164,7 +164,7 @@ fn what_is_no_frame_is_refused() {
         b"\x90",
         b"\xc0",
         b"\x81\xa6action",
-        b"\x81\xa7channel\xa2\xff\xfe",
+        b"\x81\xa7channel\x91\xc0",
         b"\xdf\xff\xff\xff\xff",
         b"\x81\xa8messages\xdd\xff\xff\xff\xff\x80",
     ] {
@@ -338,6 +338,24 @@ fn msgpack_text_that_is_not_utf_8_is_binary() {
         published(Format::Msgpack, b"\x81\xa4data\xa2\xff\xfe"),
         Ok(binary(b"\xff\xfe"))
     );
+}
+
+/// What JavaScript makes of `"😀".slice(0, 1)`. A frame that is refused for it would be sent again for ever.
+#[test]
+fn half_characters_are_replaced() {
+    let frame = br#"{"messages":[{"name":"\ud83d","data":"a\ud83d"}]}"#;
+    let message = decode(Format::Json, frame).unwrap().messages.remove(0);
+    assert_eq!(
+        message.into_message(None),
+        Ok(text("\u{fffd}", "a\u{fffd}"))
+    );
+    let frame = b"\x91\x81\xa4name\xa4a\xed\xa0\xbd";
+    let name = decode_body(Format::Msgpack, frame)
+        .unwrap()
+        .remove(0)
+        .name
+        .unwrap();
+    assert!(name.starts_with("a\u{fffd}"));
 }
 
 #[test]

@@ -27,6 +27,31 @@ fn t1_an_error_of_the_connection_has_no_channel() {
     assert_eq!(frame["channel"], "");
 }
 
+/// The type holds it: there is no CONNECTED without them.
+#[test]
+fn t2_connected_has_its_details() {
+    let details = ConnectionDetails {
+        client_id: None,
+        connection_key: "key",
+        max_message_size: 0,
+        max_frame_size: 0,
+        max_inbound_rate: 0,
+        connection_state_ttl: std::time::Duration::ZERO,
+        server_id: "",
+        max_idle_interval: std::time::Duration::ZERO,
+        objects_gc_grace_period: None,
+        site_code: None,
+    };
+    let frame = value(&ServerFrame::Connected {
+        connection_id: connection(),
+        details: &details,
+        error: None,
+    });
+    assert_eq!(frame["connectionDetails"]["connectionKey"], "key");
+    // Zero is "no promise", not "not said".
+    assert_eq!(frame["connectionDetails"]["maxIdleInterval"], 0);
+}
+
 #[test]
 fn t3_ack_of_serial_0_says_so() {
     let ack = ServerFrame::Ack {
