@@ -21,6 +21,7 @@ use crate::{
 mod decoding;
 mod fixtures;
 mod frames;
+mod payloads;
 mod properties;
 mod rest;
 mod traps;
