@@ -18,8 +18,8 @@ use crate::{
     ids::{ConnectionId, Timestamp},
 };
 
-/// What a frame and one item's fields take besides the content, in bytes, about.
-const FRAME_ROOM: usize = 512;
+/// What a frame, and each item's fields, take besides the content, in bytes, about.
+const ROOM: usize = 256;
 
 /// A message about the channel itself.
 const META: u8 = 3;
@@ -66,7 +66,7 @@ pub fn encode_as(
     channel: &str,
     occupancy_category: Option<&str>,
 ) -> Bytes {
-    let room = FRAME_ROOM + entry.cost();
+    let room = room(entry);
     match &entry.body {
         Body::Messages(messages) => {
             let items = messages.iter().enumerate();
@@ -96,6 +96,15 @@ pub fn encode_as(
             encode_frame(format, &frame, room)
         }
     }
+}
+
+fn room(entry: &Entry) -> usize {
+    let messages = entry.messages().iter();
+    let data = messages.map(|message| message.name.len() + message.payload.data.len());
+    let events = entry.presence().iter();
+    let data = data.chain(events.map(|event| event.payload.data.len()));
+    // A third more: base64 and escapes.
+    ROOM * (1 + entry.len()) + data.sum::<usize>() / 3 * 4
 }
 
 #[derive(Serialize)]
