@@ -65,11 +65,12 @@ fn a_message_with_an_id_of_its_own() {
 }
 
 #[test]
-fn an_ephemeral_message_has_no_position() {
+fn an_ephemeral_message_has_a_position_too() {
     let mut entry = entry(frame_id(), Body::Messages(vec![text("typing", "")]));
     entry.is_ephemeral = true;
     let frame: Value = serde_json::from_str(json(&AblyJson.encode(&entry))).unwrap();
-    assert_eq!(frame.get("channelSerial"), None);
+    // Whoever forgets its position at a frame without one would lose its place (T33).
+    assert_eq!(frame["channelSerial"], entry.serial.to_string());
     assert_eq!(frame["id"], "2mzN0sXLqw4f:7");
 }
 
@@ -170,7 +171,7 @@ fn occupancy() {
     entry.is_ephemeral = true;
     assert_entry(
         &entry,
-        r#"{"action":15,"id":"01722945600123-000@00000000000abcf9","channel":"room","timestamp":1722945600123,"messages":[{"name":"[meta]occupancy","action":3,"data":"{\"metrics\":{\"connections\":3,\"publishers\":2,\"subscribers\":0,\"presenceConnections\":0,\"presenceMembers\":0,\"presenceSubscribers\":0,\"objectPublishers\":0,\"objectSubscribers\":0}}","encoding":"json"}]}"#,
+        r#"{"action":15,"id":"01722945600123-000@00000000000abcf9","channel":"room","channelSerial":"01722945600123-000@00000000000abcf9","timestamp":1722945600123,"messages":[{"name":"[meta]occupancy","action":3,"data":"{\"metrics\":{\"connections\":3,\"publishers\":2,\"subscribers\":0,\"presenceConnections\":0,\"presenceMembers\":0,\"presenceSubscribers\":0,\"objectPublishers\":0,\"objectSubscribers\":0}}","encoding":"json"}]}"#,
     );
     let one = encode_as(&entry, Format::Json, "room", Some("publishers"));
     let one: Value = serde_json::from_str(json(&one)).unwrap();
@@ -270,8 +271,8 @@ fn frames_about_a_channel() {
 #[test]
 fn sync() {
     let members = [
-        member("2mzN0sXLqw4f:3:0", "a", Some(connection())),
-        member("fixture:0:1", "b", None),
+        member("2mzN0sXLqw4f:3:0", "a"),
+        member("2mzN0sXLqw4f:0:1", "b"),
     ];
     assert_frame(
         &ServerFrame::Sync {
@@ -280,7 +281,7 @@ fn sync() {
             timestamp: NOW,
             members: &members,
         },
-        r#"{"action":16,"channel":"room","channelSerial":"s8fK2:100","timestamp":1722945600123,"presence":[{"id":"2mzN0sXLqw4f:3:0","action":1,"clientId":"a","connectionId":"2mzN0sXLqw4f","timestamp":1722945600123},{"id":"fixture:0:1","action":1,"clientId":"b","connectionId":"fixture","timestamp":1722945600123}]}"#,
+        r#"{"action":16,"channel":"room","channelSerial":"s8fK2:100","timestamp":1722945600123,"presence":[{"id":"2mzN0sXLqw4f:3:0","action":1,"clientId":"a","connectionId":"2mzN0sXLqw4f","timestamp":1722945600123},{"id":"2mzN0sXLqw4f:0:1","action":1,"clientId":"b","connectionId":"2mzN0sXLqw4f","timestamp":1722945600123}]}"#,
     );
     assert_frame(
         &ServerFrame::Sync {

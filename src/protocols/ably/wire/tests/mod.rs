@@ -163,10 +163,10 @@ fn published(format: Format, item: &[u8]) -> Result<Message, Fault> {
     items.remove(0).into_message(None)
 }
 
-fn member(id: &str, name: &str, connection: Option<ConnectionId>) -> Arc<Member> {
+fn member(id: &str, name: &str) -> Arc<Member> {
     Arc::new(Member {
         id: id.into(),
-        connection,
+        connection: connection(),
         client_id: client(name),
         payload: Payload::default(),
         extras: None,
