@@ -152,3 +152,6 @@ pub const ACTIVATION_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// Addresses remembered for that before those that have been quiet are forgotten.
 pub const ACTIVATION_ADDRESSES: usize = 1_024;
+
+/// Longest name of an Ably channel, in bytes, qualifier included (`protocols/ably.md §5.1`).
+pub const CHANNEL_NAME_BYTES: usize = 2_048;

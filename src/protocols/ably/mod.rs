@@ -1,0 +1,3 @@
+//! The Ably protocol (`protocols/ably.md`).
+
+pub mod name;
