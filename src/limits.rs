@@ -155,3 +155,19 @@ pub const ACTIVATION_ADDRESSES: usize = 1_024;
 
 /// Longest name of an Ably channel, in bytes, qualifier included (`protocols/ably.md §5.1`).
 pub const CHANNEL_NAME_BYTES: usize = 2_048;
+
+/// Longest body of a request to the Ably interface, in bytes (`protocols/ably.md §5.11`).
+pub const REQUEST_BODY_BYTES: usize = 2 * 1024 * 1024;
+
+/// A request's body has to be here within this time after its head, however slowly it trickles.
+pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Size of what one publish brings, in bytes (`protocols/ably.md §3.7`).
+pub const PUBLISH_BYTES: usize = 65_536;
+
+/// Messages of one publish (`protocols/ably.md §6.1`).
+pub const PUBLISH_MESSAGES: usize = 1_000;
+
+/// Items on a page of a list: unless asked otherwise, and at most (`protocols/ably.md §5.11`).
+pub const PAGE_ITEMS: usize = 100;
+pub const PAGE_ITEMS_MAX: usize = 1_000;
