@@ -1,3 +1,4 @@
 //! The Ably protocol (`protocols/ably.md`).
 
 pub mod name;
+pub mod rest;

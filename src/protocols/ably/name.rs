@@ -22,7 +22,7 @@ pub struct Name {
     pub base: ByteString,
     pub qualifier: Option<Qualifier>,
     /// In the order in which they were written; they count as the params of an ATTACH.
-    pub params: Vec<(String, String)>,
+    pub params: Vec<(ByteString, ByteString)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,11 +99,11 @@ fn check_base(base: &str) -> Result<(), Fault> {
 }
 
 /// `a=1&b=2`, percent-encoded. `delta=vcdiff&rewind=2m` is what Go and Python users write here.
-fn pairs(text: &str) -> Result<Vec<(String, String)>, Fault> {
+fn pairs(text: &str) -> Result<Vec<(ByteString, ByteString)>, Fault> {
     let decode = |text| {
         let decoded = percent_decode_str(text).decode_utf8();
         decoded
-            .map(Cow::into_owned)
+            .map(|text| ByteString::from(text.into_owned()))
             .map_err(|_| Fault::ChannelNameInvalid)
     };
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
@@ -121,14 +121,14 @@ mod tests {
 
     use super::*;
 
-    fn parsed(whole: &str) -> (String, Option<Qualifier>, Vec<(String, String)>) {
+    fn parsed(whole: &str) -> (String, Option<Qualifier>, Vec<(ByteString, ByteString)>) {
         let name = Name::parse(whole).unwrap();
         assert_eq!(&*name.whole, whole);
         (name.base.to_string(), name.qualifier, name.params)
     }
 
-    fn params(list: &[(&str, &str)]) -> Vec<(String, String)> {
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    fn params(list: &[(&str, &str)]) -> Vec<(ByteString, ByteString)> {
+        let owned = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
         list.iter().map(owned).collect()
     }
 
