@@ -51,6 +51,7 @@ pub struct Running {
     pub tls_address: Option<SocketAddr>,
     pub broker: Arc<Broker>,
     server: ServerHandle,
+    letshare: letshare::Shared,
     notice: Duration,
     grace: Duration,
 }
@@ -68,6 +69,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 
     let factory = {
         let (broker, config) = (Arc::clone(&broker), config.clone());
+        let shared = shared.clone();
         move || {
             let entrance = Entrance {
                 worker: Worker::on_this_thread(&broker),
@@ -127,6 +129,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         tls_address,
         broker,
         server: handle,
+        letshare: shared,
         notice: config.shutdown.notice,
         grace: config.shutdown.grace,
     })
@@ -141,6 +144,13 @@ impl Running {
         rt::time::sleep(self.notice).await;
         self.broker.closing.store(true, Ordering::Relaxed);
         self.server.pause().await;
+        let last_words = self.letshare.last_words();
+        if rt::time::timeout(limits::DRAIN_LAST_WORDS, last_words)
+            .await
+            .is_err()
+        {
+            tracing::warn!("some file transfers end without a word");
+        }
         for hub in self.broker.hubs.lock().iter() {
             hub.address.do_send(Drain);
         }

@@ -16,6 +16,41 @@ pub const IDEMPOTENCY_IDS: usize = 100_000;
 /// Members that may be present on a channel, unless its app says otherwise (`protocols/ably.md §5.11`).
 pub const PRESENCE_MEMBERS: usize = 200;
 
+/// Messages that an attachment may start with at most (`protocols/ably.md §5.11`).
+pub const REWIND_MESSAGES: usize = 100;
+
+/// Ably clients are promised a sign of life at least this often (`protocols/ably.md §1.5`).
+pub const MAX_IDLE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Silence of an Ably client, pongs counted, before its transport is given up.
+pub const ABLY_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// A token's client is asked for a new one this long before it ends (§4.7).
+pub const TOKEN_RENEWAL: Duration = Duration::from_secs(30);
+
+/// Members of a connection that lost its transport stay this long (§7.6).
+pub const PRESENCE_HOLD: Duration = Duration::from_secs(15);
+
+/// Longest frame of an Ably client, in bytes (§2.5).
+pub const ABLY_FRAME_BYTES: usize = 512 * 1024;
+
+/// Messages of one publish (§6.1).
+pub const PUBLISH_MESSAGES: usize = 1_000;
+
+/// Longest id that a client may choose for a message, in bytes; it is kept for two minutes.
+pub const MESSAGE_ID_BYTES: usize = 512;
+
+/// Presence data of one frame, in bytes; clients put many enters into one.
+pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;
+
+/// A page of a presence sync: whichever is reached first (§7.4).
+pub const SYNC_PAGE_MEMBERS: usize = 100;
+pub const SYNC_PAGE_BYTES: usize = 64 * 1024;
+
+/// What clients are told about tombstones of objects (§2.5), and the site they believe to be at.
+pub const OBJECTS_GC_GRACE: Duration = Duration::from_secs(86_400);
+pub const SITE_CODE: &str = "one";
+
 /// A client that lost its transport can resume its connection for this long (`protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
 
@@ -65,6 +100,10 @@ pub const CLOSE_LINGER: Duration = Duration::from_millis(20);
 /// all come back in the same moment.
 pub const DRAIN_BATCH: usize = 200;
 pub const DRAIN_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a draining server waits until the transfers have ended. A word to each: more means that a thread
+/// hangs.
+pub const DRAIN_LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How often a draining server looks whether everybody has gone.
 pub const DRAIN_CHECK: Duration = Duration::from_millis(20);
@@ -134,6 +173,13 @@ pub const TRANSFER_PENDING: Duration = Duration::from_secs(30);
 
 /// A receiver whose connection dropped may come back within this time.
 pub const TRANSFER_RETURN: Duration = Duration::from_secs(30);
+
+/// A receiver that is back sooner was never away, as far as its sender is told: the app shows every notice.
+pub const TRANSFER_NOTICE: Duration = Duration::from_secs(3);
+
+/// How long a connection that may be dead has to show any sign of life. Its answer to the ping waits behind the
+/// file that it receives, but a page also says `ack` every half mebibyte: that is in time above 175 kB/s.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A transfer in which nothing happens at all.
 pub const TRANSFER_IDLE: Duration = Duration::from_secs(120);
