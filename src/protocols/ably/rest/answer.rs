@@ -11,16 +11,15 @@ use actix_web::{
     },
 };
 use bytes::Bytes;
-use serde::Serialize;
 
 use crate::{
     error::Fault,
     protocols::ably::{
         rest::{
-            form::{Form, media_type},
+            form::Form,
             links::Link,
         },
-        wire::{self, ErrorInfo, Format},
+        wire::{self, ErrorBody, ErrorInfo, Format},
     },
 };
 
@@ -31,12 +30,6 @@ pub struct Answer {
     /// None goes out as 204: several clients cannot read a 200 without a body (T12).
     body: Option<Bytes>,
     links: Vec<Link>,
-}
-
-/// The body of a refusal.
-#[derive(Serialize)]
-struct Refused {
-    error: ErrorInfo,
 }
 
 impl Answer {
@@ -90,7 +83,7 @@ pub fn respond(form: Form, outcome: Result<Answer, Fault>) -> HttpResponse {
     }
     match answer.body {
         Some(body) => {
-            let media_type = HeaderValue::from_static(media_type(format));
+            let media_type = HeaderValue::from_static(format.content_type());
             response.insert_header((CONTENT_TYPE, media_type)).body(body)
         }
         None => response.finish(),
@@ -115,7 +108,7 @@ fn refuse(form: Form, fault: &Fault) -> (Answer, Format, Headers) {
             ascii_line(&fault.to_string()),
         ),
     ];
-    let body = wire::encode_value(form.refusal, &Refused { error });
+    let body = wire::encode_value(form.refusal, &ErrorBody { error: &error });
     (Answer::new(status, body), form.refusal, headers)
 }
 
@@ -141,10 +134,10 @@ fn enveloped(format: Format, answer: Answer, headers: &Headers) -> HttpResponse 
             .or_insert_with(|| value.clone());
     }
     if answer.body.is_some() {
-        flat.insert("content-type".to_owned(), media_type(format).to_owned());
+        flat.insert("content-type".to_owned(), format.content_type().to_owned());
     }
     let body = envelope(format, answer.status.as_u16(), &flat, answer.body.as_deref());
-    let media_type = HeaderValue::from_static(media_type(format));
+    let media_type = HeaderValue::from_static(format.content_type());
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, media_type))
         .body(body)
@@ -172,7 +165,7 @@ fn envelope(
         if format == Format::Json && index > 0 {
             body.push(b',');
         }
-        body.extend_from_slice(&wire::encode_value(format, name));
+        body.extend_from_slice(&wire::encode_value(format, &name));
         if format == Format::Json {
             body.push(b':');
         }

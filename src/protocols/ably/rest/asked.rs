@@ -71,7 +71,7 @@ impl<'a> Asked<'a> {
     }
 
     /// A body in the format of the answer.
-    pub fn encode(&self, value: &(impl Serialize + ?Sized)) -> Bytes {
+    pub fn encode(&self, value: &impl Serialize) -> Bytes {
         wire::encode_value(self.form.body, value)
     }
 

@@ -11,9 +11,7 @@ use crate::{
     protocols::ably::wire::Format,
 };
 
-const MEDIA_TYPES: [&str; 2] = [JSON, MSGPACK];
-const JSON: &str = "application/json";
-const MSGPACK: &str = "application/x-msgpack";
+const MEDIA_TYPES: [&str; 2] = [Format::Json.content_type(), Format::Msgpack.content_type()];
 
 /// The oldest version that there is an encoding for; older ones get this one.
 const OLDEST_VERSION: u32 = 2;
@@ -56,16 +54,8 @@ pub fn body_format(headers: &HeaderMap, query: &Query) -> Format {
     said.or_else(named).unwrap_or(Format::Json)
 }
 
-/// The exact text: ably-js on Node compares it, and a charset would make it lose the whole error (T7).
-pub const fn media_type(format: Format) -> &'static str {
-    match format {
-        Format::Json => JSON,
-        Format::Msgpack => MSGPACK,
-    }
-}
-
 fn by_media_type(media_type: &str) -> Format {
-    if media_type == MSGPACK {
+    if media_type == Format::Msgpack.content_type() {
         Format::Msgpack
     } else {
         Format::Json

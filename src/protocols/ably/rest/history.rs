@@ -1,17 +1,21 @@
 //! Reading the past of a channel page by page (`protocols/ably.md §8.1 - §8.4`).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     actors::questions::Past,
     core::{
         capability::Operation,
-        history::{Direction, Kind, Place, Query},
-        serial::Serial,
+        history::{Direction, Kind, Page, Place, Query},
+        message::{Body, Entry, EntryId},
+        presence::{PresenceAction, PresenceEvent},
+        serial::{Epoch, Mint, Serial},
     },
     edge::http::query,
     error::Fault,
-    ids::Timestamp,
+    ids::{ChannelName, Timestamp},
     limits,
     protocols::ably::{
         rest::{
@@ -19,7 +23,7 @@ use crate::{
             asked::Asked,
             links::{self, Pages},
         },
-        wire,
+        wire::items,
     },
 };
 
@@ -50,7 +54,9 @@ async fn read(
         Some(cursor) => cursor,
         None => Cursor::of(&asked.query)?,
     };
-    let page = asked.ask(&channel, Past(asked_for.query(kind)?)).await?;
+    let query = asked_for.query(kind)?;
+    let page = asked.ask(&channel, Past(query.clone())).await?;
+    let page = with_fixtures(asked, &channel, &query, page);
 
     // What is published from now on is on none of the pages.
     let end = asked_for.end.unwrap_or(asked.now().millis());
@@ -78,8 +84,57 @@ async fn read(
         shown: &[("limit", &limit), ("direction", direction)],
     };
     let links = pages.links(&first, &current, next.as_ref())?;
-    let body = wire::encode_page(asked.form.body, &page.items);
+    let (items, format) = (&page.items, asked.form.body);
+    let body = match kind {
+        Kind::Messages => asked.encode(&items::messages(items, format)),
+        Kind::Presence => asked.encode(&items::presence(items, format)),
+    };
     Ok(Answer::ok(body).with_links(links))
+}
+
+/// The page together with those of the app's fixtures that belong on it: they entered before everything
+/// else, and their entering is never forgotten (§7.8).
+fn with_fixtures(asked: &Asked<'_>, channel: &ChannelName, query: &Query, page: Page) -> Page {
+    let terms = asked.rest.worker.broker.namespaces.terms(channel);
+    let entered = terms.fixtures.iter().map(|member| PresenceEvent {
+        id: Some(member.id.clone()),
+        action: PresenceAction::Enter,
+        client_id: member.client_id.clone(),
+        payload: member.payload.clone(),
+        extras: member.extras.clone(),
+    });
+    let Some(first) = terms.fixtures.first().filter(|_| query.kind == Kind::Presence) else {
+        return page;
+    };
+    // Before all that a log ever holds.
+    let origin = Mint::new(Epoch::new(0)).position();
+    let entry = Arc::new(Entry::new(
+        channel.clone(),
+        origin,
+        first.timestamp,
+        None,
+        EntryId::Serial,
+        Body::Presence(entered.collect()),
+    ));
+    let fixtures = query.page([&entry].into_iter());
+    let (before, behind) = match query.direction {
+        Direction::Forwards => (fixtures, page),
+        Direction::Backwards => (page, fixtures),
+    };
+    // What is behind only follows when nothing is missing before it.
+    let mut items = before.items;
+    let mut has_more = before.next.is_some();
+    if !has_more {
+        items.extend(behind.items);
+        has_more = behind.next.is_some() || items.len() > query.limit;
+        items.truncate(query.limit);
+    }
+    let last = items.last().filter(|_| has_more);
+    let next = last.map(|(entry, index)| Place {
+        serial: entry.serial,
+        index: *index,
+    });
+    Page { items, next }
 }
 
 /// All that a page depends on.

@@ -15,7 +15,7 @@ use crate::{
             history,
             links::{self, Pages},
         },
-        wire,
+        wire::items,
     },
 };
 
@@ -30,7 +30,7 @@ struct Cursor {
     limit: usize,
     /// The last member of the page before: client and connection.
     #[serde(rename = "a")]
-    after: Option<(String, Option<String>)>,
+    after: Option<(String, String)>,
 }
 
 /// GET `/channels/{c}/presence`: by client id, whatever the order in which they came.
@@ -63,7 +63,7 @@ pub async fn members(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault
     let next = last.map(|last| Cursor {
         after: Some((
             last.client_id.as_str().to_owned(),
-            last.connection.map(|connection| connection.to_string()),
+            last.connection.to_string(),
         )),
         ..current.clone()
     });
@@ -74,23 +74,21 @@ pub async fn members(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault
         shown: &[("limit", &limit)],
     };
     let links = pages.links(&first, &current, next.as_ref())?;
-    let body = wire::encode_members(asked.form.body, &members);
+    let body = asked.encode(&items::members(&members, asked.form.body));
     Ok(Answer::ok(body).with_links(links))
 }
 
 impl Cursor {
     fn wants(&self, member: &Member) -> bool {
         let client = member.client_id.as_str();
-        let is_wanted = |wanted: &Option<String>, given: Option<&str>| {
-            wanted.is_none() || wanted.as_deref() == given
-        };
-        let connection = member.connection.map(|connection| connection.to_string());
-        is_wanted(&self.client, Some(client))
-            && is_wanted(&self.connection, connection.as_deref())
+        let is_wanted =
+            |wanted: &Option<String>, given: &str| wanted.as_deref().is_none_or(|wanted| wanted == given);
+        is_wanted(&self.client, client)
+            && is_wanted(&self.connection, &member.connection.to_string())
             && self.after.as_ref().is_none_or(|(last, its_connection)| {
                 // As the members are sorted: connections by their bytes, not by their texts.
-                let its_connection = its_connection.as_deref().and_then(ConnectionId::parse);
-                (client, member.connection) > (last.as_str(), its_connection)
+                let its_connection = ConnectionId::parse(its_connection);
+                (client, Some(member.connection)) > (last.as_str(), its_connection)
             })
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     protocols::ably::{
         messages::{self, Publisher},
         rest::{answer::Answer, asked::Asked},
-        wire,
+        wire::{self, items},
     },
 };
 
@@ -79,7 +79,7 @@ pub async fn publish(
     };
     let published = asked.ask(&channel, Append(publish)).await?;
     let serials = (asked.version >= SERIALS_SINCE).then(|| {
-        let serial = |index| wire::item_serial(published.serial, index).to_string();
+        let serial = |index| items::message_serial(published.serial, index).to_string();
         (0..published.len).map(serial).collect()
     });
     let published = Published {
