@@ -34,9 +34,6 @@ pub const PRESENCE_HOLD: Duration = Duration::from_secs(15);
 /// Longest frame of an Ably client, in bytes (§2.5).
 pub const ABLY_FRAME_BYTES: usize = 512 * 1024;
 
-/// Messages of one publish (§6.1).
-pub const PUBLISH_MESSAGES: usize = 1_000;
-
 /// Longest id that a client may choose for a message, in bytes; it is kept for two minutes.
 pub const MESSAGE_ID_BYTES: usize = 512;
 
@@ -46,10 +43,6 @@ pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;
 /// A page of a presence sync: whichever is reached first (§7.4).
 pub const SYNC_PAGE_MEMBERS: usize = 100;
 pub const SYNC_PAGE_BYTES: usize = 64 * 1024;
-
-/// What clients are told about tombstones of objects (§2.5), and the site they believe to be at.
-pub const OBJECTS_GC_GRACE: Duration = Duration::from_secs(86_400);
-pub const SITE_CODE: &str = "one";
 
 /// A client that lost its transport can resume its connection for this long (`protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
@@ -208,12 +201,12 @@ pub const REQUEST_BODY_BYTES: usize = 2 * 1024 * 1024;
 /// A request's body has to be here within this time after its head, however slowly it trickles.
 pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Size of what one publish brings, in bytes (`protocols/ably.md §3.7`).
-pub const PUBLISH_BYTES: usize = 65_536;
-
-/// Messages of one publish (`protocols/ably.md §6.1`).
-pub const PUBLISH_MESSAGES: usize = 1_000;
-
 /// Items on a page of a list: unless asked otherwise, and at most (`protocols/ably.md §5.11`).
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
+
+/// Messages or presence events of one Ably frame or REST publish (`protocols/ably.md §6.1`).
+pub const FRAME_ITEMS: usize = 1_000;
+
+/// Levels that MessagePack may nest: as many as serde_json allows in JSON.
+pub const MSGPACK_DEPTH: usize = 128;

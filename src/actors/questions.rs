@@ -98,7 +98,11 @@ impl Handler<Past> for Channel {
             if query.until.is_some_and(is_lost) {
                 return Err(Fault::UntilAttachTooOld);
             }
-            Ok(channel.log.page(&query))
+            let read = |query: &Query| channel.log.page(query);
+            Ok(match &channel.fixtures {
+                Some(oldest) => query.page_behind(oldest, read),
+                None => read(&query),
+            })
         })
     }
 }

@@ -64,6 +64,17 @@ pub struct Members {
 }
 
 impl Member {
+    /// How it came to be present.
+    pub fn enter(&self) -> PresenceEvent {
+        PresenceEvent {
+            id: Some(self.id.clone()),
+            action: PresenceAction::Enter,
+            client_id: self.client_id.clone(),
+            payload: self.payload.clone(),
+            extras: self.extras.clone(),
+        }
+    }
+
     /// Its size as the limits count it.
     pub fn size(&self) -> usize {
         size_of_identity(Some(&self.client_id), self.extras.as_deref()) + self.payload.data.len()
@@ -131,9 +142,7 @@ impl Members {
         let mut told = Vec::with_capacity(events.len());
         let mut present = self.present.len();
         for mut event in events {
-            let known = self
-                .present
-                .get(&(event.client_id.clone(), connection));
+            let known = self.present.get(&(event.client_id.clone(), connection));
             match (event.action, known) {
                 (PresenceAction::Leave, None) if !has_entered(&told, &event.client_id) => continue,
                 (PresenceAction::Leave, Some(member)) => {

@@ -1,21 +1,17 @@
 //! Reading the past of a channel page by page (`protocols/ably.md §8.1 - §8.4`).
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
     actors::questions::Past,
     core::{
         capability::Operation,
-        history::{Direction, Kind, Page, Place, Query},
-        message::{Body, Entry, EntryId},
-        presence::{PresenceAction, PresenceEvent},
-        serial::{Epoch, Mint, Serial},
+        history::{Direction, Kind, Place, Query},
+        serial::Serial,
     },
     edge::http::query,
     error::Fault,
-    ids::{ChannelName, Timestamp},
+    ids::Timestamp,
     limits,
     protocols::ably::{
         rest::{
@@ -54,9 +50,7 @@ async fn read(
         Some(cursor) => cursor,
         None => Cursor::of(&asked.query)?,
     };
-    let query = asked_for.query(kind)?;
-    let page = asked.ask(&channel, Past(query.clone())).await?;
-    let page = with_fixtures(asked, &channel, &query, page);
+    let page = asked.ask(&channel, Past(asked_for.query(kind)?)).await?;
 
     // What is published from now on is on none of the pages.
     let end = asked_for.end.unwrap_or(asked.now().millis());
@@ -90,51 +84,6 @@ async fn read(
         Kind::Presence => asked.encode(&items::presence(items, format)),
     };
     Ok(Answer::ok(body).with_links(links))
-}
-
-/// The page together with those of the app's fixtures that belong on it: they entered before everything
-/// else, and their entering is never forgotten (§7.8).
-fn with_fixtures(asked: &Asked<'_>, channel: &ChannelName, query: &Query, page: Page) -> Page {
-    let terms = asked.rest.worker.broker.namespaces.terms(channel);
-    let entered = terms.fixtures.iter().map(|member| PresenceEvent {
-        id: Some(member.id.clone()),
-        action: PresenceAction::Enter,
-        client_id: member.client_id.clone(),
-        payload: member.payload.clone(),
-        extras: member.extras.clone(),
-    });
-    let Some(first) = terms.fixtures.first().filter(|_| query.kind == Kind::Presence) else {
-        return page;
-    };
-    // Before all that a log ever holds.
-    let origin = Mint::new(Epoch::new(0)).position();
-    let entry = Arc::new(Entry::new(
-        channel.clone(),
-        origin,
-        first.timestamp,
-        None,
-        EntryId::Serial,
-        Body::Presence(entered.collect()),
-    ));
-    let fixtures = query.page([&entry].into_iter());
-    let (before, behind) = match query.direction {
-        Direction::Forwards => (fixtures, page),
-        Direction::Backwards => (page, fixtures),
-    };
-    // What is behind only follows when nothing is missing before it.
-    let mut items = before.items;
-    let mut has_more = before.next.is_some();
-    if !has_more {
-        items.extend(behind.items);
-        has_more = behind.next.is_some() || items.len() > query.limit;
-        items.truncate(query.limit);
-    }
-    let last = items.last().filter(|_| has_more);
-    let next = last.map(|(entry, index)| Place {
-        serial: entry.serial,
-        index: *index,
-    });
-    Page { items, next }
 }
 
 /// All that a page depends on.
