@@ -194,10 +194,7 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
     Broker {
         clock,
         log: Arc::new(MemoryLog::new(history, config.history.total_bytes)),
-        namespaces: Arc::new(Terms {
-            presence_members: limits::PRESENCE_MEMBERS,
-            fixtures: Vec::new(),
-        }),
+        namespaces: Arc::new(Terms::default()),
         connections: Connections::default(),
         directory: Directory::new(config.limits.channels),
         metrics: Metrics::default().start(),

@@ -117,6 +117,17 @@ pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
 /// Longest token, in bytes. Ours are below 500; whatever is longer is not worth hashing.
 pub const TOKEN_BYTES: usize = 8 * 1024;
 
+/// Longest text of a capability, in bytes, and the resources it may have. A token must carry it in a URL;
+/// every check of a channel looks at each resource.
+pub const CAPABILITY_BYTES: usize = 16 * 1024;
+pub const CAPABILITY_RESOURCES: usize = 512;
+
+/// Apps that may exist at a time. Only a sandbox makes apps at run time, and each costs kilobytes.
+pub const APPS: usize = 10_000;
+
+/// Keys, rules, channels with fixtures that one app may have, and fixtures that one channel may have.
+pub const APP_PARTS: usize = 1_000;
+
 /// Longest `userId` of a LetShare page, in bytes. The app's is at most 12 characters and a suffix.
 pub const USER_ID_BYTES: usize = 256;
 
