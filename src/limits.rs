@@ -34,6 +34,9 @@ pub const PRESENCE_HOLD: Duration = Duration::from_secs(15);
 /// Longest frame of an Ably client, in bytes (§2.5).
 pub const ABLY_FRAME_BYTES: usize = 512 * 1024;
 
+/// Longest name of a channel, qualifier included, in bytes (`protocols/ably.md §5.1`).
+pub const CHANNEL_NAME_BYTES: usize = 2_048;
+
 /// Longest id that a client may choose for a message, in bytes; it is kept for two minutes.
 pub const MESSAGE_ID_BYTES: usize = 512;
 

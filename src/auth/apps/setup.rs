@@ -28,7 +28,7 @@ use crate::{
         rules::Attributes,
     },
     error::Fault,
-    ids::{AppId, ClientId, Timestamp},
+    ids::{AppId, ClientId, ConnectionId, Timestamp},
     limits,
 };
 
@@ -286,6 +286,8 @@ fn fixtures(
             continue;
         }
         let mut seen = BTreeSet::new();
+        // They have entered by one connection, which nobody has and which never ends.
+        let connection = ConnectionId::random();
         let mut members = Vec::with_capacity(setup.presence.len());
         for (index, fixture) in setup.presence.into_iter().enumerate() {
             let place = |field| format!("{}[{index}].{field}", place("presence"));
@@ -299,8 +301,8 @@ fn fixtures(
             }
             match payload(fixture.data, fixture.encoding.unwrap_or_default()) {
                 Ok(payload) => members.push(Arc::new(Member {
-                    id: format!("fixtures:0:{index}").into(),
-                    connection: None,
+                    id: format!("{connection}:0:{index}").into(),
+                    connection,
                     client_id,
                     payload,
                     extras: None,

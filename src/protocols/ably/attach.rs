@@ -88,8 +88,10 @@ impl AblyConnection {
 
     fn try_attach(&mut self, message: ProtocolMessage, link: &mut Link<'_>) -> Result<(), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
-        let in_name = name.params.iter().map(|(key, value)| (key, value));
-        let params = ChannelParams::parse(in_name.chain(&message.params))?;
+        let in_name = name.params.iter().map(|(key, value)| (&**key, &**value));
+        let in_frame = message.params.iter();
+        let in_frame = in_frame.map(|(key, value)| (key.as_str(), value.as_str()));
+        let params = ChannelParams::parse(in_name.chain(in_frame))?;
 
         let flags = message.flags;
         let by_flags = Some(Modes::from_flags(flags)).filter(|modes| !modes.is_empty());
@@ -98,7 +100,9 @@ impl AblyConnection {
         let operations = self.access.capability.operations_on(&resource);
         let modes = wanted & operations.modes();
         if modes.is_empty() {
-            return Err(Fault::NotPermitted { operation: "attach" });
+            return Err(Fault::NotPermitted {
+                operation: "attach",
+            });
         }
         if params.occupancy.is_some() && !operations.has(Operation::ChannelMetadata) {
             let operation = "channel-metadata";
@@ -192,12 +196,7 @@ impl AblyConnection {
         }
         for entry in backlog {
             let frame = if filter.is_tailored {
-                wire::encode_as(
-                    entry,
-                    self.format,
-                    &attachment.requested,
-                    None,
-                )
+                wire::encode_as(entry, self.format, &attachment.requested, None)
             } else {
                 entry.frame(format_of(self.format)).clone()
             };
@@ -350,7 +349,9 @@ impl AblyConnection {
         }
         for (channel, alias) in ended {
             if let Some(attachment) = self.attachments.get(&(channel.clone(), alias)) {
-                let fault = Fault::NotPermitted { operation: "attach" };
+                let fault = Fault::NotPermitted {
+                    operation: "attach",
+                };
                 self.tell_channel_fault(&attachment.requested, &fault, link);
             }
             // It fails only when there is no attachment.

@@ -119,7 +119,10 @@ impl AblyConnection {
     }
 
     pub(super) fn connected(&mut self, link: &mut Link<'_>) {
-        let key = self.shared.connection_keys.mint(self.access.app.id, self.id);
+        let key = self
+            .shared
+            .connection_keys
+            .mint(self.access.app.id, self.id);
         let details = self.shared.details(&self.access, &key);
         let error = self.resume_fault.take().as_ref().map(Into::into);
         let connected = ServerFrame::Connected {
@@ -239,7 +242,12 @@ impl Translator for AblyConnection {
         let category = attachment.occupancy_category();
         let is_plain = !matches!(entry.body, Body::Occupancy(_));
         let category = category.filter(|_| !is_plain);
-        Some(wire::encode_as(entry, self.format, &attachment.requested, category))
+        Some(wire::encode_as(
+            entry,
+            self.format,
+            &attachment.requested,
+            category,
+        ))
     }
 
     fn woken(&mut self, link: &mut Link<'_>) {
@@ -264,4 +272,5 @@ impl Translator for AblyConnection {
 
 /// Longest time between two signs of life of the server. Below what clients are promised by as much as the
 /// hub's look at its connections may be late.
-pub const HEARTBEAT_INTERVAL: Duration = limits::MAX_IDLE_INTERVAL.saturating_sub(Duration::from_secs(2));
+pub const HEARTBEAT_INTERVAL: Duration =
+    limits::MAX_IDLE_INTERVAL.saturating_sub(Duration::from_secs(2));

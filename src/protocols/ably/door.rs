@@ -4,7 +4,6 @@
 
 use std::{
     collections::HashMap,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -140,21 +139,21 @@ impl Door {
         })
     }
 
-    fn open(
-        &self,
-        request: &HttpRequest,
-        query: &Query,
-        format: Format,
-    ) -> Result<Opening, Fault> {
+    fn open(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
         let version = query.get("v").and_then(version);
         let version = version.ok_or(Fault::UnsupportedVersion)?;
         let is_tls = request.app_config().secure();
         let broker = &self.entrance.worker.broker;
         let credential = query.credential();
-        let access = self.shared.gate.check(&credential, broker.clock.now(), is_tls)?;
+        let access = self
+            .shared
+            .gate
+            .check(&credential, broker.clock.now(), is_tls)?;
         let access = access.claim(query.get("clientId"))?;
         let (id, resume_fault) = self.resume(query, &access)?;
-        let hold = query.get("remainPresentFor").and_then(|hold| hold.parse().ok());
+        let hold = query
+            .get("remainPresentFor")
+            .and_then(|hold| hold.parse().ok());
         let hold = hold.map_or(limits::PRESENCE_HOLD, Duration::from_millis);
         Ok(Opening {
             id,
@@ -197,7 +196,9 @@ impl Door {
 
 /// The leading integer of a version; the decimal versions before 2 count as 2 (§1.3).
 pub fn version(text: &str) -> Option<u32> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let version: u32 = text[..digits].parse().ok()?;
     (version > 0).then_some(version.max(2))
 }
@@ -240,8 +241,8 @@ impl Query {
     fn credential(&self) -> Credential {
         let token = self.get("accessToken").or_else(|| self.get("access_token"));
         match (self.get("key"), token) {
-            (_, Some(token)) => Credential::Token(token.to_owned()),
-            (Some(key), None) => Credential::Key(key.to_owned()),
+            (_, Some(token)) => Credential::Token(token.into()),
+            (Some(key), None) => Credential::Key(key.into()),
             (None, None) => Credential::None,
         }
     }

@@ -62,7 +62,10 @@ pub fn check(
         connection = on_behalf;
         checked.push(message.into_message(client_id)?);
     }
-    let ephemeral = checked.iter().filter(|message| is_ephemeral(message)).count();
+    let ephemeral = checked
+        .iter()
+        .filter(|message| is_ephemeral(message))
+        .count();
     if ephemeral > 0 && ephemeral < checked.len() {
         let what = "ephemeral and other messages in one publish";
         return Err(Fault::Malformed { what });
@@ -86,7 +89,9 @@ fn attribute(
     publisher: &Publisher<'_>,
 ) -> Result<(Option<ClientId>, Option<ConnectionId>), Fault> {
     let claimed = message.client_id.as_deref();
-    let own = publisher.connection.map(|connection| connection.to_string());
+    let own = publisher
+        .connection
+        .map(|connection| connection.to_string());
     if let Some(connection_id) = &message.connection_id
         && own.as_deref() != Some(&**connection_id)
     {
@@ -118,7 +123,11 @@ fn attribute(
 fn common_id(messages: &[WireMessage]) -> Result<Option<EntryId>, Fault> {
     let ids = messages.iter().map(|message| message.id.as_ref());
     let ids: Vec<Option<&ByteString>> = ids.map(|id| id.filter(|id| !id.is_empty())).collect();
-    if let Some(long) = ids.iter().flatten().find(|id| id.len() > limits::MESSAGE_ID_BYTES) {
+    if let Some(long) = ids
+        .iter()
+        .flatten()
+        .find(|id| id.len() > limits::MESSAGE_ID_BYTES)
+    {
         let (size, limit) = (long.len(), limits::MESSAGE_ID_BYTES);
         return Err(Fault::TooLarge { size, limit });
     }

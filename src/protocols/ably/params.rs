@@ -34,13 +34,11 @@ impl ChannelParams {
     ///
     /// # Errors
     /// [`Fault::BadParameter`] for a known param with a value that it cannot have.
-    pub fn parse<'a>(
-        given: impl IntoIterator<Item = (&'a String, &'a String)>,
-    ) -> Result<Self, Fault> {
+    pub fn parse<'a>(given: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Fault> {
         let mut params = Self::default();
         let mut rewind_limit = limits::REWIND_MESSAGES;
         for (name, value) in given {
-            match name.as_str() {
+            match name {
                 "rewind" => params.rewind = Some(rewind(value)?),
                 "rewindLimit" => rewind_limit = count(value, "rewindLimit")?,
                 "modes" => params.modes = Some(modes(value)?),
@@ -57,10 +55,13 @@ impl ChannelParams {
                 "appendMode" => {}
                 _ => continue,
             }
-            params.echo.insert(name.clone(), value.clone());
+            params.echo.insert(name.to_owned(), value.to_owned());
         }
         if let Some(rewind) = &mut params.rewind {
-            rewind.messages = rewind.messages.min(rewind_limit).min(limits::REWIND_MESSAGES);
+            rewind.messages = rewind
+                .messages
+                .min(rewind_limit)
+                .min(limits::REWIND_MESSAGES);
         }
         Ok(params)
     }
@@ -131,9 +132,7 @@ mod tests {
     use super::*;
 
     fn parse(given: &[(&'static str, &'static str)]) -> Result<ChannelParams, Fault> {
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let given: Vec<(String, String)> = given.iter().map(owned).collect();
-        ChannelParams::parse(given.iter().map(|(name, value)| (name, value)))
+        ChannelParams::parse(given.iter().copied())
     }
 
     /// T31.
@@ -142,18 +141,38 @@ mod tests {
         let params = parse(&[("modes", "subscribe"), ("delta", "vcdiff")]).unwrap();
         assert_eq!(params.echo.len(), 2);
         assert_eq!(params.modes, Some(Modes::SUBSCRIBE));
-        assert!(parse(&[("nonexistent", "foo"), ("agent", "x")]).unwrap().echo.is_empty());
+        assert!(
+            parse(&[("nonexistent", "foo"), ("agent", "x")])
+                .unwrap()
+                .echo
+                .is_empty()
+        );
     }
 
     #[test]
     fn rewinds() {
         let rewind = |given: &[_]| parse(given).unwrap().rewind.unwrap();
         let minutes = |minutes| Some(Duration::from_secs(60 * minutes));
-        assert_eq!(rewind(&[("rewind", "5")]), Rewind { messages: 5, age: None });
-        assert_eq!(rewind(&[("rewind", "1000")]).messages, limits::REWIND_MESSAGES);
+        assert_eq!(
+            rewind(&[("rewind", "5")]),
+            Rewind {
+                messages: 5,
+                age: None
+            }
+        );
+        assert_eq!(
+            rewind(&[("rewind", "1000")]).messages,
+            limits::REWIND_MESSAGES
+        );
         assert_eq!(rewind(&[("rewind", "120s")]).age, minutes(2));
         let limited = rewind(&[("rewind", "2m"), ("rewindLimit", "3")]);
-        assert_eq!(limited, Rewind { messages: 3, age: minutes(2) });
+        assert_eq!(
+            limited,
+            Rewind {
+                messages: 3,
+                age: minutes(2)
+            }
+        );
     }
 
     #[test]

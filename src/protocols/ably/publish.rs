@@ -110,7 +110,11 @@ impl AblyConnection {
         let channel = name.channel(self.access.app.id);
         self.check_may(&name, Operation::Publish, Modes::PUBLISH)?;
         self.access.check_identified(&channel)?;
-        if message.params.get("_forceNack").is_some_and(|value| value == "true") {
+        if message
+            .params
+            .get("_forceNack")
+            .is_some_and(|value| value == "true")
+        {
             return Err(Fault::ForcedNack);
         }
         let publisher = Publisher {
@@ -215,4 +219,3 @@ impl AblyConnection {
 
 /// The protocol version from which on an ACK carries the serials (§1.3).
 const SERIALS_SINCE: u32 = 5;
-

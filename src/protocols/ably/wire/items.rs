@@ -159,7 +159,8 @@ pub(super) struct PresenceItem<'a> {
     id: Cow<'a, str>,
     action: u8,
     client_id: &'a str,
-    connection_id: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_id: Option<Shown<ConnectionId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<WrittenData<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,7 +183,7 @@ impl<'a> PresenceItem<'a> {
             None => Cow::Owned(entry.item_id(index).to_string()),
         };
         Self {
-            connection_id: connection_of(entry.publisher, &id),
+            connection_id: entry.publisher.map(Shown),
             id,
             action: match event.action {
                 PresenceAction::Enter => 2,
@@ -201,7 +202,7 @@ impl<'a> PresenceItem<'a> {
         let Written { data, encoding } = Written::new(&member.payload, format);
         let id = Cow::Borrowed(&*member.id);
         Self {
-            connection_id: connection_of(member.connection, &id),
+            connection_id: Some(Shown(member.connection)),
             id,
             action: PRESENT,
             client_id: member.client_id.as_str(),
@@ -211,18 +212,4 @@ impl<'a> PresenceItem<'a> {
             extras: member.extras.as_deref(),
         }
     }
-}
-
-/// A member that no connection entered has the first part of its id for one, as real ids begin with
-/// theirs: clients have to find some connection there.
-fn connection_of<'a>(connection: Option<ConnectionId>, id: &Cow<'a, str>) -> Cow<'a, str> {
-    match (connection, id) {
-        (Some(connection), _) => Cow::Owned(connection.to_string()),
-        (None, Cow::Borrowed(id)) => Cow::Borrowed(first_part(id)),
-        (None, Cow::Owned(id)) => Cow::Owned(first_part(id).to_owned()),
-    }
-}
-
-fn first_part(id: &str) -> &str {
-    id.split(':').next().unwrap_or_default()
 }
