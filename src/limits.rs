@@ -206,9 +206,6 @@ pub const ACTIVATION_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// Addresses remembered for that before those that have been quiet are forgotten.
 pub const ACTIVATION_ADDRESSES: usize = 1_024;
 
-/// Longest name of an Ably channel, in bytes, qualifier included (`protocols/ably.md §5.1`).
-pub const CHANNEL_NAME_BYTES: usize = 2_048;
-
 /// Longest body of a request to the Ably interface, in bytes (`protocols/ably.md §5.11`).
 pub const REQUEST_BODY_BYTES: usize = 2 * 1024 * 1024;
 

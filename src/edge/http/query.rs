@@ -27,6 +27,11 @@ impl Query {
         names.iter().find_map(|name| self.get(name))
     }
 
+    /// All of them, in order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }

@@ -8,11 +8,14 @@ use actix_web::{
 use serde_json::json;
 
 use crate::{
-    auth::ably::{AppSetup, describe},
+    auth::apps::setup::{AppSetup, describe},
     error::Fault,
     ids::AppId,
     protocols::ably::{
-        rest::{answer::Answer, asked::Asked},
+        rest::{
+            answer::Answer,
+            asked::{Asked, Caller},
+        },
         wire::{self, Format},
     },
 };
@@ -44,9 +47,9 @@ pub fn delete(asked: &Asked<'_>, app: &str) -> Result<Answer, Fault> {
     if !asked.rest.sandbox {
         return Err(NO_SANDBOX);
     }
-    let access = asked.access()?;
+    let Caller { access, .. } = asked.caller()?;
     let app = AppId::parse(app).ok_or(Fault::NotFound { what: "app" })?;
-    if access.app.id != app {
+    if access.app.id != app || !access.is_basic {
         let operation = "deleting this app";
         return Err(Fault::NotPermitted { operation });
     }

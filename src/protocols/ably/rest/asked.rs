@@ -5,17 +5,15 @@ use actix_web::{
     http::header::{AUTHORIZATION, HeaderMap},
     web,
 };
-use base64::{
-    Engine as _,
-    alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
     actors::{channel::Channel, questions},
-    auth::ably::{Access, Credential},
+    auth::{
+        ably::{Access, AllowedClient, Credential},
+        base64_text,
+    },
     core::capability::Operation,
     edge::http::{
         body::{self, NoBody},
@@ -44,7 +42,15 @@ pub struct Asked<'a> {
     pub version: u32,
 }
 
+/// Whose credentials came with a request, and whom it speaks for.
+pub struct Caller {
+    pub access: Access,
+    pub identity: AllowedClient,
+}
+
 impl<'a> Asked<'a> {
+    /// # Errors
+    /// [`Fault::UnsupportedVersion`]
     pub fn new(
         rest: &'a Rest,
         request: &'a HttpRequest,
@@ -94,15 +100,21 @@ impl<'a> Asked<'a> {
         self.request.app_config().secure()
     }
 
-    pub fn credential(&self) -> Result<Credential, Fault> {
-        credential(self.request.headers(), &self.query)
+    /// What the request brings to prove who sends it: the header's before the query's (§1.8).
+    pub fn credential(&self) -> Result<Option<Credential>, Fault> {
+        let header = self.request.headers().get(AUTHORIZATION);
+        let header = header.map(|header| header.to_str().map_err(|_| Fault::UnreadableCredentials));
+        Credential::find(header.transpose()?, self.query.pairs())
     }
 
-    /// What the credentials allow, for the client that the request says it comes from.
-    pub fn access(&self) -> Result<Access, Fault> {
+    /// Who asks.
+    pub fn caller(&self) -> Result<Caller, Fault> {
         let gate = &self.rest.shared.gate;
-        let access = gate.check(&self.credential()?, self.now(), self.is_tls())?;
-        access.claim(claimed_client(self.request.headers())?.as_deref())
+        let credential = self.credential()?;
+        let access = gate.check(credential.as_ref(), self.now(), self.is_tls())?;
+        let claimed = claimed_client(self.request.headers())?;
+        let identity = access.claim(claimed.as_deref())?;
+        Ok(Caller { access, identity })
     }
 
     /// A channel by its name, for somebody who may do one of these with it.
@@ -110,17 +122,19 @@ impl<'a> Asked<'a> {
         &self,
         name: String,
         operations: &[(Operation, &'static str)],
-    ) -> Result<(Access, Name, ChannelName), Fault> {
-        let access = self.access()?;
+    ) -> Result<(Caller, Name, ChannelName), Fault> {
+        let caller = self.caller()?;
         let name = Name::parse(name)?;
         let resource = name.resource();
-        let may = |(operation, _): &(Operation, _)| access.capability.allows(&resource, *operation);
+        let capability = &caller.access.capability;
+        let may = |(operation, _): &(Operation, _)| capability.allows(&resource, *operation);
         if !operations.iter().any(may) {
             let operation = operations.first().map_or("this", |(_, name)| name);
             return Err(Fault::NotPermitted { operation });
         }
-        let channel = name.channel(access.app.id);
-        Ok((access, name, channel))
+        drop(resource);
+        let channel = name.channel(caller.access.app.id);
+        Ok((caller, name, channel))
     }
 
     /// Asks the actor of a channel.
@@ -137,44 +151,13 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Standard or URL-safe, with or without padding: clients write all four.
-pub fn base64(text: &str) -> Option<Vec<u8>> {
-    const LENIENT: GeneralPurposeConfig =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    const ENGINE: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
-    let standard = text.trim().replace('-', "+").replace('_', "/");
-    ENGINE.decode(standard).ok()
-}
-
-/// The header's before the query's (§1.8).
-fn credential(headers: &HeaderMap, query: &Query) -> Result<Credential, Fault> {
-    if let Some(header) = headers.get(AUTHORIZATION) {
-        let header = header.to_str().map_err(|_| Fault::UnreadableCredentials)?;
-        let (scheme, value) = header.split_once(' ').ok_or(Fault::UnreadableCredentials)?;
-        let value = value.trim();
-        return match scheme.to_ascii_lowercase().as_str() {
-            "basic" => {
-                let key = base64(value).and_then(|key| String::from_utf8(key).ok());
-                key.map(Credential::Key).ok_or(Fault::UnreadableCredentials)
-            }
-            "bearer" => Ok(Credential::Token(value.to_owned())),
-            _ => Err(Fault::UnreadableCredentials),
-        };
-    }
-    let token = query.get_any(&["accessToken", "access_token"]);
-    Ok(match (token, query.get("key")) {
-        (Some(token), _) => Credential::Token(token.to_owned()),
-        (None, Some(key)) => Credential::Key(key.to_owned()),
-        (None, None) => Credential::None,
-    })
-}
-
 /// The client that the request comes from, as it says itself: in base64 (T64).
 fn claimed_client(headers: &HeaderMap) -> Result<Option<String>, Fault> {
     let Some(header) = headers.get("X-Ably-ClientId") else {
         return Ok(None);
     };
-    let client = header.to_str().ok().and_then(base64);
+    let client = header.to_str().ok().map(str::trim);
+    let client = client.and_then(base64_text::decode);
     let client = client.and_then(|client| String::from_utf8(client).ok());
     let rule = "X-Ably-ClientId is the base64 of the clientId";
     client.map(Some).ok_or(Fault::InvalidClientId { rule })
@@ -184,39 +167,27 @@ fn claimed_client(headers: &HeaderMap) -> Result<Option<String>, Fault> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-    use actix_web::http::header::HeaderValue;
+    use actix_web::http::header::{HeaderName, HeaderValue};
 
     use super::*;
 
+    /// T64; §1.8.
     #[test]
-    fn base64_in_all_its_clothes() {
-        for text in ["+/8=", "-_8=", "+/8", " -_8"] {
-            assert_eq!(base64(text), Some(vec![0xfb, 0xff]), "{text}");
-        }
-        assert_eq!(base64("a"), None);
-        assert_eq!(base64("a b"), None);
-    }
-
-    #[test]
-    fn credentials_in_headers_and_queries() {
-        let of = |header: Option<&str>, query| {
+    fn the_client_is_named_in_base64() {
+        let of = |header: Option<&str>| {
             let mut headers = HeaderMap::new();
             if let Some(header) = header {
-                headers.insert(AUTHORIZATION, HeaderValue::from_str(header).unwrap());
+                let name = HeaderName::from_static("x-ably-clientid");
+                headers.insert(name, HeaderValue::from_str(header).unwrap());
             }
-            credential(&headers, &Query::parse(query))
+            claimed_client(&headers)
         };
-        let key = |key: &str| Ok(Credential::Key(key.to_owned()));
-        let token = |token: &str| Ok(Credential::Token(token.to_owned()));
-        assert_eq!(of(Some("Basic YS5iOmM="), "key=x"), key("a.b:c"));
-        assert_eq!(of(Some("basic YS5iOmM"), ""), key("a.b:c"));
-        assert_eq!(of(Some("Bearer abc=="), "key=x"), token("abc=="));
-        assert_eq!(of(None, "key=a.b%3Ac"), key("a.b:c"));
-        assert_eq!(of(None, "accessToken=t"), token("t"));
-        assert_eq!(of(None, "access_token=t&key=k"), token("t"));
-        assert_eq!(of(None, ""), Ok(Credential::None));
-        for bad in ["Basic", "Basic !", "Digest x"] {
-            assert_eq!(of(Some(bad), ""), Err(Fault::UnreadableCredentials), "{bad}");
+        assert_eq!(of(None), Ok(None));
+        for text in ["w7wvYm9i", "w7wvYm9i "] {
+            assert_eq!(of(Some(text)), Ok(Some("ü/bob".to_owned())), "{text}");
+        }
+        for bad in ["!", "/w=="] {
+            assert!(matches!(of(Some(bad)), Err(Fault::InvalidClientId { .. })), "{bad}");
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     limits,
     protocols::ably::rest::{
         answer::Answer,
-        asked::Asked,
+        asked::{Asked, Caller},
         history,
         links::{self, Pages},
     },
@@ -78,7 +78,7 @@ struct Cursor {
 
 /// GET `/channels`: the app's channels that are in use, by name.
 pub async fn enumerate(asked: &Asked<'_>) -> Result<Answer, Fault> {
-    let access = asked.access()?;
+    let Caller { access, .. } = asked.caller()?;
     if !access.capability.allows("*", Operation::ChannelMetadata) {
         let operation = "channel-metadata";
         return Err(Fault::NotPermitted { operation });

@@ -28,11 +28,10 @@ use actix_web::{
     },
     web,
 };
-use bytes::Bytes;
 
 use crate::{
     actors::worker::Worker,
-    auth::ably::Apps,
+    auth::apps::Apps,
     edge::http::query::Query,
     error::Fault,
     protocols::ably::{

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::{
     actors::questions::Append,
+    auth::ably::AllowedClient,
     core::{
         capability::Operation,
         command::Publish,
@@ -16,7 +17,10 @@ use crate::{
     error::Fault,
     protocols::ably::{
         messages::{self, Publisher},
-        rest::{answer::Answer, asked::Asked},
+        rest::{
+            answer::Answer,
+            asked::{Asked, Caller},
+        },
         wire::{self, items},
     },
 };
@@ -41,11 +45,15 @@ pub async fn publish(
     payload: web::Payload,
 ) -> Result<Answer, Fault> {
     let operation = "publish";
-    let (access, name, channel) = asked.channel(channel, &[(Operation::Publish, operation)])?;
+    let (caller, name, channel) = asked.channel(channel, &[(Operation::Publish, operation)])?;
     if name.is_meta() {
         return Err(Fault::NotPermitted { operation });
     }
-    access.check_identified(&channel)?;
+    let Caller { access, identity } = &caller;
+    let attributes = access.app.attributes_of(&channel);
+    if attributes.identified_only && *identity == AllowedClient::Anonymous {
+        return Err(Fault::NotIdentified);
+    }
     if asked.query.get("_forceNack") == Some("true") {
         return Err(Fault::ForcedNack);
     }
@@ -53,7 +61,8 @@ pub async fn publish(
     let broker = &asked.rest.worker.broker;
     let shared = &asked.rest.shared;
     let publisher = Publisher {
-        access: &access,
+        app: access.app.id,
+        identity,
         connection: None,
         keys: &shared.connection_keys,
         connections: &broker.connections,
