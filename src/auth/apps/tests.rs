@@ -105,7 +105,8 @@ fn fixtures_are_as_they_were_written() {
     assert_eq!(cipher.payload.encoding, "json/utf-8/cipher+aes-128-cbc");
     assert!(matches!(&cipher.payload.data, Data::Binary(bytes) if bytes.len() == 48));
     assert_eq!(cipher.timestamp, NOW);
-    assert_eq!(cipher.connection, None);
+    let mut connections = terms.fixtures.iter().map(|member| member.connection);
+    assert!(connections.all(|connection| connection == cipher.connection));
     let ids: std::collections::BTreeSet<_> = terms.fixtures.iter().map(|one| &one.id).collect();
     assert_eq!(ids.len(), 6);
 }

@@ -36,7 +36,7 @@ impl Acks {
     }
 
     /// The next answer that may be told.
-    pub fn next(&mut self) -> Option<(u64, Outcome)> {
+    pub fn take_next(&mut self) -> Option<(u64, Outcome)> {
         let (_, outcome) = self.waiting.front()?;
         outcome.as_ref()?;
         let (serial, outcome) = self.waiting.pop_front()?;
@@ -56,7 +56,7 @@ mod tests {
         assert!(acks.expect(0));
         assert!(!acks.expect(0));
         acks.settle(0, Err(Fault::Busy));
-        assert!(acks.next().is_some());
+        assert!(acks.take_next().is_some());
         assert!(
             acks.expect(0),
             "a client that sends it again is answered again"
@@ -74,7 +74,7 @@ mod tests {
             let mut told = Vec::new();
             for serial in order {
                 acks.settle(serial, Err(Fault::Busy));
-                while let Some((serial, _)) = acks.next() {
+                while let Some((serial, _)) = acks.take_next() {
                     told.push(serial);
                 }
             }

@@ -109,7 +109,7 @@ impl AblyConnection {
             return Err(Fault::NotPermitted { operation });
         }
         let channel = name.channel(self.access.app.id);
-        self.access.check_identified(&channel)?;
+        self.check_identified(&channel)?;
 
         let position = message.channel_serial.filter(|serial| !serial.is_empty());
         let is_again = flags & flags::ATTACH_RESUME != 0;

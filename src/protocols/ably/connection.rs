@@ -14,7 +14,7 @@ use crate::{
         connections::Owner,
         link::{Link, Terms, Translator},
     },
-    auth::ably::Access,
+    auth::ably::{Access, AllowedClient},
     core::{
         command::Answer,
         frame,
@@ -40,6 +40,8 @@ pub struct AblyConnection {
     pub(super) version: u32,
     pub(super) shared: Arc<Shared>,
     pub(super) access: Access,
+    /// Whom the client may speak for on this connection.
+    pub(super) identity: AllowedClient,
     /// Why a connection that was to be resumed is a new one.
     resume_fault: Option<Fault>,
     pub(super) echo: bool,
@@ -62,6 +64,7 @@ pub struct Opening {
     pub format: Format,
     pub version: u32,
     pub access: Access,
+    pub identity: AllowedClient,
     pub resume_fault: Option<Fault>,
     pub echo: bool,
     pub hold: Duration,
@@ -75,6 +78,7 @@ impl AblyConnection {
             version: opening.version,
             shared,
             access: opening.access,
+            identity: opening.identity,
             resume_fault: opening.resume_fault,
             echo: opening.echo,
             hold: opening.hold,
@@ -123,7 +127,7 @@ impl AblyConnection {
             .shared
             .connection_keys
             .mint(self.access.app.id, self.id);
-        let details = self.shared.details(&self.access, &key);
+        let details = self.shared.details(&self.identity, &key);
         let error = self.resume_fault.take().as_ref().map(Into::into);
         let connected = ServerFrame::Connected {
             connection_id: self.id,
@@ -200,7 +204,7 @@ impl Translator for AblyConnection {
     fn opened(&mut self, link: &mut Link<'_>) {
         let owner = Owner {
             app: self.access.app.id,
-            client_id: self.access.client_id.known().cloned(),
+            client_id: self.identity.known().cloned(),
         };
         let broker = &link.worker().broker;
         let now = broker.clock.uptime();

@@ -19,7 +19,7 @@ use crate::{
         broker::{self, FrameRate},
         link::Translator,
     },
-    auth::ably::{Access, ConnectionKeys, Credential, Gate},
+    auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate},
     core::vitals::Patience,
     edge::{admission::Refusal as NotAdmitted, websocket::Entrance},
     error::Fault,
@@ -83,12 +83,12 @@ impl Shared {
     /// What a client is told about its connection (§2.5).
     pub fn details<'a>(
         &'a self,
-        access: &'a Access,
+        identity: &'a AllowedClient,
         connection_key: &'a str,
     ) -> ConnectionDetails<'a> {
         let rate = self.settings.frame_rate;
         ConnectionDetails {
-            client_id: access.client_id.as_wire(),
+            client_id: identity.as_str(),
             connection_key,
             max_message_size: self.settings.max_message_bytes,
             max_frame_size: self.settings.max_frame_bytes,
@@ -148,9 +148,9 @@ impl Door {
         let access = self
             .shared
             .gate
-            .check(&credential, broker.clock.now(), is_tls)?;
-        let access = access.claim(query.get("clientId"))?;
-        let (id, resume_fault) = self.resume(query, &access)?;
+            .check(credential.as_ref(), broker.clock.now(), is_tls)?;
+        let identity = access.claim(query.get("clientId"))?;
+        let (id, resume_fault) = self.resume(query, &access, &identity)?;
         let hold = query
             .get("remainPresentFor")
             .and_then(|hold| hold.parse().ok());
@@ -160,6 +160,7 @@ impl Door {
             format,
             version,
             access,
+            identity,
             resume_fault,
             echo: query.get("echo") != Some("false"),
             hold: hold.min(limits::CONNECTION_STATE_TTL),
@@ -171,6 +172,7 @@ impl Door {
         &self,
         query: &Query,
         access: &Access,
+        identity: &AllowedClient,
     ) -> Result<(ConnectionId, Option<Fault>), Fault> {
         let key = query.get("resume").or_else(|| query.get("recover"));
         let Some(key) = key.filter(|key| !key.is_empty()) else {
@@ -184,7 +186,7 @@ impl Door {
         let broker = &self.entrance.worker.broker;
         let owner = broker.connections.owner(id, broker.clock.uptime());
         let before = owner.and_then(|owner| owner.client_id);
-        match (before, access.client_id.known()) {
+        match (before, identity.known()) {
             (Some(before), Some(now)) if before != *now => {
                 let why = "the connection belongs to another clientId";
                 Err(Fault::IncompatibleCredentials { why })
@@ -238,12 +240,10 @@ impl Query {
         }
     }
 
-    fn credential(&self) -> Credential {
+    fn credential(&self) -> Option<Credential> {
         let token = self.get("accessToken").or_else(|| self.get("access_token"));
-        match (self.get("key"), token) {
-            (_, Some(token)) => Credential::Token(token.into()),
-            (Some(key), None) => Credential::Key(key.into()),
-            (None, None) => Credential::None,
-        }
+        token
+            .map(Credential::token)
+            .or_else(|| self.get("key").map(Credential::key))
     }
 }

@@ -8,10 +8,10 @@ use secrecy::ExposeSecret as _;
 
 use crate::{
     actors::connections::Connections,
-    auth::ably::{Access, ConnectionKeys},
+    auth::ably::{AllowedClient, ConnectionKeys},
     core::message::{EntryId, Message},
     error::Fault,
-    ids::{ClientId, ConnectionId},
+    ids::{AppId, ClientId, ConnectionId},
     limits,
     protocols::ably::{
         door::Settings,
@@ -19,9 +19,13 @@ use crate::{
     },
 };
 
+/// The action of a message that is none of the operations on one (§9.1).
+const CREATE: u64 = 0;
+
 /// Who publishes.
 pub struct Publisher<'a> {
-    pub access: &'a Access,
+    pub app: AppId,
+    pub identity: &'a AllowedClient,
     /// None: by HTTP.
     pub connection: Option<ConnectionId>,
     pub keys: &'a ConnectionKeys,
@@ -60,6 +64,10 @@ pub fn check(
             return Err(Fault::ForeignConnection);
         }
         connection = on_behalf;
+        if message.action != CREATE {
+            let what = "updates, deletes and appends of messages on this server";
+            return Err(Fault::NotFound { what });
+        }
         checked.push(message.into_message(client_id)?);
     }
     let ephemeral = checked
@@ -98,10 +106,10 @@ fn attribute(
         return Err(Fault::ForeignConnection);
     }
     let Some(key) = &message.connection_key else {
-        let client_id = publisher.access.attribute(claimed)?;
+        let client_id = publisher.identity.attribute(claimed)?;
         return Ok((client_id, publisher.connection));
     };
-    let app = publisher.access.app.id;
+    let app = publisher.app;
     let connection = publisher.keys.verify(app, key.expose_secret());
     let connection = connection.map_err(|_| Fault::ForeignConnection)?;
     let owner = publisher.connections.owner(connection, publisher.uptime);
@@ -113,7 +121,7 @@ fn attribute(
             return Err(Fault::InvalidClientId { rule });
         }
         (Some(owner), _) => Some(owner),
-        (None, claimed) => publisher.access.attribute(claimed)?,
+        (None, claimed) => publisher.identity.attribute(claimed)?,
     };
     Ok((client_id, Some(connection)))
 }

@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn rewinds() {
         let rewind = |given: &[_]| parse(given).unwrap().rewind.unwrap();
-        let minutes = |minutes| Some(Duration::from_secs(60 * minutes));
+        let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
         assert_eq!(
             rewind(&[("rewind", "5")]),
             Rewind {

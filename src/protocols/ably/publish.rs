@@ -4,6 +4,7 @@ use bytestring::ByteString;
 
 use crate::{
     actors::link::Link,
+    auth::ably::AllowedClient,
     core::{
         capability::Operation,
         command::Publish,
@@ -76,7 +77,7 @@ impl AblyConnection {
     }
 
     pub(super) fn tell_outcomes(&mut self, link: &mut Link<'_>) {
-        while let Some((msg_serial, outcome)) = self.acks.next() {
+        while let Some((msg_serial, outcome)) = self.acks.take_next() {
             match outcome {
                 Ok(published) => {
                     let res = [published];
@@ -109,7 +110,7 @@ impl AblyConnection {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
         self.check_may(&name, Operation::Publish, Modes::PUBLISH)?;
-        self.access.check_identified(&channel)?;
+        self.check_identified(&channel)?;
         if message
             .params
             .get("_forceNack")
@@ -118,7 +119,8 @@ impl AblyConnection {
             return Err(Fault::ForcedNack);
         }
         let publisher = Publisher {
-            access: &self.access,
+            app: self.access.app.id,
+            identity: &self.identity,
             connection: Some(self.id),
             keys: &self.shared.connection_keys,
             connections: &link.worker().broker.connections,
@@ -162,6 +164,15 @@ impl AblyConnection {
         Ok(())
     }
 
+    /// Whether the channel is one for clients that are known (§5.2).
+    pub(super) fn check_identified(&self, channel: &ChannelName) -> Result<(), Fault> {
+        let attributes = self.access.app.attributes_of(channel);
+        if attributes.identified_only && self.identity == AllowedClient::Anonymous {
+            return Err(Fault::NotIdentified);
+        }
+        Ok(())
+    }
+
     fn check_presence(
         &mut self,
         message: ProtocolMessage,
@@ -171,6 +182,10 @@ impl AblyConnection {
         let channel = name.channel(self.access.app.id);
         self.check_may(&name, Operation::Presence, Modes::PRESENCE)?;
         let msg_serial = message.msg_serial.unwrap_or_default();
+        let limit = limits::FRAME_ITEMS;
+        if message.presence.len() > limit {
+            return Err(Fault::TooManyMessages { limit });
+        }
         let events = message.presence.into_iter().enumerate();
         let events = events.map(|(index, item)| self.event(item, msg_serial, index));
         let events = events.collect::<Result<Vec<_>, Fault>>()?;
@@ -207,7 +222,7 @@ impl AblyConnection {
         index: usize,
     ) -> Result<PresenceEvent, Fault> {
         let claimed = item.client_id.as_deref();
-        let client_id = self.access.attribute(claimed)?;
+        let client_id = self.identity.attribute(claimed)?;
         let client_id = client_id.ok_or(Fault::PresenceWithoutClientId)?;
         let own = |id: &ByteString| id.starts_with(&format!("{}:", self.id));
         // A member that its client enters again has the id that it had (RTP17g).

@@ -27,17 +27,17 @@ impl AblyConnection {
         let token = message.access_token.ok_or(Fault::Unauthenticated {
             why: "AUTH without an access token",
         })?;
-        let credential = Credential::Token(token);
-        let mut access = self.shared.gate.check(&credential, link.now(), true)?;
+        let access = self
+            .shared
+            .gate
+            .check(Some(&Credential::Token(token)), link.now(), true)?;
         if access.app.id != self.access.app.id {
             let why = "the token is for another app";
             return Err(Fault::IncompatibleCredentials { why });
         }
-        if let Some(known) = self.access.client_id.known() {
-            access = access.claim(Some(known.as_str()))?;
-        }
+        self.identity = self.identity.succeeded_by(&access.client_id)?;
         self.access = access;
-        let known = self.access.client_id.known().cloned();
+        let known = self.identity.known().cloned();
         link.worker().broker.connections.identify(self.id, known);
         self.token_asked_for = false;
         self.regrant(link);

@@ -9,7 +9,7 @@ use serde::{
 
 use super::{
     Format,
-    codec::decode_value,
+    codec::decode_lenient,
     item::{MessageVisitor, WireMessage},
     scalar::Items,
 };
@@ -22,7 +22,7 @@ struct Body(Vec<WireMessage>);
 /// # Errors
 /// [`Fault::BodyUnreadable`], [`Fault::TooManyMessages`]
 pub fn decode_body(format: Format, body: &[u8]) -> Result<Vec<WireMessage>, Fault> {
-    let Body(messages) = decode_value(format, body)?;
+    let Body(messages) = decode_lenient(format, body)?;
     if messages.len() > limits::FRAME_ITEMS {
         return Err(Fault::TooManyMessages {
             limit: limits::FRAME_ITEMS,

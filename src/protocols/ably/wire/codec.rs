@@ -1,8 +1,9 @@
 //! The two formats, and values of any type in them.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::surrogates;
 use crate::{core::frame, error::Fault, limits};
 
 /// How one connection or one body is written (`protocols/ably.md §1.4`).
@@ -51,6 +52,23 @@ pub fn decode_value<'de, T: Deserialize<'de>>(
     };
     value.ok_or(Fault::BodyUnreadable {
         format: format.name(),
+    })
+}
+
+/// Reads one value that a client's application had a hand in; half characters are mended.
+///
+/// # Errors
+/// [`Fault::BodyUnreadable`]
+pub(super) fn decode_lenient<T: DeserializeOwned>(
+    format: Format,
+    bytes: &[u8],
+) -> Result<T, Fault> {
+    decode_value(format, bytes).or_else(|fault| match format {
+        Format::Json => {
+            let mended = surrogates::mend(bytes).ok_or(fault)?;
+            decode_value(format, &mended)
+        }
+        Format::Msgpack => Err(fault),
     })
 }
 

@@ -18,8 +18,8 @@ use crate::{
     ids::{ConnectionId, Timestamp},
 };
 
-/// What a frame and one item's fields take besides the content, in bytes, about.
-const FRAME_ROOM: usize = 512;
+/// What a frame, and each item's fields, take besides the content, in bytes, about.
+const ROOM: usize = 256;
 
 /// A message about the channel itself.
 const META: u8 = 3;
@@ -66,7 +66,7 @@ pub fn encode_as(
     channel: &str,
     occupancy_category: Option<&str>,
 ) -> Bytes {
-    let room = FRAME_ROOM + entry.cost();
+    let room = room(entry);
     match &entry.body {
         Body::Messages(messages) => {
             let items = messages.iter().enumerate();
@@ -90,13 +90,21 @@ pub fn encode_as(
         }
         Body::Occupancy(occupancy) => {
             let frame = EntryFrame {
-                channel_serial: None,
                 messages: Some([OccupancyItem::new(occupancy, occupancy_category)]),
                 ..EntryFrame::new(entry, Action::MESSAGE, channel)
             };
             encode_frame(format, &frame, room)
         }
     }
+}
+
+fn room(entry: &Entry) -> usize {
+    let messages = entry.messages().iter();
+    let data = messages.map(|message| message.name.len() + message.payload.data.len());
+    let events = entry.presence().iter();
+    let data = data.chain(events.map(|event| event.payload.data.len()));
+    // A third more: base64 and escapes.
+    ROOM * (1 + entry.len()) + data.sum::<usize>() / 3 * 4
 }
 
 #[derive(Serialize)]
@@ -106,8 +114,7 @@ struct EntryFrame<'a, I> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<FrameId<'a>>,
     channel: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    channel_serial: Option<Shown<Serial>>,
+    channel_serial: Shown<Serial>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connection_id: Option<Shown<ConnectionId>>,
     timestamp: Timestamp,
@@ -123,8 +130,9 @@ impl<'a, I> EntryFrame<'a, I> {
             action,
             id: entry.base_id().is_some().then_some(FrameId(entry)),
             channel,
-            // Nobody may resume at an entry that the log does not have (§6.7).
-            channel_serial: (!entry.is_ephemeral).then_some(Shown(entry.serial)),
+            // Of ephemeral entries too: the log does not have them, but their serials stand between
+            // those that it has, and ably-python forgets its position at a frame without one.
+            channel_serial: Shown(entry.serial),
             connection_id: entry.publisher.map(Shown),
             timestamp: entry.timestamp,
             messages: None,

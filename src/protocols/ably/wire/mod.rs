@@ -19,6 +19,10 @@ mod json;
 mod protocol_message;
 mod scalar;
 mod server_frame;
+mod surrogates;
+
+#[cfg(test)]
+mod tests;
 
 pub use body::decode_body;
 pub use codec::{Format, decode_value, encode_value};

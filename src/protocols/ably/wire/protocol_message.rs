@@ -11,7 +11,7 @@ use serde::{
 
 use super::{
     Format,
-    codec::decode_value,
+    codec::decode_lenient,
     item::{WireMessage, WirePresence},
     scalar::{self, Items, Key, Text, Whole, absent_is, seed},
 };
@@ -79,7 +79,7 @@ pub struct ProtocolMessage {
 /// # Errors
 /// [`Fault::BodyUnreadable`] when it is not of the format, no map, or has a field of a wrong type.
 pub fn decode(format: Format, frame: &[u8]) -> Result<ProtocolMessage, Fault> {
-    decode_value(format, frame)
+    decode_lenient(format, frame)
 }
 
 impl<'de> Deserialize<'de> for ProtocolMessage {

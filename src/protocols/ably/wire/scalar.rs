@@ -109,7 +109,8 @@ impl<'de> Visitor<'de> for KeyVisitor {
     absent_is!(Cow::Borrowed(""));
 }
 
-/// A text, or none.
+/// A text, or none. Half characters (see [`super::surrogates`]) come in a msgpack `str` as bytes that are
+/// not UTF-8, and become U+FFFD too.
 pub struct Text;
 
 impl<'de> Visitor<'de> for Text {
@@ -121,6 +122,10 @@ impl<'de> Visitor<'de> for Text {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
         Ok(Some(text.into()))
+    }
+
+    fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<Self::Value, E> {
+        Ok(Some(String::from_utf8_lossy(text).as_ref().into()))
     }
 
     absent_is!(None);
