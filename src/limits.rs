@@ -224,6 +224,16 @@ pub const ACTIVATION_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// Addresses remembered for that before those that have been quiet are forgotten.
 pub const ACTIVATION_ADDRESSES: usize = 1_024;
 
+/// Longest body of a request to the Ably interface, in bytes (`protocols/ably.md §5.11`).
+pub const REQUEST_BODY_BYTES: usize = 2 * 1024 * 1024;
+
+/// A request's body has to be here within this time after its head, however slowly it trickles.
+pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Items on a page of a list: unless asked otherwise, and at most (`protocols/ably.md §5.11`).
+pub const PAGE_ITEMS: usize = 100;
+pub const PAGE_ITEMS_MAX: usize = 1_000;
+
 /// Messages or presence events of one Ably frame or REST publish (`protocols/ably.md §6.1`).
 pub const FRAME_ITEMS: usize = 1_000;
 

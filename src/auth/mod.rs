@@ -6,7 +6,7 @@
 
 pub mod ably;
 pub mod apps;
-mod base64_text;
+pub mod base64_text;
 mod jwt;
 mod pro;
 mod static_token;
