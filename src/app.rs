@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     num::NonZeroU32,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,12 @@ use std::{
 };
 
 use actix::Actor as _;
-use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, rt, web};
+use actix_web::{
+    App, HttpRequest, HttpServer,
+    dev::{ServerHandle, ServiceRequest},
+    middleware::from_fn,
+    rt, web,
+};
 use anyhow::Context as _;
 use futures_util::{FutureExt as _, future};
 use parking_lot::Mutex;
@@ -25,14 +31,19 @@ use crate::{
         metrics::{Metrics, Snapshot, Totals},
         worker::Worker,
     },
+    auth::{
+        ably::{ConnectionKeys, Gate, ServerSecret},
+        apps::Apps,
+    },
     clock::{Clock, OncePerSecond},
     config::{self, Config},
-    core::{rules::Terms, vitals::Patience, window::Bounds},
+    core::{rules::Namespaces, vitals::Patience, window::Bounds},
     edge::{
         admission::Admission,
         client_address::client_address_of,
         fallback,
         guard::MessageLimits,
+        http::cors,
         origin::{self, OriginPolicy},
         tls::{self, CertificateReloader},
         websocket::{self, Entrance},
@@ -40,7 +51,13 @@ use crate::{
     limits,
     log::memory::MemoryLog,
     ops::{self, OpsState},
-    protocols::letshare::{self, LetShare},
+    protocols::{
+        ably::{
+            self,
+            rest::{self, Rest},
+        },
+        letshare::{self, LetShare},
+    },
 };
 
 /// A server that accepts connections.
@@ -61,7 +78,9 @@ pub struct Running {
 /// # Errors
 /// When a port cannot be bound or the TLS files are not usable.
 pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
-    let broker = Arc::new(broker(config, clock.clone()));
+    let apps = Arc::new(Apps::new([], clock.clone()));
+    let broker = Arc::new(broker(config, clock.clone(), Arc::clone(&apps) as Arc<_>));
+    let ably = Arc::new(ably_shared(config, &apps));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
     let origins = Arc::new(OriginPolicy::new(&config.cors));
@@ -81,14 +100,43 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
                 },
             };
             let origins = Arc::clone(&origins);
+            let serves_ably = config.ably.enabled;
             let mut app = App::new()
                 .app_data(web::Data::new(ops_state.clone()))
                 .wrap(from_fn(fallback::catch_panic))
-                .wrap(from_fn(move |request, next| {
-                    origin::enforce(Arc::clone(&origins), request, next)
+                .wrap(from_fn(move |request: ServiceRequest, next| {
+                    let origins = Arc::clone(&origins);
+                    async move {
+                        if serves_ably && rest::is_meant(request.request()) {
+                            cors::echo_origin(request, next).await
+                        } else {
+                            origin::enforce(origins, request, next).await
+                        }
+                    }
                 }))
-                .configure(ops::routes)
-                .default_service(web::to(fallback::not_found));
+                .configure(ops::routes);
+            if config.ably.enabled {
+                let rest = Rest {
+                    worker: Rc::clone(&entrance.worker),
+                    shared: Arc::clone(&ably),
+                    apps: Arc::clone(&apps),
+                    sandbox: config.ably.sandbox,
+                };
+                app = app.configure(|routes| rest::routes(routes, &rest));
+                let anything = move |request: HttpRequest, payload: web::Payload| {
+                    let rest = rest.clone();
+                    async move {
+                        if rest::is_meant(&request) {
+                            rest.serve(request, payload).await
+                        } else {
+                            fallback::not_found().await
+                        }
+                    }
+                };
+                app = app.default_service(web::to(anything));
+            } else {
+                app = app.default_service(web::to(fallback::not_found));
+            }
             if config.letshare.enabled {
                 let letshare = LetShare::new(&config, entrance, shared.clone());
                 app = app.configure(|routes| letshare::routes(routes, &letshare));
@@ -183,7 +231,7 @@ impl Running {
 }
 
 /// What the worker threads of a server share, before any of them runs.
-pub fn broker(config: &Config, clock: Clock) -> Broker {
+pub fn broker(config: &Config, clock: Clock, namespaces: Arc<dyn Namespaces>) -> Broker {
     let history = Bounds {
         age: config.history.window,
         entries: config.history.channel_entries,
@@ -194,7 +242,7 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
     Broker {
         clock,
         log: Arc::new(MemoryLog::new(history, config.history.total_bytes)),
-        namespaces: Arc::new(Terms::default()),
+        namespaces,
         connections: Connections::default(),
         directory: Directory::new(config.limits.channels),
         metrics: Metrics::default().start(),
@@ -219,6 +267,23 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
         refusal_warning: OncePerSecond::default(),
         hubs: Mutex::default(),
     }
+}
+
+/// Provisional: secret and settings of the Ably interface.
+fn ably_shared(config: &Config, apps: &Arc<Apps>) -> ably::door::Shared {
+    let secret = ServerSecret::random();
+    let settings = ably::door::Settings {
+        max_message_bytes: 65_536,
+        max_frame_bytes: config.websocket.max_message_bytes,
+        frame_rate: None,
+        plain_keys: true,
+        server_id: "letshare".to_owned(),
+    };
+    ably::door::Shared::new(
+        Gate::new(Arc::clone(apps), &secret, true),
+        ConnectionKeys::new(&secret),
+        settings,
+    )
 }
 
 fn ops_state(broker: &Arc<Broker>, settings: &config::Server) -> OpsState {

@@ -12,7 +12,10 @@ const TARGET: &str = "/channels/who/messages";
 async fn credentials() {
     let mut sandbox = Sandbox::start().await;
     let key = sandbox.key(EVERYTHING).replace(':', "%3A");
-    let response = sandbox.http.ask("GET", &format!("{TARGET}?key={key}"), &[]).await;
+    let response = sandbox
+        .http
+        .ask("GET", &format!("{TARGET}?key={key}"), &[])
+        .await;
     assert_eq!(response.status, 200, "{response:?}");
 
     let response = sandbox.http.ask("GET", TARGET, &[]).await;
@@ -26,11 +29,17 @@ async fn credentials() {
         ("api:key".to_owned(), 401, 40101),
     ] {
         let basic = format!("Basic {}", BASE64_STANDARD.encode(&key));
-        let response = sandbox.http.ask("GET", TARGET, &[("Authorization", &basic)]).await;
+        let response = sandbox
+            .http
+            .ask("GET", TARGET, &[("Authorization", &basic)])
+            .await;
         assert_refused(&response, status, code);
     }
     for (header, code) in [("Digest x", 40005), ("Basic !", 40005)] {
-        let response = sandbox.http.ask("GET", TARGET, &[("Authorization", header)]).await;
+        let response = sandbox
+            .http
+            .ask("GET", TARGET, &[("Authorization", header)])
+            .await;
         assert_refused(&response, 400, code);
     }
 }
@@ -57,18 +66,24 @@ async fn the_client_of_a_request() {
     let bob = BASE64_STANDARD.encode("bob/ü");
     let headers = [("X-Ably-ClientId", bob.as_str())];
     for body in [&b"{}"[..], "{\"clientId\":\"bob/ü\"}".as_bytes()] {
-        let response = sandbox.ask_by(EVERYTHING, "POST", TARGET, &headers, body).await;
+        let response = sandbox
+            .ask_by(EVERYTHING, "POST", TARGET, &headers, body)
+            .await;
         assert_eq!(response.status, 201, "{response:?}");
     }
     for message in sandbox.history("who").await {
         assert_eq!(message["clientId"], "bob/ü");
     }
     let body = br#"{"clientId":"alice"}"#;
-    let response = sandbox.ask_by(EVERYTHING, "POST", TARGET, &headers, body).await;
+    let response = sandbox
+        .ask_by(EVERYTHING, "POST", TARGET, &headers, body)
+        .await;
     assert_refused(&response, 400, 40012);
     for bad in ["!", &BASE64_STANDARD.encode("*")] {
         let headers = [("X-Ably-ClientId", bad)];
-        let response = sandbox.ask_by(EVERYTHING, "POST", TARGET, &headers, b"{}").await;
+        let response = sandbox
+            .ask_by(EVERYTHING, "POST", TARGET, &headers, b"{}")
+            .await;
         assert_refused(&response, 400, 40012);
     }
 }
@@ -82,6 +97,8 @@ async fn some_channels_are_for_identified_clients() {
     assert_refused(&response, 401, 40161);
     let bob = BASE64_STANDARD.encode("bob");
     let headers = [("X-Ably-ClientId", bob.as_str())];
-    let response = sandbox.ask_by(EVERYTHING, "POST", target, &headers, b"{}").await;
+    let response = sandbox
+        .ask_by(EVERYTHING, "POST", target, &headers, b"{}")
+        .await;
     assert_eq!(response.status, 201, "{response:?}");
 }

@@ -15,10 +15,7 @@ use bytes::Bytes;
 use crate::{
     error::Fault,
     protocols::ably::{
-        rest::{
-            form::Form,
-            links::Link,
-        },
+        rest::{form::Form, links::Link},
         wire::{self, ErrorBody, ErrorInfo, Format},
     },
 };
@@ -84,7 +81,9 @@ pub fn respond(form: Form, outcome: Result<Answer, Fault>) -> HttpResponse {
     match answer.body {
         Some(body) => {
             let media_type = HeaderValue::from_static(format.content_type());
-            response.insert_header((CONTENT_TYPE, media_type)).body(body)
+            response
+                .insert_header((CONTENT_TYPE, media_type))
+                .body(body)
         }
         None => response.finish(),
     }
@@ -136,7 +135,12 @@ fn enveloped(format: Format, answer: Answer, headers: &Headers) -> HttpResponse 
     if answer.body.is_some() {
         flat.insert("content-type".to_owned(), format.content_type().to_owned());
     }
-    let body = envelope(format, answer.status.as_u16(), &flat, answer.body.as_deref());
+    let body = envelope(
+        format,
+        answer.status.as_u16(),
+        &flat,
+        answer.body.as_deref(),
+    );
     let media_type = HeaderValue::from_static(format.content_type());
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, media_type))
@@ -156,7 +160,8 @@ fn envelope(
     let headers = wire::encode_value(format, headers);
     let mut members: Vec<(&str, &[u8])> = vec![("statusCode", &status), ("headers", &headers)];
     members.extend(response.map(|response| ("response", response)));
-    let mut body = Vec::with_capacity(64 + members.iter().map(|(_, value)| value.len()).sum::<usize>());
+    let mut body =
+        Vec::with_capacity(64 + members.iter().map(|(_, value)| value.len()).sum::<usize>());
     match format {
         Format::Json => body.push(b'{'),
         Format::Msgpack => body.push(MAP | members.len() as u8),

@@ -187,7 +187,10 @@ mod tests {
             assert_eq!(of(Some(text)), Ok(Some("ü/bob".to_owned())), "{text}");
         }
         for bad in ["!", "/w=="] {
-            assert!(matches!(of(Some(bad)), Err(Fault::InvalidClientId { .. })), "{bad}");
+            assert!(
+                matches!(of(Some(bad)), Err(Fault::InvalidClientId { .. })),
+                "{bad}"
+            );
         }
     }
 }

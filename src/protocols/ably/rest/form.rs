@@ -111,14 +111,29 @@ mod tests {
             (None, "", (Json, Json, false)),
             (None, "format=msgpack", (Msgpack, Json, false)),
             (Some("*/*"), "format=msgpack", (Msgpack, Json, false)),
-            (Some("application/x-msgpack"), "format=json", (Msgpack, Msgpack, false)),
-            (Some("application/json; charset=utf-8"), "format=msgpack", (Json, Json, false)),
+            (
+                Some("application/x-msgpack"),
+                "format=json",
+                (Msgpack, Msgpack, false),
+            ),
+            (
+                Some("application/json; charset=utf-8"),
+                "format=msgpack",
+                (Json, Json, false),
+            ),
             (Some("text/html"), "format=xml", (Json, Json, false)),
-            (Some("application/x-msgpack"), "envelope=json", (Json, Json, true)),
+            (
+                Some("application/x-msgpack"),
+                "envelope=json",
+                (Json, Json, true),
+            ),
             (None, "envelope=msgpack", (Msgpack, Msgpack, true)),
         ];
         for (accept, query, (body, refusal, enveloped)) in table {
-            let lines: Vec<_> = accept.map(|accept| (ACCEPT.as_str(), accept)).into_iter().collect();
+            let lines: Vec<_> = accept
+                .map(|accept| (ACCEPT.as_str(), accept))
+                .into_iter()
+                .collect();
             let form = Form::of(&headers(&lines), &Query::parse(query));
             let expected = Form {
                 body,

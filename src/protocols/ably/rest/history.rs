@@ -223,7 +223,10 @@ mod tests {
         let refused = cursor.map(|cursor| cursor.query(Kind::Messages).err());
         assert!(matches!(
             refused,
-            Ok(Some(Fault::BadParameter { name: "from_serial", .. }))
+            Ok(Some(Fault::BadParameter {
+                name: "from_serial",
+                ..
+            }))
         ));
     }
 

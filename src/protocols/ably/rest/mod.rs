@@ -21,7 +21,6 @@ use std::{rc::Rc, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    dev::RequestHead,
     http::{
         Method,
         header::{ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_TYPE},
@@ -114,13 +113,20 @@ enum Said {
 
 /// Whether a request is meant for the Ably interface: by its path, or, on paths that nobody has, by what
 /// only its clients send. So they read a 404 that they understand, and everybody else the plain one.
-pub fn is_meant(head: &RequestHead) -> bool {
-    let path = head.uri.path();
+///
+/// What has a route of another protocol is never meant: its pages are none of Ably's business.
+pub fn is_meant(request: &HttpRequest) -> bool {
+    let path = request.uri().path();
     let root = path.trim_start_matches('/').split('/').next();
     if root.is_some_and(|root| path::ROOTS.contains(&root)) {
         return true;
     }
-    let query = Query::parse(head.uri.query().unwrap_or_default());
+    let query = Query::parse(request.query_string());
+    if request.match_pattern().is_some() {
+        // The WebSocket, which shares its path with LetShare's.
+        return path == "/" && query.has("v");
+    }
+    let head = request.head();
     let is_ably = |name: &str| name.starts_with("x-ably-") || name == "ably-agent";
     // A preflight names the headers that will come.
     let announced = head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS);

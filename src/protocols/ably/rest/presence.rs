@@ -81,8 +81,9 @@ pub async fn members(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault
 impl Cursor {
     fn wants(&self, member: &Member) -> bool {
         let client = member.client_id.as_str();
-        let is_wanted =
-            |wanted: &Option<String>, given: &str| wanted.as_deref().is_none_or(|wanted| wanted == given);
+        let is_wanted = |wanted: &Option<String>, given: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == given)
+        };
         is_wanted(&self.client, client)
             && is_wanted(&self.connection, &member.connection.to_string())
             && self.after.as_ref().is_none_or(|(last, its_connection)| {
