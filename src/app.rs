@@ -13,7 +13,7 @@ use std::{
 
 use actix::Actor as _;
 use actix_web::{
-    App, HttpRequest, HttpServer,
+    App, HttpServer,
     dev::{ServerHandle, ServiceRequest},
     middleware::from_fn,
     rt, web,
@@ -52,10 +52,7 @@ use crate::{
     log::memory::MemoryLog,
     ops::{self, OpsState},
     protocols::{
-        ably::{
-            self,
-            rest::{self, Rest},
-        },
+        ably::{self, Ably, door::Door, rest::Rest},
         letshare::{self, LetShare},
     },
 };
@@ -107,7 +104,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
                 .wrap(from_fn(move |request: ServiceRequest, next| {
                     let origins = Arc::clone(&origins);
                     async move {
-                        if serves_ably && rest::is_meant(request.request()) {
+                        if serves_ably && ably::is_meant(request.request()) {
                             cors::echo_origin(request, next).await
                         } else {
                             origin::enforce(origins, request, next).await
@@ -116,24 +113,19 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
                 }))
                 .configure(ops::routes);
             if config.ably.enabled {
-                let rest = Rest {
-                    worker: Rc::clone(&entrance.worker),
-                    shared: Arc::clone(&ably),
-                    apps: Arc::clone(&apps),
-                    sandbox: config.ably.sandbox,
+                let ably = Ably {
+                    door: Door {
+                        entrance: entrance.clone(),
+                        shared: Arc::clone(&ably),
+                    },
+                    rest: Rest {
+                        worker: Rc::clone(&entrance.worker),
+                        shared: Arc::clone(&ably),
+                        apps: Arc::clone(&apps),
+                        sandbox: config.ably.sandbox,
+                    },
                 };
-                app = app.configure(|routes| rest::routes(routes, &rest));
-                let anything = move |request: HttpRequest, payload: web::Payload| {
-                    let rest = rest.clone();
-                    async move {
-                        if rest::is_meant(&request) {
-                            rest.serve(request, payload).await
-                        } else {
-                            fallback::not_found().await
-                        }
-                    }
-                };
-                app = app.default_service(web::to(anything));
+                app = app.configure(|routes| ably::routes(routes, &ably, fallback::not_found));
             } else {
                 app = app.default_service(web::to(fallback::not_found));
             }

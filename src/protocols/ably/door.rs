@@ -3,7 +3,6 @@
 //! A WebSocket is always upgraded: whatever is wrong is told by a frame.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,8 +10,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpRequest, HttpResponse, web};
-use url::form_urlencoded;
+use actix_web::{HttpRequest, HttpResponse, dev::RequestHead, web};
 
 use crate::{
     actors::{
@@ -21,7 +19,7 @@ use crate::{
     },
     auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate},
     core::vitals::Patience,
-    edge::{admission::Refusal as NotAdmitted, websocket::Entrance},
+    edge::{admission::Refusal as NotAdmitted, http::query::Query, websocket::Entrance},
     error::Fault,
     ids::ConnectionId,
     limits,
@@ -118,8 +116,8 @@ impl Door {
             // Not upgraded: a server that is full has no room for that. Clients come back later.
             Err(refusal) => return not_admitted(&refusal),
         };
-        let query = Query::of(request);
-        let format = query.format();
+        let query = Query::parse(request.query_string());
+        let format = format(&query);
         let translator: Box<dyn Translator> = match self.open(request, &query, format) {
             Ok(opening) => Box::new(AblyConnection::new(opening, Arc::clone(&self.shared))),
             Err(fault) => {
@@ -144,7 +142,7 @@ impl Door {
         let version = version.ok_or(Fault::UnsupportedVersion)?;
         let is_tls = request.app_config().secure();
         let broker = &self.entrance.worker.broker;
-        let credential = query.credential();
+        let credential = Credential::find(None, query.pairs())?;
         let access = self
             .shared
             .gate
@@ -215,35 +213,15 @@ fn not_admitted(refusal: &NotAdmitted) -> HttpResponse {
         .body(format!("{refusal}\n"))
 }
 
-/// The query of a request; the first of several values counts.
-struct Query(HashMap<String, String>);
+/// Whether a request asks for an Ably connection; all others on `/` are for LetShare.
+pub fn names_a_version(head: &RequestHead) -> bool {
+    let query = head.uri.query().unwrap_or_default();
+    query.split('&').any(|pair| pair.starts_with("v="))
+}
 
-impl Query {
-    fn of(request: &HttpRequest) -> Self {
-        let mut values = HashMap::new();
-        for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
-            values
-                .entry(name.into_owned())
-                .or_insert_with(|| value.into_owned());
-        }
-        Self(values)
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-
-    fn format(&self) -> Format {
-        match self.get("format") {
-            Some("msgpack") => Format::Msgpack,
-            _ => Format::Json,
-        }
-    }
-
-    fn credential(&self) -> Option<Credential> {
-        let token = self.get("accessToken").or_else(|| self.get("access_token"));
-        token
-            .map(Credential::token)
-            .or_else(|| self.get("key").map(Credential::key))
+fn format(query: &Query) -> Format {
+    match query.get("format") {
+        Some("msgpack") => Format::Msgpack,
+        _ => Format::Json,
     }
 }
