@@ -90,6 +90,24 @@ pub const TOKEN_BYTES: usize = 8 * 1024;
 pub const CAPABILITY_BYTES: usize = 16 * 1024;
 pub const CAPABILITY_RESOURCES: usize = 512;
 
+/// How long an Ably token may live, and one that can be revoked; and how long it does if nobody says
+/// (`protocols/ably.md §12.2`).
+pub const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
+pub const REVOCABLE_TOKEN_TTL: Duration = Duration::from_secs(3_600);
+pub const DEFAULT_TOKEN_TTL: Duration = Duration::from_secs(3_600);
+
+/// A token request may be that much older or newer than now (`protocols/ably.md §12.2`).
+pub const TOKEN_REQUEST_AGE: Duration = Duration::from_secs(120);
+
+/// The clock of whoever signs JWTs may be that far ahead (`protocols/ably.md §12.3`).
+pub const ISSUER_CLOCK_AHEAD: Duration = Duration::from_secs(30);
+
+/// Nonces of token requests that are remembered, for four minutes at most: about 100 bytes each.
+pub const NONCES: usize = 262_144;
+
+/// Shortest nonce, in characters (`protocols/ably.md §12.2`).
+pub const NONCE_CHARS: usize = 16;
+
 /// Apps that may exist at a time. Only a sandbox makes apps at run time, and each costs kilobytes.
 pub const APPS: usize = 10_000;
 

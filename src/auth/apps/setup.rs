@@ -211,7 +211,7 @@ fn keys(app: AppId, setups: Vec<KeySetup>, author: Author, faults: &mut Faults) 
                 let secret = setup.secret.unwrap_or_default();
                 if !is_key_secret(secret.expose_secret()) {
                     let rule = "a key needs a secret of 16 to 512 characters without white space, \
-                                for example one made with `openssl rand -hex 32`";
+                                `:` and `.`, for example one made with `openssl rand -hex 32`";
                     faults.add(place("secret"), rule);
                 }
                 (id, secret)
@@ -355,10 +355,11 @@ fn is_key_id(id: &str) -> bool {
 }
 
 /// A token tells whoever has it when a guess of the secret is right, so it must not be short; Ably's
-/// oldest keys have 16 characters of base64.
+/// oldest keys have 16 characters of base64. ably-js takes no key whose secret has a colon or a dot.
 fn is_key_secret(secret: &str) -> bool {
-    let is_plain = |symbol: char| !symbol.is_whitespace() && !symbol.is_control();
-    (16..=512).contains(&secret.len()) && secret.chars().all(is_plain)
+    let is_bad =
+        |symbol: char| symbol.is_whitespace() || symbol.is_control() || matches!(symbol, ':' | '.');
+    (16..=512).contains(&secret.len()) && !secret.contains(is_bad)
 }
 
 /// base64url of `N` random bytes.
