@@ -54,6 +54,7 @@ impl<'a> Verdict<'a> {
         self.ports();
         self.certificate();
         self.secrets();
+        self.ably();
         self.times();
         self.sizes();
         self.folders();
@@ -165,6 +166,24 @@ impl<'a> Verdict<'a> {
                      allow_insecure: true where that does not matter)"
                 ),
             );
+        }
+    }
+
+    fn ably(&mut self) {
+        let ably = &self.config.ably;
+        if !ably.enabled {
+            return;
+        }
+        if let Some(Err(error)) = ably.apps_file.as_deref().map(readable) {
+            let keys = ["ably.apps_file", "ably.enabled"];
+            self.complain(&keys, format!("cannot be read: {error}"));
+        }
+        let host = self.config.server.host;
+        if ably.sandbox && !host.is_loopback() {
+            self.warnings.push(format!(
+                "ably.sandbox is true, and the server listens on {host}: everybody who can reach it \
+                 can make apps. Use that for test suites only"
+            ));
         }
     }
 
