@@ -26,10 +26,7 @@ impl Sandbox {
     }
 
     pub async fn start_at(clock: Clock) -> Self {
-        let server = Server::start_at(clock, |config| {
-            config.ably.enabled = true;
-            config.ably.sandbox = true;
-        });
+        let server = Server::sandbox_at(clock, |_| {});
         let mut http = Http::connect(&server).await;
         let response = http.post("/apps", &[], &setup().to_string()).await;
         assert_eq!(response.status, 201, "{response:?}");

@@ -127,7 +127,8 @@ impl AblyConnection {
             .shared
             .connection_keys
             .mint(self.access.app.id, self.id);
-        let details = self.shared.details(&self.identity, &key);
+        let rate = link.worker().broker.settings.frame_rate;
+        let details = self.shared.details(&self.identity, &key, rate);
         let error = self.resume_fault.take().as_ref().map(Into::into);
         let connected = ServerFrame::Connected {
             connection_id: self.id,
@@ -194,7 +195,6 @@ impl Translator for AblyConnection {
             connection: self.id,
             ping,
             patience: self.shared.settings.patience(settings),
-            rate: self.shared.settings.frame_rate,
             farewell: farewell::of(self.format),
             hold: self.hold,
             ..Terms::new(settings)
