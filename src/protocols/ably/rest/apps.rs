@@ -23,7 +23,7 @@ use crate::{
 const NO_SANDBOX: Fault = Fault::NotFound { what: "path" };
 
 /// POST `/apps`. The answer says where the app is: where the request came to.
-pub async fn create(asked: &Asked<'_>, payload: web::Payload) -> Result<Answer, Fault> {
+pub async fn create(asked: &Asked<'_>, payload: &mut web::Payload) -> Result<Answer, Fault> {
     if !asked.rest.sandbox {
         return Err(NO_SANDBOX);
     }

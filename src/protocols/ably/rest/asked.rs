@@ -82,7 +82,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The body, and the format that it is in.
-    pub async fn body(&self, payload: web::Payload) -> Result<(Format, Bytes), Fault> {
+    pub async fn body(&self, payload: &mut web::Payload) -> Result<(Format, Bytes), Fault> {
         let headers = self.request.headers();
         let format = form::body_format(headers, &self.query);
         let limit = limits::REQUEST_BODY_BYTES;

@@ -42,7 +42,7 @@ struct Published<'a> {
 pub async fn publish(
     asked: &Asked<'_>,
     channel: String,
-    payload: web::Payload,
+    payload: &mut web::Payload,
 ) -> Result<Answer, Fault> {
     let operation = "publish";
     let (caller, name, channel) = asked.channel(channel, &[(Operation::Publish, operation)])?;

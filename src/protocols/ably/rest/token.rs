@@ -15,7 +15,7 @@ use crate::{
 pub async fn request(
     asked: &Asked<'_>,
     key_name: &str,
-    payload: web::Payload,
+    payload: &mut web::Payload,
 ) -> Result<Answer, Fault> {
     let (format, body) = asked.body(payload).await?;
     let request = match format {
