@@ -1,5 +1,6 @@
 //! What the integration tests share: a server of their own each, and clients.
 
+pub mod ably;
 pub mod client;
 pub mod http;
 pub mod process;
