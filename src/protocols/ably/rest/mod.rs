@@ -63,6 +63,7 @@ impl Rest {
         let outcome = self.answer(&request, &mut payload, query, form).await;
         body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
         if let Err(fault) = &outcome {
+            self.worker.count(|counters| counters.errors_told += 1);
             let path = request.path();
             tracing::debug!(%fault, code = fault.ably_code(), path, "a request is refused");
         }

@@ -15,6 +15,7 @@ use crate::{
         message::{Body, EntryId},
     },
     error::Fault,
+    limits,
     protocols::ably::{
         messages::{self, Publisher},
         rest::{
@@ -57,7 +58,7 @@ pub async fn publish(
     if asked.query.get("_forceNack") == Some("true") {
         return Err(Fault::ForcedNack);
     }
-    let (format, body) = asked.body(payload).await?;
+    let (format, body) = asked.body(payload, limits::REQUEST_BODY_BYTES).await?;
     let broker = &asked.rest.worker.broker;
     let shared = &asked.rest.shared;
     let publisher = Publisher {

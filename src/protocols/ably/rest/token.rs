@@ -5,6 +5,7 @@ use actix_web::web;
 use crate::{
     auth::ably::TokenRequest,
     error::Fault,
+    limits,
     protocols::ably::{
         rest::{answer::Answer, asked::Asked},
         wire::{self, Format},
@@ -17,7 +18,7 @@ pub async fn request(
     key_name: &str,
     payload: &mut web::Payload,
 ) -> Result<Answer, Fault> {
-    let (format, body) = asked.body(payload).await?;
+    let (format, body) = asked.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
     let request = match format {
         Format::Json => TokenRequest::from_json(&body)?,
         Format::Msgpack => wire::decode_value(format, &body)?,
