@@ -78,6 +78,17 @@ impl Sandbox {
             .await
     }
 
+    /// A token of the key that may do everything.
+    pub async fn token(&mut self, mut request: Value) -> String {
+        let name = self.app["keys"][EVERYTHING]["keyName"].clone();
+        let target = format!("/keys/{}/requestToken", name.as_str().expect("a name"));
+        request["keyName"] = name;
+        let response = self.post(&target, &request).await;
+        assert_eq!(response.status, 201, "{response:?}");
+        let details = response.json();
+        details["token"].as_str().expect("a token").to_owned()
+    }
+
     /// Publishes and gives back what it was answered.
     pub async fn publish(&mut self, channel: &str, body: Value) -> Value {
         let response = self
