@@ -310,6 +310,10 @@ impl AblyConnection {
         let Some(filter) = link.filter(&channel, alias).cloned() else {
             return;
         };
+        // Who may only publish is not told who is there.
+        if !filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
+            return;
+        }
         let attaching = Attaching {
             alias,
             filter,
