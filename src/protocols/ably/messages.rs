@@ -45,17 +45,14 @@ pub struct Checked {
 }
 
 /// # Errors
-/// The first fault of the first message that has one; then nothing may be published.
+/// The first fault of the first message that has one, then those that they have together, in the order of
+/// §6.1; then nothing may be published.
 pub fn check(
     messages: Vec<WireMessage>,
     publisher: &Publisher<'_>,
     settings: &Settings,
 ) -> Result<Checked, Fault> {
-    let limit = limits::FRAME_ITEMS;
-    if messages.len() > limit {
-        return Err(Fault::TooManyMessages { limit });
-    }
-    let id = common_id(&messages)?;
+    let id = common_id(&messages);
     let mut connection = publisher.connection;
     let mut checked = Vec::with_capacity(messages.len());
     for (index, message) in messages.into_iter().enumerate() {
@@ -82,6 +79,11 @@ pub fn check(
     let limit = settings.max_message_bytes;
     if size > limit {
         return Err(Fault::TooLarge { size, limit });
+    }
+    let id = id?;
+    let limit = limits::FRAME_ITEMS;
+    if checked.len() > limit {
+        return Err(Fault::TooManyMessages { limit });
     }
     Ok(Checked {
         messages: checked,
