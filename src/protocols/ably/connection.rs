@@ -56,6 +56,8 @@ pub struct AblyConnection {
     is_closed: bool,
     /// The client goes on by another transport.
     is_superseded: bool,
+    /// The last word is said: what still comes from the client is not heard, and nothing is answered.
+    has_ended: bool,
 }
 
 /// What a transport is opened with.
@@ -88,6 +90,7 @@ impl AblyConnection {
             renewal: None,
             is_closed: false,
             is_superseded: false,
+            has_ended: false,
         }
     }
 
@@ -104,15 +107,20 @@ impl AblyConnection {
         };
         self.say(&error, link);
         self.forget(link);
-        link.close(CloseReason::Done);
+        self.end(link);
     }
 
     /// Tells of a fault that lets the client come back, and ends the transport.
-    pub(super) fn disconnect(&self, fault: &Fault, link: &mut Link<'_>) {
+    pub(super) fn disconnect(&mut self, fault: &Fault, link: &mut Link<'_>) {
         let disconnected = ServerFrame::Disconnected {
             error: &fault.into(),
         };
         self.say(&disconnected, link);
+        self.end(link);
+    }
+
+    fn end(&mut self, link: &mut Link<'_>) {
+        self.has_ended = true;
         link.close(CloseReason::Done);
     }
 
@@ -139,6 +147,9 @@ impl AblyConnection {
     }
 
     fn receive(&mut self, frame: &[u8], link: &mut Link<'_>) {
+        if self.has_ended {
+            return;
+        }
         match wire::decode(self.format, frame) {
             Ok(message) => self.act(message, link),
             Err(fault) => self.fail(&fault, link),
@@ -164,11 +175,11 @@ impl AblyConnection {
             Action::MESSAGE => self.publish_messages(message, link),
             Action::PRESENCE => self.publish_presence(message, link),
             Action::AUTH => self.reauthenticate(message, link),
-            Action::DISCONNECT => link.close(CloseReason::Done),
+            Action::DISCONNECT => self.end(link),
             Action::CLOSE => {
                 self.forget(link);
                 self.say(&ServerFrame::Closed, link);
-                link.close(CloseReason::Done);
+                self.end(link);
             }
             // Not there yet, so that nobody waits for an answer that never comes.
             Action::OBJECT | Action::ANNOTATION => {
@@ -222,6 +233,9 @@ impl Translator for AblyConnection {
     }
 
     fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>) {
+        if self.has_ended {
+            return;
+        }
         match answer {
             Answer::Attached(attached) => self.attached(channel, *attached, link),
             Answer::Detached { alias, context } => self.detached(channel, alias, &context, link),
