@@ -1,7 +1,5 @@
 //! MESSAGE and PRESENCE frames of a client, and the answers to them (`protocols/ably.md §6, §7.1`).
 
-use bytestring::ByteString;
-
 use crate::{
     actors::link::Link,
     auth::ably::AllowedClient,
@@ -13,7 +11,7 @@ use crate::{
         presence::PresenceEvent,
     },
     error::Fault,
-    ids::ChannelName,
+    ids::{ChannelName, ConnectionId},
     limits,
     protocols::ably::{
         connection::AblyConnection,
@@ -224,12 +222,23 @@ impl AblyConnection {
         let claimed = item.client_id.as_deref();
         let client_id = self.identity.attribute(claimed)?;
         let client_id = client_id.ok_or(Fault::PresenceWithoutClientId)?;
-        let own = |id: &ByteString| id.starts_with(&format!("{}:", self.id));
         // A member that its client enters again has the id that it had (RTP17g).
-        let id = item.id.clone().filter(own);
+        let id = item.id.clone().filter(|id| is_item_of(self.id, id));
         let id = id.unwrap_or_else(|| format!("{}:{msg_serial}:{index}", self.id).into());
         item.into_event(id, client_id)
     }
+}
+
+/// Whether `id` is `<connection>:<msgSerial>:<index>`. Others judge by it what is newer, so nothing else may
+/// stand there (§7.2).
+fn is_item_of(connection: ConnectionId, id: &str) -> bool {
+    let own = connection.to_string();
+    let numbers = id.strip_prefix(&*own).and_then(|id| id.strip_prefix(':'));
+    let is_number =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok();
+    numbers
+        .and_then(|numbers| numbers.split_once(':'))
+        .is_some_and(|(serial, index)| is_number(serial) && is_number(index))
 }
 
 /// The protocol version from which on an ACK carries the serials (§1.3).
