@@ -343,6 +343,48 @@ proptest! {
         }
     }
 
+    /// The events of one frame see each other: what is told fits together, and the limit holds.
+    #[test]
+    fn frames_of_several_events_are_told_as_they_change_the_members(
+        frames in prop::collection::vec(prop::collection::vec((0u8..3, 0usize..5), 1..6), 1..30),
+    ) {
+        let clients = ["a", "b", "c", "d", "e"];
+        let mut channel = channel();
+        channel.attach(attach(1, None));
+        let mut model = BTreeSet::new();
+        for frame in frames {
+            let mut events = Vec::new();
+            for (action, client) in &frame {
+                let action = match action {
+                    0 => PresenceAction::Enter,
+                    1 => PresenceAction::Update,
+                    _ => PresenceAction::Leave,
+                };
+                let id = ["c:0", "c:1", "c:2", "c:3", "c:4"][events.len()];
+                if let Body::Presence(event) = presence(action, clients[*client], id) {
+                    events.extend(event);
+                }
+            }
+            let effects = channel.publish(at(1), publish(1, EntryId::Serial, Body::Presence(events)));
+            for entry in appended(&effects) {
+                for event in entry.presence() {
+                    let client = event.client_id.clone();
+                    match event.action {
+                        PresenceAction::Leave => prop_assert!(model.remove(&client)),
+                        PresenceAction::Update => prop_assert!(model.contains(&client)),
+                        PresenceAction::Enter => {
+                            model.insert(client);
+                        }
+                    }
+                }
+                prop_assert!(model.len() <= 3);
+            }
+            let members = channel.members().all();
+            let members = members.iter().map(|member| member.client_id.clone());
+            prop_assert_eq!(members.collect::<BTreeSet<_>>(), model.clone());
+        }
+    }
+
     /// Members = attached - detached; the cap is never exceeded; a hub is listed exactly while it
     /// has attachments.
     #[test]
