@@ -1,0 +1,27 @@
+// Seeded chance: a run is told by its seed, and the seed runs it again.
+
+/** The seed of this run: LETSHARE_SEED, else a new one. */
+export const seed = Number(process.env.LETSHARE_SEED ?? Math.floor(Math.random() * 2 ** 31));
+
+/** A source of chance (mulberry32). */
+export class Chance {
+  #state;
+
+  constructor(state) {
+    this.#state = state >>> 0;
+  }
+
+  /** An integer of `from` to `to`, both included. */
+  between(from, to) {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
+    let t = this.#state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    const unit = ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+    return from + Math.floor(unit * (to - from + 1));
+  }
+
+  pick(list) {
+    return list[this.between(0, list.length - 1)];
+  }
+}
