@@ -1,4 +1,5 @@
-// Seeded chance: a run is told by its seed, and the seed runs it again.
+// Seeded chance: a test tells its seed, and the seed draws the same lots again. What falls to which
+// connection depends on the machine, too, as it does with anything that is run on real sockets.
 
 /** The seed of this run: LETSHARE_SEED, else a new one. */
 export const seed = Number(process.env.LETSHARE_SEED ?? Math.floor(Math.random() * 2 ** 31));

@@ -38,7 +38,6 @@ function interruptions(channel) {
 }
 
 test(`${CUTS} random cuts lose, double and reorder nothing (LETSHARE_SEED=${seed})`, LIMIT, async (t) => {
-  t.diagnostic(`LETSHARE_SEED=${seed} runs the same cuts again`);
   const name = fresh('cuts');
   const format = (n) => ({ useBinaryProtocol: n % 2 === 1 });
   const publishers = await Promise.all(range(PUBLISHERS).map((n) => behindProxy(format(n))));
@@ -163,9 +162,9 @@ for (const [format, useBinaryProtocol] of Object.entries(FORMATS)) {
     const [ann, ben, cat] = await Promise.all(who.map((clientId) => app.connected({ clientId, useBinaryProtocol })));
     const client = await behindProxy({ useBinaryProtocol });
     const channel = client.channels.get(name);
-    const gaps = interruptions(channel);
     const events = new Inbox();
     await channel.presence.subscribe((event) => events.put(event));
+    const gaps = interruptions(channel);
     for (const each of [ann, cat]) await each.channels.get(name).presence.enter('a');
     await events.count(2);
 
