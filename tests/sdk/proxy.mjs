@@ -25,6 +25,7 @@ export class Proxy {
 
   #links = new Set();
   #planned = 0;
+  #isShut = false;
   #server;
   #chance;
   #onEnough = () => {};
@@ -34,6 +35,7 @@ export class Proxy {
     const proxy = new Proxy();
     proxy.#chance = chance;
     proxy.#server = createServer((client) => {
+      if (proxy.#isShut) return client.destroy();
       const link = new Link(client, connect(target, '127.0.0.1'));
       proxy.#links.add(link);
       link.onGone = () => proxy.#links.delete(link);
@@ -63,6 +65,16 @@ export class Proxy {
   /** Loses all connections now. */
   cut() {
     for (const link of this.#links) link.cut();
+  }
+
+  /** Loses all connections, and those to come until `open`. */
+  shut() {
+    this.#isShut = true;
+    this.cut();
+  }
+
+  open() {
+    this.#isShut = false;
   }
 
   /** Loses all clients; the server still believes in them. */
