@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     num::NonZeroU32,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,12 @@ use std::{
 };
 
 use actix::Actor as _;
-use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, rt, web};
+use actix_web::{
+    App, HttpServer,
+    dev::{ServerHandle, ServiceRequest},
+    middleware::from_fn,
+    rt, web,
+};
 use anyhow::Context as _;
 use futures_util::{FutureExt as _, future};
 use parking_lot::Mutex;
@@ -25,14 +31,19 @@ use crate::{
         metrics::{Metrics, Snapshot, Totals},
         worker::Worker,
     },
+    auth::{
+        ably::{ConnectionKeys, Gate, ServerSecret},
+        apps::Apps,
+    },
     clock::{Clock, OncePerSecond},
     config::{self, Config},
-    core::{rules::Terms, vitals::Patience, window::Bounds},
+    core::{rules::Namespaces, vitals::Patience, window::Bounds},
     edge::{
         admission::Admission,
         client_address::client_address_of,
         fallback,
         guard::MessageLimits,
+        http::cors,
         origin::{self, OriginPolicy},
         tls::{self, CertificateReloader},
         websocket::{self, Entrance},
@@ -40,7 +51,10 @@ use crate::{
     limits,
     log::memory::MemoryLog,
     ops::{self, OpsState},
-    protocols::letshare::{self, LetShare},
+    protocols::{
+        ably::{self, Ably, door::Door, rest::Rest},
+        letshare::{self, LetShare},
+    },
 };
 
 /// A server that accepts connections.
@@ -51,6 +65,7 @@ pub struct Running {
     pub tls_address: Option<SocketAddr>,
     pub broker: Arc<Broker>,
     server: ServerHandle,
+    letshare: letshare::Shared,
     notice: Duration,
     grace: Duration,
 }
@@ -60,7 +75,9 @@ pub struct Running {
 /// # Errors
 /// When a port cannot be bound or the TLS files are not usable.
 pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
-    let broker = Arc::new(broker(config, clock.clone()));
+    let apps = Arc::new(Apps::new([], clock.clone()));
+    let broker = Arc::new(broker(config, clock.clone(), Arc::clone(&apps) as Arc<_>));
+    let ably = Arc::new(ably_shared(config, &apps));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
     let origins = Arc::new(OriginPolicy::new(&config.cors));
@@ -68,6 +85,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 
     let factory = {
         let (broker, config) = (Arc::clone(&broker), config.clone());
+        let shared = shared.clone();
         move || {
             let entrance = Entrance {
                 worker: Worker::on_this_thread(&broker),
@@ -79,14 +97,38 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
                 },
             };
             let origins = Arc::clone(&origins);
+            let serves_ably = config.ably.enabled;
             let mut app = App::new()
                 .app_data(web::Data::new(ops_state.clone()))
                 .wrap(from_fn(fallback::catch_panic))
-                .wrap(from_fn(move |request, next| {
-                    origin::enforce(Arc::clone(&origins), request, next)
+                .wrap(from_fn(move |request: ServiceRequest, next| {
+                    let origins = Arc::clone(&origins);
+                    async move {
+                        if serves_ably && ably::is_meant(request.request()) {
+                            cors::echo_origin(request, next).await
+                        } else {
+                            origin::enforce(origins, request, next).await
+                        }
+                    }
                 }))
-                .configure(ops::routes)
-                .default_service(web::to(fallback::not_found));
+                .configure(ops::routes);
+            if config.ably.enabled {
+                let ably = Ably {
+                    door: Door {
+                        entrance: entrance.clone(),
+                        shared: Arc::clone(&ably),
+                    },
+                    rest: Rest {
+                        worker: Rc::clone(&entrance.worker),
+                        shared: Arc::clone(&ably),
+                        apps: Arc::clone(&apps),
+                        sandbox: config.ably.sandbox,
+                    },
+                };
+                app = app.configure(|routes| ably::routes(routes, &ably, fallback::not_found));
+            } else {
+                app = app.default_service(web::to(fallback::not_found));
+            }
             if config.letshare.enabled {
                 let letshare = LetShare::new(&config, entrance, shared.clone());
                 app = app.configure(|routes| letshare::routes(routes, &letshare));
@@ -127,6 +169,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         tls_address,
         broker,
         server: handle,
+        letshare: shared,
         notice: config.shutdown.notice,
         grace: config.shutdown.grace,
     })
@@ -141,6 +184,13 @@ impl Running {
         rt::time::sleep(self.notice).await;
         self.broker.closing.store(true, Ordering::Relaxed);
         self.server.pause().await;
+        let last_words = self.letshare.last_words();
+        if rt::time::timeout(limits::DRAIN_LAST_WORDS, last_words)
+            .await
+            .is_err()
+        {
+            tracing::warn!("some file transfers end without a word");
+        }
         for hub in self.broker.hubs.lock().iter() {
             hub.address.do_send(Drain);
         }
@@ -173,7 +223,7 @@ impl Running {
 }
 
 /// What the worker threads of a server share, before any of them runs.
-pub fn broker(config: &Config, clock: Clock) -> Broker {
+pub fn broker(config: &Config, clock: Clock, namespaces: Arc<dyn Namespaces>) -> Broker {
     let history = Bounds {
         age: config.history.window,
         entries: config.history.channel_entries,
@@ -184,10 +234,7 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
     Broker {
         clock,
         log: Arc::new(MemoryLog::new(history, config.history.total_bytes)),
-        namespaces: Arc::new(Terms {
-            presence_members: limits::PRESENCE_MEMBERS,
-            fixtures: Vec::new(),
-        }),
+        namespaces,
         connections: Connections::default(),
         directory: Directory::new(config.limits.channels),
         metrics: Metrics::default().start(),
@@ -212,6 +259,23 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
         refusal_warning: OncePerSecond::default(),
         hubs: Mutex::default(),
     }
+}
+
+/// Provisional: secret and settings of the Ably interface.
+fn ably_shared(config: &Config, apps: &Arc<Apps>) -> ably::door::Shared {
+    let secret = ServerSecret::random();
+    let settings = ably::door::Settings {
+        max_message_bytes: 65_536,
+        max_frame_bytes: config.websocket.max_message_bytes,
+        frame_rate: None,
+        plain_keys: true,
+        server_id: "letshare".to_owned(),
+    };
+    ably::door::Shared::new(
+        Gate::new(Arc::clone(apps), &secret, true),
+        ConnectionKeys::new(&secret),
+        settings,
+    )
 }
 
 fn ops_state(broker: &Arc<Broker>, settings: &config::Server) -> OpsState {

@@ -104,6 +104,12 @@ pub enum Fault {
     Internal,
     #[error("the server is shutting down")]
     ShuttingDown,
+    #[error("nothing was heard from the client for too long")]
+    Silent,
+    #[error("a frame is larger than {limit} bytes")]
+    FrameTooLarge { limit: usize },
+    #[error("the WebSocket protocol was broken")]
+    ProtocolBroken,
     #[error("the connection can no longer be resumed")]
     ConnectionExpired,
     #[error("the connection goes on by another transport")]
@@ -178,7 +184,9 @@ impl Fault {
             Self::NotFound { .. } => 40400,
             Self::MethodNotAllowed => 40500,
             Self::Internal => 50000,
-            Self::ShuttingDown => 80003,
+            Self::ShuttingDown | Self::Silent => 80003,
+            Self::FrameTooLarge { .. } => 40009,
+            Self::ProtocolBroken => 80013,
             Self::ConnectionExpired => 80008,
             Self::TransportSuperseded => 80016,
             Self::InvalidConnectionKey => 80018,
@@ -216,6 +224,7 @@ impl Fault {
             | Self::TooManyMessages { .. }
             | Self::ForcedNack
             | Self::ConnectionExpired
+            | Self::ProtocolBroken
             | Self::InvalidConnectionKey
             | Self::ReaderTooSlow
             | Self::UntilAttachTooOld
@@ -243,10 +252,10 @@ impl Fault {
             | Self::BacklogTooLong => 404,
             Self::MethodNotAllowed => 405,
             Self::TransportSuperseded => 410,
-            Self::TooLarge { .. } => 413,
+            Self::TooLarge { .. } | Self::FrameTooLarge { .. } => 413,
             Self::RateLimited => 429,
             Self::Internal => 500,
-            Self::Busy | Self::ShuttingDown => 503,
+            Self::Busy | Self::ShuttingDown | Self::Silent => 503,
         }
     }
 
@@ -270,8 +279,6 @@ pub enum CloseReason {
     Answer(u16),
     /// Everything is said.
     Done,
-    /// The client has come back by another transport.
-    Superseded,
     /// The server shuts down.
     GoingAway,
     /// The WebSocket protocol was broken.
@@ -292,7 +299,7 @@ impl CloseReason {
     pub const fn code(self) -> u16 {
         match self {
             Self::Answer(code) => code,
-            Self::Done | Self::Superseded => 1000,
+            Self::Done => 1000,
             Self::GoingAway => 1001,
             Self::ProtocolError => 1002,
             Self::InvalidText => 1007,
@@ -307,7 +314,6 @@ impl CloseReason {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Answer(_) | Self::Done => "",
-            Self::Superseded => "the connection goes on by another transport",
             Self::GoingAway => "server is shutting down",
             Self::ProtocolError => "WebSocket protocol error",
             Self::InvalidText => "text is not UTF-8",
@@ -376,6 +382,9 @@ mod tests {
             Fault::MethodNotAllowed,
             Fault::Internal,
             Fault::ShuttingDown,
+            Fault::Silent,
+            Fault::FrameTooLarge { limit: 1 },
+            Fault::ProtocolBroken,
             Fault::ConnectionExpired,
             Fault::TransportSuperseded,
             Fault::InvalidConnectionKey,
@@ -395,7 +404,7 @@ mod tests {
             if from_code < 600 {
                 let allowed = match fault {
                     Fault::Busy => 503,
-                    Fault::TooLarge { .. } => 413,
+                    Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } => 413,
                     _ => from_code,
                 };
                 assert_eq!(u32::from(fault.http_status()), allowed, "{fault:?}");
@@ -408,7 +417,6 @@ mod tests {
         for reason in [
             CloseReason::Answer(1000),
             CloseReason::Done,
-            CloseReason::Superseded,
             CloseReason::GoingAway,
             CloseReason::ProtocolError,
             CloseReason::InvalidText,

@@ -16,7 +16,7 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     ("core", &[]),
     ("config", &[]),
     ("log", &["core"]),
-    ("auth", &["clock", "config"]),
+    ("auth", &["core", "clock", "config"]),
     ("actors", &["core", "log", "clock"]),
     ("edge", &["actors", "auth", "config"]),
     (

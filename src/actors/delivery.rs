@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     actors::{
-        connection::Close,
+        connection::Probe,
         hub::{Budget, Letter},
         worker::Worker,
     },
@@ -16,7 +16,6 @@ use crate::{
         message::Entry,
         roster::Member,
     },
-    error::CloseReason,
     ids::{ChannelName, SessionId},
 };
 
@@ -33,7 +32,12 @@ impl Worker {
             Letter::Budget { session, change } => self.budget(session, change),
             Letter::Supersede { session } => {
                 if let Some(session) = self.session(session) {
-                    session.connection.do_send(Close(CloseReason::Superseded));
+                    session.supersede();
+                }
+            }
+            Letter::Probe { session } => {
+                if let Some(session) = self.session(session) {
+                    session.connection.do_send(Probe);
                 }
             }
         }

@@ -72,6 +72,8 @@ pub enum Letter {
     Budget { session: SessionId, change: Budget },
     /// The client of this transport has come back by another one.
     Supersede { session: SessionId },
+    /// Find out whether one connection is alive.
+    Probe { session: SessionId },
 }
 
 /// A change of what may wait in an outbox, in bytes.
@@ -105,6 +107,12 @@ impl Peer {
         let session = self.session;
         self.hub.send(Letter::Supersede { session });
     }
+
+    /// Asks for a sign of life, without which the connection is closed soon, as an idle one.
+    pub fn probe(&self) {
+        let session = self.session;
+        self.hub.send(Letter::Probe { session });
+    }
 }
 
 /// Close every connection, a few at a time.
@@ -130,6 +138,7 @@ impl Hub {
         for session in sessions.iter().filter(|session| session.outbox.is_open()) {
             match session.check_vitals() {
                 Verdict::Fine => {}
+                Verdict::SendPing if session.is_silent() => {}
                 Verdict::SendPing => session.push(session.ping.clone()),
                 Verdict::Idle => session.connection.do_send(Close(CloseReason::Idle)),
                 Verdict::Stalled => session.connection.do_send(Close(CloseReason::TooSlow)),

@@ -60,7 +60,11 @@ impl Channel {
     }
 }
 
-async fn ask<M, T>(whom: Result<Recipient<M>, Fault>, question: M) -> Result<T, Fault>
+/// Asks the channel in charge; who dies without an answer is busy.
+///
+/// # Errors
+/// What the channel answers.
+pub async fn ask<M, T>(whom: Result<Recipient<M>, Fault>, question: M) -> Result<T, Fault>
 where
     M: Message<Result = Result<T, Fault>> + Send + 'static,
     T: Send + 'static,
@@ -89,7 +93,16 @@ impl Handler<Past> for Channel {
 
     fn handle(&mut self, question: Past, _: &mut Self::Context) -> Self::Result {
         self.answer(question, |channel, Past(query)| {
-            Ok(channel.log.page(&query))
+            // What followed the position is no longer kept, so nothing is of what came before it.
+            let is_lost = |until| channel.log.after(until).is_err();
+            if query.until.is_some_and(is_lost) {
+                return Err(Fault::UntilAttachTooOld);
+            }
+            let read = |query: &Query| channel.log.page(query);
+            Ok(match &channel.fixtures {
+                Some(oldest) => query.page_behind(oldest, read),
+                None => read(&query),
+            })
         })
     }
 }

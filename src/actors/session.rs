@@ -194,6 +194,17 @@ impl Session {
         self.talk.borrow().attachments.address(name, alias).cloned()
     }
 
+    /// The client has come back by another transport. This one leaves its channels and falls silent; it is
+    /// not closed, because a client that still listens would come back in turn, and so for ever.
+    pub(super) fn supersede(&self) {
+        self.depart();
+        self.talk(|translator, _| translator.superseded());
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.departed.get()
+    }
+
     pub(super) fn check_vitals(&self) -> Verdict {
         let patience = &self.patience;
         let mut vitals = self.vitals.get();

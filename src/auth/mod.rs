@@ -4,6 +4,9 @@
 //! checked is in `static_token` and `jwt`. Where the token comes from (query, header) and what status a
 //! refusal has is the edge's business. Nothing here logs; a fault never contains the token.
 
+pub mod ably;
+pub mod apps;
+pub mod base64_text;
 mod jwt;
 mod pro;
 mod static_token;

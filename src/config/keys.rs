@@ -111,6 +111,8 @@ pub const KEYS: &[Key] = &[
     key("letshare.enabled", Kind::Switch),
     key("letshare.enforce_from", Kind::Switch),
     key("letshare.wildcard_signal_all", Kind::Switch),
+    key("ably.enabled", Kind::Switch),
+    key("ably.sandbox", Kind::Switch),
     key("file_transfer.enabled", Kind::Switch),
     key("file_transfer.free_limit", FILE_BYTES),
     key("file_transfer.max_file_size", FILE_BYTES),

@@ -36,6 +36,7 @@ pub struct Config {
     pub log: Log,
     pub websocket: WebSocket,
     pub letshare: LetShare,
+    pub ably: Ably,
     pub file_transfer: FileTransfer,
     pub limits: Limits,
     pub history: History,
@@ -129,6 +130,14 @@ pub struct LetShare {
     pub enforce_from: bool,
     /// The older meaning of `signal:all`: whoever subscribes to it gets every event of the room.
     pub wildcard_signal_all: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ably {
+    pub enabled: bool,
+    /// Anybody may make apps by `POST /apps`.
+    pub sandbox: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

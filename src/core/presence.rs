@@ -41,8 +41,7 @@ pub enum PresenceAction {
 pub struct Member {
     /// Of the last enter or update; newness is judged by it, so it never changes in between.
     pub id: ByteString,
-    /// None: a member that the app's set-up placed there for good.
-    pub connection: Option<ConnectionId>,
+    pub connection: ConnectionId,
     pub client_id: ClientId,
     pub payload: Payload,
     pub extras: Option<Box<Extras>>,
@@ -51,7 +50,7 @@ pub struct Member {
 }
 
 /// Clients before connections: whoever reads the members gets them by client (`protocols/ably.md §7.8`).
-type MemberKey = (ClientId, Option<ConnectionId>);
+type MemberKey = (ClientId, ConnectionId);
 
 /// The members of a channel.
 #[derive(Debug)]
@@ -62,6 +61,24 @@ pub struct Members {
     /// How many members each connection has.
     counts: HashMap<ConnectionId, usize>,
     limit: usize,
+}
+
+impl Member {
+    /// How it came to be present.
+    pub fn enter(&self) -> PresenceEvent {
+        PresenceEvent {
+            id: Some(self.id.clone()),
+            action: PresenceAction::Enter,
+            client_id: self.client_id.clone(),
+            payload: self.payload.clone(),
+            extras: self.extras.clone(),
+        }
+    }
+
+    /// Its size as the limits count it.
+    pub fn size(&self) -> usize {
+        size_of_identity(Some(&self.client_id), self.extras.as_deref()) + self.payload.data.len()
+    }
 }
 
 impl PresenceEvent {
@@ -76,7 +93,7 @@ impl PresenceEvent {
 }
 
 impl Members {
-    /// At most `limit` at a time, those of the set-up (`fixtures`) not counted.
+    /// At most `limit` at a time; those of the app's set-up (`fixtures`) are there for good.
     pub fn new(limit: usize, fixtures: impl IntoIterator<Item = Arc<Member>>) -> Self {
         let with_key =
             |member: Arc<Member>| ((member.client_id.clone(), member.connection), member);
@@ -125,9 +142,7 @@ impl Members {
         let mut told = Vec::with_capacity(events.len());
         let mut present = self.present.len();
         for mut event in events {
-            let known = self
-                .present
-                .get(&(event.client_id.clone(), Some(connection)));
+            let known = self.present.get(&(event.client_id.clone(), connection));
             match (event.action, known) {
                 (PresenceAction::Leave, None) if !has_entered(&told, &event.client_id) => continue,
                 (PresenceAction::Leave, Some(member)) => {
@@ -156,35 +171,34 @@ impl Members {
 
     /// Takes over what an entry says.
     pub fn apply(&mut self, entry: &Entry) {
+        // Presence events always come by a connection.
+        let Some(connection) = entry.publisher else {
+            return;
+        };
         for (index, event) in entry.presence().iter().enumerate() {
-            let key = (event.client_id.clone(), entry.publisher);
+            let key = (event.client_id.clone(), connection);
             if event.action == PresenceAction::Leave {
                 if self.present.remove(&key).is_some() {
-                    self.count_out(entry.publisher);
+                    self.count_out(connection);
                 }
                 continue;
             }
             let derived = || entry.item_id(index).to_string().into();
             let member = Member {
                 id: event.id.clone().unwrap_or_else(derived),
-                connection: entry.publisher,
+                connection,
                 client_id: event.client_id.clone(),
                 payload: event.payload.clone(),
                 extras: event.extras.clone(),
                 timestamp: entry.timestamp,
             };
-            if self.present.insert(key, Arc::new(member)).is_none()
-                && let Some(connection) = entry.publisher
-            {
+            if self.present.insert(key, Arc::new(member)).is_none() {
                 *self.counts.entry(connection).or_default() += 1;
             }
         }
     }
 
-    fn count_out(&mut self, connection: Option<ConnectionId>) {
-        let Some(connection) = connection else {
-            return;
-        };
+    fn count_out(&mut self, connection: ConnectionId) {
         if let Some(count) = self.counts.get_mut(&connection) {
             *count -= 1;
             if *count == 0 {
@@ -235,7 +249,7 @@ impl Members {
 
     fn of(&self, connection: ConnectionId) -> impl Iterator<Item = &Arc<Member>> {
         let mut members = self.present.values();
-        std::iter::from_fn(move || members.find(|member| member.connection == Some(connection)))
+        std::iter::from_fn(move || members.find(|member| member.connection == connection))
     }
 }
 

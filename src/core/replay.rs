@@ -29,6 +29,9 @@ pub trait Past {
 
 /// Fills in where an attachment starts, and what comes before the head (`protocols/ably.md §5.3`). A backlog
 /// of more than `bytes` is cut short, and that is told.
+///
+/// An attachment that changes has had everything, and goes on; unless it names an older position: then its
+/// client has dropped what came since.
 pub fn read(
     mut attached: Attached,
     start: Start,
@@ -36,12 +39,8 @@ pub fn read(
     now: Timestamp,
     bytes: usize,
 ) -> Attached {
-    if attached.is_change {
-        // It has had everything, and goes on.
-        attached.resumed = true;
-        return attached;
-    }
     match start {
+        Start::Head | Start::Rewind(_) if attached.is_change => attached.resumed = true,
         Start::Head => {}
         Start::After(None) => attached.gap = Some(Gap::OtherLog),
         Start::After(Some(position)) => match past.after(position) {

@@ -328,7 +328,7 @@ proptest! {
             };
             for entry in appended(&effects) {
                 for event in entry.presence() {
-                    let key = (event.client_id.clone(), entry.publisher);
+                    let key = (event.client_id.clone(), entry.publisher.unwrap());
                     if event.action == PresenceAction::Leave {
                         prop_assert!(model.remove(&key), "only members leave");
                     } else {
