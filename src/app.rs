@@ -21,6 +21,7 @@ use actix_web::{
 use anyhow::Context as _;
 use futures_util::{FutureExt as _, future};
 use parking_lot::Mutex;
+use secrecy::SecretString;
 
 use crate::{
     actors::{
@@ -32,8 +33,9 @@ use crate::{
         worker::Worker,
     },
     auth::{
+        self,
         ably::{ConnectionKeys, Gate, ServerSecret},
-        apps::Apps,
+        apps::{self, Apps},
     },
     clock::{Clock, OncePerSecond},
     config::{self, Config},
@@ -48,6 +50,7 @@ use crate::{
         tls::{self, CertificateReloader},
         websocket::{self, Entrance},
     },
+    ids::AppId,
     limits,
     log::memory::MemoryLog,
     ops::{self, OpsState},
@@ -64,6 +67,8 @@ pub struct Running {
     /// Where TLS listens, if it does.
     pub tls_address: Option<SocketAddr>,
     pub broker: Arc<Broker>,
+    /// The key that the default app has of its own (`ably.local_key`).
+    pub local_key: Option<SecretString>,
     server: ServerHandle,
     letshare: letshare::Shared,
     notice: Duration,
@@ -75,9 +80,8 @@ pub struct Running {
 /// # Errors
 /// When a port cannot be bound or the TLS files are not usable.
 pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
-    let apps = Arc::new(Apps::new([], clock.clone()));
+    let (apps, ably, local_key) = ably(config, &clock)?;
     let broker = Arc::new(broker(config, clock.clone(), Arc::clone(&apps) as Arc<_>));
-    let ably = Arc::new(ably_shared(config, &apps));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
     let origins = Arc::new(OriginPolicy::new(&config.cors));
@@ -168,6 +172,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         address,
         tls_address,
         broker,
+        local_key,
         server: handle,
         letshare: shared,
         notice: config.shutdown.notice,
@@ -261,21 +266,36 @@ pub fn broker(config: &Config, clock: Clock, namespaces: Arc<dyn Namespaces>) ->
     }
 }
 
-/// Provisional: secret and settings of the Ably interface.
-fn ably_shared(config: &Config, apps: &Arc<Apps>) -> ably::door::Shared {
-    let secret = ServerSecret::random();
-    let settings = ably::door::Settings {
-        max_message_bytes: 65_536,
-        max_frame_bytes: config.websocket.max_message_bytes,
-        frame_rate: None,
-        plain_keys: true,
-        server_id: "letshare".to_owned(),
+/// The apps of this server, what the Ably doors of all its threads share, and the key of the default app if
+/// it has one of its own.
+fn ably(
+    config: &Config,
+    clock: &Clock,
+) -> anyhow::Result<(Arc<Apps>, Arc<ably::door::Shared>, Option<SecretString>)> {
+    let settings = &config.ably;
+    let mut apps = match &settings.apps_file {
+        Some(file) => apps::file::read(file, clock.now())?,
+        None => Vec::new(),
     };
-    ably::door::Shared::new(
-        Gate::new(Arc::clone(apps), &secret, true),
+    let (mut secret, mut local_key) = (ServerSecret::random(), None);
+    if settings.enabled {
+        let kept = auth::ably::local_key::open(&config.data.dir)?;
+        if settings.local_key && apps.iter().all(|app| app.id != AppId::DEFAULT) {
+            apps.push(kept.default_app());
+            local_key = Some(kept.reveal_key().into());
+        }
+        secret = kept.server_secret;
+    }
+    let apps = Arc::new(Apps::new(apps, clock.clone()));
+    let shared = ably::door::Shared::new(
+        Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http),
         ConnectionKeys::new(&secret),
-        settings,
-    )
+        ably::door::Settings {
+            max_message_bytes: settings.max_message_bytes,
+            max_frame_bytes: config.websocket.max_message_bytes,
+        },
+    );
+    Ok((apps, Arc::new(shared), local_key))
 }
 
 fn ops_state(broker: &Arc<Broker>, settings: &config::Server) -> OpsState {

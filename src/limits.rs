@@ -227,6 +227,10 @@ pub const ACTIVATION_ADDRESSES: usize = 1_024;
 /// Longest body of a request to the Ably interface, in bytes (`protocols/ably.md §5.11`).
 pub const REQUEST_BODY_BYTES: usize = 2 * 1024 * 1024;
 
+/// Longest request for a token, in bytes: a capability and some short texts. Nobody is known yet when it
+/// is read.
+pub const TOKEN_REQUEST_BYTES: usize = 64 * 1024;
+
 /// A request's body has to be here within this time after its head, however slowly it trickles.
 pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 

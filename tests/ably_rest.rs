@@ -1,7 +1,7 @@
 //! The REST interface of the Ably protocol, over real sockets: `protocols/ably.md §1.8 - §1.10, §6, §7.8,
 //! §8, §11`.
 //!
-//! Not here: connections (`ably_realtime`), and what credentials are good for in all their forms
+//! Not here: connections, and what credentials are good for in all their forms
 //! (`src/auth`).
 
 mod apps;
@@ -12,5 +12,6 @@ mod identity;
 mod negotiation;
 mod presence;
 mod publish;
+mod realtime;
 mod sandbox;
 mod token;

@@ -136,8 +136,16 @@ pub struct LetShare {
 #[serde(deny_unknown_fields)]
 pub struct Ably {
     pub enabled: bool,
-    /// Anybody may make apps by `POST /apps`.
+    /// Anybody may make apps by `POST /apps`: for test suites.
     pub sandbox: bool,
+    /// Apps, their keys and their channel rules.
+    pub apps_file: Option<PathBuf>,
+    /// The app `shared` gets a key, which is kept in the data folder.
+    pub local_key: bool,
+    /// Keys may come without TLS; tokens always may.
+    pub keys_over_http: bool,
+    /// Largest publish, in bytes.
+    pub max_message_bytes: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -180,6 +180,24 @@ async fn until_a_position() {
     assert_refused(&response, 400, 90008);
 }
 
+/// §8.1: what came before the position is no longer kept.
+#[tokio::test]
+async fn until_a_position_that_is_too_old() {
+    let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
+    let mut sandbox = Sandbox::start_at(clock.clone()).await;
+    let mut positions = Vec::new();
+    for name in ["old", "older than kept", "kept"] {
+        let published = sandbox.publish("log", json!({"name": name})).await;
+        let serial = published["serials"][0].as_str().expect("a serial");
+        let (position, _) = serial.rsplit_once(':').expect("an index");
+        positions.push(position.replace('@', "%40"));
+        clock.advance(Duration::from_secs(121));
+    }
+    let target = |position: &str| format!("/channels/log/messages?from_serial={position}");
+    assert_refused(&sandbox.get(&target(&positions[0])).await, 400, 90008);
+    assert_eq!(names(&sandbox.get(&target(&positions[2])).await), ["kept"]);
+}
+
 /// §8.1: values that cannot be.
 #[tokio::test]
 async fn bad_parameters() {

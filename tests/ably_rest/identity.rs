@@ -92,13 +92,43 @@ async fn the_client_of_a_request() {
 #[tokio::test]
 async fn some_channels_are_for_identified_clients() {
     let mut sandbox = Sandbox::start().await;
-    let target = "/channels/known:room/messages";
-    let response = sandbox.post(target, &json!({"name": "x"})).await;
-    assert_refused(&response, 401, 40161);
-    let bob = BASE64_STANDARD.encode("bob");
-    let headers = [("X-Ably-ClientId", bob.as_str())];
+    for (client, status) in [(None, 401), (Some("bob"), 201)] {
+        let token = format!(
+            "Bearer {}",
+            sandbox.token(json!({"clientId": client})).await
+        );
+        let headers = [("Authorization", token.as_str())];
+        let target = "/channels/known:room/messages";
+        let response = sandbox
+            .ask_by(EVERYTHING, "POST", target, &headers, b"{}")
+            .await;
+        assert_eq!(response.status, status, "{response:?}");
+        if status == 401 {
+            assert_refused(&response, 401, 40161);
+        }
+    }
+}
+
+/// §6.6: who is nobody can name nobody.
+#[tokio::test]
+async fn an_anonymous_token() {
+    let mut sandbox = Sandbox::start().await;
+    let token = format!("Bearer {}", sandbox.token(json!({})).await);
+    let headers = [("Authorization", token.as_str())];
     let response = sandbox
-        .ask_by(EVERYTHING, "POST", target, &headers, b"{}")
+        .ask_by(EVERYTHING, "POST", TARGET, &headers, b"{}")
         .await;
     assert_eq!(response.status, 201, "{response:?}");
+    assert_eq!(sandbox.history("who").await[0].get("clientId"), None);
+    let body = br#"{"clientId":"alice"}"#;
+    let response = sandbox
+        .ask_by(EVERYTHING, "POST", TARGET, &headers, body)
+        .await;
+    assert_refused(&response, 400, 40012);
+    let alice = BASE64_STANDARD.encode("alice");
+    let headers = [headers[0], ("X-Ably-ClientId", &alice)];
+    let response = sandbox
+        .ask_by(EVERYTHING, "POST", TARGET, &headers, b"{}")
+        .await;
+    assert_refused(&response, 401, 40102);
 }

@@ -168,6 +168,8 @@ async fn unknown_paths_and_wrong_methods() {
         let response = sandbox.ask_by(EVERYTHING, method, path, &[], b"").await;
         assert_refused(&response, 405, 40500);
     }
+    // Without any sign of an Ably client: the path is Ably's.
+    assert_refused(&sandbox.http.ask("GET", "/stats", &[]).await, 404, 40400);
     // Who is no Ably client reads what the other protocols say.
     let plain = sandbox.http.ask("GET", "/invalid", &[]).await;
     assert_eq!((plain.status, &*plain.body), (404, "404 page not found"));
@@ -205,6 +207,13 @@ async fn bodies_that_cannot_be_read() {
             .await;
         assert_refused(&response, 400, 40001);
     }
+    // Refused before it was read: the connection stays.
+    let large = "x".repeat(100_000);
+    let headers = [("Authorization", "Basic !")];
+    let response = sandbox
+        .ask_by(EVERYTHING, "POST", target, &headers, large.as_bytes())
+        .await;
+    assert_refused(&response, 400, 40005);
     let headers = [("Content-Length", "2097153")];
     let response = sandbox
         .ask_by(EVERYTHING, "POST", target, &headers, b"")

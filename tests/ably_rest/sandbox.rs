@@ -26,10 +26,7 @@ impl Sandbox {
     }
 
     pub async fn start_at(clock: Clock) -> Self {
-        let server = Server::start_at(clock, |config| {
-            config.ably.enabled = true;
-            config.ably.sandbox = true;
-        });
+        let server = Server::sandbox_at(clock, |_| {});
         let mut http = Http::connect(&server).await;
         let response = http.post("/apps", &[], &setup().to_string()).await;
         assert_eq!(response.status, 201, "{response:?}");
@@ -79,6 +76,17 @@ impl Sandbox {
     pub async fn post(&mut self, target: &str, body: &Value) -> Response {
         self.ask_by(EVERYTHING, "POST", target, &[], body.to_string().as_bytes())
             .await
+    }
+
+    /// A token of the key that may do everything.
+    pub async fn token(&mut self, mut request: Value) -> String {
+        let name = self.app["keys"][EVERYTHING]["keyName"].clone();
+        let target = format!("/keys/{}/requestToken", name.as_str().expect("a name"));
+        request["keyName"] = name;
+        let response = self.post(&target, &request).await;
+        assert_eq!(response.status, 201, "{response:?}");
+        let details = response.json();
+        details["token"].as_str().expect("a token").to_owned()
     }
 
     /// Publishes and gives back what it was answered.

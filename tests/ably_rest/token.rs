@@ -172,6 +172,9 @@ async fn requests_that_are_refused() {
     }
     let response = sandbox.http.post(&path, &[], "{").await;
     assert_refused(&response, 400, 40001);
+    let long = json!({"capability": "x".repeat(70_000)}).to_string();
+    let response = sandbox.http.post(&path, &[], &long).await;
+    assert_refused(&response, 413, 40009);
     // §11.3: nothing is there to be read.
     assert_refused(&sandbox.get(&path).await, 404, 40400);
 }

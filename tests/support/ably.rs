@@ -86,7 +86,9 @@ impl AblyClient {
 
     /// Connects with a key and reads CONNECTED.
     pub async fn connect(server: &Server, key: &str) -> Self {
-        Self::connect_with(server, &format!("v=6&key={key}")).await.0
+        Self::connect_with(server, &format!("v=6&key={key}"))
+            .await
+            .0
     }
 
     pub async fn connect_with(server: &Server, query: &str) -> (Self, Value) {
@@ -97,7 +99,10 @@ impl AblyClient {
 
     pub async fn send(&mut self, frame: Value) {
         let text = Message::text(frame.to_string());
-        self.socket.send(text).await.expect("the connection is open");
+        self.socket
+            .send(text)
+            .await
+            .expect("the connection is open");
     }
 
     /// The next frame but heartbeats.
@@ -160,7 +165,8 @@ impl AblyClient {
     async fn push(&mut self, action: u64, field: &str, channel: &str, items: Value) -> u64 {
         let serial = self.msg_serial;
         self.msg_serial += 1;
-        let frame = json!({"action": action, "channel": channel, "msgSerial": serial, field: items});
+        let frame =
+            json!({"action": action, "channel": channel, "msgSerial": serial, field: items});
         self.send(frame).await;
         serial
     }

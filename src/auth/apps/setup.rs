@@ -4,15 +4,11 @@
 //! A description is judged as a whole: every fault with its place, so that an operator mends a file once.
 
 mod answer;
+mod fixtures;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use bytes::Bytes;
 use rand::RngExt as _;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -20,15 +16,9 @@ use serde_json::Value;
 
 use super::{App, Key, KeyStatus, Namespace};
 use crate::{
-    auth::base64_text,
-    core::{
-        capability::Capability,
-        message::{Data, Payload},
-        presence::Member,
-        rules::Attributes,
-    },
+    core::{capability::Capability, rules::Attributes},
     error::Fault,
-    ids::{AppId, ClientId, ConnectionId, Timestamp},
+    ids::{AppId, Timestamp},
     limits,
 };
 
@@ -190,7 +180,7 @@ impl AppSetup {
             keys: keys(id, self.keys, author, faults),
             namespaces: namespaces(self.namespaces, faults),
             presence_members: most.unwrap_or(limits::PRESENCE_MEMBERS),
-            fixtures: fixtures(self.channels, now, faults),
+            fixtures: fixtures::place(self.channels, now, faults),
             ..App::new(id)
         }
     }
@@ -211,7 +201,7 @@ fn keys(app: AppId, setups: Vec<KeySetup>, author: Author, faults: &mut Faults) 
                 let secret = setup.secret.unwrap_or_default();
                 if !is_key_secret(secret.expose_secret()) {
                     let rule = "a key needs a secret of 16 to 512 characters without white space, \
-                                for example one made with `openssl rand -hex 32`";
+                                `:` and `.`, for example one made with `openssl rand -hex 32`";
                     faults.add(place("secret"), rule);
                 }
                 (id, secret)
@@ -267,100 +257,17 @@ fn namespaces(setups: Vec<NamespaceSetup>, faults: &mut Faults) -> Vec<Namespace
     rules
 }
 
-fn fixtures(
-    setups: Vec<ChannelSetup>,
-    now: Timestamp,
-    faults: &mut Faults,
-) -> BTreeMap<String, Vec<Arc<Member>>> {
-    let mut channels = BTreeMap::new();
-    for (index, setup) in setups.into_iter().enumerate() {
-        let place = |field| format!("channels[{index}].{field}");
-        if setup.name.is_empty() || channels.contains_key(&setup.name) {
-            faults.add(
-                place("name"),
-                "a channel needs a name that no other here has",
-            );
-        }
-        if setup.presence.len() > limits::APP_PARTS {
-            faults.add(place("presence"), "more members than a set-up may place");
-            continue;
-        }
-        let mut seen = BTreeSet::new();
-        // They have entered by one connection, which nobody has and which never ends.
-        let connection = ConnectionId::random();
-        let mut members = Vec::with_capacity(setup.presence.len());
-        for (index, fixture) in setup.presence.into_iter().enumerate() {
-            let place = |field| format!("{}[{index}].{field}", place("presence"));
-            let Some(client_id) = ClientId::new(fixture.client_id) else {
-                let rule = "not empty and not *";
-                faults.tell(place("clientId"), Fault::InvalidClientId { rule });
-                continue;
-            };
-            if !seen.insert(client_id.clone()) {
-                faults.add(place("clientId"), "the clientId of another member here");
-            }
-            match payload(fixture.data, fixture.encoding.unwrap_or_default()) {
-                Ok(payload) => members.push(Arc::new(Member {
-                    id: format!("{connection}:0:{index}").into(),
-                    connection,
-                    client_id,
-                    payload,
-                    extras: None,
-                    timestamp: now,
-                })),
-                Err(fault) => faults.tell(place("data"), fault),
-            }
-        }
-        channels.insert(setup.name, members);
-    }
-    channels
-}
-
-/// Data as JSON brings it (`protocols/ably.md §3.5`): a last step `base64` is undone, an object or a list
-/// becomes its text.
-fn payload(data: Value, encoding: String) -> Result<Payload, Fault> {
-    let invalid = |rule| Err(Fault::InvalidData { rule });
-    let (data, encoding) = match data {
-        Value::Null => (Data::None, encoding),
-        Value::String(text) => {
-            let rest = match encoding.rsplit_once('/') {
-                Some((rest, "base64")) => Some(rest),
-                None if encoding == "base64" => Some(""),
-                _ => None,
-            };
-            match rest {
-                None => (Data::Text(text.into()), encoding),
-                Some(rest) => match base64_text::decode(&text) {
-                    Some(bytes) => (Data::Binary(Bytes::from(bytes)), rest.to_owned()),
-                    None => return invalid("not base64, as its encoding says"),
-                },
-            }
-        }
-        Value::Object(_) | Value::Array(_) => {
-            let slash = if encoding.is_empty() { "" } else { "/" };
-            let encoding = format!("{encoding}{slash}json");
-            (Data::Text(data.to_string().into()), encoding)
-        }
-        Value::Bool(_) | Value::Number(_) => {
-            return invalid("a number or a boolean; write a text or an object");
-        }
-    };
-    Ok(Payload {
-        data,
-        encoding: encoding.into(),
-    })
-}
-
 fn is_key_id(id: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     (1..=64).contains(&id.len()) && id.bytes().all(is_plain)
 }
 
 /// A token tells whoever has it when a guess of the secret is right, so it must not be short; Ably's
-/// oldest keys have 16 characters of base64.
+/// oldest keys have 16 characters of base64. ably-js takes no key whose secret has a colon or a dot.
 fn is_key_secret(secret: &str) -> bool {
-    let is_plain = |symbol: char| !symbol.is_whitespace() && !symbol.is_control();
-    (16..=512).contains(&secret.len()) && secret.chars().all(is_plain)
+    let is_bad =
+        |symbol: char| symbol.is_whitespace() || symbol.is_control() || matches!(symbol, ':' | '.');
+    (16..=512).contains(&secret.len()) && !secret.contains(is_bad)
 }
 
 /// base64url of `N` random bytes.

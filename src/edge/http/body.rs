@@ -5,7 +5,8 @@ use actix_web::{
     rt::time::timeout,
     web,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
 
 use crate::limits;
 
@@ -24,20 +25,48 @@ pub enum NoBody {
 /// [`NoBody`]; a body that is declared too large is not read at all.
 pub async fn read(
     headers: &HeaderMap,
-    payload: web::Payload,
+    payload: &mut web::Payload,
     limit: usize,
 ) -> Result<Bytes, NoBody> {
-    let declared = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok());
-    let declared = declared.and_then(|length| length.parse::<usize>().ok());
-    if let Some(size) = declared.filter(|size| *size > limit) {
+    if let Some(size) = declared(headers).filter(|size| *size > limit) {
         return Err(NoBody::TooLarge { size });
     }
-    let body = payload.to_bytes_limited(limit);
-    match timeout(limits::REQUEST_BODY_TIMEOUT, body).await {
-        Ok(Ok(Ok(body))) => Ok(body),
-        Ok(Err(_over)) => Err(NoBody::TooLarge { size: limit + 1 }),
-        Ok(Ok(Err(_))) | Err(_) => Err(NoBody::Broken),
+    let body = async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| NoBody::Broken)?;
+            let size = body.len() + chunk.len();
+            if size > limit {
+                return Err(NoBody::TooLarge { size });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    };
+    let in_time = timeout(limits::REQUEST_BODY_TIMEOUT, body).await;
+    in_time.unwrap_or(Err(NoBody::Broken))
+}
+
+/// Reads what is left of a body that nobody wants: the server cuts a connection whose request was not read,
+/// and the client's next request on it would be lost. Not for a body beyond `limit`: that one is cut.
+pub async fn discard(headers: &HeaderMap, payload: &mut web::Payload, limit: usize) {
+    if declared(headers).is_some_and(|size| size > limit) {
+        return;
     }
+    let rest = async {
+        let mut size = 0;
+        while let Some(Ok(chunk)) = payload.next().await {
+            size += chunk.len();
+            if size > limit {
+                break;
+            }
+        }
+    };
+    // Whoever is slower than that is cut, too.
+    let _ = timeout(limits::REQUEST_BODY_TIMEOUT, rest).await;
+}
+
+fn declared(headers: &HeaderMap) -> Option<usize> {
+    let length = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+    length.parse().ok()
 }

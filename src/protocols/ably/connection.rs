@@ -50,8 +50,8 @@ pub struct AblyConnection {
     pub(super) attachments: HashMap<(ChannelName, u16), Attachment>,
     /// The names beside the plain ones that channels are attached by; the alias is the place and one.
     pub(super) aliases: Vec<ByteString>,
-    /// The client has been asked for a new token.
-    pub(super) token_asked_for: bool,
+    /// When to ask the client for a new token (milliseconds of the epoch); none: not any more.
+    pub(super) renewal: Option<u64>,
     /// The client has said goodbye for good.
     is_closed: bool,
     /// The client goes on by another transport.
@@ -85,7 +85,7 @@ impl AblyConnection {
             acks: Acks::default(),
             attachments: HashMap::new(),
             aliases: Vec::new(),
-            token_asked_for: false,
+            renewal: None,
             is_closed: false,
             is_superseded: false,
         }
@@ -127,7 +127,8 @@ impl AblyConnection {
             .shared
             .connection_keys
             .mint(self.access.app.id, self.id);
-        let details = self.shared.details(&self.identity, &key);
+        let rate = link.worker().broker.settings.frame_rate;
+        let details = self.shared.details(&self.identity, &key, rate);
         let error = self.resume_fault.take().as_ref().map(Into::into);
         let connected = ServerFrame::Connected {
             connection_id: self.id,
@@ -194,7 +195,6 @@ impl Translator for AblyConnection {
             connection: self.id,
             ping,
             patience: self.shared.settings.patience(settings),
-            rate: self.shared.settings.frame_rate,
             farewell: farewell::of(self.format),
             hold: self.hold,
             ..Terms::new(settings)
@@ -210,7 +210,7 @@ impl Translator for AblyConnection {
         let now = broker.clock.uptime();
         broker.connections.opened(self.id, owner, link.peer(), now);
         self.connected(link);
-        self.watch_expiry(link);
+        self.begin_watch(link);
     }
 
     fn text(&mut self, text: ByteString, link: &mut Link<'_>) {

@@ -45,12 +45,6 @@ pub struct Settings {
     pub max_message_bytes: usize,
     /// Largest frame, in bytes.
     pub max_frame_bytes: usize,
-    /// Publishes of one connection; none = as many as it likes.
-    pub frame_rate: Option<FrameRate>,
-    /// Keys may come over plain HTTP.
-    pub plain_keys: bool,
-    /// Names this server to clients, for people who look for it.
-    pub server_id: String,
 }
 
 impl Settings {
@@ -83,8 +77,8 @@ impl Shared {
         &'a self,
         identity: &'a AllowedClient,
         connection_key: &'a str,
+        rate: Option<FrameRate>,
     ) -> ConnectionDetails<'a> {
-        let rate = self.settings.frame_rate;
         ConnectionDetails {
             client_id: identity.as_str(),
             connection_key,
@@ -92,7 +86,7 @@ impl Shared {
             max_frame_size: self.settings.max_frame_bytes,
             max_inbound_rate: rate.map_or(u32::MAX, |rate| rate.per_second.get()),
             connection_state_ttl: limits::CONNECTION_STATE_TTL,
-            server_id: &self.settings.server_id,
+            server_id: env!("CARGO_PKG_NAME"),
             max_idle_interval: limits::MAX_IDLE_INTERVAL,
             // Of objects, which this server does not have yet.
             objects_gc_grace_period: None,

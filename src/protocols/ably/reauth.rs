@@ -1,5 +1,7 @@
 //! New credentials on a live connection, and the end of old ones (`protocols/ably.md §4.7`).
 
+use std::time::Duration;
+
 use crate::{
     actors::link::Link,
     auth::ably::Credential,
@@ -10,7 +12,6 @@ use crate::{
         wire::{ProtocolMessage, ServerFrame},
     },
 };
-use std::time::Duration;
 
 impl AblyConnection {
     pub(super) fn reauthenticate(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
@@ -39,33 +40,38 @@ impl AblyConnection {
         self.access = access;
         let known = self.identity.known().cloned();
         link.worker().broker.connections.identify(self.id, known);
-        self.token_asked_for = false;
         self.regrant(link);
         self.connected(link);
-        self.watch_expiry(link);
+        self.begin_watch(link);
         Ok(())
     }
 
-    /// Asks for a new token some time before the old one ends, and ends the transport with it, to the
+    /// The credentials are new: has the client asked for others in time. Not if they end so soon that it
+    /// would be asked at once, and again and again.
+    pub(super) fn begin_watch(&mut self, link: &mut Link<'_>) {
+        let ask = self.access.expires.map(|expires| {
+            let ahead = u64::try_from(limits::TOKEN_RENEWAL.as_millis()).unwrap_or(u64::MAX);
+            expires.millis().saturating_sub(ahead)
+        });
+        self.renewal = ask.filter(|ask| *ask > link.now().millis());
+        self.watch_expiry(link);
+    }
+
+    /// Asks for a new token when its time has come, and ends the transport with the old one, to the
     /// millisecond (T22).
     pub(super) fn watch_expiry(&mut self, link: &mut Link<'_>) {
         let Some(expires) = self.access.expires else {
             return;
         };
-        let left = Duration::from_millis(expires.millis().saturating_sub(link.now().millis()));
-        if left.is_zero() {
+        let now = link.now().millis();
+        if now >= expires.millis() {
             return self.disconnect(&Fault::TokenExpired, link);
         }
-        match left.checked_sub(limits::TOKEN_RENEWAL) {
-            Some(wait) if !self.token_asked_for && !wait.is_zero() => link.wake_in(wait),
-            // Just reached: not for tokens that were shorter from the start, whose clients would be
-            // asked again and again.
-            Some(_) if !self.token_asked_for => {
-                self.token_asked_for = true;
-                self.say(&ServerFrame::Auth, link);
-                link.wake_in(left);
-            }
-            _ => link.wake_in(left),
+        if self.renewal.is_some_and(|ask| now >= ask) {
+            self.renewal = None;
+            self.say(&ServerFrame::Auth, link);
         }
+        let next = self.renewal.unwrap_or(expires.millis());
+        link.wake_in(Duration::from_millis(next.saturating_sub(now)));
     }
 }

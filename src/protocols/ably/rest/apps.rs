@@ -11,6 +11,7 @@ use crate::{
     auth::apps::setup::{AppSetup, describe},
     error::Fault,
     ids::AppId,
+    limits,
     protocols::ably::{
         rest::{
             answer::Answer,
@@ -23,11 +24,11 @@ use crate::{
 const NO_SANDBOX: Fault = Fault::NotFound { what: "path" };
 
 /// POST `/apps`. The answer says where the app is: where the request came to.
-pub async fn create(asked: &Asked<'_>, payload: web::Payload) -> Result<Answer, Fault> {
+pub async fn create(asked: &Asked<'_>, payload: &mut web::Payload) -> Result<Answer, Fault> {
     if !asked.rest.sandbox {
         return Err(NO_SANDBOX);
     }
-    let (format, body) = asked.body(payload).await?;
+    let (format, body) = asked.body(payload, limits::REQUEST_BODY_BYTES).await?;
     let setup = match format {
         Format::Json => AppSetup::from_json(&body)?,
         Format::Msgpack => wire::decode_value(format, &body)?,

@@ -21,7 +21,6 @@ use crate::{
     },
     error::Fault,
     ids::{ChannelName, Timestamp},
-    limits,
     protocols::ably::{
         name::Name,
         rest::{
@@ -81,11 +80,14 @@ impl<'a> Asked<'a> {
         wire::encode_value(self.form.body, value)
     }
 
-    /// The body, and the format that it is in.
-    pub async fn body(&self, payload: web::Payload) -> Result<(Format, Bytes), Fault> {
+    /// The body of at most `limit` bytes, and the format that it is in.
+    pub async fn body(
+        &self,
+        payload: &mut web::Payload,
+        limit: usize,
+    ) -> Result<(Format, Bytes), Fault> {
         let headers = self.request.headers();
         let format = form::body_format(headers, &self.query);
-        let limit = limits::REQUEST_BODY_BYTES;
         let body = body::read(headers, payload, limit).await;
         let body = body.map_err(|no_body| match no_body {
             NoBody::TooLarge { size } => Fault::TooLarge { size, limit },

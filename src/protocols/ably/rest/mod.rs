@@ -31,8 +31,9 @@ use actix_web::{
 use crate::{
     actors::worker::Worker,
     auth::apps::Apps,
-    edge::http::query::Query,
+    edge::http::{body, query::Query},
     error::Fault,
+    limits,
     protocols::ably::{
         door::Shared,
         rest::{
@@ -56,11 +57,13 @@ pub struct Rest {
 
 impl Rest {
     /// Answers any request that is meant for the Ably interface.
-    pub async fn serve(&self, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    pub async fn serve(&self, request: HttpRequest, mut payload: web::Payload) -> HttpResponse {
         let query = Query::parse(request.query_string());
         let form = Form::of(request.headers(), &query);
-        let outcome = self.answer(&request, payload, query, form).await;
+        let outcome = self.answer(&request, &mut payload, query, form).await;
+        body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
         if let Err(fault) = &outcome {
+            self.worker.count(|counters| counters.errors_told += 1);
             let path = request.path();
             tracing::debug!(%fault, code = fault.ably_code(), path, "a request is refused");
         }
@@ -76,7 +79,7 @@ impl Rest {
     async fn answer(
         &self,
         request: &HttpRequest,
-        payload: web::Payload,
+        payload: &mut web::Payload,
         query: Query,
         form: Form,
     ) -> Result<Said, Fault> {

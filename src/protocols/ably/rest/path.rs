@@ -39,14 +39,17 @@ pub enum Endpoint {
     },
 }
 
-/// First segments that are Ably's alone, whatever follows.
-pub const ROOTS: [&str; 6] = [
+/// First segments that are Ably's alone, whatever follows; not everything behind them is there yet.
+pub const ROOTS: [&str; 9] = [
     "time",
     "keys",
     "channels",
     "apps",
     "is-the-internet-up.txt",
     "messages",
+    "presence",
+    "push",
+    "stats",
 ];
 
 impl Endpoint {

@@ -15,6 +15,7 @@ use crate::{
         message::{Body, EntryId},
     },
     error::Fault,
+    limits,
     protocols::ably::{
         messages::{self, Publisher},
         rest::{
@@ -42,7 +43,7 @@ struct Published<'a> {
 pub async fn publish(
     asked: &Asked<'_>,
     channel: String,
-    payload: web::Payload,
+    payload: &mut web::Payload,
 ) -> Result<Answer, Fault> {
     let operation = "publish";
     let (caller, name, channel) = asked.channel(channel, &[(Operation::Publish, operation)])?;
@@ -57,7 +58,7 @@ pub async fn publish(
     if asked.query.get("_forceNack") == Some("true") {
         return Err(Fault::ForcedNack);
     }
-    let (format, body) = asked.body(payload).await?;
+    let (format, body) = asked.body(payload, limits::REQUEST_BODY_BYTES).await?;
     let broker = &asked.rest.worker.broker;
     let shared = &asked.rest.shared;
     let publisher = Publisher {

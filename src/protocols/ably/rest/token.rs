@@ -5,6 +5,7 @@ use actix_web::web;
 use crate::{
     auth::ably::TokenRequest,
     error::Fault,
+    limits,
     protocols::ably::{
         rest::{answer::Answer, asked::Asked},
         wire::{self, Format},
@@ -15,9 +16,9 @@ use crate::{
 pub async fn request(
     asked: &Asked<'_>,
     key_name: &str,
-    payload: web::Payload,
+    payload: &mut web::Payload,
 ) -> Result<Answer, Fault> {
-    let (format, body) = asked.body(payload).await?;
+    let (format, body) = asked.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
     let request = match format {
         Format::Json => TokenRequest::from_json(&body)?,
         Format::Msgpack => wire::decode_value(format, &body)?,
