@@ -14,8 +14,11 @@ import { connect, createServer } from 'node:net';
 
 /** What follows a trouble that waits comes after so many milliseconds. */
 const LULL_MS = [1, 120];
-/** How many bytes pass in one direction before a trouble begins: a handshake is about 600. */
-const BYTES = [100, 12_000];
+/**
+ * How many bytes pass in one direction before a trouble begins, each power of two as likely as another:
+ * a handshake is about 600, what a subscriber has missed in a second may be 50,000.
+ */
+const BYTES = { up: [100, 20_000], down: [100, 60_000] };
 const TROUBLES = ['cut', 'cut', 'reset', 'deaf', 'deaf', 'mute', 'stall', 'orphan'];
 
 export class Proxy {
@@ -93,7 +96,7 @@ export class Proxy {
     const chance = this.#chance;
     const kind = chance.pick(TROUBLES);
     const side = chance.pick(['up', 'down']);
-    link.after(side, chance.between(...BYTES), () => this.#befall(link, kind));
+    link.after(side, chance.magnitude(...BYTES[side]), () => this.#befall(link, kind));
   }
 
   #befall(link, kind) {

@@ -14,15 +14,24 @@ export class Chance {
 
   /** An integer of `from` to `to`, both included. */
   between(from, to) {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    const unit = ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-    return from + Math.floor(unit * (to - from + 1));
+    return from + Math.floor(this.#unit() * (to - from + 1));
+  }
+
+  /** The same, but small ones are as likely as great ones. */
+  magnitude(from, to) {
+    return Math.round(from * (to / from) ** this.#unit());
   }
 
   pick(list) {
     return list[this.between(0, list.length - 1)];
+  }
+
+  /** At least 0, less than 1. */
+  #unit() {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
+    let t = this.#state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   }
 }

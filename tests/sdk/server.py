@@ -48,6 +48,8 @@ class Server:
             "LETSHARE_TLS_PORT": str(self.tls_port),
             "LETSHARE_TLS_CERT_FILE": str(self.certificate),
             "LETSHARE_TLS_KEY_FILE": str(secret),
+            "LETSHARE_JWT_SECRET": "sdk-tests-jwt-secret-0123456789abcdef",
+            "SERVER_AUTH_SECRET": "sdk-tests-static-secret-3b81d0",
             "LETSHARE_LOG_DIR": str(folder / "logs"),
             "LETSHARE_DATA_DIR": str(folder / "data"),
             "LETSHARE_ABLY_SANDBOX": "true",
@@ -57,19 +59,19 @@ class Server:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         self._output = []
-        self._listening = threading.Semaphore(0)
+        # Set by the line that says so, and by the end of the output.
+        self._listening = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
         try:
-            # One line for each port, then none until the end of the output.
-            for _ in range(2):
-                if not self._listening.acquire(timeout=START_SECONDS) or self._child.poll() is not None:
-                    raise RuntimeError(f"the server did not start; it said:\n{self.output()}")
+            if not self._listening.wait(START_SECONDS) or self._child.poll() is not None:
+                raise RuntimeError(f"the server did not start; it said:\n{self.output()}")
             answer = httpx.post(f"http://127.0.0.1:{self.port}/apps", json=SET_UP)
             if answer.status_code != 201:
                 raise RuntimeError(f"POST /apps: {answer.status_code} {answer.text}")
             self.keys = [key["keyStr"] for key in answer.json()["keys"]]
         except BaseException:
             self._child.kill()
+            self._child.wait()
             self._folder.cleanup()
             raise
 
@@ -96,9 +98,8 @@ class Server:
         for line in self._child.stdout:
             self._output.append(line)
             if re.search(r'"message":\s*"listening', line):
-                self._listening.release()
-        for _ in range(2):
-            self._listening.release()
+                self._listening.set()
+        self._listening.set()
 
 
 def _free_ports(many):
