@@ -15,6 +15,7 @@ mod links;
 mod path;
 mod presence;
 mod publish;
+mod stats;
 mod token;
 
 use std::{rc::Rc, sync::Arc};
@@ -95,6 +96,7 @@ impl Rest {
             Endpoint::Presence { channel } => presence::members(&asked, channel).await,
             Endpoint::Status { channel } => channels::status(&asked, channel).await,
             Endpoint::Channels => channels::enumerate(&asked).await,
+            Endpoint::Stats => stats::page(&asked),
             Endpoint::CreateApp => apps::create(&asked, payload).await,
             Endpoint::DeleteApp { app } => apps::delete(&asked, &app),
         };

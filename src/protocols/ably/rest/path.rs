@@ -33,6 +33,7 @@ pub enum Endpoint {
         channel: String,
     },
     Channels,
+    Stats,
     CreateApp,
     DeleteApp {
         app: String,
@@ -73,6 +74,7 @@ impl Endpoint {
                 key_name: name.to_owned(),
             }),
             ["channels"] => read.then_some(Self::Channels),
+            ["stats"] => read.then_some(Self::Stats),
             ["channels", name] => read.then(|| Self::Status {
                 channel: name.to_owned(),
             }),
