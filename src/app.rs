@@ -245,6 +245,7 @@ pub fn broker(config: &Config, clock: Clock, namespaces: Arc<dyn Namespaces>) ->
         metrics: Metrics::default().start(),
         settings: Settings {
             outbox_bytes: config.limits.outbox_bytes,
+            replay_bytes: history.bytes,
             channels_per_connection: config.limits.channels_per_connection,
             patience: Patience {
                 ping_interval: config.websocket.ping_interval,

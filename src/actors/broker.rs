@@ -46,6 +46,8 @@ pub struct Broker {
 pub struct Settings {
     /// Bytes that may wait for one socket.
     pub outbox_bytes: usize,
+    /// What an attachment may be sent of what it missed, in bytes of memory ([`crate::core::message::Entry::cost`]).
+    pub replay_bytes: usize,
     pub channels_per_connection: usize,
     pub patience: Patience,
     /// How long the peer may take to answer a close frame.

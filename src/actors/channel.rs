@@ -127,7 +127,7 @@ impl Channel {
                 } => {
                     let session = attached.seat.id.session;
                     let wall = self.worker.broker.clock.now();
-                    let bytes = self.worker.broker.settings.outbox_bytes / 2;
+                    let bytes = self.worker.broker.settings.replay_bytes;
                     let attached = replay::read(*attached, start, &*self.log, wall, bytes);
                     let answer = command::Answer::Attached(Box::new(attached));
                     let channel = self.state.name().clone();

@@ -128,6 +128,15 @@ impl Link<'_> {
         self.session.push(frame);
     }
 
+    /// Sends a finished frame of what the client missed: beside the bounds of what may wait.
+    pub fn send_missed(&mut self, frame: Bytes) {
+        self.worker().count(|counters| {
+            counters.messages_out += 1;
+            counters.bytes_out += frame.len() as u64;
+        });
+        self.session.push_missed(frame);
+    }
+
     /// Ends the transport when what was sent has left.
     pub fn close(&mut self, reason: CloseReason) {
         self.session.connection.do_send(Close(reason));
