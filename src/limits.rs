@@ -22,6 +22,10 @@ pub const REWIND_MESSAGES: usize = 100;
 /// Ably clients are promised a sign of life at least this often (`protocols/ably.md §1.5`).
 pub const MAX_IDLE_INTERVAL: Duration = Duration::from_secs(15);
 
+/// A client's ping is answered after this time: SDKs measure in whole milliseconds, and their users take a
+/// round trip of zero for a fault.
+pub const PING_ECHO_DELAY: Duration = Duration::from_millis(2);
+
 /// Silence of an Ably client, pongs counted, before its transport is given up.
 pub const ABLY_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 

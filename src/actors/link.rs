@@ -10,7 +10,7 @@ use crate::{
         attachments::Attachments,
         broker::{FrameRate, Settings},
         channel::Command,
-        connection::{Close, Wake},
+        connection::{Close, Later, Wake},
         hub::Peer,
         session::Session,
         worker::Worker,
@@ -126,6 +126,11 @@ impl Link<'_> {
             counters.bytes_out += frame.len() as u64;
         });
         self.session.push(frame);
+    }
+
+    /// Sends a finished frame after `wait`.
+    pub fn send_later(&mut self, frame: Bytes, wait: Duration) {
+        self.session.connection.do_send(Later { frame, wait });
     }
 
     /// Sends a finished frame of what the client missed: beside the bounds of what may wait.
