@@ -131,9 +131,7 @@ impl Members {
         let mut told = Vec::with_capacity(events.len());
         let mut present = self.present.len();
         for mut event in events {
-            let known = self
-                .present
-                .get(&(event.client_id.clone(), connection));
+            let known = self.present.get(&(event.client_id.clone(), connection));
             match (event.action, known) {
                 (PresenceAction::Leave, None) if !has_entered(&told, &event.client_id) => continue,
                 (PresenceAction::Leave, Some(member)) => {
