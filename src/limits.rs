@@ -197,3 +197,10 @@ pub const COMMIT_WAIT: Duration = Duration::from_millis(2);
 /// What may wait for the disk, in writes and bytes; more is refused. Some seconds at full speed.
 pub const STORE_QUEUE_JOBS: usize = 65_536;
 pub const STORE_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Entries that the sweep of the data file removes in one transaction, and how often it looks.
+pub const SWEEP_ENTRIES: usize = 256;
+pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
+
+/// What was read back of a channel's past stays in memory this long, for others who come back for it.
+pub const BACKLOG_KEPT: Duration = Duration::from_secs(20);

@@ -89,7 +89,10 @@ impl Handler<Past> for Channel {
 
     fn handle(&mut self, question: Past, _: &mut Self::Context) -> Self::Result {
         self.answer(question, |channel, Past(query)| {
-            Ok(channel.log.page(&query))
+            channel.log.page(&query).map_err(|error| {
+                tracing::error!(%error, "the past of a channel cannot be read");
+                Fault::Internal
+            })
         })
     }
 }

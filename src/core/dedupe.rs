@@ -7,7 +7,10 @@ use std::{
 };
 
 use crate::{
-    core::{message::EntryId, serial::Serial},
+    core::{
+        message::{Entry, EntryId},
+        serial::Serial,
+    },
     limits,
 };
 
@@ -25,6 +28,15 @@ pub struct Published {
     pub serial: Serial,
     /// Its items.
     pub len: usize,
+}
+
+impl Published {
+    pub fn of(entry: &Entry) -> Self {
+        Self {
+            serial: entry.serial,
+            len: entry.len(),
+        }
+    }
 }
 
 impl Seen {

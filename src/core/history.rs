@@ -1,9 +1,9 @@
 //! Reading a channel's past in pages (`protocols/ably.md §8`).
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use crate::{
-    core::{message::Entry, serial::Serial},
+    core::{command::Rewind, message::Entry, serial::Serial},
     ids::Timestamp,
 };
 
@@ -57,24 +57,35 @@ impl Query {
     /// The page out of `entries`, which come in the direction asked for.
     pub fn page<'a>(&self, entries: impl Iterator<Item = &'a Arc<Entry>>) -> Page {
         let mut page = Page::default();
-        for entry in entries.filter(|entry| self.wants(entry)) {
-            let forwards = 0..entry.len();
-            let mut indices: Box<dyn Iterator<Item = usize>> = match self.direction {
-                Direction::Forwards => Box::new(forwards),
-                Direction::Backwards => Box::new(forwards.rev()),
-            };
-            while let Some(index) = indices.find(|index| self.is_behind(entry.serial, *index)) {
-                if page.items.len() == self.limit {
-                    page.next = page.items.last().map(|(entry, index)| Place {
-                        serial: entry.serial,
-                        index: *index,
-                    });
-                    return page;
-                }
-                page.items.push((Arc::clone(entry), index));
+        for entry in entries {
+            if self.take(&mut page, entry).is_break() {
+                break;
             }
         }
         page
+    }
+
+    /// Takes into `page` what it wants of the next entry; breaks when the page is full and there is more.
+    pub fn take(&self, page: &mut Page, entry: &Arc<Entry>) -> ControlFlow<()> {
+        if !self.wants(entry) {
+            return ControlFlow::Continue(());
+        }
+        let forwards = 0..entry.len();
+        let mut indices: Box<dyn Iterator<Item = usize>> = match self.direction {
+            Direction::Forwards => Box::new(forwards),
+            Direction::Backwards => Box::new(forwards.rev()),
+        };
+        while let Some(index) = indices.find(|index| self.is_behind(entry.serial, *index)) {
+            if page.items.len() == self.limit {
+                page.next = page.items.last().map(|(entry, index)| Place {
+                    serial: entry.serial,
+                    index: *index,
+                });
+                return ControlFlow::Break(());
+            }
+            page.items.push((Arc::clone(entry), index));
+        }
+        ControlFlow::Continue(())
     }
 
     fn wants(&self, entry: &Entry) -> bool {
@@ -99,4 +110,33 @@ impl Query {
             }
         })
     }
+}
+
+/// The newest entries with messages that `rewind` asks for, out of `entries`, newest first; they come oldest
+/// first. False when `entries` ended before it had enough.
+pub fn rewind<'a>(
+    entries: impl Iterator<Item = &'a Arc<Entry>>,
+    now: Timestamp,
+    rewind: Rewind,
+) -> (Vec<Arc<Entry>>, bool) {
+    let oldest = rewind.age.map_or(0, |age| {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        now.millis().saturating_sub(age)
+    });
+    let (mut messages, mut is_enough) = (0, false);
+    let mut found = Vec::new();
+    for entry in entries.filter(|entry| !entry.messages().is_empty()) {
+        messages += entry.len();
+        if entry.timestamp.millis() < oldest || messages > rewind.messages {
+            is_enough = true;
+            break;
+        }
+        found.push(Arc::clone(entry));
+        if messages == rewind.messages {
+            is_enough = true;
+            break;
+        }
+    }
+    found.reverse();
+    (found, is_enough)
 }
