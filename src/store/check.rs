@@ -1,6 +1,13 @@
 //! Looks at a data file without touching it: what redb writes while it checks or repairs stays in memory.
 
-use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt as _, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use redb::{Builder, Database, DatabaseError, StorageBackend};
@@ -125,13 +132,11 @@ impl StorageBackend for Overlay {
         let mut written = self.written.lock();
         for (block, within, count) in parts(offset, data.len()) {
             let (part, rest) = data.split_at(count);
-            if !written.blocks.contains_key(&block) {
-                let original = self.original(block)?;
-                written.blocks.insert(block, original);
-            }
-            if let Some(bytes) = written.blocks.get_mut(&block) {
-                bytes[within..within + count].copy_from_slice(part);
-            }
+            let bytes = match written.blocks.entry(block) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => vacant.insert(self.original(block)?),
+            };
+            bytes[within..within + count].copy_from_slice(part);
             data = rest;
         }
         Ok(())

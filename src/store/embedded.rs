@@ -18,7 +18,7 @@ use crate::{
     ids::Timestamp,
     store::{
         Batch, Committed, Done, Row, Scheduled, Step, Store, StoreError,
-        engine::{Engine, Order, Rows, Table, Writing},
+        engine::{Engine, META, Order, Rows, Table, Writing},
     },
 };
 
@@ -199,4 +199,20 @@ fn cursor(rows: &mut impl Rows, name: &str) -> Result<u64, StoreError> {
 fn number(bytes: &[u8], what: &str) -> Result<u64, StoreError> {
     let bytes = bytes.try_into().map_err(|_| StoreError::damaged(what))?;
     Ok(u64::from_be_bytes(bytes))
+}
+
+/// Reads every row; says how many there are.
+///
+/// # Errors
+/// At the first damaged one.
+pub fn read_all(rows: &mut impl Rows) -> Result<u64, StoreError> {
+    let mut count = 0;
+    for table in [ROWS, DUE, DUE_OF, CURSORS, META] {
+        let everything = (Bound::Unbounded, Bound::Unbounded);
+        rows.visit(table, everything, Order::Rising, &mut |_, _| {
+            count += u64::from(table != META);
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    Ok(count)
 }

@@ -37,7 +37,6 @@ struct Look {
     name: ChannelName,
     row: ChannelRow,
     oldest: Option<Place>,
-    newest: Option<Place>,
 }
 
 impl DiskLog {
@@ -110,45 +109,36 @@ impl DiskLog {
 
     /// Counts the entries that are new since the last look.
     fn look_at(&self, name: ChannelName) -> Result<Option<Look>, StoreError> {
-        self.engine
-            .read(|rows| {
-                let Some(mut row) = rows::channel(rows, &name)? else {
-                    return Ok(None);
-                };
-                let (mut oldest, mut newest) = (None, None);
-                let first = &mut |key: &[u8], _: &[u8]| {
-                    oldest = rows::entry_place(key).map(|(_, place)| place);
-                    Ok(ControlFlow::Break(()))
-                };
-                rows::raw_entries(rows, row.id, Slice::ALL, Order::Rising, first)?;
-                let uncounted = Slice {
-                    after: row.counted,
-                    before: None,
-                };
-                let count = &mut |key: &[u8], value: &[u8]| {
-                    newest = rows::entry_place(key).map(|(_, place)| place);
-                    row.bytes += (key.len() + value.len()) as u64;
-                    Ok(ControlFlow::Continue(()))
-                };
-                rows::raw_entries(rows, row.id, uncounted, Order::Rising, count)?;
-                let name = name.clone();
-                Ok(Some(Look {
-                    name,
-                    row,
-                    oldest,
-                    newest,
-                }))
-            })
-            .and_then(|look| {
-                let Some(mut look) = look else {
-                    return Ok(None);
-                };
-                if let Some(newest) = look.newest {
-                    look.row.counted = newest;
-                    self.note_count(&look);
-                }
-                Ok(Some(look))
-            })
+        let look = self.engine.read(|rows| {
+            let Some(mut row) = rows::channel(rows, &name)? else {
+                return Ok(None);
+            };
+            let (mut oldest, mut newest) = (None, None);
+            let first = &mut |key: &[u8], _: &[u8]| {
+                oldest = rows::entry_place(key).map(|(_, place)| place);
+                Ok(ControlFlow::Break(()))
+            };
+            rows::raw_entries(rows, row.id, Slice::ALL, Order::Rising, first)?;
+            let uncounted = Slice {
+                after: row.counted,
+                before: None,
+            };
+            let count = &mut |key: &[u8], value: &[u8]| {
+                newest = rows::entry_place(key).map(|(_, place)| place);
+                row.bytes += (key.len() + value.len()) as u64;
+                Ok(ControlFlow::Continue(()))
+            };
+            rows::raw_entries(rows, row.id, uncounted, Order::Rising, count)?;
+            row.counted = newest.unwrap_or(row.counted);
+            let name = name.clone();
+            Ok(Some((Look { name, row, oldest }, newest.is_some())))
+        })?;
+        Ok(look.map(|(look, is_news)| {
+            if is_news {
+                self.note_count(&look);
+            }
+            look
+        }))
     }
 
     /// So that it need not be counted again.
