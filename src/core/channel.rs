@@ -102,6 +102,11 @@ impl ChannelState {
         self.seen.note(now, id, published);
     }
 
+    /// The log has refused an entry that this state has made: its publisher may send it again.
+    pub fn withdraw(&mut self, entry: &Entry) {
+        self.seen.withdraw(&entry.id);
+    }
+
     fn note(&mut self, now: Duration, entry: &Entry) {
         let published = Published::of(entry);
         self.seen.note(now, &entry.id, published);

@@ -55,6 +55,12 @@ impl Seen {
         self.forget(now);
     }
 
+    /// Forgets a publish that came to nothing after all.
+    pub fn withdraw(&mut self, id: &EntryId) {
+        // Its place in the order stays until its time; the id may come again before.
+        self.published.remove(id);
+    }
+
     /// Forgets what is too old or too much.
     pub fn forget(&mut self, now: Duration) {
         while let Some((came, _)) = self.order.front() {

@@ -1,4 +1,4 @@
-//! A disk that fails when it is told to, for tests: it fills up, is slow, and notes what it did.
+//! A disk that fails when it is told to, for tests: it fills up, keeps a sync waiting, and notes what it did.
 
 use std::{
     io,
@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -29,7 +28,6 @@ struct Disk {
     /// Syncs wait while it is held.
     held: Mutex<bool>,
     released: Condvar,
-    slow: Mutex<Duration>,
     /// What happened, in order.
     events: Mutex<Vec<String>>,
 }
@@ -57,11 +55,6 @@ impl FaultyDisk {
 
     pub fn fail_syncs(&self, fails: bool) {
         self.0.fails_syncs.store(fails, Ordering::SeqCst);
-    }
-
-    /// Every sync takes so long from now on.
-    pub fn slow_down(&self, by: Duration) {
-        *self.0.slow.lock() = by;
     }
 
     /// Syncs wait until they are released.
@@ -130,10 +123,6 @@ impl StorageBackend for FaultyDisk {
             self.0.released.wait(&mut held);
         }
         drop(held);
-        let slow = *self.0.slow.lock();
-        if !slow.is_zero() {
-            std::thread::sleep(slow);
-        }
         if self.0.fails_syncs.load(Ordering::SeqCst) {
             return Err(io::Error::other("sync failed"));
         }

@@ -97,7 +97,12 @@ impl DataFolder {
         let file = data_file(path);
         check_seal(path)?;
         let bytes = fs::metadata(&file).map_or(0, |metadata| metadata.len());
-        if (1..=terms.verify_bytes).contains(&bytes) {
+        if bytes > terms.verify_bytes {
+            tracing::info!(
+                bytes,
+                "the data file is too large to be read through at the start (data.verify_bytes)"
+            );
+        } else if bytes > 0 {
             let overlay = Overlay::of(&file).map_err(|error| unusable(path, error))?;
             check::pages(overlay).map_err(|error| fault(path, error))?;
         }
@@ -106,6 +111,9 @@ impl DataFolder {
         remove_seal(path).map_err(|error| unusable(path, error))?;
         let engine = Engine::start(open, clock).map_err(|error| fault(path, error))?;
         let epoch = settle(&engine, path)?;
+        // A file that is new is to be found after a power cut.
+        let synced = File::open(path).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| unusable(path, error))?;
         Ok(Self {
             engine: Arc::new(engine),
             epoch,
