@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     num::NonZeroU32,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,10 +12,16 @@ use std::{
 };
 
 use actix::Actor as _;
-use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, rt, web};
+use actix_web::{
+    App, HttpServer,
+    dev::{ServerHandle, ServiceRequest},
+    middleware::from_fn,
+    rt, web,
+};
 use anyhow::Context as _;
 use futures_util::{FutureExt as _, future};
 use parking_lot::Mutex;
+use secrecy::SecretString;
 
 use crate::{
     actors::{
@@ -25,22 +32,32 @@ use crate::{
         metrics::{Metrics, Snapshot, Totals},
         worker::Worker,
     },
+    auth::{
+        self,
+        ably::{ConnectionKeys, Gate, ServerSecret},
+        apps::{self, Apps},
+    },
     clock::{Clock, OncePerSecond},
     config::{self, Config},
-    core::{rules::Terms, vitals::Patience, window::Bounds},
+    core::{rules::Namespaces, vitals::Patience, window::Bounds},
     edge::{
         admission::Admission,
         client_address::client_address_of,
         fallback,
         guard::MessageLimits,
+        http::cors,
         origin::{self, OriginPolicy},
         tls::{self, CertificateReloader},
         websocket::{self, Entrance},
     },
+    ids::AppId,
     limits,
     log::memory::MemoryLog,
     ops::{self, OpsState},
-    protocols::letshare::{self, LetShare},
+    protocols::{
+        ably::{self, Ably, door::Door, rest::Rest},
+        letshare::{self, LetShare},
+    },
 };
 
 /// A server that accepts connections.
@@ -50,7 +67,10 @@ pub struct Running {
     /// Where TLS listens, if it does.
     pub tls_address: Option<SocketAddr>,
     pub broker: Arc<Broker>,
+    /// The key that the default app has of its own (`ably.local_key`).
+    pub local_key: Option<SecretString>,
     server: ServerHandle,
+    letshare: letshare::Shared,
     notice: Duration,
     grace: Duration,
 }
@@ -60,7 +80,8 @@ pub struct Running {
 /// # Errors
 /// When a port cannot be bound or the TLS files are not usable.
 pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
-    let broker = Arc::new(broker(config, clock.clone()));
+    let (apps, ably, local_key) = ably(config, &clock)?;
+    let broker = Arc::new(broker(config, clock.clone(), Arc::clone(&apps) as Arc<_>));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
     let origins = Arc::new(OriginPolicy::new(&config.cors));
@@ -68,6 +89,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 
     let factory = {
         let (broker, config) = (Arc::clone(&broker), config.clone());
+        let shared = shared.clone();
         move || {
             let entrance = Entrance {
                 worker: Worker::on_this_thread(&broker),
@@ -79,14 +101,38 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
                 },
             };
             let origins = Arc::clone(&origins);
+            let serves_ably = config.ably.enabled;
             let mut app = App::new()
                 .app_data(web::Data::new(ops_state.clone()))
                 .wrap(from_fn(fallback::catch_panic))
-                .wrap(from_fn(move |request, next| {
-                    origin::enforce(Arc::clone(&origins), request, next)
+                .wrap(from_fn(move |request: ServiceRequest, next| {
+                    let origins = Arc::clone(&origins);
+                    async move {
+                        if serves_ably && ably::is_meant(request.request()) {
+                            cors::echo_origin(request, next).await
+                        } else {
+                            origin::enforce(origins, request, next).await
+                        }
+                    }
                 }))
-                .configure(ops::routes)
-                .default_service(web::to(fallback::not_found));
+                .configure(ops::routes);
+            if config.ably.enabled {
+                let ably = Ably {
+                    door: Door {
+                        entrance: entrance.clone(),
+                        shared: Arc::clone(&ably),
+                    },
+                    rest: Rest {
+                        worker: Rc::clone(&entrance.worker),
+                        shared: Arc::clone(&ably),
+                        apps: Arc::clone(&apps),
+                        sandbox: config.ably.sandbox,
+                    },
+                };
+                app = app.configure(|routes| ably::routes(routes, &ably, fallback::not_found));
+            } else {
+                app = app.default_service(web::to(fallback::not_found));
+            }
             if config.letshare.enabled {
                 let letshare = LetShare::new(&config, entrance, shared.clone());
                 app = app.configure(|routes| letshare::routes(routes, &letshare));
@@ -126,7 +172,9 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         address,
         tls_address,
         broker,
+        local_key,
         server: handle,
+        letshare: shared,
         notice: config.shutdown.notice,
         grace: config.shutdown.grace,
     })
@@ -141,6 +189,13 @@ impl Running {
         rt::time::sleep(self.notice).await;
         self.broker.closing.store(true, Ordering::Relaxed);
         self.server.pause().await;
+        let last_words = self.letshare.last_words();
+        if rt::time::timeout(limits::DRAIN_LAST_WORDS, last_words)
+            .await
+            .is_err()
+        {
+            tracing::warn!("some file transfers end without a word");
+        }
         for hub in self.broker.hubs.lock().iter() {
             hub.address.do_send(Drain);
         }
@@ -173,7 +228,7 @@ impl Running {
 }
 
 /// What the worker threads of a server share, before any of them runs.
-pub fn broker(config: &Config, clock: Clock) -> Broker {
+pub fn broker(config: &Config, clock: Clock, namespaces: Arc<dyn Namespaces>) -> Broker {
     let history = Bounds {
         age: config.history.window,
         entries: config.history.channel_entries,
@@ -184,10 +239,7 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
     Broker {
         clock,
         log: Arc::new(MemoryLog::new(history, config.history.total_bytes)),
-        namespaces: Arc::new(Terms {
-            presence_members: limits::PRESENCE_MEMBERS,
-            fixtures: Vec::new(),
-        }),
+        namespaces,
         connections: Connections::default(),
         directory: Directory::new(config.limits.channels),
         metrics: Metrics::default().start(),
@@ -212,6 +264,38 @@ pub fn broker(config: &Config, clock: Clock) -> Broker {
         refusal_warning: OncePerSecond::default(),
         hubs: Mutex::default(),
     }
+}
+
+/// The apps of this server, what the Ably doors of all its threads share, and the key of the default app if
+/// it has one of its own.
+fn ably(
+    config: &Config,
+    clock: &Clock,
+) -> anyhow::Result<(Arc<Apps>, Arc<ably::door::Shared>, Option<SecretString>)> {
+    let settings = &config.ably;
+    let mut apps = match &settings.apps_file {
+        Some(file) => apps::file::read(file, clock.now())?,
+        None => Vec::new(),
+    };
+    let (mut secret, mut local_key) = (ServerSecret::random(), None);
+    if settings.enabled {
+        let kept = auth::ably::local_key::open(&config.data.dir)?;
+        if settings.local_key && apps.iter().all(|app| app.id != AppId::DEFAULT) {
+            apps.push(kept.default_app());
+            local_key = Some(kept.reveal_key().into());
+        }
+        secret = kept.server_secret;
+    }
+    let apps = Arc::new(Apps::new(apps, clock.clone()));
+    let shared = ably::door::Shared::new(
+        Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http),
+        ConnectionKeys::new(&secret),
+        ably::door::Settings {
+            max_message_bytes: settings.max_message_bytes,
+            max_frame_bytes: config.websocket.max_message_bytes,
+        },
+    );
+    Ok((apps, Arc::new(shared), local_key))
 }
 
 fn ops_state(broker: &Arc<Broker>, settings: &config::Server) -> OpsState {

@@ -34,8 +34,8 @@ pub const PRESENCE_HOLD: Duration = Duration::from_secs(15);
 /// Longest frame of an Ably client, in bytes (§2.5).
 pub const ABLY_FRAME_BYTES: usize = 512 * 1024;
 
-/// Messages of one publish (§6.1).
-pub const PUBLISH_MESSAGES: usize = 1_000;
+/// Longest name of a channel, qualifier included, in bytes (`protocols/ably.md §5.1`).
+pub const CHANNEL_NAME_BYTES: usize = 2_048;
 
 /// Longest id that a client may choose for a message, in bytes; it is kept for two minutes.
 pub const MESSAGE_ID_BYTES: usize = 512;
@@ -46,10 +46,6 @@ pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;
 /// A page of a presence sync: whichever is reached first (§7.4).
 pub const SYNC_PAGE_MEMBERS: usize = 100;
 pub const SYNC_PAGE_BYTES: usize = 64 * 1024;
-
-/// What clients are told about tombstones of objects (§2.5), and the site they believe to be at.
-pub const OBJECTS_GC_GRACE: Duration = Duration::from_secs(86_400);
-pub const SITE_CODE: &str = "one";
 
 /// A client that lost its transport can resume its connection for this long (`protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
@@ -101,6 +97,10 @@ pub const CLOSE_LINGER: Duration = Duration::from_millis(20);
 pub const DRAIN_BATCH: usize = 200;
 pub const DRAIN_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a draining server waits until the transfers have ended. A word to each: more means that a thread
+/// hangs.
+pub const DRAIN_LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// How often a draining server looks whether everybody has gone.
 pub const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
@@ -119,6 +119,35 @@ pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
 
 /// Longest token, in bytes. Ours are below 500; whatever is longer is not worth hashing.
 pub const TOKEN_BYTES: usize = 8 * 1024;
+
+/// Longest text of a capability, in bytes, and the resources it may have. A token must carry it in a URL;
+/// every check of a channel looks at each resource.
+pub const CAPABILITY_BYTES: usize = 16 * 1024;
+pub const CAPABILITY_RESOURCES: usize = 512;
+
+/// How long an Ably token may live, and one that can be revoked; and how long it does if nobody says
+/// (`protocols/ably.md §12.2`).
+pub const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
+pub const REVOCABLE_TOKEN_TTL: Duration = Duration::from_secs(3_600);
+pub const DEFAULT_TOKEN_TTL: Duration = Duration::from_secs(3_600);
+
+/// A token request may be that much older or newer than now (`protocols/ably.md §12.2`).
+pub const TOKEN_REQUEST_AGE: Duration = Duration::from_secs(120);
+
+/// The clock of whoever signs JWTs may be that far ahead (`protocols/ably.md §12.3`).
+pub const ISSUER_CLOCK_AHEAD: Duration = Duration::from_secs(30);
+
+/// Nonces of token requests that are remembered, for four minutes at most: about 100 bytes each.
+pub const NONCES: usize = 262_144;
+
+/// Shortest nonce, in characters (`protocols/ably.md §12.2`).
+pub const NONCE_CHARS: usize = 16;
+
+/// Apps that may exist at a time. Only a sandbox makes apps at run time, and each costs kilobytes.
+pub const APPS: usize = 10_000;
+
+/// Keys, rules, channels with fixtures that one app may have, and fixtures that one channel may have.
+pub const APP_PARTS: usize = 1_000;
 
 /// Longest `userId` of a LetShare page, in bytes. The app's is at most 12 characters and a suffix.
 pub const USER_ID_BYTES: usize = 256;
@@ -170,6 +199,13 @@ pub const TRANSFER_PENDING: Duration = Duration::from_secs(30);
 /// A receiver whose connection dropped may come back within this time.
 pub const TRANSFER_RETURN: Duration = Duration::from_secs(30);
 
+/// A receiver that is back sooner was never away, as far as its sender is told: the app shows every notice.
+pub const TRANSFER_NOTICE: Duration = Duration::from_secs(3);
+
+/// How long a connection that may be dead has to show any sign of life. Its answer to the ping waits behind the
+/// file that it receives, but a page also says `ack` every half mebibyte: that is in time above 175 kB/s.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(3);
+
 /// A transfer in which nothing happens at all.
 pub const TRANSFER_IDLE: Duration = Duration::from_secs(120);
 
@@ -204,3 +240,23 @@ pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 
 /// What was read back of a channel's past stays in memory this long, for others who come back for it.
 pub const BACKLOG_KEPT: Duration = Duration::from_secs(20);
+
+/// Longest body of a request to the Ably interface, in bytes (`protocols/ably.md §5.11`).
+pub const REQUEST_BODY_BYTES: usize = 2 * 1024 * 1024;
+
+/// Longest request for a token, in bytes: a capability and some short texts. Nobody is known yet when it
+/// is read.
+pub const TOKEN_REQUEST_BYTES: usize = 64 * 1024;
+
+/// A request's body has to be here within this time after its head, however slowly it trickles.
+pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Items on a page of a list: unless asked otherwise, and at most (`protocols/ably.md §5.11`).
+pub const PAGE_ITEMS: usize = 100;
+pub const PAGE_ITEMS_MAX: usize = 1_000;
+
+/// Messages or presence events of one Ably frame or REST publish (`protocols/ably.md §6.1`).
+pub const FRAME_ITEMS: usize = 1_000;
+
+/// Levels that MessagePack may nest: as many as serde_json allows in JSON.
+pub const MSGPACK_DEPTH: usize = 128;

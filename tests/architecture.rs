@@ -17,7 +17,7 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
     ("config", &[]),
     ("store", &["core", "clock"]),
     ("log", &["core", "store", "clock"]),
-    ("auth", &["clock", "config"]),
+    ("auth", &["core", "clock", "config"]),
     ("actors", &["core", "log", "clock"]),
     ("edge", &["actors", "auth", "config"]),
     (

@@ -27,6 +27,7 @@ use letshare_server::{
         command::Answer,
         frame,
         message::Entry,
+        rules::Terms,
         wire::{Slot, WireFormat},
     },
     edge::{
@@ -148,7 +149,11 @@ async fn all_cases_of_the_conformance_suite_pass() {
     let mut config = Config::defaults().unwrap();
     // The suite sends as fast as it can.
     config.limits.publishes_per_second = 0;
-    let broker = Arc::new(app::broker(&config, Clock::system()));
+    let broker = Arc::new(app::broker(
+        &config,
+        Clock::system(),
+        Arc::new(Terms::default()),
+    ));
     let admission = Admission::new(&config.limits);
     let limits = MessageLimits {
         max_message_bytes: config.websocket.max_message_bytes,

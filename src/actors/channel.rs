@@ -20,9 +20,10 @@ use crate::{
     core::{
         channel::ChannelState,
         command::{self, Attach, Detach, Effect, HubId, Now, Publish, Reseat},
-        message::{Body, Entry},
-        presence::Members,
+        message::{Body, Entry, EntryId},
+        presence::{Member, Members},
         replay,
+        serial::{Mint, Serial},
     },
     error::Fault,
     ids::ChannelName,
@@ -33,6 +34,8 @@ use crate::{
 pub struct Channel {
     pub(super) state: ChannelState,
     pub(super) log: Box<dyn ChannelLog>,
+    /// The enters of those who are always present: older than the log, and never forgotten.
+    pub(super) fixtures: Option<Arc<Entry>>,
     hubs: HashMap<HubId, HubHandle>,
     pub(super) worker: Rc<Worker>,
     /// Looks from time to time at what is still needed.
@@ -66,6 +69,7 @@ impl Channel {
             let worker = Worker::on_this_thread(broker);
             let mut log = broker.log.open(&name);
             let terms = broker.namespaces.terms(&name);
+            let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
             let members = Members::new(terms.presence_members, terms.fixtures);
             let mut state = ChannelState::new(name, log.mint(), members);
             for (id, published) in log.remembered() {
@@ -74,6 +78,7 @@ impl Channel {
             Self {
                 state,
                 log,
+                fixtures,
                 hubs: HashMap::new(),
                 sweeping: ctx.run_interval(broker.settings.channel_sweep, Self::sweep),
                 expiring: None,
@@ -256,6 +261,23 @@ impl Channel {
             ctx.run_later(limits::CHANNEL_FAREWELL, |_, ctx| ctx.stop());
         }
     }
+}
+
+fn fixture_entry(
+    channel: &ChannelName,
+    head: Serial,
+    members: &[Arc<Member>],
+) -> Option<Arc<Entry>> {
+    let first = members.first()?;
+    let entry = Entry::new(
+        channel.clone(),
+        Mint::new(head.epoch()).position(),
+        first.timestamp,
+        Some(first.connection),
+        EntryId::Serial,
+        Body::Presence(members.iter().map(|member| member.enter()).collect()),
+    );
+    Some(Arc::new(entry))
 }
 
 impl Actor for Channel {

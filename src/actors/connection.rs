@@ -40,6 +40,12 @@ pub enum Inbound {
 #[rtype(result = "()")]
 pub struct Close(pub CloseReason);
 
+/// Is the peer still there? It may have changed networks and have another connection by now: its old socket
+/// would take everything in silence until the idle limit.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Probe;
+
 /// Wake the translator after this time.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -49,6 +55,8 @@ pub struct Connection {
     session: Rc<Session>,
     worker: Rc<Worker>,
     closing: bool,
+    /// Closes the connection if nothing is heard from it by then.
+    probe: Option<SpawnHandle>,
     waking: Option<SpawnHandle>,
     /// The place under the admission caps, held until the client has hung up.
     permit: Option<Box<dyn Any>>,
@@ -81,6 +89,7 @@ impl Connection {
                 session,
                 worker,
                 closing: false,
+                probe: None,
                 waking: None,
                 permit: Some(permit),
             }
@@ -165,6 +174,9 @@ impl Actor for Connection {
 impl StreamHandler<Inbound> for Connection {
     fn handle(&mut self, inbound: Inbound, ctx: &mut Self::Context) {
         self.session.hear();
+        if let Some(probe) = self.probe.take() {
+            ctx.cancel_future(probe);
+        }
         match inbound {
             Inbound::Close(code) => {
                 self.close(CloseReason::Answer(code.unwrap_or(NO_CODE)), ctx);
@@ -204,6 +216,21 @@ impl Handler<Close> for Connection {
 
     fn handle(&mut self, Close(reason): Close, ctx: &mut Self::Context) {
         self.close(reason, ctx);
+    }
+}
+
+impl Handler<Probe> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, _: Probe, ctx: &mut Self::Context) {
+        if self.closing || self.probe.is_some() {
+            return;
+        }
+        self.session.push(self.session.ping.clone());
+        let silent = ctx.run_later(limits::PROBE_PATIENCE, |connection, ctx| {
+            connection.close(CloseReason::Idle, ctx);
+        });
+        self.probe = Some(silent);
     }
 }
 

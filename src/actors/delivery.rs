@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     actors::{
+        connection::Probe,
         hub::{Budget, Letter},
         worker::Worker,
     },
@@ -32,6 +33,11 @@ impl Worker {
             Letter::Supersede { session } => {
                 if let Some(session) = self.session(session) {
                     session.supersede();
+                }
+            }
+            Letter::Probe { session } => {
+                if let Some(session) = self.session(session) {
+                    session.connection.do_send(Probe);
                 }
             }
         }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use crate::{
     actors::{broker::Broker, channel::Channel},
     error::Fault,
-    ids::ChannelName,
+    ids::{AppId, ChannelName},
 };
 
 /// The channels that have an actor.
@@ -84,6 +84,16 @@ impl Directory {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The channels of an app that have an actor, by name.
+    pub fn names(&self, app: AppId) -> Vec<ChannelName> {
+        let channels = self.channels.lock();
+        let of_app = channels.keys().filter(|name| name.app() == app);
+        let mut names: Vec<ChannelName> = of_app.cloned().collect();
+        drop(channels);
+        names.sort_unstable();
+        names
     }
 
     /// How often an actor had to be made anew.

@@ -72,6 +72,8 @@ pub enum Letter {
     Budget { session: SessionId, change: Budget },
     /// The client of this transport has come back by another one.
     Supersede { session: SessionId },
+    /// Find out whether one connection is alive.
+    Probe { session: SessionId },
 }
 
 /// A change of what may wait in an outbox, in bytes.
@@ -104,6 +106,12 @@ impl Peer {
     pub fn supersede(&self) {
         let session = self.session;
         self.hub.send(Letter::Supersede { session });
+    }
+
+    /// Asks for a sign of life, without which the connection is closed soon, as an idle one.
+    pub fn probe(&self) {
+        let session = self.session;
+        self.hub.send(Letter::Probe { session });
     }
 }
 

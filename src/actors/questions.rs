@@ -12,6 +12,7 @@ use crate::{
         history::{Page, Query},
         occupancy::Occupancy,
         presence::Member,
+        window::Gap,
     },
     error::Fault,
 };
@@ -60,7 +61,11 @@ impl Channel {
     }
 }
 
-async fn ask<M, T>(whom: Result<Recipient<M>, Fault>, question: M) -> Result<T, Fault>
+/// Asks the channel in charge; who dies without an answer is busy.
+///
+/// # Errors
+/// What the channel answers.
+pub async fn ask<M, T>(whom: Result<Recipient<M>, Fault>, question: M) -> Result<T, Fault>
 where
     M: Message<Result = Result<T, Fault>> + Send + 'static,
     T: Send + 'static,
@@ -89,7 +94,18 @@ impl Handler<Past> for Channel {
 
     fn handle(&mut self, question: Past, _: &mut Self::Context) -> Self::Result {
         self.answer(question, |channel, Past(query)| {
-            channel.log.page(&query).map_err(|error| {
+            // What followed the position is no longer kept, so nothing is of what came before it.
+            let is_lost =
+                |until| matches!(channel.log.after(until), Err(Gap::Expired | Gap::OtherLog));
+            if query.until.is_some_and(is_lost) {
+                return Err(Fault::UntilAttachTooOld);
+            }
+            let read = |query: &Query| channel.log.page(query);
+            let page = match &channel.fixtures {
+                Some(oldest) => query.page_behind(oldest, read),
+                None => read(&query),
+            };
+            page.map_err(|error| {
                 tracing::error!(%error, "the past of a channel cannot be read");
                 Fault::Internal
             })

@@ -1,9 +1,15 @@
-//! Who may connect, and as whom: the two kinds of token of LetShare (protocols/letshare.md §1.3).
+//! Who may connect, as whom, and what for.
 //!
-//! Here: choosing the kind, and the rule that binds a token to the `userId` of the URL. How each kind is
-//! checked is in `static_token` and `jwt`. Where the token comes from (query, header) and what status a
-//! refusal has is the edge's business. Nothing here logs; a fault never contains the token.
+//! Here: the two kinds of token of LetShare (protocols/letshare.md §1.3), choosing between them, and the
+//! rule that binds a token to the `userId` of the URL. How each kind is checked is in `static_token` and
+//! `jwt`. Ably's credentials are in `ably`, the apps that they belong to in `apps`.
+//!
+//! Where a credential comes from (query, header) and what status a refusal has is the edge's business.
+//! Nothing here logs; a fault never contains a credential.
 
+pub mod ably;
+pub mod apps;
+pub mod base64_text;
 mod jwt;
 mod pro;
 mod static_token;

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use secrecy::{ExposeSecret as _, SecretString};
+
 use crate::{
     auth::{JwtKey, MintError, StaticToken},
     clock::Clock,
@@ -29,7 +31,12 @@ pub fn ready_token(config: &Config, clock: &Clock) -> Result<String, MintError> 
 }
 
 /// The lines to print when `MODE` is `local`; `address` is the one that was bound.
-pub fn banner(config: &Config, address: SocketAddr, token: &str) -> String {
+pub fn banner(
+    config: &Config,
+    address: SocketAddr,
+    token: &str,
+    ably_key: Option<&SecretString>,
+) -> String {
     let address = SocketAddr::new(reachable(address.ip()), address.port());
     let mut text = format!(
         "\n  letshare-server is ready: http://{address}/health\n\n  \
@@ -43,7 +50,22 @@ pub fn banner(config: &Config, address: SocketAddr, token: &str) -> String {
              letshare-server token mint --user NAME\n"
         ));
     }
+    if let Some(key) = ably_key {
+        text.push_str(&ably_lines(address, key.expose_secret()));
+    }
     text
+}
+
+/// How to try the Ably interface: with nothing but curl, and with any of the SDKs.
+fn ably_lines(address: SocketAddr, key: &str) -> String {
+    let port = address.port();
+    format!(
+        "\n  Ably SDKs connect with these options (JavaScript):\n\n    \
+         new Ably.Realtime({{ key: '{key}', endpoint: 'localhost', port: {port}, tls: false }})\n\n  \
+         A first message from here:\n\n    \
+         curl -u '{key}' http://{address}/channels/demo1/messages \\\n      \
+         -H 'Content-Type: application/json' -d '{{\"name\":\"greeting\",\"data\":\"hello\"}}'\n"
+    )
 }
 
 /// An address that a client on this machine can use for one that means "all".

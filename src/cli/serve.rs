@@ -36,7 +36,12 @@ async fn serve(loaded: Loaded, clock: Clock) -> anyhow::Result<()> {
     );
     if loaded.mode == "local" {
         // Not to stdout, which is for logs alone, and not into a log, since it holds a token.
-        let banner = cli::banner(&loaded.config, running.address, &token);
+        let banner = cli::banner(
+            &loaded.config,
+            running.address,
+            &token,
+            running.local_key.as_ref(),
+        );
         let _ = writeln!(io::stderr(), "{banner}");
     }
 

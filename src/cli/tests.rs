@@ -231,7 +231,7 @@ fn the_banner_has_the_two_lines_and_a_token_that_works() {
     ] {
         config.auth.mode = mode;
         let token = ready_token(&config, &clock()).unwrap();
-        let text = banner(&config, "0.0.0.0:8080".parse().unwrap(), &token);
+        let text = banner(&config, "0.0.0.0:8080".parse().unwrap(), &token, None);
         assert!(
             text.contains("customServerUrl  ws://127.0.0.1:8080\n"),
             "{text}"
@@ -248,7 +248,7 @@ fn the_banner_has_the_two_lines_and_a_token_that_works() {
         let door = crate::auth::Authenticator::new(&config, clock());
         assert!(door.authenticate(&token, Some("guest:x1y2z3")).is_ok());
     }
-    let text = banner(&config, "[::]:9".parse().unwrap(), "t");
+    let text = banner(&config, "[::]:9".parse().unwrap(), "t", None);
     assert!(text.contains("ws://[::1]:9\n"), "{text}");
 }
 

@@ -54,6 +54,7 @@ impl<'a> Verdict<'a> {
         self.ports();
         self.certificate();
         self.secrets();
+        self.ably();
         self.times();
         self.sizes();
         self.folders();
@@ -168,6 +169,24 @@ impl<'a> Verdict<'a> {
         }
     }
 
+    fn ably(&mut self) {
+        let ably = &self.config.ably;
+        if !ably.enabled {
+            return;
+        }
+        if let Some(Err(error)) = ably.apps_file.as_deref().map(readable) {
+            let keys = ["ably.apps_file", "ably.enabled"];
+            self.complain(&keys, format!("cannot be read: {error}"));
+        }
+        let host = self.config.server.host;
+        if ably.sandbox && !host.is_loopback() {
+            self.warnings.push(format!(
+                "ably.sandbox is true, and the server listens on {host}: everybody who can reach it \
+                 can make apps. Use that for test suites only"
+            ));
+        }
+    }
+
     fn times(&mut self) {
         let web = &self.config.websocket;
         if web.idle_timeout <= web.ping_interval {
@@ -191,6 +210,12 @@ impl<'a> Verdict<'a> {
             self.complain(
                 &["limits.outbox_bytes", "websocket.max_message_bytes"],
                 format!("must be at least {largest}, or the largest message never fits"),
+            );
+        }
+        if self.config.websocket.max_message_bytes < self.config.ably.max_message_bytes {
+            self.complain(
+                &["websocket.max_message_bytes", "ably.max_message_bytes"],
+                "a publish of ably.max_message_bytes does not fit into a frame",
             );
         }
         let history = &self.config.history;

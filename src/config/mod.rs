@@ -36,6 +36,7 @@ pub struct Config {
     pub log: Log,
     pub websocket: WebSocket,
     pub letshare: LetShare,
+    pub ably: Ably,
     pub file_transfer: FileTransfer,
     pub limits: Limits,
     pub history: History,
@@ -129,6 +130,22 @@ pub struct LetShare {
     pub enforce_from: bool,
     /// The older meaning of `signal:all`: whoever subscribes to it gets every event of the room.
     pub wildcard_signal_all: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ably {
+    pub enabled: bool,
+    /// Anybody may make apps by `POST /apps`: for test suites.
+    pub sandbox: bool,
+    /// Apps, their keys and their channel rules.
+    pub apps_file: Option<PathBuf>,
+    /// The app `shared` gets a key, which is kept in the data folder.
+    pub local_key: bool,
+    /// Keys may come without TLS; tokens always may.
+    pub keys_over_http: bool,
+    /// Largest publish, in bytes.
+    pub max_message_bytes: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]

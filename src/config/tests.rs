@@ -395,6 +395,48 @@ fn tls_needs_readable_files_and_its_own_port() {
 }
 
 #[test]
+fn settings_of_ably() {
+    let at_home = operator().loaded().config.ably;
+    assert!(at_home.enabled && at_home.keys_over_http && !at_home.sandbox);
+    assert_eq!(at_home.apps_file, None);
+    assert!(
+        !Config::for_tests().ably.keys_over_http,
+        "but in MODE=local"
+    );
+
+    let sandbox = operator().var("LETSHARE_ABLY_SANDBOX", "true");
+    assert!(sandbox.loaded().config.ably.sandbox);
+    let abroad = sandbox
+        .var("LETSHARE_SERVER_HOST", "0.0.0.0")
+        .var("LETSHARE_JWT_SECRET", LONG)
+        .var("SERVER_AUTH_SECRET", "abcdef0123456789abcdef0123456789");
+    let warnings = abroad.loaded().warnings.join("\n");
+    assert!(
+        warnings.contains("everybody who can reach it can make apps"),
+        "{warnings}"
+    );
+
+    let file = operator().flag("ably.apps_file", "apps.yaml");
+    let text = file.complaints();
+    assert!(
+        text.contains("ably.apps_file") && text.contains("cannot be read"),
+        "{text}"
+    );
+    let file = file.file("apps.yaml", "apps: []");
+    assert!(
+        file.loaded()
+            .config
+            .ably
+            .apps_file
+            .is_some_and(|path| path.ends_with("apps.yaml"))
+    );
+    let off = operator()
+        .flag("ably.apps_file", "apps.yaml")
+        .flag("ably.enabled", "false");
+    assert!(!off.loaded().config.ably.enabled);
+}
+
+#[test]
 fn published_and_short_secrets_stay_at_home() {
     let at_home = operator().loaded();
     assert_eq!(at_home.warnings.len(), 2, "{:?}", at_home.warnings);

@@ -57,8 +57,10 @@ impl Seen {
 
     /// Forgets a publish that came to nothing after all.
     pub fn withdraw(&mut self, id: &EntryId) {
-        // Its place in the order stays until its time; the id may come again before.
         self.published.remove(id);
+        if let Some(at) = self.order.iter().rposition(|(_, known)| known == id) {
+            self.order.remove(at);
+        }
     }
 
     /// Forgets what is too old or too much.

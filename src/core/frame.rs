@@ -21,6 +21,11 @@ pub fn text(payload: &[u8]) -> Bytes {
     frame(TEXT, payload)
 }
 
+/// The binary frame around `payload`.
+pub fn binary(payload: &[u8]) -> Bytes {
+    frame(BINARY, payload)
+}
+
 /// The header of a binary frame whose payload follows as it is, so that a large one need not be copied.
 pub fn binary_header(payload: usize) -> Bytes {
     header(BINARY, payload, 0).freeze()
@@ -93,9 +98,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_frame_reads_back(length in prop_oneof![0usize..300, 65_000usize..66_000]) {
+        fn frames_read_back(length in prop_oneof![0usize..300, 65_000usize..66_000]) {
             let payload = vec![b'x'; length];
-            prop_assert_eq!(decode(&text(&payload)), Frame::Text(payload.into()));
+            prop_assert_eq!(decode(&text(&payload)), Frame::Text(payload.clone().into()));
+            prop_assert_eq!(decode(&binary(&payload)), Frame::Binary(payload.into()));
         }
     }
 

@@ -88,6 +88,49 @@ impl Query {
         ControlFlow::Continue(())
     }
 
+    /// The page out of a log before which one more entry has always stood.
+    ///
+    /// # Errors
+    /// The log's.
+    pub fn page_behind<E>(
+        &self,
+        oldest: &Arc<Entry>,
+        log: impl Fn(&Self) -> Result<Page, E>,
+    ) -> Result<Page, E> {
+        let before = |query: &Self| Ok(query.page(std::iter::once(oldest)));
+        match self.direction {
+            Direction::Forwards => self.join(before, log),
+            Direction::Backwards => self.join(log, before),
+        }
+    }
+
+    /// A page that begins in one place and goes on in another.
+    fn join<E>(
+        &self,
+        first: impl Fn(&Self) -> Result<Page, E>,
+        second: impl Fn(&Self) -> Result<Page, E>,
+    ) -> Result<Page, E> {
+        let mut page = first(self)?;
+        if page.next.is_some() {
+            return Ok(page);
+        }
+        let room = self.limit - page.items.len();
+        let rest = second(&Self {
+            // One at least, to know whether there is more.
+            limit: room.max(1),
+            ..self.clone()
+        })?;
+        let is_full = room == 0 && !rest.items.is_empty();
+        page.items.extend(rest.items.into_iter().take(room));
+        if is_full || rest.next.is_some() {
+            page.next = page.items.last().map(|(entry, index)| Place {
+                serial: entry.serial,
+                index: *index,
+            });
+        }
+        Ok(page)
+    }
+
     fn wants(&self, entry: &Entry) -> bool {
         let is_kind = match self.kind {
             Kind::Messages => !entry.messages().is_empty(),
@@ -139,4 +182,79 @@ pub fn rewind<'a>(
     }
     found.reverse();
     (found, is_enough)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::{
+        message::{Body, EntryId, Message},
+        serial::{Epoch, Mint},
+    };
+
+    fn entries(sizes: &[usize]) -> Vec<Arc<Entry>> {
+        let mut mint = Mint::new(Epoch::new(1));
+        let sizes = sizes.iter().enumerate();
+        let entry = |(second, size): (usize, &usize)| {
+            let now = Timestamp::from_millis(1_000 * second as u64);
+            let body = Body::Messages(vec![Message::default(); *size]);
+            let serial = mint.mint(now);
+            Arc::new(Entry::new(
+                "c".into(),
+                serial,
+                now,
+                None,
+                EntryId::Serial,
+                body,
+            ))
+        };
+        sizes.map(entry).collect()
+    }
+
+    proptest! {
+        /// The pages together are the whole, in order, whatever their size; also when the oldest entry
+        /// stands before the log.
+        #[test]
+        fn pages_are_the_whole(
+            sizes in prop::collection::vec(1usize..4, 1..12),
+            limit in 1usize..6,
+            is_forwards in any::<bool>(),
+            is_split in any::<bool>(),
+        ) {
+            let entries = entries(&sizes);
+            let direction = if is_forwards { Direction::Forwards } else { Direction::Backwards };
+            let mut query = Query {
+                kind: Kind::Messages, start: None, end: None, until: None, direction, limit, after: None,
+            };
+            let read = |query: &Query, entries: &[Arc<Entry>]| match direction {
+                Direction::Forwards => query.page(entries.iter()),
+                Direction::Backwards => query.page(entries.iter().rev()),
+            };
+            let mut found = Vec::new();
+            loop {
+                let page = if is_split {
+                    let log = |query: &Query| Ok::<_, ()>(read(query, &entries[1..]));
+                    query.page_behind(&entries[0], log).unwrap()
+                } else {
+                    read(&query, &entries)
+                };
+                prop_assert!(page.items.len() <= limit);
+                found.extend(page.items.iter().map(|(entry, index)| (entry.serial.place(), *index)));
+                query.after = page.next;
+                if page.next.is_none() {
+                    break;
+                }
+            }
+            let mut expected: Vec<_> = entries
+                .iter()
+                .flat_map(|entry| (0..entry.len()).map(|index| (entry.serial.place(), index)))
+                .collect();
+            if !is_forwards {
+                expected.reverse();
+            }
+            prop_assert_eq!(found, expected);
+        }
+    }
 }

@@ -64,6 +64,17 @@ pub struct Members {
 }
 
 impl Member {
+    /// How it came to be present.
+    pub fn enter(&self) -> PresenceEvent {
+        PresenceEvent {
+            id: Some(self.id.clone()),
+            action: PresenceAction::Enter,
+            client_id: self.client_id.clone(),
+            payload: self.payload.clone(),
+            extras: self.extras.clone(),
+        }
+    }
+
     /// Its size as the limits count it.
     pub fn size(&self) -> usize {
         size_of_identity(Some(&self.client_id), self.extras.as_deref()) + self.payload.data.len()

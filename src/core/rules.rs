@@ -1,10 +1,10 @@
-//! What a kind of channel allows: its names and how many may be in it.
+//! What a kind of channel allows: its names, how many may be in it, what is kept of it.
 
 use std::{ops::RangeInclusive, sync::Arc};
 
 use regex::Regex;
 
-use crate::{core::presence::Member, error::Fault, ids::ChannelName};
+use crate::{core::presence::Member, error::Fault, ids::ChannelName, limits};
 
 /// What the apps of a server lay down for their channels.
 pub trait Namespaces: Send + Sync {
@@ -18,6 +18,36 @@ pub struct Terms {
     pub presence_members: usize,
     /// Members that are always there.
     pub fixtures: Vec<Arc<Member>>,
+    pub attributes: Attributes,
+}
+
+/// What the rule of a namespace says about its channels (`protocols/ably.md §5.2`); without a rule,
+/// nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its messages are kept for longer than the two minutes that all are.
+    pub is_persisted: bool,
+    /// Its last message is kept for long.
+    pub persists_last: bool,
+    /// Messages can be updated, deleted and annotated.
+    pub is_mutable: bool,
+    /// Messages can go out as push notifications.
+    pub is_push_enabled: bool,
+    /// For clients that are identified.
+    pub identified_only: bool,
+    /// For clients that came by TLS.
+    pub tls_only: bool,
+}
+
+/// What holds where nobody has laid down anything.
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            presence_members: limits::PRESENCE_MEMBERS,
+            fixtures: Vec::new(),
+            attributes: Attributes::default(),
+        }
+    }
 }
 
 /// The same terms for every channel.

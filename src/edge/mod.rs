@@ -5,6 +5,7 @@ pub mod body;
 pub mod client_address;
 pub mod fallback;
 pub mod guard;
+pub mod http;
 pub mod origin;
 pub mod portions;
 pub mod tls;

@@ -12,13 +12,14 @@ use crate::{
         serial::Mint,
     },
     ids::ChannelName,
-    store::{Done, StoreError},
 };
 
 #[cfg(test)]
 mod contract;
 pub mod disk;
 pub mod memory;
+
+pub use crate::store::{Done, StoreError};
 
 /// The logs of all channels.
 pub trait Log: Send + Sync {

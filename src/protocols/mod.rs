@@ -1,3 +1,4 @@
 //! The wire protocols: each a translator between its frames and the core. None knows another.
 
+pub mod ably;
 pub mod letshare;

@@ -106,6 +106,21 @@ async fn tls_and_plain_clients_meet() {
     assert_eq!(message["data"], json!({"n": 2, "from": "tls:1"}));
 }
 
+/// protocols/ably.md §11.13: whoever makes an app over TLS is told to use it over TLS.
+#[tokio::test]
+async fn an_ably_app_is_where_it_was_made() {
+    let (server, trusted) = server(|config| config.ably.sandbox = true);
+    let tls_address = server.tls_address.expect("TLS is on");
+    let tls = connect(&server, &trusted).await;
+    let mut http = Http::over(tls, tls_address);
+    let app = http.post("/apps", &[], r#"{"keys":[{}]}"#).await.json();
+    assert_eq!(app["tls"], true);
+    assert_eq!(app["port"], tls_address.port());
+    let key = app["keys"][0]["keyStr"].as_str().expect("a key");
+    let target = format!("/channels/x/messages?key={key}");
+    assert_eq!(http.ask("GET", &target, &[]).await.status, 200);
+}
+
 /// Issue 2 item 5 "a slow reader": also behind TLS it is closed, and its socket does not stay. The proof is
 /// the client's own writing: it fails only when the server has let go of the connection.
 #[tokio::test]

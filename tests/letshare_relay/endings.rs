@@ -5,12 +5,13 @@ use std::time::Duration;
 use letshare_server::{clock::Clock, ids::Timestamp};
 use serde_json::json;
 use tokio::join;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     page::{Page, file},
-    raw::{Pair, RECEIVER, ROOM, SENDER, expect_fault, nothing_else, request, say},
+    raw::{Pair, RECEIVER, ROOM, SENDER, expect_fault, hear, nothing_else, request, say},
 };
-use crate::support::Server;
+use crate::support::{Client, Server};
 
 /// Everything that may still be on the way when a transfer ends is ignored.
 async fn all_is_silent(pair: &mut Pair, status: &str) {
@@ -34,6 +35,48 @@ async fn all_is_silent(pair: &mut Pair, status: &str) {
     assert_eq!(nothing_else(&mut pair.receiver, &id).await, status);
 }
 
+/// What is said to a transfer that is no more, and what nobody waits for an answer to.
+async fn last_words(client: &mut Client, id: &str) {
+    for (kind, more) in [
+        ("ack", json!({"received_chunks": 1})),
+        ("complete", json!({})),
+        ("cancel", json!({"reason": "late"})),
+        ("reject", json!({})),
+        ("error", json!({"error": "late"})),
+    ] {
+        say(client, kind, id, more).await;
+    }
+}
+
+/// The app shows every error (§2.2): one that nobody can do anything about is not sent, however long the
+/// transfer is gone.
+#[tokio::test]
+async fn late_words_of_a_transfer_long_forgotten_are_ignored() {
+    let server = Server::start(|_| {});
+    let (mut sender, mut receiver) = Pair::joined(&server).await;
+    for client in [&mut sender, &mut receiver] {
+        last_words(client, "forgotten").await;
+        assert!(client.received_so_far().await.is_empty());
+    }
+}
+
+/// The same from a page that has another connection by now, while the transfer is remembered.
+#[tokio::test]
+async fn late_words_of_a_page_that_came_back_are_ignored() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 4).await;
+    pair.sender_says("cancel", json!({})).await;
+    pair.receiver_hears("cancel").await;
+    for user in [SENDER, RECEIVER] {
+        let mut page = Client::join(&server, user, ROOM).await;
+        last_words(&mut page, &pair.id).await;
+        assert!(page.received_so_far().await.is_empty());
+        say(&mut page, "resume-query", &pair.id, json!({})).await;
+        expect_fault(&mut page, &pair.id, 403, "无权").await;
+    }
+    all_is_silent(&mut pair, "cancelled").await;
+}
+
 #[tokio::test]
 async fn what_comes_after_complete_is_ignored() {
     let server = Server::start(|_| {});
@@ -44,7 +87,8 @@ async fn what_comes_after_complete_is_ignored() {
     all_is_silent(&mut pair, "completed").await;
 }
 
-/// §3.3: "`complete` may even arrive before `end`".
+/// §3.3: "`complete` may even arrive before `end`". The app forgets one that it gets before it has said `end`, and
+/// waits for another three minutes.
 #[tokio::test]
 async fn complete_before_end() {
     let server = Server::start(|_| {});
@@ -53,6 +97,11 @@ async fn complete_before_end() {
     pair.expect_frames(0..4).await;
     pair.receiver_says("complete", json!({"file_name": "x", "file_size": 4_096}))
         .await;
+    assert_eq!(pair.sender_hears("ack").await["received_chunks"], 4);
+    let id = pair.id.clone();
+    let status = nothing_else(&mut pair.sender, &id).await;
+    assert_eq!(status, "transferring");
+    pair.sender_says("end", json!({})).await;
     let complete = pair.sender_hears("complete").await;
     assert_eq!(complete["file_size"], 4_096, "handed on as it was");
     all_is_silent(&mut pair, "completed").await;
@@ -134,6 +183,34 @@ async fn pages_stop_at_once() {
         canceller.cancel(id).await;
         let is_over = |page: &Page| page.sent(id).or(page.ended(id)) == Some("cancel");
         other.work_until(is_over).await;
+    }
+}
+
+/// The server is told to stop: both sides of every transfer that goes on hear of it, by the transfer's name,
+/// before their connections are closed.
+#[tokio::test]
+async fn a_server_that_stops_ends_its_transfers_first() {
+    let mut server = Server::start(|config| config.server.workers = 2);
+    let mut pair = Pair::running(&server, 4).await;
+    pair.sender.send(request("t2", 4)).await;
+    hear(&mut pair.receiver, "request", "t2").await;
+    server.begin_drain();
+    for client in [&mut pair.sender, &mut pair.receiver] {
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let error = client.next().await;
+            assert_eq!(error["type"], "file:transfer:error", "{error}");
+            assert_eq!(error["data"]["code"], 503, "{error}");
+            assert_eq!(error["data"]["error"], "服务器正在关闭", "{error}");
+            told.push(error["data"]["transfer_id"].as_str().map(str::to_owned));
+        }
+        told.sort_unstable();
+        assert_eq!(told, [Some("t2".to_owned()), Some(pair.id.clone())]);
+        let close = client.next_frame().await.expect("open").expect("a frame");
+        let Message::Close(Some(close)) = close else {
+            panic!("expected a close frame, got {close:?}");
+        };
+        assert_eq!(u16::from(close.code), 1001);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     page::{Page, file, sha256},
     raw::{Pair, RECEIVER, ROOM, SENDER, expect_fault, nothing_else, say},
 };
-use crate::support::{Client, Server};
+use crate::support::{Client, Server, eventually};
 
 const CHUNKS: u64 = 80;
 
@@ -33,10 +33,17 @@ async fn survives_a_cut(percent: u64, away: Duration) {
         receiver.work_until(is_there).await;
         receiver.cut();
     };
-    let is_told = |page: &Page| page.statuses == ["interrupted"];
-    join!(until_cut, sender.work_until(is_told));
-
+    tokio::select! {
+        () = until_cut => {}
+        () = sender.work_until(|_| false) => {}
+    }
+    sender.until_missed("t1").await;
     clock.advance(away);
+    let is_noticed = away >= Duration::from_secs(3);
+    if is_noticed {
+        let is_told = |page: &Page| page.statuses == ["interrupted"];
+        sender.work_until(is_told).await;
+    }
     receiver.reconnect(&server).await;
     join!(
         sender.work_until(|page| page.sent("t1").is_some()),
@@ -44,7 +51,12 @@ async fn survives_a_cut(percent: u64, away: Duration) {
     );
     assert_eq!(sender.sent("t1"), Some("complete"));
     assert_eq!(receiver.received("t1"), Some(hash));
-    assert_eq!(sender.statuses, ["interrupted", "transferring"]);
+    let expected: &[&str] = if is_noticed {
+        &["interrupted", "transferring"]
+    } else {
+        &[]
+    };
+    assert_eq!(sender.statuses, expected);
 }
 
 #[tokio::test]
@@ -107,13 +119,14 @@ async fn a_receiver_that_is_cut_again_and_again_gets_its_file() {
 /// and `end` too.
 #[tokio::test]
 async fn what_is_sent_meanwhile_waits_for_the_receiver() {
-    let server = Server::start(|_| {});
+    let clock = clock();
+    let server = Server::start_at(clock.clone(), |_| {});
     let mut pair = Pair::running(&server, 20).await;
     pair.send_frames(0..12).await;
     pair.expect_frames(0..12).await;
     pair.ack(8).await;
-    let nobody = Client::connect(&server, "nobody").await;
-    std::mem::replace(&mut pair.receiver, nobody).cut();
+    assert_eq!(pair.cut_receiver(&server).await, 8);
+    clock.advance(Duration::from_secs(3));
     let state = pair.sender_hears("resume-state").await;
     let expected = json!({
         "transfer_id": pair.id,
@@ -163,20 +176,48 @@ async fn a_receiver_whose_new_connection_came_first() {
     let newer = Client::join(&server, RECEIVER, ROOM).await;
     let older = std::mem::replace(&mut pair.receiver, newer);
     older.cut();
-    assert_eq!(
-        pair.sender_hears("resume-state").await["status"],
-        "interrupted"
-    );
     pair.receiver_hears("start").await;
     pair.expect_frames(0..4).await;
-    assert_eq!(
-        pair.sender_hears("resume-state").await["status"],
-        "transferring"
-    );
     pair.send_frames(4..10).await;
     pair.expect_frames(4..10).await;
     pair.ack(10).await;
     pair.end().await;
+}
+
+/// A network that is lost says nothing: the old socket stays open and silent. When the page is back with a new
+/// connection, the old one is asked for a sign of life and closed when there is none, long before it is idle.
+#[tokio::test]
+async fn a_receiver_whose_old_connection_is_half_open() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 10).await;
+    pair.send_frames(0..4).await;
+    pair.expect_frames(0..4).await;
+    let newer = Client::join(&server, RECEIVER, ROOM).await;
+    // Not read from any more, so it answers no ping.
+    let mut older = std::mem::replace(&mut pair.receiver, newer);
+    pair.send_frames(4..6).await;
+    pair.receiver_hears("start").await;
+    pair.expect_frames(0..6).await;
+    pair.send_frames(6..10).await;
+    pair.expect_frames(6..10).await;
+    pair.ack(10).await;
+    pair.end().await;
+    let close = older.expect_close().await.expect("a code");
+    assert_eq!(u16::from(close.code), 1008);
+}
+
+#[tokio::test]
+async fn a_sender_whose_old_connection_is_half_open() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 10).await;
+    let newer = Client::join(&server, SENDER, ROOM).await;
+    let _older = std::mem::replace(&mut pair.sender, newer);
+    pair.both_are_told(410, "发送者已断开连接").await;
+    let receiver = Client::connect(&server, "nobody").await;
+    let receiver = std::mem::replace(&mut pair.receiver, receiver);
+    let mut pair = Pair::between(pair.sender, receiver, "t2", 10).await;
+    pair.begin().await;
+    pair.finish().await;
 }
 
 /// Leaving the room is as good as losing the connection, and coming back too (§2.7).
@@ -189,17 +230,14 @@ async fn a_receiver_that_leaves_the_room_and_comes_back() {
     let leave = json!({"type": "unsubscribe", "channel": ROOM, "event": "signal:all"});
     pair.receiver.send(leave).await;
     assert_eq!(pair.receiver.next().await["type"], "unsubscribed");
-    assert_eq!(
-        pair.sender_hears("resume-state").await["status"],
-        "interrupted"
-    );
+    pair.receiver_is_missed().await;
     pair.send_frames(4..6).await;
     pair.receiver.subscribe(ROOM, "signal:all").await;
     pair.receiver_hears("start").await;
     pair.expect_frames(0..4).await;
     pair.expect_frames(4..6).await;
     assert_eq!(
-        pair.sender_hears("resume-state").await["status"],
+        nothing_else(&mut pair.sender, &pair.id).await,
         "transferring"
     );
 }
@@ -260,18 +298,63 @@ async fn when_the_sender_is_lost_the_receiver_is_told_at_once() {
     let mut pair = Pair::running(&server, 20).await;
     pair.send_frames(0..4).await;
     pair.expect_frames(0..4).await;
-    pair.sender.cut();
+    let nobody = Client::connect(&server, "nobody").await;
+    std::mem::replace(&mut pair.sender, nobody).cut();
     expect_fault(&mut pair.receiver, &pair.id, 410, "发送者已断开连接").await;
+    sender_is_told_once(&server, &mut pair).await;
 
-    let sender = Client::join(&server, SENDER, ROOM).await;
-    let mut pair = Pair::between(sender, pair.receiver, "t2", 20).await;
+    let mut pair = Pair::between(pair.sender, pair.receiver, "t2", 20).await;
     pair.sender.socket.close(None).await.expect("open");
     expect_fault(&mut pair.receiver, &pair.id, 410, "发送者已断开连接").await;
+    sender_is_told_once(&server, &mut pair).await;
 
-    let sender = Client::join(&server, SENDER, ROOM).await;
-    let mut pair = Pair::between(sender, pair.receiver, "t3", 20).await;
+    let mut pair = Pair::between(pair.sender, pair.receiver, "t3", 20).await;
     pair.begin().await;
     let leave = json!({"type": "unsubscribe", "channel": ROOM, "event": "signal:all"});
     pair.sender.send(leave).await;
+    assert_eq!(pair.sender.next().await["type"], "unsubscribed");
+    pair.both_are_told(410, "发送者已断开连接").await;
+    pair.sender.subscribe(ROOM, "signal:all").await;
+    assert!(pair.sender.received_so_far().await.is_empty(), "told twice");
+}
+
+/// The app shows a transfer as going on until it is told otherwise: a sender hears of the end when it is back.
+async fn sender_is_told_once(server: &Server, pair: &mut Pair) {
+    pair.sender_returns(server).await;
+    expect_fault(&mut pair.sender, &pair.id, 410, "发送者已断开连接").await;
+    pair.sender_returns(server).await;
+    assert!(pair.sender.received_so_far().await.is_empty());
+}
+
+/// The new connection is there before the old one is missed.
+#[tokio::test]
+async fn a_sender_whose_new_connection_came_first_is_told_at_once() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 20).await;
+    let mut newer = Client::join(&server, SENDER, ROOM).await;
+    pair.sender.cut();
+    expect_fault(&mut newer, &pair.id, 410, "发送者已断开连接").await;
     expect_fault(&mut pair.receiver, &pair.id, 410, "发送者已断开连接").await;
+    assert!(newer.received_so_far().await.is_empty());
+}
+
+/// The receiver had everything, so that is what the sender is told.
+#[tokio::test]
+async fn a_sender_lost_before_its_end_is_told_that_the_file_arrived() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 4).await;
+    pair.send_frames(0..4).await;
+    pair.expect_frames(0..4).await;
+    pair.receiver_says("complete", json!({})).await;
+    pair.sender_hears("ack").await;
+    let nobody = Client::connect(&server, "nobody").await;
+    std::mem::replace(&mut pair.sender, nobody).cut();
+    let id = pair.id.clone();
+    eventually(async || {
+        let status = nothing_else(&mut pair.receiver, &id).await;
+        (status == "completed").then_some(())
+    })
+    .await;
+    pair.sender_returns(&server).await;
+    pair.sender_hears("complete").await;
 }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::raw;
-use crate::support::{Client, PATIENCE, Server};
+use crate::support::{Client, PATIENCE, Server, eventually};
 
 /// §3.1, §3.2
 const CHUNK: usize = 65_536;
@@ -256,6 +256,18 @@ impl Page {
             }
             other => panic!("{}: the app aborts on {other}: {message}", self.user),
         }
+    }
+
+    /// The server has missed the receiver of an upload. The app does not ask.
+    pub async fn until_missed(&mut self, id: &str) {
+        eventually(async || {
+            let told = self.statuses.len();
+            let question = json!({"transfer_id": id});
+            self.say("resume-query", question, true).await;
+            self.work_until(|page| page.statuses.len() > told).await;
+            (self.statuses.pop()? == "interrupted").then_some(())
+        })
+        .await;
     }
 
     // --- uploads -------------------------------------------------------------------------------

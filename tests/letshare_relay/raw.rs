@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Server};
+use crate::support::{Client, Server, eventually};
 
 pub const ROOM: &str = "demo1";
 pub const SENDER: &str = "a:1";
@@ -156,20 +156,35 @@ impl Pair {
         self.receiver_hears("start").await;
     }
 
-    /// The receiver's connection is lost; the sender is told. What it has acknowledged by then.
+    /// The receiver's connection is lost, and the server has noticed. What it has acknowledged by then.
     pub async fn cut_receiver(&mut self, server: &Server) -> u64 {
         // A client that is in no room stands in for it until it comes back.
         let nobody = Client::connect(server, "nobody").await;
         std::mem::replace(&mut self.receiver, nobody).cut();
-        let state = self.sender_hears("resume-state").await;
-        assert_eq!(state["status"], "interrupted");
-        state["received_count"].as_u64().expect("a number")
+        self.receiver_is_missed().await
+    }
+
+    /// The sender is told only after a while, but it may ask.
+    pub async fn receiver_is_missed(&mut self) -> u64 {
+        eventually(async || {
+            self.sender_says("resume-query", json!({})).await;
+            let state = self.sender_hears("resume-state").await;
+            let is_missed = state["status"] == "interrupted";
+            is_missed.then(|| state["received_count"].as_u64().expect("a number"))
+        })
+        .await
     }
 
     /// The receiver is back; what it missed comes next.
     pub async fn receiver_returns(&mut self, server: &Server) {
         self.receiver = Client::connect(server, RECEIVER).await;
         self.receiver.subscribe(ROOM, "signal:all").await;
+    }
+
+    /// The sender is back; what it missed comes next.
+    pub async fn sender_returns(&mut self, server: &Server) {
+        self.sender = Client::connect(server, SENDER).await;
+        self.sender.subscribe(ROOM, "signal:all").await;
     }
 
     pub async fn sender_says(&mut self, kind: &str, more: Value) {

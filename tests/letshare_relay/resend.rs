@@ -90,10 +90,6 @@ async fn lost_acknowledgements_are_made_up_for() {
     pair.receiver_returns(&server).await;
     pair.receiver_hears("start").await;
     pair.expect_frames(0..24).await;
-    assert_eq!(
-        pair.sender_hears("resume-state").await["status"],
-        "transferring"
-    );
 
     let missing: Vec<u64> = (24..40).collect();
     let lost = json!({"chunk_indexes": missing, "missing_count": 16});
@@ -104,6 +100,35 @@ async fn lost_acknowledgements_are_made_up_for() {
     pair.expect_frames(24..40).await;
     pair.ack(40).await;
     pair.end().await;
+}
+
+/// The same at the end of a file: the receiver has everything and waits for `end`, the sender for the last ack.
+#[tokio::test]
+async fn lost_acknowledgements_at_the_end_are_made_up_for() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 20).await;
+    pair.send_frames(0..20).await;
+    pair.expect_frames(0..20).await;
+    assert_eq!(pair.cut_receiver(&server).await, 0);
+    pair.receiver_returns(&server).await;
+    pair.receiver_hears("start").await;
+    pair.expect_frames(0..20).await;
+    let end = pair.receiver_hears("end").await;
+    let expected = json!({
+        "transfer_id": pair.id,
+        "file_name": "照片 1.jpg",
+        "file_size": 20 * 1_024,
+    });
+    assert_eq!(end, expected);
+    pair.receiver_says("complete", json!({})).await;
+    let ack = pair.sender_hears("ack").await;
+    assert_eq!(ack["received_chunks"], 20);
+    assert_eq!(ack["bytes_received"], 20 * 1_024);
+    pair.sender_says("end", json!({})).await;
+    pair.sender_hears("complete").await;
+    for side in [&mut pair.receiver, &mut pair.sender] {
+        assert_eq!(nothing_else(side, &pair.id).await, "completed");
+    }
 }
 
 /// §3.1 `resume-query`: either side may ask, at any time.

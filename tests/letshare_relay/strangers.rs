@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::raw::{Pair, RECEIVER, ROOM, SENDER, expect_fault, nothing_else, say};
+use super::raw::{Pair, RECEIVER, ROOM, SENDER, expect_fault, hear, nothing_else, request, say};
 use crate::support::{Client, Server, eventually};
 
 fn everything() -> Vec<(&'static str, Value)> {
@@ -81,6 +81,37 @@ async fn a_newer_page_of_the_receiver_takes_nothing_over() {
     pair.ack(4).await;
     pair.end().await;
     assert!(newer.received_so_far().await.is_empty());
+}
+
+/// Nor when many of them come: the connection that receives is asked whether it is alive, answers, and goes on
+/// receiving. That it had the time for that is shown by another, which does not answer and is closed.
+#[tokio::test]
+async fn newer_pages_do_not_end_a_connection_that_is_alive() {
+    let server = Server::start(|_| {});
+    let mut pair = Pair::running(&server, 24).await;
+    let mut newer = Vec::new();
+    for _ in 0..3 {
+        newer.push(Client::join(&server, RECEIVER, ROOM).await);
+        newer.push(Client::join(&server, SENDER, ROOM).await);
+    }
+    // Reading answers the pings.
+    for side in [&mut pair.sender, &mut pair.receiver] {
+        assert!(side.received_so_far().await.is_empty());
+    }
+
+    let mut other = Client::join(&server, "c:3", ROOM).await;
+    let mut request = request("t2", 4);
+    request["data"]["to_user_id"] = "d:4".into();
+    let mut silent = Client::join(&server, "d:4", ROOM).await;
+    other.send(request).await;
+    hear(&mut silent, "request", "t2").await;
+    let _newer = Client::join(&server, "d:4", ROOM).await;
+    expect_fault(&mut other, "t2", 410, "接收者已断开连接").await;
+
+    pair.finish().await;
+    for page in &mut newer {
+        assert!(page.received_so_far().await.is_empty());
+    }
 }
 
 /// Each side says only its own words.

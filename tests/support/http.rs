@@ -32,7 +32,9 @@ pub struct Response {
     pub status: u16,
     /// Names in lower case.
     headers: Vec<(String, String)>,
+    /// As text, where it is.
     pub body: String,
+    pub bytes: Vec<u8>,
 }
 
 impl Http<TcpStream> {
@@ -52,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
 
     /// Sends a request with a `Host` and these headers, and reads the response.
     pub async fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> Response {
-        self.ask_with(method, target, headers, "").await
+        self.ask_with(method, target, headers, b"").await
     }
 
     /// The same with a JSON body and its headers.
@@ -61,26 +63,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
         let mut all = headers.to_vec();
         all.push(("Content-Type", "application/json"));
         all.push(("Content-Length", &length));
-        self.ask_with("POST", target, &all, body).await
+        self.ask_with("POST", target, &all, body.as_bytes()).await
     }
 
-    async fn ask_with(
+    /// Sends these headers and, after them, this body.
+    pub async fn ask_with(
         &mut self,
         method: &str,
         target: &str,
         headers: &[(&str, &str)],
-        body: &str,
+        body: &[u8],
     ) -> Response {
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.host);
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         request.push_str("\r\n");
-        request.push_str(body);
-        self.stream
-            .write_all(request.as_bytes())
-            .await
-            .expect("the connection is open");
+        for part in [request.as_bytes(), body] {
+            self.stream
+                .write_all(part)
+                .await
+                .expect("the connection is open");
+        }
         self.stream.flush().await.expect("the connection is open");
         self.read_response(method).await
     }
@@ -92,6 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
             status: status.expect("a status line").expect("a status"),
             headers: Vec::new(),
             body: String::new(),
+            bytes: Vec::new(),
         };
         loop {
             let line = self.line().await;
@@ -105,7 +110,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
         if let (Some(length), true) = (length, method != "HEAD") {
             let mut body = vec![0; length.expect("a length")];
             self.stream.read_exact(&mut body).await.expect("a body");
-            response.body = String::from_utf8(body).expect("UTF-8");
+            response.body = String::from_utf8_lossy(&body).into_owned();
+            response.bytes = body;
         }
         response
     }
@@ -127,6 +133,13 @@ impl Response {
         let mut headers = self.headers.iter();
         let found = headers.find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Every line of a header.
+    pub fn lines(&self, name: &str) -> Vec<&str> {
+        let headers = self.headers.iter();
+        let lines = headers.filter(|(known, _)| known == name);
+        lines.map(|(_, value)| value.as_str()).collect()
     }
 
     pub fn json(&self) -> Value {

@@ -1,5 +1,6 @@
 //! What the integration tests share: a server of their own each, and clients.
 
+pub mod ably;
 pub mod client;
 pub mod http;
 pub mod process;
@@ -9,6 +10,7 @@ pub mod witness;
 
 use std::time::Duration;
 
+pub use ably::{AblyClient, TestApp};
 pub use client::Client;
 pub use http::{Http, Response, UPGRADE};
 pub use server::Server;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::mpsc, thread::JoinHandle};
 
 use letshare_server::{app, clock::Clock, config::Config};
 use secrecy::ExposeSecret as _;
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 /// Stops with its last owner.
@@ -15,6 +16,7 @@ pub struct Server {
     drain: Option<oneshot::Sender<()>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    _data: TempDir,
 }
 
 impl Server {
@@ -27,6 +29,8 @@ impl Server {
     pub fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::defaults().expect("the defaults are valid");
         config.server.port = 0;
+        let data = TempDir::new().expect("a folder for the data");
+        config.data.dir = data.path().to_owned();
         adjust(&mut config);
         let token = static_token(config.auth.secret.expose_secret());
         let (started, on_start) = mpsc::channel();
@@ -57,7 +61,22 @@ impl Server {
             drain: Some(drain),
             stop: Some(stop),
             thread: Some(thread),
+            _data: data,
         }
+    }
+
+    /// A server on which anybody can make apps, with keys that may come over plain HTTP.
+    pub fn sandbox(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::sandbox_at(Clock::system(), adjust)
+    }
+
+    /// The same, with a clock that the test moves.
+    pub fn sandbox_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at(clock, |config| {
+            config.ably.sandbox = true;
+            config.ably.keys_over_http = true;
+            adjust(config);
+        })
     }
 
     /// `ws://…/ws?token=…&userId=user`

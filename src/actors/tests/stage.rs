@@ -70,7 +70,7 @@ impl Stage {
             log: Arc::new(MemoryLog::new(history, 100_000)),
             namespaces: Arc::new(Terms {
                 presence_members: 10,
-                fixtures: Vec::new(),
+                ..Terms::default()
             }),
             connections: Connections::default(),
             directory: Directory::new(10),

@@ -59,6 +59,14 @@ impl Shared {
             pro,
         }
     }
+
+    /// The server stops: transfers end now, while their sides can still be told. Connections that are closed
+    /// afterwards get that word before their close frame.
+    pub async fn last_words(&self) {
+        if let Some(board) = &self.board {
+            board.shut().await;
+        }
+    }
 }
 
 impl LetShare {

@@ -3,7 +3,7 @@
 //! leaves, not for every frame.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,6 +11,7 @@ use std::{
 };
 
 use actix::Addr;
+use futures_util::future;
 use parking_lot::Mutex;
 
 use crate::{
@@ -18,7 +19,11 @@ use crate::{
     config,
     ids::{ChannelName, SessionId},
     limits,
-    protocols::letshare::transfer::{fault::TransferFault, offer::Gate, relay::Relay},
+    protocols::letshare::transfer::{
+        fault::TransferFault,
+        offer::Gate,
+        relay::{Abort, Relay},
+    },
 };
 
 pub struct Board {
@@ -39,11 +44,18 @@ struct State {
     present: HashMap<ChannelName, Vec<Present>>,
     transfers: HashMap<String, Arc<Listed>>,
     /// The transfers to a user in a room.
-    incoming: HashMap<(ChannelName, String), Vec<Arc<Listed>>>,
+    incoming: Lists,
     /// How many live transfers a connection sends.
     outgoing: HashMap<SessionId, usize>,
     ring_bytes: usize,
+    /// No transfer begins any more.
+    is_closed: bool,
+    /// Ended transfers whose sender, a user in a room, was away by then.
+    owed: Lists,
 }
+
+/// Transfers by a user in a room.
+type Lists = HashMap<(ChannelName, String), Vec<Arc<Listed>>>;
 
 struct Present {
     user: String,
@@ -55,6 +67,8 @@ pub struct Terms {
     pub transfer_id: String,
     pub room: ChannelName,
     pub sender: SessionId,
+    /// The user of that connection.
+    pub sender_user: String,
     /// The user who receives, with whatever connection.
     pub receiver: String,
     /// What its ring may cost, in bytes.
@@ -79,6 +93,10 @@ impl Terms {
     fn addressee(&self) -> (ChannelName, String) {
         (self.room.clone(), self.receiver.clone())
     }
+
+    fn addresser(&self) -> (ChannelName, String) {
+        (self.room.clone(), self.sender_user.clone())
+    }
 }
 
 impl Board {
@@ -97,19 +115,19 @@ impl Board {
         }
     }
 
-    /// A page is in a room now.
-    pub fn enter(&self, room: &ChannelName, user: &str, peer: Peer) {
+    /// A page is in a room now. False when it was there before.
+    pub fn enter(&self, room: &ChannelName, user: &str, peer: Peer) -> bool {
         let mut state = self.state.lock();
         let present = state.present.entry(room.clone()).or_default();
-        if !present
-            .iter()
-            .any(|known| known.peer.session == peer.session)
-        {
+        let mut known = present.iter().map(|known| known.peer.session);
+        let is_new = known.all(|known| known != peer.session);
+        if is_new {
             present.push(Present {
                 user: user.to_owned(),
                 peer,
             });
         }
+        is_new
     }
 
     pub fn leave(&self, room: &ChannelName, connection: SessionId) {
@@ -122,27 +140,45 @@ impl Board {
         }
     }
 
-    /// The newest connection of `user` in `room`, but for `sender`: nobody sends to itself.
-    pub fn find(&self, room: &ChannelName, user: &str, sender: SessionId) -> Option<Peer> {
+    /// The newest connection of `user` in `room`, but for the `other` side of the transfer: nobody sends to
+    /// itself.
+    pub fn find(&self, room: &ChannelName, user: &str, other: SessionId) -> Option<Peer> {
         let state = self.state.lock();
         let present = state.present.get(room)?;
         present
             .iter()
             .rev()
-            .find(|known| known.user == user && known.peer.session != sender)
+            .find(|known| known.user == user && known.peer.session != other)
             .map(|known| known.peer.clone())
+    }
+
+    /// The connections of `user` in `room`, beside `newest`, that send files.
+    pub fn senders(&self, room: &ChannelName, user: &str, newest: SessionId) -> Vec<Peer> {
+        let state = self.state.lock();
+        let present = state.present.get(room).into_iter().flatten();
+        let is_meant = |known: &&Present| {
+            let connection = known.peer.session;
+            known.user == user && connection != newest && state.outgoing.contains_key(&connection)
+        };
+        present
+            .filter(is_meant)
+            .map(|known| known.peer.clone())
+            .collect()
     }
 
     /// Lists a new transfer, whose actor `start` starts.
     ///
     /// # Errors
-    /// When the id is in use, or a limit is reached.
+    /// When the id is in use, a limit is reached, or the server stops.
     pub fn open(
         &self,
         terms: Terms,
         start: impl FnOnce() -> Addr<Relay>,
     ) -> Result<Arc<Listed>, TransferFault> {
         let mut state = self.state.lock();
+        if state.is_closed {
+            return Err(TransferFault::ServerStops);
+        }
         if state.transfers.contains_key(&terms.transfer_id) {
             return Err(TransferFault::IdInUse);
         }
@@ -217,6 +253,42 @@ impl Board {
         true
     }
 
+    /// Ends every transfer, because the server stops, and lets none begin. When it is done, both sides of each
+    /// have been sent word.
+    pub async fn shut(&self) {
+        let live: Vec<_> = {
+            let mut state = self.state.lock();
+            state.is_closed = true;
+            let transfers = state.transfers.values();
+            transfers
+                .filter(|listed| listed.is_live())
+                .cloned()
+                .collect()
+        };
+        let fault = TransferFault::ServerStops;
+        let ends = live
+            .iter()
+            .map(|listed| listed.address.send(Abort { fault }));
+        // An error means that the transfer was quicker and is gone.
+        future::join_all(ends).await;
+    }
+
+    /// The transfer has ended while its sender was away: it is told when it enters the room again.
+    pub fn owe(&self, transfer_id: &str) {
+        let mut state = self.state.lock();
+        if let Some(listed) = state.transfers.get(transfer_id).cloned() {
+            let addresser = listed.terms.addresser();
+            state.owed.entry(addresser).or_default().push(listed);
+        }
+    }
+
+    /// The transfers that [`Board::owe`] noted for `user` in `room`, once.
+    pub fn take_owed(&self, room: &ChannelName, user: &str) -> Vec<Arc<Listed>> {
+        let addresser = (room.clone(), user.to_owned());
+        let owed = self.state.lock().owed.remove(&addresser);
+        owed.unwrap_or_default()
+    }
+
     /// Late messages are over, too.
     pub fn forget(&self, transfer_id: &str) {
         self.close(transfer_id);
@@ -224,12 +296,18 @@ impl Board {
         let Some(forgotten) = state.transfers.remove(transfer_id) else {
             return;
         };
-        let addressee = forgotten.terms.addressee();
-        if let Some(incoming) = state.incoming.get_mut(&addressee) {
-            incoming.retain(|listed| !Arc::ptr_eq(listed, &forgotten));
-            if incoming.is_empty() {
-                state.incoming.remove(&addressee);
-            }
+        let (addressee, addresser) = (forgotten.terms.addressee(), forgotten.terms.addresser());
+        strike(&mut state.incoming, addressee, &forgotten);
+        strike(&mut state.owed, addresser, &forgotten);
+    }
+}
+
+fn strike(lists: &mut Lists, of: (ChannelName, String), forgotten: &Arc<Listed>) {
+    if let Entry::Occupied(mut list) = lists.entry(of) {
+        list.get_mut()
+            .retain(|listed| !Arc::ptr_eq(listed, forgotten));
+        if list.get().is_empty() {
+            list.remove();
         }
     }
 }

@@ -27,6 +27,7 @@ pub enum TransferFault {
     Timeout,
     SenderGone,
     ReceiverGone,
+    ServerStops,
     Disabled,
 }
 
@@ -42,7 +43,7 @@ impl TransferFault {
             Self::FileTooLarge { .. } => 413,
             Self::TooManyTransfers => 429,
             Self::Disabled => 501,
-            Self::ServerBusy => 503,
+            Self::ServerBusy | Self::ServerStops => 503,
         }
     }
 
@@ -66,6 +67,7 @@ impl TransferFault {
             Self::Timeout => "传输会话超时".into(),
             Self::SenderGone => "发送者已断开连接".into(),
             Self::ReceiverGone => "接收者已断开连接".into(),
+            Self::ServerStops => "服务器正在关闭".into(),
             Self::Disabled => "服务器未启用文件传输".into(),
         }
     }

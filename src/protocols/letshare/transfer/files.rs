@@ -13,8 +13,8 @@ use crate::{
         chunk::Chunk,
         fault::TransferFault,
         message::{self, BadControl, Control, Request},
-        relay::{Carry, Lost, Opening, Overrun, Relay, Returned, Say},
-        state::{Signal, Transfer},
+        relay::{Abort, Carry, Departure, Lost, Opening, Relay, Returned, Say},
+        state::{Side, Signal, Transfer},
     },
 };
 
@@ -113,6 +113,7 @@ impl Files {
             transfer_id: request.transfer_id.clone(),
             room: room.clone(),
             sender: sender.session,
+            sender_user: self.user.clone(),
             receiver: receiver_user.clone(),
             ring_bytes: request.offer.ring_bytes(),
         };
@@ -122,6 +123,7 @@ impl Files {
                 file_name: request.file_name().map(str::to_owned),
                 room: room.clone(),
                 sender,
+                sender_user: self.user.clone(),
                 receiver: receiver.clone(),
                 receiver_user,
                 state: Transfer::new(uptime, request.offer),
@@ -143,10 +145,16 @@ impl Files {
         link: &mut Link<'_>,
     ) {
         let Some(listed) = self.find(transfer_id) else {
-            return tell(transfer_id, TransferFault::UnknownTransfer, link);
+            if signal.wants_answer() {
+                tell(transfer_id, TransferFault::UnknownTransfer, link);
+            }
+            return;
         };
         if !self.has_side(&listed, link) {
-            return tell(transfer_id, TransferFault::NotYourTransfer, link);
+            if listed.is_live() || signal.wants_answer() {
+                tell(transfer_id, TransferFault::NotYourTransfer, link);
+            }
+            return;
         }
         let say = Say {
             from: link.peer(),
@@ -192,25 +200,37 @@ impl Files {
         if listed.terms.sender != from.session {
             tell(transfer_id, TransferFault::NotYourTransfer, link);
         } else if listed.address.try_send(Carry { chunk }).is_err() {
-            listed.address.do_send(Overrun);
+            let fault = TransferFault::WindowExceeded;
+            listed.address.do_send(Abort { fault });
         }
         Ok(())
     }
 
-    /// The page is in a room: whatever is on the way to it goes on.
+    /// The page is in a room: whatever is on the way to it goes on, and it hears what became of its own files.
     pub fn entered(&mut self, room: &ChannelName, link: &mut Link<'_>) {
         let Some(board) = &self.board else {
             return;
         };
-        board.enter(room, &self.user, link.peer());
-        for listed in board.incoming(room, &self.user) {
-            listed.address.do_send(Returned(link.peer()));
+        if !board.enter(room, &self.user, link.peer()) {
+            return;
+        }
+        // What it was sending with an older connection ends with that one, which may be dead.
+        for older in board.senders(room, &self.user, link.peer().session) {
+            older.probe();
+        }
+        let owed = board.take_owed(room, &self.user);
+        let owed = owed.into_iter().map(|listed| (Side::Sender, listed));
+        let incoming = board.incoming(room, &self.user);
+        let incoming = incoming.into_iter().map(|listed| (Side::Receiver, listed));
+        for (side, listed) in owed.chain(incoming) {
+            let peer = link.peer();
+            listed.address.do_send(Returned { side, peer });
         }
     }
 
     /// The page left a room, and with it every transfer there.
     pub fn left(&mut self, room: &ChannelName, link: &mut Link<'_>) {
-        self.lose(room, link.peer().session);
+        self.lose(room, link.peer().session, Departure::FromRoom);
         self.involved.retain(|_, listed| listed.terms.room != *room);
     }
 
@@ -218,13 +238,13 @@ impl Files {
     pub fn closed(&mut self, link: &mut Link<'_>) {
         let connection = link.peer().session;
         for room in link.channels() {
-            self.lose(room, connection);
+            self.lose(room, connection, Departure::FromServer);
         }
     }
 
     /// Tells the transfers in `room`. A page that was asked to receive and has not answered is no less
     /// missed.
-    fn lose(&self, room: &ChannelName, connection: SessionId) {
+    fn lose(&self, room: &ChannelName, connection: SessionId, departure: Departure) {
         let Some(board) = &self.board else {
             return;
         };
@@ -235,7 +255,10 @@ impl Files {
             .filter(|listed| listed.terms.room == *room)
             .cloned();
         for listed in outgoing.chain(board.incoming(room, &self.user)) {
-            listed.address.do_send(Lost(connection));
+            listed.address.do_send(Lost {
+                connection,
+                departure,
+            });
         }
     }
 

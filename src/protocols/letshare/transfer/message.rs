@@ -248,6 +248,16 @@ impl Progress<'_> {
         write("ack", self.room, &data, now)
     }
 
+    /// For the receiver, as the sender would have said it.
+    pub fn end(&self, now: Timestamp) -> Bytes {
+        let data = json!({
+            "transfer_id": self.transfer_id,
+            "file_name": self.file_name,
+            "file_size": self.offer.file_size,
+        });
+        write("end", self.room, &data, now)
+    }
+
     /// For the sender: what the ring no longer holds.
     pub fn resend(&self, chunk_indexes: &[u64], missing_count: u64, now: Timestamp) -> Bytes {
         let data = json!({

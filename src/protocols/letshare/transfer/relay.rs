@@ -1,9 +1,12 @@
 //! The actor of one transfer: the shell around [`Transfer`]. It lives on its sender's thread, and all that
-//! either side says passes through it, texts and frames alike, so that `end` never overtakes a frame.
+//! either side says passes through it, texts and frames alike, so that `end` never overtakes a frame. What comes
+//! in stands in `letters`, what goes out here.
+
+mod letters;
 
 use std::{rc::Rc, sync::Arc};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context};
 use bytes::Bytes;
 
 use crate::{
@@ -16,18 +19,20 @@ use crate::{
     limits,
     protocols::letshare::transfer::{
         board::Board,
-        chunk::Chunk,
         fault::TransferFault,
         message::{self, Progress},
         state::{Action, Outcome, Side, Signal, Transfer},
     },
 };
 
+pub use letters::{Abort, Carry, Departure, Lost, Returned, Say};
+
 pub struct Relay {
     transfer_id: String,
     file_name: Option<String>,
     room: ChannelName,
     sender: Peer,
+    sender_user: String,
     receiver_user: String,
     /// None while the receiver is away.
     receiver: Option<Peer>,
@@ -44,43 +49,12 @@ pub struct Opening {
     pub file_name: Option<String>,
     pub room: ChannelName,
     pub sender: Peer,
+    pub sender_user: String,
     pub receiver: Peer,
     pub receiver_user: String,
     pub state: Transfer,
     pub board: Arc<Board>,
 }
-
-/// A side says something.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Say {
-    pub from: Peer,
-    pub signal: Signal,
-    /// The finished frame for the other side.
-    pub frame: Bytes,
-}
-
-/// The sender sends a frame.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Carry {
-    pub chunk: Chunk,
-}
-
-/// The sender sends faster than its frames are carried.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Overrun;
-
-/// The connection is gone, or left the room.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Lost(pub SessionId);
-
-/// The receiver is in the room, with this connection.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Returned(pub Peer);
 
 impl Relay {
     pub fn open(opening: Opening, worker: Rc<Worker>) -> Addr<Self> {
@@ -92,6 +66,7 @@ impl Relay {
                 file_name: opening.file_name,
                 room: opening.room,
                 sender: opening.sender,
+                sender_user: opening.sender_user,
                 receiver_user: opening.receiver_user,
                 receiver: Some(opening.receiver),
                 widened: 0,
@@ -111,7 +86,10 @@ impl Relay {
     }
 
     /// Another connection of the receiving user: the transfer goes on unharmed.
-    fn refuse(&self, stranger: &Peer) {
+    fn refuse(&self, stranger: &Peer, signal: &Signal) {
+        if self.state.outcome().is_some() && !signal.wants_answer() {
+            return;
+        }
         let now = self.worker.broker.clock.now();
         let fault = TransferFault::NotYourTransfer;
         stranger.send(vec![message::error(&self.transfer_id, None, fault, now)]);
@@ -146,6 +124,11 @@ impl Relay {
                 Action::AckForSender { received_chunks } => {
                     let now = self.worker.broker.clock.now();
                     self.send(Side::Sender, vec![self.progress(received_chunks).ack(now)]);
+                }
+                Action::EndForReceiver => {
+                    let now = self.worker.broker.clock.now();
+                    let end = self.progress(self.state.acknowledged()).end(now);
+                    self.send(Side::Receiver, vec![end]);
                 }
                 Action::ResendFromSender {
                     chunk_indexes,
@@ -215,6 +198,7 @@ impl Relay {
             Outcome::Failed(TransferFault::Timeout) => counters.transfers_timed_out += 1,
             Outcome::Failed(TransferFault::SenderGone) => counters.transfers_lost_sender += 1,
             Outcome::Failed(TransferFault::ReceiverGone) => counters.transfers_lost_receiver += 1,
+            Outcome::Failed(TransferFault::ServerStops) => {}
             Outcome::Failed(_) => counters.transfers_broken += 1,
         });
     }
@@ -239,96 +223,5 @@ impl Actor for Relay {
     /// Also after a panic: what is listed must not stay for ever.
     fn stopped(&mut self, _: &mut Self::Context) {
         self.board.forget(&self.transfer_id);
-    }
-}
-
-impl Handler<Say> for Relay {
-    type Result = ();
-
-    fn handle(
-        &mut self,
-        Say {
-            from,
-            signal,
-            frame,
-        }: Say,
-        _: &mut Self::Context,
-    ) {
-        let Some(side) = self.side_of(from.session) else {
-            return self.refuse(&from);
-        };
-        let now = self.worker.broker.clock.uptime();
-        let actions = self.state.hear(now, side, &signal, &frame);
-        if side == Side::Receiver && signal == Signal::Accept {
-            self.widen();
-        }
-        self.carry_out(actions, Some(&frame));
-    }
-}
-
-impl Handler<Carry> for Relay {
-    type Result = ();
-
-    fn handle(&mut self, Carry { chunk }: Carry, _: &mut Self::Context) {
-        let bytes = chunk.frame.len() as u64;
-        self.worker
-            .count(|counters| counters.transfer_bytes += bytes);
-        let actions = self.state.chunk(self.worker.broker.clock.uptime(), chunk);
-        self.carry_out(actions, None);
-    }
-}
-
-impl Handler<Overrun> for Relay {
-    type Result = ();
-
-    fn handle(&mut self, _: Overrun, _: &mut Self::Context) {
-        let actions = self.state.overrun(self.worker.broker.clock.uptime());
-        self.carry_out(actions, None);
-    }
-}
-
-impl Handler<Lost> for Relay {
-    type Result = ();
-
-    fn handle(&mut self, Lost(connection): Lost, _: &mut Self::Context) {
-        let Some(side) = self.side_of(connection) else {
-            return;
-        };
-        let now = self.worker.broker.clock.uptime();
-        if side == Side::Receiver {
-            // A connection that only left the room must not keep what it was given.
-            self.narrow();
-            self.receiver = None;
-        }
-        let actions = self.state.lose(now, side);
-        self.carry_out(actions, None);
-        // The page may have come back before its old connection was missed.
-        if side == Side::Receiver
-            && let Some(receiver) =
-                self.board
-                    .find(&self.room, &self.receiver_user, self.sender.session)
-        {
-            self.give_back(receiver);
-        }
-    }
-}
-
-impl Handler<Returned> for Relay {
-    type Result = ();
-
-    fn handle(&mut self, Returned(receiver): Returned, _: &mut Self::Context) {
-        if self.receiver.is_none() {
-            self.give_back(receiver);
-        }
-    }
-}
-
-impl Relay {
-    fn give_back(&mut self, receiver: Peer) {
-        self.receiver = Some(receiver);
-        let now = self.worker.broker.clock.uptime();
-        let actions = self.state.resume(now);
-        self.widen();
-        self.carry_out(actions, None);
     }
 }

@@ -1,102 +1,28 @@
-//! One transfer: who may say what when, and what is kept for a receiver who comes back
-//! (`protocols/letshare.md §3.3`, `§3.5`). Pure: `now` and a signal in, actions out.
+//! One transfer: who may say what when (`protocols/letshare.md §3.3`, `§3.5`). Pure: `now` and a signal in,
+//! actions out. The signals and actions stand in `words`, what a receiver can have again in `kept`, what
+//! becomes of a transfer when a side is lost, time passes or it ends in `lifetime`.
 
-use std::{collections::VecDeque, time::Duration};
+mod kept;
+mod lifetime;
+mod words;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::{
     limits,
     protocols::letshare::transfer::{
-        chunk::Chunk, chunk_set::ChunkSet, fault::TransferFault, offer::Offer,
+        chunk::Chunk,
+        fault::TransferFault,
+        offer::Offer,
+        state::{kept::Kept, lifetime::Partings},
     },
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Sender,
-    Receiver,
-}
+pub use words::{Action, Outcome, Side, Signal};
 
-impl Side {
-    const fn other(self) -> Self {
-        match self {
-            Self::Sender => Self::Receiver,
-            Self::Receiver => Self::Sender,
-        }
-    }
-}
-
-/// What a side says, as far as the server has to understand it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Signal {
-    Accept,
-    Reject,
-    Start,
-    Ack {
-        received_chunks: u64,
-    },
-    End,
-    Complete,
-    Resend {
-        chunk_indexes: Vec<u64>,
-        missing_count: u64,
-    },
-    Cancel,
-    Error,
-    ResumeQuery,
-}
-
-impl Signal {
-    /// Who may say it; none = both.
-    const fn speaker(&self) -> Option<Side> {
-        match self {
-            Self::Start | Self::End => Some(Side::Sender),
-            Self::Accept
-            | Self::Reject
-            | Self::Ack { .. }
-            | Self::Complete
-            | Self::Resend { .. } => Some(Side::Receiver),
-            Self::Cancel | Self::Error | Self::ResumeQuery => None,
-        }
-    }
-}
-
-/// What is to be done, in order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Hand the control message on as it came.
-    Forward {
-        to: Side,
-    },
-    /// Hand on a control message that was kept.
-    Repeat {
-        to: Side,
-        message: Bytes,
-    },
-    /// To the receiver, unchanged.
-    Frame(Bytes),
-    Fail {
-        to: Side,
-        fault: TransferFault,
-    },
-    /// Tell how far the transfer is.
-    State {
-        to: Side,
-        status: &'static str,
-    },
-    /// Tell the sender that so many chunks have arrived, so that its window opens.
-    AckForSender {
-        received_chunks: u64,
-    },
-    /// Ask the sender for what the ring no longer holds.
-    ResendFromSender {
-        chunk_indexes: Vec<u64>,
-        missing_count: u64,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Requested, not answered.
     Pending,
@@ -105,6 +31,13 @@ enum Phase {
     /// The receiver's connection dropped.
     Interrupted {
         since: Duration,
+        /// The sender has been told.
+        is_told: bool,
+    },
+    /// The receiver has everything and wants nothing more. The app forgets a `complete` that it gets before it
+    /// has said `end`, so the receiver's is kept until then.
+    Delivered {
+        complete: Bytes,
     },
     Ended {
         at: Duration,
@@ -116,27 +49,10 @@ pub struct Transfer {
     offer: Offer,
     phase: Phase,
     last_activity: Duration,
-    /// The newest frames, oldest first.
-    ring: VecDeque<(u64, Bytes)>,
-    seen: ChunkSet,
-    /// Chunks that the receiver asked for again.
-    wanted: Vec<u64>,
+    kept: Kept,
     acknowledged: u64,
-    /// `start` and `end` as the sender said them, for a receiver who comes back.
-    start: Option<Bytes>,
-    end: Option<Bytes>,
     outcome: Option<Outcome>,
-    /// What a receiver who was away at the end has to be told yet.
-    parting: Option<Action>,
-}
-
-/// How a transfer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Completed,
-    /// One side did not want it, or not any longer.
-    Cancelled,
-    Failed(TransferFault),
+    partings: Partings,
 }
 
 impl Transfer {
@@ -145,14 +61,10 @@ impl Transfer {
             offer,
             phase: Phase::Pending,
             last_activity: now,
-            ring: VecDeque::new(),
-            seen: ChunkSet::default(),
-            wanted: Vec::new(),
+            kept: Kept::default(),
             acknowledged: 0,
-            start: None,
-            end: None,
             outcome: None,
-            parting: None,
+            partings: Partings::default(),
         }
     }
 
@@ -168,16 +80,6 @@ impl Transfer {
     /// None while it goes on.
     pub const fn outcome(&self) -> Option<Outcome> {
         self.outcome
-    }
-
-    /// Ended so long ago that even late messages are over.
-    pub fn is_forgotten(&self, now: Duration) -> bool {
-        let memory = if self.parting.is_some() {
-            limits::TRANSFER_PARTING
-        } else {
-            limits::TRANSFER_AFTERGLOW
-        };
-        matches!(self.phase, Phase::Ended { at } if now.saturating_sub(at) >= memory)
     }
 
     /// `from` says `signal`; `message` is the whole control message as it is to be handed on.
@@ -205,6 +107,10 @@ impl Transfer {
             return Vec::new();
         }
         self.last_activity = now;
+        if let Phase::Delivered { complete } = &self.phase {
+            let complete = complete.clone();
+            return self.hear_after_delivery(now, from, signal, complete);
+        }
         let to = from.other();
         match signal {
             Signal::Accept => {
@@ -216,32 +122,33 @@ impl Transfer {
             Signal::Reject | Signal::Cancel | Signal::Error => {
                 if let Phase::Interrupted { .. } = self.phase {
                     let message = message.clone();
-                    self.parting = Some(Action::Repeat { to, message });
+                    self.partings.receiver = Some(Action::Repeat { to, message });
                 }
                 self.finish(now, Outcome::Cancelled);
                 vec![Action::Forward { to }]
             }
-            Signal::Complete => {
-                self.finish(now, Outcome::Completed);
-                vec![Action::Forward { to }]
-            }
-            Signal::Start | Signal::End if self.phase == Phase::Pending => {
+            Signal::Start | Signal::End | Signal::Complete if self.phase == Phase::Pending => {
                 vec![Action::Fail {
                     to: from,
                     fault: TransferFault::NotAccepted,
                 }]
             }
+            Signal::Complete if self.kept.end.is_some() => {
+                self.finish(now, Outcome::Completed);
+                vec![Action::Forward { to }]
+            }
+            Signal::Complete => self.deliver(message.clone()),
             Signal::Start => {
-                self.start = Some(message.clone());
+                self.kept.start = Some(message.clone());
                 self.to_receiver(Action::Forward { to })
             }
             Signal::End => {
-                self.end = Some(message.clone());
+                self.kept.end = Some(message.clone());
                 self.to_receiver(Action::Forward { to })
             }
             Signal::Ack { received_chunks } => {
                 // Nobody has received what was never sent.
-                let received = (*received_chunks).min(self.seen.len());
+                let received = (*received_chunks).min(self.kept.sent());
                 self.acknowledged = self.acknowledged.max(received);
                 vec![Action::Forward { to }]
             }
@@ -250,6 +157,34 @@ impl Transfer {
                 missing_count,
             } => self.resend(chunk_indexes, *missing_count),
             Signal::ResumeQuery => Vec::new(),
+        }
+    }
+
+    /// The sender waits for acks that may have gone down with a socket of the receiver, and says no `end`
+    /// before it has them.
+    fn deliver(&mut self, complete: Bytes) -> Vec<Action> {
+        self.phase = Phase::Delivered { complete };
+        self.kept = Kept::default();
+        self.acknowledged = self.offer.total_chunks;
+        vec![Action::AckForSender {
+            received_chunks: self.acknowledged,
+        }]
+    }
+
+    fn hear_after_delivery(
+        &mut self,
+        now: Duration,
+        from: Side,
+        signal: &Signal,
+        complete: Bytes,
+    ) -> Vec<Action> {
+        match (from, signal) {
+            (Side::Sender, Signal::End) => self.complete(now, complete),
+            (Side::Sender, Signal::Cancel | Signal::Error) => {
+                self.finish(now, Outcome::Completed);
+                Vec::new()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -264,6 +199,10 @@ impl Transfer {
                     fault: TransferFault::NotAccepted,
                 }];
             }
+            Phase::Delivered { .. } => {
+                self.last_activity = now;
+                return Vec::new();
+            }
             Phase::Running | Phase::Interrupted { .. } => {}
         }
         self.last_activity = now;
@@ -273,115 +212,32 @@ impl Transfer {
         if !fits {
             return self.fail(now, TransferFault::BadChunk);
         }
-        if !self.seen.insert(header.chunk_index) {
-            // Sent again: only for a receiver who asked for it.
-            let Some(place) = self
-                .wanted
-                .iter()
-                .position(|index| *index == header.chunk_index)
-            else {
-                return Vec::new();
-            };
-            self.wanted.swap_remove(place);
-        } else if self.seen.len() - self.acknowledged > limits::TRANSFER_RING_FRAMES {
+        if !self.kept.take_in(header.chunk_index, &chunk.frame) {
+            return Vec::new();
+        }
+        if self.kept.sent() - self.acknowledged > limits::TRANSFER_RING_FRAMES {
             return self.fail(now, TransferFault::WindowExceeded);
         }
-        if self.ring.len() as u64 == limits::TRANSFER_RING_FRAMES {
-            self.ring.pop_front();
-        }
-        self.ring
-            .push_back((header.chunk_index, chunk.frame.clone()));
         self.to_receiver(Action::Frame(chunk.frame))
-    }
-
-    /// The sender sends faster than its frames can be carried.
-    pub fn overrun(&mut self, now: Duration) -> Vec<Action> {
-        match self.phase {
-            Phase::Ended { .. } => Vec::new(),
-            _ => self.fail(now, TransferFault::WindowExceeded),
-        }
-    }
-
-    /// The connection of a side is gone, or left the room.
-    pub fn lose(&mut self, now: Duration, side: Side) -> Vec<Action> {
-        match (self.phase, side) {
-            (Phase::Ended { .. }, _) => Vec::new(),
-            // The app forgets what it was sending: there is nothing to resume.
-            (_, Side::Sender) => self.fail(now, TransferFault::SenderGone),
-            (Phase::Pending, Side::Receiver) => self.fail(now, TransferFault::ReceiverGone),
-            (Phase::Interrupted { .. }, Side::Receiver) => Vec::new(),
-            (Phase::Running, Side::Receiver) => {
-                self.phase = Phase::Interrupted { since: now };
-                vec![Action::State {
-                    to: Side::Sender,
-                    status: self.status(),
-                }]
-            }
-        }
-    }
-
-    /// The receiver is in the room again, with a new connection: it gets what is kept. It ignores
-    /// what it has.
-    pub fn resume(&mut self, now: Duration) -> Vec<Action> {
-        let Phase::Interrupted { .. } = self.phase else {
-            return self.parting.take().into_iter().collect();
-        };
-        self.phase = Phase::Running;
-        self.last_activity = now;
-        let to = Side::Receiver;
-        let start = self
-            .start
-            .clone()
-            .map(|message| Action::Repeat { to, message });
-        let frames = self
-            .ring
-            .iter()
-            .map(|(_, frame)| Action::Frame(frame.clone()));
-        let end = self
-            .end
-            .clone()
-            .map(|message| Action::Repeat { to, message });
-        let state = Action::State {
-            to: Side::Sender,
-            status: self.status(),
-        };
-        start
-            .into_iter()
-            .chain(frames)
-            .chain(end)
-            .chain([state])
-            .collect()
-    }
-
-    /// Time has passed.
-    pub fn tick(&mut self, now: Duration) -> Vec<Action> {
-        let silent = now.saturating_sub(self.last_activity);
-        match self.phase {
-            Phase::Pending if silent >= limits::TRANSFER_PENDING => {
-                self.fail(now, TransferFault::Timeout)
-            }
-            Phase::Running if silent >= limits::TRANSFER_IDLE => {
-                self.fail(now, TransferFault::Timeout)
-            }
-            Phase::Interrupted { since }
-                if now.saturating_sub(since) >= limits::TRANSFER_RETURN =>
-            {
-                self.fail(now, TransferFault::ReceiverGone)
-            }
-            _ => Vec::new(),
-        }
     }
 
     const fn status(&self) -> &'static str {
         match self.phase {
             Phase::Pending => "pending",
-            Phase::Running => "transferring",
+            Phase::Running | Phase::Delivered { .. } => "transferring",
             Phase::Interrupted { .. } => "interrupted",
             Phase::Ended { .. } => match self.outcome {
                 Some(Outcome::Completed) => "completed",
                 Some(Outcome::Cancelled) => "cancelled",
                 _ => "error",
             },
+        }
+    }
+
+    const fn state_for_sender(&self) -> Action {
+        Action::State {
+            to: Side::Sender,
+            status: self.status(),
         }
     }
 
@@ -400,42 +256,21 @@ impl Transfer {
                 fault: TransferFault::BadRequest,
             }];
         }
-        let mut actions = Vec::new();
-        let (mut rest, mut to_come) = (Vec::new(), false);
-        for index in &asked {
-            match self.ring.iter().find(|(kept, _)| kept == index) {
-                Some((_, frame)) => actions.push(Action::Frame(frame.clone())),
-                None if self.seen.contains(*index) => rest.push(*index),
-                // The sender has not sent it yet: it comes by itself, once the window opens.
-                None => to_come = true,
-            }
-        }
-        if rest.is_empty() && !to_come {
-            // A receiver that had heard `end` waits for it again.
-            let to = Side::Receiver;
-            actions.extend(
-                self.end
-                    .clone()
-                    .map(|message| Action::Repeat { to, message }),
-            );
+        let (mut actions, lacking) = self.kept.look_up(&asked);
+        if lacking.sent.is_empty() && !lacking.is_more_to_come {
+            actions.extend(self.kept.end_for_receiver(&self.offer));
             return actions;
         }
-        for index in &rest {
-            let is_new = !self.wanted.contains(index) && self.wanted.len() < limits::RESEND_PENDING;
-            if is_new {
-                self.wanted.push(*index);
-            }
-        }
+        self.kept.want(&lacking.sent);
         let received_chunks = self.offer.total_chunks.saturating_sub(missing_count);
-        self.acknowledged = self.acknowledged.max(received_chunks.min(self.seen.len()));
+        self.acknowledged = self.acknowledged.max(received_chunks.min(self.kept.sent()));
         actions.push(Action::AckForSender { received_chunks });
-        if rest.is_empty() {
-            return actions;
+        if !lacking.sent.is_empty() {
+            actions.push(Action::ResendFromSender {
+                chunk_indexes: lacking.sent,
+                missing_count,
+            });
         }
-        actions.push(Action::ResendFromSender {
-            chunk_indexes: rest,
-            missing_count,
-        });
         actions
     }
 
@@ -445,30 +280,6 @@ impl Transfer {
             Phase::Interrupted { .. } => Vec::new(),
             _ => vec![action],
         }
-    }
-
-    /// Ends the transfer for a reason that neither side gave: both are told.
-    fn fail(&mut self, now: Duration, fault: TransferFault) -> Vec<Action> {
-        if let Phase::Interrupted { .. } = self.phase {
-            self.parting = Some(Action::Fail {
-                to: Side::Receiver,
-                fault,
-            });
-        }
-        self.finish(now, Outcome::Failed(fault));
-        [Side::Sender, Side::Receiver]
-            .map(|to| Action::Fail { to, fault })
-            .into()
-    }
-
-    fn finish(&mut self, now: Duration, outcome: Outcome) {
-        self.phase = Phase::Ended { at: now };
-        self.outcome = Some(outcome);
-        self.ring = VecDeque::new();
-        self.seen = ChunkSet::default();
-        self.start = None;
-        self.end = None;
-        self.wanted = Vec::new();
     }
 }
 

@@ -97,10 +97,13 @@ fn a_transfer_from_request_to_complete() {
 }
 
 #[test]
-fn complete_may_come_before_end_and_late_messages_are_ignored() {
-    let mut transfer = running(1);
-    send(&mut transfer, 0..1);
-    transfer.hear(ZERO, Side::Receiver, &Signal::Complete, &message(""));
+fn complete_waits_for_end_and_late_messages_are_ignored() {
+    let mut transfer = delivered();
+    assert_eq!(
+        transfer.hear(ZERO, Side::Sender, &Signal::End, &message("end")),
+        complete_for_sender()
+    );
+    assert_eq!(transfer.outcome(), Some(Outcome::Completed));
     for (side, signal) in [
         (Side::Sender, Signal::End),
         (Side::Sender, Signal::Cancel),
@@ -111,6 +114,103 @@ fn complete_may_come_before_end_and_late_messages_are_ignored() {
     assert_eq!(transfer.chunk(ZERO, chunk(0, 1)), []);
     assert!(!transfer.is_forgotten(seconds(29)));
     assert!(transfer.is_forgotten(seconds(30)));
+}
+
+/// A transfer whose receiver has everything before the sender has said `end`.
+fn delivered() -> Transfer {
+    let mut transfer = running(3);
+    send(&mut transfer, 0..3);
+    let received_chunks = 3;
+    assert_eq!(
+        transfer.hear(
+            ZERO,
+            Side::Receiver,
+            &Signal::Complete,
+            &message("complete")
+        ),
+        [Action::AckForSender { received_chunks }],
+        "the app forgets a `complete` that comes before its own `end`"
+    );
+    assert_eq!(transfer.outcome(), None);
+    transfer
+}
+
+fn complete_for_sender() -> [Action; 1] {
+    [Action::Repeat {
+        to: Side::Sender,
+        message: message("complete"),
+    }]
+}
+
+/// The receiver has its file and wants nothing more: whatever becomes of the sender, it is completed.
+#[test]
+fn a_receiver_that_has_everything_is_left_alone() {
+    let mut transfer = delivered();
+    for signal in [
+        Signal::Accept,
+        Signal::Ack { received_chunks: 2 },
+        Signal::Resend {
+            chunk_indexes: vec![0],
+            missing_count: 1,
+        },
+        Signal::Complete,
+        Signal::Cancel,
+    ] {
+        let said = transfer.hear(ZERO, Side::Receiver, &signal, &message(""));
+        assert_eq!(said, [], "{signal:?}");
+    }
+    assert_eq!(transfer.chunk(ZERO, chunk(1, 3)), []);
+    assert_eq!(transfer.lose(ZERO, Side::Receiver), []);
+    assert_eq!(transfer.resume(seconds(1)), []);
+    assert_eq!(transfer.tick(seconds(119)), []);
+    assert_eq!(transfer.tick(seconds(120)), complete_for_sender());
+
+    let mut transfer = delivered();
+    let cancel = transfer.hear(ZERO, Side::Sender, &Signal::Cancel, &message("cancel"));
+    assert_eq!(cancel, []);
+    assert_eq!(transfer.outcome(), Some(Outcome::Completed));
+
+    let mut transfer = delivered();
+    assert_eq!(transfer.lose(ZERO, Side::Sender), complete_for_sender());
+    assert_eq!(
+        transfer.part(Side::Sender).as_slice(),
+        complete_for_sender()
+    );
+    assert_eq!(transfer.outcome(), Some(Outcome::Completed));
+}
+
+#[test]
+fn complete_before_accept_is_refused() {
+    let mut transfer = Transfer::new(ZERO, offer(3));
+    let refused = [Action::Fail {
+        to: Side::Receiver,
+        fault: TransferFault::NotAccepted,
+    }];
+    assert_eq!(
+        transfer.hear(ZERO, Side::Receiver, &Signal::Complete, &message("")),
+        refused
+    );
+}
+
+/// The last acks went down with a socket: the sender waits for them and says no `end`, and the receiver, which
+/// may have everything, waits for that.
+#[test]
+fn a_receiver_that_comes_back_after_the_last_chunk_is_told_the_end() {
+    let mut transfer = running(3);
+    send(&mut transfer, 0..3);
+    transfer.lose(seconds(1), Side::Receiver);
+    let actions = transfer.resume(seconds(2));
+    assert_eq!(actions.last(), Some(&Action::EndForReceiver));
+    assert_eq!(actions.len(), 5, "start, three frames, end");
+
+    let mut transfer = running(4);
+    send(&mut transfer, 0..3);
+    transfer.lose(seconds(1), Side::Receiver);
+    assert!(
+        !transfer
+            .resume(seconds(2))
+            .contains(&Action::EndForReceiver)
+    );
 }
 
 #[test]
@@ -228,12 +328,15 @@ fn a_receiver_who_comes_back_gets_what_the_ring_holds_and_what_came_meanwhile() 
     let mut transfer = running(100);
     send(&mut transfer, 0..20);
     ack(&mut transfer, 16);
-    let interrupted = [Action::State {
+    let status = |status| Action::State {
         to: Side::Sender,
-        status: "interrupted",
-    }];
-    assert_eq!(transfer.lose(seconds(1), Side::Receiver), interrupted);
-    assert_eq!(transfer.lose(seconds(1), Side::Receiver), [], "told once");
+        status,
+    };
+    assert_eq!(transfer.lose(seconds(1), Side::Receiver), []);
+    assert_eq!(transfer.tick(seconds(3)), []);
+    assert_eq!(transfer.tick(seconds(4)), [status("interrupted")]);
+    assert_eq!(transfer.tick(seconds(5)), [], "told once");
+    assert_eq!(transfer.lose(seconds(5), Side::Receiver), []);
     for index in 20..40 {
         assert_eq!(transfer.chunk(seconds(2), chunk(index, 100)), [], "kept");
     }
@@ -252,12 +355,27 @@ fn a_receiver_who_comes_back_gets_what_the_ring_holds_and_what_came_meanwhile() 
         to,
         message: message("end"),
     });
-    expected.push(Action::State {
-        to: Side::Sender,
-        status: "transferring",
-    });
+    expected.push(status("transferring"));
     assert_eq!(transfer.resume(seconds(20)), expected);
     assert_eq!(transfer.resume(seconds(20)), []);
+}
+
+/// The app shows every notice.
+#[test]
+fn a_receiver_who_is_back_at_once_was_never_away() {
+    let mut transfer = running(100);
+    send(&mut transfer, 0..2);
+    for second in 1..9 {
+        assert_eq!(transfer.lose(seconds(second), Side::Receiver), []);
+        assert_eq!(transfer.tick(seconds(second + 2)), []);
+        let again = transfer.resume(seconds(second + 2));
+        let start = Action::Repeat {
+            to: Side::Receiver,
+            message: message("start"),
+        };
+        assert_eq!(again, [start, frame(0, 100), frame(1, 100)]);
+        assert_eq!(transfer.tick(seconds(second + 3)), []);
+    }
 }
 
 #[test]
@@ -265,6 +383,7 @@ fn a_receiver_who_stays_away_is_told_when_it_comes_after_all() {
     let mut transfer = running(100);
     send(&mut transfer, 0..5);
     transfer.lose(seconds(10), Side::Receiver);
+    transfer.tick(seconds(13));
     assert_eq!(transfer.tick(seconds(39)), []);
     assert_eq!(
         transfer.tick(seconds(40)),
@@ -289,6 +408,13 @@ fn a_lost_sender_ends_it_at_once() {
         both_fail(TransferFault::SenderGone)
     );
     assert_eq!(transfer.lose(ZERO, Side::Receiver), []);
+    // It is told when it comes back, once.
+    let fault = TransferFault::SenderGone;
+    let to = Side::Sender;
+    assert!(!transfer.is_forgotten(seconds(119)));
+    assert_eq!(transfer.part(to), Some(Action::Fail { to, fault }));
+    assert_eq!(transfer.part(to), None);
+    assert!(transfer.is_forgotten(seconds(119)));
 }
 
 #[test]

@@ -1,0 +1,181 @@
+//! What a good credential gives: an app, a capability, an identity.
+
+use std::sync::Arc;
+
+use crate::{
+    auth::apps::{App, Key},
+    core::capability::{Capability, Resource},
+    error::Fault,
+    ids::{ClientId, Timestamp},
+};
+
+/// What the holder of a credential may do.
+#[derive(Clone, Debug)]
+pub struct Access {
+    pub app: Arc<App>,
+    /// The key that was shown, or that stands behind the token.
+    pub key: Arc<Key>,
+    pub capability: Arc<Capability>,
+    /// Whom the credential may speak for.
+    pub client_id: AllowedClient,
+    /// When the token was issued; None for a key.
+    pub issued: Option<Timestamp>,
+    /// From this instant on it is worth nothing; None for a key.
+    pub expires: Option<Timestamp>,
+    pub is_basic: bool,
+    /// What it can be revoked by, besides its client id (`protocols/ably.md §12.7`).
+    pub revocation_key: Option<Arc<str>>,
+    pub(super) user_claims: Arc<[UserClaim]>,
+}
+
+/// Whom a credential or a connection may speak for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedClient {
+    /// `*`: any client, named with each operation.
+    Any,
+    Only(ClientId),
+    /// No client at all.
+    Anonymous,
+}
+
+/// A claim of a JWT about the channels or the chat rooms of one resource (`protocols/ably.md §12.4`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UserClaim {
+    pub is_about_rooms: bool,
+    pub resource: Resource,
+    pub text: Arc<str>,
+}
+
+const WILDCARD: Fault = Fault::InvalidClientId {
+    rule: "neither empty nor the wildcard *",
+};
+
+impl Access {
+    /// The identity of a connection or request that claims `claim`, by parameter or header
+    /// (`protocols/ably.md §12.6`).
+    ///
+    /// # Errors
+    /// As [`AllowedClient::claim`].
+    pub fn claim(&self, claim: Option<&str>) -> Result<AllowedClient, Fault> {
+        self.client_id.claim(claim)
+    }
+
+    /// `<app>.<key>`
+    pub fn key_name(&self) -> &str {
+        &self.key.name
+    }
+
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| now >= expires)
+    }
+
+    /// What the server writes into `extras.userClaim` of what is published on `channel` (a base name):
+    /// that of the resource that says most about it.
+    pub fn user_claim(&self, channel: &str) -> Option<&str> {
+        // The channel of a chat room (`protocols/ably.md §11.12`).
+        let room = channel.strip_suffix("::$chat");
+        let about = |claim: &UserClaim| {
+            if claim.is_about_rooms {
+                room
+            } else {
+                Some(channel)
+            }
+        };
+        let claims = self.user_claims.iter();
+        claims
+            .filter(|claim| about(claim).is_some_and(|name| claim.resource.matches(name)))
+            .max_by_key(|claim| {
+                let resource = claim.resource.as_str();
+                (about(claim) == Some(resource), resource.len())
+            })
+            .map(|claim| &*claim.text)
+    }
+}
+
+impl AllowedClient {
+    /// From the `clientId` of a token; `*` is any.
+    pub(super) fn of_token(client_id: Option<&str>) -> Result<Self, Fault> {
+        match client_id {
+            None => Ok(Self::Anonymous),
+            Some("*") => Ok(Self::Any),
+            Some(id) => ClientId::new(id).map(Self::Only).ok_or(WILDCARD),
+        }
+    }
+
+    /// As tokens write it; None = anonymous. It is also what CONNECTED tells the client.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Any => Some("*"),
+            Self::Only(id) => Some(id.as_str()),
+            Self::Anonymous => None,
+        }
+    }
+
+    /// The one client that it is, if it is one.
+    pub const fn known(&self) -> Option<&ClientId> {
+        match self {
+            Self::Only(id) => Some(id),
+            Self::Any | Self::Anonymous => None,
+        }
+    }
+
+    /// The table of `protocols/ably.md §12.6`.
+    ///
+    /// # Errors
+    /// [`Fault::InvalidClientId`] for `*` and the empty name; [`Fault::IncompatibleCredentials`] for a
+    /// name that the credentials do not give.
+    pub fn claim(&self, claim: Option<&str>) -> Result<Self, Fault> {
+        let Some(claim) = claim else {
+            return Ok(self.clone());
+        };
+        let claim = ClientId::new(claim).ok_or(WILDCARD)?;
+        match self {
+            Self::Any => Ok(Self::Only(claim)),
+            Self::Only(own) if *own == claim => Ok(self.clone()),
+            Self::Only(_) => Err(Fault::IncompatibleCredentials {
+                why: "the clientId is not that of the token",
+            }),
+            Self::Anonymous => Err(Fault::IncompatibleCredentials {
+                why: "the token has no clientId, so none can be claimed",
+            }),
+        }
+    }
+
+    /// Whom a message is from that names `claim` (`protocols/ably.md §6.6`).
+    ///
+    /// # Errors
+    /// [`Fault::InvalidClientId`] when it names nobody, or somebody else.
+    pub fn attribute(&self, claim: Option<&str>) -> Result<Option<ClientId>, Fault> {
+        let Some(claim) = claim else {
+            return Ok(match self {
+                Self::Only(own) => Some(own.clone()),
+                Self::Any | Self::Anonymous => None,
+            });
+        };
+        let claim = ClientId::new(claim).ok_or(WILDCARD)?;
+        let invalid = |rule| Err(Fault::InvalidClientId { rule });
+        match self {
+            Self::Any => Ok(Some(claim)),
+            Self::Only(own) if *own == claim => Ok(Some(claim)),
+            Self::Only(_) => invalid("not that of the connection or request"),
+            Self::Anonymous => invalid("an anonymous client cannot name one"),
+        }
+    }
+
+    /// The identity of a connection after its client has shown other credentials, which allow `next`:
+    /// AUTH (`protocols/ably.md §4.7`) and resume (§4.3). Whoever was anonymous may become somebody;
+    /// whoever was somebody stays.
+    ///
+    /// # Errors
+    /// [`Fault::IncompatibleCredentials`]
+    pub fn succeeded_by(&self, next: &Self) -> Result<Self, Fault> {
+        match (self, next) {
+            (Self::Only(_), Self::Any) => Ok(self.clone()),
+            (Self::Only(own), Self::Only(id)) if own == id => Ok(self.clone()),
+            (Self::Only(_), _) => Err(Fault::IncompatibleCredentials {
+                why: "the clientId is not that of the connection",
+            }),
+            (Self::Any | Self::Anonymous, next) => Ok(next.clone()),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Decides about credentials, in the order and with the codes of `protocols/ably.md §4.2, §12.1`.
+//!
+//! A string without an app id cannot be asked about anywhere and is 40101; an unknown app or key is
+//! 40400; only then is it looked at whether a secret or signature is right. A garbage token is never a
+//! token error, else clients would fetch new ones for ever.
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret;
+
+use super::{
+    access::{Access, AllowedClient},
+    credential::{Credential, KeyParts, app_of},
+    jwt::{Jwt, is_jwt},
+    nonces::Nonces,
+    server_secret::ServerSecret,
+    token::{TokenClaims, TokenSeal},
+};
+use crate::{
+    auth::apps::{App, Apps, Key, KeyStatus},
+    core::capability::Capability,
+    error::Fault,
+    ids::{AppId, Timestamp},
+    limits,
+};
+
+/// One for the whole server.
+#[derive(Debug)]
+pub struct Gate {
+    apps: Arc<Apps>,
+    pub(super) seal: TokenSeal,
+    pub(super) nonces: Nonces,
+    allows_keys_over_http: bool,
+}
+
+impl Gate {
+    /// `allows_keys_over_http`: keys may come without TLS (`protocols/ably.md §12.8`).
+    pub fn new(apps: Arc<Apps>, secret: &ServerSecret, allows_keys_over_http: bool) -> Self {
+        Self {
+            apps,
+            seal: TokenSeal::new(secret),
+            nonces: Nonces::default(),
+            allows_keys_over_http,
+        }
+    }
+
+    /// What the credential gives at `now`. `is_tls`: nobody could read it on the way.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it; [`Fault::Unauthenticated`] when there is none.
+    pub fn check(
+        &self,
+        credential: Option<&Credential>,
+        now: Timestamp,
+        is_tls: bool,
+    ) -> Result<Access, Fault> {
+        match credential {
+            None => Err(Fault::Unauthenticated {
+                why: "the request has none",
+            }),
+            Some(Credential::Basic(key)) => self.check_key(&KeyParts::read(key)?, is_tls),
+            Some(Credential::Token(token)) => {
+                let token = token.expose_secret();
+                if is_jwt(token) {
+                    self.check_jwt(Jwt::read(token)?, now)
+                } else {
+                    self.check_token(token, now)
+                }
+            }
+        }
+    }
+
+    fn check_key(&self, parts: &KeyParts<'_>, is_tls: bool) -> Result<Access, Fault> {
+        if !is_tls && !self.allows_keys_over_http {
+            return Err(Fault::KeyWithoutTls);
+        }
+        let (app, key) = self.find_key(parts.app, parts.name)?;
+        if !key.has_secret(parts.secret) {
+            return Err(Fault::Unauthenticated {
+                why: "the secret of the key is wrong",
+            });
+        }
+        let key = enabled(key)?;
+        Ok(Access {
+            capability: Arc::clone(&key.capability),
+            app,
+            key,
+            client_id: AllowedClient::Any,
+            issued: None,
+            expires: None,
+            is_basic: true,
+            revocation_key: None,
+            user_claims: Arc::default(),
+        })
+    }
+
+    fn check_token(&self, token: &str, now: Timestamp) -> Result<Access, Fault> {
+        let id = app_of(token)?;
+        let app = self.find_app(id)?;
+        if token.len() > limits::TOKEN_BYTES {
+            return Err(Fault::InvalidToken);
+        }
+        let TokenClaims {
+            key,
+            issued,
+            expires,
+            capability,
+            client_id,
+        } = self.seal.open(id, token)?;
+        // The token is ours, so the key was there.
+        let key = app.key(&format!("{id}.{key}")).ok_or(Fault::KeyRemoved)?;
+        let key = enabled(present(Arc::clone(key))?)?;
+        if now >= expires {
+            return Err(Fault::TokenExpired);
+        }
+        let asked = capability.as_deref().map(Capability::parse).transpose();
+        Ok(Access {
+            capability: narrowed(&key, asked.map_err(|_| Fault::InvalidToken)?)?,
+            app,
+            key,
+            client_id: AllowedClient::of_token(client_id.as_deref())?,
+            issued: Some(issued),
+            expires: Some(expires),
+            is_basic: false,
+            revocation_key: None,
+            user_claims: Arc::default(),
+        })
+    }
+
+    fn check_jwt(&self, mut jwt: Jwt<'_>, now: Timestamp) -> Result<Access, Fault> {
+        if let Some(token) = jwt.embedded() {
+            return self.check_envelope(&jwt, token, now);
+        }
+        let why = "the header kid, the name of the key, is missing";
+        let name = jwt.key_name.take().ok_or(Fault::InvalidJwt { why })?;
+        // Whatever the form of the name is (§4.2): the suites ask for `invalid.invalid`.
+        let id = app_of(&name).map_err(|_| Fault::NotFound { what: "app" })?;
+        let (app, key) = self.find_key(id, &name)?;
+        jwt.verify(key.secret.expose_secret())?;
+        let key = enabled(key)?;
+        let term = jwt.term(now, key.has_revocable_tokens)?;
+        let asked = jwt.take_text("x-ably-capability")?;
+        let asked = asked.filter(|text| !text.is_empty());
+        let asked = asked.as_deref().map(Capability::parse).transpose();
+        let asked = asked.map_err(|_| Fault::InvalidJwt {
+            why: "x-ably-capability is not the JSON text of a capability",
+        })?;
+        let client_id = jwt.take_text("x-ably-clientId")?;
+        let revocation_key = jwt.take_text("x-ably-revocation-key")?;
+        Ok(Access {
+            capability: narrowed(&key, asked)?,
+            app,
+            key,
+            client_id: AllowedClient::of_token(client_id.as_deref())?,
+            issued: Some(term.issued),
+            expires: Some(term.expires),
+            is_basic: false,
+            revocation_key: revocation_key.map(Into::into),
+            user_claims: jwt.user_claims()?,
+        })
+    }
+
+    /// A JWT that a customer signed for his own servers, with one of our tokens in it. We do not know its
+    /// key; so nothing of it is believed but that it ends earlier than its token.
+    fn check_envelope(&self, jwt: &Jwt<'_>, token: &str, now: Timestamp) -> Result<Access, Fault> {
+        if is_jwt(token) {
+            return Err(Fault::InvalidJwt {
+                why: "x-ably-token is a JWT; it must be a native token",
+            });
+        }
+        let access = self.check_token(token, now)?;
+        let end = jwt.end_of_envelope()?;
+        let expires = end.into_iter().chain(access.expires).min();
+        let access = Access { expires, ..access };
+        if access.has_expired(now) {
+            return Err(Fault::TokenExpired);
+        }
+        Ok(access)
+    }
+
+    fn find_app(&self, id: AppId) -> Result<Arc<App>, Fault> {
+        self.apps.find(id).ok_or(Fault::NotFound { what: "app" })
+    }
+
+    /// A key that is there, whatever else is to be said about it.
+    pub(super) fn find_key(&self, id: AppId, name: &str) -> Result<(Arc<App>, Arc<Key>), Fault> {
+        let app = self.find_app(id)?;
+        let key = app.key(name).ok_or(Fault::NotFound { what: "key" })?;
+        let key = present(Arc::clone(key))?;
+        Ok((app, key))
+    }
+}
+
+fn present(key: Arc<Key>) -> Result<Arc<Key>, Fault> {
+    match key.status {
+        KeyStatus::Removed => Err(Fault::KeyRemoved),
+        KeyStatus::Enabled | KeyStatus::Revoked => Ok(key),
+    }
+}
+
+/// For whoever has proved to have the key.
+pub(super) fn enabled(key: Arc<Key>) -> Result<Arc<Key>, Fault> {
+    match key.status {
+        KeyStatus::Enabled => Ok(key),
+        KeyStatus::Revoked => Err(Fault::KeyRevoked),
+        KeyStatus::Removed => Err(Fault::KeyRemoved),
+    }
+}
+
+/// What a token may do that asks for `asked`: never more than its key.
+pub(super) fn narrowed(key: &Key, asked: Option<Capability>) -> Result<Arc<Capability>, Fault> {
+    let Some(asked) = asked else {
+        return Ok(Arc::clone(&key.capability));
+    };
+    let both = asked.intersect(&key.capability);
+    both.map(Arc::new).ok_or(Fault::NotPermitted {
+        operation: "anything that the token asks for",
+    })
+}

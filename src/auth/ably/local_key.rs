@@ -1,0 +1,281 @@
+//! What the server keeps for itself in the data folder: its secret, and a key of the default app for
+//! whoever starts it without any apps (`ably-key.json`, readable by its owner only).
+//!
+//! It is made at the first start and stays the same from then on, so that tokens, connections and the
+//! options that somebody has written into a page outlive a restart.
+
+use std::{
+    fmt, fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::ServerSecret;
+use crate::{
+    auth::apps::{App, Key, KeyStatus, setup::random_text},
+    core::capability::Capability,
+    ids::AppId,
+};
+
+/// Its name in the data folder.
+pub const FILE: &str = "ably-key.json";
+
+/// The name of the key.
+const KEY_NAME: &str = "shared.local";
+
+/// What is kept.
+pub struct Kept {
+    pub server_secret: ServerSecret,
+    key_secret: SecretString,
+}
+
+/// Why it cannot be kept. No secret is in it.
+#[derive(Debug, Error)]
+pub enum KeptFault {
+    #[error(
+        "cannot make the folder {path} for what must survive a restart ({source}); name one that \
+         the server may write to in data.dir"
+    )]
+    Folder { path: PathBuf, source: io::Error },
+    #[error(
+        "cannot write {path} ({source}); the server keeps its secret and its local Ably key there: \
+         make the folder writable, or name another in data.dir"
+    )]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read {path} ({source}); it holds the server's secret and its local Ably key")]
+    Read { path: PathBuf, source: io::Error },
+    #[error(
+        "{path} is damaged: {what}. Put it back from a backup, or delete it: then a new secret and \
+         key are made, and all Ably tokens and the old key are worth nothing"
+    )]
+    Damaged { path: PathBuf, what: &'static str },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    /// For people who find the file.
+    #[serde(default)]
+    note: String,
+    /// 64 hexadecimal digits.
+    server_secret: String,
+    /// As clients write it.
+    key: String,
+}
+
+/// Reads what `folder` keeps, or makes it.
+///
+/// # Errors
+/// [`KeptFault`], for the operator.
+pub fn open(folder: &Path) -> Result<Kept, KeptFault> {
+    let path = folder.join(FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => parse(&text).map_err(|what| KeptFault::Damaged { path, what }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(folder, path),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let what = "not UTF-8";
+            Err(KeptFault::Damaged { path, what })
+        }
+        Err(source) => Err(KeptFault::Read { path, source }),
+    }
+}
+
+fn parse(text: &str) -> Result<Kept, &'static str> {
+    let written: Written =
+        serde_json::from_str(text).map_err(|_| "not JSON with server_secret and key")?;
+    let mut secret = [0; 32];
+    hex::decode_to_slice(&written.server_secret, &mut secret)
+        .map_err(|_| "server_secret is not 64 hexadecimal digits")?;
+    match written.key.split_once(':') {
+        Some((KEY_NAME, key)) if key.len() >= 16 => Ok(Kept {
+            server_secret: ServerSecret::new(secret),
+            key_secret: key.into(),
+        }),
+        _ => Err("key is not shared.local: and a secret of at least 16 characters"),
+    }
+}
+
+fn make(folder: &Path, path: PathBuf) -> Result<Kept, KeptFault> {
+    fs::create_dir_all(folder).map_err(|source| KeptFault::Folder {
+        path: folder.to_owned(),
+        source,
+    })?;
+    let kept = Kept {
+        server_secret: ServerSecret::random(),
+        key_secret: random_text::<32>().into(),
+    };
+    let written = Written {
+        note: "Secret of letshare-server. Delete this file to get new ones.".into(),
+        server_secret: hex::encode(kept.server_secret.reveal()),
+        key: kept.reveal_key(),
+    };
+    match write(folder, &path, &written) {
+        Ok(()) => Ok(kept),
+        Err(source) => Err(KeptFault::Write { path, source }),
+    }
+}
+
+/// Written beside it and moved there: a crash leaves the whole file or none.
+fn write(folder: &Path, path: &Path, written: &Written) -> io::Result<()> {
+    let draft = folder.join(format!(".{FILE}.{}", random_text::<6>()));
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
+    let moved = serde_json::to_vec_pretty(written)
+        .map_err(io::Error::from)
+        .and_then(|json| file.write_all(&json))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&draft, path));
+    if moved.is_err() {
+        // What matters is the first error.
+        let _ = fs::remove_file(&draft);
+    }
+    moved
+}
+
+impl Kept {
+    /// `shared.local:<secret>`: for the operator, on a terminal. Not for logs.
+    pub fn reveal_key(&self) -> String {
+        format!("{KEY_NAME}:{}", self.key_secret.expose_secret())
+    }
+
+    /// The default app with the kept key, which may do everything there.
+    pub fn default_app(&self) -> App {
+        let key = Key {
+            name: KEY_NAME.into(),
+            secret: self.key_secret.clone(),
+            capability: Arc::new(Capability::everything()),
+            has_revocable_tokens: false,
+            status: KeyStatus::Enabled,
+        };
+        App {
+            keys: vec![Arc::new(key)],
+            ..App::new(AppId::DEFAULT)
+        }
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kept({KEY_NAME}:…)")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn it_stays_the_same_from_start_to_start() {
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("deep/data");
+        let first = open(&data).unwrap();
+        let second = open(&data).unwrap();
+        assert_eq!(first.reveal_key(), second.reveal_key());
+        assert_eq!(first.server_secret.reveal(), second.server_secret.reveal());
+        let mode = fs::metadata(data.join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let names: Vec<_> = fs::read_dir(&data).unwrap().collect();
+        assert_eq!(names.len(), 1, "no draft is left: {names:?}");
+
+        fs::remove_file(data.join(FILE)).unwrap();
+        let third = open(&data).unwrap();
+        assert_ne!(first.reveal_key(), third.reveal_key());
+        assert_ne!(first.server_secret.reveal(), third.server_secret.reveal());
+    }
+
+    #[test]
+    fn the_key_belongs_to_the_default_app() {
+        let folder = TempDir::new().unwrap();
+        let kept = open(folder.path()).unwrap();
+        let app = kept.default_app();
+        assert_eq!(app.id, AppId::DEFAULT);
+        assert!(KEY_NAME.starts_with(AppId::DEFAULT.as_str()));
+        assert_eq!(app.keys[0].reveal(), kept.reveal_key());
+        let shown = format!("{kept:?} {app:?}");
+        assert!(!shown.contains(kept.key_secret.expose_secret()));
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_and_left_alone() {
+        let secret = "0".repeat(64);
+        for (text, what) in [
+            (String::new(), "not JSON"),
+            ("{".into(), "not JSON"),
+            ("{}".into(), "not JSON"),
+            (format!(r#"{{"server_secret":"{secret}"}}"#), "not JSON"),
+            (
+                format!(r#"{{"server_secret":"{secret}0","key":"shared.local:0123456789abcdef"}}"#),
+                "64 hexadecimal",
+            ),
+            (
+                r#"{"server_secret":"canary","key":"shared.local:0123456789abcdef"}"#.into(),
+                "64 hexadecimal",
+            ),
+            (
+                format!(r#"{{"server_secret":"{secret}","key":"canary"}}"#),
+                "key is not",
+            ),
+            (
+                format!(r#"{{"server_secret":"{secret}","key":"shared.local:"}}"#),
+                "key is not",
+            ),
+            (
+                format!(r#"{{"server_secret":"{secret}","key":"abc123.k:0123456789abcdef"}}"#),
+                "key is not",
+            ),
+        ] {
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join(FILE);
+            fs::write(&path, &text).unwrap();
+            let fault = open(folder.path()).unwrap_err().to_string();
+            assert!(
+                fault.contains("is damaged") && fault.contains(what),
+                "{fault}"
+            );
+            assert!(
+                fault.contains(FILE) && fault.contains("delete it"),
+                "{fault}"
+            );
+            assert!(!fault.contains("canary"), "{fault}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join(FILE), b"\xff").unwrap();
+        let fault = open(folder.path()).unwrap_err().to_string();
+        assert!(fault.contains("not UTF-8"), "{fault}");
+    }
+
+    /// Tests may run as root, whom permissions do not stop; a file in the way stops everybody.
+    #[test]
+    fn a_folder_that_cannot_be_written_is_told() {
+        let folder = TempDir::new().unwrap();
+        let in_the_way = folder.path().join("file");
+        fs::write(&in_the_way, "").unwrap();
+        let fault = open(&in_the_way).unwrap_err().to_string();
+        assert!(fault.contains("cannot read"), "{fault}");
+        let fault = open(Path::new("/proc/no-such-folder"))
+            .unwrap_err()
+            .to_string();
+        assert!(fault.contains("data.dir"), "{fault}");
+        let data = folder.path().join("data");
+        fs::create_dir_all(data.join(FILE)).unwrap();
+        let fault = open(&data).unwrap_err().to_string();
+        assert!(
+            fault.contains("cannot read") && fault.contains(FILE),
+            "{fault}"
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! The apps of this server: their keys, the rules of their channels, their limits
+//! (`protocols/ably.md §0, §5.2`).
+//!
+//! Here: the types and the registry that all parts share. How a set-up becomes an app is in `setup`, the
+//! operator's file in `file`.
+
+pub mod file;
+pub mod setup;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use parking_lot::RwLock;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use subtle::ConstantTimeEq;
+
+use crate::{
+    clock::Clock,
+    core::{
+        capability::Capability,
+        presence::Member,
+        rules::{Attributes, Namespaces, Terms},
+    },
+    error::Fault,
+    ids::{AppId, ChannelName},
+    limits,
+};
+
+/// A tenant. It does not change; another one takes its place in the registry.
+#[derive(Debug)]
+pub struct App {
+    pub id: AppId,
+    /// In the order in which they were set up.
+    pub keys: Vec<Arc<Key>>,
+    /// In the order in which they were set up.
+    pub namespaces: Vec<Namespace>,
+    /// Members that may be present on one of its channels at once.
+    pub presence_members: usize,
+    /// The members of some channels that are always there.
+    pub fixtures: BTreeMap<String, Vec<Arc<Member>>>,
+    /// Anybody made it by `POST /apps`, so whoever has its key may delete it.
+    pub is_sandbox: bool,
+}
+
+/// A key of an app: `<app>.<key>:<secret>`.
+pub struct Key {
+    /// `<app>.<key>`: what names it in public.
+    pub name: Arc<str>,
+    pub secret: SecretString,
+    pub capability: Arc<Capability>,
+    /// Whether its tokens can be revoked; they live an hour at most.
+    pub has_revocable_tokens: bool,
+    pub status: KeyStatus,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyStatus {
+    #[default]
+    Enabled,
+    /// Whoever proves to have it is told that it is revoked.
+    Revoked,
+    /// It was there once; nobody can prove anything about it any more.
+    Removed,
+}
+
+/// The rule for the channels whose names are its id, or begin with its id and `:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    pub id: String,
+    pub attributes: Attributes,
+}
+
+impl App {
+    /// An app without keys and rules.
+    pub const fn new(id: AppId) -> Self {
+        Self {
+            id,
+            keys: Vec::new(),
+            namespaces: Vec::new(),
+            presence_members: limits::PRESENCE_MEMBERS,
+            fixtures: BTreeMap::new(),
+            is_sandbox: false,
+        }
+    }
+
+    /// The key with this whole name.
+    pub fn key(&self, name: &str) -> Option<&Arc<Key>> {
+        self.keys.iter().find(|key| &*key.name == name)
+    }
+
+    /// What its rules say about a channel. A chat room is mutable without a rule
+    /// (`protocols/ably.md §11.12`), and what is mutable is persisted (§5.2).
+    pub fn attributes_of(&self, channel: &ChannelName) -> Attributes {
+        let id = channel.namespace();
+        let rule = self.namespaces.iter().find(|rule| rule.id == id);
+        let mut attributes = rule.map(|rule| rule.attributes).unwrap_or_default();
+        attributes.is_mutable |= channel.as_str().ends_with("::$chat");
+        attributes.is_persisted |= attributes.is_mutable;
+        attributes
+    }
+}
+
+impl Key {
+    /// Takes the same time for every secret of the right length; the length is public.
+    pub fn has_secret(&self, secret: &str) -> bool {
+        let own = self.secret.expose_secret().as_bytes();
+        own.ct_eq(secret.as_bytes()).into()
+    }
+
+    /// `<app>.<key>:<secret>`, for whoever made it. Not for logs.
+    pub fn reveal(&self) -> String {
+        format!("{}:{}", self.name, self.secret.expose_secret())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({}:…)", self.name)
+    }
+}
+
+/// All apps of this server. There is always the default one.
+#[derive(Debug)]
+pub struct Apps {
+    apps: RwLock<HashMap<AppId, Arc<App>>>,
+    clock: Clock,
+}
+
+impl Apps {
+    /// With these apps; the default app is added when it is not among them.
+    pub fn new(apps: impl IntoIterator<Item = App>, clock: Clock) -> Self {
+        let default = App::new(AppId::DEFAULT);
+        let apps = [default].into_iter().chain(apps);
+        Self {
+            apps: RwLock::new(apps.map(|app| (app.id, Arc::new(app))).collect()),
+            clock,
+        }
+    }
+
+    pub fn find(&self, id: AppId) -> Option<Arc<App>> {
+        self.apps.read().get(&id).cloned()
+    }
+
+    /// Makes a sandbox app with ids and secrets of its own, whatever `setup` says about those.
+    ///
+    /// # Errors
+    /// What is wrong with the set-up; [`Fault::Busy`] when there are too many apps.
+    pub fn create(&self, setup: setup::AppSetup) -> Result<Arc<App>, Fault> {
+        let now = self.clock.now();
+        loop {
+            let app = setup.clone().into_sandbox_app(AppId::random(), now)?;
+            let app = Arc::new(app);
+            let mut apps = self.apps.write();
+            if apps.len() >= limits::APPS {
+                return Err(Fault::Busy);
+            }
+            if apps.contains_key(&app.id) {
+                continue;
+            }
+            apps.insert(app.id, Arc::clone(&app));
+            return Ok(app);
+        }
+    }
+
+    /// Forgets a sandbox app.
+    ///
+    /// # Errors
+    /// [`Fault::NotFound`]; [`Fault::NotPermitted`] for an app that the operator has set up.
+    pub fn remove(&self, id: AppId) -> Result<Arc<App>, Fault> {
+        let mut apps = self.apps.write();
+        match apps.get(&id) {
+            None => return Err(Fault::NotFound { what: "app" }),
+            Some(app) if !app.is_sandbox => {
+                let operation = "deleting an app of the configuration";
+                return Err(Fault::NotPermitted { operation });
+            }
+            Some(_) => {}
+        }
+        apps.remove(&id).ok_or(Fault::NotFound { what: "app" })
+    }
+}
+
+/// A channel of an app that is gone has the common terms.
+impl Namespaces for Apps {
+    fn terms(&self, channel: &ChannelName) -> Terms {
+        let Some(app) = self.find(channel.app()) else {
+            return Terms::default();
+        };
+        Terms {
+            presence_members: app.presence_members,
+            fixtures: app
+                .fixtures
+                .get(channel.as_str())
+                .cloned()
+                .unwrap_or_default(),
+            attributes: app.attributes_of(channel),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What credentials allow: resources and the operations that are permitted on them
+//! (`protocols/ably.md §12.5`).
+//!
+//! Here: the sets, their JSON form, matching against channel names, intersection. Which operations there
+//! are stands in `operation`, how a resource is matched in `resource`.
+
+mod operation;
+mod resource;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor},
+};
+
+use crate::{error::Fault, limits};
+
+pub use operation::{Operation, Operations};
+pub use resource::Resource;
+
+/// Resources and what is permitted on each. It may be empty: then it permits nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capability(BTreeMap<Resource, Operations>);
+
+impl Capability {
+    /// `{"[*]*":["*"]}`: every operation on everything, qualified names included.
+    pub fn everything() -> Self {
+        Self::of("[*]*", Operations::ALL)
+    }
+
+    /// `{"*":["*"]}`: every operation on every ordinary channel; what a key has that names no
+    /// capability (`protocols/ably.md §11.13`).
+    pub fn all_channels() -> Self {
+        Self::of("*", Operations::ALL)
+    }
+
+    fn of(resource: &str, operations: Operations) -> Self {
+        Self([(Resource::new(resource), operations)].into())
+    }
+
+    /// Reads the JSON text. Resources and operations may be in any order; `""` is not a capability.
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`] for what is no object of non-empty lists of known operations, `*` beside
+    /// others, a resource that stands twice or is empty, a text that is too long.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        const SHAPE: &str =
+            "a capability is a JSON object of resources, each with a list of known operations";
+        if text.len() > limits::CAPABILITY_BYTES {
+            let what = "the capability is too long";
+            return Err(Fault::Malformed { what });
+        }
+        let Written(entries) =
+            serde_json::from_str(text).map_err(|_| Fault::Malformed { what: SHAPE })?;
+        let mut resources = BTreeMap::new();
+        for (resource, operations) in entries {
+            if resource.is_empty() {
+                let what = "a resource of the capability is empty";
+                return Err(Fault::Malformed { what });
+            }
+            let operations = Operations::parse(&operations)?;
+            if resources
+                .insert(Resource::new(&resource), operations)
+                .is_some()
+            {
+                let what = "a resource of the capability stands twice";
+                return Err(Fault::Malformed { what });
+            }
+        }
+        Ok(Self(resources))
+    }
+
+    /// What is permitted on a channel: all that its matching resources permit together. `channel` is a
+    /// base name, or one with a qualifier that is a resource of its own, as `[meta]log`.
+    pub fn operations_on(&self, channel: &str) -> Operations {
+        self.0
+            .iter()
+            .filter(|(resource, _)| resource.matches(channel))
+            .fold(Operations::NONE, |all, (_, operations)| all | *operations)
+    }
+
+    pub fn allows(&self, channel: &str, operation: Operation) -> bool {
+        self.operations_on(channel).has(operation)
+    }
+
+    /// Whether one of its resources is exactly this text.
+    pub fn names(&self, resource: &str) -> bool {
+        self.0.contains_key(&Resource::new(resource))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What both permit: of each two resources the narrower, if one covers the other. None when that is
+    /// nothing.
+    pub fn intersect(&self, other: &Self) -> Option<Self> {
+        let mut both: BTreeMap<Resource, Operations> = BTreeMap::new();
+        for (mine, my_operations) in &self.0 {
+            for (theirs, their_operations) in &other.0 {
+                let operations = *my_operations & *their_operations;
+                let narrower = if theirs.covers(mine) {
+                    mine
+                } else if mine.covers(theirs) {
+                    theirs
+                } else {
+                    continue;
+                };
+                if !operations.is_empty() {
+                    let entry = both.entry(narrower.clone()).or_default();
+                    *entry = *entry | operations;
+                }
+            }
+        }
+        (!both.is_empty()).then_some(Self(both))
+    }
+}
+
+/// The canonical JSON text: compact, resources and operations sorted (`protocols/ably.md §11.13`).
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (index, (resource, operations)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            let resource = serde_json::to_string(resource.as_str()).map_err(|_| fmt::Error)?;
+            write!(f, "{comma}{resource}:[")?;
+            for (index, name) in operations.names().enumerate() {
+                let comma = if index == 0 { "" } else { "," };
+                write!(f, "{comma}\"{name}\"")?;
+            }
+            f.write_str("]")?;
+        }
+        f.write_str("}")
+    }
+}
+
+/// An object with its members in their order; a map of serde would lose those that stand twice.
+struct Written(Vec<(String, Vec<String>)>);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry::<String, Vec<String>>()? {
+                    if members.len() == limits::CAPABILITY_RESOURCES {
+                        return Err(A::Error::custom("too many resources"));
+                    }
+                    members.push(member);
+                }
+                Ok(Written(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}

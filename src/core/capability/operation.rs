@@ -1,0 +1,173 @@
+//! The operations that a capability can permit, and sets of them.
+
+use std::{
+    fmt,
+    ops::{BitAnd, BitOr},
+};
+
+use crate::{core::modes::Modes, error::Fault};
+
+/// What can be permitted (`protocols/ably.md §12.5`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Operation {
+    AnnotationPublish,
+    AnnotationSubscribe,
+    ChannelMetadata,
+    History,
+    MessageDeleteAny,
+    MessageDeleteOwn,
+    MessageUpdateAny,
+    MessageUpdateOwn,
+    ObjectPublish,
+    ObjectSubscribe,
+    Presence,
+    PrivilegedHeaders,
+    Publish,
+    PushAdmin,
+    PushSubscribe,
+    Stats,
+    Subscribe,
+}
+
+impl Operation {
+    /// Every operation, sorted by name.
+    pub const EVERY: [Self; 17] = [
+        Self::AnnotationPublish,
+        Self::AnnotationSubscribe,
+        Self::ChannelMetadata,
+        Self::History,
+        Self::MessageDeleteAny,
+        Self::MessageDeleteOwn,
+        Self::MessageUpdateAny,
+        Self::MessageUpdateOwn,
+        Self::ObjectPublish,
+        Self::ObjectSubscribe,
+        Self::Presence,
+        Self::PrivilegedHeaders,
+        Self::Publish,
+        Self::PushAdmin,
+        Self::PushSubscribe,
+        Self::Stats,
+        Self::Subscribe,
+    ];
+
+    /// As capabilities write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AnnotationPublish => "annotation-publish",
+            Self::AnnotationSubscribe => "annotation-subscribe",
+            Self::ChannelMetadata => "channel-metadata",
+            Self::History => "history",
+            Self::MessageDeleteAny => "message-delete-any",
+            Self::MessageDeleteOwn => "message-delete-own",
+            Self::MessageUpdateAny => "message-update-any",
+            Self::MessageUpdateOwn => "message-update-own",
+            Self::ObjectPublish => "object-publish",
+            Self::ObjectSubscribe => "object-subscribe",
+            Self::Presence => "presence",
+            Self::PrivilegedHeaders => "privileged-headers",
+            Self::Publish => "publish",
+            Self::PushAdmin => "push-admin",
+            Self::PushSubscribe => "push-subscribe",
+            Self::Stats => "stats",
+            Self::Subscribe => "subscribe",
+        }
+    }
+}
+
+/// A set of operations.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Operations(u32);
+
+impl Operations {
+    pub const NONE: Self = Self(0);
+    /// What `*` stands for. It is more than all that are known today, so that `*` stays `*` when it is
+    /// written again.
+    pub const ALL: Self = Self(u32::MAX);
+
+    /// # Errors
+    /// [`Fault::Malformed`] when the list is empty, names what is unknown, or has `*` beside others.
+    pub(super) fn parse(names: &[String]) -> Result<Self, Fault> {
+        let malformed = |what| Err(Fault::Malformed { what });
+        let mut set = Self::NONE;
+        for name in names {
+            let known = Operation::EVERY.into_iter().find(|one| one.name() == name);
+            match known {
+                Some(operation) => set = set | operation.into(),
+                None if name == "*" && names.len() == 1 => return Ok(Self::ALL),
+                None if name == "*" => {
+                    return malformed("the capability has \"*\" beside other operations");
+                }
+                None => return malformed("the capability names an unknown operation"),
+            }
+        }
+        if set.is_empty() {
+            return malformed("the capability has an empty list of operations");
+        }
+        Ok(set)
+    }
+
+    pub fn has(self, operation: Operation) -> bool {
+        !(self & operation.into()).is_empty()
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The names, sorted; `*` alone for all.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let all = (self == Self::ALL).then_some("*");
+        let each = Operation::EVERY.into_iter();
+        let named = each.filter(move |operation| self != Self::ALL && self.has(*operation));
+        all.into_iter().chain(named.map(Operation::name))
+    }
+
+    /// The channel modes that they permit (`protocols/ably.md §2.4`).
+    pub fn modes(self) -> Modes {
+        [
+            (Operation::Publish, Modes::PUBLISH),
+            (
+                Operation::Subscribe,
+                Modes::SUBSCRIBE | Modes::PRESENCE_SUBSCRIBE,
+            ),
+            (Operation::Presence, Modes::PRESENCE),
+            (Operation::AnnotationPublish, Modes::ANNOTATION_PUBLISH),
+            (Operation::AnnotationSubscribe, Modes::ANNOTATION_SUBSCRIBE),
+            (Operation::ObjectSubscribe, Modes::OBJECT_SUBSCRIBE),
+            (Operation::ObjectPublish, Modes::OBJECT_PUBLISH),
+        ]
+        .into_iter()
+        .filter(|(operation, _)| self.has(*operation))
+        .fold(Modes::NONE, |all, (_, modes)| all | modes)
+    }
+}
+
+impl From<Operation> for Operations {
+    fn from(operation: Operation) -> Self {
+        Self(1 << operation as u8)
+    }
+}
+
+impl BitOr for Operations {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitAnd for Operations {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}

@@ -1,0 +1,6 @@
+//! Pieces of HTTP that several protocols need and that know none of them.
+
+pub mod accept;
+pub mod body;
+pub mod cors;
+pub mod query;

@@ -1,0 +1,55 @@
+//! The parameters of a query string, in the order in which they came.
+
+use url::form_urlencoded;
+
+/// A decoded query: percent-encoding undone, `+` is a space, as forms and most client libraries write it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub fn parse(text: &str) -> Self {
+        Self(
+            form_urlencoded::parse(text.as_bytes())
+                .into_owned()
+                .collect(),
+        )
+    }
+
+    /// The first value with this name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.0.iter();
+        let found = pairs.find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The first value with one of these names.
+    pub fn get_any(&self, names: &[&str]) -> Option<&str> {
+        names.iter().find_map(|name| self.get(name))
+    }
+
+    /// All of them, in order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_decoded() {
+        let query = Query::parse("a=1&b=x%2By+z&a=2&c&=d");
+        assert_eq!(query.get("a"), Some("1"));
+        assert_eq!(query.get("b"), Some("x+y z"));
+        assert_eq!(query.get("c"), Some(""));
+        assert_eq!(query.get_any(&["none", "b"]), Some("x+y z"));
+        assert!(!query.has("d"));
+    }
+}

@@ -1,0 +1,384 @@
+//! ATTACH, DETACH and SYNC, and what channels answer to them (`protocols/ably.md §5.3, §5.4, §7.4`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::{
+    actors::link::{Attaching, Link},
+    core::{
+        capability::Operation,
+        command::{Attached, Start},
+        filter::Filter,
+        message::Entry,
+        modes::Modes,
+        presence::Member,
+        serial::Serial,
+        window::Gap,
+    },
+    error::Fault,
+    ids::ChannelName,
+    limits,
+    protocols::ably::{
+        connection::AblyConnection,
+        name::Name,
+        params::{ChannelParams, OccupancyWanted},
+        wire::{self, ErrorInfo, ProtocolMessage, ServerFrame, format_of},
+    },
+};
+
+/// Flags of ATTACHED and ATTACH beside the modes (§2.3).
+pub mod flags {
+    pub const HAS_PRESENCE: u64 = 1;
+    pub const HAS_BACKLOG: u64 = 1 << 1;
+    pub const RESUMED: u64 = 1 << 2;
+    /// On ATTACH: the client was attached before, so nothing is rewound for it.
+    pub const ATTACH_RESUME: u64 = 1 << 5;
+}
+
+/// Comes back with the answer to an attach that only asks who is present.
+const SYNC: Bytes = Bytes::from_static(b"sync");
+/// Comes back with the answer to a detach that the client has been told of already.
+const SILENT: Bytes = Bytes::from_static(b"silent");
+
+/// One attachment as its client asked for it.
+pub struct Attachment {
+    /// The name that the client uses, to the letter (T28).
+    pub requested: ByteString,
+    pub resource: String,
+    pub params: ChannelParams,
+    /// What was asked for, or the default: granted as far as the capability goes, which may change.
+    wanted: Modes,
+    pub modes: Modes,
+}
+
+impl Attachment {
+    pub fn occupancy_category(&self) -> Option<&str> {
+        match self.params.occupancy.as_ref()? {
+            OccupancyWanted::All => None,
+            OccupancyWanted::One(name) => Some(name),
+        }
+    }
+
+    fn filter(&self, alias: u16, echo: bool) -> Filter {
+        let mut filter = Filter::new(self.modes, echo);
+        filter.occupancy = self.params.occupancy.is_some();
+        filter.is_tailored = alias != 0 || self.occupancy_category().is_some();
+        filter
+    }
+}
+
+/// The modes of an ATTACH that names none (§2.4).
+fn default_modes() -> Modes {
+    Modes::PRESENCE
+        | Modes::PUBLISH
+        | Modes::SUBSCRIBE
+        | Modes::PRESENCE_SUBSCRIBE
+        | Modes::ANNOTATION_PUBLISH
+}
+
+impl AblyConnection {
+    pub(super) fn attach(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+        let requested = message.channel.clone().unwrap_or_default();
+        if let Err(fault) = self.try_attach(message, link) {
+            self.tell_channel_fault(&requested, &fault, link);
+        }
+    }
+
+    fn try_attach(&mut self, message: ProtocolMessage, link: &mut Link<'_>) -> Result<(), Fault> {
+        let name = Name::parse(message.channel.clone().unwrap_or_default())?;
+        let in_name = name.params.iter().map(|(key, value)| (&**key, &**value));
+        let in_frame = message.params.iter();
+        let in_frame = in_frame.map(|(key, value)| (key.as_str(), value.as_str()));
+        let params = ChannelParams::parse(in_name.chain(in_frame))?;
+
+        let flags = message.flags;
+        let by_flags = Some(Modes::from_flags(flags)).filter(|modes| !modes.is_empty());
+        let wanted = params.modes.or(by_flags).unwrap_or_else(default_modes);
+        let resource = name.resource().into_owned();
+        let operations = self.access.capability.operations_on(&resource);
+        let modes = wanted & operations.modes();
+        if modes.is_empty() {
+            return Err(Fault::NotPermitted {
+                operation: "attach",
+            });
+        }
+        if params.occupancy.is_some() && !operations.has(Operation::ChannelMetadata) {
+            let operation = "channel-metadata";
+            return Err(Fault::NotPermitted { operation });
+        }
+        let channel = name.channel(self.access.app.id);
+        self.check_identified(&channel)?;
+
+        let position = message.channel_serial.filter(|serial| !serial.is_empty());
+        let is_again = flags & flags::ATTACH_RESUME != 0;
+        let start = match (position, params.rewind) {
+            (Some(position), _) => Start::After(Serial::parse(&position)),
+            (None, Some(rewind)) if !is_again => Start::Rewind(rewind),
+            (None, _) => Start::Head,
+        };
+        let attachment = Attachment {
+            requested: name.whole.clone(),
+            resource,
+            params,
+            wanted,
+            modes,
+        };
+        let alias = self.alias(&name);
+        let attaching = Attaching {
+            alias,
+            filter: attachment.filter(alias, self.echo),
+            rules: None,
+            start,
+            context: Bytes::new(),
+        };
+        link.attach(&channel, attaching)?;
+        self.attachments.insert((channel, alias), attachment);
+        Ok(())
+    }
+
+    /// 0 for a plain name; any other name of a channel has a number of its own.
+    fn alias(&mut self, name: &Name) -> u16 {
+        if name.whole == name.base || name.is_meta() && name.params.is_empty() {
+            return 0;
+        }
+        let known = self.aliases.iter().position(|alias| *alias == name.whole);
+        let place = known.unwrap_or_else(|| {
+            self.aliases.push(name.whole.clone());
+            self.aliases.len() - 1
+        });
+        // A client that has used 65535 names shares the last among the rest: it gets what it asks for,
+        // under another name.
+        u16::try_from(place + 1).unwrap_or(u16::MAX)
+    }
+
+    pub(super) fn attached(
+        &mut self,
+        channel: &ChannelName,
+        attached: Attached,
+        link: &mut Link<'_>,
+    ) {
+        let alias = attached.seat.id.alias;
+        let Some(attachment) = self.attachments.get(&(channel.clone(), alias)) else {
+            return;
+        };
+        let modes = attached.seat.filter.modes;
+        let sees_members = modes.has(Modes::PRESENCE_SUBSCRIBE);
+        if attached.context == SYNC {
+            self.send_members(&attachment.requested, &attached.members, link);
+            return;
+        }
+        let is_own = |entry: &Entry| entry.publisher == Some(self.id);
+        let filter = &attached.seat.filter;
+        let backlog = attached.backlog.iter();
+        let backlog: Vec<_> = backlog
+            .filter(|entry| filter.accepts(entry, is_own(entry)))
+            .collect();
+        let has_presence = sees_members && !attached.members.is_empty();
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let error: Option<ErrorInfo> = attached.gap.map(|gap| (&gap_fault(gap)).into());
+        let frame = ServerFrame::Attached {
+            channel: &attachment.requested,
+            channel_serial: &attached.position.to_string(),
+            flags: modes.flags()
+                | flag(has_presence, flags::HAS_PRESENCE)
+                | flag(!backlog.is_empty(), flags::HAS_BACKLOG)
+                | flag(attached.resumed, flags::RESUMED),
+            params: &attachment.params.echo,
+            error: error.as_ref(),
+        };
+        self.say(&frame, link);
+        // All of it before anything else: clients judge leaves by whether they come before, between or
+        // after the pages.
+        if has_presence {
+            self.send_members(&attachment.requested, &attached.members, link);
+        }
+        for entry in backlog {
+            let frame = if filter.is_tailored {
+                wire::encode_as(entry, self.format, &attachment.requested, None)
+            } else {
+                entry.frame(format_of(self.format)).clone()
+            };
+            link.send_frame(frame);
+        }
+    }
+
+    fn send_members(&self, channel: &str, members: &[Arc<Member>], link: &mut Link<'_>) {
+        let mut pages = pages(members).into_iter().peekable();
+        // No `@` or `.` in a sync id (T42).
+        let id = self.shared.next_sync_id();
+        let mut sent = 0;
+        while let Some(page) = pages.next() {
+            sent += page.len();
+            let cursor = match pages.peek() {
+                Some(_) => format!("{id}:{sent}"),
+                None => format!("{id}:"),
+            };
+            let frame = ServerFrame::Sync {
+                channel,
+                cursor: Some(&cursor),
+                timestamp: link.now(),
+                members: page,
+            };
+            self.say(&frame, link);
+        }
+    }
+
+    pub(super) fn attach_refused(
+        &mut self,
+        channel: &ChannelName,
+        alias: u16,
+        fault: &Fault,
+        link: &mut Link<'_>,
+    ) {
+        if let Some(attachment) = self.attachments.remove(&(channel.clone(), alias)) {
+            self.tell_channel_fault(&attachment.requested, fault, link);
+        }
+    }
+
+    /// What will never succeed fails the channel; what may succeed later lets the client try again
+    /// (T32).
+    fn tell_channel_fault(&self, channel: &str, fault: &Fault, link: &mut Link<'_>) {
+        link.count_error();
+        let error = &fault.into();
+        let frame = if fault.http_status() >= 500 {
+            let error = Some(error);
+            ServerFrame::Detached { channel, error }
+        } else {
+            let channel = Some(channel);
+            ServerFrame::Error { channel, error }
+        };
+        self.say(&frame, link);
+    }
+
+    pub(super) fn detach(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+        let requested = message.channel.unwrap_or_default();
+        let detached = Name::parse(requested.clone()).and_then(|name| {
+            let channel = name.channel(self.access.app.id);
+            link.detach(&channel, self.alias(&name), Bytes::new())
+        });
+        match detached {
+            Ok(()) => {}
+            // Then there is nothing to detach from.
+            Err(fault) if fault.http_status() < 500 => {
+                let frame = ServerFrame::Detached {
+                    channel: &requested,
+                    error: None,
+                };
+                self.say(&frame, link);
+            }
+            // Not answered: the client asks again.
+            Err(_) => {}
+        }
+    }
+
+    pub(super) fn detached(
+        &mut self,
+        channel: &ChannelName,
+        alias: u16,
+        context: &Bytes,
+        link: &mut Link<'_>,
+    ) {
+        let key = (channel.clone(), alias);
+        // Attached again since.
+        let is_wanted = link.filter(channel, alias).is_some();
+        let requested = match self.attachments.get(&key) {
+            Some(attachment) => attachment.requested.clone(),
+            None => return,
+        };
+        if !is_wanted {
+            self.attachments.remove(&key);
+        }
+        if *context != SILENT {
+            let frame = ServerFrame::Detached {
+                channel: &requested,
+                error: None,
+            };
+            self.say(&frame, link);
+        }
+    }
+
+    /// The client wants to know who is present, from the beginning. Asked for like a change of the
+    /// attachment, so that the answer keeps its place among the presence events.
+    pub(super) fn sync(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+        let Ok(name) = Name::parse(message.channel.unwrap_or_default()) else {
+            return;
+        };
+        let channel = name.channel(self.access.app.id);
+        let alias = self.alias(&name);
+        let Some(filter) = link.filter(&channel, alias).cloned() else {
+            return;
+        };
+        let attaching = Attaching {
+            alias,
+            filter,
+            rules: None,
+            start: Start::Head,
+            context: SYNC,
+        };
+        if let Err(fault) = link.attach(&channel, attaching) {
+            tracing::debug!(%fault, "a presence sync was not sent");
+        }
+    }
+
+    /// The capability has changed: attachments get the modes that it grants now, or end.
+    pub(super) fn regrant(&mut self, link: &mut Link<'_>) {
+        let mut ended = Vec::new();
+        for ((channel, alias), attachment) in &mut self.attachments {
+            let operations = self.access.capability.operations_on(&attachment.resource);
+            let modes = attachment.wanted & operations.modes();
+            if modes == attachment.modes {
+                continue;
+            }
+            if modes.is_empty() {
+                ended.push((channel.clone(), *alias));
+                continue;
+            }
+            attachment.modes = modes;
+            let attaching = Attaching {
+                alias: *alias,
+                filter: attachment.filter(*alias, self.echo),
+                rules: None,
+                start: Start::Head,
+                context: Bytes::new(),
+            };
+            if let Err(fault) = link.attach(channel, attaching) {
+                tracing::warn!(%fault, "an attachment keeps the modes that it had");
+            }
+        }
+        for (channel, alias) in ended {
+            if let Some(attachment) = self.attachments.get(&(channel.clone(), alias)) {
+                let fault = Fault::NotPermitted {
+                    operation: "attach",
+                };
+                self.tell_channel_fault(&attachment.requested, &fault, link);
+            }
+            // It fails only when there is no attachment.
+            let _ = link.detach(&channel, alias, SILENT);
+        }
+    }
+}
+
+const fn gap_fault(gap: Gap) -> Fault {
+    match gap {
+        Gap::Expired | Gap::OtherLog => Fault::PositionExpired,
+        Gap::TooLong => Fault::BacklogTooLong,
+    }
+}
+
+/// Cut so that no frame gets longer than clients can read (§1.4). At least one, if it is empty.
+fn pages(members: &[Arc<Member>]) -> Vec<&[Arc<Member>]> {
+    let mut pages = Vec::new();
+    let (mut first, mut bytes) = (0, 0);
+    for (place, member) in members.iter().enumerate() {
+        bytes += member.size();
+        let is_full = place - first >= limits::SYNC_PAGE_MEMBERS || bytes > limits::SYNC_PAGE_BYTES;
+        if is_full && place > first {
+            pages.push(&members[first..place]);
+            (first, bytes) = (place, member.size());
+        }
+    }
+    pages.push(&members[first..]);
+    pages
+}

@@ -1,0 +1,280 @@
+//! The translator of one transport of an Ably connection: frames in, commands out; answers in, frames out.
+//!
+//! What belongs to channels stands in `attach`, to publishes and presence in `publish`, to credentials on a live
+//! connection in `reauth`.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::{
+    actors::{
+        broker::Settings,
+        connections::Owner,
+        link::{Link, Terms, Translator},
+    },
+    auth::ably::{Access, AllowedClient},
+    core::{
+        command::Answer,
+        frame,
+        message::{Body, Entry},
+        wire::WireFormat,
+    },
+    error::{CloseReason, Fault},
+    ids::{ChannelName, ConnectionId},
+    limits,
+    protocols::ably::{
+        acks::Acks,
+        attach::Attachment,
+        door::Shared,
+        farewell,
+        wire::{self, Action, Format, ProtocolMessage, ServerFrame, format_of},
+    },
+};
+
+pub struct AblyConnection {
+    pub(super) id: ConnectionId,
+    pub(super) format: Format,
+    /// Of the protocol, as the client named it.
+    pub(super) version: u32,
+    pub(super) shared: Arc<Shared>,
+    pub(super) access: Access,
+    /// Whom the client may speak for on this connection.
+    pub(super) identity: AllowedClient,
+    /// Why a connection that was to be resumed is a new one.
+    resume_fault: Option<Fault>,
+    pub(super) echo: bool,
+    hold: Duration,
+    pub(super) acks: Acks,
+    pub(super) attachments: HashMap<(ChannelName, u16), Attachment>,
+    /// The names beside the plain ones that channels are attached by; the alias is the place and one.
+    pub(super) aliases: Vec<ByteString>,
+    /// When to ask the client for a new token (milliseconds of the epoch); none: not any more.
+    pub(super) renewal: Option<u64>,
+    /// The client has said goodbye for good.
+    is_closed: bool,
+    /// The client goes on by another transport.
+    is_superseded: bool,
+}
+
+/// What a transport is opened with.
+pub struct Opening {
+    pub id: ConnectionId,
+    pub format: Format,
+    pub version: u32,
+    pub access: Access,
+    pub identity: AllowedClient,
+    pub resume_fault: Option<Fault>,
+    pub echo: bool,
+    pub hold: Duration,
+}
+
+impl AblyConnection {
+    pub fn new(opening: Opening, shared: Arc<Shared>) -> Self {
+        Self {
+            id: opening.id,
+            format: opening.format,
+            version: opening.version,
+            shared,
+            access: opening.access,
+            identity: opening.identity,
+            resume_fault: opening.resume_fault,
+            echo: opening.echo,
+            hold: opening.hold,
+            acks: Acks::default(),
+            attachments: HashMap::new(),
+            aliases: Vec::new(),
+            renewal: None,
+            is_closed: false,
+            is_superseded: false,
+        }
+    }
+
+    pub(super) fn say(&self, frame: &ServerFrame<'_>, link: &mut Link<'_>) {
+        link.send_frame(frame.encode(self.format));
+    }
+
+    /// Tells of a fault that ends the connection, and ends it.
+    pub(super) fn fail(&mut self, fault: &Fault, link: &mut Link<'_>) {
+        link.count_error();
+        let error = ServerFrame::Error {
+            channel: None,
+            error: &fault.into(),
+        };
+        self.say(&error, link);
+        self.forget(link);
+        link.close(CloseReason::Done);
+    }
+
+    /// Tells of a fault that lets the client come back, and ends the transport.
+    pub(super) fn disconnect(&self, fault: &Fault, link: &mut Link<'_>) {
+        let disconnected = ServerFrame::Disconnected {
+            error: &fault.into(),
+        };
+        self.say(&disconnected, link);
+        link.close(CloseReason::Done);
+    }
+
+    /// The connection is not to be resumed, and its members leave at once.
+    fn forget(&mut self, link: &mut Link<'_>) {
+        self.is_closed = true;
+        link.hold(Duration::ZERO);
+    }
+
+    pub(super) fn connected(&mut self, link: &mut Link<'_>) {
+        let key = self
+            .shared
+            .connection_keys
+            .mint(self.access.app.id, self.id);
+        let rate = link.worker().broker.settings.frame_rate;
+        let details = self.shared.details(&self.identity, &key, rate);
+        let error = self.resume_fault.take().as_ref().map(Into::into);
+        let connected = ServerFrame::Connected {
+            connection_id: self.id,
+            details: &details,
+            error: error.as_ref(),
+        };
+        self.say(&connected, link);
+    }
+
+    fn receive(&mut self, frame: &[u8], link: &mut Link<'_>) {
+        match wire::decode(self.format, frame) {
+            Ok(message) => self.act(message, link),
+            Err(fault) => self.fail(&fault, link),
+        }
+    }
+
+    fn act(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+        let action = message.action;
+        // Only what ends it, and what shows that the way is open, still has a meaning.
+        let matters = matches!(action, Action::HEARTBEAT | Action::CLOSE);
+        if self.is_superseded && !matters {
+            return;
+        }
+        match action {
+            Action::HEARTBEAT => {
+                if let Some(id) = &message.id {
+                    self.say(&ServerFrame::Heartbeat { id: Some(id) }, link);
+                }
+            }
+            Action::ATTACH => self.attach(message, link),
+            Action::DETACH => self.detach(message, link),
+            Action::SYNC => self.sync(message, link),
+            Action::MESSAGE => self.publish_messages(message, link),
+            Action::PRESENCE => self.publish_presence(message, link),
+            Action::AUTH => self.reauthenticate(message, link),
+            Action::DISCONNECT => link.close(CloseReason::Done),
+            Action::CLOSE => {
+                self.forget(link);
+                self.say(&ServerFrame::Closed, link);
+                link.close(CloseReason::Done);
+            }
+            // Not there yet, so that nobody waits for an answer that never comes.
+            Action::OBJECT | Action::ANNOTATION => {
+                let what = "objects and annotations on this server";
+                self.answer_publish(message.msg_serial, Fault::NotFound { what }, link);
+            }
+            // What only a server says, or nobody knows: nothing to answer (§2.2).
+            _ => {}
+        }
+    }
+}
+
+impl Translator for AblyConnection {
+    fn format(&self) -> &'static dyn WireFormat {
+        format_of(self.format)
+    }
+
+    fn terms(&self, settings: &Settings) -> Terms {
+        // A heartbeat for those who count frames, a ping for those who count bytes; the answer to the
+        // ping shows that the client lives (§1.5).
+        let heartbeat = ServerFrame::Heartbeat { id: None }.encode(self.format);
+        let ping = [heartbeat, frame::ping()].concat().into();
+        Terms {
+            connection: self.id,
+            ping,
+            patience: self.shared.settings.patience(settings),
+            farewell: farewell::of(self.format),
+            hold: self.hold,
+            ..Terms::new(settings)
+        }
+    }
+
+    fn opened(&mut self, link: &mut Link<'_>) {
+        let owner = Owner {
+            app: self.access.app.id,
+            client_id: self.identity.known().cloned(),
+        };
+        let broker = &link.worker().broker;
+        let now = broker.clock.uptime();
+        broker.connections.opened(self.id, owner, link.peer(), now);
+        self.connected(link);
+        self.begin_watch(link);
+    }
+
+    fn text(&mut self, text: ByteString, link: &mut Link<'_>) {
+        self.receive(text.as_bytes(), link);
+    }
+
+    fn binary(&mut self, data: Bytes, link: &mut Link<'_>) {
+        self.receive(&data, link);
+    }
+
+    fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>) {
+        match answer {
+            Answer::Attached(attached) => self.attached(channel, *attached, link),
+            Answer::Detached { alias, context } => self.detached(channel, alias, &context, link),
+            Answer::AttachRefused { alias, fault } => {
+                self.attach_refused(channel, alias, &fault, link);
+            }
+            Answer::Published { token, published } => {
+                self.acks.settle(token, Ok(published));
+                self.tell_outcomes(link);
+            }
+            Answer::PublishRefused { token, fault } => {
+                if let Some(token) = token {
+                    self.acks.settle(token, Err(fault));
+                    self.tell_outcomes(link);
+                }
+            }
+        }
+    }
+
+    fn tailored(&mut self, alias: u16, entry: &Entry) -> Option<Bytes> {
+        let attachment = self.attachments.get(&(entry.channel.clone(), alias))?;
+        let category = attachment.occupancy_category();
+        let is_plain = !matches!(entry.body, Body::Occupancy(_));
+        let category = category.filter(|_| !is_plain);
+        Some(wire::encode_as(
+            entry,
+            self.format,
+            &attachment.requested,
+            category,
+        ))
+    }
+
+    fn woken(&mut self, link: &mut Link<'_>) {
+        self.watch_expiry(link);
+    }
+
+    fn superseded(&mut self) {
+        self.is_superseded = true;
+    }
+
+    fn closed(&mut self, link: &mut Link<'_>) {
+        let session = link.peer().session;
+        let broker = &link.worker().broker;
+        if self.is_closed {
+            broker.connections.closed(self.id, session);
+        } else {
+            let now = broker.clock.uptime();
+            broker.connections.lost(self.id, session, now);
+        }
+    }
+}
+
+/// Longest time between two signs of life of the server. Below what clients are promised by as much as the
+/// hub's look at its connections may be late.
+pub const HEARTBEAT_INTERVAL: Duration =
+    limits::MAX_IDLE_INTERVAL.saturating_sub(Duration::from_secs(2));

@@ -1,0 +1,44 @@
+//! The last words of a transport that the server ends: clients have to know whether to come back
+//! (`protocols/ably.md §4.6`).
+
+use bytes::Bytes;
+
+use crate::{
+    error::{CloseReason, Fault},
+    limits,
+    protocols::ably::wire::{Format, ServerFrame},
+};
+
+/// What is said in this format, by the reason.
+pub fn of(format: Format) -> fn(CloseReason) -> Option<Bytes> {
+    match format {
+        Format::Json => |reason| frame(reason, Format::Json),
+        Format::Msgpack => |reason| frame(reason, Format::Msgpack),
+    }
+}
+
+fn frame(reason: CloseReason, format: Format) -> Option<Bytes> {
+    let (fault, may_come_back) = match reason {
+        // The client has closed, or everything is said.
+        CloseReason::Answer(_) | CloseReason::Done => return None,
+        CloseReason::GoingAway => (Fault::ShuttingDown, true),
+        CloseReason::TooSlow => (Fault::ReaderTooSlow, true),
+        CloseReason::Idle => (Fault::Silent, true),
+        // Coming back would only repeat it.
+        CloseReason::TooBig | CloseReason::TooManyFragments => {
+            let limit = limits::ABLY_FRAME_BYTES;
+            (Fault::FrameTooLarge { limit }, false)
+        }
+        CloseReason::ProtocolError | CloseReason::InvalidText => (Fault::ProtocolBroken, false),
+    };
+    let error = &(&fault).into();
+    let frame = if may_come_back {
+        ServerFrame::Disconnected { error }
+    } else {
+        ServerFrame::Error {
+            channel: None,
+            error,
+        }
+    };
+    Some(frame.encode(format))
+}

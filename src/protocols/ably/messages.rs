@@ -1,0 +1,157 @@
+//! From messages as a client wrote them to what is published: whose they are, what they may carry, what
+//! they are known by (`protocols/ably.md §6`). The same for frames and for HTTP.
+
+use std::time::Duration;
+
+use bytestring::ByteString;
+use secrecy::ExposeSecret as _;
+
+use crate::{
+    actors::connections::Connections,
+    auth::ably::{AllowedClient, ConnectionKeys},
+    core::message::{EntryId, Message},
+    error::Fault,
+    ids::{AppId, ClientId, ConnectionId},
+    limits,
+    protocols::ably::{
+        door::Settings,
+        wire::{WireMessage, is_ephemeral},
+    },
+};
+
+/// The action of a message that is none of the operations on one (§9.1).
+const CREATE: u64 = 0;
+
+/// Who publishes.
+pub struct Publisher<'a> {
+    pub app: AppId,
+    pub identity: &'a AllowedClient,
+    /// None: by HTTP.
+    pub connection: Option<ConnectionId>,
+    pub keys: &'a ConnectionKeys,
+    pub connections: &'a Connections,
+    /// Now, monotonic.
+    pub uptime: Duration,
+}
+
+/// Messages that may be published together.
+pub struct Checked {
+    pub messages: Vec<Message>,
+    /// The connection that they count as.
+    pub publisher: Option<ConnectionId>,
+    /// What the client knows them by; none = it gave no id.
+    pub id: Option<EntryId>,
+    pub is_ephemeral: bool,
+}
+
+/// # Errors
+/// The first fault of the first message that has one; then nothing may be published.
+pub fn check(
+    messages: Vec<WireMessage>,
+    publisher: &Publisher<'_>,
+    settings: &Settings,
+) -> Result<Checked, Fault> {
+    let limit = limits::FRAME_ITEMS;
+    if messages.len() > limit {
+        return Err(Fault::TooManyMessages { limit });
+    }
+    let id = common_id(&messages)?;
+    let mut connection = publisher.connection;
+    let mut checked = Vec::with_capacity(messages.len());
+    for (index, message) in messages.into_iter().enumerate() {
+        let (client_id, on_behalf) = attribute(&message, publisher)?;
+        if index > 0 && on_behalf != connection {
+            return Err(Fault::ForeignConnection);
+        }
+        connection = on_behalf;
+        if message.action != CREATE {
+            let what = "updates, deletes and appends of messages on this server";
+            return Err(Fault::NotFound { what });
+        }
+        checked.push(message.into_message(client_id)?);
+    }
+    let ephemeral = checked
+        .iter()
+        .filter(|message| is_ephemeral(message))
+        .count();
+    if ephemeral > 0 && ephemeral < checked.len() {
+        let what = "ephemeral and other messages in one publish";
+        return Err(Fault::Malformed { what });
+    }
+    let size = checked.iter().map(Message::size).sum();
+    let limit = settings.max_message_bytes;
+    if size > limit {
+        return Err(Fault::TooLarge { size, limit });
+    }
+    Ok(Checked {
+        messages: checked,
+        publisher: connection,
+        id,
+        is_ephemeral: ephemeral > 0,
+    })
+}
+
+/// Whose message it is: its client, and the connection that it counts as (§6.5, §6.6).
+fn attribute(
+    message: &WireMessage,
+    publisher: &Publisher<'_>,
+) -> Result<(Option<ClientId>, Option<ConnectionId>), Fault> {
+    let claimed = message.client_id.as_deref();
+    let own = publisher
+        .connection
+        .map(|connection| connection.to_string());
+    if let Some(connection_id) = &message.connection_id
+        && own.as_deref() != Some(&**connection_id)
+    {
+        return Err(Fault::ForeignConnection);
+    }
+    let Some(key) = &message.connection_key else {
+        let client_id = publisher.identity.attribute(claimed)?;
+        return Ok((client_id, publisher.connection));
+    };
+    let app = publisher.app;
+    let connection = publisher.keys.verify(app, key.expose_secret());
+    let connection = connection.map_err(|_| Fault::ForeignConnection)?;
+    let owner = publisher.connections.owner(connection, publisher.uptime);
+    let owner = owner.filter(|owner| owner.app == app);
+    let owner = owner.ok_or(Fault::ForeignConnection)?;
+    let client_id = match (owner.client_id, claimed) {
+        (Some(owner), Some(claimed)) if owner.as_str() != claimed => {
+            let rule = "the connection belongs to another client";
+            return Err(Fault::InvalidClientId { rule });
+        }
+        (Some(owner), _) => Some(owner),
+        (None, claimed) => publisher.identity.attribute(claimed)?,
+    };
+    Ok((client_id, Some(connection)))
+}
+
+/// What the client knows the messages by: any id for a single one; for several `<base>:<index>` with one
+/// base (§6.4).
+fn common_id(messages: &[WireMessage]) -> Result<Option<EntryId>, Fault> {
+    let ids = messages.iter().map(|message| message.id.as_ref());
+    let ids: Vec<Option<&ByteString>> = ids.map(|id| id.filter(|id| !id.is_empty())).collect();
+    if let Some(long) = ids
+        .iter()
+        .flatten()
+        .find(|id| id.len() > limits::MESSAGE_ID_BYTES)
+    {
+        let (size, limit) = (long.len(), limits::MESSAGE_ID_BYTES);
+        return Err(Fault::TooLarge { size, limit });
+    }
+    if ids.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let mut base = None;
+    for (index, id) in ids.iter().enumerate() {
+        let suffix = format!(":{index}");
+        let this = id.and_then(|id| id.strip_suffix(&suffix));
+        match (this, base) {
+            (Some(this), None) if index == 0 => base = Some(this),
+            (Some(this), Some(base)) if this == base => {}
+            _ if ids.len() == 1 => return Ok(ids[0].map(|id| EntryId::Item(id.clone()))),
+            _ => return Err(Fault::InvalidMessageId),
+        }
+    }
+    Ok(base.map(|base| EntryId::Base(base.into())))
+}

@@ -1,0 +1,60 @@
+//! Ably's protocol, so that unmodified Ably SDKs work here (`protocols/ably.md`).
+//!
+//! * [`wire`]: frames and bodies in JSON and MessagePack; no rule of who may do what.
+//! * [`door`]: from a request to a connection; [`connection`]: its translator, with `attach`, `publish`, `reauth`.
+//! * [`rest`]: everything that is asked for by HTTP.
+//! * [`name`], [`params`], [`acks`], [`messages`]: the pure pieces that these are made of.
+
+use actix_web::{HttpRequest, HttpResponse, guard, web};
+
+pub use rest::is_meant;
+
+pub mod acks;
+mod attach;
+pub mod connection;
+pub mod door;
+mod farewell;
+pub mod messages;
+pub mod name;
+pub mod params;
+mod publish;
+mod reauth;
+mod refusal;
+pub mod rest;
+pub mod wire;
+
+/// The Ably interface of one worker thread.
+#[derive(Clone)]
+pub struct Ably {
+    pub door: door::Door,
+    pub rest: rest::Rest,
+}
+
+/// Serves Ably's paths, WebSockets on `/` that name a protocol version, and on all paths that nobody has
+/// what its clients ask for; `otherwise` answers everybody else there.
+pub fn routes<F>(config: &mut web::ServiceConfig, ably: &Ably, otherwise: fn() -> F)
+where
+    F: Future<Output = HttpResponse> + 'static,
+{
+    let door = ably.door.clone();
+    let connect = move |request: HttpRequest, payload: web::Payload| {
+        let door = door.clone();
+        async move { door.connect(&request, payload).await }
+    };
+    let names_a_version = guard::fn_guard(|asked| door::names_a_version(asked.head()));
+    config.route("/", web::get().guard(names_a_version).to(connect));
+    rest::routes(config, &ably.rest);
+
+    let rest = ably.rest.clone();
+    let anything_else = move |request: HttpRequest, payload: web::Payload| {
+        let rest = rest.clone();
+        async move {
+            if is_meant(&request) {
+                rest.serve(request, payload).await
+            } else {
+                otherwise().await
+            }
+        }
+    };
+    config.default_service(web::to(anything_else));
+}

@@ -1,0 +1,236 @@
+//! MESSAGE and PRESENCE frames of a client, and the answers to them (`protocols/ably.md §6, §7.1`).
+
+use bytestring::ByteString;
+
+use crate::{
+    actors::link::Link,
+    auth::ably::AllowedClient,
+    core::{
+        capability::Operation,
+        command::Publish,
+        message::{Body, EntryId},
+        modes::Modes,
+        presence::PresenceEvent,
+    },
+    error::Fault,
+    ids::ChannelName,
+    limits,
+    protocols::ably::{
+        connection::AblyConnection,
+        messages::{self, Publisher},
+        name::Name,
+        wire::{ProtocolMessage, ServerFrame, WirePresence},
+    },
+};
+
+impl AblyConnection {
+    pub(super) fn publish_messages(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+        let serial = message.msg_serial;
+        self.publish(serial, link, |connection, link| {
+            connection.check_messages(message, link)
+        });
+    }
+
+    pub(super) fn publish_presence(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+        let serial = message.msg_serial;
+        self.publish(serial, link, |connection, link| {
+            connection.check_presence(message, link)
+        });
+    }
+
+    fn publish(
+        &mut self,
+        serial: Option<u64>,
+        link: &mut Link<'_>,
+        check: impl FnOnce(&mut Self, &Link<'_>) -> Result<(ChannelName, Publish), Fault>,
+    ) {
+        let serial = serial.unwrap_or_default();
+        if !self.acks.expect(serial) {
+            return;
+        }
+        let checked = if link.may_send() {
+            check(self, link)
+        } else {
+            Err(Fault::RateLimited)
+        };
+        let sent = checked.and_then(|(channel, publish)| {
+            let publish = Publish {
+                reply: Some(link.reply(Some(serial))),
+                ..publish
+            };
+            link.send(&channel, publish)
+        });
+        if let Err(fault) = sent {
+            self.acks.settle(serial, Err(fault));
+            self.tell_outcomes(link);
+        }
+    }
+
+    /// Answers a frame that is not published at all.
+    pub(super) fn answer_publish(
+        &mut self,
+        serial: Option<u64>,
+        fault: Fault,
+        link: &mut Link<'_>,
+    ) {
+        self.publish(serial, link, |_, _| Err(fault));
+    }
+
+    pub(super) fn tell_outcomes(&mut self, link: &mut Link<'_>) {
+        while let Some((msg_serial, outcome)) = self.acks.take_next() {
+            match outcome {
+                Ok(published) => {
+                    let res = [published];
+                    let ack = ServerFrame::Ack {
+                        msg_serial,
+                        count: 1,
+                        res: (self.version >= SERIALS_SINCE).then_some(&res),
+                    };
+                    self.say(&ack, link);
+                }
+                Err(fault) => {
+                    link.count_error();
+                    let nack = ServerFrame::Nack {
+                        msg_serial,
+                        count: 1,
+                        error: &(&fault).into(),
+                    };
+                    self.say(&nack, link);
+                }
+            }
+        }
+    }
+
+    /// The checks of §6.1, in its order.
+    fn check_messages(
+        &mut self,
+        message: ProtocolMessage,
+        link: &Link<'_>,
+    ) -> Result<(ChannelName, Publish), Fault> {
+        let name = Name::parse(message.channel.clone().unwrap_or_default())?;
+        let channel = name.channel(self.access.app.id);
+        self.check_may(&name, Operation::Publish, Modes::PUBLISH)?;
+        self.check_identified(&channel)?;
+        if message
+            .params
+            .get("_forceNack")
+            .is_some_and(|value| value == "true")
+        {
+            return Err(Fault::ForcedNack);
+        }
+        let publisher = Publisher {
+            app: self.access.app.id,
+            identity: &self.identity,
+            connection: Some(self.id),
+            keys: &self.shared.connection_keys,
+            connections: &link.worker().broker.connections,
+            uptime: link.worker().broker.clock.uptime(),
+        };
+        let checked = messages::check(message.messages, &publisher, &self.shared.settings)?;
+        let frame_id = EntryId::Frame {
+            connection: self.id,
+            msg_serial: message.msg_serial.unwrap_or_default(),
+        };
+        let publish = Publish {
+            reply: None,
+            attached: None,
+            publisher: checked.publisher,
+            id: checked.id.unwrap_or(frame_id),
+            body: Body::Messages(checked.messages),
+            is_ephemeral: checked.is_ephemeral,
+        };
+        Ok((channel, publish))
+    }
+
+    /// The capability first, the attachment's modes after it.
+    fn check_may(&self, name: &Name, operation: Operation, mode: Modes) -> Result<(), Fault> {
+        let (operation_name, mode_name) = match operation {
+            Operation::Presence => ("presence", "PRESENCE"),
+            _ => ("publish", "PUBLISH"),
+        };
+        let is_allowed = self.access.capability.allows(&name.resource(), operation);
+        if !is_allowed || name.is_meta() {
+            let operation = operation_name;
+            return Err(Fault::NotPermitted { operation });
+        }
+        let channel = name.channel(self.access.app.id);
+        let mut attached = self.attachments.iter();
+        let attached = attached.find(|((attached, _), attachment)| {
+            *attached == channel && attachment.requested == name.whole
+        });
+        if attached.is_some_and(|(_, attachment)| !attachment.modes.has(mode)) {
+            return Err(Fault::ModeNotRequested { mode: mode_name });
+        }
+        Ok(())
+    }
+
+    /// Whether the channel is one for clients that are known (§5.2).
+    pub(super) fn check_identified(&self, channel: &ChannelName) -> Result<(), Fault> {
+        let attributes = self.access.app.attributes_of(channel);
+        if attributes.identified_only && self.identity == AllowedClient::Anonymous {
+            return Err(Fault::NotIdentified);
+        }
+        Ok(())
+    }
+
+    fn check_presence(
+        &mut self,
+        message: ProtocolMessage,
+        link: &Link<'_>,
+    ) -> Result<(ChannelName, Publish), Fault> {
+        let name = Name::parse(message.channel.clone().unwrap_or_default())?;
+        let channel = name.channel(self.access.app.id);
+        self.check_may(&name, Operation::Presence, Modes::PRESENCE)?;
+        let msg_serial = message.msg_serial.unwrap_or_default();
+        let limit = limits::FRAME_ITEMS;
+        if message.presence.len() > limit {
+            return Err(Fault::TooManyMessages { limit });
+        }
+        let events = message.presence.into_iter().enumerate();
+        let events = events.map(|(index, item)| self.event(item, msg_serial, index));
+        let events = events.collect::<Result<Vec<_>, Fault>>()?;
+        let size: usize = events.iter().map(PresenceEvent::size).sum();
+        let limit = self.shared.settings.max_message_bytes;
+        // Clients put many enters into one frame: the limit is for each of them.
+        if let Some(large) = events.iter().find(|event| event.size() > limit) {
+            let size = large.size();
+            return Err(Fault::TooLarge { size, limit });
+        }
+        let frame_limit = limits::PRESENCE_FRAME_BYTES;
+        if size > frame_limit {
+            let limit = frame_limit;
+            return Err(Fault::TooLarge { size, limit });
+        }
+        let publish = Publish {
+            reply: None,
+            attached: Some(link.peer().session),
+            publisher: Some(self.id),
+            id: EntryId::Frame {
+                connection: self.id,
+                msg_serial,
+            },
+            body: Body::Presence(events),
+            is_ephemeral: false,
+        };
+        Ok((channel, publish))
+    }
+
+    fn event(
+        &self,
+        item: WirePresence,
+        msg_serial: u64,
+        index: usize,
+    ) -> Result<PresenceEvent, Fault> {
+        let claimed = item.client_id.as_deref();
+        let client_id = self.identity.attribute(claimed)?;
+        let client_id = client_id.ok_or(Fault::PresenceWithoutClientId)?;
+        let own = |id: &ByteString| id.starts_with(&format!("{}:", self.id));
+        // A member that its client enters again has the id that it had (RTP17g).
+        let id = item.id.clone().filter(own);
+        let id = id.unwrap_or_else(|| format!("{}:{msg_serial}:{index}", self.id).into());
+        item.into_event(id, client_id)
+    }
+}
+
+/// The protocol version from which on an ACK carries the serials (§1.3).
+const SERIALS_SINCE: u32 = 5;

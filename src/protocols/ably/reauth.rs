@@ -1,0 +1,77 @@
+//! New credentials on a live connection, and the end of old ones (`protocols/ably.md §4.7`).
+
+use std::time::Duration;
+
+use crate::{
+    actors::link::Link,
+    auth::ably::Credential,
+    error::Fault,
+    limits,
+    protocols::ably::{
+        connection::AblyConnection,
+        wire::{ProtocolMessage, ServerFrame},
+    },
+};
+
+impl AblyConnection {
+    pub(super) fn reauthenticate(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+        if let Err(fault) = self.try_reauthenticate(message, link) {
+            self.fail(&fault, link);
+        }
+    }
+
+    fn try_reauthenticate(
+        &mut self,
+        message: ProtocolMessage,
+        link: &mut Link<'_>,
+    ) -> Result<(), Fault> {
+        let token = message.access_token.ok_or(Fault::Unauthenticated {
+            why: "AUTH without an access token",
+        })?;
+        let access = self
+            .shared
+            .gate
+            .check(Some(&Credential::Token(token)), link.now(), true)?;
+        if access.app.id != self.access.app.id {
+            let why = "the token is for another app";
+            return Err(Fault::IncompatibleCredentials { why });
+        }
+        self.identity = self.identity.succeeded_by(&access.client_id)?;
+        self.access = access;
+        let known = self.identity.known().cloned();
+        link.worker().broker.connections.identify(self.id, known);
+        self.regrant(link);
+        self.connected(link);
+        self.begin_watch(link);
+        Ok(())
+    }
+
+    /// The credentials are new: has the client asked for others in time. Not if they end so soon that it
+    /// would be asked at once, and again and again.
+    pub(super) fn begin_watch(&mut self, link: &mut Link<'_>) {
+        let ask = self.access.expires.map(|expires| {
+            let ahead = u64::try_from(limits::TOKEN_RENEWAL.as_millis()).unwrap_or(u64::MAX);
+            expires.millis().saturating_sub(ahead)
+        });
+        self.renewal = ask.filter(|ask| *ask > link.now().millis());
+        self.watch_expiry(link);
+    }
+
+    /// Asks for a new token when its time has come, and ends the transport with the old one, to the
+    /// millisecond (T22).
+    pub(super) fn watch_expiry(&mut self, link: &mut Link<'_>) {
+        let Some(expires) = self.access.expires else {
+            return;
+        };
+        let now = link.now().millis();
+        if now >= expires.millis() {
+            return self.disconnect(&Fault::TokenExpired, link);
+        }
+        if self.renewal.is_some_and(|ask| now >= ask) {
+            self.renewal = None;
+            self.say(&ServerFrame::Auth, link);
+        }
+        let next = self.renewal.unwrap_or(expires.millis());
+        link.wake_in(Duration::from_millis(next.saturating_sub(now)));
+    }
+}

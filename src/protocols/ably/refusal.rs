@@ -1,0 +1,40 @@
+//! The translator of a client that is not let in: it is told why by a frame, because browsers cannot read
+//! the answer to a failed upgrade (`protocols/ably.md §1.2`, T16).
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::{
+    actors::link::{Link, Translator},
+    core::{command::Answer, wire::WireFormat},
+    error::{CloseReason, Fault},
+    ids::ChannelName,
+    protocols::ably::wire::{Format, ServerFrame, format_of},
+};
+
+pub struct Refusal {
+    pub format: Format,
+    pub fault: Fault,
+}
+
+impl Translator for Refusal {
+    fn format(&self) -> &'static dyn WireFormat {
+        format_of(self.format)
+    }
+
+    fn opened(&mut self, link: &mut Link<'_>) {
+        let error = ServerFrame::Error {
+            channel: None,
+            error: &(&self.fault).into(),
+        };
+        link.count_error();
+        link.send_frame(error.encode(self.format));
+        link.close(CloseReason::Done);
+    }
+
+    fn text(&mut self, _: ByteString, _: &mut Link<'_>) {}
+
+    fn binary(&mut self, _: Bytes, _: &mut Link<'_>) {}
+
+    fn answered(&mut self, _: &ChannelName, _: Answer, _: &mut Link<'_>) {}
+}

@@ -1,0 +1,183 @@
+//! Answers as they go out: body, headers, links, the form of a refusal, and the envelope around all of it
+//! (`protocols/ably.md §1.8`).
+
+use std::collections::BTreeMap;
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK},
+    },
+};
+use bytes::Bytes;
+
+use crate::{
+    error::Fault,
+    protocols::ably::{
+        rest::{form::Form, links::Link},
+        wire::{self, ErrorBody, ErrorInfo, Format},
+    },
+};
+
+/// What an endpoint has to say. The body is finished, in the format that was asked for.
+#[derive(Debug)]
+pub struct Answer {
+    status: StatusCode,
+    /// None goes out as 204: several clients cannot read a 200 without a body (T12).
+    body: Option<Bytes>,
+    links: Vec<Link>,
+}
+
+impl Answer {
+    pub fn ok(body: Bytes) -> Self {
+        Self::new(StatusCode::OK, body)
+    }
+
+    pub fn created(body: Bytes) -> Self {
+        Self::new(StatusCode::CREATED, body)
+    }
+
+    pub const fn nothing() -> Self {
+        Self {
+            status: StatusCode::NO_CONTENT,
+            body: None,
+            links: Vec::new(),
+        }
+    }
+
+    const fn new(status: StatusCode, body: Bytes) -> Self {
+        Self {
+            status,
+            body: Some(body),
+            links: Vec::new(),
+        }
+    }
+
+    pub fn with_links(mut self, links: Vec<Link>) -> Self {
+        self.links = links;
+        self
+    }
+}
+
+/// The response to a request that wants it in `form`.
+pub fn respond(form: Form, outcome: Result<Answer, Fault>) -> HttpResponse {
+    let (answer, format, headers) = match outcome {
+        Ok(answer) => {
+            let headers = answer.links.iter().map(|link| (LINK, link.header()));
+            let headers = headers.collect();
+            (answer, form.body, headers)
+        }
+        Err(fault) => refuse(form, &fault),
+    };
+    if form.enveloped {
+        return enveloped(format, answer, &headers);
+    }
+    let mut response = HttpResponse::build(answer.status);
+    for (name, value) in headers {
+        // One line for each relation: some clients read one link a line (§8.3).
+        response.append_header((name, value));
+    }
+    match answer.body {
+        Some(body) => {
+            let media_type = HeaderValue::from_static(format.content_type());
+            response
+                .insert_header((CONTENT_TYPE, media_type))
+                .body(body)
+        }
+        None => response.finish(),
+    }
+}
+
+type Headers = Vec<(HeaderName, String)>;
+
+fn refuse(form: Form, fault: &Fault) -> (Answer, Format, Headers) {
+    let error = ErrorInfo::from(fault);
+    // A status that is none would be a fault of ours.
+    let status = StatusCode::from_u16(fault.http_status());
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = vec![
+        // Browsers look at the body only if they can read this one (T8).
+        (
+            HeaderName::from_static("x-ably-errorcode"),
+            fault.ably_code().to_string(),
+        ),
+        (
+            HeaderName::from_static("x-ably-errormessage"),
+            ascii_line(&fault.to_string()),
+        ),
+    ];
+    let body = wire::encode_value(form.refusal, &ErrorBody { error: &error });
+    (Answer::new(status, body), form.refusal, headers)
+}
+
+/// A header value can hold: no line breaks, nothing beyond ASCII.
+fn ascii_line(text: &str) -> String {
+    let printable = |symbol: char| match symbol {
+        ' '..='~' => symbol,
+        _ => '?',
+    };
+    text.chars().map(printable).collect()
+}
+
+/// Status and headers of the answer in its body; the response itself is always a 200.
+fn enveloped(format: Format, answer: Answer, headers: &Headers) -> HttpResponse {
+    let mut flat: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in headers {
+        // Several links: as one line.
+        flat.entry(name.as_str().to_owned())
+            .and_modify(|line| {
+                line.push_str(", ");
+                line.push_str(value);
+            })
+            .or_insert_with(|| value.clone());
+    }
+    if answer.body.is_some() {
+        flat.insert("content-type".to_owned(), format.content_type().to_owned());
+    }
+    let body = envelope(
+        format,
+        answer.status.as_u16(),
+        &flat,
+        answer.body.as_deref(),
+    );
+    let media_type = HeaderValue::from_static(format.content_type());
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, media_type))
+        .body(body)
+}
+
+/// `{statusCode, headers, response}` around a body that is finished already.
+fn envelope(
+    format: Format,
+    status: u16,
+    headers: &BTreeMap<String, String>,
+    response: Option<&[u8]>,
+) -> Vec<u8> {
+    /// Of a map of `n` entries, up to 15 (msgpack).
+    const MAP: u8 = 0x80;
+    let status = wire::encode_value(format, &status);
+    let headers = wire::encode_value(format, headers);
+    let mut members: Vec<(&str, &[u8])> = vec![("statusCode", &status), ("headers", &headers)];
+    members.extend(response.map(|response| ("response", response)));
+    let mut body =
+        Vec::with_capacity(64 + members.iter().map(|(_, value)| value.len()).sum::<usize>());
+    match format {
+        Format::Json => body.push(b'{'),
+        Format::Msgpack => body.push(MAP | members.len() as u8),
+    }
+    for (index, (name, value)) in members.into_iter().enumerate() {
+        if format == Format::Json && index > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(&wire::encode_value(format, &name));
+        if format == Format::Json {
+            body.push(b':');
+        }
+        body.extend_from_slice(value);
+    }
+    if format == Format::Json {
+        body.push(b'}');
+    }
+    body
+}

@@ -1,0 +1,70 @@
+//! Apps that test suites make for themselves (`protocols/ably.md §11.13`). Without the sandbox these paths
+//! are not there.
+
+use actix_web::{
+    http::{header::HOST, uri::Authority},
+    web,
+};
+use serde_json::json;
+
+use crate::{
+    auth::apps::setup::{AppSetup, describe},
+    error::Fault,
+    ids::AppId,
+    limits,
+    protocols::ably::{
+        rest::{
+            answer::Answer,
+            asked::{Asked, Caller},
+        },
+        wire::{self, Format},
+    },
+};
+
+const NO_SANDBOX: Fault = Fault::NotFound { what: "path" };
+
+/// POST `/apps`. The answer says where the app is: where the request came to.
+pub async fn create(asked: &Asked<'_>, payload: &mut web::Payload) -> Result<Answer, Fault> {
+    if !asked.rest.sandbox {
+        return Err(NO_SANDBOX);
+    }
+    let (format, body) = asked.body(payload, limits::REQUEST_BODY_BYTES).await?;
+    let setup = match format {
+        Format::Json => AppSetup::from_json(&body)?,
+        Format::Msgpack => wire::decode_value(format, &body)?,
+    };
+    let app = asked.rest.apps.create(setup)?;
+    let mut shown = describe(&app);
+    let tls = asked.is_tls();
+    let (endpoint, port) = host(asked, if tls { 443 } else { 80 });
+    shown.insert("endpoint".to_owned(), json!(endpoint));
+    shown.insert("port".to_owned(), json!(port));
+    shown.insert("tls".to_owned(), json!(tls));
+    Ok(Answer::created(asked.encode(&shown)))
+}
+
+/// DELETE `/apps/{id}`, for whoever has a key of the app.
+pub fn delete(asked: &Asked<'_>, app: &str) -> Result<Answer, Fault> {
+    if !asked.rest.sandbox {
+        return Err(NO_SANDBOX);
+    }
+    let Caller { access, .. } = asked.caller()?;
+    let app = AppId::parse(app).ok_or(Fault::NotFound { what: "app" })?;
+    if access.app.id != app || !access.is_basic {
+        let operation = "deleting this app";
+        return Err(Fault::NotPermitted { operation });
+    }
+    asked.rest.apps.remove(app)?;
+    Ok(Answer::nothing())
+}
+
+/// The host and port that the client knows this server by. In HTTP/2 they stand in the request line.
+fn host(asked: &Asked<'_>, default_port: u16) -> (String, u16) {
+    let header = asked.request.headers().get(HOST);
+    let header = header.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let authority = header.or_else(|| asked.request.uri().authority().cloned());
+    authority.map_or(("localhost".to_owned(), default_port), |authority| {
+        let port = authority.port_u16().unwrap_or(default_port);
+        (authority.host().to_owned(), port)
+    })
+}

@@ -1,0 +1,198 @@
+//! One request: what it says about itself, who asks, and what it may.
+
+use actix_web::{
+    HttpRequest,
+    http::header::{AUTHORIZATION, HeaderMap},
+    web,
+};
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::{
+    actors::{channel::Channel, questions},
+    auth::{
+        ably::{Access, AllowedClient, Credential},
+        base64_text,
+    },
+    core::capability::Operation,
+    edge::http::{
+        body::{self, NoBody},
+        query::Query,
+    },
+    error::Fault,
+    ids::{ChannelName, Timestamp},
+    protocols::ably::{
+        name::Name,
+        rest::{
+            Rest,
+            form::{self, Form},
+        },
+        wire::{self, Format},
+    },
+};
+
+/// A request to one of the endpoints.
+pub struct Asked<'a> {
+    pub rest: &'a Rest,
+    pub request: &'a HttpRequest,
+    pub query: Query,
+    pub form: Form,
+    /// Of the protocol; at least 2.
+    pub version: u32,
+}
+
+/// Whose credentials came with a request, and whom it speaks for.
+pub struct Caller {
+    pub access: Access,
+    pub identity: AllowedClient,
+}
+
+impl<'a> Asked<'a> {
+    /// # Errors
+    /// [`Fault::UnsupportedVersion`]
+    pub fn new(
+        rest: &'a Rest,
+        request: &'a HttpRequest,
+        query: Query,
+        form: Form,
+    ) -> Result<Self, Fault> {
+        let version = form::version(request.headers(), &query)?;
+        Ok(Self {
+            rest,
+            request,
+            query,
+            form,
+            version,
+        })
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.rest.worker.broker.clock.now()
+    }
+
+    /// The path as it stands on the wire.
+    pub fn path(&self) -> &str {
+        self.request.uri().path()
+    }
+
+    /// A body in the format of the answer.
+    pub fn encode(&self, value: &impl Serialize) -> Bytes {
+        wire::encode_value(self.form.body, value)
+    }
+
+    /// The body of at most `limit` bytes, and the format that it is in.
+    pub async fn body(
+        &self,
+        payload: &mut web::Payload,
+        limit: usize,
+    ) -> Result<(Format, Bytes), Fault> {
+        let headers = self.request.headers();
+        let format = form::body_format(headers, &self.query);
+        let body = body::read(headers, payload, limit).await;
+        let body = body.map_err(|no_body| match no_body {
+            NoBody::TooLarge { size } => Fault::TooLarge { size, limit },
+            NoBody::Broken => Fault::Malformed {
+                what: "the body broke off",
+            },
+        })?;
+        Ok((format, body))
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.request.app_config().secure()
+    }
+
+    /// What the request brings to prove who sends it: the header's before the query's (§1.8).
+    pub fn credential(&self) -> Result<Option<Credential>, Fault> {
+        let header = self.request.headers().get(AUTHORIZATION);
+        let header = header.map(|header| header.to_str().map_err(|_| Fault::UnreadableCredentials));
+        Credential::find(header.transpose()?, self.query.pairs())
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> Result<Caller, Fault> {
+        let gate = &self.rest.shared.gate;
+        let credential = self.credential()?;
+        let access = gate.check(credential.as_ref(), self.now(), self.is_tls())?;
+        let claimed = claimed_client(self.request.headers())?;
+        let identity = access.claim(claimed.as_deref())?;
+        Ok(Caller { access, identity })
+    }
+
+    /// A channel by its name, for somebody who may do one of these with it.
+    pub fn channel(
+        &self,
+        name: String,
+        operations: &[(Operation, &'static str)],
+    ) -> Result<(Caller, Name, ChannelName), Fault> {
+        let caller = self.caller()?;
+        let name = Name::parse(name)?;
+        let resource = name.resource();
+        let capability = &caller.access.capability;
+        let may = |(operation, _): &(Operation, _)| capability.allows(&resource, *operation);
+        if !operations.iter().any(may) {
+            let operation = operations.first().map_or("this", |(_, name)| name);
+            return Err(Fault::NotPermitted { operation });
+        }
+        drop(resource);
+        let channel = name.channel(caller.access.app.id);
+        Ok((caller, name, channel))
+    }
+
+    /// Asks the actor of a channel.
+    pub async fn ask<M, T>(&self, channel: &ChannelName, question: M) -> Result<T, Fault>
+    where
+        M: actix::Message<Result = Result<T, Fault>> + Send + 'static,
+        T: Send + 'static,
+        Channel: actix::Handler<M>,
+        actix::Context<Channel>: actix::dev::ToEnvelope<Channel, M>,
+    {
+        let broker = &self.rest.worker.broker;
+        let address = broker.directory.channel(channel, broker)?;
+        questions::ask(Ok(address.recipient()), question).await
+    }
+}
+
+/// The client that the request comes from, as it says itself: in base64 (T64).
+fn claimed_client(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    let Some(header) = headers.get("X-Ably-ClientId") else {
+        return Ok(None);
+    };
+    let client = header.to_str().ok().map(str::trim);
+    let client = client.and_then(base64_text::decode);
+    let client = client.and_then(|client| String::from_utf8(client).ok());
+    let rule = "X-Ably-ClientId is the base64 of the clientId";
+    client.map(Some).ok_or(Fault::InvalidClientId { rule })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    /// T64; §1.8.
+    #[test]
+    fn the_client_is_named_in_base64() {
+        let of = |header: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(header) = header {
+                let name = HeaderName::from_static("x-ably-clientid");
+                headers.insert(name, HeaderValue::from_str(header).unwrap());
+            }
+            claimed_client(&headers)
+        };
+        assert_eq!(of(None), Ok(None));
+        for text in ["w7wvYm9i", "w7wvYm9i "] {
+            assert_eq!(of(Some(text)), Ok(Some("ü/bob".to_owned())), "{text}");
+        }
+        for bad in ["!", "/w=="] {
+            assert!(
+                matches!(of(Some(bad)), Err(Fault::InvalidClientId { .. })),
+                "{bad}"
+            );
+        }
+    }
+}

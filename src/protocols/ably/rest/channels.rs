@@ -1,0 +1,151 @@
+//! Which channels there are, and how many use one (`protocols/ably.md §11.6, §11.7`).
+
+use std::collections::BTreeMap;
+
+use futures_util::future;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    actors::questions::Occupied,
+    core::{capability::Operation, occupancy::Occupancy},
+    error::Fault,
+    ids::ChannelName,
+    limits,
+    protocols::ably::rest::{
+        answer::Answer,
+        asked::{Asked, Caller},
+        history,
+        links::{self, Pages},
+    },
+};
+
+/// The first version that lists names unless asked for more.
+const NAMES_SINCE: u32 = 3;
+
+/// What is told about a channel.
+#[derive(Serialize)]
+struct ChannelDetails<'a> {
+    #[serde(rename = "channelId")]
+    channel_id: &'a str,
+    status: Status,
+}
+
+#[derive(Serialize)]
+struct Status {
+    #[serde(rename = "isActive")]
+    is_active: bool,
+    occupancy: Metrics,
+}
+
+#[derive(Serialize)]
+struct Metrics {
+    metrics: BTreeMap<&'static str, usize>,
+}
+
+impl<'a> ChannelDetails<'a> {
+    fn new(channel_id: &'a str, occupancy: Occupancy) -> Self {
+        let metrics = occupancy.named().into_iter().collect();
+        let status = Status {
+            is_active: true,
+            occupancy: Metrics { metrics },
+        };
+        Self { channel_id, status }
+    }
+}
+
+/// GET `/channels/{c}`.
+pub async fn status(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault> {
+    let operations = [(Operation::ChannelMetadata, "channel-metadata")];
+    let (_, name, channel) = asked.channel(channel, &operations)?;
+    let occupancy = asked.ask(&channel, Occupied).await?;
+    let details = ChannelDetails::new(&name.whole, occupancy);
+    Ok(Answer::ok(asked.encode(&details)))
+}
+
+/// All that a page depends on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Cursor {
+    #[serde(rename = "p")]
+    prefix: String,
+    #[serde(rename = "v")]
+    by_value: bool,
+    #[serde(rename = "l")]
+    limit: usize,
+    /// The last name of the page before.
+    #[serde(rename = "a")]
+    after: Option<String>,
+}
+
+/// GET `/channels`: the app's channels that are in use, by name.
+pub async fn enumerate(asked: &Asked<'_>) -> Result<Answer, Fault> {
+    let Caller { access, .. } = asked.caller()?;
+    if !access.capability.allows("*", Operation::ChannelMetadata) {
+        let operation = "channel-metadata";
+        return Err(Fault::NotPermitted { operation });
+    }
+    let current = match links::cursor::<Cursor>(&asked.query)? {
+        Some(cursor) => cursor,
+        None => Cursor::of(asked)?,
+    };
+    let limit = current.limit.clamp(1, limits::PAGE_ITEMS_MAX);
+    let mut names = asked.rest.worker.broker.directory.names(access.app.id);
+    names.retain(|name| {
+        let is_behind = |after: &String| name.as_str() > after.as_str();
+        name.as_str().starts_with(&current.prefix) && current.after.as_ref().is_none_or(is_behind)
+    });
+    let has_more = names.len() > limit;
+    names.truncate(limit);
+
+    let first = Cursor {
+        after: None,
+        ..current.clone()
+    };
+    let last = names.last().filter(|_| has_more);
+    let next = last.map(|last| Cursor {
+        after: Some(last.as_str().to_owned()),
+        ..current.clone()
+    });
+    let limit = limit.to_string();
+    let pages = Pages {
+        path: asked.path(),
+        query: &asked.query,
+        shown: &[("limit", &limit)],
+    };
+    let links = pages.links(&first, &current, next.as_ref())?;
+    let body = if current.by_value {
+        let occupancies = names.iter().map(|name| asked.ask(name, Occupied));
+        let occupancies = future::join_all(occupancies).await;
+        let details = names.iter().zip(occupancies);
+        // A channel that ends at this moment is no fault of who lists them.
+        let details = details.filter_map(|(name, occupancy)| {
+            Some(ChannelDetails::new(name.as_str(), occupancy.ok()?))
+        });
+        asked.encode(&details.collect::<Vec<_>>())
+    } else {
+        let names: Vec<&str> = names.iter().map(ChannelName::as_str).collect();
+        asked.encode(&names)
+    };
+    Ok(Answer::ok(body).with_links(links))
+}
+
+impl Cursor {
+    fn of(asked: &Asked<'_>) -> Result<Self, Fault> {
+        let by_value = match asked.query.get("by") {
+            None => asked.version < NAMES_SINCE,
+            Some("id") => false,
+            Some("value") => true,
+            Some(_) => {
+                return Err(Fault::BadParameter {
+                    name: "by",
+                    rule: "id or value",
+                });
+            }
+        };
+        Ok(Self {
+            prefix: asked.query.get("prefix").unwrap_or_default().to_owned(),
+            by_value,
+            limit: history::limit(&asked.query)?,
+            after: None,
+        })
+    }
+}

@@ -1,0 +1,246 @@
+//! Reading the past of a channel page by page (`protocols/ably.md §8.1 - §8.4`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    actors::questions::Past,
+    core::{
+        capability::Operation,
+        history::{Direction, Kind, Place, Query},
+        serial::Serial,
+    },
+    edge::http::query,
+    error::Fault,
+    ids::Timestamp,
+    limits,
+    protocols::ably::{
+        rest::{
+            answer::Answer,
+            asked::Asked,
+            links::{self, Pages},
+        },
+        wire::items,
+    },
+};
+
+/// GET `/channels/{c}/messages`.
+pub async fn messages(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault> {
+    let operations = [(Operation::History, "history")];
+    read(asked, channel, Kind::Messages, &operations).await
+}
+
+/// GET `/channels/{c}/presence/history`. Ably's documents name all three operations (§7.7).
+pub async fn presence(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault> {
+    let operations = [
+        (Operation::History, "history"),
+        (Operation::Subscribe, "subscribe"),
+        (Operation::Presence, "presence"),
+    ];
+    read(asked, channel, Kind::Presence, &operations).await
+}
+
+async fn read(
+    asked: &Asked<'_>,
+    channel: String,
+    kind: Kind,
+    operations: &[(Operation, &'static str)],
+) -> Result<Answer, Fault> {
+    let (_, _, channel) = asked.channel(channel, operations)?;
+    let asked_for = match links::cursor(&asked.query)? {
+        Some(cursor) => cursor,
+        None => Cursor::of(&asked.query)?,
+    };
+    let page = asked.ask(&channel, Past(asked_for.query(kind)?)).await?;
+
+    // What is published from now on is on none of the pages.
+    let end = asked_for.end.unwrap_or(asked.now().millis());
+    let current = Cursor {
+        end: Some(end),
+        ..asked_for
+    };
+    let first = Cursor {
+        after: None,
+        ..current.clone()
+    };
+    let next = page.next.map(|place| Cursor {
+        after: Some((place.serial.to_string(), place.index)),
+        ..current.clone()
+    });
+    let limit = current.limit.to_string();
+    let direction = if current.forwards {
+        "forwards"
+    } else {
+        "backwards"
+    };
+    let pages = Pages {
+        path: asked.path(),
+        query: &asked.query,
+        shown: &[("limit", &limit), ("direction", direction)],
+    };
+    let links = pages.links(&first, &current, next.as_ref())?;
+    let (items, format) = (&page.items, asked.form.body);
+    let body = match kind {
+        Kind::Messages => asked.encode(&items::messages(items, format)),
+        Kind::Presence => asked.encode(&items::presence(items, format)),
+    };
+    Ok(Answer::ok(body).with_links(links))
+}
+
+/// All that a page depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Cursor {
+    #[serde(rename = "s")]
+    start: Option<u64>,
+    #[serde(rename = "e")]
+    end: Option<u64>,
+    /// A serial, and the messages up to it and including it.
+    #[serde(rename = "u")]
+    until: Option<String>,
+    #[serde(rename = "f")]
+    forwards: bool,
+    #[serde(rename = "l")]
+    limit: usize,
+    #[serde(rename = "a")]
+    after: Option<(String, usize)>,
+}
+
+impl Cursor {
+    /// What a first request asks for.
+    fn of(query: &query::Query) -> Result<Self, Fault> {
+        let (start, end) = (moment(query, "start")?, moment(query, "end")?);
+        if start.zip(end).is_some_and(|(start, end)| start > end) {
+            return Err(Fault::BadParameter {
+                name: "start",
+                rule: "not after end",
+            });
+        }
+        let forwards = match query.get("direction") {
+            None | Some("backwards") => false,
+            Some("forwards") => true,
+            Some(_) => {
+                return Err(Fault::BadParameter {
+                    name: "direction",
+                    rule: "forwards or backwards",
+                });
+            }
+        };
+        let until = query.get_any(&["from_serial", "fromSerial"]);
+        Ok(Self {
+            start,
+            end,
+            until: until.map(str::to_owned),
+            forwards,
+            limit: limit(query)?,
+            after: None,
+        })
+    }
+
+    fn query(&self, kind: Kind) -> Result<Query, Fault> {
+        let bad_cursor = Fault::BadParameter {
+            name: "cursor",
+            rule: "take it from a Link header, unchanged",
+        };
+        if !(1..=limits::PAGE_ITEMS_MAX).contains(&self.limit) {
+            return Err(bad_cursor);
+        }
+        let after = self.after.as_ref().map(|(serial, index)| {
+            let serial = Serial::parse(serial).ok_or(bad_cursor)?;
+            let index = *index;
+            Ok(Place { serial, index })
+        });
+        let until = self.until.as_deref().map(|until| {
+            Serial::parse(until).ok_or(Fault::BadParameter {
+                name: "from_serial",
+                rule: "the channelSerial of an ATTACHED",
+            })
+        });
+        Ok(Query {
+            kind,
+            start: self.start.map(Timestamp::from_millis),
+            end: self.end.map(Timestamp::from_millis),
+            until: until.transpose()?,
+            direction: if self.forwards {
+                Direction::Forwards
+            } else {
+                Direction::Backwards
+            },
+            limit: self.limit,
+            after: after.transpose()?,
+        })
+    }
+}
+
+fn moment(query: &query::Query, name: &'static str) -> Result<Option<u64>, Fault> {
+    let moment = query.get(name).filter(|text| !text.is_empty());
+    let moment = moment.map(|text| {
+        text.parse().map_err(|_| Fault::BadParameter {
+            name,
+            rule: "milliseconds since 1970",
+        })
+    });
+    moment.transpose()
+}
+
+/// How many items a page may have.
+///
+/// # Errors
+/// [`Fault::BadParameter`] when it is not one of the numbers that it may be.
+pub fn limit(query: &query::Query) -> Result<usize, Fault> {
+    let Some(text) = query.get("limit") else {
+        return Ok(limits::PAGE_ITEMS);
+    };
+    let limit = text.parse().ok();
+    let limit = limit.filter(|limit| (1..=limits::PAGE_ITEMS_MAX).contains(limit));
+    limit.ok_or(Fault::BadParameter {
+        name: "limit",
+        rule: "1 to 1000",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_that_cannot_be() {
+        for (bad, name) in [
+            ("limit=0", "limit"),
+            ("limit=1001", "limit"),
+            ("limit=-1", "limit"),
+            ("limit=x", "limit"),
+            ("start=2&end=1", "start"),
+            ("start=yesterday", "start"),
+            ("end=1.5", "end"),
+            ("direction=sideways", "direction"),
+        ] {
+            let refused = Cursor::of(&query::Query::parse(bad));
+            assert!(
+                matches!(refused, Err(Fault::BadParameter { name: n, .. }) if n == name),
+                "{bad}: {refused:?}"
+            );
+        }
+        let cursor = Cursor::of(&query::Query::parse("from_serial=x"));
+        let refused = cursor.map(|cursor| cursor.query(Kind::Messages).err());
+        assert!(matches!(
+            refused,
+            Ok(Some(Fault::BadParameter {
+                name: "from_serial",
+                ..
+            }))
+        ));
+    }
+
+    #[test]
+    fn defaults() {
+        let cursor = Cursor::of(&query::Query::parse(""));
+        let expected = Cursor {
+            start: None,
+            end: None,
+            until: None,
+            forwards: false,
+            limit: 100,
+            after: None,
+        };
+        assert_eq!(cursor, Ok(expected));
+    }
+}

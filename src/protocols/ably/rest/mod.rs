@@ -1,0 +1,160 @@
+//! REST: one request, one answer (`protocols/ably.md §1.8, §11`).
+//!
+//! `path` says what is asked for, `form` how the answer has to look, `asked` holds both and who asks; the
+//! endpoints stand in `publish`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
+//! outcome on the wire. Everything about a channel is asked of its actor
+//! ([`crate::actors::questions`]).
+
+mod answer;
+mod apps;
+mod asked;
+mod channels;
+mod form;
+mod history;
+mod links;
+mod path;
+mod presence;
+mod publish;
+mod stats;
+mod token;
+
+use std::{rc::Rc, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method,
+        header::{ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_TYPE},
+    },
+    web,
+};
+
+use crate::{
+    actors::worker::Worker,
+    auth::apps::Apps,
+    edge::http::{body, query::Query},
+    error::Fault,
+    limits,
+    protocols::ably::{
+        door::Shared,
+        rest::{
+            answer::{Answer, respond},
+            asked::Asked,
+            form::Form,
+            path::Endpoint,
+        },
+    },
+};
+
+/// The REST door of one worker thread.
+#[derive(Clone)]
+pub struct Rest {
+    pub worker: Rc<Worker>,
+    pub shared: Arc<Shared>,
+    pub apps: Arc<Apps>,
+    /// Anybody may make apps: for test suites (§11.13).
+    pub sandbox: bool,
+}
+
+impl Rest {
+    /// Answers any request that is meant for the Ably interface.
+    pub async fn serve(&self, request: HttpRequest, mut payload: web::Payload) -> HttpResponse {
+        let query = Query::parse(request.query_string());
+        let form = Form::of(request.headers(), &query);
+        let outcome = self.answer(&request, &mut payload, query, form).await;
+        body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
+        if let Err(fault) = &outcome {
+            self.worker.count(|counters| counters.errors_told += 1);
+            let path = request.path();
+            tracing::debug!(%fault, code = fault.ably_code(), path, "a request is refused");
+        }
+        match outcome {
+            Ok(Said::Answer(answer)) => respond(form, Ok(answer)),
+            Ok(Said::Yes) => HttpResponse::Ok()
+                .insert_header((CONTENT_TYPE, "text/plain"))
+                .body("yes"),
+            Err(fault) => respond(form, Err(fault)),
+        }
+    }
+
+    async fn answer(
+        &self,
+        request: &HttpRequest,
+        payload: &mut web::Payload,
+        query: Query,
+        form: Form,
+    ) -> Result<Said, Fault> {
+        let endpoint = Endpoint::of(request.method(), request.uri().path())?;
+        let asked = Asked::new(self, request, query, form)?;
+        let answer = match endpoint {
+            Endpoint::Connectivity => return Ok(Said::Yes),
+            Endpoint::Time => self.time(&asked),
+            Endpoint::RequestToken { key_name } => token::request(&asked, &key_name, payload).await,
+            Endpoint::Publish { channel } => publish::publish(&asked, channel, payload).await,
+            Endpoint::Messages { channel } => history::messages(&asked, channel).await,
+            Endpoint::PresenceHistory { channel } => history::presence(&asked, channel).await,
+            Endpoint::Presence { channel } => presence::members(&asked, channel).await,
+            Endpoint::Status { channel } => channels::status(&asked, channel).await,
+            Endpoint::Channels => channels::enumerate(&asked).await,
+            Endpoint::Stats => stats::page(&asked),
+            Endpoint::CreateApp => apps::create(&asked, payload).await,
+            Endpoint::DeleteApp { app } => apps::delete(&asked, &app),
+        };
+        Ok(Said::Answer(answer?))
+    }
+
+    /// An array, because that is what clients take the first item of (T11).
+    fn time(&self, asked: &Asked<'_>) -> Result<Answer, Fault> {
+        let now = self.worker.broker.clock.now().millis();
+        Ok(Answer::ok(asked.encode(&[now])))
+    }
+}
+
+enum Said {
+    Answer(Answer),
+    /// The one page that is no answer of the protocol.
+    Yes,
+}
+
+/// Whether a request is meant for the Ably interface: by its path, or, on paths that nobody has, by what
+/// only its clients send. So they read a 404 that they understand, and everybody else the plain one.
+///
+/// What has a route of another protocol is never meant: its pages are none of Ably's business.
+pub fn is_meant(request: &HttpRequest) -> bool {
+    let path = request.uri().path();
+    let root = path.trim_start_matches('/').split('/').next();
+    if root.is_some_and(|root| path::ROOTS.contains(&root)) {
+        return true;
+    }
+    let query = Query::parse(request.query_string());
+    if request.match_pattern().is_some() {
+        // The WebSocket, which shares its path with LetShare's.
+        return path == "/" && query.has("v");
+    }
+    let head = request.head();
+    let is_ably = |name: &str| name.starts_with("x-ably-") || name == "ably-agent";
+    // A preflight names the headers that will come.
+    let announced = head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS);
+    let announced = announced.filter(|_| head.method == Method::OPTIONS);
+    let announced = announced.and_then(|names| names.to_str().ok());
+    let announced = announced.unwrap_or_default().to_ascii_lowercase();
+    query.has("v")
+        || query.has("envelope")
+        || head.headers.keys().any(|name| is_ably(name.as_str()))
+        || announced.split(',').any(|name| is_ably(name.trim()))
+}
+
+/// Serves the paths that are Ably's alone. What else is meant for it ([`is_meant`]) comes by the default
+/// service, through [`Rest::serve`].
+pub fn routes(config: &mut web::ServiceConfig, rest: &Rest) {
+    for root in path::ROOTS {
+        for pattern in [format!("/{root}"), format!("/{root}/{{rest:.*}}")] {
+            let rest = rest.clone();
+            let serve = move |request: HttpRequest, payload: web::Payload| {
+                let rest = rest.clone();
+                async move { rest.serve(request, payload).await }
+            };
+            config.service(web::resource(pattern).to(serve));
+        }
+    }
+}

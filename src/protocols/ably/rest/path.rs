@@ -1,0 +1,178 @@
+//! Which endpoint a request asks for (`protocols/ably.md §11.1`).
+//!
+//! The path is read as it stands on the wire: a channel name is one segment, and `%2F` in it is part of
+//! the name, which a router that decodes first would not see.
+
+use actix_web::http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::error::Fault;
+
+/// What can be asked for; names are decoded, not yet judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    Time,
+    /// A page that says `yes` (§1.10).
+    Connectivity,
+    RequestToken {
+        key_name: String,
+    },
+    Publish {
+        channel: String,
+    },
+    Messages {
+        channel: String,
+    },
+    PresenceHistory {
+        channel: String,
+    },
+    Presence {
+        channel: String,
+    },
+    Status {
+        channel: String,
+    },
+    Channels,
+    Stats,
+    CreateApp,
+    DeleteApp {
+        app: String,
+    },
+}
+
+/// First segments that are Ably's alone, whatever follows; not everything behind them is there yet.
+pub const ROOTS: [&str; 9] = [
+    "time",
+    "keys",
+    "channels",
+    "apps",
+    "is-the-internet-up.txt",
+    "messages",
+    "presence",
+    "push",
+    "stats",
+];
+
+impl Endpoint {
+    /// # Errors
+    /// [`Fault::NotFound`] for a path that there is not, [`Fault::MethodNotAllowed`] for a method that it
+    /// does not have (§11.10), [`Fault::Malformed`] for one that is not UTF-8.
+    pub fn of(method: &Method, path: &str) -> Result<Self, Fault> {
+        let segments = path.strip_prefix('/').unwrap_or(path).split('/');
+        let segments: Vec<String> = segments.map(decode).collect::<Result<_, _>>()?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let (read, write) = (
+            matches!(*method, Method::GET | Method::HEAD),
+            *method == Method::POST,
+        );
+        let endpoint = match *segments {
+            ["time"] => (read).then_some(Self::Time),
+            ["is-the-internet-up.txt"] => read.then_some(Self::Connectivity),
+            // Not 405: §11.3.
+            ["keys", _, "requestToken"] if read => return Err(NO_PATH),
+            ["keys", name, "requestToken"] => write.then(|| Self::RequestToken {
+                key_name: name.to_owned(),
+            }),
+            ["channels"] => read.then_some(Self::Channels),
+            ["stats"] => read.then_some(Self::Stats),
+            ["channels", name] => read.then(|| Self::Status {
+                channel: name.to_owned(),
+            }),
+            ["channels", name, "messages"] if write => Some(Self::Publish {
+                channel: name.to_owned(),
+            }),
+            ["channels", name, "messages" | "history"] => read.then(|| Self::Messages {
+                channel: name.to_owned(),
+            }),
+            ["channels", name, "presence"] => read.then(|| Self::Presence {
+                channel: name.to_owned(),
+            }),
+            ["channels", name, "presence", "history"] => read.then(|| Self::PresenceHistory {
+                channel: name.to_owned(),
+            }),
+            ["apps"] => write.then_some(Self::CreateApp),
+            ["apps", app] => (*method == Method::DELETE).then(|| Self::DeleteApp {
+                app: app.to_owned(),
+            }),
+            _ => return Err(NO_PATH),
+        };
+        endpoint.ok_or(Fault::MethodNotAllowed)
+    }
+}
+
+const NO_PATH: Fault = Fault::NotFound { what: "path" };
+
+fn decode(segment: &str) -> Result<String, Fault> {
+    let decoded = percent_decode_str(segment).decode_utf8();
+    let decoded = decoded.map_err(|_| Fault::Malformed {
+        what: "the path is not UTF-8",
+    })?;
+    Ok(decoded.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn a_channel_name_is_one_segment_of_the_raw_path() {
+        let of = |path: &str| Endpoint::of(&Method::GET, path).unwrap();
+        let channel = "a/b c?:[x]+%".to_owned();
+        let encoded = "a%2Fb%20c%3F:%5Bx%5D+%25";
+        assert_eq!(
+            of(&format!("/channels/{encoded}/messages")),
+            Endpoint::Messages {
+                channel: channel.clone()
+            }
+        );
+        assert_eq!(
+            of(&format!("/channels/{encoded}/history")),
+            Endpoint::Messages {
+                channel: channel.clone()
+            }
+        );
+        assert_eq!(
+            of(&format!("/channels/{encoded}/presence/history")),
+            Endpoint::PresenceHistory {
+                channel: channel.clone()
+            }
+        );
+        assert_eq!(
+            of(&format!("/channels/{encoded}")),
+            Endpoint::Status { channel }
+        );
+    }
+
+    #[test]
+    fn unknown_paths_and_methods() {
+        let of = |method: &str, path| Endpoint::of(&method.parse().unwrap(), path);
+        for (method, path) in [
+            ("GET", "/invalid"),
+            ("GET", "/"),
+            ("GET", "/time/"),
+            ("GET", "/channels/a/b/messages"),
+            ("GET", "/keys/x.y/requestToken"),
+            ("POST", "/channels/a/messages/"),
+        ] {
+            assert_eq!(of(method, path), Err(NO_PATH), "{method} {path}");
+        }
+        for (method, path) in [
+            ("POST", "/time"),
+            ("DELETE", "/channels/a/messages"),
+            ("POST", "/channels/a/presence"),
+            ("POST", "/channels/a/history"),
+            ("GET", "/apps"),
+            ("GET", "/apps/x"),
+            ("DELETE", "/keys/x.y/requestToken"),
+        ] {
+            let refused = of(method, path);
+            assert_eq!(refused, Err(Fault::MethodNotAllowed), "{method} {path}");
+        }
+        assert!(matches!(
+            of("GET", "/channels/%ff"),
+            Err(Fault::Malformed { .. })
+        ));
+    }
+}

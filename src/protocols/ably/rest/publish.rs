@@ -1,0 +1,107 @@
+//! Publishing by HTTP (`protocols/ably.md §6`). What may be published stands in
+//! [`crate::protocols::ably::messages`], the same for frames.
+
+use actix_web::web;
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use rand::RngExt as _;
+use serde::Serialize;
+
+use crate::{
+    actors::questions::Append,
+    auth::ably::AllowedClient,
+    core::{
+        capability::Operation,
+        command::Publish,
+        message::{Body, EntryId},
+    },
+    error::Fault,
+    limits,
+    protocols::ably::{
+        messages::{self, Publisher},
+        rest::{
+            answer::Answer,
+            asked::{Asked, Caller},
+        },
+        wire::{self, items},
+    },
+};
+
+/// The first version whose publishes are answered with serials (§1.3).
+const SERIALS_SINCE: u32 = 5;
+
+/// What a publish is answered with.
+#[derive(Serialize)]
+struct Published<'a> {
+    channel: &'a str,
+    #[serde(rename = "messageId")]
+    message_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serials: Option<Vec<String>>,
+}
+
+/// POST `/channels/{c}/messages`.
+pub async fn publish(
+    asked: &Asked<'_>,
+    channel: String,
+    payload: &mut web::Payload,
+) -> Result<Answer, Fault> {
+    let operation = "publish";
+    let (caller, name, channel) = asked.channel(channel, &[(Operation::Publish, operation)])?;
+    if name.is_meta() {
+        return Err(Fault::NotPermitted { operation });
+    }
+    let Caller { access, identity } = &caller;
+    let attributes = access.app.attributes_of(&channel);
+    if attributes.identified_only && *identity == AllowedClient::Anonymous {
+        return Err(Fault::NotIdentified);
+    }
+    if asked.query.get("_forceNack") == Some("true") {
+        return Err(Fault::ForcedNack);
+    }
+    let (format, body) = asked.body(payload, limits::REQUEST_BODY_BYTES).await?;
+    let broker = &asked.rest.worker.broker;
+    let shared = &asked.rest.shared;
+    let publisher = Publisher {
+        app: access.app.id,
+        identity,
+        connection: None,
+        keys: &shared.connection_keys,
+        connections: &broker.connections,
+        uptime: broker.clock.uptime(),
+    };
+    let checked = wire::decode_body(format, &body)?;
+    let checked = messages::check(checked, &publisher, &shared.settings)?;
+
+    let id = checked.id.unwrap_or_else(drawn_id);
+    let message_id = match &id {
+        EntryId::Base(id) | EntryId::Item(id) => id.to_string(),
+        // Not by HTTP.
+        EntryId::Frame { .. } | EntryId::Serial => String::new(),
+    };
+    let is_ephemeral = checked.is_ephemeral || asked.query.get("ephemeral") == Some("true");
+    let publish = Publish {
+        reply: None,
+        attached: None,
+        publisher: checked.publisher,
+        id,
+        body: Body::Messages(checked.messages),
+        is_ephemeral,
+    };
+    let published = asked.ask(&channel, Append(publish)).await?;
+    let serials = (asked.version >= SERIALS_SINCE).then(|| {
+        let serial = |index| items::message_serial(published.serial, index).to_string();
+        (0..published.len).map(serial).collect()
+    });
+    let published = Published {
+        channel: &name.base,
+        message_id,
+        serials,
+    };
+    Ok(Answer::created(asked.encode(&published)))
+}
+
+/// For a publish that its client has given no id: 12 characters (§3.8).
+fn drawn_id() -> EntryId {
+    let random: [u8; 9] = rand::rng().random();
+    EntryId::Base(BASE64_URL_SAFE_NO_PAD.encode(random).into())
+}

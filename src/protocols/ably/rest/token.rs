@@ -1,0 +1,36 @@
+//! From a request for a token to a token (`protocols/ably.md §11.3`).
+
+use actix_web::web;
+
+use crate::{
+    auth::ably::TokenRequest,
+    error::Fault,
+    limits,
+    protocols::ably::{
+        rest::{answer::Answer, asked::Asked},
+        wire::{self, Format},
+    },
+};
+
+/// POST `/keys/{keyName}/requestToken`: signed by the key, or together with the key itself.
+pub async fn request(
+    asked: &Asked<'_>,
+    key_name: &str,
+    payload: &mut web::Payload,
+) -> Result<Answer, Fault> {
+    let (format, body) = asked.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
+    let request = match format {
+        Format::Json => TokenRequest::from_json(&body)?,
+        Format::Msgpack => wire::decode_value(format, &body)?,
+    };
+    let credential = asked.credential()?;
+    let gate = &asked.rest.shared.gate;
+    let details = gate.request_token(
+        key_name,
+        &request,
+        credential.as_ref(),
+        asked.now(),
+        asked.is_tls(),
+    )?;
+    Ok(Answer::created(asked.encode(&details)))
+}

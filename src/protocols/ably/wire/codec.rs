@@ -1,0 +1,101 @@
+//! The two formats, and values of any type in them.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::surrogates;
+use crate::{core::frame, error::Fault, limits};
+
+/// How one connection or one body is written (`protocols/ably.md §1.4`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Format {
+    #[default]
+    Json,
+    Msgpack,
+}
+
+impl Format {
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Msgpack => "application/x-msgpack",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::Msgpack => "MessagePack",
+        }
+    }
+}
+
+/// Reads one value. Nesting is bounded in both formats; bytes after a MessagePack value are ignored.
+///
+/// A type with `#[serde(untagged)]` or `#[serde(flatten)]` takes binary for text when it happens to be
+/// UTF-8 (`DEPENDENCIES.md`, fact 6).
+///
+/// # Errors
+/// [`Fault::BodyUnreadable`]
+pub fn decode_value<'de, T: Deserialize<'de>>(
+    format: Format,
+    bytes: &'de [u8],
+) -> Result<T, Fault> {
+    let value = match format {
+        // serde_json refuses more than 128 levels by itself.
+        Format::Json => serde_json::from_slice(bytes).ok(),
+        Format::Msgpack => {
+            let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+            reader.set_max_depth(limits::MSGPACK_DEPTH);
+            T::deserialize(&mut reader).ok()
+        }
+    };
+    value.ok_or(Fault::BodyUnreadable {
+        format: format.name(),
+    })
+}
+
+/// Reads one value that a client's application had a hand in; half characters are mended.
+///
+/// # Errors
+/// [`Fault::BodyUnreadable`]
+pub(super) fn decode_lenient<T: DeserializeOwned>(
+    format: Format,
+    bytes: &[u8],
+) -> Result<T, Fault> {
+    decode_value(format, bytes).or_else(|fault| match format {
+        Format::Json => {
+            let mended = surrogates::mend(bytes).ok_or(fault)?;
+            decode_value(format, &mended)
+        }
+        Format::Msgpack => Err(fault),
+    })
+}
+
+/// Writes one value: compact JSON, or MessagePack with structs as maps.
+pub fn encode_value(format: Format, value: &impl Serialize) -> Bytes {
+    write(format, value, 256).into()
+}
+
+/// The complete WebSocket frame with the value; `room` is how many bytes it will take, about.
+pub(super) fn encode_frame(format: Format, value: &impl Serialize, room: usize) -> Bytes {
+    let payload = write(format, value, room);
+    match format {
+        Format::Json => frame::text(&payload),
+        Format::Msgpack => frame::binary(&payload),
+    }
+}
+
+fn write(format: Format, value: &impl Serialize, room: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(room);
+    let is_written = match format {
+        Format::Json => serde_json::to_writer(&mut bytes, value).is_ok(),
+        Format::Msgpack => {
+            let mut writer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+            value.serialize(&mut writer).is_ok()
+        }
+    };
+    // Cannot fail: texts, numbers and binary are written into memory.
+    debug_assert!(is_written);
+    bytes
+}

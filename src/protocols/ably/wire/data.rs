@@ -1,0 +1,219 @@
+//! `data` and `encoding`: what clients write becomes a [`Payload`], and the way back
+//! (`protocols/ably.md §3.5`).
+
+use std::{borrow::Cow, fmt};
+
+use base64::{
+    Engine as _, alphabet,
+    display::Base64Display,
+    engine::general_purpose::{GeneralPurpose, PAD_INDIFFERENT},
+    prelude::BASE64_STANDARD,
+};
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::{
+    Serialize, Serializer,
+    de::{Error, MapAccess, SeqAccess, Visitor},
+};
+
+use super::{
+    Format,
+    json::JsonText,
+    scalar::{absent_is, seed},
+};
+use crate::{
+    core::message::{Data, Payload},
+    error::Fault,
+};
+
+/// The step of an encoding that belongs to the wire.
+const BASE64: &str = "base64";
+
+/// Clients leave the padding out, or end on bits that mean nothing.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    PAD_INDIFFERENT.with_decode_allow_trailing_bits(true),
+);
+
+/// `data` as it came.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum WireData {
+    #[default]
+    Absent,
+    Text(ByteString),
+    /// A msgpack `bin`, or a `str` that is not UTF-8: old encoders know no other way to write binary.
+    Binary(Bytes),
+    /// An object or a list, as JSON: what people write who use no SDK.
+    Json(ByteString),
+    /// A number or a boolean.
+    Scalar,
+}
+
+/// Reads `data`.
+pub struct DataSeed;
+
+seed!(DataSeed);
+
+impl<'de> Visitor<'de> for DataSeed {
+    type Value = WireData;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("data")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<WireData, E> {
+        Ok(WireData::Text(text.into()))
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<WireData, E> {
+        // A slice of the frame would keep the whole read buffer alive.
+        Ok(WireData::Binary(Bytes::copy_from_slice(bytes)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<WireData, A::Error> {
+        let mut json = Vec::new();
+        JsonText(&mut json).visit_map(map)?;
+        as_json(json)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<WireData, A::Error> {
+        let mut json = Vec::new();
+        JsonText(&mut json).visit_seq(list)?;
+        as_json(json)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<WireData, E> {
+        Ok(WireData::Scalar)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<WireData, E> {
+        Ok(WireData::Scalar)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<WireData, E> {
+        Ok(WireData::Scalar)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<WireData, E> {
+        Ok(WireData::Scalar)
+    }
+
+    absent_is!(WireData::Absent);
+}
+
+fn as_json<E: Error>(json: Vec<u8>) -> Result<WireData, E> {
+    ByteString::try_from(json)
+        .map(WireData::Json)
+        .map_err(E::custom)
+}
+
+impl WireData {
+    /// The canonical form: base64 is gone, objects and lists are their JSON.
+    ///
+    /// # Errors
+    /// [`Fault::InvalidData`]
+    pub fn into_payload(self, encoding: Option<ByteString>) -> Result<Payload, Fault> {
+        let mut encoding = encoding.unwrap_or_default();
+        let mut data = match self {
+            Self::Absent => Data::None,
+            Self::Text(text) => Data::Text(text),
+            Self::Binary(bytes) => Data::Binary(bytes),
+            Self::Json(json) => {
+                return Ok(Payload {
+                    data: Data::Text(json),
+                    encoding: and(&encoding, "json").into_owned().into(),
+                });
+            }
+            Self::Scalar => {
+                return Err(Fault::InvalidData {
+                    rule: "a string, binary, a JSON object or a JSON array; not a number or a boolean",
+                });
+            }
+        };
+        while let Some(rest) = without_base64(&encoding) {
+            data = match data {
+                Data::None => Data::None,
+                Data::Text(text) => Data::Binary(from_base64(text.as_bytes())?),
+                Data::Binary(bytes) => Data::Binary(from_base64(&bytes)?),
+            };
+            encoding = rest.into();
+        }
+        Ok(Payload { data, encoding })
+    }
+}
+
+/// What stands before a last step `base64`; none when that is not the last step.
+fn without_base64(encoding: &str) -> Option<&str> {
+    let rest = encoding.strip_suffix(BASE64)?;
+    if rest.is_empty() {
+        Some(rest)
+    } else {
+        rest.strip_suffix('/')
+    }
+}
+
+fn and<'a>(encoding: &str, step: &'static str) -> Cow<'a, str> {
+    if encoding.is_empty() {
+        Cow::Borrowed(step)
+    } else {
+        Cow::Owned(format!("{encoding}/{step}"))
+    }
+}
+
+/// Standard and URL-safe alphabet, with or without padding, in lines or not.
+fn from_base64(text: &[u8]) -> Result<Bytes, Fault> {
+    if let Ok(bytes) = LENIENT.decode(text) {
+        return Ok(bytes.into());
+    }
+    let to_standard = |byte: &u8| match byte {
+        b'-' => Some(b'+'),
+        b'_' => Some(b'/'),
+        byte => (!byte.is_ascii_whitespace()).then_some(*byte),
+    };
+    let standard: Vec<u8> = text.iter().filter_map(to_standard).collect();
+    let decoded = LENIENT.decode(standard);
+    decoded.map(Bytes::from).map_err(|_| Fault::InvalidData {
+        rule: "the encoding ends in base64, but data is not base64",
+    })
+}
+
+/// A payload as `data` and `encoding` of one format: two fields, either of which may be absent.
+pub struct Written<'a> {
+    pub data: Option<WrittenData<'a>>,
+    pub encoding: Option<Cow<'a, str>>,
+}
+
+pub enum WrittenData<'a> {
+    Text(&'a str),
+    Base64(&'a [u8]),
+    Binary(&'a [u8]),
+}
+
+impl<'a> Written<'a> {
+    pub fn new(payload: &'a Payload, format: Format) -> Self {
+        let encoding: &str = &payload.encoding;
+        let as_it_is = (!encoding.is_empty()).then_some(Cow::Borrowed(encoding));
+        let (data, encoding) = match (&payload.data, format) {
+            (Data::None, _) => (None, as_it_is),
+            (Data::Text(text), _) => (Some(WrittenData::Text(text)), as_it_is),
+            (Data::Binary(bytes), Format::Json) => (
+                Some(WrittenData::Base64(bytes)),
+                Some(and(encoding, BASE64)),
+            ),
+            (Data::Binary(bytes), Format::Msgpack) => (Some(WrittenData::Binary(bytes)), as_it_is),
+        };
+        Self { data, encoding }
+    }
+}
+
+impl Serialize for WrittenData<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Base64(bytes) => {
+                serializer.collect_str(&Base64Display::new(bytes, &BASE64_STANDARD))
+            }
+            Self::Binary(bytes) => serializer.serialize_bytes(bytes),
+        }
+    }
+}

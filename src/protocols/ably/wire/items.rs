@@ -1,0 +1,215 @@
+//! Messages and presence as clients read them, in frames and in lists (`protocols/ably.md §3.1, §3.2, §8.2`).
+//!
+//! What is written here is `Serialize`, to be written by [`super::encode_value`] in the same format that it
+//! was made for.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    Format,
+    data::{Written, WrittenData},
+};
+use crate::{
+    core::{
+        message::{Entry, Extras, Message},
+        presence::{Member, PresenceAction, PresenceEvent},
+        serial::Serial,
+    },
+    ids::{ConnectionId, Timestamp},
+};
+
+/// Somebody present, in a SYNC and in `GET …/presence`.
+const PRESENT: u8 = 1;
+
+/// A message as it is read from history: with everything that in a frame stands around it. None when the
+/// entry has no such message.
+pub fn message(entry: &Entry, index: usize, format: Format) -> Option<impl Serialize> {
+    let item = MessageItem::new(entry, index, entry.messages().get(index)?, format);
+    Some(MessageItem {
+        id: Some(ItemId(entry, index)),
+        connection_id: entry.publisher.map(Shown),
+        timestamp: Some(entry.timestamp),
+        action: Some(0),
+        ..item
+    })
+}
+
+/// A page of message history.
+pub fn messages(items: &[(Arc<Entry>, usize)], format: Format) -> impl Serialize {
+    Listed(
+        items
+            .iter()
+            .filter_map(move |(entry, index)| message(entry, *index, format)),
+    )
+}
+
+/// A page of presence history.
+pub fn presence(items: &[(Arc<Entry>, usize)], format: Format) -> impl Serialize {
+    Listed(items.iter().filter_map(move |(entry, index)| {
+        let event = entry.presence().get(*index)?;
+        Some(PresenceItem::of_event(entry, *index, event, format))
+    }))
+}
+
+/// Everybody who is present, each with the action PRESENT.
+pub fn members(members: &[Arc<Member>], format: Format) -> impl Serialize {
+    Listed(
+        members
+            .iter()
+            .map(move |member| PresenceItem::of_member(member, format)),
+    )
+}
+
+/// The serial of one message of an entry (`protocols/ably.md §3.8`).
+pub fn message_serial(serial: Serial, index: usize) -> impl fmt::Display {
+    fmt::from_fn(move |f| write!(f, "{serial}:{index:03}"))
+}
+
+/// A list whose elements are made while it is written.
+#[derive(Clone)]
+pub(super) struct Listed<I>(pub I);
+
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for Listed<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
+}
+
+/// Written as it is displayed.
+pub(super) struct Shown<T>(pub T);
+
+impl<T: fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+struct ItemId<'a>(&'a Entry, usize);
+
+impl Serialize for ItemId<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.item_id(self.1))
+    }
+}
+
+pub(super) struct ItemSerial(pub Serial, pub usize);
+
+impl Serialize for ItemSerial {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&message_serial(self.0, self.1))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MessageItem<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<ItemId<'a>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<WrittenData<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_id: Option<Shown<ConnectionId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<Timestamp>,
+    serial: ItemSerial,
+    /// Absent = 0, a create.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extras: Option<&'a Extras>,
+}
+
+impl<'a> MessageItem<'a> {
+    /// As in a frame, which says what its items have in common. Only an id of its own stands here.
+    pub(super) fn new(
+        entry: &'a Entry,
+        index: usize,
+        message: &'a Message,
+        format: Format,
+    ) -> Self {
+        let Written { data, encoding } = Written::new(&message.payload, format);
+        Self {
+            id: entry.base_id().is_none().then_some(ItemId(entry, index)),
+            name: &message.name,
+            data,
+            encoding,
+            client_id: message.client_id.as_ref().map(|id| id.as_str()),
+            connection_id: None,
+            timestamp: None,
+            serial: ItemSerial(entry.serial, index),
+            action: None,
+            extras: message.extras.as_deref(),
+        }
+    }
+}
+
+/// Id, client, connection and time are always there: clients judge by them which of two events is newer
+/// (`protocols/ably.md §7.2`).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PresenceItem<'a> {
+    id: Cow<'a, str>,
+    action: u8,
+    client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_id: Option<Shown<ConnectionId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<WrittenData<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<Cow<'a, str>>,
+    timestamp: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extras: Option<&'a Extras>,
+}
+
+impl<'a> PresenceItem<'a> {
+    pub(super) fn of_event(
+        entry: &'a Entry,
+        index: usize,
+        event: &'a PresenceEvent,
+        format: Format,
+    ) -> Self {
+        let Written { data, encoding } = Written::new(&event.payload, format);
+        let id: Cow<'_, str> = match &event.id {
+            Some(id) => Cow::Borrowed(id),
+            None => Cow::Owned(entry.item_id(index).to_string()),
+        };
+        Self {
+            connection_id: entry.publisher.map(Shown),
+            id,
+            action: match event.action {
+                PresenceAction::Enter => 2,
+                PresenceAction::Leave => 3,
+                PresenceAction::Update => 4,
+            },
+            client_id: event.client_id.as_str(),
+            data,
+            encoding,
+            timestamp: entry.timestamp,
+            extras: event.extras.as_deref(),
+        }
+    }
+
+    pub(super) fn of_member(member: &'a Member, format: Format) -> Self {
+        let Written { data, encoding } = Written::new(&member.payload, format);
+        let id = Cow::Borrowed(&*member.id);
+        Self {
+            connection_id: Some(Shown(member.connection)),
+            id,
+            action: PRESENT,
+            client_id: member.client_id.as_str(),
+            data,
+            encoding,
+            timestamp: member.timestamp,
+            extras: member.extras.as_deref(),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Ably's frames and bodies, in both of its formats (`protocols/ably.md §1.4, §2, §3`).
+//!
+//! In: [`ProtocolMessage`] is a frame as a client sent it, [`decode_body`] the body of a REST publish; their
+//! items become the core's by `into_message` and `into_event`, which judge data and extras (§3.5, §3.6).
+//! Out: [`AblyJson`] and [`AblyMsgpack`] write the entries of a log, [`ServerFrame`] everything else that a
+//! socket gets, [`items`] what REST answers with.
+//!
+//! Not here: who may do what. Client ids, connection ids, modes and capabilities are judged by the callers.
+
+mod body;
+mod codec;
+mod data;
+mod entry;
+mod error_info;
+mod extras;
+mod item;
+pub mod items;
+mod json;
+mod protocol_message;
+mod scalar;
+mod server_frame;
+mod surrogates;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::decode_body;
+pub use codec::{Format, decode_value, encode_value};
+pub use data::WireData;
+pub use entry::{AblyJson, AblyMsgpack, encode_as, format_of};
+pub use error_info::{ErrorBody, ErrorInfo};
+pub use extras::{WireExtras, is_ephemeral};
+pub use item::{WireMessage, WirePresence};
+pub use protocol_message::{Action, Params, ProtocolMessage, decode};
+pub use server_frame::{ConnectionDetails, ServerFrame};

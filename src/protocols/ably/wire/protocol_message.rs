@@ -1,0 +1,152 @@
+//! A frame as a client sends it (`protocols/ably.md §2`).
+
+use std::{collections::BTreeMap, fmt};
+
+use bytestring::ByteString;
+use secrecy::SecretString;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+
+use super::{
+    Format,
+    codec::decode_lenient,
+    item::{WireMessage, WirePresence},
+    scalar::{self, Items, Key, Text, Whole, absent_is, seed},
+};
+use crate::error::Fault;
+
+/// The `params` of a frame: texts by name.
+pub type Params = BTreeMap<String, String>;
+
+/// What a frame is for. Numbers that have no name here are to be ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Action(pub u64);
+
+impl Action {
+    pub const HEARTBEAT: Self = Self(0);
+    pub const ACK: Self = Self(1);
+    pub const NACK: Self = Self(2);
+    pub const CONNECTED: Self = Self(4);
+    pub const DISCONNECT: Self = Self(5);
+    pub const DISCONNECTED: Self = Self(6);
+    pub const CLOSE: Self = Self(7);
+    pub const CLOSED: Self = Self(8);
+    pub const ERROR: Self = Self(9);
+    pub const ATTACH: Self = Self(10);
+    pub const ATTACHED: Self = Self(11);
+    pub const DETACH: Self = Self(12);
+    pub const DETACHED: Self = Self(13);
+    pub const PRESENCE: Self = Self(14);
+    pub const MESSAGE: Self = Self(15);
+    pub const SYNC: Self = Self(16);
+    pub const AUTH: Self = Self(17);
+    pub const OBJECT: Self = Self(19);
+    pub const OBJECT_SYNC: Self = Self(20);
+    pub const ANNOTATION: Self = Self(21);
+}
+
+/// A frame as a client sent it; nothing of it has been judged.
+///
+/// `messages` and `presence` hold at most one item more than [`crate::limits::FRAME_ITEMS`]: a longer list
+/// has lost its end, and the frame has to be refused.
+#[derive(Clone, Debug, Default)]
+pub struct ProtocolMessage {
+    /// A frame without one is a heartbeat: ably-go leaves out zeros (trap T6).
+    pub action: Action,
+    /// Of a heartbeat: to be given back.
+    pub id: Option<ByteString>,
+    /// Empty is a name, though no valid one.
+    pub channel: Option<ByteString>,
+    pub channel_serial: Option<ByteString>,
+    pub msg_serial: Option<u64>,
+    pub count: Option<u64>,
+    pub flags: u64,
+    pub params: Params,
+    /// `auth.accessToken`
+    pub access_token: Option<SecretString>,
+    pub messages: Vec<WireMessage>,
+    pub presence: Vec<WirePresence>,
+    /// It has `annotations`; they are not read.
+    pub has_annotations: bool,
+    /// It has `state`, object messages; they are not read.
+    pub has_state: bool,
+}
+
+/// Reads a frame: text as JSON, binary as MessagePack, as the connection was opened for.
+///
+/// # Errors
+/// [`Fault::BodyUnreadable`] when it is not of the format, no map, or has a field of a wrong type.
+pub fn decode(format: Format, frame: &[u8]) -> Result<ProtocolMessage, Fault> {
+    decode_lenient(format, frame)
+}
+
+impl<'de> Deserialize<'de> for ProtocolMessage {
+    fn deserialize<D: Deserializer<'de>>(frame: D) -> Result<Self, D::Error> {
+        frame.deserialize_any(FrameVisitor)
+    }
+}
+
+struct FrameVisitor;
+
+impl<'de> Visitor<'de> for FrameVisitor {
+    type Value = ProtocolMessage;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a protocol message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ProtocolMessage, A::Error> {
+        let mut frame = ProtocolMessage::default();
+        while let Some(key) = map.next_key::<Key<'_>>()? {
+            match key.as_str() {
+                "action" => frame.action = Action(map.next_value_seed(Whole)?.unwrap_or_default()),
+                "id" => frame.id = map.next_value_seed(Text)?,
+                "channel" => frame.channel = map.next_value_seed(Text)?,
+                "channelSerial" => frame.channel_serial = map.next_value_seed(Text)?,
+                "msgSerial" => frame.msg_serial = map.next_value_seed(Whole)?,
+                "count" => frame.count = map.next_value_seed(Whole)?,
+                "flags" => frame.flags = map.next_value_seed(Whole)?.unwrap_or_default(),
+                "params" => frame.params = map.next_value_seed(scalar::Params)?,
+                "auth" => frame.access_token = map.next_value_seed(Auth)?,
+                "messages" => frame.messages = map.next_value_seed(Items::new())?,
+                "presence" => frame.presence = map.next_value_seed(Items::new())?,
+                "annotations" => frame.has_annotations = map.next_value_seed(scalar::IsThere)?,
+                "state" => frame.has_state = map.next_value_seed(scalar::IsThere)?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(frame)
+    }
+}
+
+/// `{accessToken}`
+struct Auth;
+
+seed!(Auth);
+
+impl<'de> Visitor<'de> for Auth {
+    type Value = Option<SecretString>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with an accessToken")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut token = None;
+        while let Some(key) = map.next_key::<Key<'_>>()? {
+            match key.as_str() {
+                "accessToken" => token = map.next_value_seed(Text)?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(token.map(|token| SecretString::from(&*token)))
+    }
+
+    absent_is!(None);
+}

@@ -1,0 +1,17 @@
+//! The REST interface of the Ably protocol, over real sockets: `protocols/ably.md §1.8 - §1.10, §6, §7.8,
+//! §8, §11`.
+//!
+//! Not here: connections, and what credentials are good for in all their forms
+//! (`src/auth`).
+
+mod apps;
+mod channels;
+mod cors;
+mod history;
+mod identity;
+mod negotiation;
+mod presence;
+mod publish;
+mod realtime;
+mod sandbox;
+mod token;

@@ -1,0 +1,86 @@
+//! POST `/apps` and DELETE `/apps/{id}` (§11.13, T58).
+
+use serde_json::{Value, json};
+
+use super::sandbox::{EVERYTHING, Sandbox, assert_refused};
+use crate::support::{Http, Server};
+
+#[tokio::test]
+async fn an_app_is_told_with_its_keys_and_its_place() {
+    let sandbox = Sandbox::start().await;
+    let app = &sandbox.app;
+    let id = app["appId"].as_str().expect("an id");
+    assert_eq!(id.len(), 6);
+    assert_eq!(app["id"], id);
+    assert_eq!(app["endpoint"], "127.0.0.1");
+    assert_eq!(app["port"], sandbox.server.address.port());
+    assert_eq!(app["tls"], false);
+    for key in app["keys"].as_array().expect("keys") {
+        let text = |name: &str| key[name].as_str().expect(name).to_owned();
+        assert_eq!(text("keyName"), format!("{id}.{}", text("id")));
+        assert_eq!(text("value"), text("keySecret"));
+        assert_eq!(
+            text("keyStr"),
+            format!("{}:{}", text("keyName"), text("keySecret"))
+        );
+    }
+    // T58: sorted.
+    let capability = |index: usize| app["keys"][index]["capability"].as_str();
+    assert_eq!(capability(0), Some(r#"{"*":["*"]}"#));
+    assert_eq!(
+        capability(4),
+        Some(r#"{"a:*":["history"],"z":["publish","subscribe"]}"#)
+    );
+    assert_eq!(
+        app["namespaces"][0],
+        json!({"id": "persisted", "persisted": true})
+    );
+}
+
+#[tokio::test]
+async fn the_place_is_the_one_that_was_asked() {
+    let server = Server::start(|config| config.ably.sandbox = true);
+    let mut http = Http::connect(&server).await;
+    let target = "/apps";
+    // The first Host counts for the answer; a second one would be refused.
+    let response = http.post(target, &[], "{}").await;
+    assert_eq!(response.json()["endpoint"], "127.0.0.1");
+    let response = http.post(target, &[], "[").await;
+    assert_refused(&response, 400, 40001);
+    let wrong = json!({"keys": [{"capability": "{\"*\":[]}"}]});
+    let response = http.post(target, &[], &wrong.to_string()).await;
+    assert_refused(&response, 400, 40000);
+}
+
+#[tokio::test]
+async fn an_app_is_deleted_by_its_key() {
+    let mut sandbox = Sandbox::start().await;
+    let id = sandbox.app["appId"].as_str().expect("an id").to_owned();
+    let other = sandbox.http.post("/apps", &[], "{}").await.json();
+    let other: &Value = &other["appId"];
+    let target = format!("/apps/{}", other.as_str().expect("an id"));
+    let response = sandbox
+        .ask_by(EVERYTHING, "DELETE", &target, &[], b"")
+        .await;
+    assert_refused(&response, 401, 40160);
+
+    let target = format!("/apps/{id}");
+    let response = sandbox.http.ask("DELETE", &target, &[]).await;
+    assert_refused(&response, 401, 40101);
+    let response = sandbox
+        .ask_by(EVERYTHING, "DELETE", &target, &[], b"")
+        .await;
+    assert_eq!((response.status, &*response.body), (204, ""));
+    assert_eq!(response.header("content-type"), None);
+    // T61: a well-formed app that there is not.
+    assert_refused(&sandbox.get("/channels").await, 404, 40400);
+}
+
+/// Without the sandbox nobody learns that there could be one.
+#[tokio::test]
+async fn without_a_sandbox_there_are_no_apps_to_make() {
+    let server = Server::start(|_| {});
+    let mut http = Http::connect(&server).await;
+    assert_refused(&http.post("/apps", &[], "{}").await, 404, 40400);
+    assert_refused(&http.ask("DELETE", "/apps/shared", &[]).await, 404, 40400);
+}

@@ -1,0 +1,210 @@
+//! An Ably client that says exactly what the test tells it to, in JSON.
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
+
+use super::{Http, PATIENCE, Server};
+
+/// The actions of frames (`protocols/ably.md §2.2`).
+pub mod action {
+    pub const HEARTBEAT: u64 = 0;
+    pub const ACK: u64 = 1;
+    pub const NACK: u64 = 2;
+    pub const CONNECTED: u64 = 4;
+    pub const DISCONNECT: u64 = 5;
+    pub const DISCONNECTED: u64 = 6;
+    pub const CLOSE: u64 = 7;
+    pub const CLOSED: u64 = 8;
+    pub const ERROR: u64 = 9;
+    pub const ATTACH: u64 = 10;
+    pub const ATTACHED: u64 = 11;
+    pub const DETACH: u64 = 12;
+    pub const DETACHED: u64 = 13;
+    pub const PRESENCE: u64 = 14;
+    pub const MESSAGE: u64 = 15;
+    pub const SYNC: u64 = 16;
+    pub const AUTH: u64 = 17;
+}
+
+/// Flags of ATTACHED (`protocols/ably.md §2.3`).
+pub mod flag {
+    pub const HAS_PRESENCE: u64 = 1;
+    pub const HAS_BACKLOG: u64 = 2;
+    pub const RESUMED: u64 = 4;
+    pub const PRESENCE: u64 = 1 << 16;
+    pub const PUBLISH: u64 = 1 << 17;
+    pub const SUBSCRIBE: u64 = 1 << 18;
+    pub const PRESENCE_SUBSCRIBE: u64 = 1 << 19;
+    pub const ANNOTATION_PUBLISH: u64 = 1 << 21;
+}
+
+/// An app with its keys, made by `POST /apps`.
+pub struct TestApp {
+    pub id: String,
+    pub keys: Vec<String>,
+    pub body: Value,
+}
+
+impl TestApp {
+    /// With keys of these capabilities, the first of them everything.
+    pub async fn create(server: &Server, setup: Value) -> Self {
+        let mut http = Http::connect(server).await;
+        let created = http.post("/apps", &[], &setup.to_string()).await;
+        assert_eq!(created.status, 201, "{}", created.body);
+        let body: Value = serde_json::from_str(&created.body).expect("JSON");
+        let keys = body["keys"].as_array().unwrap().iter();
+        Self {
+            id: body["appId"].as_str().unwrap().to_owned(),
+            keys: keys
+                .map(|key| key["keyStr"].as_str().unwrap().to_owned())
+                .collect(),
+            body: body.clone(),
+        }
+    }
+
+    pub async fn plain(server: &Server) -> Self {
+        Self::create(server, json!({"keys": [{}]})).await
+    }
+}
+
+pub struct AblyClient {
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    msg_serial: u64,
+}
+
+impl AblyClient {
+    /// Opens a socket with this query; nothing is read yet.
+    pub async fn open(server: &Server, query: &str) -> Self {
+        let url = format!("ws://{}/?{query}", server.address);
+        let connected = tokio_tungstenite::connect_async_with_config(url, None, true).await;
+        let (socket, _) = connected.expect("an Ably WebSocket is always upgraded");
+        let msg_serial = 0;
+        Self { socket, msg_serial }
+    }
+
+    /// Connects with a key and reads CONNECTED.
+    pub async fn connect(server: &Server, key: &str) -> Self {
+        Self::connect_with(server, &format!("v=6&key={key}"))
+            .await
+            .0
+    }
+
+    pub async fn connect_with(server: &Server, query: &str) -> (Self, Value) {
+        let mut client = Self::open(server, query).await;
+        let connected = client.expect(action::CONNECTED).await;
+        (client, connected)
+    }
+
+    pub async fn send(&mut self, frame: Value) {
+        let text = Message::text(frame.to_string());
+        self.socket
+            .send(text)
+            .await
+            .expect("the connection is open");
+    }
+
+    /// The next frame but heartbeats.
+    pub async fn next(&mut self) -> Value {
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            match frame.expect("a frame comes in time") {
+                Some(Ok(Message::Text(text))) => {
+                    let frame: Value = serde_json::from_str(&text).expect("JSON");
+                    if frame["action"] != action::HEARTBEAT || frame.get("id").is_some() {
+                        return frame;
+                    }
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("expected a frame, got {other:?}"),
+            }
+        }
+    }
+
+    pub async fn expect(&mut self, action: u64) -> Value {
+        let frame = self.next().await;
+        assert_eq!(frame["action"], action, "{frame}");
+        frame
+    }
+
+    /// The server closes the socket without another word.
+    pub async fn expect_end(&mut self) {
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            match frame.expect("the end comes in time") {
+                Some(Ok(Message::Close(_))) | Some(Err(_)) | None => return,
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("expected the end, got {other:?}"),
+            }
+        }
+    }
+
+    /// Attaches and reads ATTACHED.
+    pub async fn attach(&mut self, channel: &str) -> Value {
+        self.attach_with(json!({"action": action::ATTACH, "channel": channel}))
+            .await
+    }
+
+    pub async fn attach_with(&mut self, frame: Value) -> Value {
+        self.send(frame).await;
+        self.expect(action::ATTACHED).await
+    }
+
+    /// Publishes and returns its msgSerial; the answer is not read.
+    pub async fn publish(&mut self, channel: &str, messages: Value) -> u64 {
+        self.push(action::MESSAGE, "messages", channel, messages)
+            .await
+    }
+
+    pub async fn presence(&mut self, channel: &str, events: Value) -> u64 {
+        self.push(action::PRESENCE, "presence", channel, events)
+            .await
+    }
+
+    async fn push(&mut self, action: u64, field: &str, channel: &str, items: Value) -> u64 {
+        let serial = self.msg_serial;
+        self.msg_serial += 1;
+        let frame =
+            json!({"action": action, "channel": channel, "msgSerial": serial, field: items});
+        self.send(frame).await;
+        serial
+    }
+
+    /// Reads until the answer to `serial`, which must be an ACK; what came before is returned.
+    pub async fn acked(&mut self, serial: u64) -> Vec<Value> {
+        let mut before = Vec::new();
+        loop {
+            let frame = self.next().await;
+            if frame["action"] == action::ACK && frame["msgSerial"] == serial {
+                assert_eq!(frame["count"], 1);
+                return before;
+            }
+            before.push(frame);
+        }
+    }
+
+    /// The next frame refuses `serial` with this code.
+    pub async fn nacked(&mut self, serial: u64, code: u64) -> Value {
+        let nack = self.expect(action::NACK).await;
+        assert_eq!(nack["msgSerial"], serial, "{nack}");
+        assert_eq!(nack["count"], 1);
+        assert_eq!(nack["error"]["code"], code, "{nack}");
+        assert!(nack["error"]["statusCode"].is_u64(), "{nack}");
+        nack
+    }
+
+    /// Everything received until a heartbeat of its own comes back.
+    pub async fn received_so_far(&mut self) -> Vec<Value> {
+        let fence = json!({"action": action::HEARTBEAT, "id": "fence"});
+        self.send(fence).await;
+        let mut received = Vec::new();
+        loop {
+            let frame = self.next().await;
+            if frame["action"] == action::HEARTBEAT {
+                return received;
+            }
+            received.push(frame);
+        }
+    }
+}
