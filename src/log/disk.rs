@@ -30,12 +30,14 @@ mod channel;
 pub mod check;
 mod encoding;
 mod handover;
+mod kept;
 mod rows;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
-use channel::{DiskChannel, Kept};
+use channel::DiskChannel;
+use kept::Kept;
 pub use sweep::{Sweeper, Swept};
 
 /// The highest number that a channel has been given.
@@ -120,7 +122,7 @@ impl DiskLog {
             return Ok(Arc::clone(kept));
         }
         let is_going = channels.going.contains(name);
-        let kept = channel::read(self, name, is_going)?;
+        let kept = kept::read(self, name, is_going)?;
         let kept = Arc::new(kept.unwrap_or_else(|| Kept::new(self)));
         channels.open.insert(name.clone(), Arc::clone(&kept));
         Ok(kept)

@@ -1,6 +1,6 @@
 //! What survives a restart: one file in one folder, written by one thread.
 //!
-//! `folder` owns the folder, `engine` the file (the only file that names redb), `writer` puts many
+//! `folder` owns the folder, `engine` the file, `writer` puts many
 //! small writes into one transaction (group commit: ARCHITECTURE §6, promise 2). On top of the engine
 //! stand `log/disk` (the logs of channels) and [`embedded`] (everything that is no log), in the same file
 //! and the same transactions. Which store and why: `DEPENDENCIES.md §3`.
@@ -19,6 +19,7 @@ pub mod engine;
 #[cfg(test)]
 pub mod faulty;
 pub mod folder;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod writer;
