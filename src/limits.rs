@@ -228,6 +228,23 @@ pub const ACTIVATION_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 /// Addresses remembered for that before those that have been quiet are forgotten.
 pub const ACTIVATION_ADDRESSES: usize = 1_024;
 
+/// What is written to disk in one transaction: at most so many writes or bytes, and no longer gathered than
+/// that. One sync serves them all (ARCHITECTURE §6).
+pub const COMMIT_JOBS: usize = 1_024;
+pub const COMMIT_BYTES: usize = 8 * 1024 * 1024;
+pub const COMMIT_WAIT: Duration = Duration::from_millis(2);
+
+/// What may wait for the disk, in writes and bytes; more is refused. Some seconds at full speed.
+pub const STORE_QUEUE_JOBS: usize = 65_536;
+pub const STORE_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Entries that the sweep of the data file removes in one transaction, and how often it looks.
+pub const SWEEP_ENTRIES: usize = 256;
+pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
+
+/// What was read back of a channel's past stays in memory this long, for others who come back for it.
+pub const BACKLOG_KEPT: Duration = Duration::from_secs(20);
+
 /// Longest body of a request to the Ably interface, in bytes (`protocols/ably.md §5.11`).
 pub const REQUEST_BODY_BYTES: usize = 2 * 1024 * 1024;
 

@@ -67,13 +67,13 @@ impl Channel {
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(limits::CHANNEL_MAILBOX);
             let worker = Worker::on_this_thread(broker);
-            let log = broker.log.open(&name);
+            let mut log = broker.log.open(&name);
             let terms = broker.namespaces.terms(&name);
             let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
             let members = Members::new(terms.presence_members, terms.fixtures);
             let mut state = ChannelState::new(name, log.mint(), members);
-            for entry in log.recent() {
-                state.recall(broker.clock.uptime(), &entry);
+            for (id, published) in log.remembered() {
+                state.recall(broker.clock.uptime(), &id, published);
             }
             Self {
                 state,
@@ -161,8 +161,12 @@ impl Channel {
             self.worker.count(|counters| counters.published += 1);
         }
         if !entry.is_ephemeral {
-            self.log
-                .append(self.worker.broker.clock.uptime(), Arc::clone(&entry));
+            // Issue 5: whom to tell is this actor; what follows waits for it when the log says `Later`.
+            self.log.append(
+                self.worker.broker.clock.uptime(),
+                Arc::clone(&entry),
+                &mut || Box::new(drop),
+            );
         }
         for hub in self.state.hubs() {
             self.tell(hub, Letter::Delivery(Arc::clone(&entry)));

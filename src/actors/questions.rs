@@ -12,6 +12,7 @@ use crate::{
         history::{Page, Query},
         occupancy::Occupancy,
         presence::Member,
+        window::Gap,
     },
     error::Fault,
 };
@@ -94,14 +95,19 @@ impl Handler<Past> for Channel {
     fn handle(&mut self, question: Past, _: &mut Self::Context) -> Self::Result {
         self.answer(question, |channel, Past(query)| {
             // What followed the position is no longer kept, so nothing is of what came before it.
-            let is_lost = |until| channel.log.after(until).is_err();
+            let is_lost =
+                |until| matches!(channel.log.after(until), Err(Gap::Expired | Gap::OtherLog));
             if query.until.is_some_and(is_lost) {
                 return Err(Fault::UntilAttachTooOld);
             }
             let read = |query: &Query| channel.log.page(query);
-            Ok(match &channel.fixtures {
+            let page = match &channel.fixtures {
                 Some(oldest) => query.page_behind(oldest, read),
                 None => read(&query),
+            };
+            page.map_err(|error| {
+                tracing::error!(%error, "the past of a channel cannot be read");
+                Fault::Internal
             })
         })
     }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use crate::{
-    core::{message::EntryId, serial::Serial},
+    core::{
+        message::{Entry, EntryId},
+        serial::Serial,
+    },
     limits,
 };
 
@@ -27,6 +30,15 @@ pub struct Published {
     pub len: usize,
 }
 
+impl Published {
+    pub fn of(entry: &Entry) -> Self {
+        Self {
+            serial: entry.serial,
+            len: entry.len(),
+        }
+    }
+}
+
 impl Seen {
     /// What came of `id`, if it was published.
     pub fn find(&self, id: &EntryId) -> Option<Published> {
@@ -41,6 +53,14 @@ impl Seen {
         self.published.insert(id.clone(), published);
         self.order.push_back((now, id.clone()));
         self.forget(now);
+    }
+
+    /// Forgets a publish that came to nothing after all.
+    pub fn withdraw(&mut self, id: &EntryId) {
+        self.published.remove(id);
+        if let Some(at) = self.order.iter().rposition(|(_, known)| known == id) {
+            self.order.remove(at);
+        }
     }
 
     /// Forgets what is too old or too much.

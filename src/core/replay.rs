@@ -51,7 +51,7 @@ pub fn read(
             }
             Err(gap) => {
                 attached.gap = Some(gap);
-                if gap == Gap::Expired {
+                if gap != Gap::OtherLog {
                     attached.backlog = messages_of(past.recent());
                 }
             }
