@@ -54,6 +54,9 @@ pub const SYNC_PAGE_BYTES: usize = 64 * 1024;
 /// A client that lost its transport can resume its connection for this long (`protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
 
+/// What may wait for one channel's log: some commits at full speed. More publishes are refused.
+pub const CHANNEL_HELD: usize = 16_384;
+
 /// A channel tells its occupancy at most once in this time, to those who want to know it.
 pub const OCCUPANCY_PAUSE: Duration = Duration::from_secs(1);
 

@@ -37,6 +37,8 @@ pub struct Broker {
     pub closing: AtomicBool,
     /// Holds warnings about refused connections and channels back to one a second.
     pub refusal_warning: OncePerSecond,
+    /// The same about what could not be written to disk.
+    pub disk_warning: OncePerSecond,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
 }

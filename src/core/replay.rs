@@ -58,6 +58,11 @@ pub fn read(
         },
         Start::Rewind(rewind) => attached.backlog = past.rewind(now, rewind),
     }
+    // What the log has got since comes by the ordinary way.
+    let head = attached.head.place();
+    attached
+        .backlog
+        .retain(|entry| entry.serial.place() <= head);
     if cut(&mut attached.backlog, bytes) {
         attached.resumed = false;
         attached.gap = Some(Gap::TooLong);

@@ -94,6 +94,7 @@ impl Stage {
             ready: Arc::default(),
             closing: AtomicBool::new(false),
             refusal_warning: OncePerSecond::default(),
+            disk_warning: OncePerSecond::default(),
             hubs: Mutex::default(),
         });
         let second = Arbiter::new();
