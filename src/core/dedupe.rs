@@ -80,3 +80,29 @@ impl Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        core::serial::{Epoch, Mint},
+        ids::Timestamp,
+    };
+
+    #[test]
+    fn what_was_withdrawn_may_come_again_and_is_known_from_then_on() {
+        let (mut seen, id) = (Seen::default(), EntryId::Base("a".into()));
+        let serial = Mint::new(Epoch::new(1)).mint(Timestamp::from_millis(1));
+        let published = Published { serial, len: 1 };
+        seen.note(Duration::ZERO, &id, published);
+        seen.withdraw(&id);
+        assert_eq!(seen.find(&id), None);
+
+        let later = Duration::from_secs(60);
+        seen.note(later, &id, published);
+        seen.forget(limits::IDEMPOTENCY_WINDOW + Duration::from_secs(1));
+        assert_eq!(seen.find(&id), Some(published));
+        seen.forget(later + limits::IDEMPOTENCY_WINDOW + Duration::from_secs(1));
+        assert_eq!(seen.find(&id), None);
+    }
+}

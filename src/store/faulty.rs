@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -20,16 +20,44 @@ pub struct FaultyDisk(Arc<Disk>);
 #[derive(Debug, Default)]
 struct Disk {
     bytes: Mutex<Vec<u8>>,
+    /// What a power cut leaves for certain, and what was written since.
+    synced: Mutex<Synced>,
     /// It takes no more bytes than that; 0 = any number.
     room: AtomicUsize,
     fails_reads: AtomicBool,
     fails_syncs: AtomicBool,
-    syncs: AtomicU64,
     /// Syncs wait while it is held.
     held: Mutex<bool>,
     released: Condvar,
     /// What happened, in order.
     events: Mutex<Vec<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Synced {
+    bytes: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Length(usize),
+    Write(usize, Vec<u8>),
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Length(length) => bytes.resize(*length, 0),
+            Self::Write(offset, data) => {
+                let end = offset + data.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[*offset..end].copy_from_slice(data);
+            }
+        }
+    }
 }
 
 impl FaultyDisk {
@@ -67,10 +95,6 @@ impl FaultyDisk {
         self.0.released.notify_all();
     }
 
-    pub fn syncs(&self) -> u64 {
-        self.0.syncs.load(Ordering::SeqCst)
-    }
-
     pub fn note(&self, event: impl Into<String>) {
         self.0.events.lock().push(event.into());
     }
@@ -79,11 +103,32 @@ impl FaultyDisk {
         std::mem::take(&mut self.0.events.lock())
     }
 
-    /// What is on it now, as a power cut would leave it if everything written had arrived.
+    /// What is on it now, as a killed process leaves it.
     pub fn image(&self) -> Self {
-        let copy = Self::default();
-        *copy.0.bytes.lock() = self.0.bytes.lock().clone();
-        copy
+        Self::of(self.0.bytes.lock().clone())
+    }
+
+    /// What a power cut leaves: all that was synced, and of the rest what `arrives` says, write by write.
+    pub fn after_power_cut(&self, mut arrives: impl FnMut() -> bool) -> Self {
+        let synced = self.0.synced.lock();
+        let mut bytes = synced.bytes.clone();
+        for change in synced.pending.iter().filter(|_| arrives()) {
+            change.apply(&mut bytes);
+        }
+        Self::of(bytes)
+    }
+
+    fn of(bytes: Vec<u8>) -> Self {
+        let disk = Self::default();
+        disk.0.synced.lock().bytes.clone_from(&bytes);
+        *disk.0.bytes.lock() = bytes;
+        disk
+    }
+
+    fn change(&self, change: Change) {
+        let mut synced = self.0.synced.lock();
+        change.apply(&mut self.0.bytes.lock());
+        synced.pending.push(change);
     }
 
     fn check_room(&self, end: u64) -> io::Result<()> {
@@ -113,7 +158,7 @@ impl StorageBackend for FaultyDisk {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         self.check_room(length)?;
-        self.0.bytes.lock().resize(length as usize, 0);
+        self.change(Change::Length(length as usize));
         Ok(())
     }
 
@@ -126,18 +171,22 @@ impl StorageBackend for FaultyDisk {
         if self.0.fails_syncs.load(Ordering::SeqCst) {
             return Err(io::Error::other("sync failed"));
         }
-        self.0.syncs.fetch_add(1, Ordering::SeqCst);
+        let mut synced = self.0.synced.lock();
+        let Synced { bytes, pending } = &mut *synced;
+        for change in pending.drain(..) {
+            change.apply(bytes);
+        }
+        drop(synced);
         self.note("sync");
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut bytes = self.0.bytes.lock();
         let offset = offset as usize;
-        let there = bytes.get_mut(offset..offset + data.len());
-        there
-            .ok_or(io::ErrorKind::UnexpectedEof)?
-            .copy_from_slice(data);
+        if offset + data.len() > self.0.bytes.lock().len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.change(Change::Write(offset, data.to_vec()));
         self.note("write");
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::{
 use crate::{clock::Clock, limits};
 
 mod damage;
+mod power;
 
 const TABLE: Table = Table("test");
 
@@ -119,18 +120,6 @@ fn nothing_is_told_before_the_sync_that_covers_it_and_all_in_order() {
             "sync" => is_synced = true,
             _ => assert!(is_synced, "told before the sync"),
         }
-    }
-}
-
-#[test]
-fn what_was_told_survives_a_power_cut() {
-    let disk = FaultyDisk::default();
-    let engine = engine(&disk);
-    for key in 0..50 {
-        put(&engine, key, 100).recv().unwrap().unwrap();
-        let image = disk.image();
-        let after = Engine::start(image.opener(), Clock::system()).unwrap();
-        assert!(has(&after, key));
     }
 }
 
