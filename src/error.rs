@@ -100,6 +100,8 @@ pub enum Fault {
     NotFound { what: &'static str },
     #[error("this path does not have the method")]
     MethodNotAllowed,
+    #[error("the server's disk is full; nothing was published")]
+    DiskFull,
     #[error("internal error")]
     Internal,
     #[error("the server is shutting down")]
@@ -184,6 +186,7 @@ impl Fault {
             Self::NotFound { .. } => 40400,
             Self::MethodNotAllowed => 40500,
             Self::Internal => 50000,
+            Self::DiskFull => 50005,
             Self::ShuttingDown | Self::Silent => 80003,
             Self::FrameTooLarge { .. } => 40009,
             Self::ProtocolBroken => 80013,
@@ -255,15 +258,17 @@ impl Fault {
             Self::TooLarge { .. } | Self::FrameTooLarge { .. } => 413,
             Self::RateLimited => 429,
             Self::Internal => 500,
-            Self::Busy | Self::ShuttingDown | Self::Silent => 503,
+            Self::Busy | Self::DiskFull | Self::ShuttingDown | Self::Silent => 503,
         }
     }
 
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::ChannelFull { .. } | Self::RateLimited | Self::Busy | Self::ShuttingDown => {
-                Retry::Later
-            }
+            Self::ChannelFull { .. }
+            | Self::RateLimited
+            | Self::Busy
+            | Self::DiskFull
+            | Self::ShuttingDown => Retry::Later,
             _ => Retry::Never,
         }
     }
@@ -381,6 +386,7 @@ mod tests {
             Fault::NotFound { what: "app" },
             Fault::MethodNotAllowed,
             Fault::Internal,
+            Fault::DiskFull,
             Fault::ShuttingDown,
             Fault::Silent,
             Fault::FrameTooLarge { limit: 1 },
@@ -403,7 +409,7 @@ mod tests {
             // 9xxxx codes carry their status separately (protocols/ably.md §13).
             if from_code < 600 {
                 let allowed = match fault {
-                    Fault::Busy => 503,
+                    Fault::Busy | Fault::DiskFull => 503,
                     Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } => 413,
                     _ => from_code,
                 };

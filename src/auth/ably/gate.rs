@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use super::{
     access::{Access, AllowedClient},
     credential::{Credential, KeyParts, app_of},
-    jwt::{Jwt, is_jwt},
+    jwt::{Jwt, is_jwt, token_of_encrypted},
     nonces::Nonces,
     server_secret::ServerSecret,
     token::{TokenClaims, TokenSeal},
@@ -61,7 +61,11 @@ impl Gate {
             Some(Credential::Basic(key)) => self.check_key(&KeyParts::read(key)?, is_tls),
             Some(Credential::Token(token)) => {
                 let token = token.expose_secret();
-                if is_jwt(token) {
+                if is_jwt(token)
+                    && let Some(inner) = token_of_encrypted(token)
+                {
+                    self.check_token(&inner?, now)
+                } else if is_jwt(token) {
                     self.check_jwt(Jwt::read(token)?, now)
                 } else {
                     self.check_token(token, now)

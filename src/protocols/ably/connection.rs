@@ -166,7 +166,8 @@ impl AblyConnection {
         match action {
             Action::HEARTBEAT => {
                 if let Some(id) = &message.id {
-                    self.say(&ServerFrame::Heartbeat { id: Some(id) }, link);
+                    let echo = ServerFrame::Heartbeat { id: Some(id) };
+                    link.send_later(echo.encode(self.format), limits::PING_ECHO_DELAY);
                 }
             }
             Action::ATTACH => self.attach(message, link),
