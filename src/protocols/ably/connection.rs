@@ -22,7 +22,7 @@ use crate::{
         wire::WireFormat,
     },
     error::{CloseReason, Fault},
-    ids::{ChannelName, ConnectionId},
+    ids::{ChannelName, ConnectionId, Timestamp},
     limits,
     protocols::ably::{
         acks::Acks,
@@ -52,6 +52,8 @@ pub struct AblyConnection {
     pub(super) aliases: Vec<ByteString>,
     /// When to ask the client for a new token (milliseconds of the epoch); none: not any more.
     pub(super) renewal: Option<u64>,
+    /// When the token ends because it was revoked.
+    pub(super) revoked_at: Option<Timestamp>,
     /// The client has said goodbye for good.
     is_closed: bool,
     /// The client goes on by another transport.
@@ -88,6 +90,7 @@ impl AblyConnection {
             attachments: HashMap::new(),
             aliases: Vec::new(),
             renewal: None,
+            revoked_at: None,
             is_closed: false,
             is_superseded: false,
             has_ended: false,
@@ -271,6 +274,10 @@ impl Translator for AblyConnection {
 
     fn woken(&mut self, link: &mut Link<'_>) {
         self.watch_expiry(link);
+    }
+
+    fn credentials_changed(&mut self, link: &mut Link<'_>) {
+        self.watch_revocation(link);
     }
 
     fn superseded(&mut self) {
