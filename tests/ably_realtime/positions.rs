@@ -129,8 +129,9 @@ async fn a_position_that_is_too_old() {
     assert!(attached["channelSerial"].as_str() < first.as_str());
 }
 
+/// What a client missed does not count as read too slowly: it comes whole, be it more than may wait for it.
 #[tokio::test]
-async fn a_backlog_that_is_too_long() {
+async fn a_backlog_that_is_longer_than_an_outbox() {
     let small = |config: &mut Config| {
         config.websocket.max_message_bytes = 4096;
         config.limits.outbox_bytes = 8192;
@@ -138,20 +139,16 @@ async fn a_backlog_that_is_too_long() {
     let stage = Stage::with(small).await;
     let mut bob = stage.client("bob").await;
     let start = bob.attach("room").await["channelSerial"].clone();
-    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+    let all: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+    for name in &all {
         let message = json!([{"name": name, "data": "x".repeat(1000)}]);
         let serial = bob.publish("room", message).await;
         bob.acked(serial).await;
         bob.received_so_far().await;
     }
     let (attached, backlog) = after(&stage, &start).await;
-    assert_error(&attached, 90004, 404);
-    assert_eq!(told(&attached), flag::HAS_BACKLOG);
-    let backlog = names(&backlog).concat();
-    assert!(
-        "abcdefgh".ends_with(&backlog) && (1..8).contains(&backlog.len()),
-        "{backlog}"
-    );
+    assert_eq!(told(&attached), flag::RESUMED | flag::HAS_BACKLOG);
+    assert_eq!(names(&backlog), all);
 }
 
 /// T34: a position of a log that is gone, or none at all, is told as such, whatever it compares to.
