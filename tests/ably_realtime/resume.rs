@@ -161,7 +161,8 @@ async fn t19_nothing_of_a_channel_comes_before_it_is_attached_again() {
 /// The newest transport wins; the older one gets nothing any more, and what it says changes nothing.
 #[tokio::test]
 async fn two_transports_of_one_connection() {
-    let stage = Stage::start().await;
+    // On one thread, so that the older transport knows when the newer one is attached.
+    let stage = Stage::with(|config| config.server.workers = 1).await;
     let mut watcher = stage.client("watcher").await;
     watcher.attach("room").await;
     let (mut old, first) = stage.open("clientId=alice").await;
