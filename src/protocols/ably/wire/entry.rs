@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use super::{
     Action, Format,
     codec::encode_frame,
-    items::{Listed, MessageItem, PresenceItem, Shown},
+    items::{Listed, MessageItem, PresenceItem},
+    shown::Shown,
 };
 use crate::{
     core::{
@@ -147,7 +148,7 @@ struct FrameId<'a>(&'a Entry);
 impl Serialize for FrameId<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.base_id() {
-            Some(id) => serializer.collect_str(&id),
+            Some(id) => Shown(id).serialize(serializer),
             None => serializer.serialize_none(),
         }
     }

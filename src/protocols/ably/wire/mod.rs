@@ -19,6 +19,7 @@ mod json;
 mod protocol_message;
 mod scalar;
 mod server_frame;
+mod shown;
 mod surrogates;
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use serde::{Serialize, Serializer};
 use super::{
     Action, ErrorInfo, Format, Params,
     codec::encode_frame,
-    items::{self, ItemSerial, Listed, Shown},
+    items::{self, ItemSerial, Listed},
+    shown::Shown,
 };
 use crate::{
     core::{dedupe::Published, presence::Member},
