@@ -12,6 +12,9 @@ use crate::{stamp::Stationery, wire};
 pub enum Dialect {
     #[value(name = "letshare")]
     LetShare,
+    /// The same with so much more data that its frames are as long as Ably's
+    #[value(name = "letshare-long")]
+    LetShareLong,
     AblyJson,
     AblyMsgpack,
 }
@@ -41,6 +44,9 @@ pub enum Said {
     /// What nobody wants to hear, in words.
     Refusal(String),
 }
+
+/// By how much Ably's frame of a message is longer than LetShare's, in bytes: serials, ids, escapes.
+const ABLY_LONGER: usize = 200;
 
 /// §2.2
 mod action {
@@ -88,23 +94,27 @@ impl Dialect {
     pub fn name(self) -> &'static str {
         match self {
             Self::LetShare => "letshare",
+            Self::LetShareLong => "letshare-long",
             Self::AblyJson => "ably-json",
             Self::AblyMsgpack => "ably-msgpack",
         }
     }
 
     pub fn acknowledges(self) -> bool {
-        self != Self::LetShare
+        matches!(self, Self::AblyJson | Self::AblyMsgpack)
     }
 
     /// The client may ask for its channel right after the upgrade.
     pub fn joins_at_once(self) -> bool {
-        self == Self::LetShare
+        !self.acknowledges()
     }
 
     pub fn stationery(self, data_bytes: usize) -> Stationery {
         match self {
             Self::LetShare => Stationery::new(data_bytes, false, b",\"timestamp\":"),
+            Self::LetShareLong => {
+                Stationery::new(data_bytes + ABLY_LONGER, false, b",\"timestamp\":")
+            }
             Self::AblyJson => Stationery::new(data_bytes, true, b"\",\"encoding\":\"json\""),
             Self::AblyMsgpack => Stationery::new(data_bytes, false, b"\xa8encoding\xa4json"),
         }
@@ -113,7 +123,9 @@ impl Dialect {
     pub fn upgrade_request(self, door: &Door, user: &str) -> Result<String> {
         let host = door.address.to_string();
         let format = match self {
-            Self::LetShare => return Ok(wire::upgrade_request(&host, &door.token, user)),
+            Self::LetShare | Self::LetShareLong => {
+                return Ok(wire::upgrade_request(&host, &door.token, user));
+            }
             Self::AblyJson => "json",
             Self::AblyMsgpack => "msgpack",
         };
@@ -125,7 +137,7 @@ impl Dialect {
 
     pub fn opcode(self) -> u8 {
         match self {
-            Self::LetShare | Self::AblyJson => wire::TEXT,
+            Self::LetShare | Self::LetShareLong | Self::AblyJson => wire::TEXT,
             Self::AblyMsgpack => wire::BINARY,
         }
     }
@@ -136,7 +148,7 @@ impl Dialect {
             channel,
         };
         match self {
-            Self::LetShare => Ok(wire::subscribe_text(channel).into_bytes()),
+            Self::LetShare | Self::LetShareLong => Ok(wire::subscribe_text(channel).into_bytes()),
             Self::AblyJson => Ok(serde_json::to_vec(&attach)?),
             Self::AblyMsgpack => Ok(rmp_serde::to_vec_named(&attach)?),
         }
@@ -155,7 +167,9 @@ impl Dialect {
             }],
         };
         match self {
-            Self::LetShare => Ok(wire::publish_text(channel, data).into_bytes()),
+            Self::LetShare | Self::LetShareLong => {
+                Ok(wire::publish_text(channel, data).into_bytes())
+            }
             Self::AblyJson => Ok(serde_json::to_vec(&publish)?),
             Self::AblyMsgpack => Ok(rmp_serde::to_vec_named(&publish)?),
         }
@@ -164,7 +178,7 @@ impl Dialect {
     /// Cheap for messages, whose first bytes tell them; the client shares the processors with the server.
     pub fn read(self, payload: &[u8]) -> Said {
         let heard = match self {
-            Self::LetShare => return read_letshare(payload),
+            Self::LetShare | Self::LetShareLong => return read_letshare(payload),
             Self::AblyJson if payload.starts_with(b"{\"action\":15,") => return Said::Message,
             Self::AblyMsgpack if payload.get(1..9) == Some(b"\xa6action\x0f") => {
                 return Said::Message;

@@ -7,6 +7,7 @@ use super::{
     Action, Format,
     codec::encode_frame,
     items::{Listed, MessageItem, PresenceItem},
+    json_frame,
     shown::Shown,
 };
 use crate::{
@@ -68,6 +69,21 @@ pub fn encode_as(
     occupancy_category: Option<&str>,
 ) -> Bytes {
     let room = room(entry);
+    match &entry.body {
+        Body::Messages(messages) if format == Format::Json => {
+            json_frame::messages(entry, messages, channel, room)
+        }
+        _ => encode_by_serde(entry, format, channel, occupancy_category, room),
+    }
+}
+
+pub(super) fn encode_by_serde(
+    entry: &Entry,
+    format: Format,
+    channel: &str,
+    occupancy_category: Option<&str>,
+    room: usize,
+) -> Bytes {
     match &entry.body {
         Body::Messages(messages) => {
             let items = messages.iter().enumerate();

@@ -16,6 +16,7 @@ mod extras;
 mod item;
 pub mod items;
 mod json;
+mod json_frame;
 mod protocol_message;
 mod scalar;
 mod server_frame;
