@@ -52,13 +52,17 @@ use crate::{
     },
     ids::AppId,
     limits,
-    log::memory::MemoryLog,
+    log::{Log, memory::MemoryLog},
     ops::{self, OpsState},
     protocols::{
         ably::{self, Ably, door::Door, rest::Rest},
         letshare::{self, LetShare},
     },
 };
+
+mod storage;
+
+use storage::Storage;
 
 /// A server that accepts connections.
 pub struct Running {
@@ -69,6 +73,7 @@ pub struct Running {
     pub broker: Arc<Broker>,
     /// The key that the default app has of its own (`ably.local_key`).
     pub local_key: Option<SecretString>,
+    storage: Mutex<Option<Storage>>,
     server: ServerHandle,
     letshare: letshare::Shared,
     notice: Duration,
@@ -81,7 +86,16 @@ pub struct Running {
 /// When a port cannot be bound or the TLS files are not usable.
 pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let (apps, ably, local_key) = ably(config, &clock)?;
-    let broker = Arc::new(broker(config, clock.clone(), Arc::clone(&apps) as Arc<_>));
+    let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
+    let memory = MemoryLog::new(window(config), config.history.total_bytes);
+    // What needs no disk leaves none behind.
+    let (log, storage): (Arc<dyn Log>, _) = if config.ably.enabled {
+        let storage = Storage::open(config, memory, Arc::clone(&namespaces), clock.clone())?;
+        (Arc::clone(&storage.log) as Arc<_>, Some(storage))
+    } else {
+        (Arc::new(memory), None)
+    };
+    let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
     let origins = Arc::new(OriginPolicy::new(&config.cors));
@@ -173,6 +187,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         tls_address,
         broker,
         local_key,
+        storage: Mutex::new(storage),
         server: handle,
         letshare: shared,
         notice: config.shutdown.notice,
@@ -217,6 +232,10 @@ impl Running {
     pub async fn stop(&self) {
         self.broker.ready.store(false, Ordering::Relaxed);
         self.server.stop(false).await;
+        // The threads of the channels have ended with the server.
+        if let Some(mut storage) = self.storage.lock().take() {
+            storage.close();
+        }
     }
 
     async fn open_connections(&self) -> usize {
@@ -228,23 +247,25 @@ impl Running {
 }
 
 /// What the worker threads of a server share, before any of them runs.
-pub fn broker(config: &Config, clock: Clock, namespaces: Arc<dyn Namespaces>) -> Broker {
-    let history = Bounds {
-        age: config.history.window,
-        entries: config.history.channel_entries,
-        bytes: config.history.channel_bytes,
-    };
+pub fn broker(
+    config: &Config,
+    clock: Clock,
+    log: Arc<dyn Log>,
+    namespaces: Arc<dyn Namespaces>,
+) -> Broker {
+    let history = window(config);
     let rate = NonZeroU32::new(config.limits.publishes_per_second);
     let burst = NonZeroU32::new(config.limits.publish_burst);
     Broker {
         clock,
-        log: Arc::new(MemoryLog::new(history, config.history.total_bytes)),
+        log,
         namespaces,
         connections: Connections::default(),
         directory: Directory::new(config.limits.channels),
         metrics: Metrics::default().start(),
         settings: Settings {
             outbox_bytes: config.limits.outbox_bytes,
+            replay_bytes: history.bytes,
             channels_per_connection: config.limits.channels_per_connection,
             patience: Patience {
                 ping_interval: config.websocket.ping_interval,
@@ -262,7 +283,17 @@ pub fn broker(config: &Config, clock: Clock, namespaces: Arc<dyn Namespaces>) ->
         ready: Arc::new(AtomicBool::new(true)),
         closing: AtomicBool::new(false),
         refusal_warning: OncePerSecond::default(),
+        disk_warning: OncePerSecond::default(),
         hubs: Mutex::default(),
+    }
+}
+
+/// What each channel keeps in memory.
+fn window(config: &Config) -> Bounds {
+    Bounds {
+        age: config.history.window,
+        entries: config.history.channel_entries,
+        bytes: config.history.channel_bytes,
     }
 }
 

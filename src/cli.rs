@@ -1,9 +1,11 @@
-//! The command line: `serve` (default), `config check|show`, `token mint|static|inspect`, `health`.
+//! The command line: `serve` (default), `config check|show`, `data check|compact`,
+//! `token mint|static|inspect`, `health`.
 //!
 //! Here: arguments and which command runs. Commands write to what they are handed and return an exit
 //! code, so tests run them without a process: 0 is good, 1 is told on stderr, 2 is a usage error (clap's).
 
 mod banner;
+mod data;
 mod health;
 mod serve;
 #[cfg(test)]
@@ -55,6 +57,9 @@ enum Command {
     /// Look at the configuration without starting.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look after the data folder while no server uses it.
+    #[command(subcommand)]
+    Data(data::Command),
     /// Make and examine tokens.
     #[command(subcommand)]
     Token(token::Command),
@@ -157,6 +162,18 @@ fn run(
             );
         }
         Some(Command::Config(ConfigCommand::Show)) => tell(out, &show(&loaded)),
+        Some(Command::Data(command)) => {
+            return match data::run(*command, &loaded.config.data, clock) {
+                Ok(said) => {
+                    tell(out, &said);
+                    Outcome::Done(true)
+                }
+                Err(faults) => {
+                    tell(err, &format!("letshare-server: {faults}"));
+                    Outcome::Done(false)
+                }
+            };
+        }
         Some(Command::Token(command)) => {
             let report = token::run(command, &loaded.config, clock);
             tell(out, &report.out);

@@ -92,6 +92,12 @@ pub enum Fault {
     InvalidToken,
     #[error("the credentials do not permit {operation} here")]
     NotPermitted { operation: &'static str },
+    #[error("tokens can be revoked by the key that they are of only")]
+    RevocationByOtherKey,
+    #[error("revoking tokens needs a key, not a token")]
+    RevocationNeedsKey,
+    #[error("the tokens of this key cannot be revoked")]
+    TokensNotRevocable,
     #[error("this channel is for identified clients only")]
     NotIdentified,
     #[error("the channel was attached without the mode {mode}")]
@@ -100,6 +106,8 @@ pub enum Fault {
     NotFound { what: &'static str },
     #[error("this path does not have the method")]
     MethodNotAllowed,
+    #[error("the server's disk is full; nothing was published")]
+    DiskFull,
     #[error("internal error")]
     Internal,
     #[error("the server is shutting down")]
@@ -180,10 +188,14 @@ impl Fault {
             Self::InvalidToken => 40145,
             Self::NotPermitted { .. } => 40160,
             Self::NotIdentified => 40161,
+            Self::TokensNotRevocable => 40163,
+            Self::RevocationNeedsKey => 40162,
+            Self::RevocationByOtherKey => 40133,
             Self::ModeNotRequested { .. } => 40165,
             Self::NotFound { .. } => 40400,
             Self::MethodNotAllowed => 40500,
             Self::Internal => 50000,
+            Self::DiskFull => 50005,
             Self::ShuttingDown | Self::Silent => 80003,
             Self::FrameTooLarge { .. } => 40009,
             Self::ProtocolBroken => 80013,
@@ -244,6 +256,9 @@ impl Fault {
             | Self::InvalidToken
             | Self::NotPermitted { .. }
             | Self::NotIdentified
+            | Self::TokensNotRevocable
+            | Self::RevocationNeedsKey
+            | Self::RevocationByOtherKey
             | Self::ModeNotRequested { .. } => 401,
             Self::ChannelFull { .. } => 403,
             Self::NotAttached
@@ -255,15 +270,17 @@ impl Fault {
             Self::TooLarge { .. } | Self::FrameTooLarge { .. } => 413,
             Self::RateLimited => 429,
             Self::Internal => 500,
-            Self::Busy | Self::ShuttingDown | Self::Silent => 503,
+            Self::Busy | Self::DiskFull | Self::ShuttingDown | Self::Silent => 503,
         }
     }
 
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::ChannelFull { .. } | Self::RateLimited | Self::Busy | Self::ShuttingDown => {
-                Retry::Later
-            }
+            Self::ChannelFull { .. }
+            | Self::RateLimited
+            | Self::Busy
+            | Self::DiskFull
+            | Self::ShuttingDown => Retry::Later,
             _ => Retry::Never,
         }
     }
@@ -377,10 +394,14 @@ mod tests {
                 operation: "publish",
             },
             Fault::NotIdentified,
+            Fault::TokensNotRevocable,
+            Fault::RevocationNeedsKey,
+            Fault::RevocationByOtherKey,
             Fault::ModeNotRequested { mode: "PUBLISH" },
             Fault::NotFound { what: "app" },
             Fault::MethodNotAllowed,
             Fault::Internal,
+            Fault::DiskFull,
             Fault::ShuttingDown,
             Fault::Silent,
             Fault::FrameTooLarge { limit: 1 },
@@ -403,7 +424,7 @@ mod tests {
             // 9xxxx codes carry their status separately (protocols/ably.md §13).
             if from_code < 600 {
                 let allowed = match fault {
-                    Fault::Busy => 503,
+                    Fault::Busy | Fault::DiskFull => 503,
                     Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } => 413,
                     _ => from_code,
                 };

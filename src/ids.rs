@@ -178,6 +178,10 @@ impl ConnectionId {
         Self(bytes)
     }
 
+    pub const fn to_bytes(self) -> [u8; 9] {
+        self.0
+    }
+
     /// None when `text` is not what [`ConnectionId`] is written as.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;

@@ -40,3 +40,5 @@ pub mod log;
 pub mod ops;
 /// The wire protocols, each a translator between its frames and the core.
 pub mod protocols;
+/// What survives a restart, beside the logs of channels: one file in one folder.
+pub mod store;

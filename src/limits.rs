@@ -22,11 +22,20 @@ pub const REWIND_MESSAGES: usize = 100;
 /// Ably clients are promised a sign of life at least this often (`protocols/ably.md §1.5`).
 pub const MAX_IDLE_INTERVAL: Duration = Duration::from_secs(15);
 
+/// A client's ping is answered after this time: SDKs measure in whole milliseconds, and their users take a
+/// round trip of zero for a fault.
+pub const PING_ECHO_DELAY: Duration = Duration::from_millis(2);
+
 /// Silence of an Ably client, pongs counted, before its transport is given up.
 pub const ABLY_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// A token's client is asked for a new one this long before it ends (§4.7).
 pub const TOKEN_RENEWAL: Duration = Duration::from_secs(30);
+
+/// Targets that one request may revoke tokens by, and revocations of one key that are remembered
+/// (`protocols/ably.md §11.4`).
+pub const REVOCATION_TARGETS: usize = 100;
+pub const REVOCATIONS: usize = 10_000;
 
 /// Members of a connection that lost its transport stay this long (§7.6).
 pub const PRESENCE_HOLD: Duration = Duration::from_secs(15);
@@ -49,6 +58,9 @@ pub const SYNC_PAGE_BYTES: usize = 64 * 1024;
 
 /// A client that lost its transport can resume its connection for this long (`protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
+
+/// What may wait for one channel's log: some commits at full speed. More publishes are refused.
+pub const CHANNEL_HELD: usize = 16_384;
 
 /// A channel tells its occupancy at most once in this time, to those who want to know it.
 pub const OCCUPANCY_PAUSE: Duration = Duration::from_secs(1);
@@ -223,6 +235,23 @@ pub const ACTIVATION_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// Addresses remembered for that before those that have been quiet are forgotten.
 pub const ACTIVATION_ADDRESSES: usize = 1_024;
+
+/// What is written to disk in one transaction: at most so many writes or bytes, and no longer gathered than
+/// that. One sync serves them all (ARCHITECTURE §6).
+pub const COMMIT_JOBS: usize = 1_024;
+pub const COMMIT_BYTES: usize = 8 * 1024 * 1024;
+pub const COMMIT_WAIT: Duration = Duration::from_millis(2);
+
+/// What may wait for the disk, in writes and bytes; more is refused. Some seconds at full speed.
+pub const STORE_QUEUE_JOBS: usize = 65_536;
+pub const STORE_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Entries that the sweep of the data file removes in one transaction, and how often it looks.
+pub const SWEEP_ENTRIES: usize = 256;
+pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
+
+/// What was read back of a channel's past stays in memory this long, for others who come back for it.
+pub const BACKLOG_KEPT: Duration = Duration::from_secs(20);
 
 /// Longest body of a request to the Ably interface, in bytes (`protocols/ably.md §5.11`).
 pub const REQUEST_BODY_BYTES: usize = 2 * 1024 * 1024;

@@ -8,14 +8,15 @@ use std::{
 
 /// Each room and the rooms that its files may name. `ids`, `limits` and `error` are words that
 /// everybody may use; the typed settings of `config` are handed to whoever is built from them.
-const MAY_NAME: [(&str, &[&str]); 14] = [
+const MAY_NAME: [(&str, &[&str]); 15] = [
     ("ids", &[]),
     ("limits", &[]),
     ("error", &[]),
     ("clock", &[]),
     ("core", &[]),
     ("config", &[]),
-    ("log", &["core"]),
+    ("store", &["core", "clock"]),
+    ("log", &["core", "store", "clock"]),
     ("auth", &["core", "clock", "config"]),
     ("actors", &["core", "log", "clock"]),
     ("edge", &["actors", "auth", "config"]),

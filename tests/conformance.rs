@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
+    time::Duration,
 };
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -28,6 +29,7 @@ use letshare_server::{
         frame,
         message::Entry,
         rules::Terms,
+        window::Bounds,
         wire::{Slot, WireFormat},
     },
     edge::{
@@ -36,6 +38,7 @@ use letshare_server::{
         websocket::{Entrance, note_descriptor},
     },
     ids::ChannelName,
+    log::memory::MemoryLog,
 };
 use serde::Deserialize;
 
@@ -149,9 +152,15 @@ async fn all_cases_of_the_conformance_suite_pass() {
     let mut config = Config::defaults().unwrap();
     // The suite sends as fast as it can.
     config.limits.publishes_per_second = 0;
+    let window = Bounds {
+        age: Duration::ZERO,
+        entries: 1,
+        bytes: 1 << 20,
+    };
     let broker = Arc::new(app::broker(
         &config,
         Clock::system(),
+        Arc::new(MemoryLog::new(window, 1 << 20)),
         Arc::new(Terms::default()),
     ));
     let admission = Admission::new(&config.limits);

@@ -37,6 +37,8 @@ pub struct Broker {
     pub closing: AtomicBool,
     /// Holds warnings about refused connections and channels back to one a second.
     pub refusal_warning: OncePerSecond,
+    /// The same about what could not be written to disk.
+    pub disk_warning: OncePerSecond,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
 }
@@ -46,6 +48,8 @@ pub struct Broker {
 pub struct Settings {
     /// Bytes that may wait for one socket.
     pub outbox_bytes: usize,
+    /// What an attachment may be sent of what it missed, in bytes of memory ([`crate::core::message::Entry::cost`]).
+    pub replay_bytes: usize,
     pub channels_per_connection: usize,
     pub patience: Patience,
     /// How long the peer may take to answer a close frame.

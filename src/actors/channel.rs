@@ -13,21 +13,22 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 use crate::{
     actors::{
         broker::Broker,
+        held::{Held, Ready},
         hub::{HubHandle, Letter},
         worker::Worker,
     },
     core::{
         channel::ChannelState,
-        command::{self, Attach, Detach, Effect, HubId, Now, Publish, Reseat},
+        command::{self, Answer, Attach, Detach, Effect, HubId, Now, Publish, Reseat},
         message::{Body, Entry, EntryId},
         presence::{Member, Members},
         replay,
         serial::{Mint, Serial},
     },
     error::Fault,
-    ids::ChannelName,
+    ids::{ChannelName, SessionId},
     limits,
-    log::ChannelLog,
+    log::{Appended, ChannelLog, Done, StoreError},
 };
 
 pub struct Channel {
@@ -42,6 +43,8 @@ pub struct Channel {
     sweeping: SpawnHandle,
     /// Waits for members whose connections are lost to leave.
     expiring: Option<SpawnHandle>,
+    /// What waits for the log.
+    pub(super) held: Held,
     /// Waits to tell the occupancy.
     counting: bool,
     /// No longer in the directory: whatever still comes belongs to the successor.
@@ -56,6 +59,14 @@ pub struct Command<C> {
     pub body: C,
 }
 
+/// The log has an entry, or has it not and will not have it.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Logged {
+    serial: Serial,
+    outcome: Result<(), StoreError>,
+}
+
 /// The transport is gone: it needs no answer.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -67,13 +78,13 @@ impl Channel {
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(limits::CHANNEL_MAILBOX);
             let worker = Worker::on_this_thread(broker);
-            let log = broker.log.open(&name);
+            let mut log = broker.log.open(&name);
             let terms = broker.namespaces.terms(&name);
             let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
             let members = Members::new(terms.presence_members, terms.fixtures);
             let mut state = ChannelState::new(name, log.mint(), members);
-            for entry in log.recent() {
-                state.recall(broker.clock.uptime(), &entry);
+            for (id, published) in log.remembered() {
+                state.recall(broker.clock.uptime(), &id, published);
             }
             Self {
                 state,
@@ -82,6 +93,7 @@ impl Channel {
                 hubs: Vec::new(),
                 sweeping: ctx.run_interval(broker.settings.channel_sweep, Self::sweep),
                 expiring: None,
+                held: Held::default(),
                 counting: false,
                 worker,
                 retired: false,
@@ -97,6 +109,7 @@ impl Channel {
         }
     }
 
+    /// Does what the state asks for, in order: now, or when the log has kept what comes before it.
     pub(super) fn carry_out(
         &mut self,
         effects: impl IntoIterator<Item = Effect>,
@@ -105,68 +118,97 @@ impl Channel {
         for effect in effects {
             match effect {
                 Effect::Append(entry) => self.append(entry, ctx),
-                Effect::Answer {
-                    hub,
-                    session,
-                    answer,
-                } => {
-                    let channel = self.state.name().clone();
-                    self.tell(
-                        hub,
-                        Letter::Answer {
-                            channel,
-                            session,
-                            answer,
-                        },
-                    );
-                }
-                Effect::Attached {
-                    hub,
-                    start,
-                    attached,
-                } => {
-                    let session = attached.seat.id.session;
-                    let wall = self.worker.broker.clock.now();
-                    let bytes = self.worker.broker.settings.outbox_bytes / 2;
-                    let attached = replay::read(*attached, start, &*self.log, wall, bytes);
-                    let answer = command::Answer::Attached(Box::new(attached));
-                    let channel = self.state.name().clone();
-                    self.tell(
-                        hub,
-                        Letter::Answer {
-                            channel,
-                            session,
-                            answer,
-                        },
-                    );
-                }
-                Effect::Replay { hub, after } => match self.log.after(after) {
-                    Ok(missed) => {
-                        for entry in missed {
-                            self.tell(hub, Letter::Delivery(entry));
-                        }
-                    }
-                    Err(gap) => tracing::error!(%gap, "messages were lost with a channel actor"),
-                },
-                Effect::OccupancyChanged => self.count_soon(ctx),
+                effect if self.held.is_empty() => self.perform(effect, ctx),
+                effect => self.held.effect(effect),
             }
         }
     }
 
     fn append(&mut self, entry: Arc<Entry>, ctx: &mut Context<Self>) {
+        if entry.is_ephemeral {
+            // It waits for those before it all the same: order.
+            return if self.held.is_empty() {
+                self.deliver(entry, ctx);
+            } else {
+                self.held.effect(Effect::Append(entry));
+            };
+        }
+        let serial = entry.serial;
+        let mut whom = || -> Done<()> {
+            let channel = ctx.address();
+            Box::new(move |outcome| channel.do_send(Logged { serial, outcome }))
+        };
+        let uptime = self.worker.broker.clock.uptime();
+        match self.log.append(uptime, Arc::clone(&entry), &mut whom) {
+            Appended::Kept => self.deliver(entry, ctx),
+            Appended::Later => self.held.entry(entry),
+        }
+    }
+
+    /// The log has told: does what has waited for it.
+    fn release(&mut self, ctx: &mut Context<Self>) {
+        while let Some(ready) = self.held.next() {
+            match ready {
+                Ready::Effect(Effect::Append(ephemeral)) | Ready::Deliver(ephemeral) => {
+                    self.deliver(ephemeral, ctx);
+                }
+                Ready::Effect(effect) => self.perform(effect, ctx),
+                Ready::Withdraw(entry) => self.state.withdraw(&entry),
+            }
+        }
+    }
+
+    fn deliver(&mut self, entry: Arc<Entry>, ctx: &mut Context<Self>) {
         if matches!(entry.body, Body::Presence(_)) {
             self.count_soon(ctx);
         }
         if !matches!(entry.body, Body::Occupancy(_)) {
             self.worker.count(|counters| counters.published += 1);
         }
-        if !entry.is_ephemeral {
-            self.log
-                .append(self.worker.broker.clock.uptime(), Arc::clone(&entry));
-        }
         for hub in self.state.hubs() {
             self.tell(hub, Letter::Delivery(Arc::clone(&entry)));
         }
+    }
+
+    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+        match effect {
+            Effect::Append(entry) => self.append(entry, ctx),
+            Effect::Answer {
+                hub,
+                session,
+                answer,
+            } => self.answer(hub, session, answer),
+            Effect::Attached {
+                hub,
+                start,
+                attached,
+            } => {
+                let session = attached.seat.id.session;
+                let wall = self.worker.broker.clock.now();
+                let bytes = self.worker.broker.settings.replay_bytes;
+                let attached = replay::read(*attached, start, &*self.log, wall, bytes);
+                self.answer(hub, session, Answer::Attached(Box::new(attached)));
+            }
+            Effect::Replay { hub, after } => match self.log.after(after) {
+                Ok(missed) => {
+                    for entry in missed {
+                        self.tell(hub, Letter::Delivery(entry));
+                    }
+                }
+                Err(gap) => tracing::error!(%gap, "messages were lost with a channel actor"),
+            },
+            Effect::OccupancyChanged => self.count_soon(ctx),
+        }
+    }
+
+    fn answer(&self, hub: HubId, session: SessionId, answer: Answer) {
+        let channel = self.state.name().clone();
+        let letter = Letter::Answer {
+            channel,
+            session,
+            answer,
+        };
+        self.tell(hub, letter);
     }
 
     /// The hub of this thread is called directly, unless letters wait for it: one of them may be from
@@ -181,10 +223,12 @@ impl Channel {
     }
 
     pub(super) fn is_congested(&self) -> bool {
-        self.state.hubs().any(|hub| {
-            self.hub(hub)
-                .is_some_and(|handle| handle.backlog.load(Ordering::Relaxed) > limits::HUB_BACKLOG)
-        })
+        self.held.len() > limits::CHANNEL_HELD
+            || self.state.hubs().any(|hub| {
+                self.hub(hub).is_some_and(|handle| {
+                    handle.backlog.load(Ordering::Relaxed) > limits::HUB_BACKLOG
+                })
+            })
     }
 
     /// Tells the occupancy to those who want to know it, not more often than they can use.
@@ -252,7 +296,7 @@ impl Channel {
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         self.expire(ctx);
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
-        if is_empty && self.state.is_idle() {
+        if is_empty && self.state.is_idle() && self.held.is_empty() {
             self.retired = true;
             ctx.cancel_future(self.sweeping);
             // The log first: once the name is free, a successor may open it.
@@ -352,5 +396,23 @@ impl Handler<Leave> for Channel {
         let effects = self.state.leave(self.now(), leave.0);
         self.carry_out(effects, ctx);
         self.expire_in_time(ctx);
+    }
+}
+
+impl Handler<Logged> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, Logged { serial, outcome }: Logged, ctx: &mut Self::Context) {
+        if let Err(error) = &outcome
+            && let Some(more) = self
+                .worker
+                .broker
+                .disk_warning
+                .allows(&self.worker.broker.clock)
+        {
+            tracing::error!(%error, more, "a message was refused: it could not be written to disk");
+        }
+        self.held.told(serial, &outcome);
+        self.release(ctx);
     }
 }

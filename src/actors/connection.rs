@@ -51,6 +51,14 @@ pub struct Probe;
 #[rtype(result = "()")]
 pub struct Wake(pub Duration);
 
+/// Send a finished frame after a while.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Later {
+    pub frame: Bytes,
+    pub wait: Duration,
+}
+
 pub struct Connection {
     session: Rc<Session>,
     worker: Rc<Worker>,
@@ -249,5 +257,13 @@ impl Handler<Wake> for Connection {
                     .talk(|translator, link| translator.woken(link));
             }
         }));
+    }
+}
+
+impl Handler<Later> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Later { frame, wait }: Later, ctx: &mut Self::Context) {
+        ctx.run_later(wait, |connection, _| connection.session.push(frame));
     }
 }

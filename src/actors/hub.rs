@@ -140,6 +140,11 @@ impl Peer {
 #[rtype(result = "()")]
 pub struct Drain;
 
+/// Some credentials are no longer worth what they were; connections look whether it is theirs.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CredentialsChanged;
+
 /// How many connections are open on this thread?
 #[derive(Message)]
 #[rtype(result = "usize")]
@@ -237,5 +242,16 @@ impl Handler<OpenConnections> for Hub {
     fn handle(&mut self, _: OpenConnections, _: &mut Self::Context) -> usize {
         self.report();
         self.worker.sessions.borrow().len()
+    }
+}
+
+impl Handler<CredentialsChanged> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, _: CredentialsChanged, _: &mut Self::Context) {
+        let sessions: Vec<Rc<Session>> = self.worker.sessions.borrow().values().cloned().collect();
+        for session in sessions.iter().filter(|session| session.outbox.is_open()) {
+            session.talk(|translator, link| translator.credentials_changed(link));
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         attachments::Attachments,
         broker::{FrameRate, Settings},
         channel::Command,
-        connection::{Close, Wake},
+        connection::{Close, Later, Wake},
         hub::Peer,
         session::Session,
         worker::Worker,
@@ -55,6 +55,9 @@ pub trait Translator {
 
     /// The time has come that was asked for by [`Link::wake_in`].
     fn woken(&mut self, _link: &mut Link<'_>) {}
+
+    /// Some credentials have changed, perhaps those of this connection.
+    fn credentials_changed(&mut self, _link: &mut Link<'_>) {}
 
     /// The client has come back by another transport; this one has left its channels.
     fn superseded(&mut self) {}
@@ -126,6 +129,20 @@ impl Link<'_> {
             counters.bytes_out += frame.len() as u64;
         });
         self.session.push(frame);
+    }
+
+    /// Sends a finished frame after `wait`.
+    pub fn send_later(&mut self, frame: Bytes, wait: Duration) {
+        self.session.connection.do_send(Later { frame, wait });
+    }
+
+    /// Sends a finished frame of what the client missed: beside the bounds of what may wait.
+    pub fn send_missed(&mut self, frame: Bytes) {
+        self.worker().count(|counters| {
+            counters.messages_out += 1;
+            counters.bytes_out += frame.len() as u64;
+        });
+        self.session.push_missed(frame);
     }
 
     /// Ends the transport when what was sent has left.

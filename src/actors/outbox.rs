@@ -275,7 +275,8 @@ fn shrink(frames: &mut VecDeque<Bytes>) {
     }
 }
 
-const fn cost(frame: &Bytes) -> usize {
+/// What a frame that waits counts.
+pub(super) const fn cost(frame: &Bytes) -> usize {
     frame.len() + limits::OUTBOX_FRAME_COST
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use actix::{Addr, Context, Handler, Message, Recipient, ResponseFuture, dev::ToEnvelope};
 
+use tokio::sync::oneshot;
+
 use crate::{
     actors::channel::Channel,
     core::{
@@ -12,6 +14,7 @@ use crate::{
         history::{Page, Query},
         occupancy::Occupancy,
         presence::Member,
+        window::Gap,
     },
     error::Fault,
 };
@@ -40,7 +43,7 @@ type Answered<T> = ResponseFuture<Result<T, Fault>>;
 
 impl Channel {
     /// The answer; a retired channel has the one in charge give it.
-    fn answer<M, T>(
+    fn reply<M, T>(
         &mut self,
         question: M,
         answer: impl FnOnce(&mut Self, M) -> Result<T, Fault>,
@@ -77,14 +80,26 @@ impl Handler<Append> for Channel {
     type Result = Answered<Published>;
 
     fn handle(&mut self, question: Append, ctx: &mut Self::Context) -> Self::Result {
-        self.answer(question, |channel, Append(publish)| {
-            if channel.is_congested() {
-                return Err(Fault::Busy);
+        if self.retired {
+            return self.reply(question, |_, _| Err(Fault::Busy));
+        }
+        if self.is_congested() {
+            return Box::pin(std::future::ready(Err(Fault::Busy)));
+        }
+        let published = match self.state.append(self.now(), question.0) {
+            Ok((published, entry)) => {
+                self.carry_out(entry.map(Effect::Append), ctx);
+                published
             }
-            let (published, entry) = channel.state.append(channel.now(), publish)?;
-            channel.carry_out(entry.map(Effect::Append), ctx);
-            Ok(published)
-        })
+            Err(fault) => return Box::pin(std::future::ready(Err(fault))),
+        };
+        if self.held.is_empty() {
+            return Box::pin(std::future::ready(Ok(published)));
+        }
+        let (asker, told) = oneshot::channel();
+        self.held.asked(asker, published);
+        // Not told: this actor has died.
+        Box::pin(async move { told.await.unwrap_or(Err(Fault::Busy)) })
     }
 }
 
@@ -92,16 +107,21 @@ impl Handler<Past> for Channel {
     type Result = Answered<Page>;
 
     fn handle(&mut self, question: Past, _: &mut Self::Context) -> Self::Result {
-        self.answer(question, |channel, Past(query)| {
+        self.reply(question, |channel, Past(query)| {
             // What followed the position is no longer kept, so nothing is of what came before it.
-            let is_lost = |until| channel.log.after(until).is_err();
+            let is_lost =
+                |until| matches!(channel.log.after(until), Err(Gap::Expired | Gap::OtherLog));
             if query.until.is_some_and(is_lost) {
                 return Err(Fault::UntilAttachTooOld);
             }
             let read = |query: &Query| channel.log.page(query);
-            Ok(match &channel.fixtures {
+            let page = match &channel.fixtures {
                 Some(oldest) => query.page_behind(oldest, read),
                 None => read(&query),
+            };
+            page.map_err(|error| {
+                tracing::error!(%error, "the past of a channel cannot be read");
+                Fault::Internal
             })
         })
     }
@@ -111,7 +131,7 @@ impl Handler<Present> for Channel {
     type Result = Answered<Vec<Arc<Member>>>;
 
     fn handle(&mut self, question: Present, _: &mut Self::Context) -> Self::Result {
-        self.answer(question, |channel, Present| {
+        self.reply(question, |channel, Present| {
             Ok(channel.state.members().all())
         })
     }
@@ -121,6 +141,6 @@ impl Handler<Occupied> for Channel {
     type Result = Answered<Occupancy>;
 
     fn handle(&mut self, question: Occupied, _: &mut Self::Context) -> Self::Result {
-        self.answer(question, |channel, Occupied| Ok(channel.state.occupancy()))
+        self.reply(question, |channel, Occupied| Ok(channel.state.occupancy()))
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         channel::{Channel, Leave},
         connection::{Close, Connection},
         link::{Link, Terms, Translator},
-        outbox::{Full, Outbox},
+        outbox::{self, Full, Outbox},
         socket::Socket,
         worker::Worker,
     },
@@ -53,6 +53,8 @@ pub struct Session {
     /// Channels that it may be attached to at once.
     pub(super) channels: usize,
     farewell: fn(CloseReason) -> Option<Bytes>,
+    /// By how much its outbox was widened for what it missed.
+    widened: Cell<usize>,
     /// How long its members stay present without it.
     pub(super) hold: Cell<Duration>,
     departed: Cell<bool>,
@@ -91,6 +93,7 @@ impl Session {
             limiter: rate.map(|rate| worker.broker.frame_limiter(rate)),
             channels,
             farewell,
+            widened: Cell::new(0),
             hold: Cell::new(hold),
             worker,
             format: translator.format(),
@@ -156,6 +159,15 @@ impl Session {
         }
     }
 
+    /// Queues a frame of what the client missed. It has room of its own: a client that comes back is behind
+    /// by no fault of its reading, and what it gets is shared with all who missed it.
+    pub(super) fn push_missed(&self, frame: Bytes) {
+        let room = outbox::cost(&frame);
+        self.outbox.widen(room);
+        self.widened.set(self.widened.get() + room);
+        self.push(frame);
+    }
+
     /// Queues the last words of the protocol and the close frame.
     pub(super) fn say_goodbye(&self, reason: CloseReason) {
         if let Some(last_words) = (self.farewell)(reason) {
@@ -206,6 +218,9 @@ impl Session {
     }
 
     pub(super) fn check_vitals(&self) -> Verdict {
+        if self.outbox.is_empty() {
+            self.outbox.narrow(self.widened.take());
+        }
         let patience = &self.patience;
         let mut vitals = self.vitals.get();
         let verdict = vitals.tick(

@@ -325,3 +325,67 @@ fn health_says_why_not() {
         );
     }
 }
+
+/// A closed data folder with a row in it, and the flag that names it.
+fn data_folder() -> (tempfile::TempDir, String) {
+    use crate::store::folder::{DataFolder, Terms};
+    let folder = tempfile::tempdir().unwrap();
+    let terms = Terms {
+        cache_bytes: 1 << 20,
+        verify_bytes: 1 << 20,
+    };
+    let data = DataFolder::open(folder.path(), terms, clock()).unwrap();
+    for _ in 0..20 {
+        let write = |rows: &mut crate::store::engine::Writing<'_>| {
+            let large = vec![1; 100_000];
+            rows.put(crate::store::embedded::ROWS, b"t\0k", &large)
+        };
+        data.engine().write(0, Box::new(write)).unwrap();
+    }
+    data.close().unwrap();
+    let flag = format!("--set=data.dir={}", folder.path().display());
+    (folder, flag)
+}
+
+#[test]
+fn data_is_checked_and_compacted() {
+    let (folder, flag) = data_folder();
+    let file = folder.path().join("letshare.redb");
+    let said = say(&["data", "check", &flag], &[], &clock());
+    assert!(said.good, "{}", said.err);
+    assert!(said.out.contains("is whole"), "{}", said.out);
+    assert!(said.out.contains("1 other rows"), "{}", said.out);
+
+    let before = std::fs::metadata(&file).unwrap().len();
+    let said = say(&["data", "compact", &flag], &[], &clock());
+    assert!(said.good, "{}", said.err);
+    assert!(std::fs::metadata(&file).unwrap().len() < before);
+    assert!(say(&["data", "check", &flag], &[], &clock()).good);
+}
+
+#[test]
+fn damaged_and_missing_data_is_told() {
+    let (folder, flag) = data_folder();
+    let file = folder.path().join("letshare.redb");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let places: Vec<_> = (0..bytes.len() - 50_000)
+        .step_by(10_000)
+        .filter(|place| bytes[*place..*place + 30_000] == [1; 30_000])
+        .collect();
+    for place in places {
+        bytes[place + 7] ^= 2;
+    }
+    std::fs::write(&file, &bytes).unwrap();
+    for command in ["check", "compact"] {
+        let said = say(&["data", command, &flag], &[], &clock());
+        assert!(!said.good);
+        assert!(said.err.contains("backup"), "{}", said.err);
+        assert!(said.err.contains("table rows"), "{}", said.err);
+    }
+    // It was only looked at.
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+
+    std::fs::remove_file(&file).unwrap();
+    let said = say(&["data", "check", &flag], &[], &clock());
+    assert!(said.err.contains("data.dir"), "{}", said.err);
+}

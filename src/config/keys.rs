@@ -140,9 +140,16 @@ pub const KEYS: &[Key] = &[
     key("history.channel_entries", Kind::Whole(1, 10_000_000)),
     key("history.channel_bytes", STORE_BYTES),
     key("history.total_bytes", STORE_BYTES),
+    key(
+        "history.persisted_age",
+        Kind::Span("1m", secs(60), "8760h", secs(31_536_000)),
+    ),
+    key("history.persisted_bytes", STORE_BYTES),
     key("shutdown.notice", Kind::Span("0s", secs(0), "1m", secs(60))),
     key("shutdown.grace", Kind::Span("1s", secs(1), "5m", secs(300))),
     key("data.dir", Kind::Folder),
+    key("data.cache_bytes", Kind::Whole(1 << 20, 1 << 40)),
+    key("data.verify_bytes", FILE_BYTES),
 ];
 
 const fn key(name: &'static str, kind: Kind) -> Key {

@@ -193,6 +193,10 @@ pub struct History {
     pub channel_bytes: usize,
     /// Of all channels together.
     pub total_bytes: usize,
+    /// How long messages of persisted channels stay on disk.
+    pub persisted_age: Duration,
+    /// Of one persisted channel, on disk.
+    pub persisted_bytes: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -208,4 +212,8 @@ pub struct Shutdown {
 #[serde(deny_unknown_fields)]
 pub struct Data {
     pub dir: PathBuf,
+    /// Pages of the data file kept in memory.
+    pub cache_bytes: usize,
+    /// A larger file is not read through at the start; 0 = none is.
+    pub verify_bytes: u64,
 }

@@ -94,16 +94,18 @@ impl ChannelState {
         occupancy
     }
 
-    /// An entry that the log held already when this state was made.
-    pub fn recall(&mut self, now: Duration, entry: &Entry) {
-        self.note(now, entry);
+    /// Something that was published before this state was made.
+    pub fn recall(&mut self, now: Duration, id: &EntryId, published: Published) {
+        self.seen.note(now, id, published);
+    }
+
+    /// The log has refused an entry that this state has made: its publisher may send it again.
+    pub fn withdraw(&mut self, entry: &Entry) {
+        self.seen.withdraw(&entry.id);
     }
 
     fn note(&mut self, now: Duration, entry: &Entry) {
-        let published = Published {
-            serial: entry.serial,
-            len: entry.len(),
-        };
+        let published = Published::of(entry);
         self.seen.note(now, &entry.id, published);
     }
 
@@ -354,10 +356,7 @@ impl ChannelState {
             (body, _) => body,
         };
         let entry = self.entry(now, publisher, id, body, is_ephemeral);
-        let published = Published {
-            serial: entry.serial,
-            len: entry.len(),
-        };
+        let published = Published::of(&entry);
         if entry.is_empty() {
             return Ok((published, None));
         }

@@ -4,7 +4,11 @@
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{
-    core::{hashing::FastMap, message::EntryId, serial::Serial},
+    core::{
+        hashing::FastMap,
+        message::{Entry, EntryId},
+        serial::Serial,
+    },
     limits,
 };
 
@@ -24,6 +28,15 @@ pub struct Published {
     pub len: usize,
 }
 
+impl Published {
+    pub fn of(entry: &Entry) -> Self {
+        Self {
+            serial: entry.serial,
+            len: entry.len(),
+        }
+    }
+}
+
 impl Seen {
     /// What came of `id`, if it was published.
     pub fn find(&self, id: &EntryId) -> Option<Published> {
@@ -38,6 +51,14 @@ impl Seen {
         self.published.insert(id.clone(), published);
         self.order.push_back((now, id.clone()));
         self.forget(now);
+    }
+
+    /// Forgets a publish that came to nothing after all.
+    pub fn withdraw(&mut self, id: &EntryId) {
+        self.published.remove(id);
+        if let Some(at) = self.order.iter().rposition(|(_, known)| known == id) {
+            self.order.remove(at);
+        }
     }
 
     /// Forgets what is too old or too much.
@@ -55,5 +76,31 @@ impl Seen {
             // An idle channel keeps no memory.
             *self = Self::default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        core::serial::{Epoch, Mint},
+        ids::Timestamp,
+    };
+
+    #[test]
+    fn what_was_withdrawn_may_come_again_and_is_known_from_then_on() {
+        let (mut seen, id) = (Seen::default(), EntryId::Base("a".into()));
+        let serial = Mint::new(Epoch::new(1)).mint(Timestamp::from_millis(1));
+        let published = Published { serial, len: 1 };
+        seen.note(Duration::ZERO, &id, published);
+        seen.withdraw(&id);
+        assert_eq!(seen.find(&id), None);
+
+        let later = Duration::from_secs(60);
+        seen.note(later, &id, published);
+        seen.forget(limits::IDEMPOTENCY_WINDOW + Duration::from_secs(1));
+        assert_eq!(seen.find(&id), Some(published));
+        seen.forget(later + limits::IDEMPOTENCY_WINDOW + Duration::from_secs(1));
+        assert_eq!(seen.find(&id), None);
     }
 }

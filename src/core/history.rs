@@ -1,9 +1,9 @@
 //! Reading a channel's past in pages (`protocols/ably.md §8`).
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use crate::{
-    core::{message::Entry, serial::Serial},
+    core::{command::Rewind, message::Entry, serial::Serial},
     ids::Timestamp,
 };
 
@@ -57,29 +57,47 @@ impl Query {
     /// The page out of `entries`, which come in the direction asked for.
     pub fn page<'a>(&self, entries: impl Iterator<Item = &'a Arc<Entry>>) -> Page {
         let mut page = Page::default();
-        for entry in entries.filter(|entry| self.wants(entry)) {
-            let forwards = 0..entry.len();
-            let mut indices: Box<dyn Iterator<Item = usize>> = match self.direction {
-                Direction::Forwards => Box::new(forwards),
-                Direction::Backwards => Box::new(forwards.rev()),
-            };
-            while let Some(index) = indices.find(|index| self.is_behind(entry.serial, *index)) {
-                if page.items.len() == self.limit {
-                    page.next = page.items.last().map(|(entry, index)| Place {
-                        serial: entry.serial,
-                        index: *index,
-                    });
-                    return page;
-                }
-                page.items.push((Arc::clone(entry), index));
+        for entry in entries {
+            if self.take(&mut page, entry).is_break() {
+                break;
             }
         }
         page
     }
 
+    /// Takes into `page` what it wants of the next entry; breaks when the page is full and there is more.
+    pub fn take(&self, page: &mut Page, entry: &Arc<Entry>) -> ControlFlow<()> {
+        if !self.wants(entry) {
+            return ControlFlow::Continue(());
+        }
+        let forwards = 0..entry.len();
+        let mut indices: Box<dyn Iterator<Item = usize>> = match self.direction {
+            Direction::Forwards => Box::new(forwards),
+            Direction::Backwards => Box::new(forwards.rev()),
+        };
+        while let Some(index) = indices.find(|index| self.is_behind(entry.serial, *index)) {
+            if page.items.len() == self.limit {
+                page.next = page.items.last().map(|(entry, index)| Place {
+                    serial: entry.serial,
+                    index: *index,
+                });
+                return ControlFlow::Break(());
+            }
+            page.items.push((Arc::clone(entry), index));
+        }
+        ControlFlow::Continue(())
+    }
+
     /// The page out of a log before which one more entry has always stood.
-    pub fn page_behind(&self, oldest: &Arc<Entry>, log: impl Fn(&Self) -> Page) -> Page {
-        let before = |query: &Self| query.page(std::iter::once(oldest));
+    ///
+    /// # Errors
+    /// The log's.
+    pub fn page_behind<E>(
+        &self,
+        oldest: &Arc<Entry>,
+        log: impl Fn(&Self) -> Result<Page, E>,
+    ) -> Result<Page, E> {
+        let before = |query: &Self| Ok(query.page(std::iter::once(oldest)));
         match self.direction {
             Direction::Forwards => self.join(before, log),
             Direction::Backwards => self.join(log, before),
@@ -87,17 +105,21 @@ impl Query {
     }
 
     /// A page that begins in one place and goes on in another.
-    fn join(&self, first: impl Fn(&Self) -> Page, second: impl Fn(&Self) -> Page) -> Page {
-        let mut page = first(self);
+    fn join<E>(
+        &self,
+        first: impl Fn(&Self) -> Result<Page, E>,
+        second: impl Fn(&Self) -> Result<Page, E>,
+    ) -> Result<Page, E> {
+        let mut page = first(self)?;
         if page.next.is_some() {
-            return page;
+            return Ok(page);
         }
         let room = self.limit - page.items.len();
         let rest = second(&Self {
             // One at least, to know whether there is more.
             limit: room.max(1),
             ..self.clone()
-        });
+        })?;
         let is_full = room == 0 && !rest.items.is_empty();
         page.items.extend(rest.items.into_iter().take(room));
         if is_full || rest.next.is_some() {
@@ -106,7 +128,7 @@ impl Query {
                 index: *index,
             });
         }
-        page
+        Ok(page)
     }
 
     fn wants(&self, entry: &Entry) -> bool {
@@ -131,6 +153,35 @@ impl Query {
             }
         })
     }
+}
+
+/// The newest entries with messages that `rewind` asks for, out of `entries`, newest first; they come oldest
+/// first. False when `entries` ended before it had enough.
+pub fn rewind<'a>(
+    entries: impl Iterator<Item = &'a Arc<Entry>>,
+    now: Timestamp,
+    rewind: Rewind,
+) -> (Vec<Arc<Entry>>, bool) {
+    let oldest = rewind.age.map_or(0, |age| {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        now.millis().saturating_sub(age)
+    });
+    let (mut messages, mut is_enough) = (0, false);
+    let mut found = Vec::new();
+    for entry in entries.filter(|entry| !entry.messages().is_empty()) {
+        messages += entry.len();
+        if entry.timestamp.millis() < oldest || messages > rewind.messages {
+            is_enough = true;
+            break;
+        }
+        found.push(Arc::clone(entry));
+        if messages == rewind.messages {
+            is_enough = true;
+            break;
+        }
+    }
+    found.reverse();
+    (found, is_enough)
 }
 
 #[cfg(test)]
@@ -184,7 +235,8 @@ mod tests {
             let mut found = Vec::new();
             loop {
                 let page = if is_split {
-                    query.page_behind(&entries[0], |query| read(query, &entries[1..]))
+                    let log = |query: &Query| Ok::<_, ()>(read(query, &entries[1..]));
+                    query.page_behind(&entries[0], log).unwrap()
                 } else {
                     read(&query, &entries)
                 };

@@ -51,13 +51,18 @@ pub fn read(
             }
             Err(gap) => {
                 attached.gap = Some(gap);
-                if gap == Gap::Expired {
+                if gap != Gap::OtherLog {
                     attached.backlog = messages_of(past.recent());
                 }
             }
         },
         Start::Rewind(rewind) => attached.backlog = past.rewind(now, rewind),
     }
+    // What the log has got since comes by the ordinary way.
+    let head = attached.head.place();
+    attached
+        .backlog
+        .retain(|entry| entry.serial.place() <= head);
     if cut(&mut attached.backlog, bytes) {
         attached.resumed = false;
         attached.gap = Some(Gap::TooLong);

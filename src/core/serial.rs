@@ -13,6 +13,10 @@ impl Epoch {
     pub const fn new(bits: u64) -> Self {
         Self(bits)
     }
+
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
 }
 
 /// The position of one entry in its channel's log.
@@ -27,6 +31,15 @@ pub struct Serial {
 }
 
 impl Serial {
+    /// What [`Serial::place`] told, in its epoch.
+    pub const fn at(epoch: Epoch, (millis, counter): (u64, u16)) -> Self {
+        Self {
+            millis,
+            counter,
+            epoch,
+        }
+    }
+
     pub const fn epoch(self) -> Epoch {
         self.epoch
     }

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::{
     core::{
         command::Rewind,
-        history::{Direction, Page, Query},
+        history::{self, Direction, Page, Query},
         message::Entry,
         serial::{Epoch, Serial},
     },
@@ -56,8 +56,23 @@ impl Window {
         }
     }
 
+    /// Goes on with a log of which nothing is at hand: its newest entry, and the newest one that will not be
+    /// appended again.
+    pub fn resume(epoch: Epoch, last: Option<Serial>, dropped: Option<Serial>) -> Self {
+        Self {
+            last,
+            dropped,
+            ..Self::new(epoch)
+        }
+    }
+
     pub const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The newest entry that was and is kept no more.
+    pub const fn dropped(&self) -> Option<Serial> {
+        self.dropped
     }
 
     /// The newest serial ever appended, kept or not.
@@ -138,23 +153,13 @@ impl Window {
 
     /// What `rewind` asks for: its entries, oldest first.
     pub fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>> {
-        let oldest = rewind.age.map_or(0, |age| {
-            let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-            now.millis().saturating_sub(age)
-        });
-        let mut messages = 0;
-        let messages_of = |entry: &&Arc<Entry>| !entry.messages().is_empty();
-        let recent = self
-            .entries()
-            .rev()
-            .filter(messages_of)
-            .take_while(|entry| {
-                messages += entry.len();
-                entry.timestamp.millis() >= oldest && messages <= rewind.messages
-            });
-        let mut found: Vec<_> = recent.cloned().collect();
-        found.reverse();
-        found
+        self.rewind_or_less(now, rewind).0
+    }
+
+    /// The same; false when older entries than are kept would belong to it.
+    pub fn rewind_or_less(&self, now: Timestamp, rewind: Rewind) -> (Vec<Arc<Entry>>, bool) {
+        let (found, is_enough) = history::rewind(self.entries().rev(), now, rewind);
+        (found, is_enough || self.dropped.is_none())
     }
 
     /// A page of what is kept.

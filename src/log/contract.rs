@@ -1,22 +1,31 @@
-//! What every log must do. Each implementation runs [`holds`] on itself.
+//! What every log must do. Each implementation runs [`holds`] on itself; one that keeps nothing but its
+//! windows also runs [`forgets`].
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, sync::mpsc, time::Duration};
 
 use bytestring::ByteString;
 
 use crate::{
     core::{
+        command::Rewind,
+        dedupe::Published,
+        history::{Direction, Kind, Query},
         message::{Body, Entry, EntryId, Message, Payload},
         serial::{Mint, Serial},
         window::Gap,
     },
     ids::Timestamp,
-    log::Log,
+    log::{Appended, ChannelLog, Log},
 };
 
 /// An entry with `size` bytes of data and the next serial.
 pub fn entry(mint: &mut Mint, size: usize) -> Arc<Entry> {
-    let now = Timestamp::from_millis(1_000);
+    entry_at(mint, size, 1_000)
+}
+
+/// The same, published at a moment of the wall clock.
+pub fn entry_at(mint: &mut Mint, size: usize, millis: u64) -> Arc<Entry> {
+    let now = Timestamp::from_millis(millis);
     let message = Message {
         payload: Payload::json(ByteString::from("x".repeat(size))),
         ..Message::default()
@@ -27,50 +36,97 @@ pub fn entry(mint: &mut Mint, size: usize) -> Arc<Entry> {
     Arc::new(entry)
 }
 
-fn serials(entries: &[Arc<Entry>]) -> Vec<Serial> {
+/// An entry of one message with an id of its own.
+pub fn named(serial: Serial, id: &'static str) -> Arc<Entry> {
+    let id = EntryId::Item(ByteString::from_static(id));
+    let body = Body::Messages(vec![Message::default()]);
+    let now = Timestamp::from_millis(serial.place().0);
+    Arc::new(Entry::new("c".into(), serial, now, None, id, body))
+}
+
+/// Appends, and waits until it is kept.
+pub fn append(log: &mut dyn ChannelLog, now: Duration, entry: Arc<Entry>) {
+    let (told, outcome) = mpsc::channel();
+    let appended = log.append(now, entry, &mut || {
+        let told = told.clone();
+        Box::new(move |result| told.send(result).unwrap())
+    });
+    if appended == Appended::Later {
+        outcome.recv().unwrap().unwrap();
+    }
+}
+
+pub fn serials(entries: &[Arc<Entry>]) -> Vec<Serial> {
     entries.iter().map(|entry| entry.serial).collect()
 }
 
-/// Checks a log made by `make`; it must keep at least ten small entries for 100 seconds and
+/// Checks a log made by `make`; it must keep at least ten small entries for 100 seconds, and in memory
 /// nothing for longer than 200.
-pub fn holds(make: impl Fn() -> Box<dyn Log>) {
-    reads_back_in_order(&*make());
-    goes_on_when_opened_again(&*make());
-    a_closed_log_begins_a_new_epoch_once_nothing_is_kept(&*make());
-    channels_do_not_mix(&*make());
+pub fn holds<L: Log>(make: impl Fn() -> L) {
+    reads_back_in_order(&make());
+    goes_on_when_opened_again(&make());
+    channels_do_not_mix(&make());
+    pages_and_rewinds(&make());
+}
+
+/// Checks a log that is gone when its windows are empty.
+pub fn forgets<L: Log>(make: impl Fn() -> L) {
+    says_what_has_expired(&make());
+    a_closed_log_begins_a_new_epoch_once_nothing_is_kept(&make());
+}
+
+fn fill(channel: &mut dyn ChannelLog) -> Vec<Arc<Entry>> {
+    let mut mint = channel.mint();
+    let all: Vec<_> = (0..10).map(|size| entry(&mut mint, size)).collect();
+    for (second, entry) in all.iter().enumerate() {
+        append(
+            channel,
+            Duration::from_secs(second as u64),
+            Arc::clone(entry),
+        );
+    }
+    all
 }
 
 fn reads_back_in_order(log: &dyn Log) {
     let mut channel = log.open(&"c".into());
-    let mut mint = channel.mint();
-    let all: Vec<_> = (0..10).map(|size| entry(&mut mint, size)).collect();
-    for (second, entry) in all.iter().enumerate() {
-        channel.append(Duration::from_secs(second as u64), Arc::clone(entry));
-    }
+    let all = fill(&mut *channel);
     for (place, entry) in all.iter().enumerate() {
         let found = channel.after(entry.serial).expect("kept");
         assert_eq!(serials(&found), serials(&all[place + 1..]));
     }
     assert!(!channel.expire(Duration::from_secs(100)));
+    assert_eq!(serials(&channel.recent()), serials(&all));
     assert!(channel.expire(Duration::from_secs(300)));
-    assert_eq!(channel.after(all[0].serial).err(), Some(Gap::Expired));
     assert_eq!(
         channel.after(all[9].serial).expect("nothing missed").len(),
         0
     );
 }
 
+fn says_what_has_expired(log: &dyn Log) {
+    let mut channel = log.open(&"c".into());
+    let all = fill(&mut *channel);
+    assert!(channel.expire(Duration::from_secs(300)));
+    assert_eq!(channel.after(all[0].serial).err(), Some(Gap::Expired));
+}
+
 fn goes_on_when_opened_again(log: &dyn Log) {
     let mut first = log.open(&"c".into());
-    let kept = entry(&mut first.mint(), 1);
-    first.append(Duration::ZERO, Arc::clone(&kept));
+    let serial = first.mint().mint(Timestamp::from_millis(1_000));
+    let kept = named(serial, "id");
+    append(&mut *first, Duration::ZERO, Arc::clone(&kept));
     drop(first);
 
     let mut second = log.open(&"c".into());
+    assert_eq!(
+        second.remembered(),
+        [(kept.id.clone(), Published::of(&kept))]
+    );
     let next = entry(&mut second.mint(), 1);
     assert_eq!(next.serial.epoch(), kept.serial.epoch());
     assert!(next.serial.place() > kept.serial.place());
-    second.append(Duration::ZERO, Arc::clone(&next));
+    append(&mut *second, Duration::ZERO, Arc::clone(&next));
     let found = second.after(kept.serial).expect("kept");
     assert_eq!(serials(&found), [next.serial]);
 }
@@ -78,7 +134,7 @@ fn goes_on_when_opened_again(log: &dyn Log) {
 fn a_closed_log_begins_a_new_epoch_once_nothing_is_kept(log: &dyn Log) {
     let mut channel = log.open(&"c".into());
     let kept = entry(&mut channel.mint(), 1);
-    channel.append(Duration::ZERO, Arc::clone(&kept));
+    append(&mut *channel, Duration::ZERO, Arc::clone(&kept));
     log.close(&"c".into());
     assert_eq!(
         log.open(&"c".into())
@@ -97,6 +153,54 @@ fn a_closed_log_begins_a_new_epoch_once_nothing_is_kept(log: &dyn Log) {
 fn channels_do_not_mix(log: &dyn Log) {
     let (mut a, b) = (log.open(&"a".into()), log.open(&"b".into()));
     let first = entry(&mut a.mint(), 1);
-    a.append(Duration::ZERO, Arc::clone(&first));
+    append(&mut *a, Duration::ZERO, Arc::clone(&first));
     assert_eq!(b.after(first.serial).err(), Some(Gap::OtherLog));
+}
+
+fn pages_and_rewinds(log: &dyn Log) {
+    let mut channel = log.open(&"c".into());
+    let all = fill(&mut *channel);
+    let mut query = Query {
+        kind: Kind::Messages,
+        start: None,
+        end: None,
+        until: Some(all[7].serial),
+        direction: Direction::Backwards,
+        limit: 3,
+        after: None,
+    };
+    for direction in [Direction::Backwards, Direction::Forwards] {
+        query.direction = direction;
+        query.after = None;
+        let mut found = Vec::new();
+        loop {
+            let page = channel.page(&query).expect("readable");
+            assert!(page.items.len() <= 3);
+            found.extend(page.items.into_iter().map(|(entry, _)| entry.serial));
+            query.after = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        let mut wanted = serials(&all[..8]);
+        if direction == Direction::Backwards {
+            wanted.reverse();
+        }
+        assert_eq!(found, wanted);
+    }
+    query.kind = Kind::Presence;
+    assert_eq!(channel.page(&query).expect("readable").items.len(), 0);
+
+    let now = Timestamp::from_millis(1_000);
+    let rewind = |messages| {
+        channel.rewind(
+            now,
+            Rewind {
+                messages,
+                age: None,
+            },
+        )
+    };
+    assert_eq!(serials(&rewind(4)), serials(&all[6..]));
+    assert_eq!(serials(&rewind(99)), serials(&all));
 }

@@ -14,14 +14,16 @@ use parking_lot::Mutex;
 use crate::{
     core::{
         command::Rewind,
+        dedupe::Published,
         history::{Page, Query},
-        message::Entry,
+        message::{Entry, EntryId},
         replay::Past,
         serial::{Epoch, Mint, Serial},
         window::{Bounds, Gap, Window},
     },
     ids::{ChannelName, Timestamp},
-    log::{ChannelLog, Log},
+    log::{Appended, ChannelLog, Log},
+    store::{Done, StoreError},
 };
 
 /// All windows. They live here and not in the channel actors, so that an actor that dies takes
@@ -33,9 +35,30 @@ pub struct MemoryLog {
 }
 
 /// Bytes of all windows together.
-struct Budget {
+pub(super) struct Budget {
     used: AtomicUsize,
     limit: usize,
+}
+
+impl Budget {
+    /// Changes a window, and accounts for it. When memory is short, whoever writes gives up its own past
+    /// first.
+    pub(super) fn charge(&self, window: &mut Window, change: impl FnOnce(&mut Window)) {
+        let before = window.bytes();
+        change(window);
+        // Two's complement: it may have become less.
+        let change = window.bytes().wrapping_sub(before);
+        let used = self.used.fetch_add(change, Ordering::Relaxed);
+        let mut used = used.wrapping_add(change);
+        while used > self.limit {
+            let before = window.bytes();
+            if !window.drop_oldest() {
+                break;
+            }
+            let freed = before - window.bytes();
+            used = self.used.fetch_sub(freed, Ordering::Relaxed) - freed;
+        }
+    }
 }
 
 impl MemoryLog {
@@ -49,6 +72,51 @@ impl MemoryLog {
                 limit: total_bytes,
             }),
         }
+    }
+
+    pub(super) const fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    pub(super) const fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// All windows as they are.
+    pub(super) fn windows(&self) -> Vec<(ChannelName, Arc<Mutex<Window>>)> {
+        let windows = self.windows.lock();
+        let shared = |(name, window): (&ChannelName, &Arc<_>)| (name.clone(), Arc::clone(window));
+        windows.iter().map(shared).collect()
+    }
+
+    /// Puts back a window of an earlier run.
+    pub(super) fn restore(
+        &self,
+        name: ChannelName,
+        entries: Vec<(Duration, Arc<Entry>)>,
+        mut window: Window,
+    ) {
+        self.budget.charge(&mut window, |window| {
+            for (came, entry) in entries {
+                window.append(came, entry, self.bounds);
+            }
+        });
+        self.windows
+            .lock()
+            .insert(name, Arc::new(Mutex::new(window)));
+    }
+
+    /// Trims windows that no channel has opened, and forgets those that are empty. `now` is monotonic.
+    pub(super) fn expire_unopened(&self, now: Duration) {
+        self.windows.lock().retain(|_, shared| {
+            if Arc::strong_count(shared) > 1 {
+                return true;
+            }
+            let mut window = shared.lock();
+            self.budget
+                .charge(&mut window, |window| window.trim(now, self.bounds));
+            !window.is_empty()
+        });
     }
 }
 
@@ -110,36 +178,34 @@ impl ChannelLog for ChannelWindow {
         }
     }
 
-    fn append(&mut self, now: Duration, entry: Arc<Entry>) {
-        let mut window = self.window.lock();
-        let before = window.bytes();
-        window.append(now, entry, self.bounds);
-        // Two's complement: it may have become less.
-        let change = window.bytes().wrapping_sub(before);
-        let used = self.budget.used.fetch_add(change, Ordering::Relaxed);
-        let mut used = used.wrapping_add(change);
-        // When memory is short, whoever writes gives up its own past first.
-        while used > self.budget.limit {
-            let before = window.bytes();
-            if !window.drop_oldest() {
-                break;
-            }
-            let freed = before - window.bytes();
-            used = self.budget.used.fetch_sub(freed, Ordering::Relaxed) - freed;
-        }
+    fn append(
+        &mut self,
+        now: Duration,
+        entry: Arc<Entry>,
+        _: &mut dyn FnMut() -> Done<()>,
+    ) -> Appended {
+        self.budget.charge(&mut self.window.lock(), |window| {
+            window.append(now, entry, self.bounds)
+        });
+        Appended::Kept
     }
 
-    fn page(&self, query: &Query) -> Page {
-        self.window.lock().page(query)
+    fn remembered(&mut self) -> Vec<(EntryId, Published)> {
+        let window = self.window.lock();
+        let known = window.entries().filter(|entry| entry.id != EntryId::Serial);
+        known
+            .map(|entry| (entry.id.clone(), Published::of(entry)))
+            .collect()
+    }
+
+    fn page(&self, query: &Query) -> Result<Page, StoreError> {
+        Ok(self.window.lock().page(query))
     }
 
     fn expire(&mut self, now: Duration) -> bool {
         let mut window = self.window.lock();
-        let before = window.bytes();
-        window.trim(now, self.bounds);
         self.budget
-            .used
-            .fetch_sub(before - window.bytes(), Ordering::Relaxed);
+            .charge(&mut window, |window| window.trim(now, self.bounds));
         window.is_empty()
     }
 }
@@ -160,7 +226,8 @@ mod tests {
 
     #[test]
     fn keeps_the_contract() {
-        contract::holds(|| Box::new(log(1 << 20, 1 << 20)));
+        contract::holds(|| log(1 << 20, 1 << 20));
+        contract::forgets(|| log(1 << 20, 1 << 20));
     }
 
     #[test]
@@ -173,7 +240,7 @@ mod tests {
         for round in 0..200 {
             for channel in &mut channels {
                 let entry = entry(&mut channel.mint(), 100);
-                channel.append(Duration::from_secs(round), entry);
+                contract::append(&mut **channel, Duration::from_secs(round), entry);
                 assert!(log.bytes() <= 20_000);
             }
         }

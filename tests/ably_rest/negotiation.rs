@@ -169,7 +169,7 @@ async fn unknown_paths_and_wrong_methods() {
         assert_refused(&response, 405, 40500);
     }
     // Without any sign of an Ably client: the path is Ably's.
-    assert_refused(&sandbox.http.ask("GET", "/stats", &[]).await, 404, 40400);
+    assert_refused(&sandbox.http.ask("GET", "/push/x", &[]).await, 404, 40400);
     // Who is no Ably client reads what the other protocols say.
     let plain = sandbox.http.ask("GET", "/invalid", &[]).await;
     assert_eq!((plain.status, &*plain.body), (404, "404 page not found"));

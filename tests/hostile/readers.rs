@@ -93,6 +93,8 @@ async fn a_stalled_reader_that_comes_back_is_told_1013() {
         UNLIMITED,
         ("LIMITS_OUTBOX_BYTES", "1048576"),
         ("WEBSOCKET_CLOSE_TIMEOUT", "30s"),
+        // So that what is measured is the outbox.
+        ("HISTORY_CHANNEL_BYTES", "4194304"),
     ]);
     let attack = async {
         let raw = Raw::connect_narrow(server.address).await;

@@ -77,6 +77,7 @@ impl Stage {
             metrics: Metrics::default().start(),
             settings: Settings {
                 outbox_bytes: 100_000,
+                replay_bytes: 100_000,
                 channels_per_connection: 10,
                 patience: Patience {
                     ping_interval: Duration::from_millis(200),
@@ -93,6 +94,7 @@ impl Stage {
             ready: Arc::default(),
             closing: AtomicBool::new(false),
             refusal_warning: OncePerSecond::default(),
+            disk_warning: OncePerSecond::default(),
             hubs: Mutex::default(),
         });
         let second = Arbiter::new();

@@ -51,6 +51,23 @@ pub(super) fn is_jwt(token: &str) -> bool {
             .is_some_and(|header| serde_json::from_slice::<Map<String, Value>>(&header).is_ok())
 }
 
+/// The token that an encrypted JWT (JWE compact form, five parts) carries in its header, the only part of
+/// it that can be read here; None when `token` is no such JWT (`protocols/ably.md §12.4`).
+///
+/// # Errors
+/// [`Fault::InvalidJwt`] when the header has none.
+pub(super) fn token_of_encrypted(token: &str) -> Option<Result<String, Fault>> {
+    let parts = token.split('.').count();
+    let header = token.split('.').next().filter(|_| parts == 5)?;
+    let token = part(header)
+        .ok()
+        .and_then(|header| serde_json::from_slice::<Header>(&header).ok())
+        .and_then(|header| header.token);
+    Some(token.ok_or(invalid(
+        "an encrypted JWT needs the token in its header x-ably-token",
+    )))
+}
+
 fn part(text: &str) -> Result<Vec<u8>, Fault> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text);
     bytes.map_err(|_| invalid("a part is not base64url without padding"))
@@ -65,7 +82,9 @@ impl<'a> Jwt<'a> {
         }
         let parts: Vec<&str> = token.split('.').collect();
         let &[header, claims, signature] = parts.as_slice() else {
-            return Err(invalid("not three parts; encrypted ones are not supported"));
+            return Err(invalid(
+                "neither three parts nor the five of an encrypted one",
+            ));
         };
         let header: Header = serde_json::from_slice(&part(header)?)
             .map_err(|_| invalid("the header is not what a JWT has"))?;

@@ -209,7 +209,7 @@ impl AblyConnection {
             } else {
                 entry.frame(format_of(self.format)).clone()
             };
-            link.send_frame(frame);
+            link.send_missed(frame);
         }
     }
 

@@ -23,7 +23,7 @@ use crate::{
         wire::WireFormat,
     },
     error::{CloseReason, Fault},
-    ids::{ChannelName, ConnectionId},
+    ids::{ChannelName, ConnectionId, Timestamp},
     limits,
     protocols::ably::{
         acks::Acks,
@@ -53,6 +53,8 @@ pub struct AblyConnection {
     pub(super) aliases: Vec<ByteString>,
     /// When to ask the client for a new token (milliseconds of the epoch); none: not any more.
     pub(super) renewal: Option<u64>,
+    /// When the token ends because it was revoked.
+    pub(super) revoked_at: Option<Timestamp>,
     /// The client has said goodbye for good.
     is_closed: bool,
     /// The client goes on by another transport.
@@ -87,6 +89,7 @@ impl AblyConnection {
             attachments: FastMap::default(),
             aliases: Vec::new(),
             renewal: None,
+            revoked_at: None,
             is_closed: false,
             is_superseded: false,
         }
@@ -156,7 +159,8 @@ impl AblyConnection {
         match action {
             Action::HEARTBEAT => {
                 if let Some(id) = &message.id {
-                    self.say(&ServerFrame::Heartbeat { id: Some(id) }, link);
+                    let echo = ServerFrame::Heartbeat { id: Some(id) };
+                    link.send_later(echo.encode(self.format), limits::PING_ECHO_DELAY);
                 }
             }
             Action::ATTACH => self.attach(message, link),
@@ -257,6 +261,10 @@ impl Translator for AblyConnection {
 
     fn woken(&mut self, link: &mut Link<'_>) {
         self.watch_expiry(link);
+    }
+
+    fn credentials_changed(&mut self, link: &mut Link<'_>) {
+        self.watch_revocation(link);
     }
 
     fn superseded(&mut self) {

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use crate::{
     actors::connections::Connections,
     auth::ably::{AllowedClient, ConnectionKeys},
-    core::message::{EntryId, Message},
+    core::message::{EntryId, Extras, Message},
     error::Fault,
     ids::{AppId, ClientId, ConnectionId},
     limits,
@@ -26,6 +26,8 @@ const CREATE: u64 = 0;
 pub struct Publisher<'a> {
     pub app: AppId,
     pub identity: &'a AllowedClient,
+    /// What the token says about its holder on this channel (§12.4).
+    pub user_claim: Option<&'a str>,
     /// None: by HTTP.
     pub connection: Option<ConnectionId>,
     pub keys: &'a ConnectionKeys,
@@ -68,7 +70,9 @@ pub fn check(
             let what = "updates, deletes and appends of messages on this server";
             return Err(Fault::NotFound { what });
         }
-        checked.push(message.into_message(client_id)?);
+        let mut message = message.into_message(client_id)?;
+        claim(&mut message.extras, publisher.user_claim);
+        checked.push(message);
     }
     let ephemeral = checked
         .iter()
@@ -89,6 +93,14 @@ pub fn check(
         id,
         is_ephemeral: ephemeral > 0,
     })
+}
+
+/// Writes what the publisher's token says about him, which no client can write itself (§3.6).
+pub fn claim(extras: &mut Option<Box<Extras>>, user_claim: Option<&str>) {
+    if let Some(claim) = user_claim {
+        let extras = extras.get_or_insert_default();
+        extras.insert("userClaim".to_owned(), claim.into());
+    }
 }
 
 /// Whose message it is: its client, and the connection that it counts as (§6.5, §6.6).

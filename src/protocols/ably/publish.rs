@@ -121,6 +121,7 @@ impl AblyConnection {
         let publisher = Publisher {
             app: self.access.app.id,
             identity: &self.identity,
+            user_claim: self.access.user_claim(&name.base),
             connection: Some(self.id),
             keys: &self.shared.connection_keys,
             connections: &link.worker().broker.connections,
@@ -193,7 +194,10 @@ impl AblyConnection {
         }
         let events = message.presence.into_iter().enumerate();
         let events = events.map(|(index, item)| self.event(item, msg_serial, index));
-        let events = events.collect::<Result<Vec<_>, Fault>>()?;
+        let mut events = events.collect::<Result<Vec<_>, Fault>>()?;
+        for event in &mut events {
+            messages::claim(&mut event.extras, self.access.user_claim(&name.base));
+        }
         let size: usize = events.iter().map(PresenceEvent::size).sum();
         let limit = self.shared.settings.max_message_bytes;
         // Clients put many enters into one frame: the limit is for each of them.

@@ -174,6 +174,24 @@ fn a_token_in_an_envelope() {
     assert_eq!(door.token(&long).unwrap().expires, Some(later(10 * MINUTE)));
 }
 
+/// §12.4: of an encrypted JWT nothing but the header can be read, and that holds the token.
+#[test]
+fn a_token_in_the_header_of_an_encrypted_jwt() {
+    let door = door();
+    let inner = door
+        .issue(ROOT, &json!({"clientId": "alice"}))
+        .unwrap()
+        .token;
+    let encrypted = |header: serde_json::Value| {
+        let header = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
+        format!("{header}..aXY.Y2lwaGVydGV4dA.dGFn")
+    };
+    let good = encrypted(json!({"alg": "dir", "enc": "A128CBC-HS256", "x-ably-token": inner}));
+    assert_eq!(door.token(&good).unwrap().client_id.as_str(), Some("alice"));
+    let bare = encrypted(json!({"alg": "dir", "enc": "A128CBC-HS256"}));
+    assert_eq!(door.token(&bare).unwrap_err().ably_code(), 40144);
+}
+
 /// A key can be revoked, or an app go, while its tokens are around.
 #[test]
 fn tokens_share_the_fate_of_their_key() {

@@ -1,0 +1,80 @@
+//! What is kept on disk: the data folder, the log in it, and their orderly end.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    core::rules::Namespaces,
+    log::{
+        disk::{DiskLog, Retention, Sweeper},
+        memory::MemoryLog,
+    },
+    store::folder::{DataFolder, Terms},
+};
+
+/// An open data folder with the logs of all channels.
+pub struct Storage {
+    folder: DataFolder,
+    pub log: Arc<DiskLog>,
+    /// Stops before the folder is closed.
+    sweeper: Option<Sweeper>,
+}
+
+impl Storage {
+    /// Opens the folder, made when absent; `namespaces` say which channels are persisted.
+    ///
+    /// # Errors
+    /// For the operator: somebody else has the folder, it cannot be used, or it is damaged.
+    pub fn open(
+        config: &Config,
+        memory: MemoryLog,
+        namespaces: Arc<dyn Namespaces>,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        let data = &config.data;
+        let terms = Terms {
+            cache_bytes: data.cache_bytes,
+            verify_bytes: data.verify_bytes,
+        };
+        let folder = DataFolder::open(&data.dir, terms, clock.clone())?;
+        let retention = Retention {
+            age: config.history.persisted_age,
+            bytes: config.history.persisted_bytes,
+        };
+        let log = DiskLog::open(
+            memory,
+            Arc::clone(folder.engine()),
+            Box::new(move |channel| {
+                let attributes = namespaces.terms(channel).attributes;
+                attributes.is_persisted.then_some(retention)
+            }),
+            config.history.channel_bytes,
+            clock,
+        )
+        .context("cannot read what the last run has left in the data folder")?;
+        let log = Arc::new(log);
+        let sweeper = Sweeper::start(Arc::clone(&log)).context("cannot start a thread")?;
+        Ok(Self {
+            folder,
+            log,
+            sweeper: Some(sweeper),
+        })
+    }
+
+    /// Hands over to the next start what is in memory only, and closes the folder. Nothing is published any
+    /// more.
+    pub fn close(&mut self) {
+        if self.sweeper.take().is_none() {
+            return;
+        }
+        if let Err(error) = self.log.hand_over() {
+            tracing::error!(%error, "the last minutes of channels that are not persisted are lost");
+        }
+        if let Err(error) = self.folder.close() {
+            tracing::error!(%error, "the data folder was not closed in order; it will be checked at the next start");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The log on disk, behind windows in memory.
+//!
+//! Channels that are to be persisted have every entry in the data file before anybody sees it; the newest
+//! minutes are in memory, too, so that a crowd that comes back reads the file once. Other channels live
+//! in memory alone ([`MemoryLog`]); when the server ends in order their windows are handed to the next start
+//! (`handover`). `sweep` drops what is too old or too much.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    clock::Clock,
+    ids::ChannelName,
+    log::{ChannelLog, Log, memory::MemoryLog},
+    store::{
+        StoreError,
+        engine::{Engine, META, Rows as _, Writing},
+    },
+};
+
+mod channel;
+pub mod check;
+mod encoding;
+mod handover;
+mod kept;
+mod rows;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use channel::DiskChannel;
+use kept::Kept;
+pub use sweep::{Sweeper, Swept};
+
+/// The highest number that a channel has been given.
+const LAST_ID: &[u8] = b"last_channel";
+
+/// How much of a persisted channel is kept; whichever is reached first counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    pub age: Duration,
+    /// Of the entries as they are stored.
+    pub bytes: u64,
+}
+
+/// What a channel's entries are kept for; none = not persisted.
+pub type RetentionOf = Box<dyn Fn(&ChannelName) -> Option<Retention> + Send + Sync>;
+
+/// The logs of all channels, persisted or not.
+pub struct DiskLog {
+    memory: MemoryLog,
+    engine: Arc<Engine>,
+    clock: Clock,
+    retention: RetentionOf,
+    /// Bytes of one channel's past that are read back into memory at a time.
+    backlog_bytes: usize,
+    channels: Arc<Mutex<Channels>>,
+    last_id: AtomicU64,
+    /// When it was opened (monotonic).
+    opened: Duration,
+    stored_bytes: AtomicU64,
+}
+
+/// Persisted channels that are in use.
+#[derive(Default)]
+struct Channels {
+    open: HashMap<ChannelName, Arc<Kept>>,
+    /// Rows that a transaction removes just now: what is read of them does not count.
+    going: HashSet<ChannelName>,
+}
+
+impl DiskLog {
+    /// Takes up the windows that the last run has handed over. `memory` is empty; a channel's past is read
+    /// back into memory up to `backlog_bytes` ([`crate::core::message::Entry::cost`]).
+    ///
+    /// # Errors
+    /// When the data file cannot be read or written.
+    pub fn open(
+        memory: MemoryLog,
+        engine: Arc<Engine>,
+        retention: RetentionOf,
+        backlog_bytes: usize,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let last = engine.read(|rows| rows.get(META, LAST_ID))?;
+        let last = last.and_then(|bytes| bytes.try_into().ok().map(u64::from_be_bytes));
+        let log = Self {
+            opened: clock.uptime(),
+            memory,
+            engine,
+            clock,
+            retention,
+            backlog_bytes,
+            channels: Arc::default(),
+            last_id: AtomicU64::new(last.unwrap_or_default()),
+            stored_bytes: AtomicU64::new(0),
+        };
+        log.take_over()?;
+        Ok(log)
+    }
+
+    /// The number of a new channel. Given again after a restart if nothing was written under it.
+    fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A channel in use, read when it was not.
+    ///
+    /// # Errors
+    /// When the data file cannot be read.
+    fn kept(&self, name: &ChannelName) -> Result<Arc<Kept>, StoreError> {
+        let mut channels = self.channels.lock();
+        if let Some(kept) = channels.open.get(name) {
+            return Ok(Arc::clone(kept));
+        }
+        let is_going = channels.going.contains(name);
+        let kept = kept::read(self, name, is_going)?;
+        let kept = Arc::new(kept.unwrap_or_else(|| Kept::new(self)));
+        channels.open.insert(name.clone(), Arc::clone(&kept));
+        Ok(kept)
+    }
+}
+
+/// Remembers the highest number that a channel has been given.
+fn note_id(rows: &mut Writing<'_>, id: u64) -> Result<(), StoreError> {
+    let known = rows.get(META, LAST_ID)?;
+    let known = known.and_then(|bytes| bytes.try_into().ok().map(u64::from_be_bytes));
+    if known.is_none_or(|known| known < id) {
+        rows.put(META, LAST_ID, &id.to_be_bytes())?;
+    }
+    Ok(())
+}
+
+impl Log for DiskLog {
+    fn open(&self, channel: &ChannelName) -> Box<dyn ChannelLog> {
+        if (self.retention)(channel).is_none() {
+            return self.memory.open(channel);
+        }
+        let kept = self.kept(channel).unwrap_or_else(|error| {
+            // A new epoch: clients are told of the break. What is in the file is not written over.
+            tracing::error!(%error, "the log of a channel cannot be read; nothing can be published to it");
+            Arc::new(Kept::new(self))
+        });
+        Box::new(DiskChannel::new(self, channel.clone(), kept))
+    }
+
+    fn close(&self, channel: &ChannelName) {
+        let mut channels = self.channels.lock();
+        if let Some(kept) = channels.open.get(channel)
+            && kept.is_quiet()
+        {
+            channels.open.remove(channel);
+        }
+        drop(channels);
+        self.memory.close(channel);
+    }
+
+    fn bytes(&self) -> usize {
+        self.memory.bytes()
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        self.stored_bytes.load(Ordering::Relaxed)
+    }
+}

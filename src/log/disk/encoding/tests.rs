@@ -1,0 +1,115 @@
+//! What was encoded reads back; anything else is refused.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::serial::{Epoch, Mint};
+
+fn text() -> impl Strategy<Value = ByteString> {
+    "\\PC{0,20}".prop_map(ByteString::from)
+}
+
+fn extras() -> impl Strategy<Value = Option<Box<Extras>>> {
+    let object = prop::collection::btree_map("\\PC{0,5}", any::<i64>(), 0..4);
+    let object = object.prop_map(|object| {
+        let members = object.into_iter().map(|(key, value)| (key, value.into()));
+        Box::new(members.collect())
+    });
+    prop::option::of(object)
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    let data = prop_oneof![
+        Just(Data::None),
+        text().prop_map(Data::Text),
+        prop::collection::vec(any::<u8>(), 0..300).prop_map(|bytes| Data::Binary(bytes.into())),
+    ];
+    (data, text()).prop_map(|(data, encoding)| Payload {
+        data,
+        encoding,
+        ..Payload::default()
+    })
+}
+
+fn client() -> impl Strategy<Value = ClientId> {
+    "[a-z]{1,9}".prop_map(|text| ClientId::new(text).unwrap())
+}
+
+fn connection() -> impl Strategy<Value = ConnectionId> {
+    any::<[u8; 9]>().prop_map(ConnectionId::from_bytes)
+}
+
+fn id() -> impl Strategy<Value = EntryId> {
+    prop_oneof![
+        Just(EntryId::Serial),
+        text().prop_map(EntryId::Base),
+        text().prop_map(EntryId::Item),
+        (connection(), any::<u64>()).prop_map(|(connection, msg_serial)| EntryId::Frame {
+            connection,
+            msg_serial
+        }),
+    ]
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    let message = (text(), payload(), prop::option::of(client()), extras());
+    let message = message.prop_map(|(name, payload, client_id, extras)| Message {
+        name,
+        payload,
+        client_id,
+        extras,
+    });
+    let action = prop_oneof![
+        Just(PresenceAction::Enter),
+        Just(PresenceAction::Leave),
+        Just(PresenceAction::Update)
+    ];
+    let event = (
+        action,
+        prop::option::of(text()),
+        client(),
+        payload(),
+        extras(),
+    );
+    let event = event.prop_map(|(action, id, client_id, payload, extras)| PresenceEvent {
+        id,
+        action,
+        client_id,
+        payload,
+        extras,
+    });
+    prop_oneof![
+        prop::collection::vec(message, 0..4).prop_map(Body::Messages),
+        prop::collection::vec(event, 0..4).prop_map(Body::Presence),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn entries_read_back(
+        millis in any::<u64>(),
+        publisher in prop::option::of(connection()),
+        id in id(),
+        body in body(),
+    ) {
+        let serial = Mint::new(Epoch::new(3)).position();
+        let timestamp = Timestamp::from_millis(millis);
+        let entry = Entry::new("c".into(), serial, timestamp, publisher, id, body);
+        let bytes = Bytes::from(encode(&entry));
+        let again = decode(&"c".into(), serial, bytes.clone()).unwrap();
+        prop_assert_eq!(again.timestamp, entry.timestamp);
+        prop_assert_eq!(again.publisher, entry.publisher);
+        prop_assert_eq!(&again.id, &entry.id);
+        prop_assert_eq!(&again.body, &entry.body);
+        prop_assert_eq!(encode(&again), &bytes[..]);
+        for end in 0..bytes.len() {
+            prop_assert!(decode(&"c".into(), serial, bytes.slice(..end)).is_none());
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_an_entry_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let serial = Mint::new(Epoch::new(3)).position();
+        let _ = decode(&"c".into(), serial, bytes.into());
+    }
+}

@@ -1,0 +1,349 @@
+//! Restarts, retention, hand-over, and what is read from the file.
+
+use std::{collections::BTreeMap, path::Path, sync::mpsc};
+
+use super::*;
+use crate::{
+    core::{
+        command::Rewind,
+        history::{Direction, Kind, Query},
+        message::Entry,
+        serial::Serial,
+        window::{Bounds, Gap},
+    },
+    ids::Timestamp,
+    log::{
+        Appended,
+        contract::{self, append, entry_at, named, serials},
+    },
+    store::{
+        faulty::FaultyDisk,
+        folder::{DataFolder, Terms},
+    },
+};
+
+mod restart;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const START: u64 = 1_800_000_000_000;
+
+fn clock() -> Clock {
+    Clock::manual(Timestamp::from_millis(START))
+}
+
+fn memory() -> MemoryLog {
+    let bounds = Bounds {
+        age: Duration::from_secs(120),
+        entries: 1_000,
+        bytes: 1 << 20,
+    };
+    MemoryLog::new(bounds, 1 << 24)
+}
+
+fn engine(disk: &FaultyDisk) -> Arc<Engine> {
+    Arc::new(Engine::start(disk.opener(), Clock::system()).unwrap())
+}
+
+/// Channels whose name begins with `p` are persisted.
+fn log_on(engine: Arc<Engine>, clock: &Clock, retention: Retention) -> DiskLog {
+    let retention: RetentionOf =
+        Box::new(move |name| name.as_str().starts_with('p').then_some(retention));
+    DiskLog::open(memory(), engine, retention, 1 << 20, clock.clone()).unwrap()
+}
+
+fn log(disk: &FaultyDisk, clock: &Clock) -> DiskLog {
+    let retention = Retention {
+        age: DAY,
+        bytes: 1 << 30,
+    };
+    log_on(engine(disk), clock, retention)
+}
+
+/// Appends `count` entries, a second of the clock between them.
+fn fill(channel: &mut dyn ChannelLog, clock: &Clock, count: usize, size: usize) -> Vec<Arc<Entry>> {
+    let mut mint = channel.mint();
+    let one = |_| {
+        clock.advance(Duration::from_secs(1));
+        let entry = entry_at(&mut mint, size, clock.now().millis());
+        append(channel, clock.uptime(), Arc::clone(&entry));
+        entry
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn keeps_the_contract() {
+    let always = || -> DiskLog {
+        let retention = Retention {
+            age: DAY,
+            bytes: 1 << 30,
+        };
+        let clock = Clock::manual(Timestamp::from_millis(2_000));
+        let engine = engine(&FaultyDisk::default());
+        let of: RetentionOf = Box::new(move |_| Some(retention));
+        DiskLog::open(memory(), engine, of, 1 << 20, clock).unwrap()
+    };
+    contract::holds(always);
+    let never = || -> DiskLog {
+        let engine = engine(&FaultyDisk::default());
+        DiskLog::open(memory(), engine, Box::new(|_| None), 1 << 20, clock()).unwrap()
+    };
+    contract::holds(never);
+    contract::forgets(never);
+}
+
+#[test]
+fn an_entry_is_seen_when_its_commit_is_told_and_not_before() {
+    let (disk, clock) = (FaultyDisk::default(), clock());
+    let log = log(&disk, &clock);
+    let mut channel = log.open(&"p".into());
+    let start = channel.mint().position();
+    disk.hold();
+    let entry = entry_at(&mut channel.mint(), 1, START);
+    let (told, outcome) = mpsc::channel();
+    let appended = channel.append(clock.uptime(), Arc::clone(&entry), &mut || {
+        let told = told.clone();
+        Box::new(move |result| told.send(result).unwrap())
+    });
+    assert_eq!(appended, Appended::Later);
+    assert_eq!(channel.after(start).unwrap().len(), 0);
+    assert!(!channel.expire(clock.uptime()));
+    // Who comes next goes on behind it all the same.
+    assert!(log.open(&"p".into()).mint().position().place() >= entry.serial.place());
+    disk.release();
+    outcome.recv().unwrap().unwrap();
+    assert_eq!(serials(&channel.after(start).unwrap()), [entry.serial]);
+}
+
+#[test]
+fn a_failed_append_is_told_and_not_in_the_log() {
+    let (disk, clock) = (FaultyDisk::default(), clock());
+    let log = log(&disk, &clock);
+    let mut channel = log.open(&"p".into());
+    let first = fill(&mut *channel, &clock, 1, 1);
+    disk.limit(Some(0));
+    let failed = entry_at(&mut channel.mint(), 8_000_000, clock.now().millis());
+    let (told, outcome) = mpsc::channel();
+    channel.append(clock.uptime(), Arc::clone(&failed), &mut || {
+        let told = told.clone();
+        Box::new(move |result| told.send(result).unwrap())
+    });
+    assert_eq!(outcome.recv().unwrap(), Err(StoreError::Full));
+    assert_eq!(channel.after(first[0].serial).unwrap().len(), 0);
+    disk.limit(None);
+    let next = fill(&mut *channel, &clock, 1, 1);
+    assert!(next[0].serial.place() > failed.serial.place());
+    assert_eq!(
+        serials(&channel.after(first[0].serial).unwrap()),
+        serials(&next)
+    );
+}
+
+#[test]
+fn after_the_window_the_file_answers_and_a_crowd_reads_it_once() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let all = {
+        let log = log(&disk, &time);
+        let mut channel = log.open(&"p".into());
+        fill(&mut *channel, &time, 400, 10)
+    };
+    let engine = engine(&disk.image());
+    let retention = Retention {
+        age: DAY,
+        bytes: 1 << 30,
+    };
+    let log = log_on(Arc::clone(&engine), &time, retention);
+    let before = engine.reads();
+    // A thousand who missed a minute: what is read at the opening serves them all.
+    for place in (0..1_000).map(|client| 340 + client % 60) {
+        let channel = log.open(&"p".into());
+        let found = channel.after(all[place].serial).unwrap();
+        assert_eq!(serials(&found), serials(&all[place + 1..]));
+    }
+    assert_eq!(engine.reads() - before, 1);
+
+    // A thousand who missed more than the window has: one more.
+    let mut channel = log.open(&"p".into());
+    for place in (0..1_000).map(|client| client % 250) {
+        let found = channel.after(all[place].serial).unwrap();
+        assert_eq!(serials(&found), serials(&all[place + 1..]));
+    }
+    let rewind = Rewind {
+        messages: 300,
+        age: None,
+    };
+    let found = channel.rewind(time.now(), rewind);
+    assert_eq!(serials(&found), serials(&all[100..]));
+    assert_eq!(engine.reads() - before, 2);
+
+    // And what is published meanwhile is there, too.
+    let more = fill(&mut *channel, &time, 3, 10);
+    let found = channel.after(all[10].serial).unwrap();
+    assert_eq!(found.len(), 389 + 3);
+    assert_eq!(found.last().unwrap().serial, more[2].serial);
+    assert_eq!(engine.reads() - before, 2);
+}
+
+#[test]
+fn what_is_too_much_to_be_sent_again_is_said_to_be() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let log = log(&disk, &time);
+    let mut channel = log.open(&"p".into());
+    // In memory some hundred kilobytes, in the backlog one megabyte.
+    let all = fill(&mut *channel, &time, 300, 10_000);
+    assert_eq!(channel.after(all[0].serial).err(), Some(Gap::TooLong));
+    let found = channel.after(all[290].serial).unwrap();
+    assert_eq!(serials(&found), serials(&all[291..]));
+}
+
+#[test]
+fn pages_are_those_of_a_window_that_has_everything() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let log = log(&disk, &time);
+    let mut channel = log.open(&"p".into());
+    let all = fill(&mut *channel, &time, 300, 1);
+    let mut whole = crate::core::window::Window::new(all[0].serial.epoch());
+    let bounds = Bounds {
+        age: DAY,
+        entries: 10_000,
+        bytes: 1 << 30,
+    };
+    for entry in &all {
+        whole.append(Duration::ZERO, Arc::clone(entry), bounds);
+    }
+    let moment = |place: usize| Some(all[place].timestamp);
+    let mut seen = 0;
+    for direction in [Direction::Forwards, Direction::Backwards] {
+        for (start, end, until) in [
+            (None, None, None),
+            (moment(20), None, None),
+            (moment(20), moment(150), None),
+            (None, moment(150), Some(all[100].serial)),
+            (moment(290), moment(10), None),
+        ] {
+            let mut query = Query {
+                kind: Kind::Messages,
+                start,
+                end,
+                until,
+                direction,
+                limit: 40,
+                after: None,
+            };
+            loop {
+                let (page, wanted) = (channel.page(&query).unwrap(), whole.page(&query));
+                let flat = |page: &crate::core::history::Page| {
+                    let items = page.items.iter();
+                    items
+                        .map(|(entry, index)| (entry.serial, *index))
+                        .collect::<Vec<_>>()
+                };
+                assert_eq!(flat(&page), flat(&wanted), "{query:?}");
+                assert_eq!(page.next, wanted.next);
+                seen += page.items.len();
+                query.after = page.next;
+                if page.next.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(seen > 1_000);
+}
+
+/// A channel that cannot be read takes nothing, and does not harm the others.
+#[test]
+fn a_damaged_entry_is_named_and_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let time = clock();
+    let terms = Terms {
+        cache_bytes: 1 << 20,
+        verify_bytes: 0,
+    };
+    let open = |path: &Path| DataFolder::open(path, terms, Clock::system()).unwrap();
+    let retention = Retention {
+        age: DAY,
+        bytes: 1 << 30,
+    };
+    let (bad, good) = {
+        let data = open(folder.path());
+        let log = log_on(Arc::clone(data.engine()), &time, retention);
+        let mut bad = log.open(&"p:bad".into());
+        let mut good = log.open(&"p:good".into());
+        let bad = fill(&mut *bad, &time, 3, 5_000);
+        let good = fill(&mut *good, &time, 3, 100);
+        data.close().unwrap();
+        (bad, good)
+    };
+    let file = folder.path().join("letshare.redb");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let text = vec![b'x'; 4_000];
+    let mut places = BTreeMap::new();
+    for place in 0..bytes.len() - text.len() {
+        if bytes[place..].starts_with(&text) {
+            places.insert(place / 5_000, place);
+        }
+    }
+    for place in places.into_values() {
+        bytes[place + 17] ^= 1;
+    }
+    std::fs::write(&file, bytes).unwrap();
+
+    let data = open(folder.path());
+    let log = log_on(Arc::clone(data.engine()), &time, retention);
+    let found = data.engine().read(check::read_all).unwrap();
+    assert_eq!(found.damage.len(), 1, "{found:?}");
+    assert!(found.damage[0].contains("channel p:bad of app shared"));
+    let channel = log.open(&"p:good".into());
+    assert_eq!(channel.after(good[0].serial).unwrap().len(), 2);
+    let mut channel = log.open(&"p:bad".into());
+    assert_eq!(channel.after(bad[0].serial).err(), Some(Gap::OtherLog));
+    let entry = entry_at(&mut channel.mint(), 1, START);
+    let (told, outcome) = mpsc::channel();
+    channel.append(Duration::ZERO, entry, &mut || {
+        let told = told.clone();
+        Box::new(move |result| told.send(result).unwrap())
+    });
+    assert!(matches!(
+        outcome.recv().unwrap(),
+        Err(StoreError::Damaged(_))
+    ));
+}
+
+#[test]
+fn many_appends_share_a_commit() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let engine = engine(&disk);
+    let retention = Retention {
+        age: DAY,
+        bytes: 1 << 30,
+    };
+    let log = log_on(Arc::clone(&engine), &time, retention);
+    let mut channel = log.open(&"p".into());
+    let mut mint = channel.mint();
+    disk.hold();
+    let before = engine.commits();
+    let (told, outcomes) = mpsc::channel();
+    let mut expected = Vec::new();
+    for _ in 0..500 {
+        let entry = entry_at(&mut mint, 50, START);
+        let serial: Serial = entry.serial;
+        expected.push(serial);
+        channel.append(time.uptime(), entry, &mut || {
+            let told = told.clone();
+            Box::new(move |result: Result<(), StoreError>| {
+                told.send((serial, result)).unwrap();
+            })
+        });
+    }
+    drop(told);
+    disk.release();
+    let order = outcomes.iter().map(|(serial, result)| {
+        result.unwrap();
+        serial
+    });
+    let order: Vec<_> = order.collect();
+    assert_eq!(order, expected);
+    assert!(engine.commits() - before <= 2);
+    assert_eq!(serials(&channel.recent()), expected);
+}

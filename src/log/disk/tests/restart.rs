@@ -1,0 +1,142 @@
+//! What a restart finds, and what retention leaves.
+
+use super::*;
+
+#[test]
+fn a_restart_goes_on_with_serials_epoch_and_ids() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let all = {
+        let log = log(&disk, &time);
+        let mut channel = log.open(&"p".into());
+        let mut all = fill(&mut *channel, &time, 5, 10);
+        let named = named(channel.mint().mint(time.now()), "own id");
+        append(&mut *channel, time.uptime(), Arc::clone(&named));
+        all.push(named);
+        all
+    };
+    // The clock is set back by an hour.
+    let earlier = Clock::manual(Timestamp::from_millis(START - 3_600_000));
+    let log = log(&disk.image(), &earlier);
+    let mut channel = log.open(&"p".into());
+    assert_eq!(channel.mint().position(), all[5].serial);
+    let next = channel.mint().mint(earlier.now());
+    assert!(next.place() > all[5].serial.place());
+    assert_eq!(
+        serials(&channel.after(all[2].serial).unwrap()),
+        serials(&all[3..])
+    );
+    let ids = channel.remembered();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(ids[0].1.serial, all[5].serial);
+
+    // A new channel does not get the number of an old one.
+    let mut other = log.open(&"p2".into());
+    fill(&mut *other, &earlier, 1, 1);
+    assert_eq!(channel.recent().len(), 6);
+}
+
+#[test]
+fn an_ordered_shutdown_hands_over_what_is_not_persisted() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let (all, idle) = {
+        let log = log(&disk, &time);
+        let mut quiet = log.open(&"quiet".into());
+        let idle = fill(&mut *quiet, &time, 1, 1);
+        time.advance(Duration::from_secs(130));
+        quiet.expire(time.uptime());
+        let mut channel = log.open(&"m".into());
+        let all = fill(&mut *channel, &time, 50, 100);
+        log.hand_over().unwrap();
+        (all, idle)
+    };
+    time.advance(Duration::from_secs(10));
+    let disk = disk.image();
+    {
+        let log = log(&disk, &time);
+        let mut channel = log.open(&"m".into());
+        assert_eq!(channel.mint().position(), all[49].serial);
+        assert_eq!(
+            serials(&channel.after(all[20].serial).unwrap()),
+            serials(&all[21..])
+        );
+        assert!(log.sweep().is_ok());
+        // Nothing was missed where nothing was said.
+        assert_eq!(
+            log.open(&"quiet".into())
+                .after(idle[0].serial)
+                .unwrap()
+                .len(),
+            0
+        );
+        assert!(log.bytes() > 0);
+        time.advance(Duration::from_secs(200));
+        assert!(channel.expire(time.uptime()));
+        assert_eq!(log.bytes(), 0);
+        fill(&mut *channel, &time, 1, 1);
+    }
+    // Killed: the same windows do not come again.
+    let log = log(&disk.image(), &time);
+    let gap = log.open(&"m".into()).after(all[20].serial).err();
+    assert_eq!(gap, Some(Gap::OtherLog));
+    log.engine.write(0, Box::new(|_| Ok(()))).unwrap();
+    let found = log.engine.read(check::read_all).unwrap();
+    assert_eq!(found, check::Found::default());
+}
+
+#[test]
+fn windows_that_were_not_all_written_are_not_taken_up() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let position = {
+        let log = log(&disk, &time);
+        let mut channel = log.open(&"m".into());
+        let all = fill(&mut *channel, &time, 5, 100);
+        log.hand_over().unwrap();
+        let forget = |rows: &mut Writing<'_>| rows.remove(META, b"windows_complete");
+        log.engine.write(0, Box::new(forget)).unwrap();
+        all[4].serial
+    };
+    let log = log(&disk.image(), &time);
+    let gap = log.open(&"m".into()).after(position).err();
+    assert_eq!(gap, Some(Gap::OtherLog));
+}
+
+#[test]
+fn retention_by_age_and_by_size() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let retention = Retention {
+        age: Duration::from_secs(1_000),
+        bytes: 100_000,
+    };
+    let log = log_on(engine(&disk), &time, retention);
+    let mut channel = log.open(&"p".into());
+    let all = fill(&mut *channel, &time, 600, 100);
+    assert_eq!(log.sweep().unwrap().entries, 0);
+    assert!(log.stored_bytes() > 60_000);
+
+    time.advance(Duration::from_secs(600));
+    let swept = log.sweep().unwrap();
+    assert!((198..=202).contains(&swept.entries), "{swept:?}");
+    channel.expire(time.uptime());
+    time.advance(Duration::from_secs(30));
+    channel.expire(time.uptime());
+    assert_eq!(channel.after(all[10].serial).err(), Some(Gap::Expired));
+    assert_eq!(channel.after(all[300].serial).unwrap().len(), 299);
+
+    let big = fill(&mut *channel, &time, 20, 9_000);
+    log.sweep().unwrap();
+    assert!(log.stored_bytes() <= 100_000);
+    channel.expire(time.uptime() + Duration::from_secs(200));
+    assert_eq!(channel.after(all[599].serial).err(), Some(Gap::Expired));
+    assert!(channel.after(big[15].serial).is_ok());
+
+    // Nothing is left, nobody uses it: the channel goes. As long as it is used, its place is kept.
+    time.advance(DAY);
+    assert_eq!(log.sweep().unwrap().channels, 0);
+    assert_eq!(log.stored_bytes(), 0);
+    assert!(channel.expire(time.uptime()));
+    assert_eq!(channel.mint().position(), big[19].serial);
+    log.close(&"p".into());
+    assert_eq!(log.sweep().unwrap().channels, 1);
+    let anew = log.open(&"p".into());
+    assert_ne!(anew.mint().position().epoch(), big[19].serial.epoch());
+}

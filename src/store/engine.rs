@@ -1,0 +1,295 @@
+//! The file: read at any time, written by one thread. Here and in `rows` beside it stands what names redb;
+//! `check` and `faulty` are disks for it.
+//!
+//! redb refuses to work after a failed read or write; the file is then opened again, and goes on where the
+//! last commit left it.
+
+use std::{
+    any::Any,
+    borrow::Cow,
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::RwLock;
+use redb::{Builder, Database, DatabaseError, ReadableDatabase as _};
+
+use crate::{
+    clock::Clock,
+    store::{
+        Done, StoreError,
+        rows::told,
+        writer::{Job, Writer},
+    },
+};
+
+pub use crate::store::rows::{Order, Reading, Rows, Span, Table, Visitor, Writing};
+
+/// Facts about the file itself.
+pub const META: Table = Table("meta");
+const COMMITS: &[u8] = b"commits";
+
+/// Opens the file. Called again after a failure; at most one database is open at a time.
+pub type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// Writes something. It is run again, from the beginning, when another one in the same transaction
+/// fails.
+pub type Work = Box<dyn FnMut(&mut Writing<'_>) -> Result<(), StoreError> + Send>;
+
+/// The open file and the thread that writes it.
+pub struct Engine {
+    file: Arc<DataFile>,
+    writer: Writer,
+}
+
+/// The file, shared by readers and the writer.
+pub struct DataFile {
+    open: Opener,
+    /// None while it could not be opened again. Only opening again locks out readers.
+    database: RwLock<Option<Database>>,
+    /// A read has failed: the writer is to open the file again.
+    is_suspect: AtomicBool,
+    reads: AtomicU64,
+    commits: AtomicU64,
+}
+
+impl Engine {
+    /// Opens the file and starts the thread.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or is damaged.
+    pub fn start(open: Opener, clock: Clock) -> Result<Self, StoreError> {
+        let file = Arc::new(DataFile {
+            open,
+            database: RwLock::new(None),
+            is_suspect: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+        });
+        file.reopen()?;
+        let writer = Writer::start(Arc::clone(&file), clock)?;
+        Ok(Self { file, writer })
+    }
+
+    /// Hands in `work`, which writes about `bytes`; `done` is told after the commit.
+    pub fn submit(&self, bytes: usize, work: Work, done: Done<()>) {
+        self.writer.submit(Job { bytes, work, done });
+    }
+
+    /// The same, and waits. Not for threads that have others to serve.
+    ///
+    /// # Errors
+    /// The work's own, or why the commit failed.
+    pub fn write(&self, bytes: usize, work: Work) -> Result<(), StoreError> {
+        let (told, outcome) = std::sync::mpsc::sync_channel(1);
+        let done = Box::new(move |result| drop(told.send(result)));
+        self.submit(bytes, work, done);
+        outcome.recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Reads one state of the tables. Does not wait for the writer.
+    ///
+    /// # Errors
+    /// The reader's own, or why the file cannot be read.
+    pub fn read<T>(
+        &self,
+        read: impl FnOnce(&mut Reading) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let result = self.file.read(read);
+        if matches!(result, Err(StoreError::Io(_))) {
+            self.file.is_suspect.store(true, Ordering::Relaxed);
+            self.writer.wake();
+        }
+        result
+    }
+
+    /// How many reads and commits there were.
+    pub fn reads(&self) -> u64 {
+        self.file.reads.load(Ordering::Relaxed)
+    }
+
+    pub fn commits(&self) -> u64 {
+        self.file.commits.load(Ordering::Relaxed)
+    }
+
+    /// Writes what waits, and closes the file. Whatever is handed in later is refused.
+    pub fn close(&self) {
+        self.writer.stop();
+        *self.file.database.write() = None;
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl DataFile {
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&mut Reading) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        // Recursive: a reader inside a reader must not wait for a reopening that waits for the outer one.
+        let database = self.database.read_recursive();
+        let database = database.as_ref().ok_or(StoreError::Closed)?;
+        unharmed(|| {
+            let transaction = database.begin_read().map_err(told)?;
+            read(&mut Reading(transaction))
+        })
+    }
+
+    /// Runs all works in one transaction and commits it. A work that fails is left out and told in
+    /// `failed` by its place; the others are run again.
+    ///
+    /// # Errors
+    /// Then nothing of any work is kept.
+    pub(super) fn commit(
+        &self,
+        works: &mut [&mut Work],
+        failed: &mut Vec<(usize, StoreError)>,
+    ) -> Result<(), StoreError> {
+        if self.is_suspect.swap(false, Ordering::Relaxed) || self.database.read().is_none() {
+            self.reopen()?;
+        }
+        let number = self.commits.load(Ordering::Relaxed) + 1;
+        let result = loop {
+            match self.try_commit(works, number, failed) {
+                Ok(true) => break Ok(()),
+                Ok(false) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        match result {
+            Ok(()) => self.commits.store(number, Ordering::Relaxed),
+            // It may have failed after the point of no return.
+            Err(_) if self.reopen().is_ok() && self.number() == Ok(number) => {
+                // The commit slots share a page: another commit syncs this one, too.
+                self.try_commit(&mut [], number + 1, failed)?;
+                self.commits.store(number + 1, Ordering::Relaxed);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// False when a work has failed and was noted: to be tried again without it.
+    fn try_commit(
+        &self,
+        works: &mut [&mut Work],
+        number: u64,
+        failed: &mut Vec<(usize, StoreError)>,
+    ) -> Result<bool, StoreError> {
+        let database = self.database.read_recursive();
+        let database = database.as_ref().ok_or(StoreError::Closed)?;
+        unharmed(|| {
+            let mut transaction = database.begin_write().map_err(told)?;
+            transaction.set_quick_repair(true);
+            let mut writing = Writing::new(&transaction);
+            for (place, work) in works.iter_mut().enumerate() {
+                if failed.iter().any(|(known, _)| *known == place) {
+                    continue;
+                }
+                match work(&mut writing) {
+                    Ok(()) => {}
+                    Err(error @ (StoreError::Io(_) | StoreError::Full)) => return Err(error),
+                    Err(error) => {
+                        failed.push((place, error));
+                        drop(writing);
+                        transaction.abort().map_err(told)?;
+                        return Ok(false);
+                    }
+                }
+            }
+            writing.put(META, COMMITS, &number.to_be_bytes())?;
+            drop(writing);
+            transaction.commit().map_err(told)?;
+            Ok(true)
+        })
+    }
+
+    /// Opens the file, again if it was open.
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut slot = self.database.write();
+        let old = slot.take();
+        unharmed(|| {
+            drop(old);
+            Ok(())
+        })?;
+        *slot = Some(unharmed(|| (self.open)().map_err(told))?);
+        drop(slot);
+        let number = self.number()?;
+        self.commits.store(number, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The number of the last commit.
+    fn number(&self) -> Result<u64, StoreError> {
+        let bytes = self.read(|rows| rows.get(META, COMMITS))?;
+        self.reads.fetch_sub(1, Ordering::Relaxed);
+        let bytes = bytes.unwrap_or_else(|| vec![0; 8]);
+        let bytes = bytes.try_into();
+        bytes
+            .map(u64::from_be_bytes)
+            .map_err(|_| StoreError::damaged("the number of the last commit"))
+    }
+}
+
+/// Opens the file at `path`, made when absent.
+pub fn opener(path: &Path, cache_bytes: usize) -> Opener {
+    let path = path.to_owned();
+    Box::new(move || {
+        let mut builder = Builder::new();
+        builder.set_cache_size(cache_bytes);
+        builder.create(&path)
+    })
+}
+
+/// Whether every page of the database is what was written; repairs are made to what `open` opens.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when it is not.
+pub fn verify(open: impl FnOnce() -> Result<Database, DatabaseError>) -> Result<(), StoreError> {
+    unharmed(|| {
+        let mut database = open().map_err(told)?;
+        // A repair that goes back to an older commit would lose what was acknowledged.
+        let number = number_of(&database)?;
+        let is_clean = database.check_integrity().map_err(told)?;
+        if !is_clean && number_of(&database)? != number {
+            return Err(StoreError::damaged("its last commit cannot be read"));
+        }
+        Ok(())
+    })
+}
+
+fn number_of(database: &Database) -> Result<Option<Vec<u8>>, StoreError> {
+    Reading(database.begin_read().map_err(told)?).get(META, COMMITS)
+}
+
+/// Gives the space that is not used back to the file system; true when the file has become smaller.
+///
+/// # Errors
+/// When the file cannot be read or written.
+pub fn compact(open: &Opener) -> Result<bool, StoreError> {
+    unharmed(|| {
+        let mut database = open().map_err(told)?;
+        database.compact().map_err(told)
+    })
+}
+
+/// redb checks its pages only when it is told to; a damaged one can make it panic.
+fn unharmed<T>(act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let result = panic::catch_unwind(AssertUnwindSafe(act));
+    result.unwrap_or_else(|panic| Err(StoreError::Damaged(words_of(&*panic).into())))
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> Cow<'_, str> {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("its structure ({})", text.unwrap_or("unknown")).into()
+}

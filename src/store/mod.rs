@@ -1,0 +1,237 @@
+//! What survives a restart: one file in one folder, written by one thread.
+//!
+//! `folder` owns the folder, `engine` the file, `writer` puts many
+//! small writes into one transaction (group commit: ARCHITECTURE §6, promise 2). On top of the engine
+//! stand `log/disk` (the logs of channels) and [`embedded`] (everything that is no log), in the same file
+//! and the same transactions. Which store and why: `DEPENDENCIES.md §3`.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::ids::Timestamp;
+
+pub mod check;
+#[cfg(test)]
+mod contract;
+pub mod embedded;
+pub mod engine;
+#[cfg(test)]
+pub mod faulty;
+pub mod folder;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+/// Why the store did not do what it was asked for. Nothing of a batch that failed is kept.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// Succeeds again when there is space.
+    #[error("the disk of the data folder is full")]
+    Full,
+    /// More waits for the disk than may wait.
+    #[error("the disk of the data folder is too slow for what is written")]
+    Busy,
+    #[error("the data folder cannot be read or written: {0}")]
+    Io(Arc<str>),
+    /// What was read is not what was written; it is not served.
+    #[error("the data file is damaged: {0}")]
+    Damaged(Arc<str>),
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    pub fn damaged(what: impl AsRef<str>) -> Self {
+        Self::Damaged(what.as_ref().into())
+    }
+}
+
+/// Told, from the store's own thread, when a batch is on disk or has failed. Must be quick.
+/// A batch that is refused at once is told on the thread that handed it in.
+pub type Done<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
+
+/// Rows of named tables, rows with due times, and cursors. Whatever one batch does is done together or
+/// not at all; what a later call reads is at least what was told as done before it.
+pub trait Store: Send + Sync {
+    /// Commits `batch`, after all batches that were handed in before, and tells.
+    fn submit(&self, batch: Batch, done: Done<Committed>);
+
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Damaged`].
+    fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Rows whose key begins with `prefix`, in the order of their keys, those up to `after` left out;
+    /// at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Damaged`].
+    fn list(
+        &self,
+        table: &str,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError>;
+
+    /// Scheduled rows that are due at `until` or before, the earliest first; at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Damaged`].
+    fn due(
+        &self,
+        table: &str,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Scheduled>, StoreError>;
+
+    /// A cursor or counter; 0 until it is set.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Damaged`].
+    fn cursor(&self, name: &str) -> Result<u64, StoreError>;
+}
+
+/// A row of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+}
+
+/// A row that waits for its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduled {
+    pub due: Timestamp,
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+}
+
+/// What a committed batch found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The new value of each counter, in the order of [`Batch::add`].
+    pub counters: Vec<u64>,
+    /// What each [`Batch::take_due`] took, in order.
+    pub taken: Vec<Vec<Scheduled>>,
+}
+
+/// Writes that belong together, in order. Table names are constants without NUL.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put {
+        table: &'static str,
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Remove {
+        table: &'static str,
+        key: Vec<u8>,
+    },
+    Schedule {
+        table: &'static str,
+        row: Scheduled,
+    },
+    Cancel {
+        table: &'static str,
+        key: Vec<u8>,
+    },
+    TakeDue {
+        table: &'static str,
+        until: Timestamp,
+        limit: usize,
+    },
+    SetCursor {
+        name: String,
+        value: u64,
+    },
+    Add {
+        name: String,
+        by: u64,
+    },
+}
+
+impl Batch {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn with(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Writes a row, over the one there is.
+    pub fn put(
+        self,
+        table: &'static str,
+        key: impl Into<Vec<u8>>,
+        value: impl Into<Vec<u8>>,
+    ) -> Self {
+        let (key, value) = (key.into(), value.into());
+        self.with(Step::Put { table, key, value })
+    }
+
+    /// Removes a row, if there is one.
+    pub fn remove(self, table: &'static str, key: impl Into<Vec<u8>>) -> Self {
+        let key = key.into();
+        self.with(Step::Remove { table, key })
+    }
+
+    /// Writes a row that is due at a moment; one with the same key is moved and overwritten.
+    pub fn schedule(
+        self,
+        table: &'static str,
+        due: Timestamp,
+        key: impl Into<Vec<u8>>,
+        value: impl Into<Vec<u8>>,
+    ) -> Self {
+        let (key, value) = (key.into(), value.into());
+        let row = Scheduled { due, key, value };
+        self.with(Step::Schedule { table, row })
+    }
+
+    /// Removes a scheduled row, if there is one.
+    pub fn cancel(self, table: &'static str, key: impl Into<Vec<u8>>) -> Self {
+        let key = key.into();
+        self.with(Step::Cancel { table, key })
+    }
+
+    /// Takes what is due out of the schedule; it is found in [`Committed::taken`].
+    pub fn take_due(self, table: &'static str, until: Timestamp, limit: usize) -> Self {
+        self.with(Step::TakeDue {
+            table,
+            until,
+            limit,
+        })
+    }
+
+    pub fn set_cursor(self, name: impl Into<String>, value: u64) -> Self {
+        let name = name.into();
+        self.with(Step::SetCursor { name, value })
+    }
+
+    /// Adds to a counter; its new value is found in [`Committed::counters`].
+    pub fn add(self, name: impl Into<String>, by: u64) -> Self {
+        let name = name.into();
+        self.with(Step::Add { name, by })
+    }
+
+    /// About how many bytes it writes.
+    fn size(&self) -> usize {
+        let size = |step: &Step| match step {
+            Step::Put { key, value, .. } => key.len() + value.len(),
+            Step::Schedule { row, .. } => 2 * row.key.len() + row.value.len(),
+            Step::Remove { key, .. } | Step::Cancel { key, .. } => key.len(),
+            Step::SetCursor { name, .. } | Step::Add { name, .. } => name.len(),
+            Step::TakeDue { limit, .. } => *limit,
+        };
+        self.steps.iter().map(size).sum()
+    }
+}

@@ -1,0 +1,229 @@
+//! Rows of a transaction: ordered tables of bytes. Every row carries a checksum over table, key and value,
+//! so that a flipped bit is found when the row is read.
+
+use std::{
+    io,
+    ops::{Bound, ControlFlow},
+};
+
+use redb::{ReadTransaction, ReadableTable as _, TableDefinition, TableError, WriteTransaction};
+
+use crate::store::StoreError;
+
+/// A table of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table(pub &'static str);
+
+/// In which order rows are visited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Rising,
+    Falling,
+}
+
+/// The bytes between which keys lie.
+pub type Span<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Looks at one row; says whether to go on.
+pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError> + 'a;
+
+/// What can be read of the tables, whether in a transaction that writes or not.
+pub trait Rows {
+    /// # Errors
+    /// [`StoreError::Damaged`] names the row.
+    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Visits the rows of a span of keys.
+    ///
+    /// # Errors
+    /// The visitor's, and [`StoreError::Damaged`] at the first row that is not what was written.
+    fn visit(
+        &mut self,
+        table: Table,
+        span: Span<'_>,
+        order: Order,
+        visitor: &mut Visitor<'_>,
+    ) -> Result<(), StoreError>;
+}
+
+/// One state of all tables.
+pub struct Reading(pub(super) ReadTransaction);
+
+type OpenTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+
+/// A transaction of the writer.
+pub struct Writing<'t> {
+    transaction: &'t WriteTransaction,
+    tables: Vec<(Table, OpenTable<'t>)>,
+}
+
+/// The store's words for what redb says.
+pub(super) fn told(error: impl Into<redb::Error>) -> StoreError {
+    match error.into() {
+        redb::Error::Io(error) => told_io(&error),
+        redb::Error::Corrupted(what) => StoreError::Damaged(what.into()),
+        error @ redb::Error::UpgradeRequired(_) => StoreError::Damaged(error.to_string().into()),
+        error => StoreError::Io(error.to_string().into()),
+    }
+}
+
+fn told_io(error: &io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            StoreError::Damaged(error.to_string().into())
+        }
+        _ => StoreError::Io(error.to_string().into()),
+    }
+}
+
+const CHECKSUM_BYTES: usize = 4;
+
+fn checksum(table: Table, key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(table.0.as_bytes());
+    hasher.update(&(key.len() as u64).to_be_bytes());
+    hasher.update(key);
+    hasher.update(value);
+    hasher.finalize().to_be_bytes()
+}
+
+/// The value of a stored row, without its checksum.
+fn checked<'a>(table: Table, key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], StoreError> {
+    let parts = stored.split_last_chunk::<CHECKSUM_BYTES>();
+    match parts {
+        Some((value, sum)) if *sum == checksum(table, key, value) => Ok(value),
+        _ => Err(StoreError::Damaged(
+            format!("row {} of table {}", hex::encode(key), table.0).into(),
+        )),
+    }
+}
+
+impl Table {
+    const fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+        TableDefinition::new(self.0)
+    }
+}
+
+/// Visits rows as redb gives them.
+macro_rules! visit_rows {
+    ($table:expr, $rows:expr, $span:expr, $order:expr, $visitor:expr) => {{
+        if is_void($span) {
+            return Ok(());
+        }
+        let mut range = $rows.range::<&[u8]>($span).map_err(told)?;
+        while let Some(row) = match $order {
+            Order::Rising => range.next(),
+            Order::Falling => range.next_back(),
+        } {
+            let (key, value) = row.map_err(told)?;
+            let value = checked($table, key.value(), value.value())?;
+            if $visitor(key.value(), value)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }};
+}
+
+/// redb panics at a span that ends before it begins.
+fn is_void((from, to): Span<'_>) -> bool {
+    match (from, to) {
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+    }
+}
+
+impl Rows for Reading {
+    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let rows = match self.0.open_table(table.definition()) {
+            Ok(rows) => rows,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(told(error)),
+        };
+        let Some(stored) = rows.get(key).map_err(told)? else {
+            return Ok(None);
+        };
+        checked(table, key, stored.value()).map(|value| Some(value.to_vec()))
+    }
+
+    fn visit(
+        &mut self,
+        table: Table,
+        span: Span<'_>,
+        order: Order,
+        visitor: &mut Visitor<'_>,
+    ) -> Result<(), StoreError> {
+        let rows = match self.0.open_table(table.definition()) {
+            Ok(rows) => rows,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+            Err(error) => return Err(told(error)),
+        };
+        visit_rows!(table, rows, span, order, visitor)
+    }
+}
+
+impl<'t> Writing<'t> {
+    pub(super) const fn new(transaction: &'t WriteTransaction) -> Self {
+        let tables = Vec::new();
+        Self {
+            transaction,
+            tables,
+        }
+    }
+
+    fn table(&mut self, table: Table) -> Result<&mut OpenTable<'t>, StoreError> {
+        let place = match self.tables.iter().position(|(known, _)| *known == table) {
+            Some(place) => place,
+            None => {
+                let open = self.transaction.open_table(table.definition());
+                self.tables.push((table, open.map_err(told)?));
+                self.tables.len() - 1
+            }
+        };
+        Ok(&mut self.tables[place].1)
+    }
+
+    /// Writes a row, over the one there is.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let stored = [value, &checksum(table, key, value)].concat();
+        self.table(table)?
+            .insert(key, stored.as_slice())
+            .map_err(told)?;
+        Ok(())
+    }
+
+    /// Removes a row, if there is one.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.table(table)?.remove(key).map_err(told)?;
+        Ok(())
+    }
+}
+
+impl Rows for Writing<'_> {
+    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(stored) = self.table(table)?.get(key).map_err(told)? else {
+            return Ok(None);
+        };
+        checked(table, key, stored.value()).map(|value| Some(value.to_vec()))
+    }
+
+    fn visit(
+        &mut self,
+        table: Table,
+        span: Span<'_>,
+        order: Order,
+        visitor: &mut Visitor<'_>,
+    ) -> Result<(), StoreError> {
+        let rows = self.table(table)?;
+        visit_rows!(table, rows, span, order, visitor)
+    }
+}

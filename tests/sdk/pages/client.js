@@ -1,0 +1,92 @@
+// What the tests do in a page with the SDK's own browser bundle. All settings come from the test.
+
+/** Waits until `condition()` holds; it is looked at whenever a message comes. */
+function until(waiting, condition, what) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`waited in vain for ${what}`)), 20_000);
+    const look = () => {
+      if (!condition()) return;
+      clearTimeout(timer);
+      waiting.delete(look);
+      resolve();
+    };
+    waiting.add(look);
+    look();
+  });
+}
+
+async function sha256(bytes) {
+  const digest = await crypto.subtle.digest('SHA-256', bytes);
+  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+globalThis.Client = class {
+  heard = [];
+  #waiting = new Set();
+
+  async connect(options, channel) {
+    this.options = options;
+    this.ably = new Ably.Realtime(options);
+    this.channel = this.ably.channels.get(channel);
+    await this.channel.subscribe((message) => {
+      this.heard.push(message);
+      for (const look of this.#waiting) look();
+    });
+    return this.ably.connection.id;
+  }
+
+  /** `[name, data]` of the first `many` messages. */
+  async names(many) {
+    await until(this.#waiting, () => this.heard.length >= many, `${many} messages`);
+    return this.heard.map(({ name, data }) => [name, data]);
+  }
+
+  async publishMany(many) {
+    const results = [];
+    for (let n = 0; n < many; n += 1) results.push(this.channel.publish(`n${n}`, { n }));
+    await Promise.all(results);
+  }
+
+  /** Publishes random bytes in pieces; their hash. */
+  async publishBytes(bytes, piece) {
+    const all = new Uint8Array(bytes);
+    // getRandomValues gives 65536 bytes at a time.
+    for (let at = 0; at < bytes; at += 65536) crypto.getRandomValues(all.subarray(at, at + 65536));
+    const results = [];
+    for (let at = 0; at < bytes; at += piece) {
+      results.push(this.channel.publish('piece', all.slice(at, at + piece).buffer));
+    }
+    await Promise.all(results);
+    return sha256(all);
+  }
+
+  /** The hash of the first `many` messages, put together. */
+  async hashOf(many) {
+    await this.names(many);
+    return sha256(await new Blob(this.heard.map(({ data }) => data)).arrayBuffer());
+  }
+
+  async present() {
+    const members = await this.channel.presence.get();
+    return members.map(({ clientId, data }) => [clientId, data]).sort();
+  }
+
+  /** Over HTTP, across origins, with an Authorization header: names, page by page. */
+  async pages(limit) {
+    const all = [];
+    for (let page = await this.channel.history({ limit, direction: 'forwards' }); ; page = await page.next()) {
+      all.push(page.items.map(({ name }) => name));
+      if (page.isLast()) return all;
+    }
+  }
+
+  /** The error of a REST publish to `channel`: the code comes by a header that CORS must expose. */
+  async refusal(channel) {
+    const rest = new Ably.Rest(this.options);
+    return rest.channels.get(channel).publish('x', 'y').then(() => null, ({ code, statusCode }) => ({ code, statusCode }));
+  }
+
+  close() {
+    this.ably.close();
+  }
+};
