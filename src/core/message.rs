@@ -29,13 +29,24 @@ pub struct Message {
 /// What an application sends, and how it has encoded it.
 ///
 /// A JSON value travels as its text, byte for byte as the publisher wrote it, with the encoding `json`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Payload {
     pub data: Data,
     /// The transformations that were applied, `/` between them, the first one leftmost. Never ends in
     /// `base64`: that is a matter of the wire (`protocols/ably.md §3.5`). Empty = none.
     pub encoding: ByteString,
+    /// The text was read as JSON, and is valid: nobody has to look again. Says nothing about other payloads.
+    pub is_json: bool,
 }
+
+/// Whether somebody has looked makes no difference.
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.data == other.data && self.encoding == other.encoding
+    }
+}
+
+impl Eq for Payload {}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Data {
@@ -51,6 +62,7 @@ impl Payload {
         Self {
             data: Data::Text(text),
             encoding: ByteString::from_static("json"),
+            is_json: true,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! What belongs to channels stands in `attach`, to publishes and presence in `publish`, to credentials on a live
 //! connection in `reauth`.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -18,6 +18,7 @@ use crate::{
     core::{
         command::Answer,
         frame,
+        hashing::FastMap,
         message::{Body, Entry},
         wire::WireFormat,
     },
@@ -47,7 +48,7 @@ pub struct AblyConnection {
     pub(super) echo: bool,
     hold: Duration,
     pub(super) acks: Acks,
-    pub(super) attachments: HashMap<(ChannelName, u16), Attachment>,
+    pub(super) attachments: FastMap<(ChannelName, u16), Attachment>,
     /// The names beside the plain ones that channels are attached by; the alias is the place and one.
     pub(super) aliases: Vec<ByteString>,
     /// When to ask the client for a new token (milliseconds of the epoch); none: not any more.
@@ -87,7 +88,7 @@ impl AblyConnection {
             echo: opening.echo,
             hold: opening.hold,
             acks: Acks::default(),
-            attachments: HashMap::new(),
+            attachments: FastMap::default(),
             aliases: Vec::new(),
             renewal: None,
             revoked_at: None,

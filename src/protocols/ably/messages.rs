@@ -111,13 +111,11 @@ fn attribute(
     publisher: &Publisher<'_>,
 ) -> Result<(Option<ClientId>, Option<ConnectionId>), Fault> {
     let claimed = message.client_id.as_deref();
-    let own = publisher
-        .connection
-        .map(|connection| connection.to_string());
-    if let Some(connection_id) = &message.connection_id
-        && own.as_deref() != Some(&**connection_id)
-    {
-        return Err(Fault::ForeignConnection);
+    if let Some(connection_id) = &message.connection_id {
+        let own = publisher.connection.map(|own| own.to_string());
+        if own.as_deref() != Some(&**connection_id) {
+            return Err(Fault::ForeignConnection);
+        }
     }
     let Some(key) = &message.connection_key else {
         let client_id = publisher.identity.attribute(claimed)?;
@@ -143,6 +141,9 @@ fn attribute(
 /// What the client knows the messages by: any id for a single one; for several `<base>:<index>` with one
 /// base (§6.4).
 fn common_id(messages: &[WireMessage]) -> Result<Option<EntryId>, Fault> {
+    if messages.iter().all(|message| message.id.is_none()) {
+        return Ok(None);
+    }
     let ids = messages.iter().map(|message| message.id.as_ref());
     let ids: Vec<Option<&ByteString>> = ids.map(|id| id.filter(|id| !id.is_empty())).collect();
     if let Some(long) = ids

@@ -107,7 +107,7 @@ impl AblyConnection {
     ) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
-        self.check_may(&name, Operation::Publish, Modes::PUBLISH)?;
+        self.check_may(&name, &channel, Operation::Publish, Modes::PUBLISH)?;
         self.check_identified(&channel)?;
         if message
             .params
@@ -142,7 +142,13 @@ impl AblyConnection {
     }
 
     /// The capability first, the attachment's modes after it.
-    fn check_may(&self, name: &Name, operation: Operation, mode: Modes) -> Result<(), Fault> {
+    fn check_may(
+        &self,
+        name: &Name,
+        channel: &ChannelName,
+        operation: Operation,
+        mode: Modes,
+    ) -> Result<(), Fault> {
         let (operation_name, mode_name) = match operation {
             Operation::Presence => ("presence", "PRESENCE"),
             _ => ("publish", "PUBLISH"),
@@ -152,12 +158,11 @@ impl AblyConnection {
             let operation = operation_name;
             return Err(Fault::NotPermitted { operation });
         }
-        let channel = name.channel(self.access.app.id);
-        let mut attached = self.attachments.iter();
-        let attached = attached.find(|((attached, _), attachment)| {
-            *attached == channel && attachment.requested == name.whole
+        let attached = self.known_alias(name).and_then(|alias| {
+            let attached = self.attachments.get(&(channel.clone(), alias))?;
+            (attached.requested == name.whole).then_some(attached)
         });
-        if attached.is_some_and(|(_, attachment)| !attachment.modes.has(mode)) {
+        if attached.is_some_and(|attachment| !attachment.modes.has(mode)) {
             return Err(Fault::ModeNotRequested { mode: mode_name });
         }
         Ok(())
@@ -179,7 +184,7 @@ impl AblyConnection {
     ) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
-        self.check_may(&name, Operation::Presence, Modes::PRESENCE)?;
+        self.check_may(&name, &channel, Operation::Presence, Modes::PRESENCE)?;
         let msg_serial = message.msg_serial.unwrap_or_default();
         let limit = limits::FRAME_ITEMS;
         if message.presence.len() > limit {

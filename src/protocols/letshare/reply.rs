@@ -148,7 +148,7 @@ fn encode(entry: &Entry, message: &Message) -> Bytes {
 fn write_payload(json: &mut Vec<u8>, payload: &Payload) {
     match &payload.data {
         Data::None => json.extend_from_slice(b"null"),
-        Data::Text(text) if payload.encoding == "json" && is_json(text) => {
+        Data::Text(text) if payload.encoding == "json" && (payload.is_json || is_json(text)) => {
             json.extend_from_slice(text.as_bytes());
         }
         Data::Text(text) => write_text(json, text),
