@@ -369,7 +369,8 @@ proptest! {
                     events.extend(event);
                 }
             }
-            let effects = channel.publish(at(1), publish(1, EntryId::Serial, Body::Presence(events)));
+            let command = publish(1, EntryId::Serial, Body::Presence(events));
+            let effects = publish_to(&mut channel, at(1), command);
             for entry in appended(&effects) {
                 for event in entry.presence() {
                     let client = event.client_id.clone();
