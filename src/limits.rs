@@ -4,8 +4,9 @@
 use std::{num::NonZeroU32, time::Duration};
 
 /// Commands that wait for one channel. More are refused with `Fault::Busy`: at a few microseconds
-/// each, a longer queue only means that everybody waits longer.
-pub const CHANNEL_MAILBOX: usize = 4_096;
+/// each, a longer queue only means that everybody waits longer. Thirty connections that have sent
+/// [`INBOUND_PORTION`] of small frames each fit in.
+pub const CHANNEL_MAILBOX: usize = 16_384;
 
 /// A publish that comes again with the same id within this time is known (`protocols/ably.md §5.11`).
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(120);
