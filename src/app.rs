@@ -330,11 +330,7 @@ fn ably(
     Ok((apps, Arc::new(shared), local_key))
 }
 
-fn ops_state(
-    broker: &Arc<Broker>,
-    gauge: Option<Gauge>,
-    settings: &config::Server,
-) -> OpsState {
+fn ops_state(broker: &Arc<Broker>, gauge: Option<Gauge>, settings: &config::Server) -> OpsState {
     let broker = Arc::clone(broker);
     let (from, proxies) = (
         settings.metrics_from.clone(),

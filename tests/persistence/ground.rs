@@ -215,7 +215,9 @@ impl Subscriber {
 
     fn note(&mut self, frame: &Value) {
         let serial = frame["channelSerial"].as_str();
-        serial.expect("a position").clone_into(&mut self.ticket.position);
+        serial
+            .expect("a position")
+            .clone_into(&mut self.ticket.position);
     }
 }
 

@@ -123,10 +123,7 @@ async fn serials_never_fall() {
         }
         end.of(server).await;
     }
-    assert!(
-        serials.is_sorted_by(|one, next| one < next),
-        "{serials:#?}"
-    );
+    assert!(serials.is_sorted_by(|one, next| one < next), "{serials:#?}");
     let server = ground.start();
     let mut rest = Rest::connect(server.address).await;
     let history = rest.history("persisted:room").await;
@@ -164,7 +161,11 @@ async fn published_ids_are_still_known() {
             let mut alice = alice.ticket.resume(server.address, "").await;
             for (messages, ack) in [&own, &json!([{"data": "by frame"}])].into_iter().zip(acks) {
                 alice.client.publish(channel, messages.clone()).await;
-                assert_eq!(alice.client.expect(action::ACK).await, ack, "{end:?} {channel}");
+                assert_eq!(
+                    alice.client.expect(action::ACK).await,
+                    ack,
+                    "{end:?} {channel}"
+                );
             }
             let history = rest.history(channel).await;
             assert_eq!(data_of(&history), ["by HTTP", "by id", "by frame"]);
