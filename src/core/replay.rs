@@ -1,11 +1,12 @@
 //! What an attachment gets before what is published next: what it missed, or the last messages.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     core::{
         command::{Attached, Rewind, Start},
-        message::Entry,
+        message::{Body, Entry},
+        presence::{Member, PresenceAction, PresenceEvent},
         serial::Serial,
         window::Gap,
     },
@@ -63,6 +64,7 @@ pub fn read(
     attached
         .backlog
         .retain(|entry| entry.serial.place() <= head);
+    attached.backlog = without_ghosts(attached.backlog, &attached.members);
     if cut(&mut attached.backlog, bytes) {
         attached.resumed = false;
         attached.gap = Some(Gap::TooLong);
@@ -82,6 +84,42 @@ fn messages_of(entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
     entries.into_iter().filter(has_messages).collect()
 }
 
+/// Leaves out who entered and is not present although no leave followed: whoever was present when an earlier
+/// run of the server ended, and has not entered again. A client would believe in them for ever.
+fn without_ghosts(mut backlog: Vec<Arc<Entry>>, members: &[Arc<Member>]) -> Vec<Arc<Entry>> {
+    if backlog.iter().all(|entry| entry.presence().is_empty()) {
+        return backlog;
+    }
+    let member = |member: &Arc<Member>| (member.client_id.clone(), member.connection);
+    // Who is present, or will have left.
+    let mut known: HashSet<_> = members.iter().map(member).collect();
+    let mut is_known = |entry: &Entry, event: &PresenceEvent| {
+        let Some(connection) = entry.publisher else {
+            return true;
+        };
+        let who = (event.client_id.clone(), connection);
+        match event.action {
+            PresenceAction::Leave => {
+                known.insert(who);
+                true
+            }
+            PresenceAction::Enter | PresenceAction::Update => known.contains(&who),
+        }
+    };
+    // The newest first, since a leave speaks for what was before it.
+    for entry in backlog.iter_mut().rev() {
+        let events = entry.presence().iter().rev();
+        let mut kept: Vec<_> = events.filter(|event| is_known(entry, event)).collect();
+        if kept.len() < entry.presence().len() {
+            kept.reverse();
+            let kept = kept.into_iter().cloned().collect();
+            *entry = Arc::new(entry.with(Body::Presence(kept)));
+        }
+    }
+    backlog.retain(|entry| !entry.is_empty());
+    backlog
+}
+
 /// Drops the oldest until the rest fits; true when there were too many.
 fn cut(backlog: &mut Vec<Arc<Entry>>, bytes: usize) -> bool {
     let mut left = bytes;
@@ -93,4 +131,103 @@ fn cut(backlog: &mut Vec<Arc<Entry>>, bytes: usize) -> bool {
     let excess = backlog.len() - fits.count();
     backlog.drain(..excess);
     excess > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        core::{
+            message::{EntryId, Message, Payload},
+            serial::{Epoch, Mint},
+        },
+        ids::{ClientId, ConnectionId},
+    };
+
+    /// One word for each event: who, and whether it enters or leaves.
+    fn presence(mint: &mut Mint, words: &[&str]) -> Arc<Entry> {
+        let events = words.iter().map(|word| PresenceEvent {
+            id: Some((*word).into()),
+            action: match word.chars().next() {
+                Some('+') => PresenceAction::Enter,
+                Some('~') => PresenceAction::Update,
+                _ => PresenceAction::Leave,
+            },
+            client_id: client(&word[1..]),
+            payload: Payload::default(),
+            extras: None,
+        });
+        entry(mint, Body::Presence(events.collect()))
+    }
+
+    fn client(name: &str) -> ClientId {
+        ClientId::new(name.to_owned()).unwrap_or_else(|| unreachable!("a name"))
+    }
+
+    fn entry(mint: &mut Mint, body: Body) -> Arc<Entry> {
+        let now = Timestamp::from_millis(1);
+        let publisher = Some(ConnectionId::from_bytes([1; 9]));
+        let id = EntryId::Serial;
+        Arc::new(Entry::new(
+            "c".into(),
+            mint.mint(now),
+            now,
+            publisher,
+            id,
+            body,
+        ))
+    }
+
+    fn member(name: &str) -> Arc<Member> {
+        Arc::new(Member {
+            id: "".into(),
+            connection: ConnectionId::from_bytes([1; 9]),
+            client_id: client(name),
+            payload: Payload::default(),
+            extras: None,
+            timestamp: Timestamp::from_millis(1),
+        })
+    }
+
+    #[test]
+    fn who_went_without_a_leave_is_left_out() {
+        let mint = &mut Mint::new(Epoch::new(1));
+        let backlog = vec![
+            presence(mint, &["+ghost", "+left"]),
+            presence(mint, &["+here"]),
+            presence(mint, &["~ghost"]),
+            entry(mint, Body::Messages(vec![Message::default()])),
+            presence(mint, &["-left", "+left", "-before"]),
+            presence(mint, &["~here", "+ghost"]),
+        ];
+        let serials: Vec<_> = backlog.iter().map(|entry| entry.serial).collect();
+        let told = without_ghosts(backlog.clone(), &[member("here")]);
+        let told: Vec<_> = told
+            .iter()
+            .map(|entry| {
+                let events = entry.presence().iter();
+                let events: Vec<_> = events.filter_map(|event| event.id.as_deref()).collect();
+                (entry.serial, events.join(" "))
+            })
+            .collect();
+        let expected = [
+            (serials[0], "+left"),
+            (serials[1], "+here"),
+            (serials[3], ""),
+            (serials[4], "-left -before"),
+            (serials[5], "~here"),
+        ];
+        assert_eq!(
+            told,
+            expected.map(|(serial, events)| (serial, events.to_owned()))
+        );
+        // Who is present, or has left, is told as it was: the entries are shared with all readers.
+        let all = ["here", "ghost", "left"].map(member);
+        let told = without_ghosts(backlog.clone(), &all);
+        assert!(
+            told.iter()
+                .zip(&backlog)
+                .all(|(told, kept)| Arc::ptr_eq(told, kept))
+        );
+    }
 }
