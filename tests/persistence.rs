@@ -16,3 +16,4 @@ mod order;
 mod presence;
 mod restart;
 mod trace;
+mod writer;

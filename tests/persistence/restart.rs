@@ -13,7 +13,7 @@ use crate::support::{
 
 /// How a server ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub enum End {
     /// SIGTERM.
     Ordered,
     /// SIGKILL.
@@ -24,7 +24,7 @@ const ENDS: [End; 2] = [End::Ordered, End::Crash];
 const CHANNELS: [&str; 2] = ["persisted:room", "room"];
 
 impl End {
-    async fn of(self, server: ServerProcess) {
+    pub async fn of(self, server: ServerProcess) {
         match self {
             Self::Ordered => server.terminate().await,
             Self::Crash => server.kill().await,

@@ -53,13 +53,8 @@ impl ServerProcess {
         server
     }
 
-    /// Starts a server in a working directory that may have been another server's, with the local defaults.
-    pub fn start_at(dir: &Path, settings: &[(&str, &str)]) -> Self {
-        let server = Self::try_start(dir, &[], "local", settings);
-        server.unwrap_or_else(|stderr| panic!("{stderr}"))
-    }
-
-    /// The same through another program, whose words `launcher` are: it must become the server by `exec`.
+    /// Starts a server in a working directory that may have been another server's, through another program, if
+    /// `launcher` has words: it must become the server by `exec`.
     ///
     /// # Errors
     /// With what was written to stderr when no server came of it.
