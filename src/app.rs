@@ -62,7 +62,7 @@ use crate::{
 
 mod storage;
 
-use storage::Storage;
+use storage::{Gauge, Storage};
 
 /// A server that accepts connections.
 pub struct Running {
@@ -99,7 +99,8 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
     let origins = Arc::new(OriginPolicy::new(&config.cors));
-    let ops_state = ops_state(&broker, &config.server);
+    let gauge = storage.as_ref().map(Storage::gauge);
+    let ops_state = ops_state(&broker, gauge, &config.server);
 
     let factory = {
         let (broker, config) = (Arc::clone(&broker), config.clone());
@@ -329,7 +330,7 @@ fn ably(
     Ok((apps, Arc::new(shared), local_key))
 }
 
-fn ops_state(broker: &Arc<Broker>, settings: &config::Server) -> OpsState {
+fn ops_state(broker: &Arc<Broker>, gauge: Option<Gauge>, settings: &config::Server) -> OpsState {
     let broker = Arc::clone(broker);
     let (from, proxies) = (
         settings.metrics_from.clone(),
@@ -338,7 +339,7 @@ fn ops_state(broker: &Arc<Broker>, settings: &config::Server) -> OpsState {
     OpsState {
         clock: broker.clock.clone(),
         ready: Arc::clone(&broker.ready),
-        snapshot: Arc::new(move || snapshot(Arc::clone(&broker)).boxed_local()),
+        snapshot: Arc::new(move || snapshot(Arc::clone(&broker), gauge.clone()).boxed_local()),
         may_see_metrics: Arc::new(move |request| {
             let address = client_address_of(request, &proxies).to_canonical();
             from.iter().any(|network| network.contains(&address))
@@ -346,7 +347,7 @@ fn ops_state(broker: &Arc<Broker>, settings: &config::Server) -> OpsState {
     }
 }
 
-async fn snapshot(broker: Arc<Broker>) -> Snapshot {
+async fn snapshot(broker: Arc<Broker>, gauge: Option<Gauge>) -> Snapshot {
     // A metrics actor that does not answer leaves zeros, not a page that hangs.
     let mut totals = broker.metrics.send(Totals).await.unwrap_or_default();
     totals.channels_restarted = broker.directory.restarts();
@@ -356,6 +357,7 @@ async fn snapshot(broker: Arc<Broker>) -> Snapshot {
             .saturating_sub(totals.connections_closed),
         channels: broker.directory.len() as u64,
         history_bytes: broker.log.bytes() as u64,
+        store: gauge.as_ref().map(Gauge::read).unwrap_or_default(),
         totals,
     }
 }

@@ -14,4 +14,5 @@ mod letshare_pro;
 mod letshare_relay;
 mod letshare_rooms;
 mod operations;
+mod persistence;
 mod support;
