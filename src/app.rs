@@ -48,7 +48,7 @@ use crate::{
     limits,
     log::{Log, memory::MemoryLog},
     ops::OpsState,
-    protocols::{ably, letshare},
+    protocols::{ably, letshare, relay},
 };
 
 mod site;
@@ -84,12 +84,16 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let memory = MemoryLog::new(window(config), config.history.total_bytes);
     // What needs no disk leaves none behind.
-    let (log, storage): (Arc<dyn Log>, _) = if config.ably.enabled {
+    let (log, storage): (Arc<dyn Log>, _) = if config.ably.enabled || config.relay.enabled {
         let storage = Storage::open(config, memory, Arc::clone(&namespaces), clock.clone())?;
         (Arc::clone(&storage.log) as Arc<_>, Some(storage))
     } else {
         (Arc::new(memory), None)
     };
+    let relay = storage.as_ref().map(|storage| {
+        let store = Arc::clone(&storage.store);
+        Arc::new(relay::Shared::new(&config.relay, store, clock.clone()))
+    });
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
@@ -99,6 +103,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
         letshare: shared.clone(),
+        relay,
         bound: Arc::default(),
         admission,
         ably,

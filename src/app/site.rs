@@ -33,6 +33,7 @@ use crate::{
     protocols::{
         ably::{self, Ably, door::Door, rest::Rest},
         letshare::{self, LetShare},
+        relay::{self, Relay},
     },
 };
 
@@ -44,6 +45,8 @@ pub struct Site {
     pub admission: Admission,
     pub ops_state: OpsState,
     pub letshare: letshare::Shared,
+    /// There when it is served.
+    pub relay: Option<Arc<relay::Shared>>,
     pub ably: Arc<ably::door::Shared>,
     pub apps: Arc<Apps>,
     pub origins: Arc<Origins>,
@@ -146,7 +149,12 @@ impl Site {
                     let letshare = LetShare::new(config, entrance.clone(), self.letshare.clone());
                     letshare::routes(routes, &letshare);
                 }
-                Protocol::Relay => {}
+                Protocol::Relay => {
+                    if let Some(shared) = &self.relay {
+                        let relay = Relay::new(entrance.clone(), Arc::clone(shared));
+                        relay::routes(routes, &relay);
+                    }
+                }
             }
         }
     }

@@ -12,13 +12,19 @@ use crate::{
         disk::{DiskLog, Retention, Sweeper},
         memory::MemoryLog,
     },
-    store::folder::{DataFolder, Terms},
+    store::{
+        Store,
+        embedded::EmbeddedStore,
+        folder::{DataFolder, Terms},
+    },
 };
 
 /// An open data folder with the logs of all channels.
 pub struct Storage {
     folder: DataFolder,
     pub log: Arc<DiskLog>,
+    /// Everything that is no log.
+    pub store: Arc<dyn Store>,
     /// Stops before the folder is closed.
     sweeper: Option<Sweeper>,
 }
@@ -56,10 +62,12 @@ impl Storage {
         )
         .context("cannot read what the last run has left in the data folder")?;
         let log = Arc::new(log);
+        let store = Arc::new(EmbeddedStore::new(Arc::clone(folder.engine())));
         let sweeper = Sweeper::start(Arc::clone(&log)).context("cannot start a thread")?;
         Ok(Self {
             folder,
             log,
+            store,
             sweeper: Some(sweeper),
         })
     }
