@@ -10,6 +10,7 @@ mod keys;
 mod layers;
 mod listeners;
 mod load;
+mod relay_file;
 #[cfg(test)]
 mod tests;
 mod yaml;
