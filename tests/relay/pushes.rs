@@ -127,7 +127,8 @@ async fn keys_by_header_or_query() {
     let body = r#"{"event_name":"e","subject":1}"#;
     let encoded = KEY.replace(' ', "%20");
     let good = format!("/api/push?api_key={encoded}");
-    let table: [(&str, &[(&str, &str)], u16); 10] = [
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], u16);
+    let table: [Row<'_>; 10] = [
         ("/api/push", &[("X-API-KEY", KEY)], 200),
         ("/api/push", &[("x-api-key", KEY)], 200),
         ("/api/push", &[("API-KEY", KEY)], 200),
