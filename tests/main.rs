@@ -15,4 +15,5 @@ mod letshare_relay;
 mod letshare_rooms;
 mod operations;
 mod persistence;
+mod relay;
 mod support;

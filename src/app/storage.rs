@@ -15,6 +15,8 @@ use crate::{
         memory::MemoryLog,
     },
     store::{
+        Store,
+        embedded::EmbeddedStore,
         engine::Engine,
         folder::{DataFolder, Terms},
     },
@@ -24,6 +26,8 @@ use crate::{
 pub struct Storage {
     folder: DataFolder,
     pub log: Arc<DiskLog>,
+    /// Everything that is no log.
+    pub store: Arc<dyn Store>,
     /// Stops before the folder is closed.
     sweeper: Option<Sweeper>,
 }
@@ -61,10 +65,12 @@ impl Storage {
         )
         .context("cannot read what the last run has left in the data folder")?;
         let log = Arc::new(log);
+        let store = Arc::new(EmbeddedStore::new(Arc::clone(folder.engine())));
         let sweeper = Sweeper::start(Arc::clone(&log)).context("cannot start a thread")?;
         Ok(Self {
             folder,
             log,
+            store,
             sweeper: Some(sweeper),
         })
     }

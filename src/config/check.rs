@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{AuthMode, Config, complaint::Complaint, keys::Key, load::Setting};
+use super::{AuthMode, Config, Identify, complaint::Complaint, keys::Key, load::Setting};
 
 /// Secrets that everybody can read in the design document, the LetShare page or our own files.
 const PUBLISHED: [&str; 4] = [
@@ -16,6 +16,14 @@ const PUBLISHED: [&str; 4] = [
     "letshare-jwt-secret-key-2024-local",
     "letshare-jwt-secret-key-2024-production",
     "sever_auth_123",
+];
+
+/// Keys of the older relay server and of its guide (`protocols/relay.md §1`).
+const PUBLISHED_RELAY_KEYS: [&str; 4] = [
+    "U2FsdGVkX18ucQzBA+ozhc3ySrVZ",
+    "change_me_to_a_secure_key",
+    "your_secure_key",
+    "your_api_key_here",
 ];
 
 /// HS256 is as strong as its key, and a key below the hash's size is guessed offline from one token.
@@ -52,9 +60,11 @@ impl<'a> Verdict<'a> {
     /// Applies every rule.
     pub fn judge(&mut self) {
         self.ports();
+        self.routes();
         self.certificate();
         self.secrets();
         self.ably();
+        self.relay();
         self.times();
         self.sizes();
         self.folders();
@@ -88,6 +98,36 @@ impl<'a> Verdict<'a> {
         }
     }
 
+    /// Every path has one owner on each port.
+    fn routes(&mut self) {
+        for listener in self.config.listeners() {
+            if self.config.tls.enabled
+                && listener.key != "server.port"
+                && listener.port == self.config.tls.port
+                && listener.port != 0
+            {
+                self.complain(
+                    &[listener.key, "tls.port"],
+                    "the same as tls.port; each needs its own",
+                );
+            }
+            for (earlier, later) in listener.conflicts(self.config) {
+                let set_by = self
+                    .settings
+                    .iter()
+                    .find(|setting| setting.key == earlier.key);
+                let set_by = set_by.map_or_else(String::new, |setting| {
+                    format!(", set by {}", setting.origin)
+                });
+                let problem = format!(
+                    "the path {} on port {} is claimed by {} as well ({}{set_by}); each path has one owner",
+                    later.path, listener.port, earlier.protocol, earlier.key
+                );
+                self.complain(&[later.key, earlier.key, listener.key], problem);
+            }
+        }
+    }
+
     fn certificate(&mut self) {
         let tls = &self.config.tls;
         if !tls.enabled {
@@ -110,17 +150,18 @@ impl<'a> Verdict<'a> {
 
     fn secrets(&mut self) {
         let mode = self.config.auth.mode;
+        let letshare = self.config.letshare.enabled;
         self.secret(
             "auth.secret",
             "SERVER_AUTH_SECRET",
             &self.config.auth.secret,
-            mode != AuthMode::Jwt,
+            letshare && mode != AuthMode::Jwt,
         );
         self.secret(
             "jwt.secret",
             "LETSHARE_JWT_SECRET",
             &self.config.jwt.secret,
-            mode != AuthMode::Static,
+            letshare && mode != AuthMode::Static,
         );
     }
 
@@ -184,6 +225,42 @@ impl<'a> Verdict<'a> {
                 "ably.sandbox is true, and the server listens on {host}: everybody who can reach it \
                  can make apps. Use that for test suites only"
             ));
+        }
+    }
+
+    fn relay(&mut self) {
+        let relay = &self.config.relay;
+        if !relay.enabled {
+            return;
+        }
+        let host = self.config.server.host;
+        if PUBLISHED_RELAY_KEYS.contains(&relay.api_key.expose_secret()) {
+            let remedy = "make one of your own, for example with `openssl rand -hex 32`";
+            if host.is_loopback() || self.config.allow_insecure {
+                self.warnings.push(format!(
+                    "relay.api_key is published: whoever reaches the server can push; {remedy}"
+                ));
+            } else {
+                self.complain(
+                    &["relay.api_key", "server.host", "allow_insecure"],
+                    format!(
+                        "published, and server.host {host} lets other machines in: {remedy} (or set \
+                         allow_insecure: true where that does not matter)"
+                    ),
+                );
+            }
+        }
+        if relay.identify == Identify::Open {
+            self.warnings.push(
+                "relay.identify is open: whoever knows the identifier of a user can read what is pushed to \
+                 them; jwt or signed ask for a proof"
+                    .into(),
+            );
+        } else if relay.identify_secret.expose_secret().len() < SECRET_BYTES {
+            self.complain(
+                &["relay.identify_secret", "relay.identify"],
+                format!("shorter than {SECRET_BYTES} bytes, and relay.identify needs it"),
+            );
         }
     }
 

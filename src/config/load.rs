@@ -13,12 +13,14 @@ use figment::{
     Figment,
     value::{Dict, Value},
 };
+use secrecy::ExposeSecret as _;
 
 use super::{
     Config, check,
     complaint::{Complaint, Complaints, Origin},
     keys::{KEYS, Key, Kind},
     layers::{Layer, insert},
+    relay_file,
     yaml::Raw,
 };
 
@@ -26,9 +28,10 @@ use super::{
 const DEFAULTS: &str = include_str!("../../configs/default.yaml");
 
 /// Modes that work without a file on disk.
-const SHIPPED: [(&str, &str); 2] = [
+const SHIPPED: [(&str, &str); 3] = [
     ("local", include_str!("../../configs/local.yaml")),
     ("production", include_str!("../../configs/production.yaml")),
+    ("relay", include_str!("../../configs/relay.yaml")),
 ];
 
 /// What the settings are read from, besides flags. Tests make their own. No `Debug`: it holds secrets.
@@ -65,6 +68,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Every key with its effective value, for `config show`.
     pub settings: Vec<Setting>,
+    /// The `config.json` of a relay that has none: see [`Loaded::write_relay_file`].
+    pub(super) missing_relay_file: Option<PathBuf>,
 }
 
 /// An effective value and where it came from.
@@ -85,6 +90,13 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
     let mode = mode(environment, &mut complaints);
     let mut layers = vec![Layer::defaults(DEFAULTS, &mut complaints)];
     layers.extend(mode_layer(environment, &mode, &mut complaints));
+    let mut warnings = Vec::new();
+    let mut missing_relay_file = None;
+    if mode == relay_file::MODE {
+        let older = relay_file::read(&environment.vars, &environment.dir, &mut warnings);
+        layers.extend(older.layers);
+        missing_relay_file = older.missing;
+    }
     layers.push(Layer::environment(&environment.vars, &mut complaints));
     layers.push(Layer::flags(flags, &mut complaints));
 
@@ -93,7 +105,6 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
     let mut typed = Dict::new();
     let mut settings = Vec::with_capacity(KEYS.len());
     let mut unread = BTreeSet::new();
-    let mut warnings = Vec::new();
     for key in KEYS {
         let Some(raw) = raw(&merged, key) else {
             complaints.push(Complaint::about(
@@ -104,6 +115,7 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
         };
         let origin = origin(&merged, &layers, key);
         warnings.extend(ignored(key, &raw, &origin));
+        warnings.extend(mended(key, &raw, &origin));
         let value = key.kind.read(&raw, &environment.dir).or_else(|problem| {
             unread.insert(key.name);
             complaints.push(Complaint {
@@ -133,12 +145,22 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
             verdict.judge();
             complaints.append(&mut verdict.complaints);
             warnings.append(&mut verdict.warnings);
+            let relay = &config.relay;
+            let has_key = !relay.api_key.expose_secret().is_empty();
+            if relay.enabled && !has_key && missing_relay_file.is_none() {
+                warnings.push(
+                    "relay.api_key is empty: nobody can push. Set LETSHARE_RELAY_API_KEY to a secret of \
+                     your own, for example one made with `openssl rand -hex 32`"
+                        .into(),
+                );
+            }
             if complaints.is_empty() {
                 return Ok(Loaded {
                     config,
                     mode,
                     warnings,
                     settings,
+                    missing_relay_file,
                 });
             }
         }
@@ -199,7 +221,10 @@ fn mode(environment: &Environment, complaints: &mut Vec<Complaint>) -> String {
     complaints.push(Complaint {
         value: Some(mode.to_owned()),
         origin: Some(Origin::Variable("MODE".into())),
-        allowed: Some("local, production, or the name of a file in configs/ without .yaml".into()),
+        allowed: Some(format!(
+            "{}, or the name of a file in configs/ without .yaml",
+            shipped_modes()
+        )),
         ..Complaint::about("MODE", "not a name")
     });
     "local".to_owned()
@@ -224,12 +249,16 @@ fn mode_layer(
                     .vars
                     .contains_key("MODE")
                     .then(|| Origin::Variable("MODE".into())),
-                allowed: Some(format!("local, production{}", modes_on_disk(environment))),
+                allowed: Some(format!("{}{}", shipped_modes(), modes_on_disk(environment))),
                 ..Complaint::about("MODE", format!("cannot read {}: {error}", path.display()))
             });
             None
         }
     }
+}
+
+fn shipped_modes() -> String {
+    SHIPPED.map(|(name, _)| name).join(", ")
 }
 
 /// The other modes that have a file, as `, name, name`.
@@ -240,7 +269,8 @@ fn modes_on_disk(environment: &Environment) -> String {
     let mut names: Vec<String> = folder
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter_map(|file| Some(format!(", {}", file.strip_suffix(".yaml")?)))
-        .filter(|name| ![", local", ", production", ", default"].contains(&name.as_str()))
+        .filter(|name| name != ", default")
+        .filter(|name| !SHIPPED.iter().any(|(known, _)| name[2..] == **known))
         .collect();
     names.sort();
     names.concat()
@@ -272,6 +302,20 @@ fn ignored(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
             "{} is not supported and has no effect: {instead} (set by {origin})",
             key.name
         )),
+        _ => None,
+    }
+}
+
+fn mended(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
+    match (key.kind, raw) {
+        (Kind::Path | Kind::OptionalPath, Raw::Text(text))
+            if !text.is_empty() && !text.starts_with('/') =>
+        {
+            Some(format!(
+                "{} = {text} lacks the slash at the front; /{text} is used (set by {origin})",
+                key.name
+            ))
+        }
         _ => None,
     }
 }

@@ -4,11 +4,29 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use regex::Regex;
 
-use crate::{core::presence::Member, error::Fault, ids::ChannelName, limits};
+use crate::{
+    core::presence::Member,
+    error::Fault,
+    ids::{AppId, ChannelName},
+    limits,
+};
 
 /// What the apps of a server lay down for their channels.
 pub trait Namespaces: Send + Sync {
     fn terms(&self, channel: &ChannelName) -> Terms;
+}
+
+/// Namespaces of the default app that belong to the older protocols (ARCHITECTURE §5). Whoever may use
+/// `*` may not use these: a capability has to name them.
+const RESERVED: [&str; 4] = ["relay", "chat", "group", "po"];
+
+/// Whether a channel belongs to one of the older protocols. `resource` is its name, or its metachannel's.
+pub fn is_reserved(app: AppId, resource: &str) -> bool {
+    let unqualified = resource.strip_prefix('[');
+    let unqualified = unqualified.and_then(|rest| rest.split_once(']'));
+    let name = unqualified.map_or(resource, |(_, name)| name);
+    let namespace = name.split_once(':').map(|(namespace, _)| namespace);
+    app == AppId::DEFAULT && namespace.is_some_and(|namespace| RESERVED.contains(&namespace))
 }
 
 /// What is laid down for one channel.
@@ -161,6 +179,27 @@ mod tests {
             let fault = Fault::ChannelNameForbidden;
             assert_eq!(rules.check_name(bad), Err(fault), "{bad:?}");
         }
+    }
+
+    /// ARCHITECTURE §5.
+    #[test]
+    fn reserved_channels() {
+        let app = AppId::DEFAULT;
+        for reserved in ["relay:all", "chat:x", "group:1:2", "po:", "[meta]relay:x"] {
+            assert!(is_reserved(app, reserved), "{reserved}");
+        }
+        for free in [
+            "relay",
+            "relays:x",
+            "x:relay:y",
+            "[meta]x",
+            "Relay:x",
+            ":relay:x",
+        ] {
+            assert!(!is_reserved(app, free), "{free}");
+        }
+        let other = AppId::parse("abc123").expect("an app id");
+        assert!(!is_reserved(other, "relay:all"));
     }
 
     #[test]

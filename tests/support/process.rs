@@ -194,6 +194,11 @@ impl ServerProcess {
         )
     }
 
+    /// Its working directory.
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
     /// `logs/errors.log`; empty when there is none.
     pub fn errors_log(&self) -> String {
         fs::read_to_string(self.dir.join("logs/errors.log")).unwrap_or_default()
