@@ -3,7 +3,6 @@
 use std::{
     net::SocketAddr,
     num::NonZeroU32,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,11 +11,11 @@ use std::{
 };
 
 use actix::Actor as _;
+use actix_service::{IntoServiceFactory as _, ServiceFactory as _, fn_factory_with_config};
 use actix_web::{
-    App, HttpServer,
-    dev::{ServerHandle, ServiceRequest},
-    middleware::from_fn,
-    rt, web,
+    HttpServer,
+    dev::{AppConfig, ServerHandle},
+    rt,
 };
 use anyhow::Context as _;
 use futures_util::{FutureExt as _, future};
@@ -30,7 +29,6 @@ use crate::{
         directory::Directory,
         hub::{Drain, OpenConnections},
         metrics::{Metrics, Snapshot, Totals},
-        worker::Worker,
     },
     auth::{
         self,
@@ -38,36 +36,33 @@ use crate::{
         apps::{self, Apps},
     },
     clock::{Clock, OncePerSecond},
-    config::{self, Config},
+    config::{self, Config, Listener, Protocol},
     core::{rules::Namespaces, vitals::Patience, window::Bounds},
     edge::{
         admission::Admission,
         client_address::client_address_of,
-        fallback,
-        guard::MessageLimits,
-        http::cors,
-        origin::{self, OriginPolicy},
         tls::{self, CertificateReloader},
-        websocket::{self, Entrance},
+        websocket,
     },
     ids::AppId,
     limits,
     log::{Log, memory::MemoryLog},
-    ops::{self, OpsState},
-    protocols::{
-        ably::{self, Ably, door::Door, rest::Rest},
-        letshare::{self, LetShare},
-    },
+    ops::OpsState,
+    protocols::{ably, letshare},
 };
 
+mod site;
 mod storage;
 
+use site::{Origins, Site};
 use storage::Storage;
 
 /// A server that accepts connections.
 pub struct Running {
-    /// Where plain HTTP and WebSocket listen.
+    /// Where plain HTTP and WebSocket listen on the shared port.
     pub address: SocketAddr,
+    /// Everything that listens without TLS, and who is served there.
+    pub listening: Vec<(SocketAddr, Listener)>,
     /// Where TLS listens, if it does.
     pub tls_address: Option<SocketAddr>,
     pub broker: Arc<Broker>,
@@ -98,61 +93,21 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
-    let origins = Arc::new(OriginPolicy::new(&config.cors));
-    let ops_state = ops_state(&broker, &config.server);
-
-    let factory = {
-        let (broker, config) = (Arc::clone(&broker), config.clone());
-        let shared = shared.clone();
-        move || {
-            let entrance = Entrance {
-                worker: Worker::on_this_thread(&broker),
-                admission: admission.clone(),
-                trusted_proxies: config.server.trusted_proxies.clone(),
-                limits: MessageLimits {
-                    max_message_bytes: config.websocket.max_message_bytes,
-                    max_fragments: config.websocket.max_fragments,
-                },
-            };
-            let origins = Arc::clone(&origins);
-            let serves_ably = config.ably.enabled;
-            let mut app = App::new()
-                .app_data(web::Data::new(ops_state.clone()))
-                .wrap(from_fn(fallback::catch_panic))
-                .wrap(from_fn(move |request: ServiceRequest, next| {
-                    let origins = Arc::clone(&origins);
-                    async move {
-                        if serves_ably && ably::is_meant(request.request()) {
-                            cors::echo_origin(request, next).await
-                        } else {
-                            origin::enforce(origins, request, next).await
-                        }
-                    }
-                }))
-                .configure(ops::routes);
-            if config.ably.enabled {
-                let ably = Ably {
-                    door: Door {
-                        entrance: entrance.clone(),
-                        shared: Arc::clone(&ably),
-                    },
-                    rest: Rest {
-                        worker: Rc::clone(&entrance.worker),
-                        shared: Arc::clone(&ably),
-                        apps: Arc::clone(&apps),
-                        sandbox: config.ably.sandbox,
-                    },
-                };
-                app = app.configure(|routes| ably::routes(routes, &ably, fallback::not_found));
-            } else {
-                app = app.default_service(web::to(fallback::not_found));
-            }
-            if config.letshare.enabled {
-                let letshare = LetShare::new(&config, entrance, shared.clone());
-                app = app.configure(|routes| letshare::routes(routes, &letshare));
-            }
-            app
-        }
+    let site = Site {
+        ops_state: ops_state(&broker, &config.server),
+        origins: Arc::new(Origins::new(config)),
+        config: Arc::new(config.clone()),
+        broker: Arc::clone(&broker),
+        letshare: shared.clone(),
+        bound: Arc::default(),
+        admission,
+        ably,
+        apps,
+    };
+    let bound = Arc::clone(&site.bound);
+    let factory = move || {
+        let site = site.clone();
+        fn_factory_with_config(move |app: AppConfig| site.app(&app).into_factory().new_service(app))
     };
 
     let mut server = HttpServer::new(factory)
@@ -164,27 +119,33 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         .on_connect(websocket::note_descriptor)
         .disable_signals()
         .shutdown_timeout(0);
-    let plain = SocketAddr::new(config.server.host, config.server.port);
-    server = server
-        .bind(plain)
-        .with_context(|| cannot_listen(plain, "server"))?;
+    let listeners = config.listeners();
+    for listener in &listeners {
+        let address = SocketAddr::new(config.server.host, listener.port);
+        server = server
+            .bind(address)
+            .with_context(|| cannot_listen(address, listener.key))?;
+    }
     if config.tls.enabled {
         let (tls_config, reloader) = tls::server_config(&config.tls)?;
         let encrypted = SocketAddr::new(config.server.host, config.tls.port);
         server = server
             .bind_rustls_0_23(encrypted, tls_config)
-            .with_context(|| cannot_listen(encrypted, "tls"))?;
+            .with_context(|| cannot_listen(encrypted, "tls.port"))?;
         rt::spawn(watch_certificate(reloader));
     }
     let addresses = server.addrs();
     let address = *addresses.first().context("no address is bound")?;
-    let tls_address = addresses.get(1).copied();
+    let tls_address = addresses.get(listeners.len()).copied();
+    let listening: Vec<_> = addresses.into_iter().zip(listeners).collect();
+    let _ = bound.set(listening.clone());
     let server = server.run();
     let handle = server.handle();
     rt::spawn(server);
     Ok(Running {
         address,
         tls_address,
+        listening,
         broker,
         local_key,
         storage: Mutex::new(storage),
@@ -196,6 +157,13 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 }
 
 impl Running {
+    /// Where a protocol is served; none if it is switched off.
+    pub fn address_of(&self, protocol: Protocol) -> Option<SocketAddr> {
+        let mut listening = self.listening.iter();
+        let found = listening.find(|(_, listener)| listener.serves(protocol));
+        found.map(|(address, _)| *address)
+    }
+
     /// Ends the server without losing what waits for its clients: tells load balancers, lets nobody
     /// in, closes every connection with 1001, waits for them until the grace time is over.
     pub async fn drain(&self) {
@@ -360,10 +328,8 @@ async fn snapshot(broker: Arc<Broker>) -> Snapshot {
     }
 }
 
-fn cannot_listen(address: SocketAddr, section: &str) -> String {
-    format!(
-        "cannot listen on {address} (server.host, {section}.port); is another server running there?"
-    )
+fn cannot_listen(address: SocketAddr, key: &str) -> String {
+    format!("cannot listen on {address} (server.host, {key}); is another server running there?")
 }
 
 /// One worker thread for every two processors: what crosses threads costs more than it gains until

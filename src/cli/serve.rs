@@ -34,6 +34,11 @@ async fn serve(loaded: Loaded, clock: Clock) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
+    for (address, listener) in running.listening.iter().skip(1) {
+        let protocols = listener.protocols.iter().map(ToString::to_string);
+        let protocols = protocols.collect::<Vec<_>>().join(", ");
+        tracing::info!(%address, protocols, "also listening");
+    }
     if loaded.mode == "local" {
         // Not to stdout, which is for logs alone, and not into a log, since it holds a token.
         let banner = cli::banner(

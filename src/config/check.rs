@@ -52,6 +52,7 @@ impl<'a> Verdict<'a> {
     /// Applies every rule.
     pub fn judge(&mut self) {
         self.ports();
+        self.routes();
         self.certificate();
         self.secrets();
         self.ably();
@@ -88,6 +89,36 @@ impl<'a> Verdict<'a> {
         }
     }
 
+    /// Every path has one owner on each port.
+    fn routes(&mut self) {
+        for listener in self.config.listeners() {
+            if self.config.tls.enabled
+                && listener.key != "server.port"
+                && listener.port == self.config.tls.port
+                && listener.port != 0
+            {
+                self.complain(
+                    &[listener.key, "tls.port"],
+                    "the same as tls.port; each needs its own",
+                );
+            }
+            for (earlier, later) in listener.conflicts(self.config) {
+                let set_by = self
+                    .settings
+                    .iter()
+                    .find(|setting| setting.key == earlier.key);
+                let set_by = set_by.map_or_else(String::new, |setting| {
+                    format!(", set by {}", setting.origin)
+                });
+                let problem = format!(
+                    "the path {} on port {} is claimed by {} as well ({}{set_by}); each path has one owner",
+                    later.path, listener.port, earlier.protocol, earlier.key
+                );
+                self.complain(&[later.key, earlier.key, listener.key], problem);
+            }
+        }
+    }
+
     fn certificate(&mut self) {
         let tls = &self.config.tls;
         if !tls.enabled {
@@ -110,17 +141,18 @@ impl<'a> Verdict<'a> {
 
     fn secrets(&mut self) {
         let mode = self.config.auth.mode;
+        let letshare = self.config.letshare.enabled;
         self.secret(
             "auth.secret",
             "SERVER_AUTH_SECRET",
             &self.config.auth.secret,
-            mode != AuthMode::Jwt,
+            letshare && mode != AuthMode::Jwt,
         );
         self.secret(
             "jwt.secret",
             "LETSHARE_JWT_SECRET",
             &self.config.jwt.secret,
-            mode != AuthMode::Static,
+            letshare && mode != AuthMode::Static,
         );
     }
 

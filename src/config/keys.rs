@@ -34,6 +34,10 @@ pub enum Kind {
     Address,
     Networks,
     Origins,
+    /// A port, or empty for the shared one.
+    OwnPort,
+    /// The path of a URL.
+    Path,
     Filter,
     Secret,
     /// A text to be kept from others; any length, or empty.
@@ -117,6 +121,26 @@ pub const KEYS: &[Key] = &[
     key("ably.local_key", Kind::Switch),
     key("ably.keys_over_http", Kind::Switch),
     key("ably.max_message_bytes", Kind::Whole(1_024, 1 << 24)),
+    key("relay.enabled", Kind::Switch),
+    key("relay.port", Kind::OwnPort),
+    key("relay.ws_path", Kind::Path),
+    key("relay.push_path", Kind::Path),
+    key("relay.health_path", Kind::Path),
+    key("relay.api_key", Kind::Code),
+    key("relay.allowed_origins", Kind::Origins),
+    key("relay.identify", Kind::OneOf(&["open", "jwt", "signed"])),
+    key("relay.identify_secret", Kind::Code),
+    key("relay.identify_ack", Kind::Switch),
+    key("relay.lenient_push", Kind::Switch),
+    key(
+        "relay.unresolved_token",
+        Kind::OneOf(&["broadcast", "reject"]),
+    ),
+    key("relay.pushes_per_second", Kind::Whole(0, 1_000_000)),
+    key(
+        "relay.max_lateness",
+        Kind::Span("0s", secs(0), "8760h", secs(31_536_000)),
+    ),
     key("file_transfer.enabled", Kind::Switch),
     key("file_transfer.free_limit", FILE_BYTES),
     key("file_transfer.max_file_size", FILE_BYTES),
@@ -188,6 +212,10 @@ impl fmt::Display for Kind {
             Self::Origins => {
                 f.write_str("a list of origins, each scheme://host or scheme://host:port")
             }
+            Self::OwnPort => {
+                f.write_str("a whole number from 0 to 65535, or empty for server.port")
+            }
+            Self::Path => f.write_str("the path of a URL such as /ws, without { } ? #"),
             Self::Filter => f.write_str(
                 "trace, debug, info, warn, error or off, or filter directives such as \
                  info,letshare_server::edge=debug",
@@ -234,6 +262,12 @@ impl Kind {
                 Err(_) if text == "localhost" => return Err("a name; write 127.0.0.1".into()),
                 Err(_) => return Err("not an IP address".into()),
             },
+            Self::OwnPort if text.is_empty() => return Ok(None),
+            Self::OwnPort => match text.parse::<u16>() {
+                Ok(port) => value(port)?,
+                Err(_) => return Err("not a port".into()),
+            },
+            Self::Path => value(path(text)?)?,
             Self::Filter => value(filter(text)?)?,
             Self::Secret | Self::Code => value(text)?,
             Self::Folder | Self::File if text.is_empty() => match self {
@@ -300,6 +334,22 @@ fn span(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
         Ok(span) if (min..=max).contains(&span) => Ok(span),
         _ => Err("out of range".into()),
     }
+}
+
+/// The slash at the front that people forget is added; `load` tells them.
+fn path(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_graphic() && !"{}?#%\\\"".contains(c);
+    if text.is_empty() {
+        return Err("empty".into());
+    }
+    if !text.chars().all(is_plain) {
+        return Err("contains a character that does not belong into a path".into());
+    }
+    let bare = text.trim_start_matches('/');
+    if bare.len() + 1 < text.len() || (bare.ends_with('/') && !bare.is_empty()) {
+        return Err("begins or ends with too many slashes".into());
+    }
+    Ok(format!("/{bare}"))
 }
 
 fn network(text: &str) -> Result<IpNet, String> {

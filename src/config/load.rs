@@ -26,9 +26,10 @@ use super::{
 const DEFAULTS: &str = include_str!("../../configs/default.yaml");
 
 /// Modes that work without a file on disk.
-const SHIPPED: [(&str, &str); 2] = [
+const SHIPPED: [(&str, &str); 3] = [
     ("local", include_str!("../../configs/local.yaml")),
     ("production", include_str!("../../configs/production.yaml")),
+    ("relay", include_str!("../../configs/relay.yaml")),
 ];
 
 /// What the settings are read from, besides flags. Tests make their own. No `Debug`: it holds secrets.
@@ -104,6 +105,7 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
         };
         let origin = origin(&merged, &layers, key);
         warnings.extend(ignored(key, &raw, &origin));
+        warnings.extend(mended(key, &raw, &origin));
         let value = key.kind.read(&raw, &environment.dir).or_else(|problem| {
             unread.insert(key.name);
             complaints.push(Complaint {
@@ -199,7 +201,10 @@ fn mode(environment: &Environment, complaints: &mut Vec<Complaint>) -> String {
     complaints.push(Complaint {
         value: Some(mode.to_owned()),
         origin: Some(Origin::Variable("MODE".into())),
-        allowed: Some("local, production, or the name of a file in configs/ without .yaml".into()),
+        allowed: Some(format!(
+            "{}, or the name of a file in configs/ without .yaml",
+            shipped_modes()
+        )),
         ..Complaint::about("MODE", "not a name")
     });
     "local".to_owned()
@@ -224,12 +229,16 @@ fn mode_layer(
                     .vars
                     .contains_key("MODE")
                     .then(|| Origin::Variable("MODE".into())),
-                allowed: Some(format!("local, production{}", modes_on_disk(environment))),
+                allowed: Some(format!("{}{}", shipped_modes(), modes_on_disk(environment))),
                 ..Complaint::about("MODE", format!("cannot read {}: {error}", path.display()))
             });
             None
         }
     }
+}
+
+fn shipped_modes() -> String {
+    SHIPPED.map(|(name, _)| name).join(", ")
 }
 
 /// The other modes that have a file, as `, name, name`.
@@ -240,7 +249,8 @@ fn modes_on_disk(environment: &Environment) -> String {
     let mut names: Vec<String> = folder
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter_map(|file| Some(format!(", {}", file.strip_suffix(".yaml")?)))
-        .filter(|name| ![", local", ", production", ", default"].contains(&name.as_str()))
+        .filter(|name| name != ", default")
+        .filter(|name| !SHIPPED.iter().any(|(known, _)| name[2..] == **known))
         .collect();
     names.sort();
     names.concat()
@@ -272,6 +282,18 @@ fn ignored(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
             "{} is not supported and has no effect: {instead} (set by {origin})",
             key.name
         )),
+        _ => None,
+    }
+}
+
+fn mended(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
+    match (key.kind, raw) {
+        (Kind::Path, Raw::Text(text)) if !text.is_empty() && !text.starts_with('/') => {
+            Some(format!(
+                "{} = {text} lacks the slash at the front; /{text} is used (set by {origin})",
+                key.name
+            ))
+        }
         _ => None,
     }
 }

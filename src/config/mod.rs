@@ -8,12 +8,14 @@ mod check;
 mod complaint;
 mod keys;
 mod layers;
+mod listeners;
 mod load;
 #[cfg(test)]
 mod tests;
 mod yaml;
 
 pub use complaint::{Complaint, Complaints, Origin};
+pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};
 pub use load::{Environment, Loaded, Setting, load};
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -37,6 +39,7 @@ pub struct Config {
     pub websocket: WebSocket,
     pub letshare: LetShare,
     pub ably: Ably,
+    pub relay: Relay,
     pub file_transfer: FileTransfer,
     pub limits: Limits,
     pub history: History,
@@ -146,6 +149,47 @@ pub struct Ably {
     pub keys_over_http: bool,
     /// Largest publish, in bytes.
     pub max_message_bytes: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relay {
+    pub enabled: bool,
+    /// None = the shared port; 0 picks a free one (tests).
+    pub port: Option<u16>,
+    pub ws_path: String,
+    pub push_path: String,
+    pub health_path: String,
+    /// Whoever pushes shows it; empty = a random one that nobody knows.
+    pub api_key: SecretString,
+    pub allowed_origins: Vec<String>,
+    pub identify: Identify,
+    /// Signs JWTs or identifiers.
+    pub identify_secret: SecretString,
+    pub identify_ack: bool,
+    pub lenient_push: bool,
+    pub unresolved_token: UnresolvedToken,
+    /// 0 = no limit.
+    pub pushes_per_second: u32,
+    /// Delayed pushes that are later than that are dropped; zero = none is.
+    pub max_lateness: Duration,
+}
+
+/// How a relay client shows who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identify {
+    Open,
+    Jwt,
+    Signed,
+}
+
+/// What becomes of a relay push whose token names nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnresolvedToken {
+    Broadcast,
+    Reject,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -237,7 +237,7 @@ fn an_unknown_mode_is_refused_and_the_known_ones_are_named() {
         .var("MODE", "prodution")
         .complaints();
     assert!(text.contains("prodution.yaml"), "{text}");
-    assert!(text.contains("local, production, staging"), "{text}");
+    assert!(text.contains("local, production, relay, staging"), "{text}");
     assert!(text.contains("environment variable MODE"), "{text}");
     let text = operator().var("MODE", "../../etc/passwd").complaints();
     assert!(text.contains("not a name"), "{text}");
@@ -392,6 +392,40 @@ fn tls_needs_readable_files_and_its_own_port() {
         .flag("tls.key_file", "key.pem")
         .flag("tls.port", "8443");
     assert!(operator.loaded().config.tls.enabled);
+}
+
+/// ARCHITECTURE §8: all conflicts at once, each with the origin of the value.
+#[test]
+fn two_owners_of_one_path_are_refused() {
+    let text = operator()
+        .var("LETSHARE_RELAY_ENABLED", "true")
+        .var("LETSHARE_RELAY_WS_PATH", "/ws")
+        .flag("relay.health_path", "/health")
+        .complaints();
+    for expected in [
+        "2 faults",
+        "the path /ws on port 8080 is claimed by LetShare as well (letshare.enabled, set by built-in default)",
+        "the path /health on port 8080 is claimed by operations as well",
+        "set by:  environment variable LETSHARE_RELAY_WS_PATH",
+        "set by:  command line",
+    ] {
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_path_gets_its_slash_and_a_warning() {
+    let loaded = operator().flag("relay.ws_path", "sockets").loaded();
+    assert_eq!(loaded.config.relay.ws_path, "/sockets");
+    let warnings = loaded.warnings.join("\n");
+    assert!(
+        warnings.contains("relay.ws_path = sockets lacks"),
+        "{warnings}"
+    );
+    for bad in ["", "/a b", "/{id}", "//x", "/x/", "/x?y"] {
+        let text = operator().flag("relay.ws_path", bad).complaints();
+        assert!(text.contains("relay.ws_path"), "{text}");
+    }
 }
 
 #[test]

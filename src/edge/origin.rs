@@ -51,6 +51,8 @@ pub struct OriginPolicy {
     /// As browsers send them: lower case, no slash at the end (RFC 6454 §6.2).
     allowed: Vec<String>,
     allow_lan: bool,
+    /// Nobody is listed: every page may, as if it were the server's own.
+    is_open: bool,
 }
 
 impl OriginPolicy {
@@ -69,6 +71,16 @@ impl OriginPolicy {
                 .map(as_browsers_send_it)
                 .collect(),
             allow_lan: cors.allow_lan,
+            is_open: false,
+        }
+    }
+
+    /// These pages; every page when there are none.
+    pub fn listed(allowed: &[String]) -> Self {
+        Self {
+            allowed: allowed.to_vec(),
+            allow_lan: false,
+            is_open: allowed.is_empty(),
         }
     }
 
@@ -76,6 +88,7 @@ impl OriginPolicy {
     pub fn verdict(&self, origin: Option<&str>, host: Option<&str>) -> Verdict {
         match origin {
             None | Some("") => Verdict::Plain,
+            Some(_) if self.is_open => Verdict::Plain,
             Some(origin) if host.is_some_and(|host| is_same_host(origin, host)) => Verdict::Plain,
             Some(origin) if self.allowed.iter().any(|allowed| allowed == origin) => {
                 Verdict::CrossOrigin

@@ -41,17 +41,7 @@ pub enum Endpoint {
 }
 
 /// First segments that are Ably's alone, whatever follows; not everything behind them is there yet.
-pub const ROOTS: [&str; 9] = [
-    "time",
-    "keys",
-    "channels",
-    "apps",
-    "is-the-internet-up.txt",
-    "messages",
-    "presence",
-    "push",
-    "stats",
-];
+pub use crate::config::ABLY_ROOTS as ROOTS;
 
 impl Endpoint {
     /// # Errors

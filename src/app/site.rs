@@ -1,0 +1,168 @@
+//! What is served on each port: one server with several listeners, so that all share the worker threads.
+//!
+//! A worker thread builds an app for each listener; which protocols it serves is told by the address that
+//! requests come in by.
+
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, OnceLock},
+};
+
+use actix_web::{
+    App, Error,
+    body::MessageBody,
+    dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse},
+    middleware::from_fn,
+    web,
+};
+
+use crate::{
+    actors::{broker::Broker, worker::Worker},
+    auth::apps::Apps,
+    config::{Config, Listener, Protocol, Route},
+    edge::{
+        admission::Admission,
+        fallback,
+        guard::MessageLimits,
+        http::cors,
+        origin::{self, OriginPolicy},
+        websocket::Entrance,
+    },
+    ops::{self, OpsState},
+    protocols::{
+        ably::{self, Ably, door::Door, rest::Rest},
+        letshare::{self, LetShare},
+    },
+};
+
+/// What the worker threads of one server build their apps from.
+#[derive(Clone)]
+pub struct Site {
+    pub config: Arc<Config>,
+    pub broker: Arc<Broker>,
+    pub admission: Admission,
+    pub ops_state: OpsState,
+    pub letshare: letshare::Shared,
+    pub ably: Arc<ably::door::Shared>,
+    pub apps: Arc<Apps>,
+    pub origins: Arc<Origins>,
+    /// What was bound: told before the first app is built.
+    pub bound: Arc<OnceLock<Vec<(SocketAddr, Listener)>>>,
+}
+
+/// Which pages may talk to whom.
+pub struct Origins {
+    common: Arc<OriginPolicy>,
+    /// The paths of protocols with a list of their own.
+    own: Vec<(Protocol, Route, Arc<OriginPolicy>)>,
+}
+
+impl Origins {
+    pub fn new(config: &Config) -> Self {
+        let relay = Arc::new(OriginPolicy::listed(&config.relay.allowed_origins));
+        let lists = [(Protocol::Relay, relay)];
+        let own = lists.into_iter().flat_map(|(protocol, policy)| {
+            let routes = protocol.routes(config).into_iter();
+            routes.map(move |route| (protocol, route, Arc::clone(&policy)))
+        });
+        Self {
+            common: Arc::new(OriginPolicy::new(&config.cors)),
+            own: own.collect(),
+        }
+    }
+
+    fn of(&self, listener: &Listener, path: &str) -> Arc<OriginPolicy> {
+        let mut own = self.own.iter();
+        let found = own
+            .find(|(protocol, route, _)| listener.serves(*protocol) && route.matches(path))
+            .map(|(_, _, policy)| policy);
+        Arc::clone(found.unwrap_or(&self.common))
+    }
+}
+
+impl Site {
+    /// The app of the listener that `app` is told the address of.
+    pub fn app(
+        &self,
+        app: &AppConfig,
+    ) -> App<
+        impl ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse<impl MessageBody + use<>>,
+            Error = Error,
+            InitError = (),
+        > + use<>,
+    > {
+        let bound = self.bound.get().map(Vec::as_slice).unwrap_or_default();
+        let own = bound
+            .iter()
+            .find(|(address, _)| *address == app.local_addr());
+        // TLS is the shared listener in other clothes.
+        let listener = own.or_else(|| bound.first()).map(|(_, own)| own.clone());
+        let listener = Arc::new(listener.unwrap_or_else(|| self.config.listeners().swap_remove(0)));
+        let origins = Arc::clone(&self.origins);
+        let asked = Arc::clone(&listener);
+        App::new()
+            .app_data(web::Data::new(self.ops_state.clone()))
+            .wrap(from_fn(fallback::catch_panic))
+            .wrap(from_fn(move |request: ServiceRequest, next| {
+                let (origins, listener) = (Arc::clone(&origins), Arc::clone(&asked));
+                async move {
+                    if listener.serves(Protocol::Ably) && ably::is_meant(request.request()) {
+                        cors::echo_origin(request, next).await
+                    } else {
+                        let policy = origins.of(&listener, request.path());
+                        origin::enforce(policy, request, next).await
+                    }
+                }
+            }))
+            .configure(|routes| self.routes(routes, &listener))
+    }
+
+    fn routes(&self, routes: &mut web::ServiceConfig, listener: &Listener) {
+        let config = &self.config;
+        let entrance = Entrance {
+            worker: Worker::on_this_thread(&self.broker),
+            admission: self.admission.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            limits: MessageLimits {
+                max_message_bytes: config.websocket.max_message_bytes,
+                max_fragments: config.websocket.max_fragments,
+            },
+        };
+        if !listener.serves(Protocol::Ably) {
+            routes.default_service(web::to(fallback::not_found));
+        }
+        for protocol in &listener.protocols {
+            match protocol {
+                Protocol::Operations => ops::routes(routes),
+                Protocol::Ably => {
+                    let ably = self.ably(&entrance);
+                    ably::routes(routes, &ably, fallback::not_found);
+                }
+                Protocol::LetShare => {
+                    let letshare = LetShare::new(config, entrance.clone(), self.letshare.clone());
+                    letshare::routes(routes, &letshare);
+                }
+                Protocol::Relay => {}
+            }
+        }
+    }
+
+    fn ably(&self, entrance: &Entrance) -> Ably {
+        Ably {
+            door: Door {
+                entrance: entrance.clone(),
+                shared: Arc::clone(&self.ably),
+            },
+            rest: Rest {
+                worker: Rc::clone(&entrance.worker),
+                shared: Arc::clone(&self.ably),
+                apps: Arc::clone(&self.apps),
+                sandbox: self.config.ably.sandbox,
+            },
+        }
+    }
+}

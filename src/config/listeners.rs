@@ -1,0 +1,274 @@
+//! Which protocol is served on which port, and by which paths (ARCHITECTURE §8).
+//!
+//! A protocol with a `port` of its own is served there and nowhere else; all others share `server.port`.
+//! `check` looks here for two that claim one path, `app` for what to bind. Another protocol is one more
+//! [`Protocol`], its row in [`own_ports`] and its paths in [`Listener::routes`].
+
+use std::fmt;
+
+use super::Config;
+
+/// Whoever answers requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Operations,
+    LetShare,
+    Ably,
+    Relay,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Operations => "operations",
+            Self::LetShare => "LetShare",
+            Self::Ably => "Ably",
+            Self::Relay => "relay",
+        })
+    }
+}
+
+/// One port and who is served there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// 0 = a free one.
+    pub port: u16,
+    /// The setting that the port comes from.
+    pub key: &'static str,
+    pub protocols: Vec<Protocol>,
+}
+
+/// A path that a protocol answers, whatever the method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    pub protocol: Protocol,
+    pub path: String,
+    /// Everything below it as well.
+    pub is_tree: bool,
+    /// The setting that claims it.
+    pub key: &'static str,
+}
+
+/// First segments that are Ably's alone, whatever follows.
+pub const ABLY_ROOTS: [&str; 9] = [
+    "time",
+    "keys",
+    "channels",
+    "apps",
+    "is-the-internet-up.txt",
+    "messages",
+    "presence",
+    "push",
+    "stats",
+];
+
+/// The protocols that may have a port of their own.
+fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 1] {
+    let relay = &config.relay;
+    [(Protocol::Relay, relay.enabled, relay.port, "relay.port")]
+}
+
+impl Config {
+    /// What listens, the shared port first.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let mut shared = Listener {
+            port: self.server.port,
+            key: "server.port",
+            protocols: vec![Protocol::Operations],
+        };
+        let common = [
+            (Protocol::LetShare, self.letshare.enabled),
+            (Protocol::Ably, self.ably.enabled),
+        ];
+        let common = common.into_iter().filter(|(_, enabled)| *enabled);
+        shared
+            .protocols
+            .extend(common.map(|(protocol, _)| protocol));
+        let mut listeners = vec![shared];
+        for (protocol, enabled, own_port, key) in own_ports(self) {
+            if !enabled {
+                continue;
+            }
+            let known = match own_port {
+                None => listeners.first_mut(),
+                // Each 0 is another port.
+                Some(0) => None,
+                Some(port) => listeners.iter_mut().find(|known| known.port == port),
+            };
+            match known {
+                Some(listener) => listener.protocols.push(protocol),
+                None => listeners.push(Listener {
+                    port: own_port.unwrap_or_default(),
+                    key,
+                    protocols: vec![protocol],
+                }),
+            }
+        }
+        listeners
+    }
+}
+
+impl Listener {
+    pub fn serves(&self, protocol: Protocol) -> bool {
+        self.protocols.contains(&protocol)
+    }
+
+    /// Every path that is answered on this port.
+    pub fn routes(&self, config: &Config) -> Vec<Route> {
+        let routes = self.protocols.iter();
+        routes
+            .flat_map(|protocol| protocol.routes(config))
+            .collect()
+    }
+
+    /// Pairs of routes of which only one could be reached.
+    pub fn conflicts(&self, config: &Config) -> Vec<(Route, Route)> {
+        let routes = self.routes(config);
+        let mut conflicts = Vec::new();
+        for (index, route) in routes.iter().enumerate() {
+            let earlier = routes[..index].iter();
+            let clash = earlier.filter(|earlier| earlier.excludes(route));
+            conflicts.extend(clash.map(|earlier| (earlier.clone(), route.clone())));
+        }
+        let keys = |(earlier, later): &(Route, Route)| (earlier.key, later.key);
+        conflicts.dedup_by_key(|conflict| keys(conflict));
+        conflicts
+    }
+}
+
+impl Protocol {
+    /// Its paths, by its settings.
+    pub fn routes(self, config: &Config) -> Vec<Route> {
+        let exact = |path: &str, key| self.route(path, false, key);
+        let tree = |path: &str, key| self.route(path, true, key);
+        match self {
+            Self::Operations => ["/health", "/ready", "/metrics"]
+                .map(|path| exact(path, "server.port"))
+                .into(),
+            Self::LetShare => ["/", "/ws", "/api/pro/activate"]
+                .map(|path| exact(path, "letshare.enabled"))
+                .into(),
+            Self::Ably => ABLY_ROOTS
+                .iter()
+                .map(|root| tree(&format!("/{root}"), "ably.enabled"))
+                .chain([exact("/", "ably.enabled")])
+                .collect(),
+            Self::Relay => {
+                let relay = &config.relay;
+                vec![
+                    exact(&relay.ws_path, "relay.ws_path"),
+                    exact(&relay.push_path, "relay.push_path"),
+                    tree(&format!("{}/scheduled", relay.push_path), "relay.push_path"),
+                    exact(&relay.health_path, "relay.health_path"),
+                ]
+            }
+        }
+    }
+
+    fn route(self, path: &str, is_tree: bool, key: &'static str) -> Route {
+        Route {
+            protocol: self,
+            path: path.to_owned(),
+            is_tree,
+            key,
+        }
+    }
+}
+
+impl Route {
+    pub fn matches(&self, path: &str) -> bool {
+        path.strip_prefix(&*self.path)
+            .is_some_and(|rest| rest.is_empty() || self.is_tree && rest.starts_with('/'))
+    }
+
+    /// Whether one request could be meant for both.
+    fn excludes(&self, other: &Self) -> bool {
+        // These two share `/`: Ably's have a query with `v`.
+        let share = |route: &Self| matches!(route.protocol, Protocol::LetShare | Protocol::Ably);
+        if share(self) && share(other) {
+            return false;
+        }
+        self.matches(&other.path) || other.matches(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relay(adjust: impl FnOnce(&mut Config)) -> Config {
+        let mut config = Config::for_tests();
+        config.relay.enabled = true;
+        adjust(&mut config);
+        config
+    }
+
+    fn clashes(config: &Config) -> Vec<(&'static str, &'static str)> {
+        let conflicts = |listener: &Listener| listener.conflicts(config);
+        let all = config.listeners();
+        let pairs = all.iter().flat_map(conflicts);
+        pairs
+            .map(|(earlier, later)| (earlier.key, later.key))
+            .collect()
+    }
+
+    #[test]
+    fn a_protocol_is_on_the_shared_port_or_on_its_own() {
+        let ports = |config: &Config| -> Vec<(u16, usize)> {
+            let all = config.listeners().into_iter();
+            all.map(|listener| (listener.port, listener.protocols.len()))
+                .collect()
+        };
+        assert_eq!(ports(&Config::for_tests()), [(8080, 3)]);
+        assert_eq!(ports(&relay(|_| {})), [(8080, 4)]);
+        let own = |port| relay(|config| config.relay.port = Some(port));
+        assert_eq!(ports(&own(3000)), [(8080, 3), (3000, 1)]);
+        assert_eq!(ports(&own(8080)), [(8080, 4)]);
+        let free = relay(|config| (config.server.port, config.relay.port) = (0, Some(0)));
+        assert_eq!(ports(&free), [(0, 3), (0, 1)]);
+        let shared = relay(|config| config.server.port = 0);
+        assert_eq!(ports(&shared), [(0, 4)]);
+    }
+
+    /// ARCHITECTURE §8: the defaults do not collide.
+    #[test]
+    fn the_defaults_do_not_collide() {
+        assert_eq!(clashes(&relay(|_| {})), []);
+    }
+
+    #[test]
+    fn every_clash_is_found() {
+        let original = |config: &mut Config| {
+            config.relay.ws_path = "/ws".into();
+            config.relay.push_path = "/channels/x".into();
+            config.relay.health_path = "/health".into();
+        };
+        assert_eq!(
+            clashes(&relay(original)),
+            [
+                ("letshare.enabled", "relay.ws_path"),
+                ("ably.enabled", "relay.push_path"),
+                ("server.port", "relay.health_path"),
+            ]
+        );
+        let apart = relay(|config| {
+            original(config);
+            config.relay.port = Some(3000);
+        });
+        assert_eq!(clashes(&apart), []);
+        // protocols/relay.md §1: `ws_path` = `push_path` or = the health path.
+        let within = relay(|config| {
+            config.relay.port = Some(3000);
+            config.relay.ws_path = "/same".into();
+            config.relay.push_path = "/same".into();
+            config.relay.health_path = "/same/scheduled/x".into();
+        });
+        assert_eq!(
+            clashes(&within),
+            [
+                ("relay.ws_path", "relay.push_path"),
+                ("relay.push_path", "relay.health_path"),
+            ]
+        );
+    }
+}
