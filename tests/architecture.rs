@@ -22,7 +22,7 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
     ("edge", &["actors", "auth", "config"]),
     (
         "protocols",
-        &["edge", "actors", "core", "auth", "clock", "config"],
+        &["edge", "actors", "core", "auth", "store", "clock", "config"],
     ),
     ("ops", &["actors", "clock", "config"]),
     ("app", EVERYTHING),

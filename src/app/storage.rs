@@ -12,7 +12,11 @@ use crate::{
         disk::{DiskLog, Retention, Sweeper},
         memory::MemoryLog,
     },
-    store::folder::{DataFolder, Terms},
+    store::{
+        Store,
+        embedded::EmbeddedStore,
+        folder::{DataFolder, Terms},
+    },
 };
 
 /// An open data folder with the logs of all channels.
@@ -62,6 +66,11 @@ impl Storage {
             log,
             sweeper: Some(sweeper),
         })
+    }
+
+    /// For what is no log.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::new(EmbeddedStore::new(Arc::clone(self.folder.engine())))
     }
 
     /// Hands over to the next start what is in memory only, and closes the folder. Nothing is published any

@@ -25,7 +25,7 @@ pub struct Layer {
 }
 
 impl Layer {
-    fn new(name: &'static str) -> Self {
+    pub(super) fn new(name: &'static str) -> Self {
         Self {
             name,
             values: BTreeMap::new(),
@@ -34,6 +34,10 @@ impl Layer {
 
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    pub(super) fn set(&mut self, key: &'static str, value: Raw, origin: Origin) {
+        self.values.insert(key, (value, origin));
     }
 
     /// Where this layer has `key` from.

@@ -19,6 +19,7 @@ use super::{
     complaint::{Complaint, Complaints, Origin},
     keys::{KEYS, Key, Kind},
     layers::{Layer, insert},
+    post_file,
     yaml::Raw,
 };
 
@@ -26,10 +27,11 @@ use super::{
 const DEFAULTS: &str = include_str!("../../configs/default.yaml");
 
 /// Modes that work without a file on disk.
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 4] = [
     ("local", include_str!("../../configs/local.yaml")),
     ("production", include_str!("../../configs/production.yaml")),
     ("relay", include_str!("../../configs/relay.yaml")),
+    ("postoffice", include_str!("../../configs/postoffice.yaml")),
 ];
 
 /// What the settings are read from, besides flags. Tests make their own. No `Debug`: it holds secrets.
@@ -86,6 +88,12 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
     let mode = mode(environment, &mut complaints);
     let mut layers = vec![Layer::defaults(DEFAULTS, &mut complaints)];
     layers.extend(mode_layer(environment, &mode, &mut complaints));
+    let mut warnings = Vec::new();
+    if mode == post_file::MODE {
+        let (vars, dir) = (&environment.vars, &environment.dir);
+        let older = post_file::read(vars, dir, &mut complaints, &mut warnings);
+        layers.extend(older.layers);
+    }
     layers.push(Layer::environment(&environment.vars, &mut complaints));
     layers.push(Layer::flags(flags, &mut complaints));
 
@@ -94,7 +102,6 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
     let mut typed = Dict::new();
     let mut settings = Vec::with_capacity(KEYS.len());
     let mut unread = BTreeSet::new();
-    let mut warnings = Vec::new();
     for key in KEYS {
         let Some(raw) = raw(&merged, key) else {
             complaints.push(Complaint::about(

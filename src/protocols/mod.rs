@@ -2,3 +2,4 @@
 
 pub mod ably;
 pub mod letshare;
+pub mod postoffice;

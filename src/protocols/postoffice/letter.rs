@@ -187,7 +187,9 @@ mod tests {
                 r#"{"to":"a","n":12345678901234567890123,"é\n":1.10}"#
             );
         });
-        with(r#"{"token":1}"#, |letter| assert_eq!(letter.delivered(false), "{}"));
+        with(r#"{"token":1}"#, |letter| {
+            assert_eq!(letter.delivered(false), "{}")
+        });
     }
 
     #[test]
@@ -204,7 +206,10 @@ mod tests {
         assert_eq!(names(r#"{"to":7}"#, true), listed(&["7"], &[]));
         assert_eq!(names(r#"{"to":7}"#, false), Names::Wrong);
         assert_eq!(names(r#"{"to":{}}"#, true), Names::Wrong);
-        assert_eq!(names(r#"{"to":["a",1,"","b"]}"#, true), listed(&["a", "b"], &[1, 2]));
+        assert_eq!(
+            names(r#"{"to":["a",1,"","b"]}"#, true),
+            listed(&["a", "b"], &[1, 2])
+        );
         assert_eq!(names(r#"{"to":"a","to":"b"}"#, true), listed(&["b"], &[]));
     }
 

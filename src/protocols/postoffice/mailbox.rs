@@ -147,7 +147,10 @@ impl<P> Mailbox<P> {
             }
             self.seen.insert(key, uptime);
         }
-        let is_read = self.readers.iter().any(|reader| reader.is_ready && !reader.is_behind);
+        let is_read = self
+            .readers
+            .iter()
+            .any(|reader| reader.is_ready && !reader.is_behind);
         let is_stored = bounds.stores && self.is_kept;
         if self.readers.is_empty() && !is_stored {
             return Taken::Dropped;
@@ -163,7 +166,8 @@ impl<P> Mailbox<P> {
         self.letters.insert(number, waiting);
         while !is_read && self.letters.range(self.handed + 1..).count() > bounds.letters {
             let waiting = self.letters.range(self.handed + 1..);
-            let Some((victim, _)) = waiting.min_by_key(|(number, letter)| (letter.level, **number)) else {
+            let Some((victim, _)) = waiting.min_by_key(|(number, letter)| (letter.level, **number))
+            else {
                 break;
             };
             let victim = *victim;
@@ -190,6 +194,13 @@ impl<P> Mailbox<P> {
         })
     }
 
+    /// The store does not have it: it stays in memory.
+    pub fn unwritten(&mut self, number: u64) {
+        if let Some(letter) = self.letters.get_mut(&number) {
+            letter.row = Row::None;
+        }
+    }
+
     /// The store has it; whether it still is here.
     pub fn written(&mut self, number: u64) -> bool {
         let Some(letter) = self.letters.get_mut(&number) else {
@@ -200,9 +211,9 @@ impl<P> Mailbox<P> {
         true
     }
 
-    /// Letters that `held` does not have, the oldest first.
-    pub fn next(&self, held: impl Fn(u64) -> bool) -> Option<(u64, &Waiting)> {
-        let mut letters = self.letters.iter();
+    /// The first letter behind `after` that `held` does not have.
+    pub fn next(&self, after: u64, held: impl Fn(u64) -> bool) -> Option<(u64, &Waiting)> {
+        let mut letters = self.letters.range(after + 1..);
         let found = letters.find(|(number, _)| !held(**number));
         found.map(|(number, letter)| (*number, letter))
     }
@@ -233,12 +244,18 @@ impl<P> Mailbox<P> {
             return Vec::new();
         }
         let numbers: Vec<u64> = self.letters.keys().copied().collect();
-        numbers.into_iter().filter_map(|number| self.remove(number)).collect()
+        numbers
+            .into_iter()
+            .filter_map(|number| self.remove(number))
+            .collect()
     }
 
     /// What is in memory only, to be written: noted as handed to the store.
     pub fn spill(&mut self) -> Vec<(u64, Waiting)> {
-        let unwritten = self.letters.iter_mut().filter(|(_, letter)| letter.row == Row::None);
+        let unwritten = self
+            .letters
+            .iter_mut()
+            .filter(|(_, letter)| letter.row == Row::None);
         unwritten
             .map(|(number, letter)| {
                 letter.row = Row::Writing;
@@ -251,7 +268,12 @@ impl<P> Mailbox<P> {
     pub fn expire(&mut self, until: Timestamp) -> Vec<Gone> {
         let mut gone = Vec::new();
         // They came in the order of their numbers, but for a clock that was set back.
-        while let Some((number, _)) = self.letters.iter().next().filter(|(_, letter)| letter.came <= until) {
+        while let Some((number, _)) = self
+            .letters
+            .iter()
+            .next()
+            .filter(|(_, letter)| letter.came <= until)
+        {
             let number = *number;
             gone.extend(self.remove(number));
         }
@@ -260,7 +282,8 @@ impl<P> Mailbox<P> {
 
     fn forget(&mut self, uptime: Duration) {
         if self.seen.len() >= limits::POST_IDS {
-            self.seen.retain(|_, seen| uptime.saturating_sub(*seen) < limits::IDEMPOTENCY_WINDOW);
+            self.seen
+                .retain(|_, seen| uptime.saturating_sub(*seen) < limits::IDEMPOTENCY_WINDOW);
         }
         if self.seen.len() >= limits::POST_IDS {
             self.seen.clear();
@@ -351,11 +374,23 @@ mod tests {
         for level in [1, 0, 0] {
             post(&mut mailbox, letter("x", level), STORED);
         }
-        assert_eq!(post(&mut mailbox, letter("x", 0), STORED), (to_disk(4), vec![2]));
-        assert_eq!(post(&mut mailbox, letter("x", 5), STORED), (to_disk(5), vec![3]));
-        assert_eq!(post(&mut mailbox, letter("x", 5), STORED), (to_disk(6), vec![4]));
+        assert_eq!(
+            post(&mut mailbox, letter("x", 0), STORED),
+            (to_disk(4), vec![2])
+        );
+        assert_eq!(
+            post(&mut mailbox, letter("x", 5), STORED),
+            (to_disk(5), vec![3])
+        );
+        assert_eq!(
+            post(&mut mailbox, letter("x", 5), STORED),
+            (to_disk(6), vec![4])
+        );
         assert_eq!(waiting(&mailbox), [1, 5, 6]);
-        assert_eq!(post(&mut mailbox, letter("x", 0), STORED), (Taken::Full, vec![7]));
+        assert_eq!(
+            post(&mut mailbox, letter("x", 0), STORED),
+            (Taken::Full, vec![7])
+        );
         assert_eq!(post(&mut mailbox, letter("x", 1), STORED).0, to_disk(7));
     }
 
@@ -364,11 +399,11 @@ mod tests {
         let mut mailbox = kept();
         let session = reader(&mut mailbox, 1);
         for _ in 0..5 {
-            assert_eq!(post(&mut mailbox, letter("x", 0), STORED).1, []);
+            assert_eq!(post(&mut mailbox, letter("x", 0), STORED).1, [0; 0]);
         }
         mailbox.set_behind(session, true, 5);
         for _ in 0..3 {
-            assert_eq!(post(&mut mailbox, letter("x", 0), STORED).1, []);
+            assert_eq!(post(&mut mailbox, letter("x", 0), STORED).1, [0; 0]);
         }
         assert_eq!(post(&mut mailbox, letter("x", 0), STORED).1, [6]);
     }
@@ -376,7 +411,10 @@ mod tests {
     #[test]
     fn nothing_is_stored_where_that_is_off() {
         let mut mailbox = kept();
-        assert_eq!(post(&mut mailbox, letter("x", 0), DROPPED).0, Taken::Dropped);
+        assert_eq!(
+            post(&mut mailbox, letter("x", 0), DROPPED).0,
+            Taken::Dropped
+        );
         let session = reader(&mut mailbox, 1);
         assert_eq!(post(&mut mailbox, letter("x", 0), DROPPED).0, live(1));
         assert_eq!(mailbox.leave(session, DROPPED).len(), 1);
@@ -396,9 +434,9 @@ mod tests {
         assert_eq!(spilled, [2, 3]);
         assert!(mailbox.spill().is_empty());
         assert!(mailbox.written(2));
-        let (number, first) = mailbox.next(|_| false).unwrap();
+        let (number, first) = mailbox.next(0, |_| false).unwrap();
         assert_eq!((number, &first.text), (2, &None));
-        assert_eq!(mailbox.next(|number| number == 2).unwrap().0, 3);
+        assert_eq!(mailbox.next(0, |number| number == 2).unwrap().0, 3);
     }
 
     #[test]

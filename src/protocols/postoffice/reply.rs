@@ -85,7 +85,11 @@ pub struct About<'a> {
 
 impl<'a> About<'a> {
     pub fn letter(letter: &Letter<'a>) -> Self {
-        let short = |name| letter.shown(name).filter(|text| text.len() <= limits::POST_NAME_BYTES);
+        let short = |name| {
+            letter
+                .shown(name)
+                .filter(|text| text.len() <= limits::POST_NAME_BYTES)
+        };
         Self {
             subject_id: short("subjectId"),
             id: short("id"),
@@ -146,7 +150,9 @@ impl WireFormat for PostOfficeJson {
 
 fn letter(message: &Message, mailbox: &str) -> Bytes {
     match &message.payload.data {
-        Data::Text(text) if text.trim_start().starts_with('{') && message.payload.encoding == "json" => {
+        Data::Text(text)
+            if text.trim_start().starts_with('{') && message.payload.encoding == "json" =>
+        {
             frame::text(text.as_bytes())
         }
         data => frame::text(foreign(message, data, mailbox).to_string().as_bytes()),
@@ -178,7 +184,7 @@ mod tests {
     use crate::{
         core::{
             message::{Body, EntryId, Payload},
-            serial::Mint,
+            serial::{Epoch, Mint},
         },
         ids::{ChannelName, ClientId, Timestamp},
     };
@@ -191,7 +197,7 @@ mod tests {
     fn entry(message: Message) -> Entry {
         Entry::new(
             ChannelName::from("po:erp"),
-            Mint::new(1).position(),
+            Mint::new(Epoch::new(1)).position(),
             Timestamp::from_millis(1),
             None,
             EntryId::Serial,
@@ -225,14 +231,15 @@ mod tests {
     fn what_is_no_letter_becomes_the_content_of_one() {
         let message = Message {
             name: "greeting".into(),
-            payload: crate::core::message::Payload {
+            payload: Payload {
                 data: Data::Text("hello".into()),
                 encoding: ByteString::new(),
             },
             client_id: ClientId::new("ann"),
             ..Message::default()
         };
-        let letter: Value = serde_json::from_str(&payload_of(&PostOfficeJson.encode(&entry(message)))).unwrap();
+        let letter: Value =
+            serde_json::from_str(&payload_of(&PostOfficeJson.encode(&entry(message)))).unwrap();
         assert_eq!(
             letter,
             json!({"from": "ann", "to": "erp", "subject": "greeting", "content": "hello", "type": 1})

@@ -121,7 +121,10 @@ fn is_list(value: &str) -> bool {
 fn is_whole(value: &str) -> bool {
     let digits = value.strip_prefix('-').unwrap_or(value);
     let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_plain || value.parse::<f64>().is_ok_and(|number| number.fract() == 0.0)
+    is_plain
+        || value
+            .parse::<f64>()
+            .is_ok_and(|number| number.fract() == 0.0)
 }
 
 fn is_type(value: &str) -> bool {
@@ -143,7 +146,8 @@ mod tests {
     use super::*;
 
     fn check(level: Validation, change: Value) -> Result<(), String> {
-        let mut letter = json!({"from": "a", "to": "b", "subject": "s", "content": "b2s=", "type": 1});
+        let mut letter =
+            json!({"from": "a", "to": "b", "subject": "s", "content": "b2s=", "type": 1});
         for (name, value) in change.as_object().unwrap() {
             letter[name] = value.clone();
         }
@@ -216,12 +220,18 @@ mod tests {
             assert!(check(Validation::Strict, change).is_err());
         }
         assert!(check(Validation::Strict, json!({"content": "not base64!"})).is_err());
-        assert_eq!(check(Validation::Lenient, json!({"content": "not base64!"})), Ok(()));
+        assert_eq!(
+            check(Validation::Lenient, json!({"content": "not base64!"})),
+            Ok(())
+        );
     }
 
     #[test]
     fn large_numbers_are_whole() {
-        assert_eq!(check(Validation::Strict, json!({"state": u64::MAX})), Ok(()));
+        assert_eq!(
+            check(Validation::Strict, json!({"state": u64::MAX})),
+            Ok(())
+        );
         assert!(is_whole("123456789012345678901234567890"));
         assert!(is_whole("1e3") && !is_whole("1e-3") && !is_whole("-"));
     }
