@@ -51,6 +51,7 @@ use crate::{
     protocols::{
         ably, letshare,
         postoffice::{self, Office},
+        relay,
     },
 };
 
@@ -87,18 +88,24 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let memory = MemoryLog::new(window(config), config.history.total_bytes);
     // What needs no disk leaves none behind.
-    let (log, storage): (Arc<dyn Log>, _) = if config.ably.enabled || config.postoffice.enabled {
+    let is_kept = config.ably.enabled || config.relay.enabled || config.postoffice.enabled;
+    let (log, storage): (Arc<dyn Log>, _) = if is_kept {
         let storage = Storage::open(config, memory, Arc::clone(&namespaces), clock.clone())?;
         (Arc::clone(&storage.log) as Arc<_>, Some(storage))
     } else {
         (Arc::new(memory), None)
     };
+    let relay = storage.as_ref().map(|storage| {
+        let store = Arc::clone(&storage.store);
+        Arc::new(relay::Shared::new(&config.relay, store, clock.clone()))
+    });
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
     let postoffice = match storage.as_ref().filter(|_| config.postoffice.enabled) {
         Some(storage) => {
-            let office = Office::open(&config.postoffice, storage.store(), broker.clock.clone())?;
+            let store = Arc::clone(&storage.store);
+            let office = Office::open(&config.postoffice, store, broker.clock.clone())?;
             rt::spawn(sweep(Arc::clone(&office)));
             Some(Arc::new(postoffice::Shared::new(
                 &config.postoffice,
@@ -114,6 +121,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
         letshare: shared.clone(),
+        relay,
         bound: Arc::default(),
         admission,
         ably,

@@ -156,6 +156,21 @@ pub const APPS: usize = 10_000;
 /// Keys, rules, channels with fixtures that one app may have, and fixtures that one channel may have.
 pub const APP_PARTS: usize = 1_000;
 
+/// Longest token of a relay user, in bytes: it is part of a channel's name.
+pub const RELAY_TOKEN_BYTES: usize = 1_024;
+
+/// Longest body of a relay push, in bytes (`protocols/relay.md §4`).
+pub const RELAY_PUSH_BYTES: usize = 1024 * 1024;
+
+/// A relay push may be delayed by this much (`protocols/relay.md §4`).
+pub const RELAY_DELAY: Duration = Duration::from_secs(2_592_000);
+
+/// Frames in a row that are not JSON before a relay client is closed (`protocols/relay.md §3`).
+pub const RELAY_UNREADABLE_FRAMES: u32 = 20;
+
+/// Delayed pushes are looked at at least this often while there are any, since the wall clock can be set.
+pub const RELAY_SCHEDULE_CHECK: Duration = Duration::from_millis(250);
+
 /// Longest `userId` of a LetShare page, in bytes. The app's is at most 12 characters and a suffix.
 pub const USER_ID_BYTES: usize = 256;
 

@@ -34,6 +34,7 @@ use crate::{
         ably::{self, Ably, door::Door, rest::Rest},
         letshare::{self, LetShare},
         postoffice::{self, PostOffice},
+        relay::{self, Relay},
     },
 };
 
@@ -47,6 +48,8 @@ pub struct Site {
     pub letshare: letshare::Shared,
     /// None while it is switched off.
     pub postoffice: Option<Arc<postoffice::Shared>>,
+    /// There when it is served.
+    pub relay: Option<Arc<relay::Shared>>,
     pub ably: Arc<ably::door::Shared>,
     pub apps: Arc<Apps>,
     pub origins: Arc<Origins>,
@@ -163,7 +166,12 @@ impl Site {
                     let letshare = LetShare::new(config, entrance.clone(), self.letshare.clone());
                     letshare::routes(routes, &letshare);
                 }
-                Protocol::Relay => {}
+                Protocol::Relay => {
+                    if let Some(shared) = &self.relay {
+                        let relay = Relay::new(entrance.clone(), Arc::clone(shared));
+                        relay::routes(routes, &relay);
+                    }
+                }
                 Protocol::PostOffice => {
                     if let Some(shared) = &self.postoffice {
                         let settings = &config.postoffice;

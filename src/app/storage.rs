@@ -23,6 +23,8 @@ use crate::{
 pub struct Storage {
     folder: DataFolder,
     pub log: Arc<DiskLog>,
+    /// Everything that is no log.
+    pub store: Arc<dyn Store>,
     /// Stops before the folder is closed.
     sweeper: Option<Sweeper>,
 }
@@ -60,17 +62,14 @@ impl Storage {
         )
         .context("cannot read what the last run has left in the data folder")?;
         let log = Arc::new(log);
+        let store = Arc::new(EmbeddedStore::new(Arc::clone(folder.engine())));
         let sweeper = Sweeper::start(Arc::clone(&log)).context("cannot start a thread")?;
         Ok(Self {
             folder,
             log,
+            store,
             sweeper: Some(sweeper),
         })
-    }
-
-    /// For what is no log.
-    pub fn store(&self) -> Arc<dyn Store> {
-        Arc::new(EmbeddedStore::new(Arc::clone(self.folder.engine())))
     }
 
     /// Hands over to the next start what is in memory only, and closes the folder. Nothing is published any

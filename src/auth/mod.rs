@@ -8,8 +8,10 @@
 //! Nothing here logs; a fault never contains a credential.
 
 pub mod ably;
+mod api_key;
 pub mod apps;
 pub mod base64_text;
+mod identifier;
 mod jwt;
 mod pro;
 mod static_token;
@@ -24,6 +26,8 @@ use crate::{
     limits,
 };
 
+pub use api_key::ApiKey;
+pub use identifier::Proof;
 pub use jwt::{Claims, JwtKey, MintError, claims_unchecked};
 pub use pro::{ProKey, ProToken};
 pub use static_token::StaticToken;

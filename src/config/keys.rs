@@ -45,6 +45,8 @@ pub enum Kind {
     OwnPort,
     /// The path of a URL.
     Path,
+    /// The same, or nothing.
+    OptionalPath,
     Filter,
     Secret,
     /// A text to be kept from others; any length, or empty.
@@ -133,6 +135,7 @@ pub const KEYS: &[Key] = &[
     key("relay.ws_path", Kind::Path),
     key("relay.push_path", Kind::Path),
     key("relay.health_path", Kind::Path),
+    key("relay.stats_path", Kind::OptionalPath),
     key("relay.api_key", Kind::Code),
     key("relay.allowed_origins", Kind::Origins),
     key("relay.identify", Kind::OneOf(&["open", "jwt", "signed"])),
@@ -263,6 +266,7 @@ impl fmt::Display for Kind {
                 f.write_str("a whole number from 0 to 65535, or empty for server.port")
             }
             Self::Path => f.write_str("the path of a URL such as /ws, without { } ? #"),
+            Self::OptionalPath => write!(f, "{}, or empty", Self::Path),
             Self::Filter => f.write_str(
                 "trace, debug, info, warn, error or off, or filter directives such as \
                  info,letshare_server::edge=debug",
@@ -319,7 +323,8 @@ impl Kind {
                 Ok(port) => value(port)?,
                 Err(_) => return Err("not a port".into()),
             },
-            Self::Path => value(path(text)?)?,
+            Self::OptionalPath if text.is_empty() => return Ok(None),
+            Self::Path | Self::OptionalPath => value(path(text)?)?,
             Self::Filter => value(filter(text)?)?,
             Self::Secret | Self::Code => value(text)?,
             Self::Folder | Self::File if text.is_empty() => match self {

@@ -165,12 +165,16 @@ impl Protocol {
                 .collect(),
             Self::Relay => {
                 let relay = &config.relay;
-                vec![
+                let stats = relay.stats_path.iter();
+                let stats = stats.map(|path| exact(path, "relay.stats_path"));
+                let mut routes = vec![
                     exact(&relay.ws_path, "relay.ws_path"),
                     exact(&relay.push_path, "relay.push_path"),
                     tree(&format!("{}/scheduled", relay.push_path), "relay.push_path"),
                     exact(&relay.health_path, "relay.health_path"),
-                ]
+                ];
+                routes.extend(stats);
+                routes
             }
             Self::PostOffice => self.routes_of_post_office(&config.postoffice),
         }

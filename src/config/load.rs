@@ -295,7 +295,9 @@ fn ignored(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
 
 fn mended(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
     match (key.kind, raw) {
-        (Kind::Path, Raw::Text(text)) if !text.is_empty() && !text.starts_with('/') => {
+        (Kind::Path | Kind::OptionalPath, Raw::Text(text))
+            if !text.is_empty() && !text.starts_with('/') =>
+        {
             Some(format!(
                 "{} = {text} lacks the slash at the front; /{text} is used (set by {origin})",
                 key.name

@@ -162,6 +162,8 @@ pub struct Relay {
     pub ws_path: String,
     pub push_path: String,
     pub health_path: String,
+    /// None = no such page.
+    pub stats_path: Option<String>,
     /// Whoever pushes shows it; empty = a random one that nobody knows.
     pub api_key: SecretString,
     pub allowed_origins: Vec<String>,

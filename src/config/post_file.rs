@@ -247,7 +247,10 @@ mod tests {
 
     use crate::config::{Environment, Loaded, load};
 
-    struct Place(TempDir, Environment);
+    struct Place {
+        environment: Environment,
+        _folder: TempDir,
+    }
 
     fn place(files: &[(&str, &str)]) -> Place {
         let folder = TempDir::new().unwrap();
@@ -259,21 +262,26 @@ mod tests {
             vars: [("MODE".to_owned(), "postoffice".to_owned())].into(),
             dir: folder.path().to_owned(),
         };
-        Place(folder, environment)
+        Place {
+            environment,
+            _folder: folder,
+        }
     }
 
     impl Place {
         fn var(mut self, name: &str, value: &str) -> Self {
-            self.1.vars.insert(name.into(), value.into());
+            self.environment.vars.insert(name.into(), value.into());
             self
         }
 
         fn loaded(&self) -> Loaded {
-            load(&self.1, &[]).unwrap_or_else(|complaints| panic!("{complaints}"))
+            load(&self.environment, &[]).unwrap_or_else(|complaints| panic!("{complaints}"))
         }
 
         fn complaints(&self) -> String {
-            load(&self.1, &[]).err().expect("a fault").to_string()
+            load(&self.environment, &[])
+                .expect_err("a fault")
+                .to_string()
         }
     }
 

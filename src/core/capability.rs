@@ -82,6 +82,15 @@ impl Capability {
             .fold(Operations::NONE, |all, (_, operations)| all | *operations)
     }
 
+    /// The same of those resources only that name the channel's first segment, as `relay:*` does and `*`
+    /// does not.
+    pub fn operations_naming(&self, channel: &str) -> Operations {
+        self.0
+            .iter()
+            .filter(|(resource, _)| resource.names_namespace() && resource.matches(channel))
+            .fold(Operations::NONE, |all, (_, operations)| all | *operations)
+    }
+
     pub fn allows(&self, channel: &str, operation: Operation) -> bool {
         self.operations_on(channel).has(operation)
     }

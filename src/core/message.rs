@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::OnceLock};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use bytestring::ByteString;
 
@@ -53,6 +54,32 @@ impl Payload {
             encoding: ByteString::from_static("json"),
         }
     }
+}
+
+impl Payload {
+    /// As a JSON value: JSON as it is; whatever else another protocol's client has sent as the JSON that
+    /// comes nearest: text as a string, binary as base64, nothing as null.
+    pub fn write_json(&self, json: &mut Vec<u8>) {
+        match &self.data {
+            Data::None => json.extend_from_slice(b"null"),
+            Data::Text(text) if self.encoding == "json" && is_json(text) => {
+                json.extend_from_slice(text.as_bytes());
+            }
+            Data::Text(text) => write_json_text(json, text),
+            Data::Binary(bytes) => write_json_text(json, &BASE64_STANDARD.encode(bytes)),
+        }
+    }
+}
+
+/// Whether it is one JSON value.
+pub fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// As a JSON string.
+pub fn write_json_text(json: &mut Vec<u8>, text: &str) {
+    // Cannot fail: a text is written into memory.
+    let _ = serde_json::to_writer(json, text);
 }
 
 impl Data {

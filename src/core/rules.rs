@@ -4,11 +4,29 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use regex::Regex;
 
-use crate::{core::presence::Member, error::Fault, ids::ChannelName, limits};
+use crate::{
+    core::presence::Member,
+    error::Fault,
+    ids::{AppId, ChannelName},
+    limits,
+};
 
 /// What the apps of a server lay down for their channels.
 pub trait Namespaces: Send + Sync {
     fn terms(&self, channel: &ChannelName) -> Terms;
+}
+
+/// Namespaces of the default app that belong to the older protocols (ARCHITECTURE §5). Whoever may use
+/// `*` may not use these: a capability has to name them.
+const RESERVED: [&str; 4] = ["relay", "chat", "group", "po"];
+
+/// Whether a channel belongs to one of the older protocols. `resource` is its name, or its metachannel's.
+pub fn is_reserved(app: AppId, resource: &str) -> bool {
+    let unqualified = resource.strip_prefix('[');
+    let unqualified = unqualified.and_then(|rest| rest.split_once(']'));
+    let name = unqualified.map_or(resource, |(_, name)| name);
+    let namespace = name.split_once(':').map(|(namespace, _)| namespace);
+    app == AppId::DEFAULT && namespace.is_some_and(|namespace| RESERVED.contains(&namespace))
 }
 
 /// What is laid down for one channel.

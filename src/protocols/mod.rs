@@ -3,3 +3,4 @@
 pub mod ably;
 pub mod letshare;
 pub mod postoffice;
+pub mod relay;

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use crate::{
     auth::apps::{App, Key},
-    core::capability::{Capability, Resource},
+    core::{
+        capability::{Capability, Operation, Operations, Resource},
+        rules::is_reserved,
+    },
     error::Fault,
-    ids::{ClientId, Timestamp},
+    ids::{ChannelName, ClientId, Timestamp},
 };
 
 /// What the holder of a credential may do.
@@ -58,6 +61,26 @@ impl Access {
     /// As [`AllowedClient::claim`].
     pub fn claim(&self, claim: Option<&str>) -> Result<AllowedClient, Fault> {
         self.client_id.claim(claim)
+    }
+
+    /// What is permitted on a channel, by its resource. Those of the older protocols have to be named, by
+    /// the key and by the token: else a token could name what its key only reaches by `*`.
+    pub fn operations_on(&self, resource: &str) -> Operations {
+        if !is_reserved(self.app.id, resource) {
+            return self.capability.operations_on(resource);
+        }
+        self.capability.operations_naming(resource)
+            & self.key.capability.operations_naming(resource)
+    }
+
+    pub fn allows(&self, resource: &str, operation: Operation) -> bool {
+        self.operations_on(resource).has(operation)
+    }
+
+    /// Whether it may hear that the channel is there.
+    pub fn may_know(&self, channel: &ChannelName) -> bool {
+        let name = channel.as_str();
+        !is_reserved(self.app.id, name) || !self.operations_on(name).is_empty()
     }
 
     /// `<app>.<key>`

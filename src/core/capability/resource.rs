@@ -24,6 +24,12 @@ impl Resource {
         admits(own_qualifier, qualifier) && matches(pattern, name)
     }
 
+    /// Whether its first segment is a name, not a pattern.
+    pub fn names_namespace(&self) -> bool {
+        let (_, pattern) = parts(&self.0);
+        pattern.split(':').next() != Some("*")
+    }
+
     /// Whether every name of `other` is one of its own. A pattern that is read as a name gives the right
     /// answer: its `*` is then a segment that only `*` admits, and a last `*` only a last `*`.
     pub fn covers(&self, other: &Self) -> bool {

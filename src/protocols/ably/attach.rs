@@ -97,7 +97,7 @@ impl AblyConnection {
         let by_flags = Some(Modes::from_flags(flags)).filter(|modes| !modes.is_empty());
         let wanted = params.modes.or(by_flags).unwrap_or_else(default_modes);
         let resource = name.resource().into_owned();
-        let operations = self.access.capability.operations_on(&resource);
+        let operations = self.access.operations_on(&resource);
         let modes = wanted & operations.modes();
         if modes.is_empty() {
             return Err(Fault::NotPermitted {
@@ -326,7 +326,7 @@ impl AblyConnection {
     pub(super) fn regrant(&mut self, link: &mut Link<'_>) {
         let mut ended = Vec::new();
         for ((channel, alias), attachment) in &mut self.attachments {
-            let operations = self.access.capability.operations_on(&attachment.resource);
+            let operations = self.access.operations_on(&attachment.resource);
             let modes = attachment.wanted & operations.modes();
             if modes == attachment.modes {
                 continue;

@@ -148,7 +148,7 @@ impl AblyConnection {
             Operation::Presence => ("presence", "PRESENCE"),
             _ => ("publish", "PUBLISH"),
         };
-        let is_allowed = self.access.capability.allows(&name.resource(), operation);
+        let is_allowed = self.access.allows(&name.resource(), operation);
         if !is_allowed || name.is_meta() {
             let operation = operation_name;
             return Err(Fault::NotPermitted { operation });

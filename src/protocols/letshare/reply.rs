@@ -1,13 +1,12 @@
 //! What the server sends (`protocols/letshare.md §2.2`), in the Go server's key order.
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
     core::{
         frame,
-        message::{Data, Entry, Message, Payload},
+        message::{Entry, Message, write_json_text},
         wire::{Slot, WireFormat},
     },
     error::Fault,
@@ -130,39 +129,17 @@ impl WireFormat for LetShareJson {
 fn encode(entry: &Entry, message: &Message) -> Bytes {
     let mut json = Vec::with_capacity(128 + message.name.len() + message.payload.data.len());
     json.extend_from_slice(br#"{"type":"message","channel":"#);
-    write_text(&mut json, entry.channel.as_str());
+    write_json_text(&mut json, entry.channel.as_str());
     if !message.name.is_empty() {
         json.extend_from_slice(br#","event":"#);
-        write_text(&mut json, &message.name);
+        write_json_text(&mut json, &message.name);
     }
     json.extend_from_slice(br#","data":"#);
-    write_payload(&mut json, &message.payload);
+    message.payload.write_json(&mut json);
     json.extend_from_slice(br#","timestamp":"#);
     json.extend_from_slice(entry.timestamp.to_string().as_bytes());
     json.push(b'}');
     frame::text(&json)
-}
-
-/// JSON as it is; whatever else another protocol's client has sent as the JSON that comes nearest: text as
-/// a string, binary as base64.
-fn write_payload(json: &mut Vec<u8>, payload: &Payload) {
-    match &payload.data {
-        Data::None => json.extend_from_slice(b"null"),
-        Data::Text(text) if payload.encoding == "json" && is_json(text) => {
-            json.extend_from_slice(text.as_bytes());
-        }
-        Data::Text(text) => write_text(json, text),
-        Data::Binary(bytes) => write_text(json, &BASE64_STANDARD.encode(bytes)),
-    }
-}
-
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-}
-
-fn write_text(json: &mut Vec<u8>, text: &str) {
-    // Cannot fail: a text is written into memory.
-    let _ = serde_json::to_writer(json, text);
 }
 
 fn write<D: Serialize>(envelope: &Envelope<'_, D>) -> Bytes {

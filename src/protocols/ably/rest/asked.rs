@@ -128,8 +128,8 @@ impl<'a> Asked<'a> {
         let caller = self.caller()?;
         let name = Name::parse(name)?;
         let resource = name.resource();
-        let capability = &caller.access.capability;
-        let may = |(operation, _): &(Operation, _)| capability.allows(&resource, *operation);
+        let access = &caller.access;
+        let may = |(operation, _): &(Operation, _)| access.allows(&resource, *operation);
         if !operations.iter().any(may) {
             let operation = operations.first().map_or("this", |(_, name)| name);
             return Err(Fault::NotPermitted { operation });

@@ -91,7 +91,9 @@ pub async fn enumerate(asked: &Asked<'_>) -> Result<Answer, Fault> {
     let mut names = asked.rest.worker.broker.directory.names(access.app.id);
     names.retain(|name| {
         let is_behind = |after: &String| name.as_str() > after.as_str();
-        name.as_str().starts_with(&current.prefix) && current.after.as_ref().is_none_or(is_behind)
+        name.as_str().starts_with(&current.prefix)
+            && access.may_know(name)
+            && current.after.as_ref().is_none_or(is_behind)
     });
     let has_more = names.len() > limit;
     names.truncate(limit);

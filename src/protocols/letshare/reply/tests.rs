@@ -1,4 +1,5 @@
 use super::*;
+use crate::core::message::{Data, Payload};
 use crate::core::{
     message::{Body, EntryId},
     serial::{Epoch, Mint},

@@ -1,0 +1,134 @@
+//! The relay's paths, and what its worker threads share (`protocols/relay.md §2`).
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, header},
+    rt, web,
+};
+use governor::{Quota, RateLimiter};
+
+use crate::{
+    actors::broker::FrameLimiter,
+    auth::{ApiKey, JwtKey, Proof},
+    clock::Clock,
+    config::{self, Identify, UnresolvedToken},
+    edge::{admission::Refusal, http::query::Query, websocket::Entrance},
+    protocols::relay::{
+        groups::Groups,
+        http::{self, Answer},
+        push::Rules,
+        schedule::Schedule,
+        socket::Socket,
+    },
+    store::Store,
+};
+
+/// What the relay doors of all worker threads share.
+pub struct Shared {
+    pub settings: config::Relay,
+    pub api_key: ApiKey,
+    pub proof: Proof,
+    pub groups: Groups,
+    pub schedule: Schedule,
+    pub rules: Rules,
+    pub limiter: Option<FrameLimiter>,
+    /// Somebody was told that keys do not belong into URLs.
+    pub key_in_query: AtomicBool,
+    is_sending: AtomicBool,
+}
+
+impl Shared {
+    pub fn new(settings: &config::Relay, store: Arc<dyn Store>, clock: Clock) -> Self {
+        let secret = &settings.identify_secret;
+        let rate = NonZeroU32::new(settings.pushes_per_second);
+        Self {
+            api_key: ApiKey::new(&settings.api_key),
+            proof: match settings.identify {
+                Identify::Open => Proof::None,
+                Identify::Jwt => Proof::Jwt(Box::new(JwtKey::new(secret))),
+                Identify::Signed => Proof::Signed(secret.clone()),
+            },
+            groups: Groups::default(),
+            schedule: Schedule::new(store, clock.clone(), settings.max_lateness),
+            rules: Rules {
+                lenient: settings.lenient_push,
+                reject_unresolved: settings.unresolved_token == UnresolvedToken::Reject,
+            },
+            limiter: rate
+                .map(|rate| RateLimiter::direct_with_clock(Quota::per_second(rate), clock)),
+            key_in_query: AtomicBool::new(false),
+            is_sending: AtomicBool::new(false),
+            settings: settings.clone(),
+        }
+    }
+}
+
+/// The relay door of one worker thread.
+#[derive(Clone)]
+pub struct Relay {
+    pub(super) entrance: Entrance,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Relay {
+    /// The first worker thread that comes sends what is delayed.
+    pub fn new(entrance: Entrance, shared: Arc<Shared>) -> Self {
+        if !shared.is_sending.swap(true, Ordering::Relaxed) {
+            let (shared, broker) = (Arc::clone(&shared), Arc::clone(&entrance.worker.broker));
+            rt::spawn(async move { shared.schedule.run(&shared.groups, &broker).await });
+        }
+        Self { entrance, shared }
+    }
+
+    async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
+        if request.method() != Method::GET {
+            return Answer::MethodNotAllowed("GET").into();
+        }
+        let permit = match self.entrance.admit(request) {
+            Ok(permit) => permit,
+            Err(Refusal::AddressFull { .. }) => return Answer::TooManyConnections.into(),
+            Err(Refusal::Full { .. } | Refusal::Draining) => return Answer::Busy.into(),
+        };
+        let query = Query::parse(request.query_string());
+        let token = query.get("token").filter(|token| !token.is_empty());
+        let socket = Socket::new(Arc::clone(&self.shared), token.map(str::to_owned));
+        let upgraded = self
+            .entrance
+            .upgrade(request, payload, permit, Box::new(socket))
+            .await;
+        upgraded.unwrap_or_else(|_| {
+            HttpResponse::BadRequest()
+                .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
+                .content_type("text/plain; charset=utf-8")
+                .body("Bad Request\n")
+        })
+    }
+}
+
+/// Serves the paths of the relay's settings.
+pub fn routes(config: &mut web::ServiceConfig, relay: &Relay) {
+    let settings = &relay.shared.settings;
+    let push_path = settings.push_path.trim_end_matches('/');
+    let resource = |path: &str| web::resource(path);
+    let door = relay.clone();
+    let connect = move |request: HttpRequest, payload: web::Payload| {
+        let door = door.clone();
+        async move { door.connect(&request, payload).await }
+    };
+    config.service(resource(&settings.ws_path).to(connect));
+    http::routes(config, relay, push_path);
+    let health = async || {
+        HttpResponse::Ok()
+            .content_type("application/json")
+            .body(r#"{"status":"ok"}"#)
+    };
+    config.service(resource(&settings.health_path).to(health));
+}

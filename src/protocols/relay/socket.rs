@@ -1,0 +1,184 @@
+//! The translator of one relay connection (`protocols/relay.md §3, §5`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::{
+    actors::link::{Attaching, Link, Translator},
+    core::{
+        command::{Answer, Start},
+        filter::Filter,
+        modes::Modes,
+        wire::WireFormat,
+    },
+    error::CloseReason,
+    ids::ChannelName,
+    limits,
+    protocols::relay::{
+        door::Shared,
+        frame::Frame,
+        push::{EVERYBODY, user_channel},
+        reply::{self, RelayJson},
+    },
+};
+
+/// The token that was shown does not prove an identifier.
+const INVALID_TOKEN: CloseReason = CloseReason::Answer(4401);
+/// Frame after frame was not JSON.
+const NONSENSE: CloseReason = CloseReason::Answer(1008);
+/// The server has no room for what the connection needs.
+const NO_ROOM: CloseReason = CloseReason::Answer(1013);
+/// Context of an attachment whose client is to be told.
+const ACKNOWLEDGED: Bytes = Bytes::from_static(b"ack");
+
+pub struct Socket {
+    shared: Arc<Shared>,
+    /// What the URL named.
+    initial: Option<String>,
+    /// The user whose pushes it gets, or asked for last.
+    user: Option<String>,
+    /// Where it is counted.
+    entered: Vec<ChannelName>,
+    /// Frames in a row that were not JSON.
+    unreadable: u32,
+}
+
+impl Socket {
+    pub const fn new(shared: Arc<Shared>, initial: Option<String>) -> Self {
+        Self {
+            shared,
+            initial,
+            user: None,
+            entered: Vec::new(),
+            unreadable: 0,
+        }
+    }
+
+    /// The last one wins; the same again changes nothing.
+    fn identify(&mut self, shown: &str, is_asked: bool, link: &mut Link<'_>) {
+        let user = self.shared.proof.identifier(shown, link.now());
+        let Some(user) = user.filter(|user| user.len() <= limits::RELAY_TOKEN_BYTES) else {
+            link.count_error();
+            link.send_frame(reply::invalid_token());
+            return link.close(INVALID_TOKEN);
+        };
+        let acknowledges = is_asked && self.shared.settings.identify_ack;
+        if self.user.as_ref() == Some(&user) {
+            let channel = user_channel(&user);
+            // Not yet attached: then the attachment will tell.
+            if acknowledges && self.entered.contains(&channel) {
+                let connections = self.shared.groups.count(&channel);
+                link.send_frame(reply::identified(&user, connections));
+            }
+            return;
+        }
+        let channel = user_channel(&user);
+        if let Some(former) = self.user.replace(user) {
+            // Not attached any more, or on its way out: fine.
+            let _ = link.detach(&user_channel(&former), 0, Bytes::new());
+        }
+        let context = if acknowledges {
+            ACKNOWLEDGED
+        } else {
+            Bytes::new()
+        };
+        attach(&channel, context, link);
+    }
+
+    fn frame(&mut self, text: &str, link: &mut Link<'_>) {
+        if !link.may_send() {
+            return link.count_error();
+        }
+        match Frame::parse(text) {
+            Some(frame) => {
+                self.unreadable = 0;
+                match frame {
+                    Frame::Identify { token } => self.identify(&token, true, link),
+                    Frame::Ping { ts } => link.send_frame(reply::pong(ts)),
+                    Frame::Ignored => tracing::debug!(bytes = text.len(), "a frame is ignored"),
+                }
+            }
+            None => {
+                link.count_error();
+                self.unreadable += 1;
+                if self.unreadable >= limits::RELAY_UNREADABLE_FRAMES {
+                    link.close(NONSENSE);
+                }
+            }
+        }
+    }
+}
+
+fn attach(channel: &ChannelName, context: Bytes, link: &mut Link<'_>) {
+    let attaching = Attaching {
+        alias: 0,
+        filter: Filter::new(Modes::SUBSCRIBE, true),
+        rules: None,
+        start: Start::Head,
+        context,
+    };
+    if link.attach(channel, attaching).is_err() {
+        // It would miss its pushes in silence.
+        link.close(NO_ROOM);
+    }
+}
+
+impl Translator for Socket {
+    fn format(&self) -> &'static dyn WireFormat {
+        &RelayJson
+    }
+
+    fn opened(&mut self, link: &mut Link<'_>) {
+        attach(&EVERYBODY.into(), Bytes::new(), link);
+        if let Some(token) = self.initial.take() {
+            self.identify(&token, false, link);
+        }
+    }
+
+    fn text(&mut self, text: ByteString, link: &mut Link<'_>) {
+        self.frame(&text, link);
+    }
+
+    /// The older server reads both kinds of frames as JSON.
+    fn binary(&mut self, data: Bytes, link: &mut Link<'_>) {
+        self.frame(&String::from_utf8_lossy(&data), link);
+    }
+
+    fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>) {
+        match answer {
+            Answer::Attached(attached) => {
+                let groups = &self.shared.groups;
+                let connections = if self.entered.contains(channel) {
+                    groups.count(channel)
+                } else {
+                    self.entered.push(channel.clone());
+                    groups.enter(channel)
+                };
+                if attached.context == ACKNOWLEDGED
+                    && let Some(user) = &self.user
+                    && *channel == user_channel(user)
+                {
+                    link.send_frame(reply::identified(user, connections));
+                }
+            }
+            Answer::Detached { .. } => {
+                let place = self.entered.iter().position(|known| known == channel);
+                if let Some(place) = place {
+                    self.entered.swap_remove(place);
+                    self.shared.groups.leave(channel);
+                }
+            }
+            Answer::AttachRefused { .. } => link.close(NO_ROOM),
+            // It publishes nothing.
+            Answer::Published { .. } | Answer::PublishRefused { .. } => {}
+        }
+    }
+
+    fn closed(&mut self, _: &mut Link<'_>) {
+        for channel in self.entered.drain(..) {
+            self.shared.groups.leave(&channel);
+        }
+    }
+}
