@@ -13,4 +13,5 @@ mod letshare_pro;
 mod letshare_relay;
 mod letshare_rooms;
 mod operations;
+mod postoffice;
 mod support;
