@@ -18,6 +18,7 @@ mod yaml;
 pub use complaint::{Complaint, Complaints, Origin};
 pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};
 pub use load::{Environment, Loaded, Setting, load};
+pub use post_file::{ENVIRONMENT as POSTOFFICE_ENV, FILE as POSTOFFICE_CONFIG};
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 

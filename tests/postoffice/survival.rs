@@ -44,6 +44,8 @@ async fn letters_survive_a_restart() {
     for subject in ["1", "2", "3"] {
         assert_eq!(erp.next().await["subject"], subject);
     }
+    // Reading on answers the ping.
+    assert!(erp.received_so_far().await.is_empty());
     office.until("stored", 0).await;
     erp.leave().await;
     let office = office.restart(|_| {});
