@@ -95,7 +95,8 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     } else {
         (Arc::new(memory), None)
     };
-    let relay = storage.as_ref().map(|storage| {
+    let keeps = storage.as_ref().filter(|_| config.relay.enabled);
+    let relay = keeps.map(|storage| {
         let store = Arc::clone(&storage.store);
         Arc::new(relay::Shared::new(&config.relay, store, clock.clone()))
     });

@@ -14,4 +14,5 @@ mod letshare_relay;
 mod letshare_rooms;
 mod operations;
 mod postoffice;
+mod relay;
 mod support;

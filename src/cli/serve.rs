@@ -8,15 +8,32 @@ use std::{
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{app, cli, clock::Clock, config::Loaded, ops::logs};
+use crate::{
+    app, cli,
+    clock::Clock,
+    config::{self, Loaded, Protocol},
+    ops::logs,
+};
 
 /// Serves until SIGTERM or SIGINT, then drains. A second signal skips the wait.
 ///
 /// # Errors
 /// When the server cannot start.
-pub fn run(loaded: Loaded) -> anyhow::Result<()> {
+pub fn run(mut loaded: Loaded) -> anyhow::Result<()> {
     let clock = Clock::system();
     let _logs = logs::install(&loaded.config.log, clock.clone())?;
+    // Not the key itself.
+    match loaded.write_relay_file() {
+        Ok(Some(path)) => tracing::warn!(
+            path = %path.display(),
+            "a configuration of the relay was written, with the key that back ends push with"
+        ),
+        Ok(None) => {}
+        Err(error) => tracing::error!(
+            %error,
+            "config.json of the relay cannot be written: unless RELAY_API_KEY is set, nobody knows the key"
+        ),
+    }
     actix_web::rt::System::new().block_on(serve(loaded, clock))
 }
 
@@ -39,6 +56,7 @@ async fn serve(loaded: Loaded, clock: Clock) -> anyhow::Result<()> {
         let protocols = protocols.collect::<Vec<_>>().join(", ");
         tracing::info!(%address, protocols, "also listening");
     }
+    tell_relay(&loaded, &running);
     if loaded.mode == "local" {
         // Not to stdout, which is for logs alone, and not into a log, since it holds a token.
         let banner = cli::banner(
@@ -60,6 +78,24 @@ async fn serve(loaded: Loaded, clock: Clock) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What users of the older relay look for at its start (`protocols/relay.md §1`).
+fn tell_relay(loaded: &Loaded, running: &app::Running) {
+    let Some(address) = running.address_of(Protocol::Relay) else {
+        return;
+    };
+    let relay = &loaded.config.relay;
+    tracing::info!(
+        "relay listening on http://{address}, WebSocket path = {}, Push API path = {}",
+        relay.ws_path,
+        relay.push_path
+    );
+    let settings = loaded.settings.iter();
+    for setting in settings.filter(|setting| setting.key.starts_with("relay.")) {
+        let config::Setting { key, shown, origin } = setting;
+        tracing::info!("{key} = {shown}, set by {origin}");
+    }
 }
 
 /// The signals that end a server.

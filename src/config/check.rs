@@ -8,7 +8,9 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{AuthMode, Config, PostOfficeAuth, complaint::Complaint, keys::Key, load::Setting};
+use super::{
+    AuthMode, Config, Identify, PostOfficeAuth, complaint::Complaint, keys::Key, load::Setting,
+};
 use crate::limits;
 
 /// Secrets that everybody can read in the design document, the LetShare page or our own files.
@@ -17,6 +19,14 @@ const PUBLISHED: [&str; 4] = [
     "letshare-jwt-secret-key-2024-local",
     "letshare-jwt-secret-key-2024-production",
     "sever_auth_123",
+];
+
+/// Keys of the older relay server and of its guide (`protocols/relay.md §1`).
+const PUBLISHED_RELAY_KEYS: [&str; 4] = [
+    "U2FsdGVkX18ucQzBA+ozhc3ySrVZ",
+    "change_me_to_a_secure_key",
+    "your_secure_key",
+    "your_api_key_here",
 ];
 
 /// HS256 is as strong as its key, and a key below the hash's size is guessed offline from one token.
@@ -58,6 +68,7 @@ impl<'a> Verdict<'a> {
         self.secrets();
         self.ably();
         self.post_office();
+        self.relay();
         self.times();
         self.sizes();
         self.folders();
@@ -270,6 +281,42 @@ impl<'a> Verdict<'a> {
                     "any token would open any mailbox, and server.host {host} lets other machines in. Add these three lines \
                      (or allow_insecure: true where that does not matter):\n  {remedy}"
                 ),
+            );
+        }
+    }
+
+    fn relay(&mut self) {
+        let relay = &self.config.relay;
+        if !relay.enabled {
+            return;
+        }
+        let host = self.config.server.host;
+        if PUBLISHED_RELAY_KEYS.contains(&relay.api_key.expose_secret()) {
+            let remedy = "make one of your own, for example with `openssl rand -hex 32`";
+            if host.is_loopback() || self.config.allow_insecure {
+                self.warnings.push(format!(
+                    "relay.api_key is published: whoever reaches the server can push; {remedy}"
+                ));
+            } else {
+                self.complain(
+                    &["relay.api_key", "server.host", "allow_insecure"],
+                    format!(
+                        "published, and server.host {host} lets other machines in: {remedy} (or set \
+                         allow_insecure: true where that does not matter)"
+                    ),
+                );
+            }
+        }
+        if relay.identify == Identify::Open {
+            self.warnings.push(
+                "relay.identify is open: whoever knows the identifier of a user can read what is pushed to \
+                 them; jwt or signed ask for a proof"
+                    .into(),
+            );
+        } else if relay.identify_secret.expose_secret().len() < SECRET_BYTES {
+            self.complain(
+                &["relay.identify_secret", "relay.identify"],
+                format!("shorter than {SECRET_BYTES} bytes, and relay.identify needs it"),
             );
         }
     }

@@ -30,7 +30,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// One port and who is served there.
+/// One port and who is served there, in the order in which routes are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// 0 = a free one.
@@ -87,8 +87,9 @@ impl Config {
             protocols: vec![Protocol::Operations],
         };
         let common = [
-            (Protocol::LetShare, self.letshare.enabled),
+            // Before LetShare: it takes from `/` what names a version, LetShare the rest.
             (Protocol::Ably, self.ably.enabled),
+            (Protocol::LetShare, self.letshare.enabled),
         ];
         let common = common.into_iter().filter(|(_, enabled)| *enabled);
         shared

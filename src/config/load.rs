@@ -13,13 +13,14 @@ use figment::{
     Figment,
     value::{Dict, Value},
 };
+use secrecy::ExposeSecret as _;
 
 use super::{
     Config, check,
     complaint::{Complaint, Complaints, Origin},
     keys::{KEYS, Key, Kind},
     layers::{Layer, insert},
-    post_file,
+    post_file, relay_file,
     yaml::Raw,
 };
 
@@ -68,6 +69,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Every key with its effective value, for `config show`.
     pub settings: Vec<Setting>,
+    /// The `config.json` of a relay that has none: see [`Loaded::write_relay_file`].
+    pub(super) missing_relay_file: Option<PathBuf>,
 }
 
 /// An effective value and where it came from.
@@ -93,6 +96,12 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
         let (vars, dir) = (&environment.vars, &environment.dir);
         let older = post_file::read(vars, dir, &mut complaints, &mut warnings);
         layers.extend(older.layers);
+    }
+    let mut missing_relay_file = None;
+    if mode == relay_file::MODE {
+        let older = relay_file::read(&environment.vars, &environment.dir, &mut warnings);
+        layers.extend(older.layers);
+        missing_relay_file = older.missing;
     }
     layers.push(Layer::environment(&environment.vars, &mut complaints));
     layers.push(Layer::flags(flags, &mut complaints));
@@ -142,12 +151,22 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
             verdict.judge();
             complaints.append(&mut verdict.complaints);
             warnings.append(&mut verdict.warnings);
+            let relay = &config.relay;
+            let has_key = !relay.api_key.expose_secret().is_empty();
+            if relay.enabled && !has_key && missing_relay_file.is_none() {
+                warnings.push(
+                    "relay.api_key is empty: nobody can push. Set LETSHARE_RELAY_API_KEY to a secret of \
+                     your own, for example one made with `openssl rand -hex 32`"
+                        .into(),
+                );
+            }
             if complaints.is_empty() {
                 return Ok(Loaded {
                     config,
                     mode,
                     warnings,
                     settings,
+                    missing_relay_file,
                 });
             }
         }

@@ -11,6 +11,7 @@ mod layers;
 mod listeners;
 mod load;
 mod post_file;
+mod relay_file;
 #[cfg(test)]
 mod tests;
 mod yaml;

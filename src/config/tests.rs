@@ -431,6 +431,121 @@ fn a_path_gets_its_slash_and_a_warning() {
     }
 }
 
+/// protocols/relay.md §1: flag > LETSHARE_… > file > older variable > built-in.
+#[test]
+fn the_older_relay_configuration_counts_in_its_mode() {
+    let relay = || operator().var("MODE", "relay");
+    let built_in = relay().loaded().config;
+    assert_eq!(built_in.relay.port, Some(3000));
+    assert_eq!(built_in.relay.ws_path, "/ws");
+    assert_eq!(built_in.relay.push_path, "/api/push");
+    assert!(built_in.relay.enabled && !built_in.letshare.enabled);
+
+    let by_variables = || {
+        relay()
+            .var("PORT", "3001")
+            .var("WS_PATH", "/sockets")
+            .var("RELAY_API_KEY", LONG)
+            .var("PUSH_PATH", "")
+    };
+    let loaded = by_variables().loaded();
+    assert_eq!(loaded.config.relay.port, Some(3001));
+    assert_eq!(loaded.config.relay.api_key.expose_secret(), LONG);
+    assert_eq!(loaded.config.relay.push_path, "/api/push");
+    let warnings = loaded.warnings.join("\n");
+    assert!(warnings.contains("PUSH_PATH is empty"), "{warnings}");
+
+    let file = "{\n \"port\": 3002,\n \"api_key\": \"abc\",\n \"ws_path\": \"\"}";
+    let by_file = || by_variables().file("config.json", file);
+    let loaded = by_file().loaded();
+    assert_eq!(loaded.config.relay.port, Some(3002));
+    assert_eq!(loaded.config.relay.ws_path, "/sockets");
+    assert_eq!(loaded.config.relay.api_key.expose_secret(), "abc");
+    let setting = |key: &str| {
+        let mut settings = loaded.settings.iter();
+        let setting = settings.find(|setting| setting.key == key).unwrap();
+        (setting.shown.clone(), setting.origin.to_string())
+    };
+    assert!(setting("relay.api_key").1.ends_with("config.json:3"));
+    assert!(!setting("relay.api_key").0.contains("abc"));
+    let ours = by_file().var("LETSHARE_RELAY_PORT", "3003").loaded();
+    assert_eq!(ours.config.relay.port, Some(3003));
+
+    let elsewhere = operator()
+        .var("PORT", "3001")
+        .file("config.json", file)
+        .loaded();
+    assert_eq!(elsewhere.config.relay.port, None);
+}
+
+/// protocols/relay.md §1: a broken file is left alone; line and column are told.
+#[test]
+fn a_broken_config_json_is_left_alone() {
+    let broken = "{\"port\": \"3001\",\n  oops}";
+    let operator = operator().var("MODE", "relay").file("config.json", broken);
+    let mut loaded = operator.loaded();
+    assert_eq!(loaded.config.relay.port, Some(3000));
+    let warnings = loaded.warnings.join("\n");
+    assert!(warnings.contains("line 2, column 3"), "{warnings}");
+    assert!(warnings.contains("nobody can push"), "{warnings}");
+    assert_eq!(loaded.write_relay_file().unwrap(), None);
+    let path = operator.folder.path().join("config.json");
+    assert_eq!(fs::read_to_string(path).unwrap(), broken);
+}
+
+/// protocols/relay.md §1: a missing file is written, with a random key, for its owner only.
+#[test]
+fn a_missing_config_json_is_written_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let operator = operator().var("MODE", "relay").var("PORT", "3001");
+    let mut loaded = operator.loaded();
+    let path = operator.folder.path().join("config.json");
+    assert!(!path.exists(), "looking at the settings writes nothing");
+    assert_eq!(loaded.write_relay_file().unwrap(), Some(path.clone()));
+    let key = loaded.config.relay.api_key.expose_secret().to_owned();
+    assert_eq!(key.len(), 64);
+    let text = fs::read_to_string(&path).unwrap();
+    let written: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(written["api_key"], key.as_str());
+    assert_eq!(written["port"], "3001");
+    assert_eq!(written["push_path"], "/api/push");
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut again = operator.loaded();
+    assert_eq!(again.config.relay.api_key.expose_secret(), key);
+    assert_eq!(again.write_relay_file().unwrap(), None);
+}
+
+/// protocols/relay.md §1: known weak keys.
+#[test]
+fn published_relay_keys_stay_at_home() {
+    let key = "U2FsdGVkX18ucQzBA+ozhc3ySrVZ";
+    let abroad = operator().var("MODE", "relay").var("RELAY_API_KEY", key);
+    let text = abroad.complaints();
+    assert!(
+        text.contains("relay.api_key") && !text.contains(key),
+        "{text}"
+    );
+    let open = abroad.flag("allow_insecure", "true").loaded();
+    assert!(open.warnings.join("\n").contains("is published"));
+    let home = operator()
+        .var("MODE", "relay")
+        .var("RELAY_API_KEY", "your_secure_key")
+        .flag("server.host", "127.0.0.1");
+    assert!(home.loaded().warnings.join("\n").contains("is published"));
+}
+
+#[test]
+fn relay_clients_that_prove_themselves_need_a_secret() {
+    let proof = operator()
+        .flag("relay.enabled", "true")
+        .flag("relay.identify", "jwt");
+    let text = proof.complaints();
+    assert!(text.contains("relay.identify_secret"), "{text}");
+    proof.flag("relay.identify_secret", LONG).loaded();
+}
+
 #[test]
 fn settings_of_ably() {
     let at_home = operator().loaded().config.ably;

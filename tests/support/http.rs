@@ -39,8 +39,12 @@ pub struct Response {
 
 impl Http<TcpStream> {
     pub async fn connect(server: &Server) -> Self {
-        let stream = TcpStream::connect(server.address).await;
-        Self::over(stream.expect("the server listens"), server.address)
+        Self::connect_to(server.address).await
+    }
+
+    pub async fn connect_to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await;
+        Self::over(stream.expect("the server listens"), address)
     }
 }
 

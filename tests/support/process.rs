@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read},
     net::SocketAddr,
     os::unix::process::ExitStatusExt as _,
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
@@ -142,6 +143,11 @@ impl ServerProcess {
             self.stderr.text(),
             self.errors_log()
         )
+    }
+
+    /// Its working directory.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// `logs/errors.log`; empty when there is none.

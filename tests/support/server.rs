@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, sync::mpsc, thread::JoinHandle};
 
-use letshare_server::{app, clock::Clock, config::Config};
+use letshare_server::{
+    app,
+    clock::Clock,
+    config::{self, Config, Environment, Listener, Protocol},
+};
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -11,6 +15,7 @@ use tokio::sync::oneshot;
 pub struct Server {
     pub address: SocketAddr,
     pub tls_address: Option<SocketAddr>,
+    listening: Vec<(SocketAddr, Listener)>,
     /// The static token.
     pub token: String,
     drain: Option<oneshot::Sender<()>>,
@@ -27,7 +32,23 @@ impl Server {
 
     /// The same, with a clock that the test moves.
     pub fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::defaults().expect("the defaults are valid");
+        let config = Config::defaults().expect("the defaults are valid");
+        Self::start_with(clock, config, adjust)
+    }
+
+    /// A server with the settings of a drop-in profile, on free ports of this machine alone.
+    pub fn start_as(mode: &str, clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
+        let nowhere = TempDir::new().expect("a folder without files");
+        let environment = Environment {
+            vars: [("MODE".to_owned(), mode.to_owned())].into(),
+            dir: nowhere.path().to_owned(),
+        };
+        let local = ("server.host".to_owned(), "127.0.0.1".to_owned());
+        let loaded = config::load(&environment, &[local]).expect("the profile is valid");
+        Self::start_with(clock, loaded.config, adjust)
+    }
+
+    fn start_with(clock: Clock, mut config: Config, adjust: impl FnOnce(&mut Config)) -> Self {
         config.server.port = 0;
         let data = TempDir::new().expect("a folder for the data");
         config.data.dir = data.path().to_owned();
@@ -39,8 +60,9 @@ impl Server {
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let running = app::start(&config, clock).expect("the server starts");
+                let listening = running.listening.clone();
                 started
-                    .send((running.address, running.tls_address))
+                    .send((running.address, running.tls_address, listening))
                     .expect("the test waits");
                 tokio::select! {
                     _ = &mut on_stop => {}
@@ -53,16 +75,24 @@ impl Server {
                 running.stop().await;
             });
         });
-        let (address, tls_address) = on_start.recv().expect("the server starts");
+        let (address, tls_address, listening) = on_start.recv().expect("the server starts");
         Self {
             address,
             tls_address,
+            listening,
             token,
             drain: Some(drain),
             stop: Some(stop),
             thread: Some(thread),
             _data: data,
         }
+    }
+
+    /// Where a protocol is served.
+    pub fn address_of(&self, protocol: Protocol) -> SocketAddr {
+        let mut listening = self.listening.iter();
+        let found = listening.find(|(_, listener)| listener.serves(protocol));
+        found.expect("the protocol is served").0
     }
 
     /// A server on which anybody can make apps, with keys that may come over plain HTTP.

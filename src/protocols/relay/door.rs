@@ -71,6 +71,15 @@ impl Shared {
     }
 }
 
+/// Ends with the thread that sends what is delayed: the next one that comes takes over.
+struct Sending(Arc<Shared>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.is_sending.store(false, Ordering::Relaxed);
+    }
+}
+
 /// The relay door of one worker thread.
 #[derive(Clone)]
 pub struct Relay {
@@ -83,7 +92,13 @@ impl Relay {
     pub fn new(entrance: Entrance, shared: Arc<Shared>) -> Self {
         if !shared.is_sending.swap(true, Ordering::Relaxed) {
             let (shared, broker) = (Arc::clone(&shared), Arc::clone(&entrance.worker.broker));
-            rt::spawn(async move { shared.schedule.run(&shared.groups, &broker).await });
+            let sending = Sending(shared);
+            rt::spawn(async move {
+                let Shared {
+                    schedule, groups, ..
+                } = &*sending.0;
+                schedule.run(groups, &broker).await;
+            });
         }
         Self { entrance, shared }
     }

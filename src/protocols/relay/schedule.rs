@@ -162,9 +162,9 @@ impl Schedule {
         broker: &Arc<Broker>,
     ) -> Result<(), Fault> {
         let mut sent = self.sent.lock().await;
-        // Cancelled meanwhile.
         if self.store.get(IDS, &row.key).map_err(told)?.is_none() {
-            return Ok(());
+            // Cancelled meanwhile.
+            return self.commit(removal(&row.key)).await;
         }
         let late = Duration::from_millis(now.saturating_sub(row.due.millis()));
         let key = row.key.clone();

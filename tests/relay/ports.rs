@@ -1,0 +1,110 @@
+//! Which port serves what (ARCHITECTURE §8).
+
+use super::*;
+use crate::support::process::ServerProcess;
+
+/// On the shared port the relay has paths that collide with nobody's.
+#[tokio::test]
+async fn on_the_shared_port() {
+    let server = Server::start(|config| {
+        config.relay.enabled = true;
+        config.relay.api_key = KEY.to_owned().into();
+    });
+    assert_eq!(server.address_of(Protocol::Relay), server.address);
+    let mut http = Http::connect(&server).await;
+    let mut socket = Socket::connect(&format!("ws://{}/relay/ws", server.address)).await;
+    let body = r#"{"event_name":"e","subject":1}"#;
+    eventually(async || {
+        let headers = [("X-API-KEY", KEY)];
+        let pushed = http.post("/relay/api/push", &headers, body).await;
+        (pushed.json()["data"]["connections"] == 1).then_some(())
+    })
+    .await;
+    socket.expect("e").await;
+    let health = http.ask("GET", "/relay/health", &[]).await;
+    assert_eq!(health.body, r#"{"status":"ok"}"#);
+    let own = http.ask("GET", "/health", &[]).await;
+    assert_eq!(own.json()["status"], "healthy");
+    // Pages of anywhere may push to the relay, and not connect to LetShare.
+    let foreign = [("Origin", "https://anywhere.example"), ("X-API-KEY", KEY)];
+    assert_eq!(
+        http.post("/relay/api/push", &foreign, body).await.status,
+        200
+    );
+    assert_eq!(http.ask("GET", "/ready", &foreign).await.status, 403);
+}
+
+/// On its own port there is nobody else, and on the shared port no relay.
+#[tokio::test]
+async fn on_its_own_port() {
+    let mut rig = Rig::start(|_| {}).await;
+    assert_ne!(rig.address, rig.server.address);
+    for path in ["/ready", "/metrics", "/time", "/"] {
+        let answer = rig.http.ask("GET", path, &[]).await;
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (404, "404 page not found"),
+            "{path}"
+        );
+    }
+    let mut shared = Http::connect(&rig.server).await;
+    for path in ["/api/push", "/ws"] {
+        assert_eq!(shared.ask("GET", path, &[]).await.status, 404, "{path}");
+    }
+    assert_eq!(shared.ask("GET", "/ready", &[]).await.status, 200);
+    assert_eq!(shared.ask("GET", "/time", &[]).await.status, 200);
+}
+
+/// protocols/relay.md §1: without any configuration there is a file with a random key afterwards, and the
+/// start tells where everything is; the key and what is pushed are in no log.
+#[tokio::test]
+async fn the_first_start_of_the_drop_in() {
+    const CANARY: &str = "CANARY-subject-5d21";
+    let settings = [("RELAY_PORT", "0"), ("LOG_LEVEL", "trace")];
+    let server = ServerProcess::start_in("relay", &settings);
+    let address: SocketAddr = eventually(async || {
+        let written = server.written();
+        let (_, rest) = written.split_once("relay listening on http://")?;
+        rest.split_once(", WebSocket path = /ws, Push API path = /api/push")?
+            .0
+            .parse()
+            .ok()
+    })
+    .await;
+    let file = std::fs::read_to_string(server.folder().join("config.json")).expect("written");
+    let file: Value = serde_json::from_str(&file).expect("JSON");
+    let key = file["api_key"].as_str().expect("a key");
+    let mut http = Http::connect_to(address).await;
+    let body = json!({"event_name": "e", "subject": CANARY}).to_string();
+    let pushed = http.post("/api/push", &[("X-API-KEY", key)], &body).await;
+    assert_eq!(pushed.status, 200, "{pushed:?}");
+    let wrong = [("X-API-KEY", "CANARY-wrong-key")];
+    assert_eq!(http.post("/api/push", &wrong, &body).await.status, 401);
+    let query = format!("/api/push?api_key={key}");
+    assert_eq!(http.post(&query, &[], &body).await.status, 200);
+    let written = eventually(async || {
+        let written = server.written();
+        written
+            .contains("has its key in the URL")
+            .then_some(written)
+    })
+    .await;
+    assert!(
+        !written.contains(key) && !written.contains("CANARY-wrong"),
+        "{written}"
+    );
+    assert!(!written.contains(CANARY), "{written}");
+    assert!(written.contains("relay.ws_path = /ws, set by"), "{written}");
+    assert!(written.contains("relay.identify is open"), "{written}");
+}
+
+/// The drain reaches the connections of every port.
+#[tokio::test]
+async fn a_drain_closes_relay_clients() {
+    let mut rig = Rig::start(|_| {}).await;
+    let mut user = rig.user("u-208").await;
+    rig.server.begin_drain();
+    user.expect_close(1001).await;
+    drop(user);
+    rig.server.join();
+}
