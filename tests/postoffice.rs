@@ -2,6 +2,7 @@
 //! row.
 
 mod client;
+mod cross;
 mod errors;
 mod fields;
 mod handshake;

@@ -150,7 +150,8 @@ async fn a_clean_close_confirms() {
     let mut desk = Client::connect(&office, "desk").await;
     post(&mut desk, "erp", "1").await;
     office.until("stored", 1).await;
-    let erp = Client::connect(&office, "erp").await;
+    let mut erp = Client::connect(&office, "erp").await;
+    assert_eq!(erp.next().await["subject"], "1");
     erp.leave().await;
     office.until("stored", 0).await;
 }

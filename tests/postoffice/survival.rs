@@ -116,3 +116,33 @@ async fn letters_survive_kill_9() {
     assert!(erp.received_so_far().await.is_empty());
     office::until(address, "stored", 0).await;
 }
+
+/// §1: a start with the older server's file, environment and variables; the address is the file's port.
+#[tokio::test]
+async fn a_start_with_the_settings_file_of_the_older_server() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("config-zhycit.json");
+    std::fs::write(&file, r#"{"socketPort": 0, "maxWebSocketConnections": 1}"#).expect("written");
+    let mut server = std::process::Command::new(env!("CARGO_BIN_EXE_letshare-server"));
+    let shown = server
+        .current_dir(folder.path())
+        .env_clear()
+        .env("MODE", "postoffice")
+        .args(["config", "show", "--config", "config-zhycit.json"])
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&shown.stdout);
+    let line = |key: &str| {
+        text.lines()
+            .find(|line| line.starts_with(key))
+            .unwrap_or_default()
+    };
+    assert!(
+        line("postoffice.max_connections = 1 ").contains("config-zhycit.json:1"),
+        "{text}"
+    );
+    assert!(
+        line("postoffice.port = 0 ").contains("config-zhycit.json:1"),
+        "{text}"
+    );
+}

@@ -75,11 +75,11 @@ fn recipients(desk: &Desk, letter: &Letter<'_>) -> Result<(Vec<String>, Vec<Stri
             return Err((Code::MissingTo, "the letter has no recipient in to".into()));
         }
     }
-    let mut unread = Vec::new();
+    let mut is_unread = false;
     match letter.names("cc", is_off) {
         Names::Listed(names, wrong) => listed.push(("cc", names, wrong)),
         Names::Wrong if !is_off => return Err(invalid("cc")),
-        Names::Wrong => unread.push("cc".to_owned()),
+        Names::Wrong => is_unread = true,
         Names::Nobody => {}
     }
     let count: usize = listed
@@ -92,11 +92,14 @@ fn recipients(desk: &Desk, letter: &Letter<'_>) -> Result<(Vec<String>, Vec<Stri
             format!("to and cc have {count} recipients; postoffice.max_recipients allows {limit}");
         return Err((Code::InvalidField, text));
     }
-    let (mut seen, mut each) = (HashSet::new(), Vec::new());
+    let (mut seen, mut each, mut unread) = (HashSet::new(), Vec::new(), Vec::new());
     for (field, names, wrong) in listed {
         let places = wrong.into_iter().map(|place| format!("{field}[{place}]"));
         unread.extend(places);
         each.extend(names.into_iter().filter(|name| seen.insert(name.clone())));
+    }
+    if is_unread {
+        unread.push("cc".to_owned());
     }
     Ok((each, unread))
 }
