@@ -63,7 +63,8 @@ async fn every_path_when_asked_for() {
 #[tokio::test]
 async fn refusals_in_their_order() {
     let office = Office::start(|_| {});
-    let cases: [(&str, &[(&str, &str)], u16, &str); 7] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a str);
+    let cases: [Case<'_>; 7] = [
         ("/ws", &[], 401, "Unauthorized\n"),
         ("/ws?clientID=a", &[], 401, "Unauthorized\n"),
         (

@@ -45,7 +45,7 @@ async fn each_recipient_gets_one_copy() {
         "not named, no copy"
     );
     for client in [&mut erp, &mut audit, &mut chief] {
-        assert_eq!(client.received_so_far().await, [text.clone()]);
+        assert_eq!(client.received_so_far().await, std::slice::from_ref(&text));
     }
     assert!(other.received_so_far().await.is_empty());
     desk.send(json!({"to": "erp", "cc": "chief"})).await;
