@@ -92,6 +92,12 @@ pub enum Fault {
     InvalidToken,
     #[error("the credentials do not permit {operation} here")]
     NotPermitted { operation: &'static str },
+    #[error("tokens can be revoked by the key that they are of only")]
+    RevocationByOtherKey,
+    #[error("revoking tokens needs a key, not a token")]
+    RevocationNeedsKey,
+    #[error("the tokens of this key cannot be revoked")]
+    TokensNotRevocable,
     #[error("this channel is for identified clients only")]
     NotIdentified,
     #[error("the channel was attached without the mode {mode}")]
@@ -182,6 +188,9 @@ impl Fault {
             Self::InvalidToken => 40145,
             Self::NotPermitted { .. } => 40160,
             Self::NotIdentified => 40161,
+            Self::TokensNotRevocable => 40163,
+            Self::RevocationNeedsKey => 40162,
+            Self::RevocationByOtherKey => 40133,
             Self::ModeNotRequested { .. } => 40165,
             Self::NotFound { .. } => 40400,
             Self::MethodNotAllowed => 40500,
@@ -247,6 +256,9 @@ impl Fault {
             | Self::InvalidToken
             | Self::NotPermitted { .. }
             | Self::NotIdentified
+            | Self::TokensNotRevocable
+            | Self::RevocationNeedsKey
+            | Self::RevocationByOtherKey
             | Self::ModeNotRequested { .. } => 401,
             Self::ChannelFull { .. } => 403,
             Self::NotAttached
@@ -386,6 +398,9 @@ mod tests {
                 operation: "publish",
             },
             Fault::NotIdentified,
+            Fault::TokensNotRevocable,
+            Fault::RevocationNeedsKey,
+            Fault::RevocationByOtherKey,
             Fault::ModeNotRequested { mode: "PUBLISH" },
             Fault::NotFound { what: "app" },
             Fault::MethodNotAllowed,

@@ -8,9 +8,7 @@ use std::{
     },
 };
 
-use base64::{
-    Engine as _, display::Base64Display, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD,
-};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
 use bytestring::ByteString;
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
@@ -194,7 +192,11 @@ impl ConnectionId {
 /// 12 characters of base64url.
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Base64Display::new(&self.0, &URL_SAFE_NO_PAD).fmt(f)
+        let mut text = [0; 12];
+        // Cannot fail: nine bytes are twelve characters, and these are ASCII.
+        let length = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text);
+        debug_assert_eq!(length, Ok(12));
+        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -4,8 +4,9 @@
 use std::{num::NonZeroU32, time::Duration};
 
 /// Commands that wait for one channel. More are refused with `Fault::Busy`: at a few microseconds
-/// each, a longer queue only means that everybody waits longer.
-pub const CHANNEL_MAILBOX: usize = 4_096;
+/// each, a longer queue only means that everybody waits longer. Thirty connections that have sent
+/// [`INBOUND_PORTION`] of small frames each fit in.
+pub const CHANNEL_MAILBOX: usize = 16_384;
 
 /// A publish that comes again with the same id within this time is known (`protocols/ably.md §5.11`).
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(120);
@@ -31,6 +32,11 @@ pub const ABLY_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// A token's client is asked for a new one this long before it ends (§4.7).
 pub const TOKEN_RENEWAL: Duration = Duration::from_secs(30);
+
+/// Targets that one request may revoke tokens by, and revocations of one key that are remembered
+/// (`protocols/ably.md §11.4`).
+pub const REVOCATION_TARGETS: usize = 100;
+pub const REVOCATIONS: usize = 10_000;
 
 /// Members of a connection that lost its transport stay this long (§7.6).
 pub const PRESENCE_HOLD: Duration = Duration::from_secs(15);

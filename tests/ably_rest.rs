@@ -13,5 +13,6 @@ mod negotiation;
 mod presence;
 mod publish;
 mod realtime;
+mod revocation;
 mod sandbox;
 mod token;

@@ -3,8 +3,10 @@
 //! the floor. Every message is counted: the exit code is 1 when one was lost, doubled, reordered or damaged, whatever the times were.
 
 mod crowd;
+mod dialect;
 mod floor;
 mod member;
+mod publish;
 mod relay;
 mod report;
 mod session;
@@ -24,7 +26,9 @@ use nix::unistd::Pid;
 
 use crate::{
     crowd::Seating,
+    dialect::Dialect,
     floor::Fault,
+    publish::Publishing,
     relay::Freight,
     session::Session,
     subject::{Kind, ServerSetup},
@@ -51,6 +55,15 @@ struct Options {
     /// Seconds of each measurement of traffic
     #[arg(long, global = true, default_value_t = 2.0)]
     seconds: f64,
+    /// What is spoken with the server, in turns; the floor speaks LetShare. With LetShare among them, what
+    /// the others cost is also told as a multiple of LetShare in the same round
+    #[arg(
+        long,
+        global = true,
+        value_delimiter = ',',
+        default_value = "letshare,ably-json,ably-msgpack"
+    )]
+    protocols: Vec<Dialect>,
     /// Bytes of `data` in each message
     #[arg(long, global = true, default_value_t = 128)]
     payload: usize,
@@ -99,7 +112,13 @@ enum Scenario {
     },
     /// 50 rooms of 50 users, 5 publishers in each
     Rooms,
-    /// Everybody connects and subscribes at once
+    /// One publisher alone, who waits for Ably's acknowledgements
+    Publish {
+        /// Publishes on their way at a time
+        #[arg(long, value_delimiter = ',', default_value = "1,8,64")]
+        in_flight: Vec<u64>,
+    },
+    /// Everybody connects and subscribes (Ably: attaches) at once
     Storm {
         #[arg(long)]
         connections: Option<usize>,
@@ -182,6 +201,10 @@ fn run(Arguments { scenario, options }: Arguments) -> Result<bool> {
             settings: options.settings.clone(),
         }),
     };
+    let dialects = match server {
+        Kind::Server(_) => options.protocols.clone(),
+        _ => vec![Dialect::LetShare],
+    };
     let floor = Kind::Floor {
         batched: !options.unbatched_floor,
         fault: None,
@@ -193,6 +216,7 @@ fn run(Arguments { scenario, options }: Arguments) -> Result<bool> {
         cpu: options.pin.then_some(0),
         floor: (!options.alone).then_some(floor),
         server,
+        dialects,
         pairs: if options.quick { 1 } else { options.pairs },
         correct: true,
         headed: false,
@@ -205,6 +229,7 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
     let quick = options.quick;
     let seconds = if quick { 0.3 } else { options.seconds };
     let traffic = |rooms, members, publishers, pace| Traffic {
+        dialect: Dialect::LetShare,
         seating: Seating {
             rooms,
             members,
@@ -230,6 +255,8 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
             play(&fanout, options, session)?;
             play(&Scenario::Rooms, options, session)?;
             println!();
+            let in_flight = vec![1, 8, 64];
+            play(&Scenario::Publish { in_flight }, options, session)?;
             play(&Scenario::Storm { connections: None }, options, session)?;
             let time = if quick { 0.5 } else { 35.0 };
             let connections = None;
@@ -266,6 +293,16 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
             // Long queues at members that publish at the same time.
             let name = "1 room of 50, all publish, saturated".to_owned();
             session.traffic(name, traffic(1, 50, 50, Pace::Saturated))
+        }
+        Scenario::Publish { in_flight } => {
+            for &in_flight in in_flight {
+                session.publish(Publishing {
+                    in_flight,
+                    data_bytes: options.payload,
+                    time: Duration::from_secs_f64(seconds),
+                })?;
+            }
+            Ok(())
         }
         Scenario::Storm { connections } => {
             session.storm(connections.unwrap_or(if quick { 500 } else { 5_000 }))

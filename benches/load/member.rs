@@ -1,10 +1,11 @@
 //! One client connection: what it has heard, and the words it exchanges before the first message.
 
-use std::net::TcpStream;
+use std::{collections::VecDeque, net::TcpStream};
 
 use anyhow::{Result, ensure};
 
 use crate::{
+    dialect::Dialect,
     stamp::Stationery,
     tally::{Arrival, Heard, Tally},
     wire,
@@ -14,6 +15,8 @@ use crate::{
 pub enum Phase {
     Connecting,
     Upgrading,
+    /// The server speaks first.
+    Greeting,
     Subscribing,
     Ready,
 }
@@ -27,6 +30,8 @@ pub struct Member {
     pub publisher: Option<u16>,
     /// Messages published.
     pub sent: u32,
+    /// When those left that the server has not acknowledged, on the crowd's clock; only where it does.
+    pub unanswered: VecDeque<u64>,
     pub inbox: Vec<u8>,
     pub outbox: Vec<u8>,
     pub watching_out: bool,
@@ -65,6 +70,7 @@ impl Member {
             room: room as u16,
             publisher,
             sent: 0,
+            unanswered: VecDeque::new(),
             inbox: Vec::new(),
             outbox: Vec::new(),
             watching_out: true,
@@ -90,7 +96,7 @@ impl Member {
     }
 
     /// Length of the response head once it is there; an error when the server refused.
-    pub fn upgraded(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+    pub fn upgraded(&mut self, bytes: &[u8], dialect: Dialect) -> Result<Option<usize>> {
         let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
             return Ok(None);
         };
@@ -99,19 +105,41 @@ impl Member {
             head.starts_with("HTTP/1.1 101 ") && head.contains(wire::UPGRADE_ACCEPT),
             "the server refused the upgrade: {head}"
         );
-        self.phase = Phase::Subscribing;
+        self.phase = Phase::Greeting;
+        if dialect.joins_at_once() {
+            self.join(dialect)?;
+        }
         Ok(Some(end + 4))
     }
 
-    /// A text that is not a message. True when it is the first confirmation of the subscription.
-    pub fn answered(&mut self, text: &[u8], tally: &mut Tally) -> bool {
-        if text.starts_with(b"{\"type\":\"subscribed\"") && self.phase == Phase::Subscribing {
-            self.phase = Phase::Ready;
-            return true;
+    /// Asks for its channel.
+    pub fn join(&mut self, dialect: Dialect) -> Result<()> {
+        self.phase = Phase::Subscribing;
+        let words = dialect.join(&self.room_name())?;
+        self.queue(dialect.opcode(), &words);
+        Ok(())
+    }
+
+    /// `count` publishes from `serial` on are acknowledged. Nanoseconds from the write of the oldest.
+    pub fn acknowledged(
+        &mut self,
+        serial: u32,
+        count: u32,
+        now: u64,
+        tally: &mut Tally,
+    ) -> Option<u64> {
+        let oldest = self.sent - self.unanswered.len() as u32;
+        let left = self.unanswered.front().copied();
+        if serial != oldest || count as usize > self.unanswered.len() {
+            tally.wrongs.reordered += 1;
+            tally.remark(|| {
+                let user = &self.user;
+                format!("{user} waits for the ACK of {oldest} and got {count} from {serial} on")
+            });
+            return None;
         }
-        tally.wrongs.damaged += 1;
-        tally.remark(|| format!("{} got {}", self.user, String::from_utf8_lossy(text)));
-        false
+        self.unanswered.drain(..count as usize);
+        left.map(|left| now.saturating_sub(left))
     }
 
     pub fn heard(&mut self, text: &[u8], stationery: &Stationery, now: u64, tally: &mut Tally) {

@@ -3,70 +3,116 @@
 use hdrhistogram::Histogram;
 
 use crate::{
+    dialect::Dialect,
+    publish::{Published, Publishing},
     relay::{Freight, Relayed},
+    session::Rounds,
     slow::Slow,
     standing::{Idle, Storm},
     tally::Wrongs,
     traffic::Leg,
 };
 
-/// All pairs of one traffic scenario.
+/// All rounds of one traffic scenario.
 pub struct Compared {
     pub name: String,
+    /// Of the ratio to the floor.
     pub goal: f64,
-    pub floor: Vec<Leg>,
-    pub server: Vec<Leg>,
+    pub rounds: Rounds<Leg>,
 }
 
 pub fn traffic_head() {
     println!(
-        "| scenario | floor µs/delivery | server µs/delivery | ratio | goal | deliveries/s floor, server | \
+        "| scenario | protocol | floor µs/delivery | server µs/delivery | ratio | goal | to LetShare | deliveries/s floor, server | \
          p50 / p99 ms floor | p50 / p99 ms server | lost / doubled / reordered |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|---:|"
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     );
 }
 
-pub fn traffic_row(row: &Compared) {
-    let micros = |legs: &[Leg]| median(legs.iter().map(Leg::micros_per_delivery));
+pub fn traffic_rows(compared: &Compared) {
     let rate = |legs: &[Leg]| median(legs.iter().map(Leg::deliveries_per_second));
-    let ratios = row.floor.iter().zip(&row.server);
-    let ratio = median(ratios.map(|(f, s)| s.micros_per_delivery() / f.micros_per_delivery()));
+    let micros = Leg::micros_per_delivery;
+    let floor = &compared.rounds.floor;
+    for (dialect, legs) in &compared.rounds.server {
+        println!(
+            "| {} | {} | {:.2} | {:.2} | **{:.2}** | {} | {} | {:.0}, {:.0} | {} | {} | {} |",
+            compared.name,
+            dialect.name(),
+            median(floor.iter().map(micros)),
+            median(legs.iter().map(micros)),
+            ratio(legs, floor, micros),
+            compared.goal,
+            to_letshare(&compared.rounds, *dialect, micros),
+            rate(floor),
+            rate(legs),
+            latency(floor.iter().map(|leg| &leg.latency)),
+            latency(legs.iter().map(|leg| &leg.latency)),
+            wrongs(legs.iter().map(|leg| &leg.wrongs)),
+        );
+    }
+}
+
+/// The median of the ratios of one round each.
+fn ratio<T>(legs: &[T], measure: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+    let rounds = legs.iter().zip(measure);
+    median(rounds.map(|(leg, measure)| figure(leg) / figure(measure)))
+}
+
+/// What a protocol costs in the multiple of LetShare, where both were measured.
+fn to_letshare<T>(rounds: &Rounds<T>, dialect: Dialect, figure: impl Fn(&T) -> f64) -> String {
+    let mut sides = rounds.server.iter();
+    let letshare = sides.clone().find(|(of, _)| *of == Dialect::LetShare);
+    let own = sides.find(|(of, _)| *of == dialect && dialect != Dialect::LetShare);
+    match (own, letshare) {
+        (Some((_, legs)), Some((_, letshare))) => {
+            format!("**{:.2}**", ratio(legs, letshare, figure))
+        }
+        _ => "–".to_owned(),
+    }
+}
+
+pub fn publish_line(publishing: Publishing, dialect: Dialect, legs: &[Published]) {
     println!(
-        "| {} | {:.2} | {:.2} | **{ratio:.2}** | {} | {:.0}, {:.0} | {} | {} | {} |",
-        row.name,
-        micros(&row.floor),
-        micros(&row.server),
-        row.goal,
-        rate(&row.floor),
-        rate(&row.server),
-        latency(row.floor.iter().map(|leg| &leg.latency)),
-        latency(row.server.iter().map(|leg| &leg.latency)),
-        wrongs(row.server.iter().map(|leg| &leg.wrongs)),
+        "* **Publish with ACK**, {}, {} in flight: {:.0} publishes/s, {:.2} µs CPU each, publish to ACK p50 / p99 {} ms; \
+         lost / doubled / reordered {}.",
+        dialect.name(),
+        publishing.in_flight,
+        median(legs.iter().map(Published::per_second)),
+        median(legs.iter().map(Published::micros_each)),
+        latency(legs.iter().map(|leg| &leg.latency)),
+        wrongs(legs.iter().map(|leg| &leg.wrongs)),
     );
 }
 
-pub fn storm_line(floor: &[Storm], server: &[Storm]) {
+pub fn storm_lines(rounds: &Rounds<Storm>) {
     let micros = |one: &Storm| one.cpu.as_secs_f64() * 1e6 / one.connections as f64;
     let rate = |one: &Storm| one.connections as f64 / one.wall.as_secs_f64();
-    let ratio = median(floor.iter().zip(server).map(|(f, s)| micros(s) / micros(f)));
-    println!(
-        "* **Storm**, {} connections, each connects and subscribes: server {:.1} µs CPU each, floor {:.1}, ratio **{ratio:.2}** \
-         (goal 2.2); {:.0} connections/s (floor {:.0}); connect to subscribed p50 / p99 {} ms (floor {}); refused or cut: {}.",
-        server.first().map_or(0, |one| one.connections),
-        median(server.iter().map(micros)),
-        median(floor.iter().map(micros)),
-        median(server.iter().map(rate)),
-        median(floor.iter().map(rate)),
-        latency(server.iter().map(|one| &one.joining)),
-        latency(floor.iter().map(|one| &one.joining)),
-        server.iter().map(|one| one.wrongs.cut).sum::<u64>(),
-    );
+    let floor = &rounds.floor;
+    for (dialect, legs) in &rounds.server {
+        println!(
+            "* **Storm**, {}, {} connections, each connects and subscribes: server {:.1} µs CPU each, floor {:.1}, ratio **{:.2}** \
+             (goal 2.2), to LetShare {}; {:.0} connections/s (floor {:.0}); connect to subscribed p50 / p99 {} ms (floor {}); \
+             refused or cut: {}.",
+            dialect.name(),
+            legs.first().map_or(0, |one| one.connections),
+            median(legs.iter().map(micros)),
+            median(floor.iter().map(micros)),
+            ratio(legs, floor, micros),
+            to_letshare(rounds, *dialect, micros),
+            median(legs.iter().map(rate)),
+            median(floor.iter().map(rate)),
+            latency(legs.iter().map(|one| &one.joining)),
+            latency(floor.iter().map(|one| &one.joining)),
+            legs.iter().map(|one| one.wrongs.cut).sum::<u64>(),
+        );
+    }
 }
 
-pub fn idle_line(idle: &Idle) {
+pub fn idle_line(dialect: Dialect, idle: &Idle) {
     println!(
-        "* **Idle**, {} subscribed connections: {:.2} KiB of memory each (goal 20), {:.2} µs CPU per connection and \
+        "* **Idle**, {}, {} subscribed connections: {:.2} KiB of memory each (goal 20), {:.2} µs CPU per connection and \
          second over {:.0} s (goal 2), cut: {}.",
+        dialect.name(),
         idle.connections,
         idle.bytes as f64 / 1024.0 / idle.connections as f64,
         idle.cpu.as_secs_f64() * 1e6 / idle.connections as f64 / idle.wall.as_secs_f64(),

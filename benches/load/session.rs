@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::{
+    dialect::Dialect,
+    publish::{Publishing, publish},
     relay::{Freight, relay},
     report::{self, Compared},
     slow::slow,
@@ -18,12 +20,23 @@ pub struct Session {
     /// Without it only the server is measured.
     pub floor: Option<Kind>,
     pub server: Kind,
+    /// What is spoken with the server, in turns. The floor speaks LetShare.
+    pub dialects: Vec<Dialect>,
     pub pairs: usize,
     /// The CPU of the process under test.
     pub cpu: Option<usize>,
     /// No message was lost, doubled, reordered or damaged, and no connection cut, so far.
     pub correct: bool,
     pub headed: bool,
+}
+
+/// What one side showed, once per round.
+pub type Legs<T> = (Dialect, Vec<T>);
+
+/// The rounds of one scenario: what the floor showed, if it took part, and the server in each protocol.
+pub struct Rounds<T> {
+    pub floor: Vec<T>,
+    pub server: Vec<Legs<T>>,
 }
 
 impl Session {
@@ -34,26 +47,36 @@ impl Session {
         }
     }
 
-    /// One figure of the floor and one of the server, `pairs` times.
-    fn pairs<T>(
+    /// One figure of the floor and one of the server in each protocol, `pairs` times.
+    fn rounds<T>(
         &mut self,
         what: &str,
-        one: impl Fn(&Subject) -> Result<T>,
+        one: impl Fn(&Subject, Dialect) -> Result<T>,
         judge: impl Fn(&T) -> (&Wrongs, &[String]),
-    ) -> Result<(Vec<T>, Vec<T>)> {
-        let (mut floor, mut server) = (Vec::new(), Vec::new());
+    ) -> Result<Rounds<T>> {
+        let mut floor = Vec::new();
+        let server = self.dialects.iter().map(|&dialect| (dialect, Vec::new()));
+        let mut server: Vec<Legs<T>> = server.collect();
         for _ in 0..self.pairs {
             if let Some(kind) = &self.floor {
-                floor.push(with(kind, self.cpu, &one).with_context(|| format!("{what}, floor"))?);
+                let one = |subject: &Subject| one(subject, Dialect::LetShare);
+                floor.push(with(kind, self.cpu, one).with_context(|| format!("{what}, floor"))?);
             }
-            server.push(
-                with(&self.server, self.cpu, &one).with_context(|| format!("{what}, server"))?,
-            );
+            for (dialect, legs) in &mut server {
+                let one = |subject: &Subject| one(subject, *dialect);
+                let leg = with(&self.server, self.cpu, one);
+                legs.push(leg.with_context(|| format!("{what}, {}", dialect.name()))?);
+            }
         }
-        for measured in floor.iter().chain(&server) {
+        for measured in &floor {
             self.judge(what, judge(measured));
         }
-        Ok((floor, server))
+        for (dialect, legs) in &server {
+            for measured in legs {
+                self.judge(&format!("{what}, {}", dialect.name()), judge(measured));
+            }
+        }
+        Ok(Rounds { floor, server })
     }
 
     fn judge(&mut self, what: &str, (wrongs, remarks): (&Wrongs, &[String])) {
@@ -64,39 +87,62 @@ impl Session {
     }
 
     pub fn traffic(&mut self, name: String, traffic: Traffic) -> Result<()> {
-        let (floor, server) = self.pairs(
+        let rounds = self.rounds(
             &name,
-            |subject| measure(subject, traffic),
+            |subject, dialect| measure(subject, Traffic { dialect, ..traffic }),
             |leg| (&leg.wrongs, &leg.remarks),
         )?;
-        report::traffic_row(&Compared {
+        report::traffic_rows(&Compared {
             name,
             goal: match traffic.pace {
                 Pace::Paced => 1.4,
                 Pace::Saturated => 2.0,
             },
-            floor,
-            server,
+            rounds,
         });
         Ok(())
     }
 
+    /// Only the server, and only protocols with acknowledgements.
+    pub fn publish(&mut self, publishing: Publishing) -> Result<()> {
+        let mut answering = Self {
+            floor: None,
+            server: self.server.clone(),
+            dialects: self.dialects.clone(),
+            ..*self
+        };
+        answering.dialects.retain(|dialect| dialect.acknowledges());
+        let rounds = answering.rounds(
+            &format!("publish, {} in flight", publishing.in_flight),
+            |subject, dialect| publish(subject, dialect, publishing),
+            |published| (&published.wrongs, &published.remarks),
+        )?;
+        self.correct = answering.correct;
+        for (dialect, legs) in &rounds.server {
+            report::publish_line(publishing, *dialect, legs);
+        }
+        Ok(())
+    }
+
     pub fn storm(&mut self, connections: usize) -> Result<()> {
-        let (floor, server) = self.pairs(
+        let rounds = self.rounds(
             "storm",
-            |subject| storm(subject, connections),
+            |subject, dialect| storm(subject, dialect, connections),
             |storm| (&storm.wrongs, &storm.remarks),
         )?;
-        report::storm_line(&floor, &server);
+        report::storm_lines(&rounds);
         Ok(())
     }
 
     /// The floor holds no state worth a comparison: only the server.
     pub fn idle(&mut self, connections: usize, time: Duration) -> Result<()> {
-        let one = |subject: &Subject| idle(subject, connections, time);
-        let idle = with(&self.server, self.cpu, one).context("idle")?;
-        self.judge("idle", (&idle.wrongs, &idle.remarks));
-        report::idle_line(&idle);
+        for dialect in self.dialects.clone() {
+            let what = format!("idle, {}", dialect.name());
+            let one = |subject: &Subject| idle(subject, dialect, connections, time);
+            let idle = with(&self.server, self.cpu, one).context(what.clone())?;
+            self.judge(&what, (&idle.wrongs, &idle.remarks));
+            report::idle_line(dialect, &idle);
+        }
         Ok(())
     }
 
@@ -117,19 +163,19 @@ impl Session {
         let mut against_proxy = Self {
             floor: self.floor.is_some().then_some(Kind::Proxy),
             server,
-            pairs: self.pairs,
-            cpu: self.cpu,
-            correct: true,
-            headed: false,
+            dialects: vec![Dialect::LetShare],
+            ..*self
         };
         let what = format!("relay of {} at once", freight.transfers);
-        let (proxy, server) = against_proxy.pairs(
+        let rounds = against_proxy.rounds(
             &what,
-            |subject| relay(subject, freight),
+            |subject, _| relay(subject, freight),
             |relayed| (&relayed.wrongs, &relayed.remarks),
         )?;
-        self.correct &= against_proxy.correct;
-        report::relay_line(freight, &proxy, &server);
+        self.correct = against_proxy.correct;
+        for (_, server) in &rounds.server {
+            report::relay_line(freight, &rounds.floor, server);
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 
 use crate::{
     crowd::{Crowd, Seating},
+    dialect::Dialect,
     subject::Subject,
     tally::Wrongs,
     traffic::{Flow, Pace, Traffic},
@@ -43,13 +44,15 @@ pub fn slow(subject: &Subject, time: Duration) -> Result<Slow> {
         members: READERS + 1,
         publishers: 1,
     };
+    let dialect = Dialect::LetShare;
     let flow = Flow::new(Traffic {
+        dialect,
         seating,
         pace: Pace::Paced,
         data_bytes: DATA_BYTES,
         time,
     });
-    let mut crowd = Crowd::new(subject.door.clone(), seating, DATA_BYTES)?;
+    let mut crowd = Crowd::new(subject.door.clone(), dialect, seating, DATA_BYTES)?;
     let stalled = READERS;
     crowd.narrow = Some(stalled);
     crowd.gather(200, Duration::from_secs(10))?;

@@ -1,8 +1,6 @@
 //! What the tool writes into the `data` of each message to know it again: who published it, the
 //! how-manieth it is, and when it left.
 
-/// Begins the stamp inside `data`.
-const MARK: &[u8] = b"\"bench\":\"";
 /// `rrrr.pppp.ssssssss.tttttttttttttttt`, all hexadecimal.
 const LENGTH: usize = 4 + 1 + 4 + 1 + 8 + 1 + 16;
 
@@ -21,15 +19,26 @@ pub struct Stamp {
 pub struct Stationery {
     /// What follows the stamp in each message, up to and with the end of `data`.
     tail: String,
+    /// What stands before the stamp, and what after it, as receivers get it.
+    mark: Vec<u8>,
+    after: Vec<u8>,
 }
 
 impl Stationery {
-    /// `data_bytes`: length of each `data` object, as far as the stamp leaves room.
-    pub fn new(data_bytes: usize) -> Self {
+    /// `data_bytes`: length of each `data` object, as far as the stamp leaves room. Receivers get it as it was sent, or
+    /// `escaped`, as the text of a JSON string; then comes `next`.
+    pub fn new(data_bytes: usize, escaped: bool, next: &[u8]) -> Self {
         let bare = r#"{"from":"u00000","bench":"","message":""}"#.len() + LENGTH;
         let filler = "x".repeat(data_bytes.saturating_sub(bare));
+        let tail = format!(r#"","message":"{filler}"}}"#);
+        let received = |text: &str| match escaped {
+            true => text.replace('"', "\\\"").into_bytes(),
+            false => text.as_bytes().to_vec(),
+        };
         Self {
-            tail: format!(r#"","message":"{filler}"}}"#),
+            mark: received(r#""bench":""#),
+            after: [&received(&tail), next].concat(),
+            tail,
         }
     }
 
@@ -49,15 +58,13 @@ impl Stationery {
     /// Finds the stamp of a received message and checks that `data` came through unchanged. `hint` is where the last one
     /// stood: all messages of a server look alike, so the search hardly ever runs.
     pub fn read(&self, text: &[u8], hint: &mut usize) -> Option<Stamp> {
-        if !text.get(*hint..)?.starts_with(MARK) {
-            *hint = text.windows(MARK.len()).position(|w| w == MARK)?;
+        let mark = &*self.mark;
+        if !text.get(*hint..)?.starts_with(mark) {
+            *hint = text.windows(mark.len()).position(|w| w == mark)?;
         }
-        let start = *hint + MARK.len();
+        let start = *hint + mark.len();
         let stamp = text.get(start..start + LENGTH)?;
-        let after = text
-            .get(start + LENGTH..)?
-            .strip_prefix(self.tail.as_bytes())?;
-        if !after.starts_with(b",\"timestamp\":") {
+        if !text.get(start + LENGTH..)?.starts_with(&self.after) {
             return None;
         }
         Some(Stamp {

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::{
     crowd::{Crowd, Seating},
+    dialect::Dialect,
     subject::Subject,
     tally::Wrongs,
 };
@@ -35,8 +36,8 @@ pub struct Storm {
 }
 
 /// Everybody connects and subscribes, [`IN_FLIGHT`] at a time.
-pub fn storm(subject: &Subject, connections: usize) -> Result<Storm> {
-    let mut crowd = Crowd::new(subject.door.clone(), seating(connections), 0)?;
+pub fn storm(subject: &Subject, dialect: Dialect, connections: usize) -> Result<Storm> {
+    let mut crowd = Crowd::new(subject.door.clone(), dialect, seating(connections), 0)?;
     let (cpu, start) = (subject.cpu()?, Instant::now());
     crowd.gather(IN_FLIGHT, Duration::from_secs(60))?;
     Ok(Storm {
@@ -60,9 +61,14 @@ pub struct Idle {
     pub remarks: Vec<String>,
 }
 
-pub fn idle(subject: &Subject, connections: usize, time: Duration) -> Result<Idle> {
+pub fn idle(
+    subject: &Subject,
+    dialect: Dialect,
+    connections: usize,
+    time: Duration,
+) -> Result<Idle> {
     let before = subject.memory()?;
-    let mut crowd = Crowd::new(subject.door.clone(), seating(connections), 0)?;
+    let mut crowd = Crowd::new(subject.door.clone(), dialect, seating(connections), 0)?;
     crowd.gather(IN_FLIGHT, Duration::from_secs(60))?;
     stay(&mut crowd, Duration::from_secs(1).min(time))?;
     let (cpu, start) = (subject.cpu()?, Instant::now());

@@ -17,7 +17,7 @@ use nix::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{crowd::Door, floor::Fault};
+use crate::{dialect::Door, floor::Fault};
 
 /// Of this tool's servers only.
 const SECRET: &str = "of-the-load-tool-only-0123456789abcdef";
@@ -87,9 +87,15 @@ impl Subject {
         let door = Door {
             address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
             token: hex::encode(Sha256::digest(SECRET)),
+            key: None,
         };
         let mut subject = Self { child, door, log };
         subject.wait_until_open()?;
+        // What the server made for whoever starts it without any apps.
+        if let Ok(kept) = fs::read(folder.join("data/ably-key.json")) {
+            let kept: serde_json::Value = serde_json::from_slice(&kept)?;
+            subject.door.key = kept["key"].as_str().map(str::to_owned);
+        }
         Ok(subject)
     }
 

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::{
     crowd::{Crowd, Seating},
+    dialect::Dialect,
     subject::Subject,
     tally::Wrongs,
 };
@@ -39,6 +40,7 @@ impl Pace {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Traffic {
+    pub dialect: Dialect,
     pub seating: Seating,
     pub pace: Pace,
     pub data_bytes: usize,
@@ -67,7 +69,13 @@ impl Leg {
 }
 
 pub fn measure(subject: &Subject, traffic: Traffic) -> Result<Leg> {
-    let mut crowd = Crowd::new(subject.door.clone(), traffic.seating, traffic.data_bytes)?;
+    let Traffic {
+        dialect,
+        seating,
+        data_bytes,
+        ..
+    } = traffic;
+    let mut crowd = Crowd::new(subject.door.clone(), dialect, seating, data_bytes)?;
     crowd.gather(200, Duration::from_secs(30))?;
     let flow = Flow::new(traffic);
     // Caches, buffers and allocators reach their size first.

@@ -95,10 +95,15 @@ pub fn put_client_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8], seed: u32
     }
 }
 
-/// The upgrade request (protocols/letshare.md §1.1).
+/// The upgrade request of LetShare (protocols/letshare.md §1.1).
 pub fn upgrade_request(host: &str, token: &str, user: &str) -> String {
+    upgrade(host, &format!("/ws?token={token}&userId={user}"))
+}
+
+/// Asks for a WebSocket at `target`.
+pub fn upgrade(host: &str, target: &str) -> String {
     format!(
-        "GET /ws?token={token}&userId={user} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {UPGRADE_KEY}\r\n\r\n"
     )
 }

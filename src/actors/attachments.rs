@@ -1,7 +1,5 @@
 //! What a connection is attached to, by name; and how its commands reach the channels.
 
-use std::collections::HashMap;
-
 use actix::{Actor, Addr, Handler, dev::ToEnvelope, prelude::SendError};
 
 use crate::{
@@ -9,14 +7,14 @@ use crate::{
         channel::{Channel, Command},
         worker::Worker,
     },
-    core::{command::Answer, filter::Filter},
+    core::{command::Answer, filter::Filter, hashing::FastMap},
     error::Fault,
     ids::ChannelName,
 };
 
 /// The attachments of one transport.
 #[derive(Default)]
-pub(super) struct Attachments(HashMap<Key, Attachment>);
+pub(super) struct Attachments(FastMap<Key, Attachment>);
 
 /// The channel, and which of the names that the transport knows it by (see
 /// [`crate::core::command::AttachmentId`]).

@@ -4,7 +4,6 @@
 //! and the log keeps nothing, it retires. What others ask it and wait for stands in `questions`.
 
 use std::{
-    collections::HashMap,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
 };
@@ -37,7 +36,8 @@ pub struct Channel {
     pub(super) log: Box<dyn ChannelLog>,
     /// The enters of those who are always present: older than the log, and never forgotten.
     pub(super) fixtures: Option<Arc<Entry>>,
-    hubs: HashMap<HubId, HubHandle>,
+    /// Few: one per worker thread.
+    hubs: Vec<HubHandle>,
     pub(super) worker: Rc<Worker>,
     /// Looks from time to time at what is still needed.
     sweeping: SpawnHandle,
@@ -90,7 +90,7 @@ impl Channel {
                 state,
                 log,
                 fixtures,
-                hubs: HashMap::new(),
+                hubs: Vec::new(),
                 sweeping: ctx.run_interval(broker.settings.channel_sweep, Self::sweep),
                 expiring: None,
                 held: Held::default(),
@@ -217,7 +217,7 @@ impl Channel {
         let own = &self.worker.hub;
         if hub == own.id && own.backlog.load(Ordering::Relaxed) == 0 {
             self.worker.receive(letter);
-        } else if let Some(handle) = self.hubs.get(&hub) {
+        } else if let Some(handle) = self.hub(hub) {
             handle.send(letter);
         }
     }
@@ -225,8 +225,7 @@ impl Channel {
     pub(super) fn is_congested(&self) -> bool {
         self.held.len() > limits::CHANNEL_HELD
             || self.state.hubs().any(|hub| {
-                let handle = self.hubs.get(&hub);
-                handle.is_some_and(|handle| {
+                self.hub(hub).is_some_and(|handle| {
                     handle.backlog.load(Ordering::Relaxed) > limits::HUB_BACKLOG
                 })
             })
@@ -285,7 +284,13 @@ impl Channel {
     }
 
     fn know(&mut self, hub: HubHandle) {
-        self.hubs.entry(hub.id).or_insert(hub);
+        if self.hub(hub.id).is_none() {
+            self.hubs.push(hub);
+        }
+    }
+
+    fn hub(&self, id: HubId) -> Option<&HubHandle> {
+        self.hubs.iter().find(|hub| hub.id == id)
     }
 
     fn sweep(&mut self, ctx: &mut Context<Self>) {
@@ -371,16 +376,13 @@ impl Handler<Command<Publish>> for Channel {
             return self.pass_on(command);
         }
         self.know(command.hub);
-        let effects = if self.is_congested() {
-            let reply = command.body.reply;
-            reply
-                .map(|reply| reply.refuse(Fault::Busy))
-                .into_iter()
-                .collect()
+        if self.is_congested() {
+            let refusal = command.body.reply.map(|reply| reply.refuse(Fault::Busy));
+            self.carry_out(refusal, ctx);
         } else {
-            self.state.publish(self.now(), command.body)
-        };
-        self.carry_out(effects, ctx);
+            let effects = self.state.publish(self.now(), command.body);
+            self.carry_out(effects, ctx);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! stands in `delivery`). It also looks after these connections: pings, time limits, counters, the drain.
 
 use std::{
+    ops::Deref,
     rc::Rc,
     sync::{
         Arc,
@@ -34,17 +35,36 @@ pub struct Hub {
     draining: Option<SpawnHandle>,
 }
 
-/// How channels reach a hub.
+/// How channels reach a hub. A clone goes with every command, so it is one count and no more.
 #[derive(Clone)]
-pub struct HubHandle {
+pub struct HubHandle(Arc<HubEnd>);
+
+pub struct HubEnd {
     pub id: HubId,
     pub address: Addr<Hub>,
     /// Letters sent and not yet handled. Mailboxes do not bound what is sent to them, so
     /// channels look here before they publish.
-    pub backlog: Arc<AtomicUsize>,
+    pub backlog: AtomicUsize,
+}
+
+impl Deref for HubHandle {
+    type Target = HubEnd;
+
+    fn deref(&self) -> &HubEnd {
+        &self.0
+    }
 }
 
 impl HubHandle {
+    pub fn new(id: HubId, address: Addr<Hub>) -> Self {
+        let backlog = AtomicUsize::new(0);
+        Self(Arc::new(HubEnd {
+            id,
+            address,
+            backlog,
+        }))
+    }
+
     pub fn send(&self, letter: Letter) {
         self.backlog.fetch_add(1, Ordering::Relaxed);
         self.address.do_send(letter);
@@ -130,6 +150,11 @@ impl Peer {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Drain;
+
+/// Some credentials are no longer worth what they were; connections look whether it is theirs.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CredentialsChanged;
 
 /// How many connections are open on this thread?
 #[derive(Message)]
@@ -228,5 +253,16 @@ impl Handler<OpenConnections> for Hub {
     fn handle(&mut self, _: OpenConnections, _: &mut Self::Context) -> usize {
         self.report();
         self.worker.sessions.borrow().len()
+    }
+}
+
+impl Handler<CredentialsChanged> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, _: CredentialsChanged, _: &mut Self::Context) {
+        let sessions: Vec<Rc<Session>> = self.worker.sessions.borrow().values().cloned().collect();
+        for session in sessions.iter().filter(|session| session.outbox.is_open()) {
+            session.talk(|translator, link| translator.credentials_changed(link));
+        }
     }
 }

@@ -1,11 +1,6 @@
 //! What the connections and the hub of one worker thread share. Never leaves its thread.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    rc::Rc,
-    sync::{Arc, atomic::AtomicUsize},
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use actix::{Addr, Context};
 
@@ -20,6 +15,7 @@ use crate::{
     },
     core::{
         command::{Attached, AttachmentId, HubId, Reseat},
+        hashing::FastMap,
         roster::Roster,
     },
     error::Fault,
@@ -29,8 +25,8 @@ use crate::{
 pub struct Worker {
     pub broker: Arc<Broker>,
     pub hub: HubHandle,
-    pub(super) sessions: RefCell<HashMap<SessionId, Rc<Session>>>,
-    pub(super) rosters: RefCell<HashMap<ChannelName, Local>>,
+    pub(super) sessions: RefCell<FastMap<SessionId, Rc<Session>>>,
+    pub(super) rosters: RefCell<FastMap<ChannelName, Local>>,
     counters: RefCell<Counters>,
     pub post: Rc<Post>,
 }
@@ -67,11 +63,8 @@ impl Worker {
     fn start(broker: Arc<Broker>) -> Rc<Self> {
         let context = Context::new();
         let mut hubs = broker.hubs.lock();
-        let hub = HubHandle {
-            id: HubId(hubs.len() as u32),
-            address: actix::AsyncContext::address(&context),
-            backlog: Arc::new(AtomicUsize::new(0)),
-        };
+        let id = HubId(hubs.len() as u32);
+        let hub = HubHandle::new(id, actix::AsyncContext::address(&context));
         hubs.push(hub.clone());
         drop(hubs);
         let worker = Rc::new(Self {

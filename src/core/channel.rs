@@ -1,10 +1,6 @@
 //! The state of one channel: who is attached, who is present, and the order of what is published.
 
-use std::{
-    collections::{HashMap, hash_map},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::hash_map, sync::Arc, time::Duration};
 
 use crate::{
     core::{
@@ -14,6 +10,7 @@ use crate::{
         },
         dedupe::{Published, Seen},
         filter::Filter,
+        hashing::FastMap,
         message::{Body, Entry, EntryId},
         occupancy::Occupancy,
         presence::Members,
@@ -37,7 +34,7 @@ struct Attachment {
 pub struct ChannelState {
     name: ChannelName,
     mint: Mint,
-    attachments: HashMap<AttachmentId, Attachment>,
+    attachments: FastMap<AttachmentId, Attachment>,
     /// Attachments that hold a counted place.
     counted: usize,
     /// Hubs with attachments, and how many. Few: one per worker thread.
@@ -54,7 +51,7 @@ impl ChannelState {
         Self {
             name,
             mint,
-            attachments: HashMap::new(),
+            attachments: FastMap::default(),
             counted: 0,
             hubs: Vec::new(),
             members,
@@ -313,22 +310,19 @@ impl ChannelState {
 
     /// Publishes messages or presence events, once: what comes again with the same id is answered like
     /// the first time.
-    pub fn publish(&mut self, now: Now, command: Publish) -> Vec<Effect> {
+    pub fn publish(&mut self, now: Now, command: Publish) -> impl Iterator<Item = Effect> + use<> {
         let reply = command.reply;
-        match self.append(now, command) {
+        let (entry, answer) = match self.append(now, command) {
             Ok((published, entry)) => {
                 let answer = reply.and_then(|reply| {
                     let token = reply.token?;
                     Some(reply.answer(Answer::Published { token, published }))
                 });
-                entry
-                    .map(Effect::Append)
-                    .into_iter()
-                    .chain(answer)
-                    .collect()
+                (entry, answer)
             }
-            Err(fault) => reply.map(|reply| reply.refuse(fault)).into_iter().collect(),
-        }
+            Err(fault) => (None, reply.map(|reply| reply.refuse(fault))),
+        };
+        entry.map(Effect::Append).into_iter().chain(answer)
     }
 
     /// The same for who waits for the outcome: what came of it, and the entry that it made.

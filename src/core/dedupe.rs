@@ -1,13 +1,11 @@
 //! Publishes that a channel has seen: a client that did not hear the answer sends again, and must not
 //! publish twice (`protocols/ably.md §4.5, §6.4`).
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     core::{
+        hashing::FastMap,
         message::{Entry, EntryId},
         serial::Serial,
     },
@@ -17,7 +15,7 @@ use crate::{
 /// What was published with which id, of the last minutes.
 #[derive(Debug, Default)]
 pub struct Seen {
-    published: HashMap<EntryId, Published>,
+    published: FastMap<EntryId, Published>,
     /// Oldest first, with the moment (monotonic) when each came.
     order: VecDeque<(Duration, EntryId)>,
 }

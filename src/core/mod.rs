@@ -9,6 +9,7 @@ pub mod command;
 pub mod dedupe;
 pub mod filter;
 pub mod frame;
+pub mod hashing;
 pub mod history;
 pub mod message;
 pub mod modes;

@@ -49,6 +49,22 @@ pub struct Member {
     pub timestamp: Timestamp,
 }
 
+/// What later events of a member are judged by.
+#[derive(Clone)]
+struct Standing {
+    id: Option<ByteString>,
+    payload: Payload,
+}
+
+impl Standing {
+    fn of(member: &Member) -> Self {
+        Self {
+            id: Some(member.id.clone()),
+            payload: member.payload.clone(),
+        }
+    }
+}
+
 /// Clients before connections: whoever reads the members gets them by client (`protocols/ably.md §7.8`).
 type MemberKey = (ClientId, ConnectionId);
 
@@ -130,7 +146,8 @@ impl Members {
 
     /// What of the events of one frame is to be told: an update of somebody who is not there is an enter;
     /// a leave of somebody who is not there, and an enter that the member already made with the same id,
-    /// are nothing. A leave without data tells the member's last.
+    /// are nothing. A leave without data tells the member's last. Each event sees what those before it
+    /// have changed.
     ///
     /// # Errors
     /// [`Fault::TooManyMembers`]; then nothing has changed.
@@ -140,29 +157,44 @@ impl Members {
         events: Vec<PresenceEvent>,
     ) -> Result<Vec<PresenceEvent>, Fault> {
         let mut told = Vec::with_capacity(events.len());
-        let mut present = self.present.len();
+        let mut count = self.present.len();
+        // By client, whom the events so far have changed. Most frames have one event.
+        let is_single = events.len() == 1;
+        let mut changed: HashMap<ClientId, Option<Standing>> = HashMap::new();
         for mut event in events {
-            let known = self.present.get(&(event.client_id.clone(), connection));
-            match (event.action, known) {
-                (PresenceAction::Leave, None) if !has_entered(&told, &event.client_id) => continue,
-                (PresenceAction::Leave, Some(member)) => {
+            let standing = match changed.get(&event.client_id) {
+                Some(changed) => changed.clone(),
+                None => {
+                    let key = (event.client_id.clone(), connection);
+                    self.present.get(&key).map(|member| Standing::of(member))
+                }
+            };
+            match (event.action, standing) {
+                (PresenceAction::Leave, None) => continue,
+                (PresenceAction::Leave, Some(standing)) => {
                     if event.payload.data.is_empty() {
-                        event.payload = member.payload.clone();
+                        event.payload = standing.payload;
                     }
-                    present -= 1;
+                    count -= 1;
                 }
                 // An automatic re-entry of a member that never left (§7.1).
-                (PresenceAction::Enter, Some(member)) if event.id.as_ref() == Some(&member.id) => {
-                    continue;
+                (PresenceAction::Enter, Some(standing)) if event.id == standing.id => continue,
+                (PresenceAction::Enter | PresenceAction::Update, None) => {
+                    event.action = PresenceAction::Enter;
+                    count += 1;
+                    if count > self.limit {
+                        return Err(Fault::TooManyMembers { limit: self.limit });
+                    }
                 }
-                (PresenceAction::Update, None) => event.action = PresenceAction::Enter,
-                _ => {}
+                (PresenceAction::Enter | PresenceAction::Update, Some(_)) => {}
             }
-            if known.is_none() && event.action == PresenceAction::Enter {
-                present += 1;
-                if present > self.limit {
-                    return Err(Fault::TooManyMembers { limit: self.limit });
-                }
+            if !is_single {
+                let is_present = event.action != PresenceAction::Leave;
+                let standing = is_present.then(|| Standing {
+                    id: event.id.clone(),
+                    payload: event.payload.clone(),
+                });
+                changed.insert(event.client_id.clone(), standing);
             }
             told.push(event);
         }
@@ -251,8 +283,4 @@ impl Members {
         let mut members = self.present.values();
         std::iter::from_fn(move || members.find(|member| member.connection == connection))
     }
-}
-
-fn has_entered(events: &[PresenceEvent], client: &ClientId) -> bool {
-    events.iter().any(|event| event.client_id == *client)
 }

@@ -94,3 +94,6 @@ fn cut(backlog: &mut Vec<Arc<Entry>>, bytes: usize) -> bool {
     backlog.drain(..excess);
     excess > 0
 }
+
+#[cfg(test)]
+mod tests;

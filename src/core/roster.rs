@@ -1,10 +1,9 @@
 //! The attachments of one channel on one worker thread: who gets an entry.
 
-use std::collections::HashMap;
-
 use crate::{
     core::{
         command::{AttachmentId, Seat},
+        hashing::FastMap,
         message::Entry,
         serial::Serial,
     },
@@ -15,7 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Roster<T> {
     members: Vec<Member<T>>,
-    places: HashMap<AttachmentId, usize>,
+    places: FastMap<AttachmentId, usize>,
     delivered: Serial,
 }
 
@@ -31,7 +30,7 @@ impl<T> Roster<T> {
     pub fn new(position: Serial) -> Self {
         Self {
             members: Vec::new(),
-            places: HashMap::new(),
+            places: FastMap::default(),
             delivered: position,
         }
     }

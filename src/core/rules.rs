@@ -181,6 +181,27 @@ mod tests {
         }
     }
 
+    /// ARCHITECTURE §5.
+    #[test]
+    fn reserved_channels() {
+        let app = AppId::DEFAULT;
+        for reserved in ["relay:all", "chat:x", "group:1:2", "po:", "[meta]relay:x"] {
+            assert!(is_reserved(app, reserved), "{reserved}");
+        }
+        for free in [
+            "relay",
+            "relays:x",
+            "x:relay:y",
+            "[meta]x",
+            "Relay:x",
+            ":relay:x",
+        ] {
+            assert!(!is_reserved(app, free), "{free}");
+        }
+        let other = AppId::parse("abc123").expect("an app id");
+        assert!(!is_reserved(other, "relay:all"));
+    }
+
     #[test]
     fn the_cap_counts_places() {
         let rules = Rules::letshare_room(2);

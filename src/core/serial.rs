@@ -81,10 +81,23 @@ impl Serial {
     }
 }
 
+/// Written digit by digit: a serial stands in every frame, and `{:014}` pads it one character at a time.
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Epoch(epoch) = self.epoch;
-        write!(f, "{:014}-{:03}@{epoch:016x}", self.millis, self.counter)
+        let mut text = *b"00000000000000-000@0000000000000000";
+        put_digits::<10>(&mut text[..14], self.millis);
+        put_digits::<10>(&mut text[15..18], self.counter.into());
+        put_digits::<16>(&mut text[19..], epoch);
+        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// The last digits of `number`, as many as there is room for.
+fn put_digits<const BASE: u64>(room: &mut [u8], mut number: u64) {
+    for place in room.iter_mut().rev() {
+        *place = b"0123456789abcdef"[(number % BASE) as usize];
+        number /= BASE;
     }
 }
 

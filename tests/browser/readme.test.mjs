@@ -18,7 +18,7 @@ after(async () => {
 
 test('the first message of the README arrives, pasted into the console of /health', async () => {
   const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
-  const snippet = readme.match(/```js\n(.*?)```/s)[1];
+  const snippet = readme.match(/```js\n(const token.*?)```/s)[1];
   assert.equal(snippet.trim().split('\n').length, 8);
   const lines = snippet
     .replace('PASTE-YOUR-TOKEN-HERE', await server.mint('--user', 'me'))

@@ -1,4 +1,6 @@
-//! An Ably client that says exactly what the test tells it to, in JSON.
+//! An Ably client that says exactly what the test tells it to, in JSON or MessagePack.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -69,9 +71,23 @@ impl TestApp {
     }
 }
 
+/// Tests write and read frames as JSON whatever goes over the wire; in MessagePack `{"bin": "<hex>"}`
+/// stands for binary (see [`binary`]).
 pub struct AblyClient {
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub is_msgpack: bool,
     msg_serial: u64,
+    /// The last ATTACH to each channel, and the channels that are attached.
+    asked: BTreeMap<String, Value>,
+    attached: BTreeSet<String>,
+}
+
+/// A param that changes nothing and is told back: it shows which ATTACHED answers a fence.
+const FENCE: &str = "appendMode";
+
+/// Binary data of a MessagePack frame.
+pub fn binary(bytes: &[u8]) -> Value {
+    json!({"bin": hex::encode(bytes)})
 }
 
 impl AblyClient {
@@ -80,8 +96,13 @@ impl AblyClient {
         let url = format!("ws://{}/?{query}", server.address);
         let connected = tokio_tungstenite::connect_async_with_config(url, None, true).await;
         let (socket, _) = connected.expect("an Ably WebSocket is always upgraded");
-        let msg_serial = 0;
-        Self { socket, msg_serial }
+        Self {
+            socket,
+            is_msgpack: query.contains("format=msgpack"),
+            msg_serial: 0,
+            asked: BTreeMap::new(),
+            attached: BTreeSet::new(),
+        }
     }
 
     /// Connects with a key and reads CONNECTED.
@@ -98,23 +119,66 @@ impl AblyClient {
     }
 
     pub async fn send(&mut self, frame: Value) {
-        let text = Message::text(frame.to_string());
+        if frame["action"] == action::ATTACH {
+            let channel = frame["channel"].as_str().unwrap_or_default();
+            self.asked.insert(channel.to_owned(), frame.clone());
+        }
+        let written = if self.is_msgpack {
+            let mut packed = Vec::new();
+            rmpv::encode::write_value(&mut packed, &pack(&frame)).expect("memory");
+            Message::binary(packed)
+        } else {
+            Message::text(frame.to_string())
+        };
+        self.send_raw(written).await;
+    }
+
+    /// Sends what may be no frame at all.
+    pub async fn send_raw(&mut self, written: Message) {
         self.socket
-            .send(text)
+            .send(written)
             .await
             .expect("the connection is open");
     }
 
     /// The next frame but heartbeats.
     pub async fn next(&mut self) -> Value {
+        let next = async {
+            loop {
+                let frame = self.next_of_all().await;
+                if frame["action"] != action::HEARTBEAT || frame.get("id").is_some() {
+                    return frame;
+                }
+            }
+        };
+        let next = tokio::time::timeout(PATIENCE, next).await;
+        let frame = next.expect("another frame than heartbeats comes in time");
+        self.note(&frame);
+        frame
+    }
+
+    fn note(&mut self, frame: &Value) {
+        let Some(channel) = frame["channel"].as_str() else {
+            return;
+        };
+        let action = &frame["action"];
+        if *action == action::ATTACHED {
+            self.attached.insert(channel.to_owned());
+        } else if *action == action::DETACHED || *action == action::ERROR {
+            self.attached.remove(channel);
+        }
+    }
+
+    pub async fn next_of_all(&mut self) -> Value {
         loop {
             let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
             match frame.expect("a frame comes in time") {
-                Some(Ok(Message::Text(text))) => {
-                    let frame: Value = serde_json::from_str(&text).expect("JSON");
-                    if frame["action"] != action::HEARTBEAT || frame.get("id").is_some() {
-                        return frame;
-                    }
+                Some(Ok(Message::Text(text))) if !self.is_msgpack => {
+                    return serde_json::from_str(&text).expect("JSON");
+                }
+                Some(Ok(Message::Binary(packed))) if self.is_msgpack => {
+                    let read = rmpv::decode::read_value(&mut &*packed);
+                    return unpack(&read.expect("MessagePack"));
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 other => panic!("expected a frame, got {other:?}"),
@@ -130,13 +194,23 @@ impl AblyClient {
 
     /// The server closes the socket without another word.
     pub async fn expect_end(&mut self) {
-        loop {
-            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
-            match frame.expect("the end comes in time") {
-                Some(Ok(Message::Close(_))) | Some(Err(_)) | None => return,
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("expected the end, got {other:?}"),
+        let end = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Close(_))) | Some(Err(_)) | None => return,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("expected the end, got {other:?}"),
+                }
             }
+        };
+        let end = tokio::time::timeout(PATIENCE, end).await;
+        end.expect("the end comes in time");
+    }
+
+    /// Cuts the connection without a word, as a lost network does.
+    pub fn cut(self) {
+        if let MaybeTlsStream::Plain(tcp) = self.socket.get_ref() {
+            tcp.set_zero_linger().expect("an open socket");
         }
     }
 
@@ -160,6 +234,19 @@ impl AblyClient {
     pub async fn presence(&mut self, channel: &str, events: Value) -> u64 {
         self.push(action::PRESENCE, "presence", channel, events)
             .await
+    }
+
+    /// The same with the serial of an earlier one, as after a resume.
+    pub async fn push_again(
+        &mut self,
+        serial: u64,
+        action: u64,
+        field: &str,
+        channel: &str,
+        items: Value,
+    ) {
+        self.msg_serial = serial;
+        self.push(action, field, channel, items).await;
     }
 
     async fn push(&mut self, action: u64, field: &str, channel: &str, items: Value) -> u64 {
@@ -194,8 +281,37 @@ impl AblyClient {
         nack
     }
 
-    /// Everything received until a heartbeat of its own comes back.
+    /// Everything received before the answers to what is sent now: so that "nothing came" is shown without
+    /// waiting for it. One ATTACH takes the way through each channel that is attached, as messages do,
+    /// and changes nothing. What others do counts if it was answered before.
     pub async fn received_so_far(&mut self) -> Vec<Value> {
+        let mut received = Vec::new();
+        for channel in self.attached.clone() {
+            let mut fence = self.asked[&channel].clone();
+            if let Some(fields) = fence.as_object_mut() {
+                fields.remove("channelSerial");
+            }
+            fence["params"][FENCE] = json!("fence");
+            self.send(fence).await;
+            loop {
+                let frame = self.next().await;
+                let is_fence = frame["params"][FENCE] == "fence";
+                if frame["action"] == action::ATTACHED && is_fence {
+                    break;
+                }
+                received.push(frame);
+            }
+            // Whoever is present is told again.
+            let rest = self.answered_so_far().await;
+            let is_news = |frame: &Value| frame["action"] != action::SYNC;
+            received.extend(rest.into_iter().filter(is_news));
+        }
+        received.extend(self.answered_so_far().await);
+        received
+    }
+
+    /// Everything received until a heartbeat of its own comes back, which takes no way through channels.
+    pub async fn answered_so_far(&mut self) -> Vec<Value> {
         let fence = json!({"action": action::HEARTBEAT, "id": "fence"});
         self.send(fence).await;
         let mut received = Vec::new();
@@ -206,5 +322,51 @@ impl AblyClient {
             }
             received.push(frame);
         }
+    }
+}
+
+fn pack(value: &Value) -> rmpv::Value {
+    match value {
+        Value::Null => rmpv::Value::Nil,
+        Value::Bool(flag) => (*flag).into(),
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => number.into(),
+            (None, Some(number)) => number.into(),
+            (None, None) => number.as_f64().expect("a number").into(),
+        },
+        Value::String(text) => text.as_str().into(),
+        Value::Array(items) => items.iter().map(pack).collect::<Vec<_>>().into(),
+        Value::Object(fields) => match fields.get("bin") {
+            Some(Value::String(bytes)) if fields.len() == 1 => {
+                rmpv::Value::Binary(hex::decode(bytes).expect("hex"))
+            }
+            _ => {
+                let field = |(name, value): (&String, &Value)| (name.as_str().into(), pack(value));
+                rmpv::Value::Map(fields.iter().map(field).collect())
+            }
+        },
+    }
+}
+
+fn unpack(value: &rmpv::Value) -> Value {
+    match value {
+        rmpv::Value::Binary(bytes) => binary(bytes),
+        rmpv::Value::Array(items) => items.iter().map(unpack).collect(),
+        rmpv::Value::Map(fields) => {
+            let field = |(name, value): &(rmpv::Value, rmpv::Value)| {
+                (name.as_str().expect("a name").to_owned(), unpack(value))
+            };
+            Value::Object(fields.iter().map(field).collect())
+        }
+        rmpv::Value::Nil => Value::Null,
+        rmpv::Value::Boolean(flag) => json!(flag),
+        rmpv::Value::Integer(number) => match number.as_u64() {
+            Some(number) => json!(number),
+            None => json!(number.as_i64()),
+        },
+        rmpv::Value::F32(number) => json!(number),
+        rmpv::Value::F64(number) => json!(number),
+        rmpv::Value::String(text) => json!(text.as_str().expect("UTF-8")),
+        rmpv::Value::Ext(..) => panic!("nothing of Ably's is an extension: {value}"),
     }
 }

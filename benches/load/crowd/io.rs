@@ -24,6 +24,7 @@ use nix::{
 
 use super::{Crowd, Seating};
 use crate::{
+    dialect::Said,
     member::{Member, Phase},
     wire,
 };
@@ -120,8 +121,7 @@ impl Crowd {
         };
         if member.phase == Phase::Connecting {
             member.phase = Phase::Upgrading;
-            let host = self.door.address.to_string();
-            let request = wire::upgrade_request(&host, &self.door.token, &member.user);
+            let request = self.dialect.upgrade_request(&self.door, &member.user)?;
             member.outbox.extend_from_slice(request.as_bytes());
         }
         self.write_out(id)
@@ -177,12 +177,10 @@ impl Crowd {
             return Ok(0);
         };
         if member.phase == Phase::Upgrading {
-            let Some(head) = member.upgraded(bytes)? else {
+            let Some(head) = member.upgraded(bytes, self.dialect)? else {
                 return Ok(0);
             };
             used = head;
-            let text = wire::subscribe_text(&member.room_name());
-            member.queue(wire::TEXT, text.as_bytes());
         }
         while let Some(rest) = bytes.get(used..)
             && let Some(frame) = wire::first_frame(rest)
@@ -194,15 +192,37 @@ impl Crowd {
                 "the server sent a masked or fragmented frame"
             );
             match frame.opcode {
-                wire::TEXT if payload.starts_with(b"{\"type\":\"message\"") => {
-                    member.heard(payload, &self.stationery, now, &mut self.tally);
-                }
-                wire::TEXT => {
-                    if member.answered(payload, &mut self.tally) {
+                data if data == self.dialect.opcode() => match self.dialect.read(payload) {
+                    Said::Message => {
+                        member.heard(payload, &self.stationery, now, &mut self.tally);
+                    }
+                    Said::Ack { serial, count } => {
+                        let took = member.acknowledged(serial, count, now, &mut self.tally);
+                        if let Some(took) = took {
+                            self.unanswered -= u64::from(count);
+                            self.answering.saturating_record(took);
+                        }
+                    }
+                    Said::Connected if member.phase == Phase::Greeting => {
+                        member.join(self.dialect)?;
+                    }
+                    Said::Joined if member.phase == Phase::Subscribing => {
+                        member.phase = Phase::Ready;
                         self.ready += 1;
                         self.joining.saturating_record(now - member.started);
                     }
-                }
+                    Said::Nothing => {}
+                    Said::Connected | Said::Joined => {
+                        self.tally.wrongs.damaged += 1;
+                        let user = &member.user;
+                        self.tally.remark(|| format!("{user} was greeted twice"));
+                    }
+                    Said::Refusal(words) => {
+                        self.tally.wrongs.damaged += 1;
+                        let user = &member.user;
+                        self.tally.remark(|| format!("{user} got {words}"));
+                    }
+                },
                 wire::PING => member.queue(wire::PONG, payload),
                 wire::CLOSE => {
                     let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));

@@ -3,10 +3,7 @@
 
 mod io;
 
-use std::{
-    net::SocketAddrV4,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
@@ -16,18 +13,11 @@ use nix::sys::{
 };
 
 use crate::{
+    dialect::{Dialect, Door},
     member::Member,
     stamp::{Stamp, Stationery},
     tally::{Tally, Wrongs, histogram},
-    wire,
 };
-
-/// Where the server is and how it lets us in.
-#[derive(Clone)]
-pub struct Door {
-    pub address: SocketAddrV4,
-    pub token: String,
-}
 
 /// Rooms of equal size; the first `publishers` members of each publish.
 #[derive(Clone, Copy, Debug)]
@@ -43,12 +33,17 @@ pub struct Crowd {
     scratch: Vec<u8>,
     timer: Option<TimerFd>,
     door: Door,
+    dialect: Dialect,
     seating: Seating,
     stationery: Stationery,
     members: Vec<Member>,
     born: Instant,
     /// Nanoseconds from `connect` to `subscribed`.
     pub joining: Histogram<u64>,
+    /// Nanoseconds from a publish to its acknowledgement, where there are any.
+    pub answering: Histogram<u64>,
+    /// Publishes that are not acknowledged yet, where they will be.
+    unanswered: u64,
     pub ready: usize,
     /// The member whose kernel buffer is small, so that its stalling shows soon.
     pub narrow: Option<usize>,
@@ -60,18 +55,21 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    pub fn new(door: Door, seating: Seating, data_bytes: usize) -> Result<Self> {
+    pub fn new(door: Door, dialect: Dialect, seating: Seating, data_bytes: usize) -> Result<Self> {
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             events: vec![EpollEvent::empty(); 512],
             scratch: vec![0; 256 << 10],
             timer: None,
             door,
+            dialect,
             seating,
-            stationery: Stationery::new(data_bytes),
+            stationery: dialect.stationery(data_bytes),
             members: Vec::new(),
             born: Instant::now(),
             joining: histogram()?,
+            answering: histogram()?,
+            unanswered: 0,
             ready: 0,
             narrow: None,
             tally: Tally::new()?,
@@ -117,9 +115,15 @@ impl Crowd {
             sent: now,
         };
         let data = self.stationery.data(&member.user, stamp);
-        let text = wire::publish_text(&member.room_name(), &data);
-        member.queue(wire::TEXT, text.as_bytes());
+        let words = self
+            .dialect
+            .publish(&member.room_name(), &data, member.sent)?;
+        member.queue(self.dialect.opcode(), &words);
         member.sent += 1;
+        if self.dialect.acknowledges() {
+            member.unanswered.push_back(now);
+            self.unanswered += 1;
+        }
         self.due += (self.seating.members - 1 - self.stalled) as u64;
         Ok(id)
     }
@@ -144,12 +148,15 @@ impl Crowd {
         self.due.saturating_sub(came)
     }
 
+    /// Publishes that are still to be acknowledged, where they are at all.
+    pub fn unanswered(&self) -> u64 {
+        self.unanswered
+    }
+
     /// Lets everything arrive that is on its way; gives up after `limit`.
     pub fn settle(&mut self, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
-        while self.tally.delivered - self.tally.wrongs.doubled < self.due
-            && Instant::now() < deadline
-        {
+        while (self.on_the_way() > 0 || self.unanswered > 0) && Instant::now() < deadline {
             self.turn(Some(Duration::from_millis(20)))?;
         }
         Ok(())
@@ -158,6 +165,7 @@ impl Crowd {
     /// The final account: what never came, and rooms whose members saw different orders.
     pub fn account(&self) -> Wrongs {
         let mut wrongs = self.tally.wrongs;
+        wrongs.lost += self.unanswered;
         let publishers = self.seating.publishers;
         for room in self.members.chunks(self.seating.members) {
             let mut order = None;

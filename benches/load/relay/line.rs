@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{crowd::Door, wire};
+use crate::{dialect::Door, wire};
 
 /// Some chunks, so that what is left of the last one is seldom moved to the front.
 const INBOX_BYTES: usize = 512 << 10;

@@ -13,6 +13,7 @@ use super::{
     credential::{Credential, KeyParts, app_of},
     jwt::{Jwt, is_jwt, token_of_encrypted},
     nonces::Nonces,
+    revocation::Revocations,
     server_secret::ServerSecret,
     token::{TokenClaims, TokenSeal},
 };
@@ -30,6 +31,7 @@ pub struct Gate {
     apps: Arc<Apps>,
     pub(super) seal: TokenSeal,
     pub(super) nonces: Nonces,
+    pub(super) revocations: Revocations,
     allows_keys_over_http: bool,
 }
 
@@ -40,6 +42,7 @@ impl Gate {
             apps,
             seal: TokenSeal::new(secret),
             nonces: Nonces::default(),
+            revocations: Revocations::default(),
             allows_keys_over_http,
         }
     }
@@ -118,7 +121,7 @@ impl Gate {
             return Err(Fault::TokenExpired);
         }
         let asked = capability.as_deref().map(Capability::parse).transpose();
-        Ok(Access {
+        let access = Access {
             capability: narrowed(&key, asked.map_err(|_| Fault::InvalidToken)?)?,
             app,
             key,
@@ -128,7 +131,8 @@ impl Gate {
             is_basic: false,
             revocation_key: None,
             user_claims: Arc::default(),
-        })
+        };
+        self.not_revoked(access, now)
     }
 
     fn check_jwt(&self, mut jwt: Jwt<'_>, now: Timestamp) -> Result<Access, Fault> {
@@ -151,7 +155,7 @@ impl Gate {
         })?;
         let client_id = jwt.take_text("x-ably-clientId")?;
         let revocation_key = jwt.take_text("x-ably-revocation-key")?;
-        Ok(Access {
+        let access = Access {
             capability: narrowed(&key, asked)?,
             app,
             key,
@@ -161,7 +165,8 @@ impl Gate {
             is_basic: false,
             revocation_key: revocation_key.map(Into::into),
             user_claims: jwt.user_claims()?,
-        })
+        };
+        self.not_revoked(access, now)
     }
 
     /// A JWT that a customer signed for his own servers, with one of our tokens in it. We do not know its

@@ -13,6 +13,7 @@ mod gate;
 mod jwt;
 pub mod local_key;
 mod nonces;
+mod revocation;
 mod server_secret;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use access::{Access, AllowedClient};
 pub use connection_keys::ConnectionKeys;
 pub use credential::Credential;
 pub use gate::Gate;
+pub use revocation::{RevocationRequest, Revoked};
 pub use server_secret::ServerSecret;
 pub use token::TokenDetails;
 pub use token_request::TokenRequest;

@@ -329,3 +329,22 @@ proptest! {
         }
     }
 }
+
+/// ARCHITECTURE §5: what is reserved is reached by name only.
+#[test]
+fn a_wildcard_names_no_namespace() {
+    let of = |text: &str| Capability::parse(text).expect("a capability");
+    let publish = |capability: &Capability, channel: &str| {
+        let operations = capability.operations_naming(channel);
+        operations.has(Operation::Publish)
+    };
+    for unnamed in ["*", "[*]*", "*:x", "[meta]*"] {
+        let capability = of(&format!(r#"{{"{unnamed}":["publish"]}}"#));
+        assert!(!publish(&capability, "relay:x"), "{unnamed}");
+    }
+    for named in ["relay:*", "relay:x", "[*]relay:*"] {
+        let capability = of(&format!(r#"{{"*":["publish"],"{named}":["publish"]}}"#));
+        assert!(publish(&capability, "relay:x"), "{named}");
+        assert!(!publish(&capability, "chat:x"), "{named}");
+    }
+}

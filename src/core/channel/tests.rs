@@ -18,6 +18,10 @@ use bytes::Bytes;
 
 const HUB: HubId = HubId(0);
 
+fn publish_to(channel: &mut ChannelState, now: Now, command: Publish) -> Vec<Effect> {
+    channel.publish(now, command).collect()
+}
+
 fn channel() -> ChannelState {
     let members = Members::new(3, []);
     ChannelState::new("demo1".into(), Mint::new(Epoch::new(1)), members)
@@ -152,7 +156,7 @@ fn attachments_without_rules_take_no_place() {
 #[test]
 fn who_must_be_attached_to_publish_is_told_so() {
     let mut channel = channel();
-    let refused = channel.publish(at(5), publish(1, EntryId::Serial, message()));
+    let refused = publish_to(&mut channel, at(5), publish(1, EntryId::Serial, message()));
     assert!(matches!(
         answer(&refused),
         Answer::PublishRefused {
@@ -161,7 +165,7 @@ fn who_must_be_attached_to_publish_is_told_so() {
         }
     ));
     channel.attach(attach(1, None));
-    let effects = channel.publish(at(5), publish(1, EntryId::Serial, message()));
+    let effects = publish_to(&mut channel, at(5), publish(1, EntryId::Serial, message()));
     let entry = appended(&effects)[0];
     assert_eq!(entry.timestamp, at(5).wall);
     assert_eq!(entry.publisher, Some(connection(1)));
@@ -193,15 +197,15 @@ fn what_comes_again_is_answered_again_and_published_once() {
         connection: connection(1),
         msg_serial: 3,
     };
-    let first = channel.publish(at(1), publish(1, id.clone(), message()));
-    let again = channel.publish(at(100), publish(1, id.clone(), message()));
+    let first = publish_to(&mut channel, at(1), publish(1, id.clone(), message()));
+    let again = publish_to(&mut channel, at(100), publish(1, id.clone(), message()));
     assert_eq!((appended(&first).len(), appended(&again).len()), (1, 0));
     let serial = |effects: &[Effect]| match answer(effects) {
         Answer::Published { published, .. } => published.serial,
         other => panic!("{other:?}"),
     };
     assert_eq!(serial(&first), serial(&again));
-    let late = channel.publish(at(300), publish(1, id, message()));
+    let late = publish_to(&mut channel, at(300), publish(1, id, message()));
     assert_eq!(appended(&late).len(), 1, "the window is over");
 }
 
@@ -212,7 +216,7 @@ fn members_leave_at_once_or_when_their_time_to_come_back_is_over() {
     for number in [1, 2] {
         channel.attach(attach(number, None));
         let body = presence(PresenceAction::Enter, "a", "x:0:0");
-        let effects = channel.publish(at(1), publish(number, EntryId::Serial, body));
+        let effects = publish_to(&mut channel, at(1), publish(number, EntryId::Serial, body));
         assert_eq!(appended(&effects).len(), 1);
     }
     assert_eq!(channel.members().len(), 2);
@@ -248,7 +252,7 @@ fn presence_events_that_change_nothing_are_not_told() {
     channel.attach(attach(1, None));
     let mut told = |action, client, id| {
         let body = presence(action, client, id);
-        let effects = channel.publish(at(1), publish(1, EntryId::Serial, body));
+        let effects = publish_to(&mut channel, at(1), publish(1, EntryId::Serial, body));
         assert!(
             effects
                 .iter()
@@ -266,7 +270,7 @@ fn presence_events_that_change_nothing_are_not_told() {
         assert_eq!(told(PresenceAction::Enter, client, "c:4:0"), enter);
     }
     let body = presence(PresenceAction::Enter, "d", "c:5:0");
-    let refused = channel.publish(at(1), publish(1, EntryId::Serial, body));
+    let refused = publish_to(&mut channel, at(1), publish(1, EntryId::Serial, body));
     let full = Fault::TooManyMembers { limit: 3 };
     assert!(matches!(answer(&refused), Answer::PublishRefused { fault, .. } if *fault == full));
 }
@@ -320,9 +324,9 @@ proptest! {
             let act = |action| publish(number, EntryId::Serial, presence(action, clients[client], "i"));
             let effects = match step {
                 0 => channel.attach(attach(number, None)),
-                1 => channel.publish(now, act(PresenceAction::Enter)),
-                2 => channel.publish(now, act(PresenceAction::Update)),
-                3 => channel.publish(now, act(PresenceAction::Leave)),
+                1 => publish_to(&mut channel, now, act(PresenceAction::Enter)),
+                2 => publish_to(&mut channel, now, act(PresenceAction::Update)),
+                3 => publish_to(&mut channel, now, act(PresenceAction::Leave)),
                 4 => channel.leave(now, leave(number, 15)),
                 _ => channel.expire(now),
             };
@@ -340,6 +344,49 @@ proptest! {
             let members = members.iter().map(|member| (member.client_id.clone(), member.connection));
             prop_assert_eq!(members.collect::<BTreeSet<_>>(), model.clone());
             prop_assert!(model.len() <= 3);
+        }
+    }
+
+    /// The events of one frame see each other: what is told fits together, and the limit holds.
+    #[test]
+    fn frames_of_several_events_are_told_as_they_change_the_members(
+        frames in prop::collection::vec(prop::collection::vec((0u8..3, 0usize..5), 1..6), 1..30),
+    ) {
+        let clients = ["a", "b", "c", "d", "e"];
+        let mut channel = channel();
+        channel.attach(attach(1, None));
+        let mut model = BTreeSet::new();
+        for frame in frames {
+            let mut events = Vec::new();
+            for (action, client) in &frame {
+                let action = match action {
+                    0 => PresenceAction::Enter,
+                    1 => PresenceAction::Update,
+                    _ => PresenceAction::Leave,
+                };
+                let id = ["c:0", "c:1", "c:2", "c:3", "c:4"][events.len()];
+                if let Body::Presence(event) = presence(action, clients[*client], id) {
+                    events.extend(event);
+                }
+            }
+            let command = publish(1, EntryId::Serial, Body::Presence(events));
+            let effects = publish_to(&mut channel, at(1), command);
+            for entry in appended(&effects) {
+                for event in entry.presence() {
+                    let client = event.client_id.clone();
+                    match event.action {
+                        PresenceAction::Leave => prop_assert!(model.remove(&client)),
+                        PresenceAction::Update => prop_assert!(model.contains(&client)),
+                        PresenceAction::Enter => {
+                            model.insert(client);
+                        }
+                    }
+                }
+                prop_assert!(model.len() <= 3);
+            }
+            let members = channel.members().all();
+            let members = members.iter().map(|member| member.client_id.clone());
+            prop_assert_eq!(members.collect::<BTreeSet<_>>(), model.clone());
         }
     }
 

@@ -247,7 +247,11 @@ impl In {
             _ => return None,
         };
         let encoding = self.text()?;
-        Some(Payload { data, encoding })
+        Some(Payload {
+            data,
+            encoding,
+            is_json: false,
+        })
     }
 
     fn extras(&mut self) -> Option<Box<Extras>> {

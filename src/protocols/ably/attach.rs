@@ -69,6 +69,12 @@ impl Attachment {
     }
 }
 
+/// A client that has used 65535 names shares the last among the rest: it gets what it asks for, under
+/// another name.
+fn alias_at(place: usize) -> u16 {
+    u16::try_from(place + 1).unwrap_or(u16::MAX)
+}
+
 /// The modes of an ATTACH that names none (§2.4).
 fn default_modes() -> Modes {
     Modes::PRESENCE
@@ -140,17 +146,20 @@ impl AblyConnection {
 
     /// 0 for a plain name; any other name of a channel has a number of its own.
     fn alias(&mut self, name: &Name) -> u16 {
-        if name.whole == name.base || name.is_meta() && name.params.is_empty() {
-            return 0;
-        }
-        let known = self.aliases.iter().position(|alias| *alias == name.whole);
-        let place = known.unwrap_or_else(|| {
+        self.known_alias(name).unwrap_or_else(|| {
             self.aliases.push(name.whole.clone());
-            self.aliases.len() - 1
-        });
-        // A client that has used 65535 names shares the last among the rest: it gets what it asks for,
-        // under another name.
-        u16::try_from(place + 1).unwrap_or(u16::MAX)
+            alias_at(self.aliases.len() - 1)
+        })
+    }
+
+    /// The same for a name that was used before.
+    pub(super) fn known_alias(&self, name: &Name) -> Option<u16> {
+        if name.whole == name.base || name.is_meta() && name.params.is_empty() {
+            return Some(0);
+        }
+        let mut aliases = self.aliases.iter();
+        let known = aliases.position(|alias| *alias == name.whole);
+        known.map(alias_at)
     }
 
     pub(super) fn attached(
@@ -310,6 +319,10 @@ impl AblyConnection {
         let Some(filter) = link.filter(&channel, alias).cloned() else {
             return;
         };
+        // Who may only publish is not told who is there.
+        if !filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
+            return;
+        }
         let attaching = Attaching {
             alias,
             filter,

@@ -3,7 +3,7 @@
 //! What belongs to channels stands in `attach`, to publishes and presence in `publish`, to credentials on a live
 //! connection in `reauth`.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -18,11 +18,12 @@ use crate::{
     core::{
         command::Answer,
         frame,
+        hashing::FastMap,
         message::{Body, Entry},
         wire::WireFormat,
     },
     error::{CloseReason, Fault},
-    ids::{ChannelName, ConnectionId},
+    ids::{ChannelName, ConnectionId, Timestamp},
     limits,
     protocols::ably::{
         acks::Acks,
@@ -47,15 +48,19 @@ pub struct AblyConnection {
     pub(super) echo: bool,
     hold: Duration,
     pub(super) acks: Acks,
-    pub(super) attachments: HashMap<(ChannelName, u16), Attachment>,
+    pub(super) attachments: FastMap<(ChannelName, u16), Attachment>,
     /// The names beside the plain ones that channels are attached by; the alias is the place and one.
     pub(super) aliases: Vec<ByteString>,
     /// When to ask the client for a new token (milliseconds of the epoch); none: not any more.
     pub(super) renewal: Option<u64>,
+    /// When the token ends because it was revoked.
+    pub(super) revoked_at: Option<Timestamp>,
     /// The client has said goodbye for good.
     is_closed: bool,
     /// The client goes on by another transport.
     is_superseded: bool,
+    /// The last word is said: what still comes from the client is not heard, and nothing is answered.
+    has_ended: bool,
 }
 
 /// What a transport is opened with.
@@ -83,11 +88,13 @@ impl AblyConnection {
             echo: opening.echo,
             hold: opening.hold,
             acks: Acks::default(),
-            attachments: HashMap::new(),
+            attachments: FastMap::default(),
             aliases: Vec::new(),
             renewal: None,
+            revoked_at: None,
             is_closed: false,
             is_superseded: false,
+            has_ended: false,
         }
     }
 
@@ -104,15 +111,20 @@ impl AblyConnection {
         };
         self.say(&error, link);
         self.forget(link);
-        link.close(CloseReason::Done);
+        self.end(link);
     }
 
     /// Tells of a fault that lets the client come back, and ends the transport.
-    pub(super) fn disconnect(&self, fault: &Fault, link: &mut Link<'_>) {
+    pub(super) fn disconnect(&mut self, fault: &Fault, link: &mut Link<'_>) {
         let disconnected = ServerFrame::Disconnected {
             error: &fault.into(),
         };
         self.say(&disconnected, link);
+        self.end(link);
+    }
+
+    fn end(&mut self, link: &mut Link<'_>) {
+        self.has_ended = true;
         link.close(CloseReason::Done);
     }
 
@@ -139,6 +151,9 @@ impl AblyConnection {
     }
 
     fn receive(&mut self, frame: &[u8], link: &mut Link<'_>) {
+        if self.has_ended {
+            return;
+        }
         match wire::decode(self.format, frame) {
             Ok(message) => self.act(message, link),
             Err(fault) => self.fail(&fault, link),
@@ -165,11 +180,11 @@ impl AblyConnection {
             Action::MESSAGE => self.publish_messages(message, link),
             Action::PRESENCE => self.publish_presence(message, link),
             Action::AUTH => self.reauthenticate(message, link),
-            Action::DISCONNECT => link.close(CloseReason::Done),
+            Action::DISCONNECT => self.end(link),
             Action::CLOSE => {
                 self.forget(link);
                 self.say(&ServerFrame::Closed, link);
-                link.close(CloseReason::Done);
+                self.end(link);
             }
             // Not there yet, so that nobody waits for an answer that never comes.
             Action::OBJECT | Action::ANNOTATION => {
@@ -223,6 +238,9 @@ impl Translator for AblyConnection {
     }
 
     fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>) {
+        if self.has_ended {
+            return;
+        }
         match answer {
             Answer::Attached(attached) => self.attached(channel, *attached, link),
             Answer::Detached { alias, context } => self.detached(channel, alias, &context, link),
@@ -257,6 +275,10 @@ impl Translator for AblyConnection {
 
     fn woken(&mut self, link: &mut Link<'_>) {
         self.watch_expiry(link);
+    }
+
+    fn credentials_changed(&mut self, link: &mut Link<'_>) {
+        self.watch_revocation(link);
     }
 
     fn superseded(&mut self) {

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use crate::{
     actors::connections::Connections,
     auth::ably::{AllowedClient, ConnectionKeys},
-    core::message::{EntryId, Message},
+    core::message::{EntryId, Extras, Message},
     error::Fault,
     ids::{AppId, ClientId, ConnectionId},
     limits,
@@ -26,6 +26,8 @@ const CREATE: u64 = 0;
 pub struct Publisher<'a> {
     pub app: AppId,
     pub identity: &'a AllowedClient,
+    /// What the token says about its holder on this channel (§12.4).
+    pub user_claim: Option<&'a str>,
     /// None: by HTTP.
     pub connection: Option<ConnectionId>,
     pub keys: &'a ConnectionKeys,
@@ -45,17 +47,14 @@ pub struct Checked {
 }
 
 /// # Errors
-/// The first fault of the first message that has one; then nothing may be published.
+/// The first fault of the first message that has one, then those that they have together, in the order of
+/// §6.1; then nothing may be published.
 pub fn check(
     messages: Vec<WireMessage>,
     publisher: &Publisher<'_>,
     settings: &Settings,
 ) -> Result<Checked, Fault> {
-    let limit = limits::FRAME_ITEMS;
-    if messages.len() > limit {
-        return Err(Fault::TooManyMessages { limit });
-    }
-    let id = common_id(&messages)?;
+    let id = common_id(&messages);
     let mut connection = publisher.connection;
     let mut checked = Vec::with_capacity(messages.len());
     for (index, message) in messages.into_iter().enumerate() {
@@ -68,7 +67,9 @@ pub fn check(
             let what = "updates, deletes and appends of messages on this server";
             return Err(Fault::NotFound { what });
         }
-        checked.push(message.into_message(client_id)?);
+        let mut message = message.into_message(client_id)?;
+        claim(&mut message.extras, publisher.user_claim);
+        checked.push(message);
     }
     let ephemeral = checked
         .iter()
@@ -83,6 +84,11 @@ pub fn check(
     if size > limit {
         return Err(Fault::TooLarge { size, limit });
     }
+    let id = id?;
+    let limit = limits::FRAME_ITEMS;
+    if checked.len() > limit {
+        return Err(Fault::TooManyMessages { limit });
+    }
     Ok(Checked {
         messages: checked,
         publisher: connection,
@@ -91,19 +97,25 @@ pub fn check(
     })
 }
 
+/// Writes what the publisher's token says about him, which no client can write itself (§3.6).
+pub fn claim(extras: &mut Option<Box<Extras>>, user_claim: Option<&str>) {
+    if let Some(claim) = user_claim {
+        let extras = extras.get_or_insert_default();
+        extras.insert("userClaim".to_owned(), claim.into());
+    }
+}
+
 /// Whose message it is: its client, and the connection that it counts as (§6.5, §6.6).
 fn attribute(
     message: &WireMessage,
     publisher: &Publisher<'_>,
 ) -> Result<(Option<ClientId>, Option<ConnectionId>), Fault> {
     let claimed = message.client_id.as_deref();
-    let own = publisher
-        .connection
-        .map(|connection| connection.to_string());
-    if let Some(connection_id) = &message.connection_id
-        && own.as_deref() != Some(&**connection_id)
-    {
-        return Err(Fault::ForeignConnection);
+    if let Some(connection_id) = &message.connection_id {
+        let own = publisher.connection.map(|own| own.to_string());
+        if own.as_deref() != Some(&**connection_id) {
+            return Err(Fault::ForeignConnection);
+        }
     }
     let Some(key) = &message.connection_key else {
         let client_id = publisher.identity.attribute(claimed)?;
@@ -129,6 +141,9 @@ fn attribute(
 /// What the client knows the messages by: any id for a single one; for several `<base>:<index>` with one
 /// base (§6.4).
 fn common_id(messages: &[WireMessage]) -> Result<Option<EntryId>, Fault> {
+    if messages.iter().all(|message| message.id.is_none()) {
+        return Ok(None);
+    }
     let ids = messages.iter().map(|message| message.id.as_ref());
     let ids: Vec<Option<&ByteString>> = ids.map(|id| id.filter(|id| !id.is_empty())).collect();
     if let Some(long) = ids

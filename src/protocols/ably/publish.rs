@@ -1,7 +1,5 @@
 //! MESSAGE and PRESENCE frames of a client, and the answers to them (`protocols/ably.md §6, §7.1`).
 
-use bytestring::ByteString;
-
 use crate::{
     actors::link::Link,
     auth::ably::AllowedClient,
@@ -13,7 +11,7 @@ use crate::{
         presence::PresenceEvent,
     },
     error::Fault,
-    ids::ChannelName,
+    ids::{ChannelName, ConnectionId},
     limits,
     protocols::ably::{
         connection::AblyConnection,
@@ -109,7 +107,7 @@ impl AblyConnection {
     ) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
-        self.check_may(&name, Operation::Publish, Modes::PUBLISH)?;
+        self.check_may(&name, &channel, Operation::Publish, Modes::PUBLISH)?;
         self.check_identified(&channel)?;
         if message
             .params
@@ -121,6 +119,7 @@ impl AblyConnection {
         let publisher = Publisher {
             app: self.access.app.id,
             identity: &self.identity,
+            user_claim: self.access.user_claim(&name.base),
             connection: Some(self.id),
             keys: &self.shared.connection_keys,
             connections: &link.worker().broker.connections,
@@ -143,7 +142,13 @@ impl AblyConnection {
     }
 
     /// The capability first, the attachment's modes after it.
-    fn check_may(&self, name: &Name, operation: Operation, mode: Modes) -> Result<(), Fault> {
+    fn check_may(
+        &self,
+        name: &Name,
+        channel: &ChannelName,
+        operation: Operation,
+        mode: Modes,
+    ) -> Result<(), Fault> {
         let (operation_name, mode_name) = match operation {
             Operation::Presence => ("presence", "PRESENCE"),
             _ => ("publish", "PUBLISH"),
@@ -153,12 +158,11 @@ impl AblyConnection {
             let operation = operation_name;
             return Err(Fault::NotPermitted { operation });
         }
-        let channel = name.channel(self.access.app.id);
-        let mut attached = self.attachments.iter();
-        let attached = attached.find(|((attached, _), attachment)| {
-            *attached == channel && attachment.requested == name.whole
+        let attached = self.known_alias(name).and_then(|alias| {
+            let attached = self.attachments.get(&(channel.clone(), alias))?;
+            (attached.requested == name.whole).then_some(attached)
         });
-        if attached.is_some_and(|(_, attachment)| !attachment.modes.has(mode)) {
+        if attached.is_some_and(|attachment| !attachment.modes.has(mode)) {
             return Err(Fault::ModeNotRequested { mode: mode_name });
         }
         Ok(())
@@ -180,7 +184,7 @@ impl AblyConnection {
     ) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
-        self.check_may(&name, Operation::Presence, Modes::PRESENCE)?;
+        self.check_may(&name, &channel, Operation::Presence, Modes::PRESENCE)?;
         let msg_serial = message.msg_serial.unwrap_or_default();
         let limit = limits::FRAME_ITEMS;
         if message.presence.len() > limit {
@@ -188,7 +192,10 @@ impl AblyConnection {
         }
         let events = message.presence.into_iter().enumerate();
         let events = events.map(|(index, item)| self.event(item, msg_serial, index));
-        let events = events.collect::<Result<Vec<_>, Fault>>()?;
+        let mut events = events.collect::<Result<Vec<_>, Fault>>()?;
+        for event in &mut events {
+            messages::claim(&mut event.extras, self.access.user_claim(&name.base));
+        }
         let size: usize = events.iter().map(PresenceEvent::size).sum();
         let limit = self.shared.settings.max_message_bytes;
         // Clients put many enters into one frame: the limit is for each of them.
@@ -224,12 +231,23 @@ impl AblyConnection {
         let claimed = item.client_id.as_deref();
         let client_id = self.identity.attribute(claimed)?;
         let client_id = client_id.ok_or(Fault::PresenceWithoutClientId)?;
-        let own = |id: &ByteString| id.starts_with(&format!("{}:", self.id));
         // A member that its client enters again has the id that it had (RTP17g).
-        let id = item.id.clone().filter(own);
+        let id = item.id.clone().filter(|id| is_item_of(self.id, id));
         let id = id.unwrap_or_else(|| format!("{}:{msg_serial}:{index}", self.id).into());
         item.into_event(id, client_id)
     }
+}
+
+/// Whether `id` is `<connection>:<msgSerial>:<index>`. Others judge by it what is newer, so nothing else may
+/// stand there (§7.2).
+fn is_item_of(connection: ConnectionId, id: &str) -> bool {
+    let own = connection.to_string();
+    let numbers = id.strip_prefix(&*own).and_then(|id| id.strip_prefix(':'));
+    let is_number =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok();
+    numbers
+        .and_then(|numbers| numbers.split_once(':'))
+        .is_some_and(|(serial, index)| is_number(serial) && is_number(index))
 }
 
 /// The protocol version from which on an ACK carries the serials (§1.3).

@@ -38,6 +38,7 @@ impl AblyConnection {
         }
         self.identity = self.identity.succeeded_by(&access.client_id)?;
         self.access = access;
+        self.revoked_at = None;
         let known = self.identity.known().cloned();
         link.worker().broker.connections.identify(self.id, known);
         self.regrant(link);
@@ -60,18 +61,37 @@ impl AblyConnection {
     /// Asks for a new token when its time has come, and ends the transport with the old one, to the
     /// millisecond (T22).
     pub(super) fn watch_expiry(&mut self, link: &mut Link<'_>) {
-        let Some(expires) = self.access.expires else {
+        let expiry = self.access.expires.map(|end| (end, Fault::TokenExpired));
+        let revocation = self.revoked_at.map(|end| (end, Fault::TokenRevoked));
+        let ends = expiry.into_iter().chain(revocation);
+        let Some((end, why)) = ends.min_by_key(|(end, _)| *end) else {
             return;
         };
         let now = link.now().millis();
-        if now >= expires.millis() {
-            return self.disconnect(&Fault::TokenExpired, link);
+        if now >= end.millis() {
+            return self.disconnect(&why, link);
         }
         if self.renewal.is_some_and(|ask| now >= ask) {
             self.renewal = None;
             self.say(&ServerFrame::Auth, link);
         }
-        let next = self.renewal.unwrap_or(expires.millis());
+        let next = self
+            .renewal
+            .map_or(end.millis(), |ask| ask.min(end.millis()));
         link.wake_in(Duration::from_millis(next.saturating_sub(now)));
+    }
+
+    /// A token that was revoked ends at once, or after its client was asked for another one.
+    pub(super) fn watch_revocation(&mut self, link: &mut Link<'_>) {
+        let revoked_at = self.shared.gate.revoked_at(&self.access);
+        if revoked_at.is_none() || revoked_at == self.revoked_at {
+            return;
+        }
+        self.revoked_at = revoked_at;
+        if revoked_at.is_some_and(|end| end > link.now()) {
+            self.renewal = None;
+            self.say(&ServerFrame::Auth, link);
+        }
+        self.watch_expiry(link);
     }
 }

@@ -102,5 +102,6 @@ fn payload(data: Value, encoding: String) -> Result<Payload, Fault> {
     Ok(Payload {
         data,
         encoding: encoding.into(),
+        is_json: false,
     })
 }

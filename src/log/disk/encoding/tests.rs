@@ -24,7 +24,11 @@ fn payload() -> impl Strategy<Value = Payload> {
         text().prop_map(Data::Text),
         prop::collection::vec(any::<u8>(), 0..300).prop_map(|bytes| Data::Binary(bytes.into())),
     ];
-    (data, text()).prop_map(|(data, encoding)| Payload { data, encoding })
+    (data, text()).prop_map(|(data, encoding)| Payload {
+        data,
+        encoding,
+        ..Payload::default()
+    })
 }
 
 fn client() -> impl Strategy<Value = ClientId> {

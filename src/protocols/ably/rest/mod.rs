@@ -15,6 +15,7 @@ mod links;
 mod path;
 mod presence;
 mod publish;
+mod revocation;
 mod stats;
 mod token;
 
@@ -90,6 +91,9 @@ impl Rest {
             Endpoint::Connectivity => return Ok(Said::Yes),
             Endpoint::Time => self.time(&asked),
             Endpoint::RequestToken { key_name } => token::request(&asked, &key_name, payload).await,
+            Endpoint::RevokeTokens { key_name } => {
+                revocation::revoke(&asked, &key_name, payload).await
+            }
             Endpoint::Publish { channel } => publish::publish(&asked, channel, payload).await,
             Endpoint::Messages { channel } => history::messages(&asked, channel).await,
             Endpoint::PresenceHistory { channel } => history::presence(&asked, channel).await,

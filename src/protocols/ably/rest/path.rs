@@ -17,6 +17,9 @@ pub enum Endpoint {
     RequestToken {
         key_name: String,
     },
+    RevokeTokens {
+        key_name: String,
+    },
     Publish {
         channel: String,
     },
@@ -61,6 +64,9 @@ impl Endpoint {
             // Not 405: §11.3.
             ["keys", _, "requestToken"] if read => return Err(NO_PATH),
             ["keys", name, "requestToken"] => write.then(|| Self::RequestToken {
+                key_name: name.to_owned(),
+            }),
+            ["keys", name, "revokeTokens"] => write.then(|| Self::RevokeTokens {
                 key_name: name.to_owned(),
             }),
             ["channels"] => read.then_some(Self::Channels),

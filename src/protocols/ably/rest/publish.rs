@@ -62,6 +62,7 @@ pub async fn publish(
     let broker = &asked.rest.worker.broker;
     let shared = &asked.rest.shared;
     let publisher = Publisher {
+        user_claim: access.user_claim(&name.base),
         app: access.app.id,
         identity,
         connection: None,

@@ -43,7 +43,11 @@ pub fn decode_value<'de, T: Deserialize<'de>>(
 ) -> Result<T, Fault> {
     let value = match format {
         // serde_json refuses more than 128 levels by itself.
-        Format::Json => serde_json::from_slice(bytes).ok(),
+        Format::Json => match str::from_utf8(bytes) {
+            // Once for all of it: otherwise each string is looked at again.
+            Ok(text) => serde_json::from_str(text).ok(),
+            Err(_) => serde_json::from_slice(bytes).ok(),
+        },
         Format::Msgpack => {
             let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
             reader.set_max_depth(limits::MSGPACK_DEPTH);

@@ -122,6 +122,7 @@ impl WireData {
                 return Ok(Payload {
                     data: Data::Text(json),
                     encoding: and(&encoding, "json").into_owned().into(),
+                    is_json: true,
                 });
             }
             Self::Scalar => {
@@ -138,7 +139,11 @@ impl WireData {
             };
             encoding = rest.into();
         }
-        Ok(Payload { data, encoding })
+        Ok(Payload {
+            data,
+            encoding,
+            is_json: false,
+        })
     }
 }
 

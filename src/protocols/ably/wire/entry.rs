@@ -6,7 +6,9 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use super::{
     Action, Format,
     codec::encode_frame,
-    items::{Listed, MessageItem, PresenceItem, Shown},
+    items::{Listed, MessageItem, PresenceItem},
+    json_frame,
+    shown::Shown,
 };
 use crate::{
     core::{
@@ -67,6 +69,21 @@ pub fn encode_as(
     occupancy_category: Option<&str>,
 ) -> Bytes {
     let room = room(entry);
+    match &entry.body {
+        Body::Messages(messages) if format == Format::Json => {
+            json_frame::messages(entry, messages, channel, room)
+        }
+        _ => encode_by_serde(entry, format, channel, occupancy_category, room),
+    }
+}
+
+pub(super) fn encode_by_serde(
+    entry: &Entry,
+    format: Format,
+    channel: &str,
+    occupancy_category: Option<&str>,
+    room: usize,
+) -> Bytes {
     match &entry.body {
         Body::Messages(messages) => {
             let items = messages.iter().enumerate();
@@ -147,7 +164,7 @@ struct FrameId<'a>(&'a Entry);
 impl Serialize for FrameId<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.base_id() {
-            Some(id) => serializer.collect_str(&id),
+            Some(id) => Shown(id).serialize(serializer),
             None => serializer.serialize_none(),
         }
     }

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use super::{
     Format,
     data::{Written, WrittenData},
+    shown::Shown,
 };
 use crate::{
     core::{
@@ -77,20 +78,11 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Listed<I> {
     }
 }
 
-/// Written as it is displayed.
-pub(super) struct Shown<T>(pub T);
-
-impl<T: fmt::Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
 struct ItemId<'a>(&'a Entry, usize);
 
 impl Serialize for ItemId<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0.item_id(self.1))
+        Shown(self.0.item_id(self.1)).serialize(serializer)
     }
 }
 
@@ -98,7 +90,7 @@ pub(super) struct ItemSerial(pub Serial, pub usize);
 
 impl Serialize for ItemSerial {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&message_serial(self.0, self.1))
+        Shown(message_serial(self.0, self.1)).serialize(serializer)
     }
 }
 

@@ -16,9 +16,11 @@ mod extras;
 mod item;
 pub mod items;
 mod json;
+mod json_frame;
 mod protocol_message;
 mod scalar;
 mod server_frame;
+mod shown;
 mod surrogates;
 
 #[cfg(test)]

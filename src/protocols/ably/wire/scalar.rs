@@ -299,7 +299,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
+        // Nearly always it is one; growing from nothing makes room for four at once.
+        let mut items = Vec::with_capacity(1);
         while items.len() <= limits::FRAME_ITEMS {
             match list.next_element()? {
                 Some(item) => items.push(item),

@@ -11,7 +11,9 @@ use serde::{Serialize, Serializer};
 use super::{
     Action, ErrorInfo, Format, Params,
     codec::encode_frame,
-    items::{self, ItemSerial, Listed, Shown},
+    items::{self, ItemSerial, Listed},
+    json_frame,
+    shown::Shown,
 };
 use crate::{
     core::{dedupe::Published, presence::Member},
@@ -113,6 +115,21 @@ pub struct ConnectionDetails<'a> {
 impl ServerFrame<'_> {
     /// The complete WebSocket frame.
     pub fn encode(&self, format: Format) -> Bytes {
+        if let (
+            Self::Ack {
+                msg_serial,
+                count,
+                res,
+            },
+            Format::Json,
+        ) = (self, format)
+        {
+            return json_frame::ack(*msg_serial, *count, *res);
+        }
+        self.encode_by_serde(format)
+    }
+
+    pub(super) fn encode_by_serde(&self, format: Format) -> Bytes {
         let envelope = self.envelope(format);
         let items = envelope
             .presence

@@ -65,6 +65,7 @@ fn messages_of_other_protocols() {
         payload: Payload {
             data,
             encoding: encoding.into(),
+            ..Payload::default()
         },
         ..Message::default()
     };

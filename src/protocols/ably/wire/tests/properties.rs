@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::dedupe::Published;
 
 fn data() -> impl Strategy<Value = Data> {
     prop_oneof![
@@ -20,6 +21,7 @@ fn message() -> impl Strategy<Value = Message> {
         payload: Payload {
             data,
             encoding: encoding.into(),
+            ..Payload::default()
         },
         client_id: None,
         extras: extras.map(|(key, value)| object(serde_json::json!({ "headers": { key: value } }))),
@@ -43,6 +45,37 @@ proptest! {
             .map(|item| item.into_message(None).unwrap())
             .collect();
         prop_assert_eq!(again, messages);
+    }
+
+    #[test]
+    fn frames_written_by_hand_are_what_serde_writes(
+        messages in prop::collection::vec(message(), 1..4),
+        base in "[a-z\"]{1,4}",
+        kind in 0..4,
+        client_id in prop::option::of(".{1,9}"),
+    ) {
+        let id = match kind {
+            0 => frame_id(),
+            1 => EntryId::Base(base.into()),
+            2 => EntryId::Item(base.into()),
+            _ => EntryId::Serial,
+        };
+        let client_id = client_id.and_then(ClientId::new);
+        let mut messages: Vec<Message> = messages
+            .into_iter()
+            .map(|message| Message { client_id: client_id.clone(), ..message })
+            .collect();
+        messages.truncate(if kind == 2 { 1 } else { 4 });
+        let entry = entry(id, Body::Messages(messages));
+        let by_hand = encode_as(&entry, Format::Json, "a\u{1}\"b", None);
+        let by_serde = entry::encode_by_serde(&entry, Format::Json, "a\u{1}\"b", None, 0);
+        prop_assert_eq!(by_hand, by_serde);
+
+        let published = [Published { serial: entry.serial, len: entry.len() }];
+        for res in [None, Some(&published[..]), Some(&[published[0]; 2][..])] {
+            let ack = ServerFrame::Ack { msg_serial: 7, count: 2, res };
+            prop_assert_eq!(ack.encode(Format::Json), ack.encode_by_serde(Format::Json));
+        }
     }
 
     #[test]

@@ -1,0 +1,86 @@
+//! Taking tokens back (`protocols/ably.md §11.4`).
+
+use actix_web::web;
+use serde::Serialize;
+
+use crate::{
+    actors::hub::CredentialsChanged,
+    auth::ably::{RevocationRequest, Revoked},
+    error::Fault,
+    ids::Timestamp,
+    limits,
+    protocols::ably::{
+        rest::{answer::Answer, asked::Asked},
+        wire::{self, ErrorInfo},
+    },
+};
+
+/// The first version that counts successes and failures.
+const COUNTS_SINCE: u32 = 3;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Outcome<'a> {
+    target: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_before: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applies_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorInfo>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Outcomes<'a> {
+    success_count: usize,
+    failure_count: usize,
+    results: &'a [Outcome<'a>],
+}
+
+impl<'a> Outcome<'a> {
+    fn new(target: &'a str, decided: &Result<Revoked, Fault>) -> Self {
+        let revoked = decided.as_ref().ok();
+        Self {
+            target,
+            issued_before: revoked.map(|revoked| revoked.issued_before),
+            applies_at: revoked.map(|revoked| revoked.applies_at),
+            error: decided.as_ref().err().map(Into::into),
+        }
+    }
+}
+
+/// POST `/keys/{keyName}/revokeTokens`.
+pub async fn revoke(
+    asked: &Asked<'_>,
+    key_name: &str,
+    payload: &mut web::Payload,
+) -> Result<Answer, Fault> {
+    let (format, body) = asked.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
+    let request: RevocationRequest = wire::decode_value(format, &body)?;
+    let credential = asked.credential()?;
+    let decided = asked.rest.shared.gate.revoke(
+        key_name,
+        &request,
+        credential.as_ref(),
+        asked.now(),
+        asked.is_tls(),
+    )?;
+    // Whoever is connected by such a token hears of it.
+    for hub in asked.rest.worker.broker.hubs.lock().iter() {
+        hub.address.do_send(CredentialsChanged);
+    }
+    let outcomes = request.targets.iter().zip(&decided);
+    let results: Vec<Outcome<'_>> = outcomes
+        .map(|(target, decided)| Outcome::new(target, decided))
+        .collect();
+    if asked.version < COUNTS_SINCE {
+        return Ok(Answer::created(asked.encode(&results)));
+    }
+    let success_count = decided.iter().filter(|decided| decided.is_ok()).count();
+    Ok(Answer::created(asked.encode(&Outcomes {
+        success_count,
+        failure_count: decided.len() - success_count,
+        results: &results,
+    })))
+}

@@ -1,0 +1,28 @@
+//! The Ably protocol over WebSockets, as its clients see it: `protocols/ably.md §4 - §7, §8.5` and the traps
+//! of §15 that need a server. What the clients of this file say, they say frame by frame.
+//!
+//! Not here: how frames are written (`src/protocols/ably/wire/tests`), what HTTP answers (`ably_rest`).
+
+mod attach;
+mod bad_input;
+mod closing;
+mod detach;
+mod formats;
+mod letshare;
+mod liveness;
+mod names;
+mod occupancy;
+mod order;
+mod positions;
+mod presence;
+mod presence_leaves;
+mod publish;
+mod publishers;
+mod reauth;
+mod refusals;
+mod resend;
+mod resume;
+mod rewind;
+mod stage;
+mod sync;
+mod tokens;

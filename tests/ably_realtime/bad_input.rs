@@ -1,0 +1,330 @@
+//! What is no good frame: told with a code, in the protocol's shape, and nobody else notices.
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::stage::{Stage, assert_error, attach, names};
+use crate::support::{AblyClient, ably::action};
+
+/// A stage with somebody who must not notice anything.
+async fn stage() -> (Stage, AblyClient) {
+    let stage = Stage::start().await;
+    let mut witness = stage.client("witness").await;
+    witness.attach("room").await;
+    (stage, witness)
+}
+
+async fn assert_unmoved(stage: &Stage, mut witness: AblyClient) {
+    let mut bob = stage.client("bob").await;
+    let serial = bob.publish("room", json!([{"name": "fine"}])).await;
+    bob.acked(serial).await;
+    assert_eq!(names(&witness.received_so_far().await), ["fine"]);
+}
+
+/// The connection ends, with an ERROR of its own.
+async fn assert_fatal(mut client: AblyClient, code: u64, status: u64) {
+    let error = client.expect(action::ERROR).await;
+    assert_error(&error, code, status);
+    assert_eq!(error.get("channel"), None);
+    client.expect_end().await;
+}
+
+#[tokio::test]
+async fn frames_that_cannot_be_read() {
+    let (stage, witness) = stage().await;
+    let deep = "[".repeat(10_000);
+    for text in [
+        "",
+        "{",
+        "nonsense",
+        "[]",
+        "[{}]",
+        "1",
+        "null",
+        "\"x\"",
+        "{\"action\":}",
+        "{}{}",
+        &deep,
+        "{\"action\":15,\"messages\":[[[",
+    ] {
+        let (mut client, _) = stage.open("").await;
+        client.send_raw(Message::text(text)).await;
+        assert_fatal(client, 40001, 400).await;
+    }
+    let deep = [&[0x91_u8; 10_000][..], &[0xC0]].concat();
+    for bytes in [
+        &b""[..],
+        b"\xc1",
+        b"\x81",
+        b"\x81\xa6action",
+        b"\x01",
+        b"\xc0",
+        b"\x90",
+        b"{}",
+        &deep,
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        // `messages` is said to have four billion items.
+        b"\x81\xa8messages\xdd\xff\xff\xff\xff",
+    ] {
+        let (mut client, _) = stage.open("format=msgpack").await;
+        client.send_raw(Message::binary(bytes.to_vec())).await;
+        assert_fatal(client, 40001, 400).await;
+    }
+    // The other format than was agreed.
+    let (mut client, _) = stage.open("format=msgpack").await;
+    client.send_raw(Message::text("{\"action\":0}")).await;
+    assert_fatal(client, 40001, 400).await;
+    let (mut client, _) = stage.open("").await;
+    client
+        .send_raw(Message::binary(b"\x81\xa6action\x00".to_vec()))
+        .await;
+    assert_fatal(client, 40001, 400).await;
+    assert_unmoved(&stage, witness).await;
+}
+
+/// A value of every type in every field: refused as a frame, or as a publish, or of no meaning; never
+/// taken for something else, and the server goes on.
+#[tokio::test]
+async fn fields_of_wrong_types() {
+    let (stage, witness) = stage().await;
+    let values = [
+        json!("text"),
+        json!(""),
+        json!(-1),
+        json!(1.5),
+        json!(1e300),
+        json!(true),
+        json!([]),
+        json!([1]),
+        json!([[]]),
+        json!(["x"]),
+        json!({}),
+        json!({"a": {"b": []}}),
+    ];
+    let fields = [
+        "action",
+        "id",
+        "channel",
+        "channelSerial",
+        "msgSerial",
+        "count",
+        "flags",
+        "params",
+        "auth",
+        "messages",
+        "presence",
+        "connectionId",
+        "error",
+        "timestamp",
+        "unheard",
+    ];
+    let items = [
+        "id",
+        "name",
+        "data",
+        "encoding",
+        "clientId",
+        "connectionId",
+        "connectionKey",
+        "timestamp",
+        "extras",
+        "action",
+        "serial",
+        "version",
+        "unheard",
+    ];
+    for format in ["json", "msgpack"] {
+        for base in [
+            action::ATTACH,
+            action::MESSAGE,
+            action::PRESENCE,
+            action::AUTH,
+        ] {
+            for field in fields {
+                for value in &values {
+                    let mut frame = json!({"action": base, "channel": "bad", "msgSerial": 0});
+                    frame[field] = value.clone();
+                    assert_answered(&stage, format, frame).await;
+                }
+            }
+        }
+        for (base, list) in [
+            (action::MESSAGE, "messages"),
+            (action::PRESENCE, "presence"),
+        ] {
+            for field in items {
+                for value in &values {
+                    let mut item = json!({"action": 2 * u64::from(list == "presence")});
+                    item[field] = value.clone();
+                    let mut frame = json!({"action": base, "channel": "bad", "msgSerial": 0});
+                    frame[list] = json!([item]);
+                    assert_answered(&stage, format, frame).await;
+                }
+            }
+        }
+    }
+    assert_unmoved(&stage, witness).await;
+}
+
+/// Whatever it is answered, errors have a code and a status of the client's fault; and the connection either
+/// is told its end or lives.
+async fn assert_answered(stage: &Stage, format: &str, frame: Value) {
+    let (mut client, _) = stage.open(&format!("clientId=bad&format={format}")).await;
+    client.send(frame.clone()).await;
+    client
+        .send(json!({"action": action::HEARTBEAT, "id": "alive"}))
+        .await;
+    loop {
+        let answer = client.next().await;
+        if answer.get("error").is_some() {
+            let error = &answer["error"];
+            let (code, status) = (error["code"].as_u64(), error["statusCode"].as_u64());
+            let is_known = code.is_some_and(|code| (40_000..100_000).contains(&code));
+            assert!(is_known, "{frame}: {answer}");
+            assert!(
+                status.is_some_and(|status| (400..500).contains(&status)),
+                "{answer}"
+            );
+        }
+        if answer["action"] == action::ERROR && answer.get("channel").is_none() {
+            return client.expect_end().await;
+        }
+        if answer["action"] == action::HEARTBEAT && answer["id"] == "alive" {
+            return;
+        }
+    }
+}
+
+/// What only a server says, and what nobody knows, is passed over; objects and annotations are refused.
+#[tokio::test]
+async fn actions_that_mean_nothing_here() {
+    let (stage, witness) = stage().await;
+    for format in ["json", "msgpack"] {
+        let (mut client, _) = stage.open(&format!("format={format}")).await;
+        let nothing = [
+            1,
+            2,
+            3,
+            4,
+            6,
+            8,
+            9,
+            11,
+            13,
+            18,
+            20,
+            22,
+            99,
+            u64::from(u32::MAX),
+        ];
+        for action in nothing {
+            let frame = json!({"action": action, "channel": "room", "msgSerial": 0});
+            client.send(frame).await;
+        }
+        assert!(client.answered_so_far().await.is_empty());
+        for (serial, action) in [19, 21].into_iter().enumerate() {
+            let frame = json!({"action": action, "channel": "room", "msgSerial": serial});
+            client.send(frame).await;
+            client.nacked(serial as u64, 40400).await;
+        }
+    }
+    assert_unmoved(&stage, witness).await;
+}
+
+/// A publish with more items than there may be is refused, and only that.
+#[tokio::test]
+async fn more_items_than_there_may_be() {
+    let (stage, witness) = stage().await;
+    for format in ["json", "msgpack"] {
+        let (mut client, _) = stage.open(&format!("clientId=x&format={format}")).await;
+        client.attach("crowd").await;
+        for count in [1_001, 20_000] {
+            let messages: Vec<Value> = (0..count).map(|_| json!({})).collect();
+            let serial = client.publish("crowd", json!(messages)).await;
+            client.nacked(serial, 40034).await;
+            let events: Vec<Value> = (0..count).map(|_| json!({"action": 4})).collect();
+            let serial = client.presence("crowd", json!(events)).await;
+            client.nacked(serial, 40034).await;
+        }
+        let messages: Vec<Value> = (0..1_000).map(|_| json!({})).collect();
+        let serial = client.publish("crowd", json!(messages)).await;
+        let before = client.acked(serial).await;
+        let frame = match before.into_iter().next() {
+            Some(frame) => frame,
+            None => client.expect(action::MESSAGE).await,
+        };
+        assert_eq!(frame["messages"].as_array().map(Vec::len), Some(1_000));
+    }
+    assert_unmoved(&stage, witness).await;
+}
+
+/// §3.7: the sum over one frame; at the limit, and one byte above.
+#[tokio::test]
+async fn a_publish_that_is_too_large() {
+    let (stage, witness) = stage().await;
+    let mut client = stage.client("me").await;
+    for (name, data, is_fine) in [
+        ("", 65_534, true),
+        ("n", 65_533, true),
+        ("n", 65_534, false),
+    ] {
+        let messages =
+            json!([{"name": name, "data": "x".repeat(data - 100)}, {"data": "x".repeat(98)}]);
+        let serial = client.publish("large", messages).await;
+        match is_fine {
+            true => {
+                client.acked(serial).await;
+            }
+            false => {
+                let nack = client.nacked(serial, 40009).await;
+                assert_error(&nack, 40009, 413);
+            }
+        }
+    }
+    assert_unmoved(&stage, witness).await;
+}
+
+/// Beyond `maxFrameSize` nothing is read any more.
+#[tokio::test]
+async fn a_frame_that_is_too_large() {
+    let (stage, witness) = stage().await;
+    for format in ["json", "msgpack"] {
+        let (mut client, connected) = stage.open(&format!("format={format}")).await;
+        let most = connected["connectionDetails"]["maxFrameSize"]
+            .as_u64()
+            .unwrap();
+        let most = usize::try_from(most).unwrap();
+        let written = match format {
+            "json" => Message::text(" ".repeat(most + 1)),
+            _ => Message::binary(vec![0; most + 1]),
+        };
+        client.send_raw(written).await;
+        assert_fatal(client, 40009, 413).await;
+    }
+    assert_unmoved(&stage, witness).await;
+}
+
+/// Random bytes after good ones: whatever was good before counts, and the rest is told.
+#[tokio::test]
+async fn a_connection_that_goes_bad() {
+    let (stage, witness) = stage().await;
+    let mut watcher = stage.client("watcher").await;
+    watcher.attach("side").await;
+    let mut client = stage.client("bad").await;
+    client.attach("side").await;
+    let serial = client.presence("side", json!([{"action": 2}])).await;
+    client.acked(serial).await;
+    client.received_so_far().await;
+    client.send_raw(Message::text("}{")).await;
+    client.send(attach("after")).await;
+    assert_fatal(client, 40001, 400).await;
+    // Its connection is over, so its members leave.
+    let seen = [
+        watcher.expect(action::PRESENCE).await,
+        watcher.expect(action::PRESENCE).await,
+    ];
+    assert_eq!(super::stage::events(&seen), [(2, "bad"), (3, "bad")]);
+    assert_unmoved(&stage, witness).await;
+}
