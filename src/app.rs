@@ -48,7 +48,11 @@ use crate::{
     limits,
     log::{Log, memory::MemoryLog},
     ops::OpsState,
-    protocols::{ably, letshare, relay},
+    protocols::{
+        ably, letshare,
+        postoffice::{self, Office},
+        relay,
+    },
 };
 
 mod site;
@@ -84,7 +88,8 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let memory = MemoryLog::new(window(config), config.history.total_bytes);
     // What needs no disk leaves none behind.
-    let (log, storage): (Arc<dyn Log>, _) = if config.ably.enabled || config.relay.enabled {
+    let is_kept = config.ably.enabled || config.relay.enabled || config.postoffice.enabled;
+    let (log, storage): (Arc<dyn Log>, _) = if is_kept {
         let storage = Storage::open(config, memory, Arc::clone(&namespaces), clock.clone())?;
         (Arc::clone(&storage.log) as Arc<_>, Some(storage))
     } else {
@@ -99,7 +104,20 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
     let gauge = storage.as_ref().map(Storage::gauge);
+    let postoffice = match storage.as_ref().filter(|_| config.postoffice.enabled) {
+        Some(storage) => {
+            let store = Arc::clone(&storage.store);
+            let office = Office::open(&config.postoffice, store, broker.clock.clone())?;
+            rt::spawn(sweep(Arc::clone(&office)));
+            Some(Arc::new(postoffice::Shared::new(
+                &config.postoffice,
+                office,
+            )))
+        }
+        None => None,
+    };
     let site = Site {
+        postoffice,
         ops_state: ops_state(&broker, gauge, &config.server),
         origins: Arc::new(Origins::new(config)),
         config: Arc::new(config.clone()),
@@ -347,6 +365,14 @@ fn workers(config: &Config) -> usize {
     match config.server.workers {
         0 => std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2)),
         workers => workers,
+    }
+}
+
+/// Letters that nobody fetches go when they are too old.
+async fn sweep(office: Arc<Office>) {
+    loop {
+        rt::time::sleep(limits::POST_SWEEP).await;
+        office.sweep();
     }
 }
 

@@ -48,6 +48,12 @@ struct SettingFlags {
     /// Short for --set server.port=…
     #[arg(long, global = true)]
     port: Option<u16>,
+    /// With MODE=postoffice: which .env/config-<ENV>.json is read; short for POSTOFFICE_ENV=…
+    #[arg(long, global = true)]
+    env: Option<String>,
+    /// With MODE=postoffice: the settings file of the older server; short for POSTOFFICE_CONFIG=…
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -91,6 +97,20 @@ impl SettingFlags {
                 .map(|port| ("server.port".into(), port.to_string())),
         );
         pairs
+    }
+
+    /// The variables, with what the flags say in their place.
+    fn environment(&self, environment: &Environment) -> Environment {
+        let mut environment = environment.clone();
+        for (name, value) in [
+            (config::POSTOFFICE_ENV, &self.env),
+            (config::POSTOFFICE_CONFIG, &self.config),
+        ] {
+            if let Some(value) = value {
+                environment.vars.insert(name.into(), value.clone());
+            }
+        }
+        environment
     }
 }
 
@@ -143,7 +163,10 @@ fn run(
     // A stream that nobody reads any more (`… | head`) is no fault worth an exit code.
     let tell = |stream: &mut dyn Write, text: &str| drop(writeln!(stream, "{}", text.trim_end()));
 
-    let loaded = match config::load(environment, &cli.settings.pairs()) {
+    let loaded = match config::load(
+        &cli.settings.environment(environment),
+        &cli.settings.pairs(),
+    ) {
         Ok(loaded) => loaded,
         Err(complaints) => {
             tell(err, &format!("letshare-server: {complaints}"));

@@ -308,6 +308,8 @@ pub enum CloseReason {
     TooManyFragments,
     /// Nothing was heard for the idle limit.
     Idle,
+    /// The client has come back by a newer connection (`protocols/postoffice.md §4`).
+    Replaced,
     /// The reader was too slow and its outbox is full, or it took nothing for the stall limit.
     TooSlow,
 }
@@ -324,6 +326,7 @@ impl CloseReason {
             Self::Idle | Self::TooManyFragments => 1008,
             Self::TooBig => 1009,
             Self::TooSlow => 1013,
+            Self::Replaced => 4009,
         }
     }
 
@@ -338,6 +341,7 @@ impl CloseReason {
             Self::TooManyFragments => "message has too many fragments",
             Self::Idle => "nothing heard for too long",
             Self::TooSlow => "reader is too slow",
+            Self::Replaced => "replaced",
         }
     }
 }
@@ -445,6 +449,7 @@ mod tests {
             CloseReason::TooManyFragments,
             CloseReason::Idle,
             CloseReason::TooSlow,
+            CloseReason::Replaced,
         ] {
             assert!(reason.text().len() <= 123, "{reason:?}");
         }

@@ -288,3 +288,23 @@ pub const FRAME_ITEMS: usize = 1_000;
 
 /// Levels that MessagePack may nest: as many as serde_json allows in JSON.
 pub const MSGPACK_DEPTH: usize = 128;
+
+/// Longest name of a mailbox, in bytes (`protocols/postoffice.md §6`).
+pub const POST_NAME_BYTES: usize = 256;
+
+/// Mailboxes that are remembered; whoever connects beyond that gets nothing stored. About 300 bytes each.
+pub const POST_MAILBOXES: usize = 100_000;
+
+/// Letters on the way to one connection that it has not confirmed, and their bytes; more wait in the mailbox
+/// (`protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one letter.
+pub const POST_WINDOW: usize = 256;
+pub const POST_WINDOW_BYTES: usize = 1024 * 1024;
+
+/// Ids of letters that one mailbox remembers for `IDEMPOTENCY_WINDOW`: about 100 bytes each.
+pub const POST_IDS: usize = 4_096;
+
+/// How often letters that are too old are looked for.
+pub const POST_SWEEP: Duration = Duration::from_secs(60);
+
+/// Rows of letters that are read at a time when a server starts.
+pub const POST_ROWS: usize = 1_000;

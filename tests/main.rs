@@ -15,5 +15,6 @@ mod letshare_relay;
 mod letshare_rooms;
 mod operations;
 mod persistence;
+mod postoffice;
 mod relay;
 mod support;

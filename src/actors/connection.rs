@@ -28,7 +28,8 @@ pub enum Inbound {
     Text(ByteString),
     Binary(Bytes),
     Ping(Bytes),
-    Pong,
+    /// What the ping carried.
+    Pong(Bytes),
     /// The client's close frame.
     Close(Option<u16>),
     /// The client broke a rule for which the connection ends.
@@ -118,7 +119,10 @@ impl Connection {
         self.worker.count(|counters| match reason {
             CloseReason::TooSlow => counters.closed_slow += 1,
             CloseReason::Idle => counters.closed_idle += 1,
-            CloseReason::Answer(_) | CloseReason::GoingAway | CloseReason::Done => {}
+            CloseReason::Answer(_)
+            | CloseReason::GoingAway
+            | CloseReason::Done
+            | CloseReason::Replaced => {}
             CloseReason::ProtocolError
             | CloseReason::InvalidText
             | CloseReason::TooBig
@@ -187,6 +191,7 @@ impl StreamHandler<Inbound> for Connection {
         }
         match inbound {
             Inbound::Close(code) => {
+                self.session.talk(|translator, _| translator.hung_up());
                 self.close(CloseReason::Answer(code.unwrap_or(NO_CODE)), ctx);
                 self.finish_soon(ctx);
             }
@@ -206,7 +211,10 @@ impl StreamHandler<Inbound> for Connection {
             Inbound::Ping(payload) if self.session.may_send() => {
                 self.session.push(frame::pong(&payload));
             }
-            Inbound::Ping(_) | Inbound::Pong => {}
+            Inbound::Ping(_) => {}
+            Inbound::Pong(payload) => self
+                .session
+                .talk(|translator, link| translator.ponged(&payload, link)),
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     actors::{
-        connection::Probe,
+        connection::{Close, Probe},
         hub::{Budget, Letter},
         worker::Worker,
     },
@@ -33,6 +33,11 @@ impl Worker {
             Letter::Supersede { session } => {
                 if let Some(session) = self.session(session) {
                     session.supersede();
+                }
+            }
+            Letter::Close { session, reason } => {
+                if let Some(session) = self.session(session) {
+                    session.connection.do_send(Close(reason));
                 }
             }
             Letter::Probe { session } => {

@@ -94,6 +94,11 @@ pub enum Letter {
     Supersede { session: SessionId },
     /// Find out whether one connection is alive.
     Probe { session: SessionId },
+    /// End one connection.
+    Close {
+        session: SessionId,
+        reason: CloseReason,
+    },
 }
 
 /// A change of what may wait in an outbox, in bytes.
@@ -126,6 +131,12 @@ impl Peer {
     pub fn supersede(&self) {
         let session = self.session;
         self.hub.send(Letter::Supersede { session });
+    }
+
+    /// Ends it when what was sent to it has left.
+    pub fn close(&self, reason: CloseReason) {
+        let session = self.session;
+        self.hub.send(Letter::Close { session, reason });
     }
 
     /// Asks for a sign of life, without which the connection is closed soon, as an idle one.

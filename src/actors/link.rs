@@ -53,6 +53,13 @@ pub trait Translator {
         None
     }
 
+    /// The client has answered a ping that carried `payload`: it has read what was sent before.
+    fn ponged(&mut self, _payload: &Bytes, _link: &mut Link<'_>) {}
+
+    /// The client's close frame is here: it leaves in order. Comes before [`Translator::closed`] when the client
+    /// closes first, else behind it.
+    fn hung_up(&mut self) {}
+
     /// The time has come that was asked for by [`Link::wake_in`].
     fn woken(&mut self, _link: &mut Link<'_>) {}
 

@@ -20,7 +20,7 @@ use actix_web::{
 use crate::{
     actors::{broker::Broker, worker::Worker},
     auth::apps::Apps,
-    config::{Config, Listener, Protocol, Route},
+    config::{self, Config, Listener, Protocol, Route},
     edge::{
         admission::Admission,
         fallback,
@@ -33,6 +33,7 @@ use crate::{
     protocols::{
         ably::{self, Ably, door::Door, rest::Rest},
         letshare::{self, LetShare},
+        postoffice::{self, PostOffice},
         relay::{self, Relay},
     },
 };
@@ -45,6 +46,8 @@ pub struct Site {
     pub admission: Admission,
     pub ops_state: OpsState,
     pub letshare: letshare::Shared,
+    /// None while it is switched off.
+    pub postoffice: Option<Arc<postoffice::Shared>>,
     /// There when it is served.
     pub relay: Option<Arc<relay::Shared>>,
     pub ably: Arc<ably::door::Shared>,
@@ -64,7 +67,19 @@ pub struct Origins {
 impl Origins {
     pub fn new(config: &Config) -> Self {
         let relay = Arc::new(OriginPolicy::listed(&config.relay.allowed_origins));
-        let lists = [(Protocol::Relay, relay)];
+        let post = &config.postoffice.allowed_origins;
+        let post = if post.iter().any(|origin| origin == "*") {
+            OriginPolicy::listed(&[])
+        } else {
+            OriginPolicy::new(&config::Cors {
+                allowed_origins: post.clone(),
+                allow_lan: false,
+            })
+        };
+        let lists = [
+            (Protocol::Relay, relay),
+            (Protocol::PostOffice, Arc::new(post)),
+        ];
         let own = lists.into_iter().flat_map(|(protocol, policy)| {
             let routes = protocol.routes(config).into_iter();
             routes.map(move |route| (protocol, route, Arc::clone(&policy)))
@@ -102,8 +117,10 @@ impl Site {
         let own = bound
             .iter()
             .find(|(address, _)| *address == app.local_addr());
-        // TLS is the shared listener in other clothes.
-        let listener = own.or_else(|| bound.first()).map(|(_, own)| own.clone());
+        // TLS is the shared listener in other clothes, or, where nobody is on that, the next.
+        let is_used = |(_, own): &&(SocketAddr, Listener)| own.protocols != [Protocol::Operations];
+        let used = || bound.iter().find(is_used).or_else(|| bound.first());
+        let listener = own.or_else(used).map(|(_, own)| own.clone());
         let listener = Arc::new(listener.unwrap_or_else(|| self.config.listeners().swap_remove(0)));
         let origins = Arc::clone(&self.origins);
         let asked = Arc::clone(&listener);
@@ -153,6 +170,13 @@ impl Site {
                     if let Some(shared) = &self.relay {
                         let relay = Relay::new(entrance.clone(), Arc::clone(shared));
                         relay::routes(routes, &relay);
+                    }
+                }
+                Protocol::PostOffice => {
+                    if let Some(shared) = &self.postoffice {
+                        let settings = &config.postoffice;
+                        let door = PostOffice::new(settings, entrance.clone(), Arc::clone(shared));
+                        postoffice::routes(routes, &door, settings);
                     }
                 }
             }

@@ -88,6 +88,28 @@ impl JwtKey {
         })
     }
 
+    /// The first of these claims that is there and not empty, if the token is one of ours and valid at `now`.
+    ///
+    /// # Errors
+    /// As [`JwtKey::check`].
+    pub fn claim(
+        &self,
+        token: &str,
+        names: &[&str],
+        now: Timestamp,
+    ) -> Result<Option<String>, TokenFault> {
+        let claims: serde_json::Map<String, serde_json::Value> = self.verify(token)?;
+        let time = |name| match claims.get(name) {
+            None => Ok(None),
+            Some(serde_json::Value::Number(time)) => Ok(Some(time)),
+            Some(_) => Err(TokenFault::BadClaims),
+        };
+        check_time(time("exp")?, time("nbf")?, now)?;
+        let texts = names.iter().filter_map(|name| claims.get(*name)?.as_str());
+        let mut texts = texts.filter(|text| !text.is_empty());
+        Ok(texts.next().map(str::to_owned))
+    }
+
     /// The claims of a token that carries our signature, whatever the time.
     pub(super) fn verify<C: DeserializeOwned + Clone>(&self, token: &str) -> Result<C, TokenFault> {
         let header =

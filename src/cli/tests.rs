@@ -389,3 +389,24 @@ fn damaged_and_missing_data_is_told() {
     let said = say(&["data", "check", &flag], &[], &clock());
     assert!(said.err.contains("data.dir"), "{}", said.err);
 }
+
+/// protocols/postoffice.md §1: `--env` and `--config` choose the older server's file.
+#[test]
+fn the_settings_file_of_the_older_post_office_is_chosen_by_flags() {
+    let mode = [("MODE", "postoffice")];
+    let said = say(&["config", "check", "--env", "zhycit"], &mode, &clock());
+    assert!(!said.good);
+    assert!(said.err.contains("config-zhycit.json"), "{}", said.err);
+    let said = say(
+        &["config", "check", "--config", "own.json"],
+        &mode,
+        &clock(),
+    );
+    assert!(!said.good);
+    assert!(
+        said.err.contains("own.json: cannot be read")
+            || said.err.contains("own.json\n     problem: cannot be read"),
+        "{}",
+        said.err
+    );
+}

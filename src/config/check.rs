@@ -8,7 +8,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{AuthMode, Config, Identify, complaint::Complaint, keys::Key, load::Setting};
+use super::{
+    AuthMode, Config, Identify, PostOfficeAuth, complaint::Complaint, keys::Key, load::Setting,
+};
+use crate::limits;
 
 /// Secrets that everybody can read in the design document, the LetShare page or our own files.
 const PUBLISHED: [&str; 4] = [
@@ -64,6 +67,7 @@ impl<'a> Verdict<'a> {
         self.certificate();
         self.secrets();
         self.ably();
+        self.post_office();
         self.relay();
         self.times();
         self.sizes();
@@ -225,6 +229,59 @@ impl<'a> Verdict<'a> {
                 "ably.sandbox is true, and the server listens on {host}: everybody who can reach it \
                  can make apps. Use that for test suites only"
             ));
+        }
+    }
+
+    fn post_office(&mut self) {
+        let post = &self.config.postoffice;
+        if !post.enabled {
+            return;
+        }
+        match post.auth {
+            PostOfficeAuth::Any => self.any_token(),
+            PostOfficeAuth::Tokens if post.tokens.is_empty() => self.complain(
+                &["postoffice.tokens", "postoffice.auth"],
+                "empty, and postoffice.auth is tokens: nobody could connect",
+            ),
+            PostOfficeAuth::Tokens => {}
+            PostOfficeAuth::Jwt => self.secret(
+                "postoffice.jwt_secret",
+                "LETSHARE_POSTOFFICE_JWT_SECRET",
+                &post.jwt_secret,
+                true,
+            ),
+        }
+        // What may be on the way to a client at once, with the letter that makes it too much.
+        let most = post.max_message_bytes + limits::POST_WINDOW_BYTES + 65_536;
+        if self.config.limits.outbox_bytes < most {
+            self.complain(
+                &["limits.outbox_bytes", "postoffice.max_message_bytes"],
+                format!("must be at least {most}, or a full mailbox is never read"),
+            );
+        }
+    }
+
+    /// As the older server: whoever connects may be anybody.
+    fn any_token(&mut self) {
+        let host = self.config.server.host;
+        if host.is_loopback() {
+            return;
+        }
+        let remedy =
+            "postoffice:\n    auth: tokens\n    tokens: [\"A-LONG-RANDOM-TOKEN erp desk-*\"]";
+        if self.config.allow_insecure {
+            self.warnings.push(format!(
+                "postoffice.auth is any, and the server listens on {host}: everybody who can reach it reads every \
+                 mailbox. To be safe, set\n  {remedy}"
+            ));
+        } else {
+            self.complain(
+                &["postoffice.auth", "server.host", "allow_insecure", "postoffice.enabled"],
+                format!(
+                    "any token would open any mailbox, and server.host {host} lets other machines in. Add these three lines \
+                     (or allow_insecure: true where that does not matter):\n  {remedy}"
+                ),
+            );
         }
     }
 

@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::yaml::Raw;
+use crate::limits;
 
 /// A key and the values it takes.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,12 @@ pub enum Kind {
     Address,
     Networks,
     Origins,
+    /// The same, or `*` for every page.
+    OriginsOrAny,
+    /// Tokens with the mailboxes that they open. Secret.
+    Grants,
+    /// Names of mailboxes.
+    Names,
     /// A port, or empty for the shared one.
     OwnPort,
     /// The path of a URL.
@@ -144,6 +151,39 @@ pub const KEYS: &[Key] = &[
         "relay.max_lateness",
         Kind::Span("0s", secs(0), "8760h", secs(31_536_000)),
     ),
+    key("postoffice.enabled", Kind::Switch),
+    key("postoffice.port", Kind::OwnPort),
+    key("postoffice.ws_path", Kind::Path),
+    key("postoffice.any_path", Kind::Switch),
+    key("postoffice.health_path", Kind::Path),
+    key("postoffice.stats_path", Kind::Path),
+    key("postoffice.max_connections", Kind::Whole(1, 10_000_000)),
+    key("postoffice.auth", Kind::OneOf(&["any", "tokens", "jwt"])),
+    key("postoffice.tokens", Kind::Grants),
+    key("postoffice.jwt_secret", Kind::Code),
+    key("postoffice.allowed_origins", Kind::OriginsOrAny),
+    key(
+        "postoffice.from_check",
+        Kind::OneOf(&["known", "strict", "off"]),
+    ),
+    key("postoffice.forward_token", Kind::Switch),
+    key(
+        "postoffice.validation",
+        Kind::OneOf(&["off", "lenient", "strict"]),
+    ),
+    key("postoffice.require_base64", Kind::Switch),
+    key("postoffice.errors", Kind::OneOf(&["reply", "silent"])),
+    key("postoffice.multi_device", Kind::Switch),
+    key("postoffice.offline", Kind::OneOf(&["store", "drop"])),
+    key("postoffice.mailboxes", Kind::Names),
+    key("postoffice.mailbox_letters", COUNT),
+    key(
+        "postoffice.mailbox_age",
+        Kind::Span("1m", secs(60), "8760h", secs(31_536_000)),
+    ),
+    key("postoffice.stored_bytes", STORE_BYTES),
+    key("postoffice.max_recipients", COUNT),
+    key("postoffice.max_message_bytes", Kind::Whole(1_024, 1 << 24)),
     key("file_transfer.enabled", Kind::Switch),
     key("file_transfer.free_limit", FILE_BYTES),
     key("file_transfer.max_file_size", FILE_BYTES),
@@ -196,7 +236,7 @@ impl Key {
 
     /// Whether its value must never be shown.
     pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret | Kind::Code)
+        matches!(self.kind, Kind::Secret | Kind::Code | Kind::Grants)
     }
 }
 
@@ -215,6 +255,13 @@ impl fmt::Display for Kind {
             Self::Origins => {
                 f.write_str("a list of origins, each scheme://host or scheme://host:port")
             }
+            Self::OriginsOrAny => f.write_str(
+                "a list of origins, each scheme://host or scheme://host:port, or * for every page",
+            ),
+            Self::Grants => f.write_str(
+                "a list of tokens, each followed by the mailboxes that it opens: TOKEN erp desk-*",
+            ),
+            Self::Names => f.write_str("a list of names, each of at most 256 bytes"),
             Self::OwnPort => {
                 f.write_str("a whole number from 0 to 65535, or empty for server.port")
             }
@@ -243,7 +290,12 @@ impl Kind {
     /// What is wrong with the value, in words; the value itself is not repeated.
     pub fn read(&self, raw: &Raw, base: &Path) -> Result<Option<Value>, String> {
         let text = match (self, raw) {
-            (Self::Networks | Self::Origins, _) => return self.read_list(&items(raw)),
+            (
+                Self::Networks | Self::Origins | Self::OriginsOrAny | Self::Grants | Self::Names,
+                _,
+            ) => {
+                return self.read_list(&items(raw));
+            }
             (_, Raw::Text(text)) => text,
             (_, Raw::List(_)) => return Err("a list where a single value belongs".into()),
         };
@@ -281,7 +333,9 @@ impl Kind {
             },
             Self::Folder | Self::File => value(base.join(text))?,
             Self::Ignored(..) => return Ok(None),
-            Self::Networks | Self::Origins => return Err("not a list".into()),
+            Self::Networks | Self::Origins | Self::OriginsOrAny | Self::Grants | Self::Names => {
+                return Err("not a list".into());
+            }
         };
         Ok(Some(value))
     }
@@ -292,10 +346,15 @@ impl Kind {
         for item in items {
             let read = match self {
                 Self::Networks => network(item).and_then(value),
+                Self::OriginsOrAny if item == "*" => value(item),
+                Self::Grants => grant(item).and_then(value),
+                Self::Names => mailbox(item).and_then(value),
                 _ => origin(item).and_then(value),
             };
             match read {
                 Ok(value) => values.push(value),
+                // The item is a secret.
+                Err(problem) if matches!(self, Self::Grants) => problems.push(problem),
                 Err(problem) => {
                     problems.push(format!("{}: {problem}", super::complaint::printable(item)));
                 }
@@ -355,6 +414,24 @@ fn path(text: &str) -> Result<String, String> {
         return Err("begins or ends with too many slashes".into());
     }
     Ok(format!("/{bare}"))
+}
+
+fn grant(text: &str) -> Result<&str, String> {
+    match text.split_whitespace().count() {
+        0 => Err("an empty item".into()),
+        1 => Err("a token without the names of mailboxes that it opens".into()),
+        _ => Ok(text),
+    }
+}
+
+fn mailbox(text: &str) -> Result<&str, String> {
+    if text.is_empty() || text.len() > limits::POST_NAME_BYTES {
+        return Err(format!("not 1 to {} bytes", limits::POST_NAME_BYTES));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("contains a control character".into());
+    }
+    Ok(text)
 }
 
 fn network(text: &str) -> Result<IpNet, String> {

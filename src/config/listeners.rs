@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::Config;
+use super::{Config, PostOffice};
 
 /// Whoever answers requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub enum Protocol {
     LetShare,
     Ably,
     Relay,
+    PostOffice,
 }
 
 impl fmt::Display for Protocol {
@@ -24,6 +25,7 @@ impl fmt::Display for Protocol {
             Self::LetShare => "LetShare",
             Self::Ably => "Ably",
             Self::Relay => "relay",
+            Self::PostOffice => "postoffice",
         })
     }
 }
@@ -63,9 +65,17 @@ pub const ABLY_ROOTS: [&str; 9] = [
 ];
 
 /// The protocols that may have a port of their own.
-fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 1] {
-    let relay = &config.relay;
-    [(Protocol::Relay, relay.enabled, relay.port, "relay.port")]
+fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 2] {
+    let (relay, post) = (&config.relay, &config.postoffice);
+    [
+        (Protocol::Relay, relay.enabled, relay.port, "relay.port"),
+        (
+            Protocol::PostOffice,
+            post.enabled,
+            post.port,
+            "postoffice.port",
+        ),
+    ]
 }
 
 impl Config {
@@ -167,7 +177,24 @@ impl Protocol {
                 routes.extend(stats);
                 routes
             }
+            Self::PostOffice => self.routes_of_post_office(&config.postoffice),
         }
+    }
+
+    fn routes_of_post_office(self, settings: &PostOffice) -> Vec<Route> {
+        let everything = [self.route("", true, "postoffice.any_path")];
+        if settings.takes_any_path() {
+            return everything.into();
+        }
+        let sockets = settings.ws_paths().into_iter();
+        sockets
+            .map(|path| (path, "postoffice.ws_path"))
+            .chain([
+                (&*settings.health_path, "postoffice.health_path"),
+                (&*settings.stats_path, "postoffice.stats_path"),
+            ])
+            .map(|(path, key)| self.route(path, false, key))
+            .collect()
     }
 
     fn route(self, path: &str, is_tree: bool, key: &'static str) -> Route {

@@ -20,7 +20,7 @@ use super::{
     complaint::{Complaint, Complaints, Origin},
     keys::{KEYS, Key, Kind},
     layers::{Layer, insert},
-    relay_file,
+    post_file, relay_file,
     yaml::Raw,
 };
 
@@ -28,10 +28,11 @@ use super::{
 const DEFAULTS: &str = include_str!("../../configs/default.yaml");
 
 /// Modes that work without a file on disk.
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 4] = [
     ("local", include_str!("../../configs/local.yaml")),
     ("production", include_str!("../../configs/production.yaml")),
     ("relay", include_str!("../../configs/relay.yaml")),
+    ("postoffice", include_str!("../../configs/postoffice.yaml")),
 ];
 
 /// What the settings are read from, besides flags. Tests make their own. No `Debug`: it holds secrets.
@@ -91,6 +92,11 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
     let mut layers = vec![Layer::defaults(DEFAULTS, &mut complaints)];
     layers.extend(mode_layer(environment, &mode, &mut complaints));
     let mut warnings = Vec::new();
+    if mode == post_file::MODE {
+        let (vars, dir) = (&environment.vars, &environment.dir);
+        let older = post_file::read(vars, dir, &mut complaints, &mut warnings);
+        layers.extend(older.layers);
+    }
     let mut missing_relay_file = None;
     if mode == relay_file::MODE {
         let older = relay_file::read(&environment.vars, &environment.dir, &mut warnings);

@@ -237,7 +237,10 @@ fn an_unknown_mode_is_refused_and_the_known_ones_are_named() {
         .var("MODE", "prodution")
         .complaints();
     assert!(text.contains("prodution.yaml"), "{text}");
-    assert!(text.contains("local, production, relay, staging"), "{text}");
+    assert!(
+        text.contains("local, production, relay, postoffice, staging"),
+        "{text}"
+    );
     assert!(text.contains("environment variable MODE"), "{text}");
     let text = operator().var("MODE", "../../etc/passwd").complaints();
     assert!(text.contains("not a name"), "{text}");

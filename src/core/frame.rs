@@ -36,6 +36,11 @@ pub fn ping() -> Bytes {
     Bytes::from_static(&[FIN | PING, 0])
 }
 
+/// A ping whose answer brings `payload` back.
+pub fn ping_with(payload: &[u8]) -> Bytes {
+    frame(PING, &payload[..payload.len().min(CONTROL_PAYLOAD_MAX)])
+}
+
 /// The answer to a ping; `payload` is what the ping carried.
 pub fn pong(payload: &[u8]) -> Bytes {
     frame(PONG, &payload[..payload.len().min(CONTROL_PAYLOAD_MAX)])

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::core::message::Entry;
 
 /// How many wire formats an entry has room for.
-pub const FORMATS: usize = 4;
+pub const FORMATS: usize = 5;
 
 /// The place of a format's frame in every entry. Each format has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,7 @@ pub enum Slot {
     LetShareJson,
     AblyJson,
     AblyMsgpack,
+    PostOfficeJson,
     RelayJson,
 }
 

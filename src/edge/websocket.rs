@@ -178,7 +178,7 @@ fn inbound(message: AggregatedMessage) -> Inbound {
         AggregatedMessage::Text(text) => Inbound::Text(text),
         AggregatedMessage::Binary(data) => Inbound::Binary(data),
         AggregatedMessage::Ping(payload) => Inbound::Ping(payload),
-        AggregatedMessage::Pong(_) => Inbound::Pong,
+        AggregatedMessage::Pong(payload) => Inbound::Pong(payload),
         AggregatedMessage::Close(reason) => Inbound::Close(reason.map(|reason| reason.code.into())),
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod ably;
 pub mod letshare;
+pub mod postoffice;
 pub mod relay;

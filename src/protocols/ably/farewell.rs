@@ -29,6 +29,7 @@ fn frame(reason: CloseReason, format: Format) -> Option<Bytes> {
             let limit = limits::ABLY_FRAME_BYTES;
             (Fault::FrameTooLarge { limit }, false)
         }
+        CloseReason::Replaced => (Fault::TransportSuperseded, false),
         CloseReason::ProtocolError | CloseReason::InvalidText => (Fault::ProtocolBroken, false),
     };
     let error = &(&fault).into();

@@ -1,0 +1,329 @@
+//! The translator of one connection: hands letters in, and hands out those of its own mailbox
+//! (`protocols/postoffice.md §3, §4`).
+//!
+//! Letters come by the channel of the mailbox, each once for all who watch it. Their numbers have no holes, so
+//! the desk sees what it has not got, and takes that out of the mailbox. Behind letters it sends a ping; its answer
+//! says that they were read, and only then they leave the mailbox. So many letters may be on the way; more
+//! wait.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+
+use crate::{
+    actors::{
+        broker,
+        link::{Attaching, Link, Terms, Translator},
+    },
+    core::{
+        command::{Answer, Start},
+        filter::Filter,
+        frame,
+        message::{Entry, EntryId},
+        modes::Modes,
+        wire::WireFormat,
+    },
+    error::CloseReason,
+    ids::{ChannelName, SessionId},
+    limits,
+    protocols::postoffice::{
+        access::Principal,
+        counter,
+        mailbox::Reader,
+        office::{Office, Place, Room, Visitor},
+        reply::{self, About, Code, PostOfficeJson},
+    },
+};
+
+/// See the module.
+pub struct Desk {
+    pub(super) office: Arc<Office>,
+    pub(super) room: Arc<Room>,
+    pub(super) principal: Principal,
+    place: Option<Place>,
+    started: Option<u64>,
+    session: Option<SessionId>,
+    /// Attached: what is published comes.
+    is_ready: bool,
+    /// More is in the mailbox than may be on the way.
+    is_behind: bool,
+    /// The highest number that was sent.
+    highest: u64,
+    flights: VecDeque<Flight>,
+    flying_bytes: usize,
+    /// Letters sent so far.
+    sent: u64,
+    /// A ping has been sent behind a letter and is not answered.
+    is_asked: bool,
+}
+
+/// A letter on the way.
+struct Flight {
+    /// It was the how manieth.
+    order: u64,
+    number: u64,
+    bytes: usize,
+}
+
+impl Desk {
+    pub const fn new(
+        office: Arc<Office>,
+        room: Arc<Room>,
+        principal: Principal,
+        place: Place,
+        started: Option<u64>,
+    ) -> Self {
+        Self {
+            office,
+            room,
+            principal,
+            place: Some(place),
+            started,
+            session: None,
+            is_ready: false,
+            is_behind: false,
+            highest: 0,
+            flights: VecDeque::new(),
+            flying_bytes: 0,
+            sent: 0,
+            is_asked: false,
+        }
+    }
+
+    pub(super) fn tell(&self, code: Code, text: &str, about: About<'_>, link: &mut Link<'_>) {
+        link.count_error();
+        if !self.office.settings.is_silent {
+            link.send_frame(reply::error(code, text, about));
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.flights.len() < limits::POST_WINDOW && self.flying_bytes < limits::POST_WINDOW_BYTES
+    }
+
+    fn depart(&mut self, number: u64, bytes: usize) {
+        self.sent += 1;
+        self.highest = self.highest.max(number);
+        self.flying_bytes += bytes;
+        self.flights.push_back(Flight {
+            order: self.sent,
+            number,
+            bytes,
+        });
+    }
+
+    /// The ping that asks whether everything so far was read; nothing while one is not answered.
+    fn question(&mut self) -> Bytes {
+        if self.is_asked || self.flights.is_empty() {
+            return Bytes::new();
+        }
+        self.is_asked = true;
+        frame::ping_with(&self.sent.to_be_bytes())
+    }
+
+    /// Everything in the mailbox that was not sent, as far as it may be on the way, as finished frames.
+    fn gather(&mut self) -> Bytes {
+        let Some(session) = self.session else {
+            return Bytes::new();
+        };
+        let mut frames = BytesMut::new();
+        let mut after = 0;
+        let was_behind = self.is_behind;
+        let room = Arc::clone(&self.room);
+        let mut mailbox = room.mailbox.lock();
+        self.is_behind = loop {
+            let is_held = |number| self.flights.iter().any(|flight| flight.number == number);
+            let Some((number, waiting)) = mailbox.next(after, is_held) else {
+                break false;
+            };
+            if !self.has_room() {
+                break true;
+            }
+            after = number;
+            let text = waiting.text.clone();
+            let Some(text) = text.or_else(|| self.office.text(&room, number)) else {
+                continue;
+            };
+            frames.extend_from_slice(&frame::text(text.as_bytes()));
+            self.depart(number, text.len());
+        };
+        if !self.is_behind {
+            self.highest = mailbox.last();
+        }
+        mailbox.set_behind(session, self.is_behind, self.highest);
+        drop(mailbox);
+        if self.is_behind && !was_behind {
+            self.office.spill(&room);
+        }
+        frames.extend_from_slice(&self.question());
+        frames.freeze()
+    }
+
+    /// Letters up to this one were read.
+    fn confirm(&mut self, order: u64) {
+        let mut numbers = Vec::new();
+        while let Some(flight) = self.flights.pop_front_if(|flight| flight.order <= order) {
+            self.flying_bytes -= flight.bytes;
+            numbers.push(flight.number);
+        }
+        self.office.confirm(&self.room, numbers);
+    }
+
+    /// A letter by the channel.
+    fn arrived(&mut self, number: u64, entry: &Entry) -> Bytes {
+        if number <= self.highest || (self.is_behind && !self.has_room()) {
+            return Bytes::new();
+        }
+        if number != self.highest + 1 || self.is_behind || !self.has_room() {
+            return self.gather();
+        }
+        let letter = entry.frame(self.format());
+        self.depart(number, letter.len());
+        let question = self.question();
+        if question.is_empty() {
+            return letter.clone();
+        }
+        [&letter[..], &question[..]].concat().into()
+    }
+}
+
+impl Translator for Desk {
+    fn format(&self) -> &'static dyn WireFormat {
+        &PostOfficeJson
+    }
+
+    fn terms(&self, settings: &broker::Settings) -> Terms {
+        let mut terms = Terms::new(settings);
+        if !self.office.settings.is_silent {
+            terms.farewell = last_words;
+        }
+        terms
+    }
+
+    fn opened(&mut self, link: &mut Link<'_>) {
+        let peer = link.peer();
+        self.session = Some(peer.session);
+        let place = self.place.as_ref().map(|place| Arc::clone(&place.counted));
+        let reader = Reader {
+            session: peer.session,
+            peer: Visitor {
+                peer,
+                place: place.unwrap_or_default(),
+            },
+            started: self.started,
+            is_ready: false,
+            is_behind: false,
+        };
+        if !self.office.enter(&self.room, reader) {
+            return link.close(CloseReason::Replaced);
+        }
+        let mut filter = Filter::new(Modes::SUBSCRIBE, true);
+        filter.is_tailored = true;
+        let attaching = Attaching {
+            alias: 0,
+            filter,
+            rules: None,
+            start: Start::Head,
+            context: Bytes::new(),
+        };
+        let channel = self.room.channel.clone();
+        if let Err(fault) = link.attach(&channel, attaching) {
+            self.tell(
+                reply::code_of(&fault),
+                &fault.to_string(),
+                About::default(),
+                link,
+            );
+            link.close(CloseReason::Done);
+        }
+    }
+
+    fn text(&mut self, text: ByteString, link: &mut Link<'_>) {
+        counter::hand_in(self, &text, link);
+    }
+
+    fn binary(&mut self, data: Bytes, link: &mut Link<'_>) {
+        match ByteString::try_from(data) {
+            Ok(text) => self.text(text, link),
+            Err(_) => self.tell(
+                Code::BadJson,
+                "the frame is not UTF-8",
+                About::default(),
+                link,
+            ),
+        }
+    }
+
+    fn answered(&mut self, _: &ChannelName, answer: Answer, link: &mut Link<'_>) {
+        match answer {
+            Answer::Attached(_) => {
+                self.is_ready = true;
+                self.office.expire(&self.room);
+                if let Some(reader) = self.room.mailbox.lock().reader_mut(link.peer().session) {
+                    reader.is_ready = true;
+                }
+                let frames = self.gather();
+                if !frames.is_empty() {
+                    link.send_frame(frames);
+                }
+            }
+            Answer::AttachRefused { fault, .. } => {
+                self.tell(
+                    reply::code_of(&fault),
+                    &fault.to_string(),
+                    About::default(),
+                    link,
+                );
+                link.close(CloseReason::Done);
+            }
+            // What was refused is in the mailbox all the same.
+            Answer::PublishRefused { .. } | Answer::Published { .. } | Answer::Detached { .. } => {}
+        }
+    }
+
+    fn tailored(&mut self, _: u16, entry: &Entry) -> Option<Bytes> {
+        let frames = match entry.id {
+            EntryId::Frame {
+                connection,
+                msg_serial,
+            } if connection == self.room.postmark => self.arrived(msg_serial, entry),
+            // A heartbeat, or by another protocol: for whoever is there.
+            _ => entry.frame(self.format()).clone(),
+        };
+        Some(frames).filter(|frames| !frames.is_empty())
+    }
+
+    fn ponged(&mut self, payload: &Bytes, link: &mut Link<'_>) {
+        if let Ok(order) = <[u8; 8]>::try_from(&payload[..]) {
+            self.confirm(u64::from_be_bytes(order));
+        }
+        // Whatever was asked: a client may answer the last of several pings only (RFC 6455 §5.5.3).
+        self.is_asked = false;
+        let has_more = self.is_behind || self.room.mailbox.lock().last() > self.highest;
+        let frames = if self.is_ready && has_more {
+            self.gather()
+        } else {
+            self.question()
+        };
+        if !frames.is_empty() {
+            link.send_frame(frames);
+        }
+    }
+
+    fn hung_up(&mut self) {
+        self.confirm(u64::MAX);
+    }
+
+    fn closed(&mut self, link: &mut Link<'_>) {
+        self.office.leave(&self.room, link.peer().session);
+        self.place = None;
+    }
+}
+
+fn last_words(reason: CloseReason) -> Option<Bytes> {
+    (reason == CloseReason::TooBig).then(|| {
+        let text = "the frame is larger than postoffice.max_message_bytes";
+        reply::error(Code::TooLarge, text, About::default())
+    })
+}

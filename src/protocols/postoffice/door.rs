@@ -1,0 +1,194 @@
+//! From a request to a connection: the checks of `protocols/postoffice.md §2`, in its order, and the two pages for
+//! people (`§5`).
+
+use std::sync::Arc;
+
+use actix_http::ws;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{AUTHORIZATION, SEC_WEBSOCKET_VERSION, UPGRADE},
+    },
+    web,
+};
+use serde_json::json;
+
+use crate::{
+    config,
+    edge::{guard::MessageLimits, http::query::Query, websocket::Entrance},
+    limits,
+    protocols::postoffice::{access::Access, desk::Desk, office::Office},
+};
+
+/// What the doors of all worker threads share.
+pub struct Shared {
+    pub office: Arc<Office>,
+    access: Access,
+}
+
+impl Shared {
+    pub fn new(settings: &config::PostOffice, office: Arc<Office>) -> Self {
+        Self {
+            access: Access::new(settings),
+            office,
+        }
+    }
+}
+
+/// The door of one worker thread.
+#[derive(Clone)]
+pub struct PostOffice {
+    entrance: Entrance,
+    shared: Arc<Shared>,
+}
+
+impl PostOffice {
+    pub fn new(settings: &config::PostOffice, mut entrance: Entrance, shared: Arc<Shared>) -> Self {
+        entrance.limits = MessageLimits {
+            max_message_bytes: settings.max_message_bytes,
+            ..entrance.limits
+        };
+        Self { entrance, shared }
+    }
+
+    async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
+        let (desk, permit) = match self.check(request) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                self.entrance.refused();
+                return refused.into_response();
+            }
+        };
+        let upgraded = self
+            .entrance
+            .upgrade(request, payload, permit, Box::new(desk));
+        let upgraded = upgraded.await;
+        upgraded.unwrap_or_else(|_| Refused::NoWebSocket.into_response())
+    }
+
+    fn check(
+        &self,
+        request: &HttpRequest,
+    ) -> Result<(Desk, crate::edge::admission::Permit), Refused> {
+        let office = &self.shared.office;
+        let query = Query::parse(request.query_string());
+        let name = query.get("clientID").filter(|name| !name.is_empty());
+        let token = bearer(request)
+            .or_else(|| query.get("token"))
+            .unwrap_or_default();
+        let now = office.clock.now();
+        let granted = self.shared.access.check(token, name, now);
+        let replaces = || granted.is_ok() && name.is_some_and(|name| office.would_replace(name));
+        if office.is_full() && !replaces() {
+            return Err(Refused::Full);
+        }
+        let principal = granted.map_err(|_| Refused::Unauthorized)?;
+        let name = name.ok_or(Refused::NoName)?;
+        if !is_name(name) {
+            return Err(Refused::BadName);
+        }
+        // Unix seconds (§2); in milliseconds here, so that a quick reconnect is not the same moment.
+        let started = query
+            .get("startTime")
+            .and_then(|text| text.parse::<u64>().ok());
+        let started = started.map(|seconds| seconds.saturating_mul(1_000));
+        if office.is_outdated(name, started) {
+            return Err(Refused::Outdated);
+        }
+        // Before a place is taken from the connection that would be replaced.
+        ws::verify_handshake(request.head()).map_err(|_| Refused::NoWebSocket)?;
+        let place = office.take_place(name).ok_or(Refused::Full)?;
+        let permit = self.entrance.admit(request).map_err(|_| Refused::Full)?;
+        let room = office.room(name);
+        let desk = Desk::new(Arc::clone(office), room, principal, place, started);
+        Ok((desk, permit))
+    }
+
+    fn stats(&self) -> HttpResponse {
+        let stats = self.shared.office.stats();
+        HttpResponse::Ok().json(json!({
+            "connections": stats.connections,
+            "max_connections": self.shared.office.settings.max_connections,
+            "mailboxes": stats.mailboxes,
+            "stored": stats.stored,
+            "dropped": stats.dropped,
+        }))
+    }
+}
+
+/// Serves these paths; with `any_path` every other one, too.
+pub fn routes(config: &mut web::ServiceConfig, door: &PostOffice, settings: &config::PostOffice) {
+    let connect = |door: &PostOffice| {
+        let door = door.clone();
+        move |request: HttpRequest, payload: web::Payload| {
+            let door = door.clone();
+            async move { door.connect(&request, payload).await }
+        }
+    };
+    for path in settings.ws_paths() {
+        config.route(path, web::get().to(connect(door)));
+    }
+    let plain = || {
+        web::get().guard(actix_web::guard::fn_guard(|context| {
+            !context.head().headers().contains_key(UPGRADE)
+        }))
+    };
+    let health = || async { HttpResponse::Ok().json(json!({"status": "ok"})) };
+    config.route(&settings.health_path, plain().to(health));
+    let told = door.clone();
+    let stats = move || {
+        let told = told.clone();
+        async move { told.stats() }
+    };
+    config.route(&settings.stats_path, plain().to(stats));
+    if settings.takes_any_path() {
+        config.default_service(web::get().to(connect(door)));
+    }
+}
+
+fn bearer(request: &HttpRequest) -> Option<&str> {
+    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    Some(header.strip_prefix("Bearer ")?.trim()).filter(|token| !token.is_empty())
+}
+
+/// What can be the name of a mailbox (`§6`).
+pub fn is_name(name: &str) -> bool {
+    name.len() <= limits::POST_NAME_BYTES && !name.chars().any(char::is_control)
+}
+
+/// Why there is no connection.
+enum Refused {
+    Full,
+    Unauthorized,
+    NoName,
+    BadName,
+    Outdated,
+    NoWebSocket,
+}
+
+impl Refused {
+    fn into_response(self) -> HttpResponse {
+        let (status, text) = match self {
+            Self::Full => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Connection limit reached\n",
+            ),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized\n"),
+            Self::NoName => (StatusCode::BAD_REQUEST, "Client ID is required\n"),
+            Self::BadName => (StatusCode::BAD_REQUEST, "Client ID is invalid\n"),
+            Self::Outdated => (
+                StatusCode::CONFLICT,
+                "Connection rejected: newer connection exists\n",
+            ),
+            Self::NoWebSocket => (StatusCode::BAD_REQUEST, "Bad Request\n"),
+        };
+        let mut response = HttpResponse::build(status);
+        if matches!(self, Self::NoWebSocket) {
+            response.insert_header((SEC_WEBSOCKET_VERSION, "13"));
+        }
+        response
+            .content_type("text/plain; charset=utf-8")
+            .body(text)
+    }
+}

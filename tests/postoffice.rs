@@ -1,0 +1,12 @@
+//! PostOffice over real sockets, against the drop-in profile with the original paths: `protocols/postoffice.md`, row by
+//! row.
+
+mod client;
+mod cross;
+mod errors;
+mod fields;
+mod handshake;
+mod letters;
+mod office;
+mod stored;
+mod survival;
