@@ -13,22 +13,21 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 use crate::{
     actors::{
         broker::Broker,
-        held::{Held, Ready},
+        held::Held,
         hub::{HubHandle, Letter},
         worker::Worker,
     },
     core::{
         channel::ChannelState,
-        command::{self, Answer, Attach, Detach, Effect, HubId, Now, Publish, Reseat},
+        command::{self, Attach, Detach, HubId, Now, Publish, Reseat},
         message::{Body, Entry, EntryId},
         presence::{Member, Members},
-        replay,
         serial::{Mint, Serial},
     },
     error::Fault,
-    ids::{ChannelName, SessionId},
+    ids::ChannelName,
     limits,
-    log::{Appended, ChannelLog, Done, StoreError},
+    log::{ChannelLog, StoreError},
 };
 
 pub struct Channel {
@@ -62,9 +61,9 @@ pub struct Command<C> {
 /// The log has an entry, or has it not and will not have it.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Logged {
-    serial: Serial,
-    outcome: Result<(), StoreError>,
+pub(super) struct Logged {
+    pub serial: Serial,
+    pub outcome: Result<(), StoreError>,
 }
 
 /// The transport is gone: it needs no answer.
@@ -109,111 +108,9 @@ impl Channel {
         }
     }
 
-    /// Does what the state asks for, in order: now, or when the log has kept what comes before it.
-    pub(super) fn carry_out(
-        &mut self,
-        effects: impl IntoIterator<Item = Effect>,
-        ctx: &mut Context<Self>,
-    ) {
-        for effect in effects {
-            match effect {
-                Effect::Append(entry) => self.append(entry, ctx),
-                effect if self.held.is_empty() => self.perform(effect, ctx),
-                effect => self.held.effect(effect),
-            }
-        }
-    }
-
-    fn append(&mut self, entry: Arc<Entry>, ctx: &mut Context<Self>) {
-        if entry.is_ephemeral {
-            // It waits for those before it all the same: order.
-            return if self.held.is_empty() {
-                self.deliver(entry, ctx);
-            } else {
-                self.held.effect(Effect::Append(entry));
-            };
-        }
-        let serial = entry.serial;
-        let mut whom = || -> Done<()> {
-            let channel = ctx.address();
-            Box::new(move |outcome| channel.do_send(Logged { serial, outcome }))
-        };
-        let uptime = self.worker.broker.clock.uptime();
-        match self.log.append(uptime, Arc::clone(&entry), &mut whom) {
-            Appended::Kept => self.deliver(entry, ctx),
-            Appended::Later => self.held.entry(entry),
-        }
-    }
-
-    /// The log has told: does what has waited for it.
-    fn release(&mut self, ctx: &mut Context<Self>) {
-        while let Some(ready) = self.held.next() {
-            match ready {
-                Ready::Effect(Effect::Append(ephemeral)) | Ready::Deliver(ephemeral) => {
-                    self.deliver(ephemeral, ctx);
-                }
-                Ready::Effect(effect) => self.perform(effect, ctx),
-                Ready::Withdraw(entry) => self.state.withdraw(&entry),
-            }
-        }
-    }
-
-    fn deliver(&mut self, entry: Arc<Entry>, ctx: &mut Context<Self>) {
-        if matches!(entry.body, Body::Presence(_)) {
-            self.count_soon(ctx);
-        }
-        if !matches!(entry.body, Body::Occupancy(_)) {
-            self.worker.count(|counters| counters.published += 1);
-        }
-        for hub in self.state.hubs() {
-            self.tell(hub, Letter::Delivery(Arc::clone(&entry)));
-        }
-    }
-
-    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
-        match effect {
-            Effect::Append(entry) => self.append(entry, ctx),
-            Effect::Answer {
-                hub,
-                session,
-                answer,
-            } => self.answer(hub, session, answer),
-            Effect::Attached {
-                hub,
-                start,
-                attached,
-            } => {
-                let session = attached.seat.id.session;
-                let wall = self.worker.broker.clock.now();
-                let bytes = self.worker.broker.settings.replay_bytes;
-                let attached = replay::read(*attached, start, &*self.log, wall, bytes);
-                self.answer(hub, session, Answer::Attached(Box::new(attached)));
-            }
-            Effect::Replay { hub, after } => match self.log.after(after) {
-                Ok(missed) => {
-                    for entry in missed {
-                        self.tell(hub, Letter::Delivery(entry));
-                    }
-                }
-                Err(gap) => tracing::error!(%gap, "messages were lost with a channel actor"),
-            },
-            Effect::OccupancyChanged => self.count_soon(ctx),
-        }
-    }
-
-    fn answer(&self, hub: HubId, session: SessionId, answer: Answer) {
-        let channel = self.state.name().clone();
-        let letter = Letter::Answer {
-            channel,
-            session,
-            answer,
-        };
-        self.tell(hub, letter);
-    }
-
     /// The hub of this thread is called directly, unless letters wait for it: one of them may be from
     /// this channel's predecessor, and comes first.
-    fn tell(&self, hub: HubId, letter: Letter) {
+    pub(super) fn tell(&self, hub: HubId, letter: Letter) {
         let own = &self.worker.hub;
         if hub == own.id && own.backlog.load(Ordering::Relaxed) == 0 {
             self.worker.receive(letter);
@@ -232,7 +129,7 @@ impl Channel {
     }
 
     /// Tells the occupancy to those who want to know it, not more often than they can use.
-    fn count_soon(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn count_soon(&mut self, ctx: &mut Context<Self>) {
         if self.counting || !self.state.is_observed() {
             return;
         }

@@ -11,6 +11,7 @@ pub mod connection;
 pub mod connections;
 mod delivery;
 pub mod directory;
+mod effects;
 mod held;
 pub mod hub;
 pub mod link;

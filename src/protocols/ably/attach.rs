@@ -1,7 +1,5 @@
 //! ATTACH, DETACH and SYNC, and what channels answer to them (`protocols/ably.md §5.3, §5.4, §7.4`).
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use bytestring::ByteString;
 
@@ -13,17 +11,16 @@ use crate::{
         filter::Filter,
         message::Entry,
         modes::Modes,
-        presence::Member,
         serial::Serial,
         window::Gap,
     },
     error::Fault,
     ids::ChannelName,
-    limits,
     protocols::ably::{
         connection::AblyConnection,
         name::Name,
         params::{ChannelParams, OccupancyWanted},
+        sync,
         wire::{self, ErrorInfo, ProtocolMessage, ServerFrame, format_of},
     },
 };
@@ -37,8 +34,6 @@ pub mod flags {
     pub const ATTACH_RESUME: u64 = 1 << 5;
 }
 
-/// Comes back with the answer to an attach that only asks who is present.
-const SYNC: Bytes = Bytes::from_static(b"sync");
 /// Comes back with the answer to a detach that the client has been told of already.
 const SILENT: Bytes = Bytes::from_static(b"silent");
 
@@ -145,7 +140,7 @@ impl AblyConnection {
     }
 
     /// 0 for a plain name; any other name of a channel has a number of its own.
-    fn alias(&mut self, name: &Name) -> u16 {
+    pub(super) fn alias(&mut self, name: &Name) -> u16 {
         self.known_alias(name).unwrap_or_else(|| {
             self.aliases.push(name.whole.clone());
             alias_at(self.aliases.len() - 1)
@@ -174,7 +169,7 @@ impl AblyConnection {
         };
         let modes = attached.seat.filter.modes;
         let sees_members = modes.has(Modes::PRESENCE_SUBSCRIBE);
-        if attached.context == SYNC {
+        if attached.context == sync::ASKED {
             self.send_members(&attachment.requested, &attached.members, link);
             return;
         }
@@ -210,27 +205,6 @@ impl AblyConnection {
                 entry.frame(format_of(self.format)).clone()
             };
             link.send_missed(frame);
-        }
-    }
-
-    fn send_members(&self, channel: &str, members: &[Arc<Member>], link: &mut Link<'_>) {
-        let mut pages = pages(members).into_iter().peekable();
-        // No `@` or `.` in a sync id (T42).
-        let id = self.shared.next_sync_id();
-        let mut sent = 0;
-        while let Some(page) = pages.next() {
-            sent += page.len();
-            let cursor = match pages.peek() {
-                Some(_) => format!("{id}:{sent}"),
-                None => format!("{id}:"),
-            };
-            let frame = ServerFrame::Sync {
-                channel,
-                cursor: Some(&cursor),
-                timestamp: link.now(),
-                members: page,
-            };
-            self.say(&frame, link);
         }
     }
 
@@ -308,33 +282,6 @@ impl AblyConnection {
         }
     }
 
-    /// The client wants to know who is present, from the beginning. Asked for like a change of the
-    /// attachment, so that the answer keeps its place among the presence events.
-    pub(super) fn sync(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
-        let Ok(name) = Name::parse(message.channel.unwrap_or_default()) else {
-            return;
-        };
-        let channel = name.channel(self.access.app.id);
-        let alias = self.alias(&name);
-        let Some(filter) = link.filter(&channel, alias).cloned() else {
-            return;
-        };
-        // Who may only publish is not told who is there.
-        if !filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
-            return;
-        }
-        let attaching = Attaching {
-            alias,
-            filter,
-            rules: None,
-            start: Start::Head,
-            context: SYNC,
-        };
-        if let Err(fault) = link.attach(&channel, attaching) {
-            tracing::debug!(%fault, "a presence sync was not sent");
-        }
-    }
-
     /// The capability has changed: attachments get the modes that it grants now, or end.
     pub(super) fn regrant(&mut self, link: &mut Link<'_>) {
         let mut ended = Vec::new();
@@ -378,20 +325,4 @@ const fn gap_fault(gap: Gap) -> Fault {
         Gap::Expired | Gap::OtherLog => Fault::PositionExpired,
         Gap::TooLong => Fault::BacklogTooLong,
     }
-}
-
-/// Cut so that no frame gets longer than clients can read (§1.4). At least one, if it is empty.
-fn pages(members: &[Arc<Member>]) -> Vec<&[Arc<Member>]> {
-    let mut pages = Vec::new();
-    let (mut first, mut bytes) = (0, 0);
-    for (place, member) in members.iter().enumerate() {
-        bytes += member.size();
-        let is_full = place - first >= limits::SYNC_PAGE_MEMBERS || bytes > limits::SYNC_PAGE_BYTES;
-        if is_full && place > first {
-            pages.push(&members[first..place]);
-            (first, bytes) = (place, member.size());
-        }
-    }
-    pages.push(&members[first..]);
-    pages
 }

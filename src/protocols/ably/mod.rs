@@ -1,7 +1,7 @@
 //! Ably's protocol, so that unmodified Ably SDKs work here (`protocols/ably.md`).
 //!
 //! * [`wire`]: frames and bodies in JSON and MessagePack; no rule of who may do what.
-//! * [`door`]: from a request to a connection; [`connection`]: its translator, with `attach`, `publish`, `reauth`.
+//! * [`door`]: from a request to a connection; [`connection`]: its translator, with `attach`, `sync`, `publish`, `reauth`.
 //! * [`rest`]: everything that is asked for by HTTP.
 //! * [`name`], [`params`], [`acks`], [`messages`]: the pure pieces that these are made of.
 
@@ -21,6 +21,7 @@ mod publish;
 mod reauth;
 mod refusal;
 pub mod rest;
+mod sync;
 pub mod wire;
 
 /// The Ably interface of one worker thread.

@@ -1,0 +1,85 @@
+//! SYNC: who is present, told page by page (`protocols/ably.md §7.4`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    actors::link::{Attaching, Link},
+    core::{command::Start, modes::Modes, presence::Member},
+    limits,
+    protocols::ably::{
+        connection::AblyConnection,
+        name::Name,
+        wire::{ProtocolMessage, ServerFrame},
+    },
+};
+
+/// Comes back with the answer to an attach that only asks who is present.
+pub(super) const ASKED: Bytes = Bytes::from_static(b"sync");
+
+impl AblyConnection {
+    pub(super) fn send_members(&self, channel: &str, members: &[Arc<Member>], link: &mut Link<'_>) {
+        let mut pages = pages(members).into_iter().peekable();
+        // No `@` or `.` in a sync id (T42).
+        let id = self.shared.next_sync_id();
+        let mut sent = 0;
+        while let Some(page) = pages.next() {
+            sent += page.len();
+            let cursor = match pages.peek() {
+                Some(_) => format!("{id}:{sent}"),
+                None => format!("{id}:"),
+            };
+            let frame = ServerFrame::Sync {
+                channel,
+                cursor: Some(&cursor),
+                timestamp: link.now(),
+                members: page,
+            };
+            self.say(&frame, link);
+        }
+    }
+
+    /// The client wants to know who is present, from the beginning. Asked for like a change of the
+    /// attachment, so that the answer keeps its place among the presence events.
+    pub(super) fn sync(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+        let Ok(name) = Name::parse(message.channel.unwrap_or_default()) else {
+            return;
+        };
+        let channel = name.channel(self.access.app.id);
+        let alias = self.alias(&name);
+        let Some(filter) = link.filter(&channel, alias).cloned() else {
+            return;
+        };
+        // Who may only publish is not told who is there.
+        if !filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
+            return;
+        }
+        let attaching = Attaching {
+            alias,
+            filter,
+            rules: None,
+            start: Start::Head,
+            context: ASKED,
+        };
+        if let Err(fault) = link.attach(&channel, attaching) {
+            tracing::debug!(%fault, "a presence sync was not sent");
+        }
+    }
+}
+
+/// Cut so that no frame gets longer than clients can read (§1.4). At least one, if it is empty.
+fn pages(members: &[Arc<Member>]) -> Vec<&[Arc<Member>]> {
+    let mut pages = Vec::new();
+    let (mut first, mut bytes) = (0, 0);
+    for (place, member) in members.iter().enumerate() {
+        bytes += member.size();
+        let is_full = place - first >= limits::SYNC_PAGE_MEMBERS || bytes > limits::SYNC_PAGE_BYTES;
+        if is_full && place > first {
+            pages.push(&members[first..place]);
+            (first, bytes) = (place, member.size());
+        }
+    }
+    pages.push(&members[first..]);
+    pages
+}
