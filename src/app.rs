@@ -59,7 +59,7 @@ mod site;
 mod storage;
 
 use site::{Origins, Site};
-use storage::Storage;
+use storage::{Gauge, Storage};
 
 /// A server that accepts connections.
 pub struct Running {
@@ -103,6 +103,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
+    let gauge = storage.as_ref().map(Storage::gauge);
     let postoffice = match storage.as_ref().filter(|_| config.postoffice.enabled) {
         Some(storage) => {
             let store = Arc::clone(&storage.store);
@@ -117,7 +118,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     };
     let site = Site {
         postoffice,
-        ops_state: ops_state(&broker, &config.server),
+        ops_state: ops_state(&broker, gauge, &config.server),
         origins: Arc::new(Origins::new(config)),
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
@@ -321,7 +322,7 @@ fn ably(
     Ok((apps, Arc::new(shared), local_key))
 }
 
-fn ops_state(broker: &Arc<Broker>, settings: &config::Server) -> OpsState {
+fn ops_state(broker: &Arc<Broker>, gauge: Option<Gauge>, settings: &config::Server) -> OpsState {
     let broker = Arc::clone(broker);
     let (from, proxies) = (
         settings.metrics_from.clone(),
@@ -330,7 +331,7 @@ fn ops_state(broker: &Arc<Broker>, settings: &config::Server) -> OpsState {
     OpsState {
         clock: broker.clock.clone(),
         ready: Arc::clone(&broker.ready),
-        snapshot: Arc::new(move || snapshot(Arc::clone(&broker)).boxed_local()),
+        snapshot: Arc::new(move || snapshot(Arc::clone(&broker), gauge.clone()).boxed_local()),
         may_see_metrics: Arc::new(move |request| {
             let address = client_address_of(request, &proxies).to_canonical();
             from.iter().any(|network| network.contains(&address))
@@ -338,7 +339,7 @@ fn ops_state(broker: &Arc<Broker>, settings: &config::Server) -> OpsState {
     }
 }
 
-async fn snapshot(broker: Arc<Broker>) -> Snapshot {
+async fn snapshot(broker: Arc<Broker>, gauge: Option<Gauge>) -> Snapshot {
     // A metrics actor that does not answer leaves zeros, not a page that hangs.
     let mut totals = broker.metrics.send(Totals).await.unwrap_or_default();
     totals.channels_restarted = broker.directory.restarts();
@@ -348,6 +349,7 @@ async fn snapshot(broker: Arc<Broker>) -> Snapshot {
             .saturating_sub(totals.connections_closed),
         channels: broker.directory.len() as u64,
         history_bytes: broker.log.bytes() as u64,
+        store: gauge.as_ref().map(Gauge::read).unwrap_or_default(),
         totals,
     }
 }

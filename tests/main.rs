@@ -14,6 +14,7 @@ mod letshare_pro;
 mod letshare_relay;
 mod letshare_rooms;
 mod operations;
+mod persistence;
 mod postoffice;
 mod relay;
 mod support;

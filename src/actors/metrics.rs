@@ -83,6 +83,20 @@ pub struct Snapshot {
     pub channels: u64,
     /// Bytes that the in-memory log holds now.
     pub history_bytes: u64,
+    pub store: StoreFigures,
+}
+
+/// How the data file is used; zeros without one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreFigures {
+    /// Times that something was read from it.
+    pub reads: u64,
+    /// Transactions written since the file was made.
+    pub commits: u64,
+    /// Bytes of the entries of persisted channels, as the sweep has last counted them.
+    pub stored_bytes: u64,
+    /// Size of the file now.
+    pub file_bytes: u64,
 }
 
 /// Adds up the reports of all worker threads.

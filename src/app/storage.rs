@@ -1,20 +1,23 @@
 //! What is kept on disk: the data folder, the log in it, and their orderly end.
 
-use std::sync::Arc;
+use std::{fs, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 
 use crate::{
+    actors::metrics::StoreFigures,
     clock::Clock,
     config::Config,
     core::rules::Namespaces,
     log::{
+        Log as _,
         disk::{DiskLog, Retention, Sweeper},
         memory::MemoryLog,
     },
     store::{
         Store,
         embedded::EmbeddedStore,
+        engine::Engine,
         folder::{DataFolder, Terms},
     },
 };
@@ -72,6 +75,15 @@ impl Storage {
         })
     }
 
+    /// Tells how it is used.
+    pub fn gauge(&self) -> Gauge {
+        Gauge {
+            log: Arc::clone(&self.log),
+            engine: Arc::clone(self.folder.engine()),
+            file: self.folder.file(),
+        }
+    }
+
     /// Hands over to the next start what is in memory only, and closes the folder. Nothing is published any
     /// more.
     pub fn close(&mut self) {
@@ -83,6 +95,26 @@ impl Storage {
         }
         if let Err(error) = self.folder.close() {
             tracing::error!(%error, "the data folder was not closed in order; it will be checked at the next start");
+        }
+    }
+}
+
+/// How the storage is used, for `/metrics`.
+#[derive(Clone)]
+pub struct Gauge {
+    log: Arc<DiskLog>,
+    engine: Arc<Engine>,
+    file: PathBuf,
+}
+
+impl Gauge {
+    pub fn read(&self) -> StoreFigures {
+        StoreFigures {
+            reads: self.engine.reads(),
+            commits: self.engine.commits(),
+            stored_bytes: self.log.stored_bytes(),
+            // The operator is told in other ways when it is gone.
+            file_bytes: fs::metadata(&self.file).map_or(0, |metadata| metadata.len()),
         }
     }
 }

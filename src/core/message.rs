@@ -242,7 +242,11 @@ impl Entry {
     /// The same entry with some of its messages only, for a reader who wants no others.
     pub fn only(&self, wanted: impl Fn(&Message) -> bool) -> Self {
         let messages = self.messages().iter().filter(|message| wanted(message));
-        let body = Body::Messages(messages.cloned().collect());
+        self.with(Body::Messages(messages.cloned().collect()))
+    }
+
+    /// The same entry with another body.
+    pub fn with(&self, body: Body) -> Self {
         Self {
             channel: self.channel.clone(),
             id: self.id.clone(),

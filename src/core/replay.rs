@@ -1,11 +1,12 @@
 //! What an attachment gets before what is published next: what it missed, or the last messages.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     core::{
         command::{Attached, Rewind, Start},
-        message::Entry,
+        message::{Body, Entry},
+        presence::{Member, PresenceAction, PresenceEvent},
         serial::Serial,
         window::Gap,
     },
@@ -63,6 +64,7 @@ pub fn read(
     attached
         .backlog
         .retain(|entry| entry.serial.place() <= head);
+    attached.backlog = without_ghosts(attached.backlog, &attached.members);
     if cut(&mut attached.backlog, bytes) {
         attached.resumed = false;
         attached.gap = Some(Gap::TooLong);
@@ -80,6 +82,42 @@ pub fn read(
 fn messages_of(entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
     let has_messages = |entry: &Arc<Entry>| !entry.messages().is_empty();
     entries.into_iter().filter(has_messages).collect()
+}
+
+/// Leaves out who entered and is not present although no leave followed: whoever was present when an earlier
+/// run of the server ended, and has not entered again. A client would believe in them for ever.
+fn without_ghosts(mut backlog: Vec<Arc<Entry>>, members: &[Arc<Member>]) -> Vec<Arc<Entry>> {
+    if backlog.iter().all(|entry| entry.presence().is_empty()) {
+        return backlog;
+    }
+    let member = |member: &Arc<Member>| (member.client_id.clone(), member.connection);
+    // Who is present, or will have left.
+    let mut known: HashSet<_> = members.iter().map(member).collect();
+    let mut is_known = |entry: &Entry, event: &PresenceEvent| {
+        let Some(connection) = entry.publisher else {
+            return true;
+        };
+        let who = (event.client_id.clone(), connection);
+        match event.action {
+            PresenceAction::Leave => {
+                known.insert(who);
+                true
+            }
+            PresenceAction::Enter | PresenceAction::Update => known.contains(&who),
+        }
+    };
+    // The newest first, since a leave speaks for what was before it.
+    for entry in backlog.iter_mut().rev() {
+        let events = entry.presence().iter().rev();
+        let mut kept: Vec<_> = events.filter(|event| is_known(entry, event)).collect();
+        if kept.len() < entry.presence().len() {
+            kept.reverse();
+            let kept = kept.into_iter().cloned().collect();
+            *entry = Arc::new(entry.with(Body::Presence(kept)));
+        }
+    }
+    backlog.retain(|entry| !entry.is_empty());
+    backlog
 }
 
 /// Drops the oldest until the rest fits; true when there were too many.

@@ -19,7 +19,7 @@ use super::{
     show_time::go_duration,
 };
 use crate::{
-    actors::metrics::{Counters, Snapshot},
+    actors::metrics::{Counters, Snapshot, StoreFigures},
     ids::Timestamp,
 };
 
@@ -108,7 +108,7 @@ fn render_json(
     let mut memory = memory(process);
     memory["heap_alloc_mb"] = resident_mb.into();
     memory["heap_sys_mb"] = resident_mb.into();
-    let (websocket, relay) = counts(snapshot);
+    let (websocket, relay, store) = counts(snapshot);
     json!({
         "server": {
             "uptime": go_duration(uptime),
@@ -118,6 +118,7 @@ fn render_json(
         },
         "websocket": websocket,
         "relay": relay,
+        "store": store,
         "system": {
             "memory": memory,
             "goroutines": process.threads,
@@ -127,15 +128,22 @@ fn render_json(
     })
 }
 
-/// The parts `websocket` and `relay`.
-fn counts(snapshot: &Snapshot) -> (Value, Value) {
+/// The parts `websocket`, `relay` and `store`.
+fn counts(snapshot: &Snapshot) -> (Value, Value, Value) {
     // Taken apart without `..`, so that a new counter cannot be forgotten here.
     let Snapshot {
         totals,
         connections,
         channels,
         history_bytes,
+        store,
     } = snapshot;
+    let StoreFigures {
+        reads,
+        commits,
+        stored_bytes,
+        file_bytes,
+    } = store;
     let Counters {
         connections_opened,
         connections_closed,
@@ -191,7 +199,13 @@ fn counts(snapshot: &Snapshot) -> (Value, Value) {
         "lost_receiver": transfers_lost_receiver,
         "broken": transfers_broken,
     });
-    (websocket, relay)
+    let store = json!({
+        "reads": reads,
+        "commits": commits,
+        "stored_bytes": stored_bytes,
+        "file_bytes": file_bytes,
+    });
+    (websocket, relay, store)
 }
 
 #[cfg(test)]
@@ -268,6 +282,12 @@ mod tests {
             connections: 50,
             channels: 2,
             history_bytes: 4096,
+            store: StoreFigures {
+                reads: 3,
+                commits: 4,
+                stored_bytes: 5,
+                file_bytes: 6,
+            },
         };
         let process = ProcessFacts {
             resident_bytes: 30 << 20,
@@ -290,6 +310,10 @@ mod tests {
         assert_eq!(page["websocket"]["total_rooms"], 2);
         assert_eq!(page["websocket"]["messages_in"], 7);
         assert_eq!(page["websocket"]["messages_out"], 49);
+        assert_eq!(
+            page["store"],
+            json!({"reads": 3, "commits": 4, "stored_bytes": 5, "file_bytes": 6})
+        );
         assert_eq!(
             page["system"],
             json!({

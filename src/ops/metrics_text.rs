@@ -18,7 +18,7 @@ use prometheus_client::{
 };
 
 use super::process::ProcessFacts;
-use crate::actors::metrics::{Counters, Snapshot};
+use crate::actors::metrics::{Counters, Snapshot, StoreFigures};
 
 /// The text forms that scrapers ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,14 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
         connections,
         channels,
         history_bytes,
+        store,
     } = *snapshot;
+    let StoreFigures {
+        reads,
+        commits,
+        stored_bytes,
+        file_bytes,
+    } = store;
     let Counters {
         connections_opened,
         connections_closed,
@@ -237,6 +244,25 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
             channels_restarted,
             "Channels made anew after a panic",
         ),
+        counter(
+            "store",
+            "reads",
+            reads,
+            "Times that something was read from the data file",
+        ),
+        counter(
+            "store",
+            "commits",
+            commits,
+            "Transactions in the data file, those of earlier runs included",
+        ),
+        gauge(
+            "stored",
+            "bytes",
+            stored_bytes,
+            "Bytes of the messages of persisted channels, counted every half minute",
+        ),
+        gauge("store_file", "bytes", file_bytes, "Size of the data file"),
         Family::of(
             "uptime",
             "seconds",

@@ -131,9 +131,9 @@ impl DataFolder {
         self.epoch
     }
 
-    /// Size of the data file, in bytes.
-    pub fn file_bytes(&self) -> u64 {
-        fs::metadata(data_file(&self.path)).map_or(0, |metadata| metadata.len())
+    /// Where the data file is.
+    pub fn file(&self) -> PathBuf {
+        data_file(&self.path)
     }
 
     /// Writes what waits and leaves the folder in order. It stays locked until this is dropped.

@@ -69,7 +69,10 @@ pub(super) fn told(error: impl Into<redb::Error>) -> StoreError {
 
 fn told_io(error: &io::Error) -> StoreError {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
+        // The last: a limit of the process or the file system for one file. It may be raised, as well.
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            StoreError::Full
+        }
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             StoreError::Damaged(error.to_string().into())
         }

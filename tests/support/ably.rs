@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::net::SocketAddr;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -93,7 +95,11 @@ pub fn binary(bytes: &[u8]) -> Value {
 impl AblyClient {
     /// Opens a socket with this query; nothing is read yet.
     pub async fn open(server: &Server, query: &str) -> Self {
-        let url = format!("ws://{}/?{query}", server.address);
+        Self::open_at(server.address, query).await
+    }
+
+    pub async fn open_at(address: SocketAddr, query: &str) -> Self {
+        let url = format!("ws://{address}/?{query}");
         let connected = tokio_tungstenite::connect_async_with_config(url, None, true).await;
         let (socket, _) = connected.expect("an Ably WebSocket is always upgraded");
         Self {

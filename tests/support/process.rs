@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read},
     net::SocketAddr,
     os::unix::process::ExitStatusExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
@@ -26,14 +26,15 @@ pub const STATIC_SECRET: &str = "CANARY-static-secret-a2f90c7d51e84b36";
 /// Signs JWTs. Must not appear either.
 pub const JWT_SECRET: &str = "CANARY-jwt-secret-77bc01e5d9f24a68b3";
 
-/// Ends with its owner; its working directory goes with it.
+/// Ends with its owner, and so does a working directory of its own.
 pub struct ServerProcess {
     pub address: SocketAddr,
     pub token: String,
     child: Child,
     stdout: Capture,
     stderr: Capture,
-    dir: TempDir,
+    dir: PathBuf,
+    _own_dir: Option<TempDir>,
 }
 
 impl ServerProcess {
@@ -46,10 +47,31 @@ impl ServerProcess {
     /// The same with the defaults of another mode.
     pub fn start_in(mode: &str, settings: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("a working directory");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_letshare-server"));
+        let server = Self::try_start(dir.path(), &[], mode, settings);
+        let mut server = server.unwrap_or_else(|stderr| panic!("{stderr}"));
+        server._own_dir = Some(dir);
+        server
+    }
+
+    /// Starts a server in a working directory that may have been another server's, through another program, if
+    /// `launcher` has words: it must become the server by `exec`.
+    ///
+    /// # Errors
+    /// With what was written to stderr when no server came of it.
+    pub fn try_start(
+        dir: &Path,
+        launcher: &[&str],
+        mode: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, String> {
+        let binary = env!("CARGO_BIN_EXE_letshare-server");
+        let mut words = launcher.iter().copied().chain([binary]);
+        let mut command = Command::new(words.next().expect("at least the server"));
         command
-            .current_dir(dir.path())
+            .args(words)
+            .current_dir(dir)
             .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("MODE", mode)
             .env("LETSHARE_SERVER_HOST", "127.0.0.1")
             .env("LETSHARE_SERVER_PORT", "0")
@@ -63,7 +85,9 @@ impl ServerProcess {
         for (name, value) in settings {
             command.env(format!("LETSHARE_{name}"), value);
         }
-        let mut child = command.spawn().expect("the server starts");
+        let mut child = command
+            .spawn()
+            .map_err(|error| format!("{:?} cannot be run: {error}", command.get_program()))?;
         let (listening, address) = mpsc::channel();
         let stdout = Capture::start(child.stdout.take().expect("piped"), move |line| {
             if let Some(address) = listening_address(line) {
@@ -74,16 +98,41 @@ impl ServerProcess {
         // Fails when the server ends, since the sender goes with its stdout.
         let Ok(address) = address.recv() else {
             let _ = child.wait();
-            panic!("the server did not start: {}", stderr.end());
+            return Err(format!("the server did not start: {}", stderr.end()));
         };
-        Self {
+        Ok(Self {
             address,
             token: static_token(STATIC_SECRET),
             child,
             stdout,
             stderr,
-            dir,
-        }
+            dir: dir.to_owned(),
+            _own_dir: None,
+        })
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a crash does: it gets to do nothing any more.
+    pub async fn kill(mut self) {
+        let ended = self.child.try_wait().expect("our child");
+        assert_eq!(ended, None, "the server ended by itself");
+        self.signal(Signal::SIGKILL);
+        self.exit().await;
+    }
+
+    /// Ends it in order.
+    pub async fn terminate(mut self) {
+        self.signal(Signal::SIGTERM);
+        let status = self.exit().await;
+        assert!(status.success(), "{status}: {}", self.written());
+    }
+
+    /// What it has written to stderr so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
     }
 
     /// Open file descriptors.
@@ -147,12 +196,12 @@ impl ServerProcess {
 
     /// Its working directory.
     pub fn folder(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// `logs/errors.log`; empty when there is none.
     pub fn errors_log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("logs/errors.log")).unwrap_or_default()
+        fs::read_to_string(self.dir.join("logs/errors.log")).unwrap_or_default()
     }
 
     /// `/metrics` as JSON.

@@ -20,6 +20,8 @@ use crate::{
     ids::{ClientId, ConnectionId, SessionId},
 };
 
+mod ghosts;
+
 const EPOCH: Epoch = Epoch::new(1);
 const NOW: Timestamp = Timestamp::from_millis(1);
 

@@ -36,6 +36,12 @@ fn page(form: TextForm) -> String {
         connections: 115,
         channels: 116,
         history_bytes: 117,
+        store: StoreFigures {
+            reads: 122,
+            commits: 123,
+            stored_bytes: 124,
+            file_bytes: 125,
+        },
     };
     let process = ProcessFacts {
         resident_bytes: 118,
@@ -208,6 +214,10 @@ fn each_figure_stands_under_its_name() {
         ("letshare_open_connections", 115.0),
         ("letshare_active_channels", 116.0),
         ("letshare_history_bytes", 117.0),
+        ("letshare_store_reads_total", 122.0),
+        ("letshare_store_commits_total", 123.0),
+        ("letshare_stored_bytes", 124.0),
+        ("letshare_store_file_bytes", 125.0),
         ("letshare_process_resident_memory_bytes", 118.0),
         ("letshare_process_threads", 119.0),
         ("letshare_process_cpu_seconds_total", 120.25),

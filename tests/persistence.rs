@@ -1,0 +1,19 @@
+//! What is acknowledged is kept: the real server killed, stopped, traced, out of space, and its data folder
+//! (GOALS §2, `protocols/ably.md §4.3, §5.3, §6.2, §8`; ARCHITECTURE §6, promises 2 to 4).
+//!
+//! `crash` has a longer form for the night, switched on by `LETSHARE_NIGHTLY=1`: 100 cycles and 500,000
+//! acknowledgements at least. `LETSHARE_SEED=N` draws the moments of an earlier run.
+//!
+//! Not here: power cuts, damaged pages and slow disks, which take a disk that obeys the test
+//! (`src/store/faulty.rs`, `src/log/disk/tests`).
+
+mod crash;
+mod crowd;
+mod folder;
+mod full;
+mod ground;
+mod order;
+mod presence;
+mod restart;
+mod trace;
+mod writer;
