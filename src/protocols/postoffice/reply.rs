@@ -4,12 +4,11 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::{
     core::{
         frame,
-        message::{Data, Entry, Message},
+        message::{Data, Entry, Message, is_json, write_json_text},
         wire::{Slot, WireFormat},
     },
     error::Fault,
@@ -149,29 +148,35 @@ impl WireFormat for PostOfficeJson {
 }
 
 fn letter(message: &Message, mailbox: &str) -> Bytes {
-    match &message.payload.data {
+    let payload = &message.payload;
+    match &payload.data {
         Data::Text(text)
-            if text.trim_start().starts_with('{') && message.payload.encoding == "json" =>
+            if payload.encoding == "json"
+                && text.trim_start().starts_with('{')
+                && (payload.is_json || is_json(text)) =>
         {
             frame::text(text.as_bytes())
         }
-        data => frame::text(foreign(message, data, mailbox).to_string().as_bytes()),
+        _ => frame::text(&foreign(message, mailbox)),
     }
 }
 
 /// What another protocol published to a mailbox and is no letter becomes the content of one.
-fn foreign(message: &Message, data: &Data, mailbox: &str) -> Value {
-    use base64::{Engine as _, prelude::BASE64_STANDARD};
-    let content = match data {
-        Data::None => Value::Null,
-        Data::Text(text) if message.payload.encoding == "json" => {
-            serde_json::from_str(text).unwrap_or_default()
-        }
-        Data::Text(text) => Value::from(&**text),
-        Data::Binary(bytes) => Value::from(BASE64_STANDARD.encode(bytes)),
-    };
+fn foreign(message: &Message, mailbox: &str) -> Vec<u8> {
     let from = message.client_id.as_ref().map_or("", |id| id.as_str());
-    json!({"from": from, "to": mailbox, "subject": &*message.name, "content": content, "type": 1})
+    let mut json = Vec::new();
+    for (name, text) in [
+        ("{\"from\":", from),
+        (",\"to\":", mailbox),
+        (",\"subject\":", &message.name),
+    ] {
+        json.extend_from_slice(name.as_bytes());
+        write_json_text(&mut json, text);
+    }
+    json.extend_from_slice(b",\"content\":");
+    message.payload.write_json(&mut json);
+    json.extend_from_slice(b",\"type\":1}");
+    json
 }
 
 #[cfg(test)]
@@ -179,6 +184,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use bytestring::ByteString;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::{
@@ -233,8 +239,7 @@ mod tests {
             name: "greeting".into(),
             payload: Payload {
                 data: Data::Text("hello".into()),
-                encoding: ByteString::new(),
-                is_json: false,
+                ..Payload::default()
             },
             client_id: ClientId::new("ann"),
             ..Message::default()
