@@ -225,7 +225,7 @@ impl Running {
     pub async fn stop(&self) {
         self.broker.ready.store(false, Ordering::Relaxed);
         self.server.stop(false).await;
-        // The threads of the channels have ended with the server.
+        // Threads may still serve requests for a moment: the logs refuse what comes too late.
         if let Some(mut storage) = self.storage.lock().take() {
             storage.close();
         }

@@ -56,7 +56,7 @@ pub fn publish(
                 room += 1;
                 if is_counting {
                     let micros = now.duration_since(began).as_micros();
-                    latencies.saturating_record(u64::try_from(micros)?);
+                    latencies.record(u64::try_from(micros)?)?;
                 }
             }
         }

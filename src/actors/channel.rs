@@ -301,6 +301,8 @@ impl Handler<Logged> for Channel {
 
     fn handle(&mut self, Logged { serial, outcome }: Logged, ctx: &mut Self::Context) {
         if let Err(error) = &outcome
+            // The server ends: nothing is wrong with the disk.
+            && *error != StoreError::Closed
             && let Some(more) = self
                 .worker
                 .broker

@@ -151,6 +151,7 @@ fn fault_of(error: &StoreError) -> Fault {
     match error {
         StoreError::Full => Fault::DiskFull,
         StoreError::Busy => Fault::Busy,
+        StoreError::Closed => Fault::ShuttingDown,
         _ => Fault::Internal,
     }
 }

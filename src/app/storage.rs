@@ -84,8 +84,8 @@ impl Storage {
         }
     }
 
-    /// Hands over to the next start what is in memory only, and closes the folder. Nothing is published any
-    /// more.
+    /// Hands over to the next start what is in memory only, and closes the folder. What is published
+    /// later is refused.
     pub fn close(&mut self) {
         if self.sweeper.take().is_none() {
             return;

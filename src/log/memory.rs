@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -32,6 +32,7 @@ pub struct MemoryLog {
     windows: Mutex<HashMap<ChannelName, Arc<Mutex<Window>>>>,
     bounds: Bounds,
     budget: Arc<Budget>,
+    is_sealed: Arc<AtomicBool>,
 }
 
 /// Bytes of all windows together.
@@ -71,7 +72,14 @@ impl MemoryLog {
                 used: AtomicUsize::new(0),
                 limit: total_bytes,
             }),
+            is_sealed: Arc::default(),
         }
+    }
+
+    /// From now on nothing is appended: what is told as kept stands in [`MemoryLog::windows`] as they are
+    /// after this.
+    pub(super) fn seal(&self) {
+        self.is_sealed.store(true, Ordering::SeqCst);
     }
 
     pub(super) const fn bounds(&self) -> Bounds {
@@ -130,6 +138,7 @@ impl Log for MemoryLog {
             window: Arc::clone(window),
             bounds: self.bounds,
             budget: Arc::clone(&self.budget),
+            is_sealed: Arc::clone(&self.is_sealed),
         })
     }
 
@@ -153,6 +162,7 @@ struct ChannelWindow {
     window: Arc<Mutex<Window>>,
     bounds: Bounds,
     budget: Arc<Budget>,
+    is_sealed: Arc<AtomicBool>,
 }
 
 impl Past for ChannelWindow {
@@ -182,11 +192,17 @@ impl ChannelLog for ChannelWindow {
         &mut self,
         now: Duration,
         entry: Arc<Entry>,
-        _: &mut dyn FnMut() -> Done<()>,
+        whom: &mut dyn FnMut() -> Done<()>,
     ) -> Appended {
-        self.budget.charge(&mut self.window.lock(), |window| {
-            window.append(now, entry, self.bounds)
-        });
+        let mut window = self.window.lock();
+        // Under the lock: whoever copies the window after the seal finds everything that was kept.
+        if self.is_sealed.load(Ordering::SeqCst) {
+            drop(window);
+            whom()(Err(StoreError::Closed));
+            return Appended::Later;
+        }
+        self.budget
+            .charge(&mut window, |window| window.append(now, entry, self.bounds));
         Appended::Kept
     }
 

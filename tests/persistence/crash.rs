@@ -19,7 +19,8 @@ use super::{
     writer::Writer,
 };
 
-/// How long it goes on; both must be reached.
+/// How long it goes on; both must be reached. It must not be paused for longer than ids are remembered, two minutes:
+/// what is then published again is rightly new (`protocols/ably.md §6.4`).
 struct Plan {
     cycles: usize,
     acks: usize,
@@ -91,6 +92,9 @@ async fn nothing_is_lost(plan: Plan, end: End, mut writers: Vec<Writer>) {
         writers = writing.join_all().await;
         writers.sort_by_key(|writer| writer.number);
         cycle += 1;
+        if cycle % (10 * CYCLES_OF_A_CHANNEL) == 0 {
+            eprintln!("{cycle} times {end:?}, {} acknowledged", acked(&writers));
+        }
     }
     let unanswered: usize = writers.iter().map(|writer| writer.unanswered.len()).sum();
     // Now everything gets its answer.

@@ -94,7 +94,8 @@ fn traced(ground: &Ground, file: &Path) -> ServerProcess {
 
 /// The whole trace of a process that was killed.
 async fn finished(file: &Path, process: u32) -> String {
-    let last_line = format!("{process} +++ killed by SIGKILL +++\n");
+    // Short ids are padded.
+    let last_line = format!("{process:<5} +++ killed by SIGKILL +++\n");
     eventually(async || {
         tokio::task::yield_now().await;
         let mut file = File::open(file).ok()?;

@@ -142,6 +142,8 @@ impl Writer {
                 Some(action::CONNECTED | action::HEARTBEAT) => {}
                 // Sent away in order; nothing more is answered.
                 Some(action::DISCONNECTED) => return None,
+                // The same, by its code.
+                Some(action::NACK) if frame["error"]["code"] == SHUTTING_DOWN => return None,
                 _ => panic!("writer {}: {frame}", self.number),
             }
         }
@@ -170,6 +172,9 @@ impl Writer {
     }
 }
 
+/// Of a publish that comes too late for a server that ends (`protocols/ably.md §13`).
+const SHUTTING_DOWN: u64 = 80003;
+
 /// The body of a response that says 201; None when the server is gone before its end.
 async fn answer(stream: &mut TcpStream) -> Option<Value> {
     let mut response = Vec::new();
@@ -181,12 +186,14 @@ async fn answer(stream: &mut TcpStream) -> Option<Value> {
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             continue;
         };
-        assert!(head.starts_with("HTTP/1.1 201"), "{text}");
         let length = head
             .lines()
             .find_map(|line| line.strip_prefix("content-length: "));
         if body.len() == length.expect("a length").parse::<usize>().unwrap() {
-            return Some(serde_json::from_str(body).expect("JSON"));
+            let body: Value = serde_json::from_str(body).expect("JSON");
+            let is_late = body["error"]["code"] == SHUTTING_DOWN;
+            assert!(is_late || head.starts_with("HTTP/1.1 201"), "{text}");
+            return (!is_late).then_some(body);
         }
     }
 }

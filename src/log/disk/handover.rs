@@ -30,11 +30,13 @@ struct Stored {
 }
 
 impl DiskLog {
-    /// Writes the windows of all channels that are not persisted. Nothing is published any more.
+    /// Writes the windows of all channels that are not persisted. Whatever is published to them from now on is
+    /// refused: it would be acknowledged and not handed over.
     ///
     /// # Errors
     /// When the disk does not take them; then those channels begin anew at the next start.
     pub fn hand_over(&self) -> Result<(), StoreError> {
+        self.memory.seal();
         let (mut waiting, mut bytes) = (Vec::new(), 0);
         for (name, window) in self.memory.windows() {
             let window = window.lock();

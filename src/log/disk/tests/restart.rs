@@ -36,6 +36,28 @@ fn a_restart_goes_on_with_serials_epoch_and_ids() {
 }
 
 #[test]
+fn what_comes_after_the_hand_over_is_refused() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let log = log(&disk, &time);
+    let mut known = log.open(&"m".into());
+    fill(&mut *known, &time, 3, 10);
+    log.hand_over().unwrap();
+    let mut new = log.open(&"new".into());
+    for channel in [&mut known, &mut new] {
+        let before = channel.recent().len();
+        let late = named(channel.mint().mint(time.now()), "late");
+        let (told, outcome) = std::sync::mpsc::channel();
+        let appended = channel.append(time.uptime(), late, &mut || {
+            let told = told.clone();
+            Box::new(move |result| drop(told.send(result)))
+        });
+        assert_eq!(appended, Appended::Later);
+        assert_eq!(outcome.recv().unwrap(), Err(StoreError::Closed));
+        assert_eq!(channel.recent().len(), before);
+    }
+}
+
+#[test]
 fn an_ordered_shutdown_hands_over_what_is_not_persisted() {
     let (disk, time) = (FaultyDisk::default(), clock());
     let (all, idle) = {
