@@ -142,8 +142,8 @@ impl Writer {
                 Some(action::CONNECTED | action::HEARTBEAT) => {}
                 // Sent away in order; nothing more is answered.
                 Some(action::DISCONNECTED) => return None,
-                // The same, by its code.
-                Some(action::NACK) if frame["error"]["code"] == SHUTTING_DOWN => return None,
+                // The same, by its status.
+                Some(action::NACK) if frame["error"]["statusCode"] == LATER => return None,
                 _ => panic!("writer {}: {frame}", self.number),
             }
         }
@@ -172,8 +172,9 @@ impl Writer {
     }
 }
 
-/// Of a publish that comes too late for a server that ends (`protocols/ably.md §13`).
-const SHUTTING_DOWN: u64 = 80003;
+/// The status of a publish that comes too late for a server that ends, or whose channel has ended already: nothing
+/// was acknowledged, and it may come again.
+const LATER: u64 = 503;
 
 /// The body of a response that says 201; None when the server is gone before its end.
 async fn answer(stream: &mut TcpStream) -> Option<Value> {
@@ -191,7 +192,7 @@ async fn answer(stream: &mut TcpStream) -> Option<Value> {
             .find_map(|line| line.strip_prefix("content-length: "));
         if body.len() == length.expect("a length").parse::<usize>().unwrap() {
             let body: Value = serde_json::from_str(body).expect("JSON");
-            let is_late = body["error"]["code"] == SHUTTING_DOWN;
+            let is_late = body["error"]["statusCode"] == LATER;
             assert!(is_late || head.starts_with("HTTP/1.1 201"), "{text}");
             return (!is_late).then_some(body);
         }
