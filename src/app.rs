@@ -49,7 +49,8 @@ use crate::{
     log::{Log, memory::MemoryLog},
     ops::OpsState,
     protocols::{
-        ably, letshare,
+        ably::{self, revocations::KeptRevocations},
+        letshare,
         postoffice::{self, Office},
         relay,
     },
@@ -116,7 +117,16 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         }
         None => None,
     };
+    let revocations = match &storage {
+        Some(storage) => {
+            let store = Arc::clone(&storage.store);
+            let kept = KeptRevocations::restore(store, &ably.gate, broker.clock.now())?;
+            Some(Arc::new(kept))
+        }
+        None => None,
+    };
     let site = Site {
+        revocations,
         postoffice,
         ops_state: ops_state(&broker, gauge, &config.server),
         origins: Arc::new(Origins::new(config)),

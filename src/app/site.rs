@@ -31,7 +31,7 @@ use crate::{
     },
     ops::{self, OpsState},
     protocols::{
-        ably::{self, Ably, door::Door, rest::Rest},
+        ably::{self, Ably, door::Door, rest::Rest, revocations::KeptRevocations},
         letshare::{self, LetShare},
         postoffice::{self, PostOffice},
         relay::{self, Relay},
@@ -51,6 +51,7 @@ pub struct Site {
     /// There when it is served.
     pub relay: Option<Arc<relay::Shared>>,
     pub ably: Arc<ably::door::Shared>,
+    pub revocations: Option<Arc<KeptRevocations>>,
     pub apps: Arc<Apps>,
     pub origins: Arc<Origins>,
     /// What was bound: told before the first app is built.
@@ -193,6 +194,7 @@ impl Site {
                 worker: Rc::clone(&entrance.worker),
                 shared: Arc::clone(&self.ably),
                 apps: Arc::clone(&self.apps),
+                revocations: self.revocations.clone(),
                 sandbox: self.config.ably.sandbox,
             },
         }

@@ -21,6 +21,7 @@ apps:
     keys:
       - id: root
         secret: every-thing-is-allowed-here
+        revocableTokens: true
     namespaces:
       - id: persisted
         persisted: true

@@ -272,6 +272,40 @@ async fn credentials_survive() {
     }
 }
 
+/// §12.7: what was taken back stays taken back.
+#[tokio::test]
+async fn revocations_survive() {
+    for end in ENDS {
+        let ground = Ground::new();
+        let server = ground.start();
+        let mut rest = Rest::connect(server.address).await;
+        let (name, _) = KEY.split_once(':').unwrap();
+        let mut queries = Vec::new();
+        for client in ["alice", "bob"] {
+            let request = json!({"keyName": name, "clientId": client});
+            let target = format!("/keys/{name}/requestToken");
+            let token = rest.post(&target, &request).await.json();
+            queries.push(format!(
+                "v=6&access_token={}",
+                token["token"].as_str().unwrap()
+            ));
+        }
+        let targets = json!({"targets": ["clientId:bob"]});
+        let revoked = rest
+            .post(&format!("/keys/{name}/revokeTokens"), &targets)
+            .await;
+        assert_eq!(revoked.json()["successCount"], 1, "{revoked:?}");
+        end.of(server).await;
+
+        let server = ground.start();
+        let mut alice = AblyClient::open_at(server.address, &queries[0]).await;
+        alice.expect(action::CONNECTED).await;
+        let mut bob = AblyClient::open_at(server.address, &queries[1]).await;
+        let refused = bob.expect(action::ERROR).await;
+        assert_eq!(refused["error"]["code"], 40141, "{end:?}: {refused}");
+    }
+}
+
 /// The key in the banner.
 async fn local_key(server: &ServerProcess) -> String {
     eventually(async || {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::{access::Access, credential::Credential, gate::Gate};
-use crate::{auth::apps::Key, error::Fault, ids::Timestamp, limits};
+use crate::{error::Fault, ids::Timestamp, limits};
 
 /// The body of a request to revoke tokens.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,6 +31,14 @@ pub struct Revoked {
     pub issued_before: Timestamp,
     /// From then on they are worth nothing.
     pub applies_at: Timestamp,
+}
+
+impl Revoked {
+    /// No token that it concerns can live any more.
+    fn is_over(&self, now: Timestamp) -> bool {
+        let life = u64::try_from(limits::REVOCABLE_TOKEN_TTL.as_millis()).unwrap_or(u64::MAX);
+        self.issued_before.millis().saturating_add(life) <= now.millis()
+    }
 }
 
 /// Which tokens a revocation is about.
@@ -78,15 +86,14 @@ const BAD_TARGET: Fault = Fault::BadParameter {
 impl Revocations {
     fn add(
         &self,
-        key: &Key,
+        key: &Arc<str>,
         target: Target,
         revoked: Revoked,
         now: Timestamp,
     ) -> Result<(), Fault> {
         let mut all = self.0.lock();
-        let of_key = all.entry(Arc::clone(&key.name)).or_default();
-        let life = u64::try_from(limits::REVOCABLE_TOKEN_TTL.as_millis()).unwrap_or(u64::MAX);
-        of_key.retain(|(_, old)| old.issued_before.millis().saturating_add(life) > now.millis());
+        let of_key = all.entry(Arc::clone(key)).or_default();
+        of_key.retain(|(_, old)| !old.is_over(now));
         if of_key.len() >= limits::REVOCATIONS {
             return Err(Fault::Busy);
         }
@@ -146,10 +153,20 @@ impl Gate {
         };
         let decide = |target: &String| {
             let target = Target::parse(target)?;
-            self.revocations.add(&access.key, target, revoked, now)?;
+            self.revocations
+                .add(&access.key.name, target, revoked, now)?;
             Ok(revoked)
         };
         Ok(request.targets.iter().map(decide).collect())
+    }
+
+    /// Takes up what was revoked before a restart; false when it is over, or nothing that can be.
+    pub fn restore(&self, key_name: &str, target: &str, revoked: Revoked, now: Timestamp) -> bool {
+        let target = Target::parse(target).ok().filter(|_| !revoked.is_over(now));
+        target.is_some_and(|target| {
+            let added = self.revocations.add(&key_name.into(), target, revoked, now);
+            added.is_ok()
+        })
     }
 
     /// From when on an access is worth nothing, if its token was revoked.

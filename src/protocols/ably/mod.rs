@@ -21,6 +21,7 @@ mod publish;
 mod reauth;
 mod refusal;
 pub mod rest;
+pub mod revocations;
 mod sync;
 pub mod wire;
 

@@ -44,6 +44,7 @@ use crate::{
             form::Form,
             path::Endpoint,
         },
+        revocations::KeptRevocations,
     },
 };
 
@@ -53,6 +54,8 @@ pub struct Rest {
     pub worker: Rc<Worker>,
     pub shared: Arc<Shared>,
     pub apps: Arc<Apps>,
+    /// None: there is no data folder to keep them in.
+    pub revocations: Option<Arc<KeptRevocations>>,
     /// Anybody may make apps: for test suites (§11.13).
     pub sandbox: bool,
 }

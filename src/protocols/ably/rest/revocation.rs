@@ -70,6 +70,11 @@ pub async fn revoke(
     for hub in asked.rest.worker.broker.hubs.lock().iter() {
         hub.address.do_send(CredentialsChanged);
     }
+    if let Some(revocations) = &asked.rest.revocations {
+        let kept = request.targets.iter().zip(&decided);
+        let kept = kept.filter_map(|(target, decided)| Some((target, *decided.as_ref().ok()?)));
+        revocations.keep(key_name, kept).await?;
+    }
     let outcomes = request.targets.iter().zip(&decided);
     let results: Vec<Outcome<'_>> = outcomes
         .map(|(target, decided)| Outcome::new(target, decided))
