@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::core::message::Entry;
+use crate::core::message::{Entry, Message};
 
 /// How many wire formats an entry has room for.
 pub const FORMATS: usize = 5;
@@ -31,4 +31,15 @@ pub trait WireFormat: Send + Sync {
     /// the protocol puts each item into a frame of its own; nothing for a kind of entry that it does not
     /// know.
     fn encode(&self, entry: &Entry) -> Bytes;
+}
+
+/// The frames of a protocol that puts each message into one of its own; without a copy for the usual one.
+pub fn each(entry: &Entry, encode: impl Fn(&Message) -> Bytes) -> Bytes {
+    match entry.messages() {
+        [message] => encode(message),
+        messages => {
+            let frames: Vec<Bytes> = messages.iter().map(encode).collect();
+            frames.concat().into()
+        }
+    }
 }

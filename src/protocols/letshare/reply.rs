@@ -7,7 +7,7 @@ use crate::{
     core::{
         frame,
         message::{Entry, Message, write_json_text},
-        wire::{Slot, WireFormat},
+        wire::{self, Slot, WireFormat},
     },
     error::Fault,
     ids::Timestamp,
@@ -116,13 +116,7 @@ impl WireFormat for LetShareJson {
     }
 
     fn encode(&self, entry: &Entry) -> Bytes {
-        match entry.messages() {
-            [message] => encode(entry, message),
-            messages => {
-                let frames = messages.iter().map(|message| encode(entry, message));
-                frames.collect::<Vec<_>>().concat().into()
-            }
-        }
+        wire::each(entry, |message| encode(entry, message))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     core::{
         frame,
         message::{Entry, Extras, Message, Payload, is_json, write_json_text},
-        wire::{Slot, WireFormat},
+        wire::{self, Slot, WireFormat},
     },
     protocols::relay::push::{Push, USER},
 };
@@ -70,13 +70,7 @@ impl WireFormat for RelayJson {
     }
 
     fn encode(&self, entry: &Entry) -> Bytes {
-        match entry.messages() {
-            [message] => encode(entry, message),
-            messages => {
-                let frames = messages.iter().map(|message| encode(entry, message));
-                frames.collect::<Vec<_>>().concat().into()
-            }
-        }
+        wire::each(entry, |message| encode(entry, message))
     }
 }
 
