@@ -102,6 +102,24 @@ impl Client {
         }
     }
 
+    /// Waits for something that the server does once this client has answered its pings, which takes reading; no
+    /// letter may come.
+    pub async fn reads_until<T>(&mut self, happens: impl Future<Output = T>) -> T {
+        tokio::pin!(happens);
+        loop {
+            let frame = tokio::select! {
+                result = &mut happens => return result,
+                frame = self.socket.next() => frame,
+            };
+            match frame {
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                    let _ = self.socket.flush().await;
+                }
+                other => panic!("{}: expected pings only, got {other:?}", self.name),
+            }
+        }
+    }
+
     /// The close code that the server gives; what comes before is dropped.
     pub async fn expect_close(&mut self) -> (u16, String) {
         loop {

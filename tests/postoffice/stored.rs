@@ -29,7 +29,7 @@ async fn they_wait_and_come_first() {
     }
     assert!(erp.received_so_far().await.is_empty());
     // The answer to the ping behind them empties the mailbox.
-    office.until("stored", 0).await;
+    erp.reads_until(office.until("stored", 0)).await;
     erp.leave().await;
     office.until("connections", 1).await;
     let mut erp = Client::connect(&office, "erp").await;
@@ -62,7 +62,7 @@ async fn a_full_mailbox_is_emptied() {
         assert_eq!(erp.next().await["subject"], number.to_string());
     }
     assert!(erp.received_so_far().await.is_empty());
-    office.until("stored", 0).await;
+    erp.reads_until(office.until("stored", 0)).await;
 }
 
 /// The lowest level goes first, then the oldest; what is the lowest of all is not taken.
@@ -185,5 +185,5 @@ async fn a_reader_that_stops_gets_the_rest_later() {
     for number in 0..900 {
         assert_eq!(erp.next().await["subject"], number.to_string());
     }
-    office.until("stored", 0).await;
+    erp.reads_until(office.until("stored", 0)).await;
 }

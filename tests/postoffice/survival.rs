@@ -46,7 +46,7 @@ async fn letters_survive_a_restart() {
     }
     // Reading on answers the ping.
     assert!(erp.received_so_far().await.is_empty());
-    office.until("stored", 0).await;
+    erp.reads_until(office.until("stored", 0)).await;
     erp.leave().await;
     let office = office.restart(|_| {});
     let mut erp = Client::connect(&office, "erp").await;
