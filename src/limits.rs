@@ -308,3 +308,9 @@ pub const POST_SWEEP: Duration = Duration::from_secs(60);
 
 /// Rows of letters that are read at a time when a server starts.
 pub const POST_ROWS: usize = 1_000;
+
+/// Rows of the chat archive that are read or removed at a time.
+pub const ARCHIVE_ROWS: usize = 1_000;
+
+/// How often the chat archive removes what is too old.
+pub const ARCHIVE_SWEEP: Duration = Duration::from_secs(60);
