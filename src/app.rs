@@ -56,6 +56,7 @@ use crate::{
     },
 };
 
+mod chats;
 mod site;
 mod storage;
 
@@ -89,7 +90,10 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let memory = MemoryLog::new(window(config), config.history.total_bytes);
     // What needs no disk leaves none behind.
-    let is_kept = config.ably.enabled || config.relay.enabled || config.postoffice.enabled;
+    let is_kept = config.ably.enabled
+        || config.relay.enabled
+        || config.postoffice.enabled
+        || config.chat.enabled;
     let (log, storage): (Arc<dyn Log>, _) = if is_kept {
         let storage = Storage::open(config, memory, Arc::clone(&namespaces), clock.clone())?;
         (Arc::clone(&storage.log) as Arc<_>, Some(storage))
@@ -117,6 +121,13 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         }
         None => None,
     };
+    let chat = match storage.as_ref().filter(|_| config.chat.enabled) {
+        Some(storage) => {
+            let store = Arc::clone(&storage.store);
+            Some(chats::open(&config.chat, store, &broker.clock)?)
+        }
+        None => None,
+    };
     let revocations = match &storage {
         Some(storage) => {
             let store = Arc::clone(&storage.store);
@@ -134,6 +145,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         broker: Arc::clone(&broker),
         letshare: shared.clone(),
         relay,
+        chat,
         bound: Arc::default(),
         admission,
         ably,

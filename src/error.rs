@@ -310,6 +310,10 @@ pub enum CloseReason {
     Idle,
     /// The client has come back by a newer connection (`protocols/postoffice.md §4`).
     Replaced,
+    /// The same for the chat, whose code is another (`protocols/chat.md §7`).
+    TakenOver,
+    /// The token that the connection was opened with has ended (`protocols/chat.md §2`).
+    TokenEnded,
     /// The reader was too slow and its outbox is full, or it took nothing for the stall limit.
     TooSlow,
 }
@@ -327,6 +331,8 @@ impl CloseReason {
             Self::TooBig => 1009,
             Self::TooSlow => 1013,
             Self::Replaced => 4009,
+            Self::TakenOver => 4001,
+            Self::TokenEnded => 4401,
         }
     }
 
@@ -342,6 +348,8 @@ impl CloseReason {
             Self::Idle => "nothing heard for too long",
             Self::TooSlow => "reader is too slow",
             Self::Replaced => "replaced",
+            Self::TakenOver => "replaced by a newer connection",
+            Self::TokenEnded => "the token has expired",
         }
     }
 }
@@ -450,6 +458,8 @@ mod tests {
             CloseReason::Idle,
             CloseReason::TooSlow,
             CloseReason::Replaced,
+            CloseReason::TakenOver,
+            CloseReason::TokenEnded,
         ] {
             assert!(reason.text().len() <= 123, "{reason:?}");
         }

@@ -314,3 +314,46 @@ pub const ARCHIVE_ROWS: usize = 1_000;
 
 /// How often the chat archive removes what is too old.
 pub const ARCHIVE_SWEEP: Duration = Duration::from_secs(60);
+
+/// Longest message of a chat, in bytes of UTF-8: what the moderation service takes (`protocols/chat.md §7`).
+pub const CHAT_CONTENT_BYTES: usize = 20_000;
+
+/// Longest frame of a chat client, and longest body of a request, in bytes (`protocols/chat.md §7`).
+pub const CHAT_FRAME_BYTES: usize = 64 * 1024;
+
+/// Longest id of a chat room, in bytes: it is part of a channel's name.
+pub const CHAT_ROOM_ID_BYTES: usize = 256;
+
+/// Longest name and description of a chat group, in bytes.
+pub const CHAT_GROUP_NAME_BYTES: usize = 256;
+pub const CHAT_GROUP_DESCRIPTION_BYTES: usize = 4_096;
+
+/// Members of one chat group.
+pub const CHAT_GROUP_MEMBERS: usize = 5_000;
+
+/// Longest id that a chat client gives a request, to be told back, or a message, to be known by; in bytes.
+pub const CHAT_REQUEST_ID_BYTES: usize = 256;
+pub const CHAT_CLIENT_ID_BYTES: usize = 256;
+
+/// Requests of one chat connection that wait for the one before them: moderation may take seconds. More are refused.
+pub const CHAT_WAITING_REQUESTS: usize = 64;
+
+/// Rooms that one chat connection may have joined.
+pub const CHAT_ROOMS: usize = 100;
+
+/// First answers to messages with a `client_id` that are remembered: about 500 bytes each.
+pub const CHAT_ANSWERS: usize = 50_000;
+
+/// Missed messages that are read at a time, and sent at most: older ones are in the history.
+pub const CHAT_REPLAY_PAGE: usize = 100;
+pub const CHAT_REPLAY_MESSAGES: usize = 1_000;
+
+/// New messages that wait until the missed ones have been sent.
+pub const CHAT_HELD_MESSAGES: usize = 1_000;
+
+/// How soon a chat connection asks again for its groups when the store has not answered.
+pub const CHAT_GROUPS_RETRY: Duration = Duration::from_secs(1);
+
+/// Messages on a page of a chat's history: unless asked otherwise, and at most (`protocols/chat.md §3`).
+pub const CHAT_PAGE_MESSAGES: usize = 20;
+pub const CHAT_PAGE_MESSAGES_MAX: usize = 100;

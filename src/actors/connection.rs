@@ -122,7 +122,9 @@ impl Connection {
             CloseReason::Answer(_)
             | CloseReason::GoingAway
             | CloseReason::Done
-            | CloseReason::Replaced => {}
+            | CloseReason::Replaced
+            | CloseReason::TakenOver
+            | CloseReason::TokenEnded => {}
             CloseReason::ProtocolError
             | CloseReason::InvalidText
             | CloseReason::TooBig

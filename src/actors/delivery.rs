@@ -45,6 +45,12 @@ impl Worker {
                     session.connection.do_send(Probe);
                 }
             }
+            Letter::Wake { session } => {
+                let session = self.session(session);
+                if let Some(session) = session.filter(|session| session.outbox.is_open()) {
+                    session.talk(|translator, link| translator.woken(link));
+                }
+            }
         }
     }
 

@@ -94,6 +94,8 @@ pub enum Letter {
     Supersede { session: SessionId },
     /// Find out whether one connection is alive.
     Probe { session: SessionId },
+    /// Let the translator of one connection look at what others have left for it.
+    Wake { session: SessionId },
     /// End one connection.
     Close {
         session: SessionId,
@@ -137,6 +139,12 @@ impl Peer {
     pub fn close(&self, reason: CloseReason) {
         let session = self.session;
         self.hub.send(Letter::Close { session, reason });
+    }
+
+    /// Has `Translator::woken` called soon: what it has to look at is a matter of its protocol.
+    pub fn wake(&self) {
+        let session = self.session;
+        self.hub.send(Letter::Wake { session });
     }
 
     /// Asks for a sign of life, without which the connection is closed soon, as an idle one.

@@ -60,7 +60,7 @@ pub trait Translator {
     /// closes first, else behind it.
     fn hung_up(&mut self) {}
 
-    /// The time has come that was asked for by [`Link::wake_in`].
+    /// The time has come that was asked for by [`Link::wake_in`], or somebody called `Peer::wake`.
     fn woken(&mut self, _link: &mut Link<'_>) {}
 
     /// Some credentials have changed, perhaps those of this connection.

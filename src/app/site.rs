@@ -32,6 +32,7 @@ use crate::{
     ops::{self, OpsState},
     protocols::{
         ably::{self, Ably, door::Door, rest::Rest, revocations::KeptRevocations},
+        chat::{self, Chat},
         letshare::{self, LetShare},
         postoffice::{self, PostOffice},
         relay::{self, Relay},
@@ -50,6 +51,8 @@ pub struct Site {
     pub postoffice: Option<Arc<postoffice::Shared>>,
     /// There when it is served.
     pub relay: Option<Arc<relay::Shared>>,
+    /// There when it is served.
+    pub chat: Option<Arc<chat::Shared>>,
     pub ably: Arc<ably::door::Shared>,
     pub revocations: Option<Arc<KeptRevocations>>,
     pub apps: Arc<Apps>,
@@ -77,9 +80,12 @@ impl Origins {
                 allow_lan: false,
             })
         };
+        let chat = &config.chat;
+        let chat = OriginPolicy::listed_with_header(&chat.allowed_origins, &chat.jwt_header);
         let lists = [
             (Protocol::Relay, relay),
             (Protocol::PostOffice, Arc::new(post)),
+            (Protocol::Chat, Arc::new(chat)),
         ];
         let own = lists.into_iter().flat_map(|(protocol, policy)| {
             let routes = protocol.routes(config).into_iter();
@@ -178,6 +184,12 @@ impl Site {
                         let settings = &config.postoffice;
                         let door = PostOffice::new(settings, entrance.clone(), Arc::clone(shared));
                         postoffice::routes(routes, &door, settings);
+                    }
+                }
+                Protocol::Chat => {
+                    if let Some(shared) = &self.chat {
+                        let chat = Chat::new(entrance.clone(), Arc::clone(shared));
+                        chat::routes(routes, &chat);
                     }
                 }
             }

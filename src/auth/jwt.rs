@@ -12,7 +12,7 @@ use jsonwebtoken::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Number;
+use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
 use super::TokenFault;
@@ -73,6 +73,12 @@ impl JwtKey {
         }
     }
 
+    /// The same key for tokens that may be meant for anybody: their `aud` is not looked at.
+    pub fn for_any_audience(mut self) -> Self {
+        self.validation.validate_aud = false;
+        self
+    }
+
     /// What the token says, if it is one of ours and valid at `now`. No leeway.
     ///
     /// # Errors
@@ -98,16 +104,31 @@ impl JwtKey {
         names: &[&str],
         now: Timestamp,
     ) -> Result<Option<String>, TokenFault> {
-        let claims: serde_json::Map<String, serde_json::Value> = self.verify(token)?;
-        let time = |name| match claims.get(name) {
-            None => Ok(None),
-            Some(serde_json::Value::Number(time)) => Ok(Some(time)),
-            Some(_) => Err(TokenFault::BadClaims),
-        };
-        check_time(time("exp")?, time("nbf")?, now)?;
+        let claims: Map<String, Value> = self.verify(token)?;
+        check_time(time(&claims, "exp")?, time(&claims, "nbf")?, now)?;
         let texts = names.iter().filter_map(|name| claims.get(*name)?.as_str());
         let mut texts = texts.filter(|text| !text.is_empty());
         Ok(texts.next().map(str::to_owned))
+    }
+
+    /// All claims, if the token is one of ours and valid at `now`, and when it ends, if it ever does.
+    ///
+    /// # Errors
+    /// As [`JwtKey::check`], but `exp` need not be there.
+    pub fn claims(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<(Map<String, Value>, Option<Timestamp>), TokenFault> {
+        let claims: Map<String, Value> = self.verify(token)?;
+        let exp = time(&claims, "exp")?;
+        match exp {
+            Some(_) => check_time(exp, time(&claims, "nbf")?, now)?,
+            None => check_begin(time(&claims, "nbf")?, now)?,
+        }
+        let end = exp.and_then(millis);
+        let end = end.map(|millis| Timestamp::from_millis(millis as u64));
+        Ok((claims, end))
     }
 
     /// The claims of a token that carries our signature, whatever the time.
@@ -164,15 +185,28 @@ pub(super) fn check_time(
     now: Timestamp,
 ) -> Result<(), TokenFault> {
     let expires = exp.and_then(millis).ok_or(TokenFault::Invalid)?;
-    let now = now.millis() as f64;
-    if now >= expires {
+    if now.millis() as f64 >= expires {
         return Err(TokenFault::Expired);
     }
+    check_begin(nbf, now)
+}
+
+fn check_begin(nbf: Option<&Number>, now: Timestamp) -> Result<(), TokenFault> {
+    let now = now.millis() as f64;
     match nbf {
         Some(begins) if millis(begins).is_none_or(|begins| now < begins) => {
             Err(TokenFault::Invalid)
         }
         _ => Ok(()),
+    }
+}
+
+/// A claim that is an instant.
+fn time<'a>(claims: &'a Map<String, Value>, name: &str) -> Result<Option<&'a Number>, TokenFault> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::Number(time)) => Ok(Some(time)),
+        Some(_) => Err(TokenFault::BadClaims),
     }
 }
 

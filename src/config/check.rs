@@ -58,6 +58,7 @@ impl<'a> Verdict<'a> {
         self.ably();
         self.post_office();
         self.relay();
+        self.chat();
         self.times();
         self.sizes();
         self.folders();

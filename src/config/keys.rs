@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{kind::Kind, postoffice, relay};
+use super::{chat, kind::Kind, postoffice, relay};
 
 /// A key and the values it takes.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ pub const STORE_BYTES: Kind = Kind::Whole(1_024, 1 << 40);
 const HUNDRED_MS: Duration = Duration::from_millis(100);
 
 /// Every table, in the order of `configs/default.yaml`.
-const TABLES: [&[Key]; 3] = [COMMON, relay::KEYS, postoffice::KEYS];
+const TABLES: [&[Key]; 4] = [COMMON, relay::KEYS, postoffice::KEYS, chat::KEYS];
 
 /// What is not about one of the older protocols alone.
 const COMMON: &[Key] = &[

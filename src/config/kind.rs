@@ -2,8 +2,10 @@
 
 use std::{fmt, net::IpAddr, path::Path, time::Duration};
 
+use actix_web::http::header::HeaderName;
 use figment::value::Value;
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -39,6 +41,14 @@ pub enum Kind {
     Secret,
     /// A text to be kept from others; any length, or empty.
     Code,
+    /// A word that may be shown, or empty.
+    Text,
+    /// The name of an HTTP header.
+    Header,
+    /// The name of a time zone, or empty.
+    Zone,
+    /// Where a service is.
+    HttpUrl,
     Folder,
     /// A file or nothing.
     File,
@@ -81,6 +91,10 @@ impl fmt::Display for Kind {
                 "a secret of at least 32 bytes; shorter or published ones on loopback only",
             ),
             Self::Code => f.write_str("a text, or empty"),
+            Self::Text => f.write_str("a text without spaces, or empty"),
+            Self::Header => f.write_str("the name of a header"),
+            Self::Zone => f.write_str("the name of a time zone such as Asia/Shanghai, or empty"),
+            Self::HttpUrl => f.write_str("a URL that begins with http:// or https://"),
             Self::Folder => f.write_str("the path of a folder"),
             Self::File => f.write_str("the path of a readable file, or empty"),
             Self::Ignored("", instead) => write!(f, "empty (not supported: {instead})"),
@@ -133,6 +147,22 @@ impl Kind {
             Self::Path | Self::OptionalPath => value(path(text)?)?,
             Self::Filter => value(filter(text)?)?,
             Self::Secret | Self::Code => value(text)?,
+            Self::Text if text.contains(char::is_whitespace) => {
+                return Err("contains a space".into());
+            }
+            Self::Text => value(text)?,
+            Self::Header => match HeaderName::try_from(text.as_str()) {
+                Ok(name) => value(name.as_str())?,
+                Err(_) => return Err("not the name of a header".into()),
+            },
+            Self::Zone if text.is_empty() || TimeZone::get(text).is_ok() => value(text)?,
+            Self::Zone => return Err("not a known time zone".into()),
+            Self::HttpUrl => match Url::parse(text) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+                    value(text.trim_end_matches('/'))?
+                }
+                _ => return Err("not a URL that begins with http:// or https://".into()),
+            },
             Self::Folder | Self::File if text.is_empty() => match self {
                 Self::File => return Ok(None),
                 _ => return Err("empty".into()),

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::{Config, PostOffice};
+use super::{Chat, Config, PostOffice};
 
 /// Whoever answers requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub enum Protocol {
     Ably,
     Relay,
     PostOffice,
+    Chat,
 }
 
 impl fmt::Display for Protocol {
@@ -26,6 +27,7 @@ impl fmt::Display for Protocol {
             Self::Ably => "Ably",
             Self::Relay => "relay",
             Self::PostOffice => "postoffice",
+            Self::Chat => "chat",
         })
     }
 }
@@ -65,8 +67,8 @@ pub const ABLY_ROOTS: [&str; 9] = [
 ];
 
 /// The protocols that may have a port of their own.
-fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 2] {
-    let (relay, post) = (&config.relay, &config.postoffice);
+fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 3] {
+    let (relay, post, chat) = (&config.relay, &config.postoffice, &config.chat);
     [
         (Protocol::Relay, relay.enabled, relay.port, "relay.port"),
         (
@@ -75,6 +77,7 @@ fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 2
             post.port,
             "postoffice.port",
         ),
+        (Protocol::Chat, chat.enabled, chat.port, "chat.port"),
     ]
 }
 
@@ -178,6 +181,7 @@ impl Protocol {
                 routes
             }
             Self::PostOffice => self.routes_of_post_office(&config.postoffice),
+            Self::Chat => self.routes_of_chat(&config.chat),
         }
     }
 
@@ -195,6 +199,15 @@ impl Protocol {
             ])
             .map(|(path, key)| self.route(path, false, key))
             .collect()
+    }
+
+    fn routes_of_chat(self, settings: &Chat) -> Vec<Route> {
+        vec![
+            self.route(&settings.ws_path, false, "chat.ws_path"),
+            self.route(&settings.api_path, true, "chat.api_path"),
+            self.route(&settings.room_path, true, "chat.room_path"),
+            self.route(&settings.health_path, false, "chat.health_path"),
+        ]
     }
 
     fn route(self, path: &str, is_tree: bool, key: &'static str) -> Route {

@@ -4,6 +4,7 @@
 //! `load` reads them (defaults < `configs/$MODE.yaml` < environment < flags), `keys` and `kind` judge each value,
 //! `check` those that must agree. Each of the older protocols has a file with all of that. Settings are handed to each part at construction; there are no globals.
 
+mod chat;
 mod check;
 mod complaint;
 mod keys;
@@ -17,6 +18,7 @@ mod relay;
 mod tests;
 mod yaml;
 
+pub use chat::{Chat, ChatCompat, Moderated, UnknownGroup};
 pub use complaint::{Complaint, Complaints, Origin};
 pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};
 pub use load::{Environment, Loaded, Setting, load};
@@ -49,6 +51,7 @@ pub struct Config {
     pub ably: Ably,
     pub relay: Relay,
     pub postoffice: PostOffice,
+    pub chat: Chat,
     pub file_transfer: FileTransfer,
     pub limits: Limits,
     pub history: History,

@@ -53,6 +53,9 @@ pub struct OriginPolicy {
     allow_lan: bool,
     /// Nobody is listed: every page may, as if it were the server's own.
     is_open: bool,
+    /// Every page may, and is told so.
+    is_public: bool,
+    allowed_headers: HeaderValue,
 }
 
 impl OriginPolicy {
@@ -72,6 +75,8 @@ impl OriginPolicy {
                 .collect(),
             allow_lan: cors.allow_lan,
             is_open: false,
+            is_public: false,
+            allowed_headers: ALLOWED_HEADERS,
         }
     }
 
@@ -81,6 +86,20 @@ impl OriginPolicy {
             allowed: allowed.to_vec(),
             allow_lan: false,
             is_open: allowed.is_empty(),
+            is_public: false,
+            allowed_headers: ALLOWED_HEADERS,
+        }
+    }
+
+    /// These pages, every one if `*` is among them; none when there are none. They may send the header `name`, too.
+    pub fn listed_with_header(allowed: &[String], name: &str) -> Self {
+        let headers = format!("{},{name}", ALLOWED_HEADERS.to_str().unwrap_or_default());
+        Self {
+            allowed: allowed.to_vec(),
+            allow_lan: false,
+            is_open: false,
+            is_public: allowed.iter().any(|origin| origin == "*"),
+            allowed_headers: headers.parse().unwrap_or(ALLOWED_HEADERS),
         }
     }
 
@@ -90,6 +109,7 @@ impl OriginPolicy {
             None | Some("") => Verdict::Plain,
             Some(_) if self.is_open => Verdict::Plain,
             Some(origin) if host.is_some_and(|host| is_same_host(origin, host)) => Verdict::Plain,
+            Some(_) if self.is_public => Verdict::CrossOrigin,
             Some(origin) if self.allowed.iter().any(|allowed| allowed == origin) => {
                 Verdict::CrossOrigin
             }
@@ -140,7 +160,7 @@ pub async fn enforce<B: MessageBody + 'static>(
                 let mut preflight = HttpResponse::NoContent().finish();
                 let lists = [
                     (ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS),
-                    (ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
+                    (ACCESS_CONTROL_ALLOW_HEADERS, policy.allowed_headers.clone()),
                 ];
                 append(preflight.headers_mut(), cors_headers.chain(lists));
                 return Ok(request.into_response(preflight).map_into_right_body());

@@ -29,7 +29,8 @@ fn frame(reason: CloseReason, format: Format) -> Option<Bytes> {
             let limit = limits::ABLY_FRAME_BYTES;
             (Fault::FrameTooLarge { limit }, false)
         }
-        CloseReason::Replaced => (Fault::TransportSuperseded, false),
+        CloseReason::Replaced | CloseReason::TakenOver => (Fault::TransportSuperseded, false),
+        CloseReason::TokenEnded => (Fault::TokenExpired, false),
         CloseReason::ProtocolError | CloseReason::InvalidText => (Fault::ProtocolBroken, false),
     };
     let error = &(&fault).into();

@@ -1,0 +1,148 @@
+//! The paths of the chat, and from a request to a connection (`protocols/chat.md §2, §3`).
+
+use std::sync::Arc;
+
+use actix_http::ws;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
+    web,
+};
+
+use crate::{
+    config,
+    edge::{admission::Refusal, guard::MessageLimits, websocket::Entrance},
+    limits,
+    protocols::chat::{
+        code::Code,
+        command::Rules,
+        exchange::Exchange,
+        http::{self, Limiter, respond},
+        identity::{Gate, SUBPROTOCOL, wants_subprotocol},
+        push::Foreign,
+        reply::{Reply, Style},
+        socket::{Socket, channels},
+    },
+};
+
+/// What the doors of all worker threads share.
+pub struct Shared {
+    pub settings: config::Chat,
+    pub exchange: Exchange,
+    pub rules: Rules,
+    pub foreign: Foreign,
+    pub gate: Gate,
+    pub limiter: Option<Limiter>,
+}
+
+impl Shared {
+    pub fn new(settings: &config::Chat, exchange: Exchange) -> Self {
+        let clock = exchange.clock.clone();
+        Self {
+            rules: Rules {
+                strict_types: settings.strict_types,
+                is_source: exchange.style == Style::Source,
+            },
+            foreign: Foreign::default(),
+            gate: Gate::new(settings, clock.clone()),
+            limiter: http::limiter(settings.requests_per_second, clock),
+            settings: settings.clone(),
+            exchange,
+        }
+    }
+}
+
+/// The door of one worker thread.
+#[derive(Clone)]
+pub struct Chat {
+    pub(super) entrance: Entrance,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Chat {
+    pub fn new(mut entrance: Entrance, shared: Arc<Shared>) -> Self {
+        entrance.limits = MessageLimits {
+            max_message_bytes: limits::CHAT_FRAME_BYTES,
+            ..entrance.limits
+        };
+        Self { entrance, shared }
+    }
+
+    pub(super) fn style(&self) -> Style {
+        self.shared.exchange.style
+    }
+
+    async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
+        let visitor = match self.shared.gate.visitor(request) {
+            Ok(visitor) => visitor,
+            Err(unknown) => {
+                self.entrance.refused();
+                return unknown.response(self.style());
+            }
+        };
+        if ws::verify_handshake(request.head()).is_err() {
+            return self.no_websocket();
+        }
+        let permit = match self.entrance.admit(request) {
+            Ok(permit) => permit,
+            Err(Refusal::AddressFull { .. }) => return self.refuse(Code::TooFast),
+            Err(Refusal::Full { .. } | Refusal::Draining) => {
+                return self.refuse(Code::Unavailable);
+            }
+        };
+        let exchange = &self.shared.exchange;
+        let seat = exchange.online.expect(visitor.id);
+        let groups = match exchange.archive.groups_of(visitor.id).await {
+            Ok(groups) => Some(channels(groups)),
+            Err(error) => {
+                tracing::warn!(%error, "the groups of a chat user could not be read; they are asked for again");
+                None
+            }
+        };
+        let socket = Socket::new(Arc::clone(&self.shared), visitor, seat, groups);
+        let upgraded = self
+            .entrance
+            .upgrade(request, payload, permit, Box::new(socket));
+        match upgraded.await {
+            Ok(mut response) => {
+                if wants_subprotocol(request) {
+                    let chosen = HeaderValue::from_static(SUBPROTOCOL);
+                    response
+                        .headers_mut()
+                        .insert(SEC_WEBSOCKET_PROTOCOL, chosen);
+                }
+                response
+            }
+            Err(_) => self.no_websocket(),
+        }
+    }
+
+    fn no_websocket(&self) -> HttpResponse {
+        let mut response = self.refuse(Code::BadRequest);
+        let version = HeaderValue::from_static("13");
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_VERSION, version);
+        response
+    }
+
+    fn refuse(&self, code: Code) -> HttpResponse {
+        respond(&Reply::from(code), self.style())
+    }
+}
+
+/// Serves the paths of the chat's settings.
+pub fn routes(config: &mut web::ServiceConfig, chat: &Chat) {
+    let door = chat.clone();
+    let connect = move |request: HttpRequest, payload: web::Payload| {
+        let door = door.clone();
+        async move { door.connect(&request, payload).await }
+    };
+    let resource = web::resource(chat.shared.settings.ws_path.as_str());
+    config.service(
+        resource
+            .route(web::get().to(connect))
+            .default_service(http::no_method(chat)),
+    );
+    http::routes(config, chat);
+}
