@@ -315,6 +315,14 @@ pub const ARCHIVE_ROWS: usize = 1_000;
 /// How often the chat archive removes what is too old.
 pub const ARCHIVE_SWEEP: Duration = Duration::from_secs(60);
 
+/// How long a call of the chat archive waits for MongoDB to be found, and how long it takes at most: a sender waits for
+/// it, and is told 10008 then (`protocols/chat.md §9`).
+pub const ARCHIVE_FIND: Duration = Duration::from_secs(3);
+pub const ARCHIVE_CALL: Duration = Duration::from_secs(5);
+
+/// Connections to MongoDB unless its URI says otherwise. A message takes one for a few milliseconds.
+pub const ARCHIVE_CONNECTIONS: u32 = 32;
+
 /// Longest message of a chat, in bytes of UTF-8: what the moderation service takes (`protocols/chat.md §7`).
 pub const CHAT_CONTENT_BYTES: usize = 20_000;
 

@@ -1,8 +1,13 @@
 //! Where the chat keeps its messages, and what it judges them by.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+};
 
 use actix_web::rt;
+use anyhow::Context as _;
+use tokio::sync::oneshot;
 
 use crate::{
     clock::Clock,
@@ -10,44 +15,94 @@ use crate::{
     protocols::chat::{self, Exchange, Moderation},
     store::{
         Store,
-        archive::{SharedArchive, embedded::EmbeddedArchive},
+        archive::{
+            SharedArchive,
+            embedded::EmbeddedArchive,
+            mongo::{ConnectFault, MongoArchive, Server, Settings},
+        },
     },
 };
 
 /// What the chat doors of all worker threads share.
 ///
 /// # Errors
-/// For the operator: MongoDB is set and cannot be reached.
+/// For the operator: MongoDB is set and cannot be reached, or moderation cannot be set up.
 pub fn open(
     settings: &config::Chat,
     store: Arc<dyn Store>,
     clock: &Clock,
 ) -> anyhow::Result<Arc<chat::Shared>> {
-    let archive = archive(settings, store, clock)?;
-    rt::spawn(sweep(Arc::clone(&archive)));
+    let (archive, driver): (SharedArchive, _) = if settings.uses_mongodb() {
+        let (archive, driver) = connect(settings, clock)?;
+        (Arc::new(archive), Some(driver))
+    } else {
+        let archive = EmbeddedArchive::new(store, clock.clone(), settings.retention());
+        (Arc::new(archive), None)
+    };
+    rt::spawn(sweep(Arc::clone(&archive), driver));
     let exchange = Exchange::new(settings, archive, Moderation, clock.clone());
     Ok(Arc::new(chat::Shared::new(settings, exchange)))
 }
 
-fn archive(
-    settings: &config::Chat,
-    store: Arc<dyn Store>,
-    clock: &Clock,
-) -> anyhow::Result<SharedArchive> {
-    let retention = settings.retention();
-    Ok(Arc::new(EmbeddedArchive::new(
-        store,
-        clock.clone(),
-        retention,
-    )))
+/// The thread of the database's driver ends when this is dropped.
+struct Driver {
+    _ends: oneshot::Sender<()>,
+}
+
+/// The driver has a thread and a runtime of its own: the worker threads come and go, and what they wait for goes on.
+fn connect(settings: &config::Chat, clock: &Clock) -> anyhow::Result<(MongoArchive, Driver)> {
+    use secrecy::ExposeSecret as _;
+
+    let server = if settings.mongodb_uri.expose_secret().is_empty() {
+        Server::Host {
+            host: settings.mongodb_host.clone(),
+            port: settings.mongodb_port,
+            username: settings.mongodb_username.clone(),
+            password: settings.mongodb_password.clone(),
+        }
+    } else {
+        Server::Uri(settings.mongodb_uri.clone())
+    };
+    let settings = Settings {
+        server,
+        database: settings.mongodb_database.clone(),
+        retention: settings.retention(),
+    };
+    let (told, outcome) = mpsc::sync_channel(1);
+    let (ends, ended) = oneshot::channel::<()>();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime of the MongoDB driver")?;
+    let clock = clock.clone();
+    let run = move || {
+        runtime.block_on(async move {
+            let connected: Result<_, ConnectFault> = MongoArchive::connect(&settings, clock).await;
+            let is_used = connected.is_ok();
+            let _ = told.send(connected);
+            if is_used {
+                // Told or dropped: both are the end.
+                let _ = ended.await;
+            }
+        });
+    };
+    let thread = thread::Builder::new().name("mongodb".to_owned());
+    thread.spawn(run).context("cannot start a thread")?;
+    let connected = outcome
+        .recv()
+        .context("the thread of the MongoDB driver has ended")?;
+    let archive = connected.context("the chat cannot store messages")?;
+    Ok((archive, Driver { _ends: ends }))
 }
 
 /// Messages go when they are older than they are to be kept.
-async fn sweep(archive: SharedArchive) {
+async fn sweep(archive: SharedArchive, driver: Option<Driver>) {
     loop {
         rt::time::sleep(limits::ARCHIVE_SWEEP).await;
         if let Err(error) = archive.sweep().await {
             tracing::warn!(%error, "old chat messages could not be removed");
         }
+        // As long as the server runs.
+        let _ = &driver;
     }
 }

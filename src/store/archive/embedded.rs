@@ -25,7 +25,7 @@ use crate::{
         Batch, Store, StoreError,
         archive::{
             Answer, Archive, CLIENT_ID_WINDOW, Group, Inserted, Message, MessageId, Page,
-            check_range,
+            check_users,
             record::{
                 id_at_end, id_of_room_key, read_group, read_message, room_key, room_prefix,
                 user_key, write_group, write_message,
@@ -77,7 +77,7 @@ impl EmbeddedArchive {
     }
 
     async fn put(&self, message: Message) -> Result<Inserted, StoreError> {
-        check_range(&message)?;
+        check_users([message.from, message.to])?;
         let mut batch = Batch::new();
         let mut turns = Vec::new();
         if let Some(client_id) = &message.client_id {
@@ -182,6 +182,7 @@ impl EmbeddedArchive {
     }
 
     async fn put_group(&self, group: Group) -> Result<bool, StoreError> {
+        check_users(group.members.iter().copied().chain([group.owner]))?;
         let turn = self.turns.take(turn_key(GROUPS, group.id.as_bytes())).await;
         if self.store.get(GROUPS, group.id.as_bytes())?.is_some() {
             return Ok(false);

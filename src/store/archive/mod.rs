@@ -11,6 +11,7 @@ use crate::{ids::Timestamp, store::StoreError};
 
 pub mod embedded;
 mod id;
+pub mod mongo;
 mod record;
 mod turns;
 
@@ -71,7 +72,7 @@ pub struct Group {
 /// failed may have been carried out all the same when its answer was lost; a repeat with a `client_id` finds out.
 /// Calls are carried out to their end also if nobody waits for the answer any more.
 ///
-/// User ids are at most 2^63-1, since MongoDB has no larger integers; a message with a larger one is refused with
+/// User ids are at most 2^63-1, since MongoDB has no larger integers; what has a larger one is refused with
 /// [`StoreError::Io`], and nothing is found for such a user.
 pub trait Archive: Send + Sync {
     /// Stores a message; says so when it is safe.
@@ -110,9 +111,9 @@ pub type SharedArchive = Arc<dyn Archive>;
 
 /// # Errors
 /// When a user's id does not fit into what MongoDB has; the same on every store, so that one can be moved to another.
-fn check_range(message: &Message) -> Result<(), StoreError> {
-    let fits = |user: u64| i64::try_from(user).is_ok();
-    if fits(message.from) && fits(message.to) {
+fn check_users(users: impl IntoIterator<Item = u64>) -> Result<(), StoreError> {
+    let mut users = users.into_iter();
+    if users.all(|user| i64::try_from(user).is_ok()) {
         return Ok(());
     }
     Err(StoreError::Io("a user id is above 2^63-1".into()))
