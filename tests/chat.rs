@@ -1,0 +1,15 @@
+//! The chat over real sockets and HTTP, against the drop-in profile with the original paths: `protocols/chat.md`, row by row.
+
+mod client;
+mod commands;
+mod cross;
+mod delivery;
+mod groups;
+mod handshake;
+mod history;
+mod house;
+mod http;
+mod mongo;
+mod rooms;
+mod settings;
+mod survival;

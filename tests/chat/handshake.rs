@@ -1,0 +1,285 @@
+//! `protocols/chat.md §2, §7`: who gets in, what the others are told, and one connection for each user.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use letshare_server::config::ChatCompat;
+use serde_json::{Value, json};
+
+use crate::{
+    chat::{
+        client::{Client, is_time},
+        house::{House, signed, signed_by, token},
+    },
+    support::{Response, eventually},
+};
+
+const CHAT: &str = "/ws/chat";
+const AUTH: &str = "authorization";
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("after 1970").as_secs()
+}
+
+fn refusal(text: &str) -> Value {
+    json!({"code": 401, "message": text, "data": null, "msg": text})
+}
+
+fn is_401(answer: &Response, body: &Value) {
+    assert_eq!((answer.status, &answer.json()), (401, body), "{answer:?}");
+}
+
+#[tokio::test]
+async fn the_welcome() {
+    let house = House::start(|_| {});
+    let url = format!("ws://{}{CHAT}", house.address);
+    let mut ann = Client::open(&url, &[("x-token", &token(7))], 7)
+        .await
+        .expect("an upgrade");
+    let data = ann.data().await;
+    assert!(is_time(&data["time"]));
+    let expected = json!({
+        "type": "welcome", "message": "连接成功，自动上线！", "user_id": 7, "time": data["time"],
+    });
+    assert_eq!(data, expected);
+    assert_eq!(house.users(7).await, json!([7]));
+}
+
+/// §2, the table, on the socket and by HTTP.
+#[tokio::test]
+async fn the_three_refusals() {
+    let house = House::start(|_| {});
+    let expired = signed(&json!({"ID": 7, "exp": now() - 1}));
+    let bad = [
+        "nonsense".to_owned(),
+        signed_by("another secret that is long enough.", &json!({"ID": 7})),
+        signed(&json!({"ID": 0})),
+        signed(&json!({"NickName": "nobody"})),
+        signed(&json!({"ID": 7, "nbf": now() + 1_000})),
+        // {"alg":"none"}
+        format!(
+            "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.",
+            token(7).split('.').nth(1).unwrap()
+        ),
+    ];
+    for target in [
+        CHAT,
+        "/api/ws/online-users",
+        "/api/ws/messages?room_id=private_7_8",
+    ] {
+        is_401(&house.shake(target, &[]).await, &refusal("请登录"));
+        is_401(
+            &house.shake(target, &[("x-token", "")]).await,
+            &refusal("请登录"),
+        );
+        is_401(
+            &house.shake(target, &[("x-token", &expired)]).await,
+            &refusal("授权已过期"),
+        );
+        for token in &bad {
+            is_401(
+                &house.shake(target, &[("x-token", token)]).await,
+                &refusal("未登陆"),
+            );
+        }
+    }
+    for target in ["/api/ws/send-message", "/api/ws/broadcast"] {
+        is_401(&house.ask("POST", target, &[]).await, &refusal("请登录"));
+    }
+    // Not by default.
+    let target = format!("{CHAT}?token={}", token(7));
+    is_401(&house.shake(&target, &[]).await, &refusal("请登录"));
+}
+
+#[tokio::test]
+async fn the_refusals_of_the_source() {
+    let house = House::start(|config| config.chat.compat = ChatCompat::Source);
+    let expired = signed(&json!({"ID": 7, "exp": now() - 1}));
+    is_401(&house.shake(CHAT, &[]).await, &json!({"msg": "请登录"}));
+    is_401(
+        &house.shake(CHAT, &[("x-token", &expired)]).await,
+        &json!({"msg": "授权已过期"}),
+    );
+    is_401(
+        &house.shake(CHAT, &[("x-token", "x")]).await,
+        &json!("未登陆"),
+    );
+}
+
+/// §2: where a token may stand, and which claims name the user.
+#[tokio::test]
+async fn tokens_come_by_many_ways() {
+    let house = House::start(|config| config.chat.token_in_query = true);
+    let bearer = format!("Bearer {}", token(7));
+    assert_eq!(house.shake(CHAT, &[(AUTH, &bearer)]).await.status, 101);
+    assert_eq!(
+        house.shake(CHAT, &[("X-Token", &token(7))]).await.status,
+        101
+    );
+    let offered = format!("x-token, {}", token(7));
+    let answer = house
+        .shake(CHAT, &[("Sec-WebSocket-Protocol", &offered)])
+        .await;
+    assert_eq!(
+        (answer.status, answer.header("sec-websocket-protocol")),
+        (101, Some("x-token"))
+    );
+    let answer = house
+        .shake(&format!("{CHAT}?token={}", token(7)), &[])
+        .await;
+    assert_eq!(
+        (answer.status, answer.header("sec-websocket-protocol")),
+        (101, None)
+    );
+    for claims in [
+        json!({"id": 7}),
+        json!({"user_id": 7}),
+        json!({"userId": 7}),
+        json!({"sub": "7"}),
+        json!({"ID": 7, "aud": "web", "iss": "zulme", "exp": now() + 1_000}),
+    ] {
+        let answer = house.shake(CHAT, &[("x-token", &signed(&claims))]).await;
+        assert_eq!(answer.status, 101, "{claims}");
+    }
+}
+
+/// §2 [P]: with `require_exp`, tokens end, and so do the connections that they opened.
+#[tokio::test]
+async fn tokens_end() {
+    let house = House::start(|config| config.chat.require_exp = true);
+    is_401(
+        &house.shake(CHAT, &[("x-token", &token(7))]).await,
+        &refusal("未登陆"),
+    );
+    let token = signed(&json!({"ID": 7, "exp": now() + 2}));
+    let url = format!("ws://{}{CHAT}", house.address);
+    let mut ann = Client::open(&url, &[("x-token", &token)], 7)
+        .await
+        .expect("an upgrade");
+    assert_eq!(ann.data().await["type"], "welcome");
+    let (code, reason) = ann.expect_close().await;
+    assert_eq!((code, &*reason), (4401, "the token has expired"));
+}
+
+/// §2 [S]: otherwise a connection outlives its token.
+#[tokio::test]
+async fn connections_outlive_their_tokens() {
+    let house = House::start(|_| {});
+    let token = signed(&json!({"ID": 7, "exp": now() + 1}));
+    let url = format!("ws://{}{CHAT}", house.address);
+    let mut ann = Client::open(&url, &[("x-token", &token)], 7)
+        .await
+        .expect("an upgrade");
+    assert_eq!(ann.data().await["type"], "welcome");
+    let is_over = async || {
+        let answer = house
+            .ask("GET", "/api/ws/online-users", &[("x-token", &token)])
+            .await;
+        (answer.status == 401).then_some(())
+    };
+    eventually(is_over).await;
+    assert!(ann.received_so_far().await.is_empty());
+}
+
+/// §7: a new connection closes the old one, whose clean-up does not remove the new one.
+#[tokio::test]
+async fn a_new_connection_takes_the_place_of_the_old() {
+    let house = House::start(|_| {});
+    let (mut old, mut bob) = (house.connect(7).await, house.connect(8).await);
+    let mut new = house.connect(7).await;
+    let (code, reason) = old.expect_close().await;
+    assert_eq!((code, &*reason), (4001, "replaced by a newer connection"));
+    old.leave().await;
+    assert_eq!(house.users(8).await, json!([7, 8]));
+    bob.send("send_message", json!({"to_user_id": 7, "content": "x"}))
+        .await;
+    assert_eq!(bob.data().await["type"], "message_sent");
+    assert_eq!(new.data().await["type"], "new_message");
+    new.leave().await;
+    eventually(async || (house.users(8).await == json!([8])).then_some(())).await;
+}
+
+/// §7, §10: several devices, one entry.
+#[tokio::test]
+async fn several_devices() {
+    let house = House::start(|config| config.chat.multi_device = true);
+    let (mut one, mut other) = (house.connect(7).await, house.connect(7).await);
+    assert_eq!(house.users(7).await, json!([7]));
+    let count = house.ask("GET", "/api/ws/online-count", &[]).await.json();
+    assert_eq!(count["data"], json!({"count": 1}));
+    let mut bob = house.connect(8).await;
+    bob.send("send_message", json!({"to_user_id": 7, "content": "x"}))
+        .await;
+    for client in [&mut one, &mut other] {
+        assert_eq!(client.data().await["content"], "x");
+    }
+    one.leave().await;
+    assert_eq!(house.users(8).await, json!([7, 8]));
+    other.leave().await;
+    eventually(async || (house.users(8).await == json!([8])).then_some(())).await;
+}
+
+/// §1: the list of pages counts for WebSockets, too.
+#[tokio::test]
+async fn pages_of_other_origins() {
+    let house = House::start(|_| {});
+    let token = token(7);
+    let from = |origin| [("x-token", &*token), ("Origin", origin)];
+    let good = "http://localhost:3000";
+    assert_eq!(house.shake(CHAT, &from(good)).await.status, 101);
+    assert_eq!(
+        house.shake(CHAT, &from("http://evil.example")).await.status,
+        403
+    );
+    let answer = house
+        .ask("GET", "/api/ws/online-count", &[("Origin", good)])
+        .await;
+    assert_eq!(answer.header("access-control-allow-origin"), Some(good));
+    let preflight = [
+        ("Origin", good),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "x-token,content-type"),
+    ];
+    let answer = house
+        .ask("OPTIONS", "/api/ws/send-message", &preflight)
+        .await;
+    assert_eq!(answer.status, 204);
+    let allowed = answer
+        .header("access-control-allow-headers")
+        .expect("a list");
+    let allowed = allowed.to_ascii_lowercase();
+    for name in ["x-token", "authorization", "content-type"] {
+        assert!(
+            allowed.split(',').any(|item| item.trim() == name),
+            "{allowed}"
+        );
+    }
+
+    let open = House::start(|config| config.chat.allowed_origins = vec!["*".into()]);
+    let anywhere = "http://evil.example";
+    assert_eq!(open.shake(CHAT, &from(anywhere)).await.status, 101);
+    let answer = open
+        .ask("GET", "/api/ws/online-count", &[("Origin", anywhere)])
+        .await;
+    assert_eq!(answer.header("access-control-allow-origin"), Some(anywhere));
+}
+
+#[tokio::test]
+async fn what_is_no_handshake() {
+    let house = House::start(|_| {});
+    let answer = house.ask("GET", CHAT, &[("x-token", &token(7))]).await;
+    assert_eq!(
+        (answer.status, answer.header("sec-websocket-version")),
+        (400, Some("13"))
+    );
+    assert_eq!(answer.json()["code"], 1001);
+    assert_eq!(
+        house
+            .ask("POST", CHAT, &[("x-token", &token(7))])
+            .await
+            .status,
+        405
+    );
+    assert_eq!(house.users(7).await, json!([]));
+}

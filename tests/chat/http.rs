@@ -1,0 +1,268 @@
+//! The HTTP interface: `protocols/chat.md §3, §5, §6`.
+
+use letshare_server::config::ChatCompat;
+use serde_json::{Value, json};
+
+use crate::chat::{
+    client::is_time,
+    house::{House, token},
+};
+
+const SEND: &str = "/api/ws/send-message";
+const BROADCAST: &str = "/api/ws/broadcast";
+
+#[tokio::test]
+async fn who_is_online() {
+    for compat in [ChatCompat::Document, ChatCompat::Source] {
+        let house = House::start(|config| config.chat.compat = compat);
+        let is_source = compat == ChatCompat::Source;
+        let code = if is_source { 200 } else { 0 };
+        let mut clients = Vec::new();
+        for user in [10, 9, 100] {
+            let client = house.connect(user).await;
+            clients.push(client);
+        }
+        let count = house.ask("GET", "/api/ws/online-count", &[]).await;
+        let data = if is_source {
+            json!({"online_count": 3})
+        } else {
+            json!({"count": 3})
+        };
+        assert_eq!(
+            count.json(),
+            json!({"code": code, "message": "success", "data": data})
+        );
+        let users = house.get("/api/ws/online-users", 10).await;
+        let list = [9, 10, 100];
+        let data = if is_source {
+            json!({"online_users": list})
+        } else {
+            json!({"users": list})
+        };
+        assert_eq!(
+            users.json(),
+            json!({"code": code, "message": "success", "data": data})
+        );
+    }
+}
+
+#[tokio::test]
+async fn health() {
+    let house = House::start(|_| {});
+    let answer = house.ask("GET", "/health", &[]).await;
+    let body = answer.json();
+    assert!(answer.status == 200 && is_time(&body["time"]), "{answer:?}");
+    assert_eq!(
+        body,
+        json!({"status": "ok", "service": "websocket-service", "time": body["time"]})
+    );
+    let answer = house.ask("GET", "/health?deep=1", &[]).await;
+    assert_eq!(
+        (answer.status, &answer.json()["store"]),
+        (200, &json!("up"))
+    );
+}
+
+/// §4: the zone is a setting.
+#[tokio::test]
+async fn times_are_local() {
+    use letshare_server::{clock::Clock, ids::Timestamp};
+    // 2026-01-05 01:30:00 UTC
+    let clock = Clock::manual(Timestamp::from_millis(1_767_576_600_000));
+    let house = House::start_at(clock, |config| {
+        config.chat.timezone = "Asia/Shanghai".into()
+    });
+    let answer = house.ask("GET", "/health", &[]).await;
+    assert_eq!(answer.json()["time"], "2026-01-05 09:30:00");
+}
+
+#[tokio::test]
+async fn a_message_by_http() {
+    let house = House::start(|_| {});
+    let mut bob = house.connect(42).await;
+    let bodies = [
+        json!({"room_id": "private_7_42", "to_user_id": 42, "message_type": 1, "content": "hi"}),
+        json!({"to_user_id": 42, "content": "hi"}),
+        json!({"room_id": "private_7_42", "content": "hi"}),
+    ];
+    for body in bodies {
+        let answer = house.post(SEND, 7, &body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let answer = answer.json();
+        assert_eq!(
+            (&answer["code"], &answer["message"]),
+            (&json!(0), &json!("success"))
+        );
+        assert_eq!(answer["data"]["type"], "message_sent");
+        let push = bob.data().await;
+        assert_eq!(
+            (&push["from_user_id"], &push["content"]),
+            (&json!(7), &json!("hi"))
+        );
+        assert_eq!(push["message_id"], answer["data"]["message_id"]);
+    }
+    // Stored, not online: 200 with 10003.
+    let answer = house
+        .post(SEND, 7, &json!({"to_user_id": 43, "content": "hi"}))
+        .await;
+    let body = answer.json();
+    assert_eq!(
+        (answer.status, &body["code"], &body["data"]["stored"]),
+        (200, &json!(10003), &json!(true))
+    );
+}
+
+#[tokio::test]
+async fn bad_messages_by_http() {
+    let house = House::start(|_| {});
+    let mut bob = house.connect(42).await;
+    for (body, code) in [
+        ("", 1001),
+        ("x", 1001),
+        ("[]", 1001),
+        ("{}", 10002),
+        (r#"{"to_user_id":42}"#, 10002),
+        (r#"{"to_user_id":0,"content":"x"}"#, 10002),
+        (r#"{"content":"x"}"#, 10002),
+        (r#"{"to_user_id":"42","content":"x"}"#, 10001),
+        (r#"{"to_user_id":42,"content":7}"#, 10001),
+        (
+            r#"{"to_user_id":42,"content":"x","message_type":"1"}"#,
+            10001,
+        ),
+        (r#"{"to_user_id":42,"content":"x","room_id":7}"#, 1001),
+        // A private room that is not theirs (§6).
+        (
+            r#"{"to_user_id":42,"content":"x","room_id":"private_7_43"}"#,
+            1001,
+        ),
+        (
+            r#"{"to_user_id":42,"content":"x","room_id":"private_42_7"}"#,
+            1001,
+        ),
+        (r#"{"content":"x","room_id":"private_8_42"}"#, 1001),
+        (
+            r#"{"to_user_id":42,"content":"x","room_id":"room_1"}"#,
+            1001,
+        ),
+        (r#"{"content":"x","room_id":"group_1"}"#, 1001),
+        (r#"{"content":"x","room_id":"group_"}"#, 1001),
+        (r#"{"room_id":"room_1"}"#, 10002),
+        (r#"{"message":"x"}"#, 1001),
+        (r#"{"user_id":"42","message":"x"}"#, 1001),
+    ] {
+        let answer = house.post_text(SEND, 7, body).await;
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (400, &json!(code)),
+            "{body}"
+        );
+    }
+    let long = json!({"to_user_id": 42, "content": "x".repeat(20_001)});
+    assert_eq!(house.post(SEND, 7, &long).await.json()["code"], 10001);
+    let longer = json!({"to_user_id": 42, "content": "x".repeat(70_000)});
+    assert_eq!(house.post(SEND, 7, &longer).await.status, 413);
+    for (method, target) in [
+        ("GET", SEND),
+        ("PUT", BROADCAST),
+        ("POST", "/api/ws/online-users"),
+    ] {
+        assert_eq!(
+            house
+                .ask(method, target, &[("x-token", &token(7))])
+                .await
+                .status,
+            405
+        );
+    }
+    assert_eq!(house.get("/api/ws/nothing", 7).await.status, 404);
+    assert!(bob.received_so_far().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_broadcast_by_http() {
+    let house = House::start(|_| {});
+    let (mut ann, mut bob) = (house.connect(7).await, house.connect(8).await);
+    let answer = house.post(BROADCAST, 7, &json!({"message": "hello"})).await;
+    let expected = json!({"code": 0, "message": "success", "data": null});
+    assert_eq!((answer.status, answer.json()), (200, expected));
+    for client in [&mut ann, &mut bob] {
+        let data = client.data().await;
+        let expected = json!({"type": "broadcast", "from_user_id": 7, "message": "hello", "time": data["time"]});
+        assert_eq!(data, expected);
+    }
+    for (body, code) in [
+        ("{}", 10005),
+        (r#"{"message":""}"#, 10005),
+        ("x", 1001),
+        ("[]", 1001),
+    ] {
+        let answer = house.post_text(BROADCAST, 7, body).await;
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (400, &json!(code)),
+            "{body}"
+        );
+    }
+}
+
+/// §6: the source's bodies push what they are given, which is neither stored nor judged.
+#[tokio::test]
+async fn the_bodies_of_the_source() {
+    for compat in [ChatCompat::Document, ChatCompat::Source] {
+        let house = House::start(|config| config.chat.compat = compat);
+        let code = if compat == ChatCompat::Source { 200 } else { 0 };
+        let mut bob = house.connect(8).await;
+        let raw = json!({"type": "order", "n": [1, 2.50]});
+        let answer = house
+            .post(SEND, 7, &json!({"user_id": 8, "message": raw}))
+            .await;
+        assert_eq!(
+            (answer.status, answer.json()),
+            (200, json!({"code": code, "message": "发送成功"}))
+        );
+        let push = json!({"code": code, "message": "success", "data": raw});
+        assert_eq!(bob.next().await, push);
+        let answer = house.post(BROADCAST, 7, &json!({"message": raw})).await;
+        assert_eq!(
+            (answer.status, answer.json()),
+            (200, json!({"code": code, "message": "广播成功"}))
+        );
+        assert_eq!(bob.next().await, push);
+        let answer = house
+            .post(SEND, 7, &json!({"user_id": 9, "message": raw}))
+            .await;
+        assert_eq!(
+            (answer.status, answer.json()),
+            (500, json!({"code": 500, "message": "发送失败"}))
+        );
+        let page = house
+            .get("/api/ws/messages?room_id=private_7_8", 7)
+            .await
+            .json();
+        assert_eq!(page["data"]["total"], 0);
+    }
+    // A text is a broadcast of the document's, unless the source's are wanted.
+    let house = House::start(|config| config.chat.compat = ChatCompat::Source);
+    let mut bob = house.connect(8).await;
+    house.post(BROADCAST, 7, &json!({"message": "x"})).await;
+    assert_eq!(bob.next().await["data"], Value::from("x"));
+}
+
+#[tokio::test]
+async fn too_many_requests() {
+    let house = House::start(|config| config.chat.requests_per_second = 1);
+    let body = json!({"to_user_id": 42, "content": "x"});
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        let answer = house.post(SEND, 7, &body).await;
+        statuses.push(answer.status);
+        if answer.status == 429 {
+            assert_eq!(answer.json()["code"], 429);
+        }
+    }
+    assert!(
+        statuses.contains(&200) && statuses.contains(&429),
+        "{statuses:?}"
+    );
+}
