@@ -322,3 +322,16 @@ pub const ARCHIVE_CALL: Duration = Duration::from_secs(5);
 
 /// Connections to MongoDB unless its URI says otherwise. A message takes one for a few milliseconds.
 pub const ARCHIVE_CONNECTIONS: u32 = 32;
+
+/// Calls of the moderation service at a time; each takes a thread. More wait, within their own time limit.
+pub const MODERATION_CALLS: usize = 32;
+
+/// Failures in a row after which the moderation service is left alone, and for how long.
+pub const MODERATION_FAILURES: u32 = 5;
+pub const MODERATION_PAUSE: Duration = Duration::from_secs(10);
+
+/// A new token for the moderation service is fetched this long before the old one ends.
+pub const MODERATION_TOKEN_MARGIN: Duration = Duration::from_secs(60);
+
+/// Longest answer of the moderation service that is read, in bytes; real ones are below 10 KiB.
+pub const MODERATION_ANSWER_BYTES: u64 = 256 * 1024;
