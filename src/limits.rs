@@ -323,6 +323,19 @@ pub const ARCHIVE_CALL: Duration = Duration::from_secs(5);
 /// Connections to MongoDB unless its URI says otherwise. A message takes one for a few milliseconds.
 pub const ARCHIVE_CONNECTIONS: u32 = 32;
 
+/// Calls of the moderation service at a time; each takes a thread. More wait, within their own time limit.
+pub const MODERATION_CALLS: usize = 32;
+
+/// Failures in a row after which the moderation service is left alone, and for how long.
+pub const MODERATION_FAILURES: u32 = 5;
+pub const MODERATION_PAUSE: Duration = Duration::from_secs(10);
+
+/// A new token for the moderation service is fetched this long before the old one ends.
+pub const MODERATION_TOKEN_MARGIN: Duration = Duration::from_secs(60);
+
+/// Longest answer of the moderation service that is read, in bytes; real ones are below 10 KiB.
+pub const MODERATION_ANSWER_BYTES: u64 = 256 * 1024;
+
 /// Longest message of a chat, in bytes of UTF-8: what the moderation service takes (`protocols/chat.md §7`).
 pub const CHAT_CONTENT_BYTES: usize = 20_000;
 
@@ -338,6 +351,10 @@ pub const CHAT_GROUP_DESCRIPTION_BYTES: usize = 4_096;
 
 /// Members of one chat group.
 pub const CHAT_GROUP_MEMBERS: usize = 5_000;
+
+/// Groups that one user may have made, and groups whose messages one connection gets: each is a channel.
+pub const CHAT_GROUPS_MADE: usize = 200;
+pub const CHAT_GROUPS: usize = 2_000;
 
 /// Longest id that a chat client gives a request, to be told back, or a message, to be known by; in bytes.
 pub const CHAT_REQUEST_ID_BYTES: usize = 256;

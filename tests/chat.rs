@@ -9,6 +9,7 @@ mod handshake;
 mod history;
 mod house;
 mod http;
+mod moderation;
 mod mongo;
 mod rooms;
 mod settings;

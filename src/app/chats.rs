@@ -11,8 +11,12 @@ use tokio::sync::oneshot;
 
 use crate::{
     clock::Clock,
-    config, limits,
-    protocols::chat::{self, Exchange, Moderation},
+    config::{self, Moderated},
+    limits,
+    protocols::chat::{
+        self, Exchange,
+        moderation::{self, Baidu, Choice, Moderation},
+    },
     store::{
         Store,
         archive::{
@@ -40,8 +44,27 @@ pub fn open(
         (Arc::new(archive), None)
     };
     rt::spawn(sweep(Arc::clone(&archive), driver));
-    let exchange = Exchange::new(settings, archive, Moderation, clock.clone());
+    let moderation = moderation(settings, clock)?;
+    let exchange = Exchange::new(settings, archive, moderation, clock.clone());
     Ok(Arc::new(chat::Shared::new(settings, exchange)))
+}
+
+fn moderation(settings: &config::Chat, clock: &Clock) -> anyhow::Result<Moderation> {
+    let choice = |moderated| match moderated {
+        Moderated::Allow => Choice::Allow,
+        Moderated::Block => Choice::Block,
+    };
+    let baidu = settings.uses_baidu().then(|| Baidu {
+        api_key: settings.baidu_api_key.clone(),
+        secret_key: settings.baidu_secret_key.clone(),
+        base_url: settings.baidu_base_url.clone(),
+        timeout: settings.baidu_timeout,
+        on_error: choice(settings.baidu_on_error),
+        suspect: choice(settings.baidu_suspect),
+    });
+    let words_file = settings.words_file.clone();
+    let settings = moderation::Settings { baidu, words_file };
+    Moderation::new(settings, clock.clone()).context("the chat cannot judge messages")
 }
 
 /// The thread of the database's driver ends when this is dropped.

@@ -69,6 +69,12 @@ impl Chat {
         !self.mongodb_uri.expose_secret().is_empty() || !self.mongodb_host.is_empty()
     }
 
+    /// Whether the service is asked.
+    pub fn uses_baidu(&self) -> bool {
+        let keys = [&self.baidu_api_key, &self.baidu_secret_key];
+        keys.into_iter().all(|key| !key.expose_secret().is_empty())
+    }
+
     /// How long messages are kept; for ever if none.
     pub fn retention(&self) -> Option<Duration> {
         let days = u64::from(self.retention_days);

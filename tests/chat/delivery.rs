@@ -51,6 +51,21 @@ async fn a_repeated_message_is_the_same_message() {
     }
 }
 
+/// What was asked for is done, also when the client does not wait for it.
+#[tokio::test]
+async fn a_client_that_leaves_at_once_has_sent_its_messages() {
+    let house = House::start(|_| {});
+    let (mut ann, mut bob) = (house.connect(7).await, house.connect(42).await);
+    for number in 0..20 {
+        let data = json!({"to_user_id": 42, "content": number.to_string()});
+        ann.send("send_message", data).await;
+    }
+    ann.leave().await;
+    for number in 0..20 {
+        assert_eq!(bob.data().await["content"], number.to_string());
+    }
+}
+
 /// A repeat after a restart, too: the store knows it.
 #[tokio::test]
 async fn a_message_repeated_after_a_restart_is_the_same() {

@@ -130,6 +130,22 @@ async fn create_group_refused() {
     }
 }
 
+#[tokio::test]
+async fn nobody_makes_groups_without_end() {
+    let house = House::start(|config| config.limits.publish_burst = 1_000);
+    let mut ann = house.connect(7).await;
+    for _ in 0..200 {
+        create(&mut ann, &[8]).await;
+    }
+    let answer = ann
+        .asks(
+            "create_group",
+            json!({"group_name": "g", "member_ids": [8]}),
+        )
+        .await;
+    assert_eq!(answer["code"], 3001, "{answer}");
+}
+
 /// §7: as documented, a group that is not known here is everybody online.
 #[tokio::test]
 async fn an_unknown_group_is_everybody_online() {

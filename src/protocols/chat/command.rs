@@ -97,9 +97,10 @@ impl Request {
         };
         let cmd = written.cmd.map(RawValue::get).unwrap_or_default();
         let cmd: String = serde_json::from_str(cmd).unwrap_or_default();
-        let short = |id: &Box<RawValue>| id.get().len() <= limits::CHAT_REQUEST_ID_BYTES;
         Self {
-            id: written.id.filter(short),
+            id: written
+                .id
+                .filter(|id| id.get().len() <= limits::CHAT_REQUEST_ID_BYTES),
             command: rules.command(&cmd, written.data.map(RawValue::get)),
         }
     }

@@ -1,10 +1,7 @@
 //! Carries requests out, for WebSockets and for HTTP alike: moderation, store, look up, publish, answer, in this order;
 //! failure at any step stops the rest (`protocols/chat.md §7`).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -22,18 +19,20 @@ use crate::{
     protocols::chat::{
         answers::Answers,
         code::Code,
-        command::{Broadcast, CreateGroup, SendGroupMessage, SendMessage},
+        command::{Broadcast, SendMessage},
         moderation::{Moderation, Verdict},
-        names::{EVERYBODY, Room, group_channel, private_room, room_channel, user_channel},
+        names::{EVERYBODY, Room, private_room, room_channel, user_channel},
         online::Online,
         push::{Push, local_time, publish_raw},
         reply::{Reply, Style},
     },
     store::{
         StoreError,
-        archive::{Group, Ids, Inserted, Message, SharedArchive},
+        archive::{Ids, Inserted, Message, SharedArchive},
     },
 };
+
+mod groups;
 
 /// The only type of message that is moderated (§8).
 const TEXT: i64 = 1;
@@ -98,7 +97,8 @@ impl Exchange {
                 client_id: message.client_id,
                 ..self.draft(from, room, message.kind, message.content)
             };
-            self.judge(&message, Code::Blocked).await?;
+            self.judge(&message.content, message.kind, Code::Blocked)
+                .await?;
             let message = self.store(message, Code::NotStored).await?;
             Ok(self.hand_over(&message, broker).await)
         };
@@ -119,32 +119,12 @@ impl Exchange {
                 client_id,
                 ..self.draft(from, room, kind, content)
             };
-            self.judge(&message, Code::Blocked).await?;
+            self.judge(&message.content, message.kind, Code::Blocked)
+                .await?;
             let message = self.store(message, Code::NotStored).await?;
             Ok(self.hand_over(&message, broker).await)
         };
         self.once(from, known.as_deref(), sending).await
-    }
-
-    /// A message to a group.
-    pub async fn send_group(
-        &self,
-        from: u64,
-        message: SendGroupMessage,
-        broker: &Arc<Broker>,
-    ) -> Reply {
-        let client_id = message.client_id.clone();
-        let sending = async {
-            let group = self.group(&message.group, from).await?;
-            let message = Message {
-                client_id: message.client_id,
-                ..self.draft(from, message.group, message.kind, message.content)
-            };
-            self.judge(&message, Code::GroupBlocked).await?;
-            let message = self.store(message, Code::GroupNotStored).await?;
-            Ok(self.hand_to_group(&message, group.as_ref(), broker).await)
-        };
-        self.once(from, client_id.as_deref(), sending).await
     }
 
     /// To everybody online, the sender included; never stored (§7). None: the sender gets its own copy by the channel.
@@ -158,9 +138,7 @@ impl Exchange {
         id: &str,
         broker: &Arc<Broker>,
     ) -> Result<(), Reply> {
-        if self.moderation.judge(&broadcast.message).await == Verdict::Blocked {
-            return Err(self.blocked(Code::Blocked));
-        }
+        self.judge(&broadcast.message, TEXT, Code::Blocked).await?;
         let time = self.now_text();
         let push = Push::Broadcast {
             from_user_id: from,
@@ -211,39 +189,6 @@ impl Exchange {
         }
     }
 
-    /// The creator is a member, too; those who are online get its messages from now on.
-    pub async fn create_group(&self, creator: u64, wish: CreateGroup) -> Reply {
-        let now = self.clock.now();
-        let mut members = vec![creator];
-        let others = wish.members.into_iter();
-        members.extend(others.filter(|member| *member != creator));
-        let mut nanos = u128::from(now.millis()) * 1_000_000;
-        loop {
-            let group = Group {
-                id: format!("group_{nanos}_{creator}"),
-                name: wish.name.clone(),
-                owner: creator,
-                members: members.clone(),
-                description: wish.description.clone(),
-                created: now,
-            };
-            match self.archive.create_group(group.clone()).await {
-                Ok(true) => {
-                    self.online.order(&members, &group_channel(&group.id));
-                    return Reply::done(&Push::CreateGroupSuccess {
-                        group_id: &group.id,
-                        group_name: &group.name,
-                        member_ids: &members,
-                        time: &self.time_text(now),
-                    });
-                }
-                // Another one in the same millisecond.
-                Ok(false) => nanos += 1,
-                Err(error) => return self.not_stored(&error, Code::GroupNotStored),
-            }
-        }
-    }
-
     /// Runs `sending` unless its answer is known, and remembers it when the message was stored.
     async fn once(
         &self,
@@ -279,18 +224,17 @@ impl Exchange {
         }
     }
 
-    async fn judge(&self, message: &Message, blocked: Code) -> Result<(), Reply> {
-        let is_text = message.kind == TEXT;
-        if is_text && self.moderation.judge(&message.content).await == Verdict::Blocked {
-            return Err(self.blocked(blocked));
+    async fn judge(&self, text: &str, kind: i64, blocked: Code) -> Result<(), Reply> {
+        if kind != TEXT {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn blocked(&self, code: Code) -> Reply {
-        match self.style {
-            Style::Document => code.into(),
-            Style::Source => Reply::told(code, format!("{}: 消息不合规", code.text())),
+        match self.moderation.judge(text).await {
+            Verdict::Pass => Ok(()),
+            Verdict::Blocked { .. } if self.style == Style::Document => Err(blocked.into()),
+            Verdict::Blocked { reason } => Err(Reply::told(
+                blocked,
+                format!("{}: {reason}", blocked.text()),
+            )),
         }
     }
 
@@ -310,29 +254,6 @@ impl Exchange {
             tracing::error!(%error, more, "a chat message could not be stored; its sender was told");
         }
         code.into()
-    }
-
-    /// None: it is not known here, and everybody gets its messages as the document has it.
-    async fn group(&self, id: &str, sender: u64) -> Result<Option<Group>, Reply> {
-        let group = self.archive.group(id).await;
-        let group = group.map_err(|error| self.not_stored(&error, Code::GroupNotStored))?;
-        let is_allowed = match &group {
-            Some(group) => group.members.contains(&sender),
-            None => self.unknown_group == UnknownGroup::Broadcast,
-        };
-        if !is_allowed {
-            return Err(Reply::told(
-                Code::GroupInvalid,
-                "群聊不存在或您不是该群聊成员",
-            ));
-        }
-        if group.is_none() && !self.unknown_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "a message to a group that was not made here goes to everybody online, as with the older server; \
-                 chat.unknown_group: reject refuses such messages"
-            );
-        }
-        Ok(group)
     }
 
     /// Publishes a stored message to whom it is for, and answers.
@@ -378,44 +299,6 @@ impl Exchange {
                 time: &self.time_text(message.created),
             }),
             Style::Source => Reply::done(&"消息发送成功"),
-        }
-    }
-
-    async fn hand_to_group(
-        &self,
-        message: &Message,
-        group: Option<&Group>,
-        broker: &Arc<Broker>,
-    ) -> Reply {
-        let (id, time) = (message.id.to_string(), self.time_text(message.created));
-        let push = Push::GroupMessage {
-            group_id: &message.room,
-            from_user_id: message.from,
-            content: &message.content,
-            message_type: message.kind,
-            message_id: &id,
-            time: &time,
-            group_name: group.map(|group| &*group.name),
-        };
-        let own = group_channel(&message.room);
-        let sent = match group {
-            Some(group) => {
-                let sent = self.online.count_of(&group.members, message.from);
-                let published = publish(&own, push.publish(message.from, &id), broker).await;
-                published.map(|_| sent)
-            }
-            None => {
-                let sent = self.online.count_others(message.from);
-                // Its own channel has no sockets, but perhaps others who watch it.
-                let _ = publish(&own, push.publish(message.from, &id), broker).await;
-                let everybody = EVERYBODY.into();
-                let published = publish(&everybody, push.publish(message.from, &id), broker).await;
-                published.map(|_| sent)
-            }
-        };
-        match sent {
-            Ok(sent_count) => self.receipt(message, sent_count),
-            Err(fault) => Code::of_fault(&fault, Code::NotSent).into(),
         }
     }
 }

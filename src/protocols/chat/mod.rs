@@ -20,7 +20,7 @@ mod fields;
 mod history;
 mod http;
 mod identity;
-mod moderation;
+pub mod moderation;
 mod names;
 mod online;
 mod push;
@@ -30,4 +30,3 @@ mod socket;
 
 pub use door::{Chat, Shared, routes};
 pub use exchange::Exchange;
-pub use moderation::Moderation;

@@ -122,14 +122,6 @@ impl Online {
         state.count - usize::from(state.is_online(except))
     }
 
-    /// Users but `except` that are in a room.
-    pub fn count_in(&self, room: &str, except: u64) -> usize {
-        let state = self.0.lock();
-        let is_in = |places: &Vec<Place>| places.iter().any(|place| place.rooms.contains(room));
-        let others = state.users.iter().filter(|(user, _)| **user != except);
-        others.filter(|(_, places)| is_in(places)).count()
-    }
-
     /// Whether one of the user's connections has joined the room.
     pub fn is_in(&self, user: u64, room: &str) -> bool {
         let state = self.0.lock();
@@ -314,10 +306,6 @@ mod tests {
         assert_eq!(one.join("room_1"), Ok(true));
         assert_eq!(one.join("room_1"), Ok(false));
         assert!(online.is_in(1, "room_1") && !online.is_in(2, "room_1"));
-        assert_eq!(
-            (online.count_in("room_1", 2), online.count_in("room_1", 1)),
-            (1, 0)
-        );
         for room in 2..=limits::CHAT_ROOMS {
             assert_eq!(one.join(&format!("room_{room}")), Ok(true));
         }
@@ -326,7 +314,7 @@ mod tests {
         // Also who is only about to come is told.
         let channel = ChannelName::from("chat:g:group_1");
         online.order(&[1, 2, 3], &channel);
-        assert_eq!(one.take_orders(), [channel.clone()]);
+        assert_eq!(one.take_orders(), std::slice::from_ref(&channel));
         assert_eq!(other.take_orders(), [channel]);
         assert!(one.take_orders().is_empty());
     }

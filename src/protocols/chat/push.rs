@@ -260,7 +260,7 @@ impl Foreign {
             return Some(frames.clone());
         }
         let frames = foreign(entry, style, zone).filter(|frames| !frames.is_empty())?;
-        *last = Some((entry.channel.clone(), entry.serial.clone(), frames.clone()));
+        *last = Some((entry.channel.clone(), entry.serial, frames.clone()));
         Some(frames)
     }
 }

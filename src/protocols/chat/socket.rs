@@ -23,7 +23,7 @@ use crate::{
         modes::Modes,
         wire::WireFormat,
     },
-    error::CloseReason,
+    error::{CloseReason, Fault},
     ids::ChannelName,
     limits,
     protocols::chat::{
@@ -133,6 +133,14 @@ impl Socket {
                 let waiting = self.attaching.entry(channel.clone()).or_default();
                 waiting.extend(done);
             }
+            // Others have put the user into that many groups: no reason to lose the rest.
+            Err(Fault::TooManyChannels { .. }) => {
+                let user = self.visitor.id;
+                tracing::warn!(
+                    user,
+                    "a chat user is in too many groups to get the messages of all"
+                );
+            }
             // It would miss its messages in silence.
             Err(_) => link.close(NO_ROOM),
         }
@@ -206,9 +214,8 @@ impl Translator for Socket {
 
     fn terms(&self, settings: &broker::Settings) -> Terms {
         let mut terms = Terms::new(settings);
-        // As many groups as the user is in, and rooms beside them.
-        let groups = self.groups.as_ref().map_or(0, Vec::len);
-        terms.channels = terms.channels.max(groups + limits::CHAT_ROOMS + 2);
+        // Its groups and rooms have bounds of their own.
+        terms.channels = limits::CHAT_GROUPS + limits::CHAT_ROOMS + 2;
         terms
     }
 
@@ -323,8 +330,10 @@ impl Socket {
     }
 }
 
-/// The channels of these groups.
+/// The channels of these groups, as far as a connection may have them.
 pub fn channels(groups: Vec<crate::store::archive::Group>) -> Vec<ChannelName> {
     let ids = groups.into_iter().map(|group| group.id);
-    ids.map(|id| group_channel(&id)).collect()
+    ids.take(limits::CHAT_GROUPS)
+        .map(|id| group_channel(&id))
+        .collect()
 }

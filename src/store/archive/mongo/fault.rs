@@ -22,7 +22,8 @@ pub fn code(error: &Error) -> Option<i32> {
 
 /// The store's words for what the driver says.
 pub fn told(error: &Error) -> StoreError {
-    let text: Arc<str> = error.to_string().into();
+    // The whole error also tells its labels, which are of use to drivers only.
+    let text: Arc<str> = error.kind.to_string().into();
     match &*error.kind {
         ErrorKind::ServerSelection { .. }
         | ErrorKind::Io(_)

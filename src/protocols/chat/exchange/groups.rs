@@ -1,0 +1,146 @@
+//! Groups: making them, and messages to them (`protocols/chat.md §4, §7`).
+
+use std::sync::{Arc, atomic::Ordering};
+
+use crate::{
+    actors::broker::Broker,
+    config::UnknownGroup,
+    limits,
+    protocols::chat::{
+        code::Code,
+        command::{CreateGroup, SendGroupMessage},
+        exchange::{Exchange, publish},
+        names::{EVERYBODY, group_channel},
+        push::Push,
+        reply::Reply,
+    },
+    store::archive::{Group, Message},
+};
+
+impl Exchange {
+    /// A message to a group.
+    pub async fn send_group(
+        &self,
+        from: u64,
+        message: SendGroupMessage,
+        broker: &Arc<Broker>,
+    ) -> Reply {
+        let client_id = message.client_id.clone();
+        let sending = async {
+            let group = self.group(&message.group, from).await?;
+            let message = Message {
+                client_id: message.client_id,
+                ..self.draft(from, message.group, message.kind, message.content)
+            };
+            self.judge(&message.content, message.kind, Code::GroupBlocked)
+                .await?;
+            let message = self.store(message, Code::GroupNotStored).await?;
+            Ok(self.hand_to_group(&message, group.as_ref(), broker).await)
+        };
+        self.once(from, client_id.as_deref(), sending).await
+    }
+
+    /// The creator is a member, too; those who are online get its messages from now on.
+    pub async fn create_group(&self, creator: u64, wish: CreateGroup) -> Reply {
+        match self.archive.groups_of(creator).await {
+            Ok(groups) => {
+                let made = groups.iter().filter(|group| group.owner == creator);
+                if made.count() >= limits::CHAT_GROUPS_MADE {
+                    let text = "创建的群聊过多 (too many groups)";
+                    return Reply::told(Code::GroupUnreadable, text);
+                }
+            }
+            Err(error) => return self.not_stored(&error, Code::GroupNotStored),
+        }
+        let now = self.clock.now();
+        let mut members = vec![creator];
+        let others = wish.members.into_iter();
+        members.extend(others.filter(|member| *member != creator));
+        let mut nanos = u128::from(now.millis()) * 1_000_000;
+        loop {
+            let group = Group {
+                id: format!("group_{nanos}_{creator}"),
+                name: wish.name.clone(),
+                owner: creator,
+                members: members.clone(),
+                description: wish.description.clone(),
+                created: now,
+            };
+            match self.archive.create_group(group.clone()).await {
+                Ok(true) => {
+                    self.online.order(&members, &group_channel(&group.id));
+                    return Reply::done(&Push::CreateGroupSuccess {
+                        group_id: &group.id,
+                        group_name: &group.name,
+                        member_ids: &members,
+                        time: &self.time_text(now),
+                    });
+                }
+                // Another one in the same millisecond.
+                Ok(false) => nanos += 1,
+                Err(error) => return self.not_stored(&error, Code::GroupNotStored),
+            }
+        }
+    }
+
+    /// None: it is not known here, and everybody gets its messages as the document has it.
+    async fn group(&self, id: &str, sender: u64) -> Result<Option<Group>, Reply> {
+        let group = self.archive.group(id).await;
+        let group = group.map_err(|error| self.not_stored(&error, Code::GroupNotStored))?;
+        let is_allowed = match &group {
+            Some(group) => group.members.contains(&sender),
+            None => self.unknown_group == UnknownGroup::Broadcast,
+        };
+        if !is_allowed {
+            return Err(Reply::told(
+                Code::GroupInvalid,
+                "群聊不存在或您不是该群聊成员",
+            ));
+        }
+        if group.is_none() && !self.unknown_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a message to a group that was not made here goes to everybody online, as with the older server; \
+                 chat.unknown_group: reject refuses such messages"
+            );
+        }
+        Ok(group)
+    }
+
+    async fn hand_to_group(
+        &self,
+        message: &Message,
+        group: Option<&Group>,
+        broker: &Arc<Broker>,
+    ) -> Reply {
+        let (id, time) = (message.id.to_string(), self.time_text(message.created));
+        let push = Push::GroupMessage {
+            group_id: &message.room,
+            from_user_id: message.from,
+            content: &message.content,
+            message_type: message.kind,
+            message_id: &id,
+            time: &time,
+            group_name: group.map(|group| &*group.name),
+        };
+        let own = group_channel(&message.room);
+        let sent = match group {
+            Some(group) => {
+                let sent = self.online.count_of(&group.members, message.from);
+                let published = publish(&own, push.publish(message.from, &id), broker).await;
+                published.map(|_| sent)
+            }
+            None => {
+                let sent = self.online.count_others(message.from);
+                // Its own channel has no sockets, but perhaps others who watch it.
+                let _ = publish(&own, push.publish(message.from, &id), broker).await;
+                let everybody = EVERYBODY.into();
+                let published = publish(&everybody, push.publish(message.from, &id), broker).await;
+                published.map(|_| sent)
+            }
+        };
+        match sent {
+            Ok(sent_count) => self.receipt(message, sent_count),
+            Err(fault) => Code::of_fault(&fault, Code::NotSent).into(),
+        }
+    }
+}
