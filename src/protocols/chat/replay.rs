@@ -1,12 +1,13 @@
 //! Messages that a user missed, and those it has read (`protocols/chat.md §7`, `replay_on_connect`). Pure.
 //!
 //! The store has every message before its channel does. So while the clerk reads what was missed, new messages are held
-//! back, and those that the store gave as well are dropped: each comes once, the older first.
+//! back, and those that the store gave as well are dropped, also when the channel has them later: each comes once,
+//! the older first.
 //!
 //! Read is what was sent before a ping that the client has answered. Which ping that was is not known, so a
 //! message counts from the second pong after it on, or when the client closes in order.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -21,6 +22,9 @@ pub struct Replay {
     is_on: bool,
     /// What has come meanwhile; none when the missed messages have been sent.
     held: Option<VecDeque<(MessageId, Bytes)>>,
+    /// What the store gave; its channel may still bring it. Forgotten when that would take longer than two pings.
+    replayed: HashSet<MessageId>,
+    pongs: u32,
     /// More has come than is held: it is in the store, to be read there.
     has_more: bool,
     /// The newest that was sent, and what it was at the last pong.
@@ -35,6 +39,8 @@ impl Replay {
         Self {
             is_on,
             held: is_on.then(VecDeque::new),
+            replayed: HashSet::new(),
+            pongs: 0,
             has_more: false,
             sent: None,
             before_pong: None,
@@ -54,6 +60,9 @@ impl Replay {
         let Some(id) = id.filter(|_| is_stored(entry)) else {
             return Some(frame);
         };
+        if self.replayed.remove(&id) {
+            return None;
+        }
         match &mut self.held {
             None => {
                 self.sent = self.sent.max(Some(id));
@@ -74,8 +83,13 @@ impl Replay {
     pub fn replayed(&mut self, id: MessageId) {
         self.sent = self.sent.max(Some(id));
         if let Some(held) = &mut self.held {
+            let before = held.len();
             held.retain(|(known, _)| *known != id);
+            if held.len() < before {
+                return;
+            }
         }
+        self.replayed.insert(id);
     }
 
     /// Nothing more is in the store: what was held. None when it has to be read on.
@@ -101,6 +115,12 @@ impl Replay {
     pub fn confirmed(&mut self) {
         self.read = self.read.max(self.before_pong);
         self.before_pong = self.sent;
+        if self.held.is_none() && !self.replayed.is_empty() {
+            self.pongs += 1;
+            if self.pongs > 2 {
+                self.replayed = HashSet::new();
+            }
+        }
     }
 
     /// The client has closed in order: it has read everything.
@@ -179,6 +199,8 @@ mod tests {
         let raw = entry(publish_raw(1, &id(9).to_string(), "{}".into()));
         assert_eq!(replay.arrived(&raw, frame(9)), Some(frame(9)));
         assert_eq!(replay.finish(), Some(vec![frame(4)]));
+        // The store had it before the channel.
+        assert_eq!(replay.arrived(&message(1), frame(1)), None);
         assert_eq!(replay.arrived(&message(5), frame(5)), Some(frame(5)));
         assert_eq!(replay.sent, Some(id(5)));
     }
