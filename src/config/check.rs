@@ -8,10 +8,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{
-    AuthMode, Config, Identify, PostOfficeAuth, complaint::Complaint, keys::Key, load::Setting,
-};
-use crate::limits;
+use super::{AuthMode, Config, complaint::Complaint, keys::Key, load::Setting};
 
 /// Secrets that everybody can read in the design document, the LetShare page or our own files.
 const PUBLISHED: [&str; 4] = [
@@ -21,23 +18,15 @@ const PUBLISHED: [&str; 4] = [
     "sever_auth_123",
 ];
 
-/// Keys of the older relay server and of its guide (`protocols/relay.md §1`).
-const PUBLISHED_RELAY_KEYS: [&str; 4] = [
-    "U2FsdGVkX18ucQzBA+ozhc3ySrVZ",
-    "change_me_to_a_secure_key",
-    "your_secure_key",
-    "your_api_key_here",
-];
-
 /// HS256 is as strong as its key, and a key below the hash's size is guessed offline from one token.
-const SECRET_BYTES: usize = 32;
+pub const SECRET_BYTES: usize = 32;
 
 /// What a message needs in the outbox beside its data: frame header, envelope, names.
 const ENVELOPE_BYTES: usize = 4_096;
 
 /// The outcome of all rules.
 pub struct Verdict<'a> {
-    config: &'a Config,
+    pub config: &'a Config,
     settings: &'a [Setting],
     unread: &'a BTreeSet<&'static str>,
     pub complaints: Vec<Complaint>,
@@ -75,7 +64,7 @@ impl<'a> Verdict<'a> {
     }
 
     /// Complains about the first of `keys`, unless one of them could not be read.
-    fn complain(&mut self, keys: &[&str], problem: impl Into<String>) {
+    pub fn complain(&mut self, keys: &[&str], problem: impl Into<String>) {
         let Some(about) = keys.first() else { return };
         if keys.iter().any(|key| self.unread.contains(key)) {
             return;
@@ -169,7 +158,7 @@ impl<'a> Verdict<'a> {
         );
     }
 
-    fn secret(&mut self, key: &str, variable: &str, secret: &SecretString, used: bool) {
+    pub fn secret(&mut self, key: &str, variable: &str, secret: &SecretString, used: bool) {
         let secret = secret.expose_secret();
         let remedy = format!(
             "set the environment variable {variable} to a secret of your own, for example one made \
@@ -229,95 +218,6 @@ impl<'a> Verdict<'a> {
                 "ably.sandbox is true, and the server listens on {host}: everybody who can reach it \
                  can make apps. Use that for test suites only"
             ));
-        }
-    }
-
-    fn post_office(&mut self) {
-        let post = &self.config.postoffice;
-        if !post.enabled {
-            return;
-        }
-        match post.auth {
-            PostOfficeAuth::Any => self.any_token(),
-            PostOfficeAuth::Tokens if post.tokens.is_empty() => self.complain(
-                &["postoffice.tokens", "postoffice.auth"],
-                "empty, and postoffice.auth is tokens: nobody could connect",
-            ),
-            PostOfficeAuth::Tokens => {}
-            PostOfficeAuth::Jwt => self.secret(
-                "postoffice.jwt_secret",
-                "LETSHARE_POSTOFFICE_JWT_SECRET",
-                &post.jwt_secret,
-                true,
-            ),
-        }
-        // What may be on the way to a client at once, with the letter that makes it too much.
-        let most = post.max_message_bytes + limits::POST_WINDOW_BYTES + 65_536;
-        if self.config.limits.outbox_bytes < most {
-            self.complain(
-                &["limits.outbox_bytes", "postoffice.max_message_bytes"],
-                format!("must be at least {most}, or a full mailbox is never read"),
-            );
-        }
-    }
-
-    /// As the older server: whoever connects may be anybody.
-    fn any_token(&mut self) {
-        let host = self.config.server.host;
-        if host.is_loopback() {
-            return;
-        }
-        let remedy =
-            "postoffice:\n    auth: tokens\n    tokens: [\"A-LONG-RANDOM-TOKEN erp desk-*\"]";
-        if self.config.allow_insecure {
-            self.warnings.push(format!(
-                "postoffice.auth is any, and the server listens on {host}: everybody who can reach it reads every \
-                 mailbox. To be safe, set\n  {remedy}"
-            ));
-        } else {
-            self.complain(
-                &["postoffice.auth", "server.host", "allow_insecure", "postoffice.enabled"],
-                format!(
-                    "any token would open any mailbox, and server.host {host} lets other machines in. Add these three lines \
-                     (or allow_insecure: true where that does not matter):\n  {remedy}"
-                ),
-            );
-        }
-    }
-
-    fn relay(&mut self) {
-        let relay = &self.config.relay;
-        if !relay.enabled {
-            return;
-        }
-        let host = self.config.server.host;
-        if PUBLISHED_RELAY_KEYS.contains(&relay.api_key.expose_secret()) {
-            let remedy = "make one of your own, for example with `openssl rand -hex 32`";
-            if host.is_loopback() || self.config.allow_insecure {
-                self.warnings.push(format!(
-                    "relay.api_key is published: whoever reaches the server can push; {remedy}"
-                ));
-            } else {
-                self.complain(
-                    &["relay.api_key", "server.host", "allow_insecure"],
-                    format!(
-                        "published, and server.host {host} lets other machines in: {remedy} (or set \
-                         allow_insecure: true where that does not matter)"
-                    ),
-                );
-            }
-        }
-        if relay.identify == Identify::Open {
-            self.warnings.push(
-                "relay.identify is open: whoever knows the identifier of a user can read what is pushed to \
-                 them; jwt or signed ask for a proof"
-                    .into(),
-            );
-        } else if relay.identify_secret.expose_secret().len() < SECRET_BYTES {
-            self.complain(
-                &["relay.identify_secret", "relay.identify"],
-                format!("shorter than {SECRET_BYTES} bytes, and relay.identify needs it"),
-            );
         }
     }
 

@@ -14,7 +14,7 @@ use figment::{
 
 use super::{
     complaint::{Complaint, Origin},
-    keys::{KEYS, Key},
+    keys::Key,
     yaml::{self, Raw},
 };
 
@@ -104,7 +104,7 @@ impl Layer {
     /// `LETSHARE_<SECTION>_<KEY>`, and `SERVER_AUTH_SECRET`, the older name for `auth.secret`.
     pub fn environment(vars: &BTreeMap<String, String>, complaints: &mut Vec<Complaint>) -> Self {
         let mut layer = Self::new("environment");
-        let known: BTreeMap<String, &Key> = KEYS.iter().map(|key| (key.variable(), key)).collect();
+        let known: BTreeMap<String, &Key> = Key::all().map(|key| (key.variable(), key)).collect();
         for (name, text) in vars {
             let key = match name.as_str() {
                 "SERVER_AUTH_SECRET" => Key::find("auth.secret"),
@@ -190,15 +190,14 @@ pub(super) fn insert(root: &mut Dict, key: &str, value: Value) {
 }
 
 fn is_section(name: &str) -> bool {
-    KEYS.iter()
-        .any(|key| key.name.split_once('.').is_some_and(|(s, _)| s == name))
+    Key::all().any(|key| key.name.split_once('.').is_some_and(|(s, _)| s == name))
 }
 
 fn unknown(name: &str, origin: Origin) -> Complaint {
     let problem = if is_section(name) {
         "a section, not a key: its keys go below it".to_owned()
     } else {
-        let near = nearest(name, KEYS.iter().map(|key| key.name));
+        let near = nearest(name, Key::all().map(|key| key.name));
         format!("unknown key{near}")
     };
     Complaint {

@@ -18,9 +18,10 @@ use secrecy::ExposeSecret as _;
 use super::{
     Config, check,
     complaint::{Complaint, Complaints, Origin},
-    keys::{KEYS, Key, Kind},
+    keys::Key,
+    kind::Kind,
     layers::{Layer, insert},
-    post_file, relay_file,
+    postoffice, relay,
     yaml::Raw,
 };
 
@@ -92,14 +93,14 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
     let mut layers = vec![Layer::defaults(DEFAULTS, &mut complaints)];
     layers.extend(mode_layer(environment, &mode, &mut complaints));
     let mut warnings = Vec::new();
-    if mode == post_file::MODE {
+    if mode == postoffice::file::MODE {
         let (vars, dir) = (&environment.vars, &environment.dir);
-        let older = post_file::read(vars, dir, &mut complaints, &mut warnings);
+        let older = postoffice::file::read(vars, dir, &mut complaints, &mut warnings);
         layers.extend(older.layers);
     }
     let mut missing_relay_file = None;
-    if mode == relay_file::MODE {
-        let older = relay_file::read(&environment.vars, &environment.dir, &mut warnings);
+    if mode == relay::file::MODE {
+        let older = relay::file::read(&environment.vars, &environment.dir, &mut warnings);
         layers.extend(older.layers);
         missing_relay_file = older.missing;
     }
@@ -109,9 +110,9 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
     let merged = layers.iter().fold(Figment::new(), Figment::merge);
     let defaults = layers.first().map(Figment::from).unwrap_or_default();
     let mut typed = Dict::new();
-    let mut settings = Vec::with_capacity(KEYS.len());
+    let mut settings = Vec::new();
     let mut unread = BTreeSet::new();
-    for key in KEYS {
+    for key in Key::all() {
         let Some(raw) = raw(&merged, key) else {
             complaints.push(Complaint::about(
                 key.name,
@@ -170,7 +171,7 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
                 });
             }
         }
-        // A key whose default is missing was told above; anything else is a slip in `KEYS`.
+        // A key whose default is missing was told above; anything else is a slip in `keys`.
         Err(error) => complaints.push(Complaint::about("settings", error.to_string())),
     }
     Err(Complaints(complaints))
@@ -186,7 +187,7 @@ impl Config {
         let layer = Layer::defaults(DEFAULTS, &mut complaints);
         let merged = Figment::from(&layer);
         let mut typed = Dict::new();
-        for key in KEYS {
+        for key in Key::all() {
             let read = raw(&merged, key).map(|raw| key.kind.read(&raw, "".as_ref()));
             match read {
                 Some(Ok(Some(value))) => insert(&mut typed, key.name, value),

@@ -1,17 +1,18 @@
 //! The settings of the server, typed. What each key means, its default and its unit stand in
 //! `configs/default.yaml`; a test holds the two together.
 //!
-//! `load` reads them (defaults < `configs/$MODE.yaml` < environment < flags), `keys` judges each value,
-//! `check` those that must agree. Settings are handed to each part at construction; there are no globals.
+//! `load` reads them (defaults < `configs/$MODE.yaml` < environment < flags), `keys` and `kind` judge each value,
+//! `check` those that must agree. Each of the older protocols has a file with all of that. Settings are handed to each part at construction; there are no globals.
 
 mod check;
 mod complaint;
 mod keys;
+mod kind;
 mod layers;
 mod listeners;
 mod load;
-mod post_file;
-mod relay_file;
+mod postoffice;
+mod relay;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -19,7 +20,11 @@ mod yaml;
 pub use complaint::{Complaint, Complaints, Origin};
 pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};
 pub use load::{Environment, Loaded, Setting, load};
-pub use post_file::{ENVIRONMENT as POSTOFFICE_ENV, FILE as POSTOFFICE_CONFIG};
+pub use postoffice::{
+    FromCheck, OfflineLetters, PostOffice, PostOfficeAuth, PostOfficeErrors, Validation,
+    file::{ENVIRONMENT as POSTOFFICE_ENV, FILE as POSTOFFICE_CONFIG},
+};
+pub use relay::{Identify, Relay, UnresolvedToken};
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -153,150 +158,6 @@ pub struct Ably {
     pub keys_over_http: bool,
     /// Largest publish, in bytes.
     pub max_message_bytes: usize,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Relay {
-    pub enabled: bool,
-    /// None = the shared port; 0 picks a free one (tests).
-    pub port: Option<u16>,
-    pub ws_path: String,
-    pub push_path: String,
-    pub health_path: String,
-    /// None = no such page.
-    pub stats_path: Option<String>,
-    /// Whoever pushes shows it; empty = a random one that nobody knows.
-    pub api_key: SecretString,
-    pub allowed_origins: Vec<String>,
-    pub identify: Identify,
-    /// Signs JWTs or identifiers.
-    pub identify_secret: SecretString,
-    pub identify_ack: bool,
-    pub lenient_push: bool,
-    pub unresolved_token: UnresolvedToken,
-    /// 0 = no limit.
-    pub pushes_per_second: u32,
-    /// Delayed pushes that are later than that are dropped; zero = none is.
-    pub max_lateness: Duration,
-}
-
-/// How a relay client shows who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Identify {
-    Open,
-    Jwt,
-    Signed,
-}
-
-/// What becomes of a relay push whose token names nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UnresolvedToken {
-    Broadcast,
-    Reject,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PostOffice {
-    pub enabled: bool,
-    /// None = the shared port; 0 picks a free one (tests).
-    pub port: Option<u16>,
-    pub ws_path: String,
-    /// On a port of its own: every path is the WebSocket.
-    pub any_path: bool,
-    pub health_path: String,
-    pub stats_path: String,
-    /// Open connections of this protocol.
-    pub max_connections: usize,
-    pub auth: PostOfficeAuth,
-    /// Each `TOKEN pattern…`: the mailboxes that the token opens.
-    pub tokens: Vec<SecretString>,
-    pub jwt_secret: SecretString,
-    /// `*` = every page.
-    pub allowed_origins: Vec<String>,
-    pub from_check: FromCheck,
-    /// Leave the sender's `token` in the letter.
-    pub forward_token: bool,
-    pub validation: Validation,
-    pub require_base64: bool,
-    pub errors: PostOfficeErrors,
-    /// All connections of a mailbox get its letters.
-    pub multi_device: bool,
-    pub offline: OfflineLetters,
-    /// Mailboxes that exist before anybody connected as them.
-    pub mailboxes: Vec<String>,
-    /// Letters that wait in one mailbox, and how long.
-    pub mailbox_letters: usize,
-    pub mailbox_age: Duration,
-    /// Bytes of all letters that wait, together.
-    pub stored_bytes: u64,
-    pub max_recipients: usize,
-    pub max_message_bytes: usize,
-}
-
-impl PostOffice {
-    /// Where WebSockets connect.
-    pub fn ws_paths(&self) -> Vec<&str> {
-        let mut paths = vec![&*self.ws_path];
-        // protocols/postoffice.md §2: both, for clients of either revision.
-        if self.port.is_some() && self.ws_path != "/" {
-            paths.push("/");
-        }
-        paths
-    }
-
-    /// Every path that is not named is the WebSocket.
-    pub const fn takes_any_path(&self) -> bool {
-        self.any_path && self.port.is_some()
-    }
-}
-
-/// What a PostOffice token has to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PostOfficeAuth {
-    Any,
-    Tokens,
-    Jwt,
-}
-
-/// Which `from` a letter may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FromCheck {
-    /// Any but another mailbox.
-    Known,
-    /// The sender's mailbox.
-    Strict,
-    Off,
-}
-
-/// How the fields of a letter are judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Validation {
-    Off,
-    Lenient,
-    Strict,
-}
-
-/// Whether senders hear of what was not delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PostOfficeErrors {
-    Reply,
-    Silent,
-}
-
-/// What becomes of a letter whose reader is away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OfflineLetters {
-    Store,
-    Drop,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -7,11 +7,7 @@ use figment::value::{Dict, Value};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
-use super::{
-    keys::{KEYS, Kind},
-    layers::insert,
-    *,
-};
+use super::{keys::Key, kind::Kind, layers::insert, *};
 
 const DEFAULTS: &str = include_str!("../../configs/default.yaml");
 const LONG: &str = "0123456789abcdef0123456789abcdef";
@@ -84,7 +80,7 @@ fn the_built_in_defaults_are_valid_and_as_documented() {
 fn default_yaml_has_exactly_the_keys_of_the_table() {
     let leaves = super::yaml::read(DEFAULTS).unwrap();
     let written: Vec<&str> = leaves.iter().map(|leaf| leaf.key.as_str()).collect();
-    let known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+    let known: Vec<&str> = Key::all().map(|key| key.name).collect();
     assert_eq!(written, known);
 }
 
@@ -133,9 +129,7 @@ fn the_typed_settings_have_exactly_the_keys_of_the_table() {
             kind => panic!("{section}: {kind:?}"),
         }
     };
-    let supported = KEYS
-        .iter()
-        .filter(|key| !matches!(key.kind, Kind::Ignored(..)));
+    let supported = Key::all().filter(|key| !matches!(key.kind, Kind::Ignored(..)));
     let mut expected: Vec<String> = supported.map(|key| key.name.to_owned()).collect();
     let mut found = Vec::new();
     for name in fields("") {

@@ -20,13 +20,35 @@ pub trait Namespaces: Send + Sync {
 /// `*` may not use these: a capability has to name them.
 const RESERVED: [&str; 4] = ["relay", "chat", "group", "po"];
 
-/// Whether a channel belongs to one of the older protocols. `resource` is its name, or its metachannel's.
-pub fn is_reserved(app: AppId, resource: &str) -> bool {
-    let unqualified = resource.strip_prefix('[');
-    let unqualified = unqualified.and_then(|rest| rest.split_once(']'));
-    let name = unqualified.map_or(resource, |(_, name)| name);
-    let namespace = name.split_once(':').map(|(namespace, _)| namespace);
-    app == AppId::DEFAULT && namespace.is_some_and(|namespace| RESERVED.contains(&namespace))
+/// Channels in them that carry what is for one person alone.
+const PRIVATE: [&str; 2] = ["chat:u:", "group:u:"];
+
+/// Who reaches a channel from outside of the protocol that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Whoever's capability matches it.
+    Open,
+    /// Whoever's capability names it or its namespace.
+    Named,
+    Nobody,
+}
+
+impl Reach {
+    /// `resource` is the name of a channel, or of its metachannel.
+    pub fn of(app: AppId, resource: &str) -> Self {
+        let unqualified = resource.strip_prefix('[');
+        let unqualified = unqualified.and_then(|rest| rest.split_once(']'));
+        let name = unqualified.map_or(resource, |(_, name)| name);
+        let namespace = name.split_once(':').map(|(namespace, _)| namespace);
+        let is_reserved = namespace.is_some_and(|namespace| RESERVED.contains(&namespace));
+        if app != AppId::DEFAULT || !is_reserved {
+            Self::Open
+        } else if PRIVATE.iter().any(|prefix| name.starts_with(prefix)) {
+            Self::Nobody
+        } else {
+            Self::Named
+        }
+    }
 }
 
 /// What is laid down for one channel.
@@ -185,8 +207,11 @@ mod tests {
     #[test]
     fn reserved_channels() {
         let app = AppId::DEFAULT;
-        for reserved in ["relay:all", "chat:x", "group:1:2", "po:", "[meta]relay:x"] {
-            assert!(is_reserved(app, reserved), "{reserved}");
+        for named in ["relay:all", "chat:x", "group:1:2", "po:", "[meta]relay:x"] {
+            assert_eq!(Reach::of(app, named), Reach::Named, "{named}");
+        }
+        for private in ["chat:u:7", "group:u:7", "[meta]chat:u:7"] {
+            assert_eq!(Reach::of(app, private), Reach::Nobody, "{private}");
         }
         for free in [
             "relay",
@@ -196,10 +221,10 @@ mod tests {
             "Relay:x",
             ":relay:x",
         ] {
-            assert!(!is_reserved(app, free), "{free}");
+            assert_eq!(Reach::of(app, free), Reach::Open, "{free}");
         }
         let other = AppId::parse("abc123").expect("an app id");
-        assert!(!is_reserved(other, "relay:all"));
+        assert_eq!(Reach::of(other, "relay:all"), Reach::Open);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::{
     auth::apps::{App, Key},
     core::{
         capability::{Capability, Operation, Operations, Resource},
-        rules::is_reserved,
+        rules::Reach,
     },
     error::Fault,
     ids::{ChannelName, ClientId, Timestamp},
@@ -66,11 +66,14 @@ impl Access {
     /// What is permitted on a channel, by its resource. Those of the older protocols have to be named, by
     /// the key and by the token: else a token could name what its key only reaches by `*`.
     pub fn operations_on(&self, resource: &str) -> Operations {
-        if !is_reserved(self.app.id, resource) {
-            return self.capability.operations_on(resource);
+        match Reach::of(self.app.id, resource) {
+            Reach::Open => self.capability.operations_on(resource),
+            Reach::Named => {
+                self.capability.operations_naming(resource)
+                    & self.key.capability.operations_naming(resource)
+            }
+            Reach::Nobody => Operations::default(),
         }
-        self.capability.operations_naming(resource)
-            & self.key.capability.operations_naming(resource)
     }
 
     pub fn allows(&self, resource: &str, operation: Operation) -> bool {
@@ -80,7 +83,7 @@ impl Access {
     /// Whether it may hear that the channel is there.
     pub fn may_know(&self, channel: &ChannelName) -> bool {
         let name = channel.as_str();
-        !is_reserved(self.app.id, name) || !self.operations_on(name).is_empty()
+        Reach::of(self.app.id, name) == Reach::Open || !self.operations_on(name).is_empty()
     }
 
     /// `<app>.<key>`

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Config, Loaded, complaint::Origin, layers::Layer, yaml::Raw};
+use crate::config::{Config, Loaded, complaint::Origin, layers::Layer, yaml::Raw};
 
 /// The mode that reads them.
 pub const MODE: &str = "relay";

@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{
+use crate::config::{
     complaint::{Complaint, Origin},
     layers::Layer,
     yaml::Raw,
