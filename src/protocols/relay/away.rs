@@ -377,3 +377,76 @@ fn removal(batch: Batch, user: &str, numbers: impl IntoIterator<Item = u64>) -> 
     let remove = |batch: Batch, number| batch.remove(KEPT, key(user, number));
     numbers.into_iter().fold(batch, remove)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn waiting(number: u64, bytes: usize) -> Waiting {
+        Waiting {
+            number,
+            id: number.to_string().into(),
+            at: number,
+            bytes,
+            row: None,
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_a_user_make_room() {
+        let mut users = Users::default();
+        for number in 1..=limits::RELAY_KEPT_PUSHES as u64 {
+            assert_eq!(users.make_room("a", 10), (vec![], true));
+            users.put("a", waiting(number, 10));
+        }
+        assert_eq!(users.make_room("b", 10), (vec![], true));
+        assert_eq!(users.make_room("a", 10), (vec![1], true));
+        // All that is left has to go for a large one.
+        let (gone, fits) = users.make_room("a", limits::RELAY_KEPT_USER_BYTES);
+        assert_eq!(gone.len(), limits::RELAY_KEPT_PUSHES - 1);
+        assert!(fits);
+        assert_eq!(users.bytes, 0);
+    }
+
+    #[test]
+    fn all_users_together_have_so_much() {
+        let mut users = Users::default();
+        let each = limits::RELAY_KEPT_USER_BYTES - limits::RELAY_KEPT_OVERHEAD;
+        for number in 0..(limits::RELAY_KEPT_BYTES / limits::RELAY_KEPT_USER_BYTES) as u64 {
+            let user = number.to_string();
+            assert_eq!(users.make_room(&user, each), (vec![], true));
+            users.put(&user, waiting(number + 1, each));
+        }
+        assert_eq!(users.bytes, limits::RELAY_KEPT_BYTES);
+        assert_eq!(users.make_room("one more", 1), (vec![], false));
+        assert_eq!(users.take("3").len(), 1);
+        assert_eq!(users.make_room("one more", 1), (vec![], true));
+    }
+
+    #[test]
+    fn what_is_too_old_goes() {
+        let mut users = Users::default();
+        for number in 1..=4 {
+            users.put(
+                if number % 2 == 0 { "even" } else { "odd" },
+                waiting(number, 1),
+            );
+        }
+        let mut gone = users.expire(4);
+        gone.sort();
+        assert_eq!(gone, [("even".into(), vec![2]), ("odd".into(), vec![1, 3])]);
+        assert!(!users.waiting.contains_key("odd"));
+        assert_eq!(users.bytes, cost(&waiting(4, 1)));
+        assert!(users.has("even", "4"));
+    }
+
+    #[test]
+    fn keys_tell_user_and_number() {
+        for user in ["a", "", "nul\0in it", "小明"] {
+            assert_eq!(place(&key(user, 7)), Some((user, 7)));
+        }
+        assert_eq!(place(b"short"), None);
+    }
+}
