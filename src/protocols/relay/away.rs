@@ -6,11 +6,9 @@
 //!
 //! Table `relay kept`: user, NUL, number (8 bytes) → a [`Row`].
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+mod queues;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix_web::rt;
 use parking_lot::Mutex;
@@ -22,37 +20,24 @@ use crate::{
     error::Fault,
     ids::Timestamp,
     limits,
-    protocols::relay::{push::Push, schedule},
+    protocols::relay::{
+        away::queues::{Users, Waiting},
+        push::Push,
+        schedule,
+    },
     store::{Batch, Done, Store, StoreError},
 };
 
 const KEPT: &str = "relay kept";
 const NUMBER_BYTES: usize = 8;
 
+/// A push as it is kept.
 #[derive(Serialize, Deserialize)]
-struct Row {
+pub struct Row {
     id: String,
     /// When it was pushed.
     at: u64,
     push: Push,
-}
-
-/// A push that waits.
-struct Waiting {
-    number: u64,
-    id: Arc<str>,
-    at: u64,
-    bytes: usize,
-    /// None: to be read from disk.
-    row: Option<Arc<Row>>,
-}
-
-#[derive(Default)]
-struct Users {
-    waiting: HashMap<String, VecDeque<Waiting>>,
-    last: u64,
-    /// Of all together.
-    bytes: usize,
 }
 
 /// What waited for a user who has come.
@@ -280,89 +265,6 @@ impl Away {
     }
 }
 
-impl Users {
-    fn put(&mut self, user: &str, waiting: Waiting) {
-        self.last = self.last.max(waiting.number);
-        self.bytes += cost(&waiting);
-        let queue = self.waiting.entry(user.to_owned()).or_default();
-        queue.push_back(waiting);
-    }
-
-    fn has(&self, user: &str, id: &str) -> bool {
-        let queue = self.waiting.get(user);
-        queue.is_some_and(|queue| queue.iter().any(|waiting| &*waiting.id == id))
-    }
-
-    fn find(&mut self, user: &str, number: u64) -> Option<&mut Waiting> {
-        let mut queue = self.waiting.get_mut(user)?.iter_mut();
-        queue.find(|waiting| waiting.number == number)
-    }
-
-    fn take(&mut self, user: &str) -> VecDeque<Waiting> {
-        let queue = self.waiting.remove(user).unwrap_or_default();
-        self.bytes -= queue.iter().map(cost).sum::<usize>();
-        queue
-    }
-
-    fn drop_one(&mut self, user: &str, number: u64) {
-        let mut queue = self.take(user);
-        queue.retain(|waiting| waiting.number != number);
-        self.put_back(user, queue);
-    }
-
-    fn put_back(&mut self, user: &str, queue: VecDeque<Waiting>) {
-        if !queue.is_empty() {
-            self.bytes += queue.iter().map(cost).sum::<usize>();
-            self.waiting.insert(user.to_owned(), queue);
-        }
-    }
-
-    /// Room for one more of that size: the numbers of the user's oldest that had to go, and whether it fits: all
-    /// users together may fill the place.
-    fn make_room(&mut self, user: &str, bytes: usize) -> (Vec<u64>, bool) {
-        let mut queue = self.take(user);
-        let mut own: usize = queue.iter().map(cost).sum();
-        let mut gone = Vec::new();
-        while queue.len() >= limits::RELAY_KEPT_PUSHES
-            || (own + bytes > limits::RELAY_KEPT_USER_BYTES && !queue.is_empty())
-        {
-            let Some(oldest) = queue.pop_front() else {
-                break;
-            };
-            own -= cost(&oldest);
-            gone.push(oldest.number);
-        }
-        self.put_back(user, queue);
-        let fits = self.bytes + bytes <= limits::RELAY_KEPT_BYTES;
-        (gone, fits)
-    }
-
-    /// Users and numbers of what was pushed before `oldest`.
-    fn expire(&mut self, oldest: u64) -> Vec<(String, Vec<u64>)> {
-        let mut all = Vec::new();
-        let mut bytes = 0;
-        self.waiting.retain(|user, queue| {
-            let mut numbers = Vec::new();
-            // They came in the order of their numbers, but for a clock that was set back.
-            while let Some(old) = queue.pop_front_if(|waiting| waiting.at < oldest) {
-                bytes += cost(&old);
-                numbers.push(old.number);
-            }
-            if !numbers.is_empty() {
-                all.push((user.clone(), numbers));
-            }
-            !queue.is_empty()
-        });
-        self.bytes -= bytes;
-        all
-    }
-}
-
-/// Bytes, with what it takes to hold it.
-fn cost(waiting: &Waiting) -> usize {
-    waiting.bytes + limits::RELAY_KEPT_OVERHEAD
-}
-
 fn key(user: &str, number: u64) -> Vec<u8> {
     [user.as_bytes(), &[0], &number.to_be_bytes()].concat()
 }
@@ -380,67 +282,7 @@ fn removal(batch: Batch, user: &str, numbers: impl IntoIterator<Item = u64>) -> 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
-
-    fn waiting(number: u64, bytes: usize) -> Waiting {
-        Waiting {
-            number,
-            id: number.to_string().into(),
-            at: number,
-            bytes,
-            row: None,
-        }
-    }
-
-    #[test]
-    fn the_oldest_of_a_user_make_room() {
-        let mut users = Users::default();
-        for number in 1..=limits::RELAY_KEPT_PUSHES as u64 {
-            assert_eq!(users.make_room("a", 10), (vec![], true));
-            users.put("a", waiting(number, 10));
-        }
-        assert_eq!(users.make_room("b", 10), (vec![], true));
-        assert_eq!(users.make_room("a", 10), (vec![1], true));
-        // All that is left has to go for a large one.
-        let (gone, fits) = users.make_room("a", limits::RELAY_KEPT_USER_BYTES);
-        assert_eq!(gone.len(), limits::RELAY_KEPT_PUSHES - 1);
-        assert!(fits);
-        assert_eq!(users.bytes, 0);
-    }
-
-    #[test]
-    fn all_users_together_have_so_much() {
-        let mut users = Users::default();
-        let each = limits::RELAY_KEPT_USER_BYTES - limits::RELAY_KEPT_OVERHEAD;
-        for number in 0..(limits::RELAY_KEPT_BYTES / limits::RELAY_KEPT_USER_BYTES) as u64 {
-            let user = number.to_string();
-            assert_eq!(users.make_room(&user, each), (vec![], true));
-            users.put(&user, waiting(number + 1, each));
-        }
-        assert_eq!(users.bytes, limits::RELAY_KEPT_BYTES);
-        assert_eq!(users.make_room("one more", 1), (vec![], false));
-        assert_eq!(users.take("3").len(), 1);
-        assert_eq!(users.make_room("one more", 1), (vec![], true));
-    }
-
-    #[test]
-    fn what_is_too_old_goes() {
-        let mut users = Users::default();
-        for number in 1..=4 {
-            users.put(
-                if number % 2 == 0 { "even" } else { "odd" },
-                waiting(number, 1),
-            );
-        }
-        let mut gone = users.expire(4);
-        gone.sort();
-        assert_eq!(gone, [("even".into(), vec![2]), ("odd".into(), vec![1, 3])]);
-        assert!(!users.waiting.contains_key("odd"));
-        assert_eq!(users.bytes, cost(&waiting(4, 1)));
-        assert!(users.has("even", "4"));
-    }
 
     #[test]
     fn keys_tell_user_and_number() {
