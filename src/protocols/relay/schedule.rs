@@ -209,7 +209,7 @@ pub fn told(error: StoreError) -> Fault {
     match error {
         StoreError::Full => Fault::DiskFull,
         StoreError::Busy | StoreError::Closed => Fault::Busy,
-        StoreError::Io(_) | StoreError::Damaged(_) => {
+        StoreError::Io(_) | StoreError::Damaged(_) | StoreError::Unreachable(_) => {
             tracing::error!(%error, "pushes that are kept cannot be read or written");
             Fault::Internal
         }
