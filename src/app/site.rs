@@ -157,7 +157,7 @@ impl Site {
             routes.default_service(web::to(fallback::not_found));
         }
         // Plain paths first: each of Ably's patterns is a regular expression, and they are tried one after the
-        // other, which costs a push a fifth of its time. Only Ably and LetShare share a path.
+        // other: about a tenth of what a push cost, by the profile. Only Ably and LetShare share a path.
         let mut protocols = listener.protocols.clone();
         protocols.sort_by_key(|protocol| matches!(protocol, Protocol::Ably | Protocol::LetShare));
         for protocol in protocols {
