@@ -177,6 +177,22 @@ pub const RELAY_UNREADABLE_FRAMES: u32 = 20;
 /// Delayed pushes are looked at at least this often while there are any, since the wall clock can be set.
 pub const RELAY_SCHEDULE_CHECK: Duration = Duration::from_millis(250);
 
+/// Pushes that wait for one relay user who is away, and their bytes; the oldest go first
+/// (`protocols/relay.md §5`, `offline_ttl_seconds`).
+pub const RELAY_KEPT_PUSHES: usize = 256;
+pub const RELAY_KEPT_USER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes of the pushes that wait for all relay users together, on disk. A push takes this much more than it has: what
+/// is in memory of one that waits on disk.
+pub const RELAY_KEPT_BYTES: usize = 64 * 1024 * 1024;
+pub const RELAY_KEPT_OVERHEAD: usize = 256;
+
+/// How often pushes that waited too long are looked for.
+pub const RELAY_KEPT_SWEEP: Duration = Duration::from_secs(60);
+
+/// Rows of waiting pushes that are read at a time when a server starts.
+pub const RELAY_KEPT_ROWS: usize = 100;
+
 /// Longest `userId` of a LetShare page, in bytes. The app's is at most 12 characters and a suffix.
 pub const USER_ID_BYTES: usize = 256;
 
@@ -302,6 +318,9 @@ pub const POST_WINDOW_BYTES: usize = 1024 * 1024;
 
 /// Ids of letters that one mailbox remembers for `IDEMPOTENCY_WINDOW`: about 100 bytes each.
 pub const POST_IDS: usize = 4_096;
+
+/// Pages of `PAGE_ITEMS_MAX` letters that are looked through for one request for a thread.
+pub const POST_THREAD_PAGES: usize = 20;
 
 /// How often letters that are too old are looked for.
 pub const POST_SWEEP: Duration = Duration::from_secs(60);

@@ -233,6 +233,8 @@ async fn groups_are_found_by_id_and_member(ground: &Ground<'_>) {
     assert_eq!(archive.create_group(first.clone()).await, Ok(true));
     let other = group("group_1_7", &[100]);
     assert_eq!(archive.create_group(other).await, Ok(false));
+    // Its answer may have been lost.
+    assert_eq!(archive.create_group(first.clone()).await, Ok(true));
     assert_eq!(archive.group("group_1_7").await, Ok(Some(first.clone())));
     assert_eq!(archive.group("group_1").await, Ok(None));
     assert_eq!(archive.groups_of(8).await, Ok(vec![first.clone()]));

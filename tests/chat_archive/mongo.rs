@@ -316,7 +316,7 @@ async fn a_server_that_stands_still_costs_seconds_and_a_repeat_stores_nothing_tw
 }
 
 #[tokio::test]
-async fn a_group_that_is_made_again_is_the_same_group() {
+async fn a_group_is_a_document() {
     let server = Mongo::start().await;
     let archive = connect(&server, &Clock::system()).await;
     let group = Group {

@@ -22,7 +22,7 @@ use crate::{
     ids::Timestamp,
     limits,
     store::{
-        Batch, Store, StoreError,
+        Batch, Row, Store, StoreError,
         archive::{
             Answer, Archive, CLIENT_ID_WINDOW, Group, Inserted, Message, MessageId, Page,
             check_users,
@@ -122,7 +122,7 @@ impl EmbeddedArchive {
         value.map(|value| read_message(id, &value)).transpose()
     }
 
-    fn read_page(&self, room: &str, page: u64, size: usize) -> Result<Page, StoreError> {
+    async fn read_page(&self, room: &str, page: u64, size: usize) -> Result<Page, StoreError> {
         let stored = self.store.cursor(&stored_in(room))?;
         let total = stored.saturating_sub(self.store.cursor(&removed_from(room))?);
         let mut skip = page.saturating_sub(1).saturating_mul(size as u64);
@@ -143,6 +143,8 @@ impl EmbeddedArchive {
             after = Some(last.key.clone());
             if skip > 0 {
                 skip = skip.saturating_sub(rows.len() as u64);
+                // The way to the last page of a large room is long; others want to go on, too.
+                tokio::task::yield_now().await;
                 continue;
             }
             for row in &rows {
@@ -184,8 +186,8 @@ impl EmbeddedArchive {
     async fn put_group(&self, group: Group) -> Result<bool, StoreError> {
         check_users(group.members.iter().copied().chain([group.owner]))?;
         let turn = self.turns.take(turn_key(GROUPS, group.id.as_bytes())).await;
-        if self.store.get(GROUPS, group.id.as_bytes())?.is_some() {
-            return Ok(false);
+        if let Some(known) = self.read_group(group.id.as_bytes())? {
+            return Ok(known == group);
         }
         let mut batch = Batch::new().put(GROUPS, group.id.as_str(), write_group(&group)?);
         for member in &group.members {
@@ -251,24 +253,27 @@ impl EmbeddedArchive {
     async fn remove_messages(&self, until: u64) -> Result<bool, StoreError> {
         // Two sweeps at a time would count what they remove twice.
         let turn = self.turns.take(turn_key(MESSAGES, b"sweep")).await;
+        let is_old = |row: &Row| {
+            let message = read_message(id_at_end(&row.key)?, &row.value)?;
+            Ok((message.created.millis() < until).then_some(message))
+        };
+        // Mostly there is nothing to do, which one row tells.
+        let first = self.store.list(MESSAGES, &[], None, 1)?;
+        if first.first().map_or(Ok(None), is_old)?.is_none() {
+            return Ok(false);
+        }
         let rows = self.store.list(MESSAGES, &[], None, limits::ARCHIVE_ROWS)?;
         let mut batch = Batch::new();
         let mut count = 0;
         for row in &rows {
-            let message = read_message(id_at_end(&row.key)?, &row.value)?;
-            // Ids rise with time, so all others are younger, too.
-            if message.created.millis() >= until {
-                break;
-            }
+            // Ids rise with time, so all behind a young one are young, too.
+            let Some(message) = is_old(row)? else { break };
             count += 1;
             batch = batch
                 .remove(MESSAGES, row.key.clone())
                 .remove(ROOMS, room_key(&message.room, message.id))
                 .remove(INBOX, user_key(message.to, &row.key))
                 .add(removed_from(&message.room), 1);
-        }
-        if count == 0 {
-            return Ok(false);
         }
         self.commit(batch, vec![turn]).await?;
         Ok(count == limits::ARCHIVE_ROWS)
@@ -281,7 +286,8 @@ impl Archive for EmbeddedArchive {
     }
 
     fn page(&self, room: &str, page: u64, size: usize) -> Answer<'_, Page> {
-        std::future::ready(self.read_page(room, page, size)).boxed()
+        let room = room.to_owned();
+        async move { self.read_page(&room, page, size).await }.boxed()
     }
 
     fn missed(&self, to: u64, after: Option<MessageId>, limit: usize) -> Answer<'_, Vec<Message>> {

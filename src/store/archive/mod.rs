@@ -91,7 +91,7 @@ pub trait Archive: Send + Sync {
     /// Raises it; an older one than the known is ignored.
     fn set_seen(&self, user: u64, message: MessageId) -> Answer<'_, ()>;
 
-    /// Keeps a new group; false, and nothing is changed, when there is one with this id.
+    /// Keeps a new group; false, and nothing is changed, when there is another one with this id.
     fn create_group(&self, group: Group) -> Answer<'_, bool>;
 
     fn group(&self, id: &str) -> Answer<'_, Option<Group>>;

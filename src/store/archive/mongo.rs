@@ -92,7 +92,9 @@ impl MongoArchive {
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let limited = tokio::time::timeout(limits::ARCHIVE_CALL, act(self.clone()));
+        let act = act(self.clone());
+        // The timer belongs to that runtime, too.
+        let limited = async { tokio::time::timeout(limits::ARCHIVE_CALL, act).await };
         let running = self.runtime.spawn(limited);
         async {
             match running.await {

@@ -11,7 +11,7 @@
 //! The HTTP client blocks, so each call has a thread of the runtime's pool. `awc` does not, but needs HTTP/2, in a
 //! version with a known weakness, and would switch it on in the server as well.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use rustls::crypto::aws_lc_rs;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -280,6 +280,10 @@ fn told(error: &ureq::Error) -> Trouble {
     match error {
         ureq::Error::Timeout(_) => Trouble::Timeout,
         ureq::Error::HostNotFound => Trouble::Unreachable("its name is not known".to_owned()),
+        // What is wrong with TLS is told in whole.
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Trouble::Unreachable(error.to_string())
+        }
         ureq::Error::Io(error) => Trouble::Unreachable(error.kind().to_string()),
         ureq::Error::Rustls(error) => Trouble::Unreachable(error.to_string()),
         ureq::Error::ConnectionFailed => Trouble::Unreachable("no connection".to_owned()),

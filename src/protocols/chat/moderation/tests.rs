@@ -53,6 +53,10 @@ fn blocked(reason: &str) -> Verdict {
     }
 }
 
+/// All workers share one.
+const fn is_shared<T: Send + Sync>() {}
+const _: () = is_shared::<Moderation>();
+
 #[actix_web::test]
 async fn nothing_configured_judges_nothing() {
     let off = Moderation::new(Settings::default(), Clock::system()).unwrap();
@@ -348,5 +352,34 @@ async fn warnings_come_once_a_second_without_text_or_keys() {
     assert!(
         !written.contains("CANARY") && !written.contains("token-"),
         "{written}"
+    );
+}
+
+/// Also shows that the client finds its crypto provider.
+#[actix_web::test]
+async fn a_certificate_of_nobody_is_refused() {
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+    let server = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key.into())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    actix_web::rt::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            assert!(acceptor.accept(stream).await.is_err());
+        }
+    });
+    let baidu = Baidu {
+        base_url: format!("https://{address}"),
+        ..settings(address)
+    };
+    let censor = Censor::new(&baidu, Clock::system()).unwrap();
+    let trouble = censor.judge("x").await.unwrap_err();
+    assert!(
+        matches!(&trouble, baidu::Trouble::Unreachable(why) if why.contains("certificate")),
+        "{trouble}"
     );
 }
