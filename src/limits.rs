@@ -371,6 +371,9 @@ pub const CHAT_GROUP_DESCRIPTION_BYTES: usize = 4_096;
 /// Members of one chat group.
 pub const CHAT_GROUP_MEMBERS: usize = 5_000;
 
+/// How long the creator of a chat group waits until the members who are online are there.
+pub const CHAT_GROUP_WAIT: Duration = Duration::from_secs(2);
+
 /// Groups that one user may have made, and groups whose messages one connection gets: each is a channel.
 pub const CHAT_GROUPS_MADE: usize = 200;
 pub const CHAT_GROUPS: usize = 2_000;

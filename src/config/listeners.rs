@@ -281,6 +281,11 @@ mod tests {
     #[test]
     fn the_defaults_do_not_collide() {
         assert_eq!(clashes(&relay(|_| {})), []);
+        let all = relay(|config| {
+            config.postoffice.enabled = true;
+            config.chat.enabled = true;
+        });
+        assert_eq!(clashes(&all), []);
     }
 
     #[test]

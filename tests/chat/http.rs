@@ -266,3 +266,23 @@ async fn too_many_requests() {
         "{statuses:?}"
     );
 }
+
+/// ARCHITECTURE §8: on the shared port, beside the others.
+#[tokio::test]
+async fn on_the_shared_port() {
+    let house = House::start(|config| {
+        config.chat.port = None;
+        config.chat.health_path = "/chat/health".to_owned();
+        config.ably.enabled = true;
+        config.letshare.enabled = true;
+    });
+    assert_eq!(house.address, house.shared);
+    let mut ann = house.connect(7).await;
+    let answer = house.post(BROADCAST, 8, &json!({"message": "hello"})).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(ann.data().await["message"], "hello");
+    let health = house.ask("GET", "/chat/health", &[]).await.json();
+    assert_eq!(health["service"], "websocket-service");
+    let health = house.ask("GET", "/health", &[]).await.json();
+    assert_eq!(health.get("service"), None);
+}

@@ -1,7 +1,10 @@
 //! Carries requests out, for WebSockets and for HTTP alike: moderation, store, look up, publish, answer, in this order;
 //! failure at any step stops the rest (`protocols/chat.md §7`).
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64},
+};
 
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -48,6 +51,8 @@ pub struct Exchange {
     ids: Ids,
     answers: Answers,
     unknown_group: UnknownGroup,
+    /// Of the group that was made last, in nanoseconds since 1970.
+    last_group: AtomicU64,
     /// The operator knows that groups are used that are not known here.
     unknown_told: AtomicBool,
     store_warning: OncePerSecond,
@@ -72,6 +77,7 @@ impl Exchange {
             ids: Ids::new(clock.clone()),
             answers: Answers::default(),
             unknown_group: settings.unknown_group,
+            last_group: AtomicU64::new(0),
             unknown_told: AtomicBool::new(false),
             store_warning: OncePerSecond::default(),
             clock,

@@ -11,6 +11,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::{actors::hub::Peer, ids::ChannelName, limits};
 
@@ -30,9 +31,17 @@ struct Place {
     number: u64,
     /// How it is reached, once it is online.
     peer: Option<Peer>,
-    /// Channels that it is to attach to, as others have asked.
-    orders: Vec<ChannelName>,
+    /// What others have asked of it.
+    orders: Vec<Order>,
     rooms: BTreeSet<String>,
+}
+
+/// A channel that a connection is to attach to.
+#[derive(Debug)]
+pub struct Order {
+    pub channel: ChannelName,
+    /// Told when it is attached, if somebody waits for that; dropped when it never will be.
+    pub done: Option<oneshot::Sender<()>>,
 }
 
 /// The place of one connection; given up when it is dropped.
@@ -129,20 +138,28 @@ impl Online {
         places.is_some_and(|places| places.iter().any(|place| place.rooms.contains(room)))
     }
 
-    /// Has every connection of these users attach to `channel`.
-    pub fn order(&self, users: &[u64], channel: &ChannelName) {
+    /// Has every connection of these users attach to `channel`; each that is online tells when it is.
+    pub fn order(&self, users: &[u64], channel: &ChannelName) -> Vec<oneshot::Receiver<()>> {
         let mut state = self.0.lock();
-        let mut awake = Vec::new();
+        let (mut awake, mut told) = (Vec::new(), Vec::new());
         for user in users {
             for place in state.users.get_mut(user).into_iter().flatten() {
-                place.orders.push(channel.clone());
-                awake.extend(place.peer.clone());
+                let channel = channel.clone();
+                let mut done = None;
+                if let Some(peer) = &place.peer {
+                    awake.push(peer.clone());
+                    let (sender, receiver) = oneshot::channel();
+                    done = Some(sender);
+                    told.push(receiver);
+                }
+                place.orders.push(Order { channel, done });
             }
         }
         drop(state);
         for peer in awake {
             peer.wake();
         }
+        told
     }
 }
 
@@ -178,7 +195,7 @@ impl Seat {
     }
 
     /// What it was asked to attach to since the last call.
-    pub fn take_orders(&self) -> Vec<ChannelName> {
+    pub fn take_orders(&self) -> Vec<Order> {
         let mut state = self.online.0.lock();
         let place = state.place(self.user, self.number);
         place.map_or_else(Vec::new, |place| mem::take(&mut place.orders))
@@ -189,7 +206,12 @@ impl Seat {
         let mut state = self.online.0.lock();
         let place = state.place(self.user, self.number);
         let peer = place.and_then(|place| {
-            place.orders.extend(channels);
+            let orders = channels.into_iter();
+            let orders = orders.map(|channel| Order {
+                channel,
+                done: None,
+            });
+            place.orders.extend(orders);
             place.peer.clone()
         });
         drop(state);
@@ -313,9 +335,19 @@ mod tests {
         assert!(one.leave_room("room_1") && !one.leave_room("room_1"));
         // Also who is only about to come is told.
         let channel = ChannelName::from("chat:g:group_1");
-        online.order(&[1, 2, 3], &channel);
-        assert_eq!(one.take_orders(), std::slice::from_ref(&channel));
-        assert_eq!(other.take_orders(), [channel]);
+        let mut told = online.order(&[1, 2, 3], &channel);
+        let mut order = one.take_orders().remove(0);
+        assert_eq!(order.channel, channel);
+        let waiting = other.take_orders().remove(0);
+        assert!(waiting.channel == channel && waiting.done.is_none());
         assert!(one.take_orders().is_empty());
+        order
+            .done
+            .take()
+            .expect("somebody waits")
+            .send(())
+            .expect("still");
+        assert_eq!(told.remove(0).try_recv(), Ok(()));
+        assert!(told.is_empty());
     }
 }

@@ -33,7 +33,7 @@ use crate::{
         door::Shared,
         identity::Visitor,
         names::{EVERYBODY, Whose, group_channel, user_channel},
-        online::Seat,
+        online::{Order, Seat},
         push::{self, ChatJson, ChatSourceJson, Push},
         replay::Replay,
         reply::{Reply, Style},
@@ -176,8 +176,8 @@ impl Socket {
     }
 
     fn run_errands(&mut self, link: &mut Link<'_>) {
-        for channel in self.desk.seat.take_orders() {
-            self.attach(&channel, None, link);
+        for Order { channel, done } in self.desk.seat.take_orders() {
+            self.attach(&channel, done, link);
         }
         for errand in self.desk.errands.take() {
             match errand {

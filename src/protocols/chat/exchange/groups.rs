@@ -2,9 +2,13 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use actix_web::rt::time::timeout;
+use futures_util::future;
+
 use crate::{
     actors::broker::Broker,
     config::UnknownGroup,
+    ids::Timestamp,
     limits,
     protocols::chat::{
         code::Code,
@@ -56,31 +60,46 @@ impl Exchange {
         let mut members = vec![creator];
         let others = wish.members.into_iter();
         members.extend(others.filter(|member| *member != creator));
-        let mut nanos = u128::from(now.millis()) * 1_000_000;
-        loop {
-            let group = Group {
-                id: format!("group_{nanos}_{creator}"),
-                name: wish.name.clone(),
-                owner: creator,
-                members: members.clone(),
-                description: wish.description.clone(),
-                created: now,
-            };
-            match self.archive.create_group(group.clone()).await {
-                Ok(true) => {
-                    self.online.order(&members, &group_channel(&group.id));
-                    return Reply::done(&Push::CreateGroupSuccess {
-                        group_id: &group.id,
-                        group_name: &group.name,
-                        member_ids: &members,
-                        time: &self.time_text(now),
-                    });
+        let group = Group {
+            id: format!("group_{}_{creator}", self.mint_group(now)),
+            name: wish.name,
+            owner: creator,
+            members,
+            description: wish.description,
+            created: now,
+        };
+        match self.archive.create_group(group.clone()).await {
+            Ok(true) => {
+                // So that nobody who is online misses the first message.
+                let told = self.online.order(&group.members, &group_channel(&group.id));
+                let attached = future::join_all(told);
+                if timeout(limits::CHAT_GROUP_WAIT, attached).await.is_err() {
+                    tracing::warn!("some members of a new chat group do not get its messages yet");
                 }
-                // Another one in the same millisecond.
-                Ok(false) => nanos += 1,
-                Err(error) => return self.not_stored(&error, Code::GroupNotStored),
+                Reply::done(&Push::CreateGroupSuccess {
+                    group_id: &group.id,
+                    group_name: &group.name,
+                    member_ids: &group.members,
+                    time: &self.time_text(now),
+                })
             }
+            // Another server on the same database, in the same nanosecond.
+            Ok(false) => Code::GroupNotStored.into(),
+            Err(error) => self.not_stored(&error, Code::GroupNotStored),
         }
+    }
+
+    /// Nanoseconds since 1970, each once: the clock has milliseconds only.
+    fn mint_group(&self, now: Timestamp) -> u64 {
+        let now = now.millis().saturating_mul(1_000_000);
+        let next = |last: u64| now.max(last + 1);
+        let last = self
+            .last_group
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+                Some(next(last))
+            });
+        // Never refused.
+        last.map_or(now, next)
     }
 
     /// None: it is not known here, and everybody gets its messages as the document has it.
