@@ -72,6 +72,7 @@ struct Inner {
     queue: Arc<Queue>,
     presence: Arc<Presence>,
     counts: Arc<Counts>,
+    is_reading: watch::Receiver<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -111,7 +112,9 @@ impl Bus {
             counts: Arc::clone(&counts),
             claim_after: settings.claim_after,
             warning: Arc::default(),
+            is_reading: watch::Sender::new(false),
         };
+        let is_reading = lanes.is_reading.subscribe();
         let mut tasks = lanes.start(positions);
         tasks.push(tokio::spawn(Arc::clone(&presence).run_for_ever()));
         tasks.push(tokio::spawn(Arc::clone(&queue).run(
@@ -126,6 +129,7 @@ impl Bus {
             queue,
             presence,
             counts,
+            is_reading,
             tasks,
         })))
     }
@@ -212,6 +216,13 @@ impl Bus {
     /// Whether Redis answers, as it changes.
     pub fn watch(&self) -> watch::Receiver<redis::Link> {
         self.0.redis.watch()
+    }
+
+    /// Waits until it is known from where the streams are read: what is written to them later is not missed.
+    /// Without a store, what was written before is.
+    pub async fn until_reading(&self) {
+        // Fails only when the tasks have ended.
+        let _ = self.0.is_reading.clone().wait_for(|is| *is).await;
     }
 
     /// Entries that wait to be published.

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::{self, MissedTickBehavior},
 };
@@ -24,6 +24,7 @@ use crate::{
             PUSHED_NOTIFICATIONS, Receipt, Received, VERIFY_PROGRESS,
         },
         position::Positions,
+        seen::{Mark, Seen},
     },
 };
 
@@ -54,6 +55,8 @@ pub struct Lanes {
     pub counts: Arc<Counts>,
     pub claim_after: Duration,
     pub warning: Arc<OncePerSecond>,
+    /// Told when both lanes know where they begin.
+    pub is_reading: watch::Sender<bool>,
 }
 
 /// Nobody takes events any more.
@@ -83,13 +86,14 @@ impl Lanes {
         // Fails only when the other lane has ended.
         let _ = begun.send(starts);
         let mut reader = self.redis.reader();
+        let mut seen = Seen::default();
         loop {
             let wait = limits::STREAM_BLOCK;
             match reader
                 .read(&positions.all(), limits::STREAM_PAGE, wait)
                 .await
             {
-                Ok(read) => self.take(read, &mut positions).await?,
+                Ok(read) => self.take(read, &mut positions, &mut seen).await?,
                 Err(error) => {
                     let mut tried: Option<()> = self.tried(Err(error)).await;
                     while tried.is_none() {
@@ -139,7 +143,12 @@ impl Lanes {
     }
 
     /// Hands over what was read and moves the positions behind what is done with.
-    async fn take(&self, read: redis::Read, positions: &mut Positions) -> Result<(), InboxGone> {
+    async fn take(
+        &self,
+        read: redis::Read,
+        positions: &mut Positions,
+        seen: &mut Seen,
+    ) -> Result<(), InboxGone> {
         let mut handed = Vec::new();
         for (name, entries) in read {
             let Some(stream) = STREAMS.into_iter().find(|stream| *stream == name) else {
@@ -147,8 +156,8 @@ impl Lanes {
             };
             for entry in entries {
                 let id = entry.id;
-                let heard = match self.understand(stream, entry) {
-                    Ok(Some(event)) => Some(self.hand_over(event).await?),
+                let waiting = match self.understand(stream, entry, Some(&mut *seen)) {
+                    Ok(Some((event, mark))) => Some((self.hand_over(event).await?, mark)),
                     Ok(None) => None,
                     Err(error) => {
                         Counts::bump(&self.counts.malformed, 1);
@@ -156,20 +165,27 @@ impl Lanes {
                         None
                     }
                 };
-                handed.push((stream, id, heard));
+                handed.push((stream, id, waiting));
             }
         }
         let (mut moved, mut stuck): (Vec<(&'static str, EntryId)>, Vec<&str>) = Default::default();
-        for (stream, id, heard) in handed {
-            let is_done = self.is_done(heard).await;
-            if stuck.contains(&stream) {
-                continue;
-            }
-            if is_done {
+        for (stream, id, waiting) in handed {
+            let is_done = match waiting {
+                Some((heard, mark)) => {
+                    let is_done = self.is_done(heard).await;
+                    // What comes behind it comes again, too, so that the order is kept.
+                    if !is_done || stuck.contains(&stream) {
+                        mark.inspect(|mark| seen.give_back(mark));
+                    }
+                    is_done
+                }
+                None => true,
+            };
+            if !is_done {
+                stuck.push(stream);
+            } else if !stuck.contains(&stream) {
                 moved.retain(|(other, _)| *other != stream);
                 moved.push((stream, id));
-            } else {
-                stuck.push(stream);
             }
         }
         positions.set(&moved);
@@ -183,6 +199,7 @@ impl Lanes {
     async fn share(self, begin: oneshot::Receiver<Vec<EntryId>>) -> Result<(), InboxGone> {
         let starts = begin.await.map_err(|_| InboxGone)?;
         self.make_groups(&starts).await;
+        self.is_reading.send_replace(true);
         let mut reader = self.redis.reader();
         let mut claims = time::interval(self.claim_after / 2);
         claims.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -235,8 +252,8 @@ impl Lanes {
             for entry in entries {
                 let id = entry.id;
                 // What is malformed was counted on the other lane.
-                let heard = match self.understand(stream, entry) {
-                    Ok(Some(Event::Notification(it))) => {
+                let heard = match self.understand(stream, entry, None) {
+                    Ok(Some((Event::Notification(it), _))) => {
                         Some(self.hand_over(Event::StoreNotification(it)).await?)
                     }
                     _ => None,
@@ -245,7 +262,11 @@ impl Lanes {
             }
             let mut done = Vec::new();
             for (id, heard) in handed {
-                if self.is_done(heard).await {
+                let is_done = match heard {
+                    Some(heard) => self.is_done(heard).await,
+                    None => true,
+                };
+                if is_done {
                     done.push(id);
                 }
             }
@@ -255,14 +276,24 @@ impl Lanes {
         Ok(())
     }
 
-    /// None: it is our own.
-    fn understand(&self, stream: &str, entry: redis::Entry) -> Result<Option<Event>, Malformed> {
+    /// None: it is our own, or was seen.
+    fn understand(
+        &self,
+        stream: &str,
+        entry: redis::Entry,
+        seen: Option<&mut Seen>,
+    ) -> Result<Option<(Event, Option<Mark>)>, Malformed> {
         let seconds = i64::try_from(entry.id.millis / 1_000).unwrap_or(0);
         let entry = Entry::decode(entry.fields)?;
         if entry.origin() == Some(&*self.origin) {
             return Ok(None);
         }
-        Event::read(stream, &entry, seconds).map(Some)
+        let event = Event::read(stream, &entry, seconds)?;
+        let Some(seen) = seen else {
+            return Ok(Some((event, None)));
+        };
+        let mark = seen.take(stream, &entry);
+        Ok(mark.map(|mark| (event, Some(mark))))
     }
 
     async fn hand_over(&self, event: Event) -> Result<oneshot::Receiver<()>, InboxGone> {
@@ -273,8 +304,7 @@ impl Lanes {
         Ok(heard)
     }
 
-    async fn is_done(&self, heard: Option<oneshot::Receiver<()>>) -> bool {
-        let Some(heard) = heard else { return true };
+    async fn is_done(&self, heard: oneshot::Receiver<()>) -> bool {
         let is_done = heard.await.is_ok();
         if !is_done {
             Counts::bump(&self.counts.repeated, 1);

@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// Too much waits for Redis. It is for the sender to tell its client.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("{} entries wait for Redis already", limits::STREAM_QUEUE)]
+#[error("too many entries wait for redis already")]
 pub struct QueueFull;
 
 /// Entries to be published.
@@ -48,8 +48,9 @@ pub struct Queue {
 #[derive(Default)]
 struct Line {
     ready: VecDeque<Job>,
-    /// Places taken: prepared, ready or on the way.
+    /// Places taken, and their bytes: prepared, ready or on the way.
     taken: usize,
+    taken_bytes: usize,
     next_number: u64,
 }
 
@@ -106,8 +107,8 @@ impl Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if self.job.is_some() {
-            self.queue.give_back(1);
+        if let Some(job) = self.job.take() {
+            self.queue.give_back(&[job]);
         }
     }
 }
@@ -127,6 +128,7 @@ impl Queue {
                     .ok_or_else(|| StoreError::damaged("a row of what waits to be published"))?;
                 line.next_number = job.number + 1;
                 line.taken += 1;
+                line.taken_bytes += job.payload.len();
                 line.ready.push_back(job);
             }
             match rows.into_iter().next_back() {
@@ -159,10 +161,12 @@ impl Queue {
         payload: String,
     ) -> Result<Outgoing, QueueFull> {
         let mut line = queue.line.lock();
-        if line.taken >= limits::STREAM_QUEUE {
+        let bytes = line.taken_bytes + payload.len();
+        if line.taken >= limits::STREAM_QUEUE || bytes > limits::STREAM_QUEUE_BYTES {
             return Err(QueueFull);
         }
         line.taken += 1;
+        line.taken_bytes = bytes;
         let number = line.next_number;
         line.next_number += 1;
         drop(line);
@@ -224,7 +228,7 @@ impl Queue {
             }
             Counts::bump(&counts.published, page.len());
             self.remove_rows(&page, &clock, &warning).await;
-            self.give_back(page.len());
+            self.give_back(&page);
         }
     }
 
@@ -243,8 +247,15 @@ impl Queue {
     fn take_page(&self) -> Vec<Job> {
         let mut line = self.line.lock();
         let stream = line.ready.front().map(|job| job.stream);
+        let mut bytes = 0;
+        let fits = |job: &&Job| {
+            // The first always does.
+            let is_first = bytes == 0;
+            bytes += job.payload.len().max(1);
+            Some(job.stream) == stream && (is_first || bytes <= limits::STREAM_PAGE_BYTES)
+        };
         let page = line.ready.iter().take(limits::STREAM_PAGE);
-        let length = page.take_while(|job| Some(job.stream) == stream).count();
+        let length = page.take_while(fits).count();
         line.ready.drain(..length).collect()
     }
 
@@ -275,9 +286,10 @@ impl Queue {
         }
     }
 
-    fn give_back(&self, places: usize) {
+    fn give_back(&self, jobs: &[Job]) {
         let mut line = self.line.lock();
-        line.taken -= places;
+        line.taken -= jobs.len();
+        line.taken_bytes -= jobs.iter().map(|job| job.payload.len()).sum::<usize>();
         if line.taken == 0 {
             drop(line);
             self.emptied.notify_waiters();
