@@ -174,10 +174,27 @@ impl Redis {
     /// # Errors
     /// [`RedisError`].
     pub async fn newest(&self, stream: &str) -> Result<EntryId, RedisError> {
-        let mut command = redis::cmd("XREVRANGE");
-        command.arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
-        let entries = reply::entries(self.ask("XREVRANGE", &command).await?);
-        let entries = entries.ok_or_else(|| self.strange("XREVRANGE"))?;
+        self.first("XREVRANGE", stream, ["+", "-"]).await
+    }
+
+    /// The id of the oldest entry that a stream still has; 0-0 when there is none.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn oldest(&self, stream: &str) -> Result<EntryId, RedisError> {
+        self.first("XRANGE", stream, ["-", "+"]).await
+    }
+
+    async fn first(
+        &self,
+        name: &'static str,
+        stream: &str,
+        range: [&str; 2],
+    ) -> Result<EntryId, RedisError> {
+        let mut command = redis::cmd(name);
+        command.arg(stream).arg(&range).arg("COUNT").arg(1);
+        let entries = reply::entries(self.ask(name, &command).await?);
+        let entries = entries.ok_or_else(|| self.strange(name))?;
         Ok(entries.first().map_or(EntryId::ZERO, |entry| entry.id))
     }
 

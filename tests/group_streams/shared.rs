@@ -99,7 +99,14 @@ async fn our_entries_have_watermills_fields() {
     // A map of one text: `origin`, and the 36 characters of an UUID.
     let metadata = format!("\u{fffd}\u{fffd}origin\u{fffd}${origin}");
     let payload = payload(id);
-    let fields = ["_watermill_message_uuid", id, "metadata", &metadata, "payload", &payload];
+    let fields = [
+        "_watermill_message_uuid",
+        id,
+        "metadata",
+        &metadata,
+        "payload",
+        &payload,
+    ];
     // Each text has its length before it.
     let texts = lines.iter().skip(6).step_by(2).copied();
     assert_eq!(texts.collect::<Vec<_>>(), fields, "{answer}");

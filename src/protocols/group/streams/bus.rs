@@ -58,6 +58,8 @@ pub struct Counts {
     pub published: AtomicU64,
     /// Attempts to publish that failed and were made again.
     pub retries: AtomicU64,
+    /// Times that a stream had let go of entries before they were read, perhaps.
+    pub gaps: AtomicU64,
     /// Events that were not done with, and so came again.
     pub repeated: AtomicU64,
 }

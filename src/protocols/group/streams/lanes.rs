@@ -108,12 +108,14 @@ impl Lanes {
     async fn begin(&self, positions: &mut Positions) -> Result<Vec<EntryId>, RedisError> {
         let mut new = Vec::new();
         for stream in STREAMS {
-            if positions.get(stream).is_none() {
+            match positions.get(stream) {
+                Some(position) => self.look_for_gap(stream, position).await?,
                 // `$`, but remembered: what comes between two reads is not lost.
-                new.push((stream, self.redis.newest(stream).await?));
+                None => new.push((stream, self.redis.newest(stream).await?)),
             }
         }
-        positions.set(&new);
+        // A process that dies right after its first start must not begin at the end once more.
+        positions.set_for_good(&new).await;
         let once = |stream| positions.get(stream).unwrap_or(EntryId::ZERO);
         let starts = ONCE.map(once).to_vec();
         let stale = self.clock.now().millis();
@@ -136,9 +138,30 @@ impl Lanes {
             if newest < position {
                 tracing::warn!(stream, %position, %newest, "redis has lost entries of a stream");
                 back.push((stream, newest));
+            } else {
+                self.look_for_gap(stream, position).await?;
             }
         }
         positions.set(&back);
+        Ok(())
+    }
+
+    /// Streams let go of their oldest entries. When the one that was read last is among those, some behind
+    /// it may be, too.
+    async fn look_for_gap(
+        &self,
+        stream: &'static str,
+        position: EntryId,
+    ) -> Result<(), RedisError> {
+        let is_live = LIVE.contains(&stream);
+        if is_live || position == EntryId::ZERO {
+            return Ok(());
+        }
+        let oldest = self.redis.oldest(stream).await?;
+        if oldest > position {
+            Counts::bump(&self.counts.gaps, 1);
+            tracing::error!(stream, %position, %oldest, "entries of a stream may have been lost: this instance was away for too long");
+        }
         Ok(())
     }
 

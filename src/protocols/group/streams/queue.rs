@@ -318,3 +318,6 @@ impl Job {
         entry.encode()
     }
 }
+
+#[cfg(test)]
+mod tests;
