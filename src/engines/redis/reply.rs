@@ -1,6 +1,8 @@
 //! Reads what Redis answers. Everything here gives none for what it does not know.
 
-use super::{Duration, FromStr, Read, Value, fmt};
+use std::{fmt, str::FromStr, time::Duration};
+
+use super::{Read, Value};
 
 /// The place of an entry in its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

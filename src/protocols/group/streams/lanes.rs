@@ -1,21 +1,21 @@
-//! Reading: one lane on which each instance reads everything, one on which each entry goes to one instance.
+//! Reading: one lane on which each instance reads everything (`follow`), one on which each entry goes to one
+//! instance (`share`).
 //!
 //! A page of entries is handed over, then all its receipts are awaited, then the position moves on (or the
-//! entries are acknowledged). So what was not done with comes again, in order.
+//! entries are acknowledged). So what was not done with comes again, in order. Streams keep no order among each
+//! other.
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::{self, MissedTickBehavior},
+    time,
 };
 
 use crate::{
     clock::{Clock, OncePerSecond},
     engines::redis::{self, EntryId, Redis, RedisError},
-    limits,
     protocols::group::streams::{
         bus::Counts,
         entry::Entry,
@@ -28,6 +28,9 @@ use crate::{
     },
 };
 
+mod follow;
+mod share;
+
 /// What every instance reads.
 pub const STREAMS: [&str; 6] = [
     MESSAGES,
@@ -37,11 +40,8 @@ pub const STREAMS: [&str; 6] = [
     MEMBERS_REMOVED,
     VERIFY_PROGRESS,
 ];
-/// Of those, what concerns only who is connected now.
-const LIVE: [&str; 3] = [NOTIFICATIONS, PUSHED_NOTIFICATIONS, VERIFY_PROGRESS];
-/// What must be done once over all instances, and the consumer group for it (`protocols/group.md §7`).
+/// What must be done once over all instances.
 const ONCE: [&str; 2] = [NOTIFICATIONS, PUSHED_NOTIFICATIONS];
-const GROUP: &str = "broker";
 /// Before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -70,233 +70,6 @@ impl Lanes {
             tokio::spawn(async move { drop(self.follow(positions, begun).await) }),
             tokio::spawn(async move { drop(other.share(begin).await) }),
         ]
-    }
-
-    /// The lane of every instance, for ever.
-    async fn follow(
-        self,
-        mut positions: Positions,
-        begun: oneshot::Sender<Vec<EntryId>>,
-    ) -> Result<(), InboxGone> {
-        let starts = loop {
-            if let Some(starts) = self.tried(self.begin(&mut positions).await).await {
-                break starts;
-            }
-        };
-        // Fails only when the other lane has ended.
-        let _ = begun.send(starts);
-        let mut reader = self.redis.reader();
-        let mut seen = Seen::default();
-        loop {
-            let wait = limits::STREAM_BLOCK;
-            match reader
-                .read(&positions.all(), limits::STREAM_PAGE, wait)
-                .await
-            {
-                Ok(read) => self.take(read, &mut positions, &mut seen).await?,
-                Err(error) => {
-                    let mut tried: Option<()> = self.tried(Err(error)).await;
-                    while tried.is_none() {
-                        tried = self.tried(self.look_again(&mut positions).await).await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Finds where to begin; gives the positions from which the streams of [`ONCE`] have to be done.
-    async fn begin(&self, positions: &mut Positions) -> Result<Vec<EntryId>, RedisError> {
-        let mut new = Vec::new();
-        for stream in STREAMS {
-            match positions.get(stream) {
-                Some(position) => self.look_for_gap(stream, position).await?,
-                // `$`, but remembered: what comes between two reads is not lost.
-                None => new.push((stream, self.redis.newest(stream).await?)),
-            }
-        }
-        // A process that dies right after its first start must not begin at the end once more.
-        positions.set_for_good(&new).await;
-        let once = |stream| positions.get(stream).unwrap_or(EntryId::ZERO);
-        let starts = ONCE.map(once).to_vec();
-        let stale = self.clock.now().millis();
-        let stale = EntryId {
-            millis: stale.saturating_sub(limits::STREAM_STALE.as_millis() as u64),
-            sequence: 0,
-        };
-        let live = LIVE.map(|stream| (stream, positions.get(stream).unwrap_or(stale)));
-        let late = live.into_iter().filter(|(_, position)| *position < stale);
-        positions.set(&late.map(|(stream, _)| (stream, stale)).collect::<Vec<_>>());
-        Ok(starts)
-    }
-
-    /// After Redis was away: if it lost its newest entries, what is written now may have smaller ids than
-    /// the position.
-    async fn look_again(&self, positions: &mut Positions) -> Result<(), RedisError> {
-        let mut back = Vec::new();
-        for (stream, position) in positions.all() {
-            let newest = self.redis.newest(stream).await?;
-            if newest < position {
-                tracing::warn!(stream, %position, %newest, "redis has lost entries of a stream");
-                back.push((stream, newest));
-            } else {
-                self.look_for_gap(stream, position).await?;
-            }
-        }
-        positions.set(&back);
-        Ok(())
-    }
-
-    /// Streams let go of their oldest entries. When the one that was read last is among those, some behind
-    /// it may be, too.
-    async fn look_for_gap(
-        &self,
-        stream: &'static str,
-        position: EntryId,
-    ) -> Result<(), RedisError> {
-        let is_live = LIVE.contains(&stream);
-        if is_live || position == EntryId::ZERO {
-            return Ok(());
-        }
-        let oldest = self.redis.oldest(stream).await?;
-        if oldest > position {
-            Counts::bump(&self.counts.gaps, 1);
-            tracing::error!(stream, %position, %oldest, "entries of a stream may have been lost: this instance was away for too long");
-        }
-        Ok(())
-    }
-
-    /// Hands over what was read and moves the positions behind what is done with.
-    async fn take(
-        &self,
-        read: redis::Read,
-        positions: &mut Positions,
-        seen: &mut Seen,
-    ) -> Result<(), InboxGone> {
-        let mut handed = Vec::new();
-        for (name, entries) in read {
-            let Some(stream) = STREAMS.into_iter().find(|stream| *stream == name) else {
-                continue;
-            };
-            for entry in entries {
-                let id = entry.id;
-                let waiting = match self.understand(stream, entry, Some(&mut *seen)) {
-                    Ok(Some((event, mark))) => Some((self.hand_over(event).await?, mark)),
-                    Ok(None) => None,
-                    Err(error) => {
-                        Counts::bump(&self.counts.malformed, 1);
-                        self.warn_malformed(stream, id, &error);
-                        None
-                    }
-                };
-                handed.push((stream, id, waiting));
-            }
-        }
-        let (mut moved, mut stuck): (Vec<(&'static str, EntryId)>, Vec<&str>) = Default::default();
-        for (stream, id, waiting) in handed {
-            let is_done = match waiting {
-                Some((heard, mark)) => {
-                    let is_done = self.is_done(heard).await;
-                    // What comes behind it comes again, too, so that the order is kept.
-                    if !is_done || stuck.contains(&stream) {
-                        mark.inspect(|mark| seen.give_back(mark));
-                    }
-                    is_done
-                }
-                None => true,
-            };
-            if !is_done {
-                stuck.push(stream);
-            } else if !stuck.contains(&stream) {
-                moved.retain(|(other, _)| *other != stream);
-                moved.push((stream, id));
-            }
-        }
-        positions.set(&moved);
-        if !stuck.is_empty() {
-            time::sleep(PAUSE).await;
-        }
-        Ok(())
-    }
-
-    /// The lane on which one instance of all gets an entry, for ever.
-    async fn share(self, begin: oneshot::Receiver<Vec<EntryId>>) -> Result<(), InboxGone> {
-        let starts = begin.await.map_err(|_| InboxGone)?;
-        self.make_groups(&starts).await;
-        self.is_reading.send_replace(true);
-        let mut reader = self.redis.reader();
-        let mut claims = time::interval(self.claim_after / 2);
-        claims.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let wait = limits::STREAM_BLOCK.min(self.claim_after / 2);
-        loop {
-            let read = if claims.tick().now_or_never().is_some() {
-                self.claim().await
-            } else {
-                let read = reader.read_group(GROUP, &self.origin, &ONCE, limits::STREAM_PAGE, wait);
-                read.await
-            };
-            match read {
-                Ok(read) => self.take_once(read).await?,
-                // Redis lost its data. All that it has now is new.
-                Err(error) if error.is_no_group() => {
-                    self.make_groups(&ONCE.map(|_| EntryId::ZERO)).await;
-                }
-                Err(error) => drop(self.tried::<()>(Err(error)).await),
-            }
-        }
-    }
-
-    async fn make_groups(&self, starts: &[EntryId]) {
-        for (stream, start) in ONCE.into_iter().zip(starts) {
-            let make = || self.redis.create_group(stream, GROUP, *start);
-            while self.tried(make().await).await.is_none() {}
-        }
-    }
-
-    /// What others took and did not do, as when they died.
-    async fn claim(&self) -> Result<redis::Read, RedisError> {
-        let mut claimed = Vec::new();
-        for stream in ONCE {
-            let (idle, count) = (self.claim_after, limits::STREAM_PAGE);
-            let claim = self.redis.claim(stream, GROUP, &self.origin, idle, count);
-            claimed.push((stream.to_owned(), claim.await?));
-            self.redis
-                .forget_consumers(stream, GROUP, limits::STREAM_CONSUMER_GONE)
-                .await?;
-        }
-        Ok(claimed)
-    }
-
-    async fn take_once(&self, read: redis::Read) -> Result<(), InboxGone> {
-        for (name, entries) in read {
-            let Some(stream) = ONCE.into_iter().find(|stream| *stream == name) else {
-                continue;
-            };
-            let mut handed = Vec::new();
-            for entry in entries {
-                let id = entry.id;
-                // What is malformed was counted on the other lane.
-                let heard = match self.understand(stream, entry, None) {
-                    Ok(Some((Event::Notification(it), _))) => {
-                        Some(self.hand_over(Event::StoreNotification(it)).await?)
-                    }
-                    _ => None,
-                };
-                handed.push((id, heard));
-            }
-            let mut done = Vec::new();
-            for (id, heard) in handed {
-                let is_done = match heard {
-                    Some(heard) => self.is_done(heard).await,
-                    None => true,
-                };
-                if is_done {
-                    done.push(id);
-                }
-            }
-            let acknowledge = || self.redis.acknowledge(stream, GROUP, &done);
-            while !done.is_empty() && self.tried(acknowledge().await).await.is_none() {}
-        }
-        Ok(())
     }
 
     /// None: it is our own, or was seen.

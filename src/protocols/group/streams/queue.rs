@@ -80,7 +80,8 @@ pub struct Outgoing {
 impl Outgoing {
     /// Adds to `batch` what makes the entry survive this process: it is published even if the process dies
     /// right after the commit. Call [`Outgoing::send`] when the batch is committed, drop this when it failed.
-    /// Without a store nothing is added.
+    /// Without a store nothing is added. After a restart rows are published in the order in which their places
+    /// were taken: take the place and submit the batch in one go where order matters.
     pub fn row(&mut self, batch: Batch) -> Batch {
         let (Some(job), Some(_)) = (&mut self.job, &self.queue.store) else {
             return batch;
