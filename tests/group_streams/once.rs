@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use letshare_server::protocols::group::streams::Event;
+use letshare_server::protocols::group::streams::{Event, Notification};
 
 use super::{Instance, RedisServer};
 
@@ -52,6 +52,38 @@ async fn each_notification_is_stored_on_one_instance_and_delivered_on_all() {
     assert_eq!(live, [COUNT, COUNT]);
     assert_eq!(stored.len(), COUNT);
     server.until_acknowledged(STREAM).await;
+}
+
+#[tokio::test]
+async fn a_notification_of_ours_comes_to_all_and_is_stored_by_one() {
+    let server = RedisServer::start().await;
+    let (mut one, mut other) = (
+        Instance::start(&server).await,
+        Instance::start(&server).await,
+    );
+    let expected = Notification {
+        user_id: "7".into(),
+        notification_id: "n".into(),
+        kind: "system".into(),
+        title: "t".into(),
+        content: "c".into(),
+        created_at: 5,
+    };
+    one.bus.notification(&expected).unwrap().send();
+    let (mut live, mut stored) = (0, 0);
+    for _ in 0..3 {
+        let event = tokio::select! {
+            event = one.event() => event,
+            event = other.event() => event,
+        };
+        match event {
+            Event::Notification(it) if it == expected => live += 1,
+            Event::StoreNotification(it) if it == expected => stored += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((live, stored), (2, 1));
+    server.until_acknowledged("notification:push").await;
 }
 
 #[tokio::test]

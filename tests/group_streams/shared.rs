@@ -88,6 +88,19 @@ async fn entries_of_a_foreign_watermill_producer_are_read() {
     }
 }
 
+/// As when the connection of its writer broke before Redis could say that it took it.
+#[tokio::test]
+async fn an_entry_that_stands_twice_in_the_stream_is_taken_once() {
+    let server = RedisServer::start().await;
+    let mut instance = Instance::start(&server).await;
+    for id in ["a", "b", "a", "b", "c"] {
+        server.add("chat.message.new", id, b"", &payload(id)).await;
+    }
+    for id in ["a", "b", "c"] {
+        assert_eq!(instance.message().await, id);
+    }
+}
+
 /// `protocols/group.md §7`: the exact fields, readable by Watermill.
 #[tokio::test]
 async fn our_entries_have_watermills_fields() {

@@ -18,7 +18,9 @@ use crate::{
     clock::Clock,
     engines::redis::{self, Redis, RedisError},
     protocols::group::streams::{
-        event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Received},
+        event::{
+            MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Notification, PUSHED_NOTIFICATIONS, Received,
+        },
         lanes::{self, Lanes},
         position::Positions,
         presence::{Presence, Status},
@@ -172,6 +174,32 @@ impl Bus {
     /// As [`Bus::message`].
     pub fn member_removed(&self, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {
         self.member(MEMBERS_REMOVED, group_id, user_id)
+    }
+
+    /// Delivers a notification to its user on every instance, this one too, and has it stored by one of them: it
+    /// comes back through the inbox like one of another service.
+    ///
+    /// # Errors
+    /// As [`Bus::message`].
+    pub fn notification(&self, notification: &Notification) -> Result<Outgoing, QueueFull> {
+        let Notification {
+            user_id,
+            notification_id,
+            kind,
+            title,
+            content,
+            created_at,
+        } = notification;
+        let payload = json!({
+            "user_id": user_id,
+            "notification_id": notification_id,
+            "type": kind,
+            "title": title,
+            "content": content,
+            "timestamp": created_at,
+        });
+        let (uuid, payload) = (mint_uuid(), payload.to_string());
+        Queue::prepare(&self.0.queue, PUSHED_NOTIFICATIONS, uuid, payload)
     }
 
     fn member(

@@ -5,7 +5,11 @@
 //! So receivers take a message by its `message_id` once; an entry published twice also has the same
 //! `_watermill_message_uuid`.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -19,14 +23,19 @@ use crate::{
     protocols::group::streams::{
         bus::Counts,
         entry::{Entry, ORIGIN},
-        event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES},
+        event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, PUSHED_NOTIFICATIONS},
     },
     store::{Batch, Store, StoreError},
 };
 
 /// Key: number (8 bytes); value: [`Row`].
 const OUTGOING: &str = "group outgoing";
-const STREAMS: [&str; 3] = [MESSAGES, MEMBERS_ADDED, MEMBERS_REMOVED];
+const STREAMS: [&str; 4] = [
+    MESSAGES,
+    MEMBERS_ADDED,
+    MEMBERS_REMOVED,
+    PUSHED_NOTIFICATIONS,
+];
 /// Between attempts when Redis refuses an entry, and when the store refuses the removal of rows.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -311,9 +320,14 @@ impl Job {
     }
 
     fn entry(&self, origin: &str) -> [(&'static str, Vec<u8>); 3] {
+        let mut metadata = BTreeMap::new();
+        // A notification is for this instance, too.
+        if self.stream != PUSHED_NOTIFICATIONS {
+            metadata.insert(ORIGIN.to_owned(), origin.to_owned());
+        }
         let entry = Entry {
             uuid: self.uuid.clone(),
-            metadata: [(ORIGIN.to_owned(), origin.to_owned())].into(),
+            metadata,
             payload: self.payload.clone().into_bytes(),
         };
         entry.encode()
