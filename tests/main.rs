@@ -7,6 +7,7 @@ mod architecture;
 mod chat_archive;
 mod conformance;
 mod edge_limits;
+mod group_streams;
 mod hostile;
 mod last_words;
 mod letshare_handshake;
