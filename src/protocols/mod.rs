@@ -2,6 +2,7 @@
 
 pub mod ably;
 pub mod chat;
+pub mod group;
 pub mod letshare;
 pub mod postoffice;
 pub mod relay;
