@@ -173,6 +173,7 @@ impl Site {
                         relay::routes(routes, &relay);
                     }
                 }
+                Protocol::Group => {}
                 Protocol::PostOffice => {
                     if let Some(shared) = &self.postoffice {
                         let settings = &config.postoffice;

@@ -16,6 +16,7 @@ pub enum Protocol {
     Ably,
     Relay,
     PostOffice,
+    Group,
 }
 
 impl fmt::Display for Protocol {
@@ -26,6 +27,7 @@ impl fmt::Display for Protocol {
             Self::Ably => "Ably",
             Self::Relay => "relay",
             Self::PostOffice => "postoffice",
+            Self::Group => "group",
         })
     }
 }
@@ -65,8 +67,8 @@ pub const ABLY_ROOTS: [&str; 9] = [
 ];
 
 /// The protocols that may have a port of their own.
-fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 2] {
-    let (relay, post) = (&config.relay, &config.postoffice);
+fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 3] {
+    let (relay, post, group) = (&config.relay, &config.postoffice, &config.group);
     [
         (Protocol::Relay, relay.enabled, relay.port, "relay.port"),
         (
@@ -75,6 +77,7 @@ fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 2
             post.port,
             "postoffice.port",
         ),
+        (Protocol::Group, group.enabled, group.port, "group.port"),
     ]
 }
 
@@ -178,6 +181,15 @@ impl Protocol {
                 routes
             }
             Self::PostOffice => self.routes_of_post_office(&config.postoffice),
+            Self::Group => {
+                let group = &config.group;
+                vec![
+                    exact(&group.ws_path, "group.ws_path"),
+                    exact(&group.health_path, "group.health_path"),
+                    exact(&group.stats_path, "group.stats_path"),
+                    tree(&group.api_path, "group.api_path"),
+                ]
+            }
         }
     }
 

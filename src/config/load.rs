@@ -18,6 +18,7 @@ use secrecy::ExposeSecret as _;
 use super::{
     Config, check,
     complaint::{Complaint, Complaints, Origin},
+    group,
     keys::Key,
     kind::Kind,
     layers::{Layer, insert},
@@ -29,11 +30,12 @@ use super::{
 const DEFAULTS: &str = include_str!("../../configs/default.yaml");
 
 /// Modes that work without a file on disk.
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 5] = [
     ("local", include_str!("../../configs/local.yaml")),
     ("production", include_str!("../../configs/production.yaml")),
     ("relay", include_str!("../../configs/relay.yaml")),
     ("postoffice", include_str!("../../configs/postoffice.yaml")),
+    ("group", include_str!("../../configs/group.yaml")),
 ];
 
 /// What the settings are read from, besides flags. Tests make their own. No `Debug`: it holds secrets.
@@ -97,6 +99,10 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
         let (vars, dir) = (&environment.vars, &environment.dir);
         let older = postoffice::file::read(vars, dir, &mut complaints, &mut warnings);
         layers.extend(older.layers);
+    }
+    if mode == group::file::MODE {
+        let (vars, dir) = (&environment.vars, &environment.dir);
+        layers.extend(group::file::read(vars, dir, &mut complaints, &mut warnings));
     }
     let mut missing_relay_file = None;
     if mode == relay::file::MODE {

@@ -6,6 +6,7 @@
 
 mod check;
 mod complaint;
+mod group;
 mod keys;
 mod kind;
 mod layers;
@@ -18,6 +19,7 @@ mod tests;
 mod yaml;
 
 pub use complaint::{Complaint, Complaints, Origin};
+pub use group::{AckMode, Group, Membership, file::FILE as GROUP_CONFIG};
 pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};
 pub use load::{Environment, Loaded, Setting, load};
 pub use postoffice::{
@@ -49,6 +51,7 @@ pub struct Config {
     pub ably: Ably,
     pub relay: Relay,
     pub postoffice: PostOffice,
+    pub group: Group,
     pub file_transfer: FileTransfer,
     pub limits: Limits,
     pub history: History,
