@@ -28,6 +28,8 @@ pub mod config;
 pub mod core;
 /// Where clients come in: upgrade, frame guard, Origin, admission, TLS.
 pub mod edge;
+/// Clients of other programs: one file each, so that no more than one names its crate.
+pub mod engines;
 /// The closed list of what clients can be told, and why a connection ends.
 pub mod error;
 /// Newtypes for names, ids and instants.

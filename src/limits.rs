@@ -308,3 +308,39 @@ pub const POST_SWEEP: Duration = Duration::from_secs(60);
 
 /// Rows of letters that are read at a time when a server starts.
 pub const POST_ROWS: usize = 1_000;
+
+/// Entries that wait to be published on a stream; more are refused (`protocols/group.md §7`).
+pub const STREAM_QUEUE: usize = 10_000;
+
+/// Entries that a stream keeps, about (`protocols/group.md §7`).
+pub const STREAM_ENTRIES: usize = 100_000;
+
+/// Entries that are read from streams or published on one at a time.
+pub const STREAM_PAGE: usize = 256;
+
+/// A read of streams waits this long for entries before it is asked again.
+pub const STREAM_BLOCK: Duration = Duration::from_secs(2);
+
+/// What only concerns who is connected is not delivered any more when an instance was away for longer.
+pub const STREAM_STALE: Duration = Duration::from_secs(60);
+
+/// A consumer that handled nothing and asked for nothing for so long is forgotten.
+pub const STREAM_CONSUMER_GONE: Duration = Duration::from_hours(1);
+
+/// How long Redis may take to accept a connection and to answer a command.
+pub const REDIS_CONNECT: Duration = Duration::from_secs(3);
+pub const REDIS_ANSWER: Duration = Duration::from_secs(5);
+
+/// How often Redis is asked whether it is there.
+pub const REDIS_CHECK: Duration = Duration::from_secs(1);
+
+/// The pauses between attempts to reach Redis: doubled from the first to the last, each shortened by chance.
+pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(50);
+pub const REDIS_PAUSE_LAST: Duration = Duration::from_secs(3);
+
+/// Users whose state is told to Redis at a time, and how often that is repeated for all who are online.
+pub const ONLINE_PAGE: usize = 256;
+pub const ONLINE_REFRESH: Duration = Duration::from_mins(10);
+
+/// How long it is kept when a user was online (`protocols/group.md §7`).
+pub const STATUS_KEPT: Duration = Duration::from_hours(30 * 24);

@@ -8,7 +8,7 @@ use std::{
 
 /// Each room and the rooms that its files may name. `ids`, `limits` and `error` are words that
 /// everybody may use; the typed settings of `config` are handed to whoever is built from them.
-const MAY_NAME: [(&str, &[&str]); 15] = [
+const MAY_NAME: [(&str, &[&str]); 16] = [
     ("ids", &[]),
     ("limits", &[]),
     ("error", &[]),
@@ -16,13 +16,16 @@ const MAY_NAME: [(&str, &[&str]); 15] = [
     ("core", &[]),
     ("config", &[]),
     ("store", &["core", "clock"]),
+    ("engines", &["core", "clock"]),
     ("log", &["core", "store", "clock"]),
     ("auth", &["core", "clock", "config"]),
     ("actors", &["core", "log", "clock"]),
     ("edge", &["actors", "auth", "config"]),
     (
         "protocols",
-        &["edge", "actors", "core", "auth", "store", "clock", "config"],
+        &[
+            "edge", "actors", "core", "auth", "store", "engines", "clock", "config",
+        ],
     ),
     ("ops", &["actors", "clock", "config"]),
     ("app", EVERYTHING),

@@ -1,0 +1,160 @@
+//! Reads what Redis answers. Everything here gives none for what it does not know.
+
+use super::{Duration, FromStr, Read, Value, fmt};
+
+/// The place of an entry in its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// Milliseconds since the Unix epoch, by the clock of the server.
+    pub millis: u64,
+    pub sequence: u64,
+}
+
+impl EntryId {
+    /// Before all entries.
+    pub const ZERO: Self = Self {
+        millis: 0,
+        sequence: 0,
+    };
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.millis, self.sequence)
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = NoEntryId;
+
+    fn from_str(text: &str) -> Result<Self, NoEntryId> {
+        let (millis, sequence) = text.split_once('-').ok_or(NoEntryId)?;
+        Ok(Self {
+            millis: millis.parse().map_err(|_| NoEntryId)?,
+            sequence: sequence.parse().map_err(|_| NoEntryId)?,
+        })
+    }
+}
+
+/// A text that is not two numbers with a dash between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoEntryId;
+
+/// An entry of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub id: EntryId,
+    /// In the order in which they were written. What is no UTF-8 in a name is replaced.
+    pub fields: Vec<(String, Vec<u8>)>,
+}
+
+pub struct Consumer {
+    pub name: String,
+    pub pending: u64,
+    pub idle: Duration,
+}
+
+pub fn ids(values: Vec<Value>) -> Option<Vec<EntryId>> {
+    let id = |value| text(value)?.parse().ok();
+    values.into_iter().map(id).collect()
+}
+
+/// Of XRANGE and its like. An entry that was deleted since is nil, and left out.
+pub fn entries(value: Value) -> Option<Vec<Entry>> {
+    let values = items(value)?.into_iter();
+    let values = values.filter(|value| !matches!(value, Value::Nil));
+    values.map(entry).collect()
+}
+
+/// Of XREAD and XREADGROUP.
+pub fn read(value: Value) -> Option<Read> {
+    let stream = |(name, value)| Some((text(name)?, entries(value)?));
+    pairs(value)?.into_iter().map(stream).collect()
+}
+
+/// Of XAUTOCLAIM: where to go on, the entries, what was deleted.
+pub fn claimed(value: Value) -> Option<Vec<Entry>> {
+    entries(items(value)?.into_iter().nth(1)?)
+}
+
+/// Of XINFO CONSUMERS.
+pub fn consumers(value: Value) -> Option<Vec<Consumer>> {
+    let consumer = |value| {
+        let (mut name, mut pending, mut idle) = (None, None, None);
+        for (key, value) in pairs(value)? {
+            match &*text(key)? {
+                "name" => name = text(value),
+                "pending" => pending = text(value)?.parse().ok(),
+                "idle" => idle = text(value)?.parse().ok().map(Duration::from_millis),
+                _ => {}
+            }
+        }
+        Some(Consumer {
+            name: name?,
+            pending: pending?,
+            idle: idle?,
+        })
+    };
+    items(value)?.into_iter().map(consumer).collect()
+}
+
+/// Of scripts: each gives an array, or one value.
+pub fn texts(values: Vec<Value>) -> Option<Vec<Vec<String>>> {
+    let reply = |value| match value {
+        Value::Array(values) => values.into_iter().map(text).collect(),
+        value => Some(vec![text(value)?]),
+    };
+    values.into_iter().map(reply).collect()
+}
+
+fn entry(value: Value) -> Option<Entry> {
+    let mut parts = items(value)?.into_iter();
+    let id = text(parts.next()?)?.parse().ok()?;
+    let field = |(name, value)| match value {
+        Value::BulkString(bytes) => Some((text(name)?, bytes)),
+        value => Some((text(name)?, text(value)?.into_bytes())),
+    };
+    let fields: Option<_> = pairs(parts.next()?)?.into_iter().map(field).collect();
+    Some(Entry {
+        id,
+        fields: fields?,
+    })
+}
+
+fn items(value: Value) -> Option<Vec<Value>> {
+    match value {
+        Value::Array(values) => Some(values),
+        Value::Nil => Some(Vec::new()),
+        _ => None,
+    }
+}
+
+/// `[[k, v], …]`, or `[k, v, …]`, or a map.
+fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
+    if let Value::Map(pairs) = value {
+        return Some(pairs);
+    }
+    let mut values = items(value)?.into_iter();
+    let mut pairs = Vec::new();
+    while let Some(value) = values.next() {
+        match value {
+            Value::Array(pair) => {
+                let [key, value] = <[Value; 2]>::try_from(pair).ok()?;
+                pairs.push((key, value));
+            }
+            key => pairs.push((key, values.next()?)),
+        }
+    }
+    Some(pairs)
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        Value::SimpleString(text) => Some(text),
+        Value::Okay => Some("OK".to_owned()),
+        Value::Int(number) => Some(number.to_string()),
+        Value::Nil => Some(String::new()),
+        _ => None,
+    }
+}

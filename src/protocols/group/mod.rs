@@ -1,0 +1,3 @@
+//! The group protocol (`protocols/group.md`): group chat over one WebSocket, shared between instances.
+
+pub mod streams;

@@ -1,0 +1,71 @@
+//! Up to where the streams were read; in the store too, if there is one, so that a restart of the broker
+//! goes on there.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    engines::redis::EntryId,
+    store::{Batch, Store, StoreError},
+};
+
+/// Key: the stream; value: the id of the last entry as text.
+const POSITIONS: &str = "group positions";
+
+pub struct Positions {
+    store: Option<Arc<dyn Store>>,
+    known: BTreeMap<&'static str, EntryId>,
+}
+
+impl Positions {
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn load(
+        store: Option<Arc<dyn Store>>,
+        streams: &[&'static str],
+    ) -> Result<Self, StoreError> {
+        let mut known = BTreeMap::new();
+        for stream in streams {
+            let Some(store) = &store else { break };
+            let Some(row) = store.get(POSITIONS, stream.as_bytes())? else {
+                continue;
+            };
+            let id = std::str::from_utf8(&row).ok();
+            let id = id.and_then(|text| text.parse().ok());
+            known.insert(
+                *stream,
+                id.ok_or_else(|| StoreError::damaged("the position in a stream"))?,
+            );
+        }
+        Ok(Self { store, known })
+    }
+
+    pub fn get(&self, stream: &str) -> Option<EntryId> {
+        self.known.get(stream).copied()
+    }
+
+    /// Remembers positions. They may be on disk a moment later: what is read twice has to be borne anyway.
+    pub fn set(&mut self, positions: &[(&'static str, EntryId)]) {
+        let mut batch = Batch::new();
+        for (stream, id) in positions {
+            self.known.insert(stream, *id);
+            batch = batch.put(POSITIONS, *stream, id.to_string());
+        }
+        let (Some(store), false) = (&self.store, positions.is_empty()) else {
+            return;
+        };
+        let done = Box::new(|result| {
+            if let Err(error) = result {
+                tracing::warn!(%error, "the position in the streams is not kept; a restart reads again");
+            }
+        });
+        store.submit(batch, done);
+    }
+
+    /// All of them, for a read.
+    pub fn all(&self) -> Vec<(&'static str, EntryId)> {
+        self.known
+            .iter()
+            .map(|(stream, id)| (*stream, *id))
+            .collect()
+    }
+}

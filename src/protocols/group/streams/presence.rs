@@ -1,0 +1,341 @@
+//! Who is online on any instance (`protocols/group.md §7`, presence).
+//!
+//! | key | what |
+//! |---|---|
+//! | `user:status:<id>` | hash that other services read: `is_online`, `last_seen`, `last_online_at`, `last_offline_at` (Unix seconds) |
+//! | `user:conns:<id>` | hash: instance -> its connections of the user |
+//! | `broker:instances` | sorted set: instance -> when its lease ends, in ms by the clock of Redis |
+//! | `broker:users:<instance>` | set: users who are online there |
+//! | `broker:online` | set: users who are online anywhere |
+//!
+//! Each instance counts its own connections and tells Redis which users come and go, as soon as Redis is
+//! there. What an instance told counts only as long as its lease; the others clean up after it.
+
+use std::{
+    collections::{BTreeSet, HashMap, hash_map},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::{
+    sync::Notify,
+    time::{self, MissedTickBehavior},
+};
+
+use crate::{
+    clock::{Clock, OncePerSecond},
+    engines::redis::{Redis, RedisError, Run},
+    limits,
+};
+
+const RENEW: &str = include_str!("presence/renew.lua");
+const TELL: &str = include_str!("presence/tell.lua");
+const STATUS: &str = include_str!("presence/status.lua");
+const BURY: &str = include_str!("presence/bury.lua");
+const ONLINE_USERS: &str = "return redis.call('SCARD', KEYS[1])";
+const USERS_OF: &str = "return redis.call('SRANDMEMBER', KEYS[1], ARGV[1])";
+
+const INSTANCES: &str = "broker:instances";
+const ONLINE: &str = "broker:online";
+/// How often a lease is renewed while it lasts.
+const RENEWALS: u32 = 3;
+/// Between attempts when Redis refuses.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What is known of a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Status {
+    pub is_online: bool,
+    /// Unix seconds, as the other two; 0 when unknown.
+    pub last_seen: i64,
+    pub last_online_at: i64,
+    pub last_offline_at: i64,
+}
+
+pub struct Presence {
+    redis: Redis,
+    clock: Clock,
+    instance: Arc<str>,
+    lease: Duration,
+    here: Mutex<Here>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Here {
+    /// Connections here; none is 0.
+    users: HashMap<String, u32>,
+    /// Who came or went since Redis was told.
+    untold: BTreeSet<String>,
+    /// Nothing is told any more.
+    has_left: bool,
+}
+
+impl Presence {
+    pub fn new(redis: Redis, clock: Clock, instance: Arc<str>, lease: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            redis,
+            clock,
+            instance,
+            lease,
+            here: Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// One more connection.
+    pub fn add(&self, user: &str) {
+        let mut here = self.here.lock();
+        if let Some(connections) = here.users.get_mut(user) {
+            *connections += 1;
+            return;
+        }
+        here.users.insert(user.to_owned(), 1);
+        here.untold.insert(user.to_owned());
+        self.changed.notify_one();
+    }
+
+    /// One connection less.
+    pub fn remove(&self, user: &str) {
+        let mut here = self.here.lock();
+        let hash_map::Entry::Occupied(mut connections) = here.users.entry(user.to_owned()) else {
+            return;
+        };
+        *connections.get_mut() -= 1;
+        if *connections.get() == 0 {
+            connections.remove();
+            here.untold.insert(user.to_owned());
+            self.changed.notify_one();
+        }
+    }
+
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn status(&self, user: &str) -> Result<Option<Status>, RedisError> {
+        let run = Run {
+            script: STATUS,
+            keys: vec![conns_of(user), status_of(user), INSTANCES.to_owned()],
+            args: Vec::new(),
+        };
+        let reply = self.run(run).await?;
+        let [is_known, is_online, seen, came, went] = &reply[..] else {
+            return Ok(None);
+        };
+        let seconds = |text: &String| text.parse().unwrap_or(0);
+        Ok((is_known == "1").then(|| Status {
+            is_online: matches!(&**is_online, "1" | "true"),
+            last_seen: seconds(seen),
+            last_online_at: seconds(came),
+            last_offline_at: seconds(went),
+        }))
+    }
+
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn online_users(&self) -> Result<u64, RedisError> {
+        let run = Run {
+            script: ONLINE_USERS,
+            keys: vec![ONLINE.to_owned()],
+            args: Vec::new(),
+        };
+        let reply = self.run(run).await?;
+        Ok(reply
+            .first()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0))
+    }
+
+    /// Tells Redis, for ever. One task.
+    pub async fn run_for_ever(self: Arc<Self>) {
+        let warning = OncePerSecond::default();
+        let mut renewals = time::interval(self.lease / RENEWALS);
+        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut refreshes = time::interval(limits::ONLINE_REFRESH);
+        refreshes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Since Redis is there: when it was away, no lease was renewed, and their owners need a moment.
+        let mut renewed = 0;
+        loop {
+            let told = async {
+                if renewed == 0 {
+                    self.renew(false).await?;
+                    renewed = 1;
+                }
+                while self.tell().await? {}
+                tokio::select! {
+                    () = self.changed.notified() => Ok(()),
+                    _ = refreshes.tick() => {
+                        self.tell_all();
+                        Ok(())
+                    }
+                    _ = renewals.tick() => {
+                        self.renew(renewed > RENEWALS).await?;
+                        renewed += 1;
+                        Ok::<_, RedisError>(())
+                    }
+                }
+            };
+            if let Err(error) = told.await {
+                renewed = 0;
+                if !matches!(error, RedisError::Unreachable { .. })
+                    && let Some(more) = warning.allows(&self.clock)
+                {
+                    tracing::warn!(%error, more, "redis is not told who is online");
+                }
+                time::sleep(PAUSE).await;
+                self.redis.until_up().await;
+            }
+        }
+    }
+
+    /// Takes everybody offline here.
+    ///
+    /// # Errors
+    /// When Redis does not answer; the lease ends then.
+    pub async fn leave(&self) -> Result<(), RedisError> {
+        let users: Vec<_> = {
+            let mut here = self.here.lock();
+            here.has_left = true;
+            let untold = std::mem::take(&mut here.untold);
+            let users = std::mem::take(&mut here.users);
+            users.into_keys().chain(untold).collect()
+        };
+        for page in users.chunks(limits::ONLINE_PAGE) {
+            let runs = page
+                .iter()
+                .map(|user| self.telling(&self.instance, user, 0, false));
+            self.redis.run(&runs.collect::<Vec<_>>()).await?;
+        }
+        self.bury(&self.instance, true).await
+    }
+
+    /// Renews the lease; if it had ended, all is told again. Then cleans up after the dead, if asked to.
+    async fn renew(&self, and_clean_up: bool) -> Result<(), RedisError> {
+        if self.here.lock().has_left {
+            return Ok(());
+        }
+        let run = Run {
+            script: RENEW,
+            keys: vec![INSTANCES.to_owned()],
+            args: vec![
+                self.instance.to_string(),
+                self.lease.as_millis().to_string(),
+            ],
+        };
+        let mut reply = self.run(run).await?.into_iter();
+        if reply.next().is_some_and(|had_ended| had_ended == "1") {
+            self.tell_all();
+        }
+        for dead in reply.filter(|_| and_clean_up) {
+            self.clean_up_after(&dead).await?;
+        }
+        Ok(())
+    }
+
+    async fn clean_up_after(&self, dead: &str) -> Result<(), RedisError> {
+        loop {
+            let run = Run {
+                script: USERS_OF,
+                keys: vec![users_of(dead)],
+                args: vec![limits::ONLINE_PAGE.to_string()],
+            };
+            let users = self.run(run).await?;
+            if users.is_empty() {
+                return self.bury(dead, false).await;
+            }
+            let runs = users.iter().map(|user| self.telling(dead, user, 0, true));
+            let replies = self.redis.run(&runs.collect::<Vec<_>>()).await?;
+            if replies.iter().flatten().any(|reply| reply == "alive") {
+                return Ok(());
+            }
+            tracing::info!(users = users.len(), "offline: their instance is gone");
+        }
+    }
+
+    async fn bury(&self, instance: &str, even_alive: bool) -> Result<(), RedisError> {
+        let run = Run {
+            script: BURY,
+            keys: vec![INSTANCES.to_owned(), users_of(instance)],
+            args: vec![instance.to_owned(), u8::from(even_alive).to_string()],
+        };
+        self.run(run).await.map(drop)
+    }
+
+    fn tell_all(&self) {
+        let mut here = self.here.lock();
+        let users: Vec<_> = here.users.keys().cloned().collect();
+        here.untold.extend(users);
+        self.changed.notify_one();
+    }
+
+    /// Tells of some users; whether there may be more.
+    async fn tell(&self) -> Result<bool, RedisError> {
+        let (page, runs) = {
+            let mut here = self.here.lock();
+            if here.has_left {
+                return Ok(false);
+            }
+            let mut page = Vec::new();
+            while page.len() < limits::ONLINE_PAGE {
+                let Some(user) = here.untold.pop_first() else {
+                    break;
+                };
+                page.push(user);
+            }
+            let telling = |user: &String| {
+                let connections = here.users.get(user).copied().unwrap_or(0);
+                self.telling(&self.instance, user, connections, false)
+            };
+            let runs: Vec<_> = page.iter().map(telling).collect();
+            (page, runs)
+        };
+        if page.is_empty() {
+            return Ok(false);
+        }
+        let told = self.redis.run(&runs).await;
+        if told.is_err() {
+            self.here.lock().untold.extend(page);
+        }
+        told.map(|_| true)
+    }
+
+    fn telling(&self, instance: &str, user: &str, connections: u32, if_dead: bool) -> Run {
+        Run {
+            script: TELL,
+            keys: vec![
+                conns_of(user),
+                status_of(user),
+                INSTANCES.to_owned(),
+                ONLINE.to_owned(),
+                users_of(instance),
+            ],
+            args: vec![
+                instance.to_owned(),
+                connections.to_string(),
+                user.to_owned(),
+                (self.clock.now().millis() / 1_000).to_string(),
+                limits::STATUS_KEPT.as_secs().to_string(),
+                (6 * limits::ONLINE_REFRESH.as_secs()).to_string(),
+                u8::from(if_dead).to_string(),
+            ],
+        }
+    }
+
+    async fn run(&self, run: Run) -> Result<Vec<String>, RedisError> {
+        let replies = self.redis.run(&[run]).await?;
+        Ok(replies.into_iter().next().unwrap_or_default())
+    }
+}
+
+fn conns_of(user: &str) -> String {
+    format!("user:conns:{user}")
+}
+
+fn status_of(user: &str) -> String {
+    format!("user:status:{user}")
+}
+
+fn users_of(instance: &str) -> String {
+    format!("broker:users:{instance}")
+}
