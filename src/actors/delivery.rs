@@ -40,6 +40,11 @@ impl Worker {
                     session.connection.do_send(Close(reason));
                 }
             }
+            Letter::Nudge { session } => {
+                if let Some(session) = self.session(session).filter(|s| s.outbox.is_open()) {
+                    session.talk(|translator, link| translator.nudged(link));
+                }
+            }
             Letter::Probe { session } => {
                 if let Some(session) = self.session(session) {
                     session.connection.do_send(Probe);

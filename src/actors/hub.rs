@@ -94,6 +94,8 @@ pub enum Letter {
     Supersede { session: SessionId },
     /// Find out whether one connection is alive.
     Probe { session: SessionId },
+    /// Word was left for one connection.
+    Nudge { session: SessionId },
     /// End one connection.
     Close {
         session: SessionId,
@@ -137,6 +139,13 @@ impl Peer {
     pub fn close(&self, reason: CloseReason) {
         let session = self.session;
         self.hub.send(Letter::Close { session, reason });
+    }
+
+    /// Has [`Translator::nudged`](crate::actors::link::Translator::nudged) called: word was left for it where its
+    /// protocol looks.
+    pub fn nudge(&self) {
+        let session = self.session;
+        self.hub.send(Letter::Nudge { session });
     }
 
     /// Asks for a sign of life, without which the connection is closed soon, as an idle one.

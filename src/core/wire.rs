@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::core::message::{Entry, Message};
 
 /// How many wire formats an entry has room for.
-pub const FORMATS: usize = 5;
+pub const FORMATS: usize = 6;
 
 /// The place of a format's frame in every entry. Each format has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub enum Slot {
     AblyMsgpack,
     PostOfficeJson,
     RelayJson,
+    GroupJson,
 }
 
 impl Slot {

@@ -1,5 +1,7 @@
 //! What the server says (`protocols/group.md §3, §5`), one envelope a frame.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
@@ -13,7 +15,7 @@ use crate::{
     ids::Timestamp,
     protocols::group::{
         code::{Code, INVALID_TOKEN},
-        post::{GROUP, NEW_MESSAGE, Post, USER},
+        post::{GROUP, NEW_MESSAGE, Post, READ, USER},
     },
 };
 
@@ -86,6 +88,12 @@ pub fn new_message(post: &str, now: Timestamp) -> Bytes {
     write(NEW_MESSAGE, &id, now, post)
 }
 
+/// How far a user has read, for its other connections.
+pub fn read(group: &str, message: &str, now: Timestamp) -> Bytes {
+    let data = json!({"group_id": group, "message_id": message});
+    write(READ, message, now, Some(data))
+}
+
 fn id_of(post: &str) -> String {
     #[derive(Deserialize)]
     struct Named {
@@ -104,11 +112,9 @@ impl WireFormat for GroupJson {
     }
 
     fn encode(&self, entry: &Entry) -> Bytes {
-        let mut index = 0;
+        let index = Cell::new(0);
         wire::each(entry, |message| {
-            let place = index;
-            index += 1;
-            encode(entry, message, place)
+            encode(entry, message, index.replace(index.get() + 1))
         })
     }
 }
