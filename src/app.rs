@@ -50,12 +50,14 @@ use crate::{
     ops::OpsState,
     protocols::{
         ably::{self, revocations::KeptRevocations},
+        group::Forum,
         letshare,
         postoffice::{self, Office},
         relay,
     },
 };
 
+mod groups;
 mod site;
 mod storage;
 
@@ -76,6 +78,7 @@ pub struct Running {
     storage: Mutex<Option<Storage>>,
     server: ServerHandle,
     letshare: letshare::Shared,
+    forum: Option<Arc<Forum>>,
     notice: Duration,
     grace: Duration,
 }
@@ -89,7 +92,10 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let memory = MemoryLog::new(window(config), config.history.total_bytes);
     // What needs no disk leaves none behind.
-    let is_kept = config.ably.enabled || config.relay.enabled || config.postoffice.enabled;
+    let is_kept = config.ably.enabled
+        || config.relay.enabled
+        || config.postoffice.enabled
+        || config.group.enabled;
     let (log, storage): (Arc<dyn Log>, _) = if is_kept {
         let storage = Storage::open(config, memory, Arc::clone(&namespaces), clock.clone())?;
         (Arc::clone(&storage.log) as Arc<_>, Some(storage))
@@ -117,6 +123,14 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         }
         None => None,
     };
+    let group = match storage.as_ref().filter(|_| config.group.enabled) {
+        Some(storage) => {
+            let store = Arc::clone(&storage.store);
+            Some(groups::open(&config.group, store, &broker.clock)?)
+        }
+        None => None,
+    };
+    let forum = group.as_ref().map(|group| Arc::clone(&group.forum));
     let revocations = match &storage {
         Some(storage) => {
             let store = Arc::clone(&storage.store);
@@ -128,6 +142,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let site = Site {
         revocations,
         postoffice,
+        group,
         ops_state: ops_state(&broker, gauge, &config.server),
         origins: Arc::new(Origins::new(config)),
         config: Arc::new(config.clone()),
@@ -186,6 +201,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         storage: Mutex::new(storage),
         server: handle,
         letshare: shared,
+        forum,
         notice: config.shutdown.notice,
         grace: config.shutdown.grace,
     })
@@ -235,6 +251,9 @@ impl Running {
     pub async fn stop(&self) {
         self.broker.ready.store(false, Ordering::Relaxed);
         self.server.stop(false).await;
+        if let Some(forum) = &self.forum {
+            forum.stop(limits::GROUP_LAST_WORDS).await;
+        }
         // Threads may still serve requests for a moment: the logs refuse what comes too late.
         if let Some(mut storage) = self.storage.lock().take() {
             storage.close();

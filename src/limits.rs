@@ -403,3 +403,6 @@ pub const GROUP_BODY_BYTES: usize = 1024 * 1024;
 
 /// Events of Redis streams that wait to be handled.
 pub const GROUP_INBOX: usize = 256;
+
+/// How long a server that stops waits for Redis to take what its groups have to say.
+pub const GROUP_LAST_WORDS: Duration = Duration::from_secs(2);

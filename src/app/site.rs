@@ -32,6 +32,7 @@ use crate::{
     ops::{self, OpsState},
     protocols::{
         ably::{self, Ably, door::Door, rest::Rest, revocations::KeptRevocations},
+        group::{self, Group},
         letshare::{self, LetShare},
         postoffice::{self, PostOffice},
         relay::{self, Relay},
@@ -48,6 +49,8 @@ pub struct Site {
     pub letshare: letshare::Shared,
     /// None while it is switched off.
     pub postoffice: Option<Arc<postoffice::Shared>>,
+    /// None while it is switched off.
+    pub group: Option<Arc<group::Shared>>,
     /// There when it is served.
     pub relay: Option<Arc<relay::Shared>>,
     pub ably: Arc<ably::door::Shared>,
@@ -68,18 +71,16 @@ pub struct Origins {
 impl Origins {
     pub fn new(config: &Config) -> Self {
         let relay = Arc::new(OriginPolicy::listed(&config.relay.allowed_origins));
-        let post = &config.postoffice.allowed_origins;
-        let post = if post.iter().any(|origin| origin == "*") {
-            OriginPolicy::listed(&[])
-        } else {
-            OriginPolicy::new(&config::Cors {
-                allowed_origins: post.clone(),
-                allow_lan: false,
-            })
-        };
         let lists = [
             (Protocol::Relay, relay),
-            (Protocol::PostOffice, Arc::new(post)),
+            (
+                Protocol::PostOffice,
+                same_host_and(&config.postoffice.allowed_origins),
+            ),
+            (
+                Protocol::Group,
+                same_host_and(&config.group.allowed_origins),
+            ),
         ];
         let own = lists.into_iter().flat_map(|(protocol, policy)| {
             let routes = protocol.routes(config).into_iter();
@@ -98,6 +99,18 @@ impl Origins {
             .map(|(_, _, policy)| policy);
         Arc::clone(found.unwrap_or(&self.common))
     }
+}
+
+/// Pages of the same host and these; `*` is every page.
+fn same_host_and(allowed: &[String]) -> Arc<OriginPolicy> {
+    Arc::new(if allowed.iter().any(|origin| origin == "*") {
+        OriginPolicy::listed(&[])
+    } else {
+        OriginPolicy::new(&config::Cors {
+            allowed_origins: allowed.to_vec(),
+            allow_lan: false,
+        })
+    })
 }
 
 impl Site {
@@ -173,7 +186,12 @@ impl Site {
                         relay::routes(routes, &relay);
                     }
                 }
-                Protocol::Group => {}
+                Protocol::Group => {
+                    if let Some(shared) = &self.group {
+                        let group = Group::new(entrance.clone(), Arc::clone(shared));
+                        group::routes(routes, &group);
+                    }
+                }
                 Protocol::PostOffice => {
                     if let Some(shared) = &self.postoffice {
                         let settings = &config.postoffice;

@@ -144,7 +144,10 @@ impl JwtKey {
             return Err(TokenFault::NoUser);
         }
         let expires = exp.as_ref().and_then(millis);
-        Ok((subject, expires.map(|millis| Timestamp::from_millis(millis as u64))))
+        Ok((
+            subject,
+            expires.map(|millis| Timestamp::from_millis(millis as u64)),
+        ))
     }
 
     /// The claims of a token that carries our signature, whatever the time.

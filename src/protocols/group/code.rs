@@ -173,7 +173,11 @@ mod tests {
             Fault::TokenExpired,
             Fault::ShuttingDown,
         ] {
-            assert_eq!(Code::from(&fault).number(), fault.http_status(), "{fault:?}");
+            assert_eq!(
+                Code::from(&fault).number(),
+                fault.http_status(),
+                "{fault:?}"
+            );
         }
     }
 }

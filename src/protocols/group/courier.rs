@@ -152,7 +152,9 @@ async fn publish_there(channel: &ChannelName, publish: Publish, broker: &Arc<Bro
             }
         }
     }
-    tracing::error!("a channel was busy for too long; who is connected misses a stored group message");
+    tracing::error!(
+        "a channel was busy for too long; who is connected misses a stored group message"
+    );
 }
 
 fn evict(user: &str, group: &Arc<str>, roll: &Roll, broker: &Arc<Broker>) {

@@ -98,7 +98,9 @@ impl Forum {
             last: shelf.last().context(unreadable)?,
             hours: BTreeMap::new(),
         };
-        let hours = shelf.hours(|hour, first| drop(line.hours.insert(hour, first)));
+        let hours = shelf.hours(|hour, first| {
+            line.hours.insert(hour, first);
+        });
         hours.context(unreadable)?;
         let (bus, inbox) = shared.unzip();
         Ok(Arc::new(Self {
@@ -160,7 +162,11 @@ impl Forum {
         let Ok(mut times) = self.shelf.times(user) else {
             return;
         };
-        *if is_online { &mut times.online } else { &mut times.offline } = now;
+        *if is_online {
+            &mut times.online
+        } else {
+            &mut times.offline
+        } = now;
         let batch = shelf::put_times(Batch::new(), user, times);
         // A status that is not on disk is no loss worth a word.
         self.shelf.submit(batch, Box::new(drop));
@@ -176,7 +182,8 @@ impl Forum {
         {
             return Ok(status.unwrap_or_default());
         }
-        let Times { online, offline } = self.shelf.times(user).map_err(|error| self.told(&error))?;
+        let Times { online, offline } =
+            self.shelf.times(user).map_err(|error| self.told(&error))?;
         let is_online = self.roll.is_online(user);
         let last_seen = if is_online { self.seconds() } else { offline };
         let [last_seen, last_online_at, last_offline_at] =
@@ -199,12 +206,20 @@ impl Forum {
         self.roll.len() as u64
     }
 
+    /// The groups of a user, by name.
+    pub fn groups_of(&self, user: &str) -> Vec<Arc<str>> {
+        self.registry.read().groups_of(user)
+    }
+
     /// The number of a message and its group.
     ///
     /// # Errors
     /// [`Code::NoMessage`], [`Code::Internal`].
     pub fn find(&self, message: &str) -> Result<(u64, String), Code> {
-        let found = self.shelf.find(message).map_err(|error| self.told(&error))?;
+        let found = self
+            .shelf
+            .find(message)
+            .map_err(|error| self.told(&error))?;
         found.ok_or(Code::NoMessage)
     }
 
@@ -216,7 +231,9 @@ impl Forum {
         let registry = self.registry.read();
         let groups = registry.groups_of(user).into_iter();
         let from = |group: Arc<str>| {
-            let joined = registry.member(&group, user).map_or(0, |member| member.joined_after);
+            let joined = registry
+                .member(&group, user)
+                .map_or(0, |member| member.joined_after);
             (group, after.max(joined))
         };
         let groups: Vec<_> = groups.map(from).collect();
@@ -289,20 +306,31 @@ impl Forum {
             // Other tasks of the thread have their turn.
             tokio::task::yield_now().await;
         }
-        let old: Vec<u64> = self.line.lock().hours.range(..until / 3_600).map(|(hour, _)| *hour).collect();
+        let old: Vec<u64> = self
+            .line
+            .lock()
+            .hours
+            .range(..until / 3_600)
+            .map(|(hour, _)| *hour)
+            .collect();
         // The last one of them still says where what is left begins.
         if let Some((_, gone)) = old.split_last() {
-            let batch = gone.iter().fold(Batch::new(), |batch, hour| Shelf::remove_hour(batch, *hour));
+            let batch = gone
+                .iter()
+                .fold(Batch::new(), |batch, hour| Shelf::remove_hour(batch, *hour));
             self.commit(batch).await?;
             let mut line = self.line.lock();
-            gone.iter().for_each(|hour| drop(line.hours.remove(hour)));
+            for hour in gone {
+                line.hours.remove(hour);
+            }
         }
         Ok(())
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
         let (told, outcome) = oneshot::channel();
-        self.shelf.submit(batch, Box::new(move |result| drop(told.send(result))));
+        self.shelf
+            .submit(batch, Box::new(move |result| drop(told.send(result))));
         outcome.await.unwrap_or(Err(StoreError::Closed))
     }
 

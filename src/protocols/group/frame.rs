@@ -110,7 +110,9 @@ impl<'a> Frame<'a> {
         if !envelope.timestamp.is_none_or(is_whole) {
             return Err(Unreadable { id });
         }
-        let kind = envelope.kind.map(|raw| serde_json::from_str::<Cow<'_, str>>(raw.get()));
+        let kind = envelope
+            .kind
+            .map(|raw| serde_json::from_str::<Cow<'_, str>>(raw.get()));
         let kind = match kind {
             None => Kind::Unknown,
             Some(Ok(kind)) => Kind::named(&kind),
@@ -252,9 +254,18 @@ mod tests {
         let id = |text| Frame::parse(text).expect("an envelope").id;
         assert_eq!(id(r#"{"type":"ping"}"#), "");
         assert_eq!(id(r#"{"type":"ping","message_id":null}"#), "");
-        assert_eq!(id(r#"{"type":"ping","message_id":"c-1","timestamp":1760000000}"#), "c-1");
-        assert_eq!(id(r#"{"type":"ping","message_id":1760000000123,"x":[]}"#), "1760000000123");
-        assert_eq!(id(r#"{"type":"ping","message_id":"c","timestamp":1760000000123}"#), "c");
+        assert_eq!(
+            id(r#"{"type":"ping","message_id":"c-1","timestamp":1760000000}"#),
+            "c-1"
+        );
+        assert_eq!(
+            id(r#"{"type":"ping","message_id":1760000000123,"x":[]}"#),
+            "1760000000123"
+        );
+        assert_eq!(
+            id(r#"{"type":"ping","message_id":"c","timestamp":1760000000123}"#),
+            "c"
+        );
         for (text, id) in [
             ("", ""),
             ("x", ""),
@@ -265,8 +276,14 @@ mod tests {
             (r#"{"type":5,"message_id":"c-1"}"#, "c-1"),
             (r#"{"type":"ping","message_id":true}"#, ""),
             (r#"{"type":"ping","message_id":{}}"#, ""),
-            (r#"{"type":"ping","message_id":"c-1","timestamp":"1"}"#, "c-1"),
-            (r#"{"type":"ping","message_id":"c-1","timestamp":1.5}"#, "c-1"),
+            (
+                r#"{"type":"ping","message_id":"c-1","timestamp":"1"}"#,
+                "c-1",
+            ),
+            (
+                r#"{"type":"ping","message_id":"c-1","timestamp":1.5}"#,
+                "c-1",
+            ),
         ] {
             let fault = Frame::parse(text).expect_err("unreadable");
             assert_eq!(fault.id, id, "{text}");
@@ -314,21 +331,51 @@ mod tests {
             (r#"{"type":"auth"}"#, FORMAT),
             (r#"{"type":"auth","data":[]}"#, FORMAT),
             (r#"{"type":"auth","data":{"token":5}}"#, FORMAT),
-            (r#"{"type":"auth","data":{"token":"t","last_message_id":{}}}"#, FORMAT),
+            (
+                r#"{"type":"auth","data":{"token":"t","last_message_id":{}}}"#,
+                FORMAT,
+            ),
             (r#"{"type":"auth","data":{}}"#, "token 不能为空"),
             (r#"{"type":"join_group","data":{}}"#, "group_id 不能为空"),
-            (r#"{"type":"join_group","data":{"group_id":""}}"#, "group_id 不能为空"),
+            (
+                r#"{"type":"join_group","data":{"group_id":""}}"#,
+                "group_id 不能为空",
+            ),
             (r#"{"type":"join_group","data":{"group_id":12}}"#, FORMAT),
             (r#"{"type":"leave_group"}"#, FORMAT),
-            (r#"{"type":"mark_read","data":{"group_id":"g"}}"#, "message_id 不能为空"),
+            (
+                r#"{"type":"mark_read","data":{"group_id":"g"}}"#,
+                "message_id 不能为空",
+            ),
             (r#"{"type":"send_message","data":null}"#, FORMAT),
-            (r#"{"type":"send_message","data":{"msg_type":1}}"#, "group_id 不能为空"),
-            (r#"{"type":"send_message","data":{"group_id":"g","content":"x"}}"#, "msg_type 不能为空"),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":3,"content":"x"}}"#, FORMAT),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":"1"}}"#, FORMAT),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":1}}"#, "content 不能为空"),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":1,"content":""}}"#, "content 不能为空"),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":2}}"#, "image_url 不能为空"),
+            (
+                r#"{"type":"send_message","data":{"msg_type":1}}"#,
+                "group_id 不能为空",
+            ),
+            (
+                r#"{"type":"send_message","data":{"group_id":"g","content":"x"}}"#,
+                "msg_type 不能为空",
+            ),
+            (
+                r#"{"type":"send_message","data":{"group_id":"g","msg_type":3,"content":"x"}}"#,
+                FORMAT,
+            ),
+            (
+                r#"{"type":"send_message","data":{"group_id":"g","msg_type":"1"}}"#,
+                FORMAT,
+            ),
+            (
+                r#"{"type":"send_message","data":{"group_id":"g","msg_type":1}}"#,
+                "content 不能为空",
+            ),
+            (
+                r#"{"type":"send_message","data":{"group_id":"g","msg_type":1,"content":""}}"#,
+                "content 不能为空",
+            ),
+            (
+                r#"{"type":"send_message","data":{"group_id":"g","msg_type":2}}"#,
+                "image_url 不能为空",
+            ),
             (r#"{"type":"shout","data":{}}"#, "未知的消息类型"),
             (r#"{"data":{}}"#, "未知的消息类型"),
         ] {

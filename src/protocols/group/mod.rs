@@ -8,9 +8,11 @@
 //! A group is the channel `group:<id>`, what concerns one user alone goes by `group:u:<user>`.
 
 mod access;
+mod api;
 mod barrier;
 mod code;
 mod courier;
+mod door;
 mod figures;
 mod forum;
 mod frame;
@@ -20,6 +22,8 @@ mod registry;
 mod reply;
 mod roll;
 mod shelf;
+mod socket;
 pub mod streams;
 
+pub use door::{Group, Shared, routes};
 pub use forum::Forum;

@@ -1,10 +1,6 @@
 //! How fast somebody may send (`protocols/group.md §8`): a bucket for each connection and one for each user.
 
-use std::{
-    num::NonZeroU32,
-    sync::Arc,
-    time::Duration,
-};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{
     Quota, RateLimiter, middleware::NoOpMiddleware, nanos::Nanos,

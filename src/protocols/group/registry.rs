@@ -76,7 +76,9 @@ pub fn is_group(name: &str) -> bool {
 
 /// What can be the name of a user.
 pub fn is_user(name: &str) -> bool {
-    !name.is_empty() && name.len() <= limits::GROUP_NAME_BYTES && !name.chars().any(char::is_control)
+    !name.is_empty()
+        && name.len() <= limits::GROUP_NAME_BYTES
+        && !name.chars().any(char::is_control)
 }
 
 impl Registry {
@@ -86,10 +88,6 @@ impl Registry {
 
     pub fn names(&self) -> Vec<Arc<str>> {
         self.groups.keys().cloned().collect()
-    }
-
-    pub fn len(&self) -> usize {
-        self.groups.len()
     }
 
     pub fn member(&self, group: &str, user: &str) -> Option<&Member> {
@@ -244,8 +242,14 @@ mod tests {
         assert_eq!(registry.groups_of("7"), ["h".into()]);
         registry.remove("h", "7");
         assert!(registry.groups_of("7").is_empty());
-        assert_eq!(registry.add("none", "7", Member::default()), Err(Code::NoGroup));
-        assert_eq!(registry.add("g", "", Member::default()), Err(Code::BadFormat));
+        assert_eq!(
+            registry.add("none", "7", Member::default()),
+            Err(Code::NoGroup)
+        );
+        assert_eq!(
+            registry.add("g", "", Member::default()),
+            Err(Code::BadFormat)
+        );
     }
 
     #[test]

@@ -26,6 +26,14 @@ pub struct Reply<'a> {
     pub now: Timestamp,
 }
 
+/// What follows an `auth_success`.
+#[derive(Clone, Copy, Debug)]
+pub struct Resumed {
+    pub missed: usize,
+    /// More than are sent: the client reads the rest as history.
+    pub has_more: bool,
+}
+
 #[derive(Serialize)]
 struct Envelope<'a, D> {
     #[serde(rename = "type")]
@@ -42,8 +50,14 @@ impl Reply<'_> {
         self.write::<()>("pong", None)
     }
 
-    pub fn auth_success(self, user: &str) -> Bytes {
-        self.write("auth_success", Some(json!({"user_id": user})))
+    pub fn auth_success(self, user: &str, resumed: Option<Resumed>) -> Bytes {
+        let data = match resumed {
+            None => json!({"user_id": user}),
+            Some(Resumed { missed, has_more }) => {
+                json!({"user_id": user, "missed": missed, "has_more": has_more})
+            }
+        };
+        self.write("auth_success", Some(data))
     }
 
     pub fn auth_failed(self) -> Bytes {
@@ -173,7 +187,6 @@ fn foreign(entry: &Entry, message: &Message, index: usize) -> Post {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,7 +211,12 @@ mod tests {
         String::from_utf8(frame[head..].to_vec()).expect("text")
     }
 
-    fn entry(channel: &str, id: EntryId, publisher: Option<ConnectionId>, message: Message) -> Entry {
+    fn entry(
+        channel: &str,
+        id: EntryId,
+        publisher: Option<ConnectionId>,
+        message: Message,
+    ) -> Entry {
         Entry::new(
             ChannelName::from(channel),
             Mint::new(Epoch::new(1)).position(),
@@ -217,7 +235,7 @@ mod tests {
         let pong = r#"{"type":"pong","message_id":"c-1","timestamp":1760000000}"#;
         assert_eq!(shown(&REPLY.pong()), pong);
         let success = r#"{"type":"auth_success","message_id":"c-1","timestamp":1760000000,"data":{"user_id":"123"}}"#;
-        assert_eq!(shown(&REPLY.auth_success("123")), success);
+        assert_eq!(shown(&REPLY.auth_success("123", None)), success);
         let failed = r#"{"type":"auth_failed","message_id":"c-1","timestamp":1760000000,"data":{"message":"Token 无效或已过期"}}"#;
         assert_eq!(shown(&REPLY.auth_failed()), failed);
         let error = r#"{"type":"error","message_id":"c-1","timestamp":1760000000,"data":{"code":404,"message":"群聊不存在"}}"#;
@@ -263,7 +281,10 @@ mod tests {
         let data = &written["data"];
         assert_eq!(data["sender_id"], "ann");
         assert_eq!(data["group_id"], "g-12");
-        assert_eq!((data["msg_type"].as_u64(), data["image_url"].as_str()), (Some(2), Some("u")));
+        assert_eq!(
+            (data["msg_type"].as_u64(), data["image_url"].as_str()),
+            (Some(2), Some("u"))
+        );
         assert_eq!(data["message_id"], written["message_id"]);
         assert_ne!(data["message_id"], "x");
     }

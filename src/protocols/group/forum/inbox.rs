@@ -38,7 +38,9 @@ impl Forum {
             }
             Event::MemberAdded(member) => {
                 if !is_group(&member.group_id) || !is_user(&member.user_id) {
-                    tracing::warn!("a member was added whose group or user has no name that can be one");
+                    tracing::warn!(
+                        "a member was added whose group or user has no name that can be one"
+                    );
                     return receipt.done();
                 }
                 match self.enrol_quietly(&member.group_id, &member.user_id) {
@@ -48,7 +50,9 @@ impl Forum {
                         }
                     }
                     Ok(None) => {}
-                    Err(code) => tracing::error!(?code, "a member that a stream names is not added"),
+                    Err(code) => {
+                        tracing::error!(?code, "a member that a stream names is not added")
+                    }
                 }
             }
             Event::MemberRemoved(member) => {
@@ -59,7 +63,9 @@ impl Forum {
                         }
                     }
                     Ok(None) | Err(Code::NoGroup) => {}
-                    Err(code) => tracing::error!(?code, "a member that a stream names is not removed"),
+                    Err(code) => {
+                        tracing::error!(?code, "a member that a stream names is not removed")
+                    }
                 }
             }
             Event::VerifyProgress(progress) => self.show_progress(&progress),

@@ -28,11 +28,12 @@ pub struct Enrolment {
 type Told = oneshot::Receiver<Result<(), StoreError>>;
 
 impl Forum {
-    /// Whether `user` may take part in a group: as a member, or, where that is allowed, by becoming one now.
+    /// Whether `user` may take part in a group: as a member, or, where that is allowed, by becoming one now. True: it
+    /// was none before.
     ///
     /// # Errors
     /// [`Code::NoGroup`], [`Code::NotMember`], [`Code::BadGroup`], [`Code::TooMany`].
-    pub fn admit(self: &Arc<Self>, group: &str, user: &str) -> Result<(), Code> {
+    pub fn admit(self: &Arc<Self>, group: &str, user: &str) -> Result<bool, Code> {
         let (membership, opens) = (self.settings.membership, self.settings.open_groups);
         let admission = self.registry.read().admit(group, user, membership, opens)?;
         if admission == Admission::Enrols {
@@ -43,7 +44,7 @@ impl Forum {
             // Its connections attach at once or when they are told; on disk it is before anything that it says.
             drop(self.enrol(group, &[enrolment], true)?);
         }
-        Ok(())
+        Ok(admission == Admission::Enrols)
     }
 
     /// # Errors
@@ -54,7 +55,11 @@ impl Forum {
             return Ok(());
         }
         let is_known = registry.get(group).is_some();
-        Err(if is_known { Code::NotMember } else { Code::NoGroup })
+        Err(if is_known {
+            Code::NotMember
+        } else {
+            Code::NoGroup
+        })
     }
 
     /// Makes a group, or changes what is known of it. It is on disk when this returns.
@@ -239,7 +244,11 @@ impl Forum {
     }
 
     /// What another instance says is done without telling it back.
-    pub(super) fn enrol_quietly(self: &Arc<Self>, group: &str, user: &str) -> Result<Option<Told>, Code> {
+    pub(super) fn enrol_quietly(
+        self: &Arc<Self>,
+        group: &str,
+        user: &str,
+    ) -> Result<Option<Told>, Code> {
         if self.registry.read().member(group, user).is_some() {
             return Ok(None);
         }
@@ -358,7 +367,12 @@ impl Forum {
         }
     }
 
-    fn hand_in(&self, batch: Batch, outgoing: Vec<Outgoing>, undo: impl FnOnce() + Send + 'static) -> Told {
+    fn hand_in(
+        &self,
+        batch: Batch,
+        outgoing: Vec<Outgoing>,
+        undo: impl FnOnce() + Send + 'static,
+    ) -> Told {
         self.hand_in_then(batch, outgoing, undo, || {})
     }
 

@@ -47,7 +47,8 @@ impl Forum {
             let mut line = self.line.lock();
             line.last += 1;
             let batch = Shelf::put_notice(Batch::new(), user, line.last, &notice, until);
-            let done = Box::new(move |result: Result<_, StoreError>| drop(told.send(result.map(drop))));
+            let done =
+                Box::new(move |result: Result<_, StoreError>| drop(told.send(result.map(drop))));
             self.shelf.submit(batch, done);
         }
         self.kept(outcome).await?;
@@ -68,7 +69,12 @@ impl Forum {
             "status": progress.status,
             "refresh": progress.refresh,
         });
-        self.show(&progress.user_id, VERIFY_PROGRESS, EntryId::Serial, data.to_string());
+        self.show(
+            &progress.user_id,
+            VERIFY_PROGRESS,
+            EntryId::Serial,
+            data.to_string(),
+        );
     }
 
     fn show(&self, user: &str, name: &'static str, id: EntryId, data: String) {

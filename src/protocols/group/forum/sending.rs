@@ -75,7 +75,11 @@ impl Forum {
         let sender = self.sender(&draft.group, user);
         let post = Post::of(draft, sender, self.seconds());
         let message_id = post.message_id.clone();
-        let waiting = if is_fast { Vec::new() } else { vec![answer.clone()] };
+        let waiting = if is_fast {
+            Vec::new()
+        } else {
+            vec![answer.clone()]
+        };
         let pending = Arc::new(Pending {
             message_id: message_id.clone(),
             state: Mutex::new(State {

@@ -89,7 +89,9 @@ impl Shelf {
     /// # Errors
     /// As [`crate::store::Store::list`].
     pub fn unread(&self, user: &str) -> Result<usize, StoreError> {
-        let rows = self.0.list(UNREAD, &prefix(user), None, limits::GROUP_UNREAD)?;
+        let rows = self
+            .0
+            .list(UNREAD, &prefix(user), None, limits::GROUP_UNREAD)?;
         Ok(rows.len())
     }
 
@@ -109,7 +111,10 @@ impl Shelf {
         };
         match ids {
             None => {
-                for row in self.0.list(UNREAD, &prefix(user), None, limits::GROUP_UNREAD)? {
+                for row in self
+                    .0
+                    .list(UNREAD, &prefix(user), None, limits::GROUP_UNREAD)?
+                {
                     mark(row.key);
                 }
             }
@@ -134,7 +139,9 @@ impl Shelf {
 
     /// Removes a notification that is too old.
     pub(super) fn remove_notice(batch: Batch, place: Vec<u8>, id: &[u8]) -> Batch {
-        let user = place.get(..place.len().saturating_sub(9)).unwrap_or_default();
+        let user = place
+            .get(..place.len().saturating_sub(9))
+            .unwrap_or_default();
         let index = [user, &[0], id].concat();
         batch
             .remove(IDS, index)

@@ -1,6 +1,6 @@
 //! What is too old goes (`protocols/group.md §6`), a few rows in each commit.
 
-use super::{BACK, Digest, HOURS, IDS, MESSAGES, SEEN, SEEN_DUE, Shelf, key, notices};
+use super::{BACK, HOURS, IDS, MESSAGES, SEEN, SEEN_DUE, Shelf, key, notices};
 use crate::{
     ids::Timestamp,
     limits,
@@ -21,7 +21,11 @@ impl Shelf {
             batch = Some(removed);
         }
         for row in self.0.due(notices::DUE, now, limits::GROUP_SWEPT)? {
-            batch = Some(Self::remove_notice(batch.unwrap_or_default(), row.key, &row.value));
+            batch = Some(Self::remove_notice(
+                batch.unwrap_or_default(),
+                row.key,
+                &row.value,
+            ));
         }
         Ok(batch)
     }
@@ -63,10 +67,5 @@ impl Shelf {
     /// Forgets where an hour began.
     pub fn remove_hour(batch: Batch, hour: u64) -> Batch {
         batch.remove(HOURS, hour.to_be_bytes())
-    }
-
-    /// Forgets that a message was sent.
-    pub fn remove_seen(batch: Batch, digest: &Digest) -> Batch {
-        batch.remove(SEEN, *digest).cancel(SEEN_DUE, *digest)
     }
 }
