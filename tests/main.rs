@@ -6,6 +6,7 @@ mod ably_rest;
 mod architecture;
 mod conformance;
 mod edge_limits;
+mod group;
 mod hostile;
 mod last_words;
 mod letshare_handshake;

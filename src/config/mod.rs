@@ -19,7 +19,9 @@ mod tests;
 mod yaml;
 
 pub use complaint::{Complaint, Complaints, Origin};
-pub use group::{AckMode, Group, Membership, file::FILE as GROUP_CONFIG};
+pub use group::{
+    AckMode, Group, Membership, SAMPLE_SECRET as GROUP_SAMPLE_SECRET, file::FILE as GROUP_CONFIG,
+};
 pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};
 pub use load::{Environment, Loaded, Setting, load};
 pub use postoffice::{
