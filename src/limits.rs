@@ -406,3 +406,30 @@ pub const GROUP_INBOX: usize = 256;
 
 /// How long a server that stops waits for Redis to take what its groups have to say.
 pub const GROUP_LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Rows of the chat archive that are read or removed at a time.
+pub const ARCHIVE_ROWS: usize = 1_000;
+
+/// How often the chat archive removes what is too old.
+pub const ARCHIVE_SWEEP: Duration = Duration::from_secs(60);
+
+/// How long a call of the chat archive waits for MongoDB to be found, and how long it takes at most: a sender waits for
+/// it, and is told 10008 then (`protocols/chat.md §9`).
+pub const ARCHIVE_FIND: Duration = Duration::from_secs(3);
+pub const ARCHIVE_CALL: Duration = Duration::from_secs(5);
+
+/// Connections to MongoDB unless its URI says otherwise. A message takes one for a few milliseconds.
+pub const ARCHIVE_CONNECTIONS: u32 = 32;
+
+/// Calls of the moderation service at a time; each takes a thread. More wait, within their own time limit.
+pub const MODERATION_CALLS: usize = 32;
+
+/// Failures in a row after which the moderation service is left alone, and for how long.
+pub const MODERATION_FAILURES: u32 = 5;
+pub const MODERATION_PAUSE: Duration = Duration::from_secs(10);
+
+/// A new token for the moderation service is fetched this long before the old one ends.
+pub const MODERATION_TOKEN_MARGIN: Duration = Duration::from_secs(60);
+
+/// Longest answer of the moderation service that is read, in bytes; real ones are below 10 KiB.
+pub const MODERATION_ANSWER_BYTES: u64 = 256 * 1024;

@@ -4,6 +4,7 @@
 mod ably_realtime;
 mod ably_rest;
 mod architecture;
+mod chat_archive;
 mod conformance;
 mod edge_limits;
 mod group;

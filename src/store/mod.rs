@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::ids::Timestamp;
 
+pub mod archive;
 pub mod check;
 #[cfg(test)]
 mod contract;
@@ -40,6 +41,9 @@ pub enum StoreError {
     Damaged(Arc<str>),
     #[error("the store is closed")]
     Closed,
+    /// Only a database on another machine; it is found again by itself.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(Arc<str>),
 }
 
 impl StoreError {

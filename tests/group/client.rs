@@ -1,6 +1,6 @@
 //! A client of the group protocol that says exactly what the test tells it to.
 
-use std::net::SocketAddr;
+use std::{collections::VecDeque, net::SocketAddr};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -12,13 +12,20 @@ use tokio_tungstenite::{
 
 use crate::support::PATIENCE;
 
-pub struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// What came while the test looked for something else.
+    passed: VecDeque<Value>,
+}
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         let url = format!("ws://{address}/ws");
         let connected = tokio_tungstenite::connect_async_with_config(url, None, true).await;
-        Self(connected.expect("the server upgrades").0)
+        Self {
+            socket: connected.expect("the server upgrades").0,
+            passed: VecDeque::new(),
+        }
     }
 
     pub async fn authenticated(address: SocketAddr, user: &str) -> Self {
@@ -30,7 +37,10 @@ impl Client {
     }
 
     pub async fn frame(&mut self, frame: Message) {
-        self.0.send(frame).await.expect("the connection is open");
+        self.socket
+            .send(frame)
+            .await
+            .expect("the connection is open");
     }
 
     pub async fn text(&mut self, text: &str) {
@@ -53,30 +63,41 @@ impl Client {
         self.send("send_message", id, data).await;
     }
 
-    /// A text message that is stored; its id. What came before the ack is dropped.
+    /// A text message that is stored; its id.
     pub async fn says(&mut self, id: &str, group: &str, content: &str) -> String {
         self.say(id, group, content).await;
         self.acked(id).await
     }
 
-    /// The id that an ack brings; what came before it is dropped.
+    /// The id that an ack brings; what comes before it waits for [`Client::next`].
     pub async fn acked(&mut self, id: &str) -> String {
-        loop {
-            let frame = self.next().await;
-            assert_ne!(frame["type"], "error", "{frame}");
-            if frame["type"] == "ack" && frame["message_id"] == id {
-                assert_eq!(frame["data"]["success"], true, "{frame}");
-                return frame["data"]["message_id"]
-                    .as_str()
-                    .expect("an id")
-                    .to_owned();
-            }
-        }
+        let is_it = |frame: &Value| frame["type"] == "ack" && frame["message_id"] == id;
+        let frame = match self.passed.iter().position(is_it) {
+            Some(at) => self.passed.remove(at).expect("it is there"),
+            None => loop {
+                let frame = self.read().await;
+                assert_ne!(frame["type"], "error", "{frame}");
+                if is_it(&frame) {
+                    break frame;
+                }
+                self.passed.push_back(frame);
+            },
+        };
+        assert_eq!(frame["data"]["success"], true, "{frame}");
+        let id = frame["data"]["message_id"].as_str();
+        id.expect("an id").to_owned()
     }
 
     pub async fn next(&mut self) -> Value {
+        match self.passed.pop_front() {
+            Some(frame) => frame,
+            None => self.read().await,
+        }
+    }
+
+    async fn read(&mut self) -> Value {
         loop {
-            let frame = tokio::time::timeout(PATIENCE, self.0.next()).await;
+            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
             match frame.expect("a frame comes in time") {
                 Some(Ok(Message::Text(text))) => {
                     assert!(
@@ -123,16 +144,22 @@ impl Client {
         contents
     }
 
-    /// The next frame is an error of this code and text, about this request.
+    /// An error of this code and text comes, about this request; messages before it are dropped.
     pub async fn refused(&mut self, id: &str, code: u16, text: &str) {
-        let error = self.expect("error").await;
+        let error = loop {
+            let frame = self.next().await;
+            if frame["type"] != "new_message" {
+                break frame;
+            }
+        };
+        assert_eq!(error["type"], "error", "{error}");
         assert_eq!(error["message_id"], id, "{error}");
         assert_eq!(error["data"], json!({"code": code, "message": text}));
     }
 
     pub async fn expect_close(&mut self, code: u16) {
         loop {
-            let frame = tokio::time::timeout(PATIENCE, self.0.next()).await;
+            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
             match frame.expect("a frame comes in time") {
                 Some(Ok(Message::Close(Some(CloseFrame { code: told, .. })))) => {
                     return assert_eq!(u16::from(told), code);
@@ -146,7 +173,7 @@ impl Client {
     /// The same, past other frames.
     pub async fn closes(&mut self, code: u16) {
         loop {
-            let frame = tokio::time::timeout(PATIENCE, self.0.next()).await;
+            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
             match frame.expect("a frame comes in time") {
                 Some(Ok(Message::Close(Some(CloseFrame { code: told, .. })))) => {
                     return assert_eq!(u16::from(told), code);

@@ -22,15 +22,18 @@ use super::{
 /// How long it goes on; both must be reached. It must not be paused for longer than ids are remembered, two minutes:
 /// what is then published again is rightly new (`protocols/ably.md §6.4`).
 struct Plan {
+    writers: u64,
     cycles: usize,
     acks: usize,
 }
 
 const QUICK: Plan = Plan {
+    writers: 6,
     cycles: 10,
     acks: 0,
 };
 const NIGHTLY: Plan = Plan {
+    writers: 24,
     cycles: 100,
     acks: 500_000,
 };
@@ -45,14 +48,15 @@ async fn a_kill_loses_nothing_that_was_acknowledged() {
         Some(_) => NIGHTLY,
         None => QUICK,
     };
-    let writers = (0..6).map(|number| Writer::new(number, "persisted"));
-    nothing_is_lost(plan, End::Crash, writers.collect()).await;
+    let writers = (0..plan.writers).map(|number| Writer::new(number, "persisted"));
+    let writers = writers.collect();
+    nothing_is_lost(plan, End::Crash, writers).await;
 }
 
 /// In order, nothing is lost of channels either that are not persisted.
 #[tokio::test]
 async fn a_deploy_loses_nothing_that_was_acknowledged() {
-    let plan = Plan { cycles: 6, acks: 0 };
+    let plan = Plan { cycles: 6, ..QUICK };
     let namespace = |number| {
         if number % 3 == 0 {
             "persisted"
@@ -60,8 +64,9 @@ async fn a_deploy_loses_nothing_that_was_acknowledged() {
             "plain"
         }
     };
-    let writers = (0..6).map(|number| Writer::new(number, namespace(number)));
-    nothing_is_lost(plan, End::Ordered, writers.collect()).await;
+    let writers = (0..plan.writers).map(|number| Writer::new(number, namespace(number)));
+    let writers = writers.collect();
+    nothing_is_lost(plan, End::Ordered, writers).await;
 }
 
 async fn nothing_is_lost(plan: Plan, end: End, mut writers: Vec<Writer>) {

@@ -3,6 +3,7 @@
 pub mod ably;
 pub mod client;
 pub mod http;
+pub mod mongo;
 pub mod process;
 pub mod raw;
 pub mod server;

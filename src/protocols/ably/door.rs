@@ -26,6 +26,7 @@ use crate::{
     protocols::ably::{
         connection::{AblyConnection, HEARTBEAT_INTERVAL, Opening},
         refusal::Refusal,
+        version,
         wire::{ConnectionDetails, Format},
     },
 };
@@ -132,7 +133,7 @@ impl Door {
     }
 
     fn open(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
-        let version = query.get("v").and_then(version);
+        let version = query.get("v").and_then(version::parse);
         let version = version.ok_or(Fault::UnsupportedVersion)?;
         let is_tls = request.app_config().secure();
         let broker = &self.entrance.worker.broker;
@@ -186,15 +187,6 @@ impl Door {
             _ => Ok((id, None)),
         }
     }
-}
-
-/// The leading integer of a version; the decimal versions before 2 count as 2 (§1.3).
-pub fn version(text: &str) -> Option<u32> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let version: u32 = text[..digits].parse().ok()?;
-    (version > 0).then_some(version.max(2))
 }
 
 fn not_admitted(refusal: &NotAdmitted) -> HttpResponse {

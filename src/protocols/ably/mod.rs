@@ -3,7 +3,7 @@
 //! * [`wire`]: frames and bodies in JSON and MessagePack; no rule of who may do what.
 //! * [`door`]: from a request to a connection; [`connection`]: its translator, with `attach`, `sync`, `publish`, `reauth`.
 //! * [`rest`]: everything that is asked for by HTTP.
-//! * [`name`], [`params`], [`acks`], [`messages`]: the pure pieces that these are made of.
+//! * [`name`], [`params`], [`acks`], [`messages`], [`version`]: the pure pieces that these are made of.
 
 use actix_web::{HttpRequest, HttpResponse, guard, web};
 
@@ -23,6 +23,7 @@ mod refusal;
 pub mod rest;
 pub mod revocations;
 mod sync;
+mod version;
 pub mod wire;
 
 /// The Ably interface of one worker thread.

@@ -140,8 +140,11 @@ impl Forum {
 
     /// A connection says that it is `user`.
     pub fn enter(&self, user: &Arc<str>, visitor: Arc<Visitor>) {
-        if self.roll.enter(user, visitor) {
-            self.note_times(user, true);
+        let online = self.seconds();
+        if self.roll.enter(user, visitor, online)
+            && let Ok(times) = self.shelf.times(user)
+        {
+            self.note_times(user, Times { online, ..times });
         }
         if let Some(bus) = &self.bus {
             bus.online(user);
@@ -149,24 +152,16 @@ impl Forum {
     }
 
     pub fn leave(&self, user: &Arc<str>, visitor: &Visitor) {
-        if self.roll.leave(user, visitor.peer.session) {
-            self.note_times(user, false);
+        if let Some(online) = self.roll.leave(user, visitor.peer.session) {
+            let offline = self.seconds();
+            self.note_times(user, Times { online, offline });
         }
         if let Some(bus) = &self.bus {
             bus.offline(user);
         }
     }
 
-    fn note_times(&self, user: &str, is_online: bool) {
-        let now = self.seconds();
-        let Ok(mut times) = self.shelf.times(user) else {
-            return;
-        };
-        *if is_online {
-            &mut times.online
-        } else {
-            &mut times.offline
-        } = now;
+    fn note_times(&self, user: &str, times: Times) {
         let batch = shelf::put_times(Batch::new(), user, times);
         // A status that is not on disk is no loss worth a word.
         self.shelf.submit(batch, Box::new(drop));
@@ -182,9 +177,10 @@ impl Forum {
         {
             return Ok(status.unwrap_or_default());
         }
-        let Times { online, offline } =
-            self.shelf.times(user).map_err(|error| self.told(&error))?;
-        let is_online = self.roll.is_online(user);
+        let times = self.shelf.times(user);
+        let Times { online, offline } = times.map_err(|error| self.told(&error))?;
+        let here_since = self.roll.since(user);
+        let (is_online, online) = (here_since.is_some(), here_since.unwrap_or(online));
         let last_seen = if is_online { self.seconds() } else { offline };
         let [last_seen, last_online_at, last_offline_at] =
             [last_seen, online, offline].map(u64::cast_signed);

@@ -39,37 +39,49 @@ impl Visitor {
 
 /// See the module.
 #[derive(Default)]
-pub struct Roll(Mutex<HashMap<Arc<str>, Vec<Arc<Visitor>>>>);
+pub struct Roll(Mutex<HashMap<Arc<str>, Present>>);
+
+/// A user who is here.
+struct Present {
+    /// Unix seconds.
+    since: u64,
+    visitors: Vec<Arc<Visitor>>,
+}
 
 impl Roll {
-    /// True: the user was not here before.
-    pub fn enter(&self, user: &Arc<str>, visitor: Arc<Visitor>) -> bool {
+    /// True: the user was not here before `now`, in Unix seconds.
+    pub fn enter(&self, user: &Arc<str>, visitor: Arc<Visitor>, now: u64) -> bool {
         let mut users = self.0.lock();
-        let visitors = users.entry(Arc::clone(user)).or_default();
-        visitors.push(visitor);
-        visitors.len() == 1
+        let present = users.entry(Arc::clone(user)).or_insert_with(|| Present {
+            since: now,
+            visitors: Vec::new(),
+        });
+        present.visitors.push(visitor);
+        present.visitors.len() == 1
     }
 
-    /// True: it was the last one of the user.
-    pub fn leave(&self, user: &str, session: SessionId) -> bool {
+    /// Since when the user was here, when this was its last connection.
+    pub fn leave(&self, user: &str, session: SessionId) -> Option<u64> {
         let mut users = self.0.lock();
-        let Some(visitors) = users.get_mut(user) else {
-            return false;
-        };
-        visitors.retain(|visitor| visitor.peer.session != session);
-        let is_last = visitors.is_empty();
-        if is_last {
-            users.remove(user);
+        let present = users.get_mut(user)?;
+        present
+            .visitors
+            .retain(|visitor| visitor.peer.session != session);
+        if !present.visitors.is_empty() {
+            return None;
         }
-        is_last
+        users.remove(user).map(|present| present.since)
     }
 
     pub fn of(&self, user: &str) -> Vec<Arc<Visitor>> {
-        self.0.lock().get(user).cloned().unwrap_or_default()
+        let users = self.0.lock();
+        let visitors = users.get(user).map(|present| present.visitors.clone());
+        visitors.unwrap_or_default()
     }
 
-    pub fn is_online(&self, user: &str) -> bool {
-        self.0.lock().contains_key(user)
+    /// Since when the user is here, in Unix seconds.
+    pub fn since(&self, user: &str) -> Option<u64> {
+        self.0.lock().get(user).map(|present| present.since)
     }
 
     /// Users.

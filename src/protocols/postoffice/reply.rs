@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
     core::{
         frame,
         message::{Data, Entry, Message, is_json, write_json_text},
-        wire::{Slot, WireFormat},
+        wire::{self, Slot, WireFormat},
     },
     error::Fault,
     limits,
@@ -133,17 +133,7 @@ impl WireFormat for PostOfficeJson {
 
     fn encode(&self, entry: &Entry) -> Bytes {
         let mailbox = entry.channel.as_str().trim_start_matches(PREFIX);
-        match entry.messages() {
-            [] => Bytes::new(),
-            [message] => letter(message, mailbox),
-            messages => {
-                let mut frames = BytesMut::new();
-                for message in messages {
-                    frames.extend_from_slice(&letter(message, mailbox));
-                }
-                frames.freeze()
-            }
-        }
+        wire::each(entry, |message| letter(message, mailbox))
     }
 }
 

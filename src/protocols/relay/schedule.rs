@@ -207,7 +207,7 @@ fn told(error: StoreError) -> Fault {
     match error {
         StoreError::Full => Fault::DiskFull,
         StoreError::Busy | StoreError::Closed => Fault::Busy,
-        StoreError::Io(_) | StoreError::Damaged(_) => {
+        StoreError::Io(_) | StoreError::Damaged(_) | StoreError::Unreachable(_) => {
             tracing::error!(%error, "delayed pushes cannot be read or written");
             Fault::Internal
         }

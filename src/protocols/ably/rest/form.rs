@@ -8,13 +8,10 @@ use crate::{
         query::Query,
     },
     error::Fault,
-    protocols::ably::wire::Format,
+    protocols::ably::{version, wire::Format},
 };
 
 const MEDIA_TYPES: [&str; 2] = [Format::Json.content_type(), Format::Msgpack.content_type()];
-
-/// The oldest version that there is an encoding for; older ones get this one.
-const OLDEST_VERSION: u32 = 2;
 
 /// How the answer has to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,12 +76,9 @@ pub fn version(headers: &HeaderMap, query: &Query) -> Result<u32, Fault> {
     let header = headers.get("X-Ably-Version");
     let header = header.map(|value| value.to_str().map_err(|_| Fault::UnsupportedVersion));
     let Some(text) = header.transpose()?.or_else(|| query.get("v")) else {
-        return Ok(OLDEST_VERSION);
+        return Ok(version::OLDEST);
     };
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let version = text.get(..digits).and_then(|digits| digits.parse().ok());
-    let version: u32 = version.ok_or(Fault::UnsupportedVersion)?;
-    Ok(version.max(OLDEST_VERSION))
+    version::parse(text).ok_or(Fault::UnsupportedVersion)
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Forum {
 
     fn show(&self, user: &str, name: &'static str, id: EntryId, data: String) {
         // Whoever comes later asks for what it has not read.
-        if !self.roll.is_online(user) {
+        if self.roll.since(user).is_none() {
             return;
         }
         self.courier.hand_over(Parcel::Publish {

@@ -1,0 +1,3 @@
+//! The chat protocol (`protocols/chat.md`).
+
+pub mod moderation;

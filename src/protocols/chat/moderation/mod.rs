@@ -1,0 +1,144 @@
+//! Whether a text may be sent (`protocols/chat.md §8`): the local word list first, then Baidu's text censor, when they are
+//! configured. Only texts (`message_type` 1) are judged; the caller knows which are.
+
+use std::{path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+use thiserror::Error;
+
+use crate::{
+    clock::{Clock, OncePerSecond},
+    protocols::chat::moderation::{
+        baidu::{Censor, Conclusion},
+        words::{Words, WordsFault},
+    },
+};
+
+mod baidu;
+mod breaker;
+#[cfg(test)]
+mod tests;
+mod token;
+mod words;
+
+/// What is used.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub baidu: Option<Baidu>,
+    /// One plain word or regular expression a line.
+    pub words_file: Option<PathBuf>,
+}
+
+/// Baidu's text censor.
+#[derive(Clone, Debug)]
+pub struct Baidu {
+    pub api_key: SecretString,
+    pub secret_key: SecretString,
+    /// `https://aip.baidubce.com`
+    pub base_url: String,
+    /// Of one judgement, a new token included.
+    pub timeout: Duration,
+    /// What becomes of a text about which the service says nothing.
+    pub on_error: Choice,
+    /// What becomes of a text that it suspects.
+    pub suspect: Choice,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    Allow,
+    Block,
+}
+
+/// Why moderation cannot begin; for the operator.
+#[derive(Debug, Error)]
+pub enum ModerationFault {
+    #[error(transparent)]
+    Words(#[from] WordsFault),
+    #[error(
+        "Baidu.BaseUrl {url:?} cannot be used: it must be like https://aip.baidubce.com, without a query"
+    )]
+    Url { url: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Pass,
+    Blocked {
+        /// As the service says it, or `消息不合规` (the message does not comply). No part of the text.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    /// With the words of the original.
+    fn blocked() -> Self {
+        let reason = "消息不合规".to_owned();
+        Self::Blocked { reason }
+    }
+}
+
+/// One for all threads.
+pub struct Moderation {
+    words: Option<Words>,
+    censor: Option<(Censor, Baidu)>,
+    clock: Clock,
+    warning: OncePerSecond,
+}
+
+impl Moderation {
+    /// Reads the word list.
+    ///
+    /// # Errors
+    /// When it cannot be read or has lines that are no regular expressions, all of which are named.
+    pub fn new(settings: Settings, clock: Clock) -> Result<Self, ModerationFault> {
+        let words = settings.words_file.map(|path| Words::load(&path));
+        let censor = settings.baidu.map(|baidu| {
+            let censor = Censor::new(&baidu, clock.clone())?;
+            Ok::<_, ModerationFault>((censor, baidu))
+        });
+        Ok(Self {
+            words: words.transpose()?,
+            censor: censor.transpose()?,
+            clock,
+            warning: OncePerSecond::default(),
+        })
+    }
+
+    /// Whether anything is judged at all.
+    pub const fn is_on(&self) -> bool {
+        self.words.is_some() || self.censor.is_some()
+    }
+
+    /// Takes as long as [`Baidu::timeout`] at most. Must be called on a tokio runtime with time.
+    pub async fn judge(&self, text: &str) -> Verdict {
+        if self.words.as_ref().is_some_and(|words| words.has(text)) {
+            return Verdict::blocked();
+        }
+        let Some((censor, settings)) = &self.censor else {
+            return Verdict::Pass;
+        };
+        match censor.judge(text).await {
+            Ok(Conclusion::Compliant) => Verdict::Pass,
+            Ok(Conclusion::Suspected(_)) if settings.suspect == Choice::Allow => Verdict::Pass,
+            Ok(Conclusion::Violation(reason) | Conclusion::Suspected(reason)) => {
+                reason.map_or_else(Verdict::blocked, |reason| Verdict::Blocked { reason })
+            }
+            Err(trouble) => {
+                let verdict = settings.on_error;
+                if let Some(more) = self.warning.allows(&self.clock) {
+                    tracing::warn!(
+                        error = %trouble,
+                        ?verdict,
+                        more,
+                        "a chat message was not judged by the moderation service (Baidu.OnError)"
+                    );
+                }
+                match verdict {
+                    Choice::Allow => Verdict::Pass,
+                    Choice::Block => Verdict::blocked(),
+                }
+            }
+        }
+    }
+}

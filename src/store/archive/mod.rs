@@ -1,0 +1,120 @@
+//! The messages and groups of the chat protocol (`protocols/chat.md §9`): [`embedded`] in the data file, or
+//! [`mongo`] in a database that others read, too. Both keep the same promises (tests/chat_archive).
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+pub use crate::store::archive::id::{Ids, MessageId};
+use crate::{ids::Timestamp, store::StoreError};
+
+pub mod embedded;
+mod id;
+pub mod mongo;
+mod record;
+mod turns;
+
+/// What a call of an [`Archive`] gives.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// A client's own id of a message is remembered for this long (`protocols/chat.md §7`).
+pub const CLIENT_ID_WINDOW: Duration = Duration::from_secs(24 * 3_600);
+
+/// A message as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub id: MessageId,
+    /// `private_7_42`, or the id of a group.
+    pub room: String,
+    pub from: u64,
+    /// 0 for groups.
+    pub to: u64,
+    /// `message_type`.
+    pub kind: i64,
+    pub content: String,
+    pub created: Timestamp,
+    /// The sender's own id of it.
+    pub client_id: Option<String>,
+}
+
+/// What became of a message that was handed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is stored: on disk, or on the majority of the database's nodes.
+    New,
+    /// Its sender has stored this one with the same `client_id` in the last 24 hours; nothing was stored now.
+    Again(Message),
+}
+
+/// Messages of a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The newest first.
+    pub messages: Vec<Message>,
+    /// Of the whole room.
+    pub total: u64,
+}
+
+/// A group that was made here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// `group_…`
+    pub id: String,
+    pub name: String,
+    pub owner: u64,
+    pub members: Vec<u64>,
+    pub description: String,
+    pub created: Timestamp,
+}
+
+/// Where chats are kept. Every call may fail with [`StoreError`], within seconds: a sender waits for it. A call that
+/// failed may have been carried out all the same when its answer was lost; a repeat with a `client_id` finds out.
+/// Calls are carried out to their end also if nobody waits for the answer any more.
+///
+/// User ids are at most 2^63-1, since MongoDB has no larger integers; what has a larger one is refused with
+/// [`StoreError::Io`], and nothing is found for such a user.
+pub trait Archive: Send + Sync {
+    /// Stores a message; says so when it is safe.
+    fn insert(&self, message: Message) -> Answer<'_, Inserted>;
+
+    /// A page of a room's messages, the newest first; pages are counted from 1, and each has `size` of them.
+    fn page(&self, room: &str, page: u64, size: usize) -> Answer<'_, Page>;
+
+    /// The messages to one user, from others to this one alone, that came after `after`: the oldest first, at
+    /// most `limit`.
+    fn missed(&self, to: u64, after: Option<MessageId>, limit: usize) -> Answer<'_, Vec<Message>>;
+
+    /// The last message that a user is known to have got.
+    fn seen(&self, user: u64) -> Answer<'_, Option<MessageId>>;
+
+    /// Raises it; an older one than the known is ignored.
+    fn set_seen(&self, user: u64, message: MessageId) -> Answer<'_, ()>;
+
+    /// Keeps a new group; false, and nothing is changed, when there is another one with this id.
+    fn create_group(&self, group: Group) -> Answer<'_, bool>;
+
+    fn group(&self, id: &str) -> Answer<'_, Option<Group>>;
+
+    /// The groups that a user is a member of, by their ids.
+    fn groups_of(&self, user: u64) -> Answer<'_, Vec<Group>>;
+
+    /// Whether it can be reached now.
+    fn ping(&self) -> Answer<'_, ()>;
+
+    /// Removes what is older than it is to be kept. To be called every [`crate::limits::ARCHIVE_SWEEP`].
+    fn sweep(&self) -> Answer<'_, ()>;
+}
+
+/// Shared by everybody who needs it.
+pub type SharedArchive = Arc<dyn Archive>;
+
+/// # Errors
+/// When a user's id does not fit into what MongoDB has; the same on every store, so that one can be moved to another.
+fn check_users(users: impl IntoIterator<Item = u64>) -> Result<(), StoreError> {
+    let mut users = users.into_iter();
+    if users.all(|user| i64::try_from(user).is_ok()) {
+        return Ok(());
+    }
+    Err(StoreError::Io("a user id is above 2^63-1".into()))
+}
