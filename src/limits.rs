@@ -309,14 +309,19 @@ pub const POST_SWEEP: Duration = Duration::from_secs(60);
 /// Rows of letters that are read at a time when a server starts.
 pub const POST_ROWS: usize = 1_000;
 
-/// Entries that wait to be published on a stream; more are refused (`protocols/group.md §7`).
+/// Entries that wait to be published on a stream, and their bytes; more are refused (`protocols/group.md §7`).
 pub const STREAM_QUEUE: usize = 10_000;
+pub const STREAM_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Entries that a stream keeps, about (`protocols/group.md §7`).
 pub const STREAM_ENTRIES: usize = 100_000;
 
-/// Entries that are read from streams or published on one at a time.
+/// Entries that are read from streams or published on one at a time, and bytes that are published.
 pub const STREAM_PAGE: usize = 256;
+pub const STREAM_PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Entries of all streams that are remembered so that none is taken twice: about 100 bytes each.
+pub const STREAM_IDS: usize = 16_384;
 
 /// A read of streams waits this long for entries before it is asked again.
 pub const STREAM_BLOCK: Duration = Duration::from_secs(2);

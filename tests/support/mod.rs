@@ -6,6 +6,7 @@ pub mod http;
 pub mod mongo;
 pub mod process;
 pub mod raw;
+pub mod redis;
 pub mod server;
 pub mod witness;
 

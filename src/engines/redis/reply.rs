@@ -1,6 +1,8 @@
 //! Reads what Redis answers. Everything here gives none for what it does not know.
 
-use super::{Duration, FromStr, Read, Value, fmt};
+use std::{fmt, str::FromStr, time::Duration};
+
+use super::{Read, Value};
 
 /// The place of an entry in its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,5 +158,83 @@ fn text(value: Value) -> Option<String> {
         Value::Int(number) => Some(number.to_string()),
         Value::Nil => Some(String::new()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    fn entry_value(id: &str) -> Value {
+        let fields = vec![bulk("name"), Value::BulkString(b"\xff".to_vec())];
+        Value::Array(vec![bulk(id), Value::Array(fields)])
+    }
+
+    fn entry_of(id: EntryId) -> Entry {
+        Entry {
+            id,
+            fields: vec![("name".to_owned(), b"\xff".to_vec())],
+        }
+    }
+
+    const ID: EntryId = EntryId {
+        millis: 1_760_000_000_000,
+        sequence: 3,
+    };
+
+    #[test]
+    fn ids_are_text_and_sort_as_numbers() {
+        assert_eq!(ID.to_string(), "1760000000000-3");
+        assert_eq!("1760000000000-3".parse(), Ok(ID));
+        for text in [
+            "",
+            "5",
+            "5-",
+            "-5",
+            "a-1",
+            "1-2-3",
+            "99999999999999999999-0",
+        ] {
+            assert_eq!(text.parse::<EntryId>(), Err(NoEntryId), "{text}");
+        }
+        let later = EntryId { sequence: 20, ..ID };
+        assert!(EntryId::ZERO < ID && ID < later);
+    }
+
+    /// As the two versions of the protocol give it, and nothing when nothing came in time.
+    #[test]
+    fn what_was_read_in_both_versions_of_the_protocol() {
+        let entries = || Value::Array(vec![entry_value("1760000000000-3")]);
+        let expected = Some(vec![("s".to_owned(), vec![entry_of(ID)])]);
+        let nested = Value::Array(vec![Value::Array(vec![bulk("s"), entries()])]);
+        assert_eq!(read(nested), expected);
+        assert_eq!(read(Value::Map(vec![(bulk("s"), entries())])), expected);
+        assert_eq!(read(Value::Nil), Some(Vec::new()));
+        assert_eq!(read(Value::Int(1)), None);
+        assert_eq!(read(Value::Array(vec![bulk("s")])), None);
+    }
+
+    /// Before Redis 7 an entry that was deleted is claimed as nil.
+    #[test]
+    fn deleted_entries_are_not_claimed() {
+        let entries = vec![Value::Nil, entry_value("1760000000000-3")];
+        let claimed_value = Value::Array(vec![bulk("0-0"), Value::Array(entries)]);
+        assert_eq!(claimed(claimed_value), Some(vec![entry_of(ID)]));
+        assert_eq!(claimed(Value::Array(vec![bulk("0-0")])), None);
+    }
+
+    #[test]
+    fn answers_of_scripts_are_texts() {
+        let replies = vec![
+            Value::Array(vec![Value::Int(1), Value::Nil, bulk("a")]),
+            Value::Okay,
+        ];
+        let expected = [vec!["1", "", "a"], vec!["OK"]];
+        assert_eq!(texts(replies).unwrap(), expected);
+        assert_eq!(texts(vec![Value::Double(1.5)]), None);
     }
 }

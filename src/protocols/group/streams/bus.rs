@@ -18,7 +18,9 @@ use crate::{
     clock::Clock,
     engines::redis::{self, Redis, RedisError},
     protocols::group::streams::{
-        event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Received},
+        event::{
+            MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Notification, PUSHED_NOTIFICATIONS, Received,
+        },
         lanes::{self, Lanes},
         position::Positions,
         presence::{Presence, Status},
@@ -58,6 +60,8 @@ pub struct Counts {
     pub published: AtomicU64,
     /// Attempts to publish that failed and were made again.
     pub retries: AtomicU64,
+    /// Times that a stream had let go of entries before they were read, perhaps.
+    pub gaps: AtomicU64,
     /// Events that were not done with, and so came again.
     pub repeated: AtomicU64,
 }
@@ -72,6 +76,7 @@ struct Inner {
     queue: Arc<Queue>,
     presence: Arc<Presence>,
     counts: Arc<Counts>,
+    is_reading: watch::Receiver<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -111,7 +116,9 @@ impl Bus {
             counts: Arc::clone(&counts),
             claim_after: settings.claim_after,
             warning: Arc::default(),
+            is_reading: watch::Sender::new(false),
         };
+        let is_reading = lanes.is_reading.subscribe();
         let mut tasks = lanes.start(positions);
         tasks.push(tokio::spawn(Arc::clone(&presence).run_for_ever()));
         tasks.push(tokio::spawn(Arc::clone(&queue).run(
@@ -126,6 +133,7 @@ impl Bus {
             queue,
             presence,
             counts,
+            is_reading,
             tasks,
         })))
     }
@@ -166,6 +174,32 @@ impl Bus {
     /// As [`Bus::message`].
     pub fn member_removed(&self, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {
         self.member(MEMBERS_REMOVED, group_id, user_id)
+    }
+
+    /// Delivers a notification to its user on every instance, this one too, and has it stored by one of them: it
+    /// comes back through the inbox like one of another service.
+    ///
+    /// # Errors
+    /// As [`Bus::message`].
+    pub fn notification(&self, notification: &Notification) -> Result<Outgoing, QueueFull> {
+        let Notification {
+            user_id,
+            notification_id,
+            kind,
+            title,
+            content,
+            created_at,
+        } = notification;
+        let payload = json!({
+            "user_id": user_id,
+            "notification_id": notification_id,
+            "type": kind,
+            "title": title,
+            "content": content,
+            "timestamp": created_at,
+        });
+        let (uuid, payload) = (mint_uuid(), payload.to_string());
+        Queue::prepare(&self.0.queue, PUSHED_NOTIFICATIONS, uuid, payload)
     }
 
     fn member(
@@ -212,6 +246,13 @@ impl Bus {
     /// Whether Redis answers, as it changes.
     pub fn watch(&self) -> watch::Receiver<redis::Link> {
         self.0.redis.watch()
+    }
+
+    /// Waits until it is known from where the streams are read: what is written to them later is not missed.
+    /// Without a store, what was written before is.
+    pub async fn until_reading(&self) {
+        // Fails only when the tasks have ended.
+        let _ = self.0.is_reading.clone().wait_for(|is| *is).await;
     }
 
     /// Entries that wait to be published.

@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn the_error_says_what_is_wrong() {
-        let cases: [(&[(&str, &[u8])], &str); 5] = [
+        type Fields = &'static [(&'static str, &'static [u8])];
+        let cases: [(Fields, &str); 5] = [
             (
                 &[(PAYLOAD, b"{}")],
                 "the entry has no field _watermill_message_uuid",

@@ -12,6 +12,7 @@ mod lanes;
 mod position;
 pub mod presence;
 pub mod queue;
+mod seen;
 
 pub use bus::{Bus, Counts, Settings};
 pub use event::{Event, Member, NewMessage, Notification, Receipt, Received, VerifyProgress};

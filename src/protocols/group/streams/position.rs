@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use tokio::sync::oneshot;
+
 use crate::{
     engines::redis::EntryId,
     store::{Batch, Store, StoreError},
@@ -45,20 +47,33 @@ impl Positions {
 
     /// Remembers positions. They may be on disk a moment later: what is read twice has to be borne anyway.
     pub fn set(&mut self, positions: &[(&'static str, EntryId)]) {
+        // Nobody waits.
+        drop(self.keep(positions));
+    }
+
+    /// The same; on disk when this returns, as far as the disk can be written.
+    pub async fn set_for_good(&mut self, positions: &[(&'static str, EntryId)]) {
+        let _ = self.keep(positions).await;
+    }
+
+    fn keep(&mut self, positions: &[(&'static str, EntryId)]) -> oneshot::Receiver<()> {
+        let (kept, outcome) = oneshot::channel();
         let mut batch = Batch::new();
         for (stream, id) in positions {
             self.known.insert(stream, *id);
             batch = batch.put(POSITIONS, *stream, id.to_string());
         }
         let (Some(store), false) = (&self.store, positions.is_empty()) else {
-            return;
+            return outcome;
         };
         let done = Box::new(|result| {
             if let Err(error) = result {
                 tracing::warn!(%error, "the position in the streams is not kept; a restart reads again");
             }
+            let _ = kept.send(());
         });
         store.submit(batch, done);
+        outcome
     }
 
     /// All of them, for a read.

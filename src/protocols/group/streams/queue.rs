@@ -5,7 +5,11 @@
 //! So receivers take a message by its `message_id` once; an entry published twice also has the same
 //! `_watermill_message_uuid`.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -19,20 +23,25 @@ use crate::{
     protocols::group::streams::{
         bus::Counts,
         entry::{Entry, ORIGIN},
-        event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES},
+        event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, PUSHED_NOTIFICATIONS},
     },
     store::{Batch, Store, StoreError},
 };
 
 /// Key: number (8 bytes); value: [`Row`].
 const OUTGOING: &str = "group outgoing";
-const STREAMS: [&str; 3] = [MESSAGES, MEMBERS_ADDED, MEMBERS_REMOVED];
+const STREAMS: [&str; 4] = [
+    MESSAGES,
+    MEMBERS_ADDED,
+    MEMBERS_REMOVED,
+    PUSHED_NOTIFICATIONS,
+];
 /// Between attempts when Redis refuses an entry, and when the store refuses the removal of rows.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Too much waits for Redis. It is for the sender to tell its client.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("{} entries wait for Redis already", limits::STREAM_QUEUE)]
+#[error("too many entries wait for redis already")]
 pub struct QueueFull;
 
 /// Entries to be published.
@@ -48,8 +57,9 @@ pub struct Queue {
 #[derive(Default)]
 struct Line {
     ready: VecDeque<Job>,
-    /// Places taken: prepared, ready or on the way.
+    /// Places taken, and their bytes: prepared, ready or on the way.
     taken: usize,
+    taken_bytes: usize,
     next_number: u64,
 }
 
@@ -79,7 +89,8 @@ pub struct Outgoing {
 impl Outgoing {
     /// Adds to `batch` what makes the entry survive this process: it is published even if the process dies
     /// right after the commit. Call [`Outgoing::send`] when the batch is committed, drop this when it failed.
-    /// Without a store nothing is added.
+    /// Without a store nothing is added. After a restart rows are published in the order in which their places
+    /// were taken: take the place and submit the batch in one go where order matters.
     pub fn row(&mut self, batch: Batch) -> Batch {
         let (Some(job), Some(_)) = (&mut self.job, &self.queue.store) else {
             return batch;
@@ -106,8 +117,8 @@ impl Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if self.job.is_some() {
-            self.queue.give_back(1);
+        if let Some(job) = self.job.take() {
+            self.queue.give_back(&[job]);
         }
     }
 }
@@ -127,6 +138,7 @@ impl Queue {
                     .ok_or_else(|| StoreError::damaged("a row of what waits to be published"))?;
                 line.next_number = job.number + 1;
                 line.taken += 1;
+                line.taken_bytes += job.payload.len();
                 line.ready.push_back(job);
             }
             match rows.into_iter().next_back() {
@@ -159,10 +171,12 @@ impl Queue {
         payload: String,
     ) -> Result<Outgoing, QueueFull> {
         let mut line = queue.line.lock();
-        if line.taken >= limits::STREAM_QUEUE {
+        let bytes = line.taken_bytes + payload.len();
+        if line.taken >= limits::STREAM_QUEUE || bytes > limits::STREAM_QUEUE_BYTES {
             return Err(QueueFull);
         }
         line.taken += 1;
+        line.taken_bytes = bytes;
         let number = line.next_number;
         line.next_number += 1;
         drop(line);
@@ -224,7 +238,7 @@ impl Queue {
             }
             Counts::bump(&counts.published, page.len());
             self.remove_rows(&page, &clock, &warning).await;
-            self.give_back(page.len());
+            self.give_back(&page);
         }
     }
 
@@ -243,8 +257,15 @@ impl Queue {
     fn take_page(&self) -> Vec<Job> {
         let mut line = self.line.lock();
         let stream = line.ready.front().map(|job| job.stream);
+        let mut bytes = 0;
+        let fits = |job: &&Job| {
+            // The first always does.
+            let is_first = bytes == 0;
+            bytes += job.payload.len().max(1);
+            Some(job.stream) == stream && (is_first || bytes <= limits::STREAM_PAGE_BYTES)
+        };
         let page = line.ready.iter().take(limits::STREAM_PAGE);
-        let length = page.take_while(|job| Some(job.stream) == stream).count();
+        let length = page.take_while(fits).count();
         line.ready.drain(..length).collect()
     }
 
@@ -275,9 +296,10 @@ impl Queue {
         }
     }
 
-    fn give_back(&self, places: usize) {
+    fn give_back(&self, jobs: &[Job]) {
         let mut line = self.line.lock();
-        line.taken -= places;
+        line.taken -= jobs.len();
+        line.taken_bytes -= jobs.iter().map(|job| job.payload.len()).sum::<usize>();
         if line.taken == 0 {
             drop(line);
             self.emptied.notify_waiters();
@@ -298,11 +320,19 @@ impl Job {
     }
 
     fn entry(&self, origin: &str) -> [(&'static str, Vec<u8>); 3] {
+        let mut metadata = BTreeMap::new();
+        // A notification is for this instance, too.
+        if self.stream != PUSHED_NOTIFICATIONS {
+            metadata.insert(ORIGIN.to_owned(), origin.to_owned());
+        }
         let entry = Entry {
             uuid: self.uuid.clone(),
-            metadata: [(ORIGIN.to_owned(), origin.to_owned())].into(),
+            metadata,
             payload: self.payload.clone().into_bytes(),
         };
         entry.encode()
     }
 }
+
+#[cfg(test)]
+mod tests;

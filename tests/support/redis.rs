@@ -1,0 +1,145 @@
+//! A Redis server of Debian's package, as a child process on a free port of this machine.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+};
+
+use letshare_server::engines::redis::Settings;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::eventually;
+
+/// Ends with its owner.
+pub struct RedisServer {
+    pub port: u16,
+    password: Option<&'static str>,
+    dir: TempDir,
+    child: Option<Child>,
+}
+
+impl RedisServer {
+    pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    pub async fn start_with(password: Option<&'static str>) -> Self {
+        let mut server = Self {
+            port: 0,
+            password,
+            dir: TempDir::new().expect("a folder for the data"),
+            child: None,
+        };
+        // The free port may be taken by another test before Redis binds it.
+        for _ in 0..10 {
+            let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+            server.port = free.local_addr().expect("bound").port();
+            drop(free);
+            if server.try_start().await {
+                return server;
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("our child");
+        child.wait().expect("our child");
+    }
+
+    /// Starts it again after [`RedisServer::kill`]: same port, same data.
+    pub async fn restart(&mut self) {
+        assert!(self.child.is_none(), "it still runs");
+        assert!(self.try_start().await, "redis-server does not start again");
+    }
+
+    /// How a client gets in.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            host: "127.0.0.1".into(),
+            port: self.port,
+            password: self.password.unwrap_or_default().into(),
+            database: 0,
+        }
+    }
+
+    /// Runs one command and gives the raw answer.
+    pub async fn command(&self, words: &[&[u8]]) -> String {
+        let answer = self.try_command(words).await.expect("redis answers");
+        assert!(!answer.starts_with('-'), "{answer}");
+        answer
+    }
+
+    /// Whether it came up and stayed.
+    async fn try_start(&mut self) -> bool {
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
+        command.args(["--dir", self.dir.path().to_str().expect("UTF-8")]);
+        command.args([
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+            "--save",
+            "",
+        ]);
+        if let Some(password) = self.password {
+            command.args(["--requirepass", password]);
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = child.expect("redis-server of the package redis-server");
+        let is_up = eventually(async || {
+            if child.try_wait().expect("our child").is_some() {
+                return Some(false);
+            }
+            let answer = self.try_command(&[b"PING"]).await?;
+            answer.starts_with("+PONG").then_some(true)
+        });
+        let is_up = is_up.await;
+        self.child = Some(child);
+        is_up
+    }
+
+    pub async fn try_command(&self, words: &[&[u8]]) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+        let mut request = Vec::new();
+        if let Some(password) = self.password {
+            request.extend(encoded(&[b"AUTH", password.as_bytes()]));
+        }
+        request.extend(encoded(words));
+        request.extend(encoded(&[b"QUIT"]));
+        stream.write_all(&request).await.ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.ok()?;
+        let mut answer = String::from_utf8_lossy(&answer).into_owned();
+        if self.password.is_some() {
+            answer = answer.strip_prefix("+OK\r\n")?.to_owned();
+        }
+        Some(answer.strip_suffix("+OK\r\n")?.to_owned())
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn encoded(words: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend(format!("${}\r\n", word.len()).into_bytes());
+        bytes.extend(*word);
+        bytes.extend(b"\r\n");
+    }
+    bytes
+}
