@@ -349,7 +349,7 @@ impl Forum {
         }
         match error {
             StoreError::Full => Code::NotStored,
-            StoreError::Busy | StoreError::Closed => Code::Busy,
+            StoreError::Busy | StoreError::Closed | StoreError::Unreachable(_) => Code::Busy,
             StoreError::Io(_) | StoreError::Damaged(_) => Code::Internal,
         }
     }
