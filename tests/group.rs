@@ -7,6 +7,7 @@ mod client;
 mod cross;
 mod delivery;
 mod guard;
+mod instances;
 mod membership;
 mod notices;
 mod reading;
