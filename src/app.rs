@@ -50,7 +50,7 @@ use crate::{
     ops::OpsState,
     protocols::{
         ably::{self, revocations::KeptRevocations},
-        group::Forum,
+        group::{self, Forum},
         letshare,
         postoffice::{self, Office},
         relay,
@@ -142,8 +142,8 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let site = Site {
         revocations,
         postoffice,
+        ops_state: ops_state(&broker, gauge, group.clone(), &config.server),
         group,
-        ops_state: ops_state(&broker, gauge, &config.server),
         origins: Arc::new(Origins::new(config)),
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
@@ -351,7 +351,12 @@ fn ably(
     Ok((apps, Arc::new(shared), local_key))
 }
 
-fn ops_state(broker: &Arc<Broker>, gauge: Option<Gauge>, settings: &config::Server) -> OpsState {
+fn ops_state(
+    broker: &Arc<Broker>,
+    gauge: Option<Gauge>,
+    group: Option<Arc<group::Shared>>,
+    settings: &config::Server,
+) -> OpsState {
     let broker = Arc::clone(broker);
     let (from, proxies) = (
         settings.metrics_from.clone(),
@@ -360,7 +365,9 @@ fn ops_state(broker: &Arc<Broker>, gauge: Option<Gauge>, settings: &config::Serv
     OpsState {
         clock: broker.clock.clone(),
         ready: Arc::clone(&broker.ready),
-        snapshot: Arc::new(move || snapshot(Arc::clone(&broker), gauge.clone()).boxed_local()),
+        snapshot: Arc::new(move || {
+            snapshot(Arc::clone(&broker), gauge.clone(), group.clone()).boxed_local()
+        }),
         may_see_metrics: Arc::new(move |request| {
             let address = client_address_of(request, &proxies).to_canonical();
             from.iter().any(|network| network.contains(&address))
@@ -368,7 +375,11 @@ fn ops_state(broker: &Arc<Broker>, gauge: Option<Gauge>, settings: &config::Serv
     }
 }
 
-async fn snapshot(broker: Arc<Broker>, gauge: Option<Gauge>) -> Snapshot {
+async fn snapshot(
+    broker: Arc<Broker>,
+    gauge: Option<Gauge>,
+    group: Option<Arc<group::Shared>>,
+) -> Snapshot {
     // A metrics actor that does not answer leaves zeros, not a page that hangs.
     let mut totals = broker.metrics.send(Totals).await.unwrap_or_default();
     totals.channels_restarted = broker.directory.restarts();
@@ -379,6 +390,7 @@ async fn snapshot(broker: Arc<Broker>, gauge: Option<Gauge>) -> Snapshot {
         channels: broker.directory.len() as u64,
         history_bytes: broker.log.bytes() as u64,
         store: gauge.as_ref().map(Gauge::read).unwrap_or_default(),
+        group: group.map(|group| group.figures()),
         totals,
     }
 }

@@ -204,6 +204,35 @@ async fn pages() {
     );
 }
 
+/// §8: counted by type and code, without names.
+#[tokio::test]
+async fn figures() {
+    let rig = Rig::start(|_| {});
+    rig.group("secret group", &["secret user"]).await;
+    let mut client = rig.user("secret user").await;
+    client.says("c-1", "secret group", "x").await;
+    client
+        .send("join_group", "c-2", json!({"group_id": "none"}))
+        .await;
+    client.refused("c-2", 404, "群聊不存在").await;
+    let mut http = Http::connect(&rig.server).await;
+    let page = http
+        .ask("GET", "/metrics", &[("Accept", "text/plain")])
+        .await;
+    for line in [
+        "letshare_group_open_connections 1",
+        "letshare_group_online_users 1",
+        "letshare_group_stored_messages_total 1",
+        r#"letshare_group_received_frames_total{reason="send_message"} 1"#,
+        r#"letshare_group_told_errors_total{reason="not_found"} 1"#,
+    ] {
+        assert!(page.body.contains(line), "{line}: {}", page.body);
+    }
+    assert!(!page.body.contains("secret"));
+    let page = http.ask("GET", "/metrics", &[]).await.json();
+    assert_eq!(page["group"]["errors"]["not_found"], 1);
+}
+
 #[tokio::test]
 async fn what_is_no_handshake() {
     let rig = Rig::start(|_| {});

@@ -82,7 +82,12 @@ impl Courier {
     /// Whether so much waits that nothing more is to be taken in. The queue itself has no bound: what was committed
     /// must not be refused.
     pub fn is_full(&self) -> bool {
-        self.outstanding.load(Ordering::Relaxed) >= limits::GROUP_OUTSTANDING
+        self.outstanding() >= limits::GROUP_OUTSTANDING
+    }
+
+    /// What waits.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Relaxed)
     }
 
     pub fn hand_over(&self, parcel: Parcel) {

@@ -16,6 +16,7 @@ use actix_web::{
 use serde_json::json;
 
 use crate::{
+    actors::metrics::GroupFigures,
     edge::{
         admission::Refusal, client_address::client_address_of, guard::MessageLimits,
         http::query::Query, websocket::Entrance,
@@ -82,6 +83,14 @@ impl Shared {
                 tracing::error!("the old blacklist of the group protocol stays in use: {error}");
                 Err(error.to_string())
             }
+        }
+    }
+
+    /// What was counted, for `/metrics`.
+    pub fn figures(&self) -> GroupFigures {
+        GroupFigures {
+            connections: self.open.load(Ordering::Relaxed) as u64,
+            ..self.forum.read_figures()
         }
     }
 

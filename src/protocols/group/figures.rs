@@ -1,62 +1,119 @@
 //! What the group door counts, for `/metrics` (`protocols/group.md §8`). Numbers only: no user, no group.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
-use crate::protocols::group::code::Code;
+use crate::{
+    actors::metrics::GroupFigures,
+    protocols::group::{code::Code, frame::Kind},
+};
+
+const KINDS: [(Kind, &str); 7] = [
+    (Kind::Ping, "ping"),
+    (Kind::Auth, "auth"),
+    (Kind::SendMessage, "send_message"),
+    (Kind::JoinGroup, "join_group"),
+    (Kind::LeaveGroup, "leave_group"),
+    (Kind::MarkRead, "mark_read"),
+    (Kind::Unknown, "unknown"),
+];
+
+const CODES: [(u16, &str); 8] = [
+    (400, "bad_request"),
+    (401, "unauthorized"),
+    (403, "forbidden"),
+    (404, "not_found"),
+    (413, "too_large"),
+    (429, "too_frequent"),
+    (500, "internal"),
+    (503, "unavailable"),
+];
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Figures {
+    frames: [AtomicU64; KINDS.len()],
+    errors: [AtomicU64; CODES.len()],
     stored: AtomicU64,
-    rate_limited: AtomicU64,
-    barred: AtomicU64,
+    storing_micros: AtomicU64,
     failed_auth: AtomicU64,
-    refused: AtomicU64,
-}
-
-/// The counts at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Messages that were stored.
-    pub stored: u64,
-    /// Frames that a rate limit refused.
-    pub rate_limited: u64,
-    /// Requests from addresses on the blacklist, or banned.
-    pub barred: u64,
-    /// Attempts to authenticate that failed.
-    pub failed_auth: u64,
-    /// Errors told, of any code.
-    pub refused: u64,
+    barred: AtomicU64,
 }
 
 impl Figures {
-    pub fn stored(&self) {
-        self.stored.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub fn barred(&self) {
-        self.barred.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub fn failed_auth(&self) {
-        self.failed_auth.fetch_add(1, Ordering::Relaxed);
+    /// A frame whose envelope was read.
+    pub fn received(&self, kind: Kind) {
+        let mut kinds = KINDS.iter().zip(&self.frames);
+        if let Some((_, counter)) = kinds.find(|((known, _), _)| *known == kind) {
+            bump(counter, 1);
+        }
     }
 
     pub fn refused(&self, code: Code) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        if code == Code::TooFrequent {
-            self.rate_limited.fetch_add(1, Ordering::Relaxed);
+        let mut codes = CODES.iter().zip(&self.errors);
+        if let Some((_, counter)) = codes.find(|((known, _), _)| *known == code.number()) {
+            bump(counter, 1);
         }
     }
 
-    pub fn read(&self) -> Counts {
+    /// A message is on disk, so long after it came.
+    pub fn stored(&self, after: Duration) {
+        bump(&self.stored, 1);
+        let micros = u64::try_from(after.as_micros()).unwrap_or_default();
+        bump(&self.storing_micros, micros);
+    }
+
+    pub fn failed_auth(&self) {
+        bump(&self.failed_auth, 1);
+    }
+
+    pub fn barred(&self) {
+        bump(&self.barred, 1);
+    }
+
+    /// The counts now; what is no count is left at 0.
+    pub fn read(&self) -> GroupFigures {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counts {
-            stored: read(&self.stored),
-            rate_limited: read(&self.rate_limited),
-            barred: read(&self.barred),
-            failed_auth: read(&self.failed_auth),
-            refused: read(&self.refused),
+        let mut frames = KINDS.map(|(_, name)| (name, 0));
+        for ((_, count), counter) in frames.iter_mut().zip(&self.frames) {
+            *count = read(counter);
         }
+        let mut errors = CODES.map(|(_, name)| (name, 0));
+        for ((_, count), counter) in errors.iter_mut().zip(&self.errors) {
+            *count = read(counter);
+        }
+        GroupFigures {
+            frames,
+            errors,
+            stored: read(&self.stored),
+            storing: Duration::from_micros(read(&self.storing_micros)),
+            failed_auth: read(&self.failed_auth),
+            barred: read(&self.barred),
+            ..GroupFigures::default()
+        }
+    }
+}
+
+fn bump(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_and_code_is_counted_by_itself() {
+        let figures = Figures::default();
+        figures.received(Kind::MarkRead);
+        figures.refused(Code::NoGroup);
+        figures.refused(Code::NoMessage);
+        figures.stored(Duration::from_millis(3));
+        let read = figures.read();
+        assert!(read.frames.contains(&("mark_read", 1)) && read.frames.contains(&("ping", 0)));
+        assert!(read.errors.contains(&("not_found", 2)) && read.errors.contains(&("internal", 0)));
+        assert_eq!((read.stored, read.storing), (1, Duration::from_millis(3)));
     }
 }

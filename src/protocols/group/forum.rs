@@ -7,7 +7,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,7 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    actors::broker::Broker,
+    actors::{broker::Broker, metrics::GroupFigures},
     clock::{Clock, OncePerSecond},
     config,
     ids::{ConnectionId, Timestamp},
@@ -200,6 +203,23 @@ impl Forum {
             return users;
         }
         self.roll.len() as u64
+    }
+
+    /// What was counted, for `/metrics`.
+    pub fn read_figures(&self) -> GroupFigures {
+        let mut figures = self.figures.read();
+        figures.users = self.roll.len() as u64;
+        figures.undelivered = self.courier.outstanding() as u64;
+        if let Some(bus) = &self.bus {
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let counts = bus.counts();
+            figures.redis_up = u64::from(bus.is_up());
+            figures.redis_waiting = bus.waiting() as u64;
+            figures.redis_published = read(&counts.published);
+            figures.redis_received = read(&counts.received);
+            figures.redis_malformed = read(&counts.malformed);
+        }
+        figures
     }
 
     /// The groups of a user, by name.

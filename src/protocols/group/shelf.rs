@@ -317,3 +317,6 @@ fn number(bytes: &[u8]) -> Option<u64> {
 fn damaged(what: &str) -> StoreError {
     StoreError::damaged(format!("a row of the groups: {what}"))
 }
+
+#[cfg(test)]
+mod tests;

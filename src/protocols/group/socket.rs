@@ -130,6 +130,7 @@ impl Socket {
         let Ok(frame) = frame else {
             return self.refuse(Code::BadFormat, &id, link);
         };
+        self.shared.forum.figures.received(frame.kind);
         if self.identity.is_none() && !frame.kind.needs_no_user() {
             return self.refuse(Code::Unauthorized, &id, link);
         }

@@ -150,10 +150,11 @@ impl Forum {
         if let Some(outgoing) = &mut outgoing {
             batch = outgoing.row(batch);
         }
-        let forum = Arc::clone(self);
+        let (forum, came) = (Arc::clone(self), self.clock.uptime());
         let done = Box::new(move |outcome: Result<_, StoreError>| {
             let stored = outcome.map(|_| {
-                forum.figures.stored();
+                let after = forum.clock.uptime().saturating_sub(came);
+                forum.figures.stored(after);
                 forum.publish(&post, json, number);
                 if let Some(outgoing) = outgoing {
                     outgoing.send();
