@@ -105,8 +105,9 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let keeps = storage.as_ref().filter(|_| config.relay.enabled);
     let relay = keeps.map(|storage| {
         let store = Arc::clone(&storage.store);
-        Arc::new(relay::Shared::new(&config.relay, store, clock.clone()))
+        relay::Shared::open(&config.relay, store, clock.clone()).map(Arc::new)
     });
+    let relay = relay.transpose()?;
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);

@@ -1,10 +1,11 @@
 //! The command line: `serve` (default), `config check|show`, `data check|compact`,
-//! `token mint|static|inspect`, `health`.
+//! `token mint|static|inspect`, `certificate self-signed`, `health`.
 //!
 //! Here: arguments and which command runs. Commands write to what they are handed and return an exit
 //! code, so tests run them without a process: 0 is good, 1 is told on stderr, 2 is a usage error (clap's).
 
 mod banner;
+mod certificate;
 mod data;
 mod health;
 mod serve;
@@ -69,6 +70,9 @@ enum Command {
     /// Look after the data folder while no server uses it.
     #[command(subcommand)]
     Data(data::Command),
+    /// Make certificates for TLS.
+    #[command(subcommand)]
+    Certificate(certificate::Command),
     /// Make and examine tokens.
     #[command(subcommand)]
     Token(token::Command),
@@ -167,6 +171,15 @@ fn run(
     // A stream that nobody reads any more (`… | head`) is no fault worth an exit code.
     let tell = |stream: &mut dyn Write, text: &str| drop(writeln!(stream, "{}", text.trim_end()));
 
+    // Needs no configuration: one that names the files is at fault until they are there.
+    if let Some(Command::Certificate(command)) = &cli.command {
+        let made = certificate::run(command, clock);
+        match &made {
+            Ok(said) => tell(out, said),
+            Err(fault) => tell(err, &format!("letshare-server: {fault:#}")),
+        }
+        return Outcome::Done(made.is_ok());
+    }
     let loaded = match config::load(
         &cli.settings.environment(environment),
         &cli.settings.pairs(),
@@ -178,7 +191,9 @@ fn run(
         }
     };
     match &cli.command {
-        None | Some(Command::Serve) => return Outcome::Serve(Box::new(loaded)),
+        None | Some(Command::Serve | Command::Certificate(_)) => {
+            return Outcome::Serve(Box::new(loaded));
+        }
         Some(Command::Config(ConfigCommand::Check)) => {
             for warning in &loaded.warnings {
                 tell(err, &format!("warning: {warning}"));

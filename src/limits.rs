@@ -177,6 +177,22 @@ pub const RELAY_UNREADABLE_FRAMES: u32 = 20;
 /// Delayed pushes are looked at at least this often while there are any, since the wall clock can be set.
 pub const RELAY_SCHEDULE_CHECK: Duration = Duration::from_millis(250);
 
+/// Pushes that wait for one relay user who is away, and their bytes; the oldest go first
+/// (`protocols/relay.md §5`, `offline_ttl_seconds`).
+pub const RELAY_KEPT_PUSHES: usize = 256;
+pub const RELAY_KEPT_USER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes of the pushes that wait for all relay users together, on disk. A push takes this much more than it has: what
+/// is in memory of one that waits on disk.
+pub const RELAY_KEPT_BYTES: usize = 64 * 1024 * 1024;
+pub const RELAY_KEPT_OVERHEAD: usize = 256;
+
+/// How often pushes that waited too long are looked for.
+pub const RELAY_KEPT_SWEEP: Duration = Duration::from_secs(60);
+
+/// Rows of waiting pushes that are read at a time when a server starts.
+pub const RELAY_KEPT_ROWS: usize = 100;
+
 /// Longest `userId` of a LetShare page, in bytes. The app's is at most 12 characters and a suffix.
 pub const USER_ID_BYTES: usize = 256;
 
@@ -303,11 +319,41 @@ pub const POST_WINDOW_BYTES: usize = 1024 * 1024;
 /// Ids of letters that one mailbox remembers for `IDEMPOTENCY_WINDOW`: about 100 bytes each.
 pub const POST_IDS: usize = 4_096;
 
+/// Pages of `PAGE_ITEMS_MAX` letters that are looked through for one request for a thread.
+pub const POST_THREAD_PAGES: usize = 20;
+
 /// How often letters that are too old are looked for.
 pub const POST_SWEEP: Duration = Duration::from_secs(60);
 
 /// Rows of letters that are read at a time when a server starts.
 pub const POST_ROWS: usize = 1_000;
+
+/// Rows of the chat archive that are read or removed at a time.
+pub const ARCHIVE_ROWS: usize = 1_000;
+
+/// How often the chat archive removes what is too old.
+pub const ARCHIVE_SWEEP: Duration = Duration::from_secs(60);
+
+/// How long a call of the chat archive waits for MongoDB to be found, and how long it takes at most: a sender waits for
+/// it, and is told 10008 then (`protocols/chat.md §9`).
+pub const ARCHIVE_FIND: Duration = Duration::from_secs(3);
+pub const ARCHIVE_CALL: Duration = Duration::from_secs(5);
+
+/// Connections to MongoDB unless its URI says otherwise. A message takes one for a few milliseconds.
+pub const ARCHIVE_CONNECTIONS: u32 = 32;
+
+/// Calls of the moderation service at a time; each takes a thread. More wait, within their own time limit.
+pub const MODERATION_CALLS: usize = 32;
+
+/// Failures in a row after which the moderation service is left alone, and for how long.
+pub const MODERATION_FAILURES: u32 = 5;
+pub const MODERATION_PAUSE: Duration = Duration::from_secs(10);
+
+/// A new token for the moderation service is fetched this long before the old one ends.
+pub const MODERATION_TOKEN_MARGIN: Duration = Duration::from_secs(60);
+
+/// Longest answer of the moderation service that is read, in bytes; real ones are below 10 KiB.
+pub const MODERATION_ANSWER_BYTES: u64 = 256 * 1024;
 
 /// Entries that wait to be published on a stream, and their bytes; more are refused (`protocols/group.md §7`).
 pub const STREAM_QUEUE: usize = 10_000;
@@ -412,29 +458,5 @@ pub const GROUP_INBOX: usize = 256;
 /// How long a server that stops waits for Redis to take what its groups have to say.
 pub const GROUP_LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Rows of the chat archive that are read or removed at a time.
-pub const ARCHIVE_ROWS: usize = 1_000;
-
-/// How often the chat archive removes what is too old.
-pub const ARCHIVE_SWEEP: Duration = Duration::from_secs(60);
-
-/// How long a call of the chat archive waits for MongoDB to be found, and how long it takes at most: a sender waits for
-/// it, and is told 10008 then (`protocols/chat.md §9`).
-pub const ARCHIVE_FIND: Duration = Duration::from_secs(3);
-pub const ARCHIVE_CALL: Duration = Duration::from_secs(5);
-
-/// Connections to MongoDB unless its URI says otherwise. A message takes one for a few milliseconds.
-pub const ARCHIVE_CONNECTIONS: u32 = 32;
-
-/// Calls of the moderation service at a time; each takes a thread. More wait, within their own time limit.
-pub const MODERATION_CALLS: usize = 32;
-
-/// Failures in a row after which the moderation service is left alone, and for how long.
-pub const MODERATION_FAILURES: u32 = 5;
-pub const MODERATION_PAUSE: Duration = Duration::from_secs(10);
-
-/// A new token for the moderation service is fetched this long before the old one ends.
-pub const MODERATION_TOKEN_MARGIN: Duration = Duration::from_secs(60);
-
-/// Longest answer of the moderation service that is read, in bytes; real ones are below 10 KiB.
-pub const MODERATION_ANSWER_BYTES: u64 = 256 * 1024;
+/// Notifications sent to Redis that are waited for, so that they are not shown twice.
+pub const GROUP_ECHOES: usize = 10_000;

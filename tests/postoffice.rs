@@ -10,3 +10,4 @@ mod letters;
 mod office;
 mod stored;
 mod survival;
+mod threads;

@@ -1,5 +1,6 @@
 //! The relay protocol against the drop-in profile, with the original paths (`protocols/relay.md`).
 
+mod away;
 mod cross;
 mod delays;
 mod identify;

@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use crate::{stamp::Stationery, wire};
+use crate::{older::Tongue, stamp::Stationery, wire};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Dialect {
@@ -17,6 +17,8 @@ pub enum Dialect {
     LetShareLong,
     AblyJson,
     AblyMsgpack,
+    #[value(skip)]
+    Older(&'static dyn Tongue),
 }
 
 /// Where the server is and how it lets us in.
@@ -97,16 +99,25 @@ impl Dialect {
             Self::LetShareLong => "letshare-long",
             Self::AblyJson => "ably-json",
             Self::AblyMsgpack => "ably-msgpack",
+            Self::Older(tongue) => tongue.name(),
         }
     }
 
     pub fn acknowledges(self) -> bool {
-        matches!(self, Self::AblyJson | Self::AblyMsgpack)
+        match self {
+            Self::LetShare | Self::LetShareLong => false,
+            Self::AblyJson | Self::AblyMsgpack => true,
+            Self::Older(tongue) => tongue.acknowledges(),
+        }
+    }
+
+    pub fn publishes_by_http(self) -> bool {
+        matches!(self, Self::Older(tongue) if tongue.publishes_by_http())
     }
 
     /// The client may ask for its channel right after the upgrade.
     pub fn joins_at_once(self) -> bool {
-        !self.acknowledges()
+        !matches!(self, Self::AblyJson | Self::AblyMsgpack)
     }
 
     pub fn stationery(self, data_bytes: usize) -> Stationery {
@@ -117,6 +128,7 @@ impl Dialect {
             }
             Self::AblyJson => Stationery::new(data_bytes, true, b"\",\"encoding\":\"json\""),
             Self::AblyMsgpack => Stationery::new(data_bytes, false, b"\xa8encoding\xa4json"),
+            Self::Older(tongue) => tongue.stationery(data_bytes),
         }
     }
 
@@ -128,6 +140,7 @@ impl Dialect {
             }
             Self::AblyJson => "json",
             Self::AblyMsgpack => "msgpack",
+            Self::Older(tongue) => return Ok(tongue.upgrade_request(door, user)),
         };
         let key = door.key.as_ref().context("this server has no Ably key")?;
         // What the SDK for Node asks for; without the echo, so that a publisher hears the others only, as with LetShare.
@@ -137,7 +150,7 @@ impl Dialect {
 
     pub fn opcode(self) -> u8 {
         match self {
-            Self::LetShare | Self::LetShareLong | Self::AblyJson => wire::TEXT,
+            Self::LetShare | Self::LetShareLong | Self::AblyJson | Self::Older(_) => wire::TEXT,
             Self::AblyMsgpack => wire::BINARY,
         }
     }
@@ -151,11 +164,12 @@ impl Dialect {
             Self::LetShare | Self::LetShareLong => Ok(wire::subscribe_text(channel).into_bytes()),
             Self::AblyJson => Ok(serde_json::to_vec(&attach)?),
             Self::AblyMsgpack => Ok(rmp_serde::to_vec_named(&attach)?),
+            Self::Older(tongue) => tongue.join(channel),
         }
     }
 
     /// `data` is a JSON object, `serial` the number of the publish.
-    pub fn publish(self, channel: &str, data: &str, serial: u32) -> Result<Vec<u8>> {
+    pub fn publish(self, door: &Door, channel: &str, data: &str, serial: u32) -> Result<Vec<u8>> {
         let publish = Publish {
             action: action::MESSAGE,
             channel,
@@ -172,6 +186,7 @@ impl Dialect {
             }
             Self::AblyJson => Ok(serde_json::to_vec(&publish)?),
             Self::AblyMsgpack => Ok(rmp_serde::to_vec_named(&publish)?),
+            Self::Older(tongue) => tongue.publish(door, channel, data, serial),
         }
     }
 
@@ -179,6 +194,7 @@ impl Dialect {
     pub fn read(self, payload: &[u8]) -> Said {
         let heard = match self {
             Self::LetShare | Self::LetShareLong => return read_letshare(payload),
+            Self::Older(tongue) => return tongue.read(payload),
             Self::AblyJson if payload.starts_with(b"{\"action\":15,") => return Said::Message,
             Self::AblyMsgpack if payload.get(1..9) == Some(b"\xa6action\x0f") => {
                 return Said::Message;
@@ -207,6 +223,7 @@ fn read_letshare(payload: &[u8]) -> Said {
     }
 }
 
-fn refusal(payload: &[u8]) -> Said {
+/// A frame that nobody expects.
+pub fn refusal(payload: &[u8]) -> Said {
     Said::Refusal(String::from_utf8_lossy(payload).into_owned())
 }

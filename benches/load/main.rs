@@ -6,6 +6,7 @@ mod crowd;
 mod dialect;
 mod floor;
 mod member;
+mod older;
 mod publish;
 mod relay;
 mod report;
@@ -142,6 +143,11 @@ enum Scenario {
         #[arg(long)]
         mebibytes: Option<u64>,
     },
+    /// The older protocols beside LetShare: all of them, or those named
+    Older {
+        #[arg(value_parser = ["relay-broadcast", "relay-push"])]
+        cases: Vec<String>,
+    },
     #[command(hide = true)]
     Proxy { port: u16 },
     #[command(hide = true)]
@@ -234,6 +240,7 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
             rooms,
             members,
             publishers,
+            outside: false,
         },
         pace,
         data_bytes: options.payload,
@@ -268,7 +275,8 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
                 transfers,
                 mebibytes,
             };
-            play(&relay, options, session)
+            play(&relay, options, session)?;
+            play(&Scenario::Older { cases: Vec::new() }, options, session)
         }
         Scenario::Fanout {
             members,
@@ -322,6 +330,15 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
                     transfers,
                     bytes_each: mebibytes.unwrap_or(usual) << 20,
                 })?;
+            }
+            Ok(())
+        }
+        Scenario::Older { cases } => {
+            let is_asked =
+                |case: &older::Case| cases.is_empty() || cases.iter().any(|name| name == case.name);
+            let time = Duration::from_secs_f64(seconds);
+            for case in older::cases(quick).iter().filter(|case| is_asked(case)) {
+                session.older(case, options.payload, time)?;
             }
             Ok(())
         }

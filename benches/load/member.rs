@@ -19,6 +19,8 @@ pub enum Phase {
     Greeting,
     Subscribing,
     Ready,
+    /// Speaks HTTP: it publishes by requests.
+    Requesting,
 }
 
 pub struct Member {
@@ -88,7 +90,7 @@ impl Member {
     }
 
     pub fn room_name(&self) -> String {
-        format!("bench-{:05}", self.room)
+        room_name(usize::from(self.room))
     }
 
     pub fn queue(&mut self, opcode: u8, payload: &[u8]) {
@@ -174,4 +176,8 @@ impl Member {
             .get(publisher)
             .map_or(0, |heard| heard.lost(sent))
     }
+}
+
+pub fn room_name(room: usize) -> String {
+    format!("bench-{room:05}")
 }

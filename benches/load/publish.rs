@@ -50,6 +50,7 @@ pub fn publish(subject: &Subject, dialect: Dialect, publishing: Publishing) -> R
         rooms: 1,
         members: 1,
         publishers: 1,
+        outside: false,
     };
     let door = subject.door.clone();
     let mut crowd = Crowd::new(door, dialect, seating, publishing.data_bytes)?;

@@ -4,13 +4,14 @@ use hdrhistogram::Histogram;
 
 use crate::{
     dialect::Dialect,
+    older::{Case, answers::Answers},
     publish::{Published, Publishing},
     relay::{Freight, Relayed},
     session::Rounds,
     slow::Slow,
     standing::{Idle, Storm},
     tally::Wrongs,
-    traffic::Leg,
+    traffic::{Leg, Pace},
 };
 
 /// All rounds of one traffic scenario.
@@ -69,6 +70,47 @@ fn to_letshare<T>(rounds: &Rounds<T>, dialect: Dialect, figure: impl Fn(&T) -> f
         }
         _ => "–".to_owned(),
     }
+}
+
+/// Of the ratio to LetShare (issue 6).
+const OLDER_GOAL: f64 = 1.2;
+
+pub fn older_head() {
+    println!(
+        "\n| scenario | protocol | server µs/delivery | to LetShare | goal | deliveries/s | p50 / p99 ms | \
+         lost / doubled / reordered |\n|---|---|---:|---:|---:|---:|---:|---:|"
+    );
+}
+
+/// `rounds`: the legs of each side.
+pub fn older_rows(case: &Case, pace: Pace, rounds: &[Vec<Leg>]) {
+    let micros = Leg::micros_per_delivery;
+    for (index, (side, legs)) in case.sides.iter().zip(rounds).enumerate() {
+        let (ratio, goal) = match rounds.first().filter(|_| index > 0) {
+            Some(letshare) => (
+                format!("**{:.2}**", ratio(legs, letshare, micros)),
+                OLDER_GOAL.to_string(),
+            ),
+            None => ("–".to_owned(), "–".to_owned()),
+        };
+        println!(
+            "| {}, {} | {} | {:.2} | {ratio} | {goal} | {:.0} | {} | {} |",
+            case.title,
+            pace.word(),
+            side.name,
+            median(legs.iter().map(micros)),
+            median(legs.iter().map(Leg::deliveries_per_second)),
+            latency(legs.iter().map(|leg| &leg.latency)),
+            wrongs(legs.iter().map(|leg| &leg.wrongs)),
+        );
+    }
+}
+
+pub fn alone_line(what: &str, all: &[Answers]) {
+    println!(
+        "* For comparison, {what}: {:.2} µs CPU.",
+        median(all.iter().map(Answers::micros_each))
+    );
 }
 
 pub fn publish_line(publishing: Publishing, dialect: Dialect, legs: &[Published]) {

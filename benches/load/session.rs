@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     dialect::Dialect,
+    older::Case,
     publish::{Publishing, publish},
     relay::{Freight, relay},
     report::{self, Compared},
@@ -13,7 +14,7 @@ use crate::{
     standing::{idle, storm},
     subject::{Kind, Subject},
     tally::Wrongs,
-    traffic::{Pace, Traffic, measure},
+    traffic::{Leg, Pace, Traffic, measure},
 };
 
 pub struct Session {
@@ -175,6 +176,51 @@ impl Session {
         self.correct = against_proxy.correct;
         for (_, server) in &rounds.server {
             report::relay_line(freight, &rounds.floor, server);
+        }
+        Ok(())
+    }
+
+    /// All sides of a case in turns; there is no floor that speaks the older protocols.
+    pub fn older(&mut self, case: &Case, data_bytes: usize, time: Duration) -> Result<()> {
+        let Kind::Server(mut setup) = self.server.clone() else {
+            return Ok(());
+        };
+        let more = case.settings.iter();
+        let more = more.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        // Before those of the caller, which win.
+        setup.settings.splice(0..0, more);
+        let server = Kind::Server(setup);
+        report::older_head();
+        for &pace in case.paces {
+            let mut rounds: Vec<Vec<Leg>> = case.sides.iter().map(|_| Vec::new()).collect();
+            for _ in 0..self.pairs {
+                for (side, legs) in case.sides.iter().zip(&mut rounds) {
+                    let traffic = Traffic {
+                        dialect: side.dialect,
+                        seating: side.seating,
+                        pace,
+                        data_bytes,
+                        time,
+                    };
+                    let what = format!("{}, {}, {}", case.title, side.name, pace.word());
+                    let leg = with(&server, self.cpu, |subject| measure(subject, traffic));
+                    let leg = leg.with_context(|| what.clone())?;
+                    self.judge(&what, (&leg.wrongs, &leg.remarks));
+                    legs.push(leg);
+                }
+            }
+            report::older_rows(case, pace, &rounds);
+        }
+        println!();
+        for (what, alone) in case.alone {
+            let all: Result<Vec<_>> = (0..self.pairs)
+                .map(|_| {
+                    with(&server, self.cpu, |subject| {
+                        alone(subject, data_bytes, time)
+                    })
+                })
+                .collect();
+            report::alone_line(what, &all.with_context(|| (*what).to_owned())?);
         }
         Ok(())
     }

@@ -43,6 +43,7 @@ pub fn slow(subject: &Subject, time: Duration) -> Result<Slow> {
         rooms: 1,
         members: READERS + 1,
         publishers: 1,
+        outside: false,
     };
     let dialect = Dialect::LetShare;
     let flow = Flow::new(Traffic {

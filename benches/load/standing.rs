@@ -22,6 +22,7 @@ fn seating(connections: usize) -> Seating {
         rooms: connections.div_ceil(ROOM),
         members: ROOM,
         publishers: 0,
+        outside: false,
     }
 }
 

@@ -101,7 +101,7 @@ pub struct Flow {
 
 impl Flow {
     pub fn new(traffic: Traffic) -> Self {
-        let receivers = traffic.seating.members.saturating_sub(1).max(1);
+        let receivers = traffic.seating.receivers().max(1);
         let messages = (PACED_DELIVERIES / receivers).clamp(1, PACED_MESSAGES);
         Self {
             traffic,
@@ -139,7 +139,10 @@ impl Flow {
     }
 
     fn saturated(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
-        match self.traffic.seating.publishers {
+        let seating = self.traffic.seating;
+        match seating.publishers {
+            _ if seating.outside => self.saturated_from_outside(crowd, end),
+            1 if seating.rooms > 1 => self.saturated_in_turn(crowd, end),
             1 => self.saturated_by_one(crowd, end),
             _ => self.saturated_by_all(crowd, end),
         }
@@ -147,7 +150,7 @@ impl Flow {
 
     /// One publisher in one room.
     fn saturated_by_one(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
-        let receivers = self.traffic.seating.members as u32 - 1;
+        let receivers = self.traffic.seating.receivers() as u32;
         while Instant::now() < end {
             let mut publisher = None;
             while crowd.tally.outstanding() < WINDOW {
@@ -163,12 +166,44 @@ impl Flow {
         Ok(())
     }
 
+    /// Each publisher waits for its answer, as the usual clients of HTTP do; the rooms in turn.
+    fn saturated_from_outside(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
+        let seating = self.traffic.seating;
+        let window = (WINDOW * seating.receivers()) as u64;
+        let mut turn = 0;
+        while Instant::now() < end {
+            for publisher in 0..seating.publishers {
+                if crowd.is_answered(publisher) && crowd.on_the_way() < window {
+                    crowd.publish(turn % seating.rooms, publisher)?;
+                    turn += 1;
+                }
+            }
+            crowd.turn(Some(Duration::from_millis(50)))?;
+        }
+        Ok(())
+    }
+
+    /// One publisher in each of many rooms; the rooms in turn.
+    fn saturated_in_turn(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
+        let window = (WINDOW * self.traffic.seating.receivers()) as u64;
+        let mut turn = 0;
+        while Instant::now() < end {
+            while crowd.on_the_way() < window {
+                crowd.publish(turn % self.traffic.seating.rooms, 0)?;
+                turn += 1;
+            }
+            crowd.turn(Some(Duration::from_millis(50)))?;
+        }
+        Ok(())
+    }
+
     /// Everybody who publishes also receives; [`WINDOW`] messages of each are on their way, on average.
     fn saturated_by_all(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
         let Seating {
             rooms,
             members,
             publishers,
+            ..
         } = self.traffic.seating;
         let window = (WINDOW * rooms * publishers * (members - 1)) as u64;
         let mut turn = 0;

@@ -199,8 +199,10 @@ impl Protocol {
             return everything.into();
         }
         let sockets = settings.ws_paths().into_iter();
+        let threads = settings.threads_path.iter();
         sockets
             .map(|path| (path, "postoffice.ws_path"))
+            .chain(threads.map(|path| (&**path, "postoffice.threads_path")))
             .chain([
                 (&*settings.health_path, "postoffice.health_path"),
                 (&*settings.stats_path, "postoffice.stats_path"),

@@ -25,6 +25,8 @@ pub struct PostOffice {
     pub any_path: bool,
     pub health_path: String,
     pub stats_path: String,
+    /// None = no such page.
+    pub threads_path: Option<String>,
     /// Open connections of this protocol.
     pub max_connections: usize,
     pub auth: PostOfficeAuth,
@@ -122,6 +124,7 @@ pub const KEYS: &[Key] = &[
     key("postoffice.any_path", Kind::Switch),
     key("postoffice.health_path", Kind::Path),
     key("postoffice.stats_path", Kind::Path),
+    key("postoffice.threads_path", Kind::OptionalPath),
     key("postoffice.max_connections", Kind::Whole(1, 10_000_000)),
     key("postoffice.auth", Kind::OneOf(&["any", "tokens", "jwt"])),
     key("postoffice.tokens", Kind::Grants),

@@ -37,6 +37,8 @@ pub struct Relay {
     pub pushes_per_second: u32,
     /// Delayed pushes that are later than that are dropped; zero = none is.
     pub max_lateness: Duration,
+    /// Pushes for a user who is away wait so long; zero = not at all.
+    pub offline_ttl: Duration,
 }
 
 /// How a relay client shows who it is.
@@ -77,6 +79,10 @@ pub const KEYS: &[Key] = &[
     key(
         "relay.max_lateness",
         Kind::Span("0s", secs(0), "8760h", secs(31_536_000)),
+    ),
+    key(
+        "relay.offline_ttl",
+        Kind::Span("0s", secs(0), "720h", secs(2_592_000)),
     ),
 ];
 

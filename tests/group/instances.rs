@@ -236,6 +236,34 @@ async fn services_speak_through_redis() {
     }
 }
 
+/// §6: a notification by HTTP reaches all connections of the user, whichever instance was asked, each once.
+#[tokio::test]
+async fn a_notification_reaches_both() {
+    let pair = Pair::start().await;
+    let mut clients = [pair.rigs[0].user("7").await, pair.rigs[1].user("7").await];
+    for id in ["n1", "n2", "n3"] {
+        let body = json!({"user_id": "7", "notification_id": id, "title": "t"});
+        data(
+            &pair.rigs[0]
+                .service("POST", "/api/notifications", body)
+                .await,
+        );
+    }
+    for client in &mut clients {
+        for id in ["n1", "n2", "n3"] {
+            assert_eq!(client.expect("notification").await["message_id"], id);
+        }
+    }
+    let list = data(&pair.rigs[0].ask("7", "/api/notifications").await);
+    assert_eq!(list["unread_count"], 3);
+    // Nothing comes back to where they were sent from.
+    pair.add("verify:progress", json!({"user_id": "7", "verify_id": 1}))
+        .await;
+    for client in &mut clients {
+        client.expect("verify_progress").await;
+    }
+}
+
 /// §2, §10: users of all instances, or of one.
 #[tokio::test]
 async fn users_of_all_instances() {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::support::{AblyClient, ably::action};
 
-const RELAY_KEY: &str = "shared.relay:0123456789abcdef-relay";
+pub const RELAY_KEY: &str = "shared.relay:0123456789abcdef-relay";
 const ANY_KEY: &str = "shared.any:0123456789abcdef-any";
 
 /// The default app with a key that names the relay's channels, and one that names none.

@@ -26,6 +26,7 @@ use super::{Crowd, Seating};
 use crate::{
     dialect::Said,
     member::{Member, Phase},
+    older::answers::Answer,
     wire,
 };
 
@@ -60,7 +61,14 @@ impl Crowd {
             ..
         } = self.seating;
         let place = id % members;
-        let publisher = (place < publishers).then_some(place as u16);
+        let (place, is_publisher) = match self.seating.outside {
+            true => (
+                id.wrapping_sub(self.seating.seats()),
+                id >= self.seating.seats(),
+            ),
+            false => (place, place < publishers),
+        };
+        let publisher = is_publisher.then_some(place as u16);
         let member = Member::new(stream, id, id / members, publisher, publishers, self.now());
         self.members.push(member);
         Ok(())
@@ -120,6 +128,11 @@ impl Crowd {
             return Ok(());
         };
         if member.phase == Phase::Connecting {
+            if member.publisher.is_some() && self.dialect.publishes_by_http() {
+                member.phase = Phase::Requesting;
+                self.ready += 1;
+                return self.write_out(id);
+            }
             member.phase = Phase::Upgrading;
             let request = self.dialect.upgrade_request(&self.door, &member.user)?;
             member.outbox.extend_from_slice(request.as_bytes());
@@ -182,7 +195,24 @@ impl Crowd {
             };
             used = head;
         }
-        while let Some(rest) = bytes.get(used..)
+        while member.phase == Phase::Requesting
+            && let Some(answer) = Answer::first(bytes.get(used..).unwrap_or_default())?
+        {
+            let text = bytes.get(used..used + answer.length).unwrap_or_default();
+            used += answer.length;
+            if !answer.is_good {
+                let text = String::from_utf8_lossy(text).into_owned();
+                self.tally.wrongs.damaged += 1;
+                self.tally.remark(|| format!("the publisher got {text}"));
+            }
+            // Answers come in the order of the requests (RFC 9112 §9.3.2).
+            if let Some(left) = member.unanswered.pop_front() {
+                self.unanswered -= 1;
+                self.answering.saturating_record(now.saturating_sub(left));
+            }
+        }
+        while member.phase != Phase::Requesting
+            && let Some(rest) = bytes.get(used..)
             && let Some(frame) = wire::first_frame(rest)
         {
             used += frame.payload.end;

@@ -14,17 +14,42 @@ use nix::sys::{
 
 use crate::{
     dialect::{Dialect, Door},
-    member::Member,
+    member::{Member, Phase, room_name},
     stamp::{Stamp, Stationery},
     tally::{Tally, Wrongs, histogram},
 };
 
-/// Rooms of equal size; the first `publishers` members of each publish.
+/// Rooms of equal size; the first `publishers` members of each publish, or as many clients from outside.
 #[derive(Clone, Copy, Debug)]
 pub struct Seating {
     pub rooms: usize,
     pub members: usize,
     pub publishers: usize,
+    /// Nobody in a room publishes; that do `publishers` more clients, who are in none, in all of them.
+    pub outside: bool,
+}
+
+impl Seating {
+    /// Members of a room who get what is published in it.
+    pub fn receivers(self) -> usize {
+        self.members.saturating_sub(match self.outside {
+            true => 0,
+            false => 1,
+        })
+    }
+
+    /// Everybody in the rooms.
+    pub fn seats(self) -> usize {
+        self.rooms * self.members
+    }
+
+    /// The same, and who publishes from outside.
+    pub fn clients(self) -> usize {
+        match self.outside {
+            true => self.seats() + self.publishers,
+            false => self.seats(),
+        }
+    }
 }
 
 pub struct Crowd {
@@ -50,6 +75,8 @@ pub struct Crowd {
     pub tally: Tally,
     /// Deliveries that all publishing so far must lead to.
     due: u64,
+    /// Published from outside, for each room and each publisher.
+    sent: Vec<u32>,
     /// Members whose deliveries are not counted any more (only in scenarios of one room).
     stalled: usize,
 }
@@ -74,6 +101,14 @@ impl Crowd {
             narrow: None,
             tally: Tally::new()?,
             due: 0,
+            sent: vec![
+                0;
+                if seating.outside {
+                    seating.rooms * seating.publishers
+                } else {
+                    0
+                }
+            ],
             stalled: 0,
         })
     }
@@ -84,7 +119,10 @@ impl Crowd {
 
     /// Connects and subscribes everybody, at most `in_flight` at a time.
     pub fn gather(&mut self, in_flight: usize, limit: Duration) -> Result<()> {
-        let wanted = self.seating.rooms * self.seating.members;
+        let wanted = self.seating.clients();
+        if let Dialect::Older(tongue) = self.dialect {
+            tongue.prepare(&self.door, self.seating)?;
+        }
         let deadline = Instant::now() + limit;
         while self.ready < wanted {
             let gone = self.tally.wrongs.cut as usize;
@@ -100,31 +138,46 @@ impl Crowd {
                 self.tally.remarks.join("; ")
             );
         }
+        if let Dialect::Older(tongue) = self.dialect {
+            tongue.gathered(&self.door, self.seating)?;
+        }
         Ok(())
     }
 
     /// Publishes one message of the `publisher`-th publisher of `room`; it leaves at once or with [`Crowd::post`].
     pub fn write(&mut self, room: usize, publisher: usize) -> Result<usize> {
         let now = self.now();
-        let id = room * self.seating.members + publisher;
+        let id = match self.seating.outside {
+            true => self.seating.seats() + publisher,
+            false => room * self.seating.members + publisher,
+        };
         let member = self.members.get_mut(id).context("no such publisher")?;
+        let to_room = room * self.seating.publishers + publisher;
         let stamp = Stamp {
             room: room as u16,
             publisher: publisher as u16,
-            serial: member.sent,
+            serial: self.sent.get(to_room).copied().unwrap_or(member.sent),
             sent: now,
         };
+        if let Some(sent) = self.sent.get_mut(to_room) {
+            *sent += 1;
+        }
         let data = self.stationery.data(&member.user, stamp);
+        let room = room_name(room);
         let words = self
             .dialect
-            .publish(&member.room_name(), &data, member.sent)?;
-        member.queue(self.dialect.opcode(), &words);
+            .publish(&self.door, &room, &data, member.sent)?;
+        if member.phase == Phase::Requesting {
+            member.outbox.extend_from_slice(&words);
+        } else {
+            member.queue(self.dialect.opcode(), &words);
+        }
         member.sent += 1;
         if self.dialect.acknowledges() {
             member.unanswered.push_back(now);
             self.unanswered += 1;
         }
-        self.due += (self.seating.members - 1 - self.stalled) as u64;
+        self.due += (self.seating.receivers() - self.stalled) as u64;
         Ok(id)
     }
 
@@ -153,6 +206,12 @@ impl Crowd {
         self.unanswered
     }
 
+    /// Whether a publisher from outside has an answer to all it asked.
+    pub fn is_answered(&self, publisher: usize) -> bool {
+        let member = self.members.get(self.seating.seats() + publisher);
+        member.is_some_and(|member| member.unanswered.is_empty())
+    }
+
     /// Lets everything arrive that is on its way; gives up after `limit`.
     pub fn settle(&mut self, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
@@ -167,13 +226,28 @@ impl Crowd {
         let mut wrongs = self.tally.wrongs;
         wrongs.lost += self.unanswered;
         let publishers = self.seating.publishers;
-        for room in self.members.chunks(self.seating.members) {
+        let seated = self
+            .members
+            .get(..self.seating.seats())
+            .unwrap_or(&self.members);
+        for (number, room) in seated.chunks(self.seating.members).enumerate() {
             let mut order = None;
+            let own = room.iter().take(publishers).map(|publisher| publisher.sent);
+            let sent: Vec<u32> = match self.seating.outside {
+                true => self
+                    .sent
+                    .iter()
+                    .skip(number * publishers)
+                    .take(publishers)
+                    .copied()
+                    .collect(),
+                false => own.collect(),
+            };
             for member in room.iter().filter(|member| !member.may_end) {
                 let missed: u64 = (0..)
-                    .zip(room.iter().take(publishers))
+                    .zip(&sent)
                     .filter(|(index, _)| member.publisher != Some(*index))
-                    .map(|(index, publisher)| member.lost(usize::from(index), publisher.sent))
+                    .map(|(index, sent)| member.lost(usize::from(index), *sent))
                     .sum();
                 wrongs.lost += missed;
                 if member.publisher.is_none() && missed == 0 && !member.disturbed {

@@ -6,7 +6,7 @@
 //! are what concerns one user, `inbox` is what other instances and services say.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -59,6 +59,8 @@ pub struct Forum {
     sending: Mutex<HashMap<Digest, Arc<sending::Pending>>>,
     /// The same of what others sent, by its id.
     arriving: Mutex<HashSet<String>>,
+    /// Notifications that were sent from here and come back by Redis: user and id.
+    echoes: Mutex<VecDeque<(String, String)>>,
     courier: Courier,
     /// Names our messages among the entries of a channel, together with their numbers.
     postmark: ConnectionId,
@@ -117,6 +119,7 @@ impl Forum {
             changing: Mutex::default(),
             sending: Mutex::default(),
             arriving: Mutex::default(),
+            echoes: Mutex::default(),
             courier: Courier::default(),
             postmark: ConnectionId::random(),
             bus,

@@ -131,7 +131,7 @@ fn message(desk: &Desk, letter: &Letter<'_>) -> Message {
         .filter(|text| text.len() <= limits::EVENT_NAME_BYTES);
     // For whoever looks for a thread in the history of the channel.
     let mut headers = Extras::new();
-    for name in ["subjectId", "references"] {
+    for name in reply::THREAD_FIELDS {
         let text = letter
             .text(name)
             .filter(|text| text.len() <= limits::EVENT_NAME_BYTES);

@@ -18,7 +18,7 @@ use crate::{
     config,
     edge::{guard::MessageLimits, http::query::Query, websocket::Entrance},
     limits,
-    protocols::postoffice::{access::Access, desk::Desk, office::Office},
+    protocols::postoffice::{access::Access, desk::Desk, office::Office, thread},
 };
 
 /// What the doors of all worker threads share.
@@ -105,6 +105,35 @@ impl PostOffice {
         Ok((desk, permit))
     }
 
+    /// As for a connection: whoever may open the mailbox may read its threads.
+    async fn thread(&self, request: &HttpRequest) -> Result<HttpResponse, Refused> {
+        let office = &self.shared.office;
+        let query = Query::parse(request.query_string());
+        let name = query.get("clientID").filter(|name| !name.is_empty());
+        let token = bearer(request)
+            .or_else(|| query.get("token"))
+            .unwrap_or_default();
+        let granted = self.shared.access.check(token, name, office.clock.now());
+        granted.map_err(|_| Refused::Unauthorized)?;
+        let name = name.ok_or(Refused::NoName)?;
+        if !is_name(name) {
+            return Err(Refused::BadName);
+        }
+        let asked = thread::Asked::of(&query)?;
+        let thread = match office.find(name) {
+            Some(room) => {
+                let broker = &self.entrance.worker.broker;
+                asked
+                    .read(&room, broker)
+                    .await
+                    .map_err(thread::Refused::from)?
+            }
+            // A mailbox that nobody has opened has no letters.
+            None => thread::Thread::default(),
+        };
+        Ok(HttpResponse::Ok().json(thread))
+    }
+
     fn stats(&self) -> HttpResponse {
         let stats = self.shared.office.stats();
         HttpResponse::Ok().json(json!({
@@ -142,6 +171,21 @@ pub fn routes(config: &mut web::ServiceConfig, door: &PostOffice, settings: &con
         async move { told.stats() }
     };
     config.route(&settings.stats_path, plain().to(stats));
+    if let Some(path) = &settings.threads_path {
+        let told = door.clone();
+        let thread = move |request: HttpRequest| {
+            let told = told.clone();
+            async move {
+                let thread = told.thread(&request).await;
+                thread.unwrap_or_else(|refused| {
+                    let worker = &told.entrance.worker;
+                    worker.count(|counters| counters.errors_told += 1);
+                    refused.into_response()
+                })
+            }
+        };
+        config.route(path, plain().to(thread));
+    }
     if settings.takes_any_path() {
         config.default_service(web::get().to(connect(door)));
     }
@@ -165,6 +209,13 @@ enum Refused {
     BadName,
     Outdated,
     NoWebSocket,
+    Thread(thread::Refused),
+}
+
+impl From<thread::Refused> for Refused {
+    fn from(refused: thread::Refused) -> Self {
+        Self::Thread(refused)
+    }
 }
 
 impl Refused {
@@ -182,6 +233,7 @@ impl Refused {
                 "Connection rejected: newer connection exists\n",
             ),
             Self::NoWebSocket => (StatusCode::BAD_REQUEST, "Bad Request\n"),
+            Self::Thread(refused) => return refused.into_response(),
         };
         let mut response = HttpResponse::build(status);
         if matches!(self, Self::NoWebSocket) {

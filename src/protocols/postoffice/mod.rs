@@ -2,7 +2,8 @@
 //!
 //! `door` turns a request into a connection, `access` says who may; `letter` reads frames, `validation` judges
 //! them, `reply` writes them; `desk` is the translator, `counter` the part of it that takes letters in. `office` knows all
-//! mailboxes, `mailbox` is the state of one, `shelf` its rows on disk. A mailbox is the channel `po:<name>`.
+//! mailboxes, `mailbox` is the state of one, `shelf` its rows on disk,
+//! `thread` reads letters of the past. A mailbox is the channel `po:<name>`.
 
 mod access;
 mod counter;
@@ -13,6 +14,7 @@ mod mailbox;
 mod office;
 mod reply;
 mod shelf;
+mod thread;
 mod validation;
 
 pub use door::{PostOffice, Shared, routes};

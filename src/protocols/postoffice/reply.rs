@@ -19,6 +19,9 @@ use crate::{
 /// The prefix of the channels that are mailboxes (ARCHITECTURE §5).
 pub const PREFIX: &str = "po:";
 
+/// Fields of a letter that name its thread; also the headers of its message.
+pub const THREAD_FIELDS: [&str; 2] = ["subjectId", "references"];
+
 /// Why a letter, or one copy of it, was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -133,11 +136,14 @@ impl WireFormat for PostOfficeJson {
 
     fn encode(&self, entry: &Entry) -> Bytes {
         let mailbox = entry.channel.as_str().trim_start_matches(PREFIX);
-        wire::each(entry, |message| letter(message, mailbox))
+        wire::each(entry, |message| {
+            frame::text(letter(message, mailbox).as_bytes())
+        })
     }
 }
 
-fn letter(message: &Message, mailbox: &str) -> Bytes {
+/// The letter that a message is for a mailbox.
+pub fn letter<'a>(message: &'a Message, mailbox: &str) -> Cow<'a, str> {
     let payload = &message.payload;
     match &payload.data {
         Data::Text(text)
@@ -145,9 +151,10 @@ fn letter(message: &Message, mailbox: &str) -> Bytes {
                 && text.trim_start().starts_with('{')
                 && (payload.is_json || is_json(text)) =>
         {
-            frame::text(text.as_bytes())
+            Cow::Borrowed(text)
         }
-        _ => frame::text(&foreign(message, mailbox)),
+        // Cannot fail: all of it is text.
+        _ => Cow::Owned(String::from_utf8(foreign(message, mailbox)).unwrap_or_default()),
     }
 }
 

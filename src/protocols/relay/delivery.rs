@@ -12,35 +12,66 @@ use crate::{
         message::{Body, EntryId},
     },
     error::Fault,
-    protocols::relay::{groups::Groups, push::Push, reply},
+    protocols::relay::{
+        away::{Away, Outcome},
+        groups::Groups,
+        push::Push,
+        reply,
+    },
 };
 
-/// Publishes the push; how many relay connections it was handed to. Nobody there is no fault. Published again
-/// with the same `id` within two minutes, it is not sent again.
-///
-/// # Errors
-/// [`Fault::Busy`], [`Fault::DiskFull`]: nobody has got it.
-pub async fn hand_over(
-    push: &Push,
-    id: &str,
-    groups: &Groups,
-    broker: &Arc<Broker>,
-) -> Result<usize, Fault> {
-    let channel = push.channel();
-    let connections = groups.count(&channel);
-    let publish = Publish {
-        reply: None,
-        attached: None,
-        publisher: None,
-        id: EntryId::Base(id.into()),
-        body: Body::Messages(vec![reply::message(push)]),
-        is_ephemeral: false,
-    };
-    match broker.directory.channel(&channel, broker) {
-        Ok(address) => ask(Ok(address.recipient()), Append(publish)).await?,
-        // No room for another channel, so nobody is on this one.
-        Err(_) if connections == 0 => return Ok(0),
-        Err(fault) => return Err(fault),
-    };
-    Ok(connections)
+/// Who is there, and what waits for who is not.
+pub struct Delivery {
+    pub groups: Groups,
+    pub away: Away,
+}
+
+/// What became of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handed {
+    /// Relay connections that it was handed to.
+    pub connections: usize,
+    /// It waits for its user.
+    pub is_kept: bool,
+}
+
+impl Delivery {
+    /// Publishes the push, for others than its user also when it is kept. Nobody there is no fault. Published again with
+    /// the same `id` within two minutes, it is not sent again.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`], [`Fault::DiskFull`]: it was not published; a back end has to push it again.
+    pub async fn hand_over(
+        &self,
+        push: &Push,
+        id: &str,
+        broker: &Arc<Broker>,
+    ) -> Result<Handed, Fault> {
+        let channel = push.channel();
+        let is_there = || self.groups.count(&channel) > 0;
+        let is_kept = self.away.keep(id, push, is_there).await? == Outcome::Kept;
+        let connections = match is_kept {
+            true => 0,
+            false => self.groups.count(&channel),
+        };
+        let handed = Handed {
+            connections,
+            is_kept,
+        };
+        let publish = Publish {
+            reply: None,
+            attached: None,
+            publisher: None,
+            id: EntryId::Base(id.into()),
+            body: Body::Messages(vec![reply::message(push, is_kept)]),
+            is_ephemeral: false,
+        };
+        match broker.directory.channel(&channel, broker) {
+            Ok(address) => ask(Ok(address.recipient()), Append(publish)).await?,
+            // No room for another channel, so nobody is on this one.
+            Err(_) if connections == 0 => return Ok(handed),
+            Err(fault) => return Err(fault),
+        };
+        Ok(handed)
+    }
 }

@@ -13,6 +13,8 @@ use actix_web::{
     http::{Method, header},
     rt, web,
 };
+use anyhow::Context as _;
+use futures_util::future;
 use governor::{Quota, RateLimiter};
 
 use crate::{
@@ -22,6 +24,8 @@ use crate::{
     config::{self, Identify, UnresolvedToken},
     edge::{admission::Refusal, http::query::Query, websocket::Entrance},
     protocols::relay::{
+        away::Away,
+        delivery::Delivery,
         groups::Groups,
         http::{self, Answer},
         push::Rules,
@@ -36,7 +40,7 @@ pub struct Shared {
     pub settings: config::Relay,
     pub api_key: ApiKey,
     pub proof: Proof,
-    pub groups: Groups,
+    pub delivery: Delivery,
     pub schedule: Schedule,
     pub rules: Rules,
     pub limiter: Option<FrameLimiter>,
@@ -46,17 +50,30 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(settings: &config::Relay, store: Arc<dyn Store>, clock: Clock) -> Self {
+    /// Finds what earlier runs have left in `store`.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn open(
+        settings: &config::Relay,
+        store: Arc<dyn Store>,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        let away = Away::open(Arc::clone(&store), clock.clone(), settings.offline_ttl)
+            .context("cannot read the relay's pushes for users who are away in the data folder")?;
         let secret = &settings.identify_secret;
         let rate = NonZeroU32::new(settings.pushes_per_second);
-        Self {
+        Ok(Self {
             api_key: ApiKey::new(&settings.api_key),
             proof: match settings.identify {
                 Identify::Open => Proof::None,
                 Identify::Jwt => Proof::Jwt(Box::new(JwtKey::new(secret))),
                 Identify::Signed => Proof::Signed(secret.clone()),
             },
-            groups: Groups::default(),
+            delivery: Delivery {
+                groups: Groups::default(),
+                away,
+            },
             schedule: Schedule::new(store, clock.clone(), settings.max_lateness),
             rules: Rules {
                 lenient: settings.lenient_push,
@@ -67,7 +84,7 @@ impl Shared {
             key_in_query: AtomicBool::new(false),
             is_sending: AtomicBool::new(false),
             settings: settings.clone(),
-        }
+        })
     }
 }
 
@@ -95,9 +112,9 @@ impl Relay {
             let sending = Sending(shared);
             rt::spawn(async move {
                 let Shared {
-                    schedule, groups, ..
+                    schedule, delivery, ..
                 } = &*sending.0;
-                schedule.run(groups, &broker).await;
+                future::join(schedule.run(delivery, &broker), delivery.away.sweep()).await;
             });
         }
         Self { entrance, shared }

@@ -18,7 +18,7 @@ use crate::{
     error::Fault,
     limits,
     protocols::relay::{
-        delivery::hand_over,
+        delivery::Handed,
         door::Relay,
         push::{BadPush, Request},
         schedule::Waiting,
@@ -113,6 +113,9 @@ struct Pushed<'a> {
     parsed_user_raw: Option<&'a RawValue>,
     id: &'a str,
     connections: Option<usize>,
+    /// It waits for its user; told where pushes are kept (`offline_ttl_seconds`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -172,16 +175,17 @@ impl Relay {
         let Request { push, delay } = Request::parse(&body, shared.rules).map_err(Answer::Bad)?;
         let id = shared.schedule.mint_id();
         let wait = u64::try_from(delay).unwrap_or_default();
-        let connections = if wait == 0 {
+        let handed = if wait == 0 {
             let broker = &self.entrance.worker.broker;
-            Some(hand_over(&push, &id, &shared.groups, broker).await?)
+            Some(shared.delivery.hand_over(&push, &id, broker).await?)
         } else {
             let wait = Duration::from_secs(wait);
             shared.schedule.keep(&id, &push, wait).await?;
             None
         };
         // Sizes, not what is in it (§1).
-        tracing::debug!(bytes = body.len(), delay, connections, "pushed");
+        tracing::debug!(bytes = body.len(), delay, ?handed, "pushed");
+        let kept = handed.filter(|_| shared.delivery.away.keeps());
         let data = Pushed {
             event_name: &push.event_name,
             delay_seconds: delay,
@@ -189,7 +193,8 @@ impl Relay {
             broadcast: push.user.is_none(),
             parsed_user_raw: push.token.as_deref(),
             id: &id,
-            connections,
+            connections: handed.map(|handed| handed.connections),
+            kept: kept.map(|handed: Handed| handed.is_kept),
         };
         let envelope = Envelope {
             code: 0,
@@ -250,11 +255,13 @@ impl Relay {
             return Err(Answer::MethodNotAllowed("GET"));
         }
         self.check_key(request, &Query::parse(request.query_string()))?;
-        let totals = self.shared.groups.totals();
+        let delivery = &self.shared.delivery;
+        let totals = delivery.groups.totals();
         Ok(Answer::Done(json!({
             "connections": totals.connections,
             "identified": totals.identified,
             "users": totals.users,
+            "kept": delivery.away.count(),
         })))
     }
 

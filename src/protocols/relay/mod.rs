@@ -5,8 +5,10 @@
 //!
 //! * `push` reads a push request, `frame` what clients send; `reply` writes what they get.
 //! * `socket` is the translator of a connection, `groups` counts who is there.
-//! * `http` answers requests, `delivery` publishes, `schedule` keeps what is delayed.
+//! * `http` answers requests, `delivery` publishes, `schedule` keeps what is delayed, `away` what is for users who are
+//!   not there.
 
+mod away;
 mod delivery;
 mod door;
 mod frame;

@@ -1,7 +1,6 @@
 //! What clients get (`protocols/relay.md §3`).
 
 use bytes::Bytes;
-use serde_json::json;
 
 use crate::{
     core::{
@@ -9,11 +8,14 @@ use crate::{
         message::{Entry, Extras, Message, Payload, is_json, write_json_text},
         wire::{self, Slot, WireFormat},
     },
+    ids::{ChannelName, Timestamp},
     protocols::relay::push::{Push, USER},
 };
 
 /// Where a message carries the token as its push gave it, when its channel does not tell.
 const EXTRAS: &str = "relay";
+/// Below it: the push waits for its user.
+const IS_KEPT: &str = "kept";
 
 pub fn pong(ts: i64) -> Bytes {
     frame::text(format!(r#"{{"type":"pong","ts":{ts}}}"#).as_bytes())
@@ -21,25 +23,19 @@ pub fn pong(ts: i64) -> Bytes {
 
 /// `connections` of that token, this one included.
 pub fn identified(token: &str, connections: usize) -> Bytes {
-    let data = json!({"token": token, "connections": connections});
-    frame::text(
-        json!({"event": "identified", "data": data})
-            .to_string()
-            .as_bytes(),
-    )
+    let mut json = br#"{"event":"identified","data":{"token":"#.to_vec();
+    write_json_text(&mut json, token);
+    json.extend_from_slice(format!(r#","connections":{connections}}}}}"#).as_bytes());
+    frame::text(&json)
 }
 
 pub fn invalid_token() -> Bytes {
-    let data = json!({"msg": "invalid token"});
-    frame::text(
-        json!({"event": "error", "data": data})
-            .to_string()
-            .as_bytes(),
-    )
+    frame::text(br#"{"event":"error","data":{"msg":"invalid token"}}"#)
 }
 
 /// The message that a push becomes.
-pub fn message(push: &Push) -> Message {
+/// `is_kept`: its user is away and gets it later, so relay sockets do not hear it from the channel.
+pub fn message(push: &Push, is_kept: bool) -> Message {
     let token = push.token.as_deref().map(serde_json::value::RawValue::get);
     let told_by_channel = push.user.as_ref().map(|user| {
         let mut json = Vec::new();
@@ -47,12 +43,16 @@ pub fn message(push: &Push) -> Message {
         json
     });
     let told_by_channel = told_by_channel.as_deref().unwrap_or(b"null");
-    let extras = token
-        .filter(|token| token.as_bytes() != told_by_channel)
-        .map(|token| {
-            let relay = json!({"token": token});
-            Box::new(Extras::from_iter([(EXTRAS.to_owned(), relay)]))
-        });
+    let token = token.filter(|token| token.as_bytes() != told_by_channel);
+    let mut relay = serde_json::Map::new();
+    if let Some(token) = token {
+        relay.insert("token".to_owned(), token.into());
+    }
+    if is_kept {
+        relay.insert(IS_KEPT.to_owned(), true.into());
+    }
+    let extras = (!relay.is_empty())
+        .then(|| Box::new(Extras::from_iter([(EXTRAS.to_owned(), relay.into())])));
     Message {
         name: push.event_name.as_str().into(),
         payload: Payload::json(push.subject.get().into()),
@@ -75,27 +75,41 @@ impl WireFormat for RelayJson {
 }
 
 fn encode(entry: &Entry, message: &Message) -> Bytes {
+    let extras = message.extras.as_deref();
+    let relay = extras.and_then(|extras| extras.get(EXTRAS));
+    if relay.is_some_and(|relay| relay.get(IS_KEPT).is_some()) {
+        return Bytes::new();
+    }
+    // When it is sent, also after a delay (§5).
+    write(&entry.channel, message, entry.timestamp)
+}
+
+/// The frame of a push that waited for its user; `at` is when it was pushed.
+pub fn missed(push: &Push, at: Timestamp) -> Bytes {
+    write(&push.channel(), &message(push, false), at)
+}
+
+fn write(channel: &ChannelName, message: &Message, at: Timestamp) -> Bytes {
     let mut json = Vec::with_capacity(96 + message.name.len() + message.payload.data.len());
     json.extend_from_slice(br#"{"event":"#);
     write_json_text(&mut json, &message.name);
     json.extend_from_slice(br#","data":{"subject":"#);
     message.payload.write_json(&mut json);
     json.extend_from_slice(br#","ts":"#);
-    // When it is sent, also after a delay (§5).
-    json.extend_from_slice(entry.timestamp.to_string().as_bytes());
+    json.extend_from_slice(at.to_string().as_bytes());
     json.extend_from_slice(br#","token":"#);
-    write_token(&mut json, entry, message);
+    write_token(&mut json, channel, message);
     json.extend_from_slice(b"}}");
     frame::text(&json)
 }
 
-fn write_token(json: &mut Vec<u8>, entry: &Entry, message: &Message) {
+fn write_token(json: &mut Vec<u8>, channel: &ChannelName, message: &Message) {
     let extras = message.extras.as_deref();
     let given = extras.and_then(|extras| extras.get(EXTRAS)?.get("token")?.as_str());
     if let Some(given) = given.filter(|given| is_json(given)) {
         return json.extend_from_slice(given.as_bytes());
     }
-    match entry.channel.as_str().strip_prefix(USER) {
+    match channel.as_str().strip_prefix(USER) {
         Some(user) => write_json_text(json, user),
         None => json.extend_from_slice(b"null"),
     }

@@ -20,7 +20,7 @@ use crate::{
     error::Fault,
     ids::Timestamp,
     limits,
-    protocols::relay::{delivery::hand_over, groups::Groups, push::Push},
+    protocols::relay::{delivery::Delivery, push::Push},
     store::{Batch, Scheduled, Store, StoreError},
 };
 
@@ -107,9 +107,9 @@ impl Schedule {
     }
 
     /// Sends what is due, for ever. One task of the server.
-    pub async fn run(&self, groups: &Groups, broker: &Arc<Broker>) {
+    pub async fn run(&self, delivery: &Delivery, broker: &Arc<Broker>) {
         loop {
-            let wait = match self.send_due(groups, broker).await {
+            let wait = match self.send_due(delivery, broker).await {
                 Ok(next) => next,
                 Err(fault) => {
                     if let Some(more) = broker.disk_warning.allows(&self.clock) {
@@ -133,7 +133,7 @@ impl Schedule {
     /// Sends everything that is due; how long until the next one is.
     async fn send_due(
         &self,
-        groups: &Groups,
+        delivery: &Delivery,
         broker: &Arc<Broker>,
     ) -> Result<Option<Duration>, Fault> {
         loop {
@@ -150,7 +150,7 @@ impl Schedule {
             if broker.closing.load(Ordering::Relaxed) {
                 return Ok(Some(limits::RELAY_SCHEDULE_CHECK));
             }
-            self.send(row, now, groups, broker).await?;
+            self.send(row, now, delivery, broker).await?;
         }
     }
 
@@ -158,7 +158,7 @@ impl Schedule {
         &self,
         row: Scheduled,
         now: u64,
-        groups: &Groups,
+        delivery: &Delivery,
         broker: &Arc<Broker>,
     ) -> Result<(), Fault> {
         let mut sent = self.sent.lock().await;
@@ -173,8 +173,9 @@ impl Schedule {
         } else if !sent.contains(&key) {
             match Waiting::read(row) {
                 Some(waiting) => {
-                    match hand_over(&waiting.push, &waiting.id, groups, broker).await {
-                        Ok(connections) => tracing::debug!(connections, "a delayed push is sent"),
+                    let handed = delivery.hand_over(&waiting.push, &waiting.id, broker);
+                    match handed.await {
+                        Ok(handed) => tracing::debug!(?handed, "a delayed push is sent"),
                         Err(fault @ (Fault::Busy | Fault::DiskFull)) => return Err(fault),
                         Err(fault) => tracing::error!(%fault, "a delayed push cannot be sent"),
                     }
@@ -203,12 +204,13 @@ fn removal(id: &[u8]) -> Batch {
     Batch::new().cancel(DELAYED, id).remove(IDS, id)
 }
 
-fn told(error: StoreError) -> Fault {
+/// For what became of rows that a push is kept in.
+pub fn told(error: StoreError) -> Fault {
     match error {
         StoreError::Full => Fault::DiskFull,
         StoreError::Busy | StoreError::Closed => Fault::Busy,
         StoreError::Io(_) | StoreError::Damaged(_) | StoreError::Unreachable(_) => {
-            tracing::error!(%error, "delayed pushes cannot be read or written");
+            tracing::error!(%error, "pushes that are kept cannot be read or written");
             Fault::Internal
         }
     }

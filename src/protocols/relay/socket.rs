@@ -17,6 +17,7 @@ use crate::{
     ids::ChannelName,
     limits,
     protocols::relay::{
+        away::Missed,
         door::Shared,
         frame::Frame,
         push::{EVERYBODY, user_channel},
@@ -69,7 +70,7 @@ impl Socket {
             let channel = user_channel(&user);
             // Not yet attached: then the attachment will tell.
             if acknowledges && self.entered.contains(&channel) {
-                let connections = self.shared.groups.count(&channel);
+                let connections = self.shared.delivery.groups.count(&channel);
                 link.send_frame(reply::identified(&user, connections));
             }
             return;
@@ -149,25 +150,31 @@ impl Translator for Socket {
     fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>) {
         match answer {
             Answer::Attached(attached) => {
-                let groups = &self.shared.groups;
-                let connections = if self.entered.contains(channel) {
-                    groups.count(channel)
+                let delivery = &self.shared.delivery;
+                let user = self.user.as_ref();
+                let user = user.filter(|user| *channel == user_channel(user));
+                let enter = || delivery.groups.enter(channel);
+                let (connections, missed) = if self.entered.contains(channel) {
+                    (delivery.groups.count(channel), Vec::new())
                 } else {
                     self.entered.push(channel.clone());
-                    groups.enter(channel)
+                    match user {
+                        Some(user) => delivery.away.arrive(user, enter),
+                        None => (enter(), Vec::new()),
+                    }
                 };
-                if attached.context == ACKNOWLEDGED
-                    && let Some(user) = &self.user
-                    && *channel == user_channel(user)
-                {
+                if let Some(user) = user.filter(|_| attached.context == ACKNOWLEDGED) {
                     link.send_frame(reply::identified(user, connections));
+                }
+                for Missed { push, at } in missed {
+                    link.send_missed(reply::missed(&push, at));
                 }
             }
             Answer::Detached { .. } => {
                 let place = self.entered.iter().position(|known| known == channel);
                 if let Some(place) = place {
                     self.entered.swap_remove(place);
-                    self.shared.groups.leave(channel);
+                    self.shared.delivery.groups.leave(channel);
                 }
             }
             Answer::AttachRefused { .. } => link.close(NO_ROOM),
@@ -178,7 +185,7 @@ impl Translator for Socket {
 
     fn closed(&mut self, _: &mut Link<'_>) {
         for channel in self.entered.drain(..) {
-            self.shared.groups.leave(&channel);
+            self.shared.delivery.groups.leave(&channel);
         }
     }
 }

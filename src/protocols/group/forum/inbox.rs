@@ -27,11 +27,13 @@ impl Forum {
             Event::Message(message) => return self.take_in(message, receipt),
             Event::Notification(notification) => {
                 let (user, notice) = split(notification);
-                self.show_notice(&user, &notice);
+                if !self.is_echo(&user, &notice) {
+                    self.show_notice(&user, &notice);
+                }
             }
             Event::StoreNotification(notification) => {
                 let (user, notice) = split(notification);
-                if self.keep_notice(&user, notice).await.is_err() {
+                if self.keep_notice(&user, notice, None).await.is_err() {
                     // It comes again.
                     return drop(receipt);
                 }

@@ -1,42 +1,71 @@
 //! Notifications (`protocols/group.md §6`): kept until they are read, and sent to all connections of their user.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::Forum;
 use crate::{
     core::message::{EntryId, Message, Payload},
+    limits,
     protocols::group::{
         code::Code,
         courier::Parcel,
         post::{NOTIFICATION, Notice, VERIFY_PROGRESS, user_channel},
         shelf::{KeptNotice, Shelf},
-        streams::VerifyProgress,
+        streams::{Notification, Outgoing, VerifyProgress},
     },
     store::{Batch, StoreError},
 };
 
 impl Forum {
-    /// Keeps a notification as unread and sends it. False: the user has it already.
+    /// Keeps a notification as unread and sends it, on every instance. False: the user has it already.
     ///
     /// # Errors
     /// What the disk says; then nobody has got it.
-    pub async fn notify(self: &Arc<Self>, user: &str, notice: Notice) -> Result<bool, Code> {
-        let shown = notice.clone();
-        let is_new = self.keep_notice(user, notice).await?;
-        if is_new {
-            self.show_notice(user, &shown);
+    pub async fn notify(&self, user: &str, notice: Notice) -> Result<bool, Code> {
+        let outgoing = match self.bus() {
+            Some(bus) => {
+                let prepared = bus.notification(&join(user, &notice));
+                Some(prepared.map_err(|_| Code::NotStored)?)
+            }
+            None => None,
+        };
+        // Before it can come back.
+        if outgoing.is_some() {
+            let mut echoes = self.echoes.lock();
+            if echoes.len() >= limits::GROUP_ECHOES {
+                echoes.pop_front();
+            }
+            echoes.push_back((user.to_owned(), notice.notification_id.clone()));
         }
-        Ok(is_new)
+        let shown = notice.clone();
+        let kept = self.keep_notice(user, notice, outgoing).await;
+        if kept == Ok(true) {
+            self.show_notice(user, &shown);
+        } else {
+            self.is_echo(user, &shown);
+        }
+        kept
+    }
+
+    /// Whether a notification that Redis brings is one that was sent from here, and shown then.
+    pub(super) fn is_echo(&self, user: &str, notice: &Notice) -> bool {
+        let mut echoes = self.echoes.lock();
+        let is_it = |(to, id): &(String, String)| to == user && *id == notice.notification_id;
+        let place = echoes.iter().position(is_it);
+        place.and_then(|place| echoes.remove(place)).is_some()
     }
 
     /// Keeps a notification as unread. False: the user has it already.
     ///
     /// # Errors
     /// What the disk says.
-    pub(super) async fn keep_notice(&self, user: &str, notice: Notice) -> Result<bool, Code> {
+    pub(super) async fn keep_notice(
+        &self,
+        user: &str,
+        notice: Notice,
+        outgoing: Option<Outgoing>,
+    ) -> Result<bool, Code> {
         let known = self.shelf.has_notice(user, &notice.notification_id);
         if known.map_err(|error| self.told(&error))? {
             return Ok(false);
@@ -44,11 +73,19 @@ impl Forum {
         let until = self.too_old_at();
         let (told, outcome) = oneshot::channel();
         {
+            let mut outgoing = outgoing;
             let mut line = self.line.lock();
             line.last += 1;
-            let batch = Shelf::put_notice(Batch::new(), user, line.last, &notice, until);
-            let done =
-                Box::new(move |result: Result<_, StoreError>| drop(told.send(result.map(drop))));
+            let mut batch = Shelf::put_notice(Batch::new(), user, line.last, &notice, until);
+            if let Some(outgoing) = &mut outgoing {
+                batch = outgoing.row(batch);
+            }
+            let done = Box::new(move |result: Result<_, StoreError>| {
+                if let (Ok(_), Some(outgoing)) = (&result, outgoing) {
+                    outgoing.send();
+                }
+                let _ = told.send(result.map(drop));
+            });
             self.shelf.submit(batch, done);
         }
         self.kept(outcome).await?;
@@ -125,5 +162,16 @@ impl Forum {
         let committed = self.commit(batch).await;
         committed.map_err(|error| self.told(&error))?;
         Ok(count)
+    }
+}
+
+fn join(user: &str, notice: &Notice) -> Notification {
+    Notification {
+        user_id: user.to_owned(),
+        notification_id: notice.notification_id.clone(),
+        kind: notice.kind.clone(),
+        title: notice.title.clone(),
+        content: notice.content.clone(),
+        created_at: notice.created_at.cast_signed(),
     }
 }
