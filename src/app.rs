@@ -50,6 +50,7 @@ use crate::{
     ops::OpsState,
     protocols::{
         ably::{self, revocations::KeptRevocations},
+        group::{self, Forum},
         letshare,
         postoffice::{self, Office},
         relay,
@@ -57,6 +58,7 @@ use crate::{
 };
 
 mod chats;
+mod groups;
 mod site;
 mod storage;
 
@@ -77,6 +79,7 @@ pub struct Running {
     storage: Mutex<Option<Storage>>,
     server: ServerHandle,
     letshare: letshare::Shared,
+    forum: Option<Arc<Forum>>,
     notice: Duration,
     grace: Duration,
 }
@@ -93,7 +96,8 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let is_kept = config.ably.enabled
         || config.relay.enabled
         || config.postoffice.enabled
-        || config.chat.enabled;
+        || config.chat.enabled
+        || config.group.enabled;
     let (log, storage): (Arc<dyn Log>, _) = if is_kept {
         let storage = Storage::open(config, memory, Arc::clone(&namespaces), clock.clone())?;
         (Arc::clone(&storage.log) as Arc<_>, Some(storage))
@@ -129,6 +133,14 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         }
         None => None,
     };
+    let group = match storage.as_ref().filter(|_| config.group.enabled) {
+        Some(storage) => {
+            let store = Arc::clone(&storage.store);
+            Some(groups::open(&config.group, store, &broker.clock)?)
+        }
+        None => None,
+    };
+    let forum = group.as_ref().map(|group| Arc::clone(&group.forum));
     let revocations = match &storage {
         Some(storage) => {
             let store = Arc::clone(&storage.store);
@@ -140,7 +152,8 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let site = Site {
         revocations,
         postoffice,
-        ops_state: ops_state(&broker, gauge, &config.server),
+        ops_state: ops_state(&broker, gauge, group.clone(), &config.server),
+        group,
         origins: Arc::new(Origins::new(config)),
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
@@ -199,6 +212,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         storage: Mutex::new(storage),
         server: handle,
         letshare: shared,
+        forum,
         notice: config.shutdown.notice,
         grace: config.shutdown.grace,
     })
@@ -248,6 +262,9 @@ impl Running {
     pub async fn stop(&self) {
         self.broker.ready.store(false, Ordering::Relaxed);
         self.server.stop(false).await;
+        if let Some(forum) = &self.forum {
+            forum.stop(limits::GROUP_LAST_WORDS).await;
+        }
         // Threads may still serve requests for a moment: the logs refuse what comes too late.
         if let Some(mut storage) = self.storage.lock().take() {
             storage.close();
@@ -345,7 +362,12 @@ fn ably(
     Ok((apps, Arc::new(shared), local_key))
 }
 
-fn ops_state(broker: &Arc<Broker>, gauge: Option<Gauge>, settings: &config::Server) -> OpsState {
+fn ops_state(
+    broker: &Arc<Broker>,
+    gauge: Option<Gauge>,
+    group: Option<Arc<group::Shared>>,
+    settings: &config::Server,
+) -> OpsState {
     let broker = Arc::clone(broker);
     let (from, proxies) = (
         settings.metrics_from.clone(),
@@ -354,7 +376,9 @@ fn ops_state(broker: &Arc<Broker>, gauge: Option<Gauge>, settings: &config::Serv
     OpsState {
         clock: broker.clock.clone(),
         ready: Arc::clone(&broker.ready),
-        snapshot: Arc::new(move || snapshot(Arc::clone(&broker), gauge.clone()).boxed_local()),
+        snapshot: Arc::new(move || {
+            snapshot(Arc::clone(&broker), gauge.clone(), group.clone()).boxed_local()
+        }),
         may_see_metrics: Arc::new(move |request| {
             let address = client_address_of(request, &proxies).to_canonical();
             from.iter().any(|network| network.contains(&address))
@@ -362,7 +386,11 @@ fn ops_state(broker: &Arc<Broker>, gauge: Option<Gauge>, settings: &config::Serv
     }
 }
 
-async fn snapshot(broker: Arc<Broker>, gauge: Option<Gauge>) -> Snapshot {
+async fn snapshot(
+    broker: Arc<Broker>,
+    gauge: Option<Gauge>,
+    group: Option<Arc<group::Shared>>,
+) -> Snapshot {
     // A metrics actor that does not answer leaves zeros, not a page that hangs.
     let mut totals = broker.metrics.send(Totals).await.unwrap_or_default();
     totals.channels_restarted = broker.directory.restarts();
@@ -373,6 +401,7 @@ async fn snapshot(broker: Arc<Broker>, gauge: Option<Gauge>) -> Snapshot {
         channels: broker.directory.len() as u64,
         history_bytes: broker.log.bytes() as u64,
         store: gauge.as_ref().map(Gauge::read).unwrap_or_default(),
+        group: group.map(|group| group.figures()),
         totals,
     }
 }

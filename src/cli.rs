@@ -55,6 +55,9 @@ struct SettingFlags {
     /// With MODE=postoffice: the settings file of the older server; short for POSTOFFICE_CONFIG=…
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<String>,
+    /// With MODE=group: the settings file of the older server, etc/websocket.yaml unless it is said; short for GROUP_CONFIG=…
+    #[arg(short = 'f', global = true, value_name = "FILE")]
+    group_config: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -109,6 +112,7 @@ impl SettingFlags {
         for (name, value) in [
             (config::POSTOFFICE_ENV, &self.env),
             (config::POSTOFFICE_CONFIG, &self.config),
+            (config::GROUP_CONFIG, &self.group_config),
         ] {
             if let Some(value) = value {
                 environment.vars.insert(name.into(), value.clone());

@@ -445,3 +445,68 @@ pub const CHAT_GROUPS_RETRY: Duration = Duration::from_secs(1);
 /// Messages on a page of a chat's history: unless asked otherwise, and at most (`protocols/chat.md §3`).
 pub const CHAT_PAGE_MESSAGES: usize = 20;
 pub const CHAT_PAGE_MESSAGES_MAX: usize = 100;
+
+/// Longest name of a group or a user of the group protocol, in bytes: it is part of a channel's name.
+pub const GROUP_NAME_BYTES: usize = 256;
+
+/// Groups, members of one, and groups of one user. All are kept in memory: about 200 bytes for each member.
+pub const GROUPS: usize = 1_000_000;
+pub const GROUP_MEMBERS: usize = 100_000;
+pub const GROUPS_OF_USER: usize = 5_000;
+
+/// Longest message of the group protocol, in bytes; up to the second it is answered with 413, above it the connection
+/// is closed (`protocols/group.md §5, §9`).
+pub const GROUP_MESSAGE_BYTES: usize = 512 * 1024;
+pub const GROUP_FRAME_BYTES: usize = 576 * 1024;
+
+/// Attempts to authenticate that one connection of the group protocol has (`protocols/group.md §5`).
+pub const GROUP_AUTH_ATTEMPTS: u32 = 5;
+
+/// A group message that comes again within this time is known (`protocols/group.md §6`).
+pub const GROUP_SEEN: Duration = Duration::from_secs(24 * 3_600);
+
+/// Missed messages that follow `auth_success` (`protocols/group.md §6`), and what may come meanwhile.
+pub const GROUP_RESUMED: usize = 500;
+pub const GROUP_HELD: usize = 4_096;
+
+/// Messages that the rate limit refuses in a minute before the connection is closed (`protocols/group.md §8`).
+pub const GROUP_REFUSALS: u32 = 100;
+pub const GROUP_REFUSALS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Users and addresses whose rates are remembered before those that have been quiet are forgotten.
+pub const GROUP_RATES: usize = 16_384;
+
+/// Failed attempts to authenticate count for this long; addresses that are remembered for that.
+pub const GROUP_FAILURES_WITHIN: Duration = Duration::from_secs(600);
+pub const GROUP_FAILING: usize = 65_536;
+
+/// Messages that wait to be published after their commit; more are refused.
+pub const GROUP_OUTSTANDING: usize = 65_536;
+
+/// The pause before a channel that is too busy is asked again, and how often that is done.
+pub const GROUP_RETRY: Duration = Duration::from_millis(5);
+pub const GROUP_RETRIES: u32 = 2_000;
+
+/// Unread messages or notifications that are counted, at most.
+pub const GROUP_UNREAD: usize = 10_000;
+
+/// Rows that are read at a time when a server starts, and removed in one commit; how often that is done.
+pub const GROUP_ROWS: usize = 1_000;
+pub const GROUP_SWEPT: usize = 256;
+pub const GROUP_SWEEP: Duration = Duration::from_secs(60);
+
+/// Items on a page of history: unless asked otherwise, and at most (`protocols/group.md §2`).
+pub const GROUP_PAGE: usize = 20;
+pub const GROUP_PAGE_MAX: usize = 100;
+
+/// Longest body of a request to the group interface, in bytes.
+pub const GROUP_BODY_BYTES: usize = 1024 * 1024;
+
+/// Events of Redis streams that wait to be handled.
+pub const GROUP_INBOX: usize = 256;
+
+/// How long a server that stops waits for Redis to take what its groups have to say.
+pub const GROUP_LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Notifications sent to Redis that are waited for, so that they are not shown twice.
+pub const GROUP_ECHOES: usize = 10_000;

@@ -8,6 +8,7 @@ mod chat;
 mod chat_archive;
 mod conformance;
 mod edge_limits;
+mod group;
 mod group_streams;
 mod hostile;
 mod last_words;

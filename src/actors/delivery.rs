@@ -40,15 +40,14 @@ impl Worker {
                     session.connection.do_send(Close(reason));
                 }
             }
+            Letter::Nudge { session } => {
+                if let Some(session) = self.session(session).filter(|s| s.outbox.is_open()) {
+                    session.talk(|translator, link| translator.nudged(link));
+                }
+            }
             Letter::Probe { session } => {
                 if let Some(session) = self.session(session) {
                     session.connection.do_send(Probe);
-                }
-            }
-            Letter::Wake { session } => {
-                let session = self.session(session);
-                if let Some(session) = session.filter(|session| session.outbox.is_open()) {
-                    session.talk(|translator, link| translator.woken(link));
                 }
             }
         }

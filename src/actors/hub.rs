@@ -94,8 +94,8 @@ pub enum Letter {
     Supersede { session: SessionId },
     /// Find out whether one connection is alive.
     Probe { session: SessionId },
-    /// Let the translator of one connection look at what others have left for it.
-    Wake { session: SessionId },
+    /// Word was left for one connection.
+    Nudge { session: SessionId },
     /// End one connection.
     Close {
         session: SessionId,
@@ -141,10 +141,11 @@ impl Peer {
         self.hub.send(Letter::Close { session, reason });
     }
 
-    /// Has `Translator::woken` called soon: what it has to look at is a matter of its protocol.
-    pub fn wake(&self) {
+    /// Has [`Translator::nudged`](crate::actors::link::Translator::nudged) called: word was left for it where its
+    /// protocol looks.
+    pub fn nudge(&self) {
         let session = self.session;
-        self.hub.send(Letter::Wake { session });
+        self.hub.send(Letter::Nudge { session });
     }
 
     /// Asks for a sign of life, without which the connection is closed soon, as an idle one.

@@ -63,6 +63,9 @@ pub trait Translator {
     /// The time has come that was asked for by [`Link::wake_in`], or somebody called `Peer::wake`.
     fn woken(&mut self, _link: &mut Link<'_>) {}
 
+    /// Somebody has left word for this connection ([`Peer::nudge`]).
+    fn nudged(&mut self, _link: &mut Link<'_>) {}
+
     /// Some credentials have changed, perhaps those of this connection.
     fn credentials_changed(&mut self, _link: &mut Link<'_>) {}
 

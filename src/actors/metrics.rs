@@ -3,7 +3,7 @@
 //! Nobody shares a counter: each worker thread counts in its own [`Counters`] and reports the
 //! difference once a second. `/metrics` asks this actor for the [`Snapshot`].
 
-use std::ops::AddAssign;
+use std::{ops::AddAssign, time::Duration};
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
 
@@ -84,6 +84,38 @@ pub struct Snapshot {
     /// Bytes that the in-memory log holds now.
     pub history_bytes: u64,
     pub store: StoreFigures,
+    /// None while the group protocol is switched off.
+    pub group: Option<GroupFigures>,
+}
+
+/// What the group protocol counts, since the start unless it says now (`protocols/group.md §8`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupFigures {
+    /// Connections now.
+    pub connections: u64,
+    /// Users with an authenticated connection here now.
+    pub users: u64,
+    /// Frames that clients sent, by type.
+    pub frames: [(&'static str, u64); 7],
+    /// Errors that clients were told, by code.
+    pub errors: [(&'static str, u64); 8],
+    /// Messages that were stored, and the time from their arrival to that, of all together.
+    pub stored: u64,
+    pub storing: Duration,
+    /// Stored messages that wait to be delivered now.
+    pub undelivered: u64,
+    /// Attempts to authenticate that failed.
+    pub failed_auth: u64,
+    /// Requests of addresses that are refused.
+    pub barred: u64,
+    /// Whether Redis answers now: 1 or 0.
+    pub redis_up: u64,
+    /// Entries that wait for Redis now.
+    pub redis_waiting: u64,
+    pub redis_published: u64,
+    pub redis_received: u64,
+    /// Entries of streams that were not understood.
+    pub redis_malformed: u64,
 }
 
 /// How the data file is used; zeros without one.

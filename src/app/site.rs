@@ -33,6 +33,7 @@ use crate::{
     protocols::{
         ably::{self, Ably, door::Door, rest::Rest, revocations::KeptRevocations},
         chat::{self, Chat},
+        group::{self, Group},
         letshare::{self, LetShare},
         postoffice::{self, PostOffice},
         relay::{self, Relay},
@@ -49,6 +50,8 @@ pub struct Site {
     pub letshare: letshare::Shared,
     /// None while it is switched off.
     pub postoffice: Option<Arc<postoffice::Shared>>,
+    /// None while it is switched off.
+    pub group: Option<Arc<group::Shared>>,
     /// There when it is served.
     pub relay: Option<Arc<relay::Shared>>,
     /// There when it is served.
@@ -71,21 +74,19 @@ pub struct Origins {
 impl Origins {
     pub fn new(config: &Config) -> Self {
         let relay = Arc::new(OriginPolicy::listed(&config.relay.allowed_origins));
-        let post = &config.postoffice.allowed_origins;
-        let post = if post.iter().any(|origin| origin == "*") {
-            OriginPolicy::listed(&[])
-        } else {
-            OriginPolicy::new(&config::Cors {
-                allowed_origins: post.clone(),
-                allow_lan: false,
-            })
-        };
         let chat = &config.chat;
         let chat = OriginPolicy::listed_with_header(&chat.allowed_origins, &chat.jwt_header);
         let lists = [
-            (Protocol::Relay, relay),
-            (Protocol::PostOffice, Arc::new(post)),
             (Protocol::Chat, Arc::new(chat)),
+            (Protocol::Relay, relay),
+            (
+                Protocol::PostOffice,
+                same_host_and(&config.postoffice.allowed_origins),
+            ),
+            (
+                Protocol::Group,
+                same_host_and(&config.group.allowed_origins),
+            ),
         ];
         let own = lists.into_iter().flat_map(|(protocol, policy)| {
             let routes = protocol.routes(config).into_iter();
@@ -104,6 +105,18 @@ impl Origins {
             .map(|(_, _, policy)| policy);
         Arc::clone(found.unwrap_or(&self.common))
     }
+}
+
+/// Pages of the same host and these; `*` is every page.
+fn same_host_and(allowed: &[String]) -> Arc<OriginPolicy> {
+    Arc::new(if allowed.iter().any(|origin| origin == "*") {
+        OriginPolicy::listed(&[])
+    } else {
+        OriginPolicy::new(&config::Cors {
+            allowed_origins: allowed.to_vec(),
+            allow_lan: false,
+        })
+    })
 }
 
 impl Site {
@@ -181,6 +194,12 @@ impl Site {
                     if let Some(shared) = &self.relay {
                         let relay = Relay::new(entrance.clone(), Arc::clone(shared));
                         relay::routes(routes, &relay);
+                    }
+                }
+                Protocol::Group => {
+                    if let Some(shared) = &self.group {
+                        let group = Group::new(entrance.clone(), Arc::clone(shared));
+                        group::routes(routes, &group);
                     }
                 }
                 Protocol::PostOffice => {

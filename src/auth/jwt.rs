@@ -4,7 +4,7 @@
 //! The library checks form, algorithm and signature. Time is checked here, by the clock that is handed
 //! in: the library reads the system's, forgives a minute and does not look at `nbf`.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
@@ -12,7 +12,7 @@ use jsonwebtoken::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, value::RawValue};
 use thiserror::Error;
 
 use super::TokenFault;
@@ -129,6 +129,46 @@ impl JwtKey {
         let end = exp.and_then(millis);
         let end = end.map(|millis| Timestamp::from_millis(millis as u64));
         Ok((claims, end))
+    }
+
+    /// Whom the claim `name` names, a text or a whole number digit by digit, and when the token ends; one without
+    /// `exp` never does (`protocols/group.md §4`).
+    ///
+    /// # Errors
+    /// As [`JwtKey::check`].
+    pub fn subject(
+        &self,
+        token: &str,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(String, Option<Timestamp>), TokenFault> {
+        // Not as numbers: an id beyond 2^53 would lose its last digits.
+        let claims: HashMap<String, Box<RawValue>> = self.verify(token)?;
+        let time = |name| match claims.get(name) {
+            None => Ok(None),
+            Some(raw) => match serde_json::from_str::<Number>(raw.get()) {
+                Ok(time) => Ok(Some(time)),
+                Err(_) => Err(TokenFault::BadClaims),
+            },
+        };
+        let (exp, nbf) = (time("exp")?, time("nbf")?);
+        let never = Number::from(u64::MAX);
+        check_time(exp.as_ref().or(Some(&never)), nbf.as_ref(), now)?;
+        let subject = claims.get(name).ok_or(TokenFault::NoUser)?.get();
+        let is_whole = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+        let subject = match subject.as_bytes().first() {
+            Some(b'"') => serde_json::from_str(subject).map_err(|_| TokenFault::BadClaims)?,
+            _ if is_whole(subject) => subject.to_owned(),
+            _ => return Err(TokenFault::BadClaims),
+        };
+        if subject.is_empty() {
+            return Err(TokenFault::NoUser);
+        }
+        let expires = exp.as_ref().and_then(millis);
+        Ok((
+            subject,
+            expires.map(|millis| Timestamp::from_millis(millis as u64)),
+        ))
     }
 
     /// The claims of a token that carries our signature, whatever the time.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{chat, kind::Kind, postoffice, relay};
+use super::{chat, group, kind::Kind, postoffice, relay};
 
 /// A key and the values it takes.
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +22,19 @@ pub const fn secs(seconds: u64) -> Duration {
 
 const PORT: Kind = Kind::Whole(0, 65_535);
 pub const COUNT: Kind = Kind::Whole(1, 1_000_000);
-const CONNECTIONS: Kind = Kind::Whole(0, 10_000_000);
+pub const CONNECTIONS: Kind = Kind::Whole(0, 10_000_000);
 const FILE_BYTES: Kind = Kind::Whole(0, 1 << 50);
 pub const STORE_BYTES: Kind = Kind::Whole(1_024, 1 << 40);
 const HUNDRED_MS: Duration = Duration::from_millis(100);
 
 /// Every table, in the order of `configs/default.yaml`.
-const TABLES: [&[Key]; 4] = [COMMON, relay::KEYS, postoffice::KEYS, chat::KEYS];
+const TABLES: [&[Key]; 5] = [
+    COMMON,
+    relay::KEYS,
+    postoffice::KEYS,
+    chat::KEYS,
+    group::KEYS,
+];
 
 /// What is not about one of the older protocols alone.
 const COMMON: &[Key] = &[

@@ -37,6 +37,8 @@ pub enum Kind {
     Path,
     /// The same, or nothing.
     OptionalPath,
+    /// Host and port, or nothing.
+    Endpoint,
     Filter,
     Secret,
     /// A text to be kept from others; any length, or empty.
@@ -83,6 +85,7 @@ impl fmt::Display for Kind {
             }
             Self::Path => f.write_str("the path of a URL such as /ws, without { } ? #"),
             Self::OptionalPath => write!(f, "{}, or empty", Self::Path),
+            Self::Endpoint => f.write_str("a host and a port such as 127.0.0.1:6379, or empty"),
             Self::Filter => f.write_str(
                 "trace, debug, info, warn, error or off, or filter directives such as \
                  info,letshare_server::edge=debug",
@@ -143,8 +146,9 @@ impl Kind {
                 Ok(port) => value(port)?,
                 Err(_) => return Err("not a port".into()),
             },
-            Self::OptionalPath if text.is_empty() => return Ok(None),
+            Self::OptionalPath | Self::Endpoint if text.is_empty() => return Ok(None),
             Self::Path | Self::OptionalPath => value(path(text)?)?,
+            Self::Endpoint => value(endpoint(text)?)?,
             Self::Filter => value(filter(text)?)?,
             Self::Secret | Self::Code => value(text)?,
             Self::Text if text.contains(char::is_whitespace) => {
@@ -250,6 +254,17 @@ fn path(text: &str) -> Result<String, String> {
         return Err("begins or ends with too many slashes".into());
     }
     Ok(format!("/{bare}"))
+}
+
+fn endpoint(text: &str) -> Result<&str, String> {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err("the port is missing; write host:port".into());
+    };
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || "/@".contains(c)) {
+        return Err("not a host".into());
+    }
+    port.parse::<u16>().map_err(|_| "not a port")?;
+    Ok(text)
 }
 
 fn grant(text: &str) -> Result<&str, String> {

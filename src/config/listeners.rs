@@ -17,6 +17,7 @@ pub enum Protocol {
     Relay,
     PostOffice,
     Chat,
+    Group,
 }
 
 impl fmt::Display for Protocol {
@@ -28,6 +29,7 @@ impl fmt::Display for Protocol {
             Self::Relay => "relay",
             Self::PostOffice => "postoffice",
             Self::Chat => "chat",
+            Self::Group => "group",
         })
     }
 }
@@ -67,8 +69,9 @@ pub const ABLY_ROOTS: [&str; 9] = [
 ];
 
 /// The protocols that may have a port of their own.
-fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 3] {
-    let (relay, post, chat) = (&config.relay, &config.postoffice, &config.chat);
+fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 4] {
+    let (relay, post) = (&config.relay, &config.postoffice);
+    let (chat, group) = (&config.chat, &config.group);
     [
         (Protocol::Relay, relay.enabled, relay.port, "relay.port"),
         (
@@ -78,6 +81,7 @@ fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 3
             "postoffice.port",
         ),
         (Protocol::Chat, chat.enabled, chat.port, "chat.port"),
+        (Protocol::Group, group.enabled, group.port, "group.port"),
     ]
 }
 
@@ -182,6 +186,15 @@ impl Protocol {
             }
             Self::PostOffice => self.routes_of_post_office(&config.postoffice),
             Self::Chat => self.routes_of_chat(&config.chat),
+            Self::Group => {
+                let group = &config.group;
+                vec![
+                    exact(&group.ws_path, "group.ws_path"),
+                    exact(&group.health_path, "group.health_path"),
+                    exact(&group.stats_path, "group.stats_path"),
+                    tree(&group.api_path, "group.api_path"),
+                ]
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use secrecy::ExposeSecret as _;
 use super::{
     Config, chat, check,
     complaint::{Complaint, Complaints, Origin},
+    group,
     keys::Key,
     kind::Kind,
     layers::{Layer, insert},
@@ -29,12 +30,13 @@ use super::{
 const DEFAULTS: &str = include_str!("../../configs/default.yaml");
 
 /// Modes that work without a file on disk.
-const SHIPPED: [(&str, &str); 5] = [
+const SHIPPED: [(&str, &str); 6] = [
     ("local", include_str!("../../configs/local.yaml")),
     ("production", include_str!("../../configs/production.yaml")),
     ("relay", include_str!("../../configs/relay.yaml")),
     ("postoffice", include_str!("../../configs/postoffice.yaml")),
     ("chat", include_str!("../../configs/chat.yaml")),
+    ("group", include_str!("../../configs/group.yaml")),
 ];
 
 /// What the settings are read from, besides flags. Tests make their own. No `Debug`: it holds secrets.
@@ -102,6 +104,10 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
     if mode == chat::file::MODE {
         let (vars, dir) = (&environment.vars, &environment.dir);
         layers.extend(chat::file::read(vars, dir, &mut complaints, &mut warnings));
+    }
+    if mode == group::file::MODE {
+        let (vars, dir) = (&environment.vars, &environment.dir);
+        layers.extend(group::file::read(vars, dir, &mut complaints, &mut warnings));
     }
     let mut missing_relay_file = None;
     if mode == relay::file::MODE {

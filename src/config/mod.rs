@@ -7,6 +7,7 @@
 mod chat;
 mod check;
 mod complaint;
+mod group;
 mod keys;
 mod kind;
 mod layers;
@@ -20,6 +21,9 @@ mod yaml;
 
 pub use chat::{Chat, ChatCompat, Moderated, UnknownGroup};
 pub use complaint::{Complaint, Complaints, Origin};
+pub use group::{
+    AckMode, Group, Membership, SAMPLE_SECRET as GROUP_SAMPLE_SECRET, file::FILE as GROUP_CONFIG,
+};
 pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};
 pub use load::{Environment, Loaded, Setting, load};
 pub use postoffice::{
@@ -52,6 +56,7 @@ pub struct Config {
     pub relay: Relay,
     pub postoffice: PostOffice,
     pub chat: Chat,
+    pub group: Group,
     pub file_transfer: FileTransfer,
     pub limits: Limits,
     pub history: History,

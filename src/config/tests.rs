@@ -232,7 +232,7 @@ fn an_unknown_mode_is_refused_and_the_known_ones_are_named() {
         .complaints();
     assert!(text.contains("prodution.yaml"), "{text}");
     assert!(
-        text.contains("local, production, relay, postoffice, chat, staging"),
+        text.contains("local, production, relay, postoffice, chat, group, staging"),
         "{text}"
     );
     assert!(text.contains("environment variable MODE"), "{text}");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::core::message::{Entry, Message};
 
 /// How many wire formats an entry has room for.
-pub const FORMATS: usize = 7;
+pub const FORMATS: usize = 8;
 
 /// The place of a format's frame in every entry. Each format has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub enum Slot {
     RelayJson,
     ChatJson,
     ChatSourceJson,
+    GroupJson,
 }
 
 impl Slot {

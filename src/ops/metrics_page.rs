@@ -19,7 +19,7 @@ use super::{
     show_time::go_duration,
 };
 use crate::{
-    actors::metrics::{Counters, Snapshot, StoreFigures},
+    actors::metrics::{Counters, GroupFigures, Snapshot, StoreFigures},
     ids::Timestamp,
 };
 
@@ -109,7 +109,7 @@ fn render_json(
     memory["heap_alloc_mb"] = resident_mb.into();
     memory["heap_sys_mb"] = resident_mb.into();
     let (websocket, relay, store) = counts(snapshot);
-    json!({
+    let mut page = json!({
         "server": {
             "uptime": go_duration(uptime),
             "uptime_seconds": uptime.as_secs(),
@@ -125,6 +125,38 @@ fn render_json(
             "cpu_count": process.processors,
             "go_version": "",
         },
+    });
+    if let Some(group) = &snapshot.group {
+        page["group"] = of_groups(group);
+    }
+    page
+}
+
+/// The part `group`.
+fn of_groups(figures: &GroupFigures) -> Value {
+    let by_name = |counts: &[(&'static str, u64)]| -> Value {
+        let counts = counts.iter();
+        counts
+            .map(|(name, count)| ((*name).to_owned(), json!(count)))
+            .collect()
+    };
+    json!({
+        "connections": figures.connections,
+        "users_online": figures.users,
+        "frames": by_name(&figures.frames),
+        "errors": by_name(&figures.errors),
+        "stored": figures.stored,
+        "storing_seconds": figures.storing.as_secs_f64(),
+        "undelivered": figures.undelivered,
+        "failed_auth": figures.failed_auth,
+        "barred": figures.barred,
+        "redis": {
+            "up": figures.redis_up,
+            "waiting": figures.redis_waiting,
+            "published": figures.redis_published,
+            "received": figures.redis_received,
+            "malformed": figures.redis_malformed,
+        },
     })
 }
 
@@ -137,6 +169,7 @@ fn counts(snapshot: &Snapshot) -> (Value, Value, Value) {
         channels,
         history_bytes,
         store,
+        group: _,
     } = snapshot;
     let StoreFigures {
         reads,
@@ -288,6 +321,7 @@ mod tests {
                 stored_bytes: 5,
                 file_bytes: 6,
             },
+            group: None,
         };
         let process = ProcessFacts {
             resident_bytes: 30 << 20,

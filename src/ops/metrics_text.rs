@@ -20,6 +20,8 @@ use prometheus_client::{
 use super::process::ProcessFacts;
 use crate::actors::metrics::{Counters, Snapshot, StoreFigures};
 
+mod group;
+
 /// The text forms that scrapers ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextForm {
@@ -84,6 +86,7 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
         channels,
         history_bytes,
         store,
+        group,
     } = *snapshot;
     let StoreFigures {
         reads,
@@ -154,7 +157,7 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
             (Some("broken"), Number::Whole(transfers_broken)),
         ],
     };
-    vec![
+    let mut families = vec![
         gauge("open", "connections", connections, "WebSockets open now"),
         gauge("active", "channels", channels, "Channels in memory now"),
         gauge(
@@ -284,7 +287,9 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
             "Memory of the process in RAM",
         ),
         gauge("process", "threads", threads, "Threads of the process"),
-    ]
+    ];
+    families.extend(group.iter().flat_map(group::families));
+    families
 }
 
 impl Family {

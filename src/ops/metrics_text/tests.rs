@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
+use crate::actors::metrics::GroupFigures;
 
 /// Different numbers everywhere, so that a figure under a wrong name is found.
 fn page(form: TextForm) -> String {
@@ -42,6 +43,22 @@ fn page(form: TextForm) -> String {
             stored_bytes: 124,
             file_bytes: 125,
         },
+        group: Some(GroupFigures {
+            connections: 140,
+            users: 141,
+            stored: 142,
+            undelivered: 143,
+            failed_auth: 144,
+            barred: 145,
+            redis_up: 1,
+            redis_waiting: 146,
+            redis_published: 147,
+            redis_received: 148,
+            redis_malformed: 149,
+            storing: Duration::from_millis(150_500),
+            frames: ["a", "b", "c", "d", "e", "f", "g"].map(|kind| (kind, 151)),
+            errors: ["a", "b", "c", "d", "e", "f", "g", "h"].map(|code| (code, 152)),
+        }),
     };
     let process = ProcessFacts {
         resident_bytes: 118,
@@ -222,11 +239,26 @@ fn each_figure_stands_under_its_name() {
         ("letshare_process_threads", 119.0),
         ("letshare_process_cpu_seconds_total", 120.25),
         ("letshare_uptime_seconds", 121.5),
+        ("letshare_group_open_connections", 140.0),
+        ("letshare_group_online_users", 141.0),
+        ("letshare_group_stored_messages_total", 142.0),
+        ("letshare_group_undelivered_messages", 143.0),
+        ("letshare_group_failed_attempts_total", 144.0),
+        ("letshare_group_barred_requests_total", 145.0),
+        ("letshare_group_redis_up", 1.0),
+        ("letshare_group_redis_waiting_entries", 146.0),
+        ("letshare_group_redis_published_entries_total", 147.0),
+        ("letshare_group_redis_received_entries_total", 148.0),
+        ("letshare_group_redis_malformed_entries_total", 149.0),
+        ("letshare_group_storing_seconds_total", 150.5),
+        (r#"letshare_group_received_frames_total{reason="g"}"#, 151.0),
+        (r#"letshare_group_told_errors_total{reason="h"}"#, 152.0),
     ];
     for (series, value) in expected {
         assert_eq!(values.get(series), Some(&value), "{series}");
     }
-    assert_eq!(values.len(), expected.len());
+    // Six more types of group frames, and seven more codes.
+    assert_eq!(values.len(), expected.len() + 13);
 }
 
 #[test]

@@ -165,7 +165,7 @@ impl Clerk {
 
     fn run(&self, errand: Errand) {
         self.desk.errands.0.borrow_mut().push_back(errand);
-        self.peer.wake();
+        self.peer.nudge();
     }
 
     /// Sends what the user missed, then what has come meanwhile.

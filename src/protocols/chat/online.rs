@@ -157,7 +157,7 @@ impl Online {
         }
         drop(state);
         for peer in awake {
-            peer.wake();
+            peer.nudge();
         }
         told
     }
@@ -216,7 +216,7 @@ impl Seat {
         });
         drop(state);
         if let Some(peer) = peer {
-            peer.wake();
+            peer.nudge();
         }
     }
 

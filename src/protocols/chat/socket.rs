@@ -292,6 +292,9 @@ impl Translator for Socket {
 
     fn woken(&mut self, link: &mut Link<'_>) {
         self.check_end(link);
+    }
+
+    fn nudged(&mut self, link: &mut Link<'_>) {
         self.run_errands(link);
     }
 

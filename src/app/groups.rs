@@ -1,0 +1,89 @@
+//! The group protocol's part of a server: what it keeps, what it shares with other instances, its blacklist.
+
+use std::sync::Arc;
+
+use actix_web::rt;
+use anyhow::Context as _;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    clock::Clock,
+    config,
+    engines::redis,
+    limits,
+    protocols::group::{
+        Forum, Shared,
+        streams::{self, Bus},
+    },
+    store::Store,
+};
+
+/// Redis' own.
+const REDIS_PORT: u16 = 6379;
+
+/// Opens the groups in `store`, and meets the other instances if Redis is named. Redis need not be there yet.
+///
+/// # Errors
+/// When the data folder or the blacklist cannot be read.
+pub fn open(
+    settings: &config::Group,
+    store: Arc<dyn Store>,
+    clock: &Clock,
+) -> anyhow::Result<Arc<Shared>> {
+    let others = match &settings.redis {
+        Some(endpoint) => {
+            let (told, inbox) = mpsc::channel(limits::GROUP_INBOX);
+            let redis = redis_settings(settings, endpoint);
+            let settings = streams::Settings::new(redis);
+            let bus = Bus::start(settings, clock.clone(), Some(Arc::clone(&store)), told);
+            let bus = bus.context("cannot read what waits for Redis in the data folder")?;
+            Some((bus, inbox))
+        }
+        None => None,
+    };
+    let forum = Forum::open(settings, store, clock.clone(), others)?;
+    rt::spawn(sweep(Arc::clone(&forum)));
+    let shared = Shared::new(forum).context("cannot read group.blacklist_file")?;
+    let shared = Arc::new(shared);
+    if settings.blacklist_file.is_some() {
+        rt::spawn(reload(Arc::clone(&shared)));
+    }
+    Ok(shared)
+}
+
+/// `config` has checked the endpoint.
+fn redis_settings(settings: &config::Group, endpoint: &str) -> redis::Settings {
+    let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, ""));
+    redis::Settings {
+        host: host.trim_matches(['[', ']']).to_owned(),
+        port: port.parse().unwrap_or(REDIS_PORT),
+        password: settings.redis_password.clone(),
+        database: u16::try_from(settings.redis_db).unwrap_or_default(),
+    }
+}
+
+/// What is too old goes.
+async fn sweep(forum: Arc<Forum>) {
+    loop {
+        rt::time::sleep(limits::GROUP_SWEEP).await;
+        if let Err(error) = forum.sweep().await {
+            tracing::warn!(%error, "old group messages are not removed yet");
+        }
+    }
+}
+
+/// The blacklist is read again when an operator sends SIGHUP.
+async fn reload(shared: Arc<Shared>) {
+    let Ok(mut hang_ups) = signal(SignalKind::hangup()) else {
+        return tracing::error!(
+            "cannot listen for SIGHUP: group.blacklist_file is read at the start only"
+        );
+    };
+    while hang_ups.recv().await.is_some() {
+        // Told in the log.
+        let _ = shared.reload();
+    }
+}

@@ -1,0 +1,165 @@
+//! What the older group server is configured by: one YAML file of go-zero (`protocols/group.md §1`). Only with `MODE=group`.
+//!
+//! `etc/websocket.yaml` in the working directory, or the file of `-f` (`GROUP_CONFIG`). Keys are read whatever their case.
+//! `GROUP_<SECTION>_<KEY>` wins over the file, `LETSHARE_…` and flags win over both. What this server has no use for is
+//! told.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use crate::config::{
+    complaint::{Complaint, Origin},
+    layers::Layer,
+    yaml::{self, Raw},
+};
+
+/// The mode that reads them.
+pub const MODE: &str = "group";
+/// Names the file.
+pub const FILE: &str = "GROUP_CONFIG";
+const PREFIX: &str = "GROUP_";
+const DEFAULT_FILE: &str = "etc/websocket.yaml";
+
+/// What the older server writes, and what it is here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    AsIs,
+    /// A number of seconds where a duration belongs here.
+    Seconds,
+}
+
+/// Key of the file in lower case, form, setting.
+const NAMES: [(&str, Form, &str); 11] = [
+    ("host", Form::AsIs, "server.host"),
+    ("port", Form::AsIs, "group.port"),
+    ("redis.host", Form::AsIs, "group.redis"),
+    ("redis.pass", Form::AsIs, "group.redis_password"),
+    ("redis.db", Form::AsIs, "group.redis_db"),
+    ("auth.accesssecret", Form::AsIs, "group.jwt_secret"),
+    (
+        "websocket.maxconnections",
+        Form::AsIs,
+        "group.max_connections",
+    ),
+    ("websocket.readtimeout", Form::Seconds, "group.idle_timeout"),
+    (
+        "websocket.writetimeout",
+        Form::Seconds,
+        "group.stall_timeout",
+    ),
+    (
+        "websocket.heartbeatinterval",
+        Form::Seconds,
+        "group.ping_interval",
+    ),
+    ("allowedorigins", Form::AsIs, "group.allowed_origins"),
+];
+
+/// Beginning of a key, and why it has no effect.
+const UNUSED: [(&str, &str); 4] = [
+    ("name", "nothing here has a name"),
+    (
+        "chatrpc",
+        "groups and messages are kept by this server itself; see group.service_key",
+    ),
+    ("userrpc", "names come with the members of a group"),
+    (
+        "auth.accessexpire",
+        "whoever makes the tokens says how long they live",
+    ),
+];
+
+/// Reads file and variables.
+pub fn read(
+    vars: &BTreeMap<String, String>,
+    dir: &Path,
+    complaints: &mut Vec<Complaint>,
+    warnings: &mut Vec<String>,
+) -> [Layer; 2] {
+    let mut file = Layer::new("older file");
+    let named = vars.get(FILE).filter(|path| !path.is_empty());
+    let path = dir.join(named.map_or(DEFAULT_FILE, String::as_str));
+    match fs::read_to_string(&path) {
+        Ok(text) => fill(&mut file, &text, &path, complaints, warnings),
+        Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => complaints.push(Complaint {
+            origin: named.map(|_| Origin::Variable(FILE.into())),
+            ..Complaint::about(
+                path.display().to_string(),
+                format!("cannot be read: {error}"),
+            )
+        }),
+    }
+    let mut variables = Layer::new("older variables");
+    for (name, text) in vars {
+        let Some(rest) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
+        if name == FILE || text.is_empty() {
+            continue;
+        }
+        let is_it = |key: &str| key.replace('.', "_").to_uppercase() == rest;
+        match NAMES.iter().find(|(key, ..)| is_it(key)) {
+            Some((_, form, key)) => {
+                let value = form.of(Raw::Text(text.clone()));
+                variables.set(key, value, Origin::Variable(name.clone()));
+            }
+            None => warnings.push(format!(
+                "the environment variable {name} is no setting of the group server"
+            )),
+        }
+    }
+    [file, variables]
+}
+
+fn fill(
+    layer: &mut Layer,
+    text: &str,
+    path: &Path,
+    complaints: &mut Vec<Complaint>,
+    warnings: &mut Vec<String>,
+) {
+    let shown = path.display();
+    let origin = |line| Origin::File {
+        path: path.to_owned(),
+        line,
+        embedded: false,
+    };
+    let leaves = match yaml::read(text) {
+        Ok(leaves) => leaves,
+        Err(fault) => {
+            complaints.push(Complaint {
+                origin: Some(origin(fault.line)),
+                ..Complaint::about(shown.to_string(), fault.problem)
+            });
+            return;
+        }
+    };
+    for leaf in leaves {
+        let lower = leaf.key.to_lowercase();
+        if let Some((_, form, key)) = NAMES.iter().find(|(known, ..)| *known == lower) {
+            layer.set(key, form.of(leaf.value), origin(leaf.line));
+            continue;
+        }
+        let is_below = |begin: &str| {
+            let rest = lower.strip_prefix(begin);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let why = UNUSED.iter().find(|(begin, _)| is_below(begin));
+        let why = why.map_or("it is no setting of the group server", |(_, why)| why);
+        warnings.push(format!("{shown}: {} has no effect: {why}", leaf.key));
+    }
+}
+
+impl Form {
+    fn of(self, value: Raw) -> Raw {
+        match (self, value) {
+            (Self::Seconds, Raw::Text(text)) if text.parse::<u64>().is_ok() => {
+                Raw::Text(format!("{text}s"))
+            }
+            (_, value) => value,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

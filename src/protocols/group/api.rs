@@ -1,0 +1,272 @@
+//! The HTTP interface (`protocols/group.md §2`): users ask with their token for what is theirs, services with their
+//! key change groups and notify.
+//!
+//! Answers have the shape of the older HTTP service: `{"code":0,"message":"success","data":…}`, or the HTTP status as
+//! `code` with `"data":null`.
+
+use std::{borrow::Cow, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method, StatusCode,
+        header::{ALLOW, AUTHORIZATION, RETRY_AFTER},
+    },
+    web,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    edge::http::{body, query::Query},
+    limits,
+    protocols::group::{code::Code, door::Group},
+};
+
+mod reads;
+mod writes;
+
+/// Why a request is refused: its HTTP status, and what people read.
+#[derive(Debug)]
+pub struct Refused {
+    status: StatusCode,
+    text: Cow<'static, str>,
+    allow: Option<&'static str>,
+}
+
+type Answer = Result<Value, Refused>;
+
+/// Whoever asks.
+pub enum Caller {
+    User(Arc<str>),
+    /// May ask for anybody.
+    Service,
+}
+
+impl Refused {
+    fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+            allow: None,
+        }
+    }
+
+    fn bad(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    fn method(allow: &'static str) -> Self {
+        Self {
+            allow: Some(allow),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "请求方法不允许")
+        }
+    }
+}
+
+impl From<Code> for Refused {
+    fn from(code: Code) -> Self {
+        let status = StatusCode::from_u16(code.number());
+        Self::new(
+            status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            code.text(),
+        )
+    }
+}
+
+/// A request as its handlers see it.
+pub struct Asked<'a> {
+    group: &'a Group,
+    request: &'a HttpRequest,
+    query: Query,
+    body: web::Bytes,
+}
+
+impl Asked<'_> {
+    /// The service by its key, or a user by its token.
+    fn caller(&self) -> Result<Caller, Refused> {
+        let shared = &self.group.shared;
+        let headers = self.request.headers();
+        let key = headers.get("X-Service-Key");
+        if let Some(key) = key {
+            return if shared.access.is_service(key.as_bytes()) {
+                Ok(Caller::Service)
+            } else {
+                Err(Code::Unauthorized.into())
+            };
+        }
+        let bearer = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let token = bearer
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .map(str::trim);
+        let Some(token) = token else {
+            return Err(Code::Unauthorized.into());
+        };
+        let now = shared.forum.clock.now();
+        match shared.access.check(token, now) {
+            Ok(pass) if !pass.has_expired(now) => Ok(Caller::User(pass.user)),
+            _ => {
+                shared.forum.figures.failed_auth();
+                shared.barrier.failed(self.group.address_of(self.request));
+                Err(Code::Expired.into())
+            }
+        }
+    }
+
+    fn service(&self) -> Result<(), Refused> {
+        match self.caller()? {
+            Caller::Service => Ok(()),
+            Caller::User(_) => Err(Refused::new(StatusCode::FORBIDDEN, "需要服务密钥")),
+        }
+    }
+
+    /// The user that a request is about: a user's own, or the one that a service names.
+    fn user(&self, named: Option<String>) -> Result<Arc<str>, Refused> {
+        let named = named.filter(|name| !name.is_empty());
+        match (self.caller()?, named) {
+            (Caller::User(own), None) => Ok(own),
+            (Caller::User(own), Some(named)) if *own == *named => Ok(own),
+            (Caller::User(_), Some(_)) => {
+                Err(Refused::new(StatusCode::FORBIDDEN, "只能访问自己的数据"))
+            }
+            (Caller::Service, Some(named)) => Ok(named.into()),
+            (Caller::Service, None) => Err(Refused::bad("缺少 user_id 参数")),
+        }
+    }
+
+    fn parameter(&self, name: &str) -> Option<String> {
+        self.query.get(name).map(str::to_owned)
+    }
+
+    /// A whole number of at least `least`; more than `most` counts as that.
+    fn number(
+        &self,
+        name: &str,
+        default: usize,
+        least: usize,
+        most: usize,
+    ) -> Result<usize, Refused> {
+        let Some(text) = self.query.get(name).filter(|text| !text.is_empty()) else {
+            return Ok(default);
+        };
+        match text.parse::<usize>() {
+            Ok(number) if number >= least => Ok(number.min(most)),
+            _ => Err(Refused::bad(format!("{name} 参数无效"))),
+        }
+    }
+
+    /// The page that is asked for: its number from 1, its size, and what comes before it.
+    fn page(&self) -> Result<(usize, usize, usize), Refused> {
+        let page = self.number("page", 1, 1, 1 << 32)?;
+        let size = self.number("page_size", limits::GROUP_PAGE, 1, limits::GROUP_PAGE_MAX)?;
+        Ok((page, size, (page - 1).saturating_mul(size)))
+    }
+
+    fn object(&self) -> Result<Value, Refused> {
+        let body = serde_json::from_slice::<Value>(&self.body);
+        let body = body.ok().filter(Value::is_object);
+        body.ok_or_else(|| Refused::bad("请求格式错误"))
+    }
+
+    fn only(&self, methods: &[Method], allow: &'static str) -> Result<(), Refused> {
+        let method = self.request.method();
+        if methods.contains(method) {
+            Ok(())
+        } else {
+            Err(Refused::method(allow))
+        }
+    }
+
+    async fn answer(&self, path: &str) -> Answer {
+        let address = self.group.address_of(self.request);
+        if self.group.shared.barrier.check(address).is_err() {
+            self.group.shared.forum.figures.barred();
+            return Err(Refused::new(StatusCode::FORBIDDEN, "禁止访问"));
+        }
+        let parts: Vec<String> = path.split('/').skip(1).map(decoded).collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let is_get = matches!(*self.request.method(), Method::GET | Method::HEAD);
+        match parts[..] {
+            ["users", "status"] => self.status().await,
+            ["users", user, "groups"] => self.groups_of(user),
+            ["messages"] => self.messages(),
+            ["messages", "offline"] => self.offline(),
+            ["notifications"] if is_get => self.notifications(),
+            ["notifications"] => self.notify().await,
+            ["notifications", "unread-count"] => self.unread_count(),
+            ["notifications", "read"] => self.read().await,
+            ["notifications", "read-all"] => self.read_all().await,
+            ["groups"] => self.make_group().await,
+            ["groups", group] => self.group_info(group),
+            ["groups", group, "members"] if is_get => self.members(group),
+            ["groups", group, "members"] => self.change_members(group).await,
+            ["blacklist", "reload"] => self.reload(),
+            _ => Err(Refused::new(StatusCode::NOT_FOUND, "接口不存在")),
+        }
+    }
+}
+
+/// Serves everything below `path`.
+pub fn routes(config: &mut web::ServiceConfig, group: &Group, path: &str) {
+    let path = path.trim_end_matches('/').to_owned();
+    let length = path.len();
+    let door = group.clone();
+    let answer = move |request: HttpRequest, mut payload: web::Payload| {
+        let door = door.clone();
+        async move {
+            let read = body::read(request.headers(), &mut payload, limits::GROUP_BODY_BYTES).await;
+            body::discard(request.headers(), &mut payload, limits::GROUP_BODY_BYTES).await;
+            let answered = match read {
+                Ok(body) => {
+                    let asked = Asked {
+                        group: &door,
+                        request: &request,
+                        query: Query::parse(request.query_string()),
+                        body,
+                    };
+                    let below = request.path().get(length..).unwrap_or_default();
+                    asked.answer(below).await
+                }
+                Err(body::NoBody::TooLarge { .. }) => Err(Code::TooLarge.into()),
+                Err(body::NoBody::Broken) => Err(Refused::bad("请求格式错误")),
+            };
+            written(&door, answered)
+        }
+    };
+    config.service(web::resource(format!("{path}/{{below:.*}}")).to(answer));
+}
+
+fn written(door: &Group, answered: Answer) -> HttpResponse {
+    match answered {
+        Ok(data) => HttpResponse::Ok().json(json!({"code": 0, "message": "success", "data": data})),
+        Err(refused) => {
+            door.entrance
+                .worker
+                .count(|counters| counters.errors_told += 1);
+            let mut response = HttpResponse::build(refused.status);
+            if let Some(allow) = refused.allow {
+                response.insert_header((ALLOW, allow));
+            }
+            if refused.status == StatusCode::SERVICE_UNAVAILABLE {
+                response.insert_header((RETRY_AFTER, "1"));
+            }
+            let code = refused.status.as_u16();
+            response.json(json!({"code": code, "message": refused.text, "data": null}))
+        }
+    }
+}
+
+fn decoded(part: &str) -> String {
+    let decoded = percent_encoding::percent_decode_str(part);
+    decoded.decode_utf8_lossy().into_owned()
+}
+
+/// A text, or a number as its text: services write users either way.
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}

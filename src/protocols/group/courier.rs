@@ -1,0 +1,184 @@
+//! Brings what was committed to the channels, in the order of the commits (`protocols/group.md §6`).
+//!
+//! The store tells on its own thread, channels live on those of the workers: a task on one of these takes over. So
+//! everybody sees the messages of a group in the order of their numbers, and somebody who was removed sees none that
+//! was sent after that.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use actix_web::rt;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::{
+    actors::{
+        broker::Broker,
+        channel::Command,
+        questions::{Append, ask},
+    },
+    core::{
+        command::{AttachmentId, Detach, Publish},
+        message::{Body, EntryId, Message},
+    },
+    error::Fault,
+    ids::ChannelName,
+    limits,
+    protocols::group::{post::group_channel, roll::Roll},
+};
+
+/// Comes back with the detachment of somebody who is no member any more.
+pub const REMOVED: Bytes = Bytes::from_static(b"removed");
+
+/// Something to be done where channels are, in order.
+pub enum Parcel {
+    Publish {
+        channel: ChannelName,
+        id: EntryId,
+        message: Message,
+        is_ephemeral: bool,
+    },
+    /// A user is a member now: its connections attach.
+    Welcome { user: String, group: Arc<str> },
+    /// A user is none any more: its connections are detached.
+    Evict { user: String, group: Arc<str> },
+}
+
+/// The way to the task.
+pub struct Courier {
+    bag: UnboundedSender<Parcel>,
+    /// Taken by the thread that carries; put back when that ends.
+    waiting: Mutex<Option<UnboundedReceiver<Parcel>>>,
+    outstanding: AtomicUsize,
+}
+
+impl Default for Courier {
+    fn default() -> Self {
+        let (bag, waiting) = unbounded_channel();
+        Self {
+            bag,
+            waiting: Mutex::new(Some(waiting)),
+            outstanding: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// Puts the parcels back when the thread ends: the next one that comes takes over.
+struct Carrying<'a> {
+    courier: &'a Courier,
+    parcels: Option<UnboundedReceiver<Parcel>>,
+}
+
+impl Drop for Carrying<'_> {
+    fn drop(&mut self) {
+        *self.courier.waiting.lock() = self.parcels.take();
+    }
+}
+
+impl Courier {
+    /// Whether so much waits that nothing more is to be taken in. The queue itself has no bound: what was committed
+    /// must not be refused.
+    pub fn is_full(&self) -> bool {
+        self.outstanding() >= limits::GROUP_OUTSTANDING
+    }
+
+    /// What waits.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Relaxed)
+    }
+
+    pub fn hand_over(&self, parcel: Parcel) {
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
+        // Cannot fail: the receiver is in here, or with a task that puts it back.
+        let _ = self.bag.send(parcel);
+    }
+
+    /// Carries, for ever, unless another thread does.
+    pub async fn run(&self, roll: &Roll, broker: &Arc<Broker>) {
+        let Some(parcels) = self.waiting.lock().take() else {
+            return;
+        };
+        let mut carrying = Carrying {
+            courier: self,
+            parcels: Some(parcels),
+        };
+        while let Some(parcels) = &mut carrying.parcels
+            && let Some(parcel) = parcels.recv().await
+        {
+            self.outstanding.fetch_sub(1, Ordering::Relaxed);
+            deliver(parcel, roll, broker).await;
+        }
+    }
+}
+
+async fn deliver(parcel: Parcel, roll: &Roll, broker: &Arc<Broker>) {
+    match parcel {
+        Parcel::Publish {
+            channel,
+            id,
+            message,
+            is_ephemeral,
+        } => {
+            let publish = Publish {
+                reply: None,
+                attached: None,
+                publisher: None,
+                id,
+                body: Body::Messages(vec![message]),
+                is_ephemeral,
+            };
+            publish_there(&channel, publish, broker).await;
+        }
+        Parcel::Welcome { user, group } => {
+            for visitor in roll.of(&user) {
+                visitor.invite(&group);
+            }
+        }
+        Parcel::Evict { user, group } => evict(&user, &group, roll, broker),
+    }
+}
+
+async fn publish_there(channel: &ChannelName, publish: Publish, broker: &Arc<Broker>) {
+    for _ in 0..limits::GROUP_RETRIES {
+        // No room for another channel: then nobody is on this one.
+        let Ok(address) = broker.directory.channel(channel, broker) else {
+            return;
+        };
+        match ask(Ok(address.recipient()), Append(publish.clone())).await {
+            Err(Fault::Busy | Fault::DiskFull) if !broker.closing.load(Ordering::Relaxed) => {
+                rt::time::sleep(limits::GROUP_RETRY).await;
+            }
+            Ok(_) => return,
+            Err(fault) => {
+                return tracing::error!(%fault, "a stored group message is not delivered to who is connected");
+            }
+        }
+    }
+    tracing::error!(
+        "a channel was busy for too long; who is connected misses a stored group message"
+    );
+}
+
+fn evict(user: &str, group: &Arc<str>, roll: &Roll, broker: &Arc<Broker>) {
+    let name = group_channel(group);
+    for visitor in roll.of(user) {
+        let Ok(channel) = broker.directory.channel(&name, broker) else {
+            return;
+        };
+        let hub = visitor.peer.hub.clone();
+        let body = Detach {
+            id: AttachmentId {
+                session: visitor.peer.session,
+                alias: 0,
+            },
+            connection: visitor.connection,
+            hub: hub.id,
+            context: REMOVED,
+        };
+        // Not refused by a full mailbox: somebody who stays although removed would be worse.
+        channel.do_send(Command { hub, body });
+    }
+}

@@ -1,0 +1,95 @@
+//! How fast somebody may send (`protocols/group.md §8`): a bucket for each connection and one for each user.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use governor::{
+    Quota, RateLimiter, middleware::NoOpMiddleware, nanos::Nanos,
+    state::keyed::DefaultKeyedStateStore,
+};
+
+use crate::{actors::broker::FrameLimiter, clock::Clock, config, limits};
+
+type Keyed<K> = RateLimiter<K, DefaultKeyedStateStore<K>, Clock, NoOpMiddleware<Nanos>>;
+
+/// The buckets of everybody who is known by a key; without a limit there are none.
+pub struct Buckets<K: Clone + Eq + std::hash::Hash>(Option<Keyed<K>>);
+
+/// Of users.
+pub type UserRates = Buckets<Arc<str>>;
+
+impl<K: Clone + Eq + std::hash::Hash> Buckets<K> {
+    /// `per_second` 0 = no limit.
+    pub fn new(per_second: u32, burst: u32, clock: Clock) -> Self {
+        let quota = quota(per_second, burst);
+        Self(quota.map(|quota| RateLimiter::new(quota, DefaultKeyedStateStore::default(), clock)))
+    }
+
+    /// Whether there is room for one more; counts it.
+    pub fn allow(&self, key: &K) -> bool {
+        let Some(buckets) = &self.0 else { return true };
+        if buckets.len() > limits::GROUP_RATES {
+            buckets.retain_recent();
+        }
+        buckets.check_key(key).is_ok()
+    }
+}
+
+/// The bucket of one connection; none without a limit.
+pub fn bucket(settings: &config::Group, clock: &Clock) -> Option<FrameLimiter> {
+    let quota = quota(settings.messages_per_second, settings.message_burst);
+    quota.map(|quota| RateLimiter::direct_with_clock(quota, clock.clone()))
+}
+
+fn quota(per_second: u32, burst: u32) -> Option<Quota> {
+    let per_second = NonZeroU32::new(per_second)?;
+    let burst = NonZeroU32::new(burst).unwrap_or(per_second);
+    Some(Quota::per_second(per_second).allow_burst(burst))
+}
+
+/// Refusals of one connection: too many in a minute end it.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    since: Duration,
+    count: u32,
+}
+
+impl Refusals {
+    /// One more at `uptime`; whether it was one too many.
+    pub fn note(&mut self, uptime: Duration) -> bool {
+        if self.count == 0 || uptime.saturating_sub(self.since) > limits::GROUP_REFUSALS_WITHIN {
+            *self = Self {
+                since: uptime,
+                count: 0,
+            };
+        }
+        self.count += 1;
+        self.count >= limits::GROUP_REFUSALS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_refusals_in_a_minute_are_too_many() {
+        let second = Duration::from_secs(1);
+        let mut refusals = Refusals::default();
+        assert!((0..99).all(|_| !refusals.note(second)));
+        assert!(refusals.note(second * 60));
+        let mut refusals = Refusals::default();
+        assert!((0..99).all(|_| !refusals.note(second)));
+        assert!(!refusals.note(second * 62));
+    }
+
+    #[test]
+    fn each_key_has_its_own_bucket() {
+        let clock = Clock::manual(crate::ids::Timestamp::from_millis(0));
+        let rates = Buckets::<u8>::new(1, 2, clock.clone());
+        assert!(rates.allow(&1) && rates.allow(&1) && !rates.allow(&1) && rates.allow(&2));
+        clock.advance(Duration::from_secs(1));
+        assert!(rates.allow(&1) && !rates.allow(&1));
+        let free = Buckets::<u8>::new(0, 1, clock);
+        assert!((0..1_000).all(|_| free.allow(&1)));
+    }
+}

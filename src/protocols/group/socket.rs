@@ -1,0 +1,442 @@
+//! The translator of one connection (`protocols/group.md §4, §5, §6, §9`).
+//!
+//! Messages come by the channels of the groups, each written once for all who are there. Acks come when a message
+//! or a marker is on disk, by the connection's peer. Whoever asks for what it missed is attached first; what comes
+//! meanwhile waits until the missed messages are sent, and none of those is sent twice: `resume`.
+
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::{
+    actors::{
+        broker::{self, FrameLimiter},
+        link::{Attaching, Link, Terms, Translator},
+    },
+    core::{
+        command::{Answer, Start},
+        filter::Filter,
+        message::Entry,
+        modes::Modes,
+        vitals::Patience,
+        wire::WireFormat,
+    },
+    error::{CloseReason, Fault},
+    ids::{ChannelName, Timestamp},
+    limits,
+    protocols::group::{
+        code::Code,
+        courier::REMOVED,
+        door::{Place, Shared},
+        forum::{self, Sent},
+        frame::{Credentials, Draft, Frame, Request},
+        post::{GROUP, USER, group_channel, user_channel},
+        rates::{Refusals, bucket},
+        reply::{GroupJson, Reply, number_of},
+        roll::Visitor,
+    },
+};
+
+mod resume;
+
+use resume::Resuming;
+
+/// It did not say who it is in time, or wrongly too often, or its token has ended.
+const UNAUTHORIZED: CloseReason = CloseReason::Answer(4401);
+/// It goes on sending although it is refused.
+const PERSISTENT: CloseReason = CloseReason::Answer(1008);
+/// The server has no room for what the connection needs.
+const NO_ROOM: CloseReason = CloseReason::Answer(1013);
+
+/// See the module.
+pub struct Socket {
+    shared: Arc<Shared>,
+    address: IpAddr,
+    bucket: Option<FrameLimiter>,
+    refusals: Refusals,
+    attempts: u32,
+    identity: Option<Identity>,
+    resuming: Option<Resuming>,
+    /// It has asked for what it missed: its entries are looked at one by one.
+    is_tailored: bool,
+    /// Numbers of the missed messages that were sent, until they come by the channel as well.
+    sent: HashSet<u64>,
+    _place: Place,
+}
+
+/// Whose the connection is.
+struct Identity {
+    user: Arc<str>,
+    expires: Option<Timestamp>,
+    visitor: Arc<Visitor>,
+}
+
+impl Socket {
+    pub fn new(shared: Arc<Shared>, address: IpAddr, place: Place) -> Self {
+        Self {
+            bucket: bucket(&shared.forum.settings, &shared.forum.clock),
+            shared,
+            address,
+            refusals: Refusals::default(),
+            attempts: 0,
+            identity: None,
+            resuming: None,
+            is_tailored: false,
+            sent: HashSet::new(),
+            _place: place,
+        }
+    }
+
+    fn user(&self) -> Option<Arc<str>> {
+        self.identity
+            .as_ref()
+            .map(|identity| Arc::clone(&identity.user))
+    }
+
+    fn refuse(&mut self, code: Code, id: &str, link: &mut Link<'_>) {
+        link.count_error();
+        let forum = &self.shared.forum;
+        forum.figures.refused(code);
+        let reply = Reply {
+            id,
+            now: link.now(),
+        };
+        if code == Code::Internal {
+            // What the log says stands by this name (§5).
+            let name = super::post::uuid();
+            tracing::error!(name, "a request of a group client failed");
+            let text = format!("{} ({name})", code.text());
+            return link.send_frame(reply.error_text(code, &text));
+        }
+        link.send_frame(reply.error(code));
+        if code == Code::TooFrequent && self.refusals.note(forum.clock.uptime()) {
+            link.close(PERSISTENT);
+        }
+    }
+
+    fn hear(&mut self, text: &str, link: &mut Link<'_>) {
+        let frame = Frame::parse(text);
+        let id = match &frame {
+            Ok(frame) => frame.id.clone(),
+            Err(unreadable) => unreadable.id.clone(),
+        };
+        if text.len() > limits::GROUP_MESSAGE_BYTES {
+            return self.refuse(Code::TooLarge, &id, link);
+        }
+        if !link.may_send() {
+            return self.refuse(Code::TooFrequent, &id, link);
+        }
+        let Ok(frame) = frame else {
+            return self.refuse(Code::BadFormat, &id, link);
+        };
+        self.shared.forum.figures.received(frame.kind);
+        if self.identity.is_none() && !frame.kind.needs_no_user() {
+            return self.refuse(Code::Unauthorized, &id, link);
+        }
+        let done = frame
+            .request()
+            .and_then(|request| self.act(request, &frame, link));
+        if let Err(code) = done {
+            self.refuse(code, &id, link);
+            if matches!(code, Code::NotStored | Code::Busy) {
+                let reply = Reply {
+                    id: &id,
+                    now: link.now(),
+                };
+                link.send_frame(reply.ack(&id, false));
+            }
+        }
+    }
+
+    fn act(
+        &mut self,
+        request: Request,
+        frame: &Frame<'_>,
+        link: &mut Link<'_>,
+    ) -> Result<(), Code> {
+        let id = &*frame.id;
+        let reply = Reply {
+            id,
+            now: link.now(),
+        };
+        let user = self.user().unwrap_or_default();
+        let forum = Arc::clone(&self.shared.forum);
+        let answer = |link: &Link<'_>| forum::Answer {
+            peer: link.peer(),
+            id: id.to_owned(),
+        };
+        match request {
+            Request::Ping => link.send_frame(reply.pong()),
+            Request::Auth(credentials) => self.authenticate(&credentials, id, link)?,
+            Request::Send(draft) => self.send(draft, frame, link)?,
+            Request::Join { group } => {
+                forum.admit(&group, &user)?;
+                self.join(&group, reply.ack(id, true), link)?;
+            }
+            Request::Leave { group } => {
+                let ack = reply.ack(id, true);
+                if link.detach(&group_channel(&group), 0, ack.clone()).is_err() {
+                    link.send_frame(ack);
+                }
+            }
+            Request::MarkRead { group, message } => {
+                forum.mark_read(&group, &user, &message, answer(link))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, draft: Draft, frame: &Frame<'_>, link: &mut Link<'_>) -> Result<(), Code> {
+        let user = self.user().unwrap_or_default();
+        let is_free = self
+            .bucket
+            .as_ref()
+            .is_none_or(|bucket| bucket.check().is_ok());
+        if !is_free || !self.shared.rates.allow(&user) {
+            return Err(Code::TooFrequent);
+        }
+        let forum = Arc::clone(&self.shared.forum);
+        if forum.admit(&draft.group, &user)? {
+            self.join(&draft.group, Bytes::new(), link)?;
+        }
+        let answer = forum::Answer {
+            peer: link.peer(),
+            id: frame.id.clone(),
+        };
+        if let Sent::Now(message) = forum.send(draft, &user, frame.data(), answer)? {
+            let reply = Reply {
+                id: &frame.id,
+                now: link.now(),
+            };
+            link.send_frame(reply.ack(&message, true));
+        }
+        Ok(())
+    }
+
+    /// Subscribes, and sends `ack` when that is done.
+    fn join(&mut self, group: &str, ack: Bytes, link: &mut Link<'_>) -> Result<(), Code> {
+        let channel = group_channel(group);
+        if link.filter(&channel, 0).is_some() {
+            if !ack.is_empty() {
+                link.send_frame(ack);
+            }
+            return Ok(());
+        }
+        let attached = self.attach(&channel, ack, link);
+        attached.map_err(|fault| Code::from(&fault))
+    }
+
+    fn attach(
+        &self,
+        channel: &ChannelName,
+        context: Bytes,
+        link: &mut Link<'_>,
+    ) -> Result<(), Fault> {
+        let mut filter = Filter::new(Modes::SUBSCRIBE, true);
+        filter.is_tailored = self.is_tailored;
+        let attaching = Attaching {
+            alias: 0,
+            filter,
+            rules: None,
+            start: Start::Head,
+            context,
+        };
+        link.attach(channel, attaching)
+    }
+
+    fn authenticate(
+        &mut self,
+        shown: &Credentials,
+        id: &str,
+        link: &mut Link<'_>,
+    ) -> Result<(), Code> {
+        let reply = Reply {
+            id,
+            now: link.now(),
+        };
+        let Ok(pass) = self.shared.access.check(&shown.token, link.now()) else {
+            link.count_error();
+            let forum = &self.shared.forum;
+            forum.figures.failed_auth();
+            if self.shared.barrier.failed(self.address) {
+                tracing::warn!(address = %self.address, "banned for a while: too many attempts to authenticate");
+            }
+            link.send_frame(reply.auth_failed());
+            self.attempts += 1;
+            if self.attempts >= limits::GROUP_AUTH_ATTEMPTS {
+                link.close(UNAUTHORIZED);
+            }
+            return Ok(());
+        };
+        if let Some(identity) = &mut self.identity {
+            if identity.user != pass.user {
+                return Err(Code::OtherUser);
+            }
+            identity.expires = pass.expires;
+            link.send_frame(reply.auth_success(&pass.user, None));
+            self.wake_at_the_end(link);
+            return Ok(());
+        }
+        let visitor = Arc::new(Visitor::new(link.peer(), link.connection()));
+        self.identity = Some(Identity {
+            user: Arc::clone(&pass.user),
+            expires: pass.expires,
+            visitor: Arc::clone(&visitor),
+        });
+        self.shared.forum.enter(&pass.user, visitor);
+        self.wake_at_the_end(link);
+        self.is_tailored = shown.last_message.is_some();
+        let groups = self.shared.forum.groups_of(&pass.user);
+        let groups = groups.iter().map(|group| group_channel(group));
+        let channels: Vec<_> = groups.chain([user_channel(&pass.user)]).collect();
+        for channel in &channels {
+            if self.attach(channel, Bytes::new(), link).is_err() {
+                // It would miss messages in silence.
+                link.close(NO_ROOM);
+                return Ok(());
+            }
+        }
+        match &shown.last_message {
+            None => link.send_frame(reply.auth_success(&pass.user, None)),
+            Some(last) => self.resuming = Some(Resuming::new(id, last, channels)),
+        }
+        Ok(())
+    }
+
+    fn wake_at_the_end(&self, link: &mut Link<'_>) {
+        if let Some(expires) = self.identity.as_ref().and_then(|identity| identity.expires) {
+            let left = expires.millis().saturating_sub(link.now().millis());
+            link.wake_in(Duration::from_millis(left));
+        }
+    }
+
+    /// Whether the user may get what comes by a channel.
+    fn may_hear(&self, channel: &ChannelName) -> bool {
+        let name = channel.as_str();
+        if name.starts_with(USER) {
+            return true;
+        }
+        let (Some(group), Some(user)) = (name.strip_prefix(GROUP), self.user()) else {
+            return false;
+        };
+        self.shared.forum.check_member(group, &user).is_ok()
+    }
+}
+
+impl Translator for Socket {
+    fn format(&self) -> &'static dyn WireFormat {
+        &GroupJson
+    }
+
+    fn terms(&self, settings: &broker::Settings) -> Terms {
+        let group = &self.shared.forum.settings;
+        let mut terms = Terms::new(settings);
+        terms.patience = Patience {
+            ping_interval: group.ping_interval,
+            idle_timeout: group.idle_timeout,
+            stall_timeout: group.stall_timeout,
+        };
+        terms.channels = limits::GROUPS_OF_USER + 1;
+        terms
+    }
+
+    fn opened(&mut self, link: &mut Link<'_>) {
+        link.wake_in(self.shared.forum.settings.auth_timeout);
+    }
+
+    fn text(&mut self, text: ByteString, link: &mut Link<'_>) {
+        self.hear(&text, link);
+    }
+
+    /// The older server reads both kinds of frames as JSON.
+    fn binary(&mut self, data: Bytes, link: &mut Link<'_>) {
+        match ByteString::try_from(data) {
+            Ok(text) => self.hear(&text, link),
+            Err(_) => self.refuse(Code::BadFormat, "", link),
+        }
+    }
+
+    fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>) {
+        match answer {
+            Answer::Attached(attached) => {
+                if !self.may_hear(channel) {
+                    // Removed while it was attaching.
+                    let _ = link.detach(channel, 0, Bytes::new());
+                }
+                if !attached.context.is_empty() {
+                    link.send_frame(attached.context);
+                }
+                self.note_answer(channel, link);
+            }
+            Answer::Detached { context, .. } => {
+                if context == REMOVED {
+                    // By the server: this says that it is not wanted any more.
+                    let _ = link.detach(channel, 0, Bytes::new());
+                } else if !context.is_empty() {
+                    link.send_frame(context);
+                }
+            }
+            Answer::AttachRefused { .. } => link.close(NO_ROOM),
+            // It publishes nothing itself.
+            Answer::Published { .. } | Answer::PublishRefused { .. } => {}
+        }
+    }
+
+    fn tailored(&mut self, _: u16, entry: &Entry) -> Option<Bytes> {
+        let frame = entry.frame(self.format()).clone();
+        if frame.is_empty() {
+            return None;
+        }
+        let number = number_of(entry);
+        match &mut self.resuming {
+            Some(resuming) => {
+                resuming.hold(number, frame);
+                None
+            }
+            None if number.is_some_and(|number| self.sent.remove(&number)) => None,
+            None => Some(frame),
+        }
+    }
+
+    fn nudged(&mut self, link: &mut Link<'_>) {
+        let Some(identity) = &self.identity else {
+            return;
+        };
+        for group in identity.visitor.take_invitations() {
+            let is_member = self
+                .shared
+                .forum
+                .check_member(&group, &identity.user)
+                .is_ok();
+            let channel = group_channel(&group);
+            if is_member
+                && link.filter(&channel, 0).is_none()
+                && self.attach(&channel, Bytes::new(), link).is_err()
+            {
+                return link.close(NO_ROOM);
+            }
+        }
+    }
+
+    fn woken(&mut self, link: &mut Link<'_>) {
+        let now = link.now();
+        match &self.identity {
+            None => link.close(UNAUTHORIZED),
+            Some(Identity {
+                expires: Some(expires),
+                ..
+            }) if now >= *expires => {
+                self.refuse(Code::Expired, "", link);
+                link.close(UNAUTHORIZED);
+            }
+            Some(_) => self.wake_at_the_end(link),
+        }
+    }
+
+    fn closed(&mut self, _: &mut Link<'_>) {
+        if let Some(identity) = self.identity.take() {
+            self.shared.forum.leave(&identity.user, &identity.visitor);
+        }
+    }
+}
