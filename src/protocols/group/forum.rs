@@ -36,6 +36,7 @@ use crate::{
 };
 
 mod inbox;
+mod markers;
 mod members;
 mod notices;
 mod past;
