@@ -487,8 +487,9 @@ pub const GROUP_OUTSTANDING: usize = 65_536;
 pub const GROUP_RETRY: Duration = Duration::from_millis(5);
 pub const GROUP_RETRIES: u32 = 2_000;
 
-/// Unread messages or notifications that are counted, at most.
+/// Unread notifications and, in one group, messages that are counted, about: the second are read for that.
 pub const GROUP_UNREAD: usize = 10_000;
+pub const GROUP_UNREAD_MESSAGES: usize = 1_000;
 
 /// Rows that are read at a time when a server starts, and removed in one commit; how often that is done.
 pub const GROUP_ROWS: usize = 1_000;

@@ -3,7 +3,7 @@
 //!
 //! Whatever changes is first handed to the store, under a number or in an order that memory follows as well; what
 //! others are told of it, they are told after its commit. `sending` takes messages in, `members` knows who is in, `notices`
-//! are what concerns one user, `inbox` is what other instances and services say.
+//! are what concerns one user, `past` what was said, `inbox` is what other instances and services say.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -23,25 +23,27 @@ use crate::{
     clock::{Clock, OncePerSecond},
     config,
     ids::{ConnectionId, Timestamp},
-    limits,
     protocols::group::{
         code::Code,
         courier::Courier,
         figures::Figures,
         registry::Registry,
         roll::{Roll, Visitor},
-        shelf::{self, Digest, Kept, Shelf, Times},
+        shelf::{self, Digest, Shelf, Times},
         streams::{Bus, Received, Status},
     },
     store::{Batch, Committed, Store, StoreError},
 };
 
 mod inbox;
+mod markers;
 mod members;
 mod notices;
+mod past;
 mod sending;
 
 pub use members::Enrolment;
+pub use past::Missed;
 pub use sending::{Answer, Sent};
 
 /// See the module.
@@ -78,12 +80,6 @@ struct Line {
 
 /// The other instances and services, and what they say.
 pub type Shared = (Bus, mpsc::Receiver<Received>);
-
-/// Missed messages, the oldest first.
-pub struct Missed {
-    pub messages: Vec<Kept>,
-    pub has_more: bool,
-}
 
 impl Forum {
     /// Finds what earlier runs have left in `store`.
@@ -228,122 +224,6 @@ impl Forum {
     /// The groups of a user, by name.
     pub fn groups_of(&self, user: &str) -> Vec<Arc<str>> {
         self.registry.read().groups_of(user)
-    }
-
-    /// The number of a message and its group.
-    ///
-    /// # Errors
-    /// [`Code::NoMessage`], [`Code::Internal`].
-    pub fn find(&self, message: &str) -> Result<(u64, String), Code> {
-        let found = self
-            .shelf
-            .find(message)
-            .map_err(|error| self.told(&error))?;
-        found.ok_or(Code::NoMessage)
-    }
-
-    /// The group messages that a user has not got since `after`.
-    ///
-    /// # Errors
-    /// [`Code::Internal`].
-    pub fn missed(&self, user: &str, after: u64, limit: usize) -> Result<Missed, Code> {
-        let registry = self.registry.read();
-        let groups = registry.groups_of(user).into_iter();
-        let from = |group: Arc<str>| {
-            let joined = registry
-                .member(&group, user)
-                .map_or(0, |member| member.joined_after);
-            (group, after.max(joined))
-        };
-        let groups: Vec<_> = groups.map(from).collect();
-        drop(registry);
-        let mut messages: Vec<Kept> = Vec::new();
-        for (group, after) in groups {
-            let kept = self.shelf.after(&group, after, limit + 1);
-            messages.extend(kept.map_err(|error| self.told(&error))?);
-            messages.sort_unstable_by_key(|message| message.number);
-            messages.truncate(limit + 1);
-        }
-        let has_more = messages.len() > limit;
-        messages.truncate(limit);
-        Ok(Missed { messages, has_more })
-    }
-
-    /// The messages of a group before a number, the newest first; one more than `limit` if there are.
-    ///
-    /// # Errors
-    /// [`Code::Internal`].
-    pub fn past(&self, group: &str, before: u64, limit: usize) -> Result<Vec<Kept>, Code> {
-        let kept = self.shelf.before(group, before, limit + 1);
-        kept.map_err(|error| self.told(&error))
-    }
-
-    /// Messages in a group that a user has not read and others have sent; counted up to a limit.
-    ///
-    /// # Errors
-    /// [`Code::Internal`].
-    pub fn unread(&self, group: &str, user: &str) -> Result<usize, Code> {
-        let member = self.registry.read().member(group, user).cloned();
-        let Some(member) = member else { return Ok(0) };
-        let (mut after, mut count) = (member.seen(), 0);
-        while count < limits::GROUP_UNREAD {
-            let kept = self.shelf.after(group, after, limits::GROUP_PAGE_MAX);
-            let kept = kept.map_err(|error| self.told(&error))?;
-            let Some(last) = kept.last() else { break };
-            after = last.number;
-            count += kept.iter().filter(|message| message.sender != user).count();
-        }
-        Ok(count)
-    }
-
-    /// A number that no message after `seconds` has: from there on they can be looked for.
-    pub fn number_before(&self, seconds: u64) -> u64 {
-        let line = self.line.lock();
-        let hour = line.hours.range(..=seconds / 3_600).next_back();
-        hour.map_or(0, |(_, first)| first.saturating_sub(1))
-    }
-
-    /// Removes what is too old; a few rows at a time.
-    ///
-    /// # Errors
-    /// When the disk cannot be read or written.
-    pub async fn sweep(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        while let Some(batch) = self.shelf.sweep_due(now)? {
-            self.commit(batch).await?;
-        }
-        let age = self.settings.message_age;
-        if age.is_zero() {
-            return Ok(());
-        }
-        let until = (now.millis() / 1_000).saturating_sub(age.as_secs());
-        let groups = self.registry.read().names();
-        for group in groups {
-            while let Some(batch) = self.shelf.sweep_group(&group, until)? {
-                self.commit(batch).await?;
-            }
-            // Other tasks of the thread have their turn.
-            tokio::task::yield_now().await;
-        }
-        let old: Vec<u64> = self
-            .line
-            .lock()
-            .hours
-            .range(..until / 3_600)
-            .map(|(hour, _)| *hour)
-            .collect();
-        // The last one of them still says where what is left begins.
-        if let Some((_, gone)) = old.split_last() {
-            let batch = gone
-                .iter()
-                .fold(Batch::new(), |batch, hour| Shelf::remove_hour(batch, *hour));
-            self.commit(batch).await?;
-            let mut line = self.line.lock();
-            for hour in gone {
-                line.hours.remove(hour);
-            }
-        }
-        Ok(())
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {

@@ -4,7 +4,7 @@
 //! or a marker is on disk, by the connection's peer. Whoever asks for what it missed is attached first; what comes
 //! meanwhile waits until the missed messages are sent, and none of those is sent twice: `resume`.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -30,14 +30,15 @@ use crate::{
         courier::REMOVED,
         door::{Place, Shared},
         forum::{self, Sent},
-        frame::{Credentials, Draft, Frame, Request},
-        post::{GROUP, USER, group_channel, user_channel},
+        frame::{Draft, Frame, Request},
+        post::{GROUP, USER, group_channel},
         rates::{Refusals, bucket},
         reply::{GroupJson, Reply, number_of},
         roll::Visitor,
     },
 };
 
+mod identity;
 mod resume;
 
 use resume::Resuming;
@@ -243,72 +244,6 @@ impl Socket {
             context,
         };
         link.attach(channel, attaching)
-    }
-
-    fn authenticate(
-        &mut self,
-        shown: &Credentials,
-        id: &str,
-        link: &mut Link<'_>,
-    ) -> Result<(), Code> {
-        let reply = Reply {
-            id,
-            now: link.now(),
-        };
-        let Ok(pass) = self.shared.access.check(&shown.token, link.now()) else {
-            link.count_error();
-            let forum = &self.shared.forum;
-            forum.figures.failed_auth();
-            if self.shared.barrier.failed(self.address) {
-                tracing::warn!(address = %self.address, "banned for a while: too many attempts to authenticate");
-            }
-            link.send_frame(reply.auth_failed());
-            self.attempts += 1;
-            if self.attempts >= limits::GROUP_AUTH_ATTEMPTS {
-                link.close(UNAUTHORIZED);
-            }
-            return Ok(());
-        };
-        if let Some(identity) = &mut self.identity {
-            if identity.user != pass.user {
-                return Err(Code::OtherUser);
-            }
-            identity.expires = pass.expires;
-            link.send_frame(reply.auth_success(&pass.user, None));
-            self.wake_at_the_end(link);
-            return Ok(());
-        }
-        let visitor = Arc::new(Visitor::new(link.peer(), link.connection()));
-        self.identity = Some(Identity {
-            user: Arc::clone(&pass.user),
-            expires: pass.expires,
-            visitor: Arc::clone(&visitor),
-        });
-        self.shared.forum.enter(&pass.user, visitor);
-        self.wake_at_the_end(link);
-        self.is_tailored = shown.last_message.is_some();
-        let groups = self.shared.forum.groups_of(&pass.user);
-        let groups = groups.iter().map(|group| group_channel(group));
-        let channels: Vec<_> = groups.chain([user_channel(&pass.user)]).collect();
-        for channel in &channels {
-            if self.attach(channel, Bytes::new(), link).is_err() {
-                // It would miss messages in silence.
-                link.close(NO_ROOM);
-                return Ok(());
-            }
-        }
-        match &shown.last_message {
-            None => link.send_frame(reply.auth_success(&pass.user, None)),
-            Some(last) => self.resuming = Some(Resuming::new(id, last, channels)),
-        }
-        Ok(())
-    }
-
-    fn wake_at_the_end(&self, link: &mut Link<'_>) {
-        if let Some(expires) = self.identity.as_ref().and_then(|identity| identity.expires) {
-            let left = expires.millis().saturating_sub(link.now().millis());
-            link.wake_in(Duration::from_millis(left));
-        }
     }
 
     /// Whether the user may get what comes by a channel.
