@@ -3,22 +3,13 @@
 use std::{
     net::SocketAddr,
     num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use actix::Actor as _;
 use actix_service::{IntoServiceFactory as _, ServiceFactory as _, fn_factory_with_config};
-use actix_web::{
-    HttpServer,
-    dev::{AppConfig, ServerHandle},
-    rt,
-};
+use actix_web::{HttpServer, dev::AppConfig, rt};
 use anyhow::Context as _;
-use futures_util::{FutureExt as _, future};
 use parking_lot::Mutex;
 use secrecy::SecretString;
 
@@ -27,8 +18,7 @@ use crate::{
         broker::{Broker, FrameRate, Settings},
         connections::Connections,
         directory::Directory,
-        hub::{Drain, OpenConnections},
-        metrics::{Metrics, Snapshot, Totals},
+        metrics::Metrics,
     },
     auth::{
         self,
@@ -36,53 +26,33 @@ use crate::{
         apps::{self, Apps},
     },
     clock::{Clock, OncePerSecond},
-    config::{self, Config, Listener, Protocol},
+    config::Config,
     core::{rules::Namespaces, vitals::Patience, window::Bounds},
     edge::{
         admission::Admission,
-        client_address::client_address_of,
         tls::{self, CertificateReloader},
         websocket,
     },
     ids::AppId,
     limits,
     log::{Log, memory::MemoryLog},
-    ops::OpsState,
     protocols::{
         ably::{self, revocations::KeptRevocations},
-        group::{self, Forum},
         letshare,
-        postoffice::{self, Office},
-        relay,
     },
 };
 
-mod chats;
-mod groups;
+mod figures;
+mod older;
+mod running;
 mod site;
 mod storage;
 
+use figures::ops_state;
+use older::Older;
+pub use running::Running;
 use site::{Origins, Site};
-use storage::{Gauge, Storage};
-
-/// A server that accepts connections.
-pub struct Running {
-    /// Where plain HTTP and WebSocket listen on the shared port.
-    pub address: SocketAddr,
-    /// Everything that listens without TLS, and who is served there.
-    pub listening: Vec<(SocketAddr, Listener)>,
-    /// Where TLS listens, if it does.
-    pub tls_address: Option<SocketAddr>,
-    pub broker: Arc<Broker>,
-    /// The key that the default app has of its own (`ably.local_key`).
-    pub local_key: Option<SecretString>,
-    storage: Mutex<Option<Storage>>,
-    server: ServerHandle,
-    letshare: letshare::Shared,
-    forum: Option<Arc<Forum>>,
-    notice: Duration,
-    grace: Duration,
-}
+use storage::Storage;
 
 /// Starts a server in the current actix system.
 ///
@@ -93,54 +63,21 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let memory = MemoryLog::new(window(config), config.history.total_bytes);
     // What needs no disk leaves none behind.
-    let is_kept = config.ably.enabled
-        || config.relay.enabled
-        || config.postoffice.enabled
-        || config.chat.enabled
-        || config.group.enabled;
+    let is_kept = config.ably.enabled || Older::is_enabled(config);
     let (log, storage): (Arc<dyn Log>, _) = if is_kept {
         let storage = Storage::open(config, memory, Arc::clone(&namespaces), clock.clone())?;
         (Arc::clone(&storage.log) as Arc<_>, Some(storage))
     } else {
         (Arc::new(memory), None)
     };
-    let keeps = storage.as_ref().filter(|_| config.relay.enabled);
-    let relay = keeps.map(|storage| {
-        let store = Arc::clone(&storage.store);
-        relay::Shared::open(&config.relay, store, clock.clone()).map(Arc::new)
-    });
-    let relay = relay.transpose()?;
+    let older = match &storage {
+        Some(storage) => Older::open(config, &storage.store, &clock)?,
+        None => Older::default(),
+    };
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
     let gauge = storage.as_ref().map(Storage::gauge);
-    let postoffice = match storage.as_ref().filter(|_| config.postoffice.enabled) {
-        Some(storage) => {
-            let store = Arc::clone(&storage.store);
-            let office = Office::open(&config.postoffice, store, broker.clock.clone())?;
-            rt::spawn(sweep(Arc::clone(&office)));
-            Some(Arc::new(postoffice::Shared::new(
-                &config.postoffice,
-                office,
-            )))
-        }
-        None => None,
-    };
-    let chat = match storage.as_ref().filter(|_| config.chat.enabled) {
-        Some(storage) => {
-            let store = Arc::clone(&storage.store);
-            Some(chats::open(&config.chat, store, &broker.clock)?)
-        }
-        None => None,
-    };
-    let group = match storage.as_ref().filter(|_| config.group.enabled) {
-        Some(storage) => {
-            let store = Arc::clone(&storage.store);
-            Some(groups::open(&config.group, store, &broker.clock)?)
-        }
-        None => None,
-    };
-    let forum = group.as_ref().map(|group| Arc::clone(&group.forum));
     let revocations = match &storage {
         Some(storage) => {
             let store = Arc::clone(&storage.store);
@@ -151,15 +88,12 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     };
     let site = Site {
         revocations,
-        postoffice,
-        ops_state: ops_state(&broker, gauge, group.clone(), &config.server),
-        group,
+        ops_state: ops_state(&broker, gauge, older.group.clone(), &config.server),
+        older: older.clone(),
         origins: Arc::new(Origins::new(config)),
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
         letshare: shared.clone(),
-        relay,
-        chat,
         bound: Arc::default(),
         admission,
         ably,
@@ -212,71 +146,10 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         storage: Mutex::new(storage),
         server: handle,
         letshare: shared,
-        forum,
+        older,
         notice: config.shutdown.notice,
         grace: config.shutdown.grace,
     })
-}
-
-impl Running {
-    /// Where a protocol is served; none if it is switched off.
-    pub fn address_of(&self, protocol: Protocol) -> Option<SocketAddr> {
-        let mut listening = self.listening.iter();
-        let found = listening.find(|(_, listener)| listener.serves(protocol));
-        found.map(|(address, _)| *address)
-    }
-
-    /// Ends the server without losing what waits for its clients: tells load balancers, lets nobody
-    /// in, closes every connection with 1001, waits for them until the grace time is over.
-    pub async fn drain(&self) {
-        self.broker.ready.store(false, Ordering::Relaxed);
-        tracing::info!(connections = self.open_connections().await, "draining");
-        rt::time::sleep(self.notice).await;
-        self.broker.closing.store(true, Ordering::Relaxed);
-        self.server.pause().await;
-        let last_words = self.letshare.last_words();
-        if rt::time::timeout(limits::DRAIN_LAST_WORDS, last_words)
-            .await
-            .is_err()
-        {
-            tracing::warn!("some file transfers end without a word");
-        }
-        for hub in self.broker.hubs.lock().iter() {
-            hub.address.do_send(Drain);
-        }
-        let everybody_gone = async {
-            while self.open_connections().await > 0 {
-                rt::time::sleep(limits::DRAIN_CHECK).await;
-            }
-        };
-        let in_time =
-            rt::time::timeout(self.grace.saturating_sub(self.notice), everybody_gone).await;
-        if in_time.is_err() {
-            let connections = self.open_connections().await;
-            tracing::warn!(connections, "grace time is over; cutting the rest");
-        }
-        self.stop().await;
-    }
-
-    /// Ends the server at once.
-    pub async fn stop(&self) {
-        self.broker.ready.store(false, Ordering::Relaxed);
-        self.server.stop(false).await;
-        if let Some(forum) = &self.forum {
-            forum.stop(limits::GROUP_LAST_WORDS).await;
-        }
-        // Threads may still serve requests for a moment: the logs refuse what comes too late.
-        if let Some(mut storage) = self.storage.lock().take() {
-            storage.close();
-        }
-    }
-
-    async fn open_connections(&self) -> usize {
-        let hubs: Vec<_> = self.broker.hubs.lock().clone();
-        let counts = hubs.iter().map(|hub| hub.address.send(OpenConnections));
-        let counts = future::join_all(counts).await;
-        counts.into_iter().map(Result::unwrap_or_default).sum()
-    }
 }
 
 /// What the worker threads of a server share, before any of them runs.
@@ -362,50 +235,6 @@ fn ably(
     Ok((apps, Arc::new(shared), local_key))
 }
 
-fn ops_state(
-    broker: &Arc<Broker>,
-    gauge: Option<Gauge>,
-    group: Option<Arc<group::Shared>>,
-    settings: &config::Server,
-) -> OpsState {
-    let broker = Arc::clone(broker);
-    let (from, proxies) = (
-        settings.metrics_from.clone(),
-        settings.trusted_proxies.clone(),
-    );
-    OpsState {
-        clock: broker.clock.clone(),
-        ready: Arc::clone(&broker.ready),
-        snapshot: Arc::new(move || {
-            snapshot(Arc::clone(&broker), gauge.clone(), group.clone()).boxed_local()
-        }),
-        may_see_metrics: Arc::new(move |request| {
-            let address = client_address_of(request, &proxies).to_canonical();
-            from.iter().any(|network| network.contains(&address))
-        }),
-    }
-}
-
-async fn snapshot(
-    broker: Arc<Broker>,
-    gauge: Option<Gauge>,
-    group: Option<Arc<group::Shared>>,
-) -> Snapshot {
-    // A metrics actor that does not answer leaves zeros, not a page that hangs.
-    let mut totals = broker.metrics.send(Totals).await.unwrap_or_default();
-    totals.channels_restarted = broker.directory.restarts();
-    Snapshot {
-        connections: totals
-            .connections_opened
-            .saturating_sub(totals.connections_closed),
-        channels: broker.directory.len() as u64,
-        history_bytes: broker.log.bytes() as u64,
-        store: gauge.as_ref().map(Gauge::read).unwrap_or_default(),
-        group: group.map(|group| group.figures()),
-        totals,
-    }
-}
-
 fn cannot_listen(address: SocketAddr, key: &str) -> String {
     format!("cannot listen on {address} (server.host, {key}); is another server running there?")
 }
@@ -417,14 +246,6 @@ fn workers(config: &Config) -> usize {
     match config.server.workers {
         0 => std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2)),
         workers => workers,
-    }
-}
-
-/// Letters that nobody fetches go when they are too old.
-async fn sweep(office: Arc<Office>) {
-    loop {
-        rt::time::sleep(limits::POST_SWEEP).await;
-        office.sweep();
     }
 }
 

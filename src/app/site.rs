@@ -17,6 +17,7 @@ use actix_web::{
     web,
 };
 
+use super::older::Older;
 use crate::{
     actors::{broker::Broker, worker::Worker},
     auth::apps::Apps,
@@ -32,11 +33,7 @@ use crate::{
     ops::{self, OpsState},
     protocols::{
         ably::{self, Ably, door::Door, rest::Rest, revocations::KeptRevocations},
-        chat::{self, Chat},
-        group::{self, Group},
         letshare::{self, LetShare},
-        postoffice::{self, PostOffice},
-        relay::{self, Relay},
     },
 };
 
@@ -48,14 +45,7 @@ pub struct Site {
     pub admission: Admission,
     pub ops_state: OpsState,
     pub letshare: letshare::Shared,
-    /// None while it is switched off.
-    pub postoffice: Option<Arc<postoffice::Shared>>,
-    /// None while it is switched off.
-    pub group: Option<Arc<group::Shared>>,
-    /// There when it is served.
-    pub relay: Option<Arc<relay::Shared>>,
-    /// There when it is served.
-    pub chat: Option<Arc<chat::Shared>>,
+    pub older: Older,
     pub ably: Arc<ably::door::Shared>,
     pub revocations: Option<Arc<KeptRevocations>>,
     pub apps: Arc<Apps>,
@@ -190,30 +180,8 @@ impl Site {
                     let letshare = LetShare::new(config, entrance.clone(), self.letshare.clone());
                     letshare::routes(routes, &letshare);
                 }
-                Protocol::Relay => {
-                    if let Some(shared) = &self.relay {
-                        let relay = Relay::new(entrance.clone(), Arc::clone(shared));
-                        relay::routes(routes, &relay);
-                    }
-                }
-                Protocol::Group => {
-                    if let Some(shared) = &self.group {
-                        let group = Group::new(entrance.clone(), Arc::clone(shared));
-                        group::routes(routes, &group);
-                    }
-                }
-                Protocol::PostOffice => {
-                    if let Some(shared) = &self.postoffice {
-                        let settings = &config.postoffice;
-                        let door = PostOffice::new(settings, entrance.clone(), Arc::clone(shared));
-                        postoffice::routes(routes, &door, settings);
-                    }
-                }
-                Protocol::Chat => {
-                    if let Some(shared) = &self.chat {
-                        let chat = Chat::new(entrance.clone(), Arc::clone(shared));
-                        chat::routes(routes, &chat);
-                    }
+                Protocol::Relay | Protocol::PostOffice | Protocol::Chat | Protocol::Group => {
+                    self.older.routes(protocol, config, &entrance, routes);
                 }
             }
         }

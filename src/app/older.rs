@@ -1,0 +1,113 @@
+//! The four older protocols: what each of them keeps, and shares between the worker threads.
+
+use std::sync::Arc;
+
+use actix_web::{rt, web};
+
+use crate::{
+    clock::Clock,
+    config::{Config, Protocol},
+    edge::websocket::Entrance,
+    limits,
+    protocols::{
+        chat::{self, Chat},
+        group::{self, Group},
+        postoffice::{self, Office, PostOffice},
+        relay::{self, Relay},
+    },
+    store::Store,
+};
+
+mod chats;
+mod groups;
+
+/// Those that are switched on.
+#[derive(Clone, Default)]
+pub struct Older {
+    pub relay: Option<Arc<relay::Shared>>,
+    pub postoffice: Option<Arc<postoffice::Shared>>,
+    pub chat: Option<Arc<chat::Shared>>,
+    pub group: Option<Arc<group::Shared>>,
+}
+
+impl Older {
+    pub const fn is_enabled(config: &Config) -> bool {
+        config.relay.enabled
+            || config.postoffice.enabled
+            || config.chat.enabled
+            || config.group.enabled
+    }
+
+    /// # Errors
+    /// For the operator: what is stored cannot be read, or a service that is named cannot be reached.
+    pub fn open(config: &Config, store: &Arc<dyn Store>, clock: &Clock) -> anyhow::Result<Self> {
+        let mut older = Self::default();
+        if config.relay.enabled {
+            let shared = relay::Shared::open(&config.relay, Arc::clone(store), clock.clone())?;
+            older.relay = Some(Arc::new(shared));
+        }
+        if config.postoffice.enabled {
+            let settings = &config.postoffice;
+            let office = Office::open(settings, Arc::clone(store), clock.clone())?;
+            rt::spawn(sweep(Arc::clone(&office)));
+            older.postoffice = Some(Arc::new(postoffice::Shared::new(settings, office)));
+        }
+        if config.chat.enabled {
+            older.chat = Some(chats::open(&config.chat, Arc::clone(store), clock)?);
+        }
+        if config.group.enabled {
+            older.group = Some(groups::open(&config.group, Arc::clone(store), clock)?);
+        }
+        Ok(older)
+    }
+
+    /// Serves `protocol`, if it is one of them.
+    pub fn routes(
+        &self,
+        protocol: Protocol,
+        config: &Config,
+        entrance: &Entrance,
+        routes: &mut web::ServiceConfig,
+    ) {
+        match protocol {
+            Protocol::Relay => {
+                if let Some(shared) = &self.relay {
+                    relay::routes(routes, &Relay::new(entrance.clone(), Arc::clone(shared)));
+                }
+            }
+            Protocol::PostOffice => {
+                if let Some(shared) = &self.postoffice {
+                    let settings = &config.postoffice;
+                    let door = PostOffice::new(settings, entrance.clone(), Arc::clone(shared));
+                    postoffice::routes(routes, &door, settings);
+                }
+            }
+            Protocol::Chat => {
+                if let Some(shared) = &self.chat {
+                    chat::routes(routes, &Chat::new(entrance.clone(), Arc::clone(shared)));
+                }
+            }
+            Protocol::Group => {
+                if let Some(shared) = &self.group {
+                    group::routes(routes, &Group::new(entrance.clone(), Arc::clone(shared)));
+                }
+            }
+            Protocol::Operations | Protocol::LetShare | Protocol::Ably => {}
+        }
+    }
+
+    /// Lets them say what they have to say to other instances.
+    pub async fn stop(&self) {
+        if let Some(group) = &self.group {
+            group.forum.stop(limits::GROUP_LAST_WORDS).await;
+        }
+    }
+}
+
+/// Letters that nobody fetches go when they are too old.
+async fn sweep(office: Arc<Office>) {
+    loop {
+        rt::time::sleep(limits::POST_SWEEP).await;
+        office.sweep();
+    }
+}

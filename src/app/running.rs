@@ -1,0 +1,101 @@
+//! A server that runs, and how it ends.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use actix_web::{dev::ServerHandle, rt};
+use futures_util::future;
+use parking_lot::Mutex;
+use secrecy::SecretString;
+
+use super::{older::Older, storage::Storage};
+use crate::{
+    actors::{
+        broker::Broker,
+        hub::{Drain, OpenConnections},
+    },
+    config::{Listener, Protocol},
+    limits,
+    protocols::letshare,
+};
+
+/// A server that accepts connections.
+pub struct Running {
+    /// Where plain HTTP and WebSocket listen on the shared port.
+    pub address: SocketAddr,
+    /// Everything that listens without TLS, and who is served there.
+    pub listening: Vec<(SocketAddr, Listener)>,
+    /// Where TLS listens, if it does.
+    pub tls_address: Option<SocketAddr>,
+    pub broker: Arc<Broker>,
+    /// The key that the default app has of its own (`ably.local_key`).
+    pub local_key: Option<SecretString>,
+    pub(super) storage: Mutex<Option<Storage>>,
+    pub(super) server: ServerHandle,
+    pub(super) letshare: letshare::Shared,
+    pub(super) older: Older,
+    pub(super) notice: Duration,
+    pub(super) grace: Duration,
+}
+
+impl Running {
+    /// Where a protocol is served; none if it is switched off.
+    pub fn address_of(&self, protocol: Protocol) -> Option<SocketAddr> {
+        let mut listening = self.listening.iter();
+        let found = listening.find(|(_, listener)| listener.serves(protocol));
+        found.map(|(address, _)| *address)
+    }
+
+    /// Ends the server without losing what waits for its clients: tells load balancers, lets nobody
+    /// in, closes every connection with 1001, waits for them until the grace time is over.
+    pub async fn drain(&self) {
+        self.broker.ready.store(false, Ordering::Relaxed);
+        tracing::info!(connections = self.open_connections().await, "draining");
+        rt::time::sleep(self.notice).await;
+        self.broker.closing.store(true, Ordering::Relaxed);
+        self.server.pause().await;
+        let last_words = self.letshare.last_words();
+        if rt::time::timeout(limits::DRAIN_LAST_WORDS, last_words)
+            .await
+            .is_err()
+        {
+            tracing::warn!("some file transfers end without a word");
+        }
+        for hub in self.broker.hubs.lock().iter() {
+            hub.address.do_send(Drain);
+        }
+        let everybody_gone = async {
+            while self.open_connections().await > 0 {
+                rt::time::sleep(limits::DRAIN_CHECK).await;
+            }
+        };
+        let in_time =
+            rt::time::timeout(self.grace.saturating_sub(self.notice), everybody_gone).await;
+        if in_time.is_err() {
+            let connections = self.open_connections().await;
+            tracing::warn!(connections, "grace time is over; cutting the rest");
+        }
+        self.stop().await;
+    }
+
+    /// Ends the server at once.
+    pub async fn stop(&self) {
+        self.broker.ready.store(false, Ordering::Relaxed);
+        self.server.stop(false).await;
+        self.older.stop().await;
+        // Threads may still serve requests for a moment: the logs refuse what comes too late.
+        if let Some(mut storage) = self.storage.lock().take() {
+            storage.close();
+        }
+    }
+
+    async fn open_connections(&self) -> usize {
+        let hubs: Vec<_> = self.broker.hubs.lock().clone();
+        let counts = hubs.iter().map(|hub| hub.address.send(OpenConnections));
+        let counts = future::join_all(counts).await;
+        counts.into_iter().map(Result::unwrap_or_default).sum()
+    }
+}
