@@ -483,6 +483,9 @@ pub const GROUP_FAILING: usize = 65_536;
 /// Messages that wait to be published after their commit; more are refused.
 pub const GROUP_OUTSTANDING: usize = 65_536;
 
+/// How many of them go to their channel together, at most.
+pub const GROUP_TOGETHER: usize = 64;
+
 /// The pause before a channel that is too busy is asked again, and how often that is done.
 pub const GROUP_RETRY: Duration = Duration::from_millis(5);
 pub const GROUP_RETRIES: u32 = 2_000;

@@ -115,9 +115,17 @@ impl Dialect {
         matches!(self, Self::Older(tongue) if tongue.publishes_by_http())
     }
 
-    /// The client may ask for its channel right after the upgrade.
+    /// The client may ask for its channel right after the upgrade, unless it has to greet.
     pub fn joins_at_once(self) -> bool {
         !matches!(self, Self::AblyJson | Self::AblyMsgpack)
+    }
+
+    /// What is said before that, if anything is; the answer is [`Said::Connected`].
+    pub fn greeting(self, user: &str) -> Result<Option<Vec<u8>>> {
+        match self {
+            Self::Older(tongue) => tongue.greeting(user),
+            _ => Ok(None),
+        }
     }
 
     pub fn stationery(self, data_bytes: usize) -> Stationery {

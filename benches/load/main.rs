@@ -145,7 +145,7 @@ enum Scenario {
     },
     /// The older protocols beside LetShare: all of them, or those named
     Older {
-        #[arg(value_parser = ["relay-broadcast", "relay-push"])]
+        #[arg(value_parser = ["relay-broadcast", "relay-push", "group"])]
         cases: Vec<String>,
     },
     #[command(hide = true)]
@@ -241,6 +241,7 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
             members,
             publishers,
             outside: false,
+            echo: false,
         },
         pace,
         data_bytes: options.payload,

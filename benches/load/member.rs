@@ -15,7 +15,7 @@ use crate::{
 pub enum Phase {
     Connecting,
     Upgrading,
-    /// The server speaks first.
+    /// The server speaks first, or answers the greeting.
     Greeting,
     Subscribing,
     Ready,
@@ -30,6 +30,8 @@ pub struct Member {
     pub room: u16,
     /// Index among the publishers of the room.
     pub publisher: Option<u16>,
+    /// The publisher whom it does not hear: itself, unless there is an echo.
+    pub deaf_to: Option<u16>,
     /// Messages published.
     pub sent: u32,
     /// When those left that the server has not acknowledged, on the crowd's clock; only where it does.
@@ -48,7 +50,7 @@ pub struct Member {
     pub bytes_in: u64,
     /// When it started to connect, on the crowd's clock.
     pub started: u64,
-    /// Digest of all (publisher, serial) in the order of their arrival: equal for all who only listen.
+    /// Digest of all (publisher, serial) in the order of their arrival: equal for all who hear everybody.
     pub order: u64,
     /// Something came late or twice, so that `order` says nothing.
     pub disturbed: bool,
@@ -71,6 +73,7 @@ impl Member {
             user: format!("u{id:05}"),
             room: room as u16,
             publisher,
+            deaf_to: publisher,
             sent: 0,
             unanswered: VecDeque::new(),
             inbox: Vec::new(),
@@ -108,7 +111,9 @@ impl Member {
             "the server refused the upgrade: {head}"
         );
         self.phase = Phase::Greeting;
-        if dialect.joins_at_once() {
+        if let Some(words) = dialect.greeting(&self.user)? {
+            self.queue(dialect.opcode(), &words);
+        } else if dialect.joins_at_once() {
             self.join(dialect)?;
         }
         Ok(Some(end + 4))
@@ -147,7 +152,7 @@ impl Member {
     pub fn heard(&mut self, text: &[u8], stationery: &Stationery, now: u64, tally: &mut Tally) {
         let known = stationery
             .read(text, &mut self.hint)
-            .filter(|stamp| stamp.room == self.room && Some(stamp.publisher) != self.publisher);
+            .filter(|stamp| stamp.room == self.room && Some(stamp.publisher) != self.deaf_to);
         let heard = known.and_then(|stamp| {
             let heard = self.heard.get_mut(usize::from(stamp.publisher))?;
             Some((stamp, heard))

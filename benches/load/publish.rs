@@ -51,6 +51,7 @@ pub fn publish(subject: &Subject, dialect: Dialect, publishing: Publishing) -> R
         members: 1,
         publishers: 1,
         outside: false,
+        echo: false,
     };
     let door = subject.door.clone();
     let mut crowd = Crowd::new(door, dialect, seating, publishing.data_bytes)?;

@@ -44,6 +44,7 @@ pub fn slow(subject: &Subject, time: Duration) -> Result<Slow> {
         members: READERS + 1,
         publishers: 1,
         outside: false,
+        echo: false,
     };
     let dialect = Dialect::LetShare;
     let flow = Flow::new(Traffic {

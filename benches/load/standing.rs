@@ -23,6 +23,7 @@ fn seating(connections: usize) -> Seating {
         members: ROOM,
         publishers: 0,
         outside: false,
+        echo: false,
     }
 }
 

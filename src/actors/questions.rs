@@ -24,6 +24,12 @@ use crate::{
 #[rtype(result = "Result<Published, Fault>")]
 pub struct Append(pub Publish);
 
+/// Publishes one after the other, as far as that goes without waiting for the disk twice: how many are in the log. Fewer
+/// than all: the next one was refused, or is to be asked for anew. Those that came together are delivered together.
+#[derive(Message)]
+#[rtype(result = "Result<usize, Fault>")]
+pub struct AppendAll(pub Vec<Publish>);
+
 /// A page of the past.
 #[derive(Message)]
 #[rtype(result = "Result<Page, Fault>")]
@@ -100,6 +106,42 @@ impl Handler<Append> for Channel {
         self.held.asked(asker, published);
         // Not told: this actor has died.
         Box::pin(async move { told.await.unwrap_or(Err(Fault::Busy)) })
+    }
+}
+
+impl Handler<AppendAll> for Channel {
+    type Result = Answered<usize>;
+
+    fn handle(&mut self, question: AppendAll, ctx: &mut Self::Context) -> Self::Result {
+        if self.retired {
+            return self.reply(question, |_, _| Err(Fault::Busy));
+        }
+        let mut count = 0;
+        let mut refused = Fault::Busy;
+        for publish in question.0 {
+            if self.is_congested() {
+                break;
+            }
+            let published = match self.state.append(self.now(), publish) {
+                Ok((published, entry)) => {
+                    self.carry_out(entry.map(Effect::Append), ctx);
+                    published
+                }
+                Err(fault) => {
+                    refused = fault;
+                    break;
+                }
+            };
+            count += 1;
+            if !self.held.is_empty() {
+                let (asker, told) = oneshot::channel();
+                self.held.asked(asker, published);
+                let kept = async move { told.await.unwrap_or(Err(Fault::Busy)).map(|_| count) };
+                return Box::pin(kept);
+            }
+        }
+        let answer = if count > 0 { Ok(count) } else { Err(refused) };
+        Box::pin(std::future::ready(answer))
     }
 }
 

@@ -69,7 +69,10 @@ impl Crowd {
             false => (place, place < publishers),
         };
         let publisher = is_publisher.then_some(place as u16);
-        let member = Member::new(stream, id, id / members, publisher, publishers, self.now());
+        let mut member = Member::new(stream, id, id / members, publisher, publishers, self.now());
+        if self.seating.echo {
+            member.deaf_to = None;
+        }
         self.members.push(member);
         Ok(())
     }

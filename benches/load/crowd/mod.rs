@@ -27,15 +27,17 @@ pub struct Seating {
     pub publishers: usize,
     /// Nobody in a room publishes; that do `publishers` more clients, who are in none, in all of them.
     pub outside: bool,
+    /// Who publishes in a room gets its own messages too.
+    pub echo: bool,
 }
 
 impl Seating {
     /// Members of a room who get what is published in it.
     pub fn receivers(self) -> usize {
-        self.members.saturating_sub(match self.outside {
-            true => 0,
-            false => 1,
-        })
+        match self.outside || self.echo {
+            true => self.members,
+            false => self.members.saturating_sub(1),
+        }
     }
 
     /// Everybody in the rooms.
@@ -246,11 +248,11 @@ impl Crowd {
             for member in room.iter().filter(|member| !member.may_end) {
                 let missed: u64 = (0..)
                     .zip(&sent)
-                    .filter(|(index, _)| member.publisher != Some(*index))
+                    .filter(|(index, _)| member.deaf_to != Some(*index))
                     .map(|(index, sent)| member.lost(usize::from(index), *sent))
                     .sum();
                 wrongs.lost += missed;
-                if member.publisher.is_none() && missed == 0 && !member.disturbed {
+                if member.deaf_to.is_none() && missed == 0 && !member.disturbed {
                     let agreed = *order.get_or_insert(member.order) == member.order;
                     wrongs.reordered += u64::from(!agreed);
                 }

@@ -4,6 +4,7 @@
 //! else of the tool, the crowd and the count above all, is as for LetShare and Ably.
 
 pub mod answers;
+mod group;
 mod relay;
 
 use std::fmt;
@@ -35,7 +36,12 @@ pub trait Tongue: Sync {
     /// What `user` asks for when it connects.
     fn upgrade_request(&self, door: &Door, user: &str) -> String;
 
-    /// What is said after the upgrade; the answer is [`Said::Joined`].
+    /// How `user` says who it is, where that comes before joining; the answer is [`Said::Connected`].
+    fn greeting(&self, _: &str) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    /// What is said after that, or after the upgrade; the answer is [`Said::Joined`].
     fn join(&self, channel: &str) -> Result<Vec<u8>>;
 
     /// The frame or the request that publishes `data`, a JSON object, to the members of `channel`.
@@ -95,5 +101,7 @@ pub struct Case {
 
 /// All of them; small ones for a smoke test.
 pub fn cases(quick: bool) -> Vec<Case> {
-    relay::cases(quick)
+    let mut cases = relay::cases(quick);
+    cases.extend(group::cases(quick));
+    cases
 }

@@ -76,6 +76,7 @@ pub fn cases(quick: bool) -> Vec<Case> {
         members,
         publishers: 1,
         outside: false,
+        echo: false,
     };
     let outside = |rooms, members| Seating {
         outside: true,

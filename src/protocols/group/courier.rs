@@ -2,11 +2,14 @@
 //!
 //! The store tells on its own thread, channels live on those of the workers: a task on one of these takes over. So
 //! everybody sees the messages of a group in the order of their numbers, and somebody who was removed sees none that
-//! was sent after that.
+//! was sent after that. What was committed together goes to its channel together, so that each socket is written to once.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use actix_web::rt;
@@ -18,7 +21,7 @@ use crate::{
     actors::{
         broker::Broker,
         channel::Command,
-        questions::{Append, ask},
+        questions::{AppendAll, ask},
     },
     core::{
         command::{AttachmentId, Detach, Publish},
@@ -51,16 +54,39 @@ pub enum Parcel {
 pub struct Courier {
     bag: UnboundedSender<Parcel>,
     /// Taken by the thread that carries; put back when that ends.
-    waiting: Mutex<Option<UnboundedReceiver<Parcel>>>,
+    waiting: Mutex<Option<Waiting>>,
     outstanding: AtomicUsize,
+}
+
+/// What is to be carried, in order.
+struct Waiting {
+    /// Seen already, and not carried yet.
+    next: VecDeque<Parcel>,
+    more: UnboundedReceiver<Parcel>,
+}
+
+impl Waiting {
+    /// Waits for a parcel and looks how many there are behind it. False: none will come any more.
+    async fn look(&mut self) -> bool {
+        if self.next.is_empty() {
+            self.next.extend(self.more.recv().await);
+        }
+        while self.next.len() < limits::GROUP_TOGETHER
+            && let Ok(parcel) = self.more.try_recv()
+        {
+            self.next.push_back(parcel);
+        }
+        !self.next.is_empty()
+    }
 }
 
 impl Default for Courier {
     fn default() -> Self {
-        let (bag, waiting) = unbounded_channel();
+        let (bag, more) = unbounded_channel();
+        let next = VecDeque::new();
         Self {
             bag,
-            waiting: Mutex::new(Some(waiting)),
+            waiting: Mutex::new(Some(Waiting { next, more })),
             outstanding: AtomicUsize::new(0),
         }
     }
@@ -69,12 +95,12 @@ impl Default for Courier {
 /// Puts the parcels back when the thread ends: the next one that comes takes over.
 struct Carrying<'a> {
     courier: &'a Courier,
-    parcels: Option<UnboundedReceiver<Parcel>>,
+    waiting: Option<Waiting>,
 }
 
 impl Drop for Carrying<'_> {
     fn drop(&mut self) {
-        *self.courier.waiting.lock() = self.parcels.take();
+        *self.courier.waiting.lock() = self.waiting.take();
     }
 }
 
@@ -98,68 +124,89 @@ impl Courier {
 
     /// Carries, for ever, unless another thread does.
     pub async fn run(&self, roll: &Roll, broker: &Arc<Broker>) {
-        let Some(parcels) = self.waiting.lock().take() else {
+        let Some(waiting) = self.waiting.lock().take() else {
             return;
         };
         let mut carrying = Carrying {
             courier: self,
-            parcels: Some(parcels),
+            waiting: Some(waiting),
         };
-        while let Some(parcels) = &mut carrying.parcels
-            && let Some(parcel) = parcels.recv().await
+        while let Some(waiting) = &mut carrying.waiting
+            && waiting.look().await
         {
-            self.outstanding.fetch_sub(1, Ordering::Relaxed);
-            deliver(parcel, roll, broker).await;
+            let carried = deliver(&waiting.next, roll, broker).await;
+            waiting.next.drain(..carried);
+            self.outstanding.fetch_sub(carried, Ordering::Relaxed);
         }
     }
 }
 
-async fn deliver(parcel: Parcel, roll: &Roll, broker: &Arc<Broker>) {
-    match parcel {
-        Parcel::Publish {
-            channel,
-            id,
-            message,
-            is_ephemeral,
-        } => {
-            let publish = Publish {
+impl Parcel {
+    /// Something to publish on `channel`.
+    fn to(&self, channel: &ChannelName) -> Option<Publish> {
+        match self {
+            Self::Publish {
+                channel: own,
+                id,
+                message,
+                is_ephemeral,
+            } if own == channel => Some(Publish {
                 reply: None,
                 attached: None,
                 publisher: None,
-                id,
-                body: Body::Messages(vec![message]),
-                is_ephemeral,
-            };
-            publish_there(&channel, publish, broker).await;
+                id: id.clone(),
+                body: Body::Messages(vec![message.clone()]),
+                is_ephemeral: *is_ephemeral,
+            }),
+            _ => None,
         }
-        Parcel::Welcome { user, group } => {
-            for visitor in roll.of(&user) {
-                visitor.invite(&group);
-            }
-        }
-        Parcel::Evict { user, group } => evict(&user, &group, roll, broker),
     }
 }
 
-async fn publish_there(channel: &ChannelName, publish: Publish, broker: &Arc<Broker>) {
+/// Carries the first of the parcels, and those behind it that go the same way; how many these were.
+async fn deliver(parcels: &VecDeque<Parcel>, roll: &Roll, broker: &Arc<Broker>) -> usize {
+    match parcels.front() {
+        None => return 0,
+        Some(Parcel::Publish { channel, .. }) => {
+            let together = parcels.iter().map_while(|parcel| parcel.to(channel));
+            return publish_there(channel, together.collect(), broker).await;
+        }
+        Some(Parcel::Welcome { user, group }) => {
+            for visitor in roll.of(user) {
+                visitor.invite(group);
+            }
+        }
+        Some(Parcel::Evict { user, group }) => evict(user, group, roll, broker),
+    }
+    1
+}
+
+/// How many of them are done with.
+async fn publish_there(
+    channel: &ChannelName,
+    publishes: Vec<Publish>,
+    broker: &Arc<Broker>,
+) -> usize {
     for _ in 0..limits::GROUP_RETRIES {
         // No room for another channel: then nobody is on this one.
         let Ok(address) = broker.directory.channel(channel, broker) else {
-            return;
+            return publishes.len();
         };
-        match ask(Ok(address.recipient()), Append(publish.clone())).await {
+        match ask(Ok(address.recipient()), AppendAll(publishes.clone())).await {
             Err(Fault::Busy | Fault::DiskFull) if !broker.closing.load(Ordering::Relaxed) => {
                 rt::time::sleep(limits::GROUP_RETRY).await;
             }
-            Ok(_) => return,
+            Ok(count) => return count,
             Err(fault) => {
-                return tracing::error!(%fault, "a stored group message is not delivered to who is connected");
+                tracing::error!(%fault, "a stored group message is not delivered to who is connected");
+                return 1;
             }
         }
     }
     tracing::error!(
         "a channel was busy for too long; who is connected misses a stored group message"
     );
+    1
 }
 
 fn evict(user: &str, group: &Arc<str>, roll: &Roll, broker: &Arc<Broker>) {
