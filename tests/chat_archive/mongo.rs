@@ -302,7 +302,7 @@ async fn a_server_that_stands_still_costs_seconds_and_a_repeat_stores_nothing_tw
         client_id: Some("once".to_owned()),
         ..ground.private(1, 2, "once")
     };
-    server.freeze();
+    server.freeze().await;
     let refused = tokio::time::timeout(PATIENCE, archive.insert(message())).await;
     let refused = refused.expect("in time");
     assert!(
