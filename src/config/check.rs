@@ -79,7 +79,10 @@ impl<'a> Verdict<'a> {
                 .and(setting)
                 .map(|setting| setting.shown.clone()),
             origin: setting.map(|setting| setting.origin.clone()),
-            allowed: Key::find(about).map(|key| key.kind.to_string()),
+            // Of a secret the problem says all there is to say.
+            allowed: Key::find(about)
+                .filter(|key| !key.is_secret())
+                .map(|key| key.kind.to_string()),
             ..Complaint::about(*about, problem)
         });
     }
@@ -119,7 +122,11 @@ impl<'a> Verdict<'a> {
                     "the path {} on port {} is claimed by {} as well ({}{set_by}); each path has one owner",
                     later.path, listener.port, earlier.protocol, earlier.key
                 );
-                self.complain(&[later.key, earlier.key, listener.key], problem);
+                let mut keys = vec![later.key, earlier.key, listener.key];
+                // One that could not be read puts its protocol on the shared port.
+                keys.extend(later.protocol.port_key());
+                keys.extend(earlier.protocol.port_key());
+                self.complain(&keys, problem);
             }
         }
     }

@@ -88,17 +88,28 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// Every fault of a configuration; never empty.
+/// Every fault of a configuration.
 #[derive(Debug)]
-pub struct Complaints(pub Vec<Complaint>);
+pub struct Complaints {
+    /// Never empty.
+    pub faults: Vec<Complaint>,
+    /// What was not read at all: a misspelt name is often why something is missing.
+    pub ignored: Vec<String>,
+}
 
 impl fmt::Display for Complaints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
+        let count = self.faults.len();
         let faults = if count == 1 { "fault" } else { "faults" };
         writeln!(f, "the configuration has {count} {faults}:")?;
-        for (index, complaint) in self.0.iter().enumerate() {
+        for (index, complaint) in self.faults.iter().enumerate() {
             write!(f, "\n{:3}. {complaint}\n", index + 1)?;
+        }
+        if !self.ignored.is_empty() {
+            writeln!(f, "\nand besides:\n")?;
+        }
+        for ignored in &self.ignored {
+            writeln!(f, "  - {ignored}")?;
         }
         Ok(())
     }

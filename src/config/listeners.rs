@@ -68,20 +68,28 @@ pub const ABLY_ROOTS: [&str; 9] = [
     "stats",
 ];
 
+impl Protocol {
+    /// The setting of its own port, if it may have one.
+    pub fn port_key(self) -> Option<&'static str> {
+        match self {
+            Self::Operations | Self::LetShare | Self::Ably => None,
+            Self::Relay => Some("relay.port"),
+            Self::PostOffice => Some("postoffice.port"),
+            Self::Chat => Some("chat.port"),
+            Self::Group => Some("group.port"),
+        }
+    }
+}
+
 /// The protocols that may have a port of their own.
-fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>, &'static str); 4] {
+fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>); 4] {
     let (relay, post) = (&config.relay, &config.postoffice);
     let (chat, group) = (&config.chat, &config.group);
     [
-        (Protocol::Relay, relay.enabled, relay.port, "relay.port"),
-        (
-            Protocol::PostOffice,
-            post.enabled,
-            post.port,
-            "postoffice.port",
-        ),
-        (Protocol::Chat, chat.enabled, chat.port, "chat.port"),
-        (Protocol::Group, group.enabled, group.port, "group.port"),
+        (Protocol::Relay, relay.enabled, relay.port),
+        (Protocol::PostOffice, post.enabled, post.port),
+        (Protocol::Chat, chat.enabled, chat.port),
+        (Protocol::Group, group.enabled, group.port),
     ]
 }
 
@@ -103,7 +111,7 @@ impl Config {
             .protocols
             .extend(common.map(|(protocol, _)| protocol));
         let mut listeners = vec![shared];
-        for (protocol, enabled, own_port, key) in own_ports(self) {
+        for (protocol, enabled, own_port) in own_ports(self) {
             if !enabled {
                 continue;
             }
@@ -117,7 +125,7 @@ impl Config {
                 Some(listener) => listener.protocols.push(protocol),
                 None => listeners.push(Listener {
                     port: own_port.unwrap_or_default(),
-                    key,
+                    key: protocol.port_key().unwrap_or("server.port"),
                     protocols: vec![protocol],
                 }),
             }

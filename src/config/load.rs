@@ -157,6 +157,7 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
     }
 
     let config = Value::from(typed).deserialize::<Config>();
+    let ignored = warnings.clone();
     match config {
         Ok(config) => {
             let mut verdict = check::Verdict::new(&config, &settings, &unread);
@@ -185,7 +186,10 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
         // A key whose default is missing was told above; anything else is a slip in `keys`.
         Err(error) => complaints.push(Complaint::about("settings", error.to_string())),
     }
-    Err(Complaints(complaints))
+    Err(Complaints {
+        faults: complaints,
+        ignored,
+    })
 }
 
 impl Config {
@@ -207,12 +211,16 @@ impl Config {
                 None => complaints.push(Complaint::about(key.name, "missing")),
             }
         }
+        let wrong = |faults| Complaints {
+            faults,
+            ignored: Vec::new(),
+        };
         if !complaints.is_empty() {
-            return Err(Complaints(complaints));
+            return Err(wrong(complaints));
         }
         Value::from(typed)
             .deserialize()
-            .map_err(|error| Complaints(vec![Complaint::about("settings", error.to_string())]))
+            .map_err(|error| wrong(vec![Complaint::about("settings", error.to_string())]))
     }
 }
 

@@ -250,7 +250,7 @@ fn every_complaint_is_told_at_once_with_value_origin_and_range() {
         .flag("tls.enabled", "yes")
         .flag("limit.channels", "1");
     let complaints = operator.load().unwrap_err();
-    assert_eq!(complaints.0.len(), 9, "{complaints}");
+    assert_eq!(complaints.faults.len(), 9, "{complaints}");
     let text = complaints.to_string();
     for expected in [
         "9 faults",
@@ -378,7 +378,7 @@ fn tls_needs_readable_files_and_its_own_port() {
         .flag("tls.port", "8080");
     let complaints = operator.load().unwrap_err();
     let text = complaints.to_string();
-    assert_eq!(complaints.0.len(), 2, "{text}");
+    assert_eq!(complaints.faults.len(), 2, "{text}");
     assert!(
         text.contains("no/such/key.pem") && text.contains("cannot be read"),
         "{text}"
@@ -635,7 +635,7 @@ fn nothing_secret_is_shown() {
         .var("LETSHARE_SERVER_HOST", "0.0.0.0")
         .flag("jwt.sercet", canary);
     let complaints = operator.load().unwrap_err();
-    assert_eq!(complaints.0.len(), 5, "{complaints}");
+    assert_eq!(complaints.faults.len(), 5, "{complaints}");
     assert!(
         !format!("{complaints} {complaints:?}").contains(canary),
         "{complaints}"

@@ -149,6 +149,12 @@ pub async fn enforce<B: MessageBody + 'static>(
     match policy.verdict_on(request.headers()) {
         Verdict::Plain => Ok(next.call(request).await?.map_into_left_body()),
         Verdict::Refused => {
+            let origin = request.headers().get(ORIGIN);
+            tracing::debug!(
+                ?origin,
+                path = request.path(),
+                "a page of an origin that is not allowed was refused"
+            );
             let refusal = request.into_response(HttpResponse::Forbidden().finish());
             Ok(refusal.map_into_right_body())
         }

@@ -1,8 +1,8 @@
 //! `protocols/chat.md §2, §7`: who gets in, what the others are told, and one connection for each user.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use letshare_server::config::ChatCompat;
+use letshare_server::{clock::Clock, config::ChatCompat, ids::Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,6 +20,13 @@ const AUTH: &str = "authorization";
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.expect("after 1970").as_secs()
+}
+
+/// Seconds since 1970, of a clock that stands until it is told to go on: no handshake is too slow for its token.
+const START: u64 = 1_767_576_600;
+
+fn standing() -> Clock {
+    Clock::manual(Timestamp::from_millis(START * 1_000))
 }
 
 fn refusal(text: &str) -> Value {
@@ -147,17 +154,19 @@ async fn tokens_come_by_many_ways() {
 /// §2 [P]: with `require_exp`, tokens end, and so do the connections that they opened.
 #[tokio::test]
 async fn tokens_end() {
-    let house = House::start(|config| config.chat.require_exp = true);
+    let clock = standing();
+    let house = House::start_at(clock.clone(), |config| config.chat.require_exp = true);
     is_401(
         &house.shake(CHAT, &[("x-token", &token(7))]).await,
         &refusal("未登陆"),
     );
-    let token = signed(&json!({"ID": 7, "exp": now() + 2}));
+    let token = signed(&json!({"ID": 7, "exp": START + 1}));
     let url = format!("ws://{}{CHAT}", house.address);
     let mut ann = Client::open(&url, &[("x-token", &token)], 7)
         .await
         .expect("an upgrade");
     assert_eq!(ann.data().await["type"], "welcome");
+    clock.advance(Duration::from_secs(1));
     let (code, reason) = ann.expect_close().await;
     assert_eq!((code, &*reason), (4401, "the token has expired"));
 }
@@ -165,20 +174,18 @@ async fn tokens_end() {
 /// §2 [S]: otherwise a connection outlives its token.
 #[tokio::test]
 async fn connections_outlive_their_tokens() {
-    let house = House::start(|_| {});
-    let token = signed(&json!({"ID": 7, "exp": now() + 1}));
+    let clock = standing();
+    let house = House::start_at(clock.clone(), |_| {});
+    let token = signed(&json!({"ID": 7, "exp": START + 1}));
     let url = format!("ws://{}{CHAT}", house.address);
     let mut ann = Client::open(&url, &[("x-token", &token)], 7)
         .await
         .expect("an upgrade");
     assert_eq!(ann.data().await["type"], "welcome");
-    let is_over = async || {
-        let answer = house
-            .ask("GET", "/api/ws/online-users", &[("x-token", &token)])
-            .await;
-        (answer.status == 401).then_some(())
-    };
-    eventually(is_over).await;
+    clock.advance(Duration::from_secs(1));
+    let headers = [("x-token", &*token)];
+    let answer = house.ask("GET", "/api/ws/online-users", &headers).await;
+    assert_eq!(answer.status, 401);
     assert!(ann.received_so_far().await.is_empty());
 }
 

@@ -7,10 +7,13 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use letshare_server::config::{ChatCompat, Config, Moderated};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use url::form_urlencoded;
 
-use crate::chat::house::House;
+use crate::{
+    chat::house::House,
+    support::{PATIENCE, eventually},
+};
 
 const BLOCKED: &str = "消息包含敏感内容";
 
@@ -19,9 +22,19 @@ struct Censor {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    held: web::Data<Held>,
 }
 
-async fn judge(body: web::Bytes) -> HttpResponse {
+/// What becomes of a text that says `held`.
+#[derive(Default)]
+struct Held {
+    /// It is here.
+    asked: Notify,
+    /// It is judged.
+    released: Notify,
+}
+
+async fn judge(body: web::Bytes, held: web::Data<Held>) -> HttpResponse {
     let mut pairs = form_urlencoded::parse(&body);
     let text = pairs.find(|(name, _)| name == "text");
     let text = text.map(|(_, text)| text.into_owned()).unwrap_or_default();
@@ -30,6 +43,11 @@ async fn judge(body: web::Bytes) -> HttpResponse {
         "doubtful" => ("疑似", 3),
         "unknown" => ("审核失败", 4),
         "slow" => std::future::pending().await,
+        "held" => {
+            held.asked.notify_one();
+            held.released.notified().await;
+            ("合规", 1)
+        }
         _ => ("合规", 1),
     };
     HttpResponse::Ok()
@@ -40,6 +58,8 @@ impl Censor {
     fn start() -> Self {
         let (started, on_start) = mpsc::channel();
         let (stop, on_stop) = oneshot::channel::<()>();
+        let held = web::Data::new(Held::default());
+        let shared = held.clone();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let token = async || {
@@ -47,6 +67,7 @@ impl Censor {
                 };
                 let server = HttpServer::new(move || {
                     App::new()
+                        .app_data(shared.clone())
                         .route("/oauth/2.0/token", web::post().to(token))
                         .route(
                             "/rest/2.0/solution/v1/text_censor/v2/user_defined",
@@ -67,6 +88,7 @@ impl Censor {
             address: on_start.recv().expect("it starts"),
             stop: Some(stop),
             thread: Some(thread),
+            held,
         }
     }
 
@@ -152,17 +174,20 @@ async fn doubts_and_failures() {
         (Moderated::Block, Moderated::Allow),
         (Moderated::Allow, Moderated::Block),
     ] {
-        let house = censor.house(|config| {
-            config.chat.baidu_suspect = suspect;
-            config.chat.baidu_on_error = on_error;
-            config.chat.baidu_timeout = Duration::from_millis(200);
-        });
-        let mut ann = house.connect(7).await;
-        for (content, choice) in [
-            ("doubtful", suspect),
-            ("unknown", on_error),
-            ("slow", on_error),
+        let house = |timeout| {
+            censor.house(|config| {
+                config.chat.baidu_suspect = suspect;
+                config.chat.baidu_on_error = on_error;
+                config.chat.baidu_timeout = timeout;
+            })
+        };
+        let (patient, hasty) = (house(PATIENCE), house(Duration::from_millis(200)));
+        for (house, content, choice) in [
+            (&patient, "doubtful", suspect),
+            (&patient, "unknown", on_error),
+            (&hasty, "slow", on_error),
         ] {
+            let mut ann = house.connect(7).await;
             let answer = ann
                 .asks("send_message", json!({"to_user_id": 8, "content": content}))
                 .await;
@@ -176,25 +201,63 @@ async fn doubts_and_failures() {
     }
 }
 
-/// A slow judgement holds up its sender only, and what follows stays in order.
+/// A slow judgement holds up its sender only, and what follows stays in order; also in the history.
 #[tokio::test]
 async fn a_slow_judgement_holds_up_its_sender_only() {
     let censor = Censor::start();
-    let house = censor.house(|config| config.chat.baidu_timeout = Duration::from_secs(1));
+    let house = censor.house(|config| config.chat.baidu_timeout = PATIENCE);
     let (mut ann, mut bob) = (house.connect(7).await, house.connect(8).await);
-    ann.send("send_message", json!({"to_user_id": 8, "content": "slow"}))
+    ann.send("send_message", json!({"to_user_id": 8, "content": "held"}))
         .await;
     ann.send("send_message", json!({"to_user_id": 8, "content": "fine"}))
         .await;
-    let data = json!({"to_user_id": 8, "content": "mine"});
-    bob.send("send_message", data).await;
-    for content in ["mine", "slow", "fine"] {
-        let mut push = bob.data().await;
-        while push["type"] == "message_sent" {
-            push = bob.data().await;
-        }
-        assert_eq!(push["content"], content);
+    censor.held.asked.notified().await;
+    let data = json!({"to_user_id": 7, "content": "mine"});
+    assert_eq!(bob.asks("send_message", data).await["code"], 0);
+    assert_eq!(ann.data().await["content"], "mine");
+    censor.held.released.notify_one();
+    for content in ["held", "fine"] {
+        assert_eq!(ann.data().await["type"], "message_sent");
+        assert_eq!(bob.data().await["content"], content);
     }
+    let page = house.get("/api/ws/messages?room_id=private_7_8", 7).await;
+    let page = page.json();
+    let stored = page["data"]["messages"].as_array().expect("messages");
+    let stored: Vec<_> = stored.iter().map(|message| &message["content"]).collect();
+    assert_eq!(stored, ["fine", "held", "mine"]);
+}
+
+/// §7: it was stored after what the user has got meanwhile, so it comes with what was missed.
+#[tokio::test]
+async fn a_message_that_was_judged_for_long_is_not_lost() {
+    let censor = Censor::start();
+    let house = censor.house(|config| {
+        config.chat.baidu_timeout = PATIENCE;
+        config.chat.replay_on_connect = true;
+    });
+    let (mut ann, mut carol) = (house.connect(7).await, house.connect(9).await);
+    let mut bob = house.connect(8).await;
+    ann.send("send_message", json!({"to_user_id": 8, "content": "held"}))
+        .await;
+    censor.held.asked.notified().await;
+    carol
+        .asks("send_message", json!({"to_user_id": 8, "content": "quick"}))
+        .await;
+    assert_eq!(bob.data().await["content"], "quick");
+    bob.leave().await;
+    // What bob has read is known a moment after that.
+    eventually(async || {
+        let mut bob = house.connect(8).await;
+        let again = bob.received_so_far().await;
+        bob.leave().await;
+        again.is_empty().then_some(())
+    })
+    .await;
+    eventually(async || (house.users(7).await == json!([7, 9])).then_some(())).await;
+    censor.held.released.notify_one();
+    assert_eq!(ann.next().await["code"], 10003);
+    let mut bob = house.connect(8).await;
+    assert_eq!(bob.data().await["content"], "held");
 }
 
 /// §8: the local list comes first.

@@ -135,4 +135,16 @@ fn what_is_wrong_is_told() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    // A port that cannot be read is one fault, not also a quarrel about the paths of the shared port.
+    assert!(text.starts_with("the configuration has 4 faults"), "{text}");
+
+    // Why the secret is missing.
+    let dir = folder("Jwt: { Secert: a secret }\n");
+    let text = load(&[], dir.path()).expect_err("refused").to_string();
+    assert!(text.contains("empty: nobody could connect"), "{text}");
+    assert!(!text.contains("allowed: a text, or empty"), "{text}");
+    assert!(
+        text.contains("config.yaml:1: \"Jwt.Secert\" is no setting of the chat"),
+        "{text}"
+    );
 }

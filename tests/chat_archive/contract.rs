@@ -237,7 +237,7 @@ async fn groups_are_found_by_id_and_member(ground: &Ground<'_>) {
     assert_eq!(archive.create_group(first.clone()).await, Ok(true));
     assert_eq!(archive.group("group_1_7").await, Ok(Some(first.clone())));
     assert_eq!(archive.group("group_1").await, Ok(None));
-    assert_eq!(archive.groups_of(8).await, Ok(vec![first.clone()]));
-    assert_eq!(archive.groups_of(9).await, Ok(vec![first, second]));
+    assert_eq!(archive.groups_of(8).await, Ok(vec![first.id.clone()]));
+    assert_eq!(archive.groups_of(9).await, Ok(vec![first.id, second.id]));
     assert_eq!(archive.groups_of(100).await, Ok(Vec::new()));
 }

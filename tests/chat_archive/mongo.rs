@@ -302,7 +302,7 @@ async fn a_server_that_stands_still_costs_seconds_and_a_repeat_stores_nothing_tw
         client_id: Some("once".to_owned()),
         ..ground.private(1, 2, "once")
     };
-    server.freeze();
+    server.freeze().await;
     let refused = tokio::time::timeout(PATIENCE, archive.insert(message())).await;
     let refused = refused.expect("in time");
     assert!(
@@ -330,7 +330,13 @@ async fn a_group_is_a_document() {
     assert_eq!(archive.create_group(group.clone()).await, Ok(true));
     let database = database(&server).await;
     let groups = database.collection::<Document>("groups");
-    let found = groups.find_one(doc! {}).await.unwrap().unwrap();
+    // Somebody else's, of which no more than its members is known.
+    let other = doc! { "_id": "group_2", "member_ids": [8_i32] };
+    groups.insert_one(other).await.unwrap();
+    let known = ["group_1_7".to_owned(), "group_2".to_owned()];
+    assert_eq!(archive.groups_of(8).await, Ok(known.to_vec()));
+    let found = groups.find_one(doc! { "_id": "group_1_7" }).await.unwrap();
+    let found = found.unwrap();
     assert_eq!(found.get_str("_id").unwrap(), "group_1_7");
     let keys: Vec<_> = found.keys().map(String::as_str).collect();
     assert_eq!(

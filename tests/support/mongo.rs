@@ -99,8 +99,28 @@ impl Mongo {
     }
 
     /// It stands still: it accepts and answers nothing, but its connections stay.
-    pub fn freeze(&self) {
+    pub async fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
+        // Sent is not stopped: each thread stops when it next has the processor, and until then it may still answer.
+        let stopped = async {
+            while !self.stands_still() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let stopped = tokio::time::timeout(PATIENCE, stopped).await;
+        stopped.expect("every process can be stopped");
+    }
+
+    /// Whether all its threads are stopped (`T` in `/proc`, see proc(5)).
+    fn stands_still(&self) -> bool {
+        let child = self.child.as_ref().expect("it runs");
+        let threads = fs::read_dir(format!("/proc/{}/task", child.id())).expect("it runs");
+        threads.flatten().all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // After the name, which may have spaces and brackets of its own.
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| rest.starts_with('T'))
+        })
     }
 
     pub fn thaw(&self) {

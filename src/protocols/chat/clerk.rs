@@ -93,11 +93,7 @@ impl Clerk {
             Command::Ping => Reply::done(&Push::Pong {
                 time: &exchange.now_text(),
             }),
-            Command::Online => Reply::done(&Push::Welcome {
-                message: "连接成功，自动上线！",
-                user_id: user,
-                time: &exchange.now_text(),
-            }),
+            Command::Online => Reply::done(&Push::welcome(user, &exchange.now_text())),
         };
         Some(reply)
     }
@@ -213,7 +209,7 @@ async fn find_groups(shared: &Shared, desk: &Desk, user: u64) {
     while desk.seat.is_taken() {
         rt::time::sleep(limits::CHAT_GROUPS_RETRY).await;
         if let Ok(groups) = shared.exchange.archive.groups_of(user).await {
-            return desk.seat.order(channels(groups));
+            return desk.seat.order(channels(&groups));
         }
     }
 }

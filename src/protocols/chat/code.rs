@@ -34,7 +34,6 @@ pub enum Code {
     /// HTTP only.
     Unauthorized,
     Forbidden,
-    NotFound,
     MethodNotAllowed,
     TooLarge,
     /// HTTP only, in the shape of the source: the target is not online.
@@ -71,7 +70,6 @@ impl Code {
             Self::TooFast => 429,
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
-            Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::TooLarge => 413,
             Self::SourceFailed => 500,
@@ -103,7 +101,6 @@ impl Code {
             Self::TooFast => "请求过于频繁",
             Self::Unauthorized => "未登陆",
             Self::Forbidden => "无权访问该房间",
-            Self::NotFound => "资源不存在",
             Self::MethodNotAllowed => "请求方法不允许",
             Self::TooLarge => "请求体过大",
             Self::SourceFailed => "发送失败",
@@ -124,7 +121,6 @@ impl Code {
             | Self::BroadcastFailed
             | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SourceFailed => StatusCode::INTERNAL_SERVER_ERROR,

@@ -93,7 +93,7 @@ impl Chat {
         let exchange = &self.shared.exchange;
         let seat = exchange.online.expect(visitor.id);
         let groups = match exchange.archive.groups_of(visitor.id).await {
-            Ok(groups) => Some(channels(groups)),
+            Ok(groups) => Some(channels(&groups)),
             Err(error) => {
                 tracing::warn!(%error, "the groups of a chat user could not be read; they are asked for again");
                 None
@@ -142,7 +142,7 @@ pub fn routes(config: &mut web::ServiceConfig, chat: &Chat) {
     config.service(
         resource
             .route(web::get().to(connect))
-            .default_service(http::no_method(chat)),
+            .default_service(http::no_method(chat, "GET")),
     );
     http::routes(config, chat);
 }

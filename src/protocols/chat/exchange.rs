@@ -97,14 +97,14 @@ impl Exchange {
     pub async fn send(&self, from: u64, message: SendMessage, broker: &Arc<Broker>) -> Reply {
         let client_id = message.client_id.clone();
         let sending = async {
+            self.judge(&message.content, message.kind, Code::Blocked)
+                .await?;
             let room = private_room(from, message.to);
             let message = Message {
                 to: message.to,
                 client_id: message.client_id,
                 ..self.draft(from, room, message.kind, message.content)
             };
-            self.judge(&message.content, message.kind, Code::Blocked)
-                .await?;
             let message = self.store(message, Code::NotStored).await?;
             Ok(self.hand_over(&message, broker).await)
         };
@@ -121,12 +121,11 @@ impl Exchange {
     ) -> Reply {
         let known = client_id.clone();
         let sending = async {
+            self.judge(&content, kind, Code::Blocked).await?;
             let message = Message {
                 client_id,
                 ..self.draft(from, room, kind, content)
             };
-            self.judge(&message.content, message.kind, Code::Blocked)
-                .await?;
             let message = self.store(message, Code::NotStored).await?;
             Ok(self.hand_over(&message, broker).await)
         };
@@ -217,6 +216,8 @@ impl Exchange {
         }
     }
 
+    /// Only what has been judged: judging takes its time, and by their ids messages are in order, in the history and in
+    /// what a user has seen of it.
     fn draft(&self, from: u64, room: String, kind: i64, content: String) -> Message {
         Message {
             id: self.ids.mint(),

@@ -3,8 +3,11 @@
 use std::num::NonZeroU32;
 
 use actix_web::{
-    HttpRequest, HttpResponse, Route,
-    http::{StatusCode, header},
+    HttpRequest, HttpResponse, Route, guard,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
     web,
 };
 use governor::{Quota, RateLimiter};
@@ -25,6 +28,9 @@ use crate::{
 };
 
 mod sending;
+
+/// The methods of [`read`].
+const READ: &str = "GET, HEAD";
 
 pub type Limiter = FrameLimiter;
 
@@ -125,25 +131,29 @@ impl Chat {
     }
 }
 
-/// For other methods than those of a path.
-pub fn no_method(chat: &Chat) -> Route {
+/// For other methods than `allowed`, which are those of a path.
+pub fn no_method(chat: &Chat, allowed: &'static str) -> Route {
     let chat = chat.clone();
     web::to(move || {
-        let response = chat.told(Ok(Code::MethodNotAllowed.into()));
+        let mut response = chat.told(Ok(Code::MethodNotAllowed.into()));
+        let headers = response.headers_mut();
+        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         async move { response }
     })
+}
+
+/// GET, and HEAD, which load balancers ask with.
+fn read() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// Serves everything but the WebSocket.
 pub fn routes(config: &mut web::ServiceConfig, chat: &Chat) {
     let settings = &chat.shared.settings;
     let path = |name: &str| format!("{}/{name}", settings.api_path.trim_end_matches('/'));
-    let mut serve = |path: &str, route: Route| {
-        config.service(
-            web::resource(path)
-                .route(route)
-                .default_service(no_method(chat)),
-        );
+    let mut serve = |path: &str, allowed: &'static str, route: Route| {
+        let others = no_method(chat, allowed);
+        config.service(web::resource(path).route(route).default_service(others));
     };
 
     let door = chat.clone();
@@ -151,14 +161,14 @@ pub fn routes(config: &mut web::ServiceConfig, chat: &Chat) {
         let response = door.told(Ok(door.online_count()));
         async move { response }
     };
-    serve(&path("online-count"), web::get().to(count));
+    serve(&path("online-count"), READ, read().to(count));
 
     let door = chat.clone();
     let users = move |request: HttpRequest| {
         let response = door.told(door.online_users(&request));
         async move { response }
     };
-    serve(&path("online-users"), web::get().to(users));
+    serve(&path("online-users"), READ, read().to(users));
 
     let door = chat.clone();
     let send = move |request: HttpRequest, mut payload: web::Payload| {
@@ -169,7 +179,7 @@ pub fn routes(config: &mut web::ServiceConfig, chat: &Chat) {
             door.told(outcome)
         }
     };
-    serve(&path("send-message"), web::post().to(send));
+    serve(&path("send-message"), "POST", web::post().to(send));
 
     let door = chat.clone();
     let broadcast = move |request: HttpRequest, mut payload: web::Payload| {
@@ -180,14 +190,14 @@ pub fn routes(config: &mut web::ServiceConfig, chat: &Chat) {
             door.told(outcome)
         }
     };
-    serve(&path("broadcast"), web::post().to(broadcast));
+    serve(&path("broadcast"), "POST", web::post().to(broadcast));
 
     let door = chat.clone();
     let messages = move |request: HttpRequest| {
         let door = door.clone();
         async move { door.told(door.messages(&request, None).await) }
     };
-    serve(&path("messages"), web::get().to(messages));
+    serve(&path("messages"), READ, read().to(messages));
 
     let door = chat.clone();
     let of_room = move |request: HttpRequest, room: web::Path<String>| {
@@ -198,12 +208,12 @@ pub fn routes(config: &mut web::ServiceConfig, chat: &Chat) {
         "{}/{{room_id}}/messages",
         settings.room_path.trim_end_matches('/')
     );
-    serve(&room_path, web::get().to(of_room));
+    serve(&room_path, READ, read().to(of_room));
 
     let door = chat.clone();
     let health = move |request: HttpRequest| {
         let door = door.clone();
         async move { door.health(&request).await }
     };
-    serve(&settings.health_path, web::get().to(health));
+    serve(&settings.health_path, READ, read().to(health));
 }

@@ -97,6 +97,14 @@ pub enum Push<'a> {
 }
 
 impl<'a> Push<'a> {
+    pub const fn welcome(user_id: u64, time: &'a str) -> Self {
+        Self::Welcome {
+            message: "连接成功，自动上线！",
+            user_id,
+            time,
+        }
+    }
+
     pub const fn new_message(message: &'a archive::Message, id: &'a str, time: &'a str) -> Self {
         Self::NewMessage {
             from_user_id: message.from,

@@ -157,12 +157,8 @@ impl Socket {
         for older in replaced {
             older.close(CloseReason::TakenOver);
         }
-        let exchange = &self.shared.exchange;
-        let welcome = Push::Welcome {
-            message: "连接成功，自动上线！",
-            user_id: self.visitor.id,
-            time: &exchange.now_text(),
-        };
+        let time = self.shared.exchange.now_text();
+        let welcome = Push::welcome(self.visitor.id, &time);
         link.send_frame(welcome.frame(self.style()));
         let clerk = Clerk {
             shared: Arc::clone(&self.shared),
@@ -334,9 +330,7 @@ impl Socket {
 }
 
 /// The channels of these groups, as far as a connection may have them.
-pub fn channels(groups: Vec<crate::store::archive::Group>) -> Vec<ChannelName> {
-    let ids = groups.into_iter().map(|group| group.id);
-    ids.take(limits::CHAT_GROUPS)
-        .map(|id| group_channel(&id))
-        .collect()
+pub fn channels(groups: &[String]) -> Vec<ChannelName> {
+    let ids = groups.iter().take(limits::CHAT_GROUPS);
+    ids.map(|id| group_channel(id)).collect()
 }

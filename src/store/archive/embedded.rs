@@ -202,13 +202,14 @@ impl EmbeddedArchive {
         value.map(|value| read_group(&value)).transpose()
     }
 
-    fn read_groups(&self, user: u64) -> Result<Vec<Group>, StoreError> {
+    fn read_group_ids(&self, user: u64) -> Result<Vec<String>, StoreError> {
         let prefix = user_key(user, &[]);
         let rows = self.store.list(MEMBERS, &prefix, None, usize::MAX)?;
-        let groups = rows
-            .iter()
-            .map(|row| self.read_group(&row.key[prefix.len()..]));
-        groups.filter_map(Result::transpose).collect()
+        let ids = rows.into_iter().map(|row| {
+            let id = row.key.get(prefix.len()..).unwrap_or_default().to_vec();
+            String::from_utf8(id).map_err(|_| StoreError::damaged("the id of a chat group"))
+        });
+        ids.collect()
     }
 
     async fn remove_old(&self) -> Result<(), StoreError> {
@@ -310,8 +311,8 @@ impl Archive for EmbeddedArchive {
         std::future::ready(self.read_group(id.as_bytes())).boxed()
     }
 
-    fn groups_of(&self, user: u64) -> Answer<'_, Vec<Group>> {
-        std::future::ready(self.read_groups(user)).boxed()
+    fn groups_of(&self, user: u64) -> Answer<'_, Vec<String>> {
+        std::future::ready(self.read_group_ids(user)).boxed()
     }
 
     fn ping(&self) -> Answer<'_, ()> {

@@ -96,8 +96,9 @@ pub trait Archive: Send + Sync {
 
     fn group(&self, id: &str) -> Answer<'_, Option<Group>>;
 
-    /// The groups that a user is a member of, by their ids.
-    fn groups_of(&self, user: u64) -> Answer<'_, Vec<Group>>;
+    /// The ids of the groups that a user is a member of, in order. The groups themselves are not read: each may have
+    /// thousands of members.
+    fn groups_of(&self, user: u64) -> Answer<'_, Vec<String>>;
 
     /// Whether it can be reached now.
     fn ping(&self) -> Answer<'_, ()>;

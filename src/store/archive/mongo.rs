@@ -40,7 +40,9 @@ mod indexes;
 
 use connection::options;
 pub use connection::{ConnectFault, Server, Settings};
-use documents::{group_document, integer, message_document, object_id, read_group, read_message};
+use documents::{
+    group_document, integer, message_document, object_id, read_group, read_group_id, read_message,
+};
 use fault::{DUPLICATE_KEY, code, told};
 
 /// The archive in a database. Clones share its connections.
@@ -234,12 +236,13 @@ impl MongoArchive {
         found.as_ref().map(read_group).transpose()
     }
 
-    async fn read_groups(&self, user: u64) -> Result<Vec<Group>, StoreError> {
+    async fn read_group_ids(&self, user: u64) -> Result<Vec<String>, StoreError> {
         let Ok(user) = integer(user) else {
             return Ok(Vec::new());
         };
         let found = self.groups.find(doc! { "member_ids": user });
-        all(found.sort(doc! { "_id": 1 }).await, read_group).await
+        let found = found.sort(doc! { "_id": 1 }).projection(doc! { "_id": 1 });
+        all(found.await, read_group_id).await
     }
 }
 
@@ -274,8 +277,8 @@ impl Archive for MongoArchive {
         self.call(move |archive| async move { archive.read_group(&id).await })
     }
 
-    fn groups_of(&self, user: u64) -> Answer<'_, Vec<Group>> {
-        self.call(move |archive| async move { archive.read_groups(user).await })
+    fn groups_of(&self, user: u64) -> Answer<'_, Vec<String>> {
+        self.call(move |archive| async move { archive.read_group_ids(user).await })
     }
 
     fn ping(&self) -> Answer<'_, ()> {

@@ -32,12 +32,12 @@ impl Exchange {
         let client_id = message.client_id.clone();
         let sending = async {
             let group = self.group(&message.group, from).await?;
+            self.judge(&message.content, message.kind, Code::GroupBlocked)
+                .await?;
             let message = Message {
                 client_id: message.client_id,
                 ..self.draft(from, message.group, message.kind, message.content)
             };
-            self.judge(&message.content, message.kind, Code::GroupBlocked)
-                .await?;
             let message = self.store(message, Code::GroupNotStored).await?;
             Ok(self.hand_to_group(&message, group.as_ref(), broker).await)
         };
@@ -48,7 +48,9 @@ impl Exchange {
     pub async fn create_group(&self, creator: u64, wish: CreateGroup) -> Reply {
         match self.archive.groups_of(creator).await {
             Ok(groups) => {
-                let made = groups.iter().filter(|group| group.owner == creator);
+                // Its id says who made a group.
+                let creator = format!("_{creator}");
+                let made = groups.iter().filter(|id| id.ends_with(&creator));
                 if made.count() >= limits::CHAT_GROUPS_MADE {
                     let text = "创建的群聊过多 (too many groups)";
                     return Reply::told(Code::GroupUnreadable, text);

@@ -88,6 +88,11 @@ pub fn read_group(document: &Document) -> Result<Group, StoreError> {
     read().ok_or_else(|| damaged("groups", document))
 }
 
+pub fn read_group_id(document: &Document) -> Result<String, StoreError> {
+    let id = document.get_str("_id").map(str::to_owned);
+    id.map_err(|_| damaged("groups", document))
+}
+
 fn damaged(collection: &str, document: &Document) -> StoreError {
     let id = document
         .get("_id")
