@@ -10,6 +10,7 @@ mod guard;
 mod instances;
 mod membership;
 mod notices;
+mod outages;
 mod reading;
 mod requests;
 mod resume;

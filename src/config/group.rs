@@ -17,6 +17,9 @@ pub mod file;
 /// Stands in the older server's document: whoever reads that can make tokens with it.
 pub const SAMPLE_SECRET: &str = "k9#8G7&6F5%4D3$2S1@0P9*8O7!6N5^4M3+2L1=0";
 
+/// A shorter key of services is warned of.
+const SERVICE_KEY_BYTES: usize = 16;
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
@@ -154,6 +157,15 @@ impl Verdict<'_> {
                  LETSHARE_GROUP_SERVICE_KEY to a secret of your own, for example one made with `openssl rand -hex 32`"
                     .into(),
             );
+        } else if !self.config.server.host.is_loopback()
+            && group.service_key.expose_secret().len() < SERVICE_KEY_BYTES
+        {
+            let host = self.config.server.host;
+            self.warnings.push(format!(
+                "group.service_key can be guessed: it has fewer than {SERVICE_KEY_BYTES} bytes, and the server listens \
+                 on {host}. Whoever has it adds members to any group and reads it; set LETSHARE_GROUP_SERVICE_KEY to \
+                 one made with `openssl rand -hex 32`"
+            ));
         }
         self.who_may_take_part();
         self.redis();

@@ -175,3 +175,19 @@ async fn joining_and_leaving() {
     device.says("d-3", "g", "again").await;
     assert_eq!(client.message().await["content"], "again");
 }
+
+/// §6, "store, ack, publish": its sender knows its own message when it comes, by the id of the ack.
+#[tokio::test]
+async fn the_ack_comes_before_the_message() {
+    let rig = Rig::start(|_| {});
+    rig.group("g", &["7"]).await;
+    let mut client = rig.user("7").await;
+    for index in 0..20 {
+        client.say(&format!("{index}"), "g", "x").await;
+        let ack = client.expect("ack").await;
+        assert_eq!(
+            client.message().await["message_id"],
+            ack["data"]["message_id"]
+        );
+    }
+}

@@ -155,6 +155,17 @@ async fn banned_for_a_while() {
     assert_eq!(shake(&rig, &[]).await.status, 101);
 }
 
+/// Keys of services are tried like tokens.
+#[tokio::test]
+async fn banned_for_wrong_keys() {
+    let rig = Rig::start(|config| config.group.ban_after = 3);
+    for status in [401, 401, 401, 403] {
+        let mut http = Http::connect_to(rig.address).await;
+        let asked = http.ask("GET", "/api/groups/g", &[("X-Service-Key", "a guess")]);
+        assert_eq!(asked.await.status, status);
+    }
+}
+
 #[tokio::test]
 async fn places_and_knocks() {
     let clock = Clock::manual(Timestamp::from_millis(1_760_000_000_000));

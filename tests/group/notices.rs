@@ -125,3 +125,16 @@ async fn bad_requests() {
         assert_eq!(refused.json()["data"], json!(null));
     }
 }
+
+/// A service that asks again before it was answered.
+#[tokio::test]
+async fn the_same_one_many_times_at_once() {
+    let rig = Rig::start(|_| {});
+    let body = json!({"user_id": "7", "notification_id": "n", "title": "t"});
+    let asked = (0..20).map(|_| notify(&rig, body.clone()));
+    let told = futures_util::future::join_all(asked).await;
+    let notified = told.iter().filter(|answer| answer["notified"] == 1).count();
+    assert_eq!(notified, 1, "{told:?}");
+    let page = data(&rig.ask("7", "/api/notifications").await);
+    assert_eq!(page["total"], 1);
+}

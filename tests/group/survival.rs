@@ -8,12 +8,22 @@ use crate::support::process::ServerProcess;
 
 /// A server in a working directory; its group address.
 async fn start(folder: &TempDir) -> (ServerProcess, SocketAddr) {
+    start_by(&[], folder, &[]).await
+}
+
+/// The same, started by another command and with more settings.
+pub async fn start_by(
+    launcher: &[&str],
+    folder: &TempDir,
+    more: &[(&str, &str)],
+) -> (ServerProcess, SocketAddr) {
     let settings = [
         ("GROUP_PORT", "0"),
         ("GROUP_SERVICE_KEY", KEY),
         ("GROUP_MESSAGES_PER_SECOND", "0"),
     ];
-    let server = ServerProcess::try_start(folder.path(), &[], "group", &settings);
+    let settings = [&settings, more].concat();
+    let server = ServerProcess::try_start(folder.path(), launcher, "group", &settings);
     let server = server.unwrap_or_else(|stderr| panic!("{stderr}"));
     let address = eventually(async || {
         tokio::task::yield_now().await;

@@ -48,9 +48,8 @@ pub fn open(
     rt::spawn(sweep(Arc::clone(&forum)));
     let shared = Shared::new(forum).context("cannot read group.blacklist_file")?;
     let shared = Arc::new(shared);
-    if settings.blacklist_file.is_some() {
-        rt::spawn(reload(Arc::clone(&shared)));
-    }
+    rt::spawn(reload(Arc::clone(&shared)));
+    tell_mode(&shared.forum.settings);
     Ok(shared)
 }
 
@@ -75,7 +74,24 @@ async fn sweep(forum: Arc<Forum>) {
     }
 }
 
-/// The blacklist is read again when an operator sends SIGHUP.
+/// `protocols/group.md §5`: which mode is active.
+fn tell_mode(settings: &config::Group) {
+    let who = match (settings.membership, settings.open_groups) {
+        (config::Membership::Anyone, _) => "whoever has a token takes part in any group",
+        (config::Membership::Registry, true) => {
+            "members take part in groups, and whoever joins a group that there is not makes it"
+        }
+        (config::Membership::Registry, false) => "only members take part in groups",
+    };
+    let acks = match settings.ack_mode {
+        config::AckMode::Stored => "when they are on disk",
+        config::AckMode::Fast => "at once, before they are on disk",
+    };
+    tracing::info!("group protocol: {who}; messages are acknowledged {acks}");
+}
+
+/// The blacklist is read again when an operator sends SIGHUP; without one that signal must not end the server, as it
+/// does by itself.
 async fn reload(shared: Arc<Shared>) {
     let Ok(mut hang_ups) = signal(SignalKind::hangup()) else {
         return tracing::error!(

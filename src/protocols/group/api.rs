@@ -91,6 +91,7 @@ impl Asked<'_> {
             return if shared.access.is_service(key.as_bytes()) {
                 Ok(Caller::Service)
             } else {
+                self.note_failure();
                 Err(Code::Unauthorized.into())
             };
         }
@@ -107,11 +108,15 @@ impl Asked<'_> {
         match shared.access.check(token, now) {
             Ok(pass) if !pass.has_expired(now) => Ok(Caller::User(pass.user)),
             _ => {
-                shared.forum.figures.failed_auth();
-                shared.barrier.failed(self.group.address_of(self.request));
+                self.note_failure();
                 Err(Code::Expired.into())
             }
         }
+    }
+
+    fn note_failure(&self) {
+        let address = self.group.address_of(self.request);
+        self.group.shared.note_failure(address);
     }
 
     fn service(&self) -> Result<(), Refused> {

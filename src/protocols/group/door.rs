@@ -71,6 +71,10 @@ impl Shared {
 
     /// Reads the blacklist again and tells the log what came of it.
     pub fn reload(&self) -> Result<usize, String> {
+        if self.forum.settings.blacklist_file.is_none() {
+            tracing::info!("group.blacklist_file is empty: there is nothing to read again");
+            return Ok(0);
+        }
         match self.barrier.reload() {
             Ok(networks) => {
                 tracing::info!(
@@ -83,6 +87,14 @@ impl Shared {
                 tracing::error!("the old blacklist of the group protocol stays in use: {error}");
                 Err(error.to_string())
             }
+        }
+    }
+
+    /// Somebody there did not prove who it is.
+    pub fn note_failure(&self, address: IpAddr) {
+        self.forum.figures.failed_auth();
+        if self.barrier.failed(address) {
+            tracing::warn!(%address, "banned for a while: too many attempts to authenticate");
         }
     }
 

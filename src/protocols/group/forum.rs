@@ -61,6 +61,8 @@ pub struct Forum {
     sending: Mutex<HashMap<Digest, Arc<sending::Pending>>>,
     /// The same of what others sent, by its id.
     arriving: Mutex<HashSet<String>>,
+    /// Notifications on their way to disk: user and id.
+    keeping: Mutex<HashSet<(String, String)>>,
     /// Notifications that were sent from here and come back by Redis: user and id.
     echoes: Mutex<VecDeque<(String, String)>>,
     courier: Courier,
@@ -115,6 +117,7 @@ impl Forum {
             changing: Mutex::default(),
             sending: Mutex::default(),
             arriving: Mutex::default(),
+            keeping: Mutex::default(),
             echoes: Mutex::default(),
             courier: Courier::default(),
             postmark: ConnectionId::random(),
@@ -243,6 +246,12 @@ impl Forum {
         let age = self.settings.message_age;
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         (age > 0).then(|| Timestamp::from_millis(self.clock.now().millis().saturating_add(age)))
+    }
+
+    /// The same of something that was to be written, whatever kept it from that (§5, 503).
+    fn not_stored(&self, error: &StoreError) -> Code {
+        self.told(error);
+        Code::NotStored
     }
 
     /// What a client is told of a fault of the store; the log is told the rest.

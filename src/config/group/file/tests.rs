@@ -147,3 +147,21 @@ fn what_is_no_yaml_or_of_the_wrong_type_stops_the_start() {
     let slow = place(Some("WebSocket:\n  ReadTimeout: 10\n")).complaints();
     assert!(slow.contains("group.idle_timeout"), "{slow}");
 }
+
+/// §8 has bans for those who try keys; a short one needs few tries.
+#[test]
+fn a_short_key_of_services_is_told() {
+    let told = |host: &str, key: &str| {
+        let place = place(Some(
+            "Auth:\n  AccessSecret: 0123456789abcdef0123456789abcdef!\n",
+        ))
+        .var("LETSHARE_SERVER_HOST", host)
+        .var("LETSHARE_GROUP_SERVICE_KEY", key);
+        let warnings = place.loaded().warnings.join("\n");
+        assert!(!warnings.contains("hunter2"), "{warnings}");
+        warnings.contains("group.service_key can be guessed")
+    };
+    assert!(told("0.0.0.0", "hunter2"));
+    assert!(!told("127.0.0.1", "hunter2"));
+    assert!(!told("0.0.0.0", "0123456789abcdef"));
+}

@@ -7,7 +7,6 @@ use crate::protocols::group::{
     code::Code,
     courier::Parcel,
     post::{Notice, Post, group_channel},
-    registry::{is_group, is_user},
     streams::{Event, NewMessage, Notification, Receipt, Received},
 };
 
@@ -39,12 +38,6 @@ impl Forum {
                 }
             }
             Event::MemberAdded(member) => {
-                if !is_group(&member.group_id) || !is_user(&member.user_id) {
-                    tracing::warn!(
-                        "a member was added whose group or user has no name that can be one"
-                    );
-                    return receipt.done();
-                }
                 match self.enrol_quietly(&member.group_id, &member.user_id) {
                     Ok(Some(told)) => {
                         if self.kept(told).await.is_err() {
@@ -79,15 +72,21 @@ impl Forum {
     /// instance.
     fn take_in(self: &Arc<Self>, message: NewMessage, receipt: Receipt) {
         let id = message.message_id.clone();
-        let is_known = match self.shelf.find(&id) {
-            Ok(found) => found.is_some() || !self.arriving.lock().insert(id.clone()),
+        // Taken before it is looked for: between the two it could have come to disk.
+        if !self.arriving.lock().insert(id.clone()) {
+            return receipt.done();
+        }
+        match self.shelf.find(&id) {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                self.arriving.lock().remove(&id);
+                return receipt.done();
+            }
             Err(error) => {
+                self.arriving.lock().remove(&id);
                 self.told(&error);
                 return drop(receipt);
             }
-        };
-        if is_known {
-            return receipt.done();
         }
         let post = post(message);
         // Cannot fail: texts and numbers.

@@ -58,7 +58,7 @@ impl Forum {
                     if let Some(before) = before {
                         forum.registry.write().unmark(&group, &user, number, before);
                     }
-                    let code = forum.told(&error);
+                    let code = forum.not_stored(&error);
                     forum.figures.refused(code);
                     peer.send(vec![reply.error(code), reply.ack(&id, false)]);
                 }

@@ -345,9 +345,6 @@ impl Forum {
 
     pub(super) async fn kept(&self, told: Told) -> Result<(), Code> {
         let outcome = told.await.unwrap_or(Err(StoreError::Closed));
-        outcome.map_err(|error| match self.told(&error) {
-            Code::Internal => Code::Internal,
-            _ => Code::NotStored,
-        })
+        outcome.map_err(|error| self.not_stored(&error))
     }
 }

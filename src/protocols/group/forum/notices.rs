@@ -1,5 +1,7 @@
 //! Notifications (`protocols/group.md §6`): kept until they are read, and sent to all connections of their user.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -22,7 +24,7 @@ impl Forum {
     ///
     /// # Errors
     /// What the disk says; then nobody has got it.
-    pub async fn notify(&self, user: &str, notice: Notice) -> Result<bool, Code> {
+    pub async fn notify(self: &Arc<Self>, user: &str, notice: Notice) -> Result<bool, Code> {
         let outgoing = match self.bus() {
             Some(bus) => {
                 let prepared = bus.notification(&join(user, &notice));
@@ -61,15 +63,24 @@ impl Forum {
     /// # Errors
     /// What the disk says.
     pub(super) async fn keep_notice(
-        &self,
+        self: &Arc<Self>,
         user: &str,
         notice: Notice,
         outgoing: Option<Outgoing>,
     ) -> Result<bool, Code> {
-        let known = self.shelf.has_notice(user, &notice.notification_id);
-        if known.map_err(|error| self.told(&error))? {
-            return Ok(false);
+        let name = (user.to_owned(), notice.notification_id.clone());
+        // Taken before it is looked for, so that of two who bring it one waits for the other: what became of that one
+        // is known when the disk is done with what it was handed before.
+        while !self.keeping.lock().insert(name.clone()) {
+            let settled = self.commit(Batch::new()).await;
+            settled.map_err(|error| self.told(&error))?;
         }
+        let known = self.shelf.has_notice(user, &notice.notification_id);
+        if !matches!(known, Ok(false)) {
+            self.keeping.lock().remove(&name);
+            return known.map(|_| false).map_err(|error| self.told(&error));
+        }
+        let forum = Arc::clone(self);
         let until = self.too_old_at();
         let (told, outcome) = oneshot::channel();
         {
@@ -81,6 +92,7 @@ impl Forum {
                 batch = outgoing.row(batch);
             }
             let done = Box::new(move |result: Result<_, StoreError>| {
+                forum.keeping.lock().remove(&name);
                 if let (Ok(_), Some(outgoing)) = (&result, outgoing) {
                     outgoing.send();
                 }

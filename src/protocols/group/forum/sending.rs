@@ -124,7 +124,7 @@ impl Forum {
         let until = self.clock.now().millis() + millis(limits::GROUP_SEEN);
         let seen = digest.map(|digest| (digest, Timestamp::from_millis(until)));
         self.number(post, json, seen, outgoing, move |outcome| {
-            let outcome = outcome.map_err(|error| forum.told(&error));
+            let outcome = outcome.map_err(|error| forum.not_stored(&error));
             forum.settle(&pending, digest.as_ref(), outcome);
         });
     }
@@ -152,15 +152,17 @@ impl Forum {
         }
         let (forum, came) = (Arc::clone(self), self.clock.uptime());
         let done = Box::new(move |outcome: Result<_, StoreError>| {
-            let stored = outcome.map(|_| {
+            let stored = outcome.map(drop);
+            // First, so that its sender knows by its id what then comes to it as to the others.
+            told(stored.clone());
+            if stored.is_ok() {
                 let after = forum.clock.uptime().saturating_sub(came);
                 forum.figures.stored(after);
                 forum.publish(&post, json, number);
                 if let Some(outgoing) = outgoing {
                     outgoing.send();
                 }
-            });
-            told(stored);
+            }
         });
         // Under the lock, so that commits are in the order of numbers; told at once it takes no lock of ours but
         // those of the message itself.

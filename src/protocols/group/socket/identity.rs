@@ -30,11 +30,7 @@ impl Socket {
         };
         let Ok(pass) = self.shared.access.check(&shown.token, link.now()) else {
             link.count_error();
-            let forum = &self.shared.forum;
-            forum.figures.failed_auth();
-            if self.shared.barrier.failed(self.address) {
-                tracing::warn!(address = %self.address, "banned for a while: too many attempts to authenticate");
-            }
+            self.shared.note_failure(self.address);
             link.send_frame(reply.auth_failed());
             self.attempts += 1;
             if self.attempts >= limits::GROUP_AUTH_ATTEMPTS {

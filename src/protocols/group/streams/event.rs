@@ -10,7 +10,10 @@ use serde::{
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::protocols::group::streams::entry::{Entry, EntryError};
+use crate::protocols::group::{
+    registry::{is_group, is_user},
+    streams::entry::{Entry, EntryError},
+};
 
 /// The streams and what writes them: `protocols/group.md §7`.
 pub const MESSAGES: &str = "chat.message.new";
@@ -142,6 +145,9 @@ pub enum Malformed {
     Payload { stream: String, why: String },
     #[error("the payload has no {0}")]
     Missing(&'static str),
+    /// Some begin as the channels of users do: what is said there would look as if it came from us.
+    #[error("the payload's {0} is no name that can be one")]
+    Name(&'static str),
 }
 
 impl Event {
@@ -155,7 +161,7 @@ impl Event {
             MESSAGES => {
                 let mut message: NewMessage = payload(stream, entry)?;
                 present("message_id", &message.message_id)?;
-                present("group_id", &message.group_id)?;
+                group(&message.group_id)?;
                 or_then(&mut message.created_at, seconds);
                 Self::Message(message)
             }
@@ -179,8 +185,11 @@ impl Event {
             }
             _ => {
                 let member: Member = payload(stream, entry)?;
-                present("group_id", &member.group_id)?;
+                group(&member.group_id)?;
                 present("user_id", &member.user_id)?;
+                if !is_user(&member.user_id) {
+                    return Err(Malformed::Name("user_id"));
+                }
                 if stream == MEMBERS_ADDED {
                     Self::MemberAdded(member)
                 } else {
@@ -204,6 +213,15 @@ const fn present(field: &'static str, value: &str) -> Result<(), Malformed> {
         return Err(Malformed::Missing(field));
     }
     Ok(())
+}
+
+fn group(name: &str) -> Result<(), Malformed> {
+    present("group_id", name)?;
+    if is_group(name) {
+        Ok(())
+    } else {
+        Err(Malformed::Name("group_id"))
+    }
 }
 
 const fn or_then(seconds: &mut i64, then: i64) {

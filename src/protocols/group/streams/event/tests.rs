@@ -106,7 +106,7 @@ fn members_and_progress() {
 
 #[test]
 fn the_error_says_what_is_wrong() {
-    let cases: [(&str, &[u8], &str); 6] = [
+    let cases: [(&str, &[u8], &str); 9] = [
         (
             MESSAGES,
             b"{",
@@ -128,6 +128,22 @@ fn the_error_says_what_is_wrong() {
             "the payload is not what chat.message.new carries: neither a whole number",
         ),
         (NOTIFICATIONS, b"{}", "the payload has no user_id"),
+        // The channel of user 7.
+        (
+            MESSAGES,
+            br#"{"group_id":"u:7","message_id":"1"}"#,
+            "the payload's group_id is no name that can be one",
+        ),
+        (
+            MEMBERS_REMOVED,
+            br#"{"group_id":"u:7","user_id":1}"#,
+            "the payload's group_id is no name that can be one",
+        ),
+        (
+            MEMBERS_ADDED,
+            br#"{"group_id":"g","user_id":"a\u0000b"}"#,
+            "the payload's user_id is no name that can be one",
+        ),
         (
             MEMBERS_ADDED,
             br#"{"group_id":{},"user_id":1}"#,

@@ -1,0 +1,153 @@
+//! A disk that is full, and signals of an operator (`protocols/group.md §5, §8`).
+
+use std::{fs, process::Command};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::{survival::start_by, *};
+
+/// Bytes of each message: a full disk shows soon.
+const BALLAST: usize = 8_000;
+
+/// §5, 503: `error` and an `ack` without success; nothing that was acknowledged is missing when there is room again.
+#[tokio::test]
+async fn a_full_disk() {
+    let folder = TempDir::new().expect("a folder");
+    // By default the signal would end the server.
+    let launcher = ["env", "--ignore-signal=XFSZ"];
+    let (server, address) = start_by(&launcher, &folder, &[]).await;
+    make_group(address, "g", &["7"]).await;
+    let mut client = Client::authenticated(address, "7").await;
+    let first = client.says("first", "g", "first").await;
+    let limit = |bytes: &str| {
+        let (id, limit) = (server.id().to_string(), format!("--fsize={bytes}:"));
+        let ended = Command::new("prlimit")
+            .args(["--pid", &id, &limit])
+            .status();
+        assert!(ended.expect("prlimit is part of util-linux").success());
+    };
+    let file = folder.path().join("data/letshare.redb");
+    limit(&fs::metadata(&file).expect("a data file").len().to_string());
+
+    // What room the file has left is used up first.
+    let (mut kept, mut number) = (vec![first.clone()], 0);
+    let refused = loop {
+        let id = format!("while-{number}");
+        client.say(&id, "g", &"x".repeat(BALLAST)).await;
+        match answer(&mut client, &id).await {
+            Ok(message) => kept.push(message),
+            Err(refused) => break refused,
+        }
+        number += 1;
+    };
+    let expected = json!({"code": 503, "message": "消息保存失败"});
+    assert_eq!(refused, expected);
+    let ack = client.expect("ack").await;
+    let id = format!("while-{number}");
+    assert_eq!(ack["message_id"], *id);
+    assert_eq!(ack["data"], json!({"message_id": id, "success": false}));
+    // Markers and what services ask for are refused alike; reading goes on.
+    let marker = json!({"group_id": "g", "message_id": first});
+    client.send("mark_read", "m", marker.clone()).await;
+    assert_eq!(answer(&mut client, "m").await, Err(expected));
+    assert_eq!(client.expect("ack").await["data"]["success"], false);
+    let body = json!({"user_id": "7", "title": "t".repeat(BALLAST)});
+    let told = service(address, "POST", "/api/notifications", body).await;
+    assert_eq!(told.status, 503, "{told:?}");
+    assert_eq!(ids(address).await, kept);
+
+    limit("unlimited");
+    // By itself; the same again is the same message.
+    eventually(async || {
+        client.say(&id, "g", &"x".repeat(BALLAST)).await;
+        let answered = answer(&mut client, &id).await;
+        if answered.is_err() {
+            client.expect("ack").await;
+        }
+        Some(kept.push(answered.ok()?))
+    })
+    .await;
+    client.send("mark_read", "m", marker).await;
+    client.acked("m").await;
+    assert_eq!(ids(address).await, kept);
+    server.terminate().await;
+}
+
+/// The id that an ack brings, or the data of an error; messages are passed over.
+async fn answer(client: &mut Client, id: &str) -> Result<String, Value> {
+    loop {
+        let frame = client.next().await;
+        if frame["type"] == "new_message" {
+            continue;
+        }
+        assert_eq!(frame["message_id"], id, "{frame}");
+        if frame["type"] == "error" {
+            return Err(frame["data"].clone());
+        }
+        let message = frame["data"]["message_id"].as_str();
+        return Ok(message.expect("an id").to_owned());
+    }
+}
+
+/// Of all messages of the group, the oldest first.
+async fn ids(address: SocketAddr) -> Vec<String> {
+    let (mut ids, mut before) = (Vec::new(), String::new());
+    loop {
+        let target = format!("/api/messages?group_id=g&limit=100{before}");
+        let page = data(&ask(address, "7", &target).await);
+        for message in page["messages"].as_array().expect("messages") {
+            ids.push(message["message_id"].as_str().expect("an id").to_owned());
+        }
+        if page["has_more"] == false {
+            ids.reverse();
+            return ids;
+        }
+        before = format!("&before_id={}", ids.last().expect("an id"));
+    }
+}
+
+/// §8: the blacklist is read again on SIGHUP; one that is broken changes nothing.
+#[tokio::test]
+async fn the_blacklist_on_sighup() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("blacklist");
+    fs::write(&file, "").expect("a file");
+    let settings = [("GROUP_BLACKLIST_FILE", file.to_str().expect("a path"))];
+    let (server, address) = start_by(&[], &folder, &settings).await;
+    let status = async || {
+        ask(address, "7", "/api/users/status?user_id=7")
+            .await
+            .status
+    };
+    assert_eq!(status().await, 200);
+    for (text, expected, told) in [
+        ("127.0.0.0/8\n", 403, "was read again"),
+        ("nonsense\n", 403, "the old blacklist"),
+        ("", 200, "was read again"),
+    ] {
+        let before = server.written().matches(told).count();
+        fs::write(&file, text).expect("a file");
+        server.signal(Signal::SIGHUP);
+        eventually(async || (server.written().matches(told).count() > before).then_some(())).await;
+        assert_eq!(status().await, expected, "{text}");
+    }
+    server.terminate().await;
+}
+
+/// What ends a process by default does not end a server that has no blacklist.
+#[tokio::test]
+async fn sighup_without_a_blacklist() {
+    let folder = TempDir::new().expect("a folder");
+    let (server, address) = start_by(&[], &folder, &[]).await;
+    server.signal(Signal::SIGHUP);
+    eventually(async || {
+        server
+            .written()
+            .contains("nothing to read again")
+            .then_some(())
+    })
+    .await;
+    Client::authenticated(address, "7").await;
+    server.terminate().await;
+}
