@@ -65,7 +65,7 @@ async fn a_full_disk() {
         if answered.is_err() {
             client.expect("ack").await;
         }
-        Some(kept.push(answered.ok()?))
+        answered.ok().map(|stored| kept.push(stored))
     })
     .await;
     client.send("mark_read", "m", marker).await;
