@@ -29,7 +29,10 @@ use tokio::{
 
 use crate::support::{PATIENCE, eventually, redis::RedisServer};
 
-const LEASE: Duration = Duration::from_millis(400);
+/// So long that no instance that lives is taken for dead, however slow the machine.
+const LEASE: Duration = Duration::from_secs(15);
+/// Of those whose death is waited for.
+const SHORT_LEASE: Duration = Duration::from_millis(400);
 
 /// A broker instance as far as its streams go, on a runtime of its own so that it can be killed.
 struct Instance {
@@ -46,15 +49,31 @@ impl Instance {
         instance
     }
 
+    /// The same, which says so often that it lives, and waits for others no longer than that.
+    async fn start_with(server: &RedisServer, lease: Duration) -> Self {
+        let instance = Self::launch_with(server.settings(), None, Clock::system(), lease);
+        instance.until_reading().await;
+        instance
+    }
+
     fn launch(redis: redis::Settings, store: Option<Arc<dyn Store>>, clock: Clock) -> Self {
+        Self::launch_with(redis, store, clock, LEASE)
+    }
+
+    fn launch_with(
+        redis: redis::Settings,
+        store: Option<Arc<dyn Store>>,
+        clock: Clock,
+        lease: Duration,
+    ) -> Self {
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
         let settings = Settings {
-            lease: LEASE,
-            claim_after: Duration::from_millis(300),
+            lease,
+            claim_after: lease,
             ..Settings::new(redis)
         };
         let (events, inbox) = mpsc::channel(64);

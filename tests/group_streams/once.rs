@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use letshare_server::protocols::group::streams::{Event, Notification};
 
-use super::{Instance, RedisServer};
+use super::{Instance, RedisServer, SHORT_LEASE};
 
 const STREAM: &str = "chat.notification.new";
 /// `{"user_id": "7"}` in MessagePack.
@@ -102,7 +102,7 @@ async fn what_a_dead_instance_took_is_done_by_another() {
     dead.kill();
     drop(held);
 
-    let mut heir = Instance::start(&server).await;
+    let mut heir = Instance::start_with(&server, SHORT_LEASE).await;
     loop {
         if let Event::StoreNotification(it) = heir.event().await {
             assert_eq!(it.notification_id, "1");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use letshare_server::{clock::Clock, ids::Timestamp, protocols::group::streams::Status};
 
-use super::{Instance, RedisServer, eventually};
+use super::{Instance, RedisServer, SHORT_LEASE, eventually};
 
 const NOON: i64 = 1_760_000_000;
 
@@ -112,10 +112,8 @@ async fn what_other_services_wrote_counts_too() {
 #[tokio::test]
 async fn the_users_of_a_killed_instance_are_offline_when_its_lease_ends() {
     let server = RedisServer::start().await;
-    let (one, dying) = (
-        Instance::start(&server).await,
-        Instance::start(&server).await,
-    );
+    let one = Instance::start_with(&server, 5 * SHORT_LEASE).await;
+    let dying = Instance::start_with(&server, SHORT_LEASE).await;
     for user in ["7", "8"] {
         dying.bus.online(user);
         dying.until_online(user, true).await;
@@ -160,7 +158,7 @@ async fn an_instance_that_stops_in_order_takes_its_users_offline() {
 #[tokio::test]
 async fn users_are_told_again_when_redis_was_away_or_lost_its_data() {
     let mut server = RedisServer::start().await;
-    let instance = Instance::start(&server).await;
+    let instance = Instance::start_with(&server, 5 * SHORT_LEASE).await;
     instance.bus.online("7");
     instance.until_online("7", true).await;
     server.kill();

@@ -31,7 +31,6 @@ pub enum Code {
     NotMember,
     NoGroup,
     NoMessage,
-    /// More was missed than is sent again.
     TooLarge,
     TooFrequent,
     /// There are as many groups, or members, as there may be.

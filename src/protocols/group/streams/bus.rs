@@ -17,14 +17,18 @@ use tokio::{
 use crate::{
     clock::Clock,
     engines::redis::{self, Redis, RedisError},
-    protocols::group::streams::{
-        event::{
-            MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Notification, PUSHED_NOTIFICATIONS, Received,
+    protocols::group::{
+        post::uuid,
+        streams::{
+            event::{
+                MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Notification, PUSHED_NOTIFICATIONS,
+                Received,
+            },
+            lanes::{self, Lanes},
+            position::Positions,
+            presence::{Presence, Status},
+            queue::{Outgoing, Queue, QueueFull},
         },
-        lanes::{self, Lanes},
-        position::Positions,
-        presence::{Presence, Status},
-        queue::{Outgoing, Queue, QueueFull},
     },
     store::{Store, StoreError},
 };
@@ -97,7 +101,7 @@ impl Bus {
     ) -> Result<Self, StoreError> {
         // New in each process: two instances on copies of one data folder must not take each other's
         // entries for their own.
-        let origin: Arc<str> = mint_uuid().into();
+        let origin: Arc<str> = uuid().into();
         let queue = Queue::load(store.clone())?;
         let positions = Positions::load(store, &lanes::STREAMS)?;
         let redis = Redis::start(settings.redis);
@@ -198,7 +202,7 @@ impl Bus {
             "content": content,
             "timestamp": created_at,
         });
-        let (uuid, payload) = (mint_uuid(), payload.to_string());
+        let (uuid, payload) = (uuid(), payload.to_string());
         Queue::prepare(&self.0.queue, PUSHED_NOTIFICATIONS, uuid, payload)
     }
 
@@ -209,7 +213,7 @@ impl Bus {
         user_id: &str,
     ) -> Result<Outgoing, QueueFull> {
         let payload = json!({ "group_id": group_id, "user_id": user_id });
-        Queue::prepare(&self.0.queue, stream, mint_uuid(), payload.to_string())
+        Queue::prepare(&self.0.queue, stream, uuid(), payload.to_string())
     }
 
     /// One more connection of a user is authenticated here. Never waits.
@@ -288,20 +292,4 @@ impl Counts {
     pub(super) fn bump(counter: &AtomicU64, by: usize) {
         counter.fetch_add(by as u64, Ordering::Relaxed);
     }
-}
-
-/// A random UUID, version 4.
-fn mint_uuid() -> String {
-    let random: u128 = rand::random();
-    let version = random & !(0xf << 76) | 0x4 << 76;
-    let variant = version & !(0x3 << 62) | 0x2 << 62;
-    let hex = format!("{variant:032x}");
-    let parts = [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ];
-    parts.join("-")
 }
