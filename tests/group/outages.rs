@@ -65,7 +65,8 @@ async fn a_full_disk() {
         if answered.is_err() {
             client.expect("ack").await;
         }
-        answered.ok().map(|stored| kept.push(stored))
+        kept.push(answered.ok()?);
+        Some(())
     })
     .await;
     client.send("mark_read", "m", marker).await;

@@ -46,16 +46,20 @@ impl Forum {
         };
         let groups: Vec<_> = groups.map(from).collect();
         drop(registry);
-        let mut messages: Vec<Kept> = Vec::new();
-        for (group, after) in groups {
-            let kept = self.shelf.after(&group, after, limit + 1);
-            messages.extend(kept.map_err(|error| self.told(&error))?);
-            messages.sort_unstable_by_key(|message| message.number);
-            messages.truncate(limit + 1);
+        let mut missed = Missed::default();
+        for (group, mut after) in groups {
+            loop {
+                let page = self.shelf.after(&group, after, limits::GROUP_RESUMED_PAGE);
+                let page = page.map_err(|error| self.told(&error))?;
+                let is_last = page.len() < limits::GROUP_RESUMED_PAGE;
+                after = page.last().map_or(after, |last| last.number);
+                missed.take(page, limit);
+                if is_last || missed.has_more && after >= missed.last() {
+                    break;
+                }
+            }
         }
-        let has_more = messages.len() > limit;
-        messages.truncate(limit);
-        Ok(Missed { messages, has_more })
+        Ok(missed)
     }
 
     /// The messages of a group before a number, the newest first; one more than `limit` if there are.
