@@ -465,8 +465,11 @@ pub const GROUP_AUTH_ATTEMPTS: u32 = 5;
 /// A group message that comes again within this time is known (`protocols/group.md §6`).
 pub const GROUP_SEEN: Duration = Duration::from_secs(24 * 3_600);
 
-/// Missed messages that follow `auth_success` (`protocols/group.md §6`), and what may come meanwhile.
+/// Missed messages that follow `auth_success` (`protocols/group.md §6`), their bytes, how many of a group are read at a
+/// time, and what may come meanwhile.
 pub const GROUP_RESUMED: usize = 500;
+pub const GROUP_RESUMED_BYTES: usize = 4 * 1024 * 1024;
+pub const GROUP_RESUMED_PAGE: usize = 32;
 pub const GROUP_HELD: usize = 4_096;
 
 /// Messages that the rate limit refuses in a minute before the connection is closed (`protocols/group.md §8`).

@@ -66,6 +66,35 @@ async fn five_hundred_at_most() {
     assert_eq!(client.message().await["content"], "live");
 }
 
+/// As many bytes as fit, and then the rest behind the last of them.
+#[tokio::test]
+async fn large_messages_come_in_parts() {
+    let rig = Rig::start(|_| {});
+    rig.group("g", &["7", "8"]).await;
+    let mut writer = rig.user("8").await;
+    let mut last = writer.says("first", "g", "first").await;
+    let contents: Vec<_> = (0..24)
+        .map(|index| format!("{index} {}", "x".repeat(400 * 1_024)))
+        .collect();
+    for (index, content) in contents.iter().enumerate() {
+        writer.says(&index.to_string(), "g", content).await;
+    }
+    let mut got = Vec::new();
+    loop {
+        let (mut client, told) = resumes(&rig, "7", &last).await;
+        for _ in 0..told["missed"].as_u64().expect("a number") {
+            let message = client.message().await;
+            last = message["message_id"].as_str().expect("an id").to_owned();
+            got.push(message["content"].as_str().expect("a text").to_owned());
+        }
+        if told["has_more"] == false {
+            break;
+        }
+        assert_eq!(told["missed"], 10);
+    }
+    assert!(got == contents, "{} of {}", got.len(), contents.len());
+}
+
 /// Never a hole in silence: what cannot be resumed is told.
 #[tokio::test]
 async fn a_message_that_is_not_known() {

@@ -12,10 +12,34 @@ use crate::{
     store::{Batch, StoreError},
 };
 
-/// Missed messages, the oldest first.
+/// Missed messages, the oldest first, without a hole.
+#[derive(Default)]
 pub struct Missed {
     pub messages: Vec<Kept>,
+    /// Later ones were left out.
     pub has_more: bool,
+}
+
+impl Missed {
+    /// Adds messages, and leaves out the last of all that are too many.
+    fn take(&mut self, page: Vec<Kept>, limit: usize) {
+        self.messages.extend(page);
+        self.messages.sort_unstable_by_key(|message| message.number);
+        let mut bytes = 0;
+        let fits = |message: &Kept| {
+            let is_first = bytes == 0;
+            bytes += message.json.len();
+            is_first || bytes <= limits::GROUP_RESUMED_BYTES
+        };
+        let fitting = self.messages.iter().take(limit).map(fits);
+        let fitting = fitting.take_while(|fits| *fits).count();
+        self.has_more |= fitting < self.messages.len();
+        self.messages.truncate(fitting);
+    }
+
+    fn last(&self) -> u64 {
+        self.messages.last().map_or(0, |message| message.number)
+    }
 }
 
 impl Forum {
