@@ -28,6 +28,8 @@ pub async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
             if let Some(answer) = ask().await {
                 return answer;
             }
+            // For questions that wait for nothing: the time limit needs its turn.
+            tokio::task::yield_now().await;
         }
     };
     let answer = tokio::time::timeout(PATIENCE, answer).await;

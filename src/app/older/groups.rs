@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::rt;
 use anyhow::Context as _;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
 
@@ -48,7 +48,14 @@ pub fn open(
     rt::spawn(sweep(Arc::clone(&forum)));
     let shared = Shared::new(forum).context("cannot read group.blacklist_file")?;
     let shared = Arc::new(shared);
-    rt::spawn(reload(Arc::clone(&shared)));
+    // Before anybody can know that the server runs, and send it.
+    match signal(SignalKind::hangup()) {
+        Ok(hang_ups) => drop(rt::spawn(reload(Arc::clone(&shared), hang_ups))),
+        Err(error) => tracing::error!(
+            %error,
+            "cannot listen for SIGHUP: group.blacklist_file is read at the start only"
+        ),
+    }
     tell_mode(&shared.forum.settings);
     Ok(shared)
 }
@@ -92,12 +99,7 @@ fn tell_mode(settings: &config::Group) {
 
 /// The blacklist is read again when an operator sends SIGHUP; without one that signal must not end the server, as it
 /// does by itself.
-async fn reload(shared: Arc<Shared>) {
-    let Ok(mut hang_ups) = signal(SignalKind::hangup()) else {
-        return tracing::error!(
-            "cannot listen for SIGHUP: group.blacklist_file is read at the start only"
-        );
-    };
+async fn reload(shared: Arc<Shared>, mut hang_ups: Signal) {
     while hang_ups.recv().await.is_some() {
         // Told in the log.
         let _ = shared.reload();
