@@ -4,7 +4,10 @@
 //! decided in `keys` (one value) and `check` (values together). No secret and no value of an unknown
 //! key (it may be a misspelt secret) is ever printed.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,17 @@ pub enum Origin {
     Variable(String),
     /// A flag of the command line.
     Flag,
+}
+
+impl Origin {
+    /// A line of a file on disk.
+    pub fn in_file(path: &Path, line: usize) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            line,
+            embedded: false,
+        }
+    }
 }
 
 impl fmt::Display for Origin {

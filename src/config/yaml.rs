@@ -4,7 +4,11 @@
 //! `port: 8080` and `LETSHARE_SERVER_PORT=8080` are the same, and a secret of digits stays a secret.
 //! Anchors and aliases are refused: settings files have no use for them, and they can expand without end.
 
+use std::path::Path;
+
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, StrInput};
+
+use super::complaint::{Complaint, Origin};
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,17 @@ pub struct Fault {
 
 /// Sections nest once; a few levels more are read so that the complaint can name the whole key.
 const MAX_DEPTH: usize = 8;
+
+/// The leaves of a file of an older server; none, and a complaint, when it is no settings file.
+pub fn read_of(path: &Path, text: &str, complaints: &mut Vec<Complaint>) -> Vec<Leaf> {
+    read(text).unwrap_or_else(|fault| {
+        complaints.push(Complaint {
+            origin: Some(Origin::in_file(path, fault.line)),
+            ..Complaint::about(path.display().to_string(), fault.problem)
+        });
+        Vec::new()
+    })
+}
 
 /// The leaves of `text` in their order; a key that stands twice is given twice.
 ///

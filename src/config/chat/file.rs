@@ -91,21 +91,7 @@ fn fill(
     warnings: &mut Vec<String>,
 ) {
     let shown = path.display();
-    let origin = |line| Origin::File {
-        path: path.to_owned(),
-        line,
-        embedded: false,
-    };
-    let leaves = match yaml::read(text) {
-        Ok(leaves) => leaves,
-        Err(fault) => {
-            complaints.push(Complaint {
-                origin: Some(origin(fault.line)),
-                ..Complaint::about(shown.to_string(), fault.problem)
-            });
-            return;
-        }
-    };
+    let leaves = yaml::read_of(path, text, complaints);
     let is_empty = |value: &Raw| match value {
         Raw::Text(text) => text.is_empty(),
         Raw::List(items) => items.is_empty(),
@@ -145,7 +131,7 @@ fn fill(
             Raw::Text(millis) if *key == "chat.baidu_timeout" => Raw::Text(format!("{millis}ms")),
             value => value,
         };
-        layer.set(key, value, origin(leaf.line));
+        layer.set(key, value, Origin::in_file(path, leaf.line));
     }
 }
 

@@ -119,25 +119,11 @@ fn fill(
     warnings: &mut Vec<String>,
 ) {
     let shown = path.display();
-    let origin = |line| Origin::File {
-        path: path.to_owned(),
-        line,
-        embedded: false,
-    };
-    let leaves = match yaml::read(text) {
-        Ok(leaves) => leaves,
-        Err(fault) => {
-            complaints.push(Complaint {
-                origin: Some(origin(fault.line)),
-                ..Complaint::about(shown.to_string(), fault.problem)
-            });
-            return;
-        }
-    };
+    let leaves = yaml::read_of(path, text, complaints);
     for leaf in leaves {
         let lower = leaf.key.to_lowercase();
         if let Some((_, form, key)) = NAMES.iter().find(|(known, ..)| *known == lower) {
-            layer.set(key, form.of(leaf.value), origin(leaf.line));
+            layer.set(key, form.of(leaf.value), Origin::in_file(path, leaf.line));
             continue;
         }
         let is_below = |begin: &str| {

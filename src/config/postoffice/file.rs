@@ -159,11 +159,7 @@ fn fill(
     warnings: &mut Vec<String>,
 ) {
     let shown = path.display();
-    let origin = |line| Origin::File {
-        path: path.to_owned(),
-        line,
-        embedded: false,
-    };
+    let origin = |line| Origin::in_file(path, line);
     let object = match serde_json::from_str(text) {
         Ok(Value::Object(object)) => object,
         Ok(_) => {

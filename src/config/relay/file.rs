@@ -105,11 +105,7 @@ fn fill(layer: &mut Layer, text: &str, path: &Path, warnings: &mut Vec<String>) 
             warnings.push(format!("{shown}: {name:?} is no setting of the relay"));
             continue;
         };
-        let origin = Origin::File {
-            path: path.to_owned(),
-            line: line_of(text, name),
-            embedded: false,
-        };
+        let origin = Origin::in_file(path, line_of(text, name));
         match value {
             Value::String(empty) if empty.is_empty() => {
                 warnings.push(format!("{shown}: {name} is empty; the next place counts"));
