@@ -203,6 +203,11 @@ impl Link<'_> {
             .map(|attachment| &attachment.filter)
     }
 
+    /// Whether there is an attachment, or another answer about one is to come.
+    pub fn awaits(&self, channel: &ChannelName, alias: u16) -> bool {
+        self.attachments.address(channel, alias).is_some()
+    }
+
     /// The channels that the connection is attached to.
     pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
         self.attachments.channels()

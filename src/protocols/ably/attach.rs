@@ -215,8 +215,8 @@ impl AblyConnection {
         fault: &Fault,
         link: &mut Link<'_>,
     ) {
-        if let Some(attachment) = self.attachments.remove(&(channel.clone(), alias)) {
-            self.tell_channel_fault(&attachment.requested, fault, link);
+        if let Some(requested) = self.concluded(channel, alias, link) {
+            self.tell_channel_fault(&requested, fault, link);
         }
     }
 
@@ -263,16 +263,9 @@ impl AblyConnection {
         context: &Bytes,
         link: &mut Link<'_>,
     ) {
-        let key = (channel.clone(), alias);
-        // Attached again since.
-        let is_wanted = link.filter(channel, alias).is_some();
-        let requested = match self.attachments.get(&key) {
-            Some(attachment) => attachment.requested.clone(),
-            None => return,
+        let Some(requested) = self.concluded(channel, alias, link) else {
+            return;
         };
-        if !is_wanted {
-            self.attachments.remove(&key);
-        }
         if *context != SILENT {
             let frame = ServerFrame::Detached {
                 channel: &requested,
@@ -280,6 +273,22 @@ impl AblyConnection {
             };
             self.say(&frame, link);
         }
+    }
+
+    /// The name of an attachment of which one request has ended. It is forgotten unless there are more, whose answers need
+    /// it as well: every DETACH is answered (§5.4).
+    fn concluded(
+        &mut self,
+        channel: &ChannelName,
+        alias: u16,
+        link: &Link<'_>,
+    ) -> Option<ByteString> {
+        let key = (channel.clone(), alias);
+        let requested = self.attachments.get(&key)?.requested.clone();
+        if !link.awaits(channel, alias) {
+            self.attachments.remove(&key);
+        }
+        Some(requested)
     }
 
     /// The capability has changed: attachments get the modes that it grants now, or end.
