@@ -117,16 +117,13 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let listeners = config.listeners();
     for listener in &listeners {
         let address = SocketAddr::new(config.server.host, listener.port);
-        server = server
-            .bind(address)
-            .with_context(|| cannot_listen(address, listener.key))?;
+        server = server.bind(address).with_context(|| cannot_listen(address, listener.key))?;
     }
     if config.tls.enabled {
         let (tls_config, reloader) = tls::server_config(&config.tls)?;
         let encrypted = SocketAddr::new(config.server.host, config.tls.port);
-        server = server
-            .bind_rustls_0_23(encrypted, tls_config)
-            .with_context(|| cannot_listen(encrypted, "tls.port"))?;
+        server =
+            server.bind_rustls_0_23(encrypted, tls_config).with_context(|| cannot_listen(encrypted, "tls.port"))?;
         rt::spawn(watch_certificate(reloader));
     }
     let addresses = server.addrs();
@@ -153,12 +150,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 }
 
 /// What the worker threads of a server share, before any of them runs.
-pub fn broker(
-    config: &Config,
-    clock: Clock,
-    log: Arc<dyn Log>,
-    namespaces: Arc<dyn Namespaces>,
-) -> Broker {
+pub fn broker(config: &Config, clock: Clock, log: Arc<dyn Log>, namespaces: Arc<dyn Namespaces>) -> Broker {
     let history = window(config);
     let rate = NonZeroU32::new(config.limits.publishes_per_second);
     let burst = NonZeroU32::new(config.limits.publish_burst);
@@ -179,12 +171,8 @@ pub fn broker(
                 stall_timeout: config.websocket.stall_timeout,
             },
             close_timeout: config.websocket.close_timeout,
-            frame_rate: rate.map(|per_second| FrameRate {
-                per_second,
-                burst: burst.unwrap_or(per_second),
-            }),
-            channel_sweep: (history.age / 8)
-                .clamp(limits::CHANNEL_SWEEP_MIN, limits::CHANNEL_SWEEP_MAX),
+            frame_rate: rate.map(|per_second| FrameRate { per_second, burst: burst.unwrap_or(per_second) }),
+            channel_sweep: (history.age / 8).clamp(limits::CHANNEL_SWEEP_MIN, limits::CHANNEL_SWEEP_MAX),
         },
         ready: Arc::new(AtomicBool::new(true)),
         closing: AtomicBool::new(false),
@@ -196,19 +184,12 @@ pub fn broker(
 
 /// What each channel keeps in memory.
 fn window(config: &Config) -> Bounds {
-    Bounds {
-        age: config.history.window,
-        entries: config.history.channel_entries,
-        bytes: config.history.channel_bytes,
-    }
+    Bounds { age: config.history.window, entries: config.history.channel_entries, bytes: config.history.channel_bytes }
 }
 
 /// The apps of this server, what the Ably doors of all its threads share, and the key of the default app if
 /// it has one of its own.
-fn ably(
-    config: &Config,
-    clock: &Clock,
-) -> anyhow::Result<(Arc<Apps>, Arc<ably::door::Shared>, Option<SecretString>)> {
+fn ably(config: &Config, clock: &Clock) -> anyhow::Result<(Arc<Apps>, Arc<ably::door::Shared>, Option<SecretString>)> {
     let settings = &config.ably;
     let mut apps = match &settings.apps_file {
         Some(file) => apps::file::read(file, clock.now())?,

@@ -95,14 +95,8 @@ enum ConfigCommand {
 impl SettingFlags {
     fn pairs(&self) -> Vec<(String, String)> {
         let mut pairs = self.set.clone();
-        pairs.extend(
-            self.host
-                .map(|host| ("server.host".into(), host.to_string())),
-        );
-        pairs.extend(
-            self.port
-                .map(|port| ("server.port".into(), port.to_string())),
-        );
+        pairs.extend(self.host.map(|host| ("server.host".into(), host.to_string())));
+        pairs.extend(self.port.map(|port| ("server.port".into(), port.to_string())));
         pairs
     }
 
@@ -132,13 +126,8 @@ fn setting(argument: &str) -> Result<(String, String), String> {
 /// Runs the program with the arguments, variables and streams of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let code = run(
-        &cli,
-        &Environment::of_process(),
-        &Clock::system(),
-        &mut io::stdout().lock(),
-        &mut io::stderr().lock(),
-    );
+    let code =
+        run(&cli, &Environment::of_process(), &Clock::system(), &mut io::stdout().lock(), &mut io::stderr().lock());
     match code {
         // Serving needs stdout for its logs, so it starts when the locks are gone.
         Outcome::Serve(loaded) => match serve::run(*loaded) {
@@ -161,13 +150,7 @@ enum Outcome {
     Serve(Box<Loaded>),
 }
 
-fn run(
-    cli: &Cli,
-    environment: &Environment,
-    clock: &Clock,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> Outcome {
+fn run(cli: &Cli, environment: &Environment, clock: &Clock, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     // A stream that nobody reads any more (`… | head`) is no fault worth an exit code.
     let tell = |stream: &mut dyn Write, text: &str| drop(writeln!(stream, "{}", text.trim_end()));
 
@@ -180,10 +163,7 @@ fn run(
         }
         return Outcome::Done(made.is_ok());
     }
-    let loaded = match config::load(
-        &cli.settings.environment(environment),
-        &cli.settings.pairs(),
-    ) {
+    let loaded = match config::load(&cli.settings.environment(environment), &cli.settings.pairs()) {
         Ok(loaded) => loaded,
         Err(complaints) => {
             tell(err, &format!("letshare-server: {complaints}"));
@@ -198,10 +178,7 @@ fn run(
             for warning in &loaded.warnings {
                 tell(err, &format!("warning: {warning}"));
             }
-            tell(
-                out,
-                &format!("the configuration is valid (MODE {})", loaded.mode),
-            );
+            tell(out, &format!("the configuration is valid (MODE {})", loaded.mode));
         }
         Some(Command::Config(ConfigCommand::Show)) => tell(out, &show(&loaded)),
         Some(Command::Data(command)) => {

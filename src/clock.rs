@@ -22,16 +22,12 @@ enum Source {
 
 impl Clock {
     pub fn system() -> Self {
-        Self(Source::System {
-            started: Instant::now(),
-        })
+        Self(Source::System { started: Instant::now() })
     }
 
     /// A clock for tests: stands still until [`Clock::advance`] moves it.
     pub fn manual(start: Timestamp) -> Self {
-        Self(Source::Manual {
-            millis: Arc::new(AtomicU64::new(start.millis())),
-        })
+        Self(Source::Manual { millis: Arc::new(AtomicU64::new(start.millis())) })
     }
 
     /// Moves a manual clock; the system clock cannot be moved and ignores it.
@@ -45,9 +41,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System { .. } => {
-                let since_epoch = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default();
+                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Timestamp::from_millis(since_epoch.as_millis() as u64)
             }
             Source::Manual { millis } => Timestamp::from_millis(millis.load(Ordering::Relaxed)),

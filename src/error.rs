@@ -40,10 +40,7 @@ pub enum Fault {
     #[error("the body is not valid {format}")]
     BodyUnreadable { format: &'static str },
     #[error("invalid parameter {name}: {rule}")]
-    BadParameter {
-        name: &'static str,
-        rule: &'static str,
-    },
+    BadParameter { name: &'static str, rule: &'static str },
     #[error("the credentials cannot be read")]
     UnreadableCredentials,
     #[error("connectionId or connectionKey is not one of a live connection of this client")]
@@ -149,9 +146,7 @@ impl Fault {
     /// The code of Ably's published list.
     pub const fn ably_code(&self) -> u32 {
         match self {
-            Self::ChannelNameTooShort { .. }
-            | Self::ChannelNameTooLong { .. }
-            | Self::ChannelNameForbidden => 40010,
+            Self::ChannelNameTooShort { .. } | Self::ChannelNameTooLong { .. } | Self::ChannelNameForbidden => 40010,
             Self::ForgedSender => 40012,
             Self::ChannelForbidden => 40160,
             Self::ChannelFull { .. } => 40300,
@@ -261,10 +256,7 @@ impl Fault {
             | Self::RevocationByOtherKey
             | Self::ModeNotRequested { .. } => 401,
             Self::ChannelFull { .. } => 403,
-            Self::NotAttached
-            | Self::NotFound { .. }
-            | Self::PositionExpired
-            | Self::BacklogTooLong => 404,
+            Self::NotAttached | Self::NotFound { .. } | Self::PositionExpired | Self::BacklogTooLong => 404,
             Self::MethodNotAllowed => 405,
             Self::TransportSuperseded => 410,
             Self::TooLarge { .. } | Self::FrameTooLarge { .. } => 413,
@@ -276,11 +268,9 @@ impl Fault {
 
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::ChannelFull { .. }
-            | Self::RateLimited
-            | Self::Busy
-            | Self::DiskFull
-            | Self::ShuttingDown => Retry::Later,
+            Self::ChannelFull { .. } | Self::RateLimited | Self::Busy | Self::DiskFull | Self::ShuttingDown => {
+                Retry::Later
+            }
             _ => Retry::Never,
         }
     }
@@ -375,10 +365,7 @@ mod tests {
             Fault::Busy,
             Fault::Malformed { what: "x" },
             Fault::BodyUnreadable { format: "JSON" },
-            Fault::BadParameter {
-                name: "limit",
-                rule: "x",
-            },
+            Fault::BadParameter { name: "limit", rule: "x" },
             Fault::UnreadableCredentials,
             Fault::ForeignConnection,
             Fault::TooLarge { size: 2, limit: 1 },
@@ -402,9 +389,7 @@ mod tests {
             Fault::TokenUnknown,
             Fault::InvalidJwt { why: "x" },
             Fault::InvalidToken,
-            Fault::NotPermitted {
-                operation: "publish",
-            },
+            Fault::NotPermitted { operation: "publish" },
             Fault::NotIdentified,
             Fault::TokensNotRevocable,
             Fault::RevocationNeedsKey,

@@ -51,12 +51,9 @@ impl AppId {
     pub const DEFAULT: Self = Self(*b"shared");
 
     pub fn random() -> Self {
-        const ALPHABET: &[u8; 62] =
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         let mut random = rand::rng();
-        Self(std::array::from_fn(|_| {
-            ALPHABET[random.random_range(..ALPHABET.len())]
-        }))
+        Self(std::array::from_fn(|_| ALPHABET[random.random_range(..ALPHABET.len())]))
     }
 
     /// None when `text` is no app id.

@@ -21,12 +21,7 @@ const MAY_NAME: [(&str, &[&str]); 16] = [
     ("auth", &["core", "clock", "config"]),
     ("actors", &["core", "log", "clock"]),
     ("edge", &["actors", "auth", "config"]),
-    (
-        "protocols",
-        &[
-            "edge", "actors", "core", "auth", "store", "engines", "clock", "config",
-        ],
-    ),
+    ("protocols", &["edge", "actors", "core", "auth", "store", "engines", "clock", "config"]),
     ("ops", &["actors", "clock", "config"]),
     ("app", EVERYTHING),
     ("cli", EVERYTHING),
@@ -40,17 +35,12 @@ fn rooms_name_only_the_rooms_below_them() {
     for file in rust_files(Path::new("src")) {
         let room = room_of(&file);
         let Some((_, allowed)) = MAY_NAME.iter().find(|(name, _)| *name == room) else {
-            assert!(
-                matches!(&*room, "lib" | "main"),
-                "{room} is not in the plan"
-            );
+            assert!(matches!(&*room, "lib" | "main"), "{room} is not in the plan");
             continue;
         };
         for named in rooms_named_in(&fs::read_to_string(&file).unwrap()) {
-            let is_allowed = named == room
-                || WORDS.contains(&&*named)
-                || allowed.contains(&&*named)
-                || *allowed == EVERYTHING;
+            let is_allowed =
+                named == room || WORDS.contains(&&*named) || allowed.contains(&&*named) || *allowed == EVERYTHING;
             if !is_allowed {
                 faults.push(format!("{} names {named}", file.display()));
             }
@@ -63,22 +53,11 @@ fn rooms_name_only_the_rooms_below_them() {
 #[test]
 fn protocols_do_not_name_each_other() {
     for file in rust_files(Path::new("src/protocols")) {
-        let own = file
-            .components()
-            .nth(2)
-            .unwrap()
-            .as_os_str()
-            .to_str()
-            .unwrap()
-            .to_owned();
+        let own = file.components().nth(2).unwrap().as_os_str().to_str().unwrap().to_owned();
         let text = fs::read_to_string(&file).unwrap();
         for (at, _) in text.match_indices("protocols::") {
             let other = identifier(&text[at + "protocols::".len()..]);
-            assert!(
-                other == own || own == "mod.rs",
-                "{} names {other}",
-                file.display()
-            );
+            assert!(other == own || own == "mod.rs", "{} names {other}", file.display());
         }
     }
 }
@@ -92,19 +71,11 @@ fn time_and_environment_have_one_reader_each() {
             continue;
         }
         for reader in ["Instant::now", "SystemTime::now", "Timestamp::now"] {
-            assert!(
-                room == "clock" || !text.contains(reader),
-                "{} reads time",
-                file.display()
-            );
+            assert!(room == "clock" || !text.contains(reader), "{} reads time", file.display());
         }
         for reader in ["env::var", "env::vars"] {
             let reads = text.contains(reader);
-            assert!(
-                room == "config" || !reads,
-                "{} reads the environment",
-                file.display()
-            );
+            assert!(room == "config" || !reads, "{} reads the environment", file.display());
         }
     }
 }
@@ -124,18 +95,8 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 
 /// `src/core/channel.rs` → `core`
 fn room_of(file: &Path) -> String {
-    let first = file
-        .strip_prefix("src")
-        .unwrap()
-        .components()
-        .next()
-        .unwrap();
-    first
-        .as_os_str()
-        .to_str()
-        .unwrap()
-        .trim_end_matches(".rs")
-        .to_owned()
+    let first = file.strip_prefix("src").unwrap().components().next().unwrap();
+    first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
 }
 
 /// Every `x` of `crate::x` and `crate::{x::…, x, …}`.
@@ -170,7 +131,5 @@ fn rooms_named_in(text: &str) -> BTreeSet<String> {
 }
 
 fn identifier(text: &str) -> String {
-    text.chars()
-        .take_while(|symbol| symbol.is_alphanumeric() || *symbol == '_')
-        .collect()
+    text.chars().take_while(|symbol| symbol.is_alphanumeric() || *symbol == '_').collect()
 }

@@ -68,15 +68,9 @@ impl Verdict {
 
 /// The runner that `tests/run` installed.
 fn kosoku() -> PathBuf {
-    let path = std::env::var_os("KOSOKU").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/venv/bin/kosoku"),
-        PathBuf::from,
-    );
-    assert!(
-        path.is_file(),
-        "{} is missing: run tests/run once, it installs what the tests need",
-        path.display()
-    );
+    let path = std::env::var_os("KOSOKU")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/venv/bin/kosoku"), PathBuf::from);
+    assert!(path.is_file(), "{} is missing: run tests/run once, it installs what the tests need", path.display());
     path
 }
 
@@ -91,10 +85,7 @@ fn run_suite(server: SocketAddr) -> BTreeMap<String, Verdict> {
         .output()
         .unwrap();
     let report = std::fs::read(folder.path().join("index.json")).unwrap_or_else(|error| {
-        panic!(
-            "kosoku wrote no report ({error}); it said:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        )
+        panic!("kosoku wrote no report ({error}); it said:\n{}", String::from_utf8_lossy(&output.stderr))
     });
     let report: Report = serde_json::from_slice(&report).unwrap();
     assert_eq!(report.len(), 1, "one server was tested");
@@ -142,9 +133,7 @@ async fn echo(
     entrance: web::Data<Entrance>,
 ) -> actix_web::Result<HttpResponse> {
     let permit = entrance.admit(&request).unwrap();
-    entrance
-        .upgrade(&request, payload, permit, Box::new(Echo))
-        .await
+    entrance.upgrade(&request, payload, permit, Box::new(Echo)).await
 }
 
 #[actix_web::test]
@@ -152,11 +141,7 @@ async fn all_cases_of_the_conformance_suite_pass() {
     let mut config = Config::defaults().unwrap();
     // The suite sends as fast as it can.
     config.limits.publishes_per_second = 0;
-    let window = Bounds {
-        age: Duration::ZERO,
-        entries: 1,
-        bytes: 1 << 20,
-    };
+    let window = Bounds { age: Duration::ZERO, entries: 1, bytes: 1 << 20 };
     let broker = Arc::new(app::broker(
         &config,
         Clock::system(),
@@ -175,9 +160,7 @@ async fn all_cases_of_the_conformance_suite_pass() {
             trusted_proxies: Vec::new(),
             limits,
         };
-        App::new()
-            .app_data(web::Data::new(entrance))
-            .default_service(web::to(echo))
+        App::new().app_data(web::Data::new(entrance)).default_service(web::to(echo))
     })
     .on_connect(note_descriptor)
     .workers(1)
@@ -191,14 +174,7 @@ async fn all_cases_of_the_conformance_suite_pass() {
     let verdicts = web::block(move || run_suite(address)).await.unwrap();
     handle.stop(false).await;
 
-    let failed: Vec<_> = verdicts
-        .iter()
-        .filter(|(_, verdict)| !verdict.is_conformant())
-        .collect();
-    assert!(
-        failed.is_empty(),
-        "{} cases failed: {failed:#?}",
-        failed.len()
-    );
+    let failed: Vec<_> = verdicts.iter().filter(|(_, verdict)| !verdict.is_conformant()).collect();
+    assert!(failed.is_empty(), "{} cases failed: {failed:#?}", failed.len());
     assert_eq!(verdicts.len(), CASES);
 }

@@ -94,14 +94,9 @@ async fn make_group(address: SocketAddr, group: &str, members: &[&str]) {
 async fn service(address: SocketAddr, method: &str, target: &str, body: Value) -> Response {
     let body = body.to_string();
     let length = body.len().to_string();
-    let headers = [
-        ("X-Service-Key", KEY),
-        ("Content-Type", "application/json"),
-        ("Content-Length", &length),
-    ];
+    let headers = [("X-Service-Key", KEY), ("Content-Type", "application/json"), ("Content-Length", &length)];
     let mut http = Http::connect_to(address).await;
-    http.ask_with(method, target, &headers, body.as_bytes())
-        .await
+    http.ask_with(method, target, &headers, body.as_bytes()).await
 }
 
 async fn ask(address: SocketAddr, user: &str, target: &str) -> Response {

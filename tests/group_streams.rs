@@ -60,31 +60,14 @@ impl Instance {
         Self::launch_with(redis, store, clock, LEASE)
     }
 
-    fn launch_with(
-        redis: redis::Settings,
-        store: Option<Arc<dyn Store>>,
-        clock: Clock,
-        lease: Duration,
-    ) -> Self {
-        let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let settings = Settings {
-            lease,
-            claim_after: lease,
-            ..Settings::new(redis)
-        };
+    fn launch_with(redis: redis::Settings, store: Option<Arc<dyn Store>>, clock: Clock, lease: Duration) -> Self {
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let settings = Settings { lease, claim_after: lease, ..Settings::new(redis) };
         let (events, inbox) = mpsc::channel(64);
         let entered = runtime.enter();
         let bus = Bus::start(settings, clock, store, events).expect("the store can be read");
         drop(entered);
-        Self {
-            bus,
-            inbox,
-            runtime: Some(runtime),
-        }
+        Self { bus, inbox, runtime: Some(runtime) }
     }
 
     async fn until_reading(&self) {
@@ -149,16 +132,9 @@ struct Disk {
 impl Disk {
     fn new() -> Self {
         let dir = TempDir::new().expect("a folder for the data");
-        let terms = Terms {
-            cache_bytes: 1 << 20,
-            verify_bytes: 1 << 20,
-        };
+        let terms = Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
         let folder = DataFolder::open(dir.path(), terms, Clock::system()).expect("an empty folder");
-        Self {
-            store: Arc::new(EmbeddedStore::new(Arc::clone(folder.engine()))),
-            _folder: folder,
-            _dir: dir,
-        }
+        Self { store: Arc::new(EmbeddedStore::new(Arc::clone(folder.engine()))), _folder: folder, _dir: dir }
     }
 
     fn store(&self) -> Option<Arc<dyn Store>> {
@@ -192,9 +168,7 @@ impl RedisServer {
     /// Waits until nothing of the consumer group waits for its acknowledgement.
     async fn until_acknowledged(&self, stream: &str) {
         eventually(async || {
-            let pending = self
-                .command(&[b"XPENDING", stream.as_bytes(), b"broker"])
-                .await;
+            let pending = self.command(&[b"XPENDING", stream.as_bytes(), b"broker"]).await;
             pending.starts_with("*4\r\n:0\r\n").then_some(())
         })
         .await;

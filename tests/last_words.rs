@@ -17,12 +17,7 @@ async fn the_last_message_before_the_end_of_the_transport_is_delivered() {
     let mut stays = Client::join(&server, "stays", "room").await;
     for round in 0..ROUNDS {
         let mut goes = Client::join(&server, "goes", "room").await;
-        goes.publish(
-            "room",
-            "signal:all",
-            json!({"type": "leave", "from": "goes", "round": round}),
-        )
-        .await;
+        goes.publish("room", "signal:all", json!({"type": "leave", "from": "goes", "round": round})).await;
         if round % 2 == 0 {
             goes.socket.send(Message::Close(None)).await.unwrap();
         }

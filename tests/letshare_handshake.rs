@@ -11,10 +11,7 @@ use serde_json::json;
 use crate::support::{Client, Http, Response, Server, UPGRADE};
 
 async fn get(server: &Server, target: &str, headers: &[(&str, &str)]) -> Response {
-    Http::connect(server)
-        .await
-        .ask("GET", target, headers)
-        .await
+    Http::connect(server).await.ask("GET", target, headers).await
 }
 
 /// A WebSocket handshake on `target`.
@@ -46,10 +43,7 @@ async fn both_paths_upgrade() {
         headers.push(("Sec-WebSocket-Protocol", "chat"));
         let response = get(&server, &target, &headers).await;
         assert_eq!(response.status, 101, "{response:?}");
-        assert_eq!(
-            response.header("sec-websocket-accept"),
-            Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
-        );
+        assert_eq!(response.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
         assert_eq!(response.header("sec-websocket-extensions"), None);
         assert_eq!(response.header("sec-websocket-protocol"), None);
         assert_eq!(user_on(&server, &target).await, "a:1");
@@ -182,10 +176,7 @@ async fn another_method_is_unknown() {
 #[tokio::test]
 async fn the_origin_decides_on_the_upgrade_too() {
     let server = Server::start(|_| {});
-    let own = [
-        format!("http://{}", server.address),
-        format!("https://{}", server.address),
-    ];
+    let own = [format!("http://{}", server.address), format!("https://{}", server.address)];
     let target = server.target("a:1");
     let handshake = async |origin: &str| {
         let mut headers = UPGRADE.to_vec();

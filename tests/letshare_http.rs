@@ -36,20 +36,14 @@ async fn health() {
     assert_eq!(response.status, 200);
     assert_eq!(response.header("content-type"), Some("application/json"));
     let page = response.json();
-    assert_eq!(
-        keys(&page),
-        ["goroutines", "memory", "status", "timestamp", "uptime"]
-    );
+    assert_eq!(keys(&page), ["goroutines", "memory", "status", "timestamp", "uptime"]);
     assert_eq!(page["status"], "healthy");
     let timestamp = page["timestamp"].as_str().expect("a text");
     assert!(timestamp.contains('T') && timestamp.ends_with('Z'));
     assert!(page["uptime"].as_str().is_some_and(|up| up.ends_with('s')));
     assert!(page["goroutines"].as_u64().is_some_and(|tasks| tasks > 0));
     let memory = &page["memory"];
-    assert_eq!(
-        keys(memory),
-        ["alloc_mb", "num_gc", "sys_mb", "total_alloc_mb"]
-    );
+    assert_eq!(keys(memory), ["alloc_mb", "num_gc", "sys_mb", "total_alloc_mb"]);
     for (key, value) in memory.as_object().expect("an object") {
         assert!(value.is_u64(), "{key}: {value}");
     }
@@ -106,30 +100,15 @@ async fn metrics_have_the_documented_keys() {
     assert_eq!(response.status, 200);
     assert_eq!(response.header("content-type"), Some("application/json"));
     let page = response.json();
-    assert_eq!(
-        keys(&page),
-        ["relay", "server", "store", "system", "websocket"]
-    );
+    assert_eq!(keys(&page), ["relay", "server", "store", "system", "websocket"]);
     assert!(page["server"]["uptime"].is_string());
     assert!(page["server"]["uptime_seconds"].is_u64());
     assert!(page["server"]["timestamp"].is_string());
-    for key in [
-        "active_connections",
-        "total_rooms",
-        "messages_in",
-        "messages_out",
-    ] {
+    for key in ["active_connections", "total_rooms", "messages_in", "messages_out"] {
         assert_eq!(page["websocket"][key], 0, "{key}");
     }
     let system = &page["system"];
-    for key in [
-        "alloc_mb",
-        "total_alloc_mb",
-        "sys_mb",
-        "num_gc",
-        "heap_alloc_mb",
-        "heap_sys_mb",
-    ] {
+    for key in ["alloc_mb", "total_alloc_mb", "sys_mb", "num_gc", "heap_alloc_mb", "heap_sys_mb"] {
         assert!(system["memory"][key].is_u64(), "{key}");
     }
     assert!(system["goroutines"].as_u64().is_some_and(|n| n > 0));
@@ -160,9 +139,7 @@ async fn metrics_count() {
             let page = http.ask("GET", "/metrics", &[]).await.json();
             let websocket = &page["websocket"];
             let mut expected = expected.as_object().expect("an object").iter();
-            expected
-                .all(|(key, value)| websocket[key] == *value)
-                .then_some(())
+            expected.all(|(key, value)| websocket[key] == *value).then_some(())
         })
         .await;
     };
@@ -182,8 +159,7 @@ async fn metrics_count() {
 
     c.socket.close(None).await.expect("open");
     drop((b, c));
-    expect(json!({"active_connections": 1, "connections_opened": 3, "connections_closed": 2}))
-        .await;
+    expect(json!({"active_connections": 1, "connections_opened": 3, "connections_closed": 2})).await;
 }
 
 /// §4 "Prometheus text on `Accept: text/plain`".
@@ -194,10 +170,7 @@ async fn metrics_for_prometheus() {
     let mut http = Http::connect(&server).await;
     let accepts = [
         ("text/plain", "text/plain; version=0.0.4"),
-        (
-            "application/openmetrics-text; version=1.0.0",
-            "application/openmetrics-text; version=1.0.0",
-        ),
+        ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=1.0.0"),
     ];
     for (accept, content_type) in accepts {
         let text = eventually(async || {
@@ -205,18 +178,11 @@ async fn metrics_for_prometheus() {
             assert_eq!(response.status, 200);
             let its_type = response.header("content-type").expect("a type");
             assert!(its_type.starts_with(content_type), "{its_type}");
-            response
-                .body
-                .contains("\nletshare_received_messages_total 2\n")
-                .then_some(response.body)
+            response.body.contains("\nletshare_received_messages_total 2\n").then_some(response.body)
         })
         .await;
         assert!(!text.contains("demo1"), "no room name as a label");
-        assert_eq!(
-            text.ends_with("# EOF\n"),
-            accept.starts_with("application"),
-            "{text}"
-        );
+        assert_eq!(text.ends_with("# EOF\n"), accept.starts_with("application"), "{text}");
     }
 }
 
@@ -244,11 +210,7 @@ async fn the_origin_decides() {
         let response = http.ask("GET", path, &[("Origin", &own)]).await;
         assert_eq!(response.status, status);
         assert_eq!(response.header("access-control-allow-origin"), None);
-        for origin in [
-            "https://letshare.fun",
-            "null",
-            "http://192.168.1.evil.example",
-        ] {
+        for origin in ["https://letshare.fun", "null", "http://192.168.1.evil.example"] {
             for method in ["GET", "POST", "OPTIONS"] {
                 let response = http.ask(method, path, &[("Origin", origin)]).await;
                 assert_eq!(response.status, 403, "{method} {origin}");
@@ -263,10 +225,7 @@ async fn the_origin_decides() {
 async fn pages_of_the_lan_can_be_shut_out() {
     let server = Server::start(|config| config.cors.allow_lan = false);
     let origin = [("Origin", "http://192.168.1.20:5173")];
-    let response = Http::connect(&server)
-        .await
-        .ask("GET", "/health", &origin)
-        .await;
+    let response = Http::connect(&server).await.ask("GET", "/health", &origin).await;
     assert_eq!(response.status, 403);
 }
 
@@ -284,23 +243,11 @@ async fn a_preflight_is_answered() {
         let response = http.ask("OPTIONS", path, &headers).await;
         assert_eq!(response.status, 204, "{path}");
         let header = |name: &str| response.header(name).unwrap_or_default();
-        assert_eq!(
-            header("access-control-allow-origin"),
-            "https://letshare.fun"
-        );
+        assert_eq!(header("access-control-allow-origin"), "https://letshare.fun");
         assert_eq!(header("access-control-allow-credentials"), "true");
-        assert_eq!(
-            header("access-control-allow-methods"),
-            "GET,POST,PUT,DELETE,OPTIONS"
-        );
+        assert_eq!(header("access-control-allow-methods"), "GET,POST,PUT,DELETE,OPTIONS");
         let allowed = header("access-control-allow-headers");
-        for name in [
-            "Origin",
-            "Content-Type",
-            "Authorization",
-            "Upgrade",
-            "Connection",
-        ] {
+        for name in ["Origin", "Content-Type", "Authorization", "Upgrade", "Connection"] {
             assert!(allowed.split(',').any(|one| one == name), "{allowed}");
         }
         assert!(allowed.contains("Sec-WebSocket-"), "{allowed}");
@@ -315,14 +262,8 @@ async fn metrics_are_for_the_networks_that_are_named() {
         config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     });
     let mut http = Http::connect(&server).await;
-    for (forwarded, status) in [
-        ("10.1.2.3", 200),
-        ("203.0.113.9", 403),
-        ("::ffff:10.1.2.3", 200),
-    ] {
-        let response = http
-            .ask("GET", "/metrics", &[("X-Forwarded-For", forwarded)])
-            .await;
+    for (forwarded, status) in [("10.1.2.3", 200), ("203.0.113.9", 403), ("::ffff:10.1.2.3", 200)] {
+        let response = http.ask("GET", "/metrics", &[("X-Forwarded-For", forwarded)]).await;
         assert_eq!(response.status, status, "{forwarded}");
         assert_eq!(response.body.is_empty(), status == 403);
     }

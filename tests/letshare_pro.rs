@@ -32,10 +32,7 @@ async fn activate(server: &Server, body: &str) -> Response {
 async fn token(server: &Server, user: &str) -> String {
     let response = activate(server, &invited(user)).await;
     assert_eq!(response.status, 200, "{response:?}");
-    response.json()["token"]
-        .as_str()
-        .expect("a text")
-        .to_owned()
+    response.json()["token"].as_str().expect("a text").to_owned()
 }
 
 /// Whether `user`, who connects with this `pro_token`, may send 50 MiB and a byte.
@@ -52,15 +49,9 @@ async fn is_pro(server: &Server, user: &str, pro_token: &str) -> bool {
         "total_chunks": 801,
         "to_user_id": "receiver",
     });
-    sender
-        .send(json!({"type": "file:transfer:request", "channel": "demo1", "data": data}))
-        .await;
-    sender
-        .send(json!({"type": "file:transfer:cancel", "data": {"transfer_id": "t"}}))
-        .await;
-    sender
-        .send(json!({"type": "file:transfer:resume-query", "data": {"transfer_id": "t"}}))
-        .await;
+    sender.send(json!({"type": "file:transfer:request", "channel": "demo1", "data": data})).await;
+    sender.send(json!({"type": "file:transfer:cancel", "data": {"transfer_id": "t"}})).await;
+    sender.send(json!({"type": "file:transfer:resume-query", "data": {"transfer_id": "t"}})).await;
     let answer = sender.next().await;
     match answer["type"].as_str() {
         Some("file:transfer:resume-state") => true,
@@ -99,10 +90,7 @@ async fn what_the_others_are_told() {
     });
     let mut http = Http::connect(&server).await;
     let (bad, no_user, no_code) = ("请求格式错误", "缺少用户ID", "邀请码无效");
-    let long = format!(
-        r#"{{"user_id":"a","invite_code":"{}"}}"#,
-        "x".repeat(100_000)
-    );
+    let long = format!(r#"{{"user_id":"a","invite_code":"{}"}}"#, "x".repeat(100_000));
     let table: [(&str, u16, &str); 19] = [
         ("", 400, bad),
         ("{", 400, bad),
@@ -118,21 +106,9 @@ async fn what_the_others_are_told() {
         (r#"{"user_id":"","invite_code":"let-me-in"}"#, 400, no_user),
         (r#"{"user_id":"a:1"}"#, 403, no_code),
         (r#"{"user_id":"a:1","invite_code":""}"#, 403, no_code),
-        (
-            r#"{"user_id":"a:1","invite_code":"let-me-i"}"#,
-            403,
-            no_code,
-        ),
-        (
-            r#"{"user_id":"a:1","invite_code":"let-me-in "}"#,
-            403,
-            no_code,
-        ),
-        (
-            r#"{"user_id":"a:1","invite_code":"Let-me-in"}"#,
-            403,
-            no_code,
-        ),
+        (r#"{"user_id":"a:1","invite_code":"let-me-i"}"#, 403, no_code),
+        (r#"{"user_id":"a:1","invite_code":"let-me-in "}"#, 403, no_code),
+        (r#"{"user_id":"a:1","invite_code":"Let-me-in"}"#, 403, no_code),
         (r#"{"user_id":"a:1","invite_code":"\u0000"}"#, 403, no_code),
         (&long, 403, no_code),
     ];
@@ -142,11 +118,7 @@ async fn what_the_others_are_told() {
         let response = http.post(PATH, &headers, body).await;
         assert_eq!(response.status, status, "{body}: {response:?}");
         assert_eq!(response.header("content-type"), Some("application/json"));
-        assert_eq!(
-            response.body,
-            json!({ "error": error }).to_string(),
-            "{body}"
-        );
+        assert_eq!(response.body, json!({ "error": error }).to_string(), "{body}");
     }
 }
 
@@ -157,10 +129,7 @@ async fn without_a_code_nobody_is_invited() {
     for code in ["", "x"] {
         let body = json!({"user_id": USER, "invite_code": code}).to_string();
         let response = activate(&server, &body).await;
-        assert_eq!(
-            (response.status, &*response.body),
-            (403, r#"{"error":"邀请码无效"}"#)
-        );
+        assert_eq!((response.status, &*response.body), (403, r#"{"error":"邀请码无效"}"#));
     }
 }
 
@@ -169,10 +138,7 @@ async fn a_body_beyond_all_measure() {
     let server = Server::start(invites);
     let body = " ".repeat(300_000) + &invited(USER);
     let response = activate(&server, &body).await;
-    assert_eq!(
-        (response.status, &*response.body),
-        (400, r#"{"error":"请求格式错误"}"#)
-    );
+    assert_eq!((response.status, &*response.body), (400, r#"{"error":"请求格式错误"}"#));
 }
 
 /// §1.2: other methods are not found.
@@ -191,13 +157,7 @@ async fn the_sixth_attempt_of_a_minute_is_refused() {
     let clock = Clock::manual(START);
     let server = Server::start_at(clock.clone(), invites);
     for _ in 0..2 {
-        for body in [
-            "",
-            "{}",
-            r#"{"user_id":"a:1"}"#,
-            &invited(USER),
-            &invited(USER),
-        ] {
+        for body in ["", "{}", r#"{"user_id":"a:1"}"#, &invited(USER), &invited(USER)] {
             assert_ne!(activate(&server, body).await.status, 429);
         }
         for body in ["", &invited(USER)] {
@@ -270,19 +230,9 @@ async fn a_token_is_good_for_its_user_and_its_time() {
     let pro = token(&server, USER).await;
     assert!(is_pro(&server, USER, &pro).await);
     assert!(!is_pro(&server, "a:2", &pro).await, "somebody else");
-    assert!(
-        !is_pro(&server, "a", &pro).await,
-        "the name without its suffix"
-    );
+    assert!(!is_pro(&server, "a", &pro).await, "the name without its suffix");
     let (head, _) = pro.rsplit_once('.').expect("three parts");
-    for bad in [
-        "",
-        "x",
-        "a.b.c",
-        "%FF",
-        &format!("{head}."),
-        &"x".repeat(9_000),
-    ] {
+    for bad in ["", "x", "a.b.c", "%FF", &format!("{head}."), &"x".repeat(9_000)] {
         assert!(!is_pro(&server, USER, bad).await, "{bad}");
     }
     clock.advance(Duration::from_secs(720 * 3_600));

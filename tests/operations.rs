@@ -54,17 +54,10 @@ async fn sigterm_closes_every_client_after_its_messages() {
 
 /// The next frame is the close frame with 1001; answers it and waits for the end.
 async fn say_goodbye(client: &mut Raw) {
-    let goodbye = client
-        .reader
-        .frame()
-        .await
-        .expect("a close frame comes first");
+    let goodbye = client.reader.frame().await.expect("a close frame comes first");
     assert_eq!(goodbye.opcode, CLOSE, "{goodbye:?}");
     assert_eq!(goodbye.payload[..2], 1001_u16.to_be_bytes());
-    client
-        .write(&frame(FIN | CLOSE, &goodbye.payload[..2]))
-        .await
-        .expect("open");
+    client.write(&frame(FIN | CLOSE, &goodbye.payload[..2])).await.expect("open");
     client.reader.eof().await;
 }
 
@@ -108,10 +101,7 @@ async fn a_second_sigterm_skips_the_wait() {
         if notice == "0s" {
             assert_eq!(client.reader.end().await, End::Closed(1001));
         } else {
-            while !get(server.address, "/ready", "")
-                .await
-                .starts_with("HTTP/1.1 503")
-            {}
+            while !get(server.address, "/ready", "").await.starts_with("HTTP/1.1 503") {}
         }
         server.signal(Signal::SIGTERM);
         assert_eq!(server.exit().await.code(), Some(0), "notice {notice}");
@@ -123,10 +113,7 @@ async fn a_second_sigterm_skips_the_wait() {
 /// `logs/errors.log` (GOALS §5).
 #[tokio::test]
 async fn a_flood_of_refusals_does_not_flood_the_log() {
-    let server = ServerProcess::start(&[
-        ("LIMITS_EXEMPT_LOOPBACK", "false"),
-        ("LIMITS_CONNECTIONS_PER_ADDRESS", "1"),
-    ]);
+    let server = ServerProcess::start(&[("LIMITS_EXEMPT_LOOPBACK", "false"), ("LIMITS_CONNECTIONS_PER_ADDRESS", "1")]);
     let _first = Raw::open(&server, "first").await;
     let path = format!("/ws?token={}&userId=second", server.token);
     let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -135,30 +122,15 @@ async fn a_flood_of_refusals_does_not_flood_the_log() {
         let answer = get(server.address, &path, upgrade).await;
         assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
     }
-    let kept: Vec<Value> = server
-        .errors_log()
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
+    let kept: Vec<Value> = server.errors_log().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let is_refusal = |entry: &&Value| {
         let message = entry["message"].as_str().unwrap_or_default();
         message.starts_with("WebSocket refused")
     };
     let refusals: Vec<&Value> = kept.iter().filter(is_refusal).collect();
-    assert!(
-        (1..100).contains(&refusals.len()),
-        "{} entries",
-        refusals.len()
-    );
-    assert!(
-        refusals
-            .iter()
-            .all(|entry| entry["fields"]["more"].is_u64())
-    );
-    let times: Vec<&str> = kept
-        .iter()
-        .filter_map(|entry| entry["timestamp"].as_str())
-        .collect();
+    assert!((1..100).contains(&refusals.len()), "{} entries", refusals.len());
+    assert!(refusals.iter().all(|entry| entry["fields"]["more"].is_u64()));
+    let times: Vec<&str> = kept.iter().filter_map(|entry| entry["timestamp"].as_str()).collect();
     assert_eq!(times.len(), kept.len());
     assert!(times.is_sorted());
     // The newest is that of the last refusal: stdout has it, too.

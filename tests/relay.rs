@@ -48,17 +48,11 @@ impl Rig {
         });
         let address = server.address_of(Protocol::Relay);
         let http = Http::connect_to(address).await;
-        Self {
-            server,
-            address,
-            http,
-        }
+        Self { server, address, http }
     }
 
     async fn post(&mut self, body: &str) -> Response {
-        self.http
-            .post("/api/push", &[("X-API-KEY", KEY)], body)
-            .await
+        self.http.post("/api/push", &[("X-API-KEY", KEY)], body).await
     }
 
     /// A push that is accepted; the `data` of its answer.
@@ -73,8 +67,7 @@ impl Rig {
 
     /// Pushes to everybody: who gets this next has got nothing before it.
     async fn fence(&mut self) {
-        self.push(json!({"event_name": "fence", "subject": null}))
-            .await;
+        self.push(json!({"event_name": "fence", "subject": null})).await;
     }
 
     async fn ask(&mut self, method: &str, target: &str) -> Response {
@@ -85,8 +78,7 @@ impl Rig {
     async fn until(&mut self, connections: usize, identified: usize) {
         eventually(async || {
             let stats = self.ask("GET", "/stats").await.json();
-            let is_so = stats["data"]["connections"] == connections
-                && stats["data"]["identified"] == identified;
+            let is_so = stats["data"]["connections"] == connections && stats["data"]["identified"] == identified;
             is_so.then_some(())
         })
         .await;

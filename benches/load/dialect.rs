@@ -131,9 +131,7 @@ impl Dialect {
     pub fn stationery(self, data_bytes: usize) -> Stationery {
         match self {
             Self::LetShare => Stationery::new(data_bytes, false, b",\"timestamp\":"),
-            Self::LetShareLong => {
-                Stationery::new(data_bytes + ABLY_LONGER, false, b",\"timestamp\":")
-            }
+            Self::LetShareLong => Stationery::new(data_bytes + ABLY_LONGER, false, b",\"timestamp\":"),
             Self::AblyJson => Stationery::new(data_bytes, true, b"\",\"encoding\":\"json\""),
             Self::AblyMsgpack => Stationery::new(data_bytes, false, b"\xa8encoding\xa4json"),
             Self::Older(tongue) => tongue.stationery(data_bytes),
@@ -164,10 +162,7 @@ impl Dialect {
     }
 
     pub fn join(self, channel: &str) -> Result<Vec<u8>> {
-        let attach = Attach {
-            action: action::ATTACH,
-            channel,
-        };
+        let attach = Attach { action: action::ATTACH, channel };
         match self {
             Self::LetShare | Self::LetShareLong => Ok(wire::subscribe_text(channel).into_bytes()),
             Self::AblyJson => Ok(serde_json::to_vec(&attach)?),
@@ -182,16 +177,10 @@ impl Dialect {
             action: action::MESSAGE,
             channel,
             msg_serial: serial,
-            messages: [Item {
-                name: wire::EVENT,
-                data,
-                encoding: "json",
-            }],
+            messages: [Item { name: wire::EVENT, data, encoding: "json" }],
         };
         match self {
-            Self::LetShare | Self::LetShareLong => {
-                Ok(wire::publish_text(channel, data).into_bytes())
-            }
+            Self::LetShare | Self::LetShareLong => Ok(wire::publish_text(channel, data).into_bytes()),
             Self::AblyJson => Ok(serde_json::to_vec(&publish)?),
             Self::AblyMsgpack => Ok(rmp_serde::to_vec_named(&publish)?),
             Self::Older(tongue) => tongue.publish(door, channel, data, serial),

@@ -58,12 +58,7 @@ struct Options {
     seconds: f64,
     /// What is spoken with the server, in turns; the floor speaks LetShare. With LetShare among them, what
     /// the others cost is also told as a multiple of LetShare in the same round
-    #[arg(
-        long,
-        global = true,
-        value_delimiter = ',',
-        default_value = "letshare,ably-json,ably-msgpack"
-    )]
+    #[arg(long, global = true, value_delimiter = ',', default_value = "letshare,ably-json,ably-msgpack")]
     protocols: Vec<Dialect>,
     /// Bytes of `data` in each message
     #[arg(long, global = true, default_value_t = 128)]
@@ -185,12 +180,7 @@ fn run(Arguments { scenario, options }: Arguments) -> Result<bool> {
         return Ok(true);
     }
     let scenario = scenario.unwrap_or(Scenario::All);
-    if let Scenario::Floor {
-        port,
-        unbatched,
-        fault,
-    } = scenario
-    {
+    if let Scenario::Floor { port, unbatched, fault } = scenario {
         return floor::run(port, !unbatched, fault).map(|()| true);
     }
     if let Scenario::Proxy { port } = scenario {
@@ -211,10 +201,7 @@ fn run(Arguments { scenario, options }: Arguments) -> Result<bool> {
         Kind::Server(_) => options.protocols.clone(),
         _ => vec![Dialect::LetShare],
     };
-    let floor = Kind::Floor {
-        batched: !options.unbatched_floor,
-        fault: None,
-    };
+    let floor = Kind::Floor { batched: !options.unbatched_floor, fault: None };
     if options.pin {
         subject::pin(Pid::this(), 1)?;
     }
@@ -236,30 +223,16 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
     let seconds = if quick { 0.3 } else { options.seconds };
     let traffic = |rooms, members, publishers, pace| Traffic {
         dialect: Dialect::LetShare,
-        seating: Seating {
-            rooms,
-            members,
-            publishers,
-            outside: false,
-            echo: false,
-        },
+        seating: Seating { rooms, members, publishers, outside: false, echo: false },
         pace,
         data_bytes: options.payload,
         time: Duration::from_secs_f64(seconds),
     };
     match scenario {
         Scenario::All => {
-            let sizes = if quick {
-                "1,50,200"
-            } else {
-                "1,10,50,100,1000"
-            };
+            let sizes = if quick { "1,50,200" } else { "1,10,50,100,1000" };
             let sizes = sizes.split(',').flat_map(str::parse).collect();
-            let fanout = Scenario::Fanout {
-                members: sizes,
-                paced_only: false,
-                saturated_only: false,
-            };
+            let fanout = Scenario::Fanout { members: sizes, paced_only: false, saturated_only: false };
             play(&fanout, options, session)?;
             play(&Scenario::Rooms, options, session)?;
             println!();
@@ -272,18 +245,11 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
             play(&Scenario::Slow, options, session)?;
             let transfers = vec![1, 10];
             let mebibytes = quick.then_some(4);
-            let relay = Scenario::Relay {
-                transfers,
-                mebibytes,
-            };
+            let relay = Scenario::Relay { transfers, mebibytes };
             play(&relay, options, session)?;
             play(&Scenario::Older { cases: Vec::new() }, options, session)
         }
-        Scenario::Fanout {
-            members,
-            paced_only,
-            saturated_only,
-        } => {
+        Scenario::Fanout { members, paced_only, saturated_only } => {
             session.head();
             for (pace, skip) in [(Pace::Paced, saturated_only), (Pace::Saturated, paced_only)] {
                 for &members in members.iter().filter(|_| !skip) {
@@ -313,30 +279,20 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
             }
             Ok(())
         }
-        Scenario::Storm { connections } => {
-            session.storm(connections.unwrap_or(if quick { 500 } else { 5_000 }))
+        Scenario::Storm { connections } => session.storm(connections.unwrap_or(if quick { 500 } else { 5_000 })),
+        Scenario::Idle { connections, time } => {
+            session.idle(connections.unwrap_or(if quick { 500 } else { 10_000 }), Duration::from_secs_f64(*time))
         }
-        Scenario::Idle { connections, time } => session.idle(
-            connections.unwrap_or(if quick { 500 } else { 10_000 }),
-            Duration::from_secs_f64(*time),
-        ),
         Scenario::Slow => session.slow(Duration::from_secs_f64(if quick { 2.5 } else { 8.0 })),
-        Scenario::Relay {
-            transfers,
-            mebibytes,
-        } => {
+        Scenario::Relay { transfers, mebibytes } => {
             for &transfers in transfers {
                 let usual = if transfers == 1 { 256 } else { 64 };
-                session.relay(Freight {
-                    transfers,
-                    bytes_each: mebibytes.unwrap_or(usual) << 20,
-                })?;
+                session.relay(Freight { transfers, bytes_each: mebibytes.unwrap_or(usual) << 20 })?;
             }
             Ok(())
         }
         Scenario::Older { cases } => {
-            let is_asked =
-                |case: &older::Case| cases.is_empty() || cases.iter().any(|name| name == case.name);
+            let is_asked = |case: &older::Case| cases.is_empty() || cases.iter().any(|name| name == case.name);
             let time = Duration::from_secs_f64(seconds);
             for case in older::cases(quick).iter().filter(|case| is_asked(case)) {
                 session.older(case, options.payload, time)?;

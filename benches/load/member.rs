@@ -128,13 +128,7 @@ impl Member {
     }
 
     /// `count` publishes from `serial` on are acknowledged. Nanoseconds from the write of the oldest.
-    pub fn acknowledged(
-        &mut self,
-        serial: u32,
-        count: u32,
-        now: u64,
-        tally: &mut Tally,
-    ) -> Option<u64> {
+    pub fn acknowledged(&mut self, serial: u32, count: u32, now: u64, tally: &mut Tally) -> Option<u64> {
         let oldest = self.sent - self.unanswered.len() as u32;
         let left = self.unanswered.front().copied();
         if serial != oldest || count as usize > self.unanswered.len() {
@@ -177,9 +171,7 @@ impl Member {
 
     /// Messages of one publisher that did not come, of `sent`.
     pub fn lost(&self, publisher: usize, sent: u32) -> u64 {
-        self.heard
-            .get(publisher)
-            .map_or(0, |heard| heard.lost(sent))
+        self.heard.get(publisher).map_or(0, |heard| heard.lost(sent))
     }
 }
 

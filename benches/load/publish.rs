@@ -46,13 +46,7 @@ impl Published {
 }
 
 pub fn publish(subject: &Subject, dialect: Dialect, publishing: Publishing) -> Result<Published> {
-    let seating = Seating {
-        rooms: 1,
-        members: 1,
-        publishers: 1,
-        outside: false,
-        echo: false,
-    };
+    let seating = Seating { rooms: 1, members: 1, publishers: 1, outside: false, echo: false };
     let door = subject.door.clone();
     let mut crowd = Crowd::new(door, dialect, seating, publishing.data_bytes)?;
     crowd.gather(1, Duration::from_secs(10))?;

@@ -87,10 +87,7 @@ pub fn older_rows(case: &Case, pace: Pace, rounds: &[Vec<Leg>]) {
     let micros = Leg::micros_per_delivery;
     for (index, (side, legs)) in case.sides.iter().zip(rounds).enumerate() {
         let (ratio, goal) = match rounds.first().filter(|_| index > 0) {
-            Some(letshare) => (
-                format!("**{:.2}**", ratio(legs, letshare, micros)),
-                OLDER_GOAL.to_string(),
-            ),
+            Some(letshare) => (format!("**{:.2}**", ratio(legs, letshare, micros)), OLDER_GOAL.to_string()),
             None => ("–".to_owned(), "–".to_owned()),
         };
         println!(
@@ -107,10 +104,7 @@ pub fn older_rows(case: &Case, pace: Pace, rounds: &[Vec<Leg>]) {
 }
 
 pub fn alone_line(what: &str, all: &[Answers]) {
-    println!(
-        "* For comparison, {what}: {:.2} µs CPU.",
-        median(all.iter().map(Answers::micros_each))
-    );
+    println!("* For comparison, {what}: {:.2} µs CPU.", median(all.iter().map(Answers::micros_each)));
 }
 
 pub fn publish_line(publishing: Publishing, dialect: Dialect, legs: &[Published]) {
@@ -164,12 +158,8 @@ pub fn idle_line(dialect: Dialect, idle: &Idle) {
 }
 
 pub fn slow_line(slow: &Slow) {
-    let dropped = slow.dropped_after.map_or("never".to_owned(), |after| {
-        format!("after {:.1} s", after.as_secs_f64())
-    });
-    let close = slow.close_code.map_or("no close frame".to_owned(), |code| {
-        format!("close code {code}")
-    });
+    let dropped = slow.dropped_after.map_or("never".to_owned(), |after| format!("after {:.1} s", after.as_secs_f64()));
+    let close = slow.close_code.map_or("no close frame".to_owned(), |code| format!("close code {code}"));
     println!(
         "* **Slow reader**, one of 50 stops: memory grows by {:.2} MiB (goal: outbox + 0.5), its socket was dropped \
          {dropped} ({close}, {:.1} MiB still came to it); the others: {} deliveries, lost / doubled / reordered {}, \
@@ -235,6 +225,5 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let low = values.get(values.len().saturating_sub(1) / 2);
     let high = values.get(values.len() / 2);
-    low.zip(high)
-        .map_or(f64::NAN, |(low, high)| (low + high) / 2.0)
+    low.zip(high).map_or(f64::NAN, |(low, high)| (low + high) / 2.0)
 }

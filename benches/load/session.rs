@@ -106,12 +106,7 @@ impl Session {
 
     /// Only the server, and only protocols with acknowledgements.
     pub fn publish(&mut self, publishing: Publishing) -> Result<()> {
-        let mut answering = Self {
-            floor: None,
-            server: self.server.clone(),
-            dialects: self.dialects.clone(),
-            ..*self
-        };
+        let mut answering = Self { floor: None, server: self.server.clone(), dialects: self.dialects.clone(), ..*self };
         answering.dialects.retain(|dialect| dialect.acknowledges());
         let rounds = answering.rounds(
             &format!("publish, {} in flight", publishing.in_flight),
@@ -152,13 +147,9 @@ impl Session {
         let mut server = self.server.clone();
         match &mut server {
             // Room for every file, whoever sends it (protocols/letshare.md §3.6).
-            Kind::Server(setup) => setup.settings.insert(
-                0,
-                (
-                    "LETSHARE_FILE_TRANSFER_FREE_LIMIT".to_owned(),
-                    (3u64 << 30).to_string(),
-                ),
-            ),
+            Kind::Server(setup) => {
+                setup.settings.insert(0, ("LETSHARE_FILE_TRANSFER_FREE_LIMIT".to_owned(), (3u64 << 30).to_string()))
+            }
             other => *other = Kind::Proxy,
         }
         let mut against_proxy = Self {
@@ -195,13 +186,7 @@ impl Session {
             let mut rounds: Vec<Vec<Leg>> = case.sides.iter().map(|_| Vec::new()).collect();
             for _ in 0..self.pairs {
                 for (side, legs) in case.sides.iter().zip(&mut rounds) {
-                    let traffic = Traffic {
-                        dialect: side.dialect,
-                        seating: side.seating,
-                        pace,
-                        data_bytes,
-                        time,
-                    };
+                    let traffic = Traffic { dialect: side.dialect, seating: side.seating, pace, data_bytes, time };
                     let what = format!("{}, {}, {}", case.title, side.name, pace.word());
                     let leg = with(&server, self.cpu, |subject| measure(subject, traffic));
                     let leg = leg.with_context(|| what.clone())?;
@@ -213,13 +198,8 @@ impl Session {
         }
         println!();
         for (what, alone) in case.alone {
-            let all: Result<Vec<_>> = (0..self.pairs)
-                .map(|_| {
-                    with(&server, self.cpu, |subject| {
-                        alone(subject, data_bytes, time)
-                    })
-                })
-                .collect();
+            let all: Result<Vec<_>> =
+                (0..self.pairs).map(|_| with(&server, self.cpu, |subject| alone(subject, data_bytes, time))).collect();
             report::alone_line(what, &all.with_context(|| (*what).to_owned())?);
         }
         Ok(())

@@ -39,21 +39,9 @@ pub struct Slow {
 
 /// `time` before the stall and as much after it.
 pub fn slow(subject: &Subject, time: Duration) -> Result<Slow> {
-    let seating = Seating {
-        rooms: 1,
-        members: READERS + 1,
-        publishers: 1,
-        outside: false,
-        echo: false,
-    };
+    let seating = Seating { rooms: 1, members: READERS + 1, publishers: 1, outside: false, echo: false };
     let dialect = Dialect::LetShare;
-    let flow = Flow::new(Traffic {
-        dialect,
-        seating,
-        pace: Pace::Paced,
-        data_bytes: DATA_BYTES,
-        time,
-    });
+    let flow = Flow::new(Traffic { dialect, seating, pace: Pace::Paced, data_bytes: DATA_BYTES, time });
     let mut crowd = Crowd::new(subject.door.clone(), dialect, seating, DATA_BYTES)?;
     let stalled = READERS;
     crowd.narrow = Some(stalled);

@@ -35,24 +35,13 @@ impl Stationery {
             true => text.replace('"', "\\\"").into_bytes(),
             false => text.as_bytes().to_vec(),
         };
-        Self {
-            mark: received(r#""bench":""#),
-            after: [&received(&tail), next].concat(),
-            tail,
-        }
+        Self { mark: received(r#""bench":""#), after: [&received(&tail), next].concat(), tail }
     }
 
     pub fn data(&self, user: &str, stamp: Stamp) -> String {
-        let Stamp {
-            room,
-            publisher,
-            serial,
-            sent,
-        } = stamp;
+        let Stamp { room, publisher, serial, sent } = stamp;
         let tail = &self.tail;
-        format!(
-            r#"{{"from":"{user}","bench":"{room:04x}.{publisher:04x}.{serial:08x}.{sent:016x}{tail}"#
-        )
+        format!(r#"{{"from":"{user}","bench":"{room:04x}.{publisher:04x}.{serial:08x}.{sent:016x}{tail}"#)
     }
 
     /// Finds the stamp of a received message and checks that `data` came through unchanged. `hint` is where the last one
@@ -77,7 +66,5 @@ impl Stationery {
 }
 
 fn hex(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |value, &digit| {
-        Some(value << 4 | u64::from(char::from(digit).to_digit(16)?))
-    })
+    digits.iter().try_fold(0, |value, &digit| Some(value << 4 | u64::from(char::from(digit).to_digit(16)?)))
 }

@@ -18,13 +18,7 @@ const ROOM: usize = 50;
 const IN_FLIGHT: usize = 200;
 
 fn seating(connections: usize) -> Seating {
-    Seating {
-        rooms: connections.div_ceil(ROOM),
-        members: ROOM,
-        publishers: 0,
-        outside: false,
-        echo: false,
-    }
+    Seating { rooms: connections.div_ceil(ROOM), members: ROOM, publishers: 0, outside: false, echo: false }
 }
 
 pub struct Storm {
@@ -63,12 +57,7 @@ pub struct Idle {
     pub remarks: Vec<String>,
 }
 
-pub fn idle(
-    subject: &Subject,
-    dialect: Dialect,
-    connections: usize,
-    time: Duration,
-) -> Result<Idle> {
+pub fn idle(subject: &Subject, dialect: Dialect, connections: usize, time: Duration) -> Result<Idle> {
     let before = subject.memory()?;
     let mut crowd = Crowd::new(subject.door.clone(), dialect, seating(connections), 0)?;
     crowd.gather(IN_FLIGHT, Duration::from_secs(60))?;

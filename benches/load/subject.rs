@@ -62,9 +62,7 @@ impl Subject {
                     command.arg("--unbatched");
                 }
                 if let Some(fault) = fault {
-                    command
-                        .arg("--fault")
-                        .arg(format!("{fault:?}").to_lowercase());
+                    command.arg("--fault").arg(format!("{fault:?}").to_lowercase());
                 }
                 command
             }
@@ -138,8 +136,7 @@ impl Subject {
     /// Forgets the highest memory so far; bytes of resident memory now.
     pub fn reset_peak_memory(&self) -> Result<u64> {
         // 5 resets the high-water mark (proc_pid_clear_refs(5)).
-        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5")
-            .context("resetting the peak of memory")?;
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").context("resetting the peak of memory")?;
         self.peak_memory()
     }
 

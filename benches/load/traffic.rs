@@ -69,12 +69,7 @@ impl Leg {
 }
 
 pub fn measure(subject: &Subject, traffic: Traffic) -> Result<Leg> {
-    let Traffic {
-        dialect,
-        seating,
-        data_bytes,
-        ..
-    } = traffic;
+    let Traffic { dialect, seating, data_bytes, .. } = traffic;
     let mut crowd = Crowd::new(subject.door.clone(), dialect, seating, data_bytes)?;
     crowd.gather(200, Duration::from_secs(30))?;
     let flow = Flow::new(traffic);
@@ -103,10 +98,7 @@ impl Flow {
     pub fn new(traffic: Traffic) -> Self {
         let receivers = traffic.seating.receivers().max(1);
         let messages = (PACED_DELIVERIES / receivers).clamp(1, PACED_MESSAGES);
-        Self {
-            traffic,
-            period: Duration::from_secs(1) / messages as u32,
-        }
+        Self { traffic, period: Duration::from_secs(1) / messages as u32 }
     }
 
     /// Lets messages flow for `time`, then waits for the last to arrive. Returns how long the flow was.
@@ -123,9 +115,7 @@ impl Flow {
 
     /// All rooms in turn, and in each room all publishers in turn.
     fn paced(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
-        let Seating {
-            rooms, publishers, ..
-        } = self.traffic.seating;
+        let Seating { rooms, publishers, .. } = self.traffic.seating;
         crowd.tick_every(self.period)?;
         let mut turn = 0;
         while Instant::now() < end {
@@ -199,12 +189,7 @@ impl Flow {
 
     /// Everybody who publishes also receives; [`WINDOW`] messages of each are on their way, on average.
     fn saturated_by_all(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
-        let Seating {
-            rooms,
-            members,
-            publishers,
-            ..
-        } = self.traffic.seating;
+        let Seating { rooms, members, publishers, .. } = self.traffic.seating;
         let window = (WINDOW * rooms * publishers * (members - 1)) as u64;
         let mut turn = 0;
         while Instant::now() < end {

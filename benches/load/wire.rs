@@ -43,12 +43,7 @@ pub fn first_frame(buffer: &[u8]) -> Option<Frame> {
         Some(key)
     };
     let end = at.checked_add(usize::try_from(length).ok()?)?;
-    (end <= buffer.len()).then_some(Frame {
-        opcode: first & 0x0f,
-        fin: first & 0x80 != 0,
-        mask,
-        payload: at..end,
-    })
+    (end <= buffer.len()).then_some(Frame { opcode: first & 0x0f, fin: first & 0x80 != 0, mask, payload: at..end })
 }
 
 /// XORs `payload` with the mask, eight bytes at a time.

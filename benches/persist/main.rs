@@ -34,11 +34,7 @@ struct Figure {
 
 fn main() -> Result<()> {
     let is_quick = std::env::args().any(|argument| argument == "--quick");
-    let (rounds, time) = if is_quick {
-        (1, Duration::from_millis(300))
-    } else {
-        (5, Duration::from_secs(3))
-    };
+    let (rounds, time) = if is_quick { (1, Duration::from_millis(300)) } else { (5, Duration::from_secs(3)) };
     // Not the folder for temporary files: that may be memory.
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("persist");
     let _ = fs::remove_dir_all(&folder);
@@ -62,9 +58,7 @@ fn main() -> Result<()> {
         }
         // Of neighbours in time: how far this run is to be believed.
         let pairs = server.iter().zip(&redb);
-        let mut shares: Vec<f64> = pairs
-            .map(|(server, redb)| 100.0 * server.items / redb.items)
-            .collect();
+        let mut shares: Vec<f64> = pairs.map(|(server, redb)| 100.0 * server.items / redb.items).collect();
         shares.sort_by(f64::total_cmp);
         let (server, redb, sync) = (middle(server), middle(redb), middle(sync));
         print(in_flight, "letshare-server", &server);
@@ -78,14 +72,8 @@ fn main() -> Result<()> {
         );
         ensure!(server.items > 0.0, "nothing was acknowledged");
     }
-    let verdict = if share >= GOAL_PERCENT {
-        "pass"
-    } else {
-        "MISSED"
-    };
-    println!(
-        "persist {verdict} {share:.0} % of redb alone at 256 in flight (goal {GOAL_PERCENT:.0} %)"
-    );
+    let verdict = if share >= GOAL_PERCENT { "pass" } else { "MISSED" };
+    println!("persist {verdict} {share:.0} % of redb alone at 256 in flight (goal {GOAL_PERCENT:.0} %)");
     fs::remove_dir_all(&folder)?;
     Ok(())
 }
@@ -96,12 +84,7 @@ fn middle(mut figures: Vec<Figure>) -> Figure {
 }
 
 fn print(in_flight: usize, what: &str, figure: &Figure) {
-    let Figure {
-        items,
-        commits,
-        p50,
-        p99,
-    } = figure;
+    let Figure { items, commits, p50, p99 } = figure;
     println!(
         "{in_flight:>9}  {what:<16}  {items:>7.0}  {commits:>9.0}  {:>12.1}  {:>8}  {:>8}",
         items / commits,

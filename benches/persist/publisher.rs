@@ -77,20 +77,15 @@ fn connect(address: SocketAddr, query: &str) -> Result<TcpStream> {
         stream.read_exact(&mut byte)?;
         head.push(byte[0]);
     }
-    ensure!(
-        head.starts_with(b"HTTP/1.1 101"),
-        "not upgraded: {}",
-        String::from_utf8_lossy(&head)
-    );
+    ensure!(head.starts_with(b"HTTP/1.1 101"), "not upgraded: {}", String::from_utf8_lossy(&head));
     Ok(stream)
 }
 
 /// A MESSAGE frame, masked with zeros.
 fn frame(into: &mut Vec<u8>, channel: &str, serial: u64) {
     let data = "x".repeat(DATA_BYTES);
-    let text = format!(
-        r#"{{"action":15,"channel":"{channel}","msgSerial":{serial},"messages":[{{"data":"{data}"}}]}}"#
-    );
+    let text =
+        format!(r#"{{"action":15,"channel":"{channel}","msgSerial":{serial},"messages":[{{"data":"{data}"}}]}}"#);
     into.extend([0x81, 0x80 | 126]);
     // It is longer than 125 bytes, and much shorter than 64 KiB.
     into.extend((text.len() as u16).to_be_bytes());
@@ -102,17 +97,11 @@ fn frame(into: &mut Vec<u8>, channel: &str, serial: u64) {
 fn acknowledged(frame: &[u8]) -> Result<Option<usize>> {
     let text = std::str::from_utf8(frame)?;
     if text.contains(r#""action":1,"#) {
-        let (_, count) = text
-            .split_once(r#""count":"#)
-            .context("an ACK has a count")?;
-        let end = count
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(count.len());
+        let (_, count) = text.split_once(r#""count":"#).context("an ACK has a count")?;
+        let end = count.find(|c: char| !c.is_ascii_digit()).unwrap_or(count.len());
         return Ok(Some(count[..end].parse()?));
     }
-    let is_refusal = [r#""action":2,"#, r#""action":9,"#]
-        .iter()
-        .any(|action| text.contains(action));
+    let is_refusal = [r#""action":2,"#, r#""action":9,"#].iter().any(|action| text.contains(action));
     ensure!(!is_refusal, "refused: {text}");
     Ok(None)
 }
@@ -141,10 +130,7 @@ impl Frames {
             let rest = &self.buffer[self.at..];
             let (opcode, length) = (rest.first()? & 0x0f, *rest.get(1)?);
             let (head, length) = match length {
-                126 => (
-                    4,
-                    usize::from(u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?])),
-                ),
+                126 => (4, usize::from(u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]))),
                 length => (2, usize::from(length)),
             };
             let (from, to) = (self.at + head, self.at + head + length);

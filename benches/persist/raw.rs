@@ -18,14 +18,11 @@ pub const ROW_BYTES: usize = KEY_BYTES + VALUE_BYTES;
 const KEY_BYTES: usize = 18;
 const VALUE_BYTES: usize = 140;
 
-const TABLE: TableDefinition<'static, &'static [u8], &'static [u8]> =
-    TableDefinition::new("entries");
+const TABLE: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("entries");
 
 /// Transactions of `batch` rows, as the server makes them: rising keys, quick repair, a sync each.
 pub fn redb(folder: &Path, batch: usize, time: Duration) -> Result<Figure> {
-    let database = Database::builder()
-        .set_cache_size(64 << 20)
-        .create(folder.join("raw.redb"))?;
+    let database = Database::builder().set_cache_size(64 << 20).create(folder.join("raw.redb"))?;
     let value = [b'x'; VALUE_BYTES];
     let mut number = 0_u64;
     measure(batch, time, || {

@@ -88,9 +88,7 @@ pub fn run(folder: &Path, in_flight: usize, time: Duration) -> Result<Figure> {
 
 fn start(folder: &Path) -> Result<Server> {
     fs::write(folder.join("apps.yaml"), APPS)?;
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port();
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let child = Command::new(env!("CARGO_BIN_EXE_letshare-server"))
         .current_dir(folder)
         .env_clear()
@@ -118,15 +116,10 @@ fn start(folder: &Path) -> Result<Server> {
 
 fn commits(address: SocketAddr) -> Result<u64> {
     let mut stream = TcpStream::connect(address)?;
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut page = String::new();
     stream.read_to_string(&mut page)?;
     let (_, body) = page.split_once("\r\n\r\n").context("an HTTP answer")?;
     let page: Value = serde_json::from_str(body)?;
-    page["store"]["commits"]
-        .as_u64()
-        .context("no store.commits in /metrics")
+    page["store"]["commits"].as_u64().context("no store.commits in /metrics")
 }

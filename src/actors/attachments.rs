@@ -42,22 +42,13 @@ impl Attachments {
     ///
     /// # Errors
     /// [`Fault::NotAttached`].
-    pub fn wanted_mut(
-        &mut self,
-        channel: &ChannelName,
-        alias: u16,
-    ) -> Result<&mut Attachment, Fault> {
+    pub fn wanted_mut(&mut self, channel: &ChannelName, alias: u16) -> Result<&mut Attachment, Fault> {
         let attachment = self.0.get_mut(&(channel.clone(), alias));
-        attachment
-            .filter(|attachment| attachment.wanted)
-            .ok_or(Fault::NotAttached)
+        attachment.filter(|attachment| attachment.wanted).ok_or(Fault::NotAttached)
     }
 
     pub fn len(&self) -> usize {
-        self.0
-            .values()
-            .filter(|attachment| attachment.wanted)
-            .count()
+        self.0.values().filter(|attachment| attachment.wanted).count()
     }
 
     pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
@@ -71,24 +62,13 @@ impl Attachments {
     }
 
     /// A command to attach has been sent.
-    pub fn attaching(
-        &mut self,
-        name: &ChannelName,
-        alias: u16,
-        channel: Addr<Channel>,
-        filter: Filter,
-    ) {
+    pub fn attaching(&mut self, name: &ChannelName, alias: u16, channel: Addr<Channel>, filter: Filter) {
         let key = (name.clone(), alias);
         // What a channel that died has not answered, nobody will.
         let before = self.0.get(&key);
         let before = before.filter(|attachment| attachment.channel.connected());
         let unanswered = before.map_or(0, |attachment| attachment.unanswered) + 1;
-        let attachment = Attachment {
-            channel,
-            filter,
-            wanted: true,
-            unanswered,
-        };
+        let attachment = Attachment { channel, filter, wanted: true, unanswered };
         self.0.insert(key, attachment);
     }
 
@@ -112,8 +92,7 @@ impl Attachments {
     /// Hands over everything, for good.
     pub fn take(&mut self) -> impl Iterator<Item = (ChannelName, u16, Addr<Channel>)> + use<> {
         let all = std::mem::take(&mut self.0);
-        all.into_iter()
-            .map(|((name, alias), attachment)| (name, alias, attachment.channel))
+        all.into_iter().map(|((name, alias), attachment)| (name, alias, attachment.channel))
     }
 }
 
@@ -137,12 +116,7 @@ impl Attachment {
     }
 
     /// Sends a command to the channel; when its actor has died, to the successor.
-    pub fn send<C>(
-        &mut self,
-        name: &ChannelName,
-        command: Command<C>,
-        worker: &Worker,
-    ) -> Result<(), Fault>
+    pub fn send<C>(&mut self, name: &ChannelName, command: Command<C>, worker: &Worker) -> Result<(), Fault>
     where
         C: Send + 'static,
         Channel: Handler<Command<C>>,

@@ -102,10 +102,7 @@ impl Channel {
 
     pub(super) fn now(&self) -> Now {
         let clock = &self.worker.broker.clock;
-        Now {
-            wall: clock.now(),
-            uptime: clock.uptime(),
-        }
+        Now { wall: clock.now(), uptime: clock.uptime() }
     }
 
     /// The hub of this thread is called directly, unless letters wait for it: one of them may be from
@@ -122,9 +119,7 @@ impl Channel {
     pub(super) fn is_congested(&self) -> bool {
         self.held.len() > limits::CHANNEL_HELD
             || self.state.hubs().any(|hub| {
-                self.hub(hub).is_some_and(|handle| {
-                    handle.backlog.load(Ordering::Relaxed) > limits::HUB_BACKLOG
-                })
+                self.hub(hub).is_some_and(|handle| handle.backlog.load(Ordering::Relaxed) > limits::HUB_BACKLOG)
             })
     }
 
@@ -205,11 +200,7 @@ impl Channel {
     }
 }
 
-fn fixture_entry(
-    channel: &ChannelName,
-    head: Serial,
-    members: &[Arc<Member>],
-) -> Option<Arc<Entry>> {
+fn fixture_entry(channel: &ChannelName, head: Serial, members: &[Arc<Member>]) -> Option<Arc<Entry>> {
     let first = members.first()?;
     let entry = Entry::new(
         channel.clone(),

@@ -2,9 +2,7 @@
 
 use std::{any::Any, rc::Rc, time::Duration};
 
-use actix::{
-    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler,
-};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler};
 use bytes::Bytes;
 use bytestring::ByteString;
 use futures_util::Stream;
@@ -83,25 +81,12 @@ impl Connection {
     ) -> Addr<Self> {
         Self::create(|ctx| {
             ctx.add_stream(inbound);
-            let session = Rc::new(Session::new(
-                translator,
-                ctx.address(),
-                outbox,
-                socket,
-                Rc::clone(&worker),
-            ));
+            let session = Rc::new(Session::new(translator, ctx.address(), outbox, socket, Rc::clone(&worker)));
             let known = Rc::clone(&session);
             worker.sessions.borrow_mut().insert(session.id, known);
             worker.count(|counters| counters.connections_opened += 1);
             session.talk(|translator, link| translator.opened(link));
-            Self {
-                session,
-                worker,
-                closing: false,
-                probe: None,
-                waking: None,
-                permit: Some(permit),
-            }
+            Self { session, worker, closing: false, probe: None, waking: None, permit: Some(permit) }
         })
     }
 
@@ -180,8 +165,7 @@ impl Actor for Connection {
         self.session.depart();
         self.session.outbox.end();
         self.worker.sessions.borrow_mut().remove(&self.session.id);
-        self.worker
-            .count(|counters| counters.connections_closed += 1);
+        self.worker.count(|counters| counters.connections_closed += 1);
     }
 }
 
@@ -214,9 +198,7 @@ impl StreamHandler<Inbound> for Connection {
                 self.session.push(frame::pong(&payload));
             }
             Inbound::Ping(_) => {}
-            Inbound::Pong(payload) => self
-                .session
-                .talk(|translator, link| translator.ponged(&payload, link)),
+            Inbound::Pong(payload) => self.session.talk(|translator, link| translator.ponged(&payload, link)),
         }
     }
 
@@ -262,9 +244,7 @@ impl Handler<Wake> for Connection {
         self.waking = Some(ctx.run_later(wait, |connection, _| {
             connection.waking = None;
             if !connection.closing {
-                connection
-                    .session
-                    .talk(|translator, link| translator.woken(link));
+                connection.session.talk(|translator, link| translator.woken(link));
             }
         }));
     }

@@ -45,11 +45,7 @@ impl Connections {
         }
         let before = held.insert(connection, Held { owner, transport });
         drop(held);
-        if let Some(Held {
-            transport: Transport::Open(older),
-            ..
-        }) = before
-        {
+        if let Some(Held { transport: Transport::Open(older), .. }) = before {
             older.supersede();
         }
     }

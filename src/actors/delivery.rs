@@ -23,11 +23,7 @@ impl Worker {
     pub(super) fn receive(&self, letter: Letter) {
         match letter {
             Letter::Delivery(entry) => self.deliver(&entry),
-            Letter::Answer {
-                channel,
-                session,
-                answer,
-            } => self.answer(&channel, session, answer),
+            Letter::Answer { channel, session, answer } => self.answer(&channel, session, answer),
             Letter::Direct { session, frames } => self.direct(session, frames),
             Letter::Budget { session, change } => self.budget(session, change),
             Letter::Supersede { session } => {
@@ -59,11 +55,7 @@ impl Worker {
             return;
         };
         let (mut deliveries, mut bytes) = (0, 0);
-        for Member {
-            seat,
-            peer: session,
-        } in local.roster.receivers(entry)
-        {
+        for Member { seat, peer: session } in local.roster.receivers(entry) {
             let delivered = if seat.filter.is_tailored {
                 session.deliver_tailored(seat.id.alias, entry)
             } else {
@@ -87,15 +79,10 @@ impl Worker {
         match &answer {
             Answer::Attached(attached) => self.seat(channel, attached, &session),
             Answer::Detached { alias, .. } => {
-                let id = AttachmentId {
-                    session: session.id,
-                    alias: *alias,
-                };
+                let id = AttachmentId { session: session.id, alias: *alias };
                 self.unseat(channel, id);
             }
-            Answer::AttachRefused { .. }
-            | Answer::Published { .. }
-            | Answer::PublishRefused { .. } => {}
+            Answer::AttachRefused { .. } | Answer::Published { .. } | Answer::PublishRefused { .. } => {}
         }
         session.answer(channel, answer);
     }

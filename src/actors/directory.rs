@@ -28,11 +28,7 @@ pub struct Directory {
 impl Directory {
     /// At most `limit` channels at once.
     pub fn new(limit: usize) -> Self {
-        Self {
-            channels: Mutex::default(),
-            limit,
-            restarts: AtomicU64::new(0),
-        }
+        Self { channels: Mutex::default(), limit, restarts: AtomicU64::new(0) }
     }
 
     /// The actor of a channel. There is always one: it is made on the calling thread when it is
@@ -41,11 +37,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Fault::Busy`] when the server holds as many channels as it may.
-    pub fn channel(
-        &self,
-        name: &ChannelName,
-        broker: &Arc<Broker>,
-    ) -> Result<Addr<Channel>, Fault> {
+    pub fn channel(&self, name: &ChannelName, broker: &Arc<Broker>) -> Result<Addr<Channel>, Fault> {
         let mut channels = self.channels.lock();
         if let Some(address) = channels.get(name) {
             if address.connected() {

@@ -22,11 +22,7 @@ use crate::{
 
 impl Channel {
     /// Does what the state asks for, in order: now, or when the log has kept what comes before it.
-    pub(super) fn carry_out(
-        &mut self,
-        effects: impl IntoIterator<Item = Effect>,
-        ctx: &mut Context<Self>,
-    ) {
+    pub(super) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, ctx: &mut Context<Self>) {
         for effect in effects {
             match effect {
                 Effect::Append(entry) => self.append(entry, ctx),
@@ -85,16 +81,8 @@ impl Channel {
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
             Effect::Append(entry) => self.append(entry, ctx),
-            Effect::Answer {
-                hub,
-                session,
-                answer,
-            } => self.answer(hub, session, answer),
-            Effect::Attached {
-                hub,
-                start,
-                attached,
-            } => {
+            Effect::Answer { hub, session, answer } => self.answer(hub, session, answer),
+            Effect::Attached { hub, start, attached } => {
                 let session = attached.seat.id.session;
                 let wall = self.worker.broker.clock.now();
                 let bytes = self.worker.broker.settings.replay_bytes;
@@ -115,11 +103,7 @@ impl Channel {
 
     fn answer(&self, hub: HubId, session: SessionId, answer: Answer) {
         let channel = self.state.name().clone();
-        let letter = Letter::Answer {
-            channel,
-            session,
-            answer,
-        };
+        let letter = Letter::Answer { channel, session, answer };
         self.tell(hub, letter);
     }
 }

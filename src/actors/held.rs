@@ -119,26 +119,14 @@ impl Held {
 
     /// An answer that promised what came to nothing says so.
     fn judge(&self, effect: Effect) -> Effect {
-        let Effect::Answer {
-            hub,
-            session,
-            answer: Answer::Published { token, published },
-        } = effect
-        else {
+        let Effect::Answer { hub, session, answer: Answer::Published { token, published } } = effect else {
             return effect;
         };
         let answer = match self.fault_of(published.serial) {
             None => Answer::Published { token, published },
-            Some(fault) => Answer::PublishRefused {
-                token: Some(token),
-                fault,
-            },
+            Some(fault) => Answer::PublishRefused { token: Some(token), fault },
         };
-        Effect::Answer {
-            hub,
-            session,
-            answer,
-        }
+        Effect::Answer { hub, session, answer }
     }
 
     fn fault_of(&self, serial: Serial) -> Option<Fault> {

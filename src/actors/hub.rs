@@ -58,11 +58,7 @@ impl Deref for HubHandle {
 impl HubHandle {
     pub fn new(id: HubId, address: Addr<Hub>) -> Self {
         let backlog = AtomicUsize::new(0);
-        Self(Arc::new(HubEnd {
-            id,
-            address,
-            backlog,
-        }))
+        Self(Arc::new(HubEnd { id, address, backlog }))
     }
 
     pub fn send(&self, letter: Letter) {
@@ -78,16 +74,9 @@ pub enum Letter {
     /// For everybody attached who wants it.
     Delivery(Arc<Entry>),
     /// For one connection.
-    Answer {
-        channel: ChannelName,
-        session: SessionId,
-        answer: Answer,
-    },
+    Answer { channel: ChannelName, session: SessionId, answer: Answer },
     /// For one connection, past all channels: finished frames, in order.
-    Direct {
-        session: SessionId,
-        frames: Vec<Bytes>,
-    },
+    Direct { session: SessionId, frames: Vec<Bytes> },
     /// Lets so many bytes more wait for one connection, or again less.
     Budget { session: SessionId, change: Budget },
     /// The client of this transport has come back by another one.
@@ -97,10 +86,7 @@ pub enum Letter {
     /// Word was left for one connection.
     Nudge { session: SessionId },
     /// End one connection.
-    Close {
-        session: SessionId,
-        reason: CloseReason,
-    },
+    Close { session: SessionId, reason: CloseReason },
 }
 
 /// A change of what may wait in an outbox, in bytes.
@@ -172,10 +158,7 @@ pub struct OpenConnections;
 
 impl Hub {
     pub fn new(worker: Rc<Worker>) -> Self {
-        Self {
-            worker,
-            draining: None,
-        }
+        Self { worker, draining: None }
     }
 
     fn tick(&mut self, _: &mut Context<Self>) {

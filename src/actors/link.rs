@@ -172,10 +172,7 @@ impl Link<'_> {
 
     /// This connection as others reach it.
     pub fn peer(&self) -> Peer {
-        Peer {
-            hub: self.worker().hub.clone(),
-            session: self.session.id,
-        }
+        Peer { hub: self.worker().hub.clone(), session: self.session.id }
     }
 
     pub const fn connection(&self) -> ConnectionId {
@@ -198,9 +195,7 @@ impl Link<'_> {
 
     /// The filter of the attachment to `channel`, if there is one.
     pub fn filter(&self, channel: &ChannelName, alias: u16) -> Option<&Filter> {
-        self.attachments
-            .wanted(channel, alias)
-            .map(|attachment| &attachment.filter)
+        self.attachments.wanted(channel, alias).map(|attachment| &attachment.filter)
     }
 
     /// Whether there is an attachment, or another answer about one is to come.
@@ -218,13 +213,7 @@ impl Link<'_> {
     /// # Errors
     /// When the command could not even be sent: too many channels, or the server is busy.
     pub fn attach(&mut self, name: &ChannelName, attaching: Attaching) -> Result<(), Fault> {
-        let Attaching {
-            alias,
-            filter,
-            rules,
-            start,
-            context,
-        } = attaching;
+        let Attaching { alias, filter, rules, start, context } = attaching;
         let limit = self.session.channels;
         if self.attachments.wanted(name, alias).is_none() && self.attachments.len() >= limit {
             return Err(Fault::TooManyChannels { limit });
@@ -243,10 +232,7 @@ impl Link<'_> {
             },
         };
         // By the address that earlier commands took, so that none overtakes another.
-        let known = self
-            .attachments
-            .address(name, alias)
-            .filter(|channel| channel.connected());
+        let known = self.attachments.address(name, alias).filter(|channel| channel.connected());
         let channel = match known {
             Some(channel) => channel.clone(),
             None => worker.channel(name)?,
@@ -314,11 +300,7 @@ impl Link<'_> {
 
     /// Where the answer to a publish of this connection goes; without a token only a refusal is told.
     pub fn reply(&self, token: Option<u64>) -> Reply {
-        Reply {
-            session: self.session.id,
-            hub: self.worker().hub.id,
-            token,
-        }
+        Reply { session: self.session.id, hub: self.worker().hub.id, token }
     }
 
     fn attachment_id(&self, alias: u16) -> AttachmentId {

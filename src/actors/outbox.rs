@@ -80,11 +80,7 @@ impl Outbox {
     }
 
     fn make(limit: usize, socket: Socket, post: Option<Rc<Post>>) -> Self {
-        let way = if post.is_some() {
-            Way::Unopened
-        } else {
-            Way::Body
-        };
+        let way = if post.is_some() { Way::Unopened } else { Way::Body };
         Self(Rc::new(Queue {
             way: Cell::new(way),
             listed: Cell::new(false),

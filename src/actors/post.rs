@@ -83,12 +83,7 @@ mod tests {
             let post = Rc::new(Post::default());
             let socket = Socket::new(Some(ours.as_raw_fd()));
             let outbox = Outbox::direct(limit, socket, Rc::clone(&post));
-            Self {
-                post,
-                outbox,
-                _ours: ours,
-                theirs,
-            }
+            Self { post, outbox, _ours: ours, theirs }
         }
 
         fn work(&self) {
@@ -172,10 +167,7 @@ mod tests {
         rig.work();
         assert!(rig.received().is_empty());
         all.extend(rig.body());
-        let expected: Vec<u8> = (0..100)
-            .flat_map(|number| vec![number; 50_000])
-            .chain([100; 7])
-            .collect();
+        let expected: Vec<u8> = (0..100).flat_map(|number| vec![number; 50_000]).chain([100; 7]).collect();
         assert!(all == expected);
         assert_eq!(rig.outbox.taken(), 101);
     }

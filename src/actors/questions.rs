@@ -49,11 +49,7 @@ type Answered<T> = ResponseFuture<Result<T, Fault>>;
 
 impl Channel {
     /// The answer; a retired channel has the one in charge give it.
-    fn reply<M, T>(
-        &mut self,
-        question: M,
-        answer: impl FnOnce(&mut Self, M) -> Result<T, Fault>,
-    ) -> Answered<T>
+    fn reply<M, T>(&mut self, question: M, answer: impl FnOnce(&mut Self, M) -> Result<T, Fault>) -> Answered<T>
     where
         M: Message<Result = Result<T, Fault>> + Send + 'static,
         T: Send + 'static,
@@ -151,8 +147,7 @@ impl Handler<Past> for Channel {
     fn handle(&mut self, question: Past, _: &mut Self::Context) -> Self::Result {
         self.reply(question, |channel, Past(query)| {
             // What followed the position is no longer kept, so nothing is of what came before it.
-            let is_lost =
-                |until| matches!(channel.log.after(until), Err(Gap::Expired | Gap::OtherLog));
+            let is_lost = |until| matches!(channel.log.after(until), Err(Gap::Expired | Gap::OtherLog));
             if query.until.is_some_and(is_lost) {
                 return Err(Fault::UntilAttachTooOld);
             }
@@ -173,9 +168,7 @@ impl Handler<Present> for Channel {
     type Result = Answered<Vec<Arc<Member>>>;
 
     fn handle(&mut self, question: Present, _: &mut Self::Context) -> Self::Result {
-        self.reply(question, |channel, Present| {
-            Ok(channel.state.members().all())
-        })
+        self.reply(question, |channel, Present| Ok(channel.state.members().all()))
     }
 }
 

@@ -73,15 +73,8 @@ impl Session {
         socket: Socket,
         worker: Rc<Worker>,
     ) -> Self {
-        let Terms {
-            connection: connection_id,
-            ping,
-            patience,
-            rate,
-            channels,
-            farewell,
-            hold,
-        } = translator.terms(&worker.broker.settings);
+        let Terms { connection: connection_id, ping, patience, rate, channels, farewell, hold } =
+            translator.terms(&worker.broker.settings);
         Self {
             id: SessionId::next(),
             connection_id,
@@ -97,10 +90,7 @@ impl Session {
             hold: Cell::new(hold),
             worker,
             format: translator.format(),
-            talk: RefCell::new(Talk {
-                translator,
-                attachments: Attachments::default(),
-            }),
+            talk: RefCell::new(Talk { translator, attachments: Attachments::default() }),
             vitals: Cell::default(),
             heard: Cell::new(true),
             departed: Cell::new(false),
@@ -118,10 +108,7 @@ impl Session {
 
     /// Whether the rate limit leaves room for one more frame; counts it.
     pub(super) fn may_send(&self) -> bool {
-        let allowed = self
-            .limiter
-            .as_ref()
-            .is_none_or(|limiter| limiter.check().is_ok());
+        let allowed = self.limiter.as_ref().is_none_or(|limiter| limiter.check().is_ok());
         if !allowed {
             self.worker.count(|counters| counters.rate_limited += 1);
         }
@@ -130,23 +117,14 @@ impl Session {
 
     /// Lets the translator act.
     pub(super) fn talk(&self, act: impl FnOnce(&mut dyn Translator, &mut Link<'_>)) {
-        let Talk {
-            translator,
-            attachments,
-        } = &mut *self.talk.borrow_mut();
-        let mut link = Link {
-            session: self,
-            attachments,
-        };
+        let Talk { translator, attachments } = &mut *self.talk.borrow_mut();
+        let mut link = Link { session: self, attachments };
         act(&mut **translator, &mut link);
     }
 
     /// Hands a channel's answer on.
     pub(super) fn answer(&self, channel: &ChannelName, answer: Answer) {
-        self.talk
-            .borrow_mut()
-            .attachments
-            .answered(channel, &answer);
+        self.talk.borrow_mut().attachments.answered(channel, &answer);
         self.talk(|translator, link| translator.answered(channel, answer, link));
     }
 
@@ -182,8 +160,7 @@ impl Session {
         let frame = if filter.accepts_all_of(entry) {
             entry.frame(self.format).clone()
         } else {
-            self.format
-                .encode(&entry.only(|message| filter.wants(message)))
+            self.format.encode(&entry.only(|message| filter.wants(message)))
         };
         let bytes = frame.len();
         if bytes == 0 {
@@ -242,10 +219,7 @@ impl Session {
         self.talk(|translator, link| translator.closed(link));
         let attachments = self.talk.borrow_mut().attachments.take();
         for (name, alias, channel) in attachments {
-            let id = AttachmentId {
-                session: self.id,
-                alias,
-            };
+            let id = AttachmentId { session: self.id, alias };
             self.worker.unseat(&name, id);
             let channel = if channel.connected() {
                 Ok(channel)
@@ -255,11 +229,7 @@ impl Session {
             };
             if let Ok(channel) = channel {
                 // Not refused by a full mailbox: a member that is never removed would be worse.
-                channel.do_send(Leave(command::Leave {
-                    id,
-                    connection: self.connection_id,
-                    hold: self.hold.get(),
-                }));
+                channel.do_send(Leave(command::Leave { id, connection: self.connection_id, hold: self.hold.get() }));
             }
         }
     }

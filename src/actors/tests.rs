@@ -80,10 +80,7 @@ async fn the_cap_still_counts_after_a_death() {
         assert_eq!(listener.hear().await, "1");
     }
     let mut d = stage.open(1);
-    assert_eq!(
-        d.ask("join").await,
-        "refused: channel has reached its limit of 3 members"
-    );
+    assert_eq!(d.ask("join").await, "refused: channel has reached its limit of 3 members");
 
     // Going away frees a place, however a member goes.
     drop(b);
@@ -137,10 +134,7 @@ async fn what_still_reaches_a_retired_channel_is_passed_on() {
     assert_eq!(a.ask("join").await, "joined");
     assert_ne!(stage.channel(), retired);
     for session in stage.sessions_here() {
-        let message = Message {
-            payload: Payload::json("late".into()),
-            ..Message::default()
-        };
+        let message = Message { payload: Payload::json("late".into()), ..Message::default() };
         let body = Publish {
             reply: None,
             attached: Some(session),

@@ -48,9 +48,7 @@ impl Worker {
     /// The worker of `broker` on the calling thread; its hub starts with it.
     pub fn on_this_thread(broker: &Arc<Broker>) -> Rc<Self> {
         WORKERS.with_borrow_mut(|workers| {
-            let known = workers
-                .iter()
-                .find(|worker| Arc::ptr_eq(&worker.broker, broker));
+            let known = workers.iter().find(|worker| Arc::ptr_eq(&worker.broker, broker));
             if let Some(worker) = known {
                 return Rc::clone(worker);
             }
@@ -123,10 +121,8 @@ impl Worker {
             return;
         };
         let mut rosters = self.rosters.borrow_mut();
-        let local = rosters.entry(name.clone()).or_insert_with(|| Local {
-            channel,
-            roster: Roster::new(attached.head),
-        });
+        let local =
+            rosters.entry(name.clone()).or_insert_with(|| Local { channel, roster: Roster::new(attached.head) });
         local.roster.seat(seat, Rc::clone(session));
     }
 

@@ -23,16 +23,11 @@ pub fn ops_state(
     settings: &config::Server,
 ) -> OpsState {
     let broker = Arc::clone(broker);
-    let (from, proxies) = (
-        settings.metrics_from.clone(),
-        settings.trusted_proxies.clone(),
-    );
+    let (from, proxies) = (settings.metrics_from.clone(), settings.trusted_proxies.clone());
     OpsState {
         clock: broker.clock.clone(),
         ready: Arc::clone(&broker.ready),
-        snapshot: Arc::new(move || {
-            snapshot(Arc::clone(&broker), gauge.clone(), group.clone()).boxed_local()
-        }),
+        snapshot: Arc::new(move || snapshot(Arc::clone(&broker), gauge.clone(), group.clone()).boxed_local()),
         may_see_metrics: Arc::new(move |request| {
             let address = client_address_of(request, &proxies).to_canonical();
             from.iter().any(|network| network.contains(&address))
@@ -40,18 +35,12 @@ pub fn ops_state(
     }
 }
 
-async fn snapshot(
-    broker: Arc<Broker>,
-    gauge: Option<Gauge>,
-    group: Option<Arc<group::Shared>>,
-) -> Snapshot {
+async fn snapshot(broker: Arc<Broker>, gauge: Option<Gauge>, group: Option<Arc<group::Shared>>) -> Snapshot {
     // A metrics actor that does not answer leaves zeros, not a page that hangs.
     let mut totals = broker.metrics.send(Totals).await.unwrap_or_default();
     totals.channels_restarted = broker.directory.restarts();
     Snapshot {
-        connections: totals
-            .connections_opened
-            .saturating_sub(totals.connections_closed),
+        connections: totals.connections_opened.saturating_sub(totals.connections_closed),
         channels: broker.directory.len() as u64,
         history_bytes: broker.log.bytes() as u64,
         store: gauge.as_ref().map(Gauge::read).unwrap_or_default(),

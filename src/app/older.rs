@@ -32,10 +32,7 @@ pub struct Older {
 
 impl Older {
     pub const fn is_enabled(config: &Config) -> bool {
-        config.relay.enabled
-            || config.postoffice.enabled
-            || config.chat.enabled
-            || config.group.enabled
+        config.relay.enabled || config.postoffice.enabled || config.chat.enabled || config.group.enabled
     }
 
     /// # Errors
@@ -62,13 +59,7 @@ impl Older {
     }
 
     /// Serves `protocol`, if it is one of them.
-    pub fn routes(
-        &self,
-        protocol: Protocol,
-        config: &Config,
-        entrance: &Entrance,
-        routes: &mut web::ServiceConfig,
-    ) {
+    pub fn routes(&self, protocol: Protocol, config: &Config, entrance: &Entrance, routes: &mut web::ServiceConfig) {
         match protocol {
             Protocol::Relay => {
                 if let Some(shared) = &self.relay {

@@ -58,10 +58,7 @@ impl Running {
         self.broker.closing.store(true, Ordering::Relaxed);
         self.server.pause().await;
         let last_words = self.letshare.last_words();
-        if rt::time::timeout(limits::DRAIN_LAST_WORDS, last_words)
-            .await
-            .is_err()
-        {
+        if rt::time::timeout(limits::DRAIN_LAST_WORDS, last_words).await.is_err() {
             tracing::warn!("some file transfers end without a word");
         }
         for hub in self.broker.hubs.lock().iter() {
@@ -72,8 +69,7 @@ impl Running {
                 rt::time::sleep(limits::DRAIN_CHECK).await;
             }
         };
-        let in_time =
-            rt::time::timeout(self.grace.saturating_sub(self.notice), everybody_gone).await;
+        let in_time = rt::time::timeout(self.grace.saturating_sub(self.notice), everybody_gone).await;
         if in_time.is_err() {
             let connections = self.open_connections().await;
             tracing::warn!(connections, "grace time is over; cutting the rest");

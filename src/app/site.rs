@@ -69,23 +69,14 @@ impl Origins {
         let lists = [
             (Protocol::Chat, Arc::new(chat)),
             (Protocol::Relay, relay),
-            (
-                Protocol::PostOffice,
-                same_host_and(&config.postoffice.allowed_origins),
-            ),
-            (
-                Protocol::Group,
-                same_host_and(&config.group.allowed_origins),
-            ),
+            (Protocol::PostOffice, same_host_and(&config.postoffice.allowed_origins)),
+            (Protocol::Group, same_host_and(&config.group.allowed_origins)),
         ];
         let own = lists.into_iter().flat_map(|(protocol, policy)| {
             let routes = protocol.routes(config).into_iter();
             routes.map(move |route| (protocol, route, Arc::clone(&policy)))
         });
-        Self {
-            common: Arc::new(OriginPolicy::new(&config.cors)),
-            own: own.collect(),
-        }
+        Self { common: Arc::new(OriginPolicy::new(&config.cors)), own: own.collect() }
     }
 
     fn of(&self, listener: &Listener, path: &str) -> Arc<OriginPolicy> {
@@ -102,10 +93,7 @@ fn same_host_and(allowed: &[String]) -> Arc<OriginPolicy> {
     Arc::new(if allowed.iter().any(|origin| origin == "*") {
         OriginPolicy::listed(&[])
     } else {
-        OriginPolicy::new(&config::Cors {
-            allowed_origins: allowed.to_vec(),
-            allow_lan: false,
-        })
+        OriginPolicy::new(&config::Cors { allowed_origins: allowed.to_vec(), allow_lan: false })
     })
 }
 
@@ -124,9 +112,7 @@ impl Site {
         > + use<>,
     > {
         let bound = self.bound.get().map(Vec::as_slice).unwrap_or_default();
-        let own = bound
-            .iter()
-            .find(|(address, _)| *address == app.local_addr());
+        let own = bound.iter().find(|(address, _)| *address == app.local_addr());
         // TLS is the shared listener in other clothes, or, where nobody is on that, the next.
         let is_used = |(_, own): &&(SocketAddr, Listener)| own.protocols != [Protocol::Operations];
         let used = || bound.iter().find(is_used).or_else(|| bound.first());
@@ -189,10 +175,7 @@ impl Site {
 
     fn ably(&self, entrance: &Entrance) -> Ably {
         Ably {
-            door: Door {
-                entrance: entrance.clone(),
-                shared: Arc::clone(&self.ably),
-            },
+            door: Door { entrance: entrance.clone(), shared: Arc::clone(&self.ably) },
             rest: Rest {
                 worker: Rc::clone(&entrance.worker),
                 shared: Arc::clone(&self.ably),

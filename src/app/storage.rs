@@ -44,15 +44,9 @@ impl Storage {
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let data = &config.data;
-        let terms = Terms {
-            cache_bytes: data.cache_bytes,
-            verify_bytes: data.verify_bytes,
-        };
+        let terms = Terms { cache_bytes: data.cache_bytes, verify_bytes: data.verify_bytes };
         let folder = DataFolder::open(&data.dir, terms, clock.clone())?;
-        let retention = Retention {
-            age: config.history.persisted_age,
-            bytes: config.history.persisted_bytes,
-        };
+        let retention = Retention { age: config.history.persisted_age, bytes: config.history.persisted_bytes };
         let log = DiskLog::open(
             memory,
             Arc::clone(folder.engine()),
@@ -67,21 +61,12 @@ impl Storage {
         let log = Arc::new(log);
         let store = Arc::new(EmbeddedStore::new(Arc::clone(folder.engine())));
         let sweeper = Sweeper::start(Arc::clone(&log)).context("cannot start a thread")?;
-        Ok(Self {
-            folder,
-            log,
-            store,
-            sweeper: Some(sweeper),
-        })
+        Ok(Self { folder, log, store, sweeper: Some(sweeper) })
     }
 
     /// Tells how it is used.
     pub fn gauge(&self) -> Gauge {
-        Gauge {
-            log: Arc::clone(&self.log),
-            engine: Arc::clone(self.folder.engine()),
-            file: self.folder.file(),
-        }
+        Gauge { log: Arc::clone(&self.log), engine: Arc::clone(self.folder.engine()), file: self.folder.file() }
     }
 
     /// Hands over to the next start what is in memory only, and closes the folder. What is published

@@ -138,10 +138,7 @@ impl Apps {
     pub fn new(apps: impl IntoIterator<Item = App>, clock: Clock) -> Self {
         let default = App::new(AppId::DEFAULT);
         let apps = [default].into_iter().chain(apps);
-        Self {
-            apps: RwLock::new(apps.map(|app| (app.id, Arc::new(app))).collect()),
-            clock,
-        }
+        Self { apps: RwLock::new(apps.map(|app| (app.id, Arc::new(app))).collect()), clock }
     }
 
     pub fn find(&self, id: AppId) -> Option<Arc<App>> {
@@ -195,11 +192,7 @@ impl Namespaces for Apps {
         };
         Terms {
             presence_members: app.presence_members,
-            fixtures: app
-                .fixtures
-                .get(channel.as_str())
-                .cloned()
-                .unwrap_or_default(),
+            fixtures: app.fixtures.get(channel.as_str()).cloned().unwrap_or_default(),
             attributes: app.attributes_of(channel),
         }
     }

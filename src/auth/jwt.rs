@@ -66,11 +66,7 @@ impl JwtKey {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.required_spec_claims.clear();
-        Self {
-            encoding: EncodingKey::from_secret(secret),
-            decoding: DecodingKey::from_secret(secret),
-            validation,
-        }
+        Self { encoding: EncodingKey::from_secret(secret), decoding: DecodingKey::from_secret(secret), validation }
     }
 
     /// The same key for tokens that may be meant for anybody: their `aud` is not looked at.
@@ -98,12 +94,7 @@ impl JwtKey {
     ///
     /// # Errors
     /// As [`JwtKey::check`].
-    pub fn claim(
-        &self,
-        token: &str,
-        names: &[&str],
-        now: Timestamp,
-    ) -> Result<Option<String>, TokenFault> {
+    pub fn claim(&self, token: &str, names: &[&str], now: Timestamp) -> Result<Option<String>, TokenFault> {
         let claims: Map<String, Value> = self.verify(token)?;
         check_time(time(&claims, "exp")?, time(&claims, "nbf")?, now)?;
         let texts = names.iter().filter_map(|name| claims.get(*name)?.as_str());
@@ -115,11 +106,7 @@ impl JwtKey {
     ///
     /// # Errors
     /// As [`JwtKey::check`], but `exp` need not be there.
-    pub fn claims(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<(Map<String, Value>, Option<Timestamp>), TokenFault> {
+    pub fn claims(&self, token: &str, now: Timestamp) -> Result<(Map<String, Value>, Option<Timestamp>), TokenFault> {
         let claims: Map<String, Value> = self.verify(token)?;
         let exp = time(&claims, "exp")?;
         match exp {
@@ -136,12 +123,7 @@ impl JwtKey {
     ///
     /// # Errors
     /// As [`JwtKey::check`].
-    pub fn subject(
-        &self,
-        token: &str,
-        name: &str,
-        now: Timestamp,
-    ) -> Result<(String, Option<Timestamp>), TokenFault> {
+    pub fn subject(&self, token: &str, name: &str, now: Timestamp) -> Result<(String, Option<Timestamp>), TokenFault> {
         // Not as numbers: an id beyond 2^53 would lose its last digits.
         let claims: HashMap<String, Box<RawValue>> = self.verify(token)?;
         let time = |name| match claims.get(name) {
@@ -165,16 +147,12 @@ impl JwtKey {
             return Err(TokenFault::NoUser);
         }
         let expires = exp.as_ref().and_then(millis);
-        Ok((
-            subject,
-            expires.map(|millis| Timestamp::from_millis(millis as u64)),
-        ))
+        Ok((subject, expires.map(|millis| Timestamp::from_millis(millis as u64))))
     }
 
     /// The claims of a token that carries our signature, whatever the time.
     pub(super) fn verify<C: DeserializeOwned + Clone>(&self, token: &str) -> Result<C, TokenFault> {
-        let header =
-            decode_header(token).map_err(|_| TokenFault::Unreadable("token is malformed"))?;
+        let header = decode_header(token).map_err(|_| TokenFault::Unreadable("token is malformed"))?;
         if header.alg != Algorithm::HS256 {
             return Err(TokenFault::Unreadable("unexpected signing method"));
         }
@@ -195,13 +173,7 @@ impl JwtKey {
     ///
     /// # Errors
     /// When the user is empty.
-    pub fn mint(
-        &self,
-        user: &str,
-        room: Option<&str>,
-        hours: u32,
-        now: Timestamp,
-    ) -> Result<String, MintError> {
+    pub fn mint(&self, user: &str, room: Option<&str>, hours: u32, now: Timestamp) -> Result<String, MintError> {
         if user.is_empty() {
             return Err(MintError::NoUser);
         }
@@ -219,11 +191,7 @@ impl JwtKey {
 }
 
 /// `exp` is required, `nbf` is not; no leeway.
-pub(super) fn check_time(
-    exp: Option<&Number>,
-    nbf: Option<&Number>,
-    now: Timestamp,
-) -> Result<(), TokenFault> {
+pub(super) fn check_time(exp: Option<&Number>, nbf: Option<&Number>, now: Timestamp) -> Result<(), TokenFault> {
     let expires = exp.and_then(millis).ok_or(TokenFault::Invalid)?;
     if now.millis() as f64 >= expires {
         return Err(TokenFault::Expired);
@@ -234,9 +202,7 @@ pub(super) fn check_time(
 fn check_begin(nbf: Option<&Number>, now: Timestamp) -> Result<(), TokenFault> {
     let now = now.millis() as f64;
     match nbf {
-        Some(begins) if millis(begins).is_none_or(|begins| now < begins) => {
-            Err(TokenFault::Invalid)
-        }
+        Some(begins) if millis(begins).is_none_or(|begins| now < begins) => Err(TokenFault::Invalid),
         _ => Ok(()),
     }
 }
@@ -258,17 +224,12 @@ impl fmt::Debug for JwtKey {
 
 /// The claims as they stand, without any check: for showing them to an operator, never for letting in.
 pub fn claims_unchecked(token: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
-    jsonwebtoken::dangerous::insecure_decode(token)
-        .map(|data| data.claims)
-        .ok()
+    jsonwebtoken::dangerous::insecure_decode(token).map(|data| data.claims).ok()
 }
 
 /// Seconds since the epoch may have a fraction (RFC 7519 §2); negative ones are no date of ours.
 fn millis(seconds: &Number) -> Option<f64> {
-    seconds
-        .as_f64()
-        .filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
-        .map(|seconds| seconds * 1_000.0)
+    seconds.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0).map(|seconds| seconds * 1_000.0)
 }
 
 fn fault(kind: &ErrorKind) -> TokenFault {

@@ -102,19 +102,13 @@ impl Authenticator {
         if let Some(expected) = &self.static_token
             && expected.matches(token)
         {
-            return Ok(Identity {
-                user_id: user_id.map(str::to_owned),
-                room: None,
-            });
+            return Ok(Identity { user_id: user_id.map(str::to_owned), room: None });
         }
         match &self.jwt {
             // A static token has no dots: with both kinds on, say what the sender meant.
             Some(jwt) if self.static_token.is_none() || token.contains('.') => {
                 let claims = jwt.check(token, self.clock.now())?;
-                Ok(Identity {
-                    user_id: Some(routing_id(claims.user_id, user_id)?),
-                    room: claims.room_id,
-                })
+                Ok(Identity { user_id: Some(routing_id(claims.user_id, user_id)?), room: claims.room_id })
             }
             _ => Err(TokenFault::NotTheStaticToken),
         }

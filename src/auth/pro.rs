@@ -64,10 +64,7 @@ impl ProKey {
             nbf: None,
             exp: Some(expires.into()),
         };
-        Ok(ProToken {
-            token: self.0.sign(&claims)?,
-            expires: Timestamp::from_millis(expires * 1_000),
-        })
+        Ok(ProToken { token: self.0.sign(&claims)?, expires: Timestamp::from_millis(expires * 1_000) })
     }
 }
 

@@ -29,9 +29,7 @@ fn door(mode: AuthMode) -> Authenticator {
 }
 
 fn static_token() -> String {
-    StaticToken::of(&Config::for_tests().auth.secret)
-        .reveal()
-        .to_owned()
+    StaticToken::of(&Config::for_tests().auth.secret).reveal().to_owned()
 }
 
 fn url(text: impl AsRef<[u8]>) -> String {
@@ -69,16 +67,9 @@ fn good() -> String {
 #[test]
 fn the_published_static_token_opens_and_leaves_the_id_to_the_url() {
     let token = static_token();
-    assert!(
-        token.starts_with(STATIC) && token.ends_with("5652"),
-        "{token}"
-    );
+    assert!(token.starts_with(STATIC) && token.ends_with("5652"), "{token}");
     for mode in [AuthMode::Static, AuthMode::Both] {
-        for (url_id, routed) in [
-            (Some("小明:zz7aljb"), Some("小明:zz7aljb")),
-            (None, None),
-            (Some(""), None),
-        ] {
+        for (url_id, routed) in [(Some("小明:zz7aljb"), Some("小明:zz7aljb")), (None, None), (Some(""), None)] {
             let identity = door(mode).authenticate(&token, url_id).unwrap();
             assert_eq!(identity.user_id.as_deref(), routed);
             assert_eq!(identity.room, None);
@@ -109,14 +100,8 @@ fn what_is_minted_is_accepted_until_it_expires() {
     let clock = clock();
     let token = key.mint("小明", Some("demo1"), 2, clock.now()).unwrap();
     let door = Authenticator::new(&Config::for_tests(), clock.clone());
-    let identity = Identity {
-        user_id: Some("小明:1".into()),
-        room: Some("demo1".into()),
-    };
-    assert_eq!(
-        door.authenticate(&token, Some("小明:1")),
-        Ok(identity.clone())
-    );
+    let identity = Identity { user_id: Some("小明:1".into()), room: Some("demo1".into()) };
+    assert_eq!(door.authenticate(&token, Some("小明:1")), Ok(identity.clone()));
     clock.advance(Duration::from_millis(2 * 3_600_000 - 1));
     assert_eq!(door.authenticate(&token, Some("小明:1")), Ok(identity));
     clock.advance(Duration::from_millis(1));
@@ -132,21 +117,11 @@ fn unusual_but_valid_tokens_are_accepted() {
     let door = door(AuthMode::Jwt);
     for (what, token) in [
         ("empty room_id means any", changed("room_id", json!(""))),
-        (
-            "exp with a fraction",
-            changed("exp", json!(NOW as f64 + 0.5)),
-        ),
+        ("exp with a fraction", changed("exp", json!(NOW as f64 + 0.5))),
         ("nbf is now", changed("nbf", json!(NOW))),
         ("iat ahead of our clock", changed("iat", json!(NOW + 30))),
         ("unknown claims", changed("extra", json!({"a": [1]}))),
-        (
-            "no typ",
-            signed(
-                r#"{"alg":"HS256"}"#,
-                &json!({"user_id":"alice","exp":NOW + 1}).to_string(),
-                SECRET,
-            ),
-        ),
+        ("no typ", signed(r#"{"alg":"HS256"}"#, &json!({"user_id":"alice","exp":NOW + 1}).to_string(), SECRET)),
     ] {
         let identity = door.authenticate(&token, None).expect(what);
         assert_eq!(identity.user_id.as_deref(), Some("alice"), "{what}");
@@ -167,13 +142,7 @@ fn bad_jwts() -> Vec<Row> {
     let parts: Vec<&str> = token.split('.').collect();
     let (header, claims, signature) = (parts[0], parts[1], parts[2]);
     let payload = json!({"user_id": "alice", "exp": NOW + 60}).to_string();
-    let alg = |alg: &str| {
-        signed(
-            &json!({"alg": alg, "typ": "JWT"}).to_string(),
-            &payload,
-            SECRET,
-        )
-    };
+    let alg = |alg: &str| signed(&json!({"alg": alg, "typ": "JWT"}).to_string(), &payload, SECRET);
     let raw = |bytes: &str| BASE64_URL_SAFE_NO_PAD.decode(bytes).unwrap();
     let flipped = |part: &str| {
         let mut bytes = raw(part);
@@ -189,204 +158,76 @@ fn bad_jwts() -> Vec<Row> {
     let hs512 = {
         let message = format!("{}.{}", url(r#"{"alg":"HS512"}"#), url(&payload));
         let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
-        format!(
-            "{message}.{}",
-            sign(message.as_bytes(), &key, Algorithm::HS512).unwrap()
-        )
+        format!("{message}.{}", sign(message.as_bytes(), &key, Algorithm::HS512).unwrap())
     };
     vec![
-        (
-            "alg none, no signature",
-            format!("{}.{}.", url(r#"{"alg":"none"}"#), url(&payload)),
-            None,
-            MALFORMED,
-        ),
+        ("alg none, no signature", format!("{}.{}.", url(r#"{"alg":"none"}"#), url(&payload)), None, MALFORMED),
         ("alg none, signed", alg("none"), None, MALFORMED),
         ("alg None", alg("None"), None, MALFORMED),
         ("alg nOnE", alg("nOnE"), None, MALFORMED),
         ("alg empty", alg(""), None, MALFORMED),
         ("alg hs256 in lower case", alg("hs256"), None, MALFORMED),
-        (
-            "alg RS256, signed with the secret",
-            alg("RS256"),
-            None,
-            METHOD,
-        ),
+        ("alg RS256, signed with the secret", alg("RS256"), None, METHOD),
         ("alg PS256", alg("PS256"), None, METHOD),
         ("alg ES256", alg("ES256"), None, METHOD),
         ("alg EdDSA", alg("EdDSA"), None, METHOD),
         ("alg HS384", alg("HS384"), None, METHOD),
         ("alg HS512, truly", hs512, None, METHOD),
-        (
-            "alg is a number",
-            signed(r#"{"alg":256}"#, &payload, SECRET),
-            None,
-            MALFORMED,
-        ),
-        (
-            "no alg",
-            signed(r#"{"typ":"JWT"}"#, &payload, SECRET),
-            None,
-            MALFORMED,
-        ),
-        (
-            "header is an array",
-            signed("[]", &payload, SECRET),
-            None,
-            MALFORMED,
-        ),
-        (
-            "header is not JSON",
-            signed("{", &payload, SECRET),
-            None,
-            MALFORMED,
-        ),
+        ("alg is a number", signed(r#"{"alg":256}"#, &payload, SECRET), None, MALFORMED),
+        ("no alg", signed(r#"{"typ":"JWT"}"#, &payload, SECRET), None, MALFORMED),
+        ("header is an array", signed("[]", &payload, SECRET), None, MALFORMED),
+        ("header is not JSON", signed("{", &payload, SECRET), None, MALFORMED),
         (
             "header asks for an extension",
-            signed(
-                r#"{"alg":"HS256","crit":["b64"],"b64":false}"#,
-                &payload,
-                SECRET,
-            ),
+            signed(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, &payload, SECRET),
             None,
             Unreadable("unknown critical header"),
         ),
         ("exp missing", changed("exp", Value::Null), None, Invalid),
-        (
-            "exp null",
-            signed(HS256, r#"{"user_id":"alice","exp":null}"#, SECRET),
-            None,
-            Invalid,
-        ),
-        (
-            "exp a second ago",
-            changed("exp", json!(NOW - 1)),
-            None,
-            Expired,
-        ),
-        (
-            "exp now: no leeway",
-            changed("exp", json!(NOW)),
-            None,
-            Expired,
-        ),
+        ("exp null", signed(HS256, r#"{"user_id":"alice","exp":null}"#, SECRET), None, Invalid),
+        ("exp a second ago", changed("exp", json!(NOW - 1)), None, Expired),
+        ("exp now: no leeway", changed("exp", json!(NOW)), None, Expired),
         ("exp zero", changed("exp", json!(0)), None, Expired),
         ("exp negative", changed("exp", json!(-1)), None, Invalid),
-        (
-            "exp text",
-            changed("exp", json!((NOW + 60).to_string())),
-            None,
-            BadClaims,
-        ),
+        ("exp text", changed("exp", json!((NOW + 60).to_string())), None, BadClaims),
         ("exp true", changed("exp", json!(true)), None, BadClaims),
         ("exp object", changed("exp", json!({})), None, BadClaims),
-        (
-            "exp list",
-            changed("exp", json!([NOW + 60])),
-            None,
-            BadClaims,
-        ),
-        (
-            "exp beyond all numbers",
-            signed(HS256, r#"{"user_id":"alice","exp":1e999}"#, SECRET),
-            None,
-            BadClaims,
-        ),
-        (
-            "exp NaN",
-            signed(HS256, r#"{"user_id":"alice","exp":NaN}"#, SECRET),
-            None,
-            BadClaims,
-        ),
+        ("exp list", changed("exp", json!([NOW + 60])), None, BadClaims),
+        ("exp beyond all numbers", signed(HS256, r#"{"user_id":"alice","exp":1e999}"#, SECRET), None, BadClaims),
+        ("exp NaN", signed(HS256, r#"{"user_id":"alice","exp":NaN}"#, SECRET), None, BadClaims),
         ("nbf ahead", changed("nbf", json!(NOW + 1)), None, Invalid),
         ("nbf text", changed("nbf", json!("soon")), None, BadClaims),
         ("nbf negative", changed("nbf", json!(-5)), None, Invalid),
         ("iat text", changed("iat", json!("now")), None, BadClaims),
-        (
-            "user_id missing",
-            changed("user_id", Value::Null),
-            None,
-            NoUser,
-        ),
+        ("user_id missing", changed("user_id", Value::Null), None, NoUser),
         ("user_id empty", changed("user_id", json!("")), None, NoUser),
-        (
-            "user_id null",
-            signed(
-                HS256,
-                &format!(r#"{{"user_id":null,"exp":{}}}"#, NOW + 1),
-                SECRET,
-            ),
-            None,
-            NoUser,
-        ),
-        (
-            "user_id number",
-            changed("user_id", json!(7)),
-            None,
-            BadClaims,
-        ),
-        (
-            "user_id list",
-            changed("user_id", json!(["alice"])),
-            None,
-            BadClaims,
-        ),
-        (
-            "room_id number",
-            changed("room_id", json!(1)),
-            None,
-            BadClaims,
-        ),
-        (
-            "user_type object",
-            changed("user_type", json!({})),
-            None,
-            BadClaims,
-        ),
+        ("user_id null", signed(HS256, &format!(r#"{{"user_id":null,"exp":{}}}"#, NOW + 1), SECRET), None, NoUser),
+        ("user_id number", changed("user_id", json!(7)), None, BadClaims),
+        ("user_id list", changed("user_id", json!(["alice"])), None, BadClaims),
+        ("room_id number", changed("room_id", json!(1)), None, BadClaims),
+        ("user_type object", changed("user_type", json!({})), None, BadClaims),
         (
             "user_id twice",
-            signed(
-                HS256,
-                &format!(r#"{{"user_id":"alice","user_id":"bob","exp":{}}}"#, NOW + 1),
-                SECRET,
-            ),
+            signed(HS256, &format!(r#"{{"user_id":"alice","user_id":"bob","exp":{}}}"#, NOW + 1), SECRET),
             None,
             BadClaims,
         ),
-        (
-            "for another audience",
-            changed("aud", json!("elsewhere")),
-            None,
-            Invalid,
-        ),
+        ("for another audience", changed("aud", json!("elsewhere")), None, Invalid),
         (
             "a PRO token: no user_id (§3.6)",
             with_claims(&json!({"is_pro": true, "sub": "alice", "iat": NOW, "exp": NOW + 60})),
             None,
             NoUser,
         ),
-        (
-            "claims are a list",
-            signed(HS256, "[]", SECRET),
-            None,
-            BadClaims,
-        ),
-        (
-            "claims are a text",
-            signed(HS256, "\"alice\"", SECRET),
-            None,
-            BadClaims,
-        ),
+        ("claims are a list", signed(HS256, "[]", SECRET), None, BadClaims),
+        ("claims are a text", signed(HS256, "\"alice\"", SECRET), None, BadClaims),
         ("claims empty", signed(HS256, "", SECRET), None, BadClaims),
         (
             "claims not UTF-8",
             {
                 let message = format!("{}.{}", url(HS256), url(b"{\"user_id\":\"\xff\"}"));
                 let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
-                format!(
-                    "{message}.{}",
-                    sign(message.as_bytes(), &key, Algorithm::HS256).unwrap()
-                )
+                format!("{message}.{}", sign(message.as_bytes(), &key, Algorithm::HS256).unwrap())
             },
             None,
             BadClaims,
@@ -397,150 +238,51 @@ fn bad_jwts() -> Vec<Row> {
             None,
             BadClaims,
         ),
-        (
-            "other secret",
-            signed(HS256, &payload, "letshare-jwt-secret-key-2023"),
-            None,
-            SIGNATURE,
-        ),
+        ("other secret", signed(HS256, &payload, "letshare-jwt-secret-key-2023"), None, SIGNATURE),
         ("empty secret", signed(HS256, &payload, ""), None, SIGNATURE),
-        (
-            "secret with a newline",
-            signed(HS256, &payload, &format!("{SECRET}\n")),
-            None,
-            SIGNATURE,
-        ),
-        (
-            "signature flipped",
-            format!("{header}.{claims}.{}", flipped(signature)),
-            None,
-            SIGNATURE,
-        ),
-        (
-            "claims flipped",
-            format!("{header}.{}.{signature}", flipped(claims)),
-            None,
-            SIGNATURE,
-        ),
+        ("secret with a newline", signed(HS256, &payload, &format!("{SECRET}\n")), None, SIGNATURE),
+        ("signature flipped", format!("{header}.{claims}.{}", flipped(signature)), None, SIGNATURE),
+        ("claims flipped", format!("{header}.{}.{signature}", flipped(claims)), None, SIGNATURE),
         (
             "claims of another token",
-            format!(
-                "{header}.{}.{signature}",
-                url(r#"{"user_id":"root","exp":9999999999}"#)
-            ),
+            format!("{header}.{}.{signature}", url(r#"{"user_id":"root","exp":9999999999}"#)),
             None,
             SIGNATURE,
         ),
-        (
-            "signature empty",
-            format!("{header}.{claims}."),
-            None,
-            SIGNATURE,
-        ),
-        (
-            "signature cut",
-            format!("{header}.{claims}.{}", &signature[..20]),
-            None,
-            SIGNATURE,
-        ),
-        (
-            "signature missing",
-            format!("{header}.{claims}"),
-            None,
-            MALFORMED,
-        ),
-        (
-            "cut in the claims",
-            token[..header.len() + 9].to_owned(),
-            None,
-            MALFORMED,
-        ),
+        ("signature empty", format!("{header}.{claims}."), None, SIGNATURE),
+        ("signature cut", format!("{header}.{claims}.{}", &signature[..20]), None, SIGNATURE),
+        ("signature missing", format!("{header}.{claims}"), None, MALFORMED),
+        ("cut in the claims", token[..header.len() + 9].to_owned(), None, MALFORMED),
         ("four parts", format!("{token}.x"), None, MALFORMED),
-        (
-            "five parts, as if encrypted",
-            format!("{header}.a.b.c.d"),
-            None,
-            MALFORMED,
-        ),
-        (
-            "signature padded",
-            format!("{header}.{claims}.{signature}="),
-            None,
-            MALFORMED,
-        ),
+        ("five parts, as if encrypted", format!("{header}.a.b.c.d"), None, MALFORMED),
+        ("signature padded", format!("{header}.{claims}.{signature}="), None, MALFORMED),
         (
             "signature in padded base64url",
-            format!(
-                "{header}.{claims}.{}",
-                BASE64_URL_SAFE.encode(raw(signature))
-            ),
+            format!("{header}.{claims}.{}", BASE64_URL_SAFE.encode(raw(signature))),
             None,
             MALFORMED,
         ),
-        (
-            "signature with unused bits set",
-            format!("{header}.{claims}.{loose_bits}"),
-            None,
-            MALFORMED,
-        ),
+        ("signature with unused bits set", format!("{header}.{claims}.{loose_bits}"), None, MALFORMED),
         (
             "header in padded base64",
-            format!(
-                "{}.{claims}.{signature}",
-                BASE64_STANDARD.encode(r#"{"alg":"HS256" }"#)
-            ),
+            format!("{}.{claims}.{signature}", BASE64_STANDARD.encode(r#"{"alg":"HS256" }"#)),
             None,
             MALFORMED,
         ),
-        (
-            "signature in hex",
-            format!("{header}.{claims}.{}", hex::encode(raw(signature))),
-            None,
-            SIGNATURE,
-        ),
+        ("signature in hex", format!("{header}.{claims}.{}", hex::encode(raw(signature))), None, SIGNATURE),
         ("space in front", format!(" {token}"), None, MALFORMED),
         ("newline behind", format!("{token}\n"), None, MALFORMED),
         ("NUL behind", format!("{token}\0"), None, MALFORMED),
-        (
-            "Bearer in front",
-            format!("Bearer {token}"),
-            None,
-            MALFORMED,
-        ),
+        ("Bearer in front", format!("Bearer {token}"), None, MALFORMED),
         ("dots only", "..".into(), None, MALFORMED),
         ("another user", token.clone(), Some("bob"), OtherUser),
-        (
-            "another user, same beginning",
-            token.clone(),
-            Some("alice2"),
-            OtherUser,
-        ),
-        (
-            "another user, our name behind",
-            token.clone(),
-            Some("bob:alice"),
-            OtherUser,
-        ),
-        (
-            "the user in other letters",
-            token.clone(),
-            Some("Alice"),
-            OtherUser,
-        ),
+        ("another user, same beginning", token.clone(), Some("alice2"), OtherUser),
+        ("another user, our name behind", token.clone(), Some("bob:alice"), OtherUser),
+        ("the user in other letters", token.clone(), Some("Alice"), OtherUser),
         ("the user cut", token.clone(), Some("alic"), OtherUser),
-        (
-            "a space before the colon",
-            token.clone(),
-            Some("alice :1"),
-            OtherUser,
-        ),
+        ("a space before the colon", token.clone(), Some("alice :1"), OtherUser),
         ("a colon in front", token, Some(":alice"), OtherUser),
-        (
-            "user_id * is no wildcard",
-            changed("user_id", json!("*")),
-            Some("bob"),
-            OtherUser,
-        ),
+        ("user_id * is no wildcard", changed("user_id", json!("*")), Some("bob"), OtherUser),
     ]
 }
 
@@ -550,11 +292,7 @@ fn no_bad_jwt_is_accepted_and_each_fault_is_named() {
     assert!(rows.len() >= 60);
     for (what, token, user_id, fault) in rows {
         for mode in [AuthMode::Jwt, AuthMode::Both] {
-            assert_eq!(
-                door(mode).authenticate(&token, user_id),
-                Err(fault),
-                "{what}"
-            );
+            assert_eq!(door(mode).authenticate(&token, user_id), Err(fault), "{what}");
         }
         let refused = door(AuthMode::Static).authenticate(&token, user_id);
         assert_eq!(refused, Err(TokenFault::NotTheStaticToken), "{what}");
@@ -589,11 +327,7 @@ fn no_bad_static_token_is_accepted() {
 
 #[test]
 fn a_kind_that_is_off_opens_nothing() {
-    assert!(
-        door(AuthMode::Jwt)
-            .authenticate(&static_token(), None)
-            .is_err()
-    );
+    assert!(door(AuthMode::Jwt).authenticate(&static_token(), None).is_err());
     assert!(door(AuthMode::Static).authenticate(&good(), None).is_err());
 }
 
@@ -601,10 +335,7 @@ fn a_kind_that_is_off_opens_nothing() {
 fn empty_and_oversized_tokens_are_refused_unread() {
     for mode in [AuthMode::Static, AuthMode::Jwt, AuthMode::Both] {
         let door = door(mode);
-        assert_eq!(
-            door.authenticate("", Some("alice")),
-            Err(TokenFault::Missing)
-        );
+        assert_eq!(door.authenticate("", Some("alice")), Err(TokenFault::Missing));
         let large = changed("padding", json!("x".repeat(limits::TOKEN_BYTES)));
         let fault = TokenFault::Unreadable("token is too long");
         assert_eq!(door.authenticate(&large, None), Err(fault));
@@ -617,14 +348,8 @@ fn empty_and_oversized_tokens_are_refused_unread() {
 fn the_texts_are_the_documented_ones() {
     for (fault, text) in [
         (TokenFault::Missing, "缺少认证token"),
-        (
-            TokenFault::NotTheStaticToken,
-            "token验证失败: token验证失败",
-        ),
-        (
-            TokenFault::Unreadable("signature is invalid"),
-            "token验证失败: token解析失败: signature is invalid",
-        ),
+        (TokenFault::NotTheStaticToken, "token验证失败: token验证失败"),
+        (TokenFault::Unreadable("signature is invalid"), "token验证失败: token解析失败: signature is invalid"),
         (TokenFault::Invalid, "token验证失败: token无效"),
         (TokenFault::BadClaims, "token验证失败: claims解析失败"),
         (TokenFault::Expired, "token验证失败: token已过期"),

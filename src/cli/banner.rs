@@ -20,9 +20,7 @@ const GUEST: &str = "guest";
 /// When the JWT cannot be signed.
 pub fn ready_token(config: &Config, clock: &Clock) -> Result<String, MintError> {
     match config.auth.mode {
-        AuthMode::Static | AuthMode::Both => {
-            Ok(StaticToken::of(&config.auth.secret).reveal().to_owned())
-        }
+        AuthMode::Static | AuthMode::Both => Ok(StaticToken::of(&config.auth.secret).reveal().to_owned()),
         AuthMode::Jwt => {
             let key = JwtKey::new(&config.jwt.secret);
             key.mint(GUEST, None, config.jwt.expiration_hours, clock.now())
@@ -31,12 +29,7 @@ pub fn ready_token(config: &Config, clock: &Clock) -> Result<String, MintError> 
 }
 
 /// The lines to print when `MODE` is `local`; `address` is the one that was bound.
-pub fn banner(
-    config: &Config,
-    address: SocketAddr,
-    token: &str,
-    ably_key: Option<&SecretString>,
-) -> String {
+pub fn banner(config: &Config, address: SocketAddr, token: &str, ably_key: Option<&SecretString>) -> String {
     let address = SocketAddr::new(reachable(address.ip()), address.port());
     let mut text = format!(
         "\n  letshare-server is ready: http://{address}/health\n\n  \

@@ -50,10 +50,7 @@ pub fn run(command: &Command, clock: &Clock) -> anyhow::Result<String> {
     let (certificate, key) = (asked.dir.join(CERTIFICATE), asked.dir.join(KEY));
     for file in [&certificate, &key] {
         if file.exists() {
-            bail!(
-                "{} is there already; remove it, or name another --dir",
-                file.display()
-            );
+            bail!("{} is there already; remove it, or name another --dir", file.display());
         }
     }
     let pair = KeyPair::generate().context("no key could be made")?;
@@ -63,8 +60,7 @@ pub fn run(command: &Command, clock: &Clock) -> anyhow::Result<String> {
         .with_context(|| format!("--name {names}: not all of them are names or addresses"))?
         .self_signed(&pair)
         .context("the certificate could not be signed")?;
-    fs::create_dir_all(&asked.dir)
-        .with_context(|| format!("cannot make the folder {}", asked.dir.display()))?;
+    fs::create_dir_all(&asked.dir).with_context(|| format!("cannot make the folder {}", asked.dir.display()))?;
     write(&certificate, &signed.pem(), 0o644)?;
     write(&key, &pair.serialize_pem(), 0o600)?;
     Ok(format!(
@@ -128,16 +124,8 @@ mod tests {
         let said = run(&asked(&dir, &["localhost", "::1"]), &clock()).unwrap();
         assert!(said.contains("cert_file: "), "{said}");
         let (cert, key) = (dir.join(CERTIFICATE), dir.join(KEY));
-        assert_eq!(
-            fs::metadata(&key).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        let settings = config::Tls {
-            enabled: true,
-            port: 0,
-            cert_file: Some(cert),
-            key_file: Some(key),
-        };
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        let settings = config::Tls { enabled: true, port: 0, cert_file: Some(cert), key_file: Some(key) };
         tls::server_config(&settings).unwrap();
     }
 

@@ -40,10 +40,7 @@ pub enum DataFault {
     #[error(transparent)]
     Folder(#[from] FolderFault),
     #[error("{fault}\n{}", list(.damage))]
-    Damaged {
-        fault: FolderFault,
-        damage: Vec<String>,
-    },
+    Damaged { fault: FolderFault, damage: Vec<String> },
 }
 
 fn list(damage: &[String]) -> String {
@@ -64,19 +61,12 @@ pub fn run(command: Command, data: &config::Data, clock: &Clock) -> Result<Strin
     let _lock = folder::lock(folder)?;
     let found = inspect(folder, &file, clock)?;
     match command {
-        Command::Check => Ok(format!(
-            "the data file {} is whole: {found}, {} bytes",
-            file.display(),
-            size(&file)
-        )),
+        Command::Check => Ok(format!("the data file {} is whole: {found}, {} bytes", file.display(), size(&file))),
         Command::Compact => {
             let before = size(&file);
             shrink(folder, &file, data.cache_bytes)?;
             let after = size(&file);
-            Ok(format!(
-                "the data file {} had {before} bytes and has {after} now: {found}",
-                file.display()
-            ))
+            Ok(format!("the data file {} had {before} bytes and has {after} now: {found}", file.display()))
         }
     }
 }
@@ -100,10 +90,7 @@ fn inspect(folder: &Path, file: &Path, clock: &Clock) -> Result<String, DataFaul
     let (mut damage, mut said) = (Vec::new(), String::new());
     match rows {
         Ok((entries, others)) => {
-            said = format!(
-                "{} channels with {} entries of {} bytes",
-                entries.channels, entries.entries, entries.bytes
-            );
+            said = format!("{} channels with {} entries of {} bytes", entries.channels, entries.entries, entries.bytes);
             damage.extend(entries.damage);
             match others {
                 Ok(others) => said.push_str(&format!(", {others} other rows")),
@@ -126,10 +113,8 @@ fn inspect(folder: &Path, file: &Path, clock: &Clock) -> Result<String, DataFaul
 }
 
 fn shrink(folder: &Path, file: &Path, cache_bytes: usize) -> Result<(), FolderFault> {
-    let io =
-        |error: std::io::Error| folder::fault(folder, StoreError::Io(error.to_string().into()));
+    let io = |error: std::io::Error| folder::fault(folder, StoreError::Io(error.to_string().into()));
     folder::remove_seal(folder).map_err(io)?;
-    engine::compact(&engine::opener(file, cache_bytes))
-        .map_err(|error| folder::fault(folder, error))?;
+    engine::compact(&engine::opener(file, cache_bytes)).map_err(|error| folder::fault(folder, error))?;
     folder::write_seal(folder).map_err(io)
 }

@@ -28,10 +28,7 @@ pub enum HealthFault {
     #[error("{address} does not resolve: {error}")]
     Unresolved { address: String, error: io::Error },
     #[error("no answer from {address}: {error}")]
-    Silent {
-        address: SocketAddr,
-        error: io::Error,
-    },
+    Silent { address: SocketAddr, error: io::Error },
     #[error("{address} answered {status:?}")]
     Unwell { address: SocketAddr, status: String },
 }
@@ -53,10 +50,7 @@ pub fn ask(config: &Config, url: Option<&str>) -> Result<String, HealthFault> {
         return Err(HealthFault::BadUrl);
     };
     let authority = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
-    let unresolved = |error| HealthFault::Unresolved {
-        address: authority.clone(),
-        error,
-    };
+    let unresolved = |error| HealthFault::Unresolved { address: authority.clone(), error };
     let addresses = authority.to_socket_addrs().map_err(unresolved)?;
     let mut fault = unresolved(io::ErrorKind::NotFound.into());
     // A name such as localhost may mean ::1 and 127.0.0.1, and the server listens on one of them.

@@ -59,12 +59,7 @@ async fn serve(loaded: Loaded, clock: Clock) -> anyhow::Result<()> {
     tell_relay(&loaded, &running);
     if loaded.mode == "local" {
         // Not to stdout, which is for logs alone, and not into a log, since it holds a token.
-        let banner = cli::banner(
-            &loaded.config,
-            running.address,
-            &token,
-            running.local_key.as_ref(),
-        );
+        let banner = cli::banner(&loaded.config, running.address, &token, running.local_key.as_ref());
         let _ = writeln!(io::stderr(), "{banner}");
     }
 
@@ -107,10 +102,7 @@ struct Signals {
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     async fn next(&mut self) {

@@ -16,13 +16,8 @@ struct Said {
 
 fn environment(vars: &[(&str, &str)]) -> (tempfile::TempDir, Environment) {
     let folder = tempfile::tempdir().unwrap();
-    let vars = vars
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let environment = Environment {
-        vars: vars.collect(),
-        dir: folder.path().to_owned(),
-    };
+    let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let environment = Environment { vars: vars.collect(), dir: folder.path().to_owned() };
     (folder, environment)
 }
 
@@ -38,11 +33,7 @@ fn say(arguments: &[&str], vars: &[(&str, &str)], clock: &Clock) -> Said {
         Outcome::Done(good) => good,
         Outcome::Serve(_) => panic!("serves"),
     };
-    Said {
-        good,
-        out: String::from_utf8(out).unwrap(),
-        err: String::from_utf8(err).unwrap(),
-    }
+    Said { good, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 
 #[test]
@@ -53,33 +44,12 @@ fn the_arguments_are_well_formed() {
 #[test]
 fn serving_is_the_default_and_flags_reach_the_settings() {
     for arguments in [
-        vec![
-            "letshare-server",
-            "--port",
-            "9",
-            "--set",
-            "log.level=warn",
-            "--host",
-            "::1",
-        ],
-        vec![
-            "letshare-server",
-            "serve",
-            "--set",
-            "log.level=warn",
-            "--port=9",
-            "--host=::1",
-        ],
+        vec!["letshare-server", "--port", "9", "--set", "log.level=warn", "--host", "::1"],
+        vec!["letshare-server", "serve", "--set", "log.level=warn", "--port=9", "--host=::1"],
     ] {
         let (_folder, environment) = environment(&[]);
         let cli = Cli::try_parse_from(arguments).unwrap();
-        let outcome = run(
-            &cli,
-            &environment,
-            &clock(),
-            &mut io::sink(),
-            &mut io::sink(),
-        );
+        let outcome = run(&cli, &environment, &clock(), &mut io::sink(), &mut io::sink());
         let Outcome::Serve(loaded) = outcome else {
             panic!("{outcome:?}");
         };
@@ -93,29 +63,18 @@ fn serving_is_the_default_and_flags_reach_the_settings() {
 #[test]
 fn config_check_tells_warnings_or_every_fault() {
     let said = say(&["config", "check"], &[], &clock());
-    assert!(
-        said.good && said.out.contains("valid (MODE local)"),
-        "{}",
-        said.out
-    );
+    assert!(said.good && said.out.contains("valid (MODE local)"), "{}", said.out);
     assert_eq!(said.err.matches("warning: ").count(), 2, "{}", said.err);
 
     let said = say(&["config", "check"], &[("MODE", "production")], &clock());
     assert!(!said.good && said.out.is_empty());
-    assert!(
-        said.err.contains("2 faults") && said.err.contains("openssl rand"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("2 faults") && said.err.contains("openssl rand"), "{}", said.err);
 }
 
 #[test]
 fn config_show_names_origins_and_masks_secrets() {
     let secret = "canary-secret-canary-secret-canary";
-    let vars = [
-        ("LETSHARE_JWT_SECRET", secret),
-        ("LETSHARE_SERVER_PORT", "81"),
-    ];
+    let vars = [("LETSHARE_JWT_SECRET", secret), ("LETSHARE_SERVER_PORT", "81")];
     let said = say(&["config", "show"], &vars, &clock());
     assert!(said.good);
     assert!(!said.out.contains(secret));
@@ -129,15 +88,9 @@ fn config_show_names_origins_and_masks_secrets() {
 #[test]
 fn a_minted_token_is_inspected_until_it_expires() {
     let clock = clock();
-    let mint = [
-        "token", "mint", "--user", "小明", "--room", "demo1", "--hours", "2",
-    ];
+    let mint = ["token", "mint", "--user", "小明", "--room", "demo1", "--hours", "2"];
     let minted = say(&mint, &[], &clock);
-    assert!(
-        minted.good && minted.err.contains("2 hours"),
-        "{}",
-        minted.err
-    );
+    assert!(minted.good && minted.err.contains("2 hours"), "{}", minted.err);
     let token = minted.out.trim();
     assert_eq!(token.split('.').count(), 3);
 
@@ -146,76 +99,36 @@ fn a_minted_token_is_inspected_until_it_expires() {
     assert!(said.out.contains("yes, 7200 seconds left"), "{}", said.out);
     assert!(said.out.contains("\"room_id\": \"demo1\""), "{}", said.out);
 
-    let other = [(
-        "LETSHARE_JWT_SECRET",
-        "quite another secret of more than 32 bytes",
-    )];
+    let other = [("LETSHARE_JWT_SECRET", "quite another secret of more than 32 bytes")];
     let said = say(&["token", "inspect", token], &other, &clock);
-    assert!(
-        !said.good && said.err.contains("another secret"),
-        "{}",
-        said.err
-    );
+    assert!(!said.good && said.err.contains("another secret"), "{}", said.err);
     assert!(said.out.contains("小明"), "{}", said.out);
 
-    let said = say(
-        &["token", "inspect", token, "--set", "auth.mode=static"],
-        &[],
-        &clock,
-    );
+    let said = say(&["token", "inspect", token, "--set", "auth.mode=static"], &[], &clock);
     assert!(!said.good, "{}", said.out);
 
     clock.advance(Duration::from_secs(7_201));
     let said = say(&["token", "inspect", token], &[], &clock);
-    assert!(
-        !said.good && said.err.contains("expired 1 seconds ago"),
-        "{}",
-        said.err
-    );
+    assert!(!said.good && said.err.contains("expired 1 seconds ago"), "{}", said.err);
 }
 
 #[test]
 fn the_static_token_is_printed_and_recognised() {
-    let token = say(&["token", "static"], &[], &clock())
-        .out
-        .trim()
-        .to_owned();
-    assert!(
-        token.starts_with("98d9a399") && token.ends_with("5652"),
-        "{token}"
-    );
+    let token = say(&["token", "static"], &[], &clock()).out.trim().to_owned();
+    assert!(token.starts_with("98d9a399") && token.ends_with("5652"), "{token}");
     let said = say(&["token", "inspect", &token], &[], &clock());
     assert!(said.good && said.out.contains("static"), "{}", said.out);
     let jwt_only = ["--set", "auth.mode=jwt"];
-    assert!(
-        !say(
-            &[&["token", "static"], &jwt_only[..]].concat(),
-            &[],
-            &clock()
-        )
-        .good
-    );
-    let said = say(
-        &[&["token", "inspect", &token], &jwt_only[..]].concat(),
-        &[],
-        &clock(),
-    );
-    assert!(
-        !said.good && said.err.contains("auth.mode is jwt"),
-        "{}",
-        said.err
-    );
+    assert!(!say(&[&["token", "static"], &jwt_only[..]].concat(), &[], &clock()).good);
+    let said = say(&[&["token", "inspect", &token], &jwt_only[..]].concat(), &[], &clock());
+    assert!(!said.good && said.err.contains("auth.mode is jwt"), "{}", said.err);
 }
 
 #[test]
 fn what_is_no_token_is_told() {
     for bad in ["", "x", "a.b.c", "....", "令牌"] {
         let said = say(&["token", "inspect", bad], &[], &clock());
-        assert!(
-            !said.good && said.err.contains("valid:  no"),
-            "{bad:?}: {}",
-            said.err
-        );
+        assert!(!said.good && said.err.contains("valid:  no"), "{bad:?}: {}", said.err);
     }
     assert!(!say(&["token", "mint", "--user", ""], &[], &clock()).good);
     assert!(Cli::try_parse_from(["x", "token", "mint", "--user", "a", "--hours", "0"]).is_err());
@@ -224,27 +137,13 @@ fn what_is_no_token_is_told() {
 #[test]
 fn the_banner_has_the_two_lines_and_a_token_that_works() {
     let mut config = crate::config::Config::for_tests();
-    for mode in [
-        config::AuthMode::Both,
-        config::AuthMode::Static,
-        config::AuthMode::Jwt,
-    ] {
+    for mode in [config::AuthMode::Both, config::AuthMode::Static, config::AuthMode::Jwt] {
         config.auth.mode = mode;
         let token = ready_token(&config, &clock()).unwrap();
         let text = banner(&config, "0.0.0.0:8080".parse().unwrap(), &token, None);
-        assert!(
-            text.contains("customServerUrl  ws://127.0.0.1:8080\n"),
-            "{text}"
-        );
-        assert!(
-            text.contains(&format!("authToken        {token}\n")),
-            "{text}"
-        );
-        assert_eq!(
-            text.contains("guest"),
-            mode == config::AuthMode::Jwt,
-            "{text}"
-        );
+        assert!(text.contains("customServerUrl  ws://127.0.0.1:8080\n"), "{text}");
+        assert!(text.contains(&format!("authToken        {token}\n")), "{text}");
+        assert_eq!(text.contains("guest"), mode == config::AuthMode::Jwt, "{text}");
         let door = crate::auth::Authenticator::new(&config, clock());
         assert!(door.authenticate(&token, Some("guest:x1y2z3")).is_ok());
     }
@@ -286,10 +185,7 @@ fn health_asks_the_configured_server_and_wants_200() {
         assert_eq!(said.good, good, "{reply:?}: {}", said.err);
         let request = request.join().unwrap();
         assert!(request.starts_with("GET /health HTTP/1.1\r\n"), "{request}");
-        assert!(
-            request.contains(&format!("Host: 127.0.0.1:{port}\r\n")),
-            "{request}"
-        );
+        assert!(request.contains(&format!("Host: 127.0.0.1:{port}\r\n")), "{request}");
     }
     let (port, request) = answering("HTTP/1.1 200 OK\r\n\r\n");
     let url = format!("http://127.0.0.1:{port}/ready");
@@ -299,30 +195,15 @@ fn health_asks_the_configured_server_and_wants_200() {
 
 #[test]
 fn health_says_why_not() {
-    let unused = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-        .to_string();
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     for (arguments, reason) in [
-        (
-            vec!["health", "--port", &unused],
-            "no answer from 127.0.0.1",
-        ),
+        (vec!["health", "--port", &unused], "no answer from 127.0.0.1"),
         (vec!["health", "--port", "0"], "name it with --url"),
-        (
-            vec!["health", "--url", "https://127.0.0.1/health"],
-            "--url must look like",
-        ),
+        (vec!["health", "--url", "https://127.0.0.1/health"], "--url must look like"),
         (vec!["health", "--url", "nonsense"], "--url must look like"),
     ] {
         let said = say(&arguments, &[], &clock());
-        assert!(
-            !said.good && said.err.contains(reason),
-            "{arguments:?}: {}",
-            said.err
-        );
+        assert!(!said.good && said.err.contains(reason), "{arguments:?}: {}", said.err);
     }
 }
 
@@ -330,10 +211,7 @@ fn health_says_why_not() {
 fn data_folder() -> (tempfile::TempDir, String) {
     use crate::store::folder::{DataFolder, Terms};
     let folder = tempfile::tempdir().unwrap();
-    let terms = Terms {
-        cache_bytes: 1 << 20,
-        verify_bytes: 1 << 20,
-    };
+    let terms = Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
     let data = DataFolder::open(folder.path(), terms, clock()).unwrap();
     for _ in 0..20 {
         let write = |rows: &mut crate::store::engine::Writing<'_>| {
@@ -397,15 +275,10 @@ fn the_settings_file_of_the_older_post_office_is_chosen_by_flags() {
     let said = say(&["config", "check", "--env", "zhycit"], &mode, &clock());
     assert!(!said.good);
     assert!(said.err.contains("config-zhycit.json"), "{}", said.err);
-    let said = say(
-        &["config", "check", "--config", "own.json"],
-        &mode,
-        &clock(),
-    );
+    let said = say(&["config", "check", "--config", "own.json"], &mode, &clock());
     assert!(!said.good);
     assert!(
-        said.err.contains("own.json: cannot be read")
-            || said.err.contains("own.json\n     problem: cannot be read"),
+        said.err.contains("own.json: cannot be read") || said.err.contains("own.json\n     problem: cannot be read"),
         "{}",
         said.err
     );

@@ -61,10 +61,9 @@ impl Report {
 pub fn run(command: &Command, config: &Config, clock: &Clock) -> Report {
     match command {
         Command::Mint { user, room, hours } => mint(config, clock, user, room.as_deref(), *hours),
-        Command::Static if config.auth.mode == AuthMode::Jwt => Report::bad(
-            String::new(),
-            "auth.mode is jwt: this server accepts no static token".into(),
-        ),
+        Command::Static if config.auth.mode == AuthMode::Jwt => {
+            Report::bad(String::new(), "auth.mode is jwt: this server accepts no static token".into())
+        }
         Command::Static => match ready_token(config, clock) {
             Ok(token) => Report::good(token, Vec::new()),
             Err(error) => Report::bad(String::new(), error.to_string()),
@@ -81,13 +80,7 @@ pub fn run(command: &Command, config: &Config, clock: &Clock) -> Report {
     }
 }
 
-fn mint(
-    config: &Config,
-    clock: &Clock,
-    user: &str,
-    room: Option<&str>,
-    hours: Option<u32>,
-) -> Report {
+fn mint(config: &Config, clock: &Clock, user: &str, room: Option<&str>, hours: Option<u32>) -> Report {
     let hours = hours.unwrap_or(config.jwt.expiration_hours);
     let key = JwtKey::new(&config.jwt.secret);
     let mut notes = vec![format!("valid for {hours} hours, for the user {user:?}")];
@@ -105,10 +98,7 @@ fn inspect(config: &Config, clock: &Clock, token: &str) -> Report {
     if StaticToken::of(&config.auth.secret).matches(token) {
         let out = "kind:   static token of auth.secret\n".to_owned();
         return match verdict {
-            Ok(_) => Report::good(
-                format!("{out}valid:  yes, until auth.secret changes"),
-                vec![],
-            ),
+            Ok(_) => Report::good(format!("{out}valid:  yes, until auth.secret changes"), vec![]),
             Err(_) => Report::bad(out, "valid:  no: auth.mode is jwt".into()),
         };
     }
@@ -123,9 +113,7 @@ fn inspect(config: &Config, clock: &Clock, token: &str) -> Report {
     let claims = serde_json::Value::Object(claims);
     let out = format!("kind:   JWT\nclaims: {claims:#}\n");
     match (verdict, seconds_left) {
-        (Ok(_), Some(left)) => {
-            Report::good(format!("{out}valid:  yes, {left:.0} seconds left"), vec![])
-        }
+        (Ok(_), Some(left)) => Report::good(format!("{out}valid:  yes, {left:.0} seconds left"), vec![]),
         (Ok(_), None) => Report::good(format!("{out}valid:  yes"), vec![]),
         (Err(TokenFault::Expired), Some(left)) => {
             Report::bad(out, format!("valid:  no: expired {:.0} seconds ago", -left))

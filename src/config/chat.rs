@@ -148,10 +148,7 @@ pub const KEYS: &[Key] = &[
     key("chat.baidu_secret_key", Kind::Code),
     key("chat.baidu_on_error", ALLOW_OR_BLOCK),
     key("chat.baidu_suspect", ALLOW_OR_BLOCK),
-    key(
-        "chat.baidu_timeout",
-        Kind::Span("100ms", Duration::from_millis(100), "1m", secs(60)),
-    ),
+    key("chat.baidu_timeout", Kind::Span("100ms", Duration::from_millis(100), "1m", secs(60))),
     key("chat.baidu_base_url", Kind::HttpUrl),
     key("chat.words_file", Kind::File),
 ];
@@ -184,10 +181,7 @@ impl Verdict<'_> {
             ),
         }
         if chat.uses_mongodb() && chat.mongodb_database.is_empty() {
-            self.complain(
-                &["chat.mongodb_database", "chat.mongodb_host"],
-                "empty, and the messages go to MongoDB",
-            );
+            self.complain(&["chat.mongodb_database", "chat.mongodb_host"], "empty, and the messages go to MongoDB");
         }
         if !chat.require_exp {
             self.warnings.push(
@@ -216,9 +210,7 @@ impl Verdict<'_> {
         };
         let host = self.config.server.host;
         if host.is_loopback() || self.config.allow_insecure {
-            self.warnings.push(format!(
-                "chat.jwt_secret is {weakness}: whoever knows it can be any user; {remedy}"
-            ));
+            self.warnings.push(format!("chat.jwt_secret is {weakness}: whoever knows it can be any user; {remedy}"));
         } else {
             self.complain(
                 &["chat.jwt_secret", "server.host", "allow_insecure"],

@@ -36,18 +36,8 @@ pub struct Verdict<'a> {
 
 impl<'a> Verdict<'a> {
     /// `unread` are the keys whose value was replaced by the default.
-    pub fn new(
-        config: &'a Config,
-        settings: &'a [Setting],
-        unread: &'a BTreeSet<&'static str>,
-    ) -> Self {
-        Self {
-            config,
-            settings,
-            unread,
-            complaints: Vec::new(),
-            warnings: Vec::new(),
-        }
+    pub fn new(config: &'a Config, settings: &'a [Setting], unread: &'a BTreeSet<&'static str>) -> Self {
+        Self { config, settings, unread, complaints: Vec::new(), warnings: Vec::new() }
     }
 
     /// Applies every rule.
@@ -74,15 +64,10 @@ impl<'a> Verdict<'a> {
         }
         let setting = self.settings.iter().find(|setting| setting.key == *about);
         self.complaints.push(Complaint {
-            value: Key::find(about)
-                .filter(|key| !key.is_secret())
-                .and(setting)
-                .map(|setting| setting.shown.clone()),
+            value: Key::find(about).filter(|key| !key.is_secret()).and(setting).map(|setting| setting.shown.clone()),
             origin: setting.map(|setting| setting.origin.clone()),
             // Of a secret the problem says all there is to say.
-            allowed: Key::find(about)
-                .filter(|key| !key.is_secret())
-                .map(|key| key.kind.to_string()),
+            allowed: Key::find(about).filter(|key| !key.is_secret()).map(|key| key.kind.to_string()),
             ..Complaint::about(*about, problem)
         });
     }
@@ -90,10 +75,7 @@ impl<'a> Verdict<'a> {
     fn ports(&mut self) {
         let (plain, tls) = (self.config.server.port, self.config.tls.port);
         if self.config.tls.enabled && plain == tls && plain != 0 {
-            self.complain(
-                &["tls.port", "server.port"],
-                "the same as server.port; each needs its own",
-            );
+            self.complain(&["tls.port", "server.port"], "the same as server.port; each needs its own");
         }
     }
 
@@ -105,19 +87,11 @@ impl<'a> Verdict<'a> {
                 && listener.port == self.config.tls.port
                 && listener.port != 0
             {
-                self.complain(
-                    &[listener.key, "tls.port"],
-                    "the same as tls.port; each needs its own",
-                );
+                self.complain(&[listener.key, "tls.port"], "the same as tls.port; each needs its own");
             }
             for (earlier, later) in listener.conflicts(self.config) {
-                let set_by = self
-                    .settings
-                    .iter()
-                    .find(|setting| setting.key == earlier.key);
-                let set_by = set_by.map_or_else(String::new, |setting| {
-                    format!(", set by {}", setting.origin)
-                });
+                let set_by = self.settings.iter().find(|setting| setting.key == earlier.key);
+                let set_by = set_by.map_or_else(String::new, |setting| format!(", set by {}", setting.origin));
                 let problem = format!(
                     "the path {} on port {} is claimed by {} as well ({}{set_by}); each path has one owner",
                     later.path, listener.port, earlier.protocol, earlier.key
@@ -136,10 +110,7 @@ impl<'a> Verdict<'a> {
         if !tls.enabled {
             return;
         }
-        for (key, file) in [
-            ("tls.cert_file", &tls.cert_file),
-            ("tls.key_file", &tls.key_file),
-        ] {
+        for (key, file) in [("tls.cert_file", &tls.cert_file), ("tls.key_file", &tls.key_file)] {
             match file {
                 None => self.complain(&[key, "tls.enabled"], "missing, and tls.enabled is true"),
                 Some(path) => {
@@ -154,18 +125,8 @@ impl<'a> Verdict<'a> {
     fn secrets(&mut self) {
         let mode = self.config.auth.mode;
         let letshare = self.config.letshare.enabled;
-        self.secret(
-            "auth.secret",
-            "SERVER_AUTH_SECRET",
-            &self.config.auth.secret,
-            letshare && mode != AuthMode::Jwt,
-        );
-        self.secret(
-            "jwt.secret",
-            "LETSHARE_JWT_SECRET",
-            &self.config.jwt.secret,
-            letshare && mode != AuthMode::Static,
-        );
+        self.secret("auth.secret", "SERVER_AUTH_SECRET", &self.config.auth.secret, letshare && mode != AuthMode::Jwt);
+        self.secret("jwt.secret", "LETSHARE_JWT_SECRET", &self.config.jwt.secret, letshare && mode != AuthMode::Static);
     }
 
     pub fn secret(&mut self, key: &str, variable: &str, secret: &SecretString, used: bool) {
@@ -175,10 +136,7 @@ impl<'a> Verdict<'a> {
              with `openssl rand -hex 32`"
         );
         if secret.trim().is_empty() {
-            self.complain(
-                &[key],
-                format!("empty: anybody could make tokens; {remedy}"),
-            );
+            self.complain(&[key], format!("empty: anybody could make tokens; {remedy}"));
             return;
         }
         let weakness = if PUBLISHED.contains(&secret) {
@@ -264,18 +222,12 @@ impl<'a> Verdict<'a> {
         }
         let history = &self.config.history;
         if history.total_bytes < history.channel_bytes {
-            self.complain(
-                &["history.total_bytes", "history.channel_bytes"],
-                "must be at least history.channel_bytes",
-            );
+            self.complain(&["history.total_bytes", "history.channel_bytes"], "must be at least history.channel_bytes");
         }
     }
 
     fn folders(&mut self) {
-        for (key, path) in [
-            ("log.dir", &self.config.log.dir),
-            ("data.dir", &self.config.data.dir),
-        ] {
+        for (key, path) in [("log.dir", &self.config.log.dir), ("data.dir", &self.config.data.dir)] {
             if path.exists() && !path.is_dir() {
                 self.complain(&[key], "exists and is not a folder");
             }

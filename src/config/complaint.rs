@@ -15,11 +15,7 @@ pub enum Origin {
     /// The built-in `configs/default.yaml`.
     Default,
     /// A line of a file; `embedded` when the copy inside the program was used.
-    File {
-        path: PathBuf,
-        line: usize,
-        embedded: bool,
-    },
+    File { path: PathBuf, line: usize, embedded: bool },
     /// An environment variable.
     Variable(String),
     /// A flag of the command line.
@@ -29,11 +25,7 @@ pub enum Origin {
 impl Origin {
     /// A line of a file on disk.
     pub fn in_file(path: &Path, line: usize) -> Self {
-        Self::File {
-            path: path.to_owned(),
-            line,
-            embedded: false,
-        }
+        Self::File { path: path.to_owned(), line, embedded: false }
     }
 }
 
@@ -41,11 +33,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("built-in default"),
-            Self::File {
-                path,
-                line,
-                embedded,
-            } => {
+            Self::File { path, line, embedded } => {
                 write!(f, "{}:{line}", path.display())?;
                 if *embedded {
                     f.write_str(" (built-in copy)")?;
@@ -75,13 +63,7 @@ pub struct Complaint {
 impl Complaint {
     /// A complaint without value, origin and range; add them with struct update syntax.
     pub fn about(subject: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            subject: subject.into(),
-            value: None,
-            origin: None,
-            problem: problem.into(),
-            allowed: None,
-        }
+        Self { subject: subject.into(), value: None, origin: None, problem: problem.into(), allowed: None }
     }
 }
 
@@ -136,10 +118,6 @@ pub(super) fn printable(value: &str) -> String {
     const SHOWN: usize = 64;
     let mut text = String::from("\"");
     text.extend(value.chars().take(SHOWN).flat_map(char::escape_debug));
-    text.push_str(if value.chars().nth(SHOWN).is_some() {
-        "…\""
-    } else {
-        "\""
-    });
+    text.push_str(if value.chars().nth(SHOWN).is_some() { "…\"" } else { "\"" });
     text
 }

@@ -116,10 +116,7 @@ pub const KEYS: &[Key] = &[
     key("group.blacklist_file", Kind::File),
     key("group.ban_after", RATE),
     key("group.ban_for", SECOND_TO_DAY),
-    key(
-        "group.message_age",
-        Kind::Span("0s", secs(0), "87600h", secs(315_360_000)),
-    ),
+    key("group.message_age", Kind::Span("0s", secs(0), "87600h", secs(315_360_000))),
     key("group.redis", Kind::Endpoint),
     key("group.redis_password", Kind::Code),
     key("group.redis_db", Kind::Whole(0, 65_535)),
@@ -128,12 +125,7 @@ pub const KEYS: &[Key] = &[
 impl Verdict<'_> {
     pub(super) fn group(&mut self) {
         let group = &self.config.group;
-        self.secret(
-            "group.jwt_secret",
-            "LETSHARE_GROUP_JWT_SECRET",
-            &group.jwt_secret,
-            group.enabled,
-        );
+        self.secret("group.jwt_secret", "LETSHARE_GROUP_JWT_SECRET", &group.jwt_secret, group.enabled);
         if !group.enabled {
             return;
         }
@@ -146,10 +138,7 @@ impl Verdict<'_> {
         if let Some(path) = &group.blacklist_file
             && let Err(error) = super::check::readable(path)
         {
-            self.complain(
-                &["group.blacklist_file"],
-                format!("cannot be read: {error}"),
-            );
+            self.complain(&["group.blacklist_file"], format!("cannot be read: {error}"));
         }
         if group.service_key.expose_secret().is_empty() {
             self.warnings.push(
@@ -157,8 +146,7 @@ impl Verdict<'_> {
                  LETSHARE_GROUP_SERVICE_KEY to a secret of your own, for example one made with `openssl rand -hex 32`"
                     .into(),
             );
-        } else if !self.config.server.host.is_loopback()
-            && group.service_key.expose_secret().len() < SERVICE_KEY_BYTES
+        } else if !self.config.server.host.is_loopback() && group.service_key.expose_secret().len() < SERVICE_KEY_BYTES
         {
             let host = self.config.server.host;
             self.warnings.push(format!(

@@ -28,13 +28,7 @@ pub const STORE_BYTES: Kind = Kind::Whole(1_024, 1 << 40);
 const HUNDRED_MS: Duration = Duration::from_millis(100);
 
 /// Every table, in the order of `configs/default.yaml`.
-const TABLES: [&[Key]; 5] = [
-    COMMON,
-    relay::KEYS,
-    postoffice::KEYS,
-    chat::KEYS,
-    group::KEYS,
-];
+const TABLES: [&[Key]; 5] = [COMMON, relay::KEYS, postoffice::KEYS, chat::KEYS, group::KEYS];
 
 /// What is not about one of the older protocols alone.
 const COMMON: &[Key] = &[
@@ -56,10 +50,7 @@ const COMMON: &[Key] = &[
              tls.cert_file and tls.key_file",
         ),
     ),
-    key(
-        "tls.domain",
-        Kind::Ignored("", "the certificate in tls.cert_file carries the names"),
-    ),
+    key("tls.domain", Kind::Ignored("", "the certificate in tls.cert_file carries the names")),
     key("auth.mode", Kind::OneOf(&["static", "jwt", "both"])),
     key("auth.secret", Kind::Secret),
     key("jwt.secret", Kind::Secret),
@@ -72,22 +63,10 @@ const COMMON: &[Key] = &[
     key("websocket.max_room_users", Kind::Whole(1, 100_000)),
     key("websocket.max_message_bytes", Kind::Whole(1_024, 1 << 26)),
     key("websocket.max_fragments", Kind::Whole(1, 65_536)),
-    key(
-        "websocket.ping_interval",
-        Kind::Span("1s", secs(1), "1h", secs(3_600)),
-    ),
-    key(
-        "websocket.idle_timeout",
-        Kind::Span("2s", secs(2), "24h", secs(86_400)),
-    ),
-    key(
-        "websocket.stall_timeout",
-        Kind::Span("100ms", HUNDRED_MS, "10m", secs(600)),
-    ),
-    key(
-        "websocket.close_timeout",
-        Kind::Span("100ms", HUNDRED_MS, "1m", secs(60)),
-    ),
+    key("websocket.ping_interval", Kind::Span("1s", secs(1), "1h", secs(3_600))),
+    key("websocket.idle_timeout", Kind::Span("2s", secs(2), "24h", secs(86_400))),
+    key("websocket.stall_timeout", Kind::Span("100ms", HUNDRED_MS, "10m", secs(600))),
+    key("websocket.close_timeout", Kind::Span("100ms", HUNDRED_MS, "1m", secs(60))),
     key("letshare.enabled", Kind::Switch),
     key("letshare.enforce_from", Kind::Switch),
     key("letshare.wildcard_signal_all", Kind::Switch),
@@ -113,17 +92,11 @@ const COMMON: &[Key] = &[
     key("limits.channels_per_connection", COUNT),
     key("limits.events_per_subscription", COUNT),
     key("limits.outbox_bytes", Kind::Whole(8_192, 1 << 30)),
-    key(
-        "history.window",
-        Kind::Span("0s", secs(0), "1h", secs(3_600)),
-    ),
+    key("history.window", Kind::Span("0s", secs(0), "1h", secs(3_600))),
     key("history.channel_entries", Kind::Whole(1, 10_000_000)),
     key("history.channel_bytes", STORE_BYTES),
     key("history.total_bytes", STORE_BYTES),
-    key(
-        "history.persisted_age",
-        Kind::Span("1m", secs(60), "8760h", secs(31_536_000)),
-    ),
+    key("history.persisted_age", Kind::Span("1m", secs(60), "8760h", secs(31_536_000))),
     key("history.persisted_bytes", STORE_BYTES),
     key("shutdown.notice", Kind::Span("0s", secs(0), "1m", secs(60))),
     key("shutdown.grace", Kind::Span("1s", secs(1), "5m", secs(300))),

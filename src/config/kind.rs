@@ -70,19 +70,15 @@ impl fmt::Display for Kind {
             },
             Self::Address => f.write_str("an IP address such as 127.0.0.1, 0.0.0.0 or ::1"),
             Self::Networks => f.write_str("a list of IP networks such as 10.0.0.0/8 or 127.0.0.1"),
-            Self::Origins => {
-                f.write_str("a list of origins, each scheme://host or scheme://host:port")
+            Self::Origins => f.write_str("a list of origins, each scheme://host or scheme://host:port"),
+            Self::OriginsOrAny => {
+                f.write_str("a list of origins, each scheme://host or scheme://host:port, or * for every page")
             }
-            Self::OriginsOrAny => f.write_str(
-                "a list of origins, each scheme://host or scheme://host:port, or * for every page",
-            ),
-            Self::Grants => f.write_str(
-                "a list of tokens, each followed by the mailboxes that it opens: TOKEN erp desk-*",
-            ),
+            Self::Grants => {
+                f.write_str("a list of tokens, each followed by the mailboxes that it opens: TOKEN erp desk-*")
+            }
             Self::Names => f.write_str("a list of names, each of at most 256 bytes"),
-            Self::OwnPort => {
-                f.write_str("a whole number from 0 to 65535, or empty for server.port")
-            }
+            Self::OwnPort => f.write_str("a whole number from 0 to 65535, or empty for server.port"),
             Self::Path => f.write_str("the path of a URL such as /ws, without { } ? #"),
             Self::OptionalPath => write!(f, "{}, or empty", Self::Path),
             Self::Endpoint => f.write_str("a host and a port such as 127.0.0.1:6379, or empty"),
@@ -90,9 +86,7 @@ impl fmt::Display for Kind {
                 "trace, debug, info, warn, error or off, or filter directives such as \
                  info,letshare_server::edge=debug",
             ),
-            Self::Secret => f.write_str(
-                "a secret of at least 32 bytes; shorter or published ones on loopback only",
-            ),
+            Self::Secret => f.write_str("a secret of at least 32 bytes; shorter or published ones on loopback only"),
             Self::Code => f.write_str("a text, or empty"),
             Self::Text => f.write_str("a text without spaces, or empty"),
             Self::Header => f.write_str("the name of a header"),
@@ -113,10 +107,7 @@ impl Kind {
     /// What is wrong with the value, in words; the value itself is not repeated.
     pub fn read(&self, raw: &Raw, base: &Path) -> Result<Option<Value>, String> {
         let text = match (self, raw) {
-            (
-                Self::Networks | Self::Origins | Self::OriginsOrAny | Self::Grants | Self::Names,
-                _,
-            ) => {
+            (Self::Networks | Self::Origins | Self::OriginsOrAny | Self::Grants | Self::Names, _) => {
                 return self.read_list(&items(raw));
             }
             (_, Raw::Text(text)) => text,
@@ -200,11 +191,7 @@ impl Kind {
                 }
             }
         }
-        if problems.is_empty() {
-            value(values).map(Some)
-        } else {
-            Err(problems.join("; "))
-        }
+        if problems.is_empty() { value(values).map(Some) } else { Err(problems.join("; ")) }
     }
 }
 
@@ -212,12 +199,7 @@ impl Kind {
 fn items(raw: &Raw) -> Vec<String> {
     match raw {
         Raw::List(items) => items.clone(),
-        Raw::Text(text) => text
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        Raw::Text(text) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect(),
     }
 }
 
@@ -227,13 +209,9 @@ fn value(of: impl Serialize) -> Result<Value, String> {
 
 fn span(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
     if text.parse::<f64>().is_ok() {
-        return Err(format!(
-            "a number without a unit; write {text}s or {text}ms"
-        ));
+        return Err(format!("a number without a unit; write {text}s or {text}ms"));
     }
-    let span = text
-        .parse::<jiff::SignedDuration>()
-        .map_err(|_| "not a duration; write it as 200ms, 30s, 2m or 1h")?;
+    let span = text.parse::<jiff::SignedDuration>().map_err(|_| "not a duration; write it as 200ms, 30s, 2m or 1h")?;
     match Duration::try_from(span) {
         Ok(span) if (min..=max).contains(&span) => Ok(span),
         _ => Err("out of range".into()),
@@ -288,9 +266,7 @@ fn mailbox(text: &str) -> Result<&str, String> {
 fn network(text: &str) -> Result<IpNet, String> {
     match text.parse::<IpAddr>() {
         Ok(address) => Ok(address.into()),
-        Err(_) => text
-            .parse()
-            .map_err(|_| "not an IP address and not a network such as 10.0.0.0/8".into()),
+        Err(_) => text.parse().map_err(|_| "not an IP address and not a network such as 10.0.0.0/8".into()),
     }
 }
 
@@ -309,11 +285,7 @@ fn origin(text: &str) -> Result<&str, String> {
     };
     let port = url.port().map(|port| format!(":{port}"));
     let exact = format!("{}://{host}{}", url.scheme(), port.unwrap_or_default());
-    if exact == text {
-        Ok(text)
-    } else {
-        Err(format!("browsers send this origin as {exact}; write that"))
-    }
+    if exact == text { Ok(text) } else { Err(format!("browsers send this origin as {exact}; write that")) }
 }
 
 /// A lone word that is no level would be taken for the name of a module and silence everything else.

@@ -26,10 +26,7 @@ pub struct Layer {
 
 impl Layer {
     pub(super) fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            values: BTreeMap::new(),
-        }
+        Self { name, values: BTreeMap::new() }
     }
 
     pub fn name(&self) -> &'static str {
@@ -56,19 +53,9 @@ impl Layer {
     }
 
     /// A settings file that was read from `path`, or its built-in copy.
-    pub fn file(
-        name: &'static str,
-        text: &str,
-        path: &Path,
-        embedded: bool,
-        complaints: &mut Vec<Complaint>,
-    ) -> Self {
+    pub fn file(name: &'static str, text: &str, path: &Path, embedded: bool, complaints: &mut Vec<Complaint>) -> Self {
         let mut layer = Self::new(name);
-        let origin = |line| Origin::File {
-            path: path.to_owned(),
-            line,
-            embedded,
-        };
+        let origin = |line| Origin::File { path: path.to_owned(), line, embedded };
         let leaves = match yaml::read(text) {
             Ok(leaves) => leaves,
             Err(fault) => {
@@ -181,9 +168,7 @@ pub(super) fn insert(root: &mut Dict, key: &str, value: Value) {
         root.insert(key.into(), value);
         return;
     };
-    let section = root
-        .entry(section.into())
-        .or_insert_with(|| Dict::new().into());
+    let section = root.entry(section.into()).or_insert_with(|| Dict::new().into());
     if let Value::Dict(_, dict) = section {
         insert(dict, rest, value);
     }
@@ -200,25 +185,15 @@ fn unknown(name: &str, origin: Origin) -> Complaint {
         let near = nearest(name, Key::all().map(|key| key.name));
         format!("unknown key{near}")
     };
-    Complaint {
-        origin: Some(origin),
-        ..Complaint::about(printable_name(name), problem)
-    }
+    Complaint { origin: Some(origin), ..Complaint::about(printable_name(name), problem) }
 }
 
-fn unknown_variable<'a>(
-    name: &'a str,
-    text: &str,
-    known: impl Iterator<Item = &'a String>,
-) -> Complaint {
+fn unknown_variable<'a>(name: &'a str, text: &str, known: impl Iterator<Item = &'a String>) -> Complaint {
     if text.starts_with("tcp://") || name.contains("_SERVICE_") || name.contains("_PORT_") {
         return kubernetes_link(name);
     }
     let near = nearest(name, known.map(String::as_str));
-    Complaint::about(
-        printable_name(name),
-        format!("no such key, unset it if it is not meant for this server{near}"),
-    )
+    Complaint::about(printable_name(name), format!("no such key, unset it if it is not meant for this server{near}"))
 }
 
 /// Kubernetes gives every pod variables named after the services around it, and a service called
@@ -233,12 +208,7 @@ fn kubernetes_link(name: &str) -> Complaint {
 
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     known
-        .map(|candidate| {
-            (
-                strsim::normalized_damerau_levenshtein(name, candidate),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
         .filter(|(likeness, _)| *likeness > 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| format!("; did you mean {candidate}?"))

@@ -56,17 +56,8 @@ pub struct Route {
 }
 
 /// First segments that are Ably's alone, whatever follows.
-pub const ABLY_ROOTS: [&str; 9] = [
-    "time",
-    "keys",
-    "channels",
-    "apps",
-    "is-the-internet-up.txt",
-    "messages",
-    "presence",
-    "push",
-    "stats",
-];
+pub const ABLY_ROOTS: [&str; 9] =
+    ["time", "keys", "channels", "apps", "is-the-internet-up.txt", "messages", "presence", "push", "stats"];
 
 impl Protocol {
     /// The setting of its own port, if it may have one.
@@ -96,20 +87,14 @@ fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>); 4] {
 impl Config {
     /// What listens, the shared port first.
     pub fn listeners(&self) -> Vec<Listener> {
-        let mut shared = Listener {
-            port: self.server.port,
-            key: "server.port",
-            protocols: vec![Protocol::Operations],
-        };
+        let mut shared = Listener { port: self.server.port, key: "server.port", protocols: vec![Protocol::Operations] };
         let common = [
             // Before LetShare: it takes from `/` what names a version, LetShare the rest.
             (Protocol::Ably, self.ably.enabled),
             (Protocol::LetShare, self.letshare.enabled),
         ];
         let common = common.into_iter().filter(|(_, enabled)| *enabled);
-        shared
-            .protocols
-            .extend(common.map(|(protocol, _)| protocol));
+        shared.protocols.extend(common.map(|(protocol, _)| protocol));
         let mut listeners = vec![shared];
         for (protocol, enabled, own_port) in own_ports(self) {
             if !enabled {
@@ -142,9 +127,7 @@ impl Listener {
     /// Every path that is answered on this port.
     pub fn routes(&self, config: &Config) -> Vec<Route> {
         let routes = self.protocols.iter();
-        routes
-            .flat_map(|protocol| protocol.routes(config))
-            .collect()
+        routes.flat_map(|protocol| protocol.routes(config)).collect()
     }
 
     /// Pairs of routes of which only one could be reached.
@@ -168,12 +151,8 @@ impl Protocol {
         let exact = |path: &str, key| self.route(path, false, key);
         let tree = |path: &str, key| self.route(path, true, key);
         match self {
-            Self::Operations => ["/health", "/ready", "/metrics"]
-                .map(|path| exact(path, "server.port"))
-                .into(),
-            Self::LetShare => ["/", "/ws", "/api/pro/activate"]
-                .map(|path| exact(path, "letshare.enabled"))
-                .into(),
+            Self::Operations => ["/health", "/ready", "/metrics"].map(|path| exact(path, "server.port")).into(),
+            Self::LetShare => ["/", "/ws", "/api/pro/activate"].map(|path| exact(path, "letshare.enabled")).into(),
             Self::Ably => ABLY_ROOTS
                 .iter()
                 .map(|root| tree(&format!("/{root}"), "ably.enabled"))
@@ -234,19 +213,13 @@ impl Protocol {
     }
 
     fn route(self, path: &str, is_tree: bool, key: &'static str) -> Route {
-        Route {
-            protocol: self,
-            path: path.to_owned(),
-            is_tree,
-            key,
-        }
+        Route { protocol: self, path: path.to_owned(), is_tree, key }
     }
 }
 
 impl Route {
     pub fn matches(&self, path: &str) -> bool {
-        path.strip_prefix(&*self.path)
-            .is_some_and(|rest| rest.is_empty() || self.is_tree && rest.starts_with('/'))
+        path.strip_prefix(&*self.path).is_some_and(|rest| rest.is_empty() || self.is_tree && rest.starts_with('/'))
     }
 
     /// Whether one request could be meant for both.
@@ -275,17 +248,14 @@ mod tests {
         let conflicts = |listener: &Listener| listener.conflicts(config);
         let all = config.listeners();
         let pairs = all.iter().flat_map(conflicts);
-        pairs
-            .map(|(earlier, later)| (earlier.key, later.key))
-            .collect()
+        pairs.map(|(earlier, later)| (earlier.key, later.key)).collect()
     }
 
     #[test]
     fn a_protocol_is_on_the_shared_port_or_on_its_own() {
         let ports = |config: &Config| -> Vec<(u16, usize)> {
             let all = config.listeners().into_iter();
-            all.map(|listener| (listener.port, listener.protocols.len()))
-                .collect()
+            all.map(|listener| (listener.port, listener.protocols.len())).collect()
         };
         assert_eq!(ports(&Config::for_tests()), [(8080, 3)]);
         assert_eq!(ports(&relay(|_| {})), [(8080, 4)]);
@@ -336,12 +306,6 @@ mod tests {
             config.relay.push_path = "/same".into();
             config.relay.health_path = "/same/scheduled/x".into();
         });
-        assert_eq!(
-            clashes(&within),
-            [
-                ("relay.ws_path", "relay.push_path"),
-                ("relay.push_path", "relay.health_path"),
-            ]
-        );
+        assert_eq!(clashes(&within), [("relay.ws_path", "relay.push_path"), ("relay.push_path", "relay.health_path"),]);
     }
 }

@@ -54,12 +54,7 @@ impl Environment {
     pub fn of_process() -> Self {
         // Not `vars()`: it panics when any variable is not UTF-8.
         let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
-        Self {
-            vars: std::env::vars_os()
-                .map(|(name, value)| (text(name), text(value)))
-                .collect(),
-            dir: PathBuf::new(),
-        }
+        Self { vars: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(), dir: PathBuf::new() }
     }
 }
 
@@ -125,10 +120,7 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
     let mut unread = BTreeSet::new();
     for key in Key::all() {
         let Some(raw) = raw(&merged, key) else {
-            complaints.push(Complaint::about(
-                key.name,
-                "missing in configs/default.yaml",
-            ));
+            complaints.push(Complaint::about(key.name, "missing in configs/default.yaml"));
             continue;
         };
         let origin = origin(&merged, &layers, key);
@@ -149,11 +141,7 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
         if let Ok(Some(value)) = value {
             insert(&mut typed, key.name, value);
         }
-        settings.push(Setting {
-            key: key.name,
-            shown: shown(key, &raw),
-            origin,
-        });
+        settings.push(Setting { key: key.name, shown: shown(key, &raw), origin });
     }
 
     let config = Value::from(typed).deserialize::<Config>();
@@ -174,22 +162,13 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
                 );
             }
             if complaints.is_empty() {
-                return Ok(Loaded {
-                    config,
-                    mode,
-                    warnings,
-                    settings,
-                    missing_relay_file,
-                });
+                return Ok(Loaded { config, mode, warnings, settings, missing_relay_file });
             }
         }
         // A key whose default is missing was told above; anything else is a slip in `keys`.
         Err(error) => complaints.push(Complaint::about("settings", error.to_string())),
     }
-    Err(Complaints {
-        faults: complaints,
-        ignored,
-    })
+    Err(Complaints { faults: complaints, ignored })
 }
 
 impl Config {
@@ -211,16 +190,11 @@ impl Config {
                 None => complaints.push(Complaint::about(key.name, "missing")),
             }
         }
-        let wrong = |faults| Complaints {
-            faults,
-            ignored: Vec::new(),
-        };
+        let wrong = |faults| Complaints { faults, ignored: Vec::new() };
         if !complaints.is_empty() {
             return Err(wrong(complaints));
         }
-        Value::from(typed)
-            .deserialize()
-            .map_err(|error| wrong(vec![Complaint::about("settings", error.to_string())]))
+        Value::from(typed).deserialize().map_err(|error| wrong(vec![Complaint::about("settings", error.to_string())]))
     }
 }
 
@@ -247,20 +221,13 @@ fn mode(environment: &Environment, complaints: &mut Vec<Complaint>) -> String {
     complaints.push(Complaint {
         value: Some(mode.to_owned()),
         origin: Some(Origin::Variable("MODE".into())),
-        allowed: Some(format!(
-            "{}, or the name of a file in configs/ without .yaml",
-            shipped_modes()
-        )),
+        allowed: Some(format!("{}, or the name of a file in configs/ without .yaml", shipped_modes())),
         ..Complaint::about("MODE", "not a name")
     });
     "local".to_owned()
 }
 
-fn mode_layer(
-    environment: &Environment,
-    mode: &str,
-    complaints: &mut Vec<Complaint>,
-) -> Option<Layer> {
+fn mode_layer(environment: &Environment, mode: &str, complaints: &mut Vec<Complaint>) -> Option<Layer> {
     let path = environment.dir.join("configs").join(format!("{mode}.yaml"));
     let shipped = SHIPPED.iter().find(|(name, _)| *name == mode);
     match (std::fs::read_to_string(&path), shipped) {
@@ -271,10 +238,7 @@ fn mode_layer(
         (Err(error), _) => {
             complaints.push(Complaint {
                 value: Some(mode.to_owned()),
-                origin: environment
-                    .vars
-                    .contains_key("MODE")
-                    .then(|| Origin::Variable("MODE".into())),
+                origin: environment.vars.contains_key("MODE").then(|| Origin::Variable("MODE".into())),
                 allowed: Some(format!("{}{}", shipped_modes(), modes_on_disk(environment))),
                 ..Complaint::about("MODE", format!("cannot read {}: {error}", path.display()))
             });
@@ -305,9 +269,7 @@ fn modes_on_disk(environment: &Environment) -> String {
 fn raw(figment: &Figment, key: &Key) -> Option<Raw> {
     match figment.find_value(key.name).ok()? {
         Value::String(_, text) => Some(Raw::Text(text)),
-        Value::Array(_, items) => Some(Raw::List(
-            items.into_iter().filter_map(Value::into_string).collect(),
-        )),
+        Value::Array(_, items) => Some(Raw::List(items.into_iter().filter_map(Value::into_string).collect())),
         _ => None,
     }
 }
@@ -324,23 +286,17 @@ fn origin(figment: &Figment, layers: &[Layer], key: &Key) -> Origin {
 fn ignored(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
     match (key.kind, raw) {
         (Kind::Ignored(without, _), Raw::Text(text)) if text == without => None,
-        (Kind::Ignored(_, instead), _) => Some(format!(
-            "{} is not supported and has no effect: {instead} (set by {origin})",
-            key.name
-        )),
+        (Kind::Ignored(_, instead), _) => {
+            Some(format!("{} is not supported and has no effect: {instead} (set by {origin})", key.name))
+        }
         _ => None,
     }
 }
 
 fn mended(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
     match (key.kind, raw) {
-        (Kind::Path | Kind::OptionalPath, Raw::Text(text))
-            if !text.is_empty() && !text.starts_with('/') =>
-        {
-            Some(format!(
-                "{} = {text} lacks the slash at the front; /{text} is used (set by {origin})",
-                key.name
-            ))
+        (Kind::Path | Kind::OptionalPath, Raw::Text(text)) if !text.is_empty() && !text.starts_with('/') => {
+            Some(format!("{} = {text} lacks the slash at the front; /{text} is used (set by {origin})", key.name))
         }
         _ => None,
     }

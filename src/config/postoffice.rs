@@ -130,25 +130,16 @@ pub const KEYS: &[Key] = &[
     key("postoffice.tokens", Kind::Grants),
     key("postoffice.jwt_secret", Kind::Code),
     key("postoffice.allowed_origins", Kind::OriginsOrAny),
-    key(
-        "postoffice.from_check",
-        Kind::OneOf(&["known", "strict", "off"]),
-    ),
+    key("postoffice.from_check", Kind::OneOf(&["known", "strict", "off"])),
     key("postoffice.forward_token", Kind::Switch),
-    key(
-        "postoffice.validation",
-        Kind::OneOf(&["off", "lenient", "strict"]),
-    ),
+    key("postoffice.validation", Kind::OneOf(&["off", "lenient", "strict"])),
     key("postoffice.require_base64", Kind::Switch),
     key("postoffice.errors", Kind::OneOf(&["reply", "silent"])),
     key("postoffice.multi_device", Kind::Switch),
     key("postoffice.offline", Kind::OneOf(&["store", "drop"])),
     key("postoffice.mailboxes", Kind::Names),
     key("postoffice.mailbox_letters", COUNT),
-    key(
-        "postoffice.mailbox_age",
-        Kind::Span("1m", secs(60), "8760h", secs(31_536_000)),
-    ),
+    key("postoffice.mailbox_age", Kind::Span("1m", secs(60), "8760h", secs(31_536_000))),
     key("postoffice.stored_bytes", STORE_BYTES),
     key("postoffice.max_recipients", COUNT),
     key("postoffice.max_message_bytes", Kind::Whole(1_024, 1 << 24)),
@@ -167,12 +158,9 @@ impl Verdict<'_> {
                 "empty, and postoffice.auth is tokens: nobody could connect",
             ),
             PostOfficeAuth::Tokens => {}
-            PostOfficeAuth::Jwt => self.secret(
-                "postoffice.jwt_secret",
-                "LETSHARE_POSTOFFICE_JWT_SECRET",
-                &post.jwt_secret,
-                true,
-            ),
+            PostOfficeAuth::Jwt => {
+                self.secret("postoffice.jwt_secret", "LETSHARE_POSTOFFICE_JWT_SECRET", &post.jwt_secret, true)
+            }
         }
         // What may be on the way to a client at once, with the letter that makes it too much.
         let most = post.max_message_bytes + limits::POST_WINDOW_BYTES + 65_536;
@@ -190,8 +178,7 @@ impl Verdict<'_> {
         if host.is_loopback() {
             return;
         }
-        let remedy =
-            "postoffice:\n    auth: tokens\n    tokens: [\"A-LONG-RANDOM-TOKEN erp desk-*\"]";
+        let remedy = "postoffice:\n    auth: tokens\n    tokens: [\"A-LONG-RANDOM-TOKEN erp desk-*\"]";
         if self.config.allow_insecure {
             self.warnings.push(format!(
                 "postoffice.auth is any, and the server listens on {host}: everybody who can reach it reads every \

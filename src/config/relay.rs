@@ -71,28 +71,15 @@ pub const KEYS: &[Key] = &[
     key("relay.identify_secret", Kind::Code),
     key("relay.identify_ack", Kind::Switch),
     key("relay.lenient_push", Kind::Switch),
-    key(
-        "relay.unresolved_token",
-        Kind::OneOf(&["broadcast", "reject"]),
-    ),
+    key("relay.unresolved_token", Kind::OneOf(&["broadcast", "reject"])),
     key("relay.pushes_per_second", Kind::Whole(0, 1_000_000)),
-    key(
-        "relay.max_lateness",
-        Kind::Span("0s", secs(0), "8760h", secs(31_536_000)),
-    ),
-    key(
-        "relay.offline_ttl",
-        Kind::Span("0s", secs(0), "720h", secs(2_592_000)),
-    ),
+    key("relay.max_lateness", Kind::Span("0s", secs(0), "8760h", secs(31_536_000))),
+    key("relay.offline_ttl", Kind::Span("0s", secs(0), "720h", secs(2_592_000))),
 ];
 
 /// Keys of the older relay server and of its guide (`protocols/relay.md §1`).
-const PUBLISHED_RELAY_KEYS: [&str; 4] = [
-    "U2FsdGVkX18ucQzBA+ozhc3ySrVZ",
-    "change_me_to_a_secure_key",
-    "your_secure_key",
-    "your_api_key_here",
-];
+const PUBLISHED_RELAY_KEYS: [&str; 4] =
+    ["U2FsdGVkX18ucQzBA+ozhc3ySrVZ", "change_me_to_a_secure_key", "your_secure_key", "your_api_key_here"];
 
 impl Verdict<'_> {
     pub(super) fn relay(&mut self) {
@@ -104,9 +91,8 @@ impl Verdict<'_> {
         if PUBLISHED_RELAY_KEYS.contains(&relay.api_key.expose_secret()) {
             let remedy = "make one of your own, for example with `openssl rand -hex 32`";
             if host.is_loopback() || self.config.allow_insecure {
-                self.warnings.push(format!(
-                    "relay.api_key is published: whoever reaches the server can push; {remedy}"
-                ));
+                self.warnings
+                    .push(format!("relay.api_key is published: whoever reaches the server can push; {remedy}"));
             } else {
                 self.complain(
                     &["relay.api_key", "server.host", "allow_insecure"],

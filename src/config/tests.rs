@@ -22,15 +22,8 @@ struct Operator {
 fn operator() -> Operator {
     let folder = TempDir::new().unwrap();
     fs::create_dir(folder.path().join("configs")).unwrap();
-    let environment = Environment {
-        dir: folder.path().to_owned(),
-        ..Environment::default()
-    };
-    Operator {
-        folder,
-        environment,
-        flags: Vec::new(),
-    }
+    let environment = Environment { dir: folder.path().to_owned(), ..Environment::default() };
+    Operator { folder, environment, flags: Vec::new() }
 }
 
 impl Operator {
@@ -54,8 +47,7 @@ impl Operator {
     }
 
     fn loaded(&self) -> Loaded {
-        self.load()
-            .unwrap_or_else(|complaints| panic!("{complaints}"))
+        self.load().unwrap_or_else(|complaints| panic!("{complaints}"))
     }
 
     fn complaints(&self) -> String {
@@ -89,18 +81,9 @@ fn default_yaml_documents_the_range_of_each_key() {
     let lines: Vec<&str> = DEFAULTS.lines().collect();
     for leaf in super::yaml::read(DEFAULTS).unwrap() {
         let kind = keys::Key::find(&leaf.key).unwrap().kind;
-        assert_eq!(
-            lines[leaf.line - 2].trim(),
-            format!("# Allowed: {kind}"),
-            "{}",
-            leaf.key
-        );
+        assert_eq!(lines[leaf.line - 2].trim(), format!("# Allowed: {kind}"), "{}", leaf.key);
         let why = lines[leaf.line - 3].trim();
-        assert!(
-            why.starts_with("# ") && why.len() > 12,
-            "{}: {why}",
-            leaf.key
-        );
+        assert!(why.starts_with("# ") && why.len() > 12, "{}: {why}", leaf.key);
     }
 }
 
@@ -122,10 +105,9 @@ fn the_typed_settings_have_exactly_the_keys_of_the_table() {
         insert(&mut root, &format!("{section}zz"), Value::from(1));
         let error = Value::from(root).deserialize::<Config>().unwrap_err();
         match error.kind {
-            figment::error::Kind::UnknownField(_, fields) => fields
-                .iter()
-                .map(|field| format!("{section}{field}"))
-                .collect(),
+            figment::error::Kind::UnknownField(_, fields) => {
+                fields.iter().map(|field| format!("{section}{field}")).collect()
+            }
             kind => panic!("{section}: {kind:?}"),
         }
     };
@@ -158,18 +140,11 @@ fn each_layer_covers_the_one_before() {
     assert_eq!(loaded.config.limits.channels, 7);
     assert_eq!(loaded.config.limits.channels_per_connection, 200);
     let origin = |key| {
-        let setting = loaded
-            .settings
-            .iter()
-            .find(|setting| setting.key == key)
-            .unwrap();
+        let setting = loaded.settings.iter().find(|setting| setting.key == key).unwrap();
         setting.origin.to_string()
     };
     assert_eq!(origin("server.port"), "command line");
-    assert_eq!(
-        origin("log.level"),
-        "environment variable LETSHARE_LOG_LEVEL"
-    );
+    assert_eq!(origin("log.level"), "environment variable LETSHARE_LOG_LEVEL");
     assert!(origin("limits.channels").ends_with("configs/local.yaml:6"));
     assert_eq!(origin("data.dir"), "built-in default");
 }
@@ -184,10 +159,7 @@ fn the_names_of_the_design_document_work() {
         .var("LETSHARE_WEBSOCKET_MAX_ROOM_USERS", "12")
         .var("SERVER_AUTH_SECRET", "abcdef0123456789abcdef0123456789")
         .var("LETSHARE_DATA_DIR", "elsewhere")
-        .var(
-            "LETSHARE_CORS_ALLOWED_ORIGINS",
-            "https://a.example, https://b.example:444",
-        )
+        .var("LETSHARE_CORS_ALLOWED_ORIGINS", "https://a.example, https://b.example:444")
         .var("PATH", "/bin");
     let loaded = operator.loaded();
     assert_eq!(loaded.mode, "production");
@@ -198,10 +170,7 @@ fn the_names_of_the_design_document_work() {
     assert_eq!(config.jwt.secret.expose_secret(), LONG);
     assert_eq!(config.websocket.max_room_users, 12);
     assert!(config.data.dir.ends_with("elsewhere"));
-    assert_eq!(
-        config.cors.allowed_origins,
-        ["https://a.example", "https://b.example:444"]
-    );
+    assert_eq!(config.cors.allowed_origins, ["https://a.example", "https://b.example:444"]);
     assert_eq!(config.shutdown.notice, Duration::from_secs(2));
 }
 
@@ -217,24 +186,16 @@ fn both_shipped_modes_are_built_in_and_a_file_wins() {
     let built_in = operator().loaded();
     assert_eq!(built_in.config.log.level, "debug");
     assert!(built_in.config.limits.exempt_loopback);
-    let empty = operator()
-        .file("configs/local.yaml", "# nothing\n")
-        .loaded();
+    let empty = operator().file("configs/local.yaml", "# nothing\n").loaded();
     assert_eq!(empty.config.log.level, "info");
     assert_eq!(operator().var("MODE", "").loaded().mode, "local");
 }
 
 #[test]
 fn an_unknown_mode_is_refused_and_the_known_ones_are_named() {
-    let text = operator()
-        .file("configs/staging.yaml", "")
-        .var("MODE", "prodution")
-        .complaints();
+    let text = operator().file("configs/staging.yaml", "").var("MODE", "prodution").complaints();
     assert!(text.contains("prodution.yaml"), "{text}");
-    assert!(
-        text.contains("local, production, relay, postoffice, chat, group, staging"),
-        "{text}"
-    );
+    assert!(text.contains("local, production, relay, postoffice, chat, group, staging"), "{text}");
     assert!(text.contains("environment variable MODE"), "{text}");
     let text = operator().var("MODE", "../../etc/passwd").complaints();
     assert!(text.contains("not a name"), "{text}");
@@ -242,7 +203,8 @@ fn an_unknown_mode_is_refused_and_the_known_ones_are_named() {
 
 #[test]
 fn every_complaint_is_told_at_once_with_value_origin_and_range() {
-    let file = "server:\n  port: 99999\n  hots: x\nlog: verbose\njwt:\n  expiration_hours: soon\nhistory:\n  window: 30\n";
+    let file =
+        "server:\n  port: 99999\n  hots: x\nlog: verbose\njwt:\n  expiration_hours: soon\nhistory:\n  window: 30\n";
     let operator = operator()
         .file("configs/local.yaml", file)
         .var("LETSHARE_LIMITS_CHANNELS", "-1")
@@ -283,37 +245,17 @@ fn impossible_values_are_refused() {
         ("server.port", "-1", "not a whole number"),
         ("server.port", "8080.0", "not a whole number"),
         ("server.port", "", "not a whole number"),
-        (
-            "server.workers",
-            "18446744073709551616",
-            "not a whole number",
-        ),
+        ("server.workers", "18446744073709551616", "not a whole number"),
         ("server.trusted_proxies", "10.0.0.0/33", "not an IP address"),
         ("auth.mode", "JWT", "not one of"),
         ("jwt.expiration_hours", "0", "out of range"),
         ("cors.allowed_origins", "*", "patterns"),
         ("cors.allowed_origins", "letshare.fun", "scheme is missing"),
-        (
-            "cors.allowed_origins",
-            "https://letshare.fun/",
-            "write that",
-        ),
-        (
-            "cors.allowed_origins",
-            "https://letshare.fun:443",
-            "https://letshare.fun; write that",
-        ),
+        ("cors.allowed_origins", "https://letshare.fun/", "write that"),
+        ("cors.allowed_origins", "https://letshare.fun:443", "https://letshare.fun; write that"),
         ("cors.allowed_origins", "https://LetShare.fun", "write that"),
-        (
-            "cors.allowed_origins",
-            "https://u:p@letshare.fun",
-            "write that",
-        ),
-        (
-            "cors.allowed_origins",
-            "https://letshare.fun:99999",
-            "invalid port",
-        ),
+        ("cors.allowed_origins", "https://u:p@letshare.fun", "write that"),
+        ("cors.allowed_origins", "https://letshare.fun:99999", "invalid port"),
         ("cors.allowed_origins", "http://", "host"),
         ("cors.allowed_origins", "null", "scheme is missing"),
         ("cors.allow_lan", "1", "neither true nor false"),
@@ -322,25 +264,13 @@ fn impossible_values_are_refused() {
         ("log.level", "info,,debug", "does not name a level"),
         ("log.max_entries", "0", "out of range"),
         ("log.dir", "", "empty"),
-        (
-            "websocket.max_message_bytes",
-            "512KiB",
-            "not a whole number",
-        ),
+        ("websocket.max_message_bytes", "512KiB", "not a whole number"),
         ("websocket.ping_interval", "-30s", "out of range"),
         ("websocket.ping_interval", "soon", "not a duration"),
         ("websocket.ping_interval", "0s", "out of range"),
-        (
-            "websocket.idle_timeout",
-            "30s",
-            "longer than websocket.ping_interval",
-        ),
+        ("websocket.idle_timeout", "30s", "longer than websocket.ping_interval"),
         ("limits.outbox_bytes", "524288", "must be at least 528384"),
-        (
-            "history.total_bytes",
-            "4194303",
-            "at least history.channel_bytes",
-        ),
+        ("history.total_bytes", "4194303", "at least history.channel_bytes"),
         ("shutdown.notice", "30s", "longer than shutdown.notice"),
         ("tls.enabled", "true", "missing, and tls.enabled"),
         ("jwt.secret", "", "empty: anybody could make tokens"),
@@ -379,15 +309,9 @@ fn tls_needs_readable_files_and_its_own_port() {
     let complaints = operator.load().unwrap_err();
     let text = complaints.to_string();
     assert_eq!(complaints.faults.len(), 2, "{text}");
-    assert!(
-        text.contains("no/such/key.pem") && text.contains("cannot be read"),
-        "{text}"
-    );
+    assert!(text.contains("no/such/key.pem") && text.contains("cannot be read"), "{text}");
     assert!(text.contains("the same as server.port"), "{text}");
-    let operator = operator
-        .file("key.pem", "")
-        .flag("tls.key_file", "key.pem")
-        .flag("tls.port", "8443");
+    let operator = operator.file("key.pem", "").flag("tls.key_file", "key.pem").flag("tls.port", "8443");
     assert!(operator.loaded().config.tls.enabled);
 }
 
@@ -415,10 +339,7 @@ fn a_path_gets_its_slash_and_a_warning() {
     let loaded = operator().flag("relay.ws_path", "sockets").loaded();
     assert_eq!(loaded.config.relay.ws_path, "/sockets");
     let warnings = loaded.warnings.join("\n");
-    assert!(
-        warnings.contains("relay.ws_path = sockets lacks"),
-        "{warnings}"
-    );
+    assert!(warnings.contains("relay.ws_path = sockets lacks"), "{warnings}");
     for bad in ["", "/a b", "/{id}", "//x", "/x/", "/x?y"] {
         let text = operator().flag("relay.ws_path", bad).complaints();
         assert!(text.contains("relay.ws_path"), "{text}");
@@ -435,13 +356,8 @@ fn the_older_relay_configuration_counts_in_its_mode() {
     assert_eq!(built_in.relay.push_path, "/api/push");
     assert!(built_in.relay.enabled && !built_in.letshare.enabled);
 
-    let by_variables = || {
-        relay()
-            .var("PORT", "3001")
-            .var("WS_PATH", "/sockets")
-            .var("RELAY_API_KEY", LONG)
-            .var("PUSH_PATH", "")
-    };
+    let by_variables =
+        || relay().var("PORT", "3001").var("WS_PATH", "/sockets").var("RELAY_API_KEY", LONG).var("PUSH_PATH", "");
     let loaded = by_variables().loaded();
     assert_eq!(loaded.config.relay.port, Some(3001));
     assert_eq!(loaded.config.relay.api_key.expose_secret(), LONG);
@@ -465,10 +381,7 @@ fn the_older_relay_configuration_counts_in_its_mode() {
     let ours = by_file().var("LETSHARE_RELAY_PORT", "3003").loaded();
     assert_eq!(ours.config.relay.port, Some(3003));
 
-    let elsewhere = operator()
-        .var("PORT", "3001")
-        .file("config.json", file)
-        .loaded();
+    let elsewhere = operator().var("PORT", "3001").file("config.json", file).loaded();
     assert_eq!(elsewhere.config.relay.port, None);
 }
 
@@ -517,24 +430,16 @@ fn published_relay_keys_stay_at_home() {
     let key = "U2FsdGVkX18ucQzBA+ozhc3ySrVZ";
     let abroad = operator().var("MODE", "relay").var("RELAY_API_KEY", key);
     let text = abroad.complaints();
-    assert!(
-        text.contains("relay.api_key") && !text.contains(key),
-        "{text}"
-    );
+    assert!(text.contains("relay.api_key") && !text.contains(key), "{text}");
     let open = abroad.flag("allow_insecure", "true").loaded();
     assert!(open.warnings.join("\n").contains("is published"));
-    let home = operator()
-        .var("MODE", "relay")
-        .var("RELAY_API_KEY", "your_secure_key")
-        .flag("server.host", "127.0.0.1");
+    let home = operator().var("MODE", "relay").var("RELAY_API_KEY", "your_secure_key").flag("server.host", "127.0.0.1");
     assert!(home.loaded().warnings.join("\n").contains("is published"));
 }
 
 #[test]
 fn relay_clients_that_prove_themselves_need_a_secret() {
-    let proof = operator()
-        .flag("relay.enabled", "true")
-        .flag("relay.identify", "jwt");
+    let proof = operator().flag("relay.enabled", "true").flag("relay.identify", "jwt");
     let text = proof.complaints();
     assert!(text.contains("relay.identify_secret"), "{text}");
     proof.flag("relay.identify_secret", LONG).loaded();
@@ -545,10 +450,7 @@ fn settings_of_ably() {
     let at_home = operator().loaded().config.ably;
     assert!(at_home.enabled && at_home.keys_over_http && !at_home.sandbox);
     assert_eq!(at_home.apps_file, None);
-    assert!(
-        !Config::for_tests().ably.keys_over_http,
-        "but in MODE=local"
-    );
+    assert!(!Config::for_tests().ably.keys_over_http, "but in MODE=local");
 
     let sandbox = operator().var("LETSHARE_ABLY_SANDBOX", "true");
     assert!(sandbox.loaded().config.ably.sandbox);
@@ -557,28 +459,14 @@ fn settings_of_ably() {
         .var("LETSHARE_JWT_SECRET", LONG)
         .var("SERVER_AUTH_SECRET", "abcdef0123456789abcdef0123456789");
     let warnings = abroad.loaded().warnings.join("\n");
-    assert!(
-        warnings.contains("everybody who can reach it can make apps"),
-        "{warnings}"
-    );
+    assert!(warnings.contains("everybody who can reach it can make apps"), "{warnings}");
 
     let file = operator().flag("ably.apps_file", "apps.yaml");
     let text = file.complaints();
-    assert!(
-        text.contains("ably.apps_file") && text.contains("cannot be read"),
-        "{text}"
-    );
+    assert!(text.contains("ably.apps_file") && text.contains("cannot be read"), "{text}");
     let file = file.file("apps.yaml", "apps: []");
-    assert!(
-        file.loaded()
-            .config
-            .ably
-            .apps_file
-            .is_some_and(|path| path.ends_with("apps.yaml"))
-    );
-    let off = operator()
-        .flag("ably.apps_file", "apps.yaml")
-        .flag("ably.enabled", "false");
+    assert!(file.loaded().config.ably.apps_file.is_some_and(|path| path.ends_with("apps.yaml")));
+    let off = operator().flag("ably.apps_file", "apps.yaml").flag("ably.enabled", "false");
     assert!(!off.loaded().config.ably.enabled);
 }
 
@@ -590,21 +478,14 @@ fn published_and_short_secrets_stay_at_home() {
     let abroad = operator().flag("server.host", "0.0.0.0");
     let text = abroad.complaints();
     assert!(text.contains("2 faults"), "{text}");
-    for expected in [
-        "LETSHARE_JWT_SECRET",
-        "SERVER_AUTH_SECRET",
-        "openssl rand -hex 32",
-    ] {
+    for expected in ["LETSHARE_JWT_SECRET", "SERVER_AUTH_SECRET", "openssl rand -hex 32"] {
         assert!(text.contains(expected), "{text}");
     }
     assert!(!text.contains("letshare-jwt-secret-key"), "{text}");
 
     // Only the kind of token that is switched on matters.
     let text = abroad.flag("auth.mode", "jwt").complaints();
-    assert!(
-        text.contains("1 fault") && text.contains("LETSHARE_JWT_SECRET"),
-        "{text}"
-    );
+    assert!(text.contains("1 fault") && text.contains("LETSHARE_JWT_SECRET"), "{text}");
 
     let short = operator()
         .flag("server.host", "192.168.1.2")
@@ -616,9 +497,7 @@ fn published_and_short_secrets_stay_at_home() {
     assert_eq!(open.warnings.len(), 1, "{:?}", open.warnings);
 
     // Empty is no secret anywhere.
-    let empty = operator()
-        .var("LETSHARE_JWT_SECRET", "")
-        .var("LETSHARE_ALLOW_INSECURE", "true");
+    let empty = operator().var("LETSHARE_JWT_SECRET", "").var("LETSHARE_ALLOW_INSECURE", "true");
     assert!(empty.complaints().contains("empty: anybody"));
 }
 
@@ -626,20 +505,14 @@ fn published_and_short_secrets_stay_at_home() {
 fn nothing_secret_is_shown() {
     let canary = "canary-1f0e";
     let operator = operator()
-        .file(
-            "configs/local.yaml",
-            &format!("jwt:\n  secrt: {canary}\nauth:\n  secret: [{canary}]\n"),
-        )
+        .file("configs/local.yaml", &format!("jwt:\n  secrt: {canary}\nauth:\n  secret: [{canary}]\n"))
         .var("LETSHARE_JWT_SECRT", canary)
         .var("LETSHARE_JWT_SECRET", canary)
         .var("LETSHARE_SERVER_HOST", "0.0.0.0")
         .flag("jwt.sercet", canary);
     let complaints = operator.load().unwrap_err();
     assert_eq!(complaints.faults.len(), 5, "{complaints}");
-    assert!(
-        !format!("{complaints} {complaints:?}").contains(canary),
-        "{complaints}"
-    );
+    assert!(!format!("{complaints} {complaints:?}").contains(canary), "{complaints}");
 
     let operator = super::tests::operator().var("LETSHARE_JWT_SECRET", canary);
     assert!(!format!("{:?}", operator.loaded()).contains(canary));
@@ -647,20 +520,10 @@ fn nothing_secret_is_shown() {
 
 #[test]
 fn a_file_that_is_not_yaml_is_named_with_its_line() {
-    let text = operator()
-        .file("configs/local.yaml", "server:\n  port: [1\n")
-        .complaints();
-    assert!(
-        text.contains("not valid YAML") && text.contains("configs/local.yaml:"),
-        "{text}"
-    );
-    let text = operator()
-        .file("configs/local.yaml", "log:\n  dir: a\n  dir: b\n")
-        .complaints();
-    assert!(
-        text.contains("set twice") || text.contains("duplicate"),
-        "{text}"
-    );
+    let text = operator().file("configs/local.yaml", "server:\n  port: [1\n").complaints();
+    assert!(text.contains("not valid YAML") && text.contains("configs/local.yaml:"), "{text}");
+    let text = operator().file("configs/local.yaml", "log:\n  dir: a\n  dir: b\n").complaints();
+    assert!(text.contains("set twice") || text.contains("duplicate"), "{text}");
 }
 
 #[test]
@@ -668,18 +531,13 @@ fn older_tls_keys_are_accepted_with_a_warning() {
     let file = "tls:\n  auto_cert: true\n  domain: letshare.fun\n";
     let loaded = operator().file("configs/local.yaml", file).loaded();
     let text = loaded.warnings.join("\n");
-    assert!(
-        text.contains("tls.auto_cert is not supported") && text.contains("certbot"),
-        "{text}"
-    );
+    assert!(text.contains("tls.auto_cert is not supported") && text.contains("certbot"), "{text}");
     assert!(text.contains("tls.domain is not supported"), "{text}");
 }
 
 #[test]
 fn two_names_for_one_secret_must_agree() {
-    let operator = operator()
-        .var("SERVER_AUTH_SECRET", LONG)
-        .var("LETSHARE_AUTH_SECRET", LONG);
+    let operator = operator().var("SERVER_AUTH_SECRET", LONG).var("LETSHARE_AUTH_SECRET", LONG);
     operator.loaded();
     let text = operator.var("LETSHARE_AUTH_SECRET", "x").complaints();
     assert!(text.contains("set differently"), "{text}");

@@ -52,10 +52,7 @@ pub fn read_of(path: &Path, text: &str, complaints: &mut Vec<Complaint>) -> Vec<
 /// # Errors
 /// The first place that is not YAML, or not the shape of a settings file.
 pub fn read(text: &str) -> Result<Vec<Leaf>, Fault> {
-    let mut reader = Reader {
-        events: Parser::new_from_str(text),
-        leaves: Vec::new(),
-    };
+    let mut reader = Reader { events: Parser::new_from_str(text), leaves: Vec::new() };
     let mut seen = false;
     loop {
         let (event, line) = reader.next()?;
@@ -85,10 +82,7 @@ impl<'a> Reader<'a> {
         loop {
             match self.events.next() {
                 Some(Ok((Event::Comment(..), _))) => {}
-                Some(Ok((
-                    Event::Alias(..) | Event::Anchor(..) | Event::UnresolvedAlias(..),
-                    span,
-                ))) => {
+                Some(Ok((Event::Alias(..) | Event::Anchor(..) | Event::UnresolvedAlias(..), span))) => {
                     let problem = "anchors and aliases (&name, *name) are not supported";
                     return Err(fault(span.start.line(), problem));
                 }
@@ -111,11 +105,7 @@ impl<'a> Reader<'a> {
                 Event::Scalar(name, ..) => name,
                 _ => return Err(fault(line, "a key must be a plain word")),
             };
-            let key = if prefix.is_empty() {
-                name.into_owned()
-            } else {
-                format!("{prefix}.{name}")
-            };
+            let key = if prefix.is_empty() { name.into_owned() } else { format!("{prefix}.{name}") };
             let value = match self.next()? {
                 (Event::Scalar(text, style, ..), _) => Raw::Text(scalar(&text, style)),
                 (Event::SequenceStart(..), _) => Raw::List(self.list(&key)?),
@@ -139,10 +129,7 @@ impl<'a> Reader<'a> {
                 (Event::SequenceEnd, _) => return Ok(items),
                 (Event::Scalar(text, style, ..), _) => items.push(scalar(&text, style)),
                 (_, line) => {
-                    return Err(fault(
-                        line,
-                        format!("the list {key} may hold plain values only"),
-                    ));
+                    return Err(fault(line, format!("the list {key} may hold plain values only")));
                 }
             }
         }
@@ -158,10 +145,7 @@ fn scalar(text: &str, style: ScalarStyle) -> String {
 }
 
 fn fault(line: usize, problem: impl Into<String>) -> Fault {
-    Fault {
-        line,
-        problem: problem.into(),
-    }
+    Fault { line, problem: problem.into() }
 }
 
 #[cfg(test)]
@@ -171,13 +155,8 @@ mod tests {
 
     #[test]
     fn values_stay_as_written_and_know_their_line() {
-        let text =
-            "# c\nserver:\n  port: 0080\n  host: \"a b\"\nlist: [1, x]\nempty:\nblock:\n  - q\n";
-        let leaf = |key: &str, value, line| Leaf {
-            key: key.into(),
-            value,
-            line,
-        };
+        let text = "# c\nserver:\n  port: 0080\n  host: \"a b\"\nlist: [1, x]\nempty:\nblock:\n  - q\n";
+        let leaf = |key: &str, value, line| Leaf { key: key.into(), value, line };
         assert_eq!(
             read(text).unwrap(),
             [

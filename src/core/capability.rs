@@ -47,14 +47,12 @@ impl Capability {
     /// [`Fault::Malformed`] for what is no object of non-empty lists of known operations, `*` beside
     /// others, a resource that stands twice or is empty, a text that is too long.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        const SHAPE: &str =
-            "a capability is a JSON object of resources, each with a list of known operations";
+        const SHAPE: &str = "a capability is a JSON object of resources, each with a list of known operations";
         if text.len() > limits::CAPABILITY_BYTES {
             let what = "the capability is too long";
             return Err(Fault::Malformed { what });
         }
-        let Written(entries) =
-            serde_json::from_str(text).map_err(|_| Fault::Malformed { what: SHAPE })?;
+        let Written(entries) = serde_json::from_str(text).map_err(|_| Fault::Malformed { what: SHAPE })?;
         let mut resources = BTreeMap::new();
         for (resource, operations) in entries {
             if resource.is_empty() {
@@ -62,10 +60,7 @@ impl Capability {
                 return Err(Fault::Malformed { what });
             }
             let operations = Operations::parse(&operations)?;
-            if resources
-                .insert(Resource::new(&resource), operations)
-                .is_some()
-            {
+            if resources.insert(Resource::new(&resource), operations).is_some() {
                 let what = "a resource of the capability stands twice";
                 return Err(Fault::Malformed { what });
             }

@@ -4,10 +4,7 @@ use std::{collections::hash_map, sync::Arc, time::Duration};
 
 use crate::{
     core::{
-        command::{
-            Answer, Attach, Attached, AttachmentId, Detach, Effect, HubId, Leave, Now, Publish,
-            Reseat, Seat,
-        },
+        command::{Answer, Attach, Attached, AttachmentId, Detach, Effect, HubId, Leave, Now, Publish, Reseat, Seat},
         dedupe::{Published, Seen},
         filter::Filter,
         hashing::FastMap,
@@ -84,10 +81,7 @@ impl ChannelState {
     }
 
     pub fn occupancy(&self) -> Occupancy {
-        let mut occupancy = Occupancy {
-            presence_members: self.members.len(),
-            ..Occupancy::default()
-        };
+        let mut occupancy = Occupancy { presence_members: self.members.len(), ..Occupancy::default() };
         for attachment in self.attachments.values() {
             occupancy.add(attachment.filter.modes);
         }
@@ -112,32 +106,15 @@ impl ChannelState {
     /// Attaches, or changes the attachment there is. Who is attached already is not refused when the
     /// channel is full.
     pub fn attach(&mut self, command: Attach) -> Vec<Effect> {
-        let Attach {
-            id,
-            connection,
-            hub,
-            filter,
-            rules,
-            start,
-            context,
-        } = command;
+        let Attach { id, connection, hub, filter, rules, start, context } = command;
         let is_change = self.attachments.contains_key(&id);
         if let Err(fault) = self.admit(is_change, rules.as_deref()) {
             let alias = id.alias;
             let answer = Answer::AttachRefused { alias, fault };
             let session = id.session;
-            return vec![Effect::Answer {
-                hub,
-                session,
-                answer,
-            }];
+            return vec![Effect::Answer { hub, session, answer }];
         }
-        let seat = Seat {
-            id,
-            connection,
-            filter,
-            counted: rules.is_some(),
-        };
+        let seat = Seat { id, connection, filter, counted: rules.is_some() };
         self.seat(hub, seat.clone());
         self.members.regain(connection);
         let attached = Attached {
@@ -153,29 +130,17 @@ impl ChannelState {
             context,
         };
         let attached = Box::new(attached);
-        let attached = Effect::Attached {
-            hub,
-            start,
-            attached,
-        };
+        let attached = Effect::Attached { hub, start, attached };
         vec![attached, Effect::OccupancyChanged]
     }
 
     fn occupancy_if_observed(&self) -> Occupancy {
-        if self.is_observed() {
-            self.occupancy()
-        } else {
-            Occupancy::default()
-        }
+        if self.is_observed() { self.occupancy() } else { Occupancy::default() }
     }
 
     /// Takes over the attachments of a hub as they are, and delivers what the hub has missed.
     pub fn reseat(&mut self, command: Reseat) -> Effect {
-        let Reseat {
-            hub,
-            seats,
-            delivered: after,
-        } = command;
+        let Reseat { hub, seats, delivered: after } = command;
         for seat in seats {
             self.seat(hub, seat);
         }
@@ -193,12 +158,7 @@ impl ChannelState {
     }
 
     fn seat(&mut self, hub: HubId, seat: Seat) {
-        let Seat {
-            id,
-            connection,
-            filter,
-            counted,
-        } = seat;
+        let Seat { id, connection, filter, counted } = seat;
         let wants_occupancy = usize::from(filter.occupancy);
         match self.attachments.entry(id) {
             hash_map::Entry::Occupied(mut known) => {
@@ -207,12 +167,7 @@ impl ChannelState {
                 known.filter = filter;
             }
             hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(Attachment {
-                    hub,
-                    connection,
-                    filter,
-                    counted,
-                });
+                vacant.insert(Attachment { hub, connection, filter, counted });
                 self.counted += usize::from(counted);
                 match self.hubs.iter_mut().find(|(id, _)| *id == hub) {
                     Some((_, attachments)) => *attachments += 1,
@@ -226,23 +181,14 @@ impl ChannelState {
     /// Detaches; confirmed also when there was no attachment. With the connection's last attachment its
     /// members leave.
     pub fn detach(&mut self, now: Now, command: Detach) -> Vec<Effect> {
-        let Detach {
-            id,
-            connection,
-            hub,
-            context,
-        } = command;
+        let Detach { id, connection, hub, context } = command;
         self.unseat(id);
         let mut effects = Vec::with_capacity(3);
         if self.is_absent(connection) {
             effects.extend(self.all_leave(now, connection));
         }
         let alias = id.alias;
-        effects.push(Effect::Answer {
-            hub,
-            session: id.session,
-            answer: Answer::Detached { alias, context },
-        });
+        effects.push(Effect::Answer { hub, session: id.session, answer: Answer::Detached { alias, context } });
         effects.push(Effect::OccupancyChanged);
         effects
     }
@@ -250,11 +196,7 @@ impl ChannelState {
     /// The transport is gone: no answer. Its connection's members leave later, unless the connection is
     /// attached by another transport already.
     pub fn leave(&mut self, now: Now, command: Leave) -> Vec<Effect> {
-        let Leave {
-            id,
-            connection,
-            hold,
-        } = command;
+        let Leave { id, connection, hold } = command;
         self.unseat(id);
         let mut effects = vec![Effect::OccupancyChanged];
         if !self.is_absent(connection) {
@@ -279,8 +221,7 @@ impl ChannelState {
     /// It has members, and nothing is attached that would keep them.
     fn is_absent(&self, connection: ConnectionId) -> bool {
         let mut attachments = self.attachments.values();
-        self.members.has(connection)
-            && !attachments.any(|attachment| attachment.connection == connection)
+        self.members.has(connection) && !attachments.any(|attachment| attachment.connection == connection)
     }
 
     fn unseat(&mut self, id: AttachmentId) {
@@ -329,19 +270,8 @@ impl ChannelState {
     ///
     /// # Errors
     /// Why nothing was published.
-    pub fn append(
-        &mut self,
-        now: Now,
-        command: Publish,
-    ) -> Result<(Published, Option<Arc<Entry>>), Fault> {
-        let Publish {
-            attached,
-            publisher,
-            id,
-            body,
-            is_ephemeral,
-            ..
-        } = command;
+    pub fn append(&mut self, now: Now, command: Publish) -> Result<(Published, Option<Arc<Entry>>), Fault> {
+        let Publish { attached, publisher, id, body, is_ephemeral, .. } = command;
         if attached.is_some_and(|session| !self.has_session(session)) {
             return Err(Fault::NotAttached);
         }
@@ -350,9 +280,7 @@ impl ChannelState {
             return Ok((published, None));
         }
         let body = match (body, publisher) {
-            (Body::Presence(events), Some(connection)) => {
-                Body::Presence(self.members.check(connection, events)?)
-            }
+            (Body::Presence(events), Some(connection)) => Body::Presence(self.members.check(connection, events)?),
             (body, _) => body,
         };
         let entry = self.entry(now, publisher, id, body, is_ephemeral);
@@ -368,8 +296,7 @@ impl ChannelState {
     fn has_session(&self, session: SessionId) -> bool {
         let plain = AttachmentId { session, alias: 0 };
         // The plain name first: it is nearly always that.
-        self.attachments.contains_key(&plain)
-            || self.attachments.keys().any(|id| id.session == session)
+        self.attachments.contains_key(&plain) || self.attachments.keys().any(|id| id.session == session)
     }
 
     /// The occupancy as an entry to deliver.

@@ -179,17 +179,9 @@ pub enum Effect {
     /// Append to the log unless it is ephemeral, then deliver to every hub with attachments.
     Append(Arc<Entry>),
     /// Tell one transport, through its hub, so that the answer keeps its place among deliveries.
-    Answer {
-        hub: HubId,
-        session: SessionId,
-        answer: Answer,
-    },
+    Answer { hub: HubId, session: SessionId, answer: Answer },
     /// The same, when the log has said what lies behind the start.
-    Attached {
-        hub: HubId,
-        start: Start,
-        attached: Box<Attached>,
-    },
+    Attached { hub: HubId, start: Start, attached: Box<Attached> },
     /// Deliver to this hub alone what the log holds after a position.
     Replay { hub: HubId, after: Serial },
     /// The numbers of those who use the channel may have changed.
@@ -205,10 +197,6 @@ impl Reply {
 
     pub(super) fn answer(self, answer: Answer) -> Effect {
         let Self { session, hub, .. } = self;
-        Effect::Answer {
-            hub,
-            session,
-            answer,
-        }
+        Effect::Answer { hub, session, answer }
     }
 }

@@ -30,10 +30,7 @@ pub struct Published {
 
 impl Published {
     pub fn of(entry: &Entry) -> Self {
-        Self {
-            serial: entry.serial,
-            len: entry.len(),
-        }
+        Self { serial: entry.serial, len: entry.len() }
     }
 }
 

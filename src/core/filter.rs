@@ -27,20 +27,12 @@ pub struct Filter {
 impl Filter {
     /// Wants what `modes` allow, messages of all names.
     pub fn new(modes: Modes, echo: bool) -> Self {
-        Self {
-            modes,
-            echo,
-            every_name: true,
-            ..Self::default()
-        }
+        Self { modes, echo, every_name: true, ..Self::default() }
     }
 
     /// Wants messages of other connections, of the names that are added.
     pub fn named() -> Self {
-        Self {
-            modes: Modes::SUBSCRIBE | Modes::PUBLISH,
-            ..Self::default()
-        }
+        Self { modes: Modes::SUBSCRIBE | Modes::PUBLISH, ..Self::default() }
     }
 
     /// Whether it wants anything of `entry`; `is_own`: the entry came by the attachment's connection.
@@ -100,10 +92,7 @@ mod tests {
     use super::*;
 
     fn message(name: &'static str) -> Message {
-        Message {
-            name: name.into(),
-            ..Message::default()
-        }
+        Message { name: name.into(), ..Message::default() }
     }
 
     #[test]

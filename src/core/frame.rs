@@ -91,12 +91,7 @@ mod tests {
 
     fn decode(frame: &Bytes) -> Frame {
         let mut bytes = BytesMut::from(&frame[..]);
-        let decoded = Codec::new()
-            .max_size(1 << 20)
-            .client_mode()
-            .decode(&mut bytes)
-            .expect("valid")
-            .expect("whole");
+        let decoded = Codec::new().max_size(1 << 20).client_mode().decode(&mut bytes).expect("valid").expect("whole");
         assert!(bytes.is_empty());
         decoded
     }
@@ -115,10 +110,7 @@ mod tests {
         for length in [0, 125, 126, 65_535, 65_792] {
             let mut bytes = BytesMut::from(&binary_header(length)[..]);
             bytes.resize(bytes.len() + length, 7);
-            assert_eq!(
-                decode(&bytes.freeze()),
-                Frame::Binary(vec![7; length].into())
-            );
+            assert_eq!(decode(&bytes.freeze()), Frame::Binary(vec![7; length].into()));
         }
     }
 
@@ -126,10 +118,7 @@ mod tests {
     fn control_frames_read_back() {
         assert_eq!(decode(&ping()), Frame::Ping(Bytes::new()));
         assert_eq!(decode(&pong(b"hi")), Frame::Pong(Bytes::from_static(b"hi")));
-        assert_eq!(
-            decode(&close(CloseReason::Answer(1005))),
-            Frame::Close(None)
-        );
+        assert_eq!(decode(&close(CloseReason::Answer(1005))), Frame::Close(None));
         let Frame::Close(Some(reason)) = decode(&close(CloseReason::TooSlow)) else {
             panic!("no close frame");
         };

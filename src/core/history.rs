@@ -77,10 +77,7 @@ impl Query {
         };
         while let Some(index) = indices.find(|index| self.is_behind(entry.serial, *index)) {
             if page.items.len() == self.limit {
-                page.next = page.items.last().map(|(entry, index)| Place {
-                    serial: entry.serial,
-                    index: *index,
-                });
+                page.next = page.items.last().map(|(entry, index)| Place { serial: entry.serial, index: *index });
                 return ControlFlow::Break(());
             }
             page.items.push((Arc::clone(entry), index));
@@ -92,11 +89,7 @@ impl Query {
     ///
     /// # Errors
     /// The log's.
-    pub fn page_behind<E>(
-        &self,
-        oldest: &Arc<Entry>,
-        log: impl Fn(&Self) -> Result<Page, E>,
-    ) -> Result<Page, E> {
+    pub fn page_behind<E>(&self, oldest: &Arc<Entry>, log: impl Fn(&Self) -> Result<Page, E>) -> Result<Page, E> {
         let before = |query: &Self| Ok(query.page(std::iter::once(oldest)));
         match self.direction {
             Direction::Forwards => self.join(before, log),
@@ -123,10 +116,7 @@ impl Query {
         let is_full = room == 0 && !rest.items.is_empty();
         page.items.extend(rest.items.into_iter().take(room));
         if is_full || rest.next.is_some() {
-            page.next = page.items.last().map(|(entry, index)| Place {
-                serial: entry.serial,
-                index: *index,
-            });
+            page.next = page.items.last().map(|(entry, index)| Place { serial: entry.serial, index: *index });
         }
         Ok(page)
     }
@@ -139,9 +129,7 @@ impl Query {
         is_kind
             && self.start.is_none_or(|start| entry.timestamp >= start)
             && self.end.is_none_or(|end| entry.timestamp <= end)
-            && self
-                .until
-                .is_none_or(|until| entry.serial.place() <= until.place())
+            && self.until.is_none_or(|until| entry.serial.place() <= until.place())
     }
 
     fn is_behind(&self, serial: Serial, index: usize) -> bool {
@@ -201,14 +189,7 @@ mod tests {
             let now = Timestamp::from_millis(1_000 * second as u64);
             let body = Body::Messages(vec![Message::default(); *size]);
             let serial = mint.mint(now);
-            Arc::new(Entry::new(
-                "c".into(),
-                serial,
-                now,
-                None,
-                EntryId::Serial,
-                body,
-            ))
+            Arc::new(Entry::new("c".into(), serial, now, None, EntryId::Serial, body))
         };
         sizes.map(entry).collect()
     }

@@ -60,11 +60,7 @@ pub enum Data {
 impl Payload {
     /// A JSON value; `text` is valid JSON.
     pub const fn json(text: ByteString) -> Self {
-        Self {
-            data: Data::Text(text),
-            encoding: ByteString::from_static("json"),
-            is_json: true,
-        }
+        Self { data: Data::Text(text), encoding: ByteString::from_static("json"), is_json: true }
     }
 }
 
@@ -144,10 +140,7 @@ pub enum Body {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EntryId {
     /// `<connectionId>:<msgSerial>`, the items counted behind it.
-    Frame {
-        connection: ConnectionId,
-        msg_serial: u64,
-    },
+    Frame { connection: ConnectionId, msg_serial: u64 },
     /// Chosen by the client or drawn for it, the items counted behind it.
     Base(ByteString),
     /// Chosen by the client for its only item.
@@ -165,16 +158,7 @@ impl Entry {
         id: EntryId,
         body: Body,
     ) -> Self {
-        Self {
-            channel,
-            serial,
-            timestamp,
-            publisher,
-            id,
-            body,
-            is_ephemeral: false,
-            frames: Default::default(),
-        }
+        Self { channel, serial, timestamp, publisher, id, body, is_ephemeral: false, frames: Default::default() }
     }
 
     /// The finished WebSocket frame of this entry in `format`: encoded by the first who asks.
@@ -230,10 +214,7 @@ impl Entry {
 
     fn write_id(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.id {
-            EntryId::Frame {
-                connection,
-                msg_serial,
-            } => write!(f, "{connection}:{msg_serial}"),
+            EntryId::Frame { connection, msg_serial } => write!(f, "{connection}:{msg_serial}"),
             EntryId::Base(id) | EntryId::Item(id) => f.write_str(id),
             EntryId::Serial => write!(f, "{}", self.serial),
         }
@@ -247,13 +228,7 @@ impl Entry {
 
     /// The same entry with another body.
     pub fn with(&self, body: Body) -> Self {
-        Self {
-            channel: self.channel.clone(),
-            id: self.id.clone(),
-            body,
-            frames: Default::default(),
-            ..*self
-        }
+        Self { channel: self.channel.clone(), id: self.id.clone(), body, frames: Default::default(), ..*self }
     }
 
     /// What keeping this entry costs in memory, in bytes: itself, the content, and as much again for a
@@ -272,9 +247,7 @@ impl Message {
     /// Its size as the limits count it: name, client id, extras as JSON, data
     /// (`protocols/ably.md §3.7`).
     pub fn size(&self) -> usize {
-        self.name.len()
-            + size_of_identity(self.client_id.as_ref(), self.extras.as_deref())
-            + self.payload.data.len()
+        self.name.len() + size_of_identity(self.client_id.as_ref(), self.extras.as_deref()) + self.payload.data.len()
     }
 
     fn cost(&self) -> usize {

@@ -37,9 +37,7 @@ impl Modes {
 
     /// The modes among the flags of a frame.
     pub fn from_flags(flags: u64) -> Self {
-        let all = Self::NAMED
-            .iter()
-            .fold(Self::NONE, |all, (_, mode)| all | *mode);
+        let all = Self::NAMED.iter().fold(Self::NONE, |all, (_, mode)| all | *mode);
         // What does not fit is no mode.
         Self(flags as u32) & all
     }
@@ -88,10 +86,7 @@ mod tests {
     /// protocols/ably.md §5.3: the example frames.
     #[test]
     fn flags_of_the_wire() {
-        assert_eq!(
-            Modes::from_flags(327_687),
-            Modes::SUBSCRIBE | Modes::PRESENCE
-        );
+        assert_eq!(Modes::from_flags(327_687), Modes::SUBSCRIBE | Modes::PRESENCE);
         assert_eq!((Modes::SUBSCRIBE | Modes::PRESENCE).flags(), 327_680);
         assert!(Modes::from_flags(7 | 1 << 20 | 1 << 23 | 1 << 40).is_empty());
     }

@@ -58,10 +58,7 @@ struct Standing {
 
 impl Standing {
     fn of(member: &Member) -> Self {
-        Self {
-            id: Some(member.id.clone()),
-            payload: member.payload.clone(),
-        }
+        Self { id: Some(member.id.clone()), payload: member.payload.clone() }
     }
 }
 
@@ -111,8 +108,7 @@ impl PresenceEvent {
 impl Members {
     /// At most `limit` at a time; those of the app's set-up (`fixtures`) are there for good.
     pub fn new(limit: usize, fixtures: impl IntoIterator<Item = Arc<Member>>) -> Self {
-        let with_key =
-            |member: Arc<Member>| ((member.client_id.clone(), member.connection), member);
+        let with_key = |member: Arc<Member>| ((member.client_id.clone(), member.connection), member);
         Self {
             present: fixtures.into_iter().map(with_key).collect(),
             lost: BTreeMap::new(),
@@ -151,11 +147,7 @@ impl Members {
     ///
     /// # Errors
     /// [`Fault::TooManyMembers`]; then nothing has changed.
-    pub fn check(
-        &self,
-        connection: ConnectionId,
-        events: Vec<PresenceEvent>,
-    ) -> Result<Vec<PresenceEvent>, Fault> {
+    pub fn check(&self, connection: ConnectionId, events: Vec<PresenceEvent>) -> Result<Vec<PresenceEvent>, Fault> {
         let mut told = Vec::with_capacity(events.len());
         let mut count = self.present.len();
         // By client, whom the events so far have changed. Most frames have one event.
@@ -190,10 +182,7 @@ impl Members {
             }
             if !is_single {
                 let is_present = event.action != PresenceAction::Leave;
-                let standing = is_present.then(|| Standing {
-                    id: event.id.clone(),
-                    payload: event.payload.clone(),
-                });
+                let standing = is_present.then(|| Standing { id: event.id.clone(), payload: event.payload.clone() });
                 changed.insert(event.client_id.clone(), standing);
             }
             told.push(event);

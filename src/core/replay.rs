@@ -61,9 +61,7 @@ pub fn read(
     }
     // What the log has got since comes by the ordinary way.
     let head = attached.head.place();
-    attached
-        .backlog
-        .retain(|entry| entry.serial.place() <= head);
+    attached.backlog.retain(|entry| entry.serial.place() <= head);
     attached.backlog = without_ghosts(attached.backlog, &attached.members);
     if cut(&mut attached.backlog, bytes) {
         attached.resumed = false;

@@ -28,11 +28,7 @@ pub struct Member<T> {
 impl<T> Roster<T> {
     /// Begins at `position`: what comes after it is to be delivered.
     pub fn new(position: Serial) -> Self {
-        Self {
-            members: Vec::new(),
-            places: FastMap::default(),
-            delivered: position,
-        }
+        Self { members: Vec::new(), places: FastMap::default(), delivered: position }
     }
 
     /// Adds the attachment or changes it.
@@ -72,8 +68,7 @@ impl<T> Roster<T> {
     /// Who gets `entry`: everybody whose filter accepts it. From now on it counts as delivered; an entry
     /// that was delivered before has no receivers, so replays do no harm.
     pub fn receivers<'a>(&'a mut self, entry: &'a Entry) -> impl Iterator<Item = &'a Member<T>> {
-        let is_new = self.delivered.epoch() != entry.serial.epoch()
-            || self.delivered.place() < entry.serial.place();
+        let is_new = self.delivered.epoch() != entry.serial.epoch() || self.delivered.place() < entry.serial.place();
         if is_new {
             self.delivered = entry.serial;
         }
@@ -117,12 +112,7 @@ mod tests {
     fn seat(number: u8, name: &str) -> Seat {
         let mut filter = Filter::named();
         filter.add(name.into());
-        Seat {
-            id: id(number),
-            connection: ConnectionId::from_bytes([number; 9]),
-            filter,
-            counted: false,
-        }
+        Seat { id: id(number), connection: ConnectionId::from_bytes([number; 9]), filter, counted: false }
     }
 
     #[test]
@@ -137,10 +127,7 @@ mod tests {
     fn entry(publisher: u8, name: &str) -> Entry {
         let now = Timestamp::from_millis(1);
         let serial = Mint::new(Epoch::new(1)).mint(now);
-        let message = Message {
-            name: name.into(),
-            ..Message::default()
-        };
+        let message = Message { name: name.into(), ..Message::default() };
         let publisher = Some(ConnectionId::from_bytes([publisher; 9]));
         let body = Body::Messages(vec![message]);
         Entry::new("c".into(), serial, now, publisher, EntryId::Serial, body)

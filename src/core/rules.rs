@@ -82,11 +82,7 @@ pub struct Attributes {
 /// What holds where nobody has laid down anything.
 impl Default for Terms {
     fn default() -> Self {
-        Self {
-            presence_members: limits::PRESENCE_MEMBERS,
-            fixtures: Vec::new(),
-            attributes: Attributes::default(),
-        }
+        Self { presence_members: limits::PRESENCE_MEMBERS, fixtures: Vec::new(), attributes: Attributes::default() }
     }
 }
 
@@ -110,10 +106,7 @@ pub struct Rules {
 impl Rules {
     /// LetShare rooms: 2 to 12 characters out of Han, `A-Z a-z 0-9`, space, `_` and `-`; not trimmed
     /// (`protocols/letshare.md §2.4`).
-    #[allow(
-        clippy::expect_used,
-        reason = "cannot fail: the pattern is a constant, and tested"
-    )]
+    #[allow(clippy::expect_used, reason = "cannot fail: the pattern is a constant, and tested")]
     pub fn letshare_room(member_cap: usize) -> Self {
         Self {
             length: 2..=12,
@@ -127,14 +120,10 @@ impl Rules {
     pub fn check_name(&self, name: &str) -> Result<(), Fault> {
         let length = name.chars().count();
         if length < *self.length.start() {
-            return Err(Fault::ChannelNameTooShort {
-                min: *self.length.start(),
-            });
+            return Err(Fault::ChannelNameTooShort { min: *self.length.start() });
         }
         if length > *self.length.end() {
-            return Err(Fault::ChannelNameTooLong {
-                max: *self.length.end(),
-            });
+            return Err(Fault::ChannelNameTooLong { max: *self.length.end() });
         }
         if !self.alphabet.is_match(name) {
             return Err(Fault::ChannelNameForbidden);
@@ -145,13 +134,7 @@ impl Rules {
     /// # Errors
     /// [`Fault::ChannelFull`] when `members` leave no place for one more.
     pub fn check_place(&self, members: usize) -> Result<(), Fault> {
-        if members < self.member_cap {
-            Ok(())
-        } else {
-            Err(Fault::ChannelFull {
-                cap: self.member_cap,
-            })
-        }
+        if members < self.member_cap { Ok(()) } else { Err(Fault::ChannelFull { cap: self.member_cap }) }
     }
 }
 
@@ -163,18 +146,9 @@ mod tests {
     #[test]
     fn room_names() {
         let rules = Rules::letshare_room(50);
-        for good in [
-            "ab",
-            "demo1",
-            "A-b_c 9",
-            "  ",
-            "小明",
-            "一二三四五六七八九十十二",
-            "㐀々",
-            "〇〇",
-            "𠀀𠀁",
-            "abcdefghijkl",
-        ] {
+        for good in
+            ["ab", "demo1", "A-b_c 9", "  ", "小明", "一二三四五六七八九十十二", "㐀々", "〇〇", "𠀀𠀁", "abcdefghijkl"]
+        {
             assert_eq!(rules.check_name(good), Ok(()), "{good:?}");
         }
         for short in ["", "a", "中", "𠀀"] {
@@ -185,19 +159,7 @@ mod tests {
             let fault = Fault::ChannelNameTooLong { max: 12 };
             assert_eq!(rules.check_name(long), Err(fault), "{long:?}");
         }
-        for bad in [
-            "ひら",
-            "ＡＢ",
-            "caf\u{e9}",
-            "ab😀",
-            "a:b",
-            "ab\n",
-            "\nab",
-            "a\tb",
-            "a.b",
-            "a/b",
-            "ab\0",
-        ] {
+        for bad in ["ひら", "ＡＢ", "caf\u{e9}", "ab😀", "a:b", "ab\n", "\nab", "a\tb", "a.b", "a/b", "ab\0"] {
             let fault = Fault::ChannelNameForbidden;
             assert_eq!(rules.check_name(bad), Err(fault), "{bad:?}");
         }
@@ -213,14 +175,7 @@ mod tests {
         for private in ["chat:u:7", "group:u:7", "[meta]chat:u:7"] {
             assert_eq!(Reach::of(app, private), Reach::Nobody, "{private}");
         }
-        for free in [
-            "relay",
-            "relays:x",
-            "x:relay:y",
-            "[meta]x",
-            "Relay:x",
-            ":relay:x",
-        ] {
+        for free in ["relay", "relays:x", "x:relay:y", "[meta]x", "Relay:x", ":relay:x"] {
             assert_eq!(Reach::of(app, free), Reach::Open, "{free}");
         }
         let other = AppId::parse("abc123").expect("an app id");

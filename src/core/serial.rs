@@ -33,11 +33,7 @@ pub struct Serial {
 impl Serial {
     /// What [`Serial::place`] told, in its epoch.
     pub const fn at(epoch: Epoch, (millis, counter): (u64, u16)) -> Self {
-        Self {
-            millis,
-            counter,
-            epoch,
-        }
+        Self { millis, counter, epoch }
     }
 
     pub const fn epoch(self) -> Epoch {
@@ -50,11 +46,7 @@ impl Serial {
             0 => (self.millis.saturating_sub(1), Mint::COUNTER_MAX),
             counter => (self.millis, counter - 1),
         };
-        Self {
-            millis,
-            counter,
-            ..self
-        }
+        Self { millis, counter, ..self }
     }
 
     /// Where in its epoch it stands; compare only within one epoch.
@@ -114,28 +106,18 @@ impl Mint {
     const COUNTER_MAX: u16 = 999;
 
     pub const fn new(epoch: Epoch) -> Self {
-        Self {
-            epoch,
-            last: (0, 0),
-        }
+        Self { epoch, last: (0, 0) }
     }
 
     /// Goes on after `last`, in the same epoch.
     pub const fn resume(last: Serial) -> Self {
-        Self {
-            epoch: last.epoch,
-            last: last.place(),
-        }
+        Self { epoch: last.epoch, last: last.place() }
     }
 
     /// The position of the newest entry; before the first one, a position that all entries follow.
     pub const fn position(&self) -> Serial {
         let (millis, counter) = self.last;
-        Serial {
-            millis,
-            counter,
-            epoch: self.epoch,
-        }
+        Serial { millis, counter, epoch: self.epoch }
     }
 
     pub fn mint(&mut self, now: Timestamp) -> Serial {
@@ -174,15 +156,7 @@ mod tests {
     #[test]
     fn other_texts_are_no_serials() {
         let good = Mint::new(Epoch::new(1)).position().to_string();
-        for bad in [
-            "",
-            "@",
-            "-@",
-            "1-2@3",
-            "x",
-            &good[1..],
-            &good.replace('0', "+"),
-        ] {
+        for bad in ["", "@", "-@", "1-2@3", "x", &good[1..], &good.replace('0', "+")] {
             assert_eq!(Serial::parse(bad), None, "{bad}");
         }
     }

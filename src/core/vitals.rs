@@ -16,10 +16,7 @@ pub struct Patience {
 impl Patience {
     /// How often to look: often enough for the shortest of the limits, at most once a second.
     pub fn tick(&self) -> Duration {
-        let shortest = self
-            .ping_interval
-            .min(self.idle_timeout)
-            .min(self.stall_timeout);
+        let shortest = self.ping_interval.min(self.idle_timeout).min(self.stall_timeout);
         (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
 }
@@ -56,16 +53,9 @@ impl Vitals {
         waiting: bool,
         patience: &Patience,
     ) -> Verdict {
-        self.silent = if heard {
-            Duration::ZERO
-        } else {
-            self.silent + elapsed
-        };
-        self.stalled = if waiting && frames_taken == self.frames_taken {
-            self.stalled + elapsed
-        } else {
-            Duration::ZERO
-        };
+        self.silent = if heard { Duration::ZERO } else { self.silent + elapsed };
+        self.stalled =
+            if waiting && frames_taken == self.frames_taken { self.stalled + elapsed } else { Duration::ZERO };
         self.frames_taken = frames_taken;
         self.since_ping += elapsed;
 
@@ -96,9 +86,7 @@ mod tests {
     #[test]
     fn pings_go_out_every_interval_and_silence_ends_it() {
         let mut vitals = Vitals::default();
-        let verdicts: Vec<Verdict> = (0..90)
-            .map(|_| vitals.tick(SECOND, false, 0, false, &PATIENCE))
-            .collect();
+        let verdicts: Vec<Verdict> = (0..90).map(|_| vitals.tick(SECOND, false, 0, false, &PATIENCE)).collect();
         let pings = verdicts.iter().filter(|v| **v == Verdict::SendPing).count();
         assert_eq!(pings, 2);
         assert_eq!(verdicts[29], Verdict::SendPing);
@@ -124,24 +112,15 @@ mod tests {
             // The first tick sees three frames taken since the connection opened: progress.
             assert_eq!(verdict == Verdict::Stalled, second > 10, "second {second}");
             let taken = second / 9;
-            assert_ne!(
-                slow.tick(SECOND, true, taken, true, &PATIENCE),
-                Verdict::Stalled
-            );
+            assert_ne!(slow.tick(SECOND, true, taken, true, &PATIENCE), Verdict::Stalled);
         }
-        assert_eq!(
-            stuck.tick(SECOND, true, 3, true, &PATIENCE),
-            Verdict::Stalled
-        );
+        assert_eq!(stuck.tick(SECOND, true, 3, true, &PATIENCE), Verdict::Stalled);
     }
 
     #[test]
     fn the_tick_follows_the_shortest_limit() {
         assert_eq!(PATIENCE.tick(), SECOND);
-        let hasty = Patience {
-            stall_timeout: Duration::from_millis(200),
-            ..PATIENCE
-        };
+        let hasty = Patience { stall_timeout: Duration::from_millis(200), ..PATIENCE };
         assert_eq!(hasty.tick(), Duration::from_millis(50));
     }
 }

@@ -47,23 +47,13 @@ pub struct Window {
 
 impl Window {
     pub const fn new(epoch: Epoch) -> Self {
-        Self {
-            epoch,
-            entries: VecDeque::new(),
-            bytes: 0,
-            last: None,
-            dropped: None,
-        }
+        Self { epoch, entries: VecDeque::new(), bytes: 0, last: None, dropped: None }
     }
 
     /// Goes on with a log of which nothing is at hand: its newest entry, and the newest one that will not be
     /// appended again.
     pub fn resume(epoch: Epoch, last: Option<Serial>, dropped: Option<Serial>) -> Self {
-        Self {
-            last,
-            dropped,
-            ..Self::new(epoch)
-        }
+        Self { last, dropped, ..Self::new(epoch) }
     }
 
     pub const fn epoch(&self) -> Epoch {
@@ -130,20 +120,11 @@ impl Window {
         if position.epoch() != self.epoch {
             return Err(Gap::OtherLog);
         }
-        if self
-            .dropped
-            .is_some_and(|dropped| position.place() < dropped.place())
-        {
+        if self.dropped.is_some_and(|dropped| position.place() < dropped.place()) {
             return Err(Gap::Expired);
         }
-        let first = self
-            .entries
-            .partition_point(|(_, entry)| entry.serial.place() <= position.place());
-        Ok(self
-            .entries
-            .range(first..)
-            .map(|(_, entry)| Arc::clone(entry))
-            .collect())
+        let first = self.entries.partition_point(|(_, entry)| entry.serial.place() <= position.place());
+        Ok(self.entries.range(first..).map(|(_, entry)| Arc::clone(entry)).collect())
     }
 
     /// Everything that is kept, oldest first.
@@ -188,19 +169,9 @@ mod tests {
     const EPOCH: Epoch = Epoch::new(1);
 
     fn entry(mint: &mut Mint, size: usize) -> Arc<Entry> {
-        let message = Message {
-            payload: Payload::json(ByteString::from("x".repeat(size))),
-            ..Message::default()
-        };
+        let message = Message { payload: Payload::json(ByteString::from("x".repeat(size))), ..Message::default() };
         let now = Timestamp::from_millis(1);
-        Arc::new(Entry::new(
-            "c".into(),
-            mint.mint(now),
-            now,
-            None,
-            EntryId::Serial,
-            Body::Messages(vec![message]),
-        ))
+        Arc::new(Entry::new("c".into(), mint.mint(now), now, None, EntryId::Serial, Body::Messages(vec![message])))
     }
 
     proptest! {
@@ -248,11 +219,7 @@ mod tests {
 
     #[test]
     fn age_empties_the_window_but_not_its_memory_of_the_last_serial() {
-        let bounds = Bounds {
-            age: Duration::from_secs(120),
-            entries: 10,
-            bytes: 10_000,
-        };
+        let bounds = Bounds { age: Duration::from_secs(120), entries: 10, bytes: 10_000 };
         let (mut mint, mut window) = (Mint::new(EPOCH), Window::new(EPOCH));
         window.append(Duration::ZERO, entry(&mut mint, 1), bounds);
         window.trim(Duration::from_secs(120), bounds);

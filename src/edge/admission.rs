@@ -20,9 +20,7 @@ const FEWEST_DESCRIPTORS: u64 = 1024;
 /// Why a WebSocket was not admitted. The texts are for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error(
-        "{cap} WebSockets are open, the most that limits.connections and the descriptor limit allow"
-    )]
+    #[error("{cap} WebSockets are open, the most that limits.connections and the descriptor limit allow")]
     Full { cap: usize },
     #[error("{cap} WebSockets from this address are open (limits.connections_per_address)")]
     AddressFull { cap: usize },
@@ -108,26 +106,19 @@ impl Admission {
         let door = &self.0;
         let mut open = door.open.lock();
         if open.total >= door.total_cap {
-            return Err(Refusal::Full {
-                cap: door.total_cap,
-            });
+            return Err(Refusal::Full { cap: door.total_cap });
         }
         let source = door.counted_source(address);
         if let Some(source) = source {
             let from_there = open.by_source.entry(source).or_insert(0);
             // A new entry holds 0, less than any cap: no refused source leaves an entry behind.
             if *from_there >= door.per_source_cap {
-                return Err(Refusal::AddressFull {
-                    cap: door.per_source_cap,
-                });
+                return Err(Refusal::AddressFull { cap: door.per_source_cap });
             }
             *from_there += 1;
         }
         open.total += 1;
-        Ok(Permit {
-            door: door.clone(),
-            source,
-        })
+        Ok(Permit { door: door.clone(), source })
     }
 
     /// WebSockets open now.
@@ -161,11 +152,7 @@ impl Drop for Permit {
 /// `configured` = 0 asks for as many as the descriptors allow.
 fn total_cap(configured: usize, descriptors: u64) -> usize {
     let safe = usize::try_from(descriptors - descriptors / 10).unwrap_or(usize::MAX);
-    if configured == 0 {
-        safe
-    } else {
-        configured.min(safe)
-    }
+    if configured == 0 { safe } else { configured.min(safe) }
 }
 
 #[cfg(test)]
@@ -177,12 +164,7 @@ mod tests {
     use super::*;
 
     fn admission(total_cap: usize, per_source_cap: usize, exempt_loopback: bool) -> Admission {
-        Admission(Arc::new(Door {
-            total_cap,
-            per_source_cap,
-            exempt_loopback,
-            open: Mutex::default(),
-        }))
+        Admission(Arc::new(Door { total_cap, per_source_cap, exempt_loopback, open: Mutex::default() }))
     }
 
     fn ip(address: &str) -> IpAddr {
@@ -198,10 +180,7 @@ mod tests {
         let door = admission(2, 0, false);
         let first = door.admit(ip("127.0.0.1")).unwrap();
         let _second = door.admit(ip("127.0.0.2")).unwrap();
-        assert_eq!(
-            door.admit(ip("127.0.0.3")).unwrap_err(),
-            Refusal::Full { cap: 2 }
-        );
+        assert_eq!(door.admit(ip("127.0.0.3")).unwrap_err(), Refusal::Full { cap: 2 });
         drop(first);
         assert!(door.clone().admit(ip("127.0.0.3")).is_ok());
     }
@@ -209,10 +188,7 @@ mod tests {
     #[test]
     fn each_address_has_its_own_cap() {
         let door = admission(100, 2, false);
-        let _held = [
-            door.admit(ip("10.0.0.1")).unwrap(),
-            door.admit(ip("10.0.0.1")).unwrap(),
-        ];
+        let _held = [door.admit(ip("10.0.0.1")).unwrap(), door.admit(ip("10.0.0.1")).unwrap()];
         let refusal = Refusal::AddressFull { cap: 2 };
         assert_eq!(door.admit(ip("10.0.0.1")).unwrap_err(), refusal);
         assert_eq!(door.admit(ip("::ffff:10.0.0.1")).unwrap_err(), refusal);
@@ -233,10 +209,7 @@ mod tests {
         for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"].map(ip) {
             let exempt = admission(3, 1, true);
             let held: Vec<_> = (0..3).map(|_| exempt.admit(loopback).unwrap()).collect();
-            assert_eq!(
-                exempt.admit(loopback).unwrap_err(),
-                Refusal::Full { cap: 3 }
-            );
+            assert_eq!(exempt.admit(loopback).unwrap_err(), Refusal::Full { cap: 3 });
             assert_eq!(held.len(), exempt.open());
 
             let strict = admission(3, 1, false);

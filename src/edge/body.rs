@@ -24,11 +24,7 @@ pub struct OutboxBody {
 
 impl OutboxBody {
     pub const fn new(outbox: Outbox, socket: Socket, inner: BoxBody) -> Self {
-        Self {
-            outbox,
-            socket,
-            _inner: inner,
-        }
+        Self { outbox, socket, _inner: inner }
     }
 }
 
@@ -39,10 +35,7 @@ impl MessageBody for OutboxBody {
         BodySize::Stream
     }
 
-    fn poll_next(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         self.outbox.poll_frame(cx).map(|frame| frame.map(Ok))
     }
 }

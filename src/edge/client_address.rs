@@ -44,9 +44,7 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
 
 /// An address, with a port or in brackets as some proxies write it.
 fn parse_hop(hop: &str) -> Option<IpAddr> {
-    let bare = hop
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let address = match bare.unwrap_or(hop).parse::<IpAddr>() {
         Ok(address) => address,
         Err(_) => hop.parse::<SocketAddr>().ok()?.ip(),
@@ -66,10 +64,7 @@ mod tests {
     fn seen(peer: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in forwarded {
-            headers.append(
-                X_FORWARDED_FOR,
-                HeaderValue::from_bytes(line.as_bytes()).unwrap(),
-            );
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
         client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
@@ -85,16 +80,8 @@ mod tests {
             ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
             ("::ffff:10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &["1.1.1.1, 198.51.100.1"], "198.51.100.1"),
-            (
-                "10.0.0.1",
-                &["198.51.100.1,10.0.0.2 , fd00::3"],
-                "198.51.100.1",
-            ),
-            (
-                "10.0.0.1",
-                &["1.1.1.1", "198.51.100.1, 10.0.0.2"],
-                "198.51.100.1",
-            ),
+            ("10.0.0.1", &["198.51.100.1,10.0.0.2 , fd00::3"], "198.51.100.1"),
+            ("10.0.0.1", &["1.1.1.1", "198.51.100.1, 10.0.0.2"], "198.51.100.1"),
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
             ("10.0.0.1", &["198.51.100.1:4711"], "198.51.100.1"),
             ("fd00::1", &["[2001:db8::7]:4711"], "2001:db8::7"),

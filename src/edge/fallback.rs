@@ -14,9 +14,7 @@ use serde::Serialize;
 
 /// Unknown path or method. For `App::default_service`.
 pub async fn not_found() -> HttpResponse {
-    HttpResponse::NotFound()
-        .content_type("text/plain")
-        .body("404 page not found")
+    HttpResponse::NotFound().content_type("text/plain").body("404 page not found")
 }
 
 /// Turns a panic of a handler into the documented 500, so that a fault of one request neither cuts
@@ -34,10 +32,7 @@ pub async fn catch_panic<B: MessageBody + 'static>(
     let (method, path) = (request.method().clone(), request.path().to_owned());
     // A broken invariant cannot be met again: what handlers share is behind atomics, locks that do
     // not poison, or actors with mailboxes of their own.
-    match AssertUnwindSafe(async { next.call(request).await })
-        .catch_unwind()
-        .await
-    {
+    match AssertUnwindSafe(async { next.call(request).await }).catch_unwind().await {
         Ok(answer) => answer,
         Err(_) => {
             // The panic hook has already said what and where.
@@ -102,9 +97,7 @@ mod tests {
     #[actix_web::test]
     async fn a_panic_becomes_the_documented_500() {
         let broken = || async { panic!("a fault in a handler") as HttpResponse };
-        let app = App::new()
-            .wrap(from_fn(catch_panic))
-            .route("/broken/{id}", web::get().to(broken));
+        let app = App::new().wrap(from_fn(catch_panic)).route("/broken/{id}", web::get().to(broken));
         let app = init_service(app).await;
 
         let request = TestRequest::with_uri("/broken/7").to_request();
@@ -128,9 +121,7 @@ mod tests {
             let broken = || async { panic!("a fault in a handler") as HttpResponse };
             App::new()
                 .wrap(from_fn(catch_panic))
-                .wrap(from_fn(move |request, next| {
-                    enforce(policy.clone(), request, next)
-                }))
+                .wrap(from_fn(move |request, next| enforce(policy.clone(), request, next)))
                 .route("/broken", web::get().to(broken))
                 .default_service(web::to(not_found))
         })
@@ -149,18 +140,9 @@ mod tests {
         let mut answers = String::new();
         socket.read_to_string(&mut answers).await.unwrap();
 
-        assert!(
-            answers.starts_with("HTTP/1.1 500 Internal Server Error\r\n"),
-            "{answers}"
-        );
-        assert!(
-            answers.contains("access-control-allow-origin: https://letshare.fun\r\n"),
-            "{answers}"
-        );
-        assert!(
-            answers.contains("\"code\":500}HTTP/1.1 404 Not Found\r\n"),
-            "{answers}"
-        );
+        assert!(answers.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{answers}");
+        assert!(answers.contains("access-control-allow-origin: https://letshare.fun\r\n"), "{answers}");
+        assert!(answers.contains("\"code\":500}HTTP/1.1 404 Not Found\r\n"), "{answers}");
         assert!(answers.ends_with("\r\n\r\n"), "HEAD has no body: {answers}");
         handle.stop(true).await;
         running.await.unwrap().unwrap();
@@ -168,18 +150,13 @@ mod tests {
 
     #[actix_web::test]
     async fn nothing_there_is_told_in_plain_text() {
-        let app = App::new()
-            .wrap(from_fn(catch_panic))
-            .default_service(web::to(not_found));
+        let app = App::new().wrap(from_fn(catch_panic)).default_service(web::to(not_found));
         let app = init_service(app).await;
 
         let response = call_service(&app, TestRequest::with_uri("/x").to_request()).await;
 
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
-        assert_eq!(
-            response.headers().get("content-type").unwrap(),
-            "text/plain"
-        );
+        assert_eq!(response.headers().get("content-type").unwrap(), "text/plain");
         assert_eq!(read_body(response).await, "404 page not found");
     }
 }

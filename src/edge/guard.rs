@@ -64,9 +64,7 @@ pub async fn guard_payload(
     let verdict = Verdict::default();
     let portions = Portions::new(payload.into_inner());
     let guard = FrameGuard::new(portions, limits, verdict.clone());
-    let mut guarded: dev::Payload = dev::Payload::Stream {
-        payload: Box::pin(guard),
-    };
+    let mut guarded: dev::Payload = dev::Payload::Stream { payload: Box::pin(guard) };
     // The only public way to turn a stream into a `web::Payload` is to extract it again.
     let payload = web::Payload::from_request(request, &mut guarded).await?;
     Ok((payload, verdict))
@@ -85,12 +83,7 @@ pub struct FrameGuard<S> {
 
 impl<S> FrameGuard<S> {
     pub fn new(inner: S, limits: MessageLimits, verdict: Verdict) -> Self {
-        Self {
-            inner,
-            scan: HeaderScan::new(limits),
-            verdict,
-            ended: false,
-        }
+        Self { inner, scan: HeaderScan::new(limits), verdict, ended: false }
     }
 }
 
@@ -141,13 +134,7 @@ struct HeaderScan {
 
 impl HeaderScan {
     fn new(limits: MessageLimits) -> Self {
-        Self {
-            limits,
-            carried: BytesMut::new(),
-            frame_rest: 0,
-            fragments: 0,
-            message_bytes: 0,
-        }
+        Self { limits, carried: BytesMut::new(), frame_rest: 0, fragments: 0, message_bytes: 0 }
     }
 
     /// The part of `carried + chunk` that may pass, and why nothing may follow.
@@ -192,11 +179,7 @@ impl HeaderScan {
         let most = self.limits.max_message_bytes as u64;
         if head.is_control {
             // Not part of the message around it, yet buffered whole by the decoder.
-            return if head.payload_bytes > most {
-                Err(Violation::TooBig)
-            } else {
-                Ok(())
-            };
+            return if head.payload_bytes > most { Err(Violation::TooBig) } else { Ok(()) };
         }
         self.message_bytes = self.message_bytes.saturating_add(head.payload_bytes);
         self.fragments = self.fragments.saturating_add(1);

@@ -14,9 +14,8 @@ use actix_web::{
     http::{
         Method,
         header::{
-            ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS,
-            ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderMap, HeaderName,
-            HeaderValue, ORIGIN, VARY,
+            ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+            ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
         },
     },
     middleware::Next,
@@ -68,11 +67,7 @@ impl OriginPolicy {
             without_slash.to_ascii_lowercase()
         };
         Self {
-            allowed: cors
-                .allowed_origins
-                .iter()
-                .map(as_browsers_send_it)
-                .collect(),
+            allowed: cors.allowed_origins.iter().map(as_browsers_send_it).collect(),
             allow_lan: cors.allow_lan,
             is_open: false,
             is_public: false,
@@ -110,9 +105,7 @@ impl OriginPolicy {
             Some(_) if self.is_open => Verdict::Plain,
             Some(origin) if host.is_some_and(|host| is_same_host(origin, host)) => Verdict::Plain,
             Some(_) if self.is_public => Verdict::CrossOrigin,
-            Some(origin) if self.allowed.iter().any(|allowed| allowed == origin) => {
-                Verdict::CrossOrigin
-            }
+            Some(origin) if self.allowed.iter().any(|allowed| allowed == origin) => Verdict::CrossOrigin,
             Some(origin) if self.allow_lan && is_lan_page(origin) => Verdict::CrossOrigin,
             Some(_) => Verdict::Refused,
         }
@@ -150,10 +143,7 @@ pub async fn enforce<B: MessageBody + 'static>(
         Verdict::Plain => Ok(next.call(request).await?.map_into_left_body()),
         Verdict::Refused => {
             // Not which: what clients send may hold anything.
-            tracing::debug!(
-                path = request.path(),
-                "a page of an origin that is not allowed was refused"
-            );
+            tracing::debug!(path = request.path(), "a page of an origin that is not allowed was refused");
             let refusal = request.into_response(HttpResponse::Forbidden().finish());
             Ok(refusal.map_into_right_body())
         }
@@ -189,10 +179,7 @@ pub async fn enforce<B: MessageBody + 'static>(
 fn cross_origin_headers(origin: HeaderValue) -> [(HeaderName, HeaderValue); 3] {
     [
         (ACCESS_CONTROL_ALLOW_ORIGIN, origin),
-        (
-            ACCESS_CONTROL_ALLOW_CREDENTIALS,
-            HeaderValue::from_static("true"),
-        ),
+        (ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true")),
         (VARY, HeaderValue::from_static("Origin")),
     ]
 }
@@ -221,18 +208,13 @@ fn is_lan_page(origin: &str) -> bool {
         Some((host, port)) => (host, Some(port)),
         None => (authority, None),
     };
-    let is_port =
-        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
     port.is_none_or(is_port)
-        && host
-            .parse::<Ipv4Addr>()
-            .is_ok_and(|address| matches!(address.octets(), [192, 168, 1, _]))
+        && host.parse::<Ipv4Addr>().is_ok_and(|address| matches!(address.octets(), [192, 168, 1, _]))
 }
 
 fn without_scheme(origin: &str) -> Option<&str> {
-    origin
-        .strip_prefix("http://")
-        .or_else(|| origin.strip_prefix("https://"))
+    origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))
 }
 
 #[cfg(test)]

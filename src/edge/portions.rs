@@ -24,11 +24,7 @@ pub struct Portions<S> {
 
 impl<S> Portions<S> {
     pub const fn new(inner: S) -> Self {
-        Self {
-            inner,
-            rest: Bytes::new(),
-            passed: 0,
-        }
+        Self { inner, rest: Bytes::new(), passed: 0 }
     }
 }
 

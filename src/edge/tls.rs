@@ -34,17 +34,9 @@ pub enum TlsError {
     #[error("tls.enabled is true, but {key} is not set: name the PEM file")]
     NotSet { key: &'static str },
     #[error("cannot read {key} {path:?}: {source}", path = path.display())]
-    Unreadable {
-        key: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Unreadable { key: &'static str, path: PathBuf, source: io::Error },
     #[error("{key} {path:?} is not valid PEM: {fault}", path = path.display())]
-    NotPem {
-        key: &'static str,
-        path: PathBuf,
-        fault: &'static str,
-    },
+    NotPem { key: &'static str, path: PathBuf, fault: &'static str },
     #[error("tls.cert_file {path:?} holds no certificate (no \"BEGIN CERTIFICATE\" block)", path = path.display())]
     NoCertificate { path: PathBuf },
     #[error(
@@ -54,28 +46,19 @@ pub enum TlsError {
     )]
     NoKey { path: PathBuf },
     #[error("the private key in tls.key_file {key_file:?} cannot be used: {source}", key_file = key_file.display())]
-    BadKey {
-        key_file: PathBuf,
-        source: rustls::Error,
-    },
+    BadKey { key_file: PathBuf, source: rustls::Error },
     #[error(
         "the certificate in tls.cert_file {cert_file:?} cannot be used: {source}; the server's own \
          certificate must be the first in the file",
         cert_file = cert_file.display()
     )]
-    BadCertificate {
-        cert_file: PathBuf,
-        source: rustls::Error,
-    },
+    BadCertificate { cert_file: PathBuf, source: rustls::Error },
     #[error(
         "tls.key_file {key_file:?} is not the key of the first certificate in tls.cert_file \
          {cert_file:?}: put the server's own certificate first, or name the matching files",
         key_file = key_file.display(), cert_file = cert_file.display()
     )]
-    Mismatch {
-        cert_file: PathBuf,
-        key_file: PathBuf,
-    },
+    Mismatch { cert_file: PathBuf, key_file: PathBuf },
     #[error("rustls refused the protocol settings: {0}")]
     Settings(#[source] rustls::Error),
 }
@@ -101,12 +84,7 @@ pub fn server_config(tls: &config::Tls) -> Result<(ServerConfig, CertificateRelo
     // HTTP/2 is left out on purpose (DEPENDENCIES §1, actix-web).
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
 
-    let reloader = CertificateReloader {
-        files,
-        provider,
-        served,
-        last_seen: Mutex::new(Seen::Contents(fingerprint)),
-    };
+    let reloader = CertificateReloader { files, provider, served, last_seen: Mutex::new(Seen::Contents(fingerprint)) };
     Ok((server, reloader))
 }
 
@@ -200,31 +178,17 @@ impl Contents {
 impl CertificateFiles {
     fn named_in(tls: &config::Tls) -> Result<Self, TlsError> {
         let named = |file: &Option<PathBuf>, key| file.clone().ok_or(TlsError::NotSet { key });
-        Ok(Self {
-            cert_file: named(&tls.cert_file, CERT_FILE)?,
-            key_file: named(&tls.key_file, KEY_FILE)?,
-        })
+        Ok(Self { cert_file: named(&tls.cert_file, CERT_FILE)?, key_file: named(&tls.key_file, KEY_FILE)? })
     }
 
     fn read(&self) -> Result<Contents, TlsError> {
         let read = |path: &Path, key| {
-            fs::read(path).map_err(|source| TlsError::Unreadable {
-                key,
-                path: path.to_owned(),
-                source,
-            })
+            fs::read(path).map_err(|source| TlsError::Unreadable { key, path: path.to_owned(), source })
         };
-        Ok(Contents {
-            cert_pem: read(&self.cert_file, CERT_FILE)?,
-            key_pem: read(&self.key_file, KEY_FILE)?,
-        })
+        Ok(Contents { cert_pem: read(&self.cert_file, CERT_FILE)?, key_pem: read(&self.key_file, KEY_FILE)? })
     }
 
-    fn parse(
-        &self,
-        contents: Contents,
-        provider: &CryptoProvider,
-    ) -> Result<Arc<CertifiedKey>, TlsError> {
+    fn parse(&self, contents: Contents, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
         let not_pem = |key, path: &Path, error: pem::Error| TlsError::NotPem {
             key,
             path: path.to_owned(),
@@ -237,34 +201,22 @@ impl CertificateFiles {
             let path = self.cert_file.clone();
             return Err(TlsError::NoCertificate { path });
         }
-        let key =
-            PrivateKeyDer::from_pem_slice(&contents.key_pem).map_err(|source| match source {
-                pem::Error::NoItemsFound => TlsError::NoKey {
-                    path: self.key_file.clone(),
-                },
-                source => not_pem(KEY_FILE, &self.key_file, source),
-            })?;
+        let key = PrivateKeyDer::from_pem_slice(&contents.key_pem).map_err(|source| match source {
+            pem::Error::NoItemsFound => TlsError::NoKey { path: self.key_file.clone() },
+            source => not_pem(KEY_FILE, &self.key_file, source),
+        })?;
         let key = provider
             .key_provider
             .load_private_key(key)
-            .map_err(|source| TlsError::BadKey {
-                key_file: self.key_file.clone(),
-                source,
-            })?;
+            .map_err(|source| TlsError::BadKey { key_file: self.key_file.clone(), source })?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             // "Unknown": a kind of key that cannot tell its public half; none of aws-lc-rs is one.
-            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
-                Ok(Arc::new(certified))
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Arc::new(certified)),
+            Err(rustls::Error::InconsistentKeys(_)) => {
+                Err(TlsError::Mismatch { cert_file: self.cert_file.clone(), key_file: self.key_file.clone() })
             }
-            Err(rustls::Error::InconsistentKeys(_)) => Err(TlsError::Mismatch {
-                cert_file: self.cert_file.clone(),
-                key_file: self.key_file.clone(),
-            }),
-            Err(source) => Err(TlsError::BadCertificate {
-                cert_file: self.cert_file.clone(),
-                source,
-            }),
+            Err(source) => Err(TlsError::BadCertificate { cert_file: self.cert_file.clone(), source }),
         }
     }
 }

@@ -71,8 +71,7 @@ impl Entrance {
 
     /// Counts a client that was turned away before the upgrade.
     pub fn refused(&self) {
-        self.worker
-            .count(|counters| counters.connections_refused += 1);
+        self.worker.count(|counters| counters.connections_refused += 1);
     }
 
     /// Upgrades the request; from here on `translator` speaks with the client.
@@ -92,11 +91,7 @@ impl Entrance {
             .max_frame_size(self.limits.max_message_bytes)
             .aggregate_continuations()
             .max_continuation_size(self.limits.max_message_bytes);
-        let inbound = Decoded {
-            messages,
-            verdict,
-            failed: false,
-        };
+        let inbound = Decoded { messages, verdict, failed: false };
 
         let descriptor = request.conn_data::<Descriptor>();
         let socket = Socket::new(descriptor.map(|descriptor| descriptor.number));
@@ -108,17 +103,8 @@ impl Entrance {
         };
         let body_outbox = outbox.clone();
         let body_socket = socket.clone();
-        Connection::open(
-            Rc::clone(&self.worker),
-            translator,
-            inbound,
-            outbox,
-            socket,
-            Box::new(permit),
-        );
-        Ok(response.map_body(|_, inner| {
-            BoxBody::new(OutboxBody::new(body_outbox, body_socket, inner.boxed()))
-        }))
+        Connection::open(Rc::clone(&self.worker), translator, inbound, outbox, socket, Box::new(permit));
+        Ok(response.map_body(|_, inner| BoxBody::new(OutboxBody::new(body_outbox, body_socket, inner.boxed()))))
     }
 }
 
@@ -137,10 +123,7 @@ pub fn note_descriptor(io: &dyn Any, extensions: &mut Extensions) {
         tls.map(|tls| tls.get_ref().0)
     });
     if let Some(tcp) = tcp {
-        extensions.insert(Descriptor {
-            number: tcp.as_raw_fd(),
-            plain: plain.is_some(),
-        });
+        extensions.insert(Descriptor { number: tcp.as_raw_fd(), plain: plain.is_some() });
     }
 }
 
@@ -188,12 +171,8 @@ fn violation_of(error: &ProtocolError) -> Option<CloseReason> {
     match error {
         ProtocolError::Overflow => Some(CloseReason::TooBig),
         // actix-http 3.20 has no variant for reserved bits yet; its text is all there is to tell.
-        ProtocolError::Io(error) if error.to_string().contains("reserved bits") => {
-            Some(CloseReason::ProtocolError)
-        }
-        ProtocolError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Some(CloseReason::InvalidText)
-        }
+        ProtocolError::Io(error) if error.to_string().contains("reserved bits") => Some(CloseReason::ProtocolError),
+        ProtocolError::Io(error) if error.kind() == io::ErrorKind::InvalidData => Some(CloseReason::InvalidText),
         ProtocolError::Io(_) => None,
         _ => Some(CloseReason::ProtocolError),
     }

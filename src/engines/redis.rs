@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 // The folder takes what it needs of the crate from here.
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, RedisError as ClientError, Value, aio::MultiplexedConnection, cmd, pipe,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
+    RedisError as ClientError, Value, aio::MultiplexedConnection, cmd, pipe,
 };
 use secrecy::SecretString;
 use thiserror::Error;
@@ -49,18 +49,10 @@ pub enum RedisError {
     Denied { address: Arc<str>, why: Arc<str> },
     /// Redis answered with an error.
     #[error("redis at {address} refuses {command}: {code} {why}")]
-    Refused {
-        address: Arc<str>,
-        command: &'static str,
-        code: Arc<str>,
-        why: Arc<str>,
-    },
+    Refused { address: Arc<str>, command: &'static str, code: Arc<str>, why: Arc<str> },
     /// Redis answered with something else than what the command gives.
     #[error("redis at {address} answers {command} with something unknown")]
-    Strange {
-        address: Arc<str>,
-        command: &'static str,
-    },
+    Strange { address: Arc<str>, command: &'static str },
 }
 
 impl RedisError {
@@ -107,10 +99,7 @@ impl Redis {
     pub fn start(settings: Settings) -> Self {
         let inner = Arc::new(Inner::new(&settings));
         let keeper = tokio::spawn(Arc::clone(&inner).keep());
-        Self {
-            inner,
-            _keeper: Arc::new(EndWithOwner(keeper)),
-        }
+        Self { inner, _keeper: Arc::new(EndWithOwner(keeper)) }
     }
 
     pub fn is_up(&self) -> bool {
@@ -144,10 +133,7 @@ impl Redis {
 
     /// A connection of its own for reads that wait.
     pub fn reader(&self) -> Reader {
-        Reader {
-            redis: self.clone(),
-            connection: None,
-        }
+        Reader { redis: self.clone(), connection: None }
     }
 
     async fn ask(&self, name: &'static str, command: &Cmd) -> Result<Value, RedisError> {
@@ -156,11 +142,7 @@ impl Redis {
         answer.map_err(|error| self.inner.failed(name, &error))
     }
 
-    async fn ask_all(
-        &self,
-        name: &'static str,
-        pipeline: &Pipeline,
-    ) -> Result<Vec<Value>, RedisError> {
+    async fn ask_all(&self, name: &'static str, pipeline: &Pipeline) -> Result<Vec<Value>, RedisError> {
         let mut connection = self.inner.connection()?;
         let answer = pipeline.query_async(&mut connection).await;
         answer.map_err(|error| self.inner.failed(name, &error))

@@ -26,10 +26,7 @@ pub fn entry(mint: &mut Mint, size: usize) -> Arc<Entry> {
 /// The same, published at a moment of the wall clock.
 pub fn entry_at(mint: &mut Mint, size: usize, millis: u64) -> Arc<Entry> {
     let now = Timestamp::from_millis(millis);
-    let message = Message {
-        payload: Payload::json(ByteString::from("x".repeat(size))),
-        ..Message::default()
-    };
+    let message = Message { payload: Payload::json(ByteString::from("x".repeat(size))), ..Message::default() };
     let body = Body::Messages(vec![message]);
     let serial = mint.mint(now);
     let entry = Entry::new("c".into(), serial, now, None, EntryId::Serial, body);
@@ -79,11 +76,7 @@ fn fill(channel: &mut dyn ChannelLog) -> Vec<Arc<Entry>> {
     let mut mint = channel.mint();
     let all: Vec<_> = (0..10).map(|size| entry(&mut mint, size)).collect();
     for (second, entry) in all.iter().enumerate() {
-        append(
-            channel,
-            Duration::from_secs(second as u64),
-            Arc::clone(entry),
-        );
+        append(channel, Duration::from_secs(second as u64), Arc::clone(entry));
     }
     all
 }
@@ -98,10 +91,7 @@ fn reads_back_in_order(log: &dyn Log) {
     assert!(!channel.expire(Duration::from_secs(100)));
     assert_eq!(serials(&channel.recent()), serials(&all));
     assert!(channel.expire(Duration::from_secs(300)));
-    assert_eq!(
-        channel.after(all[9].serial).expect("nothing missed").len(),
-        0
-    );
+    assert_eq!(channel.after(all[9].serial).expect("nothing missed").len(), 0);
 }
 
 fn says_what_has_expired(log: &dyn Log) {
@@ -119,10 +109,7 @@ fn goes_on_when_opened_again(log: &dyn Log) {
     drop(first);
 
     let mut second = log.open(&"c".into());
-    assert_eq!(
-        second.remembered(),
-        [(kept.id.clone(), Published::of(&kept))]
-    );
+    assert_eq!(second.remembered(), [(kept.id.clone(), Published::of(&kept))]);
     let next = entry(&mut second.mint(), 1);
     assert_eq!(next.serial.epoch(), kept.serial.epoch());
     assert!(next.serial.place() > kept.serial.place());
@@ -136,13 +123,7 @@ fn a_closed_log_begins_a_new_epoch_once_nothing_is_kept(log: &dyn Log) {
     let kept = entry(&mut channel.mint(), 1);
     append(&mut *channel, Duration::ZERO, Arc::clone(&kept));
     log.close(&"c".into());
-    assert_eq!(
-        log.open(&"c".into())
-            .after(kept.serial)
-            .expect("still kept")
-            .len(),
-        0
-    );
+    assert_eq!(log.open(&"c".into()).after(kept.serial).expect("still kept").len(), 0);
 
     assert!(channel.expire(Duration::from_secs(300)));
     log.close(&"c".into());
@@ -192,15 +173,7 @@ fn pages_and_rewinds(log: &dyn Log) {
     assert_eq!(channel.page(&query).expect("readable").items.len(), 0);
 
     let now = Timestamp::from_millis(1_000);
-    let rewind = |messages| {
-        channel.rewind(
-            now,
-            Rewind {
-                messages,
-                age: None,
-            },
-        )
-    };
+    let rewind = |messages| channel.rewind(now, Rewind { messages, age: None });
     assert_eq!(serials(&rewind(4)), serials(&all[6..]));
     assert_eq!(serials(&rewind(99)), serials(&all));
 }

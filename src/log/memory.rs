@@ -68,10 +68,7 @@ impl MemoryLog {
         Self {
             windows: Mutex::default(),
             bounds,
-            budget: Arc::new(Budget {
-                used: AtomicUsize::new(0),
-                limit: total_bytes,
-            }),
+            budget: Arc::new(Budget { used: AtomicUsize::new(0), limit: total_bytes }),
             is_sealed: Arc::default(),
         }
     }
@@ -98,20 +95,13 @@ impl MemoryLog {
     }
 
     /// Puts back a window of an earlier run.
-    pub(super) fn restore(
-        &self,
-        name: ChannelName,
-        entries: Vec<(Duration, Arc<Entry>)>,
-        mut window: Window,
-    ) {
+    pub(super) fn restore(&self, name: ChannelName, entries: Vec<(Duration, Arc<Entry>)>, mut window: Window) {
         self.budget.charge(&mut window, |window| {
             for (came, entry) in entries {
                 window.append(came, entry, self.bounds);
             }
         });
-        self.windows
-            .lock()
-            .insert(name, Arc::new(Mutex::new(window)));
+        self.windows.lock().insert(name, Arc::new(Mutex::new(window)));
     }
 
     /// Trims windows that no channel has opened, and forgets those that are empty. `now` is monotonic.
@@ -121,8 +111,7 @@ impl MemoryLog {
                 return true;
             }
             let mut window = shared.lock();
-            self.budget
-                .charge(&mut window, |window| window.trim(now, self.bounds));
+            self.budget.charge(&mut window, |window| window.trim(now, self.bounds));
             !window.is_empty()
         });
     }
@@ -144,10 +133,7 @@ impl Log for MemoryLog {
 
     fn close(&self, channel: &ChannelName) {
         let mut windows = self.windows.lock();
-        if windows
-            .get(channel)
-            .is_some_and(|window| window.lock().is_empty())
-        {
+        if windows.get(channel).is_some_and(|window| window.lock().is_empty()) {
             windows.remove(channel);
         }
     }
@@ -188,12 +174,7 @@ impl ChannelLog for ChannelWindow {
         }
     }
 
-    fn append(
-        &mut self,
-        now: Duration,
-        entry: Arc<Entry>,
-        whom: &mut dyn FnMut() -> Done<()>,
-    ) -> Appended {
+    fn append(&mut self, now: Duration, entry: Arc<Entry>, whom: &mut dyn FnMut() -> Done<()>) -> Appended {
         let mut window = self.window.lock();
         // Under the lock: whoever copies the window after the seal finds everything that was kept.
         if self.is_sealed.load(Ordering::SeqCst) {
@@ -201,17 +182,14 @@ impl ChannelLog for ChannelWindow {
             whom()(Err(StoreError::Closed));
             return Appended::Later;
         }
-        self.budget
-            .charge(&mut window, |window| window.append(now, entry, self.bounds));
+        self.budget.charge(&mut window, |window| window.append(now, entry, self.bounds));
         Appended::Kept
     }
 
     fn remembered(&mut self) -> Vec<(EntryId, Published)> {
         let window = self.window.lock();
         let known = window.entries().filter(|entry| entry.id != EntryId::Serial);
-        known
-            .map(|entry| (entry.id.clone(), Published::of(entry)))
-            .collect()
+        known.map(|entry| (entry.id.clone(), Published::of(entry))).collect()
     }
 
     fn page(&self, query: &Query) -> Result<Page, StoreError> {
@@ -220,8 +198,7 @@ impl ChannelLog for ChannelWindow {
 
     fn expire(&mut self, now: Duration) -> bool {
         let mut window = self.window.lock();
-        self.budget
-            .charge(&mut window, |window| window.trim(now, self.bounds));
+        self.budget.charge(&mut window, |window| window.trim(now, self.bounds));
         window.is_empty()
     }
 }
@@ -232,11 +209,7 @@ mod tests {
     use crate::log::contract::{self, entry};
 
     fn log(channel_bytes: usize, total_bytes: usize) -> MemoryLog {
-        let bounds = Bounds {
-            age: Duration::from_secs(120),
-            entries: 1_000,
-            bytes: channel_bytes,
-        };
+        let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: channel_bytes };
         MemoryLog::new(bounds, total_bytes)
     }
 
@@ -249,10 +222,7 @@ mod tests {
     #[test]
     fn the_total_is_bounded_and_accounted() {
         let log = log(1 << 20, 20_000);
-        let mut channels: Vec<_> = ["a", "b", "c"]
-            .map(|name| log.open(&name.into()))
-            .into_iter()
-            .collect();
+        let mut channels: Vec<_> = ["a", "b", "c"].map(|name| log.open(&name.into())).into_iter().collect();
         for round in 0..200 {
             for channel in &mut channels {
                 let entry = entry(&mut channel.mint(), 100);

@@ -58,12 +58,7 @@ pub trait ChannelLog: Past + Send {
     /// A log that says [`Appended::Later`] has asked `whom` to tell, once, and tells when the entry is on
     /// disk: from then on it is in the log. Or that it is not and will not be. Entries are told in their
     /// order, on another thread, perhaps before this returns.
-    fn append(
-        &mut self,
-        now: Duration,
-        entry: Arc<Entry>,
-        whom: &mut dyn FnMut() -> Done<()>,
-    ) -> Appended;
+    fn append(&mut self, now: Duration, entry: Arc<Entry>, whom: &mut dyn FnMut() -> Done<()>) -> Appended;
 
     /// What was published within [`crate::limits::IDEMPOTENCY_WINDOW`], oldest first. Told once, after
     /// opening.

@@ -28,13 +28,7 @@ impl ErrorFile {
     /// Makes the folder, mends a line that a crash cut off and trims what an earlier run left.
     /// A folder that cannot be used is told on stderr; the lines are lost then, and counted.
     pub fn open(path: PathBuf, max_entries: usize) -> Self {
-        let mut file = Self {
-            path,
-            max_entries: max_entries.max(1),
-            entries: 0,
-            failing: false,
-            lost: 0,
-        };
+        let mut file = Self { path, max_entries: max_entries.max(1), entries: 0, failing: false, lost: 0 };
         let prepared = file.prepare();
         file.note(prepared);
         file
@@ -73,12 +67,7 @@ impl ErrorFile {
 
     /// The file, open for appending; made anew, with its folder, when it is gone.
     fn file(&self) -> io::Result<File> {
-        let open = || {
-            OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&self.path)
-        };
+        let open = || OpenOptions::new().create(true).append(true).open(&self.path);
         match (open(), self.path.parent()) {
             (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(folder)?;
@@ -135,17 +124,11 @@ impl ErrorFile {
         match (&outcome, self.failing) {
             // Nothing can be done when stderr is gone as well.
             (Err(error), false) => {
-                let _ = writeln!(
-                    io::stderr(),
-                    "cannot write {path}: {error}; warnings and errors go to stdout only"
-                );
+                let _ = writeln!(io::stderr(), "cannot write {path}: {error}; warnings and errors go to stdout only");
             }
             (Ok(()), true) => {
                 let lost = self.lost;
-                let _ = writeln!(
-                    io::stderr(),
-                    "{path} works again; {lost} entries are missing"
-                );
+                let _ = writeln!(io::stderr(), "{path} works again; {lost} entries are missing");
             }
             _ => {}
         }

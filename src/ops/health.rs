@@ -58,16 +58,8 @@ mod tests {
 
     #[test]
     fn health_has_the_documented_shape() {
-        let process = ProcessFacts {
-            resident_bytes: 12 * 1024 * 1024 + 5,
-            threads: 3,
-            ..ProcessFacts::default()
-        };
-        let page = render(
-            &process,
-            Duration::from_millis(1500),
-            Timestamp::from_millis(1_704_067_200_000),
-        );
+        let process = ProcessFacts { resident_bytes: 12 * 1024 * 1024 + 5, threads: 3, ..ProcessFacts::default() };
+        let page = render(&process, Duration::from_millis(1500), Timestamp::from_millis(1_704_067_200_000));
         assert_eq!(
             page,
             json!({

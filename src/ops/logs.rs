@@ -77,11 +77,7 @@ pub fn subscriber(
     let filter = EnvFilter::builder().parse(directives(&config.level))?;
     let file = ErrorFile::open(config.dir.join("errors.log"), config.max_entries);
     let errors = Arc::new(Mutex::new(file));
-    let layer = JsonLines {
-        clock,
-        out: Mutex::new(out),
-        errors: Arc::clone(&errors),
-    };
+    let layer = JsonLines { clock, out: Mutex::new(out), errors: Arc::clone(&errors) };
     let subscriber = Registry::default().with(layer.with_filter(filter));
     Ok((subscriber, Logs { errors }))
 }
@@ -98,11 +94,7 @@ fn directives(level: &str) -> String {
         "debug" | "trace" => format!("info,letshare_server={level}"),
         other => other.to_owned(),
     };
-    if base.contains("actix_http") {
-        base
-    } else {
-        format!("{base},actix_http=off")
-    }
+    if base.contains("actix_http") { base } else { format!("{base},actix_http=off") }
 }
 
 struct JsonLines<W> {
@@ -116,9 +108,7 @@ impl<S: Subscriber, W: Write + Send + 'static> Layer<S> for JsonLines<W> {
         let mut entry = Entry::default();
         event.record(&mut entry);
         let level = *event.metadata().level();
-        let target = entry
-            .log_target
-            .unwrap_or_else(|| event.metadata().target().to_owned());
+        let target = entry.log_target.unwrap_or_else(|| event.metadata().target().to_owned());
         let timestamp = rfc3339(&self.clock);
         let line = json!({
             "timestamp": timestamp,

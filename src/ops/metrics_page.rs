@@ -44,9 +44,9 @@ pub async fn metrics(
     answer.insert_header((header::VARY, "Accept"));
     match accept.and_then(|accept| preferred_form(&accept)) {
         None => answer.json(render_json(&snapshot, &process, uptime, state.clock.now())),
-        Some(form) => answer
-            .content_type(form.content_type())
-            .body(metrics_text::render(form, &snapshot, &process, uptime)),
+        Some(form) => {
+            answer.content_type(form.content_type()).body(metrics_text::render(form, &snapshot, &process, uptime))
+        }
     }
 }
 
@@ -54,11 +54,7 @@ pub async fn metrics(
 /// that names a form gives its weight. A client that accepts none of the three gets JSON.
 fn preferred_form(accept: &Accept) -> Option<TextForm> {
     // JSON last: of equals the last wins, and `*/*` weighs all three the same.
-    let offers = [
-        Some(TextForm::Prometheus),
-        Some(TextForm::OpenMetrics),
-        None,
-    ];
+    let offers = [Some(TextForm::Prometheus), Some(TextForm::OpenMetrics), None];
     let weigh = |offer: &Option<TextForm>| {
         let ranges = accept.iter().enumerate();
         let best = ranges
@@ -98,12 +94,7 @@ fn specificity(offer: Option<TextForm>, range: &Mime) -> Option<u8> {
 
 /// The documented shape, and the counters of this server beside it. What only a Go process has is 0
 /// or empty; threads stand for goroutines.
-fn render_json(
-    snapshot: &Snapshot,
-    process: &ProcessFacts,
-    uptime: Duration,
-    now: Timestamp,
-) -> Value {
+fn render_json(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration, now: Timestamp) -> Value {
     let resident_mb = process.resident_bytes / 1024 / 1024;
     let mut memory = memory(process);
     memory["heap_alloc_mb"] = resident_mb.into();
@@ -136,9 +127,7 @@ fn render_json(
 fn of_groups(figures: &GroupFigures) -> Value {
     let by_name = |counts: &[(&'static str, u64)]| -> Value {
         let counts = counts.iter();
-        counts
-            .map(|(name, count)| ((*name).to_owned(), json!(count)))
-            .collect()
+        counts.map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
     };
     json!({
         "connections": figures.connections,
@@ -163,20 +152,8 @@ fn of_groups(figures: &GroupFigures) -> Value {
 /// The parts `websocket`, `relay` and `store`.
 fn counts(snapshot: &Snapshot) -> (Value, Value, Value) {
     // Taken apart without `..`, so that a new counter cannot be forgotten here.
-    let Snapshot {
-        totals,
-        connections,
-        channels,
-        history_bytes,
-        store,
-        group: _,
-    } = snapshot;
-    let StoreFigures {
-        reads,
-        commits,
-        stored_bytes,
-        file_bytes,
-    } = store;
+    let Snapshot { totals, connections, channels, history_bytes, store, group: _ } = snapshot;
+    let StoreFigures { reads, commits, stored_bytes, file_bytes } = store;
     let Counters {
         connections_opened,
         connections_closed,
@@ -270,14 +247,8 @@ mod tests {
             ("text/plain, */*", Some(Prometheus)),
             ("application/json;q=0.5, text/plain;q=0.6", Some(Prometheus)),
             ("application/openmetrics-text", Some(OpenMetrics)),
-            (
-                "text/plain;q=0.4, application/openmetrics-text;version=1.0.0;q=0.5",
-                Some(OpenMetrics),
-            ),
-            (
-                "application/openmetrics-text;version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-                Some(Prometheus),
-            ),
+            ("text/plain;q=0.4, application/openmetrics-text;version=1.0.0;q=0.5", Some(OpenMetrics)),
+            ("application/openmetrics-text;version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", Some(Prometheus)),
             // What Prometheus 2.45 sends, then Prometheus 3.
             (
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
@@ -296,9 +267,7 @@ mod tests {
             ),
         ];
         for (accept, expected) in table {
-            let request = TestRequest::get()
-                .insert_header((header::ACCEPT, accept))
-                .to_request();
+            let request = TestRequest::get().insert_header((header::ACCEPT, accept)).to_request();
             let parsed = Accept::parse(&request).unwrap();
             assert_eq!(preferred_form(&parsed), expected, "Accept: {accept}");
         }
@@ -307,35 +276,16 @@ mod tests {
     #[test]
     fn json_has_the_documented_keys_and_the_counters() {
         let snapshot = Snapshot {
-            totals: Counters {
-                messages_in: 7,
-                messages_out: 49,
-                ..Counters::default()
-            },
+            totals: Counters { messages_in: 7, messages_out: 49, ..Counters::default() },
             connections: 50,
             channels: 2,
             history_bytes: 4096,
-            store: StoreFigures {
-                reads: 3,
-                commits: 4,
-                stored_bytes: 5,
-                file_bytes: 6,
-            },
+            store: StoreFigures { reads: 3, commits: 4, stored_bytes: 5, file_bytes: 6 },
             group: None,
         };
-        let process = ProcessFacts {
-            resident_bytes: 30 << 20,
-            threads: 4,
-            cpu: Duration::from_secs(1),
-            processors: 2,
-        };
+        let process = ProcessFacts { resident_bytes: 30 << 20, threads: 4, cpu: Duration::from_secs(1), processors: 2 };
 
-        let page = render_json(
-            &snapshot,
-            &process,
-            Duration::from_millis(3_661_500),
-            Timestamp::from_millis(0),
-        );
+        let page = render_json(&snapshot, &process, Duration::from_millis(3_661_500), Timestamp::from_millis(0));
 
         assert_eq!(page["server"]["uptime"], "1h1m1.5s");
         assert_eq!(page["server"]["uptime_seconds"], 3661);
@@ -344,10 +294,7 @@ mod tests {
         assert_eq!(page["websocket"]["total_rooms"], 2);
         assert_eq!(page["websocket"]["messages_in"], 7);
         assert_eq!(page["websocket"]["messages_out"], 49);
-        assert_eq!(
-            page["store"],
-            json!({"reads": 3, "commits": 4, "stored_bytes": 5, "file_bytes": 6})
-        );
+        assert_eq!(page["store"], json!({"reads": 3, "commits": 4, "stored_bytes": 5, "file_bytes": 6}));
         assert_eq!(
             page["system"],
             json!({

@@ -9,8 +9,8 @@ use std::{fmt, time::Duration};
 use prometheus_client::{
     collector::Collector,
     encoding::{
-        CounterValueEncoder, DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue,
-        GaugeValueEncoder, MetricEncoder, NoLabelSet,
+        CounterValueEncoder, DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, GaugeValueEncoder, MetricEncoder,
+        NoLabelSet,
         text::{encode_eof, encode_registry},
     },
     metrics::MetricType,
@@ -40,12 +40,7 @@ impl TextForm {
 }
 
 /// The whole page.
-pub fn render(
-    form: TextForm,
-    snapshot: &Snapshot,
-    process: &ProcessFacts,
-    uptime: Duration,
-) -> String {
+pub fn render(form: TextForm, snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> String {
     let families = families(snapshot, process, uptime);
     let mut registry = Registry::with_prefix("letshare");
     registry.register_collector(Box::new(Page { form, families }));
@@ -80,20 +75,8 @@ enum Number {
 
 /// Says once what each figure is. Taken apart without `..`, so that a new counter cannot be forgotten.
 fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Vec<Family> {
-    let Snapshot {
-        totals,
-        connections,
-        channels,
-        history_bytes,
-        store,
-        group,
-    } = *snapshot;
-    let StoreFigures {
-        reads,
-        commits,
-        stored_bytes,
-        file_bytes,
-    } = store;
+    let Snapshot { totals, connections, channels, history_bytes, store, group } = *snapshot;
+    let StoreFigures { reads, commits, stored_bytes, file_bytes } = store;
     let Counters {
         connections_opened,
         connections_closed,
@@ -126,8 +109,7 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
         processors: _, // The machine's, and known to whoever scrapes the machine.
     } = *process;
 
-    let counter =
-        |what, unit, value, help| Family::of(what, unit, true, Number::Whole(value), help);
+    let counter = |what, unit, value, help| Family::of(what, unit, true, Number::Whole(value), help);
     let gauge = |what, unit, value, help| Family::of(what, unit, false, Number::Whole(value), help);
     let cut = Family {
         what: "cut",
@@ -150,84 +132,26 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
             (Some("cancelled"), Number::Whole(transfers_cancelled)),
             (Some("timed_out"), Number::Whole(transfers_timed_out)),
             (Some("lost_sender"), Number::Whole(transfers_lost_sender)),
-            (
-                Some("lost_receiver"),
-                Number::Whole(transfers_lost_receiver),
-            ),
+            (Some("lost_receiver"), Number::Whole(transfers_lost_receiver)),
             (Some("broken"), Number::Whole(transfers_broken)),
         ],
     };
     let mut families = vec![
         gauge("open", "connections", connections, "WebSockets open now"),
         gauge("active", "channels", channels, "Channels in memory now"),
-        gauge(
-            "history",
-            "bytes",
-            history_bytes,
-            "Bytes that the in-memory log holds now",
-        ),
-        counter(
-            "opened",
-            "connections",
-            connections_opened,
-            "WebSockets that were upgraded",
-        ),
-        counter(
-            "closed",
-            "connections",
-            connections_closed,
-            "WebSockets that ended, for whatever reason",
-        ),
+        gauge("history", "bytes", history_bytes, "Bytes that the in-memory log holds now"),
+        counter("opened", "connections", connections_opened, "WebSockets that were upgraded"),
+        counter("closed", "connections", connections_closed, "WebSockets that ended, for whatever reason"),
         cut,
-        counter(
-            "refused",
-            "connections",
-            connections_refused,
-            "Upgrades refused: a bad token, or a cap",
-        ),
-        counter(
-            "received",
-            "messages",
-            messages_in,
-            "Data frames that clients sent",
-        ),
-        counter(
-            "received",
-            "bytes",
-            bytes_in,
-            "Payload bytes that clients sent",
-        ),
-        counter(
-            "sent",
-            "messages",
-            messages_out,
-            "Data frames handed to sockets",
-        ),
+        counter("refused", "connections", connections_refused, "Upgrades refused: a bad token, or a cap"),
+        counter("received", "messages", messages_in, "Data frames that clients sent"),
+        counter("received", "bytes", bytes_in, "Payload bytes that clients sent"),
+        counter("sent", "messages", messages_out, "Data frames handed to sockets"),
         counter("sent", "bytes", bytes_out, "Frame bytes handed to sockets"),
-        counter(
-            "published",
-            "messages",
-            published,
-            "Messages accepted into the log of a channel",
-        ),
-        counter(
-            "told",
-            "errors",
-            errors_told,
-            "Error messages told to clients",
-        ),
-        counter(
-            "rate_limited",
-            "frames",
-            rate_limited,
-            "Frames refused by the rate limit of their connection",
-        ),
-        counter(
-            "started",
-            "transfers",
-            transfers_started,
-            "File transfers that were let through",
-        ),
+        counter("published", "messages", published, "Messages accepted into the log of a channel"),
+        counter("told", "errors", errors_told, "Error messages told to clients"),
+        counter("rate_limited", "frames", rate_limited, "Frames refused by the rate limit of their connection"),
+        counter("started", "transfers", transfers_started, "File transfers that were let through"),
         ended,
         counter(
             "refused",
@@ -235,30 +159,10 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
             transfers_refused,
             "File transfers refused before they began: size, room or limits",
         ),
-        counter(
-            "transfer",
-            "bytes",
-            transfer_bytes,
-            "Bytes of the frames that senders of files handed in",
-        ),
-        counter(
-            "restarted",
-            "channels",
-            channels_restarted,
-            "Channels made anew after a panic",
-        ),
-        counter(
-            "store",
-            "reads",
-            reads,
-            "Times that something was read from the data file",
-        ),
-        counter(
-            "store",
-            "commits",
-            commits,
-            "Transactions in the data file, those of earlier runs included",
-        ),
+        counter("transfer", "bytes", transfer_bytes, "Bytes of the frames that senders of files handed in"),
+        counter("restarted", "channels", channels_restarted, "Channels made anew after a panic"),
+        counter("store", "reads", reads, "Times that something was read from the data file"),
+        counter("store", "commits", commits, "Transactions in the data file, those of earlier runs included"),
         gauge(
             "stored",
             "bytes",
@@ -266,26 +170,9 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
             "Bytes of the messages of persisted channels, counted every half minute",
         ),
         gauge("store_file", "bytes", file_bytes, "Size of the data file"),
-        Family::of(
-            "uptime",
-            "seconds",
-            false,
-            Number::Real(uptime.as_secs_f64()),
-            "Time since the start",
-        ),
-        Family::of(
-            "process_cpu",
-            "seconds",
-            true,
-            Number::Real(cpu.as_secs_f64()),
-            "Processor time, user and kernel",
-        ),
-        gauge(
-            "process_resident_memory",
-            "bytes",
-            resident_bytes,
-            "Memory of the process in RAM",
-        ),
+        Family::of("uptime", "seconds", false, Number::Real(uptime.as_secs_f64()), "Time since the start"),
+        Family::of("process_cpu", "seconds", true, Number::Real(cpu.as_secs_f64()), "Processor time, user and kernel"),
+        gauge("process_resident_memory", "bytes", resident_bytes, "Memory of the process in RAM"),
         gauge("process", "threads", threads, "Threads of the process"),
     ];
     families.extend(group.iter().flat_map(group::families));
@@ -293,32 +180,14 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
 }
 
 impl Family {
-    fn of(
-        what: &'static str,
-        unit: &'static str,
-        rises: bool,
-        value: Number,
-        help: &'static str,
-    ) -> Self {
+    fn of(what: &'static str, unit: &'static str, rises: bool, value: Number, help: &'static str) -> Self {
         let values = vec![(None, value)];
-        Self {
-            what,
-            unit,
-            rises,
-            help,
-            values,
-        }
+        Self { what, unit, rises, help, values }
     }
 
     fn encode(&self, form: TextForm, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let kind = if self.rises {
-            MetricType::Counter
-        } else {
-            MetricType::Gauge
-        };
-        let Self {
-            what, unit, help, ..
-        } = *self;
+        let kind = if self.rises { MetricType::Counter } else { MetricType::Gauge };
+        let Self { what, unit, help, .. } = *self;
         match form {
             TextForm::OpenMetrics => {
                 let unit = Unit::Other(unit.to_owned());
@@ -344,12 +213,10 @@ impl Family {
                 encoder.encode_gauge(number)
             }
         };
-        self.values
-            .iter()
-            .try_for_each(|(reason, number)| match reason {
-                None => write(&mut encoder, number),
-                Some(reason) => write(&mut encoder.encode_family(&[("reason", *reason)])?, number),
-            })
+        self.values.iter().try_for_each(|(reason, number)| match reason {
+            None => write(&mut encoder, number),
+            Some(reason) => write(&mut encoder.encode_family(&[("reason", *reason)])?, number),
+        })
     }
 }
 

@@ -23,10 +23,7 @@ struct Answer {
 fn state() -> OpsState {
     let clock = Clock::manual(Timestamp::from_millis(0));
     clock.advance(Duration::from_millis(1500));
-    let snapshot = Snapshot {
-        connections: 3,
-        ..Snapshot::default()
-    };
+    let snapshot = Snapshot { connections: 3, ..Snapshot::default() };
     OpsState {
         clock,
         ready: Arc::new(AtomicBool::new(true)),
@@ -37,20 +34,13 @@ fn state() -> OpsState {
 
 async fn ask(state: &OpsState, method: Method, path: &str, accept: &str) -> Answer {
     let fallback = || async { HttpResponse::NotFound().body("404 page not found") };
-    let app = App::new()
-        .app_data(web::Data::new(state.clone()))
-        .configure(routes)
-        .default_service(web::to(fallback));
-    let request = TestRequest::with_uri(path)
-        .method(method)
-        .insert_header((header::ACCEPT, accept));
+    let app = App::new().app_data(web::Data::new(state.clone())).configure(routes).default_service(web::to(fallback));
+    let request = TestRequest::with_uri(path).method(method).insert_header((header::ACCEPT, accept));
     let response = call_service(&init_service(app).await, request.to_request()).await;
     let content_type = response.headers().get(header::CONTENT_TYPE);
     Answer {
         status: response.status(),
-        content_type: content_type
-            .map_or("", |value| value.to_str().unwrap())
-            .to_owned(),
+        content_type: content_type.map_or("", |value| value.to_str().unwrap()).to_owned(),
         body: String::from_utf8(read_body(response).await.to_vec()).unwrap(),
     }
 }
@@ -58,10 +48,7 @@ async fn ask(state: &OpsState, method: Method, path: &str, accept: &str) -> Answ
 #[actix_web::test]
 async fn health_answers_get_and_head() {
     let get = ask(&state(), Method::GET, "/health", "*/*").await;
-    assert_eq!(
-        (get.status, get.content_type.as_str()),
-        (StatusCode::OK, "application/json")
-    );
+    assert_eq!((get.status, get.content_type.as_str()), (StatusCode::OK, "application/json"));
     assert!(get.body.contains(r#""status":"healthy""#), "{}", get.body);
     assert!(get.body.contains(r#""uptime":"1.5s""#), "{}", get.body);
     let head = ask(&state(), Method::HEAD, "/health", "*/*").await;
@@ -72,10 +59,7 @@ async fn health_answers_get_and_head() {
 async fn other_methods_are_404_and_not_405() {
     for path in ["/health", "/ready", "/metrics"] {
         let answer = ask(&state(), Method::POST, path, "*/*").await;
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (StatusCode::NOT_FOUND, "404 page not found")
-        );
+        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::NOT_FOUND, "404 page not found"));
     }
 }
 
@@ -83,22 +67,13 @@ async fn other_methods_are_404_and_not_405() {
 async fn ready_turns_off_while_health_stays() {
     let state = state();
     let before = ask(&state, Method::GET, "/ready", "*/*").await;
-    assert_eq!(
-        (before.status, before.body.as_str()),
-        (StatusCode::OK, r#"{"status":"ready"}"#)
-    );
+    assert_eq!((before.status, before.body.as_str()), (StatusCode::OK, r#"{"status":"ready"}"#));
 
     state.ready.store(false, Ordering::Relaxed);
 
     let after = ask(&state, Method::GET, "/ready", "*/*").await;
-    assert_eq!(
-        (after.status, after.body.as_str()),
-        (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#)
-    );
-    assert_eq!(
-        ask(&state, Method::GET, "/health", "*/*").await.status,
-        StatusCode::OK
-    );
+    assert_eq!((after.status, after.body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#));
+    assert_eq!(ask(&state, Method::GET, "/health", "*/*").await.status, StatusCode::OK);
 }
 
 #[actix_web::test]
@@ -106,11 +81,7 @@ async fn metrics_come_in_the_form_that_accept_asks_for() {
     let table = [
         ("*/*", "application/json", r#""active_connections":3"#),
         ("chunk#;e", "application/json", r#""active_connections":3"#),
-        (
-            "text/plain",
-            "text/plain; version=0.0.4; charset=utf-8",
-            "\nletshare_open_connections 3\n",
-        ),
+        ("text/plain", "text/plain; version=0.0.4; charset=utf-8", "\nletshare_open_connections 3\n"),
         (
             "application/openmetrics-text",
             "application/openmetrics-text; version=1.0.0; charset=utf-8",

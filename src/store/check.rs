@@ -43,15 +43,8 @@ impl Overlay {
     pub fn of(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
-        let written = Written {
-            length,
-            blocks: BTreeMap::new(),
-        };
-        Ok(Self {
-            file: Arc::new(file),
-            length,
-            written: Arc::new(Mutex::new(written)),
-        })
+        let written = Written { length, blocks: BTreeMap::new() };
+        Ok(Self { file: Arc::new(file), length, written: Arc::new(Mutex::new(written)) })
     }
 
     /// Opens a database on it.

@@ -24,19 +24,13 @@ pub fn holds(store: &dyn Store) {
 }
 
 fn rows_are_kept_by_table_and_key(store: &dyn Store) {
-    let batch = Batch::new()
-        .put("a", "k1", "1")
-        .put("a", "k2", "2")
-        .put("a", "l1", "3")
-        .put("ab", "k1", "4");
+    let batch = Batch::new().put("a", "k1", "1").put("a", "k2", "2").put("a", "l1", "3").put("ab", "k1", "4");
     commit(store, batch);
     assert_eq!(store.get("a", b"k1").unwrap().unwrap(), b"1");
     assert_eq!(store.get("ab", b"k1").unwrap().unwrap(), b"4");
     assert_eq!(store.get("b", b"k1").unwrap(), None);
     let keys = |prefix: &str, after: Option<&str>, limit| {
-        let rows = store
-            .list("a", prefix.as_bytes(), after.map(str::as_bytes), limit)
-            .unwrap();
+        let rows = store.list("a", prefix.as_bytes(), after.map(str::as_bytes), limit).unwrap();
         let text = |row: Row| String::from_utf8(row.key).unwrap();
         rows.into_iter().map(text).collect::<Vec<_>>()
     };
@@ -44,13 +38,7 @@ fn rows_are_kept_by_table_and_key(store: &dyn Store) {
     assert_eq!(keys("k", None, 9), ["k1", "k2"]);
     assert_eq!(keys("k", Some("k1"), 9), ["k2"]);
     assert_eq!(keys("", Some("k1"), 1), ["k2"]);
-    commit(
-        store,
-        Batch::new()
-            .remove("a", "k1")
-            .put("a", "k2", "5")
-            .remove("a", "none"),
-    );
+    commit(store, Batch::new().remove("a", "k1").put("a", "k2", "5").remove("a", "none"));
     assert_eq!(keys("", None, 9), ["k2", "l1"]);
     assert_eq!(store.get("a", b"k2").unwrap().unwrap(), b"5");
 }
@@ -64,9 +52,7 @@ fn due_rows_are_listed_taken_and_cancelled(store: &dyn Store) {
     commit(store, batch);
     let keys = |until, limit| {
         let rows = store.due("push", at(until), limit).unwrap();
-        rows.into_iter()
-            .map(|row| (row.due.millis(), row.key[0]))
-            .collect::<Vec<_>>()
+        rows.into_iter().map(|row| (row.due.millis(), row.key[0])).collect::<Vec<_>>()
     };
     assert_eq!(keys(9, 9), []);
     assert_eq!(keys(20, 9), [(10, b'a'), (20, b'b')]);
@@ -74,16 +60,9 @@ fn due_rows_are_listed_taken_and_cancelled(store: &dyn Store) {
     // Moved, not doubled.
     commit(store, Batch::new().schedule("push", at(40), "a", "1"));
     assert_eq!(keys(99, 9), [(20, b'b'), (30, b'c'), (40, b'a')]);
-    commit(
-        store,
-        Batch::new().cancel("push", "c").cancel("push", "none"),
-    );
+    commit(store, Batch::new().cancel("push", "c").cancel("push", "none"));
     let taken = commit(store, Batch::new().take_due("push", at(30), 9)).taken;
-    let row = Scheduled {
-        due: at(20),
-        key: b"b".to_vec(),
-        value: b"2".to_vec(),
-    };
+    let row = Scheduled { due: at(20), key: b"b".to_vec(), value: b"2".to_vec() };
     assert_eq!(taken, [[row]]);
     assert_eq!(keys(u64::MAX, 9), [(40, b'a')]);
     assert_eq!(store.due("other", at(5), 9).unwrap().len(), 1);
@@ -98,10 +77,7 @@ fn cursors_and_counters(store: &dyn Store) {
 }
 
 fn a_batch_sees_its_own_steps(store: &dyn Store) {
-    let batch = Batch::new()
-        .schedule("own", at(1), "k", "v")
-        .take_due("own", at(1), 9)
-        .put("own", "k", "moved");
+    let batch = Batch::new().schedule("own", at(1), "k", "v").take_due("own", at(1), 9).put("own", "k", "moved");
     assert_eq!(commit(store, batch).taken[0].len(), 1);
     assert_eq!(store.due("own", at(99), 9).unwrap(), []);
     assert_eq!(store.get("own", b"k").unwrap().unwrap(), b"moved");

@@ -57,13 +57,7 @@ impl Store for EmbeddedStore {
         self.engine.read(|rows| rows.get(ROWS, &named(table, key)))
     }
 
-    fn list(
-        &self,
-        table: &str,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+    fn list(&self, table: &str, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
         let (name, first) = (named(table, &[]), named(table, prefix));
         let after = after.map(|after| named(table, after));
         let from = match &after {
@@ -72,31 +66,18 @@ impl Store for EmbeddedStore {
         };
         let mut found = Vec::new();
         self.engine.read(|rows| {
-            rows.visit(
-                ROWS,
-                (from, Bound::Unbounded),
-                Order::Rising,
-                &mut |key, value| {
-                    if !key.starts_with(&first) || found.len() == limit {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                    found.push(Row {
-                        key: key[name.len()..].to_vec(),
-                        value: value.to_vec(),
-                    });
-                    Ok(ControlFlow::Continue(()))
-                },
-            )
+            rows.visit(ROWS, (from, Bound::Unbounded), Order::Rising, &mut |key, value| {
+                if !key.starts_with(&first) || found.len() == limit {
+                    return Ok(ControlFlow::Break(()));
+                }
+                found.push(Row { key: key[name.len()..].to_vec(), value: value.to_vec() });
+                Ok(ControlFlow::Continue(()))
+            })
         })?;
         Ok(found)
     }
 
-    fn due(
-        &self,
-        table: &str,
-        until: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Scheduled>, StoreError> {
+    fn due(&self, table: &str, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, StoreError> {
         self.engine.read(|rows| due(rows, table, until, limit))
     }
 
@@ -126,11 +107,7 @@ fn carry_out(rows: &mut Writing<'_>, steps: &[Step]) -> Result<Committed, StoreE
                 rows.put(DUE_OF, &named(table, &row.key), &due)?;
             }
             Step::Cancel { table, key } => cancel(rows, table, key)?,
-            Step::TakeDue {
-                table,
-                until,
-                limit,
-            } => {
+            Step::TakeDue { table, until, limit } => {
                 let taken = due(rows, table, *until, *limit)?;
                 for row in &taken {
                     cancel(rows, table, &row.key)?;
@@ -160,18 +137,9 @@ fn cancel(rows: &mut Writing<'_>, table: &str, key: &[u8]) -> Result<(), StoreEr
     Ok(())
 }
 
-fn due(
-    rows: &mut impl Rows,
-    table: &str,
-    until: Timestamp,
-    limit: usize,
-) -> Result<Vec<Scheduled>, StoreError> {
+fn due(rows: &mut impl Rows, table: &str, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, StoreError> {
     let first = named(table, &[]);
-    let end = timed(
-        table,
-        Timestamp::from_millis(until.millis().saturating_add(1)),
-        &[],
-    );
+    let end = timed(table, Timestamp::from_millis(until.millis().saturating_add(1)), &[]);
     let span = (Bound::Included(&first[..]), Bound::Excluded(&end[..]));
     let mut found = Vec::new();
     rows.visit(DUE, span, Order::Rising, &mut |key, value| {

@@ -95,10 +95,7 @@ impl Engine {
     ///
     /// # Errors
     /// The reader's own, or why the file cannot be read.
-    pub fn read<T>(
-        &self,
-        read: impl FnOnce(&mut Reading) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub fn read<T>(&self, read: impl FnOnce(&mut Reading) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let result = self.file.read(read);
         if matches!(result, Err(StoreError::Io(_))) {
             self.file.is_suspect.store(true, Ordering::Relaxed);
@@ -130,10 +127,7 @@ impl Drop for Engine {
 }
 
 impl DataFile {
-    fn read<T>(
-        &self,
-        read: impl FnOnce(&mut Reading) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    fn read<T>(&self, read: impl FnOnce(&mut Reading) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         // Recursive: a reader inside a reader must not wait for a reopening that waits for the outer one.
         let database = self.database.read_recursive();
@@ -234,9 +228,7 @@ impl DataFile {
         self.reads.fetch_sub(1, Ordering::Relaxed);
         let bytes = bytes.unwrap_or_else(|| vec![0; 8]);
         let bytes = bytes.try_into();
-        bytes
-            .map(u64::from_be_bytes)
-            .map_err(|_| StoreError::damaged("the number of the last commit"))
+        bytes.map(u64::from_be_bytes).map_err(|_| StoreError::damaged("the number of the last commit"))
     }
 }
 

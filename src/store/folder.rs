@@ -98,10 +98,7 @@ impl DataFolder {
         check_seal(path)?;
         let bytes = fs::metadata(&file).map_or(0, |metadata| metadata.len());
         if bytes > terms.verify_bytes {
-            tracing::info!(
-                bytes,
-                "the data file is too large to be read through at the start (data.verify_bytes)"
-            );
+            tracing::info!(bytes, "the data file is too large to be read through at the start (data.verify_bytes)");
         } else if bytes > 0 {
             let overlay = Overlay::of(&file).map_err(|error| unusable(path, error))?;
             check::pages(overlay).map_err(|error| fault(path, error))?;
@@ -114,12 +111,7 @@ impl DataFolder {
         // A file that is new is to be found after a power cut.
         let synced = File::open(path).and_then(|folder| folder.sync_all());
         synced.map_err(|error| unusable(path, error))?;
-        Ok(Self {
-            engine: Arc::new(engine),
-            epoch,
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        Ok(Self { engine: Arc::new(engine), epoch, path: path.to_owned(), _lock: lock })
     }
 
     pub const fn engine(&self) -> &Arc<Engine> {
@@ -152,11 +144,7 @@ impl DataFolder {
 /// [`FolderFault::InUse`] names the process that has it.
 pub fn lock(path: &Path) -> Result<File, FolderFault> {
     let unusable = |error| unusable(path, error);
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(unusable)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
     let name = path.join("lock");
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -172,8 +160,7 @@ pub fn lock(path: &Path) -> Result<File, FolderFault> {
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
     file.set_len(0).map_err(unusable)?;
-    io::Write::write_all(&mut file, format!("{}\n", std::process::id()).as_bytes())
-        .map_err(unusable)?;
+    io::Write::write_all(&mut file, format!("{}\n", std::process::id()).as_bytes()).map_err(unusable)?;
     Ok(file)
 }
 
@@ -196,9 +183,7 @@ pub fn fault(folder: &Path, error: StoreError) -> FolderFault {
     let path = data_file(folder);
     match error {
         StoreError::Damaged(what) => FolderFault::Damaged { path, what },
-        StoreError::Full => FolderFault::Full {
-            path: folder.to_owned(),
-        },
+        StoreError::Full => FolderFault::Full { path: folder.to_owned() },
         error => unusable(folder, io::Error::other(error)),
     }
 }
@@ -276,10 +261,7 @@ pub fn check_seal(folder: &Path) -> Result<(), FolderFault> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(unusable(folder, error)),
     };
-    let changed = |how: String| FolderFault::Changed {
-        path: data_file(folder),
-        how,
-    };
+    let changed = |how: String| FolderFault::Changed { path: data_file(folder), how };
     let found = match describe(folder) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

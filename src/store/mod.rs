@@ -71,24 +71,13 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::Damaged`].
-    fn list(
-        &self,
-        table: &str,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError>;
+    fn list(&self, table: &str, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError>;
 
     /// Scheduled rows that are due at `until` or before, the earliest first; at most `limit`.
     ///
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::Damaged`].
-    fn due(
-        &self,
-        table: &str,
-        until: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Scheduled>, StoreError>;
+    fn due(&self, table: &str, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, StoreError>;
 
     /// A cursor or counter; 0 until it is set.
     ///
@@ -129,36 +118,13 @@ pub struct Batch {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Put {
-        table: &'static str,
-        key: Vec<u8>,
-        value: Vec<u8>,
-    },
-    Remove {
-        table: &'static str,
-        key: Vec<u8>,
-    },
-    Schedule {
-        table: &'static str,
-        row: Scheduled,
-    },
-    Cancel {
-        table: &'static str,
-        key: Vec<u8>,
-    },
-    TakeDue {
-        table: &'static str,
-        until: Timestamp,
-        limit: usize,
-    },
-    SetCursor {
-        name: String,
-        value: u64,
-    },
-    Add {
-        name: String,
-        by: u64,
-    },
+    Put { table: &'static str, key: Vec<u8>, value: Vec<u8> },
+    Remove { table: &'static str, key: Vec<u8> },
+    Schedule { table: &'static str, row: Scheduled },
+    Cancel { table: &'static str, key: Vec<u8> },
+    TakeDue { table: &'static str, until: Timestamp, limit: usize },
+    SetCursor { name: String, value: u64 },
+    Add { name: String, by: u64 },
 }
 
 impl Batch {
@@ -172,12 +138,7 @@ impl Batch {
     }
 
     /// Writes a row, over the one there is.
-    pub fn put(
-        self,
-        table: &'static str,
-        key: impl Into<Vec<u8>>,
-        value: impl Into<Vec<u8>>,
-    ) -> Self {
+    pub fn put(self, table: &'static str, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
         let (key, value) = (key.into(), value.into());
         self.with(Step::Put { table, key, value })
     }
@@ -209,11 +170,7 @@ impl Batch {
 
     /// Takes what is due out of the schedule; it is found in [`Committed::taken`].
     pub fn take_due(self, table: &'static str, until: Timestamp, limit: usize) -> Self {
-        self.with(Step::TakeDue {
-            table,
-            until,
-            limit,
-        })
+        self.with(Step::TakeDue { table, until, limit })
     }
 
     pub fn set_cursor(self, name: impl Into<String>, value: u64) -> Self {

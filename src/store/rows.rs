@@ -70,12 +70,8 @@ pub(super) fn told(error: impl Into<redb::Error>) -> StoreError {
 fn told_io(error: &io::Error) -> StoreError {
     match error.kind() {
         // The last: a limit of the process or the file system for one file. It may be raised, as well.
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            StoreError::Full
-        }
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            StoreError::Damaged(error.to_string().into())
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => StoreError::Full,
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreError::Damaged(error.to_string().into()),
         _ => StoreError::Io(error.to_string().into()),
     }
 }
@@ -96,9 +92,7 @@ fn checked<'a>(table: Table, key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], S
     let parts = stored.split_last_chunk::<CHECKSUM_BYTES>();
     match parts {
         Some((value, sum)) if *sum == checksum(table, key, value) => Ok(value),
-        _ => Err(StoreError::Damaged(
-            format!("row {} of table {}", hex::encode(key), table.0).into(),
-        )),
+        _ => Err(StoreError::Damaged(format!("row {} of table {}", hex::encode(key), table.0).into())),
     }
 }
 
@@ -171,10 +165,7 @@ impl Rows for Reading {
 impl<'t> Writing<'t> {
     pub(super) const fn new(transaction: &'t WriteTransaction) -> Self {
         let tables = Vec::new();
-        Self {
-            transaction,
-            tables,
-        }
+        Self { transaction, tables }
     }
 
     fn table(&mut self, table: Table) -> Result<&mut OpenTable<'t>, StoreError> {
@@ -195,9 +186,7 @@ impl<'t> Writing<'t> {
     /// When the disk does not take it.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let stored = [value, &checksum(table, key, value)].concat();
-        self.table(table)?
-            .insert(key, stored.as_slice())
-            .map_err(told)?;
+        self.table(table)?.insert(key, stored.as_slice()).map_err(told)?;
         Ok(())
     }
 

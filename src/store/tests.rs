@@ -21,10 +21,7 @@ mod power;
 
 const TABLE: Table = Table("test");
 
-const TERMS: Terms = Terms {
-    cache_bytes: 1 << 20,
-    verify_bytes: 1 << 30,
-};
+const TERMS: Terms = Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 30 };
 
 fn open(folder: &Path) -> Result<DataFolder, FolderFault> {
     DataFolder::open(folder, TERMS, Clock::system())
@@ -64,13 +61,7 @@ fn keeps_the_contract_also_after_a_restart() {
     let store = EmbeddedStore::new(Arc::clone(data.engine()));
     assert_eq!(store.cursor("n").unwrap(), 5);
     assert_eq!(store.get("own", b"k").unwrap().unwrap(), b"moved");
-    assert_eq!(
-        store
-            .due("push", Timestamp::from_millis(99), 9)
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(store.due("push", Timestamp::from_millis(99), 9).unwrap().len(), 1);
 }
 
 #[test]
@@ -107,10 +98,7 @@ fn nothing_is_told_before_the_sync_that_covers_it_and_all_in_order() {
         );
     }
     drop(told);
-    let order: Vec<_> = all
-        .iter()
-        .map(|(key, result)| result.map(|()| key))
-        .collect();
+    let order: Vec<_> = all.iter().map(|(key, result)| result.map(|()| key)).collect();
     assert!(order.into_iter().eq((0..200).map(Ok)));
 
     let mut is_synced = false;
@@ -156,10 +144,7 @@ fn a_full_disk_refuses_reads_on_and_recovers() {
         assert!(has(&engine, earlier));
     }
     assert!(!has(&engine, key));
-    assert_eq!(
-        put(&engine, key, 10_000_000).recv().unwrap(),
-        Err(StoreError::Full)
-    );
+    assert_eq!(put(&engine, key, 10_000_000).recv().unwrap(), Err(StoreError::Full));
     disk.limit(None);
     put(&engine, key, 100_000).recv().unwrap().unwrap();
     assert!(has(&engine, key));
@@ -171,10 +156,7 @@ fn a_failed_sync_is_told_and_later_batches_succeed() {
     let engine = engine(&disk);
     put(&engine, 1, 10).recv().unwrap().unwrap();
     disk.fail_syncs(true);
-    assert!(matches!(
-        put(&engine, 2, 10).recv().unwrap(),
-        Err(StoreError::Io(_))
-    ));
+    assert!(matches!(put(&engine, 2, 10).recv().unwrap(), Err(StoreError::Io(_))));
     disk.fail_syncs(false);
     put(&engine, 3, 10).recv().unwrap().unwrap();
     assert!(has(&engine, 1) && has(&engine, 3));
@@ -240,11 +222,7 @@ fn more_than_may_wait_is_refused_at_once() {
         .collect();
     assert_eq!(answers[8].recv().unwrap(), Err(StoreError::Busy));
     disk.release();
-    assert!(
-        answers[..8]
-            .iter()
-            .all(|answer| answer.recv().unwrap().is_ok())
-    );
+    assert!(answers[..8].iter().all(|answer| answer.recv().unwrap().is_ok()));
 }
 
 #[test]
@@ -273,10 +251,8 @@ fn a_second_process_is_refused_and_told_the_holder() {
     drop(data);
     open(&inner).unwrap().close().unwrap();
 
-    let mut names: Vec<_> = fs::read_dir(&inner)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        fs::read_dir(&inner).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names, ["closed", "letshare.redb", "lock"]);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -302,16 +278,8 @@ fn a_folder_that_cannot_be_used_says_so() {
 fn a_newer_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let data = open(folder.path()).unwrap();
-    data.engine()
-        .write(
-            0,
-            Box::new(|rows| rows.put(engine::META, b"format", &2u32.to_be_bytes())),
-        )
-        .unwrap();
+    data.engine().write(0, Box::new(|rows| rows.put(engine::META, b"format", &2u32.to_be_bytes()))).unwrap();
     data.close().unwrap();
     drop(data);
-    assert!(matches!(
-        open(folder.path()),
-        Err(FolderFault::Newer { found: 2, .. })
-    ));
+    assert!(matches!(open(folder.path()), Err(FolderFault::Newer { found: 2, .. })));
 }

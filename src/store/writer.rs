@@ -54,22 +54,12 @@ impl Writer {
     pub fn start(file: Arc<DataFile>, clock: Clock) -> Result<Self, StoreError> {
         let (queue, jobs) = channel();
         let waiting = Arc::<Waiting>::default();
-        let pen = Pen {
-            file,
-            clock,
-            jobs,
-            waiting: Arc::clone(&waiting),
-            warning: OncePerSecond::default(),
-        };
+        let pen = Pen { file, clock, jobs, waiting: Arc::clone(&waiting), warning: OncePerSecond::default() };
         let thread = thread::Builder::new()
             .name("store-writer".into())
             .spawn(|| pen.run())
             .map_err(|error| StoreError::Io(error.to_string().into()))?;
-        Ok(Self {
-            queue: Mutex::new(Some(queue)),
-            waiting,
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(Self { queue: Mutex::new(Some(queue)), waiting, thread: Mutex::new(Some(thread)) })
     }
 
     pub fn submit(&self, job: Job) {

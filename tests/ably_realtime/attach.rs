@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::stage::{
-    DEFAULT_MODES, EVERYTHING, PUBLISH_ONLY, SUBSCRIBE_ONLY, Stage, assert_error, attach, names,
-    told,
-};
+use super::stage::{DEFAULT_MODES, EVERYTHING, PUBLISH_ONLY, SUBSCRIBE_ONLY, Stage, assert_error, attach, names, told};
 use crate::support::{
     AblyClient,
     ably::{action, flag},
@@ -40,12 +37,7 @@ async fn t30_attached_says_which_modes_are_granted() {
         let attached = alice.attach_with(with_flags("other", other)).await;
         assert_eq!(attached["flags"], DEFAULT_MODES | told(&attached));
     }
-    for wanted in [
-        flag::SUBSCRIBE,
-        flag::PUBLISH | flag::PRESENCE,
-        1 << 22,
-        1 << 24 | 1 << 25,
-    ] {
+    for wanted in [flag::SUBSCRIBE, flag::PUBLISH | flag::PRESENCE, 1 << 22, 1 << 24 | 1 << 25] {
         let channel = format!("only-{wanted}");
         let attached = alice.attach_with(with_flags(&channel, wanted)).await;
         assert_eq!(attached["flags"], wanted);
@@ -54,10 +46,7 @@ async fn t30_attached_says_which_modes_are_granted() {
     let query = stage.query(SUBSCRIBE_ONLY);
     let (mut reader, _) = AblyClient::connect_with(&stage.server, &query).await;
     let attached = reader.attach("room").await;
-    assert_eq!(
-        attached["flags"],
-        flag::SUBSCRIBE | flag::PRESENCE_SUBSCRIBE
-    );
+    assert_eq!(attached["flags"], flag::SUBSCRIBE | flag::PRESENCE_SUBSCRIBE);
     let wanted = flag::SUBSCRIBE | flag::PUBLISH;
     let attached = reader.attach_with(with_flags("room2", wanted)).await;
     assert_eq!(attached["flags"], flag::SUBSCRIBE);
@@ -103,9 +92,7 @@ async fn a_connection_may_attach_to_so_many_channels() {
     assert_failed(&mut alice, attach("two"), 90010, 400).await;
     // Once more to the same is no more.
     alice.attach("one").await;
-    alice
-        .send(json!({"action": action::DETACH, "channel": "one"}))
-        .await;
+    alice.send(json!({"action": action::DETACH, "channel": "one"})).await;
     alice.expect(action::DETACHED).await;
     alice.attach("two").await;
 }
@@ -122,10 +109,7 @@ async fn t31_params_are_told_back() {
             (json!({"occupancy": "metrics.subscribers"}), None),
             (json!({"appendMode": "full"}), None),
             (json!({"rewind": 3}), Some(json!({"rewind": "3"}))),
-            (
-                json!({"nonexistent": "foo", "agent": "x/1"}),
-                Some(json!({})),
-            ),
+            (json!({"nonexistent": "foo", "agent": "x/1"}), Some(json!({}))),
             (json!({}), Some(json!({}))),
         ]
         .into_iter()
@@ -160,18 +144,12 @@ async fn attaching_again_changes_the_attachment() {
     let stage = Stage::start().await;
     let mut alice = stage.client("alice").await;
     let publishing = with_flags("room", flag::PUBLISH);
-    assert_eq!(
-        alice.attach_with(publishing.clone()).await["flags"],
-        flag::PUBLISH
-    );
+    assert_eq!(alice.attach_with(publishing.clone()).await["flags"], flag::PUBLISH);
     let serial = alice.publish("room", json!([{"name": "unheard"}])).await;
     assert!(alice.acked(serial).await.is_empty());
     let both = with_flags("room", flag::PUBLISH | flag::SUBSCRIBE);
     let attached = alice.attach_with(both).await;
-    assert_eq!(
-        attached["flags"],
-        flag::PUBLISH | flag::SUBSCRIBE | flag::RESUMED
-    );
+    assert_eq!(attached["flags"], flag::PUBLISH | flag::SUBSCRIBE | flag::RESUMED);
     let mut bob = stage.client("bob").await;
     for name in ["a", "b"] {
         let serial = bob.publish("room", json!([{"name": name}])).await;
@@ -200,21 +178,13 @@ async fn the_order_of_frames_after_an_attach() {
     let (mut alice, _) = AblyClient::connect_with(&stage.server, &query).await;
     let frame = super::stage::attach_after("room", &start);
     let attached = alice.attach_with(frame).await;
-    assert_eq!(
-        told(&attached),
-        flag::HAS_PRESENCE | flag::HAS_BACKLOG | flag::RESUMED
-    );
+    assert_eq!(told(&attached), flag::HAS_PRESENCE | flag::HAS_BACKLOG | flag::RESUMED);
     let serial = bob.publish("room", json!([{"name": "live"}])).await;
     bob.acked(serial).await;
     let mut actions = Vec::new();
     for _ in 0..4 {
         actions.push(alice.next().await["action"].clone());
     }
-    let expected = [
-        action::SYNC,
-        action::PRESENCE,
-        action::MESSAGE,
-        action::MESSAGE,
-    ];
+    let expected = [action::SYNC, action::PRESENCE, action::MESSAGE, action::MESSAGE];
     assert_eq!(actions, expected);
 }

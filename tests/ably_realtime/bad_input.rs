@@ -77,9 +77,7 @@ async fn frames_that_cannot_be_read() {
     client.send_raw(Message::text("{\"action\":0}")).await;
     assert_fatal(client, 40001, 400).await;
     let (mut client, _) = stage.open("").await;
-    client
-        .send_raw(Message::binary(b"\x81\xa6action\x00".to_vec()))
-        .await;
+    client.send_raw(Message::binary(b"\x81\xa6action\x00".to_vec())).await;
     assert_fatal(client, 40001, 400).await;
     assert_unmoved(&stage, witness).await;
 }
@@ -136,12 +134,7 @@ async fn fields_of_wrong_types() {
         "unheard",
     ];
     for format in ["json", "msgpack"] {
-        for base in [
-            action::ATTACH,
-            action::MESSAGE,
-            action::PRESENCE,
-            action::AUTH,
-        ] {
+        for base in [action::ATTACH, action::MESSAGE, action::PRESENCE, action::AUTH] {
             for field in fields {
                 for value in &values {
                     let mut frame = json!({"action": base, "channel": "bad", "msgSerial": 0});
@@ -150,10 +143,7 @@ async fn fields_of_wrong_types() {
                 }
             }
         }
-        for (base, list) in [
-            (action::MESSAGE, "messages"),
-            (action::PRESENCE, "presence"),
-        ] {
+        for (base, list) in [(action::MESSAGE, "messages"), (action::PRESENCE, "presence")] {
             for field in items {
                 for value in &values {
                     let mut item = json!({"action": 2 * u64::from(list == "presence")});
@@ -173,9 +163,7 @@ async fn fields_of_wrong_types() {
 async fn assert_answered(stage: &Stage, format: &str, frame: Value) {
     let (mut client, _) = stage.open(&format!("clientId=bad&format={format}")).await;
     client.send(frame.clone()).await;
-    client
-        .send(json!({"action": action::HEARTBEAT, "id": "alive"}))
-        .await;
+    client.send(json!({"action": action::HEARTBEAT, "id": "alive"})).await;
     loop {
         let answer = client.next().await;
         if answer.get("error").is_some() {
@@ -183,10 +171,7 @@ async fn assert_answered(stage: &Stage, format: &str, frame: Value) {
             let (code, status) = (error["code"].as_u64(), error["statusCode"].as_u64());
             let is_known = code.is_some_and(|code| (40_000..100_000).contains(&code));
             assert!(is_known, "{frame}: {answer}");
-            assert!(
-                status.is_some_and(|status| (400..500).contains(&status)),
-                "{answer}"
-            );
+            assert!(status.is_some_and(|status| (400..500).contains(&status)), "{answer}");
         }
         if answer["action"] == action::ERROR && answer.get("channel").is_none() {
             return client.expect_end().await;
@@ -203,22 +188,7 @@ async fn actions_that_mean_nothing_here() {
     let (stage, witness) = stage().await;
     for format in ["json", "msgpack"] {
         let (mut client, _) = stage.open(&format!("format={format}")).await;
-        let nothing = [
-            1,
-            2,
-            3,
-            4,
-            6,
-            8,
-            9,
-            11,
-            13,
-            18,
-            20,
-            22,
-            99,
-            u64::from(u32::MAX),
-        ];
+        let nothing = [1, 2, 3, 4, 6, 8, 9, 11, 13, 18, 20, 22, 99, u64::from(u32::MAX)];
         for action in nothing {
             let frame = json!({"action": action, "channel": "room", "msgSerial": 0});
             client.send(frame).await;
@@ -265,13 +235,8 @@ async fn more_items_than_there_may_be() {
 async fn a_publish_that_is_too_large() {
     let (stage, witness) = stage().await;
     let mut client = stage.client("me").await;
-    for (name, data, is_fine) in [
-        ("", 65_534, true),
-        ("n", 65_533, true),
-        ("n", 65_534, false),
-    ] {
-        let messages =
-            json!([{"name": name, "data": "x".repeat(data - 100)}, {"data": "x".repeat(98)}]);
+    for (name, data, is_fine) in [("", 65_534, true), ("n", 65_533, true), ("n", 65_534, false)] {
+        let messages = json!([{"name": name, "data": "x".repeat(data - 100)}, {"data": "x".repeat(98)}]);
         let serial = client.publish("large", messages).await;
         match is_fine {
             true => {
@@ -292,9 +257,7 @@ async fn a_frame_that_is_too_large() {
     let (stage, witness) = stage().await;
     for format in ["json", "msgpack"] {
         let (mut client, connected) = stage.open(&format!("format={format}")).await;
-        let most = connected["connectionDetails"]["maxFrameSize"]
-            .as_u64()
-            .unwrap();
+        let most = connected["connectionDetails"]["maxFrameSize"].as_u64().unwrap();
         let most = usize::try_from(most).unwrap();
         let written = match format {
             "json" => Message::text(" ".repeat(most + 1)),
@@ -321,10 +284,7 @@ async fn a_connection_that_goes_bad() {
     client.send(attach("after")).await;
     assert_fatal(client, 40001, 400).await;
     // Its connection is over, so its members leave.
-    let seen = [
-        watcher.expect(action::PRESENCE).await,
-        watcher.expect(action::PRESENCE).await,
-    ];
+    let seen = [watcher.expect(action::PRESENCE).await, watcher.expect(action::PRESENCE).await];
     assert_eq!(super::stage::events(&seen), [(2, "bad"), (3, "bad")]);
     assert_unmoved(&stage, witness).await;
 }

@@ -29,12 +29,7 @@ async fn t13_t14_data_between_the_formats() {
             json!(["AP8Q3g==", "base64"]),
             json!([binary(&bytes), null]),
         ),
-        (
-            true,
-            json!({"data": binary(&bytes)}),
-            json!(["AP8Q3g==", "base64"]),
-            json!([binary(&bytes), null]),
-        ),
+        (true, json!({"data": binary(&bytes)}), json!(["AP8Q3g==", "base64"]), json!([binary(&bytes), null])),
         (
             // As Go does it.
             true,
@@ -48,31 +43,12 @@ async fn t13_t14_data_between_the_formats() {
             json!(["{\"a\":[1]}", "json"]),
             json!(["{\"a\":[1]}", "json"]),
         ),
-        (
-            true,
-            json!({"data": {"a": [1]}}),
-            json!(["{\"a\":[1]}", "json"]),
-            json!(["{\"a\":[1]}", "json"]),
-        ),
-        (
-            false,
-            json!({"data": ""}),
-            json!(["", null]),
-            json!(["", null]),
-        ),
-        (
-            true,
-            json!({"data": null}),
-            json!([null, null]),
-            json!([null, null]),
-        ),
+        (true, json!({"data": {"a": [1]}}), json!(["{\"a\":[1]}", "json"]), json!(["{\"a\":[1]}", "json"])),
+        (false, json!({"data": ""}), json!(["", null]), json!(["", null])),
+        (true, json!({"data": null}), json!([null, null]), json!([null, null])),
     ] {
         for is_presence in [false, true] {
-            let writer = if is_pack {
-                &mut pack_writer
-            } else {
-                &mut json_writer
-            };
+            let writer = if is_pack { &mut pack_writer } else { &mut json_writer };
             let mut item = written.clone();
             let serial = if is_presence {
                 item["action"] = json!(4);
@@ -109,16 +85,13 @@ async fn both_formats_say_the_same() {
         reader.attach("room").await;
     }
     let extras = json!({"headers": {"n": 1, "f": 1.5, "s": "x", "b": true}, "other": [null, {}]});
-    let messages =
-        json!([{"name": "a", "data": "x", "extras": extras}, {"id": "bad", "name": "b"}]);
+    let messages = json!([{"name": "a", "data": "x", "extras": extras}, {"id": "bad", "name": "b"}]);
     let serial = bob.publish("room", messages).await;
     bob.nacked(serial, 40031).await;
     let messages = json!([{"name": "a", "data": "x", "extras": extras}, {"name": "b"}]);
     let serial = bob.publish("room", messages).await;
     bob.acked(serial).await;
-    let serial = bob
-        .presence("room", json!([{"action": 2, "extras": extras}]))
-        .await;
+    let serial = bob.presence("room", json!([{"action": 2, "extras": extras}])).await;
     bob.acked(serial).await;
     for reader in [&mut first, &mut second] {
         seen.push(reader.received_so_far().await);

@@ -33,8 +33,7 @@ async fn they_see_each_others_messages() {
         let query = format!("v=6&key={key}&clientId=ably&format={format}");
         let (mut ably, _) = AblyClient::connect_with(&server, &query).await;
         ably.attach("demo1").await;
-        page.publish("demo1", "signal:all", json!({"type": "discover", "n": 1}))
-            .await;
+        page.publish("demo1", "signal:all", json!({"type": "discover", "n": 1})).await;
         let frame = ably.expect(action::MESSAGE).await;
         let message = &frame["messages"][0];
         assert_eq!(message["name"], "signal:all");
@@ -44,11 +43,7 @@ async fn they_see_each_others_messages() {
         assert!(message["serial"].is_string());
 
         for (data, encoding, expected) in [
-            (
-                json!("{\"type\":\"hello\"}"),
-                json!("json"),
-                json!({"type": "hello"}),
-            ),
+            (json!("{\"type\":\"hello\"}"), json!("json"), json!({"type": "hello"})),
             (json!("plain"), json!(null), json!("plain")),
         ] {
             let message = json!([{"name": "signal:page:1", "data": data, "encoding": encoding}]);
@@ -103,11 +98,7 @@ async fn what_a_page_does_not_hear() {
 async fn the_rules_of_rooms_hold_for_pages_only() {
     let (server, key) = shared(|config| config.websocket.max_room_users = 2);
     let mut ably = AblyClient::connect(&server, &key).await;
-    for channel in [
-        "demo1",
-        "x",
-        "a very long name: with what pages may not use!",
-    ] {
+    for channel in ["demo1", "x", "a very long name: with what pages may not use!"] {
         ably.attach(channel).await;
         let serial = ably.publish(channel, json!([{"name": "n"}])).await;
         ably.acked(serial).await;
@@ -120,17 +111,12 @@ async fn the_rules_of_rooms_hold_for_pages_only() {
     }
     // Full for pages, not for others.
     let mut late = Client::connect(&server, "c:3").await;
-    late.send(json!({"type": "subscribe", "channel": "demo1", "event": "signal:all"}))
-        .await;
+    late.send(json!({"type": "subscribe", "channel": "demo1", "event": "signal:all"})).await;
     let refusal = late.next().await;
     assert_eq!(refusal["type"], "error", "{refusal}");
-    late.send(json!({"type": "subscribe", "channel": "x", "event": "signal:all"}))
-        .await;
+    late.send(json!({"type": "subscribe", "channel": "x", "event": "signal:all"})).await;
     assert_eq!(late.next().await["type"], "error");
-    AblyClient::connect(&server, &key)
-        .await
-        .attach("demo1")
-        .await;
+    AblyClient::connect(&server, &key).await.attach("demo1").await;
     assert!(pages[0].received_so_far().await.is_empty());
 }
 
@@ -164,9 +150,7 @@ async fn rooms_are_channels_of_one_app_only() {
     stranger.attach("demo1").await;
     let mut ably = AblyClient::connect(&server, &key).await;
     for client in [&mut stranger, &mut ably] {
-        let serial = client
-            .publish("demo1", json!([{"name": "signal:all", "data": "x"}]))
-            .await;
+        let serial = client.publish("demo1", json!([{"name": "signal:all", "data": "x"}])).await;
         client.acked(serial).await;
     }
     assert_eq!(page.received_so_far().await.len(), 1);

@@ -42,9 +42,7 @@ async fn bad_names_fail_the_channel_and_nothing_else() {
             let serial = alice.presence(name, json!([{"action": 2}])).await;
             alice.nacked(serial, 40010).await;
             // There is nothing to detach from.
-            alice
-                .send(json!({"action": action::DETACH, "channel": name}))
-                .await;
+            alice.send(json!({"action": action::DETACH, "channel": name})).await;
             assert_eq!(alice.expect(action::DETACHED).await["channel"], name);
         }
         let serial = alice.publish("room", json!([{}])).await;
@@ -57,18 +55,13 @@ async fn bad_names_fail_the_channel_and_nothing_else() {
 async fn frames_without_a_channel() {
     let stage = Stage::start().await;
     let mut alice = stage.client("alice").await;
-    for channel in [
-        json!({"action": 10}),
-        json!({"action": 10, "channel": null}),
-    ] {
+    for channel in [json!({"action": 10}), json!({"action": 10, "channel": null})] {
         alice.send(channel).await;
         let error = alice.expect(action::ERROR).await;
         assert_eq!(error["channel"], "", "T1: else the connection would fail");
         assert_error(&error, 40010, 400);
     }
-    alice
-        .send(json!({"action": action::MESSAGE, "msgSerial": 0, "messages": [{}]}))
-        .await;
+    alice.send(json!({"action": action::MESSAGE, "msgSerial": 0, "messages": [{}]})).await;
     alice.nacked(0, 40010).await;
     alice.send(json!({"action": action::SYNC})).await;
     assert!(alice.received_so_far().await.is_empty());
@@ -79,16 +72,7 @@ async fn frames_without_a_channel() {
 async fn t28_names_are_told_as_they_were_given() {
     let stage = Stage::start().await;
     let mut bob = stage.client("bob").await;
-    for name in [
-        "Room",
-        "room",
-        "a/b?c&d=e",
-        "Zürich ☃",
-        "😀",
-        "[?rewind=1]Qualified",
-        "x]y",
-        "[]z",
-    ] {
+    for name in ["Room", "room", "a/b?c&d=e", "Zürich ☃", "😀", "[?rewind=1]Qualified", "x]y", "[]z"] {
         let mut alice = stage.client("alice").await;
         if name.starts_with("[]") {
             // An empty qualifier is one that nobody knows.
@@ -114,9 +98,7 @@ async fn t28_names_are_told_as_they_were_given() {
         }
         assert_eq!(frame["action"], action::SYNC);
         assert_eq!(frame["channel"], name);
-        alice
-            .send(json!({"action": action::DETACH, "channel": name}))
-            .await;
+        alice.send(json!({"action": action::DETACH, "channel": name})).await;
         let mut frame = alice.next().await;
         while frame["action"] == action::PRESENCE {
             frame = alice.next().await;
@@ -134,14 +116,9 @@ async fn two_names_of_one_channel() {
     alice.attach("room").await;
     let attached = alice.attach("[?rewind=5&modes=subscribe]room").await;
     assert_eq!(attached["flags"], 1 << 18);
-    assert_eq!(
-        attached["params"],
-        json!({"rewind": "5", "modes": "subscribe"})
-    );
+    assert_eq!(attached["params"], json!({"rewind": "5", "modes": "subscribe"}));
     // Publishing by either is publishing to the channel; but each has its own modes.
-    let serial = alice
-        .publish("[?modes=publish]room", json!([{"name": "x"}]))
-        .await;
+    let serial = alice.publish("[?modes=publish]room", json!([{"name": "x"}])).await;
     let mut frames = alice.acked(serial).await;
     while frames.len() < 2 {
         frames.push(alice.expect(action::MESSAGE).await);
@@ -152,15 +129,11 @@ async fn two_names_of_one_channel() {
     let [first, second] = [&frames[0], &frames[1]];
     assert_eq!(first["messages"], second["messages"]);
     assert_eq!(first["channelSerial"], second["channelSerial"]);
-    let serial = alice
-        .publish("[?rewind=5&modes=subscribe]room", json!([{}]))
-        .await;
+    let serial = alice.publish("[?rewind=5&modes=subscribe]room", json!([{}])).await;
     alice.nacked(serial, 40165).await;
 
     // One ends, the other goes on.
-    alice
-        .send(json!({"action": action::DETACH, "channel": "room"}))
-        .await;
+    alice.send(json!({"action": action::DETACH, "channel": "room"})).await;
     alice.expect(action::DETACHED).await;
     let mut bob = stage.client("bob").await;
     let serial = bob.publish("room", json!([{"name": "y"}])).await;

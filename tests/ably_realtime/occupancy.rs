@@ -94,9 +94,7 @@ async fn occupancy_is_not_history() {
     assert!(plain.received_so_far().await.is_empty());
     assert_eq!(stage.get("/channels/room/messages").await, json!([]));
     let mut again = stage.client("again").await;
-    let attached = again
-        .attach_with(super::stage::attach_after("room", &start))
-        .await;
+    let attached = again.attach_with(super::stage::attach_after("room", &start)).await;
     assert_eq!(super::stage::told(&attached), flag::RESUMED);
 }
 

@@ -65,11 +65,7 @@ async fn t38_answers_come_in_the_order_of_the_frames() {
         match number % 11 {
             3 => alice.publish(":bad", json!([{}])).await,
             5 => alice.publish(&channel, json!([{"clientId": "bob"}])).await,
-            7 => {
-                alice
-                    .presence(&channel, json!([{"action": 4, "data": "x"}]))
-                    .await
-            }
+            7 => alice.presence(&channel, json!([{"action": 4, "data": "x"}])).await,
             8 => alice.presence("nowhere", json!([{"action": 2}])).await,
             9 => alice.publish("transient", json!([{}])).await,
             _ => alice.publish(&channel, json!([{}])).await,
@@ -78,9 +74,7 @@ async fn t38_answers_come_in_the_order_of_the_frames() {
     let mut expected = 0;
     while expected < 300 {
         let frame = alice.next().await;
-        let is_answer = [action::ACK, action::NACK]
-            .iter()
-            .any(|one| frame["action"] == *one);
+        let is_answer = [action::ACK, action::NACK].iter().any(|one| frame["action"] == *one);
         if !is_answer {
             continue;
         }

@@ -31,9 +31,7 @@ async fn t29_a_position_that_is_retained() {
     let mut positions = vec![bob.attach("room").await["channelSerial"].clone()];
     let all = ["a", "b", "c", "d"];
     for name in all {
-        let serial = bob
-            .publish("room", json!([{"name": name}, {"name": "+"}]))
-            .await;
+        let serial = bob.publish("room", json!([{"name": name}, {"name": "+"}])).await;
         let before = bob.acked(serial).await;
         let message = match before.into_iter().next() {
             Some(message) => message,
@@ -41,10 +39,7 @@ async fn t29_a_position_that_is_retained() {
         };
         positions.push(message["channelSerial"].clone());
     }
-    assert!(
-        positions.is_sorted_by_key(|serial| serial.to_string()),
-        "§3.8"
-    );
+    assert!(positions.is_sorted_by_key(|serial| serial.to_string()), "§3.8");
     for (place, position) in positions.iter().enumerate() {
         let (attached, backlog) = after(&stage, position).await;
         let has_backlog = if place < 4 { flag::HAS_BACKLOG } else { 0 };
@@ -53,10 +48,7 @@ async fn t29_a_position_that_is_retained() {
         assert_eq!(attached.get("error"), None);
         let expected = all[place..].iter().flat_map(|name| [*name, "+"]);
         assert_eq!(names(&backlog), expected.collect::<Vec<_>>());
-        let serials: Vec<_> = backlog
-            .iter()
-            .map(|frame| &frame["channelSerial"])
-            .collect();
+        let serials: Vec<_> = backlog.iter().map(|frame| &frame["channelSerial"]).collect();
         assert_eq!(serials, positions[place + 1..].iter().collect::<Vec<_>>());
     }
 }
@@ -188,9 +180,7 @@ async fn an_attached_client_may_go_back() {
     alice.attach("room").await;
     publish(&mut bob, &["a", "b", "c"]).await;
     let heard = alice.received_so_far().await;
-    let attached = alice
-        .attach_with(attach_after("room", &heard[0]["channelSerial"]))
-        .await;
+    let attached = alice.attach_with(attach_after("room", &heard[0]["channelSerial"])).await;
     assert_eq!(told(&attached), flag::RESUMED | flag::HAS_BACKLOG);
     assert_eq!(names(&alice.received_so_far().await), ["b", "c"]);
 }
@@ -205,8 +195,7 @@ async fn coming_back_in_the_middle_of_traffic() {
     let mut sent = 0_u64;
     for round in 0..20 {
         for _ in 0..10 {
-            bob.publish("room", json!([{"name": sent.to_string()}]))
-                .await;
+            bob.publish("room", json!([{"name": sent.to_string()}])).await;
             sent += 1;
         }
         let mut alice = stage.anybody().await;

@@ -63,16 +63,9 @@ async fn clients_that_may_be_entered() {
     let stage = Stage::start().await;
     let mut alice = stage.client("alice").await;
     alice.attach("room").await;
-    act(
-        &mut alice,
-        "room",
-        json!([{"action": 2, "clientId": "alice"}]),
-    )
-    .await;
+    act(&mut alice, "room", json!([{"action": 2, "clientId": "alice"}])).await;
     for name in ["bob", "*", ""] {
-        let serial = alice
-            .presence("room", json!([{"action": 2, "clientId": name}]))
-            .await;
+        let serial = alice.presence("room", json!([{"action": 2, "clientId": name}])).await;
         loop {
             let frame = alice.next().await;
             if frame["action"] == action::NACK {
@@ -86,20 +79,13 @@ async fn clients_that_may_be_entered() {
     nobody.attach("empty").await;
     let serial = nobody.presence("empty", json!([{"action": 2}])).await;
     nobody.nacked(serial, 91000).await;
-    let serial = nobody
-        .presence("empty", json!([{"action": 2, "clientId": "a"}]))
-        .await;
+    let serial = nobody.presence("empty", json!([{"action": 2, "clientId": "a"}])).await;
     nobody.nacked(serial, 40012).await;
     let mut anybody = stage.anybody().await;
     anybody.attach("empty").await;
     let serial = anybody.presence("empty", json!([{"action": 2}])).await;
     anybody.nacked(serial, 91000).await;
-    act(
-        &mut anybody,
-        "empty",
-        json!([{"action": 2, "clientId": "any"}]),
-    )
-    .await;
+    act(&mut anybody, "empty", json!([{"action": 2, "clientId": "any"}])).await;
     assert!(nobody.received_so_far().await.len() == 1);
 }
 
@@ -122,12 +108,7 @@ async fn who_may_be_present() {
         bob.nacked(serial, 40160).await;
     }
     alice.attach("other").await;
-    for bad in [
-        json!({"action": 0}),
-        json!({"action": 1}),
-        json!({"action": 9}),
-        json!({}),
-    ] {
+    for bad in [json!({"action": 0}), json!({"action": 1}), json!({"action": 9}), json!({})] {
         let serial = alice.presence("other", json!([bad])).await;
         alice.nacked(serial, 40000).await;
     }
@@ -171,27 +152,14 @@ async fn t48_a_re_entry_is_no_event() {
     alice.attach("room").await;
     act(&mut alice, "room", json!([{"action": 2, "data": "x"}])).await;
     let id = format!("{}:0:0", connected["connectionId"].as_str().unwrap());
-    act(
-        &mut alice,
-        "room",
-        json!([{"action": 2, "id": id, "data": "x"}]),
-    )
-    .await;
+    act(&mut alice, "room", json!([{"action": 2, "id": id, "data": "x"}])).await;
     let seen = watcher.received_so_far().await;
     assert_eq!(events(&seen), [(2, "alice")]);
     assert_eq!(seen[0]["presence"][0]["id"], id);
     // After it has left, the same id brings it back.
     act(&mut alice, "room", json!([{"action": 3}])).await;
-    act(
-        &mut alice,
-        "room",
-        json!([{"action": 2, "id": id, "data": "x"}]),
-    )
-    .await;
-    assert_eq!(
-        events(&watcher.received_so_far().await),
-        [(3, "alice"), (2, "alice")]
-    );
+    act(&mut alice, "room", json!([{"action": 2, "id": id, "data": "x"}])).await;
+    assert_eq!(events(&watcher.received_so_far().await), [(3, "alice"), (2, "alice")]);
 }
 
 /// Ids that a client makes up would spoil how others judge newness.
@@ -233,17 +201,9 @@ async fn several_members_in_one_frame() {
     ]);
     act(&mut anybody, "room", items).await;
     let frame = watcher.expect(action::PRESENCE).await;
-    assert_eq!(
-        events(std::slice::from_ref(&frame)),
-        [(2, "a"), (2, "b"), (4, "a"), (3, "b")]
-    );
+    assert_eq!(events(std::slice::from_ref(&frame)), [(2, "a"), (2, "b"), (4, "a"), (3, "b")]);
     for (index, event) in frame["presence"].as_array().unwrap().iter().enumerate() {
-        assert!(
-            event["id"]
-                .as_str()
-                .unwrap()
-                .ends_with(&format!(":0:{index}"))
-        );
+        assert!(event["id"].as_str().unwrap().ends_with(&format!(":0:{index}")));
     }
     assert_eq!(frame["presence"][3]["data"], "x", "its last data");
     let members = stage.get("/channels/room/presence").await;
@@ -262,16 +222,13 @@ async fn there_are_only_so_many_members() {
     let enter = |name: &str| json!({"action": 2, "clientId": name});
     act(&mut anybody, "room", json!([enter("a"), enter("b")])).await;
     anybody.received_so_far().await;
-    let serial = anybody
-        .presence("room", json!([enter("c"), enter("d")]))
-        .await;
+    let serial = anybody.presence("room", json!([enter("c"), enter("d")])).await;
     anybody.nacked(serial, 91003).await;
     let leave = json!({"action": 3, "clientId": "a"});
     // Who leaves makes room once.
-    for frame in [
-        json!([leave, enter("a"), enter("c"), enter("d")]),
-        json!([leave, leave, enter("c"), enter("d"), enter("e")]),
-    ] {
+    for frame in
+        [json!([leave, enter("a"), enter("c"), enter("d")]), json!([leave, leave, enter("c"), enter("d"), enter("e")])]
+    {
         let serial = anybody.presence("room", frame).await;
         anybody.nacked(serial, 91003).await;
     }

@@ -11,9 +11,7 @@ use crate::support::{AblyClient, ably::action};
 async fn enter(stage: &Stage, more: &str) -> (AblyClient, Value) {
     let (mut client, connected) = stage.open(more).await;
     client.attach("room").await;
-    let serial = client
-        .presence("room", json!([{"action": 2, "data": "here"}]))
-        .await;
+    let serial = client.presence("room", json!([{"action": 2, "data": "here"}])).await;
     client.acked(serial).await;
     (client, connected)
 }
@@ -24,10 +22,7 @@ fn assert_synthesized(leave: &Value, connected: &Value, entered: &Value) {
     assert_eq!(event["connectionId"], connected["connectionId"]);
     assert_eq!(event["data"], "here");
     let id = event["id"].as_str().expect("an id");
-    assert!(
-        !id.starts_with(connected["connectionId"].as_str().unwrap()),
-        "T44: {id}"
-    );
+    assert!(!id.starts_with(connected["connectionId"].as_str().unwrap()), "T44: {id}");
     let entered = entered["presence"][0]["timestamp"].as_u64();
     assert!(event["timestamp"].as_u64() >= entered);
 }
@@ -44,9 +39,7 @@ async fn t44_t46_a_lost_client_leaves_when_its_time_is_over() {
         let entered = watcher.expect(action::PRESENCE).await;
         lost.cut();
         // Known to be lost once it is not counted any more.
-        while stage.get("/channels/room").await["status"]["occupancy"]["metrics"]["connections"]
-            != 1
-        {}
+        while stage.get("/channels/room").await["status"]["occupancy"]["metrics"]["connections"] != 1 {}
         clock.advance(Duration::from_millis(millis - 1));
         assert!(watcher.received_so_far().await.is_empty());
         let members = stage.get("/channels/room/presence").await;
@@ -109,10 +102,7 @@ async fn a_client_that_comes_back_but_not_to_the_channel() {
     client.cut();
     let more = format!("clientId=back&resume={}", connection_key(&connected));
     let (_back, _) = stage.open(&more).await;
-    assert_eq!(
-        events(&[watcher.expect(action::PRESENCE).await]),
-        [(3, "back")]
-    );
+    assert_eq!(events(&[watcher.expect(action::PRESENCE).await]), [(3, "back")]);
 }
 
 /// All members of a connection, on all its channels, at once.

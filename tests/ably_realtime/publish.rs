@@ -75,12 +75,7 @@ async fn a_publish_is_atomic() {
     assert_eq!(received.len(), 1);
     assert_eq!(names(&received), ["d", "e", "f"]);
     let serial = received[0]["channelSerial"].as_str().unwrap();
-    for (index, message) in received[0]["messages"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .enumerate()
-    {
+    for (index, message) in received[0]["messages"].as_array().unwrap().iter().enumerate() {
         assert_eq!(message["serial"], format!("{serial}:{index:03}"));
     }
 }
@@ -93,9 +88,7 @@ async fn transient_and_empty_publishes() {
     let (mut writer, connected) = AblyClient::connect_with(&stage.server, &query).await;
     let mut watcher = stage.client("watcher").await;
     watcher.attach("room").await;
-    let serial = writer
-        .publish("room", json!([{"name": null, "data": null}]))
-        .await;
+    let serial = writer.publish("room", json!([{"name": null, "data": null}])).await;
     assert!(writer.acked(serial).await.is_empty());
     let frame = watcher.expect(action::MESSAGE).await;
     let connection = connected["connectionId"].as_str().unwrap();
@@ -137,23 +130,12 @@ async fn t39_a_publish_with_a_known_id_is_not_published_again() {
     }
     let received = watcher.received_so_far().await;
     assert_eq!(names(&received), ["a", "b", "c", "d"]);
-    let ids: Vec<Value> = (0..2)
-        .map(|at| received[at]["messages"][0]["id"].clone())
-        .collect();
+    let ids: Vec<Value> = (0..2).map(|at| received[at]["messages"][0]["id"].clone()).collect();
     assert_eq!(ids[0], "single");
     // Derived from the frame's, or its own.
-    assert!(
-        received[1]["id"] == "base" || ids[1] == "base:0",
-        "{received:?}"
-    );
+    assert!(received[1]["id"] == "base" || ids[1] == "base:0", "{received:?}");
     assert_eq!(received[2]["id"], "many");
-    for ids in [
-        ["a:0", "b:1"],
-        ["a:1", "a:0"],
-        ["a:0", "a:2"],
-        ["a", "b"],
-        ["a:0", ""],
-    ] {
+    for ids in [["a:0", "b:1"], ["a:1", "a:0"], ["a:0", "a:2"], ["a", "b"], ["a:0", ""]] {
         let messages = json!([{"id": ids[0]}, {"id": ids[1]}]);
         let serial = alice.publish("room", messages).await;
         alice.nacked(serial, 40031).await;
@@ -223,9 +205,7 @@ async fn t35_history_has_what_was_acknowledged() {
     let query = stage.query(EVERYTHING);
     let (mut alice, _) = AblyClient::connect_with(&stage.server, &query).await;
     for number in 0..20 {
-        let serial = alice
-            .publish("room", json!([{"name": number.to_string()}]))
-            .await;
+        let serial = alice.publish("room", json!([{"name": number.to_string()}])).await;
         alice.acked(serial).await;
         let history = stage.get("/channels/room/messages?limit=1").await;
         assert_eq!(history[0]["name"], number.to_string());

@@ -29,10 +29,7 @@ async fn echo() {
         anybody.acked(serial).await;
         received.extend(alice.received_so_far().await);
         assert_eq!(names(&received), expected, "{more}");
-        if let Some(last) = received
-            .iter()
-            .find(|frame| names(&[(*frame).clone()]) == ["on behalf"])
-        {
+        if let Some(last) = received.iter().find(|frame| names(&[(*frame).clone()]) == ["on behalf"]) {
             assert_eq!(last["connectionId"], connected["connectionId"]);
             assert_eq!(last["messages"][0]["clientId"], "alice");
             assert_eq!(last["messages"][0].get("connectionKey"), None);

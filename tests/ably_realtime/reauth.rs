@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::stage::{
-    DEFAULT_MODES, EVERYTHING, Stage, assert_error, attach, connection_key, events, told,
-};
+use super::stage::{DEFAULT_MODES, EVERYTHING, Stage, assert_error, attach, connection_key, events, told};
 use crate::support::{
     AblyClient, TestApp,
     ably::{action, flag},
@@ -89,9 +87,7 @@ async fn a_downgrade_narrows_the_modes() {
     let stage = Stage::start().await;
     let mut alice = stage.client("alice").await;
     alice.attach("room").await;
-    let narrow = stage
-        .token(capability(&json!({"room": ["subscribe"]})))
-        .await;
+    let narrow = stage.token(capability(&json!({"room": ["subscribe"]}))).await;
     alice.send(auth(&narrow)).await;
     let (attached, _) = both(&mut alice).await;
     let subscribing = flag::SUBSCRIBE | flag::PRESENCE_SUBSCRIBE;
@@ -129,10 +125,7 @@ async fn a_downgrade_that_leaves_nothing() {
     assert_eq!(error["channel"], "room");
     assert_error(&error, 40160, 401);
     alice.expect(action::CONNECTED).await;
-    assert_eq!(
-        events(&[bob.expect(action::PRESENCE).await]),
-        [(3, "alice")]
-    );
+    assert_eq!(events(&[bob.expect(action::PRESENCE).await]), [(3, "alice")]);
     for channel in ["room", "other"] {
         let serial = bob.publish(channel, json!([{}])).await;
         bob.acked(serial).await;
@@ -150,15 +143,9 @@ async fn tokens_that_are_not_taken_end_the_connection() {
     let bob = stage.token(json!({"clientId": "bob"})).await;
     let nobody = stage.token(json!({})).await;
     let other = TestApp::plain(&stage.server).await;
-    let other = Stage {
-        app: other,
-        server: stage.server,
-    };
+    let other = Stage { app: other, server: stage.server };
     let foreign = other.token(json!({"clientId": "alice"})).await;
-    let stage = Stage {
-        app: stage.app,
-        server: other.server,
-    };
+    let stage = Stage { app: stage.app, server: other.server };
     let (name, _) = stage.app.keys[EVERYTHING].split_once(':').unwrap();
     let expired = super::stage::jwt(&stage.app.keys[EVERYTHING], &json!({"iat": 1, "exp": 2}));
     let forged = super::stage::jwt(&format!("{name}:x"), &json!({"iat": 1, "exp": 2}));

@@ -66,28 +66,13 @@ async fn tokens_that_are_worth_nothing_any_more() {
 
     let (name, _) = stage.app.keys[EVERYTHING].split_once(':').unwrap();
     let now = 1_800_000_000;
-    let foreign = jwt(
-        &format!("{name}:foreign"),
-        &json!({"iat": now, "exp": now + 60}),
-    );
+    let foreign = jwt(&format!("{name}:foreign"), &json!({"iat": now, "exp": now + 60}));
     let endless = jwt(&stage.app.keys[EVERYTHING], &json!({"iat": now}));
-    let over = jwt(
-        &stage.app.keys[EVERYTHING],
-        &json!({"iat": now - 9, "exp": now}),
-    );
-    for (token, code) in [
-        (foreign, 40144),
-        (endless, 40144),
-        (over, 40142),
-        (format!("{}.garbage", stage.app.id), 40145),
-    ] {
-        assert_refused(
-            &stage.server,
-            &format!("v=6&access_token={token}"),
-            code,
-            401,
-        )
-        .await;
+    let over = jwt(&stage.app.keys[EVERYTHING], &json!({"iat": now - 9, "exp": now}));
+    for (token, code) in
+        [(foreign, 40144), (endless, 40144), (over, 40142), (format!("{}.garbage", stage.app.id), 40145)]
+    {
+        assert_refused(&stage.server, &format!("v=6&access_token={token}"), code, 401).await;
     }
 }
 

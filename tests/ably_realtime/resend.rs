@@ -23,17 +23,13 @@ async fn t40_a_repeated_publish_is_answered_again() {
     let ack = ack_of(&mut alice, 0).await;
     assert_eq!(ack["res"][0]["serials"].as_array().map(Vec::len), Some(2));
     // On one transport as well as on the next.
-    alice
-        .push_again(0, action::MESSAGE, "messages", "room", messages.clone())
-        .await;
+    alice.push_again(0, action::MESSAGE, "messages", "room", messages.clone()).await;
     assert_eq!(ack_of(&mut alice, 0).await, ack);
     alice.cut();
     for _ in 0..2 {
         let query = format!("clientId=alice&resume={}", connection_key(&first));
         let (mut alice, _) = stage.open(&query).await;
-        alice
-            .push_again(0, action::MESSAGE, "messages", "room", messages.clone())
-            .await;
+        alice.push_again(0, action::MESSAGE, "messages", "room", messages.clone()).await;
         assert_eq!(ack_of(&mut alice, 0).await, ack);
         alice.cut();
     }
@@ -49,9 +45,7 @@ async fn a_publish_that_overtakes_its_answer() {
     alice.attach("room").await;
     let message = json!([{"name": "a"}]);
     for _ in 0..3 {
-        alice
-            .push_again(0, action::MESSAGE, "messages", "room", message.clone())
-            .await;
+        alice.push_again(0, action::MESSAGE, "messages", "room", message.clone()).await;
     }
     let received = alice.received_so_far().await;
     assert_eq!(names(&received), ["a"]);
@@ -71,9 +65,7 @@ async fn a_refused_publish_is_refused_again() {
     alice.cut();
     let query = format!("clientId=alice&resume={}", connection_key(&first));
     let (mut alice, _) = stage.open(&query).await;
-    alice
-        .push_again(serial, action::MESSAGE, "messages", "room", foreign)
-        .await;
+    alice.push_again(serial, action::MESSAGE, "messages", "room", foreign).await;
     assert_eq!(alice.nacked(serial, 40012).await, nack);
 }
 
@@ -86,9 +78,7 @@ async fn a_repeated_enter_is_one_event() {
     alice.attach("room").await;
     let enter = json!([{"action": 2, "data": "x"}]);
     for _ in 0..2 {
-        alice
-            .push_again(0, action::PRESENCE, "presence", "room", enter.clone())
-            .await;
+        alice.push_again(0, action::PRESENCE, "presence", "room", enter.clone()).await;
         alice.acked(0).await;
     }
     assert_eq!(events(&watcher.received_so_far().await), [(2, "alice")]);
@@ -100,9 +90,7 @@ async fn serials_that_skip_ahead_are_taken() {
     let stage = Stage::start().await;
     let mut alice = stage.client("alice").await;
     for serial in [0, 1, 7, 1_000_000, 9_007_199_254_740_992] {
-        alice
-            .push_again(serial, action::MESSAGE, "messages", "room", json!([{}]))
-            .await;
+        alice.push_again(serial, action::MESSAGE, "messages", "room", json!([{}])).await;
         alice.acked(serial).await;
     }
 }

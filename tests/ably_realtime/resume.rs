@@ -34,17 +34,8 @@ async fn t17_a_key_that_was_not_made_here() {
     let (_, connected) = stage.open("").await;
     let key = connection_key(&connected);
     let forged = format!("{}A", &key[..key.len() - 1]);
-    let forged = if forged == key {
-        format!("{}B", &key[..key.len() - 1])
-    } else {
-        forged
-    };
-    for fake in [
-        "fake-key",
-        "_____!ablyjs_test_fake-key____",
-        "%F0%9F%98%80",
-        &forged,
-    ] {
+    let forged = if forged == key { format!("{}B", &key[..key.len() - 1]) } else { forged };
+    for fake in ["fake-key", "_____!ablyjs_test_fake-key____", "%F0%9F%98%80", &forged] {
         for way in ["resume", "recover"] {
             let (_, other) = stage.open(&format!("{way}={fake}")).await;
             assert_ne!(other["connectionId"], connected["connectionId"]);
@@ -85,9 +76,7 @@ async fn the_state_is_discarded_and_the_id_stays() {
     let (client, first) = stage.open("").await;
     client.cut();
     clock.advance(Duration::from_secs(600));
-    let (_, again) = stage
-        .open(&format!("resume={}", connection_key(&first)))
-        .await;
+    let (_, again) = stage.open(&format!("resume={}", connection_key(&first))).await;
     assert_eq!(again["connectionId"], first["connectionId"]);
     assert_eq!(again.get("error"), None);
 }
@@ -179,10 +168,8 @@ async fn two_transports_of_one_connection() {
 
     // Mute but for a sign of life; late words have no effect.
     old.publish("room", json!([{"name": "late"}])).await;
-    old.send(json!({"action": action::DETACH, "channel": "room"}))
-        .await;
-    old.send(json!({"action": action::ATTACH, "channel": "other"}))
-        .await;
+    old.send(json!({"action": action::DETACH, "channel": "room"})).await;
+    old.send(json!({"action": action::ATTACH, "channel": "other"})).await;
     let serial = watcher.publish("room", json!([{"name": "now"}])).await;
     watcher.acked(serial).await;
     let heard = old.answered_so_far().await;
@@ -197,8 +184,5 @@ async fn two_transports_of_one_connection() {
     let members = new.expect(action::SYNC).await;
     assert_eq!(members["presence"][0]["clientId"], "alice", "{members}");
     let seen = watcher.received_so_far().await;
-    assert!(
-        seen.iter().all(|frame| frame["action"] != action::PRESENCE),
-        "{seen:?}"
-    );
+    assert!(seen.iter().all(|frame| frame["action"] != action::PRESENCE), "{seen:?}");
 }

@@ -32,11 +32,7 @@ async fn the_last_messages_in_their_order_then_what_is_new() {
     ] {
         let mut alice = stage.anybody().await;
         let attached = alice.attach_with(rewind(value)).await;
-        let has_backlog = if expected.is_empty() {
-            0
-        } else {
-            flag::HAS_BACKLOG
-        };
+        let has_backlog = if expected.is_empty() { 0 } else { flag::HAS_BACKLOG };
         assert_eq!(told(&attached), has_backlog, "{value}");
         let rewound = alice.received_so_far().await;
         assert_eq!(names(&rewound), expected);
@@ -64,9 +60,7 @@ async fn a_rewind_under_traffic() {
     let mut readers = Vec::new();
     let mut last = 0;
     for number in 0..100 {
-        last = bob
-            .publish("room", json!([{"name": number.to_string()}]))
-            .await;
+        last = bob.publish("room", json!([{"name": number.to_string()}])).await;
         if number % 10 == 5 {
             let mut reader = stage.anybody().await;
             reader.attach_with(rewind("3")).await;
@@ -76,10 +70,7 @@ async fn a_rewind_under_traffic() {
     bob.acked(last).await;
     for mut reader in readers {
         let heard = reader.received_so_far().await;
-        let heard: Vec<u64> = names(&heard)
-            .iter()
-            .map(|name| name.parse().unwrap())
-            .collect();
+        let heard: Vec<u64> = names(&heard).iter().map(|name| name.parse().unwrap()).collect();
         let expected: Vec<u64> = (heard[0]..100).collect();
         assert_eq!(heard, expected);
     }
@@ -126,9 +117,7 @@ async fn what_is_not_rewound() {
     let stage = with_past(&["a"]).await;
     let mut bob = stage.client("bob").await;
     bob.attach("room").await;
-    let serial = bob
-        .presence("room", json!([{"action": 2}, {"action": 3}]))
-        .await;
+    let serial = bob.presence("room", json!([{"action": 2}, {"action": 3}])).await;
     bob.acked(serial).await;
     let ephemeral = json!([{"name": "now", "extras": {"ephemeral": true}}]);
     let serial = bob.publish("room", ephemeral).await;

@@ -18,11 +18,8 @@ pub const SUBSCRIBE_ONLY: usize = 1;
 pub const PUBLISH_ONLY: usize = 2;
 
 /// The modes of an attachment that asks for none (§2.4).
-pub const DEFAULT_MODES: u64 = flag::PRESENCE
-    | flag::PUBLISH
-    | flag::SUBSCRIBE
-    | flag::PRESENCE_SUBSCRIBE
-    | flag::ANNOTATION_PUBLISH;
+pub const DEFAULT_MODES: u64 =
+    flag::PRESENCE | flag::PUBLISH | flag::SUBSCRIBE | flag::PRESENCE_SUBSCRIBE | flag::ANNOTATION_PUBLISH;
 
 pub struct Stage {
     pub server: Server,
@@ -99,10 +96,7 @@ impl Stage {
         let headers = [("Authorization", basic.as_str())];
         let response = http.post(&target, &headers, &request.to_string()).await;
         assert_eq!(response.status, 201, "{response:?}");
-        response.json()["token"]
-            .as_str()
-            .expect("a token")
-            .to_owned()
+        response.json()["token"].as_str().expect("a token").to_owned()
     }
 
     /// What somebody with a key may ask of HTTP.
@@ -120,10 +114,7 @@ impl Stage {
 /// A JWT with these claims, by a key `app.key:secret` or something that looks like one.
 pub fn jwt(key: &str, claims: &Value) -> String {
     let (name, secret) = key.split_once(':').expect("a key");
-    let header = Header {
-        kid: Some(name.to_owned()),
-        ..Header::default()
-    };
+    let header = Header { kid: Some(name.to_owned()), ..Header::default() };
     let secret = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&header, claims, &secret).expect("a JWT")
 }
@@ -150,20 +141,13 @@ pub fn told(attached: &Value) -> u64 {
 
 /// The names of the messages in these frames.
 pub fn names(frames: &[Value]) -> Vec<&str> {
-    let messages = frames
-        .iter()
-        .filter_map(|frame| frame["messages"].as_array());
-    messages
-        .flatten()
-        .map(|message| message["name"].as_str().unwrap_or_default())
-        .collect()
+    let messages = frames.iter().filter_map(|frame| frame["messages"].as_array());
+    messages.flatten().map(|message| message["name"].as_str().unwrap_or_default()).collect()
 }
 
 /// What members did in these frames.
 pub fn events(frames: &[Value]) -> Vec<(u64, &str)> {
-    let events = frames
-        .iter()
-        .filter_map(|frame| frame["presence"].as_array());
+    let events = frames.iter().filter_map(|frame| frame["presence"].as_array());
     let event = |event| presence_event(event);
     events.flatten().map(event).collect()
 }

@@ -17,11 +17,7 @@ async fn read_sync(client: &mut AblyClient) -> (usize, Vec<Value>) {
     let mut id = None;
     loop {
         let page = client.expect(action::SYNC).await;
-        let (sync, cursor) = page["channelSerial"]
-            .as_str()
-            .unwrap()
-            .split_once(':')
-            .unwrap();
+        let (sync, cursor) = page["channelSerial"].as_str().unwrap().split_once(':').unwrap();
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         assert!(!sync.is_empty() && sync.bytes().all(is_plain), "{sync}");
         assert_eq!(id.get_or_insert(sync.to_owned()), sync);
@@ -49,7 +45,8 @@ async fn t41_t42_250_members_in_pages() {
         let (mut anybody, _) = stage.open(&format!("format={format}")).await;
         anybody.attach(&channel).await;
         // 250 in three frames, as clients flush what they queued.
-        let enter = |number: usize| json!({"action": 2, "clientId": format!("client{number}"), "data": "x".repeat(100)});
+        let enter =
+            |number: usize| json!({"action": 2, "clientId": format!("client{number}"), "data": "x".repeat(100)});
         for start in [0, 100, 200] {
             let items: Vec<Value> = (start..250.min(start + 100)).map(enter).collect();
             let serial = anybody.presence(&channel, json!(items)).await;
@@ -74,9 +71,7 @@ async fn t41_t42_250_members_in_pages() {
         let (pages, members) = read_sync(&mut alice).await;
         assert!(pages >= 3);
         // As they were told live, to the last field.
-        let members = members
-            .into_iter()
-            .map(|member| (member["clientId"].to_string(), member));
+        let members = members.into_iter().map(|member| (member["clientId"].to_string(), member));
         assert_eq!(members.collect::<BTreeMap<_, _>>(), expected);
         let over = json!([{"action": 2, "clientId": "one too many"}]);
         let serial = anybody.presence(&channel, over).await;
@@ -119,9 +114,7 @@ async fn t47_has_presence_means_that_a_sync_follows() {
     assert_eq!(told(&head), flag::HAS_PRESENCE | flag::RESUMED);
     read_sync(&mut alice).await;
     let mut bob = stage.client("bob").await;
-    let attached = bob
-        .attach_with(attach_after("room", &head["channelSerial"]))
-        .await;
+    let attached = bob.attach_with(attach_after("room", &head["channelSerial"])).await;
     assert_eq!(told(&attached), flag::HAS_PRESENCE | flag::RESUMED);
     let (_, members) = read_sync(&mut bob).await;
     assert_eq!(members[0]["clientId"], "alice");
@@ -151,9 +144,7 @@ async fn a_sync_on_demand() {
         let (pages, members) = read_sync(&mut alice).await;
         assert_eq!((pages, members.len()), (1, 1));
     }
-    alice
-        .send(json!({"action": action::SYNC, "channel": "elsewhere"}))
-        .await;
+    alice.send(json!({"action": action::SYNC, "channel": "elsewhere"})).await;
     assert!(alice.received_so_far().await.is_empty());
 }
 
@@ -168,9 +159,7 @@ async fn no_sync_for_who_may_not_know() {
     let query = stage.query(PUBLISH_ONLY);
     let (mut writer, _) = AblyClient::connect_with(&stage.server, &query).await;
     assert_eq!(told(&writer.attach("room").await), 0);
-    writer
-        .send(json!({"action": action::SYNC, "channel": "room"}))
-        .await;
+    writer.send(json!({"action": action::SYNC, "channel": "room"})).await;
     let serial = writer.publish("room", json!([{}])).await;
     assert!(writer.acked(serial).await.is_empty());
 }

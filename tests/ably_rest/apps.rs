@@ -19,22 +19,13 @@ async fn an_app_is_told_with_its_keys_and_its_place() {
         let text = |name: &str| key[name].as_str().expect(name).to_owned();
         assert_eq!(text("keyName"), format!("{id}.{}", text("id")));
         assert_eq!(text("value"), text("keySecret"));
-        assert_eq!(
-            text("keyStr"),
-            format!("{}:{}", text("keyName"), text("keySecret"))
-        );
+        assert_eq!(text("keyStr"), format!("{}:{}", text("keyName"), text("keySecret")));
     }
     // T58: sorted.
     let capability = |index: usize| app["keys"][index]["capability"].as_str();
     assert_eq!(capability(0), Some(r#"{"*":["*"]}"#));
-    assert_eq!(
-        capability(4),
-        Some(r#"{"a:*":["history"],"z":["publish","subscribe"]}"#)
-    );
-    assert_eq!(
-        app["namespaces"][0],
-        json!({"id": "persisted", "persisted": true})
-    );
+    assert_eq!(capability(4), Some(r#"{"a:*":["history"],"z":["publish","subscribe"]}"#));
+    assert_eq!(app["namespaces"][0], json!({"id": "persisted", "persisted": true}));
 }
 
 #[tokio::test]
@@ -59,17 +50,13 @@ async fn an_app_is_deleted_by_its_key() {
     let other = sandbox.http.post("/apps", &[], "{}").await.json();
     let other: &Value = &other["appId"];
     let target = format!("/apps/{}", other.as_str().expect("an id"));
-    let response = sandbox
-        .ask_by(EVERYTHING, "DELETE", &target, &[], b"")
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "DELETE", &target, &[], b"").await;
     assert_refused(&response, 401, 40160);
 
     let target = format!("/apps/{id}");
     let response = sandbox.http.ask("DELETE", &target, &[]).await;
     assert_refused(&response, 401, 40101);
-    let response = sandbox
-        .ask_by(EVERYTHING, "DELETE", &target, &[], b"")
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "DELETE", &target, &[], b"").await;
     assert_eq!((response.status, &*response.body), (204, ""));
     assert_eq!(response.header("content-type"), None);
     // T61: a well-formed app that there is not.

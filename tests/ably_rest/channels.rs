@@ -21,9 +21,7 @@ async fn the_status_of_a_channel() {
     // As ably-js asks.
     let response = sandbox.get("/channels/a%2Fb?envelope=json").await;
     assert_eq!(response.json()["response"]["channelId"], "a/b");
-    let response = sandbox
-        .ask_by(PUBLISH_ONLY, "GET", "/channels/x", &[], b"")
-        .await;
+    let response = sandbox.ask_by(PUBLISH_ONLY, "GET", "/channels/x", &[], b"").await;
     assert_refused(&response, 401, 40160);
     assert_refused(&sandbox.get("/channels/:hell").await, 400, 40010);
 }
@@ -48,14 +46,10 @@ async fn the_channels_of_the_app() {
     assert_eq!(response.json()[0]["status"]["isActive"], true);
     // §1.3: until version 3 that was the default.
     let headers = [("X-Ably-Version", "2")];
-    let response = sandbox
-        .ask_by(EVERYTHING, "GET", "/channels", &headers, b"")
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "GET", "/channels", &headers, b"").await;
     assert_eq!(response.json()[0]["channelId"], "a");
     assert_refused(&sandbox.get("/channels?by=name").await, 400, 40003);
-    let response = sandbox
-        .ask_by(PUBLISH_ONLY, "GET", "/channels", &[], b"")
-        .await;
+    let response = sandbox.ask_by(PUBLISH_ONLY, "GET", "/channels", &[], b"").await;
     assert_refused(&response, 401, 40160);
 }
 
@@ -64,10 +58,7 @@ async fn the_channels_of_the_app() {
 async fn an_app_has_channels_of_its_own() {
     let mut sandbox = Sandbox::start().await;
     sandbox.publish("room", json!({"name": "mine"})).await;
-    let other = sandbox
-        .http
-        .post("/apps", &[], &super::sandbox::setup().to_string())
-        .await;
+    let other = sandbox.http.post("/apps", &[], &super::sandbox::setup().to_string()).await;
     sandbox.app = other.json();
     assert_eq!(sandbox.get("/channels").await.json(), json!([]));
     assert!(sandbox.history("room").await.is_empty());

@@ -19,9 +19,7 @@ fn names(response: &Response) -> Vec<String> {
 async fn with_messages(count: usize) -> Sandbox {
     let mut sandbox = Sandbox::start().await;
     for index in 0..count {
-        sandbox
-            .publish("log", json!({"name": index.to_string()}))
-            .await;
+        sandbox.publish("log", json!({"name": index.to_string()})).await;
     }
     sandbox
 }
@@ -30,20 +28,12 @@ async fn with_messages(count: usize) -> Sandbox {
 #[tokio::test]
 async fn the_order_is_that_of_the_log() {
     let mut sandbox = with_messages(1).await;
-    sandbox
-        .publish("log", json!([{"name": "1"}, {"name": "2"}]))
-        .await;
+    sandbox.publish("log", json!([{"name": "1"}, {"name": "2"}])).await;
     for path in ["messages", "history"] {
         let response = sandbox.get(&format!("/channels/log/{path}")).await;
         assert_eq!(names(&response), ["2", "1", "0"]);
-        assert_eq!(
-            links(&response, path).len(),
-            2,
-            "first and current, no next"
-        );
-        let response = sandbox
-            .get(&format!("/channels/log/{path}?direction=forwards"))
-            .await;
+        assert_eq!(links(&response, path).len(), 2, "first and current, no next");
+        let response = sandbox.get(&format!("/channels/log/{path}?direction=forwards")).await;
         assert_eq!(names(&response), ["0", "1", "2"]);
     }
 }
@@ -51,18 +41,12 @@ async fn the_order_is_that_of_the_log() {
 /// §8.3: what is published while somebody turns the pages is on none of them.
 #[tokio::test]
 async fn pages_do_not_shift_under_publishes() {
-    for (direction, expected) in [
-        ("backwards", [["4", "3"], ["2", "1"]]),
-        ("forwards", [["0", "1"], ["2", "3"]]),
-    ] {
+    for (direction, expected) in [("backwards", [["4", "3"], ["2", "1"]]), ("forwards", [["0", "1"], ["2", "3"]])] {
         let mut sandbox = with_messages(5).await;
         let target = format!("/channels/log/messages?limit=2&direction={direction}&rnd=1");
         let first = sandbox.get(&target).await;
         assert_eq!(names(&first), expected[0]);
-        let relations: Vec<String> = links(&first, "messages")
-            .into_iter()
-            .map(|link| link.0)
-            .collect();
+        let relations: Vec<String> = links(&first, "messages").into_iter().map(|link| link.0).collect();
         assert_eq!(relations, ["first", "current", "next"]);
 
         // Later than the end of the list that was begun, whatever the clock's grain.
@@ -82,17 +66,12 @@ async fn pages_do_not_shift_under_publishes() {
         assert_eq!(names(&second), expected[1]);
         let third = sandbox.get(&follow(&second, "next").expect("more")).await;
         let last = names(&third);
-        assert_eq!(
-            last.first().map(String::as_str),
-            Some(if direction == "forwards" { "4" } else { "0" })
-        );
+        assert_eq!(last.first().map(String::as_str), Some(if direction == "forwards" { "4" } else { "0" }));
         if direction == "backwards" {
             assert_eq!(last.len(), 1);
             assert_eq!(follow(&third, "next"), None);
         }
-        let again = sandbox
-            .get(&follow(&second, "current").expect("always"))
-            .await;
+        let again = sandbox.get(&follow(&second, "current").expect("always")).await;
         assert_eq!(names(&again), expected[1]);
         let top = sandbox.get(&follow(&third, "first").expect("always")).await;
         assert_eq!(top.status, 200);
@@ -106,16 +85,12 @@ async fn pages_do_not_shift_under_publishes() {
 #[tokio::test]
 async fn a_page_may_end_inside_a_publish() {
     let mut sandbox = Sandbox::start().await;
-    let batch: Vec<Value> = (0..5)
-        .map(|index| json!({"name": index.to_string()}))
-        .collect();
+    let batch: Vec<Value> = (0..5).map(|index| json!({"name": index.to_string()})).collect();
     sandbox.publish("log", json!(batch)).await;
     let mut target = Some("limit=2".to_owned());
     let mut read = Vec::new();
     while let Some(query) = target {
-        let response = sandbox
-            .get(&format!("/channels/log/messages?{query}"))
-            .await;
+        let response = sandbox.get(&format!("/channels/log/messages?{query}")).await;
         read.extend(names(&response));
         target = link(&response, "messages", "next");
     }
@@ -128,9 +103,7 @@ async fn between_two_moments() {
     let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
     let mut sandbox = Sandbox::start_at(clock.clone()).await;
     for index in 0..3 {
-        sandbox
-            .publish("log", json!({"name": index.to_string()}))
-            .await;
+        sandbox.publish("log", json!({"name": index.to_string()})).await;
         clock.advance(Duration::from_millis(10));
     }
     let table: [(&str, &[&str]); 5] = [
@@ -138,15 +111,10 @@ async fn between_two_moments() {
         ("end=1700000000010", &["1", "0"]),
         ("start=1700000000010&end=1700000000010", &["1"]),
         ("start=1700000000011&end=1700000000019", &[]),
-        (
-            "start=1700000000000&end=1700000000010&direction=forwards",
-            &["0", "1"],
-        ),
+        ("start=1700000000000&end=1700000000010&direction=forwards", &["0", "1"]),
     ];
     for (query, expected) in table {
-        let response = sandbox
-            .get(&format!("/channels/log/messages?{query}"))
-            .await;
+        let response = sandbox.get(&format!("/channels/log/messages?{query}")).await;
         assert_eq!(names(&response), expected, "{query}");
     }
 }
@@ -155,28 +123,17 @@ async fn between_two_moments() {
 #[tokio::test]
 async fn until_a_position() {
     let mut sandbox = with_messages(2).await;
-    let attached_at = sandbox.history("log").await[0]["serial"]
-        .as_str()
-        .expect("a serial")
-        .to_owned();
-    let position = attached_at
-        .rsplit_once(':')
-        .expect("an index")
-        .0
-        .replace('@', "%40");
+    let attached_at = sandbox.history("log").await[0]["serial"].as_str().expect("a serial").to_owned();
+    let position = attached_at.rsplit_once(':').expect("an index").0.replace('@', "%40");
     sandbox.publish("log", json!({"name": "live"})).await;
     for name in ["from_serial", "fromSerial"] {
-        let response = sandbox
-            .get(&format!("/channels/log/messages?{name}={position}"))
-            .await;
+        let response = sandbox.get(&format!("/channels/log/messages?{name}={position}")).await;
         assert_eq!(names(&response), ["1", "0"]);
     }
     let response = sandbox.get("/channels/log/messages?from_serial=here").await;
     assert_refused(&response, 400, 40003);
     let foreign = "00000000000000-000%400000000000000000";
-    let response = sandbox
-        .get(&format!("/channels/log/messages?from_serial={foreign}"))
-        .await;
+    let response = sandbox.get(&format!("/channels/log/messages?from_serial={foreign}")).await;
     assert_refused(&response, 400, 90008);
 }
 
@@ -202,22 +159,11 @@ async fn until_a_position_that_is_too_old() {
 #[tokio::test]
 async fn bad_parameters() {
     let mut sandbox = Sandbox::start().await;
-    for bad in [
-        "limit=0",
-        "limit=1001",
-        "limit=x",
-        "start=2&end=1",
-        "start=x",
-        "direction=up",
-        "cursor=x",
-    ] {
+    for bad in ["limit=0", "limit=1001", "limit=x", "start=2&end=1", "start=x", "direction=up", "cursor=x"] {
         for path in ["messages", "presence/history"] {
             let response = sandbox.get(&format!("/channels/x/{path}?{bad}")).await;
             assert_refused(&response, 400, 40003);
         }
     }
-    assert_eq!(
-        names(&sandbox.get("/channels/x/messages?limit=1000").await),
-        Vec::<String>::new()
-    );
+    assert_eq!(names(&sandbox.get("/channels/x/messages?limit=1000").await), Vec::<String>::new());
 }

@@ -12,10 +12,7 @@ const TARGET: &str = "/channels/who/messages";
 async fn credentials() {
     let mut sandbox = Sandbox::start().await;
     let key = sandbox.key(EVERYTHING).replace(':', "%3A");
-    let response = sandbox
-        .http
-        .ask("GET", &format!("{TARGET}?key={key}"), &[])
-        .await;
+    let response = sandbox.http.ask("GET", &format!("{TARGET}?key={key}"), &[]).await;
     assert_eq!(response.status, 200, "{response:?}");
 
     let response = sandbox.http.ask("GET", TARGET, &[]).await;
@@ -29,17 +26,11 @@ async fn credentials() {
         ("api:key".to_owned(), 401, 40101),
     ] {
         let basic = format!("Basic {}", BASE64_STANDARD.encode(&key));
-        let response = sandbox
-            .http
-            .ask("GET", TARGET, &[("Authorization", &basic)])
-            .await;
+        let response = sandbox.http.ask("GET", TARGET, &[("Authorization", &basic)]).await;
         assert_refused(&response, status, code);
     }
     for (header, code) in [("Digest x", 40005), ("Basic !", 40005)] {
-        let response = sandbox
-            .http
-            .ask("GET", TARGET, &[("Authorization", header)])
-            .await;
+        let response = sandbox.http.ask("GET", TARGET, &[("Authorization", header)]).await;
         assert_refused(&response, 400, code);
     }
 }
@@ -66,24 +57,18 @@ async fn the_client_of_a_request() {
     let bob = BASE64_STANDARD.encode("bob/ü");
     let headers = [("X-Ably-ClientId", bob.as_str())];
     for body in [&b"{}"[..], "{\"clientId\":\"bob/ü\"}".as_bytes()] {
-        let response = sandbox
-            .ask_by(EVERYTHING, "POST", TARGET, &headers, body)
-            .await;
+        let response = sandbox.ask_by(EVERYTHING, "POST", TARGET, &headers, body).await;
         assert_eq!(response.status, 201, "{response:?}");
     }
     for message in sandbox.history("who").await {
         assert_eq!(message["clientId"], "bob/ü");
     }
     let body = br#"{"clientId":"alice"}"#;
-    let response = sandbox
-        .ask_by(EVERYTHING, "POST", TARGET, &headers, body)
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "POST", TARGET, &headers, body).await;
     assert_refused(&response, 400, 40012);
     for bad in ["!", &BASE64_STANDARD.encode("*")] {
         let headers = [("X-Ably-ClientId", bad)];
-        let response = sandbox
-            .ask_by(EVERYTHING, "POST", TARGET, &headers, b"{}")
-            .await;
+        let response = sandbox.ask_by(EVERYTHING, "POST", TARGET, &headers, b"{}").await;
         assert_refused(&response, 400, 40012);
     }
 }
@@ -93,15 +78,10 @@ async fn the_client_of_a_request() {
 async fn some_channels_are_for_identified_clients() {
     let mut sandbox = Sandbox::start().await;
     for (client, status) in [(None, 401), (Some("bob"), 201)] {
-        let token = format!(
-            "Bearer {}",
-            sandbox.token(json!({"clientId": client})).await
-        );
+        let token = format!("Bearer {}", sandbox.token(json!({"clientId": client})).await);
         let headers = [("Authorization", token.as_str())];
         let target = "/channels/known:room/messages";
-        let response = sandbox
-            .ask_by(EVERYTHING, "POST", target, &headers, b"{}")
-            .await;
+        let response = sandbox.ask_by(EVERYTHING, "POST", target, &headers, b"{}").await;
         assert_eq!(response.status, status, "{response:?}");
         if status == 401 {
             assert_refused(&response, 401, 40161);
@@ -115,20 +95,14 @@ async fn an_anonymous_token() {
     let mut sandbox = Sandbox::start().await;
     let token = format!("Bearer {}", sandbox.token(json!({})).await);
     let headers = [("Authorization", token.as_str())];
-    let response = sandbox
-        .ask_by(EVERYTHING, "POST", TARGET, &headers, b"{}")
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "POST", TARGET, &headers, b"{}").await;
     assert_eq!(response.status, 201, "{response:?}");
     assert_eq!(sandbox.history("who").await[0].get("clientId"), None);
     let body = br#"{"clientId":"alice"}"#;
-    let response = sandbox
-        .ask_by(EVERYTHING, "POST", TARGET, &headers, body)
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "POST", TARGET, &headers, body).await;
     assert_refused(&response, 400, 40012);
     let alice = BASE64_STANDARD.encode("alice");
     let headers = [headers[0], ("X-Ably-ClientId", &alice)];
-    let response = sandbox
-        .ask_by(EVERYTHING, "POST", TARGET, &headers, b"{}")
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "POST", TARGET, &headers, b"{}").await;
     assert_refused(&response, 401, 40102);
 }

@@ -22,16 +22,8 @@ async fn time_is_an_array_in_the_format_asked_for() {
     let wrong = [MSGPACK, ("Authorization", "Basic d3Jvbmc6d3Jvbmc=")];
     let msgpack = sandbox.http.ask("GET", "/time", &wrong).await;
     assert_eq!(msgpack.status, 200);
-    assert_eq!(
-        msgpack.header("content-type"),
-        Some("application/x-msgpack")
-    );
-    assert!(
-        from_msgpack(&msgpack.bytes)[0]
-            .as_u64()
-            .expect("milliseconds")
-            >= before
-    );
+    assert_eq!(msgpack.header("content-type"), Some("application/x-msgpack"));
+    assert!(from_msgpack(&msgpack.bytes)[0].as_u64().expect("milliseconds") >= before);
 }
 
 /// §1.8, T7, T8: the type to the letter, the code in a header, the body in the format that is read.
@@ -42,32 +34,17 @@ async fn errors_are_in_the_format_that_the_client_reads() {
     assert_refused(&json, 404, 40400);
     assert_eq!(json.header("content-type"), Some("application/json"));
 
-    let msgpack = sandbox
-        .ask_by(EVERYTHING, "GET", "/invalid", &[MSGPACK], b"")
-        .await;
+    let msgpack = sandbox.ask_by(EVERYTHING, "GET", "/invalid", &[MSGPACK], b"").await;
     assert_eq!(msgpack.status, 404);
-    assert_eq!(
-        msgpack.header("content-type"),
-        Some("application/x-msgpack")
-    );
+    assert_eq!(msgpack.header("content-type"), Some("application/x-msgpack"));
     assert_eq!(msgpack.header("x-ably-errorcode"), Some("40400"));
     assert_eq!(from_msgpack(&msgpack.bytes)["error"]["code"], 40400);
 
     // ably-rust: msgpack out, no Accept, errors in JSON.
     for accept in ["", "*/*"] {
-        let headers = [
-            ("Accept", accept),
-            ("Content-Type", "application/x-msgpack"),
-        ];
-        let response = sandbox
-            .ask_by(
-                EVERYTHING,
-                "POST",
-                "/channels/x/messages?format=msgpack",
-                &headers,
-                b"\xc1",
-            )
-            .await;
+        let headers = [("Accept", accept), ("Content-Type", "application/x-msgpack")];
+        let response =
+            sandbox.ask_by(EVERYTHING, "POST", "/channels/x/messages?format=msgpack", &headers, b"\xc1").await;
         assert_refused(&response, 400, 40001);
         assert_eq!(response.header("content-type"), Some("application/json"));
     }
@@ -78,21 +55,11 @@ async fn errors_are_in_the_format_that_the_client_reads() {
 async fn accept_wins_over_format() {
     let mut sandbox = Sandbox::start().await;
     for (accept, target, expected) in [
-        (
-            "application/json; charset=utf-8",
-            "/time?format=msgpack",
-            "application/json",
-        ),
-        (
-            "application/x-msgpack",
-            "/time?format=json",
-            "application/x-msgpack",
-        ),
+        ("application/json; charset=utf-8", "/time?format=msgpack", "application/json"),
+        ("application/x-msgpack", "/time?format=json", "application/x-msgpack"),
         ("", "/time?format=msgpack", "application/x-msgpack"),
     ] {
-        let response = sandbox
-            .ask_by(EVERYTHING, "GET", target, &[("Accept", accept)], b"")
-            .await;
+        let response = sandbox.ask_by(EVERYTHING, "GET", target, &[("Accept", accept)], b"").await;
         assert_eq!(response.header("content-type"), Some(expected), "{accept}");
     }
 }
@@ -110,14 +77,10 @@ async fn an_envelope_holds_every_answer() {
     assert_eq!(envelope["response"]["error"]["code"], 40400);
 
     for index in 0..3 {
-        sandbox
-            .publish("enveloped", json!({"name": index.to_string()}))
-            .await;
+        sandbox.publish("enveloped", json!({"name": index.to_string()})).await;
     }
     let target = "/channels/enveloped/messages?limit=1&envelope=json";
-    let response = sandbox
-        .ask_by(EVERYTHING, "GET", target, &[MSGPACK], b"")
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "GET", target, &[MSGPACK], b"").await;
     assert_eq!(response.status, 200);
     assert_eq!(response.header("content-type"), Some("application/json"));
     assert!(response.lines("link").is_empty());
@@ -129,19 +92,14 @@ async fn an_envelope_holds_every_answer() {
     assert_eq!(links.split(',').count(), 3, "{links}");
 
     let response = sandbox.get("/time?envelope=msgpack").await;
-    assert_eq!(
-        response.header("content-type"),
-        Some("application/x-msgpack")
-    );
+    assert_eq!(response.header("content-type"), Some("application/x-msgpack"));
     let envelope = from_msgpack(&response.bytes);
     assert_eq!(envelope["statusCode"], 200);
     assert!(envelope["response"][0].is_u64());
 
     let id = sandbox.app["appId"].as_str().expect("an id").to_owned();
     let target = format!("/apps/{id}?envelope=json");
-    let response = sandbox
-        .ask_by(EVERYTHING, "DELETE", &target, &[], b"")
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "DELETE", &target, &[], b"").await;
     assert_eq!(response.status, 200);
     assert_eq!(response.json(), json!({"statusCode": 204, "headers": {}}));
 }
@@ -150,21 +108,12 @@ async fn an_envelope_holds_every_answer() {
 #[tokio::test]
 async fn unknown_paths_and_wrong_methods() {
     let mut sandbox = Sandbox::start().await;
-    for path in [
-        "/invalid",
-        "/channels/a/b",
-        "/time/x",
-        "/keys/x",
-        "/channels/a/messages/",
-    ] {
+    for path in ["/invalid", "/channels/a/b", "/time/x", "/keys/x", "/channels/a/messages/"] {
         assert_refused(&sandbox.get(path).await, 404, 40400);
     }
-    for (method, path) in [
-        ("DELETE", "/time"),
-        ("PUT", "/channels/a/messages"),
-        ("POST", "/channels/a/presence"),
-        ("PATCH", "/channels"),
-    ] {
+    for (method, path) in
+        [("DELETE", "/time"), ("PUT", "/channels/a/messages"), ("POST", "/channels/a/presence"), ("PATCH", "/channels")]
+    {
         let response = sandbox.ask_by(EVERYTHING, method, path, &[], b"").await;
         assert_refused(&response, 405, 40500);
     }
@@ -180,14 +129,10 @@ async fn unknown_paths_and_wrong_methods() {
 async fn a_version_that_cannot_be_read() {
     let mut sandbox = Sandbox::start().await;
     let headers = [("X-Ably-Version", "newest")];
-    let response = sandbox
-        .ask_by(EVERYTHING, "GET", "/time", &headers, b"")
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "GET", "/time", &headers, b"").await;
     assert_refused(&response, 400, 40017);
     let headers = [("X-Ably-Version", "1.2")];
-    let response = sandbox
-        .ask_by(EVERYTHING, "GET", "/time", &headers, b"")
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "GET", "/time", &headers, b"").await;
     assert_eq!(response.status, 200);
 }
 
@@ -202,22 +147,16 @@ async fn bodies_that_cannot_be_read() {
         ("application/x-msgpack", b"\xdf\xff\xff\xff\xff"),
     ] {
         let headers = [("Content-Type", content_type)];
-        let response = sandbox
-            .ask_by(EVERYTHING, "POST", target, &headers, body)
-            .await;
+        let response = sandbox.ask_by(EVERYTHING, "POST", target, &headers, body).await;
         assert_refused(&response, 400, 40001);
     }
     // Refused before it was read: the connection stays.
     let large = "x".repeat(100_000);
     let headers = [("Authorization", "Basic !")];
-    let response = sandbox
-        .ask_by(EVERYTHING, "POST", target, &headers, large.as_bytes())
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "POST", target, &headers, large.as_bytes()).await;
     assert_refused(&response, 400, 40005);
     let headers = [("Content-Length", "2097153")];
-    let response = sandbox
-        .ask_by(EVERYTHING, "POST", target, &headers, b"")
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "POST", target, &headers, b"").await;
     assert_refused(&response, 413, 40009);
 }
 
@@ -225,10 +164,7 @@ async fn bodies_that_cannot_be_read() {
 #[tokio::test]
 async fn the_internet_is_up() {
     let mut sandbox = Sandbox::start().await;
-    let response = sandbox
-        .http
-        .ask("GET", "/is-the-internet-up.txt", &[])
-        .await;
+    let response = sandbox.http.ask("GET", "/is-the-internet-up.txt", &[]).await;
     assert_eq!((response.status, &*response.body), (200, "yes"));
     assert_eq!(response.header("content-type"), Some("text/plain"));
 }

@@ -7,14 +7,8 @@ use super::sandbox::{PUBLISH_ONLY, SUBSCRIBE_ONLY, Sandbox, assert_refused, link
 use crate::support::Response;
 
 const CHANNEL: &str = "/channels/persisted%3Apresence_fixtures";
-const CLIENTS: [&str; 6] = [
-    "client_bool",
-    "client_decoded",
-    "client_encoded",
-    "client_int",
-    "client_json",
-    "client_string",
-];
+const CLIENTS: [&str; 6] =
+    ["client_bool", "client_decoded", "client_encoded", "client_int", "client_json", "client_string"];
 
 fn clients(response: &Response) -> Vec<String> {
     assert_eq!(response.status, 200, "{response:?}");
@@ -41,33 +35,20 @@ async fn fixtures_are_present_by_client() {
     assert_eq!(members[1]["encoding"], "json");
     assert_eq!(members[1]["data"], r#"{"example":{"json":"Object"}}"#);
     // As it was handed in: nobody here can decrypt it.
-    assert_eq!(
-        members[2]["encoding"],
-        "json/utf-8/cipher+aes-128-cbc/base64"
-    );
-    assert_eq!(
-        members[2]["data"],
-        "HO4cYSP8LybPYBPZPHQOtuD53yrD3YV3NBoTEYBh4U0N1QXHbtkfsDfTspKeLQFt"
-    );
+    assert_eq!(members[2]["encoding"], "json/utf-8/cipher+aes-128-cbc/base64");
+    assert_eq!(members[2]["data"], "HO4cYSP8LybPYBPZPHQOtuD53yrD3YV3NBoTEYBh4U0N1QXHbtkfsDfTspKeLQFt");
     assert_eq!(members[3]["data"], "24");
 }
 
 #[tokio::test]
 async fn some_of_them() {
     let mut sandbox = Sandbox::start().await;
-    let response = sandbox
-        .get(&format!("{CHANNEL}/presence?clientId=client_int"))
-        .await;
+    let response = sandbox.get(&format!("{CHANNEL}/presence?clientId=client_int")).await;
     assert_eq!(clients(&response), ["client_int"]);
-    let connection = response.json()[0]["connectionId"]
-        .as_str()
-        .expect("a connection")
-        .to_owned();
+    let connection = response.json()[0]["connectionId"].as_str().expect("a connection").to_owned();
     let target = format!("{CHANNEL}/presence?connectionId={connection}");
     assert!(clients(&sandbox.get(&target).await).contains(&"client_int".to_owned()));
-    let response = sandbox
-        .get(&format!("{CHANNEL}/presence?clientId=nobody"))
-        .await;
+    let response = sandbox.get(&format!("{CHANNEL}/presence?clientId=nobody")).await;
     assert_eq!(clients(&response), Vec::<String>::new());
 }
 
@@ -99,16 +80,10 @@ async fn fixtures_are_in_the_history() {
     entered.sort();
     assert_eq!(entered, CLIENTS);
     assert_eq!(response.json()[0]["action"], 2);
-    let response = sandbox
-        .get(&format!(
-            "{CHANNEL}/presence/history?limit=4&direction=forwards"
-        ))
-        .await;
+    let response = sandbox.get(&format!("{CHANNEL}/presence/history?limit=4&direction=forwards")).await;
     assert_eq!(clients(&response).len(), 4);
     let next = link(&response, "history", "next").expect("more");
-    let response = sandbox
-        .get(&format!("{CHANNEL}/presence/history?{next}"))
-        .await;
+    let response = sandbox.get(&format!("{CHANNEL}/presence/history?{next}")).await;
     assert_eq!(clients(&response).len(), 2);
     assert_eq!(link(&response, "history", "next"), None);
 }
@@ -119,9 +94,7 @@ async fn who_may_read() {
     let mut sandbox = Sandbox::start().await;
     for path in ["presence", "presence/history"] {
         let target = format!("/channels/only%3Athis/{path}");
-        let response = sandbox
-            .ask_by(SUBSCRIBE_ONLY, "GET", &target, &[], b"")
-            .await;
+        let response = sandbox.ask_by(SUBSCRIBE_ONLY, "GET", &target, &[], b"").await;
         assert_eq!(response.status, 200, "{response:?}");
         let response = sandbox.ask_by(PUBLISH_ONLY, "GET", &target, &[], b"").await;
         assert_refused(&response, 401, 40160);

@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::sandbox::{
-    ALSO_QUALIFIED, EVERYTHING, PUBLISH_ONLY, SUBSCRIBE_ONLY, Sandbox, assert_refused,
-};
+use super::sandbox::{ALSO_QUALIFIED, EVERYTHING, PUBLISH_ONLY, SUBSCRIBE_ONLY, Sandbox, assert_refused};
 
 fn names(history: &[Value]) -> Vec<&str> {
     let name = |message: &Value| message["name"].as_str().map(str::to_owned);
@@ -16,9 +14,7 @@ fn names(history: &[Value]) -> Vec<&str> {
 #[tokio::test]
 async fn one_message_and_several() {
     let mut sandbox = Sandbox::start().await;
-    let one = sandbox
-        .publish("room", json!({"name": "one", "data": "x"}))
-        .await;
+    let one = sandbox.publish("room", json!({"name": "one", "data": "x"})).await;
     assert_eq!(one["channel"], "room");
     let base = one["messageId"].as_str().expect("an id");
     assert!((8..=12).contains(&base.len()), "{base}");
@@ -36,10 +32,7 @@ async fn one_message_and_several() {
     assert!(history[2]["timestamp"].is_u64());
     assert_eq!(history[2]["data"], "x");
     // T14: a native value is kept as text.
-    assert_eq!(
-        (&history[0]["data"], &history[0]["encoding"]),
-        (&json!("{\"a\":1}"), &json!("json"))
-    );
+    assert_eq!((&history[0]["data"], &history[0]["encoding"]), (&json!("{\"a\":1}"), &json!("json")));
     assert_eq!(history[2].get("clientId"), None);
     assert_eq!(history[2].get("connectionId"), None);
 }
@@ -50,15 +43,9 @@ async fn older_versions_get_no_serials() {
     let mut sandbox = Sandbox::start().await;
     for (version, has_serials) in [("", false), ("2", false), ("4", false), ("5", true)] {
         let headers = [("X-Ably-Version", version)];
-        let response = sandbox
-            .ask_by(EVERYTHING, "POST", "/channels/x/messages", &headers, b"{}")
-            .await;
+        let response = sandbox.ask_by(EVERYTHING, "POST", "/channels/x/messages", &headers, b"{}").await;
         assert_eq!(response.status, 201, "{response:?}");
-        assert_eq!(
-            response.json().get("serials").is_some(),
-            has_serials,
-            "{version}"
-        );
+        assert_eq!(response.json().get("serials").is_some(), has_serials, "{version}");
     }
 }
 
@@ -67,36 +54,21 @@ async fn older_versions_get_no_serials() {
 async fn binary_and_text_in_both_formats() {
     let mut sandbox = Sandbox::start().await;
     let target = "/channels/mixed/messages";
-    sandbox
-        .publish("mixed", json!({"data": "3q2+7w==", "encoding": "base64"}))
-        .await;
+    sandbox.publish("mixed", json!({"data": "3q2+7w==", "encoding": "base64"})).await;
     // {"data": bin de ad be ef}
     let msgpack = b"\x81\xa4data\xc4\x04\xde\xad\xbe\xef";
     let headers = [("Content-Type", "application/x-msgpack")];
-    let response = sandbox
-        .ask_by(EVERYTHING, "POST", target, &headers, msgpack)
-        .await;
+    let response = sandbox.ask_by(EVERYTHING, "POST", target, &headers, msgpack).await;
     assert_eq!(response.status, 201, "{response:?}");
 
     for message in sandbox.history("mixed").await {
-        assert_eq!(
-            (&message["data"], &message["encoding"]),
-            (&json!("3q2+7w=="), &json!("base64"))
-        );
+        assert_eq!((&message["data"], &message["encoding"]), (&json!("3q2+7w=="), &json!("base64")));
     }
     let headers = [("Accept", "application/x-msgpack")];
-    let response = sandbox
-        .ask_by(EVERYTHING, "GET", target, &headers, b"")
-        .await;
-    assert_eq!(
-        response.header("content-type"),
-        Some("application/x-msgpack")
-    );
+    let response = sandbox.ask_by(EVERYTHING, "GET", target, &headers, b"").await;
+    assert_eq!(response.header("content-type"), Some("application/x-msgpack"));
     let binary = b"\xa4data\xc4\x04\xde\xad\xbe\xef";
-    let found = response
-        .bytes
-        .windows(binary.len())
-        .filter(|bytes| bytes == binary);
+    let found = response.bytes.windows(binary.len()).filter(|bytes| bytes == binary);
     assert_eq!(found.count(), 2);
 }
 
@@ -112,9 +84,7 @@ async fn a_repeated_id_is_published_once() {
     let first = sandbox.publish("once", single.clone()).await;
     assert_eq!(sandbox.publish("once", single).await, first);
     // A single `<base>:0` is a batch of one.
-    let based = sandbox
-        .publish("once", json!({"id": "other:0", "name": "d"}))
-        .await;
+    let based = sandbox.publish("once", json!({"id": "other:0", "name": "d"})).await;
     assert_eq!(based["messageId"], "other");
 
     let history = sandbox.history("once").await;
@@ -141,11 +111,7 @@ async fn what_may_not_be_published() {
         (json!({"connectionId": "someone else"}), 400, 40006),
         (json!({"connectionKey": "someone-elses"}), 400, 40006),
         (json!({"data": large}), 413, 40009),
-        (
-            json!([{"data": "x".repeat(40_000)}, {"data": "x".repeat(40_000)}]),
-            413,
-            40009,
-        ),
+        (json!([{"data": "x".repeat(40_000)}, {"data": "x".repeat(40_000)}]), 413, 40009),
         (json!([{"id": "a:0"}, {"id": "a:0"}]), 400, 40031),
         (json!([{"id": "a:0"}, {"id": "b:1"}]), 400, 40031),
         (json!([{"id": "a:0"}, {}]), 400, 40031),
@@ -157,15 +123,11 @@ async fn what_may_not_be_published() {
         let response = sandbox.post("/channels/refused/messages", &body).await;
         assert_refused(&response, status, code);
     }
-    let response = sandbox
-        .post("/channels/refused/messages?_forceNack=true", &json!({}))
-        .await;
+    let response = sandbox.post("/channels/refused/messages?_forceNack=true", &json!({})).await;
     assert_refused(&response, 400, 40099);
     assert_eq!(sandbox.history("refused").await, Vec::<Value>::new());
     // Nearly: exactly as long as it may be.
-    sandbox
-        .publish("full", json!({"data": "x".repeat(65_536)}))
-        .await;
+    sandbox.publish("full", json!({"data": "x".repeat(65_536)})).await;
 }
 
 /// §6.7: delivered, not kept.
@@ -177,9 +139,7 @@ async fn ephemeral_messages_leave_no_trace() {
     let answer = sandbox.publish("typing", ephemeral).await;
     assert_eq!(answer["serials"].as_array().map(Vec::len), Some(1));
     let target = "/channels/typing/messages?ephemeral=true";
-    let response = sandbox
-        .post(target, &json!([{"name": "gone"}, {"name": "too"}]))
-        .await;
+    let response = sandbox.post(target, &json!([{"name": "gone"}, {"name": "too"}])).await;
     assert_eq!(response.status, 201);
     assert_eq!(names(&sandbox.history("typing").await), ["kept"]);
 }
@@ -190,30 +150,21 @@ async fn names_of_channels() {
     let mut sandbox = Sandbox::start().await;
     let long = "x".repeat(2_049);
     for bad in [":hell", "%20x", "%2Cx", "a%0Ab", "%5Bwhat%5Dx", "", &long] {
-        let response = sandbox
-            .post(&format!("/channels/{bad}/messages"), &json!({}))
-            .await;
+        let response = sandbox.post(&format!("/channels/{bad}/messages"), &json!({})).await;
         assert_refused(&response, 400, 40010);
         let response = sandbox.get(&format!("/channels/{bad}/messages")).await;
         assert_refused(&response, 400, 40010);
     }
-    sandbox
-        .publish("%5B%3Frewind%3D1%5Dplain", json!({"name": "by rewind"}))
-        .await;
+    sandbox.publish("%5B%3Frewind%3D1%5Dplain", json!({"name": "by rewind"})).await;
     sandbox.publish("plain", json!({"name": "by name"})).await;
-    assert_eq!(
-        names(&sandbox.history("plain").await),
-        ["by name", "by rewind"]
-    );
+    assert_eq!(names(&sandbox.history("plain").await), ["by name", "by rewind"]);
     // A slash is part of the name, and so is every other sign.
     let odd = "a%2Fb%3Ac%20%C3%BC%3F%23%25";
     let published = sandbox.publish(odd, json!({"name": "odd"})).await;
     assert_eq!(published["channel"], "a/b:c ü?#%");
     assert_eq!(names(&sandbox.history(odd).await), ["odd"]);
     let target = "/channels/%5Bmeta%5Dlog/messages";
-    let response = sandbox
-        .ask_by(ALSO_QUALIFIED, "POST", target, &[], b"{}")
-        .await;
+    let response = sandbox.ask_by(ALSO_QUALIFIED, "POST", target, &[], b"{}").await;
     assert_refused(&response, 401, 40160);
 }
 
@@ -222,13 +173,9 @@ async fn names_of_channels() {
 async fn who_may_publish() {
     let mut sandbox = Sandbox::start().await;
     let target = "/channels/only:this/messages";
-    let response = sandbox
-        .ask_by(SUBSCRIBE_ONLY, "POST", target, &[], b"{}")
-        .await;
+    let response = sandbox.ask_by(SUBSCRIBE_ONLY, "POST", target, &[], b"{}").await;
     assert_refused(&response, 401, 40160);
-    let response = sandbox
-        .ask_by(PUBLISH_ONLY, "POST", target, &[], b"{}")
-        .await;
+    let response = sandbox.ask_by(PUBLISH_ONLY, "POST", target, &[], b"{}").await;
     assert_eq!(response.status, 201);
     let response = sandbox.ask_by(PUBLISH_ONLY, "GET", target, &[], b"").await;
     assert_refused(&response, 401, 40160);
@@ -239,8 +186,6 @@ async fn who_may_publish() {
 async fn empty_messages_are_messages() {
     let mut sandbox = Sandbox::start().await;
     sandbox.publish("empty", json!({})).await;
-    sandbox
-        .publish("empty", json!({"name": null, "data": null}))
-        .await;
+    sandbox.publish("empty", json!({"name": null, "data": null})).await;
     assert_eq!(sandbox.history("empty").await.len(), 2);
 }

@@ -16,26 +16,15 @@ async fn a_publish_by_http_reaches_subscribers() {
     let mut sandbox = Sandbox::start().await;
     let (mut alice, _) = connect(&sandbox, "alice").await;
     alice.attach("room").await;
-    let published = sandbox
-        .publish(
-            "%5B%3Frewind%3D1%5Droom",
-            json!([{"name": "a"}, {"name": "b", "data": "x"}]),
-        )
-        .await;
+    let published =
+        sandbox.publish("%5B%3Frewind%3D1%5Droom", json!([{"name": "a"}, {"name": "b", "data": "x"}])).await;
     let frame = alice.expect(action::MESSAGE).await;
     assert_eq!(frame["channel"], "room");
     assert_eq!(frame["id"], published["messageId"]);
     assert_eq!(frame.get("connectionId"), None);
     let messages = frame["messages"].as_array().expect("messages");
     let serials: Vec<&Value> = messages.iter().map(|message| &message["serial"]).collect();
-    assert_eq!(
-        serials,
-        published["serials"]
-            .as_array()
-            .expect("serials")
-            .iter()
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(serials, published["serials"].as_array().expect("serials").iter().collect::<Vec<_>>());
     assert_eq!(messages[1]["data"], "x");
     // T39: what comes again is delivered once.
     let again = json!({"id": "once:0", "name": "c"});
@@ -51,12 +40,7 @@ async fn ephemeral_messages_are_delivered() {
     let mut sandbox = Sandbox::start().await;
     let (mut alice, _) = connect(&sandbox, "alice").await;
     alice.attach("room").await;
-    let response = sandbox
-        .post(
-            "/channels/room/messages?ephemeral=true",
-            &json!({"name": "now"}),
-        )
-        .await;
+    let response = sandbox.post("/channels/room/messages?ephemeral=true", &json!({"name": "now"})).await;
     assert_eq!(response.status, 201);
     let frame = alice.expect(action::MESSAGE).await;
     assert_eq!(frame["messages"][0]["name"], "now");
@@ -69,20 +53,10 @@ async fn a_publish_on_behalf_of_a_connection() {
     let mut sandbox = Sandbox::start().await;
     let (_alice, connected) = connect(&sandbox, "alice").await;
     let key = connected["connectionDetails"]["connectionKey"].clone();
-    sandbox
-        .publish("room", json!({"name": "a", "connectionKey": key}))
-        .await;
-    sandbox
-        .publish(
-            "room",
-            json!({"name": "b", "connectionKey": key, "clientId": "alice"}),
-        )
-        .await;
+    sandbox.publish("room", json!({"name": "a", "connectionKey": key})).await;
+    sandbox.publish("room", json!({"name": "b", "connectionKey": key, "clientId": "alice"})).await;
     for message in sandbox.history("room").await {
-        assert_eq!(
-            message["connectionId"], connected["connectionId"],
-            "{message}"
-        );
+        assert_eq!(message["connectionId"], connected["connectionId"], "{message}");
         assert_eq!(message["clientId"], "alice");
         assert_eq!(message.get("connectionKey"), None);
     }
@@ -109,31 +83,15 @@ async fn history_until_an_attach() {
     let (mut alice, _) = connect(&sandbox, "alice").await;
     let attached = alice.attach("room").await;
     sandbox.publish("room", json!({"name": "live"})).await;
-    let serial = attached["channelSerial"]
-        .as_str()
-        .expect("a serial")
-        .replace('@', "%40");
-    let response = sandbox
-        .get(&format!("/channels/room/messages?from_serial={serial}"))
-        .await;
-    let names: Vec<Value> = response
-        .json()
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|m| m["name"].clone())
-        .collect();
+    let serial = attached["channelSerial"].as_str().expect("a serial").replace('@', "%40");
+    let response = sandbox.get(&format!("/channels/room/messages?from_serial={serial}")).await;
+    let names: Vec<Value> = response.json().as_array().expect("a list").iter().map(|m| m["name"].clone()).collect();
     assert_eq!(names, ["before", "first"]);
     alice.expect(action::MESSAGE).await;
     // A channel without a past has a position, too.
     let attached = alice.attach("silence").await;
-    let serial = attached["channelSerial"]
-        .as_str()
-        .expect("a serial")
-        .replace('@', "%40");
-    let response = sandbox
-        .get(&format!("/channels/silence/messages?from_serial={serial}"))
-        .await;
+    let serial = attached["channelSerial"].as_str().expect("a serial").replace('@', "%40");
+    let response = sandbox.get(&format!("/channels/silence/messages?from_serial={serial}")).await;
     assert_eq!(response.json(), json!([]));
 }
 
@@ -142,47 +100,32 @@ async fn history_until_an_attach() {
 async fn members_and_their_history() {
     let mut sandbox = Sandbox::start().await;
     let key = sandbox.key(EVERYTHING).to_owned();
-    let (mut all, connected) =
-        AblyClient::connect_with(&sandbox.server, &format!("v=6&key={key}")).await;
+    let (mut all, connected) = AblyClient::connect_with(&sandbox.server, &format!("v=6&key={key}")).await;
     all.attach("room").await;
     let (mut own, own_connected) = connect(&sandbox, "b").await;
     own.attach("room").await;
-    let serial = own
-        .presence("room", json!([{"action": 2, "data": {"x": 1}}]))
-        .await;
+    let serial = own.presence("room", json!([{"action": 2, "data": {"x": 1}}])).await;
     own.acked(serial).await;
     for client in ["d", "a", "b", "c"] {
         let entered = json!([{"action": 2, "clientId": client, "data": client}]);
         let serial = all.presence("room", entered).await;
         all.acked(serial).await;
     }
-    let serial = all
-        .presence(
-            "room",
-            json!([{"action": 4, "clientId": "a", "data": "new"}]),
-        )
-        .await;
+    let serial = all.presence("room", json!([{"action": 4, "clientId": "a", "data": "new"}])).await;
     all.acked(serial).await;
-    let serial = all
-        .presence("room", json!([{"action": 3, "clientId": "d"}]))
-        .await;
+    let serial = all.presence("room", json!([{"action": 3, "clientId": "d"}])).await;
     all.acked(serial).await;
 
     // One at a time: a client on two connections is on two pages.
     let mut query = Some("limit=1".to_owned());
     let mut members = Vec::new();
     while let Some(asked) = query {
-        let response = sandbox
-            .get(&format!("/channels/room/presence?{asked}"))
-            .await;
+        let response = sandbox.get(&format!("/channels/room/presence?{asked}")).await;
         assert_eq!(response.status, 200, "{response:?}");
         members.extend(response.json().as_array().expect("a list").clone());
         query = link(&response, "presence", "next");
     }
-    let clients: Vec<&str> = members
-        .iter()
-        .map(|m| m["clientId"].as_str().expect("a client"))
-        .collect();
+    let clients: Vec<&str> = members.iter().map(|m| m["clientId"].as_str().expect("a client")).collect();
     assert_eq!(clients, ["a", "b", "b", "c"]);
     assert_eq!(members[0]["data"], "new");
     assert_eq!(members[0]["action"], 1);
@@ -190,9 +133,7 @@ async fn members_and_their_history() {
     assert_eq!(members[0]["id"], format!("{connection}:4:0"));
 
     let own = own_connected["connectionId"].as_str().expect("an id");
-    let response = sandbox
-        .get(&format!("/channels/room/presence?connectionId={own}"))
-        .await;
+    let response = sandbox.get(&format!("/channels/room/presence?connectionId={own}")).await;
     assert_eq!(response.json()[0]["data"], r#"{"x":1}"#);
     assert_eq!(response.json()[0]["encoding"], "json");
     assert_eq!(response.json().as_array().map(Vec::len), Some(1));
@@ -203,25 +144,9 @@ async fn members_and_their_history() {
         .as_array()
         .expect("a list")
         .iter()
-        .map(|event| {
-            (
-                event["action"].as_u64().expect("an action"),
-                event["clientId"].as_str().expect("a client"),
-            )
-        })
+        .map(|event| (event["action"].as_u64().expect("an action"), event["clientId"].as_str().expect("a client")))
         .collect();
-    assert_eq!(
-        told,
-        [
-            (3, "d"),
-            (4, "a"),
-            (2, "c"),
-            (2, "b"),
-            (2, "a"),
-            (2, "d"),
-            (2, "b")
-        ]
-    );
+    assert_eq!(told, [(3, "d"), (4, "a"), (2, "c"), (2, "b"), (2, "a"), (2, "d"), (2, "b")]);
     // The leave tells the member's last data.
     assert_eq!(history[0]["data"], "d");
     // Presence is no message.

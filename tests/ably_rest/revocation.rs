@@ -29,34 +29,22 @@ impl Stage {
     }
 
     async fn revoke(&self, key: usize, body: Value) -> Response {
-        let target = format!(
-            "/keys/{}/revokeTokens?key={}",
-            self.name(key),
-            self.app.keys[key]
-        );
+        let target = format!("/keys/{}/revokeTokens?key={}", self.name(key), self.app.keys[key]);
         self.post(&target, body).await
     }
 
     async fn post(&self, target: &str, body: Value) -> Response {
         let mut http = Http::connect(&self.server).await;
-        http.post(target, &[("X-Ably-Version", "3")], &body.to_string())
-            .await
+        http.post(target, &[("X-Ably-Version", "3")], &body.to_string()).await
     }
 
     async fn token(&self, client: &str) -> String {
-        let target = format!(
-            "/keys/{}/requestToken?key={}",
-            self.name(0),
-            self.app.keys[0]
-        );
+        let target = format!("/keys/{}/requestToken?key={}", self.name(0), self.app.keys[0]);
         let body = json!({"keyName": self.name(0), "clientId": client, "timestamp": now(),
             "nonce": format!("nonce-of-{client}-and-more")});
         let response = self.post(&target, body).await;
         assert_eq!(response.status, 201, "{response:?}");
-        response.json()["token"]
-            .as_str()
-            .expect("a token")
-            .to_owned()
+        response.json()["token"].as_str().expect("a token").to_owned()
     }
 
     /// A JWT with a revocation key.
@@ -75,8 +63,7 @@ impl Stage {
 
     async fn stats(&self, token: &str) -> Response {
         let mut http = Http::connect(&self.server).await;
-        http.ask("GET", &format!("/stats?accessToken={token}"), &[])
-            .await
+        http.ask("GET", &format!("/stats?accessToken={token}"), &[]).await
     }
 }
 
@@ -98,15 +85,9 @@ async fn revoked_tokens_end_at_once_and_others_live_on() {
     let response = stage.revoke(0, targets).await;
     assert_eq!(response.status, 201, "{response:?}");
     let body = response.json();
-    assert_eq!(
-        (&body["successCount"], &body["failureCount"]),
-        (&json!(2), &json!(1))
-    );
+    assert_eq!((&body["successCount"], &body["failureCount"]), (&json!(2), &json!(1)));
     assert_eq!(body["results"][0]["target"], "clientId:alice");
-    assert_eq!(
-        body["results"][0]["appliesAt"],
-        body["results"][0]["issuedBefore"]
-    );
+    assert_eq!(body["results"][0]["appliesAt"], body["results"][0]["issuedBefore"]);
     assert_eq!(body["results"][1]["error"]["statusCode"], 400);
 
     for gone in [&mut alice_live, &mut jwt_live] {
@@ -132,14 +113,10 @@ async fn a_margin_gives_time_for_another_token() {
     let body = json!({"targets": ["clientId:alice"], "allowReauthMargin": true});
     let body = stage.revoke(0, body).await.json();
     let applies = body["results"][0]["appliesAt"].as_u64().unwrap();
-    assert_eq!(
-        applies - body["results"][0]["issuedBefore"].as_u64().unwrap(),
-        30_000
-    );
+    assert_eq!(applies - body["results"][0]["issuedBefore"].as_u64().unwrap(), 30_000);
     live.expect(action::AUTH).await;
     let other = stage.jwt("another");
-    live.send(json!({"action": action::AUTH, "auth": {"accessToken": other}}))
-        .await;
+    live.send(json!({"action": action::AUTH, "auth": {"accessToken": other}})).await;
     // Not the same client: the token names none.
     let answer = live.next().await;
     assert_eq!(answer["error"]["code"], 40102, "{answer}");
@@ -150,11 +127,7 @@ async fn who_may_not_revoke() {
     let stage = Stage::set().await;
     let body = json!({"targets": ["clientId:alice"]});
     assert_refused(&stage.revoke(1, body.clone()).await, 401, 40163);
-    let other = format!(
-        "/keys/{}/revokeTokens?key={}",
-        stage.name(0),
-        stage.app.keys[1]
-    );
+    let other = format!("/keys/{}/revokeTokens?key={}", stage.name(0), stage.app.keys[1]);
     assert_refused(&stage.post(&other, body.clone()).await, 401, 40133);
     let token = stage.token("alice").await;
     let by_token = format!("/keys/{}/revokeTokens?accessToken={token}", stage.name(0));
@@ -174,12 +147,7 @@ async fn who_may_not_revoke() {
 async fn a_user_claim_is_written_by_the_server() {
     let stage = Stage::set().await;
     let mut http = Http::connect(&stage.server).await;
-    let target = |channel| {
-        format!(
-            "/channels/{channel}/messages?accessToken={}",
-            stage.jwt("x")
-        )
-    };
+    let target = |channel| format!("/channels/{channel}/messages?accessToken={}", stage.jwt("x"));
     for channel in ["chat:a", "other"] {
         let response = http.post(&target(channel), &[], r#"{"data":"hi"}"#).await;
         assert_eq!(response.status, 201, "{response:?}");

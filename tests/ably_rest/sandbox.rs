@@ -74,8 +74,7 @@ impl Sandbox {
     }
 
     pub async fn post(&mut self, target: &str, body: &Value) -> Response {
-        self.ask_by(EVERYTHING, "POST", target, &[], body.to_string().as_bytes())
-            .await
+        self.ask_by(EVERYTHING, "POST", target, &[], body.to_string().as_bytes()).await
     }
 
     /// A token of the key that may do everything.
@@ -91,9 +90,7 @@ impl Sandbox {
 
     /// Publishes and gives back what it was answered.
     pub async fn publish(&mut self, channel: &str, body: Value) -> Value {
-        let response = self
-            .post(&format!("/channels/{channel}/messages"), &body)
-            .await;
+        let response = self.post(&format!("/channels/{channel}/messages"), &body).await;
         assert_eq!(response.status, 201, "{response:?}");
         response.json()
     }
@@ -110,16 +107,9 @@ impl Sandbox {
 #[track_caller]
 pub fn assert_refused(response: &Response, status: u16, code: u32) {
     assert_eq!(response.status, status, "{response:?}");
-    assert_eq!(
-        response.header("x-ably-errorcode"),
-        Some(&*code.to_string()),
-        "{response:?}"
-    );
+    assert_eq!(response.header("x-ably-errorcode"), Some(&*code.to_string()), "{response:?}");
     let message = response.header("x-ably-errormessage").expect("a message");
-    assert!(
-        message.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
-        "{message}"
-    );
+    assert!(message.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{message}");
     let error = &response.json()["error"];
     assert_eq!(error["code"], code, "{error}");
     assert_eq!(error["statusCode"], status, "{error}");
@@ -131,16 +121,9 @@ pub fn assert_refused(response: &Response, status: u16, code: u32) {
 pub fn links(response: &Response, segment: &str) -> Vec<(String, String)> {
     let link = |line: &&str| {
         let (target, relation) = line.split_once(">; rel=\"").expect("a relation");
-        let query = target
-            .strip_prefix(&format!("<./{segment}?"))
-            .expect("relative");
-        assert!(
-            !query.is_empty() && !query.contains([',', '/', '.']),
-            "{line}"
-        );
-        let relation = relation
-            .strip_suffix('"')
-            .expect("nothing behind the relation");
+        let query = target.strip_prefix(&format!("<./{segment}?")).expect("relative");
+        assert!(!query.is_empty() && !query.contains([',', '/', '.']), "{line}");
+        let relation = relation.strip_suffix('"').expect("nothing behind the relation");
         (relation.to_owned(), query.to_owned())
     };
     response.lines("link").iter().map(link).collect()
@@ -149,9 +132,7 @@ pub fn links(response: &Response, segment: &str) -> Vec<(String, String)> {
 #[track_caller]
 pub fn link(response: &Response, segment: &str, relation: &str) -> Option<String> {
     let mut links = links(response, segment).into_iter();
-    links
-        .find(|(known, _)| known == relation)
-        .map(|(_, query)| query)
+    links.find(|(known, _)| known == relation).map(|(_, query)| query)
 }
 
 pub fn setup() -> Value {

@@ -16,18 +16,8 @@ fn signed(sandbox: &Sandbox, index: usize, mut request: Value) -> Value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let names = [
-        "keyName",
-        "ttl",
-        "capability",
-        "clientId",
-        "timestamp",
-        "nonce",
-    ];
-    let lines: String = names
-        .iter()
-        .map(|name| format!("{}\n", text(name)))
-        .collect();
+    let names = ["keyName", "ttl", "capability", "clientId", "timestamp", "nonce"];
+    let lines: String = names.iter().map(|name| format!("{}\n", text(name))).collect();
     let secret = key["keySecret"].as_str().expect("a secret");
     let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     let mac = mac.chain_update(lines).finalize().into_bytes();
@@ -36,9 +26,7 @@ fn signed(sandbox: &Sandbox, index: usize, mut request: Value) -> Value {
 }
 
 fn target(sandbox: &Sandbox, index: usize) -> String {
-    let name = sandbox.app["keys"][index]["keyName"]
-        .as_str()
-        .expect("a name");
+    let name = sandbox.app["keys"][index]["keyName"].as_str().expect("a name");
     format!("/keys/{name}/requestToken")
 }
 
@@ -66,10 +54,7 @@ async fn a_signed_request_becomes_a_token() {
     assert_eq!(details["keyName"], request["keyName"]);
     assert_eq!(details["clientId"], "alice");
     // T58: sorted.
-    assert_eq!(
-        details["capability"],
-        r#"{"room":["history","publish","subscribe"]}"#
-    );
+    assert_eq!(details["capability"], r#"{"room":["history","publish","subscribe"]}"#);
     let (issued, expires) = (details["issued"].as_u64(), details["expires"].as_u64());
     assert_eq!(issued.map(|issued| issued + 60_000), expires);
 
@@ -77,37 +62,13 @@ async fn a_signed_request_becomes_a_token() {
     let encoded = format!("Bearer {}", BASE64_STANDARD.encode(&token));
     for bearer in [format!("Bearer {token}"), encoded] {
         let headers = [("Authorization", bearer.as_str())];
-        let response = sandbox
-            .ask_by(
-                EVERYTHING,
-                "POST",
-                "/channels/room/messages",
-                &headers,
-                b"{}",
-            )
-            .await;
+        let response = sandbox.ask_by(EVERYTHING, "POST", "/channels/room/messages", &headers, b"{}").await;
         assert_eq!(response.status, 201, "{response:?}");
-        let response = sandbox
-            .ask_by(
-                EVERYTHING,
-                "POST",
-                "/channels/other/messages",
-                &headers,
-                b"{}",
-            )
-            .await;
+        let response = sandbox.ask_by(EVERYTHING, "POST", "/channels/other/messages", &headers, b"{}").await;
         assert_refused(&response, 401, 40160);
         // §6.6: a token of somebody speaks for nobody else.
         let body = br#"{"clientId":"bob"}"#;
-        let response = sandbox
-            .ask_by(
-                EVERYTHING,
-                "POST",
-                "/channels/room/messages",
-                &headers,
-                body,
-            )
-            .await;
+        let response = sandbox.ask_by(EVERYTHING, "POST", "/channels/room/messages", &headers, body).await;
         assert_refused(&response, 400, 40012);
     }
     assert_eq!(sandbox.history("room").await[0]["clientId"], "alice");
@@ -135,13 +96,8 @@ async fn numbers_may_be_texts_and_a_key_signs_nothing() {
 
     let headers = [("Accept", "application/x-msgpack")];
     let body = unsigned.to_string();
-    let response = sandbox
-        .ask_by(EVERYTHING, "POST", &target, &headers, body.as_bytes())
-        .await;
-    assert_eq!(
-        response.header("content-type"),
-        Some("application/x-msgpack")
-    );
+    let response = sandbox.ask_by(EVERYTHING, "POST", &target, &headers, body.as_bytes()).await;
+    assert_eq!(response.header("content-type"), Some("application/x-msgpack"));
     let details: Value = rmp_serde::from_slice(&response.bytes).expect("msgpack");
     assert!(details["token"].is_string());
 }
@@ -158,15 +114,11 @@ async fn requests_that_are_refused() {
     let old = signed(&sandbox, EVERYTHING, old);
     let endless = json!({"timestamp": timestamp, "nonce": "1011223344556677", "ttl": 90_000_000});
     let endless = signed(&sandbox, EVERYTHING, endless);
-    let invalid =
-        json!({"timestamp": timestamp, "nonce": "2011223344556677", "capability": "{\"*\":[]}"});
+    let invalid = json!({"timestamp": timestamp, "nonce": "2011223344556677", "capability": "{\"*\":[]}"});
     let invalid = signed(&sandbox, EVERYTHING, invalid);
-    for (request, status, code) in [
-        (forged, 401, 40101),
-        (old, 401, 40104),
-        (endless, 400, 40003),
-        (invalid, 400, 40000),
-    ] {
+    for (request, status, code) in
+        [(forged, 401, 40101), (old, 401, 40104), (endless, 400, 40003), (invalid, 400, 40000)]
+    {
         let response = sandbox.http.post(&path, &[], &request.to_string()).await;
         assert_refused(&response, status, code);
     }

@@ -28,11 +28,7 @@ impl Client {
         client
     }
 
-    pub async fn open(
-        url: &str,
-        headers: &[(&'static str, &str)],
-        user: u64,
-    ) -> Result<Self, Box<Error>> {
+    pub async fn open(url: &str, headers: &[(&'static str, &str)], user: u64) -> Result<Self, Box<Error>> {
         let mut request = url.into_client_request().expect("a URL");
         for (name, value) in headers {
             let value = value.parse().expect("a header");
@@ -44,8 +40,7 @@ impl Client {
     }
 
     pub async fn send(&mut self, cmd: &str, data: Value) {
-        self.send_text(&json!({"cmd": cmd, "data": data}).to_string())
-            .await;
+        self.send_text(&json!({"cmd": cmd, "data": data}).to_string()).await;
     }
 
     pub async fn send_text(&mut self, text: &str) {
@@ -53,10 +48,7 @@ impl Client {
     }
 
     pub async fn send_frame(&mut self, frame: Message) {
-        self.socket
-            .send(frame)
-            .await
-            .expect("the connection is open");
+        self.socket.send(frame).await.expect("the connection is open");
     }
 
     /// The next text message as it came.

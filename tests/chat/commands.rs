@@ -14,10 +14,7 @@ use crate::chat::{
 async fn a_message_reaches_the_other_user() {
     let house = House::start(|_| {});
     let (mut ann, mut bob) = (house.connect(7).await, house.connect(42).await);
-    ann.send_text(
-        r#"{"cmd":"send_message","data":{"to_user_id":42,"message_type":1,"content":"ready?"}}"#,
-    )
-    .await;
+    ann.send_text(r#"{"cmd":"send_message","data":{"to_user_id":42,"message_type":1,"content":"ready?"}}"#).await;
     let receipt = ann.data().await;
     let (id, time) = (&receipt["message_id"], &receipt["time"]);
     assert!(is_message_id(id) && is_time(time), "{receipt}");
@@ -40,11 +37,7 @@ async fn a_message_reaches_the_other_user() {
 async fn frames_are_written_as_in_the_document() {
     let house = House::start(|_| {});
     let (mut ann, mut bob) = (house.connect(7).await, house.connect(9).await);
-    ann.send(
-        "send_message",
-        json!({"to_user_id": 9, "content": "<\u{1F600}>"}),
-    )
-    .await;
+    ann.send("send_message", json!({"to_user_id": 9, "content": "<\u{1F600}>"})).await;
     let text = bob.next_text().await;
     let start = "{\"code\":0,\"message\":\"success\",\"data\":{\"type\":\"new_message\",\"from_user_id\":7,\"to_user_id\":9,\
                  \"content\":\"<\u{1F600}>\",\"room_id\":\"private_7_9\",\"message_type\":1,\"message_id\":\"";
@@ -56,13 +49,9 @@ async fn frames_are_written_as_in_the_document() {
 async fn a_message_to_oneself() {
     let house = House::start(|_| {});
     let mut ann = house.connect(7).await;
-    ann.send("send_message", json!({"to_user_id": 7, "content": "x"}))
-        .await;
+    ann.send("send_message", json!({"to_user_id": 7, "content": "x"})).await;
     let push = ann.data().await;
-    assert_eq!(
-        (&push["type"], &push["room_id"]),
-        (&json!("new_message"), &json!("private_7_7"))
-    );
+    assert_eq!((&push["type"], &push["room_id"]), (&json!("new_message"), &json!("private_7_7")));
     assert_eq!(ann.data().await["type"], "message_sent");
 }
 
@@ -76,18 +65,12 @@ async fn frames_that_are_no_requests() {
         assert_eq!(ann.next().await, bad, "{text}");
     }
     // A binary frame is as good as text, if it is one.
-    ann.send_frame(Message::binary(&br#"{"cmd":"ping"}"#[..]))
-        .await;
+    ann.send_frame(Message::binary(&br#"{"cmd":"ping"}"#[..])).await;
     assert_eq!(ann.data().await["type"], "pong");
     ann.send_frame(Message::binary(vec![0xff, 0xfe])).await;
     assert_eq!(ann.next().await, bad);
     let unknown = json!({"code": 1000, "message": "未知命令", "data": null});
-    for frame in [
-        json!({}),
-        json!({"cmd": "PING"}),
-        json!({"cmd": "Send_Message"}),
-        json!({"cmd": 1}),
-    ] {
+    for frame in [json!({}), json!({"cmd": "PING"}), json!({"cmd": "Send_Message"}), json!({"cmd": 1})] {
         ann.send_text(&frame.to_string()).await;
         assert_eq!(ann.next().await, unknown, "{frame}");
     }
@@ -100,37 +83,20 @@ async fn send_message_refused() {
     let mut ann = house.connect(7).await;
     let (unreadable, incomplete) = ("消息解析失败", "目标用户ID和消息内容不能为空");
     ann.send_text(r#"{"cmd":"send_message"}"#).await;
-    assert_eq!(
-        ann.next().await,
-        json!({"code": 10002, "message": incomplete, "data": null})
-    );
+    assert_eq!(ann.next().await, json!({"code": 10002, "message": incomplete, "data": null}));
     for to in [json!("2"), json!(-1), json!(1.5), json!([2])] {
         let data = json!({"to_user_id": to, "content": "x"});
         ann.refused("send_message", data, 10001, unreadable).await;
     }
-    for data in [
-        json!({"content": "x"}),
-        json!({"to_user_id": 2}),
-        json!({"to_user_id": 0, "content": "x"}),
-    ] {
+    for data in [json!({"content": "x"}), json!({"to_user_id": 2}), json!({"to_user_id": 0, "content": "x"})] {
         ann.refused("send_message", data, 10002, incomplete).await;
     }
     let data = json!({"to_user_id": 2, "content": "x", "message_type": "1"});
     ann.refused("send_message", data, 10001, unreadable).await;
     // §7: with a text that says what is wrong.
-    let long = ann
-        .asks(
-            "send_message",
-            json!({"to_user_id": 2, "content": "x".repeat(20_001)}),
-        )
-        .await;
+    let long = ann.asks("send_message", json!({"to_user_id": 2, "content": "x".repeat(20_001)})).await;
     assert_eq!(long["code"], 10001);
-    assert!(
-        long["message"]
-            .as_str()
-            .is_some_and(|text| text.contains("20000")),
-        "{long}"
-    );
+    assert!(long["message"].as_str().is_some_and(|text| text.contains("20000")), "{long}");
 }
 
 /// §5: 10003; the message is stored first.
@@ -138,9 +104,7 @@ async fn send_message_refused() {
 async fn whoever_is_not_online_gets_nothing_and_the_sender_is_told() {
     let house = House::start(|_| {});
     let mut ann = house.connect(7).await;
-    let answer = ann
-        .asks("send_message", json!({"to_user_id": 42, "content": "  "}))
-        .await;
+    let answer = ann.asks("send_message", json!({"to_user_id": 42, "content": "  "})).await;
     let id = &answer["data"]["message_id"];
     assert!(is_message_id(id), "{answer}");
     let expected = json!({
@@ -148,15 +112,9 @@ async fn whoever_is_not_online_gets_nothing_and_the_sender_is_told() {
         "data": {"message_id": id, "room_id": "private_7_42", "stored": true},
     });
     assert_eq!(answer, expected);
-    let page = house
-        .get("/api/ws/messages?room_id=private_7_42", 7)
-        .await
-        .json();
+    let page = house.get("/api/ws/messages?room_id=private_7_42", 7).await.json();
     let stored = &page["data"]["messages"][0];
-    assert_eq!(
-        (&stored["message_id"], &stored["content"]),
-        (id, &json!("  "))
-    );
+    assert_eq!((&stored["message_id"], &stored["content"]), (id, &json!("  ")));
     let mut bob = house.connect(42).await;
     assert!(bob.received_so_far().await.is_empty());
 }
@@ -191,19 +149,14 @@ async fn broadcasts_reach_everybody_online() {
         let data = client.data().await;
         let time = &data["time"];
         assert!(is_time(time));
-        let expected =
-            json!({"type": "broadcast", "from_user_id": 7, "message": "hello", "time": time});
+        let expected = json!({"type": "broadcast", "from_user_id": 7, "message": "hello", "time": time});
         assert_eq!(data, expected);
         assert!(client.received_so_far().await.is_empty());
     }
     let empty = "群发消息内容不能为空";
     all[0].refused("broadcast", json!({}), 10005, empty).await;
-    all[0]
-        .refused("broadcast", json!({"message": ""}), 10005, empty)
-        .await;
-    all[0]
-        .refused("broadcast", json!({"message": 7}), 10001, "消息解析失败")
-        .await;
+    all[0].refused("broadcast", json!({"message": ""}), 10005, empty).await;
+    all[0].refused("broadcast", json!({"message": 7}), 10001, "消息解析失败").await;
     assert!(all[1].received_so_far().await.is_empty());
 }
 
@@ -216,18 +169,11 @@ async fn ids_come_back() {
         (json!({"cmd": "ping", "id": 5}), 0),
         (json!({"cmd": "nothing", "id": 5}), 1000),
         (json!({"cmd": "send_message", "id": 5, "data": {}}), 10002),
-        (
-            json!({"cmd": "broadcast", "id": 5, "data": {"message": "x"}}),
-            0,
-        ),
+        (json!({"cmd": "broadcast", "id": 5, "data": {"message": "x"}}), 0),
     ] {
         ann.send_text(&frame.to_string()).await;
         let answer = ann.next().await;
-        assert_eq!(
-            (&answer["code"], &answer["id"]),
-            (&json!(code), &json!(5)),
-            "{answer}"
-        );
+        assert_eq!((&answer["code"], &answer["id"]), (&json!(code), &json!(5)), "{answer}");
     }
     assert!(ann.received_so_far().await.is_empty(), "one copy only");
     assert_eq!(bob.next().await.get("id"), None);
@@ -252,35 +198,14 @@ async fn ping_and_online() {
 /// §4: `compat = "source"`.
 #[tokio::test]
 async fn the_shapes_of_the_source() {
-    let house =
-        House::start(|config| config.chat.compat = letshare_server::config::ChatCompat::Source);
+    let house = House::start(|config| config.chat.compat = letshare_server::config::ChatCompat::Source);
     let (mut ann, mut bob) = (house.connect(7).await, house.connect(42).await);
-    let answer = ann
-        .asks("send_message", json!({"to_user_id": 42, "content": "x"}))
-        .await;
-    assert_eq!(
-        answer,
-        json!({"code": 200, "message": "success", "data": "消息发送成功"})
-    );
+    let answer = ann.asks("send_message", json!({"to_user_id": 42, "content": "x"})).await;
+    assert_eq!(answer, json!({"code": 200, "message": "success", "data": "消息发送成功"}));
     let push = bob.next().await;
-    assert_eq!(
-        (&push["code"], &push["data"]["type"]),
-        (&json!(200), &json!("new_message"))
-    );
-    ann.refused(
-        "send_message",
-        json!({"to_user_id": 43, "content": "x"}),
-        10003,
-        "目标用户不在线",
-    )
-    .await;
-    ann.refused(
-        "broadcast",
-        json!({"message": ""}),
-        10002,
-        "广播消息不能为空",
-    )
-    .await;
+    assert_eq!((&push["code"], &push["data"]["type"]), (&json!(200), &json!("new_message")));
+    ann.refused("send_message", json!({"to_user_id": 43, "content": "x"}), 10003, "目标用户不在线").await;
+    ann.refused("broadcast", json!({"message": ""}), 10002, "广播消息不能为空").await;
     ann.refused("online", json!({}), 1000, "未知命令").await;
 }
 
@@ -292,11 +217,7 @@ async fn messages_of_a_sender_keep_their_order() {
     for round in 0..4 {
         let contents: Vec<String> = (0..50).map(|number| format!("{round}:{number}")).collect();
         for content in &contents {
-            ann.send(
-                "send_message",
-                json!({"to_user_id": 42, "content": content}),
-            )
-            .await;
+            ann.send("send_message", json!({"to_user_id": 42, "content": content})).await;
         }
         let mut before = Value::Null;
         for content in &contents {

@@ -77,12 +77,7 @@ async fn an_ably_client_watches_groups_and_broadcasts() {
     let folder = TempDir::new().expect("a folder");
     let house = house(&folder);
     let (mut ann, mut bob) = (house.connect(7).await, house.connect(8).await);
-    let made = ann
-        .asks(
-            "create_group",
-            json!({"group_name": "g", "member_ids": [8]}),
-        )
-        .await;
+    let made = ann.asks("create_group", json!({"group_name": "g", "member_ids": [8]})).await;
     let group = made["data"]["group_id"].as_str().expect("an id").to_owned();
     let mut ably = ably(&house).await;
     for channel in [&*format!("chat:g:{group}"), "chat:all", "chat:g:group_1"] {
@@ -94,36 +89,19 @@ async fn an_ably_client_watches_groups_and_broadcasts() {
         let data: Value = serde_json::from_str(data).expect("JSON");
         (message["name"].clone(), message["clientId"].clone(), data)
     };
-    ann.asks(
-        "send_group_message",
-        json!({"group_id": group, "content": "hi"}),
-    )
-    .await;
+    ann.asks("send_group_message", json!({"group_id": group, "content": "hi"})).await;
     let push = bob.data().await;
     let (name, client, data) = told(&ably.next().await);
-    assert_eq!(
-        (name, client, data),
-        (json!("group_message"), json!("7"), push)
-    );
+    assert_eq!((name, client, data), (json!("group_message"), json!("7"), push));
 
     bob.asks("broadcast", json!({"message": "all"})).await;
     let push = ann.data().await;
-    assert_eq!(
-        told(&ably.next().await),
-        (json!("broadcast"), json!("8"), push)
-    );
+    assert_eq!(told(&ably.next().await), (json!("broadcast"), json!("8"), push));
 
     // Also a group that is not known here.
-    ann.asks(
-        "send_group_message",
-        json!({"group_id": "group_1", "content": "x"}),
-    )
-    .await;
+    ann.asks("send_group_message", json!({"group_id": "group_1", "content": "x"})).await;
     let frames = [ably.next().await, ably.next().await];
-    let channels: Vec<_> = frames
-        .iter()
-        .map(|frame| frame["channel"].as_str())
-        .collect();
+    let channels: Vec<_> = frames.iter().map(|frame| frame["channel"].as_str()).collect();
     assert_eq!(channels, [Some("chat:g:group_1"), Some("chat:all")]);
 }
 
@@ -131,17 +109,8 @@ async fn an_ably_client_watches_groups_and_broadcasts() {
 async fn an_ably_publish_reaches_the_sockets() {
     let folder = TempDir::new().expect("a folder");
     let house = house(&folder);
-    let (mut ann, mut bob, mut eve) = (
-        house.connect(7).await,
-        house.connect(8).await,
-        house.connect(9).await,
-    );
-    let made = ann
-        .asks(
-            "create_group",
-            json!({"group_name": "g", "member_ids": [8]}),
-        )
-        .await;
+    let (mut ann, mut bob, mut eve) = (house.connect(7).await, house.connect(8).await, house.connect(9).await);
+    let made = ann.asks("create_group", json!({"group_name": "g", "member_ids": [8]})).await;
     let group = made["data"]["group_id"].as_str().expect("an id").to_owned();
     eve.asks("join_room", json!({"room_id": "room_1"})).await;
 
@@ -157,28 +126,19 @@ async fn an_ably_publish_reaches_the_sockets() {
         assert_eq!(data, expected);
     }
     // It cannot pass for a message of a user, and needs a key that names it.
-    let forged = json!({"name": "group_message", "data": {"type": "new_message", "from_user_id": 1}, "clientId": "bot"});
+    let forged =
+        json!({"name": "group_message", "data": {"type": "new_message", "from_user_id": 1}, "clientId": "bot"});
     assert_eq!(publish(&house, ANY_KEY, "chat:all", &forged).await, 401);
     assert_eq!(publish(&house, CHAT_KEY, "chat:all", &forged).await, 201);
     for client in [&mut ann, &mut bob, &mut eve] {
         let data = client.data().await;
-        assert_eq!(
-            (&data["type"], &data["from_user_id"]),
-            (&json!("broadcast"), &json!(0))
-        );
-        let inner: Value =
-            serde_json::from_str(data["message"].as_str().expect("a text")).expect("JSON");
+        assert_eq!((&data["type"], &data["from_user_id"]), (&json!("broadcast"), &json!(0)));
+        let inner: Value = serde_json::from_str(data["message"].as_str().expect("a text")).expect("JSON");
         assert_eq!(inner, forged["data"]);
     }
-    assert_eq!(
-        publish(&house, CHAT_KEY, "chat:r:room_1", &json!({"data": "room"})).await,
-        201
-    );
+    assert_eq!(publish(&house, CHAT_KEY, "chat:r:room_1", &json!({"data": "room"})).await, 201);
     let data = eve.data().await;
-    assert_eq!(
-        (&data["type"], &data["room_id"]),
-        (&json!("new_message"), &json!("room_1"))
-    );
+    assert_eq!((&data["type"], &data["room_id"]), (&json!("new_message"), &json!("room_1")));
     for client in [&mut ann, &mut bob, &mut eve] {
         assert!(client.received_so_far().await.is_empty());
     }

@@ -19,30 +19,18 @@ async fn a_repeated_message_is_the_same_message() {
     let first = ann.asks("send_message", data(42)).await;
     assert_eq!(first["code"], 0);
     assert_eq!(ann.asks("send_message", data(42)).await, first);
-    assert_eq!(
-        house
-            .post("/api/ws/send-message", 7, &data(42))
-            .await
-            .json(),
-        first
-    );
+    assert_eq!(house.post("/api/ws/send-message", 7, &data(42)).await.json(), first);
     assert_eq!(bob.received_so_far().await.len(), 1);
     // Another sender's is another one; also, who was not online is told so again.
     let offline = bob.asks("send_message", data(43)).await;
     assert_eq!(offline["code"], 10003);
     let _late = house.connect(43).await;
     assert_eq!(bob.asks("send_message", data(43)).await, offline);
-    let page = house
-        .get("/api/ws/messages?room_id=private_42_43", 42)
-        .await
-        .json();
+    let page = house.get("/api/ws/messages?room_id=private_42_43", 42).await.json();
     assert_eq!(page["data"]["total"], 1);
 
     for (cmd, data) in [
-        (
-            "send_group_message",
-            json!({"group_id": "group_1", "content": "x", "client_id": "c2"}),
-        ),
+        ("send_group_message", json!({"group_id": "group_1", "content": "x", "client_id": "c2"})),
         ("broadcast", json!({"message": "x", "client_id": "c3"})),
     ] {
         let first = ann.asks(cmd, data.clone()).await;
@@ -78,10 +66,7 @@ async fn a_message_repeated_after_a_restart_is_the_same() {
     let mut ann = house.connect(7).await;
     ann.send("send_message", data).await;
     assert_eq!(ann.data().await["message_id"], id);
-    let page = house
-        .get("/api/ws/messages?room_id=private_7_7", 7)
-        .await
-        .json();
+    let page = house.get("/api/ws/messages?room_id=private_7_7", 7).await.json();
     assert_eq!(page["data"]["total"], 1);
 }
 
@@ -90,19 +75,12 @@ fn replaying(config: &mut Config) {
 }
 
 async fn say(ann: &mut Client, content: &str) {
-    let answer = ann
-        .asks(
-            "send_message",
-            json!({"to_user_id": 42, "content": content}),
-        )
-        .await;
+    let answer = ann.asks("send_message", json!({"to_user_id": 42, "content": content})).await;
     assert!(answer["code"] == 0 || answer["code"] == 10003, "{answer}");
 }
 
 fn texts(received: &[Value]) -> Vec<&str> {
-    let texts = received
-        .iter()
-        .map(|message| message["data"]["content"].as_str());
+    let texts = received.iter().map(|message| message["data"]["content"].as_str());
     texts.map(Option::unwrap_or_default).collect()
 }
 
@@ -175,10 +153,7 @@ async fn pongs_confirm_messages() {
         while pings < 3 {
             use futures_util::{SinkExt as _, StreamExt as _};
             let frame = bob.socket.next().await;
-            pings += usize::from(matches!(
-                frame,
-                Some(Ok(tokio_tungstenite::tungstenite::Message::Ping(_)))
-            ));
+            pings += usize::from(matches!(frame, Some(Ok(tokio_tungstenite::tungstenite::Message::Ping(_)))));
             let _ = bob.socket.flush().await;
         }
         if let tokio_tungstenite::MaybeTlsStream::Plain(tcp) = bob.socket.get_ref() {

@@ -19,16 +19,8 @@ async fn create(client: &mut Client, members: &[u64]) -> String {
 #[tokio::test]
 async fn members_get_the_messages_of_their_group() {
     let house = House::start(|_| {});
-    let (mut ann, mut bob, mut eve) = (
-        house.connect(7).await,
-        house.connect(8).await,
-        house.connect(9).await,
-    );
-    ann.send(
-        "create_group",
-        json!({"group_name": "crew", "member_ids": [8, 10, 8]}),
-    )
-    .await;
+    let (mut ann, mut bob, mut eve) = (house.connect(7).await, house.connect(8).await, house.connect(9).await);
+    ann.send("create_group", json!({"group_name": "crew", "member_ids": [8, 10, 8]})).await;
     let made = ann.data().await;
     let id = made["group_id"].as_str().expect("an id").to_owned();
     assert!(id.starts_with("group_") && id.ends_with("_7"), "{id}");
@@ -77,32 +69,12 @@ async fn send_group_message_refused() {
     let mut ann = house.connect(7).await;
     for (data, code, text) in [
         (json!("x"), 3004, "群聊消息解析失败"),
-        (
-            json!({"group_id": 1, "content": "x"}),
-            3004,
-            "群聊消息解析失败",
-        ),
-        (
-            json!({"group_id": "group_1", "content": {}}),
-            3004,
-            "群聊消息解析失败",
-        ),
+        (json!({"group_id": 1, "content": "x"}), 3004, "群聊消息解析失败"),
+        (json!({"group_id": "group_1", "content": {}}), 3004, "群聊消息解析失败"),
         (json!({"content": "x"}), 3005, "群聊ID和消息内容不能为空"),
-        (
-            json!({"group_id": "group_1"}),
-            3005,
-            "群聊ID和消息内容不能为空",
-        ),
-        (
-            json!({"group_id": "abc", "content": "x"}),
-            3006,
-            "群聊ID格式无效",
-        ),
-        (
-            json!({"group_id": "group_1", "content": "x"}),
-            3006,
-            "群聊不存在或您不是该群聊成员",
-        ),
+        (json!({"group_id": "group_1"}), 3005, "群聊ID和消息内容不能为空"),
+        (json!({"group_id": "abc", "content": "x"}), 3006, "群聊ID格式无效"),
+        (json!({"group_id": "group_1", "content": "x"}), 3006, "群聊不存在或您不是该群聊成员"),
     ] {
         ann.refused("send_group_message", data, code, text).await;
     }
@@ -114,17 +86,9 @@ async fn create_group_refused() {
     let mut ann = house.connect(7).await;
     for (data, code, text) in [
         (json!([]), 3001, "群聊参数解析失败"),
-        (
-            json!({"group_name": "g", "member_ids": "8"}),
-            3001,
-            "群聊参数解析失败",
-        ),
+        (json!({"group_name": "g", "member_ids": "8"}), 3001, "群聊参数解析失败"),
         (json!({"member_ids": [8]}), 3002, "群聊名称不能为空"),
-        (
-            json!({"group_name": "g", "member_ids": []}),
-            3003,
-            "群成员列表不能为空",
-        ),
+        (json!({"group_name": "g", "member_ids": []}), 3003, "群成员列表不能为空"),
     ] {
         ann.refused("create_group", data, code, text).await;
     }
@@ -137,12 +101,7 @@ async fn nobody_makes_groups_without_end() {
     for _ in 0..200 {
         create(&mut ann, &[8]).await;
     }
-    let answer = ann
-        .asks(
-            "create_group",
-            json!({"group_name": "g", "member_ids": [8]}),
-        )
-        .await;
+    let answer = ann.asks("create_group", json!({"group_name": "g", "member_ids": [8]})).await;
     assert_eq!(answer["code"], 3001, "{answer}");
 }
 
@@ -169,11 +128,7 @@ async fn no_device_of_the_sender_gets_it() {
     let (mut ann, mut phone) = (house.connect(7).await, house.connect(7).await);
     let (mut bob, mut tablet) = (house.connect(8).await, house.connect(8).await);
     let id = create(&mut ann, &[8]).await;
-    ann.send(
-        "send_group_message",
-        json!({"group_id": id, "content": "hi"}),
-    )
-    .await;
+    ann.send("send_group_message", json!({"group_id": id, "content": "hi"})).await;
     // Users, not connections.
     assert_eq!(ann.data().await["sent_count"], 1);
     for client in [&mut bob, &mut tablet] {
@@ -190,24 +145,10 @@ async fn groups_in_the_words_of_the_source() {
     });
     let mut ann = house.connect(7).await;
     let data = json!({"group_id": "group_1", "content": "x"});
-    ann.refused(
-        "send_group_message",
-        data,
-        3006,
-        "群聊不存在或您不是该群聊成员",
-    )
-    .await;
-    let made = ann
-        .asks(
-            "create_group",
-            json!({"group_name": "g", "member_ids": [8]}),
-        )
-        .await;
+    ann.refused("send_group_message", data, 3006, "群聊不存在或您不是该群聊成员").await;
+    let made = ann.asks("create_group", json!({"group_name": "g", "member_ids": [8]})).await;
     assert_eq!(made["code"], 200);
     let data = json!({"group_id": made["data"]["group_id"], "content": "x"});
     let sent = ann.asks("send_group_message", data).await;
-    assert_eq!(
-        (&sent["code"], &sent["data"]["sent_count"]),
-        (&json!(200), &json!(0))
-    );
+    assert_eq!((&sent["code"], &sent["data"]["sent_count"]), (&json!(200), &json!(0)));
 }

@@ -41,9 +41,7 @@ fn is_401(answer: &Response, body: &Value) {
 async fn the_welcome() {
     let house = House::start(|_| {});
     let url = format!("ws://{}{CHAT}", house.address);
-    let mut ann = Client::open(&url, &[("x-token", &token(7))], 7)
-        .await
-        .expect("an upgrade");
+    let mut ann = Client::open(&url, &[("x-token", &token(7))], 7).await.expect("an upgrade");
     let data = ann.data().await;
     assert!(is_time(&data["time"]));
     let expected = json!({
@@ -65,30 +63,14 @@ async fn the_three_refusals() {
         signed(&json!({"NickName": "nobody"})),
         signed(&json!({"ID": 7, "nbf": now() + 1_000})),
         // {"alg":"none"}
-        format!(
-            "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.",
-            token(7).split('.').nth(1).unwrap()
-        ),
+        format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", token(7).split('.').nth(1).unwrap()),
     ];
-    for target in [
-        CHAT,
-        "/api/ws/online-users",
-        "/api/ws/messages?room_id=private_7_8",
-    ] {
+    for target in [CHAT, "/api/ws/online-users", "/api/ws/messages?room_id=private_7_8"] {
         is_401(&house.shake(target, &[]).await, &refusal("请登录"));
-        is_401(
-            &house.shake(target, &[("x-token", "")]).await,
-            &refusal("请登录"),
-        );
-        is_401(
-            &house.shake(target, &[("x-token", &expired)]).await,
-            &refusal("授权已过期"),
-        );
+        is_401(&house.shake(target, &[("x-token", "")]).await, &refusal("请登录"));
+        is_401(&house.shake(target, &[("x-token", &expired)]).await, &refusal("授权已过期"));
         for token in &bad {
-            is_401(
-                &house.shake(target, &[("x-token", token)]).await,
-                &refusal("未登陆"),
-            );
+            is_401(&house.shake(target, &[("x-token", token)]).await, &refusal("未登陆"));
         }
     }
     for target in ["/api/ws/send-message", "/api/ws/broadcast"] {
@@ -104,14 +86,8 @@ async fn the_refusals_of_the_source() {
     let house = House::start(|config| config.chat.compat = ChatCompat::Source);
     let expired = signed(&json!({"ID": 7, "exp": now() - 1}));
     is_401(&house.shake(CHAT, &[]).await, &json!({"msg": "请登录"}));
-    is_401(
-        &house.shake(CHAT, &[("x-token", &expired)]).await,
-        &json!({"msg": "授权已过期"}),
-    );
-    is_401(
-        &house.shake(CHAT, &[("x-token", "x")]).await,
-        &json!("未登陆"),
-    );
+    is_401(&house.shake(CHAT, &[("x-token", &expired)]).await, &json!({"msg": "授权已过期"}));
+    is_401(&house.shake(CHAT, &[("x-token", "x")]).await, &json!("未登陆"));
 }
 
 /// §2: where a token may stand, and which claims name the user.
@@ -120,25 +96,12 @@ async fn tokens_come_by_many_ways() {
     let house = House::start(|config| config.chat.token_in_query = true);
     let bearer = format!("Bearer {}", token(7));
     assert_eq!(house.shake(CHAT, &[(AUTH, &bearer)]).await.status, 101);
-    assert_eq!(
-        house.shake(CHAT, &[("X-Token", &token(7))]).await.status,
-        101
-    );
+    assert_eq!(house.shake(CHAT, &[("X-Token", &token(7))]).await.status, 101);
     let offered = format!("x-token, {}", token(7));
-    let answer = house
-        .shake(CHAT, &[("Sec-WebSocket-Protocol", &offered)])
-        .await;
-    assert_eq!(
-        (answer.status, answer.header("sec-websocket-protocol")),
-        (101, Some("x-token"))
-    );
-    let answer = house
-        .shake(&format!("{CHAT}?token={}", token(7)), &[])
-        .await;
-    assert_eq!(
-        (answer.status, answer.header("sec-websocket-protocol")),
-        (101, None)
-    );
+    let answer = house.shake(CHAT, &[("Sec-WebSocket-Protocol", &offered)]).await;
+    assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some("x-token")));
+    let answer = house.shake(&format!("{CHAT}?token={}", token(7)), &[]).await;
+    assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, None));
     for claims in [
         json!({"id": 7}),
         json!({"user_id": 7}),
@@ -156,15 +119,10 @@ async fn tokens_come_by_many_ways() {
 async fn tokens_end() {
     let clock = standing();
     let house = House::start_at(clock.clone(), |config| config.chat.require_exp = true);
-    is_401(
-        &house.shake(CHAT, &[("x-token", &token(7))]).await,
-        &refusal("未登陆"),
-    );
+    is_401(&house.shake(CHAT, &[("x-token", &token(7))]).await, &refusal("未登陆"));
     let token = signed(&json!({"ID": 7, "exp": START + 1}));
     let url = format!("ws://{}{CHAT}", house.address);
-    let mut ann = Client::open(&url, &[("x-token", &token)], 7)
-        .await
-        .expect("an upgrade");
+    let mut ann = Client::open(&url, &[("x-token", &token)], 7).await.expect("an upgrade");
     assert_eq!(ann.data().await["type"], "welcome");
     clock.advance(Duration::from_secs(1));
     let (code, reason) = ann.expect_close().await;
@@ -178,9 +136,7 @@ async fn connections_outlive_their_tokens() {
     let house = House::start_at(clock.clone(), |_| {});
     let token = signed(&json!({"ID": 7, "exp": START + 1}));
     let url = format!("ws://{}{CHAT}", house.address);
-    let mut ann = Client::open(&url, &[("x-token", &token)], 7)
-        .await
-        .expect("an upgrade");
+    let mut ann = Client::open(&url, &[("x-token", &token)], 7).await.expect("an upgrade");
     assert_eq!(ann.data().await["type"], "welcome");
     clock.advance(Duration::from_secs(1));
     let headers = [("x-token", &*token)];
@@ -199,8 +155,7 @@ async fn a_new_connection_takes_the_place_of_the_old() {
     assert_eq!((code, &*reason), (4001, "replaced by a newer connection"));
     old.leave().await;
     assert_eq!(house.users(8).await, json!([7, 8]));
-    bob.send("send_message", json!({"to_user_id": 7, "content": "x"}))
-        .await;
+    bob.send("send_message", json!({"to_user_id": 7, "content": "x"})).await;
     assert_eq!(bob.data().await["type"], "message_sent");
     assert_eq!(new.data().await["type"], "new_message");
     new.leave().await;
@@ -216,8 +171,7 @@ async fn several_devices() {
     let count = house.ask("GET", "/api/ws/online-count", &[]).await.json();
     assert_eq!(count["data"], json!({"count": 1}));
     let mut bob = house.connect(8).await;
-    bob.send("send_message", json!({"to_user_id": 7, "content": "x"}))
-        .await;
+    bob.send("send_message", json!({"to_user_id": 7, "content": "x"})).await;
     for client in [&mut one, &mut other] {
         assert_eq!(client.data().await["content"], "x");
     }
@@ -235,40 +189,26 @@ async fn pages_of_other_origins() {
     let from = |origin| [("x-token", &*token), ("Origin", origin)];
     let good = "http://localhost:3000";
     assert_eq!(house.shake(CHAT, &from(good)).await.status, 101);
-    assert_eq!(
-        house.shake(CHAT, &from("http://evil.example")).await.status,
-        403
-    );
-    let answer = house
-        .ask("GET", "/api/ws/online-count", &[("Origin", good)])
-        .await;
+    assert_eq!(house.shake(CHAT, &from("http://evil.example")).await.status, 403);
+    let answer = house.ask("GET", "/api/ws/online-count", &[("Origin", good)]).await;
     assert_eq!(answer.header("access-control-allow-origin"), Some(good));
     let preflight = [
         ("Origin", good),
         ("Access-Control-Request-Method", "POST"),
         ("Access-Control-Request-Headers", "x-token,content-type"),
     ];
-    let answer = house
-        .ask("OPTIONS", "/api/ws/send-message", &preflight)
-        .await;
+    let answer = house.ask("OPTIONS", "/api/ws/send-message", &preflight).await;
     assert_eq!(answer.status, 204);
-    let allowed = answer
-        .header("access-control-allow-headers")
-        .expect("a list");
+    let allowed = answer.header("access-control-allow-headers").expect("a list");
     let allowed = allowed.to_ascii_lowercase();
     for name in ["x-token", "authorization", "content-type"] {
-        assert!(
-            allowed.split(',').any(|item| item.trim() == name),
-            "{allowed}"
-        );
+        assert!(allowed.split(',').any(|item| item.trim() == name), "{allowed}");
     }
 
     let open = House::start(|config| config.chat.allowed_origins = vec!["*".into()]);
     let anywhere = "http://evil.example";
     assert_eq!(open.shake(CHAT, &from(anywhere)).await.status, 101);
-    let answer = open
-        .ask("GET", "/api/ws/online-count", &[("Origin", anywhere)])
-        .await;
+    let answer = open.ask("GET", "/api/ws/online-count", &[("Origin", anywhere)]).await;
     assert_eq!(answer.header("access-control-allow-origin"), Some(anywhere));
 }
 
@@ -276,17 +216,8 @@ async fn pages_of_other_origins() {
 async fn what_is_no_handshake() {
     let house = House::start(|_| {});
     let answer = house.ask("GET", CHAT, &[("x-token", &token(7))]).await;
-    assert_eq!(
-        (answer.status, answer.header("sec-websocket-version")),
-        (400, Some("13"))
-    );
+    assert_eq!((answer.status, answer.header("sec-websocket-version")), (400, Some("13")));
     assert_eq!(answer.json()["code"], 1001);
-    assert_eq!(
-        house
-            .ask("POST", CHAT, &[("x-token", &token(7))])
-            .await
-            .status,
-        405
-    );
+    assert_eq!(house.ask("POST", CHAT, &[("x-token", &token(7))]).await.status, 405);
     assert_eq!(house.users(7).await, json!([]));
 }

@@ -19,10 +19,7 @@ async fn pages_of_a_private_room() {
         let body = json!({"to_user_id": to, "content": number.to_string(), "message_type": 3});
         house.post("/api/ws/send-message", from, &body).await;
     }
-    for path in [
-        "/api/ws/messages?room_id=private_7_42&",
-        "/chat/room/private_7_42/messages?",
-    ] {
+    for path in ["/api/ws/messages?room_id=private_7_42&", "/chat/room/private_7_42/messages?"] {
         let page = async |query: &str| house.get(&format!("{path}{query}"), 7).await.json();
         let first = page("").await;
         assert_eq!(first["code"], 0, "{first}");
@@ -33,24 +30,14 @@ async fn pages_of_a_private_room() {
             "message_type": 3, "content": "25", "time": newest["time"],
         });
         assert_eq!(*newest, expected);
-        let head = (
-            &first["data"]["total"],
-            &first["data"]["page"],
-            &first["data"]["page_size"],
-        );
+        let head = (&first["data"]["total"], &first["data"]["page"], &first["data"]["page_size"]);
         assert_eq!(head, (&json!(25), &json!(1), &json!(20)));
         assert_eq!(contents(&first).len(), 20);
         assert_eq!(contents(&page("page=2").await), ["5", "4", "3", "2", "1"]);
         assert_eq!(contents(&page("page=2&page_size=2").await), ["23", "22"]);
         assert_eq!(contents(&page("page=9").await), Vec::<&str>::new());
         assert_eq!(page("page_size=1000").await["data"]["page_size"], 100);
-        for bad in [
-            "page=0",
-            "page=x",
-            "page=-1",
-            "page_size=0",
-            "page_size=1.5",
-        ] {
+        for bad in ["page=0", "page=x", "page=-1", "page_size=0", "page_size=1.5"] {
             assert_eq!(page(bad).await["code"], 1001, "{bad}");
         }
     }
@@ -61,18 +48,9 @@ async fn pages_of_a_private_room() {
 async fn only_members_read() {
     let house = House::start(|config| config.chat.unknown_group = UnknownGroup::Reject);
     let mut ann = house.connect(7).await;
-    let made = ann
-        .asks(
-            "create_group",
-            json!({"group_name": "g", "member_ids": [8]}),
-        )
-        .await;
+    let made = ann.asks("create_group", json!({"group_name": "g", "member_ids": [8]})).await;
     let group = made["data"]["group_id"].as_str().expect("an id").to_owned();
-    ann.asks(
-        "send_group_message",
-        json!({"group_id": group, "content": "x"}),
-    )
-    .await;
+    ann.asks("send_group_message", json!({"group_id": group, "content": "x"})).await;
     for (room, user, status) in [
         ("private_7_42", 7, 200),
         ("private_7_42", 42, 200),
@@ -86,18 +64,10 @@ async fn only_members_read() {
         ("group_x", 7, 400),
         ("", 7, 400),
     ] {
-        let answer = house
-            .get(&format!("/api/ws/messages?room_id={room}"), user)
-            .await;
+        let answer = house.get(&format!("/api/ws/messages?room_id={room}"), user).await;
         assert_eq!(answer.status, status, "{room} {user}");
     }
-    let page = house
-        .get(&format!("/chat/room/{group}/messages"), 8)
-        .await
-        .json();
+    let page = house.get(&format!("/chat/room/{group}/messages"), 8).await.json();
     let message = &page["data"]["messages"][0];
-    assert_eq!(
-        (&message["room_id"], &message["to_user_id"]),
-        (&json!(group), &json!(0))
-    );
+    assert_eq!((&message["room_id"], &message["to_user_id"]), (&json!(group), &json!(0)));
 }

@@ -37,24 +37,15 @@ pub struct House {
 /// What `MODE=chat` says with these variables, and the files in `dir`.
 pub fn load(vars: &[(&str, &str)], dir: &std::path::Path) -> Result<Loaded, Complaints> {
     let mut all = BTreeMap::from([("MODE".to_owned(), "chat".to_owned())]);
-    all.extend(
-        vars.iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-    );
-    let environment = Environment {
-        vars: all,
-        dir: dir.to_owned(),
-    };
+    all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let environment = Environment { vars: all, dir: dir.to_owned() };
     config::load(&environment, &[])
 }
 
 fn profile() -> Config {
     // No settings files there.
     let nowhere = std::env::temp_dir().join("nowhere");
-    let vars = [
-        ("CHAT_JWT_SECRET", SECRET),
-        ("LETSHARE_SERVER_HOST", "127.0.0.1"),
-    ];
+    let vars = [("CHAT_JWT_SECRET", SECRET), ("LETSHARE_SERVER_HOST", "127.0.0.1")];
     load(&vars, &nowhere).expect("the profile is valid").config
 }
 
@@ -82,11 +73,7 @@ impl House {
         Self::start_on(data, Clock::system(), adjust).expect("the server starts")
     }
 
-    fn start_on(
-        data: Arc<TempDir>,
-        clock: Clock,
-        adjust: impl FnOnce(&mut Config),
-    ) -> Result<Self, String> {
+    fn start_on(data: Arc<TempDir>, clock: Clock, adjust: impl FnOnce(&mut Config)) -> Result<Self, String> {
         let mut config = profile();
         config.server.port = 0;
         config.server.workers = 2;
@@ -113,13 +100,7 @@ impl House {
             });
         });
         let (address, shared) = on_start.recv().expect("it says something")?;
-        Ok(Self {
-            address,
-            shared,
-            stop: Some(stop),
-            thread: Some(thread),
-            data,
-        })
+        Ok(Self { address, shared, stop: Some(stop), thread: Some(thread), data })
     }
 
     fn end(&mut self) {

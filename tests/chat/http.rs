@@ -27,26 +27,12 @@ async fn who_is_online() {
             clients.push(client);
         }
         let count = house.ask("GET", "/api/ws/online-count", &[]).await;
-        let data = if is_source {
-            json!({"online_count": 3})
-        } else {
-            json!({"count": 3})
-        };
-        assert_eq!(
-            count.json(),
-            json!({"code": code, "message": "success", "data": data})
-        );
+        let data = if is_source { json!({"online_count": 3}) } else { json!({"count": 3}) };
+        assert_eq!(count.json(), json!({"code": code, "message": "success", "data": data}));
         let users = house.get("/api/ws/online-users", 10).await;
         let list = [9, 10, 100];
-        let data = if is_source {
-            json!({"online_users": list})
-        } else {
-            json!({"users": list})
-        };
-        assert_eq!(
-            users.json(),
-            json!({"code": code, "message": "success", "data": data})
-        );
+        let data = if is_source { json!({"online_users": list}) } else { json!({"users": list}) };
+        assert_eq!(users.json(), json!({"code": code, "message": "success", "data": data}));
     }
 }
 
@@ -56,15 +42,9 @@ async fn health() {
     let answer = house.ask("GET", "/health", &[]).await;
     let body = answer.json();
     assert!(answer.status == 200 && is_time(&body["time"]), "{answer:?}");
-    assert_eq!(
-        body,
-        json!({"status": "ok", "service": "websocket-service", "time": body["time"]})
-    );
+    assert_eq!(body, json!({"status": "ok", "service": "websocket-service", "time": body["time"]}));
     let answer = house.ask("GET", "/health?deep=1", &[]).await;
-    assert_eq!(
-        (answer.status, &answer.json()["store"]),
-        (200, &json!("up"))
-    );
+    assert_eq!((answer.status, &answer.json()["store"]), (200, &json!("up")));
     // As load balancers ask.
     let answer = house.ask("HEAD", "/health", &[]).await;
     assert_eq!((answer.status, answer.body.len()), (200, 0));
@@ -74,9 +54,7 @@ async fn health() {
 #[tokio::test]
 async fn times_are_local() {
     let clock = Clock::manual(START);
-    let house = House::start_at(clock, |config| {
-        config.chat.timezone = "Asia/Shanghai".into()
-    });
+    let house = House::start_at(clock, |config| config.chat.timezone = "Asia/Shanghai".into());
     let answer = house.ask("GET", "/health", &[]).await;
     assert_eq!(answer.json()["time"], "2026-01-05 09:30:00");
 }
@@ -94,27 +72,16 @@ async fn a_message_by_http() {
         let answer = house.post(SEND, 7, &body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let answer = answer.json();
-        assert_eq!(
-            (&answer["code"], &answer["message"]),
-            (&json!(0), &json!("success"))
-        );
+        assert_eq!((&answer["code"], &answer["message"]), (&json!(0), &json!("success")));
         assert_eq!(answer["data"]["type"], "message_sent");
         let push = bob.data().await;
-        assert_eq!(
-            (&push["from_user_id"], &push["content"]),
-            (&json!(7), &json!("hi"))
-        );
+        assert_eq!((&push["from_user_id"], &push["content"]), (&json!(7), &json!("hi")));
         assert_eq!(push["message_id"], answer["data"]["message_id"]);
     }
     // Stored, not online: 200 with 10003.
-    let answer = house
-        .post(SEND, 7, &json!({"to_user_id": 43, "content": "hi"}))
-        .await;
+    let answer = house.post(SEND, 7, &json!({"to_user_id": 43, "content": "hi"})).await;
     let body = answer.json();
-    assert_eq!(
-        (answer.status, &body["code"], &body["data"]["stored"]),
-        (200, &json!(10003), &json!(true))
-    );
+    assert_eq!((answer.status, &body["code"], &body["data"]["stored"]), (200, &json!(10003), &json!(true)));
 }
 
 #[tokio::test]
@@ -131,25 +98,13 @@ async fn bad_messages_by_http() {
         (r#"{"content":"x"}"#, 10002),
         (r#"{"to_user_id":"42","content":"x"}"#, 10001),
         (r#"{"to_user_id":42,"content":7}"#, 10001),
-        (
-            r#"{"to_user_id":42,"content":"x","message_type":"1"}"#,
-            10001,
-        ),
+        (r#"{"to_user_id":42,"content":"x","message_type":"1"}"#, 10001),
         (r#"{"to_user_id":42,"content":"x","room_id":7}"#, 1001),
         // A private room that is not theirs (§6).
-        (
-            r#"{"to_user_id":42,"content":"x","room_id":"private_7_43"}"#,
-            1001,
-        ),
-        (
-            r#"{"to_user_id":42,"content":"x","room_id":"private_42_7"}"#,
-            1001,
-        ),
+        (r#"{"to_user_id":42,"content":"x","room_id":"private_7_43"}"#, 1001),
+        (r#"{"to_user_id":42,"content":"x","room_id":"private_42_7"}"#, 1001),
         (r#"{"content":"x","room_id":"private_8_42"}"#, 1001),
-        (
-            r#"{"to_user_id":42,"content":"x","room_id":"room_1"}"#,
-            1001,
-        ),
+        (r#"{"to_user_id":42,"content":"x","room_id":"room_1"}"#, 1001),
         (r#"{"content":"x","room_id":"group_1"}"#, 1001),
         (r#"{"content":"x","room_id":"group_"}"#, 1001),
         (r#"{"room_id":"room_1"}"#, 10002),
@@ -157,11 +112,7 @@ async fn bad_messages_by_http() {
         (r#"{"user_id":"42","message":"x"}"#, 1001),
     ] {
         let answer = house.post_text(SEND, 7, body).await;
-        assert_eq!(
-            (answer.status, &answer.json()["code"]),
-            (400, &json!(code)),
-            "{body}"
-        );
+        assert_eq!((answer.status, &answer.json()["code"]), (400, &json!(code)), "{body}");
     }
     let long = json!({"to_user_id": 42, "content": "x".repeat(20_001)});
     assert_eq!(house.post(SEND, 7, &long).await.json()["code"], 10001);
@@ -174,11 +125,7 @@ async fn bad_messages_by_http() {
         ("POST", "/ws/chat", "GET"),
     ] {
         let answer = house.ask(method, target, &[("x-token", &token(7))]).await;
-        assert_eq!(
-            (answer.status, answer.header("allow")),
-            (405, Some(allowed)),
-            "{method} {target}"
-        );
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allowed)), "{method} {target}");
     }
     assert_eq!(house.get("/api/ws/nothing", 7).await.status, 404);
     assert!(bob.received_so_far().await.is_empty());
@@ -196,18 +143,9 @@ async fn a_broadcast_by_http() {
         let expected = json!({"type": "broadcast", "from_user_id": 7, "message": "hello", "time": data["time"]});
         assert_eq!(data, expected);
     }
-    for (body, code) in [
-        ("{}", 10005),
-        (r#"{"message":""}"#, 10005),
-        ("x", 1001),
-        ("[]", 1001),
-    ] {
+    for (body, code) in [("{}", 10005), (r#"{"message":""}"#, 10005), ("x", 1001), ("[]", 1001)] {
         let answer = house.post_text(BROADCAST, 7, body).await;
-        assert_eq!(
-            (answer.status, &answer.json()["code"]),
-            (400, &json!(code)),
-            "{body}"
-        );
+        assert_eq!((answer.status, &answer.json()["code"]), (400, &json!(code)), "{body}");
     }
 }
 
@@ -219,32 +157,16 @@ async fn the_bodies_of_the_source() {
         let code = if compat == ChatCompat::Source { 200 } else { 0 };
         let mut bob = house.connect(8).await;
         let raw = json!({"type": "order", "n": [1, 2.50]});
-        let answer = house
-            .post(SEND, 7, &json!({"user_id": 8, "message": raw}))
-            .await;
-        assert_eq!(
-            (answer.status, answer.json()),
-            (200, json!({"code": code, "message": "发送成功"}))
-        );
+        let answer = house.post(SEND, 7, &json!({"user_id": 8, "message": raw})).await;
+        assert_eq!((answer.status, answer.json()), (200, json!({"code": code, "message": "发送成功"})));
         let push = json!({"code": code, "message": "success", "data": raw});
         assert_eq!(bob.next().await, push);
         let answer = house.post(BROADCAST, 7, &json!({"message": raw})).await;
-        assert_eq!(
-            (answer.status, answer.json()),
-            (200, json!({"code": code, "message": "广播成功"}))
-        );
+        assert_eq!((answer.status, answer.json()), (200, json!({"code": code, "message": "广播成功"})));
         assert_eq!(bob.next().await, push);
-        let answer = house
-            .post(SEND, 7, &json!({"user_id": 9, "message": raw}))
-            .await;
-        assert_eq!(
-            (answer.status, answer.json()),
-            (500, json!({"code": 500, "message": "发送失败"}))
-        );
-        let page = house
-            .get("/api/ws/messages?room_id=private_7_8", 7)
-            .await
-            .json();
+        let answer = house.post(SEND, 7, &json!({"user_id": 9, "message": raw})).await;
+        assert_eq!((answer.status, answer.json()), (500, json!({"code": 500, "message": "发送失败"})));
+        let page = house.get("/api/ws/messages?room_id=private_7_8", 7).await.json();
         assert_eq!(page["data"]["total"], 0);
     }
     // A text is a broadcast of the document's, unless the source's are wanted.

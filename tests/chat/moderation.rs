@@ -50,8 +50,7 @@ async fn judge(body: web::Bytes, held: web::Data<Held>) -> HttpResponse {
         }
         _ => ("合规", 1),
     };
-    HttpResponse::Ok()
-        .json(json!({"log_id": 1, "conclusion": conclusion, "conclusionType": number}))
+    HttpResponse::Ok().json(json!({"log_id": 1, "conclusion": conclusion, "conclusionType": number}))
 }
 
 impl Censor {
@@ -62,17 +61,12 @@ impl Censor {
         let shared = held.clone();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let token = async || {
-                    HttpResponse::Ok().json(json!({"access_token": "t", "expires_in": 2_592_000}))
-                };
+                let token = async || HttpResponse::Ok().json(json!({"access_token": "t", "expires_in": 2_592_000}));
                 let server = HttpServer::new(move || {
                     App::new()
                         .app_data(shared.clone())
                         .route("/oauth/2.0/token", web::post().to(token))
-                        .route(
-                            "/rest/2.0/solution/v1/text_censor/v2/user_defined",
-                            web::post().to(judge),
-                        )
+                        .route("/rest/2.0/solution/v1/text_censor/v2/user_defined", web::post().to(judge))
                 });
                 let server = server.workers(1).disable_signals().bind("127.0.0.1:0");
                 let server = server.expect("a free port");
@@ -84,12 +78,7 @@ impl Censor {
                 handle.stop(false).await;
             });
         });
-        Self {
-            address: on_start.recv().expect("it starts"),
-            stop: Some(stop),
-            thread: Some(thread),
-            held,
-        }
+        Self { address: on_start.recv().expect("it starts"), stop: Some(stop), thread: Some(thread), held }
     }
 
     fn house(&self, adjust: impl FnOnce(&mut Config)) -> House {
@@ -119,43 +108,20 @@ async fn blocked_messages_end_there() {
     let censor = Censor::start();
     let house = censor.house(|_| {});
     let (mut ann, mut bob) = (house.connect(7).await, house.connect(8).await);
-    let made = ann
-        .asks(
-            "create_group",
-            json!({"group_name": "g", "member_ids": [8]}),
-        )
-        .await;
+    let made = ann.asks("create_group", json!({"group_name": "g", "member_ids": [8]})).await;
     let group = made["data"]["group_id"].as_str().expect("an id").to_owned();
-    ann.refused(
-        "send_message",
-        json!({"to_user_id": 8, "content": "evil"}),
-        10007,
-        BLOCKED,
-    )
-    .await;
+    ann.refused("send_message", json!({"to_user_id": 8, "content": "evil"}), 10007, BLOCKED).await;
     let data = json!({"group_id": group, "content": "evil"});
     ann.refused("send_group_message", data, 3008, BLOCKED).await;
-    ann.refused("broadcast", json!({"message": "evil"}), 10007, BLOCKED)
-        .await;
+    ann.refused("broadcast", json!({"message": "evil"}), 10007, BLOCKED).await;
     let body = json!({"to_user_id": 8, "content": "evil"});
     let answer = house.post("/api/ws/send-message", 7, &body).await;
-    assert_eq!(
-        (answer.status, &answer.json()["code"]),
-        (403, &json!(10007))
-    );
-    let answer = house
-        .post("/api/ws/broadcast", 7, &json!({"message": "evil"}))
-        .await;
-    assert_eq!(
-        (answer.status, &answer.json()["code"]),
-        (403, &json!(10007))
-    );
+    assert_eq!((answer.status, &answer.json()["code"]), (403, &json!(10007)));
+    let answer = house.post("/api/ws/broadcast", 7, &json!({"message": "evil"})).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (403, &json!(10007)));
     assert!(bob.received_so_far().await.is_empty());
     for room in ["private_7_8", &*group] {
-        let page = house
-            .get(&format!("/api/ws/messages?room_id={room}"), 7)
-            .await
-            .json();
+        let page = house.get(&format!("/api/ws/messages?room_id={room}"), 7).await.json();
         assert_eq!(page["data"]["total"], 0, "{room}");
     }
     // Only texts are judged (§8); and what is fine goes on.
@@ -170,10 +136,7 @@ async fn blocked_messages_end_there() {
 #[tokio::test]
 async fn doubts_and_failures() {
     let censor = Censor::start();
-    for (suspect, on_error) in [
-        (Moderated::Block, Moderated::Allow),
-        (Moderated::Allow, Moderated::Block),
-    ] {
+    for (suspect, on_error) in [(Moderated::Block, Moderated::Allow), (Moderated::Allow, Moderated::Block)] {
         let house = |timeout| {
             censor.house(|config| {
                 config.chat.baidu_suspect = suspect;
@@ -182,20 +145,12 @@ async fn doubts_and_failures() {
             })
         };
         let (patient, hasty) = (house(PATIENCE), house(Duration::from_millis(200)));
-        for (house, content, choice) in [
-            (&patient, "doubtful", suspect),
-            (&patient, "unknown", on_error),
-            (&hasty, "slow", on_error),
-        ] {
+        for (house, content, choice) in
+            [(&patient, "doubtful", suspect), (&patient, "unknown", on_error), (&hasty, "slow", on_error)]
+        {
             let mut ann = house.connect(7).await;
-            let answer = ann
-                .asks("send_message", json!({"to_user_id": 8, "content": content}))
-                .await;
-            let expected = if choice == Moderated::Allow {
-                10003
-            } else {
-                10007
-            };
+            let answer = ann.asks("send_message", json!({"to_user_id": 8, "content": content})).await;
+            let expected = if choice == Moderated::Allow { 10003 } else { 10007 };
             assert_eq!(answer["code"], expected, "{content}");
         }
     }
@@ -207,10 +162,8 @@ async fn a_slow_judgement_holds_up_its_sender_only() {
     let censor = Censor::start();
     let house = censor.house(|config| config.chat.baidu_timeout = PATIENCE);
     let (mut ann, mut bob) = (house.connect(7).await, house.connect(8).await);
-    ann.send("send_message", json!({"to_user_id": 8, "content": "held"}))
-        .await;
-    ann.send("send_message", json!({"to_user_id": 8, "content": "fine"}))
-        .await;
+    ann.send("send_message", json!({"to_user_id": 8, "content": "held"})).await;
+    ann.send("send_message", json!({"to_user_id": 8, "content": "fine"})).await;
     censor.held.asked.notified().await;
     let data = json!({"to_user_id": 7, "content": "mine"});
     assert_eq!(bob.asks("send_message", data).await["code"], 0);
@@ -237,12 +190,9 @@ async fn a_message_that_was_judged_for_long_is_not_lost() {
     });
     let (mut ann, mut carol) = (house.connect(7).await, house.connect(9).await);
     let mut bob = house.connect(8).await;
-    ann.send("send_message", json!({"to_user_id": 8, "content": "held"}))
-        .await;
+    ann.send("send_message", json!({"to_user_id": 8, "content": "held"})).await;
     censor.held.asked.notified().await;
-    carol
-        .asks("send_message", json!({"to_user_id": 8, "content": "quick"}))
-        .await;
+    carol.asks("send_message", json!({"to_user_id": 8, "content": "quick"})).await;
     assert_eq!(bob.data().await["content"], "quick");
     bob.leave().await;
     // What bob has read is known a moment after that.
@@ -272,13 +222,7 @@ async fn the_word_list() {
     });
     let mut ann = house.connect(7).await;
     let text = format!("{BLOCKED}: 消息不合规");
-    ann.refused(
-        "send_message",
-        json!({"to_user_id": 8, "content": "a bed"}),
-        10007,
-        &text,
-    )
-    .await;
+    ann.refused("send_message", json!({"to_user_id": 8, "content": "a bed"}), 10007, &text).await;
     let data = json!({"group_id": "group_1", "content": "a bad one"});
     ann.refused("send_group_message", data, 3008, &text).await;
 }

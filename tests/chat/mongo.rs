@@ -27,45 +27,22 @@ async fn messages_and_groups_in_mongodb() {
     let mongo = Mongo::start().await;
     let house = House::start(on(&mongo));
     let (mut ann, mut bob) = (house.connect(7).await, house.connect(8).await);
-    let made = ann
-        .asks(
-            "create_group",
-            json!({"group_name": "g", "member_ids": [8]}),
-        )
-        .await;
+    let made = ann.asks("create_group", json!({"group_name": "g", "member_ids": [8]})).await;
     let group = made["data"]["group_id"].as_str().expect("an id").to_owned();
-    ann.send(
-        "send_message",
-        json!({"to_user_id": 8, "content": "x", "client_id": "c"}),
-    )
-    .await;
+    ann.send("send_message", json!({"to_user_id": 8, "content": "x", "client_id": "c"})).await;
     let first = ann.data().await;
     assert_eq!(bob.data().await["message_id"], first["message_id"]);
     let answer = house.ask("GET", "/health?deep=1", &[]).await;
-    assert_eq!(
-        (answer.status, &answer.json()["mongodb"]),
-        (200, &json!("up"))
-    );
+    assert_eq!((answer.status, &answer.json()["mongodb"]), (200, &json!("up")));
 
     let house = house.restart(on(&mongo));
     let (mut ann, mut bob) = (house.connect(7).await, house.connect(8).await);
-    ann.send(
-        "send_group_message",
-        json!({"group_id": group, "content": "y"}),
-    )
-    .await;
+    ann.send("send_group_message", json!({"group_id": group, "content": "y"})).await;
     assert_eq!(ann.data().await["sent_count"], 1);
     assert_eq!(bob.data().await["group_name"], "g");
-    ann.send(
-        "send_message",
-        json!({"to_user_id": 8, "content": "x", "client_id": "c"}),
-    )
-    .await;
+    ann.send("send_message", json!({"to_user_id": 8, "content": "x", "client_id": "c"})).await;
     assert_eq!(ann.data().await["message_id"], first["message_id"]);
-    let page = house
-        .get("/api/ws/messages?room_id=private_7_8", 8)
-        .await
-        .json();
+    let page = house.get("/api/ws/messages?room_id=private_7_8", 8).await.json();
     assert_eq!(page["data"]["total"], 1);
 }
 
@@ -75,12 +52,7 @@ async fn the_database_goes_and_comes_back() {
     let mut mongo = Mongo::start().await;
     let house = House::start(on(&mongo));
     let mut ann = house.connect(7).await;
-    let made = ann
-        .asks(
-            "create_group",
-            json!({"group_name": "g", "member_ids": [8]}),
-        )
-        .await;
+    let made = ann.asks("create_group", json!({"group_name": "g", "member_ids": [8]})).await;
     let group = made["data"]["group_id"].as_str().expect("an id").to_owned();
     let mut acknowledged = Vec::new();
     for _ in 0..10 {
@@ -97,37 +69,17 @@ async fn the_database_goes_and_comes_back() {
     })
     .await;
     let mut bob = house.connect(8).await;
-    ann.refused(
-        "send_message",
-        json!({"to_user_id": 8, "content": "x"}),
-        10008,
-        "消息保存失败",
-    )
-    .await;
+    ann.refused("send_message", json!({"to_user_id": 8, "content": "x"}), 10008, "消息保存失败").await;
     let data = json!({"group_id": group, "content": "x"});
-    ann.refused("send_group_message", data.clone(), 3009, "群聊消息保存失败")
-        .await;
+    ann.refused("send_group_message", data.clone(), 3009, "群聊消息保存失败").await;
     assert!(bob.received_so_far().await.is_empty());
-    let answer = house
-        .post(
-            "/api/ws/send-message",
-            7,
-            &json!({"to_user_id": 8, "content": "x"}),
-        )
-        .await;
-    assert_eq!(
-        (answer.status, &answer.json()["code"]),
-        (503, &json!(10008))
-    );
+    let answer = house.post("/api/ws/send-message", 7, &json!({"to_user_id": 8, "content": "x"})).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (503, &json!(10008)));
     let answer = house.ask("GET", "/health?deep=1", &[]).await;
-    assert_eq!(
-        (answer.status, &answer.json()["mongodb"]),
-        (503, &json!("down"))
-    );
+    assert_eq!((answer.status, &answer.json()["mongodb"]), (503, &json!("down")));
     assert_eq!(house.ask("GET", "/health", &[]).await.status, 200);
     // What needs no store goes on.
-    ann.asks("broadcast", json!({"message": "still here"}))
-        .await;
+    ann.asks("broadcast", json!({"message": "still here"})).await;
     assert_eq!(bob.data().await["message"], "still here");
 
     mongo.start_again().await;
@@ -144,12 +96,8 @@ async fn the_database_goes_and_comes_back() {
     .await;
     let target = "/api/ws/messages?room_id=private_7_43&page_size=100";
     let page = house.get(target, 7).await.json();
-    let stored: Vec<&Value> = page["data"]["messages"]
-        .as_array()
-        .expect("messages")
-        .iter()
-        .map(|message| &message["message_id"])
-        .collect();
+    let stored: Vec<&Value> =
+        page["data"]["messages"].as_array().expect("messages").iter().map(|message| &message["message_id"]).collect();
     for id in &acknowledged {
         assert!(stored.contains(&id), "{id} was acknowledged");
     }
@@ -157,9 +105,7 @@ async fn the_database_goes_and_comes_back() {
 
 /// The id of a message to somebody who is not there, if it was stored.
 async fn say(ann: &mut Client) -> Option<Value> {
-    let answer = ann
-        .asks("send_message", json!({"to_user_id": 43, "content": "x"}))
-        .await;
+    let answer = ann.asks("send_message", json!({"to_user_id": 43, "content": "x"})).await;
     match answer["code"].as_u64() {
         Some(10003) => Some(answer["data"]["message_id"].clone()),
         Some(10008) => None,

@@ -10,11 +10,7 @@ use crate::{
 #[tokio::test]
 async fn whoever_has_joined_a_room_gets_its_messages() {
     let house = House::start(|_| {});
-    let (mut ann, mut bob, mut eve) = (
-        house.connect(7).await,
-        house.connect(8).await,
-        house.connect(9).await,
-    );
+    let (mut ann, mut bob, mut eve) = (house.connect(7).await, house.connect(8).await, house.connect(9).await);
     for (client, user) in [(&mut ann, 7), (&mut bob, 8)] {
         for _ in 0..2 {
             client.send("join_room", json!({"room_id": "room_1"})).await;
@@ -30,10 +26,7 @@ async fn whoever_has_joined_a_room_gets_its_messages() {
     let answer = house.post("/api/ws/send-message", 7, &body).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let receipt = answer.json()["data"].take();
-    assert_eq!(
-        (&receipt["type"], &receipt["room_id"]),
-        (&json!("message_sent"), &json!("room_1"))
-    );
+    assert_eq!((&receipt["type"], &receipt["room_id"]), (&json!("message_sent"), &json!("room_1")));
     let push = bob.data().await;
     let expected = json!({
         "type": "new_message", "from_user_id": 7, "to_user_id": 0, "content": "hi", "room_id": "room_1",
@@ -49,15 +42,9 @@ async fn whoever_has_joined_a_room_gets_its_messages() {
     assert_eq!(house.get(target, 9).await.status, 403);
     bob.send("leave_room", json!({"room_id": "room_1"})).await;
     let data = bob.data().await;
-    assert_eq!(
-        (&data["type"], &data["user_id"]),
-        (&json!("leave_room_success"), &json!(8))
-    );
+    assert_eq!((&data["type"], &data["user_id"]), (&json!("leave_room_success"), &json!(8)));
     assert_eq!(house.get(target, 8).await.status, 403);
-    assert_eq!(
-        house.post("/api/ws/send-message", 9, &body).await.status,
-        200
-    );
+    assert_eq!(house.post("/api/ws/send-message", 9, &body).await.status, 200);
     assert_eq!(ann.data().await["from_user_id"], 9);
     assert!(bob.received_so_far().await.is_empty());
     // In memory for the connection (§7).
@@ -73,12 +60,7 @@ async fn join_and_leave_refused() {
     for (cmd, data, code, text) in [
         ("join_room", json!("room_1"), 2001, unreadable),
         ("join_room", json!({"room_id": 1}), 2001, unreadable),
-        (
-            "join_room",
-            json!({"room_id": "private_8_9"}),
-            2001,
-            unreadable,
-        ),
+        ("join_room", json!({"room_id": "private_8_9"}), 2001, unreadable),
         ("join_room", json!({}), 2002, empty),
         ("join_room", json!({"room_id": ""}), 2002, empty),
         ("leave_room", json!([1]), 2003, unreadable),
@@ -89,12 +71,9 @@ async fn join_and_leave_refused() {
         ann.refused(cmd, data, code, text).await;
     }
     for number in 0..100 {
-        ann.send("join_room", json!({"room_id": format!("room_{number}")}))
-            .await;
+        ann.send("join_room", json!({"room_id": format!("room_{number}")})).await;
         assert_eq!(ann.data().await["type"], "join_room_success");
     }
-    let answer = ann
-        .asks("join_room", json!({"room_id": "one too many"}))
-        .await;
+    let answer = ann.asks("join_room", json!({"room_id": "one too many"})).await;
     assert_eq!(answer["code"], 2001);
 }

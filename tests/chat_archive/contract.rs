@@ -22,11 +22,7 @@ pub struct Ground<'a> {
 impl<'a> Ground<'a> {
     pub fn new(archive: &'a dyn Archive, clock: Clock) -> Self {
         let ids = Ids::new(clock.clone());
-        Self {
-            archive,
-            clock,
-            ids,
-        }
+        Self { archive, clock, ids }
     }
 
     /// A message between two users.
@@ -103,11 +99,7 @@ async fn pages_go_from_the_newest(ground: &Ground<'_>) {
         let found = ground.page("private_9_10", page, 3).await;
         assert_eq!((found.messages, found.total), (stored[range].to_vec(), 7));
     }
-    assert_eq!(
-        ground.page("private_9_10", 1, 100).await.messages,
-        stored,
-        "all on one"
-    );
+    assert_eq!(ground.page("private_9_10", 1, 100).await.messages, stored, "all on one");
     let far = ground.page("private_9_10", u64::MAX, 100).await;
     assert_eq!((far.messages.len(), far.total), (0, 7));
 }
@@ -141,16 +133,11 @@ async fn missed_messages_come_in_order(ground: &Ground<'_>) {
 }
 
 async fn a_client_id_counts_for_a_day(ground: &Ground<'_>) {
-    let with_id = |from, content| Message {
-        client_id: Some("c1".to_owned()),
-        ..ground.private(from, 42, content)
-    };
+    let with_id = |from, content| Message { client_id: Some("c1".to_owned()), ..ground.private(from, 42, content) };
     let room = "private_42_71";
     let first = ground.store(with_id(71, "first")).await;
     ground.store(with_id(72, "of another sender")).await;
-    ground
-        .clock
-        .advance(CLIENT_ID_WINDOW - Duration::from_millis(1));
+    ground.clock.advance(CLIENT_ID_WINDOW - Duration::from_millis(1));
     ground.archive.sweep().await.unwrap();
     let again = ground.archive.insert(with_id(71, "again")).await.unwrap();
     assert_eq!(again, Inserted::Again(first.clone()));
@@ -176,10 +163,7 @@ async fn a_client_id_counts_for_a_day(ground: &Ground<'_>) {
 
 async fn one_of_many_with_one_client_id_is_stored(ground: &Ground<'_>) {
     let attempts = (0..20).map(|_| {
-        ground.archive.insert(Message {
-            client_id: Some("at once".to_owned()),
-            ..ground.private(81, 82, "once")
-        })
+        ground.archive.insert(Message { client_id: Some("at once".to_owned()), ..ground.private(81, 82, "once") })
     });
     let outcomes = futures_util::future::join_all(attempts).await;
     let stored = ground.page("private_81_82", 1, 20).await;

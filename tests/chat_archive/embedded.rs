@@ -17,10 +17,7 @@ use super::contract::{self, Ground, START};
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 fn open(folder: &Path) -> DataFolder {
-    let terms = Terms {
-        cache_bytes: 1 << 20,
-        verify_bytes: 1 << 30,
-    };
+    let terms = Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 30 };
     DataFolder::open(folder, terms, Clock::system()).unwrap()
 }
 
@@ -37,10 +34,7 @@ async fn keeps_the_contract_also_after_a_restart() {
     let first = archive(&data, &clock, None);
     let ground = Ground::new(&first, clock.clone());
     contract::holds(&ground).await;
-    let message = Message {
-        client_id: Some("before".to_owned()),
-        ..ground.private(1, 2, "before the restart")
-    };
+    let message = Message { client_id: Some("before".to_owned()), ..ground.private(1, 2, "before the restart") };
     let inserted = first.insert(message.clone()).await;
     assert_eq!(inserted, Ok(Inserted::New));
     data.close().unwrap();
@@ -97,10 +91,7 @@ async fn a_repeat_after_an_abandoned_insert_is_the_same_message() {
     let archive = archive(&data, &clock, None);
     let ground = Ground::new(&archive, clock.clone());
     for round in 0..50 {
-        let message = |content: &str| Message {
-            client_id: Some(format!("c{round}")),
-            ..ground.private(1, 2, content)
-        };
+        let message = |content: &str| Message { client_id: Some(format!("c{round}")), ..ground.private(1, 2, content) };
         let first = message("first");
         // Polled once: handed to the writer, and dropped.
         let waiting = archive.insert(first.clone());

@@ -24,18 +24,12 @@ use crate::support::{PATIENCE, eventually, mongo::Mongo};
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 fn settings(uri: &str, retention: Option<Duration>) -> Settings {
-    Settings {
-        server: Server::Uri(uri.to_owned().into()),
-        database: "zulme".to_owned(),
-        retention,
-    }
+    Settings { server: Server::Uri(uri.to_owned().into()), database: "zulme".to_owned(), retention }
 }
 
 async fn connect(server: &Mongo, clock: &Clock) -> MongoArchive {
     let settings = settings(&server.uri(), None);
-    MongoArchive::connect(&settings, clock.clone())
-        .await
-        .unwrap()
+    MongoArchive::connect(&settings, clock.clone()).await.unwrap()
 }
 
 async fn database(server: &Mongo) -> Database {
@@ -47,12 +41,7 @@ async fn indexes(database: &Database, collection: &str) -> Vec<Document> {
     let collection = database.collection::<Document>(collection);
     let found = collection.list_indexes().await.unwrap();
     let mut found: Vec<_> = found.try_collect().await.unwrap();
-    found.sort_by_key(|index| {
-        index
-            .options
-            .as_ref()
-            .and_then(|options| options.name.clone())
-    });
+    found.sort_by_key(|index| index.options.as_ref().and_then(|options| options.name.clone()));
     let bare = |index: &mongodb::IndexModel| {
         let mut shown = doc! { "keys": index.keys.clone() };
         let options = index.options.clone().unwrap_or_default();
@@ -98,10 +87,7 @@ async fn documents_and_indexes_are_those_of_the_original() {
         "updated_at": created,
     };
     assert_eq!(found, wanted);
-    assert_eq!(
-        found.get_object_id("_id").unwrap().to_hex(),
-        message.id.to_string()
-    );
+    assert_eq!(found.get_object_id("_id").unwrap().to_hex(), message.id.to_string());
 
     message.id = ground.ids.mint();
     message.client_id = Some("c1".to_owned());
@@ -143,28 +129,17 @@ async fn documents_and_indexes_are_those_of_the_original() {
     let foreign = doc! { "_id": "text", "room_id": "group_1" };
     messages.insert_one(foreign).await.unwrap();
     let error = archive.page("group_1", 1, 20).await.unwrap_err();
-    assert!(
-        matches!(&error, StoreError::Damaged(what) if what.contains("\"text\"")),
-        "{error}"
-    );
+    assert!(matches!(&error, StoreError::Damaged(what) if what.contains("\"text\"")), "{error}");
 }
 
 #[tokio::test]
 async fn retention_is_an_index_that_follows_the_setting() {
     let server = Mongo::start().await;
     let database = database(&server).await;
-    for (days, wanted) in [
-        (Some(30), 1),
-        (Some(30), 1),
-        (Some(7), 1),
-        (None, 0),
-        (None, 0),
-    ] {
+    for (days, wanted) in [(Some(30), 1), (Some(30), 1), (Some(7), 1), (None, 0), (None, 0)] {
         let retention = days.map(|days| DAY * days);
         let settings = settings(&server.uri(), retention);
-        MongoArchive::connect(&settings, Clock::system())
-            .await
-            .unwrap();
+        MongoArchive::connect(&settings, Clock::system()).await.unwrap();
         let found = indexes(&database, "messages").await;
         let found: Vec<_> = found.iter().filter_map(|index| index.get("age")).collect();
         assert_eq!(found.len(), wanted);
@@ -186,22 +161,11 @@ async fn no_server_at_the_start_is_a_clear_fault_without_secrets() {
     };
     let uri = format!("mongodb://CANARY-user:CANARY-password@127.0.0.1:{port}/");
     for server in [host, Server::Uri(uri.into())] {
-        let settings = Settings {
-            server,
-            ..settings("", None)
-        };
+        let settings = Settings { server, ..settings("", None) };
         assert!(!format!("{settings:?}").contains("CANARY-password"));
-        let fault = MongoArchive::connect(&settings, Clock::system())
-            .await
-            .err();
+        let fault = MongoArchive::connect(&settings, Clock::system()).await.err();
         let fault = fault.unwrap();
-        assert!(matches!(
-            &fault,
-            ConnectFault::Unusable {
-                error: StoreError::Unreachable(_),
-                ..
-            }
-        ));
+        assert!(matches!(&fault, ConnectFault::Unusable { error: StoreError::Unreachable(_), .. }));
         let text = fault.to_string();
         assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
         assert!(!text.contains("CANARY"), "{text}");
@@ -238,16 +202,7 @@ async fn the_server_is_killed_and_started_again_while_messages_flow() {
         let insert = archive.insert(ground.private(50, 51, "nobody there"));
         let both = async { tokio::join!(insert, archive.ping()) };
         let told = tokio::time::timeout(PATIENCE, both).await.expect("in time");
-        assert!(
-            matches!(
-                told,
-                (
-                    Err(StoreError::Unreachable(_)),
-                    Err(StoreError::Unreachable(_))
-                )
-            ),
-            "{told:?}"
-        );
+        assert!(matches!(told, (Err(StoreError::Unreachable(_)), Err(StoreError::Unreachable(_)))), "{told:?}");
         server.start_again().await;
     };
     let (acknowledged, ()) = tokio::join!(futures_util::future::join_all(senders), outage);
@@ -268,10 +223,7 @@ async fn send_until_found_again(archive: &MongoArchive, clock: Clock, from: u64)
     while left != Some(0) {
         let number = acknowledged.len().to_string();
         eventually(async || {
-            let message = Message {
-                client_id: Some(number.clone()),
-                ..ground.private(from, 99, &number)
-            };
+            let message = Message { client_id: Some(number.clone()), ..ground.private(from, 99, &number) };
             match archive.insert(message).await {
                 Ok(Inserted::New) => Some(()),
                 Ok(Inserted::Again(known)) => {
@@ -298,17 +250,11 @@ async fn a_server_that_stands_still_costs_seconds_and_a_repeat_stores_nothing_tw
     let clock = Clock::system();
     let archive = connect(&server, &clock).await;
     let ground = Ground::new(&archive, clock);
-    let message = || Message {
-        client_id: Some("once".to_owned()),
-        ..ground.private(1, 2, "once")
-    };
+    let message = || Message { client_id: Some("once".to_owned()), ..ground.private(1, 2, "once") };
     server.freeze().await;
     let refused = tokio::time::timeout(PATIENCE, archive.insert(message())).await;
     let refused = refused.expect("in time");
-    assert!(
-        matches!(refused, Err(StoreError::Unreachable(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
     server.thaw();
     eventually(async || archive.insert(message()).await.ok()).await;
     let page = archive.page("private_1_2", 1, 20).await.unwrap();
@@ -339,15 +285,5 @@ async fn a_group_is_a_document() {
     let found = found.unwrap();
     assert_eq!(found.get_str("_id").unwrap(), "group_1_7");
     let keys: Vec<_> = found.keys().map(String::as_str).collect();
-    assert_eq!(
-        keys,
-        [
-            "_id",
-            "name",
-            "owner_id",
-            "member_ids",
-            "description",
-            "created_at"
-        ]
-    );
+    assert_eq!(keys, ["_id", "name", "owner_id", "member_ids", "description", "created_at"]);
 }

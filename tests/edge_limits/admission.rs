@@ -102,12 +102,9 @@ async fn clients_behind_a_trusted_proxy_are_told_apart() {
         config.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
     });
     let mut open = Vec::new();
-    for (address, status) in [
-        ("203.0.113.1", 101),
-        ("203.0.113.2", 101),
-        ("203.0.113.1", 429),
-        ("198.51.100.9, 203.0.113.2", 429),
-    ] {
+    for (address, status) in
+        [("203.0.113.1", 101), ("203.0.113.2", 101), ("203.0.113.1", 429), ("198.51.100.9, 203.0.113.2", 429)]
+    {
         let (http, response) = upgrade(&behind_proxy, &from(address)).await;
         assert_eq!(response.status, status, "{address}");
         open.push(http);

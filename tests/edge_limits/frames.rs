@@ -35,10 +35,7 @@ async fn send_fragments<'a>(client: &mut Client, fragments: impl IntoIterator<It
 }
 
 async fn expect_close_code(client: &mut Client, code: u16) {
-    let close = client
-        .expect_close()
-        .await
-        .expect("a close frame with a code");
+    let close = client.expect_close().await.expect("a close frame with a code");
     assert_eq!(u16::from(close.code), code, "{close:?}");
     let end = client.next_frame().await;
     assert!(!matches!(end, Some(Ok(_))), "nothing follows: {end:?}");
@@ -110,13 +107,9 @@ async fn text_that_is_not_utf8_closes_with_1007() {
     let whole = b"{\"type\":\"subscribe\",\"channel\":\"\xff\xfe\"}";
     let cut_short = "{\"channel\":\"小".as_bytes();
     let cut_short = &cut_short[..cut_short.len() - 1];
-    for fragments in [
-        vec![&whole[..]],
-        vec![&whole[..20], &whole[20..]],
-        vec![cut_short],
-        vec![b"\xed\xa0\x80"],
-        vec![b"\xc0\xaf"],
-    ] {
+    for fragments in
+        [vec![&whole[..]], vec![&whole[..20], &whole[20..]], vec![cut_short], vec![b"\xed\xa0\x80"], vec![b"\xc0\xaf"]]
+    {
         let mut a = Client::join(&server, "a:1", "demo1").await;
         send_fragments(&mut a, fragments).await;
         expect_close_code(&mut a, 1007).await;
@@ -133,11 +126,7 @@ async fn fragments_may_cut_characters_and_let_pings_through() {
     assert!(std::str::from_utf8(start).is_err(), "cut in a character");
     let first = Frame::message(start.to_vec(), OpCode::Data(Data::Text), false);
     let last = Frame::message(rest.to_vec(), OpCode::Data(Data::Continue), true);
-    for frame in [
-        Message::Frame(first),
-        Message::Ping("between".into()),
-        Message::Frame(last),
-    ] {
+    for frame in [Message::Frame(first), Message::Ping("between".into()), Message::Frame(last)] {
         a.socket.send(frame).await.expect("open");
     }
     let pong = a.next_frame().await.expect("open").expect("a frame");
@@ -152,10 +141,7 @@ async fn a_close_is_answered_with_its_code() {
     let server = Server::start(|_| {});
     for code in [CloseCode::Normal, CloseCode::Away, CloseCode::Library(4321)] {
         let mut a = Client::join(&server, "a:1", "demo1").await;
-        let goodbye = CloseFrame {
-            code,
-            reason: "bye".into(),
-        };
+        let goodbye = CloseFrame { code, reason: "bye".into() };
         a.socket.close(Some(goodbye)).await.expect("open");
         expect_close_code(&mut a, code.into()).await;
     }

@@ -9,16 +9,12 @@ use serde_json::json;
 use crate::support::{Client, Server, eventually};
 
 async fn expect_refusal(client: &mut Client, room: &str, event: &str, code: u16, text: &str) {
-    client
-        .send(json!({"type": "subscribe", "channel": room, "event": event}))
-        .await;
+    client.send(json!({"type": "subscribe", "channel": room, "event": event})).await;
     client.expect_error(code, text).await;
 }
 
 async fn unsubscribe(client: &mut Client, room: &str, event: &str) {
-    client
-        .send(json!({"type": "unsubscribe", "channel": room, "event": event}))
-        .await;
+    client.send(json!({"type": "unsubscribe", "channel": room, "event": event})).await;
     assert_eq!(client.next().await["type"], "unsubscribed");
 }
 
@@ -56,8 +52,7 @@ async fn rooms_of_the_server() {
         unsubscribe(member, "room 1", "signal:all").await;
     }
     eventually(async || {
-        b.send(json!({"type": "subscribe", "channel": "room 2"}))
-            .await;
+        b.send(json!({"type": "subscribe", "channel": "room 2"})).await;
         let answer = b.next().await;
         let is_in = answer["type"] == "subscribed";
         assert!(is_in || answer["error"]["message"] == BUSY, "{answer}");
@@ -122,8 +117,7 @@ async fn the_rate_of_one_connection() {
             a.publish("demo1", "signal:all", json!({"n": n})).await;
         }
         for _ in 0..2 {
-            a.publish("demo1", "signal:all", json!({"dropped": true}))
-                .await;
+            a.publish("demo1", "signal:all", json!({"dropped": true})).await;
             a.expect_error(429, TOO_FAST).await;
         }
     }
@@ -158,8 +152,7 @@ async fn the_default_rate_is_generous() {
     let server = Server::start_at(clock, |_| {});
     let mut a = Client::join(&server, "a:1", "demo1").await;
     for _ in 0..200 {
-        a.publish("demo1", "signal:b:2", json!({"isReply": true}))
-            .await;
+        a.publish("demo1", "signal:b:2", json!({"isReply": true})).await;
     }
     assert!(a.received_so_far().await.is_empty());
 }

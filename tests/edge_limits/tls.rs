@@ -56,11 +56,7 @@ async fn connect(server: &Server, trusted: &CertificateDer<'static>) -> TlsStrea
 }
 
 /// A WebSocket over TLS that has joined `demo1`.
-async fn join(
-    server: &Server,
-    trusted: &CertificateDer<'static>,
-    user: &str,
-) -> WebSocketStream<TlsStream<TcpStream>> {
+async fn join(server: &Server, trusted: &CertificateDer<'static>, user: &str) -> WebSocketStream<TlsStream<TcpStream>> {
     let tls = connect(server, trusted).await;
     let url = format!("wss://localhost{}", server.target(user));
     let (mut socket, _) = client_async(url, tls).await.expect("the upgrade");
@@ -89,9 +85,7 @@ async fn tls_and_plain_clients_meet() {
     let tls_address = server.tls_address.expect("TLS is on");
     assert_ne!(tls_address.port(), server.address.port());
     let tls = connect(&server, &trusted).await;
-    let health = Http::over(tls, tls_address)
-        .ask("GET", "/health", &[])
-        .await;
+    let health = Http::over(tls, tls_address).ask("GET", "/health", &[]).await;
     assert_eq!(health.status, 200);
 
     let mut encrypted = join(&server, &trusted, "tls:1").await;

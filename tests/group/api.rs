@@ -25,11 +25,7 @@ async fn history() {
     let mut client = rig.user("7").await;
     let mut ids = Vec::new();
     for index in 0..45 {
-        ids.push(
-            client
-                .says(&format!("{index}"), "g", &format!("{index}"))
-                .await,
-        );
+        ids.push(client.says(&format!("{index}"), "g", &format!("{index}")).await);
         client.says("x", "g2", &format!("{index}")).await;
     }
     let newest: Vec<_> = (25..45).rev().map(|index| index.to_string()).collect();
@@ -40,10 +36,7 @@ async fn history() {
     assert_eq!(message["sender_id"], "7");
     let before = format!("/api/messages?group_id=g&limit=3&before_id={}", ids[2]);
     let page = data(&rig.ask("7", &before).await);
-    assert_eq!(
-        (contents(&page), &page["has_more"]),
-        (vec!["1".into(), "0".into()], &json!(false))
-    );
+    assert_eq!((contents(&page), &page["has_more"]), (vec!["1".into(), "0".into()], &json!(false)));
     let page = data(&rig.ask("7", "/api/messages?group_id=g&limit=1000").await);
     assert_eq!(contents(&page).len(), 45, "at most 100");
     for (target, status) in [
@@ -67,9 +60,7 @@ async fn offline_messages() {
     rig.group("other", &["8"]).await;
     let mut writer = rig.user("8").await;
     for hour in 0..4 {
-        writer
-            .says(&format!("{hour}"), "g", &format!("{hour}"))
-            .await;
+        writer.says(&format!("{hour}"), "g", &format!("{hour}")).await;
         writer.says(&format!("o{hour}"), "other", "x").await;
         clock.advance(Duration::from_secs(3_600));
     }
@@ -86,13 +77,8 @@ async fn offline_messages() {
         assert_eq!(contents(&missed), expected, "{after}");
         assert_eq!(missed["has_more"], false);
     }
-    assert_eq!(
-        rig.ask("7", "/api/messages/offline?user_id=7").await.status,
-        400
-    );
-    let foreign = rig
-        .ask("7", "/api/messages/offline?user_id=8&after_time=0")
-        .await;
+    assert_eq!(rig.ask("7", "/api/messages/offline?user_id=7").await.status, 400);
+    let foreign = rig.ask("7", "/api/messages/offline?user_id=8&after_time=0").await;
     assert_eq!(foreign.status, 403);
 }
 
@@ -108,78 +94,36 @@ async fn groups_and_members() {
     assert_eq!(made["owner_id"], "7");
     let target = "/api/groups/%E5%B0%8F%E7%BB%84%201";
     let info = data(&rig.ask("8", target).await);
-    assert_eq!(
-        (&info["group_id"], &info["name"]),
-        (&json!("小组 1"), &json!("Hiking"))
-    );
-    let members = data(
-        &rig.ask("8", &format!("{target}/members?page_size=2&page=2"))
-            .await,
-    );
+    assert_eq!((&info["group_id"], &info["name"]), (&json!("小组 1"), &json!("Hiking")));
+    let members = data(&rig.ask("8", &format!("{target}/members?page_size=2&page=2")).await);
     assert_eq!(members["total"], 3);
     let member = &members["members"][0];
-    assert_eq!(
-        (&member["user_id"], &member["username"]),
-        (&json!("9"), &json!("Li"))
-    );
+    assert_eq!((&member["user_id"], &member["username"]), (&json!("9"), &json!("Li")));
     assert_eq!(member["role"], "member");
     let own = data(&rig.ask("7", "/api/users/7/groups").await);
     assert_eq!(own["total"], 1);
     assert_eq!(own["groups"][0]["role"], "owner");
     assert_eq!(own["groups"][0]["unread_count"], 0);
     // A new name, and nothing else.
-    let renamed = rig.service(
-        "POST",
-        "/api/groups",
-        json!({"group_id": "小组 1", "name": "Climbing"}),
-    );
+    let renamed = rig.service("POST", "/api/groups", json!({"group_id": "小组 1", "name": "Climbing"}));
     let renamed = data(&renamed.await);
-    assert_eq!(
-        (&renamed["name"], &renamed["member_count"]),
-        (&json!("Climbing"), &json!(3))
-    );
-    let minted = data(
-        &rig.service("POST", "/api/groups", json!({"name": "x"}))
-            .await,
-    );
+    assert_eq!((&renamed["name"], &renamed["member_count"]), (&json!("Climbing"), &json!(3)));
+    let minted = data(&rig.service("POST", "/api/groups", json!({"name": "x"})).await);
     assert_eq!(minted["group_id"].as_str().map(str::len), Some(36));
     for (method, target, body, status) in [
         ("POST", "/api/groups", json!({"group_id": "u:7"}), 400),
         ("POST", "/api/groups", json!({"group_id": ""}), 400),
-        (
-            "POST",
-            "/api/groups",
-            json!({"group_id": "y", "members": 5}),
-            400,
-        ),
+        ("POST", "/api/groups", json!({"group_id": "y", "members": 5}), 400),
         ("POST", "/api/groups", json!([]), 400),
-        (
-            "POST",
-            "/api/groups/none/members",
-            json!({"user_id": 7}),
-            404,
-        ),
+        ("POST", "/api/groups/none/members", json!({"user_id": 7}), 404),
         ("POST", "/api/groups/none/members", json!({}), 400),
-        (
-            "DELETE",
-            "/api/groups/none/members",
-            json!({"user_id": 7}),
-            404,
-        ),
-        (
-            "PUT",
-            "/api/groups/none/members",
-            json!({"user_id": 7}),
-            405,
-        ),
+        ("DELETE", "/api/groups/none/members", json!({"user_id": 7}), 404),
+        ("PUT", "/api/groups/none/members", json!({"user_id": 7}), 405),
         ("GET", "/api/groups", json!({}), 405),
         ("GET", "/api/nothing", json!({}), 404),
     ] {
         let refused = rig.service(method, target, body.clone()).await;
-        assert_eq!(
-            refused.status, status,
-            "{method} {target} {body}: {refused:?}"
-        );
+        assert_eq!(refused.status, status, "{method} {target} {body}: {refused:?}");
     }
 }
 
@@ -189,8 +133,7 @@ async fn who_is_online() {
     let rig = Rig::start(|_| {});
     let mut http = Http::connect_to(rig.address).await;
     let unknown = http.ask("GET", "/api/users/status?user_id=7", &[]).await;
-    let zeros =
-        json!({"is_online": false, "last_seen": 0, "last_online_at": 0, "last_offline_at": 0});
+    let zeros = json!({"is_online": false, "last_seen": 0, "last_online_at": 0, "last_offline_at": 0});
     assert_eq!(data(&unknown), zeros);
     let client = rig.user("7").await;
     let status = data(&http.ask("GET", "/api/users/status?user_id=7", &[]).await);
@@ -233,19 +176,13 @@ async fn who_may_ask() {
         assert_eq!(answer.status, status, "{headers:?}");
     }
     let user = [("Authorization", &*user)];
-    for target in [
-        "/api/groups",
-        "/api/groups/g/members",
-        "/api/blacklist/reload",
-    ] {
+    for target in ["/api/groups", "/api/groups/g/members", "/api/blacklist/reload"] {
         assert_eq!(http.post(target, &user, "{}").await.status, 403, "{target}");
     }
     for target in ["/api/users/8/groups", "/api/notifications?user_id=8"] {
         assert_eq!(http.ask("GET", target, &user).await.status, 403, "{target}");
     }
     // A service asks for anybody.
-    let groups = http
-        .ask("GET", "/api/users/7/groups", &[("X-Service-Key", KEY)])
-        .await;
+    let groups = http.ask("GET", "/api/users/7/groups", &[("X-Service-Key", KEY)]).await;
     assert_eq!(data(&groups)["total"], 1);
 }

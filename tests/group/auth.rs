@@ -23,10 +23,9 @@ async fn tokens_that_are_good() {
         (json!(9_007_199_254_740_993_u64), "9007199254740993"),
         (json!("小明"), "小明"),
     ] {
-        for claims in [
-            json!({"userId": user, "role": "user", "iat": 1, "exp": 4_000_000_000_u64}),
-            json!({"userId": user}),
-        ] {
+        for claims in
+            [json!({"userId": user, "role": "user", "iat": 1, "exp": 4_000_000_000_u64}), json!({"userId": user})]
+        {
             let success = tried(&rig, claims).await;
             assert_eq!(success["type"], "auth_success", "{success}");
             assert_eq!(success["message_id"], "auth-1");
@@ -57,10 +56,7 @@ async fn tokens_that_are_not() {
     }
     let mut client = rig.client().await;
     let unsigned = "eyJhbGciOiJub25lIn0.eyJ1c2VySWQiOiI3In0.";
-    let other = signed_with(
-        json!({"userId": "7"}),
-        "another secret that is long enough, too",
-    );
+    let other = signed_with(json!({"userId": "7"}), "another secret that is long enough, too");
     for token in ["x", unsigned, &other] {
         client.auth(token).await;
         client.expect("auth_failed").await;
@@ -100,10 +96,7 @@ async fn auth_again() {
     rig.group("g", &["7"]).await;
     let mut client = rig.user("7").await;
     client.auth(&token(json!(7))).await;
-    assert_eq!(
-        client.expect("auth_success").await["data"],
-        json!({"user_id": "7"})
-    );
+    assert_eq!(client.expect("auth_success").await["data"], json!({"user_id": "7"}));
     client.auth(&token(json!("8"))).await;
     client.refused("auth-1", 400, "连接已属于其他用户").await;
     client.says("c-1", "g", "still me").await;
@@ -117,17 +110,13 @@ async fn a_token_ends() {
     let clock = Clock::manual(Timestamp::from_millis(1_760_000_000_000));
     let rig = Rig::start_at(clock.clone(), |_| {});
     let mut client = rig.client().await;
-    client
-        .auth(&signed(json!({"userId": "7", "exp": 1_760_000_001})))
-        .await;
+    client.auth(&signed(json!({"userId": "7", "exp": 1_760_000_001}))).await;
     client.expect("auth_success").await;
     clock.advance(Duration::from_secs(2));
     client.refused("", 401, "Token 无效或已过期").await;
     client.expect_close(4401).await;
     let mut client = rig.client().await;
-    client
-        .auth(&signed(json!({"userId": "7", "exp": 1_760_000_001})))
-        .await;
+    client.auth(&signed(json!({"userId": "7", "exp": 1_760_000_001}))).await;
     client.expect("auth_failed").await;
 }
 
@@ -139,13 +128,9 @@ async fn a_token_is_renewed() {
         config.group.auth_timeout = Duration::from_secs(3);
     });
     let mut client = rig.client().await;
-    client
-        .auth(&signed(json!({"userId": "7", "exp": 1_760_000_001})))
-        .await;
+    client.auth(&signed(json!({"userId": "7", "exp": 1_760_000_001}))).await;
     client.expect("auth_success").await;
-    client
-        .auth(&signed(json!({"userId": "7", "exp": 1_760_000_100})))
-        .await;
+    client.auth(&signed(json!({"userId": "7", "exp": 1_760_000_100}))).await;
     client.expect("auth_success").await;
     clock.advance(Duration::from_secs(2));
     // The time of the older one is over when another connection is closed for its silence.

@@ -22,10 +22,7 @@ impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         let url = format!("ws://{address}/ws");
         let connected = tokio_tungstenite::connect_async_with_config(url, None, true).await;
-        Self {
-            socket: connected.expect("the server upgrades").0,
-            passed: VecDeque::new(),
-        }
+        Self { socket: connected.expect("the server upgrades").0, passed: VecDeque::new() }
     }
 
     pub async fn authenticated(address: SocketAddr, user: &str) -> Self {
@@ -37,10 +34,7 @@ impl Client {
     }
 
     pub async fn frame(&mut self, frame: Message) {
-        self.socket
-            .send(frame)
-            .await
-            .expect("the connection is open");
+        self.socket.send(frame).await.expect("the connection is open");
     }
 
     pub async fn text(&mut self, text: &str) {
@@ -48,8 +42,7 @@ impl Client {
     }
 
     pub async fn send(&mut self, kind: &str, id: &str, data: Value) {
-        let frame =
-            json!({"type": kind, "message_id": id, "timestamp": 1_760_000_000, "data": data});
+        let frame = json!({"type": kind, "message_id": id, "timestamp": 1_760_000_000, "data": data});
         self.text(&frame.to_string()).await;
     }
 
@@ -100,10 +93,7 @@ impl Client {
             let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
             match frame.expect("a frame comes in time") {
                 Some(Ok(Message::Text(text))) => {
-                    assert!(
-                        !text.contains('\n'),
-                        "one JSON object per frame (§3): {text}"
-                    );
+                    assert!(!text.contains('\n'), "one JSON object per frame (§3): {text}");
                     return serde_json::from_str(&text).expect("JSON");
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}

@@ -48,15 +48,9 @@ async fn an_ably_subscriber_watches_a_group() {
     let id = client.says("c-1", "g", "hi").await;
     let seen = ably.expect(action::MESSAGE).await;
     let message = &seen["messages"][0];
-    assert_eq!(
-        (&message["name"], &message["clientId"]),
-        (&json!("new_message"), &json!("7"))
-    );
+    assert_eq!((&message["name"], &message["clientId"]), (&json!("new_message"), &json!("7")));
     let post: Value = serde_json::from_str(message["data"].as_str().unwrap()).unwrap();
-    assert_eq!(
-        (&post["message_id"], &post["content"]),
-        (&json!(id), &json!("hi"))
-    );
+    assert_eq!((&post["message_id"], &post["content"]), (&json!(id), &json!("hi")));
 }
 
 /// Who sent it is what Ably's credentials say, whatever the payload claims.
@@ -76,14 +70,8 @@ async fn an_ably_publish_reaches_the_sockets() {
     ably.acked(serial).await;
     let message = client.message().await;
     assert_eq!(message["content"], "forged");
-    assert_eq!(
-        (&message["sender_id"], &message["group_id"]),
-        (&json!("bot"), &json!("g"))
-    );
-    assert_eq!(
-        (&message["msg_type"], &message["image_url"]),
-        (&json!(2), &json!("u"))
-    );
+    assert_eq!((&message["sender_id"], &message["group_id"]), (&json!("bot"), &json!("g")));
+    assert_eq!((&message["msg_type"], &message["image_url"]), (&json!(2), &json!("u")));
     assert_eq!(client.contents(3).await, ["text", "[1,2]", ""]);
     assert_eq!(client.says("c-1", "g", "own").await.len(), 36);
 }
@@ -101,17 +89,14 @@ async fn what_stays_private() {
         refused(&mut named, channel).await;
     }
     let mut client = rig.user("7").await;
-    let serial = named
-        .publish("group:u:7", json!([{"name": "notification", "data": "x"}]))
-        .await;
+    let serial = named.publish("group:u:7", json!([{"name": "notification", "data": "x"}])).await;
     named.nacked(serial, 40160).await;
     client.says("c-1", "g", "first").await;
     assert_eq!(client.message().await["content"], "first");
 }
 
 async fn refused(ably: &mut AblyClient, channel: &str) {
-    ably.send(json!({"action": action::ATTACH, "channel": channel}))
-        .await;
+    ably.send(json!({"action": action::ATTACH, "channel": channel})).await;
     let refused = ably.expect(action::ERROR).await;
     assert_eq!(refused["error"]["code"], 40160, "{channel} {refused}");
 }

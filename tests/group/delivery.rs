@@ -9,11 +9,7 @@ use super::*;
 async fn a_message_reaches_every_member() {
     let rig = Rig::start(|_| {});
     let members = json!([{"user_id": 7, "name": "Wu", "avatar": "a.png"}, "8"]);
-    let made = rig.service(
-        "POST",
-        "/api/groups",
-        json!({"group_id": "g-12", "members": members}),
-    );
+    let made = rig.service("POST", "/api/groups", json!({"group_id": "g-12", "members": members}));
     data(&made.await);
     let mut first = rig.user("7").await;
     let mut device = rig.user("7").await;
@@ -68,9 +64,7 @@ async fn one_order_for_all() {
     }
     for round in 0..40 {
         for (index, client) in clients.iter_mut().enumerate() {
-            client
-                .say(&format!("c-{round}"), "g", &format!("{index}:{round}"))
-                .await;
+            client.say(&format!("c-{round}"), "g", &format!("{index}:{round}")).await;
         }
     }
     let mut seen = Vec::new();
@@ -80,9 +74,7 @@ async fn one_order_for_all() {
     assert_eq!(seen[0], seen[1]);
     assert_eq!(seen[0], seen[2]);
     for index in 0..3 {
-        let own = seen[0]
-            .iter()
-            .filter(|content| content.starts_with(&format!("{index}:")));
+        let own = seen[0].iter().filter(|content| content.starts_with(&format!("{index}:")));
         let expected: Vec<_> = (0..40).map(|round| format!("{index}:{round}")).collect();
         assert_eq!(own.cloned().collect::<Vec<_>>(), expected);
     }
@@ -108,15 +100,10 @@ async fn the_same_again() {
     assert_ne!(device.says("c-1", "g", "ho").await, first);
     assert_ne!(device.says("c-1", "h", "hi").await, first);
     assert_ne!(other.says("c-1", "g", "hi").await, first);
-    assert_ne!(
-        device.says("", "g", "hi").await,
-        device.says("", "g", "hi").await
-    );
+    assert_ne!(device.says("", "g", "hi").await, device.says("", "g", "hi").await);
     let history = data(&rig.ask("8", "/api/messages?group_id=g").await);
     let contents = history["messages"].as_array().unwrap().iter().rev();
-    let contents: Vec<_> = contents
-        .map(|message| message["content"].as_str().unwrap())
-        .collect();
+    let contents: Vec<_> = contents.map(|message| message["content"].as_str().unwrap()).collect();
     assert_eq!(contents, ["hi", "twice", "ho", "hi", "hi", "hi"]);
 }
 
@@ -142,35 +129,21 @@ async fn joining_and_leaving() {
     let mut client = rig.user("7").await;
     let mut device = rig.user("7").await;
     for id in ["c-1", "c-2"] {
-        client
-            .send("join_group", id, json!({"group_id": "g"}))
-            .await;
+        client.send("join_group", id, json!({"group_id": "g"})).await;
         let ack = client.expect("ack").await;
         assert_eq!(ack["data"], json!({"message_id": id, "success": true}));
     }
     device.says("d-1", "g", "once").await;
     assert_eq!(client.message().await["content"], "once");
-    client
-        .send("leave_group", "c-3", json!({"group_id": "g"}))
-        .await;
+    client.send("leave_group", "c-3", json!({"group_id": "g"})).await;
     assert_eq!(client.expect("ack").await["data"]["success"], true);
-    client
-        .send("leave_group", "c-4", json!({"group_id": "never joined"}))
-        .await;
-    assert_eq!(
-        client.expect("ack").await["data"],
-        json!({"message_id": "c-4", "success": true})
-    );
+    client.send("leave_group", "c-4", json!({"group_id": "never joined"})).await;
+    assert_eq!(client.expect("ack").await["data"], json!({"message_id": "c-4", "success": true}));
     device.says("d-2", "g", "unheard").await;
     // Still a member: it may write, and come back.
     client.says("c-5", "g", "from outside").await;
-    assert_eq!(
-        device.contents(3).await,
-        ["once", "unheard", "from outside"]
-    );
-    client
-        .send("join_group", "c-6", json!({"group_id": "g"}))
-        .await;
+    assert_eq!(device.contents(3).await, ["once", "unheard", "from outside"]);
+    client.send("join_group", "c-6", json!({"group_id": "g"})).await;
     client.expect("ack").await;
     device.says("d-3", "g", "again").await;
     assert_eq!(client.message().await["content"], "again");
@@ -185,9 +158,6 @@ async fn the_ack_comes_before_the_message() {
     for index in 0..20 {
         client.say(&format!("{index}"), "g", "x").await;
         let ack = client.expect("ack").await;
-        assert_eq!(
-            client.message().await["message_id"],
-            ack["data"]["message_id"]
-        );
+        assert_eq!(client.message().await["message_id"], ack["data"]["message_id"]);
     }
 }

@@ -34,10 +34,7 @@ async fn messages_too_often() {
             let frame = client.next().await;
             if frame["type"] == "error" {
                 assert_eq!(frame["message_id"], id);
-                assert_eq!(
-                    frame["data"],
-                    json!({"code": 429, "message": "发送过于频繁"})
-                );
+                assert_eq!(frame["data"], json!({"code": 429, "message": "发送过于频繁"}));
                 break;
             }
         }
@@ -79,62 +76,33 @@ async fn the_blacklist() {
         config.group.blacklist_file = Some(file.clone());
         config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     });
-    for (address, status) in [
-        ("192.0.2.9", 403),
-        ("2001:db8::9", 403),
-        ("198.51.100.7", 403),
-        ("198.51.100.8", 101),
-    ] {
+    for (address, status) in [("192.0.2.9", 403), ("2001:db8::9", 403), ("198.51.100.7", 403), ("198.51.100.8", 101)] {
         let shaken = shake(&rig, &[("X-Forwarded-For", address)]).await;
         assert_eq!(shaken.status, status, "{address}");
     }
     let mut http = Http::connect_to(rig.address).await;
-    let asked = http.ask(
-        "GET",
-        "/api/users/status?user_id=7",
-        &[("X-Forwarded-For", "192.0.2.9")],
-    );
+    let asked = http.ask("GET", "/api/users/status?user_id=7", &[("X-Forwarded-For", "192.0.2.9")]);
     assert_eq!(asked.await.status, 403);
     fs::write(&file, "203.0.113.0/24\n").unwrap();
-    let reloaded = data(
-        &rig.service("POST", "/api/blacklist/reload", json!({}))
-            .await,
-    );
+    let reloaded = data(&rig.service("POST", "/api/blacklist/reload", json!({})).await);
     assert_eq!(reloaded, json!({"networks": 1}));
     for (address, status) in [("192.0.2.9", 101), ("203.0.113.1", 403)] {
         let shaken = shake(&rig, &[("X-Forwarded-For", address)]).await;
         assert_eq!(shaken.status, status, "{address}");
     }
     fs::write(&file, "nonsense\n").unwrap();
-    let refused = rig
-        .service("POST", "/api/blacklist/reload", json!({}))
-        .await;
+    let refused = rig.service("POST", "/api/blacklist/reload", json!({})).await;
     assert_eq!(refused.status, 400);
-    assert_eq!(
-        shake(&rig, &[("X-Forwarded-For", "203.0.113.1")])
-            .await
-            .status,
-        403
-    );
+    assert_eq!(shake(&rig, &[("X-Forwarded-For", "203.0.113.1")]).await.status, 403);
 }
 
 /// §8: the header counts behind proxies that are named only.
 #[tokio::test]
 async fn nobody_is_believed_by_default() {
     let rig = Rig::start(|config| config.group.blacklist = vec!["192.0.2.0/24".parse().unwrap()]);
-    assert_eq!(
-        shake(&rig, &[("X-Forwarded-For", "192.0.2.9")])
-            .await
-            .status,
-        101
-    );
+    assert_eq!(shake(&rig, &[("X-Forwarded-For", "192.0.2.9")]).await.status, 101);
     let rig = Rig::start(|config| config.group.blacklist = vec!["127.0.0.0/8".parse().unwrap()]);
-    assert_eq!(
-        shake(&rig, &[("X-Forwarded-For", "192.0.2.9")])
-            .await
-            .status,
-        403
-    );
+    assert_eq!(shake(&rig, &[("X-Forwarded-For", "192.0.2.9")]).await.status, 403);
 }
 
 /// §8: a temporary ban after repeated failures.
@@ -191,28 +159,14 @@ async fn pages() {
     let rig = Rig::start(|_| {});
     let own = format!("http://{}", rig.address);
     for (origin, status) in [(&*own, 101), ("https://evil.example", 403)] {
-        assert_eq!(
-            shake(&rig, &[("Origin", origin)]).await.status,
-            status,
-            "{origin}"
-        );
+        assert_eq!(shake(&rig, &[("Origin", origin)]).await.status, status, "{origin}");
     }
     let listed = Rig::start(|config| {
         config.group.allowed_origins = vec!["https://app.example".into()];
     });
-    assert_eq!(
-        shake(&listed, &[("Origin", "https://app.example")])
-            .await
-            .status,
-        101
-    );
+    assert_eq!(shake(&listed, &[("Origin", "https://app.example")]).await.status, 101);
     let any = Rig::start(|config| config.group.allowed_origins = vec!["*".into()]);
-    assert_eq!(
-        shake(&any, &[("Origin", "https://evil.example")])
-            .await
-            .status,
-        101
-    );
+    assert_eq!(shake(&any, &[("Origin", "https://evil.example")]).await.status, 101);
 }
 
 /// §8: counted by type and code, without names.
@@ -222,14 +176,10 @@ async fn figures() {
     rig.group("secret group", &["secret user"]).await;
     let mut client = rig.user("secret user").await;
     client.says("c-1", "secret group", "x").await;
-    client
-        .send("join_group", "c-2", json!({"group_id": "none"}))
-        .await;
+    client.send("join_group", "c-2", json!({"group_id": "none"})).await;
     client.refused("c-2", 404, "群聊不存在").await;
     let mut http = Http::connect(&rig.server).await;
-    let page = http
-        .ask("GET", "/metrics", &[("Accept", "text/plain")])
-        .await;
+    let page = http.ask("GET", "/metrics", &[("Accept", "text/plain")]).await;
     for line in [
         "letshare_group_open_connections 1",
         "letshare_group_online_users 1",

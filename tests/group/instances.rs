@@ -20,10 +20,7 @@ impl Pair {
                 config.group.messages_per_second = 0;
             })
         };
-        let pair = Self {
-            rigs: [rig(), rig()],
-            redis,
-        };
+        let pair = Self { rigs: [rig(), rig()], redis };
         // Both read from now on: what one says the other hears.
         for (from, to) in [(0, 1), (1, 0)] {
             pair.shared(from, to, "ready").await;
@@ -36,11 +33,8 @@ impl Pair {
         let mut round = 0;
         eventually(async || {
             round += 1;
-            self.rigs[from]
-                .group(&format!("{name}-{from}-{round}"), &["0"])
-                .await;
-            let known =
-                self.rigs[to].service("GET", "/api/users/0/groups?page_size=100", json!({}));
+            self.rigs[from].group(&format!("{name}-{from}-{round}"), &["0"]).await;
+            let known = self.rigs[to].service("GET", "/api/users/0/groups?page_size=100", json!({}));
             let known = data(&known.await)["groups"].to_string();
             known.contains(&format!("{name}-{from}-")).then_some(())
         })
@@ -105,13 +99,7 @@ async fn each_message_once_on_either() {
     ];
     for round in 0..25 {
         for (index, client) in clients.iter_mut().enumerate() {
-            client
-                .say(
-                    &format!("{index}:{round}"),
-                    "g",
-                    &format!("{index}:{round}"),
-                )
-                .await;
+            client.say(&format!("{index}:{round}"), "g", &format!("{index}:{round}")).await;
         }
     }
     let expected: Vec<_> = (0..4)
@@ -170,21 +158,13 @@ async fn members_of_the_other_instance() {
     pair.group("g", &["7"]).await;
     let mut late = pair.rigs[1].user("8").await;
     let mut writer = pair.rigs[0].user("7").await;
-    data(
-        &pair.rigs[0]
-            .service("POST", "/api/groups/g/members", json!({"user_id": "8"}))
-            .await,
-    );
+    data(&pair.rigs[0].service("POST", "/api/groups/g/members", json!({"user_id": "8"})).await);
     pair.until_members(&pair.rigs[1], "g", 2).await;
     late.says("c-1", "g", "mine").await;
     assert_eq!(writer.message().await["content"], "mine");
     writer.says("c-2", "g", "yours").await;
     while late.message().await["content"] != "yours" {}
-    data(
-        &pair.rigs[0]
-            .service("DELETE", "/api/groups/g/members", json!({"user_id": "8"}))
-            .await,
-    );
+    data(&pair.rigs[0].service("DELETE", "/api/groups/g/members", json!({"user_id": "8"})).await);
     pair.until_members(&pair.rigs[1], "g", 1).await;
     late.say("c-3", "g", "x").await;
     late.refused("c-3", 403, "不是群成员").await;
@@ -212,10 +192,7 @@ async fn services_speak_through_redis() {
         assert_eq!(notice["message_id"], "notif_9");
         assert_eq!(notice["data"]["created_at"], 1_760_000_000);
         let progress = &seen["verify_progress"]["data"];
-        assert_eq!(
-            progress,
-            &json!({"verify_id": 5, "status": 2, "refresh": true})
-        );
+        assert_eq!(progress, &json!({"verify_id": 5, "status": 2, "refresh": true}));
         let message = &seen["new_message"];
         assert_eq!(message["message_id"], "m-1");
         assert_eq!(message["data"]["sender_id"], "99");
@@ -243,11 +220,7 @@ async fn a_notification_reaches_both() {
     let mut clients = [pair.rigs[0].user("7").await, pair.rigs[1].user("7").await];
     for id in ["n1", "n2", "n3"] {
         let body = json!({"user_id": "7", "notification_id": id, "title": "t"});
-        data(
-            &pair.rigs[0]
-                .service("POST", "/api/notifications", body)
-                .await,
-        );
+        data(&pair.rigs[0].service("POST", "/api/notifications", body).await);
     }
     for client in &mut clients {
         for id in ["n1", "n2", "n3"] {
@@ -257,8 +230,7 @@ async fn a_notification_reaches_both() {
     let list = data(&pair.rigs[0].ask("7", "/api/notifications").await);
     assert_eq!(list["unread_count"], 3);
     // Nothing comes back to where they were sent from.
-    pair.add("verify:progress", json!({"user_id": "7", "verify_id": 1}))
-        .await;
+    pair.add("verify:progress", json!({"user_id": "7", "verify_id": 1})).await;
     for client in &mut clients {
         client.expect("verify_progress").await;
     }

@@ -14,9 +14,7 @@ async fn removed_while_online() {
     let mut device = rig.user("7").await;
     let mut other = rig.user("8").await;
     other.says("o-1", "g", "before").await;
-    let removed = rig
-        .service("DELETE", "/api/groups/g/members", json!({"user_id": "7"}))
-        .await;
+    let removed = rig.service("DELETE", "/api/groups/g/members", json!({"user_id": "7"})).await;
     assert_eq!(data(&removed), json!({"removed": 1}));
     other.says("o-2", "g", "secret").await;
     other.says("o-3", "h", "after").await;
@@ -24,19 +22,13 @@ async fn removed_while_online() {
         assert_eq!(client.contents(2).await, ["before", "after"]);
         client.say("c-1", "g", "x").await;
         client.refused("c-1", 403, "不是群成员").await;
-        client
-            .send("join_group", "c-2", json!({"group_id": "g"}))
-            .await;
+        client.send("join_group", "c-2", json!({"group_id": "g"})).await;
         client.refused("c-2", 403, "不是群成员").await;
     }
-    let again = rig
-        .service("DELETE", "/api/groups/g/members?user_id=7", json!({}))
-        .await;
+    let again = rig.service("DELETE", "/api/groups/g/members?user_id=7", json!({})).await;
     assert_eq!(data(&again), json!({"removed": 0}));
     // And back: the connections that are there hear the group again.
-    let added = rig
-        .service("POST", "/api/groups/g/members", json!({"user_ids": [7]}))
-        .await;
+    let added = rig.service("POST", "/api/groups/g/members", json!({"user_ids": [7]})).await;
     assert_eq!(data(&added), json!({"added": 1}));
     client.says("c-3", "g", "back").await;
     loop {
@@ -54,21 +46,13 @@ async fn added_while_online() {
     rig.group("g", &["8"]).await;
     let mut client = rig.user("7").await;
     let mut other = rig.user("8").await;
-    let added = rig.service(
-        "POST",
-        "/api/groups/g/members",
-        json!({"members": [{"user_id": 7, "name": "Wu"}]}),
-    );
+    let added = rig.service("POST", "/api/groups/g/members", json!({"members": [{"user_id": 7, "name": "Wu"}]}));
     data(&added.await);
     client.says("c-1", "g", "hello").await;
     assert_eq!(other.message().await["sender_name"], "Wu");
     other.says("o-1", "g", "welcome").await;
     let heard = client.message().await;
-    let heard = if heard["content"] == "hello" {
-        client.message().await
-    } else {
-        heard
-    };
+    let heard = if heard["content"] == "hello" { client.message().await } else { heard };
     assert_eq!(heard["content"], "welcome");
 }
 
@@ -81,33 +65,23 @@ async fn open_groups() {
     let mut second = rig.user("8").await;
     first.says("c-1", "g", "I make it").await;
     assert_eq!(first.message().await["content"], "I make it");
-    second
-        .send("join_group", "c-2", json!({"group_id": "g"}))
-        .await;
+    second.send("join_group", "c-2", json!({"group_id": "g"})).await;
     second.expect("ack").await;
     first.says("c-3", "g", "hi").await;
     assert_eq!(second.message().await["content"], "hi");
-    second
-        .send("join_group", "c-4", json!({"group_id": "closed"}))
-        .await;
+    second.send("join_group", "c-4", json!({"group_id": "closed"})).await;
     second.refused("c-4", 403, "不是群成员").await;
     second.say("c-5", "closed", "x").await;
     second.refused("c-5", 403, "不是群成员").await;
-    second
-        .send("join_group", "c-6", json!({"group_id": "u:7"}))
-        .await;
+    second.send("join_group", "c-6", json!({"group_id": "u:7"})).await;
     second.refused("c-6", 400, "group_id 无效").await;
     let long = "x".repeat(300);
-    second
-        .send("join_group", "c-7", json!({"group_id": long}))
-        .await;
+    second.send("join_group", "c-7", json!({"group_id": long})).await;
     second.refused("c-7", 400, "group_id 无效").await;
     // Registered from now on.
     rig.group("g", &[]).await;
     let mut third = rig.user("10").await;
-    third
-        .send("join_group", "c-8", json!({"group_id": "g"}))
-        .await;
+    third.send("join_group", "c-8", json!({"group_id": "g"})).await;
     third.refused("c-8", 403, "不是群成员").await;
     second.says("c-9", "g", "still in").await;
 }
@@ -119,9 +93,7 @@ async fn anyone() {
     rig.group("g", &["9"]).await;
     let mut first = rig.user("7").await;
     let mut second = rig.user("8").await;
-    second
-        .send("join_group", "c-1", json!({"group_id": "g"}))
-        .await;
+    second.send("join_group", "c-1", json!({"group_id": "g"})).await;
     second.expect("ack").await;
     first.says("c-2", "g", "hi").await;
     assert_eq!(second.message().await["content"], "hi");

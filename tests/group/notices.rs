@@ -21,7 +21,8 @@ async fn to_all_connections_of_the_user() {
         assert_eq!(frame["message_id"], "notif_1");
         let mut notice = frame["data"].clone();
         assert!(notice["created_at"].take().is_u64());
-        let expected = json!({"notification_id": "notif_1", "type": "system", "title": "t", "content": "c", "created_at": null});
+        let expected =
+            json!({"notification_id": "notif_1", "type": "system", "title": "t", "content": "c", "created_at": null});
         assert_eq!(notice, expected);
     }
     // The same again is none, and the other user has none.
@@ -39,30 +40,14 @@ async fn reading_them() {
     let rig = Rig::start(|_| {});
     for index in 0..25 {
         let id = format!("n{index}");
-        notify(
-            &rig,
-            json!({"user_id": "7", "notification_id": id, "title": "t"}),
-        )
-        .await;
+        notify(&rig, json!({"user_id": "7", "notification_id": id, "title": "t"})).await;
     }
-    notify(
-        &rig,
-        json!({"user_id": "8", "notification_id": "n0", "title": "t"}),
-    )
-    .await;
-    let page = data(
-        &rig.ask("7", "/api/notifications?user_id=7&page=2&page_size=10")
-            .await,
-    );
-    assert_eq!(
-        (&page["total"], &page["unread_count"]),
-        (&json!(25), &json!(25))
-    );
+    notify(&rig, json!({"user_id": "8", "notification_id": "n0", "title": "t"})).await;
+    let page = data(&rig.ask("7", "/api/notifications?user_id=7&page=2&page_size=10").await);
+    assert_eq!((&page["total"], &page["unread_count"]), (&json!(25), &json!(25)));
     assert_eq!((&page["page"], &page["page_size"]), (&json!(2), &json!(10)));
     let ids = page["notifications"].as_array().unwrap().iter();
-    let ids: Vec<_> = ids
-        .map(|notice| notice["notification_id"].as_str().unwrap())
-        .collect();
+    let ids: Vec<_> = ids.map(|notice| notice["notification_id"].as_str().unwrap()).collect();
     let newest_first: Vec<_> = (5..15).rev().map(|index| format!("n{index}")).collect();
     assert_eq!(ids, newest_first);
     let read = json!({"user_id": 7, "notification_ids": ["n1", "n2", "n1", "none"]}).to_string();
@@ -75,17 +60,12 @@ async fn reading_them() {
     }
     let unread = data(&rig.ask("7", "/api/notifications/unread-count").await);
     assert_eq!(unread, json!({"count": 23}));
-    let all = http
-        .post("/api/notifications/read-all", &headers, r#"{"user_id":7}"#)
-        .await;
+    let all = http.post("/api/notifications/read-all", &headers, r#"{"user_id":7}"#).await;
     assert_eq!(data(&all), json!({"updated_count": 23}));
     let page = data(&rig.ask("7", "/api/notifications").await);
     assert_eq!(page["unread_count"], 0);
     assert_eq!(page["notifications"][0]["is_read"], true);
-    assert_eq!(
-        data(&rig.ask("8", "/api/notifications/unread-count").await)["count"],
-        1
-    );
+    assert_eq!(data(&rig.ask("8", "/api/notifications/unread-count").await)["count"], 1);
 }
 
 #[tokio::test]
@@ -105,17 +85,9 @@ async fn bad_requests() {
     let headers = [("Authorization", &*bearer)];
     for (target, body, status) in [
         ("/api/notifications", r#"{"user_id":"8","title":"t"}"#, 403),
-        (
-            "/api/notifications/read",
-            r#"{"user_id":"8","notification_ids":[]}"#,
-            403,
-        ),
+        ("/api/notifications/read", r#"{"user_id":"8","notification_ids":[]}"#, 403),
         ("/api/notifications/read", r#"{"user_id":"7"}"#, 400),
-        (
-            "/api/notifications/read",
-            r#"{"user_id":"7","notification_ids":[{}]}"#,
-            400,
-        ),
+        ("/api/notifications/read", r#"{"user_id":"7","notification_ids":[{}]}"#, 400),
         ("/api/notifications/read", "x", 400),
         ("/api/notifications/read-all", r#"{"user_id":"8"}"#, 403),
     ] {

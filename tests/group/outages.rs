@@ -22,9 +22,7 @@ async fn a_full_disk() {
     let first = client.says("first", "g", "first").await;
     let limit = |bytes: &str| {
         let (id, limit) = (server.id().to_string(), format!("--fsize={bytes}:"));
-        let ended = Command::new("prlimit")
-            .args(["--pid", &id, &limit])
-            .status();
+        let ended = Command::new("prlimit").args(["--pid", &id, &limit]).status();
         assert!(ended.expect("prlimit is part of util-linux").success());
     };
     let file = folder.path().join("data/letshare.redb");
@@ -116,11 +114,7 @@ async fn the_blacklist_on_sighup() {
     fs::write(&file, "").expect("a file");
     let settings = [("GROUP_BLACKLIST_FILE", file.to_str().expect("a path"))];
     let (server, address) = start_by(&[], &folder, &settings).await;
-    let status = async || {
-        ask(address, "7", "/api/users/status?user_id=7")
-            .await
-            .status
-    };
+    let status = async || ask(address, "7", "/api/users/status?user_id=7").await.status;
     assert_eq!(status().await, 200);
     for (text, expected, told) in [
         ("127.0.0.0/8\n", 403, "was read again"),
@@ -142,13 +136,7 @@ async fn sighup_without_a_blacklist() {
     let folder = TempDir::new().expect("a folder");
     let (server, address) = start_by(&[], &folder, &[]).await;
     server.signal(Signal::SIGHUP);
-    eventually(async || {
-        server
-            .written()
-            .contains("nothing to read again")
-            .then_some(())
-    })
-    .await;
+    eventually(async || server.written().contains("nothing to read again").then_some(())).await;
     Client::authenticated(address, "7").await;
     server.terminate().await;
 }

@@ -8,13 +8,7 @@ async fn unread(rig: &Rig, user: &str) -> Value {
 }
 
 async fn mark(client: &mut Client, message: &str) {
-    client
-        .send(
-            "mark_read",
-            "m-1",
-            json!({"group_id": "g", "message_id": message}),
-        )
-        .await;
+    client.send("mark_read", "m-1", json!({"group_id": "g", "message_id": message})).await;
     loop {
         let frame = client.next().await;
         if frame["type"] == "ack" && frame["message_id"] == "m-1" {
@@ -35,18 +29,8 @@ async fn markers_move_forward_only() {
     }
     let mut reader = rig.user("8").await;
     assert_eq!(unread(&rig, "8").await, 4);
-    assert_eq!(
-        unread(&rig, "7").await,
-        0,
-        "one's own messages are not unread"
-    );
-    for (message, left) in [
-        (&ids[1], 2),
-        (&ids[0], 2),
-        (&ids[1], 2),
-        (&ids[3], 0),
-        (&ids[2], 0),
-    ] {
+    assert_eq!(unread(&rig, "7").await, 0, "one's own messages are not unread");
+    for (message, left) in [(&ids[1], 2), (&ids[0], 2), (&ids[1], 2), (&ids[3], 0), (&ids[2], 0)] {
         mark(&mut reader, message).await;
         assert_eq!(unread(&rig, "8").await, left);
     }
@@ -63,10 +47,7 @@ async fn who_joins_later_has_nothing_unread() {
     rig.group("g", &["7"]).await;
     let mut writer = rig.user("7").await;
     writer.says("a", "g", "a").await;
-    data(
-        &rig.service("POST", "/api/groups/g/members", json!({"user_id": "8"}))
-            .await,
-    );
+    data(&rig.service("POST", "/api/groups/g/members", json!({"user_id": "8"})).await);
     assert_eq!(unread(&rig, "8").await, 0);
     writer.says("b", "g", "b").await;
     assert_eq!(unread(&rig, "8").await, 1);
@@ -89,10 +70,6 @@ async fn read_events() {
             let event = device.expect("read").await;
             assert_eq!(event["data"], json!({"group_id": "g", "message_id": id}));
         }
-        assert_eq!(
-            device.message().await["content"],
-            "b",
-            "once, and not to others"
-        );
+        assert_eq!(device.message().await["content"], "b", "once, and not to others");
     }
 }

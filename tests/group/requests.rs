@@ -11,25 +11,16 @@ const FORMAT: &str = "消息格式错误";
 async fn ping_and_health() {
     let rig = Rig::start(|_| {});
     let mut client = rig.client().await;
-    client
-        .text(r#"{"type":"ping","timestamp":1760000000123}"#)
-        .await;
+    client.text(r#"{"type":"ping","timestamp":1760000000123}"#).await;
     let pong = client.expect("pong").await;
     assert_eq!(pong.get("data"), None, "§3: absent for ping and pong");
     let seconds = pong["timestamp"].as_u64().expect("a time");
-    assert!(
-        (1_700_000_000..100_000_000_000).contains(&seconds),
-        "{seconds}"
-    );
+    assert!((1_700_000_000..100_000_000_000).contains(&seconds), "{seconds}");
     // The document's Go client sends numbers (§3).
-    client
-        .text(r#"{"type":"ping","message_id":1760000000}"#)
-        .await;
+    client.text(r#"{"type":"ping","message_id":1760000000}"#).await;
     assert_eq!(client.expect("pong").await["message_id"], "1760000000");
     // The source reads both kinds of frames.
-    client
-        .frame(Message::binary(&br#"{"type":"ping","message_id":"b"}"#[..]))
-        .await;
+    client.frame(Message::binary(&br#"{"type":"ping","message_id":"b"}"#[..])).await;
     assert_eq!(client.expect("pong").await["message_id"], "b");
     let mut http = Http::connect_to(rig.address).await;
     let health = http.ask("GET", "/health", &[]).await;
@@ -43,13 +34,7 @@ async fn nothing_goes_before_auth() {
     let rig = Rig::start(|_| {});
     rig.group("g", &["7"]).await;
     let mut client = rig.client().await;
-    for kind in [
-        "send_message",
-        "join_group",
-        "leave_group",
-        "mark_read",
-        "shout",
-    ] {
+    for kind in ["send_message", "join_group", "leave_group", "mark_read", "shout"] {
         client.send(kind, "c-1", json!({"group_id": "g"})).await;
         client.refused("c-1", 401, "未授权，请先认证").await;
     }
@@ -73,46 +58,14 @@ async fn bad_frames() {
         ("shout", json!({}), "未知的消息类型"),
         ("send_message", json!(null), FORMAT),
         ("send_message", json!([]), FORMAT),
-        (
-            "send_message",
-            json!({"group_id": 5, "msg_type": 1, "content": "x"}),
-            FORMAT,
-        ),
-        (
-            "send_message",
-            json!({"msg_type": 1, "content": "x"}),
-            "group_id 不能为空",
-        ),
-        (
-            "send_message",
-            json!({"group_id": "g", "content": "x"}),
-            "msg_type 不能为空",
-        ),
-        (
-            "send_message",
-            json!({"group_id": "g", "msg_type": 3, "content": "x"}),
-            FORMAT,
-        ),
-        (
-            "send_message",
-            json!({"group_id": "g", "msg_type": "1", "content": "x"}),
-            FORMAT,
-        ),
-        (
-            "send_message",
-            json!({"group_id": "g", "msg_type": 1, "content": ""}),
-            "content 不能为空",
-        ),
-        (
-            "send_message",
-            json!({"group_id": "g", "msg_type": 1}),
-            "content 不能为空",
-        ),
-        (
-            "send_message",
-            json!({"group_id": "g", "msg_type": 2, "content": "x"}),
-            "image_url 不能为空",
-        ),
+        ("send_message", json!({"group_id": 5, "msg_type": 1, "content": "x"}), FORMAT),
+        ("send_message", json!({"msg_type": 1, "content": "x"}), "group_id 不能为空"),
+        ("send_message", json!({"group_id": "g", "content": "x"}), "msg_type 不能为空"),
+        ("send_message", json!({"group_id": "g", "msg_type": 3, "content": "x"}), FORMAT),
+        ("send_message", json!({"group_id": "g", "msg_type": "1", "content": "x"}), FORMAT),
+        ("send_message", json!({"group_id": "g", "msg_type": 1, "content": ""}), "content 不能为空"),
+        ("send_message", json!({"group_id": "g", "msg_type": 1}), "content 不能为空"),
+        ("send_message", json!({"group_id": "g", "msg_type": 2, "content": "x"}), "image_url 不能为空"),
         ("join_group", json!({}), "group_id 不能为空"),
         ("join_group", json!("g"), FORMAT),
         ("leave_group", json!({"group_id": ""}), "group_id 不能为空"),
@@ -150,13 +103,7 @@ async fn strangers_and_unknown_things() {
     nowhere["group_id"] = json!("u:7");
     stranger.send("join_group", "c-4", nowhere).await;
     stranger.refused("c-4", 404, "群聊不存在").await;
-    member
-        .send(
-            "mark_read",
-            "c-5",
-            json!({"group_id": "g", "message_id": "none"}),
-        )
-        .await;
+    member.send("mark_read", "c-5", json!({"group_id": "g", "message_id": "none"})).await;
     member.refused("c-5", 404, "消息不存在").await;
 }
 
@@ -169,13 +116,7 @@ async fn a_foreign_message_is_not_marked() {
     let mut client = rig.user("7").await;
     let message = client.says("c-1", "h", "hi").await;
     client.message().await;
-    client
-        .send(
-            "mark_read",
-            "c-2",
-            json!({"group_id": "g", "message_id": message}),
-        )
-        .await;
+    client.send("mark_read", "c-2", json!({"group_id": "g", "message_id": message})).await;
     client.refused("c-2", 404, "消息不存在").await;
 }
 

@@ -30,10 +30,7 @@ async fn missed_messages_follow_in_order() {
         }
     }
     let (mut client, told) = resumes(&rig, "7", &last).await;
-    assert_eq!(
-        told,
-        json!({"user_id": "7", "missed": 4, "has_more": false})
-    );
+    assert_eq!(told, json!({"user_id": "7", "missed": 4, "has_more": false}));
     writer.says("live", "h", "live").await;
     expected.push("live".into());
     assert_eq!(client.contents(5).await, expected);
@@ -49,17 +46,12 @@ async fn five_hundred_at_most() {
     let mut writer = rig.user("8").await;
     let last = writer.says("first", "g", "first").await;
     for index in 0..510 {
-        writer
-            .say(&format!("{index}"), "g", &format!("{index}"))
-            .await;
+        writer.say(&format!("{index}"), "g", &format!("{index}")).await;
     }
     // On its way to everybody who is connected: what comes later is only sent to who resumes.
     while writer.message().await["content"] != "509" {}
     let (mut client, told) = resumes(&rig, "7", &last).await;
-    assert_eq!(
-        told,
-        json!({"user_id": "7", "missed": 500, "has_more": true})
-    );
+    assert_eq!(told, json!({"user_id": "7", "missed": 500, "has_more": true}));
     let expected: Vec<_> = (0..500).map(|index| index.to_string()).collect();
     assert_eq!(client.contents(500).await, expected);
     writer.says("live", "g", "live").await;
@@ -73,9 +65,7 @@ async fn large_messages_come_in_parts() {
     rig.group("g", &["7", "8"]).await;
     let mut writer = rig.user("8").await;
     let mut last = writer.says("first", "g", "first").await;
-    let contents: Vec<_> = (0..24)
-        .map(|index| format!("{index} {}", "x".repeat(400 * 1_024)))
-        .collect();
+    let contents: Vec<_> = (0..24).map(|index| format!("{index} {}", "x".repeat(400 * 1_024))).collect();
     for (index, content) in contents.iter().enumerate() {
         writer.says(&index.to_string(), "g", content).await;
     }
@@ -121,9 +111,7 @@ async fn under_load() {
     let address = rig.address;
     let writing = tokio::spawn(async move {
         for index in 0..400 {
-            writer
-                .say(&format!("{index}"), "g", &format!("{index}"))
-                .await;
+            writer.say(&format!("{index}"), "g", &format!("{index}")).await;
             if index % 20 == 19 {
                 writer.acked(&format!("{index}")).await;
             }

@@ -12,30 +12,17 @@ async fn start(folder: &TempDir) -> (ServerProcess, SocketAddr) {
 }
 
 /// The same, started by another command and with more settings.
-pub async fn start_by(
-    launcher: &[&str],
-    folder: &TempDir,
-    more: &[(&str, &str)],
-) -> (ServerProcess, SocketAddr) {
-    let settings = [
-        ("GROUP_PORT", "0"),
-        ("GROUP_SERVICE_KEY", KEY),
-        ("GROUP_MESSAGES_PER_SECOND", "0"),
-    ];
+pub async fn start_by(launcher: &[&str], folder: &TempDir, more: &[(&str, &str)]) -> (ServerProcess, SocketAddr) {
+    let settings = [("GROUP_PORT", "0"), ("GROUP_SERVICE_KEY", KEY), ("GROUP_MESSAGES_PER_SECOND", "0")];
     let settings = [&settings, more].concat();
     let server = ServerProcess::try_start(folder.path(), launcher, "group", &settings);
     let server = server.unwrap_or_else(|stderr| panic!("{stderr}"));
     let address = eventually(async || {
         tokio::task::yield_now().await;
         let lines = server.written();
-        let lines = lines
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut lines = lines.filter(|line| {
-            line["fields"]["protocols"]
-                .as_str()
-                .is_some_and(|text| text.contains("group"))
-        });
+        let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut lines =
+            lines.filter(|line| line["fields"]["protocols"].as_str().is_some_and(|text| text.contains("group")));
         let line = lines.next()?;
         line["fields"]["address"].as_str()?.parse().ok()
     })
@@ -49,19 +36,11 @@ async fn live(address: SocketAddr) -> (String, String) {
     let mut writer = Client::authenticated(address, "7").await;
     let first = writer.says("first", "g", "first").await;
     for index in 0..50 {
-        writer
-            .says(&format!("{index}"), "g", &format!("{index}"))
-            .await;
+        writer.says(&format!("{index}"), "g", &format!("{index}")).await;
     }
     let last = writer.says("last", "g", "last").await;
     let mut reader = Client::authenticated(address, "8").await;
-    reader
-        .send(
-            "mark_read",
-            "m",
-            json!({"group_id": "g", "message_id": first}),
-        )
-        .await;
+    reader.send("mark_read", "m", json!({"group_id": "g", "message_id": first})).await;
     reader.acked("m").await;
     for id in ["n1", "n2"] {
         let body = json!({"user_id": "8", "notification_id": id, "title": "t"});
@@ -69,15 +48,7 @@ async fn live(address: SocketAddr) -> (String, String) {
     }
     let read = json!({"user_id": "8", "notification_ids": ["n1"]});
     data(&service(address, "POST", "/api/notifications/read", read).await);
-    data(
-        &service(
-            address,
-            "DELETE",
-            "/api/groups/g/members?user_id=9",
-            json!({}),
-        )
-        .await,
-    );
+    data(&service(address, "DELETE", "/api/groups/g/members?user_id=9", json!({})).await);
     (first, last)
 }
 
@@ -86,14 +57,8 @@ async fn check(address: SocketAddr, first: &str, last: &str) {
     assert_eq!(groups["groups"][0]["unread_count"], 51);
     assert_eq!(groups["groups"][0]["name"], "a group");
     let notices = data(&ask(address, "8", "/api/notifications").await);
-    assert_eq!(
-        (&notices["total"], &notices["unread_count"]),
-        (&json!(2), &json!(1))
-    );
-    assert_eq!(
-        data(&ask(address, "8", "/api/users/status?user_id=8").await)["is_online"],
-        false
-    );
+    assert_eq!((&notices["total"], &notices["unread_count"]), (&json!(2), &json!(1)));
+    assert_eq!(data(&ask(address, "8", "/api/users/status?user_id=8").await)["is_online"], false);
     let mut reader = Client::connect(address).await;
     let credentials = json!({"token": token(json!("8")), "last_message_id": first});
     reader.send("auth", "auth-1", credentials).await;
@@ -107,13 +72,7 @@ async fn check(address: SocketAddr, first: &str, last: &str) {
     let new = writer.says("new", "g", "new").await;
     assert_eq!(reader.message().await["message_id"], new);
     let mut marker = Client::authenticated(address, "8").await;
-    marker
-        .send(
-            "mark_read",
-            "m",
-            json!({"group_id": "g", "message_id": last}),
-        )
-        .await;
+    marker.send("mark_read", "m", json!({"group_id": "g", "message_id": last})).await;
     marker.acked("m").await;
     let groups = data(&ask(address, "8", "/api/users/8/groups").await);
     assert_eq!(groups["groups"][0]["unread_count"], 1);
@@ -151,13 +110,8 @@ async fn kill_9_under_load() {
     let (told, mut acks) = tokio::sync::mpsc::unbounded_channel();
     let writing = tokio::spawn(async move {
         for index in 0..100_000 {
-            writer
-                .say(&index.to_string(), "g", &index.to_string())
-                .await;
-            if told
-                .send((index.to_string(), writer.acked(&index.to_string()).await))
-                .is_err()
-            {
+            writer.say(&index.to_string(), "g", &index.to_string()).await;
+            if told.send((index.to_string(), writer.acked(&index.to_string()).await)).is_err() {
                 break;
             }
         }

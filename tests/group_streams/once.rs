@@ -11,38 +11,31 @@ const STREAM: &str = "chat.notification.new";
 const FOR_USER_7: &[u8] = b"\x81\xa7user_id\xa17";
 
 async fn notify(server: &RedisServer, id: usize) {
-    let payload =
-        format!(r#"{{"notification_id":{id},"type":"system","title":"t","content":"c"}}"#);
-    server
-        .add(STREAM, &id.to_string(), FOR_USER_7, &payload)
-        .await;
+    let payload = format!(r#"{{"notification_id":{id},"type":"system","title":"t","content":"c"}}"#);
+    server.add(STREAM, &id.to_string(), FOR_USER_7, &payload).await;
 }
 
 #[tokio::test]
 async fn each_notification_is_stored_on_one_instance_and_delivered_on_all() {
     const COUNT: usize = 40;
     let server = RedisServer::start().await;
-    let (mut one, mut other) = (
-        Instance::start(&server).await,
-        Instance::start(&server).await,
-    );
+    let (mut one, mut other) = (Instance::start(&server).await, Instance::start(&server).await);
     for id in 0..COUNT {
         notify(&server, id).await;
     }
     let (mut stored, mut live) = (BTreeMap::<_, usize>::new(), [0, 0]);
-    let count =
-        |who: usize, event, live: &mut [usize; 2], stored: &mut BTreeMap<_, usize>| match event {
-            Event::Notification(it) => {
-                // In the order of the stream.
-                assert_eq!(it.notification_id, live[who].to_string());
-                live[who] += 1;
-            }
-            Event::StoreNotification(it) => {
-                assert_eq!(it.user_id, "7");
-                *stored.entry(it.notification_id).or_default() += 1;
-            }
-            other => panic!("{other:?}"),
-        };
+    let count = |who: usize, event, live: &mut [usize; 2], stored: &mut BTreeMap<_, usize>| match event {
+        Event::Notification(it) => {
+            // In the order of the stream.
+            assert_eq!(it.notification_id, live[who].to_string());
+            live[who] += 1;
+        }
+        Event::StoreNotification(it) => {
+            assert_eq!(it.user_id, "7");
+            *stored.entry(it.notification_id).or_default() += 1;
+        }
+        other => panic!("{other:?}"),
+    };
     for _ in 0..3 * COUNT {
         tokio::select! {
             event = one.event() => count(0, event, &mut live, &mut stored),
@@ -57,10 +50,7 @@ async fn each_notification_is_stored_on_one_instance_and_delivered_on_all() {
 #[tokio::test]
 async fn a_notification_of_ours_comes_to_all_and_is_stored_by_one() {
     let server = RedisServer::start().await;
-    let (mut one, mut other) = (
-        Instance::start(&server).await,
-        Instance::start(&server).await,
-    );
+    let (mut one, mut other) = (Instance::start(&server).await, Instance::start(&server).await);
     let expected = Notification {
         user_id: "7".into(),
         notification_id: "n".into(),

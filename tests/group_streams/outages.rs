@@ -17,10 +17,7 @@ async fn redis_is_killed_while_two_instances_publish() {
     const ROUNDS: usize = 3;
     const EACH: usize = 400;
     let mut server = RedisServer::start().await;
-    let (one, other) = (
-        Instance::start(&server).await,
-        Instance::start(&server).await,
-    );
+    let (one, other) = (Instance::start(&server).await, Instance::start(&server).await);
     let mut reader = Instance::start(&server).await;
     let publish = |round: usize| {
         for number in round * EACH..(round + 1) * EACH {
@@ -211,10 +208,7 @@ async fn a_wrong_or_missing_password_or_database_is_told() {
         let error = until_down(&instance).await;
         assert!(matches!(error, RedisError::Denied { .. }), "{error:?}");
         let text = error.to_string();
-        assert!(
-            text.contains("check the password and the database"),
-            "{text}"
-        );
+        assert!(text.contains("check the password and the database"), "{text}");
         assert!(text.contains(&server.port.to_string()), "{text}");
         assert!(!text.contains("CANARY"), "{text}");
     }

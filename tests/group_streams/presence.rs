@@ -30,10 +30,7 @@ impl Instance {
 #[tokio::test]
 async fn a_user_is_online_until_the_last_connection_of_all_instances_is_gone() {
     let server = RedisServer::start().await;
-    let (one, other) = (
-        Instance::start(&server).await,
-        Instance::start(&server).await,
-    );
+    let (one, other) = (Instance::start(&server).await, Instance::start(&server).await);
     assert_eq!(one.bus.status("7").await, Ok(None));
     one.bus.online("7");
     one.bus.online("7");
@@ -72,21 +69,10 @@ async fn the_status_is_a_hash_for_other_services() {
     clock.advance(Duration::from_secs(60));
     instance.bus.offline("7");
     instance.until_online("7", false).await;
-    let expected = Status {
-        is_online: false,
-        last_seen: NOON + 60,
-        last_online_at: NOON,
-        last_offline_at: NOON + 60,
-    };
+    let expected = Status { is_online: false, last_seen: NOON + 60, last_online_at: NOON, last_offline_at: NOON + 60 };
     assert_eq!(instance.bus.status("7").await, Ok(Some(expected)));
-    let words: [&[u8]; 6] = [
-        b"HMGET",
-        b"user:status:7",
-        b"is_online",
-        b"last_seen",
-        b"last_online_at",
-        b"last_offline_at",
-    ];
+    let words: [&[u8]; 6] =
+        [b"HMGET", b"user:status:7", b"is_online", b"last_seen", b"last_online_at", b"last_offline_at"];
     assert_eq!(
         server.command(&words).await,
         "*4\r\n$1\r\n0\r\n$10\r\n1760000060\r\n$10\r\n1760000000\r\n$10\r\n1760000060\r\n"
@@ -144,10 +130,7 @@ async fn the_users_of_a_killed_instance_are_offline_when_its_lease_ends() {
 #[tokio::test]
 async fn an_instance_that_stops_in_order_takes_its_users_offline() {
     let server = RedisServer::start().await;
-    let (one, stopping) = (
-        Instance::start(&server).await,
-        Instance::start(&server).await,
-    );
+    let (one, stopping) = (Instance::start(&server).await, Instance::start(&server).await);
     stopping.bus.online("7");
     one.until_online("7", true).await;
     stopping.bus.stop(crate::support::PATIENCE).await;

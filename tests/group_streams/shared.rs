@@ -7,10 +7,7 @@ use super::{Instance, RedisServer, eventually, payload};
 #[tokio::test]
 async fn each_of_two_instances_sees_the_others_entries_once_and_not_its_own() {
     let server = RedisServer::start().await;
-    let (mut one, mut other) = (
-        Instance::start(&server).await,
-        Instance::start(&server).await,
-    );
+    let (mut one, mut other) = (Instance::start(&server).await, Instance::start(&server).await);
     for number in 0..50 {
         one.publish(&format!("one-{number}"));
     }
@@ -25,14 +22,8 @@ async fn each_of_two_instances_sees_the_others_entries_once_and_not_its_own() {
 #[tokio::test]
 async fn member_events_go_both_ways() {
     let server = RedisServer::start().await;
-    let (mut one, mut other) = (
-        Instance::start(&server).await,
-        Instance::start(&server).await,
-    );
-    let member = Member {
-        group_id: "g".into(),
-        user_id: "7".into(),
-    };
+    let (mut one, mut other) = (Instance::start(&server).await, Instance::start(&server).await);
+    let member = Member { group_id: "g".into(), user_id: "7".into() };
     one.bus.member_added("g", "7").unwrap().send();
     assert_eq!(other.event().await, Event::MemberAdded(member.clone()));
     other.bus.member_removed("g", "7").unwrap().send();
@@ -42,10 +33,7 @@ async fn member_events_go_both_ways() {
 #[tokio::test]
 async fn what_is_not_sent_is_not_published() {
     let server = RedisServer::start().await;
-    let (one, mut other) = (
-        Instance::start(&server).await,
-        Instance::start(&server).await,
-    );
+    let (one, mut other) = (Instance::start(&server).await, Instance::start(&server).await);
     drop(one.bus.message(payload("not sent"), "not sent").unwrap());
     one.publish("sent");
     assert_eq!(other.message().await, "sent");
@@ -61,10 +49,7 @@ async fn what_is_not_sent_is_not_published() {
 #[tokio::test]
 async fn entries_of_a_foreign_watermill_producer_are_read() {
     let server = RedisServer::start().await;
-    let (mut one, mut other) = (
-        Instance::start(&server).await,
-        Instance::start(&server).await,
-    );
+    let (mut one, mut other) = (Instance::start(&server).await, Instance::start(&server).await);
     let entries: [(&str, &[u8], &str); 3] = [
         ("chat.message.new", b"\x81\xa3foo\xa3bar", "a"),
         ("chat.message.new", b"\x80", "b"),
@@ -116,14 +101,7 @@ async fn our_entries_have_watermills_fields() {
     // A map of one text: `origin`, and the 36 characters of an UUID.
     let metadata = format!("\u{fffd}\u{fffd}origin\u{fffd}${origin}");
     let payload = payload(id);
-    let fields = [
-        "_watermill_message_uuid",
-        id,
-        "metadata",
-        &metadata,
-        "payload",
-        &payload,
-    ];
+    let fields = ["_watermill_message_uuid", id, "metadata", &metadata, "payload", &payload];
     // Each text has its length before it.
     let texts = lines.iter().skip(6).step_by(2).copied();
     assert_eq!(texts.collect::<Vec<_>>(), fields, "{answer}");
@@ -147,19 +125,14 @@ async fn malformed_entries_stop_nothing_and_are_acknowledged() {
         let words: [&[u8]; 5] = [b"XADD", stream.as_bytes(), b"*", b"some", b"thing"];
         server.command(&words).await;
     }
-    server
-        .add("chat.message.new", "u", b"", &payload("good"))
-        .await;
+    server.add("chat.message.new", "u", b"", &payload("good")).await;
     assert_eq!(instance.message().await, "good");
     for stream in ["chat.notification.new", "notification:push"] {
         let notification = r#"{"user_id":7,"notification_id":1}"#;
         server.add(stream, "u", b"", notification).await;
         for _ in ["live", "to store"] {
             let event = instance.event().await;
-            assert!(
-                matches!(event, Event::Notification(_) | Event::StoreNotification(_)),
-                "{event:?}"
-            );
+            assert!(matches!(event, Event::Notification(_) | Event::StoreNotification(_)), "{event:?}");
         }
         server.until_acknowledged(stream).await;
     }
@@ -174,10 +147,7 @@ async fn malformed_entries_stop_nothing_and_are_acknowledged() {
 #[tokio::test]
 async fn what_was_not_done_with_comes_again_in_order() {
     let server = RedisServer::start().await;
-    let (one, mut other) = (
-        Instance::start(&server).await,
-        Instance::start(&server).await,
-    );
+    let (one, mut other) = (Instance::start(&server).await, Instance::start(&server).await);
     one.publish("a");
     let refused = other.receive().await;
     one.publish("b");

@@ -17,16 +17,10 @@ async fn a_goodbye_with_fin_right_behind_it_is_answered() {
     let server = ServerProcess::start(&[]);
     for round in 0..30 {
         let mut client = Raw::open(&server, &format!("u:{round}")).await;
-        client
-            .write(&frame(FIN | CLOSE, &1000u16.to_be_bytes()))
-            .await
-            .unwrap();
+        client.write(&frame(FIN | CLOSE, &1000u16.to_be_bytes())).await.unwrap();
         client.writer.shutdown().await.unwrap();
         let answer = client.reader.frame().await.expect("a close frame");
-        assert_eq!(
-            (answer.opcode, &answer.payload[..2]),
-            (CLOSE, &1000u16.to_be_bytes()[..])
-        );
+        assert_eq!((answer.opcode, &answer.payload[..2]), (CLOSE, &1000u16.to_be_bytes()[..]));
     }
 }
 
@@ -50,9 +44,7 @@ async fn readers_that_stop_and_half_close_cost_no_descriptor_for_good() {
     }
     let ballast = "x".repeat(64 << 10);
     for _ in 0..120 {
-        speaker
-            .publish("demo1", "big", json!({ "ballast": ballast }))
-            .await;
+        speaker.publish("demo1", "big", json!({ "ballast": ballast })).await;
     }
     speaker.answers_so_far().await;
     for client in &mut stuck {
@@ -94,16 +86,10 @@ async fn cancelled_transfers_with_long_names_cost_nothing() {
 /// A small frame that is kept does not keep the buffer that it was read into.
 #[tokio::test]
 async fn small_chunks_behind_large_texts_cost_what_they_are() {
-    let server = ServerProcess::start(&[
-        ("HISTORY_WINDOW", "0s"),
-        ("LIMITS_PUBLISHES_PER_SECOND", "0"),
-    ]);
+    let server = ServerProcess::start(&[("HISTORY_WINDOW", "0s"), ("LIMITS_PUBLISHES_PER_SECOND", "0")]);
     let mut sender = Raw::join(&server, "s:1", "demo1", "signal:all").await;
     let mut receiver = Raw::join(&server, "r:1", "demo1", "signal:all").await;
-    let text = frame(
-        FIN | TEXT,
-        format!("\"{}\"", "x".repeat(500_000)).as_bytes(),
-    );
+    let text = frame(FIN | TEXT, format!("\"{}\"", "x".repeat(500_000)).as_bytes());
     for _ in 0..20 {
         sender.write(&text).await.unwrap();
         sender.message().await;

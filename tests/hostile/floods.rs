@@ -16,10 +16,8 @@ const NO_HISTORY: (&str, &str) = ("HISTORY_WINDOW", "0s");
 
 /// Sends all `requests` while reading one answer to each.
 async fn ask_all(raw: &mut Raw, requests: impl IntoIterator<Item = Value>) -> Vec<Value> {
-    let requests: Vec<Vec<u8>> = requests
-        .into_iter()
-        .map(|request| frame(FIN | TEXT, request.to_string().as_bytes()))
-        .collect();
+    let requests: Vec<Vec<u8>> =
+        requests.into_iter().map(|request| frame(FIN | TEXT, request.to_string().as_bytes())).collect();
     let expected = requests.len();
     let Raw { reader, writer } = raw;
     let ask = async { writer.write_all(&requests.concat()).await.expect("open") };
@@ -39,10 +37,7 @@ async fn ask_all(raw: &mut Raw, requests: impl IntoIterator<Item = Value>) -> Ve
 }
 
 fn count(answers: &[Value], kind: &str) -> usize {
-    answers
-        .iter()
-        .filter(|answer| answer["type"] == kind)
-        .count()
+    answers.iter().filter(|answer| answer["type"] == kind).count()
 }
 
 fn subscription(number: usize) -> Value {
@@ -55,11 +50,7 @@ async fn ten_thousand_channel_names_of_one_connection() {
     let attack = async {
         let mut raw = Raw::open(&server, "bad").await;
         let answers = ask_all(&mut raw, (0..10_000).map(subscription)).await;
-        assert_eq!(
-            count(&answers, "subscribed"),
-            200,
-            "limits.channels_per_connection"
-        );
+        assert_eq!(count(&answers, "subscribed"), 200, "limits.channels_per_connection");
         assert_eq!(count(&answers, "error"), 9_800);
         server.until_metric("total_rooms", 202).await;
         // Room by room: leaving frees the place for another.
@@ -67,15 +58,9 @@ async fn ten_thousand_channel_names_of_one_connection() {
             let channel = format!("room {number}");
             json!({"type": "unsubscribe", "channel": channel, "event": "signal:all"})
         };
-        let one_by_one =
-            (200..2_200).flat_map(|number| [leave(number - 200), subscription(number)]);
+        let one_by_one = (200..2_200).flat_map(|number| [leave(number - 200), subscription(number)]);
         let answers = ask_all(&mut raw, one_by_one).await;
-        assert_eq!(
-            count(&answers, "error"),
-            0,
-            "{:?}",
-            answers.iter().find(|a| a["type"] == "error")
-        );
+        assert_eq!(count(&answers, "error"), 0, "{:?}", answers.iter().find(|a| a["type"] == "error"));
         drop(raw);
         server.until_metric("total_rooms", 2).await;
     };
@@ -110,15 +95,11 @@ async fn a_storm_of_subscriptions_and_of_leaving() {
     let attacker = async |number: usize| {
         let mut raw = Raw::open(&server, &format!("bad:{number}")).await;
         let storm = (0..1_000).flat_map(|_| {
-            ["subscribe", "unsubscribe"]
-                .map(|kind| json!({"type": kind, "channel": ROOM, "event": "signal:all"}))
+            ["subscribe", "unsubscribe"].map(|kind| json!({"type": kind, "channel": ROOM, "event": "signal:all"}))
         });
         let answers = ask_all(&mut raw, storm).await;
         // Each is answered, in order.
-        for (answer, expected) in answers
-            .iter()
-            .zip(["subscribed", "unsubscribed"].iter().cycle())
-        {
+        for (answer, expected) in answers.iter().zip(["subscribed", "unsubscribed"].iter().cycle()) {
             assert_eq!(answer["type"], *expected, "{answer}");
         }
     };
@@ -130,15 +111,10 @@ async fn a_storm_of_event_names() {
     let server = ServerProcess::start(&[UNLIMITED]);
     let attacker = async |number: usize| {
         let mut raw = Raw::open(&server, &format!("bad:{number}")).await;
-        let storm = (0..5_000).map(|event| {
-            json!({"type": "subscribe", "channel": ROOM, "event": format!("signal:{number}:{event}")})
-        });
+        let storm = (0..5_000)
+            .map(|event| json!({"type": "subscribe", "channel": ROOM, "event": format!("signal:{number}:{event}")}));
         let answers = ask_all(&mut raw, storm).await;
-        assert_eq!(
-            count(&answers, "subscribed"),
-            64,
-            "limits.events_per_subscription"
-        );
+        assert_eq!(count(&answers, "subscribed"), 64, "limits.events_per_subscription");
         assert_eq!(count(&answers, "error"), 5_000 - 64);
     };
     besiege(&server, 16 * MIB, join_all((0..20).map(attacker))).await;
@@ -147,10 +123,7 @@ async fn a_storm_of_event_names() {
 /// Beyond the rate limit messages are refused with an error each; those within it arrive, in order.
 #[tokio::test]
 async fn a_publish_flood_is_refused_beyond_the_rate_limit() {
-    let server = ServerProcess::start(&[
-        ("LIMITS_PUBLISHES_PER_SECOND", "500"),
-        ("LIMITS_PUBLISH_BURST", "1000"),
-    ]);
+    let server = ServerProcess::start(&[("LIMITS_PUBLISHES_PER_SECOND", "500"), ("LIMITS_PUBLISH_BURST", "1000")]);
     let attack = async {
         let mut listener = Raw::join(&server, "curious", ROOM, "flood").await;
         let mut raw = Raw::join(&server, "bad", ROOM, "x").await;
@@ -158,17 +131,12 @@ async fn a_publish_flood_is_refused_beyond_the_rate_limit() {
             let data = json!({"number": number, "ballast": "x".repeat(200)});
             json!({"type": "publish", "channel": ROOM, "event": "flood", "data": data})
         });
-        let flood: Vec<u8> = messages
-            .flat_map(|message| frame(FIN | TEXT, message.to_string().as_bytes()))
-            .collect();
+        let flood: Vec<u8> = messages.flat_map(|message| frame(FIN | TEXT, message.to_string().as_bytes())).collect();
         let Raw { reader, writer } = &mut raw;
         let write = async {
             writer.write_all(&flood).await.expect("open");
             // Answered after all refusals.
-            writer
-                .write_all(&frame(FIN | CLOSE, &[]))
-                .await
-                .expect("open");
+            writer.write_all(&frame(FIN | CLOSE, &[])).await.expect("open");
         };
         let refused = async {
             let mut refused = 0;
@@ -192,10 +160,7 @@ async fn a_publish_flood_is_refused_beyond_the_rate_limit() {
             last = number;
             heard += 1;
         }
-        assert!(
-            listener.answers_so_far().await.is_empty(),
-            "a message too many"
-        );
+        assert!(listener.answers_so_far().await.is_empty(), "a message too many");
     };
     besiege(&server, 24 * MIB, attack).await;
 }

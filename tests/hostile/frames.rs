@@ -16,9 +16,7 @@ async fn a_frame_header_of_4_gib_costs_no_memory() {
     let server = ServerProcess::start(&[("WEBSOCKET_CLOSE_TIMEOUT", "300ms")]);
     let attacker = async |number: usize| {
         let mut raw = Raw::join(&server, &format!("bad:{number}"), ROOM, "x").await;
-        raw.write(&frame_head(FIN | BINARY, 4 << 30))
-            .await
-            .expect("open");
+        raw.write(&frame_head(FIN | BINARY, 4 << 30)).await.expect("open");
         let chunk = vec![0x55; 64 << 10];
         let Raw { reader, writer } = &mut raw;
         // Until the server ends it: that must cut off who goes on sending, too.
@@ -57,69 +55,29 @@ async fn each_broken_rule_has_its_close_code() {
     let two_frames = |first: &[u8], second: &[u8]| [first, second].concat();
     let table: Vec<(&str, Vec<u8>, &[u16])> = vec![
         // RFC 6455 §5.2: the top bit must be 0; too big as well.
-        (
-            "top bit of the length",
-            frame_head(FIN | TEXT, 1 << 63),
-            &[1002, 1009],
-        ),
-        (
-            "all bits of the length",
-            frame_head(FIN | TEXT, u64::MAX),
-            &[1002, 1009],
-        ),
-        (
-            "one byte above the limit",
-            frame_head(FIN | TEXT, 524_289),
-            &[1009],
-        ),
+        ("top bit of the length", frame_head(FIN | TEXT, 1 << 63), &[1002, 1009]),
+        ("all bits of the length", frame_head(FIN | TEXT, u64::MAX), &[1002, 1009]),
+        ("one byte above the limit", frame_head(FIN | TEXT, 524_289), &[1009]),
         (
             "fragments above the limit together",
             two_frames(&frame(TEXT, &[b'x'; 400_000]), &frame_head(FIN, 200_000)),
             &[1009],
         ),
-        (
-            "a huge control frame",
-            frame_head(FIN | PING, 1 << 40),
-            &[1002, 1009],
-        ),
-        (
-            "a control frame of 126 bytes",
-            frame(FIN | PING, &[0; 126]),
-            &[1002],
-        ),
+        ("a huge control frame", frame_head(FIN | PING, 1 << 40), &[1002, 1009]),
+        ("a control frame of 126 bytes", frame(FIN | PING, &[0; 126]), &[1002]),
         ("a fragmented control frame", frame(PING, b"x"), &[1002]),
         ("no mask", vec![FIN | TEXT, 1, b'x'], &[1002]),
         ("reserved bit", frame(FIN | 0x40 | TEXT, b"x"), &[1002]),
         ("reserved opcode", frame(FIN | 0x3, b"x"), &[1002]),
         ("reserved control opcode", frame(FIN | 0xB, b""), &[1002]),
         ("continues nothing", frame(FIN, b"x"), &[1002]),
-        (
-            "a text inside a text",
-            two_frames(&frame(TEXT, b"x"), &frame(FIN | TEXT, b"x")),
-            &[1002],
-        ),
+        ("a text inside a text", two_frames(&frame(TEXT, b"x"), &frame(FIN | TEXT, b"x")), &[1002]),
         ("not UTF-8", frame(FIN | TEXT, b"\xF0\x28\x8C\x28"), &[1007]),
         ("a surrogate", frame(FIN | TEXT, b"\xED\xA0\x80"), &[1007]),
-        (
-            "not UTF-8 across fragments",
-            two_frames(&frame(TEXT, b"\xE5\xB0"), &frame(FIN, b"\x28")),
-            &[1007],
-        ),
-        (
-            "a close frame of one byte",
-            frame(FIN | CLOSE, b"\x03"),
-            &[1002],
-        ),
-        (
-            "a close code that must not be sent",
-            frame(FIN | CLOSE, &1005u16.to_be_bytes()),
-            &[1002],
-        ),
-        (
-            "a close reason that is not UTF-8",
-            frame(FIN | CLOSE, b"\x03\xE8\xFF"),
-            &[1002, 1007],
-        ),
+        ("not UTF-8 across fragments", two_frames(&frame(TEXT, b"\xE5\xB0"), &frame(FIN, b"\x28")), &[1007]),
+        ("a close frame of one byte", frame(FIN | CLOSE, b"\x03"), &[1002]),
+        ("a close code that must not be sent", frame(FIN | CLOSE, &1005u16.to_be_bytes()), &[1002]),
+        ("a close reason that is not UTF-8", frame(FIN | CLOSE, b"\x03\xE8\xFF"), &[1002, 1007]),
     ];
     let attack = async {
         for (name, bytes, codes) in table {
@@ -138,10 +96,7 @@ async fn each_broken_rule_has_its_close_code() {
 async fn nonsense_in_valid_frames_is_answered_and_the_connection_stays() {
     let server = ServerProcess::start(&[]);
     let deep = "[".repeat(100_000);
-    let huge = format!(
-        r#"{{"type":"publish","channel":"{ROOM}","event":"{}"#,
-        "x".repeat(500_000)
-    );
+    let huge = format!(r#"{{"type":"publish","channel":"{ROOM}","event":"{}"#, "x".repeat(500_000));
     let many_keys: String = (0..20_000).map(|key| format!(r#""{key}":0,"#)).collect();
     let texts = [
         "",
@@ -153,10 +108,7 @@ async fn nonsense_in_valid_frames_is_answered_and_the_connection_stays() {
         &huge,
         &format!(r#"{{"type":{deep}}}"#),
         &format!(r#"{{"type":"publish","channel":"{ROOM}","data":{deep}}}"#),
-        &format!(
-            r#"{{"type":"publish","channel":"{ROOM}","data":{{"from":{deep}{}}}}}"#,
-            "]".repeat(100_000)
-        ),
+        &format!(r#"{{"type":"publish","channel":"{ROOM}","data":{{"from":{deep}{}}}}}"#, "]".repeat(100_000)),
         &format!(r#"{{{many_keys}"type":7}}"#),
         r#"{"type":"publish","channel":"siege","data":1e999999}"#,
         r#"{"type":"subscribe","channel":"\ud800"}"#,
@@ -168,9 +120,7 @@ async fn nonsense_in_valid_frames_is_answered_and_the_connection_stays() {
             let answer = raw.message().await;
             assert_eq!(answer["type"], "error", "{:.60}: {answer}", text);
         }
-        raw.write(&frame(FIN | BINARY, &[0xFF; 500_000]))
-            .await
-            .expect("open");
+        raw.write(&frame(FIN | BINARY, &[0xFF; 500_000])).await.expect("open");
         assert_eq!(raw.message().await["type"], "error");
         let mut listener = Raw::join(&server, "curious", ROOM, "still").await;
         raw.publish(ROOM, "still", json!({"here": true})).await;
@@ -189,8 +139,7 @@ async fn the_deepest_and_the_biggest_message_pass() {
         let mut raw = Raw::join(&server, "bad", ROOM, "x").await;
         let mut listener = Raw::join(&server, "curious", ROOM, "deep").await;
         for data in [deep, big] {
-            let text =
-                format!(r#"{{"type":"publish","channel":"{ROOM}","event":"deep","data":{data}}}"#);
+            let text = format!(r#"{{"type":"publish","channel":"{ROOM}","event":"deep","data":{data}}}"#);
             raw.send_text(&text).await;
             let heard = listener.text().await;
             assert!(heard.contains(&data[..data.len() - 1]), "{heard:.80}");
@@ -212,10 +161,7 @@ async fn garbage_after_the_upgrade_is_refused_properly() {
         raw.writer.shutdown().await.ok();
         let end = raw.reader.end().await;
         let known = [1002, 1005, 1007, 1008, 1009].map(End::Closed);
-        assert!(
-            end == End::Cut || known.contains(&end),
-            "seed {seed}: {end:?}"
-        );
+        assert!(end == End::Cut || known.contains(&end), "seed {seed}: {end:?}");
         raw.reader.eof().await;
     };
     let attack = async {
@@ -231,10 +177,7 @@ async fn garbage_after_the_upgrade_is_refused_properly() {
 /// Pings are answered up to the rate limit; pongs that nobody asked for cost nothing (RFC 6455 §5.5.3).
 #[tokio::test]
 async fn floods_of_pings_and_pongs_do_not_harm() {
-    let server = ServerProcess::start(&[
-        ("LIMITS_PUBLISHES_PER_SECOND", "500"),
-        ("LIMITS_PUBLISH_BURST", "1000"),
-    ]);
+    let server = ServerProcess::start(&[("LIMITS_PUBLISHES_PER_SECOND", "500"), ("LIMITS_PUBLISH_BURST", "1000")]);
     let pings = frame(FIN | PING, &[b'p'; 125]).repeat(100_000);
     let pongs = frame(FIN | PONG, &[b'p'; 125]).repeat(100_000);
     let attacker = async |flood: &[u8]| {

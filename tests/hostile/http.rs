@@ -9,22 +9,11 @@ use crate::support::{
     raw::{Raw, get, in_time},
 };
 
-const PATHS: [&str; 7] = [
-    "/",
-    "/ws",
-    "/health",
-    "/ready",
-    "/metrics",
-    "/api/pro/activate",
-    "/no",
-];
+const PATHS: [&str; 7] = ["/", "/ws", "/health", "/ready", "/metrics", "/api/pro/activate", "/no"];
 
 /// Sends `bytes` until the server ends the connection, and tells what it answered.
 async fn provoke(server: &ServerProcess, bytes: &[u8], then: &[u8]) -> String {
-    let Raw {
-        mut reader,
-        mut writer,
-    } = Raw::connect(server.address).await;
+    let Raw { mut reader, mut writer } = Raw::connect(server.address).await;
     let write = async {
         if writer.write_all(bytes).await.is_ok() {
             // For ever, if `then` is anything.
@@ -35,12 +24,8 @@ async fn provoke(server: &ServerProcess, bytes: &[u8], then: &[u8]) -> String {
 }
 
 fn status(answer: &str) -> u16 {
-    let status = answer
-        .strip_prefix("HTTP/1.1 ")
-        .and_then(|rest| rest.get(..3));
-    status
-        .and_then(|status| status.parse().ok())
-        .unwrap_or_else(|| panic!("no status: {answer:.200}"))
+    let status = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+    status.and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status: {answer:.200}"))
 }
 
 #[tokio::test]
@@ -51,41 +36,21 @@ async fn long_queries_and_many_headers_are_refused() {
     let longer = "x".repeat(10 << 20);
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let many: String = (0..1_000)
-        .map(|number| format!("X-{number}: {number}\r\n"))
-        .collect();
+    let many: String = (0..1_000).map(|number| format!("X-{number}: {number}\r\n")).collect();
     let wide = format!("X-Wide: {long}\r\n");
     let attack = async {
         for (path, headers, allowed) in [
-            (
-                format!("/ws?token={long}"),
-                upgrade,
-                &[400, 401, 414, 431][..],
-            ),
-            (
-                format!("/ws?token={token}&userId={long}"),
-                upgrade,
-                &[400, 414, 431],
-            ),
-            (
-                format!("/ws?userId={}&token=x", "%F0%9F".repeat(10_000)),
-                upgrade,
-                &[400, 401],
-            ),
+            (format!("/ws?token={long}"), upgrade, &[400, 401, 414, 431][..]),
+            (format!("/ws?token={token}&userId={long}"), upgrade, &[400, 414, 431]),
+            (format!("/ws?userId={}&token=x", "%F0%9F".repeat(10_000)), upgrade, &[400, 401]),
             (format!("/health?{long}"), "", &[200, 400, 414, 431]),
             (format!("/{long}"), "", &[400, 404, 414, 431]),
             ("/health".to_owned(), &many, &[400, 431]),
             ("/health".to_owned(), &wide, &[200, 431]),
         ] {
             let answer = get(server.address, &path, headers).await;
-            assert!(
-                allowed.contains(&status(&answer)),
-                "{path:.40}: {answer:.200}"
-            );
-            assert!(
-                !answer.contains("xxxxxxxxxx") && !answer.contains(token),
-                "{answer:.200}"
-            );
+            assert!(allowed.contains(&status(&answer)), "{path:.40}: {answer:.200}");
+            assert!(!answer.contains("xxxxxxxxxx") && !answer.contains(token), "{answer:.200}");
         }
         let endless = format!("GET /ws?token={longer} HTTP/1.1\r\n");
         let answer = provoke(&server, endless.as_bytes(), &[]).await;
@@ -103,22 +68,13 @@ async fn endless_bodies_cost_no_memory() {
     chunked.extend_from_slice(&chunk);
     chunked.extend_from_slice(b"\r\n");
     let attacker = async |(method, path): (&str, &str)| {
-        let head =
-            |length: &str| format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n");
+        let head = |length: &str| format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n");
         let length = head("Content-Length: 1099511627776");
         let sized = provoke(&server, length.as_bytes(), &chunk).await;
         assert_ne!(status(&sized) / 100, 5, "{sized:.200}");
     };
-    let requests: Vec<_> = PATHS
-        .iter()
-        .flat_map(|path| [("GET", *path), ("POST", *path)])
-        .collect();
-    besiege(
-        &server,
-        16 * MIB,
-        join_all(requests.into_iter().map(attacker)),
-    )
-    .await;
+    let requests: Vec<_> = PATHS.iter().flat_map(|path| [("GET", *path), ("POST", *path)]).collect();
+    besiege(&server, 16 * MIB, join_all(requests.into_iter().map(attacker))).await;
 }
 
 /// actix-http drops a chunked body that nobody reads, for as long as it comes. It may cost the client's
@@ -178,10 +134,7 @@ async fn garbage_and_pipelined_garbage_are_refused() {
 #[tokio::test]
 async fn an_upgrade_with_a_tail_is_read_as_frames() {
     let server = ServerProcess::start(&[("WEBSOCKET_CLOSE_TIMEOUT", "300ms")]);
-    let request = crate::support::raw::upgrade_request(
-        server.address,
-        &format!("token={}&userId=bad", server.token),
-    );
+    let request = crate::support::raw::upgrade_request(server.address, &format!("token={}&userId=bad", server.token));
     let attack = async {
         let pipelined = format!("{request}GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         let answer = provoke(&server, pipelined.as_bytes(), &[]).await;

@@ -20,18 +20,12 @@ const MESSAGE_BYTES: usize = 64 << 10;
 async fn speak(speaker: &mut Raw, listeners: &mut [Raw], numbers: std::ops::Range<u64>) {
     let ballast = "x".repeat(MESSAGE_BYTES);
     for number in numbers {
-        speaker
-            .publish(ROOM, "big", json!({"number": number, "ballast": ballast}))
-            .await;
+        speaker.publish(ROOM, "big", json!({"number": number, "ballast": ballast})).await;
         join_all(listeners.iter_mut().map(async |listener| {
             // The number stands last: the server writes keys as the client did, in sorted order.
             let heard = listener.text().await;
             let expected = format!(r#""number":{number}"#);
-            assert!(
-                heard.contains(&expected),
-                "{expected} missing in {:.100}",
-                heard
-            );
+            assert!(heard.contains(&expected), "{expected} missing in {:.100}", heard);
         }))
         .await;
     }
@@ -46,10 +40,7 @@ async fn a_reader_that_stops_costs_its_outbox_and_the_49_others_nothing() {
         ("WEBSOCKET_STALL_TIMEOUT", "1m"),
         ("WEBSOCKET_CLOSE_TIMEOUT", "500ms"),
     ]);
-    let mut stalled = Raw::connect_narrow(server.address)
-        .await
-        .upgrade(&server, "stalled")
-        .await;
+    let mut stalled = Raw::connect_narrow(server.address).await.upgrade(&server, "stalled").await;
     stalled.subscribe(ROOM, "big").await;
     let mut speaker = Raw::join(&server, "speaker", ROOM, "other").await;
     let join = async |number| Raw::join(&server, &format!("good:{number}"), ROOM, "big").await;
@@ -73,16 +64,10 @@ async fn a_reader_that_stops_costs_its_outbox_and_the_49_others_nothing() {
 
     server.until_metric("active_connections", 49).await;
     // It reads again, but its connection is over.
-    assert!(matches!(
-        stalled.reader.end().await,
-        End::Closed(1013) | End::Cut
-    ));
+    assert!(matches!(stalled.reader.end().await, End::Closed(1013) | End::Cut));
     stalled.reader.eof().await;
     for listener in &mut listeners {
-        assert!(
-            listener.answers_so_far().await.is_empty(),
-            "a message too many"
-        );
+        assert!(listener.answers_so_far().await.is_empty(), "a message too many");
     }
 }
 
@@ -135,11 +120,8 @@ async fn a_reader_that_takes_nothing_is_closed_after_the_stall_limit() {
 /// Slow is not stalled: who reads on, however little, loses nothing.
 #[tokio::test]
 async fn a_reader_that_reads_slowly_but_steadily_gets_everything() {
-    let server = ServerProcess::start(&[
-        UNLIMITED,
-        ("LIMITS_OUTBOX_BYTES", "16777216"),
-        ("WEBSOCKET_STALL_TIMEOUT", "2s"),
-    ]);
+    let server =
+        ServerProcess::start(&[UNLIMITED, ("LIMITS_OUTBOX_BYTES", "16777216"), ("WEBSOCKET_STALL_TIMEOUT", "2s")]);
     let attack = async {
         let raw = Raw::connect_narrow(server.address).await;
         let mut slow = raw.upgrade(&server, "slow").await;

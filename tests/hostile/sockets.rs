@@ -15,15 +15,9 @@ use crate::support::{
 #[tokio::test]
 async fn a_head_that_trickles_in_is_refused() {
     let server = ServerProcess::start(&[]);
-    let request = upgrade_request(
-        server.address,
-        &format!("token={}&userId=slow", server.token),
-    );
+    let request = upgrade_request(server.address, &format!("token={}&userId=slow", server.token));
     let attacker = async |_| {
-        let Raw {
-            mut reader,
-            mut writer,
-        } = Raw::connect(server.address).await;
+        let Raw { mut reader, mut writer } = Raw::connect(server.address).await;
         let trickle = async {
             let mut pace = interval(Duration::from_millis(50));
             for byte in request.bytes() {
@@ -40,10 +34,7 @@ async fn a_head_that_trickles_in_is_refused() {
     };
     let answers = besiege(&server, 8 * MIB, join_all((0..100).map(attacker))).await;
     for answer in answers {
-        assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
-            "{answer}"
-        );
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
     }
 }
 
@@ -66,9 +57,7 @@ async fn silence_after_the_upgrade_ends_the_connection() {
         let mut raw = Raw::open(&server, &format!("bad:{number}")).await;
         // Half of them in the middle of a frame.
         if number.is_multiple_of(2) {
-            raw.write(&frame_head(FIN | TEXT, 1_000)[..6])
-                .await
-                .expect("open");
+            raw.write(&frame_head(FIN | TEXT, 1_000)[..6]).await.expect("open");
         }
         let mut was_asked = false;
         let code = loop {
@@ -106,9 +95,7 @@ async fn half_open_connections_are_closed() {
     ];
     let attacker = async |number: usize| {
         let mut raw = Raw::join(&server, &format!("bad:{number}"), ROOM, "x").await;
-        raw.write(&beginnings[number % beginnings.len()])
-            .await
-            .expect("open");
+        raw.write(&beginnings[number % beginnings.len()]).await.expect("open");
         raw.writer.shutdown().await.expect("open");
         raw.reader.eof().await;
     };
@@ -125,9 +112,7 @@ async fn resets_in_the_middle_of_a_frame_leave_nothing_behind() {
     let attacker = async |number: usize| {
         let mut raw = Raw::join(&server, &format!("bad:{number}"), ROOM, "x").await;
         let frame = frame(FIN | TEXT, &[b'x'; 100_000]);
-        raw.write(&frame[..number * 1_000 % frame.len()])
-            .await
-            .expect("open");
+        raw.write(&frame[..number * 1_000 % frame.len()]).await.expect("open");
         raw.reset();
     };
     let attack = async {
@@ -167,8 +152,7 @@ async fn a_client_that_says_goodbye_and_stays_is_cut() {
         let mut raw = Raw::join(&server, &format!("bad:{number}"), ROOM, "x").await;
         let goodbye = frame(FIN | CLOSE, &1000_u16.to_be_bytes());
         // What follows a close frame is not for anybody.
-        let forbidden =
-            format!(r#"{{"type":"publish","channel":"{ROOM}","event":"beat","data":{{}}}}"#);
+        let forbidden = format!(r#"{{"type":"publish","channel":"{ROOM}","event":"beat","data":{{}}}}"#);
         let bytes = [goodbye, frame(FIN | TEXT, forbidden.as_bytes()).repeat(10)].concat();
         assert_eq!(raw.provoke(&bytes).await, End::Closed(1000));
     };

@@ -30,13 +30,7 @@ fn with_jwt(config: &mut Config) {
 #[tokio::test]
 async fn without_a_token() {
     let server = Server::start(|_| {});
-    for target in [
-        "/ws",
-        "/",
-        "/ws?userId=a:1",
-        "/?token=&userId=a:1",
-        "/ws?token",
-    ] {
+    for target in ["/ws", "/", "/ws?userId=a:1", "/?token=&userId=a:1", "/ws?token"] {
         for headers in [&UPGRADE[..], &[]] {
             let response = get(&server, target, headers).await;
             assert_eq!(response.status, 401, "{target}: {response:?}");
@@ -75,14 +69,8 @@ async fn with_a_bad_jwt() {
     for (token, error) in [
         ("a.b.c", "token验证失败: token解析失败: token is malformed"),
         (unsigned, "token验证失败: token解析失败: token is malformed"),
-        (
-            &of_others,
-            "token验证失败: token解析失败: signature is invalid",
-        ),
-        (
-            &tampered,
-            "token验证失败: token解析失败: signature is invalid",
-        ),
+        (&of_others, "token验证失败: token解析失败: signature is invalid"),
+        (&tampered, "token验证失败: token解析失败: signature is invalid"),
         (&expired, "token验证失败: token已过期"),
     ] {
         let response = upgrade(&server, &format!("/ws?token={token}&userId=a:1")).await;
@@ -96,26 +84,16 @@ async fn with_a_bad_jwt() {
 async fn a_jwt_binds_the_user_id() {
     let server = Server::start(with_jwt);
     let token = jwt("小明", None, 1, now());
-    for (query, user) in [
-        ("", "小明"),
-        ("&userId=%E5%B0%8F%E6%98%8E", "小明"),
-        ("&userId=%E5%B0%8F%E6%98%8E:zz7alj", "小明:zz7alj"),
-    ] {
+    for (query, user) in
+        [("", "小明"), ("&userId=%E5%B0%8F%E6%98%8E", "小明"), ("&userId=%E5%B0%8F%E6%98%8E:zz7alj", "小明:zz7alj")]
+    {
         let target = format!("/ws?token={token}{query}");
         assert_eq!(user_on(&server, &target).await, user);
     }
-    for other in [
-        "b:1",
-        "%E5%B0%8F",
-        "%E5%B0%8F%E6%98%8E2",
-        "x%E5%B0%8F%E6%98%8E",
-    ] {
+    for other in ["b:1", "%E5%B0%8F", "%E5%B0%8F%E6%98%8E2", "x%E5%B0%8F%E6%98%8E"] {
         let response = upgrade(&server, &format!("/ws?token={token}&userId={other}")).await;
         assert_eq!(response.status, 401, "{other}");
-        assert_eq!(
-            response.body,
-            r#"{"error":"token验证失败: token与userId不匹配"}"#
-        );
+        assert_eq!(response.body, r#"{"error":"token验证失败: token与userId不匹配"}"#);
     }
 }
 
@@ -128,9 +106,7 @@ async fn a_jwt_with_a_room_allows_that_room_only() {
     let mut client = Client::try_connect(&url, "a:1").await.expect("connects");
     let mut other = Client::join(&server, "b:2", "demo1").await;
     for room in ["demo2", "Demo1"] {
-        client
-            .send(json!({"type": "subscribe", "channel": room}))
-            .await;
+        client.send(json!({"type": "subscribe", "channel": room})).await;
         let text = format!("token 不允许加入房间: {room}");
         client.expect_error(403, &text).await;
         client.publish(room, "signal:all", json!({})).await;
@@ -145,11 +121,9 @@ async fn a_jwt_with_a_room_allows_that_room_only() {
 /// §1.3 `auth`: `static` knows no JWT, `jwt` no shared token, `both` takes either.
 #[tokio::test]
 async fn the_mode_chooses_the_kinds_of_token() {
-    for (mode, takes_static, takes_jwt) in [
-        (AuthMode::Static, true, false),
-        (AuthMode::Jwt, false, true),
-        (AuthMode::Both, true, true),
-    ] {
+    for (mode, takes_static, takes_jwt) in
+        [(AuthMode::Static, true, false), (AuthMode::Jwt, false, true), (AuthMode::Both, true, true)]
+    {
         let server = Server::start(|config| {
             with_jwt(config);
             config.auth.mode = mode;

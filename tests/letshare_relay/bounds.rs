@@ -65,10 +65,7 @@ async fn a_user_receives_sixteen_files_at_a_time() {
         senders.push(sender);
     }
     let mut sender = Client::join(&server, SENDER, ROOM).await;
-    assert_eq!(
-        requests_let_through(&mut sender, &mut receiver, "a").await,
-        0
-    );
+    assert_eq!(requests_let_through(&mut sender, &mut receiver, "a").await, 0);
     // The page is gone, and with it all it was to receive.
     drop(receiver);
     for sender in &mut senders {
@@ -78,10 +75,7 @@ async fn a_user_receives_sixteen_files_at_a_time() {
         }
     }
     let mut receiver = Client::join(&server, RECEIVER, ROOM).await;
-    assert_eq!(
-        requests_let_through(&mut sender, &mut receiver, "b").await,
-        4
-    );
+    assert_eq!(requests_let_through(&mut sender, &mut receiver, "b").await, 4);
 }
 
 /// §3.5.11 "global ring budget": refused by name, and free again when a transfer has ended.
@@ -153,10 +147,7 @@ async fn a_receiver_that_reads_slowly_is_not_closed_and_stalls_nobody() {
     let between = file(2 << 20, 1);
     let hash = sha256(&between);
     alice.offer("t1", "bob:2", between).await;
-    join!(
-        alice.work_until(|page| page.sent("t1").is_some()),
-        bob.work_until(|page| page.ended("t1").is_some()),
-    );
+    join!(alice.work_until(|page| page.sent("t1").is_some()), bob.work_until(|page| page.ended("t1").is_some()),);
     assert_eq!(bob.received("t1"), Some(hash));
 
     let mut next = std::collections::BTreeMap::<String, u64>::new();
@@ -207,14 +198,9 @@ async fn coming_back_again_and_again_earns_no_larger_outbox() {
     // It stops reading. Its outbox, its ring and what the kernel holds are far less than 40 MB.
     let filling = "x".repeat(400_000);
     for _ in 0..100 {
-        sender
-            .publish(ROOM, "signal:all", json!({"filling": filling}))
-            .await;
+        sender.publish(ROOM, "signal:all", json!({"filling": filling})).await;
     }
-    assert!(
-        sender.received_so_far().await.len() <= 1,
-        "told that the receiver is gone"
-    );
+    assert!(sender.received_so_far().await.len() <= 1, "told that the receiver is gone");
     let mut http = Http::connect(&server).await;
     eventually(async || {
         let page = http.ask("GET", "/metrics", &[]).await.json();
@@ -236,9 +222,7 @@ async fn metrics_move() {
             let page = http.ask("GET", "/metrics", &[]).await.json();
             let (known, expected) = (page["relay"].as_object()?, expected.as_object()?);
             let mut expected = expected.iter();
-            expected
-                .all(|(key, value)| known.get(key) == Some(value))
-                .then_some(())
+            expected.all(|(key, value)| known.get(key) == Some(value)).then_some(())
         })
         .await;
     };
@@ -299,10 +283,7 @@ async fn nothing_is_written_to_disk() {
         receiver.work_until(|page| page.chunks_received("t1") >= 40),
     );
     assert_eq!(open_files_of(&std::env::temp_dir()), 0);
-    join!(
-        sender.work_until(|page| page.sent("t1").is_some()),
-        receiver.work_until(|page| page.ended("t1").is_some()),
-    );
+    join!(sender.work_until(|page| page.sent("t1").is_some()), receiver.work_until(|page| page.ended("t1").is_some()),);
     let left = std::fs::read_dir(folder.path()).expect("the folder");
     assert_eq!(left.count(), 0, "the server made a file");
 }

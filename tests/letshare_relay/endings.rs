@@ -95,8 +95,7 @@ async fn complete_before_end() {
     let mut pair = Pair::running(&server, 4).await;
     pair.send_frames(0..4).await;
     pair.expect_frames(0..4).await;
-    pair.receiver_says("complete", json!({"file_name": "x", "file_size": 4_096}))
-        .await;
+    pair.receiver_says("complete", json!({"file_name": "x", "file_size": 4_096})).await;
     assert_eq!(pair.sender_hears("ack").await["received_chunks"], 4);
     let id = pair.id.clone();
     let status = nothing_else(&mut pair.sender, &id).await;
@@ -149,8 +148,7 @@ async fn the_receiver_may_reject() {
 async fn an_error_of_the_receiver_reaches_the_sender() {
     let server = Server::start(|_| {});
     let mut pair = Pair::running(&server, 4).await;
-    pair.receiver_says("error", json!({"error": "磁盘已满"}))
-        .await;
+    pair.receiver_says("error", json!({"error": "磁盘已满"})).await;
     assert_eq!(pair.sender_hears("error").await["error"], "磁盘已满");
     all_is_silent(&mut pair, "cancelled").await;
 }
@@ -164,21 +162,11 @@ async fn pages_stop_at_once() {
     for (id, by_sender) in [("t1", true), ("t2", false)] {
         sender.offer(id, RECEIVER, file(8 << 20, 1)).await;
         let is_there = |page: &Page| page.chunks_received(id) >= 40;
-        let (canceller, other) = if by_sender {
-            (&mut sender, &mut receiver)
-        } else {
-            (&mut receiver, &mut sender)
-        };
+        let (canceller, other) = if by_sender { (&mut sender, &mut receiver) } else { (&mut receiver, &mut sender) };
         if by_sender {
-            join!(
-                other.work_until(is_there),
-                canceller.work_until(|page| page.chunks_acknowledged(id) >= 32)
-            );
+            join!(other.work_until(is_there), canceller.work_until(|page| page.chunks_acknowledged(id) >= 32));
         } else {
-            join!(
-                canceller.work_until(is_there),
-                other.work_until(|page| page.chunks_acknowledged(id) >= 32)
-            );
+            join!(canceller.work_until(is_there), other.work_until(|page| page.chunks_acknowledged(id) >= 32));
         }
         canceller.cancel(id).await;
         let is_over = |page: &Page| page.sent(id).or(page.ended(id)) == Some("cancel");
@@ -219,9 +207,7 @@ async fn a_server_that_stops_ends_its_transfers_first() {
 async fn a_request_that_nobody_answers() {
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
     // The clock stands still, so the rate limit would never let go.
-    let server = Server::start_at(clock.clone(), |config| {
-        config.limits.publishes_per_second = 0
-    });
+    let server = Server::start_at(clock.clone(), |config| config.limits.publishes_per_second = 0);
     let mut pair = Pair::requested(&server, 4).await;
     clock.advance(Duration::from_secs(30));
     pair.both_are_told(408, "传输会话超时").await;

@@ -23,10 +23,7 @@ async fn moves(alice: &mut Page, bob: &mut Page, bytes: usize) {
     let file = file(bytes, 1);
     let hash = sha256(&file);
     alice.offer(&id, BOB, file).await;
-    join!(
-        alice.work_until(|page| page.sent(&id).is_some()),
-        bob.work_until(|page| page.ended(&id).is_some()),
-    );
+    join!(alice.work_until(|page| page.sent(&id).is_some()), bob.work_until(|page| page.ended(&id).is_some()),);
     assert_eq!(alice.sent(&id), Some("complete"));
     assert_eq!(bob.received(&id), Some(hash));
 }
@@ -47,11 +44,7 @@ async fn fifty_two_megabytes_arrive_whole() {
     }
     let of = |kinds: &[&str]| -> Vec<String> {
         let kind = |kind: &&str| format!("file:transfer:{kind}");
-        kinds
-            .iter()
-            .map(kind)
-            .chain(["subscribed".into()])
-            .collect()
+        kinds.iter().map(kind).chain(["subscribed".into()]).collect()
     };
     assert_eq!(alice.kinds, of(&["accept", "ack", "complete"]));
     assert_eq!(bob.kinds, of(&["end", "request", "start"]));
@@ -71,10 +64,7 @@ async fn two_files_cross_between_the_same_pages() {
     );
     assert_eq!(alice.received("t2"), Some(at_alice));
     assert_eq!(bob.received("t1"), Some(at_bob));
-    assert_eq!(
-        (alice.sent("t1"), bob.sent("t2")),
-        (Some("complete"), Some("complete"))
-    );
+    assert_eq!((alice.sent("t1"), bob.sent("t2")), (Some("complete"), Some("complete")));
 }
 
 /// §3.2: "a 0-byte file: one empty chunk".

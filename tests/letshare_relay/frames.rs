@@ -3,9 +3,7 @@
 use letshare_server::config::Config;
 use serde_json::json;
 
-use super::raw::{
-    CHUNK, Pair, ROOM, SENDER, expect_fault, frame, hear, nothing_else, request, with_header,
-};
+use super::raw::{CHUNK, Pair, ROOM, SENDER, expect_fault, frame, hear, nothing_else, request, with_header};
 use crate::support::{Client, Server};
 
 const PAYLOAD: [u8; CHUNK as usize] = [7; CHUNK as usize];
@@ -18,8 +16,7 @@ async fn frames_without_a_header() {
     let id = pair.id.clone();
     let id = &id;
     let full = |json: &str| with_header(json, &PAYLOAD);
-    let no_padding =
-        json!({"transfer_id": id, "chunk_index": 0, "chunk_size": CHUNK, "total_chunks": 4});
+    let no_padding = json!({"transfer_id": id, "chunk_index": 0, "chunk_size": CHUNK, "total_chunks": 4});
     for bad in [
         "".into(),
         "{".into(),
@@ -30,20 +27,12 @@ async fn frames_without_a_header() {
         full("{}"),
         full("not json"),
         full(&format!(r#"{{"transfer_id":"{id}"}}"#)),
-        full(&format!(
-            r#"{{"transfer_id":"{id}","chunk_index":-1,"chunk_size":1024,"total_chunks":4}}"#
-        )),
-        full(&format!(
-            r#"{{"transfer_id":"{id}","chunk_index":"0","chunk_size":1024,"total_chunks":4}}"#
-        )),
+        full(&format!(r#"{{"transfer_id":"{id}","chunk_index":-1,"chunk_size":1024,"total_chunks":4}}"#)),
+        full(&format!(r#"{{"transfer_id":"{id}","chunk_index":"0","chunk_size":1024,"total_chunks":4}}"#)),
         full(&format!(r#"["{id}",0,1024,4]"#)),
         full(&"{".repeat(256)),
         // The header is longer than its place.
-        no_padding
-            .to_string()
-            .replace(id, &"x".repeat(300))
-            .into_bytes()
-            .into(),
+        no_padding.to_string().replace(id, &"x".repeat(300)).into_bytes().into(),
     ] {
         pair.sender.send_binary(bad).await;
         pair.sender.expect_error(400, "不支持的消息类型: ").await;

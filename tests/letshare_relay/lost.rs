@@ -45,17 +45,10 @@ async fn survives_a_cut(percent: u64, away: Duration) {
         sender.work_until(is_told).await;
     }
     receiver.reconnect(&server).await;
-    join!(
-        sender.work_until(|page| page.sent("t1").is_some()),
-        receiver.work_until(|page| page.ended("t1").is_some()),
-    );
+    join!(sender.work_until(|page| page.sent("t1").is_some()), receiver.work_until(|page| page.ended("t1").is_some()),);
     assert_eq!(sender.sent("t1"), Some("complete"));
     assert_eq!(receiver.received("t1"), Some(hash));
-    let expected: &[&str] = if is_noticed {
-        &["interrupted", "transferring"]
-    } else {
-        &[]
-    };
+    let expected: &[&str] = if is_noticed { &["interrupted", "transferring"] } else { &[] };
     assert_eq!(sender.statuses, expected);
 }
 
@@ -107,10 +100,7 @@ async fn a_receiver_that_is_cut_again_and_again_gets_its_file() {
         }
         receiver.work_until(|page| page.ended("t1").is_some()).await;
     };
-    join!(
-        keeps_falling,
-        sender.work_until(|page| page.sent("t1").is_some())
-    );
+    join!(keeps_falling, sender.work_until(|page| page.sent("t1").is_some()));
     assert_eq!(sender.sent("t1"), Some("complete"));
     assert_eq!(receiver.received("t1"), Some(hash));
 }
@@ -151,10 +141,7 @@ async fn what_is_sent_meanwhile_waits_for_the_receiver() {
         pair.sender.send_binary(frame).await;
     }
     say(&mut pair.sender, "end", &pair.id, json!({})).await;
-    assert_eq!(
-        nothing_else(&mut pair.sender, &pair.id).await,
-        "interrupted"
-    );
+    assert_eq!(nothing_else(&mut pair.sender, &pair.id).await, "interrupted");
 
     pair.receiver_returns(&server).await;
     pair.receiver_hears("start").await;
@@ -236,10 +223,7 @@ async fn a_receiver_that_leaves_the_room_and_comes_back() {
     pair.receiver_hears("start").await;
     pair.expect_frames(0..4).await;
     pair.expect_frames(4..6).await;
-    assert_eq!(
-        nothing_else(&mut pair.sender, &pair.id).await,
-        "transferring"
-    );
+    assert_eq!(nothing_else(&mut pair.sender, &pair.id).await, "transferring");
 }
 
 /// §3.5.9: after 30 s the sender is told; the receiver when it comes after all.
@@ -267,8 +251,7 @@ async fn what_ended_meanwhile_is_told_on_return() {
     let mut pair = Pair::running(&server, 20).await;
     pair.send_frames(0..4).await;
     pair.cut_receiver(&server).await;
-    pair.sender_says("cancel", json!({"reason": "no more"}))
-        .await;
+    pair.sender_says("cancel", json!({"reason": "no more"})).await;
     let id = pair.id.clone();
     assert_eq!(nothing_else(&mut pair.sender, &id).await, "cancelled");
     for is_first in [true, false] {

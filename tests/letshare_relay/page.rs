@@ -89,13 +89,7 @@ impl Page {
             silences: 0,
         };
         page.subscribe().await;
-        let is_in = |page: &Self| {
-            page.kinds
-                .iter()
-                .filter(|kind| *kind == "subscribed")
-                .count()
-                == 2
-        };
+        let is_in = |page: &Self| page.kinds.iter().filter(|kind| *kind == "subscribed").count() == 2;
         page.work_until(is_in).await;
         page
     }
@@ -133,14 +127,7 @@ impl Page {
             "room_name": self.room,
             "flow_control": "receiver_ack_v1",
         });
-        let upload = Upload {
-            file,
-            sent: 0,
-            acknowledged: 0,
-            again: Vec::new(),
-            has_ended: false,
-            ending: None,
-        };
+        let upload = Upload { file, sent: 0, acknowledged: 0, again: Vec::new(), has_ended: false, ending: None };
         self.uploads.insert(id.to_owned(), upload);
         self.say("request", request, true).await;
     }
@@ -162,9 +149,7 @@ impl Page {
     }
 
     pub fn chunks_received(&self, id: &str) -> u64 {
-        self.downloads
-            .get(id)
-            .map_or(0, |download| download.received)
+        self.downloads.get(id).map_or(0, |download| download.received)
     }
 
     pub fn chunks_acknowledged(&self, id: &str) -> u64 {
@@ -370,18 +355,11 @@ impl Page {
     /// §3.3 "lost frames: 30 s without a chunk".
     async fn ask_again(&mut self) {
         self.silences += 1;
-        assert!(
-            self.silences * STALL < PATIENCE,
-            "{}: nothing came",
-            self.user
-        );
+        assert!(self.silences * STALL < PATIENCE, "{}: nothing came", self.user);
         let is_stuck = |download: &Download| {
             download.ending.is_none() && download.missing.contains(&true) && download.received > 0
         };
-        let stuck = self
-            .downloads
-            .iter()
-            .find(|(_, download)| is_stuck(download));
+        let stuck = self.downloads.iter().find(|(_, download)| is_stuck(download));
         if let Some((id, _)) = stuck {
             let id = id.clone();
             self.ask_for_missing(&id).await;

@@ -76,11 +76,7 @@ pub async fn say(client: &mut Client, kind: &str, id: &str, more: Value) {
 /// The next message is of this kind; its data.
 pub async fn hear(client: &mut Client, kind: &str, id: &str) -> Value {
     let mut message = client.next().await;
-    assert_eq!(
-        message["type"],
-        format!("file:transfer:{kind}"),
-        "{message}"
-    );
+    assert_eq!(message["type"], format!("file:transfer:{kind}"), "{message}");
     assert_eq!(message["data"]["transfer_id"], id, "{message}");
     assert!(message["timestamp"].is_u64(), "{message}");
     if kind != "error" {
@@ -130,12 +126,7 @@ impl Pair {
     pub async fn between(mut sender: Client, mut receiver: Client, id: &str, total: u64) -> Self {
         sender.send(request(id, total)).await;
         hear(&mut receiver, "request", id).await;
-        Self {
-            sender,
-            receiver,
-            id: id.to_owned(),
-            total,
-        }
+        Self { sender, receiver, id: id.to_owned(), total }
     }
 
     /// Accepted and started.
@@ -146,11 +137,7 @@ impl Pair {
     }
 
     pub async fn begin(&mut self) {
-        self.receiver_says(
-            "accept",
-            json!({"ack_every_chunks": 8, "ack_window_chunks": 24}),
-        )
-        .await;
+        self.receiver_says("accept", json!({"ack_every_chunks": 8, "ack_window_chunks": 24})).await;
         self.sender_hears("accept").await;
         self.sender_says("start", json!({})).await;
         self.receiver_hears("start").await;
@@ -233,8 +220,7 @@ impl Pair {
     }
 
     pub async fn ack(&mut self, received_chunks: u64) {
-        self.receiver_says("ack", json!({"received_chunks": received_chunks}))
-            .await;
+        self.receiver_says("ack", json!({"received_chunks": received_chunks})).await;
         let ack = self.sender_hears("ack").await;
         assert_eq!(ack["received_chunks"], received_chunks);
     }

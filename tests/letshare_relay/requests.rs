@@ -4,9 +4,7 @@
 use letshare_server::{auth::ProKey, clock::Clock};
 use serde_json::{Value, json};
 
-use super::raw::{
-    CHUNK, Pair, RECEIVER, ROOM, SENDER, expect_fault, hear, nothing_else, request, say,
-};
+use super::raw::{CHUNK, Pair, RECEIVER, ROOM, SENDER, expect_fault, hear, nothing_else, request, say};
 use crate::support::{Client, Server};
 
 const ID: &str = "transfer_1_abcdefg";
@@ -44,10 +42,7 @@ async fn the_room_may_stand_in_the_data_alone() {
     let server = Server::start(|_| {});
     let (mut sender, mut receiver) = Pair::joined(&server).await;
     let mut without_channel = request(ID, 4);
-    without_channel
-        .as_object_mut()
-        .expect("an object")
-        .remove("channel");
+    without_channel.as_object_mut().expect("an object").remove("channel");
     sender.send(without_channel).await;
     hear(&mut receiver, "request", ID).await;
 }
@@ -192,9 +187,7 @@ async fn a_shape_that_does_not_fit_is_refused() {
         expect_fault(&mut sender, ID, 400, "格式错误").await;
     }
     assert!(receiver.received_so_far().await.is_empty());
-    sender
-        .send(with(json!({"chunk_size": CHUNK, "total_chunks": 4})))
-        .await;
+    sender.send(with(json!({"chunk_size": CHUNK, "total_chunks": 4}))).await;
     hear(&mut receiver, "request", ID).await;
 }
 
@@ -220,19 +213,9 @@ async fn malformed_control_messages() {
     let mut pair = Pair::running(&server, 4).await;
     let id = pair.id.clone();
     let id = &id;
-    for kind in [
-        "request",
-        "accept",
-        "reject",
-        "start",
-        "ack",
-        "end",
-        "complete",
-        "resend",
-        "cancel",
-        "error",
-        "resume-query",
-    ] {
+    for kind in
+        ["request", "accept", "reject", "start", "ack", "end", "complete", "resend", "cancel", "error", "resume-query"]
+    {
         let kind = format!("file:transfer:{kind}");
         let sender = &mut pair.sender;
         for data in [
@@ -252,8 +235,7 @@ async fn malformed_control_messages() {
         }
         sender.send(json!({"type": kind})).await;
         sender.expect_error(400, "消息数据格式错误").await;
-        let twice =
-            format!(r#"{{"type":"{kind}","data":{{"transfer_id":"u","transfer_id":"{id}"}}}}"#);
+        let twice = format!(r#"{{"type":"{kind}","data":{{"transfer_id":"u","transfer_id":"{id}"}}}}"#);
         sender.send_text(&twice).await;
         sender.expect_error(400, "消息数据格式错误").await;
     }
@@ -267,10 +249,7 @@ async fn malformed_control_messages() {
         ("resend", json!({"chunk_indexes": [-1]})),
         ("resend", json!({"chunk_indexes": [4]})),
         ("resend", json!({"chunk_indexes": "all"})),
-        (
-            "resend",
-            json!({"chunk_indexes": [1], "missing_count": "all"}),
-        ),
+        ("resend", json!({"chunk_indexes": [1], "missing_count": "all"})),
     ] {
         pair.receiver_says(kind, more).await;
         expect_fault(&mut pair.receiver, id, 400, "格式错误").await;

@@ -16,8 +16,7 @@ async fn the_rest_is_asked_of_the_sender_after_an_ack() {
         pair.ack((window + 1) * 24 - 8).await;
     }
     // 72 were sent, the last 40 of them are kept: 32 to 71.
-    let lost =
-        json!({"chunk_indexes": [3, 31, 32, 71], "missing_count": 932, "total_chunks": 1_000});
+    let lost = json!({"chunk_indexes": [3, 31, 32, 71], "missing_count": 932, "total_chunks": 1_000});
     pair.receiver_says("resend", lost).await;
     pair.expect_frames([32, 71]).await;
     let ack = pair.sender_hears("ack").await;
@@ -47,10 +46,7 @@ async fn the_rest_is_asked_of_the_sender_after_an_ack() {
     // §3.5.5: the main loop goes on.
     pair.send_frames(72..80).await;
     pair.expect_frames(72..80).await;
-    assert_eq!(
-        nothing_else(&mut pair.sender, &pair.id).await,
-        "transferring"
-    );
+    assert_eq!(nothing_else(&mut pair.sender, &pair.id).await, "transferring");
 }
 
 /// When the ring has everything the sender is not bothered; a receiver that had heard `end` hears it again.
@@ -72,10 +68,7 @@ async fn the_ring_has_it_all() {
         pair.expect_frames(expected).await;
         pair.receiver_hears("end").await;
     }
-    assert_eq!(
-        nothing_else(&mut pair.sender, &pair.id).await,
-        "transferring"
-    );
+    assert_eq!(nothing_else(&mut pair.sender, &pair.id).await, "transferring");
 }
 
 /// The acknowledgements went down with the connection: everything that the ring brings is known already, so
@@ -163,8 +156,7 @@ async fn both_sides_may_ask_how_far_it_is() {
 async fn the_sender_may_not_ask_for_chunks() {
     let server = Server::start(|_| {});
     let mut pair = Pair::running(&server, 4).await;
-    pair.sender_says("resend", json!({"chunk_indexes": [0]}))
-        .await;
+    pair.sender_says("resend", json!({"chunk_indexes": [0]})).await;
     expect_fault(&mut pair.sender, &pair.id, 403, "无权").await;
     pair.finish().await;
 }

@@ -32,14 +32,8 @@ async fn can_do_nothing(server: &Server, strangers: &mut [Client]) {
         stranger.send_binary(pair.frame(0)).await;
         expect_fault(stranger, &pair.id, 403, "无权").await;
     }
-    assert_eq!(
-        nothing_else(&mut pair.sender, &pair.id).await,
-        "transferring"
-    );
-    assert_eq!(
-        nothing_else(&mut pair.receiver, &pair.id).await,
-        "transferring"
-    );
+    assert_eq!(nothing_else(&mut pair.sender, &pair.id).await, "transferring");
+    assert_eq!(nothing_else(&mut pair.receiver, &pair.id).await, "transferring");
     pair.finish().await;
 }
 

@@ -18,9 +18,7 @@ async fn fill(server: &Server, members: usize) -> Vec<Client> {
 
 /// Subscribes; true when that was confirmed, false when the room is full.
 async fn tries(client: &mut Client, full: &str) -> bool {
-    client
-        .send(json!({"type": "subscribe", "channel": "demo1", "event": "signal:all"}))
-        .await;
+    client.send(json!({"type": "subscribe", "channel": "demo1", "event": "signal:all"})).await;
     let answer = client.next().await;
     if answer["type"] == "subscribed" {
         return true;
@@ -44,20 +42,15 @@ async fn fifty_are_in_and_one_more_is_refused() {
 
     members[7].subscribe("demo1", "signal:all").await;
     members[7].subscribe("demo1", "another").await;
-    late.send(json!({"type": "unsubscribe", "channel": "demo1", "event": "signal:all"}))
-        .await;
+    late.send(json!({"type": "unsubscribe", "channel": "demo1", "event": "signal:all"})).await;
     assert_eq!(late.next().await["type"], "unsubscribed");
     assert!(!tries(&mut late, FULL).await, "it never had a place");
 
-    members[7]
-        .send(json!({"type": "unsubscribe", "channel": "demo1", "event": "another"}))
-        .await;
+    members[7].send(json!({"type": "unsubscribe", "channel": "demo1", "event": "another"})).await;
     assert_eq!(members[7].next().await["type"], "unsubscribed");
     assert!(!tries(&mut late, FULL).await, "only an event was dropped");
 
-    members[7]
-        .send(json!({"type": "unsubscribe", "channel": "demo1", "event": "signal:all"}))
-        .await;
+    members[7].send(json!({"type": "unsubscribe", "channel": "demo1", "event": "signal:all"})).await;
     assert_eq!(members[7].next().await["type"], "unsubscribed");
     assert!(tries(&mut late, FULL).await);
     assert!(!tries(&mut members[7], FULL).await);
@@ -164,9 +157,7 @@ async fn a_join_in_a_full_room() {
     for _ in 0..2 * members.len() {
         let reply = joiner.next().await;
         assert_eq!(reply["event"], "signal:new:1");
-        let from = reply["data"]["from"]
-            .as_str()
-            .and_then(|f| f.strip_prefix("m:"));
+        let from = reply["data"]["from"].as_str().and_then(|f| f.strip_prefix("m:"));
         let id: usize = from.expect("a member").parse().expect("its number");
         heard[id] += 1;
         assert_eq!(reply["data"]["n"], heard[id], "member {id}");

@@ -6,10 +6,7 @@ use crate::support::{Client, Server};
 
 /// The events of what a client received.
 fn events(messages: &[Value]) -> Vec<&str> {
-    messages
-        .iter()
-        .map(|message| message["event"].as_str().unwrap_or("none"))
-        .collect()
+    messages.iter().map(|message| message["event"].as_str().unwrap_or("none")).collect()
 }
 
 /// §2.3: no copy for the publisher; exact match; a third page sees no targeted signal.
@@ -20,12 +17,7 @@ async fn a_signal_reaches_whom_it_names_and_nobody_else() {
     let mut b = Client::join(&server, "b:2", "demo1").await;
     let mut c = Client::join(&server, "c:3", "demo1").await;
 
-    a.publish(
-        "demo1",
-        "signal:b:2",
-        json!({"type": "offer", "from": "a:1"}),
-    )
-    .await;
+    a.publish("demo1", "signal:b:2", json!({"type": "offer", "from": "a:1"})).await;
     let offer = b.next().await;
     assert_eq!(offer["type"], "message");
     assert_eq!(offer["channel"], "demo1");
@@ -33,12 +25,8 @@ async fn a_signal_reaches_whom_it_names_and_nobody_else() {
     assert_eq!(offer["data"], json!({"type": "offer", "from": "a:1"}));
     assert!(offer["timestamp"].is_u64());
 
-    a.publish("demo1", "signal:all", json!({"type": "discover"}))
-        .await;
-    assert_eq!(
-        b.next().await["data"],
-        json!({"type": "discover", "from": "a:1"})
-    );
+    a.publish("demo1", "signal:all", json!({"type": "discover"})).await;
+    assert_eq!(b.next().await["data"], json!({"type": "discover", "from": "a:1"}));
     assert_eq!(c.next().await["data"]["type"], "discover");
     assert!(c.received_so_far().await.is_empty());
     assert!(b.received_so_far().await.is_empty());
@@ -72,8 +60,7 @@ async fn a_signal_reaches_all_sockets_of_its_user() {
     let mut first = Client::join(&server, "b:2", "demo1").await;
     let mut second = Client::join(&server, "b:2", "demo1").await;
     let mut a = Client::join(&server, "a:1", "demo1").await;
-    a.publish("demo1", "signal:b:2", json!({"type": "offer"}))
-        .await;
+    a.publish("demo1", "signal:b:2", json!({"type": "offer"})).await;
     assert!(a.received_so_far().await.is_empty());
     for socket in [&mut first, &mut second] {
         assert_eq!(socket.next().await["data"]["type"], "offer");
@@ -90,15 +77,7 @@ async fn events_match_exactly() {
     let mut own = Client::connect(&server, "c:3").await;
     own.subscribe("demo1", "signal:c:3").await;
     let mut a = Client::join(&server, "a:1", "demo1").await;
-    for event in [
-        "signal:c:3",
-        "signal:c",
-        "signal:c:33",
-        "Signal:All",
-        "signal",
-        "*",
-        "signal:all",
-    ] {
+    for event in ["signal:c:3", "signal:c", "signal:c:33", "Signal:All", "signal", "*", "signal:all"] {
         a.publish("demo1", event, json!({})).await;
     }
     assert!(a.received_so_far().await.is_empty());
@@ -133,10 +112,7 @@ async fn messages_keep_their_order() {
     let server = Server::start(|_| {});
     let mut a = Client::join(&server, "a:1", "demo1").await;
     let mut b = Client::join(&server, "b:2", "demo1").await;
-    let mut readers = [
-        Client::join(&server, "c:3", "demo1").await,
-        Client::join(&server, "d:4", "demo1").await,
-    ];
+    let mut readers = [Client::join(&server, "c:3", "demo1").await, Client::join(&server, "d:4", "demo1").await];
     for n in 0..200 {
         a.publish("demo1", "signal:all", json!({"n": n})).await;
         b.publish("demo1", "signal:all", json!({"n": n})).await;

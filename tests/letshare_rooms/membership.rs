@@ -29,15 +29,9 @@ async fn membership_counts_from_the_first_subscribe() {
     let mut a = Client::connect(&server, "a:1").await;
     a.send(subscribe("demo1", "signal:a:1")).await;
     a.send(subscribe("demo1", "signal:all")).await;
-    a.publish("demo1", "signal:all", json!({"type": "discover"}))
-        .await;
+    a.publish("demo1", "signal:all", json!({"type": "discover"})).await;
     assert_eq!(b.next().await["data"]["type"], "discover");
-    b.publish(
-        "demo1",
-        "signal:a:1",
-        json!({"type": "discover", "isReply": true}),
-    )
-    .await;
+    b.publish("demo1", "signal:a:1", json!({"type": "discover", "isReply": true})).await;
     for event in ["signal:a:1", "signal:all"] {
         let confirmation = a.next().await;
         assert_eq!(confirmation["type"], "subscribed");
@@ -114,14 +108,8 @@ async fn an_event_of_one_room_does_not_filter_another() {
     let mut b = Client::connect(&server, "b:2").await;
     b.subscribe("room A", "x").await;
     b.subscribe("room B", "x").await;
-    for (n, (room, event)) in [
-        ("room A", "only:B"),
-        ("room B", "only:A"),
-        ("room A", "only:A"),
-        ("room B", "only:B"),
-    ]
-    .into_iter()
-    .enumerate()
+    for (n, (room, event)) in
+        [("room A", "only:B"), ("room B", "only:A"), ("room A", "only:A"), ("room B", "only:B")].into_iter().enumerate()
     {
         b.publish(room, event, json!({"n": n})).await;
         assert!(b.received_so_far().await.is_empty());
@@ -164,41 +152,26 @@ async fn a_room_change_on_the_same_socket() {
     a.send(unsubscribe("old", "signal:all")).await;
     a.send(subscribe("new", "signal:a:1")).await;
     a.send(subscribe("new", "signal:all")).await;
-    a.publish("new", "signal:all", json!({"type": "discover"}))
-        .await;
+    a.publish("new", "signal:all", json!({"type": "discover"})).await;
 
     let discover = new.next().await;
     assert_eq!(discover["channel"], "new");
     assert_eq!(discover["data"], json!({"type": "discover", "from": "a:1"}));
-    new.publish("new", "signal:a:1", json!({"isReply": true}))
-        .await;
+    new.publish("new", "signal:a:1", json!({"isReply": true})).await;
     let mut answers = Vec::new();
     for _ in 0..5 {
         let answer = a.next().await;
-        answers.push(format!(
-            "{} {} {}",
-            answer["type"], answer["channel"], answer["event"]
-        ));
+        answers.push(format!("{} {} {}", answer["type"], answer["channel"], answer["event"]));
     }
     // Rooms are independent of each other; within one the answers keep the order of the requests.
     let of_room = |room: &str| -> Vec<&str> {
         let answers = answers.iter().map(String::as_str);
         answers.filter(|answer| answer.contains(room)).collect()
     };
-    assert_eq!(
-        of_room("\"old\""),
-        [
-            r#""unsubscribed" "old" "signal:a:1""#,
-            r#""unsubscribed" "old" "signal:all""#
-        ]
-    );
+    assert_eq!(of_room("\"old\""), [r#""unsubscribed" "old" "signal:a:1""#, r#""unsubscribed" "old" "signal:all""#]);
     assert_eq!(
         of_room("\"new\""),
-        [
-            r#""subscribed" "new" "signal:a:1""#,
-            r#""subscribed" "new" "signal:all""#,
-            r#""message" "new" "signal:a:1""#
-        ]
+        [r#""subscribed" "new" "signal:a:1""#, r#""subscribed" "new" "signal:all""#, r#""message" "new" "signal:a:1""#]
     );
 
     old.publish("old", "signal:all", json!({})).await;

@@ -34,13 +34,9 @@ async fn a_good_name_is_echoed_unchanged() {
         "𠀀𠀁𠀂𠀃𠀄𠀅𠀆𠀇𠀈𠀉𠀊𠀋",
     ] {
         for page in [&mut a, &mut b] {
-            page.send(json!({"type": "subscribe", "channel": name}))
-                .await;
+            page.send(json!({"type": "subscribe", "channel": name})).await;
             let confirmation = page.next().await;
-            assert_eq!(
-                confirmation["type"], "subscribed",
-                "{name:?}: {confirmation}"
-            );
+            assert_eq!(confirmation["type"], "subscribed", "{name:?}: {confirmation}");
             assert_eq!(confirmation["channel"], name);
             assert_eq!(confirmation["data"]["room"], name);
         }
@@ -81,14 +77,12 @@ async fn a_bad_name_is_refused_with_its_reason() {
         ("ab\u{200b}", FORBIDDEN),
         ("ab，", FORBIDDEN),
     ] {
-        page.send(json!({"type": "subscribe", "channel": name, "event": "signal:all"}))
-            .await;
+        page.send(json!({"type": "subscribe", "channel": name, "event": "signal:all"})).await;
         let answer = page.next().await;
         let told = json!({"code": 400, "message": text});
         assert_eq!(answer["error"], told, "{name:?}");
         page.publish(name, "signal:all", json!({})).await;
-        page.expect_error(400, &format!("客户端未订阅房间: {name}"))
-            .await;
+        page.expect_error(400, &format!("客户端未订阅房间: {name}")).await;
     }
     assert!(page.received_so_far().await.is_empty());
 }

@@ -32,10 +32,7 @@ async fn expect_errors(cases: &[(&str, &str)]) {
 async fn without_a_channel() {
     expect_errors(&[
         (r#"{"type":"subscribe"}"#, "缺少频道名称"),
-        (
-            r#"{"type":"subscribe","channel":"","event":"signal:all"}"#,
-            "缺少频道名称",
-        ),
+        (r#"{"type":"subscribe","channel":"","event":"signal:all"}"#, "缺少频道名称"),
         (r#"{"type":"unsubscribe"}"#, "缺少频道名称"),
         (r#"{"type":"publish","data":{}}"#, "缺少频道名称"),
     ])
@@ -59,8 +56,7 @@ async fn with_data_that_is_no_object() {
         "true",
         r#"{"from":"a:1","from":"b:2"}"#,
     ] {
-        let request =
-            format!(r#"{{"type":"publish","channel":"demo1","event":"signal:all","data":{data}}}"#);
+        let request = format!(r#"{{"type":"publish","channel":"demo1","event":"signal:all","data":{data}}}"#);
         cases.push((request, "消息数据格式错误"));
     }
     let cases: Vec<_> = cases.iter().map(|(r, t)| (r.as_str(), *t)).collect();
@@ -74,14 +70,8 @@ async fn with_an_unknown_type() {
     let cut = format!("不支持的消息类型: {}", "长".repeat(64));
     expect_errors(&[
         (r#"{"type":"ping"}"#, "不支持的消息类型: ping"),
-        (
-            r#"{"type":"Subscribe","channel":"demo1"}"#,
-            "不支持的消息类型: Subscribe",
-        ),
-        (
-            r#"{"type":"message","channel":"demo1","data":{}}"#,
-            "不支持的消息类型: message",
-        ),
+        (r#"{"type":"Subscribe","channel":"demo1"}"#, "不支持的消息类型: Subscribe"),
+        (r#"{"type":"message","channel":"demo1","data":{}}"#, "不支持的消息类型: message"),
         ("{}", "不支持的消息类型: "),
         (r#"{"channel":"demo1","data":{}}"#, "不支持的消息类型: "),
         (&long, &cut),
@@ -93,25 +83,15 @@ async fn with_an_unknown_type() {
 #[tokio::test]
 async fn publishing_as_no_member() {
     expect_errors(&[
-        (
-            r#"{"type":"publish","channel":"other","event":"signal:all","data":{}}"#,
-            "客户端未订阅房间: other",
-        ),
-        (
-            r#"{"type":"publish","channel":"Demo1","event":"signal:all","data":{}}"#,
-            "客户端未订阅房间: Demo1",
-        ),
-        (
-            r#"{"type":"publish","channel":"x","data":{}}"#,
-            "客户端未订阅房间: x",
-        ),
+        (r#"{"type":"publish","channel":"other","event":"signal:all","data":{}}"#, "客户端未订阅房间: other"),
+        (r#"{"type":"publish","channel":"Demo1","event":"signal:all","data":{}}"#, "客户端未订阅房间: Demo1"),
+        (r#"{"type":"publish","channel":"x","data":{}}"#, "客户端未订阅房间: x"),
     ])
     .await;
 
     let server = Server::start(|_| {});
     let mut page = Client::join(&server, "a:1", "demo1").await;
-    page.send(json!({"type": "unsubscribe", "channel": "demo1"}))
-        .await;
+    page.send(json!({"type": "unsubscribe", "channel": "demo1"})).await;
     assert_eq!(page.next().await["type"], "unsubscribed");
     page.publish("demo1", "signal:all", json!({})).await;
     page.expect_error(400, "客户端未订阅房间: demo1").await;

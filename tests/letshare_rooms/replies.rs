@@ -35,10 +35,8 @@ async fn subscribed() {
 async fn subscribed_to_an_empty_event() {
     let server = server();
     let mut page = Client::connect(&server, "a:1").await;
-    for request in [
-        r#"{"type":"subscribe","channel":"demo1"}"#,
-        r#"{"type":"subscribe","channel":"demo1","event":""}"#,
-    ] {
+    for request in [r#"{"type":"subscribe","channel":"demo1"}"#, r#"{"type":"subscribe","channel":"demo1","event":""}"#]
+    {
         assert_eq!(
             answer(&mut page, request).await,
             r#"{"type":"subscribed","channel":"demo1","data":{"event":"","room":"demo1","status":"subscribed"},"timestamp":1700000000123}"#
@@ -77,10 +75,9 @@ async fn unsubscribed() {
 async fn unsubscribed_from_an_empty_event() {
     let server = server();
     let mut page = Client::join(&server, "a:1", "demo1").await;
-    for request in [
-        r#"{"type":"unsubscribe","channel":"demo1"}"#,
-        r#"{"type":"unsubscribe","channel":"demo1","event":""}"#,
-    ] {
+    for request in
+        [r#"{"type":"unsubscribe","channel":"demo1"}"#, r#"{"type":"unsubscribe","channel":"demo1","event":""}"#]
+    {
         assert_eq!(
             answer(&mut page, request).await,
             r#"{"type":"unsubscribed","channel":"demo1","data":{"room":"demo1","status":"unsubscribed"},"timestamp":1700000000123}"#
@@ -94,16 +91,11 @@ async fn message() {
     let server = server();
     let mut a = Client::join(&server, "a:1", "demo1").await;
     let mut b = Client::join(&server, "b:2", "demo1").await;
-    for (request, event) in [
-        (r#""event":"signal:b:2","#, "signal:b:2"),
-        (r#""event":"","#, "signal:all"),
-        ("", "signal:all"),
-    ] {
+    for (request, event) in
+        [(r#""event":"signal:b:2","#, "signal:b:2"), (r#""event":"","#, "signal:all"), ("", "signal:all")]
+    {
         let data = r#"{"from":"a:1","type":"text"}"#;
-        a.send_text(&format!(
-            r#"{{"type":"publish","channel":"demo1",{request}"data":{data}}}"#
-        ))
-        .await;
+        a.send_text(&format!(r#"{{"type":"publish","channel":"demo1",{request}"data":{data}}}"#)).await;
         assert_eq!(
             b.next_text().await,
             format!(
@@ -130,9 +122,7 @@ async fn error() {
 async fn no_frame_that_is_not_needed() {
     let server = server();
     let mut page = Client::join(&server, "a:1", "demo1").await;
-    page.publish("demo1", "signal:all", json!({"type": "discover"}))
-        .await;
-    page.publish("demo1", "signal:gone:9", json!({"type": "offer"}))
-        .await;
+    page.publish("demo1", "signal:all", json!({"type": "discover"})).await;
+    page.publish("demo1", "signal:gone:9", json!({"type": "offer"})).await;
     assert!(page.received_so_far().await.is_empty());
 }

@@ -6,21 +6,15 @@ use crate::support::{Client, Server};
 const FORGED: &str = "消息的 from 与当前用户不一致";
 
 async fn publish_raw(client: &mut Client, data: &str) {
-    client
-        .send_text(&format!(
-            r#"{{"type":"publish","channel":"demo1","event":"signal:all","data":{data}}}"#
-        ))
-        .await;
+    client.send_text(&format!(r#"{{"type":"publish","channel":"demo1","event":"signal:all","data":{data}}}"#)).await;
 }
 
 /// The bytes of `data` in the next message.
 async fn next_raw(client: &mut Client) -> String {
     let text = client.next_text().await;
-    let data =
-        text.strip_prefix(r#"{"type":"message","channel":"demo1","event":"signal:all","data":"#);
-    let (data, timestamp) = data
-        .and_then(|rest| rest.rsplit_once(r#","timestamp":"#))
-        .unwrap_or_else(|| panic!("no message: {text}"));
+    let data = text.strip_prefix(r#"{"type":"message","channel":"demo1","event":"signal:all","data":"#);
+    let (data, timestamp) =
+        data.and_then(|rest| rest.rsplit_once(r#","timestamp":"#)).unwrap_or_else(|| panic!("no message: {text}"));
     assert!(timestamp.trim_end_matches('}').parse::<u64>().is_ok());
     data.to_owned()
 }
@@ -34,26 +28,11 @@ async fn from_is_appended_and_every_other_byte_is_kept() {
     for (sent, expected) in [
         ("{}", r#"{"from":"a:1"}"#),
         ("{ }", r#"{ "from":"a:1"}"#),
-        (
-            r#"{"z":12345678901234567890,"a":1}"#,
-            r#"{"z":12345678901234567890,"a":1,"from":"a:1"}"#,
-        ),
-        (
-            r#"{ "z" : 1.0 , "a":1e400, "z2": -0 }"#,
-            r#"{ "z" : 1.0 , "a":1e400, "z2": -0 ,"from":"a:1"}"#,
-        ),
-        (
-            "{\"s\":\"<b>&\u{2028}é\\u00e9\\/\\n\\\"\"}",
-            "{\"s\":\"<b>&\u{2028}é\\u00e9\\/\\n\\\"\",\"from\":\"a:1\"}",
-        ),
-        (
-            r#"{"x":{"from":"b:2"},"k":"}"}"#,
-            r#"{"x":{"from":"b:2"},"k":"}","from":"a:1"}"#,
-        ),
-        (
-            r#"{"From":"b:2","d":1,"d":2}"#,
-            r#"{"From":"b:2","d":1,"d":2,"from":"a:1"}"#,
-        ),
+        (r#"{"z":12345678901234567890,"a":1}"#, r#"{"z":12345678901234567890,"a":1,"from":"a:1"}"#),
+        (r#"{ "z" : 1.0 , "a":1e400, "z2": -0 }"#, r#"{ "z" : 1.0 , "a":1e400, "z2": -0 ,"from":"a:1"}"#),
+        ("{\"s\":\"<b>&\u{2028}é\\u00e9\\/\\n\\\"\"}", "{\"s\":\"<b>&\u{2028}é\\u00e9\\/\\n\\\"\",\"from\":\"a:1\"}"),
+        (r#"{"x":{"from":"b:2"},"k":"}"}"#, r#"{"x":{"from":"b:2"},"k":"}","from":"a:1"}"#),
+        (r#"{"From":"b:2","d":1,"d":2}"#, r#"{"From":"b:2","d":1,"d":2,"from":"a:1"}"#),
     ] {
         publish_raw(&mut a, sent).await;
         assert_eq!(next_raw(&mut b).await, expected);

@@ -33,22 +33,13 @@ async fn no_secret_token_query_or_payload_is_written_or_answered() {
         ],
     );
     let jwt = JwtKey::new(&JWT_SECRET.into())
-        .mint(
-            "jwt user",
-            None,
-            1,
-            Timestamp::from_millis(4_000_000_000_000),
-        )
+        .mint("jwt user", None, 1, Timestamp::from_millis(4_000_000_000_000))
         .expect("minted");
 
     let mut answers = bad_requests(&server, &jwt).await;
     answers.extend(requests_with_weird_queries(&server).await);
     conversations(&server).await;
-    for accept in [
-        "application/json",
-        "text/plain",
-        "application/openmetrics-text",
-    ] {
+    for accept in ["application/json", "text/plain", "application/openmetrics-text"] {
         answers.push(get(server.address, "/metrics", &format!("Accept: {accept}\r\n")).await);
     }
     let errors_log = server.errors_log();
@@ -103,22 +94,8 @@ async fn bad_requests(server: &ServerProcess, jwt: &str) -> Vec<String> {
 }
 
 async fn requests_with_weird_queries(server: &ServerProcess) -> Vec<String> {
-    let queries = [
-        QUERY,
-        "a=CANARY",
-        "%43ANARY",
-        "token=CANARY&token=CANARY",
-        "?CANARY",
-        "CANARY%00%0d%0a",
-    ];
-    let paths = [
-        "/health",
-        "/ready",
-        "/metrics",
-        "/no",
-        "/ws",
-        "/api/pro/activate",
-    ];
+    let queries = [QUERY, "a=CANARY", "%43ANARY", "token=CANARY&token=CANARY", "?CANARY", "CANARY%00%0d%0a"];
+    let paths = ["/health", "/ready", "/metrics", "/no", "/ws", "/api/pro/activate"];
     let mut answers = Vec::new();
     for path in paths {
         for query in queries {
@@ -134,9 +111,7 @@ async fn requests_with_weird_queries(server: &ServerProcess) -> Vec<String> {
     ] {
         let mut raw = Raw::connect(server.address).await;
         raw.write(garbage.as_bytes()).await.expect("open");
-        tokio::io::AsyncWriteExt::shutdown(&mut raw.writer)
-            .await
-            .ok();
+        tokio::io::AsyncWriteExt::shutdown(&mut raw.writer).await.ok();
         answers.push(raw.reader.rest().await);
     }
     answers
@@ -165,9 +140,7 @@ async fn conversations(server: &ServerProcess) {
     for _ in 0..100 {
         a.publish("demo1", "x", json!({"secret": PAYLOAD})).await;
     }
-    a.write(&frame(FIN | BINARY, PAYLOAD.as_bytes()))
-        .await
-        .expect("open");
+    a.write(&frame(FIN | BINARY, PAYLOAD.as_bytes())).await.expect("open");
     expect_clean_error(&a.message().await);
 
     let endings = [

@@ -27,16 +27,8 @@ struct Plan {
     acks: usize,
 }
 
-const QUICK: Plan = Plan {
-    writers: 6,
-    cycles: 10,
-    acks: 0,
-};
-const NIGHTLY: Plan = Plan {
-    writers: 24,
-    cycles: 100,
-    acks: 500_000,
-};
+const QUICK: Plan = Plan { writers: 6, cycles: 10, acks: 0 };
+const NIGHTLY: Plan = Plan { writers: 24, cycles: 100, acks: 500_000 };
 /// Moments of the end, in milliseconds after the writers begin.
 const MOMENTS: std::ops::Range<u64> = 50..500;
 /// Cycles after which the writers go on with new channels, so that each restart has but these to read back.
@@ -58,11 +50,7 @@ async fn a_kill_loses_nothing_that_was_acknowledged() {
 async fn a_deploy_loses_nothing_that_was_acknowledged() {
     let plan = Plan { cycles: 6, ..QUICK };
     let namespace = |number| {
-        if number % 3 == 0 {
-            "persisted"
-        } else {
-            "plain"
-        }
+        if number % 3 == 0 { "persisted" } else { "plain" }
     };
     let writers = (0..plan.writers).map(|number| Writer::new(number, namespace(number)));
     let writers = writers.collect();
@@ -126,11 +114,7 @@ fn acked(writers: &[Writer]) -> usize {
 
 /// Compares the channels with what the writers know; says how many messages are there that were not
 /// acknowledged.
-async fn read_back(
-    address: SocketAddr,
-    writers: &[Writer],
-    generations: impl Iterator<Item = usize>,
-) -> usize {
+async fn read_back(address: SocketAddr, writers: &[Writer], generations: impl Iterator<Item = usize>) -> usize {
     let mut rest = Rest::connect(address).await;
     let mut found = 0;
     for generation in generations {
@@ -139,10 +123,7 @@ async fn read_back(
             let history = rest.history(&channel).await;
             let serial = |message: &Value| message["serial"].as_str().map(str::to_owned);
             assert!(
-                history
-                    .iter()
-                    .map(serial)
-                    .is_sorted_by(|one, next| one < next),
+                history.iter().map(serial).is_sorted_by(|one, next| one < next),
                 "the serials of {channel} do not rise"
             );
             let mut kept = BTreeMap::<u64, Vec<(u64, String)>>::new();

@@ -38,11 +38,7 @@ struct Away {
 }
 
 fn name(channel: usize) -> String {
-    if channel < PERSISTED {
-        format!("persisted:{channel}")
-    } else {
-        format!("plain:{channel}")
-    }
+    if channel < PERSISTED { format!("persisted:{channel}") } else { format!("plain:{channel}") }
 }
 
 async fn everybody_is_away() -> (Ground, ServerProcess, Vec<Away>) {
@@ -55,26 +51,20 @@ async fn everybody_is_away() -> (Ground, ServerProcess, Vec<Away>) {
     let mut away = Vec::new();
     for group in 0..GROUPS as u64 {
         for channel in 0..CHANNELS {
-            rest.publish_numbers(&name(channel), group * ROUND..(group + 1) * ROUND)
-                .await;
+            rest.publish_numbers(&name(channel), group * ROUND..(group + 1) * ROUND).await;
         }
         let come = (0..CLIENTS / GROUPS).map(async |client| {
             let channel = client % CHANNELS;
             let mut subscriber = Subscriber::connect(server.address, "").await;
             subscriber.attach(&name(channel)).await;
             let (ticket, seen) = (subscriber.ticket, (group + 1) * ROUND);
-            Away {
-                ticket,
-                channel,
-                seen,
-            }
+            Away { ticket, channel, seen }
         });
         away.extend(join_all(come).await);
     }
     for channel in 0..CHANNELS {
         let first = GROUPS as u64 * ROUND;
-        rest.publish_numbers(&name(channel), first..first + ROUND)
-            .await;
+        rest.publish_numbers(&name(channel), first..first + ROUND).await;
     }
     (ground, server, away)
 }
@@ -84,11 +74,7 @@ async fn everybody_comes_back(ground: &Ground, away: &[Away], is_kept: impl Fn(u
     let before = reads(&server).await;
     let end = (GROUPS as u64 + 1) * ROUND;
     join_all(away.iter().map(async |away| {
-        let Away {
-            ticket,
-            channel,
-            seen,
-        } = away;
+        let Away { ticket, channel, seen } = away;
         let mut client = ticket.resume(server.address, "").await;
         let (attached, missed) = client.attach_again(&name(*channel)).await;
         assert_eq!(is_resumed(&attached), is_kept(*channel), "{attached}");
@@ -103,10 +89,7 @@ async fn everybody_comes_back(ground: &Ground, away: &[Away], is_kept: impl Fn(u
     }))
     .await;
     let read = reads(&server).await - before;
-    assert!(
-        read <= PERSISTED as u64,
-        "{read} reads for {PERSISTED} channels"
-    );
+    assert!(read <= PERSISTED as u64, "{read} reads for {PERSISTED} channels");
 }
 
 async fn reads(server: &ServerProcess) -> u64 {

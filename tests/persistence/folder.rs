@@ -13,10 +13,7 @@ const MESSAGES: u64 = 200;
 /// The same binary in the same folder.
 fn run(ground: &Ground, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_letshare-server"));
-    let command = command
-        .current_dir(ground.path())
-        .env_clear()
-        .args(arguments);
+    let command = command.current_dir(ground.path()).env_clear().args(arguments);
     command.output().expect("the program runs")
 }
 
@@ -58,14 +55,7 @@ async fn check_tells_a_good_folder_from_a_damaged_one() {
     server.kill().await;
     is_whole(&ground);
     let server = ground.start();
-    assert_eq!(
-        Rest::connect(server.address)
-            .await
-            .history("persisted:room")
-            .await
-            .len(),
-        200
-    );
+    assert_eq!(Rest::connect(server.address).await.history("persisted:room").await.len(), 200);
     server.terminate().await;
     is_whole(&ground);
     let compacted = run(&ground, &["data", "compact"]);
@@ -76,33 +66,21 @@ async fn check_tells_a_good_folder_from_a_damaged_one() {
     let path = ground.path().join("data/letshare.redb");
     let data = std::fs::read(&path).expect("a data file");
     let marker = br#"persisted:room"#;
-    let place = data
-        .windows(marker.len())
-        .position(|window| window == marker);
+    let place = data.windows(marker.len()).position(|window| window == marker);
     let place = place.expect("it stands in the file");
-    let file = OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .expect("our file");
-    file.write_all_at(&[data[place] ^ 1], place as u64)
-        .expect("our file");
+    let file = OpenOptions::new().write(true).open(&path).expect("our file");
+    file.write_all_at(&[data[place] ^ 1], place as u64).expect("our file");
     let damaged = refused(&run(&ground, &["data", "check"]));
     assert!(damaged.contains("is damaged"), "{damaged}");
     assert!(damaged.contains("letshare.redb"), "{damaged}");
     assert!(damaged.contains("backup"), "{damaged}");
-    let start = ground
-        .try_start(&[], &[])
-        .err()
-        .expect("damage is not served");
+    let start = ground.try_start(&[], &[]).err().expect("damage is not served");
     assert!(start.contains("is damaged"), "{start}");
     assert!(start.contains("data check"), "{start}");
     // Cut short: the seal of the orderly end tells.
     file.set_len(data.len() as u64 / 2).expect("our file");
     let cut = refused(&run(&ground, &["data", "check"]));
-    assert!(
-        cut.contains("was changed since the server closed it"),
-        "{cut}"
-    );
+    assert!(cut.contains("was changed since the server closed it"), "{cut}");
     assert!(ground.try_start(&[], &[]).is_err());
 }
 
@@ -110,8 +88,5 @@ fn is_whole(ground: &Ground) {
     let checked = run(ground, &["data", "check"]);
     let said = String::from_utf8_lossy(&checked.stdout);
     assert!(checked.status.success(), "{checked:?}");
-    assert!(
-        said.contains("is whole: 1 channels with 200 entries"),
-        "{said}"
-    );
+    assert!(said.contains("is whole: 1 channels with 200 entries"), "{said}");
 }

@@ -21,18 +21,14 @@ const BALLAST: usize = 8_000;
 #[tokio::test]
 async fn a_file_system_that_fills_up() {
     let Some(mount) = mount_namespace() else {
-        eprintln!(
-            "no file system can be mounted here; a_file_that_may_not_grow shows the same by a limit"
-        );
+        eprintln!("no file system can be mounted here; a_file_that_may_not_grow shows the same by a limit");
         return;
     };
     let ground = Ground::new();
     fs::create_dir(ground.path().join("data")).expect("a folder");
     let script = "mount -t tmpfs -o size=20m none data && exec \"$@\"";
     let launcher = [mount, &["sh", "-c", script, "sh"]].concat();
-    let server = ground
-        .try_start(&launcher, &[])
-        .unwrap_or_else(|stderr| panic!("{stderr}"));
+    let server = ground.try_start(&launcher, &[]).unwrap_or_else(|stderr| panic!("{stderr}"));
     // As the server sees it.
     let root = format!("/proc/{}/root{}", server.id(), ground.path().display());
     let stuffing = PathBuf::from(root).join("data/stuffing");
@@ -51,15 +47,10 @@ async fn a_file_system_that_fills_up() {
 
 /// The words that run a command in a mount namespace of its own, if that is allowed.
 fn mount_namespace() -> Option<&'static [&'static str]> {
-    let ways: [&[&str]; 2] = [
-        &["unshare", "--mount"],
-        &["unshare", "--mount", "--map-root-user"],
-    ];
+    let ways: [&[&str]; 2] = [&["unshare", "--mount"], &["unshare", "--mount", "--map-root-user"]];
     ways.into_iter().find(|way| {
         let mut command = Command::new(way[0]);
-        command
-            .args(&way[1..])
-            .args(["sh", "-c", "mount -t tmpfs none /mnt"]);
+        command.args(&way[1..]).args(["sh", "-c", "mount -t tmpfs none /mnt"]);
         let ended = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
         ended.is_ok_and(|status| status.success())
     })
@@ -72,14 +63,10 @@ async fn a_file_that_may_not_grow() {
     ground.start().terminate().await;
     // By default the signal would end the server.
     let launcher = ["env", "--ignore-signal=XFSZ"];
-    let server = ground
-        .try_start(&launcher, &[])
-        .unwrap_or_else(|stderr| panic!("{stderr}"));
+    let server = ground.try_start(&launcher, &[]).unwrap_or_else(|stderr| panic!("{stderr}"));
     let limit = |bytes: &str| {
         let (id, limit) = (server.id().to_string(), format!("--fsize={bytes}:"));
-        let ended = Command::new("prlimit")
-            .args(["--pid", &id, &limit])
-            .status();
+        let ended = Command::new("prlimit").args(["--pid", &id, &limit]).status();
         assert!(ended.expect("prlimit is part of util-linux").success());
     };
     let file = ground.path().join("data/letshare.redb");
@@ -115,11 +102,7 @@ async fn fills_up_and_recovers(server: &ServerProcess, fill: impl Fn(), empty: i
         });
         let (refused_id, response) = refused.await;
         assert_eq!(response.status, 503, "{response:?}");
-        assert_eq!(
-            response.header("x-ably-errorcode"),
-            Some("50005"),
-            "{response:?}"
-        );
+        assert_eq!(response.header("x-ably-errorcode"), Some("50005"), "{response:?}");
         assert_eq!(response.json()["error"]["statusCode"], 503);
         let frame = json!([{"id": refused_id, "data": refused_id, "name": "x".repeat(BALLAST)}]);
         let serial = writer.client.publish(CHANNEL, frame.clone()).await;
@@ -127,13 +110,9 @@ async fn fills_up_and_recovers(server: &ServerProcess, fill: impl Fn(), empty: i
 
         // Reads go on, and other channels.
         assert_eq!(data_of(&rest.history(CHANNEL).await), kept);
-        let serial = writer
-            .client
-            .publish("plain", json!([{"data": "not persisted"}]))
-            .await;
+        let serial = writer.client.publish("plain", json!([{"data": "not persisted"}])).await;
         writer.client.acked(serial).await;
-        rest.publish("plain", json!({"data": "not persisted"}))
-            .await;
+        rest.publish("plain", json!({"data": "not persisted"})).await;
         let ready = rest.get("/health").await;
         assert_eq!(ready.status, 200, "{ready:?}");
 
@@ -155,11 +134,7 @@ async fn fills_up_and_recovers(server: &ServerProcess, fill: impl Fn(), empty: i
     assert_eq!(data_of(&rest.history(CHANNEL).await), kept);
     let frames = reader.client.received_so_far().await;
     let on = |channel: &str| {
-        let frames: Vec<Value> = frames
-            .iter()
-            .filter(|frame| frame["channel"] == channel)
-            .cloned()
-            .collect();
+        let frames: Vec<Value> = frames.iter().filter(|frame| frame["channel"] == channel).cloned().collect();
         messages_of(&frames)
     };
     assert_eq!(data_of(&on(CHANNEL)), kept);

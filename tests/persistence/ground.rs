@@ -59,11 +59,7 @@ impl Ground {
     }
 
     /// Through another program, and perhaps in vain.
-    pub fn try_start(
-        &self,
-        launcher: &[&str],
-        settings: &[(&str, &str)],
-    ) -> Result<ServerProcess, String> {
+    pub fn try_start(&self, launcher: &[&str], settings: &[(&str, &str)]) -> Result<ServerProcess, String> {
         let settings = [&SETTINGS[..], settings].concat();
         ServerProcess::try_start(self.path(), launcher, "local", &settings)
     }
@@ -112,8 +108,7 @@ impl Rest {
     /// Publishes messages with these numbers as data.
     pub async fn publish_numbers(&mut self, channel: &str, numbers: std::ops::Range<u64>) {
         for number in numbers {
-            self.publish(channel, json!({"data": number.to_string()}))
-                .await;
+            self.publish(channel, json!({"data": number.to_string()})).await;
         }
     }
 
@@ -143,10 +138,7 @@ fn next_page(response: &Response) -> Option<String> {
 
 /// The data of messages, in order.
 pub fn data_of(messages: &[Value]) -> Vec<&str> {
-    messages
-        .iter()
-        .map(|message| message["data"].as_str().expect("a text"))
-        .collect()
+    messages.iter().map(|message| message["data"].as_str().expect("a text")).collect()
 }
 
 /// Numbers as [`Rest::publish_numbers`] writes them.
@@ -216,9 +208,7 @@ impl Subscriber {
 
     fn note(&mut self, frame: &Value) {
         let serial = frame["channelSerial"].as_str();
-        serial
-            .expect("a position")
-            .clone_into(&mut self.ticket.position);
+        serial.expect("a position").clone_into(&mut self.ticket.position);
     }
 }
 
@@ -237,9 +227,7 @@ impl Ticket {
 
 /// The messages in frames.
 pub fn messages_of(frames: &[Value]) -> Vec<Value> {
-    let lists = frames
-        .iter()
-        .filter_map(|frame| frame["messages"].as_array());
+    let lists = frames.iter().filter_map(|frame| frame["messages"].as_array());
     lists.flatten().cloned().collect()
 }
 

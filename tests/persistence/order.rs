@@ -29,10 +29,7 @@ async fn nothing_is_told_before_the_sync_that_covers_it() {
     let mut rest = Rest::connect(server.address).await;
     let mut published = Vec::new();
     let mut note = |number: u64, serial: &str| {
-        published.push(Published {
-            marker: marker(number),
-            serial: serial.to_owned(),
-        });
+        published.push(Published { marker: marker(number), serial: serial.to_owned() });
     };
     // One at a time by both ways, then many at once.
     for number in 0..10 {
@@ -72,18 +69,7 @@ fn serial_of(ack: &Value) -> String {
 /// A server that is watched from its first moment. The tracer (`-D`: it is not the parent) ends with it.
 fn traced(ground: &Ground, file: &Path) -> ServerProcess {
     let file = file.to_str().expect("a plain path");
-    let strace = [
-        "strace",
-        "-D",
-        "-f",
-        "-yy",
-        "-s",
-        "1048576",
-        "-e",
-        trace::CALLS,
-        "-o",
-        file,
-    ];
+    let strace = ["strace", "-D", "-f", "-yy", "-s", "1048576", "-e", trace::CALLS, "-o", file];
     ground.try_start(&strace, &[]).unwrap_or_else(|stderr| {
         panic!(
             "the order of system calls cannot be seen: the server does not start under strace. `tests/run install` installs \
@@ -99,11 +85,7 @@ async fn finished(file: &Path, process: u32) -> String {
     eventually(async || {
         tokio::task::yield_now().await;
         let mut file = File::open(file).ok()?;
-        let end = file
-            .metadata()
-            .ok()?
-            .len()
-            .saturating_sub(last_line.len() as u64);
+        let end = file.metadata().ok()?.len().saturating_sub(last_line.len() as u64);
         file.seek(SeekFrom::Start(end)).ok()?;
         let mut text = String::new();
         file.read_to_string(&mut text).ok()?;

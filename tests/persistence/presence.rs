@@ -64,10 +64,7 @@ async fn members_enter_again() {
             assert!(!has_presence(&attached), "{attached}");
             // RTP17g.
             let again = json!([{"action": 2, "id": id, "clientId": "alice", "data": "here"}]);
-            alice
-                .client
-                .publish("elsewhere", json!([{"data": "x"}]))
-                .await;
+            alice.client.publish("elsewhere", json!([{"data": "x"}])).await;
             alice.client.expect(action::ACK).await;
             let serial = alice.client.presence(channel, again).await;
             alice.client.acked(serial).await;
@@ -109,11 +106,7 @@ async fn who_does_not_come_back_is_no_ghost() {
             assert!(!has_presence(&attached), "{attached}");
             let backlog = bob.client.received_so_far().await;
             let mut known = std::collections::BTreeSet::new();
-            for event in backlog
-                .iter()
-                .filter_map(|frame| frame["presence"].as_array())
-                .flatten()
-            {
+            for event in backlog.iter().filter_map(|frame| frame["presence"].as_array()).flatten() {
                 let name = event["clientId"].as_str().unwrap().to_owned();
                 if event["action"] == 3 {
                     known.remove(&name);
@@ -121,10 +114,7 @@ async fn who_does_not_come_back_is_no_ghost() {
                     known.insert(name);
                 }
             }
-            assert!(
-                known.is_empty(),
-                "ordered {is_ordered}, {channel}: {known:?} {backlog:?}"
-            );
+            assert!(known.is_empty(), "ordered {is_ordered}, {channel}: {known:?} {backlog:?}");
         }
     }
 }

@@ -161,11 +161,7 @@ async fn published_ids_are_still_known() {
             let mut alice = alice.ticket.resume(server.address, "").await;
             for (messages, ack) in [&own, &json!([{"data": "by frame"}])].into_iter().zip(acks) {
                 alice.client.publish(channel, messages.clone()).await;
-                assert_eq!(
-                    alice.client.expect(action::ACK).await,
-                    ack,
-                    "{end:?} {channel}"
-                );
+                assert_eq!(alice.client.expect(action::ACK).await, ack, "{end:?} {channel}");
             }
             let history = rest.history(channel).await;
             assert_eq!(data_of(&history), ["by HTTP", "by id", "by frame"]);
@@ -218,10 +214,7 @@ async fn history_and_rewind_go_back_before_the_restart() {
         let mut rest = Rest::connect(server.address).await;
         let history = rest.history("persisted:room").await;
         assert_eq!(data_of(&history), numbers(0..5));
-        let past = rest
-            .get("/channels/persisted:room/presence/history?direction=forwards")
-            .await
-            .json();
+        let past = rest.get("/channels/persisted:room/presence/history?direction=forwards").await.json();
         assert_eq!(past[0]["clientId"], "alice", "{end:?} {past}");
         assert_eq!(past[0]["data"], "here");
         let mut bob = Subscriber::connect(server.address, "").await;
@@ -243,10 +236,7 @@ async fn credentials_survive() {
         let mut rest = Rest::connect(server.address).await;
         let (name, _) = KEY.split_once(':').unwrap();
         let request = json!({"keyName": name, "clientId": "alice"});
-        let token = rest
-            .post(&format!("/keys/{name}/requestToken"), &request)
-            .await
-            .json();
+        let token = rest.post(&format!("/keys/{name}/requestToken"), &request).await.json();
         let query = format!("v=6&access_token={}", token["token"].as_str().unwrap());
         let mut alice = AblyClient::open_at(server.address, &query).await;
         let connected = alice.expect(action::CONNECTED).await;
@@ -285,15 +275,10 @@ async fn revocations_survive() {
             let request = json!({"keyName": name, "clientId": client});
             let target = format!("/keys/{name}/requestToken");
             let token = rest.post(&target, &request).await.json();
-            queries.push(format!(
-                "v=6&access_token={}",
-                token["token"].as_str().unwrap()
-            ));
+            queries.push(format!("v=6&access_token={}", token["token"].as_str().unwrap()));
         }
         let targets = json!({"targets": ["clientId:bob"]});
-        let revoked = rest
-            .post(&format!("/keys/{name}/revokeTokens"), &targets)
-            .await;
+        let revoked = rest.post(&format!("/keys/{name}/revokeTokens"), &targets).await;
         assert_eq!(revoked.json()["successCount"], 1, "{revoked:?}");
         end.of(server).await;
 

@@ -44,9 +44,7 @@ pub fn violations(trace: &str, published: &[Published]) -> Vec<String> {
     let ended = |call: &&Call<'_>, before: usize| call.ended.is_some_and(|end| end < before);
     let judge = |Published { marker, serial }: &Published| {
         let sends = calls.iter().filter(|call| call.kind == Kind::Send);
-        let told = sends
-            .filter(|call| call.text.contains(serial))
-            .map(|call| call.began);
+        let told = sends.filter(|call| call.text.contains(serial)).map(|call| call.began);
         let Some(told) = told.min() else {
             return Some(format!("{marker}: no socket was told of {serial}"));
         };
@@ -56,12 +54,8 @@ pub fn violations(trace: &str, published: &[Published]) -> Vec<String> {
             (Kind::Head, "a head that names its page was written"),
             (Kind::Sync, "that head was synced"),
         ] {
-            let mut of_kind = calls
-                .iter()
-                .filter(|call| call.kind == kind && call.began >= at);
-            let is_it = |call: &&Call<'_>| {
-                ended(call, told) && (kind != Kind::Page || call.text.contains(&**marker))
-            };
+            let mut of_kind = calls.iter().filter(|call| call.kind == kind && call.began >= at);
+            let is_it = |call: &&Call<'_>| ended(call, told) && (kind != Kind::Page || call.text.contains(&**marker));
             match of_kind.find(is_it).and_then(|call| call.ended) {
                 Some(end) => at = end,
                 None => return Some(format!("{marker}: told in line {told}, before {what}")),
@@ -93,12 +87,7 @@ fn calls(trace: &str) -> Vec<Call<'_>> {
         if is_open {
             open.insert(thread, calls.len());
         }
-        calls.push(Call {
-            began: line,
-            ended: (!is_open).then_some(line),
-            kind,
-            text,
-        });
+        calls.push(Call { began: line, ended: (!is_open).then_some(line), kind, text });
     }
     calls
 }
@@ -132,10 +121,7 @@ fn a_call_in_the_wrong_place_is_found() {
         "7 fdatasync(11</d/letshare.redb>) = 0",
         r#"8 sendto(19<TCP:[127.0.0.1:1->127.0.0.1:2]>, "serials 5@x", 5, MSG_NOSIGNAL, NULL, 0) = 5"#,
     ];
-    let published = [Published {
-        marker: "marker-1".into(),
-        serial: "5@x".into(),
-    }];
+    let published = [Published { marker: "marker-1".into(), serial: "5@x".into() }];
     let check = |lines: &[&str]| violations(&lines.join("\n"), &published).len();
     assert_eq!(check(&LINES), 0);
     for place in 0..6 {

@@ -27,13 +27,7 @@ pub struct Writer {
 
 impl Writer {
     pub fn new(number: u64, namespace: &'static str) -> Self {
-        Self {
-            number,
-            namespace,
-            next: 0,
-            unanswered: VecDeque::new(),
-            acked: Vec::new(),
-        }
+        Self { number, namespace, next: 0, unanswered: VecDeque::new(), acked: Vec::new() }
     }
 
     /// Several write to each channel.
@@ -43,13 +37,8 @@ impl Writer {
 
     /// Exactly what was acknowledged, then perhaps the first of what was not.
     pub fn compare(&self, generation: usize, kept: &[(u64, String)]) -> usize {
-        let acked = self
-            .acked
-            .iter()
-            .filter(|(channel, ..)| *channel == generation);
-        let acked: Vec<_> = acked
-            .map(|(_, number, serial)| (*number, serial.clone()))
-            .collect();
+        let acked = self.acked.iter().filter(|(channel, ..)| *channel == generation);
+        let acked: Vec<_> = acked.map(|(_, number, serial)| (*number, serial.clone())).collect();
         let name = format!("writer {} on channels {generation}", self.number);
         assert!(
             kept.starts_with(&acked),
@@ -58,19 +47,10 @@ impl Writer {
             kept.len(),
             acked.iter().zip(kept).find(|(acked, kept)| acked != kept)
         );
-        let more: Vec<u64> = kept[acked.len()..]
-            .iter()
-            .map(|(number, _)| *number)
-            .collect();
-        let unanswered = self
-            .unanswered
-            .iter()
-            .filter(|(channel, _)| *channel == generation);
+        let more: Vec<u64> = kept[acked.len()..].iter().map(|(number, _)| *number).collect();
+        let unanswered = self.unanswered.iter().filter(|(channel, _)| *channel == generation);
         let unanswered: Vec<u64> = unanswered.map(|(_, number)| *number).collect();
-        assert!(
-            unanswered.starts_with(&more),
-            "{name}: {more:?} of {unanswered:?} are kept"
-        );
+        assert!(unanswered.starts_with(&more), "{name}: {more:?} of {unanswered:?} are kept");
         more.len()
     }
 
@@ -187,9 +167,7 @@ async fn answer(stream: &mut TcpStream) -> Option<Value> {
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             continue;
         };
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "));
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         if body.len() == length.expect("a length").parse::<usize>().unwrap() {
             let body: Value = serde_json::from_str(body).expect("JSON");
             let is_late = body["error"]["statusCode"] == LATER;

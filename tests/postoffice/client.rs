@@ -52,10 +52,7 @@ impl Client {
     }
 
     pub async fn send_frame(&mut self, frame: Message) {
-        self.socket
-            .send(frame)
-            .await
-            .expect("the connection is open");
+        self.socket.send(frame).await.expect("the connection is open");
     }
 
     /// The next text message as it came.
@@ -154,8 +151,5 @@ pub fn letter(from: &str, to: impl Into<Value>, subject: &str) -> Value {
 }
 
 pub fn subjects(letters: &[Value]) -> Vec<&str> {
-    letters
-        .iter()
-        .map(|letter| letter["subject"].as_str().unwrap_or("none"))
-        .collect()
+    letters.iter().map(|letter| letter["subject"].as_str().unwrap_or("none")).collect()
 }

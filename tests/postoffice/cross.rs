@@ -56,15 +56,11 @@ async fn an_ably_publish_reaches_the_mailbox() {
     assert_eq!(erp.next().await, sent);
     let message = json!({"name": "greeting", "data": "hello", "clientId": "ann"});
     http.post(&target, &[], &message.to_string()).await;
-    let expected =
-        json!({"from": "ann", "to": "erp", "subject": "greeting", "content": "hello", "type": 1});
+    let expected = json!({"from": "ann", "to": "erp", "subject": "greeting", "content": "hello", "type": 1});
     assert_eq!(erp.next().await, expected);
     // A key that does not name the prefix does not reach it.
     let target = format!("/channels/po%3Aerp/messages?key={ANY_KEY}");
-    assert_eq!(
-        http.post(&target, &[], &message.to_string()).await.status,
-        401
-    );
+    assert_eq!(http.post(&target, &[], &message.to_string()).await.status, 401);
 }
 
 /// An Ably subscriber sees the letters of a mailbox, with the sender and the thread.
@@ -75,8 +71,7 @@ async fn an_ably_subscriber_sees_letters() {
     let url = format!("ws://{}/?key={POST_KEY}&v=5", office.shared);
     let mut ably = Client::open(&url, None, "ably").await.expect("an upgrade");
     assert_eq!(ably.next().await["action"], action::CONNECTED);
-    ably.send(json!({"action": action::ATTACH, "channel": "po:erp"}))
-        .await;
+    ably.send(json!({"action": action::ATTACH, "channel": "po:erp"})).await;
     assert_eq!(ably.next().await["action"], action::ATTACHED);
     let mut erp = Client::connect(&office, "erp").await;
     let mut desk = Client::connect(&office, "desk").await;
@@ -90,8 +85,5 @@ async fn an_ably_subscriber_sees_letters() {
     assert_eq!(message["clientId"], "desk");
     assert_eq!(message["extras"]["headers"]["subjectId"], "ord-1");
     let data = message["data"].as_str().expect("JSON as text");
-    assert_eq!(
-        serde_json::from_str::<serde_json::Value>(data).expect("JSON"),
-        sent
-    );
+    assert_eq!(serde_json::from_str::<serde_json::Value>(data).expect("JSON"), sent);
 }

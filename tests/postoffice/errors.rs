@@ -12,8 +12,7 @@ use crate::postoffice::{
 async fn an_error_names_what_it_is_about() {
     let office = Office::start(|_| {});
     let mut desk = Client::connect(&office, "desk-7").await;
-    desk.send(json!({"to": "audit2", "subjectId": "ord-4711"}))
-        .await;
+    desk.send(json!({"to": "audit2", "subjectId": "ord-4711"})).await;
     let expected = r#"{"error":"no mailbox named audit2","code":"unknown_recipient","ref":{"subjectId":"ord-4711","to":"audit2"}}"#;
     assert_eq!(desk.next_text().await, expected);
     desk.send(json!({"to": "audit2", "id": 7})).await;
@@ -26,16 +25,7 @@ async fn an_error_names_what_it_is_about() {
 async fn bad_json() {
     let office = Office::start(|_| {});
     let mut desk = Client::connect(&office, "desk").await;
-    for text in [
-        "",
-        "hello",
-        "[1]",
-        "\"to\"",
-        "7",
-        "null",
-        "{\"to\":\"a\"",
-        "{'to':'a'}",
-    ] {
+    for text in ["", "hello", "[1]", "\"to\"", "7", "null", "{\"to\":\"a\"", "{'to':'a'}"] {
         desk.send_text(text).await;
         let (_, about) = desk.refused("bad_json").await;
         assert_eq!(about, json!({}), "{text}");
@@ -67,8 +57,7 @@ async fn missing_to() {
 async fn part_of_the_recipients() {
     let office = Office::start(|_| {});
     let mut desk = Client::connect(&office, "desk").await;
-    desk.send(json!({"to": ["no1", 5, "desk", {}, "no2"], "cc": {"a": 1}, "subject": "s"}))
-        .await;
+    desk.send(json!({"to": ["no1", 5, "desk", {}, "no2"], "cc": {"a": 1}, "subject": "s"})).await;
     let mut invalid = Vec::new();
     for _ in 0..3 {
         invalid.push(desk.refused("invalid_field").await.0);
@@ -95,14 +84,12 @@ async fn too_many_recipients() {
     let office = Office::start(|_| {});
     let mut desk = Client::connect(&office, "desk").await;
     let names = |count: usize| vec!["desk"; count];
-    desk.send(json!({"to": names(10_000), "subject": "many"}))
-        .await;
+    desk.send(json!({"to": names(10_000), "subject": "many"})).await;
     let (text, _) = desk.refused("invalid_field").await;
     assert!(text.contains("1000") && text.contains("10000"), "{text}");
     desk.send(json!({"to": names(600), "cc": names(401)})).await;
     desk.refused("invalid_field").await;
-    desk.send(json!({"to": names(1_000), "subject": "enough"}))
-        .await;
+    desk.send(json!({"to": names(1_000), "subject": "enough"})).await;
     assert_eq!(desk.next().await["subject"], "enough");
 }
 

@@ -67,8 +67,7 @@ async fn each_field_is_judged_when_validation_is_on() {
             let (text, _) = desk.refused("invalid_field").await;
             assert!(text.contains("field to "), "{text}");
         }
-        desk.send(json!({"from": "desk", "cc": "desk", "subject": "s", "content": "", "type": 1}))
-            .await;
+        desk.send(json!({"from": "desk", "cc": "desk", "subject": "s", "content": "", "type": 1})).await;
         desk.refused("missing_to").await;
     }
 }

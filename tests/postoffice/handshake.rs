@@ -21,10 +21,7 @@ async fn both_paths_and_both_ways_of_the_token() {
         ("/ws?clientID=a1", Some("Bearer x")),
         ("/?clientID=a2", Some("Bearer x")),
         ("/ws?clientID=a3&token=x", None),
-        (
-            "/ws?clientID=%2Fservice%2Ferp%2Fcompany%2F001",
-            Some("Bearer x"),
-        ),
+        ("/ws?clientID=%2Fservice%2Ferp%2Fcompany%2F001", Some("Bearer x")),
     ] {
         let url = format!("ws://{}{target}", office.address);
         let mut client = Client::open(&url, token, "someone").await.expect(target);
@@ -32,18 +29,9 @@ async fn both_paths_and_both_ways_of_the_token() {
         client.refused("bad_json").await;
     }
     let mut clerk = Client::connect(&office, "clerk").await;
-    clerk
-        .send(letter("clerk", "/service/erp/company/001", "hello"))
-        .await;
-    assert_eq!(
-        clerk.received_so_far().await,
-        [json!(null); 0],
-        "it is known"
-    );
-    assert_eq!(
-        office.shake("/other?clientID=a", &[TOKEN]).await.status,
-        404
-    );
+    clerk.send(letter("clerk", "/service/erp/company/001", "hello")).await;
+    assert_eq!(clerk.received_so_far().await, [json!(null); 0], "it is known");
+    assert_eq!(office.shake("/other?clientID=a", &[TOKEN]).await.status, 404);
 }
 
 /// §2: `any_path`.
@@ -51,9 +39,7 @@ async fn both_paths_and_both_ways_of_the_token() {
 async fn every_path_when_asked_for() {
     let office = Office::start(|config| config.postoffice.any_path = true);
     let url = format!("ws://{}/some/where?clientID=a", office.address);
-    let mut client = Client::open(&url, Some(TOKEN.1), "a")
-        .await
-        .expect("any path");
+    let mut client = Client::open(&url, Some(TOKEN.1), "a").await.expect("any path");
     client.send_text("no letter").await;
     client.refused("bad_json").await;
     assert_eq!(office.ask("/health", &[]).await.body, r#"{"status":"ok"}"#);
@@ -67,26 +53,11 @@ async fn refusals_in_their_order() {
     let cases: [Case<'_>; 7] = [
         ("/ws", &[], 401, "Unauthorized\n"),
         ("/ws?clientID=a", &[], 401, "Unauthorized\n"),
-        (
-            "/ws?clientID=a",
-            &[("Authorization", "Bearer ")],
-            401,
-            "Unauthorized\n",
-        ),
-        (
-            "/ws?clientID=a",
-            &[("Authorization", "Basic abc")],
-            401,
-            "Unauthorized\n",
-        ),
+        ("/ws?clientID=a", &[("Authorization", "Bearer ")], 401, "Unauthorized\n"),
+        ("/ws?clientID=a", &[("Authorization", "Basic abc")], 401, "Unauthorized\n"),
         ("/ws", &[TOKEN], 400, "Client ID is required\n"),
         ("/ws?clientID=", &[TOKEN], 400, "Client ID is required\n"),
-        (
-            "/ws?clientID=a%0Ab",
-            &[TOKEN],
-            400,
-            "Client ID is invalid\n",
-        ),
+        ("/ws?clientID=a%0Ab", &[TOKEN], 400, "Client ID is invalid\n"),
     ];
     for (target, headers, status, body) in cases {
         let response = office.shake(target, headers).await;
@@ -96,13 +67,9 @@ async fn refusals_in_their_order() {
     let long = format!("/ws?clientID={}", "x".repeat(5_000));
     let response = office.shake(&long, &[TOKEN]).await;
     assert_eq!(refusal(&response), (400, "Client ID is invalid\n"));
-    let response = office
-        .shake(&format!("/ws?clientID={}", "x".repeat(257)), &[TOKEN])
-        .await;
+    let response = office.shake(&format!("/ws?clientID={}", "x".repeat(257)), &[TOKEN]).await;
     assert_eq!(response.status, 400);
-    let response = office
-        .shake(&format!("/ws?clientID={}", "x".repeat(256)), &[TOKEN])
-        .await;
+    let response = office.shake(&format!("/ws?clientID={}", "x".repeat(256)), &[TOKEN]).await;
     assert_eq!(response.status, 101);
     let response = office.ask("/ws?clientID=a", &[TOKEN]).await;
     assert_eq!(refusal(&response), (400, "Bad Request\n"));
@@ -114,17 +81,9 @@ async fn the_cap_counts_connections_and_lets_replacements_in() {
     let office = Office::start(|config| config.postoffice.max_connections = 2);
     let mut first = Client::connect(&office, "a").await;
     let second = Client::connect(&office, "b").await;
-    for (target, headers) in [
-        ("/ws?clientID=c", &[TOKEN][..]),
-        ("/ws", &[]),
-        ("/ws?clientID=a", &[]),
-    ] {
+    for (target, headers) in [("/ws?clientID=c", &[TOKEN][..]), ("/ws", &[]), ("/ws?clientID=a", &[])] {
         let response = office.shake(target, headers).await;
-        assert_eq!(
-            refusal(&response),
-            (503, "Connection limit reached\n"),
-            "{target}"
-        );
+        assert_eq!(refusal(&response), (503, "Connection limit reached\n"), "{target}");
     }
     // Asking without an upgrade takes nothing away.
     assert_eq!(office.ask("/ws?clientID=a", &[TOKEN]).await.status, 400);
@@ -159,18 +118,14 @@ async fn a_burst_does_not_pass_the_cap() {
 async fn an_older_start_is_refused() {
     let office = Office::start(|_| {});
     let url = |started| format!("ws://{}/ws?clientID=a&startTime={started}", office.address);
-    let mut first = Client::open(&url(100), Some(TOKEN.1), "a")
-        .await
-        .expect("the first");
+    let mut first = Client::open(&url(100), Some(TOKEN.1), "a").await.expect("the first");
     for started in [99, 100] {
         let target = format!("/ws?clientID=a&startTime={started}");
         let response = office.shake(&target, &[TOKEN]).await;
         let body = "Connection rejected: newer connection exists\n";
         assert_eq!(refusal(&response), (409, body));
     }
-    let _later = Client::open(&url(101), Some(TOKEN.1), "a")
-        .await
-        .expect("a later one");
+    let _later = Client::open(&url(101), Some(TOKEN.1), "a").await.expect("a later one");
     assert_eq!(first.expect_close().await.0, 4009);
     // Without a start, the newest wins, also within one second.
     let mut newest = Client::connect(&office, "a").await;
@@ -202,30 +157,20 @@ async fn several_connections_of_one_mailbox_when_asked_for() {
 async fn listed_tokens() {
     let office = Office::start(|config| {
         config.postoffice.auth = letshare_server::config::PostOfficeAuth::Tokens;
-        config.postoffice.tokens = ["s3cret erp desk-*", "other audit"]
-            .map(|line| line.to_owned().into())
-            .into();
+        config.postoffice.tokens = ["s3cret erp desk-*", "other audit"].map(|line| line.to_owned().into()).into();
     });
     let shake = async |name: &str, token: &str| {
         let target = format!("/ws?clientID={name}");
-        office
-            .shake(&target, &[("Authorization", token)])
-            .await
-            .status
+        office.shake(&target, &[("Authorization", token)]).await.status
     };
     assert_eq!(shake("erp", "Bearer s3cret").await, 101);
     assert_eq!(shake("desk-7", "Bearer s3cret").await, 101);
     assert_eq!(shake("audit", "Bearer s3cret").await, 401);
     assert_eq!(shake("audit", "Bearer nobody").await, 401);
     let url = |name| format!("ws://{}/ws?clientID={name}", office.address);
-    let mut audit = Client::open(&url("audit"), Some("Bearer other"), "audit")
-        .await
-        .expect("audit");
-    let mut erp = Client::open(&url("erp"), Some("Bearer s3cret"), "erp")
-        .await
-        .expect("erp");
-    erp.send(letter("desk-7", "audit", "for my other box"))
-        .await;
+    let mut audit = Client::open(&url("audit"), Some("Bearer other"), "audit").await.expect("audit");
+    let mut erp = Client::open(&url("erp"), Some("Bearer s3cret"), "erp").await.expect("erp");
+    erp.send(letter("desk-7", "audit", "for my other box")).await;
     assert_eq!(audit.next().await["subject"], "for my other box");
     audit.send(letter("erp", "desk-7", "forged")).await;
     audit.refused("from_refused").await;
@@ -247,24 +192,14 @@ async fn signed_tokens() {
     const LATER: u64 = 4_000_000_000;
     for (claims, secret, status) in [
         (json!({"sub": "erp", "exp": LATER}), SECRET, 101),
-        (
-            json!({"clientID": "erp", "sub": "x", "exp": LATER}),
-            SECRET,
-            101,
-        ),
+        (json!({"clientID": "erp", "sub": "x", "exp": LATER}), SECRET, 101),
         (json!({"sub": "audit", "exp": LATER}), SECRET, 401),
         (json!({"exp": LATER}), SECRET, 401),
         (json!({"sub": "erp", "exp": 1}), SECRET, 401),
-        (
-            json!({"sub": "erp", "exp": LATER}),
-            "another secret of thirty-two bytes",
-            401,
-        ),
+        (json!({"sub": "erp", "exp": LATER}), "another secret of thirty-two bytes", 401),
     ] {
         let token = sign(claims.clone(), secret);
-        let response = office
-            .shake("/ws?clientID=erp", &[("Authorization", &token)])
-            .await;
+        let response = office.shake("/ws?clientID=erp", &[("Authorization", &token)]).await;
         assert_eq!(response.status, status, "{claims}");
     }
 }
@@ -292,10 +227,7 @@ async fn pages_of_other_hosts_have_to_be_listed() {
 async fn pages_for_people() {
     let office = Office::start(|config| config.postoffice.mailboxes = vec!["later".into()]);
     let _client = Client::connect(&office, "a").await;
-    assert_eq!(
-        office.ask("/health", &[]).await.json(),
-        json!({"status": "ok"})
-    );
+    assert_eq!(office.ask("/health", &[]).await.json(), json!({"status": "ok"}));
     let stats = office.stats().await;
     let expected = json!({
         "connections": 1, "max_connections": 20_000, "mailboxes": 2, "stored": 0, "dropped": 0,

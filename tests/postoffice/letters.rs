@@ -40,10 +40,7 @@ async fn each_recipient_gets_one_copy() {
     let mut other = Client::connect(&office, "other").await;
     let text = json!({"to": ["erp", "audit", "erp"], "cc": ["chief", "audit"], "subject": "s"});
     desk.send(text.clone()).await;
-    assert!(
-        desk.received_so_far().await.is_empty(),
-        "not named, no copy"
-    );
+    assert!(desk.received_so_far().await.is_empty(), "not named, no copy");
     for client in [&mut erp, &mut audit, &mut chief] {
         assert_eq!(client.received_so_far().await, std::slice::from_ref(&text));
     }
@@ -83,8 +80,7 @@ async fn letters_keep_their_order() {
     let (mut desk, mut erp) = two(&office).await;
     const COUNT: u64 = 700;
     for number in 0..COUNT {
-        desk.send(json!({"to": "erp", "number": number, "level": number % 3}))
-            .await;
+        desk.send(json!({"to": "erp", "number": number, "level": number % 3})).await;
     }
     for number in 0..COUNT {
         assert_eq!(erp.next().await["number"], number);
@@ -112,8 +108,7 @@ async fn binary_frames_are_letters_too() {
     let office = Office::start(|_| {});
     let (mut desk, mut erp) = two(&office).await;
     let text = r#"{"to":"erp","content":"é"}"#;
-    desk.send_frame(Message::binary(text.as_bytes().to_vec()))
-        .await;
+    desk.send_frame(Message::binary(text.as_bytes().to_vec())).await;
     assert_eq!(erp.next_text().await, text);
     desk.send_frame(Message::binary(vec![0xFF, 0xFE])).await;
     desk.refused("bad_json").await;
@@ -124,8 +119,7 @@ async fn binary_frames_are_letters_too() {
 async fn heartbeats_are_for_now() {
     let office = Office::start(|config| config.postoffice.mailboxes = vec!["away".into()]);
     let (mut desk, mut erp) = two(&office).await;
-    desk.send(json!({"to": ["erp", "away"], "type": "heartbeat"}))
-        .await;
+    desk.send(json!({"to": ["erp", "away"], "type": "heartbeat"})).await;
     assert_eq!(erp.next().await["type"], "heartbeat");
     assert!(desk.received_so_far().await.is_empty());
     let mut away = Client::connect(&office, "away").await;
@@ -139,15 +133,11 @@ async fn a_letter_with_an_id_is_delivered_once() {
     let (mut desk, mut erp) = two(&office).await;
     let mut other = Client::connect(&office, "other").await;
     for _ in 0..2 {
-        desk.send(json!({"to": "erp", "id": "m1", "subject": "once"}))
-            .await;
-        desk.send(json!({"to": "erp", "subject": "each time"}))
-            .await;
+        desk.send(json!({"to": "erp", "id": "m1", "subject": "once"})).await;
+        desk.send(json!({"to": "erp", "subject": "each time"})).await;
     }
     assert!(desk.received_so_far().await.is_empty());
-    other
-        .send(json!({"to": "erp", "id": "m1", "subject": "of another"}))
-        .await;
+    other.send(json!({"to": "erp", "id": "m1", "subject": "of another"})).await;
     assert!(other.received_so_far().await.is_empty());
     let received: Vec<Value> = erp.received_so_far().await;
     let expected = ["once", "each time", "each time", "of another"];
@@ -175,8 +165,7 @@ async fn nobody_writes_as_somebody_else() {
             }
         }
         // Go's reader takes `From` for `from`.
-        desk.send_text(r#"{"from":"desk-7","From":"erp","to":"erp"}"#)
-            .await;
+        desk.send_text(r#"{"from":"desk-7","From":"erp","to":"erp"}"#).await;
         if variant {
             assert_eq!(erp.next().await["From"], "erp");
         } else {

@@ -63,9 +63,7 @@ impl Office {
             actix_web::rt::System::new().block_on(async move {
                 let running = app::start(&config, clock).expect("the server starts");
                 let address = running.address_of(Protocol::PostOffice);
-                started
-                    .send((address, running.address))
-                    .expect("the test waits");
+                started.send((address, running.address)).expect("the test waits");
                 if on_stop.await.unwrap_or_default() {
                     running.drain().await;
                 } else {
@@ -74,13 +72,7 @@ impl Office {
             });
         });
         let (address, shared) = on_start.recv().expect("the server starts");
-        Self {
-            address: address.expect("it is served"),
-            shared,
-            stop: Some(stop),
-            thread: Some(thread),
-            data,
-        }
+        Self { address: address.expect("it is served"), shared, stop: Some(stop), thread: Some(thread), data }
     }
 
     /// What SIGTERM does; the server ends on its own.
@@ -115,9 +107,7 @@ impl Office {
 
     pub async fn ask(&self, target: &str, headers: &[(&str, &str)]) -> Response {
         let stream = TcpStream::connect(self.address).await.expect("it listens");
-        Http::over(stream, self.address)
-            .ask("GET", target, headers)
-            .await
+        Http::over(stream, self.address).ask("GET", target, headers).await
     }
 }
 

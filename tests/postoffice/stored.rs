@@ -74,11 +74,9 @@ async fn a_mailbox_that_overflows() {
     });
     let mut desk = Client::connect(&office, "desk").await;
     for (subject, level) in [("a", 1), ("b", 0), ("c", 0), ("d", 0), ("e", 2), ("f", 3)] {
-        desk.send(json!({"to": "erp", "subject": subject, "level": level}))
-            .await;
+        desk.send(json!({"to": "erp", "subject": subject, "level": level})).await;
     }
-    desk.send(json!({"to": "erp", "subject": "g", "level": 0, "subjectId": "t"}))
-        .await;
+    desk.send(json!({"to": "erp", "subject": "g", "level": 0, "subjectId": "t"})).await;
     let (_, about) = desk.refused("mailbox_full").await;
     assert_eq!(about, json!({"subjectId": "t", "to": "erp"}));
     let mut erp = Client::connect(&office, "erp").await;
@@ -98,8 +96,7 @@ async fn the_office_is_bounded() {
     });
     let mut desk = Client::connect(&office, "desk").await;
     for _ in 0..2 {
-        desk.send(json!({"to": "erp", "content": "x".repeat(1_200)}))
-            .await;
+        desk.send(json!({"to": "erp", "content": "x".repeat(1_200)})).await;
     }
     desk.refused("mailbox_full").await;
 }

@@ -15,8 +15,7 @@ use crate::{
 };
 
 async fn post(desk: &mut Client, to: &str, subject: &str) {
-    desk.send(json!({"to": to, "subject": subject, "n": 1.10}))
-        .await;
+    desk.send(json!({"to": to, "subject": subject, "n": 1.10})).await;
 }
 
 #[tokio::test]
@@ -32,10 +31,7 @@ async fn letters_survive_a_restart() {
     desk.leave().await;
     let office = office.restart(|_| {});
     let stats = office.stats().await;
-    assert_eq!(
-        (&stats["stored"], &stats["mailboxes"]),
-        (&json!(2), &json!(2))
-    );
+    assert_eq!((&stats["stored"], &stats["mailboxes"]), (&json!(2), &json!(2)));
     // It goes on behind what waits.
     let mut desk = Client::connect(&office, "desk").await;
     post(&mut desk, "erp", "3").await;
@@ -79,9 +75,7 @@ async fn address_of(server: &ServerProcess) -> SocketAddr {
     eventually(async || {
         tokio::task::yield_now().await;
         let written = server.written();
-        let mut lines = written
-            .lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let mut lines = written.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let found = lines.find(|line| line["message"] == "also listening")?;
         found["fields"]["address"].as_str()?.parse().ok()
     })
@@ -132,17 +126,7 @@ async fn a_start_with_the_settings_file_of_the_older_server() {
         .output()
         .expect("it runs");
     let text = String::from_utf8_lossy(&shown.stdout);
-    let line = |key: &str| {
-        text.lines()
-            .find(|line| line.starts_with(key))
-            .unwrap_or_default()
-    };
-    assert!(
-        line("postoffice.max_connections = 1 ").contains("config-zhycit.json:1"),
-        "{text}"
-    );
-    assert!(
-        line("postoffice.port = 0 ").contains("config-zhycit.json:1"),
-        "{text}"
-    );
+    let line = |key: &str| text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+    assert!(line("postoffice.max_connections = 1 ").contains("config-zhycit.json:1"), "{text}");
+    assert!(line("postoffice.port = 0 ").contains("config-zhycit.json:1"), "{text}");
 }

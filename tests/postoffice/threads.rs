@@ -57,10 +57,7 @@ async fn a_thread_is_listed() {
     let listed = thread(&office, "clientID=erp&subjectId=ord-1&limit=2").await;
     assert_eq!(listed, json!({"letters": [answer, last], "has_more": true}));
     let nothing = json!({"letters": [], "has_more": false});
-    for query in [
-        "clientID=erp&subjectId=ord-3",
-        "clientID=nobody&subjectId=ord-1",
-    ] {
+    for query in ["clientID=erp&subjectId=ord-3", "clientID=nobody&subjectId=ord-1"] {
         assert_eq!(thread(&office, query).await, nothing, "{query}");
     }
     // What was read is in the history, too.
@@ -88,24 +85,9 @@ async fn only_whoever_may_open_the_mailbox_reads_it() {
         ("clientID=erp&subjectId=x", &[], 401, "Unauthorized\n"),
         ("subjectId=x", good, 400, "Client ID is required\n"),
         ("clientID=erp", good, 400, "subjectId is required\n"),
-        (
-            "clientID=erp&subjectId=",
-            good,
-            400,
-            "subjectId is required\n",
-        ),
-        (
-            "clientID=erp&subjectId=x&limit=0",
-            good,
-            400,
-            "limit is a number from 1 to 1000\n",
-        ),
-        (
-            "clientID=erp&subjectId=x&limit=1001",
-            good,
-            400,
-            "limit is a number from 1 to 1000\n",
-        ),
+        ("clientID=erp&subjectId=", good, 400, "subjectId is required\n"),
+        ("clientID=erp&subjectId=x&limit=0", good, 400, "limit is a number from 1 to 1000\n"),
+        ("clientID=erp&subjectId=x&limit=1001", good, 400, "limit is a number from 1 to 1000\n"),
     ] {
         let answer = office.ask(&format!("/threads?{target}"), headers).await;
         assert_eq!(answer.status, status, "{target}: {answer:?}");

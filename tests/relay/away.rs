@@ -44,9 +44,7 @@ async fn they_come_first_and_in_order() {
     let whole = r#"{"event_name":"whole","subject":[1.10],"token":{"id": "u-208"}}"#;
     assert_eq!(rig.post(whole).await.status, 200);
     // Somebody else is not concerned, and everybody's pushes do not wait.
-    let elsewhere = rig
-        .push(json!({"event_name": "x", "subject": 1, "token": "u-209"}))
-        .await;
+    let elsewhere = rig.push(json!({"event_name": "x", "subject": 1, "token": "u-209"})).await;
     assert_eq!(elsewhere["kept"], true);
     let all = rig.push(json!({"event_name": "all", "subject": 1})).await;
     assert_eq!(all["kept"], false);

@@ -66,10 +66,8 @@ async fn an_ably_subscriber_sees_pushes() {
     ably.attach("relay:u:u-208").await;
     ably.attach("relay:all").await;
     let subject = json!({"no": 4711});
-    rig.push(json!({"event_name": "order.ready", "subject": subject, "token": "u-208"}))
-        .await;
-    rig.push(json!({"event_name": "news", "subject": "hello"}))
-        .await;
+    rig.push(json!({"event_name": "order.ready", "subject": subject, "token": "u-208"})).await;
+    rig.push(json!({"event_name": "news", "subject": "hello"})).await;
     let seen = ably.expect(action::MESSAGE).await;
     assert_eq!(seen["channel"], "relay:u:u-208");
     let message = &seen["messages"][0];
@@ -97,27 +95,18 @@ async fn an_ably_publish_reaches_sockets() {
     ]);
     let serial = ably.publish("relay:u:u-208", messages).await;
     ably.acked(serial).await;
-    for (event, subject) in [
-        ("a", json!("text")),
-        ("b", json!({"no": 1})),
-        ("c", json!("AQ==")),
-        ("d", json!(null)),
-    ] {
+    for (event, subject) in [("a", json!("text")), ("b", json!({"no": 1})), ("c", json!("AQ==")), ("d", json!(null))] {
         let data = user.expect(event).await;
         assert_eq!(data["subject"], subject);
         assert_eq!(data["token"], "u-208");
         assert!(data["ts"].is_u64());
     }
-    let serial = ably
-        .publish("relay:all", json!([{"name": "e", "data": "x"}]))
-        .await;
+    let serial = ably.publish("relay:all", json!([{"name": "e", "data": "x"}])).await;
     ably.acked(serial).await;
     assert_eq!(user.expect("e").await["token"], json!(null));
     // Presence is nothing that relay clients know.
     ably.attach("relay:u:u-208").await;
-    let entered = ably
-        .presence("relay:u:u-208", json!([{"action": 2, "clientId": "x"}]))
-        .await;
+    let entered = ably.presence("relay:u:u-208", json!([{"action": 2, "clientId": "x"}])).await;
     ably.acked(entered).await;
     rig.fence().await;
     user.expect("fence").await;
@@ -132,8 +121,7 @@ async fn a_wildcard_does_not_reach_reserved_channels() {
     let mut ably = AblyClient::connect(&rig.server, ANY_KEY).await;
     for channel in ["relay:all", "relay:u:u-208", "chat:x", "group:x", "po:x"] {
         for name in [channel.to_owned(), format!("[meta]{channel}")] {
-            ably.send(json!({"action": action::ATTACH, "channel": name}))
-                .await;
+            ably.send(json!({"action": action::ATTACH, "channel": name})).await;
             let refused = ably.expect(action::ERROR).await;
             assert_eq!(refused["error"]["code"], 40160, "{refused}");
         }
@@ -159,10 +147,7 @@ async fn a_wildcard_does_not_reach_reserved_channels() {
 async fn a_token_is_not_wider_than_its_key() {
     let (rig, _folder) = rig().await;
     let mut http = Http::connect(&rig.server).await;
-    for (key, name, reaches) in [
-        (ANY_KEY, "shared.any", false),
-        (RELAY_KEY, "shared.relay", true),
-    ] {
+    for (key, name, reaches) in [(ANY_KEY, "shared.any", false), (RELAY_KEY, "shared.relay", true)] {
         let target = format!("/keys/{name}/requestToken?key={}", key);
         let asked = json!({"keyName": name, "capability": "{\"relay:*\":[\"*\"]}"});
         let token = http.post(&target, &[], &asked.to_string()).await;
@@ -170,13 +155,8 @@ async fn a_token_is_not_wider_than_its_key() {
         let token = token.json()["token"].as_str().unwrap().to_owned();
         let query = format!("v=6&access_token={token}");
         let (mut ably, _) = AblyClient::connect_with(&rig.server, &query).await;
-        ably.send(json!({"action": action::ATTACH, "channel": "relay:all"}))
-            .await;
-        let expected = if reaches {
-            action::ATTACHED
-        } else {
-            action::ERROR
-        };
+        ably.send(json!({"action": action::ATTACH, "channel": "relay:all"})).await;
+        let expected = if reaches { action::ATTACHED } else { action::ERROR };
         ably.expect(expected).await;
     }
 }

@@ -49,8 +49,7 @@ async fn they_are_listed_the_earliest_first() {
     let mut rig = Rig::start_at(clock(), |_| {}).await;
     rig.push(delayed("second", 20)).await;
     let first = rig.push(delayed("first", 10)).await;
-    rig.push(json!({"event_name": "third", "subject": 1, "delay_seconds": 30}))
-        .await;
+    rig.push(json!({"event_name": "third", "subject": 1, "delay_seconds": 30})).await;
     let listed = rig.scheduled().await;
     let expected = json!({
         "id": first["id"],
@@ -166,12 +165,8 @@ async fn those_that_are_too_late_are_dropped() {
 async fn kill_9_keeps_them() {
     let data = TempDir::new().expect("a folder");
     let folder = data.path().to_str().expect("UTF-8");
-    let settings = [
-        ("DATA_DIR", folder),
-        ("RELAY_PORT", ""),
-        ("RELAY_HEALTH_PATH", "/relay/health"),
-        ("RELAY_API_KEY", KEY),
-    ];
+    let settings =
+        [("DATA_DIR", folder), ("RELAY_PORT", ""), ("RELAY_HEALTH_PATH", "/relay/health"), ("RELAY_API_KEY", KEY)];
     let mut server = ServerProcess::start_in("relay", &settings);
     let mut http = Http::connect_to(server.address).await;
     let mut ids = Vec::new();
@@ -181,8 +176,7 @@ async fn kill_9_keeps_them() {
         ids.push(answer.json()["data"]["id"].clone());
     }
     let now = json!({"event_name": "soon", "subject": 1, "token": "u-208", "delay_seconds": 1});
-    http.post("/api/push", &[("X-API-KEY", KEY)], &now.to_string())
-        .await;
+    http.post("/api/push", &[("X-API-KEY", KEY)], &now.to_string()).await;
     server.signal(Signal::SIGKILL);
     server.exit().await;
 

@@ -24,10 +24,7 @@ async fn identify_is_acknowledged_on_wish() {
     let mut first = rig.user("u-208").await;
     let mut second = rig.socket("").await;
     second.identify(json!("u-208")).await;
-    assert_eq!(
-        second.next().await,
-        json!({"event": "identified", "data": {"token": "u-208", "connections": 2}})
-    );
+    assert_eq!(second.next().await, json!({"event": "identified", "data": {"token": "u-208", "connections": 2}}));
     first.identify(json!("u-208")).await;
     assert_eq!(first.expect("identified").await["connections"], 2);
 }
@@ -40,8 +37,7 @@ async fn a_jwt_proves_its_subject() {
     let claims = json!({"sub": "u-208", "exp": 4_000_000_000_u64});
     let token = encode(&Header::default(), &claims, &key).expect("signed");
     let mut user = rig.user(&token).await;
-    rig.push(json!({"event_name": "e", "subject": 1, "token": "u-208"}))
-        .await;
+    rig.push(json!({"event_name": "e", "subject": 1, "token": "u-208"})).await;
     user.expect("e").await;
     refused(&rig, "u-208").await;
 }
@@ -56,8 +52,7 @@ async fn a_signature_proves_an_identifier() {
     let mut user = rig.socket("").await;
     user.identify(json!(format!("u-208.{signature}"))).await;
     rig.until(1, 1).await;
-    rig.push(json!({"event_name": "e", "subject": 1, "token": "u-208"}))
-        .await;
+    rig.push(json!({"event_name": "e", "subject": 1, "token": "u-208"})).await;
     user.expect("e").await;
     refused(&rig, &format!("u-209.{signature}")).await;
 }

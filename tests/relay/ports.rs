@@ -27,10 +27,7 @@ async fn on_the_shared_port() {
     assert_eq!(own.json()["status"], "healthy");
     // Pages of anywhere may push to the relay, and not connect to LetShare.
     let foreign = [("Origin", "https://anywhere.example"), ("X-API-KEY", KEY)];
-    assert_eq!(
-        http.post("/relay/api/push", &foreign, body).await.status,
-        200
-    );
+    assert_eq!(http.post("/relay/api/push", &foreign, body).await.status, 200);
     assert_eq!(http.ask("GET", "/ready", &foreign).await.status, 403);
 }
 
@@ -41,11 +38,7 @@ async fn on_its_own_port() {
     assert_ne!(rig.address, rig.server.address);
     for path in ["/ready", "/metrics", "/time", "/"] {
         let answer = rig.http.ask("GET", path, &[]).await;
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (404, "404 page not found"),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.body.as_str()), (404, "404 page not found"), "{path}");
     }
     let mut shared = Http::connect(&rig.server).await;
     for path in ["/api/push", "/ws"] {
@@ -65,10 +58,7 @@ async fn the_first_start_of_the_drop_in() {
     let address: SocketAddr = eventually(async || {
         let written = server.written();
         let (_, rest) = written.split_once("relay listening on http://")?;
-        rest.split_once(", WebSocket path = /ws, Push API path = /api/push")?
-            .0
-            .parse()
-            .ok()
+        rest.split_once(", WebSocket path = /ws, Push API path = /api/push")?.0.parse().ok()
     })
     .await;
     let file = std::fs::read_to_string(server.folder().join("config.json")).expect("written");
@@ -84,15 +74,10 @@ async fn the_first_start_of_the_drop_in() {
     assert_eq!(http.post(&query, &[], &body).await.status, 200);
     let written = eventually(async || {
         let written = server.written();
-        written
-            .contains("has its key in the URL")
-            .then_some(written)
+        written.contains("has its key in the URL").then_some(written)
     })
     .await;
-    assert!(
-        !written.contains(key) && !written.contains("CANARY-wrong"),
-        "{written}"
-    );
+    assert!(!written.contains(key) && !written.contains("CANARY-wrong"), "{written}");
     assert!(!written.contains(CANARY), "{written}");
     assert!(written.contains("relay.ws_path = /ws, set by"), "{written}");
     assert!(written.contains("relay.identify is open"), "{written}");

@@ -7,17 +7,12 @@ use super::*;
 async fn the_answer_tells_whom_it_is_for() {
     let mut rig = Rig::start(|_| {}).await;
     let _user = rig.user("u-208").await;
-    let response = rig
-        .post(r#"{"event_name":"order.ready","subject":{"no":4711},"delay_seconds":0,"token":"u-208"}"#)
-        .await;
+    let response =
+        rig.post(r#"{"event_name":"order.ready","subject":{"no":4711},"delay_seconds":0,"token":"u-208"}"#).await;
     assert_eq!(response.header("content-type"), Some("application/json"));
     let expected = r#"{"code":0,"msg":"ok","data":{"event_name":"order.ready","delay_seconds":0,"target_user_id":"u-208","broadcast":false,"parsed_user_raw":"u-208","id":""#;
     assert!(response.body.starts_with(expected), "{}", response.body);
-    assert!(
-        response.body.ends_with(r#"","connections":1}}"#),
-        "{}",
-        response.body
-    );
+    assert!(response.body.ends_with(r#"","connections":1}}"#), "{}", response.body);
 }
 
 /// §4 "Token to user" and §7: whom it reaches, what the answer says, and the token as it was given.
@@ -48,10 +43,7 @@ async fn tokens_of_every_kind() {
         let raw = format!(r#""parsed_user_raw":{token}"#);
         assert!(answer.body.contains(&raw), "{}", answer.body);
         let frame = socket.next_text().await;
-        assert!(
-            frame.ends_with(&format!(r#""token":{token}}}}}"#)),
-            "{frame}"
-        );
+        assert!(frame.ends_with(&format!(r#""token":{token}}}}}"#)), "{frame}");
         drop(socket);
         rig.until(0, 0).await;
     }
@@ -62,24 +54,13 @@ async fn tokens_of_every_kind() {
 async fn what_names_nobody_is_a_broadcast() {
     let mut rig = Rig::start(|_| {}).await;
     let mut user = rig.user("u-208").await;
-    for token in [
-        "null",
-        r#""""#,
-        "true",
-        "[1]",
-        "{}",
-        r#"{"id":""}"#,
-        r#"{"id":"","user_id":7}"#,
-    ] {
+    for token in ["null", r#""""#, "true", "[1]", "{}", r#"{"id":""}"#, r#"{"id":"","user_id":7}"#] {
         let body = format!(r#"{{"event_name":"e","subject":1,"token":{token}}}"#);
         let answer = rig.post(&body).await.json();
         assert_eq!(answer["data"]["broadcast"], true, "{token}");
         assert_eq!(answer["data"]["target_user_id"], "");
         let frame = user.next_text().await;
-        assert!(
-            frame.ends_with(&format!(r#""token":{token}}}}}"#)),
-            "{frame}"
-        );
+        assert!(frame.ends_with(&format!(r#""token":{token}}}}}"#)), "{frame}");
     }
     let absent = rig.post(r#"{"event_name":"e","subject":1}"#).await.json();
     assert_eq!(absent["data"]["parsed_user_raw"], json!(null));
@@ -91,9 +72,7 @@ async fn what_names_nobody_is_a_broadcast() {
 async fn a_negative_delay_is_none() {
     let mut rig = Rig::start(|_| {}).await;
     let mut user = rig.user("u-208").await;
-    let pushed = rig
-        .push(json!({"event_name": "e", "subject": 1, "token": "u-208", "delay_seconds": -5}))
-        .await;
+    let pushed = rig.push(json!({"event_name": "e", "subject": 1, "token": "u-208", "delay_seconds": -5})).await;
     assert_eq!(pushed["delay_seconds"], -5);
     assert_eq!(pushed["connections"], 1);
     user.expect("e").await;
@@ -104,14 +83,7 @@ async fn a_negative_delay_is_none() {
 async fn subjects_pass_unchanged() {
     let mut rig = Rig::start(|_| {}).await;
     let mut user = rig.user("u-208").await;
-    for subject in [
-        "null",
-        "0",
-        "1e400",
-        r#""\u00e9""#,
-        "[ 1 ,2]",
-        r#"{"b":1,"a":2}"#,
-    ] {
+    for subject in ["null", "0", "1e400", r#""\u00e9""#, "[ 1 ,2]", r#"{"b":1,"a":2}"#] {
         let body = format!(r#"{{"event_name":"e","subject":{subject},"token":"u-208"}}"#);
         assert_eq!(rig.post(&body).await.status, 200, "{subject}");
         let frame = user.next_text().await;
@@ -133,11 +105,7 @@ async fn keys_by_header_or_query() {
         ("/api/push", &[("x-api-key", KEY)], 200),
         ("/api/push", &[("API-KEY", KEY)], 200),
         ("/api/push", &[("X-API-KEY", ""), ("API-KEY", KEY)], 200),
-        (
-            "/api/push",
-            &[("X-API-KEY", "wrong"), ("API-KEY", KEY)],
-            401,
-        ),
+        ("/api/push", &[("X-API-KEY", "wrong"), ("API-KEY", KEY)], 401),
         (&good, &[], 200),
         (&good, &[("API-KEY", "wrong")], 401),
         ("/api/push?api_key=wrong", &[], 401),

@@ -26,21 +26,12 @@ async fn bad_requests() {
         ("[]", "invalid json"),
         (r#""text""#, "invalid json"),
         (r#"{"event_name":5,"subject":1}"#, "invalid json"),
-        (
-            r#"{"event_name":"e","subject":1,"delay_seconds":"5"}"#,
-            "invalid json",
-        ),
-        (
-            r#"{"event_name":"e","subject":1,"delay_seconds":1.5}"#,
-            "invalid json",
-        ),
+        (r#"{"event_name":"e","subject":1,"delay_seconds":"5"}"#, "invalid json"),
+        (r#"{"event_name":"e","subject":1,"delay_seconds":1.5}"#, "invalid json"),
         (r#"{"subject":1}"#, "缺少 event_name"),
         (r#"{"event_name":"","subject":1}"#, "缺少 event_name"),
         (r#"{"event_name":"e"}"#, "缺少 subject"),
-        (
-            r#"{"event_name":"e","subject":1,"delay_seconds":2592001}"#,
-            "delay_seconds too large",
-        ),
+        (r#"{"event_name":"e","subject":1,"delay_seconds":2592001}"#, "delay_seconds too large"),
     ] {
         assert_refused(&rig.post(body).await, 400, msg);
     }
@@ -53,11 +44,7 @@ async fn without_the_key_nothing_is_read() {
     let mut rig = Rig::start(|_| {}).await;
     let answer = rig.http.post("/api/push", &[], "x").await;
     assert_refused(&answer, 401, "invalid api key");
-    for (method, target) in [
-        ("GET", "/api/push/scheduled"),
-        ("DELETE", "/api/push/scheduled/x"),
-        ("GET", "/stats"),
-    ] {
+    for (method, target) in [("GET", "/api/push/scheduled"), ("DELETE", "/api/push/scheduled/x"), ("GET", "/stats")] {
         let answer = rig.http.ask(method, target, &[]).await;
         assert_refused(&answer, 401, "invalid api key");
     }
@@ -121,8 +108,7 @@ async fn too_many_pushes() {
 /// §4 `unresolved_token = "reject"`: what was meant for somebody does not go to everybody.
 #[tokio::test]
 async fn slips_of_the_token() {
-    let mut rig =
-        Rig::start(|config| config.relay.unresolved_token = UnresolvedToken::Reject).await;
+    let mut rig = Rig::start(|config| config.relay.unresolved_token = UnresolvedToken::Reject).await;
     for token in ["true", "[1]", "{}", r#"{"id":""}"#] {
         let body = format!(r#"{{"event_name":"e","subject":1,"token":{token}}}"#);
         assert_refused(&rig.post(&body).await, 400, "token cannot be resolved");
@@ -143,10 +129,7 @@ async fn slips_of_the_token() {
 async fn no_handshake() {
     let mut rig = Rig::start(|_| {}).await;
     let answer = rig.http.ask("GET", "/ws", &[]).await;
-    assert_eq!(
-        (answer.status, answer.body.as_str()),
-        (400, "Bad Request\n")
-    );
+    assert_eq!((answer.status, answer.body.as_str()), (400, "Bad Request\n"));
 }
 
 /// §5: every page may connect, unless some are listed.

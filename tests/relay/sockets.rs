@@ -34,17 +34,13 @@ async fn identify_moves_a_connection_into_a_group() {
     };
     moved(&mut rig, "b").await;
     assert_eq!(user.expect("probe").await["token"], "b");
-    let former = rig
-        .push(json!({"event_name": "x", "subject": 1, "token": "a"}))
-        .await;
+    let former = rig.push(json!({"event_name": "x", "subject": 1, "token": "a"})).await;
     assert_eq!(former["connections"], 0);
     // §7: the same again changes nothing.
     user.identify(json!("b")).await;
     user.send(r#"{"type":"ping","ts":1}"#).await;
     assert_eq!(user.next().await["type"], "pong");
-    let again = rig
-        .push(json!({"event_name": "x", "subject": 1, "token": "b"}))
-        .await;
+    let again = rig.push(json!({"event_name": "x", "subject": 1, "token": "b"})).await;
     assert_eq!(again["connections"], 1);
     user.expect("x").await;
     // And back.
@@ -60,8 +56,7 @@ async fn a_number_identifies() {
     let mut user = rig.socket("").await;
     user.identify(json!(208)).await;
     rig.until(1, 1).await;
-    rig.push(json!({"event_name": "e", "subject": 1, "token": "208"}))
-        .await;
+    rig.push(json!({"event_name": "e", "subject": 1, "token": "208"})).await;
     user.expect("e").await;
 }
 
@@ -87,9 +82,7 @@ async fn anonymous_connections_get_broadcasts_only() {
     let mut empty = rig.socket("?token=").await;
     let mut user = rig.socket("?token=u-208").await;
     rig.until(3, 1).await;
-    let private = rig
-        .push(json!({"event_name": "private", "subject": 1, "token": "u-208"}))
-        .await;
+    let private = rig.push(json!({"event_name": "private", "subject": 1, "token": "u-208"})).await;
     assert_eq!(private["connections"], 1);
     let all = rig.push(json!({"event_name": "all", "subject": 1})).await;
     assert_eq!(all["connections"], 3);
@@ -106,9 +99,7 @@ async fn every_connection_of_a_token_receives() {
     let sockets = (0..100).map(|_| rig.socket("?token=many"));
     let mut sockets = join_all(sockets).await;
     rig.until(100, 100).await;
-    let pushed = rig
-        .push(json!({"event_name": "e", "subject": 1, "token": "many"}))
-        .await;
+    let pushed = rig.push(json!({"event_name": "e", "subject": 1, "token": "many"})).await;
     assert_eq!(pushed["connections"], 100);
     for socket in &mut sockets {
         socket.expect("e").await;
@@ -121,9 +112,7 @@ async fn every_connection_of_a_token_receives() {
 #[tokio::test]
 async fn nothing_is_kept_for_who_is_not_there() {
     let mut rig = Rig::start(|_| {}).await;
-    let pushed = rig
-        .push(json!({"event_name": "e", "subject": 1, "token": "u-208"}))
-        .await;
+    let pushed = rig.push(json!({"event_name": "e", "subject": 1, "token": "u-208"})).await;
     assert_eq!(pushed["connections"], 0);
     let mut user = rig.user("u-208").await;
     rig.fence().await;
@@ -137,8 +126,7 @@ async fn pushes_come_in_order() {
     let mut user = rig.user("u-208").await;
     for number in 0..100 {
         let token = if number % 3 == 0 { "" } else { "u-208" };
-        rig.push(json!({"event_name": "e", "subject": number, "token": token}))
-            .await;
+        rig.push(json!({"event_name": "e", "subject": number, "token": token})).await;
     }
     for number in 0..100 {
         assert_eq!(user.expect("e").await["subject"], number);
@@ -150,14 +138,9 @@ async fn pushes_come_in_order() {
 async fn event_names_mean_nothing_to_the_relay() {
     let mut rig = Rig::start(|_| {}).await;
     let mut user = rig.user("u-208").await;
-    user.send(r#"{"event":"order.ready","data":{"token":"x"}}"#)
-        .await;
-    rig.push(json!({"event_name": "identify", "subject": {"token": "y"}, "token": "u-208"}))
-        .await;
-    assert_eq!(
-        user.expect("identify").await["subject"],
-        json!({"token": "y"})
-    );
+    user.send(r#"{"event":"order.ready","data":{"token":"x"}}"#).await;
+    rig.push(json!({"event_name": "identify", "subject": {"token": "y"}, "token": "u-208"})).await;
+    assert_eq!(user.expect("identify").await["subject"], json!({"token": "y"}));
     rig.until(1, 1).await;
 }
 

@@ -61,9 +61,7 @@ impl TestApp {
         let keys = body["keys"].as_array().unwrap().iter();
         Self {
             id: body["appId"].as_str().unwrap().to_owned(),
-            keys: keys
-                .map(|key| key["keyStr"].as_str().unwrap().to_owned())
-                .collect(),
+            keys: keys.map(|key| key["keyStr"].as_str().unwrap().to_owned()).collect(),
             body: body.clone(),
         }
     }
@@ -113,9 +111,7 @@ impl AblyClient {
 
     /// Connects with a key and reads CONNECTED.
     pub async fn connect(server: &Server, key: &str) -> Self {
-        Self::connect_with(server, &format!("v=6&key={key}"))
-            .await
-            .0
+        Self::connect_with(server, &format!("v=6&key={key}")).await.0
     }
 
     pub async fn connect_with(server: &Server, query: &str) -> (Self, Value) {
@@ -141,10 +137,7 @@ impl AblyClient {
 
     /// Sends what may be no frame at all.
     pub async fn send_raw(&mut self, written: Message) {
-        self.socket
-            .send(written)
-            .await
-            .expect("the connection is open");
+        self.socket.send(written).await.expect("the connection is open");
     }
 
     /// The next frame but heartbeats.
@@ -222,8 +215,7 @@ impl AblyClient {
 
     /// Attaches and reads ATTACHED.
     pub async fn attach(&mut self, channel: &str) -> Value {
-        self.attach_with(json!({"action": action::ATTACH, "channel": channel}))
-            .await
+        self.attach_with(json!({"action": action::ATTACH, "channel": channel})).await
     }
 
     pub async fn attach_with(&mut self, frame: Value) -> Value {
@@ -233,24 +225,15 @@ impl AblyClient {
 
     /// Publishes and returns its msgSerial; the answer is not read.
     pub async fn publish(&mut self, channel: &str, messages: Value) -> u64 {
-        self.push(action::MESSAGE, "messages", channel, messages)
-            .await
+        self.push(action::MESSAGE, "messages", channel, messages).await
     }
 
     pub async fn presence(&mut self, channel: &str, events: Value) -> u64 {
-        self.push(action::PRESENCE, "presence", channel, events)
-            .await
+        self.push(action::PRESENCE, "presence", channel, events).await
     }
 
     /// The same with the serial of an earlier one, as after a resume.
-    pub async fn push_again(
-        &mut self,
-        serial: u64,
-        action: u64,
-        field: &str,
-        channel: &str,
-        items: Value,
-    ) {
+    pub async fn push_again(&mut self, serial: u64, action: u64, field: &str, channel: &str, items: Value) {
         self.msg_serial = serial;
         self.push(action, field, channel, items).await;
     }
@@ -258,8 +241,7 @@ impl AblyClient {
     async fn push(&mut self, action: u64, field: &str, channel: &str, items: Value) -> u64 {
         let serial = self.msg_serial;
         self.msg_serial += 1;
-        let frame =
-            json!({"action": action, "channel": channel, "msgSerial": serial, field: items});
+        let frame = json!({"action": action, "channel": channel, "msgSerial": serial, field: items});
         self.send(frame).await;
         serial
     }
@@ -343,9 +325,7 @@ fn pack(value: &Value) -> rmpv::Value {
         Value::String(text) => text.as_str().into(),
         Value::Array(items) => items.iter().map(pack).collect::<Vec<_>>().into(),
         Value::Object(fields) => match fields.get("bin") {
-            Some(Value::String(bytes)) if fields.len() == 1 => {
-                rmpv::Value::Binary(hex::decode(bytes).expect("hex"))
-            }
+            Some(Value::String(bytes)) if fields.len() == 1 => rmpv::Value::Binary(hex::decode(bytes).expect("hex")),
             _ => {
                 let field = |(name, value): (&String, &Value)| (name.as_str().into(), pack(value));
                 rmpv::Value::Map(fields.iter().map(field).collect())
@@ -359,9 +339,8 @@ fn unpack(value: &rmpv::Value) -> Value {
         rmpv::Value::Binary(bytes) => binary(bytes),
         rmpv::Value::Array(items) => items.iter().map(unpack).collect(),
         rmpv::Value::Map(fields) => {
-            let field = |(name, value): &(rmpv::Value, rmpv::Value)| {
-                (name.as_str().expect("a name").to_owned(), unpack(value))
-            };
+            let field =
+                |(name, value): &(rmpv::Value, rmpv::Value)| (name.as_str().expect("a name").to_owned(), unpack(value));
             Value::Object(fields.iter().map(field).collect())
         }
         rmpv::Value::Nil => Value::Null,

@@ -23,19 +23,13 @@ pub struct Client {
 impl Client {
     /// Connects as `user` with the server's static token.
     pub async fn connect(server: &Server, user: &str) -> Self {
-        Self::try_connect(&server.url(user), user)
-            .await
-            .expect("the handshake succeeds")
+        Self::try_connect(&server.url(user), user).await.expect("the handshake succeeds")
     }
 
     pub async fn try_connect(url: &str, user: &str) -> Result<Self, Error> {
         // Without delay, as browsers do: small frames would wait for each other's acknowledgement.
         let (socket, _) = tokio_tungstenite::connect_async_with_config(url, None, true).await?;
-        Ok(Self {
-            socket,
-            user: user.to_owned(),
-            rooms: BTreeSet::new(),
-        })
+        Ok(Self { socket, user: user.to_owned(), rooms: BTreeSet::new() })
     }
 
     /// Connects and is in `room`, subscribed as the app subscribes: to its own signals and to all.
@@ -55,31 +49,23 @@ impl Client {
     }
 
     pub async fn send_binary(&mut self, data: impl Into<Bytes>) {
-        self.socket
-            .send(Message::binary(data))
-            .await
-            .expect("the connection is open");
+        self.socket.send(Message::binary(data)).await.expect("the connection is open");
     }
 
     pub async fn send_text(&mut self, text: &str) {
-        self.socket
-            .send(Message::text(text))
-            .await
-            .expect("the connection is open");
+        self.socket.send(Message::text(text)).await.expect("the connection is open");
     }
 
     /// Subscribes and waits for the confirmation.
     pub async fn subscribe(&mut self, room: &str, event: &str) {
-        self.send(json!({"type": "subscribe", "channel": room, "event": event}))
-            .await;
+        self.send(json!({"type": "subscribe", "channel": room, "event": event})).await;
         let confirmation = self.next().await;
         assert_eq!(confirmation["type"], "subscribed", "{confirmation}");
         assert_eq!(confirmation["channel"], room);
     }
 
     pub async fn publish(&mut self, room: &str, event: &str, data: Value) {
-        self.send(json!({"type": "publish", "channel": room, "event": event, "data": data}))
-            .await;
+        self.send(json!({"type": "publish", "channel": room, "event": event, "data": data})).await;
     }
 
     /// The next text message.
@@ -125,16 +111,14 @@ impl Client {
     pub async fn received_so_far(&mut self) -> Vec<Value> {
         const FENCE: &str = "fence";
         for room in self.rooms.clone() {
-            self.send(json!({"type": "unsubscribe", "channel": room, "event": FENCE}))
-                .await;
+            self.send(json!({"type": "unsubscribe", "channel": room, "event": FENCE})).await;
         }
         self.send(json!({"type": FENCE})).await;
         let mut received = Vec::new();
         let mut answers = 0;
         while answers <= self.rooms.len() {
             let message = self.next().await;
-            if message["event"] == FENCE || message["error"]["message"] == "不支持的消息类型: fence"
-            {
+            if message["event"] == FENCE || message["error"]["message"] == "不支持的消息类型: fence" {
                 answers += 1;
             } else {
                 received.push(message);

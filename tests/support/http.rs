@@ -4,10 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::{
-    io::{
-        AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
-        BufStream,
-    },
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufStream},
     net::TcpStream,
 };
 
@@ -50,10 +47,7 @@ impl Http<TcpStream> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
     pub fn over(stream: S, host: SocketAddr) -> Self {
-        Self {
-            stream: BufStream::new(stream),
-            host,
-        }
+        Self { stream: BufStream::new(stream), host }
     }
 
     /// Sends a request with a `Host` and these headers, and reads the response.
@@ -71,23 +65,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
     }
 
     /// Sends these headers and, after them, this body.
-    pub async fn ask_with(
-        &mut self,
-        method: &str,
-        target: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Response {
+    pub async fn ask_with(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.host);
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         request.push_str("\r\n");
         for part in [request.as_bytes(), body] {
-            self.stream
-                .write_all(part)
-                .await
-                .expect("the connection is open");
+            self.stream.write_all(part).await.expect("the connection is open");
         }
         self.stream.flush().await.expect("the connection is open");
         self.read_response(method).await
@@ -124,9 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
         let mut line = String::new();
         let read = self.stream.read_line(&mut line);
         let read = tokio::time::timeout(super::PATIENCE, read).await;
-        let bytes = read
-            .expect("an answer comes")
-            .expect("the connection stays");
+        let bytes = read.expect("an answer comes").expect("the connection stays");
         assert!(bytes > 0, "the server closed instead of answering");
         line.trim_end().to_owned()
     }

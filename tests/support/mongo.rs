@@ -46,11 +46,7 @@ impl Mongo {
         drop(free);
         let folder = TempDir::new().expect("a folder for the data");
         let child = None;
-        let mut server = Self {
-            port,
-            folder,
-            child,
-        };
+        let mut server = Self { port, folder, child };
         server.start_again().await;
         server
     }
@@ -74,21 +70,13 @@ impl Mongo {
         let listening = async {
             while !self.written().contains("listening on") {
                 let ended = self.child.as_mut().expect("started").try_wait();
-                assert!(
-                    ended.expect("our child").is_none(),
-                    "secantusd-py has ended; it wrote:\n{}",
-                    self.written()
-                );
+                assert!(ended.expect("our child").is_none(), "secantusd-py has ended; it wrote:\n{}", self.written());
                 // A file tells nobody that it grows.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         let started = tokio::time::timeout(PATIENCE, listening).await;
-        assert!(
-            started.is_ok(),
-            "secantusd-py does not listen; it wrote:\n{}",
-            self.written()
-        );
+        assert!(started.is_ok(), "secantusd-py does not listen; it wrote:\n{}", self.written());
     }
 
     /// Ends it as a crash does.
@@ -118,8 +106,7 @@ impl Mongo {
         threads.flatten().all(|thread| {
             let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
             // After the name, which may have spaces and brackets of its own.
-            stat.rsplit_once(") ")
-                .is_some_and(|(_, rest)| rest.starts_with('T'))
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
         })
     }
 

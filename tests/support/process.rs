@@ -58,12 +58,7 @@ impl ServerProcess {
     ///
     /// # Errors
     /// With what was written to stderr when no server came of it.
-    pub fn try_start(
-        dir: &Path,
-        launcher: &[&str],
-        mode: &str,
-        settings: &[(&str, &str)],
-    ) -> Result<Self, String> {
+    pub fn try_start(dir: &Path, launcher: &[&str], mode: &str, settings: &[(&str, &str)]) -> Result<Self, String> {
         let binary = env!("CARGO_BIN_EXE_letshare-server");
         let mut words = launcher.iter().copied().chain([binary]);
         let mut command = Command::new(words.next().expect("at least the server"));
@@ -85,9 +80,8 @@ impl ServerProcess {
         for (name, value) in settings {
             command.env(format!("LETSHARE_{name}"), value);
         }
-        let mut child = command
-            .spawn()
-            .map_err(|error| format!("{:?} cannot be run: {error}", command.get_program()))?;
+        let mut child =
+            command.spawn().map_err(|error| format!("{:?} cannot be run: {error}", command.get_program()))?;
         let (listening, address) = mpsc::channel();
         let stdout = Capture::start(child.stdout.take().expect("piped"), move |line| {
             if let Some(address) = listening_address(line) {
@@ -186,12 +180,7 @@ impl ServerProcess {
 
     /// Everything the server wrote so far, for people to read: stdout, stderr, errors.log.
     pub fn written(&self) -> String {
-        format!(
-            "{}\n{}\n{}",
-            self.stdout.text(),
-            self.stderr.text(),
-            self.errors_log()
-        )
+        format!("{}\n{}\n{}", self.stdout.text(), self.stderr.text(), self.errors_log())
     }
 
     /// Its working directory.
@@ -230,10 +219,7 @@ impl Drop for ServerProcess {
         let _ = self.child.kill();
         let status = self.child.wait().expect("our child");
         if thread::panicking() {
-            eprintln!(
-                "the server ended with {status}; it wrote:\n{}",
-                self.written()
-            );
+            eprintln!("the server ended with {status}; it wrote:\n{}", self.written());
         } else {
             let killed_by_us = status.signal() == Some(Signal::SIGKILL as i32);
             assert!(killed_by_us || status.success(), "{status}");
@@ -258,10 +244,7 @@ struct Capture {
 }
 
 impl Capture {
-    fn start(
-        stream: impl Read + Send + 'static,
-        mut on_line: impl FnMut(&str) + Send + 'static,
-    ) -> Self {
+    fn start(stream: impl Read + Send + 'static, mut on_line: impl FnMut(&str) + Send + 'static) -> Self {
         let text = Arc::new(Mutex::new(String::new()));
         let kept = Arc::clone(&text);
         let thread = thread::spawn(move || {

@@ -49,11 +49,7 @@ pub struct Reader {
 impl Raw {
     /// Connects TCP and says nothing.
     pub async fn connect(address: SocketAddr) -> Self {
-        Self::from_stream(
-            TcpStream::connect(address)
-                .await
-                .expect("the server accepts"),
-        )
+        Self::from_stream(TcpStream::connect(address).await.expect("the server accepts"))
     }
 
     /// The same with a small receive buffer, so that what this client does not read stays with the
@@ -67,21 +63,12 @@ impl Raw {
     fn from_stream(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("settable");
         let (reader, writer) = stream.into_split();
-        Self {
-            reader: Reader {
-                stream: reader,
-                buffer: Vec::new(),
-            },
-            writer,
-        }
+        Self { reader: Reader { stream: reader, buffer: Vec::new() }, writer }
     }
 
     /// A WebSocket of `user`.
     pub async fn open(server: &ServerProcess, user: &str) -> Self {
-        Self::connect(server.address)
-            .await
-            .upgrade(server, user)
-            .await
+        Self::connect(server.address).await.upgrade(server, user).await
     }
 
     /// The same, in `room` and subscribed to `event`.
@@ -93,10 +80,7 @@ impl Raw {
 
     /// RFC 6455 §4.1.
     pub async fn upgrade(mut self, server: &ServerProcess, user: &str) -> Self {
-        let head = upgrade_request(
-            server.address,
-            &format!("token={}&userId={user}", server.token),
-        );
+        let head = upgrade_request(server.address, &format!("token={}&userId={user}", server.token));
         self.write(head.as_bytes()).await.expect("the server reads");
         let answer = self.reader.head().await;
         assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
@@ -117,15 +101,13 @@ impl Raw {
     }
 
     pub async fn subscribe(&mut self, room: &str, event: &str) {
-        self.send(json!({"type": "subscribe", "channel": room, "event": event}))
-            .await;
+        self.send(json!({"type": "subscribe", "channel": room, "event": event})).await;
         let answer = self.message().await;
         assert_eq!(answer["type"], "subscribed", "{answer}");
     }
 
     pub async fn publish(&mut self, room: &str, event: &str, data: Value) {
-        self.send(json!({"type": "publish", "channel": room, "event": event, "data": data}))
-            .await;
+        self.send(json!({"type": "publish", "channel": room, "event": event, "data": data})).await;
     }
 
     /// The next text message; pings on the way are answered, as browsers do.
@@ -244,9 +226,7 @@ impl Reader {
     /// An HTTP answer: head and body.
     pub async fn answer(&mut self) -> String {
         let head = self.head().await;
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "));
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length = length.map_or(0, |length| length.parse().expect("a number"));
         while self.buffer.len() < length {
             self.fill().await.expect("the whole body");
@@ -312,9 +292,7 @@ pub fn upgrade_request(address: SocketAddr, query: &str) -> String {
 pub async fn get(address: SocketAddr, path: &str, headers: &str) -> String {
     let mut raw = Raw::connect(address).await;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
-    raw.write(request.as_bytes())
-        .await
-        .expect("the server reads");
+    raw.write(request.as_bytes()).await.expect("the server reads");
     raw.reader.answer().await
 }
 

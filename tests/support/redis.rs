@@ -28,12 +28,7 @@ impl RedisServer {
     }
 
     pub async fn start_with(password: Option<&'static str>) -> Self {
-        let mut server = Self {
-            port: 0,
-            password,
-            dir: TempDir::new().expect("a folder for the data"),
-            child: None,
-        };
+        let mut server = Self { port: 0, password, dir: TempDir::new().expect("a folder for the data"), child: None };
         // The free port may be taken by another test before Redis binds it.
         for _ in 0..10 {
             let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
@@ -81,14 +76,7 @@ impl RedisServer {
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
         command.args(["--dir", self.dir.path().to_str().expect("UTF-8")]);
-        command.args([
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "always",
-            "--save",
-            "",
-        ]);
+        command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""]);
         if let Some(password) = self.password {
             command.args(["--requirepass", password]);
         }

@@ -39,10 +39,8 @@ impl Server {
     /// A server with the settings of a drop-in profile, on free ports of this machine alone.
     pub fn start_as(mode: &str, clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
         let nowhere = TempDir::new().expect("a folder without files");
-        let environment = Environment {
-            vars: [("MODE".to_owned(), mode.to_owned())].into(),
-            dir: nowhere.path().to_owned(),
-        };
+        let environment =
+            Environment { vars: [("MODE".to_owned(), mode.to_owned())].into(), dir: nowhere.path().to_owned() };
         let local = ("server.host".to_owned(), "127.0.0.1".to_owned());
         let loaded = config::load(&environment, &[local]).expect("the profile is valid");
         Self::start_with(clock, loaded.config, adjust)
@@ -61,9 +59,7 @@ impl Server {
             actix_web::rt::System::new().block_on(async move {
                 let running = app::start(&config, clock).expect("the server starts");
                 let listening = running.listening.clone();
-                started
-                    .send((running.address, running.tls_address, listening))
-                    .expect("the test waits");
+                started.send((running.address, running.tls_address, listening)).expect("the test waits");
                 tokio::select! {
                     _ = &mut on_stop => {}
                     Ok(()) = on_drain => tokio::select! {

@@ -53,9 +53,7 @@ async fn talk(mut members: Vec<Raw>, room: String, stop: Arc<Notify>) -> u64 {
             () = stop.notified(), if last.is_none() => last = Some(round + ENCORE),
         }
         let speaker = round as usize % MEMBERS;
-        members[speaker]
-            .publish(&room, EVENT, json!({ "round": round }))
-            .await;
+        members[speaker].publish(&room, EVENT, json!({ "round": round })).await;
         for listener in (0..MEMBERS).filter(|member| *member != speaker) {
             let heard = members[listener].message().await;
             assert_eq!(heard["event"], EVENT, "{heard}");
@@ -65,10 +63,7 @@ async fn talk(mut members: Vec<Raw>, room: String, stop: Arc<Notify>) -> u64 {
         round += 1;
     }
     for member in &mut members {
-        assert!(
-            member.answers_so_far().await.is_empty(),
-            "a message too many"
-        );
+        assert!(member.answers_so_far().await.is_empty(), "a message too many");
     }
     round
 }

@@ -13,9 +13,7 @@ use nix::{
     errno::Errno,
     sys::{
         epoll::{EpollEvent, EpollFlags, EpollTimeout},
-        socket::{
-            AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket, sockopt,
-        },
+        socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket, sockopt},
         time::TimeSpec,
         timer::{Expiration, TimerSetTimeFlags},
         timerfd::{ClockId, TimerFd, TimerFlags},
@@ -37,13 +35,8 @@ const NARROW_BYTES: usize = 64 << 10;
 impl Crowd {
     pub(super) fn arrive(&mut self) -> Result<()> {
         let id = self.members.len();
-        let fd = socket(
-            AddressFamily::Inet,
-            SockType::Stream,
-            SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
-            None,
-        )
-        .context("opening a socket (is the descriptor limit too low?)")?;
+        let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)
+            .context("opening a socket (is the descriptor limit too low?)")?;
         if self.narrow == Some(id) {
             setsockopt(&fd, sockopt::RcvBuf, &NARROW_BYTES)?;
         }
@@ -55,17 +48,10 @@ impl Crowd {
         stream.set_nodelay(true)?;
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT;
         self.epoll.add(&stream, EpollEvent::new(flags, id as u64))?;
-        let Seating {
-            members,
-            publishers,
-            ..
-        } = self.seating;
+        let Seating { members, publishers, .. } = self.seating;
         let place = id % members;
         let (place, is_publisher) = match self.seating.outside {
-            true => (
-                id.wrapping_sub(self.seating.seats()),
-                id >= self.seating.seats(),
-            ),
+            true => (id.wrapping_sub(self.seating.seats()), id >= self.seating.seats()),
             false => (place, place < publishers),
         };
         let publisher = is_publisher.then_some(place as u16);
@@ -220,10 +206,7 @@ impl Crowd {
         {
             used += frame.payload.end;
             let payload = rest.get(frame.payload).unwrap_or_default();
-            ensure!(
-                frame.fin && frame.mask.is_none(),
-                "the server sent a masked or fragmented frame"
-            );
+            ensure!(frame.fin && frame.mask.is_none(), "the server sent a masked or fragmented frame");
             match frame.opcode {
                 data if data == self.dialect.opcode() => match self.dialect.read(payload) {
                     Said::Message => {
@@ -306,8 +289,7 @@ impl Crowd {
         if !member.may_end {
             self.tally.wrongs.cut += 1;
             let user = &member.user;
-            self.tally
-                .remark(|| format!("{user} was cut: {how}, close code {code:?}"));
+            self.tally.remark(|| format!("{user} was cut: {how}, close code {code:?}"));
         }
         Ok(())
     }

@@ -103,14 +103,7 @@ impl Crowd {
             narrow: None,
             tally: Tally::new()?,
             due: 0,
-            sent: vec![
-                0;
-                if seating.outside {
-                    seating.rooms * seating.publishers
-                } else {
-                    0
-                }
-            ],
+            sent: vec![0; if seating.outside { seating.rooms * seating.publishers } else { 0 }],
             stalled: 0,
         })
     }
@@ -166,9 +159,7 @@ impl Crowd {
         }
         let data = self.stationery.data(&member.user, stamp);
         let room = room_name(room);
-        let words = self
-            .dialect
-            .publish(&self.door, &room, &data, member.sent)?;
+        let words = self.dialect.publish(&self.door, &room, &data, member.sent)?;
         if member.phase == Phase::Requesting {
             member.outbox.extend_from_slice(&words);
         } else {
@@ -228,21 +219,12 @@ impl Crowd {
         let mut wrongs = self.tally.wrongs;
         wrongs.lost += self.unanswered;
         let publishers = self.seating.publishers;
-        let seated = self
-            .members
-            .get(..self.seating.seats())
-            .unwrap_or(&self.members);
+        let seated = self.members.get(..self.seating.seats()).unwrap_or(&self.members);
         for (number, room) in seated.chunks(self.seating.members).enumerate() {
             let mut order = None;
             let own = room.iter().take(publishers).map(|publisher| publisher.sent);
             let sent: Vec<u32> = match self.seating.outside {
-                true => self
-                    .sent
-                    .iter()
-                    .skip(number * publishers)
-                    .take(publishers)
-                    .copied()
-                    .collect(),
+                true => self.sent.iter().skip(number * publishers).take(publishers).copied().collect(),
                 false => own.collect(),
             };
             for member in room.iter().filter(|member| !member.may_end) {

@@ -90,10 +90,7 @@ pub fn run(port: u16, batched: bool, fault: Option<Fault>) -> Result<()> {
             Err(nix::errno::Errno::EINTR) => continue,
             other => other?,
         };
-        floor.now_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)?
-            .as_millis()
-            .try_into()?;
+        floor.now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().try_into()?;
         for event in events.iter().take(ready) {
             if event.data() == LISTENER {
                 floor.accept(&listener)?;
@@ -189,9 +186,7 @@ impl Floor {
             };
             wire::unmask(payload, frame.mask.unwrap_or_default());
             match frame.opcode {
-                wire::TEXT if payload.starts_with(b"{\"type\":\"publish\"") => {
-                    self.publish(id, payload)
-                }
+                wire::TEXT if payload.starts_with(b"{\"type\":\"publish\"") => self.publish(id, payload),
                 wire::TEXT => self.subscribe(id, payload),
                 wire::CLOSE => self.leave(id),
                 _ => {}
@@ -267,10 +262,7 @@ impl Floor {
             return;
         };
         members.swap_remove(peer.place);
-        if let Some(moved) = members
-            .get(peer.place)
-            .and_then(|&id| self.peers.get_mut(id))
-        {
+        if let Some(moved) = members.get(peer.place).and_then(|&id| self.peers.get_mut(id)) {
             moved.place = peer.place;
         }
     }

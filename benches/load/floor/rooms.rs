@@ -51,10 +51,9 @@ impl Floor {
     }
 
     pub(super) fn publish(&mut self, id: usize, text: &[u8]) {
-        let (Some(name), Some(data)) = (
-            between(text, b"\"channel\":\"", b'"'),
-            text.windows(7).position(|w| w == b"\"data\":"),
-        ) else {
+        let (Some(name), Some(data)) =
+            (between(text, b"\"channel\":\"", b'"'), text.windows(7).position(|w| w == b"\"data\":"))
+        else {
             return;
         };
         let data = text.get(data + 7..text.len() - 1).unwrap_or_default();
@@ -71,11 +70,7 @@ impl Floor {
         body.extend_from_slice(format!(",\"timestamp\":{}}}", self.now_ms).as_bytes());
         let mut frame = Vec::with_capacity(body.len() + 4);
         wire::put_server_frame(&mut frame, wire::TEXT, &body);
-        let members = self
-            .rooms
-            .get_mut(room)
-            .map(std::mem::take)
-            .unwrap_or_default();
+        let members = self.rooms.get_mut(room).map(std::mem::take).unwrap_or_default();
         let mut cut = Vec::new();
         let spared = self.spoil(id, &members, &frame);
         for &member in &members {

@@ -32,11 +32,7 @@ impl Answer {
             is_length.then(|| value.trim().parse::<usize>().ok())?
         });
         let length = end + 4 + length.context("an answer without its length")?;
-        Ok((length <= buffer.len()).then(|| Self {
-            is_good: head.starts_with("HTTP/1.1 200 "),
-            head: end + 4,
-            length,
-        }))
+        Ok((length <= buffer.len()).then(|| Self { is_good: head.starts_with("HTTP/1.1 200 "), head: end + 4, length }))
     }
 }
 
@@ -61,20 +57,14 @@ impl Keptalive {
         self.buffer.clear();
         let mut chunk = [0; 16 << 10];
         loop {
-            let count = self
-                .stream
-                .read(&mut chunk)
-                .context("waiting for an answer")?;
+            let count = self.stream.read(&mut chunk).context("waiting for an answer")?;
             ensure!(count > 0, "the server closed the connection");
             let read = chunk.get(..count).unwrap_or_default();
             self.buffer.extend_from_slice(read);
             if let Some(answer) = Answer::first(&self.buffer)? {
                 let text = String::from_utf8_lossy(&self.buffer);
                 let status = text.split(' ').nth(1).unwrap_or_default().to_owned();
-                return Ok((
-                    status,
-                    text.get(answer.head..).unwrap_or_default().to_owned(),
-                ));
+                return Ok((status, text.get(answer.head..).unwrap_or_default().to_owned()));
             }
         }
     }
@@ -87,12 +77,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    pub fn measure(
-        subject: &Subject,
-        request: &[u8],
-        status: &str,
-        time: Duration,
-    ) -> Result<Self> {
+    pub fn measure(subject: &Subject, request: &[u8], status: &str, time: Duration) -> Result<Self> {
         let mut line = Keptalive::open(&subject.door)?;
         let mut flow = |time| -> Result<u64> {
             let (start, mut count) = (Instant::now(), 0);

@@ -82,18 +82,8 @@ struct Outcome {
 
 pub fn cases(quick: bool) -> Vec<Case> {
     let members = if quick { 50 } else { 500 };
-    let seating = |members, echo| Seating {
-        rooms: 1,
-        members,
-        publishers: 1,
-        outside: false,
-        echo,
-    };
-    let side = |name, dialect, seating| Side {
-        name,
-        dialect,
-        seating,
-    };
+    let seating = |members, echo| Seating { rooms: 1, members, publishers: 1, outside: false, echo };
+    let side = |name, dialect, seating| Side { name, dialect, seating };
     // As many receivers: LetShare's publisher does not hear itself.
     let letshare = seating(members + 1, false);
     vec![Case {
@@ -142,11 +132,7 @@ impl Tongue for Group {
     }
 
     fn publish(&self, _: &Door, channel: &str, data: &str, serial: u32) -> Result<Vec<u8>> {
-        let message = SendMessage {
-            group_id: channel,
-            msg_type: 1,
-            content: data,
-        };
+        let message = SendMessage { group_id: channel, msg_type: 1, content: data };
         frame("send_message", &serial.to_string(), message)
     }
 
@@ -167,10 +153,6 @@ impl Tongue for Group {
 }
 
 fn frame(kind: &str, message_id: &str, data: impl Serialize) -> Result<Vec<u8>> {
-    let envelope = Envelope {
-        kind,
-        message_id,
-        data,
-    };
+    let envelope = Envelope { kind, message_id, data };
     Ok(serde_json::to_vec(&envelope)?)
 }

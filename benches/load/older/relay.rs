@@ -56,52 +56,22 @@ struct Relay {
     aim: Aim,
 }
 
-static BROADCAST: Relay = Relay {
-    name: "relay",
-    aim: Aim::Everybody,
-};
-static PUSH: Relay = Relay {
-    name: "relay push",
-    aim: Aim::User,
-};
-static MISS: Relay = Relay {
-    name: "relay miss",
-    aim: Aim::Nobody,
-};
+static BROADCAST: Relay = Relay { name: "relay", aim: Aim::Everybody };
+static PUSH: Relay = Relay { name: "relay push", aim: Aim::User };
+static MISS: Relay = Relay { name: "relay miss", aim: Aim::Nobody };
 
 pub fn cases(quick: bool) -> Vec<Case> {
     let (receivers, users) = if quick { (50, 100) } else { (1_000, 10_000) };
-    let inside = |rooms, members| Seating {
-        rooms,
-        members,
-        publishers: 1,
-        outside: false,
-        echo: false,
-    };
-    let outside = |rooms, members| Seating {
-        outside: true,
-        publishers: BACK_ENDS,
-        ..inside(rooms, members)
-    };
-    let letshare = |name, seating| Side {
-        name,
-        dialect: Dialect::LetShare,
-        seating,
-    };
-    let relay = |tongue: &'static Relay, seating| Side {
-        name: tongue.name,
-        dialect: Dialect::Older(tongue),
-        seating,
-    };
+    let inside = |rooms, members| Seating { rooms, members, publishers: 1, outside: false, echo: false };
+    let outside = |rooms, members| Seating { outside: true, publishers: BACK_ENDS, ..inside(rooms, members) };
+    let letshare = |name, seating| Side { name, dialect: Dialect::LetShare, seating };
+    let relay = |tongue: &'static Relay, seating| Side { name: tongue.name, dialect: Dialect::Older(tongue), seating };
     vec![
         Case {
             name: "relay-broadcast",
             title: format!("relay broadcast to {receivers}"),
             paces: &[Pace::Paced, Pace::Saturated],
-            sides: vec![
-                letshare("letshare", inside(1, receivers + 1)),
-                relay(&BROADCAST, outside(1, receivers)),
-            ],
+            sides: vec![letshare("letshare", inside(1, receivers + 1)), relay(&BROADCAST, outside(1, receivers))],
             settings: SETTINGS,
             alone: &[],
         },
@@ -115,10 +85,7 @@ pub fn cases(quick: bool) -> Vec<Case> {
                 relay(&PUSH, outside(users, 1)),
             ],
             settings: SETTINGS,
-            alone: &[
-                ("a push to a user who is not there", missed),
-                ("a request with a wrong key (401)", turned_away),
-            ],
+            alone: &[("a push to a user who is not there", missed), ("a request with a wrong key (401)", turned_away)],
         },
     ]
 }
@@ -174,19 +141,13 @@ impl Tongue for Relay {
         let expected = format!("\"connections\":{},", seating.rooms * seating.members);
         let mut line = Keptalive::open(door)?;
         let deadline = Instant::now() + PATIENCE;
-        let asked = format!(
-            "GET /relay/stats HTTP/1.1\r\nHost: {}\r\nX-API-KEY: {API_KEY}\r\n\r\n",
-            door.address
-        );
+        let asked = format!("GET /relay/stats HTTP/1.1\r\nHost: {}\r\nX-API-KEY: {API_KEY}\r\n\r\n", door.address);
         loop {
             let (_, body) = line.ask(asked.as_bytes())?;
             if body.contains(&expected) {
                 return Ok(());
             }
-            ensure!(
-                Instant::now() < deadline,
-                "waited for {expected} and got {body}"
-            );
+            ensure!(Instant::now() < deadline, "waited for {expected} and got {body}");
             thread::sleep(Duration::from_millis(5));
         }
     }

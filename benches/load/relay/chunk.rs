@@ -29,16 +29,9 @@ impl Frame {
         let mut bytes = Vec::new();
         wire::put_client_frame(&mut bytes, wire::BINARY, &filler, 1);
         let frame = wire::first_frame(&bytes);
-        let (mask, start) = frame.map_or_else(Default::default, |frame| {
-            (frame.mask.unwrap_or_default(), frame.payload.start)
-        });
-        Self {
-            bytes,
-            mask,
-            start,
-            id: id.to_owned(),
-            total,
-        }
+        let (mask, start) =
+            frame.map_or_else(Default::default, |frame| (frame.mask.unwrap_or_default(), frame.payload.start));
+        Self { bytes, mask, start, id: id.to_owned(), total }
     }
 
     /// The whole frame of chunk `index`.

@@ -39,12 +39,7 @@ impl Line {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let mut line = Self {
-            stream,
-            inbox: vec![0; INBOX_BYTES],
-            from: 0,
-            to: 0,
-        };
+        let mut line = Self { stream, inbox: vec![0; INBOX_BYTES], from: 0, to: 0 };
         let request = wire::upgrade_request(&door.address.to_string(), &door.token, user);
         line.send(request.as_bytes())?;
         line.say(&wire::subscribe_text(room))?;
@@ -56,11 +51,7 @@ impl Line {
             line.fill()?;
         };
         let answer = line.inbox.get(..head).unwrap_or_default();
-        ensure!(
-            answer.starts_with(b"HTTP/1.1 101 "),
-            "the upgrade was refused: {}",
-            String::from_utf8_lossy(answer)
-        );
+        ensure!(answer.starts_with(b"HTTP/1.1 101 "), "the upgrade was refused: {}", String::from_utf8_lossy(answer));
         line.from = head;
         let text = line.hear()?;
         ensure!(text["type"] == "subscribed", "not subscribed: {text}");
@@ -115,11 +106,7 @@ impl Line {
             }
             break (frame.opcode, mask, range);
         };
-        Ok(Message {
-            opcode,
-            mask,
-            payload: self.inbox.get(range).unwrap_or_default(),
-        })
+        Ok(Message { opcode, mask, payload: self.inbox.get(range).unwrap_or_default() })
     }
 
     /// Reads whatever is there, at least one byte.

@@ -52,15 +52,10 @@ pub fn relay(subject: &Subject, freight: Freight) -> Result<Relayed> {
     let total_chunks = u32::try_from(freight.bytes_each / CHUNK_BYTES as u64)?;
     let mut pairs = Vec::new();
     for number in 0..freight.transfers {
-        let transfer = Transfer {
-            number,
-            total_chunks,
-        };
+        let transfer = Transfer { number, total_chunks };
         let room = transfer.room();
-        let receiver = Line::join(&subject.door, &transfer.receiver(), &room)
-            .context("joining as a receiver")?;
-        let sender =
-            Line::join(&subject.door, &transfer.sender(), &room).context("joining as a sender")?;
+        let receiver = Line::join(&subject.door, &transfer.receiver(), &room).context("joining as a receiver")?;
+        let sender = Line::join(&subject.door, &transfer.sender(), &room).context("joining as a sender")?;
         pairs.push((transfer, sender, receiver));
     }
     let before = subject.reset_peak_memory()?;

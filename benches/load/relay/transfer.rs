@@ -43,9 +43,7 @@ impl Transfer {
 
     fn text(&self, kind: &str, more: &str) -> String {
         let (id, room) = (self.id(), self.room());
-        format!(
-            r#"{{"type":"file:transfer:{kind}","channel":"{room}","data":{{"transfer_id":"{id}"{more}}}}}"#
-        )
+        format!(r#"{{"type":"file:transfer:{kind}","channel":"{room}","data":{{"transfer_id":"{id}"{more}}}}}"#)
     }
 
     /// Returns when the receiver has confirmed all of it.
@@ -84,18 +82,12 @@ impl Transfer {
         done
     }
 
-    fn receive_chunks(
-        &self,
-        line: &mut Line,
-        heard: &mut Heard,
-        wrongs: &mut Wrongs,
-    ) -> Result<()> {
+    fn receive_chunks(&self, line: &mut Line, heard: &mut Heard, wrongs: &mut Wrongs) -> Result<()> {
         let (id, total) = (self.id(), self.total_chunks);
         let mut received = 0;
         expect(line, "request")?;
-        let more = format!(
-            r#","flow_control":"receiver_ack_v1","ack_every_chunks":{ACK_EVERY},"ack_window_chunks":{WINDOW}"#
-        );
+        let more =
+            format!(r#","flow_control":"receiver_ack_v1","ack_every_chunks":{ACK_EVERY},"ack_window_chunks":{WINDOW}"#);
         line.say(&self.text("accept", &more))?;
         expect(line, "start")?;
         loop {

@@ -59,19 +59,12 @@ pub struct Stage {
 impl Stage {
     pub fn set() -> Self {
         let clock = Clock::manual(Timestamp::from_millis(1_000_000));
-        let history = Bounds {
-            age: Duration::from_secs(120),
-            entries: 100,
-            bytes: 100_000,
-        };
+        let history = Bounds { age: Duration::from_secs(120), entries: 100, bytes: 100_000 };
         let hour = Duration::from_secs(3_600);
         let broker = Arc::new(Broker {
             clock: clock.clone(),
             log: Arc::new(MemoryLog::new(history, 100_000)),
-            namespaces: Arc::new(Terms {
-                presence_members: 10,
-                ..Terms::default()
-            }),
+            namespaces: Arc::new(Terms { presence_members: 10, ..Terms::default() }),
             connections: Connections::default(),
             directory: Directory::new(10),
             metrics: Metrics::default().start(),
@@ -85,10 +78,7 @@ impl Stage {
                     stall_timeout: hour,
                 },
                 close_timeout: hour,
-                frame_rate: Some(FrameRate {
-                    per_second: NonZeroU32::MAX,
-                    burst: NonZeroU32::MAX,
-                }),
+                frame_rate: Some(FrameRate { per_second: NonZeroU32::MAX, burst: NonZeroU32::MAX }),
                 channel_sweep: Duration::from_millis(10),
             },
             ready: Arc::default(),
@@ -98,12 +88,7 @@ impl Stage {
             hubs: Mutex::default(),
         });
         let second = Arbiter::new();
-        Self {
-            broker,
-            clock,
-            threads: [Arbiter::current(), second.handle()],
-            _second: second,
-        }
+        Self { broker, clock, threads: [Arbiter::current(), second.handle()], _second: second }
     }
 
     /// A client on one of the two threads; 0 is the test's own.
@@ -116,14 +101,7 @@ impl Stage {
             let outbox = Outbox::new(broker.settings.outbox_bytes);
             let inbound = stream::poll_fn(move |cx| said.poll_recv(cx));
             let (socket, permit) = (Socket::new(None), Box::new(()));
-            Connection::open(
-                worker,
-                Box::new(Script),
-                inbound,
-                outbox.clone(),
-                socket,
-                permit,
-            );
+            Connection::open(worker, Box::new(Script), inbound, outbox.clone(), socket, permit);
             actix::spawn(async move {
                 while let Some(frame) = poll_fn(|cx| outbox.poll_frame(cx)).await {
                     // Short text frames have a header of two bytes; the rest are pings.
@@ -221,9 +199,7 @@ impl Client {
     }
 
     pub async fn hear(&mut self) -> String {
-        in_time(self.heard.recv())
-            .await
-            .expect("the connection is open")
+        in_time(self.heard.recv()).await.expect("the connection is open")
     }
 
     fn tell(&self, text: &'static str) {
@@ -247,13 +223,8 @@ impl Translator for Script {
                 let rules = Some(Arc::new(Rules::letshare_room(CAP)));
                 let mut filter = Filter::named();
                 filter.add_every_name();
-                let attaching = Attaching {
-                    alias: 0,
-                    filter,
-                    rules,
-                    start: Start::Head,
-                    context: frame::text(b"joined"),
-                };
+                let attaching =
+                    Attaching { alias: 0, filter, rules, start: Start::Head, context: frame::text(b"joined") };
                 link.attach(&room, attaching)
             }
             "leave" => link.detach(&room, 0, frame::text(b"left")),
@@ -262,10 +233,7 @@ impl Translator for Script {
                 Ok(())
             }
             words => {
-                let message = message::Message {
-                    payload: Payload::json(words.into()),
-                    ..message::Message::default()
-                };
+                let message = message::Message { payload: Payload::json(words.into()), ..message::Message::default() };
                 link.publish(&room, message)
             }
         };

@@ -31,11 +31,7 @@ use crate::{
 ///
 /// # Errors
 /// For the operator: MongoDB is set and cannot be reached, or moderation cannot be set up.
-pub fn open(
-    settings: &config::Chat,
-    store: Arc<dyn Store>,
-    clock: &Clock,
-) -> anyhow::Result<Arc<chat::Shared>> {
+pub fn open(settings: &config::Chat, store: Arc<dyn Store>, clock: &Clock) -> anyhow::Result<Arc<chat::Shared>> {
     let (archive, driver): (SharedArchive, _) = if settings.uses_mongodb() {
         let (archive, driver) = connect(settings, clock)?;
         (Arc::new(archive), Some(driver))
@@ -86,11 +82,7 @@ fn connect(settings: &config::Chat, clock: &Clock) -> anyhow::Result<(MongoArchi
     } else {
         Server::Uri(settings.mongodb_uri.clone())
     };
-    let settings = Settings {
-        server,
-        database: settings.mongodb_database.clone(),
-        retention: settings.retention(),
-    };
+    let settings = Settings { server, database: settings.mongodb_database.clone(), retention: settings.retention() };
     let (told, outcome) = mpsc::sync_channel(1);
     let (ends, ended) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -111,9 +103,7 @@ fn connect(settings: &config::Chat, clock: &Clock) -> anyhow::Result<(MongoArchi
     };
     let thread = thread::Builder::new().name("mongodb".to_owned());
     thread.spawn(run).context("cannot start a thread")?;
-    let connected = outcome
-        .recv()
-        .context("the thread of the MongoDB driver has ended")?;
+    let connected = outcome.recv().context("the thread of the MongoDB driver has ended")?;
     let archive = connected.context("the chat cannot store messages")?;
     Ok((archive, Driver { _ends: ends }))
 }

@@ -28,11 +28,7 @@ const REDIS_PORT: u16 = 6379;
 ///
 /// # Errors
 /// When the data folder or the blacklist cannot be read.
-pub fn open(
-    settings: &config::Group,
-    store: Arc<dyn Store>,
-    clock: &Clock,
-) -> anyhow::Result<Arc<Shared>> {
+pub fn open(settings: &config::Group, store: Arc<dyn Store>, clock: &Clock) -> anyhow::Result<Arc<Shared>> {
     let others = match &settings.redis {
         Some(endpoint) => {
             let (told, inbox) = mpsc::channel(limits::GROUP_INBOX);

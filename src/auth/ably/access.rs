@@ -49,9 +49,7 @@ pub(super) struct UserClaim {
     pub text: Arc<str>,
 }
 
-const WILDCARD: Fault = Fault::InvalidClientId {
-    rule: "neither empty nor the wildcard *",
-};
+const WILDCARD: Fault = Fault::InvalidClientId { rule: "neither empty nor the wildcard *" };
 
 impl Access {
     /// The identity of a connection or request that claims `claim`, by parameter or header
@@ -69,8 +67,7 @@ impl Access {
         match Reach::of(self.app.id, resource) {
             Reach::Open => self.capability.operations_on(resource),
             Reach::Named => {
-                self.capability.operations_naming(resource)
-                    & self.key.capability.operations_naming(resource)
+                self.capability.operations_naming(resource) & self.key.capability.operations_naming(resource)
             }
             Reach::Nobody => Operations::default(),
         }
@@ -101,11 +98,7 @@ impl Access {
         // The channel of a chat room (`protocols/ably.md §11.12`).
         let room = channel.strip_suffix("::$chat");
         let about = |claim: &UserClaim| {
-            if claim.is_about_rooms {
-                room
-            } else {
-                Some(channel)
-            }
+            if claim.is_about_rooms { room } else { Some(channel) }
         };
         let claims = self.user_claims.iter();
         claims
@@ -158,12 +151,10 @@ impl AllowedClient {
         match self {
             Self::Any => Ok(Self::Only(claim)),
             Self::Only(own) if *own == claim => Ok(self.clone()),
-            Self::Only(_) => Err(Fault::IncompatibleCredentials {
-                why: "the clientId is not that of the token",
-            }),
-            Self::Anonymous => Err(Fault::IncompatibleCredentials {
-                why: "the token has no clientId, so none can be claimed",
-            }),
+            Self::Only(_) => Err(Fault::IncompatibleCredentials { why: "the clientId is not that of the token" }),
+            Self::Anonymous => {
+                Err(Fault::IncompatibleCredentials { why: "the token has no clientId, so none can be claimed" })
+            }
         }
     }
 
@@ -198,9 +189,9 @@ impl AllowedClient {
         match (self, next) {
             (Self::Only(_), Self::Any) => Ok(self.clone()),
             (Self::Only(own), Self::Only(id)) if own == id => Ok(self.clone()),
-            (Self::Only(_), _) => Err(Fault::IncompatibleCredentials {
-                why: "the clientId is not that of the connection",
-            }),
+            (Self::Only(_), _) => {
+                Err(Fault::IncompatibleCredentials { why: "the clientId is not that of the connection" })
+            }
             (Self::Any | Self::Anonymous, next) => Ok(next.clone()),
         }
     }

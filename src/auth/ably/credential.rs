@@ -66,9 +66,7 @@ impl Credential {
         if text.contains('.') {
             return Ok(Self::token(text));
         }
-        Ok(Self::Token(
-            decoded().unwrap_or_else(|| text.to_owned()).into(),
-        ))
+        Ok(Self::Token(decoded().unwrap_or_else(|| text.to_owned()).into()))
     }
 
     pub const fn is_basic(&self) -> bool {
@@ -111,7 +109,5 @@ impl<'a> KeyParts<'a> {
 /// [`Fault::Unauthenticated`]: without an app nobody can be asked (`protocols/ably.md §4.2`).
 pub(super) fn app_of(text: &str) -> Result<AppId, Fault> {
     let id = text.split_once('.').and_then(|(id, _)| AppId::parse(id));
-    id.ok_or(Fault::Unauthenticated {
-        why: "no app id in the credentials",
-    })
+    id.ok_or(Fault::Unauthenticated { why: "no app id in the credentials" })
 }

@@ -51,16 +51,9 @@ impl Gate {
     ///
     /// # Errors
     /// The first thing that is wrong with it; [`Fault::Unauthenticated`] when there is none.
-    pub fn check(
-        &self,
-        credential: Option<&Credential>,
-        now: Timestamp,
-        is_tls: bool,
-    ) -> Result<Access, Fault> {
+    pub fn check(&self, credential: Option<&Credential>, now: Timestamp, is_tls: bool) -> Result<Access, Fault> {
         match credential {
-            None => Err(Fault::Unauthenticated {
-                why: "the request has none",
-            }),
+            None => Err(Fault::Unauthenticated { why: "the request has none" }),
             Some(Credential::Basic(key)) => self.check_key(&KeyParts::read(key)?, is_tls),
             Some(Credential::Token(token)) => {
                 let token = token.expose_secret();
@@ -83,9 +76,7 @@ impl Gate {
         }
         let (app, key) = self.find_key(parts.app, parts.name)?;
         if !key.has_secret(parts.secret) {
-            return Err(Fault::Unauthenticated {
-                why: "the secret of the key is wrong",
-            });
+            return Err(Fault::Unauthenticated { why: "the secret of the key is wrong" });
         }
         let key = enabled(key)?;
         Ok(Access {
@@ -107,13 +98,7 @@ impl Gate {
         if token.len() > limits::TOKEN_BYTES {
             return Err(Fault::InvalidToken);
         }
-        let TokenClaims {
-            key,
-            issued,
-            expires,
-            capability,
-            client_id,
-        } = self.seal.open(id, token)?;
+        let TokenClaims { key, issued, expires, capability, client_id } = self.seal.open(id, token)?;
         // The token is ours, so the key was there.
         let key = app.key(&format!("{id}.{key}")).ok_or(Fault::KeyRemoved)?;
         let key = enabled(present(Arc::clone(key))?)?;
@@ -150,9 +135,8 @@ impl Gate {
         let asked = jwt.take_text("x-ably-capability")?;
         let asked = asked.filter(|text| !text.is_empty());
         let asked = asked.as_deref().map(Capability::parse).transpose();
-        let asked = asked.map_err(|_| Fault::InvalidJwt {
-            why: "x-ably-capability is not the JSON text of a capability",
-        })?;
+        let asked =
+            asked.map_err(|_| Fault::InvalidJwt { why: "x-ably-capability is not the JSON text of a capability" })?;
         let client_id = jwt.take_text("x-ably-clientId")?;
         let revocation_key = jwt.take_text("x-ably-revocation-key")?;
         let access = Access {
@@ -173,9 +157,7 @@ impl Gate {
     /// key; so nothing of it is believed but that it ends earlier than its token.
     fn check_envelope(&self, jwt: &Jwt<'_>, token: &str, now: Timestamp) -> Result<Access, Fault> {
         if is_jwt(token) {
-            return Err(Fault::InvalidJwt {
-                why: "x-ably-token is a JWT; it must be a native token",
-            });
+            return Err(Fault::InvalidJwt { why: "x-ably-token is a JWT; it must be a native token" });
         }
         let access = self.check_token(token, now)?;
         let end = jwt.end_of_envelope()?;
@@ -222,7 +204,5 @@ pub(super) fn narrowed(key: &Key, asked: Option<Capability>) -> Result<Arc<Capab
         return Ok(Arc::clone(&key.capability));
     };
     let both = asked.intersect(&key.capability);
-    both.map(Arc::new).ok_or(Fault::NotPermitted {
-        operation: "anything that the token asks for",
-    })
+    both.map(Arc::new).ok_or(Fault::NotPermitted { operation: "anything that the token asks for" })
 }

@@ -46,9 +46,7 @@ const fn invalid(why: &'static str) -> Fault {
 pub(super) fn is_jwt(token: &str) -> bool {
     let mut parts = token.split('.');
     let header = parts.next().and_then(|header| part(header).ok());
-    parts.count() >= 2
-        && header
-            .is_some_and(|header| serde_json::from_slice::<Map<String, Value>>(&header).is_ok())
+    parts.count() >= 2 && header.is_some_and(|header| serde_json::from_slice::<Map<String, Value>>(&header).is_ok())
 }
 
 /// The token that an encrypted JWT (JWE compact form, five parts) carries in its header, the only part of
@@ -63,9 +61,7 @@ pub(super) fn token_of_encrypted(token: &str) -> Option<Result<String, Fault>> {
         .ok()
         .and_then(|header| serde_json::from_slice::<Header>(&header).ok())
         .and_then(|header| header.token);
-    Some(token.ok_or(invalid(
-        "an encrypted JWT needs the token in its header x-ably-token",
-    )))
+    Some(token.ok_or(invalid("an encrypted JWT needs the token in its header x-ably-token")))
 }
 
 fn part(text: &str) -> Result<Vec<u8>, Fault> {
@@ -82,12 +78,10 @@ impl<'a> Jwt<'a> {
         }
         let parts: Vec<&str> = token.split('.').collect();
         let &[header, claims, signature] = parts.as_slice() else {
-            return Err(invalid(
-                "neither three parts nor the five of an encrypted one",
-            ));
+            return Err(invalid("neither three parts nor the five of an encrypted one"));
         };
-        let header: Header = serde_json::from_slice(&part(header)?)
-            .map_err(|_| invalid("the header is not what a JWT has"))?;
+        let header: Header =
+            serde_json::from_slice(&part(header)?).map_err(|_| invalid("the header is not what a JWT has"))?;
         // One algorithm, whatever the header asks for: `none` would let everybody in.
         if header.alg.as_deref() != Some("HS256") {
             return Err(invalid("the algorithm must be HS256"));
@@ -96,8 +90,8 @@ impl<'a> Jwt<'a> {
         if header.crit.is_some() {
             return Err(invalid("unknown critical header"));
         }
-        let mut claims: Map<String, Value> = serde_json::from_slice(&part(claims)?)
-            .map_err(|_| invalid("the claims are not a JSON object"))?;
+        let mut claims: Map<String, Value> =
+            serde_json::from_slice(&part(claims)?).map_err(|_| invalid("the claims are not a JSON object"))?;
         let in_claims = text(&mut claims, "x-ably-token")?;
         let signed = token.len() - signature.len() - 1;
         Ok(Self {
@@ -118,11 +112,7 @@ impl<'a> Jwt<'a> {
     /// [`Fault::InvalidJwt`]
     pub fn verify(&self, secret: &str) -> Result<(), Fault> {
         let key = SigningKey::new(secret.as_bytes());
-        if key.verify_message(self.signed, &self.signature) {
-            Ok(())
-        } else {
-            Err(invalid("the signature is wrong"))
-        }
+        if key.verify_message(self.signed, &self.signature) { Ok(()) } else { Err(invalid("the signature is wrong")) }
     }
 
     /// Its term, if it is valid at `now`. `exp` is exact, without leeway (`protocols/ably.md §12.3`).
@@ -142,10 +132,7 @@ impl<'a> Jwt<'a> {
         if issued.millis() > latest {
             return Err(invalid("iat is in the future"));
         }
-        if self
-            .time("nbf")?
-            .is_some_and(|begins| begins.millis() > latest)
-        {
+        if self.time("nbf")?.is_some_and(|begins| begins.millis() > latest) {
             return Err(invalid("nbf is in the future"));
         }
         let longest = longest_ttl(has_revocable_tokens);
@@ -219,10 +206,6 @@ fn text(claims: &mut Map<String, Value>, name: &str) -> Result<Option<String>, F
 
 /// In milliseconds.
 pub(super) const fn longest_ttl(has_revocable_tokens: bool) -> u64 {
-    let longest = if has_revocable_tokens {
-        limits::REVOCABLE_TOKEN_TTL
-    } else {
-        limits::TOKEN_TTL
-    };
+    let longest = if has_revocable_tokens { limits::REVOCABLE_TOKEN_TTL } else { limits::TOKEN_TTL };
     longest.as_millis() as u64
 }

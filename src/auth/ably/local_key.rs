@@ -86,29 +86,21 @@ pub fn open(folder: &Path) -> Result<Kept, KeptFault> {
 }
 
 fn parse(text: &str) -> Result<Kept, &'static str> {
-    let written: Written =
-        serde_json::from_str(text).map_err(|_| "not JSON with server_secret and key")?;
+    let written: Written = serde_json::from_str(text).map_err(|_| "not JSON with server_secret and key")?;
     let mut secret = [0; 32];
     hex::decode_to_slice(&written.server_secret, &mut secret)
         .map_err(|_| "server_secret is not 64 hexadecimal digits")?;
     match written.key.split_once(':') {
-        Some((KEY_NAME, key)) if key.len() >= 16 => Ok(Kept {
-            server_secret: ServerSecret::new(secret),
-            key_secret: key.into(),
-        }),
+        Some((KEY_NAME, key)) if key.len() >= 16 => {
+            Ok(Kept { server_secret: ServerSecret::new(secret), key_secret: key.into() })
+        }
         _ => Err("key is not shared.local: and a secret of at least 16 characters"),
     }
 }
 
 fn make(folder: &Path, path: PathBuf) -> Result<Kept, KeptFault> {
-    fs::create_dir_all(folder).map_err(|source| KeptFault::Folder {
-        path: folder.to_owned(),
-        source,
-    })?;
-    let kept = Kept {
-        server_secret: ServerSecret::random(),
-        key_secret: random_text::<32>().into(),
-    };
+    fs::create_dir_all(folder).map_err(|source| KeptFault::Folder { path: folder.to_owned(), source })?;
+    let kept = Kept { server_secret: ServerSecret::random(), key_secret: random_text::<32>().into() };
     let written = Written {
         note: "Secret of letshare-server. Delete this file to get new ones.".into(),
         server_secret: hex::encode(kept.server_secret.reveal()),
@@ -123,11 +115,7 @@ fn make(folder: &Path, path: PathBuf) -> Result<Kept, KeptFault> {
 /// Written beside it and moved there: a crash leaves the whole file or none.
 fn write(folder: &Path, path: &Path, written: &Written) -> io::Result<()> {
     let draft = folder.join(format!(".{FILE}.{}", random_text::<6>()));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let moved = serde_json::to_vec_pretty(written)
         .map_err(io::Error::from)
         .and_then(|json| file.write_all(&json))
@@ -155,10 +143,7 @@ impl Kept {
             has_revocable_tokens: false,
             status: KeyStatus::Enabled,
         };
-        App {
-            keys: vec![Arc::new(key)],
-            ..App::new(AppId::DEFAULT)
-        }
+        App { keys: vec![Arc::new(key)], ..App::new(AppId::DEFAULT) }
     }
 }
 
@@ -216,39 +201,18 @@ mod tests {
             ("{".into(), "not JSON"),
             ("{}".into(), "not JSON"),
             (format!(r#"{{"server_secret":"{secret}"}}"#), "not JSON"),
-            (
-                format!(r#"{{"server_secret":"{secret}0","key":"shared.local:0123456789abcdef"}}"#),
-                "64 hexadecimal",
-            ),
-            (
-                r#"{"server_secret":"canary","key":"shared.local:0123456789abcdef"}"#.into(),
-                "64 hexadecimal",
-            ),
-            (
-                format!(r#"{{"server_secret":"{secret}","key":"canary"}}"#),
-                "key is not",
-            ),
-            (
-                format!(r#"{{"server_secret":"{secret}","key":"shared.local:"}}"#),
-                "key is not",
-            ),
-            (
-                format!(r#"{{"server_secret":"{secret}","key":"abc123.k:0123456789abcdef"}}"#),
-                "key is not",
-            ),
+            (format!(r#"{{"server_secret":"{secret}0","key":"shared.local:0123456789abcdef"}}"#), "64 hexadecimal"),
+            (r#"{"server_secret":"canary","key":"shared.local:0123456789abcdef"}"#.into(), "64 hexadecimal"),
+            (format!(r#"{{"server_secret":"{secret}","key":"canary"}}"#), "key is not"),
+            (format!(r#"{{"server_secret":"{secret}","key":"shared.local:"}}"#), "key is not"),
+            (format!(r#"{{"server_secret":"{secret}","key":"abc123.k:0123456789abcdef"}}"#), "key is not"),
         ] {
             let folder = TempDir::new().unwrap();
             let path = folder.path().join(FILE);
             fs::write(&path, &text).unwrap();
             let fault = open(folder.path()).unwrap_err().to_string();
-            assert!(
-                fault.contains("is damaged") && fault.contains(what),
-                "{fault}"
-            );
-            assert!(
-                fault.contains(FILE) && fault.contains("delete it"),
-                "{fault}"
-            );
+            assert!(fault.contains("is damaged") && fault.contains(what), "{fault}");
+            assert!(fault.contains(FILE) && fault.contains("delete it"), "{fault}");
             assert!(!fault.contains("canary"), "{fault}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
@@ -266,16 +230,11 @@ mod tests {
         fs::write(&in_the_way, "").unwrap();
         let fault = open(&in_the_way).unwrap_err().to_string();
         assert!(fault.contains("cannot read"), "{fault}");
-        let fault = open(Path::new("/proc/no-such-folder"))
-            .unwrap_err()
-            .to_string();
+        let fault = open(Path::new("/proc/no-such-folder")).unwrap_err().to_string();
         assert!(fault.contains("data.dir"), "{fault}");
         let data = folder.path().join("data");
         fs::create_dir_all(data.join(FILE)).unwrap();
         let fault = open(&data).unwrap_err().to_string();
-        assert!(
-            fault.contains("cannot read") && fault.contains(FILE),
-            "{fault}"
-        );
+        assert!(fault.contains("cannot read") && fault.contains(FILE), "{fault}");
     }
 }

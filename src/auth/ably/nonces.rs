@@ -26,18 +26,8 @@ impl Nonces {
     /// # Errors
     /// [`Fault::NonceReplayed`]; [`Fault::Busy`] when there is no place, because forgetting one early
     /// would let its request through again.
-    pub fn remember(
-        &self,
-        key_name: &str,
-        nonce: &str,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), Fault> {
-        let hash = Sha256::new()
-            .chain_update(key_name)
-            .chain_update([0])
-            .chain_update(nonce)
-            .finalize();
+    pub fn remember(&self, key_name: &str, nonce: &str, until: Timestamp, now: Timestamp) -> Result<(), Fault> {
+        let hash = Sha256::new().chain_update(key_name).chain_update([0]).chain_update(nonce).finalize();
         let mut fingerprint = [0; 16];
         fingerprint.copy_from_slice(&hash[..16]);
         let mut seen = self.0.lock();

@@ -78,19 +78,11 @@ impl Target {
     }
 }
 
-const BAD_TARGET: Fault = Fault::BadParameter {
-    name: "targets",
-    rule: "each must be clientId:, revocationKey: or channel: and a value",
-};
+const BAD_TARGET: Fault =
+    Fault::BadParameter { name: "targets", rule: "each must be clientId:, revocationKey: or channel: and a value" };
 
 impl Revocations {
-    fn add(
-        &self,
-        key: &Arc<str>,
-        target: Target,
-        revoked: Revoked,
-        now: Timestamp,
-    ) -> Result<(), Fault> {
+    fn add(&self, key: &Arc<str>, target: Target, revoked: Revoked, now: Timestamp) -> Result<(), Fault> {
         let mut all = self.0.lock();
         let of_key = all.entry(Arc::clone(key)).or_default();
         of_key.retain(|(_, old)| !old.is_over(now));
@@ -106,9 +98,8 @@ impl Revocations {
         let issued = access.issued?;
         let all = self.0.lock();
         let of_key = all.get(&access.key.name)?;
-        let concerning = of_key
-            .iter()
-            .filter(|(target, revoked)| issued <= revoked.issued_before && target.is_about(access));
+        let concerning =
+            of_key.iter().filter(|(target, revoked)| issued <= revoked.issued_before && target.is_about(access));
         concerning.map(|(_, revoked)| revoked.applies_at).min()
     }
 }
@@ -153,8 +144,7 @@ impl Gate {
         };
         let decide = |target: &String| {
             let target = Target::parse(target)?;
-            self.revocations
-                .add(&access.key.name, target, revoked, now)?;
+            self.revocations.add(&access.key.name, target, revoked, now)?;
             Ok(revoked)
         };
         Ok(request.targets.iter().map(decide).collect())
@@ -191,10 +181,7 @@ fn issued_before(asked: Option<u64>, now: Timestamp) -> Result<Timestamp, Fault>
     let life = u64::try_from(limits::REVOCABLE_TOKEN_TTL.as_millis()).unwrap_or(u64::MAX);
     let oldest = now.millis().saturating_sub(life);
     if asked > now.millis() || asked < oldest {
-        return Err(Fault::BadParameter {
-            name: "issuedBefore",
-            rule: "not in the future, and at most an hour ago",
-        });
+        return Err(Fault::BadParameter { name: "issuedBefore", rule: "not in the future, and at most an hour ago" });
     }
     Ok(Timestamp::from_millis(asked))
 }

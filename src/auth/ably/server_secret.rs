@@ -56,11 +56,7 @@ impl SigningKey {
     /// Whether `signature`, or a beginning of at least 16 bytes, is that of `parts`. Takes the same time
     /// for every one of the same length.
     pub fn verify(&self, parts: &[&[u8]], signature: &[u8]) -> bool {
-        signature.len() >= 16
-            && self
-                .of_parts(parts)
-                .verify_truncated_left(signature)
-                .is_ok()
+        signature.len() >= 16 && self.of_parts(parts).verify_truncated_left(signature).is_ok()
     }
 
     /// Whether `signature` is exactly that of `message`, as others make it.
@@ -70,10 +66,9 @@ impl SigningKey {
     }
 
     fn of_parts(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
-        parts.iter().fold(self.0.clone(), |mac, part| {
-            mac.chain_update((part.len() as u64).to_be_bytes())
-                .chain_update(part)
-        })
+        parts
+            .iter()
+            .fold(self.0.clone(), |mac, part| mac.chain_update((part.len() as u64).to_be_bytes()).chain_update(part))
     }
 
     #[cfg(test)]

@@ -87,8 +87,7 @@ impl Door {
     /// A token that was asked for with the key itself.
     fn issue(&self, key_name: &str, request: &Value) -> Result<TokenDetails, Fault> {
         let request = TokenRequest::from_json(request.to_string().as_bytes())?;
-        self.gate
-            .request_token(key_name, &request, Some(&key(key_name)), NOW, false)
+        self.gate.request_token(key_name, &request, Some(&key(key_name)), NOW, false)
     }
 }
 

@@ -82,12 +82,11 @@ impl TokenRequest {
         };
         let longest = longest_ttl(has_revocable_tokens);
         let ttl = text.parse().ok();
-        ttl.filter(|ttl| (1..=longest).contains(ttl))
-            .ok_or(Fault::BadParameter {
-                name: "ttl",
-                rule: "whole milliseconds, more than 0, at most 24 hours (1 hour with a key whose \
+        ttl.filter(|ttl| (1..=longest).contains(ttl)).ok_or(Fault::BadParameter {
+            name: "ttl",
+            rule: "whole milliseconds, more than 0, at most 24 hours (1 hour with a key whose \
                        tokens can be revoked)",
-            })
+        })
     }
 
     /// Checks the time, and gives it back.
@@ -95,10 +94,9 @@ impl TokenRequest {
         let Some(text) = &self.timestamp else {
             return Ok(None);
         };
-        let millis: u64 = text.parse().map_err(|_| Fault::BadParameter {
-            name: "timestamp",
-            rule: "milliseconds since the epoch",
-        })?;
+        let millis: u64 = text
+            .parse()
+            .map_err(|_| Fault::BadParameter { name: "timestamp", rule: "milliseconds since the epoch" })?;
         let age = limits::TOKEN_REQUEST_AGE.as_millis() as u64;
         if now.millis().abs_diff(millis) > age {
             return Err(Fault::TimestampNotCurrent);
@@ -121,11 +119,7 @@ impl Gate {
         is_tls: bool,
     ) -> Result<TokenDetails, Fault> {
         let unauthenticated = |why| Err(Fault::Unauthenticated { why });
-        if request
-            .key_name
-            .as_deref()
-            .is_some_and(|name| name != key_name)
-        {
+        if request.key_name.as_deref().is_some_and(|name| name != key_name) {
             return unauthenticated("keyName is not the key of the path");
         }
         let id = app_of(key_name)?;
@@ -163,10 +157,7 @@ impl Gate {
         };
         let token = self.seal.seal(id, &claims)?;
         if token.len() > limits::TOKEN_BYTES {
-            return Err(Fault::TooLarge {
-                size: token.len(),
-                limit: limits::TOKEN_BYTES,
-            });
+            return Err(Fault::TooLarge { size: token.len(), limit: limits::TOKEN_BYTES });
         }
         Ok(TokenDetails {
             token,
@@ -202,15 +193,8 @@ impl Gate {
 fn verify(key: &Key, request: &TokenRequest, mac: &str) -> Result<(), Fault> {
     let text = request.signed_text(&key.name);
     let signing = SigningKey::new(key.secret.expose_secret().as_bytes());
-    let is_right =
-        base64_text::decode(mac).is_some_and(|mac| signing.verify_message(text.as_bytes(), &mac));
-    if is_right {
-        Ok(())
-    } else {
-        Err(Fault::Unauthenticated {
-            why: "the mac of the token request is wrong",
-        })
-    }
+    let is_right = base64_text::decode(mac).is_some_and(|mac| signing.verify_message(text.as_bytes(), &mac));
+    if is_right { Ok(()) } else { Err(Fault::Unauthenticated { why: "the mac of the token request is wrong" }) }
 }
 
 fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -60,10 +60,7 @@ pub fn read(path: &Path, now: Timestamp) -> Result<Vec<App>, FileFaults> {
     fs::read_to_string(path)
         .map_err(|error| vec![cannot_read(&error)])
         .and_then(|text| parse(&text, now))
-        .map_err(|problems| FileFaults {
-            path: path.to_owned(),
-            problems,
-        })
+        .map_err(|problems| FileFaults { path: path.to_owned(), problems })
 }
 
 fn cannot_read(error: &io::Error) -> String {
@@ -91,11 +88,7 @@ fn parse(text: &str, now: Timestamp) -> Result<Vec<App>, Vec<String>> {
             }
         }
     }
-    if problems.is_empty() {
-        Ok(apps)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(apps) } else { Err(problems) }
 }
 
 #[cfg(test)]

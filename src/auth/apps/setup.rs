@@ -157,19 +157,13 @@ impl AppSetup {
         }
         let id = id.unwrap_or(AppId::DEFAULT);
         let app = self.build(id, Author::Operator, now, &mut faults);
-        if faults.0.is_empty() {
-            Ok(app)
-        } else {
-            Err(faults.0)
-        }
+        if faults.0.is_empty() { Ok(app) } else { Err(faults.0) }
     }
 
     fn build(self, id: AppId, author: Author, now: Timestamp, faults: &mut Faults) -> App {
-        for (part, count) in [
-            ("keys", self.keys.len()),
-            ("namespaces", self.namespaces.len()),
-            ("channels", self.channels.len()),
-        ] {
+        for (part, count) in
+            [("keys", self.keys.len()), ("namespaces", self.namespaces.len()), ("channels", self.channels.len())]
+        {
             if count > limits::APP_PARTS {
                 faults.add(part, "more entries than an app may have");
                 return App::new(id);
@@ -235,8 +229,7 @@ fn namespaces(setups: Vec<NamespaceSetup>, faults: &mut Faults) -> Vec<Namespace
     for (index, setup) in setups.into_iter().enumerate() {
         let place = || format!("namespaces[{index}].id");
         if setup.id.is_empty() || setup.id.contains(':') {
-            let rule =
-                "a namespace needs an id: what stands before the first colon of its channels";
+            let rule = "a namespace needs an id: what stands before the first colon of its channels";
             faults.add(place(), rule);
         }
         if !seen.insert(setup.id.clone()) {
@@ -265,8 +258,7 @@ fn is_key_id(id: &str) -> bool {
 /// A token tells whoever has it when a guess of the secret is right, so it must not be short; Ably's
 /// oldest keys have 16 characters of base64. ably-js takes no key whose secret has a colon or a dot.
 fn is_key_secret(secret: &str) -> bool {
-    let is_bad =
-        |symbol: char| symbol.is_whitespace() || symbol.is_control() || matches!(symbol, ':' | '.');
+    let is_bad = |symbol: char| symbol.is_whitespace() || symbol.is_control() || matches!(symbol, ':' | '.');
     (16..=512).contains(&secret.len()) && !secret.contains(is_bad)
 }
 

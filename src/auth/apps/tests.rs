@@ -41,10 +41,7 @@ fn the_test_app_of_the_suites() {
     assert_eq!(shown["appId"], json!(app.id.as_str()));
     assert_eq!(AppId::parse(app.id.as_str()), Some(app.id));
     let keys = shown["keys"].as_array().unwrap();
-    let capabilities: Vec<&str> = keys
-        .iter()
-        .map(|key| key["capability"].as_str().unwrap())
-        .collect();
+    let capabilities: Vec<&str> = keys.iter().map(|key| key["capability"].as_str().unwrap()).collect();
     assert_eq!(
         capabilities,
         [
@@ -56,11 +53,7 @@ fn the_test_app_of_the_suites() {
             r#"{"[*]*":["*"]}"#,
         ]
     );
-    let revocable: Vec<bool> = app
-        .keys
-        .iter()
-        .map(|key| key.has_revocable_tokens)
-        .collect();
+    let revocable: Vec<bool> = app.keys.iter().map(|key| key.has_revocable_tokens).collect();
     assert_eq!(revocable, [false, false, false, false, true, false]);
     for (key, shown) in app.keys.iter().zip(keys) {
         let text = format!("{}:{}", key.name, key.secret.expose_secret());
@@ -90,16 +83,11 @@ fn fixtures_are_as_they_were_written() {
     assert!(terms.attributes.is_persisted);
     let member = |id: &str| {
         let mut members = terms.fixtures.iter();
-        members
-            .find(|member| member.client_id.as_str() == id)
-            .unwrap()
+        members.find(|member| member.client_id.as_str() == id).unwrap()
     };
     let json = member("client_decoded");
     assert_eq!(json.payload.encoding, "json");
-    assert_eq!(
-        json.payload.data,
-        Data::Text(r#"{"example":{"json":"Object"}}"#.into())
-    );
+    assert_eq!(json.payload.data, Data::Text(r#"{"example":{"json":"Object"}}"#.into()));
     assert_eq!(member("client_int").payload.data, Data::Text("24".into()));
     let cipher = member("client_encoded");
     assert_eq!(cipher.payload.encoding, "json/utf-8/cipher+aes-128-cbc");
@@ -120,17 +108,11 @@ fn data_of_fixtures_as_hand_written_rest_has_it() {
         {"clientId": "none"},
     ]}]});
     let app = created(&apps, &setup);
-    let payloads: Vec<_> = app.fixtures["a"]
-        .iter()
-        .map(|one| one.payload.clone())
-        .collect();
+    let payloads: Vec<_> = app.fixtures["a"].iter().map(|one| one.payload.clone()).collect();
     assert_eq!(payloads[0].encoding, "json");
     assert_eq!(payloads[0].data, Data::Text(r#"{"b":[1]}"#.into()));
     assert_eq!(payloads[1].encoding, "");
-    assert_eq!(
-        payloads[1].data,
-        Data::Binary((&b"\xde\xad\xbe\xef"[..]).into())
-    );
+    assert_eq!(payloads[1].data, Data::Binary((&b"\xde\xad\xbe\xef"[..]).into()));
     assert_eq!(payloads[2].data, Data::None);
 }
 
@@ -157,10 +139,7 @@ fn the_registry_keeps_tenants_apart() {
     let (one, other) = (created(&apps, &test_app()), created(&apps, &test_app()));
     assert_ne!(one.id, other.id);
     assert!(one.key(&other.keys[0].name).is_none());
-    assert!(
-        one.key(&one.keys[0].name)
-            .is_some_and(|key| key.has_secret(key.secret.expose_secret()))
-    );
+    assert!(one.key(&one.keys[0].name).is_some_and(|key| key.has_secret(key.secret.expose_secret())));
     assert!(apps.remove(one.id).is_ok());
     assert!(apps.find(one.id).is_none());
     assert_eq!(apps.remove(one.id).unwrap_err().ably_code(), 40400);
@@ -186,23 +165,11 @@ fn bad_set_ups_are_refused() {
         (r#"{"namespaces":[{"id":"a"},{"id":"a"}]}"#, 40000),
         (r#"{"channels":[{"presence":[]}]}"#, 40000),
         (r#"{"channels":[{"name":"a"},{"name":"a"}]}"#, 40000),
-        (
-            r#"{"channels":[{"name":"a","presence":[{"clientId":"*"}]}]}"#,
-            40012,
-        ),
+        (r#"{"channels":[{"name":"a","presence":[{"clientId":"*"}]}]}"#, 40012),
         (r#"{"channels":[{"name":"a","presence":[{}]}]}"#, 40012),
-        (
-            r#"{"channels":[{"name":"a","presence":[{"clientId":"b"},{"clientId":"b"}]}]}"#,
-            40000,
-        ),
-        (
-            r#"{"channels":[{"name":"a","presence":[{"clientId":"b","data":1}]}]}"#,
-            40013,
-        ),
-        (
-            r#"{"channels":[{"name":"a","presence":[{"clientId":"b","data":"!","encoding":"base64"}]}]}"#,
-            40013,
-        ),
+        (r#"{"channels":[{"name":"a","presence":[{"clientId":"b"},{"clientId":"b"}]}]}"#, 40000),
+        (r#"{"channels":[{"name":"a","presence":[{"clientId":"b","data":1}]}]}"#, 40013),
+        (r#"{"channels":[{"name":"a","presence":[{"clientId":"b","data":"!","encoding":"base64"}]}]}"#, 40013),
         (r#"{"limits":{"presence":{"maxMembers":-1}}}"#, 40000),
     ] {
         let made = AppSetup::from_json(setup.as_bytes()).and_then(|setup| apps().create(setup));
@@ -319,13 +286,8 @@ fn what_is_no_file_of_apps_is_told_with_its_line() {
         assert!(problems.contains("line "), "{problems}");
         assert!(!problems.contains("canary"), "{problems}");
     }
-    let fault = file::read("no/such/apps.yaml".as_ref(), NOW)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        fault.contains("no/such/apps.yaml (ably.apps_file)"),
-        "{fault}"
-    );
+    let fault = file::read("no/such/apps.yaml".as_ref(), NOW).unwrap_err().to_string();
+    assert!(fault.contains("no/such/apps.yaml (ably.apps_file)"), "{fault}");
     assert!(fault.contains("cannot be read"), "{fault}");
 }
 

@@ -37,10 +37,8 @@ const NAMES: [(&str, &str); 16] = [
 ];
 
 /// Sections that the older server has and nobody here uses.
-const UNUSED: [(&str, &str); 2] = [
-    ("Redis", "who is online is known to this server alone"),
-    ("Mysql", "groups are kept with the messages"),
-];
+const UNUSED: [(&str, &str); 2] =
+    [("Redis", "who is online is known to this server alone"), ("Mysql", "groups are kept with the messages")];
 
 /// Variable, setting.
 const VARIABLES: [(&str, &str); 4] = [
@@ -62,10 +60,7 @@ pub fn read(
     match fs::read_to_string(&path) {
         Ok(text) => fill(&mut file, &text, &path, complaints, warnings),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => complaints.push(Complaint::about(
-            path.display().to_string(),
-            format!("cannot be read: {error}"),
-        )),
+        Err(error) => complaints.push(Complaint::about(path.display().to_string(), format!("cannot be read: {error}"))),
     }
     let mut variables = Layer::new("chat's variables");
     for (name, text) in vars.iter().filter(|(name, _)| name.starts_with("CHAT_")) {
@@ -75,21 +70,13 @@ pub fn read(
                 let origin = Origin::Variable(name.clone());
                 variables.set(key, Raw::Text(text.clone()), origin);
             }
-            None => warnings.push(format!(
-                "the environment variable {name} is no setting of the chat"
-            )),
+            None => warnings.push(format!("the environment variable {name} is no setting of the chat")),
         }
     }
     [file, variables]
 }
 
-fn fill(
-    layer: &mut Layer,
-    text: &str,
-    path: &Path,
-    complaints: &mut Vec<Complaint>,
-    warnings: &mut Vec<String>,
-) {
+fn fill(layer: &mut Layer, text: &str, path: &Path, complaints: &mut Vec<Complaint>, warnings: &mut Vec<String>) {
     let shown = path.display();
     let leaves = yaml::read_of(path, text, complaints);
     let is_empty = |value: &Raw| match value {
@@ -102,24 +89,16 @@ fn fill(
         if let Some((section, why)) = UNUSED.iter().find(|(known, _)| *known == section) {
             if !is_empty(&leaf.value) && !unused.contains(section) {
                 unused.push(*section);
-                warnings.push(format!(
-                    "{shown}:{}: {section} is not used; {why}",
-                    leaf.line
-                ));
+                warnings.push(format!("{shown}:{}: {section} is not used; {why}", leaf.line));
             }
             continue;
         }
         let Some((_, key)) = NAMES.iter().find(|(known, _)| *known == leaf.key) else {
-            let is_section = NAMES.iter().any(|(known, _)| {
-                known
-                    .strip_prefix(&*leaf.key)
-                    .is_some_and(|rest| rest.starts_with('.'))
-            });
+            let is_section =
+                NAMES.iter().any(|(known, _)| known.strip_prefix(&*leaf.key).is_some_and(|rest| rest.starts_with('.')));
             if !(is_section && is_empty(&leaf.value)) {
                 let (line, name) = (leaf.line, &leaf.key);
-                warnings.push(format!(
-                    "{shown}:{line}: {name:?} is no setting of the chat"
-                ));
+                warnings.push(format!("{shown}:{line}: {name:?} is no setting of the chat"));
             }
             continue;
         };
@@ -180,14 +159,8 @@ Cors: { Origins: ["http://localhost:3000", "http://localhost:8080"] }
             assert_eq!(line(key), expected, "{key}");
         }
         let warnings = warnings.join("\n");
-        assert!(
-            warnings.contains("config.yaml:5: Redis is not used"),
-            "{warnings}"
-        );
-        assert!(
-            warnings.contains("config.yaml:6: Mysql is not used"),
-            "{warnings}"
-        );
+        assert!(warnings.contains("config.yaml:5: Redis is not used"), "{warnings}");
+        assert!(warnings.contains("config.yaml:6: Mysql is not used"), "{warnings}");
         assert_eq!(warnings.lines().count(), 2, "{warnings}");
     }
 

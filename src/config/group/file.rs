@@ -35,37 +35,19 @@ const NAMES: [(&str, Form, &str); 11] = [
     ("redis.pass", Form::AsIs, "group.redis_password"),
     ("redis.db", Form::AsIs, "group.redis_db"),
     ("auth.accesssecret", Form::AsIs, "group.jwt_secret"),
-    (
-        "websocket.maxconnections",
-        Form::AsIs,
-        "group.max_connections",
-    ),
+    ("websocket.maxconnections", Form::AsIs, "group.max_connections"),
     ("websocket.readtimeout", Form::Seconds, "group.idle_timeout"),
-    (
-        "websocket.writetimeout",
-        Form::Seconds,
-        "group.stall_timeout",
-    ),
-    (
-        "websocket.heartbeatinterval",
-        Form::Seconds,
-        "group.ping_interval",
-    ),
+    ("websocket.writetimeout", Form::Seconds, "group.stall_timeout"),
+    ("websocket.heartbeatinterval", Form::Seconds, "group.ping_interval"),
     ("allowedorigins", Form::AsIs, "group.allowed_origins"),
 ];
 
 /// Beginning of a key, and why it has no effect.
 const UNUSED: [(&str, &str); 4] = [
     ("name", "nothing here has a name"),
-    (
-        "chatrpc",
-        "groups and messages are kept by this server itself; see group.service_key",
-    ),
+    ("chatrpc", "groups and messages are kept by this server itself; see group.service_key"),
     ("userrpc", "names come with the members of a group"),
-    (
-        "auth.accessexpire",
-        "whoever makes the tokens says how long they live",
-    ),
+    ("auth.accessexpire", "whoever makes the tokens says how long they live"),
 ];
 
 /// Reads file and variables.
@@ -83,10 +65,7 @@ pub fn read(
         Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => complaints.push(Complaint {
             origin: named.map(|_| Origin::Variable(FILE.into())),
-            ..Complaint::about(
-                path.display().to_string(),
-                format!("cannot be read: {error}"),
-            )
+            ..Complaint::about(path.display().to_string(), format!("cannot be read: {error}"))
         }),
     }
     let mut variables = Layer::new("older variables");
@@ -103,21 +82,13 @@ pub fn read(
                 let value = form.of(Raw::Text(text.clone()));
                 variables.set(key, value, Origin::Variable(name.clone()));
             }
-            None => warnings.push(format!(
-                "the environment variable {name} is no setting of the group server"
-            )),
+            None => warnings.push(format!("the environment variable {name} is no setting of the group server")),
         }
     }
     [file, variables]
 }
 
-fn fill(
-    layer: &mut Layer,
-    text: &str,
-    path: &Path,
-    complaints: &mut Vec<Complaint>,
-    warnings: &mut Vec<String>,
-) {
+fn fill(layer: &mut Layer, text: &str, path: &Path, complaints: &mut Vec<Complaint>, warnings: &mut Vec<String>) {
     let shown = path.display();
     let leaves = yaml::read_of(path, text, complaints);
     for leaf in leaves {
@@ -139,9 +110,7 @@ fn fill(
 impl Form {
     fn of(self, value: Raw) -> Raw {
         match (self, value) {
-            (Self::Seconds, Raw::Text(text)) if text.parse::<u64>().is_ok() => {
-                Raw::Text(format!("{text}s"))
-            }
+            (Self::Seconds, Raw::Text(text)) if text.parse::<u64>().is_ok() => Raw::Text(format!("{text}s")),
             (_, value) => value,
         }
     }

@@ -46,11 +46,7 @@ impl Kind {
 /// Key of the file, its type, setting.
 const NAMES: [(&str, Kind, &str); 5] = [
     ("socketPort", Kind::Whole, "postoffice.port"),
-    (
-        "maxWebSocketConnections",
-        Kind::Whole,
-        "postoffice.max_connections",
-    ),
+    ("maxWebSocketConnections", Kind::Whole, "postoffice.max_connections"),
     ("sslPort", Kind::Whole, "tls.port"),
     ("sslCertPath", Kind::Text, "tls.cert_file"),
     ("sslKeyPath", Kind::Text, "tls.key_file"),
@@ -72,10 +68,9 @@ pub fn read(
     if let Some(path) = find(vars, dir, complaints) {
         match fs::read_to_string(&path) {
             Ok(text) => fill(&mut file, &text, &path, complaints, warnings),
-            Err(error) => complaints.push(Complaint::about(
-                path.display().to_string(),
-                format!("cannot be read: {error}"),
-            )),
+            Err(error) => {
+                complaints.push(Complaint::about(path.display().to_string(), format!("cannot be read: {error}")))
+            }
         }
     }
     let mut variables = Layer::new("older variables");
@@ -92,29 +87,18 @@ pub fn read(
                 let origin = Origin::Variable(name.clone());
                 variables.set(key, Raw::Text(text.clone()), origin);
             }
-            None => warnings.push(format!(
-                "the environment variable {name} is no setting of the post office"
-            )),
+            None => warnings.push(format!("the environment variable {name} is no setting of the post office")),
         }
     }
     // Naming a TLS port is how the older server is told to have one.
-    let port = [&variables, &file]
-        .into_iter()
-        .find_map(|layer| layer.origin("tls.port"))
-        .cloned();
+    let port = [&variables, &file].into_iter().find_map(|layer| layer.origin("tls.port")).cloned();
     if let Some(origin) = port {
         variables.set("tls.enabled", Raw::Text("true".into()), origin);
     }
-    Older {
-        layers: [file, variables],
-    }
+    Older { layers: [file, variables] }
 }
 
-fn find(
-    vars: &BTreeMap<String, String>,
-    dir: &Path,
-    complaints: &mut Vec<Complaint>,
-) -> Option<PathBuf> {
+fn find(vars: &BTreeMap<String, String>, dir: &Path, complaints: &mut Vec<Complaint>) -> Option<PathBuf> {
     if let Some(path) = vars.get(FILE).filter(|path| !path.is_empty()) {
         return Some(dir.join(path));
     }
@@ -142,31 +126,19 @@ fn find(
         complaints.push(Complaint {
             value: chosen.cloned(),
             origin: chosen.map(|_| Origin::Variable(ENVIRONMENT.into())),
-            ..Complaint::about(
-                ENVIRONMENT,
-                format!("no settings for it: {} {missing}", exact.display()),
-            )
+            ..Complaint::about(ENVIRONMENT, format!("no settings for it: {} {missing}", exact.display()))
         });
     }
     other
 }
 
-fn fill(
-    layer: &mut Layer,
-    text: &str,
-    path: &Path,
-    complaints: &mut Vec<Complaint>,
-    warnings: &mut Vec<String>,
-) {
+fn fill(layer: &mut Layer, text: &str, path: &Path, complaints: &mut Vec<Complaint>, warnings: &mut Vec<String>) {
     let shown = path.display();
     let origin = |line| Origin::in_file(path, line);
     let object = match serde_json::from_str(text) {
         Ok(Value::Object(object)) => object,
         Ok(_) => {
-            complaints.push(Complaint::about(
-                shown.to_string(),
-                "not a JSON object; write {\"socketPort\": 7502}",
-            ));
+            complaints.push(Complaint::about(shown.to_string(), "not a JSON object; write {\"socketPort\": 7502}"));
             return;
         }
         Err(error) => {
@@ -183,9 +155,7 @@ fn fill(
             continue;
         }
         let Some((_, kind, key)) = NAMES.iter().find(|(known, ..)| known == name) else {
-            warnings.push(format!(
-                "{shown}: {name:?} is no setting of the post office"
-            ));
+            warnings.push(format!("{shown}: {name:?} is no setting of the post office"));
             continue;
         };
         let origin = origin(line_of(text, name));
@@ -197,10 +167,7 @@ fn fill(
             _ => complaints.push(Complaint {
                 origin: Some(origin),
                 allowed: Some(kind.name().into()),
-                ..Complaint::about(
-                    name,
-                    format!("{} where {} belongs", type_of(value), kind.name()),
-                )
+                ..Complaint::about(name, format!("{} where {} belongs", type_of(value), kind.name()))
             }),
         }
     }
@@ -208,9 +175,7 @@ fn fill(
 
 /// The older server names one and never uses it.
 fn redis(value: &Value, shown: &str, warnings: &mut Vec<String>) {
-    let has_one = value["redis"]
-        .as_object()
-        .is_some_and(|redis| !redis.is_empty());
+    let has_one = value["redis"].as_object().is_some_and(|redis| !redis.is_empty());
     if has_one {
         warnings.push(format!(
             "{shown}: dataSource.redis is not used; letters are kept in the data folder of this server alone"

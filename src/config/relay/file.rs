@@ -51,9 +51,7 @@ pub fn read(vars: &BTreeMap<String, String>, dir: &Path, warnings: &mut Vec<Stri
     for (_, variable, key) in NAMES {
         match vars.get(variable) {
             Some(empty) if empty.is_empty() => {
-                warnings.push(format!(
-                    "the environment variable {variable} is empty; the default counts"
-                ));
+                warnings.push(format!("the environment variable {variable} is empty; the default counts"));
             }
             Some(text) => {
                 let origin = Origin::Variable(variable.to_owned());
@@ -71,17 +69,11 @@ pub fn read(vars: &BTreeMap<String, String>, dir: &Path, warnings: &mut Vec<Stri
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Some(path),
         Err(error) => {
-            warnings.push(format!(
-                "{} cannot be read and does not count: {error}",
-                path.display()
-            ));
+            warnings.push(format!("{} cannot be read and does not count: {error}", path.display()));
             None
         }
     };
-    Older {
-        layers: [variables, file],
-        missing,
-    }
+    Older { layers: [variables, file], missing }
 }
 
 fn fill(layer: &mut Layer, text: &str, path: &Path, warnings: &mut Vec<String>) {
@@ -94,9 +86,7 @@ fn fill(layer: &mut Layer, text: &str, path: &Path, warnings: &mut Vec<String>) 
         }
         Err(error) => {
             let (line, column) = (error.line(), error.column());
-            warnings.push(format!(
-                "{shown} does not count, it is not JSON: line {line}, column {column}"
-            ));
+            warnings.push(format!("{shown} does not count, it is not JSON: line {line}, column {column}"));
             return;
         }
     };
@@ -114,9 +104,7 @@ fn fill(layer: &mut Layer, text: &str, path: &Path, warnings: &mut Vec<String>) 
             Value::Number(number) if name == "port" => {
                 layer.set(key, Raw::Text(number.to_string()), origin);
             }
-            _ => warnings.push(format!(
-                "{shown}: {name} is not a text; the next place counts"
-            )),
+            _ => warnings.push(format!("{shown}: {name} is not a text; the next place counts")),
         }
     }
 }
@@ -155,11 +143,7 @@ fn write(path: &Path, config: &Config) -> io::Result<()> {
         push_path: &relay.push_path,
     };
     let mut options = fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
     serde_json::to_writer_pretty(&mut file, &written)?;
     file.write_all(b"\n")?;
     file.sync_all()

@@ -128,10 +128,7 @@ impl Operations {
     pub fn modes(self) -> Modes {
         [
             (Operation::Publish, Modes::PUBLISH),
-            (
-                Operation::Subscribe,
-                Modes::SUBSCRIBE | Modes::PRESENCE_SUBSCRIBE,
-            ),
+            (Operation::Subscribe, Modes::SUBSCRIBE | Modes::PRESENCE_SUBSCRIBE),
             (Operation::Presence, Modes::PRESENCE),
             (Operation::AnnotationPublish, Modes::ANNOTATION_PUBLISH),
             (Operation::AnnotationSubscribe, Modes::ANNOTATION_SUBSCRIBE),

@@ -24,15 +24,9 @@ fn the_text_is_canonical() {
             r#"{"chat:*":["subscribe","publish"],"[meta]*":["subscribe"]}"#,
             r#"{"[meta]*":["subscribe"],"chat:*":["publish","subscribe"]}"#,
         ),
-        (
-            r#"{"b":["*"],"a":["history"]}"#,
-            r#"{"a":["history"],"b":["*"]}"#,
-        ),
+        (r#"{"b":["*"],"a":["history"]}"#, r#"{"a":["history"],"b":["*"]}"#),
         (r#"{"a":["publish","publish"]}"#, r#"{"a":["publish"]}"#),
-        (
-            r#"{"q\"\u00e9\n":["stats"]}"#,
-            "{\"q\\\"\u{e9}\\n\":[\"stats\"]}",
-        ),
+        (r#"{"q\"\u00e9\n":["stats"]}"#, "{\"q\\\"\u{e9}\\n\":[\"stats\"]}"),
         ("{}", "{}"),
     ] {
         assert_eq!(capability(written).to_string(), canonical);
@@ -97,39 +91,15 @@ fn t60_invalid_capabilities() {
 #[test]
 fn resources_match_by_segments() {
     for (resource, matched, unmatched) in [
-        (
-            "*",
-            vec!["a", "a:b", "a:b:c", ""],
-            vec!["[meta]a", "[queue]a"],
-        ),
-        (
-            "foo",
-            vec!["foo"],
-            vec!["foo:a", "fo", "foobar", "[meta]foo"],
-        ),
-        (
-            "foo:*",
-            vec!["foo:a", "foo:a:b", "foo:"],
-            vec!["foo", "foobar", "x:foo:a"],
-        ),
+        ("*", vec!["a", "a:b", "a:b:c", ""], vec!["[meta]a", "[queue]a"]),
+        ("foo", vec!["foo"], vec!["foo:a", "fo", "foobar", "[meta]foo"]),
+        ("foo:*", vec!["foo:a", "foo:a:b", "foo:"], vec!["foo", "foobar", "x:foo:a"]),
         ("foo*", vec!["foo*"], vec!["foo", "foobar", "foo:a"]),
-        (
-            "*:bar",
-            vec!["a:bar", "b:bar"],
-            vec!["a:b:bar", "bar", "a:bar:b"],
-        ),
+        ("*:bar", vec!["a:bar", "b:bar"], vec!["a:b:bar", "bar", "a:bar:b"]),
         ("a:*:c", vec!["a:b:c"], vec!["a:c", "a:b:b:c", "a:b:c:d"]),
         ("*:*", vec!["a:b", "a:b:c"], vec!["a"]),
-        (
-            "[meta]log",
-            vec!["[meta]log"],
-            vec!["log", "[queue]log", "[meta]log:a"],
-        ),
-        (
-            "[meta]*",
-            vec!["[meta]a", "[meta]a:b"],
-            vec!["a", "[queue]a"],
-        ),
+        ("[meta]log", vec!["[meta]log"], vec!["log", "[queue]log", "[meta]log:a"]),
+        ("[meta]*", vec!["[meta]a", "[meta]a:b"], vec!["a", "[queue]a"]),
         ("[queue]x", vec!["[queue]x"], vec!["x", "[meta]x"]),
         ("[*]*", vec!["a", "a:b", "[meta]a", "[queue]a:b"], vec![]),
         ("[*]a:*", vec!["a:b", "[meta]a:b"], vec!["a", "[meta]b"]),
@@ -158,9 +128,7 @@ fn t65_every_qualifier_and_none() {
 /// §12.5: the permitted operations are the union of all matching entries.
 #[test]
 fn entries_add_up() {
-    let key1 = capability(
-        r#"{"canpublish:*":["publish"],"canpublish:andpresence":["presence","publish"]}"#,
-    );
+    let key1 = capability(r#"{"canpublish:*":["publish"],"canpublish:andpresence":["presence","publish"]}"#);
     let on = |channel| key1.operations_on(channel).names().collect::<Vec<_>>();
     assert_eq!(on("canpublish:andpresence"), ["presence", "publish"]);
     assert_eq!(on("canpublish:x"), ["publish"]);
@@ -177,43 +145,15 @@ fn intersections_of_the_suites() {
     let key1 = r#"{"cansubscribe:*":["subscribe"],"canpublish:*":["publish"],
         "canpublish:andpresence":["presence","publish"]}"#;
     for (asked, key, both) in [
-        (
-            r#"{"channel2":["*"]}"#,
-            key2,
-            Some(r#"{"channel2":["publish","subscribe"]}"#),
-        ),
-        (
-            r#"{"channel2":["presence","subscribe"]}"#,
-            key2,
-            Some(r#"{"channel2":["subscribe"]}"#),
-        ),
-        (
-            r#"{"channel6":["publish","subscribe"]}"#,
-            key2,
-            Some(r#"{"channel6":["publish","subscribe"]}"#),
-        ),
+        (r#"{"channel2":["*"]}"#, key2, Some(r#"{"channel2":["publish","subscribe"]}"#)),
+        (r#"{"channel2":["presence","subscribe"]}"#, key2, Some(r#"{"channel2":["subscribe"]}"#)),
+        (r#"{"channel6":["publish","subscribe"]}"#, key2, Some(r#"{"channel6":["publish","subscribe"]}"#)),
         (r#"{"channel0":["subscribe"]}"#, key2, None),
         (r#"{"channelx":["publish"]}"#, key2, None),
-        (
-            r#"{"*":["publish"]}"#,
-            r#"{"a":["*"]}"#,
-            Some(r#"{"a":["publish"]}"#),
-        ),
-        (
-            r#"{"cansubscribe:*":["subscribe"]}"#,
-            r#"{"*":["*"]}"#,
-            Some(r#"{"cansubscribe:*":["subscribe"]}"#),
-        ),
-        (
-            r#"{"cansubscribe:*":["subscribe"]}"#,
-            key1,
-            Some(r#"{"cansubscribe:*":["subscribe"]}"#),
-        ),
-        (
-            r#"{"cansubscribe:check":["subscribe"]}"#,
-            key1,
-            Some(r#"{"cansubscribe:check":["subscribe"]}"#),
-        ),
+        (r#"{"*":["publish"]}"#, r#"{"a":["*"]}"#, Some(r#"{"a":["publish"]}"#)),
+        (r#"{"cansubscribe:*":["subscribe"]}"#, r#"{"*":["*"]}"#, Some(r#"{"cansubscribe:*":["subscribe"]}"#)),
+        (r#"{"cansubscribe:*":["subscribe"]}"#, key1, Some(r#"{"cansubscribe:*":["subscribe"]}"#)),
+        (r#"{"cansubscribe:check":["subscribe"]}"#, key1, Some(r#"{"cansubscribe:check":["subscribe"]}"#)),
         (r#"{"canpublish:check":["subscribe"]}"#, key1, None),
         // The narrower of two, and what both give to it.
         (
@@ -224,20 +164,12 @@ fn intersections_of_the_suites() {
         // They overlap, but neither covers the other.
         (r#"{"a:*":["*"]}"#, r#"{"*:b":["*"]}"#, None),
         (r#"{"*":["*"]}"#, r#"{"[meta]*":["*"]}"#, None),
-        (
-            r#"{"*":["*"]}"#,
-            r#"{"*:*":["*"]}"#,
-            Some(r#"{"*:*":["*"]}"#),
-        ),
+        (r#"{"*":["*"]}"#, r#"{"*:*":["*"]}"#, Some(r#"{"*:*":["*"]}"#)),
         ("{}", r#"{"*":["*"]}"#, None),
     ] {
         let (asked, key) = (capability(asked), capability(key));
         let text = |one: Option<Capability>| one.map(|one| one.to_string());
-        assert_eq!(
-            text(asked.intersect(&key)).as_deref(),
-            both,
-            "{asked} and {key}"
-        );
+        assert_eq!(text(asked.intersect(&key)).as_deref(), both, "{asked} and {key}");
         assert_eq!(asked.intersect(&key), key.intersect(&asked));
     }
 }
@@ -245,16 +177,11 @@ fn intersections_of_the_suites() {
 /// protocols/ably.md §2.4, row by row.
 #[test]
 fn operations_give_modes() {
-    let everything = Modes::NAMED
-        .into_iter()
-        .fold(Modes::NONE, |all, (_, mode)| all | mode);
+    let everything = Modes::NAMED.into_iter().fold(Modes::NONE, |all, (_, mode)| all | mode);
     assert_eq!(Operations::ALL.modes(), everything);
     for (operation, modes) in [
         (Operation::Publish, Modes::PUBLISH),
-        (
-            Operation::Subscribe,
-            Modes::SUBSCRIBE | Modes::PRESENCE_SUBSCRIBE,
-        ),
+        (Operation::Subscribe, Modes::SUBSCRIBE | Modes::PRESENCE_SUBSCRIBE),
         (Operation::Presence, Modes::PRESENCE),
         (Operation::AnnotationPublish, Modes::ANNOTATION_PUBLISH),
         (Operation::AnnotationSubscribe, Modes::ANNOTATION_SUBSCRIBE),
@@ -273,8 +200,7 @@ fn segment() -> impl Strategy<Value = &'static str> {
 fn name() -> impl Strategy<Value = String> {
     let qualifier = prop_oneof![4 => Just(""), 1 => Just("[meta]"), 1 => Just("[*]")];
     let segments = proptest::collection::vec(segment(), 1..4);
-    (qualifier, segments)
-        .prop_map(|(qualifier, segments)| format!("{qualifier}{}", segments.join(":")))
+    (qualifier, segments).prop_map(|(qualifier, segments)| format!("{qualifier}{}", segments.join(":")))
 }
 
 fn some_capability() -> impl Strategy<Value = Capability> {
@@ -285,9 +211,7 @@ fn some_capability() -> impl Strategy<Value = Capability> {
             set.fold(Operations::NONE, |all, one| all | Operations::from(one))
         }),
     ];
-    let resource = name().prop_filter_map("empty", |name| {
-        (!name.is_empty()).then(|| Resource::new(&name))
-    });
+    let resource = name().prop_filter_map("empty", |name| (!name.is_empty()).then(|| Resource::new(&name)));
     proptest::collection::btree_map(resource, operations, 0..5).prop_map(Capability)
 }
 

@@ -28,10 +28,7 @@ fn channel() -> ChannelState {
 }
 
 fn at(second: u64) -> Now {
-    Now {
-        wall: Timestamp::from_millis(1_000 * second),
-        uptime: Duration::from_secs(second),
-    }
+    Now { wall: Timestamp::from_millis(1_000 * second), uptime: Duration::from_secs(second) }
 }
 
 fn id(number: u8) -> AttachmentId {
@@ -60,21 +57,13 @@ fn attach(number: u8, rules: Option<Arc<Rules>>) -> Attach {
 }
 
 fn leave(number: u8, hold: u64) -> Leave {
-    Leave {
-        id: id(number),
-        connection: connection(number),
-        hold: Duration::from_secs(hold),
-    }
+    Leave { id: id(number), connection: connection(number), hold: Duration::from_secs(hold) }
 }
 
 fn publish(number: u8, id: EntryId, body: Body) -> Publish {
     let session = self::id(number).session;
     Publish {
-        reply: Some(Reply {
-            session,
-            hub: HUB,
-            token: Some(7),
-        }),
+        reply: Some(Reply { session, hub: HUB, token: Some(7) }),
         attached: Some(session),
         publisher: Some(connection(number)),
         id,
@@ -102,9 +91,7 @@ fn answer(effects: &[Effect]) -> &Answer {
         Effect::Answer { answer, .. } => Some(answer),
         _ => None,
     });
-    answers
-        .next()
-        .unwrap_or_else(|| panic!("no answer: {effects:?}"))
+    answers.next().unwrap_or_else(|| panic!("no answer: {effects:?}"))
 }
 
 fn appended(effects: &[Effect]) -> Vec<&Arc<Entry>> {
@@ -116,9 +103,7 @@ fn appended(effects: &[Effect]) -> Vec<&Arc<Entry>> {
 }
 
 fn is_attached(effects: &[Effect]) -> bool {
-    effects
-        .iter()
-        .any(|effect| matches!(effect, Effect::Attached { .. }))
+    effects.iter().any(|effect| matches!(effect, Effect::Attached { .. }))
 }
 
 #[test]
@@ -128,17 +113,8 @@ fn the_cap_refuses_newcomers_but_not_members() {
     assert!(is_attached(&channel.attach(attach(1, rules.clone()))));
     assert!(is_attached(&channel.attach(attach(2, rules.clone()))));
     let refused = channel.attach(attach(3, rules.clone()));
-    assert!(matches!(
-        answer(&refused),
-        Answer::AttachRefused {
-            fault: Fault::ChannelFull { cap: 2 },
-            ..
-        }
-    ));
-    assert!(
-        is_attached(&channel.attach(attach(1, rules.clone()))),
-        "members may subscribe again"
-    );
+    assert!(matches!(answer(&refused), Answer::AttachRefused { fault: Fault::ChannelFull { cap: 2 }, .. }));
+    assert!(is_attached(&channel.attach(attach(1, rules.clone()))), "members may subscribe again");
     channel.leave(at(1), leave(2, 0));
     assert!(is_attached(&channel.attach(attach(3, rules))));
 }
@@ -157,33 +133,20 @@ fn attachments_without_rules_take_no_place() {
 fn who_must_be_attached_to_publish_is_told_so() {
     let mut channel = channel();
     let refused = publish_to(&mut channel, at(5), publish(1, EntryId::Serial, message()));
-    assert!(matches!(
-        answer(&refused),
-        Answer::PublishRefused {
-            token: Some(7),
-            fault: Fault::NotAttached
-        }
-    ));
+    assert!(matches!(answer(&refused), Answer::PublishRefused { token: Some(7), fault: Fault::NotAttached }));
     channel.attach(attach(1, None));
     let effects = publish_to(&mut channel, at(5), publish(1, EntryId::Serial, message()));
     let entry = appended(&effects)[0];
     assert_eq!(entry.timestamp, at(5).wall);
     assert_eq!(entry.publisher, Some(connection(1)));
-    assert!(
-        matches!(answer(&effects), Answer::Published { token: 7, published } if published.serial == entry.serial)
-    );
+    assert!(matches!(answer(&effects), Answer::Published { token: 7, published } if published.serial == entry.serial));
 }
 
 #[test]
 fn the_context_comes_back_and_detaching_is_always_confirmed() {
     let mut channel = channel();
     let bye = Bytes::from_static(b"bye");
-    let detach = Detach {
-        id: id(9),
-        connection: connection(9),
-        hub: HUB,
-        context: bye.clone(),
-    };
+    let detach = Detach { id: id(9), connection: connection(9), hub: HUB, context: bye.clone() };
     let effects = channel.detach(at(1), detach);
     assert!(matches!(answer(&effects), Answer::Detached { context, .. } if *context == bye));
 }
@@ -193,10 +156,7 @@ fn the_context_comes_back_and_detaching_is_always_confirmed() {
 fn what_comes_again_is_answered_again_and_published_once() {
     let mut channel = channel();
     channel.attach(attach(1, None));
-    let id = EntryId::Frame {
-        connection: connection(1),
-        msg_serial: 3,
-    };
+    let id = EntryId::Frame { connection: connection(1), msg_serial: 3 };
     let first = publish_to(&mut channel, at(1), publish(1, id.clone(), message()));
     let again = publish_to(&mut channel, at(100), publish(1, id.clone(), message()));
     assert_eq!((appended(&first).len(), appended(&again).len()), (1, 0));
@@ -224,13 +184,7 @@ fn members_leave_at_once_or_when_their_time_to_come_back_is_over() {
     let effects = channel.leave(at(2), leave(1, 0));
     let left = appended(&effects)[0];
     assert_eq!(left.publisher, Some(connection(1)));
-    assert!(
-        !left
-            .item_id(0)
-            .to_string()
-            .starts_with(&connection(1).to_string()),
-        "T44"
-    );
+    assert!(!left.item_id(0).to_string().starts_with(&connection(1).to_string()), "T44");
     assert!(appended(&channel.leave(at(2), leave(2, 15))).is_empty());
     assert!(channel.expire(at(16)).is_empty());
     assert_eq!(channel.members().next_due(), Some(at(17).uptime));
@@ -253,11 +207,7 @@ fn presence_events_that_change_nothing_are_not_told() {
     let mut told = |action, client, id| {
         let body = presence(action, client, id);
         let effects = publish_to(&mut channel, at(1), publish(1, EntryId::Serial, body));
-        assert!(
-            effects
-                .iter()
-                .any(|effect| matches!(effect, Effect::Answer { .. }))
-        );
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Answer { .. })));
         let told = appended(&effects).first().copied().cloned();
         told.map(|entry| entry.presence()[0].action)
     };
@@ -279,34 +229,14 @@ fn presence_events_that_change_nothing_are_not_told() {
 #[test]
 fn reseating_takes_members_over_and_replays_what_the_hub_missed() {
     let mut channel = channel();
-    let seat = |number| Seat {
-        id: id(number),
-        connection: connection(number),
-        filter: Filter::named(),
-        counted: true,
-    };
+    let seat = |number| Seat { id: id(number), connection: connection(number), filter: Filter::named(), counted: true };
     let delivered = Mint::new(Epoch::new(1)).mint(Timestamp::from_millis(1));
-    let effect = channel.reseat(Reseat {
-        hub: HUB,
-        seats: vec![seat(1), seat(2)],
-        delivered,
-    });
+    let effect = channel.reseat(Reseat { hub: HUB, seats: vec![seat(1), seat(2)], delivered });
     assert!(matches!(effect, Effect::Replay { hub: HUB, after } if after == delivered));
     assert_eq!((channel.attachments.len(), channel.counted), (2, 2));
-    assert!(
-        !is_attached(&channel.attach(attach(3, room(2)))),
-        "both places are taken"
-    );
-    channel.reseat(Reseat {
-        hub: HUB,
-        seats: vec![seat(1)],
-        delivered,
-    });
-    assert_eq!(
-        channel.attachments.len(),
-        2,
-        "who is known already is not counted twice"
-    );
+    assert!(!is_attached(&channel.attach(attach(3, room(2)))), "both places are taken");
+    channel.reseat(Reseat { hub: HUB, seats: vec![seat(1)], delivered });
+    assert_eq!(channel.attachments.len(), 2, "who is known already is not counted twice");
 }
 
 proptest! {

@@ -41,11 +41,7 @@ impl Past for Window {
 
 /// A log of messages and presence events, of which a part is kept; and everything that ever was in it.
 fn log(steps: &[(usize, bool)], entries: usize) -> (Window, Mint, Vec<Arc<Entry>>) {
-    let bounds = Bounds {
-        age: Duration::from_secs(120),
-        entries,
-        bytes: usize::MAX,
-    };
+    let bounds = Bounds { age: Duration::from_secs(120), entries, bytes: usize::MAX };
     let (mut mint, mut window) = (Mint::new(EPOCH), Window::new(EPOCH));
     let mut all = Vec::new();
     for (size, is_presence) in steps {
@@ -59,10 +55,7 @@ fn log(steps: &[(usize, bool)], entries: usize) -> (Window, Mint, Vec<Arc<Entry>
                 extras: None,
             }])
         } else {
-            Body::Messages(vec![Message {
-                payload,
-                ..Message::default()
-            }])
+            Body::Messages(vec![Message { payload, ..Message::default() }])
         };
         let serial = mint.mint(NOW);
         let entry = Entry::new("c".into(), serial, NOW, None, EntryId::Serial, body);

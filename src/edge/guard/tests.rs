@@ -10,10 +10,7 @@ const TEXT: u8 = 1;
 const CONTINUATION: u8 = 0;
 const PING: u8 = 9;
 
-const LIMITS: MessageLimits = MessageLimits {
-    max_message_bytes: 1000,
-    max_fragments: 4,
-};
+const LIMITS: MessageLimits = MessageLimits { max_message_bytes: 1000, max_fragments: 4 };
 
 /// The header of a client frame that declares `payload_bytes`.
 fn head(opcode: u8, is_final: bool, payload_bytes: u64) -> Vec<u8> {
@@ -128,18 +125,9 @@ async fn in_front_of_actix_ws_the_good_message_arrives_and_then_the_end() {
         .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
         .insert_header((header::SEC_WEBSOCKET_KEY, "x3JJHMbDL1EzLkh9GBhXDw=="))
         .to_http_request();
-    let bytes = [
-        frame(TEXT, true, 2),
-        head(TEXT, true, 4 << 30),
-        vec![0; 600],
-    ]
-    .concat();
-    let mut raw: dev::Payload = dev::Payload::Stream {
-        payload: Box::pin(stream::iter([Ok(Bytes::from(bytes))])),
-    };
-    let payload = web::Payload::from_request(&request, &mut raw)
-        .await
-        .unwrap();
+    let bytes = [frame(TEXT, true, 2), head(TEXT, true, 4 << 30), vec![0; 600]].concat();
+    let mut raw: dev::Payload = dev::Payload::Stream { payload: Box::pin(stream::iter([Ok(Bytes::from(bytes))])) };
+    let payload = web::Payload::from_request(&request, &mut raw).await.unwrap();
 
     let (payload, verdict) = guard_payload(&request, payload, LIMITS).await.unwrap();
     let (_response, _session, mut messages) = actix_ws::handle(&request, payload).unwrap();

@@ -5,9 +5,7 @@ use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 /// The first of the client's media types that is among `known`, as it stands there. Parameters do not
 /// count (`;charset`, `;q`): clients write what they like best first.
 pub fn accepted<'a>(headers: &HeaderMap, known: &[&'a str]) -> Option<&'a str> {
-    let lines = headers
-        .get_all(ACCEPT)
-        .filter_map(|line| line.to_str().ok());
+    let lines = headers.get_all(ACCEPT).filter_map(|line| line.to_str().ok());
     let mut types = lines.flat_map(|line| line.split(','));
     types.find_map(|wanted| among(wanted, known))
 }
@@ -20,9 +18,7 @@ pub fn content_type<'a>(headers: &HeaderMap, known: &[&'a str]) -> Option<&'a st
 fn among<'a>(media_type: &str, known: &[&'a str]) -> Option<&'a str> {
     let (bare, _parameters) = media_type.split_once(';').unwrap_or((media_type, ""));
     let mut known = known.iter();
-    known
-        .find(|known| bare.trim().eq_ignore_ascii_case(known))
-        .copied()
+    known.find(|known| bare.trim().eq_ignore_ascii_case(known)).copied()
 }
 
 #[cfg(test)]
@@ -42,10 +38,7 @@ mod tests {
             (&["text/html"], None),
             (&["application/json"], Some(known[0])),
             (&["Application/X-Msgpack; charset=utf-8"], Some(known[1])),
-            (
-                &["text/html, application/x-msgpack,application/json"],
-                Some(known[1]),
-            ),
+            (&["text/html, application/x-msgpack,application/json"], Some(known[1])),
             (&["text/html", "application/json;q=0.5"], Some(known[0])),
             (&["application/json5"], None),
         ];

@@ -23,11 +23,7 @@ pub enum NoBody {
 ///
 /// # Errors
 /// [`NoBody`]; a body that is declared too large is not read at all.
-pub async fn read(
-    headers: &HeaderMap,
-    payload: &mut web::Payload,
-    limit: usize,
-) -> Result<Bytes, NoBody> {
+pub async fn read(headers: &HeaderMap, payload: &mut web::Payload, limit: usize) -> Result<Bytes, NoBody> {
     if let Some(size) = declared(headers).filter(|size| *size > limit) {
         return Err(NoBody::TooLarge { size });
     }

@@ -11,15 +11,8 @@ use actix_web::{
 use super::*;
 
 fn policy(allow_lan: bool) -> OriginPolicy {
-    let allowed = [
-        "https://letshare.fun",
-        "http://localhost:5173",
-        "https://Cdn.LetShare.fun/",
-    ];
-    OriginPolicy::new(&config::Cors {
-        allowed_origins: allowed.map(String::from).to_vec(),
-        allow_lan,
-    })
+    let allowed = ["https://letshare.fun", "http://localhost:5173", "https://Cdn.LetShare.fun/"];
+    OriginPolicy::new(&config::Cors { allowed_origins: allowed.map(String::from).to_vec(), allow_lan })
 }
 
 /// protocols/letshare.md §4 "CORS"; the host of the server is `broker.example:8080`.
@@ -111,44 +104,23 @@ fn a_request_without_origin_is_no_page() {
 async fn answer(request: TestRequest) -> ServiceResponse<impl MessageBody> {
     let policy = Arc::new(policy(true));
     let app = App::new()
-        .wrap(from_fn(move |request, next| {
-            enforce(policy.clone(), request, next)
-        }))
-        .route(
-            "/",
-            web::get().to(|| async {
-                HttpResponse::Ok()
-                    .append_header((VARY, "Accept"))
-                    .body("hello")
-            }),
-        )
-        .route(
-            "/fails",
-            web::get()
-                .to(|| async { Err::<HttpResponse, _>(actix_web::error::ErrorImATeapot("no")) }),
-        );
+        .wrap(from_fn(move |request, next| enforce(policy.clone(), request, next)))
+        .route("/", web::get().to(|| async { HttpResponse::Ok().append_header((VARY, "Accept")).body("hello") }))
+        .route("/fails", web::get().to(|| async { Err::<HttpResponse, _>(actix_web::error::ErrorImATeapot("no")) }));
     call_service(&init_service(app).await, request.to_request()).await
 }
 
 fn values(response: &ServiceResponse<impl MessageBody>, name: HeaderName) -> Vec<String> {
     let values = response.headers().get_all(name);
-    values
-        .map(|value| value.to_str().unwrap().to_owned())
-        .collect()
+    values.map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
 #[actix_web::test]
 async fn allowed_pages_of_another_origin_get_the_headers() {
     let response = answer(TestRequest::get().insert_header((ORIGIN, "https://letshare.fun"))).await;
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(
-        values(&response, ACCESS_CONTROL_ALLOW_ORIGIN),
-        ["https://letshare.fun"]
-    );
-    assert_eq!(
-        values(&response, ACCESS_CONTROL_ALLOW_CREDENTIALS),
-        ["true"]
-    );
+    assert_eq!(values(&response, ACCESS_CONTROL_ALLOW_ORIGIN), ["https://letshare.fun"]);
+    assert_eq!(values(&response, ACCESS_CONTROL_ALLOW_CREDENTIALS), ["true"]);
     assert_eq!(values(&response, VARY), ["Accept", "Origin"]);
     assert_eq!(read_body(response).await, "hello");
 }
@@ -158,17 +130,13 @@ async fn errors_carry_the_headers_too() {
     let request = TestRequest::with_uri("/fails").insert_header((ORIGIN, "https://letshare.fun"));
     let response = answer(request).await;
     assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
-    assert_eq!(
-        values(&response, ACCESS_CONTROL_ALLOW_ORIGIN),
-        ["https://letshare.fun"]
-    );
+    assert_eq!(values(&response, ACCESS_CONTROL_ALLOW_ORIGIN), ["https://letshare.fun"]);
 }
 
 #[actix_web::test]
 async fn the_own_host_and_no_origin_get_no_headers() {
-    let own = TestRequest::get()
-        .insert_header((HOST, "broker.example"))
-        .insert_header((ORIGIN, "https://broker.example"));
+    let own =
+        TestRequest::get().insert_header((HOST, "broker.example")).insert_header((ORIGIN, "https://broker.example"));
     for request in [TestRequest::get(), own] {
         let response = answer(request).await;
         assert_eq!(response.status(), StatusCode::OK);
@@ -183,19 +151,10 @@ async fn a_preflight_gets_the_documented_lists_without_reaching_a_handler() {
         .insert_header((ORIGIN, "http://192.168.1.20:5173"));
     let response = answer(request).await;
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
-    assert_eq!(
-        values(&response, ACCESS_CONTROL_ALLOW_ORIGIN),
-        ["http://192.168.1.20:5173"]
-    );
-    assert_eq!(
-        values(&response, ACCESS_CONTROL_ALLOW_METHODS),
-        ["GET,POST,PUT,DELETE,OPTIONS"]
-    );
+    assert_eq!(values(&response, ACCESS_CONTROL_ALLOW_ORIGIN), ["http://192.168.1.20:5173"]);
+    assert_eq!(values(&response, ACCESS_CONTROL_ALLOW_METHODS), ["GET,POST,PUT,DELETE,OPTIONS"]);
     let headers = values(&response, ACCESS_CONTROL_ALLOW_HEADERS).concat();
-    assert!(
-        headers
-            .starts_with("Origin,Content-Type,Authorization,Upgrade,Connection,Sec-WebSocket-Key")
-    );
+    assert!(headers.starts_with("Origin,Content-Type,Authorization,Upgrade,Connection,Sec-WebSocket-Key"));
 }
 
 #[actix_web::test]
@@ -215,10 +174,8 @@ async fn two_origins_and_unreadable_ones_are_refused() {
     let two = TestRequest::get()
         .append_header((ORIGIN, "https://letshare.fun"))
         .append_header((ORIGIN, "https://evil.example"));
-    let unreadable = TestRequest::get().append_header((
-        ORIGIN,
-        HeaderValue::from_bytes(b"https://\xff.example").unwrap(),
-    ));
+    let unreadable =
+        TestRequest::get().append_header((ORIGIN, HeaderValue::from_bytes(b"https://\xff.example").unwrap()));
     for request in [two, unreadable] {
         assert_eq!(answer(request).await.status(), StatusCode::FORBIDDEN);
     }

@@ -48,10 +48,7 @@ fn issue() -> Issued<KeyPair> {
 }
 
 /// The certificate and the protocol that a client gets which trusts only `trusted`.
-async fn handshake(
-    server: &Arc<ServerConfig>,
-    trusted: &Issued<KeyPair>,
-) -> io::Result<(Vec<u8>, Vec<u8>)> {
+async fn handshake(server: &Arc<ServerConfig>, trusted: &Issued<KeyPair>) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let acceptor = TlsAcceptor::from(server.clone());
@@ -72,9 +69,7 @@ async fn handshake(
     let connect = async {
         let socket = TcpStream::connect(address).await?;
         let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(client))
-            .connect(name, socket)
-            .await
+        TlsConnector::from(Arc::new(client)).connect(name, socket).await
     };
 
     let (_served, connected) = tokio::join!(serve, connect);
@@ -94,15 +89,10 @@ async fn a_changed_certificate_is_served_after_the_reload_and_not_before() {
     let (certificate, protocol) = handshake(&server, &old).await.unwrap();
     assert_eq!(certificate, old.cert.der().to_vec());
     assert_eq!(protocol, b"http/1.1");
-    assert!(
-        !reloader.reload_if_changed().unwrap(),
-        "nothing has changed yet"
-    );
+    assert!(!reloader.reload_if_changed().unwrap(), "nothing has changed yet");
 
     folder.install(&new);
-    handshake(&server, &old)
-        .await
-        .expect("the old one is served until the reload");
+    handshake(&server, &old).await.expect("the old one is served until the reload");
     assert!(reloader.reload_if_changed().unwrap());
     let (certificate, _) = handshake(&server, &new).await.unwrap();
     assert_eq!(certificate, new.cert.der().to_vec());
@@ -120,27 +110,16 @@ async fn a_broken_new_file_keeps_the_old_certificate_and_is_told_once() {
     folder.write("cert.pem", &new.cert.pem());
     let error = reloader.reload_if_changed().unwrap_err();
     assert!(matches!(error, TlsError::Mismatch { .. }), "{error}");
-    assert!(
-        !reloader.reload_if_changed().unwrap(),
-        "the same fault again is no news"
-    );
+    assert!(!reloader.reload_if_changed().unwrap(), "the same fault again is no news");
 
     fs::remove_file(folder.0.path().join("cert.pem")).unwrap();
     let error = reloader.reload_if_changed().unwrap_err();
     assert!(matches!(error, TlsError::Unreadable { .. }), "{error}");
-    assert!(
-        !reloader.reload_if_changed().unwrap(),
-        "the same fault again is no news"
-    );
-    handshake(&server, &old)
-        .await
-        .expect("the old certificate is still served");
+    assert!(!reloader.reload_if_changed().unwrap(), "the same fault again is no news");
+    handshake(&server, &old).await.expect("the old certificate is still served");
 
     folder.install(&old);
-    assert!(
-        !reloader.reload_if_changed().unwrap(),
-        "back as it was: nothing changes for clients"
-    );
+    assert!(!reloader.reload_if_changed().unwrap(), "back as it was: nothing changes for clients");
     folder.install(&new);
     assert!(reloader.reload_if_changed().unwrap());
     handshake(&server, &new).await.unwrap();
@@ -149,24 +128,13 @@ async fn a_broken_new_file_keeps_the_old_certificate_and_is_told_once() {
 #[test]
 fn settings_without_files_are_refused_by_name() {
     let folder = Folder::with(&issue());
-    let no_cert = config::Tls {
-        cert_file: None,
-        ..folder.settings()
-    };
+    let no_cert = config::Tls { cert_file: None, ..folder.settings() };
     assert_eq!(
         server_config(&no_cert).unwrap_err().to_string(),
         "tls.enabled is true, but tls.cert_file is not set: name the PEM file"
     );
-    let no_key = config::Tls {
-        key_file: None,
-        ..folder.settings()
-    };
-    assert!(
-        server_config(&no_key)
-            .unwrap_err()
-            .to_string()
-            .contains("tls.key_file")
-    );
+    let no_key = config::Tls { key_file: None, ..folder.settings() };
+    assert!(server_config(&no_key).unwrap_err().to_string().contains("tls.key_file"));
 }
 
 #[test]
@@ -175,10 +143,7 @@ fn a_missing_file_is_named() {
     fs::remove_file(folder.0.path().join("key.pem")).unwrap();
     let fault = folder.fault();
     assert!(fault.starts_with("cannot read tls.key_file \""), "{fault}");
-    assert!(
-        fault.contains("key.pem") && fault.contains("No such file"),
-        "{fault}"
-    );
+    assert!(fault.contains("key.pem") && fault.contains("No such file"), "{fault}");
 }
 
 #[test]
@@ -190,26 +155,10 @@ fn files_with_the_wrong_contents_are_told_apart() {
         (key.as_str(), key.as_str(), "holds no certificate"),
         (&cert, &cert, "holds no private key"),
         ("", &key, "holds no certificate"),
-        (
-            "-----BEGIN CERTIFICATE-----\nAAAA",
-            &key,
-            "is not valid PEM",
-        ),
-        (
-            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-            &key,
-            "cannot be used",
-        ),
-        (
-            &cert,
-            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-            "cannot be used",
-        ),
-        (
-            &cert,
-            &issue().signing_key.serialize_pem(),
-            "is not the key of the first certificate",
-        ),
+        ("-----BEGIN CERTIFICATE-----\nAAAA", &key, "is not valid PEM"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &key, "cannot be used"),
+        (&cert, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "cannot be used"),
+        (&cert, &issue().signing_key.serialize_pem(), "is not the key of the first certificate"),
     ];
     for (cert_pem, key_pem, expected) in table {
         folder.write("cert.pem", cert_pem);

@@ -8,8 +8,8 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::{Notify, watch};
 
 use super::{
-    AsyncConnectionConfig, Client, ClientError, ConnectionAddr, ErrorKind, IntoConnectionInfo as _,
-    Link, MultiplexedConnection, RedisConnectionInfo, RedisError, Settings, Value, cmd,
+    AsyncConnectionConfig, Client, ClientError, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, Link,
+    MultiplexedConnection, RedisConnectionInfo, RedisError, Settings, Value, cmd,
 };
 use crate::limits;
 
@@ -95,9 +95,7 @@ impl Inner {
     /// Fails also while Redis loads its data.
     async fn ping(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
         let answer: Result<Value, _> = cmd("PING").query_async(connection).await;
-        answer
-            .map(drop)
-            .map_err(|error| told(&self.address, "PING", &error))
+        answer.map(drop).map_err(|error| told(&self.address, "PING", &error))
     }
 
     /// The one that is kept.
@@ -108,10 +106,7 @@ impl Inner {
         if let Link::Down(error) = &*self.link.borrow() {
             return Err(error.clone());
         }
-        Err(RedisError::Unreachable {
-            address: Arc::clone(&self.address),
-            why: "not connected yet".into(),
-        })
+        Err(RedisError::Unreachable { address: Arc::clone(&self.address), why: "not connected yet".into() })
     }
 
     pub fn failed(&self, command: &'static str, error: &ClientError) -> RedisError {
@@ -124,9 +119,7 @@ impl Inner {
 }
 
 fn client(settings: &Settings) -> Result<Client, ClientError> {
-    let mut access = RedisConnectionInfo::default()
-        .set_db(settings.database.into())
-        .set_skip_set_lib_name();
+    let mut access = RedisConnectionInfo::default().set_db(settings.database.into()).set_skip_set_lib_name();
     let password = settings.password.expose_secret();
     if !password.is_empty() {
         access = access.set_password(password);
@@ -140,15 +133,10 @@ fn told(address: &Arc<str>, command: &'static str, error: &ClientError) -> Redis
     let code = error.code().unwrap_or_default();
     let why = error.to_string().into();
     match (error.kind(), code) {
-        (ErrorKind::AuthenticationFailed, _) | (_, "NOAUTH" | "WRONGPASS") => {
-            RedisError::Denied { address, why }
+        (ErrorKind::AuthenticationFailed, _) | (_, "NOAUTH" | "WRONGPASS") => RedisError::Denied { address, why },
+        (ErrorKind::Server(_) | ErrorKind::Extension, _) => {
+            RedisError::Refused { address, command, code: code.into(), why: error.detail().unwrap_or_default().into() }
         }
-        (ErrorKind::Server(_) | ErrorKind::Extension, _) => RedisError::Refused {
-            address,
-            command,
-            code: code.into(),
-            why: error.detail().unwrap_or_default().into(),
-        },
         _ => RedisError::Unreachable { address, why },
     }
 }

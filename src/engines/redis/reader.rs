@@ -26,11 +26,7 @@ impl Reader {
         wait: Duration,
     ) -> Result<Read, RedisError> {
         let mut command = cmd("XREAD");
-        command
-            .arg("COUNT")
-            .arg(count)
-            .arg("BLOCK")
-            .arg(millis(wait));
+        command.arg("COUNT").arg(count).arg("BLOCK").arg(millis(wait));
         command.arg("STREAMS");
         for (stream, _) in positions {
             command.arg(*stream);
@@ -55,11 +51,7 @@ impl Reader {
     ) -> Result<Read, RedisError> {
         let mut command = cmd("XREADGROUP");
         command.arg("GROUP").arg(group).arg(consumer);
-        command
-            .arg("COUNT")
-            .arg(count)
-            .arg("BLOCK")
-            .arg(millis(wait));
+        command.arg("COUNT").arg(count).arg("BLOCK").arg(millis(wait));
         command.arg("STREAMS").arg(streams);
         for _ in streams {
             command.arg(">");
@@ -67,20 +59,10 @@ impl Reader {
         self.ask("XREADGROUP", &command, wait).await
     }
 
-    async fn ask(
-        &mut self,
-        name: &'static str,
-        command: &Cmd,
-        wait: Duration,
-    ) -> Result<Read, RedisError> {
+    async fn ask(&mut self, name: &'static str, command: &Cmd, wait: Duration) -> Result<Read, RedisError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => {
-                self.redis
-                    .inner
-                    .connect(wait + limits::REDIS_ANSWER)
-                    .await?
-            }
+            None => self.redis.inner.connect(wait + limits::REDIS_ANSWER).await?,
         };
         let answer: Result<Value, _> = command.query_async(&mut connection).await;
         match answer {

@@ -14,10 +14,7 @@ pub struct EntryId {
 
 impl EntryId {
     /// Before all entries.
-    pub const ZERO: Self = Self {
-        millis: 0,
-        sequence: 0,
-    };
+    pub const ZERO: Self = Self { millis: 0, sequence: 0 };
 }
 
 impl fmt::Display for EntryId {
@@ -31,10 +28,7 @@ impl FromStr for EntryId {
 
     fn from_str(text: &str) -> Result<Self, NoEntryId> {
         let (millis, sequence) = text.split_once('-').ok_or(NoEntryId)?;
-        Ok(Self {
-            millis: millis.parse().map_err(|_| NoEntryId)?,
-            sequence: sequence.parse().map_err(|_| NoEntryId)?,
-        })
+        Ok(Self { millis: millis.parse().map_err(|_| NoEntryId)?, sequence: sequence.parse().map_err(|_| NoEntryId)? })
     }
 }
 
@@ -91,11 +85,7 @@ pub fn consumers(value: Value) -> Option<Vec<Consumer>> {
                 _ => {}
             }
         }
-        Some(Consumer {
-            name: name?,
-            pending: pending?,
-            idle: idle?,
-        })
+        Some(Consumer { name: name?, pending: pending?, idle: idle? })
     };
     items(value)?.into_iter().map(consumer).collect()
 }
@@ -117,10 +107,7 @@ fn entry(value: Value) -> Option<Entry> {
         value => Some((text(name)?, text(value)?.into_bytes())),
     };
     let fields: Option<_> = pairs(parts.next()?)?.into_iter().map(field).collect();
-    Some(Entry {
-        id,
-        fields: fields?,
-    })
+    Some(Entry { id, fields: fields? })
 }
 
 fn items(value: Value) -> Option<Vec<Value>> {
@@ -175,30 +162,16 @@ mod tests {
     }
 
     fn entry_of(id: EntryId) -> Entry {
-        Entry {
-            id,
-            fields: vec![("name".to_owned(), b"\xff".to_vec())],
-        }
+        Entry { id, fields: vec![("name".to_owned(), b"\xff".to_vec())] }
     }
 
-    const ID: EntryId = EntryId {
-        millis: 1_760_000_000_000,
-        sequence: 3,
-    };
+    const ID: EntryId = EntryId { millis: 1_760_000_000_000, sequence: 3 };
 
     #[test]
     fn ids_are_text_and_sort_as_numbers() {
         assert_eq!(ID.to_string(), "1760000000000-3");
         assert_eq!("1760000000000-3".parse(), Ok(ID));
-        for text in [
-            "",
-            "5",
-            "5-",
-            "-5",
-            "a-1",
-            "1-2-3",
-            "99999999999999999999-0",
-        ] {
+        for text in ["", "5", "5-", "-5", "a-1", "1-2-3", "99999999999999999999-0"] {
             assert_eq!(text.parse::<EntryId>(), Err(NoEntryId), "{text}");
         }
         let later = EntryId { sequence: 20, ..ID };
@@ -229,10 +202,7 @@ mod tests {
 
     #[test]
     fn answers_of_scripts_are_texts() {
-        let replies = vec![
-            Value::Array(vec![Value::Int(1), Value::Nil, bulk("a")]),
-            Value::Okay,
-        ];
+        let replies = vec![Value::Array(vec![Value::Int(1), Value::Nil, bulk("a")]), Value::Okay];
         let expected = [vec!["1", "", "a"], vec!["OK"]];
         assert_eq!(texts(replies).unwrap(), expected);
         assert_eq!(texts(vec![Value::Double(1.5)]), None);

@@ -9,12 +9,7 @@ impl Redis {
     ///
     /// # Errors
     /// [`RedisError`]; after [`RedisError::Unreachable`] the entries may be there.
-    pub async fn append<F, N, V>(
-        &self,
-        stream: &str,
-        entries: &[F],
-        keep: usize,
-    ) -> Result<Vec<EntryId>, RedisError>
+    pub async fn append<F, N, V>(&self, stream: &str, entries: &[F], keep: usize) -> Result<Vec<EntryId>, RedisError>
     where
         F: AsRef<[(N, V)]>,
         N: AsRef<[u8]>,
@@ -49,12 +44,7 @@ impl Redis {
         self.first("XRANGE", stream, ["-", "+"]).await
     }
 
-    async fn first(
-        &self,
-        name: &'static str,
-        stream: &str,
-        range: [&str; 2],
-    ) -> Result<EntryId, RedisError> {
+    async fn first(&self, name: &'static str, stream: &str, range: [&str; 2]) -> Result<EntryId, RedisError> {
         let mut command = cmd(name);
         command.arg(stream).arg(&range).arg("COUNT").arg(1);
         let entries = reply::entries(self.ask(name, &command).await?);
@@ -66,12 +56,7 @@ impl Redis {
     ///
     /// # Errors
     /// [`RedisError`].
-    pub async fn create_group(
-        &self,
-        stream: &str,
-        group: &str,
-        after: EntryId,
-    ) -> Result<(), RedisError> {
+    pub async fn create_group(&self, stream: &str, group: &str, after: EntryId) -> Result<(), RedisError> {
         let mut command = cmd("XGROUP");
         command.arg("CREATE").arg(stream).arg(group);
         command.arg(after.to_string()).arg("MKSTREAM");
@@ -85,12 +70,7 @@ impl Redis {
     ///
     /// # Errors
     /// [`RedisError`].
-    pub async fn acknowledge(
-        &self,
-        stream: &str,
-        group: &str,
-        ids: &[EntryId],
-    ) -> Result<(), RedisError> {
+    pub async fn acknowledge(&self, stream: &str, group: &str, ids: &[EntryId]) -> Result<(), RedisError> {
         let mut command = cmd("XACK");
         command.arg(stream).arg(group);
         for id in ids {
@@ -122,12 +102,7 @@ impl Redis {
     ///
     /// # Errors
     /// [`RedisError`].
-    pub async fn forget_consumers(
-        &self,
-        stream: &str,
-        group: &str,
-        idle: Duration,
-    ) -> Result<(), RedisError> {
+    pub async fn forget_consumers(&self, stream: &str, group: &str, idle: Duration) -> Result<(), RedisError> {
         let mut command = cmd("XINFO");
         command.arg("CONSUMERS").arg(stream).arg(group);
         let consumers = reply::consumers(self.ask("XINFO", &command).await?);

@@ -74,10 +74,7 @@ impl DiskChannel {
         let mut floor = None;
         let row = self.engine.read(|rows| {
             let row = rows::channel(rows, &self.name)?.unwrap_or_else(|| self.kept.row);
-            let slice = Slice {
-                before: Some(behind(upto)),
-                ..Slice::ALL
-            };
+            let slice = Slice { before: Some(behind(upto)), ..Slice::ALL };
             rows::entries(rows, &self.name, &row, slice, Order::Falling, |entry, _| {
                 bytes += entry.cost();
                 if bytes > self.backlog_bytes {
@@ -116,10 +113,7 @@ impl DiskChannel {
     fn slice(&self, query: &Query) -> Slice {
         let told = self.told();
         let until = query.until.map_or(told, |until| until.place().min(told));
-        let mut slice = Slice {
-            after: NOWHERE,
-            before: Some(behind(until)),
-        };
+        let mut slice = Slice { after: NOWHERE, before: Some(behind(until)) };
         // Its other items may follow.
         let place = query.after.map(|after| after.serial.place());
         match (query.direction, place) {
@@ -165,15 +159,9 @@ impl Past for DiskChannel {
             Gap::Expired
         })?;
         if position.place() < older.floor {
-            return Err(if older.is_all {
-                Gap::Expired
-            } else {
-                Gap::TooLong
-            });
+            return Err(if older.is_all { Gap::Expired } else { Gap::TooLong });
         }
-        let from = older
-            .entries
-            .partition_point(|entry| entry.serial.place() <= position.place());
+        let from = older.entries.partition_point(|entry| entry.serial.place() <= position.place());
         let mut found = older.entries[from..].to_vec();
         found.extend(self.newer(&older));
         Ok(found)
@@ -206,16 +194,10 @@ impl ChannelLog for DiskChannel {
     fn mint(&self) -> Mint {
         let state = self.kept.state.lock();
         let last = state.window.last().into_iter().chain(state.submitted);
-        last.max_by_key(|serial| serial.place())
-            .map_or_else(|| Mint::new(self.kept.row.epoch), Mint::resume)
+        last.max_by_key(|serial| serial.place()).map_or_else(|| Mint::new(self.kept.row.epoch), Mint::resume)
     }
 
-    fn append(
-        &mut self,
-        now: Duration,
-        entry: Arc<Entry>,
-        whom: &mut dyn FnMut() -> Done<()>,
-    ) -> Appended {
+    fn append(&mut self, now: Duration, entry: Arc<Entry>, whom: &mut dyn FnMut() -> Done<()>) -> Appended {
         let value = encoding::encode(&entry);
         let key = rows::entry_key(self.kept.row.id, entry.serial.place());
         let size = key.len() + value.len();
@@ -238,9 +220,7 @@ impl ChannelLog for DiskChannel {
             state.untold -= 1;
             if result.is_ok() {
                 state.has_row = true;
-                budget.charge(&mut state.window, |window| {
-                    window.append(now, entry, bounds)
-                });
+                budget.charge(&mut state.window, |window| window.append(now, entry, bounds));
             }
             drop(state);
             done(result);
@@ -254,10 +234,7 @@ impl ChannelLog for DiskChannel {
         let mut remembered = std::mem::take(&mut state.remembered);
         if remembered.is_empty() {
             // Opened again, after an actor's death.
-            let known = state
-                .window
-                .entries()
-                .filter(|entry| entry.id != EntryId::Serial);
+            let known = state.window.entries().filter(|entry| entry.id != EntryId::Serial);
             remembered.extend(known.map(|entry| (entry.id.clone(), Published::of(entry))));
         }
         remembered
@@ -278,9 +255,7 @@ impl ChannelLog for DiskChannel {
         };
         self.engine.read(|rows| {
             let row = self.kept.row;
-            rows::entries(rows, &self.name, &row, slice, order, |entry, _| {
-                Ok(query.take(&mut page, &Arc::new(entry)))
-            })
+            rows::entries(rows, &self.name, &row, slice, order, |entry, _| Ok(query.take(&mut page, &Arc::new(entry))))
         })?;
         Ok(page)
     }
@@ -298,11 +273,7 @@ impl ChannelLog for DiskChannel {
 }
 
 /// Makes the channel known to the file. Whoever could not read its row must not write over it.
-fn make_row(
-    rows: &mut Writing<'_>,
-    name: &ChannelName,
-    row: &ChannelRow,
-) -> Result<(), StoreError> {
+fn make_row(rows: &mut Writing<'_>, name: &ChannelName, row: &ChannelRow) -> Result<(), StoreError> {
     match rows::channel(rows, name)? {
         Some(known) if known.id == row.id => Ok(()),
         Some(known) if !known.is_window => Err(StoreError::damaged(format!(

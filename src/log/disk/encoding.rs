@@ -44,10 +44,7 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
     });
     match &entry.id {
         EntryId::Serial => out.0.push(ID_SERIAL),
-        EntryId::Frame {
-            connection,
-            msg_serial,
-        } => {
+        EntryId::Frame { connection, msg_serial } => {
             out.0.push(ID_FRAME);
             out.0.extend_from_slice(&connection.to_bytes());
             out.number(*msg_serial);
@@ -89,10 +86,7 @@ pub fn decode(channel: &ChannelName, serial: Serial, bytes: Bytes) -> Option<Ent
     let publisher = from.option(In::connection)?;
     let id = match from.byte()? {
         ID_SERIAL => EntryId::Serial,
-        ID_FRAME => EntryId::Frame {
-            connection: from.connection()?,
-            msg_serial: from.number()?,
-        },
+        ID_FRAME => EntryId::Frame { connection: from.connection()?, msg_serial: from.number()? },
         ID_BASE => EntryId::Base(from.text()?),
         ID_ITEM => EntryId::Item(from.text()?),
         _ => return None,
@@ -247,11 +241,7 @@ impl In {
             _ => return None,
         };
         let encoding = self.text()?;
-        Some(Payload {
-            data,
-            encoding,
-            is_json: false,
-        })
+        Some(Payload { data, encoding, is_json: false })
     }
 
     fn extras(&mut self) -> Option<Box<Extras>> {

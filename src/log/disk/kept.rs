@@ -79,16 +79,9 @@ impl Kept {
 
 /// What the file has of a channel: its newest minutes, and where it stands. With `is_going` the
 /// channel's row is about to be removed.
-pub(super) fn read(
-    log: &DiskLog,
-    name: &ChannelName,
-    is_going: bool,
-) -> Result<Option<Kept>, StoreError> {
+pub(super) fn read(log: &DiskLog, name: &ChannelName, is_going: bool) -> Result<Option<Kept>, StoreError> {
     let (bounds, wall, uptime) = (log.memory.bounds(), log.clock.now(), log.clock.uptime());
-    let before = |age: Duration| {
-        wall.millis()
-            .saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
-    };
+    let before = |age: Duration| wall.millis().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
     let (oldest, oldest_id) = (before(bounds.age), before(limits::IDEMPOTENCY_WINDOW));
     log.engine.read(|rows| {
         let Some(row) = rows::channel(rows, name)?.filter(|row| !row.is_window) else {
@@ -128,17 +121,7 @@ pub(super) fn read(
             }
         });
         remembered.reverse();
-        let state = State {
-            submitted: None,
-            untold: 0,
-            has_row: !is_going,
-            remembered,
-            older: None,
-            window,
-        };
-        Ok(Some(Kept {
-            row,
-            state: Mutex::new(state),
-        }))
+        let state = State { submitted: None, untold: 0, has_row: !is_going, remembered, older: None, window };
+        Ok(Some(Kept { row, state: Mutex::new(state) }))
     })
 }

@@ -53,15 +53,7 @@ pub struct ChannelRow {
 
 impl ChannelRow {
     pub const fn new(id: u64, epoch: Epoch, is_window: bool) -> Self {
-        Self {
-            id,
-            epoch,
-            is_window,
-            last: NOWHERE,
-            dropped: NOWHERE,
-            bytes: 0,
-            counted: NOWHERE,
-        }
+        Self { id, epoch, is_window, last: NOWHERE, dropped: NOWHERE, bytes: 0, counted: NOWHERE }
     }
 
     /// None for [`NOWHERE`].
@@ -134,10 +126,7 @@ pub fn entry_place(key: &[u8]) -> Option<(u64, Place)> {
     let (id, rest) = key.split_first_chunk()?;
     let (millis, counter) = rest.split_first_chunk()?;
     let counter = u16::from_be_bytes(counter.try_into().ok()?);
-    Some((
-        u64::from_be_bytes(*id),
-        (u64::from_be_bytes(*millis), counter),
-    ))
+    Some((u64::from_be_bytes(*id), (u64::from_be_bytes(*millis), counter)))
 }
 
 /// What is known of a channel, if the file knows it.
@@ -146,15 +135,10 @@ pub fn channel(rows: &mut impl Rows, name: &ChannelName) -> Result<Option<Channe
         return Ok(None);
     };
     let row = ChannelRow::decode(&bytes);
-    row.map(Some)
-        .ok_or_else(|| StoreError::damaged(format!("channel {name} of app {}", name.app())))
+    row.map(Some).ok_or_else(|| StoreError::damaged(format!("channel {name} of app {}", name.app())))
 }
 
-pub fn put_channel(
-    rows: &mut Writing<'_>,
-    name: &ChannelName,
-    row: &ChannelRow,
-) -> Result<(), StoreError> {
+pub fn put_channel(rows: &mut Writing<'_>, name: &ChannelName, row: &ChannelRow) -> Result<(), StoreError> {
     rows.put(CHANNELS, &channel_key(name), &row.encode())
 }
 
@@ -182,10 +166,7 @@ pub struct Slice {
 }
 
 impl Slice {
-    pub const ALL: Self = Self {
-        after: NOWHERE,
-        before: None,
-    };
+    pub const ALL: Self = Self { after: NOWHERE, before: None };
 }
 
 /// Visits the entries of a channel.
@@ -199,8 +180,7 @@ pub fn entries(
 ) -> Result<(), StoreError> {
     let result = raw_entries(rows, row.id, slice, order, &mut |key, value| {
         let serial = entry_place(key).map(|(_, place)| Serial::at(row.epoch, place));
-        let entry =
-            serial.and_then(|serial| encoding::decode(name, serial, Bytes::copy_from_slice(value)));
+        let entry = serial.and_then(|serial| encoding::decode(name, serial, Bytes::copy_from_slice(value)));
         match entry {
             Some(entry) => visit(entry, value.len()),
             None => Err(StoreError::damaged(format!("row {}", hex::encode(key)))),
@@ -208,9 +188,7 @@ pub fn entries(
     });
     // So that the operator knows whom it hits.
     result.map_err(|error| match error {
-        StoreError::Damaged(what) => {
-            StoreError::damaged(format!("{what}, in channel {name} of app {}", name.app()))
-        }
+        StoreError::Damaged(what) => StoreError::damaged(format!("{what}, in channel {name} of app {}", name.app())),
         error => error,
     })
 }

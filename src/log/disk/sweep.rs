@@ -81,10 +81,7 @@ impl DiskLog {
             return Ok(0);
         };
         // No longer persisted: what is there goes like what is old.
-        let retention = (self.retention)(&look.name).unwrap_or(Retention {
-            age: self.memory.bounds().age,
-            bytes: 0,
-        });
+        let retention = (self.retention)(&look.name).unwrap_or(Retention { age: self.memory.bounds().age, bytes: 0 });
         let age = u64::try_from(retention.age.as_millis()).unwrap_or(u64::MAX);
         let cutoff = self.clock.now().millis().saturating_sub(age);
         let is_over = |row: &ChannelRow, oldest: Option<Place>| {
@@ -119,10 +116,7 @@ impl DiskLog {
                 Ok(ControlFlow::Break(()))
             };
             rows::raw_entries(rows, row.id, Slice::ALL, Order::Rising, first)?;
-            let uncounted = Slice {
-                after: row.counted,
-                before: None,
-            };
+            let uncounted = Slice { after: row.counted, before: None };
             let count = &mut |key: &[u8], value: &[u8]| {
                 newest = rows::entry_place(key).map(|(_, place)| place);
                 row.bytes += (key.len() + value.len()) as u64;
@@ -156,13 +150,7 @@ impl DiskLog {
     }
 
     /// Removes the oldest entries, some at a time; says how many.
-    fn trim(
-        &self,
-        name: &ChannelName,
-        counted: ChannelRow,
-        cutoff: u64,
-        bytes: u64,
-    ) -> Result<u64, StoreError> {
+    fn trim(&self, name: &ChannelName, counted: ChannelRow, cutoff: u64, bytes: u64) -> Result<u64, StoreError> {
         let name = name.clone();
         let (told, removed) = channel();
         let work = move |rows: &mut Writing<'_>| {
@@ -170,10 +158,7 @@ impl DiskLog {
                 return Ok(());
             };
             let mut old = Vec::new();
-            let upto = Slice {
-                before: Some((counted.counted.0, counted.counted.1 + 1)),
-                ..Slice::ALL
-            };
+            let upto = Slice { before: Some((counted.counted.0, counted.counted.1 + 1)), ..Slice::ALL };
             rows::raw_entries(rows, row.id, upto, Order::Rising, &mut |key, value| {
                 let Some((_, place)) = rows::entry_place(key) else {
                     return Err(StoreError::damaged("the key of an entry"));
@@ -194,8 +179,7 @@ impl DiskLog {
             let _ = told.send(old.len() as u64);
             rows::put_channel(rows, &name, &row)
         };
-        self.engine
-            .write(limits::COMMIT_BYTES / 8, Box::new(work))?;
+        self.engine.write(limits::COMMIT_BYTES / 8, Box::new(work))?;
         // The last run counts.
         Ok(removed.try_iter().last().unwrap_or_default())
     }
@@ -238,22 +222,15 @@ impl Sweeper {
             while stopped.recv_timeout(limits::SWEEP_PAUSE) == Err(RecvTimeoutError::Timeout) {
                 match log.sweep() {
                     Ok(swept) if swept == Swept::default() => {}
-                    Ok(swept) => tracing::debug!(
-                        entries = swept.entries,
-                        channels = swept.channels,
-                        "swept the data file"
-                    ),
+                    Ok(swept) => {
+                        tracing::debug!(entries = swept.entries, channels = swept.channels, "swept the data file")
+                    }
                     Err(error) => tracing::warn!(%error, "the data file cannot be swept"),
                 }
             }
         };
-        let thread = thread::Builder::new()
-            .name("store-sweeper".into())
-            .spawn(sweep)?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let thread = thread::Builder::new().name("store-sweeper".into()).spawn(sweep)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 

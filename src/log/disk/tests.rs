@@ -32,11 +32,7 @@ fn clock() -> Clock {
 }
 
 fn memory() -> MemoryLog {
-    let bounds = Bounds {
-        age: Duration::from_secs(120),
-        entries: 1_000,
-        bytes: 1 << 20,
-    };
+    let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
     MemoryLog::new(bounds, 1 << 24)
 }
 
@@ -46,16 +42,12 @@ fn engine(disk: &FaultyDisk) -> Arc<Engine> {
 
 /// Channels whose name begins with `p` are persisted.
 fn log_on(engine: Arc<Engine>, clock: &Clock, retention: Retention) -> DiskLog {
-    let retention: RetentionOf =
-        Box::new(move |name| name.as_str().starts_with('p').then_some(retention));
+    let retention: RetentionOf = Box::new(move |name| name.as_str().starts_with('p').then_some(retention));
     DiskLog::open(memory(), engine, retention, 1 << 20, clock.clone()).unwrap()
 }
 
 fn log(disk: &FaultyDisk, clock: &Clock) -> DiskLog {
-    let retention = Retention {
-        age: DAY,
-        bytes: 1 << 30,
-    };
+    let retention = Retention { age: DAY, bytes: 1 << 30 };
     log_on(engine(disk), clock, retention)
 }
 
@@ -74,10 +66,7 @@ fn fill(channel: &mut dyn ChannelLog, clock: &Clock, count: usize, size: usize) 
 #[test]
 fn keeps_the_contract() {
     let always = || -> DiskLog {
-        let retention = Retention {
-            age: DAY,
-            bytes: 1 << 30,
-        };
+        let retention = Retention { age: DAY, bytes: 1 << 30 };
         let clock = Clock::manual(Timestamp::from_millis(2_000));
         let engine = engine(&FaultyDisk::default());
         let of: RetentionOf = Box::new(move |_| Some(retention));
@@ -133,10 +122,7 @@ fn a_failed_append_is_told_and_not_in_the_log() {
     disk.limit(None);
     let next = fill(&mut *channel, &clock, 1, 1);
     assert!(next[0].serial.place() > failed.serial.place());
-    assert_eq!(
-        serials(&channel.after(first[0].serial).unwrap()),
-        serials(&next)
-    );
+    assert_eq!(serials(&channel.after(first[0].serial).unwrap()), serials(&next));
 }
 
 #[test]
@@ -148,10 +134,7 @@ fn after_the_window_the_file_answers_and_a_crowd_reads_it_once() {
         fill(&mut *channel, &time, 400, 10)
     };
     let engine = engine(&disk.image());
-    let retention = Retention {
-        age: DAY,
-        bytes: 1 << 30,
-    };
+    let retention = Retention { age: DAY, bytes: 1 << 30 };
     let log = log_on(Arc::clone(&engine), &time, retention);
     let before = engine.reads();
     // A thousand who missed a minute: what is read at the opening serves them all.
@@ -168,10 +151,7 @@ fn after_the_window_the_file_answers_and_a_crowd_reads_it_once() {
         let found = channel.after(all[place].serial).unwrap();
         assert_eq!(serials(&found), serials(&all[place + 1..]));
     }
-    let rewind = Rewind {
-        messages: 300,
-        age: None,
-    };
+    let rewind = Rewind { messages: 300, age: None };
     let found = channel.rewind(time.now(), rewind);
     assert_eq!(serials(&found), serials(&all[100..]));
     assert_eq!(engine.reads() - before, 2);
@@ -203,11 +183,7 @@ fn pages_are_those_of_a_window_that_has_everything() {
     let mut channel = log.open(&"p".into());
     let all = fill(&mut *channel, &time, 300, 1);
     let mut whole = crate::core::window::Window::new(all[0].serial.epoch());
-    let bounds = Bounds {
-        age: DAY,
-        entries: 10_000,
-        bytes: 1 << 30,
-    };
+    let bounds = Bounds { age: DAY, entries: 10_000, bytes: 1 << 30 };
     for entry in &all {
         whole.append(Duration::ZERO, Arc::clone(entry), bounds);
     }
@@ -221,22 +197,12 @@ fn pages_are_those_of_a_window_that_has_everything() {
             (None, moment(150), Some(all[100].serial)),
             (moment(290), moment(10), None),
         ] {
-            let mut query = Query {
-                kind: Kind::Messages,
-                start,
-                end,
-                until,
-                direction,
-                limit: 40,
-                after: None,
-            };
+            let mut query = Query { kind: Kind::Messages, start, end, until, direction, limit: 40, after: None };
             loop {
                 let (page, wanted) = (channel.page(&query).unwrap(), whole.page(&query));
                 let flat = |page: &crate::core::history::Page| {
                     let items = page.items.iter();
-                    items
-                        .map(|(entry, index)| (entry.serial, *index))
-                        .collect::<Vec<_>>()
+                    items.map(|(entry, index)| (entry.serial, *index)).collect::<Vec<_>>()
                 };
                 assert_eq!(flat(&page), flat(&wanted), "{query:?}");
                 assert_eq!(page.next, wanted.next);
@@ -256,15 +222,9 @@ fn pages_are_those_of_a_window_that_has_everything() {
 fn a_damaged_entry_is_named_and_not_served() {
     let folder = tempfile::tempdir().unwrap();
     let time = clock();
-    let terms = Terms {
-        cache_bytes: 1 << 20,
-        verify_bytes: 0,
-    };
+    let terms = Terms { cache_bytes: 1 << 20, verify_bytes: 0 };
     let open = |path: &Path| DataFolder::open(path, terms, Clock::system()).unwrap();
-    let retention = Retention {
-        age: DAY,
-        bytes: 1 << 30,
-    };
+    let retention = Retention { age: DAY, bytes: 1 << 30 };
     let (bad, good) = {
         let data = open(folder.path());
         let log = log_on(Arc::clone(data.engine()), &time, retention);
@@ -304,20 +264,14 @@ fn a_damaged_entry_is_named_and_not_served() {
         let told = told.clone();
         Box::new(move |result| told.send(result).unwrap())
     });
-    assert!(matches!(
-        outcome.recv().unwrap(),
-        Err(StoreError::Damaged(_))
-    ));
+    assert!(matches!(outcome.recv().unwrap(), Err(StoreError::Damaged(_))));
 }
 
 #[test]
 fn many_appends_share_a_commit() {
     let (disk, time) = (FaultyDisk::default(), clock());
     let engine = engine(&disk);
-    let retention = Retention {
-        age: DAY,
-        bytes: 1 << 30,
-    };
+    let retention = Retention { age: DAY, bytes: 1 << 30 };
     let log = log_on(Arc::clone(&engine), &time, retention);
     let mut channel = log.open(&"p".into());
     let mut mint = channel.mint();

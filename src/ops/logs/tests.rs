@@ -23,19 +23,13 @@ impl Write for Screen {
 
 fn parsed(bytes: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(bytes).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// What `level` lets through of `events`: stdout and errors.log.
 fn logged(level: &str, events: impl FnOnce()) -> (Vec<Value>, Vec<Value>) {
     let folder = tempfile::tempdir().unwrap();
-    let log = config::Log {
-        level: level.into(),
-        max_entries: 50,
-        dir: folder.path().join("logs"),
-    };
+    let log = config::Log { level: level.into(), max_entries: 50, dir: folder.path().join("logs") };
     let screen = Screen::default();
     let clock = Clock::manual(Timestamp::from_millis(1_735_689_600_250));
     let (subscriber, logs) = subscriber(&log, clock, screen.clone()).unwrap();
@@ -70,13 +64,7 @@ fn warnings_and_errors_go_to_both_the_rest_to_stdout() {
             "fields": {name: value, "target": target},
         })
     };
-    assert_eq!(
-        kept,
-        [
-            entry("warn", "odd", "peer", "127.0.0.1"),
-            entry("error", "lost", "error", "disk full"),
-        ]
-    );
+    assert_eq!(kept, [entry("warn", "odd", "peer", "127.0.0.1"), entry("error", "lost", "error", "disk full"),]);
 }
 
 #[test]
@@ -86,10 +74,7 @@ fn control_characters_are_escaped_and_fields_cut() {
         info!(user = "a\n{\"level\":\"error\"}\u{1b}[2J\u{9b}2J", room = %long, "{}\r\nend", "m".repeat(300));
     });
     assert_eq!(shown.len(), 1);
-    assert_eq!(
-        shown[0]["fields"]["user"],
-        "a\\n{\"level\":\"error\"}\\u{1b}[2J\\u{9b}2J"
-    );
+    assert_eq!(shown[0]["fields"]["user"], "a\\n{\"level\":\"error\"}\\u{1b}[2J\\u{9b}2J");
     assert_eq!(shown[0]["fields"]["room"], format!("{}…", "长".repeat(64)));
     assert_eq!(shown[0]["message"], format!("{}\\r\\nend", "m".repeat(300)));
 }
@@ -101,13 +86,8 @@ fn libraries_stay_quiet_unless_asked() {
         debug!(target: "mio::poll", "noise");
         error!(target: "actix_http::h1::dispatcher", "Response payload stream error: ours on purpose");
     };
-    for (level, lines) in [
-        ("debug", 1),
-        ("info", 0),
-        ("off", 0),
-        ("info,actix_http=error", 1),
-        ("debug,mio=debug", 2),
-    ] {
+    for (level, lines) in [("debug", 1), ("info", 0), ("off", 0), ("info,actix_http=error", 1), ("debug,mio=debug", 2)]
+    {
         assert_eq!(logged(level, events).0.len(), lines, "{level}");
     }
 }
@@ -115,11 +95,7 @@ fn libraries_stay_quiet_unless_asked() {
 #[test]
 fn many_threads_write_whole_lines_and_each_keeps_its_order() {
     let folder = tempfile::tempdir().unwrap();
-    let log = config::Log {
-        level: "warn".into(),
-        max_entries: 100,
-        dir: folder.path().to_owned(),
-    };
+    let log = config::Log { level: "warn".into(), max_entries: 100, dir: folder.path().to_owned() };
     let screen = Screen::default();
     let clock = Clock::manual(Timestamp::from_millis(0));
     let (subscriber, logs) = subscriber(&log, clock, screen.clone()).unwrap();
@@ -156,11 +132,7 @@ fn a_folder_that_cannot_be_used_does_not_stop_stdout() {
     let folder = tempfile::tempdir().unwrap();
     let blocker = folder.path().join("logs");
     fs::write(&blocker, "").unwrap();
-    let log = config::Log {
-        level: "info".into(),
-        max_entries: 5,
-        dir: blocker,
-    };
+    let log = config::Log { level: "info".into(), max_entries: 5, dir: blocker };
     let screen = Screen::default();
     let clock = Clock::manual(Timestamp::from_millis(0));
     let (subscriber, logs) = subscriber(&log, clock, screen.clone()).unwrap();

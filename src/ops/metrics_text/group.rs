@@ -21,50 +21,21 @@ pub fn families(figures: &GroupFigures) -> Vec<Family> {
         redis_received,
         redis_malformed,
     } = *figures;
-    let counter =
-        |what, unit, value, help| Family::of(what, unit, true, Number::Whole(value), help);
+    let counter = |what, unit, value, help| Family::of(what, unit, true, Number::Whole(value), help);
     let gauge = |what, unit, value, help| Family::of(what, unit, false, Number::Whole(value), help);
     let by = |what, unit, help, counts: &[(&'static str, u64)]| Family {
         what,
         unit,
         rises: true,
         help,
-        values: counts
-            .iter()
-            .map(|(reason, count)| (Some(*reason), Number::Whole(*count)))
-            .collect(),
+        values: counts.iter().map(|(reason, count)| (Some(*reason), Number::Whole(*count))).collect(),
     };
     vec![
-        gauge(
-            "group_open",
-            "connections",
-            connections,
-            "Connections of the group protocol open now",
-        ),
-        gauge(
-            "group_online",
-            "users",
-            users,
-            "Users with an authenticated connection here now",
-        ),
-        by(
-            "group_received",
-            "frames",
-            "Frames of group clients, by type",
-            &frames,
-        ),
-        by(
-            "group_told",
-            "errors",
-            "Errors that group clients were told, by code",
-            &errors,
-        ),
-        counter(
-            "group_stored",
-            "messages",
-            stored,
-            "Group messages that were stored",
-        ),
+        gauge("group_open", "connections", connections, "Connections of the group protocol open now"),
+        gauge("group_online", "users", users, "Users with an authenticated connection here now"),
+        by("group_received", "frames", "Frames of group clients, by type", &frames),
+        by("group_told", "errors", "Errors that group clients were told, by code", &errors),
+        counter("group_stored", "messages", stored, "Group messages that were stored"),
         Family::of(
             "group_storing",
             "seconds",
@@ -72,18 +43,8 @@ pub fn families(figures: &GroupFigures) -> Vec<Family> {
             Number::Real(storing.as_secs_f64()),
             "Time from the arrival of group messages to their commit, all together",
         ),
-        gauge(
-            "group_undelivered",
-            "messages",
-            undelivered,
-            "Stored group messages that wait to be delivered now",
-        ),
-        counter(
-            "group_failed",
-            "attempts",
-            failed_auth,
-            "Attempts of group clients to authenticate that failed",
-        ),
+        gauge("group_undelivered", "messages", undelivered, "Stored group messages that wait to be delivered now"),
+        counter("group_failed", "attempts", failed_auth, "Attempts of group clients to authenticate that failed"),
         counter(
             "group_barred",
             "requests",
@@ -91,24 +52,9 @@ pub fn families(figures: &GroupFigures) -> Vec<Family> {
             "Requests from addresses on the blacklist of the group protocol, banned, or too frequent",
         ),
         gauge("group_redis", "up", redis_up, "Whether Redis answers now"),
-        gauge(
-            "group_redis_waiting",
-            "entries",
-            redis_waiting,
-            "Stream entries that wait for Redis now",
-        ),
-        counter(
-            "group_redis_published",
-            "entries",
-            redis_published,
-            "Stream entries that Redis took",
-        ),
-        counter(
-            "group_redis_received",
-            "entries",
-            redis_received,
-            "Stream entries of others that were understood",
-        ),
+        gauge("group_redis_waiting", "entries", redis_waiting, "Stream entries that wait for Redis now"),
+        counter("group_redis_published", "entries", redis_published, "Stream entries that Redis took"),
+        counter("group_redis_received", "entries", redis_received, "Stream entries of others that were understood"),
         counter(
             "group_redis_malformed",
             "entries",

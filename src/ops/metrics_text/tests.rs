@@ -37,12 +37,7 @@ fn page(form: TextForm) -> String {
         connections: 115,
         channels: 116,
         history_bytes: 117,
-        store: StoreFigures {
-            reads: 122,
-            commits: 123,
-            stored_bytes: 124,
-            file_bytes: 125,
-        },
+        store: StoreFigures { reads: 122, commits: 123, stored_bytes: 124, file_bytes: 125 },
         group: Some(GroupFigures {
             connections: 140,
             users: 141,
@@ -60,12 +55,8 @@ fn page(form: TextForm) -> String {
             errors: ["a", "b", "c", "d", "e", "f", "g", "h"].map(|code| (code, 152)),
         }),
     };
-    let process = ProcessFacts {
-        resident_bytes: 118,
-        threads: 119,
-        cpu: Duration::from_millis(120_250),
-        processors: 2,
-    };
+    let process =
+        ProcessFacts { resident_bytes: 118, threads: 119, cpu: Duration::from_millis(120_250), processors: 2 };
     render(form, &snapshot, &process, Duration::from_millis(121_500))
 }
 
@@ -84,10 +75,7 @@ fn parse(form: TextForm, page: &str) -> HashMap<String, f64> {
     while let Some(line) = lines.next() {
         let (family, help) = metadata("HELP", line);
         assert!(seen_families.insert(family.clone()), "{family} comes twice");
-        assert!(
-            !help.is_empty() && !help.contains(['\\', '"']),
-            "{family}: help needs escapes"
-        );
+        assert!(!help.is_empty() && !help.contains(['\\', '"']), "{family}: help needs escapes");
         let (name, kind) = metadata("TYPE", lines.next().unwrap());
         assert_eq!(name, family, "TYPE follows HELP of the same name");
         let is_counter = match kind.as_str() {
@@ -99,14 +87,8 @@ fn parse(form: TextForm, page: &str) -> HashMap<String, f64> {
             TextForm::OpenMetrics => {
                 let (name, unit) = metadata("UNIT", lines.next().unwrap());
                 assert_eq!(name, family);
-                assert!(
-                    family.ends_with(&format!("_{unit}")),
-                    "{family} does not end in its unit"
-                );
-                assert!(
-                    !family.ends_with("_total"),
-                    "{family}: _total belongs to the sample only"
-                );
+                assert!(family.ends_with(&format!("_{unit}")), "{family} does not end in its unit");
+                assert!(!family.ends_with("_total"), "{family}: _total belongs to the sample only");
                 format!("{family}{}", if is_counter { "_total" } else { "" })
             }
             TextForm::Prometheus => {
@@ -120,10 +102,7 @@ fn parse(form: TextForm, page: &str) -> HashMap<String, f64> {
             check_series(series, &sample_name);
             let value: f64 = value.parse().unwrap();
             assert!(value >= 0.0);
-            assert!(
-                values.insert(series.to_owned(), value).is_none(),
-                "{series} comes twice"
-            );
+            assert!(values.insert(series.to_owned(), value).is_none(), "{series} comes twice");
             samples += 1;
         }
         assert!(samples > 0, "{sample_name} has no value");
@@ -134,10 +113,7 @@ fn parse(form: TextForm, page: &str) -> HashMap<String, f64> {
 /// `# KIND name text`
 fn metadata(kind: &str, line: &str) -> (String, String) {
     let rest = line.strip_prefix(&format!("# {kind} "));
-    let (name, text) = rest
-        .unwrap_or_else(|| panic!("no {kind}: {line}"))
-        .split_once(' ')
-        .unwrap();
+    let (name, text) = rest.unwrap_or_else(|| panic!("no {kind}: {line}")).split_once(' ').unwrap();
     assert!(is_name(name), "bad name {name}");
     (name.to_owned(), text.to_owned())
 }
@@ -149,23 +125,15 @@ fn check_series(series: &str, sample_name: &str) {
     assert_eq!(name, sample_name);
     for label in labels.strip_suffix('}').unwrap().split(',') {
         let (key, value) = label.split_once('=').unwrap();
-        let value = value
-            .strip_prefix('"')
-            .and_then(|v| v.strip_suffix('"'))
-            .unwrap();
-        assert!(
-            is_name(key) && !key.starts_with("__") && is_name(value),
-            "{series}"
-        );
+        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap();
+        assert!(is_name(key) && !key.starts_with("__") && is_name(value), "{series}");
     }
 }
 
 fn is_name(name: &str) -> bool {
     !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 #[test]
@@ -173,11 +141,7 @@ fn both_forms_are_valid_and_say_the_same() {
     let open_metrics = parse(TextForm::OpenMetrics, &page(TextForm::OpenMetrics));
     let prometheus = parse(TextForm::Prometheus, &page(TextForm::Prometheus));
     assert_eq!(open_metrics, prometheus);
-    assert!(
-        open_metrics
-            .keys()
-            .all(|series| series.starts_with("letshare_"))
-    );
+    assert!(open_metrics.keys().all(|series| series.starts_with("letshare_")));
 }
 
 #[test]
@@ -193,39 +157,18 @@ fn each_figure_stands_under_its_name() {
         ("letshare_sent_bytes_total", u64::MAX as f64),
         ("letshare_published_messages_total", 108.0),
         ("letshare_told_errors_total", 109.0),
-        (
-            r#"letshare_cut_connections_total{reason="slow_reader"}"#,
-            110.0,
-        ),
+        (r#"letshare_cut_connections_total{reason="slow_reader"}"#, 110.0),
         (r#"letshare_cut_connections_total{reason="silent"}"#, 111.0),
-        (
-            r#"letshare_cut_connections_total{reason="protocol_error"}"#,
-            112.0,
-        ),
+        (r#"letshare_cut_connections_total{reason="protocol_error"}"#, 112.0),
         ("letshare_rate_limited_frames_total", 113.0),
         ("letshare_started_transfers_total", 130.0),
         ("letshare_refused_transfers_total", 133.0),
         ("letshare_transfer_bytes_total", 138.0),
-        (
-            r#"letshare_ended_transfers_total{reason="completed"}"#,
-            131.0,
-        ),
-        (
-            r#"letshare_ended_transfers_total{reason="cancelled"}"#,
-            132.0,
-        ),
-        (
-            r#"letshare_ended_transfers_total{reason="timed_out"}"#,
-            134.0,
-        ),
-        (
-            r#"letshare_ended_transfers_total{reason="lost_sender"}"#,
-            135.0,
-        ),
-        (
-            r#"letshare_ended_transfers_total{reason="lost_receiver"}"#,
-            136.0,
-        ),
+        (r#"letshare_ended_transfers_total{reason="completed"}"#, 131.0),
+        (r#"letshare_ended_transfers_total{reason="cancelled"}"#, 132.0),
+        (r#"letshare_ended_transfers_total{reason="timed_out"}"#, 134.0),
+        (r#"letshare_ended_transfers_total{reason="lost_sender"}"#, 135.0),
+        (r#"letshare_ended_transfers_total{reason="lost_receiver"}"#, 136.0),
         (r#"letshare_ended_transfers_total{reason="broken"}"#, 137.0),
         ("letshare_restarted_channels_total", 114.0),
         ("letshare_open_connections", 115.0),
@@ -264,10 +207,7 @@ fn each_figure_stands_under_its_name() {
 #[test]
 fn the_first_lines_read_as_the_formats_say() {
     let open_metrics = page(TextForm::OpenMetrics);
-    let received: Vec<_> = open_metrics
-        .lines()
-        .filter(|line| line.contains("received_bytes"))
-        .collect();
+    let received: Vec<_> = open_metrics.lines().filter(|line| line.contains("received_bytes")).collect();
     assert_eq!(
         received,
         [
@@ -278,10 +218,7 @@ fn the_first_lines_read_as_the_formats_say() {
         ]
     );
     let prometheus = page(TextForm::Prometheus);
-    let received: Vec<_> = prometheus
-        .lines()
-        .filter(|line| line.contains("received_bytes"))
-        .collect();
+    let received: Vec<_> = prometheus.lines().filter(|line| line.contains("received_bytes")).collect();
     assert_eq!(
         received,
         [

@@ -57,10 +57,7 @@ mod tests {
         assert!(!acks.expect(0));
         acks.settle(0, Err(Fault::Busy));
         assert!(acks.take_next().is_some());
-        assert!(
-            acks.expect(0),
-            "a client that sends it again is answered again"
-        );
+        assert!(acks.expect(0), "a client that sends it again is answered again");
     }
 
     proptest! {

@@ -72,11 +72,7 @@ fn alias_at(place: usize) -> u16 {
 
 /// The modes of an ATTACH that names none (§2.4).
 fn default_modes() -> Modes {
-    Modes::PRESENCE
-        | Modes::PUBLISH
-        | Modes::SUBSCRIBE
-        | Modes::PRESENCE_SUBSCRIBE
-        | Modes::ANNOTATION_PUBLISH
+    Modes::PRESENCE | Modes::PUBLISH | Modes::SUBSCRIBE | Modes::PRESENCE_SUBSCRIBE | Modes::ANNOTATION_PUBLISH
 }
 
 impl AblyConnection {
@@ -101,9 +97,7 @@ impl AblyConnection {
         let operations = self.access.operations_on(&resource);
         let modes = wanted & operations.modes();
         if modes.is_empty() {
-            return Err(Fault::NotPermitted {
-                operation: "attach",
-            });
+            return Err(Fault::NotPermitted { operation: "attach" });
         }
         if params.occupancy.is_some() && !operations.has(Operation::ChannelMetadata) {
             let operation = "channel-metadata";
@@ -119,21 +113,10 @@ impl AblyConnection {
             (None, Some(rewind)) if !is_again => Start::Rewind(rewind),
             (None, _) => Start::Head,
         };
-        let attachment = Attachment {
-            requested: name.whole.clone(),
-            resource,
-            params,
-            wanted,
-            modes,
-        };
+        let attachment = Attachment { requested: name.whole.clone(), resource, params, wanted, modes };
         let alias = self.alias(&name);
-        let attaching = Attaching {
-            alias,
-            filter: attachment.filter(alias, self.echo),
-            rules: None,
-            start,
-            context: Bytes::new(),
-        };
+        let attaching =
+            Attaching { alias, filter: attachment.filter(alias, self.echo), rules: None, start, context: Bytes::new() };
         link.attach(&channel, attaching)?;
         self.attachments.insert((channel, alias), attachment);
         Ok(())
@@ -157,12 +140,7 @@ impl AblyConnection {
         known.map(alias_at)
     }
 
-    pub(super) fn attached(
-        &mut self,
-        channel: &ChannelName,
-        attached: Attached,
-        link: &mut Link<'_>,
-    ) {
+    pub(super) fn attached(&mut self, channel: &ChannelName, attached: Attached, link: &mut Link<'_>) {
         let alias = attached.seat.id.alias;
         let Some(attachment) = self.attachments.get(&(channel.clone(), alias)) else {
             return;
@@ -176,9 +154,7 @@ impl AblyConnection {
         let is_own = |entry: &Entry| entry.publisher == Some(self.id);
         let filter = &attached.seat.filter;
         let backlog = attached.backlog.iter();
-        let backlog: Vec<_> = backlog
-            .filter(|entry| filter.accepts(entry, is_own(entry)))
-            .collect();
+        let backlog: Vec<_> = backlog.filter(|entry| filter.accepts(entry, is_own(entry))).collect();
         let has_presence = sees_members && !attached.members.is_empty();
         let flag = |is_set, flag| if is_set { flag } else { 0 };
         let error: Option<ErrorInfo> = attached.gap.map(|gap| (&gap_fault(gap)).into());
@@ -208,13 +184,7 @@ impl AblyConnection {
         }
     }
 
-    pub(super) fn attach_refused(
-        &mut self,
-        channel: &ChannelName,
-        alias: u16,
-        fault: &Fault,
-        link: &mut Link<'_>,
-    ) {
+    pub(super) fn attach_refused(&mut self, channel: &ChannelName, alias: u16, fault: &Fault, link: &mut Link<'_>) {
         if let Some(requested) = self.concluded(channel, alias, link) {
             self.tell_channel_fault(&requested, fault, link);
         }
@@ -245,10 +215,7 @@ impl AblyConnection {
             Ok(()) => {}
             // Then there is nothing to detach from.
             Err(fault) if fault.http_status() < 500 => {
-                let frame = ServerFrame::Detached {
-                    channel: &requested,
-                    error: None,
-                };
+                let frame = ServerFrame::Detached { channel: &requested, error: None };
                 self.say(&frame, link);
             }
             // Not answered: the client asks again.
@@ -256,33 +223,19 @@ impl AblyConnection {
         }
     }
 
-    pub(super) fn detached(
-        &mut self,
-        channel: &ChannelName,
-        alias: u16,
-        context: &Bytes,
-        link: &mut Link<'_>,
-    ) {
+    pub(super) fn detached(&mut self, channel: &ChannelName, alias: u16, context: &Bytes, link: &mut Link<'_>) {
         let Some(requested) = self.concluded(channel, alias, link) else {
             return;
         };
         if *context != SILENT {
-            let frame = ServerFrame::Detached {
-                channel: &requested,
-                error: None,
-            };
+            let frame = ServerFrame::Detached { channel: &requested, error: None };
             self.say(&frame, link);
         }
     }
 
     /// The name of an attachment of which one request has ended. It is forgotten unless there are more, whose answers need
     /// it as well: every DETACH is answered (§5.4).
-    fn concluded(
-        &mut self,
-        channel: &ChannelName,
-        alias: u16,
-        link: &Link<'_>,
-    ) -> Option<ByteString> {
+    fn concluded(&mut self, channel: &ChannelName, alias: u16, link: &Link<'_>) -> Option<ByteString> {
         let key = (channel.clone(), alias);
         let requested = self.attachments.get(&key)?.requested.clone();
         if !link.awaits(channel, alias) {
@@ -318,9 +271,7 @@ impl AblyConnection {
         }
         for (channel, alias) in ended {
             if let Some(attachment) = self.attachments.get(&(channel.clone(), alias)) {
-                let fault = Fault::NotPermitted {
-                    operation: "attach",
-                };
+                let fault = Fault::NotPermitted { operation: "attach" };
                 self.tell_channel_fault(&attachment.requested, &fault, link);
             }
             // It fails only when there is no attachment.

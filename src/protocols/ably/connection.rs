@@ -105,10 +105,7 @@ impl AblyConnection {
     /// Tells of a fault that ends the connection, and ends it.
     pub(super) fn fail(&mut self, fault: &Fault, link: &mut Link<'_>) {
         link.count_error();
-        let error = ServerFrame::Error {
-            channel: None,
-            error: &fault.into(),
-        };
+        let error = ServerFrame::Error { channel: None, error: &fault.into() };
         self.say(&error, link);
         self.forget(link);
         self.end(link);
@@ -116,9 +113,7 @@ impl AblyConnection {
 
     /// Tells of a fault that lets the client come back, and ends the transport.
     pub(super) fn disconnect(&mut self, fault: &Fault, link: &mut Link<'_>) {
-        let disconnected = ServerFrame::Disconnected {
-            error: &fault.into(),
-        };
+        let disconnected = ServerFrame::Disconnected { error: &fault.into() };
         self.say(&disconnected, link);
         self.end(link);
     }
@@ -135,18 +130,11 @@ impl AblyConnection {
     }
 
     pub(super) fn connected(&mut self, link: &mut Link<'_>) {
-        let key = self
-            .shared
-            .connection_keys
-            .mint(self.access.app.id, self.id);
+        let key = self.shared.connection_keys.mint(self.access.app.id, self.id);
         let rate = link.worker().broker.settings.frame_rate;
         let details = self.shared.details(&self.identity, &key, rate);
         let error = self.resume_fault.take().as_ref().map(Into::into);
-        let connected = ServerFrame::Connected {
-            connection_id: self.id,
-            details: &details,
-            error: error.as_ref(),
-        };
+        let connected = ServerFrame::Connected { connection_id: self.id, details: &details, error: error.as_ref() };
         self.say(&connected, link);
     }
 
@@ -218,10 +206,7 @@ impl Translator for AblyConnection {
     }
 
     fn opened(&mut self, link: &mut Link<'_>) {
-        let owner = Owner {
-            app: self.access.app.id,
-            client_id: self.identity.known().cloned(),
-        };
+        let owner = Owner { app: self.access.app.id, client_id: self.identity.known().cloned() };
         let broker = &link.worker().broker;
         let now = broker.clock.uptime();
         broker.connections.opened(self.id, owner, link.peer(), now);
@@ -265,12 +250,7 @@ impl Translator for AblyConnection {
         let category = attachment.occupancy_category();
         let is_plain = !matches!(entry.body, Body::Occupancy(_));
         let category = category.filter(|_| !is_plain);
-        Some(wire::encode_as(
-            entry,
-            self.format,
-            &attachment.requested,
-            category,
-        ))
+        Some(wire::encode_as(entry, self.format, &attachment.requested, category))
     }
 
     fn woken(&mut self, link: &mut Link<'_>) {
@@ -299,5 +279,4 @@ impl Translator for AblyConnection {
 
 /// Longest time between two signs of life of the server. Below what clients are promised by as much as the
 /// hub's look at its connections may be late.
-pub const HEARTBEAT_INTERVAL: Duration =
-    limits::MAX_IDLE_INTERVAL.saturating_sub(Duration::from_secs(2));
+pub const HEARTBEAT_INTERVAL: Duration = limits::MAX_IDLE_INTERVAL.saturating_sub(Duration::from_secs(2));

@@ -60,12 +60,7 @@ impl Settings {
 
 impl Shared {
     pub fn new(gate: Gate, connection_keys: ConnectionKeys, settings: Settings) -> Self {
-        Self {
-            gate,
-            connection_keys,
-            settings,
-            syncs: AtomicU64::new(0),
-        }
+        Self { gate, connection_keys, settings, syncs: AtomicU64::new(0) }
     }
 
     /// An id for a presence sync; each sync has another one.
@@ -121,10 +116,7 @@ impl Door {
                 Box::new(Refusal { format, fault })
             }
         };
-        let upgraded = self
-            .entrance
-            .upgrade(request, payload, permit, translator)
-            .await;
+        let upgraded = self.entrance.upgrade(request, payload, permit, translator).await;
         upgraded.unwrap_or_else(|_| {
             HttpResponse::BadRequest()
                 .content_type("text/plain")
@@ -138,15 +130,10 @@ impl Door {
         let is_tls = request.app_config().secure();
         let broker = &self.entrance.worker.broker;
         let credential = Credential::find(None, query.pairs())?;
-        let access = self
-            .shared
-            .gate
-            .check(credential.as_ref(), broker.clock.now(), is_tls)?;
+        let access = self.shared.gate.check(credential.as_ref(), broker.clock.now(), is_tls)?;
         let identity = access.claim(query.get("clientId"))?;
         let (id, resume_fault) = self.resume(query, &access, &identity)?;
-        let hold = query
-            .get("remainPresentFor")
-            .and_then(|hold| hold.parse().ok());
+        let hold = query.get("remainPresentFor").and_then(|hold| hold.parse().ok());
         let hold = hold.map_or(limits::PRESENCE_HOLD, Duration::from_millis);
         Ok(Opening {
             id,
@@ -194,9 +181,7 @@ fn not_admitted(refusal: &NotAdmitted) -> HttpResponse {
         NotAdmitted::AddressFull { .. } => HttpResponse::TooManyRequests(),
         NotAdmitted::Full { .. } | NotAdmitted::Draining => HttpResponse::ServiceUnavailable(),
     };
-    response
-        .content_type("text/plain")
-        .body(format!("{refusal}\n"))
+    response.content_type("text/plain").body(format!("{refusal}\n"))
 }
 
 /// Whether a request asks for an Ably connection; all others on `/` are for LetShare.

@@ -34,13 +34,7 @@ fn frame(reason: CloseReason, format: Format) -> Option<Bytes> {
         CloseReason::ProtocolError | CloseReason::InvalidText => (Fault::ProtocolBroken, false),
     };
     let error = &(&fault).into();
-    let frame = if may_come_back {
-        ServerFrame::Disconnected { error }
-    } else {
-        ServerFrame::Error {
-            channel: None,
-            error,
-        }
-    };
+    let frame =
+        if may_come_back { ServerFrame::Disconnected { error } } else { ServerFrame::Error { channel: None, error } };
     Some(frame.encode(format))
 }

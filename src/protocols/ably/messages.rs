@@ -49,11 +49,7 @@ pub struct Checked {
 /// # Errors
 /// The first fault of the first message that has one, then those that they have together, in the order of
 /// §6.1; then nothing may be published.
-pub fn check(
-    messages: Vec<WireMessage>,
-    publisher: &Publisher<'_>,
-    settings: &Settings,
-) -> Result<Checked, Fault> {
+pub fn check(messages: Vec<WireMessage>, publisher: &Publisher<'_>, settings: &Settings) -> Result<Checked, Fault> {
     let id = common_id(&messages);
     let mut connection = publisher.connection;
     let mut checked = Vec::with_capacity(messages.len());
@@ -71,10 +67,7 @@ pub fn check(
         claim(&mut message.extras, publisher.user_claim);
         checked.push(message);
     }
-    let ephemeral = checked
-        .iter()
-        .filter(|message| is_ephemeral(message))
-        .count();
+    let ephemeral = checked.iter().filter(|message| is_ephemeral(message)).count();
     if ephemeral > 0 && ephemeral < checked.len() {
         let what = "ephemeral and other messages in one publish";
         return Err(Fault::Malformed { what });
@@ -89,12 +82,7 @@ pub fn check(
     if checked.len() > limit {
         return Err(Fault::TooManyMessages { limit });
     }
-    Ok(Checked {
-        messages: checked,
-        publisher: connection,
-        id,
-        is_ephemeral: ephemeral > 0,
-    })
+    Ok(Checked { messages: checked, publisher: connection, id, is_ephemeral: ephemeral > 0 })
 }
 
 /// Writes what the publisher's token says about him, which no client can write itself (§3.6).
@@ -146,11 +134,7 @@ fn common_id(messages: &[WireMessage]) -> Result<Option<EntryId>, Fault> {
     }
     let ids = messages.iter().map(|message| message.id.as_ref());
     let ids: Vec<Option<&ByteString>> = ids.map(|id| id.filter(|id| !id.is_empty())).collect();
-    if let Some(long) = ids
-        .iter()
-        .flatten()
-        .find(|id| id.len() > limits::MESSAGE_ID_BYTES)
-    {
+    if let Some(long) = ids.iter().flatten().find(|id| id.len() > limits::MESSAGE_ID_BYTES) {
         let (size, limit) = (long.len(), limits::MESSAGE_ID_BYTES);
         return Err(Fault::TooLarge { size, limit });
     }

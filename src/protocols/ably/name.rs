@@ -60,12 +60,7 @@ impl Name {
                 Some(Qualifier::Filter(expression.into()))
             }
         };
-        Ok(Self {
-            base: whole.slice_ref(base),
-            qualifier,
-            params: pairs(params)?,
-            whole,
-        })
+        Ok(Self { base: whole.slice_ref(base), qualifier, params: pairs(params)?, whole })
     }
 
     pub fn is_meta(&self) -> bool {
@@ -74,11 +69,7 @@ impl Name {
 
     /// What capabilities are asked about: the base, but a metachannel is a resource of its own.
     pub fn resource(&self) -> Cow<'_, str> {
-        if self.is_meta() {
-            Cow::Owned(format!("[meta]{}", self.base))
-        } else {
-            Cow::Borrowed(&self.base)
-        }
+        if self.is_meta() { Cow::Owned(format!("[meta]{}", self.base)) } else { Cow::Borrowed(&self.base) }
     }
 
     /// The channel that the name stands for.
@@ -89,22 +80,15 @@ impl Name {
 
 fn check_base(base: &str) -> Result<(), Fault> {
     let starts_badly = |first: char| matches!(first, ':' | ',' | '[') || first.is_whitespace();
-    let is_bad = base.chars().next().is_none_or(starts_badly)
-        || base.contains(['\n', '\r', '\u{2028}', '\u{2029}']);
-    if is_bad {
-        Err(Fault::ChannelNameInvalid)
-    } else {
-        Ok(())
-    }
+    let is_bad = base.chars().next().is_none_or(starts_badly) || base.contains(['\n', '\r', '\u{2028}', '\u{2029}']);
+    if is_bad { Err(Fault::ChannelNameInvalid) } else { Ok(()) }
 }
 
 /// `a=1&b=2`, percent-encoded. `delta=vcdiff&rewind=2m` is what Go and Python users write here.
 fn pairs(text: &str) -> Result<Vec<(ByteString, ByteString)>, Fault> {
     let decode = |text| {
         let decoded = percent_decode_str(text).decode_utf8();
-        decoded
-            .map(|text| ByteString::from(text.into_owned()))
-            .map_err(|_| Fault::ChannelNameInvalid)
+        decoded.map(|text| ByteString::from(text.into_owned())).map_err(|_| Fault::ChannelNameInvalid)
     };
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs
@@ -141,32 +125,13 @@ mod tests {
             ("a:b/ü 小明", "a:b/ü 小明", None, params(&[])),
             ("[meta]name", "name", Some(Qualifier::Meta), params(&[])),
             ("[?rewind=1]name", "name", None, params(&[("rewind", "1")])),
-            (
-                "[?delta=vcdiff&rewind=2m]x:y",
-                "x:y",
-                None,
-                params(&[("delta", "vcdiff"), ("rewind", "2m")]),
-            ),
+            ("[?delta=vcdiff&rewind=2m]x:y", "x:y", None, params(&[("delta", "vcdiff"), ("rewind", "2m")])),
             ("[filter=bmFt+/Q==]n", "n", filter("bmFt+/Q=="), params(&[])),
-            (
-                "[filter=bmFt?rewind=1]n",
-                "n",
-                filter("bmFt"),
-                params(&[("rewind", "1")]),
-            ),
-            (
-                "[?a=%2C%3D&b]n]m",
-                "n]m",
-                None,
-                params(&[("a", ",="), ("b", "")]),
-            ),
+            ("[filter=bmFt?rewind=1]n", "n", filter("bmFt"), params(&[("rewind", "1")])),
+            ("[?a=%2C%3D&b]n]m", "n]m", None, params(&[("a", ",="), ("b", "")])),
         ];
         for (whole, base, qualifier, params) in table {
-            assert_eq!(
-                parsed(whole),
-                (base.to_owned(), qualifier, params),
-                "{whole}"
-            );
+            assert_eq!(parsed(whole), (base.to_owned(), qualifier, params), "{whole}");
         }
     }
 

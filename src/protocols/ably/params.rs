@@ -47,10 +47,7 @@ impl ChannelParams {
                 "delta" if value == "vcdiff" => {}
                 "delta" => {
                     let rule = "must be vcdiff";
-                    return Err(Fault::BadParameter {
-                        name: "delta",
-                        rule,
-                    });
+                    return Err(Fault::BadParameter { name: "delta", rule });
                 }
                 "appendMode" => {}
                 _ => continue,
@@ -58,10 +55,7 @@ impl ChannelParams {
             params.echo.insert(name.to_owned(), value.to_owned());
         }
         if let Some(rewind) = &mut params.rewind {
-            rewind.messages = rewind
-                .messages
-                .min(rewind_limit)
-                .min(limits::REWIND_MESSAGES);
+            rewind.messages = rewind.messages.min(rewind_limit).min(limits::REWIND_MESSAGES);
         }
         Ok(params)
     }
@@ -71,10 +65,7 @@ impl ChannelParams {
 fn rewind(value: &str) -> Result<Rewind, Fault> {
     let seconds = |digits, unit: u64| {
         let number = u64::try_from(count(digits, "rewind")?).unwrap_or(u64::MAX);
-        Ok(Rewind {
-            messages: limits::REWIND_MESSAGES,
-            age: Some(Duration::from_secs(number.saturating_mul(unit))),
-        })
+        Ok(Rewind { messages: limits::REWIND_MESSAGES, age: Some(Duration::from_secs(number.saturating_mul(unit))) })
     };
     if let Some(digits) = value.strip_suffix('s') {
         seconds(digits, 1)
@@ -82,10 +73,7 @@ fn rewind(value: &str) -> Result<Rewind, Fault> {
         seconds(digits, 60)
     } else {
         let messages = count(value, "rewind")?;
-        Ok(Rewind {
-            messages,
-            age: None,
-        })
+        Ok(Rewind { messages, age: None })
     }
 }
 
@@ -108,17 +96,13 @@ fn modes(value: &str) -> Result<Modes, Fault> {
             rule: "must be a list of channel modes with commas between them",
         })
     };
-    value
-        .split(',')
-        .try_fold(Modes::NONE, |all, name| Ok(all | named(name)?))
+    value.split(',').try_fold(Modes::NONE, |all, name| Ok(all | named(name)?))
 }
 
 fn occupancy(value: &str) -> Result<OccupancyWanted, Fault> {
     match value.strip_prefix("metrics") {
         Some("") => Ok(OccupancyWanted::All),
-        Some(rest) if rest.len() > 1 && rest.starts_with('.') => {
-            Ok(OccupancyWanted::One(rest[1..].into()))
-        }
+        Some(rest) if rest.len() > 1 && rest.starts_with('.') => Ok(OccupancyWanted::One(rest[1..].into())),
         _ => Err(Fault::BadParameter {
             name: "occupancy",
             rule: "must be metrics, or metrics. and the name of one of them",
@@ -141,38 +125,18 @@ mod tests {
         let params = parse(&[("modes", "subscribe"), ("delta", "vcdiff")]).unwrap();
         assert_eq!(params.echo.len(), 2);
         assert_eq!(params.modes, Some(Modes::SUBSCRIBE));
-        assert!(
-            parse(&[("nonexistent", "foo"), ("agent", "x")])
-                .unwrap()
-                .echo
-                .is_empty()
-        );
+        assert!(parse(&[("nonexistent", "foo"), ("agent", "x")]).unwrap().echo.is_empty());
     }
 
     #[test]
     fn rewinds() {
         let rewind = |given: &[_]| parse(given).unwrap().rewind.unwrap();
         let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
-        assert_eq!(
-            rewind(&[("rewind", "5")]),
-            Rewind {
-                messages: 5,
-                age: None
-            }
-        );
-        assert_eq!(
-            rewind(&[("rewind", "1000")]).messages,
-            limits::REWIND_MESSAGES
-        );
+        assert_eq!(rewind(&[("rewind", "5")]), Rewind { messages: 5, age: None });
+        assert_eq!(rewind(&[("rewind", "1000")]).messages, limits::REWIND_MESSAGES);
         assert_eq!(rewind(&[("rewind", "120s")]).age, minutes(2));
         let limited = rewind(&[("rewind", "2m"), ("rewindLimit", "3")]);
-        assert_eq!(
-            limited,
-            Rewind {
-                messages: 3,
-                age: minutes(2)
-            }
-        );
+        assert_eq!(limited, Rewind { messages: 3, age: minutes(2) });
     }
 
     #[test]

@@ -24,16 +24,12 @@ use crate::{
 impl AblyConnection {
     pub(super) fn publish_messages(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
         let serial = message.msg_serial;
-        self.publish(serial, link, |connection, link| {
-            connection.check_messages(message, link)
-        });
+        self.publish(serial, link, |connection, link| connection.check_messages(message, link));
     }
 
     pub(super) fn publish_presence(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
         let serial = message.msg_serial;
-        self.publish(serial, link, |connection, link| {
-            connection.check_presence(message, link)
-        });
+        self.publish(serial, link, |connection, link| connection.check_presence(message, link));
     }
 
     fn publish(
@@ -46,16 +42,9 @@ impl AblyConnection {
         if !self.acks.expect(serial) {
             return;
         }
-        let checked = if link.may_send() {
-            check(self, link)
-        } else {
-            Err(Fault::RateLimited)
-        };
+        let checked = if link.may_send() { check(self, link) } else { Err(Fault::RateLimited) };
         let sent = checked.and_then(|(channel, publish)| {
-            let publish = Publish {
-                reply: Some(link.reply(Some(serial))),
-                ..publish
-            };
+            let publish = Publish { reply: Some(link.reply(Some(serial))), ..publish };
             link.send(&channel, publish)
         });
         if let Err(fault) = sent {
@@ -65,12 +54,7 @@ impl AblyConnection {
     }
 
     /// Answers a frame that is not published at all.
-    pub(super) fn answer_publish(
-        &mut self,
-        serial: Option<u64>,
-        fault: Fault,
-        link: &mut Link<'_>,
-    ) {
+    pub(super) fn answer_publish(&mut self, serial: Option<u64>, fault: Fault, link: &mut Link<'_>) {
         self.publish(serial, link, |_, _| Err(fault));
     }
 
@@ -79,20 +63,13 @@ impl AblyConnection {
             match outcome {
                 Ok(published) => {
                     let res = [published];
-                    let ack = ServerFrame::Ack {
-                        msg_serial,
-                        count: 1,
-                        res: (self.version >= SERIALS_SINCE).then_some(&res),
-                    };
+                    let ack =
+                        ServerFrame::Ack { msg_serial, count: 1, res: (self.version >= SERIALS_SINCE).then_some(&res) };
                     self.say(&ack, link);
                 }
                 Err(fault) => {
                     link.count_error();
-                    let nack = ServerFrame::Nack {
-                        msg_serial,
-                        count: 1,
-                        error: &(&fault).into(),
-                    };
+                    let nack = ServerFrame::Nack { msg_serial, count: 1, error: &(&fault).into() };
                     self.say(&nack, link);
                 }
             }
@@ -100,20 +77,12 @@ impl AblyConnection {
     }
 
     /// The checks of §6.1, in its order.
-    fn check_messages(
-        &mut self,
-        message: ProtocolMessage,
-        link: &Link<'_>,
-    ) -> Result<(ChannelName, Publish), Fault> {
+    fn check_messages(&mut self, message: ProtocolMessage, link: &Link<'_>) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
         self.check_may(&name, &channel, Operation::Publish, Modes::PUBLISH)?;
         self.check_identified(&channel)?;
-        if message
-            .params
-            .get("_forceNack")
-            .is_some_and(|value| value == "true")
-        {
+        if message.params.get("_forceNack").is_some_and(|value| value == "true") {
             return Err(Fault::ForcedNack);
         }
         let publisher = Publisher {
@@ -126,10 +95,7 @@ impl AblyConnection {
             uptime: link.worker().broker.clock.uptime(),
         };
         let checked = messages::check(message.messages, &publisher, &self.shared.settings)?;
-        let frame_id = EntryId::Frame {
-            connection: self.id,
-            msg_serial: message.msg_serial.unwrap_or_default(),
-        };
+        let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
         let publish = Publish {
             reply: None,
             attached: None,
@@ -142,13 +108,7 @@ impl AblyConnection {
     }
 
     /// The capability first, the attachment's modes after it.
-    fn check_may(
-        &self,
-        name: &Name,
-        channel: &ChannelName,
-        operation: Operation,
-        mode: Modes,
-    ) -> Result<(), Fault> {
+    fn check_may(&self, name: &Name, channel: &ChannelName, operation: Operation, mode: Modes) -> Result<(), Fault> {
         let (operation_name, mode_name) = match operation {
             Operation::Presence => ("presence", "PRESENCE"),
             _ => ("publish", "PUBLISH"),
@@ -177,11 +137,7 @@ impl AblyConnection {
         Ok(())
     }
 
-    fn check_presence(
-        &mut self,
-        message: ProtocolMessage,
-        link: &Link<'_>,
-    ) -> Result<(ChannelName, Publish), Fault> {
+    fn check_presence(&mut self, message: ProtocolMessage, link: &Link<'_>) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
         self.check_may(&name, &channel, Operation::Presence, Modes::PRESENCE)?;
@@ -212,22 +168,14 @@ impl AblyConnection {
             reply: None,
             attached: Some(link.peer().session),
             publisher: Some(self.id),
-            id: EntryId::Frame {
-                connection: self.id,
-                msg_serial,
-            },
+            id: EntryId::Frame { connection: self.id, msg_serial },
             body: Body::Presence(events),
             is_ephemeral: false,
         };
         Ok((channel, publish))
     }
 
-    fn event(
-        &self,
-        item: WirePresence,
-        msg_serial: u64,
-        index: usize,
-    ) -> Result<PresenceEvent, Fault> {
+    fn event(&self, item: WirePresence, msg_serial: u64, index: usize) -> Result<PresenceEvent, Fault> {
         let claimed = item.client_id.as_deref();
         let client_id = self.identity.attribute(claimed)?;
         let client_id = client_id.ok_or(Fault::PresenceWithoutClientId)?;
@@ -243,8 +191,7 @@ impl AblyConnection {
 fn is_item_of(connection: ConnectionId, id: &str) -> bool {
     let own = connection.to_string();
     let numbers = id.strip_prefix(&*own).and_then(|id| id.strip_prefix(':'));
-    let is_number =
-        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok();
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok();
     numbers
         .and_then(|numbers| numbers.split_once(':'))
         .is_some_and(|(serial, index)| is_number(serial) && is_number(index))

@@ -20,18 +20,9 @@ impl AblyConnection {
         }
     }
 
-    fn try_reauthenticate(
-        &mut self,
-        message: ProtocolMessage,
-        link: &mut Link<'_>,
-    ) -> Result<(), Fault> {
-        let token = message.access_token.ok_or(Fault::Unauthenticated {
-            why: "AUTH without an access token",
-        })?;
-        let access = self
-            .shared
-            .gate
-            .check(Some(&Credential::Token(token)), link.now(), true)?;
+    fn try_reauthenticate(&mut self, message: ProtocolMessage, link: &mut Link<'_>) -> Result<(), Fault> {
+        let token = message.access_token.ok_or(Fault::Unauthenticated { why: "AUTH without an access token" })?;
+        let access = self.shared.gate.check(Some(&Credential::Token(token)), link.now(), true)?;
         if access.app.id != self.access.app.id {
             let why = "the token is for another app";
             return Err(Fault::IncompatibleCredentials { why });
@@ -75,9 +66,7 @@ impl AblyConnection {
             self.renewal = None;
             self.say(&ServerFrame::Auth, link);
         }
-        let next = self
-            .renewal
-            .map_or(end.millis(), |ask| ask.min(end.millis()));
+        let next = self.renewal.map_or(end.millis(), |ask| ask.min(end.millis()));
         link.wake_in(Duration::from_millis(next.saturating_sub(now)));
     }
 

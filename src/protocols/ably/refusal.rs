@@ -23,10 +23,7 @@ impl Translator for Refusal {
     }
 
     fn opened(&mut self, link: &mut Link<'_>) {
-        let error = ServerFrame::Error {
-            channel: None,
-            error: &(&self.fault).into(),
-        };
+        let error = ServerFrame::Error { channel: None, error: &(&self.fault).into() };
         link.count_error();
         link.send_frame(error.encode(self.format));
         link.close(CloseReason::Done);

@@ -39,10 +39,7 @@ impl KeptRevocations {
         for row in store.list(TABLE, b"", None, limits::REVOCATIONS)? {
             let kept = serde_json::from_slice(&row.value).ok();
             let restored = kept.is_some_and(|kept: Row| {
-                let revoked = Revoked {
-                    issued_before: kept.issued_before,
-                    applies_at: kept.applies_at,
-                };
+                let revoked = Revoked { issued_before: kept.issued_before, applies_at: kept.applies_at };
                 gate.restore(&kept.key_name, &kept.target, revoked, now)
             });
             if !restored {
@@ -76,10 +73,7 @@ impl KeptRevocations {
         }
         let (done, told) = oneshot::channel();
         // Whoever asked may have gone.
-        self.0.submit(
-            batch,
-            Box::new(move |outcome| drop(done.send(outcome.map(drop)))),
-        );
+        self.0.submit(batch, Box::new(move |outcome| drop(done.send(outcome.map(drop)))));
         match told.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(StoreError::Full)) => Err(Fault::DiskFull),

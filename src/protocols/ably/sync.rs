@@ -30,12 +30,7 @@ impl AblyConnection {
                 Some(_) => format!("{id}:{sent}"),
                 None => format!("{id}:"),
             };
-            let frame = ServerFrame::Sync {
-                channel,
-                cursor: Some(&cursor),
-                timestamp: link.now(),
-                members: page,
-            };
+            let frame = ServerFrame::Sync { channel, cursor: Some(&cursor), timestamp: link.now(), members: page };
             self.say(&frame, link);
         }
     }
@@ -55,13 +50,7 @@ impl AblyConnection {
         if !filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
             return;
         }
-        let attaching = Attaching {
-            alias,
-            filter,
-            rules: None,
-            start: Start::Head,
-            context: ASKED,
-        };
+        let attaching = Attaching { alias, filter, rules: None, start: Start::Head, context: ASKED };
         if let Err(fault) = link.attach(&channel, attaching) {
             tracing::debug!(%fault, "a presence sync was not sent");
         }

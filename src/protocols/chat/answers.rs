@@ -64,11 +64,7 @@ mod tests {
     #[test]
     fn the_first_answer_counts_for_a_day() {
         let answers = Answers::default();
-        let find = |now, sender| {
-            answers
-                .find(now, sender, "c")
-                .and_then(|reply| reply.number())
-        };
+        let find = |now, sender| answers.find(now, sender, "c").and_then(|reply| reply.number());
         answers.note(Duration::ZERO, 7, "c", &Code::Offline.into());
         answers.note(Duration::ZERO, 7, "c", &Code::NotSent.into());
         assert_eq!(find(CLIENT_ID_WINDOW, 7), Some(10003));
@@ -82,12 +78,7 @@ mod tests {
     fn they_are_bounded() {
         let answers = Answers::default();
         for number in 0..=limits::CHAT_ANSWERS {
-            answers.note(
-                Duration::ZERO,
-                7,
-                &number.to_string(),
-                &Code::Offline.into(),
-            );
+            answers.note(Duration::ZERO, 7, &number.to_string(), &Code::Offline.into());
         }
         assert_eq!(answers.0.lock().known.len(), limits::CHAT_ANSWERS);
         assert!(answers.find(Duration::ZERO, 7, "0").is_none());

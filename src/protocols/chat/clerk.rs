@@ -90,9 +90,7 @@ impl Clerk {
             Command::CreateGroup(wish) => exchange.create_group(user, wish).await,
             Command::JoinRoom(room) => self.join(&room).await,
             Command::LeaveRoom(room) => self.leave(&room),
-            Command::Ping => Reply::done(&Push::Pong {
-                time: &exchange.now_text(),
-            }),
+            Command::Ping => Reply::done(&Push::Pong { time: &exchange.now_text() }),
             Command::Online => Reply::done(&Push::welcome(user, &exchange.now_text())),
         };
         Some(reply)

@@ -115,11 +115,9 @@ impl Code {
             Self::Offline => StatusCode::OK,
             Self::Blocked | Self::GroupBlocked | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::TooFast => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotStored
-            | Self::GroupNotStored
-            | Self::NotSent
-            | Self::BroadcastFailed
-            | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotStored | Self::GroupNotStored | Self::NotSent | Self::BroadcastFailed | Self::Unavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -133,9 +131,7 @@ impl Code {
     pub const fn of_fault(fault: &Fault, failed: Self) -> Self {
         match fault {
             Fault::RateLimited => Self::TooFast,
-            Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } | Fault::InvalidData { .. } => {
-                Self::Unreadable
-            }
+            Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } | Fault::InvalidData { .. } => Self::Unreadable,
             Fault::Malformed { .. } | Fault::BodyUnreadable { .. } => Self::BadRequest,
             _ => failed,
         }
@@ -149,13 +145,7 @@ mod tests {
     /// §5, the codes that nobody can cause from outside: a channel that refuses what is published.
     #[test]
     fn faults_of_the_core() {
-        for fault in [
-            Fault::Busy,
-            Fault::DiskFull,
-            Fault::Internal,
-            Fault::ShuttingDown,
-            Fault::ChannelForbidden,
-        ] {
+        for fault in [Fault::Busy, Fault::DiskFull, Fault::Internal, Fault::ShuttingDown, Fault::ChannelForbidden] {
             assert_eq!(Code::of_fault(&fault, Code::NotSent).number(), 10004);
             let code = Code::of_fault(&fault, Code::BroadcastFailed);
             assert_eq!((code.number(), code.text()), (10006, "群发消息失败"));

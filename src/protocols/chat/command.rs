@@ -90,17 +90,12 @@ impl Request {
         let is_object = text.trim_ascii_start().starts_with('{');
         let written = is_object.then(|| serde_json::from_str::<Written<'_>>(text));
         let Some(Ok(written)) = written else {
-            return Self {
-                id: None,
-                command: Err(Code::BadRequest.into()),
-            };
+            return Self { id: None, command: Err(Code::BadRequest.into()) };
         };
         let cmd = written.cmd.map(RawValue::get).unwrap_or_default();
         let cmd: String = serde_json::from_str(cmd).unwrap_or_default();
         Self {
-            id: written
-                .id
-                .filter(|id| id.get().len() <= limits::CHAT_REQUEST_ID_BYTES),
+            id: written.id.filter(|id| id.get().len() <= limits::CHAT_REQUEST_ID_BYTES),
             command: rules.command(&cmd, written.data.map(RawValue::get)),
         }
     }
@@ -123,12 +118,8 @@ impl Rules {
                 self.broadcast(&fields).map(Command::Broadcast)
             }
             "ping" => Ok(Command::Ping),
-            "join_room" => {
-                room(data, Code::JoinUnreadable, Code::JoinNoRoom).map(Command::JoinRoom)
-            }
-            "leave_room" => {
-                room(data, Code::LeaveUnreadable, Code::LeaveNoRoom).map(Command::LeaveRoom)
-            }
+            "join_room" => room(data, Code::JoinUnreadable, Code::JoinNoRoom).map(Command::JoinRoom),
+            "leave_room" => room(data, Code::LeaveUnreadable, Code::LeaveNoRoom).map(Command::LeaveRoom),
             "create_group" => create_group(data).map(Command::CreateGroup),
             "online" if !self.is_source => Ok(Command::Online),
             _ => Err(Code::UnknownCommand.into()),
@@ -142,12 +133,7 @@ impl Rules {
         let to = fields.user("to_user_id").map_err(unreadable)?;
         let (content, kind, client_id) = self.message(fields).map_err(unreadable)?;
         let to = to.filter(|_| !content.is_empty()).ok_or(Code::Incomplete)?;
-        Ok(SendMessage {
-            to,
-            content,
-            kind,
-            client_id,
-        })
+        Ok(SendMessage { to, content, kind, client_id })
     }
 
     fn send_group_message(self, fields: &Fields) -> Result<SendGroupMessage, Reply> {
@@ -161,12 +147,7 @@ impl Rules {
         if !is_group_id(group) {
             return Err(Code::GroupInvalid.into());
         }
-        Ok(SendGroupMessage {
-            group: group.to_owned(),
-            content,
-            kind,
-            client_id,
-        })
+        Ok(SendGroupMessage { group: group.to_owned(), content, kind, client_id })
     }
 
     /// # Errors
@@ -182,10 +163,7 @@ impl Rules {
                 Code::BroadcastEmpty.into()
             });
         }
-        Ok(Broadcast {
-            message: message.to_owned(),
-            client_id,
-        })
+        Ok(Broadcast { message: message.to_owned(), client_id })
     }
 
     /// `content`, `message_type` and `client_id`.
@@ -234,11 +212,7 @@ fn create_group(data: Option<&str>) -> Result<CreateGroup, Reply> {
     if members.is_empty() {
         return Err(Code::GroupNoMembers.into());
     }
-    Ok(CreateGroup {
-        name: name.to_owned(),
-        members,
-        description: description.to_owned(),
-    })
+    Ok(CreateGroup { name: name.to_owned(), members, description: description.to_owned() })
 }
 
 #[cfg(test)]

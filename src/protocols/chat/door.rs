@@ -39,10 +39,7 @@ impl Shared {
     pub fn new(settings: &config::Chat, exchange: Exchange) -> Self {
         let clock = exchange.clock.clone();
         Self {
-            rules: Rules {
-                strict_types: settings.strict_types,
-                is_source: exchange.style == Style::Source,
-            },
+            rules: Rules { strict_types: settings.strict_types, is_source: exchange.style == Style::Source },
             foreign: Foreign::default(),
             gate: Gate::new(settings, clock.clone()),
             limiter: http::limiter(settings.requests_per_second, clock),
@@ -61,10 +58,7 @@ pub struct Chat {
 
 impl Chat {
     pub fn new(mut entrance: Entrance, shared: Arc<Shared>) -> Self {
-        entrance.limits = MessageLimits {
-            max_message_bytes: limits::CHAT_FRAME_BYTES,
-            ..entrance.limits
-        };
+        entrance.limits = MessageLimits { max_message_bytes: limits::CHAT_FRAME_BYTES, ..entrance.limits };
         Self { entrance, shared }
     }
 
@@ -100,16 +94,12 @@ impl Chat {
             }
         };
         let socket = Socket::new(Arc::clone(&self.shared), visitor, seat, groups);
-        let upgraded = self
-            .entrance
-            .upgrade(request, payload, permit, Box::new(socket));
+        let upgraded = self.entrance.upgrade(request, payload, permit, Box::new(socket));
         match upgraded.await {
             Ok(mut response) => {
                 if wants_subprotocol(request) {
                     let chosen = HeaderValue::from_static(SUBPROTOCOL);
-                    response
-                        .headers_mut()
-                        .insert(SEC_WEBSOCKET_PROTOCOL, chosen);
+                    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
                 }
                 response
             }
@@ -120,9 +110,7 @@ impl Chat {
     fn no_websocket(&self) -> HttpResponse {
         let mut response = self.refuse(Code::BadRequest);
         let version = HeaderValue::from_static("13");
-        response
-            .headers_mut()
-            .insert(SEC_WEBSOCKET_VERSION, version);
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, version);
         response
     }
 
@@ -139,10 +127,6 @@ pub fn routes(config: &mut web::ServiceConfig, chat: &Chat) {
         async move { door.connect(&request, payload).await }
     };
     let resource = web::resource(chat.shared.settings.ws_path.as_str());
-    config.service(
-        resource
-            .route(web::get().to(connect))
-            .default_service(http::no_method(chat, "GET")),
-    );
+    config.service(resource.route(web::get().to(connect)).default_service(http::no_method(chat, "GET")));
     http::routes(config, chat);
 }

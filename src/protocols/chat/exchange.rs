@@ -59,12 +59,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub fn new(
-        settings: &config::Chat,
-        archive: SharedArchive,
-        moderation: Moderation,
-        clock: Clock,
-    ) -> Self {
+    pub fn new(settings: &config::Chat, archive: SharedArchive, moderation: Moderation, clock: Clock) -> Self {
         Self {
             style: match settings.compat {
                 config::ChatCompat::Document => Style::Document,
@@ -97,8 +92,7 @@ impl Exchange {
     pub async fn send(&self, from: u64, message: SendMessage, broker: &Arc<Broker>) -> Reply {
         let client_id = message.client_id.clone();
         let sending = async {
-            self.judge(&message.content, message.kind, Code::Blocked)
-                .await?;
+            self.judge(&message.content, message.kind, Code::Blocked).await?;
             let room = private_room(from, message.to);
             let message = Message {
                 to: message.to,
@@ -122,10 +116,7 @@ impl Exchange {
         let known = client_id.clone();
         let sending = async {
             self.judge(&content, kind, Code::Blocked).await?;
-            let message = Message {
-                client_id,
-                ..self.draft(from, room, kind, content)
-            };
+            let message = Message { client_id, ..self.draft(from, room, kind, content) };
             let message = self.store(message, Code::NotStored).await?;
             Ok(self.hand_over(&message, broker).await)
         };
@@ -145,15 +136,9 @@ impl Exchange {
     ) -> Result<(), Reply> {
         self.judge(&broadcast.message, TEXT, Code::Blocked).await?;
         let time = self.now_text();
-        let push = Push::Broadcast {
-            from_user_id: from,
-            message: &broadcast.message,
-            time: &time,
-        };
+        let push = Push::Broadcast { from_user_id: from, message: &broadcast.message, time: &time };
         let published = publish(&EVERYBODY.into(), push.publish(from, id), broker).await;
-        published
-            .map(drop)
-            .map_err(|fault| Code::of_fault(&fault, Code::BroadcastFailed).into())
+        published.map(drop).map_err(|fault| Code::of_fault(&fault, Code::BroadcastFailed).into())
     }
 
     /// The answer that a repeat gets.
@@ -219,16 +204,7 @@ impl Exchange {
     /// Only what has been judged: judging takes its time, and by their ids messages are in order, in the history and in
     /// what a user has seen of it.
     fn draft(&self, from: u64, room: String, kind: i64, content: String) -> Message {
-        Message {
-            id: self.ids.mint(),
-            room,
-            from,
-            to: 0,
-            kind,
-            content,
-            created: self.clock.now(),
-            client_id: None,
-        }
+        Message { id: self.ids.mint(), room, from, to: 0, kind, content, created: self.clock.now(), client_id: None }
     }
 
     async fn judge(&self, text: &str, kind: i64, blocked: Code) -> Result<(), Reply> {
@@ -238,10 +214,7 @@ impl Exchange {
         match self.moderation.judge(text).await {
             Verdict::Pass => Ok(()),
             Verdict::Blocked { .. } if self.style == Style::Document => Err(blocked.into()),
-            Verdict::Blocked { reason } => Err(Reply::told(
-                blocked,
-                format!("{}: {reason}", blocked.text()),
-            )),
+            Verdict::Blocked { reason } => Err(Reply::told(blocked, format!("{}: {reason}", blocked.text()))),
         }
     }
 
@@ -310,11 +283,7 @@ impl Exchange {
     }
 }
 
-async fn publish(
-    channel: &ChannelName,
-    publish: Publish,
-    broker: &Arc<Broker>,
-) -> Result<Published, Fault> {
+async fn publish(channel: &ChannelName, publish: Publish, broker: &Arc<Broker>) -> Result<Published, Fault> {
     let channel = broker.directory.channel(channel, broker);
     ask(channel.map(actix::Addr::recipient), Append(publish)).await
 }

@@ -69,9 +69,7 @@ impl Fields {
         let text = self.text(name)?.unwrap_or_default();
         if text.len() > limits::CHAT_CONTENT_BYTES {
             let limit = limits::CHAT_CONTENT_BYTES;
-            return Err(Wrong(Some(
-                format!("内容超过{limit}字节 (longer than {limit} bytes)").into(),
-            )));
+            return Err(Wrong(Some(format!("内容超过{limit}字节 (longer than {limit} bytes)").into())));
         }
         Ok(text)
     }
@@ -130,9 +128,6 @@ impl Fields {
 }
 
 fn user(value: &Value) -> Result<u64, Wrong> {
-    let user = value
-        .as_u64()
-        .filter(|user| i64::try_from(*user).is_ok())
-        .ok_or(Wrong::TYPE)?;
+    let user = value.as_u64().filter(|user| i64::try_from(*user).is_ok()).ok_or(Wrong::TYPE)?;
     Ok(user)
 }

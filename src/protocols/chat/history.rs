@@ -49,11 +49,7 @@ pub async fn page(shared: &Shared, reader: u64, room: &str, query: &Query) -> Re
     let found = exchange.archive.page(room, number_of_page, size).await;
     let found = found.map_err(|error| unavailable(&error))?;
     Ok(Reply::done(&Page {
-        messages: found
-            .messages
-            .iter()
-            .map(|message| stored(message, exchange.time_text(message.created)))
-            .collect(),
+        messages: found.messages.iter().map(|message| stored(message, exchange.time_text(message.created))).collect(),
         total: found.total,
         page: number_of_page,
         page_size: size,
@@ -86,11 +82,7 @@ async fn check_member(shared: &Shared, reader: u64, room: &str) -> Result<(), Re
         }
         Room::Open(room) => exchange.online.is_in(reader, room),
     };
-    if is_member {
-        Ok(())
-    } else {
-        Err(Code::Forbidden.into())
-    }
+    if is_member { Ok(()) } else { Err(Code::Forbidden.into()) }
 }
 
 fn unavailable(error: &crate::store::StoreError) -> Reply {

@@ -37,25 +37,17 @@ pub type Limiter = FrameLimiter;
 /// For messages of all users together; none without a limit.
 pub fn limiter(per_second: u32, clock: Clock) -> Option<Limiter> {
     let rate = NonZeroU32::new(per_second)?;
-    Some(RateLimiter::direct_with_clock(
-        Quota::per_second(rate),
-        clock,
-    ))
+    Some(RateLimiter::direct_with_clock(Quota::per_second(rate), clock))
 }
 
 /// A reply as a response.
 pub fn respond(reply: &Reply, style: Style) -> HttpResponse {
     let status = reply.code.map_or(StatusCode::OK, Code::status);
     let mut response = HttpResponse::build(status);
-    if matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    ) {
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         response.insert_header((header::RETRY_AFTER, "1"));
     }
-    response
-        .content_type("application/json; charset=utf-8")
-        .body(reply.json(style, None))
+    response.content_type("application/json; charset=utf-8").body(reply.json(style, None))
 }
 
 /// Who asks may not be known.
@@ -72,9 +64,7 @@ impl Chat {
             Err(unknown) => unknown.response(self.style()),
         };
         if response.status().is_client_error() || response.status().is_server_error() {
-            self.entrance
-                .worker
-                .count(|counters| counters.errors_told += 1);
+            self.entrance.worker.count(|counters| counters.errors_told += 1);
         }
         response
     }
@@ -113,11 +103,7 @@ impl Chat {
         if !is_deep {
             return HttpResponse::Ok().json(well);
         }
-        let store = if self.shared.settings.uses_mongodb() {
-            "mongodb"
-        } else {
-            "store"
-        };
+        let store = if self.shared.settings.uses_mongodb() { "mongodb" } else { "store" };
         let (mut response, status, state) = match exchange.archive.ping().await {
             Ok(()) => (HttpResponse::Ok(), "ok", "up"),
             Err(error) => {
@@ -204,10 +190,7 @@ pub fn routes(config: &mut web::ServiceConfig, chat: &Chat) {
         let door = door.clone();
         async move { door.told(door.messages(&request, Some(&room)).await) }
     };
-    let room_path = format!(
-        "{}/{{room_id}}/messages",
-        settings.room_path.trim_end_matches('/')
-    );
+    let room_path = format!("{}/{{room_id}}/messages", settings.room_path.trim_end_matches('/'));
     serve(&room_path, READ, read().to(of_room));
 
     let door = chat.clone();

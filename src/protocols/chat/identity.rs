@@ -118,9 +118,7 @@ impl Gate {
         {
             return Some(token.to_owned());
         }
-        let query = self
-            .in_query
-            .then(|| Query::parse(request.query_string()))?;
+        let query = self.in_query.then(|| Query::parse(request.query_string()))?;
         let token = query.get("token").filter(|token| !token.is_empty());
         token.map(str::to_owned)
     }
@@ -176,10 +174,7 @@ mod tests {
     #[test]
     fn claims() {
         for (claims, expected) in [
-            (
-                json!({"ID": 7, "NickName": "ann", "AuthorityId": 1}),
-                Some(7),
-            ),
+            (json!({"ID": 7, "NickName": "ann", "AuthorityId": 1}), Some(7)),
             (json!({"id": 7}), Some(7)),
             (json!({"user_id": 7}), Some(7)),
             (json!({"userId": 7}), Some(7)),

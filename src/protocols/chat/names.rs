@@ -81,22 +81,18 @@ impl<'a> Room<'a> {
         if id.starts_with(GROUP_ID) {
             return is_group_id(id).then_some(Self::Group(id));
         }
-        let is_open = !id.is_empty()
-            && id.len() <= limits::CHAT_ROOM_ID_BYTES
-            && !id.chars().any(char::is_control);
+        let is_open = !id.is_empty() && id.len() <= limits::CHAT_ROOM_ID_BYTES && !id.chars().any(char::is_control);
         is_open.then_some(Self::Open(id))
     }
 }
 
 /// `^group_[0-9]{1,20}(_[0-9]{1,20})?$` (§7).
 pub fn is_group_id(id: &str) -> bool {
-    let is_number =
-        |text: &str| (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    id.strip_prefix(GROUP_ID)
-        .is_some_and(|rest| match rest.split_once('_') {
-            None => is_number(rest),
-            Some((made, creator)) => is_number(made) && is_number(creator),
-        })
+    let is_number = |text: &str| (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    id.strip_prefix(GROUP_ID).is_some_and(|rest| match rest.split_once('_') {
+        None => is_number(rest),
+        Some((made, creator)) => is_number(made) && is_number(creator),
+    })
 }
 
 #[cfg(test)]
@@ -129,10 +125,7 @@ mod tests {
         ] {
             assert_eq!(Room::parse(id), expected, "{id}");
         }
-        assert_eq!(
-            Room::parse(&"x".repeat(limits::CHAT_ROOM_ID_BYTES + 1)),
-            None
-        );
+        assert_eq!(Room::parse(&"x".repeat(limits::CHAT_ROOM_ID_BYTES + 1)), None);
     }
 
     #[test]

@@ -92,11 +92,7 @@ impl Online {
             orders: Vec::new(),
             rooms: BTreeSet::new(),
         });
-        Seat {
-            online: Arc::clone(self),
-            user,
-            number,
-        }
+        Seat { online: Arc::clone(self), user, number }
     }
 
     /// How many users are online.
@@ -207,10 +203,7 @@ impl Seat {
         let place = state.place(self.user, self.number);
         let peer = place.and_then(|place| {
             let orders = channels.into_iter();
-            let orders = orders.map(|channel| Order {
-                channel,
-                done: None,
-            });
+            let orders = orders.map(|channel| Order { channel, done: None });
             place.orders.extend(orders);
             place.peer.clone()
         });
@@ -274,10 +267,7 @@ mod tests {
     fn peer(number: u64) -> Peer {
         // An actor that is never started: nobody takes what is sent to it.
         let context = Context::<Hub>::new();
-        Peer {
-            hub: HubHandle::new(HubId(0), context.address()),
-            session: SessionId::from_number(number),
-        }
+        Peer { hub: HubHandle::new(HubId(0), context.address()), session: SessionId::from_number(number) }
     }
 
     fn sessions(peers: Vec<Peer>) -> Vec<SessionId> {
@@ -341,12 +331,7 @@ mod tests {
         let waiting = other.take_orders().remove(0);
         assert!(waiting.channel == channel && waiting.done.is_none());
         assert!(one.take_orders().is_empty());
-        order
-            .done
-            .take()
-            .expect("somebody waits")
-            .send(())
-            .expect("still");
+        order.done.take().expect("somebody waits").send(()).expect("still");
         assert_eq!(told.remove(0).try_recv(), Ok(()));
         assert!(told.is_empty());
     }

@@ -98,11 +98,7 @@ pub enum Push<'a> {
 
 impl<'a> Push<'a> {
     pub const fn welcome(user_id: u64, time: &'a str) -> Self {
-        Self::Welcome {
-            message: "连接成功，自动上线！",
-            user_id,
-            time,
-        }
+        Self::Welcome { message: "连接成功，自动上线！", user_id, time }
     }
 
     pub const fn new_message(message: &'a archive::Message, id: &'a str, time: &'a str) -> Self {
@@ -223,11 +219,7 @@ pub fn foreign(entry: &Entry, style: Style, zone: &TimeZone) -> Option<Bytes> {
         let content = content(&message.payload);
         let id = entry.item_id(index).to_string();
         let push = match whose {
-            Whose::Everybody => Push::Broadcast {
-                from_user_id,
-                message: &content,
-                time: &time,
-            },
+            Whose::Everybody => Push::Broadcast { from_user_id, message: &content, time: &time },
             Whose::Group(group_id) => Push::GroupMessage {
                 group_id,
                 from_user_id,
@@ -285,9 +277,7 @@ pub fn local_time(time: Timestamp, zone: &TimeZone) -> String {
     let millis = i64::try_from(time.millis()).unwrap_or(i64::MAX);
     // Out of jiff's range only after the year 9999.
     let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
-    time.to_zoned(zone.clone())
-        .strftime("%Y-%m-%d %H:%M:%S")
-        .to_string()
+    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 #[cfg(test)]

@@ -137,10 +137,7 @@ impl Replay {
 
 /// Only messages of users are; what back ends send raw is not.
 fn is_stored(entry: &Entry) -> bool {
-    entry
-        .messages()
-        .iter()
-        .any(|message| message.name == "new_message")
+    entry.messages().iter().any(|message| message.name == "new_message")
 }
 
 #[cfg(test)]
@@ -162,14 +159,7 @@ mod tests {
         let channel = ChannelName::from("chat:u:7");
         let serial = Mint::new(Epoch::new(1)).position();
         let time = Timestamp::from_millis(1);
-        Entry::new(
-            channel,
-            serial,
-            time,
-            publish.publisher,
-            publish.id,
-            publish.body,
-        )
+        Entry::new(channel, serial, time, publish.publisher, publish.id, publish.body)
     }
 
     fn message(number: u8) -> Entry {

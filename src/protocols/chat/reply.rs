@@ -54,29 +54,17 @@ impl From<Code> for Reply {
 
 impl Reply {
     pub fn done(data: &impl Serialize) -> Self {
-        Self {
-            code: None,
-            message: "success".into(),
-            data: Data::write(data),
-        }
+        Self { code: None, message: "success".into(), data: Data::write(data) }
     }
 
     /// Of the source's HTTP interface: a text, and no data.
     pub fn done_in_words(text: &'static str) -> Self {
-        Self {
-            code: None,
-            message: text.into(),
-            data: Data::Missing,
-        }
+        Self { code: None, message: text.into(), data: Data::Missing }
     }
 
     /// An error with a text of its own.
     pub fn told(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code: Some(code),
-            message: text.into(),
-            data: Data::Null,
-        }
+        Self { code: Some(code), message: text.into(), data: Data::Null }
     }
 
     /// With the data that the error has.
@@ -157,24 +145,12 @@ mod tests {
     #[test]
     fn envelopes() {
         let done = Reply::done(&[1]);
-        assert_eq!(
-            text(&done, Style::Document),
-            r#"{"code":0,"message":"success","data":[1]}"#
-        );
-        assert_eq!(
-            text(&done, Style::Source),
-            r#"{"code":200,"message":"success","data":[1]}"#
-        );
+        assert_eq!(text(&done, Style::Document), r#"{"code":0,"message":"success","data":[1]}"#);
+        assert_eq!(text(&done, Style::Source), r#"{"code":200,"message":"success","data":[1]}"#);
         let error = Reply::from(Code::Offline);
-        assert_eq!(
-            text(&error, Style::Source),
-            r#"{"code":10003,"message":"目标用户不在线","data":null}"#
-        );
+        assert_eq!(text(&error, Style::Source), r#"{"code":10003,"message":"目标用户不在线","data":null}"#);
         let words = Reply::done_in_words("发送成功");
-        assert_eq!(
-            text(&words, Style::Source),
-            r#"{"code":200,"message":"发送成功"}"#
-        );
+        assert_eq!(text(&words, Style::Source), r#"{"code":200,"message":"发送成功"}"#);
         let id: Box<RawValue> = serde_json::from_str(r#"{"a": "b"}"#).unwrap();
         let json = Reply::from(Code::BadRequest).json(Style::Document, Some(&id));
         assert_eq!(

@@ -70,12 +70,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub fn new(
-        shared: Arc<Shared>,
-        visitor: Visitor,
-        seat: Seat,
-        groups: Option<Vec<ChannelName>>,
-    ) -> Self {
+    pub fn new(shared: Arc<Shared>, visitor: Visitor, seat: Seat, groups: Option<Vec<ChannelName>>) -> Self {
         let (requests, queue) = mpsc::channel(limits::CHAT_WAITING_REQUESTS);
         let replays = shared.settings.replay_on_connect;
         Self {
@@ -105,12 +100,7 @@ impl Socket {
         link.send_frame(reply.frame(self.style(), id));
     }
 
-    fn attach(
-        &mut self,
-        channel: &ChannelName,
-        done: Option<oneshot::Sender<()>>,
-        link: &mut Link<'_>,
-    ) {
+    fn attach(&mut self, channel: &ChannelName, done: Option<oneshot::Sender<()>>, link: &mut Link<'_>) {
         if link.filter(channel, 0).is_some() {
             match (self.attaching.get_mut(channel), done) {
                 (Some(waiting), Some(done)) => waiting.push(done),
@@ -121,13 +111,7 @@ impl Socket {
         }
         let mut filter = Filter::new(Modes::SUBSCRIBE, true);
         filter.is_tailored = true;
-        let attaching = Attaching {
-            alias: 0,
-            filter,
-            rules: None,
-            start: Start::Head,
-            context: Bytes::new(),
-        };
+        let attaching = Attaching { alias: 0, filter, rules: None, start: Start::Head, context: Bytes::new() };
         match link.attach(channel, attaching) {
             Ok(()) => {
                 let waiting = self.attaching.entry(channel.clone()).or_default();
@@ -136,10 +120,7 @@ impl Socket {
             // Others have put the user into that many groups: no reason to lose the rest.
             Err(Fault::TooManyChannels { .. }) => {
                 let user = self.visitor.id;
-                tracing::warn!(
-                    user,
-                    "a chat user is in too many groups to get the messages of all"
-                );
+                tracing::warn!(user, "a chat user is in too many groups to get the messages of all");
             }
             // It would miss its messages in silence.
             Err(_) => link.close(NO_ROOM),
@@ -264,10 +245,7 @@ impl Translator for Socket {
         }
         let exchange = &self.shared.exchange;
         if !push::is_own(entry) {
-            return self
-                .shared
-                .foreign
-                .frames(entry, exchange.style, &exchange.zone);
+            return self.shared.foreign.frames(entry, exchange.style, &exchange.zone);
         }
         if Whose::of(&entry.channel) == Some(Whose::User) {
             let frame = entry.frame(self.format()).clone();

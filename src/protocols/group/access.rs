@@ -36,10 +36,7 @@ pub struct Denied;
 
 impl Access {
     pub fn new(settings: &config::Group) -> Self {
-        Self {
-            key: JwtKey::new(&settings.jwt_secret),
-            service: ApiKey::new(&settings.service_key),
-        }
+        Self { key: JwtKey::new(&settings.jwt_secret), service: ApiKey::new(&settings.service_key) }
     }
 
     /// # Errors

@@ -44,11 +44,7 @@ pub enum Caller {
 
 impl Refused {
     fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            status,
-            text: text.into(),
-            allow: None,
-        }
+        Self { status, text: text.into(), allow: None }
     }
 
     fn bad(text: impl Into<Cow<'static, str>>) -> Self {
@@ -56,20 +52,14 @@ impl Refused {
     }
 
     fn method(allow: &'static str) -> Self {
-        Self {
-            allow: Some(allow),
-            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "请求方法不允许")
-        }
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "请求方法不允许") }
     }
 }
 
 impl From<Code> for Refused {
     fn from(code: Code) -> Self {
         let status = StatusCode::from_u16(code.number());
-        Self::new(
-            status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            code.text(),
-        )
+        Self::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code.text())
     }
 }
 
@@ -95,12 +85,8 @@ impl Asked<'_> {
                 Err(Code::Unauthorized.into())
             };
         }
-        let bearer = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        let token = bearer
-            .and_then(|value| value.strip_prefix("Bearer "))
-            .map(str::trim);
+        let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
         let Some(token) = token else {
             return Err(Code::Unauthorized.into());
         };
@@ -132,9 +118,7 @@ impl Asked<'_> {
         match (self.caller()?, named) {
             (Caller::User(own), None) => Ok(own),
             (Caller::User(own), Some(named)) if *own == *named => Ok(own),
-            (Caller::User(_), Some(_)) => {
-                Err(Refused::new(StatusCode::FORBIDDEN, "只能访问自己的数据"))
-            }
+            (Caller::User(_), Some(_)) => Err(Refused::new(StatusCode::FORBIDDEN, "只能访问自己的数据")),
             (Caller::Service, Some(named)) => Ok(named.into()),
             (Caller::Service, None) => Err(Refused::bad("缺少 user_id 参数")),
         }
@@ -145,13 +129,7 @@ impl Asked<'_> {
     }
 
     /// A whole number of at least `least`; more than `most` counts as that.
-    fn number(
-        &self,
-        name: &str,
-        default: usize,
-        least: usize,
-        most: usize,
-    ) -> Result<usize, Refused> {
+    fn number(&self, name: &str, default: usize, least: usize, most: usize) -> Result<usize, Refused> {
         let Some(text) = self.query.get(name).filter(|text| !text.is_empty()) else {
             return Ok(default);
         };
@@ -176,11 +154,7 @@ impl Asked<'_> {
 
     fn only(&self, methods: &[Method], allow: &'static str) -> Result<(), Refused> {
         let method = self.request.method();
-        if methods.contains(method) {
-            Ok(())
-        } else {
-            Err(Refused::method(allow))
-        }
+        if methods.contains(method) { Ok(()) } else { Err(Refused::method(allow)) }
     }
 
     async fn answer(&self, path: &str) -> Answer {
@@ -224,12 +198,8 @@ pub fn routes(config: &mut web::ServiceConfig, group: &Group, path: &str) {
             body::discard(request.headers(), &mut payload, limits::GROUP_BODY_BYTES).await;
             let answered = match read {
                 Ok(body) => {
-                    let asked = Asked {
-                        group: &door,
-                        request: &request,
-                        query: Query::parse(request.query_string()),
-                        body,
-                    };
+                    let asked =
+                        Asked { group: &door, request: &request, query: Query::parse(request.query_string()), body };
                     let below = request.path().get(length..).unwrap_or_default();
                     asked.answer(below).await
                 }
@@ -246,9 +216,7 @@ fn written(door: &Group, answered: Answer) -> HttpResponse {
     match answered {
         Ok(data) => HttpResponse::Ok().json(json!({"code": 0, "message": "success", "data": data})),
         Err(refused) => {
-            door.entrance
-                .worker
-                .count(|counters| counters.errors_told += 1);
+            door.entrance.worker.count(|counters| counters.errors_told += 1);
             let mut response = HttpResponse::build(refused.status);
             if let Some(allow) = refused.allow {
                 response.insert_header((ALLOW, allow));

@@ -78,8 +78,7 @@ impl Barrier {
     /// [`Barred::Listed`].
     pub fn check(&self, address: IpAddr) -> Result<(), Barred> {
         let address = address.to_canonical();
-        let is_listed =
-            |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
+        let is_listed = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
         if is_listed(&self.listed) || is_listed(&self.read.read()) {
             return Err(Barred::Listed);
         }
@@ -97,11 +96,7 @@ impl Barrier {
     /// [`Barred`].
     pub fn knock(&self, address: IpAddr) -> Result<(), Barred> {
         self.check(address)?;
-        if self.knocks.allow(&source(address)) {
-            Ok(())
-        } else {
-            Err(Barred::TooOften)
-        }
+        if self.knocks.allow(&source(address)) { Ok(()) } else { Err(Barred::TooOften) }
     }
 
     /// Somebody there failed to authenticate. True: it was once too often, and the address is banned.
@@ -149,14 +144,10 @@ fn read(file: &Path) -> io::Result<Vec<IpNet>> {
         if entry.is_empty() {
             continue;
         }
-        let network = entry
-            .parse::<IpAddr>()
-            .map(IpNet::from)
-            .or_else(|_| entry.parse());
+        let network = entry.parse::<IpAddr>().map(IpNet::from).or_else(|_| entry.parse());
         networks.push(network.map_err(|_| {
             let (file, line) = (file.display(), index + 1);
-            let problem =
-                format!("{file}:{line}: not an IP address and not a network such as 10.0.0.0/8");
+            let problem = format!("{file}:{line}: not an IP address and not a network such as 10.0.0.0/8");
             io::Error::new(io::ErrorKind::InvalidData, problem)
         })?);
     }
@@ -186,10 +177,7 @@ mod tests {
         let mut settings = Config::for_tests().group;
         adjust(&mut settings);
         let clock = Clock::manual(Timestamp::from_millis(0));
-        (
-            Barrier::new(&settings, clock.clone()).expect("a barrier"),
-            clock,
-        )
+        (Barrier::new(&settings, clock.clone()).expect("a barrier"), clock)
     }
 
     #[test]

@@ -117,13 +117,9 @@ impl From<&Fault> for Code {
             | Fault::TokenUnknown
             | Fault::InvalidJwt { .. }
             | Fault::InvalidToken => Self::Unauthorized,
-            Fault::ChannelForbidden | Fault::NotPermitted { .. } | Fault::ForgedSender => {
-                Self::NotMember
-            }
+            Fault::ChannelForbidden | Fault::NotPermitted { .. } | Fault::ForgedSender => Self::NotMember,
             Fault::NotFound { .. } | Fault::NotAttached => Self::NoGroup,
-            Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } | Fault::BacklogTooLong => {
-                Self::TooLarge
-            }
+            Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } | Fault::BacklogTooLong => Self::TooLarge,
             Fault::PositionExpired => Self::NoMessage,
             Fault::RateLimited => Self::TooFrequent,
             Fault::ChannelFull { .. } | Fault::TooManyChannels { .. } => Self::TooMany,
@@ -172,11 +168,7 @@ mod tests {
             Fault::TokenExpired,
             Fault::ShuttingDown,
         ] {
-            assert_eq!(
-                Code::from(&fault).number(),
-                fault.http_status(),
-                "{fault:?}"
-            );
+            assert_eq!(Code::from(&fault).number(), fault.http_status(), "{fault:?}");
         }
     }
 }

@@ -45,9 +45,15 @@ pub enum Parcel {
         is_ephemeral: bool,
     },
     /// A user is a member now: its connections attach.
-    Welcome { user: String, group: Arc<str> },
+    Welcome {
+        user: String,
+        group: Arc<str>,
+    },
     /// A user is none any more: its connections are detached.
-    Evict { user: String, group: Arc<str> },
+    Evict {
+        user: String,
+        group: Arc<str>,
+    },
 }
 
 /// The way to the task.
@@ -84,11 +90,7 @@ impl Default for Courier {
     fn default() -> Self {
         let (bag, more) = unbounded_channel();
         let next = VecDeque::new();
-        Self {
-            bag,
-            waiting: Mutex::new(Some(Waiting { next, more })),
-            outstanding: AtomicUsize::new(0),
-        }
+        Self { bag, waiting: Mutex::new(Some(Waiting { next, more })), outstanding: AtomicUsize::new(0) }
     }
 }
 
@@ -127,10 +129,7 @@ impl Courier {
         let Some(waiting) = self.waiting.lock().take() else {
             return;
         };
-        let mut carrying = Carrying {
-            courier: self,
-            waiting: Some(waiting),
-        };
+        let mut carrying = Carrying { courier: self, waiting: Some(waiting) };
         while let Some(waiting) = &mut carrying.waiting
             && waiting.look().await
         {
@@ -145,12 +144,7 @@ impl Parcel {
     /// Something to publish on `channel`.
     fn to(&self, channel: &ChannelName) -> Option<Publish> {
         match self {
-            Self::Publish {
-                channel: own,
-                id,
-                message,
-                is_ephemeral,
-            } if own == channel => Some(Publish {
+            Self::Publish { channel: own, id, message, is_ephemeral } if own == channel => Some(Publish {
                 reply: None,
                 attached: None,
                 publisher: None,
@@ -182,11 +176,7 @@ async fn deliver(parcels: &VecDeque<Parcel>, roll: &Roll, broker: &Arc<Broker>) 
 }
 
 /// How many of them are done with.
-async fn publish_there(
-    channel: &ChannelName,
-    publishes: Vec<Publish>,
-    broker: &Arc<Broker>,
-) -> usize {
+async fn publish_there(channel: &ChannelName, publishes: Vec<Publish>, broker: &Arc<Broker>) -> usize {
     for _ in 0..limits::GROUP_RETRIES {
         // No room for another channel: then nobody is on this one.
         let Ok(address) = broker.directory.channel(channel, broker) else {
@@ -203,9 +193,7 @@ async fn publish_there(
             }
         }
     }
-    tracing::error!(
-        "a channel was busy for too long; who is connected misses a stored group message"
-    );
+    tracing::error!("a channel was busy for too long; who is connected misses a stored group message");
     1
 }
 
@@ -217,10 +205,7 @@ fn evict(user: &str, group: &Arc<str>, roll: &Roll, broker: &Arc<Broker>) {
         };
         let hub = visitor.peer.hub.clone();
         let body = Detach {
-            id: AttachmentId {
-                session: visitor.peer.session,
-                alias: 0,
-            },
+            id: AttachmentId { session: visitor.peer.session, alias: 0 },
             connection: visitor.connection,
             hub: hub.id,
             context: REMOVED,

@@ -18,8 +18,8 @@ use serde_json::json;
 use crate::{
     actors::metrics::GroupFigures,
     edge::{
-        admission::Refusal, client_address::client_address_of, guard::MessageLimits,
-        http::query::Query, websocket::Entrance,
+        admission::Refusal, client_address::client_address_of, guard::MessageLimits, http::query::Query,
+        websocket::Entrance,
     },
     limits,
     protocols::group::{
@@ -55,11 +55,7 @@ impl Shared {
     /// When the blacklist cannot be read.
     pub fn new(forum: Arc<Forum>) -> std::io::Result<Self> {
         let (settings, clock) = (&forum.settings, forum.clock.clone());
-        let rates = UserRates::new(
-            settings.messages_per_second,
-            settings.message_burst,
-            clock.clone(),
-        );
+        let rates = UserRates::new(settings.messages_per_second, settings.message_burst, clock.clone());
         Ok(Self {
             access: Access::new(settings),
             barrier: Barrier::new(settings, clock)?,
@@ -77,10 +73,7 @@ impl Shared {
         }
         match self.barrier.reload() {
             Ok(networks) => {
-                tracing::info!(
-                    networks,
-                    "the blacklist of the group protocol was read again"
-                );
+                tracing::info!(networks, "the blacklist of the group protocol was read again");
                 Ok(networks)
             }
             Err(error) => {
@@ -100,10 +93,7 @@ impl Shared {
 
     /// What was counted, for `/metrics`.
     pub fn figures(&self) -> GroupFigures {
-        GroupFigures {
-            connections: self.open.load(Ordering::Relaxed) as u64,
-            ..self.forum.read_figures()
-        }
+        GroupFigures { connections: self.open.load(Ordering::Relaxed) as u64, ..self.forum.read_figures() }
     }
 
     fn take_place(self: &Arc<Self>) -> Option<Place> {
@@ -125,14 +115,8 @@ pub struct Group {
 impl Group {
     /// The first worker thread that comes brings messages to the channels, and hears what other instances say.
     pub fn new(mut entrance: Entrance, shared: Arc<Shared>) -> Self {
-        entrance.limits = MessageLimits {
-            max_message_bytes: limits::GROUP_FRAME_BYTES,
-            ..entrance.limits
-        };
-        let (forum, broker) = (
-            Arc::clone(&shared.forum),
-            Arc::clone(&entrance.worker.broker),
-        );
+        entrance.limits = MessageLimits { max_message_bytes: limits::GROUP_FRAME_BYTES, ..entrance.limits };
+        let (forum, broker) = (Arc::clone(&shared.forum), Arc::clone(&entrance.worker.broker));
         rt::spawn(async move { forum.deliver(&broker).await });
         let forum = Arc::clone(&shared.forum);
         rt::spawn(async move { forum.listen().await });
@@ -170,15 +154,11 @@ impl Group {
             }
         };
         let socket = Socket::new(Arc::clone(&self.shared), address, place);
-        let upgraded = self
-            .entrance
-            .upgrade(request, payload, permit, Box::new(socket));
+        let upgraded = self.entrance.upgrade(request, payload, permit, Box::new(socket));
         upgraded.await.unwrap_or_else(|_| {
             let mut refused = plain(StatusCode::BAD_REQUEST, "Bad Request\n");
             let version = header::HeaderValue::from_static("13");
-            refused
-                .headers_mut()
-                .insert(header::SEC_WEBSOCKET_VERSION, version);
+            refused.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
             refused
         })
     }
@@ -213,16 +193,11 @@ pub fn routes(config: &mut web::ServiceConfig, group: &Group) {
 
 fn plain(status: StatusCode, text: &'static str) -> HttpResponse {
     let mut response = HttpResponse::build(status);
-    if matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    ) {
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         response.insert_header((header::RETRY_AFTER, "1"));
     }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         response.insert_header((header::ALLOW, "GET"));
     }
-    response
-        .content_type("text/plain; charset=utf-8")
-        .body(text)
+    response.content_type("text/plain; charset=utf-8").body(text)
 }

@@ -97,10 +97,7 @@ impl Forum {
         let shelf = Shelf::new(store);
         let unreadable = "cannot read the groups in the data folder";
         let registry = shelf.registry().context(unreadable)?;
-        let mut line = Line {
-            last: shelf.last().context(unreadable)?,
-            hours: BTreeMap::new(),
-        };
+        let mut line = Line { last: shelf.last().context(unreadable)?, hours: BTreeMap::new() };
         let hours = shelf.hours(|hour, first| {
             line.hours.insert(hour, first);
         });
@@ -187,14 +184,8 @@ impl Forum {
         let here_since = self.roll.since(user);
         let (is_online, online) = (here_since.is_some(), here_since.unwrap_or(online));
         let last_seen = if is_online { self.seconds() } else { offline };
-        let [last_seen, last_online_at, last_offline_at] =
-            [last_seen, online, offline].map(u64::cast_signed);
-        Ok(Status {
-            is_online,
-            last_seen,
-            last_online_at,
-            last_offline_at,
-        })
+        let [last_seen, last_online_at, last_offline_at] = [last_seen, online, offline].map(u64::cast_signed);
+        Ok(Status { is_online, last_seen, last_online_at, last_offline_at })
     }
 
     /// Users who are online: on any instance with Redis, else here.
@@ -231,8 +222,7 @@ impl Forum {
 
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
         let (told, outcome) = oneshot::channel();
-        self.shelf
-            .submit(batch, Box::new(move |result| drop(told.send(result))));
+        self.shelf.submit(batch, Box::new(move |result| drop(told.send(result))));
         outcome.await.unwrap_or(Err(StoreError::Closed))
     }
 

@@ -110,9 +110,7 @@ impl<'a> Frame<'a> {
         if !envelope.timestamp.is_none_or(is_whole) {
             return Err(Unreadable { id });
         }
-        let kind = envelope
-            .kind
-            .map(|raw| serde_json::from_str::<Cow<'_, str>>(raw.get()));
+        let kind = envelope.kind.map(|raw| serde_json::from_str::<Cow<'_, str>>(raw.get()));
         let kind = match kind {
             None => Kind::Unknown,
             Some(Ok(kind)) => Kind::named(&kind),
@@ -144,18 +142,11 @@ impl<'a> Frame<'a> {
                     Some(None) => return Err(Code::BadFormat),
                 };
                 let token = filled(data.token, Field::Token)?;
-                Request::Auth(Credentials {
-                    token,
-                    last_message,
-                })
+                Request::Auth(Credentials { token, last_message })
             }
             Kind::SendMessage => Request::Send(draft(data()?)?),
-            Kind::JoinGroup => Request::Join {
-                group: filled(data()?.group_id, Field::GroupId)?,
-            },
-            Kind::LeaveGroup => Request::Leave {
-                group: filled(data()?.group_id, Field::GroupId)?,
-            },
+            Kind::JoinGroup => Request::Join { group: filled(data()?.group_id, Field::GroupId)? },
+            Kind::LeaveGroup => Request::Leave { group: filled(data()?.group_id, Field::GroupId)? },
             Kind::MarkRead => {
                 let data = data()?;
                 let group = filled(data.group_id, Field::GroupId)?;
@@ -198,25 +189,12 @@ fn draft(data: Data<'_>) -> Result<Draft, Code> {
     let group = filled(data.group_id, Field::GroupId)?;
     let (content, image_url) = (data.content, data.image_url);
     let (content, image_url, msg_type) = match data.msg_type {
-        Some(1) => (
-            filled(content, Field::Content)?,
-            image_url.unwrap_or_default().into_owned(),
-            1,
-        ),
-        Some(2) => (
-            content.unwrap_or_default().into_owned(),
-            filled(image_url, Field::ImageUrl)?,
-            2,
-        ),
+        Some(1) => (filled(content, Field::Content)?, image_url.unwrap_or_default().into_owned(), 1),
+        Some(2) => (content.unwrap_or_default().into_owned(), filled(image_url, Field::ImageUrl)?, 2),
         Some(_) => return Err(Code::BadFormat),
         None => return Err(Code::Missing(Field::MsgType)),
     };
-    Ok(Draft {
-        group,
-        msg_type,
-        content,
-        image_url,
-    })
+    Ok(Draft { group, msg_type, content, image_url })
 }
 
 fn filled(text: Option<Cow<'_, str>>, field: Field) -> Result<String, Code> {
@@ -254,18 +232,9 @@ mod tests {
         let id = |text| Frame::parse(text).expect("an envelope").id;
         assert_eq!(id(r#"{"type":"ping"}"#), "");
         assert_eq!(id(r#"{"type":"ping","message_id":null}"#), "");
-        assert_eq!(
-            id(r#"{"type":"ping","message_id":"c-1","timestamp":1760000000}"#),
-            "c-1"
-        );
-        assert_eq!(
-            id(r#"{"type":"ping","message_id":1760000000123,"x":[]}"#),
-            "1760000000123"
-        );
-        assert_eq!(
-            id(r#"{"type":"ping","message_id":"c","timestamp":1760000000123}"#),
-            "c"
-        );
+        assert_eq!(id(r#"{"type":"ping","message_id":"c-1","timestamp":1760000000}"#), "c-1");
+        assert_eq!(id(r#"{"type":"ping","message_id":1760000000123,"x":[]}"#), "1760000000123");
+        assert_eq!(id(r#"{"type":"ping","message_id":"c","timestamp":1760000000123}"#), "c");
         for (text, id) in [
             ("", ""),
             ("x", ""),
@@ -276,14 +245,8 @@ mod tests {
             (r#"{"type":5,"message_id":"c-1"}"#, "c-1"),
             (r#"{"type":"ping","message_id":true}"#, ""),
             (r#"{"type":"ping","message_id":{}}"#, ""),
-            (
-                r#"{"type":"ping","message_id":"c-1","timestamp":"1"}"#,
-                "c-1",
-            ),
-            (
-                r#"{"type":"ping","message_id":"c-1","timestamp":1.5}"#,
-                "c-1",
-            ),
+            (r#"{"type":"ping","message_id":"c-1","timestamp":"1"}"#, "c-1"),
+            (r#"{"type":"ping","message_id":"c-1","timestamp":1.5}"#, "c-1"),
         ] {
             let fault = Frame::parse(text).expect_err("unreadable");
             assert_eq!(fault.id, id, "{text}");
@@ -297,30 +260,16 @@ mod tests {
     fn requests() {
         assert_eq!(request(r#"{"type":"ping"}"#), Ok(Request::Ping));
         let auth = request(r#"{"type":"auth","data":{"token":"t","last_message_id":"m"}}"#);
-        let expected = Credentials {
-            token: "t".into(),
-            last_message: Some("m".into()),
-        };
+        let expected = Credentials { token: "t".into(), last_message: Some("m".into()) };
         assert_eq!(auth, Ok(Request::Auth(expected)));
-        let text = request(
-            r#"{"type":"send_message","data":{"group_id":"g","msg_type":1,"content":"\u5c0f"}}"#,
-        );
-        let expected = Draft {
-            group: "g".into(),
-            msg_type: 1,
-            content: "小".into(),
-            image_url: String::new(),
-        };
+        let text = request(r#"{"type":"send_message","data":{"group_id":"g","msg_type":1,"content":"\u5c0f"}}"#);
+        let expected = Draft { group: "g".into(), msg_type: 1, content: "小".into(), image_url: String::new() };
         assert_eq!(text, Ok(Request::Send(expected)));
-        let image = request(
-            r#"{"type":"send_message","data":{"group_id":"g","msg_type":2,"image_url":"u","content":null}}"#,
-        );
+        let image =
+            request(r#"{"type":"send_message","data":{"group_id":"g","msg_type":2,"image_url":"u","content":null}}"#);
         assert!(matches!(image, Ok(Request::Send(draft)) if draft.image_url == "u"));
         let read = request(r#"{"type":"mark_read","data":{"group_id":"g","message_id":7}}"#);
-        let expected = Request::MarkRead {
-            group: "g".into(),
-            message: "7".into(),
-        };
+        let expected = Request::MarkRead { group: "g".into(), message: "7".into() };
         assert_eq!(read, Ok(expected));
     }
 
@@ -331,51 +280,21 @@ mod tests {
             (r#"{"type":"auth"}"#, FORMAT),
             (r#"{"type":"auth","data":[]}"#, FORMAT),
             (r#"{"type":"auth","data":{"token":5}}"#, FORMAT),
-            (
-                r#"{"type":"auth","data":{"token":"t","last_message_id":{}}}"#,
-                FORMAT,
-            ),
+            (r#"{"type":"auth","data":{"token":"t","last_message_id":{}}}"#, FORMAT),
             (r#"{"type":"auth","data":{}}"#, "token 不能为空"),
             (r#"{"type":"join_group","data":{}}"#, "group_id 不能为空"),
-            (
-                r#"{"type":"join_group","data":{"group_id":""}}"#,
-                "group_id 不能为空",
-            ),
+            (r#"{"type":"join_group","data":{"group_id":""}}"#, "group_id 不能为空"),
             (r#"{"type":"join_group","data":{"group_id":12}}"#, FORMAT),
             (r#"{"type":"leave_group"}"#, FORMAT),
-            (
-                r#"{"type":"mark_read","data":{"group_id":"g"}}"#,
-                "message_id 不能为空",
-            ),
+            (r#"{"type":"mark_read","data":{"group_id":"g"}}"#, "message_id 不能为空"),
             (r#"{"type":"send_message","data":null}"#, FORMAT),
-            (
-                r#"{"type":"send_message","data":{"msg_type":1}}"#,
-                "group_id 不能为空",
-            ),
-            (
-                r#"{"type":"send_message","data":{"group_id":"g","content":"x"}}"#,
-                "msg_type 不能为空",
-            ),
-            (
-                r#"{"type":"send_message","data":{"group_id":"g","msg_type":3,"content":"x"}}"#,
-                FORMAT,
-            ),
-            (
-                r#"{"type":"send_message","data":{"group_id":"g","msg_type":"1"}}"#,
-                FORMAT,
-            ),
-            (
-                r#"{"type":"send_message","data":{"group_id":"g","msg_type":1}}"#,
-                "content 不能为空",
-            ),
-            (
-                r#"{"type":"send_message","data":{"group_id":"g","msg_type":1,"content":""}}"#,
-                "content 不能为空",
-            ),
-            (
-                r#"{"type":"send_message","data":{"group_id":"g","msg_type":2}}"#,
-                "image_url 不能为空",
-            ),
+            (r#"{"type":"send_message","data":{"msg_type":1}}"#, "group_id 不能为空"),
+            (r#"{"type":"send_message","data":{"group_id":"g","content":"x"}}"#, "msg_type 不能为空"),
+            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":3,"content":"x"}}"#, FORMAT),
+            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":"1"}}"#, FORMAT),
+            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":1}}"#, "content 不能为空"),
+            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":1,"content":""}}"#, "content 不能为空"),
+            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":2}}"#, "image_url 不能为空"),
             (r#"{"type":"shout","data":{}}"#, "未知的消息类型"),
             (r#"{"data":{}}"#, "未知的消息类型"),
         ] {

@@ -94,8 +94,7 @@ pub fn uuid() -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex = hex::encode(bytes);
-    let parts =
-        [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| hex.get(range).unwrap_or_default());
+    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| hex.get(range).unwrap_or_default());
     parts.join("-")
 }
 
@@ -133,17 +132,8 @@ mod tests {
     /// protocols/group.md §5: the example.
     #[test]
     fn a_post_is_written_as_documented() {
-        let draft = Draft {
-            group: "g-12".into(),
-            msg_type: 1,
-            content: "hi".into(),
-            image_url: String::new(),
-        };
-        let sender = Sender {
-            id: "7".into(),
-            name: "Wu".into(),
-            avatar: String::new(),
-        };
+        let draft = Draft { group: "g-12".into(), msg_type: 1, content: "hi".into(), image_url: String::new() };
+        let sender = Sender { id: "7".into(), name: "Wu".into(), avatar: String::new() };
         let mut post = Post::of(draft, sender, 1_760_000_000);
         post.message_id = "3f0c".into();
         assert_eq!(
@@ -155,8 +145,7 @@ mod tests {
     #[test]
     fn services_may_write_users_as_numbers() {
         let post: Post =
-            serde_json::from_str(r#"{"message_id":"m","group_id":"g","sender_id":12345678901}"#)
-                .expect("a post");
+            serde_json::from_str(r#"{"message_id":"m","group_id":"g","sender_id":12345678901}"#).expect("a post");
         assert_eq!((post.sender_id.as_str(), post.msg_type), ("12345678901", 1));
     }
 }

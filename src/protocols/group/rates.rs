@@ -2,10 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use governor::{
-    Quota, RateLimiter, middleware::NoOpMiddleware, nanos::Nanos,
-    state::keyed::DefaultKeyedStateStore,
-};
+use governor::{Quota, RateLimiter, middleware::NoOpMiddleware, nanos::Nanos, state::keyed::DefaultKeyedStateStore};
 
 use crate::{actors::broker::FrameLimiter, clock::Clock, config, limits};
 
@@ -57,10 +54,7 @@ impl Refusals {
     /// One more at `uptime`; whether it was one too many.
     pub fn note(&mut self, uptime: Duration) -> bool {
         if self.count == 0 || uptime.saturating_sub(self.since) > limits::GROUP_REFUSALS_WITHIN {
-            *self = Self {
-                since: uptime,
-                count: 0,
-            };
+            *self = Self { since: uptime, count: 0 };
         }
         self.count += 1;
         self.count >= limits::GROUP_REFUSALS

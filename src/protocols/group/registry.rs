@@ -76,9 +76,7 @@ pub fn is_group(name: &str) -> bool {
 
 /// What can be the name of a user.
 pub fn is_user(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= limits::GROUP_NAME_BYTES
-        && !name.chars().any(char::is_control)
+    !name.is_empty() && name.len() <= limits::GROUP_NAME_BYTES && !name.chars().any(char::is_control)
 }
 
 impl Registry {
@@ -138,10 +136,7 @@ impl Registry {
                 return Err(Code::TooMany);
             }
         }
-        self.of_user
-            .entry(Arc::clone(&user))
-            .or_default()
-            .insert(Arc::clone(&name));
+        self.of_user.entry(Arc::clone(&user)).or_default().insert(Arc::clone(&name));
         let group = self.groups.entry(name).or_default();
         match group.members.get_mut(&user) {
             None => {
@@ -149,10 +144,7 @@ impl Registry {
                 Ok(true)
             }
             Some(known) => {
-                for (known, new) in [
-                    (&mut known.name, member.name),
-                    (&mut known.avatar, member.avatar),
-                ] {
+                for (known, new) in [(&mut known.name, member.name), (&mut known.avatar, member.avatar)] {
                     if !new.is_empty() {
                         *known = new;
                     }
@@ -193,13 +185,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Code::NoGroup`], [`Code::NotMember`], [`Code::BadGroup`].
-    pub fn admit(
-        &self,
-        group: &str,
-        user: &str,
-        membership: Membership,
-        opens: bool,
-    ) -> Result<Admission, Code> {
+    pub fn admit(&self, group: &str, user: &str, membership: Membership, opens: bool) -> Result<Admission, Code> {
         let known = self.groups.get(group);
         if known.is_some_and(|group| group.members.contains_key(user)) {
             return Ok(Admission::Member);
@@ -243,24 +229,14 @@ mod tests {
         assert_eq!(groups(&registry), "h");
         registry.remove("h", "7");
         assert!(registry.groups_of("7").is_empty());
-        assert_eq!(
-            registry.add("none", "7", Member::default()),
-            Err(Code::NoGroup)
-        );
-        assert_eq!(
-            registry.add("g", "", Member::default()),
-            Err(Code::BadFormat)
-        );
+        assert_eq!(registry.add("none", "7", Member::default()), Err(Code::NoGroup));
+        assert_eq!(registry.add("g", "", Member::default()), Err(Code::BadFormat));
     }
 
     #[test]
     fn a_name_that_is_new_replaces_the_old_one() {
         let mut registry = registry();
-        let named = Member {
-            name: "Wu".into(),
-            joined_at: 5,
-            ..Member::default()
-        };
+        let named = Member { name: "Wu".into(), joined_at: 5, ..Member::default() };
         assert_eq!(registry.add("g", "7", named), Ok(false));
         let member = registry.member("g", "7").expect("a member");
         assert_eq!((member.name.as_str(), member.joined_at), ("Wu", 0));
@@ -286,10 +262,7 @@ mod tests {
     fn who_may_take_part() {
         use Membership::{Anyone, Registry as Listed};
         let mut registry = registry();
-        let open = Facts {
-            is_open: true,
-            ..Facts::default()
-        };
+        let open = Facts { is_open: true, ..Facts::default() };
         registry.put("open", open).expect("a group");
         let enrols = Ok(Admission::Enrols);
         for (group, user, membership, opens, expected) in [

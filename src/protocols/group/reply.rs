@@ -85,12 +85,7 @@ impl Reply<'_> {
 }
 
 fn write<D: Serialize>(kind: &str, id: &str, now: Timestamp, data: Option<D>) -> Bytes {
-    let envelope = Envelope {
-        kind,
-        message_id: id,
-        timestamp: now.millis() / 1_000,
-        data,
-    };
+    let envelope = Envelope { kind, message_id: id, timestamp: now.millis() / 1_000, data };
     // Texts and numbers always serialise.
     frame::text(&serde_json::to_vec(&envelope).unwrap_or_default())
 }
@@ -127,9 +122,7 @@ impl WireFormat for GroupJson {
 
     fn encode(&self, entry: &Entry) -> Bytes {
         let index = Cell::new(0);
-        wire::each(entry, |message| {
-            encode(entry, message, index.replace(index.get() + 1))
-        })
+        wire::each(entry, |message| encode(entry, message, index.replace(index.get() + 1)))
     }
 }
 
@@ -198,10 +191,7 @@ mod tests {
         ids::{ChannelName, ClientId, ConnectionId},
     };
 
-    const REPLY: Reply<'_> = Reply {
-        id: "c-1",
-        now: Timestamp::from_millis(1_760_000_000_999),
-    };
+    const REPLY: Reply<'_> = Reply { id: "c-1", now: Timestamp::from_millis(1_760_000_000_999) };
 
     fn shown(frame: &Bytes) -> String {
         let head = match frame[1] {
@@ -211,12 +201,7 @@ mod tests {
         String::from_utf8(frame[head..].to_vec()).expect("text")
     }
 
-    fn entry(
-        channel: &str,
-        id: EntryId,
-        publisher: Option<ConnectionId>,
-        message: Message,
-    ) -> Entry {
+    fn entry(channel: &str, id: EntryId, publisher: Option<ConnectionId>, message: Message) -> Entry {
         Entry::new(
             ChannelName::from(channel),
             Mint::new(Epoch::new(1)).position(),
@@ -230,7 +215,8 @@ mod tests {
     /// protocols/group.md §5, the examples and the table.
     #[test]
     fn replies() {
-        let ack = r#"{"type":"ack","message_id":"c-1","timestamp":1760000000,"data":{"message_id":"3f0c","success":true}}"#;
+        let ack =
+            r#"{"type":"ack","message_id":"c-1","timestamp":1760000000,"data":{"message_id":"3f0c","success":true}}"#;
         assert_eq!(shown(&REPLY.ack("3f0c", true)), ack);
         let pong = r#"{"type":"pong","message_id":"c-1","timestamp":1760000000}"#;
         assert_eq!(shown(&REPLY.pong()), pong);
@@ -238,26 +224,18 @@ mod tests {
         assert_eq!(shown(&REPLY.auth_success("123", None)), success);
         let failed = r#"{"type":"auth_failed","message_id":"c-1","timestamp":1760000000,"data":{"message":"Token 无效或已过期"}}"#;
         assert_eq!(shown(&REPLY.auth_failed()), failed);
-        let error = r#"{"type":"error","message_id":"c-1","timestamp":1760000000,"data":{"code":404,"message":"群聊不存在"}}"#;
+        let error =
+            r#"{"type":"error","message_id":"c-1","timestamp":1760000000,"data":{"code":404,"message":"群聊不存在"}}"#;
         assert_eq!(shown(&REPLY.error(Code::NoGroup)), error);
     }
 
     #[test]
     fn a_message_is_written_as_it_is_stored() {
         let post = r#"{"message_id":"3f0c","group_id":"g-12","content":"hi"}"#;
-        let message = Message {
-            name: NEW_MESSAGE.into(),
-            payload: Payload::json(post.into()),
-            ..Message::default()
-        };
-        let id = EntryId::Frame {
-            connection: ConnectionId::from_bytes([0; 9]),
-            msg_serial: 7,
-        };
+        let message = Message { name: NEW_MESSAGE.into(), payload: Payload::json(post.into()), ..Message::default() };
+        let id = EntryId::Frame { connection: ConnectionId::from_bytes([0; 9]), msg_serial: 7 };
         let entry = entry("group:g-12", id, None, message);
-        let expected = format!(
-            r#"{{"type":"new_message","message_id":"3f0c","timestamp":1760000000,"data":{post}}}"#
-        );
+        let expected = format!(r#"{{"type":"new_message","message_id":"3f0c","timestamp":1760000000,"data":{post}}}"#);
         assert_eq!(shown(&GroupJson.encode(&entry)), expected);
         assert_eq!(number_of(&entry), Some(7));
     }
@@ -265,26 +243,18 @@ mod tests {
     /// Nobody speaks for another by what stands in a payload.
     #[test]
     fn what_another_protocol_published() {
-        let forged = r#"{"message_id":"x","sender_id":"8","sender_name":"Wu","content":"hi","msg_type":2,"image_url":"u"}"#;
-        let message = Message {
-            payload: Payload::json(forged.into()),
-            client_id: ClientId::new("ann"),
-            ..Message::default()
-        };
-        let id = EntryId::Frame {
-            connection: ConnectionId::from_bytes([0; 9]),
-            msg_serial: 7,
-        };
+        let forged =
+            r#"{"message_id":"x","sender_id":"8","sender_name":"Wu","content":"hi","msg_type":2,"image_url":"u"}"#;
+        let message =
+            Message { payload: Payload::json(forged.into()), client_id: ClientId::new("ann"), ..Message::default() };
+        let id = EntryId::Frame { connection: ConnectionId::from_bytes([0; 9]), msg_serial: 7 };
         let connection = Some(ConnectionId::from_bytes([0; 9]));
         let entry = entry("group:g-12", id, connection, message);
         let written: Value = serde_json::from_str(&shown(&GroupJson.encode(&entry))).expect("JSON");
         let data = &written["data"];
         assert_eq!(data["sender_id"], "ann");
         assert_eq!(data["group_id"], "g-12");
-        assert_eq!(
-            (data["msg_type"].as_u64(), data["image_url"].as_str()),
-            (Some(2), Some("u"))
-        );
+        assert_eq!((data["msg_type"].as_u64(), data["image_url"].as_str()), (Some(2), Some("u")));
         assert_eq!(data["message_id"], written["message_id"]);
         assert_ne!(data["message_id"], "x");
     }

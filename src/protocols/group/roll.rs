@@ -19,11 +19,7 @@ pub struct Visitor {
 
 impl Visitor {
     pub const fn new(peer: Peer, connection: ConnectionId) -> Self {
-        Self {
-            peer,
-            connection,
-            invitations: Mutex::new(Vec::new()),
-        }
+        Self { peer, connection, invitations: Mutex::new(Vec::new()) }
     }
 
     /// Leaves word that it is to attach to a group.
@@ -52,10 +48,7 @@ impl Roll {
     /// True: the user was not here before `now`, in Unix seconds.
     pub fn enter(&self, user: &Arc<str>, visitor: Arc<Visitor>, now: u64) -> bool {
         let mut users = self.0.lock();
-        let present = users.entry(Arc::clone(user)).or_insert_with(|| Present {
-            since: now,
-            visitors: Vec::new(),
-        });
+        let present = users.entry(Arc::clone(user)).or_insert_with(|| Present { since: now, visitors: Vec::new() });
         present.visitors.push(visitor);
         present.visitors.len() == 1
     }
@@ -64,9 +57,7 @@ impl Roll {
     pub fn leave(&self, user: &str, session: SessionId) -> Option<u64> {
         let mut users = self.0.lock();
         let present = users.get_mut(user)?;
-        present
-            .visitors
-            .retain(|visitor| visitor.peer.session != session);
+        present.visitors.retain(|visitor| visitor.peer.session != session);
         if !present.visitors.is_empty() {
             return None;
         }

@@ -147,9 +147,7 @@ impl Shelf {
         let from = key(group, after);
         let rows = self.0.list(MESSAGES, &prefix, Some(&from), limit)?;
         let read = |row: crate::store::Row| Kept::read(row.key.get(prefix.len()..)?, &row.value);
-        let kept = rows
-            .into_iter()
-            .map(|row| read(row).ok_or_else(|| damaged("message")));
+        let kept = rows.into_iter().map(|row| read(row).ok_or_else(|| damaged("message")));
         kept.collect()
     }
 
@@ -190,10 +188,7 @@ impl Shelf {
         let row = self.0.get(TIMES, user.as_bytes())?.unwrap_or_default();
         let (halves, _) = row.as_chunks::<8>();
         let half = |at: usize| halves.get(at).map_or(0, |half| u64::from_be_bytes(*half));
-        Ok(Times {
-            online: half(0),
-            offline: half(1),
-        })
+        Ok(Times { online: half(0), offline: half(1) })
     }
 
     /// Every row of a table below a prefix; `read` says none when it cannot be read.
@@ -205,9 +200,7 @@ impl Shelf {
     ) -> Result<(), StoreError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let rows = self
-                .0
-                .list(table, prefix, after.as_deref(), limits::GROUP_ROWS)?;
+            let rows = self.0.list(table, prefix, after.as_deref(), limits::GROUP_ROWS)?;
             for row in &rows {
                 read(&row.key, &row.value).ok_or_else(|| damaged(table))?;
             }
@@ -249,12 +242,7 @@ pub fn put_message(batch: Batch, number: u64, post: &Post, json: &str) -> Batch 
     // A sender of another service may have any name; what is longer counts as somebody else's.
     let sender = u16::try_from(post.sender_id.len()).unwrap_or_default();
     value.extend_from_slice(&sender.to_be_bytes());
-    value.extend_from_slice(
-        post.sender_id
-            .get(..usize::from(sender))
-            .unwrap_or_default()
-            .as_bytes(),
-    );
+    value.extend_from_slice(post.sender_id.get(..usize::from(sender)).unwrap_or_default().as_bytes());
     value.extend_from_slice(json.as_bytes());
     let place = [&number.to_be_bytes(), group.as_bytes()].concat();
     batch
@@ -270,9 +258,7 @@ pub fn put_hour(batch: Batch, hour: u64, first: u64) -> Batch {
 
 /// Remembers what a message was sent as.
 pub fn put_seen(batch: Batch, digest: &Digest, message: &str, until: Timestamp) -> Batch {
-    batch
-        .put(SEEN, *digest, message)
-        .schedule(SEEN_DUE, until, *digest, "")
+    batch.put(SEEN, *digest, message).schedule(SEEN_DUE, until, *digest, "")
 }
 
 impl Kept {

@@ -90,19 +90,14 @@ impl Socket {
     }
 
     fn user(&self) -> Option<Arc<str>> {
-        self.identity
-            .as_ref()
-            .map(|identity| Arc::clone(&identity.user))
+        self.identity.as_ref().map(|identity| Arc::clone(&identity.user))
     }
 
     fn refuse(&mut self, code: Code, id: &str, link: &mut Link<'_>) {
         link.count_error();
         let forum = &self.shared.forum;
         forum.figures.refused(code);
-        let reply = Reply {
-            id,
-            now: link.now(),
-        };
+        let reply = Reply { id, now: link.now() };
         if code == Code::Internal {
             // What the log says stands by this name (§5).
             let name = super::post::uuid();
@@ -135,38 +130,22 @@ impl Socket {
         if self.identity.is_none() && !frame.kind.needs_no_user() {
             return self.refuse(Code::Unauthorized, &id, link);
         }
-        let done = frame
-            .request()
-            .and_then(|request| self.act(request, &frame, link));
+        let done = frame.request().and_then(|request| self.act(request, &frame, link));
         if let Err(code) = done {
             self.refuse(code, &id, link);
             if matches!(code, Code::NotStored | Code::Busy) {
-                let reply = Reply {
-                    id: &id,
-                    now: link.now(),
-                };
+                let reply = Reply { id: &id, now: link.now() };
                 link.send_frame(reply.ack(&id, false));
             }
         }
     }
 
-    fn act(
-        &mut self,
-        request: Request,
-        frame: &Frame<'_>,
-        link: &mut Link<'_>,
-    ) -> Result<(), Code> {
+    fn act(&mut self, request: Request, frame: &Frame<'_>, link: &mut Link<'_>) -> Result<(), Code> {
         let id = &*frame.id;
-        let reply = Reply {
-            id,
-            now: link.now(),
-        };
+        let reply = Reply { id, now: link.now() };
         let user = self.user().unwrap_or_default();
         let forum = Arc::clone(&self.shared.forum);
-        let answer = |link: &Link<'_>| forum::Answer {
-            peer: link.peer(),
-            id: id.to_owned(),
-        };
+        let answer = |link: &Link<'_>| forum::Answer { peer: link.peer(), id: id.to_owned() };
         match request {
             Request::Ping => link.send_frame(reply.pong()),
             Request::Auth(credentials) => self.authenticate(&credentials, id, link)?,
@@ -190,10 +169,7 @@ impl Socket {
 
     fn send(&mut self, draft: Draft, frame: &Frame<'_>, link: &mut Link<'_>) -> Result<(), Code> {
         let user = self.user().unwrap_or_default();
-        let is_free = self
-            .bucket
-            .as_ref()
-            .is_none_or(|bucket| bucket.check().is_ok());
+        let is_free = self.bucket.as_ref().is_none_or(|bucket| bucket.check().is_ok());
         if !is_free || !self.shared.rates.allow(&user) {
             return Err(Code::TooFrequent);
         }
@@ -201,15 +177,9 @@ impl Socket {
         if forum.admit(&draft.group, &user)? {
             self.join(&draft.group, Bytes::new(), link)?;
         }
-        let answer = forum::Answer {
-            peer: link.peer(),
-            id: frame.id.clone(),
-        };
+        let answer = forum::Answer { peer: link.peer(), id: frame.id.clone() };
         if let Sent::Now(message) = forum.send(draft, &user, frame.data(), answer)? {
-            let reply = Reply {
-                id: &frame.id,
-                now: link.now(),
-            };
+            let reply = Reply { id: &frame.id, now: link.now() };
             link.send_frame(reply.ack(&message, true));
         }
         Ok(())
@@ -228,21 +198,10 @@ impl Socket {
         attached.map_err(|fault| Code::from(&fault))
     }
 
-    fn attach(
-        &self,
-        channel: &ChannelName,
-        context: Bytes,
-        link: &mut Link<'_>,
-    ) -> Result<(), Fault> {
+    fn attach(&self, channel: &ChannelName, context: Bytes, link: &mut Link<'_>) -> Result<(), Fault> {
         let mut filter = Filter::new(Modes::SUBSCRIBE, true);
         filter.is_tailored = self.is_tailored;
-        let attaching = Attaching {
-            alias: 0,
-            filter,
-            rules: None,
-            start: Start::Head,
-            context,
-        };
+        let attaching = Attaching { alias: 0, filter, rules: None, start: Start::Head, context };
         link.attach(channel, attaching)
     }
 
@@ -339,16 +298,9 @@ impl Translator for Socket {
             return;
         };
         for group in identity.visitor.take_invitations() {
-            let is_member = self
-                .shared
-                .forum
-                .check_member(&group, &identity.user)
-                .is_ok();
+            let is_member = self.shared.forum.check_member(&group, &identity.user).is_ok();
             let channel = group_channel(&group);
-            if is_member
-                && link.filter(&channel, 0).is_none()
-                && self.attach(&channel, Bytes::new(), link).is_err()
-            {
+            if is_member && link.filter(&channel, 0).is_none() && self.attach(&channel, Bytes::new(), link).is_err() {
                 return link.close(NO_ROOM);
             }
         }
@@ -358,10 +310,7 @@ impl Translator for Socket {
         let now = link.now();
         match &self.identity {
             None => link.close(UNAUTHORIZED),
-            Some(Identity {
-                expires: Some(expires),
-                ..
-            }) if now >= *expires => {
+            Some(Identity { expires: Some(expires), .. }) if now >= *expires => {
                 self.refuse(Code::Expired, "", link);
                 link.close(UNAUTHORIZED);
             }

@@ -90,10 +90,7 @@ impl LetShare {
     async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
         let upgraded = async {
             let (rooms, permit) = self.check(request)?;
-            self.entrance
-                .upgrade(request, payload, permit, Box::new(rooms))
-                .await
-                .map_err(|_| Refused::NoWebSocket)
+            self.entrance.upgrade(request, payload, permit, Box::new(rooms)).await.map_err(|_| Refused::NoWebSocket)
         };
         upgraded.await.unwrap_or_else(Refused::into_response)
     }
@@ -102,23 +99,15 @@ impl LetShare {
         let query = request.query_string();
         let token = parameter(query, "token")?.unwrap_or_default();
         let user_id = parameter(query, "userId")?.filter(|user| !user.is_empty());
-        if user_id
-            .as_ref()
-            .is_some_and(|user| user.len() > limits::USER_ID_BYTES)
-        {
+        if user_id.as_ref().is_some_and(|user| user.len() > limits::USER_ID_BYTES) {
             return Err(Refused::LongUserId);
         }
-        let identity = self
-            .authenticator
-            .authenticate(&token, user_id.as_deref())
-            .map_err(|fault| {
-                self.entrance.refused();
-                Refused::BadToken(fault)
-            })?;
+        let identity = self.authenticator.authenticate(&token, user_id.as_deref()).map_err(|fault| {
+            self.entrance.refused();
+            Refused::BadToken(fault)
+        })?;
         let permit = self.entrance.admit(request).map_err(Refused::NotAdmitted)?;
-        let user = identity
-            .user_id
-            .unwrap_or_else(|| ConnectionId::random().to_string());
+        let user = identity.user_id.unwrap_or_else(|| ConnectionId::random().to_string());
         // A bad PRO token is no refusal: its user connects as a free one.
         let pro_token = parameter(query, "pro_token").unwrap_or_default();
         let now = self.entrance.worker.broker.clock.now();
@@ -144,17 +133,13 @@ impl Refused {
             Self::NotUtf8(name) => (StatusCode::BAD_REQUEST, format!("{name} 不是有效的 UTF-8")),
             Self::LongUserId => (StatusCode::BAD_REQUEST, "userId 过长".into()),
             Self::BadToken(fault) => (StatusCode::UNAUTHORIZED, fault.to_string()),
-            Self::NotAdmitted(Refusal::AddressFull { .. }) => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "该地址的连接数已达上限".into(),
-            ),
-            Self::NotAdmitted(Refusal::Full { .. }) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "服务器连接数已达上限，请稍后重试".into(),
-            ),
-            Self::NotAdmitted(Refusal::Draining) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "服务器正在关闭".into())
+            Self::NotAdmitted(Refusal::AddressFull { .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "该地址的连接数已达上限".into())
             }
+            Self::NotAdmitted(Refusal::Full { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "服务器连接数已达上限，请稍后重试".into())
+            }
+            Self::NotAdmitted(Refusal::Draining) => (StatusCode::SERVICE_UNAVAILABLE, "服务器正在关闭".into()),
             Self::NoWebSocket => return no_websocket(),
         };
         HttpResponse::build(status).json(json!({ "error": error }))

@@ -5,10 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use bytes::Bytes;
-use governor::{
-    Quota, RateLimiter, middleware::NoOpMiddleware, nanos::Nanos,
-    state::keyed::DefaultKeyedStateStore,
-};
+use governor::{Quota, RateLimiter, middleware::NoOpMiddleware, nanos::Nanos, state::keyed::DefaultKeyedStateStore};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -67,11 +64,7 @@ impl Activation {
             Some(b'{') => serde_json::from_slice::<Body>(body).ok(),
             _ => None,
         };
-        let Some(Body {
-            user_id,
-            invite_code,
-        }) = body
-        else {
+        let Some(Body { user_id, invite_code }) = body else {
             return refuse(StatusCode::BAD_REQUEST, "请求格式错误");
         };
         if user_id.is_empty() {

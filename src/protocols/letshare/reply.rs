@@ -51,22 +51,12 @@ pub fn unsubscribed(channel: &str, event: &str, now: Timestamp) -> Bytes {
     confirmation("unsubscribed", channel, event, None, now)
 }
 
-fn confirmation(
-    status: &str,
-    channel: &str,
-    event: &str,
-    data_event: Option<&str>,
-    now: Timestamp,
-) -> Bytes {
+fn confirmation(status: &str, channel: &str, event: &str, data_event: Option<&str>, now: Timestamp) -> Bytes {
     write(&Envelope {
         kind: status,
         channel,
         event,
-        data: Some(Confirmation {
-            event: data_event,
-            room: channel,
-            status,
-        }),
+        data: Some(Confirmation { event: data_event, room: channel, status }),
         timestamp: now,
         error: None,
     })
@@ -89,10 +79,7 @@ pub fn fault_text(fault: &Fault, channel: &str) -> (u16, String) {
     match fault {
         Fault::ChannelNameTooShort { .. } => (400, "房间名太短啦，至少两个字符".into()),
         Fault::ChannelNameTooLong { max } => (400, format!("房间名最多 {max} 个字符")),
-        Fault::ChannelNameForbidden => (
-            400,
-            "房间名只能包含中文、字母、数字、空格、下划线和中划线".into(),
-        ),
+        Fault::ChannelNameForbidden => (400, "房间名只能包含中文、字母、数字、空格、下划线和中划线".into()),
         Fault::ChannelFull { cap } => (400, format!("房间已满，最多支持{cap}个用户")),
         Fault::NotAttached => (400, format!("客户端未订阅房间: {channel}")),
         Fault::TooManyChannels { limit } => (400, format!("最多同时加入{limit}个房间")),

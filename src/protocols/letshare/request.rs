@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn fields_are_optional_and_data_keeps_its_bytes() {
-        let frame = r#"{"type":"publish","channel":"\u5c0f明","data": {"n":12345678901234567890, "s":"<&\u2028"} ,"x":1}"#;
+        let frame =
+            r#"{"type":"publish","channel":"\u5c0f明","data": {"n":12345678901234567890, "s":"<&\u2028"} ,"x":1}"#;
         let request = Request::parse(frame).expect("valid");
         assert_eq!(request.kind, "publish");
         assert_eq!(request.channel, "小明");

@@ -75,28 +75,14 @@ impl From<Fault> for Refusal {
 }
 
 impl Rooms {
-    pub const fn new(
-        user: String,
-        only_room: Option<String>,
-        settings: Rc<RoomSettings>,
-        files: Files,
-    ) -> Self {
-        Self {
-            user,
-            only_room,
-            settings,
-            files,
-        }
+    pub const fn new(user: String, only_room: Option<String>, settings: Rc<RoomSettings>, files: Files) -> Self {
+        Self { user, only_room, settings, files }
     }
 
     fn subscribe(&self, request: &Request<'_>, link: &mut Link<'_>) -> Result<(), Refusal> {
         let room = room(request)?;
         self.settings.rules.check_name(room.as_str())?;
-        if self
-            .only_room
-            .as_ref()
-            .is_some_and(|only| only != room.as_str())
-        {
+        if self.only_room.as_ref().is_some_and(|only| only != room.as_str()) {
             return Err(Fault::ChannelForbidden.into());
         }
         let mut filter = link.filter(&room, 0).cloned().unwrap_or_else(Filter::named);
@@ -133,19 +119,12 @@ impl Rooms {
     fn publish(&self, request: &Request<'_>, link: &mut Link<'_>) -> Result<(), Refusal> {
         let room = room(request)?;
         let data = request.data.ok_or(Refusal::MissingData)?;
-        let text =
-            sender::signed(data, &self.user, self.settings.enforce_from).map_err(|bad_data| {
-                match bad_data {
-                    BadData::NotAnObject => Refusal::BadData,
-                    BadData::ForgedSender => Fault::ForgedSender.into(),
-                }
-            })?;
+        let text = sender::signed(data, &self.user, self.settings.enforce_from).map_err(|bad_data| match bad_data {
+            BadData::NotAnObject => Refusal::BadData,
+            BadData::ForgedSender => Fault::ForgedSender.into(),
+        })?;
         let name = event_name(&request.event)?.into();
-        let message = Message {
-            name,
-            payload: Payload::json(text),
-            ..Message::default()
-        };
+        let message = Message { name, payload: Payload::json(text), ..Message::default() };
         Ok(link.publish(&room, message)?)
     }
 
@@ -157,13 +136,7 @@ impl Rooms {
         link: &mut Link<'_>,
     ) -> Result<(), Refusal> {
         let rules = Some(Arc::clone(&self.settings.rules));
-        let attaching = Attaching {
-            alias: 0,
-            filter,
-            rules,
-            start: Start::Head,
-            context: confirmation,
-        };
+        let attaching = Attaching { alias: 0, filter, rules, start: Start::Head, context: confirmation };
         Ok(link.attach(room, attaching)?)
     }
 }

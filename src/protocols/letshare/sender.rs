@@ -29,10 +29,7 @@ struct Sender<'a> {
 /// [`BadData`]; a `from` other than `user` is one only when `enforce` is on.
 pub fn signed(data: &RawValue, user: &str, enforce: bool) -> Result<ByteString, BadData> {
     let text = data.get();
-    let Some(inside) = text
-        .strip_prefix('{')
-        .and_then(|rest| rest.strip_suffix('}'))
-    else {
+    let Some(inside) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
         return Err(BadData::NotAnObject);
     };
     let sender: Sender = serde_json::from_str(text).map_err(|_| BadData::NotAnObject)?;
@@ -69,52 +66,27 @@ mod tests {
         for (data, expected) in [
             ("{}", r#"{"from":"a:1"}"#),
             ("{ }", r#"{ "from":"a:1"}"#),
-            (
-                r#"{"b":1, "a":12345678901234567890}"#,
-                r#"{"b":1, "a":12345678901234567890,"from":"a:1"}"#,
-            ),
-            (
-                r#"{"x":{"from":"b"}}"#,
-                r#"{"x":{"from":"b"},"from":"a:1"}"#,
-            ),
-            (
-                r#"{"s":"<&>\u2028 \"from\""}"#,
-                r#"{"s":"<&>\u2028 \"from\"","from":"a:1"}"#,
-            ),
+            (r#"{"b":1, "a":12345678901234567890}"#, r#"{"b":1, "a":12345678901234567890,"from":"a:1"}"#),
+            (r#"{"x":{"from":"b"}}"#, r#"{"x":{"from":"b"},"from":"a:1"}"#),
+            (r#"{"s":"<&>\u2028 \"from\""}"#, r#"{"s":"<&>\u2028 \"from\"","from":"a:1"}"#),
         ] {
             assert_eq!(sign(data, "a:1", true).as_deref(), Ok(expected));
         }
-        assert_eq!(
-            sign("{}", "小\"明", true).as_deref(),
-            Ok(r#"{"from":"小\"明"}"#)
-        );
+        assert_eq!(sign("{}", "小\"明", true).as_deref(), Ok(r#"{"from":"小\"明"}"#));
     }
 
     #[test]
     fn the_own_from_passes_however_it_is_written() {
-        for data in [
-            r#"{"from":"a:1","x":1e400}"#,
-            r#"{ "x" : 1 , "from" : "\u0061:1" }"#,
-            r#"{"\u0066rom":"a:1"}"#,
-        ] {
+        for data in [r#"{"from":"a:1","x":1e400}"#, r#"{ "x" : 1 , "from" : "\u0061:1" }"#, r#"{"\u0066rom":"a:1"}"#] {
             assert_eq!(sign(data, "a:1", true).as_deref(), Ok(data));
         }
     }
 
     #[test]
     fn a_forged_from_is_refused_unless_the_switch_is_off() {
-        for data in [
-            r#"{"from":"b:2"}"#,
-            r#"{"from":null}"#,
-            r#"{"from":1}"#,
-            r#"{"from":""}"#,
-            r#"{"\u0066rom":"b"}"#,
-        ] {
-            assert_eq!(
-                sign(data, "a:1", true),
-                Err(BadData::ForgedSender),
-                "{data}"
-            );
+        for data in [r#"{"from":"b:2"}"#, r#"{"from":null}"#, r#"{"from":1}"#, r#"{"from":""}"#, r#"{"\u0066rom":"b"}"#]
+        {
+            assert_eq!(sign(data, "a:1", true), Err(BadData::ForgedSender), "{data}");
             assert_eq!(sign(data, "a:1", false).as_deref(), Ok(data));
         }
     }

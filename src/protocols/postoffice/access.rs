@@ -48,9 +48,7 @@ impl Access {
     pub fn new(settings: &config::PostOffice) -> Self {
         match settings.auth {
             PostOfficeAuth::Any => Self::Any,
-            PostOfficeAuth::Tokens => {
-                Self::Listed(settings.tokens.iter().filter_map(Grant::read).collect())
-            }
+            PostOfficeAuth::Tokens => Self::Listed(settings.tokens.iter().filter_map(Grant::read).collect()),
             PostOfficeAuth::Jwt => Self::Signed(Box::new(JwtKey::new(&settings.jwt_secret))),
         }
     }
@@ -59,12 +57,7 @@ impl Access {
     ///
     /// # Errors
     /// [`Denied`]; nobody is told why.
-    pub fn check(
-        &self,
-        token: &str,
-        name: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Principal, Denied> {
+    pub fn check(&self, token: &str, name: Option<&str>, now: Timestamp) -> Result<Principal, Denied> {
         if token.is_empty() || token.len() > limits::TOKEN_BYTES {
             return Err(Denied);
         }
@@ -144,20 +137,11 @@ mod tests {
 
     #[test]
     fn listed_tokens_open_their_mailboxes() {
-        let lines =
-            ["s3cret erp desk-*", "other audit"].map(|line| SecretString::from(line.to_owned()));
+        let lines = ["s3cret erp desk-*", "other audit"].map(|line| SecretString::from(line.to_owned()));
         let access = Access::Listed(lines.iter().filter_map(Grant::read).collect());
         let now = Timestamp::from_millis(0);
         let opens = |token, name| access.check(token, name, now).is_ok();
-        assert!(
-            opens("s3cret", Some("desk-7"))
-                && opens("other", Some("audit"))
-                && opens("other", None)
-        );
-        assert!(
-            !opens("s3cret", Some("audit"))
-                && !opens("s3cre", Some("erp"))
-                && !opens("", Some("erp"))
-        );
+        assert!(opens("s3cret", Some("desk-7")) && opens("other", Some("audit")) && opens("other", None));
+        assert!(!opens("s3cret", Some("audit")) && !opens("s3cre", Some("erp")) && !opens("", Some("erp")));
     }
 }

@@ -82,14 +82,10 @@ fn recipients(desk: &Desk, letter: &Letter<'_>) -> Result<(Vec<String>, Vec<Stri
         Names::Wrong => is_unread = true,
         Names::Nobody => {}
     }
-    let count: usize = listed
-        .iter()
-        .map(|(_, names, wrong)| names.len() + wrong.len())
-        .sum();
+    let count: usize = listed.iter().map(|(_, names, wrong)| names.len() + wrong.len()).sum();
     let limit = settings.max_recipients;
     if count > limit {
-        let text =
-            format!("to and cc have {count} recipients; postoffice.max_recipients allows {limit}");
+        let text = format!("to and cc have {count} recipients; postoffice.max_recipients allows {limit}");
         return Err((Code::InvalidField, text));
     }
     let (mut seen, mut each, mut unread) = (HashSet::new(), Vec::new(), Vec::new());
@@ -111,30 +107,21 @@ fn check_sender(desk: &Desk, letter: &Letter<'_>) -> Result<(), String> {
         let is_allowed = match desk.office.settings.from_check {
             FromCheck::Off => true,
             FromCheck::Strict => from == own,
-            FromCheck::Known => {
-                from == own || desk.principal.covers(&from) || desk.office.find(&from).is_none()
-            }
+            FromCheck::Known => from == own || desk.principal.covers(&from) || desk.office.find(&from).is_none(),
         };
         if !is_allowed {
-            return Err(format!(
-                "{} is not the mailbox of this connection",
-                cut(&from)
-            ));
+            return Err(format!("{} is not the mailbox of this connection", cut(&from)));
         }
     }
     Ok(())
 }
 
 fn message(desk: &Desk, letter: &Letter<'_>) -> Message {
-    let subject = letter
-        .text("subject")
-        .filter(|text| text.len() <= limits::EVENT_NAME_BYTES);
+    let subject = letter.text("subject").filter(|text| text.len() <= limits::EVENT_NAME_BYTES);
     // For whoever looks for a thread in the history of the channel.
     let mut headers = Extras::new();
     for name in reply::THREAD_FIELDS {
-        let text = letter
-            .text(name)
-            .filter(|text| text.len() <= limits::EVENT_NAME_BYTES);
+        let text = letter.text(name).filter(|text| text.len() <= limits::EVENT_NAME_BYTES);
         if let Some(text) = text {
             headers.insert(name.into(), text.into());
         }
@@ -161,10 +148,7 @@ fn deliver(
     link: &mut Link<'_>,
 ) -> Result<(), Refused> {
     let Some(room) = desk.office.find(name) else {
-        return Err((
-            Code::UnknownRecipient,
-            format!("no mailbox named {}", cut(name)),
-        ));
+        return Err((Code::UnknownRecipient, format!("no mailbox named {}", cut(name))));
     };
     let connection = link.connection();
     let publish = |id, is_ephemeral| Publish {
@@ -187,9 +171,7 @@ fn deliver(
     let Data::Text(text) = &message.payload.data else {
         return Ok(());
     };
-    let key = letter
-        .shown("id")
-        .filter(|id| id.len() <= limits::MESSAGE_ID_BYTES);
+    let key = letter.shown("id").filter(|id| id.len() <= limits::MESSAGE_ID_BYTES);
     let posted = Posted {
         text: text.clone(),
         level: letter.level(),
@@ -198,23 +180,11 @@ fn deliver(
     };
     let peer = link.peer();
     let sender = || {
-        let error = || {
-            reply::error(
-                Code::MailboxFull,
-                "the letter could not be stored",
-                about.to(name),
-            )
-        };
-        Sender {
-            peer,
-            error: (!desk.office.settings.is_silent).then(error),
-        }
+        let error = || reply::error(Code::MailboxFull, "the letter could not be stored", about.to(name));
+        Sender { peer, error: (!desk.office.settings.is_silent).then(error) }
     };
     let send = |number| {
-        let id = EntryId::Frame {
-            connection: room.postmark,
-            msg_serial: number,
-        };
+        let id = EntryId::Frame { connection: room.postmark, msg_serial: number };
         let publish = publish(id, false);
         link.send(&room.channel, publish)
     };

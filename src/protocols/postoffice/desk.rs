@@ -106,11 +106,7 @@ impl Desk {
         self.sent += 1;
         self.highest = self.highest.max(number);
         self.flying_bytes += bytes;
-        self.flights.push_back(Flight {
-            order: self.sent,
-            number,
-            bytes,
-        });
+        self.flights.push_back(Flight { order: self.sent, number, bytes });
     }
 
     /// The ping that asks whether everything so far was read; nothing while one is not answered.
@@ -207,10 +203,7 @@ impl Translator for Desk {
         let place = self.place.as_ref().map(|place| Arc::clone(&place.counted));
         let reader = Reader {
             session: peer.session,
-            peer: Visitor {
-                peer,
-                place: place.unwrap_or_default(),
-            },
+            peer: Visitor { peer, place: place.unwrap_or_default() },
             started: self.started,
             is_ready: false,
             is_behind: false,
@@ -220,21 +213,10 @@ impl Translator for Desk {
         }
         let mut filter = Filter::new(Modes::SUBSCRIBE, true);
         filter.is_tailored = true;
-        let attaching = Attaching {
-            alias: 0,
-            filter,
-            rules: None,
-            start: Start::Head,
-            context: Bytes::new(),
-        };
+        let attaching = Attaching { alias: 0, filter, rules: None, start: Start::Head, context: Bytes::new() };
         let channel = self.room.channel.clone();
         if let Err(fault) = link.attach(&channel, attaching) {
-            self.tell(
-                reply::code_of(&fault),
-                &fault.to_string(),
-                About::default(),
-                link,
-            );
+            self.tell(reply::code_of(&fault), &fault.to_string(), About::default(), link);
             link.close(CloseReason::Done);
         }
     }
@@ -246,12 +228,7 @@ impl Translator for Desk {
     fn binary(&mut self, data: Bytes, link: &mut Link<'_>) {
         match ByteString::try_from(data) {
             Ok(text) => self.text(text, link),
-            Err(_) => self.tell(
-                Code::BadJson,
-                "the frame is not UTF-8",
-                About::default(),
-                link,
-            ),
+            Err(_) => self.tell(Code::BadJson, "the frame is not UTF-8", About::default(), link),
         }
     }
 
@@ -269,12 +246,7 @@ impl Translator for Desk {
                 }
             }
             Answer::AttachRefused { fault, .. } => {
-                self.tell(
-                    reply::code_of(&fault),
-                    &fault.to_string(),
-                    About::default(),
-                    link,
-                );
+                self.tell(reply::code_of(&fault), &fault.to_string(), About::default(), link);
                 link.close(CloseReason::Done);
             }
             // What was refused is in the mailbox all the same.
@@ -284,10 +256,9 @@ impl Translator for Desk {
 
     fn tailored(&mut self, _: u16, entry: &Entry) -> Option<Bytes> {
         let frames = match entry.id {
-            EntryId::Frame {
-                connection,
-                msg_serial,
-            } if connection == self.room.postmark => self.arrived(msg_serial, entry),
+            EntryId::Frame { connection, msg_serial } if connection == self.room.postmark => {
+                self.arrived(msg_serial, entry)
+            }
             // A heartbeat, or by another protocol: for whoever is there.
             _ => entry.frame(self.format()).clone(),
         };
@@ -301,11 +272,7 @@ impl Translator for Desk {
         // Whatever was asked: a client may answer the last of several pings only (RFC 6455 §5.5.3).
         self.is_asked = false;
         let has_more = self.is_behind || self.room.mailbox.lock().last() > self.highest;
-        let frames = if self.is_ready && has_more {
-            self.gather()
-        } else {
-            self.question()
-        };
+        let frames = if self.is_ready && has_more { self.gather() } else { self.question() };
         if !frames.is_empty() {
             link.send_frame(frames);
         }

@@ -29,10 +29,7 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(settings: &config::PostOffice, office: Arc<Office>) -> Self {
-        Self {
-            access: Access::new(settings),
-            office,
-        }
+        Self { access: Access::new(settings), office }
     }
 }
 
@@ -45,10 +42,7 @@ pub struct PostOffice {
 
 impl PostOffice {
     pub fn new(settings: &config::PostOffice, mut entrance: Entrance, shared: Arc<Shared>) -> Self {
-        entrance.limits = MessageLimits {
-            max_message_bytes: settings.max_message_bytes,
-            ..entrance.limits
-        };
+        entrance.limits = MessageLimits { max_message_bytes: settings.max_message_bytes, ..entrance.limits };
         Self { entrance, shared }
     }
 
@@ -60,23 +54,16 @@ impl PostOffice {
                 return refused.into_response();
             }
         };
-        let upgraded = self
-            .entrance
-            .upgrade(request, payload, permit, Box::new(desk));
+        let upgraded = self.entrance.upgrade(request, payload, permit, Box::new(desk));
         let upgraded = upgraded.await;
         upgraded.unwrap_or_else(|_| Refused::NoWebSocket.into_response())
     }
 
-    fn check(
-        &self,
-        request: &HttpRequest,
-    ) -> Result<(Desk, crate::edge::admission::Permit), Refused> {
+    fn check(&self, request: &HttpRequest) -> Result<(Desk, crate::edge::admission::Permit), Refused> {
         let office = &self.shared.office;
         let query = Query::parse(request.query_string());
         let name = query.get("clientID").filter(|name| !name.is_empty());
-        let token = bearer(request)
-            .or_else(|| query.get("token"))
-            .unwrap_or_default();
+        let token = bearer(request).or_else(|| query.get("token")).unwrap_or_default();
         let now = office.clock.now();
         let granted = self.shared.access.check(token, name, now);
         let replaces = || granted.is_ok() && name.is_some_and(|name| office.would_replace(name));
@@ -89,9 +76,7 @@ impl PostOffice {
             return Err(Refused::BadName);
         }
         // Unix seconds (§2); in milliseconds here, so that a quick reconnect is not the same moment.
-        let started = query
-            .get("startTime")
-            .and_then(|text| text.parse::<u64>().ok());
+        let started = query.get("startTime").and_then(|text| text.parse::<u64>().ok());
         let started = started.map(|seconds| seconds.saturating_mul(1_000));
         if office.is_outdated(name, started) {
             return Err(Refused::Outdated);
@@ -110,9 +95,7 @@ impl PostOffice {
         let office = &self.shared.office;
         let query = Query::parse(request.query_string());
         let name = query.get("clientID").filter(|name| !name.is_empty());
-        let token = bearer(request)
-            .or_else(|| query.get("token"))
-            .unwrap_or_default();
+        let token = bearer(request).or_else(|| query.get("token")).unwrap_or_default();
         let granted = self.shared.access.check(token, name, office.clock.now());
         granted.map_err(|_| Refused::Unauthorized)?;
         let name = name.ok_or(Refused::NoName)?;
@@ -123,10 +106,7 @@ impl PostOffice {
         let thread = match office.find(name) {
             Some(room) => {
                 let broker = &self.entrance.worker.broker;
-                asked
-                    .read(&room, broker)
-                    .await
-                    .map_err(thread::Refused::from)?
+                asked.read(&room, broker).await.map_err(thread::Refused::from)?
             }
             // A mailbox that nobody has opened has no letters.
             None => thread::Thread::default(),
@@ -158,11 +138,8 @@ pub fn routes(config: &mut web::ServiceConfig, door: &PostOffice, settings: &con
     for path in settings.ws_paths() {
         config.route(path, web::get().to(connect(door)));
     }
-    let plain = || {
-        web::get().guard(actix_web::guard::fn_guard(|context| {
-            !context.head().headers().contains_key(UPGRADE)
-        }))
-    };
+    let plain =
+        || web::get().guard(actix_web::guard::fn_guard(|context| !context.head().headers().contains_key(UPGRADE)));
     let health = || async { HttpResponse::Ok().json(json!({"status": "ok"})) };
     config.route(&settings.health_path, plain().to(health));
     let told = door.clone();
@@ -221,17 +198,11 @@ impl From<thread::Refused> for Refused {
 impl Refused {
     fn into_response(self) -> HttpResponse {
         let (status, text) = match self {
-            Self::Full => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Connection limit reached\n",
-            ),
+            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "Connection limit reached\n"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized\n"),
             Self::NoName => (StatusCode::BAD_REQUEST, "Client ID is required\n"),
             Self::BadName => (StatusCode::BAD_REQUEST, "Client ID is invalid\n"),
-            Self::Outdated => (
-                StatusCode::CONFLICT,
-                "Connection rejected: newer connection exists\n",
-            ),
+            Self::Outdated => (StatusCode::CONFLICT, "Connection rejected: newer connection exists\n"),
             Self::NoWebSocket => (StatusCode::BAD_REQUEST, "Bad Request\n"),
             Self::Thread(refused) => return refused.into_response(),
         };
@@ -239,8 +210,6 @@ impl Refused {
         if matches!(self, Self::NoWebSocket) {
             response.insert_header((SEC_WEBSOCKET_VERSION, "13"));
         }
-        response
-            .content_type("text/plain; charset=utf-8")
-            .body(text)
+        response.content_type("text/plain; charset=utf-8").body(text)
     }
 }

@@ -58,12 +58,10 @@ impl<'a> Letter<'a> {
     /// `from`.
     pub fn senders(&self) -> impl Iterator<Item = Cow<'a, str>> {
         let fields = self.fields.iter();
-        fields
-            .filter(|(name, value)| name.eq_ignore_ascii_case("from") && value.get() != "null")
-            .map(|(_, value)| {
-                let text = serde_json::from_str::<String>(value.get());
-                text.map_or(Cow::Borrowed(value.get()), Cow::Owned)
-            })
+        fields.filter(|(name, value)| name.eq_ignore_ascii_case("from") && value.get() != "null").map(|(_, value)| {
+            let text = serde_json::from_str::<String>(value.get());
+            text.map_or(Cow::Borrowed(value.get()), Cow::Owned)
+        })
     }
 
     /// Who is named in `to` or `cc`; a number counts as its text where `takes_numbers`.
@@ -182,14 +180,9 @@ mod tests {
         let text = r#"{"to":"a","token":"x","n":12345678901234567890123,"Token":"y","é\n":1.10}"#;
         with(text, |letter| {
             assert_eq!(letter.delivered(true), text);
-            assert_eq!(
-                letter.delivered(false),
-                r#"{"to":"a","n":12345678901234567890123,"é\n":1.10}"#
-            );
+            assert_eq!(letter.delivered(false), r#"{"to":"a","n":12345678901234567890123,"é\n":1.10}"#);
         });
-        with(r#"{"token":1}"#, |letter| {
-            assert_eq!(letter.delivered(false), "{}")
-        });
+        with(r#"{"token":1}"#, |letter| assert_eq!(letter.delivered(false), "{}"));
     }
 
     #[test]
@@ -206,10 +199,7 @@ mod tests {
         assert_eq!(names(r#"{"to":7}"#, true), listed(&["7"], &[]));
         assert_eq!(names(r#"{"to":7}"#, false), Names::Wrong);
         assert_eq!(names(r#"{"to":{}}"#, true), Names::Wrong);
-        assert_eq!(
-            names(r#"{"to":["a",1,"","b"]}"#, true),
-            listed(&["a", "b"], &[1, 2])
-        );
+        assert_eq!(names(r#"{"to":["a",1,"","b"]}"#, true), listed(&["a", "b"], &[1, 2]));
         assert_eq!(names(r#"{"to":"a","to":"b"}"#, true), listed(&["b"], &[]));
     }
 

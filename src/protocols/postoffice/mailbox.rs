@@ -105,14 +105,7 @@ pub struct Mailbox<P> {
 
 impl<P> Default for Mailbox<P> {
     fn default() -> Self {
-        Self {
-            letters: BTreeMap::new(),
-            last: 0,
-            handed: 0,
-            readers: Vec::new(),
-            is_kept: false,
-            seen: HashMap::new(),
-        }
+        Self { letters: BTreeMap::new(), last: 0, handed: 0, readers: Vec::new(), is_kept: false, seen: HashMap::new() }
     }
 }
 
@@ -133,13 +126,7 @@ impl<P> Mailbox<P> {
     }
 
     /// Takes a letter in; `uptime` is the monotonic now. What had to make room for it is added to `gone`.
-    pub fn post(
-        &mut self,
-        posted: Posted,
-        bounds: Bounds,
-        uptime: Duration,
-        gone: &mut Vec<Gone>,
-    ) -> Taken {
+    pub fn post(&mut self, posted: Posted, bounds: Bounds, uptime: Duration, gone: &mut Vec<Gone>) -> Taken {
         if let Some(key) = posted.key {
             self.forget(uptime);
             if self.seen.contains_key(&key) {
@@ -147,10 +134,7 @@ impl<P> Mailbox<P> {
             }
             self.seen.insert(key, uptime);
         }
-        let is_read = self
-            .readers
-            .iter()
-            .any(|reader| reader.is_ready && !reader.is_behind);
+        let is_read = self.readers.iter().any(|reader| reader.is_ready && !reader.is_behind);
         let is_stored = bounds.stores && self.is_kept;
         if self.readers.is_empty() && !is_stored {
             return Taken::Dropped;
@@ -166,8 +150,7 @@ impl<P> Mailbox<P> {
         self.letters.insert(number, waiting);
         while !is_read && self.letters.range(self.handed + 1..).count() > bounds.letters {
             let waiting = self.letters.range(self.handed + 1..);
-            let Some((victim, _)) = waiting.min_by_key(|(number, letter)| (letter.level, **number))
-            else {
+            let Some((victim, _)) = waiting.min_by_key(|(number, letter)| (letter.level, **number)) else {
                 break;
             };
             let victim = *victim;
@@ -187,11 +170,7 @@ impl<P> Mailbox<P> {
     /// Takes it back: it could not be kept.
     pub fn remove(&mut self, number: u64) -> Option<Gone> {
         let letter = self.letters.remove(&number)?;
-        Some(Gone {
-            number,
-            bytes: letter.bytes,
-            row: letter.row,
-        })
+        Some(Gone { number, bytes: letter.bytes, row: letter.row })
     }
 
     /// The store does not have it: it stays in memory.
@@ -244,18 +223,12 @@ impl<P> Mailbox<P> {
             return Vec::new();
         }
         let numbers: Vec<u64> = self.letters.keys().copied().collect();
-        numbers
-            .into_iter()
-            .filter_map(|number| self.remove(number))
-            .collect()
+        numbers.into_iter().filter_map(|number| self.remove(number)).collect()
     }
 
     /// What is in memory only, to be written: noted as handed to the store.
     pub fn spill(&mut self) -> Vec<(u64, Waiting)> {
-        let unwritten = self
-            .letters
-            .iter_mut()
-            .filter(|(_, letter)| letter.row == Row::None);
+        let unwritten = self.letters.iter_mut().filter(|(_, letter)| letter.row == Row::None);
         unwritten
             .map(|(number, letter)| {
                 letter.row = Row::Writing;
@@ -268,12 +241,7 @@ impl<P> Mailbox<P> {
     pub fn expire(&mut self, until: Timestamp) -> Vec<Gone> {
         let mut gone = Vec::new();
         // They came in the order of their numbers, but for a clock that was set back.
-        while let Some((number, _)) = self
-            .letters
-            .iter()
-            .next()
-            .filter(|(_, letter)| letter.came <= until)
-        {
+        while let Some((number, _)) = self.letters.iter().next().filter(|(_, letter)| letter.came <= until) {
             let number = *number;
             gone.extend(self.remove(number));
         }
@@ -282,8 +250,7 @@ impl<P> Mailbox<P> {
 
     fn forget(&mut self, uptime: Duration) {
         if self.seen.len() >= limits::POST_IDS {
-            self.seen
-                .retain(|_, seen| uptime.saturating_sub(*seen) < limits::IDEMPOTENCY_WINDOW);
+            self.seen.retain(|_, seen| uptime.saturating_sub(*seen) < limits::IDEMPOTENCY_WINDOW);
         }
         if self.seen.len() >= limits::POST_IDS {
             self.seen.clear();

@@ -53,10 +53,7 @@ impl Settings {
     pub const fn new(settings: &config::PostOffice) -> Self {
         Self {
             max_connections: settings.max_connections,
-            rules: Rules {
-                level: settings.validation,
-                require_base64: settings.require_base64,
-            },
+            rules: Rules { level: settings.validation, require_base64: settings.require_base64 },
             from_check: settings.from_check,
             forward_token: settings.forward_token,
             is_silent: matches!(settings.errors, PostOfficeErrors::Silent),
@@ -135,11 +132,7 @@ impl Office {
     ///
     /// # Errors
     /// When that cannot be read.
-    pub fn open(
-        settings: &config::PostOffice,
-        store: Arc<dyn Store>,
-        clock: Clock,
-    ) -> anyhow::Result<Arc<Self>> {
+    pub fn open(settings: &config::PostOffice, store: Arc<dyn Store>, clock: Clock) -> anyhow::Result<Arc<Self>> {
         let office = Self {
             settings: Settings::new(settings),
             clock,
@@ -163,9 +156,7 @@ impl Office {
         read.context("cannot read the mailboxes in the data folder")?;
         let read = office.shelf.waiting(|name, number, waiting| {
             office.stored.fetch_add(1, Ordering::Relaxed);
-            office
-                .bytes
-                .fetch_add(waiting.bytes as u64, Ordering::Relaxed);
+            office.bytes.fetch_add(waiting.bytes as u64, Ordering::Relaxed);
             known(name).mailbox.lock().recall(number, waiting);
         });
         read.context("cannot read the letters in the data folder")?;
@@ -218,10 +209,8 @@ impl Office {
         let (Some(started), false) = (started, self.settings.multi_device) else {
             return false;
         };
-        let is_newer =
-            |reader: &Reader<Visitor>| reader.started.is_some_and(|known| known >= started);
-        self.find(name)
-            .is_some_and(|room| room.mailbox.lock().readers.iter().any(is_newer))
+        let is_newer = |reader: &Reader<Visitor>| reader.started.is_some_and(|known| known >= started);
+        self.find(name).is_some_and(|room| room.mailbox.lock().readers.iter().any(is_newer))
     }
 
     /// Takes a place for a connection as `name`: one that is free, or that of the connection which it replaces.
@@ -236,10 +225,7 @@ impl Office {
             let gives = |reader: &Reader<Visitor>| reader.peer.place.swap(false, Ordering::Relaxed);
             mailbox.readers.iter().find(|reader| gives(reader))?;
         }
-        Some(Place {
-            office: Arc::clone(self),
-            counted: Arc::new(AtomicBool::new(true)),
-        })
+        Some(Place { office: Arc::clone(self), counted: Arc::new(AtomicBool::new(true)) })
     }
 
     /// A connection begins to empty its mailbox; an older one is closed. False: it is the older one itself.
@@ -248,11 +234,10 @@ impl Office {
         let has_room = self.rooms.lock().len() <= limits::POST_MAILBOXES;
         let mut mailbox = room.mailbox.lock();
         if !self.settings.multi_device {
-            let is_outdated = mailbox.readers.iter().any(|known| {
-                known.started.is_some()
-                    && known.started >= reader.started
-                    && reader.started.is_some()
-            });
+            let is_outdated = mailbox
+                .readers
+                .iter()
+                .any(|known| known.started.is_some() && known.started >= reader.started && reader.started.is_some());
             if is_outdated {
                 return false;
             }
@@ -268,10 +253,7 @@ impl Office {
             let office = Arc::clone(self);
             let done = Box::new(move |outcome: Result<_, StoreError>| {
                 if let Err(error) = outcome {
-                    office.warn(
-                        &error,
-                        "a mailbox is remembered only until the server stops",
-                    );
+                    office.warn(&error, "a mailbox is remembered only until the server stops");
                 }
             });
             self.shelf.keep(&room.name, done);
@@ -317,10 +299,7 @@ impl Office {
         let bytes = text.len() as u64;
         if self.bytes.load(Ordering::Relaxed) + bytes > self.settings.bytes {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            return Err((
-                Code::MailboxFull,
-                "the post office holds as many bytes as it may".into(),
-            ));
+            return Err((Code::MailboxFull, "the post office holds as many bytes as it may".into()));
         }
         let mut gone = Vec::new();
         let mut mailbox = room.mailbox.lock();
@@ -331,10 +310,7 @@ impl Office {
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
             if publish(number).is_err() {
                 // Its reader finds it with the next sign of life.
-                mailbox
-                    .readers
-                    .iter()
-                    .for_each(|reader| reader.peer.peer.probe());
+                mailbox.readers.iter().for_each(|reader| reader.peer.peer.probe());
             }
         }
         drop(mailbox);
@@ -344,26 +320,14 @@ impl Office {
         }
         self.discard(room, gone);
         match taken {
-            Taken::In {
-                number,
-                to_disk: true,
-            } => {
-                let waiting = Waiting {
-                    level,
-                    came,
-                    bytes: text.len(),
-                    text: Some(text),
-                    row: Row::Writing,
-                };
+            Taken::In { number, to_disk: true } => {
+                let waiting = Waiting { level, came, bytes: text.len(), text: Some(text), row: Row::Writing };
                 self.write(room, vec![(number, waiting)], Some(sender()));
                 Ok(())
             }
             Taken::Full => Err((
                 Code::MailboxFull,
-                format!(
-                    "the mailbox holds {} letters, all of a higher level",
-                    self.settings.bounds.letters
-                ),
+                format!("the mailbox holds {} letters, all of a higher level", self.settings.bounds.letters),
             )),
             Taken::Dropped => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -376,9 +340,7 @@ impl Office {
     /// The reader has these letters.
     pub fn confirm(self: &Arc<Self>, room: &Arc<Room>, numbers: impl IntoIterator<Item = u64>) {
         let mut mailbox = room.mailbox.lock();
-        let gone = numbers
-            .into_iter()
-            .filter_map(|number| mailbox.remove(number));
+        let gone = numbers.into_iter().filter_map(|number| mailbox.remove(number));
         let gone = gone.collect();
         drop(mailbox);
         self.discard(room, gone);

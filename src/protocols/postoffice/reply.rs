@@ -87,36 +87,20 @@ pub struct About<'a> {
 
 impl<'a> About<'a> {
     pub fn letter(letter: &Letter<'a>) -> Self {
-        let short = |name| {
-            letter
-                .shown(name)
-                .filter(|text| text.len() <= limits::POST_NAME_BYTES)
-        };
-        Self {
-            subject_id: short("subjectId"),
-            id: short("id"),
-            to: None,
-        }
+        let short = |name| letter.shown(name).filter(|text| text.len() <= limits::POST_NAME_BYTES);
+        Self { subject_id: short("subjectId"), id: short("id"), to: None }
     }
 
     /// The copy for one recipient.
     pub fn to(&self, recipient: &str) -> About<'static> {
         let owned = |text: &Option<Cow<'a, str>>| text.as_ref().map(|text| text.to_string().into());
-        About {
-            subject_id: owned(&self.subject_id),
-            id: owned(&self.id),
-            to: Some(cut(recipient).into()),
-        }
+        About { subject_id: owned(&self.subject_id), id: owned(&self.id), to: Some(cut(recipient).into()) }
     }
 }
 
 /// An error frame.
 pub fn error(code: Code, text: &str, about: About<'_>) -> Bytes {
-    let reply = Reply {
-        error: text,
-        code: code.as_str(),
-        about,
-    };
+    let reply = Reply { error: text, code: code.as_str(), about };
     // Strings always serialise.
     frame::text(&serde_json::to_vec(&reply).unwrap_or_default())
 }
@@ -136,9 +120,7 @@ impl WireFormat for PostOfficeJson {
 
     fn encode(&self, entry: &Entry) -> Bytes {
         let mailbox = entry.channel.as_str().trim_start_matches(PREFIX);
-        wire::each(entry, |message| {
-            frame::text(letter(message, mailbox).as_bytes())
-        })
+        wire::each(entry, |message| frame::text(letter(message, mailbox).as_bytes()))
     }
 }
 
@@ -162,11 +144,7 @@ pub fn letter<'a>(message: &'a Message, mailbox: &str) -> Cow<'a, str> {
 fn foreign(message: &Message, mailbox: &str) -> Vec<u8> {
     let from = message.client_id.as_ref().map_or("", |id| id.as_str());
     let mut json = Vec::new();
-    for (name, text) in [
-        ("{\"from\":", from),
-        (",\"to\":", mailbox),
-        (",\"subject\":", &message.name),
-    ] {
+    for (name, text) in [("{\"from\":", from), (",\"to\":", mailbox), (",\"subject\":", &message.name)] {
         json.extend_from_slice(name.as_bytes());
         write_json_text(&mut json, text);
     }
@@ -223,10 +201,7 @@ mod tests {
     #[test]
     fn a_letter_is_its_own_frame() {
         let text = r#"{ "to": "erp", "n": 1.10 }"#;
-        let message = Message {
-            payload: Payload::json(text.into()),
-            ..Message::default()
-        };
+        let message = Message { payload: Payload::json(text.into()), ..Message::default() };
         assert_eq!(payload_of(&PostOfficeJson.encode(&entry(message))), text);
     }
 
@@ -234,18 +209,11 @@ mod tests {
     fn what_is_no_letter_becomes_the_content_of_one() {
         let message = Message {
             name: "greeting".into(),
-            payload: Payload {
-                data: Data::Text("hello".into()),
-                ..Payload::default()
-            },
+            payload: Payload { data: Data::Text("hello".into()), ..Payload::default() },
             client_id: ClientId::new("ann"),
             ..Message::default()
         };
-        let letter: Value =
-            serde_json::from_str(&payload_of(&PostOfficeJson.encode(&entry(message)))).unwrap();
-        assert_eq!(
-            letter,
-            json!({"from": "ann", "to": "erp", "subject": "greeting", "content": "hello", "type": 1})
-        );
+        let letter: Value = serde_json::from_str(&payload_of(&PostOfficeJson.encode(&entry(message)))).unwrap();
+        assert_eq!(letter, json!({"from": "ann", "to": "erp", "subject": "greeting", "content": "hello", "type": 1}));
     }
 }

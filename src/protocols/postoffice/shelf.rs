@@ -40,28 +40,17 @@ impl Shelf {
         let mut batch = Batch::new();
         for (number, letter) in letters {
             let Some(text) = letter.text else { continue };
-            let facts = [
-                letter.came.millis(),
-                letter.level.cast_unsigned(),
-                letter.bytes as u64,
-            ];
-            batch = batch
-                .put(
-                    WAITING,
-                    key(name, number),
-                    facts.map(u64::to_be_bytes).concat(),
-                )
-                .put(LETTERS, key(name, number), text.as_bytes().as_ref());
+            let facts = [letter.came.millis(), letter.level.cast_unsigned(), letter.bytes as u64];
+            batch = batch.put(WAITING, key(name, number), facts.map(u64::to_be_bytes).concat()).put(
+                LETTERS,
+                key(name, number),
+                text.as_bytes().as_ref(),
+            );
         }
         self.0.submit(batch, done);
     }
 
-    pub fn remove(
-        &self,
-        name: &str,
-        numbers: impl IntoIterator<Item = u64>,
-        done: Done<Committed>,
-    ) {
+    pub fn remove(&self, name: &str, numbers: impl IntoIterator<Item = u64>, done: Done<Committed>) {
         let batch = numbers.into_iter().fold(Batch::new(), |batch, number| {
             let key = key(name, number);
             batch.remove(WAITING, key.clone()).remove(LETTERS, key)
@@ -115,19 +104,12 @@ impl Shelf {
     }
 
     /// Every row of a table; `read` says none when it cannot be read.
-    fn each(
-        &self,
-        table: &'static str,
-        mut read: impl FnMut(&[u8], &[u8]) -> Option<()>,
-    ) -> Result<(), StoreError> {
+    fn each(&self, table: &'static str, mut read: impl FnMut(&[u8], &[u8]) -> Option<()>) -> Result<(), StoreError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let rows = self
-                .0
-                .list(table, b"", after.as_deref(), limits::POST_ROWS)?;
+            let rows = self.0.list(table, b"", after.as_deref(), limits::POST_ROWS)?;
             for row in &rows {
-                read(&row.key, &row.value)
-                    .ok_or_else(|| StoreError::damaged("a row of a mailbox"))?;
+                read(&row.key, &row.value).ok_or_else(|| StoreError::damaged("a row of a mailbox"))?;
             }
             match rows.into_iter().next_back() {
                 Some(last) => after = Some(last.key),

@@ -53,9 +53,7 @@ impl Asked {
     /// Without a `subjectId`, or with a `limit` that is none.
     pub fn of(query: &query::Query) -> Result<Self, Refused> {
         let subject_id = query.get("subjectId").filter(|id| !id.is_empty());
-        let limit = query
-            .get("limit")
-            .map_or(Ok(limits::PAGE_ITEMS), str::parse);
+        let limit = query.get("limit").map_or(Ok(limits::PAGE_ITEMS), str::parse);
         let limit = limit.ok();
         let limit = limit.filter(|limit| (1..=limits::PAGE_ITEMS_MAX).contains(limit));
         Ok(Self {
@@ -92,8 +90,7 @@ impl Asked {
                     return Ok(Thread::of(letters, true));
                 }
                 let letter = reply::letter(message, &room.name);
-                letters
-                    .push(RawValue::from_string(letter.into_owned()).map_err(|_| Fault::Internal)?);
+                letters.push(RawValue::from_string(letter.into_owned()).map_err(|_| Fault::Internal)?);
             }
             after = page.next;
             if after.is_none() {
@@ -114,10 +111,7 @@ impl Asked {
 impl Thread {
     fn of(mut newest_first: Vec<Box<RawValue>>, has_more: bool) -> Self {
         newest_first.reverse();
-        Self {
-            letters: newest_first,
-            has_more,
-        }
+        Self { letters: newest_first, has_more }
     }
 }
 
@@ -131,13 +125,8 @@ impl Refused {
     pub fn into_response(self) -> HttpResponse {
         let (status, text) = match self {
             Self::NoSubject => (StatusCode::BAD_REQUEST, "subjectId is required\n"),
-            Self::BadLimit => (
-                StatusCode::BAD_REQUEST,
-                "limit is a number from 1 to 1000\n",
-            ),
-            Self::Fault(Fault::Busy | Fault::ShuttingDown) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "The server is busy\n")
-            }
+            Self::BadLimit => (StatusCode::BAD_REQUEST, "limit is a number from 1 to 1000\n"),
+            Self::Fault(Fault::Busy | Fault::ShuttingDown) => (StatusCode::SERVICE_UNAVAILABLE, "The server is busy\n"),
             Self::Fault(fault) => {
                 tracing::error!(%fault, "a thread cannot be read");
                 (StatusCode::INTERNAL_SERVER_ERROR, "Internal error\n")
@@ -147,8 +136,6 @@ impl Refused {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((RETRY_AFTER, "1"));
         }
-        response
-            .content_type("text/plain; charset=utf-8")
-            .body(text)
+        response.content_type("text/plain; charset=utf-8").body(text)
     }
 }

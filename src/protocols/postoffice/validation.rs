@@ -69,8 +69,7 @@ impl Rules {
         }
         for (name, kind) in FIELDS {
             if let Some(value) = letter.get(name) {
-                self.judge(kind, value)
-                    .map_err(|wanted| format!("field {name} must be {wanted}"))?;
+                self.judge(kind, value).map_err(|wanted| format!("field {name} must be {wanted}"))?;
             }
         }
         Ok(())
@@ -80,29 +79,15 @@ impl Rules {
         let strict = self.level == Validation::Strict;
         let (is_right, wanted) = match kind {
             Kind::Text => (is_text(value), "a string"),
-            Kind::Names => (
-                is_text(value) || is_list(value),
-                "a string or an array of strings",
-            ),
-            Kind::Content if strict && self.require_base64 => {
-                (is_base64(value), "a string in base64")
-            }
+            Kind::Names => (is_text(value) || is_list(value), "a string or an array of strings"),
+            Kind::Content if strict && self.require_base64 => (is_base64(value), "a string in base64"),
             Kind::Content => (!strict || is_text(value), "a string"),
             Kind::Letter if strict => (is_type(value), "1, 2, 3 or 4"),
-            Kind::Letter => (
-                is_type(value) || is_text(value),
-                "1, 2, 3 or 4, or a string",
-            ),
+            Kind::Letter => (is_type(value) || is_text(value), "1, 2, 3 or 4, or a string"),
             Kind::ContentType if strict => (is_whole(value), "a whole number"),
-            Kind::ContentType => (
-                is_whole(value) || is_text(value),
-                "a whole number or a string",
-            ),
+            Kind::ContentType => (is_whole(value) || is_text(value), "a whole number or a string"),
             Kind::Whole => (is_whole(value), "a whole number"),
-            Kind::Texts => (
-                serde_json::from_str::<Vec<String>>(value).is_ok(),
-                "an array of strings",
-            ),
+            Kind::Texts => (serde_json::from_str::<Vec<String>>(value).is_ok(), "an array of strings"),
             Kind::List => (is_list(value), "an array"),
         };
         if is_right { Ok(()) } else { Err(wanted) }
@@ -121,10 +106,7 @@ fn is_list(value: &str) -> bool {
 fn is_whole(value: &str) -> bool {
     let digits = value.strip_prefix('-').unwrap_or(value);
     let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_plain
-        || value
-            .parse::<f64>()
-            .is_ok_and(|number| number.fract() == 0.0)
+    is_plain || value.parse::<f64>().is_ok_and(|number| number.fract() == 0.0)
 }
 
 fn is_type(value: &str) -> bool {
@@ -146,16 +128,12 @@ mod tests {
     use super::*;
 
     fn check(level: Validation, change: Value) -> Result<(), String> {
-        let mut letter =
-            json!({"from": "a", "to": "b", "subject": "s", "content": "b2s=", "type": 1});
+        let mut letter = json!({"from": "a", "to": "b", "subject": "s", "content": "b2s=", "type": 1});
         for (name, value) in change.as_object().unwrap() {
             letter[name] = value.clone();
         }
         let text = letter.to_string().into();
-        let rules = Rules {
-            level,
-            require_base64: true,
-        };
+        let rules = Rules { level, require_base64: true };
         rules.check(&Letter::read(&text).unwrap())
     }
 
@@ -211,27 +189,17 @@ mod tests {
     /// What later clients send is right for `lenient` only.
     #[test]
     fn later_clients_are_lenient() {
-        for change in [
-            json!({"type": "msg"}),
-            json!({"contentType": "text/plain"}),
-            json!({"content": {"a": 1}}),
-        ] {
+        for change in [json!({"type": "msg"}), json!({"contentType": "text/plain"}), json!({"content": {"a": 1}})] {
             assert_eq!(check(Validation::Lenient, change.clone()), Ok(()));
             assert!(check(Validation::Strict, change).is_err());
         }
         assert!(check(Validation::Strict, json!({"content": "not base64!"})).is_err());
-        assert_eq!(
-            check(Validation::Lenient, json!({"content": "not base64!"})),
-            Ok(())
-        );
+        assert_eq!(check(Validation::Lenient, json!({"content": "not base64!"})), Ok(()));
     }
 
     #[test]
     fn large_numbers_are_whole() {
-        assert_eq!(
-            check(Validation::Strict, json!({"state": u64::MAX})),
-            Ok(())
-        );
+        assert_eq!(check(Validation::Strict, json!({"state": u64::MAX})), Ok(()));
         assert!(is_whole("123456789012345678901234567890"));
         assert!(is_whole("1e3") && !is_whole("1e-3") && !is_whole("-"));
     }

@@ -83,23 +83,11 @@ impl Away {
                 let (user, number) = place(&row.key).ok_or_else(damaged)?;
                 let bytes = row.value.len();
                 let row: Row = serde_json::from_slice(&row.value).map_err(|_| damaged())?;
-                let waiting = Waiting {
-                    number,
-                    id: row.id.into(),
-                    at: row.at,
-                    bytes,
-                    row: None,
-                };
+                let waiting = Waiting { number, id: row.id.into(), at: row.at, bytes, row: None };
                 users.put(user, waiting);
             }
         }
-        let away = Self {
-            store,
-            clock,
-            ttl,
-            users: Mutex::new(users),
-            full: OncePerSecond::default(),
-        };
+        let away = Self { store, clock, ttl, users: Mutex::new(users), full: OncePerSecond::default() };
         away.expire();
         Ok(away)
     }
@@ -119,20 +107,11 @@ impl Away {
     ///
     /// # Errors
     /// [`Fault::DiskFull`], [`Fault::Busy`], [`Fault::Internal`]: it is not kept.
-    pub async fn keep(
-        &self,
-        id: &str,
-        push: &Push,
-        is_there: impl FnOnce() -> bool,
-    ) -> Result<Outcome, Fault> {
+    pub async fn keep(&self, id: &str, push: &Push, is_there: impl FnOnce() -> bool) -> Result<Outcome, Fault> {
         let Some(user) = push.user.as_deref().filter(|_| self.keeps()) else {
             return Ok(Outcome::Live);
         };
-        let row = Row {
-            id: id.to_owned(),
-            at: self.clock.now().millis(),
-            push: push.clone(),
-        };
+        let row = Row { id: id.to_owned(), at: self.clock.now().millis(), push: push.clone() };
         let value = serde_json::to_vec(&row).map_err(|_| Fault::Internal)?;
         let (told, outcome) = oneshot::channel();
         let number = {
@@ -149,22 +128,12 @@ impl Away {
                 self.remove(user, gone);
                 if let Some(more) = self.full.allows(&self.clock) {
                     let bytes = limits::RELAY_KEPT_BYTES;
-                    tracing::warn!(
-                        bytes,
-                        more,
-                        "no room for another push for users who are away"
-                    );
+                    tracing::warn!(bytes, more, "no room for another push for users who are away");
                 }
                 return Ok(Outcome::Live);
             }
             let number = users.last + 1;
-            let waiting = Waiting {
-                number,
-                id: id.into(),
-                at: row.at,
-                bytes: value.len(),
-                row: Some(Arc::new(row)),
-            };
+            let waiting = Waiting { number, id: id.into(), at: row.at, bytes: value.len(), row: Some(Arc::new(row)) };
             users.put(user, waiting);
             let batch = Batch::new().put(KEPT, key(user, number), value);
             // While the lock is held: whoever takes it out removes the row behind this.
@@ -199,9 +168,7 @@ impl Away {
         };
         let oldest = self.oldest();
         let missed = waiting.iter().filter(|waiting| waiting.at >= oldest);
-        let missed: Vec<Missed> = missed
-            .filter_map(|waiting| self.read(user, waiting))
-            .collect();
+        let missed: Vec<Missed> = missed.filter_map(|waiting| self.read(user, waiting)).collect();
         self.remove(user, waiting.iter().map(|waiting| waiting.number));
         (connections, missed)
     }
@@ -232,10 +199,7 @@ impl Away {
     }
 
     fn read(&self, user: &str, waiting: &Waiting) -> Option<Missed> {
-        let missed = |row: &Row| Missed {
-            push: row.push.clone(),
-            at: Timestamp::from_millis(row.at),
-        };
+        let missed = |row: &Row| Missed { push: row.push.clone(), at: Timestamp::from_millis(row.at) };
         if let Some(row) = &waiting.row {
             return Some(missed(row));
         }

@@ -41,12 +41,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`Fault::Busy`], [`Fault::DiskFull`]: it was not published; a back end has to push it again.
-    pub async fn hand_over(
-        &self,
-        push: &Push,
-        id: &str,
-        broker: &Arc<Broker>,
-    ) -> Result<Handed, Fault> {
+    pub async fn hand_over(&self, push: &Push, id: &str, broker: &Arc<Broker>) -> Result<Handed, Fault> {
         let channel = push.channel();
         let is_there = || self.groups.count(&channel) > 0;
         let is_kept = self.away.keep(id, push, is_there).await? == Outcome::Kept;
@@ -54,10 +49,7 @@ impl Delivery {
             true => 0,
             false => self.groups.count(&channel),
         };
-        let handed = Handed {
-            connections,
-            is_kept,
-        };
+        let handed = Handed { connections, is_kept };
         let publish = Publish {
             reply: None,
             attached: None,

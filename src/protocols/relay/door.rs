@@ -54,11 +54,7 @@ impl Shared {
     ///
     /// # Errors
     /// When that cannot be read.
-    pub fn open(
-        settings: &config::Relay,
-        store: Arc<dyn Store>,
-        clock: Clock,
-    ) -> anyhow::Result<Self> {
+    pub fn open(settings: &config::Relay, store: Arc<dyn Store>, clock: Clock) -> anyhow::Result<Self> {
         let away = Away::open(Arc::clone(&store), clock.clone(), settings.offline_ttl)
             .context("cannot read the relay's pushes for users who are away in the data folder")?;
         let secret = &settings.identify_secret;
@@ -70,17 +66,13 @@ impl Shared {
                 Identify::Jwt => Proof::Jwt(Box::new(JwtKey::new(secret))),
                 Identify::Signed => Proof::Signed(secret.clone()),
             },
-            delivery: Delivery {
-                groups: Groups::default(),
-                away,
-            },
+            delivery: Delivery { groups: Groups::default(), away },
             schedule: Schedule::new(store, clock.clone(), settings.max_lateness),
             rules: Rules {
                 lenient: settings.lenient_push,
                 reject_unresolved: settings.unresolved_token == UnresolvedToken::Reject,
             },
-            limiter: rate
-                .map(|rate| RateLimiter::direct_with_clock(Quota::per_second(rate), clock)),
+            limiter: rate.map(|rate| RateLimiter::direct_with_clock(Quota::per_second(rate), clock)),
             key_in_query: AtomicBool::new(false),
             is_sending: AtomicBool::new(false),
             settings: settings.clone(),
@@ -111,9 +103,7 @@ impl Relay {
             let (shared, broker) = (Arc::clone(&shared), Arc::clone(&entrance.worker.broker));
             let sending = Sending(shared);
             rt::spawn(async move {
-                let Shared {
-                    schedule, delivery, ..
-                } = &*sending.0;
+                let Shared { schedule, delivery, .. } = &*sending.0;
                 future::join(schedule.run(delivery, &broker), delivery.away.sweep()).await;
             });
         }
@@ -132,10 +122,7 @@ impl Relay {
         let query = Query::parse(request.query_string());
         let token = query.get("token").filter(|token| !token.is_empty());
         let socket = Socket::new(Arc::clone(&self.shared), token.map(str::to_owned));
-        let upgraded = self
-            .entrance
-            .upgrade(request, payload, permit, Box::new(socket))
-            .await;
+        let upgraded = self.entrance.upgrade(request, payload, permit, Box::new(socket)).await;
         upgraded.unwrap_or_else(|_| {
             HttpResponse::BadRequest()
                 .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
@@ -157,10 +144,6 @@ pub fn routes(config: &mut web::ServiceConfig, relay: &Relay) {
     };
     config.service(resource(&settings.ws_path).to(connect));
     http::routes(config, relay, push_path);
-    let health = async || {
-        HttpResponse::Ok()
-            .content_type("application/json")
-            .body(r#"{"status":"ok"}"#)
-    };
+    let health = async || HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#);
     config.service(resource(&settings.health_path).to(health));
 }

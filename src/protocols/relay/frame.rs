@@ -82,42 +82,17 @@ mod tests {
 
     #[test]
     fn frames() {
-        let identify = |token: &str| {
-            Some(Frame::Identify {
-                token: token.to_owned(),
-            })
-        };
+        let identify = |token: &str| Some(Frame::Identify { token: token.to_owned() });
         for (text, expected) in [
-            (
-                r#"{"event":"identify","data":{"token":"u-208"}}"#,
-                identify("u-208"),
-            ),
-            (
-                r#"{"event":"identify","data":{"token":208}}"#,
-                identify("208"),
-            ),
-            (
-                r#"{"event":"identify","data":{"token":""}}"#,
-                Some(Frame::Ignored),
-            ),
-            (
-                r#"{"event":"identify","data":{"token":null}}"#,
-                Some(Frame::Ignored),
-            ),
-            (
-                r#"{"event":"identify","data":{"token":{"id":7}}}"#,
-                Some(Frame::Ignored),
-            ),
+            (r#"{"event":"identify","data":{"token":"u-208"}}"#, identify("u-208")),
+            (r#"{"event":"identify","data":{"token":208}}"#, identify("208")),
+            (r#"{"event":"identify","data":{"token":""}}"#, Some(Frame::Ignored)),
+            (r#"{"event":"identify","data":{"token":null}}"#, Some(Frame::Ignored)),
+            (r#"{"event":"identify","data":{"token":{"id":7}}}"#, Some(Frame::Ignored)),
             (r#"{"event":"identify","data":{}}"#, Some(Frame::Ignored)),
-            (
-                r#"{"event":"identify","data":"u-208"}"#,
-                Some(Frame::Ignored),
-            ),
+            (r#"{"event":"identify","data":"u-208"}"#, Some(Frame::Ignored)),
             (r#"{"event":"identify"}"#, Some(Frame::Ignored)),
-            (
-                r#"{"event":"other","data":{"token":"x"}}"#,
-                Some(Frame::Ignored),
-            ),
+            (r#"{"event":"other","data":{"token":"x"}}"#, Some(Frame::Ignored)),
             (r#"{"event":7}"#, Some(Frame::Ignored)),
             ("{}", Some(Frame::Ignored)),
             (r#"{"type":"ping","ts":5}"#, Some(Frame::Ping { ts: 5 })),

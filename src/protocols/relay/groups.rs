@@ -46,11 +46,7 @@ impl Groups {
         let connections = groups.get(&EVERYBODY.into()).copied().unwrap_or_default();
         let users = groups.keys().filter(|name| name.as_str() != EVERYBODY);
         let identified = users.clone().filter_map(|name| groups.get(name)).sum();
-        Totals {
-            connections,
-            identified,
-            users: users.count(),
-        }
+        Totals { connections, identified, users: users.count() }
     }
 }
 
@@ -67,11 +63,7 @@ mod tests {
         }
         assert_eq!(groups.enter(&user), 1);
         assert_eq!(groups.enter(&user), 2);
-        let totals = Totals {
-            connections: 3,
-            identified: 2,
-            users: 1,
-        };
+        let totals = Totals { connections: 3, identified: 2, users: 1 };
         assert_eq!(groups.totals(), totals);
         groups.leave(&user);
         groups.leave(&user);

@@ -134,37 +134,20 @@ impl Relay {
         let in_header = named.find(|value| !value.is_empty());
         let in_query = query.get("api_key").filter(|key| !key.is_empty());
         let shared = &self.shared;
-        if in_header.is_none()
-            && in_query.is_some()
-            && !shared.key_in_query.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!(
-                "a relay push has its key in the URL, where proxies log it; use the header X-API-KEY"
-            );
+        if in_header.is_none() && in_query.is_some() && !shared.key_in_query.swap(true, Ordering::Relaxed) {
+            tracing::warn!("a relay push has its key in the URL, where proxies log it; use the header X-API-KEY");
         }
         let shown = in_header.or(in_query.map(str::as_bytes));
-        if shown.is_some_and(|shown| shared.api_key.matches(shown)) {
-            Ok(())
-        } else {
-            Err(Answer::InvalidKey)
-        }
+        if shown.is_some_and(|shown| shared.api_key.matches(shown)) { Ok(()) } else { Err(Answer::InvalidKey) }
     }
 
-    async fn push(
-        &self,
-        request: &HttpRequest,
-        payload: &mut web::Payload,
-    ) -> Result<Answer, Answer> {
+    async fn push(&self, request: &HttpRequest, payload: &mut web::Payload) -> Result<Answer, Answer> {
         if request.method() != Method::POST {
             return Err(Answer::MethodNotAllowed("POST"));
         }
         self.check_key(request, &Query::parse(request.query_string()))?;
         let shared = &self.shared;
-        if shared
-            .limiter
-            .as_ref()
-            .is_some_and(|limiter| limiter.check().is_err())
-        {
+        if shared.limiter.as_ref().is_some_and(|limiter| limiter.check().is_err()) {
             return Err(Answer::TooManyRequests);
         }
         let body = body::read(request.headers(), payload, limits::RELAY_PUSH_BYTES).await;
@@ -196,14 +179,8 @@ impl Relay {
             connections: handed.map(|handed| handed.connections),
             kept: kept.map(|handed: Handed| handed.is_kept),
         };
-        let envelope = Envelope {
-            code: 0,
-            msg: "ok",
-            data,
-        };
-        serde_json::to_vec(&envelope)
-            .map(Answer::Written)
-            .map_err(|_| Answer::Failed)
+        let envelope = Envelope { code: 0, msg: "ok", data };
+        serde_json::to_vec(&envelope).map(Answer::Written).map_err(|_| Answer::Failed)
     }
 
     /// What is delayed, the earliest first.
@@ -213,12 +190,8 @@ impl Relay {
         }
         let query = Query::parse(request.query_string());
         self.check_key(request, &query)?;
-        let limit = query
-            .get("limit")
-            .map_or(Ok(limits::PAGE_ITEMS), str::parse);
-        let limit = limit
-            .ok()
-            .filter(|limit| (1..=limits::PAGE_ITEMS_MAX).contains(limit));
+        let limit = query.get("limit").map_or(Ok(limits::PAGE_ITEMS), str::parse);
+        let limit = limit.ok().filter(|limit| (1..=limits::PAGE_ITEMS_MAX).contains(limit));
         let limit = limit.ok_or(Answer::BadLimit)?;
         let mut waiting = self.shared.schedule.list(limit + 1)?;
         let has_more = waiting.len() > limit;
@@ -267,9 +240,7 @@ impl Relay {
 
     fn told(&self, outcome: Result<Answer, Answer>) -> HttpResponse {
         if outcome.is_err() {
-            self.entrance
-                .worker
-                .count(|counters| counters.errors_told += 1);
+            self.entrance.worker.count(|counters| counters.errors_told += 1);
         }
         outcome.unwrap_or_else(|refused| refused).into()
     }

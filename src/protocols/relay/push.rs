@@ -68,9 +68,7 @@ struct Body<'a> {
 }
 
 /// Tells `null`, which is a value, from an absent field.
-fn present<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'de RawValue>, D::Error> {
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -157,8 +155,7 @@ impl Target {
                 };
                 let id = identified.id.or(identified.user_id);
                 let id = id.and_then(|id| text_of(id.get()));
-                id.filter(|id| !id.is_empty())
-                    .map_or(Self::Nobody, Self::User)
+                id.filter(|id| !id.is_empty()).map_or(Self::Nobody, Self::User)
             }
             _ => match text_of(token) {
                 Some(text) if text.is_empty() => Self::Everybody,
@@ -204,21 +201,14 @@ pub fn decimal(json: &str) -> Option<String> {
     let mut text: String = all.chars().take(places).collect();
     text.extend(std::iter::repeat_n('0', places.saturating_sub(all.len())));
     let text = text.trim_start_matches('0');
-    Some(if text.is_empty() {
-        "0".to_owned()
-    } else {
-        format!("{sign}{text}")
-    })
+    Some(if text.is_empty() { "0".to_owned() } else { format!("{sign}{text}") })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const STRICT: Rules = Rules {
-        lenient: false,
-        reject_unresolved: false,
-    };
+    const STRICT: Rules = Rules { lenient: false, reject_unresolved: false };
 
     fn target(token: &str) -> Target {
         let raw = RawValue::from_string(token.to_owned()).expect("JSON");
@@ -265,10 +255,7 @@ mod tests {
             ("1e3", "1000"),
             ("1.25E1", "12"),
             ("125e-1", "12"),
-            (
-                "123456789012345678901234567890",
-                "123456789012345678901234567890",
-            ),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
             (r#"{"id":1234567}"#, "1234567"),
             (r#"{"id":0}"#, "0"),
             (r#"{"id":"a","user_id":"b"}"#, "a"),
@@ -295,23 +282,14 @@ mod tests {
             (r#"["e",1,0,null]"#, BadPush::Json),
             ("null", BadPush::Json),
             (r#"{"event_name":5,"subject":1}"#, BadPush::Json),
-            (
-                r#"{"event_name":"e","subject":1,"delay_seconds":"5"}"#,
-                BadPush::Json,
-            ),
-            (
-                r#"{"event_name":"e","subject":1,"delay_seconds":1.5}"#,
-                BadPush::Json,
-            ),
+            (r#"{"event_name":"e","subject":1,"delay_seconds":"5"}"#, BadPush::Json),
+            (r#"{"event_name":"e","subject":1,"delay_seconds":1.5}"#, BadPush::Json),
             (r#"{"event_name":"e","subject":1} x"#, BadPush::Json),
             (r#"{"subject":1}"#, BadPush::NoEventName),
             (r#"{"event_name":"","subject":1}"#, BadPush::NoEventName),
             (r#"{"event_name":null,"subject":1}"#, BadPush::NoEventName),
             (r#"{"event_name":"e"}"#, BadPush::NoSubject),
-            (
-                r#"{"event_name":"e","subject":1,"delay_seconds":2592001}"#,
-                BadPush::DelayTooLarge,
-            ),
+            (r#"{"event_name":"e","subject":1,"delay_seconds":2592001}"#, BadPush::DelayTooLarge),
         ] {
             assert_eq!(parse(body).err(), Some(fault), "{body}");
         }
@@ -319,10 +297,7 @@ mod tests {
 
     #[test]
     fn options() {
-        let rules = Rules {
-            lenient: true,
-            reject_unresolved: true,
-        };
+        let rules = Rules { lenient: true, reject_unresolved: true };
         let parse = |body: &str| Request::parse(body.as_bytes(), rules);
         let lenient = parse(r#"{"event_name":"e"}"#).expect("good");
         assert_eq!(lenient.push.subject.get(), "null");

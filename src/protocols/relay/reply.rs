@@ -51,8 +51,7 @@ pub fn message(push: &Push, is_kept: bool) -> Message {
     if is_kept {
         relay.insert(IS_KEPT.to_owned(), true.into());
     }
-    let extras = (!relay.is_empty())
-        .then(|| Box::new(Extras::from_iter([(EXTRAS.to_owned(), relay.into())])));
+    let extras = (!relay.is_empty()).then(|| Box::new(Extras::from_iter([(EXTRAS.to_owned(), relay.into())])));
     Message {
         name: push.event_name.as_str().into(),
         payload: Payload::json(push.subject.get().into()),

@@ -75,9 +75,7 @@ impl Schedule {
         let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let due = Timestamp::from_millis(self.clock.now().millis().saturating_add(delay));
         let value = serde_json::to_vec(push).map_err(|_| Fault::Internal)?;
-        let batch = Batch::new()
-            .schedule(DELAYED, due, id, value)
-            .put(IDS, id, []);
+        let batch = Batch::new().schedule(DELAYED, due, id, value).put(IDS, id, []);
         self.commit(batch).await?;
         self.changed.notify_one();
         Ok(())
@@ -131,11 +129,7 @@ impl Schedule {
     }
 
     /// Sends everything that is due; how long until the next one is.
-    async fn send_due(
-        &self,
-        delivery: &Delivery,
-        broker: &Arc<Broker>,
-    ) -> Result<Option<Duration>, Fault> {
+    async fn send_due(&self, delivery: &Delivery, broker: &Arc<Broker>) -> Result<Option<Duration>, Fault> {
         loop {
             let next = self.store.due(DELAYED, FOR_EVER, 1).map_err(told)?;
             let Some(row) = next.into_iter().next() else {
@@ -154,13 +148,7 @@ impl Schedule {
         }
     }
 
-    async fn send(
-        &self,
-        row: Scheduled,
-        now: u64,
-        delivery: &Delivery,
-        broker: &Arc<Broker>,
-    ) -> Result<(), Fault> {
+    async fn send(&self, row: Scheduled, now: u64, delivery: &Delivery, broker: &Arc<Broker>) -> Result<(), Fault> {
         let mut sent = self.sent.lock().await;
         if self.store.get(IDS, &row.key).map_err(told)?.is_none() {
             // Cancelled meanwhile.

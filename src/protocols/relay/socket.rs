@@ -48,13 +48,7 @@ pub struct Socket {
 
 impl Socket {
     pub const fn new(shared: Arc<Shared>, initial: Option<String>) -> Self {
-        Self {
-            shared,
-            initial,
-            user: None,
-            entered: Vec::new(),
-            unreadable: 0,
-        }
+        Self { shared, initial, user: None, entered: Vec::new(), unreadable: 0 }
     }
 
     /// The last one wins; the same again changes nothing.
@@ -80,11 +74,7 @@ impl Socket {
             // Not attached any more, or on its way out: fine.
             let _ = link.detach(&user_channel(&former), 0, Bytes::new());
         }
-        let context = if acknowledges {
-            ACKNOWLEDGED
-        } else {
-            Bytes::new()
-        };
+        let context = if acknowledges { ACKNOWLEDGED } else { Bytes::new() };
         attach(&channel, context, link);
     }
 
@@ -113,13 +103,8 @@ impl Socket {
 }
 
 fn attach(channel: &ChannelName, context: Bytes, link: &mut Link<'_>) {
-    let attaching = Attaching {
-        alias: 0,
-        filter: Filter::new(Modes::SUBSCRIBE, true),
-        rules: None,
-        start: Start::Head,
-        context,
-    };
+    let attaching =
+        Attaching { alias: 0, filter: Filter::new(Modes::SUBSCRIBE, true), rules: None, start: Start::Head, context };
     if link.attach(channel, attaching).is_err() {
         // It would miss its pushes in silence.
         link.close(NO_ROOM);

@@ -24,11 +24,10 @@ use crate::{
     store::{
         Batch, Row, Store, StoreError,
         archive::{
-            Answer, Archive, CLIENT_ID_WINDOW, Group, Inserted, Message, MessageId, Page,
-            check_users,
+            Answer, Archive, CLIENT_ID_WINDOW, Group, Inserted, Message, MessageId, Page, check_users,
             record::{
-                id_at_end, id_of_room_key, read_group, read_message, room_key, room_prefix,
-                user_key, write_group, write_message,
+                id_at_end, id_of_room_key, read_group, read_message, room_key, room_prefix, user_key, write_group,
+                write_message,
             },
             turns::{Turn, Turns},
         },
@@ -54,12 +53,7 @@ pub struct EmbeddedArchive {
 
 impl EmbeddedArchive {
     pub fn new(store: Arc<dyn Store>, clock: Clock, retention: Option<Duration>) -> Self {
-        Self {
-            store,
-            clock,
-            retention,
-            turns: Arc::default(),
-        }
+        Self { store, clock, retention, turns: Arc::default() }
     }
 
     /// Commits; `turns` end with that, whether anybody waits or not.
@@ -88,14 +82,10 @@ impl EmbeddedArchive {
             }
             let ends = later(message.created, CLIENT_ID_WINDOW);
             let value = [&ends.millis().to_be_bytes()[..], &message.id.to_bytes()].concat();
-            batch = batch
-                .put(CLIENT_IDS, key.clone(), value)
-                .schedule(CLIENT_IDS, ends, key, []);
+            batch = batch.put(CLIENT_IDS, key.clone(), value).schedule(CLIENT_IDS, ends, key, []);
         }
         let id = message.id;
-        batch = batch
-            .put(ROOMS, room_key(&message.room, id), [])
-            .add(stored_in(&message.room), 1);
+        batch = batch.put(ROOMS, room_key(&message.room, id), []).add(stored_in(&message.room), 1);
         if message.to != 0 {
             batch = batch.put(INBOX, user_key(message.to, &id.to_bytes()), []);
         }
@@ -155,12 +145,7 @@ impl EmbeddedArchive {
         Ok(Page { messages, total })
     }
 
-    fn read_missed(
-        &self,
-        to: u64,
-        after: Option<MessageId>,
-        limit: usize,
-    ) -> Result<Vec<Message>, StoreError> {
+    fn read_missed(&self, to: u64, after: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
         let after = after.map(|id| user_key(to, &id.to_bytes()));
         let prefix = user_key(to, &[]);
         let rows = self.store.list(INBOX, &prefix, after.as_deref(), limit)?;
@@ -239,9 +224,7 @@ impl EmbeddedArchive {
                 continue;
             }
             turns.push(turn);
-            batch = batch
-                .cancel(CLIENT_IDS, row.key.clone())
-                .remove(CLIENT_IDS, row.key.clone());
+            batch = batch.cancel(CLIENT_IDS, row.key.clone()).remove(CLIENT_IDS, row.key.clone());
         }
         if turns.is_empty() {
             return Ok(false);

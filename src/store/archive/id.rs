@@ -67,11 +67,7 @@ impl Ids {
         let mut random = rand::rng();
         // Below the middle, as MongoDB's drivers begin somewhere: ids of one second then rarely wrap.
         let count = random.random_range(..COUNTS / 2);
-        Self {
-            clock,
-            process: random.random(),
-            last: Mutex::new(Last { second: 0, count }),
-        }
+        Self { clock, process: random.random(), last: Mutex::new(Last { second: 0, count }) }
     }
 
     /// An id above all that were minted before, also when the wall clock was set back.
@@ -120,10 +116,7 @@ mod tests {
         let late = Clock::manual(Timestamp::from_millis(9_000_000));
         let ids = Ids::new(late);
         let first = ids.mint();
-        let ids = Ids {
-            clock: Clock::manual(Timestamp::from_millis(1_000_000)),
-            ..ids
-        };
+        let ids = Ids { clock: Clock::manual(Timestamp::from_millis(1_000_000)), ..ids };
         let second = ids.mint();
         assert!(second > first);
         ids.last.lock().count = COUNTS - 2;

@@ -26,10 +26,7 @@ use crate::{
     limits,
     store::{
         StoreError,
-        archive::{
-            Answer, Archive, CLIENT_ID_WINDOW, Group, Inserted, Message, MessageId, Page,
-            check_users,
-        },
+        archive::{Answer, Archive, CLIENT_ID_WINDOW, Group, Inserted, Message, MessageId, Page, check_users},
     },
 };
 
@@ -40,9 +37,7 @@ mod indexes;
 
 use connection::options;
 pub use connection::{ConnectFault, Server, Settings};
-use documents::{
-    group_document, integer, message_document, object_id, read_group, read_group_id, read_message,
-};
+use documents::{group_document, integer, message_document, object_id, read_group, read_group_id, read_message};
 use fault::{DUPLICATE_KEY, code, told};
 
 /// The archive in a database. Clones share its connections.
@@ -165,12 +160,7 @@ impl MongoArchive {
         Ok(Page { messages, total })
     }
 
-    async fn read_missed(
-        &self,
-        to: u64,
-        after: Option<MessageId>,
-        limit: usize,
-    ) -> Result<Vec<Message>, StoreError> {
+    async fn read_missed(&self, to: u64, after: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
         // To 0 are the messages of groups.
         let (true, Ok(to), true) = (to != 0, integer(to), limit != 0) else {
             return Ok(Vec::new());
@@ -179,11 +169,7 @@ impl MongoArchive {
         if let Some(after) = after {
             filter.insert("_id", doc! { "$gt": object_id(after) });
         }
-        let found = self
-            .messages
-            .find(filter)
-            .sort(doc! { "_id": 1 })
-            .limit(i64::try_from(limit).unwrap_or(i64::MAX));
+        let found = self.messages.find(filter).sort(doc! { "_id": 1 }).limit(i64::try_from(limit).unwrap_or(i64::MAX));
         all(found.await, read_message).await
     }
 

@@ -37,8 +37,8 @@ pub fn write_message(message: Message) -> Result<Vec<u8>, StoreError> {
 }
 
 pub fn read_message(id: MessageId, bytes: &[u8]) -> Result<Message, StoreError> {
-    let record: Record = serde_json::from_slice(bytes)
-        .map_err(|error| StoreError::damaged(format!("chat message {id}: {error}")))?;
+    let record: Record =
+        serde_json::from_slice(bytes).map_err(|error| StoreError::damaged(format!("chat message {id}: {error}")))?;
     Ok(Message {
         id,
         room: record.room_id,
@@ -56,8 +56,7 @@ pub fn write_group(group: &Group) -> Result<Vec<u8>, StoreError> {
 }
 
 pub fn read_group(bytes: &[u8]) -> Result<Group, StoreError> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| StoreError::damaged(format!("a chat group: {error}")))
+    serde_json::from_slice(bytes).map_err(|error| StoreError::damaged(format!("a chat group: {error}")))
 }
 
 /// The beginning of the keys of a room's messages: its length keeps rooms apart whose names begin alike.

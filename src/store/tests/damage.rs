@@ -13,9 +13,7 @@ fn sample() -> (tempfile::TempDir, Vec<Row>) {
     let store = EmbeddedStore::new(Arc::clone(data.engine()));
     for round in 0..20u8 {
         let rows = (0..20u8).map(|place| (vec![place, round], vec![round; 300]));
-        let batch = rows.fold(Batch::new(), |batch, (key, value)| {
-            batch.put("t", key, value)
-        });
+        let batch = rows.fold(Batch::new(), |batch, (key, value)| batch.put("t", key, value));
         commit(&store, batch);
     }
     let rows = store.list("t", b"", None, 1_000).unwrap();
@@ -90,18 +88,13 @@ fn a_flipped_bit_of_a_row_is_found_when_it_is_read() {
     let file = data_file(folder.path());
     let mut bytes = fs::read(&file).unwrap();
     let value = vec![7; 300];
-    let places: Vec<_> = (0..bytes.len() - value.len())
-        .filter(|place| bytes[*place..].starts_with(&value))
-        .collect();
+    let places: Vec<_> = (0..bytes.len() - value.len()).filter(|place| bytes[*place..].starts_with(&value)).collect();
     assert!(!places.is_empty());
     for place in places {
         bytes[place + 100] ^= 4;
     }
     fs::write(&file, bytes).unwrap();
-    let terms = Terms {
-        verify_bytes: 0,
-        ..TERMS
-    };
+    let terms = Terms { verify_bytes: 0, ..TERMS };
     let data = DataFolder::open(folder.path(), terms, Clock::system()).unwrap();
     let store = EmbeddedStore::new(Arc::clone(data.engine()));
     let mut damaged = 0;

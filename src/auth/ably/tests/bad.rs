@@ -28,18 +28,8 @@ fn bad_keys() -> Vec<Row> {
         key_row("an app id of seven", "js9de7r:08sdnuvfasd", 40101, 401),
         key_row("seven and a dot", &key("abc1234.root"), 40101, 401),
         key_row("five and a dot", &key("abc12.root"), 40101, 401),
-        key_row(
-            "a letter that ids have not",
-            &key("abc12!.root"),
-            40101,
-            401,
-        ),
-        key_row(
-            "six characters, more bytes",
-            &key("abc12é.root"),
-            40101,
-            401,
-        ),
+        key_row("a letter that ids have not", &key("abc12!.root"), 40101, 401),
+        key_row("six characters, more bytes", &key("abc12é.root"), 40101, 401),
         key_row("the dot behind the colon", "abc123:x.root", 40101, 401),
         key_row("an unknown app", &key("nobody.root"), 40400, 404),
         key_row("an app in another case", &key("ABC123.root"), 40400, 404),
@@ -51,32 +41,12 @@ fn bad_keys() -> Vec<Row> {
         key_row("a wrong secret", "abc123.root:wrong", 40101, 401),
         key_row("no secret", "abc123.root:", 40101, 401),
         key_row("a longer secret", &format!("{ROOT}:{SECRET}0"), 40101, 401),
-        key_row(
-            "a shorter secret",
-            &format!("{ROOT}:{}", &SECRET[1..]),
-            40101,
-            401,
-        ),
-        key_row(
-            "the secret in capitals",
-            &format!("{ROOT}:{}", SECRET.to_uppercase()),
-            40101,
-            401,
-        ),
+        key_row("a shorter secret", &format!("{ROOT}:{}", &SECRET[1..]), 40101, 401),
+        key_row("the secret in capitals", &format!("{ROOT}:{}", SECRET.to_uppercase()), 40101, 401),
         key_row("a removed key", &key("abc123.removed"), 40130, 401),
-        key_row(
-            "a removed key, wrong secret",
-            "abc123.removed:x",
-            40130,
-            401,
-        ),
+        key_row("a removed key, wrong secret", "abc123.removed:x", 40130, 401),
         key_row("a revoked key", &key("abc123.revoked"), 40131, 401),
-        key_row(
-            "a revoked key, wrong secret",
-            "abc123.revoked:x",
-            40101,
-            401,
-        ),
+        key_row("a revoked key, wrong secret", "abc123.revoked:x", 40101, 401),
         header_row("basic without base64", "Basic !", 40005, 400),
         header_row("basic with bytes", "Basic //79", 40005, 400),
         header_row("basic of nothing", "Basic", 40101, 401),
@@ -84,12 +54,7 @@ fn bad_keys() -> Vec<Row> {
         header_row("no scheme", &key(ROOT), 40005, 400),
         header_row("no header", "", 40005, 400),
         header_row("bearer of nothing", "Bearer", 40101, 401),
-        header_row(
-            "bearer of a key",
-            &format!("Bearer {}", url(key(ROOT))),
-            40145,
-            401,
-        ),
+        header_row("bearer of a key", &format!("Bearer {}", url(key(ROOT))), 40145, 401),
     ]
 }
 
@@ -114,26 +79,14 @@ fn bad_tokens(door: &Door) -> Vec<Row> {
         token_row("of a good app, unreadable", "abc123.invalid", 40145),
         token_row("of a good app, empty", "abc123.", 40145),
         token_row("not base64", "abc123.!!!!", 40145),
-        token_row(
-            "base64 of no token",
-            &format!("abc123.{}", url([0; 64])),
-            40145,
-        ),
+        token_row("base64 of no token", &format!("abc123.{}", url([0; 64])), 40145),
         token_row("a dot too many", &format!("{good}."), 40145),
         token_row("too long", &format!("abc123.{}", "A".repeat(9_000)), 40145),
         token_row("sealed by another server", &foreign.unwrap().token, 40143),
         token_row("changed", &format!("abc123.{}", url(changed)), 40143),
-        token_row(
-            "with a signature of zeros",
-            &format!("abc123.{}", url(unsigned)),
-            40143,
-        ),
+        token_row("with a signature of zeros", &format!("abc123.{}", url(unsigned)), 40143),
         token_row("moved to another app", &format!("other1.{sealed}"), 40143),
-        token_row(
-            "moved to an unknown app",
-            &format!("nobody.{sealed}"),
-            40400,
-        ),
+        token_row("moved to an unknown app", &format!("nobody.{sealed}"), 40400),
     ]
 }
 
@@ -154,145 +107,54 @@ fn bad_jwts() -> Vec<Row> {
     let none = header_of(json!({"alg": "none"}));
     let none = none.rsplit_once('.').unwrap().0;
     vec![
-        token_row(
-            "the suites' invalid.invalid",
-            &jwt("invalid.invalid", &json!({})),
-            40400,
-        ),
+        token_row("the suites' invalid.invalid", &jwt("invalid.invalid", &json!({})), 40400),
         token_row("an unknown app", &jwt("nobody.root", &json!({})), 40400),
         token_row("an unknown key", &jwt("abc123.nobody", &json!({})), 40400),
         token_row("kid is a path", &jwt("../../dev/null", &json!({})), 40400),
         token_row("kid is the empty text", &jwt("", &json!({})), 40400),
         token_row("no kid", &with_header(&json!({"alg": "HS256"})), 40144),
         token_row("kid is a number", &header_of(json!({"kid": 1})), 40144),
-        token_row(
-            "signed with another secret",
-            &signed(&header(ROOT), &claims, "wrong"),
-            40144,
-        ),
-        token_row(
-            "signed with no secret",
-            &signed(&header(ROOT), &claims, ""),
-            40144,
-        ),
+        token_row("signed with another secret", &signed(&header(ROOT), &claims, "wrong"), 40144),
+        token_row("signed with no secret", &signed(&header(ROOT), &claims, ""), 40144),
         token_row("without signature", &format!("{body}."), 40144),
-        token_row(
-            "a short signature",
-            &format!("{body}.{}", &signature[..22]),
-            40144,
-        ),
+        token_row("a short signature", &format!("{body}.{}", &signature[..22]), 40144),
         token_row("a padded signature", &format!("{good}="), 40144),
         token_row("alg none", &format!("{none}."), 40144),
-        token_row(
-            "alg none with a signature",
-            &header_of(json!({"alg": "none"})),
-            40144,
-        ),
-        token_row(
-            "alg in small letters",
-            &header_of(json!({"alg": "hs256"})),
-            40144,
-        ),
+        token_row("alg none with a signature", &header_of(json!({"alg": "none"})), 40144),
+        token_row("alg in small letters", &header_of(json!({"alg": "hs256"})), 40144),
         token_row("alg HS512", &header_of(json!({"alg": "HS512"})), 40144),
         token_row("alg RS256", &header_of(json!({"alg": "RS256"})), 40144),
         token_row("no alg", &header_of(json!({"alg": null})), 40144),
-        token_row(
-            "a critical extension",
-            &header_of(json!({"crit": ["b64"]})),
-            40144,
-        ),
+        token_row("a critical extension", &header_of(json!({"crit": ["b64"]})), 40144),
         token_row("four parts", &format!("{good}.x"), 40144),
-        token_row(
-            "claims that are no object",
-            &signed(&header(ROOT), &json!([1]), SECRET),
-            40144,
-        ),
-        token_row(
-            "of a removed key",
-            &jwt("abc123.removed", &json!({})),
-            40130,
-        ),
-        token_row(
-            "of a revoked key",
-            &jwt("abc123.revoked", &json!({})),
-            40131,
-        ),
+        token_row("claims that are no object", &signed(&header(ROOT), &json!([1]), SECRET), 40144),
+        token_row("of a removed key", &jwt("abc123.removed", &json!({})), 40130),
+        token_row("of a revoked key", &jwt("abc123.revoked", &json!({})), 40131),
         token_row("no exp", &with(json!({"exp": null})), 40144),
         token_row("no iat", &with(json!({"iat": null})), 40144),
         token_row("exp is text", &with(json!({"exp": "9999999999"})), 40144),
         token_row("exp is negative", &with(json!({"exp": -1})), 40144),
         token_row("exp is now", &with(json!({"exp": NOW_S})), 40142),
         token_row("exp is over", &with(json!({"iat": 1, "exp": 2})), 40142),
-        token_row(
-            "exp is too late",
-            &with(json!({"exp": NOW_S + 86_401})),
-            40144,
-        ),
+        token_row("exp is too late", &with(json!({"exp": NOW_S + 86_401})), 40144),
         token_row("exp is 1e300", &with(json!({"exp": 1e300})), 40144),
-        token_row(
-            "exp is too late to revoke",
-            &jwt("abc123.short", &json!({"exp": NOW_S + 3_601})),
-            40144,
-        ),
-        token_row(
-            "iat is in the future",
-            &with(json!({"iat": NOW_S + 31})),
-            40144,
-        ),
-        token_row(
-            "nbf is in the future",
-            &with(json!({"nbf": NOW_S + 31})),
-            40144,
-        ),
-        token_row(
-            "capability is an object",
-            &with(json!({"x-ably-capability": {"*": ["*"]}})),
-            40144,
-        ),
-        token_row(
-            "capability is nonsense",
-            &with(json!({"x-ably-capability": "x"})),
-            40144,
-        ),
-        token_row(
-            "capability is empty",
-            &with(json!({"x-ably-capability": "{}"})),
-            40160,
-        ),
+        token_row("exp is too late to revoke", &jwt("abc123.short", &json!({"exp": NOW_S + 3_601})), 40144),
+        token_row("iat is in the future", &with(json!({"iat": NOW_S + 31})), 40144),
+        token_row("nbf is in the future", &with(json!({"nbf": NOW_S + 31})), 40144),
+        token_row("capability is an object", &with(json!({"x-ably-capability": {"*": ["*"]}})), 40144),
+        token_row("capability is nonsense", &with(json!({"x-ably-capability": "x"})), 40144),
+        token_row("capability is empty", &with(json!({"x-ably-capability": "{}"})), 40160),
         token_row(
             "capability beyond the key",
-            &jwt(
-                "abc123.narrow",
-                &json!({"x-ably-capability": r#"{"b":["*"]}"#}),
-            ),
+            &jwt("abc123.narrow", &json!({"x-ably-capability": r#"{"b":["*"]}"#})),
             40160,
         ),
-        token_row(
-            "clientId is a number",
-            &with(json!({"x-ably-clientId": 1})),
-            40144,
-        ),
-        token_row(
-            "a user claim is a number",
-            &with(json!({"ably.channel.*": 1})),
-            40144,
-        ),
+        token_row("clientId is a number", &with(json!({"x-ably-clientId": 1})), 40144),
+        token_row("a user claim is a number", &with(json!({"ably.channel.*": 1})), 40144),
         token_row("too long", &with(json!({"x": "x".repeat(9_000)})), 40144),
-        token_row(
-            "an envelope around nothing",
-            &with(json!({"x-ably-token": "invalid"})),
-            40101,
-        ),
-        token_row(
-            "an envelope around a JWT",
-            &with(json!({"x-ably-token": good})),
-            40144,
-        ),
-        token_row(
-            "an envelope around a number",
-            &with(json!({"x-ably-token": 1})),
-            40144,
-        ),
+        token_row("an envelope around nothing", &with(json!({"x-ably-token": "invalid"})), 40101),
+        token_row("an envelope around a JWT", &with(json!({"x-ably-token": good})), 40144),
+        token_row("an envelope around a number", &with(json!({"x-ably-token": 1})), 40144),
     ]
 }
 
@@ -305,11 +167,7 @@ fn none_is_accepted_and_each_gets_its_code() {
     assert!(rows.len() >= 60);
     for (what, credential, code, status) in rows {
         let fault = credential.and_then(|one| door.check(&one)).expect_err(what);
-        assert_eq!(
-            (fault.ably_code(), fault.http_status()),
-            (code, status),
-            "{what}: {fault:?}"
-        );
+        assert_eq!((fault.ably_code(), fault.http_status()), (code, status), "{what}: {fault:?}");
     }
     let fault = door.gate.check(None, NOW, true).unwrap_err();
     assert_eq!((fault.ably_code(), fault.http_status()), (40101, 401));
@@ -317,9 +175,7 @@ fn none_is_accepted_and_each_gets_its_code() {
 
 #[test]
 fn an_empty_client_id_names_nobody() {
-    let fault = door()
-        .token(&jwt(ROOT, &json!({"x-ably-clientId": ""})))
-        .unwrap_err();
+    let fault = door().token(&jwt(ROOT, &json!({"x-ably-clientId": ""}))).unwrap_err();
     assert_eq!((fault.ably_code(), fault.http_status()), (40012, 400));
 }
 

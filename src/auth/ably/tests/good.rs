@@ -77,24 +77,15 @@ fn jwts_end_at_their_second() {
     let door = door();
     let token = jwt(ROOT, &json!({"exp": NOW_S + 5}));
     assert!(door.token_at(&token, later(4_999)).is_ok());
-    assert_eq!(
-        door.token_at(&token, later(5_000)).unwrap_err(),
-        Fault::TokenExpired
-    );
+    assert_eq!(door.token_at(&token, later(5_000)).unwrap_err(), Fault::TokenExpired);
     // RFC 7519 §2: a date may have a fraction.
     let token = jwt(ROOT, &json!({"exp": NOW_S as f64 + 0.5}));
     assert!(door.token_at(&token, later(499)).is_ok());
-    assert_eq!(
-        door.token_at(&token, later(500)).unwrap_err(),
-        Fault::TokenExpired
-    );
+    assert_eq!(door.token_at(&token, later(500)).unwrap_err(), Fault::TokenExpired);
     // The clock of whoever signs may be a little ahead.
     assert!(door.token(&jwt(ROOT, &json!({"iat": NOW_S + 5}))).is_ok());
     assert!(door.token(&jwt(ROOT, &json!({"nbf": NOW_S}))).is_ok());
-    assert!(
-        door.token(&jwt(ROOT, &json!({"aud": "somebody else"})))
-            .is_ok()
-    );
+    assert!(door.token(&jwt(ROOT, &json!({"aud": "somebody else"}))).is_ok());
 }
 
 /// protocols/ably.md §12.4.
@@ -124,14 +115,10 @@ fn claims_of_a_jwt() {
     assert_eq!(access.user_claim("lobby::$chat"), Some("moderator"));
     assert!(!access.is_basic);
 
-    let plain = door
-        .token(&jwt("abc123.narrow", &json!({"x-ably-capability": ""})))
-        .unwrap();
+    let plain = door.token(&jwt("abc123.narrow", &json!({"x-ably-capability": ""}))).unwrap();
     assert_eq!(plain.capability, plain.key.capability);
     assert_eq!(plain.client_id, AllowedClient::Anonymous);
-    let any = door
-        .token(&jwt(ROOT, &json!({"x-ably-clientId": "*"})))
-        .unwrap();
+    let any = door.token(&jwt(ROOT, &json!({"x-ably-clientId": "*"}))).unwrap();
     assert_eq!(any.client_id, AllowedClient::Any);
 }
 
@@ -139,38 +126,22 @@ fn claims_of_a_jwt() {
 #[test]
 fn a_token_in_an_envelope() {
     let door = door();
-    let request =
-        json!({"ttl": 10 * MINUTE, "clientId": "alice", "capability": r#"{"a":["publish"]}"#});
+    let request = json!({"ttl": 10 * MINUTE, "clientId": "alice", "capability": r#"{"a":["publish"]}"#});
     let inner = door.issue(ROOT, &request).unwrap().token;
     let claims = json!({"exp": NOW_S + 60, "x-ably-token": inner, "ably.channel.*": "forged",
         "x-ably-capability": r#"{"*":["*"]}"#});
     let in_claims = signed(&json!({"alg": "HS256"}), &claims, "the customer's secret");
     let in_header = json!({"alg": "HS256", "x-ably-token": inner});
-    let in_header = signed(
-        &in_header,
-        &json!({"exp": NOW_S + 60}),
-        "the customer's secret",
-    );
+    let in_header = signed(&in_header, &json!({"exp": NOW_S + 60}), "the customer's secret");
     for envelope in [in_claims, in_header] {
         let access = door.token(&envelope).unwrap();
         assert_eq!(access.capability.to_string(), r#"{"a":["publish"]}"#);
         assert_eq!(access.client_id.as_str(), Some("alice"));
         assert_eq!(access.expires, Some(later(MINUTE)), "the earlier end");
-        assert_eq!(
-            access.user_claim("a"),
-            None,
-            "nobody has checked that claim"
-        );
-        assert_eq!(
-            door.token_at(&envelope, later(MINUTE)).unwrap_err(),
-            Fault::TokenExpired
-        );
+        assert_eq!(access.user_claim("a"), None, "nobody has checked that claim");
+        assert_eq!(door.token_at(&envelope, later(MINUTE)).unwrap_err(), Fault::TokenExpired);
     }
-    let long = signed(
-        &json!({"alg": "HS256"}),
-        &json!({"exp": NOW_S + 86_400, "x-ably-token": inner}),
-        "x",
-    );
+    let long = signed(&json!({"alg": "HS256"}), &json!({"exp": NOW_S + 86_400, "x-ably-token": inner}), "x");
     assert_eq!(door.token(&long).unwrap().expires, Some(later(10 * MINUTE)));
 }
 
@@ -178,10 +149,7 @@ fn a_token_in_an_envelope() {
 #[test]
 fn a_token_in_the_header_of_an_encrypted_jwt() {
     let door = door();
-    let inner = door
-        .issue(ROOT, &json!({"clientId": "alice"}))
-        .unwrap()
-        .token;
+    let inner = door.issue(ROOT, &json!({"clientId": "alice"})).unwrap().token;
     let encrypted = |header: serde_json::Value| {
         let header = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
         format!("{header}..aXY.Y2lwaGVydGV4dA.dGFn")
@@ -201,9 +169,7 @@ fn tokens_share_the_fate_of_their_key() {
     let name = app.keys[0].name.to_string();
     let credential = Credential::key(&app.keys[0].reveal());
     let request = TokenRequest::default();
-    let token = door
-        .gate
-        .request_token(&name, &request, Some(&credential), NOW, false);
+    let token = door.gate.request_token(&name, &request, Some(&credential), NOW, false);
     let token = token.unwrap().token;
     assert!(door.token(&token).is_ok());
     door.apps.remove(app.id).unwrap();

@@ -51,11 +51,7 @@ fn client_ids_of_messages() {
         (Anonymous, None, Ok(None)),
         (Anonymous, Some("b"), Err(40012)),
     ] {
-        assert_eq!(
-            codes(allowed.attribute(claim)),
-            result,
-            "{allowed:?} {claim:?}"
-        );
+        assert_eq!(codes(allowed.attribute(claim)), result, "{allowed:?} {claim:?}");
     }
 }
 
@@ -74,11 +70,7 @@ fn identities_after_other_credentials() {
         (Any, Any, Ok(Any)),
         (Any, only("a"), Ok(only("a"))),
     ] {
-        assert_eq!(
-            codes(before.succeeded_by(&next)),
-            after,
-            "{before:?} {next:?}"
-        );
+        assert_eq!(codes(before.succeeded_by(&next)), after, "{before:?} {next:?}");
     }
 }
 
@@ -96,11 +88,7 @@ fn connection_keys_prove_a_connection() {
         assert!(key.bytes().all(is_plain), "T25: {key}");
         let again = keys.mint(app, id);
         assert_ne!(again, key, "T26a");
-        assert_eq!(
-            keys.verify(app, &again),
-            Ok(id),
-            "and the earlier one stays good"
-        );
+        assert_eq!(keys.verify(app, &again), Ok(id), "and the earlier one stays good");
         assert_eq!(keys.verify(app, &key), Ok(id));
     }
 }
@@ -111,14 +99,7 @@ fn connection_keys_that_are_none() {
     let app = AppId::DEFAULT;
     let key = keys.mint(app, ConnectionId::from_bytes([9; 9]));
     let code = |key: &str| keys.verify(app, key).unwrap_err().ably_code();
-    for bad in [
-        "",
-        "fake-key",
-        "_____!fake-key____",
-        "ä",
-        &key[..key.len() - 1],
-        &key[1..],
-    ] {
+    for bad in ["", "fake-key", "_____!fake-key____", "ä", &key[..key.len() - 1], &key[1..]] {
         assert_eq!(code(bad), 80018, "{bad}");
     }
     assert_eq!(code(&format!("{key}A")), 80018);
@@ -128,10 +109,7 @@ fn connection_keys_that_are_none() {
         let other = String::from_utf8(other).unwrap();
         assert_eq!(code(&other), 80018, "{other}");
     }
-    let of_another = keys.mint(
-        AppId::parse("abc123").unwrap(),
-        ConnectionId::from_bytes([9; 9]),
-    );
+    let of_another = keys.mint(AppId::parse("abc123").unwrap(), ConnectionId::from_bytes([9; 9]));
     assert_eq!(code(&of_another), 40102);
     let stranger = ConnectionKeys::new(&ServerSecret::random());
     assert_eq!(code(&stranger.mint(app, ConnectionId::random())), 80018);
@@ -146,11 +124,8 @@ fn no_secret_is_in_debug_output() {
     let credentials = [key(ROOT), Credential::token(&sealed)];
     let access = door.check(&credentials[0]).unwrap();
     let keys = ConnectionKeys::new(&server_secret());
-    let shown = format!(
-        "{token:?} {request:?} {credentials:?} {access:?} {:?} {:?} {keys:?}",
-        door.gate,
-        server_secret(),
-    );
+    let shown =
+        format!("{token:?} {request:?} {credentials:?} {access:?} {:?} {:?} {keys:?}", door.gate, server_secret(),);
     for secret in [SECRET, "canary", &sealed[7..], "7, 7"] {
         assert!(!shown.contains(secret), "{shown}");
     }

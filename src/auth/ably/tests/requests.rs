@@ -22,9 +22,7 @@ fn send(door: &Door, request: &Value) -> Result<TokenDetails, Fault> {
 }
 
 fn code(door: &Door, request: &Value) -> u32 {
-    send(door, request)
-        .expect_err(&request.to_string())
-        .ably_code()
+    send(door, request).expect_err(&request.to_string()).ably_code()
 }
 
 #[test]
@@ -63,10 +61,7 @@ fn t59_numbers_and_texts_are_the_same() {
             "mac": signature, "capability": null, "clientId": null, "more": [1]});
         let parsed = TokenRequest::from_json(request.to_string().as_bytes()).unwrap();
         let fresh = super::door();
-        let details = fresh
-            .gate
-            .request_token(ROOT, &parsed, None, NOW, false)
-            .unwrap();
+        let details = fresh.gate.request_token(ROOT, &parsed, None, NOW, false).unwrap();
         assert_eq!(details.expires, later(MINUTE));
         assert_eq!(details.capability, r#"{"*":["*"]}"#, "the key's");
         assert_eq!(details.client_id, None);
@@ -89,15 +84,11 @@ fn an_unsigned_request_needs_its_own_key() {
         (Some(Credential::token(&token)), 40101),
         (Some(Credential::key("nonsense")), 40101),
     ] {
-        let made = door
-            .gate
-            .request_token(ROOT, &unsigned, credential.as_ref(), NOW, true);
+        let made = door.gate.request_token(ROOT, &unsigned, credential.as_ref(), NOW, true);
         assert_eq!(made.unwrap_err().ably_code(), code, "{credential:?}");
     }
     let strict = door_with(false);
-    let made = strict
-        .gate
-        .request_token(ROOT, &unsigned, Some(&key(ROOT)), NOW, false);
+    let made = strict.gate.request_token(ROOT, &unsigned, Some(&key(ROOT)), NOW, false);
     assert_eq!(made, Err(Fault::KeyWithoutTls));
 }
 
@@ -114,13 +105,7 @@ fn what_is_wrong_with_a_request_is_told_in_order() {
     };
     for (request, expected) in [
         (with("keyName", json!("abc123.narrow")), 40101),
-        (
-            with(
-                "mac",
-                json!(mac("another secret", [ROOT, "", "", "", &now(), NONCE])),
-            ),
-            40101,
-        ),
+        (with("mac", json!(mac("another secret", [ROOT, "", "", "", &now(), NONCE]))), 40101),
         (with("mac", json!("")), 40101),
         (with("mac", json!("!")), 40101),
         (with("mac", json!("AAAA")), 40101),
@@ -133,60 +118,24 @@ fn what_is_wrong_with_a_request_is_told_in_order() {
         (request("0", "", "", &now(), "nonce of ttl 0....1"), 40003),
         (request("-1", "", "", &now(), "nonce of ttl -1...1"), 40003),
         (request("1.5", "", "", &now(), "nonce of ttl 1.5..1"), 40003),
-        (
-            request("soon", "", "", &now(), "nonce of ttl soon.1"),
-            40003,
-        ),
-        (
-            request("86400001", "", "", &now(), "nonce of ttl 24h..1"),
-            40003,
-        ),
+        (request("soon", "", "", &now(), "nonce of ttl soon.1"), 40003),
+        (request("86400001", "", "", &now(), "nonce of ttl 24h..1"), 40003),
         (request("", "{", "", &now(), "nonce of capability1"), 40000),
-        (
-            request("", r#"{"a":[]}"#, "", &now(), "nonce of capability2"),
-            40000,
-        ),
-        (
-            request(
-                "",
-                r#"{"a":["*","publish"]}"#,
-                "",
-                &now(),
-                "nonce of capability3",
-            ),
-            40000,
-        ),
-        (
-            request(
-                "",
-                r#"{"[meta]a":["*"]}"#,
-                "",
-                &now(),
-                "nonce of capability4",
-            ),
-            40160,
-        ),
+        (request("", r#"{"a":[]}"#, "", &now(), "nonce of capability2"), 40000),
+        (request("", r#"{"a":["*","publish"]}"#, "", &now(), "nonce of capability3"), 40000),
+        (request("", r#"{"[meta]a":["*"]}"#, "", &now(), "nonce of capability4"), 40160),
         (with("ttl", json!([1])), 40000),
         (json!("x"), 40000),
     ] {
         assert_eq!(code(&door, &request), expected, "{request}");
     }
-    assert_eq!(
-        TokenRequest::from_json(b"{").unwrap_err().ably_code(),
-        40001
-    );
+    assert_eq!(TokenRequest::from_json(b"{").unwrap_err().ably_code(), 40001);
     let mut empty = request("", "", "", &now(), "nonce of the client id");
     empty["clientId"] = json!("");
     assert_eq!(code(&door, &empty), 40012);
     for edge in [NOW.millis() - two_minutes, NOW.millis() + two_minutes] {
         let nonce = format!("nonce of the edge {edge}");
-        assert!(
-            send(
-                &door,
-                &request("86400000", "", "", &edge.to_string(), &nonce)
-            )
-            .is_ok()
-        );
+        assert!(send(&door, &request("86400000", "", "", &edge.to_string(), &nonce)).is_ok());
     }
 }
 
@@ -202,20 +151,12 @@ fn names_of_keys_that_get_no_token() {
         ("abc123.removed", 40130),
         ("abc123.revoked", 40131),
     ] {
-        let made = door
-            .gate
-            .request_token(name, &unsigned, Some(&key(name)), NOW, false);
+        let made = door.gate.request_token(name, &unsigned, Some(&key(name)), NOW, false);
         assert_eq!(made.unwrap_err().ably_code(), expected, "{name}");
     }
     let long = json!({"ttl": 60 * MINUTE + 1});
-    assert_eq!(
-        door.issue("abc123.short", &long).unwrap_err().ably_code(),
-        40003
-    );
-    assert!(
-        door.issue("abc123.short", &json!({"ttl": 60 * MINUTE}))
-            .is_ok()
-    );
+    assert_eq!(door.issue("abc123.short", &long).unwrap_err().ably_code(), 40003);
+    assert!(door.issue("abc123.short", &json!({"ttl": 60 * MINUTE})).is_ok());
     let huge = json!({"clientId": "x".repeat(8 * 1024)});
     assert_eq!(door.issue(ROOT, &huge).unwrap_err().ably_code(), 40009);
 }
@@ -228,10 +169,7 @@ fn tokens_are_as_narrow_as_their_key() {
     let details = door.issue("abc123.narrow", &asked).unwrap();
     let narrow = r#"{"chat:*":["publish","subscribe"]}"#;
     assert_eq!(details.capability, narrow);
-    assert_eq!(
-        door.token(&details.token).unwrap().capability.to_string(),
-        narrow
-    );
+    assert_eq!(door.token(&details.token).unwrap().capability.to_string(), narrow);
 }
 
 #[test]

@@ -43,14 +43,8 @@ fn key(key: &Key) -> Value {
 
 /// What is off is left out.
 fn namespace(namespace: &Namespace) -> Value {
-    let Attributes {
-        is_persisted,
-        persists_last,
-        is_mutable,
-        is_push_enabled,
-        identified_only,
-        tls_only,
-    } = namespace.attributes;
+    let Attributes { is_persisted, persists_last, is_mutable, is_push_enabled, identified_only, tls_only } =
+        namespace.attributes;
     let mut shown = Map::new();
     shown.insert("id".into(), json!(namespace.id));
     for (name, is_on) in [

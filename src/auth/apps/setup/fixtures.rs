@@ -30,10 +30,7 @@ pub(super) fn place(
     for (index, setup) in setups.into_iter().enumerate() {
         let place = |field: &str| format!("channels[{index}].{field}");
         if setup.name.is_empty() || channels.contains_key(&setup.name) {
-            faults.add(
-                place("name"),
-                "a channel needs a name that no other here has",
-            );
+            faults.add(place("name"), "a channel needs a name that no other here has");
         }
         if setup.presence.len() > limits::APP_PARTS {
             faults.add(place("presence"), "more members than a set-up may place");
@@ -99,9 +96,5 @@ fn payload(data: Value, encoding: String) -> Result<Payload, Fault> {
             return invalid("a number or a boolean; write a text or an object");
         }
     };
-    Ok(Payload {
-        data,
-        encoding: encoding.into(),
-        is_json: false,
-    })
+    Ok(Payload { data, encoding: encoding.into(), is_json: false })
 }

@@ -43,14 +43,9 @@ fn place(text: Option<&str>) -> Place {
     if let Some(text) = text {
         std::fs::write(folder.path().join("etc/websocket.yaml"), text).unwrap();
     }
-    let environment = Environment {
-        vars: [("MODE".to_owned(), "group".to_owned())].into(),
-        dir: folder.path().to_owned(),
-    };
-    Place {
-        environment,
-        folder,
-    }
+    let environment =
+        Environment { vars: [("MODE".to_owned(), "group".to_owned())].into(), dir: folder.path().to_owned() };
+    Place { environment, folder }
 }
 
 impl Place {
@@ -64,9 +59,7 @@ impl Place {
     }
 
     fn complaints(&self) -> String {
-        load(&self.environment, &[])
-            .expect_err("a fault")
-            .to_string()
+        load(&self.environment, &[]).expect_err("a fault").to_string()
     }
 }
 
@@ -86,9 +79,7 @@ fn the_sample_stays_at_home() {
     let complaints = place(Some(SAMPLE)).complaints();
     assert!(complaints.contains("group.jwt_secret"), "{complaints}");
     assert!(!complaints.contains("k9#8"), "{complaints}");
-    let loaded = place(Some(SAMPLE))
-        .var("LETSHARE_ALLOW_INSECURE", "true")
-        .loaded();
+    let loaded = place(Some(SAMPLE)).var("LETSHARE_ALLOW_INSECURE", "true").loaded();
     let config = &loaded.config;
     assert!(config.server.host.is_unspecified());
     assert_eq!(config.group.redis.as_deref(), Some("127.0.0.1:6379"));
@@ -100,13 +91,11 @@ fn the_sample_stays_at_home() {
 
 #[test]
 fn keys_count_whatever_their_case_and_variables_win() {
-    let text = "PORT: 7000\nwebsocket:\n  readTIMEOUT: 90\n  MaxConnections: 5\n  heartbeatInterval: 20\n  Colour: red\n";
+    let text =
+        "PORT: 7000\nwebsocket:\n  readTIMEOUT: 90\n  MaxConnections: 5\n  heartbeatInterval: 20\n  Colour: red\n";
     let place = place(Some(text))
         .var("GROUP_PORT", "7001")
-        .var(
-            "GROUP_AUTH_ACCESSSECRET",
-            "0123456789abcdef0123456789abcdef!",
-        )
+        .var("GROUP_AUTH_ACCESSSECRET", "0123456789abcdef0123456789abcdef!")
         .var("GROUP_NONSENSE", "1");
     let loaded = place.loaded();
     let group = &loaded.config.group;
@@ -114,10 +103,7 @@ fn keys_count_whatever_their_case_and_variables_win() {
     assert_eq!(group.idle_timeout, Duration::from_secs(90));
     assert_eq!(group.ping_interval, Duration::from_secs(20));
     assert_eq!(group.max_connections, 5);
-    assert_eq!(
-        group.jwt_secret.expose_secret(),
-        "0123456789abcdef0123456789abcdef!"
-    );
+    assert_eq!(group.jwt_secret.expose_secret(), "0123456789abcdef0123456789abcdef!");
     let warnings = loaded.warnings.join("\n");
     assert!(warnings.contains("GROUP_NONSENSE"), "{warnings}");
     assert!(warnings.contains("websocket.Colour"), "{warnings}");
@@ -134,16 +120,8 @@ fn a_file_that_is_named_has_to_be_there() {
 
 #[test]
 fn what_is_no_yaml_or_of_the_wrong_type_stops_the_start() {
-    assert!(
-        place(Some("Port: ["))
-            .complaints()
-            .contains("websocket.yaml")
-    );
-    assert!(
-        place(Some("Port: many"))
-            .complaints()
-            .contains("group.port")
-    );
+    assert!(place(Some("Port: [")).complaints().contains("websocket.yaml"));
+    assert!(place(Some("Port: many")).complaints().contains("group.port"));
     let slow = place(Some("WebSocket:\n  ReadTimeout: 10\n")).complaints();
     assert!(slow.contains("group.idle_timeout"), "{slow}");
 }
@@ -152,11 +130,9 @@ fn what_is_no_yaml_or_of_the_wrong_type_stops_the_start() {
 #[test]
 fn a_short_key_of_services_is_told() {
     let told = |host: &str, key: &str| {
-        let place = place(Some(
-            "Auth:\n  AccessSecret: 0123456789abcdef0123456789abcdef!\n",
-        ))
-        .var("LETSHARE_SERVER_HOST", host)
-        .var("LETSHARE_GROUP_SERVICE_KEY", key);
+        let place = place(Some("Auth:\n  AccessSecret: 0123456789abcdef0123456789abcdef!\n"))
+            .var("LETSHARE_SERVER_HOST", host)
+            .var("LETSHARE_GROUP_SERVICE_KEY", key);
         let warnings = place.loaded().warnings.join("\n");
         assert!(!warnings.contains("hunter2"), "{warnings}");
         warnings.contains("group.service_key can be guessed")

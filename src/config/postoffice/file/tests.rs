@@ -15,14 +15,9 @@ fn place(files: &[(&str, &str)]) -> Place {
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
-    let environment = Environment {
-        vars: [("MODE".to_owned(), "postoffice".to_owned())].into(),
-        dir: folder.path().to_owned(),
-    };
-    Place {
-        environment,
-        _folder: folder,
-    }
+    let environment =
+        Environment { vars: [("MODE".to_owned(), "postoffice".to_owned())].into(), dir: folder.path().to_owned() };
+    Place { environment, _folder: folder }
 }
 
 impl Place {
@@ -36,9 +31,7 @@ impl Place {
     }
 
     fn complaints(&self) -> String {
-        load(&self.environment, &[])
-            .expect_err("a fault")
-            .to_string()
+        load(&self.environment, &[]).expect_err("a fault").to_string()
     }
 }
 
@@ -55,10 +48,7 @@ fn without_a_file_the_documented_defaults_count() {
 fn the_file_is_chosen_by_the_environment() {
     let files = [
         (".env/config-dev.json", r#"{"socketPort": 7001}"#),
-        (
-            ".env/config-zhycit.json",
-            r#"{"socketPort": 7002, "maxWebSocketConnections": 20}"#,
-        ),
+        (".env/config-zhycit.json", r#"{"socketPort": 7002, "maxWebSocketConnections": 20}"#),
         ("own.json", r#"{"socketPort": 7003}"#),
     ];
     let port = |place: Place| place.loaded().config.postoffice.port;
@@ -67,15 +57,9 @@ fn the_file_is_chosen_by_the_environment() {
     assert_eq!(zhycit.config.postoffice.port, Some(7002));
     assert_eq!(zhycit.config.postoffice.max_connections, 20);
     assert_eq!(port(place(&files).var("POSTOFFICE_ENV", "zhy")), Some(7002));
-    assert_eq!(
-        port(place(&files).var("POSTOFFICE_CONFIG", "own.json")),
-        Some(7003)
-    );
+    assert_eq!(port(place(&files).var("POSTOFFICE_CONFIG", "own.json")), Some(7003));
     let text = place(&files).var("POSTOFFICE_ENV", "test").complaints();
-    assert!(
-        text.contains("POSTOFFICE_ENV") && text.contains("config-test.json"),
-        "{text}"
-    );
+    assert!(text.contains("POSTOFFICE_ENV") && text.contains("config-test.json"), "{text}");
 }
 
 #[test]
@@ -91,41 +75,23 @@ fn variables_win_over_the_file() {
 fn a_wrong_type_stops_the_start_and_is_named() {
     let files = [(".env/config-dev.json", "{\n \"socketPort\": \"7001\"}")];
     let text = place(&files).complaints();
-    for part in [
-        "socketPort",
-        "a string where a whole number belongs",
-        "config-dev.json:2",
-    ] {
+    for part in ["socketPort", "a string where a whole number belongs", "config-dev.json:2"] {
         assert!(text.contains(part), "{text}");
     }
 }
 
 #[test]
 fn unknown_keys_are_told_and_redis_is_not_used() {
-    let text =
-        r#"{"socketport": 1, "dataSource": {"redis": {"gnas-ai": {"uri": "127.0.0.1:6379"}}}}"#;
-    let warnings = place(&[(".env/config-dev.json", text)])
-        .loaded()
-        .warnings
-        .join("\n");
-    assert!(
-        warnings.contains("\"socketport\" is no setting"),
-        "{warnings}"
-    );
-    assert!(
-        warnings.contains("dataSource.redis is not used"),
-        "{warnings}"
-    );
+    let text = r#"{"socketport": 1, "dataSource": {"redis": {"gnas-ai": {"uri": "127.0.0.1:6379"}}}}"#;
+    let warnings = place(&[(".env/config-dev.json", text)]).loaded().warnings.join("\n");
+    assert!(warnings.contains("\"socketport\" is no setting"), "{warnings}");
+    assert!(warnings.contains("dataSource.redis is not used"), "{warnings}");
 }
 
 #[test]
 fn a_tls_port_switches_tls_on() {
     let text = r#"{"sslPort": 7503, "sslCertPath": "./c.pem", "sslKeyPath": "./k.pem"}"#;
-    let files = [
-        (".env/config-dev.json", text),
-        ("c.pem", "x"),
-        ("k.pem", "x"),
-    ];
+    let files = [(".env/config-dev.json", text), ("c.pem", "x"), ("k.pem", "x")];
     let tls = place(&files).loaded().config.tls;
     assert!(tls.enabled);
     assert_eq!(tls.port, 7503);
@@ -133,11 +99,6 @@ fn a_tls_port_switches_tls_on() {
 
 #[test]
 fn any_token_on_an_open_address_stops_the_start_with_the_lines_to_add() {
-    let text = place(&[])
-        .var("LETSHARE_SERVER_HOST", "0.0.0.0")
-        .complaints();
-    assert!(
-        text.contains("postoffice:\n    auth: tokens\n    tokens: "),
-        "{text}"
-    );
+    let text = place(&[]).var("LETSHARE_SERVER_HOST", "0.0.0.0").complaints();
+    assert!(text.contains("postoffice:\n    auth: tokens\n    tokens: "), "{text}");
 }

@@ -33,14 +33,7 @@ fn entry(mint: &mut Mint, body: Body) -> Arc<Entry> {
     let now = Timestamp::from_millis(1);
     let publisher = Some(ConnectionId::from_bytes([1; 9]));
     let id = EntryId::Serial;
-    Arc::new(Entry::new(
-        "c".into(),
-        mint.mint(now),
-        now,
-        publisher,
-        id,
-        body,
-    ))
+    Arc::new(Entry::new("c".into(), mint.mint(now), now, publisher, id, body))
 }
 
 fn member(name: &str) -> Arc<Member> {
@@ -82,16 +75,9 @@ fn who_went_without_a_leave_is_left_out() {
         (serials[4], "-left -before"),
         (serials[5], "~here"),
     ];
-    assert_eq!(
-        told,
-        expected.map(|(serial, events)| (serial, events.to_owned()))
-    );
+    assert_eq!(told, expected.map(|(serial, events)| (serial, events.to_owned())));
     // Who is present, or has left, is told as it was: the entries are shared with all readers.
     let all = ["here", "ghost", "left"].map(member);
     let told = without_ghosts(backlog.clone(), &all);
-    assert!(
-        told.iter()
-            .zip(&backlog)
-            .all(|(told, kept)| Arc::ptr_eq(told, kept))
-    );
+    assert!(told.iter().zip(&backlog).all(|(told, kept)| Arc::ptr_eq(told, kept)));
 }

@@ -24,11 +24,7 @@ fn payload() -> impl Strategy<Value = Payload> {
         text().prop_map(Data::Text),
         prop::collection::vec(any::<u8>(), 0..300).prop_map(|bytes| Data::Binary(bytes.into())),
     ];
-    (data, text()).prop_map(|(data, encoding)| Payload {
-        data,
-        encoding,
-        ..Payload::default()
-    })
+    (data, text()).prop_map(|(data, encoding)| Payload { data, encoding, ..Payload::default() })
 }
 
 fn client() -> impl Strategy<Value = ClientId> {
@@ -44,33 +40,15 @@ fn id() -> impl Strategy<Value = EntryId> {
         Just(EntryId::Serial),
         text().prop_map(EntryId::Base),
         text().prop_map(EntryId::Item),
-        (connection(), any::<u64>()).prop_map(|(connection, msg_serial)| EntryId::Frame {
-            connection,
-            msg_serial
-        }),
+        (connection(), any::<u64>()).prop_map(|(connection, msg_serial)| EntryId::Frame { connection, msg_serial }),
     ]
 }
 
 fn body() -> impl Strategy<Value = Body> {
     let message = (text(), payload(), prop::option::of(client()), extras());
-    let message = message.prop_map(|(name, payload, client_id, extras)| Message {
-        name,
-        payload,
-        client_id,
-        extras,
-    });
-    let action = prop_oneof![
-        Just(PresenceAction::Enter),
-        Just(PresenceAction::Leave),
-        Just(PresenceAction::Update)
-    ];
-    let event = (
-        action,
-        prop::option::of(text()),
-        client(),
-        payload(),
-        extras(),
-    );
+    let message = message.prop_map(|(name, payload, client_id, extras)| Message { name, payload, client_id, extras });
+    let action = prop_oneof![Just(PresenceAction::Enter), Just(PresenceAction::Leave), Just(PresenceAction::Update)];
+    let event = (action, prop::option::of(text()), client(), payload(), extras());
     let event = event.prop_map(|(action, id, client_id, payload, extras)| PresenceEvent {
         id,
         action,

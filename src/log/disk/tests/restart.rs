@@ -21,10 +21,7 @@ fn a_restart_goes_on_with_serials_epoch_and_ids() {
     assert_eq!(channel.mint().position(), all[5].serial);
     let next = channel.mint().mint(earlier.now());
     assert!(next.place() > all[5].serial.place());
-    assert_eq!(
-        serials(&channel.after(all[2].serial).unwrap()),
-        serials(&all[3..])
-    );
+    assert_eq!(serials(&channel.after(all[2].serial).unwrap()), serials(&all[3..]));
     let ids = channel.remembered();
     assert_eq!(ids.len(), 1);
     assert_eq!(ids[0].1.serial, all[5].serial);
@@ -77,19 +74,10 @@ fn an_ordered_shutdown_hands_over_what_is_not_persisted() {
         let log = log(&disk, &time);
         let mut channel = log.open(&"m".into());
         assert_eq!(channel.mint().position(), all[49].serial);
-        assert_eq!(
-            serials(&channel.after(all[20].serial).unwrap()),
-            serials(&all[21..])
-        );
+        assert_eq!(serials(&channel.after(all[20].serial).unwrap()), serials(&all[21..]));
         assert!(log.sweep().is_ok());
         // Nothing was missed where nothing was said.
-        assert_eq!(
-            log.open(&"quiet".into())
-                .after(idle[0].serial)
-                .unwrap()
-                .len(),
-            0
-        );
+        assert_eq!(log.open(&"quiet".into()).after(idle[0].serial).unwrap().len(), 0);
         assert!(log.bytes() > 0);
         time.advance(Duration::from_secs(200));
         assert!(channel.expire(time.uptime()));
@@ -125,10 +113,7 @@ fn windows_that_were_not_all_written_are_not_taken_up() {
 #[test]
 fn retention_by_age_and_by_size() {
     let (disk, time) = (FaultyDisk::default(), clock());
-    let retention = Retention {
-        age: Duration::from_secs(1_000),
-        bytes: 100_000,
-    };
+    let retention = Retention { age: Duration::from_secs(1_000), bytes: 100_000 };
     let log = log_on(engine(&disk), &time, retention);
     let mut channel = log.open(&"p".into());
     let all = fill(&mut *channel, &time, 600, 100);

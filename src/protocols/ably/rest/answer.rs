@@ -39,19 +39,11 @@ impl Answer {
     }
 
     pub const fn nothing() -> Self {
-        Self {
-            status: StatusCode::NO_CONTENT,
-            body: None,
-            links: Vec::new(),
-        }
+        Self { status: StatusCode::NO_CONTENT, body: None, links: Vec::new() }
     }
 
     const fn new(status: StatusCode, body: Bytes) -> Self {
-        Self {
-            status,
-            body: Some(body),
-            links: Vec::new(),
-        }
+        Self { status, body: Some(body), links: Vec::new() }
     }
 
     pub fn with_links(mut self, links: Vec<Link>) -> Self {
@@ -81,9 +73,7 @@ pub fn respond(form: Form, outcome: Result<Answer, Fault>) -> HttpResponse {
     match answer.body {
         Some(body) => {
             let media_type = HeaderValue::from_static(format.content_type());
-            response
-                .insert_header((CONTENT_TYPE, media_type))
-                .body(body)
+            response.insert_header((CONTENT_TYPE, media_type)).body(body)
         }
         None => response.finish(),
     }
@@ -98,14 +88,8 @@ fn refuse(form: Form, fault: &Fault) -> (Answer, Format, Headers) {
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = vec![
         // Browsers look at the body only if they can read this one (T8).
-        (
-            HeaderName::from_static("x-ably-errorcode"),
-            fault.ably_code().to_string(),
-        ),
-        (
-            HeaderName::from_static("x-ably-errormessage"),
-            ascii_line(&fault.to_string()),
-        ),
+        (HeaderName::from_static("x-ably-errorcode"), fault.ably_code().to_string()),
+        (HeaderName::from_static("x-ably-errormessage"), ascii_line(&fault.to_string())),
     ];
     let body = wire::encode_value(form.refusal, &ErrorBody { error: &error });
     (Answer::new(status, body), form.refusal, headers)
@@ -135,33 +119,20 @@ fn enveloped(format: Format, answer: Answer, headers: &Headers) -> HttpResponse 
     if answer.body.is_some() {
         flat.insert("content-type".to_owned(), format.content_type().to_owned());
     }
-    let body = envelope(
-        format,
-        answer.status.as_u16(),
-        &flat,
-        answer.body.as_deref(),
-    );
+    let body = envelope(format, answer.status.as_u16(), &flat, answer.body.as_deref());
     let media_type = HeaderValue::from_static(format.content_type());
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, media_type))
-        .body(body)
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, media_type)).body(body)
 }
 
 /// `{statusCode, headers, response}` around a body that is finished already.
-fn envelope(
-    format: Format,
-    status: u16,
-    headers: &BTreeMap<String, String>,
-    response: Option<&[u8]>,
-) -> Vec<u8> {
+fn envelope(format: Format, status: u16, headers: &BTreeMap<String, String>, response: Option<&[u8]>) -> Vec<u8> {
     /// Of a map of `n` entries, up to 15 (msgpack).
     const MAP: u8 = 0x80;
     let status = wire::encode_value(format, &status);
     let headers = wire::encode_value(format, headers);
     let mut members: Vec<(&str, &[u8])> = vec![("statusCode", &status), ("headers", &headers)];
     members.extend(response.map(|response| ("response", response)));
-    let mut body =
-        Vec::with_capacity(64 + members.iter().map(|(_, value)| value.len()).sum::<usize>());
+    let mut body = Vec::with_capacity(64 + members.iter().map(|(_, value)| value.len()).sum::<usize>());
     match format {
         Format::Json => body.push(b'{'),
         Format::Msgpack => body.push(MAP | members.len() as u8),

@@ -50,20 +50,9 @@ pub struct Caller {
 impl<'a> Asked<'a> {
     /// # Errors
     /// [`Fault::UnsupportedVersion`]
-    pub fn new(
-        rest: &'a Rest,
-        request: &'a HttpRequest,
-        query: Query,
-        form: Form,
-    ) -> Result<Self, Fault> {
+    pub fn new(rest: &'a Rest, request: &'a HttpRequest, query: Query, form: Form) -> Result<Self, Fault> {
         let version = form::version(request.headers(), &query)?;
-        Ok(Self {
-            rest,
-            request,
-            query,
-            form,
-            version,
-        })
+        Ok(Self { rest, request, query, form, version })
     }
 
     pub fn now(&self) -> Timestamp {
@@ -81,19 +70,13 @@ impl<'a> Asked<'a> {
     }
 
     /// The body of at most `limit` bytes, and the format that it is in.
-    pub async fn body(
-        &self,
-        payload: &mut web::Payload,
-        limit: usize,
-    ) -> Result<(Format, Bytes), Fault> {
+    pub async fn body(&self, payload: &mut web::Payload, limit: usize) -> Result<(Format, Bytes), Fault> {
         let headers = self.request.headers();
         let format = form::body_format(headers, &self.query);
         let body = body::read(headers, payload, limit).await;
         let body = body.map_err(|no_body| match no_body {
             NoBody::TooLarge { size } => Fault::TooLarge { size, limit },
-            NoBody::Broken => Fault::Malformed {
-                what: "the body broke off",
-            },
+            NoBody::Broken => Fault::Malformed { what: "the body broke off" },
         })?;
         Ok((format, body))
     }
@@ -189,10 +172,7 @@ mod tests {
             assert_eq!(of(Some(text)), Ok(Some("ü/bob".to_owned())), "{text}");
         }
         for bad in ["!", "/w=="] {
-            assert!(
-                matches!(of(Some(bad)), Err(Fault::InvalidClientId { .. })),
-                "{bad}"
-            );
+            assert!(matches!(of(Some(bad)), Err(Fault::InvalidClientId { .. })), "{bad}");
         }
     }
 }

@@ -45,10 +45,7 @@ struct Metrics {
 impl<'a> ChannelDetails<'a> {
     fn new(channel_id: &'a str, occupancy: Occupancy) -> Self {
         let metrics = occupancy.named().into_iter().collect();
-        let status = Status {
-            is_active: true,
-            occupancy: Metrics { metrics },
-        };
+        let status = Status { is_active: true, occupancy: Metrics { metrics } };
         Self { channel_id, status }
     }
 }
@@ -98,30 +95,18 @@ pub async fn enumerate(asked: &Asked<'_>) -> Result<Answer, Fault> {
     let has_more = names.len() > limit;
     names.truncate(limit);
 
-    let first = Cursor {
-        after: None,
-        ..current.clone()
-    };
+    let first = Cursor { after: None, ..current.clone() };
     let last = names.last().filter(|_| has_more);
-    let next = last.map(|last| Cursor {
-        after: Some(last.as_str().to_owned()),
-        ..current.clone()
-    });
+    let next = last.map(|last| Cursor { after: Some(last.as_str().to_owned()), ..current.clone() });
     let limit = limit.to_string();
-    let pages = Pages {
-        path: asked.path(),
-        query: &asked.query,
-        shown: &[("limit", &limit)],
-    };
+    let pages = Pages { path: asked.path(), query: &asked.query, shown: &[("limit", &limit)] };
     let links = pages.links(&first, &current, next.as_ref())?;
     let body = if current.by_value {
         let occupancies = names.iter().map(|name| asked.ask(name, Occupied));
         let occupancies = future::join_all(occupancies).await;
         let details = names.iter().zip(occupancies);
         // A channel that ends at this moment is no fault of who lists them.
-        let details = details.filter_map(|(name, occupancy)| {
-            Some(ChannelDetails::new(name.as_str(), occupancy.ok()?))
-        });
+        let details = details.filter_map(|(name, occupancy)| Some(ChannelDetails::new(name.as_str(), occupancy.ok()?)));
         asked.encode(&details.collect::<Vec<_>>())
     } else {
         let names: Vec<&str> = names.iter().map(ChannelName::as_str).collect();
@@ -137,10 +122,7 @@ impl Cursor {
             Some("id") => false,
             Some("value") => true,
             Some(_) => {
-                return Err(Fault::BadParameter {
-                    name: "by",
-                    rule: "id or value",
-                });
+                return Err(Fault::BadParameter { name: "by", rule: "id or value" });
             }
         };
         Ok(Self {

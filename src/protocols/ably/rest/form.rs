@@ -28,11 +28,7 @@ impl Form {
     /// `envelope` wins over `Accept`, that over `format`, that over JSON.
     pub fn of(headers: &HeaderMap, query: &Query) -> Self {
         if let Some(format) = query.get("envelope").and_then(by_name) {
-            return Self {
-                body: format,
-                refusal: format,
-                enveloped: true,
-            };
+            return Self { body: format, refusal: format, enveloped: true };
         }
         let accepted = accepted(headers, &MEDIA_TYPES).map(by_media_type);
         let named = query.get("format").and_then(by_name);
@@ -52,11 +48,7 @@ pub fn body_format(headers: &HeaderMap, query: &Query) -> Format {
 }
 
 fn by_media_type(media_type: &str) -> Format {
-    if media_type == Format::Msgpack.content_type() {
-        Format::Msgpack
-    } else {
-        Format::Json
-    }
+    if media_type == Format::Msgpack.content_type() { Format::Msgpack } else { Format::Json }
 }
 
 fn by_name(name: &str) -> Option<Format> {
@@ -105,35 +97,16 @@ mod tests {
             (None, "", (Json, Json, false)),
             (None, "format=msgpack", (Msgpack, Json, false)),
             (Some("*/*"), "format=msgpack", (Msgpack, Json, false)),
-            (
-                Some("application/x-msgpack"),
-                "format=json",
-                (Msgpack, Msgpack, false),
-            ),
-            (
-                Some("application/json; charset=utf-8"),
-                "format=msgpack",
-                (Json, Json, false),
-            ),
+            (Some("application/x-msgpack"), "format=json", (Msgpack, Msgpack, false)),
+            (Some("application/json; charset=utf-8"), "format=msgpack", (Json, Json, false)),
             (Some("text/html"), "format=xml", (Json, Json, false)),
-            (
-                Some("application/x-msgpack"),
-                "envelope=json",
-                (Json, Json, true),
-            ),
+            (Some("application/x-msgpack"), "envelope=json", (Json, Json, true)),
             (None, "envelope=msgpack", (Msgpack, Msgpack, true)),
         ];
         for (accept, query, (body, refusal, enveloped)) in table {
-            let lines: Vec<_> = accept
-                .map(|accept| (ACCEPT.as_str(), accept))
-                .into_iter()
-                .collect();
+            let lines: Vec<_> = accept.map(|accept| (ACCEPT.as_str(), accept)).into_iter().collect();
             let form = Form::of(&headers(&lines), &Query::parse(query));
-            let expected = Form {
-                body,
-                refusal,
-                enveloped,
-            };
+            let expected = Form { body, refusal, enveloped };
             assert_eq!(form, expected, "{accept:?} {query}");
         }
     }
@@ -144,13 +117,9 @@ mod tests {
             let lines: Vec<_> = header.map(|v| ("x-ably-version", v)).into_iter().collect();
             version(&headers(&lines), &Query::parse(query))
         };
-        for (header, query, expected) in [
-            (None, "", 2),
-            (Some("1.2"), "", 2),
-            (Some("3"), "v=6", 3),
-            (None, "v=6", 6),
-            (Some("5.0"), "", 5),
-        ] {
+        for (header, query, expected) in
+            [(None, "", 2), (Some("1.2"), "", 2), (Some("3"), "v=6", 3), (None, "v=6", 6), (Some("5.0"), "", 5)]
+        {
             assert_eq!(of(header, query), Ok(expected), "{header:?} {query}");
         }
         for bad in ["", "x", "-1", "99999999999"] {

@@ -31,11 +31,8 @@ pub async fn messages(asked: &Asked<'_>, channel: String) -> Result<Answer, Faul
 
 /// GET `/channels/{c}/presence/history`. Ably's documents name all three operations (§7.7).
 pub async fn presence(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault> {
-    let operations = [
-        (Operation::History, "history"),
-        (Operation::Subscribe, "subscribe"),
-        (Operation::Presence, "presence"),
-    ];
+    let operations =
+        [(Operation::History, "history"), (Operation::Subscribe, "subscribe"), (Operation::Presence, "presence")];
     read(asked, channel, Kind::Presence, &operations).await
 }
 
@@ -54,29 +51,14 @@ async fn read(
 
     // What is published from now on is on none of the pages.
     let end = asked_for.end.unwrap_or(asked.now().millis());
-    let current = Cursor {
-        end: Some(end),
-        ..asked_for
-    };
-    let first = Cursor {
-        after: None,
-        ..current.clone()
-    };
-    let next = page.next.map(|place| Cursor {
-        after: Some((place.serial.to_string(), place.index)),
-        ..current.clone()
-    });
+    let current = Cursor { end: Some(end), ..asked_for };
+    let first = Cursor { after: None, ..current.clone() };
+    let next =
+        page.next.map(|place| Cursor { after: Some((place.serial.to_string(), place.index)), ..current.clone() });
     let limit = current.limit.to_string();
-    let direction = if current.forwards {
-        "forwards"
-    } else {
-        "backwards"
-    };
-    let pages = Pages {
-        path: asked.path(),
-        query: &asked.query,
-        shown: &[("limit", &limit), ("direction", direction)],
-    };
+    let direction = if current.forwards { "forwards" } else { "backwards" };
+    let pages =
+        Pages { path: asked.path(), query: &asked.query, shown: &[("limit", &limit), ("direction", direction)] };
     let links = pages.links(&first, &current, next.as_ref())?;
     let (items, format) = (&page.items, asked.form.body);
     let body = match kind {
@@ -109,37 +91,21 @@ impl Cursor {
     fn of(query: &query::Query) -> Result<Self, Fault> {
         let (start, end) = (moment(query, "start")?, moment(query, "end")?);
         if start.zip(end).is_some_and(|(start, end)| start > end) {
-            return Err(Fault::BadParameter {
-                name: "start",
-                rule: "not after end",
-            });
+            return Err(Fault::BadParameter { name: "start", rule: "not after end" });
         }
         let forwards = match query.get("direction") {
             None | Some("backwards") => false,
             Some("forwards") => true,
             Some(_) => {
-                return Err(Fault::BadParameter {
-                    name: "direction",
-                    rule: "forwards or backwards",
-                });
+                return Err(Fault::BadParameter { name: "direction", rule: "forwards or backwards" });
             }
         };
         let until = query.get_any(&["from_serial", "fromSerial"]);
-        Ok(Self {
-            start,
-            end,
-            until: until.map(str::to_owned),
-            forwards,
-            limit: limit(query)?,
-            after: None,
-        })
+        Ok(Self { start, end, until: until.map(str::to_owned), forwards, limit: limit(query)?, after: None })
     }
 
     fn query(&self, kind: Kind) -> Result<Query, Fault> {
-        let bad_cursor = Fault::BadParameter {
-            name: "cursor",
-            rule: "take it from a Link header, unchanged",
-        };
+        let bad_cursor = Fault::BadParameter { name: "cursor", rule: "take it from a Link header, unchanged" };
         if !(1..=limits::PAGE_ITEMS_MAX).contains(&self.limit) {
             return Err(bad_cursor);
         }
@@ -149,21 +115,15 @@ impl Cursor {
             Ok(Place { serial, index })
         });
         let until = self.until.as_deref().map(|until| {
-            Serial::parse(until).ok_or(Fault::BadParameter {
-                name: "from_serial",
-                rule: "the channelSerial of an ATTACHED",
-            })
+            Serial::parse(until)
+                .ok_or(Fault::BadParameter { name: "from_serial", rule: "the channelSerial of an ATTACHED" })
         });
         Ok(Query {
             kind,
             start: self.start.map(Timestamp::from_millis),
             end: self.end.map(Timestamp::from_millis),
             until: until.transpose()?,
-            direction: if self.forwards {
-                Direction::Forwards
-            } else {
-                Direction::Backwards
-            },
+            direction: if self.forwards { Direction::Forwards } else { Direction::Backwards },
             limit: self.limit,
             after: after.transpose()?,
         })
@@ -172,12 +132,8 @@ impl Cursor {
 
 fn moment(query: &query::Query, name: &'static str) -> Result<Option<u64>, Fault> {
     let moment = query.get(name).filter(|text| !text.is_empty());
-    let moment = moment.map(|text| {
-        text.parse().map_err(|_| Fault::BadParameter {
-            name,
-            rule: "milliseconds since 1970",
-        })
-    });
+    let moment =
+        moment.map(|text| text.parse().map_err(|_| Fault::BadParameter { name, rule: "milliseconds since 1970" }));
     moment.transpose()
 }
 
@@ -191,10 +147,7 @@ pub fn limit(query: &query::Query) -> Result<usize, Fault> {
     };
     let limit = text.parse().ok();
     let limit = limit.filter(|limit| (1..=limits::PAGE_ITEMS_MAX).contains(limit));
-    limit.ok_or(Fault::BadParameter {
-        name: "limit",
-        rule: "1 to 1000",
-    })
+    limit.ok_or(Fault::BadParameter { name: "limit", rule: "1 to 1000" })
 }
 
 #[cfg(test)]
@@ -214,33 +167,17 @@ mod tests {
             ("direction=sideways", "direction"),
         ] {
             let refused = Cursor::of(&query::Query::parse(bad));
-            assert!(
-                matches!(refused, Err(Fault::BadParameter { name: n, .. }) if n == name),
-                "{bad}: {refused:?}"
-            );
+            assert!(matches!(refused, Err(Fault::BadParameter { name: n, .. }) if n == name), "{bad}: {refused:?}");
         }
         let cursor = Cursor::of(&query::Query::parse("from_serial=x"));
         let refused = cursor.map(|cursor| cursor.query(Kind::Messages).err());
-        assert!(matches!(
-            refused,
-            Ok(Some(Fault::BadParameter {
-                name: "from_serial",
-                ..
-            }))
-        ));
+        assert!(matches!(refused, Ok(Some(Fault::BadParameter { name: "from_serial", .. }))));
     }
 
     #[test]
     fn defaults() {
         let cursor = Cursor::of(&query::Query::parse(""));
-        let expected = Cursor {
-            start: None,
-            end: None,
-            until: None,
-            forwards: false,
-            limit: 100,
-            after: None,
-        };
+        let expected = Cursor { start: None, end: None, until: None, forwards: false, limit: 100, after: None };
         assert_eq!(cursor, Ok(expected));
     }
 }

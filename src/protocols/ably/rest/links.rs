@@ -48,17 +48,8 @@ impl Pages<'_> {
     ///
     /// # Errors
     /// [`Fault::Internal`] when a cursor cannot be written.
-    pub fn links<C: Serialize>(
-        self,
-        first: &C,
-        current: &C,
-        next: Option<&C>,
-    ) -> Result<Vec<Link>, Fault> {
-        let all = [
-            ("first", Some(first)),
-            ("current", Some(current)),
-            ("next", next),
-        ];
+    pub fn links<C: Serialize>(self, first: &C, current: &C, next: Option<&C>) -> Result<Vec<Link>, Fault> {
+        let all = [("first", Some(first)), ("current", Some(current)), ("next", next)];
         let link = |(relation, cursor): (&'static str, Option<&C>)| {
             let cursor = cursor?;
             let target = self.target(cursor);
@@ -93,10 +84,7 @@ pub fn cursor<C: DeserializeOwned>(query: &Query) -> Result<Option<C>, Fault> {
     };
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
     let cursor = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    cursor.map(Some).ok_or(Fault::BadParameter {
-        name: "cursor",
-        rule: "take it from a Link header, unchanged",
-    })
+    cursor.map(Some).ok_or(Fault::BadParameter { name: "cursor", rule: "take it from a Link header, unchanged" })
 }
 
 #[cfg(test)]
@@ -108,14 +96,8 @@ mod tests {
     #[test]
     fn links_are_what_every_client_can_read() {
         let query = Query::parse("rnd=5&key=secret&format=a,b/c.d");
-        let pages = Pages {
-            path: "/channels/a%2Fb/presence/history",
-            query: &query,
-            shown: &[("limit", "2")],
-        };
-        let links = pages
-            .links(&("f", "//"), &("c", ","), Some(&("n", "??>")))
-            .unwrap();
+        let pages = Pages { path: "/channels/a%2Fb/presence/history", query: &query, shown: &[("limit", "2")] };
+        let links = pages.links(&("f", "//"), &("c", ","), Some(&("n", "??>"))).unwrap();
         let lines: Vec<String> = links.iter().map(Link::header).collect();
         assert_eq!(lines.len(), 3);
         for (line, relation) in lines.iter().zip(["first", "current", "next"]) {
@@ -136,10 +118,7 @@ mod tests {
     fn a_foreign_cursor_is_refused() {
         for bad in ["cursor=", "cursor=!", "cursor=e30"] {
             let refused = cursor::<(String, String)>(&Query::parse(bad));
-            assert!(
-                matches!(refused, Err(Fault::BadParameter { name: "cursor", .. })),
-                "{bad}"
-            );
+            assert!(matches!(refused, Err(Fault::BadParameter { name: "cursor", .. })), "{bad}");
         }
         assert_eq!(cursor::<u8>(&Query::parse("a=1")), Ok(None));
     }

@@ -74,9 +74,7 @@ impl Rest {
         }
         match outcome {
             Ok(Said::Answer(answer)) => respond(form, Ok(answer)),
-            Ok(Said::Yes) => HttpResponse::Ok()
-                .insert_header((CONTENT_TYPE, "text/plain"))
-                .body("yes"),
+            Ok(Said::Yes) => HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain")).body("yes"),
             Err(fault) => respond(form, Err(fault)),
         }
     }
@@ -94,9 +92,7 @@ impl Rest {
             Endpoint::Connectivity => return Ok(Said::Yes),
             Endpoint::Time => self.time(&asked),
             Endpoint::RequestToken { key_name } => token::request(&asked, &key_name, payload).await,
-            Endpoint::RevokeTokens { key_name } => {
-                revocation::revoke(&asked, &key_name, payload).await
-            }
+            Endpoint::RevokeTokens { key_name } => revocation::revoke(&asked, &key_name, payload).await,
             Endpoint::Publish { channel } => publish::publish(&asked, channel, payload).await,
             Endpoint::Messages { channel } => history::messages(&asked, channel).await,
             Endpoint::PresenceHistory { channel } => history::presence(&asked, channel).await,

@@ -54,42 +54,25 @@ impl Endpoint {
         let segments = path.strip_prefix('/').unwrap_or(path).split('/');
         let segments: Vec<String> = segments.map(decode).collect::<Result<_, _>>()?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let (read, write) = (
-            matches!(*method, Method::GET | Method::HEAD),
-            *method == Method::POST,
-        );
+        let (read, write) = (matches!(*method, Method::GET | Method::HEAD), *method == Method::POST);
         let endpoint = match *segments {
             ["time"] => (read).then_some(Self::Time),
             ["is-the-internet-up.txt"] => read.then_some(Self::Connectivity),
             // Not 405: §11.3.
             ["keys", _, "requestToken"] if read => return Err(NO_PATH),
-            ["keys", name, "requestToken"] => write.then(|| Self::RequestToken {
-                key_name: name.to_owned(),
-            }),
-            ["keys", name, "revokeTokens"] => write.then(|| Self::RevokeTokens {
-                key_name: name.to_owned(),
-            }),
+            ["keys", name, "requestToken"] => write.then(|| Self::RequestToken { key_name: name.to_owned() }),
+            ["keys", name, "revokeTokens"] => write.then(|| Self::RevokeTokens { key_name: name.to_owned() }),
             ["channels"] => read.then_some(Self::Channels),
             ["stats"] => read.then_some(Self::Stats),
-            ["channels", name] => read.then(|| Self::Status {
-                channel: name.to_owned(),
-            }),
-            ["channels", name, "messages"] if write => Some(Self::Publish {
-                channel: name.to_owned(),
-            }),
-            ["channels", name, "messages" | "history"] => read.then(|| Self::Messages {
-                channel: name.to_owned(),
-            }),
-            ["channels", name, "presence"] => read.then(|| Self::Presence {
-                channel: name.to_owned(),
-            }),
-            ["channels", name, "presence", "history"] => read.then(|| Self::PresenceHistory {
-                channel: name.to_owned(),
-            }),
+            ["channels", name] => read.then(|| Self::Status { channel: name.to_owned() }),
+            ["channels", name, "messages"] if write => Some(Self::Publish { channel: name.to_owned() }),
+            ["channels", name, "messages" | "history"] => read.then(|| Self::Messages { channel: name.to_owned() }),
+            ["channels", name, "presence"] => read.then(|| Self::Presence { channel: name.to_owned() }),
+            ["channels", name, "presence", "history"] => {
+                read.then(|| Self::PresenceHistory { channel: name.to_owned() })
+            }
             ["apps"] => write.then_some(Self::CreateApp),
-            ["apps", app] => (*method == Method::DELETE).then(|| Self::DeleteApp {
-                app: app.to_owned(),
-            }),
+            ["apps", app] => (*method == Method::DELETE).then(|| Self::DeleteApp { app: app.to_owned() }),
             _ => return Err(NO_PATH),
         };
         endpoint.ok_or(Fault::MethodNotAllowed)
@@ -100,9 +83,7 @@ const NO_PATH: Fault = Fault::NotFound { what: "path" };
 
 fn decode(segment: &str) -> Result<String, Fault> {
     let decoded = percent_decode_str(segment).decode_utf8();
-    let decoded = decoded.map_err(|_| Fault::Malformed {
-        what: "the path is not UTF-8",
-    })?;
+    let decoded = decoded.map_err(|_| Fault::Malformed { what: "the path is not UTF-8" })?;
     Ok(decoded.into_owned())
 }
 
@@ -117,28 +98,13 @@ mod tests {
         let of = |path: &str| Endpoint::of(&Method::GET, path).unwrap();
         let channel = "a/b c?:[x]+%".to_owned();
         let encoded = "a%2Fb%20c%3F:%5Bx%5D+%25";
-        assert_eq!(
-            of(&format!("/channels/{encoded}/messages")),
-            Endpoint::Messages {
-                channel: channel.clone()
-            }
-        );
-        assert_eq!(
-            of(&format!("/channels/{encoded}/history")),
-            Endpoint::Messages {
-                channel: channel.clone()
-            }
-        );
+        assert_eq!(of(&format!("/channels/{encoded}/messages")), Endpoint::Messages { channel: channel.clone() });
+        assert_eq!(of(&format!("/channels/{encoded}/history")), Endpoint::Messages { channel: channel.clone() });
         assert_eq!(
             of(&format!("/channels/{encoded}/presence/history")),
-            Endpoint::PresenceHistory {
-                channel: channel.clone()
-            }
+            Endpoint::PresenceHistory { channel: channel.clone() }
         );
-        assert_eq!(
-            of(&format!("/channels/{encoded}")),
-            Endpoint::Status { channel }
-        );
+        assert_eq!(of(&format!("/channels/{encoded}")), Endpoint::Status { channel });
     }
 
     #[test]
@@ -166,9 +132,6 @@ mod tests {
             let refused = of(method, path);
             assert_eq!(refused, Err(Fault::MethodNotAllowed), "{method} {path}");
         }
-        assert!(matches!(
-            of("GET", "/channels/%ff"),
-            Err(Fault::Malformed { .. })
-        ));
+        assert!(matches!(of("GET", "/channels/%ff"), Err(Fault::Malformed { .. })));
     }
 }

@@ -35,10 +35,7 @@ struct Cursor {
 
 /// GET `/channels/{c}/presence`: by client id, whatever the order in which they came.
 pub async fn members(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault> {
-    let operations = [
-        (Operation::Subscribe, "subscribe"),
-        (Operation::Presence, "presence"),
-    ];
+    let operations = [(Operation::Subscribe, "subscribe"), (Operation::Presence, "presence")];
     let (_, _, channel) = asked.channel(channel, &operations)?;
     let current = match links::cursor::<Cursor>(&asked.query)? {
         Some(cursor) => cursor,
@@ -55,24 +52,14 @@ pub async fn members(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault
     let has_more = members.len() > limit;
     members.truncate(limit);
 
-    let first = Cursor {
-        after: None,
-        ..current.clone()
-    };
+    let first = Cursor { after: None, ..current.clone() };
     let last = members.last().filter(|_| has_more);
     let next = last.map(|last| Cursor {
-        after: Some((
-            last.client_id.as_str().to_owned(),
-            last.connection.to_string(),
-        )),
+        after: Some((last.client_id.as_str().to_owned(), last.connection.to_string())),
         ..current.clone()
     });
     let limit = limit.to_string();
-    let pages = Pages {
-        path: asked.path(),
-        query: &asked.query,
-        shown: &[("limit", &limit)],
-    };
+    let pages = Pages { path: asked.path(), query: &asked.query, shown: &[("limit", &limit)] };
     let links = pages.links(&first, &current, next.as_ref())?;
     let body = asked.encode(&items::members(&members, asked.form.body));
     Ok(Answer::ok(body).with_links(links))
@@ -81,9 +68,7 @@ pub async fn members(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault
 impl Cursor {
     fn wants(&self, member: &Member) -> bool {
         let client = member.client_id.as_str();
-        let is_wanted = |wanted: &Option<String>, given: &str| {
-            wanted.as_deref().is_none_or(|wanted| wanted == given)
-        };
+        let is_wanted = |wanted: &Option<String>, given: &str| wanted.as_deref().is_none_or(|wanted| wanted == given);
         is_wanted(&self.client, client)
             && is_wanted(&self.connection, &member.connection.to_string())
             && self.after.as_ref().is_none_or(|(last, its_connection)| {

@@ -40,11 +40,7 @@ struct Published<'a> {
 }
 
 /// POST `/channels/{c}/messages`.
-pub async fn publish(
-    asked: &Asked<'_>,
-    channel: String,
-    payload: &mut web::Payload,
-) -> Result<Answer, Fault> {
+pub async fn publish(asked: &Asked<'_>, channel: String, payload: &mut web::Payload) -> Result<Answer, Fault> {
     let operation = "publish";
     let (caller, name, channel) = asked.channel(channel, &[(Operation::Publish, operation)])?;
     if name.is_meta() {
@@ -93,11 +89,7 @@ pub async fn publish(
         let serial = |index| items::message_serial(published.serial, index).to_string();
         (0..published.len).map(serial).collect()
     });
-    let published = Published {
-        channel: &name.base,
-        message_id,
-        serials,
-    };
+    let published = Published { channel: &name.base, message_id, serials };
     Ok(Answer::created(asked.encode(&published)))
 }
 

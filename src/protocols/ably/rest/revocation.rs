@@ -51,21 +51,12 @@ impl<'a> Outcome<'a> {
 }
 
 /// POST `/keys/{keyName}/revokeTokens`.
-pub async fn revoke(
-    asked: &Asked<'_>,
-    key_name: &str,
-    payload: &mut web::Payload,
-) -> Result<Answer, Fault> {
+pub async fn revoke(asked: &Asked<'_>, key_name: &str, payload: &mut web::Payload) -> Result<Answer, Fault> {
     let (format, body) = asked.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
     let request: RevocationRequest = wire::decode_value(format, &body)?;
     let credential = asked.credential()?;
-    let decided = asked.rest.shared.gate.revoke(
-        key_name,
-        &request,
-        credential.as_ref(),
-        asked.now(),
-        asked.is_tls(),
-    )?;
+    let decided =
+        asked.rest.shared.gate.revoke(key_name, &request, credential.as_ref(), asked.now(), asked.is_tls())?;
     // Whoever is connected by such a token hears of it.
     for hub in asked.rest.worker.broker.hubs.lock().iter() {
         hub.address.do_send(CredentialsChanged);
@@ -76,9 +67,7 @@ pub async fn revoke(
         revocations.keep(key_name, kept).await?;
     }
     let outcomes = request.targets.iter().zip(&decided);
-    let results: Vec<Outcome<'_>> = outcomes
-        .map(|(target, decided)| Outcome::new(target, decided))
-        .collect();
+    let results: Vec<Outcome<'_>> = outcomes.map(|(target, decided)| Outcome::new(target, decided)).collect();
     if asked.version < COUNTS_SINCE {
         return Ok(Answer::created(asked.encode(&results)));
     }

@@ -13,11 +13,7 @@ use crate::{
 };
 
 /// POST `/keys/{keyName}/requestToken`: signed by the key, or together with the key itself.
-pub async fn request(
-    asked: &Asked<'_>,
-    key_name: &str,
-    payload: &mut web::Payload,
-) -> Result<Answer, Fault> {
+pub async fn request(asked: &Asked<'_>, key_name: &str, payload: &mut web::Payload) -> Result<Answer, Fault> {
     let (format, body) = asked.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
     let request = match format {
         Format::Json => TokenRequest::from_json(&body)?,
@@ -25,12 +21,6 @@ pub async fn request(
     };
     let credential = asked.credential()?;
     let gate = &asked.rest.shared.gate;
-    let details = gate.request_token(
-        key_name,
-        &request,
-        credential.as_ref(),
-        asked.now(),
-        asked.is_tls(),
-    )?;
+    let details = gate.request_token(key_name, &request, credential.as_ref(), asked.now(), asked.is_tls())?;
     Ok(Answer::created(asked.encode(&details)))
 }

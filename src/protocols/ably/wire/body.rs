@@ -24,9 +24,7 @@ struct Body(Vec<WireMessage>);
 pub fn decode_body(format: Format, body: &[u8]) -> Result<Vec<WireMessage>, Fault> {
     let Body(messages) = decode_lenient(format, body)?;
     if messages.len() > limits::FRAME_ITEMS {
-        return Err(Fault::TooManyMessages {
-            limit: limits::FRAME_ITEMS,
-        });
+        return Err(Fault::TooManyMessages { limit: limits::FRAME_ITEMS });
     }
     Ok(messages)
 }

@@ -37,10 +37,7 @@ impl Format {
 ///
 /// # Errors
 /// [`Fault::BodyUnreadable`]
-pub fn decode_value<'de, T: Deserialize<'de>>(
-    format: Format,
-    bytes: &'de [u8],
-) -> Result<T, Fault> {
+pub fn decode_value<'de, T: Deserialize<'de>>(format: Format, bytes: &'de [u8]) -> Result<T, Fault> {
     let value = match format {
         // serde_json refuses more than 128 levels by itself.
         Format::Json => match str::from_utf8(bytes) {
@@ -54,19 +51,14 @@ pub fn decode_value<'de, T: Deserialize<'de>>(
             T::deserialize(&mut reader).ok()
         }
     };
-    value.ok_or(Fault::BodyUnreadable {
-        format: format.name(),
-    })
+    value.ok_or(Fault::BodyUnreadable { format: format.name() })
 }
 
 /// Reads one value that a client's application had a hand in; half characters are mended.
 ///
 /// # Errors
 /// [`Fault::BodyUnreadable`]
-pub(super) fn decode_lenient<T: DeserializeOwned>(
-    format: Format,
-    bytes: &[u8],
-) -> Result<T, Fault> {
+pub(super) fn decode_lenient<T: DeserializeOwned>(format: Format, bytes: &[u8]) -> Result<T, Fault> {
     decode_value(format, bytes).or_else(|fault| match format {
         Format::Json => {
             let mended = surrogates::mend(bytes).ok_or(fault)?;

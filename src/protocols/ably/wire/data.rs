@@ -30,10 +30,8 @@ use crate::{
 const BASE64: &str = "base64";
 
 /// Clients leave the padding out, or end on bits that mean nothing.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    PAD_INDIFFERENT.with_decode_allow_trailing_bits(true),
-);
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, PAD_INDIFFERENT.with_decode_allow_trailing_bits(true));
 
 /// `data` as it came.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -102,9 +100,7 @@ impl<'de> Visitor<'de> for DataSeed {
 }
 
 fn as_json<E: Error>(json: Vec<u8>) -> Result<WireData, E> {
-    ByteString::try_from(json)
-        .map(WireData::Json)
-        .map_err(E::custom)
+    ByteString::try_from(json).map(WireData::Json).map_err(E::custom)
 }
 
 impl WireData {
@@ -139,30 +135,18 @@ impl WireData {
             };
             encoding = rest.into();
         }
-        Ok(Payload {
-            data,
-            encoding,
-            is_json: false,
-        })
+        Ok(Payload { data, encoding, is_json: false })
     }
 }
 
 /// What stands before a last step `base64`; none when that is not the last step.
 fn without_base64(encoding: &str) -> Option<&str> {
     let rest = encoding.strip_suffix(BASE64)?;
-    if rest.is_empty() {
-        Some(rest)
-    } else {
-        rest.strip_suffix('/')
-    }
+    if rest.is_empty() { Some(rest) } else { rest.strip_suffix('/') }
 }
 
 fn and<'a>(encoding: &str, step: &'static str) -> Cow<'a, str> {
-    if encoding.is_empty() {
-        Cow::Borrowed(step)
-    } else {
-        Cow::Owned(format!("{encoding}/{step}"))
-    }
+    if encoding.is_empty() { Cow::Borrowed(step) } else { Cow::Owned(format!("{encoding}/{step}")) }
 }
 
 /// Standard and URL-safe alphabet, with or without padding, in lines or not.
@@ -177,9 +161,9 @@ fn from_base64(text: &[u8]) -> Result<Bytes, Fault> {
     };
     let standard: Vec<u8> = text.iter().filter_map(to_standard).collect();
     let decoded = LENIENT.decode(standard);
-    decoded.map(Bytes::from).map_err(|_| Fault::InvalidData {
-        rule: "the encoding ends in base64, but data is not base64",
-    })
+    decoded
+        .map(Bytes::from)
+        .map_err(|_| Fault::InvalidData { rule: "the encoding ends in base64, but data is not base64" })
 }
 
 /// A payload as `data` and `encoding` of one format: two fields, either of which may be absent.
@@ -201,10 +185,7 @@ impl<'a> Written<'a> {
         let (data, encoding) = match (&payload.data, format) {
             (Data::None, _) => (None, as_it_is),
             (Data::Text(text), _) => (Some(WrittenData::Text(text)), as_it_is),
-            (Data::Binary(bytes), Format::Json) => (
-                Some(WrittenData::Base64(bytes)),
-                Some(and(encoding, BASE64)),
-            ),
+            (Data::Binary(bytes), Format::Json) => (Some(WrittenData::Base64(bytes)), Some(and(encoding, BASE64))),
             (Data::Binary(bytes), Format::Msgpack) => (Some(WrittenData::Binary(bytes)), as_it_is),
         };
         Self { data, encoding }
@@ -215,9 +196,7 @@ impl Serialize for WrittenData<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Text(text) => serializer.serialize_str(text),
-            Self::Base64(bytes) => {
-                serializer.collect_str(&Base64Display::new(bytes, &BASE64_STANDARD))
-            }
+            Self::Base64(bytes) => serializer.collect_str(&Base64Display::new(bytes, &BASE64_STANDARD)),
             Self::Binary(bytes) => serializer.serialize_bytes(bytes),
         }
     }

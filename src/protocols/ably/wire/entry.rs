@@ -62,17 +62,10 @@ impl WireFormat for AblyMsgpack {
 
 /// The frame for an attachment that knows the channel by another name (`protocols/ably.md §5.1`), or wants
 /// one count of the occupancy only (`metrics.<category>`, §5.9).
-pub fn encode_as(
-    entry: &Entry,
-    format: Format,
-    channel: &str,
-    occupancy_category: Option<&str>,
-) -> Bytes {
+pub fn encode_as(entry: &Entry, format: Format, channel: &str, occupancy_category: Option<&str>) -> Bytes {
     let room = room(entry);
     match &entry.body {
-        Body::Messages(messages) if format == Format::Json => {
-            json_frame::messages(entry, messages, channel, room)
-        }
+        Body::Messages(messages) if format == Format::Json => json_frame::messages(entry, messages, channel, room),
         _ => encode_by_serde(entry, format, channel, occupancy_category, room),
     }
 }
@@ -87,22 +80,16 @@ pub(super) fn encode_by_serde(
     match &entry.body {
         Body::Messages(messages) => {
             let items = messages.iter().enumerate();
-            let items =
-                items.map(|(index, message)| MessageItem::new(entry, index, message, format));
-            let frame = EntryFrame {
-                messages: Some(Listed(items)),
-                ..EntryFrame::new(entry, Action::MESSAGE, channel)
-            };
+            let items = items.map(|(index, message)| MessageItem::new(entry, index, message, format));
+            let frame =
+                EntryFrame { messages: Some(Listed(items)), ..EntryFrame::new(entry, Action::MESSAGE, channel) };
             encode_frame(format, &frame, room)
         }
         Body::Presence(events) => {
             let items = events.iter().enumerate();
-            let items =
-                items.map(|(index, event)| PresenceItem::of_event(entry, index, event, format));
-            let frame = EntryFrame {
-                presence: Some(Listed(items)),
-                ..EntryFrame::new(entry, Action::PRESENCE, channel)
-            };
+            let items = items.map(|(index, event)| PresenceItem::of_event(entry, index, event, format));
+            let frame =
+                EntryFrame { presence: Some(Listed(items)), ..EntryFrame::new(entry, Action::PRESENCE, channel) };
             encode_frame(format, &frame, room)
         }
         Body::Occupancy(occupancy) => {
@@ -180,12 +167,7 @@ struct OccupancyItem {
 
 impl OccupancyItem {
     fn new(occupancy: &Occupancy, category: Option<&str>) -> Self {
-        let data = OccupancyData {
-            metrics: Metrics {
-                occupancy,
-                category,
-            },
-        };
+        let data = OccupancyData { metrics: Metrics { occupancy, category } };
         Self {
             name: "[meta]occupancy",
             action: META,

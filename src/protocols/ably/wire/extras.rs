@@ -84,10 +84,7 @@ impl WireExtras {
             Self::Object(extras) => extras,
             Self::Other => return refuse("extras must be an object"),
         };
-        if ["userClaim", "delta"]
-            .iter()
-            .any(|key| extras.contains_key(*key))
-        {
+        if ["userClaim", "delta"].iter().any(|key| extras.contains_key(*key)) {
             return refuse("userClaim and delta are set by the server");
         }
         match extras.get("headers") {
@@ -107,9 +104,6 @@ const fn is_scalar(value: &Value) -> bool {
 
 /// Whether its publisher wants it delivered and forgotten (`protocols/ably.md §6.7`).
 pub fn is_ephemeral(message: &Message) -> bool {
-    let flag = message
-        .extras
-        .as_ref()
-        .and_then(|extras| extras.get("ephemeral"));
+    let flag = message.extras.as_ref().and_then(|extras| extras.get("ephemeral"));
     flag == Some(&Value::Bool(true))
 }

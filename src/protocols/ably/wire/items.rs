@@ -39,11 +39,7 @@ pub fn message(entry: &Entry, index: usize, format: Format) -> Option<impl Seria
 
 /// A page of message history.
 pub fn messages(items: &[(Arc<Entry>, usize)], format: Format) -> impl Serialize {
-    Listed(
-        items
-            .iter()
-            .filter_map(move |(entry, index)| message(entry, *index, format)),
-    )
+    Listed(items.iter().filter_map(move |(entry, index)| message(entry, *index, format)))
 }
 
 /// A page of presence history.
@@ -56,11 +52,7 @@ pub fn presence(items: &[(Arc<Entry>, usize)], format: Format) -> impl Serialize
 
 /// Everybody who is present, each with the action PRESENT.
 pub fn members(members: &[Arc<Member>], format: Format) -> impl Serialize {
-    Listed(
-        members
-            .iter()
-            .map(move |member| PresenceItem::of_member(member, format)),
-    )
+    Listed(members.iter().map(move |member| PresenceItem::of_member(member, format)))
 }
 
 /// The serial of one message of an entry (`protocols/ably.md §3.8`).
@@ -121,12 +113,7 @@ pub(super) struct MessageItem<'a> {
 
 impl<'a> MessageItem<'a> {
     /// As in a frame, which says what its items have in common. Only an id of its own stands here.
-    pub(super) fn new(
-        entry: &'a Entry,
-        index: usize,
-        message: &'a Message,
-        format: Format,
-    ) -> Self {
+    pub(super) fn new(entry: &'a Entry, index: usize, message: &'a Message, format: Format) -> Self {
         let Written { data, encoding } = Written::new(&message.payload, format);
         Self {
             id: entry.base_id().is_none().then_some(ItemId(entry, index)),
@@ -163,12 +150,7 @@ pub(super) struct PresenceItem<'a> {
 }
 
 impl<'a> PresenceItem<'a> {
-    pub(super) fn of_event(
-        entry: &'a Entry,
-        index: usize,
-        event: &'a PresenceEvent,
-        format: Format,
-    ) -> Self {
+    pub(super) fn of_event(entry: &'a Entry, index: usize, event: &'a PresenceEvent, format: Format) -> Self {
         let Written { data, encoding } = Written::new(&event.payload, format);
         let id: Cow<'_, str> = match &event.id {
             Some(id) => Cow::Borrowed(id),

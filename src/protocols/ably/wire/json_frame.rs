@@ -113,10 +113,7 @@ pub(super) fn messages(entry: &Entry, messages: &[Message], channel: &str, room:
             json.raw(",\"id\":");
             json.text(id);
         }
-        EntryId::Frame {
-            connection,
-            msg_serial,
-        } => json.plain(format_args!(",\"id\":\"{connection}:{msg_serial}\"")),
+        EntryId::Frame { connection, msg_serial } => json.plain(format_args!(",\"id\":\"{connection}:{msg_serial}\"")),
         EntryId::Serial => json.plain(format_args!(",\"id\":\"{}\"", entry.serial)),
     }
     json.raw(",\"channel\":");
@@ -141,9 +138,7 @@ pub(super) fn messages(entry: &Entry, messages: &[Message], channel: &str, room:
 pub(super) fn ack(msg_serial: u64, count: u64, results: Option<&[Published]>) -> Bytes {
     let mut json = Json(Vec::with_capacity(128));
     let action = Action::ACK.0;
-    json.plain(format_args!(
-        "{{\"action\":{action},\"msgSerial\":{msg_serial},\"count\":{count}"
-    ));
+    json.plain(format_args!("{{\"action\":{action},\"msgSerial\":{msg_serial},\"count\":{count}"));
     if let Some(results) = results {
         json.raw(",\"res\":[");
         for (place, published) in results.iter().enumerate() {

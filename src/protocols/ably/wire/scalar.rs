@@ -8,9 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 use bytestring::ByteString;
 use serde::{
     Deserialize,
-    de::{
-        DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
-    },
+    de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
 use crate::{ids::Timestamp, limits};
@@ -27,10 +25,7 @@ macro_rules! absent_is {
         }
 
         /// An extension: how msgpack encoders of JavaScript write `undefined`.
-        fn visit_newtype_struct<D: serde::Deserializer<'de>>(
-            self,
-            extension: D,
-        ) -> Result<Self::Value, D::Error> {
+        fn visit_newtype_struct<D: serde::Deserializer<'de>>(self, extension: D) -> Result<Self::Value, D::Error> {
             <serde::de::IgnoredAny as serde::Deserialize>::deserialize(extension)?;
             Ok($absent)
         }
@@ -147,9 +142,7 @@ impl<'de> Visitor<'de> for Whole {
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
         let whole = u64::try_from(number);
-        whole
-            .map(Some)
-            .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+        whole.map(Some).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {

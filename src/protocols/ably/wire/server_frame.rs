@@ -115,15 +115,7 @@ pub struct ConnectionDetails<'a> {
 impl ServerFrame<'_> {
     /// The complete WebSocket frame.
     pub fn encode(&self, format: Format) -> Bytes {
-        if let (
-            Self::Ack {
-                msg_serial,
-                count,
-                res,
-            },
-            Format::Json,
-        ) = (self, format)
-        {
+        if let (Self::Ack { msg_serial, count, res }, Format::Json) = (self, format) {
             return json_frame::ack(*msg_serial, *count, *res);
         }
         self.encode_by_serde(format)
@@ -131,46 +123,23 @@ impl ServerFrame<'_> {
 
     pub(super) fn encode_by_serde(&self, format: Format) -> Bytes {
         let envelope = self.envelope(format);
-        let items = envelope
-            .presence
-            .as_ref()
-            .map_or(0, |page| page.members.len());
+        let items = envelope.presence.as_ref().map_or(0, |page| page.members.len());
         encode_frame(format, &envelope, ROOM * (1 + items))
     }
 
     fn envelope(&self, format: Format) -> Envelope<'_> {
         match *self {
-            Self::Heartbeat { id } => Envelope {
-                id,
-                ..Envelope::new(Action::HEARTBEAT)
-            },
-            Self::Connected {
-                connection_id,
-                details,
-                error,
-            } => Envelope {
+            Self::Heartbeat { id } => Envelope { id, ..Envelope::new(Action::HEARTBEAT) },
+            Self::Connected { connection_id, details, error } => Envelope {
                 connection_id: Some(Shown(connection_id)),
                 connection_details: Some(details),
                 error,
                 ..Envelope::new(Action::CONNECTED)
             },
-            Self::Disconnected { error } => Envelope {
-                error: Some(error),
-                ..Envelope::new(Action::DISCONNECTED)
-            },
+            Self::Disconnected { error } => Envelope { error: Some(error), ..Envelope::new(Action::DISCONNECTED) },
             Self::Closed => Envelope::new(Action::CLOSED),
-            Self::Error { channel, error } => Envelope {
-                channel,
-                error: Some(error),
-                ..Envelope::new(Action::ERROR)
-            },
-            Self::Attached {
-                channel,
-                channel_serial,
-                flags,
-                params,
-                error,
-            } => Envelope {
+            Self::Error { channel, error } => Envelope { channel, error: Some(error), ..Envelope::new(Action::ERROR) },
+            Self::Attached { channel, channel_serial, flags, params, error } => Envelope {
                 channel: Some(channel),
                 channel_serial: Some(channel_serial),
                 flags: Some(flags),
@@ -178,37 +147,22 @@ impl ServerFrame<'_> {
                 error,
                 ..Envelope::new(Action::ATTACHED)
             },
-            Self::Detached { channel, error } => Envelope {
-                channel: Some(channel),
-                error,
-                ..Envelope::new(Action::DETACHED)
-            },
-            Self::Ack {
-                msg_serial,
-                count,
-                res,
-            } => Envelope {
+            Self::Detached { channel, error } => {
+                Envelope { channel: Some(channel), error, ..Envelope::new(Action::DETACHED) }
+            }
+            Self::Ack { msg_serial, count, res } => Envelope {
                 msg_serial: Some(msg_serial),
                 count: Some(count),
                 res: res.map(Results),
                 ..Envelope::new(Action::ACK)
             },
-            Self::Nack {
-                msg_serial,
-                count,
-                error,
-            } => Envelope {
+            Self::Nack { msg_serial, count, error } => Envelope {
                 msg_serial: Some(msg_serial),
                 count: Some(count),
                 error: Some(error),
                 ..Envelope::new(Action::NACK)
             },
-            Self::Sync {
-                channel,
-                cursor,
-                timestamp,
-                members,
-            } => Envelope {
+            Self::Sync { channel, cursor, timestamp, members } => Envelope {
                 channel: Some(channel),
                 channel_serial: cursor,
                 timestamp: Some(timestamp),
@@ -297,9 +251,7 @@ impl Serialize for Results<'_> {
         serializer.collect_seq(self.0.iter().map(|published| {
             let serial = published.serial;
             let serials = (0..published.len).map(move |index| ItemSerial(serial, index));
-            FrameResult {
-                serials: Listed(serials),
-            }
+            FrameResult { serials: Listed(serials) }
         }))
     }
 }
@@ -308,9 +260,6 @@ fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok,
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn as_some_millis<S: Serializer>(
-    duration: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn as_some_millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     as_millis(&duration.unwrap_or_default(), serializer)
 }

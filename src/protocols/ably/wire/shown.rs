@@ -16,10 +16,7 @@ pub struct Shown<T>(pub T);
 
 impl<T: fmt::Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut short = Short {
-            bytes: [0; ROOM],
-            length: 0,
-        };
+        let mut short = Short { bytes: [0; ROOM], length: 0 };
         match write!(short, "{}", self.0) {
             Ok(()) => serializer.serialize_str(short.text()),
             Err(_) => serializer.collect_str(&self.0),

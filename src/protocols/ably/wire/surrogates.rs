@@ -51,10 +51,7 @@ mod tests {
         for (json, expected) in [
             (r#"["\ud83d"]"#, Some(r#"["\ufffd"]"#)),
             (r#"["\uDE00\ud83dx"]"#, Some(r#"["\ufffd\ufffdx"]"#)),
-            (
-                r#"["\ud83d\ud83d\ude00"]"#,
-                Some(r#"["\ufffd\ud83d\ude00"]"#),
-            ),
+            (r#"["\ud83d\ud83d\ude00"]"#, Some(r#"["\ufffd\ud83d\ude00"]"#)),
             (r#"["\ud83d\ude00", "é\n\u00e9"]"#, None),
             (r#"["\\ud83d"]"#, None),
             (r#"["\ud8"#, None),

@@ -20,16 +20,7 @@ fn with(cmd: &str, data: &Value) -> Result<Command, u16> {
 /// §10: what is no request at all.
 #[test]
 fn frames_that_are_no_requests() {
-    for text in [
-        "",
-        "x",
-        "[]",
-        "[1]",
-        "7",
-        "null",
-        "\"ping\"",
-        "{\"cmd\":\"ping\"",
-    ] {
+    for text in ["", "x", "[]", "[1]", "7", "null", "\"ping\"", "{\"cmd\":\"ping\""] {
         let request = Request::parse(text, Rules::default());
         assert_eq!(request.command.unwrap_err().number(), Some(1001), "{text}");
     }
@@ -83,41 +74,20 @@ fn send_message() {
         (json!({"to_user_id": 2, "content": ""}), 10002),
         (json!({"to_user_id": 2, "content": 7}), 10001),
         (json!({"to_user_id": 2, "content": ["x"]}), 10001),
-        (
-            json!({"to_user_id": 2, "content": "x", "message_type": "1"}),
-            10001,
-        ),
-        (
-            json!({"to_user_id": 2, "content": "x", "message_type": 1.5}),
-            10001,
-        ),
-        (
-            json!({"to_user_id": 2, "content": "x", "client_id": 7}),
-            10001,
-        ),
-        (
-            json!({"to_user_id": 2, "content": "x".repeat(20_001)}),
-            10001,
-        ),
+        (json!({"to_user_id": 2, "content": "x", "message_type": "1"}), 10001),
+        (json!({"to_user_id": 2, "content": "x", "message_type": 1.5}), 10001),
+        (json!({"to_user_id": 2, "content": "x", "client_id": 7}), 10001),
+        (json!({"to_user_id": 2, "content": "x".repeat(20_001)}), 10001),
     ] {
         assert_eq!(sent(data.clone()), Err(code), "{data}");
     }
-    let message = SendMessage {
-        to: 2,
-        content: " ".into(),
-        kind: 1,
-        client_id: None,
-    };
+    let message = SendMessage { to: 2, content: " ".into(), kind: 1, client_id: None };
     for data in [
         json!({"to_user_id": 2, "content": " "}),
         json!({"to_user_id": 2, "content": " ", "message_type": null, "client_id": ""}),
         json!({"to_user_id": 2, "content": " ", "message_type": 0, "other": 1}),
     ] {
-        assert_eq!(
-            sent(data.clone()),
-            Ok(Command::Send(message.clone())),
-            "{data}"
-        );
+        assert_eq!(sent(data.clone()), Ok(Command::Send(message.clone())), "{data}");
     }
     let content = "好".repeat(6_666);
     assert!(sent(json!({"to_user_id": 2, "content": content})).is_ok());
@@ -125,11 +95,9 @@ fn send_message() {
 
 #[test]
 fn types_of_messages() {
-    let frame = |kind: i64| json!({"cmd": "send_message", "data": {"to_user_id": 2, "content": "x", "message_type": kind}});
-    let strict = Rules {
-        strict_types: true,
-        ..Rules::default()
-    };
+    let frame =
+        |kind: i64| json!({"cmd": "send_message", "data": {"to_user_id": 2, "content": "x", "message_type": kind}});
+    let strict = Rules { strict_types: true, ..Rules::default() };
     for kind in [1, 2, 3, 9, -1] {
         match parse(&frame(kind)).unwrap() {
             Command::Send(message) => assert_eq!(message.kind, kind),
@@ -149,14 +117,8 @@ fn send_group_message() {
         (json!("x"), 3004),
         (json!({"group_id": 7, "content": "x"}), 3004),
         (json!({"group_id": "group_1", "content": 7}), 3004),
-        (
-            json!({"group_id": "group_1", "content": "x", "message_type": "1"}),
-            3004,
-        ),
-        (
-            json!({"group_id": "group_1", "content": "x".repeat(20_001)}),
-            3004,
-        ),
+        (json!({"group_id": "group_1", "content": "x", "message_type": "1"}), 3004),
+        (json!({"group_id": "group_1", "content": "x".repeat(20_001)}), 3004),
         (json!({"content": "x"}), 3005),
         (json!({"group_id": "", "content": "x"}), 3005),
         (json!({"group_id": "group_1"}), 3005),
@@ -166,14 +128,9 @@ fn send_group_message() {
     ] {
         assert_eq!(sent(data.clone()), Err(code), "{data}");
     }
-    let message = SendGroupMessage {
-        group: "group_17_7".into(),
-        content: "x".into(),
-        kind: 2,
-        client_id: Some("c".into()),
-    };
-    let data =
-        json!({"group_id": "group_17_7", "content": "x", "message_type": 2, "client_id": "c"});
+    let message =
+        SendGroupMessage { group: "group_17_7".into(), content: "x".into(), kind: 2, client_id: Some("c".into()) };
+    let data = json!({"group_id": "group_17_7", "content": "x", "message_type": 2, "client_id": "c"});
     assert_eq!(sent(data), Ok(Command::SendGroup(message)));
 }
 
@@ -188,15 +145,9 @@ fn broadcast() {
     ] {
         assert_eq!(with("broadcast", &data), Err(code), "{data}");
     }
-    let source = Rules {
-        is_source: true,
-        ..Rules::default()
-    };
+    let source = Rules { is_source: true, ..Rules::default() };
     assert_eq!(parse_by(source, &json!({"cmd": "broadcast"})), Err(10002));
-    let broadcast = Broadcast {
-        message: "x".into(),
-        client_id: None,
-    };
+    let broadcast = Broadcast { message: "x".into(), client_id: None };
     let data = json!({"message": "x"});
     assert_eq!(with("broadcast", &data), Ok(Command::Broadcast(broadcast)));
 }
@@ -218,14 +169,8 @@ fn rooms() {
         }
     }
     let data = json!({"room_id": "room_1"});
-    assert_eq!(
-        with("join_room", &data),
-        Ok(Command::JoinRoom("room_1".into()))
-    );
-    assert_eq!(
-        with("leave_room", &data),
-        Ok(Command::LeaveRoom("room_1".into()))
-    );
+    assert_eq!(with("join_room", &data), Ok(Command::JoinRoom("room_1".into())));
+    assert_eq!(with("leave_room", &data), Ok(Command::LeaveRoom("room_1".into())));
 }
 
 #[test]
@@ -237,14 +182,8 @@ fn groups() {
         (json!({"group_name": "g", "member_ids": ["1"]}), 3001),
         (json!({"group_name": "g", "member_ids": [-1]}), 3001),
         (json!({"group_name": "g", "member_ids": [0]}), 3001),
-        (
-            json!({"group_name": "g", "member_ids": [1], "description": 7}),
-            3001,
-        ),
-        (
-            json!({"group_name": "g".repeat(257), "member_ids": [1]}),
-            3001,
-        ),
+        (json!({"group_name": "g", "member_ids": [1], "description": 7}), 3001),
+        (json!({"group_name": "g".repeat(257), "member_ids": [1]}), 3001),
         (json!(null), 3002),
         (json!({"group_name": "", "member_ids": [1]}), 3002),
         (json!({"group_name": "g"}), 3003),
@@ -252,11 +191,7 @@ fn groups() {
     ] {
         assert_eq!(with("create_group", &data), Err(code), "{data}");
     }
-    let group = CreateGroup {
-        name: "g".into(),
-        members: vec![3, 1],
-        description: "d".into(),
-    };
+    let group = CreateGroup { name: "g".into(), members: vec![3, 1], description: "d".into() };
     let data = json!({"group_name": "g", "member_ids": [3, 1, 3], "description": "d"});
     assert_eq!(with("create_group", &data), Ok(Command::CreateGroup(group)));
 }
@@ -264,17 +199,8 @@ fn groups() {
 #[test]
 fn the_rest() {
     assert_eq!(parse(&json!({"cmd": "ping"})), Ok(Command::Ping));
-    assert_eq!(
-        parse(&json!({"cmd": "ping", "data": [1]})),
-        Ok(Command::Ping)
-    );
-    assert_eq!(
-        parse(&json!({"cmd": "online", "data": 7})),
-        Ok(Command::Online)
-    );
-    let source = Rules {
-        is_source: true,
-        ..Rules::default()
-    };
+    assert_eq!(parse(&json!({"cmd": "ping", "data": [1]})), Ok(Command::Ping));
+    assert_eq!(parse(&json!({"cmd": "online", "data": 7})), Ok(Command::Online));
+    let source = Rules { is_source: true, ..Rules::default() };
     assert_eq!(parse_by(source, &json!({"cmd": "online"})), Err(1000));
 }

@@ -23,17 +23,11 @@ use crate::{
 
 impl Exchange {
     /// A message to a group.
-    pub async fn send_group(
-        &self,
-        from: u64,
-        message: SendGroupMessage,
-        broker: &Arc<Broker>,
-    ) -> Reply {
+    pub async fn send_group(&self, from: u64, message: SendGroupMessage, broker: &Arc<Broker>) -> Reply {
         let client_id = message.client_id.clone();
         let sending = async {
             let group = self.group(&message.group, from).await?;
-            self.judge(&message.content, message.kind, Code::GroupBlocked)
-                .await?;
+            self.judge(&message.content, message.kind, Code::GroupBlocked).await?;
             let message = Message {
                 client_id: message.client_id,
                 ..self.draft(from, message.group, message.kind, message.content)
@@ -95,11 +89,7 @@ impl Exchange {
     fn mint_group(&self, now: Timestamp) -> u64 {
         let now = now.millis().saturating_mul(1_000_000);
         let next = |last: u64| now.max(last + 1);
-        let last = self
-            .last_group
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-                Some(next(last))
-            });
+        let last = self.last_group.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
         // Never refused.
         last.map_or(now, next)
     }
@@ -113,10 +103,7 @@ impl Exchange {
             None => self.unknown_group == UnknownGroup::Broadcast,
         };
         if !is_allowed {
-            return Err(Reply::told(
-                Code::GroupInvalid,
-                "群聊不存在或您不是该群聊成员",
-            ));
+            return Err(Reply::told(Code::GroupInvalid, "群聊不存在或您不是该群聊成员"));
         }
         if group.is_none() && !self.unknown_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -127,12 +114,7 @@ impl Exchange {
         Ok(group)
     }
 
-    async fn hand_to_group(
-        &self,
-        message: &Message,
-        group: Option<&Group>,
-        broker: &Arc<Broker>,
-    ) -> Reply {
+    async fn hand_to_group(&self, message: &Message, group: Option<&Group>, broker: &Arc<Broker>) -> Reply {
         let (id, time) = (message.id.to_string(), self.time_text(message.created));
         let push = Push::GroupMessage {
             group_id: &message.room,

@@ -21,11 +21,7 @@ use crate::{
 
 impl Chat {
     /// The body, if the sender may send.
-    async fn body(
-        &self,
-        request: &HttpRequest,
-        payload: &mut web::Payload,
-    ) -> Result<web::Bytes, Reply> {
+    async fn body(&self, request: &HttpRequest, payload: &mut web::Payload) -> Result<web::Bytes, Reply> {
         let limiter = self.shared.limiter.as_ref();
         if limiter.is_some_and(|limiter| limiter.check().is_err()) {
             return Err(Code::TooFast.into());
@@ -37,17 +33,10 @@ impl Chat {
         })
     }
 
-    pub(super) async fn send_message(
-        &self,
-        request: &HttpRequest,
-        payload: &mut web::Payload,
-    ) -> Outcome {
+    pub(super) async fn send_message(&self, request: &HttpRequest, payload: &mut web::Payload) -> Outcome {
         let sender = self.visitor(request)?.id;
         Ok(match self.body(request, payload).await {
-            Ok(body) => self
-                .send(sender, &body)
-                .await
-                .unwrap_or_else(|refused| refused),
+            Ok(body) => self.send(sender, &body).await.unwrap_or_else(|refused| refused),
             Err(refused) => refused,
         })
     }
@@ -55,35 +44,22 @@ impl Chat {
     async fn send(&self, sender: u64, body: &[u8]) -> Result<Reply, Reply> {
         let (exchange, broker) = (&self.shared.exchange, &self.entrance.worker.broker);
         let fields = fields(body)?;
-        let is_sources = fields.get("to_user_id").is_none()
-            && fields.get("content").is_none()
-            && fields.get("message").is_some();
+        let is_sources =
+            fields.get("to_user_id").is_none() && fields.get("content").is_none() && fields.get("message").is_some();
         if is_sources {
             let to = fields.user("user_id").map_err(|_| Code::BadRequest)?;
             let to = to.ok_or(Code::BadRequest)?;
-            return Ok(exchange
-                .send_raw(sender, to, member(body, "message")?, broker)
-                .await);
+            return Ok(exchange.send_raw(sender, to, member(body, "message")?, broker).await);
         }
-        let room = fields
-            .text("room_id")
-            .map_err(|wrong| wrong.told(Code::BadRequest))?;
-        let to = fields
-            .user("to_user_id")
-            .map_err(|wrong| wrong.told(Code::Unreadable))?;
+        let room = fields.text("room_id").map_err(|wrong| wrong.told(Code::BadRequest))?;
+        let to = fields.user("to_user_id").map_err(|wrong| wrong.told(Code::Unreadable))?;
         let message = |to| {
             let message = self.shared.rules.message(&fields);
-            let (content, kind, client_id) =
-                message.map_err(|wrong| wrong.told(Code::Unreadable))?;
+            let (content, kind, client_id) = message.map_err(|wrong| wrong.told(Code::Unreadable))?;
             if content.is_empty() {
                 return Err(Reply::from(Code::Incomplete));
             }
-            Ok(SendMessage {
-                to,
-                content,
-                kind,
-                client_id,
-            })
+            Ok(SendMessage { to, content, kind, client_id })
         };
         let room = room.filter(|room| !room.is_empty());
         let to = match (room, to) {
@@ -94,16 +70,9 @@ impl Chat {
                 Some(Room::Private(one, other)) if one == sender => other,
                 Some(Room::Private(one, other)) if other == sender => one,
                 Some(Room::Open(room)) => {
-                    let SendMessage {
-                        content,
-                        kind,
-                        client_id,
-                        ..
-                    } = message(0)?;
+                    let SendMessage { content, kind, client_id, .. } = message(0)?;
                     let message = (content, kind, client_id);
-                    return Ok(exchange
-                        .send_to_room(sender, room.to_owned(), message, broker)
-                        .await);
+                    return Ok(exchange.send_to_room(sender, room.to_owned(), message, broker).await);
                 }
                 _ => return Err(Code::BadRequest.into()),
             },
@@ -112,17 +81,10 @@ impl Chat {
         Ok(exchange.send(sender, message(to)?, broker).await)
     }
 
-    pub(super) async fn broadcast(
-        &self,
-        request: &HttpRequest,
-        payload: &mut web::Payload,
-    ) -> Outcome {
+    pub(super) async fn broadcast(&self, request: &HttpRequest, payload: &mut web::Payload) -> Outcome {
         let sender = self.visitor(request)?.id;
         Ok(match self.body(request, payload).await {
-            Ok(body) => self
-                .spread(sender, &body)
-                .await
-                .unwrap_or_else(|refused| refused),
+            Ok(body) => self.spread(sender, &body).await.unwrap_or_else(|refused| refused),
             Err(refused) => refused,
         })
     }
@@ -136,9 +98,7 @@ impl Chat {
             Some(_) => true,
         };
         if is_raw {
-            return Ok(exchange
-                .broadcast_raw(sender, member(body, "message")?, broker)
-                .await);
+            return Ok(exchange.broadcast_raw(sender, member(body, "message")?, broker).await);
         }
         let broadcast = self.shared.rules.broadcast(&fields)?;
         let client_id = broadcast.client_id.as_deref();
@@ -165,8 +125,7 @@ fn fields(body: &[u8]) -> Result<Fields, Reply> {
 
 /// A member of the body as it was written.
 fn member(body: &[u8], name: &str) -> Result<String, Reply> {
-    let members: HashMap<String, Box<RawValue>> =
-        serde_json::from_slice(body).map_err(|_| Code::BadRequest)?;
+    let members: HashMap<String, Box<RawValue>> = serde_json::from_slice(body).map_err(|_| Code::BadRequest)?;
     let member = members.get(name).ok_or(Code::BadRequest)?;
     Ok(member.get().to_owned())
 }

@@ -76,10 +76,7 @@ pub enum Trouble {
 impl Trouble {
     /// Whether the next text will fare no better.
     const fn is_outage(&self) -> bool {
-        !matches!(
-            self,
-            Self::Code(TOO_FAST, _) | Self::AuditFailed | Self::UnknownConclusion(_) | Self::Open
-        )
+        !matches!(self, Self::Code(TOO_FAST, _) | Self::AuditFailed | Self::UnknownConclusion(_) | Self::Open)
     }
 }
 
@@ -192,26 +189,18 @@ impl Censor {
         // Refused keys come with status 401.
         let answer: TokenAnswer = read(status, &body)?;
         match (answer.access_token, answer.error) {
-            (Some(secret), None) => Ok(Fetched {
-                secret,
-                lifetime: Duration::from_secs(answer.expires_in.ok_or(Trouble::Unreadable)?),
-            }),
+            (Some(secret), None) => {
+                Ok(Fetched { secret, lifetime: Duration::from_secs(answer.expires_in.ok_or(Trouble::Unreadable)?) })
+            }
             (_, Some(error)) => Err(Trouble::Keys(shortened(&error))),
-            (None, None) => Err(if status == 200 {
-                Trouble::Unreadable
-            } else {
-                Trouble::Status(status)
-            }),
+            (None, None) => Err(if status == 200 { Trouble::Unreadable } else { Trouble::Status(status) }),
         }
     }
 
     async fn ask_with(&self, token: &Token, text: &str) -> Result<Conclusion, Trouble> {
         let mut url = self.censor_url.clone();
-        url.query_pairs_mut()
-            .append_pair("access_token", token.secret.expose_secret());
-        let form = form_urlencoded::Serializer::new(String::new())
-            .append_pair("text", text)
-            .finish();
+        url.query_pairs_mut().append_pair("access_token", token.secret.expose_secret());
+        let form = form_urlencoded::Serializer::new(String::new()).append_pair("text", text).finish();
         let (status, body) = self.post(url, form).await?;
         let answer: Answer = read(status, &body)?;
         if let Some(code) = answer.error_code {
@@ -237,10 +226,7 @@ impl Censor {
         let place = calls.acquire_owned().await.map_err(|_| Trouble::Timeout)?;
         let agent = self.agent.clone();
         let call = move || {
-            let answer = agent
-                .post(url.as_str())
-                .content_type("application/x-www-form-urlencoded")
-                .send(form);
+            let answer = agent.post(url.as_str()).content_type("application/x-www-form-urlencoded").send(form);
             let mut answer = answer.map_err(|error| told(&error))?;
             let status = answer.status().as_u16();
             let body = answer.body_mut().with_config();
@@ -263,9 +249,7 @@ fn endpoint(base: &str, path: &str) -> Result<Url, ModerationFault> {
         let whole = format!("{}{path}", url.as_str().trim_end_matches('/'));
         Url::parse(&whole).ok()
     });
-    url.ok_or_else(|| ModerationFault::Url {
-        url: base.to_owned(),
-    })
+    url.ok_or_else(|| ModerationFault::Url { url: base.to_owned() })
 }
 
 fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<T, Trouble> {
@@ -281,9 +265,7 @@ fn told(error: &ureq::Error) -> Trouble {
         ureq::Error::Timeout(_) => Trouble::Timeout,
         ureq::Error::HostNotFound => Trouble::Unreachable("its name is not known".to_owned()),
         // What is wrong with TLS is told in whole.
-        ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Trouble::Unreachable(error.to_string())
-        }
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => Trouble::Unreachable(error.to_string()),
         ureq::Error::Io(error) => Trouble::Unreachable(error.kind().to_string()),
         ureq::Error::Rustls(error) => Trouble::Unreachable(error.to_string()),
         ureq::Error::ConnectionFailed => Trouble::Unreachable("no connection".to_owned()),

@@ -55,9 +55,7 @@ pub enum Choice {
 pub enum ModerationFault {
     #[error(transparent)]
     Words(#[from] WordsFault),
-    #[error(
-        "Baidu.BaseUrl {url:?} cannot be used: it must be like https://aip.baidubce.com, without a query"
-    )]
+    #[error("Baidu.BaseUrl {url:?} cannot be used: it must be like https://aip.baidubce.com, without a query")]
     Url { url: String },
 }
 
@@ -97,12 +95,7 @@ impl Moderation {
             let censor = Censor::new(&baidu, clock.clone())?;
             Ok::<_, ModerationFault>((censor, baidu))
         });
-        Ok(Self {
-            words: words.transpose()?,
-            censor: censor.transpose()?,
-            clock,
-            warning: OncePerSecond::default(),
-        })
+        Ok(Self { words: words.transpose()?, censor: censor.transpose()?, clock, warning: OncePerSecond::default() })
     }
 
     /// Whether anything is judged at all.

@@ -24,8 +24,7 @@ const VIOLATION: &str = r#"{"log_id":2,"conclusion":"不合规","conclusionType"
     "msg":"存在低俗辱骂不合规","conclusion":"不合规","conclusionType":2,"hits":[{"words":["x"]}]}]}"#;
 const SUSPECTED: &str = r#"{"conclusion":"疑似","conclusionType":3,"data":[]}"#;
 const AUDIT_FAILED: &str = r#"{"conclusion":"审核失败","conclusionType":4}"#;
-const TOKEN_EXPIRED: &str =
-    r#"{"error_code":111,"error_msg":"Access token expired","log_id":1234567890}"#;
+const TOKEN_EXPIRED: &str = r#"{"error_code":111,"error_msg":"Access token expired","log_id":1234567890}"#;
 
 fn settings(address: SocketAddr) -> Baidu {
     Baidu {
@@ -40,17 +39,12 @@ fn settings(address: SocketAddr) -> Baidu {
 
 fn moderation(baidu: Baidu) -> (Moderation, Clock) {
     let clock = Clock::manual(Timestamp::from_millis(1_000_000));
-    let settings = Settings {
-        baidu: Some(baidu),
-        words_file: None,
-    };
+    let settings = Settings { baidu: Some(baidu), words_file: None };
     (Moderation::new(settings, clock.clone()).unwrap(), clock)
 }
 
 fn blocked(reason: &str) -> Verdict {
-    Verdict::Blocked {
-        reason: reason.to_owned(),
-    }
+    Verdict::Blocked { reason: reason.to_owned() }
 }
 
 /// All workers share one.
@@ -67,15 +61,10 @@ async fn nothing_configured_judges_nothing() {
 #[actix_web::test]
 async fn each_conclusion_has_its_verdict() {
     let service = StandIn::start(COMPLIANT);
-    for (choice, suspected, error) in [
-        (Choice::Block, blocked("消息不合规"), blocked("消息不合规")),
-        (Choice::Allow, Verdict::Pass, Verdict::Pass),
-    ] {
-        let (moderation, _) = moderation(Baidu {
-            on_error: choice,
-            suspect: choice,
-            ..settings(service.address)
-        });
+    for (choice, suspected, error) in
+        [(Choice::Block, blocked("消息不合规"), blocked("消息不合规")), (Choice::Allow, Verdict::Pass, Verdict::Pass)]
+    {
+        let (moderation, _) = moderation(Baidu { on_error: choice, suspect: choice, ..settings(service.address) });
         assert!(moderation.is_on());
         assert_eq!(moderation.judge("ok").await, Verdict::Pass);
         service.next([Answer::Json(VIOLATION)]);
@@ -97,11 +86,7 @@ async fn each_conclusion_has_its_verdict() {
             service.next([failure]);
             assert_eq!(moderation.judge("?").await, error, "{failure:?}");
             // So that the breaker stays closed.
-            assert_eq!(
-                moderation.judge("ok").await,
-                Verdict::Pass,
-                "after {failure:?}"
-            );
+            assert_eq!(moderation.judge("ok").await, Verdict::Pass, "after {failure:?}");
         }
     }
 }
@@ -109,16 +94,9 @@ async fn each_conclusion_has_its_verdict() {
 #[actix_web::test]
 async fn text_and_keys_arrive_as_they_are() {
     let service = StandIn::start(COMPLIANT);
-    let (moderation, _) = moderation(Baidu {
-        base_url: format!("http://{}/", service.address),
-        ..settings(service.address)
-    });
-    let texts = [
-        "a&b=c+d %41 中文 \u{1f600}\n\0;#?",
-        "",
-        " ",
-        "text=x&access_token=y",
-    ];
+    let (moderation, _) =
+        moderation(Baidu { base_url: format!("http://{}/", service.address), ..settings(service.address) });
+    let texts = ["a&b=c+d %41 中文 \u{1f600}\n\0;#?", "", " ", "text=x&access_token=y"];
     for text in texts {
         assert_eq!(moderation.judge(text).await, Verdict::Pass);
     }
@@ -126,11 +104,7 @@ async fn text_and_keys_arrive_as_they_are() {
     assert_eq!(seen.texts, texts);
     assert_eq!(seen.content_type, "application/x-www-form-urlencoded");
     let asked: HashMap<_, _> = form_urlencoded::parse(seen.token_query.as_bytes()).collect();
-    let wanted = [
-        ("grant_type", "client_credentials"),
-        ("client_id", API_KEY),
-        ("client_secret", SECRET_KEY),
-    ];
+    let wanted = [("grant_type", "client_credentials"), ("client_id", API_KEY), ("client_secret", SECRET_KEY)];
     assert_eq!(asked.len(), wanted.len());
     assert!(wanted.iter().all(|(name, value)| asked[*name] == *value));
     assert!(seen.body.is_ascii(), "{}", seen.body);
@@ -157,10 +131,7 @@ async fn a_refused_token_is_fetched_anew_once() {
     let service = StandIn::start(COMPLIANT);
     let (moderation, _) = moderation(settings(service.address));
     moderation.judge("first").await;
-    for refusal in [
-        TOKEN_EXPIRED,
-        r#"{"error_code":110,"error_msg":"Access token invalid or no longer valid"}"#,
-    ] {
+    for refusal in [TOKEN_EXPIRED, r#"{"error_code":110,"error_msg":"Access token invalid or no longer valid"}"#] {
         let before = service.seen().tokens;
         service.next([Answer::Json(refusal)]);
         assert_eq!(moderation.judge("again").await, Verdict::Pass);
@@ -194,10 +165,7 @@ async fn wrong_keys_are_an_error() {
 #[actix_web::test]
 async fn a_service_that_does_not_answer_costs_the_time_limit_only() {
     let service = StandIn::start(COMPLIANT);
-    let (moderation, _) = moderation(Baidu {
-        timeout: Duration::from_millis(100),
-        ..settings(service.address)
-    });
+    let (moderation, _) = moderation(Baidu { timeout: Duration::from_millis(100), ..settings(service.address) });
     service.next([Answer::Never]);
     let verdict = moderation.judge("x").await;
     assert_eq!(verdict, blocked("消息不合规"));
@@ -249,10 +217,7 @@ async fn the_word_list_comes_first() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("words.txt");
     fs::write(&path, "badword\n脏.话\n").unwrap();
-    let settings = |baidu| Settings {
-        baidu,
-        words_file: Some(path.clone()),
-    };
+    let settings = |baidu| Settings { baidu, words_file: Some(path.clone()) };
     let both = settings(Some(settings_of(&service)));
     let both = Moderation::new(both, Clock::system()).unwrap();
     assert_eq!(both.judge("a BadWord").await, blocked("消息不合规"));
@@ -276,22 +241,9 @@ fn settings_of(service: &StandIn) -> Baidu {
 
 #[test]
 fn a_bad_base_url_is_a_fault() {
-    for bad in [
-        "",
-        "aip.baidubce.com",
-        "ftp://x",
-        "http://",
-        "https://x/?a=b",
-        "https://x/#y",
-    ] {
-        let baidu = Baidu {
-            base_url: bad.to_owned(),
-            ..settings(([127, 0, 0, 1], 1).into())
-        };
-        let settings = Settings {
-            baidu: Some(baidu),
-            words_file: None,
-        };
+    for bad in ["", "aip.baidubce.com", "ftp://x", "http://", "https://x/?a=b", "https://x/#y"] {
+        let baidu = Baidu { base_url: bad.to_owned(), ..settings(([127, 0, 0, 1], 1).into()) };
+        let settings = Settings { baidu: Some(baidu), words_file: None };
         let fault = Moderation::new(settings, Clock::system()).err();
         assert!(matches!(fault, Some(ModerationFault::Url { .. })), "{bad}");
     }
@@ -316,10 +268,8 @@ impl io::Write for Page {
 async fn warnings_come_once_a_second_without_text_or_keys() {
     let page = Page::default();
     let writer = page.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
     let _log = tracing::subscriber::set_default(subscriber);
     let service = StandIn::start(COMPLIANT);
     let (moderation, clock) = moderation(settings(service.address));
@@ -341,18 +291,11 @@ async fn warnings_come_once_a_second_without_text_or_keys() {
     }
     let written = String::from_utf8(page.0.lock().clone()).unwrap();
     let warnings = written.matches("Baidu.OnError").count();
-    assert_eq!(
-        warnings,
-        3 + limits::MODERATION_FAILURES as usize + 1,
-        "{written}"
-    );
+    assert_eq!(warnings, 3 + limits::MODERATION_FAILURES as usize + 1, "{written}");
     for part in ["qps request limit", "invalid_client", "left alone"] {
         assert!(written.contains(part), "{part}: {written}");
     }
-    assert!(
-        !written.contains("CANARY") && !written.contains("token-"),
-        "{written}"
-    );
+    assert!(!written.contains("CANARY") && !written.contains("token-"), "{written}");
 }
 
 /// Also shows that the client finds its crypto provider.
@@ -372,14 +315,8 @@ async fn a_certificate_of_nobody_is_refused() {
             assert!(acceptor.accept(stream).await.is_err());
         }
     });
-    let baidu = Baidu {
-        base_url: format!("https://{address}"),
-        ..settings(address)
-    };
+    let baidu = Baidu { base_url: format!("https://{address}"), ..settings(address) };
     let censor = Censor::new(&baidu, Clock::system()).unwrap();
     let trouble = censor.judge("x").await.unwrap_err();
-    assert!(
-        matches!(&trouble, baidu::Trouble::Unreachable(why) if why.contains("certificate")),
-        "{trouble}"
-    );
+    assert!(matches!(&trouble, baidu::Trouble::Unreachable(why) if why.contains("certificate")), "{trouble}");
 }

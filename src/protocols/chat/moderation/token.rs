@@ -59,16 +59,10 @@ impl TokenCell {
         }
         let number = kept.as_ref().map_or(0, |kept| kept.token.number + 1);
         let fetched = fetch().await?;
-        let token = Token {
-            secret: fetched.secret,
-            number,
-        };
+        let token = Token { secret: fetched.secret, number };
         // A short-lived one is used for half of its time at least.
         let margin = limits::MODERATION_TOKEN_MARGIN.min(fetched.lifetime / 2);
-        *kept = Some(Kept {
-            token: token.clone(),
-            ends: self.clock.uptime() + (fetched.lifetime - margin),
-        });
+        *kept = Some(Kept { token: token.clone(), ends: self.clock.uptime() + (fetched.lifetime - margin) });
         Ok(token)
     }
 }

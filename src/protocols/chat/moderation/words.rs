@@ -15,9 +15,7 @@ use regex::{RegexBuilder, RegexSet, RegexSetBuilder};
 use thiserror::Error;
 
 /// What makes a line a regular expression.
-const META: &[char] = &[
-    '\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$',
-];
+const META: &[char] = &['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$'];
 
 /// What is wrong with the file.
 #[derive(Debug, Error)]
@@ -41,14 +39,8 @@ impl Words {
     /// # Errors
     /// A [`WordsFault`] that names every bad line.
     pub fn load(path: &Path) -> Result<Self, WordsFault> {
-        let text = fs::read_to_string(path).map_err(|error| WordsFault::Unreadable {
-            path: path.to_owned(),
-            error,
-        })?;
-        Self::parse(&text).map_err(|faults| WordsFault::Lines {
-            path: path.to_owned(),
-            faults,
-        })
+        let text = fs::read_to_string(path).map_err(|error| WordsFault::Unreadable { path: path.to_owned(), error })?;
+        Self::parse(&text).map_err(|faults| WordsFault::Lines { path: path.to_owned(), faults })
     }
 
     /// What is wrong comes back as lines of text, each after a line break.
@@ -108,9 +100,7 @@ fn fault_of(line: &str) -> Option<String> {
             let words = error.to_string();
             Some(words.lines().last().unwrap_or_default().trim().to_owned())
         }
-        Ok(expression) if expression.is_match("") => {
-            Some("it matches every text, the empty one, too".to_owned())
-        }
+        Ok(expression) if expression.is_match("") => Some("it matches every text, the empty one, too".to_owned()),
         Ok(_) => None,
     }
 }
@@ -125,28 +115,12 @@ mod tests {
 
     #[test]
     fn words_and_expressions_are_found_in_any_case() {
-        let words =
-            words("\u{feff}Badword\r\n# a comment\n\n 脏话 \nb[a4]d\\s+th.ng\nПривет\n\\#tag\n");
-        for bad in [
-            "a BADWORD here",
-            "xbadwordx",
-            "这是脏话吗",
-            "B4D   thing",
-            "ПРИВЕТ",
-            "привет!",
-            "#TAG",
-        ] {
+        let words = words("\u{feff}Badword\r\n# a comment\n\n 脏话 \nb[a4]d\\s+th.ng\nПривет\n\\#tag\n");
+        for bad in ["a BADWORD here", "xbadwordx", "这是脏话吗", "B4D   thing", "ПРИВЕТ", "привет!", "#TAG"]
+        {
             assert!(words.has(bad), "{bad}");
         }
-        for good in [
-            "",
-            "bad word",
-            "a comment",
-            "tag",
-            "b4dthing",
-            "при",
-            "脏 话",
-        ] {
+        for good in ["", "bad word", "a comment", "tag", "b4dthing", "при", "脏 话"] {
             assert!(!words.has(good), "{good}");
         }
     }
@@ -159,15 +133,10 @@ mod tests {
 
     #[test]
     fn all_bad_lines_are_named() {
-        let faults = Words::parse("good\n(open\n\na*\nfine.*x\n[z-a]\n")
-            .err()
-            .unwrap();
+        let faults = Words::parse("good\n(open\n\na*\nfine.*x\n[z-a]\n").err().unwrap();
         let lines: Vec<_> = faults.lines().skip(1).collect();
         assert_eq!(lines.len(), 3, "{faults}");
-        for (line, part) in lines
-            .iter()
-            .zip(["line 2: ", "line 4: it matches every", "line 6: "])
-        {
+        for (line, part) in lines.iter().zip(["line 2: ", "line 4: it matches every", "line 6: "]) {
             assert!(line.contains(part) && line.len() > part.len() + 5, "{line}");
         }
     }
@@ -177,28 +146,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("words.txt");
         let fault = Words::load(&path).err().unwrap().to_string();
-        assert!(
-            fault.contains("words.txt") && fault.contains("words_file"),
-            "{fault}"
-        );
+        assert!(fault.contains("words.txt") && fault.contains("words_file"), "{fault}");
         fs::write(&path, b"\xff\xfe").unwrap();
         let fault = Words::load(&path).err().unwrap().to_string();
         assert!(fault.contains("UTF-8"), "{fault}");
         fs::write(&path, "a(b\n").unwrap();
         let fault = Words::load(&path).err().unwrap().to_string();
-        assert!(
-            fault.contains("words.txt") && fault.contains("line 1"),
-            "{fault}"
-        );
+        assert!(fault.contains("words.txt") && fault.contains("line 1"), "{fault}");
         fs::write(&path, "ab\n").unwrap();
         assert!(Words::load(&path).unwrap().has("cabd"));
     }
 
     #[test]
     fn many_words_are_one_automaton() {
-        let list: String = (0..20_000)
-            .map(|number| format!("word-{number};\n"))
-            .collect();
+        let list: String = (0..20_000).map(|number| format!("word-{number};\n")).collect();
         let words = words(&list);
         assert!(words.has("it is Word-19999; here"));
         assert!(!words.has("word-20000;"));

@@ -42,10 +42,7 @@ fn the_push_of_the_document() {
     let entry = entry("chat:u:42", sample().publish(7, "6b0160107ae27f0950b35a70"));
     assert!(is_own(&entry) && is_from(&entry, "7") && !is_from(&entry, "42"));
     let data = r#"{"type":"new_message","from_user_id":7,"to_user_id":42,"content":"ready?","room_id":"private_7_42","message_type":1,"message_id":"6b0160107ae27f0950b35a70","time":"2026-01-05 09:30:00"}"#;
-    for (frame, code) in [
-        (entry.frame(&ChatJson), 0),
-        (entry.frame(&ChatSourceJson), 200),
-    ] {
+    for (frame, code) in [(entry.frame(&ChatJson), 0), (entry.frame(&ChatSourceJson), 200)] {
         let expected = format!(r#"{{"code":{code},"message":"success","data":{data}}}"#);
         assert_eq!(payload_of(frame), expected);
     }
@@ -61,10 +58,7 @@ fn raw_json_is_the_data_as_it_is() {
 /// What others publish is told as what it is, whatever it says of itself.
 #[test]
 fn nobody_else_can_speak_for_a_user() {
-    let forged = Publish {
-        publisher: Some(ConnectionId::random()),
-        ..sample().publish(7, "x")
-    };
+    let forged = Publish { publisher: Some(ConnectionId::random()), ..sample().publish(7, "x") };
     let told = |channel: &str, publish: &Publish| -> Option<Value> {
         let entry = entry(channel, publish.clone());
         assert!(!is_own(&entry));
@@ -80,10 +74,7 @@ fn nobody_else_can_speak_for_a_user() {
 
     let mut publish = forged;
     publish.body = Body::Messages(vec![Message {
-        payload: Payload {
-            data: Data::Text("hi".into()),
-            ..Payload::default()
-        },
+        payload: Payload { data: Data::Text("hi".into()), ..Payload::default() },
         client_id: ClientId::new("ann"),
         ..Message::default()
     }]);
@@ -94,10 +85,7 @@ fn nobody_else_can_speak_for_a_user() {
     });
     assert_eq!(group, expected);
     let room = told("chat:r:room_1", &publish).unwrap();
-    assert_eq!(
-        (&room["type"], &room["room_id"]),
-        (&json!("new_message"), &json!("room_1"))
-    );
+    assert_eq!((&room["type"], &room["room_id"]), (&json!("new_message"), &json!("room_1")));
 }
 
 /// §4: local time without zone.

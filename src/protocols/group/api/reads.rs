@@ -164,13 +164,7 @@ impl Asked<'_> {
                 "joined_at": member.joined_at,
             })
         };
-        let members: Vec<_> = group
-            .members
-            .iter()
-            .skip(skip)
-            .take(size)
-            .map(shown)
-            .collect();
+        let members: Vec<_> = group.members.iter().skip(skip).take(size).map(shown).collect();
         Ok(json!({
             "members": members,
             "total": group.members.len(),
@@ -205,11 +199,7 @@ pub(super) fn info(name: &str, group: &Group) -> Value {
 }
 
 fn role(group: &Group, user: &str) -> &'static str {
-    if group.facts.owner_id == user {
-        "owner"
-    } else {
-        "member"
-    }
+    if group.facts.owner_id == user { "owner" } else { "member" }
 }
 
 /// As they were sent.

@@ -25,22 +25,13 @@ impl Asked<'_> {
         let ids = ids.ok_or_else(|| Refused::bad("notification_ids 不能为空"))?;
         let ids: Option<Vec<String>> = ids.iter().map(text_of).collect();
         let ids = ids.ok_or_else(|| Refused::bad("notification_ids 参数无效"))?;
-        let count = self
-            .group
-            .shared
-            .forum
-            .read_notices(&user, Some(&ids))
-            .await?;
+        let count = self.group.shared.forum.read_notices(&user, Some(&ids)).await?;
         Ok(json!({"updated_count": count}))
     }
 
     pub(super) async fn read_all(&self) -> Answer {
         self.only(&POST, "POST")?;
-        let named = if self.body.is_empty() {
-            None
-        } else {
-            text_of(&self.object()?["user_id"])
-        };
+        let named = if self.body.is_empty() { None } else { text_of(&self.object()?["user_id"]) };
         let user = self.user(named)?;
         let count = self.group.shared.forum.read_notices(&user, None).await?;
         Ok(json!({"updated_count": count}))
@@ -62,10 +53,7 @@ impl Asked<'_> {
         };
         let is_named = |owner: &String| enrolments.iter().any(|one| one.user == *owner);
         let unnamed = owner.clone().filter(|owner| !is_named(owner));
-        enrolments.extend(unnamed.map(|user| Enrolment {
-            user,
-            ..Enrolment::default()
-        }));
+        enrolments.extend(unnamed.map(|user| Enrolment { user, ..Enrolment::default() }));
         let forum = &self.group.shared.forum;
         let name = body["name"].as_str().map(str::to_owned);
         forum.make(&group, name, owner).await?;
@@ -106,14 +94,11 @@ impl Asked<'_> {
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         let forum = &self.group.shared.forum;
         let notice = Notice {
-            notification_id: text_of(&body["notification_id"])
-                .unwrap_or_else(|| format!("notif_{}", uuid())),
+            notification_id: text_of(&body["notification_id"]).unwrap_or_else(|| format!("notif_{}", uuid())),
             kind: text("type"),
             title: text("title"),
             content: text("content"),
-            created_at: body["created_at"]
-                .as_u64()
-                .unwrap_or_else(|| forum.seconds()),
+            created_at: body["created_at"].as_u64().unwrap_or_else(|| forum.seconds()),
         };
         if notice.title.is_empty() && notice.content.is_empty() {
             return Err(Code::Missing(crate::protocols::group::code::Field::Content).into());
@@ -149,19 +134,13 @@ fn named(body: &Value) -> Result<Vec<Enrolment>, Refused> {
 
 /// Each a user, or `{"user_id","name","avatar"}`.
 fn enrolments(list: &Value) -> Result<Vec<Enrolment>, Refused> {
-    let list = list
-        .as_array()
-        .ok_or_else(|| Refused::bad("请求格式错误"))?;
+    let list = list.as_array().ok_or_else(|| Refused::bad("请求格式错误"))?;
     let read = |item: &Value| {
         let text = |names: [&str; 2]| {
             let found = names.iter().find_map(|name| item.get(name)?.as_str());
             found.unwrap_or_default().to_owned()
         };
-        let user = if item.is_object() {
-            text_of(&item["user_id"])
-        } else {
-            text_of(item)
-        };
+        let user = if item.is_object() { text_of(&item["user_id"]) } else { text_of(item) };
         let user = user.filter(|user| is_user(user));
         Ok(Enrolment {
             user: user.ok_or_else(|| Refused::bad("缺少 user_id 参数"))?,

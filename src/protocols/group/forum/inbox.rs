@@ -37,32 +37,28 @@ impl Forum {
                     return drop(receipt);
                 }
             }
-            Event::MemberAdded(member) => {
-                match self.enrol_quietly(&member.group_id, &member.user_id) {
-                    Ok(Some(told)) => {
-                        if self.kept(told).await.is_err() {
-                            return drop(receipt);
-                        }
-                    }
-                    Ok(None) => {}
-                    Err(code) => {
-                        tracing::error!(?code, "a member that a stream names is not added")
+            Event::MemberAdded(member) => match self.enrol_quietly(&member.group_id, &member.user_id) {
+                Ok(Some(told)) => {
+                    if self.kept(told).await.is_err() {
+                        return drop(receipt);
                     }
                 }
-            }
-            Event::MemberRemoved(member) => {
-                match self.expel(&member.group_id, &member.user_id, false) {
-                    Ok(Some(told)) => {
-                        if self.kept(told).await.is_err() {
-                            return drop(receipt);
-                        }
-                    }
-                    Ok(None) | Err(Code::NoGroup) => {}
-                    Err(code) => {
-                        tracing::error!(?code, "a member that a stream names is not removed")
+                Ok(None) => {}
+                Err(code) => {
+                    tracing::error!(?code, "a member that a stream names is not added")
+                }
+            },
+            Event::MemberRemoved(member) => match self.expel(&member.group_id, &member.user_id, false) {
+                Ok(Some(told)) => {
+                    if self.kept(told).await.is_err() {
+                        return drop(receipt);
                     }
                 }
-            }
+                Ok(None) | Err(Code::NoGroup) => {}
+                Err(code) => {
+                    tracing::error!(?code, "a member that a stream names is not removed")
+                }
+            },
             Event::VerifyProgress(progress) => self.show_progress(&progress),
         }
         receipt.done();

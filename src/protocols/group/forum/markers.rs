@@ -17,13 +17,7 @@ impl Forum {
     ///
     /// # Errors
     /// [`Code::NoGroup`], [`Code::NotMember`], [`Code::NoMessage`].
-    pub fn mark_read(
-        self: &Arc<Self>,
-        group: &str,
-        user: &str,
-        message: &str,
-        answer: Answer,
-    ) -> Result<(), Code> {
+    pub fn mark_read(self: &Arc<Self>, group: &str, user: &str, message: &str, answer: Answer) -> Result<(), Code> {
         self.check_member(group, user)?;
         let (number, of) = self.find(message)?;
         if of != group {
@@ -40,10 +34,7 @@ impl Forum {
         // Also when nothing is written: what was written a moment ago is on disk by then.
         let done = Box::new(move |outcome: Result<_, StoreError>| {
             let Answer { peer, id } = answer;
-            let reply = Reply {
-                id: &id,
-                now: forum.clock.now(),
-            };
+            let reply = Reply { id: &id, now: forum.clock.now() };
             match outcome {
                 Ok(_) => {
                     peer.send(vec![reply.ack(&id, true)]);

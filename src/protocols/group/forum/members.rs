@@ -36,10 +36,7 @@ impl Forum {
         let (membership, opens) = (self.settings.membership, self.settings.open_groups);
         let admission = self.registry.read().admit(group, user, membership, opens)?;
         if admission == Admission::Enrols {
-            let enrolment = Enrolment {
-                user: user.to_owned(),
-                ..Enrolment::default()
-            };
+            let enrolment = Enrolment { user: user.to_owned(), ..Enrolment::default() };
             // Its connections attach at once or when they are told; on disk it is before anything that it says.
             drop(self.enrol(group, &[enrolment], true)?);
         }
@@ -54,11 +51,7 @@ impl Forum {
             return Ok(());
         }
         let is_known = registry.get(group).is_some();
-        Err(if is_known {
-            Code::NotMember
-        } else {
-            Code::NoGroup
-        })
+        Err(if is_known { Code::NotMember } else { Code::NoGroup })
     }
 
     /// Makes a group, or changes what is known of it. It is on disk when this returns.
@@ -75,10 +68,7 @@ impl Forum {
             let _changing = self.changing.lock();
             let mut registry = self.registry.write();
             let known = registry.get(group).map(|group| group.facts.clone());
-            let known = known.unwrap_or_else(|| Facts {
-                created_at: self.seconds(),
-                ..Facts::default()
-            });
+            let known = known.unwrap_or_else(|| Facts { created_at: self.seconds(), ..Facts::default() });
             let facts = Facts {
                 name: name.unwrap_or(known.name),
                 owner_id: owner.unwrap_or(known.owner_id),
@@ -99,11 +89,7 @@ impl Forum {
     ///
     /// # Errors
     /// [`Code::NoGroup`], [`Code::BadFormat`], [`Code::TooMany`], or what the disk says.
-    pub async fn add(
-        self: &Arc<Self>,
-        group: &str,
-        enrolments: &[Enrolment],
-    ) -> Result<usize, Code> {
+    pub async fn add(self: &Arc<Self>, group: &str, enrolments: &[Enrolment]) -> Result<usize, Code> {
         let (added, told) = self.enrol(group, enrolments, false)?;
         self.kept(told).await?;
         Ok(added)
@@ -125,12 +111,7 @@ impl Forum {
         Ok(removed)
     }
 
-    fn enrol(
-        self: &Arc<Self>,
-        group: &str,
-        enrolments: &[Enrolment],
-        opens: bool,
-    ) -> Result<(usize, Told), Code> {
+    fn enrol(self: &Arc<Self>, group: &str, enrolments: &[Enrolment], opens: bool) -> Result<(usize, Told), Code> {
         // Before the other locks: sending holds it while it hands messages in.
         let joined_after = self.line.lock().last;
         let _changing = self.changing.lock();
@@ -139,11 +120,7 @@ impl Forum {
         let mut outgoing = Vec::new();
         let mut registry = self.registry.write();
         if opens && registry.get(group).is_none() {
-            let facts = Facts {
-                created_at: self.seconds(),
-                is_open: true,
-                ..Facts::default()
-            };
+            let facts = Facts { created_at: self.seconds(), is_open: true, ..Facts::default() };
             registry.put(group, facts.clone())?;
             batch = shelf::put_group(batch, group, &facts);
         }
@@ -202,12 +179,7 @@ impl Forum {
     }
 
     /// None: the user was no member.
-    pub(super) fn expel(
-        self: &Arc<Self>,
-        group: &str,
-        user: &str,
-        is_ours: bool,
-    ) -> Result<Option<Told>, Code> {
+    pub(super) fn expel(self: &Arc<Self>, group: &str, user: &str, is_ours: bool) -> Result<Option<Told>, Code> {
         let _changing = self.changing.lock();
         let mut registry = self.registry.write();
         if registry.get(group).is_none() {
@@ -243,11 +215,7 @@ impl Forum {
     }
 
     /// What another instance says is done without telling it back.
-    pub(super) fn enrol_quietly(
-        self: &Arc<Self>,
-        group: &str,
-        user: &str,
-    ) -> Result<Option<Told>, Code> {
+    pub(super) fn enrol_quietly(self: &Arc<Self>, group: &str, user: &str) -> Result<Option<Told>, Code> {
         if self.registry.read().member(group, user).is_some() {
             return Ok(None);
         }
@@ -256,18 +224,11 @@ impl Forum {
         let mut batch = Batch::new();
         let mut registry = self.registry.write();
         if registry.get(group).is_none() {
-            let facts = Facts {
-                created_at: self.seconds(),
-                ..Facts::default()
-            };
+            let facts = Facts { created_at: self.seconds(), ..Facts::default() };
             registry.put(group, facts.clone())?;
             batch = shelf::put_group(batch, group, &facts);
         }
-        let member = Member {
-            joined_at: self.seconds(),
-            joined_after,
-            ..Member::default()
-        };
+        let member = Member { joined_at: self.seconds(), joined_after, ..Member::default() };
         batch = shelf::put_member(batch, group, user, &member);
         registry.add(group, user, member)?;
         drop(registry);
@@ -284,20 +245,9 @@ impl Forum {
     }
 
     /// Tells the other instances, if there are any.
-    fn announce(
-        &self,
-        batch: Batch,
-        outgoing: &mut Vec<Outgoing>,
-        group: &str,
-        user: &str,
-        is_added: bool,
-    ) -> Batch {
+    fn announce(&self, batch: Batch, outgoing: &mut Vec<Outgoing>, group: &str, user: &str, is_added: bool) -> Batch {
         let Some(bus) = self.bus() else { return batch };
-        let prepared = if is_added {
-            bus.member_added(group, user)
-        } else {
-            bus.member_removed(group, user)
-        };
+        let prepared = if is_added { bus.member_added(group, user) } else { bus.member_removed(group, user) };
         match prepared {
             Ok(mut prepared) => {
                 let batch = prepared.row(batch);
@@ -311,12 +261,7 @@ impl Forum {
         }
     }
 
-    fn hand_in(
-        &self,
-        batch: Batch,
-        outgoing: Vec<Outgoing>,
-        undo: impl FnOnce() + Send + 'static,
-    ) -> Told {
+    fn hand_in(&self, batch: Batch, outgoing: Vec<Outgoing>, undo: impl FnOnce() + Send + 'static) -> Told {
         self.hand_in_then(batch, outgoing, undo, || {})
     }
 

@@ -118,12 +118,7 @@ impl Forum {
             "status": progress.status,
             "refresh": progress.refresh,
         });
-        self.show(
-            &progress.user_id,
-            VERIFY_PROGRESS,
-            EntryId::Serial,
-            data.to_string(),
-        );
+        self.show(&progress.user_id, VERIFY_PROGRESS, EntryId::Serial, data.to_string());
     }
 
     fn show(&self, user: &str, name: &'static str, id: EntryId, data: String) {
@@ -134,11 +129,7 @@ impl Forum {
         self.courier.hand_over(Parcel::Publish {
             channel: user_channel(user),
             id,
-            message: Message {
-                name: name.into(),
-                payload: Payload::json(data.into()),
-                ..Message::default()
-            },
+            message: Message { name: name.into(), payload: Payload::json(data.into()), ..Message::default() },
             is_ephemeral: true,
         });
     }
@@ -147,12 +138,7 @@ impl Forum {
     ///
     /// # Errors
     /// What the disk says.
-    pub fn notices(
-        &self,
-        user: &str,
-        skip: usize,
-        limit: usize,
-    ) -> Result<(Vec<KeptNotice>, usize, usize), Code> {
+    pub fn notices(&self, user: &str, skip: usize, limit: usize) -> Result<(Vec<KeptNotice>, usize, usize), Code> {
         let page = self.shelf.notices(user, skip, limit);
         let (page, total) = page.map_err(|error| self.told(&error))?;
         Ok((page, total, self.unread_notices(user)?))

@@ -48,10 +48,7 @@ impl Forum {
     /// # Errors
     /// [`Code::NoMessage`], [`Code::Internal`].
     pub fn find(&self, message: &str) -> Result<(u64, String), Code> {
-        let found = self
-            .shelf
-            .find(message)
-            .map_err(|error| self.told(&error))?;
+        let found = self.shelf.find(message).map_err(|error| self.told(&error))?;
         found.ok_or(Code::NoMessage)
     }
 
@@ -63,9 +60,7 @@ impl Forum {
         let registry = self.registry.read();
         let groups = registry.groups_of(user).into_iter();
         let from = |group: Arc<str>| {
-            let joined = registry
-                .member(&group, user)
-                .map_or(0, |member| member.joined_after);
+            let joined = registry.member(&group, user).map_or(0, |member| member.joined_after);
             (group, after.max(joined))
         };
         let groups: Vec<_> = groups.map(from).collect();
@@ -142,18 +137,10 @@ impl Forum {
             // Other tasks of the thread have their turn.
             tokio::task::yield_now().await;
         }
-        let old: Vec<u64> = self
-            .line
-            .lock()
-            .hours
-            .range(..until / 3_600)
-            .map(|(hour, _)| *hour)
-            .collect();
+        let old: Vec<u64> = self.line.lock().hours.range(..until / 3_600).map(|(hour, _)| *hour).collect();
         // The last one of them still says where what is left begins.
         if let Some((_, gone)) = old.split_last() {
-            let batch = gone
-                .iter()
-                .fold(Batch::new(), |batch, hour| Shelf::remove_hour(batch, *hour));
+            let batch = gone.iter().fold(Batch::new(), |batch, hour| Shelf::remove_hour(batch, *hour));
             self.commit(batch).await?;
             let mut line = self.line.lock();
             for hour in gone {

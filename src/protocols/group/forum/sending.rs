@@ -60,13 +60,7 @@ impl Forum {
     ///
     /// # Errors
     /// Why not; nothing was stored.
-    pub fn send(
-        self: &Arc<Self>,
-        draft: Draft,
-        user: &str,
-        data: &str,
-        answer: Answer,
-    ) -> Result<Sent, Code> {
+    pub fn send(self: &Arc<Self>, draft: Draft, user: &str, data: &str, answer: Answer) -> Result<Sent, Code> {
         if self.courier.is_full() {
             return Err(Code::NotStored);
         }
@@ -75,18 +69,9 @@ impl Forum {
         let sender = self.sender(&draft.group, user);
         let post = Post::of(draft, sender, self.seconds());
         let message_id = post.message_id.clone();
-        let waiting = if is_fast {
-            Vec::new()
-        } else {
-            vec![answer.clone()]
-        };
-        let pending = Arc::new(Pending {
-            message_id: message_id.clone(),
-            state: Mutex::new(State {
-                outcome: None,
-                waiting,
-            }),
-        });
+        let waiting = if is_fast { Vec::new() } else { vec![answer.clone()] };
+        let pending =
+            Arc::new(Pending { message_id: message_id.clone(), state: Mutex::new(State { outcome: None, waiting }) });
         if let Some(digest) = &digest {
             let mut sending = self.sending.lock();
             if let Some(known) = sending.get(digest) {
@@ -98,11 +83,7 @@ impl Forum {
             sending.insert(*digest, Arc::clone(&pending));
         }
         self.store(post, digest, pending);
-        Ok(if is_fast {
-            Sent::Now(message_id)
-        } else {
-            Sent::Later
-        })
+        Ok(if is_fast { Sent::Now(message_id) } else { Sent::Later })
     }
 
     fn store(self: &Arc<Self>, post: Post, digest: Option<Digest>, pending: Arc<Pending>) {
@@ -172,10 +153,7 @@ impl Forum {
     fn publish(&self, post: &Post, json: String, number: u64) {
         self.courier.hand_over(Parcel::Publish {
             channel: group_channel(&post.group_id),
-            id: EntryId::Frame {
-                connection: self.postmark,
-                msg_serial: number,
-            },
+            id: EntryId::Frame { connection: self.postmark, msg_serial: number },
             message: message(post, json),
             is_ephemeral: false,
         });
@@ -209,14 +187,9 @@ impl Forum {
     fn sender(&self, group: &str, user: &str) -> Sender {
         let registry = self.registry.read();
         let member = registry.member(group, user);
-        let (name, avatar) = member.map_or_else(Default::default, |member| {
-            (member.name.clone(), member.avatar.clone())
-        });
-        Sender {
-            id: user.to_owned(),
-            name,
-            avatar,
-        }
+        let (name, avatar) =
+            member.map_or_else(Default::default, |member| (member.name.clone(), member.avatar.clone()));
+        Sender { id: user.to_owned(), name, avatar }
     }
 }
 

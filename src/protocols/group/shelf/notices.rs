@@ -29,13 +29,7 @@ pub struct KeptNotice {
 
 impl Shelf {
     /// What is written for a notification that nobody has read.
-    pub fn put_notice(
-        batch: Batch,
-        user: &str,
-        count: u64,
-        notice: &Notice,
-        until: Option<Timestamp>,
-    ) -> Batch {
+    pub fn put_notice(batch: Batch, user: &str, count: u64, notice: &Notice, until: Option<Timestamp>) -> Batch {
         let place = key(user, u64::MAX - count);
         let id = &*notice.notification_id;
         let batch = batch
@@ -61,22 +55,14 @@ impl Shelf {
     ///
     /// # Errors
     /// As [`crate::store::Store::list`].
-    pub fn notices(
-        &self,
-        user: &str,
-        skip: usize,
-        limit: usize,
-    ) -> Result<(Vec<KeptNotice>, usize), StoreError> {
+    pub fn notices(&self, user: &str, skip: usize, limit: usize) -> Result<(Vec<KeptNotice>, usize), StoreError> {
         let (mut page, mut total) = (Vec::new(), 0);
         let mut unreadable = None;
         self.each(NOTICES, &prefix(user), |key, value| {
             if (skip..skip.saturating_add(limit)).contains(&total) {
                 let notice: Notice = serde_json::from_slice(value).ok()?;
                 match self.0.get(UNREAD, key) {
-                    Ok(unread) => page.push(KeptNotice {
-                        notice,
-                        is_read: unread.is_none(),
-                    }),
+                    Ok(unread) => page.push(KeptNotice { notice, is_read: unread.is_none() }),
                     Err(error) => unreadable = Some(error),
                 }
             }
@@ -89,9 +75,7 @@ impl Shelf {
     /// # Errors
     /// As [`crate::store::Store::list`].
     pub fn unread(&self, user: &str) -> Result<usize, StoreError> {
-        let rows = self
-            .0
-            .list(UNREAD, &prefix(user), None, limits::GROUP_UNREAD)?;
+        let rows = self.0.list(UNREAD, &prefix(user), None, limits::GROUP_UNREAD)?;
         Ok(rows.len())
     }
 
@@ -99,11 +83,7 @@ impl Shelf {
     ///
     /// # Errors
     /// As [`crate::store::Store::list`].
-    pub fn read_notices(
-        &self,
-        user: &str,
-        ids: Option<&[String]>,
-    ) -> Result<(Batch, usize), StoreError> {
+    pub fn read_notices(&self, user: &str, ids: Option<&[String]>) -> Result<(Batch, usize), StoreError> {
         let (mut batch, mut count) = (Batch::new(), 0);
         let mut mark = |place: Vec<u8>| {
             batch = std::mem::take(&mut batch).remove(UNREAD, place);
@@ -111,10 +91,7 @@ impl Shelf {
         };
         match ids {
             None => {
-                for row in self
-                    .0
-                    .list(UNREAD, &prefix(user), None, limits::GROUP_UNREAD)?
-                {
+                for row in self.0.list(UNREAD, &prefix(user), None, limits::GROUP_UNREAD)? {
                     mark(row.key);
                 }
             }
@@ -139,14 +116,8 @@ impl Shelf {
 
     /// Removes a notification that is too old.
     pub(super) fn remove_notice(batch: Batch, place: Vec<u8>, id: &[u8]) -> Batch {
-        let user = place
-            .get(..place.len().saturating_sub(9))
-            .unwrap_or_default();
+        let user = place.get(..place.len().saturating_sub(9)).unwrap_or_default();
         let index = [user, &[0], id].concat();
-        batch
-            .remove(IDS, index)
-            .remove(UNREAD, place.clone())
-            .remove(NOTICES, place.clone())
-            .cancel(DUE, place)
+        batch.remove(IDS, index).remove(UNREAD, place.clone()).remove(NOTICES, place.clone()).cancel(DUE, place)
     }
 }

@@ -21,11 +21,7 @@ impl Shelf {
             batch = Some(removed);
         }
         for row in self.0.due(notices::DUE, now, limits::GROUP_SWEPT)? {
-            batch = Some(Self::remove_notice(
-                batch.unwrap_or_default(),
-                row.key,
-                &row.value,
-            ));
+            batch = Some(Self::remove_notice(batch.unwrap_or_default(), row.key, &row.value));
         }
         Ok(batch)
     }

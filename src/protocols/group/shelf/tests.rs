@@ -23,18 +23,11 @@ struct Room {
 impl Room {
     fn new() -> Self {
         let data = TempDir::new().unwrap();
-        let terms = Terms {
-            cache_bytes: 1 << 20,
-            verify_bytes: 1 << 20,
-        };
+        let terms = Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
         let clock = Clock::manual(Timestamp::from_millis(0));
         let folder = DataFolder::open(data.path(), terms, clock).unwrap();
         let store = EmbeddedStore::new(Arc::clone(folder.engine()));
-        Self {
-            shelf: Shelf::new(Arc::new(store)),
-            _folder: folder,
-            _data: data,
-        }
+        Self { shelf: Shelf::new(Arc::new(store)), _folder: folder, _data: data }
     }
 
     fn commit(&self, batch: Batch) {
@@ -65,14 +58,7 @@ fn numbers(kept: Result<Vec<Kept>, StoreError>) -> Vec<u64> {
 fn messages_are_read_both_ways() {
     let room = Room::new();
     // A group whose name begins with that of another is another.
-    for (number, group) in [
-        (1, "g"),
-        (2, "g2"),
-        (3, "g"),
-        (5, "g"),
-        (256, "g"),
-        (257, "g2"),
-    ] {
+    for (number, group) in [(1, "g"), (2, "g2"), (3, "g"), (5, "g"), (256, "g"), (257, "g2")] {
         room.say(number, group, number);
     }
     let shelf = &room.shelf;
@@ -106,10 +92,7 @@ fn old_messages_go_and_nothing_of_them_stays() {
 fn what_is_due_goes() {
     let room = Room::new();
     let (digest, at) = ([7; 32], Timestamp::from_millis);
-    let notice = |id: &str| Notice {
-        notification_id: id.into(),
-        ..Notice::default()
-    };
+    let notice = |id: &str| Notice { notification_id: id.into(), ..Notice::default() };
     let batch = put_seen(Batch::new(), &digest, "m1", at(50));
     let batch = Shelf::put_notice(batch, "u", 1, &notice("old"), Some(at(50)));
     let batch = Shelf::put_notice(batch, "u", 2, &notice("new"), Some(at(90)));
@@ -130,11 +113,7 @@ fn what_is_due_goes() {
 #[test]
 fn groups_members_and_markers_come_back() {
     let room = Room::new();
-    let member = Member {
-        name: "Wu".into(),
-        joined_after: 3,
-        ..Member::default()
-    };
+    let member = Member { name: "Wu".into(), joined_after: 3, ..Member::default() };
     let batch = put_group(Batch::new(), "g", &Facts::default());
     let batch = put_member(batch, "g", "7", &member);
     let batch = put_member(batch, "lost", "8", &member);

@@ -18,16 +18,8 @@ use crate::{
 };
 
 impl Socket {
-    pub(super) fn authenticate(
-        &mut self,
-        shown: &Credentials,
-        id: &str,
-        link: &mut Link<'_>,
-    ) -> Result<(), Code> {
-        let reply = Reply {
-            id,
-            now: link.now(),
-        };
+    pub(super) fn authenticate(&mut self, shown: &Credentials, id: &str, link: &mut Link<'_>) -> Result<(), Code> {
+        let reply = Reply { id, now: link.now() };
         let Ok(pass) = self.shared.access.check(&shown.token, link.now()) else {
             link.count_error();
             self.shared.note_failure(self.address);
@@ -48,11 +40,8 @@ impl Socket {
             return Ok(());
         }
         let visitor = Arc::new(Visitor::new(link.peer(), link.connection()));
-        self.identity = Some(Identity {
-            user: Arc::clone(&pass.user),
-            expires: pass.expires,
-            visitor: Arc::clone(&visitor),
-        });
+        self.identity =
+            Some(Identity { user: Arc::clone(&pass.user), expires: pass.expires, visitor: Arc::clone(&visitor) });
         self.shared.forum.enter(&pass.user, visitor);
         self.wake_at_the_end(link);
         self.is_tailored = shown.last_message.is_some();

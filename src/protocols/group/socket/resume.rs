@@ -67,16 +67,10 @@ impl Socket {
         if resuming.is_too_much {
             return link.close(NO_ROOM);
         }
-        let reply = Reply {
-            id: &resuming.id,
-            now: link.now(),
-        };
+        let reply = Reply { id: &resuming.id, now: link.now() };
         match self.missed(&user, &resuming.last) {
             Ok(Missed { messages, has_more }) => {
-                let resumed = Resumed {
-                    missed: messages.len(),
-                    has_more,
-                };
+                let resumed = Resumed { missed: messages.len(), has_more };
                 link.send_frame(reply.auth_success(&user, Some(resumed)));
                 for message in messages {
                     let then = Timestamp::from_millis(message.created.saturating_mul(1_000));
@@ -100,9 +94,7 @@ impl Socket {
         let forum = &self.shared.forum;
         let (number, group) = forum.find(last)?;
         // As if it were not there: whoever is no member has not got it from us.
-        forum
-            .check_member(&group, user)
-            .map_err(|_| Code::NoMessage)?;
+        forum.check_member(&group, user).map_err(|_| Code::NoMessage)?;
         forum.missed(user, number, limits::GROUP_RESUMED)
     }
 }

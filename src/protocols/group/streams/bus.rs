@@ -20,10 +20,7 @@ use crate::{
     protocols::group::{
         post::uuid,
         streams::{
-            event::{
-                MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Notification, PUSHED_NOTIFICATIONS,
-                Received,
-            },
+            event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Notification, PUSHED_NOTIFICATIONS, Received},
             lanes::{self, Lanes},
             position::Positions,
             presence::{Presence, Status},
@@ -45,11 +42,7 @@ pub struct Settings {
 impl Settings {
     /// With a lease of 15 s, and 30 s to store a notification.
     pub const fn new(redis: redis::Settings) -> Self {
-        Self {
-            redis,
-            lease: Duration::from_secs(15),
-            claim_after: Duration::from_secs(30),
-        }
+        Self { redis, lease: Duration::from_secs(15), claim_after: Duration::from_secs(30) }
     }
 }
 
@@ -106,12 +99,7 @@ impl Bus {
         let positions = Positions::load(store, &lanes::STREAMS)?;
         let redis = Redis::start(settings.redis);
         let counts = Arc::new(Counts::default());
-        let presence = Presence::new(
-            redis.clone(),
-            clock.clone(),
-            Arc::clone(&origin),
-            settings.lease,
-        );
+        let presence = Presence::new(redis.clone(), clock.clone(), Arc::clone(&origin), settings.lease);
         let lanes = Lanes {
             redis: redis.clone(),
             clock: clock.clone(),
@@ -131,15 +119,7 @@ impl Bus {
             Arc::clone(&origin),
             Arc::clone(&counts),
         )));
-        Ok(Self(Arc::new(Inner {
-            origin,
-            redis,
-            queue,
-            presence,
-            counts,
-            is_reading,
-            tasks,
-        })))
+        Ok(Self(Arc::new(Inner { origin, redis, queue, presence, counts, is_reading, tasks })))
     }
 
     /// What marks the entries of this instance.
@@ -186,14 +166,7 @@ impl Bus {
     /// # Errors
     /// As [`Bus::message`].
     pub fn notification(&self, notification: &Notification) -> Result<Outgoing, QueueFull> {
-        let Notification {
-            user_id,
-            notification_id,
-            kind,
-            title,
-            content,
-            created_at,
-        } = notification;
+        let Notification { user_id, notification_id, kind, title, content, created_at } = notification;
         let payload = json!({
             "user_id": user_id,
             "notification_id": notification_id,
@@ -206,12 +179,7 @@ impl Bus {
         Queue::prepare(&self.0.queue, PUSHED_NOTIFICATIONS, uuid, payload)
     }
 
-    fn member(
-        &self,
-        stream: &'static str,
-        group_id: &str,
-        user_id: &str,
-    ) -> Result<Outgoing, QueueFull> {
+    fn member(&self, stream: &'static str, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {
         let payload = json!({ "group_id": group_id, "user_id": user_id });
         Queue::prepare(&self.0.queue, stream, uuid(), payload.to_string())
     }

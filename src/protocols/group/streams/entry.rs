@@ -40,11 +40,7 @@ impl Entry {
             // Cannot fail: a map of texts, written into memory.
             rmp_serde::to_vec(&self.metadata).unwrap_or_default()
         };
-        [
-            (UUID, self.uuid.clone().into_bytes()),
-            (METADATA, metadata),
-            (PAYLOAD, self.payload.clone()),
-        ]
+        [(UUID, self.uuid.clone().into_bytes()), (METADATA, metadata), (PAYLOAD, self.payload.clone())]
     }
 
     /// Reads the fields of an entry; fields of other names are ignored, no metadata is empty metadata.
@@ -101,10 +97,7 @@ mod tests {
             payload: br#"{"title":"hi"}"#.to_vec(),
         };
         let fields: [(&str, &[u8]); 3] = [
-            (
-                "_watermill_message_uuid",
-                b"3f0c0000-0000-4000-8000-000000000001",
-            ),
+            ("_watermill_message_uuid", b"3f0c0000-0000-4000-8000-000000000001"),
             ("metadata", b"\x81\xa7user_id\xa17"),
             ("payload", br#"{"title":"hi"}"#),
         ];
@@ -115,11 +108,7 @@ mod tests {
 
     #[test]
     fn golden_entry_without_metadata() {
-        let entry = Entry {
-            uuid: "u".into(),
-            metadata: BTreeMap::new(),
-            payload: b"{}".to_vec(),
-        };
+        let entry = Entry { uuid: "u".into(), metadata: BTreeMap::new(), payload: b"{}".to_vec() };
         assert_eq!(entry.encode()[1], ("metadata", Vec::new()));
         for metadata in [&b""[..], b"\x80", b"\xc0"] {
             let fields = [(UUID, &b"u"[..]), (METADATA, metadata), (PAYLOAD, b"{}")];
@@ -133,15 +122,9 @@ mod tests {
     fn the_error_says_what_is_wrong() {
         type Fields = &'static [(&'static str, &'static [u8])];
         let cases: [(Fields, &str); 5] = [
-            (
-                &[(PAYLOAD, b"{}")],
-                "the entry has no field _watermill_message_uuid",
-            ),
+            (&[(PAYLOAD, b"{}")], "the entry has no field _watermill_message_uuid"),
             (&[(UUID, b"u")], "the entry has no field payload"),
-            (
-                &[(UUID, b"\xff"), (PAYLOAD, b"{}")],
-                "the entry's field _watermill_message_uuid is not text",
-            ),
+            (&[(UUID, b"\xff"), (PAYLOAD, b"{}")], "the entry's field _watermill_message_uuid is not text"),
             (
                 &[(UUID, b"u"), (METADATA, b"{}"), (PAYLOAD, b"{}")],
                 "the entry's metadata is not a MessagePack map of text to text",

@@ -190,11 +190,7 @@ impl Event {
                 if !is_user(&member.user_id) {
                     return Err(Malformed::Name("user_id"));
                 }
-                if stream == MEMBERS_ADDED {
-                    Self::MemberAdded(member)
-                } else {
-                    Self::MemberRemoved(member)
-                }
+                if stream == MEMBERS_ADDED { Self::MemberAdded(member) } else { Self::MemberRemoved(member) }
             }
         };
         Ok(event)
@@ -202,10 +198,8 @@ impl Event {
 }
 
 fn payload<T: DeserializeOwned>(stream: &str, entry: &Entry) -> Result<T, Malformed> {
-    serde_json::from_slice(&entry.payload).map_err(|error| Malformed::Payload {
-        stream: stream.to_owned(),
-        why: error.to_string(),
-    })
+    serde_json::from_slice(&entry.payload)
+        .map_err(|error| Malformed::Payload { stream: stream.to_owned(), why: error.to_string() })
 }
 
 const fn present(field: &'static str, value: &str) -> Result<(), Malformed> {
@@ -217,11 +211,7 @@ const fn present(field: &'static str, value: &str) -> Result<(), Malformed> {
 
 fn group(name: &str) -> Result<(), Malformed> {
     present("group_id", name)?;
-    if is_group(name) {
-        Ok(())
-    } else {
-        Err(Malformed::Name("group_id"))
-    }
+    if is_group(name) { Ok(()) } else { Err(Malformed::Name("group_id")) }
 }
 
 const fn or_then(seconds: &mut i64, then: i64) {
@@ -265,8 +255,7 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse()
-        .map_err(|_| serde::de::Error::custom("neither a whole number nor the text of one"))
+    text.parse().map_err(|_| serde::de::Error::custom("neither a whole number nor the text of one"))
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ use crate::{
         bus::Counts,
         entry::Entry,
         event::{
-            Event, MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Malformed, NOTIFICATIONS,
-            PUSHED_NOTIFICATIONS, Receipt, Received, VERIFY_PROGRESS,
+            Event, MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Malformed, NOTIFICATIONS, PUSHED_NOTIFICATIONS, Receipt,
+            Received, VERIFY_PROGRESS,
         },
         position::Positions,
         seen::{Mark, Seen},
@@ -32,14 +32,8 @@ mod follow;
 mod share;
 
 /// What every instance reads.
-pub const STREAMS: [&str; 6] = [
-    MESSAGES,
-    NOTIFICATIONS,
-    PUSHED_NOTIFICATIONS,
-    MEMBERS_ADDED,
-    MEMBERS_REMOVED,
-    VERIFY_PROGRESS,
-];
+pub const STREAMS: [&str; 6] =
+    [MESSAGES, NOTIFICATIONS, PUSHED_NOTIFICATIONS, MEMBERS_ADDED, MEMBERS_REMOVED, VERIFY_PROGRESS];
 /// What must be done once over all instances.
 const ONCE: [&str; 2] = [NOTIFICATIONS, PUSHED_NOTIFICATIONS];
 /// Before something that failed is tried again.

@@ -21,10 +21,7 @@ pub struct Positions {
 impl Positions {
     /// # Errors
     /// When the store cannot be read.
-    pub fn load(
-        store: Option<Arc<dyn Store>>,
-        streams: &[&'static str],
-    ) -> Result<Self, StoreError> {
+    pub fn load(store: Option<Arc<dyn Store>>, streams: &[&'static str]) -> Result<Self, StoreError> {
         let mut known = BTreeMap::new();
         for stream in streams {
             let Some(store) = &store else { break };
@@ -33,10 +30,7 @@ impl Positions {
             };
             let id = std::str::from_utf8(&row).ok();
             let id = id.and_then(|text| text.parse().ok());
-            known.insert(
-                *stream,
-                id.ok_or_else(|| StoreError::damaged("the position in a stream"))?,
-            );
+            known.insert(*stream, id.ok_or_else(|| StoreError::damaged("the position in a stream"))?);
         }
         Ok(Self { store, known })
     }
@@ -78,9 +72,6 @@ impl Positions {
 
     /// All of them, for a read.
     pub fn all(&self) -> Vec<(&'static str, EntryId)> {
-        self.known
-            .iter()
-            .map(|(stream, id)| (*stream, *id))
-            .collect()
+        self.known.iter().map(|(stream, id)| (*stream, *id)).collect()
     }
 }

@@ -75,14 +75,7 @@ struct Here {
 
 impl Presence {
     pub fn new(redis: Redis, clock: Clock, instance: Arc<str>, lease: Duration) -> Arc<Self> {
-        Arc::new(Self {
-            redis,
-            clock,
-            instance,
-            lease,
-            here: Mutex::default(),
-            changed: Notify::new(),
-        })
+        Arc::new(Self { redis, clock, instance, lease, here: Mutex::default(), changed: Notify::new() })
     }
 
     /// One more connection.
@@ -114,11 +107,8 @@ impl Presence {
     /// # Errors
     /// When Redis does not answer.
     pub async fn status(&self, user: &str) -> Result<Option<Status>, RedisError> {
-        let run = Run {
-            script: STATUS,
-            keys: vec![conns_of(user), status_of(user), INSTANCES.to_owned()],
-            args: Vec::new(),
-        };
+        let run =
+            Run { script: STATUS, keys: vec![conns_of(user), status_of(user), INSTANCES.to_owned()], args: Vec::new() };
         let reply = self.run(run).await?;
         let [is_known, is_online, seen, came, went] = &reply[..] else {
             return Ok(None);
@@ -135,16 +125,9 @@ impl Presence {
     /// # Errors
     /// When Redis does not answer.
     pub async fn online_users(&self) -> Result<u64, RedisError> {
-        let run = Run {
-            script: ONLINE_USERS,
-            keys: vec![ONLINE.to_owned()],
-            args: Vec::new(),
-        };
+        let run = Run { script: ONLINE_USERS, keys: vec![ONLINE.to_owned()], args: Vec::new() };
         let reply = self.run(run).await?;
-        Ok(reply
-            .first()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0))
+        Ok(reply.first().and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
     /// Tells Redis, for ever. One task.
@@ -202,9 +185,7 @@ impl Presence {
             users.into_keys().chain(untold).collect()
         };
         for page in users.chunks(limits::ONLINE_PAGE) {
-            let runs = page
-                .iter()
-                .map(|user| self.telling(&self.instance, user, 0, false));
+            let runs = page.iter().map(|user| self.telling(&self.instance, user, 0, false));
             self.redis.run(&runs.collect::<Vec<_>>()).await?;
         }
         self.bury(&self.instance, true).await
@@ -218,10 +199,7 @@ impl Presence {
         let run = Run {
             script: RENEW,
             keys: vec![INSTANCES.to_owned()],
-            args: vec![
-                self.instance.to_string(),
-                self.lease.as_millis().to_string(),
-            ],
+            args: vec![self.instance.to_string(), self.lease.as_millis().to_string()],
         };
         let mut reply = self.run(run).await?.into_iter();
         if reply.next().is_some_and(|had_ended| had_ended == "1") {
@@ -235,11 +213,7 @@ impl Presence {
 
     async fn clean_up_after(&self, dead: &str) -> Result<(), RedisError> {
         loop {
-            let run = Run {
-                script: USERS_OF,
-                keys: vec![users_of(dead)],
-                args: vec![limits::ONLINE_PAGE.to_string()],
-            };
+            let run = Run { script: USERS_OF, keys: vec![users_of(dead)], args: vec![limits::ONLINE_PAGE.to_string()] };
             let users = self.run(run).await?;
             if users.is_empty() {
                 return self.bury(dead, false).await;
@@ -303,13 +277,7 @@ impl Presence {
     fn telling(&self, instance: &str, user: &str, connections: u32, if_dead: bool) -> Run {
         Run {
             script: TELL,
-            keys: vec![
-                conns_of(user),
-                status_of(user),
-                INSTANCES.to_owned(),
-                ONLINE.to_owned(),
-                users_of(instance),
-            ],
+            keys: vec![conns_of(user), status_of(user), INSTANCES.to_owned(), ONLINE.to_owned(), users_of(instance)],
             args: vec![
                 instance.to_owned(),
                 connections.to_string(),

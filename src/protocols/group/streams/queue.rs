@@ -30,12 +30,7 @@ use crate::{
 
 /// Key: number (8 bytes); value: [`Row`].
 const OUTGOING: &str = "group outgoing";
-const STREAMS: [&str; 4] = [
-    MESSAGES,
-    MEMBERS_ADDED,
-    MEMBERS_REMOVED,
-    PUSHED_NOTIFICATIONS,
-];
+const STREAMS: [&str; 4] = [MESSAGES, MEMBERS_ADDED, MEMBERS_REMOVED, PUSHED_NOTIFICATIONS];
 /// Between attempts when Redis refuses an entry, and when the store refuses the removal of rows.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -95,11 +90,7 @@ impl Outgoing {
         let (Some(job), Some(_)) = (&mut self.job, &self.queue.store) else {
             return batch;
         };
-        let row = Row {
-            stream: job.stream.to_owned(),
-            uuid: job.uuid.clone(),
-            payload: job.payload.clone(),
-        };
+        let row = Row { stream: job.stream.to_owned(), uuid: job.uuid.clone(), payload: job.payload.clone() };
         // Cannot fail: three texts.
         let value = serde_json::to_vec(&row).unwrap_or_default();
         job.has_row = true;
@@ -147,17 +138,9 @@ impl Queue {
             }
         }
         if line.taken > 0 {
-            tracing::info!(
-                entries = line.taken,
-                "publishing what an earlier process left"
-            );
+            tracing::info!(entries = line.taken, "publishing what an earlier process left");
         }
-        Ok(Arc::new(Self {
-            store,
-            line: Mutex::new(line),
-            filled: Notify::new(),
-            emptied: Notify::new(),
-        }))
+        Ok(Arc::new(Self { store, line: Mutex::new(line), filled: Notify::new(), emptied: Notify::new() }))
     }
 
     /// Takes a place.
@@ -180,17 +163,8 @@ impl Queue {
         let number = line.next_number;
         line.next_number += 1;
         drop(line);
-        let job = Job {
-            number,
-            stream,
-            uuid,
-            payload,
-            has_row: false,
-        };
-        Ok(Outgoing {
-            queue: Arc::clone(queue),
-            job: Some(job),
-        })
+        let job = Job { number, stream, uuid, payload, has_row: false };
+        Ok(Outgoing { queue: Arc::clone(queue), job: Some(job) })
     }
 
     /// Entries that have a place.
@@ -209,13 +183,7 @@ impl Queue {
     }
 
     /// Publishes, for ever. One task.
-    pub async fn run(
-        self: Arc<Self>,
-        redis: Redis,
-        clock: Clock,
-        origin: Arc<str>,
-        counts: Arc<Counts>,
-    ) {
+    pub async fn run(self: Arc<Self>, redis: Redis, clock: Clock, origin: Arc<str>, counts: Arc<Counts>) {
         let warning = OncePerSecond::default();
         loop {
             let page = self.next_page().await;
@@ -223,10 +191,7 @@ impl Queue {
             let entries: Vec<_> = page.iter().map(|job| job.entry(&origin)).collect();
             loop {
                 redis.until_up().await;
-                let Err(error) = redis
-                    .append(first.stream, &entries, limits::STREAM_ENTRIES)
-                    .await
-                else {
+                let Err(error) = redis.append(first.stream, &entries, limits::STREAM_ENTRIES).await else {
                     break;
                 };
                 Counts::bump(&counts.retries, 1);
@@ -325,11 +290,7 @@ impl Job {
         if self.stream != PUSHED_NOTIFICATIONS {
             metadata.insert(ORIGIN.to_owned(), origin.to_owned());
         }
-        let entry = Entry {
-            uuid: self.uuid.clone(),
-            metadata,
-            payload: self.payload.clone().into_bytes(),
-        };
+        let entry = Entry { uuid: self.uuid.clone(), metadata, payload: self.payload.clone().into_bytes() };
         entry.encode()
     }
 }

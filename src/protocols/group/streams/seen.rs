@@ -53,11 +53,7 @@ mod tests {
     use super::*;
 
     fn entry(uuid: &str, payload: &str) -> Entry {
-        Entry {
-            uuid: uuid.to_owned(),
-            payload: payload.into(),
-            ..Entry::default()
-        }
+        Entry { uuid: uuid.to_owned(), payload: payload.into(), ..Entry::default() }
     }
 
     #[test]

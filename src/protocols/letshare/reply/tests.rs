@@ -62,11 +62,7 @@ fn entry(messages: Vec<Message>) -> Entry {
 #[test]
 fn messages_of_other_protocols() {
     let with = |data, encoding: &'static str| Message {
-        payload: Payload {
-            data,
-            encoding: encoding.into(),
-            ..Payload::default()
-        },
+        payload: Payload { data, encoding: encoding.into(), ..Payload::default() },
         ..Message::default()
     };
     let data = |message| {
@@ -80,10 +76,7 @@ fn messages_of_other_protocols() {
     assert_eq!(data(with(text("[1]"), "json")), "[1]");
     assert_eq!(data(with(text("[1"), "json")), r#""[1""#);
     assert_eq!(data(with(text("[1]"), "utf-8")), r#""[1]""#);
-    assert_eq!(
-        data(with(Data::Binary(Bytes::from_static(b"\x01")), "")),
-        r#""AQ==""#
-    );
+    assert_eq!(data(with(Data::Binary(Bytes::from_static(b"\x01")), "")), r#""AQ==""#);
     assert_eq!(data(Message::default()), "null");
 
     let two = entry(vec![with(text("1"), "json"), with(text("2"), "json")]);
@@ -97,18 +90,9 @@ fn documented_texts() {
     for (fault, text) in [
         (Fault::NotAttached, "客户端未订阅房间: ab"),
         (Fault::ChannelFull { cap: 50 }, "房间已满，最多支持50个用户"),
-        (
-            Fault::ChannelNameTooShort { min: 2 },
-            "房间名太短啦，至少两个字符",
-        ),
-        (
-            Fault::ChannelNameTooLong { max: 12 },
-            "房间名最多 12 个字符",
-        ),
-        (
-            Fault::ChannelNameForbidden,
-            "房间名只能包含中文、字母、数字、空格、下划线和中划线",
-        ),
+        (Fault::ChannelNameTooShort { min: 2 }, "房间名太短啦，至少两个字符"),
+        (Fault::ChannelNameTooLong { max: 12 }, "房间名最多 12 个字符"),
+        (Fault::ChannelNameForbidden, "房间名只能包含中文、字母、数字、空格、下划线和中划线"),
     ] {
         assert_eq!(fault_text(&fault, "ab"), (400, text.to_owned()));
     }

@@ -102,10 +102,7 @@ impl Terms {
 impl Board {
     pub fn new(settings: &config::FileTransfer) -> Self {
         Self {
-            gate: Gate {
-                free_bytes: settings.free_limit,
-                max_bytes: settings.max_file_size,
-            },
+            gate: Gate { free_bytes: settings.free_limit, max_bytes: settings.max_file_size },
             limits: Limits {
                 ring_bytes: settings.ring_bytes,
                 outgoing_per_connection: settings.outgoing_per_connection,
@@ -122,10 +119,7 @@ impl Board {
         let mut known = present.iter().map(|known| known.peer.session);
         let is_new = known.all(|known| known != peer.session);
         if is_new {
-            present.push(Present {
-                user: user.to_owned(),
-                peer,
-            });
+            present.push(Present { user: user.to_owned(), peer });
         }
         is_new
     }
@@ -160,21 +154,14 @@ impl Board {
             let connection = known.peer.session;
             known.user == user && connection != newest && state.outgoing.contains_key(&connection)
         };
-        present
-            .filter(is_meant)
-            .map(|known| known.peer.clone())
-            .collect()
+        present.filter(is_meant).map(|known| known.peer.clone()).collect()
     }
 
     /// Lists a new transfer, whose actor `start` starts.
     ///
     /// # Errors
     /// When the id is in use, a limit is reached, or the server stops.
-    pub fn open(
-        &self,
-        terms: Terms,
-        start: impl FnOnce() -> Addr<Relay>,
-    ) -> Result<Arc<Listed>, TransferFault> {
+    pub fn open(&self, terms: Terms, start: impl FnOnce() -> Addr<Relay>) -> Result<Arc<Listed>, TransferFault> {
         let mut state = self.state.lock();
         if state.is_closed {
             return Err(TransferFault::ServerStops);
@@ -184,36 +171,22 @@ impl Board {
         }
         let outgoing = state.outgoing.get(&terms.sender).copied().unwrap_or(0);
         let incoming = state.incoming.get(&terms.addressee());
-        let (live, listed) = incoming.map_or((0, 0), |listed| {
-            (
-                listed.iter().filter(|one| one.is_live()).count(),
-                listed.len(),
-            )
-        });
+        let (live, listed) =
+            incoming.map_or((0, 0), |listed| (listed.iter().filter(|one| one.is_live()).count(), listed.len()));
         if outgoing >= self.limits.outgoing_per_connection
             || live >= self.limits.incoming_per_user
             || listed >= limits::TRANSFERS_LISTED.max(self.limits.incoming_per_user)
         {
             return Err(TransferFault::TooManyTransfers);
         }
-        if state.ring_bytes + terms.ring_bytes > self.limits.ring_bytes
-            || state.transfers.len() >= limits::TRANSFERS
-        {
+        if state.ring_bytes + terms.ring_bytes > self.limits.ring_bytes || state.transfers.len() >= limits::TRANSFERS {
             return Err(TransferFault::ServerBusy);
         }
         state.ring_bytes += terms.ring_bytes;
         state.outgoing.insert(terms.sender, outgoing + 1);
-        let listed = Arc::new(Listed {
-            address: start(),
-            terms,
-            live: AtomicBool::new(true),
-        });
+        let listed = Arc::new(Listed { address: start(), terms, live: AtomicBool::new(true) });
         let terms = &listed.terms;
-        state
-            .incoming
-            .entry(terms.addressee())
-            .or_default()
-            .push(Arc::clone(&listed));
+        state.incoming.entry(terms.addressee()).or_default().push(Arc::clone(&listed));
         let transfer_id = terms.transfer_id.clone();
         state.transfers.insert(transfer_id, Arc::clone(&listed));
         Ok(listed)
@@ -242,10 +215,7 @@ impl Board {
         }
         state.ring_bytes -= listed.terms.ring_bytes;
         let sender = listed.terms.sender;
-        let outgoing = state
-            .outgoing
-            .get(&sender)
-            .map_or(0, |outgoing| outgoing - 1);
+        let outgoing = state.outgoing.get(&sender).map_or(0, |outgoing| outgoing - 1);
         match outgoing {
             0 => state.outgoing.remove(&sender),
             left => state.outgoing.insert(sender, left),
@@ -260,15 +230,10 @@ impl Board {
             let mut state = self.state.lock();
             state.is_closed = true;
             let transfers = state.transfers.values();
-            transfers
-                .filter(|listed| listed.is_live())
-                .cloned()
-                .collect()
+            transfers.filter(|listed| listed.is_live()).cloned().collect()
         };
         let fault = TransferFault::ServerStops;
-        let ends = live
-            .iter()
-            .map(|listed| listed.address.send(Abort { fault }));
+        let ends = live.iter().map(|listed| listed.address.send(Abort { fault }));
         // An error means that the transfer was quicker and is gone.
         future::join_all(ends).await;
     }
@@ -304,8 +269,7 @@ impl Board {
 
 fn strike(lists: &mut Lists, of: (ChannelName, String), forgotten: &Arc<Listed>) {
     if let Entry::Occupied(mut list) = lists.entry(of) {
-        list.get_mut()
-            .retain(|listed| !Arc::ptr_eq(listed, forgotten));
+        list.get_mut().retain(|listed| !Arc::ptr_eq(listed, forgotten));
         if list.get().is_empty() {
             list.remove();
         }

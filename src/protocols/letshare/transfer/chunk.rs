@@ -46,20 +46,13 @@ impl Chunk {
     pub fn parse(frame: Bytes) -> Result<Self, BadChunk> {
         let padded = frame.get(..HEADER_BYTES).ok_or(BadChunk::TooShort)?;
         // The app cuts at the first zero byte, and so do we.
-        let length = padded
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(HEADER_BYTES);
+        let length = padded.iter().position(|byte| *byte == 0).unwrap_or(HEADER_BYTES);
         let json = &padded[..length];
         let header: Header = match json.first() {
             Some(b'{') => serde_json::from_slice(json).map_err(|_| BadChunk::BadHeader)?,
             _ => return Err(BadChunk::BadHeader),
         };
-        let frame = if frame.len() < limits::COPIED_FRAME_BYTES {
-            Bytes::copy_from_slice(&frame)
-        } else {
-            frame
-        };
+        let frame = if frame.len() < limits::COPIED_FRAME_BYTES { Bytes::copy_from_slice(&frame) } else { frame };
         Ok(Self { header, frame })
     }
 
@@ -82,31 +75,19 @@ mod tests {
 
     #[test]
     fn a_frame_is_read_and_kept_whole() {
-        let header =
-            r#"{"transfer_id":"transfer_1_abc","chunk_index":3,"chunk_size":4,"total_chunks":9}"#;
+        let header = r#"{"transfer_id":"transfer_1_abc","chunk_index":3,"chunk_size":4,"total_chunks":9}"#;
         let frame = frame(header, b"data");
         let chunk = Chunk::parse(frame.clone()).expect("valid");
         assert_eq!(chunk.frame, frame);
         assert_eq!(chunk.payload_bytes(), 4);
-        let Header {
-            transfer_id,
-            chunk_index,
-            chunk_size,
-            total_chunks,
-        } = chunk.header;
-        assert_eq!(
-            (&*transfer_id, chunk_index, chunk_size, total_chunks),
-            ("transfer_1_abc", 3, 4, 9)
-        );
+        let Header { transfer_id, chunk_index, chunk_size, total_chunks } = chunk.header;
+        assert_eq!((&*transfer_id, chunk_index, chunk_size, total_chunks), ("transfer_1_abc", 3, 4, 9));
     }
 
     #[test]
     fn what_is_no_chunk_is_refused() {
         assert_eq!(Chunk::parse(Bytes::new()).err(), Some(BadChunk::TooShort));
-        assert_eq!(
-            Chunk::parse(Bytes::from(vec![b'{'; 255])).err(),
-            Some(BadChunk::TooShort)
-        );
+        assert_eq!(Chunk::parse(Bytes::from(vec![b'{'; 255])).err(), Some(BadChunk::TooShort));
         for bad in [
             "",
             "x",
@@ -116,11 +97,7 @@ mod tests {
             r#"{"transfer_id":"t","chunk_index":-1,"chunk_size":4,"total_chunks":1}"#,
             r#"{"transfer_id":7,"chunk_index":0,"chunk_size":4,"total_chunks":1}"#,
         ] {
-            assert_eq!(
-                Chunk::parse(frame(bad, b"data")).err(),
-                Some(BadChunk::BadHeader),
-                "{bad}"
-            );
+            assert_eq!(Chunk::parse(frame(bad, b"data")).err(), Some(BadChunk::BadHeader), "{bad}");
         }
     }
 }

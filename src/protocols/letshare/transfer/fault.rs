@@ -95,14 +95,8 @@ mod tests {
     #[test]
     fn the_words_that_the_app_looks_for() {
         let needs_pro = TransferFault::NeedsPro { limit: 50 << 20 }.text();
-        assert!(
-            needs_pro.contains("升级到 PRO") && needs_pro.contains("50 MB"),
-            "{needs_pro}"
-        );
+        assert!(needs_pro.contains("升级到 PRO") && needs_pro.contains("50 MB"), "{needs_pro}");
         let too_large = TransferFault::FileTooLarge { limit: 3 << 30 }.text();
-        assert!(
-            too_large.contains("文件大小超过限制") && too_large.contains("3 GB"),
-            "{too_large}"
-        );
+        assert!(too_large.contains("文件大小超过限制") && too_large.contains("3 GB"), "{too_large}");
     }
 }

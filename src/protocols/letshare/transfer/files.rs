@@ -41,13 +41,7 @@ pub enum Unreadable {
 
 impl Files {
     pub fn new(user: String, is_pro: bool, board: Option<Arc<Board>>) -> Self {
-        Self {
-            user,
-            is_pro,
-            board,
-            involved: HashMap::new(),
-            told_unknown: String::new(),
-        }
+        Self { user, is_pro, board, involved: HashMap::new(), told_unknown: String::new() }
     }
 
     /// A control message; `kind` is its type without the prefix.
@@ -65,15 +59,11 @@ impl Files {
             Ok(Control::Request(request)) => {
                 let transfer_id = request.transfer_id.clone();
                 if let Err(fault) = self.request(request, channel, link) {
-                    link.worker()
-                        .count(|counters| counters.transfers_refused += 1);
+                    link.worker().count(|counters| counters.transfers_refused += 1);
                     tell(&transfer_id, fault, link);
                 }
             }
-            Ok(Control::Signal {
-                transfer_id,
-                signal,
-            }) => {
+            Ok(Control::Signal { transfer_id, signal }) => {
                 if let Some(data) = data {
                     self.signal(kind, &transfer_id, signal, data, link);
                 }
@@ -87,12 +77,7 @@ impl Files {
         Ok(())
     }
 
-    fn request(
-        &mut self,
-        request: Request,
-        channel: &str,
-        link: &mut Link<'_>,
-    ) -> Result<(), TransferFault> {
+    fn request(&mut self, request: Request, channel: &str, link: &mut Link<'_>) -> Result<(), TransferFault> {
         let board = self.board.as_ref().ok_or(TransferFault::Disabled)?;
         request.offer.check(&board.gate, self.is_pro)?;
         let room: ChannelName = match channel {
@@ -104,9 +89,7 @@ impl Files {
         }
         let sender = link.peer();
         let receiver_user = request.to_user_id.clone();
-        let receiver = board
-            .find(&room, &receiver_user, sender.session)
-            .ok_or(TransferFault::NoReceiver)?;
+        let receiver = board.find(&room, &receiver_user, sender.session).ok_or(TransferFault::NoReceiver)?;
         let clock = &link.worker().broker.clock;
         let (now, uptime) = (clock.now(), clock.uptime());
         let terms = Terms {
@@ -136,14 +119,7 @@ impl Files {
         Ok(())
     }
 
-    fn signal(
-        &mut self,
-        kind: &str,
-        transfer_id: &str,
-        signal: Signal,
-        data: &RawValue,
-        link: &mut Link<'_>,
-    ) {
+    fn signal(&mut self, kind: &str, transfer_id: &str, signal: Signal, data: &RawValue, link: &mut Link<'_>) {
         let Some(listed) = self.find(transfer_id) else {
             if signal.wants_answer() {
                 tell(transfer_id, TransferFault::UnknownTransfer, link);
@@ -156,11 +132,8 @@ impl Files {
             }
             return;
         }
-        let say = Say {
-            from: link.peer(),
-            signal,
-            frame: message::forwarded(kind, &listed.terms.room, data, link.now()),
-        };
+        let say =
+            Say { from: link.peer(), signal, frame: message::forwarded(kind, &listed.terms.room, data, link.now()) };
         if listed.address.try_send(say).is_err() {
             tell(transfer_id, TransferFault::ServerBusy, link);
         }
@@ -186,8 +159,7 @@ impl Files {
             Err(_) => None,
         };
         let from = link.peer();
-        let is_expected =
-            |listed: &Arc<Listed>| listed.is_live() && listed.terms.sender == from.session;
+        let is_expected = |listed: &Arc<Listed>| listed.is_live() && listed.terms.sender == from.session;
         if !listed.as_ref().is_some_and(is_expected) && !link.may_send() {
             return Err(Unreadable::RateLimited);
         }
@@ -251,14 +223,9 @@ impl Files {
         board.leave(room, connection);
         let involved = self.involved.values();
         let outgoing = involved.filter(|listed| listed.terms.sender == connection);
-        let outgoing = outgoing
-            .filter(|listed| listed.terms.room == *room)
-            .cloned();
+        let outgoing = outgoing.filter(|listed| listed.terms.room == *room).cloned();
         for listed in outgoing.chain(board.incoming(room, &self.user)) {
-            listed.address.do_send(Lost {
-                connection,
-                departure,
-            });
+            listed.address.do_send(Lost { connection, departure });
         }
     }
 

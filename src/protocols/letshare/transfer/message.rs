@@ -102,10 +102,7 @@ impl Control {
             _ => return Err(BadControl::UnknownKind),
         };
         match parsed {
-            Some(signal) => Ok(Self::Signal {
-                transfer_id,
-                signal,
-            }),
+            Some(signal) => Ok(Self::Signal { transfer_id, signal }),
             None => Err(BadControl::Malformed { transfer_id }),
         }
     }
@@ -117,18 +114,10 @@ fn ack(data: &str) -> Option<Signal> {
 }
 
 fn resend(data: &str) -> Option<Signal> {
-    let ResendData {
-        chunk_indexes,
-        missing_count,
-    } = serde_json::from_str(data).ok()?;
+    let ResendData { chunk_indexes, missing_count } = serde_json::from_str(data).ok()?;
     let listed = chunk_indexes.len();
     let missing_count = missing_count.unwrap_or(listed as u64);
-    (1..=limits::RESEND_CHUNKS)
-        .contains(&listed)
-        .then_some(Signal::Resend {
-            chunk_indexes,
-            missing_count,
-        })
+    (1..=limits::RESEND_CHUNKS).contains(&listed).then_some(Signal::Resend { chunk_indexes, missing_count })
 }
 
 impl Request {
@@ -138,18 +127,8 @@ impl Request {
         let (Some(read), Some(data)) = (read, everything) else {
             return Err(BadControl::Malformed { transfer_id });
         };
-        let RequestData {
-            to_user_id,
-            room_name,
-            offer,
-        } = read;
-        Ok(Self {
-            transfer_id,
-            to_user_id,
-            room_name,
-            offer,
-            data,
-        })
+        let RequestData { to_user_id, room_name, offer } = read;
+        Ok(Self { transfer_id, to_user_id, room_name, offer, data })
     }
 
     /// The request for its receiver. Who sends it is what the server knows, not what the page says.
@@ -180,12 +159,7 @@ pub fn forwarded(kind: &str, room: &ChannelName, data: &RawValue, now: Timestamp
 
 /// The end of a transfer, or of an attempt at one, always with its id: the app fails a transfer at once
 /// only when the error names it (`protocols/letshare.md §3.5.3`).
-pub fn error(
-    transfer_id: &str,
-    room: Option<&ChannelName>,
-    fault: TransferFault,
-    now: Timestamp,
-) -> Bytes {
+pub fn error(transfer_id: &str, room: Option<&ChannelName>, fault: TransferFault, now: Timestamp) -> Bytes {
     let text = fault.text();
     let data = json!({
         "transfer_id": transfer_id,
@@ -271,19 +245,9 @@ impl Progress<'_> {
     }
 }
 
-fn write<D: Serialize + ?Sized>(
-    kind: &str,
-    room: &ChannelName,
-    data: &D,
-    timestamp: Timestamp,
-) -> Bytes {
+fn write<D: Serialize + ?Sized>(kind: &str, room: &ChannelName, data: &D, timestamp: Timestamp) -> Bytes {
     let kind = format!("{PREFIX}{kind}");
-    let envelope = Envelope {
-        kind,
-        channel: room.as_str(),
-        data,
-        timestamp,
-    };
+    let envelope = Envelope { kind, channel: room.as_str(), data, timestamp };
     // Cannot fail: texts, numbers and raw JSON are written into memory.
     frame::text(&serde_json::to_vec(&envelope).unwrap_or_default())
 }
@@ -319,28 +283,16 @@ mod tests {
             assert_eq!(signal(kind, id), Some(expected));
         }
         assert_eq!(
-            signal(
-                "ack",
-                r#"{"transfer_id":"t","chunk_index":7,"received_chunks":8}"#
-            ),
+            signal("ack", r#"{"transfer_id":"t","chunk_index":7,"received_chunks":8}"#),
             Some(Signal::Ack { received_chunks: 8 })
         );
         assert_eq!(
-            signal(
-                "resend",
-                r#"{"transfer_id":"t","chunk_indexes":[1,2],"missing_count":300}"#
-            ),
-            Some(Signal::Resend {
-                chunk_indexes: vec![1, 2],
-                missing_count: 300
-            })
+            signal("resend", r#"{"transfer_id":"t","chunk_indexes":[1,2],"missing_count":300}"#),
+            Some(Signal::Resend { chunk_indexes: vec![1, 2], missing_count: 300 })
         );
         assert_eq!(
             signal("resend", r#"{"transfer_id":"t","chunk_indexes":[1,2]}"#),
-            Some(Signal::Resend {
-                chunk_indexes: vec![1, 2],
-                missing_count: 2
-            })
+            Some(Signal::Resend { chunk_indexes: vec![1, 2], missing_count: 2 })
         );
     }
 
@@ -363,46 +315,21 @@ mod tests {
 
     #[test]
     fn bad_messages_say_which_transfer_they_spoil() {
-        let malformed = |id: &str| BadControl::Malformed {
-            transfer_id: id.into(),
-        };
+        let malformed = |id: &str| BadControl::Malformed { transfer_id: id.into() };
         for (kind, data, expected) in [
             ("accept", "{}", BadControl::NoTransferId),
             ("accept", "[]", BadControl::NoTransferId),
             ("accept", r#"{"transfer_id":""}"#, BadControl::NoTransferId),
             ("accept", r#"{"transfer_id":7}"#, BadControl::NoTransferId),
-            (
-                "progress",
-                r#"{"transfer_id":"t"}"#,
-                BadControl::UnknownKind,
-            ),
+            ("progress", r#"{"transfer_id":"t"}"#, BadControl::UnknownKind),
             ("ack", r#"{"transfer_id":"t"}"#, malformed("t")),
-            (
-                "ack",
-                r#"{"transfer_id":"t","received_chunks":-1}"#,
-                malformed("t"),
-            ),
-            (
-                "resend",
-                r#"{"transfer_id":"t","chunk_indexes":[]}"#,
-                malformed("t"),
-            ),
-            (
-                "resend",
-                r#"{"transfer_id":"t","chunk_indexes":"all"}"#,
-                malformed("t"),
-            ),
-            (
-                "request",
-                r#"{"transfer_id":"t","to_user_id":"b"}"#,
-                malformed("t"),
-            ),
+            ("ack", r#"{"transfer_id":"t","received_chunks":-1}"#, malformed("t")),
+            ("resend", r#"{"transfer_id":"t","chunk_indexes":[]}"#, malformed("t")),
+            ("resend", r#"{"transfer_id":"t","chunk_indexes":"all"}"#, malformed("t")),
+            ("request", r#"{"transfer_id":"t","to_user_id":"b"}"#, malformed("t")),
         ] {
             assert_eq!(parse(kind, data).err(), Some(expected), "{kind} {data}");
         }
-        assert_eq!(
-            Control::parse("accept", None).err(),
-            Some(BadControl::NoTransferId)
-        );
+        assert_eq!(Control::parse("accept", None).err(), Some(BadControl::NoTransferId));
     }
 }

@@ -30,14 +30,10 @@ impl Offer {
     /// Why the file may not be carried.
     pub fn check(&self, gate: &Gate, is_pro: bool) -> Result<(), TransferFault> {
         if self.file_size > gate.max_bytes {
-            return Err(TransferFault::FileTooLarge {
-                limit: gate.max_bytes,
-            });
+            return Err(TransferFault::FileTooLarge { limit: gate.max_bytes });
         }
         if self.file_size > gate.free_bytes && !is_pro {
-            return Err(TransferFault::NeedsPro {
-                limit: gate.free_bytes,
-            });
+            return Err(TransferFault::NeedsPro { limit: gate.free_bytes });
         }
         let chunk_sizes = 1_024..=256 * 1_024;
         if !chunk_sizes.contains(&self.chunk_size) || self.total_chunks != self.chunks() {
@@ -72,18 +68,11 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    const GATE: Gate = Gate {
-        free_bytes: 50 * MIB,
-        max_bytes: 3 << 30,
-    };
+    const GATE: Gate = Gate { free_bytes: 50 * MIB, max_bytes: 3 << 30 };
 
     fn offer(file_size: u64) -> Offer {
         let total_chunks = file_size.div_ceil(65_536).max(1);
-        Offer {
-            file_size,
-            chunk_size: 65_536,
-            total_chunks,
-        }
+        Offer { file_size, chunk_size: 65_536, total_chunks }
     }
 
     #[test]
@@ -111,16 +100,8 @@ mod tests {
             (0, 65_536, 2),
             (100, u64::MAX, 1),
         ] {
-            let offer = Offer {
-                file_size,
-                chunk_size,
-                total_chunks,
-            };
-            assert_eq!(
-                offer.check(&GATE, false),
-                Err(TransferFault::BadRequest),
-                "{offer:?}"
-            );
+            let offer = Offer { file_size, chunk_size, total_chunks };
+            assert_eq!(offer.check(&GATE, false), Err(TransferFault::BadRequest), "{offer:?}");
         }
     }
 

@@ -116,9 +116,7 @@ impl Relay {
                         Side::Receiver => "receiver",
                     };
                     let now = self.worker.broker.clock.now();
-                    let state = self
-                        .progress(self.state.acknowledged())
-                        .resume_state(status, role, now);
+                    let state = self.progress(self.state.acknowledged()).resume_state(status, role, now);
                     self.send(to, vec![state]);
                 }
                 Action::AckForSender { received_chunks } => {
@@ -130,10 +128,7 @@ impl Relay {
                     let end = self.progress(self.state.acknowledged()).end(now);
                     self.send(Side::Receiver, vec![end]);
                 }
-                Action::ResendFromSender {
-                    chunk_indexes,
-                    missing_count,
-                } => {
+                Action::ResendFromSender { chunk_indexes, missing_count } => {
                     let now = self.worker.broker.clock.now();
                     let progress = self.progress(self.state.acknowledged());
                     let resend = progress.resend(&chunk_indexes, missing_count, now);

@@ -83,24 +83,12 @@ impl Transfer {
     }
 
     /// `from` says `signal`; `message` is the whole control message as it is to be handed on.
-    pub fn hear(
-        &mut self,
-        now: Duration,
-        from: Side,
-        signal: &Signal,
-        message: &Bytes,
-    ) -> Vec<Action> {
+    pub fn hear(&mut self, now: Duration, from: Side, signal: &Signal, message: &Bytes) -> Vec<Action> {
         if signal.speaker().is_some_and(|speaker| speaker != from) {
-            return vec![Action::Fail {
-                to: from,
-                fault: TransferFault::NotYourTransfer,
-            }];
+            return vec![Action::Fail { to: from, fault: TransferFault::NotYourTransfer }];
         }
         if *signal == Signal::ResumeQuery {
-            return vec![Action::State {
-                to: from,
-                status: self.status(),
-            }];
+            return vec![Action::State { to: from, status: self.status() }];
         }
         if let Phase::Ended { .. } = self.phase {
             // Late, and of no use to anybody.
@@ -128,10 +116,7 @@ impl Transfer {
                 vec![Action::Forward { to }]
             }
             Signal::Start | Signal::End | Signal::Complete if self.phase == Phase::Pending => {
-                vec![Action::Fail {
-                    to: from,
-                    fault: TransferFault::NotAccepted,
-                }]
+                vec![Action::Fail { to: from, fault: TransferFault::NotAccepted }]
             }
             Signal::Complete if self.kept.end.is_some() => {
                 self.finish(now, Outcome::Completed);
@@ -152,10 +137,7 @@ impl Transfer {
                 self.acknowledged = self.acknowledged.max(received);
                 vec![Action::Forward { to }]
             }
-            Signal::Resend {
-                chunk_indexes,
-                missing_count,
-            } => self.resend(chunk_indexes, *missing_count),
+            Signal::Resend { chunk_indexes, missing_count } => self.resend(chunk_indexes, *missing_count),
             Signal::ResumeQuery => Vec::new(),
         }
     }
@@ -166,18 +148,10 @@ impl Transfer {
         self.phase = Phase::Delivered { complete };
         self.kept = Kept::default();
         self.acknowledged = self.offer.total_chunks;
-        vec![Action::AckForSender {
-            received_chunks: self.acknowledged,
-        }]
+        vec![Action::AckForSender { received_chunks: self.acknowledged }]
     }
 
-    fn hear_after_delivery(
-        &mut self,
-        now: Duration,
-        from: Side,
-        signal: &Signal,
-        complete: Bytes,
-    ) -> Vec<Action> {
+    fn hear_after_delivery(&mut self, now: Duration, from: Side, signal: &Signal, complete: Bytes) -> Vec<Action> {
         match (from, signal) {
             (Side::Sender, Signal::End) => self.complete(now, complete),
             (Side::Sender, Signal::Cancel | Signal::Error) => {
@@ -194,10 +168,7 @@ impl Transfer {
         match self.phase {
             Phase::Ended { .. } => return Vec::new(),
             Phase::Pending => {
-                return vec![Action::Fail {
-                    to: Side::Sender,
-                    fault: TransferFault::NotAccepted,
-                }];
+                return vec![Action::Fail { to: Side::Sender, fault: TransferFault::NotAccepted }];
             }
             Phase::Delivered { .. } => {
                 self.last_activity = now;
@@ -235,10 +206,7 @@ impl Transfer {
     }
 
     const fn state_for_sender(&self) -> Action {
-        Action::State {
-            to: Side::Sender,
-            status: self.status(),
-        }
+        Action::State { to: Side::Sender, status: self.status() }
     }
 
     /// Serves from the ring first; the rest is the sender's. It may be stuck in its window, so it is
@@ -247,14 +215,8 @@ impl Transfer {
         let mut asked = chunk_indexes.to_vec();
         asked.sort_unstable();
         asked.dedup();
-        if asked
-            .last()
-            .is_none_or(|last| *last >= self.offer.total_chunks)
-        {
-            return vec![Action::Fail {
-                to: Side::Receiver,
-                fault: TransferFault::BadRequest,
-            }];
+        if asked.last().is_none_or(|last| *last >= self.offer.total_chunks) {
+            return vec![Action::Fail { to: Side::Receiver, fault: TransferFault::BadRequest }];
         }
         let (mut actions, lacking) = self.kept.look_up(&asked);
         if lacking.sent.is_empty() && !lacking.is_more_to_come {
@@ -266,10 +228,7 @@ impl Transfer {
         self.acknowledged = self.acknowledged.max(received_chunks.min(self.kept.sent()));
         actions.push(Action::AckForSender { received_chunks });
         if !lacking.sent.is_empty() {
-            actions.push(Action::ResendFromSender {
-                chunk_indexes: lacking.sent,
-                missing_count,
-            });
+            actions.push(Action::ResendFromSender { chunk_indexes: lacking.sent, missing_count });
         }
         actions
     }

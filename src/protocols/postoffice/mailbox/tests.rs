@@ -2,40 +2,20 @@
 
 use super::*;
 
-const STORED: Bounds = Bounds {
-    letters: 3,
-    stores: true,
-};
-const DROPPED: Bounds = Bounds {
-    letters: 3,
-    stores: false,
-};
+const STORED: Bounds = Bounds { letters: 3, stores: true };
+const DROPPED: Bounds = Bounds { letters: 3, stores: false };
 
 fn letter(text: &'static str, level: i64) -> Posted {
-    Posted {
-        text: text.into(),
-        level,
-        came: Timestamp::from_millis(1_000),
-        key: None,
-    }
+    Posted { text: text.into(), level, came: Timestamp::from_millis(1_000), key: None }
 }
 
 fn kept() -> Mailbox<()> {
-    Mailbox {
-        is_kept: true,
-        ..Mailbox::default()
-    }
+    Mailbox { is_kept: true, ..Mailbox::default() }
 }
 
 fn reader(mailbox: &mut Mailbox<()>, number: u64) -> SessionId {
     let session = SessionId::from_number(number);
-    mailbox.readers.push(Reader {
-        session,
-        peer: (),
-        started: None,
-        is_ready: true,
-        is_behind: false,
-    });
+    mailbox.readers.push(Reader { session, peer: (), started: None, is_ready: true, is_behind: false });
     session
 }
 
@@ -50,17 +30,11 @@ fn waiting(mailbox: &Mailbox<()>) -> Vec<u64> {
 }
 
 const fn to_disk(number: u64) -> Taken {
-    Taken::In {
-        number,
-        to_disk: true,
-    }
+    Taken::In { number, to_disk: true }
 }
 
 const fn live(number: u64) -> Taken {
-    Taken::In {
-        number,
-        to_disk: false,
-    }
+    Taken::In { number, to_disk: false }
 }
 
 #[test]
@@ -79,23 +53,11 @@ fn the_lowest_level_goes_first_then_the_oldest() {
     for level in [1, 0, 0] {
         post(&mut mailbox, letter("x", level), STORED);
     }
-    assert_eq!(
-        post(&mut mailbox, letter("x", 0), STORED),
-        (to_disk(4), vec![2])
-    );
-    assert_eq!(
-        post(&mut mailbox, letter("x", 5), STORED),
-        (to_disk(5), vec![3])
-    );
-    assert_eq!(
-        post(&mut mailbox, letter("x", 5), STORED),
-        (to_disk(6), vec![4])
-    );
+    assert_eq!(post(&mut mailbox, letter("x", 0), STORED), (to_disk(4), vec![2]));
+    assert_eq!(post(&mut mailbox, letter("x", 5), STORED), (to_disk(5), vec![3]));
+    assert_eq!(post(&mut mailbox, letter("x", 5), STORED), (to_disk(6), vec![4]));
     assert_eq!(waiting(&mailbox), [1, 5, 6]);
-    assert_eq!(
-        post(&mut mailbox, letter("x", 0), STORED),
-        (Taken::Full, vec![7])
-    );
+    assert_eq!(post(&mut mailbox, letter("x", 0), STORED), (Taken::Full, vec![7]));
     assert_eq!(post(&mut mailbox, letter("x", 1), STORED).0, to_disk(7));
 }
 
@@ -116,10 +78,7 @@ fn what_is_on_the_way_does_not_count_as_waiting() {
 #[test]
 fn nothing_is_stored_where_that_is_off() {
     let mut mailbox = kept();
-    assert_eq!(
-        post(&mut mailbox, letter("x", 0), DROPPED).0,
-        Taken::Dropped
-    );
+    assert_eq!(post(&mut mailbox, letter("x", 0), DROPPED).0, Taken::Dropped);
     let session = reader(&mut mailbox, 1);
     assert_eq!(post(&mut mailbox, letter("x", 0), DROPPED).0, live(1));
     assert_eq!(mailbox.leave(session, DROPPED).len(), 1);
@@ -147,10 +106,7 @@ fn what_was_not_confirmed_waits_again() {
 #[test]
 fn a_letter_with_an_id_is_taken_once() {
     let mut mailbox = kept();
-    let named = || Posted {
-        key: Some("a\u{0}7".into()),
-        ..letter("x", 0)
-    };
+    let named = || Posted { key: Some("a\u{0}7".into()), ..letter("x", 0) };
     assert_eq!(post(&mut mailbox, named(), STORED).0, to_disk(1));
     assert_eq!(post(&mut mailbox, named(), STORED).0, Taken::Again);
 }
@@ -159,10 +115,7 @@ fn a_letter_with_an_id_is_taken_once() {
 fn old_letters_go() {
     let mut mailbox = kept();
     for came in [1, 2, 3] {
-        let posted = Posted {
-            came: Timestamp::from_millis(came),
-            ..letter("x", 0)
-        };
+        let posted = Posted { came: Timestamp::from_millis(came), ..letter("x", 0) };
         post(&mut mailbox, posted, STORED);
     }
     assert_eq!(mailbox.expire(Timestamp::from_millis(2)).len(), 2);

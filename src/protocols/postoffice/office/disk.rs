@@ -37,10 +37,7 @@ impl Office {
         match self.shelf.letter(&room.name, number) {
             Ok(text) => text.map(ByteString::from),
             Err(error) => {
-                self.warn(
-                    &error,
-                    "a stored letter cannot be read and is not delivered",
-                );
+                self.warn(&error, "a stored letter cannot be read and is not delivered");
                 None
             }
         }
@@ -70,8 +67,7 @@ impl Office {
         let written = gone.iter().filter(|gone| gone.row == Row::Written);
         let written: Vec<u64> = written.map(|gone| gone.number).collect();
         if !written.is_empty() {
-            self.stored
-                .fetch_sub(written.len() as u64, Ordering::Relaxed);
+            self.stored.fetch_sub(written.len() as u64, Ordering::Relaxed);
             self.remove_rows(room, written);
         }
     }
@@ -80,21 +76,13 @@ impl Office {
         let office = Arc::clone(self);
         let done = Box::new(move |outcome: Result<_, StoreError>| {
             if let Err(error) = outcome {
-                office.warn(
-                    &error,
-                    "letters that were delivered will come again after a restart",
-                );
+                office.warn(&error, "letters that were delivered will come again after a restart");
             }
         });
         self.shelf.remove(&room.name, numbers, done);
     }
 
-    pub(super) fn write(
-        self: &Arc<Self>,
-        room: &Arc<Room>,
-        letters: Vec<(u64, Waiting)>,
-        sender: Option<Sender>,
-    ) {
+    pub(super) fn write(self: &Arc<Self>, room: &Arc<Room>, letters: Vec<(u64, Waiting)>, sender: Option<Sender>) {
         let numbers: Vec<u64> = letters.iter().map(|(number, _)| *number).collect();
         let (office, known) = (Arc::clone(self), Arc::clone(room));
         let done = Box::new(move |outcome: Result<_, StoreError>| match outcome {
@@ -106,9 +94,7 @@ impl Office {
 
     fn written(self: &Arc<Self>, room: &Arc<Room>, numbers: Vec<u64>) {
         let mut mailbox = room.mailbox.lock();
-        let (here, gone): (Vec<u64>, Vec<u64>) = numbers
-            .into_iter()
-            .partition(|number| mailbox.written(*number));
+        let (here, gone): (Vec<u64>, Vec<u64>) = numbers.into_iter().partition(|number| mailbox.written(*number));
         self.stored.fetch_add(here.len() as u64, Ordering::Relaxed);
         drop(mailbox);
         if !gone.is_empty() {
@@ -116,25 +102,14 @@ impl Office {
         }
     }
 
-    fn not_written(
-        self: &Arc<Self>,
-        room: &Arc<Room>,
-        numbers: Vec<u64>,
-        error: &StoreError,
-        sender: Option<Sender>,
-    ) {
+    fn not_written(self: &Arc<Self>, room: &Arc<Room>, numbers: Vec<u64>, error: &StoreError, sender: Option<Sender>) {
         self.warn(error, "a letter could not be written to disk");
         let mut mailbox = room.mailbox.lock();
         let Some(Sender { peer, error }) = sender else {
             // Nobody is there to be told: it stays in memory, and is tried again.
-            return numbers
-                .into_iter()
-                .for_each(|number| mailbox.unwritten(number));
+            return numbers.into_iter().for_each(|number| mailbox.unwritten(number));
         };
-        let gone: Vec<Gone> = numbers
-            .into_iter()
-            .filter_map(|number| mailbox.remove(number))
-            .collect();
+        let gone: Vec<Gone> = numbers.into_iter().filter_map(|number| mailbox.remove(number)).collect();
         drop(mailbox);
         self.dropped.fetch_add(gone.len() as u64, Ordering::Relaxed);
         self.discard(room, gone);

@@ -116,13 +116,7 @@ mod tests {
     use super::*;
 
     fn waiting(number: u64, bytes: usize) -> Waiting {
-        Waiting {
-            number,
-            id: number.to_string().into(),
-            at: number,
-            bytes,
-            row: None,
-        }
+        Waiting { number, id: number.to_string().into(), at: number, bytes, row: None }
     }
 
     #[test]
@@ -160,10 +154,7 @@ mod tests {
     fn what_is_too_old_goes() {
         let mut users = Users::default();
         for number in 1..=4 {
-            users.put(
-                if number % 2 == 0 { "even" } else { "odd" },
-                waiting(number, 1),
-            );
+            users.put(if number % 2 == 0 { "even" } else { "odd" }, waiting(number, 1));
         }
         let mut gone = users.expire(4);
         gone.sort();

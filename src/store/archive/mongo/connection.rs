@@ -23,12 +23,7 @@ pub enum Server {
     /// `mongodb://…` with all options of such a URI. `mongodb+srv://` is not supported.
     Uri(SecretString),
     /// No user: no authentication. Else against the database `admin`.
-    Host {
-        host: String,
-        port: u16,
-        username: String,
-        password: SecretString,
-    },
+    Host { host: String, port: u16, username: String, password: SecretString },
 }
 
 /// Why there is no connection at the start.
@@ -51,39 +46,20 @@ pub async fn options(server: &Server) -> Result<ClientOptions, ConnectFault> {
         Server::Uri(uri) => ClientOptions::parse(uri.expose_secret())
             .await
             .map_err(|error| ConnectFault::Uri(without(&error.to_string(), uri)))?,
-        Server::Host {
-            host,
-            port,
-            username,
-            password,
-        } => {
-            let address = ServerAddress::Tcp {
-                host: host.clone(),
-                port: Some(*port),
-            };
+        Server::Host { host, port, username, password } => {
+            let address = ServerAddress::Tcp { host: host.clone(), port: Some(*port) };
             let credential = (!username.is_empty()).then(|| {
-                Credential::builder()
-                    .username(username.clone())
-                    .password(password.expose_secret().to_owned())
-                    .build()
+                Credential::builder().username(username.clone()).password(password.expose_secret().to_owned()).build()
             });
-            ClientOptions::builder()
-                .hosts(vec![address])
-                .credential(credential)
-                .build()
+            ClientOptions::builder().hosts(vec![address]).credential(credential).build()
         }
     };
-    let majority = WriteConcern::builder()
-        .w(Acknowledgment::Majority)
-        .journal(true)
-        .build();
+    let majority = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
     options.write_concern = Some(majority);
     options.app_name.get_or_insert("letshare-server".to_owned());
     options.server_selection_timeout = Some(limits::ARCHIVE_FIND);
     options.connect_timeout = Some(limits::ARCHIVE_FIND);
-    options
-        .max_pool_size
-        .get_or_insert(limits::ARCHIVE_CONNECTIONS);
+    options.max_pool_size.get_or_insert(limits::ARCHIVE_CONNECTIONS);
     Ok(options)
 }
 

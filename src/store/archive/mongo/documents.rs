@@ -94,21 +94,15 @@ pub fn read_group_id(document: &Document) -> Result<String, StoreError> {
 }
 
 fn damaged(collection: &str, document: &Document) -> StoreError {
-    let id = document
-        .get("_id")
-        .map_or_else(String::new, Bson::to_string);
-    StoreError::damaged(format!(
-        "document {id} of collection {collection} is not as this program writes them"
-    ))
+    let id = document.get("_id").map_or_else(String::new, Bson::to_string);
+    StoreError::damaged(format!("document {id} of collection {collection} is not as this program writes them"))
 }
 
 fn number(value: &Bson) -> Option<i64> {
     match value {
         Bson::Int32(number) => Some(i64::from(*number)),
         Bson::Int64(number) => Some(*number),
-        Bson::Double(number) if number.fract() == 0.0 && number.abs() < 9e15 => {
-            Some(*number as i64)
-        }
+        Bson::Double(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(*number as i64),
         _ => None,
     }
 }

@@ -48,14 +48,8 @@ impl MongoArchive {
 
     async fn index_retention(&self, retention: Option<Duration>) -> Result<(), StoreError> {
         if let Some(age) = retention {
-            let options = IndexOptions::builder()
-                .name(RETENTION.to_owned())
-                .expire_after(age)
-                .build();
-            let index = IndexModel::builder()
-                .keys(doc! { "created_at": 1 })
-                .options(options)
-                .build();
+            let options = IndexOptions::builder().name(RETENTION.to_owned()).expire_after(age).build();
+            let index = IndexModel::builder().keys(doc! { "created_at": 1 }).options(options).build();
             match self.messages.create_index(index.clone()).await {
                 Ok(_) => return Ok(()),
                 // It was another time before.
@@ -71,9 +65,7 @@ impl MongoArchive {
 
     async fn drop_retention(&self) -> Result<(), StoreError> {
         match self.messages.drop_index(RETENTION).await {
-            Err(error) if !code(&error).is_some_and(|code| NOT_THERE.contains(&code)) => {
-                Err(told(&error))
-            }
+            Err(error) if !code(&error).is_some_and(|code| NOT_THERE.contains(&code)) => Err(told(&error)),
             _ => Ok(()),
         }
     }

@@ -28,35 +28,20 @@ fn understood(data: &Data, encoding: &str) -> (&'static str, Value) {
 fn without_null(item: &Value, keys: &[&str]) -> Value {
     let fields = item.as_object().unwrap().iter();
     let kept = fields.filter(|(key, value)| keys.contains(&key.as_str()) && !value.is_null());
-    Value::Object(
-        kept.map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
-    )
+    Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
 #[test]
 fn messages_encoding() {
-    for item in fixture("messages-encoding.json")["messages"]
-        .as_array()
-        .unwrap()
-    {
-        let wanted = item
-            .get("expectedValue")
-            .unwrap_or(&item["expectedHexValue"]);
+    for item in fixture("messages-encoding.json")["messages"].as_array().unwrap() {
+        let wanted = item.get("expectedValue").unwrap_or(&item["expectedHexValue"]);
         for (format, body) in both(&item.to_string()) {
             let message = published(format, &body).unwrap();
             let (kind, value) = understood(&message.payload.data, &message.payload.encoding);
-            assert_eq!(
-                (kind, &value),
-                (item["expectedType"].as_str().unwrap(), wanted)
-            );
+            assert_eq!((kind, &value), (item["expectedType"].as_str().unwrap(), wanted));
 
-            let frame = encode_as(
-                &entry(frame_id(), Body::Messages(vec![message.clone()])),
-                Format::Json,
-                "room",
-                None,
-            );
+            let frame =
+                encode_as(&entry(frame_id(), Body::Messages(vec![message.clone()])), Format::Json, "room", None);
             let frame: Value = serde_json::from_str(json(&frame)).unwrap();
             let sent = without_null(&frame["messages"][0], &["data", "encoding"]);
             assert_eq!(sent, without_null(item, &["data", "encoding"]));
@@ -66,13 +51,8 @@ fn messages_encoding() {
 
 #[test]
 fn presence_messages_encoding() {
-    for item in fixture("presence-messages-encoding.json")["messages"]
-        .as_array()
-        .unwrap()
-    {
-        let wanted = item
-            .get("expectedValue")
-            .unwrap_or(&item["expectedHexValue"]);
+    for item in fixture("presence-messages-encoding.json")["messages"].as_array().unwrap() {
+        let wanted = item.get("expectedValue").unwrap_or(&item["expectedHexValue"]);
         let frame = json!({ "action": 14, "presence": [item] }).to_string();
         for (format, bytes) in both(&frame) {
             let mut received = decode(format, &bytes).unwrap().presence.remove(0);
@@ -81,17 +61,9 @@ fn presence_messages_encoding() {
             received.action = 2;
             let event = received.into_event("c:0:0".into(), client("bob")).unwrap();
             let (kind, value) = understood(&event.payload.data, &event.payload.encoding);
-            assert_eq!(
-                (kind, &value),
-                (item["expectedType"].as_str().unwrap(), wanted)
-            );
+            assert_eq!((kind, &value), (item["expectedType"].as_str().unwrap(), wanted));
 
-            let frame = encode_as(
-                &entry(frame_id(), Body::Presence(vec![event])),
-                Format::Json,
-                "room",
-                None,
-            );
+            let frame = encode_as(&entry(frame_id(), Body::Presence(vec![event])), Format::Json, "room", None);
             let frame: Value = serde_json::from_str(json(&frame)).unwrap();
             let sent = without_null(&frame["presence"][0], &["data", "encoding"]);
             assert_eq!(sent, without_null(item, &["data", "encoding"]));
@@ -104,9 +76,7 @@ fn msgpack_test_fixtures() {
     let cases = fixture("msgpack_test_fixtures.json");
     for case in cases.as_array().unwrap() {
         let name = case["name"].as_str().unwrap();
-        let bytes = BASE64_STANDARD
-            .decode(case["msgpack"].as_str().unwrap())
-            .unwrap();
+        let bytes = BASE64_STANDARD.decode(case["msgpack"].as_str().unwrap()).unwrap();
         let mut frame = decode(Format::Msgpack, &bytes).unwrap();
         assert_eq!(frame.msg_serial, Some(0), "{name}");
         let message = frame.messages.remove(0).into_message(None).unwrap();
@@ -133,10 +103,6 @@ fn msgpack_test_fixtures() {
         }
         // And read again it is the same.
         let mut again = decode(Format::Msgpack, &pack(&sent)).unwrap();
-        assert_eq!(
-            again.messages.remove(0).into_message(None),
-            Ok(message),
-            "{name}"
-        );
+        assert_eq!(again.messages.remove(0).into_message(None), Ok(message), "{name}");
     }
 }

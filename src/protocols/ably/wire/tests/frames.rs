@@ -13,10 +13,7 @@ fn assert_frame(frame: &ServerFrame<'_>, expected: &str) {
     assert_eq!(json(&frame.encode(Format::Json)), expected);
     let packed_frame = frame.encode(Format::Msgpack);
     let expected = packed(&serde_json::from_str(expected).unwrap());
-    assert_eq!(
-        sorted(unpack(payload(&packed_frame, Format::Msgpack))),
-        sorted(expected)
-    );
+    assert_eq!(sorted(unpack(payload(&packed_frame, Format::Msgpack))), sorted(expected));
 }
 
 #[track_caller]
@@ -24,10 +21,7 @@ fn assert_entry(entry: &Entry, expected: &str) {
     assert_eq!(json(entry.frame(&AblyJson)), expected);
     let frame = AblyMsgpack.encode(entry);
     let expected = packed(&serde_json::from_str(expected).unwrap());
-    assert_eq!(
-        sorted(unpack(payload(&frame, Format::Msgpack))),
-        sorted(expected)
-    );
+    assert_eq!(sorted(unpack(payload(&frame, Format::Msgpack))), sorted(expected));
 }
 
 #[test]
@@ -56,10 +50,7 @@ fn several_messages_by_rest() {
 #[test]
 fn a_message_with_an_id_of_its_own() {
     assert_entry(
-        &entry(
-            EntryId::Item("mine".into()),
-            Body::Messages(vec![text("", "")]),
-        ),
+        &entry(EntryId::Item("mine".into()), Body::Messages(vec![text("", "")])),
         r#"{"action":15,"channel":"room","channelSerial":"01722945600123-000@00000000000abcf9","timestamp":1722945600123,"messages":[{"id":"mine","data":"","serial":"01722945600123-000@00000000000abcf9:000"}]}"#,
     );
 }
@@ -79,10 +70,7 @@ fn a_message_by_another_name_of_its_channel() {
     let entry = entry(frame_id(), Body::Messages(vec![text("a", "b")]));
     let frame = encode_as(&entry, Format::Json, "[?rewind=1]room", None);
     let plain = json(entry.frame(&AblyJson)).to_owned();
-    assert_eq!(
-        json(&frame),
-        plain.replace(r#""room""#, r#""[?rewind=1]room""#)
-    );
+    assert_eq!(json(&frame), plain.replace(r#""room""#, r#""[?rewind=1]room""#));
 }
 
 #[test]
@@ -99,10 +87,7 @@ fn a_long_message_is_one_frame() {
 #[test]
 fn msgpack_byte_for_byte() {
     let message = binary(b"plain");
-    let frame = AblyMsgpack.encode(&entry(
-        EntryId::Item("i".into()),
-        Body::Messages(vec![message]),
-    ));
+    let frame = AblyMsgpack.encode(&entry(EntryId::Item("i".into()), Body::Messages(vec![message])));
     let expected = [
         b"\x85\xa6action\x0f\xa7channel\xa4room\xadchannelSerial\xd9\x23".as_slice(),
         SERIAL.as_bytes(),
@@ -122,10 +107,7 @@ fn presence() {
         payload: text("", "here").payload,
         extras: None,
     };
-    let events = vec![
-        event(Some("2mzN0sXLqw4f:3:0"), PresenceAction::Enter),
-        event(None, PresenceAction::Update),
-    ];
+    let events = vec![event(Some("2mzN0sXLqw4f:3:0"), PresenceAction::Enter), event(None, PresenceAction::Update)];
     assert_entry(
         &entry(frame_id(), Body::Presence(events)),
         r#"{"action":14,"id":"2mzN0sXLqw4f:7","channel":"room","channelSerial":"01722945600123-000@00000000000abcf9","connectionId":"2mzN0sXLqw4f","timestamp":1722945600123,"presence":[{"id":"2mzN0sXLqw4f:3:0","action":2,"clientId":"bob","connectionId":"2mzN0sXLqw4f","data":"here","timestamp":1722945600123},{"id":"2mzN0sXLqw4f:7:1","action":4,"clientId":"bob","connectionId":"2mzN0sXLqw4f","data":"here","timestamp":1722945600123}]}"#,
@@ -143,30 +125,16 @@ fn a_synthesized_leave_has_a_foreign_id() {
         extras: None,
     };
     let body = Body::Presence(vec![leave]);
-    let entry = Entry::new(
-        "room".into(),
-        serial(),
-        NOW,
-        Some(connection()),
-        EntryId::Serial,
-        body,
-    );
+    let entry = Entry::new("room".into(), serial(), NOW, Some(connection()), EntryId::Serial, body);
     let frame: Value = serde_json::from_str(json(&AblyJson.encode(&entry))).unwrap();
     let item = &frame["presence"][0];
     assert_eq!(item["id"], format!("{SERIAL}:0"));
-    assert_eq!(
-        (&item["action"], &item["connectionId"]),
-        (&json!(3), &json!("2mzN0sXLqw4f"))
-    );
+    assert_eq!((&item["action"], &item["connectionId"]), (&json!(3), &json!("2mzN0sXLqw4f")));
 }
 
 #[test]
 fn occupancy() {
-    let occupancy = Occupancy {
-        connections: 3,
-        publishers: 2,
-        ..Occupancy::default()
-    };
+    let occupancy = Occupancy { connections: 3, publishers: 2, ..Occupancy::default() };
     let mut entry = entry(EntryId::Serial, Body::Occupancy(occupancy));
     entry.is_ephemeral = true;
     assert_entry(
@@ -175,10 +143,7 @@ fn occupancy() {
     );
     let one = encode_as(&entry, Format::Json, "room", Some("publishers"));
     let one: Value = serde_json::from_str(json(&one)).unwrap();
-    assert_eq!(
-        one["messages"][0]["data"],
-        r#"{"metrics":{"publishers":2}}"#
-    );
+    assert_eq!(one["messages"][0]["data"], r#"{"metrics":{"publishers":2}}"#);
 }
 
 #[test]
@@ -197,19 +162,10 @@ fn connected() {
     };
     // The example of protocols/ably.md §2.5.
     assert_frame(
-        &ServerFrame::Connected {
-            connection_id: connection(),
-            details: &details,
-            error: None,
-        },
+        &ServerFrame::Connected { connection_id: connection(), details: &details, error: None },
         r#"{"action":4,"connectionId":"2mzN0sXLqw4f","connectionDetails":{"clientId":"alice","connectionKey":"2mzN0sXLqw4f-Zt9yQ2Jr0aVb","maxMessageSize":65536,"maxFrameSize":524288,"maxInboundRate":250,"connectionStateTtl":120000,"serverId":"node-1","maxIdleInterval":15000,"objectsGCGracePeriod":86400000,"siteCode":"abc"}}"#,
     );
-    let anonymous = ConnectionDetails {
-        client_id: None,
-        objects_gc_grace_period: None,
-        site_code: None,
-        ..details
-    };
+    let anonymous = ConnectionDetails { client_id: None, objects_gc_grace_period: None, site_code: None, ..details };
     assert_frame(
         &ServerFrame::Connected {
             connection_id: connection(),
@@ -223,16 +179,11 @@ fn connected() {
 #[test]
 fn frames_about_the_connection() {
     assert_frame(&ServerFrame::Heartbeat { id: None }, r#"{"action":0}"#);
-    assert_frame(
-        &ServerFrame::Heartbeat { id: Some("p1") },
-        r#"{"action":0,"id":"p1"}"#,
-    );
+    assert_frame(&ServerFrame::Heartbeat { id: Some("p1") }, r#"{"action":0,"id":"p1"}"#);
     assert_frame(&ServerFrame::Closed, r#"{"action":8}"#);
     assert_frame(&ServerFrame::Auth, r#"{"action":17}"#);
     assert_frame(
-        &ServerFrame::Disconnected {
-            error: &(&Fault::ShuttingDown).into(),
-        },
+        &ServerFrame::Disconnected { error: &(&Fault::ShuttingDown).into() },
         r#"{"action":6,"error":{"code":80003,"statusCode":503,"message":"the server is shutting down","href":"https://help.ably.io/error/80003"}}"#,
     );
 }
@@ -259,64 +210,31 @@ fn frames_about_a_channel() {
         },
         r#"{"action":11,"channel":"a","channelSerial":"s","flags":0,"error":{"code":90003,"statusCode":404,"message":"some messages since the position asked for are no longer kept","href":"https://help.ably.io/error/90003"}}"#,
     );
-    assert_frame(
-        &ServerFrame::Detached {
-            channel: "a",
-            error: None,
-        },
-        r#"{"action":13,"channel":"a"}"#,
-    );
+    assert_frame(&ServerFrame::Detached { channel: "a", error: None }, r#"{"action":13,"channel":"a"}"#);
 }
 
 #[test]
 fn sync() {
-    let members = [
-        member("2mzN0sXLqw4f:3:0", "a"),
-        member("2mzN0sXLqw4f:0:1", "b"),
-    ];
+    let members = [member("2mzN0sXLqw4f:3:0", "a"), member("2mzN0sXLqw4f:0:1", "b")];
     assert_frame(
-        &ServerFrame::Sync {
-            channel: "room",
-            cursor: Some("s8fK2:100"),
-            timestamp: NOW,
-            members: &members,
-        },
+        &ServerFrame::Sync { channel: "room", cursor: Some("s8fK2:100"), timestamp: NOW, members: &members },
         r#"{"action":16,"channel":"room","channelSerial":"s8fK2:100","timestamp":1722945600123,"presence":[{"id":"2mzN0sXLqw4f:3:0","action":1,"clientId":"a","connectionId":"2mzN0sXLqw4f","timestamp":1722945600123},{"id":"2mzN0sXLqw4f:0:1","action":1,"clientId":"b","connectionId":"2mzN0sXLqw4f","timestamp":1722945600123}]}"#,
     );
     assert_frame(
-        &ServerFrame::Sync {
-            channel: "room",
-            cursor: Some("s8fK2:"),
-            timestamp: NOW,
-            members: &[],
-        },
+        &ServerFrame::Sync { channel: "room", cursor: Some("s8fK2:"), timestamp: NOW, members: &[] },
         r#"{"action":16,"channel":"room","channelSerial":"s8fK2:","timestamp":1722945600123,"presence":[]}"#,
     );
 }
 
 #[test]
 fn ack_and_nack() {
-    let published = |len| Published {
-        serial: serial(),
-        len,
-    };
+    let published = |len| Published { serial: serial(), len };
     assert_frame(
-        &ServerFrame::Ack {
-            msg_serial: 7,
-            count: 2,
-            res: Some(&[published(2), published(1)]),
-        },
+        &ServerFrame::Ack { msg_serial: 7, count: 2, res: Some(&[published(2), published(1)]) },
         r#"{"action":1,"msgSerial":7,"count":2,"res":[{"serials":["01722945600123-000@00000000000abcf9:000","01722945600123-000@00000000000abcf9:001"]},{"serials":["01722945600123-000@00000000000abcf9:000"]}]}"#,
     );
     assert_frame(
-        &ServerFrame::Nack {
-            msg_serial: 8,
-            count: 1,
-            error: &(&Fault::NotPermitted {
-                operation: "publish",
-            })
-                .into(),
-        },
+        &ServerFrame::Nack { msg_serial: 8, count: 1, error: &(&Fault::NotPermitted { operation: "publish" }).into() },
         r#"{"action":2,"msgSerial":8,"count":1,"error":{"code":40160,"statusCode":401,"message":"the credentials do not permit publish here","href":"https://help.ably.io/error/40160"}}"#,
     );
 }

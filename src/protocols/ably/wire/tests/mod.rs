@@ -49,29 +49,20 @@ fn object(json: Value) -> Box<crate::core::message::Extras> {
 fn text(name: &'static str, data: &'static str) -> Message {
     Message {
         name: name.into(),
-        payload: Payload {
-            data: Data::Text(data.into()),
-            ..Payload::default()
-        },
+        payload: Payload { data: Data::Text(data.into()), ..Payload::default() },
         ..Message::default()
     }
 }
 
 fn binary(data: &[u8]) -> Message {
     Message {
-        payload: Payload {
-            data: Data::Binary(Bytes::copy_from_slice(data)),
-            ..Payload::default()
-        },
+        payload: Payload { data: Data::Binary(Bytes::copy_from_slice(data)), ..Payload::default() },
         ..Message::default()
     }
 }
 
 fn frame_id() -> EntryId {
-    EntryId::Frame {
-        connection: connection(),
-        msg_serial: 7,
-    }
+    EntryId::Frame { connection: connection(), msg_serial: 7 }
 }
 
 fn entry(id: EntryId, body: Body) -> Entry {
@@ -88,10 +79,7 @@ fn payload(frame: &Bytes, format: Format) -> &[u8] {
     assert_eq!(frame[0], opcode);
     let (start, length) = match frame[1] {
         126 => (4, usize::from(u16::from_be_bytes([frame[2], frame[3]]))),
-        127 => (
-            10,
-            usize::try_from(u64::from_be_bytes(frame[2..10].try_into().unwrap())).unwrap(),
-        ),
+        127 => (10, usize::try_from(u64::from_be_bytes(frame[2..10].try_into().unwrap())).unwrap()),
         short => (2, usize::from(short)),
     };
     assert_eq!(frame.len(), start + length);
@@ -126,9 +114,7 @@ fn packed(json: &Value) -> Pack {
         Value::String(text) => text.as_str().into(),
         Value::Array(list) => Pack::Array(list.iter().map(packed).collect()),
         Value::Object(map) => {
-            let entries = map
-                .iter()
-                .map(|(key, value)| (key.as_str().into(), packed(value)));
+            let entries = map.iter().map(|(key, value)| (key.as_str().into(), packed(value)));
             Pack::Map(entries.collect())
         }
     }
@@ -150,10 +136,7 @@ fn sorted(value: Pack) -> Pack {
 /// The text in both formats.
 fn both(text: &str) -> [(Format, Vec<u8>); 2] {
     let msgpack = pack(&packed(&serde_json::from_str(text).unwrap()));
-    [
-        (Format::Json, text.as_bytes().to_vec()),
-        (Format::Msgpack, msgpack),
-    ]
+    [(Format::Json, text.as_bytes().to_vec()), (Format::Msgpack, msgpack)]
 }
 
 /// The one message of a publish, as the core gets it.

@@ -18,11 +18,7 @@ fn message() -> impl Strategy<Value = Message> {
     let extras = prop::option::of(("[a-c]", ".{0,9}"));
     (".{0,9}", data(), encoding, extras).prop_map(|(name, data, encoding, extras)| Message {
         name: name.into(),
-        payload: Payload {
-            data,
-            encoding: encoding.into(),
-            ..Payload::default()
-        },
+        payload: Payload { data, encoding: encoding.into(), ..Payload::default() },
         client_id: None,
         extras: extras.map(|(key, value)| object(serde_json::json!({ "headers": { key: value } }))),
     })

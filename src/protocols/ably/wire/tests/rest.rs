@@ -13,37 +13,22 @@ fn assert_body(write: impl Fn(Format) -> Bytes, expected: &str) {
 
 #[test]
 fn history_says_everything_about_each_message() {
-    let of_frame = Arc::new(entry(
-        frame_id(),
-        Body::Messages(vec![text("a", "1"), text("b", "2")]),
-    ));
-    let by_rest = Arc::new(entry(
-        EntryId::Item("mine".into()),
-        Body::Messages(vec![Message::default()]),
-    ));
+    let of_frame = Arc::new(entry(frame_id(), Body::Messages(vec![text("a", "1"), text("b", "2")])));
+    let by_rest = Arc::new(entry(EntryId::Item("mine".into()), Body::Messages(vec![Message::default()])));
     let page = [(of_frame, 1), (by_rest, 0)];
     assert_body(
         |format| encode_value(format, &items::messages(&page, format)),
         r#"[{"id":"2mzN0sXLqw4f:7:1","name":"b","data":"2","connectionId":"2mzN0sXLqw4f","timestamp":1722945600123,"serial":"01722945600123-000@00000000000abcf9:001","action":0},{"id":"mine","timestamp":1722945600123,"serial":"01722945600123-000@00000000000abcf9:000","action":0}]"#,
     );
-    assert_body(
-        |format| encode_value(format, &items::messages(&[], format)),
-        "[]",
-    );
+    assert_body(|format| encode_value(format, &items::messages(&[], format)), "[]");
 }
 
 #[test]
 fn one_message() {
     let entry = entry(frame_id(), Body::Messages(vec![binary(b"a")]));
-    let json = encode_value(
-        Format::Json,
-        &items::message(&entry, 0, Format::Json).unwrap(),
-    );
+    let json = encode_value(Format::Json, &items::message(&entry, 0, Format::Json).unwrap());
     let json: Value = serde_json::from_slice(&json).unwrap();
-    assert_eq!(
-        (&json["data"], &json["encoding"]),
-        (&"YQ==".into(), &"base64".into())
-    );
+    assert_eq!((&json["data"], &json["encoding"]), (&"YQ==".into(), &"base64".into()));
     assert!(items::message(&entry, 1, Format::Json).is_none());
 }
 
@@ -85,10 +70,7 @@ fn small_bodies_of_any_type() {
         message_id: String,
         serials: Vec<Option<String>>,
     }
-    let reply = Reply {
-        message_id: "kV1bQ8w2".into(),
-        serials: vec![Some("s".into()), None],
-    };
+    let reply = Reply { message_id: "kV1bQ8w2".into(), serials: vec![Some("s".into()), None] };
     for format in [Format::Json, Format::Msgpack] {
         let body = encode_value(format, &reply);
         assert_eq!(decode_value::<Reply>(format, &body).as_ref(), Ok(&reply));

@@ -72,10 +72,7 @@ impl StandIn {
                 .app_data(shared.clone())
                 .app_data(web::Data::new(usual))
                 .route("/oauth/2.0/token", web::post().to(token))
-                .route(
-                    "/rest/2.0/solution/v1/text_censor/v2/user_defined",
-                    web::post().to(censor),
-                )
+                .route("/rest/2.0/solution/v1/text_censor/v2/user_defined", web::post().to(censor))
         })
         .workers(1)
         .disable_signals()
@@ -84,11 +81,7 @@ impl StandIn {
         .run();
         let handle = server.handle();
         actix_web::rt::spawn(server);
-        Self {
-            address,
-            state,
-            handle,
-        }
+        Self { address, state, handle }
     }
 
     /// Its next answers to texts.
@@ -141,9 +134,7 @@ async fn token(request: HttpRequest, state: web::Data<Mutex<State>>) -> HttpResp
         r#"{{"refresh_token":"r","expires_in":{},"access_token":"token-{number}&+","scope":"public"}}"#,
         LIFETIME.as_secs()
     );
-    HttpResponse::Ok()
-        .content_type("application/json")
-        .body(body)
+    HttpResponse::Ok().content_type("application/json").body(body)
 }
 
 async fn censor(
@@ -154,9 +145,7 @@ async fn censor(
 ) -> HttpResponse {
     let mut query = form_urlencoded::parse(request.query_string().as_bytes());
     let token = query.find(|(name, _)| name == "access_token").unwrap().1;
-    let number = token
-        .strip_prefix("token-")
-        .and_then(|rest| rest.strip_suffix("&+"));
+    let number = token.strip_prefix("token-").and_then(|rest| rest.strip_suffix("&+"));
     let number: usize = number.unwrap().parse().unwrap();
     let answer = {
         let mut state = state.lock();
@@ -170,24 +159,16 @@ async fn censor(
         if number < state.first_good {
             Answer::Json(super::TOKEN_EXPIRED)
         } else {
-            state
-                .next
-                .pop_front()
-                .unwrap_or(Answer::Json(usual.get_ref()))
+            state.next.pop_front().unwrap_or(Answer::Json(usual.get_ref()))
         }
     };
     match answer {
-        Answer::Json(text) => HttpResponse::Ok()
-            .content_type("application/json")
-            .body(text),
+        Answer::Json(text) => HttpResponse::Ok().content_type("application/json").body(text),
         Answer::Status(status) => HttpResponse::build(status.try_into().unwrap()).body("<html>"),
         Answer::Huge => HttpResponse::Ok().body(vec![b' '; 2_000_000]),
         Answer::Cut => {
             let broken = std::io::Error::other("cut");
-            let parts = [
-                Ok(Bytes::from_static(b"{\"conclusionType\":1}")),
-                Err(broken),
-            ];
+            let parts = [Ok(Bytes::from_static(b"{\"conclusionType\":1}")), Err(broken)];
             HttpResponse::Ok().streaming(stream::iter(parts))
         }
         Answer::Never => pending().await,

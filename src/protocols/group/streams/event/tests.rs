@@ -8,11 +8,8 @@ fn read(stream: &str, payload: &Value) -> Result<Event, Malformed> {
 
 fn read_with(stream: &str, payload: &[u8], metadata: &[(&str, &str)]) -> Result<Event, Malformed> {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    let entry = Entry {
-        uuid: "an-uuid".into(),
-        metadata: metadata.iter().map(owned).collect(),
-        payload: payload.to_vec(),
-    };
+    let entry =
+        Entry { uuid: "an-uuid".into(), metadata: metadata.iter().map(owned).collect(), payload: payload.to_vec() };
     Event::read(stream, &entry, 1_760_000_000)
 }
 
@@ -49,8 +46,7 @@ fn ids_are_numbers_or_text_and_numbers_keep_all_digits() {
 
 #[test]
 fn the_user_of_a_notification_is_in_the_metadata_or_in_the_payload() {
-    let payload =
-        br#"{"notification_id":5,"type":"system","title":"t","content":"c","created_at":9}"#;
+    let payload = br#"{"notification_id":5,"type":"system","title":"t","content":"c","created_at":9}"#;
     let mut expected = Notification {
         user_id: "7".into(),
         notification_id: "5".into(),
@@ -59,35 +55,20 @@ fn the_user_of_a_notification_is_in_the_metadata_or_in_the_payload() {
         content: "c".into(),
         created_at: 9,
     };
-    assert_eq!(
-        read_with(NOTIFICATIONS, payload, &[("user_id", "7")]),
-        Ok(Event::Notification(expected.clone()))
-    );
+    assert_eq!(read_with(NOTIFICATIONS, payload, &[("user_id", "7")]), Ok(Event::Notification(expected.clone())));
     let pushed = json!({
         "user_id": 7, "type": "system", "title": "t", "content": "c", "timestamp": 9,
     });
     expected.notification_id = "an-uuid".into();
-    assert_eq!(
-        read(PUSHED_NOTIFICATIONS, &pushed),
-        Ok(Event::Notification(expected))
-    );
+    assert_eq!(read(PUSHED_NOTIFICATIONS, &pushed), Ok(Event::Notification(expected)));
 }
 
 #[test]
 fn members_and_progress() {
-    let member = Member {
-        group_id: "12".into(),
-        user_id: "7".into(),
-    };
+    let member = Member { group_id: "12".into(), user_id: "7".into() };
     let payload = json!({ "group_id": 12, "user_id": "7" });
-    assert_eq!(
-        read(MEMBERS_ADDED, &payload),
-        Ok(Event::MemberAdded(member.clone()))
-    );
-    assert_eq!(
-        read(MEMBERS_REMOVED, &payload),
-        Ok(Event::MemberRemoved(member))
-    );
+    assert_eq!(read(MEMBERS_ADDED, &payload), Ok(Event::MemberAdded(member.clone())));
+    assert_eq!(read(MEMBERS_REMOVED, &payload), Ok(Event::MemberRemoved(member)));
     let payload = json!({
         "user_id": 7, "verify_id": 3, "status": "done", "refresh": true, "timestamp": 5,
     });
@@ -98,30 +79,19 @@ fn members_and_progress() {
         refresh: json!(true),
         timestamp: 5,
     };
-    assert_eq!(
-        read(VERIFY_PROGRESS, &payload),
-        Ok(Event::VerifyProgress(expected))
-    );
+    assert_eq!(read(VERIFY_PROGRESS, &payload), Ok(Event::VerifyProgress(expected)));
 }
 
 #[test]
 fn the_error_says_what_is_wrong() {
     let cases: [(&str, &[u8], &str); 9] = [
-        (
-            MESSAGES,
-            b"{",
-            "the payload is not what chat.message.new carries: EOF",
-        ),
+        (MESSAGES, b"{", "the payload is not what chat.message.new carries: EOF"),
         (
             MESSAGES,
             br#"{"group_id":1}"#,
             "the payload is not what chat.message.new carries: missing field `message_id`",
         ),
-        (
-            MESSAGES,
-            br#"{"group_id":"","message_id":"1"}"#,
-            "the payload has no group_id",
-        ),
+        (MESSAGES, br#"{"group_id":"","message_id":"1"}"#, "the payload has no group_id"),
         (
             MESSAGES,
             br#"{"group_id":1,"message_id":"1","msg_type":"x"}"#,
@@ -129,16 +99,8 @@ fn the_error_says_what_is_wrong() {
         ),
         (NOTIFICATIONS, b"{}", "the payload has no user_id"),
         // The channel of user 7.
-        (
-            MESSAGES,
-            br#"{"group_id":"u:7","message_id":"1"}"#,
-            "the payload's group_id is no name that can be one",
-        ),
-        (
-            MEMBERS_REMOVED,
-            br#"{"group_id":"u:7","user_id":1}"#,
-            "the payload's group_id is no name that can be one",
-        ),
+        (MESSAGES, br#"{"group_id":"u:7","message_id":"1"}"#, "the payload's group_id is no name that can be one"),
+        (MEMBERS_REMOVED, br#"{"group_id":"u:7","user_id":1}"#, "the payload's group_id is no name that can be one"),
         (
             MEMBERS_ADDED,
             br#"{"group_id":"g","user_id":"a\u0000b"}"#,

@@ -35,10 +35,7 @@ impl Lanes {
         let mut seen = Seen::default();
         loop {
             let wait = limits::STREAM_BLOCK;
-            match reader
-                .read(&positions.all(), limits::STREAM_PAGE, wait)
-                .await
-            {
+            match reader.read(&positions.all(), limits::STREAM_PAGE, wait).await {
                 Ok(read) => self.take(read, &mut positions, &mut seen).await?,
                 Err(error) => {
                     let mut tried: Option<()> = self.tried(Err(error)).await;
@@ -65,10 +62,7 @@ impl Lanes {
         let once = |stream| positions.get(stream).unwrap_or(EntryId::ZERO);
         let starts = ONCE.map(once).to_vec();
         let stale = self.clock.now().millis();
-        let stale = EntryId {
-            millis: stale.saturating_sub(limits::STREAM_STALE.as_millis() as u64),
-            sequence: 0,
-        };
+        let stale = EntryId { millis: stale.saturating_sub(limits::STREAM_STALE.as_millis() as u64), sequence: 0 };
         let live = LIVE.map(|stream| (stream, positions.get(stream).unwrap_or(stale)));
         let late = live.into_iter().filter(|(_, position)| *position < stale);
         positions.set(&late.map(|(stream, _)| (stream, stale)).collect::<Vec<_>>());
@@ -94,11 +88,7 @@ impl Lanes {
 
     /// Streams let go of their oldest entries. When the one that was read last is among those, some behind
     /// it may be, too.
-    async fn look_for_gap(
-        &self,
-        stream: &'static str,
-        position: EntryId,
-    ) -> Result<(), RedisError> {
+    async fn look_for_gap(&self, stream: &'static str, position: EntryId) -> Result<(), RedisError> {
         let is_live = LIVE.contains(&stream);
         if is_live || position == EntryId::ZERO {
             return Ok(());
@@ -112,12 +102,7 @@ impl Lanes {
     }
 
     /// Hands over what was read and moves the positions behind what is done with.
-    async fn take(
-        &self,
-        read: redis::Read,
-        positions: &mut Positions,
-        seen: &mut Seen,
-    ) -> Result<(), InboxGone> {
+    async fn take(&self, read: redis::Read, positions: &mut Positions, seen: &mut Seen) -> Result<(), InboxGone> {
         let mut handed = Vec::new();
         for (name, entries) in read {
             let Some(stream) = STREAMS.into_iter().find(|stream| *stream == name) else {

@@ -18,10 +18,7 @@ const GROUP: &str = "broker";
 
 impl Lanes {
     /// The lane on which one instance of all gets an entry, for ever.
-    pub(super) async fn share(
-        self,
-        begin: oneshot::Receiver<Vec<EntryId>>,
-    ) -> Result<(), InboxGone> {
+    pub(super) async fn share(self, begin: oneshot::Receiver<Vec<EntryId>>) -> Result<(), InboxGone> {
         let starts = begin.await.map_err(|_| InboxGone)?;
         self.make_groups(&starts).await;
         self.is_reading.send_replace(true);
@@ -61,9 +58,7 @@ impl Lanes {
             let (idle, count) = (self.claim_after, limits::STREAM_PAGE);
             let claim = self.redis.claim(stream, GROUP, &self.origin, idle, count);
             claimed.push((stream.to_owned(), claim.await?));
-            self.redis
-                .forget_consumers(stream, GROUP, limits::STREAM_CONSUMER_GONE)
-                .await?;
+            self.redis.forget_consumers(stream, GROUP, limits::STREAM_CONSUMER_GONE).await?;
         }
         Ok(claimed)
     }
@@ -78,9 +73,7 @@ impl Lanes {
                 let id = entry.id;
                 // What is malformed was counted on the other lane.
                 let heard = match self.understand(stream, entry, None) {
-                    Ok(Some((Event::Notification(it), _))) => {
-                        Some(self.hand_over(Event::StoreNotification(it)).await?)
-                    }
+                    Ok(Some((Event::Notification(it), _))) => Some(self.hand_over(Event::StoreNotification(it)).await?),
                     _ => None,
                 };
                 handed.push((id, heard));

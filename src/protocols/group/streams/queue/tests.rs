@@ -17,12 +17,7 @@ fn page(queue: &Queue) -> Vec<String> {
 #[test]
 fn a_page_is_of_one_stream_and_in_order() {
     let queue = queue();
-    for (stream, payload) in [
-        (MESSAGES, "a"),
-        (MESSAGES, "b"),
-        (MEMBERS_ADDED, "c"),
-        (MESSAGES, "d"),
-    ] {
+    for (stream, payload) in [(MESSAGES, "a"), (MESSAGES, "b"), (MEMBERS_ADDED, "c"), (MESSAGES, "d")] {
         send(&queue, stream, payload).unwrap();
     }
     for expected in [&["a", "b"][..], &["c"], &["d"], &[]] {
@@ -63,18 +58,8 @@ fn the_bytes_that_wait_are_bounded_and_given_back() {
 
 #[test]
 fn a_row_is_read_as_it_was_written() {
-    let job = Job {
-        number: 7,
-        stream: MEMBERS_REMOVED,
-        uuid: "u".into(),
-        payload: "{}\n\"".into(),
-        has_row: true,
-    };
-    let row = Row {
-        stream: job.stream.to_owned(),
-        uuid: job.uuid.clone(),
-        payload: job.payload.clone(),
-    };
+    let job = Job { number: 7, stream: MEMBERS_REMOVED, uuid: "u".into(), payload: "{}\n\"".into(), has_row: true };
+    let row = Row { stream: job.stream.to_owned(), uuid: job.uuid.clone(), payload: job.payload.clone() };
     let value = serde_json::to_vec(&row).unwrap();
     let read = Job::read(&7_u64.to_be_bytes(), &value).unwrap();
     assert_eq!((read.number, read.stream), (7, MEMBERS_REMOVED));

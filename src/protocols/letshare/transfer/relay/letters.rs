@@ -64,15 +64,7 @@ pub struct Returned {
 impl Handler<Say> for Relay {
     type Result = ();
 
-    fn handle(
-        &mut self,
-        Say {
-            from,
-            signal,
-            frame,
-        }: Say,
-        _: &mut Self::Context,
-    ) {
+    fn handle(&mut self, Say { from, signal, frame }: Say, _: &mut Self::Context) {
         let Some(side) = self.side_of(from.session) else {
             return self.refuse(&from, &signal);
         };
@@ -90,8 +82,7 @@ impl Handler<Carry> for Relay {
 
     fn handle(&mut self, Carry { chunk }: Carry, _: &mut Self::Context) {
         let bytes = chunk.frame.len() as u64;
-        self.worker
-            .count(|counters| counters.transfer_bytes += bytes);
+        self.worker.count(|counters| counters.transfer_bytes += bytes);
         let actions = self.state.chunk(self.worker.broker.clock.uptime(), chunk);
         self.carry_out(actions, None);
     }
@@ -110,14 +101,7 @@ impl Handler<Abort> for Relay {
 impl Handler<Lost> for Relay {
     type Result = ();
 
-    fn handle(
-        &mut self,
-        Lost {
-            connection,
-            departure,
-        }: Lost,
-        _: &mut Self::Context,
-    ) {
+    fn handle(&mut self, Lost { connection, departure }: Lost, _: &mut Self::Context) {
         match self.side_of(connection) {
             Some(Side::Sender) => self.lose_sender(departure),
             Some(Side::Receiver) => self.lose_receiver(),
@@ -170,9 +154,7 @@ impl Relay {
         // A connection that only left the room must not keep what it was given.
         self.narrow();
         self.receiver = None;
-        let actions = self
-            .state
-            .lose(self.worker.broker.clock.uptime(), Side::Receiver);
+        let actions = self.state.lose(self.worker.broker.clock.uptime(), Side::Receiver);
         self.carry_out(actions, None);
         // The page may have come back before its old connection was missed.
         let sender = self.sender.session;

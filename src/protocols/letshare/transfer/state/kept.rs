@@ -63,10 +63,7 @@ impl Kept {
         let frames = self.ring.iter();
         let frames = frames.map(|(_, frame)| Action::Frame(frame.clone()));
         let start = self.start.iter().map(repeat);
-        start
-            .chain(frames)
-            .chain(self.end_for_receiver(offer))
-            .collect()
+        start.chain(frames).chain(self.end_for_receiver(offer)).collect()
     }
 
     /// What the ring holds of `asked`, and what it does not.
@@ -102,8 +99,5 @@ impl Kept {
 }
 
 fn repeat(message: &Bytes) -> Action {
-    Action::Repeat {
-        to: Side::Receiver,
-        message: message.clone(),
-    }
+    Action::Repeat { to: Side::Receiver, message: message.clone() }
 }

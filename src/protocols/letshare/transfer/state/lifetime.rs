@@ -43,10 +43,7 @@ impl Transfer {
             (Phase::Pending, Side::Receiver) => self.fail(now, TransferFault::ReceiverGone),
             (Phase::Interrupted { .. } | Phase::Delivered { .. }, Side::Receiver) => Vec::new(),
             (Phase::Running, Side::Receiver) => {
-                self.phase = Phase::Interrupted {
-                    since: now,
-                    is_told: false,
-                };
+                self.phase = Phase::Interrupted { since: now, is_told: false };
                 Vec::new()
             }
         }
@@ -71,25 +68,15 @@ impl Transfer {
     pub fn tick(&mut self, now: Duration) -> Vec<Action> {
         let silent = now.saturating_sub(self.last_activity);
         match self.phase {
-            Phase::Pending if silent >= limits::TRANSFER_PENDING => {
-                self.fail(now, TransferFault::Timeout)
-            }
+            Phase::Pending if silent >= limits::TRANSFER_PENDING => self.fail(now, TransferFault::Timeout),
             Phase::Running | Phase::Delivered { .. } if silent >= limits::TRANSFER_IDLE => {
                 self.fail(now, TransferFault::Timeout)
             }
-            Phase::Interrupted { since, .. }
-                if now.saturating_sub(since) >= limits::TRANSFER_RETURN =>
-            {
+            Phase::Interrupted { since, .. } if now.saturating_sub(since) >= limits::TRANSFER_RETURN => {
                 self.fail(now, TransferFault::ReceiverGone)
             }
-            Phase::Interrupted {
-                since,
-                is_told: false,
-            } if now.saturating_sub(since) >= limits::TRANSFER_NOTICE => {
-                self.phase = Phase::Interrupted {
-                    since,
-                    is_told: true,
-                };
+            Phase::Interrupted { since, is_told: false } if now.saturating_sub(since) >= limits::TRANSFER_NOTICE => {
+                self.phase = Phase::Interrupted { since, is_told: true };
                 vec![self.state_for_sender()]
             }
             _ => Vec::new(),
@@ -107,11 +94,7 @@ impl Transfer {
     /// Ended so long ago that even late messages are over.
     pub fn is_forgotten(&self, now: Duration) -> bool {
         let is_owed = self.partings.sender.is_some() || self.partings.receiver.is_some();
-        let memory = if is_owed {
-            limits::TRANSFER_PARTING
-        } else {
-            limits::TRANSFER_AFTERGLOW
-        };
+        let memory = if is_owed { limits::TRANSFER_PARTING } else { limits::TRANSFER_AFTERGLOW };
         matches!(self.phase, Phase::Ended { at } if now.saturating_sub(at) >= memory)
     }
 
@@ -128,15 +111,10 @@ impl Transfer {
             return self.complete(now, complete);
         }
         if let Phase::Interrupted { .. } = self.phase {
-            self.partings.receiver = Some(Action::Fail {
-                to: Side::Receiver,
-                fault,
-            });
+            self.partings.receiver = Some(Action::Fail { to: Side::Receiver, fault });
         }
         self.finish(now, Outcome::Failed(fault));
-        [Side::Sender, Side::Receiver]
-            .map(|to| Action::Fail { to, fault })
-            .into()
+        [Side::Sender, Side::Receiver].map(|to| Action::Fail { to, fault }).into()
     }
 
     pub(super) fn finish(&mut self, now: Duration, outcome: Outcome) {

@@ -25,15 +25,10 @@ pub enum Signal {
     Accept,
     Reject,
     Start,
-    Ack {
-        received_chunks: u64,
-    },
+    Ack { received_chunks: u64 },
     End,
     Complete,
-    Resend {
-        chunk_indexes: Vec<u64>,
-        missing_count: u64,
-    },
+    Resend { chunk_indexes: Vec<u64>, missing_count: u64 },
     Cancel,
     Error,
     ResumeQuery,
@@ -44,11 +39,9 @@ impl Signal {
     pub(super) const fn speaker(&self) -> Option<Side> {
         match self {
             Self::Start | Self::End => Some(Side::Sender),
-            Self::Accept
-            | Self::Reject
-            | Self::Ack { .. }
-            | Self::Complete
-            | Self::Resend { .. } => Some(Side::Receiver),
+            Self::Accept | Self::Reject | Self::Ack { .. } | Self::Complete | Self::Resend { .. } => {
+                Some(Side::Receiver)
+            }
             Self::Cancel | Self::Error | Self::ResumeQuery => None,
         }
     }
@@ -57,9 +50,7 @@ impl Signal {
     /// whoever waits for nothing is not told that the transfer is gone.
     pub const fn wants_answer(&self) -> bool {
         match self {
-            Self::Accept | Self::Start | Self::End | Self::Resend { .. } | Self::ResumeQuery => {
-                true
-            }
+            Self::Accept | Self::Start | Self::End | Self::Resend { .. } | Self::ResumeQuery => true,
             Self::Reject | Self::Ack { .. } | Self::Complete | Self::Cancel | Self::Error => false,
         }
     }
