@@ -2,7 +2,7 @@
 //!
 //! A [`Fault`] is a closed list: whoever needs another code adds a variant. Each protocol has one
 //! table from here to its own form; here stand the Ably code and the HTTP status, because
-//! those two are the field's widest vocabulary (`protocols/ably.md §13`).
+//! those two are the field's widest vocabulary (`docs/protocols/ably.md §13`).
 
 use thiserror::Error;
 
@@ -298,11 +298,11 @@ pub enum CloseReason {
     TooManyFragments,
     /// Nothing was heard for the idle limit.
     Idle,
-    /// The client has come back by a newer connection (`protocols/postoffice.md §4`).
+    /// The client has come back by a newer connection (`docs/protocols/postoffice.md §4`).
     Replaced,
-    /// The same for the chat, whose code is another (`protocols/chat.md §7`).
+    /// The same for the chat, whose code is another (`docs/protocols/chat.md §7`).
     TakenOver,
-    /// The token that the connection was opened with has ended (`protocols/chat.md §2`).
+    /// The token that the connection was opened with has ended (`docs/protocols/chat.md §2`).
     TokenEnded,
     /// The reader was too slow and its outbox is full, or it took nothing for the stall limit.
     TooSlow,
@@ -418,7 +418,7 @@ mod tests {
     fn codes_agree_with_statuses_as_in_ablys_list() {
         for fault in every_fault() {
             let from_code = fault.ably_code() / 100;
-            // 9xxxx codes carry their status separately (protocols/ably.md §13).
+            // 9xxxx codes carry their status separately (docs/protocols/ably.md §13).
             if from_code < 600 {
                 let allowed = match fault {
                     Fault::Busy | Fault::DiskFull => 503,

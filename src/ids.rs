@@ -42,7 +42,7 @@ impl fmt::Display for Timestamp {
 }
 
 /// An app: the tenant that owns keys, channel rules and channels. Six characters of `[A-Za-z0-9_-]`
-/// (`protocols/ably.md §0`).
+/// (`docs/protocols/ably.md §0`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppId([u8; 6]);
 
@@ -103,7 +103,7 @@ impl ChannelName {
     }
 
     /// The part before the first `:`, or all of it: what channel rules are chosen by
-    /// (`protocols/ably.md §5.2`).
+    /// (`docs/protocols/ably.md §5.2`).
     pub fn namespace(&self) -> &str {
         self.text.split(':').next().unwrap_or_default()
     }

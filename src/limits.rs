@@ -8,19 +8,19 @@ use std::{num::NonZeroU32, time::Duration};
 /// [`INBOUND_PORTION`] of small frames each fit in.
 pub const CHANNEL_MAILBOX: usize = 16_384;
 
-/// A publish that comes again with the same id within this time is known (`protocols/ably.md §5.11`).
+/// A publish that comes again with the same id within this time is known (`docs/protocols/ably.md §5.11`).
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(120);
 
 /// Ids that a channel remembers for that, at most: about 100 bytes each.
 pub const IDEMPOTENCY_IDS: usize = 100_000;
 
-/// Members that may be present on a channel, unless its app says otherwise (`protocols/ably.md §5.11`).
+/// Members that may be present on a channel, unless its app says otherwise (`docs/protocols/ably.md §5.11`).
 pub const PRESENCE_MEMBERS: usize = 200;
 
-/// Messages that an attachment may start with at most (`protocols/ably.md §5.11`).
+/// Messages that an attachment may start with at most (`docs/protocols/ably.md §5.11`).
 pub const REWIND_MESSAGES: usize = 100;
 
-/// Ably clients are promised a sign of life at least this often (`protocols/ably.md §1.5`).
+/// Ably clients are promised a sign of life at least this often (`docs/protocols/ably.md §1.5`).
 pub const MAX_IDLE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A client's ping is answered after this time: SDKs measure in whole milliseconds, and their users take a
@@ -34,7 +34,7 @@ pub const ABLY_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 pub const TOKEN_RENEWAL: Duration = Duration::from_secs(30);
 
 /// Targets that one request may revoke tokens by, and revocations of one key that are remembered
-/// (`protocols/ably.md §11.4`).
+/// (`docs/protocols/ably.md §11.4`).
 pub const REVOCATION_TARGETS: usize = 100;
 pub const REVOCATIONS: usize = 10_000;
 
@@ -44,7 +44,7 @@ pub const PRESENCE_HOLD: Duration = Duration::from_secs(15);
 /// Longest frame of an Ably client, in bytes (§2.5).
 pub const ABLY_FRAME_BYTES: usize = 512 * 1024;
 
-/// Longest name of a channel, qualifier included, in bytes (`protocols/ably.md §5.1`).
+/// Longest name of a channel, qualifier included, in bytes (`docs/protocols/ably.md §5.1`).
 pub const CHANNEL_NAME_BYTES: usize = 2_048;
 
 /// Longest id that a client may choose for a message, in bytes; it is kept for two minutes.
@@ -57,7 +57,7 @@ pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;
 pub const SYNC_PAGE_MEMBERS: usize = 100;
 pub const SYNC_PAGE_BYTES: usize = 64 * 1024;
 
-/// A client that lost its transport can resume its connection for this long (`protocols/ably.md §4.4`).
+/// A client that lost its transport can resume its connection for this long (`docs/protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
 
 /// What may wait for one channel's log: some commits at full speed. More publishes are refused.
@@ -139,21 +139,21 @@ pub const CAPABILITY_BYTES: usize = 16 * 1024;
 pub const CAPABILITY_RESOURCES: usize = 512;
 
 /// How long an Ably token may live, and one that can be revoked; and how long it does if nobody says
-/// (`protocols/ably.md §12.2`).
+/// (`docs/protocols/ably.md §12.2`).
 pub const TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
 pub const REVOCABLE_TOKEN_TTL: Duration = Duration::from_secs(3_600);
 pub const DEFAULT_TOKEN_TTL: Duration = Duration::from_secs(3_600);
 
-/// A token request may be that much older or newer than now (`protocols/ably.md §12.2`).
+/// A token request may be that much older or newer than now (`docs/protocols/ably.md §12.2`).
 pub const TOKEN_REQUEST_AGE: Duration = Duration::from_secs(120);
 
-/// The clock of whoever signs JWTs may be that far ahead (`protocols/ably.md §12.3`).
+/// The clock of whoever signs JWTs may be that far ahead (`docs/protocols/ably.md §12.3`).
 pub const ISSUER_CLOCK_AHEAD: Duration = Duration::from_secs(30);
 
 /// Nonces of token requests that are remembered, for four minutes at most: about 100 bytes each.
 pub const NONCES: usize = 262_144;
 
-/// Shortest nonce, in characters (`protocols/ably.md §12.2`).
+/// Shortest nonce, in characters (`docs/protocols/ably.md §12.2`).
 pub const NONCE_CHARS: usize = 16;
 
 /// Apps that may exist at a time. Only a sandbox makes apps at run time, and each costs kilobytes.
@@ -165,20 +165,20 @@ pub const APP_PARTS: usize = 1_000;
 /// Longest token of a relay user, in bytes: it is part of a channel's name.
 pub const RELAY_TOKEN_BYTES: usize = 1_024;
 
-/// Longest body of a relay push, in bytes (`protocols/relay.md §4`).
+/// Longest body of a relay push, in bytes (`docs/protocols/relay.md §4`).
 pub const RELAY_PUSH_BYTES: usize = 1024 * 1024;
 
-/// A relay push may be delayed by this much (`protocols/relay.md §4`).
+/// A relay push may be delayed by this much (`docs/protocols/relay.md §4`).
 pub const RELAY_DELAY: Duration = Duration::from_secs(2_592_000);
 
-/// Frames in a row that are not JSON before a relay client is closed (`protocols/relay.md §3`).
+/// Frames in a row that are not JSON before a relay client is closed (`docs/protocols/relay.md §3`).
 pub const RELAY_UNREADABLE_FRAMES: u32 = 20;
 
 /// Delayed pushes are looked at at least this often while there are any, since the wall clock can be set.
 pub const RELAY_SCHEDULE_CHECK: Duration = Duration::from_millis(250);
 
 /// Pushes that wait for one relay user who is away, and their bytes; the oldest go first
-/// (`protocols/relay.md §5`, `offline_ttl_seconds`).
+/// (`docs/protocols/relay.md §5`, `offline_ttl_seconds`).
 pub const RELAY_KEPT_PUSHES: usize = 256;
 pub const RELAY_KEPT_USER_BYTES: usize = 4 * 1024 * 1024;
 
@@ -269,7 +269,7 @@ pub const ACTIVATION_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 pub const ACTIVATION_ADDRESSES: usize = 1_024;
 
 /// What is written to disk in one transaction: at most so many writes or bytes, and no longer gathered than
-/// that. One sync serves them all (ARCHITECTURE §6).
+/// that. One sync serves them all (docs/architecture.md §6).
 pub const COMMIT_JOBS: usize = 1_024;
 pub const COMMIT_BYTES: usize = 8 * 1024 * 1024;
 pub const COMMIT_WAIT: Duration = Duration::from_millis(2);
@@ -285,7 +285,7 @@ pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 /// What was read back of a channel's past stays in memory this long, for others who come back for it.
 pub const BACKLOG_KEPT: Duration = Duration::from_secs(20);
 
-/// Longest body of a request to the Ably interface, in bytes (`protocols/ably.md §5.11`).
+/// Longest body of a request to the Ably interface, in bytes (`docs/protocols/ably.md §5.11`).
 pub const REQUEST_BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// Longest request for a token, in bytes: a capability and some short texts. Nobody is known yet when it
@@ -295,24 +295,24 @@ pub const TOKEN_REQUEST_BYTES: usize = 64 * 1024;
 /// A request's body has to be here within this time after its head, however slowly it trickles.
 pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Items on a page of a list: unless asked otherwise, and at most (`protocols/ably.md §5.11`).
+/// Items on a page of a list: unless asked otherwise, and at most (`docs/protocols/ably.md §5.11`).
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
 
-/// Messages or presence events of one Ably frame or REST publish (`protocols/ably.md §6.1`).
+/// Messages or presence events of one Ably frame or REST publish (`docs/protocols/ably.md §6.1`).
 pub const FRAME_ITEMS: usize = 1_000;
 
 /// Levels that MessagePack may nest: as many as serde_json allows in JSON.
 pub const MSGPACK_DEPTH: usize = 128;
 
-/// Longest name of a mailbox, in bytes (`protocols/postoffice.md §6`).
+/// Longest name of a mailbox, in bytes (`docs/protocols/postoffice.md §6`).
 pub const POST_NAME_BYTES: usize = 256;
 
 /// Mailboxes that are remembered; whoever connects beyond that gets nothing stored. About 300 bytes each.
 pub const POST_MAILBOXES: usize = 100_000;
 
 /// Letters on the way to one connection that it has not confirmed, and their bytes; more wait in the mailbox
-/// (`protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one letter.
+/// (`docs/protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one letter.
 pub const POST_WINDOW: usize = 256;
 pub const POST_WINDOW_BYTES: usize = 1024 * 1024;
 
@@ -335,7 +335,7 @@ pub const ARCHIVE_ROWS: usize = 1_000;
 pub const ARCHIVE_SWEEP: Duration = Duration::from_secs(60);
 
 /// How long a call of the chat archive waits for MongoDB to be found, and how long it takes at most: a sender waits for
-/// it, and is told 10008 then (`protocols/chat.md §9`).
+/// it, and is told 10008 then (`docs/protocols/chat.md §9`).
 pub const ARCHIVE_FIND: Duration = Duration::from_secs(3);
 pub const ARCHIVE_CALL: Duration = Duration::from_secs(5);
 
@@ -355,11 +355,11 @@ pub const MODERATION_TOKEN_MARGIN: Duration = Duration::from_secs(60);
 /// Longest answer of the moderation service that is read, in bytes; real ones are below 10 KiB.
 pub const MODERATION_ANSWER_BYTES: u64 = 256 * 1024;
 
-/// Entries that wait to be published on a stream, and their bytes; more are refused (`protocols/group.md §7`).
+/// Entries that wait to be published on a stream, and their bytes; more are refused (`docs/protocols/group.md §7`).
 pub const STREAM_QUEUE: usize = 10_000;
 pub const STREAM_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Entries that a stream keeps, about (`protocols/group.md §7`).
+/// Entries that a stream keeps, about (`docs/protocols/group.md §7`).
 pub const STREAM_ENTRIES: usize = 100_000;
 
 /// Entries that are read from streams or published on one at a time, and bytes that are published.
@@ -393,13 +393,13 @@ pub const REDIS_PAUSE_LAST: Duration = Duration::from_secs(3);
 pub const ONLINE_PAGE: usize = 256;
 pub const ONLINE_REFRESH: Duration = Duration::from_mins(10);
 
-/// How long it is kept when a user was online (`protocols/group.md §7`).
+/// How long it is kept when a user was online (`docs/protocols/group.md §7`).
 pub const STATUS_KEPT: Duration = Duration::from_hours(30 * 24);
 
-/// Longest message of a chat, in bytes of UTF-8: what the moderation service takes (`protocols/chat.md §7`).
+/// Longest message of a chat, in bytes of UTF-8: what the moderation service takes (`docs/protocols/chat.md §7`).
 pub const CHAT_CONTENT_BYTES: usize = 20_000;
 
-/// Longest frame of a chat client, and longest body of a request, in bytes (`protocols/chat.md §7`).
+/// Longest frame of a chat client, and longest body of a request, in bytes (`docs/protocols/chat.md §7`).
 pub const CHAT_FRAME_BYTES: usize = 64 * 1024;
 
 /// Longest id of a chat room, in bytes: it is part of a channel's name.
@@ -442,7 +442,7 @@ pub const CHAT_HELD_MESSAGES: usize = 1_000;
 /// How soon a chat connection asks again for its groups when the store has not answered.
 pub const CHAT_GROUPS_RETRY: Duration = Duration::from_secs(1);
 
-/// Messages on a page of a chat's history: unless asked otherwise, and at most (`protocols/chat.md §3`).
+/// Messages on a page of a chat's history: unless asked otherwise, and at most (`docs/protocols/chat.md §3`).
 pub const CHAT_PAGE_MESSAGES: usize = 20;
 pub const CHAT_PAGE_MESSAGES_MAX: usize = 100;
 
@@ -455,24 +455,24 @@ pub const GROUP_MEMBERS: usize = 100_000;
 pub const GROUPS_OF_USER: usize = 5_000;
 
 /// Longest message of the group protocol, in bytes; up to the second it is answered with 413, above it the connection
-/// is closed (`protocols/group.md §5, §9`).
+/// is closed (`docs/protocols/group.md §5, §9`).
 pub const GROUP_MESSAGE_BYTES: usize = 512 * 1024;
 pub const GROUP_FRAME_BYTES: usize = 576 * 1024;
 
-/// Attempts to authenticate that one connection of the group protocol has (`protocols/group.md §5`).
+/// Attempts to authenticate that one connection of the group protocol has (`docs/protocols/group.md §5`).
 pub const GROUP_AUTH_ATTEMPTS: u32 = 5;
 
-/// A group message that comes again within this time is known (`protocols/group.md §6`).
+/// A group message that comes again within this time is known (`docs/protocols/group.md §6`).
 pub const GROUP_SEEN: Duration = Duration::from_secs(24 * 3_600);
 
-/// Missed messages that follow `auth_success` (`protocols/group.md §6`), their bytes, how many of a group are read at a
+/// Missed messages that follow `auth_success` (`docs/protocols/group.md §6`), their bytes, how many of a group are read at a
 /// time, and what may come meanwhile.
 pub const GROUP_RESUMED: usize = 500;
 pub const GROUP_RESUMED_BYTES: usize = 4 * 1024 * 1024;
 pub const GROUP_RESUMED_PAGE: usize = 32;
 pub const GROUP_HELD: usize = 4_096;
 
-/// Messages that the rate limit refuses in a minute before the connection is closed (`protocols/group.md §8`).
+/// Messages that the rate limit refuses in a minute before the connection is closed (`docs/protocols/group.md §8`).
 pub const GROUP_REFUSALS: u32 = 100;
 pub const GROUP_REFUSALS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -502,7 +502,7 @@ pub const GROUP_ROWS: usize = 1_000;
 pub const GROUP_SWEPT: usize = 256;
 pub const GROUP_SWEEP: Duration = Duration::from_secs(60);
 
-/// Items on a page of history: unless asked otherwise, and at most (`protocols/group.md §2`).
+/// Items on a page of history: unless asked otherwise, and at most (`docs/protocols/group.md §2`).
 pub const GROUP_PAGE: usize = 20;
 pub const GROUP_PAGE_MAX: usize = 100;
 

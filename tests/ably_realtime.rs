@@ -1,4 +1,4 @@
-//! The Ably protocol over WebSockets, as its clients see it: `protocols/ably.md §4 - §7, §8.5` and the traps
+//! The Ably protocol over WebSockets, as its clients see it: `docs/protocols/ably.md §4 - §7, §8.5` and the traps
 //! of §15 that need a server. What the clients of this file say, they say frame by frame.
 //!
 //! Not here: how frames are written (`src/protocols/ably/wire/tests`), what HTTP answers (`ably_rest`).

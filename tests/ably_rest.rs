@@ -1,4 +1,4 @@
-//! The REST interface of the Ably protocol, over real sockets: `protocols/ably.md §1.8 - §1.10, §6, §7.8,
+//! The REST interface of the Ably protocol, over real sockets: `docs/protocols/ably.md §1.8 - §1.10, §6, §7.8,
 //! §8, §11`.
 //!
 //! Not here: connections, and what credentials are good for in all their forms

@@ -1,4 +1,4 @@
-//! The plan of the house, held by a test: who may name whom (ARCHITECTURE §4).
+//! The plan of the house, held by a test: who may name whom (docs/architecture.md §4).
 
 use std::{
     collections::BTreeSet,

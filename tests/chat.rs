@@ -1,4 +1,4 @@
-//! The chat over real sockets and HTTP, against the drop-in profile with the original paths: `protocols/chat.md`, row by row.
+//! The chat over real sockets and HTTP, against the drop-in profile with the original paths: `docs/protocols/chat.md`, row by row.
 
 mod client;
 mod commands;

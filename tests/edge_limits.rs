@@ -1,5 +1,5 @@
 //! Limits, TLS and the end of connections, over real sockets: issue 2 items 5 and 6, `configs/default.yaml`,
-//! `protocols/letshare.md §1.4`, RFC 6455.
+//! `docs/protocols/letshare.md §1.4`, RFC 6455.
 //!
 //! Not here: hostile clients, and what the room protocol itself limits (`letshare_rooms::cap`).
 

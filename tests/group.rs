@@ -1,5 +1,5 @@
 //! The group protocol over real sockets and HTTP, against the drop-in profile with the original paths
-//! (`protocols/group.md`).
+//! (`docs/protocols/group.md`).
 
 mod api;
 mod auth;

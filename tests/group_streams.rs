@@ -1,4 +1,4 @@
-//! The group protocol's streams (`protocols/group.md §7`) against Debian's `redis-server`.
+//! The group protocol's streams (`docs/protocols/group.md §7`) against Debian's `redis-server`.
 
 mod once;
 mod outages;

@@ -1,4 +1,4 @@
-//! Clients that mean harm or are broken (GOALS §5, ARCHITECTURE §10): in each test the server is a
+//! Clients that mean harm or are broken (docs/goals.md §5, docs/architecture.md §10): in each test the server is a
 //! process of its own, well-behaved clients in the same room and in another one go on talking and
 //! notice nothing, and memory grows by a bounded amount.
 

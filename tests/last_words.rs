@@ -1,5 +1,5 @@
 //! What a client says right before its transport ends still counts: a LetShare page that is closed
-//! says `leave` and is gone (`protocols/letshare.md` §2.6), with a close frame or without.
+//! says `leave` and is gone (`docs/protocols/letshare.md` §2.6), with a close frame or without.
 
 use futures_util::SinkExt as _;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! The handshake: `protocols/letshare.md §1`, row by row, and the Origin rule of §4 where it
+//! The handshake: `docs/protocols/letshare.md §1`, row by row, and the Origin rule of §4 where it
 //! concerns the upgrade.
 //!
 //! Not here: admission caps and size limits (`edge_limits`).

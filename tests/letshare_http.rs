@@ -1,4 +1,4 @@
-//! The HTTP side: `protocols/letshare.md §4`, and §1.2 "unknown path or method".
+//! The HTTP side: `docs/protocols/letshare.md §4`, and §1.2 "unknown path or method".
 //!
 //! Not here: the upgrade and its refusals (`letshare_handshake`), the text forms of the metrics in detail
 //! (beside `ops`).
@@ -54,7 +54,7 @@ async fn health() {
     assert_eq!(head.body, "");
 }
 
-/// §4, ARCHITECTURE §8: `/ready` beside it.
+/// §4, docs/architecture.md §8: `/ready` beside it.
 #[tokio::test]
 async fn ready() {
     let server = Server::start(|_| {});

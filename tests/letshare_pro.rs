@@ -1,4 +1,4 @@
-//! PRO over real sockets: `protocols/letshare.md §3.6`.
+//! PRO over real sockets: `docs/protocols/letshare.md §3.6`.
 //!
 //! Not here: how large a file may be with it and without (`letshare_relay::requests`).
 

@@ -1,4 +1,4 @@
-//! The file relay over real sockets: `protocols/letshare.md §3`, point by point.
+//! The file relay over real sockets: `docs/protocols/letshare.md §3`, point by point.
 //!
 //! `page` behaves as the app does and moves whole files; `raw` says exactly what the test tells it to.
 //! Not here: PRO tokens (`letshare_pro`), the transfer as a pure state (beside it).

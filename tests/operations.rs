@@ -110,7 +110,7 @@ async fn a_second_sigterm_skips_the_wait() {
 }
 
 /// Warnings that clients can cause come once a second, so that they do not push the others out of
-/// `logs/errors.log` (GOALS §5).
+/// `logs/errors.log` (docs/goals.md §5).
 #[tokio::test]
 async fn a_flood_of_refusals_does_not_flood_the_log() {
     let server = ServerProcess::start(&[("LIMITS_EXEMPT_LOOPBACK", "false"), ("LIMITS_CONNECTIONS_PER_ADDRESS", "1")]);

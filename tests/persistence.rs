@@ -1,5 +1,5 @@
 //! What is acknowledged is kept: the real server killed, stopped, traced, out of space, and its data folder
-//! (GOALS §2, `protocols/ably.md §4.3, §5.3, §6.2, §8`; ARCHITECTURE §6, promises 2 to 4).
+//! (docs/goals.md §2, `docs/protocols/ably.md §4.3, §5.3, §6.2, §8`; docs/architecture.md §6, promises 2 to 4).
 //!
 //! `crash` has a longer form for the night, switched on by `LETSHARE_NIGHTLY=1`: 100 cycles and 500,000
 //! acknowledgements at least. `LETSHARE_SEED=N` draws the moments of an earlier run.

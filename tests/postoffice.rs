@@ -1,4 +1,4 @@
-//! PostOffice over real sockets, against the drop-in profile with the original paths: `protocols/postoffice.md`, row by
+//! PostOffice over real sockets, against the drop-in profile with the original paths: `docs/protocols/postoffice.md`, row by
 //! row.
 
 mod client;

@@ -1,4 +1,4 @@
-//! The relay protocol against the drop-in profile, with the original paths (`protocols/relay.md`).
+//! The relay protocol against the drop-in profile, with the original paths (`docs/protocols/relay.md`).
 
 mod away;
 mod cross;

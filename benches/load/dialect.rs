@@ -1,5 +1,5 @@
 //! The protocols that the crowd speaks: how a client joins, publishes, and what it makes of a frame. LetShare is what the
-//! floor speaks too; Ably's frames are written as its SDKs write them (protocols/ably.md §2, §6).
+//! floor speaks too; Ably's frames are written as its SDKs write them (docs/protocols/ably.md §2, §6).
 
 use std::net::SocketAddrV4;
 

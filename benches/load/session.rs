@@ -146,7 +146,7 @@ impl Session {
     pub fn relay(&mut self, freight: Freight) -> Result<()> {
         let mut server = self.server.clone();
         match &mut server {
-            // Room for every file, whoever sends it (protocols/letshare.md §3.6).
+            // Room for every file, whoever sends it (docs/protocols/letshare.md §3.6).
             Kind::Server(setup) => {
                 setup.settings.insert(0, ("LETSHARE_FILE_TRANSFER_FREE_LIMIT".to_owned(), (3u64 << 30).to_string()))
             }

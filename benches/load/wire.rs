@@ -1,5 +1,5 @@
 //! Bytes on the wire: WebSocket frames (RFC 6455 §5.2) and the few LetShare texts that the tool and the
-//! floor exchange (protocols/letshare.md §2). What the texts mean is not decided here.
+//! floor exchange (docs/protocols/letshare.md §2). What the texts mean is not decided here.
 
 use std::ops::Range;
 
@@ -90,7 +90,7 @@ pub fn put_client_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8], seed: u32
     }
 }
 
-/// The upgrade request of LetShare (protocols/letshare.md §1.1).
+/// The upgrade request of LetShare (docs/protocols/letshare.md §1.1).
 pub fn upgrade_request(host: &str, token: &str, user: &str) -> String {
     upgrade(host, &format!("/ws?token={token}&userId={user}"))
 }
@@ -107,7 +107,7 @@ pub fn subscribe_text(room: &str) -> String {
     format!(r#"{{"type":"subscribe","channel":"{room}","event":"{EVENT}"}}"#)
 }
 
-/// `data` is a JSON object; the server passes it on byte for byte (protocols/letshare.md §2.3).
+/// `data` is a JSON object; the server passes it on byte for byte (docs/protocols/letshare.md §2.3).
 pub fn publish_text(room: &str, data: &str) -> String {
     format!(r#"{{"type":"publish","channel":"{room}","event":"{EVENT}","data":{data}}}"#)
 }

@@ -1,5 +1,5 @@
 //! What a channel has to do once its log has kept an entry: to be done in order, after the commit, so that
-//! nobody sees or is told of what a crash could take back (ARCHITECTURE §6, promise 2).
+//! nobody sees or is told of what a crash could take back (docs/architecture.md §6, promise 2).
 //!
 //! A channel whose log is memory alone never holds anything.
 

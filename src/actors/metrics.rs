@@ -88,7 +88,7 @@ pub struct Snapshot {
     pub group: Option<GroupFigures>,
 }
 
-/// What the group protocol counts, since the start unless it says now (`protocols/group.md §8`).
+/// What the group protocol counts, since the start unless it says now (`docs/protocols/group.md §8`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupFigures {
     /// Connections now.

@@ -7,7 +7,7 @@
 //! actix-http waits for the socket, and two writers never take turns.
 //!
 //! One thread owns it, so it needs no atomics. It never blocks and never drops a frame in silence:
-//! a frame that does not fit is the end of the connection (`HOT_PATH.md §3`, points 4 and 8).
+//! a frame that does not fit is the end of the connection (`docs/design/hot-path.md §3`, points 4 and 8).
 
 use std::{
     cell::{Cell, RefCell},

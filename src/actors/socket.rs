@@ -1,7 +1,7 @@
 //! Cuts a TCP connection from outside.
 //!
 //! actix-http waits for a socket that takes nothing and polls the response body meanwhile no more,
-//! so ending the body does not close a stuck connection (`HOT_PATH.md §3`, point 8). Shutting the socket
+//! so ending the body does not close a stuck connection (`docs/design/hot-path.md §3`, point 8). Shutting the socket
 //! down does.
 
 use std::{cell::Cell, os::fd::RawFd, rc::Rc};

@@ -1,5 +1,5 @@
 //! The apps of this server: their keys, the rules of their channels, their limits
-//! (`protocols/ably.md §0, §5.2`).
+//! (`docs/protocols/ably.md §0, §5.2`).
 //!
 //! Here: the types and the registry that all parts share. How a set-up becomes an app is in `setup`, the
 //! operator's file in `file`.
@@ -96,7 +96,7 @@ impl App {
     }
 
     /// What its rules say about a channel. A chat room is mutable without a rule
-    /// (`protocols/ably.md §11.12`), and what is mutable is persisted (§5.2).
+    /// (`docs/protocols/ably.md §11.12`), and what is mutable is persisted (§5.2).
     pub fn attributes_of(&self, channel: &ChannelName) -> Attributes {
         let id = channel.namespace();
         let rule = self.namespaces.iter().find(|rule| rule.id == id);

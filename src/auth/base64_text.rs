@@ -1,5 +1,5 @@
 //! Base64 as clients write it: standard or URL-safe, with or without padding, with line breaks
-//! (`protocols/ably.md §1.8, §3.5`).
+//! (`docs/protocols/ably.md §1.8, §3.5`).
 
 use base64::{
     Engine as _, alphabet,

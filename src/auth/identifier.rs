@@ -1,4 +1,4 @@
-//! How a client of an older protocol shows which identifier is its own (`protocols/relay.md §5`).
+//! How a client of an older protocol shows which identifier is its own (`docs/protocols/relay.md §5`).
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};

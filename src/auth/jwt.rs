@@ -1,5 +1,5 @@
 //! JWTs of the design document: HS256, claims `user_id`, `user_type`, `room_id`, `iat`, `exp`
-//! (protocols/letshare.md §1.3; the pitfalls are those of GOALS §6).
+//! (docs/protocols/letshare.md §1.3; the pitfalls are those of docs/goals.md §6).
 //!
 //! The library checks form, algorithm and signature. Time is checked here, by the clock that is handed
 //! in: the library reads the system's, forgives a minute and does not look at `nbf`.
@@ -119,7 +119,7 @@ impl JwtKey {
     }
 
     /// Whom the claim `name` names, a text or a whole number digit by digit, and when the token ends; one without
-    /// `exp` never does (`protocols/group.md §4`).
+    /// `exp` never does (`docs/protocols/group.md §4`).
     ///
     /// # Errors
     /// As [`JwtKey::check`].

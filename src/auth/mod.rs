@@ -1,6 +1,6 @@
 //! Who may connect, as whom, and what for.
 //!
-//! Here: the two kinds of token of LetShare (protocols/letshare.md §1.3), choosing between them, and the
+//! Here: the two kinds of token of LetShare (docs/protocols/letshare.md §1.3), choosing between them, and the
 //! rule that binds a token to the `userId` of the URL. How each kind is checked is in `static_token` and
 //! `jwt`. Ably's credentials are in `ably`, the apps that they belong to in `apps`.
 //!
@@ -43,7 +43,7 @@ pub struct Identity {
 }
 
 /// Why a token was refused. `Display` is the text that the design document and the older server send
-/// to the client, after the prefix of every fault but the first (protocols/letshare.md §1.2, §1.3).
+/// to the client, after the prefix of every fault but the first (docs/protocols/letshare.md §1.2, §1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TokenFault {
     #[error("缺少认证token")]
@@ -115,7 +115,7 @@ impl Authenticator {
     }
 }
 
-/// The page routes by `<user>:<random>`, and a JWT cannot know the random part (protocols/letshare.md §1.3).
+/// The page routes by `<user>:<random>`, and a JWT cannot know the random part (docs/protocols/letshare.md §1.3).
 fn routing_id(of_token: String, of_url: Option<&str>) -> Result<String, TokenFault> {
     let Some(of_url) = of_url else {
         return Ok(of_token);

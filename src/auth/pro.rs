@@ -1,5 +1,5 @@
 //! PRO tokens: they lift the size limit of the file relay for one user
-//! (`protocols/letshare.md §3.6`). They are no credentials: whoever has none, or a bad one, connects all
+//! (`docs/protocols/letshare.md §3.6`). They are no credentials: whoever has none, or a bad one, connects all
 //! the same.
 
 use secrecy::SecretString;

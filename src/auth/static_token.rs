@@ -1,4 +1,4 @@
-//! The one token that everybody shares: lower-case hex SHA-256 of `auth.secret` (protocols/letshare.md §1.3).
+//! The one token that everybody shares: lower-case hex SHA-256 of `auth.secret` (docs/protocols/letshare.md §1.3).
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Good tokens, a table of bad ones (GOALS §6, R17), and hostile noise.
+//! Good tokens, a table of bad ones (docs/goals.md §6, R17), and hostile noise.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::*;
 use crate::ids::Timestamp;
 
 const SECRET: &str = "letshare-jwt-secret-key-2024";
-/// Published in protocols/letshare.md §1.3: SHA-256 of `sever_auth_123`.
+/// Published in docs/protocols/letshare.md §1.3: SHA-256 of `sever_auth_123`.
 const STATIC: &str = "98d9a399";
 /// Seconds since the epoch: 2025-01-01.
 const NOW: u64 = 1_735_689_600;
@@ -343,7 +343,7 @@ fn empty_and_oversized_tokens_are_refused_unread() {
     }
 }
 
-/// protocols/letshare.md §1.2 and §1.3.
+/// docs/protocols/letshare.md §1.2 and §1.3.
 #[test]
 fn the_texts_are_the_documented_ones() {
     for (fault, text) in [

@@ -1,4 +1,4 @@
-//! `certificate self-signed`: a key and a certificate for trying TLS out (`protocols/postoffice.md §1`: none is shipped, one
+//! `certificate self-signed`: a key and a certificate for trying TLS out (`docs/protocols/postoffice.md §1`: none is shipped, one
 //! is made on request only).
 
 use std::{

@@ -75,7 +75,7 @@ async fn serve(loaded: Loaded, clock: Clock) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What users of the older relay look for at its start (`protocols/relay.md §1`).
+/// What users of the older relay look for at its start (`docs/protocols/relay.md §1`).
 fn tell_relay(loaded: &Loaded, running: &app::Running) {
     let Some(address) = running.address_of(Protocol::Relay) else {
         return;

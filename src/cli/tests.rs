@@ -268,7 +268,7 @@ fn damaged_and_missing_data_is_told() {
     assert!(said.err.contains("data.dir"), "{}", said.err);
 }
 
-/// protocols/postoffice.md §1: `--env` and `--config` choose the older server's file.
+/// docs/protocols/postoffice.md §1: `--env` and `--config` choose the older server's file.
 #[test]
 fn the_settings_file_of_the_older_post_office_is_chosen_by_flags() {
     let mode = [("MODE", "postoffice")];

@@ -1,4 +1,4 @@
-//! The settings of the chat (`protocols/chat.md §1`).
+//! The settings of the chat (`docs/protocols/chat.md §1`).
 
 use std::{path::PathBuf, time::Duration};
 
@@ -153,7 +153,7 @@ pub const KEYS: &[Key] = &[
     key("chat.words_file", Kind::File),
 ];
 
-/// The constant in the source of the older server (`protocols/chat.md §1`).
+/// The constant in the source of the older server (`docs/protocols/chat.md §1`).
 const PUBLISHED_CHAT_SECRET: &str = "2209";
 
 impl Verdict<'_> {

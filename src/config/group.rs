@@ -1,4 +1,4 @@
-//! The settings of the group protocol (`protocols/group.md §1, §8`).
+//! The settings of the group protocol (`docs/protocols/group.md §1, §8`).
 
 use std::{path::PathBuf, time::Duration};
 
@@ -159,7 +159,7 @@ impl Verdict<'_> {
         self.redis();
     }
 
-    /// The operator is told what holds (`protocols/group.md §5`).
+    /// The operator is told what holds (`docs/protocols/group.md §5`).
     fn who_may_take_part(&mut self) {
         let group = &self.config.group;
         let told = match (group.membership, group.open_groups) {

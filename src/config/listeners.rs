@@ -1,4 +1,4 @@
-//! Which protocol is served on which port, and by which paths (ARCHITECTURE §8).
+//! Which protocol is served on which port, and by which paths (docs/architecture.md §8).
 //!
 //! A protocol with a `port` of its own is served there and nowhere else; all others share `server.port`.
 //! `check` looks here for two that claim one path, `app` for what to bind. Another protocol is one more
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(ports(&shared), [(0, 4)]);
     }
 
-    /// ARCHITECTURE §8: the defaults do not collide.
+    /// docs/architecture.md §8: the defaults do not collide.
     #[test]
     fn the_defaults_do_not_collide() {
         assert_eq!(clashes(&relay(|_| {})), []);
@@ -299,7 +299,7 @@ mod tests {
             config.relay.port = Some(3000);
         });
         assert_eq!(clashes(&apart), []);
-        // protocols/relay.md §1: `ws_path` = `push_path` or = the health path.
+        // docs/protocols/relay.md §1: `ws_path` = `push_path` or = the health path.
         let within = relay(|config| {
             config.relay.port = Some(3000);
             config.relay.ws_path = "/same".into();

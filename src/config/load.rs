@@ -1,4 +1,4 @@
-//! Reads the settings: built-in defaults < `configs/$MODE.yaml` < environment < flags (ARCHITECTURE §8).
+//! Reads the settings: built-in defaults < `configs/$MODE.yaml` < environment < flags (docs/architecture.md §8).
 //!
 //! Every fault is collected before anything is refused. A value that cannot be read is replaced by
 //! its default while the rest is judged, so that one run of `config check` tells everything.

@@ -1,4 +1,4 @@
-//! The settings of PostOffice (`protocols/postoffice.md §1`).
+//! The settings of PostOffice (`docs/protocols/postoffice.md §1`).
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl PostOffice {
     /// Where WebSockets connect.
     pub fn ws_paths(&self) -> Vec<&str> {
         let mut paths = vec![&*self.ws_path];
-        // protocols/postoffice.md §2: both, for clients of either revision.
+        // docs/protocols/postoffice.md §2: both, for clients of either revision.
         if self.port.is_some() && self.ws_path != "/" {
             paths.push("/");
         }

@@ -1,4 +1,4 @@
-//! The settings of the relay (`protocols/relay.md §1`).
+//! The settings of the relay (`docs/protocols/relay.md §1`).
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ pub const KEYS: &[Key] = &[
     key("relay.offline_ttl", Kind::Span("0s", secs(0), "720h", secs(2_592_000))),
 ];
 
-/// Keys of the older relay server and of its guide (`protocols/relay.md §1`).
+/// Keys of the older relay server and of its guide (`docs/protocols/relay.md §1`).
 const PUBLISHED_RELAY_KEYS: [&str; 4] =
     ["U2FsdGVkX18ucQzBA+ozhc3ySrVZ", "change_me_to_a_secure_key", "your_secure_key", "your_api_key_here"];
 

@@ -315,7 +315,7 @@ fn tls_needs_readable_files_and_its_own_port() {
     assert!(operator.loaded().config.tls.enabled);
 }
 
-/// ARCHITECTURE §8: all conflicts at once, each with the origin of the value.
+/// docs/architecture.md §8: all conflicts at once, each with the origin of the value.
 #[test]
 fn two_owners_of_one_path_are_refused() {
     let text = operator()
@@ -346,7 +346,7 @@ fn a_path_gets_its_slash_and_a_warning() {
     }
 }
 
-/// protocols/relay.md §1: flag > LETSHARE_… > file > older variable > built-in.
+/// docs/protocols/relay.md §1: flag > LETSHARE_… > file > older variable > built-in.
 #[test]
 fn the_older_relay_configuration_counts_in_its_mode() {
     let relay = || operator().var("MODE", "relay");
@@ -385,7 +385,7 @@ fn the_older_relay_configuration_counts_in_its_mode() {
     assert_eq!(elsewhere.config.relay.port, None);
 }
 
-/// protocols/relay.md §1: a broken file is left alone; line and column are told.
+/// docs/protocols/relay.md §1: a broken file is left alone; line and column are told.
 #[test]
 fn a_broken_config_json_is_left_alone() {
     let broken = "{\"port\": \"3001\",\n  oops}";
@@ -400,7 +400,7 @@ fn a_broken_config_json_is_left_alone() {
     assert_eq!(fs::read_to_string(path).unwrap(), broken);
 }
 
-/// protocols/relay.md §1: a missing file is written, with a random key, for its owner only.
+/// docs/protocols/relay.md §1: a missing file is written, with a random key, for its owner only.
 #[test]
 fn a_missing_config_json_is_written_once() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -424,7 +424,7 @@ fn a_missing_config_json_is_written_once() {
     assert_eq!(again.write_relay_file().unwrap(), None);
 }
 
-/// protocols/relay.md §1: known weak keys.
+/// docs/protocols/relay.md §1: known weak keys.
 #[test]
 fn published_relay_keys_stay_at_home() {
     let key = "U2FsdGVkX18ucQzBA+ozhc3ySrVZ";

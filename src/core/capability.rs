@@ -1,5 +1,5 @@
 //! What credentials allow: resources and the operations that are permitted on them
-//! (`protocols/ably.md §12.5`).
+//! (`docs/protocols/ably.md §12.5`).
 //!
 //! Here: the sets, their JSON form, matching against channel names, intersection. Which operations there
 //! are stands in `operation`, how a resource is matched in `resource`.
@@ -32,7 +32,7 @@ impl Capability {
     }
 
     /// `{"*":["*"]}`: every operation on every ordinary channel; what a key has that names no
-    /// capability (`protocols/ably.md §11.13`).
+    /// capability (`docs/protocols/ably.md §11.13`).
     pub fn all_channels() -> Self {
         Self::of("*", Operations::ALL)
     }
@@ -123,7 +123,7 @@ impl Capability {
     }
 }
 
-/// The canonical JSON text: compact, resources and operations sorted (`protocols/ably.md §11.13`).
+/// The canonical JSON text: compact, resources and operations sorted (`docs/protocols/ably.md §11.13`).
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;

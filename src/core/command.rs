@@ -33,7 +33,7 @@ pub struct Now {
 pub struct HubId(pub u32);
 
 /// Names one attachment: a transport of a connection, and which of the names that it knows the channel by.
-/// Only Ably clients know more than one (`protocols/ably.md §5.1`).
+/// Only Ably clients know more than one (`docs/protocols/ably.md §5.1`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AttachmentId {
     pub session: SessionId,

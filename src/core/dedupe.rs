@@ -1,5 +1,5 @@
 //! Publishes that a channel has seen: a client that did not hear the answer sends again, and must not
-//! publish twice (`protocols/ably.md §4.5, §6.4`).
+//! publish twice (`docs/protocols/ably.md §4.5, §6.4`).
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Reading a channel's past in pages (`protocols/ably.md §8`).
+//! Reading a channel's past in pages (`docs/protocols/ably.md §8`).
 
 use std::{ops::ControlFlow, sync::Arc};
 

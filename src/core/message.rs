@@ -34,7 +34,7 @@ pub struct Message {
 pub struct Payload {
     pub data: Data,
     /// The transformations that were applied, `/` between them, the first one leftmost. Never ends in
-    /// `base64`: that is a matter of the wire (`protocols/ably.md §3.5`). Empty = none.
+    /// `base64`: that is a matter of the wire (`docs/protocols/ably.md §3.5`). Empty = none.
     pub encoding: ByteString,
     /// The text was read as JSON, and is valid: nobody has to look again. Says nothing about other payloads.
     pub is_json: bool,
@@ -105,7 +105,7 @@ impl Data {
     }
 }
 
-/// The `extras` of a message: a JSON object (`protocols/ably.md §3.6`).
+/// The `extras` of a message: a JSON object (`docs/protocols/ably.md §3.6`).
 pub type Extras = serde_json::Map<String, serde_json::Value>;
 
 /// One item of a channel's log: immutable, shared by all who deliver, keep or replay it.
@@ -135,7 +135,7 @@ pub enum Body {
     Occupancy(Occupancy),
 }
 
-/// Where the ids of an entry's items come from (`protocols/ably.md §3.8`). It is also what makes a
+/// Where the ids of an entry's items come from (`docs/protocols/ably.md §3.8`). It is also what makes a
 /// repeated publish known: see [`crate::core::dedupe`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EntryId {
@@ -245,7 +245,7 @@ impl Entry {
 
 impl Message {
     /// Its size as the limits count it: name, client id, extras as JSON, data
-    /// (`protocols/ably.md §3.7`).
+    /// (`docs/protocols/ably.md §3.7`).
     pub fn size(&self) -> usize {
         self.name.len() + size_of_identity(self.client_id.as_ref(), self.extras.as_deref()) + self.payload.data.len()
     }

@@ -1,5 +1,5 @@
 //! What an attachment may do and wants to get: a set of switches, with the bits that they have on Ably's
-//! wire (`protocols/ably.md §2.3, §2.4`).
+//! wire (`docs/protocols/ably.md §2.3, §2.4`).
 
 use std::{
     fmt,
@@ -83,7 +83,7 @@ impl fmt::Debug for Modes {
 mod tests {
     use super::*;
 
-    /// protocols/ably.md §5.3: the example frames.
+    /// docs/protocols/ably.md §5.3: the example frames.
     #[test]
     fn flags_of_the_wire() {
         assert_eq!(Modes::from_flags(327_687), Modes::SUBSCRIBE | Modes::PRESENCE);

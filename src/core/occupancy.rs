@@ -1,4 +1,4 @@
-//! How many use a channel, and for what (`protocols/ably.md §5.9`).
+//! How many use a channel, and for what (`docs/protocols/ably.md §5.9`).
 
 use crate::core::modes::Modes;
 

@@ -1,4 +1,4 @@
-//! Who is present on a channel (`protocols/ably.md §7`).
+//! Who is present on a channel (`docs/protocols/ably.md §7`).
 //!
 //! A member is a client on a connection. Members of a connection that lost its transport stay for a
 //! while, so that a client that comes back in time was never away.
@@ -62,7 +62,7 @@ impl Standing {
     }
 }
 
-/// Clients before connections: whoever reads the members gets them by client (`protocols/ably.md §7.8`).
+/// Clients before connections: whoever reads the members gets them by client (`docs/protocols/ably.md §7.8`).
 type MemberKey = (ClientId, ConnectionId);
 
 /// The members of a channel.

@@ -28,7 +28,7 @@ pub trait Past {
     fn recent(&self) -> Vec<Arc<Entry>>;
 }
 
-/// Fills in where an attachment starts, and what comes before the head (`protocols/ably.md §5.3`). A backlog
+/// Fills in where an attachment starts, and what comes before the head (`docs/protocols/ably.md §5.3`). A backlog
 /// of more than `bytes` is cut short, and that is told.
 ///
 /// An attachment that changes has had everything, and goes on; unless it names an older position: then its

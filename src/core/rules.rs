@@ -16,7 +16,7 @@ pub trait Namespaces: Send + Sync {
     fn terms(&self, channel: &ChannelName) -> Terms;
 }
 
-/// Namespaces of the default app that belong to the older protocols (ARCHITECTURE §5). Whoever may use
+/// Namespaces of the default app that belong to the older protocols (docs/architecture.md §5). Whoever may use
 /// `*` may not use these: a capability has to name them.
 const RESERVED: [&str; 4] = ["relay", "chat", "group", "po"];
 
@@ -61,7 +61,7 @@ pub struct Terms {
     pub attributes: Attributes,
 }
 
-/// What the rule of a namespace says about its channels (`protocols/ably.md §5.2`); without a rule,
+/// What the rule of a namespace says about its channels (`docs/protocols/ably.md §5.2`); without a rule,
 /// nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
@@ -105,7 +105,7 @@ pub struct Rules {
 
 impl Rules {
     /// LetShare rooms: 2 to 12 characters out of Han, `A-Z a-z 0-9`, space, `_` and `-`; not trimmed
-    /// (`protocols/letshare.md §2.4`).
+    /// (`docs/protocols/letshare.md §2.4`).
     #[allow(clippy::expect_used, reason = "cannot fail: the pattern is a constant, and tested")]
     pub fn letshare_room(member_cap: usize) -> Self {
         Self {
@@ -142,7 +142,7 @@ impl Rules {
 mod tests {
     use super::*;
 
-    /// protocols/letshare.md §2.4, row by row.
+    /// docs/protocols/letshare.md §2.4, row by row.
     #[test]
     fn room_names() {
         let rules = Rules::letshare_room(50);
@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    /// ARCHITECTURE §5.
+    /// docs/architecture.md §5.
     #[test]
     fn reserved_channels() {
         let app = AppId::DEFAULT;

@@ -22,7 +22,7 @@ impl Epoch {
 /// The position of one entry in its channel's log.
 ///
 /// Written as `<14-digit ms>-<3-digit counter>@<epoch>`, so that the texts of one epoch sort as the
-/// log does (`protocols/ably.md §3.8`).
+/// log does (`docs/protocols/ably.md §3.8`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Serial {
     millis: u64,

@@ -1,4 +1,4 @@
-//! The answers of last resort: nothing is there, or the handler broke (protocols/letshare.md §1.2).
+//! The answers of last resort: nothing is there, or the handler broke (docs/protocols/letshare.md §1.2).
 
 use std::panic::AssertUnwindSafe;
 

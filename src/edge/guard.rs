@@ -2,7 +2,7 @@
 //!
 //! actix-ws compares a frame with its limit only after the whole frame is in memory, and checks the
 //! length of control frames just as late, so a client that declares 4 GiB costs that memory; a message
-//! of a million one-byte fragments costs forty times its size (ARCHITECTURE §3, DEPENDENCIES §0
+//! of a million one-byte fragments costs forty times its size (docs/architecture.md §3, docs/dependencies.md §0
 //! facts 1 and 2). The guard stands before that decoder and reads frame headers only.
 //!
 //! Not here: masking, reserved bits, opcodes, UTF-8, the 125 bytes of control frames. The decoder

@@ -1,5 +1,5 @@
 //! Which web pages may talk to this server: the Origin policy and the CORS headers that go with it,
-//! for every route and also for the WebSocket upgrade (protocols/letshare.md §4 "CORS", §1.2).
+//! for every route and also for the WebSocket upgrade (docs/protocols/letshare.md §4 "CORS", §1.2).
 //!
 //! Not actix-cors: that crate leaves upgrades alone, and browsers send no preflight before them.
 //! A protocol with another policy wraps its own scope with its own [`OriginPolicy`].
@@ -23,7 +23,7 @@ use actix_web::{
 
 use crate::config;
 
-/// protocols/letshare.md §4 "CORS".
+/// docs/protocols/letshare.md §4 "CORS".
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET,POST,PUT,DELETE,OPTIONS");
 
 /// The document writes the last ones as `Sec-WebSocket-*`; header lists know no such pattern, so
@@ -198,7 +198,7 @@ fn is_same_host(origin: &str, host: &str) -> bool {
 /// `http(s)://192.168.1.*`, any port; the slash at the end is what the Go server let through.
 ///
 /// The host is parsed as an address: compared as a prefix, `192.168.1.evil.example` would get in,
-/// as it does there (protocols/letshare.md §4 "CORS", §5 h).
+/// as it does there (docs/protocols/letshare.md §4 "CORS", §5 h).
 fn is_lan_page(origin: &str) -> bool {
     let Some(authority) = without_scheme(origin) else {
         return false;

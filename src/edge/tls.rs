@@ -1,7 +1,7 @@
 //! TLS: the rustls configuration from two PEM files, and their replacement while the server runs.
 //!
 //! Go's silent way back to plain HTTP when a file is missing is not taken: every fault here refuses
-//! the start (protocols/letshare.md §4 "TLS"). Not here: the listener, and the timer that calls
+//! the start (docs/protocols/letshare.md §4 "TLS"). Not here: the listener, and the timer that calls
 //! [`CertificateReloader::reload_if_changed`]; `app` has both.
 
 use std::{
@@ -81,7 +81,7 @@ pub fn server_config(tls: &config::Tls) -> Result<(ServerConfig, CertificateRelo
         .map_err(TlsError::Settings)?
         .with_no_client_auth()
         .with_cert_resolver(served.clone());
-    // HTTP/2 is left out on purpose (DEPENDENCIES §1, actix-web).
+    // HTTP/2 is left out on purpose (docs/dependencies.md §1, actix-web).
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
 
     let reloader = CertificateReloader { files, provider, served, last_seen: Mutex::new(Seen::Contents(fingerprint)) };

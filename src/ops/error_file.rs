@@ -1,4 +1,4 @@
-//! A file of lines that keeps its newest ones: `logs/errors.log` (protocols/letshare.md §4).
+//! A file of lines that keeps its newest ones: `logs/errors.log` (docs/protocols/letshare.md §4).
 //!
 //! Lines are appended; when there are twice as many as wanted, the newest are written to a second
 //! file that takes the first one's place, so a crash leaves either the old file or the new one, in

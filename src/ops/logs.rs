@@ -1,5 +1,5 @@
-//! Logs: JSON lines on stdout; warnings and errors also in `<log.dir>/errors.log` (ARCHITECTURE §9,
-//! protocols/letshare.md §4 for the shape of that file).
+//! Logs: JSON lines on stdout; warnings and errors also in `<log.dir>/errors.log` (docs/architecture.md §9,
+//! docs/protocols/letshare.md §4 for the shape of that file).
 //!
 //! One layer writes both, so both say the same. Spans are not written: nothing here uses them. What
 //! must not be logged (tokens, query strings) is kept out where events are made; here only the size
@@ -87,7 +87,7 @@ pub fn subscriber(
 /// * A lone `debug` or `trace` is for our own code: nobody who asks for it wants every poll of mio, and
 ///   libraries print requests, with their query strings, at these levels.
 /// * `actix_http` is silent unless it is named. We end a response body with an error to make it close the
-///   TCP connection after the close handshake (GOALS §4), and it logs an error for each. What else it
+///   TCP connection after the close handshake (docs/goals.md §4), and it logs an error for each. What else it
 ///   logs as an error is about what one client sent; we count that ourselves.
 fn directives(level: &str) -> String {
     let base = match level {

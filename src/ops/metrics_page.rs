@@ -1,5 +1,5 @@
 //! `/metrics`: JSON in the shape of the Go server by default, and the two text forms of Prometheus
-//! when `Accept` asks for them, as scrapers do (protocols/letshare.md §4, ARCHITECTURE §9).
+//! when `Accept` asks for them, as scrapers do (docs/protocols/letshare.md §4, docs/architecture.md §9).
 
 use std::{cmp::Reverse, time::Duration};
 

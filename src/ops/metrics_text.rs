@@ -1,4 +1,4 @@
-//! The counters in the two text forms of Prometheus (ARCHITECTURE §9: names are
+//! The counters in the two text forms of Prometheus (docs/architecture.md §9: names are
 //! `letshare_<what>_<unit>[_total]`; no user, room or channel name is a label).
 //!
 //! prometheus-client writes OpenMetrics. The older form, Prometheus text 0.0.4, differs in that the

@@ -32,7 +32,7 @@ pub struct OpsState {
 }
 
 /// `/health`, `/ready` and `/metrics` for GET and HEAD; any other method is left to the default
-/// service, since protocols/letshare.md §1.2 wants 404 there, not 405.
+/// service, since docs/protocols/letshare.md §1.2 wants 404 there, not 405.
 pub fn routes(app: &mut web::ServiceConfig) {
     let resource = |path| web::resource(path).guard(guard::Any(guard::Get()).or(guard::Head()));
     app.service(resource("/health").to(health::health))

@@ -1,4 +1,4 @@
-//! The operator's routes over HTTP (protocols/letshare.md §1.2 and §4).
+//! The operator's routes over HTTP (docs/protocols/letshare.md §1.2 and §4).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,9 +1,9 @@
 //! What survives a restart: one file in one folder, written by one thread.
 //!
 //! `folder` owns the folder, `engine` the file, `writer` puts many
-//! small writes into one transaction (group commit: ARCHITECTURE §6, promise 2). On top of the engine
+//! small writes into one transaction (group commit: docs/architecture.md §6, promise 2). On top of the engine
 //! stand `log/disk` (the logs of channels) and [`embedded`] (everything that is no log), in the same file
-//! and the same transactions. Which store and why: `DEPENDENCIES.md §3`.
+//! and the same transactions. Which store and why: `docs/dependencies.md §3`.
 
 use std::sync::Arc;
 

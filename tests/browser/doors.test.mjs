@@ -63,7 +63,7 @@ test('a page of an allowed origin is let in, one of another origin is not', asyn
   const stranger = await tryToJoin(strangers.origin, staticToken);
   assert.equal(stranger.result, 'socket failed');
 
-  // What the page is not told: 403 with an empty body (protocols/letshare.md §1.2).
+  // What the page is not told: 403 with an empty body (docs/protocols/letshare.md §1.2).
   const query = `token=${staticToken}&userId=pat:1ppppp`;
   for (const path of ['/', '/ws']) {
     assert.equal((await upgrade(`${path}?${query}`, { origin: pages.origin })).status, 101);

@@ -1,4 +1,4 @@
-// Files through the server, between real pages that frame them as the app does (protocols/letshare.md §3).
+// Files through the server, between real pages that frame them as the app does (docs/protocols/letshare.md §3).
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

@@ -1,4 +1,4 @@
-// Real pages, the real binary: what a LetShare page does in a room (protocols/letshare.md §1, §2).
+// Real pages, the real binary: what a LetShare page does in a room (docs/protocols/letshare.md §1, §2).
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

@@ -25,7 +25,7 @@ const STOP_MS = 35_000;
 const AUTH_SECRET = 'browser-tests-static-secret-9f2c41';
 const JWT_SECRET = 'browser-tests-jwt-secret-0123456789abcdef';
 
-/** protocols/letshare.md §1.3: the static token is the lower-case hex SHA-256 of the secret. */
+/** docs/protocols/letshare.md §1.3: the static token is the lower-case hex SHA-256 of the secret. */
 export const staticToken = createHash('sha256').update(AUTH_SECRET).digest('hex');
 
 /** Starts the server; pages of `origins` may connect. `settings` are further variables of its environment. */

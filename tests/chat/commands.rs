@@ -1,4 +1,4 @@
-//! `protocols/chat.md §4, §5, §10`: what each frame of a client is answered. How each field is judged is shown beside the
+//! `docs/protocols/chat.md §4, §5, §10`: what each frame of a client is answered. How each field is judged is shown beside the
 //! code (src/protocols/chat/command/tests.rs); here, that it is so on the wire.
 
 use letshare_server::{clock::Clock, ids::Timestamp};

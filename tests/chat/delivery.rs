@@ -1,4 +1,4 @@
-//! Once and not lost: `client_id`, `replay_on_connect` (`protocols/chat.md §7`).
+//! Once and not lost: `client_id`, `replay_on_connect` (`docs/protocols/chat.md §7`).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Groups: `protocols/chat.md §4, §5, §7`.
+//! Groups: `docs/protocols/chat.md §4, §5, §7`.
 
 use letshare_server::config::{ChatCompat, UnknownGroup};
 use serde_json::json;

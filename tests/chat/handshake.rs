@@ -1,4 +1,4 @@
-//! `protocols/chat.md §2, §7`: who gets in, what the others are told, and one connection for each user.
+//! `docs/protocols/chat.md §2, §7`: who gets in, what the others are told, and one connection for each user.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

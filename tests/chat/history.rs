@@ -1,4 +1,4 @@
-//! Stored messages: `protocols/chat.md §3, §9`.
+//! Stored messages: `docs/protocols/chat.md §3, §9`.
 
 use letshare_server::config::UnknownGroup;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The HTTP interface: `protocols/chat.md §3, §5, §6`.
+//! The HTTP interface: `docs/protocols/chat.md §3, §5, §6`.
 
 use std::time::Duration;
 
@@ -189,7 +189,7 @@ async fn too_many_requests() {
     }
 }
 
-/// ARCHITECTURE §8: on the shared port, beside the others.
+/// docs/architecture.md §8: on the shared port, beside the others.
 #[tokio::test]
 async fn on_the_shared_port() {
     let house = House::start(|config| {

@@ -1,4 +1,4 @@
-//! The chat on MongoDB, which ends and comes back while messages flow (`protocols/chat.md §9`).
+//! The chat on MongoDB, which ends and comes back while messages flow (`docs/protocols/chat.md §9`).
 
 use letshare_server::config::Config;
 use serde_json::{Value, json};

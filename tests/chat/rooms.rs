@@ -1,4 +1,4 @@
-//! Rooms that are joined: `protocols/chat.md §4, §5, §7`.
+//! Rooms that are joined: `docs/protocols/chat.md §4, §5, §7`.
 
 use serde_json::json;
 

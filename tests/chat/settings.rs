@@ -1,4 +1,4 @@
-//! `protocols/chat.md §1`: `config.yaml` of the older server and its variables, and what is refused.
+//! `docs/protocols/chat.md §1`: `config.yaml` of the older server and its variables, and what is refused.
 
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;

@@ -63,7 +63,7 @@ async fn keeps_the_contract() {
     contract::holds(&Ground::new(&archive, clock)).await;
 }
 
-/// `protocols/chat.md §9`: others read these documents.
+/// `docs/protocols/chat.md §9`: others read these documents.
 #[tokio::test]
 async fn documents_and_indexes_are_those_of_the_original() {
     let server = Mongo::start().await;
@@ -184,7 +184,7 @@ async fn no_server_at_the_start_is_a_clear_fault_without_secrets() {
     }
 }
 
-/// `protocols/chat.md §9`: senders are told, nothing that was acknowledged is lost, and it is found again.
+/// `docs/protocols/chat.md §9`: senders are told, nothing that was acknowledged is lost, and it is found again.
 #[tokio::test]
 async fn the_server_is_killed_and_started_again_while_messages_flow() {
     let mut server = Mongo::start().await;

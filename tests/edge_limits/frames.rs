@@ -1,4 +1,4 @@
-//! Frames and messages: the size limit of `protocols/letshare.md §1.4` and what RFC 6455 asks of text.
+//! Frames and messages: the size limit of `docs/protocols/letshare.md §1.4` and what RFC 6455 asks of text.
 
 use futures_util::SinkExt as _;
 use serde_json::json;

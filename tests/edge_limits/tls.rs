@@ -1,4 +1,4 @@
-//! TLS on a port of its own beside plain: `protocols/letshare.md §4` "TLS", issue 2 item 5.
+//! TLS on a port of its own beside plain: `docs/protocols/letshare.md §4` "TLS", issue 2 item 5.
 //!
 //! Not here: reloading certificates, refusing bad files (beside `edge::tls`).
 
@@ -100,7 +100,7 @@ async fn tls_and_plain_clients_meet() {
     assert_eq!(message["data"], json!({"n": 2, "from": "tls:1"}));
 }
 
-/// protocols/ably.md §11.13: whoever makes an app over TLS is told to use it over TLS.
+/// docs/protocols/ably.md §11.13: whoever makes an app over TLS is told to use it over TLS.
 #[tokio::test]
 async fn an_ably_app_is_where_it_was_made() {
     let (server, trusted) = server(|config| config.ably.sandbox = true);

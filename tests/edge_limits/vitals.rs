@@ -1,4 +1,4 @@
-//! Keep-alive: `protocols/letshare.md §1.4` "server ping", "read deadline", "inactivity sweep".
+//! Keep-alive: `docs/protocols/letshare.md §1.4` "server ping", "read deadline", "inactivity sweep".
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is asked by HTTP (`protocols/group.md §2`).
+//! What is asked by HTTP (`docs/protocols/group.md §2`).
 
 use std::time::Duration;
 

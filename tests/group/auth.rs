@@ -1,4 +1,4 @@
-//! Saying who one is (`protocols/group.md §4, §5, §9`).
+//! Saying who one is (`docs/protocols/group.md §4, §5, §9`).
 
 use std::time::Duration;
 

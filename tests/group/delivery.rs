@@ -1,4 +1,4 @@
-//! Messages: ack, delivery, order, repetition (`protocols/group.md §5, §6`).
+//! Messages: ack, delivery, order, repetition (`docs/protocols/group.md §5, §6`).
 
 use letshare_server::config::AckMode;
 

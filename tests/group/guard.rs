@@ -1,4 +1,4 @@
-//! Rates, addresses, places, origins (`protocols/group.md §1, §8`).
+//! Rates, addresses, places, origins (`docs/protocols/group.md §1, §8`).
 
 use std::{fs, time::Duration};
 

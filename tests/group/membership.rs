@@ -1,4 +1,4 @@
-//! Who may take part (`protocols/group.md §5, §9`), and changes while people are online.
+//! Who may take part (`docs/protocols/group.md §5, §9`), and changes while people are online.
 
 use letshare_server::config::Membership;
 

@@ -1,4 +1,4 @@
-//! Notifications (`protocols/group.md §2, §5, §6`).
+//! Notifications (`docs/protocols/group.md §2, §5, §6`).
 
 use super::*;
 

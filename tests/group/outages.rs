@@ -1,4 +1,4 @@
-//! A disk that is full, and signals of an operator (`protocols/group.md §5, §8`).
+//! A disk that is full, and signals of an operator (`docs/protocols/group.md §5, §8`).
 
 use std::{fs, process::Command};
 

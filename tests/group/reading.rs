@@ -1,4 +1,4 @@
-//! `mark_read` and what is unread (`protocols/group.md §4, §6, §9`).
+//! `mark_read` and what is unread (`docs/protocols/group.md §4, §6, §9`).
 
 use super::*;
 

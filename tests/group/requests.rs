@@ -1,4 +1,4 @@
-//! Every frame that clients send, field by field, and every error code (`protocols/group.md §3, §4, §5, §9`).
+//! Every frame that clients send, field by field, and every error code (`docs/protocols/group.md §3, §4, §5, §9`).
 
 use tokio_tungstenite::tungstenite::Message;
 

@@ -1,4 +1,4 @@
-//! What a client missed (`protocols/group.md §6`, `data.last_message_id`).
+//! What a client missed (`docs/protocols/group.md §6`, `data.last_message_id`).
 
 use super::*;
 

@@ -86,7 +86,7 @@ async fn an_entry_that_stands_twice_in_the_stream_is_taken_once() {
     }
 }
 
-/// `protocols/group.md §7`: the exact fields, readable by Watermill.
+/// `docs/protocols/group.md §7`: the exact fields, readable by Watermill.
 #[tokio::test]
 async fn our_entries_have_watermills_fields() {
     let server = RedisServer::start().await;

@@ -10,7 +10,7 @@ use crate::support::{
     raw::{BINARY, CLOSE, End, FIN, PING, PONG, Raw, TEXT, frame, frame_head, in_time},
 };
 
-/// DEPENDENCIES §0 fact 1: actix-ws alone would hold what is sent, here many hundred MiB.
+/// docs/dependencies.md §0 fact 1: actix-ws alone would hold what is sent, here many hundred MiB.
 #[tokio::test]
 async fn a_frame_header_of_4_gib_costs_no_memory() {
     let server = ServerProcess::start(&[("WEBSOCKET_CLOSE_TIMEOUT", "300ms")]);
@@ -32,7 +32,7 @@ async fn a_frame_header_of_4_gib_costs_no_memory() {
     assert_eq!(ends, [End::Closed(1009); 8]);
 }
 
-/// DEPENDENCIES §0 fact 2: forty times their size, without a cap.
+/// docs/dependencies.md §0 fact 2: forty times their size, without a cap.
 #[tokio::test]
 async fn a_million_one_byte_fragments_cost_no_memory() {
     let server = ServerProcess::start(&[("WEBSOCKET_CLOSE_TIMEOUT", "300ms")]);
@@ -91,7 +91,7 @@ async fn each_broken_rule_has_its_close_code() {
 }
 
 /// Invalid JSON and valid nonsense get an error each, and the connection stays
-/// (`protocols/letshare.md §2`).
+/// (`docs/protocols/letshare.md §2`).
 #[tokio::test]
 async fn nonsense_in_valid_frames_is_answered_and_the_connection_stays() {
     let server = ServerProcess::start(&[]);

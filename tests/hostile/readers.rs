@@ -1,4 +1,4 @@
-//! Clients that read too little (ARCHITECTURE §6 promise 5, HOT_PATH §3 point 8).
+//! Clients that read too little (docs/architecture.md §6 promise 5, docs/design/hot-path.md §3 point 8).
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use crate::support::{
     raw::{BINARY, CLOSE, End, FIN, PING, Raw, TEXT, frame, frame_head, upgrade_request},
 };
 
-/// DEPENDENCIES §2: a request's head has 5 seconds, however busily it trickles.
+/// docs/dependencies.md §2: a request's head has 5 seconds, however busily it trickles.
 #[tokio::test]
 async fn a_head_that_trickles_in_is_refused() {
     let server = ServerProcess::start(&[]);

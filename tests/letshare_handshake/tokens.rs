@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §1.2`, §1.3: which tokens let in, whom, and what the others are told.
+//! `docs/protocols/letshare.md §1.2`, §1.3: which tokens let in, whom, and what the others are told.
 
 use letshare_server::{
     auth::JwtKey,

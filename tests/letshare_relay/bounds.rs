@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §3.5` points 7 and 11, §5 (s): what transfers may cost, and what is counted.
+//! `docs/protocols/letshare.md §3.5` points 7 and 11, §5 (s): what transfers may cost, and what is counted.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §3.3`, §3.5.6: how transfers end, and that nothing is said afterwards.
+//! `docs/protocols/letshare.md §3.3`, §3.5.6: how transfers end, and that nothing is said afterwards.
 
 use std::time::Duration;
 

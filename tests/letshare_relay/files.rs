@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §3.3`: whole files between pages that behave as the app does.
+//! `docs/protocols/letshare.md §3.3`: whole files between pages that behave as the app does.
 
 use letshare_server::config::Config;
 use tokio::join;

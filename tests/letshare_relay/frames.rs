@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §3.2`: frames that do not fit, and the order of all that a receiver gets.
+//! `docs/protocols/letshare.md §3.2`: frames that do not fit, and the order of all that a receiver gets.
 
 use letshare_server::config::Config;
 use serde_json::json;

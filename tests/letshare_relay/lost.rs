@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §3.5` points 9 and 10: a side loses its connection.
+//! `docs/protocols/letshare.md §3.5` points 9 and 10: a side loses its connection.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A client that does with files what the app does (`protocols/letshare.md §3.1` to §3.4), but for its pauses:
+//! A client that does with files what the app does (`docs/protocols/letshare.md §3.1` to §3.4), but for its pauses:
 //! whatever comes is answered, uploads keep 24 frames on the way, downloads acknowledge every 8.
 
 use std::{collections::BTreeMap, time::Duration};

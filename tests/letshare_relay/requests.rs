@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §3.5` points 1 to 3 and 11: which requests are let through, and what the others are
+//! `docs/protocols/letshare.md §3.5` points 1 to 3 and 11: which requests are let through, and what the others are
 //! told.
 
 use letshare_server::{auth::ProKey, clock::Clock};

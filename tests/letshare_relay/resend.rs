@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §3.5.9`: what was lost is served from the ring, the rest by the sender.
+//! `docs/protocols/letshare.md §3.5.9`: what was lost is served from the ring, the rest by the sender.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §3.5.1`: S-messages only from S, R-messages only from R; whoever else knows the id of a
+//! `docs/protocols/letshare.md §3.5.1`: S-messages only from S, R-messages only from R; whoever else knows the id of a
 //! transfer can do nothing with it.
 
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §2.5` "Cap" and §2.6, the burst of a join in a full room.
+//! `docs/protocols/letshare.md §2.5` "Cap" and §2.6, the burst of a join in a full room.
 
 use futures_util::SinkExt as _;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §2.3`: who gets a message.
+//! `docs/protocols/letshare.md §2.3`: who gets a message.
 
 use serde_json::{Value, json};
 

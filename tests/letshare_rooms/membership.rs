@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §2.1`, §2.3, §2.7: who is in a room, and what leaving does.
+//! `docs/protocols/letshare.md §2.1`, §2.3, §2.7: who is in a room, and what leaving does.
 
 use serde_json::{Value, json};
 

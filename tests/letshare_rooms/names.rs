@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §2.4`: which names a room can have, over the wire.
+//! `docs/protocols/letshare.md §2.4`: which names a room can have, over the wire.
 
 use serde_json::json;
 

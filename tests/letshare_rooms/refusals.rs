@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §2.2`: every error text that can arise, and that the connection goes on after
+//! `docs/protocols/letshare.md §2.2`: every error text that can arise, and that the connection goes on after
 //! it (§1.4 "malformed JSON", §8: the Go server drops the connection or dies).
 //!
 //! `房间不存在` and `客户端不存在` of the Go server cannot arise: who is no member is told

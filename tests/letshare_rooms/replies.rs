@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §2.2`: what the server sends, to the letter and in the Go server's key order.
+//! `docs/protocols/letshare.md §2.2`: what the server sends, to the letter and in the Go server's key order.
 //!
 //! The clock stands still, so the whole text can be compared.
 

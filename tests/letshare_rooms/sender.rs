@@ -1,4 +1,4 @@
-//! `protocols/letshare.md §2.3` "`from`": `data` passes byte for byte, a missing `from` is appended to the
+//! `docs/protocols/letshare.md §2.3` "`from`": `data` passes byte for byte, a missing `from` is appended to the
 //! text, another's name is refused when `letshare.enforce_from` is on.
 
 use crate::support::{Client, Server};

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// How long it goes on; both must be reached. It must not be paused for longer than ids are remembered, two minutes:
-/// what is then published again is rightly new (`protocols/ably.md §6.4`).
+/// what is then published again is rightly new (`docs/protocols/ably.md §6.4`).
 struct Plan {
     writers: u64,
     cycles: usize,

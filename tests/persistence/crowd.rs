@@ -1,5 +1,5 @@
 //! A restart sends everybody back at once: each gets exactly what it missed, or an explicit break, and the
-//! data file is read once for each channel (GOALS §7).
+//! data file is read once for each channel (docs/goals.md §7).
 
 use futures_util::future::join_all;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

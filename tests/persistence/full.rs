@@ -1,5 +1,5 @@
 //! A disk that is full: publishers to persisted channels are told, nothing else suffers, and it ends by itself
-//! when there is room again (GOALS §2, `protocols/ably.md §6.2`, code 50005).
+//! when there is room again (docs/goals.md §2, `docs/protocols/ably.md §6.2`, code 50005).
 
 use std::{
     fs::{self, File},

@@ -128,7 +128,7 @@ impl Rest {
     }
 }
 
-/// The query of the page that follows (`protocols/ably.md §1.8`).
+/// The query of the page that follows (`docs/protocols/ably.md §1.8`).
 fn next_page(response: &Response) -> Option<String> {
     let links = response.lines("link").into_iter();
     let mut next = links.filter(|link| link.ends_with("rel=\"next\""));

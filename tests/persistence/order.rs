@@ -1,4 +1,4 @@
-//! GOALS §2: no acknowledgement leaves before the sync that covers it, and nobody sees a message that a crash
+//! docs/goals.md §2: no acknowledgement leaves before the sync that covers it, and nobody sees a message that a crash
 //! could take back. The kernel's own account of it, by `strace`.
 
 use std::{

@@ -1,5 +1,5 @@
 //! Presence after a restart: nobody is present until its client has entered again, which clients do on their own
-//! (`protocols/ably.md §7.1`). Whoever does not come back is no ghost.
+//! (`docs/protocols/ably.md §7.1`). Whoever does not come back is no ghost.
 
 use serde_json::{Value, json};
 

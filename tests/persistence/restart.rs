@@ -1,5 +1,5 @@
 //! What survives a restart, in order or not: connections, positions, ids, tokens, keys
-//! (`protocols/ably.md §4.3, §5.3, §6.4`).
+//! (`docs/protocols/ably.md §4.3, §5.3, §6.4`).
 
 use serde_json::{Value, json};
 

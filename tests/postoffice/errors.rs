@@ -1,4 +1,4 @@
-//! `protocols/postoffice.md §3, §6`: every error reply.
+//! `docs/protocols/postoffice.md §3, §6`: every error reply.
 
 use serde_json::json;
 

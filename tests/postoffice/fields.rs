@@ -1,4 +1,4 @@
-//! `protocols/postoffice.md §3, §6`: the field rules at each level of validation.
+//! `docs/protocols/postoffice.md §3, §6`: the field rules at each level of validation.
 
 use letshare_server::config::Validation;
 use serde_json::{Value, json};

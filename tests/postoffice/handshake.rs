@@ -1,4 +1,4 @@
-//! `protocols/postoffice.md §1, §2, §5`: paths, checks in their order, the cap, the pages for people.
+//! `docs/protocols/postoffice.md §1, §2, §5`: paths, checks in their order, the cap, the pages for people.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! `protocols/postoffice.md §3, §4, §6`: what is delivered, to whom, in which order.
+//! `docs/protocols/postoffice.md §3, §4, §6`: what is delivered, to whom, in which order.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;

@@ -1,4 +1,4 @@
-//! `protocols/postoffice.md §4`: letters for mailboxes that are away.
+//! `docs/protocols/postoffice.md §4`: letters for mailboxes that are away.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `protocols/postoffice.md §4` "Delays, history": the letters of a thread.
+//! `docs/protocols/postoffice.md §4` "Delays, history": the letters of a thread.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! `offline_ttl_seconds` (`protocols/relay.md §5`): pushes for a user who is away wait, and come when they identify.
+//! `offline_ttl_seconds` (`docs/protocols/relay.md §5`): pushes for a user who is away wait, and come when they identify.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The relay and Ably on one channel (issue 6), and the prefixes that a key has to name (ARCHITECTURE §5).
+//! The relay and Ably on one channel (issue 6), and the prefixes that a key has to name (docs/architecture.md §5).
 
 use std::{fs, path::PathBuf};
 
@@ -112,7 +112,7 @@ async fn an_ably_publish_reaches_sockets() {
     user.expect("fence").await;
 }
 
-/// ARCHITECTURE §5: a key for everything does not reach the channels of the older protocols.
+/// docs/architecture.md §5: a key for everything does not reach the channels of the older protocols.
 #[tokio::test]
 async fn a_wildcard_does_not_reach_reserved_channels() {
     let (mut rig, _folder) = rig().await;

@@ -1,4 +1,4 @@
-//! Delayed pushes (`protocols/relay.md §5`): kept on disk, sent when due, listed, cancelled.
+//! Delayed pushes (`docs/protocols/relay.md §5`): kept on disk, sent when due, listed, cancelled.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Proofs and acknowledgements of who a client is (`protocols/relay.md §3, §5`, proposals).
+//! Proofs and acknowledgements of who a client is (`docs/protocols/relay.md §3, §5`, proposals).
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jsonwebtoken::{EncodingKey, Header, encode};

@@ -1,4 +1,4 @@
-//! Which port serves what (ARCHITECTURE §8).
+//! Which port serves what (docs/architecture.md §8).
 
 use super::*;
 use crate::support::process::ServerProcess;
@@ -48,7 +48,7 @@ async fn on_its_own_port() {
     assert_eq!(shared.ask("GET", "/time", &[]).await.status, 200);
 }
 
-/// protocols/relay.md §1: without any configuration there is a file with a random key afterwards, and the
+/// docs/protocols/relay.md §1: without any configuration there is a file with a random key afterwards, and the
 /// start tells where everything is; the key and what is pushed are in no log.
 #[tokio::test]
 async fn the_first_start_of_the_drop_in() {

@@ -1,4 +1,4 @@
-//! Push requests that are accepted (`protocols/relay.md §2, §4, §7`).
+//! Push requests that are accepted (`docs/protocols/relay.md §2, §4, §7`).
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Requests that are refused (`protocols/relay.md §2, §4`).
+//! Requests that are refused (`docs/protocols/relay.md §2, §4`).
 
 use letshare_server::config::UnresolvedToken;
 

@@ -1,4 +1,4 @@
-//! What clients send and get (`protocols/relay.md §3, §5, §7`).
+//! What clients send and get (`docs/protocols/relay.md §3, §5, §7`).
 
 use futures_util::future::join_all;
 use letshare_server::{clock::Clock, ids::Timestamp};

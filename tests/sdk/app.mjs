@@ -1,5 +1,5 @@
 // An app in the sandbox of a real server, and clients of the published SDK that speak to it
-// (protocols/ably.md §1.1, §11.13).
+// (docs/protocols/ably.md §1.1, §11.13).
 
 import { strict as assert } from 'node:assert';
 import * as Ably from 'ably';

@@ -1,4 +1,4 @@
-// Keys and tokens as npm `ably` shows them (protocols/ably.md §4.2, §4.7, §12).
+// Keys and tokens as npm `ably` shows them (docs/protocols/ably.md §4.2, §4.7, §12).
 
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';

@@ -1,4 +1,4 @@
-// The SDK's browser bundle in headless Chromium, on a page of another origin (protocols/ably.md §1.2, §1.9).
+// The SDK's browser bundle in headless Chromium, on a page of another origin (docs/protocols/ably.md §1.2, §1.9).
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

@@ -1,4 +1,4 @@
-// What was said before, page by page, in both directions (protocols/ably.md §8.1 to §8.4).
+// What was said before, page by page, in both directions (docs/protocols/ably.md §8.1 to §8.4).
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

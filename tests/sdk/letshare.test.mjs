@@ -1,5 +1,5 @@
 // An Ably client and LetShare pages in one room: one channel, `event` = message name
-// (protocols/letshare.md §1, §2; protocols/ably.md §0 "Channel").
+// (docs/protocols/letshare.md §1, §2; docs/protocols/ably.md §0 "Channel").
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

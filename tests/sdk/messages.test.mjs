@@ -1,4 +1,4 @@
-// Publishing and subscribing with npm `ably`, in both formats (protocols/ably.md §3.5, §5.3, §6).
+// Publishing and subscribing with npm `ably`, in both formats (docs/protocols/ably.md §3.5, §5.3, §6).
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';

@@ -1,5 +1,5 @@
 // npm `ably`, a relay socket, an HTTP push and a PostOffice letter meet on one channel, without a bridge between them
-// (issue 6 "Cross traffic"; protocols/relay.md §3 to §5, protocols/postoffice.md §3; ARCHITECTURE §5).
+// (issue 6 "Cross traffic"; docs/protocols/relay.md §3 to §5, docs/protocols/postoffice.md §3; docs/architecture.md §5).
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { App, FORMATS, Inbox, fresh, refused, within } from './app.mjs';
 const LIMIT = { timeout: 60_000 };
 const API_KEY = 'of-the-sdk-tests-only-0123456789';
 
-/** The older protocols live in the app `shared` (ARCHITECTURE §5). One capability for each of its keys. */
+/** The older protocols live in the app `shared` (docs/architecture.md §5). One capability for each of its keys. */
 const CAPABILITIES = {
   relay: { 'relay:*': ['*'] },
   post: { 'po:*': ['*'] },

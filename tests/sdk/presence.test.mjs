@@ -1,4 +1,4 @@
-// Who is there, told to npm `ably` (protocols/ably.md §7).
+// Who is there, told to npm `ably` (docs/protocols/ably.md §7).
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

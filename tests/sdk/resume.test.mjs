@@ -1,4 +1,4 @@
-// Connections that break, between npm `ably` and the server (protocols/ably.md §0, §4.3 to §4.5, §5.3):
+// Connections that break, between npm `ably` and the server (docs/protocols/ably.md §0, §4.3 to §4.5, §5.3):
 // whatever was published is heard once and in order, and whatever was sent is acknowledged.
 
 import assert from 'node:assert/strict';

@@ -1,4 +1,4 @@
-"""PyPI `ably` against the real server (protocols/ably.md §1.1, §4, §6, §7, §8, §12).
+"""PyPI `ably` against the real server (docs/protocols/ably.md §1.1, §4, §6, §7, §8, §12).
 
 The SDK refuses keys over plain HTTP, so the clients here have tokens, but for those over TLS.
 Its realtime client takes no port but that in `endpoint`; so its REST half cannot be used on a port

@@ -11,7 +11,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 
 use super::{Http, PATIENCE, Server};
 
-/// The actions of frames (`protocols/ably.md §2.2`).
+/// The actions of frames (`docs/protocols/ably.md §2.2`).
 pub mod action {
     pub const HEARTBEAT: u64 = 0;
     pub const ACK: u64 = 1;
@@ -32,7 +32,7 @@ pub mod action {
     pub const AUTH: u64 = 17;
 }
 
-/// Flags of ATTACHED (`protocols/ably.md §2.3`).
+/// Flags of ATTACHED (`docs/protocols/ably.md §2.3`).
 pub mod flag {
     pub const HAS_PRESENCE: u64 = 1;
     pub const HAS_BACKLOG: u64 = 2;

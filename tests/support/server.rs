@@ -139,7 +139,7 @@ impl Drop for Server {
     }
 }
 
-/// protocols/letshare.md §1.3: the lower-case hex SHA-256 of the secret.
+/// docs/protocols/letshare.md §1.3: the lower-case hex SHA-256 of the secret.
 pub fn static_token(secret: &str) -> String {
     use sha2::{Digest as _, Sha256};
     hex::encode(Sha256::digest(secret))

@@ -1,4 +1,4 @@
-//! The group protocol (protocols/group.md): a member of a group sends to all of it by its WebSocket, is acknowledged once
+//! The group protocol (docs/protocols/group.md): a member of a group sends to all of it by its WebSocket, is acknowledged once
 //! the message is on disk, and gets its own message as the others do.
 
 use anyhow::Result;

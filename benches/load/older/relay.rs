@@ -1,4 +1,4 @@
-//! The relay (protocols/relay.md): a back end pushes by HTTP to everybody, or to one of many users.
+//! The relay (docs/protocols/relay.md): a back end pushes by HTTP to everybody, or to one of many users.
 
 use std::{
     thread,

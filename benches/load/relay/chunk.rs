@@ -1,4 +1,4 @@
-//! The binary frames of a transfer (protocols/letshare.md §3.2), made once and changed from chunk to chunk only where
+//! The binary frames of a transfer (docs/protocols/letshare.md §3.2), made once and changed from chunk to chunk only where
 //! they differ: a client that masked 64 KiB anew for each would be measured with the server.
 
 use serde_json::Value;

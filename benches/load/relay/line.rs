@@ -1,5 +1,5 @@
 //! One client of the relay: a blocking socket that speaks WebSocket frames, as cheap as can be, since clients and server
-//! share the processors. It pauses nowhere, unlike the app (protocols/letshare.md §3.4).
+//! share the processors. It pauses nowhere, unlike the app (docs/protocols/letshare.md §3.4).
 
 use std::{
     io::{Read, Write},

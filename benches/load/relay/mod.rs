@@ -1,4 +1,4 @@
-//! Files through the server's relay (protocols/letshare.md §3), one or several at once, without the app's pauses; the same
+//! Files through the server's relay (docs/protocols/letshare.md §3), one or several at once, without the app's pauses; the same
 //! clients go through a plain TCP proxy for comparison.
 
 mod chunk;

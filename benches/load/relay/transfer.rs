@@ -1,4 +1,4 @@
-//! The two sides of a transfer (protocols/letshare.md §3.3), each on a thread of its own, in the app's order of messages
+//! The two sides of a transfer (docs/protocols/letshare.md §3.3), each on a thread of its own, in the app's order of messages
 //! and with its window, without its pauses.
 
 use anyhow::{Context, Result, bail, ensure};

@@ -77,7 +77,7 @@ async fn sweep(forum: Arc<Forum>) {
     }
 }
 
-/// `protocols/group.md §5`: which mode is active.
+/// `docs/protocols/group.md §5`: which mode is active.
 fn tell_mode(settings: &config::Group) {
     let who = match (settings.membership, settings.open_groups) {
         (config::Membership::Anyone, _) => "whoever has a token takes part in any group",

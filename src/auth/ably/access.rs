@@ -26,7 +26,7 @@ pub struct Access {
     /// From this instant on it is worth nothing; None for a key.
     pub expires: Option<Timestamp>,
     pub is_basic: bool,
-    /// What it can be revoked by, besides its client id (`protocols/ably.md §12.7`).
+    /// What it can be revoked by, besides its client id (`docs/protocols/ably.md §12.7`).
     pub revocation_key: Option<Arc<str>>,
     pub(super) user_claims: Arc<[UserClaim]>,
 }
@@ -41,7 +41,7 @@ pub enum AllowedClient {
     Anonymous,
 }
 
-/// A claim of a JWT about the channels or the chat rooms of one resource (`protocols/ably.md §12.4`).
+/// A claim of a JWT about the channels or the chat rooms of one resource (`docs/protocols/ably.md §12.4`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UserClaim {
     pub is_about_rooms: bool,
@@ -53,7 +53,7 @@ const WILDCARD: Fault = Fault::InvalidClientId { rule: "neither empty nor the wi
 
 impl Access {
     /// The identity of a connection or request that claims `claim`, by parameter or header
-    /// (`protocols/ably.md §12.6`).
+    /// (`docs/protocols/ably.md §12.6`).
     ///
     /// # Errors
     /// As [`AllowedClient::claim`].
@@ -95,7 +95,7 @@ impl Access {
     /// What the server writes into `extras.userClaim` of what is published on `channel` (a base name):
     /// that of the resource that says most about it.
     pub fn user_claim(&self, channel: &str) -> Option<&str> {
-        // The channel of a chat room (`protocols/ably.md §11.12`).
+        // The channel of a chat room (`docs/protocols/ably.md §11.12`).
         let room = channel.strip_suffix("::$chat");
         let about = |claim: &UserClaim| {
             if claim.is_about_rooms { room } else { Some(channel) }
@@ -138,7 +138,7 @@ impl AllowedClient {
         }
     }
 
-    /// The table of `protocols/ably.md §12.6`.
+    /// The table of `docs/protocols/ably.md §12.6`.
     ///
     /// # Errors
     /// [`Fault::InvalidClientId`] for `*` and the empty name; [`Fault::IncompatibleCredentials`] for a
@@ -158,7 +158,7 @@ impl AllowedClient {
         }
     }
 
-    /// Whom a message is from that names `claim` (`protocols/ably.md §6.6`).
+    /// Whom a message is from that names `claim` (`docs/protocols/ably.md §6.6`).
     ///
     /// # Errors
     /// [`Fault::InvalidClientId`] when it names nobody, or somebody else.
@@ -180,7 +180,7 @@ impl AllowedClient {
     }
 
     /// The identity of a connection after its client has shown other credentials, which allow `next`:
-    /// AUTH (`protocols/ably.md §4.7`) and resume (§4.3). Whoever was anonymous may become somebody;
+    /// AUTH (`docs/protocols/ably.md §4.7`) and resume (§4.3). Whoever was anonymous may become somebody;
     /// whoever was somebody stays.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 //! The secret by which a client proves that a connection is its own: `connectionKey`
-//! (`protocols/ably.md §4.3`).
+//! (`docs/protocols/ably.md §4.3`).
 //!
 //! `<connectionId>-<salt>-<app>-<signature>`: nothing has to be kept, every node of a cluster can check
 //! it, and no character of it needs escaping in a URL (trap T25).

@@ -1,4 +1,4 @@
-//! What a request brings to prove who sends it (`protocols/ably.md §1.2, §1.8, §12.1`).
+//! What a request brings to prove who sends it (`docs/protocols/ably.md §1.2, §1.8, §12.1`).
 
 use std::fmt;
 
@@ -106,7 +106,7 @@ impl<'a> KeyParts<'a> {
 /// The app that a key, a key's name or a native token begins with: six characters and a dot.
 ///
 /// # Errors
-/// [`Fault::Unauthenticated`]: without an app nobody can be asked (`protocols/ably.md §4.2`).
+/// [`Fault::Unauthenticated`]: without an app nobody can be asked (`docs/protocols/ably.md §4.2`).
 pub(super) fn app_of(text: &str) -> Result<AppId, Fault> {
     let id = text.split_once('.').and_then(|(id, _)| AppId::parse(id));
     id.ok_or(Fault::Unauthenticated { why: "no app id in the credentials" })

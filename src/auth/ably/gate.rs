@@ -1,4 +1,4 @@
-//! Decides about credentials, in the order and with the codes of `protocols/ably.md §4.2, §12.1`.
+//! Decides about credentials, in the order and with the codes of `docs/protocols/ably.md §4.2, §12.1`.
 //!
 //! A string without an app id cannot be asked about anywhere and is 40101; an unknown app or key is
 //! 40400; only then is it looked at whether a secret or signature is right. A garbage token is never a
@@ -36,7 +36,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// `allows_keys_over_http`: keys may come without TLS (`protocols/ably.md §12.8`).
+    /// `allows_keys_over_http`: keys may come without TLS (`docs/protocols/ably.md §12.8`).
     pub fn new(apps: Arc<Apps>, secret: &ServerSecret, allows_keys_over_http: bool) -> Self {
         Self {
             apps,

@@ -1,4 +1,4 @@
-//! JWTs that customers sign with a key of an app (`protocols/ably.md §12.4`).
+//! JWTs that customers sign with a key of an app (`docs/protocols/ably.md §12.4`).
 //!
 //! Here: their form, their signature, and what their claims say. Not the crate `jsonwebtoken`: it knows
 //! neither the header `x-ably-token` nor how to leave an `aud` alone that is not for us.
@@ -50,7 +50,7 @@ pub(super) fn is_jwt(token: &str) -> bool {
 }
 
 /// The token that an encrypted JWT (JWE compact form, five parts) carries in its header, the only part of
-/// it that can be read here; None when `token` is no such JWT (`protocols/ably.md §12.4`).
+/// it that can be read here; None when `token` is no such JWT (`docs/protocols/ably.md §12.4`).
 ///
 /// # Errors
 /// [`Fault::InvalidJwt`] when the header has none.
@@ -115,7 +115,7 @@ impl<'a> Jwt<'a> {
         if key.verify_message(self.signed, &self.signature) { Ok(()) } else { Err(invalid("the signature is wrong")) }
     }
 
-    /// Its term, if it is valid at `now`. `exp` is exact, without leeway (`protocols/ably.md §12.3`).
+    /// Its term, if it is valid at `now`. `exp` is exact, without leeway (`docs/protocols/ably.md §12.3`).
     ///
     /// # Errors
     /// [`Fault::TokenExpired`]; [`Fault::InvalidJwt`] when a time is missing, wrong, ahead, or the term is

@@ -1,4 +1,4 @@
-//! Who may do what with Ably's credentials: keys, tokens, JWTs (`protocols/ably.md §4.2, §12`).
+//! Who may do what with Ably's credentials: keys, tokens, JWTs (`docs/protocols/ably.md §4.2, §12`).
 //!
 //! `credential` finds what a request brings, `gate` decides about it, `access` is what comes out. Tokens
 //! of our own are in `token`, requests for them in `token_request`, JWTs in `jwt`. Everything that is

@@ -1,4 +1,4 @@
-//! The nonces of token requests that have been seen (`protocols/ably.md §12.2`).
+//! The nonces of token requests that have been seen (`docs/protocols/ably.md §12.2`).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Tokens that are taken back before they end (`protocols/ably.md §11.4, §12.7`).
+//! Tokens that are taken back before they end (`docs/protocols/ably.md §11.4, §12.7`).
 //!
 //! A revocation is kept for as long as a token that it concerns can live: an hour.
 

@@ -1,4 +1,4 @@
-//! Ably's credentials: the good, a table of the bad (GOALS §6, R17), token requests, identities.
+//! Ably's credentials: the good, a table of the bad (docs/goals.md §6, R17), token requests, identities.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad;
@@ -119,7 +119,7 @@ fn jwt(key_name: &str, changes: &Value) -> String {
     signed(&header(key_name), &claims, SECRET)
 }
 
-/// What `mac` has to be, written apart from the code that checks it (protocols/ably.md §12.2).
+/// What `mac` has to be, written apart from the code that checks it (docs/protocols/ably.md §12.2).
 fn mac(secret: &str, lines: [&str; 6]) -> String {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     BASE64_STANDARD.encode(SigningKey::new(secret.as_bytes()).sign_message(text.as_bytes()))

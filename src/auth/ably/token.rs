@@ -1,4 +1,4 @@
-//! Tokens of our own: `<app>.<sealed>` (`protocols/ably.md §12.2`).
+//! Tokens of our own: `<app>.<sealed>` (`docs/protocols/ably.md §12.2`).
 //!
 //! They carry what they say, signed with a key of the server, so that every node can check them and
 //! nothing has to be kept. The holder can read what they say; it is told the same beside the token.
@@ -31,7 +31,7 @@ pub(super) struct TokenClaims {
     pub client_id: Option<String>,
 }
 
-/// The answer to a token request (`protocols/ably.md §11.3`).
+/// The answer to a token request (`docs/protocols/ably.md §11.3`).
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenDetails {

@@ -1,4 +1,4 @@
-//! Requests for tokens, signed with a key or sent with it (`protocols/ably.md §12.2`).
+//! Requests for tokens, signed with a key or sent with it (`docs/protocols/ably.md §12.2`).
 
 use std::fmt;
 
@@ -109,7 +109,7 @@ impl Gate {
     /// A token for a request that came to `/keys/{key_name}/requestToken`.
     ///
     /// # Errors
-    /// The first row of the table in `protocols/ably.md §12.2` that is not fulfilled.
+    /// The first row of the table in `docs/protocols/ably.md §12.2` that is not fulfilled.
     pub fn request_token(
         &self,
         key_name: &str,

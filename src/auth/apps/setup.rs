@@ -1,4 +1,4 @@
-//! How an app is described: in the body of `POST /apps` (`protocols/ably.md §11.13`), and with ids and
+//! How an app is described: in the body of `POST /apps` (`docs/protocols/ably.md §11.13`), and with ids and
 //! secrets beside it in the operator's file of apps.
 //!
 //! A description is judged as a whole: every fault with its place, so that an operator mends a file once.

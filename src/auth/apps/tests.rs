@@ -31,7 +31,7 @@ fn test_app() -> Value {
     serde_json::from_str::<Value>(&text).unwrap()["post_apps"].clone()
 }
 
-/// protocols/ably.md §11.13, traps T58 and T65.
+/// docs/protocols/ably.md §11.13, traps T58 and T65.
 #[test]
 fn the_test_app_of_the_suites() {
     let apps = apps();
@@ -73,7 +73,7 @@ fn the_test_app_of_the_suites() {
     );
 }
 
-/// protocols/ably.md §3.5, §7.8: the members that are always there.
+/// docs/protocols/ably.md §3.5, §7.8: the members that are always there.
 #[test]
 fn fixtures_are_as_they_were_written() {
     let apps = apps();
@@ -116,7 +116,7 @@ fn data_of_fixtures_as_hand_written_rest_has_it() {
     assert_eq!(payloads[2].data, Data::None);
 }
 
-/// protocols/ably.md §5.2, §11.12.
+/// docs/protocols/ably.md §5.2, §11.12.
 #[test]
 fn namespaces_choose_by_the_first_segment() {
     let apps = apps();

@@ -1,5 +1,5 @@
 //! What the chat's own settings file says: `config.yaml` in the working directory, and four variables
-//! (`protocols/chat.md §1`). Only with `MODE=chat`.
+//! (`docs/protocols/chat.md §1`). Only with `MODE=chat`.
 //!
 //! The variables win over the file, `LETSHARE_…` and flags over both. What is unknown or has no use is told; a file that
 //! cannot be read as YAML stops the start.
@@ -127,7 +127,7 @@ mod tests {
         (layer, complaints, warnings)
     }
 
-    /// protocols/chat.md §1, the whole sample.
+    /// docs/protocols/chat.md §1, the whole sample.
     #[test]
     fn the_file_of_the_document() {
         let text = r#"

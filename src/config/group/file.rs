@@ -1,4 +1,4 @@
-//! What the older group server is configured by: one YAML file of go-zero (`protocols/group.md §1`). Only with `MODE=group`.
+//! What the older group server is configured by: one YAML file of go-zero (`docs/protocols/group.md §1`). Only with `MODE=group`.
 //!
 //! `etc/websocket.yaml` in the working directory, or the file of `-f` (`GROUP_CONFIG`). Keys are read whatever their case.
 //! `GROUP_<SECTION>_<KEY>` wins over the file, `LETSHARE_…` and flags win over both. What this server has no use for is

@@ -1,4 +1,4 @@
-//! What the older PostOffice server is configured by: one JSON file per environment (`protocols/postoffice.md §1`).
+//! What the older PostOffice server is configured by: one JSON file per environment (`docs/protocols/postoffice.md §1`).
 //! Only with `MODE=postoffice`.
 //!
 //! `.env/config-<env>.json` in the working directory, `<env>` by `POSTOFFICE_ENV` or `--env`, `dev` unless it is said; else

@@ -1,5 +1,5 @@
 //! What the older relay server is configured by: `config.json` in the working directory, and four variables
-//! (`protocols/relay.md §1`). Only with `MODE=relay`: elsewhere a `PORT` means something else.
+//! (`docs/protocols/relay.md §1`). Only with `MODE=relay`: elsewhere a `PORT` means something else.
 //!
 //! The file wins over the variables, as it did; `LETSHARE_…` and flags win over both. What is empty falls back.
 

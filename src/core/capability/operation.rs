@@ -7,7 +7,7 @@ use std::{
 
 use crate::{core::modes::Modes, error::Fault};
 
-/// What can be permitted (`protocols/ably.md §12.5`).
+/// What can be permitted (`docs/protocols/ably.md §12.5`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Operation {
@@ -124,7 +124,7 @@ impl Operations {
         all.into_iter().chain(named.map(Operation::name))
     }
 
-    /// The channel modes that they permit (`protocols/ably.md §2.4`).
+    /// The channel modes that they permit (`docs/protocols/ably.md §2.4`).
     pub fn modes(self) -> Modes {
         [
             (Operation::Publish, Modes::PUBLISH),

@@ -17,7 +17,7 @@ impl Resource {
     }
 
     /// Whether `channel` is one of its names. Between colons `*` stands for one segment, at the end for
-    /// one or more; anywhere else it is a character like others (`protocols/ably.md §12.5`).
+    /// one or more; anywhere else it is a character like others (`docs/protocols/ably.md §12.5`).
     pub fn matches(&self, channel: &str) -> bool {
         let (qualifier, name) = parts(channel);
         let (own_qualifier, pattern) = parts(&self.0);

@@ -1,4 +1,4 @@
-//! Every example of `protocols/ably.md §12.5`, and what must hold for any two capabilities.
+//! Every example of `docs/protocols/ably.md §12.5`, and what must hold for any two capabilities.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proptest::prelude::*;
@@ -174,7 +174,7 @@ fn intersections_of_the_suites() {
     }
 }
 
-/// protocols/ably.md §2.4, row by row.
+/// docs/protocols/ably.md §2.4, row by row.
 #[test]
 fn operations_give_modes() {
     let everything = Modes::NAMED.into_iter().fold(Modes::NONE, |all, (_, mode)| all | mode);
@@ -254,7 +254,7 @@ proptest! {
     }
 }
 
-/// ARCHITECTURE §5: what is reserved is reached by name only.
+/// docs/architecture.md §5: what is reserved is reached by name only.
 #[test]
 fn a_wildcard_names_no_namespace() {
     let of = |text: &str| Capability::parse(text).expect("a capability");

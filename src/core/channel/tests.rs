@@ -151,7 +151,7 @@ fn the_context_comes_back_and_detaching_is_always_confirmed() {
     assert!(matches!(answer(&effects), Answer::Detached { context, .. } if *context == bye));
 }
 
-/// protocols/ably.md §4.5, T40.
+/// docs/protocols/ably.md §4.5, T40.
 #[test]
 fn what_comes_again_is_answered_again_and_published_once() {
     let mut channel = channel();
@@ -169,7 +169,7 @@ fn what_comes_again_is_answered_again_and_published_once() {
     assert_eq!(appended(&late).len(), 1, "the window is over");
 }
 
-/// protocols/ably.md §7.6.
+/// docs/protocols/ably.md §7.6.
 #[test]
 fn members_leave_at_once_or_when_their_time_to_come_back_is_over() {
     let mut channel = channel();

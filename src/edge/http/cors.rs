@@ -1,5 +1,5 @@
 //! CORS for interfaces that any page may use because every request carries credentials of its own: the
-//! origin is echoed (`protocols/ably.md §1.9`). Browsers send these requests with `credentials:
+//! origin is echoed (`docs/protocols/ably.md §1.9`). Browsers send these requests with `credentials:
 //! include`, and a wildcard is no answer to that.
 //!
 //! Not for LetShare, whose pages are listed: see [`crate::edge::origin`].

@@ -15,7 +15,7 @@ fn policy(allow_lan: bool) -> OriginPolicy {
     OriginPolicy::new(&config::Cors { allowed_origins: allowed.map(String::from).to_vec(), allow_lan })
 }
 
-/// protocols/letshare.md §4 "CORS"; the host of the server is `broker.example:8080`.
+/// docs/protocols/letshare.md §4 "CORS"; the host of the server is `broker.example:8080`.
 #[test]
 fn every_origin_gets_the_documented_verdict() {
     use Verdict::{CrossOrigin, Plain, Refused};

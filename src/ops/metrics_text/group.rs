@@ -1,4 +1,4 @@
-//! What the group protocol counts (`protocols/group.md §8`).
+//! What the group protocol counts (`docs/protocols/group.md §8`).
 
 use super::{Family, Number};
 use crate::actors::metrics::GroupFigures;

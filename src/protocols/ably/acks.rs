@@ -1,4 +1,4 @@
-//! Answers to a connection's publishes, in the order in which the publishes came (`protocols/ably.md §6.2`).
+//! Answers to a connection's publishes, in the order in which the publishes came (`docs/protocols/ably.md §6.2`).
 //!
 //! Channels answer in their own time. A client settles what it waits for by position, so an answer that
 //! comes early waits for those before it (T38).

@@ -1,4 +1,4 @@
-//! ATTACH, DETACH and SYNC, and what channels answer to them (`protocols/ably.md §5.3, §5.4, §7.4`).
+//! ATTACH, DETACH and SYNC, and what channels answer to them (`docs/protocols/ably.md §5.3, §5.4, §7.4`).
 
 use bytes::Bytes;
 use bytestring::ByteString;

@@ -1,4 +1,4 @@
-//! From a request on `/` with a protocol version to an Ably connection (`protocols/ably.md §1.2, §4.1 - §4.3`).
+//! From a request on `/` with a protocol version to an Ably connection (`docs/protocols/ably.md §1.2, §4.1 - §4.3`).
 //!
 //! A WebSocket is always upgraded: whatever is wrong is told by a frame.
 

@@ -1,5 +1,5 @@
 //! The last words of a transport that the server ends: clients have to know whether to come back
-//! (`protocols/ably.md §4.6`).
+//! (`docs/protocols/ably.md §4.6`).
 
 use bytes::Bytes;
 

@@ -1,5 +1,5 @@
 //! From messages as a client wrote them to what is published: whose they are, what they may carry, what
-//! they are known by (`protocols/ably.md §6`). The same for frames and for HTTP.
+//! they are known by (`docs/protocols/ably.md §6`). The same for frames and for HTTP.
 
 use std::time::Duration;
 

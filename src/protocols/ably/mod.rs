@@ -1,4 +1,4 @@
-//! Ably's protocol, so that unmodified Ably SDKs work here (`protocols/ably.md`).
+//! Ably's protocol, so that unmodified Ably SDKs work here (`docs/protocols/ably.md`).
 //!
 //! * [`wire`]: frames and bodies in JSON and MessagePack; no rule of who may do what.
 //! * [`door`]: from a request to a connection; [`connection`]: its translator, with `attach`, `sync`, `publish`, `reauth`.

@@ -1,4 +1,4 @@
-//! The names that clients give to channels: `[` qualifier `?` params `]` base (`protocols/ably.md §5.1`).
+//! The names that clients give to channels: `[` qualifier `?` params `]` base (`docs/protocols/ably.md §5.1`).
 //!
 //! Pure; who may use a channel is asked elsewhere, by [`Name::resource`].
 
@@ -116,7 +116,7 @@ mod tests {
         list.iter().map(owned).collect()
     }
 
-    /// protocols/ably.md §5.1: the forms.
+    /// docs/protocols/ably.md §5.1: the forms.
     #[test]
     fn qualified_names() {
         let filter = |text: &'static str| Some(Qualifier::Filter(text.into()));

@@ -1,5 +1,5 @@
 //! The channel params of an attachment: which are known, what they mean, which are told back
-//! (`protocols/ably.md §5.6`).
+//! (`docs/protocols/ably.md §5.6`).
 
 use std::{collections::BTreeMap, time::Duration};
 

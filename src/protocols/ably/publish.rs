@@ -1,4 +1,4 @@
-//! MESSAGE and PRESENCE frames of a client, and the answers to them (`protocols/ably.md §6, §7.1`).
+//! MESSAGE and PRESENCE frames of a client, and the answers to them (`docs/protocols/ably.md §6, §7.1`).
 
 use crate::{
     actors::link::Link,

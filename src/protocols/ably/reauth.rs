@@ -1,4 +1,4 @@
-//! New credentials on a live connection, and the end of old ones (`protocols/ably.md §4.7`).
+//! New credentials on a live connection, and the end of old ones (`docs/protocols/ably.md §4.7`).
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! The translator of a client that is not let in: it is told why by a frame, because browsers cannot read
-//! the answer to a failed upgrade (`protocols/ably.md §1.2`, T16).
+//! the answer to a failed upgrade (`docs/protocols/ably.md §1.2`, T16).
 
 use bytes::Bytes;
 use bytestring::ByteString;

@@ -1,5 +1,5 @@
 //! Revocations that outlive a restart: a row each in the store, for as long as a token that it concerns can
-//! live (`protocols/ably.md §12.7`).
+//! live (`docs/protocols/ably.md §12.7`).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! SYNC: who is present, told page by page (`protocols/ably.md §7.4`).
+//! SYNC: who is present, told page by page (`docs/protocols/ably.md §7.4`).
 
 use std::sync::Arc;
 

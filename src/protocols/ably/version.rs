@@ -1,4 +1,4 @@
-//! Protocol versions (`protocols/ably.md §1.3`).
+//! Protocol versions (`docs/protocols/ably.md §1.3`).
 
 /// The oldest version that there is an encoding for; older ones get this one.
 pub const OLDEST: u32 = 2;

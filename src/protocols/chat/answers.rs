@@ -1,4 +1,4 @@
-//! First answers to messages that have a `client_id`: a repeat within a day gets the same (`protocols/chat.md §7`).
+//! First answers to messages that have a `client_id`: a repeat within a day gets the same (`docs/protocols/chat.md §7`).
 
 use std::{
     collections::{HashMap, VecDeque},

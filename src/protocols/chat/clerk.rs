@@ -1,5 +1,5 @@
 //! Carries the requests of one connection out, one after the other: a task of its own beside the connection, because some
-//! have to wait for moderation or the store (`protocols/chat.md §7`). It ends with the last request of the connection.
+//! have to wait for moderation or the store (`docs/protocols/chat.md §7`). It ends with the last request of the connection.
 
 use std::{cell::RefCell, collections::VecDeque, mem, rc::Rc, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The numbers that a reply can have (`protocols/chat.md §5`), and what the core's faults are among them.
+//! The numbers that a reply can have (`docs/protocols/chat.md §5`), and what the core's faults are among them.
 
 use actix_web::http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! What a client asks for (`protocols/chat.md §4, §10`): one frame, read and judged field by field. Pure.
+//! What a client asks for (`docs/protocols/chat.md §4, §10`): one frame, read and judged field by field. Pure.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! The paths of the chat, and from a request to a connection (`protocols/chat.md §2, §3`).
+//! The paths of the chat, and from a request to a connection (`docs/protocols/chat.md §2, §3`).
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Carries requests out, for WebSockets and for HTTP alike: moderation, store, look up, publish, answer, in this order;
-//! failure at any step stops the rest (`protocols/chat.md §7`).
+//! failure at any step stops the rest (`docs/protocols/chat.md §7`).
 
 use std::sync::{
     Arc,

@@ -1,5 +1,5 @@
 //! The fields of a request's `data` or body, as Go reads them: null is as good as nothing, numbers are numbers
-//! (`protocols/chat.md §4, §10`). Pure.
+//! (`docs/protocols/chat.md §4, §10`). Pure.
 
 use std::{borrow::Cow, collections::HashSet};
 

@@ -1,4 +1,4 @@
-//! Pages of stored messages, for the members of their room (`protocols/chat.md §3`).
+//! Pages of stored messages, for the members of their room (`docs/protocols/chat.md §3`).
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! The HTTP interface (`protocols/chat.md §3, §6`).
+//! The HTTP interface (`docs/protocols/chat.md §3, §6`).
 
 use std::num::NonZeroU32;
 

@@ -1,4 +1,4 @@
-//! Who a request is from (`protocols/chat.md §2`): a JWT, by which of its claims, and what is said to those who have none.
+//! Who a request is from (`docs/protocols/chat.md §2`): a JWT, by which of its claims, and what is said to those who have none.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

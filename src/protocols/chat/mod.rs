@@ -1,4 +1,4 @@
-//! The chat (`protocols/chat.md`): one-to-one messages, groups, rooms and broadcasts by `cmd` and `data`, for users that a
+//! The chat (`docs/protocols/chat.md`): one-to-one messages, groups, rooms and broadcasts by `cmd` and `data`, for users that a
 //! JWT names.
 //!
 //! * `identity` says who somebody is, `door` turns a request into a connection, `http` answers the others, `history` is

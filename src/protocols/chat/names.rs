@@ -1,4 +1,4 @@
-//! Rooms, groups and the channels that they are (`protocols/chat.md §4, §7`). Pure.
+//! Rooms, groups and the channels that they are (`docs/protocols/chat.md §4, §7`). Pure.
 //!
 //! | channel | who |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Who is online (`protocols/chat.md §7`): the connections of each user, shared by all worker threads.
+//! Who is online (`docs/protocols/chat.md §7`): the connections of each user, shared by all worker threads.
 //!
 //! One lock, taken when somebody comes or goes, and once or twice for each message. A connection takes its [`Seat`]
 //! before it reads what groups it is in, so that a group that is made meanwhile is not missed; it counts as online from

@@ -1,4 +1,4 @@
-//! The `data` of replies and pushes (`protocols/chat.md §4`), as clients read it and as channels carry it.
+//! The `data` of replies and pushes (`docs/protocols/chat.md §4`), as clients read it and as channels carry it.
 //!
 //! What this protocol publishes is the finished object; the wire format puts it into its envelope. What others publish on
 //! `chat:all`, a group or a room is told with what is known of it.

@@ -1,4 +1,4 @@
-//! What is said: replies to requests, and the envelope around everything (`protocols/chat.md §4, §5`).
+//! What is said: replies to requests, and the envelope around everything (`docs/protocols/chat.md §4, §5`).
 
 use std::{borrow::Cow, sync::Arc};
 

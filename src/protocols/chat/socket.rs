@@ -1,4 +1,4 @@
-//! The translator of one connection (`protocols/chat.md §4, §7`).
+//! The translator of one connection (`docs/protocols/chat.md §4, §7`).
 //!
 //! It attaches to the channels of its user, of everybody and of the user's groups; when all of them answer, the user is
 //! online and is welcomed. Requests wait in a queue for the [`Clerk`](super::clerk::Clerk), who carries them out one

@@ -1,4 +1,4 @@
-//! Who somebody is (`protocols/group.md §4`): a JWT whose claim `userId` says it, or the key of a service.
+//! Who somebody is (`docs/protocols/group.md §4`): a JWT whose claim `userId` says it, or the key of a service.
 
 use std::sync::Arc;
 

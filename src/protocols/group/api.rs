@@ -1,4 +1,4 @@
-//! The HTTP interface (`protocols/group.md §2`): users ask with their token for what is theirs, services with their
+//! The HTTP interface (`docs/protocols/group.md §2`): users ask with their token for what is theirs, services with their
 //! key change groups and notify.
 //!
 //! Answers have the shape of the older HTTP service: `{"code":0,"message":"success","data":…}`, or the HTTP status as

@@ -1,4 +1,4 @@
-//! Which addresses are let in at all (`protocols/group.md §8`): the blacklist, bans for a while, and how often one may
+//! Which addresses are let in at all (`docs/protocols/group.md §8`): the blacklist, bans for a while, and how often one may
 //! knock.
 
 use std::{

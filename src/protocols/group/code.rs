@@ -1,5 +1,5 @@
 //! What can be told to a client of the group protocol, and the one table from the core's faults to it
-//! (`protocols/group.md §5`).
+//! (`docs/protocols/group.md §5`).
 
 use std::borrow::Cow;
 
@@ -134,7 +134,7 @@ impl From<&Fault> for Code {
 mod tests {
     use super::*;
 
-    /// protocols/group.md §5, row by row.
+    /// docs/protocols/group.md §5, row by row.
     #[test]
     fn the_documented_codes_and_texts() {
         for (code, number, text) in [

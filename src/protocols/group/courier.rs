@@ -1,4 +1,4 @@
-//! Brings what was committed to the channels, in the order of the commits (`protocols/group.md §6`).
+//! Brings what was committed to the channels, in the order of the commits (`docs/protocols/group.md §6`).
 //!
 //! The store tells on its own thread, channels live on those of the workers: a task on one of these takes over. So
 //! everybody sees the messages of a group in the order of their numbers, and somebody who was removed sees none that

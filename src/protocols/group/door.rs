@@ -1,4 +1,4 @@
-//! The paths of the group protocol, and what its worker threads share (`protocols/group.md §2`).
+//! The paths of the group protocol, and what its worker threads share (`docs/protocols/group.md §2`).
 
 use std::{
     net::IpAddr,

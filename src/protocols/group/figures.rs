@@ -1,4 +1,4 @@
-//! What the group door counts, for `/metrics` (`protocols/group.md §8`). Numbers only: no user, no group.
+//! What the group door counts, for `/metrics` (`docs/protocols/group.md §8`). Numbers only: no user, no group.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -1,4 +1,4 @@
-//! All groups of a server (`protocols/group.md §6`): who is in them, what was said, who is here. Shared by all worker
+//! All groups of a server (`docs/protocols/group.md §6`): who is in them, what was said, who is here. Shared by all worker
 //! threads.
 //!
 //! Whatever changes is first handed to the store, under a number or in an order that memory follows as well; what

@@ -1,4 +1,4 @@
-//! What clients send (`protocols/group.md §3, §4`). Pure.
+//! What clients send (`docs/protocols/group.md §3, §4`). Pure.
 
 use std::borrow::Cow;
 
@@ -226,7 +226,7 @@ mod tests {
         (code.number(), code.text().into_owned())
     }
 
-    /// protocols/group.md §3.
+    /// docs/protocols/group.md §3.
     #[test]
     fn envelopes() {
         let id = |text| Frame::parse(text).expect("an envelope").id;
@@ -255,7 +255,7 @@ mod tests {
         assert!(Frame::parse(&long).is_err());
     }
 
-    /// protocols/group.md §4, field by field.
+    /// docs/protocols/group.md §4, field by field.
     #[test]
     fn requests() {
         assert_eq!(request(r#"{"type":"ping"}"#), Ok(Request::Ping));

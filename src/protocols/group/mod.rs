@@ -1,4 +1,4 @@
-//! The group protocol (`protocols/group.md`): group chat and notifications over one WebSocket, shared between instances.
+//! The group protocol (`docs/protocols/group.md`): group chat and notifications over one WebSocket, shared between instances.
 //!
 //! `door` turns a request into a connection, `barrier` says whose; `socket` is the translator, `rates` holds it back. `frame`
 //! reads frames, `reply` writes them, `code` lists what can go wrong, `post` is what travels. `forum` knows all groups:

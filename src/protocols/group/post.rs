@@ -1,4 +1,4 @@
-//! A group message and a notification as clients, services and the store see them (`protocols/group.md §5`). Pure.
+//! A group message and a notification as clients, services and the store see them (`docs/protocols/group.md §5`). Pure.
 
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{ids::ChannelName, protocols::group::frame::Draft};
 
-/// The prefix of the channels that are groups (ARCHITECTURE §5).
+/// The prefix of the channels that are groups (docs/architecture.md §5).
 pub const GROUP: &str = "group:";
 /// The prefix of those that are one user's own: no group's name begins with `u:`.
 pub const USER: &str = "group:u:";
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// protocols/group.md §5: the example.
+    /// docs/protocols/group.md §5: the example.
     #[test]
     fn a_post_is_written_as_documented() {
         let draft = Draft { group: "g-12".into(), msg_type: 1, content: "hi".into(), image_url: String::new() };

@@ -1,4 +1,4 @@
-//! How fast somebody may send (`protocols/group.md §8`): a bucket for each connection and one for each user.
+//! How fast somebody may send (`docs/protocols/group.md §8`): a bucket for each connection and one for each user.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Which groups there are and who is in them (`protocols/group.md §2, §5`). Pure: `forum` puts it behind a lock and on
+//! Which groups there are and who is in them (`docs/protocols/group.md §2, §5`). Pure: `forum` puts it behind a lock and on
 //! disk.
 
 use std::{
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!((member.name.as_str(), member.joined_at), ("Wu", 0));
     }
 
-    /// protocols/group.md §9: an older message leaves the marker unchanged.
+    /// docs/protocols/group.md §9: an older message leaves the marker unchanged.
     #[test]
     fn markers_only_move_forward() {
         let mut registry = registry();
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(registry.mark("g", "8", 9), None);
     }
 
-    /// protocols/group.md §5, membership.
+    /// docs/protocols/group.md §5, membership.
     #[test]
     fn who_may_take_part() {
         use Membership::{Anyone, Registry as Listed};

@@ -1,4 +1,4 @@
-//! What the server says (`protocols/group.md §3, §5`), one envelope a frame.
+//! What the server says (`docs/protocols/group.md §3, §5`), one envelope a frame.
 
 use std::cell::Cell;
 
@@ -212,7 +212,7 @@ mod tests {
         )
     }
 
-    /// protocols/group.md §5, the examples and the table.
+    /// docs/protocols/group.md §5, the examples and the table.
     #[test]
     fn replies() {
         let ack =

@@ -1,4 +1,4 @@
-//! Who is online on this instance: the authenticated connections of each user (`protocols/group.md §6`).
+//! Who is online on this instance: the authenticated connections of each user (`docs/protocols/group.md §6`).
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The translator of one connection (`protocols/group.md §4, §5, §6, §9`).
+//! The translator of one connection (`docs/protocols/group.md §4, §5, §6, §9`).
 //!
 //! Messages come by the channels of the groups, each written once for all who are there. Acks come when a message
 //! or a marker is on disk, by the connection's peer. Whoever asks for what it missed is attached first; what comes

@@ -1,4 +1,4 @@
-//! From a request on `/` or `/ws` to a LetShare connection (`protocols/letshare.md §1`).
+//! From a request on `/` or `/ws` to a LetShare connection (`docs/protocols/letshare.md §1`).
 
 use std::{borrow::Cow, rc::Rc, sync::Arc};
 
@@ -118,7 +118,7 @@ impl LetShare {
     }
 }
 
-/// Why there is no upgrade (`protocols/letshare.md §1.2`).
+/// Why there is no upgrade (`docs/protocols/letshare.md §1.2`).
 enum Refused {
     NotUtf8(&'static str),
     LongUserId,
@@ -160,7 +160,7 @@ pub fn routes(config: &mut web::ServiceConfig, letshare: &LetShare) {
 }
 
 /// The value of a query parameter, percent-decoded. The app does not encode what it writes there, so a
-/// `+` means itself (`protocols/letshare.md §1.1`).
+/// `+` means itself (`docs/protocols/letshare.md §1.1`).
 fn parameter<'a>(query: &'a str, name: &'static str) -> Result<Option<Cow<'a, str>>, Refused> {
     query
         .split('&')

@@ -1,4 +1,4 @@
-//! LetShare (`protocols/letshare.md` §1 to §3).
+//! LetShare (`docs/protocols/letshare.md` §1 to §3).
 //!
 //! `handshake` turns a request into a connection, `request` reads frames, `reply` writes them, `rooms` is
 //! the translator between the two and the channels; `sender` sees to the `from` of a message. `transfer` is

@@ -1,5 +1,5 @@
 //! `POST /api/pro/activate`: a PRO token for whoever knows the invite code
-//! (`protocols/letshare.md §3.6`).
+//! (`docs/protocols/letshare.md §3.6`).
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! What the server sends (`protocols/letshare.md §2.2`), in the Go server's key order.
+//! What the server sends (`docs/protocols/letshare.md §2.2`), in the Go server's key order.
 
 use bytes::Bytes;
 use serde::Serialize;

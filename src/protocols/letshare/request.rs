@@ -1,4 +1,4 @@
-//! What a client sends (`protocols/letshare.md §2.1`).
+//! What a client sends (`docs/protocols/letshare.md §2.1`).
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;

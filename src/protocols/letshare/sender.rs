@@ -1,5 +1,5 @@
 //! The `from` of a message: filled in when it is absent, checked when it is there
-//! (`protocols/letshare.md §2.3`).
+//! (`docs/protocols/letshare.md §2.3`).
 
 use bytestring::ByteString;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Who may be which mailbox (`protocols/postoffice.md §1`).
+//! Who may be which mailbox (`docs/protocols/postoffice.md §1`).
 
 use std::sync::Arc;
 

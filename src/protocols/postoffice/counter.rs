@@ -1,4 +1,4 @@
-//! Handing in a letter: is it one, may its sender write it, who gets it (`protocols/postoffice.md §3, §4, §6`).
+//! Handing in a letter: is it one, may its sender write it, who gets it (`docs/protocols/postoffice.md §3, §4, §6`).
 
 use std::{collections::HashSet, sync::Arc};
 

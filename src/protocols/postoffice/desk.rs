@@ -1,5 +1,5 @@
 //! The translator of one connection: hands letters in, and hands out those of its own mailbox
-//! (`protocols/postoffice.md §3, §4`).
+//! (`docs/protocols/postoffice.md §3, §4`).
 //!
 //! Letters come by the channel of the mailbox, each once for all who watch it. Their numbers have no holes, so
 //! the desk sees what it has not got, and takes that out of the mailbox. Behind letters it sends a ping; its answer

@@ -1,4 +1,4 @@
-//! From a request to a connection: the checks of `protocols/postoffice.md §2`, in its order, and the two pages for
+//! From a request to a connection: the checks of `docs/protocols/postoffice.md §2`, in its order, and the two pages for
 //! people (`§5`).
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A letter as its sender wrote it (`protocols/postoffice.md §3`): a JSON object whose values stay the bytes that
+//! A letter as its sender wrote it (`docs/protocols/postoffice.md §3`): a JSON object whose values stay the bytes that
 //! came, so that what is delivered is what was sent and no number changes on the way.
 
 use std::{borrow::Cow, fmt, fmt::Write as _};

@@ -1,5 +1,5 @@
 //! One mailbox: the letters that wait in it or are on the way, and the connections that empty it
-//! (`protocols/postoffice.md §4`). Pure: `office` puts it behind a lock and carries out what it says.
+//! (`docs/protocols/postoffice.md §4`). Pure: `office` puts it behind a lock and carries out what it says.
 //!
 //! Letters are numbered from 1 without holes as they come, so whoever delivers them sees at once that one is
 //! missing. A letter stays here until its reader has answered a ping that was sent behind it.

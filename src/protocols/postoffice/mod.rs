@@ -1,4 +1,4 @@
-//! PostOffice (`protocols/postoffice.md`): every connection is a mailbox, and letters name the mailboxes they go to.
+//! PostOffice (`docs/protocols/postoffice.md`): every connection is a mailbox, and letters name the mailboxes they go to.
 //!
 //! `door` turns a request into a connection, `access` says who may; `letter` reads frames, `validation` judges
 //! them, `reply` writes them; `desk` is the translator, `counter` the part of it that takes letters in. `office` knows all

@@ -1,5 +1,5 @@
 //! All mailboxes of a server: who may come in, what is on disk, what is told about it
-//! (`protocols/postoffice.md §4, §5`). Shared by all worker threads.
+//! (`docs/protocols/postoffice.md §4, §5`). Shared by all worker threads.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! What the server says: letters as they were sent, and errors (`protocols/postoffice.md §3`).
+//! What the server says: letters as they were sent, and errors (`docs/protocols/postoffice.md §3`).
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::{
     protocols::postoffice::letter::Letter,
 };
 
-/// The prefix of the channels that are mailboxes (ARCHITECTURE §5).
+/// The prefix of the channels that are mailboxes (docs/architecture.md §5).
 pub const PREFIX: &str = "po:";
 
 /// Fields of a letter that name its thread; also the headers of its message.

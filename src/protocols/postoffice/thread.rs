@@ -1,5 +1,5 @@
 //! The letters of a thread: `GET threads_path?clientID=…&subjectId=…` reads them out of the history of a mailbox
-//! (`protocols/postoffice.md §4` "Delays, history"). As far back as the history goes: who wants more than the last minutes
+//! (`docs/protocols/postoffice.md §4` "Delays, history"). As far back as the history goes: who wants more than the last minutes
 //! makes channels of `po:` persisted.
 
 use std::sync::Arc;

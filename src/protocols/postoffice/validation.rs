@@ -1,4 +1,4 @@
-//! What the fields of a letter must look like: the table of `protocols/postoffice.md §3`.
+//! What the fields of a letter must look like: the table of `docs/protocols/postoffice.md §3`.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::value::RawValue;
@@ -137,7 +137,7 @@ mod tests {
         rules.check(&Letter::read(&text).unwrap())
     }
 
-    /// protocols/postoffice.md §3, row by row: a value that is wrong at both levels, and one that is right.
+    /// docs/protocols/postoffice.md §3, row by row: a value that is wrong at both levels, and one that is right.
     #[test]
     fn each_field_has_its_type() {
         let rows = [

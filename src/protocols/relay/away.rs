@@ -1,4 +1,4 @@
-//! Pushes for users who are away (`protocols/relay.md §5`, `offline_ttl_seconds`): on disk before they are acknowledged,
+//! Pushes for users who are away (`docs/protocols/relay.md §5`, `offline_ttl_seconds`): on disk before they are acknowledged,
 //! handed over in order to the first connection that identifies.
 //!
 //! Whether a user is there is decided under one lock, by who pushes and by who comes. So a push either waits

@@ -1,4 +1,4 @@
-//! Hands a push over to the connections of its recipients (`protocols/relay.md §5`).
+//! Hands a push over to the connections of its recipients (`docs/protocols/relay.md §5`).
 
 use std::sync::Arc;
 

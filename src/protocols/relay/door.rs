@@ -1,4 +1,4 @@
-//! The relay's paths, and what its worker threads share (`protocols/relay.md §2`).
+//! The relay's paths, and what its worker threads share (`docs/protocols/relay.md §2`).
 
 use std::{
     num::NonZeroU32,

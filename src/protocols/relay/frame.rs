@@ -1,4 +1,4 @@
-//! What a client sends (`protocols/relay.md §3`). Pure.
+//! What a client sends (`docs/protocols/relay.md §3`). Pure.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! Pushes by HTTP, and what can be asked about them (`protocols/relay.md §2, §4, §5`).
+//! Pushes by HTTP, and what can be asked about them (`docs/protocols/relay.md §2, §4, §5`).
 
 use std::{sync::atomic::Ordering, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The relay protocol (`protocols/relay.md`): back ends push by HTTP, clients receive by WebSocket.
+//! The relay protocol (`docs/protocols/relay.md`): back ends push by HTTP, clients receive by WebSocket.
 //!
 //! A push is a message on the channel of its user, `relay:u:<token>`, or on `relay:all`; so others who may
 //! use those channels take part.

@@ -1,4 +1,4 @@
-//! A push request (`protocols/relay.md §4`). Pure.
+//! A push request (`docs/protocols/relay.md §4`). Pure.
 
 use std::borrow::Cow;
 
@@ -219,7 +219,7 @@ mod tests {
         Target::User(name.to_owned())
     }
 
-    /// protocols/relay.md §4 "Token to user", §7.
+    /// docs/protocols/relay.md §4 "Token to user", §7.
     #[test]
     fn tokens() {
         assert_eq!(Target::of(None), Target::Everybody);

@@ -1,4 +1,4 @@
-//! What clients get (`protocols/relay.md §3`).
+//! What clients get (`docs/protocols/relay.md §3`).
 
 use bytes::Bytes;
 

@@ -1,5 +1,5 @@
 //! Delayed pushes: on disk before they are acknowledged, off it after they were handed over
-//! (`protocols/relay.md §5`). So a crash can repeat one and lose none.
+//! (`docs/protocols/relay.md §5`). So a crash can repeat one and lose none.
 
 use std::{
     collections::HashSet,

@@ -1,4 +1,4 @@
-//! The translator of one relay connection (`protocols/relay.md §3, §5`).
+//! The translator of one relay connection (`docs/protocols/relay.md §3, §5`).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Ids of messages: 12 bytes as MongoDB's ObjectId has them, on either store (`protocols/chat.md §4`).
+//! Ids of messages: 12 bytes as MongoDB's ObjectId has them, on either store (`docs/protocols/chat.md §4`).
 
 use std::{fmt, str::FromStr};
 

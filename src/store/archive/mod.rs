@@ -1,4 +1,4 @@
-//! The messages and groups of the chat protocol (`protocols/chat.md §9`): [`embedded`] in the data file, or
+//! The messages and groups of the chat protocol (`docs/protocols/chat.md §9`): [`embedded`] in the data file, or
 //! [`mongo`] in a database that others read, too. Both keep the same promises (tests/chat_archive).
 
 use std::{sync::Arc, time::Duration};
@@ -18,7 +18,7 @@ mod turns;
 /// What a call of an [`Archive`] gives.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// A client's own id of a message is remembered for this long (`protocols/chat.md §7`).
+/// A client's own id of a message is remembered for this long (`docs/protocols/chat.md §7`).
 pub const CLIENT_ID_WINDOW: Duration = Duration::from_secs(24 * 3_600);
 
 /// A message as it is stored.

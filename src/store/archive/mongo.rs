@@ -1,4 +1,4 @@
-//! [`Archive`] in MongoDB, with the documents and indexes of `protocols/chat.md §9`. Here and in the folder
+//! [`Archive`] in MongoDB, with the documents and indexes of `docs/protocols/chat.md §9`. Here and in the folder
 //! beside it stands what names the driver.
 //!
 //! | collection | document |

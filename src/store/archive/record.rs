@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// A stored message, with the names of `protocols/chat.md §9`. Its id is the key.
+/// A stored message, with the names of `docs/protocols/chat.md §9`. Its id is the key.
 #[derive(Serialize, Deserialize)]
 struct Record {
     room_id: String,

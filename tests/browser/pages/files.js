@@ -1,5 +1,5 @@
 // How a LetShare 3.5.7 page moves files through the server when it has no data channel:
-// protocols/letshare.md §3.1 to §3.4, but for the pauses it makes after each chunk.
+// docs/protocols/letshare.md §3.1 to §3.4, but for the pauses it makes after each chunk.
 
 import { randomBytes, sha256 } from './bytes.js';
 

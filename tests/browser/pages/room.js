@@ -1,4 +1,4 @@
-// What a LetShare 3.5.7 page does on the wire, and nothing else of it: protocols/letshare.md §1.1,
+// What a LetShare 3.5.7 page does on the wire, and nothing else of it: docs/protocols/letshare.md §1.1,
 // §2.6, §2.7; its files are in files.js. Every frame that arrives is kept in `heard`, so that a test can ask for it.
 
 import { randomBytes, sha256 } from './bytes.js';

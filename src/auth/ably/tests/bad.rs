@@ -1,4 +1,4 @@
-//! A table of bad credentials (GOALS §6, R17): the right code each, none accepted.
+//! A table of bad credentials (docs/goals.md §6, R17): the right code each, none accepted.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn header_row(what: &'static str, header: &str, code: u32, status: u16) -> Row {
     (what, Credential::from_header(header), code, status)
 }
 
-/// protocols/ably.md §4.2, §12.1.
+/// docs/protocols/ably.md §4.2, §12.1.
 fn bad_keys() -> Vec<Row> {
     let key = |name: &str| format!("{name}:{SECRET}");
     vec![
@@ -90,7 +90,7 @@ fn bad_tokens(door: &Door) -> Vec<Row> {
     ]
 }
 
-/// protocols/ably.md §12.4.
+/// docs/protocols/ably.md §12.4.
 fn bad_jwts() -> Vec<Row> {
     let claims = json!({"iat": NOW_S, "exp": NOW_S + 60});
     let with_header = |header: &Value| signed(header, &claims, SECRET);

@@ -15,7 +15,7 @@ fn a_key_gives_its_capability() {
     assert!(!access.has_expired(later(u64::MAX / 2)));
 }
 
-/// protocols/ably.md §1.2, §1.8: every place and spelling.
+/// docs/protocols/ably.md §1.2, §1.8: every place and spelling.
 #[test]
 fn credentials_are_found_wherever_they_are() {
     let door = door();
@@ -43,7 +43,7 @@ fn credentials_are_found_wherever_they_are() {
     assert!(Credential::find(None, [("v", "6")]).unwrap().is_none());
 }
 
-/// protocols/ably.md §12.8.
+/// docs/protocols/ably.md §12.8.
 #[test]
 fn a_key_needs_tls_unless_it_is_allowed_without() {
     let door = door_with(false);
@@ -57,7 +57,7 @@ fn a_key_needs_tls_unless_it_is_allowed_without() {
     assert!(check(&Credential::token(&jwt(ROOT, &json!({}))), false).is_ok());
 }
 
-/// protocols/ably.md §12.3 and trap T22: to the millisecond.
+/// docs/protocols/ably.md §12.3 and trap T22: to the millisecond.
 #[test]
 fn native_tokens_end_exactly() {
     let door = door();
@@ -88,7 +88,7 @@ fn jwts_end_at_their_second() {
     assert!(door.token(&jwt(ROOT, &json!({"aud": "somebody else"}))).is_ok());
 }
 
-/// protocols/ably.md §12.4.
+/// docs/protocols/ably.md §12.4.
 #[test]
 fn claims_of_a_jwt() {
     let door = door();
@@ -122,7 +122,7 @@ fn claims_of_a_jwt() {
     assert_eq!(any.client_id, AllowedClient::Any);
 }
 
-/// protocols/ably.md §12.4: the customer's own JWT around our token, in its claims or in its header.
+/// docs/protocols/ably.md §12.4: the customer's own JWT around our token, in its claims or in its header.
 #[test]
 fn a_token_in_an_envelope() {
     let door = door();

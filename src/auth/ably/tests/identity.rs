@@ -10,7 +10,7 @@ fn codes<T>(result: Result<T, Fault>) -> Result<T, u32> {
     result.map_err(|fault| fault.ably_code())
 }
 
-/// protocols/ably.md §12.6, row by row.
+/// docs/protocols/ably.md §12.6, row by row.
 #[test]
 fn claims_of_a_client_id() {
     use AllowedClient::{Anonymous, Any};
@@ -34,7 +34,7 @@ fn claims_of_a_client_id() {
     assert_eq!(Anonymous.as_str(), None);
 }
 
-/// protocols/ably.md §6.6, row by row.
+/// docs/protocols/ably.md §6.6, row by row.
 #[test]
 fn client_ids_of_messages() {
     use AllowedClient::{Anonymous, Any};
@@ -55,7 +55,7 @@ fn client_ids_of_messages() {
     }
 }
 
-/// protocols/ably.md §4.7: anonymous to identified once, never to somebody else.
+/// docs/protocols/ably.md §4.7: anonymous to identified once, never to somebody else.
 #[test]
 fn identities_after_other_credentials() {
     use AllowedClient::{Anonymous, Any};
@@ -74,7 +74,7 @@ fn identities_after_other_credentials() {
     }
 }
 
-/// protocols/ably.md §4.3; traps T25 and T26a.
+/// docs/protocols/ably.md §4.3; traps T25 and T26a.
 #[test]
 fn connection_keys_prove_a_connection() {
     let keys = ConnectionKeys::new(&server_secret());

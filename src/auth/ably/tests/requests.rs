@@ -1,4 +1,4 @@
-//! Token requests (protocols/ably.md §12.2).
+//! Token requests (docs/protocols/ably.md §12.2).
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The members that a set-up places on channels for good (`protocols/ably.md §7.8, §11.13`).
+//! The members that a set-up places on channels for good (`docs/protocols/ably.md §7.8, §11.13`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -67,7 +67,7 @@ pub(super) fn place(
     channels
 }
 
-/// Data as JSON brings it (`protocols/ably.md §3.5`): a last step `base64` is undone, an object or a list
+/// Data as JSON brings it (`docs/protocols/ably.md §3.5`): a last step `base64` is undone, an object or a list
 /// becomes its text.
 fn payload(data: Value, encoding: String) -> Result<Payload, Fault> {
     let invalid = |rule| Err(Fault::InvalidData { rule });

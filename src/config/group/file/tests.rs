@@ -63,7 +63,7 @@ impl Place {
     }
 }
 
-/// protocols/group.md §1: the defaults of its table.
+/// docs/protocols/group.md §1: the defaults of its table.
 #[test]
 fn without_a_file_the_documented_defaults_count() {
     let group = place(None).loaded().config.group;

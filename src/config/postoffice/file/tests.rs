@@ -35,7 +35,7 @@ impl Place {
     }
 }
 
-/// protocols/postoffice.md §1: the defaults of its table.
+/// docs/protocols/postoffice.md §1: the defaults of its table.
 #[test]
 fn without_a_file_the_documented_defaults_count() {
     let post = place(&[]).loaded().config.postoffice;

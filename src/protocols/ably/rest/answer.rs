@@ -1,5 +1,5 @@
 //! Answers as they go out: body, headers, links, the form of a refusal, and the envelope around all of it
-//! (`protocols/ably.md §1.8`).
+//! (`docs/protocols/ably.md §1.8`).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Apps that test suites make for themselves (`protocols/ably.md §11.13`). Without the sandbox these paths
+//! Apps that test suites make for themselves (`docs/protocols/ably.md §11.13`). Without the sandbox these paths
 //! are not there.
 
 use actix_web::{

@@ -1,4 +1,4 @@
-//! Which channels there are, and how many use one (`protocols/ably.md §11.6, §11.7`).
+//! Which channels there are, and how many use one (`docs/protocols/ably.md §11.6, §11.7`).
 
 use std::collections::BTreeMap;
 

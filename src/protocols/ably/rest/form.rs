@@ -1,4 +1,4 @@
-//! How a request wants to be answered, and what it says about itself (`protocols/ably.md §1.3, §1.8`).
+//! How a request wants to be answered, and what it says about itself (`docs/protocols/ably.md §1.3, §1.8`).
 
 use actix_web::http::header::HeaderMap;
 
@@ -89,7 +89,7 @@ mod tests {
         lines.iter().map(line).collect()
     }
 
-    /// protocols/ably.md §1.8.
+    /// docs/protocols/ably.md §1.8.
     #[test]
     fn accept_wins_over_format_and_json_is_the_default() {
         use Format::{Json, Msgpack};

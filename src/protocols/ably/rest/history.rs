@@ -1,4 +1,4 @@
-//! Reading the past of a channel page by page (`protocols/ably.md §8.1 - §8.4`).
+//! Reading the past of a channel page by page (`docs/protocols/ably.md §8.1 - §8.4`).
 
 use serde::{Deserialize, Serialize};
 

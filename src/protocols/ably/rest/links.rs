@@ -1,4 +1,4 @@
-//! The links from page to page of a list (`protocols/ably.md §8.3`).
+//! The links from page to page of a list (`docs/protocols/ably.md §8.3`).
 //!
 //! Clients take them apart with patterns of their own, so every detail counts: relative to the last
 //! segment of the path, nothing in the query but unreserved characters, one header line each.

@@ -1,4 +1,4 @@
-//! REST: one request, one answer (`protocols/ably.md §1.8, §11`).
+//! REST: one request, one answer (`docs/protocols/ably.md §1.8, §11`).
 //!
 //! `path` says what is asked for, `form` how the answer has to look, `asked` holds both and who asks; the
 //! endpoints stand in `publish`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the

@@ -1,4 +1,4 @@
-//! Which endpoint a request asks for (`protocols/ably.md §11.1`).
+//! Which endpoint a request asks for (`docs/protocols/ably.md §11.1`).
 //!
 //! The path is read as it stands on the wire: a channel name is one segment, and `%2F` in it is part of
 //! the name, which a router that decodes first would not see.

@@ -1,4 +1,4 @@
-//! Who is present, page by page (`protocols/ably.md §7.8`).
+//! Who is present, page by page (`docs/protocols/ably.md §7.8`).
 
 use serde::{Deserialize, Serialize};
 

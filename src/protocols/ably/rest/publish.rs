@@ -1,4 +1,4 @@
-//! Publishing by HTTP (`protocols/ably.md §6`). What may be published stands in
+//! Publishing by HTTP (`docs/protocols/ably.md §6`). What may be published stands in
 //! [`crate::protocols::ably::messages`], the same for frames.
 
 use actix_web::web;

@@ -1,4 +1,4 @@
-//! Taking tokens back (`protocols/ably.md §11.4`).
+//! Taking tokens back (`docs/protocols/ably.md §11.4`).
 
 use actix_web::web;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Statistics (`protocols/ably.md §11.8`). This server keeps none yet, so a page of them is empty; but it is
+//! Statistics (`docs/protocols/ably.md §11.8`). This server keeps none yet, so a page of them is empty; but it is
 //! asked for, and clients try their credentials on it.
 
 use crate::{

@@ -1,4 +1,4 @@
-//! From a request for a token to a token (`protocols/ably.md §11.3`).
+//! From a request for a token to a token (`docs/protocols/ably.md §11.3`).
 
 use actix_web::web;
 

@@ -1,4 +1,4 @@
-//! The body of a REST publish: one message or a list of them (`protocols/ably.md §6.9`).
+//! The body of a REST publish: one message or a list of them (`docs/protocols/ably.md §6.9`).
 
 use std::fmt;
 

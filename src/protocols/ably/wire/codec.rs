@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::surrogates;
 use crate::{core::frame, error::Fault, limits};
 
-/// How one connection or one body is written (`protocols/ably.md §1.4`).
+/// How one connection or one body is written (`docs/protocols/ably.md §1.4`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Format {
     #[default]

@@ -1,5 +1,5 @@
 //! `data` and `encoding`: what clients write becomes a [`Payload`], and the way back
-//! (`protocols/ably.md §3.5`).
+//! (`docs/protocols/ably.md §3.5`).
 
 use std::{borrow::Cow, fmt};
 

@@ -1,4 +1,4 @@
-//! The entries of a log as frames: MESSAGE, PRESENCE and occupancy (`protocols/ably.md §3.1, §5.9, §7.3`).
+//! The entries of a log as frames: MESSAGE, PRESENCE and occupancy (`docs/protocols/ably.md §3.1, §5.9, §7.3`).
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
@@ -60,7 +60,7 @@ impl WireFormat for AblyMsgpack {
     }
 }
 
-/// The frame for an attachment that knows the channel by another name (`protocols/ably.md §5.1`), or wants
+/// The frame for an attachment that knows the channel by another name (`docs/protocols/ably.md §5.1`), or wants
 /// one count of the occupancy only (`metrics.<category>`, §5.9).
 pub fn encode_as(entry: &Entry, format: Format, channel: &str, occupancy_category: Option<&str>) -> Bytes {
     let room = room(entry);

@@ -1,4 +1,4 @@
-//! Errors as Ably clients read them (`protocols/ably.md §1.8, §3.4`).
+//! Errors as Ably clients read them (`docs/protocols/ably.md §1.8, §3.4`).
 
 use std::{borrow::Cow, collections::BTreeMap};
 

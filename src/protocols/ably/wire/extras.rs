@@ -1,4 +1,4 @@
-//! The `extras` of messages and presence events (`protocols/ably.md §3.6, §6.7`).
+//! The `extras` of messages and presence events (`docs/protocols/ably.md §3.6, §6.7`).
 
 use std::fmt;
 
@@ -102,7 +102,7 @@ const fn is_scalar(value: &Value) -> bool {
     !matches!(value, Value::Object(_) | Value::Array(_))
 }
 
-/// Whether its publisher wants it delivered and forgotten (`protocols/ably.md §6.7`).
+/// Whether its publisher wants it delivered and forgotten (`docs/protocols/ably.md §6.7`).
 pub fn is_ephemeral(message: &Message) -> bool {
     let flag = message.extras.as_ref().and_then(|extras| extras.get("ephemeral"));
     flag == Some(&Value::Bool(true))

@@ -1,4 +1,4 @@
-//! Messages and presence events as clients send them (`protocols/ably.md §3.1, §3.2`).
+//! Messages and presence events as clients send them (`docs/protocols/ably.md §3.1, §3.2`).
 
 use std::fmt;
 
@@ -32,12 +32,12 @@ pub struct WireMessage {
     pub encoding: Option<ByteString>,
     pub client_id: Option<ByteString>,
     pub connection_id: Option<ByteString>,
-    /// Of the connection on whose behalf it is published (`protocols/ably.md §6.5`).
+    /// Of the connection on whose behalf it is published (`docs/protocols/ably.md §6.5`).
     pub connection_key: Option<SecretString>,
     /// The client's clock; nothing may depend on it.
     pub timestamp: Option<Timestamp>,
     pub extras: WireExtras,
-    /// 0 create, 1 update, 2 delete, 5 append (`protocols/ably.md §9.1`).
+    /// 0 create, 1 update, 2 delete, 5 append (`docs/protocols/ably.md §9.1`).
     pub action: u64,
     /// The message that an update, delete or append is for.
     pub serial: Option<ByteString>,
@@ -48,7 +48,7 @@ pub struct WireMessage {
 /// A presence event as a client sent it; nothing of it has been judged.
 #[derive(Clone, Debug, Default)]
 pub struct WirePresence {
-    /// What a client that enters again says it had (`protocols/ably.md §7.1`).
+    /// What a client that enters again says it had (`docs/protocols/ably.md §7.1`).
     pub id: Option<ByteString>,
     /// 2 enter, 3 leave, 4 update.
     pub action: u64,
@@ -62,7 +62,7 @@ pub struct WirePresence {
 }
 
 impl WireMessage {
-    /// The core's message by `publisher`, whom the caller has found out (`protocols/ably.md §6.6`).
+    /// The core's message by `publisher`, whom the caller has found out (`docs/protocols/ably.md §6.6`).
     ///
     /// # Errors
     /// [`Fault::InvalidData`], [`Fault::InvalidExtras`]

@@ -1,4 +1,4 @@
-//! Messages and presence as clients read them, in frames and in lists (`protocols/ably.md §3.1, §3.2, §8.2`).
+//! Messages and presence as clients read them, in frames and in lists (`docs/protocols/ably.md §3.1, §3.2, §8.2`).
 //!
 //! What is written here is `Serialize`, to be written by [`super::encode_value`] in the same format that it
 //! was made for.
@@ -55,7 +55,7 @@ pub fn members(members: &[Arc<Member>], format: Format) -> impl Serialize {
     Listed(members.iter().map(move |member| PresenceItem::of_member(member, format)))
 }
 
-/// The serial of one message of an entry (`protocols/ably.md §3.8`).
+/// The serial of one message of an entry (`docs/protocols/ably.md §3.8`).
 pub fn message_serial(serial: Serial, index: usize) -> impl fmt::Display {
     fmt::from_fn(move |f| write!(f, "{serial}:{index:03}"))
 }
@@ -131,7 +131,7 @@ impl<'a> MessageItem<'a> {
 }
 
 /// Id, client, connection and time are always there: clients judge by them which of two events is newer
-/// (`protocols/ably.md §7.2`).
+/// (`docs/protocols/ably.md §7.2`).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PresenceItem<'a> {

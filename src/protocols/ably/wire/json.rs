@@ -1,6 +1,6 @@
 //! JSON out of either format: as text in the order it came, and as a value.
 //!
-//! MessagePack knows more than JSON. Binary becomes base64, as on the way out (`protocols/ably.md §3.5`);
+//! MessagePack knows more than JSON. Binary becomes base64, as on the way out (`docs/protocols/ably.md §3.5`);
 //! extensions and numbers that are not finite become null.
 
 use std::fmt;

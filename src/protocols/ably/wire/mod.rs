@@ -1,4 +1,4 @@
-//! Ably's frames and bodies, in both of its formats (`protocols/ably.md §1.4, §2, §3`).
+//! Ably's frames and bodies, in both of its formats (`docs/protocols/ably.md §1.4, §2, §3`).
 //!
 //! In: [`ProtocolMessage`] is a frame as a client sent it, [`decode_body`] the body of a REST publish; their
 //! items become the core's by `into_message` and `into_event`, which judge data and extras (§3.5, §3.6).

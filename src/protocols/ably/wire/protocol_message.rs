@@ -1,4 +1,4 @@
-//! A frame as a client sends it (`protocols/ably.md §2`).
+//! A frame as a client sends it (`docs/protocols/ably.md §2`).
 
 use std::{collections::BTreeMap, fmt};
 

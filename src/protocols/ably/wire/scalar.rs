@@ -1,4 +1,4 @@
-//! Small values as clients of all languages write them (`protocols/ably.md §1.4`): null is absent, integers
+//! Small values as clients of all languages write them (`docs/protocols/ably.md §1.4`): null is absent, integers
 //! come in any width and as floats, and JavaScript's `undefined` as an extension of MessagePack.
 //!
 //! Each type here is a seed for serde: it reads the next value as what it is named after.

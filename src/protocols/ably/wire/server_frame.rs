@@ -1,4 +1,4 @@
-//! Every frame that a socket gets besides the entries of its channels (`protocols/ably.md §2`).
+//! Every frame that a socket gets besides the entries of its channels (`docs/protocols/ably.md §2`).
 //!
 //! Absent fields are left out, above all `channel` where the frame is about the connection (trap T1);
 //! zeros that mean something are written (T3, T4); what a client cannot do without is no option here (T2, T5).
@@ -81,7 +81,7 @@ pub enum ServerFrame<'a> {
     Auth,
 }
 
-/// What a client has to know about its connection (`protocols/ably.md §2.5`).
+/// What a client has to know about its connection (`docs/protocols/ably.md §2.5`).
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionDetails<'a> {

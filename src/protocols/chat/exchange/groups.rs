@@ -1,4 +1,4 @@
-//! Groups: making them, and messages to them (`protocols/chat.md §4, §7`).
+//! Groups: making them, and messages to them (`docs/protocols/chat.md §4, §7`).
 
 use std::sync::{Arc, atomic::Ordering};
 

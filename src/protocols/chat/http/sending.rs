@@ -1,4 +1,4 @@
-//! Messages by HTTP (`protocols/chat.md §6`), in the shapes of the document and of the source.
+//! Messages by HTTP (`docs/protocols/chat.md §6`), in the shapes of the document and of the source.
 
 use std::collections::HashMap;
 

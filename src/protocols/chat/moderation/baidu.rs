@@ -1,4 +1,4 @@
-//! Baidu's text censor (`protocols/chat.md §8`; <https://ai.baidu.com/ai-doc/ANTIPORN/Rk3h6xb3i>).
+//! Baidu's text censor (`docs/protocols/chat.md §8`; <https://ai.baidu.com/ai-doc/ANTIPORN/Rk3h6xb3i>).
 //!
 //! ```text
 //! POST /oauth/2.0/token?grant_type=client_credentials&client_id=…&client_secret=…

@@ -1,4 +1,4 @@
-//! Whether a text may be sent (`protocols/chat.md §8`): the local word list first, then Baidu's text censor, when they are
+//! Whether a text may be sent (`docs/protocols/chat.md §8`): the local word list first, then Baidu's text censor, when they are
 //! configured. Only texts (`message_type` 1) are judged; the caller knows which are.
 
 use std::{path::PathBuf, time::Duration};

@@ -1,4 +1,4 @@
-//! What other instances and services say (`protocols/group.md §7`). Any of it may come twice.
+//! What other instances and services say (`docs/protocols/group.md §7`). Any of it may come twice.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How far a member has read (`protocols/group.md §6`, `mark_read`).
+//! How far a member has read (`docs/protocols/group.md §6`, `mark_read`).
 
 use std::sync::Arc;
 

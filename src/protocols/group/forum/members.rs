@@ -1,4 +1,4 @@
-//! Who is in which group (`protocols/group.md §5, §6`).
+//! Who is in which group (`docs/protocols/group.md §5, §6`).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Notifications (`protocols/group.md §6`): kept until they are read, and sent to all connections of their user.
+//! Notifications (`docs/protocols/group.md §6`): kept until they are read, and sent to all connections of their user.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What was said (`protocols/group.md §2, §6`): missed, past, unread; and its end.
+//! What was said (`docs/protocols/group.md §2, §6`): missed, past, unread; and its end.
 
 use std::sync::Arc;
 

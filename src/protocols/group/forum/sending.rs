@@ -1,4 +1,4 @@
-//! Taking a message in (`protocols/group.md §6`): known already? A number, a row, and after the commit the channel and
+//! Taking a message in (`docs/protocols/group.md §6`): known already? A number, a row, and after the commit the channel and
 //! the ack.
 
 use std::sync::Arc;

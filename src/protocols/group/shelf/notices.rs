@@ -1,4 +1,4 @@
-//! The rows of notifications (`protocols/group.md §6`).
+//! The rows of notifications (`docs/protocols/group.md §6`).
 //!
 //! | table | key | value |
 //! |---|---|---|

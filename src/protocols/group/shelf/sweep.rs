@@ -1,4 +1,4 @@
-//! What is too old goes (`protocols/group.md §6`), a few rows in each commit.
+//! What is too old goes (`docs/protocols/group.md §6`), a few rows in each commit.
 
 use super::{BACK, HOURS, IDS, MESSAGES, SEEN, SEEN_DUE, Shelf, key, notices};
 use crate::{

@@ -1,4 +1,4 @@
-//! Saying who one is, by the first message (`protocols/group.md §4, §5, §9`).
+//! Saying who one is, by the first message (`docs/protocols/group.md §4, §5, §9`).
 
 use std::{sync::Arc, time::Duration};
 

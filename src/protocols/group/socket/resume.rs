@@ -1,4 +1,4 @@
-//! What a client missed while it was away (`protocols/group.md §6`, resume).
+//! What a client missed while it was away (`docs/protocols/group.md §6`, resume).
 
 use std::collections::HashSet;
 

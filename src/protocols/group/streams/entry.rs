@@ -1,4 +1,4 @@
-//! An entry of a stream as Watermill's Redis library writes it (`protocols/group.md §7`): three fields,
+//! An entry of a stream as Watermill's Redis library writes it (`docs/protocols/group.md §7`): three fields,
 //! the metadata as a MessagePack map of text to text. Pure.
 
 use std::collections::BTreeMap;

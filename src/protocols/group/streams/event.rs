@@ -1,4 +1,4 @@
-//! What entries of the streams mean (`protocols/group.md §7`). Reading is tolerant: ids may be numbers or
+//! What entries of the streams mean (`docs/protocols/group.md §7`). Reading is tolerant: ids may be numbers or
 //! text, what is not needed may be missing.
 
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::protocols::group::{
     streams::entry::{Entry, EntryError},
 };
 
-/// The streams and what writes them: `protocols/group.md §7`.
+/// The streams and what writes them: `docs/protocols/group.md §7`.
 pub const MESSAGES: &str = "chat.message.new";
 pub const NOTIFICATIONS: &str = "chat.notification.new";
 pub const PUSHED_NOTIFICATIONS: &str = "notification:push";
@@ -42,7 +42,7 @@ pub enum Event {
     VerifyProgress(VerifyProgress),
 }
 
-/// The data of a `new_message` (`protocols/group.md §5`).
+/// The data of a `new_message` (`docs/protocols/group.md §5`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewMessage {
     #[serde(deserialize_with = "text")]

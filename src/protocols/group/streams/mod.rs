@@ -1,4 +1,4 @@
-//! What instances of the group protocol and other services share through Redis (`protocols/group.md §7`).
+//! What instances of the group protocol and other services share through Redis (`docs/protocols/group.md §7`).
 //!
 //! * [`bus`] is the door: start it, publish through its handle, take [`Received`] events from the inbox.
 //! * `entry` reads and writes entries as Watermill does, [`event`] what is in them.

@@ -1,4 +1,4 @@
-//! Who is online on any instance (`protocols/group.md §7`, presence).
+//! Who is online on any instance (`docs/protocols/group.md §7`, presence).
 //!
 //! | key | what |
 //! |---|---|

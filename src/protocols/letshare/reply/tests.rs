@@ -13,7 +13,7 @@ fn payload(frame: &Bytes) -> &str {
     std::str::from_utf8(&frame[header..]).expect("UTF-8")
 }
 
-/// protocols/letshare.md §2.2, letter by letter.
+/// docs/protocols/letshare.md §2.2, letter by letter.
 #[test]
 fn confirmations() {
     assert_eq!(
@@ -84,7 +84,7 @@ fn messages_of_other_protocols() {
     assert_eq!(frames.iter().filter(|byte| **byte == 0x81).count(), 2);
 }
 
-/// The texts that the app shows (protocols/letshare.md §2.2).
+/// The texts that the app shows (docs/protocols/letshare.md §2.2).
 #[test]
 fn documented_texts() {
     for (fault, text) in [

@@ -1,5 +1,5 @@
 //! The binary frame of a transfer: 256 bytes of header, then the payload
-//! (`protocols/letshare.md §3.2`).
+//! (`docs/protocols/letshare.md §3.2`).
 
 use bytes::Bytes;
 use serde::Deserialize;

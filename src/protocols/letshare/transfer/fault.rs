@@ -1,5 +1,5 @@
 //! Why a transfer is refused or ends: the texts that the app shows, and looks into
-//! (`protocols/letshare.md §3.5`).
+//! (`docs/protocols/letshare.md §3.5`).
 
 /// Each names what its transfer's side is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl std::fmt::Display for Size {
 mod tests {
     use super::*;
 
-    /// The app decides by these substrings (protocols/letshare.md §3.5.2).
+    /// The app decides by these substrings (docs/protocols/letshare.md §3.5.2).
     #[test]
     fn the_words_that_the_app_looks_for() {
         let needs_pro = TransferFault::NeedsPro { limit: 50 << 20 }.text();

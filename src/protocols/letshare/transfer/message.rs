@@ -1,4 +1,4 @@
-//! The control messages of a transfer on the wire (`protocols/letshare.md §3.1`).
+//! The control messages of a transfer on the wire (`docs/protocols/letshare.md §3.1`).
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -158,7 +158,7 @@ pub fn forwarded(kind: &str, room: &ChannelName, data: &RawValue, now: Timestamp
 }
 
 /// The end of a transfer, or of an attempt at one, always with its id: the app fails a transfer at once
-/// only when the error names it (`protocols/letshare.md §3.5.3`).
+/// only when the error names it (`docs/protocols/letshare.md §3.5.3`).
 pub fn error(transfer_id: &str, room: Option<&ChannelName>, fault: TransferFault, now: Timestamp) -> Bytes {
     let text = fault.text();
     let data = json!({

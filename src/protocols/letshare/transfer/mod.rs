@@ -1,5 +1,5 @@
 //! The file relay: when two pages have no data channel, their file goes through the server
-//! (`protocols/letshare.md §3`).
+//! (`docs/protocols/letshare.md §3`).
 //!
 //! `message` and `chunk` read and write the wire, `offer` and `fault` say what may be carried, `state` is
 //! one transfer as a pure state, `relay` the actor around it, `board` knows all transfers and who is present,

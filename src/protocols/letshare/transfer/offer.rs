@@ -1,5 +1,5 @@
 //! What a `file:transfer:request` promises, and whether this server may carry it
-//! (`protocols/letshare.md §3.5` points 2 and 11).
+//! (`docs/protocols/letshare.md §3.5` points 2 and 11).
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! One transfer: who may say what when (`protocols/letshare.md §3.3`, `§3.5`). Pure: `now` and a signal in,
+//! One transfer: who may say what when (`docs/protocols/letshare.md §3.3`, `§3.5`). Pure: `now` and a signal in,
 //! actions out. The signals and actions stand in `words`, what a receiver can have again in `kept`, what
 //! becomes of a transfer when a side is lost, time passes or it ends in `lifetime`.
 

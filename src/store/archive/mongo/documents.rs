@@ -1,4 +1,4 @@
-//! The documents of `protocols/chat.md §9`. What other programs wrote is read, too: their integers may be of any size
+//! The documents of `docs/protocols/chat.md §9`. What other programs wrote is read, too: their integers may be of any size
 //! that holds the number.
 
 use mongodb::bson::{Bson, DateTime, Document, doc, oid::ObjectId};

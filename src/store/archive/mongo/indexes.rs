@@ -1,4 +1,4 @@
-//! The indexes of `protocols/chat.md §9`, made at the start when they are missing.
+//! The indexes of `docs/protocols/chat.md §9`, made at the start when they are missing.
 //!
 //! That over `client_id` is partial, not sparse as §9 proposes: a sparse one over two fields holds every document that
 //! has one of them, and two messages of one sender without a `client_id` would be the same.

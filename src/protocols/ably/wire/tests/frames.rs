@@ -114,7 +114,7 @@ fn presence() {
     );
 }
 
-/// protocols/ably.md §7.2: clients know a leave that the server made by its id.
+/// docs/protocols/ably.md §7.2: clients know a leave that the server made by its id.
 #[test]
 fn a_synthesized_leave_has_a_foreign_id() {
     let leave = PresenceEvent {
@@ -160,7 +160,7 @@ fn connected() {
         objects_gc_grace_period: Some(Duration::from_secs(86_400)),
         site_code: Some("abc"),
     };
-    // The example of protocols/ably.md §2.5.
+    // The example of docs/protocols/ably.md §2.5.
     assert_frame(
         &ServerFrame::Connected { connection_id: connection(), details: &details, error: None },
         r#"{"action":4,"connectionId":"2mzN0sXLqw4f","connectionDetails":{"clientId":"alice","connectionKey":"2mzN0sXLqw4f-Zt9yQ2Jr0aVb","maxMessageSize":65536,"maxFrameSize":524288,"maxInboundRate":250,"connectionStateTtl":120000,"serverId":"node-1","maxIdleInterval":15000,"objectsGCGracePeriod":86400000,"siteCode":"abc"}}"#,

@@ -1,4 +1,4 @@
-//! What becomes of `data`, `encoding` and `extras` (`protocols/ably.md §3.5, §3.6`).
+//! What becomes of `data`, `encoding` and `extras` (`docs/protocols/ably.md §3.5, §3.6`).
 
 use serde_json::json;
 

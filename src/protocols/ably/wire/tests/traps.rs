@@ -1,4 +1,4 @@
-//! The traps of `protocols/ably.md §15`, "Wire shape".
+//! The traps of `docs/protocols/ably.md §15`, "Wire shape".
 
 use super::*;
 

@@ -13,7 +13,7 @@ use crate::{
     protocols::group::streams::event::Event,
 };
 
-/// `protocols/group.md §7`.
+/// `docs/protocols/group.md §7`.
 const GROUP: &str = "broker";
 
 impl Lanes {

@@ -1,5 +1,5 @@
 //! What of a transfer is kept for a receiver who lost something, or comes back
-//! (`protocols/letshare.md §3.5.9`): the newest frames, and what the sender said around them.
+//! (`docs/protocols/letshare.md §3.5.9`): the newest frames, and what the sender said around them.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
 //! What becomes of a transfer when a side is lost or comes back, when time passes, and at its end
-//! (`protocols/letshare.md §3.5` points 6, 9, 10 and 11).
+//! (`docs/protocols/letshare.md §3.5` points 6, 9, 10 and 11).
 
 use std::time::Duration;
 

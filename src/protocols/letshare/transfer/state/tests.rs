@@ -220,7 +220,7 @@ fn a_frame_sent_again_unasked_is_dropped() {
     assert_eq!(transfer.chunk(ZERO, chunk(1, 3)), []);
 }
 
-/// protocols/letshare.md §3.5.9
+/// docs/protocols/letshare.md §3.5.9
 #[test]
 fn a_receiver_who_comes_back_gets_what_the_ring_holds_and_what_came_meanwhile() {
     let mut transfer = running(100);
@@ -298,7 +298,7 @@ fn nobody_waits_for_ever() {
     assert_eq!(idle.tick(seconds(120)), both_fail(TransferFault::Timeout));
 }
 
-/// protocols/letshare.md §3.5.9, last sentence.
+/// docs/protocols/letshare.md §3.5.9, last sentence.
 #[test]
 fn a_resend_is_served_from_the_ring_and_the_rest_asked_of_the_sender() {
     let mut transfer = running(100);

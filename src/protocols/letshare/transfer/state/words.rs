@@ -1,4 +1,4 @@
-//! What the sides of a transfer say (`protocols/letshare.md §3.1`), and what is to be done about it.
+//! What the sides of a transfer say (`docs/protocols/letshare.md §3.1`), and what is to be done about it.
 
 use bytes::Bytes;
 
@@ -46,7 +46,7 @@ impl Signal {
         }
     }
 
-    /// Whether its speaker waits for something. The app shows every error (`protocols/letshare.md §2.2`), so
+    /// Whether its speaker waits for something. The app shows every error (`docs/protocols/letshare.md §2.2`), so
     /// whoever waits for nothing is not told that the transfer is gone.
     pub const fn wants_answer(&self) -> bool {
         match self {
