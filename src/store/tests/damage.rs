@@ -48,7 +48,7 @@ fn is_found(folder: &Path, rows: &[Row]) -> bool {
     false
 }
 
-/// GOALS R16; `goal` of 1000 runs is the nightly form.
+/// docs/goals.md R16; `goal` of 1000 runs is the nightly form.
 #[test]
 fn flipped_bits_and_truncations_are_found_and_never_served() {
     let (folder, rows) = sample();

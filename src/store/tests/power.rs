@@ -1,4 +1,4 @@
-//! Power cuts and kills under load (GOALS R3).
+//! Power cuts and kills under load (docs/goals.md R3).
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},

@@ -33,7 +33,7 @@ impl Format {
 /// Reads one value. Nesting is bounded in both formats; bytes after a MessagePack value are ignored.
 ///
 /// A type with `#[serde(untagged)]` or `#[serde(flatten)]` takes binary for text when it happens to be
-/// UTF-8 (`DEPENDENCIES.md`, fact 6).
+/// UTF-8 (`docs/dependencies.md §0` fact 6).
 ///
 /// # Errors
 /// [`Fault::BodyUnreadable`]
