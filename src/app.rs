@@ -21,18 +21,16 @@ use crate::{
         metrics::Metrics,
     },
     auth::{
-        self,
-        ably::{ConnectionKeys, Gate, ServerSecret},
-        apps::{self, Apps},
+        ably::{
+            ConnectionKeys, Gate, ServerSecret,
+            local_key::{self, Kept},
+        },
+        apps::{App, Apps},
     },
     clock::{Clock, OncePerSecond},
-    config::Config,
+    config::{Config, Draft},
     core::{rules::Namespaces, vitals::Patience, window::Bounds},
-    edge::{
-        admission::Admission,
-        tls::{self, CertificateReloader},
-        websocket,
-    },
+    edge::{admission::Admission, tls::CertificateReloader, websocket},
     ids::AppId,
     limits,
     log::{Log, memory::MemoryLog},
@@ -44,22 +42,35 @@ use crate::{
 
 mod figures;
 mod older;
+mod prepare;
 mod running;
 mod site;
 mod storage;
 
 use figures::ops_state;
-use older::Older;
+use older::{Older, Read};
+pub use prepare::{Prepared, load, prepare};
 pub use running::Running;
 use site::{Origins, Site};
 use storage::Storage;
 
+/// Starts a server with settings that a program has made.
+///
+/// # Errors
+/// As [`prepare`] and [`launch`].
+pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
+    let prepared = prepare(Draft::of(config.clone()), &clock)?;
+    launch(prepared, clock)
+}
+
 /// Starts a server in the current actix system.
 ///
 /// # Errors
-/// When a port cannot be bound or the TLS files are not usable.
-pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
-    let (apps, ably, local_key) = ably(config, &clock)?;
+/// When a port cannot be bound, the data folder cannot be used, or a service that is named cannot be reached.
+pub fn launch(prepared: Prepared, clock: Clock) -> anyhow::Result<Running> {
+    let Prepared { loaded, certificate, apps, ably_key, blacklist, moderation, mongodb } = prepared;
+    let config = &loaded.config;
+    let (apps, ably, local_key) = ably(config, apps, ably_key, &clock)?;
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let memory = MemoryLog::new(window(config), config.history.total_bytes);
     // What needs no disk leaves none behind.
@@ -71,7 +82,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         (Arc::new(memory), None)
     };
     let older = match &storage {
-        Some(storage) => Older::open(config, &storage.store, &clock)?,
+        Some(storage) => Older::open(config, Read { moderation, mongodb, blacklist }, &storage.store, &clock)?,
         None => Older::default(),
     };
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
@@ -119,8 +130,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         let address = SocketAddr::new(config.server.host, listener.port);
         server = server.bind(address).with_context(|| cannot_listen(address, listener.key))?;
     }
-    if config.tls.enabled {
-        let (tls_config, reloader) = tls::server_config(&config.tls)?;
+    if let Some((tls_config, reloader)) = certificate {
         let encrypted = SocketAddr::new(config.server.host, config.tls.port);
         server =
             server.bind_rustls_0_23(encrypted, tls_config).with_context(|| cannot_listen(encrypted, "tls.port"))?;
@@ -189,15 +199,16 @@ fn window(config: &Config) -> Bounds {
 
 /// The apps of this server, what the Ably doors of all its threads share, and the key of the default app if
 /// it has one of its own.
-fn ably(config: &Config, clock: &Clock) -> anyhow::Result<(Arc<Apps>, Arc<ably::door::Shared>, Option<SecretString>)> {
+fn ably(
+    config: &Config,
+    mut apps: Vec<App>,
+    kept: Option<Kept>,
+    clock: &Clock,
+) -> anyhow::Result<(Arc<Apps>, Arc<ably::door::Shared>, Option<SecretString>)> {
     let settings = &config.ably;
-    let mut apps = match &settings.apps_file {
-        Some(file) => apps::file::read(file, clock.now())?,
-        None => Vec::new(),
-    };
     let (mut secret, mut local_key) = (ServerSecret::random(), None);
     if settings.enabled {
-        let kept = auth::ably::local_key::open(&config.data.dir)?;
+        let kept = kept.map_or_else(|| local_key::open(&config.data.dir), Ok)?;
         if settings.local_key && apps.iter().all(|app| app.id != AppId::DEFAULT) {
             apps.push(kept.default_app());
             local_key = Some(kept.reveal_key().into());

@@ -24,8 +24,9 @@ use clap::{Args, Parser, Subcommand};
 pub use banner::{banner, ready_token};
 
 use crate::{
+    app::{self, Prepared},
     clock::Clock,
-    config::{self, Environment, Loaded},
+    config::{self, Complaints, Environment, Loaded},
 };
 
 /// A self-hosted broker of realtime channels: LetShare rooms and signalling.
@@ -130,7 +131,7 @@ pub fn main() -> ExitCode {
         run(&cli, &Environment::of_process(), &Clock::system(), &mut io::stdout().lock(), &mut io::stderr().lock());
     match code {
         // Serving needs stdout for its logs, so it starts when the locks are gone.
-        Outcome::Serve(loaded) => match serve::run(*loaded) {
+        Outcome::Serve(prepared) => match serve::run(*prepared) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let _ = writeln!(io::stderr(), "letshare-server: {error:#}");
@@ -147,7 +148,7 @@ pub fn main() -> ExitCode {
 enum Outcome {
     /// Whether all went well; what did not was told.
     Done(bool),
-    Serve(Box<Loaded>),
+    Serve(Box<Prepared>),
 }
 
 fn run(cli: &Cli, environment: &Environment, clock: &Clock, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
@@ -163,23 +164,33 @@ fn run(cli: &Cli, environment: &Environment, clock: &Clock, out: &mut dyn Write,
         }
         return Outcome::Done(made.is_ok());
     }
-    let loaded = match config::load(&cli.settings.environment(environment), &cli.settings.pairs()) {
-        Ok(loaded) => loaded,
-        Err(complaints) => {
-            tell(err, &format!("letshare-server: {complaints}"));
-            return Outcome::Done(false);
+    let (environment, flags) = (cli.settings.environment(environment), cli.settings.pairs());
+    let mut refuse = |complaints: Complaints| {
+        tell(err, &format!("letshare-server: {complaints}"));
+        Outcome::Done(false)
+    };
+    // A check is a start that ends before anything is written or opened.
+    let will_serve = matches!(cli.command, None | Some(Command::Serve));
+    if will_serve || matches!(cli.command, Some(Command::Config(ConfigCommand::Check))) {
+        let prepared = match app::load(&environment, &flags, clock) {
+            Ok(prepared) => prepared,
+            Err(complaints) => return refuse(complaints),
+        };
+        if will_serve {
+            return Outcome::Serve(Box::new(prepared));
         }
+        for warning in &prepared.loaded.warnings {
+            tell(err, &format!("warning: {warning}"));
+        }
+        tell(out, &format!("the configuration is valid (MODE {})", prepared.loaded.mode));
+        return Outcome::Done(true);
+    }
+    let loaded = match config::load(&environment, &flags) {
+        Ok(loaded) => loaded,
+        Err(complaints) => return refuse(complaints),
     };
     match &cli.command {
-        None | Some(Command::Serve | Command::Certificate(_)) => {
-            return Outcome::Serve(Box::new(loaded));
-        }
-        Some(Command::Config(ConfigCommand::Check)) => {
-            for warning in &loaded.warnings {
-                tell(err, &format!("warning: {warning}"));
-            }
-            tell(out, &format!("the configuration is valid (MODE {})", loaded.mode));
-        }
+        None | Some(Command::Serve | Command::Certificate(_) | Command::Config(ConfigCommand::Check)) => {}
         Some(Command::Config(ConfigCommand::Show)) => tell(out, &show(&loaded)),
         Some(Command::Data(command)) => {
             return match data::run(*command, &loaded.config.data, clock) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::{rt, web};
+use ipnet::IpNet;
 
 use crate::{
     clock::Clock,
@@ -10,15 +11,15 @@ use crate::{
     edge::websocket::Entrance,
     limits,
     protocols::{
-        chat::{self, Chat},
+        chat::{self, Chat, moderation::Moderation},
         group::{self, Group},
         postoffice::{self, Office, PostOffice},
         relay::{self, Relay},
     },
-    store::Store,
+    store::{Store, archive::mongo},
 };
 
-mod chats;
+pub(super) mod chats;
 mod groups;
 
 /// Those that are switched on.
@@ -30,6 +31,13 @@ pub struct Older {
     pub group: Option<Arc<group::Shared>>,
 }
 
+/// What [`super::prepare`] has read for them.
+pub struct Read {
+    pub moderation: Option<Moderation>,
+    pub mongodb: Option<mongo::Settings>,
+    pub blacklist: Vec<IpNet>,
+}
+
 impl Older {
     pub const fn is_enabled(config: &Config) -> bool {
         config.relay.enabled || config.postoffice.enabled || config.chat.enabled || config.group.enabled
@@ -37,7 +45,7 @@ impl Older {
 
     /// # Errors
     /// For the operator: what is stored cannot be read, or a service that is named cannot be reached.
-    pub fn open(config: &Config, store: &Arc<dyn Store>, clock: &Clock) -> anyhow::Result<Self> {
+    pub fn open(config: &Config, read: Read, store: &Arc<dyn Store>, clock: &Clock) -> anyhow::Result<Self> {
         let mut older = Self::default();
         if config.relay.enabled {
             let shared = relay::Shared::open(&config.relay, Arc::clone(store), clock.clone())?;
@@ -49,11 +57,11 @@ impl Older {
             rt::spawn(sweep(Arc::clone(&office)));
             older.postoffice = Some(Arc::new(postoffice::Shared::new(settings, office)));
         }
-        if config.chat.enabled {
-            older.chat = Some(chats::open(&config.chat, Arc::clone(store), clock)?);
+        if let Some(moderation) = read.moderation {
+            older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, Arc::clone(store), clock)?);
         }
         if config.group.enabled {
-            older.group = Some(groups::open(&config.group, Arc::clone(store), clock)?);
+            older.group = Some(groups::open(&config.group, read.blacklist, Arc::clone(store), clock)?);
         }
         Ok(older)
     }

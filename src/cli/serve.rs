@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    app, cli,
+    app::{self, Prepared},
+    cli,
     clock::Clock,
     config::{self, Loaded, Protocol},
     ops::logs,
@@ -19,8 +20,9 @@ use crate::{
 ///
 /// # Errors
 /// When the server cannot start.
-pub fn run(mut loaded: Loaded) -> anyhow::Result<()> {
+pub fn run(mut prepared: Prepared) -> anyhow::Result<()> {
     let clock = Clock::system();
+    let loaded = &mut prepared.loaded;
     let _logs = logs::install(&loaded.config.log, clock.clone())?;
     // Not the key itself.
     match loaded.write_relay_file() {
@@ -34,16 +36,17 @@ pub fn run(mut loaded: Loaded) -> anyhow::Result<()> {
             "config.json of the relay cannot be written: unless RELAY_API_KEY is set, nobody knows the key"
         ),
     }
-    actix_web::rt::System::new().block_on(serve(loaded, clock))
+    actix_web::rt::System::new().block_on(serve(prepared, clock))
 }
 
-async fn serve(loaded: Loaded, clock: Clock) -> anyhow::Result<()> {
+async fn serve(prepared: Prepared, clock: Clock) -> anyhow::Result<()> {
+    let loaded = prepared.loaded.clone();
     let mut signals = Signals::listen()?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let token = cli::ready_token(&loaded.config, &clock)?;
-    let running = Arc::new(app::start(&loaded.config, clock)?);
+    let running = Arc::new(app::launch(prepared, clock)?);
     tracing::info!(
         address = %running.address,
         tls_address = running.tls_address.map(tracing::field::display),

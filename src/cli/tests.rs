@@ -8,6 +8,8 @@ use clap::CommandFactory as _;
 use super::*;
 use crate::ids::Timestamp;
 
+mod faults;
+
 struct Said {
     good: bool,
     out: String,
@@ -50,9 +52,10 @@ fn serving_is_the_default_and_flags_reach_the_settings() {
         let (_folder, environment) = environment(&[]);
         let cli = Cli::try_parse_from(arguments).unwrap();
         let outcome = run(&cli, &environment, &clock(), &mut io::sink(), &mut io::sink());
-        let Outcome::Serve(loaded) = outcome else {
+        let Outcome::Serve(prepared) = outcome else {
             panic!("{outcome:?}");
         };
+        let loaded = prepared.loaded;
         assert_eq!(loaded.config.server.port, 9);
         assert_eq!(loaded.config.server.host.to_string(), "::1");
         assert_eq!(loaded.config.log.level, "warn");

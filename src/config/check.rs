@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use nix::unistd::{AccessFlags, access};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{AuthMode, Config, complaint::Complaint, keys::Key, load::Setting};
@@ -58,18 +59,7 @@ impl<'a> Verdict<'a> {
 
     /// Complains about the first of `keys`, unless one of them could not be read.
     pub fn complain(&mut self, keys: &[&str], problem: impl Into<String>) {
-        let Some(about) = keys.first() else { return };
-        if keys.iter().any(|key| self.unread.contains(key)) {
-            return;
-        }
-        let setting = self.settings.iter().find(|setting| setting.key == *about);
-        self.complaints.push(Complaint {
-            value: Key::find(about).filter(|key| !key.is_secret()).and(setting).map(|setting| setting.shown.clone()),
-            origin: setting.map(|setting| setting.origin.clone()),
-            // Of a secret the problem says all there is to say.
-            allowed: Key::find(about).filter(|key| !key.is_secret()).map(|key| key.kind.to_string()),
-            ..Complaint::about(*about, problem)
-        });
+        self.complaints.extend(complaint(self.settings, self.unread, keys, problem.into()));
     }
 
     fn ports(&mut self) {
@@ -230,9 +220,44 @@ impl<'a> Verdict<'a> {
         for (key, path) in [("log.dir", &self.config.log.dir), ("data.dir", &self.config.data.dir)] {
             if path.exists() && !path.is_dir() {
                 self.complain(&[key], "exists and is not a folder");
+            } else if let Err(problem) = writable(path) {
+                self.complain(&[key], problem);
             }
         }
     }
+}
+
+/// Whether a folder can be written to, or made: then it is the nearest one above it that counts.
+fn writable(path: &Path) -> Result<(), String> {
+    let whole = std::path::absolute(path).map_err(|error| error.to_string())?;
+    let Some(there) = whole.ancestors().find(|above| above.exists()) else { return Ok(()) };
+    if !there.is_dir() {
+        return Err(format!("cannot be made: {} is not a folder", there.display()));
+    }
+    access(there, AccessFlags::W_OK | AccessFlags::X_OK)
+        .map_err(|error| format!("{} cannot be written to by this user: {}", there.display(), error.desc()))
+}
+
+/// About the first of `keys`, unless one of them could not be read.
+pub fn complaint(
+    settings: &[Setting],
+    unread: &BTreeSet<&'static str>,
+    keys: &[&str],
+    problem: String,
+) -> Option<Complaint> {
+    let about = keys.first()?;
+    if keys.iter().any(|key| unread.contains(key)) {
+        return None;
+    }
+    let setting = settings.iter().find(|setting| setting.key == *about);
+    // Of a secret the problem says all there is to say.
+    let open = Key::find(about).filter(|key| !key.is_secret());
+    Some(Complaint {
+        value: open.and(setting).map(|setting| setting.shown.clone()),
+        origin: setting.map(|setting| setting.origin.clone()),
+        allowed: open.map(|key| key.kind.to_string()),
+        ..Complaint::about(*about, problem)
+    })
 }
 
 /// A folder opens like a file and fails only when read.

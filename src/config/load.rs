@@ -81,11 +81,70 @@ pub struct Setting {
     pub origin: Origin,
 }
 
-/// Reads and checks everything.
+/// Settings with everything that was found wrong so far: whoever reads the files that they name adds to it, so that all is
+/// told at once.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    loaded: Loaded,
+    unread: BTreeSet<&'static str>,
+    faults: Vec<Complaint>,
+    ignored: Vec<String>,
+}
+
+impl Draft {
+    /// Settings that were made by a program: without origins, and not judged.
+    pub fn of(config: Config) -> Self {
+        let loaded = Loaded {
+            config,
+            mode: String::new(),
+            warnings: Vec::new(),
+            settings: Vec::new(),
+            missing_relay_file: None,
+        };
+        Self { loaded, unread: BTreeSet::new(), faults: Vec::new(), ignored: Vec::new() }
+    }
+
+    /// With the default where a value cannot be read.
+    pub fn config(&self) -> &Config {
+        &self.loaded.config
+    }
+
+    /// Complains about the first of `keys`, unless one of them could not be read.
+    pub fn complain(&mut self, keys: &[&str], problem: impl Into<String>) {
+        self.faults.extend(check::complaint(&self.loaded.settings, &self.unread, keys, problem.into()));
+    }
+
+    /// Whether something is wrong with `key` already.
+    pub fn has_fault(&self, key: &str) -> bool {
+        self.faults.iter().any(|fault| fault.subject == key)
+    }
+
+    /// The settings, if nothing is wrong.
+    ///
+    /// # Errors
+    /// Every fault that was found, never only the first.
+    pub fn finish(self) -> Result<Loaded, Complaints> {
+        if self.faults.is_empty() {
+            return Ok(self.loaded);
+        }
+        Err(Complaints { faults: self.faults, ignored: self.ignored })
+    }
+}
+
+/// Reads and judges the settings alone, not the files that they name. A server starts by `app::prepare`, which reads
+/// those as well.
 ///
 /// # Errors
 /// Every fault that was found, never only the first.
 pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loaded, Complaints> {
+    read(environment, flags)?.finish()
+}
+
+/// The same, for whoever has more to judge.
+///
+/// # Errors
+/// When not even the defaults can be read.
+pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Draft, Complaints> {
     let mut complaints = Vec::new();
     let mode = mode(environment, &mut complaints);
     let mut layers = vec![Layer::defaults(DEFAULTS, &mut complaints)];
@@ -161,14 +220,15 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
                         .into(),
                 );
             }
-            if complaints.is_empty() {
-                return Ok(Loaded { config, mode, warnings, settings, missing_relay_file });
-            }
+            let loaded = Loaded { config, mode, warnings, settings, missing_relay_file };
+            Ok(Draft { loaded, unread, faults: complaints, ignored })
         }
         // A key whose default is missing was told above; anything else is a slip in `keys`.
-        Err(error) => complaints.push(Complaint::about("settings", error.to_string())),
+        Err(error) => {
+            complaints.push(Complaint::about("settings", error.to_string()));
+            Err(Complaints { faults: complaints, ignored })
+        }
     }
-    Err(Complaints { faults: complaints, ignored })
 }
 
 impl Config {

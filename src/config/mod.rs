@@ -17,18 +17,20 @@ mod postoffice;
 mod relay;
 #[cfg(test)]
 mod tests;
+mod text_file;
 mod yaml;
 
 pub use chat::{Chat, ChatCompat, Moderated, UnknownGroup};
 pub use complaint::{Complaint, Complaints, Origin};
 pub use group::{AckMode, Group, Membership, SAMPLE_SECRET as GROUP_SAMPLE_SECRET, file::FILE as GROUP_CONFIG};
 pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};
-pub use load::{Environment, Loaded, Setting, load};
+pub use load::{Draft, Environment, Loaded, Setting, load, read};
 pub use postoffice::{
     FromCheck, OfflineLetters, PostOffice, PostOfficeAuth, PostOfficeErrors, Validation,
     file::{ENVIRONMENT as POSTOFFICE_ENV, FILE as POSTOFFICE_CONFIG},
 };
 pub use relay::{Identify, Relay, UnresolvedToken};
+pub use text_file::{FileFaults, Problem, read_bytes, read_text};
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 

@@ -5,7 +5,7 @@
 //! [`CertificateReloader::reload_if_changed`]; `app` has both.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,7 +15,7 @@ use rustls::{
     InconsistentKeys, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
+    sign::{CertifiedKey, SigningKey},
 };
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer,
@@ -68,17 +68,18 @@ pub enum TlsError {
 /// Reads the files at once.
 ///
 /// # Errors
-/// [`TlsError`]; the caller refuses the start.
-pub fn server_config(tls: &config::Tls) -> Result<(ServerConfig, CertificateReloader), TlsError> {
+/// Every [`TlsError`] of the two files; the caller refuses the start.
+pub fn server_config(tls: &config::Tls) -> Result<(ServerConfig, CertificateReloader), Vec<TlsError>> {
+    let one = |fault| vec![fault];
     let provider = Arc::new(aws_lc_rs::default_provider());
     let files = CertificateFiles::named_in(tls)?;
     let contents = files.read()?;
     let fingerprint = contents.fingerprint();
-    let served = Arc::new(Served(RwLock::new(files.parse(contents, &provider)?)));
+    let served = Arc::new(Served(RwLock::new(files.parse(&contents, &provider)?)));
 
     let mut server = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(TlsError::Settings)?
+        .map_err(|source| one(TlsError::Settings(source)))?
         .with_no_client_auth()
         .with_cert_resolver(served.clone());
     // HTTP/2 is left out on purpose (docs/dependencies.md §1, actix-web).
@@ -128,7 +129,8 @@ impl CertificateReloader {
     pub fn reload_if_changed(&self) -> Result<bool, TlsError> {
         let contents = match self.files.read() {
             Ok(contents) => contents,
-            Err(error) => {
+            Err(faults) => {
+                let error = first(faults);
                 let is_news = self.is_news(Seen::Unreadable(error.to_string()));
                 return if is_news { Err(error) } else { Ok(false) };
             }
@@ -136,7 +138,7 @@ impl CertificateReloader {
         if !self.is_news(Seen::Contents(contents.fingerprint())) {
             return Ok(false);
         }
-        let renewed = self.files.parse(contents, &self.provider)?;
+        let renewed = self.files.parse(&contents, &self.provider).map_err(first)?;
         let mut served = self.served.0.write();
         // Equal when the files were away or broken for a while and have come back as they were.
         let is_other = served.cert != renewed.cert;
@@ -176,47 +178,74 @@ impl Contents {
 }
 
 impl CertificateFiles {
-    fn named_in(tls: &config::Tls) -> Result<Self, TlsError> {
+    fn named_in(tls: &config::Tls) -> Result<Self, Vec<TlsError>> {
         let named = |file: &Option<PathBuf>, key| file.clone().ok_or(TlsError::NotSet { key });
-        Ok(Self { cert_file: named(&tls.cert_file, CERT_FILE)?, key_file: named(&tls.key_file, KEY_FILE)? })
+        let (cert_file, key_file) = both(named(&tls.cert_file, CERT_FILE), named(&tls.key_file, KEY_FILE))?;
+        Ok(Self { cert_file, key_file })
     }
 
-    fn read(&self) -> Result<Contents, TlsError> {
+    fn read(&self) -> Result<Contents, Vec<TlsError>> {
         let read = |path: &Path, key| {
-            fs::read(path).map_err(|source| TlsError::Unreadable { key, path: path.to_owned(), source })
+            config::read_bytes(path).map_err(|source| TlsError::Unreadable { key, path: path.to_owned(), source })
         };
-        Ok(Contents { cert_pem: read(&self.cert_file, CERT_FILE)?, key_pem: read(&self.key_file, KEY_FILE)? })
+        let (cert_pem, key_pem) = both(read(&self.cert_file, CERT_FILE), read(&self.key_file, KEY_FILE))?;
+        Ok(Contents { cert_pem, key_pem })
     }
 
-    fn parse(&self, contents: Contents, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
-        let not_pem = |key, path: &Path, error: pem::Error| TlsError::NotPem {
-            key,
-            path: path.to_owned(),
-            fault: fault_of(&error),
-        };
-        let chain = CertificateDer::pem_slice_iter(&contents.cert_pem)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|source| not_pem(CERT_FILE, &self.cert_file, source))?;
-        if chain.is_empty() {
-            let path = self.cert_file.clone();
-            return Err(TlsError::NoCertificate { path });
-        }
-        let key = PrivateKeyDer::from_pem_slice(&contents.key_pem).map_err(|source| match source {
-            pem::Error::NoItemsFound => TlsError::NoKey { path: self.key_file.clone() },
-            source => not_pem(KEY_FILE, &self.key_file, source),
-        })?;
-        let key = provider
-            .key_provider
-            .load_private_key(key)
-            .map_err(|source| TlsError::BadKey { key_file: self.key_file.clone(), source })?;
+    fn parse(&self, contents: &Contents, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, Vec<TlsError>> {
+        let (chain, key) = both(self.chain(&contents.cert_pem), self.key(&contents.key_pem, provider))?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             // "Unknown": a kind of key that cannot tell its public half; none of aws-lc-rs is one.
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Arc::new(certified)),
             Err(rustls::Error::InconsistentKeys(_)) => {
-                Err(TlsError::Mismatch { cert_file: self.cert_file.clone(), key_file: self.key_file.clone() })
+                Err(vec![TlsError::Mismatch { cert_file: self.cert_file.clone(), key_file: self.key_file.clone() }])
             }
-            Err(source) => Err(TlsError::BadCertificate { cert_file: self.cert_file.clone(), source }),
+            Err(source) => Err(vec![TlsError::BadCertificate { cert_file: self.cert_file.clone(), source }]),
+        }
+    }
+
+    fn chain(&self, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let path = || self.cert_file.clone();
+        let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+        let chain =
+            chain.map_err(|error| TlsError::NotPem { key: CERT_FILE, path: path(), fault: fault_of(&error) })?;
+        if chain.is_empty() { Err(TlsError::NoCertificate { path: path() }) } else { Ok(chain) }
+    }
+
+    fn key(&self, pem: &[u8], provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, TlsError> {
+        let path = || self.key_file.clone();
+        let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+            pem::Error::NoItemsFound => TlsError::NoKey { path: path() },
+            error => TlsError::NotPem { key: KEY_FILE, path: path(), fault: fault_of(&error) },
+        })?;
+        let loaded = provider.key_provider.load_private_key(key);
+        loaded.map_err(|source| TlsError::BadKey { key_file: path(), source })
+    }
+}
+
+/// Both, or everything that is wrong with them.
+fn both<A, B>(first: Result<A, TlsError>, second: Result<B, TlsError>) -> Result<(A, B), Vec<TlsError>> {
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok((first, second)),
+        (first, second) => Err(first.err().into_iter().chain(second.err()).collect()),
+    }
+}
+
+/// Of a list that is never empty.
+fn first(faults: Vec<TlsError>) -> TlsError {
+    let none = TlsError::Settings(rustls::Error::General("no fault".into()));
+    faults.into_iter().next().unwrap_or(none)
+}
+
+impl TlsError {
+    /// The setting that it is about.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::NotSet { key } | Self::Unreadable { key, .. } | Self::NotPem { key, .. } => key,
+            Self::NoCertificate { .. } | Self::BadCertificate { .. } => CERT_FILE,
+            Self::NoKey { .. } | Self::BadKey { .. } | Self::Mismatch { .. } => KEY_FILE,
+            Self::Settings(_) => "tls.enabled",
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use actix_web::rt;
 use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -27,25 +28,31 @@ use crate::{
     },
 };
 
-/// What the chat doors of all worker threads share.
+/// What the chat doors of all worker threads share; `moderation` and `mongodb` come from [`crate::app::prepare`].
 ///
 /// # Errors
-/// For the operator: MongoDB is set and cannot be reached, or moderation cannot be set up.
-pub fn open(settings: &config::Chat, store: Arc<dyn Store>, clock: &Clock) -> anyhow::Result<Arc<chat::Shared>> {
-    let (archive, driver): (SharedArchive, _) = if settings.uses_mongodb() {
-        let (archive, driver) = connect(settings, clock)?;
-        (Arc::new(archive), Some(driver))
-    } else {
-        let archive = EmbeddedArchive::new(store, clock.clone(), settings.retention());
-        (Arc::new(archive), None)
+/// For the operator: MongoDB is set and cannot be reached.
+pub fn open(
+    settings: &config::Chat,
+    moderation: Moderation,
+    mongodb: Option<Settings>,
+    store: Arc<dyn Store>,
+    clock: &Clock,
+) -> anyhow::Result<Arc<chat::Shared>> {
+    let (archive, driver): (SharedArchive, _) = match mongodb {
+        Some(mongodb) => {
+            let (archive, driver) = connect(mongodb, clock)?;
+            (Arc::new(archive), Some(driver))
+        }
+        None => (Arc::new(EmbeddedArchive::new(store, clock.clone(), settings.retention())), None),
     };
     rt::spawn(sweep(Arc::clone(&archive), driver));
-    let moderation = moderation(settings, clock)?;
     let exchange = Exchange::new(settings, archive, moderation, clock.clone());
     Ok(Arc::new(chat::Shared::new(settings, exchange)))
 }
 
-fn moderation(settings: &config::Chat, clock: &Clock) -> anyhow::Result<Moderation> {
+/// What the chat judges messages by.
+pub fn moderation(settings: &config::Chat) -> moderation::Settings {
     let choice = |moderated| match moderated {
         Moderated::Allow => Choice::Allow,
         Moderated::Block => Choice::Block,
@@ -58,20 +65,11 @@ fn moderation(settings: &config::Chat, clock: &Clock) -> anyhow::Result<Moderati
         on_error: choice(settings.baidu_on_error),
         suspect: choice(settings.baidu_suspect),
     });
-    let words_file = settings.words_file.clone();
-    let settings = moderation::Settings { baidu, words_file };
-    Moderation::new(settings, clock.clone()).context("the chat cannot judge messages")
+    moderation::Settings { baidu, words_file: settings.words_file.clone() }
 }
 
-/// The thread of the database's driver ends when this is dropped.
-struct Driver {
-    _ends: oneshot::Sender<()>,
-}
-
-/// The driver has a thread and a runtime of its own: the worker threads come and go, and what they wait for goes on.
-fn connect(settings: &config::Chat, clock: &Clock) -> anyhow::Result<(MongoArchive, Driver)> {
-    use secrecy::ExposeSecret as _;
-
+/// Where the chat keeps its messages when the settings name a MongoDB.
+pub fn mongodb(settings: &config::Chat) -> Settings {
     let server = if settings.mongodb_uri.expose_secret().is_empty() {
         Server::Host {
             host: settings.mongodb_host.clone(),
@@ -82,7 +80,16 @@ fn connect(settings: &config::Chat, clock: &Clock) -> anyhow::Result<(MongoArchi
     } else {
         Server::Uri(settings.mongodb_uri.clone())
     };
-    let settings = Settings { server, database: settings.mongodb_database.clone(), retention: settings.retention() };
+    Settings { server, database: settings.mongodb_database.clone(), retention: settings.retention() }
+}
+
+/// The thread of the database's driver ends when this is dropped.
+struct Driver {
+    _ends: oneshot::Sender<()>,
+}
+
+/// The driver has a thread and a runtime of its own: the worker threads come and go, and what they wait for goes on.
+fn connect(settings: Settings, clock: &Clock) -> anyhow::Result<(MongoArchive, Driver)> {
     let (told, outcome) = mpsc::sync_channel(1);
     let (ends, ended) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Builder::new_current_thread()

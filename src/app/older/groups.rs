@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix_web::rt;
 use anyhow::Context as _;
+use ipnet::IpNet;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -27,8 +28,13 @@ const REDIS_PORT: u16 = 6379;
 /// Opens the groups in `store`, and meets the other instances if Redis is named. Redis need not be there yet.
 ///
 /// # Errors
-/// When the data folder or the blacklist cannot be read.
-pub fn open(settings: &config::Group, store: Arc<dyn Store>, clock: &Clock) -> anyhow::Result<Arc<Shared>> {
+/// When the data folder cannot be read.
+pub fn open(
+    settings: &config::Group,
+    blacklist: Vec<IpNet>,
+    store: Arc<dyn Store>,
+    clock: &Clock,
+) -> anyhow::Result<Arc<Shared>> {
     let others = match &settings.redis {
         Some(endpoint) => {
             let (told, inbox) = mpsc::channel(limits::GROUP_INBOX);
@@ -42,8 +48,7 @@ pub fn open(settings: &config::Group, store: Arc<dyn Store>, clock: &Clock) -> a
     };
     let forum = Forum::open(settings, store, clock.clone(), others)?;
     rt::spawn(sweep(Arc::clone(&forum)));
-    let shared = Shared::new(forum).context("cannot read group.blacklist_file")?;
-    let shared = Arc::new(shared);
+    let shared = Arc::new(Shared::new(forum, blacklist));
     // Before anybody can know that the server runs, and send it.
     match signal(SignalKind::hangup()) {
         Ok(hang_ups) => drop(rt::spawn(reload(Arc::clone(&shared), hang_ups))),

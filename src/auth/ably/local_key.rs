@@ -19,6 +19,7 @@ use thiserror::Error;
 use super::ServerSecret;
 use crate::{
     auth::apps::{App, Key, KeyStatus, setup::random_text},
+    config::read_text,
     core::capability::Capability,
     ids::AppId,
 };
@@ -73,10 +74,21 @@ struct Written {
 /// # Errors
 /// [`KeptFault`], for the operator.
 pub fn open(folder: &Path) -> Result<Kept, KeptFault> {
+    match look(folder)? {
+        Some(kept) => Ok(kept),
+        None => make(folder, folder.join(FILE)),
+    }
+}
+
+/// What `folder` keeps, if it does. Nothing is written.
+///
+/// # Errors
+/// [`KeptFault`], for the operator.
+pub fn look(folder: &Path) -> Result<Option<Kept>, KeptFault> {
     let path = folder.join(FILE);
-    match fs::read_to_string(&path) {
-        Ok(text) => parse(&text).map_err(|what| KeptFault::Damaged { path, what }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make(folder, path),
+    match read_text(&path) {
+        Ok(text) => parse(&text).map(Some).map_err(|what| KeptFault::Damaged { path, what }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             let what = "not UTF-8";
             Err(KeptFault::Damaged { path, what })

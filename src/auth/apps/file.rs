@@ -15,36 +15,17 @@
 //! The shape is that of `POST /apps`, with ids and secrets. Nothing of it is guessed: a key that does not
 //! exist is a fault, because it may be a misspelt `capability`.
 
-use std::{
-    collections::BTreeSet,
-    fmt, fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::Path};
 
 use serde::Deserialize;
 
 use super::{App, setup::AppSetup};
-use crate::ids::Timestamp;
+use crate::{
+    config::{FileFaults, Problem, read_text},
+    ids::Timestamp,
+};
 
-/// Everything that is wrong with a file of apps; never empty. No secret is in it.
-#[derive(Debug)]
-pub struct FileFaults {
-    path: PathBuf,
-    problems: Vec<String>,
-}
-
-impl fmt::Display for FileFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        write!(f, "the file of apps {path} (ably.apps_file) is not usable:")?;
-        for problem in &self.problems {
-            write!(f, "\n  {problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for FileFaults {}
+const KEY: &str = "ably.apps_file";
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -57,14 +38,11 @@ struct Written {
 /// # Errors
 /// When it cannot be read or is no YAML; else everything that is wrong in it, each with its place.
 pub fn read(path: &Path, now: Timestamp) -> Result<Vec<App>, FileFaults> {
-    fs::read_to_string(path)
-        .map_err(|error| vec![cannot_read(&error)])
-        .and_then(|text| parse(&text, now))
-        .map_err(|problems| FileFaults { path: path.to_owned(), problems })
-}
-
-fn cannot_read(error: &io::Error) -> String {
-    format!("it cannot be read: {error}")
+    let text = read_text(path).map_err(|error| FileFaults::unreadable(KEY, path, &error))?;
+    parse(&text, now).map_err(|problems| {
+        let problems = problems.into_iter().map(Problem::whole).collect();
+        FileFaults { key: KEY, path: path.to_owned(), problems }
+    })
 }
 
 fn parse(text: &str, now: Timestamp) -> Result<Vec<App>, Vec<String>> {

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::fs;
+
 use rcgen::{CertifiedKey as Issued, KeyPair, generate_simple_self_signed};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
@@ -39,7 +41,7 @@ impl Folder {
 
     /// The complaint when the server is started with these files.
     fn fault(&self) -> String {
-        server_config(&self.settings()).unwrap_err().to_string()
+        first(server_config(&self.settings()).unwrap_err()).to_string()
     }
 }
 
@@ -130,11 +132,11 @@ fn settings_without_files_are_refused_by_name() {
     let folder = Folder::with(&issue());
     let no_cert = config::Tls { cert_file: None, ..folder.settings() };
     assert_eq!(
-        server_config(&no_cert).unwrap_err().to_string(),
+        first(server_config(&no_cert).unwrap_err()).to_string(),
         "tls.enabled is true, but tls.cert_file is not set: name the PEM file"
     );
     let no_key = config::Tls { key_file: None, ..folder.settings() };
-    assert!(server_config(&no_key).unwrap_err().to_string().contains("tls.key_file"));
+    assert!(first(server_config(&no_key).unwrap_err()).to_string().contains("tls.key_file"));
 }
 
 #[test]

@@ -3,16 +3,20 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
     net::{IpAddr, Ipv6Addr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
 use ipnet::IpNet;
 use parking_lot::{Mutex, RwLock};
 
-use crate::{clock::Clock, config, limits, protocols::group::rates::Buckets};
+use crate::{
+    clock::Clock,
+    config::{self, FileFaults},
+    limits,
+    protocols::group::{blacklist, rates::Buckets},
+};
 
 /// See the module.
 pub struct Barrier {
@@ -44,31 +48,28 @@ pub enum Barred {
 }
 
 impl Barrier {
-    /// # Errors
-    /// When the file cannot be read, or has a line that is no network.
-    pub fn new(settings: &config::Group, clock: Clock) -> io::Result<Self> {
+    /// `read` is what the file has.
+    pub fn new(settings: &config::Group, read: Vec<IpNet>, clock: Clock) -> Self {
         let per_second = settings.handshakes_per_second;
-        let barrier = Self {
+        Self {
             listed: settings.blacklist.clone(),
             file: settings.blacklist_file.clone(),
-            read: RwLock::default(),
+            read: RwLock::new(read),
             ban_after: settings.ban_after,
             ban_for: settings.ban_for,
             failing: Mutex::default(),
             knocks: Buckets::new(per_second, per_second.saturating_mul(10), clock.clone()),
             clock,
-        };
-        barrier.reload()?;
-        Ok(barrier)
+        }
     }
 
     /// Reads the file again; how many networks it has. On error what was read before stays.
     ///
     /// # Errors
-    /// As [`Barrier::new`].
-    pub fn reload(&self) -> io::Result<usize> {
+    /// When the file cannot be read, or has lines that are no networks.
+    pub fn reload(&self) -> Result<usize, FileFaults> {
         let Some(file) = &self.file else { return Ok(0) };
-        let networks = read(file)?;
+        let networks = blacklist::read(file)?;
         let count = networks.len();
         *self.read.write() = networks;
         Ok(count)
@@ -135,25 +136,6 @@ impl Failures {
     }
 }
 
-/// One network a line; what follows `#` is for people.
-fn read(file: &Path) -> io::Result<Vec<IpNet>> {
-    let text = fs::read_to_string(file)?;
-    let mut networks = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let entry = line.split('#').next().unwrap_or_default().trim();
-        if entry.is_empty() {
-            continue;
-        }
-        let network = entry.parse::<IpAddr>().map(IpNet::from).or_else(|_| entry.parse());
-        networks.push(network.map_err(|_| {
-            let (file, line) = (file.display(), index + 1);
-            let problem = format!("{file}:{line}: not an IP address and not a network such as 10.0.0.0/8");
-            io::Error::new(io::ErrorKind::InvalidData, problem)
-        })?);
-    }
-    Ok(networks)
-}
-
 /// Whoever is counted as one: an IPv4 address, or the /64 that an IPv6 host can pick addresses from.
 fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -164,6 +146,8 @@ fn source(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tempfile::TempDir;
 
     use super::*;
@@ -177,7 +161,9 @@ mod tests {
         let mut settings = Config::for_tests().group;
         adjust(&mut settings);
         let clock = Clock::manual(Timestamp::from_millis(0));
-        (Barrier::new(&settings, clock.clone()).expect("a barrier"), clock)
+        let read = settings.blacklist_file.as_deref().map(blacklist::read);
+        let read = read.transpose().expect("a blacklist").unwrap_or_default();
+        (Barrier::new(&settings, read, clock.clone()), clock)
     }
 
     #[test]
@@ -205,6 +191,13 @@ mod tests {
         fs::write(&file, "10.0.0.0/24\nnonsense\n").expect("a file");
         let error = barrier.reload().expect_err("broken").to_string();
         assert!(error.contains("blacklist:2"), "{error}");
+        // findings P3: every bad line, not only the first.
+        fs::write(&file, "x\n10.0.0.0/24\n10.0.0.0/33\n").expect("a file");
+        let error = barrier.reload().expect_err("broken").to_string();
+        assert!(error.contains("blacklist:1") && error.contains("blacklist:3"), "{error}");
+        // findings P16.
+        fs::write(&file, "\u{feff}192.0.2.7\n").expect("a file");
+        assert_eq!(barrier.reload().expect("read"), 1);
         assert_eq!(barrier.check(ip("192.0.2.7")), Err(Barred::Listed));
     }
 

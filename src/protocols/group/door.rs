@@ -13,6 +13,7 @@ use actix_web::{
     http::{Method, StatusCode, header},
     rt, web,
 };
+use ipnet::IpNet;
 use serde_json::json;
 
 use crate::{
@@ -51,18 +52,17 @@ impl Drop for Place {
 }
 
 impl Shared {
-    /// # Errors
-    /// When the blacklist cannot be read.
-    pub fn new(forum: Arc<Forum>) -> std::io::Result<Self> {
+    /// `blacklist` is what `group.blacklist_file` has.
+    pub fn new(forum: Arc<Forum>, blacklist: Vec<IpNet>) -> Self {
         let (settings, clock) = (&forum.settings, forum.clock.clone());
         let rates = UserRates::new(settings.messages_per_second, settings.message_burst, clock.clone());
-        Ok(Self {
+        Self {
             access: Access::new(settings),
-            barrier: Barrier::new(settings, clock)?,
+            barrier: Barrier::new(settings, blacklist, clock),
             rates,
             open: AtomicUsize::new(0),
             forum,
-        })
+        }
     }
 
     /// Reads the blacklist again and tells the log what came of it.

@@ -10,6 +10,7 @@
 mod access;
 mod api;
 mod barrier;
+pub mod blacklist;
 mod code;
 mod courier;
 mod door;

@@ -35,8 +35,7 @@ mod documents;
 mod fault;
 mod indexes;
 
-use connection::options;
-pub use connection::{ConnectFault, Server, Settings};
+pub use connection::{ConnectFault, Server, Settings, options};
 use documents::{group_document, integer, message_document, object_id, read_group, read_group_id, read_message};
 use fault::{DUPLICATE_KEY, code, told};
 

@@ -8,9 +8,10 @@ use thiserror::Error;
 
 use crate::{
     clock::{Clock, OncePerSecond},
+    config::FileFaults,
     protocols::chat::moderation::{
         baidu::{Censor, Conclusion},
-        words::{Words, WordsFault},
+        words::Words,
     },
 };
 
@@ -54,7 +55,7 @@ pub enum Choice {
 #[derive(Debug, Error)]
 pub enum ModerationFault {
     #[error(transparent)]
-    Words(#[from] WordsFault),
+    Words(#[from] FileFaults),
     #[error("Baidu.BaseUrl {url:?} cannot be used: it must be like https://aip.baidubce.com, without a query")]
     Url { url: String },
 }
@@ -88,14 +89,17 @@ impl Moderation {
     /// Reads the word list.
     ///
     /// # Errors
-    /// When it cannot be read or has lines that are no regular expressions, all of which are named.
-    pub fn new(settings: Settings, clock: Clock) -> Result<Self, ModerationFault> {
-        let words = settings.words_file.map(|path| Words::load(&path));
-        let censor = settings.baidu.map(|baidu| {
-            let censor = Censor::new(&baidu, clock.clone())?;
-            Ok::<_, ModerationFault>((censor, baidu))
-        });
-        Ok(Self { words: words.transpose()?, censor: censor.transpose()?, clock, warning: OncePerSecond::default() })
+    /// Everything that is wrong.
+    pub fn new(settings: Settings, clock: Clock) -> Result<Self, Vec<ModerationFault>> {
+        let words = settings.words_file.map(|path| Words::load(&path)).transpose();
+        let censor = settings.baidu.map(|baidu| Ok((Censor::new(&baidu, clock.clone())?, baidu))).transpose();
+        match (words, censor) {
+            (Ok(words), Ok(censor)) => Ok(Self { words, censor, clock, warning: OncePerSecond::default() }),
+            (words, censor) => {
+                let words = words.err().map(ModerationFault::from);
+                Err(words.into_iter().chain(censor.err()).collect())
+            }
+        }
     }
 
     /// Whether anything is judged at all.

@@ -4,30 +4,17 @@
 //! Plain words go into one automaton, which looks for all of them at once, however many there are. Of letters it
 //! turns only those of ASCII, so words with others that have two cases (`Привет`) are regular expressions, too.
 
-use std::{
-    fmt::Write as _,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use aho_corasick::AhoCorasick;
 use regex::{RegexBuilder, RegexSet, RegexSetBuilder};
-use thiserror::Error;
+
+use crate::config::{FileFaults, Problem, read_text};
+
+const KEY: &str = "chat.words_file";
 
 /// What makes a line a regular expression.
 const META: &[char] = &['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$'];
-
-/// What is wrong with the file.
-#[derive(Debug, Error)]
-pub enum WordsFault {
-    #[error("the word list {} (words_file) cannot be read: {error}. It must be a text file in UTF-8", path.display())]
-    Unreadable { path: PathBuf, error: io::Error },
-    #[error(
-        "the word list {} (words_file) has lines that cannot be used; a character such as ( is written \\( where it means \
-         itself:{faults}", path.display()
-    )]
-    Lines { path: PathBuf, faults: String },
-}
 
 /// What no text may contain.
 pub struct Words {
@@ -37,17 +24,15 @@ pub struct Words {
 
 impl Words {
     /// # Errors
-    /// A [`WordsFault`] that names every bad line.
-    pub fn load(path: &Path) -> Result<Self, WordsFault> {
-        let text = fs::read_to_string(path).map_err(|error| WordsFault::Unreadable { path: path.to_owned(), error })?;
-        Self::parse(&text).map_err(|faults| WordsFault::Lines { path: path.to_owned(), faults })
+    /// When it cannot be read; else every bad line.
+    pub fn load(path: &Path) -> Result<Self, FileFaults> {
+        let text = read_text(path).map_err(|error| FileFaults::unreadable(KEY, path, &error))?;
+        Self::parse(&text).map_err(|problems| FileFaults { key: KEY, path: path.to_owned(), problems })
     }
 
-    /// What is wrong comes back as lines of text, each after a line break.
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         let (mut plain, mut expressions) = (Vec::new(), Vec::new());
-        let mut faults = String::new();
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut problems = Vec::new();
         for (place, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -62,22 +47,17 @@ impl Words {
             }
             match fault_of(line) {
                 None => expressions.push(line.to_owned()),
-                Some(fault) => {
-                    let _ = write!(faults, "\n  line {}: {fault}", place + 1);
-                }
+                Some(fault) => problems.push(Problem::at(place + 1, fault)),
             }
         }
-        if !faults.is_empty() {
-            return Err(faults);
+        if !problems.is_empty() {
+            return Err(problems);
         }
-        let plain = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .build(plain)
-            .map_err(|error| format!("\n  all together: {error}"))?;
-        let expressions = RegexSetBuilder::new(expressions)
-            .case_insensitive(true)
-            .build()
-            .map_err(|error| format!("\n  all together: {error}"))?;
+        let together = |error: &dyn std::fmt::Display| vec![Problem::whole(format!("all lines together: {error}"))];
+        let plain =
+            AhoCorasick::builder().ascii_case_insensitive(true).build(plain).map_err(|error| together(&error))?;
+        let expressions =
+            RegexSetBuilder::new(expressions).case_insensitive(true).build().map_err(|error| together(&error))?;
         Ok(Self { plain, expressions })
     }
 
@@ -98,7 +78,8 @@ fn fault_of(line: &str) -> Option<String> {
         // The last line of the error says what is wrong, those before show where.
         Err(error) => {
             let words = error.to_string();
-            Some(words.lines().last().unwrap_or_default().trim().to_owned())
+            let last = words.lines().last().unwrap_or_default().trim();
+            Some(format!("{last}; a character such as ( is written \\( where it means itself"))
         }
         Ok(expression) if expression.is_match("") => Some("it matches every text, the empty one, too".to_owned()),
         Ok(_) => None,
@@ -107,6 +88,8 @@ fn fault_of(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn words(text: &str) -> Words {
@@ -115,7 +98,7 @@ mod tests {
 
     #[test]
     fn words_and_expressions_are_found_in_any_case() {
-        let words = words("\u{feff}Badword\r\n# a comment\n\n 脏话 \nb[a4]d\\s+th.ng\nПривет\n\\#tag\n");
+        let words = words("Badword\r\n# a comment\n\n 脏话 \nb[a4]d\\s+th.ng\nПривет\n\\#tag\n");
         for bad in ["a BADWORD here", "xbadwordx", "这是脏话吗", "B4D   thing", "ПРИВЕТ", "привет!", "#TAG"]
         {
             assert!(words.has(bad), "{bad}");
@@ -133,12 +116,11 @@ mod tests {
 
     #[test]
     fn all_bad_lines_are_named() {
-        let faults = Words::parse("good\n(open\n\na*\nfine.*x\n[z-a]\n").err().unwrap();
-        let lines: Vec<_> = faults.lines().skip(1).collect();
-        assert_eq!(lines.len(), 3, "{faults}");
-        for (line, part) in lines.iter().zip(["line 2: ", "line 4: it matches every", "line 6: "]) {
-            assert!(line.contains(part) && line.len() > part.len() + 5, "{line}");
-        }
+        let problems = Words::parse("good\n(open\n\na*\nfine.*x\n[z-a]\n").err().unwrap();
+        let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [Some(2), Some(4), Some(6)], "{problems:?}");
+        assert!(problems[1].what.contains("it matches every"), "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.what.len() > 5), "{problems:?}");
     }
 
     #[test]
@@ -152,8 +134,9 @@ mod tests {
         assert!(fault.contains("UTF-8"), "{fault}");
         fs::write(&path, "a(b\n").unwrap();
         let fault = Words::load(&path).err().unwrap().to_string();
-        assert!(fault.contains("words.txt") && fault.contains("line 1"), "{fault}");
-        fs::write(&path, "ab\n").unwrap();
+        assert!(fault.contains("words.txt:1: "), "{fault}");
+        // findings P16.
+        fs::write(&path, "\u{feff}ab\n").unwrap();
         assert!(Words::load(&path).unwrap().has("cabd"));
     }
 

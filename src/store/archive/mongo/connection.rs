@@ -41,6 +41,10 @@ pub enum ConnectFault {
     Unusable { hosts: String, error: StoreError },
 }
 
+/// What the driver is to do.
+///
+/// # Errors
+/// [`ConnectFault::Uri`].
 pub async fn options(server: &Server) -> Result<ClientOptions, ConnectFault> {
     let mut options = match server {
         Server::Uri(uri) => ClientOptions::parse(uri.expose_secret())

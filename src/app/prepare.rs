@@ -1,0 +1,162 @@
+//! Everything that can be judged before a port is opened: `config check`, a start and a reload all call [`prepare`], so
+//! what one of them accepts the others accept.
+//!
+//! Left to the start are what the machine decides at that moment: ports, the lock and the content of the data folder,
+//! services on the network. Nothing is written here.
+
+use std::fmt;
+
+use futures_util::FutureExt as _;
+use ipnet::IpNet;
+use rustls::ServerConfig;
+
+use super::older::chats;
+use crate::{
+    auth::{
+        ably::local_key::{self, Kept},
+        apps::{self, App},
+    },
+    clock::Clock,
+    config::{self, Complaints, Draft, Environment, FileFaults, Loaded},
+    edge::tls::{self, CertificateReloader},
+    protocols::{
+        chat::moderation::{Moderation, ModerationFault},
+        group::blacklist,
+    },
+    store::archive::mongo,
+};
+
+/// Settings, and what the files that they name hold.
+pub struct Prepared {
+    pub loaded: Loaded,
+    pub certificate: Option<(ServerConfig, CertificateReloader)>,
+    /// Those of `ably.apps_file`.
+    pub apps: Vec<App>,
+    /// What the Ably interface has in the data folder; none before its first start.
+    pub ably_key: Option<Kept>,
+    /// The networks of `group.blacklist_file`.
+    pub blacklist: Vec<IpNet>,
+    /// How the chat judges messages; there when the chat is on.
+    pub moderation: Option<Moderation>,
+    /// Where the chat keeps messages, unless in the data folder.
+    pub mongodb: Option<mongo::Settings>,
+}
+
+/// Without what the files hold: there are secrets in it.
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("loaded", &self.loaded).finish_non_exhaustive()
+    }
+}
+
+/// Reads the settings and every file that they name.
+///
+/// # Errors
+/// Everything that is wrong, each with its origin.
+pub fn load(environment: &Environment, flags: &[(String, String)], clock: &Clock) -> Result<Prepared, Complaints> {
+    prepare(config::read(environment, flags)?, clock)
+}
+
+/// Reads every file that the settings name.
+///
+/// # Errors
+/// Everything that is wrong with them and with the settings, each with its origin.
+pub fn prepare(mut draft: Draft, clock: &Clock) -> Result<Prepared, Complaints> {
+    let certificate = certificate(&mut draft);
+    let (apps, ably_key) = ably(&mut draft, clock);
+    let blacklist = blacklist(&mut draft);
+    let moderation = moderation(&mut draft, clock);
+    let mongodb = mongodb(&mut draft);
+    let loaded = draft.finish()?;
+    Ok(Prepared { loaded, certificate, apps, ably_key, blacklist, moderation, mongodb })
+}
+
+/// What is wrong with the file of `keys[0]`, unless something was told about it before: it cannot be read, and nobody
+/// needs to hear that twice.
+fn tell(draft: &mut Draft, keys: &[&str], faults: &FileFaults) {
+    if draft.has_fault(faults.key) {
+        return;
+    }
+    for problem in faults.told() {
+        draft.complain(keys, problem);
+    }
+}
+
+fn certificate(draft: &mut Draft) -> Option<(ServerConfig, CertificateReloader)> {
+    let settings = &draft.config().tls;
+    if !settings.enabled {
+        return None;
+    }
+    match tls::server_config(settings) {
+        Ok(ready) => Some(ready),
+        Err(faults) => {
+            for fault in faults {
+                if !draft.has_fault(fault.key()) {
+                    draft.complain(&[fault.key(), "tls.enabled"], fault.to_string());
+                }
+            }
+            None
+        }
+    }
+}
+
+fn ably(draft: &mut Draft, clock: &Clock) -> (Vec<App>, Option<Kept>) {
+    let settings = draft.config().ably.clone();
+    let read = settings.apps_file.filter(|_| settings.enabled).map(|file| apps::file::read(&file, clock.now()));
+    let apps = read.transpose().unwrap_or_else(|faults| {
+        tell(draft, &["ably.apps_file", "ably.enabled"], &faults);
+        None
+    });
+    let kept = if settings.enabled { local_key::look(&draft.config().data.dir) } else { Ok(None) };
+    let kept = kept.unwrap_or_else(|fault| {
+        if !draft.has_fault("data.dir") {
+            draft.complain(&["data.dir", "ably.enabled"], fault.to_string());
+        }
+        None
+    });
+    (apps.unwrap_or_default(), kept)
+}
+
+fn blacklist(draft: &mut Draft) -> Vec<IpNet> {
+    let settings = &draft.config().group;
+    let read = settings.blacklist_file.as_deref().filter(|_| settings.enabled).map(blacklist::read);
+    let networks = read.transpose().unwrap_or_else(|faults| {
+        tell(draft, &["group.blacklist_file", "group.enabled"], &faults);
+        None
+    });
+    networks.unwrap_or_default()
+}
+
+fn moderation(draft: &mut Draft, clock: &Clock) -> Option<Moderation> {
+    let settings = &draft.config().chat;
+    if !settings.enabled {
+        return None;
+    }
+    match Moderation::new(chats::moderation(settings), clock.clone()) {
+        Ok(moderation) => Some(moderation),
+        Err(faults) => {
+            for fault in faults {
+                match fault {
+                    ModerationFault::Words(faults) => tell(draft, &["chat.words_file", "chat.enabled"], &faults),
+                    ModerationFault::Url { .. } => {
+                        draft.complain(&["chat.baidu_base_url", "chat.enabled"], fault.to_string());
+                    }
+                }
+            }
+            None
+        }
+    }
+}
+
+fn mongodb(draft: &mut Draft) -> Option<mongo::Settings> {
+    let settings = &draft.config().chat;
+    if !settings.enabled || !settings.uses_mongodb() {
+        return None;
+    }
+    let settings = chats::mongodb(settings);
+    // Without the lookup of names, which this server does not do, nothing in it waits.
+    if let Some(Err(fault)) = mongo::options(&settings.server).now_or_never() {
+        draft.complain(&["chat.mongodb_uri", "chat.enabled"], fault.to_string());
+    }
+    Some(settings)
+}
