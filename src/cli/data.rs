@@ -18,6 +18,7 @@ use crate::{
         embedded,
         engine::{self, Engine},
         folder::{self, FolderFault},
+        privacy,
     },
 };
 
@@ -39,6 +40,11 @@ pub enum DataFault {
     Nothing(PathBuf),
     #[error(transparent)]
     Folder(#[from] FolderFault),
+    #[error(
+        "{found}\nbut other users of this machine can get at it: {}. `chmod -R go= {}` takes that away, and so does a start \
+         of the server where the folder is its own", .exposed.join(", "), folder.display()
+    )]
+    Exposed { found: String, exposed: Vec<String>, folder: PathBuf },
     #[error("{fault}\n{}", list(.damage))]
     Damaged { fault: FolderFault, damage: Vec<String> },
 }
@@ -61,7 +67,11 @@ pub fn run(command: Command, data: &config::Data, clock: &Clock) -> Result<Strin
     let _lock = folder::lock(folder)?;
     let found = inspect(folder, &file, clock)?;
     match command {
-        Command::Check => Ok(format!("the data file {} is whole: {found}, {} bytes", file.display(), size(&file))),
+        Command::Check => {
+            let found = format!("the data file {} is whole: {found}, {} bytes", file.display(), size(&file));
+            let (exposed, folder) = (privacy::exposed(folder), folder.clone());
+            if exposed.is_empty() { Ok(found) } else { Err(DataFault::Exposed { found, exposed, folder }) }
+        }
         Command::Compact => {
             let before = size(&file);
             shrink(folder, &file, data.cache_bytes)?;

@@ -244,6 +244,32 @@ fn data_is_checked_and_compacted() {
     assert!(say(&["data", "check", &flag], &[], &clock()).good);
 }
 
+/// findings S4: what others can read is told, with the way out, and a start takes it away.
+#[test]
+fn data_that_others_can_read_is_told() {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use crate::store::folder::{DataFolder, Terms};
+    let (folder, flag) = data_folder();
+    let file = folder.path().join("letshare.redb");
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&file), 0o600);
+    for (path, mode) in [(folder.path(), 0o755), (&file, 0o644)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let said = say(&["data", "check", &flag], &[], &clock());
+    assert!(!said.good);
+    for told in ["is whole", "has mode 0755", "letshare.redb has mode 0644", "chmod -R go= "] {
+        assert!(said.err.contains(told), "{told} is not in {}", said.err);
+    }
+    assert_eq!(mode(&file), 0o644, "it was only looked at");
+    let terms = Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
+    DataFolder::open(folder.path(), terms, clock()).unwrap().close().unwrap();
+    assert_eq!((mode(folder.path()), mode(&file)), (0o700, 0o600));
+    let said = say(&["data", "check", &flag], &[], &clock());
+    assert!(said.good, "{}", said.err);
+}
+
 #[test]
 fn damaged_and_missing_data_is_told() {
     let (folder, flag) = data_folder();

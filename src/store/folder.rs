@@ -5,11 +5,11 @@
 //! * `closed`: how the data file was left when it was closed in order. A file that changed since was
 //!   changed by something else.
 //!
-//! Nothing is made outside of it.
+//! Nothing is made outside of it, and nobody else on the machine gets at it (`privacy`).
 
 use std::{
     fmt::Write as _,
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, TryLockError},
     io::{self, Read as _},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -24,6 +24,7 @@ use crate::{
         StoreError,
         check::{self, Overlay},
         engine::{self, Engine, META, Rows as _},
+        privacy,
     },
 };
 
@@ -94,6 +95,9 @@ impl DataFolder {
     /// A [`FolderFault`] for the operator.
     pub fn open(path: &Path, terms: Terms, clock: Clock) -> Result<Self, FolderFault> {
         let lock = lock(path)?;
+        for trouble in privacy::protect(path) {
+            tracing::warn!("other users of this machine can get at what is stored: {trouble}");
+        }
         let file = data_file(path);
         check_seal(path)?;
         let bytes = fs::metadata(&file).map_or(0, |metadata| metadata.len());
@@ -103,6 +107,7 @@ impl DataFolder {
             let overlay = Overlay::of(&file).map_err(|error| unusable(path, error))?;
             check::pages(overlay).map_err(|error| fault(path, error))?;
         }
+        privacy::create(&file).map_err(|error| unusable(path, error))?;
         let open = engine::opener(&file, terms.cache_bytes);
         // From here on the file changes.
         remove_seal(path).map_err(|error| unusable(path, error))?;
@@ -146,9 +151,7 @@ pub fn lock(path: &Path) -> Result<File, FolderFault> {
     let unusable = |error| unusable(path, error);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
     let name = path.join("lock");
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let mut file = options.open(&name).map_err(unusable)?;
+    let mut file = privacy::create(&name).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -233,7 +236,8 @@ fn describe(folder: &Path) -> io::Result<String> {
 /// When it cannot be written.
 pub fn write_seal(folder: &Path) -> io::Result<()> {
     let text = describe(folder)?;
-    let mut file = File::create(seal_file(folder))?;
+    let mut file = privacy::create(&seal_file(folder))?;
+    file.set_len(0)?;
     io::Write::write_all(&mut file, text.as_bytes())?;
     file.sync_all()?;
     File::open(folder)?.sync_all()

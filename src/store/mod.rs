@@ -20,6 +20,7 @@ pub mod engine;
 #[cfg(test)]
 pub mod faulty;
 pub mod folder;
+pub mod privacy;
 mod rows;
 #[cfg(test)]
 mod tests;
