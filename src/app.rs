@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     num::NonZeroU32,
+    path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -11,7 +12,7 @@ use actix_service::{IntoServiceFactory as _, ServiceFactory as _, fn_factory_wit
 use actix_web::{HttpServer, dev::AppConfig, rt};
 use anyhow::Context as _;
 use parking_lot::Mutex;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     actors::{
@@ -26,6 +27,8 @@ use crate::{
             local_key::{self, Kept},
         },
         apps::{App, Apps},
+        key_file::KeptFault,
+        relay_key,
     },
     clock::{Clock, OncePerSecond},
     config::{Config, Draft},
@@ -68,7 +71,12 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 /// # Errors
 /// When a port cannot be bound, the data folder cannot be used, or a service that is named cannot be reached.
 pub fn launch(prepared: Prepared, clock: Clock) -> anyhow::Result<Running> {
-    let Prepared { loaded, certificate, apps, ably_key, blacklist, moderation, mongodb } = prepared;
+    let Prepared { mut loaded, certificate, apps, ably_key, relay_key, blacklist, moderation, mongodb } = prepared;
+    let relay = &mut loaded.config.relay;
+    if relay.enabled && relay.api_key.expose_secret().is_empty() {
+        // A relay that nobody can push to would be of no use: without a key there is no start.
+        relay.api_key = relay_key.map_or_else(|| make_relay_key(&loaded.config.data.dir), Ok)?;
+    }
     let config = &loaded.config;
     let (apps, ably, local_key) = ably(config, apps, ably_key, &clock)?;
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
@@ -225,6 +233,14 @@ fn ably(
         },
     );
     Ok((apps, Arc::new(shared), local_key))
+}
+
+/// The key itself is in no log.
+fn make_relay_key(folder: &Path) -> Result<SecretString, KeptFault> {
+    let key = relay_key::make(folder)?;
+    let path = folder.join(relay_key::FILE);
+    tracing::warn!(path = %path.display(), "a key of the relay was made; back ends push with the one in this file");
+    Ok(key)
 }
 
 fn cannot_listen(address: SocketAddr, key: &str) -> String {

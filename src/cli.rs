@@ -98,22 +98,11 @@ impl SettingFlags {
         let mut pairs = self.set.clone();
         pairs.extend(self.host.map(|host| ("server.host".into(), host.to_string())));
         pairs.extend(self.port.map(|port| ("server.port".into(), port.to_string())));
-        pairs
-    }
-
-    /// The variables, with what the flags say in their place.
-    fn environment(&self, environment: &Environment) -> Environment {
-        let mut environment = environment.clone();
-        for (name, value) in [
-            (config::POSTOFFICE_ENV, &self.env),
-            (config::POSTOFFICE_CONFIG, &self.config),
-            (config::GROUP_CONFIG, &self.group_config),
-        ] {
-            if let Some(value) = value {
-                environment.vars.insert(name.into(), value.clone());
-            }
+        // Which file of an older server is read.
+        for (flag, value) in [("-f", &self.group_config), ("--config", &self.config), ("--env", &self.env)] {
+            pairs.extend(value.iter().map(|value| (flag.to_owned(), value.clone())));
         }
-        environment
+        pairs
     }
 }
 
@@ -164,7 +153,7 @@ fn run(cli: &Cli, environment: &Environment, clock: &Clock, out: &mut dyn Write,
         }
         return Outcome::Done(made.is_ok());
     }
-    let (environment, flags) = (cli.settings.environment(environment), cli.settings.pairs());
+    let flags = cli.settings.pairs();
     let mut refuse = |complaints: Complaints| {
         tell(err, &format!("letshare-server: {complaints}"));
         Outcome::Done(false)
@@ -172,7 +161,7 @@ fn run(cli: &Cli, environment: &Environment, clock: &Clock, out: &mut dyn Write,
     // A check is a start that ends before anything is written or opened.
     let will_serve = matches!(cli.command, None | Some(Command::Serve));
     if will_serve || matches!(cli.command, Some(Command::Config(ConfigCommand::Check))) {
-        let prepared = match app::load(&environment, &flags, clock) {
+        let prepared = match app::load(environment, &flags, clock) {
             Ok(prepared) => prepared,
             Err(complaints) => return refuse(complaints),
         };
@@ -185,7 +174,7 @@ fn run(cli: &Cli, environment: &Environment, clock: &Clock, out: &mut dyn Write,
         tell(out, &format!("the configuration is valid (MODE {})", prepared.loaded.mode));
         return Outcome::Done(true);
     }
-    let loaded = match config::load(&environment, &flags) {
+    let loaded = match config::load(environment, &flags) {
         Ok(loaded) => loaded,
         Err(complaints) => return refuse(complaints),
     };

@@ -9,12 +9,15 @@ use std::fmt;
 use futures_util::FutureExt as _;
 use ipnet::IpNet;
 use rustls::ServerConfig;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::older::chats;
 use crate::{
     auth::{
         ably::local_key::{self, Kept},
         apps::{self, App},
+        key_file::KeptFault,
+        relay_key,
     },
     clock::Clock,
     config::{self, Complaints, Draft, Environment, FileFaults, Loaded},
@@ -34,6 +37,8 @@ pub struct Prepared {
     pub apps: Vec<App>,
     /// What the Ably interface has in the data folder; none before its first start.
     pub ably_key: Option<Kept>,
+    /// The key of the relay in the data folder; none before it is needed, or when the settings have one.
+    pub relay_key: Option<SecretString>,
     /// The networks of `group.blacklist_file`.
     pub blacklist: Vec<IpNet>,
     /// How the chat judges messages; there when the chat is on.
@@ -64,11 +69,12 @@ pub fn load(environment: &Environment, flags: &[(String, String)], clock: &Clock
 pub fn prepare(mut draft: Draft, clock: &Clock) -> Result<Prepared, Complaints> {
     let certificate = certificate(&mut draft);
     let (apps, ably_key) = ably(&mut draft, clock);
+    let relay_key = relay_key(&mut draft);
     let blacklist = blacklist(&mut draft);
     let moderation = moderation(&mut draft, clock);
     let mongodb = mongodb(&mut draft);
     let loaded = draft.finish()?;
-    Ok(Prepared { loaded, certificate, apps, ably_key, blacklist, moderation, mongodb })
+    Ok(Prepared { loaded, certificate, apps, ably_key, relay_key, blacklist, moderation, mongodb })
 }
 
 /// What is wrong with the file of `keys[0]`, unless something was told about it before: it cannot be read, and nobody
@@ -109,12 +115,28 @@ fn ably(draft: &mut Draft, clock: &Clock) -> (Vec<App>, Option<Kept>) {
     });
     let kept = if settings.enabled { local_key::look(&draft.config().data.dir) } else { Ok(None) };
     let kept = kept.unwrap_or_else(|fault| {
-        if !draft.has_fault("data.dir") {
-            draft.complain(&["data.dir", "ably.enabled"], fault.to_string());
-        }
+        tell_of_folder(draft, &fault);
         None
     });
     (apps.unwrap_or_default(), kept)
+}
+
+fn relay_key(draft: &mut Draft) -> Option<SecretString> {
+    let config = draft.config();
+    if !config.relay.enabled || !config.relay.api_key.expose_secret().is_empty() {
+        return None;
+    }
+    relay_key::look(&config.data.dir).unwrap_or_else(|fault| {
+        tell_of_folder(draft, &fault);
+        None
+    })
+}
+
+/// Each damaged file; but of a folder that cannot be used at all, once is enough.
+fn tell_of_folder(draft: &mut Draft, fault: &KeptFault) {
+    if matches!(fault, KeptFault::Damaged { .. }) || !draft.has_fault("data.dir") {
+        draft.complain(&["data.dir"], fault.to_string());
+    }
 }
 
 fn blacklist(draft: &mut Draft) -> Vec<IpNet> {

@@ -2,7 +2,8 @@
 //!
 //! Here: the two kinds of token of LetShare (docs/protocols/letshare.md §1.3), choosing between them, and the
 //! rule that binds a token to the `userId` of the URL. How each kind is checked is in `static_token` and
-//! `jwt`. Ably's credentials are in `ably`, the apps that they belong to in `apps`.
+//! `jwt`. Ably's credentials are in `ably`, the apps that they belong to in `apps`, the keys
+//! that the server makes for itself in `key_file`.
 //!
 //! Where a credential comes from (query, header) and what status a refusal has is the edge's business.
 //! Nothing here logs; a fault never contains a credential.
@@ -13,7 +14,9 @@ pub mod apps;
 pub mod base64_text;
 mod identifier;
 mod jwt;
+pub mod key_file;
 mod pro;
+pub mod relay_key;
 mod static_token;
 #[cfg(test)]
 mod tests;

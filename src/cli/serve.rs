@@ -20,22 +20,9 @@ use crate::{
 ///
 /// # Errors
 /// When the server cannot start.
-pub fn run(mut prepared: Prepared) -> anyhow::Result<()> {
+pub fn run(prepared: Prepared) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let loaded = &mut prepared.loaded;
-    let _logs = logs::install(&loaded.config.log, clock.clone())?;
-    // Not the key itself.
-    match loaded.write_relay_file() {
-        Ok(Some(path)) => tracing::warn!(
-            path = %path.display(),
-            "a configuration of the relay was written, with the key that back ends push with"
-        ),
-        Ok(None) => {}
-        Err(error) => tracing::error!(
-            %error,
-            "config.json of the relay cannot be written: unless RELAY_API_KEY is set, nobody knows the key"
-        ),
-    }
+    let _logs = logs::install(&prepared.loaded.config.log, clock.clone())?;
     actix_web::rt::System::new().block_on(serve(prepared, clock))
 }
 

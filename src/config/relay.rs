@@ -24,7 +24,7 @@ pub struct Relay {
     pub health_path: String,
     /// None = no such page.
     pub stats_path: Option<String>,
-    /// Whoever pushes shows it; empty = a random one that nobody knows.
+    /// Whoever pushes shows it; empty = that of the data folder.
     pub api_key: SecretString,
     pub allowed_origins: Vec<String>,
     pub identify: Identify,
@@ -86,6 +86,13 @@ impl Verdict<'_> {
         let relay = &self.config.relay;
         if !relay.enabled {
             return;
+        }
+        if relay.api_key.expose_secret().is_empty() {
+            let folder = self.config.data.dir.display();
+            self.warnings.push(format!(
+                "relay.api_key is empty: back ends push with the key in {folder}/relay-key.json, which is made at the first \
+                 start. Or set LETSHARE_RELAY_API_KEY to a secret of your own"
+            ));
         }
         let host = self.config.server.host;
         if PUBLISHED_RELAY_KEYS.contains(&relay.api_key.expose_secret()) {

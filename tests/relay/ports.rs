@@ -48,7 +48,7 @@ async fn on_its_own_port() {
     assert_eq!(shared.ask("GET", "/time", &[]).await.status, 200);
 }
 
-/// docs/protocols/relay.md §1: without any configuration there is a file with a random key afterwards, and the
+/// docs/protocols/relay.md §1: without any configuration there is a random key in the data folder afterwards, and the
 /// start tells where everything is; the key and what is pushed are in no log.
 #[tokio::test]
 async fn the_first_start_of_the_drop_in() {
@@ -61,7 +61,7 @@ async fn the_first_start_of_the_drop_in() {
         rest.split_once(", WebSocket path = /ws, Push API path = /api/push")?.0.parse().ok()
     })
     .await;
-    let file = std::fs::read_to_string(server.folder().join("config.json")).expect("written");
+    let file = std::fs::read_to_string(server.folder().join("data/relay-key.json")).expect("written");
     let file: Value = serde_json::from_str(&file).expect("JSON");
     let key = file["api_key"].as_str().expect("a key");
     let mut http = Http::connect_to(address).await;
@@ -81,6 +81,50 @@ async fn the_first_start_of_the_drop_in() {
     assert!(!written.contains(CANARY), "{written}");
     assert!(written.contains("relay.ws_path = /ws, set by"), "{written}");
     assert!(written.contains("relay.identify is open"), "{written}");
+}
+
+/// findings P4: the working directory need not be writable; the key is where everything else is that must survive a
+/// restart, and stays the same.
+#[tokio::test]
+async fn the_key_of_the_relay_lives_in_the_data_folder() {
+    // Nobody can make a file there, not even root.
+    let unwritable = std::path::Path::new("/proc");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, logs) = (folder.path().join("data"), folder.path().join("logs"));
+    let settings = [
+        ("RELAY_PORT", "0"),
+        ("DATA_DIR", data.to_str().expect("a path")),
+        ("LOG_DIR", logs.to_str().expect("a path")),
+    ];
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        let server = ServerProcess::try_start(unwritable, &[], "relay", &settings).expect("it starts");
+        let address: SocketAddr = eventually(async || {
+            let written = server.written();
+            let (_, rest) = written.split_once("relay listening on http://")?;
+            rest.split_once(", WebSocket path")?.0.parse().ok()
+        })
+        .await;
+        let file = std::fs::read_to_string(data.join("relay-key.json")).expect("written");
+        let file: Value = serde_json::from_str(&file).expect("JSON");
+        let key = file["api_key"].as_str().expect("a key").to_owned();
+        let body = json!({"event_name": "e", "subject": "s"}).to_string();
+        let pushed = Http::connect_to(address).await.post("/api/push", &[("X-API-KEY", &key)], &body).await;
+        assert_eq!(pushed.status, 200, "{pushed:?}");
+        keys.push(key);
+        server.terminate().await;
+    }
+    assert_eq!(keys[0], keys[1]);
+}
+
+/// findings P4: a relay whose key cannot be kept does not start, instead of running without a use.
+#[tokio::test]
+async fn a_relay_without_a_place_for_its_key_does_not_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("data"), "in the way").expect("a file");
+    let refused = ServerProcess::try_start(folder.path(), &[], "relay", &[("RELAY_PORT", "0")]);
+    let told = refused.err().expect("refused");
+    assert!(told.contains("data.dir"), "{told}");
 }
 
 /// The drain reaches the connections of every port.

@@ -4,28 +4,25 @@
 //! It is made at the first start and stays the same from then on, so that tokens, connections and the
 //! options that somebody has written into a page outlive a restart.
 
-use std::{
-    fmt, fs,
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, path::Path, sync::Arc};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use super::ServerSecret;
 use crate::{
-    auth::apps::{App, Key, KeyStatus, setup::random_text},
-    config::read_text,
+    auth::{
+        apps::{App, Key, KeyStatus, setup::random_text},
+        key_file::{KeptFault, KeyFile},
+    },
     core::capability::Capability,
     ids::AppId,
 };
 
 /// Its name in the data folder.
 pub const FILE: &str = "ably-key.json";
+
+const KEPT: KeyFile = KeyFile { name: FILE, holds: "the server's secret and its local Ably key" };
 
 /// The name of the key.
 const KEY_NAME: &str = "shared.local";
@@ -34,28 +31,6 @@ const KEY_NAME: &str = "shared.local";
 pub struct Kept {
     pub server_secret: ServerSecret,
     key_secret: SecretString,
-}
-
-/// Why it cannot be kept. No secret is in it.
-#[derive(Debug, Error)]
-pub enum KeptFault {
-    #[error(
-        "cannot make the folder {path} for what must survive a restart ({source}); name one that \
-         the server may write to in data.dir"
-    )]
-    Folder { path: PathBuf, source: io::Error },
-    #[error(
-        "cannot write {path} ({source}); the server keeps its secret and its local Ably key there: \
-         make the folder writable, or name another in data.dir"
-    )]
-    Write { path: PathBuf, source: io::Error },
-    #[error("cannot read {path} ({source}); it holds the server's secret and its local Ably key")]
-    Read { path: PathBuf, source: io::Error },
-    #[error(
-        "{path} is damaged: {what}. Put it back from a backup, or delete it: then a new secret and \
-         key are made, and all Ably tokens and the old key are worth nothing"
-    )]
-    Damaged { path: PathBuf, what: &'static str },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,7 +51,7 @@ struct Written {
 pub fn open(folder: &Path) -> Result<Kept, KeptFault> {
     match look(folder)? {
         Some(kept) => Ok(kept),
-        None => make(folder, folder.join(FILE)),
+        None => make(folder),
     }
 }
 
@@ -85,16 +60,7 @@ pub fn open(folder: &Path) -> Result<Kept, KeptFault> {
 /// # Errors
 /// [`KeptFault`], for the operator.
 pub fn look(folder: &Path) -> Result<Option<Kept>, KeptFault> {
-    let path = folder.join(FILE);
-    match read_text(&path) {
-        Ok(text) => parse(&text).map(Some).map_err(|what| KeptFault::Damaged { path, what }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            let what = "not UTF-8";
-            Err(KeptFault::Damaged { path, what })
-        }
-        Err(source) => Err(KeptFault::Read { path, source }),
-    }
+    KEPT.look(folder, parse)
 }
 
 fn parse(text: &str) -> Result<Kept, &'static str> {
@@ -110,34 +76,15 @@ fn parse(text: &str) -> Result<Kept, &'static str> {
     }
 }
 
-fn make(folder: &Path, path: PathBuf) -> Result<Kept, KeptFault> {
-    fs::create_dir_all(folder).map_err(|source| KeptFault::Folder { path: folder.to_owned(), source })?;
+fn make(folder: &Path) -> Result<Kept, KeptFault> {
     let kept = Kept { server_secret: ServerSecret::random(), key_secret: random_text::<32>().into() };
     let written = Written {
         note: "Secret of letshare-server. Delete this file to get new ones.".into(),
         server_secret: hex::encode(kept.server_secret.reveal()),
         key: kept.reveal_key(),
     };
-    match write(folder, &path, &written) {
-        Ok(()) => Ok(kept),
-        Err(source) => Err(KeptFault::Write { path, source }),
-    }
-}
-
-/// Written beside it and moved there: a crash leaves the whole file or none.
-fn write(folder: &Path, path: &Path, written: &Written) -> io::Result<()> {
-    let draft = folder.join(format!(".{FILE}.{}", random_text::<6>()));
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let moved = serde_json::to_vec_pretty(written)
-        .map_err(io::Error::from)
-        .and_then(|json| file.write_all(&json))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&draft, path));
-    if moved.is_err() {
-        // What matters is the first error.
-        let _ = fs::remove_file(&draft);
-    }
-    moved
+    KEPT.write(folder, &written)?;
+    Ok(kept)
 }
 
 impl Kept {
@@ -168,7 +115,7 @@ impl fmt::Debug for Kept {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use tempfile::TempDir;
 
