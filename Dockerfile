@@ -16,8 +16,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin letshare \
     && install --directory --owner=letshare --group=letshare /app/data /app/logs
-# data/ and logs/ are found relative to here, and configs/$MODE.yaml where one is mounted: the modes
-# `local` and `production` are built in.
+# data/ and logs/ are found relative to here, and so are configs/$MODE.yaml and the files of the older servers where they
+# are mounted: all modes are built in.
 WORKDIR /app
 COPY --from=build /out/letshare-server /usr/local/bin/letshare-server
 USER 10001

@@ -139,7 +139,7 @@ pub const KEYS: &[Key] = &[
     key("chat.retention_days", Kind::Whole(0, 36_500)),
     key("chat.requests_per_second", Kind::Whole(0, 1_000_000)),
     key("chat.mongodb_uri", Kind::Code),
-    key("chat.mongodb_host", Kind::Text),
+    key("chat.mongodb_host", Kind::Host),
     key("chat.mongodb_port", Kind::Whole(1, 65_535)),
     key("chat.mongodb_username", Kind::Text),
     key("chat.mongodb_password", Kind::Code),

@@ -113,6 +113,24 @@ impl fmt::Display for Complaints {
 
 impl std::error::Error for Complaints {}
 
+/// The text without the names and passwords of the addresses in it: `http://user:password@host` becomes
+/// `http://******@host`.
+pub fn masked(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| c.is_whitespace() || "/?#,".contains(c)).unwrap_or(part.len());
+        let (authority, rest) = part.split_at(end);
+        shown.push_str("://");
+        match authority.rsplit_once('@') {
+            Some((_, host)) => shown.push_str(&format!("******@{host}")),
+            None => shown.push_str(authority),
+        }
+        shown.push_str(rest);
+    }
+    shown
+}
+
 /// A value in quotes, without control characters, at most 64 characters of it.
 pub(super) fn printable(value: &str) -> String {
     const SHOWN: usize = 64;

@@ -127,6 +127,6 @@ impl Key {
 
     /// Whether its value must never be shown.
     pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret | Kind::Code | Kind::Grants)
+        self.kind.is_secret()
     }
 }

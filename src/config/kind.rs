@@ -45,6 +45,8 @@ pub enum Kind {
     Code,
     /// A word that may be shown, or empty.
     Text,
+    /// The name or address of a machine, or empty.
+    Host,
     /// The name of an HTTP header.
     Header,
     /// The name of a time zone, or empty.
@@ -89,6 +91,7 @@ impl fmt::Display for Kind {
             Self::Secret => f.write_str("a secret of at least 32 bytes; shorter or published ones on loopback only"),
             Self::Code => f.write_str("a text, or empty"),
             Self::Text => f.write_str("a text without spaces, or empty"),
+            Self::Host => f.write_str("the name or address of a machine, or empty"),
             Self::Header => f.write_str("the name of a header"),
             Self::Zone => f.write_str("the name of a time zone such as Asia/Shanghai, or empty"),
             Self::HttpUrl => f.write_str("a URL that begins with http:// or https://"),
@@ -141,11 +144,15 @@ impl Kind {
             Self::Path | Self::OptionalPath => value(path(text)?)?,
             Self::Endpoint => value(endpoint(text)?)?,
             Self::Filter => value(filter(text)?)?,
-            Self::Secret | Self::Code => value(text)?,
+            Self::Secret | Self::Code => value(self.secret(text)?)?,
             Self::Text if text.contains(char::is_whitespace) => {
                 return Err("contains a space".into());
             }
             Self::Text => value(text)?,
+            Self::Host if text.contains(|c: char| c.is_whitespace() || "/@".contains(c)) => {
+                return Err("not the name of a machine alone".into());
+            }
+            Self::Host => value(text)?,
             Self::Header => match HeaderName::try_from(text.as_str()) {
                 Ok(name) => value(name.as_str())?,
                 Err(_) => return Err("not the name of a header".into()),
@@ -171,6 +178,45 @@ impl Kind {
         Ok(Some(value))
     }
 
+    /// Whether its values must never be shown.
+    pub const fn is_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::Code | Self::Grants)
+    }
+
+    /// A value as it may be shown.
+    pub fn shown(self, raw: &Raw) -> String {
+        let text = match raw {
+            Raw::Text(text) => text.clone(),
+            Raw::List(items) => items.join(","),
+        };
+        if self.is_secret() { format!("****** ({} bytes)", text.len()) } else { self.without_login(&text) }
+    }
+
+    /// A name and password in an address are nobody's business. Where nothing but an address belongs they may stand
+    /// without a scheme.
+    fn without_login(self, text: &str) -> String {
+        match (self, text.rsplit_once('@')) {
+            (Self::Endpoint | Self::Host | Self::HttpUrl, Some((login, rest))) if !login.contains("://") => {
+                format!("******@{rest}")
+            }
+            _ => super::complaint::masked(text),
+        }
+    }
+
+    /// No client sends a secret with white space around it: HTTP takes it away from a header, and whoever signs with the
+    /// secret has it from a place without.
+    fn secret(self, text: &str) -> Result<&str, String> {
+        // An empty one is told with what it is for.
+        let is_told_later = matches!(self, Self::Secret) && text.trim().is_empty();
+        if text.trim() == text || is_told_later {
+            return Ok(text);
+        }
+        Err("begins or ends with white space, such as the line break that `echo` puts behind a text and editors into a \
+             file: what clients send would never be equal to it. Take it away, for example with `printf %s` or, in \
+             Kubernetes, `--from-literal`"
+            .into())
+    }
+
     fn read_list(&self, items: &[String]) -> Result<Option<Value>, String> {
         let mut values = Vec::with_capacity(items.len());
         let mut problems = Vec::new();
@@ -187,7 +233,8 @@ impl Kind {
                 // The item is a secret.
                 Err(problem) if matches!(self, Self::Grants) => problems.push(problem),
                 Err(problem) => {
-                    problems.push(format!("{}: {problem}", super::complaint::printable(item)));
+                    let item = super::complaint::printable(&self.without_login(item));
+                    problems.push(format!("{item}: {problem}"));
                 }
             }
         }
@@ -226,6 +273,9 @@ fn path(text: &str) -> Result<String, String> {
     }
     if !text.chars().all(is_plain) {
         return Err("contains a character that does not belong into a path".into());
+    }
+    if text.contains("://") {
+        return Err("an address where the path alone belongs".into());
     }
     let bare = text.trim_start_matches('/');
     if bare.len() + 1 < text.len() || (bare.ends_with('/') && !bare.is_empty()) {

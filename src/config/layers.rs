@@ -98,9 +98,17 @@ impl Layer {
                 other if other.starts_with("LETSHARE_") => known.get(other).copied(),
                 _ => continue,
             };
+            // docker compose hands an unset variable on as an empty one.
+            if text.is_empty() {
+                continue;
+            }
             let origin = Origin::Variable(name.clone());
+            if is_kubernetes_link(name, text) {
+                complaints.push(kubernetes_link(name));
+                continue;
+            }
             let Some(key) = key else {
-                complaints.push(unknown_variable(name, text, known.keys()));
+                complaints.push(unknown_variable(name, known.keys()));
                 continue;
             };
             if text.contains(char::REPLACEMENT_CHARACTER) {
@@ -108,10 +116,6 @@ impl Layer {
                     origin: Some(origin.clone()),
                     ..Complaint::about(key.name, "the variable is not valid UTF-8")
                 });
-                continue;
-            }
-            if key.name == "server.port" && text.starts_with("tcp://") {
-                complaints.push(kubernetes_link(name));
                 continue;
             }
             let value = Raw::Text(text.clone());
@@ -123,6 +127,37 @@ impl Layer {
                     origin: Some(Origin::Variable(name.clone())),
                     ..Complaint::about(key.name, format!("set differently by {by}; keep one"))
                 });
+            }
+        }
+        layer
+    }
+
+    /// The variables of an older server, each with the setting that it is; `form` turns a value into that of the setting.
+    pub(super) fn older_variables(
+        vars: &BTreeMap<String, String>,
+        older: &OlderVariables<'_>,
+        form: impl Fn(&str, Raw) -> Raw,
+        complaints: &mut Vec<Complaint>,
+        warnings: &mut Vec<String>,
+    ) -> Self {
+        let mut layer = Self::new("older variables");
+        for (name, text) in vars.iter().filter(|(name, _)| name.starts_with(older.prefix)) {
+            if older.others.contains(&name.as_str()) || text.is_empty() {
+                continue;
+            }
+            let known = older.known.iter().find(|(known, _)| known == name);
+            match known {
+                Some(_) if is_kubernetes_link(name, text) => complaints.push(kubernetes_link(name)),
+                Some((_, key)) => {
+                    let value = form(key, Raw::Text(text.clone()));
+                    layer.set(key, value, Origin::Variable(name.clone()));
+                }
+                None if is_kubernetes_link(name, text) => warnings.push(format!("{name} {KUBERNETES_LINK}")),
+                None => {
+                    let near = nearest(name, older.known.iter().map(|(known, _)| known.as_str()));
+                    let server = older.server;
+                    warnings.push(format!("the environment variable {name} is no setting of the {server}{near}"));
+                }
             }
         }
         layer
@@ -142,6 +177,16 @@ impl Layer {
         }
         layer
     }
+}
+
+/// What the variables of an older server are called.
+pub(super) struct OlderVariables<'a> {
+    pub server: &'static str,
+    pub prefix: &'static str,
+    /// Variable and setting.
+    pub known: &'a [(String, &'static str)],
+    /// With the same prefix, and read elsewhere.
+    pub others: &'a [&'static str],
 }
 
 impl Provider for Layer {
@@ -188,27 +233,34 @@ fn unknown(name: &str, origin: Origin) -> Complaint {
     Complaint { origin: Some(origin), ..Complaint::about(printable_name(name), problem) }
 }
 
-fn unknown_variable<'a>(name: &'a str, text: &str, known: impl Iterator<Item = &'a String>) -> Complaint {
-    if text.starts_with("tcp://") || name.contains("_SERVICE_") || name.contains("_PORT_") {
-        return kubernetes_link(name);
-    }
+fn unknown_variable<'a>(name: &'a str, known: impl Iterator<Item = &'a String>) -> Complaint {
     let near = nearest(name, known.map(String::as_str));
     Complaint::about(printable_name(name), format!("no such key, unset it if it is not meant for this server{near}"))
 }
 
-/// Kubernetes gives every pod variables named after the services around it, and a service called
-/// `letshare` or `letshare-server` takes our prefix.
-fn kubernetes_link(name: &str) -> Complaint {
-    Complaint::about(
-        printable_name(name),
-        "looks like a variable that Kubernetes made for a service called letshare…; set \
-         `enableServiceLinks: false` in the pod, or rename the service",
-    )
+/// Kubernetes gives every pod variables named after the services around it, and a service called `letshare`,
+/// `letshare-relay` or `group` takes a prefix of ours. Some of them (`…_PORT=tcp://10.0.0.7:8080`) have the very name of a
+/// setting: no setting takes such a value.
+fn is_kubernetes_link(name: &str, text: &str) -> bool {
+    let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme));
+    is_address || ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"].iter().any(|part| name.contains(part))
 }
 
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+const KUBERNETES_LINK: &str = "looks like a variable that Kubernetes made for a service of that name; set \
+                               `enableServiceLinks: false` in the pod, or rename the service";
+
+fn kubernetes_link(name: &str) -> Complaint {
+    Complaint {
+        origin: Some(Origin::Variable(name.to_owned())),
+        ..Complaint::about(printable_name(name), KUBERNETES_LINK)
+    }
+}
+
+/// What somebody may have meant, in whatever case of letters, as the end of a sentence.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let name = name.to_lowercase();
     known
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(&name, &candidate.to_lowercase()), candidate))
         .filter(|(likeness, _)| *likeness > 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| format!("; did you mean {candidate}?"))

@@ -6,14 +6,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::PathBuf,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
 };
 
 use figment::{
     Figment,
     value::{Dict, Value},
 };
-use secrecy::ExposeSecret as _;
 
 use super::{
     Config, chat, check,
@@ -21,8 +21,9 @@ use super::{
     group,
     keys::Key,
     kind::Kind,
-    layers::{Layer, insert},
+    layers::{Layer, insert, nearest},
     postoffice, relay,
+    text_file::read_text,
     yaml::Raw,
 };
 
@@ -30,7 +31,7 @@ use super::{
 const DEFAULTS: &str = include_str!("../../configs/default.yaml");
 
 /// Modes that work without a file on disk.
-const SHIPPED: [(&str, &str); 6] = [
+pub(super) const SHIPPED: [(&str, &str); 6] = [
     ("local", include_str!("../../configs/local.yaml")),
     ("production", include_str!("../../configs/production.yaml")),
     ("relay", include_str!("../../configs/relay.yaml")),
@@ -38,6 +39,8 @@ const SHIPPED: [(&str, &str); 6] = [
     ("chat", include_str!("../../configs/chat.yaml")),
     ("group", include_str!("../../configs/group.yaml")),
 ];
+
+const PRODUCTION: &str = "production";
 
 /// What the settings are read from, besides flags. Tests make their own. No `Debug`: it holds secrets.
 #[derive(Clone, Default)]
@@ -68,8 +71,6 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Every key with its effective value, for `config show`.
     pub settings: Vec<Setting>,
-    /// The `config.json` of a relay that has none: see [`Loaded::write_relay_file`].
-    pub(super) missing_relay_file: Option<PathBuf>,
 }
 
 /// An effective value and where it came from.
@@ -94,13 +95,7 @@ pub struct Draft {
 impl Draft {
     /// Settings that were made by a program: without origins, and not judged.
     pub fn of(config: Config) -> Self {
-        let loaded = Loaded {
-            config,
-            mode: String::new(),
-            warnings: Vec::new(),
-            settings: Vec::new(),
-            missing_relay_file: None,
-        };
+        let loaded = Loaded { config, mode: String::new(), warnings: Vec::new(), settings: Vec::new() };
         Self { loaded, unread: BTreeSet::new(), faults: Vec::new(), ignored: Vec::new() }
     }
 
@@ -147,9 +142,10 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
 pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Draft, Complaints> {
     let mut complaints = Vec::new();
     let mode = mode(environment, &mut complaints);
+    let (environment, flags) = &file_flags(environment, flags, &mode, &mut complaints);
     let mut layers = vec![Layer::defaults(DEFAULTS, &mut complaints)];
     layers.extend(mode_layer(environment, &mode, &mut complaints));
-    let mut warnings = Vec::new();
+    let mut warnings = of_other_modes(environment, &mode);
     if mode == postoffice::file::MODE {
         let (vars, dir) = (&environment.vars, &environment.dir);
         let older = postoffice::file::read(vars, dir, &mut complaints, &mut warnings);
@@ -163,11 +159,8 @@ pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Dra
         let (vars, dir) = (&environment.vars, &environment.dir);
         layers.extend(group::file::read(vars, dir, &mut complaints, &mut warnings));
     }
-    let mut missing_relay_file = None;
     if mode == relay::file::MODE {
-        let older = relay::file::read(&environment.vars, &environment.dir, &mut warnings);
-        layers.extend(older.layers);
-        missing_relay_file = older.missing;
+        layers.extend(relay::file::read(&environment.vars, &environment.dir, &mut warnings));
     }
     layers.push(Layer::environment(&environment.vars, &mut complaints));
     layers.push(Layer::flags(flags, &mut complaints));
@@ -189,7 +182,7 @@ pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Dra
             unread.insert(key.name);
             complaints.push(Complaint {
                 subject: key.name.into(),
-                value: (!key.is_secret()).then(|| written(&raw)),
+                value: (!key.is_secret()).then(|| key.kind.shown(&raw)),
                 origin: Some(origin.clone()),
                 problem,
                 allowed: Some(key.kind.to_string()),
@@ -206,21 +199,16 @@ pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Dra
     let config = Value::from(typed).deserialize::<Config>();
     let ignored = warnings.clone();
     match config {
-        Ok(config) => {
+        Ok(mut config) => {
+            let file = mode_file(environment, PRODUCTION);
+            if mode == PRODUCTION && file.is_file() {
+                warnings.extend(older_production(&mut config, &mut settings, &unread, &file));
+            }
             let mut verdict = check::Verdict::new(&config, &settings, &unread);
             verdict.judge();
             complaints.append(&mut verdict.complaints);
             warnings.append(&mut verdict.warnings);
-            let relay = &config.relay;
-            let has_key = !relay.api_key.expose_secret().is_empty();
-            if relay.enabled && !has_key && missing_relay_file.is_none() {
-                warnings.push(
-                    "relay.api_key is empty: nobody can push. Set LETSHARE_RELAY_API_KEY to a secret of \
-                     your own, for example one made with `openssl rand -hex 32`"
-                        .into(),
-                );
-            }
-            let loaded = Loaded { config, mode, warnings, settings, missing_relay_file };
+            let loaded = Loaded { config, mode, warnings, settings };
             Ok(Draft { loaded, unread, faults: complaints, ignored })
         }
         // A key whose default is missing was told above; anything else is a slip in `keys`.
@@ -267,6 +255,63 @@ impl Config {
     }
 }
 
+/// Flag, the variable that it stands for, and the mode that reads it.
+const FILE_FLAGS: [(&str, &str, &str); 3] = [
+    ("-f", group::file::FILE, group::file::MODE),
+    ("--config", postoffice::file::FILE, postoffice::file::MODE),
+    ("--env", postoffice::file::ENVIRONMENT, postoffice::file::MODE),
+];
+
+/// Variables of the older servers that cannot be meant for anybody else, and the mode that reads them.
+const ONLY_WITH: [(&str, &[&str]); 4] = [
+    (relay::file::MODE, &["RELAY_API_KEY"]),
+    (postoffice::file::MODE, &[postoffice::file::ENVIRONMENT, postoffice::file::FILE, "POSTOFFICE_SOCKETPORT"]),
+    (chat::file::MODE, &["CHAT_JWT_SECRET", "CHAT_MONGODB_URI", "CHAT_BAIDU_API_KEY", "CHAT_BAIDU_SECRET_KEY"]),
+    (group::file::MODE, &[group::file::FILE, "GROUP_AUTH_ACCESSSECRET"]),
+];
+
+type Flags = Vec<(String, String)>;
+
+/// The flags that choose the file of an older server become its variables; those of another mode are refused, because
+/// nobody would read what they name.
+fn file_flags(
+    environment: &Environment,
+    flags: &[(String, String)],
+    mode: &str,
+    complaints: &mut Vec<Complaint>,
+) -> (Environment, Flags) {
+    let mut environment = environment.clone();
+    let mut others = Vec::new();
+    for (name, value) in flags {
+        match FILE_FLAGS.iter().find(|(flag, ..)| flag == name) {
+            None => others.push((name.clone(), value.clone())),
+            Some((_, variable, reader)) if *reader == mode => {
+                environment.vars.insert((*variable).into(), value.clone());
+            }
+            Some((flag, _, reader)) => complaints.push(Complaint {
+                value: Some(value.clone()),
+                origin: Some(Origin::Flag),
+                ..Complaint::about(
+                    *flag,
+                    format!("only MODE={reader} reads it, and this is MODE={mode}; set MODE={reader}, or leave it out"),
+                )
+            }),
+        }
+    }
+    (environment, others)
+}
+
+/// What is set for another mode has no effect.
+fn of_other_modes(environment: &Environment, mode: &str) -> Vec<String> {
+    let is_set = |name: &str| environment.vars.get(name).is_some_and(|text| !text.is_empty());
+    let others = ONLY_WITH.iter().filter(|(reader, _)| *reader != mode);
+    let names = others.flat_map(|(reader, names)| names.iter().map(move |name| (reader, name)));
+    names
+        .filter(|(_, name)| is_set(name))
+        .map(|(reader, name)| format!("the environment variable {name} has no effect: only MODE={reader} reads it"))
+        .collect()
+}
+
 fn mode(environment: &Environment, complaints: &mut Vec<Complaint>) -> String {
     let mode = match environment.vars.get("MODE") {
         // docker compose hands an unset variable on as an empty one.
@@ -287,20 +332,25 @@ fn mode(environment: &Environment, complaints: &mut Vec<Complaint>) -> String {
     "local".to_owned()
 }
 
+fn mode_file(environment: &Environment, mode: &str) -> PathBuf {
+    environment.dir.join("configs").join(format!("{mode}.yaml"))
+}
+
 fn mode_layer(environment: &Environment, mode: &str, complaints: &mut Vec<Complaint>) -> Option<Layer> {
-    let path = environment.dir.join("configs").join(format!("{mode}.yaml"));
+    let path = mode_file(environment, mode);
     let shipped = SHIPPED.iter().find(|(name, _)| *name == mode);
-    match (std::fs::read_to_string(&path), shipped) {
+    match (read_text(&path), shipped) {
         (Ok(text), _) => Some(Layer::file("file", &text, &path, false, complaints)),
         (Err(error), Some((_, text))) if error.kind() == io::ErrorKind::NotFound => {
             Some(Layer::file("file", text, &path, true, complaints))
         }
         (Err(error), _) => {
+            let near = nearest(mode, SHIPPED.iter().map(|(name, _)| *name));
             complaints.push(Complaint {
                 value: Some(mode.to_owned()),
                 origin: environment.vars.contains_key("MODE").then(|| Origin::Variable("MODE".into())),
                 allowed: Some(format!("{}{}", shipped_modes(), modes_on_disk(environment))),
-                ..Complaint::about("MODE", format!("cannot read {}: {error}", path.display()))
+                ..Complaint::about("MODE", format!("cannot read {}: {error}{near}", path.display()))
             });
             None
         }
@@ -324,6 +374,47 @@ fn modes_on_disk(environment: &Environment) -> String {
         .collect();
     names.sort();
     names.concat()
+}
+
+/// The older server had no `server.host`: it listened on every address, and so does a `production.yaml` of its time, as
+/// the profile of today does, provided that everything is as safe as that wants it. If not, this machine alone can reach
+/// the server, and that is told.
+fn older_production(
+    config: &mut Config,
+    settings: &mut [Setting],
+    unread: &BTreeSet<&'static str>,
+    file: &Path,
+) -> Option<String> {
+    let host = settings.iter().position(|setting| setting.key == "server.host")?;
+    if settings.get(host)?.origin != Origin::Default {
+        return None;
+    }
+    let mut open = config.clone();
+    open.server.host = Ipv4Addr::UNSPECIFIED.into();
+    let faults = |config: &Config| {
+        let mut verdict = check::Verdict::new(config, settings, unread);
+        verdict.judge();
+        verdict.complaints
+    };
+    let known = faults(config);
+    let subjects = faults(&open).into_iter().filter(|fault| !known.contains(fault)).map(|fault| fault.subject);
+    let in_the_way: Vec<_> = subjects.collect();
+    if in_the_way.is_empty() {
+        *config = open;
+        let (_, text) = SHIPPED.iter().find(|(name, _)| *name == PRODUCTION)?;
+        let shipped = Layer::file("shipped", text, file, true, &mut Vec::new());
+        let setting = settings.get_mut(host)?;
+        setting.shown = config.server.host.to_string();
+        setting.origin = shipped.origin("server.host")?.clone();
+        return None;
+    }
+    Some(format!(
+        "{} has no server.host, and the server listens on {} only: other machines cannot reach it. The older server \
+         listened on every address, and so would this one, but for {}; set server.host to 0.0.0.0 to be told what is wrong",
+        file.display(),
+        config.server.host,
+        in_the_way.join(", ")
+    ))
 }
 
 fn raw(figment: &Figment, key: &Key) -> Option<Raw> {
@@ -355,25 +446,15 @@ fn ignored(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
 
 fn mended(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
     match (key.kind, raw) {
-        (Kind::Path | Kind::OptionalPath, Raw::Text(text)) if !text.is_empty() && !text.starts_with('/') => {
+        (Kind::Path | Kind::OptionalPath, Raw::Text(text))
+            if !text.starts_with('/') && matches!(key.kind.read(raw, "".as_ref()), Ok(Some(_))) =>
+        {
             Some(format!("{} = {text} lacks the slash at the front; /{text} is used (set by {origin})", key.name))
         }
         _ => None,
     }
 }
 
-fn written(raw: &Raw) -> String {
-    match raw {
-        Raw::Text(text) => text.clone(),
-        Raw::List(items) => items.join(","),
-    }
-}
-
 fn shown(key: &Key, raw: &Raw) -> String {
-    let text = written(raw);
-    if key.is_secret() {
-        format!("****** ({} bytes)", text.len())
-    } else {
-        text.chars().flat_map(char::escape_debug).collect()
-    }
+    key.kind.shown(raw).chars().flat_map(char::escape_debug).collect()
 }

@@ -21,7 +21,7 @@ mod text_file;
 mod yaml;
 
 pub use chat::{Chat, ChatCompat, Moderated, UnknownGroup};
-pub use complaint::{Complaint, Complaints, Origin};
+pub use complaint::{Complaint, Complaints, Origin, masked};
 pub use group::{AckMode, Group, Membership, SAMPLE_SECRET as GROUP_SAMPLE_SECRET, file::FILE as GROUP_CONFIG};
 pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};
 pub use load::{Draft, Environment, Loaded, Setting, load, read};

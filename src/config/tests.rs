@@ -9,6 +9,9 @@ use tempfile::TempDir;
 
 use super::{keys::Key, kind::Kind, layers::insert, *};
 
+mod compose;
+mod operators;
+
 const DEFAULTS: &str = include_str!("../../configs/default.yaml");
 const LONG: &str = "0123456789abcdef0123456789abcdef";
 
@@ -390,38 +393,13 @@ fn the_older_relay_configuration_counts_in_its_mode() {
 fn a_broken_config_json_is_left_alone() {
     let broken = "{\"port\": \"3001\",\n  oops}";
     let operator = operator().var("MODE", "relay").file("config.json", broken);
-    let mut loaded = operator.loaded();
+    let loaded = operator.loaded();
     assert_eq!(loaded.config.relay.port, Some(3000));
     let warnings = loaded.warnings.join("\n");
     assert!(warnings.contains("line 2, column 3"), "{warnings}");
-    assert!(warnings.contains("nobody can push"), "{warnings}");
-    assert_eq!(loaded.write_relay_file().unwrap(), None);
+    assert!(warnings.contains("data/relay-key.json"), "{warnings}");
     let path = operator.folder.path().join("config.json");
     assert_eq!(fs::read_to_string(path).unwrap(), broken);
-}
-
-/// docs/protocols/relay.md §1: a missing file is written, with a random key, for its owner only.
-#[test]
-fn a_missing_config_json_is_written_once() {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    let operator = operator().var("MODE", "relay").var("PORT", "3001");
-    let mut loaded = operator.loaded();
-    let path = operator.folder.path().join("config.json");
-    assert!(!path.exists(), "looking at the settings writes nothing");
-    assert_eq!(loaded.write_relay_file().unwrap(), Some(path.clone()));
-    let key = loaded.config.relay.api_key.expose_secret().to_owned();
-    assert_eq!(key.len(), 64);
-    let text = fs::read_to_string(&path).unwrap();
-    let written: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(written["api_key"], key.as_str());
-    assert_eq!(written["port"], "3001");
-    assert_eq!(written["push_path"], "/api/push");
-    let mode = fs::metadata(&path).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-    let mut again = operator.loaded();
-    assert_eq!(again.config.relay.api_key.expose_secret(), key);
-    assert_eq!(again.write_relay_file().unwrap(), None);
 }
 
 /// docs/protocols/relay.md §1: known weak keys.
@@ -497,7 +475,7 @@ fn published_and_short_secrets_stay_at_home() {
     assert_eq!(open.warnings.len(), 1, "{:?}", open.warnings);
 
     // Empty is no secret anywhere.
-    let empty = operator().var("LETSHARE_JWT_SECRET", "").var("LETSHARE_ALLOW_INSECURE", "true");
+    let empty = operator().flag("jwt.secret", "").var("LETSHARE_ALLOW_INSECURE", "true");
     assert!(empty.complaints().contains("empty: anybody"));
 }
 

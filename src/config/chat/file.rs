@@ -4,11 +4,12 @@
 //! The variables win over the file, `LETSHARE_…` and flags over both. What is unknown or has no use is told; a file that
 //! cannot be read as YAML stops the start.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use crate::config::{
     complaint::{Complaint, Origin},
-    layers::Layer,
+    layers::{Layer, OlderVariables, nearest},
+    text_file::read_text,
     yaml::{self, Raw},
 };
 
@@ -57,22 +58,14 @@ pub fn read(
 ) -> [Layer; 2] {
     let mut file = Layer::new(FILE);
     let path = dir.join(FILE);
-    match fs::read_to_string(&path) {
+    match read_text(&path) {
         Ok(text) => fill(&mut file, &text, &path, complaints, warnings),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => complaints.push(Complaint::about(path.display().to_string(), format!("cannot be read: {error}"))),
     }
-    let mut variables = Layer::new("chat's variables");
-    for (name, text) in vars.iter().filter(|(name, _)| name.starts_with("CHAT_")) {
-        match VARIABLES.iter().find(|(known, _)| known == name) {
-            Some(_) if text.is_empty() => {}
-            Some((_, key)) => {
-                let origin = Origin::Variable(name.clone());
-                variables.set(key, Raw::Text(text.clone()), origin);
-            }
-            None => warnings.push(format!("the environment variable {name} is no setting of the chat")),
-        }
-    }
+    let known = VARIABLES.map(|(name, key)| (name.to_owned(), key));
+    let older = OlderVariables { server: "chat", prefix: "CHAT_", known: &known, others: &[] };
+    let variables = Layer::older_variables(vars, &older, |_, value| value, complaints, warnings);
     [file, variables]
 }
 
@@ -98,7 +91,8 @@ fn fill(layer: &mut Layer, text: &str, path: &Path, complaints: &mut Vec<Complai
                 NAMES.iter().any(|(known, _)| known.strip_prefix(&*leaf.key).is_some_and(|rest| rest.starts_with('.')));
             if !(is_section && is_empty(&leaf.value)) {
                 let (line, name) = (leaf.line, &leaf.key);
-                warnings.push(format!("{shown}:{line}: {name:?} is no setting of the chat"));
+                let near = nearest(name, NAMES.iter().map(|(known, _)| *known));
+                warnings.push(format!("{shown}:{line}: {name:?} is no setting of the chat{near}"));
             }
             continue;
         };
@@ -172,7 +166,7 @@ Cors: { Origins: ["http://localhost:3000", "http://localhost:8080"] }
             warnings,
             [
                 "config.yaml:2: \"Nacos.Addr\" is no setting of the chat",
-                "config.yaml:4: \"Jwt.Secert\" is no setting of the chat",
+                "config.yaml:4: \"Jwt.Secert\" is no setting of the chat; did you mean Jwt.Secret?",
             ]
         );
         let (_, complaints, _) = read_file("Port: [\n");

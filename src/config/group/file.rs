@@ -4,11 +4,12 @@
 //! `GROUP_<SECTION>_<KEY>` wins over the file, `LETSHARE_…` and flags win over both. What this server has no use for is
 //! told.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use crate::config::{
     complaint::{Complaint, Origin},
-    layers::Layer,
+    layers::{Layer, OlderVariables, nearest},
+    text_file::read_text,
     yaml::{self, Raw},
 };
 
@@ -60,7 +61,7 @@ pub fn read(
     let mut file = Layer::new("older file");
     let named = vars.get(FILE).filter(|path| !path.is_empty());
     let path = dir.join(named.map_or(DEFAULT_FILE, String::as_str));
-    match fs::read_to_string(&path) {
+    match read_text(&path) {
         Ok(text) => fill(&mut file, &text, &path, complaints, warnings),
         Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => complaints.push(Complaint {
@@ -68,23 +69,13 @@ pub fn read(
             ..Complaint::about(path.display().to_string(), format!("cannot be read: {error}"))
         }),
     }
-    let mut variables = Layer::new("older variables");
-    for (name, text) in vars {
-        let Some(rest) = name.strip_prefix(PREFIX) else {
-            continue;
-        };
-        if name == FILE || text.is_empty() {
-            continue;
-        }
-        let is_it = |key: &str| key.replace('.', "_").to_uppercase() == rest;
-        match NAMES.iter().find(|(key, ..)| is_it(key)) {
-            Some((_, form, key)) => {
-                let value = form.of(Raw::Text(text.clone()));
-                variables.set(key, value, Origin::Variable(name.clone()));
-            }
-            None => warnings.push(format!("the environment variable {name} is no setting of the group server")),
-        }
-    }
+    let known = NAMES.map(|(name, _, key)| (format!("{PREFIX}{}", name.replace('.', "_").to_uppercase()), key));
+    let older = OlderVariables { server: "group server", prefix: PREFIX, known: &known, others: &[FILE] };
+    let form = |key: &str, value| match NAMES.iter().find(|(.., setting)| *setting == key) {
+        Some((_, form, _)) => form.of(value),
+        None => value,
+    };
+    let variables = Layer::older_variables(vars, &older, form, complaints, warnings);
     [file, variables]
 }
 
@@ -102,7 +93,9 @@ fn fill(layer: &mut Layer, text: &str, path: &Path, complaints: &mut Vec<Complai
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         let why = UNUSED.iter().find(|(begin, _)| is_below(begin));
-        let why = why.map_or("it is no setting of the group server", |(_, why)| why);
+        let near = || nearest(&lower, NAMES.iter().map(|(known, ..)| *known));
+        let why =
+            why.map_or_else(|| format!("it is no setting of the group server{}", near()), |(_, why)| (*why).into());
         warnings.push(format!("{shown}: {} has no effect: {why}", leaf.key));
     }
 }

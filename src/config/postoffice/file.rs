@@ -16,7 +16,8 @@ use serde_json::Value;
 
 use crate::config::{
     complaint::{Complaint, Origin},
-    layers::Layer,
+    layers::{Layer, OlderVariables, nearest},
+    text_file::read_text,
     yaml::Raw,
 };
 
@@ -66,30 +67,16 @@ pub fn read(
 ) -> Older {
     let mut file = Layer::new("older file");
     if let Some(path) = find(vars, dir, complaints) {
-        match fs::read_to_string(&path) {
+        match read_text(&path) {
             Ok(text) => fill(&mut file, &text, &path, complaints, warnings),
             Err(error) => {
                 complaints.push(Complaint::about(path.display().to_string(), format!("cannot be read: {error}")))
             }
         }
     }
-    let mut variables = Layer::new("older variables");
-    for (name, text) in vars {
-        let Some(rest) = name.strip_prefix(PREFIX) else {
-            continue;
-        };
-        if name == ENVIRONMENT || name == FILE || text.is_empty() {
-            continue;
-        }
-        let known = NAMES.iter().find(|(key, ..)| key.to_uppercase() == rest);
-        match known {
-            Some((_, _, key)) => {
-                let origin = Origin::Variable(name.clone());
-                variables.set(key, Raw::Text(text.clone()), origin);
-            }
-            None => warnings.push(format!("the environment variable {name} is no setting of the post office")),
-        }
-    }
+    let known = NAMES.map(|(name, _, key)| (format!("{PREFIX}{}", name.to_uppercase()), key));
+    let older = OlderVariables { server: "post office", prefix: PREFIX, known: &known, others: &[ENVIRONMENT, FILE] };
+    let mut variables = Layer::older_variables(vars, &older, |_, value| value, complaints, warnings);
     // Naming a TLS port is how the older server is told to have one.
     let port = [&variables, &file].into_iter().find_map(|layer| layer.origin("tls.port")).cloned();
     if let Some(origin) = port {
@@ -155,7 +142,8 @@ fn fill(layer: &mut Layer, text: &str, path: &Path, complaints: &mut Vec<Complai
             continue;
         }
         let Some((_, kind, key)) = NAMES.iter().find(|(known, ..)| known == name) else {
-            warnings.push(format!("{shown}: {name:?} is no setting of the post office"));
+            let near = nearest(name, NAMES.iter().map(|(known, ..)| *known));
+            warnings.push(format!("{shown}: {name:?} is no setting of the post office{near}"));
             continue;
         };
         let origin = origin(line_of(text, name));

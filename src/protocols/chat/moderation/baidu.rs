@@ -26,7 +26,7 @@ use url::{Url, form_urlencoded};
 
 use crate::{
     clock::Clock,
-    limits,
+    config, limits,
     protocols::chat::moderation::{
         Baidu, ModerationFault,
         breaker::Breaker,
@@ -249,7 +249,7 @@ fn endpoint(base: &str, path: &str) -> Result<Url, ModerationFault> {
         let whole = format!("{}{path}", url.as_str().trim_end_matches('/'));
         Url::parse(&whole).ok()
     });
-    url.ok_or_else(|| ModerationFault::Url { url: base.to_owned() })
+    url.ok_or_else(|| ModerationFault::Url { url: config::masked(base) })
 }
 
 fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<T, Trouble> {
