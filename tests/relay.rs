@@ -27,6 +27,14 @@ use crate::support::{Http, PATIENCE, Response, Server, eventually};
 
 const KEY: &str = "a key that only back ends know";
 
+/// A server process with the original paths and without a port of the relay's own.
+const ON_THE_SHARED_PORT: [(&str, &str); 4] = [
+    ("LETSHARE_ENABLED", "false"),
+    ("RELAY_ENABLED", "true"),
+    ("RELAY_WS_PATH", "/ws"),
+    ("RELAY_PUSH_PATH", "/api/push"),
+];
+
 /// A relay and a back end that pushes to it.
 struct Rig {
     server: Server,

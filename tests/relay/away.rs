@@ -231,14 +231,9 @@ async fn an_ably_subscriber_sees_it_at_once() {
 async fn kill_9_keeps_them() {
     let data = TempDir::new().expect("a folder");
     let folder = data.path().to_str().expect("UTF-8");
-    let settings = [
-        ("DATA_DIR", folder),
-        ("RELAY_PORT", ""),
-        ("RELAY_HEALTH_PATH", "/relay/health"),
-        ("RELAY_API_KEY", KEY),
-        ("RELAY_OFFLINE_TTL", "1h"),
-    ];
-    let mut server = ServerProcess::start_in("relay", &settings);
+    let settings = [("DATA_DIR", folder), ("RELAY_API_KEY", KEY), ("RELAY_OFFLINE_TTL", "1h")];
+    let settings = [&ON_THE_SHARED_PORT, &settings[..]].concat();
+    let mut server = ServerProcess::start(&settings);
     let mut http = Http::connect_to(server.address).await;
     for number in 0..20 {
         let body = push(&number.to_string()).to_string();
@@ -247,7 +242,7 @@ async fn kill_9_keeps_them() {
     }
     server.signal(Signal::SIGKILL);
     server.exit().await;
-    let server = ServerProcess::start_in("relay", &settings);
+    let server = ServerProcess::start(&settings);
     let mut user = Socket::connect(&format!("ws://{}/ws?token=u-208", server.address)).await;
     for number in 0..20 {
         user.expect(&number.to_string()).await;

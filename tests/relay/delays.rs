@@ -165,9 +165,9 @@ async fn those_that_are_too_late_are_dropped() {
 async fn kill_9_keeps_them() {
     let data = TempDir::new().expect("a folder");
     let folder = data.path().to_str().expect("UTF-8");
-    let settings =
-        [("DATA_DIR", folder), ("RELAY_PORT", ""), ("RELAY_HEALTH_PATH", "/relay/health"), ("RELAY_API_KEY", KEY)];
-    let mut server = ServerProcess::start_in("relay", &settings);
+    let settings = [("DATA_DIR", folder), ("RELAY_API_KEY", KEY)];
+    let settings = [&ON_THE_SHARED_PORT, &settings[..]].concat();
+    let mut server = ServerProcess::start(&settings);
     let mut http = Http::connect_to(server.address).await;
     let mut ids = Vec::new();
     for number in 0..20 {
@@ -180,7 +180,7 @@ async fn kill_9_keeps_them() {
     server.signal(Signal::SIGKILL);
     server.exit().await;
 
-    let server = ServerProcess::start_in("relay", &settings);
+    let server = ServerProcess::start(&settings);
     let mut http = Http::connect_to(server.address).await;
     // The one that was due soon is sent, before or after the kill, and then gone.
     let listed = eventually(async || {
