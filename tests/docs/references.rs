@@ -77,27 +77,30 @@ fn faults_of(file: &File, pages: &Pages) -> Vec<String> {
         } else if token.name("rfc").is_some() {
             Target::Foreign
         } else {
-            let section = &token["section"];
             let follows = before.as_ref().filter(|(end, _)| JOINT.is_match(&file.text[*end..whole.start()]));
             let target = follows.map_or(nearest.clone(), |(_, target)| target.clone());
-            match &target {
-                Target::Page(page) if !pages.has_section(page, section) => fault(format!("{page} has no §{section}")),
-                Target::Page(page) => {
-                    let letter = token.name("letter").map(|letter| format!("{section} {}", letter.as_str()));
-                    if let Some(letter) = letter.filter(|letter| letter.ends_with(|c: char| c != 'a'))
-                        && !pages.has_section(page, &letter)
-                    {
-                        fault(format!("{page} has no §{letter}"));
-                    }
-                }
-                Target::Unknown => fault(format!("§{section} of which page?")),
-                Target::Foreign => {}
+            let letter = token.name("letter").map(|letter| letter.as_str());
+            if let Some(what) = fault_of(&target, &token["section"], letter, pages) {
+                fault(what);
             }
             target
         };
         before = Some((whole.end(), target));
     }
     faults
+}
+
+/// What is wrong with `§5` of a page, or with its point (o), `§5 o`.
+fn fault_of(target: &Target, section: &str, letter: Option<&str>, pages: &Pages) -> Option<String> {
+    let page = match target {
+        Target::Page(page) => page,
+        Target::Foreign => return None,
+        Target::Unknown => return Some(format!("§{section} of which page?")),
+    };
+    // An article may stand behind a section: `as in §5 a client does`.
+    let point = letter.filter(|letter| *letter != "a").map(|letter| format!("{section} {letter}"));
+    let mut named = [Some(section.to_owned()), point].into_iter().flatten();
+    named.find(|section| !pages.has_section(page, section)).map(|section| format!("{page} has no §{section}"))
 }
 
 /// As it stands from the root, or beside the file.
