@@ -90,7 +90,7 @@ fn faults_of(file: &File, pages: &Pages) -> Vec<String> {
     faults
 }
 
-/// What is wrong with `§5` of a page, or with its point (o), `§5 o`.
+/// What is wrong with a section of a page, or with a point of it: `docs/protocols/letshare.md §5 o`.
 fn fault_of(target: &Target, section: &str, letter: Option<&str>, pages: &Pages) -> Option<String> {
     let page = match target {
         Target::Page(page) => page,
