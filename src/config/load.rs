@@ -13,7 +13,7 @@ use figment::{
     Figment,
     value::{Dict, Value},
 };
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     Config, chat, check,
@@ -78,6 +78,8 @@ pub struct Setting {
     pub key: &'static str,
     /// As written, secrets masked.
     pub shown: String,
+    /// As written; it may be a secret.
+    pub(super) value: SecretString,
     pub origin: Origin,
 }
 
@@ -141,7 +143,7 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
         if let Ok(Some(value)) = value {
             insert(&mut typed, key.name, value);
         }
-        settings.push(Setting { key: key.name, shown: shown(key, &raw), origin });
+        settings.push(Setting { key: key.name, shown: shown(key, &raw), value: written(&raw).into(), origin });
     }
 
     let config = Value::from(typed).deserialize::<Config>();
@@ -225,6 +227,11 @@ fn mode(environment: &Environment, complaints: &mut Vec<Complaint>) -> String {
         ..Complaint::about("MODE", "not a name")
     });
     "local".to_owned()
+}
+
+/// The copy of a mode's settings that is built in.
+pub(super) fn shipped(mode: &str) -> Option<&'static str> {
+    SHIPPED.iter().find(|(name, _)| *name == mode).map(|(_, text)| *text)
 }
 
 fn mode_layer(environment: &Environment, mode: &str, complaints: &mut Vec<Complaint>) -> Option<Layer> {

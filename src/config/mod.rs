@@ -15,6 +15,8 @@ mod listeners;
 mod load;
 mod postoffice;
 mod relay;
+mod reload;
+mod settings_file;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -29,6 +31,8 @@ pub use postoffice::{
     file::{ENVIRONMENT as POSTOFFICE_ENV, FILE as POSTOFFICE_CONFIG},
 };
 pub use relay::{Identify, Relay, UnresolvedToken};
+pub use reload::Change;
+pub use settings_file::{settings_file, unused_files};
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 

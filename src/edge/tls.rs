@@ -22,6 +22,7 @@ use rustls_pki_types::{
     pem::{self, PemObject as _},
 };
 use sha2::{Digest as _, Sha256};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config;
 
@@ -71,10 +72,8 @@ pub enum TlsError {
 /// [`TlsError`]; the caller refuses the start.
 pub fn server_config(tls: &config::Tls) -> Result<(ServerConfig, CertificateReloader), TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let files = CertificateFiles::named_in(tls)?;
-    let contents = files.read()?;
-    let fingerprint = contents.fingerprint();
-    let served = Arc::new(Served(RwLock::new(files.parse(contents, &provider)?)));
+    let Renewal { files, certified, fingerprint } = Renewal::read(tls, &provider)?;
+    let served = Arc::new(Served(RwLock::new(certified)));
 
     let mut server = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -84,7 +83,8 @@ pub fn server_config(tls: &config::Tls) -> Result<(ServerConfig, CertificateRelo
     // HTTP/2 is left out on purpose (docs/dependencies.md §1, actix-web).
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
 
-    let reloader = CertificateReloader { files, provider, served, last_seen: Mutex::new(Seen::Contents(fingerprint)) };
+    let last_seen = Mutex::new(Seen::Contents(fingerprint));
+    let reloader = CertificateReloader { files: RwLock::new(files), provider, served, last_seen };
     Ok((server, reloader))
 }
 
@@ -101,7 +101,7 @@ impl ResolvesServerCert for Served {
 /// Swaps the served certificate when the files have changed.
 #[derive(Debug)]
 pub struct CertificateReloader {
-    files: CertificateFiles,
+    files: RwLock<CertificateFiles>,
     provider: Arc<CryptoProvider>,
     served: Arc<Served>,
     last_seen: Mutex<Seen>,
@@ -126,7 +126,8 @@ impl CertificateReloader {
     /// The new files cannot be used; the old certificate stays. The same fault is returned once,
     /// then `Ok(false)` until the files change again, so the caller may log every error.
     pub fn reload_if_changed(&self) -> Result<bool, TlsError> {
-        let contents = match self.files.read() {
+        let files = self.files.read();
+        let contents = match files.read() {
             Ok(contents) => contents,
             Err(error) => {
                 let is_news = self.is_news(Seen::Unreadable(error.to_string()));
@@ -136,12 +137,40 @@ impl CertificateReloader {
         if !self.is_news(Seen::Contents(contents.fingerprint())) {
             return Ok(false);
         }
-        let renewed = self.files.parse(contents, &self.provider)?;
+        let renewed = files.parse(contents, &self.provider)?;
+        Ok(self.serve(renewed))
+    }
+
+    /// Reads the files that `tls` names, and changes nothing yet.
+    ///
+    /// # Errors
+    /// They cannot be used.
+    pub fn prepare(&self, tls: &config::Tls) -> Result<Renewal, TlsError> {
+        Renewal::read(tls, &self.provider)
+    }
+
+    /// `true` when new handshakes get another certificate from now on.
+    pub fn renew(&self, renewal: Renewal) -> bool {
+        let Renewal { files, certified, fingerprint } = renewal;
+        *self.last_seen.lock() = Seen::Contents(fingerprint);
+        *self.files.write() = files;
+        self.serve(certified)
+    }
+
+    fn serve(&self, renewed: Arc<CertifiedKey>) -> bool {
         let mut served = self.served.0.write();
         // Equal when the files were away or broken for a while and have come back as they were.
         let is_other = served.cert != renewed.cert;
         *served = renewed;
-        Ok(is_other)
+        is_other
+    }
+
+    /// When the certificate that is served ends, in seconds since 1970; none when it does not say so in a way that can
+    /// be read.
+    pub fn expires(&self) -> Option<i64> {
+        let served = self.served.0.read().clone();
+        let (_, certificate) = X509Certificate::from_der(served.cert.first()?).ok()?;
+        Some(certificate.validity().not_after.timestamp())
     }
 
     fn is_news(&self, seen: Seen) -> bool {
@@ -149,6 +178,24 @@ impl CertificateReloader {
         let is_news = *last_seen != seen;
         *last_seen = seen;
         is_news
+    }
+}
+
+/// A certificate and its key that can be served, and where they came from.
+#[derive(Debug)]
+pub struct Renewal {
+    files: CertificateFiles,
+    certified: Arc<CertifiedKey>,
+    fingerprint: [u8; 32],
+}
+
+impl Renewal {
+    fn read(tls: &config::Tls, provider: &CryptoProvider) -> Result<Self, TlsError> {
+        let files = CertificateFiles::named_in(tls)?;
+        let contents = files.read()?;
+        let fingerprint = contents.fingerprint();
+        let certified = files.parse(contents, provider)?;
+        Ok(Self { files, certified, fingerprint })
     }
 }
 

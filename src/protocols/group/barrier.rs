@@ -16,16 +16,37 @@ use crate::{clock::Clock, config, limits, protocols::group::rates::Buckets};
 
 /// See the module.
 pub struct Barrier {
-    /// Of the settings.
-    listed: Vec<IpNet>,
-    file: Option<PathBuf>,
-    /// Of the file.
-    read: RwLock<Vec<IpNet>>,
+    lists: RwLock<Lists>,
     ban_after: u32,
     ban_for: Duration,
     failing: Mutex<HashMap<IpAddr, Failures>>,
     knocks: Buckets<IpAddr>,
     clock: Clock,
+}
+
+/// The blacklist.
+#[derive(Clone, Debug, Default)]
+pub struct Lists {
+    /// Of the settings.
+    listed: Vec<IpNet>,
+    file: Option<PathBuf>,
+    /// Of the file.
+    read: Vec<IpNet>,
+}
+
+impl Lists {
+    /// # Errors
+    /// When the file cannot be read, or has a line that is no network.
+    pub fn read(settings: &config::Group) -> io::Result<Self> {
+        let (listed, file) = (settings.blacklist.clone(), settings.blacklist_file.clone());
+        let read = file.as_deref().map(read).transpose()?.unwrap_or_default();
+        Ok(Self { listed, file, read })
+    }
+
+    /// How many networks there are.
+    pub const fn networks(&self) -> usize {
+        self.listed.len() + self.read.len()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,18 +69,19 @@ impl Barrier {
     /// When the file cannot be read, or has a line that is no network.
     pub fn new(settings: &config::Group, clock: Clock) -> io::Result<Self> {
         let per_second = settings.handshakes_per_second;
-        let barrier = Self {
-            listed: settings.blacklist.clone(),
-            file: settings.blacklist_file.clone(),
-            read: RwLock::default(),
+        Ok(Self {
+            lists: RwLock::new(Lists::read(settings)?),
             ban_after: settings.ban_after,
             ban_for: settings.ban_for,
             failing: Mutex::default(),
             knocks: Buckets::new(per_second, per_second.saturating_mul(10), clock.clone()),
             clock,
-        };
-        barrier.reload()?;
-        Ok(barrier)
+        })
+    }
+
+    /// Another blacklist from now on; gives the one before.
+    pub fn set_lists(&self, lists: Lists) -> Lists {
+        std::mem::replace(&mut *self.lists.write(), lists)
     }
 
     /// Reads the file again; how many networks it has. On error what was read before stays.
@@ -67,10 +89,10 @@ impl Barrier {
     /// # Errors
     /// As [`Barrier::new`].
     pub fn reload(&self) -> io::Result<usize> {
-        let Some(file) = &self.file else { return Ok(0) };
-        let networks = read(file)?;
+        let Some(file) = self.lists.read().file.clone() else { return Ok(0) };
+        let networks = read(&file)?;
         let count = networks.len();
-        *self.read.write() = networks;
+        self.lists.write().read = networks;
         Ok(count)
     }
 
@@ -79,9 +101,11 @@ impl Barrier {
     pub fn check(&self, address: IpAddr) -> Result<(), Barred> {
         let address = address.to_canonical();
         let is_listed = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
-        if is_listed(&self.listed) || is_listed(&self.read.read()) {
+        let lists = self.lists.read();
+        if is_listed(&lists.listed) || is_listed(&lists.read) {
             return Err(Barred::Listed);
         }
+        drop(lists);
         let failing = self.failing.lock();
         let failures = failing.get(&source(address));
         if failures.is_some_and(|failures| self.clock.uptime() < failures.banned_until) {

@@ -9,7 +9,7 @@
 
 mod access;
 mod api;
-mod barrier;
+pub mod barrier;
 mod code;
 mod courier;
 mod door;

@@ -8,11 +8,14 @@ use thiserror::Error;
 
 use crate::{
     clock::{Clock, OncePerSecond},
+    live::Live,
     protocols::chat::moderation::{
         baidu::{Censor, Conclusion},
-        words::{Words, WordsFault},
+        words::WordsFault,
     },
 };
+
+pub use words::Words;
 
 mod baidu;
 mod breaker;
@@ -78,7 +81,7 @@ impl Verdict {
 
 /// One for all threads.
 pub struct Moderation {
-    words: Option<Words>,
+    words: Live<Option<Words>>,
     censor: Option<(Censor, Baidu)>,
     clock: Clock,
     warning: OncePerSecond,
@@ -95,18 +98,24 @@ impl Moderation {
             let censor = Censor::new(&baidu, clock.clone())?;
             Ok::<_, ModerationFault>((censor, baidu))
         });
-        Ok(Self { words: words.transpose()?, censor: censor.transpose()?, clock, warning: OncePerSecond::default() })
+        let words = Live::new(words.transpose()?);
+        Ok(Self { words, censor: censor.transpose()?, clock, warning: OncePerSecond::default() })
+    }
+
+    /// Texts are held against another list from now on.
+    pub fn set_words(&self, words: Option<Words>) {
+        self.words.set(words);
     }
 
     /// Whether anything is judged at all.
     #[cfg(test)]
-    const fn is_on(&self) -> bool {
-        self.words.is_some() || self.censor.is_some()
+    fn is_on(&self) -> bool {
+        self.words.get().is_some() || self.censor.is_some()
     }
 
     /// Takes as long as [`Baidu::timeout`] at most. Must be called on a tokio runtime with time.
     pub async fn judge(&self, text: &str) -> Verdict {
-        if self.words.as_ref().is_some_and(|words| words.has(text)) {
+        if self.words.get().as_ref().as_ref().is_some_and(|words| words.has(text)) {
             return Verdict::blocked();
         }
         let Some((censor, settings)) = &self.censor else {
