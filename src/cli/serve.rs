@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    path::{self, Path},
     sync::Arc,
     thread,
 };
@@ -126,13 +127,14 @@ fn tell_relay(loaded: &Loaded, running: &app::Running) {
 /// Where everything is, for whoever looks on.
 fn first_lines(loaded: &Loaded, environment: &Environment) -> [String; 2] {
     let Config { data, log, .. } = &loaded.config;
+    let whole = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
     let from = match settings_file(environment, &loaded.mode) {
         Some(path) => path.display().to_string(),
         None => format!("the built-in configs/{}.yaml", loaded.mode),
     };
     [
         format!("MODE {}: settings from {from}, and what LETSHARE_ variables and flags override", loaded.mode),
-        format!("data in {}, warnings and errors in {}", data.dir.display(), log.dir.join("errors.log").display()),
+        format!("data in {}, warnings and errors in {}", whole(&data.dir), whole(&log.dir.join("errors.log"))),
     ]
 }
 

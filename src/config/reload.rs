@@ -87,9 +87,17 @@ impl fmt::Display for Change {
 
 impl Loaded {
     /// Takes over what takes effect without a restart, and says what is different, the rest included.
-    pub fn adopt(&mut self, new: Self) -> Vec<Change> {
+    pub fn adopt(&mut self, mut new: Self) -> Vec<Change> {
+        // The key that was made for this run holds for this run, wherever its file has gone.
+        let is_made = new.missing_relay_file.is_some() && new.config.relay.api_key.expose_secret().is_empty();
+        if is_made {
+            new.config.relay.api_key = self.config.relay.api_key.clone();
+        }
         let mut changes = Vec::new();
         for (old, new) in self.settings.iter_mut().zip(new.settings) {
+            if is_made && old.key == "relay.api_key" {
+                continue;
+            }
             let is_same = old.value.expose_secret() == new.value.expose_secret();
             let is_reloadable = Key::find(old.key).is_some_and(Key::is_reloadable);
             if !is_same {

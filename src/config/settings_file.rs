@@ -14,30 +14,25 @@ pub fn settings_file(environment: &Environment, mode: &str) -> Option<PathBuf> {
     path.is_file().then(|| fs::canonicalize(&path).unwrap_or(path))
 }
 
-/// Files of the same name that say something else than what is used: beside the program, and in the folders above it
-/// and above the working directory. An edited one there is easily taken for the one that counts.
+/// Where the built-in copy is used: files of the same name that say something else, in the folders above the program and
+/// above the working directory. An edited one there is easily taken for the one that counts.
 pub fn unused_files(environment: &Environment, mode: &str) -> Vec<PathBuf> {
+    if settings_file(environment, mode).is_some() {
+        return Vec::new();
+    }
     let program = std::env::current_exe().ok();
     let working =
         fs::canonicalize(if environment.dir.as_os_str().is_empty() { Path::new(".") } else { &environment.dir });
-    files_above(mode, &settings_file(environment, mode), [program, working.ok()].into_iter().flatten())
+    files_above(mode, [program, working.ok()].into_iter().flatten())
 }
 
-fn files_above(mode: &str, used: &Option<PathBuf>, places: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
-    let in_use = match used {
-        Some(path) => fs::read_to_string(path).ok(),
-        None => shipped(mode).map(str::to_owned),
-    };
+fn files_above(mode: &str, places: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
     let mut found = BTreeSet::new();
     for place in places {
         for folder in place.ancestors() {
             let path = folder.join("configs").join(format!("{mode}.yaml"));
-            if Some(&path) == used.as_ref() {
-                continue;
-            }
-            if let Ok(text) = fs::read_to_string(&path)
-                && Some(&text) != in_use.as_ref()
-            {
+            let text = fs::read_to_string(&path);
+            if text.is_ok_and(|text| Some(text.as_str()) != shipped(mode)) {
                 found.insert(path);
             }
         }
@@ -63,9 +58,7 @@ mod tests {
         let (edited, same) = (place("edited"), place("same"));
         fs::write(edited.join("configs/production.yaml"), "server: {port: 1}\n").unwrap();
         fs::write(same.join("configs/production.yaml"), shipped("production").unwrap()).unwrap();
-        let places = || [edited.join("bin/letshare-server"), same.join("work")].into_iter();
-        assert_eq!(files_above("production", &None, places()), [edited.join("configs/production.yaml")]);
-        let used = Some(edited.join("configs/production.yaml"));
-        assert_eq!(files_above("production", &used, places()), [same.join("configs/production.yaml")]);
+        let places = [edited.join("bin/letshare-server"), same.join("work")].into_iter();
+        assert_eq!(files_above("production", places), [edited.join("configs/production.yaml")]);
     }
 }
