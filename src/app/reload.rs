@@ -83,6 +83,7 @@ impl Reloader {
         let certificate = self.certificate.as_ref().map(prepare);
         let certificate = certificate.and_then(|read| or_fault(read, &mut faults));
         let blacklist = self.site.older.group.is_some().then(|| Lists::read(&config.group));
+        let blacklist = blacklist.map(|read| read.map_err(|error| format!("group.blacklist_file: {error}")));
         let blacklist = blacklist.and_then(|read| or_fault(read, &mut faults));
         let words = self.site.older.chat.as_ref().and(config.chat.words_file.as_deref()).map(Words::load);
         let words = words.and_then(|read| or_fault(read, &mut faults));

@@ -217,8 +217,8 @@ fn each_figure_stands_under_its_name() {
     for (series, value) in expected {
         assert_eq!(values.get(series), Some(&value), "{series}");
     }
-    // Six more types of group frames, and seven more codes.
-    assert_eq!(values.len(), expected.len() + 13);
+    // Six more reasons of refusals, six more types of group frames, and seven more codes.
+    assert_eq!(values.len(), expected.len() + 19);
 }
 
 #[test]
