@@ -170,7 +170,6 @@ impl Signals {
     }
 
     /// One that ends the server.
-
     async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
