@@ -1,6 +1,7 @@
 //! Wiring only: from a configuration to a running server. Tests start servers by the same function.
 
 use std::{
+    io,
     net::SocketAddr,
     num::NonZeroU32,
     path::Path,
@@ -20,6 +21,7 @@ use crate::{
         connections::Connections,
         directory::Directory,
         metrics::Metrics,
+        refusals::Refusals,
     },
     auth::{
         ably::{
@@ -36,7 +38,9 @@ use crate::{
     edge::{admission::Admission, tls::CertificateReloader, websocket},
     ids::AppId,
     limits,
+    live::Live,
     log::{Log, memory::MemoryLog},
+    ops::logs::Dropped,
     protocols::{
         ably::{self, revocations::KeptRevocations},
         letshare,
@@ -46,13 +50,15 @@ use crate::{
 mod figures;
 mod older;
 mod prepare;
+mod reload;
 mod running;
 mod site;
 mod storage;
 
-use figures::ops_state;
+use figures::{Watched, ops_state};
 use older::{Older, Read};
 pub use prepare::{Prepared, load, prepare};
+use reload::Reloader;
 pub use running::Running;
 use site::{Origins, Site};
 use storage::Storage;
@@ -63,22 +69,23 @@ use storage::Storage;
 /// As [`prepare`] and [`launch`].
 pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let prepared = prepare(Draft::of(config.clone()), &clock)?;
-    launch(prepared, clock)
+    launch(prepared, clock, None)
 }
 
-/// Starts a server in the current actix system.
+/// Starts a server in the current actix system; `/metrics` shows what the logs of this process had to drop.
 ///
 /// # Errors
 /// When a port cannot be bound, the data folder cannot be used, or a service that is named cannot be reached.
-pub fn launch(prepared: Prepared, clock: Clock) -> anyhow::Result<Running> {
-    let Prepared { mut loaded, certificate, apps, ably_key, relay_key, blacklist, moderation, mongodb } = prepared;
+pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> anyhow::Result<Running> {
+    let Prepared { mut loaded, certificate, apps, ably_key, blacklist, moderation, mongodb } = prepared;
     let relay = &mut loaded.config.relay;
     if relay.enabled && relay.api_key.expose_secret().is_empty() {
         // A relay that nobody can push to would be of no use: without a key there is no start.
-        relay.api_key = relay_key.map_or_else(|| make_relay_key(&loaded.config.data.dir), Ok)?;
+        relay.api_key = make_relay_key(&loaded.config.data.dir)?;
     }
     let config = &loaded.config;
-    let (apps, ably, local_key) = ably(config, apps, ably_key, &clock)?;
+    let (tls_config, certificate) = certificate.map(|(tls, reloader)| (tls, Arc::new(reloader))).unzip();
+    let Tenants { apps, ably, local_app, local_key } = tenants(config, apps, ably_key, &clock)?;
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let memory = MemoryLog::new(window(config), config.history.total_bytes);
     // What needs no disk leaves none behind.
@@ -105,11 +112,15 @@ pub fn launch(prepared: Prepared, clock: Clock) -> anyhow::Result<Running> {
         }
         None => None,
     };
+    let trusted_proxies = Arc::new(Live::new(config.server.trusted_proxies.clone()));
+    let metrics_from = Arc::new(Live::new(config.server.metrics_from.clone()));
+    let watched = Watched { log: dropped, certificate: certificate.clone() };
     let site = Site {
         revocations,
-        ops_state: ops_state(&broker, gauge, older.group.clone(), &config.server),
+        ops_state: ops_state(&broker, gauge, older.group.clone(), &metrics_from, &trusted_proxies, watched),
         older: older.clone(),
-        origins: Arc::new(Origins::new(config)),
+        origins: Arc::new(Live::new(Origins::new(config))),
+        trusted_proxies,
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
         letshare: shared.clone(),
@@ -119,6 +130,7 @@ pub fn launch(prepared: Prepared, clock: Clock) -> anyhow::Result<Running> {
         apps,
     };
     let bound = Arc::clone(&site.bound);
+    let reloader = Reloader { site: site.clone(), metrics_from, certificate: certificate.clone(), local_app };
     let factory = move || {
         let site = site.clone();
         fn_factory_with_config(move |app: AppConfig| site.app(&app).into_factory().new_service(app))
@@ -136,13 +148,13 @@ pub fn launch(prepared: Prepared, clock: Clock) -> anyhow::Result<Running> {
     let listeners = config.listeners();
     for listener in &listeners {
         let address = SocketAddr::new(config.server.host, listener.port);
-        server = server.bind(address).with_context(|| cannot_listen(address, listener.key))?;
+        server = server.bind(address).map_err(|error| cannot_listen(address, listener.key, error))?;
     }
-    if let Some((tls_config, reloader)) = certificate {
-        let encrypted = SocketAddr::new(config.server.host, config.tls.port);
-        server =
-            server.bind_rustls_0_23(encrypted, tls_config).with_context(|| cannot_listen(encrypted, "tls.port"))?;
-        rt::spawn(watch_certificate(reloader));
+    if let (Some(tls_config), Some(certificate)) = (tls_config, certificate) {
+        let address = SocketAddr::new(config.server.host, config.tls.port);
+        let bound = server.bind_rustls_0_23(address, tls_config);
+        server = bound.map_err(|error| cannot_listen(address, "tls.port", error))?;
+        rt::spawn(watch_certificate(certificate));
     }
     let addresses = server.addrs();
     let address = *addresses.first().context("no address is bound")?;
@@ -162,6 +174,7 @@ pub fn launch(prepared: Prepared, clock: Clock) -> anyhow::Result<Running> {
         server: handle,
         letshare: shared,
         older,
+        reloader,
         notice: config.shutdown.notice,
         grace: config.shutdown.grace,
     })
@@ -169,9 +182,6 @@ pub fn launch(prepared: Prepared, clock: Clock) -> anyhow::Result<Running> {
 
 /// What the worker threads of a server share, before any of them runs.
 pub fn broker(config: &Config, clock: Clock, log: Arc<dyn Log>, namespaces: Arc<dyn Namespaces>) -> Broker {
-    let history = window(config);
-    let rate = NonZeroU32::new(config.limits.publishes_per_second);
-    let burst = NonZeroU32::new(config.limits.publish_burst);
     Broker {
         clock,
         log,
@@ -179,24 +189,33 @@ pub fn broker(config: &Config, clock: Clock, log: Arc<dyn Log>, namespaces: Arc<
         connections: Connections::default(),
         directory: Directory::new(config.limits.channels),
         metrics: Metrics::default().start(),
-        settings: Settings {
-            outbox_bytes: config.limits.outbox_bytes,
-            replay_bytes: history.bytes,
-            channels_per_connection: config.limits.channels_per_connection,
-            patience: Patience {
-                ping_interval: config.websocket.ping_interval,
-                idle_timeout: config.websocket.idle_timeout,
-                stall_timeout: config.websocket.stall_timeout,
-            },
-            close_timeout: config.websocket.close_timeout,
-            frame_rate: rate.map(|per_second| FrameRate { per_second, burst: burst.unwrap_or(per_second) }),
-            channel_sweep: (history.age / 8).clamp(limits::CHANNEL_SWEEP_MIN, limits::CHANNEL_SWEEP_MAX),
-        },
+        settings: Live::new(broker_settings(config)),
         ready: Arc::new(AtomicBool::new(true)),
         closing: AtomicBool::new(false),
         refusal_warning: OncePerSecond::default(),
+        refusals: Refusals::default(),
         disk_warning: OncePerSecond::default(),
         hubs: Mutex::default(),
+    }
+}
+
+/// What its actors have to know of the configuration.
+fn broker_settings(config: &Config) -> Settings {
+    let history = window(config);
+    let rate = NonZeroU32::new(config.limits.publishes_per_second);
+    let burst = NonZeroU32::new(config.limits.publish_burst);
+    Settings {
+        outbox_bytes: config.limits.outbox_bytes,
+        replay_bytes: history.bytes,
+        channels_per_connection: config.limits.channels_per_connection,
+        patience: Patience {
+            ping_interval: config.websocket.ping_interval,
+            idle_timeout: config.websocket.idle_timeout,
+            stall_timeout: config.websocket.stall_timeout,
+        },
+        close_timeout: config.websocket.close_timeout,
+        frame_rate: rate.map(|per_second| FrameRate { per_second, burst: burst.unwrap_or(per_second) }),
+        channel_sweep: (history.age / 8).clamp(limits::CHANNEL_SWEEP_MIN, limits::CHANNEL_SWEEP_MAX),
     }
 }
 
@@ -205,26 +224,36 @@ fn window(config: &Config) -> Bounds {
     Bounds { age: config.history.window, entries: config.history.channel_entries, bytes: config.history.channel_bytes }
 }
 
-/// The apps of this server, what the Ably doors of all its threads share, and the key of the default app if
-/// it has one of its own.
-fn ably(
-    config: &Config,
-    mut apps: Vec<App>,
-    kept: Option<Kept>,
-    clock: &Clock,
-) -> anyhow::Result<(Arc<Apps>, Arc<ably::door::Shared>, Option<SecretString>)> {
+/// The apps of this server, and what belongs to them.
+struct Tenants {
+    apps: Arc<Apps>,
+    /// What the Ably doors of all threads share.
+    ably: Arc<ably::door::Shared>,
+    /// The default app with a key of its own (`ably.local_key`), which serves where the file of apps does not say another.
+    local_app: Option<Arc<App>>,
+    /// The key of it, if it serves.
+    local_key: Option<SecretString>,
+}
+
+/// `configured` are those of the operator's file, `kept` is what the data folder has.
+fn tenants(config: &Config, configured: Vec<App>, kept: Option<Kept>, clock: &Clock) -> anyhow::Result<Tenants> {
     let settings = &config.ably;
-    let (mut secret, mut local_key) = (ServerSecret::random(), None);
+    let mut configured: Vec<_> = configured.into_iter().map(Arc::new).collect();
+    let (mut secret, mut local_app, mut local_key) = (ServerSecret::random(), None, None);
     if settings.enabled {
         let kept = kept.map_or_else(|| local_key::open(&config.data.dir), Ok)?;
-        if settings.local_key && apps.iter().all(|app| app.id != AppId::DEFAULT) {
-            apps.push(kept.default_app());
-            local_key = Some(kept.reveal_key().into());
+        if settings.local_key {
+            local_app = Some(Arc::new(kept.default_app()));
+            if configured.iter().all(|app| app.id != AppId::DEFAULT) {
+                configured.extend(local_app.clone());
+                local_key = Some(kept.reveal_key().into());
+            }
         }
         secret = kept.server_secret;
     }
-    let apps = Arc::new(Apps::new(apps, clock.clone()));
-    let shared = ably::door::Shared::new(
+    let apps = Arc::new(Apps::new([], clock.clone()));
+    apps.replace(configured);
+    let ably = ably::door::Shared::new(
         Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http),
         ConnectionKeys::new(&secret),
         ably::door::Settings {
@@ -232,7 +261,7 @@ fn ably(
             max_frame_bytes: config.websocket.max_message_bytes,
         },
     );
-    Ok((apps, Arc::new(shared), local_key))
+    Ok(Tenants { apps, ably: Arc::new(ably), local_app, local_key })
 }
 
 /// The key itself is in no log.
@@ -243,8 +272,23 @@ fn make_relay_key(folder: &Path) -> Result<SecretString, KeptFault> {
     Ok(key)
 }
 
-fn cannot_listen(address: SocketAddr, key: &str) -> String {
-    format!("cannot listen on {address} (server.host, {key}); is another server running there?")
+/// Names the port, the setting and the way out.
+fn cannot_listen(address: SocketAddr, key: &str, error: io::Error) -> anyhow::Error {
+    let what = format!("cannot listen on {address} (server.host, {key})");
+    let way_out = match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "port {} needs a permission that this process does not have: give it CAP_NET_BIND_SERVICE (`setcap \
+             cap_net_bind_service=+ep` on the program, `AmbientCapabilities=CAP_NET_BIND_SERVICE` in a systemd unit), or \
+             choose a port from 1024 on and have a proxy pass connections to it",
+            address.port()
+        ),
+        io::ErrorKind::AddrInUse => "is another server running there?".to_owned(),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("{} is no address of this machine; server.host 0.0.0.0 means all that it has", address.ip())
+        }
+        _ => return anyhow::Error::new(error).context(what),
+    };
+    anyhow::Error::new(error).context(format!("{what}; {way_out}"))
 }
 
 /// One worker thread for every two processors: what crosses threads costs more than it gains until
@@ -257,13 +301,33 @@ fn workers(config: &Config) -> usize {
     }
 }
 
-async fn watch_certificate(reloader: CertificateReloader) {
+async fn watch_certificate(reloader: Arc<CertificateReloader>) {
     loop {
         rt::time::sleep(limits::CERTIFICATE_CHECK).await;
         match reloader.reload_if_changed() {
             Ok(true) => tracing::info!("new TLS certificate in use"),
             Ok(false) => {}
             Err(error) => tracing::error!("the old TLS certificate stays in use: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// findings P14: what keeps the server from a port is named, with the port and the way out.
+    #[test]
+    fn why_a_port_cannot_be_had() {
+        let address = SocketAddr::from(([0, 0, 0, 0], 80));
+        for (kind, words) in [
+            (io::ErrorKind::PermissionDenied, ["0.0.0.0:80", "server.port", "port 80 ", "CAP_NET_BIND_SERVICE"]),
+            (io::ErrorKind::AddrInUse, ["0.0.0.0:80", "server.port", "another server", "running there"]),
+            (io::ErrorKind::AddrNotAvailable, ["0.0.0.0:80", "server.host", "0.0.0.0 is no address", "machine"]),
+        ] {
+            let told = format!("{:#}", cannot_listen(address, "server.port", kind.into()));
+            assert!(words.iter().all(|word| told.contains(word)), "{told}");
+            assert_eq!(told.contains("another server"), kind == io::ErrorKind::AddrInUse, "{told}");
         }
     }
 }

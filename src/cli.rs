@@ -116,11 +116,11 @@ fn setting(argument: &str) -> Result<(String, String), String> {
 /// Runs the program with the arguments, variables and streams of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let code =
-        run(&cli, &Environment::of_process(), &Clock::system(), &mut io::stdout().lock(), &mut io::stderr().lock());
+    let environment = Environment::of_process();
+    let code = run(&cli, &environment, &Clock::system(), &mut io::stdout().lock(), &mut io::stderr().lock());
     match code {
         // Serving needs stdout for its logs, so it starts when the locks are gone.
-        Outcome::Serve(prepared) => match serve::run(*prepared) {
+        Outcome::Serve(prepared) => match serve::run(*prepared, &environment, &read_again(&cli, &environment)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let _ = writeln!(io::stderr(), "letshare-server: {error:#}");
@@ -130,6 +130,11 @@ pub fn main() -> ExitCode {
         Outcome::Done(true) => ExitCode::SUCCESS,
         Outcome::Done(false) => ExitCode::FAILURE,
     }
+}
+
+fn read_again(cli: &Cli, environment: &Environment) -> serve::ReadAgain {
+    let (environment, flags) = (environment.clone(), cli.settings.pairs());
+    Box::new(move || app::load(&environment, &flags, &Clock::system()))
 }
 
 /// What is left to do after the arguments were followed.

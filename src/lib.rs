@@ -36,6 +36,8 @@ pub mod error;
 pub mod ids;
 /// Every fixed bound, with its reason.
 pub mod limits;
+/// A value that is replaced as a whole while others read it.
+pub mod live;
 /// Where the entries of channels are kept.
 pub mod log;
 /// What operators look at: health, metrics, logs.

@@ -206,6 +206,18 @@ pub const TRANSFERS: usize = 65_536;
 /// Longest text field of a log line, in characters; an error's own words may be longer.
 pub const LOG_FIELD_CHARS: usize = 64;
 pub const LOG_ERROR_CHARS: usize = 512;
+/// The text of a log line, in characters: a fault of a settings file names all of its lines.
+pub const LOG_MESSAGE_CHARS: usize = 8_192;
+
+/// Log lines that wait to be written, for stdout and for `errors.log` each: more than any burst that somebody reads.
+/// Further ones are dropped and counted.
+pub const LOG_LINES_WAITING: usize = 4_096;
+
+/// Lines that the writer of `errors.log` takes together.
+pub const LOG_LINES_AT_ONCE: usize = 256;
+
+/// How long the last lines may take at the end, before the process goes without them.
+pub const LOG_LAST_LINES: Duration = Duration::from_secs(2);
 
 /// How much of what a client wrote is told back to it, in characters.
 pub const ECHOED_CHARS: usize = 64;

@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Each room and the rooms that its files may name. `ids`, `limits` and `error` are words that
+/// Each room and the rooms that its files may name. `ids`, `limits`, `error` and `live` are words that
 /// everybody may use; the typed settings of `config` are handed to whoever is built from them.
-const MAY_NAME: [(&str, &[&str]); 16] = [
+const MAY_NAME: [(&str, &[&str]); 17] = [
     ("ids", &[]),
+    ("live", &[]),
     ("limits", &[]),
     ("error", &[]),
     ("clock", &[]),
@@ -27,7 +28,7 @@ const MAY_NAME: [(&str, &[&str]); 16] = [
     ("cli", EVERYTHING),
 ];
 const EVERYTHING: &[&str] = &["*"];
-const WORDS: [&str; 3] = ["ids", "limits", "error"];
+const WORDS: [&str; 4] = ["ids", "limits", "error", "live"];
 
 #[test]
 fn rooms_name_only_the_rooms_below_them() {

@@ -7,7 +7,7 @@ mod delivery;
 mod groups;
 mod handshake;
 mod history;
-mod house;
+pub mod house;
 mod http;
 mod moderation;
 mod mongo;

@@ -157,7 +157,7 @@ async fn all_cases_of_the_conformance_suite_pass() {
         let entrance = Entrance {
             worker: Worker::on_this_thread(&broker),
             admission: admission.clone(),
-            trusted_proxies: Vec::new(),
+            trusted_proxies: Arc::default(),
             limits,
         };
         App::new().app_data(web::Data::new(entrance)).default_service(web::to(echo))

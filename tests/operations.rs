@@ -1,12 +1,17 @@
 //! The server as an operator meets it, from outside the process: signals, exit codes, what it writes.
 
 mod canaries;
+mod logs;
+mod refusals;
+mod reload;
+mod start;
 
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
+    eventually,
     process::ServerProcess,
     raw::{CLOSE, End, FIN, Raw, TEXT, frame, get},
 };
@@ -122,6 +127,16 @@ async fn a_flood_of_refusals_does_not_flood_the_log() {
         let answer = get(server.address, &path, upgrade).await;
         assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
     }
+    // Lines are written by a thread of their own: the newest is there when it is of the last refusal.
+    server.until_metric("connections_refused", 1_000).await;
+    let newest =
+        |text: &str| text.lines().filter(|line| line.contains("WebSocket refused")).next_back().map(str::to_owned);
+    eventually(async || {
+        let (kept, shown) = (newest(&server.errors_log())?, newest(&server.stdout())?);
+        let time = |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["timestamp"].clone();
+        (time(&kept) == time(&shown)).then_some(())
+    })
+    .await;
     let kept: Vec<Value> = server.errors_log().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let is_refusal = |entry: &&Value| {
         let message = entry["message"].as_str().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! What all worker threads of one server share.
 
 use std::{
+    net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -16,9 +17,16 @@ use governor::{
 use parking_lot::Mutex;
 
 use crate::{
-    actors::{connections::Connections, directory::Directory, hub::HubHandle, metrics::Metrics},
+    actors::{
+        connections::Connections,
+        directory::Directory,
+        hub::HubHandle,
+        metrics::Metrics,
+        refusals::{Reason, Refusals},
+    },
     clock::{Clock, OncePerSecond},
     core::{rules::Namespaces, vitals::Patience},
+    live::Live,
     log::Log,
 };
 
@@ -30,13 +38,15 @@ pub struct Broker {
     pub connections: Connections,
     pub directory: Directory,
     pub metrics: Addr<Metrics>,
-    pub settings: Settings,
+    pub settings: Live<Settings>,
     /// What `/ready` says: off from the moment the server is told to stop.
     pub ready: Arc<AtomicBool>,
     /// Nobody new is let in: load balancers have had the time to look away.
     pub closing: AtomicBool,
-    /// Holds warnings about refused connections and channels back to one a second.
+    /// Holds warnings about channels that there is no room for back to one a second.
     pub refusal_warning: OncePerSecond,
+    /// Who was turned away, and why.
+    pub refusals: Refusals,
     /// The same about what could not be written to disk.
     pub disk_warning: OncePerSecond,
     /// The hubs of all worker threads, for what concerns every connection.
@@ -70,6 +80,11 @@ pub struct FrameRate {
 pub type FrameLimiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Nanos>>;
 
 impl Broker {
+    /// Counts somebody who is turned away, and tells why, which must not hold a token.
+    pub fn refused(&self, reason: Reason, address: Option<IpAddr>, why: impl FnOnce() -> String) {
+        self.refusals.note(&self.clock, reason, address, why);
+    }
+
     /// A limiter for a new connection.
     pub fn frame_limiter(&self, rate: FrameRate) -> FrameLimiter {
         let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);

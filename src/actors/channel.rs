@@ -90,7 +90,7 @@ impl Channel {
                 log,
                 fixtures,
                 hubs: Vec::new(),
-                sweeping: ctx.run_interval(broker.settings.channel_sweep, Self::sweep),
+                sweeping: ctx.run_interval(broker.settings.get().channel_sweep, Self::sweep),
                 expiring: None,
                 held: Held::default(),
                 counting: false,

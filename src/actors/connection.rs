@@ -115,7 +115,7 @@ impl Connection {
             | CloseReason::TooBig
             | CloseReason::TooManyFragments => counters.closed_protocol_error += 1,
         });
-        let patience = self.worker.broker.settings.close_timeout;
+        let patience = self.worker.broker.settings.get().close_timeout;
         ctx.run_later(patience, |connection, ctx| {
             connection.session.socket.cut();
             ctx.stop();

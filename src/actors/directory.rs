@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -21,14 +21,19 @@ use crate::{
 /// The channels that have an actor.
 pub struct Directory {
     channels: Mutex<HashMap<ChannelName, Addr<Channel>>>,
-    limit: usize,
+    limit: AtomicUsize,
     restarts: AtomicU64,
 }
 
 impl Directory {
     /// At most `limit` channels at once.
     pub fn new(limit: usize) -> Self {
-        Self { channels: Mutex::default(), limit, restarts: AtomicU64::new(0) }
+        Self { channels: Mutex::default(), limit: limit.into(), restarts: AtomicU64::new(0) }
+    }
+
+    /// Another bound from now on; the channels that there are stay.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// The actor of a channel. There is always one: it is made on the calling thread when it is
@@ -45,9 +50,9 @@ impl Directory {
             }
             self.restarts.fetch_add(1, Ordering::Relaxed);
             tracing::error!("a channel actor died; it is made anew from its log");
-        } else if channels.len() >= self.limit {
+        } else if channels.len() >= self.limit.load(Ordering::Relaxed) {
             if let Some(more) = broker.refusal_warning.allows(&broker.clock) {
-                let limit = self.limit;
+                let limit = self.limit.load(Ordering::Relaxed);
                 tracing::warn!(limit, more, "no room for another channel (limits.channels)");
             }
             return Err(Fault::Busy);

@@ -85,7 +85,7 @@ impl Channel {
             Effect::Attached { hub, start, attached } => {
                 let session = attached.seat.id.session;
                 let wall = self.worker.broker.clock.now();
-                let bytes = self.worker.broker.settings.replay_bytes;
+                let bytes = self.worker.broker.settings.get().replay_bytes;
                 let attached = replay::read(*attached, start, &*self.log, wall, bytes);
                 self.answer(hub, session, Answer::Attached(Box::new(attached)));
             }

@@ -214,7 +214,7 @@ impl Actor for Hub {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let period = self.worker.broker.settings.patience.tick();
+        let period = self.worker.broker.settings.get().patience.tick();
         ctx.run_interval(period, Self::tick);
     }
 }

@@ -7,6 +7,8 @@ use std::{ops::AddAssign, time::Duration};
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
 
+use super::refusals::RefusalFigures;
+
 /// Declares the counters once: the struct and how two of them add up.
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -84,6 +86,11 @@ pub struct Snapshot {
     /// Bytes that the in-memory log holds now.
     pub history_bytes: u64,
     pub store: StoreFigures,
+    /// Who was turned away, and why.
+    pub refusals: RefusalFigures,
+    pub log: LogFigures,
+    /// Seconds until the TLS certificate ends, less than none when it has; none without TLS.
+    pub certificate_seconds: Option<i64>,
     /// None while the group protocol is switched off.
     pub group: Option<GroupFigures>,
 }
@@ -129,6 +136,13 @@ pub struct StoreFigures {
     pub stored_bytes: u64,
     /// Size of the file now.
     pub file_bytes: u64,
+}
+
+/// Log lines that were not written, by where they are missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogFigures {
+    pub stdout_dropped: u64,
+    pub errors_dropped: u64,
 }
 
 /// Adds up the reports of all worker threads.

@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod outbox;
 pub mod post;
 pub mod questions;
+pub mod refusals;
 pub mod session;
 pub mod socket;
 pub mod worker;

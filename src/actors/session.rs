@@ -74,7 +74,7 @@ impl Session {
         worker: Rc<Worker>,
     ) -> Self {
         let Terms { connection: connection_id, ping, patience, rate, channels, farewell, hold } =
-            translator.terms(&worker.broker.settings);
+            translator.terms(&worker.broker.settings.get());
         Self {
             id: SessionId::next(),
             connection_id,
@@ -201,7 +201,7 @@ impl Session {
         let patience = &self.patience;
         let mut vitals = self.vitals.get();
         let verdict = vitals.tick(
-            self.worker.broker.settings.patience.tick(),
+            self.worker.broker.settings.get().patience.tick(),
             self.heard.replace(false),
             self.outbox.taken(),
             !self.outbox.is_empty(),

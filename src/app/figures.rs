@@ -3,39 +3,63 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use ipnet::IpNet;
 
 use super::storage::Gauge;
 use crate::{
     actors::{
         broker::Broker,
         metrics::{Snapshot, Totals},
+        refusals::Reason,
     },
-    config,
-    edge::client_address::client_address_of,
-    ops::OpsState,
+    edge::{client_address::client_address_of, tls::CertificateReloader},
+    live::Live,
+    ops::{OpsState, logs::Dropped},
     protocols::group,
 };
+
+/// What does not belong to the broker.
+#[derive(Clone, Default)]
+pub struct Watched {
+    /// None where the logs are somebody else's.
+    pub log: Option<Dropped>,
+    pub certificate: Option<Arc<CertificateReloader>>,
+}
 
 pub fn ops_state(
     broker: &Arc<Broker>,
     gauge: Option<Gauge>,
     group: Option<Arc<group::Shared>>,
-    settings: &config::Server,
+    readers: &Arc<Live<Vec<IpNet>>>,
+    proxies: &Arc<Live<Vec<IpNet>>>,
+    watched: Watched,
 ) -> OpsState {
     let broker = Arc::clone(broker);
-    let (from, proxies) = (settings.metrics_from.clone(), settings.trusted_proxies.clone());
+    let (from, proxies, asked) = (Arc::clone(readers), Arc::clone(proxies), Arc::clone(&broker));
     OpsState {
         clock: broker.clock.clone(),
         ready: Arc::clone(&broker.ready),
-        snapshot: Arc::new(move || snapshot(Arc::clone(&broker), gauge.clone(), group.clone()).boxed_local()),
+        snapshot: Arc::new(move || {
+            snapshot(Arc::clone(&broker), gauge.clone(), group.clone(), watched.clone()).boxed_local()
+        }),
         may_see_metrics: Arc::new(move |request| {
-            let address = client_address_of(request, &proxies).to_canonical();
-            from.iter().any(|network| network.contains(&address))
+            let address = client_address_of(request, &proxies.get()).to_canonical();
+            let may_see = from.get().iter().any(|network| network.contains(&address));
+            if !may_see {
+                let why = || "/metrics is not for this address (server.metrics_from)".to_owned();
+                asked.refused(Reason::Address, Some(address), why);
+            }
+            may_see
         }),
     }
 }
 
-async fn snapshot(broker: Arc<Broker>, gauge: Option<Gauge>, group: Option<Arc<group::Shared>>) -> Snapshot {
+async fn snapshot(
+    broker: Arc<Broker>,
+    gauge: Option<Gauge>,
+    group: Option<Arc<group::Shared>>,
+    watched: Watched,
+) -> Snapshot {
     // A metrics actor that does not answer leaves zeros, not a page that hangs.
     let mut totals = broker.metrics.send(Totals).await.unwrap_or_default();
     totals.channels_restarted = broker.directory.restarts();
@@ -44,6 +68,12 @@ async fn snapshot(broker: Arc<Broker>, gauge: Option<Gauge>, group: Option<Arc<g
         channels: broker.directory.len() as u64,
         history_bytes: broker.log.bytes() as u64,
         store: gauge.as_ref().map(Gauge::read).unwrap_or_default(),
+        refusals: broker.refusals.read(),
+        log: watched.log.as_ref().map(Dropped::read).unwrap_or_default(),
+        certificate_seconds: watched.certificate.as_ref().and_then(|certificate| certificate.expires()).map(|end| {
+            let now = i64::try_from(broker.clock.now().millis() / 1_000).unwrap_or(i64::MAX);
+            end.saturating_sub(now)
+        }),
         group: group.map(|group| group.figures()),
         totals,
     }

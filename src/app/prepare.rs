@@ -29,7 +29,8 @@ use crate::{
     store::archive::mongo,
 };
 
-/// Settings, and what the files that they name hold.
+/// Settings, and what the files that they name hold. A relay without a key in its settings has that of the data folder,
+/// if one was made before.
 pub struct Prepared {
     pub loaded: Loaded,
     pub certificate: Option<(ServerConfig, CertificateReloader)>,
@@ -37,8 +38,6 @@ pub struct Prepared {
     pub apps: Vec<App>,
     /// What the Ably interface has in the data folder; none before its first start.
     pub ably_key: Option<Kept>,
-    /// The key of the relay in the data folder; none before it is needed, or when the settings have one.
-    pub relay_key: Option<SecretString>,
     /// The networks of `group.blacklist_file`.
     pub blacklist: Vec<IpNet>,
     /// How the chat judges messages; there when the chat is on.
@@ -73,8 +72,14 @@ pub fn prepare(mut draft: Draft, clock: &Clock) -> Result<Prepared, Complaints> 
     let blacklist = blacklist(&mut draft);
     let moderation = moderation(&mut draft, clock);
     let mongodb = mongodb(&mut draft);
-    let loaded = draft.finish()?;
-    Ok(Prepared { loaded, certificate, apps, ably_key, relay_key, blacklist, moderation, mongodb })
+    let mut loaded = draft.finish()?;
+    let relay = &mut loaded.config.relay;
+    if relay.api_key.expose_secret().is_empty()
+        && let Some(key) = relay_key
+    {
+        relay.api_key = key;
+    }
+    Ok(Prepared { loaded, certificate, apps, ably_key, blacklist, moderation, mongodb })
 }
 
 /// What is wrong with the file of `keys[0]`, unless something was told about it before: it cannot be read, and nobody

@@ -11,7 +11,7 @@ use futures_util::future;
 use parking_lot::Mutex;
 use secrecy::SecretString;
 
-use super::{older::Older, storage::Storage};
+use super::{older::Older, reload::Reloader, storage::Storage};
 use crate::{
     actors::{
         broker::Broker,
@@ -37,6 +37,7 @@ pub struct Running {
     pub(super) server: ServerHandle,
     pub(super) letshare: letshare::Shared,
     pub(super) older: Older,
+    pub(super) reloader: Reloader,
     pub(super) notice: Duration,
     pub(super) grace: Duration,
 }

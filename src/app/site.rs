@@ -16,20 +16,23 @@ use actix_web::{
     middleware::from_fn,
     web,
 };
+use ipnet::IpNet;
 
 use super::older::Older;
 use crate::{
-    actors::{broker::Broker, worker::Worker},
+    actors::{broker::Broker, refusals::Reason, worker::Worker},
     auth::apps::Apps,
     config::{self, Config, Listener, Protocol, Route},
     edge::{
         admission::Admission,
+        client_address::client_address_of,
         fallback,
         guard::MessageLimits,
         http::cors,
         origin::{self, OriginPolicy},
         websocket::Entrance,
     },
+    live::Live,
     ops::{self, OpsState},
     protocols::{
         ably::{self, Ably, door::Door, rest::Rest, revocations::KeptRevocations},
@@ -49,7 +52,8 @@ pub struct Site {
     pub ably: Arc<ably::door::Shared>,
     pub revocations: Option<Arc<KeptRevocations>>,
     pub apps: Arc<Apps>,
-    pub origins: Arc<Origins>,
+    pub origins: Arc<Live<Origins>>,
+    pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
     /// What was bound: told before the first app is built.
     pub bound: Arc<OnceLock<Vec<(SocketAddr, Listener)>>>,
 }
@@ -120,16 +124,23 @@ impl Site {
         let listener = Arc::new(listener.unwrap_or_else(|| self.config.listeners().swap_remove(0)));
         let origins = Arc::clone(&self.origins);
         let asked = Arc::clone(&listener);
+        let (broker, proxies) = (Arc::clone(&self.broker), Arc::clone(&self.trusted_proxies));
         App::new()
             .app_data(web::Data::new(self.ops_state.clone()))
             .wrap(from_fn(fallback::catch_panic))
             .wrap(from_fn(move |request: ServiceRequest, next| {
                 let (origins, listener) = (Arc::clone(&origins), Arc::clone(&asked));
+                let (broker, proxies) = (Arc::clone(&broker), Arc::clone(&proxies));
                 async move {
                     if listener.serves(Protocol::Ably) && ably::is_meant(request.request()) {
                         cors::echo_origin(request, next).await
                     } else {
-                        let policy = origins.of(&listener, request.path());
+                        let policy = origins.get().of(&listener, request.path());
+                        if let Some(origin) = policy.refused_origin(request.headers()) {
+                            let address = client_address_of(request.request(), &proxies.get());
+                            let why = || format!("a page of {origin} is refused: its origin is not allowed");
+                            broker.refused(Reason::Origin, Some(address), why);
+                        }
                         origin::enforce(policy, request, next).await
                     }
                 }
@@ -142,7 +153,7 @@ impl Site {
         let entrance = Entrance {
             worker: Worker::on_this_thread(&self.broker),
             admission: self.admission.clone(),
-            trusted_proxies: config.server.trusted_proxies.clone(),
+            trusted_proxies: Arc::clone(&self.trusted_proxies),
             limits: MessageLimits {
                 max_message_bytes: config.websocket.max_message_bytes,
                 max_fragments: config.websocket.max_fragments,
@@ -163,7 +174,7 @@ impl Site {
                     ably::routes(routes, &ably, fallback::not_found);
                 }
                 Protocol::LetShare => {
-                    let letshare = LetShare::new(config, entrance.clone(), self.letshare.clone());
+                    let letshare = LetShare::new(entrance.clone(), self.letshare.clone());
                     letshare::routes(routes, &letshare);
                 }
                 Protocol::Relay | Protocol::PostOffice | Protocol::Chat | Protocol::Group => {

@@ -114,6 +114,13 @@ impl Key {
         own.ct_eq(secret.as_bytes()).into()
     }
 
+    fn is_like(&self, other: &Self) -> bool {
+        self.has_secret(other.secret.expose_secret())
+            && self.capability == other.capability
+            && self.has_revocable_tokens == other.has_revocable_tokens
+            && self.status == other.status
+    }
+
     /// `<app>.<key>:<secret>`, for whoever made it. Not for logs.
     pub fn reveal(&self) -> String {
         format!("{}:{}", self.name, self.secret.expose_secret())
@@ -124,6 +131,22 @@ impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({}:…)", self.name)
     }
+}
+
+/// What is different about the keys of the operator's apps, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    pub new: Vec<String>,
+    pub gone: Vec<String>,
+    /// Their secret, capability or state is another one.
+    pub changed: Vec<String>,
+}
+
+type Names = BTreeMap<Arc<str>, Arc<Key>>;
+
+fn keys_of<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> Names {
+    let configured = apps.filter(|app| !app.is_sandbox);
+    configured.flat_map(|app| &app.keys).map(|key| (Arc::clone(&key.name), Arc::clone(key))).collect()
 }
 
 /// All apps of this server. There is always the default one.
@@ -139,6 +162,26 @@ impl Apps {
         let default = App::new(AppId::DEFAULT);
         let apps = [default].into_iter().chain(apps);
         Self { apps: RwLock::new(apps.map(|app| (app.id, Arc::new(app))).collect()), clock }
+    }
+
+    /// The operator's apps are these from now on; those of the sandbox stay. What clients were granted they keep.
+    pub fn replace(&self, configured: impl IntoIterator<Item = Arc<App>>) -> Difference {
+        let default = Arc::new(App::new(AppId::DEFAULT));
+        let configured = [default].into_iter().chain(configured).map(|app| (app.id, app));
+        let mut next: HashMap<_, _> = configured.collect();
+        let mut apps = self.apps.write();
+        let (before, after) = (keys_of(apps.values()), keys_of(next.values()));
+        for app in apps.values().filter(|app| app.is_sandbox) {
+            next.insert(app.id, Arc::clone(app));
+        }
+        *apps = next;
+        let missing = |from: &Names, there: &Names| {
+            let names = there.keys().filter(|name| !from.contains_key(*name));
+            names.map(ToString::to_string).collect()
+        };
+        let is_other = |(name, key): &(&Arc<str>, &Arc<Key>)| before.get(*name).is_some_and(|old| !old.is_like(key));
+        let changed = after.iter().filter(is_other).map(|(name, _)| name.to_string()).collect();
+        Difference { new: missing(&before, &after), gone: missing(&after, &before), changed }
     }
 
     pub fn find(&self, id: AppId) -> Option<Arc<App>> {

@@ -2,7 +2,9 @@
 
 use std::{
     io::{self, Write as _},
+    path::{self, Path},
     sync::Arc,
+    thread,
 };
 
 use anyhow::Context as _;
@@ -12,29 +14,55 @@ use crate::{
     app::{self, Prepared},
     cli,
     clock::Clock,
-    config::{self, Loaded, Protocol},
-    ops::logs,
+    config::{self, Complaints, Config, Environment, Loaded, Protocol, settings_file, unused_files},
+    edge::admission::broken_promises,
+    ops::{
+        logs::{self, Dropped},
+        process::raise_descriptor_limit,
+    },
 };
 
-/// Serves until SIGTERM or SIGINT, then drains. A second signal skips the wait.
+/// Reads the settings again, from where they came from at the start.
+pub type ReadAgain = Box<dyn Fn() -> Result<Prepared, Complaints>>;
+
+/// Serves until SIGTERM or SIGINT, then drains. A second signal skips the wait. SIGHUP reads the settings again.
 ///
 /// # Errors
 /// When the server cannot start.
-pub fn run(prepared: Prepared) -> anyhow::Result<()> {
+pub fn run(prepared: Prepared, environment: &Environment, read_again: &ReadAgain) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let _logs = logs::install(&prepared.loaded.config.log, clock.clone())?;
-    actix_web::rt::System::new().block_on(serve(prepared, clock))
+    let loaded = &prepared.loaded;
+    let logs = logs::install(&loaded.config.log, clock.clone())?;
+    if let Err(error) = raise_descriptor_limit() {
+        tracing::warn!(%error, "the soft limit of open files cannot be raised to the hard one");
+    }
+    for line in first_lines(loaded, environment) {
+        tracing::info!("{line}");
+    }
+    for path in unused_files(environment, &loaded.mode) {
+        tracing::warn!(
+            "{} is not used: settings are read from configs/{}.yaml in the working directory, and where there is none \
+             from the copy that is built in",
+            path.display(),
+            loaded.mode
+        );
+    }
+    actix_web::rt::System::new().block_on(serve(prepared, clock, logs.dropped(), read_again))
 }
 
-async fn serve(prepared: Prepared, clock: Clock) -> anyhow::Result<()> {
-    let loaded = prepared.loaded.clone();
+async fn serve(prepared: Prepared, clock: Clock, log: Dropped, read_again: &ReadAgain) -> anyhow::Result<()> {
+    let mut loaded = prepared.loaded.clone();
     let mut signals = Signals::listen()?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let token = cli::ready_token(&loaded.config, &clock)?;
-    let running = Arc::new(app::launch(prepared, clock)?);
+    let running = Arc::new(app::launch(prepared, clock, Some(log))?);
+    for warning in broken_promises(&loaded.config) {
+        tracing::warn!("{warning}");
+    }
     tracing::info!(
+        protocols = running.listening.first().map(|(_, listener)| listener.names()),
         address = %running.address,
         tls_address = running.tls_address.map(tracing::field::display),
         mode = loaded.mode,
@@ -42,18 +70,22 @@ async fn serve(prepared: Prepared, clock: Clock) -> anyhow::Result<()> {
         "listening"
     );
     for (address, listener) in running.listening.iter().skip(1) {
-        let protocols = listener.protocols.iter().map(ToString::to_string);
-        let protocols = protocols.collect::<Vec<_>>().join(", ");
-        tracing::info!(%address, protocols, "also listening");
+        tracing::info!(%address, protocols = listener.names(), "also listening");
     }
     tell_relay(&loaded, &running);
     if loaded.mode == "local" {
         // Not to stdout, which is for logs alone, and not into a log, since it holds a token.
         let banner = cli::banner(&loaded.config, running.address, &token, running.local_key.as_ref());
-        let _ = writeln!(io::stderr(), "{banner}");
+        // By a thread of its own: a stderr that nobody reads holds up nobody else.
+        let write = move || drop(writeln!(io::stderr(), "{banner}"));
+        if let Err(error) = thread::Builder::new().name("banner".to_owned()).spawn(write) {
+            tracing::warn!(%error, "the lines for the terminal cannot be written");
+        }
     }
 
-    signals.next().await;
+    while signals.next_or_hangup().await == Asked::ToReload {
+        running.reload(&mut loaded, read_again());
+    }
     tokio::select! {
         () = running.drain() => {}
         () = signals.next() => {
@@ -78,23 +110,57 @@ fn tell_relay(loaded: &Loaded, running: &app::Running) {
     );
     let settings = loaded.settings.iter();
     for setting in settings.filter(|setting| setting.key.starts_with("relay.")) {
-        let config::Setting { key, shown, origin } = setting;
+        let config::Setting { key, shown, origin, .. } = setting;
         tracing::info!("{key} = {shown}, set by {origin}");
     }
 }
 
-/// The signals that end a server.
+/// Where everything is, for whoever looks on.
+fn first_lines(loaded: &Loaded, environment: &Environment) -> [String; 2] {
+    let Config { data, log, .. } = &loaded.config;
+    let whole = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let from = match settings_file(environment, &loaded.mode) {
+        Some(path) => path.display().to_string(),
+        None => format!("the built-in configs/{}.yaml", loaded.mode),
+    };
+    [
+        format!("MODE {}: settings from {from}, and what LETSHARE_ variables and flags override", loaded.mode),
+        format!("data in {}, warnings and errors in {}", whole(&data.dir), whole(&log.dir.join("errors.log"))),
+    ]
+}
+
+/// The signals that mean something to a server; from the first moment on none of them ends it by itself.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    ToReload,
+    ToEnd,
 }
 
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
     }
 
+    async fn next_or_hangup(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::ToEnd,
+            _ = self.interrupt.recv() => Asked::ToEnd,
+            _ = self.hangup.recv() => Asked::ToReload,
+        }
+    }
+
+    /// One that ends the server.
     async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

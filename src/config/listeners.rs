@@ -120,6 +120,11 @@ impl Config {
 }
 
 impl Listener {
+    /// Who is served, for people.
+    pub fn names(&self) -> String {
+        self.protocols.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
     pub fn serves(&self, protocol: Protocol) -> bool {
         self.protocols.contains(&protocol)
     }

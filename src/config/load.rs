@@ -14,6 +14,7 @@ use figment::{
     Figment,
     value::{Dict, Value},
 };
+use secrecy::SecretString;
 
 use super::{
     Config, chat, check,
@@ -79,6 +80,8 @@ pub struct Setting {
     pub key: &'static str,
     /// As written, secrets masked.
     pub shown: String,
+    /// As written; it may be a secret.
+    pub(super) value: SecretString,
     pub origin: Origin,
 }
 
@@ -193,7 +196,7 @@ pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Dra
         if let Ok(Some(value)) = value {
             insert(&mut typed, key.name, value);
         }
-        settings.push(Setting { key: key.name, shown: shown(key, &raw), origin });
+        settings.push(Setting { key: key.name, shown: shown(key, &raw), value: written(&raw).into(), origin });
     }
 
     let config = Value::from(typed).deserialize::<Config>();
@@ -332,6 +335,11 @@ fn mode(environment: &Environment, complaints: &mut Vec<Complaint>) -> String {
     "local".to_owned()
 }
 
+/// The copy of a mode's settings that is built in.
+pub(super) fn shipped(mode: &str) -> Option<&'static str> {
+    SHIPPED.iter().find(|(name, _)| *name == mode).map(|(_, text)| *text)
+}
+
 fn mode_file(environment: &Environment, mode: &str) -> PathBuf {
     environment.dir.join("configs").join(format!("{mode}.yaml"))
 }
@@ -452,6 +460,13 @@ fn mended(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
             Some(format!("{} = {text} lacks the slash at the front; /{text} is used (set by {origin})", key.name))
         }
         _ => None,
+    }
+}
+
+fn written(raw: &Raw) -> String {
+    match raw {
+        Raw::Text(text) => text.clone(),
+        Raw::List(items) => items.join(","),
     }
 }
 

@@ -17,6 +17,8 @@ mod listeners;
 mod load;
 mod postoffice;
 mod relay;
+mod reload;
+mod settings_file;
 #[cfg(test)]
 mod tests;
 mod text_file;
@@ -33,6 +35,8 @@ pub use postoffice::{
 };
 pub use relay::{Identify, Relay, UnresolvedToken};
 pub use text_file::{FileFaults, Problem, read_bytes, read_text};
+pub use reload::Change;
+pub use settings_file::{settings_file, unused_files};
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 

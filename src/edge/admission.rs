@@ -12,7 +12,7 @@ use std::{
 use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
 
-use crate::config;
+use crate::{config, live::Live};
 
 /// What POSIX promises to a process that cannot even ask for its limit.
 const FEWEST_DESCRIPTORS: u64 = 1024;
@@ -34,12 +34,17 @@ pub struct Admission(Arc<Door>);
 
 #[derive(Debug)]
 struct Door {
-    total_cap: usize,
-    /// 0 = no cap.
-    per_source_cap: usize,
-    exempt_loopback: bool,
+    caps: Live<Caps>,
     // One lock, not one per shard: it is taken twice in the life of a connection, for a map lookup.
     open: Mutex<Open>,
+}
+
+#[derive(Debug)]
+struct Caps {
+    total: usize,
+    /// 0 = no cap.
+    per_source: usize,
+    exempt_loopback: bool,
 }
 
 #[derive(Debug, Default)]
@@ -75,27 +80,12 @@ impl Admission {
     /// `limits.connections` never counts for more than nine tenths of the descriptors that this
     /// process may open: the last tenth is for files, the log and connections to be refused.
     pub fn new(limits: &config::Limits) -> Self {
-        let descriptors = match getrlimit(Resource::RLIMIT_NOFILE) {
-            Ok((soft, _hard)) => soft,
-            Err(error) => {
-                tracing::warn!(%error, "cannot read the descriptor limit; {FEWEST_DESCRIPTORS} assumed");
-                FEWEST_DESCRIPTORS
-            }
-        };
-        let total_cap = total_cap(limits.connections, descriptors);
-        if total_cap < limits.connections {
-            tracing::warn!(
-                "limits.connections is {}, but with a limit of {descriptors} open files only \
-                 {total_cap} are safe; raise the limit (ulimit -n, LimitNOFILE=) or lower the setting",
-                limits.connections
-            );
-        }
-        Self(Arc::new(Door {
-            total_cap,
-            per_source_cap: limits.connections_per_address,
-            exempt_loopback: limits.exempt_loopback,
-            open: Mutex::default(),
-        }))
+        Self(Arc::new(Door { caps: Live::new(Caps::of(limits)), open: Mutex::default() }))
+    }
+
+    /// Other caps from now on; whoever is in stays.
+    pub fn set_limits(&self, limits: &config::Limits) {
+        self.0.caps.set(Caps::of(limits));
     }
 
     /// Takes a place for one WebSocket from `address`.
@@ -104,16 +94,17 @@ impl Admission {
     /// [`Refusal`], naming the cap that was reached.
     pub fn admit(&self, address: IpAddr) -> Result<Permit, Refusal> {
         let door = &self.0;
+        let caps = door.caps.get();
         let mut open = door.open.lock();
-        if open.total >= door.total_cap {
-            return Err(Refusal::Full { cap: door.total_cap });
+        if open.total >= caps.total {
+            return Err(Refusal::Full { cap: caps.total });
         }
-        let source = door.counted_source(address);
+        let source = caps.counted_source(address);
         if let Some(source) = source {
             let from_there = open.by_source.entry(source).or_insert(0);
             // A new entry holds 0, less than any cap: no refused source leaves an entry behind.
-            if *from_there >= door.per_source_cap {
-                return Err(Refusal::AddressFull { cap: door.per_source_cap });
+            if *from_there >= caps.per_source {
+                return Err(Refusal::AddressFull { cap: caps.per_source });
             }
             *from_there += 1;
         }
@@ -127,10 +118,18 @@ impl Admission {
     }
 }
 
-impl Door {
+impl Caps {
+    fn of(limits: &config::Limits) -> Self {
+        Self {
+            total: total_cap(limits.connections, descriptor_limit()),
+            per_source: limits.connections_per_address,
+            exempt_loopback: limits.exempt_loopback,
+        }
+    }
+
     fn counted_source(&self, address: IpAddr) -> Option<Source> {
         let exempt = self.exempt_loopback && address.to_canonical().is_loopback();
-        (self.per_source_cap > 0 && !exempt).then(|| Source::of(address))
+        (self.per_source > 0 && !exempt).then(|| Source::of(address))
     }
 }
 
@@ -149,6 +148,36 @@ impl Drop for Permit {
     }
 }
 
+/// How many files this process may open.
+fn descriptor_limit() -> u64 {
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, _hard)) => soft,
+        Err(error) => {
+            tracing::warn!(%error, "cannot read the descriptor limit; {FEWEST_DESCRIPTORS} assumed");
+            FEWEST_DESCRIPTORS
+        }
+    }
+}
+
+/// A warning for each setting that promises more connections than the descriptors of this process are enough for.
+pub fn broken_promises(config: &config::Config) -> Vec<String> {
+    let descriptors = descriptor_limit();
+    let older = [
+        ("group.max_connections", config.group.enabled, config.group.max_connections),
+        ("postoffice.max_connections", config.postoffice.enabled, config.postoffice.max_connections),
+    ];
+    let promises = [("limits.connections", true, config.limits.connections)].into_iter().chain(older);
+    let safe = total_cap(0, descriptors);
+    let broken = promises.filter(|(_, is_on, promised)| *is_on && *promised > safe);
+    let told = broken.map(|(key, _, promised)| {
+        format!(
+            "{key} is {promised}, but with a limit of {descriptors} open files only {safe} are safe; raise the hard \
+             limit (ulimit -Hn, LimitNOFILE=, docker run --ulimit nofile=) or lower the setting"
+        )
+    });
+    told.collect()
+}
+
 /// `configured` = 0 asks for as many as the descriptors allow.
 fn total_cap(configured: usize, descriptors: u64) -> usize {
     let safe = usize::try_from(descriptors - descriptors / 10).unwrap_or(usize::MAX);
@@ -163,8 +192,9 @@ mod tests {
 
     use super::*;
 
-    fn admission(total_cap: usize, per_source_cap: usize, exempt_loopback: bool) -> Admission {
-        Admission(Arc::new(Door { total_cap, per_source_cap, exempt_loopback, open: Mutex::default() }))
+    fn admission(total: usize, per_source: usize, exempt_loopback: bool) -> Admission {
+        let caps = Live::new(Caps { total, per_source, exempt_loopback });
+        Admission(Arc::new(Door { caps, open: Mutex::default() }))
     }
 
     fn ip(address: &str) -> IpAddr {

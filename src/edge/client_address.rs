@@ -18,6 +18,22 @@ pub fn client_address_of(request: &HttpRequest, trusted: &[IpNet]) -> IpAddr {
     client_address(peer, request.headers(), trusted)
 }
 
+/// For the log when one address has, or comes, too often: it may be a proxy that nobody has named, whose clients count
+/// as one.
+pub fn proxy_hint(request: &HttpRequest, address: IpAddr) -> String {
+    let forwards = ["x-forwarded-for", "forwarded", "x-real-ip", "via"];
+    if forwards.iter().any(|name| request.headers().contains_key(*name)) {
+        return format!(
+            "; its requests were forwarded: these look like clients behind one proxy; name it in server.trusted_proxies \
+             ({address}), and let it send X-Forwarded-For"
+        );
+    }
+    format!(
+        "; if these are clients behind one proxy, let it send X-Forwarded-For, and name it in server.trusted_proxies \
+         ({address})"
+    )
+}
+
 /// The nearest address on the way to the client that is not a trusted proxy.
 ///
 /// When an entry cannot be read, the proxy that wrote it stands for its clients; when every hop is

@@ -142,8 +142,6 @@ pub async fn enforce<B: MessageBody + 'static>(
     match policy.verdict_on(request.headers()) {
         Verdict::Plain => Ok(next.call(request).await?.map_into_left_body()),
         Verdict::Refused => {
-            // Not which: what clients send may hold anything.
-            tracing::debug!(path = request.path(), "a page of an origin that is not allowed was refused");
             let refusal = request.into_response(HttpResponse::Forbidden().finish());
             Ok(refusal.map_into_right_body())
         }
@@ -219,3 +217,4 @@ fn without_scheme(origin: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests;
+mod told;

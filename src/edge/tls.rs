@@ -22,6 +22,7 @@ use rustls_pki_types::{
     pem::{self, PemObject as _},
 };
 use sha2::{Digest as _, Sha256};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::config;
 
@@ -85,7 +86,8 @@ pub fn server_config(tls: &config::Tls) -> Result<(ServerConfig, CertificateRelo
     // HTTP/2 is left out on purpose (docs/dependencies.md §1, actix-web).
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
 
-    let reloader = CertificateReloader { files, provider, served, last_seen: Mutex::new(Seen::Contents(fingerprint)) };
+    let last_seen = Mutex::new(Seen::Contents(fingerprint));
+    let reloader = CertificateReloader { files: RwLock::new(files), provider, served, last_seen };
     Ok((server, reloader))
 }
 
@@ -102,7 +104,7 @@ impl ResolvesServerCert for Served {
 /// Swaps the served certificate when the files have changed.
 #[derive(Debug)]
 pub struct CertificateReloader {
-    files: CertificateFiles,
+    files: RwLock<CertificateFiles>,
     provider: Arc<CryptoProvider>,
     served: Arc<Served>,
     last_seen: Mutex<Seen>,
@@ -127,7 +129,8 @@ impl CertificateReloader {
     /// The new files cannot be used; the old certificate stays. The same fault is returned once,
     /// then `Ok(false)` until the files change again, so the caller may log every error.
     pub fn reload_if_changed(&self) -> Result<bool, TlsError> {
-        let contents = match self.files.read() {
+        let files = self.files.read();
+        let contents = match files.read() {
             Ok(contents) => contents,
             Err(faults) => {
                 let error = first(faults);
@@ -138,12 +141,33 @@ impl CertificateReloader {
         if !self.is_news(Seen::Contents(contents.fingerprint())) {
             return Ok(false);
         }
-        let renewed = self.files.parse(&contents, &self.provider).map_err(first)?;
+        let renewed = files.parse(&contents, &self.provider).map_err(first)?;
+        Ok(self.serve(renewed))
+    }
+
+    /// Serves what `fresh` has read, and looks at its files from now on. `true` when new handshakes get another certificate.
+    pub fn renew(&self, fresh: Self) -> bool {
+        let Self { files, served, last_seen, .. } = fresh;
+        *self.last_seen.lock() = last_seen.into_inner();
+        *self.files.write() = files.into_inner();
+        let renewed = Arc::clone(&served.0.read());
+        self.serve(renewed)
+    }
+
+    fn serve(&self, renewed: Arc<CertifiedKey>) -> bool {
         let mut served = self.served.0.write();
         // Equal when the files were away or broken for a while and have come back as they were.
         let is_other = served.cert != renewed.cert;
         *served = renewed;
-        Ok(is_other)
+        is_other
+    }
+
+    /// When the certificate that is served ends, in seconds since 1970; none when it does not say so in a way that can
+    /// be read.
+    pub fn expires(&self) -> Option<i64> {
+        let served = self.served.0.read().clone();
+        let (_, certificate) = X509Certificate::from_der(served.cert.first()?).ok()?;
+        Some(certificate.validity().not_after.timestamp())
     }
 
     fn is_news(&self, seen: Seen) -> bool {

@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsRawFd as _, RawFd},
     pin::Pin,
     rc::Rc,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -27,16 +27,18 @@ use crate::{
         connection::{Connection, Inbound},
         link::Translator,
         outbox::Outbox,
+        refusals::Reason,
         socket::Socket,
         worker::Worker,
     },
     edge::{
         admission::{Admission, Permit, Refusal},
         body::OutboxBody,
-        client_address::client_address_of,
+        client_address::{client_address_of, proxy_hint},
         guard::{self, MessageLimits, Verdict, Violation},
     },
     error::CloseReason,
+    live::Live,
 };
 
 /// Where WebSockets come in; one per worker thread.
@@ -44,7 +46,7 @@ use crate::{
 pub struct Entrance {
     pub worker: Rc<Worker>,
     pub admission: Admission,
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
     pub limits: MessageLimits,
 }
 
@@ -54,24 +56,35 @@ impl Entrance {
     /// # Errors
     /// [`Refusal`] when a cap is reached; it is counted and logged here.
     pub fn admit(&self, request: &HttpRequest) -> Result<Permit, Refusal> {
-        let address = client_address_of(request, &self.trusted_proxies);
+        let address = client_address_of(request, &self.trusted_proxies.get());
         let admitted = if self.worker.broker.closing.load(Ordering::Relaxed) {
             Err(Refusal::Draining)
         } else {
             self.admission.admit(address)
         };
         admitted.inspect_err(|refusal| {
-            self.refused();
-            let broker = &self.worker.broker;
-            if let Some(more) = broker.refusal_warning.allows(&broker.clock) {
-                tracing::warn!(%address, more, "WebSocket refused: {refusal}");
-            }
+            let reason = match refusal {
+                Refusal::Full { .. } => Reason::Full,
+                Refusal::AddressFull { .. } => Reason::AddressFull,
+                Refusal::Draining => Reason::Draining,
+            };
+            self.turn_away(request, reason, || refusal.to_string());
         })
     }
 
-    /// Counts a client that was turned away before the upgrade.
-    pub fn refused(&self) {
+    /// Counts a client that is turned away before the upgrade, and tells the operator why. Where clients are counted by
+    /// address it may be told as well that they look like clients behind one proxy.
+    pub fn turn_away(&self, request: &HttpRequest, reason: Reason, why: impl FnOnce() -> String) {
         self.worker.count(|counters| counters.connections_refused += 1);
+        let proxies = self.trusted_proxies.get();
+        let address = client_address_of(request, &proxies);
+        self.worker.broker.refused(reason, Some(address), || {
+            let hint = match reason {
+                Reason::AddressFull | Reason::TooOften => proxy_hint(request, address),
+                _ => String::new(),
+            };
+            format!("WebSocket refused: {}{hint}", why())
+        });
     }
 
     /// Upgrades the request; from here on `translator` speaks with the client.
@@ -95,7 +108,7 @@ impl Entrance {
 
         let descriptor = request.conn_data::<Descriptor>();
         let socket = Socket::new(descriptor.map(|descriptor| descriptor.number));
-        let limit = self.worker.broker.settings.outbox_bytes;
+        let limit = self.worker.broker.settings.get().outbox_bytes;
         let outbox = if descriptor.is_some_and(|descriptor| descriptor.plain) {
             Outbox::direct(limit, socket.clone(), Rc::clone(&self.worker.post))
         } else {

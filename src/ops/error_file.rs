@@ -1,67 +1,83 @@
 //! A file of lines that keeps its newest ones: `logs/errors.log` (docs/protocols/letshare.md §4).
 //!
-//! Lines are appended; when there are twice as many as wanted, the newest are written to a second
-//! file that takes the first one's place, so a crash leaves either the old file or the new one, in
-//! order. The file is opened for each line: warnings are rare, and a file that somebody moved or deleted
-//! comes back by itself.
+//! The file never holds more than that. While there is room lines are appended; then the newest are written to a
+//! second file that takes the first one's place, so that whoever reads, and a crash, finds the old file or the new one,
+//! in order. The file is opened each time: warnings are rare, and a file that somebody moved or deleted comes back by
+//! itself.
 
 use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions},
-    io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-/// One writer of the file; share it behind a mutex.
-#[derive(Debug)]
+use crate::limits;
+
+/// Told what the operator should know about the file itself.
+pub type Tell = Box<dyn FnMut(String) + Send>;
+
+/// The one writer of the file. As [`Write`] it takes one whole line at a time, and writes them when it is flushed; it
+/// never fails: what the disk refuses is lost, and counted.
 pub struct ErrorFile {
     path: PathBuf,
     max_entries: usize,
     /// Lines in the file, as far as this writer knows.
     entries: usize,
+    /// Lines that are not in the file yet, each with its line break.
+    pending: VecDeque<Vec<u8>>,
     /// Whether the last attempt failed, so that a full disk is told once.
     failing: bool,
-    lost: u64,
+    lost: Arc<AtomicU64>,
+    tell: Tell,
 }
 
 impl ErrorFile {
-    /// Makes the folder, mends a line that a crash cut off and trims what an earlier run left.
-    /// A folder that cannot be used is told on stderr; the lines are lost then, and counted.
-    pub fn open(path: PathBuf, max_entries: usize) -> Self {
-        let mut file = Self { path, max_entries: max_entries.max(1), entries: 0, failing: false, lost: 0 };
+    /// Makes the folder, mends a line that a crash cut off and trims what an earlier run left. When the folder cannot
+    /// be used, that is told; the lines are lost then, and counted.
+    pub fn open(path: PathBuf, max_entries: usize, tell: Tell) -> Self {
+        let mut file = Self {
+            path,
+            max_entries: max_entries.max(1),
+            entries: 0,
+            pending: VecDeque::new(),
+            failing: false,
+            lost: Arc::default(),
+            tell,
+        };
         let prepared = file.prepare();
         file.note(prepared);
         file
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Counts the lines that could not be written.
+    pub fn lost_counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.lost)
     }
 
-    /// Lines that could not be written.
-    pub fn lost(&self) -> u64 {
-        self.lost
-    }
-
-    /// Appends one line; `line` has no line break. Never fails: see [`ErrorFile::lost`].
-    pub fn append(&mut self, line: &str) {
-        let written = self.try_append(line);
-        if written.is_err() {
-            self.lost += 1;
+    /// Writes what is pending.
+    fn commit(&mut self) {
+        if self.pending.is_empty() {
+            return;
         }
+        let written =
+            if self.entries + self.pending.len() <= self.max_entries { self.append() } else { self.rewrite() };
+        if written.is_err() {
+            self.lost.fetch_add(self.pending.len() as u64, Ordering::Relaxed);
+        }
+        self.pending.clear();
         self.note(written);
     }
 
-    fn try_append(&mut self, line: &str) -> io::Result<()> {
-        let mut whole = String::with_capacity(line.len() + 1);
-        whole.push_str(line);
-        whole.push('\n');
+    fn append(&mut self) -> io::Result<()> {
+        let lines = self.pending.make_contiguous().concat();
         // One write: lines of two processes do not mix.
-        self.file()?.write_all(whole.as_bytes())?;
-        self.entries += 1;
-        if self.entries >= self.max_entries.saturating_mul(2) {
-            self.trim()?;
-        }
+        self.file()?.write_all(&lines)?;
+        self.entries += self.pending.len();
         Ok(())
     }
 
@@ -82,14 +98,14 @@ impl ErrorFile {
         if !ends_with_line_break(&self.path)? {
             file.write_all(b"\n")?;
         }
-        self.trim()
+        self.rewrite()
     }
 
-    /// Keeps the newest entries, oldest first; blank lines go.
-    fn trim(&mut self) -> io::Result<()> {
+    /// Keeps the newest entries of the file and of what is pending, oldest first; blank lines go.
+    fn rewrite(&mut self) -> io::Result<()> {
         let mut newest: VecDeque<Vec<u8>> = VecDeque::new();
         let mut seen = 0;
-        let mut reader = BufReader::new(File::open(&self.path)?);
+        let mut reader = BufReader::new(self.reader()?);
         loop {
             let mut line = Vec::new();
             if reader.read_until(b'\n', &mut line)? == 0 {
@@ -104,10 +120,12 @@ impl ErrorFile {
             }
             newest.push_back(line);
         }
-        self.entries = newest.len();
-        if seen == newest.len() {
+        if seen == newest.len() && self.pending.is_empty() {
+            self.entries = seen;
             return Ok(());
         }
+        newest.extend(self.pending.iter().cloned());
+        newest.drain(..newest.len().saturating_sub(self.max_entries));
         let beside = self.path.with_extension("log.new");
         let mut writer = BufWriter::new(File::create(&beside)?);
         for line in &newest {
@@ -115,24 +133,51 @@ impl ErrorFile {
         }
         writer.flush()?;
         drop(writer);
-        fs::rename(&beside, &self.path)
+        fs::rename(&beside, &self.path)?;
+        self.entries = newest.len();
+        Ok(())
+    }
+
+    /// The file, open for reading; an empty one when it is gone.
+    fn reader(&self) -> io::Result<File> {
+        match File::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.file()?;
+                File::open(&self.path)
+            }
+            opened => opened,
+        }
     }
 
     /// Tells the first failure of a row of failures, and the end of the row.
     fn note(&mut self, outcome: io::Result<()>) {
         let path = self.path.display();
         match (&outcome, self.failing) {
-            // Nothing can be done when stderr is gone as well.
             (Err(error), false) => {
-                let _ = writeln!(io::stderr(), "cannot write {path}: {error}; warnings and errors go to stdout only");
+                (self.tell)(format!("cannot write {path}: {error}; warnings and errors go to stdout only"));
             }
             (Ok(()), true) => {
-                let lost = self.lost;
-                let _ = writeln!(io::stderr(), "{path} works again; {lost} entries are missing");
+                let lost = self.lost.load(Ordering::Relaxed);
+                (self.tell)(format!("{path} works again; {lost} entries are missing"));
             }
             _ => {}
         }
         self.failing = outcome.is_err();
+    }
+}
+
+impl Write for ErrorFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.pending.push_back(line.to_vec());
+        if self.pending.len() >= limits::LOG_LINES_AT_ONCE {
+            self.commit();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.commit();
+        Ok(())
     }
 }
 
@@ -152,6 +197,21 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
+    fn open(path: &Path, max_entries: usize) -> ErrorFile {
+        ErrorFile::open(path.to_owned(), max_entries, Box::new(drop))
+    }
+
+    impl ErrorFile {
+        fn add(&mut self, line: &str) {
+            self.write_all(format!("{line}\n").as_bytes()).unwrap();
+            self.flush().unwrap();
+        }
+
+        fn lost(&self) -> u64 {
+            self.lost.load(Ordering::Relaxed)
+        }
+    }
+
     fn lines(path: &Path) -> Vec<String> {
         let text = fs::read_to_string(path).unwrap();
         assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
@@ -162,16 +222,16 @@ mod tests {
         range.map(|number| format!("entry {number}")).collect()
     }
 
+    /// findings O11: the file has the newest entries, and no more of them at any moment.
     #[test]
     fn the_newest_are_kept_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/logs/errors.log");
-        let mut file = ErrorFile::open(path.clone(), 10);
+        let mut file = open(&path, 10);
         for number in 0..1_000 {
-            file.append(&format!("entry {number}"));
+            file.add(&format!("entry {number}"));
             let kept = lines(&path);
-            assert!(kept.len() < 20, "{}", kept.len());
-            assert!(kept.len() >= (number + 1).min(10));
+            assert_eq!(kept.len(), (number + 1).min(10));
             assert_eq!(kept, numbers(number + 1 - kept.len()..number + 1));
         }
         assert_eq!(file.lost(), 0);
@@ -184,12 +244,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("errors.log");
         for number in 0..15 {
-            ErrorFile::open(path.clone(), 100).append(&format!("entry {number}"));
+            open(&path, 100).add(&format!("entry {number}"));
         }
-        let mut file = ErrorFile::open(path.clone(), 10);
+        let mut file = open(&path, 10);
         assert_eq!(lines(&path), numbers(5..15));
-        file.append("entry 15");
-        assert_eq!(lines(&path), numbers(5..16));
+        file.add("entry 15");
+        assert_eq!(lines(&path), numbers(6..16));
+    }
+
+    /// findings O11: the same when many come at once, more than the file may hold included.
+    #[test]
+    fn many_at_once_are_no_more_than_the_newest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("errors.log");
+        let mut file = open(&path, 10);
+        for (from, to) in [(0_usize, 7), (7, 12), (12, 40), (40, 1_000)] {
+            for number in from..to {
+                file.write_all(format!("entry {number}\n").as_bytes()).unwrap();
+            }
+            file.flush().unwrap();
+            assert_eq!(lines(&path), numbers(to.saturating_sub(10)..to));
+        }
     }
 
     #[test]
@@ -197,7 +272,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("errors.log");
         fs::write(&path, b"entry 0\n\nentry \xff cut").unwrap();
-        ErrorFile::open(path.clone(), 10).append("entry 1");
+        open(&path, 10).add("entry 1");
         let bytes = fs::read(&path).unwrap();
         assert!(bytes.ends_with(b"cut\nentry 1\n"), "{bytes:?}");
     }
@@ -206,10 +281,10 @@ mod tests {
     fn a_file_or_folder_that_was_deleted_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("logs/errors.log");
-        let mut file = ErrorFile::open(path.clone(), 10);
-        file.append("entry 0");
+        let mut file = open(&path, 10);
+        file.add("entry 0");
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
-        file.append("entry 1");
+        file.add("entry 1");
         assert_eq!(lines(&path), ["entry 1"]);
         assert_eq!(file.lost(), 0);
     }
@@ -219,13 +294,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let blocker = folder.path().join("logs");
         fs::write(&blocker, "a file where the folder should be").unwrap();
-        let mut file = ErrorFile::open(blocker.join("errors.log"), 10);
-        file.append("entry 0");
-        file.append("entry 1");
+        let mut file = open(&blocker.join("errors.log"), 10);
+        file.add("entry 0");
+        file.add("entry 1");
         assert_eq!(file.lost(), 2);
         fs::remove_file(&blocker).unwrap();
-        file.append("entry 2");
-        assert_eq!(lines(file.path()), ["entry 2"]);
+        file.add("entry 2");
+        assert_eq!(lines(&file.path), ["entry 2"]);
         assert_eq!(file.lost(), 2);
     }
 }

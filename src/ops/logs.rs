@@ -1,32 +1,45 @@
-//! Logs: JSON lines on stdout; warnings and errors also in `<log.dir>/errors.log` (docs/architecture.md §9,
-//! docs/protocols/letshare.md §4 for the shape of that file).
+//! Logs: lines on stdout, JSON unless a person looks on at a terminal; warnings and errors also in
+//! `<log.dir>/errors.log` (docs/architecture.md §9, docs/protocols/letshare.md §4 for the shape of that file).
 //!
-//! One layer writes both, so both say the same. Spans are not written: nothing here uses them. What
-//! must not be logged (tokens, query strings) is kept out where events are made; here only the size
-//! and the characters of what others sent are bounded.
+//! One layer writes both, so both say the same. It never waits: each of the two has a bounded queue and a thread
+//! that writes (`tracing-appender`), so that a pipe which nobody reads, or a disk that hangs, holds up nobody but
+//! that thread. What finds its queue full is dropped and counted, and the next line that fits says how many.
+//!
+//! Spans are not written: nothing here uses them. What must not be logged (tokens, query strings) is kept out where
+//! events are made; here only the size and the characters of what others sent are bounded.
 
+mod line;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    fmt::{self, Write as _},
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
+    panic::PanicHookInfo,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
 };
 
-use parking_lot::Mutex;
-use serde_json::{Map, Value, json};
 use thiserror::Error;
-use tracing::{Event, Level, Subscriber, field::Field};
+use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     layer::{Context, SubscriberExt as _},
     util::SubscriberInitExt as _,
 };
 
+use self::line::Line;
 use super::error_file::ErrorFile;
-use crate::{clock::Clock, config, limits};
+use crate::{
+    actors::metrics::LogFigures,
+    clock::{Clock, OncePerSecond},
+    config, limits,
+};
 
 /// The logs could not be set up.
 #[derive(Debug, Error)]
@@ -37,31 +50,80 @@ pub enum LogsError {
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// A hold on the logs. Lines are written at once, so there is nothing to flush when it goes.
-#[derive(Clone, Debug)]
+/// How lines look on stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Json,
+    /// For people.
+    Plain,
+}
+
+/// A hold on the logs: when it goes, what still waits is written, unless nobody takes it.
+#[derive(Debug)]
 pub struct Logs {
-    errors: Arc<Mutex<ErrorFile>>,
+    errors_path: PathBuf,
+    dropped: Dropped,
+    /// That of `errors.log` first: the other one may wait.
+    guards: Option<[WorkerGuard; 2]>,
 }
 
 impl Logs {
     /// Where warnings and errors are kept.
-    pub fn errors_path(&self) -> PathBuf {
-        self.errors.lock().path().to_owned()
+    pub fn errors_path(&self) -> &PathBuf {
+        &self.errors_path
     }
 
-    /// Warnings and errors that are missing in the file, for instance because the disk was full.
-    pub fn errors_lost(&self) -> u64 {
-        self.errors.lock().lost()
+    /// What reads the counts, for `/metrics`.
+    pub fn dropped(&self) -> Dropped {
+        self.dropped.clone()
     }
 }
 
-/// Makes this process log as `config` says. Once per process.
+impl Drop for Logs {
+    /// The guards wait for their threads, and say so on stdout when they wait in vain: on a thread of their own, since
+    /// a stdout that nobody reads must not hold up the exit.
+    fn drop(&mut self) {
+        let guards = self.guards.take();
+        let (done, is_done) = mpsc::sync_channel(1);
+        let flush = thread::Builder::new().spawn(move || {
+            drop(guards);
+            let _ = done.send(());
+        });
+        if flush.is_ok() {
+            // Either way there is nothing more to wait for.
+            let _ = is_done.recv_timeout(limits::LOG_LAST_LINES);
+        }
+    }
+}
+
+/// Counts the lines that were not written.
+#[derive(Clone, Debug)]
+pub struct Dropped {
+    stdout: ErrorCounter,
+    errors: ErrorCounter,
+    /// Those that the disk refused.
+    lost: Arc<AtomicU64>,
+}
+
+impl Dropped {
+    pub fn read(&self) -> LogFigures {
+        LogFigures {
+            stdout_dropped: self.stdout.dropped_lines() as u64,
+            errors_dropped: self.errors.dropped_lines() as u64 + self.lost.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Makes this process log as `config` says, panics included. Once per process.
 ///
 /// # Errors
 /// When `log.level` is no filter (the configuration check refuses it earlier), or at the second call.
 pub fn install(config: &config::Log, clock: Clock) -> Result<Logs, LogsError> {
-    let (subscriber, logs) = subscriber(config, clock, io::stdout())?;
+    let form = if io::stdout().is_terminal() { Form::Plain } else { Form::Json };
+    let (subscriber, logs) = subscriber(config, clock, io::stdout(), form)?;
     subscriber.try_init()?;
+    // The hook of the standard library writes to stderr, and waits when nobody reads that.
+    std::panic::set_hook(Box::new(log_panic));
     Ok(logs)
 }
 
@@ -73,13 +135,39 @@ pub fn subscriber(
     config: &config::Log,
     clock: Clock,
     out: impl Write + Send + 'static,
+    form: Form,
 ) -> Result<(impl Subscriber + Send + Sync + 'static, Logs), LogsError> {
     let filter = EnvFilter::builder().parse(directives(&config.level))?;
-    let file = ErrorFile::open(config.dir.join("errors.log"), config.max_entries);
-    let errors = Arc::new(Mutex::new(file));
-    let layer = JsonLines { clock, out: Mutex::new(out), errors: Arc::clone(&errors) };
-    let subscriber = Registry::default().with(layer.with_filter(filter));
-    Ok((subscriber, Logs { errors }))
+    let (out, out_guard) = queue("log to stdout", out);
+    let stdout = Stdout { form, out };
+    let teller = (stdout.clone(), clock.clone());
+    let tell = move |text: String| {
+        let (stdout, clock) = &teller;
+        stdout.write(&Line::of_our_own(clock, text));
+    };
+    let errors_path = config.dir.join("errors.log");
+    let file = ErrorFile::open(errors_path.clone(), config.max_entries, Box::new(tell));
+    let lost = file.lost_counter();
+    let (errors, errors_guard) = queue("log to errors.log", file);
+    let dropped = Dropped { stdout: stdout.out.error_counter(), errors: errors.error_counter(), lost };
+    let lines = Lines {
+        clock,
+        stdout,
+        errors,
+        dropped: dropped.clone(),
+        told: AtomicU64::new(0),
+        telling: OncePerSecond::default(),
+    };
+    let subscriber = Registry::default().with(lines.with_filter(filter));
+    Ok((subscriber, Logs { errors_path, dropped, guards: Some([errors_guard, out_guard]) }))
+}
+
+fn queue(thread: &str, writer: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(limits::LOG_LINES_WAITING)
+        .thread_name(thread)
+        .finish(writer)
 }
 
 /// What `log.level` means.
@@ -97,131 +185,84 @@ fn directives(level: &str) -> String {
     if base.contains("actix_http") { base } else { format!("{base},actix_http=off") }
 }
 
-struct JsonLines<W> {
+/// Panics go where everything else goes; with `RUST_BACKTRACE=1` also the way there.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    use std::backtrace::{Backtrace, BacktraceStatus};
+
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let text = panic.payload_as_str().unwrap_or("(no text)");
+    let backtrace = Backtrace::capture();
+    let backtrace = match backtrace.status() {
+        BacktraceStatus::Captured => format!("\n{backtrace}"),
+        _ => String::new(),
+    };
+    tracing::error!("panicked at {place}: {text}{backtrace}");
+}
+
+/// Where lines for everybody go.
+#[derive(Clone, Debug)]
+struct Stdout {
+    form: Form,
+    out: NonBlocking,
+}
+
+impl Stdout {
+    fn write(&self, line: &Line) {
+        put(
+            &self.out,
+            match self.form {
+                Form::Json => line.json(),
+                Form::Plain => line.plain(),
+            },
+        );
+    }
+}
+
+/// Never waits and never fails: what finds no room is counted by the queue.
+fn put(queue: &NonBlocking, mut line: String) {
+    line.push('\n');
+    let _ = queue.clone().write_all(line.as_bytes());
+}
+
+struct Lines {
     clock: Clock,
-    out: Mutex<W>,
-    errors: Arc<Mutex<ErrorFile>>,
+    stdout: Stdout,
+    errors: NonBlocking,
+    dropped: Dropped,
+    /// Dropped lines that the logs speak of already.
+    told: AtomicU64,
+    telling: OncePerSecond,
 }
 
-impl<S: Subscriber, W: Write + Send + 'static> Layer<S> for JsonLines<W> {
+impl Lines {
+    fn write(&self, line: &Line) {
+        self.stdout.write(line);
+        if line.level() <= Level::WARN {
+            put(&self.errors, line.json_of_errors());
+        }
+    }
+
+    /// Says how many lines are missing. While the queue is full that finds no room either; then the next try does.
+    fn tell_dropped(&self) {
+        let count = || {
+            let LogFigures { stdout_dropped, errors_dropped } = self.dropped.read();
+            stdout_dropped + errors_dropped
+        };
+        let (dropped, told) = (count(), self.told.load(Ordering::Relaxed));
+        if dropped == told || self.telling.allows(&self.clock).is_none() {
+            return;
+        }
+        let text = format!("{} log lines are missing here: they came faster than they were taken", dropped - told);
+        self.write(&Line::of_our_own(&self.clock, text));
+        if count() == dropped {
+            self.told.store(dropped, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut entry = Entry::default();
-        event.record(&mut entry);
-        let level = *event.metadata().level();
-        let target = entry.log_target.unwrap_or_else(|| event.metadata().target().to_owned());
-        let timestamp = rfc3339(&self.clock);
-        let line = json!({
-            "timestamp": timestamp,
-            "level": word(level),
-            "target": target,
-            "message": entry.message,
-            "fields": entry.fields,
-        });
-        // A closed stdout must not end the server, and there is no better place to tell it.
-        let _ = writeln!(self.out.lock(), "{line}");
-        if level <= Level::WARN {
-            let mut fields = entry.fields;
-            fields.insert("target".into(), target.into());
-            let line = json!({
-                "timestamp": timestamp,
-                "level": word(level),
-                "message": entry.message,
-                "fields": fields,
-            });
-            self.errors.lock().append(&line.to_string());
-        }
+        self.tell_dropped();
+        self.write(&Line::of(event, &self.clock));
     }
-}
-
-fn rfc3339(clock: &Clock) -> String {
-    let millis = i64::try_from(clock.now().millis()).unwrap_or(i64::MAX);
-    let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
-    format!("{time:.3}")
-}
-
-fn word(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "error",
-        Level::WARN => "warn",
-        Level::INFO => "info",
-        Level::DEBUG => "debug",
-        Level::TRACE => "trace",
-    }
-}
-
-/// The fields of one event.
-#[derive(Default)]
-struct Entry {
-    message: String,
-    /// The target of a record that came through the `log` crate.
-    log_target: Option<String>,
-    fields: Map<String, Value>,
-}
-
-impl Entry {
-    fn text(&mut self, field: &Field, text: &str) {
-        match field.name() {
-            "message" => self.message = clean(text, usize::MAX),
-            "log.target" => self.log_target = Some(clean(text, limits::LOG_FIELD_CHARS)),
-            name if name.starts_with("log.") => {}
-            "error" => self.put(field, clean(text, limits::LOG_ERROR_CHARS)),
-            _ => self.put(field, clean(text, limits::LOG_FIELD_CHARS)),
-        }
-    }
-
-    fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        if !field.name().starts_with("log.") {
-            self.fields.insert(field.name().to_owned(), value.into());
-        }
-    }
-}
-
-impl tracing::field::Visit for Entry {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let mut text = String::new();
-        // Writing to a String fails only when the value's own Debug does.
-        let _ = write!(text, "{value:?}");
-        self.text(field, &text);
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, value);
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.text(field, &value.to_string());
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
-    }
-}
-
-/// JSON escapes only what is below U+0020; terminals also obey U+0080 to U+009F.
-fn clean(text: &str, max_chars: usize) -> String {
-    let mut clean = String::with_capacity(text.len().min(max_chars));
-    for (index, c) in text.chars().enumerate() {
-        if index == max_chars {
-            clean.push('…');
-            break;
-        }
-        if c.is_control() {
-            clean.extend(c.escape_default());
-        } else {
-            clean.push(c);
-        }
-    }
-    clean
 }

@@ -110,25 +110,40 @@ fn render_json(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration, no
         "websocket": websocket,
         "relay": relay,
         "store": store,
+        "refusals": by_name(&snapshot.refusals),
+        "log": {
+            "stdout_dropped": snapshot.log.stdout_dropped,
+            "errors_dropped": snapshot.log.errors_dropped,
+        },
         "system": {
             "memory": memory,
+            "descriptors": { "open": process.open_descriptors, "allowed": process.allowed_descriptors },
             "goroutines": process.threads,
             "cpu_count": process.processors,
             "go_version": "",
         },
     });
+    if let Some(seconds) = snapshot.certificate_seconds {
+        page["tls"] = json!({ "certificate_days": days(seconds) });
+    }
     if let Some(group) = &snapshot.group {
         page["group"] = of_groups(group);
     }
     page
 }
 
+fn by_name(counts: &[(&'static str, u64)]) -> Value {
+    let counts = counts.iter();
+    counts.map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
+}
+
+/// With one digit behind the point; less than none when it is over.
+pub(super) fn days(seconds: i64) -> f64 {
+    (seconds as f64 / 8_640.0).floor() / 10.0
+}
+
 /// The part `group`.
 fn of_groups(figures: &GroupFigures) -> Value {
-    let by_name = |counts: &[(&'static str, u64)]| -> Value {
-        let counts = counts.iter();
-        counts.map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
-    };
     json!({
         "connections": figures.connections,
         "users_online": figures.users,
@@ -152,7 +167,17 @@ fn of_groups(figures: &GroupFigures) -> Value {
 /// The parts `websocket`, `relay` and `store`.
 fn counts(snapshot: &Snapshot) -> (Value, Value, Value) {
     // Taken apart without `..`, so that a new counter cannot be forgotten here.
-    let Snapshot { totals, connections, channels, history_bytes, store, group: _ } = snapshot;
+    let Snapshot {
+        totals,
+        connections,
+        channels,
+        history_bytes,
+        store,
+        refusals: _,
+        log: _,
+        certificate_seconds: _,
+        group: _,
+    } = snapshot;
     let StoreFigures { reads, commits, stored_bytes, file_bytes } = store;
     let Counters {
         connections_opened,
@@ -225,6 +250,7 @@ mod tests {
     use actix_web::{http::header::Header as _, test::TestRequest};
 
     use super::*;
+    use crate::actors::{metrics::LogFigures, refusals::Refusals};
 
     #[test]
     fn accept_picks_the_form() {
@@ -281,9 +307,19 @@ mod tests {
             channels: 2,
             history_bytes: 4096,
             store: StoreFigures { reads: 3, commits: 4, stored_bytes: 5, file_bytes: 6 },
+            refusals: Refusals::default().read(),
+            log: LogFigures { stdout_dropped: 8, errors_dropped: 9 },
+            certificate_seconds: Some(-86_400),
             group: None,
         };
-        let process = ProcessFacts { resident_bytes: 30 << 20, threads: 4, cpu: Duration::from_secs(1), processors: 2 };
+        let process = ProcessFacts {
+            resident_bytes: 30 << 20,
+            threads: 4,
+            cpu: Duration::from_secs(1),
+            processors: 2,
+            open_descriptors: 10,
+            allowed_descriptors: 11,
+        };
 
         let page = render_json(&snapshot, &process, Duration::from_millis(3_661_500), Timestamp::from_millis(0));
 
@@ -294,6 +330,9 @@ mod tests {
         assert_eq!(page["websocket"]["total_rooms"], 2);
         assert_eq!(page["websocket"]["messages_in"], 7);
         assert_eq!(page["websocket"]["messages_out"], 49);
+        assert_eq!(page["log"], json!({"stdout_dropped": 8, "errors_dropped": 9}));
+        assert_eq!(page["tls"], json!({"certificate_days": -1.0}));
+        assert_eq!(page["refusals"]["origin"], 0);
         assert_eq!(page["store"], json!({"reads": 3, "commits": 4, "stored_bytes": 5, "file_bytes": 6}));
         assert_eq!(
             page["system"],
@@ -302,6 +341,7 @@ mod tests {
                     "alloc_mb": 30, "total_alloc_mb": 0, "sys_mb": 30, "num_gc": 0,
                     "heap_alloc_mb": 30, "heap_sys_mb": 30,
                 },
+                "descriptors": { "open": 10, "allowed": 11 },
                 "goroutines": 4,
                 "cpu_count": 2,
                 "go_version": "",

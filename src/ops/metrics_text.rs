@@ -17,8 +17,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::process::ProcessFacts;
-use crate::actors::metrics::{Counters, Snapshot, StoreFigures};
+use super::{metrics_page::days, process::ProcessFacts};
+use crate::actors::metrics::{Counters, LogFigures, Snapshot, StoreFigures};
 
 mod group;
 
@@ -75,7 +75,17 @@ enum Number {
 
 /// Says once what each figure is. Taken apart without `..`, so that a new counter cannot be forgotten.
 fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Vec<Family> {
-    let Snapshot { totals, connections, channels, history_bytes, store, group } = *snapshot;
+    let Snapshot {
+        totals,
+        connections,
+        channels,
+        history_bytes,
+        store,
+        refusals,
+        log: LogFigures { stdout_dropped, errors_dropped },
+        certificate_seconds,
+        group,
+    } = *snapshot;
     let StoreFigures { reads, commits, stored_bytes, file_bytes } = store;
     let Counters {
         connections_opened,
@@ -106,6 +116,8 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
         resident_bytes,
         threads,
         cpu,
+        open_descriptors,
+        allowed_descriptors,
         processors: _, // The machine's, and known to whoever scrapes the machine.
     } = *process;
 
@@ -135,6 +147,23 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
             (Some("lost_receiver"), Number::Whole(transfers_lost_receiver)),
             (Some("broken"), Number::Whole(transfers_broken)),
         ],
+    };
+    let dropped = Family {
+        what: "dropped",
+        unit: "log_lines",
+        rises: true,
+        help: "Log lines that were not written, by where they are missing",
+        values: vec![
+            (Some("stdout"), Number::Whole(stdout_dropped)),
+            (Some("errors_log"), Number::Whole(errors_dropped)),
+        ],
+    };
+    let refused = Family {
+        what: "refusals",
+        unit: "requests",
+        rises: true,
+        help: "Connections and requests that were turned away, by why",
+        values: refusals.iter().map(|(reason, count)| (Some(*reason), Number::Whole(*count))).collect(),
     };
     let mut families = vec![
         gauge("open", "connections", connections, "WebSockets open now"),
@@ -174,7 +203,15 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
         Family::of("process_cpu", "seconds", true, Number::Real(cpu.as_secs_f64()), "Processor time, user and kernel"),
         gauge("process_resident_memory", "bytes", resident_bytes, "Memory of the process in RAM"),
         gauge("process", "threads", threads, "Threads of the process"),
+        gauge("open", "descriptors", open_descriptors, "Files and sockets that are open now"),
+        gauge("allowed", "descriptors", allowed_descriptors, "Files and sockets that may be open"),
+        dropped,
+        refused,
     ];
+    families.extend(certificate_seconds.map(|seconds| {
+        let days = Number::Real(days(seconds));
+        Family::of("certificate", "days", false, days, "Time until the TLS certificate ends; less than 0 when it has")
+    }));
     families.extend(group.iter().flat_map(group::families));
     families
 }

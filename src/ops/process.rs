@@ -3,7 +3,7 @@
 use std::{fs, num::NonZeroUsize, thread, time::Duration};
 
 use nix::sys::{
-    resource::{Usage, UsageWho, getrusage},
+    resource::{Resource, Usage, UsageWho, getrlimit, getrusage, setrlimit},
     time::TimeVal,
 };
 
@@ -16,10 +16,13 @@ pub struct ProcessFacts {
     pub cpu: Duration,
     /// Processors that this process may use.
     pub processors: u64,
+    /// Files and sockets that are open, and how many may be.
+    pub open_descriptors: u64,
+    pub allowed_descriptors: u64,
 }
 
 impl ProcessFacts {
-    /// Two system calls and one small file.
+    /// Three system calls, one small file and one folder.
     pub fn read() -> Self {
         // `status` and not `statm`: it counts in KiB instead of pages of unknown size, and has the
         // threads as well.
@@ -29,9 +32,21 @@ impl ProcessFacts {
             resident_bytes: number_after(&status, "VmRSS:") * 1024,
             threads: number_after(&status, "Threads:"),
             cpu: usage.map_or(Duration::ZERO, |usage| cpu_time(&usage)),
+            open_descriptors: fs::read_dir("/proc/self/fd").map_or(0, |folder| folder.count() as u64),
+            allowed_descriptors: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _hard)| soft),
             processors: thread::available_parallelism().map_or(0, NonZeroUsize::get) as u64,
         }
     }
+}
+
+/// Lets this process open as many files as it may allow itself: shells and service managers often set the soft limit to
+/// 1024, for programs of another age, and a hard one of many times that.
+///
+/// # Errors
+/// For the operator.
+pub fn raise_descriptor_limit() -> nix::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
 }
 
 fn number_after(status: &str, name: &str) -> u64 {
@@ -65,5 +80,6 @@ mod tests {
     fn this_process_has_memory_and_threads() {
         let facts = ProcessFacts::read();
         assert!(facts.resident_bytes > 100_000 && facts.threads >= 1 && facts.processors >= 1);
+        assert!(facts.open_descriptors >= 3 && facts.allowed_descriptors >= facts.open_descriptors);
     }
 }

@@ -118,7 +118,7 @@ async fn the_blacklist_on_sighup() {
     assert_eq!(status().await, 200);
     for (text, expected, told) in [
         ("127.0.0.0/8\n", 403, "was read again"),
-        ("nonsense\n", 403, "the old blacklist"),
+        ("nonsense\n", 403, "the new settings are refused"),
         ("", 200, "was read again"),
     ] {
         let before = server.written().matches(told).count();
@@ -136,7 +136,7 @@ async fn sighup_without_a_blacklist() {
     let folder = TempDir::new().expect("a folder");
     let (server, address) = start_by(&[], &folder, &[]).await;
     server.signal(Signal::SIGHUP);
-    eventually(async || server.written().contains("nothing to read again").then_some(())).await;
+    eventually(async || server.written().contains("limits and lists were read again").then_some(())).await;
     Client::authenticated(address, "7").await;
     server.terminate().await;
 }

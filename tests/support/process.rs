@@ -124,6 +124,11 @@ impl ServerProcess {
         assert!(status.success(), "{status}: {}", self.written());
     }
 
+    /// What it has written to stdout so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
+    }
+
     /// What it has written to stderr so far.
     pub fn stderr(&self) -> String {
         self.stderr.text()
@@ -223,8 +228,8 @@ impl Drop for ServerProcess {
         } else {
             let killed_by_us = status.signal() == Some(Signal::SIGKILL as i32);
             assert!(killed_by_us || status.success(), "{status}");
-            let stderr = self.stderr.text();
-            assert!(!stderr.contains("panicked"), "{stderr}");
+            let written = self.written();
+            assert!(!written.contains("panicked at"), "{written}");
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::{
         link::{Attaching, Link, Translator},
         metrics::Metrics,
         outbox::Outbox,
+        refusals::Refusals,
         socket::Socket,
         worker::Worker,
     },
@@ -41,6 +42,7 @@ use crate::{
     },
     error::Fault,
     ids::{ChannelName, SessionId, Timestamp},
+    live::Live,
     log::memory::MemoryLog,
 };
 
@@ -68,7 +70,7 @@ impl Stage {
             connections: Connections::default(),
             directory: Directory::new(10),
             metrics: Metrics::default().start(),
-            settings: Settings {
+            settings: Live::new(Settings {
                 outbox_bytes: 100_000,
                 replay_bytes: 100_000,
                 channels_per_connection: 10,
@@ -80,10 +82,11 @@ impl Stage {
                 close_timeout: hour,
                 frame_rate: Some(FrameRate { per_second: NonZeroU32::MAX, burst: NonZeroU32::MAX }),
                 channel_sweep: Duration::from_millis(10),
-            },
+            }),
             ready: Arc::default(),
             closing: AtomicBool::new(false),
             refusal_warning: OncePerSecond::default(),
+            refusals: Refusals::default(),
             disk_warning: OncePerSecond::default(),
             hubs: Mutex::default(),
         });
@@ -98,7 +101,7 @@ impl Stage {
         let broker = Arc::clone(&self.broker);
         let started = self.threads[thread].spawn_fn(move || {
             let worker = Worker::on_this_thread(&broker);
-            let outbox = Outbox::new(broker.settings.outbox_bytes);
+            let outbox = Outbox::new(broker.settings.get().outbox_bytes);
             let inbound = stream::poll_fn(move |cx| said.poll_recv(cx));
             let (socket, permit) = (Socket::new(None), Box::new(()));
             Connection::open(worker, Box::new(Script), inbound, outbox.clone(), socket, permit);

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use actix_web::rt;
 use anyhow::Context as _;
 use ipnet::IpNet;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-};
+use tokio::sync::mpsc;
 
 use crate::{
     clock::Clock,
@@ -49,14 +46,6 @@ pub fn open(
     let forum = Forum::open(settings, store, clock.clone(), others)?;
     rt::spawn(sweep(Arc::clone(&forum)));
     let shared = Arc::new(Shared::new(forum, blacklist));
-    // Before anybody can know that the server runs, and send it.
-    match signal(SignalKind::hangup()) {
-        Ok(hang_ups) => drop(rt::spawn(reload(Arc::clone(&shared), hang_ups))),
-        Err(error) => tracing::error!(
-            %error,
-            "cannot listen for SIGHUP: group.blacklist_file is read at the start only"
-        ),
-    }
     tell_mode(&shared.forum.settings);
     Ok(shared)
 }
@@ -96,13 +85,4 @@ fn tell_mode(settings: &config::Group) {
         config::AckMode::Fast => "at once, before they are on disk",
     };
     tracing::info!("group protocol: {who}; messages are acknowledged {acks}");
-}
-
-/// The blacklist is read again when an operator sends SIGHUP; without one that signal must not end the server, as it
-/// does by itself.
-async fn reload(shared: Arc<Shared>, mut hang_ups: Signal) {
-    while hang_ups.recv().await.is_some() {
-        // Told in the log.
-        let _ = shared.reload();
-    }
 }

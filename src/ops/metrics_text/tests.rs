@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::actors::metrics::GroupFigures;
+use crate::actors::{metrics::GroupFigures, refusals::Refusals};
 
 /// Different numbers everywhere, so that a figure under a wrong name is found.
 fn page(form: TextForm) -> String {
@@ -38,6 +38,9 @@ fn page(form: TextForm) -> String {
         channels: 116,
         history_bytes: 117,
         store: StoreFigures { reads: 122, commits: 123, stored_bytes: 124, file_bytes: 125 },
+        refusals: Refusals::default().read().map(|(reason, _)| (reason, 160)),
+        log: LogFigures { stdout_dropped: 161, errors_dropped: 162 },
+        certificate_seconds: Some(163 * 86_400),
         group: Some(GroupFigures {
             connections: 140,
             users: 141,
@@ -55,8 +58,14 @@ fn page(form: TextForm) -> String {
             errors: ["a", "b", "c", "d", "e", "f", "g", "h"].map(|code| (code, 152)),
         }),
     };
-    let process =
-        ProcessFacts { resident_bytes: 118, threads: 119, cpu: Duration::from_millis(120_250), processors: 2 };
+    let process = ProcessFacts {
+        resident_bytes: 118,
+        threads: 119,
+        cpu: Duration::from_millis(120_250),
+        processors: 2,
+        open_descriptors: 164,
+        allowed_descriptors: 165,
+    };
     render(form, &snapshot, &process, Duration::from_millis(121_500))
 }
 
@@ -188,6 +197,14 @@ fn each_figure_stands_under_its_name() {
         ("letshare_group_undelivered_messages", 143.0),
         ("letshare_group_failed_attempts_total", 144.0),
         ("letshare_group_barred_requests_total", 145.0),
+        // findings P19.
+        ("letshare_open_descriptors", 164.0),
+        ("letshare_allowed_descriptors", 165.0),
+        ("letshare_certificate_days", 163.0),
+        (r#"letshare_dropped_log_lines_total{reason="stdout"}"#, 161.0),
+        (r#"letshare_dropped_log_lines_total{reason="errors_log"}"#, 162.0),
+        (r#"letshare_refusals_requests_total{reason="token"}"#, 160.0),
+        (r#"letshare_refusals_requests_total{reason="origin"}"#, 160.0),
         ("letshare_group_redis_up", 1.0),
         ("letshare_group_redis_waiting_entries", 146.0),
         ("letshare_group_redis_published_entries_total", 147.0),
@@ -200,8 +217,8 @@ fn each_figure_stands_under_its_name() {
     for (series, value) in expected {
         assert_eq!(values.get(series), Some(&value), "{series}");
     }
-    // Six more types of group frames, and seven more codes.
-    assert_eq!(values.len(), expected.len() + 13);
+    // Six more reasons of refusals, six more types of group frames, and seven more codes.
+    assert_eq!(values.len(), expected.len() + 19);
 }
 
 #[test]

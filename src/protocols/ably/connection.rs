@@ -131,7 +131,7 @@ impl AblyConnection {
 
     pub(super) fn connected(&mut self, link: &mut Link<'_>) {
         let key = self.shared.connection_keys.mint(self.access.app.id, self.id);
-        let rate = link.worker().broker.settings.frame_rate;
+        let rate = link.worker().broker.settings.get().frame_rate;
         let details = self.shared.details(&self.identity, &key, rate);
         let error = self.resume_fault.take().as_ref().map(Into::into);
         let connected = ServerFrame::Connected { connection_id: self.id, details: &details, error: error.as_ref() };

@@ -16,6 +16,7 @@ use crate::{
     actors::{
         broker::{self, FrameRate},
         link::Translator,
+        refusals::Reason,
     },
     auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate},
     core::vitals::Patience,
@@ -111,8 +112,7 @@ impl Door {
         let translator: Box<dyn Translator> = match self.open(request, &query, format) {
             Ok(opening) => Box::new(AblyConnection::new(opening, Arc::clone(&self.shared))),
             Err(fault) => {
-                self.entrance.refused();
-                tracing::debug!(%fault, "an Ably client is refused");
+                self.entrance.turn_away(request, reason_of(&fault), || format!("Ably: {fault}"));
                 Box::new(Refusal { format, fault })
             }
         };
@@ -174,6 +174,11 @@ impl Door {
             _ => Ok((id, None)),
         }
     }
+}
+
+/// What the operator's counts call a refusal with this fault.
+pub fn reason_of(fault: &Fault) -> Reason {
+    if fault.http_status() == 401 { Reason::Token } else { Reason::Request }
 }
 
 fn not_admitted(refusal: &NotAdmitted) -> HttpResponse {

@@ -9,6 +9,7 @@ use crate::{
     limits,
     protocols::ably::{
         connection::AblyConnection,
+        door::reason_of,
         wire::{ProtocolMessage, ServerFrame},
     },
 };
@@ -16,6 +17,8 @@ use crate::{
 impl AblyConnection {
     pub(super) fn reauthenticate(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
         if let Err(fault) = self.try_reauthenticate(message, link) {
+            let why = || format!("a new token is refused: Ably: {fault}");
+            link.worker().broker.refused(reason_of(&fault), None, why);
             self.fail(&fault, link);
         }
     }

@@ -10,15 +10,18 @@ use actix_web::{
 };
 
 use crate::{
+    actors::refusals::Reason,
     config,
     edge::{admission::Refusal, guard::MessageLimits, websocket::Entrance},
     limits,
+    live::Live,
     protocols::chat::{
         code::Code,
         command::Rules,
         exchange::Exchange,
         http::{self, Limiter, respond},
         identity::{Gate, SUBPROTOCOL, wants_subprotocol},
+        moderation::Moderation,
         push::Foreign,
         reply::{Reply, Style},
         socket::{Socket, channels},
@@ -31,7 +34,7 @@ pub struct Shared {
     pub exchange: Exchange,
     pub rules: Rules,
     pub foreign: Foreign,
-    pub gate: Gate,
+    pub gate: Live<Gate>,
     pub limiter: Option<Limiter>,
 }
 
@@ -41,11 +44,23 @@ impl Shared {
         Self {
             rules: Rules { strict_types: settings.strict_types, is_source: exchange.style == Style::Source },
             foreign: Foreign::default(),
-            gate: Gate::new(settings, clock.clone()),
+            gate: Live::new(Gate::new(settings, clock.clone())),
             limiter: http::limiter(settings.requests_per_second, clock),
             settings: settings.clone(),
             exchange,
         }
+    }
+}
+
+impl Shared {
+    /// Tokens are held against other keys from now on; whoever is in stays.
+    pub fn set_keys(&self, settings: &config::Chat) {
+        self.gate.set(Gate::new(settings, self.exchange.clock.clone()));
+    }
+
+    /// Texts are held against the word list of `fresh` from now on; how many words it has.
+    pub fn adopt_words(&self, fresh: &Moderation) -> usize {
+        self.exchange.moderation.adopt_words(fresh)
     }
 }
 
@@ -67,10 +82,10 @@ impl Chat {
     }
 
     async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
-        let visitor = match self.shared.gate.visitor(request) {
+        let visitor = match self.shared.gate.get().visitor(request) {
             Ok(visitor) => visitor,
             Err(unknown) => {
-                self.entrance.refused();
+                self.entrance.turn_away(request, Reason::Token, || format!("chat: {}", unknown.reason()));
                 return unknown.response(self.style());
             }
         };

@@ -47,7 +47,7 @@ pub struct Exchange {
     pub online: Arc<Online>,
     pub zone: TimeZone,
     pub clock: Clock,
-    moderation: Moderation,
+    pub(in crate::protocols::chat) moderation: Moderation,
     ids: Ids,
     answers: Answers,
     unknown_group: UnknownGroup,

@@ -14,9 +14,12 @@ use governor::{Quota, RateLimiter};
 use serde_json::json;
 
 use crate::{
-    actors::broker::FrameLimiter,
+    actors::{broker::FrameLimiter, refusals::Reason},
     clock::Clock,
-    edge::http::{body, query::Query},
+    edge::{
+        client_address::client_address_of,
+        http::{body, query::Query},
+    },
     limits,
     protocols::chat::{
         code::Code,
@@ -55,7 +58,12 @@ type Outcome = Result<Reply, Unknown>;
 
 impl Chat {
     fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Unknown> {
-        self.shared.gate.visitor(request)
+        let visitor = self.shared.gate.get().visitor(request);
+        visitor.inspect_err(|unknown| {
+            let address = client_address_of(request, &self.entrance.trusted_proxies.get());
+            let why = || format!("chat: a request is refused: {}", unknown.reason());
+            self.entrance.worker.broker.refused(Reason::Token, Some(address), why);
+        })
     }
 
     fn told(&self, outcome: Outcome) -> HttpResponse {

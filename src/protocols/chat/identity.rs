@@ -144,6 +144,15 @@ fn user(claims: &Map<String, Value>) -> Option<u64> {
 }
 
 impl Unknown {
+    /// For the operator.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NoToken => "the token is missing",
+            Self::Expired => "the token is over",
+            Self::Invalid => "the token is wrong",
+        }
+    }
+
     pub fn response(self, style: Style) -> HttpResponse {
         let text = match self {
             Self::NoToken => "请登录",

@@ -17,6 +17,7 @@ use actix_web::{
 use serde_json::{Value, json};
 
 use crate::{
+    actors::refusals::Reason,
     edge::http::{body, query::Query},
     limits,
     protocols::group::{code::Code, door::Group},
@@ -78,7 +79,7 @@ impl Asked<'_> {
         let headers = self.request.headers();
         let key = headers.get("X-Service-Key");
         if let Some(key) = key {
-            return if shared.access.is_service(key.as_bytes()) {
+            return if shared.access.get().is_service(key.as_bytes()) {
                 Ok(Caller::Service)
             } else {
                 self.note_failure();
@@ -91,7 +92,7 @@ impl Asked<'_> {
             return Err(Code::Unauthorized.into());
         };
         let now = shared.forum.clock.now();
-        match shared.access.check(token, now) {
+        match shared.access.get().check(token, now) {
             Ok(pass) if !pass.has_expired(now) => Ok(Caller::User(pass.user)),
             _ => {
                 self.note_failure();
@@ -102,6 +103,8 @@ impl Asked<'_> {
 
     fn note_failure(&self) {
         let address = self.group.address_of(self.request);
+        let why = || "group: a token or the key of a service is refused".to_owned();
+        self.group.entrance.worker.broker.refused(Reason::Token, Some(address), why);
         self.group.shared.note_failure(address);
     }
 

@@ -20,16 +20,34 @@ use crate::{
 
 /// See the module.
 pub struct Barrier {
-    /// Of the settings.
-    listed: Vec<IpNet>,
-    file: Option<PathBuf>,
-    /// Of the file.
-    read: RwLock<Vec<IpNet>>,
+    lists: RwLock<Lists>,
     ban_after: u32,
     ban_for: Duration,
     failing: Mutex<HashMap<IpAddr, Failures>>,
     knocks: Buckets<IpAddr>,
     clock: Clock,
+}
+
+/// The blacklist.
+#[derive(Clone, Debug, Default)]
+pub struct Lists {
+    /// Of the settings.
+    listed: Vec<IpNet>,
+    file: Option<PathBuf>,
+    /// Of the file.
+    read: Vec<IpNet>,
+}
+
+impl Lists {
+    /// `read` is what the file has.
+    pub fn new(settings: &config::Group, read: Vec<IpNet>) -> Self {
+        Self { listed: settings.blacklist.clone(), file: settings.blacklist_file.clone(), read }
+    }
+
+    /// How many networks there are.
+    pub const fn networks(&self) -> usize {
+        self.listed.len() + self.read.len()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,9 +70,7 @@ impl Barrier {
     pub fn new(settings: &config::Group, read: Vec<IpNet>, clock: Clock) -> Self {
         let per_second = settings.handshakes_per_second;
         Self {
-            listed: settings.blacklist.clone(),
-            file: settings.blacklist_file.clone(),
-            read: RwLock::new(read),
+            lists: RwLock::new(Lists::new(settings, read)),
             ban_after: settings.ban_after,
             ban_for: settings.ban_for,
             failing: Mutex::default(),
@@ -63,15 +79,20 @@ impl Barrier {
         }
     }
 
+    /// Another blacklist from now on; gives the one before.
+    pub fn set_lists(&self, lists: Lists) -> Lists {
+        std::mem::replace(&mut *self.lists.write(), lists)
+    }
+
     /// Reads the file again; how many networks it has. On error what was read before stays.
     ///
     /// # Errors
     /// When the file cannot be read, or has lines that are no networks.
     pub fn reload(&self) -> Result<usize, FileFaults> {
-        let Some(file) = &self.file else { return Ok(0) };
-        let networks = blacklist::read(file)?;
+        let Some(file) = self.lists.read().file.clone() else { return Ok(0) };
+        let networks = blacklist::read(&file)?;
         let count = networks.len();
-        *self.read.write() = networks;
+        self.lists.write().read = networks;
         Ok(count)
     }
 
@@ -80,9 +101,11 @@ impl Barrier {
     pub fn check(&self, address: IpAddr) -> Result<(), Barred> {
         let address = address.to_canonical();
         let is_listed = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
-        if is_listed(&self.listed) || is_listed(&self.read.read()) {
+        let lists = self.lists.read();
+        if is_listed(&lists.listed) || is_listed(&lists.read) {
             return Err(Barred::Listed);
         }
+        drop(lists);
         let failing = self.failing.lock();
         let failures = failing.get(&source(address));
         if failures.is_some_and(|failures| self.clock.uptime() < failures.banned_until) {

@@ -17,12 +17,13 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use crate::{
-    actors::metrics::GroupFigures,
+    actors::{metrics::GroupFigures, refusals::Reason},
     edge::{
         admission::Refusal, client_address::client_address_of, guard::MessageLimits, http::query::Query,
         websocket::Entrance,
     },
     limits,
+    live::Live,
     protocols::group::{
         access::Access,
         api,
@@ -36,7 +37,7 @@ use crate::{
 /// What the doors of all worker threads share.
 pub struct Shared {
     pub forum: Arc<Forum>,
-    pub access: Access,
+    pub access: Live<Access>,
     pub barrier: Barrier,
     pub rates: UserRates,
     open: AtomicUsize,
@@ -57,7 +58,7 @@ impl Shared {
         let (settings, clock) = (&forum.settings, forum.clock.clone());
         let rates = UserRates::new(settings.messages_per_second, settings.message_burst, clock.clone());
         Self {
-            access: Access::new(settings),
+            access: Live::new(Access::new(settings)),
             barrier: Barrier::new(settings, blacklist, clock),
             rates,
             open: AtomicUsize::new(0),
@@ -65,12 +66,13 @@ impl Shared {
         }
     }
 
-    /// Reads the blacklist again and tells the log what came of it.
+    /// Tokens and services are held against other keys from now on; whoever is in stays.
+    pub fn set_keys(&self, settings: &crate::config::Group) {
+        self.access.set(Access::new(settings));
+    }
+
+    /// Reads the file of the blacklist again and tells the log what came of it.
     pub fn reload(&self) -> Result<usize, String> {
-        if self.forum.settings.blacklist_file.is_none() {
-            tracing::info!("group.blacklist_file is empty: there is nothing to read again");
-            return Ok(0);
-        }
         match self.barrier.reload() {
             Ok(networks) => {
                 tracing::info!(networks, "the blacklist of the group protocol was read again");
@@ -124,7 +126,7 @@ impl Group {
     }
 
     pub(super) fn address_of(&self, request: &HttpRequest) -> IpAddr {
-        client_address_of(request, &self.entrance.trusted_proxies)
+        client_address_of(request, &self.entrance.trusted_proxies.get())
     }
 
     async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
@@ -133,7 +135,11 @@ impl Group {
         }
         let address = self.address_of(request);
         if let Err(barred) = self.shared.barrier.knock(address) {
-            self.entrance.refused();
+            let (reason, why) = match barred {
+                Barred::Listed => (Reason::Address, "the address is on the blacklist (group.blacklist), or banned"),
+                Barred::TooOften => (Reason::TooOften, "too many handshakes (group.handshakes_per_second)"),
+            };
+            self.entrance.turn_away(request, reason, || format!("group: {why}"));
             self.shared.forum.figures.barred();
             return match barred {
                 Barred::Listed => plain(StatusCode::FORBIDDEN, "Forbidden\n"),
@@ -141,7 +147,8 @@ impl Group {
             };
         }
         let Some(place) = self.shared.take_place() else {
-            self.entrance.refused();
+            let why = || "group: as many connections as group.max_connections allows are open".to_owned();
+            self.entrance.turn_away(request, Reason::Full, why);
             return plain(StatusCode::SERVICE_UNAVAILABLE, "Too many connections\n");
         };
         let permit = match self.entrance.admit(request) {

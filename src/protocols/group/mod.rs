@@ -9,7 +9,7 @@
 
 mod access;
 mod api;
-mod barrier;
+pub mod barrier;
 pub mod blacklist;
 mod code;
 mod courier;

@@ -1,6 +1,6 @@
 //! From a request on `/` or `/ws` to a LetShare connection (`docs/protocols/letshare.md §1`).
 
-use std::{borrow::Cow, rc::Rc, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use crate::{
+    actors::refusals::Reason,
     auth::{Authenticator, ProKey, TokenFault},
     clock::Clock,
     config::Config,
@@ -21,6 +22,7 @@ use crate::{
     },
     ids::ConnectionId,
     limits,
+    live::Live,
     protocols::letshare::{
         pro::{self, Activation},
         rooms::{RoomSettings, Rooms},
@@ -32,20 +34,37 @@ use crate::{
 #[derive(Clone)]
 pub struct LetShare {
     entrance: Entrance,
-    authenticator: Arc<Authenticator>,
-    settings: Rc<RoomSettings>,
+    terms: Arc<Live<Terms>>,
     board: Option<Arc<Board>>,
-    pro: Arc<ProKey>,
     activation: Arc<Activation>,
+}
+
+/// What is read anew when the operator says so.
+struct Terms {
+    authenticator: Authenticator,
+    pro: Arc<ProKey>,
+    rooms: Arc<RoomSettings>,
+}
+
+impl Terms {
+    fn new(config: &Config, pro: Arc<ProKey>, clock: Clock) -> Self {
+        let rooms = Arc::new(RoomSettings {
+            rules: Arc::new(Rules::letshare_room(config.websocket.max_room_users)),
+            enforce_from: config.letshare.enforce_from,
+            wildcard_signal_all: config.letshare.wildcard_signal_all,
+            events_per_subscription: config.limits.events_per_subscription,
+        });
+        Self { authenticator: Authenticator::new(config, clock), pro, rooms }
+    }
 }
 
 /// What the LetShare doors of all worker threads share.
 #[derive(Clone)]
 pub struct Shared {
     activation: Arc<Activation>,
-    authenticator: Arc<Authenticator>,
+    terms: Arc<Live<Terms>>,
     board: Option<Arc<Board>>,
-    pro: Arc<ProKey>,
+    clock: Clock,
 }
 
 impl Shared {
@@ -54,10 +73,17 @@ impl Shared {
         let board = || Arc::new(Board::new(&config.file_transfer));
         Self {
             activation: Arc::new(Activation::new(config, Arc::clone(&pro), clock.clone())),
-            authenticator: Arc::new(Authenticator::new(config, clock)),
+            terms: Arc::new(Live::new(Terms::new(config, pro, clock.clone()))),
             board: config.file_transfer.enabled.then(board),
-            pro,
+            clock,
         }
+    }
+
+    /// Other keys and limits from now on; whoever is in keeps what holds for it.
+    pub fn set_terms(&self, config: &Config) {
+        let pro = Arc::new(ProKey::new(&config.jwt.secret));
+        self.activation.set_keys(config, Arc::clone(&pro));
+        self.terms.set(Terms::new(config, pro, self.clock.clone()));
     }
 
     /// The server stops: transfers end now, while their sides can still be told. Connections that are closed
@@ -70,21 +96,8 @@ impl Shared {
 }
 
 impl LetShare {
-    pub fn new(config: &Config, entrance: Entrance, shared: Shared) -> Self {
-        let settings = RoomSettings {
-            rules: Arc::new(Rules::letshare_room(config.websocket.max_room_users)),
-            enforce_from: config.letshare.enforce_from,
-            wildcard_signal_all: config.letshare.wildcard_signal_all,
-            events_per_subscription: config.limits.events_per_subscription,
-        };
-        Self {
-            entrance,
-            authenticator: shared.authenticator,
-            settings: Rc::new(settings),
-            board: shared.board,
-            pro: shared.pro,
-            activation: shared.activation,
-        }
+    pub fn new(entrance: Entrance, shared: Shared) -> Self {
+        Self { entrance, terms: shared.terms, board: shared.board, activation: shared.activation }
     }
 
     async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
@@ -102,8 +115,10 @@ impl LetShare {
         if user_id.as_ref().is_some_and(|user| user.len() > limits::USER_ID_BYTES) {
             return Err(Refused::LongUserId);
         }
-        let identity = self.authenticator.authenticate(&token, user_id.as_deref()).map_err(|fault| {
-            self.entrance.refused();
+        let terms = self.terms.get();
+        let identity = terms.authenticator.authenticate(&token, user_id.as_deref()).map_err(|fault| {
+            // Without the words that are for the page.
+            self.entrance.turn_away(request, Reason::Token, || format!("LetShare: the token is refused: {fault:?}"));
             Refused::BadToken(fault)
         })?;
         let permit = self.entrance.admit(request).map_err(Refused::NotAdmitted)?;
@@ -111,9 +126,9 @@ impl LetShare {
         // A bad PRO token is no refusal: its user connects as a free one.
         let pro_token = parameter(query, "pro_token").unwrap_or_default();
         let now = self.entrance.worker.broker.clock.now();
-        let is_pro = pro_token.is_some_and(|token| self.pro.is_pro(&token, &user, now));
+        let is_pro = pro_token.is_some_and(|token| terms.pro.is_pro(&token, &user, now));
         let files = Files::new(user.clone(), is_pro, self.board.clone());
-        let rooms = Rooms::new(user, identity.room, Rc::clone(&self.settings), files);
+        let rooms = Rooms::new(user, identity.room, Arc::clone(&terms.rooms), files);
         Ok((rooms, permit))
     }
 }
@@ -156,7 +171,7 @@ pub fn routes(config: &mut web::ServiceConfig, letshare: &LetShare) {
         };
         config.route(path, web::get().to(connect));
     }
-    pro::routes(config, &letshare.activation);
+    pro::routes(config, &letshare.entrance.worker.broker, &letshare.activation);
 }
 
 /// The value of a query parameter, percent-decoded. The app does not encode what it writes there, so a

@@ -13,23 +13,41 @@ use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
+    actors::{broker::Broker, refusals::Reason},
     auth::{ProKey, ProToken},
     clock::Clock,
     config::Config,
     edge::client_address::client_address_of,
     limits,
+    live::Live,
 };
 
 type Limiter = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, Clock, NoOpMiddleware<Nanos>>;
 
 /// Hands out PRO tokens; one for all worker threads.
 pub struct Activation {
+    terms: Live<Terms>,
+    attempts: Limiter,
+    clock: Clock,
+}
+
+/// What is read anew when the operator says so.
+struct Terms {
     invite_code: SecretString,
     key: Arc<ProKey>,
     hours: u32,
     trusted_proxies: Vec<IpNet>,
-    attempts: Limiter,
-    clock: Clock,
+}
+
+impl Terms {
+    fn new(config: &Config, key: Arc<ProKey>) -> Self {
+        Self {
+            invite_code: config.file_transfer.pro_invite_code.clone(),
+            key,
+            hours: config.jwt.expiration_hours,
+            trusted_proxies: config.server.trusted_proxies.clone(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -44,13 +62,15 @@ impl Activation {
     pub fn new(config: &Config, key: Arc<ProKey>, clock: Clock) -> Self {
         let quota = Quota::per_minute(limits::ACTIVATION_ATTEMPTS);
         Self {
-            invite_code: config.file_transfer.pro_invite_code.clone(),
-            key,
-            hours: config.jwt.expiration_hours,
-            trusted_proxies: config.server.trusted_proxies.clone(),
+            terms: Live::new(Terms::new(config, key)),
             attempts: RateLimiter::new(quota, DefaultKeyedStateStore::default(), clock.clone()),
             clock,
         }
+    }
+
+    /// Another code and another key from now on; tokens of the former key are worth nothing any more.
+    pub fn set_keys(&self, config: &Config, key: Arc<ProKey>) {
+        self.terms.set(Terms::new(config, key));
     }
 
     fn activate(&self, address: IpAddr, body: &[u8]) -> HttpResponse {
@@ -70,11 +90,12 @@ impl Activation {
         if user_id.is_empty() {
             return refuse(StatusCode::BAD_REQUEST, "缺少用户ID");
         }
-        if !self.is_invited(&invite_code) {
+        let terms = self.terms.get();
+        if !terms.invites(&invite_code) {
             return refuse(StatusCode::FORBIDDEN, "邀请码无效");
         }
         let now = self.clock.now();
-        match self.key.mint(&user_id, self.hours, now) {
+        match terms.key.mint(&user_id, terms.hours, now) {
             Ok(ProToken { token, expires }) => {
                 let expires_at = expires.rfc3339();
                 HttpResponse::Ok().json(json!({ "token": token, "expires_at": expires_at }))
@@ -85,21 +106,28 @@ impl Activation {
             }
         }
     }
+}
 
+impl Terms {
     /// Without a code of its own the server invites nobody.
-    fn is_invited(&self, invite_code: &str) -> bool {
+    fn invites(&self, invite_code: &str) -> bool {
         let expected = self.invite_code.expose_secret();
         !expected.is_empty() && bool::from(expected.as_bytes().ct_eq(invite_code.as_bytes()))
     }
 }
 
 /// Serves `/api/pro/activate`.
-pub fn routes(config: &mut web::ServiceConfig, activation: &Arc<Activation>) {
+pub fn routes(config: &mut web::ServiceConfig, broker: &Arc<Broker>, activation: &Arc<Activation>) {
+    let broker = Arc::clone(broker);
     let activation = Arc::clone(activation);
     let activate = move |request: HttpRequest, body: Result<Bytes, actix_web::Error>| {
-        let address = client_address_of(&request, &activation.trusted_proxies);
+        let address = client_address_of(&request, &activation.terms.get().trusted_proxies);
         // A body that cannot be read, or is beyond all measure, is as good as none.
         let response = activation.activate(address, &body.unwrap_or_default());
+        if response.status() == StatusCode::FORBIDDEN {
+            let why = || "LetShare: a wrong invite code for PRO".to_owned();
+            broker.refused(Reason::Token, Some(address), why);
+        }
         async move { response }
     };
     config.route("/api/pro/activate", web::post().to(activate));

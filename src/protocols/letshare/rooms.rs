@@ -1,6 +1,6 @@
 //! The translator of one LetShare connection: requests become commands, answers become replies.
 
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -43,7 +43,7 @@ pub struct Rooms {
     user: String,
     /// The token allows this room alone.
     only_room: Option<String>,
-    settings: Rc<RoomSettings>,
+    settings: Arc<RoomSettings>,
     files: Files,
 }
 
@@ -75,7 +75,7 @@ impl From<Fault> for Refusal {
 }
 
 impl Rooms {
-    pub const fn new(user: String, only_room: Option<String>, settings: Rc<RoomSettings>, files: Files) -> Self {
+    pub const fn new(user: String, only_room: Option<String>, settings: Arc<RoomSettings>, files: Files) -> Self {
         Self { user, only_room, settings, files }
     }
 

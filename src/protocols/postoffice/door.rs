@@ -15,21 +15,28 @@ use actix_web::{
 use serde_json::json;
 
 use crate::{
+    actors::refusals::Reason,
     config,
-    edge::{guard::MessageLimits, http::query::Query, websocket::Entrance},
+    edge::{client_address::client_address_of, guard::MessageLimits, http::query::Query, websocket::Entrance},
     limits,
+    live::Live,
     protocols::postoffice::{access::Access, desk::Desk, office::Office, thread},
 };
 
 /// What the doors of all worker threads share.
 pub struct Shared {
     pub office: Arc<Office>,
-    access: Access,
+    access: Live<Access>,
 }
 
 impl Shared {
     pub fn new(settings: &config::PostOffice, office: Arc<Office>) -> Self {
-        Self { access: Access::new(settings), office }
+        Self { access: Live::new(Access::new(settings)), office }
+    }
+
+    /// Tokens are held against other keys from now on; whoever is in stays.
+    pub fn set_keys(&self, settings: &config::PostOffice) {
+        self.access.set(Access::new(settings));
     }
 }
 
@@ -50,7 +57,7 @@ impl PostOffice {
         let (desk, permit) = match self.check(request) {
             Ok(admitted) => admitted,
             Err(refused) => {
-                self.entrance.refused();
+                self.turn_away(request, &refused);
                 return refused.into_response();
             }
         };
@@ -65,7 +72,7 @@ impl PostOffice {
         let name = query.get("clientID").filter(|name| !name.is_empty());
         let token = bearer(request).or_else(|| query.get("token")).unwrap_or_default();
         let now = office.clock.now();
-        let granted = self.shared.access.check(token, name, now);
+        let granted = self.shared.access.get().check(token, name, now);
         let replaces = || granted.is_ok() && name.is_some_and(|name| office.would_replace(name));
         if office.is_full() && !replaces() {
             return Err(Refused::Full);
@@ -84,10 +91,22 @@ impl PostOffice {
         // Before a place is taken from the connection that would be replaced.
         ws::verify_handshake(request.head()).map_err(|_| Refused::NoWebSocket)?;
         let place = office.take_place(name).ok_or(Refused::Full)?;
-        let permit = self.entrance.admit(request).map_err(|_| Refused::Full)?;
+        let permit = self.entrance.admit(request).map_err(|_| Refused::NotAdmitted)?;
         let room = office.room(name);
         let desk = Desk::new(Arc::clone(office), room, principal, place, started);
         Ok((desk, permit))
+    }
+
+    fn turn_away(&self, request: &HttpRequest, refused: &Refused) {
+        let (reason, why) = match refused {
+            Refused::NotAdmitted => return, // It was told why.
+            Refused::Full => (Reason::Full, "as many connections as postoffice.max_connections allows are open"),
+            Refused::Unauthorized => (Reason::Token, "the token does not open the mailbox"),
+            Refused::Outdated => (Reason::Request, "a newer connection has the mailbox"),
+            Refused::NoName | Refused::BadName => (Reason::Request, "the clientID is missing or cannot be a name"),
+            Refused::NoWebSocket | Refused::Thread(_) => (Reason::Request, "not a WebSocket handshake"),
+        };
+        self.entrance.turn_away(request, reason, || format!("postoffice: {why}"));
     }
 
     /// As for a connection: whoever may open the mailbox may read its threads.
@@ -96,8 +115,13 @@ impl PostOffice {
         let query = Query::parse(request.query_string());
         let name = query.get("clientID").filter(|name| !name.is_empty());
         let token = bearer(request).or_else(|| query.get("token")).unwrap_or_default();
-        let granted = self.shared.access.check(token, name, office.clock.now());
-        granted.map_err(|_| Refused::Unauthorized)?;
+        let granted = self.shared.access.get().check(token, name, office.clock.now());
+        granted.map_err(|_| {
+            let why = || "postoffice: a request is refused: the token does not open the mailbox".to_owned();
+            let address = client_address_of(request, &self.entrance.trusted_proxies.get());
+            self.entrance.worker.broker.refused(Reason::Token, Some(address), why);
+            Refused::Unauthorized
+        })?;
         let name = name.ok_or(Refused::NoName)?;
         if !is_name(name) {
             return Err(Refused::BadName);
@@ -181,6 +205,8 @@ pub fn is_name(name: &str) -> bool {
 /// Why there is no connection.
 enum Refused {
     Full,
+    /// The whole server, or the client's address, has too many connections.
+    NotAdmitted,
     Unauthorized,
     NoName,
     BadName,
@@ -198,7 +224,7 @@ impl From<thread::Refused> for Refused {
 impl Refused {
     fn into_response(self) -> HttpResponse {
         let (status, text) = match self {
-            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "Connection limit reached\n"),
+            Self::Full | Self::NotAdmitted => (StatusCode::SERVICE_UNAVAILABLE, "Connection limit reached\n"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized\n"),
             Self::NoName => (StatusCode::BAD_REQUEST, "Client ID is required\n"),
             Self::BadName => (StatusCode::BAD_REQUEST, "Client ID is invalid\n"),

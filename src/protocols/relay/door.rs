@@ -23,6 +23,7 @@ use crate::{
     clock::Clock,
     config::{self, Identify, UnresolvedToken},
     edge::{admission::Refusal, http::query::Query, websocket::Entrance},
+    live::Live,
     protocols::relay::{
         away::Away,
         delivery::Delivery,
@@ -35,11 +36,30 @@ use crate::{
     store::Store,
 };
 
+/// What back ends and users show.
+pub struct Keys {
+    pub api_key: ApiKey,
+    pub proof: Proof,
+}
+
+impl Keys {
+    pub fn new(settings: &config::Relay) -> Self {
+        let secret = &settings.identify_secret;
+        Self {
+            api_key: ApiKey::new(&settings.api_key),
+            proof: match settings.identify {
+                Identify::Open => Proof::None,
+                Identify::Jwt => Proof::Jwt(Box::new(JwtKey::new(secret))),
+                Identify::Signed => Proof::Signed(secret.clone()),
+            },
+        }
+    }
+}
+
 /// What the relay doors of all worker threads share.
 pub struct Shared {
     pub settings: config::Relay,
-    pub api_key: ApiKey,
-    pub proof: Proof,
+    pub keys: Live<Keys>,
     pub delivery: Delivery,
     pub schedule: Schedule,
     pub rules: Rules,
@@ -57,15 +77,9 @@ impl Shared {
     pub fn open(settings: &config::Relay, store: Arc<dyn Store>, clock: Clock) -> anyhow::Result<Self> {
         let away = Away::open(Arc::clone(&store), clock.clone(), settings.offline_ttl)
             .context("cannot read the relay's pushes for users who are away in the data folder")?;
-        let secret = &settings.identify_secret;
         let rate = NonZeroU32::new(settings.pushes_per_second);
         Ok(Self {
-            api_key: ApiKey::new(&settings.api_key),
-            proof: match settings.identify {
-                Identify::Open => Proof::None,
-                Identify::Jwt => Proof::Jwt(Box::new(JwtKey::new(secret))),
-                Identify::Signed => Proof::Signed(secret.clone()),
-            },
+            keys: Live::new(Keys::new(settings)),
             delivery: Delivery { groups: Groups::default(), away },
             schedule: Schedule::new(store, clock.clone(), settings.max_lateness),
             rules: Rules {

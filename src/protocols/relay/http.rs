@@ -11,9 +11,13 @@ use serde::Serialize;
 use serde_json::{json, value::RawValue};
 
 use crate::{
-    edge::http::{
-        body::{self, NoBody},
-        query::Query,
+    actors::refusals::Reason,
+    edge::{
+        client_address::client_address_of,
+        http::{
+            body::{self, NoBody},
+            query::Query,
+        },
     },
     error::Fault,
     limits,
@@ -138,7 +142,14 @@ impl Relay {
             tracing::warn!("a relay push has its key in the URL, where proxies log it; use the header X-API-KEY");
         }
         let shown = in_header.or(in_query.map(str::as_bytes));
-        if shown.is_some_and(|shown| shared.api_key.matches(shown)) { Ok(()) } else { Err(Answer::InvalidKey) }
+        if shown.is_some_and(|shown| shared.keys.get().api_key.matches(shown)) {
+            return Ok(());
+        }
+        let address = client_address_of(request, &self.entrance.trusted_proxies.get());
+        let missing = if shown.is_some() { "is wrong" } else { "is missing" };
+        let why = || format!("relay: a push is refused: its api key {missing}");
+        self.entrance.worker.broker.refused(Reason::Token, Some(address), why);
+        Err(Answer::InvalidKey)
     }
 
     async fn push(&self, request: &HttpRequest, payload: &mut web::Payload) -> Result<Answer, Answer> {

@@ -19,4 +19,4 @@ mod reply;
 mod schedule;
 mod socket;
 
-pub use door::{Relay, Shared, routes};
+pub use door::{Keys, Relay, Shared, routes};

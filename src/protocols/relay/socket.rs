@@ -6,7 +6,10 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
-    actors::link::{Attaching, Link, Translator},
+    actors::{
+        link::{Attaching, Link, Translator},
+        refusals::Reason,
+    },
     core::{
         command::{Answer, Start},
         filter::Filter,
@@ -53,9 +56,11 @@ impl Socket {
 
     /// The last one wins; the same again changes nothing.
     fn identify(&mut self, shown: &str, is_asked: bool, link: &mut Link<'_>) {
-        let user = self.shared.proof.identifier(shown, link.now());
+        let user = self.shared.keys.get().proof.identifier(shown, link.now());
         let Some(user) = user.filter(|user| user.len() <= limits::RELAY_TOKEN_BYTES) else {
             link.count_error();
+            let why = || "relay: the token that was shown proves no identifier (relay.identify)".to_owned();
+            link.worker().broker.refused(Reason::Token, None, why);
             link.send_frame(reply::invalid_token());
             return link.close(INVALID_TOKEN);
         };

@@ -31,13 +31,13 @@ use actix_web::{
 };
 
 use crate::{
-    actors::worker::Worker,
+    actors::{refusals::Reason, worker::Worker},
     auth::apps::Apps,
     edge::http::{body, query::Query},
     error::Fault,
     limits,
     protocols::ably::{
-        door::Shared,
+        door::{Shared, reason_of},
         rest::{
             answer::{Answer, respond},
             asked::Asked,
@@ -71,6 +71,10 @@ impl Rest {
             self.worker.count(|counters| counters.errors_told += 1);
             let path = request.path();
             tracing::debug!(%fault, code = fault.ably_code(), path, "a request is refused");
+            if reason_of(fault) == Reason::Token {
+                let peer = request.peer_addr().map(|peer| peer.ip());
+                self.worker.broker.refused(Reason::Token, peer, || format!("a request is refused: Ably: {fault}"));
+            }
         }
         match outcome {
             Ok(Said::Answer(answer)) => respond(form, Ok(answer)),

@@ -9,11 +9,11 @@ use thiserror::Error;
 use crate::{
     clock::{Clock, OncePerSecond},
     config::FileFaults,
-    protocols::chat::moderation::{
-        baidu::{Censor, Conclusion},
-        words::Words,
-    },
+    live::Live,
+    protocols::chat::moderation::baidu::{Censor, Conclusion},
 };
+
+pub use words::Words;
 
 mod baidu;
 mod breaker;
@@ -79,7 +79,7 @@ impl Verdict {
 
 /// One for all threads.
 pub struct Moderation {
-    words: Option<Words>,
+    words: Live<Option<Words>>,
     censor: Option<(Censor, Baidu)>,
     clock: Clock,
     warning: OncePerSecond,
@@ -94,7 +94,9 @@ impl Moderation {
         let words = settings.words_file.map(|path| Words::load(&path)).transpose();
         let censor = settings.baidu.map(|baidu| Ok((Censor::new(&baidu, clock.clone())?, baidu))).transpose();
         match (words, censor) {
-            (Ok(words), Ok(censor)) => Ok(Self { words, censor, clock, warning: OncePerSecond::default() }),
+            (Ok(words), Ok(censor)) => {
+                Ok(Self { words: Live::new(words), censor, clock, warning: OncePerSecond::default() })
+            }
             (words, censor) => {
                 let words = words.err().map(ModerationFault::from);
                 Err(words.into_iter().chain(censor.err()).collect())
@@ -102,15 +104,23 @@ impl Moderation {
         }
     }
 
+    /// Texts are held against the word list of `fresh` from now on; how many words it has.
+    pub fn adopt_words(&self, fresh: &Self) -> usize {
+        let words = fresh.words.get();
+        let count = words.as_ref().as_ref().map_or(0, Words::count);
+        self.words.set(words);
+        count
+    }
+
     /// Whether anything is judged at all.
     #[cfg(test)]
-    const fn is_on(&self) -> bool {
-        self.words.is_some() || self.censor.is_some()
+    fn is_on(&self) -> bool {
+        self.words.get().is_some() || self.censor.is_some()
     }
 
     /// Takes as long as [`Baidu::timeout`] at most. Must be called on a tokio runtime with time.
     pub async fn judge(&self, text: &str) -> Verdict {
-        if self.words.as_ref().is_some_and(|words| words.has(text)) {
+        if self.words.get().as_ref().as_ref().is_some_and(|words| words.has(text)) {
             return Verdict::blocked();
         }
         let Some((censor, settings)) = &self.censor else {

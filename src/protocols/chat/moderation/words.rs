@@ -61,6 +61,11 @@ impl Words {
         Ok(Self { plain, expressions })
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.plain.patterns_len() + self.expressions.len()
+    }
+
     /// Whether a text has one of them.
     pub fn has(&self, text: &str) -> bool {
         self.plain.is_match(text) || self.expressions.is_match(text)

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Identity, NO_ROOM, Socket, UNAUTHORIZED, resume::Resuming};
 use crate::{
-    actors::link::Link,
+    actors::{link::Link, refusals::Reason},
     limits,
     protocols::group::{
         code::Code,
@@ -20,8 +20,10 @@ use crate::{
 impl Socket {
     pub(super) fn authenticate(&mut self, shown: &Credentials, id: &str, link: &mut Link<'_>) -> Result<(), Code> {
         let reply = Reply { id, now: link.now() };
-        let Ok(pass) = self.shared.access.check(&shown.token, link.now()) else {
+        let Ok(pass) = self.shared.access.get().check(&shown.token, link.now()) else {
             link.count_error();
+            let why = || "group: the token of a connection is refused".to_owned();
+            link.worker().broker.refused(Reason::Token, Some(self.address), why);
             self.shared.note_failure(self.address);
             link.send_frame(reply.auth_failed());
             self.attempts += 1;

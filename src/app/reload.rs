@@ -1,0 +1,118 @@
+//! What SIGHUP does: settings and the files that they name are read again, and what takes effect without a restart
+//! does. Everything is read and judged before anything is changed; if one thing is wrong, nothing is.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use secrecy::ExposeSecret as _;
+
+use super::{
+    Prepared, Running, broker_settings,
+    site::{Origins, Site},
+};
+use crate::{
+    auth::apps::{App, Difference},
+    config::{Change, Complaints, Config, Loaded},
+    edge::tls::CertificateReloader,
+    ids::AppId,
+    live::Live,
+    protocols::{chat::moderation::Moderation, group::barrier::Lists, relay},
+};
+
+/// Whatever can be replaced while the server runs.
+pub struct Reloader {
+    pub site: Site,
+    pub metrics_from: Arc<Live<Vec<IpNet>>>,
+    pub certificate: Option<Arc<CertificateReloader>>,
+    /// See [`super::Tenants`].
+    pub local_app: Option<Arc<App>>,
+}
+
+impl Running {
+    /// Replaces what is `in_force` by what was `read` anew, as far as that takes effect without a restart, and logs what
+    /// is different. When anything is wrong with it, that is logged and nothing changes. Whoever is connected stays.
+    pub fn reload(&self, in_force: &mut Loaded, read: Result<Prepared, Complaints>) {
+        let mut fresh = match read {
+            Ok(fresh) => fresh,
+            Err(faults) => {
+                tracing::error!("the new settings are refused, those before stay in force: {faults}");
+                return;
+            }
+        };
+        let before = in_force.warnings.clone();
+        in_force.warnings.clone_from(&fresh.loaded.warnings);
+        in_force.adopt(&mut fresh.loaded).iter().for_each(tell);
+        for warning in in_force.warnings.iter().filter(|warning| !before.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
+        self.reloader.apply(&in_force.config, fresh);
+        tracing::info!("settings, certificates, apps, keys, limits and lists were read again");
+    }
+}
+
+fn tell(change: &Change) {
+    if change.is_reloadable {
+        tracing::info!("setting changed: {change}");
+    } else {
+        tracing::warn!("a restart is needed: {change}");
+    }
+}
+
+impl Reloader {
+    fn apply(&self, config: &Config, fresh: Prepared) {
+        let Prepared { certificate, apps, blacklist, moderation, .. } = fresh;
+        self.apply_apps(apps.into_iter().map(Arc::new).collect());
+        if let (Some(reloader), Some((_, fresh))) = (&self.certificate, certificate)
+            && reloader.renew(fresh)
+        {
+            tracing::info!("new TLS certificate in use");
+        }
+        self.apply_older(config, blacklist, moderation);
+
+        let site = &self.site;
+        site.trusted_proxies.set(config.server.trusted_proxies.clone());
+        self.metrics_from.set(config.server.metrics_from.clone());
+        site.origins.set(Origins::new(config));
+        site.admission.set_limits(&config.limits);
+        site.broker.settings.set(broker_settings(config));
+        site.broker.directory.set_limit(config.limits.channels);
+        site.letshare.set_terms(config);
+    }
+
+    fn apply_apps(&self, mut apps: Vec<Arc<App>>) {
+        if apps.iter().all(|app| app.id != AppId::DEFAULT) {
+            apps.extend(self.local_app.clone());
+        }
+        let Difference { new, gone, changed } = self.site.apps.replace(apps);
+        for (what, names) in [("new keys", new), ("keys that are gone", gone), ("keys that are others now", changed)] {
+            if !names.is_empty() {
+                tracing::info!("apps were read again; {what}: {}", names.join(", "));
+            }
+        }
+    }
+
+    fn apply_older(&self, config: &Config, blacklist: Vec<IpNet>, moderation: Option<Moderation>) {
+        let older = &self.site.older;
+        // Without a key in the settings or the data folder, the one that was made for this run holds for this run.
+        if let Some(relay) = older.relay.as_ref().filter(|_| !config.relay.api_key.expose_secret().is_empty()) {
+            relay.keys.set(relay::Keys::new(&config.relay));
+        }
+        if let Some(postoffice) = &older.postoffice {
+            postoffice.set_keys(&config.postoffice);
+        }
+        if let Some(chat) = &older.chat {
+            chat.set_keys(&config.chat);
+            if let Some(moderation) = &moderation {
+                let words = chat.adopt_words(moderation);
+                tracing::info!(words, "the word list of the chat was read again");
+            }
+        }
+        if let Some(group) = &older.group {
+            group.set_keys(&config.group);
+            let lists = Lists::new(&config.group, blacklist);
+            let networks = lists.networks();
+            let before = group.barrier.set_lists(lists).networks();
+            tracing::info!(networks, before, "the blacklist of the group protocol was read again");
+        }
+    }
+}

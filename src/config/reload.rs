@@ -1,0 +1,146 @@
+//! Which settings take effect without a restart (SIGHUP), and what is different between those in force and those that
+//! were read anew.
+
+use std::fmt;
+
+use secrecy::ExposeSecret as _;
+
+use super::{Config, Loaded, Origin, keys::Key};
+
+/// Says once which keys are reloadable: their names, and how their values are taken over.
+macro_rules! reloadable {
+    ($($section:ident.$field:ident,)*) => {
+        const RELOADABLE: &[&str] = &[$(concat!(stringify!($section), ".", stringify!($field)),)*];
+
+        fn take_over(config: &mut Config, new: Config) {
+            $(config.$section.$field = new.$section.$field;)*
+        }
+    };
+}
+
+reloadable! {
+    server.trusted_proxies,
+    server.metrics_from,
+    tls.cert_file,
+    tls.key_file,
+    auth.mode,
+    auth.secret,
+    jwt.secret,
+    jwt.expiration_hours,
+    cors.allowed_origins,
+    cors.allow_lan,
+    ably.apps_file,
+    file_transfer.pro_invite_code,
+    limits.connections,
+    limits.connections_per_address,
+    limits.exempt_loopback,
+    limits.publishes_per_second,
+    limits.publish_burst,
+    limits.channels,
+    limits.channels_per_connection,
+    limits.events_per_subscription,
+    limits.outbox_bytes,
+    relay.api_key,
+    relay.identify_secret,
+    relay.allowed_origins,
+    postoffice.tokens,
+    postoffice.jwt_secret,
+    postoffice.allowed_origins,
+    chat.jwt_secret,
+    chat.words_file,
+    chat.allowed_origins,
+    group.jwt_secret,
+    group.service_key,
+    group.blacklist,
+    group.blacklist_file,
+    group.allowed_origins,
+}
+
+impl Key {
+    /// Whether a new value takes effect without a restart.
+    pub fn is_reloadable(&self) -> bool {
+        RELOADABLE.contains(&self.name)
+    }
+}
+
+/// A setting whose value is another one now. Secrets are not shown.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub key: &'static str,
+    pub is_reloadable: bool,
+    from: String,
+    to: String,
+    origin: Origin,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, from, to, origin, .. } = self;
+        if from == to {
+            // A secret of the same length.
+            return write!(f, "{key} is another one (set by {origin})");
+        }
+        let shown = |value: &str| if value.is_empty() { "nothing".to_owned() } else { value.to_owned() };
+        write!(f, "{key} = {}, before {} (set by {origin})", shown(to), shown(from))
+    }
+}
+
+impl Loaded {
+    /// Takes over what takes effect without a restart, and says what is different, the rest included.
+    pub fn adopt(&mut self, new: &mut Self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (old, new) in self.settings.iter_mut().zip(std::mem::take(&mut new.settings)) {
+            let is_same = old.value.expose_secret() == new.value.expose_secret();
+            let is_reloadable = Key::find(old.key).is_some_and(Key::is_reloadable);
+            if !is_same {
+                let (from, to, origin) = (old.shown.clone(), new.shown.clone(), new.origin.clone());
+                changes.push(Change { key: old.key, is_reloadable, from, to, origin });
+            }
+            if is_reloadable {
+                *old = new;
+            }
+        }
+        take_over(&mut self.config, new.config.clone());
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+    use crate::config::{Environment, load};
+
+    fn loaded(flags: &[(&str, &str)]) -> Loaded {
+        let flags: Vec<_> = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        load(&Environment::default(), &flags).expect("valid")
+    }
+
+    #[test]
+    fn every_reloadable_key_is_a_key() {
+        for name in RELOADABLE {
+            assert!(Key::find(name).is_some_and(Key::is_reloadable), "{name}");
+        }
+    }
+
+    /// findings P1: what can be taken over is, what cannot is told, and secrets are shown to nobody.
+    #[test]
+    fn changes_are_told_and_only_reloadable_ones_are_taken_over() {
+        let mut in_force = loaded(&[("limits.channels", "5"), ("auth.secret", &"a".repeat(40))]);
+        let new = [("limits.channels", "7"), ("auth.secret", &"b".repeat(40)), ("history.window", "3s")];
+        let changes = in_force.adopt(&mut loaded(&new));
+        let told: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].starts_with("auth.secret is another one"), "{told:?}");
+        assert!(told[1].starts_with("limits.channels = 7, before 5"), "{told:?}");
+        assert!(told[2].starts_with("history.window = 3s, before "), "{told:?}");
+        assert_eq!(changes.iter().map(|change| change.is_reloadable).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(in_force.config.limits.channels, 7);
+        assert_eq!(in_force.config.auth.secret.expose_secret(), "b".repeat(40));
+        assert_ne!(in_force.config.history.window, std::time::Duration::from_secs(3));
+        // What waits for a restart is told again, what was taken over is not.
+        let again = in_force.adopt(&mut loaded(&new));
+        assert_eq!(again.iter().map(|change| change.key).collect::<Vec<_>>(), ["history.window"]);
+    }
+}
