@@ -1,4 +1,4 @@
-//! What operators met (docs/findings/operators.md, older.md, access.md).
+//! What operators met with their settings: the rows of docs/findings/ that the tests name.
 
 use super::*;
 
