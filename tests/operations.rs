@@ -129,8 +129,7 @@ async fn a_flood_of_refusals_does_not_flood_the_log() {
     }
     // Lines are written by a thread of their own: the newest is there when it is of the last refusal.
     server.until_metric("connections_refused", 1_000).await;
-    let newest =
-        |text: &str| text.lines().filter(|line| line.contains("WebSocket refused")).next_back().map(str::to_owned);
+    let newest = |text: &str| text.lines().rfind(|line| line.contains("WebSocket refused")).map(str::to_owned);
     eventually(async || {
         let (kept, shown) = (newest(&server.errors_log())?, newest(&server.stdout())?);
         let time = |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["timestamp"].clone();
