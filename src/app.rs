@@ -30,6 +30,7 @@ use crate::{
     core::{rules::Namespaces, vitals::Patience, window::Bounds},
     edge::{
         admission::Admission,
+        own_hosts::OwnHosts,
         tls::{self, CertificateReloader},
         websocket,
     },
@@ -86,11 +87,12 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         }
         None => None,
     };
+    let own_hosts = OwnHosts::new(&config.server.public_hosts);
     let site = Site {
         revocations,
-        ops_state: ops_state(&broker, gauge, older.group.clone(), &config.server),
+        ops_state: ops_state(&broker, gauge, older.group.clone(), &config.server, own_hosts.clone()),
         older: older.clone(),
-        origins: Arc::new(Origins::new(config)),
+        origins: Arc::new(Origins::new(config, &own_hosts)),
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
         letshare: shared.clone(),
@@ -110,7 +112,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         .backlog(limits::ACCEPT_BACKLOG)
         .tcp_nodelay(true)
         .client_request_timeout(limits::REQUEST_HEAD_TIMEOUT)
-        .keep_alive(limits::KEEP_ALIVE)
+        .keep_alive(config.server.keep_alive)
         .on_connect(websocket::note_descriptor)
         .disable_signals()
         .shutdown_timeout(0);

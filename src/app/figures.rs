@@ -11,7 +11,7 @@ use crate::{
         metrics::{Snapshot, Totals},
     },
     config,
-    edge::client_address::client_address_of,
+    edge::{client_address::client_address_of, own_hosts::OwnHosts},
     ops::OpsState,
     protocols::group,
 };
@@ -21,6 +21,7 @@ pub fn ops_state(
     gauge: Option<Gauge>,
     group: Option<Arc<group::Shared>>,
     settings: &config::Server,
+    own_hosts: OwnHosts,
 ) -> OpsState {
     let broker = Arc::clone(broker);
     let (from, proxies) = (settings.metrics_from.clone(), settings.trusted_proxies.clone());
@@ -30,7 +31,14 @@ pub fn ops_state(
         snapshot: Arc::new(move || snapshot(Arc::clone(&broker), gauge.clone(), group.clone()).boxed_local()),
         may_see_metrics: Arc::new(move |request| {
             let address = client_address_of(request, &proxies).to_canonical();
-            from.iter().any(|network| network.contains(&address))
+            if !from.iter().any(|network| network.contains(&address)) {
+                return Err("this address is not in server.metrics_from\n");
+            }
+            // A page of a name that was pointed here reads without an Origin what counts as same-origin.
+            if !own_hosts.serve(request.headers()) {
+                return Err("the host that was asked for is not in server.public_hosts\n");
+            }
+            Ok(())
         }),
     }
 }

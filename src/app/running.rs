@@ -55,8 +55,9 @@ impl Running {
         self.broker.ready.store(false, Ordering::Relaxed);
         tracing::info!(connections = self.open_connections().await, "draining");
         rt::time::sleep(self.notice).await;
+        // Listening goes on: newcomers and requests get an answer at once (`/health` 200, an upgrade 503), where
+        // connections that nobody accepts would hang until the exit.
         self.broker.closing.store(true, Ordering::Relaxed);
-        self.server.pause().await;
         let last_words = self.letshare.last_words();
         if rt::time::timeout(limits::DRAIN_LAST_WORDS, last_words).await.is_err() {
             tracing::warn!("some file transfers end without a word");

@@ -21,13 +21,14 @@ use super::older::Older;
 use crate::{
     actors::{broker::Broker, worker::Worker},
     auth::apps::Apps,
-    config::{self, Config, Listener, Protocol, Route},
+    config::{Config, Listener, Protocol, Route},
     edge::{
         admission::Admission,
         fallback,
         guard::MessageLimits,
-        http::cors,
+        http::{amend, cors},
         origin::{self, OriginPolicy},
+        own_hosts::OwnHosts,
         websocket::Entrance,
     },
     ops::{self, OpsState},
@@ -62,23 +63,30 @@ pub struct Origins {
 }
 
 impl Origins {
-    pub fn new(config: &Config) -> Self {
-        let relay = Arc::new(OriginPolicy::listed(&config.relay.allowed_origins));
-        let chat = &config.chat;
-        let chat = OriginPolicy::listed_with_header(&chat.allowed_origins, &chat.jwt_header);
+    pub fn new(config: &Config, own_hosts: &OwnHosts) -> Self {
+        let (relay, chat) = (&config.relay, &config.chat);
+        let (post, group) = (&config.postoffice, &config.group);
+        let listed = |key, allowed| OriginPolicy::listed(key, allowed, own_hosts);
         let lists = [
-            (Protocol::Chat, Arc::new(chat)),
-            (Protocol::Relay, relay),
-            (Protocol::PostOffice, same_host_and(&config.postoffice.allowed_origins)),
-            (Protocol::Group, same_host_and(&config.group.allowed_origins)),
+            (
+                Protocol::Relay,
+                listed("relay.allowed_origins", &relay.allowed_origins)
+                    .or_public()
+                    .with_headers(&["X-API-KEY", "API-KEY"]),
+            ),
+            (Protocol::Chat, listed("chat.allowed_origins", &chat.allowed_origins).with_headers(&[&chat.jwt_header])),
+            (Protocol::PostOffice, listed("postoffice.allowed_origins", &post.allowed_origins)),
+            (Protocol::Group, listed("group.allowed_origins", &group.allowed_origins).with_headers(&["X-Service-Key"])),
         ];
         let own = lists.into_iter().flat_map(|(protocol, policy)| {
+            let policy = Arc::new(policy);
             let routes = protocol.routes(config).into_iter();
             routes.map(move |route| (protocol, route, Arc::clone(&policy)))
         });
-        Self { common: Arc::new(OriginPolicy::new(&config.cors)), own: own.collect() }
+        Self { common: Arc::new(OriginPolicy::new(&config.cors, own_hosts)), own: own.collect() }
     }
 
+    /// For a path as the router reads it.
     fn of(&self, listener: &Listener, path: &str) -> Arc<OriginPolicy> {
         let mut own = self.own.iter();
         let found = own
@@ -86,15 +94,6 @@ impl Origins {
             .map(|(_, _, policy)| policy);
         Arc::clone(found.unwrap_or(&self.common))
     }
-}
-
-/// Pages of the same host and these; `*` is every page.
-fn same_host_and(allowed: &[String]) -> Arc<OriginPolicy> {
-    Arc::new(if allowed.iter().any(|origin| origin == "*") {
-        OriginPolicy::listed(&[])
-    } else {
-        OriginPolicy::new(&config::Cors { allowed_origins: allowed.to_vec(), allow_lan: false })
-    })
 }
 
 impl Site {
@@ -120,20 +119,24 @@ impl Site {
         let listener = Arc::new(listener.unwrap_or_else(|| self.config.listeners().swap_remove(0)));
         let origins = Arc::clone(&self.origins);
         let asked = Arc::clone(&listener);
+        let others = listener.routes(&self.config).into_iter().filter(|route| route.protocol != Protocol::Ably);
+        let others: Arc<[Route]> = others.collect();
         App::new()
             .app_data(web::Data::new(self.ops_state.clone()))
             .wrap(from_fn(fallback::catch_panic))
             .wrap(from_fn(move |request: ServiceRequest, next| {
-                let (origins, listener) = (Arc::clone(&origins), Arc::clone(&asked));
+                let (origins, listener, others) = (Arc::clone(&origins), Arc::clone(&asked), Arc::clone(&others));
                 async move {
-                    if listener.serves(Protocol::Ably) && ably::is_meant(request.request()) {
+                    let others_have = |path: &str| others.iter().any(|route| route.matches(path));
+                    if listener.serves(Protocol::Ably) && ably::is_meant(request.request(), others_have) {
                         cors::echo_origin(request, next).await
                     } else {
-                        let policy = origins.of(&listener, request.path());
+                        let policy = origins.of(&listener, request.match_info().as_str());
                         origin::enforce(policy, request, next).await
                     }
                 }
             }))
+            .wrap(from_fn(amend::for_browsers))
             .configure(|routes| self.routes(routes, &listener))
     }
 

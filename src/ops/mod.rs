@@ -27,8 +27,8 @@ pub struct OpsState {
     /// Off from the moment the server is told to stop.
     pub ready: Arc<AtomicBool>,
     pub snapshot: SnapshotSource,
-    /// Whether whoever asks may see the metrics.
-    pub may_see_metrics: Arc<dyn Fn(&HttpRequest) -> bool + Send + Sync>,
+    /// Whether whoever asks may see the metrics; if not, what is in the way.
+    pub may_see_metrics: Arc<dyn Fn(&HttpRequest) -> Result<(), &'static str> + Send + Sync>,
 }
 
 /// `/health`, `/ready` and `/metrics` for GET and HEAD; any other method is left to the default

@@ -184,10 +184,10 @@ fn not_admitted(refusal: &NotAdmitted) -> HttpResponse {
     response.content_type("text/plain").body(format!("{refusal}\n"))
 }
 
-/// Whether a request asks for an Ably connection; all others on `/` are for LetShare.
+/// Whether a request on `/` is Ably's; all others there are LetShare's. The one rule for both, the route and who may
+/// come by it: two ways of reading one query would let a page in by the rule of a protocol that does not serve it.
 pub fn names_a_version(head: &RequestHead) -> bool {
-    let query = head.uri.query().unwrap_or_default();
-    query.split('&').any(|pair| pair.starts_with("v="))
+    Query::parse(head.uri.query().unwrap_or_default()).has("v")
 }
 
 fn format(query: &Query) -> Format {

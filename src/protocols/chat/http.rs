@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use actix_web::{
-    HttpRequest, HttpResponse, Route, guard,
+    HttpRequest, HttpResponse, Route,
     http::{
         StatusCode,
         header::{self, HeaderValue},
@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::{
     actors::broker::FrameLimiter,
     clock::Clock,
-    edge::http::{body, query::Query},
+    edge::http::{body, methods::read, query::Query},
     limits,
     protocols::chat::{
         code::Code,
@@ -126,11 +126,6 @@ pub fn no_method(chat: &Chat, allowed: &'static str) -> Route {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         async move { response }
     })
-}
-
-/// GET, and HEAD, which load balancers ask with.
-fn read() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// Serves everything but the WebSocket.

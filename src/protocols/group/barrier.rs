@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fs, io,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,7 +12,7 @@ use std::{
 use ipnet::IpNet;
 use parking_lot::{Mutex, RwLock};
 
-use crate::{clock::Clock, config, limits, protocols::group::rates::Buckets};
+use crate::{clock::Clock, config, edge::client_address::Source, limits, protocols::group::rates::Buckets};
 
 /// See the module.
 pub struct Barrier {
@@ -23,8 +23,8 @@ pub struct Barrier {
     read: RwLock<Vec<IpNet>>,
     ban_after: u32,
     ban_for: Duration,
-    failing: Mutex<HashMap<IpAddr, Failures>>,
-    knocks: Buckets<IpAddr>,
+    failing: Mutex<HashMap<Source, Failures>>,
+    knocks: Buckets<Source>,
     clock: Clock,
 }
 
@@ -83,7 +83,7 @@ impl Barrier {
             return Err(Barred::Listed);
         }
         let failing = self.failing.lock();
-        let failures = failing.get(&source(address));
+        let failures = failing.get(&Source::of(address));
         if failures.is_some_and(|failures| self.clock.uptime() < failures.banned_until) {
             return Err(Barred::Listed);
         }
@@ -96,7 +96,7 @@ impl Barrier {
     /// [`Barred`].
     pub fn knock(&self, address: IpAddr) -> Result<(), Barred> {
         self.check(address)?;
-        if self.knocks.allow(&source(address)) { Ok(()) } else { Err(Barred::TooOften) }
+        if self.knocks.allow(&Source::of(address)) { Ok(()) } else { Err(Barred::TooOften) }
     }
 
     /// Somebody there failed to authenticate. True: it was once too often, and the address is banned.
@@ -112,7 +112,7 @@ impl Barrier {
                 failing.clear();
             }
         }
-        let failures = failing.entry(source(address)).or_default();
+        let failures = failing.entry(Source::of(address)).or_default();
         if now.saturating_sub(failures.since) > limits::GROUP_FAILURES_WITHIN {
             failures.count = 0;
         }
@@ -152,14 +152,6 @@ fn read(file: &Path) -> io::Result<Vec<IpNet>> {
         })?);
     }
     Ok(networks)
-}
-
-/// Whoever is counted as one: an IPv4 address, or the /64 that an IPv6 host can pick addresses from.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
-        v4 => v4,
-    }
 }
 
 #[cfg(test)]

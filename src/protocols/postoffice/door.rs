@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix_http::ws;
 use actix_web::{
     HttpRequest, HttpResponse,
+    guard::fn_guard,
     http::{
         StatusCode,
         header::{AUTHORIZATION, SEC_WEBSOCKET_VERSION, UPGRADE},
@@ -16,7 +17,11 @@ use serde_json::json;
 
 use crate::{
     config,
-    edge::{guard::MessageLimits, http::query::Query, websocket::Entrance},
+    edge::{
+        guard::MessageLimits,
+        http::{methods::read, query::Query},
+        websocket::Entrance,
+    },
     limits,
     protocols::postoffice::{access::Access, desk::Desk, office::Office, thread},
 };
@@ -138,8 +143,7 @@ pub fn routes(config: &mut web::ServiceConfig, door: &PostOffice, settings: &con
     for path in settings.ws_paths() {
         config.route(path, web::get().to(connect(door)));
     }
-    let plain =
-        || web::get().guard(actix_web::guard::fn_guard(|context| !context.head().headers().contains_key(UPGRADE)));
+    let plain = || read().guard(fn_guard(|context| !context.head().headers().contains_key(UPGRADE)));
     let health = || async { HttpResponse::Ok().json(json!({"status": "ok"})) };
     config.route(&settings.health_path, plain().to(health));
     let told = door.clone();
