@@ -116,7 +116,8 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         .on_connect(websocket::note_descriptor)
         .disable_signals()
         .shutdown_timeout(0);
-    let listeners = config.listeners();
+    let mut listeners = config.listeners();
+    let plain = listeners.len();
     for listener in &listeners {
         let address = SocketAddr::new(config.server.host, listener.port);
         server = server.bind(address).with_context(|| cannot_listen(address, listener.key))?;
@@ -127,12 +128,14 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         server =
             server.bind_rustls_0_23(encrypted, tls_config).with_context(|| cannot_listen(encrypted, "tls.port"))?;
         rt::spawn(watch_certificate(reloader));
+        listeners.push(config.tls_listener());
     }
     let addresses = server.addrs();
     let address = *addresses.first().context("no address is bound")?;
-    let tls_address = addresses.get(listeners.len()).copied();
-    let listening: Vec<_> = addresses.into_iter().zip(listeners).collect();
+    let tls_address = addresses.get(plain).copied();
+    let mut listening: Vec<_> = addresses.into_iter().zip(listeners).collect();
     let _ = bound.set(listening.clone());
+    listening.truncate(plain);
     let server = server.run();
     let handle = server.handle();
     rt::spawn(server);

@@ -24,7 +24,7 @@ use crate::{
 
 /// A server that accepts connections.
 pub struct Running {
-    /// Where plain HTTP and WebSocket listen on the shared port.
+    /// Where plain HTTP and WebSocket listen: the shared port, or the first one where there is none.
     pub address: SocketAddr,
     /// Everything that listens without TLS, and who is served there.
     pub listening: Vec<(SocketAddr, Listener)>,

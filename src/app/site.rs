@@ -112,11 +112,8 @@ impl Site {
     > {
         let bound = self.bound.get().map(Vec::as_slice).unwrap_or_default();
         let own = bound.iter().find(|(address, _)| *address == app.local_addr());
-        // TLS is the shared listener in other clothes, or, where nobody is on that, the next.
-        let is_used = |(_, own): &&(SocketAddr, Listener)| own.protocols != [Protocol::Operations];
-        let used = || bound.iter().find(is_used).or_else(|| bound.first());
-        let listener = own.or_else(used).map(|(_, own)| own.clone());
-        let listener = Arc::new(listener.unwrap_or_else(|| self.config.listeners().swap_remove(0)));
+        let listener = own.map_or_else(|| self.config.listeners().swap_remove(0), |(_, own)| own.clone());
+        let listener = Arc::new(listener);
         let origins = Arc::clone(&self.origins);
         let asked = Arc::clone(&listener);
         let others = listener.routes(&self.config).into_iter().filter(|route| route.protocol != Protocol::Ably);

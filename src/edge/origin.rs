@@ -126,8 +126,12 @@ impl OriginPolicy {
         let host = headers.get(HOST).and_then(|host| host.to_str().ok());
         let is_same = host.is_some_and(|host| names_same_host(origin, host));
         let same = if is_same { ", and its host is not in server.public_hosts" } else { "" };
-        // Readable by `to_str`: ASCII without control characters.
-        let shown = origin.get(..limits::SHOWN_ORIGIN_BYTES).unwrap_or(origin);
+        // Readable by `to_str`: ASCII without control characters. Only scheme, host and port, which is all that browsers
+        // send: what else somebody writes there may be a secret.
+        let authority = origin.split_once("://").map_or(origin, |(_, authority)| authority);
+        let is_bare = !authority.contains(['@', '/', '?', '#', '\\']);
+        let shown = if is_bare { origin } else { "(no origin that browsers send)" };
+        let shown = shown.get(..limits::SHOWN_ORIGIN_BYTES).unwrap_or(shown);
         format!("origin {shown} is not in {}{same}\n", self.key)
     }
 

@@ -12,7 +12,7 @@ mod show_time;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use actix_web::{HttpRequest, guard, web};
+use actix_web::{HttpRequest, guard, http::header, web};
 use futures_util::future::LocalBoxFuture;
 
 use crate::{actors::metrics::Snapshot, clock::Clock};
@@ -32,9 +32,12 @@ pub struct OpsState {
 }
 
 /// `/health`, `/ready` and `/metrics` for GET and HEAD; any other method is left to the default
-/// service, since docs/protocols/letshare.md §1.2 wants 404 there, not 405.
+/// service, since docs/protocols/letshare.md §1.2 wants 404 there, not 405. WebSockets are for whoever takes them on
+/// every path.
 pub fn routes(app: &mut web::ServiceConfig) {
-    let resource = |path| web::resource(path).guard(guard::Any(guard::Get()).or(guard::Head()));
+    let is_plain = |asked: &guard::GuardContext<'_>| !asked.head().headers().contains_key(header::UPGRADE);
+    let reads = || guard::Any(guard::Get()).or(guard::Head());
+    let resource = |path| web::resource(path).guard(reads()).guard(guard::fn_guard(is_plain));
     app.service(resource("/health").to(health::health))
         .service(resource("/ready").to(health::ready))
         .service(resource("/metrics").to(metrics_page::metrics));

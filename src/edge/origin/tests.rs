@@ -186,6 +186,16 @@ async fn a_page_of_a_host_that_nobody_named_is_refused_and_told_how_to_name_it()
     assert_eq!(read_body(response).await, why);
 }
 
+/// What is no origin may be a secret.
+#[actix_web::test]
+async fn only_an_origin_is_told_back() {
+    for page in ["https://user:secret@a.example", "https://a.example/?token=secret", "https://a.example#secret"] {
+        let response = answer(TestRequest::get().insert_header((ORIGIN, page))).await;
+        let why = "origin (no origin that browsers send) is not in cors.allowed_origins\n";
+        assert_eq!(read_body(response).await, why, "{page}");
+    }
+}
+
 /// Whatever a client writes there, the answer stays short.
 #[actix_web::test]
 async fn a_long_origin_is_not_told_back_whole() {
