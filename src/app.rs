@@ -7,8 +7,7 @@ use std::{
 };
 
 use actix::Actor as _;
-use actix_service::{IntoServiceFactory as _, ServiceFactory as _, fn_factory_with_config};
-use actix_web::{HttpServer, dev::AppConfig, rt};
+use actix_web::rt;
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use secrecy::SecretString;
@@ -32,7 +31,6 @@ use crate::{
         admission::Admission,
         own_hosts::OwnHosts,
         tls::{self, CertificateReloader},
-        websocket,
     },
     ids::AppId,
     limits,
@@ -44,12 +42,14 @@ use crate::{
 };
 
 mod figures;
+mod listen;
 mod older;
 mod running;
 mod site;
 mod storage;
 
 use figures::ops_state;
+use listen::Bound;
 use older::Older;
 pub use running::Running;
 use site::{Origins, Site};
@@ -96,47 +96,29 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
         letshare: shared.clone(),
-        bound: Arc::default(),
         admission,
         ably,
         apps,
     };
-    let bound = Arc::clone(&site.bound);
-    let factory = move || {
-        let site = site.clone();
-        fn_factory_with_config(move |app: AppConfig| site.app(&app).into_factory().new_service(app))
-    };
-
-    let mut server = HttpServer::new(factory)
-        .workers(workers(config))
-        .backlog(limits::ACCEPT_BACKLOG)
-        .tcp_nodelay(true)
-        .client_request_timeout(limits::REQUEST_HEAD_TIMEOUT)
-        .keep_alive(config.server.keep_alive)
-        .on_connect(websocket::note_descriptor)
-        .disable_signals()
-        .shutdown_timeout(0);
-    let mut listeners = config.listeners();
-    let plain = listeners.len();
-    for listener in &listeners {
-        let address = SocketAddr::new(config.server.host, listener.port);
-        server = server.bind(address).with_context(|| cannot_listen(address, listener.key))?;
+    let mut open = Vec::new();
+    for listener in config.listeners() {
+        let (address, key) = (SocketAddr::new(config.server.host, listener.port), listener.key);
+        open.push(Bound::open(address, listener, None).with_context(|| cannot_listen(address, key))?);
     }
+    let listening: Vec<_> = open.iter().map(|bound| (bound.address, bound.listener.clone())).collect();
+    let address = listening.first().context("no address is bound")?.0;
+    let mut tls_address = None;
     if config.tls.enabled {
         let (tls_config, reloader) = tls::server_config(&config.tls)?;
-        let encrypted = SocketAddr::new(config.server.host, config.tls.port);
-        server =
-            server.bind_rustls_0_23(encrypted, tls_config).with_context(|| cannot_listen(encrypted, "tls.port"))?;
+        let listener = config.tls_listener();
+        let address = SocketAddr::new(config.server.host, listener.port);
+        let bound = Bound::open(address, listener, Some(tls_config));
+        let bound = bound.with_context(|| cannot_listen(address, "tls.port"))?;
+        tls_address = Some(bound.address);
+        open.push(bound);
         rt::spawn(watch_certificate(reloader));
-        listeners.push(config.tls_listener());
     }
-    let addresses = server.addrs();
-    let address = *addresses.first().context("no address is bound")?;
-    let tls_address = addresses.get(plain).copied();
-    let mut listening: Vec<_> = addresses.into_iter().zip(listeners).collect();
-    let _ = bound.set(listening.clone());
-    listening.truncate(plain);
-    let server = server.run();
+    let server = listen::serve(open, &site).context("cannot serve what is listened on")?;
     let handle = server.handle();
     rt::spawn(server);
     Ok(Running {

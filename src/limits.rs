@@ -124,6 +124,9 @@ pub const ACCEPT_BACKLOG: u32 = 4_096;
 /// A request's head has to be here within this time, however slowly it trickles.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A connection that was answered for the last time is closed by then, whether or not the other side agrees.
+pub const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Of a refused origin, so many bytes are told back.
 pub const SHOWN_ORIGIN_BYTES: usize = 256;
 

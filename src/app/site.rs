@@ -1,18 +1,13 @@
 //! What is served on each port: one server with several listeners, so that all share the worker threads.
 //!
-//! A worker thread builds an app for each listener; which protocols it serves is told by the address that
-//! requests come in by.
+//! A worker thread builds an app for each listener.
 
-use std::{
-    net::SocketAddr,
-    rc::Rc,
-    sync::{Arc, OnceLock},
-};
+use std::{rc::Rc, sync::Arc};
 
 use actix_web::{
     App, Error,
     body::MessageBody,
-    dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse},
+    dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     middleware::from_fn,
     web,
 };
@@ -51,8 +46,6 @@ pub struct Site {
     pub revocations: Option<Arc<KeptRevocations>>,
     pub apps: Arc<Apps>,
     pub origins: Arc<Origins>,
-    /// What was bound: told before the first app is built.
-    pub bound: Arc<OnceLock<Vec<(SocketAddr, Listener)>>>,
 }
 
 /// Which pages may talk to whom.
@@ -97,10 +90,10 @@ impl Origins {
 }
 
 impl Site {
-    /// The app of the listener that `app` is told the address of.
+    /// What is served on a listener.
     pub fn app(
         &self,
-        app: &AppConfig,
+        listener: &Arc<Listener>,
     ) -> App<
         impl ServiceFactory<
             ServiceRequest,
@@ -110,12 +103,8 @@ impl Site {
             InitError = (),
         > + use<>,
     > {
-        let bound = self.bound.get().map(Vec::as_slice).unwrap_or_default();
-        let own = bound.iter().find(|(address, _)| *address == app.local_addr());
-        let listener = own.map_or_else(|| self.config.listeners().swap_remove(0), |(_, own)| own.clone());
-        let listener = Arc::new(listener);
         let origins = Arc::clone(&self.origins);
-        let asked = Arc::clone(&listener);
+        let asked = Arc::clone(listener);
         let others = listener.routes(&self.config).into_iter().filter(|route| route.protocol != Protocol::Ably);
         let others: Arc<[Route]> = others.collect();
         App::new()
@@ -134,7 +123,7 @@ impl Site {
                 }
             }))
             .wrap(from_fn(amend::for_browsers))
-            .configure(|routes| self.routes(routes, &listener))
+            .configure(|routes| self.routes(routes, listener))
     }
 
     fn routes(&self, routes: &mut web::ServiceConfig, listener: &Listener) {

@@ -9,5 +9,6 @@ pub mod http;
 pub mod origin;
 pub mod own_hosts;
 pub mod portions;
+pub mod target;
 pub mod tls;
 pub mod websocket;

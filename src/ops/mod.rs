@@ -20,6 +20,9 @@ use crate::{actors::metrics::Snapshot, clock::Clock};
 /// Asks the metrics actor; called once for each request of `/metrics`.
 pub type SnapshotSource = Arc<dyn Fn() -> LocalBoxFuture<'static, Snapshot> + Send + Sync>;
 
+/// Says why whoever asks may not see the metrics, if so.
+pub type MetricsGate = Arc<dyn Fn(&HttpRequest) -> Result<(), &'static str> + Send + Sync>;
+
 /// What the handlers here need; `app` puts it into the app data as `web::Data<OpsState>`.
 #[derive(Clone)]
 pub struct OpsState {
@@ -27,8 +30,7 @@ pub struct OpsState {
     /// Off from the moment the server is told to stop.
     pub ready: Arc<AtomicBool>,
     pub snapshot: SnapshotSource,
-    /// Whether whoever asks may see the metrics; if not, what is in the way.
-    pub may_see_metrics: Arc<dyn Fn(&HttpRequest) -> Result<(), &'static str> + Send + Sync>,
+    pub may_see_metrics: MetricsGate,
 }
 
 /// `/health`, `/ready` and `/metrics` for GET and HEAD; any other method is left to the default

@@ -19,7 +19,11 @@ use crate::{
     },
     auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate},
     core::vitals::Patience,
-    edge::{admission::Refusal as NotAdmitted, http::query::Query, websocket::Entrance},
+    edge::{
+        admission::Refusal as NotAdmitted,
+        http::query::Query,
+        websocket::{self, Entrance},
+    },
     error::Fault,
     ids::ConnectionId,
     limits,
@@ -127,7 +131,7 @@ impl Door {
     fn open(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
         let version = query.get("v").and_then(version::parse);
         let version = version.ok_or(Fault::UnsupportedVersion)?;
-        let is_tls = request.app_config().secure();
+        let is_tls = websocket::is_encrypted(request);
         let broker = &self.entrance.worker.broker;
         let credential = Credential::find(None, query.pairs())?;
         let access = self.shared.gate.check(credential.as_ref(), broker.clock.now(), is_tls)?;
