@@ -9,8 +9,7 @@ use std::{
 };
 
 use actix::Actor as _;
-use actix_service::{IntoServiceFactory as _, ServiceFactory as _, fn_factory_with_config};
-use actix_web::{HttpServer, dev::AppConfig, rt};
+use actix_web::rt;
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -35,7 +34,7 @@ use crate::{
     clock::{Clock, OncePerSecond},
     config::{Config, Draft},
     core::{rules::Namespaces, vitals::Patience, window::Bounds},
-    edge::{admission::Admission, tls::CertificateReloader, websocket},
+    edge::{admission::Admission, own_hosts::OwnHosts, tls::CertificateReloader},
     ids::AppId,
     limits,
     live::Live,
@@ -48,6 +47,7 @@ use crate::{
 };
 
 mod figures;
+mod listen;
 mod older;
 mod prepare;
 mod reload;
@@ -55,7 +55,8 @@ mod running;
 mod site;
 mod storage;
 
-use figures::{Watched, ops_state};
+use figures::{Readers, Watched, ops_state};
+use listen::Bound;
 use older::{Older, Read};
 pub use prepare::{Prepared, load, prepare};
 use reload::Reloader;
@@ -112,56 +113,44 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         }
         None => None,
     };
+    let own_hosts = Arc::new(Live::new(OwnHosts::new(&config.server.public_hosts)));
     let trusted_proxies = Arc::new(Live::new(config.server.trusted_proxies.clone()));
     let metrics_from = Arc::new(Live::new(config.server.metrics_from.clone()));
+    let readers = Readers { from: Arc::clone(&metrics_from), by: Arc::clone(&own_hosts) };
     let watched = Watched { log: dropped, certificate: certificate.clone() };
     let site = Site {
         revocations,
-        ops_state: ops_state(&broker, gauge, older.group.clone(), &metrics_from, &trusted_proxies, watched),
+        ops_state: ops_state(&broker, gauge, older.group.clone(), readers, &trusted_proxies, watched),
         older: older.clone(),
-        origins: Arc::new(Live::new(Origins::new(config))),
+        origins: Arc::new(Live::new(Origins::new(config, &own_hosts.get()))),
         trusted_proxies,
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
         letshare: shared.clone(),
-        bound: Arc::default(),
         admission,
         ably,
         apps,
     };
-    let bound = Arc::clone(&site.bound);
-    let reloader = Reloader { site: site.clone(), metrics_from, certificate: certificate.clone(), local_app };
-    let factory = move || {
-        let site = site.clone();
-        fn_factory_with_config(move |app: AppConfig| site.app(&app).into_factory().new_service(app))
-    };
-
-    let mut server = HttpServer::new(factory)
-        .workers(workers(config))
-        .backlog(limits::ACCEPT_BACKLOG)
-        .tcp_nodelay(true)
-        .client_request_timeout(limits::REQUEST_HEAD_TIMEOUT)
-        .keep_alive(limits::KEEP_ALIVE)
-        .on_connect(websocket::note_descriptor)
-        .disable_signals()
-        .shutdown_timeout(0);
-    let listeners = config.listeners();
-    for listener in &listeners {
-        let address = SocketAddr::new(config.server.host, listener.port);
-        server = server.bind(address).map_err(|error| cannot_listen(address, listener.key, error))?;
+    let reloader =
+        Reloader { site: site.clone(), metrics_from, own_hosts, certificate: certificate.clone(), local_app };
+    let mut open = Vec::new();
+    for listener in config.listeners() {
+        let (address, key) = (SocketAddr::new(config.server.host, listener.port), listener.key);
+        open.push(Bound::open(address, listener, None).map_err(|error| cannot_listen(address, key, error))?);
     }
+    let listening: Vec<_> = open.iter().map(|bound| (bound.address, bound.listener.clone())).collect();
+    let address = listening.first().context("no address is bound")?.0;
+    let mut tls_address = None;
     if let (Some(tls_config), Some(certificate)) = (tls_config, certificate) {
-        let address = SocketAddr::new(config.server.host, config.tls.port);
-        let bound = server.bind_rustls_0_23(address, tls_config);
-        server = bound.map_err(|error| cannot_listen(address, "tls.port", error))?;
+        let listener = config.tls_listener();
+        let address = SocketAddr::new(config.server.host, listener.port);
+        let bound = Bound::open(address, listener, Some(tls_config));
+        let bound = bound.map_err(|error| cannot_listen(address, "tls.port", error))?;
+        tls_address = Some(bound.address);
+        open.push(bound);
         rt::spawn(watch_certificate(certificate));
     }
-    let addresses = server.addrs();
-    let address = *addresses.first().context("no address is bound")?;
-    let tls_address = addresses.get(listeners.len()).copied();
-    let listening: Vec<_> = addresses.into_iter().zip(listeners).collect();
-    let _ = bound.set(listening.clone());
-    let server = server.run();
+    let server = listen::serve(open, &site).context("cannot serve what is listened on")?;
     let handle = server.handle();
     rt::spawn(server);
     Ok(Running {

@@ -124,8 +124,8 @@ pub const ACCEPT_BACKLOG: u32 = 4_096;
 /// A request's head has to be here within this time, however slowly it trickles.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An idle HTTP connection is kept this long for the next request.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A connection that was answered for the last time is closed by then, whether or not the other side agrees.
+pub const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often the certificate files are looked at.
 pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);

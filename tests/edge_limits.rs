@@ -4,8 +4,10 @@
 //! Not here: hostile clients, and what the room protocol itself limits (`letshare_rooms::cap`).
 
 mod admission;
+mod browsers;
 mod drain;
 mod frames;
+mod profiles;
 mod requests;
 mod tls;
 mod vitals;

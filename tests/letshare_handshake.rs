@@ -217,7 +217,7 @@ async fn the_origin_decides_on_the_upgrade_too() {
     ] {
         let response = handshake(origin).await;
         assert_eq!(response.status, 403, "{origin}");
-        assert_eq!(response.body, "");
+        assert_eq!(response.body, format!("origin {origin} is not in cors.allowed_origins\n"));
         assert_eq!(response.header("access-control-allow-origin"), None);
     }
 }

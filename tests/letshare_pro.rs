@@ -219,7 +219,8 @@ async fn pages_of_allowed_origins_may_activate() {
 
     let foreign = [("Origin", "https://evil.example")];
     let response = http.post(PATH, &foreign, &invited(USER)).await;
-    assert_eq!((response.status, &*response.body), (403, ""));
+    let why = "origin https://evil.example is not in cors.allowed_origins\n";
+    assert_eq!((response.status, &*response.body), (403, why));
 }
 
 /// "Valid only when `sub == userId`. An invalid one is **not** a refusal: connect as free user."
@@ -245,4 +246,23 @@ async fn a_token_of_a_user_with_a_han_name() {
     let server = Server::start(invites);
     let pro = token(&server, "小明:zz7aljb").await;
     assert!(is_pro(&server, "%E5%B0%8F%E6%98%8E:zz7aljb", &pro).await);
+}
+
+/// findings S5: whoever has a /64 of IPv6 has one address for all limits, not 2^64.
+#[tokio::test]
+async fn attempts_are_counted_by_network() {
+    let server = Server::start(|config| {
+        invites(config);
+        config.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    });
+    let mut http = Http::connect(&server).await;
+    let body = json!({"user_id": USER, "invite_code": "guessed"}).to_string();
+    let mut statuses = Vec::new();
+    for host in 1..=20 {
+        let address = format!("2001:db8:0:1::{host:x}");
+        statuses.push(http.post(PATH, &[("X-Forwarded-For", &address)], &body).await.status);
+    }
+    assert!(statuses.contains(&429), "{statuses:?}");
+    let elsewhere = http.post(PATH, &[("X-Forwarded-For", "2001:db8:0:2::1")], &body).await;
+    assert_eq!(elsewhere.status, 403);
 }

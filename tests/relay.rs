@@ -49,6 +49,8 @@ impl Rig {
 
     async fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
         let server = Server::start_as("relay", clock, |config| {
+            // On the shared port: what was pushed is read back there.
+            config.ably.enabled = true;
             config.relay.port = Some(0);
             config.relay.api_key = KEY.to_owned().into();
             config.relay.stats_path = Some("/stats".into());

@@ -12,7 +12,7 @@ use crate::{
         metrics::{Snapshot, Totals},
         refusals::Reason,
     },
-    edge::{client_address::client_address_of, tls::CertificateReloader},
+    edge::{client_address::client_address_of, own_hosts::OwnHosts, tls::CertificateReloader},
     live::Live,
     ops::{OpsState, logs::Dropped},
     protocols::group,
@@ -26,16 +26,23 @@ pub struct Watched {
     pub certificate: Option<Arc<CertificateReloader>>,
 }
 
+/// Who may read `/metrics`.
+pub struct Readers {
+    pub from: Arc<Live<Vec<IpNet>>>,
+    /// The hosts that it may be asked by.
+    pub by: Arc<Live<OwnHosts>>,
+}
+
 pub fn ops_state(
     broker: &Arc<Broker>,
     gauge: Option<Gauge>,
     group: Option<Arc<group::Shared>>,
-    readers: &Arc<Live<Vec<IpNet>>>,
+    readers: Readers,
     proxies: &Arc<Live<Vec<IpNet>>>,
     watched: Watched,
 ) -> OpsState {
     let broker = Arc::clone(broker);
-    let (from, proxies, asked) = (Arc::clone(readers), Arc::clone(proxies), Arc::clone(&broker));
+    let (proxies, asked) = (Arc::clone(proxies), Arc::clone(&broker));
     OpsState {
         clock: broker.clock.clone(),
         ready: Arc::clone(&broker.ready),
@@ -44,12 +51,18 @@ pub fn ops_state(
         }),
         may_see_metrics: Arc::new(move |request| {
             let address = client_address_of(request, &proxies.get()).to_canonical();
-            let may_see = from.get().iter().any(|network| network.contains(&address));
-            if !may_see {
-                let why = || "/metrics is not for this address (server.metrics_from)".to_owned();
-                asked.refused(Reason::Address, Some(address), why);
+            let refuse = |why: &'static str| {
+                asked.refused(Reason::Address, Some(address), || format!("/metrics: {}", why.trim_end()));
+                Err(why)
+            };
+            if !readers.from.get().iter().any(|network| network.contains(&address)) {
+                return refuse("this address is not in server.metrics_from\n");
             }
-            may_see
+            // A page of a name that was pointed here reads without an Origin what counts as same-origin.
+            if !readers.by.get().serve(request.headers()) {
+                return refuse("the host that was asked for is not in server.public_hosts\n");
+            }
+            Ok(())
         }),
     }
 }

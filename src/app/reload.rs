@@ -13,7 +13,7 @@ use super::{
 use crate::{
     auth::apps::{App, Difference},
     config::{Change, Complaints, Config, Loaded},
-    edge::tls::CertificateReloader,
+    edge::{own_hosts::OwnHosts, tls::CertificateReloader},
     ids::AppId,
     live::Live,
     protocols::{chat::moderation::Moderation, group::barrier::Lists, relay},
@@ -23,6 +23,7 @@ use crate::{
 pub struct Reloader {
     pub site: Site,
     pub metrics_from: Arc<Live<Vec<IpNet>>>,
+    pub own_hosts: Arc<Live<OwnHosts>>,
     pub certificate: Option<Arc<CertificateReloader>>,
     /// See [`super::Tenants`].
     pub local_app: Option<Arc<App>>,
@@ -72,7 +73,9 @@ impl Reloader {
         let site = &self.site;
         site.trusted_proxies.set(config.server.trusted_proxies.clone());
         self.metrics_from.set(config.server.metrics_from.clone());
-        site.origins.set(Origins::new(config));
+        let own_hosts = OwnHosts::new(&config.server.public_hosts);
+        site.origins.set(Origins::new(config, &own_hosts));
+        self.own_hosts.set(own_hosts);
         site.admission.set_limits(&config.limits);
         site.broker.settings.set(broker_settings(config));
         site.broker.directory.set_limit(config.limits.channels);

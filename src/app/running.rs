@@ -24,7 +24,7 @@ use crate::{
 
 /// A server that accepts connections.
 pub struct Running {
-    /// Where plain HTTP and WebSocket listen on the shared port.
+    /// Where plain HTTP and WebSocket listen: the shared port, or the first one where there is none.
     pub address: SocketAddr,
     /// Everything that listens without TLS, and who is served there.
     pub listening: Vec<(SocketAddr, Listener)>,
@@ -56,8 +56,9 @@ impl Running {
         self.broker.ready.store(false, Ordering::Relaxed);
         tracing::info!(connections = self.open_connections().await, "draining");
         rt::time::sleep(self.notice).await;
+        // Listening goes on: newcomers and requests get an answer at once (`/health` 200, an upgrade 503), where
+        // connections that nobody accepts would hang until the exit.
         self.broker.closing.store(true, Ordering::Relaxed);
-        self.server.pause().await;
         let last_words = self.letshare.last_words();
         if rt::time::timeout(limits::DRAIN_LAST_WORDS, last_words).await.is_err() {
             tracing::warn!("some file transfers end without a word");

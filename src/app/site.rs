@@ -1,18 +1,13 @@
 //! What is served on each port: one server with several listeners, so that all share the worker threads.
 //!
-//! A worker thread builds an app for each listener; which protocols it serves is told by the address that
-//! requests come in by.
+//! A worker thread builds an app for each listener.
 
-use std::{
-    net::SocketAddr,
-    rc::Rc,
-    sync::{Arc, OnceLock},
-};
+use std::{rc::Rc, sync::Arc};
 
 use actix_web::{
     App, Error,
     body::MessageBody,
-    dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse},
+    dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     middleware::from_fn,
     web,
 };
@@ -22,14 +17,15 @@ use super::older::Older;
 use crate::{
     actors::{broker::Broker, refusals::Reason, worker::Worker},
     auth::apps::Apps,
-    config::{self, Config, Listener, Protocol, Route},
+    config::{Config, Listener, Protocol, Route},
     edge::{
         admission::Admission,
         client_address::client_address_of,
         fallback,
         guard::MessageLimits,
-        http::cors,
+        http::{amend, cors},
         origin::{self, OriginPolicy},
+        own_hosts::OwnHosts,
         websocket::Entrance,
     },
     live::Live,
@@ -54,8 +50,6 @@ pub struct Site {
     pub apps: Arc<Apps>,
     pub origins: Arc<Live<Origins>>,
     pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
-    /// What was bound: told before the first app is built.
-    pub bound: Arc<OnceLock<Vec<(SocketAddr, Listener)>>>,
 }
 
 /// Which pages may talk to whom.
@@ -66,23 +60,30 @@ pub struct Origins {
 }
 
 impl Origins {
-    pub fn new(config: &Config) -> Self {
-        let relay = Arc::new(OriginPolicy::listed(&config.relay.allowed_origins));
-        let chat = &config.chat;
-        let chat = OriginPolicy::listed_with_header(&chat.allowed_origins, &chat.jwt_header);
+    pub fn new(config: &Config, own_hosts: &OwnHosts) -> Self {
+        let (relay, chat) = (&config.relay, &config.chat);
+        let (post, group) = (&config.postoffice, &config.group);
+        let listed = |key, allowed| OriginPolicy::listed(key, allowed, own_hosts);
         let lists = [
-            (Protocol::Chat, Arc::new(chat)),
-            (Protocol::Relay, relay),
-            (Protocol::PostOffice, same_host_and(&config.postoffice.allowed_origins)),
-            (Protocol::Group, same_host_and(&config.group.allowed_origins)),
+            (
+                Protocol::Relay,
+                listed("relay.allowed_origins", &relay.allowed_origins)
+                    .or_public()
+                    .with_headers(&["X-API-KEY", "API-KEY"]),
+            ),
+            (Protocol::Chat, listed("chat.allowed_origins", &chat.allowed_origins).with_headers(&[&chat.jwt_header])),
+            (Protocol::PostOffice, listed("postoffice.allowed_origins", &post.allowed_origins)),
+            (Protocol::Group, listed("group.allowed_origins", &group.allowed_origins).with_headers(&["X-Service-Key"])),
         ];
         let own = lists.into_iter().flat_map(|(protocol, policy)| {
+            let policy = Arc::new(policy);
             let routes = protocol.routes(config).into_iter();
             routes.map(move |route| (protocol, route, Arc::clone(&policy)))
         });
-        Self { common: Arc::new(OriginPolicy::new(&config.cors)), own: own.collect() }
+        Self { common: Arc::new(OriginPolicy::new(&config.cors, own_hosts)), own: own.collect() }
     }
 
+    /// For a path as the router reads it.
     fn of(&self, listener: &Listener, path: &str) -> Arc<OriginPolicy> {
         let mut own = self.own.iter();
         let found = own
@@ -92,20 +93,11 @@ impl Origins {
     }
 }
 
-/// Pages of the same host and these; `*` is every page.
-fn same_host_and(allowed: &[String]) -> Arc<OriginPolicy> {
-    Arc::new(if allowed.iter().any(|origin| origin == "*") {
-        OriginPolicy::listed(&[])
-    } else {
-        OriginPolicy::new(&config::Cors { allowed_origins: allowed.to_vec(), allow_lan: false })
-    })
-}
-
 impl Site {
-    /// The app of the listener that `app` is told the address of.
+    /// What is served on a listener.
     pub fn app(
         &self,
-        app: &AppConfig,
+        listener: &Arc<Listener>,
     ) -> App<
         impl ServiceFactory<
             ServiceRequest,
@@ -115,27 +107,23 @@ impl Site {
             InitError = (),
         > + use<>,
     > {
-        let bound = self.bound.get().map(Vec::as_slice).unwrap_or_default();
-        let own = bound.iter().find(|(address, _)| *address == app.local_addr());
-        // TLS is the shared listener in other clothes, or, where nobody is on that, the next.
-        let is_used = |(_, own): &&(SocketAddr, Listener)| own.protocols != [Protocol::Operations];
-        let used = || bound.iter().find(is_used).or_else(|| bound.first());
-        let listener = own.or_else(used).map(|(_, own)| own.clone());
-        let listener = Arc::new(listener.unwrap_or_else(|| self.config.listeners().swap_remove(0)));
         let origins = Arc::clone(&self.origins);
-        let asked = Arc::clone(&listener);
+        let asked = Arc::clone(listener);
+        let others = listener.routes(&self.config).into_iter().filter(|route| route.protocol != Protocol::Ably);
+        let others: Arc<[Route]> = others.collect();
         let (broker, proxies) = (Arc::clone(&self.broker), Arc::clone(&self.trusted_proxies));
         App::new()
             .app_data(web::Data::new(self.ops_state.clone()))
             .wrap(from_fn(fallback::catch_panic))
             .wrap(from_fn(move |request: ServiceRequest, next| {
-                let (origins, listener) = (Arc::clone(&origins), Arc::clone(&asked));
+                let (origins, listener, others) = (Arc::clone(&origins), Arc::clone(&asked), Arc::clone(&others));
                 let (broker, proxies) = (Arc::clone(&broker), Arc::clone(&proxies));
                 async move {
-                    if listener.serves(Protocol::Ably) && ably::is_meant(request.request()) {
+                    let others_have = |path: &str| others.iter().any(|route| route.matches(path));
+                    if listener.serves(Protocol::Ably) && ably::is_meant(request.request(), others_have) {
                         cors::echo_origin(request, next).await
                     } else {
-                        let policy = origins.get().of(&listener, request.path());
+                        let policy = origins.get().of(&listener, request.match_info().as_str());
                         if let Some(origin) = policy.refused_origin(request.headers()) {
                             let address = client_address_of(request.request(), &proxies.get());
                             let why = || format!("a page of {origin} is refused: its origin is not allowed");
@@ -145,7 +133,8 @@ impl Site {
                     }
                 }
             }))
-            .configure(|routes| self.routes(routes, &listener))
+            .wrap(from_fn(amend::for_browsers))
+            .configure(|routes| self.routes(routes, listener))
     }
 
     fn routes(&self, routes: &mut web::ServiceConfig, listener: &Listener) {

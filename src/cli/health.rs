@@ -23,8 +23,8 @@ const STATUS_BYTES: usize = 256;
 pub enum HealthFault {
     #[error("--url must look like http://127.0.0.1:8080/health")]
     BadUrl,
-    #[error("server.port is 0, so the port is not known here; name it with --url")]
-    UnknownPort,
+    #[error("{key} is 0, so the port is not known here; name it with --url")]
+    UnknownPort { key: &'static str },
     #[error("{address} does not resolve: {error}")]
     Unresolved { address: String, error: io::Error },
     #[error("no answer from {address}: {error}")]
@@ -40,9 +40,13 @@ pub enum HealthFault {
 pub fn ask(config: &Config, url: Option<&str>) -> Result<String, HealthFault> {
     let url = match url {
         Some(url) => Url::parse(url).map_err(|_| HealthFault::BadUrl)?,
-        None if config.server.port == 0 => return Err(HealthFault::UnknownPort),
         None => {
-            let address = SocketAddr::new(reachable(config.server.host), config.server.port);
+            // There is always one; a profile has its own.
+            let listener = config.listeners().swap_remove(0);
+            if listener.port == 0 {
+                return Err(HealthFault::UnknownPort { key: listener.key });
+            }
+            let address = SocketAddr::new(reachable(config.server.host), listener.port);
             Url::parse(&format!("http://{address}/health")).map_err(|_| HealthFault::BadUrl)?
         }
     };

@@ -64,7 +64,8 @@ impl<'a> Verdict<'a> {
 
     fn ports(&mut self) {
         let (plain, tls) = (self.config.server.port, self.config.tls.port);
-        if self.config.tls.enabled && plain == tls && plain != 0 {
+        let is_open = self.config.listeners().iter().any(|listener| listener.key == "server.port");
+        if self.config.tls.enabled && is_open && plain == tls && plain != 0 {
             self.complain(&["tls.port", "server.port"], "the same as server.port; each needs its own");
         }
     }
@@ -99,6 +100,15 @@ impl<'a> Verdict<'a> {
         let tls = &self.config.tls;
         if !tls.enabled {
             return;
+        }
+        let encrypted = self.config.tls_listener();
+        for listener in self.config.listeners() {
+            for protocol in listener.protocols.iter().filter(|protocol| !encrypted.serves(**protocol)) {
+                self.warnings.push(format!(
+                    "{protocol} is not served on tls.port: others have its paths there; it is on {} alone",
+                    listener.key
+                ));
+            }
         }
         for (key, file) in [("tls.cert_file", &tls.cert_file), ("tls.key_file", &tls.key_file)] {
             match file {

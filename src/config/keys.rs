@@ -38,6 +38,8 @@ const COMMON: &[Key] = &[
     key("server.workers", Kind::Whole(0, 1_024)),
     key("server.trusted_proxies", Kind::Networks),
     key("server.metrics_from", Kind::Networks),
+    key("server.public_hosts", Kind::Hosts),
+    key("server.keep_alive", Kind::Span("1s", secs(1), "1h", secs(3_600))),
     key("tls.enabled", Kind::Switch),
     key("tls.port", PORT),
     key("tls.cert_file", Kind::File),

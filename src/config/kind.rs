@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
-use url::Url;
+use url::{Host, Url};
 
 use super::yaml::Raw;
 use crate::limits;
@@ -24,6 +24,8 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     Address,
     Networks,
+    /// Names of hosts, without ports.
+    Hosts,
     Origins,
     /// The same, or `*` for every page.
     OriginsOrAny,
@@ -72,6 +74,7 @@ impl fmt::Display for Kind {
             },
             Self::Address => f.write_str("an IP address such as 127.0.0.1, 0.0.0.0 or ::1"),
             Self::Networks => f.write_str("a list of IP networks such as 10.0.0.0/8 or 127.0.0.1"),
+            Self::Hosts => f.write_str("a list of host names such as broker.example, without scheme and port"),
             Self::Origins => f.write_str("a list of origins, each scheme://host or scheme://host:port"),
             Self::OriginsOrAny => {
                 f.write_str("a list of origins, each scheme://host or scheme://host:port, or * for every page")
@@ -110,7 +113,7 @@ impl Kind {
     /// What is wrong with the value, in words; the value itself is not repeated.
     pub fn read(&self, raw: &Raw, base: &Path) -> Result<Option<Value>, String> {
         let text = match (self, raw) {
-            (Self::Networks | Self::Origins | Self::OriginsOrAny | Self::Grants | Self::Names, _) => {
+            (Self::Networks | Self::Hosts | Self::Origins | Self::OriginsOrAny | Self::Grants | Self::Names, _) => {
                 return self.read_list(&items(raw));
             }
             (_, Raw::Text(text)) => text,
@@ -171,7 +174,7 @@ impl Kind {
             },
             Self::Folder | Self::File => value(base.join(text))?,
             Self::Ignored(..) => return Ok(None),
-            Self::Networks | Self::Origins | Self::OriginsOrAny | Self::Grants | Self::Names => {
+            Self::Networks | Self::Hosts | Self::Origins | Self::OriginsOrAny | Self::Grants | Self::Names => {
                 return Err("not a list".into());
             }
         };
@@ -223,6 +226,7 @@ impl Kind {
         for item in items {
             let read = match self {
                 Self::Networks => network(item).and_then(value),
+                Self::Hosts => host(item).and_then(value),
                 Self::OriginsOrAny if item == "*" => value(item),
                 Self::Grants => grant(item).and_then(value),
                 Self::Names => mailbox(item).and_then(value),
@@ -317,6 +321,17 @@ fn network(text: &str) -> Result<IpNet, String> {
     match text.parse::<IpAddr>() {
         Ok(address) => Ok(address.into()),
         Err(_) => text.parse().map_err(|_| "not an IP address and not a network such as 10.0.0.0/8".into()),
+    }
+}
+
+/// As browsers write it: lower case, other letters than ASCII as `xn--…`.
+fn host(text: &str) -> Result<String, String> {
+    if text.contains("://") || text.contains(':') && !text.starts_with('[') {
+        return Err("write the name alone, without scheme and port".into());
+    }
+    match Host::parse(text) {
+        Ok(host) => Ok(host.to_string()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Which protocol is served on which port, and by which paths (docs/architecture.md §8).
 //!
-//! A protocol with a `port` of its own is served there and nowhere else; all others share `server.port`.
+//! A protocol with a `port` of its own is served there and, without TLS, nowhere else; all others share `server.port`.
+//! That one is opened only for somebody who is served there: so a drop-in profile opens the older server's port and no
+//! other, with the operations beside it, and two profiles can run on one machine.
+//!
 //! `check` looks here for two that claim one path, `app` for what to bind. Another protocol is one more
 //! [`Protocol`], its row in [`own_ports`] and its paths in [`Listener::routes`].
 
@@ -55,6 +58,8 @@ pub struct Route {
     pub key: &'static str,
 }
 
+const SHARED_PORT: &str = "server.port";
+
 /// First segments that are Ably's alone, whatever follows.
 pub const ABLY_ROOTS: [&str; 9] =
     ["time", "keys", "channels", "apps", "is-the-internet-up.txt", "messages", "presence", "push", "stats"];
@@ -85,17 +90,15 @@ fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>); 4] {
 }
 
 impl Config {
-    /// What listens, the shared port first.
+    /// What listens without TLS, the shared port first.
     pub fn listeners(&self) -> Vec<Listener> {
-        let mut shared = Listener { port: self.server.port, key: "server.port", protocols: vec![Protocol::Operations] };
         let common = [
             // Before LetShare: it takes from `/` what names a version, LetShare the rest.
             (Protocol::Ably, self.ably.enabled),
             (Protocol::LetShare, self.letshare.enabled),
         ];
-        let common = common.into_iter().filter(|(_, enabled)| *enabled);
-        shared.protocols.extend(common.map(|(protocol, _)| protocol));
-        let mut listeners = vec![shared];
+        let common = common.into_iter().filter(|(_, enabled)| *enabled).map(|(protocol, _)| protocol);
+        let mut listeners = vec![Listener { port: self.server.port, key: SHARED_PORT, protocols: common.collect() }];
         for (protocol, enabled, own_port) in own_ports(self) {
             if !enabled {
                 continue;
@@ -110,12 +113,34 @@ impl Config {
                 Some(listener) => listener.protocols.push(protocol),
                 None => listeners.push(Listener {
                     port: own_port.unwrap_or_default(),
-                    key: protocol.port_key().unwrap_or("server.port"),
+                    key: protocol.port_key().unwrap_or(SHARED_PORT),
                     protocols: vec![protocol],
                 }),
             }
         }
+        if listeners.len() > 1 && listeners.first().is_some_and(|shared| shared.protocols.is_empty()) {
+            listeners.remove(0);
+            for listener in &mut listeners {
+                listener.protocols.push(Protocol::Operations);
+            }
+        } else if let Some(shared) = listeners.first_mut() {
+            shared.protocols.insert(0, Protocol::Operations);
+        }
         listeners
+    }
+
+    /// What is served on the TLS port: everybody, the shared port's first, but for those whose paths are taken by then.
+    pub fn tls_listener(&self) -> Listener {
+        let mut tls = Listener { port: self.tls.port, key: "tls.port", protocols: Vec::new() };
+        for protocol in self.listeners().into_iter().flat_map(|listener| listener.protocols) {
+            let taken = tls.routes(self);
+            let is_free = |route: &Route| !taken.iter().any(|known| known.excludes(route));
+            if protocol != Protocol::Operations && protocol.routes(self).iter().all(is_free) {
+                tls.protocols.push(protocol);
+            }
+        }
+        tls.protocols.push(Protocol::Operations);
+        tls
     }
 }
 
@@ -135,9 +160,13 @@ impl Listener {
         routes.flat_map(|protocol| protocol.routes(config)).collect()
     }
 
-    /// Pairs of routes of which only one could be reached.
+    /// Pairs of routes of which only one could be reached. On the port of an older server its `/health` is meant where
+    /// both have one: the operations only fill in what it has not.
     pub fn conflicts(&self, config: &Config) -> Vec<(Route, Route)> {
-        let routes = self.routes(config);
+        let mut routes = self.routes(config);
+        if self.key != SHARED_PORT {
+            routes.retain(|route| route.protocol != Protocol::Operations);
+        }
         let mut conflicts = Vec::new();
         for (index, route) in routes.iter().enumerate() {
             let earlier = routes[..index].iter();
@@ -271,6 +300,53 @@ mod tests {
         assert_eq!(ports(&free), [(0, 3), (0, 1)]);
         let shared = relay(|config| config.server.port = 0);
         assert_eq!(ports(&shared), [(0, 4)]);
+    }
+
+    /// Only the relay and the post office, each on a port of its own.
+    fn apart() -> Config {
+        relay(|config| {
+            (config.letshare.enabled, config.ably.enabled) = (false, false);
+            (config.relay.port, config.relay.health_path) = (Some(3000), "/health".into());
+            config.postoffice.enabled = true;
+            (config.postoffice.port, config.postoffice.health_path) = (Some(7502), "/health".into());
+        })
+    }
+
+    /// findings O6: nobody is on the shared port, so it is not opened, and the operations are where the others are.
+    #[test]
+    fn the_shared_port_is_opened_for_somebody_only() {
+        let listening: Vec<_> = apart().listeners().into_iter().map(|one| (one.port, one.protocols)).collect();
+        let with_operations = |protocol| vec![protocol, Protocol::Operations];
+        let expected = [(3000, with_operations(Protocol::Relay)), (7502, with_operations(Protocol::PostOffice))];
+        assert_eq!(listening, expected);
+        assert_eq!(clashes(&apart()), []);
+        let nobody = relay(|config| {
+            (config.letshare.enabled, config.ably.enabled, config.relay.enabled) = (false, false, false);
+        });
+        assert_eq!(nobody.listeners().len(), 1, "somebody asks for the operations");
+    }
+
+    /// findings O5: the TLS port serves what the others serve, unless two claim a path.
+    #[test]
+    fn the_tls_port_serves_everybody_whose_paths_are_free() {
+        use Protocol::{Ably, LetShare, Operations, PostOffice, Relay};
+        let on_tls = |config: &Config| config.tls_listener().protocols;
+        let profile = relay(|config| {
+            config.letshare.enabled = false;
+            config.relay.port = Some(3000);
+            config.relay.health_path = "/health".into();
+        });
+        assert_eq!(on_tls(&profile), [Ably, Relay, Operations]);
+        let clash = relay(|config| (config.relay.port, config.relay.ws_path) = (Some(3000), "/ws".into()));
+        assert_eq!(on_tls(&clash), [Ably, LetShare, Operations]);
+        // Both have `/health`; the relay comes first.
+        assert_eq!(on_tls(&apart()), [Relay, Operations]);
+        let post = relay(|config| {
+            (config.letshare.enabled, config.ably.enabled, config.relay.enabled) = (false, false, false);
+            (config.postoffice.enabled, config.postoffice.port) = (true, Some(7502));
+            config.postoffice.any_path = true;
+        });
+        assert_eq!(on_tls(&post), [PostOffice, Operations]);
     }
 
     /// docs/architecture.md §8: the defaults do not collide.

@@ -82,6 +82,10 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Who may read `/metrics`.
     pub metrics_from: Vec<IpNet>,
+    /// Names that this server is reached by: their pages are its own.
+    pub public_hosts: Vec<String>,
+    /// An idle HTTP connection is kept this long for the next request.
+    pub keep_alive: Duration,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -21,6 +21,7 @@ macro_rules! reloadable {
 reloadable! {
     server.trusted_proxies,
     server.metrics_from,
+    server.public_hosts,
     tls.cert_file,
     tls.key_file,
     auth.mode,

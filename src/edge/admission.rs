@@ -5,14 +5,14 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::Arc,
 };
 
 use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
 
-use crate::{config, live::Live};
+use crate::{config, edge::client_address::Source, live::Live};
 
 /// What POSIX promises to a process that cannot even ask for its limit.
 const FEWEST_DESCRIPTORS: u64 = 1024;
@@ -52,19 +52,6 @@ struct Open {
     total: usize,
     /// Only sources that have a connection open, so never more entries than `total`.
     by_source: HashMap<Source, usize>,
-}
-
-/// Whoever is counted as one: an IPv4 address, or the /64 that an IPv6 host can pick addresses from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Source(IpAddr);
-
-impl Source {
-    fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
-            v4 => v4,
-        })
-    }
 }
 
 /// The right to one open WebSocket; dropping it gives the place back.

@@ -3,13 +3,27 @@
 //! `X-Forwarded-For` grows at its right end, one address for each proxy passed, so only the part
 //! that trusted proxies wrote is believed: whatever stands further left, anybody can have sent.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use actix_web::{
     HttpRequest,
     http::header::{HeaderMap, X_FORWARDED_FOR},
 };
 use ipnet::IpNet;
+
+/// Whoever is counted as one: an IPv4 address, or the /64 that an IPv6 host can pick addresses from. Every limit and every
+/// ban by address counts these, or whoever has IPv6 has 2^64 of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source(IpAddr);
+
+impl Source {
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+            v4 => v4,
+        })
+    }
+}
 
 /// The address of whoever sent `request`.
 pub fn client_address_of(request: &HttpRequest, trusted: &[IpNet]) -> IpAddr {

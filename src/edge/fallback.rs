@@ -91,7 +91,10 @@ mod tests {
     use super::*;
     use crate::{
         config,
-        edge::origin::{OriginPolicy, enforce},
+        edge::{
+            origin::{OriginPolicy, enforce},
+            own_hosts::OwnHosts,
+        },
     };
 
     #[actix_web::test]
@@ -112,10 +115,10 @@ mod tests {
 
     #[actix_web::test]
     async fn on_the_wire_a_panic_costs_one_answer_and_not_the_connection() {
-        let policy = Arc::new(OriginPolicy::new(&config::Cors {
-            allowed_origins: vec!["https://letshare.fun".to_owned()],
-            allow_lan: false,
-        }));
+        let policy = Arc::new(OriginPolicy::new(
+            &config::Cors { allowed_origins: vec!["https://letshare.fun".to_owned()], allow_lan: false },
+            &OwnHosts::default(),
+        ));
         let server = HttpServer::new(move || {
             let policy = policy.clone();
             let broken = || async { panic!("a fault in a handler") as HttpResponse };

@@ -7,6 +7,8 @@ pub mod fallback;
 pub mod guard;
 pub mod http;
 pub mod origin;
+pub mod own_hosts;
 pub mod portions;
+pub mod target;
 pub mod tls;
 pub mod websocket;

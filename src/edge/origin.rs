@@ -10,7 +10,6 @@ use actix_web::{
     Error, HttpResponse,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    error::InternalError,
     http::{
         Method,
         header::{
@@ -21,7 +20,13 @@ use actix_web::{
     middleware::Next,
 };
 
-use crate::config;
+use crate::{
+    config,
+    edge::{
+        http::amend::amended,
+        own_hosts::{OwnHosts, names_same_host},
+    },
+};
 
 /// docs/protocols/letshare.md §4 "CORS".
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET,POST,PUT,DELETE,OPTIONS");
@@ -36,79 +41,92 @@ const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
 /// What a request's `Origin` means for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// No Origin, or the server's own host: answered without CORS headers.
+    /// No Origin, or a page of the server's own: answered without CORS headers.
     Plain,
     /// A page of another, allowed origin: answered with CORS headers.
     CrossOrigin,
-    /// A page that may not talk to this server: 403, empty.
+    /// A page that may not talk to this server: 403, saying why.
     Refused,
 }
 
 /// The pages that may talk to a set of routes.
 #[derive(Clone, Debug)]
 pub struct OriginPolicy {
+    /// The setting with the list.
+    key: &'static str,
     /// As browsers send them: lower case, no slash at the end (RFC 6454 §6.2).
     allowed: Vec<String>,
     allow_lan: bool,
-    /// Nobody is listed: every page may, as if it were the server's own.
-    is_open: bool,
-    /// Every page may, and is told so.
+    /// Every page may.
     is_public: bool,
+    own_hosts: OwnHosts,
     allowed_headers: HeaderValue,
 }
 
 impl OriginPolicy {
-    /// Entries of the list may be written with upper case or a slash at the end; browsers send
-    /// neither, so both are taken off here and the comparison itself is exact.
-    pub fn new(cors: &config::Cors) -> Self {
+    /// The pages of `cors.allowed_origins`.
+    pub fn new(cors: &config::Cors, own_hosts: &OwnHosts) -> Self {
+        let listed = Self::listed("cors.allowed_origins", &cors.allowed_origins, own_hosts);
+        Self { allow_lan: cors.allow_lan, ..listed }
+    }
+
+    /// The pages that the setting `key` lists, every one if `*` is among them, and those of the server's own hosts.
+    ///
+    /// Entries may be written with upper case or a slash at the end; browsers send neither, so both are taken off here
+    /// and the comparison itself is exact.
+    pub fn listed(key: &'static str, allowed: &[String], own_hosts: &OwnHosts) -> Self {
         let as_browsers_send_it = |origin: &String| {
             let origin = origin.trim();
             let without_slash = origin.strip_suffix('/').unwrap_or(origin);
             without_slash.to_ascii_lowercase()
         };
         Self {
-            allowed: cors.allowed_origins.iter().map(as_browsers_send_it).collect(),
-            allow_lan: cors.allow_lan,
-            is_open: false,
-            is_public: false,
-            allowed_headers: ALLOWED_HEADERS,
-        }
-    }
-
-    /// These pages; every page when there are none.
-    pub fn listed(allowed: &[String]) -> Self {
-        Self {
-            allowed: allowed.to_vec(),
+            key,
+            allowed: allowed.iter().map(as_browsers_send_it).collect(),
             allow_lan: false,
-            is_open: allowed.is_empty(),
-            is_public: false,
-            allowed_headers: ALLOWED_HEADERS,
-        }
-    }
-
-    /// These pages, every one if `*` is among them; none when there are none. They may send the header `name`, too.
-    pub fn listed_with_header(allowed: &[String], name: &str) -> Self {
-        let headers = format!("{},{name}", ALLOWED_HEADERS.to_str().unwrap_or_default());
-        Self {
-            allowed: allowed.to_vec(),
-            allow_lan: false,
-            is_open: false,
             is_public: allowed.iter().any(|origin| origin == "*"),
-            allowed_headers: headers.parse().unwrap_or(ALLOWED_HEADERS),
+            own_hosts: own_hosts.clone(),
+            allowed_headers: ALLOWED_HEADERS,
         }
+    }
+
+    /// Every page may where none is listed.
+    #[must_use]
+    pub fn or_public(self) -> Self {
+        Self { is_public: self.is_public || self.allowed.is_empty(), ..self }
+    }
+
+    /// Pages may send these headers, too: those that the protocol's requests are made of.
+    #[must_use]
+    pub fn with_headers(self, names: &[&str]) -> Self {
+        let headers = [self.allowed_headers.to_str().unwrap_or_default(), &names.join(",")].join(",");
+        Self { allowed_headers: headers.parse().unwrap_or(ALLOWED_HEADERS), ..self }
     }
 
     /// `origin` and `host` are the values of those headers; `host` may carry a port.
     pub fn verdict(&self, origin: Option<&str>, host: Option<&str>) -> Verdict {
         match origin {
             None | Some("") => Verdict::Plain,
-            Some(_) if self.is_open => Verdict::Plain,
-            Some(origin) if host.is_some_and(|host| is_same_host(origin, host)) => Verdict::Plain,
+            Some(origin) if host.is_some_and(|host| self.own_hosts.is_own_page(origin, host)) => Verdict::Plain,
             Some(_) if self.is_public => Verdict::CrossOrigin,
             Some(origin) if self.allowed.iter().any(|allowed| allowed == origin) => Verdict::CrossOrigin,
             Some(origin) if self.allow_lan && is_lan_page(origin) => Verdict::CrossOrigin,
             Some(_) => Verdict::Refused,
         }
+    }
+
+    /// Why a page is refused, and what would allow it.
+    fn refusal(&self, headers: &HeaderMap) -> String {
+        let mut origins = headers.get_all(ORIGIN);
+        let origin = origins.next().and_then(|origin| origin.to_str().ok());
+        let (Some(origin), None) = (origin, origins.next()) else {
+            return "the header Origin is not one readable origin\n".to_owned();
+        };
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let is_same = host.is_some_and(|host| names_same_host(origin, host));
+        let same = if is_same { ", and its host is not in server.public_hosts" } else { "" };
+        let shown = told::shown(headers);
+        format!("origin {shown} is not in {}{same}\n", self.key)
     }
 
     fn verdict_on(&self, headers: &HeaderMap) -> Verdict {
@@ -142,8 +160,9 @@ pub async fn enforce<B: MessageBody + 'static>(
     match policy.verdict_on(request.headers()) {
         Verdict::Plain => Ok(next.call(request).await?.map_into_left_body()),
         Verdict::Refused => {
-            let refusal = request.into_response(HttpResponse::Forbidden().finish());
-            Ok(refusal.map_into_right_body())
+            let refusal = policy.refusal(request.headers());
+            let refusal = HttpResponse::Forbidden().content_type("text/plain; charset=utf-8").body(refusal);
+            Ok(request.into_response(refusal).map_into_right_body())
         }
         Verdict::CrossOrigin => {
             // `verdict_on` found exactly one.
@@ -158,18 +177,8 @@ pub async fn enforce<B: MessageBody + 'static>(
                 append(preflight.headers_mut(), cors_headers.chain(lists));
                 return Ok(request.into_response(preflight).map_into_right_body());
             }
-            match next.call(request).await {
-                Ok(mut response) => {
-                    append(response.headers_mut(), cors_headers);
-                    Ok(response.map_into_left_body())
-                }
-                // Without the headers a page could not read what went wrong.
-                Err(error) => {
-                    let mut response = error.error_response();
-                    append(response.headers_mut(), cors_headers);
-                    Err(InternalError::from_response(error, response).into())
-                }
-            }
+            let answered = amended(request, next, |headers| append(headers, cors_headers)).await?;
+            Ok(answered.map_into_left_body())
         }
     }
 }
@@ -187,10 +196,6 @@ fn append(headers: &mut HeaderMap, more: impl Iterator<Item = (HeaderName, Heade
     for (name, value) in more {
         headers.append(name, value);
     }
-}
-
-fn is_same_host(origin: &str, host: &str) -> bool {
-    without_scheme(origin).is_some_and(|page_host| page_host == host)
 }
 
 /// `http(s)://192.168.1.*`, any port; the slash at the end is what the Go server let through.

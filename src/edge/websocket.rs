@@ -128,7 +128,12 @@ struct Descriptor {
     plain: bool,
 }
 
-/// For `HttpServer::on_connect`: notes the descriptor, so that a stuck connection can be cut.
+/// Whether a request came by TLS.
+pub fn is_encrypted(request: &HttpRequest) -> bool {
+    request.conn_data::<Descriptor>().is_some_and(|descriptor| !descriptor.plain)
+}
+
+/// For whoever accepts connections: notes the descriptor, so that a stuck connection can be cut.
 pub fn note_descriptor(io: &dyn Any, extensions: &mut Extensions) {
     let plain = io.downcast_ref::<TcpStream>();
     let tcp = plain.or_else(|| {

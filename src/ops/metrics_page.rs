@@ -33,8 +33,8 @@ pub async fn metrics(
     // Before the first await: actix-http stops reading a body that waits for its reader, and does not
     // notice when it is dropped later. The client would hang, and its connection stay for ever.
     drop(body);
-    if !(state.may_see_metrics)(&request) {
-        return HttpResponse::Forbidden().finish();
+    if let Err(why) = (state.may_see_metrics)(&request) {
+        return HttpResponse::Forbidden().content_type("text/plain; charset=utf-8").body(why);
     }
     let snapshot = (state.snapshot)().await;
     let process = ProcessFacts::read();

@@ -12,13 +12,16 @@ mod show_time;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use actix_web::{HttpRequest, guard, web};
+use actix_web::{HttpRequest, guard, http::header, web};
 use futures_util::future::LocalBoxFuture;
 
 use crate::{actors::metrics::Snapshot, clock::Clock};
 
 /// Asks the metrics actor; called once for each request of `/metrics`.
 pub type SnapshotSource = Arc<dyn Fn() -> LocalBoxFuture<'static, Snapshot> + Send + Sync>;
+
+/// Says why whoever asks may not see the metrics, if so.
+pub type MetricsGate = Arc<dyn Fn(&HttpRequest) -> Result<(), &'static str> + Send + Sync>;
 
 /// What the handlers here need; `app` puts it into the app data as `web::Data<OpsState>`.
 #[derive(Clone)]
@@ -27,14 +30,16 @@ pub struct OpsState {
     /// Off from the moment the server is told to stop.
     pub ready: Arc<AtomicBool>,
     pub snapshot: SnapshotSource,
-    /// Whether whoever asks may see the metrics.
-    pub may_see_metrics: Arc<dyn Fn(&HttpRequest) -> bool + Send + Sync>,
+    pub may_see_metrics: MetricsGate,
 }
 
 /// `/health`, `/ready` and `/metrics` for GET and HEAD; any other method is left to the default
-/// service, since docs/protocols/letshare.md §1.2 wants 404 there, not 405.
+/// service, since docs/protocols/letshare.md §1.2 wants 404 there, not 405. WebSockets are for whoever takes them on
+/// every path.
 pub fn routes(app: &mut web::ServiceConfig) {
-    let resource = |path| web::resource(path).guard(guard::Any(guard::Get()).or(guard::Head()));
+    let is_plain = |asked: &guard::GuardContext<'_>| !asked.head().headers().contains_key(header::UPGRADE);
+    let reads = || guard::Any(guard::Get()).or(guard::Head());
+    let resource = |path| web::resource(path).guard(reads()).guard(guard::fn_guard(is_plain));
     app.service(resource("/health").to(health::health))
         .service(resource("/ready").to(health::ready))
         .service(resource("/metrics").to(metrics_page::metrics));

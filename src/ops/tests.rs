@@ -28,7 +28,7 @@ fn state() -> OpsState {
         clock,
         ready: Arc::new(AtomicBool::new(true)),
         snapshot: Arc::new(move || async move { snapshot }.boxed_local()),
-        may_see_metrics: Arc::new(|_| true),
+        may_see_metrics: Arc::new(|_| Ok(())),
     }
 }
 

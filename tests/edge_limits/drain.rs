@@ -67,6 +67,28 @@ async fn clients_are_told_1001_and_the_server_ends() {
     server.join();
 }
 
+/// findings P13: after the notice, too, new connections are answered at once: `/health` well, the rest that it is over.
+#[tokio::test]
+async fn after_the_notice_newcomers_are_answered_at_once() {
+    let mut server = Server::start(|config| {
+        config.shutdown.grace = LONG;
+        config.websocket.close_timeout = LONG;
+    });
+    let mut silent = Client::join(&server, "a:1", "demo1").await;
+    server.begin_drain();
+    let close = silent.expect_close().await.expect("a code");
+    assert_eq!(u16::from(close.code), 1001);
+    // The server waits for that client to answer, and closed it after it had stopped to let anybody in.
+    for (target, headers, status) in
+        [("/health", &[][..], 200), ("/ready", &[], 503), (&server.target("b:2"), &UPGRADE, 503)]
+    {
+        let response = Http::connect(&server).await.ask("GET", target, headers).await;
+        assert_eq!(response.status, status, "{target}: {response:?}");
+    }
+    drop(silent);
+    server.join();
+}
+
 /// `shutdown.grace`: clients that do not answer are cut in the end.
 #[tokio::test]
 async fn the_grace_time_ends_the_wait() {

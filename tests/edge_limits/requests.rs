@@ -6,7 +6,7 @@ use std::time::Duration;
 use letshare_server::{clock::Clock, ids::Timestamp, limits::EVENT_NAME_BYTES};
 use serde_json::json;
 
-use crate::support::{Client, Server, eventually};
+use crate::support::{Client, Http, Server, UPGRADE, eventually};
 
 async fn expect_refusal(client: &mut Client, room: &str, event: &str, code: u16, text: &str) {
     client.send(json!({"type": "subscribe", "channel": room, "event": event})).await;
@@ -156,4 +156,28 @@ async fn the_default_rate_is_generous() {
         a.publish("demo1", "signal:b:2", json!({"isReply": true})).await;
     }
     assert!(a.received_so_far().await.is_empty());
+}
+
+/// findings P6: what curl, Python and nginx send as it was typed is taken, as the older servers took it: on a new
+/// connection and on one that is kept, for a page and for a WebSocket.
+#[tokio::test]
+async fn raw_utf_8_in_a_target_is_taken() {
+    let server = Server::start(|config| {
+        config.relay.enabled = true;
+        config.relay.api_key = "a key of the test".to_owned().into();
+    });
+    for target in ["/relay/ws?token=用户".to_owned(), server.target("用户"), "/?v=2&key=用户".to_owned()] {
+        let response = Http::connect(&server).await.ask("GET", &target, &UPGRADE).await;
+        assert_eq!(response.status, 101, "{target}");
+    }
+    let mut kept = Http::connect(&server).await;
+    let key = [("X-API-KEY", "a key of the test")];
+    let push = r#"{"event_name":"é","subject":"GET /é HTTP/1.1"}"#;
+    let pushed = kept.post("/relay/api/push?from=用户", &key, push).await;
+    assert_eq!(pushed.status, 200, "{pushed:?}");
+    assert_eq!(pushed.json()["data"]["event_name"], "é", "the body is as it was");
+    let raw = kept.ask("GET", "/nothing/房间", &[]).await;
+    assert_eq!((raw.status, raw.body.as_str()), (404, "404 page not found"));
+    let upgraded = kept.ask("GET", &server.target("用户"), &UPGRADE).await;
+    assert_eq!(upgraded.status, 101);
 }

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use letshare_server::config::Config;
+use letshare_server::{clock::Clock, config::Config};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
@@ -20,6 +20,28 @@ use crate::support::{Client, Http, PATIENCE, Server, eventually};
 
 /// A server with a TLS port, and the certificate to trust.
 fn server(adjust: impl FnOnce(&mut Config)) -> (Server, CertificateDer<'static>) {
+    with_certificate(Server::start, adjust)
+}
+
+/// The same for a drop-in profile, on free ports.
+fn server_as(mode: &str, adjust: impl FnOnce(&mut Config)) -> (Server, CertificateDer<'static>) {
+    let start = |with_tls: Box<dyn FnOnce(&mut Config) + '_>| {
+        Server::start_as(mode, Clock::system(), |config| {
+            for port in
+                [&mut config.relay.port, &mut config.chat.port, &mut config.group.port, &mut config.postoffice.port]
+            {
+                *port = port.map(|_| 0);
+            }
+            with_tls(config);
+        })
+    };
+    with_certificate(start, adjust)
+}
+
+fn with_certificate<'a>(
+    start: impl FnOnce(Box<dyn FnOnce(&mut Config) + 'a>) -> Server,
+    adjust: impl FnOnce(&mut Config) + 'a,
+) -> (Server, CertificateDer<'static>) {
     let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("issued");
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: String| {
@@ -27,14 +49,33 @@ fn server(adjust: impl FnOnce(&mut Config)) -> (Server, CertificateDer<'static>)
         std::fs::write(&path, text).expect("written");
         Some(path)
     };
-    let server = Server::start(|config| {
+    let cert_file = write("cert.pem", issued.cert.pem());
+    let key_file = write("key.pem", issued.signing_key.serialize_pem());
+    let server = start(Box::new(move |config| {
         config.tls.enabled = true;
         config.tls.port = 0;
-        config.tls.cert_file = write("cert.pem", issued.cert.pem());
-        config.tls.key_file = write("key.pem", issued.signing_key.serialize_pem());
+        (config.tls.cert_file, config.tls.key_file) = (cert_file, key_file);
         adjust(config);
-    });
+    }));
     (server, issued.cert.der().clone())
+}
+
+/// findings O5: every profile serves its paths on its TLS port.
+#[tokio::test]
+async fn a_profile_serves_its_paths_on_its_tls_port() {
+    for (mode, page) in
+        [("relay", "/api/push"), ("chat", "/api/ws/online-count"), ("group", "/stats"), ("postoffice", "/stats")]
+    {
+        for ably in [false, true] {
+            let (server, trusted) = server_as(mode, |config| config.ably.enabled = ably);
+            let tls = connect(&server, &trusted).await;
+            let mut http = Http::over(tls, server.tls_address.expect("TLS is on"));
+            let answer = http.ask("GET", page, &[]).await;
+            assert_ne!(answer.status, 404, "{mode}: {answer:?}");
+            assert_eq!(http.ask("GET", "/health", &[]).await.status, 200, "{mode}");
+            assert_eq!(http.ask("GET", "/ready", &[]).await.status, 200, "{mode}");
+        }
+    }
 }
 
 async fn connect(server: &Server, trusted: &CertificateDer<'static>) -> TlsStream<TcpStream> {

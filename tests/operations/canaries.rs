@@ -80,9 +80,13 @@ async fn bad_requests(server: &ServerProcess, jwt: &str) -> Vec<String> {
         assert!(answer.starts_with("HTTP/1.1 4"), "{path}: {answer}");
         answers.push(answer);
         // Neither with a foreign origin nor without an upgrade.
-        // The origin itself is told to the operator (findings P9).
-        let foreign = format!("{UPGRADE}Origin: https://foreign.example\r\nReferer: https://{HEADER}.example\r\n");
-        answers.push(get(server.address, path, &foreign).await);
+        // The origin itself is told to the operator (findings P9), what else stands in its place is not.
+        for origin in ["https://foreign.example".to_owned(), format!("https://foreign.example/?{HEADER}")] {
+            let foreign = format!(
+                "{UPGRADE}Origin: {origin}\r\nReferer: https://{HEADER}.example\r\nCookie: {HEADER}\r\n"
+            );
+            answers.push(get(server.address, path, &foreign).await);
+        }
         answers.push(get(server.address, path, "").await);
     }
     // One too many: a warning.

@@ -41,8 +41,10 @@ impl Server {
         let nowhere = TempDir::new().expect("a folder without files");
         let environment =
             Environment { vars: [("MODE".to_owned(), mode.to_owned())].into(), dir: nowhere.path().to_owned() };
-        let local = ("server.host".to_owned(), "127.0.0.1".to_owned());
-        let loaded = config::load(&environment, &[local]).expect("the profile is valid");
+        // The chat has no secret of its own.
+        let flags = [("server.host", "127.0.0.1"), ("chat.jwt_secret", "a secret of the tests, 32 bytes long")];
+        let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let loaded = config::load(&environment, &flags).expect("the profile is valid");
         Self::start_with(clock, loaded.config, adjust)
     }
 

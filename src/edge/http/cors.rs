@@ -8,7 +8,6 @@ use actix_web::{
     Error, HttpResponse,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    error::InternalError,
     http::{
         Method,
         header::{
@@ -19,6 +18,8 @@ use actix_web::{
     },
     middleware::Next,
 };
+
+use crate::edge::http::amend::amended;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, OPTIONS");
 const HEADERS: HeaderValue = HeaderValue::from_static(
@@ -54,18 +55,8 @@ pub async fn echo_origin<B: MessageBody + 'static>(
         allow(headers, origin);
         return Ok(request.into_response(preflight).map_into_right_body());
     }
-    match next.call(request).await {
-        Ok(mut response) => {
-            allow(response.headers_mut(), origin);
-            Ok(response.map_into_left_body())
-        }
-        // Without the headers a page could not read what went wrong.
-        Err(error) => {
-            let mut response = error.error_response();
-            allow(response.headers_mut(), origin);
-            Err(InternalError::from_response(error, response).into())
-        }
-    }
+    let answered = amended(request, next, |headers| allow(headers, origin)).await?;
+    Ok(answered.map_into_left_body())
 }
 
 fn allow(headers: &mut HeaderMap, origin: Option<HeaderValue>) {

@@ -1,6 +1,8 @@
 //! Pieces of HTTP that several protocols need and that know none of them.
 
 pub mod accept;
+pub mod amend;
 pub mod body;
 pub mod cors;
+pub mod methods;
 pub mod query;

@@ -12,7 +12,11 @@ use super::*;
 
 fn policy(allow_lan: bool) -> OriginPolicy {
     let allowed = ["https://letshare.fun", "http://localhost:5173", "https://Cdn.LetShare.fun/"];
-    OriginPolicy::new(&config::Cors { allowed_origins: allowed.map(String::from).to_vec(), allow_lan })
+    OriginPolicy::new(&config::Cors { allowed_origins: allowed.map(String::from).to_vec(), allow_lan }, &own_hosts())
+}
+
+fn own_hosts() -> OwnHosts {
+    OwnHosts::new(&["broker.example".to_owned()])
 }
 
 /// docs/protocols/letshare.md §4 "CORS"; the host of the server is `broker.example:8080`.
@@ -157,16 +161,62 @@ async fn a_preflight_gets_the_documented_lists_without_reaching_a_handler() {
     assert!(headers.starts_with("Origin,Content-Type,Authorization,Upgrade,Connection,Sec-WebSocket-Key"));
 }
 
+/// findings N3: the refusal says what it refuses, and which setting would allow it.
 #[actix_web::test]
-async fn other_pages_get_an_empty_403_on_every_method_and_on_the_upgrade() {
+async fn other_pages_get_a_403_that_says_why_on_every_method_and_on_the_upgrade() {
     let upgrade = TestRequest::get().insert_header(("Upgrade", "websocket"));
     let preflight = TestRequest::default().method(Method::OPTIONS);
     for request in [TestRequest::get(), TestRequest::post(), preflight, upgrade] {
         let response = answer(request.insert_header((ORIGIN, "null"))).await;
         assert_eq!(response.status(), StatusCode::FORBIDDEN);
         assert!(values(&response, ACCESS_CONTROL_ALLOW_ORIGIN).is_empty());
-        assert!(read_body(response).await.is_empty());
+        assert_eq!(read_body(response).await, "origin null is not in cors.allowed_origins\n");
     }
+}
+
+/// findings S7: a name that anybody can point here does not become the server's own by being asked for.
+#[actix_web::test]
+async fn a_page_of_a_host_that_nobody_named_is_refused_and_told_how_to_name_it() {
+    let page = "http://evil.example:8080";
+    let request = TestRequest::get().insert_header((HOST, "evil.example:8080")).insert_header((ORIGIN, page));
+    let response = answer(request).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    let why = "origin http://evil.example:8080 is not in cors.allowed_origins, and its host is not in \
+               server.public_hosts\n";
+    assert_eq!(read_body(response).await, why);
+}
+
+/// What is no origin may be a secret.
+#[actix_web::test]
+async fn only_an_origin_is_told_back() {
+    for page in ["https://user:secret@a.example", "https://a.example/?token=secret", "https://a.example#secret"] {
+        let response = answer(TestRequest::get().insert_header((ORIGIN, page))).await;
+        let why = "origin (no origin that browsers send) is not in cors.allowed_origins\n";
+        assert_eq!(read_body(response).await, why, "{page}");
+    }
+}
+
+/// Whatever a client writes there, the answer stays short.
+#[actix_web::test]
+async fn a_long_origin_is_not_told_back_whole() {
+    let page = format!("http://{}.example", "x".repeat(5_000));
+    let response = answer(TestRequest::get().insert_header((ORIGIN, page))).await;
+    assert!(read_body(response).await.len() < 400);
+}
+
+/// findings O9: a page that may connect may also call, with the headers that the protocol's requests carry.
+#[test]
+fn a_public_policy_lets_every_page_call() {
+    let own = own_hosts();
+    let any = OriginPolicy::listed("group.allowed_origins", &["*".to_owned()], &own);
+    let none_named = OriginPolicy::listed("relay.allowed_origins", &[], &own).or_public();
+    for policy in [any, none_named] {
+        assert_eq!(policy.verdict(Some("https://anybody.example"), None), Verdict::CrossOrigin);
+        let policy = policy.with_headers(&["X-API-KEY", "API-KEY"]);
+        assert!(policy.allowed_headers.to_str().unwrap().ends_with(",X-API-KEY,API-KEY"));
+    }
+    let closed = OriginPolicy::listed("group.allowed_origins", &[], &own);
+    assert_eq!(closed.verdict(Some("https://anybody.example"), None), Verdict::Refused);
 }
 
 #[actix_web::test]

@@ -16,7 +16,7 @@ impl OriginPolicy {
 }
 
 /// What clients send may hold anything; only what looks like an origin is repeated.
-fn shown(headers: &HeaderMap) -> String {
+pub(super) fn shown(headers: &HeaderMap) -> String {
     let mut origins = headers.get_all(ORIGIN);
     let origin = origins.next().and_then(|origin| origin.to_str().ok());
     let (Some(origin), None) = (origin, origins.next()) else {

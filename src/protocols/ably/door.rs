@@ -20,7 +20,11 @@ use crate::{
     },
     auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate},
     core::vitals::Patience,
-    edge::{admission::Refusal as NotAdmitted, http::query::Query, websocket::Entrance},
+    edge::{
+        admission::Refusal as NotAdmitted,
+        http::query::Query,
+        websocket::{self, Entrance},
+    },
     error::Fault,
     ids::ConnectionId,
     limits,
@@ -127,7 +131,7 @@ impl Door {
     fn open(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
         let version = query.get("v").and_then(version::parse);
         let version = version.ok_or(Fault::UnsupportedVersion)?;
-        let is_tls = request.app_config().secure();
+        let is_tls = websocket::is_encrypted(request);
         let broker = &self.entrance.worker.broker;
         let credential = Credential::find(None, query.pairs())?;
         let access = self.shared.gate.check(credential.as_ref(), broker.clock.now(), is_tls)?;
@@ -189,10 +193,10 @@ fn not_admitted(refusal: &NotAdmitted) -> HttpResponse {
     response.content_type("text/plain").body(format!("{refusal}\n"))
 }
 
-/// Whether a request asks for an Ably connection; all others on `/` are for LetShare.
+/// Whether a request on `/` is Ably's; all others there are LetShare's. The one rule for both, the route and who may
+/// come by it: two ways of reading one query would let a page in by the rule of a protocol that does not serve it.
 pub fn names_a_version(head: &RequestHead) -> bool {
-    let query = head.uri.query().unwrap_or_default();
-    query.split('&').any(|pair| pair.starts_with("v="))
+    Query::parse(head.uri.query().unwrap_or_default()).has("v")
 }
 
 fn format(query: &Query) -> Format {

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use actix_web::{
-    HttpRequest, HttpResponse, Route, guard,
+    HttpRequest, HttpResponse, Route,
     http::{
         StatusCode,
         header::{self, HeaderValue},
@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     edge::{
         client_address::client_address_of,
-        http::{body, query::Query},
+        http::{body, methods::read, query::Query},
     },
     limits,
     protocols::chat::{
@@ -134,11 +134,6 @@ pub fn no_method(chat: &Chat, allowed: &'static str) -> Route {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         async move { response }
     })
-}
-
-/// GET, and HEAD, which load balancers ask with.
-fn read() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// Serves everything but the WebSocket.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     path::PathBuf,
     time::Duration,
 };
@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     clock::Clock,
     config::{self, FileFaults},
+    edge::client_address::Source,
     limits,
     protocols::group::{blacklist, rates::Buckets},
 };
@@ -23,8 +24,8 @@ pub struct Barrier {
     lists: RwLock<Lists>,
     ban_after: u32,
     ban_for: Duration,
-    failing: Mutex<HashMap<IpAddr, Failures>>,
-    knocks: Buckets<IpAddr>,
+    failing: Mutex<HashMap<Source, Failures>>,
+    knocks: Buckets<Source>,
     clock: Clock,
 }
 
@@ -107,7 +108,7 @@ impl Barrier {
         }
         drop(lists);
         let failing = self.failing.lock();
-        let failures = failing.get(&source(address));
+        let failures = failing.get(&Source::of(address));
         if failures.is_some_and(|failures| self.clock.uptime() < failures.banned_until) {
             return Err(Barred::Listed);
         }
@@ -120,7 +121,7 @@ impl Barrier {
     /// [`Barred`].
     pub fn knock(&self, address: IpAddr) -> Result<(), Barred> {
         self.check(address)?;
-        if self.knocks.allow(&source(address)) { Ok(()) } else { Err(Barred::TooOften) }
+        if self.knocks.allow(&Source::of(address)) { Ok(()) } else { Err(Barred::TooOften) }
     }
 
     /// Somebody there failed to authenticate. True: it was once too often, and the address is banned.
@@ -136,7 +137,7 @@ impl Barrier {
                 failing.clear();
             }
         }
-        let failures = failing.entry(source(address)).or_default();
+        let failures = failing.entry(Source::of(address)).or_default();
         if now.saturating_sub(failures.since) > limits::GROUP_FAILURES_WITHIN {
             failures.count = 0;
         }
@@ -156,14 +157,6 @@ impl Barrier {
 impl Failures {
     fn is_of_use(&self, now: Duration) -> bool {
         now < self.banned_until || now.saturating_sub(self.since) <= limits::GROUP_FAILURES_WITHIN
-    }
-}
-
-/// Whoever is counted as one: an IPv4 address, or the /64 that an IPv6 host can pick addresses from.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
-        v4 => v4,
     }
 }
 

@@ -17,12 +17,15 @@ use crate::{
     auth::{ProKey, ProToken},
     clock::Clock,
     config::Config,
-    edge::client_address::client_address_of,
+    edge::{
+        client_address::{Source, client_address_of},
+        http::amend::NO_STORE,
+    },
     limits,
     live::Live,
 };
 
-type Limiter = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, Clock, NoOpMiddleware<Nanos>>;
+type Limiter = RateLimiter<Source, DefaultKeyedStateStore<Source>, Clock, NoOpMiddleware<Nanos>>;
 
 /// Hands out PRO tokens; one for all worker threads.
 pub struct Activation {
@@ -74,7 +77,7 @@ impl Activation {
     }
 
     fn activate(&self, address: IpAddr, body: &[u8]) -> HttpResponse {
-        if self.attempts.check_key(&address).is_err() {
+        if self.attempts.check_key(&Source::of(address)).is_err() {
             return refuse(StatusCode::TOO_MANY_REQUESTS, "请求过于频繁，请1分钟后重试");
         }
         if self.attempts.len() > limits::ACTIVATION_ADDRESSES {
@@ -98,7 +101,7 @@ impl Activation {
         match terms.key.mint(&user_id, terms.hours, now) {
             Ok(ProToken { token, expires }) => {
                 let expires_at = expires.rfc3339();
-                HttpResponse::Ok().json(json!({ "token": token, "expires_at": expires_at }))
+                HttpResponse::Ok().insert_header(NO_STORE).json(json!({ "token": token, "expires_at": expires_at }))
             }
             Err(error) => {
                 tracing::error!(%error, "cannot sign a PRO token");

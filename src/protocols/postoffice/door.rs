@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix_http::ws;
 use actix_web::{
     HttpRequest, HttpResponse,
+    guard::fn_guard,
     http::{
         StatusCode,
         header::{AUTHORIZATION, SEC_WEBSOCKET_VERSION, UPGRADE},
@@ -17,7 +18,12 @@ use serde_json::json;
 use crate::{
     actors::refusals::Reason,
     config,
-    edge::{client_address::client_address_of, guard::MessageLimits, http::query::Query, websocket::Entrance},
+    edge::{
+        client_address::client_address_of,
+        guard::MessageLimits,
+        http::{methods::read, query::Query},
+        websocket::Entrance,
+    },
     limits,
     live::Live,
     protocols::postoffice::{access::Access, desk::Desk, office::Office, thread},
@@ -162,8 +168,7 @@ pub fn routes(config: &mut web::ServiceConfig, door: &PostOffice, settings: &con
     for path in settings.ws_paths() {
         config.route(path, web::get().to(connect(door)));
     }
-    let plain =
-        || web::get().guard(actix_web::guard::fn_guard(|context| !context.head().headers().contains_key(UPGRADE)));
+    let plain = || read().guard(fn_guard(|context| !context.head().headers().contains_key(UPGRADE)));
     let health = || async { HttpResponse::Ok().json(json!({"status": "ok"})) };
     config.route(&settings.health_path, plain().to(health));
     let told = door.clone();

@@ -13,6 +13,7 @@ use actix_web::{
 use bytes::Bytes;
 
 use crate::{
+    edge::http::amend::NO_STORE,
     error::Fault,
     protocols::ably::{
         rest::{form::Form, links::Link},
@@ -27,6 +28,7 @@ pub struct Answer {
     /// None goes out as 204: several clients cannot read a 200 without a body (T12).
     body: Option<Bytes>,
     links: Vec<Link>,
+    is_secret: bool,
 }
 
 impl Answer {
@@ -39,11 +41,17 @@ impl Answer {
     }
 
     pub const fn nothing() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: None, links: Vec::new() }
+        Self { status: StatusCode::NO_CONTENT, body: None, links: Vec::new(), is_secret: false }
     }
 
     const fn new(status: StatusCode, body: Bytes) -> Self {
-        Self { status, body: Some(body), links: Vec::new() }
+        Self { status, body: Some(body), links: Vec::new(), is_secret: false }
+    }
+
+    /// It holds a token or a key: nobody may keep a copy on the way.
+    pub fn secret(mut self) -> Self {
+        self.is_secret = true;
+        self
     }
 
     pub fn with_links(mut self, links: Vec<Link>) -> Self {
@@ -63,9 +71,17 @@ pub fn respond(form: Form, outcome: Result<Answer, Fault>) -> HttpResponse {
         Err(fault) => refuse(form, &fault),
     };
     if form.enveloped {
-        return enveloped(format, answer, &headers);
+        let is_secret = answer.is_secret;
+        let mut response = enveloped(format, answer, &headers);
+        if is_secret {
+            response.headers_mut().insert(NO_STORE.0, NO_STORE.1);
+        }
+        return response;
     }
     let mut response = HttpResponse::build(answer.status);
+    if answer.is_secret {
+        response.insert_header(NO_STORE);
+    }
     for (name, value) in headers {
         // One line for each relation: some clients read one link a line (§8.3).
         response.append_header((name, value));

@@ -40,7 +40,7 @@ pub async fn create(asked: &Asked<'_>, payload: &mut web::Payload) -> Result<Ans
     shown.insert("endpoint".to_owned(), json!(endpoint));
     shown.insert("port".to_owned(), json!(port));
     shown.insert("tls".to_owned(), json!(tls));
-    Ok(Answer::created(asked.encode(&shown)))
+    Ok(Answer::created(asked.encode(&shown)).secret())
 }
 
 /// DELETE `/apps/{id}`, for whoever has a key of the app.

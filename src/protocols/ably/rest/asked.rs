@@ -15,9 +15,12 @@ use crate::{
         base64_text,
     },
     core::capability::Operation,
-    edge::http::{
-        body::{self, NoBody},
-        query::Query,
+    edge::{
+        http::{
+            body::{self, NoBody},
+            query::Query,
+        },
+        websocket,
     },
     error::Fault,
     ids::{ChannelName, Timestamp},
@@ -82,7 +85,7 @@ impl<'a> Asked<'a> {
     }
 
     pub fn is_tls(&self) -> bool {
-        self.request.app_config().secure()
+        websocket::is_encrypted(self.request)
     }
 
     /// What the request brings to prove who sends it: the header's before the query's (§1.8).

@@ -37,7 +37,7 @@ use crate::{
     error::Fault,
     limits,
     protocols::ably::{
-        door::{Shared, reason_of},
+        door::{self, Shared, reason_of},
         rest::{
             answer::{Answer, respond},
             asked::Asked,
@@ -126,18 +126,22 @@ enum Said {
 /// Whether a request is meant for the Ably interface: by its path, or, on paths that nobody has, by what
 /// only its clients send. So they read a 404 that they understand, and everybody else the plain one.
 ///
-/// What has a route of another protocol is never meant: its pages are none of Ably's business.
-pub fn is_meant(request: &HttpRequest) -> bool {
-    let path = request.uri().path();
+/// What another protocol has a route for is never meant: its pages are none of Ably's business. `others_have` tells that
+/// of a path as the router reads it, which takes `/%77s` for `/ws`.
+pub fn is_meant(request: &HttpRequest, others_have: impl FnOnce(&str) -> bool) -> bool {
+    let path = request.match_info().as_str();
     let root = path.trim_start_matches('/').split('/').next();
     if root.is_some_and(|root| path::ROOTS.contains(&root)) {
         return true;
     }
-    let query = Query::parse(request.query_string());
-    if request.match_pattern().is_some() {
+    if path == "/" {
         // The WebSocket, which shares its path with LetShare's.
-        return path == "/" && query.has("v");
+        return door::names_a_version(request.head());
     }
+    if others_have(path) {
+        return false;
+    }
+    let query = Query::parse(request.query_string());
     let head = request.head();
     let is_ably = |name: &str| name.starts_with("x-ably-") || name == "ably-agent";
     // A preflight names the headers that will come.

@@ -1,0 +1,121 @@
+//! From listeners to HTTP: what `actix_web::HttpServer` does, which has no place for what stands in front of its parser
+//! ([`AsciiTargets`]). Each listener tells its own app whom it serves.
+
+use std::{
+    future::ready,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+use actix_http::{HttpService, Protocol, error::DispatchError};
+use actix_service::{IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_tls::accept::{
+    TlsError,
+    rustls_0_23::{Acceptor, TlsStream},
+};
+use actix_web::{
+    dev::{AppConfig, Server},
+    rt::net::TcpStream,
+};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpSocket,
+};
+
+use super::{site::Site, workers};
+use crate::{
+    config::Listener,
+    edge::{target::AsciiTargets, websocket},
+    limits,
+};
+
+/// A port that is open, and what is served there.
+pub struct Bound {
+    socket: TcpListener,
+    pub address: SocketAddr,
+    pub listener: Listener,
+    /// None: plain.
+    tls: Option<ServerConfig>,
+}
+
+impl Bound {
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub fn open(address: SocketAddr, listener: Listener, tls: Option<ServerConfig>) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A server that comes right after another must not wait for that one's last connections.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let socket = socket.listen(limits::ACCEPT_BACKLOG)?.into_std()?;
+        Ok(Self { address: socket.local_addr()?, socket, listener, tls })
+    }
+}
+
+/// Serves what is open.
+///
+/// # Errors
+/// When a socket fails.
+pub fn serve(bound: Vec<Bound>, site: &Site) -> io::Result<Server> {
+    let mut server = Server::build().workers(workers(&site.config)).disable_signals().shutdown_timeout(0);
+    for Bound { socket, address, listener, tls } in bound {
+        let http = Http { site: site.clone(), listener: Arc::new(listener), address };
+        let name = address.to_string();
+        server = match tls {
+            None => server.listen(name, socket, move || {
+                let plain = |io: TcpStream| {
+                    let peer = prepared(&io);
+                    ready(Ok::<_, DispatchError>((AsciiTargets::new(io), Protocol::Http1, peer)))
+                };
+                fn_service(plain).and_then(http.service())
+            })?,
+            Some(tls) => server.listen(name, socket, move || {
+                let encrypted = |io: TlsStream<TcpStream>| {
+                    let peer = prepared(io.get_ref().0);
+                    ready(Ok::<_, TlsError<io::Error, DispatchError>>((AsciiTargets::new(io), Protocol::Http1, peer)))
+                };
+                Acceptor::new(tls.clone())
+                    .map_err(TlsError::into_service_error)
+                    .and_then(fn_service(encrypted))
+                    .and_then(http.service().map_err(TlsError::Service))
+            })?,
+        };
+    }
+    Ok(server.run())
+}
+
+/// What the HTTP service takes.
+type Accepted<T> = (AsciiTargets<T>, Protocol, Option<SocketAddr>);
+
+/// The peer of a connection that is ready to be served.
+fn prepared(io: &TcpStream) -> Option<SocketAddr> {
+    // Who is gone already is noticed by the first read.
+    let _ = io.set_nodelay(true);
+    io.peer_addr().ok()
+}
+
+/// Makes the HTTP service of one listener, on every worker thread.
+#[derive(Clone)]
+struct Http {
+    site: Site,
+    listener: Arc<Listener>,
+    address: SocketAddr,
+}
+
+impl Http {
+    fn service<T: AsyncRead + AsyncWrite + Unpin + 'static>(
+        &self,
+    ) -> impl ServiceFactory<Accepted<T>, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<T>
+    {
+        let app = self.site.app(&self.listener).into_factory();
+        let app = app.map_err(|error: actix_web::Error| error.error_response());
+        HttpService::build()
+            .keep_alive(self.site.config.server.keep_alive)
+            .client_request_timeout(limits::REQUEST_HEAD_TIMEOUT)
+            .client_disconnect_timeout(limits::DISCONNECT_TIMEOUT)
+            .local_addr(self.address)
+            .on_connect_ext(|io: &AsciiTargets<T>, extensions| websocket::note_descriptor(io.inner(), extensions))
+            .finish(map_config(app, |()| AppConfig::default()))
+    }
+}
