@@ -21,7 +21,7 @@ use crate::{
         metrics::Metrics,
     },
     auth::{
-        self,
+        self, Leeway,
         ably::{ConnectionKeys, Gate, ServerSecret},
         apps::{self, Apps},
     },
@@ -37,7 +37,7 @@ use crate::{
     limits,
     log::{Log, memory::MemoryLog},
     protocols::{
-        ably::{self, revocations::KeptRevocations},
+        ably::{self, nonces::KeptNonces, revocations::KeptRevocations},
         letshare,
     },
 };
@@ -59,7 +59,8 @@ use storage::Storage;
 /// # Errors
 /// When a port cannot be bound or the TLS files are not usable.
 pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
-    let (apps, ably, local_key) = ably(config, &clock)?;
+    let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
+    let (apps, ably, local_key) = ably(config, &clock, &leeway)?;
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let memory = MemoryLog::new(window(config), config.history.total_bytes);
     // What needs no disk leaves none behind.
@@ -71,23 +72,26 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         (Arc::new(memory), None)
     };
     let older = match &storage {
-        Some(storage) => Older::open(config, &storage.store, &clock)?,
+        Some(storage) => Older::open(config, &storage.store, &clock, &leeway)?,
         None => Older::default(),
     };
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
     let gauge = storage.as_ref().map(Storage::gauge);
-    let revocations = match &storage {
+    let (revocations, nonces) = match &storage {
         Some(storage) => {
-            let store = Arc::clone(&storage.store);
-            let kept = KeptRevocations::restore(store, &ably.gate, broker.clock.now())?;
-            Some(Arc::new(kept))
+            let (gate, now) = (&ably.gate, broker.clock.now());
+            let revocations = Arc::new(KeptRevocations::restore(Arc::clone(&storage.store), gate, now)?);
+            rt::spawn(sweep_revocations(Arc::clone(&revocations), Arc::clone(&ably), broker.clock.clone()));
+            let nonces = KeptNonces::restore(Arc::clone(&storage.store), gate, now)?;
+            (Some(revocations), Some(Arc::new(nonces)))
         }
-        None => None,
+        None => (None, None),
     };
     let site = Site {
         revocations,
+        nonces,
         ops_state: ops_state(&broker, gauge, older.group.clone(), &config.server),
         older: older.clone(),
         origins: Arc::new(Origins::new(config)),
@@ -189,7 +193,11 @@ fn window(config: &Config) -> Bounds {
 
 /// The apps of this server, what the Ably doors of all its threads share, and the key of the default app if
 /// it has one of its own.
-fn ably(config: &Config, clock: &Clock) -> anyhow::Result<(Arc<Apps>, Arc<ably::door::Shared>, Option<SecretString>)> {
+fn ably(
+    config: &Config,
+    clock: &Clock,
+    leeway: &Leeway,
+) -> anyhow::Result<(Arc<Apps>, Arc<ably::door::Shared>, Option<SecretString>)> {
     let settings = &config.ably;
     let mut apps = match &settings.apps_file {
         Some(file) => apps::file::read(file, clock.now())?,
@@ -206,7 +214,7 @@ fn ably(config: &Config, clock: &Clock) -> anyhow::Result<(Arc<Apps>, Arc<ably::
     }
     let apps = Arc::new(Apps::new(apps, clock.clone()));
     let shared = ably::door::Shared::new(
-        Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http),
+        Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http, leeway.clone()),
         ConnectionKeys::new(&secret),
         ably::door::Settings {
             max_message_bytes: settings.max_message_bytes,
@@ -227,6 +235,14 @@ fn workers(config: &Config) -> usize {
     match config.server.workers {
         0 => std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2)),
         workers => workers,
+    }
+}
+
+/// Revocations go when no token that they concern can live any more.
+async fn sweep_revocations(kept: Arc<KeptRevocations>, ably: Arc<ably::door::Shared>, clock: Clock) {
+    loop {
+        rt::time::sleep(limits::REVOCATION_SWEEP).await;
+        kept.sweep(&ably.gate, clock.now());
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::{rt, web};
 
 use crate::{
+    auth::Leeway,
     clock::Clock,
     config::{Config, Protocol},
     edge::websocket::Entrance,
@@ -37,23 +38,23 @@ impl Older {
 
     /// # Errors
     /// For the operator: what is stored cannot be read, or a service that is named cannot be reached.
-    pub fn open(config: &Config, store: &Arc<dyn Store>, clock: &Clock) -> anyhow::Result<Self> {
+    pub fn open(config: &Config, store: &Arc<dyn Store>, clock: &Clock, leeway: &Leeway) -> anyhow::Result<Self> {
         let mut older = Self::default();
         if config.relay.enabled {
-            let shared = relay::Shared::open(&config.relay, Arc::clone(store), clock.clone())?;
+            let shared = relay::Shared::open(&config.relay, Arc::clone(store), clock.clone(), leeway)?;
             older.relay = Some(Arc::new(shared));
         }
         if config.postoffice.enabled {
             let settings = &config.postoffice;
             let office = Office::open(settings, Arc::clone(store), clock.clone())?;
             rt::spawn(sweep(Arc::clone(&office)));
-            older.postoffice = Some(Arc::new(postoffice::Shared::new(settings, office)));
+            older.postoffice = Some(Arc::new(postoffice::Shared::new(settings, office, leeway)));
         }
         if config.chat.enabled {
-            older.chat = Some(chats::open(&config.chat, Arc::clone(store), clock)?);
+            older.chat = Some(chats::open(&config.chat, Arc::clone(store), clock, leeway)?);
         }
         if config.group.enabled {
-            older.group = Some(groups::open(&config.group, Arc::clone(store), clock)?);
+            older.group = Some(groups::open(&config.group, Arc::clone(store), clock, leeway)?);
         }
         Ok(older)
     }

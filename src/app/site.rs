@@ -32,7 +32,7 @@ use crate::{
     },
     ops::{self, OpsState},
     protocols::{
-        ably::{self, Ably, door::Door, rest::Rest, revocations::KeptRevocations},
+        ably::{self, Ably, door::Door, nonces::KeptNonces, rest::Rest, revocations::KeptRevocations},
         letshare::{self, LetShare},
     },
 };
@@ -48,6 +48,7 @@ pub struct Site {
     pub older: Older,
     pub ably: Arc<ably::door::Shared>,
     pub revocations: Option<Arc<KeptRevocations>>,
+    pub nonces: Option<Arc<KeptNonces>>,
     pub apps: Arc<Apps>,
     pub origins: Arc<Origins>,
     /// What was bound: told before the first app is built.
@@ -181,6 +182,7 @@ impl Site {
                 shared: Arc::clone(&self.ably),
                 apps: Arc::clone(&self.apps),
                 revocations: self.revocations.clone(),
+                nonces: self.nonces.clone(),
                 sandbox: self.config.ably.sandbox,
             },
         }

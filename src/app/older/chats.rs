@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use tokio::sync::oneshot;
 
 use crate::{
+    auth::Leeway,
     clock::Clock,
     config::{self, Moderated},
     limits,
@@ -31,7 +32,12 @@ use crate::{
 ///
 /// # Errors
 /// For the operator: MongoDB is set and cannot be reached, or moderation cannot be set up.
-pub fn open(settings: &config::Chat, store: Arc<dyn Store>, clock: &Clock) -> anyhow::Result<Arc<chat::Shared>> {
+pub fn open(
+    settings: &config::Chat,
+    store: Arc<dyn Store>,
+    clock: &Clock,
+    leeway: &Leeway,
+) -> anyhow::Result<Arc<chat::Shared>> {
     let (archive, driver): (SharedArchive, _) = if settings.uses_mongodb() {
         let (archive, driver) = connect(settings, clock)?;
         (Arc::new(archive), Some(driver))
@@ -42,7 +48,7 @@ pub fn open(settings: &config::Chat, store: Arc<dyn Store>, clock: &Clock) -> an
     rt::spawn(sweep(Arc::clone(&archive), driver));
     let moderation = moderation(settings, clock)?;
     let exchange = Exchange::new(settings, archive, moderation, clock.clone());
-    Ok(Arc::new(chat::Shared::new(settings, exchange)))
+    Ok(Arc::new(chat::Shared::new(settings, exchange, leeway)))
 }
 
 fn moderation(settings: &config::Chat, clock: &Clock) -> anyhow::Result<Moderation> {

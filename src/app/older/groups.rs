@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use crate::{
+    auth::Leeway,
     clock::Clock,
     config,
     engines::redis,
@@ -28,7 +29,12 @@ const REDIS_PORT: u16 = 6379;
 ///
 /// # Errors
 /// When the data folder or the blacklist cannot be read.
-pub fn open(settings: &config::Group, store: Arc<dyn Store>, clock: &Clock) -> anyhow::Result<Arc<Shared>> {
+pub fn open(
+    settings: &config::Group,
+    store: Arc<dyn Store>,
+    clock: &Clock,
+    leeway: &Leeway,
+) -> anyhow::Result<Arc<Shared>> {
     let others = match &settings.redis {
         Some(endpoint) => {
             let (told, inbox) = mpsc::channel(limits::GROUP_INBOX);
@@ -42,7 +48,7 @@ pub fn open(settings: &config::Group, store: Arc<dyn Store>, clock: &Clock) -> a
     };
     let forum = Forum::open(settings, store, clock.clone(), others)?;
     rt::spawn(sweep(Arc::clone(&forum)));
-    let shared = Shared::new(forum).context("cannot read group.blacklist_file")?;
+    let shared = Shared::new(forum, leeway).context("cannot read group.blacklist_file")?;
     let shared = Arc::new(shared);
     // Before anybody can know that the server runs, and send it.
     match signal(SignalKind::hangup()) {

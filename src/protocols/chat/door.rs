@@ -10,6 +10,7 @@ use actix_web::{
 };
 
 use crate::{
+    auth::Leeway,
     config,
     edge::{admission::Refusal, guard::MessageLimits, websocket::Entrance},
     limits,
@@ -36,12 +37,12 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(settings: &config::Chat, exchange: Exchange) -> Self {
+    pub fn new(settings: &config::Chat, exchange: Exchange, leeway: &Leeway) -> Self {
         let clock = exchange.clock.clone();
         Self {
             rules: Rules { strict_types: settings.strict_types, is_source: exchange.style == Style::Source },
             foreign: Foreign::default(),
-            gate: Gate::new(settings, clock.clone()),
+            gate: Gate::new(settings, clock.clone(), leeway),
             limiter: http::limiter(settings.requests_per_second, clock),
             settings: settings.clone(),
             exchange,

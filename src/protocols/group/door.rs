@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::{
     actors::metrics::GroupFigures,
+    auth::Leeway,
     edge::{
         admission::Refusal, client_address::client_address_of, guard::MessageLimits, http::query::Query,
         websocket::Entrance,
@@ -53,11 +54,11 @@ impl Drop for Place {
 impl Shared {
     /// # Errors
     /// When the blacklist cannot be read.
-    pub fn new(forum: Arc<Forum>) -> std::io::Result<Self> {
+    pub fn new(forum: Arc<Forum>, leeway: &Leeway) -> std::io::Result<Self> {
         let (settings, clock) = (&forum.settings, forum.clock.clone());
         let rates = UserRates::new(settings.messages_per_second, settings.message_burst, clock.clone());
         Ok(Self {
-            access: Access::new(settings),
+            access: Access::new(settings, leeway),
             barrier: Barrier::new(settings, clock)?,
             rates,
             open: AtomicUsize::new(0),

@@ -15,6 +15,7 @@ use actix_web::{
 use serde_json::json;
 
 use crate::{
+    auth::Leeway,
     config,
     edge::{guard::MessageLimits, http::query::Query, websocket::Entrance},
     limits,
@@ -28,8 +29,8 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(settings: &config::PostOffice, office: Arc<Office>) -> Self {
-        Self { access: Access::new(settings), office }
+    pub fn new(settings: &config::PostOffice, office: Arc<Office>, leeway: &Leeway) -> Self {
+        Self { access: Access::new(settings, leeway), office }
     }
 }
 
