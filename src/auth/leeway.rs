@@ -121,6 +121,44 @@ mod tests {
         assert_eq!(Leeway::default().end(at(0), NOW), None, "what is signed here");
     }
 
+    /// What the log has of `act`.
+    fn logged(act: impl FnOnce()) -> String {
+        struct Log(Arc<parking_lot::Mutex<Vec<u8>>>);
+
+        impl std::io::Write for Log {
+            fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().extend_from_slice(line);
+                Ok(line.len())
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let lines = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let log = Arc::clone(&lines);
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || Log(Arc::clone(&log))).finish();
+        tracing::subscriber::with_default(subscriber, act);
+        String::from_utf8_lossy(&lines.lock()).into_owned()
+    }
+
+    /// findings A10: whoever runs the server is told which clock is off, by how much, once a second.
+    #[test]
+    fn a_warning_names_the_skew() {
+        let leeway = Leeway::new(Duration::from_secs(30), Clock::manual(NOW));
+        let two_minutes = Duration::from_secs(120);
+        let told = logged(|| {
+            assert_eq!(leeway.begun_within(two_minutes, "iat", at(999), NOW), Ok(()));
+            assert_eq!(leeway.begun_within(two_minutes, "iat", at(40_000), NOW), Ok(()));
+            assert_eq!(leeway.end(at(-5_000), NOW), Some(at(25_000)));
+        });
+        assert_eq!(told.lines().count(), 1, "{told}");
+        for word in ["WARN", "iat", "is ahead", "about 40 s", "auth.clock_leeway"] {
+            assert!(told.contains(word), "{told}");
+        }
+    }
+
     #[test]
     fn what_is_further_ahead_than_allowed_is_told_with_both_numbers() {
         let leeway = Leeway::new(Duration::from_secs(30), Clock::manual(NOW));

@@ -55,10 +55,6 @@ pub async fn revoke(asked: &Asked<'_>, key_name: &str, payload: &mut web::Payloa
     let (format, body) = asked.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
     let request: RevocationRequest = wire::decode_value(format, &body)?;
     let credential = asked.credential()?;
-    // Before there is no place for the new ones.
-    if let Some(revocations) = &asked.rest.revocations {
-        revocations.sweep(&asked.rest.shared.gate, asked.now());
-    }
     let decided =
         asked.rest.shared.gate.revoke(key_name, &request, credential.as_ref(), asked.now(), asked.is_tls())?;
     // Whoever is connected by such a token hears of it.
