@@ -195,7 +195,7 @@ async fn an_api_client_reads_the_error_of_an_unknown_path() {
 
 /// findings A7: a client that begins with a transport which is not there is told which one is, and how to choose it.
 #[tokio::test]
-async fn a_comet_client_is_told_which_transport_to_take() {
+async fn whoever_begins_with_a_missing_transport_is_told_which_to_take() {
     let mut sandbox = Sandbox::start().await;
     let key = sandbox.key(EVERYTHING).to_owned();
     for (method, path, query) in [

@@ -209,6 +209,7 @@ pub(super) fn narrowed(key: &Key, asked: Option<Capability>) -> Result<Arc<Capab
     both.map(Arc::new).ok_or_else(|| Fault::NotPermitted {
         operation: "anything of what the token asks for",
         on: Found::text(&asked.to_string()),
-        permitted: format!("what their key does, {}", Found::text(&key.capability.to_string())).into(),
+        // Not what: whoever holds the token need not know what else its key is for.
+        permitted: "what their key permits, and that is none of it".into(),
     })
 }
