@@ -23,6 +23,7 @@ use crate::{
         refusals::Refusals,
     },
     auth::{
+        Leeway,
         ably::{
             ConnectionKeys, Gate, ServerSecret,
             local_key::{self, Kept},
@@ -41,7 +42,7 @@ use crate::{
     log::{Log, memory::MemoryLog},
     ops::logs::Dropped,
     protocols::{
-        ably::{self, revocations::KeptRevocations},
+        ably::{self, nonces::KeptNonces, revocations::KeptRevocations},
         letshare,
     },
 };
@@ -86,7 +87,8 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     }
     let config = &loaded.config;
     let (tls_config, certificate) = certificate.map(|(tls, reloader)| (tls, Arc::new(reloader))).unzip();
-    let Tenants { apps, ably, local_app, local_key } = tenants(config, apps, ably_key, &clock)?;
+    let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
+    let Tenants { apps, ably, local_app, local_key } = tenants(config, apps, ably_key, &clock, &leeway)?;
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let memory = MemoryLog::new(window(config), config.history.total_bytes);
     // What needs no disk leaves none behind.
@@ -98,20 +100,25 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         (Arc::new(memory), None)
     };
     let older = match &storage {
-        Some(storage) => Older::open(config, Read { moderation, mongodb, blacklist }, &storage.store, &clock)?,
+        Some(storage) => {
+            let read = Read { moderation, mongodb, blacklist };
+            Older::open(config, read, &storage.store, &clock, &leeway)?
+        }
         None => Older::default(),
     };
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
     let shared = letshare::Shared::new(config, clock);
     let gauge = storage.as_ref().map(Storage::gauge);
-    let revocations = match &storage {
+    let (revocations, nonces) = match &storage {
         Some(storage) => {
-            let store = Arc::clone(&storage.store);
-            let kept = KeptRevocations::restore(store, &ably.gate, broker.clock.now())?;
-            Some(Arc::new(kept))
+            let (gate, now) = (&ably.gate, broker.clock.now());
+            let revocations = Arc::new(KeptRevocations::restore(Arc::clone(&storage.store), gate, now)?);
+            rt::spawn(sweep_revocations(Arc::clone(&revocations), Arc::clone(&ably), broker.clock.clone()));
+            let nonces = KeptNonces::restore(Arc::clone(&storage.store), gate, now)?;
+            (Some(revocations), Some(Arc::new(nonces)))
         }
-        None => None,
+        None => (None, None),
     };
     let own_hosts = Arc::new(Live::new(OwnHosts::new(&config.server.public_hosts)));
     let trusted_proxies = Arc::new(Live::new(config.server.trusted_proxies.clone()));
@@ -120,6 +127,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let watched = Watched { log: dropped, certificate: certificate.clone() };
     let site = Site {
         revocations,
+        nonces,
         ops_state: ops_state(&broker, gauge, older.group.clone(), readers, &trusted_proxies, watched),
         older: older.clone(),
         origins: Arc::new(Live::new(Origins::new(config, &own_hosts.get()))),
@@ -132,7 +140,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         apps,
     };
     let reloader =
-        Reloader { site: site.clone(), metrics_from, own_hosts, certificate: certificate.clone(), local_app };
+        Reloader { site: site.clone(), leeway, metrics_from, own_hosts, certificate: certificate.clone(), local_app };
     let mut open = Vec::new();
     for listener in config.listeners() {
         let (address, key) = (SocketAddr::new(config.server.host, listener.port), listener.key);
@@ -225,7 +233,13 @@ struct Tenants {
 }
 
 /// `configured` are those of the operator's file, `kept` is what the data folder has.
-fn tenants(config: &Config, configured: Vec<App>, kept: Option<Kept>, clock: &Clock) -> anyhow::Result<Tenants> {
+fn tenants(
+    config: &Config,
+    configured: Vec<App>,
+    kept: Option<Kept>,
+    clock: &Clock,
+    leeway: &Leeway,
+) -> anyhow::Result<Tenants> {
     let settings = &config.ably;
     let mut configured: Vec<_> = configured.into_iter().map(Arc::new).collect();
     let (mut secret, mut local_app, mut local_key) = (ServerSecret::random(), None, None);
@@ -243,7 +257,7 @@ fn tenants(config: &Config, configured: Vec<App>, kept: Option<Kept>, clock: &Cl
     let apps = Arc::new(Apps::new([], clock.clone()));
     apps.replace(configured);
     let ably = ably::door::Shared::new(
-        Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http),
+        Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http, leeway.clone()),
         ConnectionKeys::new(&secret),
         ably::door::Settings {
             max_message_bytes: settings.max_message_bytes,
@@ -287,6 +301,14 @@ fn workers(config: &Config) -> usize {
     match config.server.workers {
         0 => std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2)),
         workers => workers,
+    }
+}
+
+/// Revocations go when no token that they concern can live any more.
+async fn sweep_revocations(kept: Arc<KeptRevocations>, ably: Arc<ably::door::Shared>, clock: Clock) {
+    loop {
+        rt::time::sleep(limits::REVOCATION_SWEEP).await;
+        kept.sweep(&ably.gate, clock.now());
     }
 }
 

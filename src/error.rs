@@ -4,7 +4,13 @@
 //! table from here to its own form; here stand the Ably code and the HTTP status, because
 //! those two are the field's widest vocabulary (`docs/protocols/ably.md §13`).
 
+use std::borrow::Cow;
+
 use thiserror::Error;
+
+mod found;
+
+pub use found::{Found, reason, reason_at};
 
 /// Why a command was refused. `Display` is the public text in English.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -36,29 +42,29 @@ pub enum Fault {
     #[error("the server is busy, try again")]
     Busy,
     #[error("malformed request: {what}")]
-    Malformed { what: &'static str },
-    #[error("the body is not valid {format}")]
-    BodyUnreadable { format: &'static str },
-    #[error("invalid parameter {name}: {rule}")]
-    BadParameter { name: &'static str, rule: &'static str },
-    #[error("the credentials cannot be read")]
-    UnreadableCredentials,
+    Malformed { what: Cow<'static, str> },
+    #[error("the body cannot be read as {format}: {why}")]
+    BodyUnreadable { format: &'static str, why: Box<str> },
+    #[error("invalid parameter {name}: found {found}; allowed: {rule}")]
+    BadParameter { name: &'static str, found: Found, rule: &'static str },
+    #[error("the credentials cannot be read: {why}")]
+    UnreadableCredentials { why: &'static str },
     #[error("connectionId or connectionKey is not one of a live connection of this client")]
     ForeignConnection,
-    #[error("{size} bytes exceed the limit of {limit} bytes")]
-    TooLarge { size: usize, limit: usize },
-    #[error("invalid channel name")]
-    ChannelNameInvalid,
-    #[error("invalid clientId: {rule}")]
-    InvalidClientId { rule: &'static str },
-    #[error("invalid data: {rule}")]
-    InvalidData { rule: &'static str },
-    #[error("the protocol version (v or X-Ably-Version) is missing or not supported")]
-    UnsupportedVersion,
-    #[error("ids of several messages must be <base>:<index>, counted from 0, with one base")]
-    InvalidMessageId,
-    #[error("invalid extras: {rule}")]
-    InvalidExtras { rule: &'static str },
+    #[error("{what} is too large: {size} bytes exceed the limit of {limit} bytes")]
+    TooLarge { what: &'static str, size: usize, limit: usize },
+    #[error("invalid channel name: found {found}; allowed: {rule}")]
+    ChannelNameInvalid { found: Found, rule: &'static str },
+    #[error("invalid clientId: found {found}; allowed: {rule}")]
+    InvalidClientId { found: Found, rule: &'static str },
+    #[error("invalid data: found {found}; allowed: {rule}")]
+    InvalidData { found: Found, rule: &'static str },
+    #[error("the protocol version (v or X-Ably-Version) is not supported: found {found}; allowed: a number from 1")]
+    UnsupportedVersion { found: Found },
+    #[error("messages[{index}].id: found {found}; allowed: with several messages <base>:{index}, one base for all")]
+    InvalidMessageId { index: usize, found: Found },
+    #[error("invalid {field}: found {found}; allowed: {rule}")]
+    InvalidExtras { field: &'static str, found: Found, rule: &'static str },
     #[error("more than {limit} messages in one publish")]
     TooManyMessages { limit: usize },
     #[error("refused because _forceNack asks for it")]
@@ -69,8 +75,10 @@ pub enum Fault {
     IncompatibleCredentials { why: &'static str },
     #[error("a key over plain HTTP is not allowed here; use TLS or a token")]
     KeyWithoutTls,
-    #[error("the timestamp of the token request is not within two minutes of the server's time")]
-    TimestampNotCurrent,
+    #[error(
+        "timestamp: the token request was signed {seconds} s {side} by this server's clock; at most 120 s are allowed"
+    )]
+    TimestampNotCurrent { seconds: u64, side: &'static str },
     #[error("the nonce of the token request was used before")]
     NonceReplayed,
     #[error("the key has been removed")]
@@ -84,11 +92,11 @@ pub enum Fault {
     #[error("the token is not known")]
     TokenUnknown,
     #[error("invalid JWT: {why}")]
-    InvalidJwt { why: &'static str },
-    #[error("the token cannot be read")]
+    InvalidJwt { why: Cow<'static, str> },
+    #[error("the token cannot be read: a token is what this server has handed out, unchanged, or a JWT")]
     InvalidToken,
-    #[error("the credentials do not permit {operation} here")]
-    NotPermitted { operation: &'static str },
+    #[error("the credentials do not permit {operation} on {on}: they permit {permitted}")]
+    NotPermitted { operation: &'static str, on: Found, permitted: Box<str> },
     #[error("tokens can be revoked by the key that they are of only")]
     RevocationByOtherKey,
     #[error("revoking tokens needs a key, not a token")]
@@ -99,6 +107,13 @@ pub enum Fault {
     NotIdentified,
     #[error("the channel was attached without the mode {mode}")]
     ModeNotRequested { mode: &'static str },
+    #[error("the app has no key with this name")]
+    KeyUnknown,
+    #[error(
+        "this server has no {transport} yet, only WebSockets: give the client the option \
+         transports: ['web_socket'] (ably-js), and let WebSockets through every proxy on the way"
+    )]
+    NoTransport { transport: &'static str },
     #[error("{what} not found")]
     NotFound { what: &'static str },
     #[error("this path does not have the method")]
@@ -125,6 +140,8 @@ pub enum Fault {
     ReaderTooSlow,
     #[error("some messages since the position asked for are no longer kept")]
     PositionExpired,
+    #[error("channelSerial: found {found}; allowed: the channelSerial of a frame of this channel")]
+    PositionUnreadable { found: Found },
     #[error("more messages were missed than can be sent again")]
     BacklogTooLong,
     #[error("the attachment is older than the history that is kept")]
@@ -158,21 +175,21 @@ impl Fault {
             Self::Malformed { .. } => 40000,
             Self::BodyUnreadable { .. } => 40001,
             Self::BadParameter { .. } => 40003,
-            Self::UnreadableCredentials => 40005,
+            Self::UnreadableCredentials { .. } => 40005,
             Self::ForeignConnection => 40006,
             Self::TooLarge { .. } => 40009,
-            Self::ChannelNameInvalid => 40010,
+            Self::ChannelNameInvalid { .. } => 40010,
             Self::InvalidClientId { .. } => 40012,
             Self::InvalidData { .. } => 40013,
-            Self::UnsupportedVersion => 40017,
-            Self::InvalidMessageId => 40031,
+            Self::UnsupportedVersion { .. } => 40017,
+            Self::InvalidMessageId { .. } => 40031,
             Self::InvalidExtras { .. } => 40032,
             Self::TooManyMessages { .. } => 40034,
             Self::ForcedNack => 40099,
             Self::Unauthenticated { .. } => 40101,
             Self::IncompatibleCredentials { .. } => 40102,
             Self::KeyWithoutTls => 40103,
-            Self::TimestampNotCurrent => 40104,
+            Self::TimestampNotCurrent { .. } => 40104,
             Self::NonceReplayed => 40105,
             Self::KeyRemoved => 40130,
             Self::KeyRevoked => 40131,
@@ -187,7 +204,7 @@ impl Fault {
             Self::RevocationNeedsKey => 40162,
             Self::RevocationByOtherKey => 40133,
             Self::ModeNotRequested { .. } => 40165,
-            Self::NotFound { .. } => 40400,
+            Self::NotFound { .. } | Self::KeyUnknown | Self::NoTransport { .. } => 40400,
             Self::MethodNotAllowed => 40500,
             Self::Internal => 50000,
             Self::DiskFull => 50005,
@@ -198,7 +215,7 @@ impl Fault {
             Self::TransportSuperseded => 80016,
             Self::InvalidConnectionKey => 80018,
             Self::ReaderTooSlow => 80020,
-            Self::PositionExpired => 90003,
+            Self::PositionExpired | Self::PositionUnreadable { .. } => 90003,
             Self::BacklogTooLong => 90004,
             Self::UntilAttachTooOld => 90008,
             Self::PresenceWithoutClientId => 91000,
@@ -220,13 +237,13 @@ impl Fault {
             | Self::Malformed { .. }
             | Self::BodyUnreadable { .. }
             | Self::BadParameter { .. }
-            | Self::UnreadableCredentials
+            | Self::UnreadableCredentials { .. }
             | Self::ForeignConnection
-            | Self::ChannelNameInvalid
+            | Self::ChannelNameInvalid { .. }
             | Self::InvalidClientId { .. }
             | Self::InvalidData { .. }
-            | Self::UnsupportedVersion
-            | Self::InvalidMessageId
+            | Self::UnsupportedVersion { .. }
+            | Self::InvalidMessageId { .. }
             | Self::InvalidExtras { .. }
             | Self::TooManyMessages { .. }
             | Self::ForcedNack
@@ -240,7 +257,7 @@ impl Fault {
             | Self::Unauthenticated { .. }
             | Self::IncompatibleCredentials { .. }
             | Self::KeyWithoutTls
-            | Self::TimestampNotCurrent
+            | Self::TimestampNotCurrent { .. }
             | Self::NonceReplayed
             | Self::KeyRemoved
             | Self::KeyRevoked
@@ -251,12 +268,18 @@ impl Fault {
             | Self::InvalidToken
             | Self::NotPermitted { .. }
             | Self::NotIdentified
+            | Self::KeyUnknown
             | Self::TokensNotRevocable
             | Self::RevocationNeedsKey
             | Self::RevocationByOtherKey
             | Self::ModeNotRequested { .. } => 401,
             Self::ChannelFull { .. } => 403,
-            Self::NotAttached | Self::NotFound { .. } | Self::PositionExpired | Self::BacklogTooLong => 404,
+            Self::NotAttached
+            | Self::NotFound { .. }
+            | Self::NoTransport { .. }
+            | Self::PositionExpired
+            | Self::PositionUnreadable { .. }
+            | Self::BacklogTooLong => 404,
             Self::MethodNotAllowed => 405,
             Self::TransportSuperseded => 410,
             Self::TooLarge { .. } | Self::FrameTooLarge { .. } => 413,
@@ -363,39 +386,41 @@ mod tests {
             Fault::ForgedSender,
             Fault::RateLimited,
             Fault::Busy,
-            Fault::Malformed { what: "x" },
-            Fault::BodyUnreadable { format: "JSON" },
-            Fault::BadParameter { name: "limit", rule: "x" },
-            Fault::UnreadableCredentials,
+            Fault::Malformed { what: "x".into() },
+            Fault::BodyUnreadable { format: "JSON", why: "x".into() },
+            Fault::BadParameter { name: "limit", found: Found::nothing(), rule: "x" },
+            Fault::UnreadableCredentials { why: "x" },
             Fault::ForeignConnection,
-            Fault::TooLarge { size: 2, limit: 1 },
-            Fault::ChannelNameInvalid,
-            Fault::InvalidClientId { rule: "x" },
-            Fault::InvalidData { rule: "x" },
-            Fault::UnsupportedVersion,
-            Fault::InvalidMessageId,
-            Fault::InvalidExtras { rule: "x" },
+            Fault::TooLarge { what: "x", size: 2, limit: 1 },
+            Fault::ChannelNameInvalid { found: Found::nothing(), rule: "x" },
+            Fault::InvalidClientId { found: Found::nothing(), rule: "x" },
+            Fault::InvalidData { found: Found::nothing(), rule: "x" },
+            Fault::UnsupportedVersion { found: Found::nothing() },
+            Fault::InvalidMessageId { index: 0, found: Found::nothing() },
+            Fault::InvalidExtras { field: "extras", found: Found::nothing(), rule: "x" },
             Fault::TooManyMessages { limit: 1 },
             Fault::ForcedNack,
             Fault::Unauthenticated { why: "x" },
             Fault::IncompatibleCredentials { why: "x" },
             Fault::KeyWithoutTls,
-            Fault::TimestampNotCurrent,
+            Fault::TimestampNotCurrent { seconds: 200, side: "ago" },
             Fault::NonceReplayed,
             Fault::KeyRemoved,
             Fault::KeyRevoked,
             Fault::TokenRevoked,
             Fault::TokenExpired,
             Fault::TokenUnknown,
-            Fault::InvalidJwt { why: "x" },
+            Fault::InvalidJwt { why: "x".into() },
             Fault::InvalidToken,
-            Fault::NotPermitted { operation: "publish" },
+            Fault::NotPermitted { operation: "publish", on: Found::nothing(), permitted: "nothing".into() },
             Fault::NotIdentified,
             Fault::TokensNotRevocable,
             Fault::RevocationNeedsKey,
             Fault::RevocationByOtherKey,
             Fault::ModeNotRequested { mode: "PUBLISH" },
             Fault::NotFound { what: "app" },
+            Fault::KeyUnknown,
+            Fault::NoTransport { transport: "comet transport" },
             Fault::MethodNotAllowed,
             Fault::Internal,
             Fault::DiskFull,
@@ -408,6 +433,7 @@ mod tests {
             Fault::InvalidConnectionKey,
             Fault::ReaderTooSlow,
             Fault::PositionExpired,
+            Fault::PositionUnreadable { found: Found::nothing() },
             Fault::BacklogTooLong,
             Fault::UntilAttachTooOld,
             Fault::PresenceWithoutClientId,
@@ -423,6 +449,8 @@ mod tests {
                 let allowed = match fault {
                     Fault::Busy | Fault::DiskFull => 503,
                     Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } => 413,
+                    // What is unknown is what was shown to get in (docs/protocols/ably.md §12.1).
+                    Fault::KeyUnknown => 401,
                     _ => from_code,
                 };
                 assert_eq!(u32::from(fault.http_status()), allowed, "{fault:?}");

@@ -147,8 +147,17 @@ pub const DEFAULT_TOKEN_TTL: Duration = Duration::from_secs(3_600);
 /// A token request may be that much older or newer than now (`docs/protocols/ably.md §12.2`).
 pub const TOKEN_REQUEST_AGE: Duration = Duration::from_secs(120);
 
-/// The clock of whoever signs JWTs may be that far ahead (`docs/protocols/ably.md §12.3`).
-pub const ISSUER_CLOCK_AHEAD: Duration = Duration::from_secs(30);
+/// The most that `auth.clock_leeway` may be: an ended token is taken for that long.
+pub const CLOCK_LEEWAY_MAX: Duration = Duration::from_secs(120);
+
+/// The clock of whoever signs JWTs is told to be off from that much on; less is the network's.
+pub const CLOCK_SKEW_TOLD: Duration = Duration::from_secs(1);
+
+/// Rows of revocations or nonces that are read at once at the start.
+pub const ABLY_ROWS: usize = 1_000;
+
+/// How often revocations are looked through for those that are over.
+pub const REVOCATION_SWEEP: Duration = Duration::from_secs(60);
 
 /// Nonces of token requests that are remembered, for four minutes at most: about 100 bytes each.
 pub const NONCES: usize = 262_144;

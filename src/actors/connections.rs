@@ -50,11 +50,25 @@ impl Connections {
         }
     }
 
-    /// Whose `connection` is now known to be.
-    pub fn identify(&self, connection: ConnectionId, client_id: Option<ClientId>) {
-        if let Some(held) = self.0.lock().get_mut(&connection) {
+    /// Lets `next` say, from the client that `connection` has, which one it has from now on. Judged and noted at once:
+    /// of two who come to an anonymous connection together, the second meets the client of the first.
+    ///
+    /// # Errors
+    /// That of `next`; then nothing has changed.
+    pub fn succeed<T, E>(
+        &self,
+        connection: ConnectionId,
+        now: Duration,
+        next: impl FnOnce(Option<&ClientId>) -> Result<(Option<ClientId>, T), E>,
+    ) -> Result<T, E> {
+        let mut all = self.0.lock();
+        let held = all.get_mut(&connection).filter(|held| !held.is_over(now));
+        let before = held.as_ref().and_then(|held| held.owner.client_id.as_ref());
+        let (client_id, told) = next(before)?;
+        if let Some(held) = held {
             held.owner.client_id = client_id;
         }
+        Ok(told)
     }
 
     /// A transport is gone; the connection can be resumed for a while.

@@ -6,6 +6,7 @@ use actix_web::{rt, web};
 use ipnet::IpNet;
 
 use crate::{
+    auth::Leeway,
     clock::Clock,
     config::{Config, Protocol},
     edge::websocket::Entrance,
@@ -45,23 +46,30 @@ impl Older {
 
     /// # Errors
     /// For the operator: what is stored cannot be read, or a service that is named cannot be reached.
-    pub fn open(config: &Config, read: Read, store: &Arc<dyn Store>, clock: &Clock) -> anyhow::Result<Self> {
+    pub fn open(
+        config: &Config,
+        read: Read,
+        store: &Arc<dyn Store>,
+        clock: &Clock,
+        leeway: &Leeway,
+    ) -> anyhow::Result<Self> {
         let mut older = Self::default();
         if config.relay.enabled {
-            let shared = relay::Shared::open(&config.relay, Arc::clone(store), clock.clone())?;
+            let shared = relay::Shared::open(&config.relay, Arc::clone(store), clock.clone(), leeway)?;
             older.relay = Some(Arc::new(shared));
         }
         if config.postoffice.enabled {
             let settings = &config.postoffice;
             let office = Office::open(settings, Arc::clone(store), clock.clone())?;
             rt::spawn(sweep(Arc::clone(&office)));
-            older.postoffice = Some(Arc::new(postoffice::Shared::new(settings, office)));
+            older.postoffice = Some(Arc::new(postoffice::Shared::new(settings, office, leeway)));
         }
         if let Some(moderation) = read.moderation {
-            older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, Arc::clone(store), clock)?);
+            let store = Arc::clone(store);
+            older.chat = Some(chats::open(&config.chat, moderation, read.mongodb, store, clock, leeway)?);
         }
         if config.group.enabled {
-            older.group = Some(groups::open(&config.group, read.blacklist, Arc::clone(store), clock)?);
+            older.group = Some(groups::open(&config.group, read.blacklist, Arc::clone(store), clock, leeway)?);
         }
         Ok(older)
     }

@@ -11,7 +11,10 @@ use super::{
     site::{Origins, Site},
 };
 use crate::{
-    auth::apps::{App, Difference},
+    auth::{
+        Leeway,
+        apps::{App, Difference},
+    },
     config::{Change, Complaints, Config, Loaded},
     edge::{own_hosts::OwnHosts, tls::CertificateReloader},
     ids::AppId,
@@ -22,6 +25,7 @@ use crate::{
 /// Whatever can be replaced while the server runs.
 pub struct Reloader {
     pub site: Site,
+    pub leeway: Leeway,
     pub metrics_from: Arc<Live<Vec<IpNet>>>,
     pub own_hosts: Arc<Live<OwnHosts>>,
     pub certificate: Option<Arc<CertificateReloader>>,
@@ -95,23 +99,23 @@ impl Reloader {
     }
 
     fn apply_older(&self, config: &Config, blacklist: Vec<IpNet>, moderation: Option<Moderation>) {
-        let older = &self.site.older;
+        let (older, leeway) = (&self.site.older, &self.leeway);
         // Without a key in the settings or the data folder, the one that was made for this run holds for this run.
         if let Some(relay) = older.relay.as_ref().filter(|_| !config.relay.api_key.expose_secret().is_empty()) {
-            relay.keys.set(relay::Keys::new(&config.relay));
+            relay.keys.set(relay::Keys::new(&config.relay, leeway));
         }
         if let Some(postoffice) = &older.postoffice {
-            postoffice.set_keys(&config.postoffice);
+            postoffice.set_keys(&config.postoffice, leeway);
         }
         if let Some(chat) = &older.chat {
-            chat.set_keys(&config.chat);
+            chat.set_keys(&config.chat, leeway);
             if let Some(moderation) = &moderation {
                 let words = chat.adopt_words(moderation);
                 tracing::info!(words, "the word list of the chat was read again");
             }
         }
         if let Some(group) = &older.group {
-            group.set_keys(&config.group);
+            group.set_keys(&config.group, leeway);
             let lists = Lists::new(&config.group, blacklist);
             let networks = lists.networks();
             let before = group.barrier.set_lists(lists).networks();

@@ -31,7 +31,7 @@ use crate::{
     live::Live,
     ops::{self, OpsState},
     protocols::{
-        ably::{self, Ably, door::Door, rest::Rest, revocations::KeptRevocations},
+        ably::{self, Ably, door::Door, nonces::KeptNonces, rest::Rest, revocations::KeptRevocations},
         letshare::{self, LetShare},
     },
 };
@@ -47,6 +47,7 @@ pub struct Site {
     pub older: Older,
     pub ably: Arc<ably::door::Shared>,
     pub revocations: Option<Arc<KeptRevocations>>,
+    pub nonces: Option<Arc<KeptNonces>>,
     pub apps: Arc<Apps>,
     pub origins: Arc<Live<Origins>>,
     pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
@@ -181,6 +182,7 @@ impl Site {
                 shared: Arc::clone(&self.ably),
                 apps: Arc::clone(&self.apps),
                 revocations: self.revocations.clone(),
+                nonces: self.nonces.clone(),
                 sandbox: self.config.ably.sandbox,
             },
         }

@@ -27,7 +27,7 @@ use crate::{
         presence::Member,
         rules::{Attributes, Namespaces, Terms},
     },
-    error::Fault,
+    error::{Fault, Found},
     ids::{AppId, ChannelName},
     limits,
 };
@@ -219,7 +219,8 @@ impl Apps {
             None => return Err(Fault::NotFound { what: "app" }),
             Some(app) if !app.is_sandbox => {
                 let operation = "deleting an app of the configuration";
-                return Err(Fault::NotPermitted { operation });
+                let (on, permitted) = (Found::text(id.as_str()), "that for apps made by POST /apps only".into());
+                return Err(Fault::NotPermitted { operation, on, permitted });
             }
             Some(_) => {}
         }

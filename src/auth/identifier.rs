@@ -5,11 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use sha2::Sha256;
 
-use crate::{
-    auth::jwt::{JwtKey, check_time},
-    ids::Timestamp,
-    limits,
-};
+use crate::{auth::jwt::JwtKey, ids::Timestamp, limits};
 
 /// What is asked of a client that says who it is.
 #[derive(Debug)]
@@ -39,7 +35,7 @@ impl Proof {
             Self::None => Some(shown.to_owned()),
             Self::Jwt(key) => {
                 let claims: Claims = key.verify(shown).ok()?;
-                check_time(claims.exp.as_ref(), claims.nbf.as_ref(), now).ok()?;
+                key.check_time(claims.exp.as_ref(), claims.nbf.as_ref(), now).ok()?;
                 claims.sub.filter(|sub| !sub.is_empty())
             }
             Self::Signed(secret) => {

@@ -1,7 +1,7 @@
 //! JWTs of the design document: HS256, claims `user_id`, `user_type`, `room_id`, `iat`, `exp`
 //! (docs/protocols/letshare.md §1.3; the pitfalls are those of docs/goals.md §6).
 //!
-//! The library checks form, algorithm and signature. Time is checked here, by the clock that is handed
+//! The library checks form, algorithm and signature. Times are judged by `leeway` and the clock that is handed
 //! in: the library reads the system's, forgives a minute and does not look at `nbf`.
 
 use std::{collections::HashMap, fmt};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Number, Value, value::RawValue};
 use thiserror::Error;
 
-use super::TokenFault;
+use super::{Leeway, TokenFault};
 use crate::ids::Timestamp;
 
 /// What a checked token says.
@@ -56,6 +56,7 @@ pub struct JwtKey {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
+    leeway: Leeway,
 }
 
 impl JwtKey {
@@ -66,7 +67,14 @@ impl JwtKey {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.required_spec_claims.clear();
-        Self { encoding: EncodingKey::from_secret(secret), decoding: DecodingKey::from_secret(secret), validation }
+        let (encoding, decoding) = (EncodingKey::from_secret(secret), DecodingKey::from_secret(secret));
+        Self { encoding, decoding, validation, leeway: Leeway::default() }
+    }
+
+    /// The same key for tokens that are signed by others, whose clocks may be off.
+    pub fn with_leeway(mut self, leeway: Leeway) -> Self {
+        self.leeway = leeway;
+        self
     }
 
     /// The same key for tokens that may be meant for anybody: their `aud` is not looked at.
@@ -75,13 +83,13 @@ impl JwtKey {
         self
     }
 
-    /// What the token says, if it is one of ours and valid at `now`. No leeway.
+    /// What the token says, if it is one of ours and valid at `now`.
     ///
     /// # Errors
     /// Form and algorithm first, then the signature, then the claims.
     pub fn check(&self, token: &str, now: Timestamp) -> Result<Claims, TokenFault> {
         let claims: WireClaims = self.verify(token)?;
-        check_time(claims.exp.as_ref(), claims.nbf.as_ref(), now)?;
+        self.check_time(claims.exp.as_ref(), claims.nbf.as_ref(), now)?;
         let present = |text: &String| !text.is_empty();
         Ok(Claims {
             user_id: claims.user_id.filter(present).ok_or(TokenFault::NoUser)?,
@@ -96,7 +104,7 @@ impl JwtKey {
     /// As [`JwtKey::check`].
     pub fn claim(&self, token: &str, names: &[&str], now: Timestamp) -> Result<Option<String>, TokenFault> {
         let claims: Map<String, Value> = self.verify(token)?;
-        check_time(time(&claims, "exp")?, time(&claims, "nbf")?, now)?;
+        self.check_time(time(&claims, "exp")?, time(&claims, "nbf")?, now)?;
         let texts = names.iter().filter_map(|name| claims.get(*name)?.as_str());
         let mut texts = texts.filter(|text| !text.is_empty());
         Ok(texts.next().map(str::to_owned))
@@ -108,13 +116,9 @@ impl JwtKey {
     /// As [`JwtKey::check`], but `exp` need not be there.
     pub fn claims(&self, token: &str, now: Timestamp) -> Result<(Map<String, Value>, Option<Timestamp>), TokenFault> {
         let claims: Map<String, Value> = self.verify(token)?;
-        let exp = time(&claims, "exp")?;
-        match exp {
-            Some(_) => check_time(exp, time(&claims, "nbf")?, now)?,
-            None => check_begin(time(&claims, "nbf")?, now)?,
-        }
-        let end = exp.and_then(millis);
-        let end = end.map(|millis| Timestamp::from_millis(millis as u64));
+        let (exp, nbf) = (time(&claims, "exp")?, time(&claims, "nbf")?);
+        let end = exp.map(|exp| self.end(exp, now)).transpose()?;
+        self.check_begin(nbf, now)?;
         Ok((claims, end))
     }
 
@@ -134,8 +138,8 @@ impl JwtKey {
             },
         };
         let (exp, nbf) = (time("exp")?, time("nbf")?);
-        let never = Number::from(u64::MAX);
-        check_time(exp.as_ref().or(Some(&never)), nbf.as_ref(), now)?;
+        let expires = exp.map(|exp| self.end(&exp, now)).transpose()?;
+        self.check_begin(nbf.as_ref(), now)?;
         let subject = claims.get(name).ok_or(TokenFault::NoUser)?.get();
         let is_whole = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
         let subject = match subject.as_bytes().first() {
@@ -146,8 +150,32 @@ impl JwtKey {
         if subject.is_empty() {
             return Err(TokenFault::NoUser);
         }
-        let expires = exp.as_ref().and_then(millis);
-        Ok((subject, expires.map(|millis| Timestamp::from_millis(millis as u64))))
+        Ok((subject, expires))
+    }
+
+    /// When a token with these times ends: `exp` is required, `nbf` is not.
+    pub(super) fn check_time(
+        &self,
+        exp: Option<&Number>,
+        nbf: Option<&Number>,
+        now: Timestamp,
+    ) -> Result<Timestamp, TokenFault> {
+        let end = self.end(exp.ok_or(TokenFault::Invalid)?, now)?;
+        self.check_begin(nbf, now)?;
+        Ok(end)
+    }
+
+    fn end(&self, exp: &Number, now: Timestamp) -> Result<Timestamp, TokenFault> {
+        let exp = instant(exp).ok_or(TokenFault::Invalid)?;
+        self.leeway.end(exp, now).ok_or(TokenFault::Expired)
+    }
+
+    fn check_begin(&self, nbf: Option<&Number>, now: Timestamp) -> Result<(), TokenFault> {
+        let Some(nbf) = nbf else {
+            return Ok(());
+        };
+        let begins = instant(nbf).ok_or(TokenFault::Invalid)?;
+        self.leeway.begun("nbf", begins, now).map_err(|_| TokenFault::Invalid)
     }
 
     /// The claims of a token that carries our signature, whatever the time.
@@ -190,23 +218,6 @@ impl JwtKey {
     }
 }
 
-/// `exp` is required, `nbf` is not; no leeway.
-pub(super) fn check_time(exp: Option<&Number>, nbf: Option<&Number>, now: Timestamp) -> Result<(), TokenFault> {
-    let expires = exp.and_then(millis).ok_or(TokenFault::Invalid)?;
-    if now.millis() as f64 >= expires {
-        return Err(TokenFault::Expired);
-    }
-    check_begin(nbf, now)
-}
-
-fn check_begin(nbf: Option<&Number>, now: Timestamp) -> Result<(), TokenFault> {
-    let now = now.millis() as f64;
-    match nbf {
-        Some(begins) if millis(begins).is_none_or(|begins| now < begins) => Err(TokenFault::Invalid),
-        _ => Ok(()),
-    }
-}
-
 /// A claim that is an instant.
 fn time<'a>(claims: &'a Map<String, Value>, name: &str) -> Result<Option<&'a Number>, TokenFault> {
     match claims.get(name) {
@@ -228,8 +239,10 @@ pub fn claims_unchecked(token: &str) -> Option<serde_json::Map<String, serde_jso
 }
 
 /// Seconds since the epoch may have a fraction (RFC 7519 §2); negative ones are no date of ours.
-fn millis(seconds: &Number) -> Option<f64> {
-    seconds.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0).map(|seconds| seconds * 1_000.0)
+fn instant(seconds: &Number) -> Option<Timestamp> {
+    let seconds = seconds.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0)?;
+    // Casts of floating point numbers stop at the largest integer.
+    Some(Timestamp::from_millis((seconds * 1_000.0) as u64))
 }
 
 fn fault(kind: &ErrorKind) -> TokenFault {

@@ -6,15 +6,17 @@
 //! that the server makes for itself in `key_file`.
 //!
 //! Where a credential comes from (query, header) and what status a refusal has is the edge's business.
-//! Nothing here logs; a fault never contains a credential.
+//! Nothing here logs but `leeway`, which tells that a clock is off; a fault never contains a credential.
 
 pub mod ably;
 mod api_key;
 pub mod apps;
 pub mod base64_text;
 mod identifier;
+mod json_body;
 mod jwt;
 pub mod key_file;
+mod leeway;
 mod pro;
 pub mod relay_key;
 mod static_token;
@@ -32,6 +34,7 @@ use crate::{
 pub use api_key::ApiKey;
 pub use identifier::Proof;
 pub use jwt::{Claims, JwtKey, MintError, claims_unchecked};
+pub use leeway::Leeway;
 pub use pro::{ProKey, ProToken};
 pub use static_token::StaticToken;
 
@@ -83,9 +86,10 @@ pub struct Authenticator {
 impl Authenticator {
     pub fn new(config: &Config, clock: Clock) -> Self {
         let mode = config.auth.mode;
+        let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
         Self {
             static_token: (mode != AuthMode::Jwt).then(|| StaticToken::of(&config.auth.secret)),
-            jwt: (mode != AuthMode::Static).then(|| JwtKey::new(&config.jwt.secret)),
+            jwt: (mode != AuthMode::Static).then(|| JwtKey::new(&config.jwt.secret).with_leeway(leeway)),
             clock,
         }
     }

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use super::{JwtKey, MintError, TokenFault, jwt::check_time};
+use super::{JwtKey, MintError, TokenFault};
 use crate::{ids::Timestamp, limits};
 
 /// Signs and checks PRO tokens, with the secret of the JWTs.
@@ -43,7 +43,7 @@ impl ProKey {
 
     fn check(&self, token: &str, user: &str, now: Timestamp) -> Result<bool, TokenFault> {
         let claims: WireClaims = self.0.verify(token)?;
-        check_time(claims.exp.as_ref(), claims.nbf.as_ref(), now)?;
+        self.0.check_time(claims.exp.as_ref(), claims.nbf.as_ref(), now)?;
         Ok(claims.is_pro && claims.sub == user)
     }
 

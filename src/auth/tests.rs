@@ -22,8 +22,15 @@ fn clock() -> Clock {
     Clock::manual(Timestamp::from_millis(NOW * 1_000))
 }
 
-fn door(mode: AuthMode) -> Authenticator {
+/// With clocks that agree: times are judged to the second.
+fn exact() -> Config {
     let mut config = Config::for_tests();
+    config.auth.clock_leeway = Duration::ZERO;
+    config
+}
+
+fn door(mode: AuthMode) -> Authenticator {
+    let mut config = exact();
     config.auth.mode = mode;
     Authenticator::new(&config, clock())
 }
@@ -99,7 +106,7 @@ fn what_is_minted_is_accepted_until_it_expires() {
     let key = JwtKey::new(&SecretString::from(SECRET));
     let clock = clock();
     let token = key.mint("小明", Some("demo1"), 2, clock.now()).unwrap();
-    let door = Authenticator::new(&Config::for_tests(), clock.clone());
+    let door = Authenticator::new(&exact(), clock.clone());
     let identity = Identity { user_id: Some("小明:1".into()), room: Some("demo1".into()) };
     assert_eq!(door.authenticate(&token, Some("小明:1")), Ok(identity.clone()));
     clock.advance(Duration::from_millis(2 * 3_600_000 - 1));
@@ -126,6 +133,21 @@ fn unusual_but_valid_tokens_are_accepted() {
         let identity = door.authenticate(&token, None).expect(what);
         assert_eq!(identity.user_id.as_deref(), Some("alice"), "{what}");
         assert_eq!(identity.room, None, "{what}");
+    }
+}
+
+/// findings P15: whoever signs has a clock of his own; by default it may be half a minute off, either way.
+#[test]
+fn the_clock_of_the_issuer_may_be_off() {
+    let door = Authenticator::new(&Config::for_tests(), clock());
+    for (claim, value, expected) in [
+        ("exp", NOW - 29, None),
+        ("exp", NOW - 30, Some(TokenFault::Expired)),
+        ("nbf", NOW + 30, None),
+        ("nbf", NOW + 31, Some(TokenFault::Invalid)),
+    ] {
+        let outcome = door.authenticate(&changed(claim, json!(value)), None);
+        assert_eq!(outcome.err(), expected, "{claim} {value}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! `token mint`, `token static`, `token inspect`: tokens for and from operators. How tokens are made and
 //! checked is in `auth`; here are the words about them.
 
-use std::io::Read as _;
+use std::{io::Read as _, time::Duration};
 
 use clap::Subcommand;
 
@@ -94,7 +94,11 @@ fn mint(config: &Config, clock: &Clock, user: &str, room: Option<&str>, hours: O
 }
 
 fn inspect(config: &Config, clock: &Clock, token: &str) -> Report {
-    let verdict = Authenticator::new(config, clock.clone()).authenticate(token, None);
+    // What the token says by itself; that the server takes it a while longer is told beside it.
+    let leeway = config.auth.clock_leeway.as_secs_f64();
+    let mut exact = config.clone();
+    exact.auth.clock_leeway = Duration::ZERO;
+    let verdict = Authenticator::new(&exact, clock.clone()).authenticate(token, None);
     if StaticToken::of(&config.auth.secret).matches(token) {
         let out = "kind:   static token of auth.secret\n".to_owned();
         return match verdict {
@@ -116,7 +120,13 @@ fn inspect(config: &Config, clock: &Clock, token: &str) -> Report {
         (Ok(_), Some(left)) => Report::good(format!("{out}valid:  yes, {left:.0} seconds left"), vec![]),
         (Ok(_), None) => Report::good(format!("{out}valid:  yes"), vec![]),
         (Err(TokenFault::Expired), Some(left)) => {
-            Report::bad(out, format!("valid:  no: expired {:.0} seconds ago", -left))
+            let still = leeway + left;
+            let note = if still > 0.0 {
+                format!("; the server takes it for {still:.0} seconds more (auth.clock_leeway)")
+            } else {
+                String::new()
+            };
+            Report::bad(out, format!("valid:  no: expired {:.0} seconds ago{note}", -left))
         }
         (Err(fault), _) => Report::bad(out, format!("valid:  no: {}", explain(fault))),
     }

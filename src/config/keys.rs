@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::{chat, group, kind::Kind, postoffice, relay};
+use crate::limits;
 
 /// A key and the values it takes.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +56,7 @@ const COMMON: &[Key] = &[
     key("tls.domain", Kind::Ignored("", "the certificate in tls.cert_file carries the names")),
     key("auth.mode", Kind::OneOf(&["static", "jwt", "both"])),
     key("auth.secret", Kind::Secret),
+    key("auth.clock_leeway", Kind::Span("0s", secs(0), "2m", limits::CLOCK_LEEWAY_MAX)),
     key("jwt.secret", Kind::Secret),
     key("jwt.expiration_hours", Kind::Whole(1, 87_600)),
     key("cors.allowed_origins", Kind::Origins),

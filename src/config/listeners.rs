@@ -61,8 +61,8 @@ pub struct Route {
 const SHARED_PORT: &str = "server.port";
 
 /// First segments that are Ably's alone, whatever follows.
-pub const ABLY_ROOTS: [&str; 9] =
-    ["time", "keys", "channels", "apps", "is-the-internet-up.txt", "messages", "presence", "push", "stats"];
+pub const ABLY_ROOTS: [&str; 10] =
+    ["time", "keys", "channels", "apps", "is-the-internet-up.txt", "messages", "presence", "push", "stats", "comet"];
 
 impl Protocol {
     /// The setting of its own port, if it may have one.

@@ -111,6 +111,8 @@ pub struct Auth {
     pub mode: AuthMode,
     /// The static token is the lower-case hex SHA-256 of this secret.
     pub secret: SecretString,
+    /// How far the clock of whoever signs JWTs may be off.
+    pub clock_leeway: Duration,
 }
 
 #[derive(Debug, Clone, Deserialize)]

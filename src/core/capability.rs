@@ -16,7 +16,10 @@ use serde::{
     de::{Error, MapAccess, Visitor},
 };
 
-use crate::{error::Fault, limits};
+use crate::{
+    error::{Fault, Found, reason},
+    limits,
+};
 
 pub use operation::{Operation, Operations};
 pub use resource::Resource;
@@ -47,22 +50,31 @@ impl Capability {
     /// [`Fault::Malformed`] for what is no object of non-empty lists of known operations, `*` beside
     /// others, a resource that stands twice or is empty, a text that is too long.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        const SHAPE: &str = "a capability is a JSON object of resources, each with a list of known operations";
+        let malformed = |what: String| Fault::Malformed { what: what.into() };
         if text.len() > limits::CAPABILITY_BYTES {
-            let what = "the capability is too long";
-            return Err(Fault::Malformed { what });
+            let (size, limit) = (text.len(), limits::CAPABILITY_BYTES);
+            return Err(malformed(format!("the capability: {size} bytes exceed the limit of {limit} bytes")));
         }
-        let Written(entries) = serde_json::from_str(text).map_err(|_| Fault::Malformed { what: SHAPE })?;
+        let Written(entries) = serde_json::from_str(text).map_err(|error| {
+            let (found, why) = (Found::text(text), reason(&error.to_string()));
+            malformed(format!(
+                "the capability: found {found} ({why}); allowed: the text of a JSON object of resources, each with a list of \
+                 operations"
+            ))
+        })?;
         let mut resources = BTreeMap::new();
         for (resource, operations) in entries {
+            let found = Found::text(&resource);
             if resource.is_empty() {
-                let what = "a resource of the capability is empty";
-                return Err(Fault::Malformed { what });
+                return Err(malformed(
+                    "the capability has an empty resource; allowed: the name of a channel or a pattern".into(),
+                ));
             }
-            let operations = Operations::parse(&operations)?;
+            let operations = Operations::parse(&operations).map_err(|(what, allowed)| {
+                malformed(format!("the capability has {what} for the resource {found}; allowed: {allowed}"))
+            })?;
             if resources.insert(Resource::new(&resource), operations).is_some() {
-                let what = "a resource of the capability stands twice";
-                return Err(Fault::Malformed { what });
+                return Err(malformed(format!("the capability has the resource {found} twice; allowed: once")));
             }
         }
         Ok(Self(resources))

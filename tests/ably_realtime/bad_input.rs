@@ -288,3 +288,51 @@ async fn a_connection_that_goes_bad() {
     assert_eq!(super::stage::events(&seen), [(2, "bad"), (3, "bad")]);
     assert_unmoved(&stage, witness).await;
 }
+
+/// findings A9: what a frame says wrong is named with what was found and what is allowed, also where it ends nothing.
+#[tokio::test]
+async fn errors_name_the_field_what_was_found_and_what_is_allowed() {
+    let stage = Stage::start().await;
+    for (frame, said) in [
+        (json!({"action": action::ATTACH, "channel": 5}), ["channel", "`5`", "a string"]),
+        (json!({"action": "x"}), ["action", "\"x\"", "a whole number"]),
+        (json!({"action": 15, "messages": [{"data": "a"}, {"name": {}}]}), ["messages[1].name", "map", "a string"]),
+        (json!({"action": 17, "auth": 5}), ["auth", "`5`", "an object"]),
+    ] {
+        for format in ["", "format=msgpack"] {
+            let (mut client, _) = stage.open(format).await;
+            client.send(frame.clone()).await;
+            let error = client.expect(action::ERROR).await;
+            assert_error(&error, 40001, 400);
+            let message = error["error"]["message"].as_str().unwrap();
+            assert!(said.iter().all(|word| message.contains(word)), "{frame}: {message}");
+        }
+    }
+    let mut client = stage.client("alice").await;
+    let attach = |params| json!({"action": action::ATTACH, "channel": "room", "params": params});
+    for (frame, code, status, said) in [
+        (attach(json!({"rewind": "abc"})), 40003, 400, ["rewind", "\"abc\"", "a number"]),
+        (attach(json!({"modes": "publish,fly"})), 40003, 400, ["modes", "\"fly\"", "presence_subscribe"]),
+        (attach(json!({"delta": "x"})), 40003, 400, ["delta", "\"x\"", "vcdiff"]),
+        (attach(json!({"occupancy": "x"})), 40003, 400, ["occupancy", "\"x\"", "metrics"]),
+        (json!({"action": action::ATTACH, "channel": ":x"}), 40010, 400, ["channel name", "\":x\"", "first character"]),
+    ] {
+        client.send(frame.clone()).await;
+        let error = client.expect(action::ERROR).await;
+        assert_error(&error, code, status);
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(said.iter().all(|word| message.contains(word)), "{frame}: {message}");
+    }
+    // No position is not a position that is too old.
+    let attached = client.attach_with(super::stage::attach_after("room", &json!("no serial"))).await;
+    assert_error(&attached, 90003, 404);
+    let message = attached["error"]["message"].as_str().unwrap();
+    assert!(message.contains("channelSerial") && message.contains("\"no serial\""), "{message}");
+    let mut reader = AblyClient::connect(&stage.server, &stage.app.keys[super::stage::SUBSCRIBE_ONLY]).await;
+    let serial = reader.publish("room", json!([{"data": "x"}])).await;
+    let message = reader.nacked(serial, 40160).await["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("publish on \"room\"") && message.contains("they permit subscribe there"), "{message}");
+    let serial = client.presence("room", json!([{"action": 9}])).await;
+    let message = client.nacked(serial, 40000).await["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("presence.action: found 9; allowed: 2"), "{message}");
+}

@@ -68,7 +68,8 @@ async fn tokens_that_are_worth_nothing_any_more() {
     let now = 1_800_000_000;
     let foreign = jwt(&format!("{name}:foreign"), &json!({"iat": now, "exp": now + 60}));
     let endless = jwt(&stage.app.keys[EVERYTHING], &json!({"iat": now}));
-    let over = jwt(&stage.app.keys[EVERYTHING], &json!({"iat": now - 9, "exp": now}));
+    // Clocks may be off by half a minute (findings P15).
+    let over = jwt(&stage.app.keys[EVERYTHING], &json!({"iat": now - 39, "exp": now - 30}));
     for (token, code) in
         [(foreign, 40144), (endless, 40144), (over, 40142), (format!("{}.garbage", stage.app.id), 40145)]
     {
@@ -122,4 +123,39 @@ async fn keys_that_others_could_have_read() {
     let now = jiff::Timestamp::now().as_second();
     let token = jwt(&key, &json!({"iat": now, "exp": now + 60}));
     AblyClient::connect_with(&server, &format!("v=6&access_token={token}")).await;
+}
+
+/// findings A10: JWTs of a server whose clock is 40 s off, either way, are taken: `iat` and `nbf` as far ahead as the
+/// times of token requests, an `exp` that has passed within `auth.clock_leeway`. What is further off is refused, and the
+/// error names by how much.
+#[tokio::test]
+async fn jwts_of_a_server_whose_clock_is_off() {
+    let now: u64 = 1_800_000_000;
+    let clock = Clock::manual(Timestamp::from_millis(now * 1_000));
+    let stage = Stage::at(&clock).await;
+    let key = &stage.app.keys[EVERYTHING];
+    for claims in [
+        json!({"iat": now + 40, "nbf": now + 40, "exp": now + 100}),
+        json!({"iat": now + 120, "exp": now + 180}),
+        json!({"iat": now - 40, "nbf": now - 40, "exp": now + 20}),
+        json!({"iat": now - 60, "exp": now - 29}),
+    ] {
+        stage.with_token(&jwt(key, &claims)).await;
+    }
+    for (claims, code, said) in [
+        (json!({"iat": now + 121, "exp": now + 180}), 40144, "iat is 121 s ahead"),
+        (json!({"iat": now, "nbf": now + 600, "exp": now + 700}), 40144, "nbf is 600 s ahead"),
+        (json!({"iat": now - 60, "exp": now - 30}), 40142, "expire"),
+    ] {
+        let query = format!("v=6&access_token={}", jwt(key, &claims));
+        let mut client = AblyClient::open(&stage.server, &query).await;
+        let error = client.expect(action::ERROR).await;
+        assert_error(&error, code, 401);
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.contains(said), "{message}");
+    }
+    // A token that came in time ends on time, to the millisecond.
+    let (mut client, _) = stage.with_token(&jwt(key, &json!({"iat": now, "exp": now + 1}))).await;
+    clock.advance(Duration::from_secs(1));
+    assert_error(&client.expect(action::DISCONNECTED).await, 40142, 401);
 }

@@ -186,3 +186,52 @@ async fn two_transports_of_one_connection() {
     let seen = watcher.received_so_far().await;
     assert!(seen.iter().all(|frame| frame["action"] != action::PRESENCE), "{seen:?}");
 }
+
+/// findings S6: a connection keeps its clientId for life. Whoever may speak for nobody, or for somebody else, does not
+/// come back to it; whoever may speak for anybody comes back as the client that it has.
+#[tokio::test]
+async fn a_connection_keeps_its_client_for_life() {
+    let stage = Stage::start().await;
+    let (mut bob, first) = stage.open("clientId=bob").await;
+    bob.attach("room").await;
+    let serial = bob.presence("room", json!([{"action": 2}])).await;
+    bob.acked(serial).await;
+    bob.cut();
+    let key = connection_key(&first);
+    let nobody = stage.token(json!({})).await;
+    let alice = stage.token(json!({"clientId": "alice"})).await;
+    for token in [&nobody, &alice, &nobody] {
+        for way in ["resume", "recover"] {
+            let query = format!("v=6&access_token={token}&{way}={key}");
+            let mut other = AblyClient::open(&stage.server, &query).await;
+            assert_error(&other.expect(action::ERROR).await, 40102, 401);
+            other.expect_end().await;
+        }
+    }
+    let (anybody, again) = stage.open(&format!("resume={key}")).await;
+    assert_eq!(again["connectionId"], first["connectionId"]);
+    assert_eq!(again["connectionDetails"]["clientId"], "bob");
+    anybody.cut();
+    let bob = stage.token(json!({"clientId": "bob"})).await;
+    let (_, again) = stage.with_token(&format!("{bob}&resume={key}")).await;
+    assert_eq!(again["connectionId"], first["connectionId"]);
+}
+
+/// findings S6: an anonymous connection becomes somebody's once, also by a resume.
+#[tokio::test]
+async fn an_anonymous_connection_becomes_somebodys_once() {
+    let stage = Stage::start().await;
+    let nobody = stage.token(json!({})).await;
+    let (client, first) = stage.with_token(&nobody).await;
+    client.cut();
+    let key = connection_key(&first);
+    let alice = stage.token(json!({"clientId": "alice"})).await;
+    let (client, again) = stage.with_token(&format!("{alice}&resume={key}")).await;
+    assert_eq!(again["connectionId"], first["connectionId"]);
+    client.cut();
+    let bob = stage.token(json!({"clientId": "bob"})).await;
+    for token in [&bob, &nobody] {
+        let mut other = AblyClient::open(&stage.server, &format!("v=6&access_token={token}&resume={key}")).await;
+        assert_error(&other.expect(action::ERROR).await, 40102, 401);
+    }
+}

@@ -21,7 +21,7 @@ async fn credentials() {
     let app = &name[..6];
     for (key, status, code) in [
         (format!("{name}:wrong"), 401, 40101),
-        (format!("{app}.nobody:x"), 404, 40400),
+        (format!("{app}.nobody:x"), 401, 40400),
         ("nobody.nobody:x".to_owned(), 404, 40400),
         ("api:key".to_owned(), 401, 40101),
     ] {
@@ -105,4 +105,44 @@ async fn an_anonymous_token() {
     let headers = [headers[0], ("X-Ably-ClientId", &alice)];
     let response = sandbox.ask_by(EVERYTHING, "POST", TARGET, &headers, b"{}").await;
     assert_refused(&response, 401, 40102);
+}
+
+/// findings A2: a key that its app does not have is a credential that lets nobody in: 401 with the code 40400, on every
+/// endpoint and in whatever form it comes; an app that there is not stays a 404.
+#[tokio::test]
+async fn an_unknown_key_of_a_known_app_is_401_everywhere() {
+    let mut sandbox = Sandbox::start().await;
+    let app = sandbox.app["appId"].as_str().expect("an id").to_owned();
+    let basic = |key: &str| format!("Basic {}", BASE64_STANDARD.encode(key));
+    let header = jsonwebtoken::Header { kid: Some(format!("{app}.nobody")), ..Default::default() };
+    let secret = jsonwebtoken::EncodingKey::from_secret(b"whatever");
+    let jwt = jsonwebtoken::encode(&header, &json!({"iat": 1, "exp": 2}), &secret).expect("a JWT");
+    let endpoints = [
+        ("GET", "/channels".to_owned()),
+        ("GET", "/channels/x".to_owned()),
+        ("GET", "/channels/x/messages".to_owned()),
+        ("POST", "/channels/x/messages".to_owned()),
+        ("GET", "/channels/x/presence".to_owned()),
+        ("GET", "/channels/x/presence/history".to_owned()),
+        ("GET", "/stats".to_owned()),
+        ("POST", format!("/keys/{app}.nobody/requestToken")),
+        ("POST", format!("/keys/{app}.nobody/revokeTokens")),
+        ("DELETE", format!("/apps/{app}")),
+    ];
+    for (method, target) in &endpoints {
+        let body = if target.ends_with("revokeTokens") { &br#"{"targets":[]}"#[..] } else { b"{}" };
+        for authorization in [basic(&format!("{app}.nobody:secret")), format!("Bearer {jwt}")] {
+            let is_request = target.ends_with("requestToken");
+            if is_request && authorization.starts_with("Bearer") {
+                continue;
+            }
+            let headers = [("Authorization", authorization.as_str())];
+            let response = sandbox.ask_by(EVERYTHING, method, target, &headers, body).await;
+            assert_refused(&response, 401, 40400);
+        }
+        let target = target.replace(&format!("{app}.nobody"), "nobody.nobody");
+        let headers = [("Authorization", &*basic("nobody.nobody:secret"))];
+        let response = sandbox.ask_by(EVERYTHING, method, &target, &headers, body).await;
+        assert_refused(&response, 404, 40400);
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::sandbox::{EVERYTHING, Sandbox, assert_refused};
+use super::sandbox::{EVERYTHING, SUBSCRIBE_ONLY, Sandbox, assert_refused};
 
 const MSGPACK: (&str, &str) = ("Accept", "application/x-msgpack");
 
@@ -167,4 +167,114 @@ async fn the_internet_is_up() {
     let response = sandbox.http.ask("GET", "/is-the-internet-up.txt", &[]).await;
     assert_eq!((response.status, &*response.body), (200, "yes"));
     assert_eq!(response.header("content-type"), Some("text/plain"));
+}
+
+/// findings A11: on a path that nobody has, whoever shows credentials or asks for JSON or MessagePack is an API client
+/// and reads the error of the API; everybody else, and every browser, gets the page.
+#[tokio::test]
+async fn an_api_client_reads_the_error_of_an_unknown_path() {
+    let mut sandbox = Sandbox::start().await;
+    let (basic, key) = (sandbox.basic(EVERYTHING), sandbox.key(EVERYTHING).to_owned());
+    let json = [("Accept", "application/json")];
+    let credentials = [("Authorization", basic.as_str())];
+    let bearer = [("Authorization", "Bearer x.y")];
+    let by_query =
+        [format!("/no/such/path?key={key}"), "/no?access_token=x".to_owned(), "/no?accessToken=x".to_owned()];
+    let mut cases: Vec<(&str, &[(&str, &str)])> = by_query.iter().map(|target| (&**target, &[][..])).collect();
+    cases.extend([("/no/such/path", &credentials[..]), ("/no/such/path", &bearer), ("/no/such/path", &json)]);
+    for (target, headers) in cases {
+        let response = sandbox.http.ask("GET", target, headers).await;
+        assert_refused(&response, 404, 40400);
+        assert_eq!(response.header("content-type"), Some("application/json"), "{target}");
+    }
+    for accept in ["*/*", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"] {
+        let response = sandbox.http.ask("GET", "/no/such/path", &[("Accept", accept)]).await;
+        assert_eq!((response.status, &*response.body), (404, "404 page not found"), "{accept}");
+    }
+}
+
+/// findings A7: a client that begins with a transport which is not there is told which one is, and how to choose it.
+#[tokio::test]
+async fn whoever_begins_with_a_missing_transport_is_told_which_to_take() {
+    let mut sandbox = Sandbox::start().await;
+    let key = sandbox.key(EVERYTHING).to_owned();
+    for (method, path, query) in [
+        ("GET", "/comet/connect", "v=1.2&format=json&stream=false"),
+        ("GET", "/comet/connect", "v=6"),
+        ("GET", "/comet/some-key/recv", ""),
+        ("POST", "/comet/some-key/send", "v=6"),
+        ("GET", "/sse", "v=6&channels=a"),
+        ("GET", "/event-stream", "v=6&channels=a"),
+    ] {
+        let response = sandbox.http.ask(method, &format!("{path}?{query}&key={key}"), &[]).await;
+        assert_refused(&response, 404, 40400);
+        let message = response.json()["error"]["message"].as_str().expect("a message").to_owned();
+        assert!(message.contains("transports: ['web_socket']") && message.contains("WebSocket"), "{message}");
+    }
+}
+
+/// findings A9: whatever a parser refuses, the error names the field, what was found (cut short) and what is allowed.
+#[tokio::test]
+async fn errors_name_the_field_what_was_found_and_what_is_allowed() {
+    let mut sandbox = Sandbox::start().await;
+    let name = sandbox.app["keys"][EVERYTHING]["keyName"].as_str().expect("a name").to_owned();
+    let (request, revoke) = (format!("/keys/{name}/requestToken"), format!("/keys/{name}/revokeTokens"));
+    let messages = "/channels/x/messages";
+    let long = "x".repeat(5_000);
+    let long_id = json!({"id": long}).to_string();
+    let long_name = format!(r#"{{"name":[{long:?}]}}"#);
+    let long_param = format!("/channels/x/messages?limit={long}");
+    let table: &[(&str, &str, &str, u32, &[&str])] = &[
+        ("POST", messages, r#"{"name":5}"#, 40001, &["name", "`5`", "a string"]),
+        ("POST", messages, r#"[{},{"name":5}]"#, 40001, &["[1].name", "`5`", "a string"]),
+        ("POST", messages, &long_name, 40001, &["name", "sequence", "a string"]),
+        ("POST", messages, r#""s""#, 40001, &["\"s\"", "a message or a list of messages"]),
+        ("POST", messages, "null", 40001, &["null", "a message or a list of messages"]),
+        ("POST", messages, "{", 40001, &["EOF", "line 1"]),
+        ("POST", messages, r#"{"data":5}"#, 40013, &["data", "found 5", "a string, binary"]),
+        ("POST", messages, r#"{"data":"!","encoding":"base64"}"#, 40013, &["data", "found \"!\"", "base64"]),
+        ("POST", messages, r#"{"extras":[]}"#, 40032, &["extras", "a list", "an object"]),
+        ("POST", messages, r#"{"extras":{"headers":{"a":{}}}}"#, 40032, &["extras.headers", "an object", "flat"]),
+        ("POST", messages, r#"{"extras":{"delta":1}}"#, 40032, &["extras.delta", "found 1", "the server sets it"]),
+        ("POST", messages, r#"{"clientId":"*"}"#, 40012, &["clientId", "\"*\"", "wildcard"]),
+        ("POST", messages, r#"[{"id":"a"},{"id":"b"}]"#, 40031, &["messages[0].id", "\"a\"", "<base>:0"]),
+        ("POST", messages, &long_id, 40009, &["the id of a message", "5000", "512"]),
+        ("POST", "/channels/:x/messages", "{}", 40010, &["channel name", "\":x\"", "a first character"]),
+        ("POST", "/channels/%5Bx%5Dy/messages", "{}", 40010, &["channel name", "\"[x]y\"", "meta"]),
+        ("GET", "/channels/x/messages?limit=0", "", 40003, &["limit", "\"0\"", "1 to 1000"]),
+        ("GET", &long_param, "", 40003, &["limit", "xxx", "1 to 1000"]),
+        ("GET", "/channels/x/messages?start=y", "", 40003, &["start", "\"y\"", "milliseconds"]),
+        ("GET", "/channels/x/messages?direction=up", "", 40003, &["direction", "\"up\"", "forwards or backwards"]),
+        ("GET", "/channels/x/messages?from_serial=5", "", 40003, &["from_serial", "\"5\"", "channelSerial"]),
+        ("GET", "/channels/x/messages?cursor=5", "", 40003, &["cursor", "\"5\"", "Link"]),
+        ("GET", "/channels?by=size", "", 40003, &["by", "\"size\"", "id or value"]),
+        ("POST", &request, r#"{"capability":{"*":["*"]}}"#, 40000, &["capability", "map", "a string"]),
+        ("POST", &request, r#"{"capability":"x"}"#, 40000, &["capability", "\"x\"", "JSON object"]),
+        ("POST", &request, r#"{"capability":"{\"a\":[\"fly\"]}"}"#, 40000, &["\"a\"", "\"fly\"", "publish"]),
+        ("POST", &request, r#"{"capability":"{\"a\":[]}"}"#, 40000, &["\"a\"", "empty list", "at least one"]),
+        ("POST", &request, r#"{"ttl":"soon"}"#, 40003, &["ttl", "\"soon\"", "24 hours"]),
+        ("POST", &request, r#"{"timestamp":"soon"}"#, 40003, &["timestamp", "\"soon\"", "milliseconds"]),
+        ("POST", &request, r#"{"timestamp":5}"#, 40104, &["timestamp", " s ago", "120 s"]),
+        ("POST", &request, r#"{"clientId":""}"#, 40012, &["clientId", "\"\"", "neither empty"]),
+        ("POST", &request, r#""x""#, 40000, &["token request", "\"x\"", "struct"]),
+        ("POST", &revoke, r#"{"targets":1}"#, 40001, &["targets", "`1`", "a sequence"]),
+        ("POST", "/apps", r#"{"keys":5}"#, 40000, &["keys", "`5`", "a sequence"]),
+    ];
+    for (method, target, body, code, said) in table {
+        let response = sandbox.ask_by(EVERYTHING, method, target, &[], body.as_bytes()).await;
+        let message = response.json()["error"]["message"].as_str().expect("a message").to_owned();
+        assert_refused(&response, response.status, *code);
+        for word in *said {
+            assert!(message.contains(word), "{method} {target} {body:.80}: {message:?} has not {word:?}");
+        }
+        assert!(message.len() < 600 && !message.contains(&"x".repeat(65)), "{message}");
+    }
+    // What the credentials permit instead, and where.
+    let response = sandbox.ask_by(SUBSCRIBE_ONLY, "POST", "/channels/only:x/messages", &[], b"{}").await;
+    assert_refused(&response, 401, 40160);
+    let message = response.json()["error"]["message"].as_str().expect("a message").to_owned();
+    assert!(message.contains("publish on \"only:x\"") && message.contains("they permit subscribe there"), "{message}");
+    let response = sandbox.http.ask("GET", &format!("{messages}?v=six"), &[("Authorization", "Digest x")]).await;
+    assert_refused(&response, 400, 40017);
+    assert!(response.json()["error"]["message"].as_str().is_some_and(|message| message.contains("\"six\"")));
 }

@@ -130,3 +130,47 @@ async fn requests_that_are_refused() {
     // §11.3: nothing is there to be read.
     assert_refused(&sandbox.get(&path).await, 404, 40400);
 }
+
+/// findings A1: a nonce is spent together with its timestamp and its key, and the same pair again is refused.
+#[tokio::test]
+async fn one_nonce_with_two_timestamps_is_two_requests() {
+    let mut sandbox = Sandbox::start().await;
+    let timestamp = now(&mut sandbox).await;
+    let path = target(&sandbox, EVERYTHING);
+    let at = |sandbox: &Sandbox, timestamp: u64| {
+        signed(sandbox, EVERYTHING, json!({"timestamp": timestamp, "nonce": "1234567890123456"})).to_string()
+    };
+    let (first, second) = (at(&sandbox, timestamp), at(&sandbox, timestamp + 1));
+    for request in [&first, &second] {
+        let response = sandbox.http.post(&path, &[], request).await;
+        assert_eq!(response.status, 201, "{response:?}");
+    }
+    for request in [&first, &second] {
+        assert_refused(&sandbox.http.post(&path, &[], request).await, 401, 40105);
+    }
+}
+
+/// findings A1: what is refused for anything else has spent nothing: nobody fills the server's memory with it, and the
+/// same nonce is good once the request is right.
+#[tokio::test]
+async fn a_refused_request_spends_no_nonce() {
+    let mut sandbox = Sandbox::start().await;
+    let timestamp = now(&mut sandbox).await;
+    let path = target(&sandbox, EVERYTHING);
+    let mut good = json!({"timestamp": timestamp, "nonce": "the-same-nonce-each-time"});
+    let with = |name: &str, value: Value| {
+        let mut request = good.clone();
+        request[name] = value;
+        request
+    };
+    for (request, status, code) in [
+        (with("ttl", json!(0)), 400, 40003),
+        (with("capability", json!("{")), 400, 40000),
+        (with("capability", json!(r#"{"[meta]a":["*"]}"#)), 401, 40160),
+    ] {
+        let request = signed(&sandbox, EVERYTHING, request).to_string();
+        assert_refused(&sandbox.http.post(&path, &[], &request).await, status, code);
+    }
+    good = signed(&sandbox, EVERYTHING, good);
+    assert_eq!(sandbox.http.post(&path, &[], &good.to_string()).await.status, 201);
+}

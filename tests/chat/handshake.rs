@@ -55,7 +55,8 @@ async fn the_welcome() {
 #[tokio::test]
 async fn the_three_refusals() {
     let house = House::start(|_| {});
-    let expired = signed(&json!({"ID": 7, "exp": now() - 1}));
+    // By more than clocks may be off (findings P15).
+    let expired = signed(&json!({"ID": 7, "exp": now() - 31}));
     let bad = [
         "nonsense".to_owned(),
         signed_by("another secret that is long enough.", &json!({"ID": 7})),
@@ -84,7 +85,7 @@ async fn the_three_refusals() {
 #[tokio::test]
 async fn the_refusals_of_the_source() {
     let house = House::start(|config| config.chat.compat = ChatCompat::Source);
-    let expired = signed(&json!({"ID": 7, "exp": now() - 1}));
+    let expired = signed(&json!({"ID": 7, "exp": now() - 31}));
     is_401(&house.shake(CHAT, &[]).await, &json!({"msg": "请登录"}));
     is_401(&house.shake(CHAT, &[("x-token", &expired)]).await, &json!({"msg": "授权已过期"}));
     is_401(&house.shake(CHAT, &[("x-token", "x")]).await, &json!("未登陆"));
@@ -133,7 +134,7 @@ async fn tokens_end() {
 #[tokio::test]
 async fn connections_outlive_their_tokens() {
     let clock = standing();
-    let house = House::start_at(clock.clone(), |_| {});
+    let house = House::start_at(clock.clone(), |config| config.auth.clock_leeway = Duration::ZERO);
     let token = signed(&json!({"ID": 7, "exp": START + 1}));
     let url = format!("ws://{}{CHAT}", house.address);
     let mut ann = Client::open(&url, &[("x-token", &token)], 7).await.expect("an upgrade");
@@ -220,4 +221,24 @@ async fn what_is_no_handshake() {
     assert_eq!(answer.json()["code"], 1001);
     assert_eq!(house.ask("POST", CHAT, &[("x-token", &token(7))]).await.status, 405);
     assert_eq!(house.users(7).await, json!([]));
+}
+
+/// findings P15: a token whose issuer's clock is a few seconds off lets in, and its connection ends with the leeway.
+#[tokio::test]
+async fn the_clock_of_the_issuer_may_be_off() {
+    let clock = standing();
+    let house = House::start_at(clock.clone(), |config| config.chat.require_exp = true);
+    for claims in [json!({"ID": 7, "exp": START - 30}), json!({"ID": 7, "nbf": START + 31, "exp": START + 90})] {
+        let refused = house.shake(CHAT, &[("x-token", &signed(&claims))]).await;
+        assert_eq!(refused.status, 401, "{claims}");
+    }
+    let url = format!("ws://{}{CHAT}", house.address);
+    let ahead = signed(&json!({"ID": 8, "nbf": START + 30, "exp": START + 90}));
+    let mut bob = Client::open(&url, &[("x-token", &ahead)], 8).await.expect("an upgrade");
+    assert_eq!(bob.data().await["type"], "welcome");
+    let behind = signed(&json!({"ID": 7, "exp": START - 29}));
+    let mut ann = Client::open(&url, &[("x-token", &behind)], 7).await.expect("an upgrade");
+    assert_eq!(ann.data().await["type"], "welcome");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(ann.expect_close().await.0, 4401);
 }

@@ -115,6 +115,8 @@ async fn a_token_ends() {
     clock.advance(Duration::from_secs(2));
     client.refused("", 401, "Token 无效或已过期").await;
     client.expect_close(4401).await;
+    // By more than clocks may be off (findings P15).
+    clock.advance(Duration::from_secs(29));
     let mut client = rig.client().await;
     client.auth(&signed(json!({"userId": "7", "exp": 1_760_000_001}))).await;
     client.expect("auth_failed").await;
@@ -152,4 +154,21 @@ async fn users_are_counted() {
     rig.until_online(1).await;
     drop(second);
     rig.until_online(0).await;
+}
+
+/// findings P15: a token whose issuer's clock is a few seconds off lets in, by as much as the setting says.
+#[tokio::test]
+async fn the_clock_of_the_issuer_may_be_off() {
+    const START: u64 = 1_760_000_000;
+    let clock = Clock::manual(Timestamp::from_millis(START * 1_000));
+    for leeway in [0, 30, 90] {
+        let rig = Rig::start_at(clock.clone(), |config| config.auth.clock_leeway = Duration::from_secs(leeway));
+        for (off, expected) in [(leeway, "auth_success"), (leeway + 1, "auth_failed")] {
+            let ahead = json!({"userId": "7", "nbf": START + off, "exp": START + 600});
+            assert_eq!(tried(&rig, ahead).await["type"], expected, "{leeway} {off}");
+            // A token that ends now has ended, without leeway.
+            let behind = json!({"userId": "7", "exp": START + 1 - off});
+            assert_eq!(tried(&rig, behind).await["type"], expected, "{leeway} {off}");
+        }
+    }
 }

@@ -302,3 +302,45 @@ async fn local_key(server: &ServerProcess) -> String {
     })
     .await
 }
+
+/// findings S3: a token request that was granted is not granted again by the server that comes next, however the first
+/// one ended; one that was not granted before is.
+#[tokio::test]
+async fn a_token_request_is_granted_once_over_all_restarts() {
+    for end in ENDS {
+        let ground = Ground::new();
+        let server = ground.start();
+        let now = letshare_server::clock::Clock::system().now().millis();
+        // A client whose clock is ahead, too: its request looks as if it was signed after the start.
+        let requests = [now, now + 100_000].map(|timestamp| token_request(timestamp, "0123456789abcdef"));
+        let target = format!("/keys/{}/requestToken", KEY.split_once(':').unwrap().0);
+        let mut rest = Rest::connect(server.address).await;
+        for request in &requests {
+            assert_eq!(rest.post(&target, request).await.status, 201, "{end:?}");
+            assert_eq!(rest.post(&target, request).await.status, 401, "{end:?}");
+        }
+        end.of(server).await;
+
+        let server = ground.start();
+        let mut rest = Rest::connect(server.address).await;
+        for request in &requests {
+            let again = rest.post(&target, request).await;
+            assert_eq!(again.status, 401, "{end:?}: {again:?}");
+            assert_eq!(again.json()["error"]["code"], 40105, "{end:?}");
+        }
+        let other = token_request(now, "another-nonce-of-these");
+        assert_eq!(rest.post(&target, &other).await.status, 201, "{end:?}");
+    }
+}
+
+/// Signed by the key (`docs/protocols/ably.md §12.2`).
+fn token_request(timestamp: u64, nonce: &str) -> Value {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+
+    let (name, secret) = KEY.split_once(':').expect("a key");
+    let text = format!("{name}\n\n\n\n{timestamp}\n{nonce}\n");
+    let mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
+    let mac = BASE64_STANDARD.encode(mac.chain_update(text).finalize().into_bytes());
+    json!({"keyName": name, "timestamp": timestamp, "nonce": nonce, "mac": mac})
+}

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::oneshot;
 
 use crate::{
+    auth::Leeway,
     clock::Clock,
     config::{self, Moderated},
     limits,
@@ -38,6 +39,7 @@ pub fn open(
     mongodb: Option<Settings>,
     store: Arc<dyn Store>,
     clock: &Clock,
+    leeway: &Leeway,
 ) -> anyhow::Result<Arc<chat::Shared>> {
     let (archive, driver): (SharedArchive, _) = match mongodb {
         Some(mongodb) => {
@@ -48,7 +50,7 @@ pub fn open(
     };
     rt::spawn(sweep(Arc::clone(&archive), driver));
     let exchange = Exchange::new(settings, archive, moderation, clock.clone());
-    Ok(Arc::new(chat::Shared::new(settings, exchange)))
+    Ok(Arc::new(chat::Shared::new(settings, exchange, leeway)))
 }
 
 /// What the chat judges messages by.

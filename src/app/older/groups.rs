@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use crate::{
+    auth::Leeway,
     clock::Clock,
     config,
     engines::redis,
@@ -31,6 +32,7 @@ pub fn open(
     blacklist: Vec<IpNet>,
     store: Arc<dyn Store>,
     clock: &Clock,
+    leeway: &Leeway,
 ) -> anyhow::Result<Arc<Shared>> {
     let others = match &settings.redis {
         Some(endpoint) => {
@@ -45,7 +47,7 @@ pub fn open(
     };
     let forum = Forum::open(settings, store, clock.clone(), others)?;
     rt::spawn(sweep(Arc::clone(&forum)));
-    let shared = Arc::new(Shared::new(forum, blacklist));
+    let shared = Arc::new(Shared::new(forum, blacklist, leeway));
     tell_mode(&shared.forum.settings);
     Ok(shared)
 }

@@ -8,7 +8,7 @@ use crate::{
         capability::{Capability, Operation, Operations, Resource},
         rules::Reach,
     },
-    error::Fault,
+    error::{Fault, Found},
     ids::{ChannelName, ClientId, Timestamp},
 };
 
@@ -49,7 +49,9 @@ pub(super) struct UserClaim {
     pub text: Arc<str>,
 }
 
-const WILDCARD: Fault = Fault::InvalidClientId { rule: "neither empty nor the wildcard *" };
+fn wildcard(claim: &str) -> Fault {
+    Fault::InvalidClientId { found: Found::text(claim), rule: "a text that is neither empty nor the wildcard *" }
+}
 
 impl Access {
     /// The identity of a connection or request that claims `claim`, by parameter or header
@@ -81,6 +83,20 @@ impl Access {
     pub fn may_know(&self, channel: &ChannelName) -> bool {
         let name = channel.as_str();
         Reach::of(self.app.id, name) == Reach::Open || !self.operations_on(name).is_empty()
+    }
+
+    /// Why somebody may not do `operation` on a resource: what is permitted there instead.
+    pub fn not_permitted(&self, operation: &'static str, resource: &str) -> Fault {
+        let permitted: Vec<&str> = self.operations_on(resource).names().collect();
+        let permitted = match Reach::of(self.app.id, resource) {
+            Reach::Nobody => "nobody to use this channel".to_owned(),
+            Reach::Named if permitted.is_empty() => {
+                "only channels that both the key and the token name there".to_owned()
+            }
+            _ if permitted.is_empty() => "nothing there".to_owned(),
+            _ => format!("{} there", permitted.join(", ")),
+        };
+        Fault::NotPermitted { operation, on: Found::text(resource), permitted: permitted.into() }
     }
 
     /// `<app>.<key>`
@@ -117,7 +133,7 @@ impl AllowedClient {
         match client_id {
             None => Ok(Self::Anonymous),
             Some("*") => Ok(Self::Any),
-            Some(id) => ClientId::new(id).map(Self::Only).ok_or(WILDCARD),
+            Some(id) => ClientId::new(id).map(Self::Only).ok_or_else(|| wildcard(id)),
         }
     }
 
@@ -147,7 +163,7 @@ impl AllowedClient {
         let Some(claim) = claim else {
             return Ok(self.clone());
         };
-        let claim = ClientId::new(claim).ok_or(WILDCARD)?;
+        let claim = ClientId::new(claim).ok_or_else(|| wildcard(claim))?;
         match self {
             Self::Any => Ok(Self::Only(claim)),
             Self::Only(own) if *own == claim => Ok(self.clone()),
@@ -169,13 +185,13 @@ impl AllowedClient {
                 Self::Any | Self::Anonymous => None,
             });
         };
-        let claim = ClientId::new(claim).ok_or(WILDCARD)?;
-        let invalid = |rule| Err(Fault::InvalidClientId { rule });
+        let invalid = |rule| Err(Fault::InvalidClientId { found: Found::text(claim), rule });
+        let claim = ClientId::new(claim).ok_or_else(|| wildcard(claim))?;
         match self {
             Self::Any => Ok(Some(claim)),
             Self::Only(own) if *own == claim => Ok(Some(claim)),
-            Self::Only(_) => invalid("not that of the connection or request"),
-            Self::Anonymous => invalid("an anonymous client cannot name one"),
+            Self::Only(_) => invalid("the clientId of the connection or request, or none"),
+            Self::Anonymous => invalid("none, because the client is anonymous"),
         }
     }
 

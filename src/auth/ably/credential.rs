@@ -55,11 +55,13 @@ impl Credential {
         let text = text.trim();
         let decoded = || base64_text::decode(text).and_then(|bytes| String::from_utf8(bytes).ok());
         if scheme.eq_ignore_ascii_case("basic") {
-            let key = decoded().ok_or(Fault::UnreadableCredentials)?;
+            let why = "the Authorization header is Basic, but not followed by the base64 of a key";
+            let key = decoded().ok_or(Fault::UnreadableCredentials { why })?;
             return Ok(Self::Basic(key.into()));
         }
         if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Fault::UnreadableCredentials);
+            let why = "the Authorization header is neither Basic with a key nor Bearer with a token";
+            return Err(Fault::UnreadableCredentials { why });
         }
         // SDKs encode the token once more, users of JWTs do not. Both kinds of token have a dot, and
         // base64 has none.
@@ -98,7 +100,8 @@ impl<'a> KeyParts<'a> {
         let key = key.expose_secret();
         let app = app_of(key)?;
         // Secrets may have colons.
-        let (name, secret) = key.split_once(':').ok_or(Fault::UnreadableCredentials)?;
+        let why = "a key is <app>.<key>:<secret>; the colon and the secret are missing";
+        let (name, secret) = key.split_once(':').ok_or(Fault::UnreadableCredentials { why })?;
         Ok(Self { app, name, secret })
     }
 }
@@ -109,5 +112,7 @@ impl<'a> KeyParts<'a> {
 /// [`Fault::Unauthenticated`]: without an app nobody can be asked (`docs/protocols/ably.md §4.2`).
 pub(super) fn app_of(text: &str) -> Result<AppId, Fault> {
     let id = text.split_once('.').and_then(|(id, _)| AppId::parse(id));
-    id.ok_or(Fault::Unauthenticated { why: "no app id in the credentials" })
+    id.ok_or(Fault::Unauthenticated {
+        why: "no app id in the credentials; keys and tokens begin with the six characters of one and a dot",
+    })
 }

@@ -11,16 +11,19 @@ use secrecy::ExposeSecret;
 use super::{
     access::{Access, AllowedClient},
     credential::{Credential, KeyParts, app_of},
-    jwt::{Jwt, is_jwt, token_of_encrypted},
+    jwt::{Jwt, invalid, is_jwt, token_of_encrypted},
     nonces::Nonces,
     revocation::Revocations,
     server_secret::ServerSecret,
     token::{TokenClaims, TokenSeal},
 };
 use crate::{
-    auth::apps::{App, Apps, Key, KeyStatus},
+    auth::{
+        Leeway,
+        apps::{App, Apps, Key, KeyStatus},
+    },
     core::capability::Capability,
-    error::Fault,
+    error::{Fault, Found},
     ids::{AppId, Timestamp},
     limits,
 };
@@ -33,17 +36,20 @@ pub struct Gate {
     pub(super) nonces: Nonces,
     pub(super) revocations: Revocations,
     allows_keys_over_http: bool,
+    /// Of the JWTs that customers sign.
+    leeway: Leeway,
 }
 
 impl Gate {
     /// `allows_keys_over_http`: keys may come without TLS (`docs/protocols/ably.md §12.8`).
-    pub fn new(apps: Arc<Apps>, secret: &ServerSecret, allows_keys_over_http: bool) -> Self {
+    pub fn new(apps: Arc<Apps>, secret: &ServerSecret, allows_keys_over_http: bool, leeway: Leeway) -> Self {
         Self {
             apps,
             seal: TokenSeal::new(secret),
             nonces: Nonces::default(),
             revocations: Revocations::default(),
             allows_keys_over_http,
+            leeway,
         }
     }
 
@@ -125,18 +131,17 @@ impl Gate {
             return self.check_envelope(&jwt, token, now);
         }
         let why = "the header kid, the name of the key, is missing";
-        let name = jwt.key_name.take().ok_or(Fault::InvalidJwt { why })?;
+        let name = jwt.key_name.take().ok_or(invalid(why))?;
         // Whatever the form of the name is (§4.2): the suites ask for `invalid.invalid`.
         let id = app_of(&name).map_err(|_| Fault::NotFound { what: "app" })?;
         let (app, key) = self.find_key(id, &name)?;
         jwt.verify(key.secret.expose_secret())?;
         let key = enabled(key)?;
-        let term = jwt.term(now, key.has_revocable_tokens)?;
+        let term = jwt.term(now, key.has_revocable_tokens, &self.leeway)?;
         let asked = jwt.take_text("x-ably-capability")?;
         let asked = asked.filter(|text| !text.is_empty());
         let asked = asked.as_deref().map(Capability::parse).transpose();
-        let asked =
-            asked.map_err(|_| Fault::InvalidJwt { why: "x-ably-capability is not the JSON text of a capability" })?;
+        let asked = asked.map_err(|fault| invalid(format!("x-ably-capability: {fault}")))?;
         let client_id = jwt.take_text("x-ably-clientId")?;
         let revocation_key = jwt.take_text("x-ably-revocation-key")?;
         let access = Access {
@@ -157,16 +162,13 @@ impl Gate {
     /// key; so nothing of it is believed but that it ends earlier than its token.
     fn check_envelope(&self, jwt: &Jwt<'_>, token: &str, now: Timestamp) -> Result<Access, Fault> {
         if is_jwt(token) {
-            return Err(Fault::InvalidJwt { why: "x-ably-token is a JWT; it must be a native token" });
+            return Err(invalid("x-ably-token is a JWT; it must be a native token"));
         }
         let access = self.check_token(token, now)?;
         let end = jwt.end_of_envelope()?;
+        let end = end.map(|end| self.leeway.end(end, now).ok_or(Fault::TokenExpired)).transpose()?;
         let expires = end.into_iter().chain(access.expires).min();
-        let access = Access { expires, ..access };
-        if access.has_expired(now) {
-            return Err(Fault::TokenExpired);
-        }
-        Ok(access)
+        Ok(Access { expires, ..access })
     }
 
     fn find_app(&self, id: AppId) -> Result<Arc<App>, Fault> {
@@ -176,7 +178,7 @@ impl Gate {
     /// A key that is there, whatever else is to be said about it.
     pub(super) fn find_key(&self, id: AppId, name: &str) -> Result<(Arc<App>, Arc<Key>), Fault> {
         let app = self.find_app(id)?;
-        let key = app.key(name).ok_or(Fault::NotFound { what: "key" })?;
+        let key = app.key(name).ok_or(Fault::KeyUnknown)?;
         let key = present(Arc::clone(key))?;
         Ok((app, key))
     }
@@ -204,5 +206,10 @@ pub(super) fn narrowed(key: &Key, asked: Option<Capability>) -> Result<Arc<Capab
         return Ok(Arc::clone(&key.capability));
     };
     let both = asked.intersect(&key.capability);
-    both.map(Arc::new).ok_or(Fault::NotPermitted { operation: "anything that the token asks for" })
+    both.map(Arc::new).ok_or_else(|| Fault::NotPermitted {
+        operation: "anything of what the token asks for",
+        on: Found::text(&asked.to_string()),
+        // Not what: whoever holds the token need not know what else its key is for.
+        permitted: "what their key permits, and that is none of it".into(),
+    })
 }

@@ -3,14 +3,19 @@
 //! Here: their form, their signature, and what their claims say. Not the crate `jsonwebtoken`: it knows
 //! neither the header `x-ably-token` nor how to leave an `aud` alone that is not for us.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::{access::UserClaim, server_secret::SigningKey};
-use crate::{core::capability::Resource, error::Fault, ids::Timestamp, limits};
+use crate::{
+    auth::leeway::{Ahead, Leeway},
+    core::capability::Resource,
+    error::{Fault, Found, reason},
+    ids::Timestamp,
+    limits,
+};
 
 /// A JWT that was read and not yet believed.
 pub(super) struct Jwt<'a> {
@@ -22,12 +27,10 @@ pub(super) struct Jwt<'a> {
     signature: Vec<u8>,
 }
 
-#[derive(Deserialize)]
 struct Header {
     alg: Option<String>,
     kid: Option<String>,
-    crit: Option<IgnoredAny>,
-    #[serde(rename = "x-ably-token")]
+    has_crit: bool,
     token: Option<String>,
 }
 
@@ -37,15 +40,15 @@ pub(super) struct Term {
     pub expires: Timestamp,
 }
 
-const fn invalid(why: &'static str) -> Fault {
-    Fault::InvalidJwt { why }
+pub(super) fn invalid(why: impl Into<Cow<'static, str>>) -> Fault {
+    Fault::InvalidJwt { why: why.into() }
 }
 
 /// Whether somebody meant this as a JWT: it begins with a JSON object, and has at least three parts.
 /// Native tokens have two.
 pub(super) fn is_jwt(token: &str) -> bool {
     let mut parts = token.split('.');
-    let header = parts.next().and_then(|header| part(header).ok());
+    let header = parts.next().and_then(part);
     parts.count() >= 2 && header.is_some_and(|header| serde_json::from_slice::<Map<String, Value>>(&header).is_ok())
 }
 
@@ -57,16 +60,31 @@ pub(super) fn is_jwt(token: &str) -> bool {
 pub(super) fn token_of_encrypted(token: &str) -> Option<Result<String, Fault>> {
     let parts = token.split('.').count();
     let header = token.split('.').next().filter(|_| parts == 5)?;
-    let token = part(header)
-        .ok()
-        .and_then(|header| serde_json::from_slice::<Header>(&header).ok())
-        .and_then(|header| header.token);
-    Some(token.ok_or(invalid("an encrypted JWT needs the token in its header x-ably-token")))
+    let header = object("header", header).and_then(Header::of);
+    let token = header.ok().and_then(|header| header.token);
+    Some(token.ok_or_else(|| invalid("an encrypted JWT needs the token in its header x-ably-token")))
 }
 
-fn part(text: &str) -> Result<Vec<u8>, Fault> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text);
-    bytes.map_err(|_| invalid("a part is not base64url without padding"))
+fn part(text: &str) -> Option<Vec<u8>> {
+    BASE64_URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// The header or the claims.
+fn object(name: &'static str, text: &str) -> Result<Map<String, Value>, Fault> {
+    let bytes = part(text).ok_or_else(|| invalid(format!("the {name} part is not base64url without padding")))?;
+    let value = serde_json::from_slice(&bytes);
+    value.map_err(|error| invalid(format!("{name}: {}; allowed: a JSON object", reason(&error.to_string()))))
+}
+
+impl Header {
+    fn of(mut header: Map<String, Value>) -> Result<Self, Fault> {
+        Ok(Self {
+            alg: text(&mut header, "alg")?,
+            kid: text(&mut header, "kid")?,
+            has_crit: header.get("crit").is_some_and(|crit| !crit.is_null()),
+            token: text(&mut header, "x-ably-token")?,
+        })
+    }
 }
 
 impl<'a> Jwt<'a> {
@@ -74,32 +92,34 @@ impl<'a> Jwt<'a> {
     /// [`Fault::InvalidJwt`]: form, algorithm, extensions.
     pub fn read(token: &'a str) -> Result<Self, Fault> {
         if token.len() > limits::TOKEN_BYTES {
-            return Err(invalid("too long"));
+            let (size, limit) = (token.len(), limits::TOKEN_BYTES);
+            return Err(invalid(format!("{size} bytes exceed the limit of {limit} bytes")));
         }
         let parts: Vec<&str> = token.split('.').collect();
         let &[header, claims, signature] = parts.as_slice() else {
-            return Err(invalid("neither three parts nor the five of an encrypted one"));
+            let found = parts.len();
+            return Err(invalid(format!("{found} parts; allowed: three, or the five of an encrypted one")));
         };
-        let header: Header =
-            serde_json::from_slice(&part(header)?).map_err(|_| invalid("the header is not what a JWT has"))?;
+        let header: Map<String, Value> = object("header", header)?;
+        let mut header = Header::of(header)?;
         // One algorithm, whatever the header asks for: `none` would let everybody in.
         if header.alg.as_deref() != Some("HS256") {
-            return Err(invalid("the algorithm must be HS256"));
+            let found = Found::optional(header.alg.as_deref());
+            return Err(invalid(format!("header alg: found {found}; allowed: HS256")));
         }
         // RFC 7515 §4.1.11: whoever does not know an extension named here must refuse the token.
-        if header.crit.is_some() {
-            return Err(invalid("unknown critical header"));
+        if header.has_crit {
+            return Err(invalid("header crit: no extension is known here; allowed: none"));
         }
-        let mut claims: Map<String, Value> =
-            serde_json::from_slice(&part(claims)?).map_err(|_| invalid("the claims are not a JSON object"))?;
+        let mut claims = object("claims", claims)?;
         let in_claims = text(&mut claims, "x-ably-token")?;
         let signed = token.len() - signature.len() - 1;
         Ok(Self {
-            key_name: header.kid,
-            embedded: header.token.or(in_claims),
+            key_name: header.kid.take(),
+            embedded: header.token.take().or(in_claims),
             claims,
             signed: &token.as_bytes()[..signed],
-            signature: part(signature)?,
+            signature: part(signature).ok_or_else(|| invalid("the signature is not base64url without padding"))?,
         })
     }
 
@@ -115,31 +135,27 @@ impl<'a> Jwt<'a> {
         if key.verify_message(self.signed, &self.signature) { Ok(()) } else { Err(invalid("the signature is wrong")) }
     }
 
-    /// Its term, if it is valid at `now`. `exp` is exact, without leeway (`docs/protocols/ably.md §12.3`).
+    /// Its term, if it is valid at `now`, as far as clocks go (`docs/protocols/ably.md §12.3`).
     ///
     /// # Errors
     /// [`Fault::TokenExpired`]; [`Fault::InvalidJwt`] when a time is missing, wrong, ahead, or the term is
     /// longer than a token may live.
-    pub fn term(&self, now: Timestamp, has_revocable_tokens: bool) -> Result<Term, Fault> {
+    pub fn term(&self, now: Timestamp, has_revocable_tokens: bool, leeway: &Leeway) -> Result<Term, Fault> {
         let issued = self.time("iat")?;
-        let issued = issued.ok_or(invalid("iat must be specified"))?;
+        let issued = issued.ok_or_else(|| invalid("iat must be specified"))?;
         let expires = self.time("exp")?;
-        let expires = expires.ok_or(invalid("exp must be specified"))?;
-        if now >= expires {
-            return Err(Fault::TokenExpired);
-        }
-        let latest = now.millis() + limits::ISSUER_CLOCK_AHEAD.as_millis() as u64;
-        if issued.millis() > latest {
-            return Err(invalid("iat is in the future"));
-        }
-        if self.time("nbf")?.is_some_and(|begins| begins.millis() > latest) {
-            return Err(invalid("nbf is in the future"));
+        let expires = expires.ok_or_else(|| invalid("exp must be specified"))?;
+        let end = leeway.end(expires, now).ok_or(Fault::TokenExpired)?;
+        begun(leeway, "iat", issued, now)?;
+        if let Some(begins) = self.time("nbf")? {
+            begun(leeway, "nbf", begins, now)?;
         }
         let longest = longest_ttl(has_revocable_tokens);
         if expires.millis().saturating_sub(issued.millis()) > longest {
-            return Err(invalid("exp is too long after iat"));
+            let (found, allowed) = (expires.millis().saturating_sub(issued.millis()) / 1_000, longest / 1_000);
+            return Err(invalid(format!("exp is {found} s after iat; at most {allowed} s are allowed with this key")));
         }
-        Ok(Term { issued, expires })
+        Ok(Term { issued, expires: end })
     }
 
     /// Of an envelope: when it ends, if it says so.
@@ -172,36 +188,47 @@ impl<'a> Jwt<'a> {
             } else {
                 continue;
             };
-            let text = value.as_str();
-            claims.push(UserClaim {
-                is_about_rooms,
-                resource: Resource::new(resource),
-                text: text.ok_or(invalid("a user claim is not text"))?.into(),
-            });
+            let text = value.as_str().ok_or_else(|| not_text(name, value))?;
+            claims.push(UserClaim { is_about_rooms, resource: Resource::new(resource), text: text.into() });
         }
         Ok(claims.into())
     }
 
     /// Seconds since the epoch, which may have a fraction (RFC 7519 §2).
     fn time(&self, name: &str) -> Result<Option<Timestamp>, Fault> {
-        let seconds = match self.claims.get(name) {
+        let value = match self.claims.get(name) {
             None | Some(Value::Null) => return Ok(None),
-            Some(value) => value.as_f64(),
+            Some(value) => value,
         };
-        let seconds = seconds
-            .filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
-            .ok_or(invalid("iat, exp and nbf are numbers of seconds"))?;
+        let seconds = value.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0).ok_or_else(|| {
+            let found = Found::json(value);
+            invalid(format!("{name}: found {found}; allowed: a number of seconds since the epoch"))
+        })?;
         // Casts of floating point numbers stop at the largest integer.
         Ok(Some(Timestamp::from_millis((seconds * 1_000.0) as u64)))
     }
+}
+
+/// As far ahead as a token request may be: neither time makes a token live longer.
+fn begun(leeway: &Leeway, claim: &'static str, begins: Timestamp, now: Timestamp) -> Result<(), Fault> {
+    let begun = leeway.begun_within(limits::TOKEN_REQUEST_AGE, claim, begins, now);
+    begun.map_err(|Ahead { by, allowed }| {
+        let (by, allowed) = (by.as_secs_f64().ceil(), allowed.as_secs());
+        invalid(format!("{claim} is {by} s ahead of the server's clock; at most {allowed} s are allowed"))
+    })
 }
 
 fn text(claims: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Fault> {
     match claims.remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(invalid("a claim of Ably is not text")),
+        Some(value) => Err(not_text(name, &value)),
     }
+}
+
+/// Of which kind it is, not what it says: it may be a token in the wrong clothes.
+fn not_text(name: &str, value: &Value) -> Fault {
+    invalid(format!("{}: found {}; allowed: a text", Found::text(name), Found::kind(value)))
 }
 
 /// In milliseconds.

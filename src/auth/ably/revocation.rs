@@ -1,14 +1,18 @@
 //! Tokens that are taken back before they end (`docs/protocols/ably.md §11.4, §12.7`).
 //!
-//! A revocation is kept for as long as a token that it concerns can live: an hour.
+//! A revocation is kept for as long as a token that it concerns can live: an hour, and what clocks may be off.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::{access::Access, credential::Credential, gate::Gate};
-use crate::{error::Fault, ids::Timestamp, limits};
+use crate::{
+    error::{Fault, Found},
+    ids::Timestamp,
+    limits,
+};
 
 /// The body of a request to revoke tokens.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,7 +40,8 @@ pub struct Revoked {
 impl Revoked {
     /// No token that it concerns can live any more.
     fn is_over(&self, now: Timestamp) -> bool {
-        let life = u64::try_from(limits::REVOCABLE_TOKEN_TTL.as_millis()).unwrap_or(u64::MAX);
+        let life = limits::REVOCABLE_TOKEN_TTL + limits::CLOCK_LEEWAY_MAX;
+        let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
         self.issued_before.millis().saturating_add(life) <= now.millis()
     }
 }
@@ -56,16 +61,32 @@ pub(super) struct Revocations(Mutex<HashMap<Arc<str>, OfKey>>);
 
 type OfKey = Vec<(Target, Revoked)>;
 
+/// As it was asked for.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, value) = match self {
+            Self::ClientId(id) => ("clientId", id),
+            Self::RevocationKey(key) => ("revocationKey", key),
+            Self::Channel(resource) => ("channel", resource),
+        };
+        write!(f, "{kind}:{value}")
+    }
+}
+
 impl Target {
     fn parse(text: &str) -> Result<Self, Fault> {
         let (kind, value) = text.split_once(':').unwrap_or((text, ""));
         let value = value.to_owned();
+        let bad = || {
+            let rule = "clientId:, revocationKey: or channel: and a value";
+            Fault::BadParameter { name: "targets", found: Found::text(text), rule }
+        };
         match kind {
-            _ if value.is_empty() => Err(BAD_TARGET),
+            _ if value.is_empty() => Err(bad()),
             "clientId" => Ok(Self::ClientId(value)),
             "revocationKey" => Ok(Self::RevocationKey(value)),
             "channel" => Ok(Self::Channel(value)),
-            _ => Err(BAD_TARGET),
+            _ => Err(bad()),
         }
     }
 
@@ -78,19 +99,32 @@ impl Target {
     }
 }
 
-const BAD_TARGET: Fault =
-    Fault::BadParameter { name: "targets", rule: "each must be clientId:, revocationKey: or channel: and a value" };
-
 impl Revocations {
-    fn add(&self, key: &Arc<str>, target: Target, revoked: Revoked, now: Timestamp) -> Result<(), Fault> {
+    fn add(&self, key: &Arc<str>, target: Target, revoked: Revoked) -> Result<(), Fault> {
         let mut all = self.0.lock();
         let of_key = all.entry(Arc::clone(key)).or_default();
-        of_key.retain(|(_, old)| !old.is_over(now));
         if of_key.len() >= limits::REVOCATIONS {
             return Err(Fault::Busy);
         }
         of_key.push((target, revoked));
         Ok(())
+    }
+
+    /// Takes up again what was there before a restart; there is a place for it, because there was one.
+    fn restore(&self, key: Arc<str>, target: Target, revoked: Revoked) {
+        self.0.lock().entry(key).or_default().push((target, revoked));
+    }
+
+    /// Takes out what is over.
+    fn forget(&self, now: Timestamp) -> Vec<(Arc<str>, String, Revoked)> {
+        let mut over = Vec::new();
+        self.0.lock().retain(|key, of_key| {
+            for (target, revoked) in of_key.extract_if(.., |(_, revoked)| revoked.is_over(now)) {
+                over.push((Arc::clone(key), target.to_string(), revoked));
+            }
+            !of_key.is_empty()
+        });
+        over
     }
 
     /// From when on a token is worth nothing, if it was revoked.
@@ -129,9 +163,9 @@ impl Gate {
             return Err(Fault::TokensNotRevocable);
         }
         if request.targets.len() > limits::REVOCATION_TARGETS {
-            let rule = "at most 100 at once";
-            let name = "targets";
-            return Err(Fault::BadParameter { name, rule });
+            let (name, rule) = ("targets", "a list of at most 100");
+            let found = Found::number(request.targets.len());
+            return Err(Fault::BadParameter { name, found, rule });
         }
         let margin = if request.allow_reauth_margin {
             u64::try_from(limits::TOKEN_RENEWAL.as_millis()).unwrap_or(u64::MAX)
@@ -144,7 +178,7 @@ impl Gate {
         };
         let decide = |target: &String| {
             let target = Target::parse(target)?;
-            self.revocations.add(&access.key.name, target, revoked, now)?;
+            self.revocations.add(&access.key.name, target, revoked)?;
             Ok(revoked)
         };
         Ok(request.targets.iter().map(decide).collect())
@@ -153,10 +187,16 @@ impl Gate {
     /// Takes up what was revoked before a restart; false when it is over, or nothing that can be.
     pub fn restore(&self, key_name: &str, target: &str, revoked: Revoked, now: Timestamp) -> bool {
         let target = Target::parse(target).ok().filter(|_| !revoked.is_over(now));
-        target.is_some_and(|target| {
-            let added = self.revocations.add(&key_name.into(), target, revoked, now);
-            added.is_ok()
-        })
+        let Some(target) = target else {
+            return false;
+        };
+        self.revocations.restore(key_name.into(), target, revoked);
+        true
+    }
+
+    /// Forgets what no token can live for any more: the key, the target and what was decided of each.
+    pub fn forget_revocations(&self, now: Timestamp) -> Vec<(Arc<str>, String, Revoked)> {
+        self.revocations.forget(now)
     }
 
     /// From when on an access is worth nothing, if its token was revoked.
@@ -181,7 +221,8 @@ fn issued_before(asked: Option<u64>, now: Timestamp) -> Result<Timestamp, Fault>
     let life = u64::try_from(limits::REVOCABLE_TOKEN_TTL.as_millis()).unwrap_or(u64::MAX);
     let oldest = now.millis().saturating_sub(life);
     if asked > now.millis() || asked < oldest {
-        return Err(Fault::BadParameter { name: "issuedBefore", rule: "not in the future, and at most an hour ago" });
+        let rule = "milliseconds since the epoch, not in the future and at most an hour ago";
+        return Err(Fault::BadParameter { name: "issuedBefore", found: Found::number(asked), rule });
     }
     Ok(Timestamp::from_millis(asked))
 }

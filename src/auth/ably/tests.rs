@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 
 use super::{server_secret::SigningKey, *};
 use crate::{
-    auth::apps::{Apps, setup::AppSetup},
+    auth::{
+        Leeway,
+        apps::{Apps, setup::AppSetup},
+    },
     clock::Clock,
     core::capability::Operation,
     error::Fault,
@@ -59,8 +62,13 @@ fn door_with(allows_keys_over_http: bool) -> Door {
     };
     let apps = [app("abc123"), app("other1")];
     let apps = Arc::new(Apps::new(apps, Clock::manual(NOW)));
-    let gate = Gate::new(Arc::clone(&apps), &server_secret(), allows_keys_over_http);
+    let gate = Gate::new(Arc::clone(&apps), &server_secret(), allows_keys_over_http, leeway());
     Door { gate, apps }
+}
+
+/// Clocks agree to the second, but for what is ahead.
+fn leeway() -> Leeway {
+    Leeway::default()
 }
 
 fn server_secret() -> ServerSecret {
@@ -87,8 +95,20 @@ impl Door {
     /// A token that was asked for with the key itself.
     fn issue(&self, key_name: &str, request: &Value) -> Result<TokenDetails, Fault> {
         let request = TokenRequest::from_json(request.to_string().as_bytes())?;
-        self.gate.request_token(key_name, &request, Some(&key(key_name)), NOW, false)
+        grant(&self.gate, key_name, &request, Some(&key(key_name)), NOW, false)
     }
+}
+
+fn grant(
+    gate: &Gate,
+    key_name: &str,
+    request: &TokenRequest,
+    credential: Option<&Credential>,
+    now: Timestamp,
+    is_tls: bool,
+) -> Result<TokenDetails, Fault> {
+    let granted = gate.request_token(key_name, request, credential, now, is_tls);
+    granted.map(|granted| granted.details)
 }
 
 fn later(millis: u64) -> Timestamp {

@@ -13,13 +13,14 @@ use super::{
     credential::{Credential, KeyParts, app_of},
     gate::{Gate, enabled, narrowed},
     jwt::longest_ttl,
+    nonces::Spent,
     server_secret::SigningKey,
     token::{TokenClaims, TokenDetails},
 };
 use crate::{
-    auth::{apps::Key, base64_text},
+    auth::{apps::Key, base64_text, json_body::json_body},
     core::capability::Capability,
-    error::Fault,
+    error::{Fault, Found},
     ids::Timestamp,
     limits,
 };
@@ -49,16 +50,9 @@ impl fmt::Debug for TokenRequest {
 
 impl TokenRequest {
     /// # Errors
-    /// [`Fault::BodyUnreadable`] for what is not JSON, [`Fault::Malformed`] for JSON of another shape.
+    /// As [`json_body`].
     pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
-        serde_json::from_slice(body).map_err(|error| {
-            if error.is_data() {
-                let what = "not a token request";
-                Fault::Malformed { what }
-            } else {
-                Fault::BodyUnreadable { format: "JSON" }
-            }
-        })
+        json_body(body, "not a token request")
     }
 
     /// The text that `mac` signs.
@@ -82,8 +76,9 @@ impl TokenRequest {
         };
         let longest = longest_ttl(has_revocable_tokens);
         let ttl = text.parse().ok();
-        ttl.filter(|ttl| (1..=longest).contains(ttl)).ok_or(Fault::BadParameter {
+        ttl.filter(|ttl| (1..=longest).contains(ttl)).ok_or_else(|| Fault::BadParameter {
             name: "ttl",
+            found: Found::text(text),
             rule: "whole milliseconds, more than 0, at most 24 hours (1 hour with a key whose \
                        tokens can be revoked)",
         })
@@ -94,19 +89,33 @@ impl TokenRequest {
         let Some(text) = &self.timestamp else {
             return Ok(None);
         };
-        let millis: u64 = text
-            .parse()
-            .map_err(|_| Fault::BadParameter { name: "timestamp", rule: "milliseconds since the epoch" })?;
+        let millis: u64 = text.parse().map_err(|_| {
+            let rule = "milliseconds since the epoch";
+            Fault::BadParameter { name: "timestamp", found: Found::text(text), rule }
+        })?;
         let age = limits::TOKEN_REQUEST_AGE.as_millis() as u64;
-        if now.millis().abs_diff(millis) > age {
-            return Err(Fault::TimestampNotCurrent);
+        let off = now.millis().abs_diff(millis);
+        if off > age {
+            let side = if millis < now.millis() { "ago" } else { "ahead" };
+            return Err(Fault::TimestampNotCurrent { seconds: off.div_ceil(1_000), side });
         }
         Ok(Some(Timestamp::from_millis(millis)))
     }
 }
 
+/// A token, and what it costs its request.
+#[derive(Debug)]
+pub struct Granted {
+    pub details: TokenDetails,
+    /// A signed request: to be on disk before the token is handed out.
+    pub spent: Option<Spent>,
+    /// Earlier requests that need not be remembered any more.
+    pub over: Vec<Spent>,
+}
+
 impl Gate {
-    /// A token for a request that came to `/keys/{key_name}/requestToken`.
+    /// A token for a request that came to `/keys/{key_name}/requestToken`. A signed request is spent by it, and only
+    /// when nothing else was wrong with it: what is refused costs no place among those that are remembered.
     ///
     /// # Errors
     /// The first row of the table in `docs/protocols/ably.md §12.2` that is not fulfilled.
@@ -117,7 +126,7 @@ impl Gate {
         credential: Option<&Credential>,
         now: Timestamp,
         is_tls: bool,
-    ) -> Result<TokenDetails, Fault> {
+    ) -> Result<Granted, Fault> {
         let unauthenticated = |why| Err(Fault::Unauthenticated { why });
         if request.key_name.as_deref().is_some_and(|name| name != key_name) {
             return unauthenticated("keyName is not the key of the path");
@@ -136,9 +145,8 @@ impl Gate {
         }
         let key = enabled(key)?;
         let timestamp = request.current(now)?;
-        if request.mac.is_some() {
-            self.take_nonce(key_name, request, timestamp, now)?;
-        }
+        let is_signed = request.mac.is_some();
+        let spent = is_signed.then(|| once(key_name, request, timestamp)).transpose()?;
         let ttl = request.ttl(key.has_revocable_tokens)?;
         let asked = request.capability.as_deref();
         let asked = asked.filter(|text| !text.is_empty());
@@ -157,37 +165,46 @@ impl Gate {
         };
         let token = self.seal.seal(id, &claims)?;
         if token.len() > limits::TOKEN_BYTES {
-            return Err(Fault::TooLarge { size: token.len(), limit: limits::TOKEN_BYTES });
+            let (what, size) = ("the token with its capability and clientId", token.len());
+            return Err(Fault::TooLarge { what, size, limit: limits::TOKEN_BYTES });
         }
-        Ok(TokenDetails {
+        let over = spent.map(|spent| self.nonces.spend(spent, now)).transpose()?;
+        let details = TokenDetails {
             token,
             key_name: key_name.to_owned(),
             issued: now,
             expires,
             capability,
             client_id: claims.client_id,
-        })
+        };
+        Ok(Granted { details, spent, over: over.unwrap_or_default() })
     }
 
-    /// A signed request counts once: whoever overhears it must not get a token, too.
-    fn take_nonce(
-        &self,
-        key_name: &str,
-        request: &TokenRequest,
-        timestamp: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<(), Fault> {
-        let missing = |name, rule| Fault::BadParameter { name, rule };
-        let rule = "must be given in a signed request";
-        let timestamp = timestamp.ok_or(missing("timestamp", rule))?;
-        let nonce = request.nonce.as_deref().unwrap_or_default();
-        if nonce.chars().count() < limits::NONCE_CHARS {
-            return Err(missing("nonce", "at least 16 characters"));
+    /// Takes up what was spent before a restart; false when it is over.
+    pub fn restore_spent(&self, spent: Spent, now: Timestamp) -> bool {
+        let counts = !spent.is_over(now);
+        if counts {
+            self.nonces.restore(spent);
         }
-        let age = limits::TOKEN_REQUEST_AGE.as_millis() as u64;
-        let until = Timestamp::from_millis(timestamp.millis() + age);
-        self.nonces.remember(key_name, nonce, until, now)
+        counts
     }
+
+    /// The token was not handed out, so its request may come again.
+    pub fn release(&self, spent: &Spent) {
+        self.nonces.release(spent);
+    }
+}
+
+/// What a signed request is known by.
+fn once(key_name: &str, request: &TokenRequest, timestamp: Option<Timestamp>) -> Result<Spent, Fault> {
+    let bad = |name, found, rule| Fault::BadParameter { name, found, rule };
+    let rule = "milliseconds since the epoch, in every signed request";
+    let timestamp = timestamp.ok_or_else(|| bad("timestamp", Found::nothing(), rule))?;
+    let nonce = request.nonce.as_deref().unwrap_or_default();
+    if nonce.chars().count() < limits::NONCE_CHARS {
+        return Err(bad("nonce", Found::optional(request.nonce.as_deref()), "at least 16 characters"));
+    }
+    Ok(Spent::of(key_name, timestamp, nonce))
 }
 
 fn verify(key: &Key, request: &TokenRequest, mac: &str) -> Result<(), Fault> {

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::{App, Key, KeyStatus, Namespace};
 use crate::{
+    auth::json_body::json_body,
     core::{capability::Capability, rules::Attributes},
     error::Fault,
     ids::{AppId, Timestamp},
@@ -118,16 +119,9 @@ enum Author {
 
 impl AppSetup {
     /// # Errors
-    /// [`Fault::BodyUnreadable`] for what is not JSON, [`Fault::Malformed`] for JSON of another shape.
+    /// As [`json_body`].
     pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
-        serde_json::from_slice(body).map_err(|error| {
-            if error.is_data() {
-                let what = "not the description of an app: keys, namespaces, channels, limits";
-                Fault::Malformed { what }
-            } else {
-                Fault::BodyUnreadable { format: "JSON" }
-            }
-        })
+        json_body(body, "not the description of an app: keys, namespaces, channels, limits")
     }
 
     /// A sandbox app named `id`, with ids and secrets drawn for its keys.
@@ -272,7 +266,7 @@ struct Faults(Vec<SetupFault>);
 
 impl Faults {
     fn add(&mut self, place: impl Into<String>, what: &'static str) {
-        self.tell(place, Fault::Malformed { what });
+        self.tell(place, Fault::Malformed { what: what.into() });
     }
 
     fn tell(&mut self, place: impl Into<String>, fault: Fault) {

@@ -5,7 +5,7 @@ use std::{
     ops::{BitAnd, BitOr},
 };
 
-use crate::{core::modes::Modes, error::Fault};
+use crate::{core::modes::Modes, error::Found};
 
 /// What can be permitted (`docs/protocols/ably.md §12.5`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,9 +87,8 @@ impl Operations {
     pub const ALL: Self = Self(u32::MAX);
 
     /// # Errors
-    /// [`Fault::Malformed`] when the list is empty, names what is unknown, or has `*` beside others.
-    pub(super) fn parse(names: &[String]) -> Result<Self, Fault> {
-        let malformed = |what| Err(Fault::Malformed { what });
+    /// What was found and what is allowed, when the list is empty, names what is unknown, or has `*` beside others.
+    pub(super) fn parse(names: &[String]) -> Result<Self, (String, String)> {
         let mut set = Self::NONE;
         for name in names {
             let known = Operation::EVERY.into_iter().find(|one| one.name() == name);
@@ -97,13 +96,16 @@ impl Operations {
                 Some(operation) => set = set | operation.into(),
                 None if name == "*" && names.len() == 1 => return Ok(Self::ALL),
                 None if name == "*" => {
-                    return malformed("the capability has \"*\" beside other operations");
+                    return Err(("\"*\" beside other operations".into(), "\"*\" alone".into()));
                 }
-                None => return malformed("the capability names an unknown operation"),
+                None => {
+                    let known = Operation::EVERY.map(Operation::name).join(", ");
+                    return Err((format!("the operation {}", Found::text(name)), format!("*, {known}")));
+                }
             }
         }
         if set.is_empty() {
-            return malformed("the capability has an empty list of operations");
+            return Err(("an empty list of operations".into(), "a list of at least one".into()));
         }
         Ok(set)
     }

@@ -14,7 +14,7 @@ use crate::{
         serial::Serial,
         window::Gap,
     },
-    error::Fault,
+    error::{Fault, Found},
     ids::ChannelName,
     protocols::ably::{
         connection::AblyConnection,
@@ -46,6 +46,8 @@ pub struct Attachment {
     /// What was asked for, or the default: granted as far as the capability goes, which may change.
     wanted: Modes,
     pub modes: Modes,
+    /// Why the position that was asked for is none at all; told with the answer.
+    unreadable: Option<Fault>,
 }
 
 impl Attachment {
@@ -97,23 +99,24 @@ impl AblyConnection {
         let operations = self.access.operations_on(&resource);
         let modes = wanted & operations.modes();
         if modes.is_empty() {
-            return Err(Fault::NotPermitted { operation: "attach" });
+            return Err(self.access.not_permitted("attach", &resource));
         }
         if params.occupancy.is_some() && !operations.has(Operation::ChannelMetadata) {
-            let operation = "channel-metadata";
-            return Err(Fault::NotPermitted { operation });
+            return Err(self.access.not_permitted("channel-metadata (for the param occupancy)", &resource));
         }
         let channel = name.channel(self.access.app.id);
         self.check_identified(&channel)?;
 
         let position = message.channel_serial.filter(|serial| !serial.is_empty());
         let is_again = flags & flags::ATTACH_RESUME != 0;
+        let unreadable = position.as_deref().filter(|position| Serial::parse(position).is_none()).map(Found::text);
         let start = match (position, params.rewind) {
             (Some(position), _) => Start::After(Serial::parse(&position)),
             (None, Some(rewind)) if !is_again => Start::Rewind(rewind),
             (None, _) => Start::Head,
         };
-        let attachment = Attachment { requested: name.whole.clone(), resource, params, wanted, modes };
+        let unreadable = unreadable.map(|found| Fault::PositionUnreadable { found });
+        let attachment = Attachment { requested: name.whole.clone(), resource, params, wanted, modes, unreadable };
         let alias = self.alias(&name);
         let attaching =
             Attaching { alias, filter: attachment.filter(alias, self.echo), rules: None, start, context: Bytes::new() };
@@ -157,7 +160,8 @@ impl AblyConnection {
         let backlog: Vec<_> = backlog.filter(|entry| filter.accepts(entry, is_own(entry))).collect();
         let has_presence = sees_members && !attached.members.is_empty();
         let flag = |is_set, flag| if is_set { flag } else { 0 };
-        let error: Option<ErrorInfo> = attached.gap.map(|gap| (&gap_fault(gap)).into());
+        let told = |gap| attachment.unreadable.clone().unwrap_or(gap_fault(gap));
+        let error: Option<ErrorInfo> = attached.gap.map(|gap| (&told(gap)).into());
         let frame = ServerFrame::Attached {
             channel: &attachment.requested,
             channel_serial: &attached.position.to_string(),
@@ -271,7 +275,7 @@ impl AblyConnection {
         }
         for (channel, alias) in ended {
             if let Some(attachment) = self.attachments.get(&(channel.clone(), alias)) {
-                let fault = Fault::NotPermitted { operation: "attach" };
+                let fault = self.access.not_permitted("attach", &attachment.resource);
                 self.tell_channel_fault(&attachment.requested, &fault, link);
             }
             // It fails only when there is no attachment.

@@ -25,12 +25,12 @@ use crate::{
         http::query::Query,
         websocket::{self, Entrance},
     },
-    error::Fault,
+    error::{Fault, Found},
     ids::ConnectionId,
     limits,
     protocols::ably::{
         connection::{AblyConnection, HEARTBEAT_INTERVAL, Opening},
-        refusal::Refusal,
+        refusal::{self, Refusal},
         version,
         wire::{ConnectionDetails, Format},
     },
@@ -116,6 +116,7 @@ impl Door {
         let translator: Box<dyn Translator> = match self.open(request, &query, format) {
             Ok(opening) => Box::new(AblyConnection::new(opening, Arc::clone(&self.shared))),
             Err(fault) => {
+                let fault = refusal::of_connection(fault);
                 self.entrance.turn_away(request, reason_of(&fault), || format!("Ably: {fault}"));
                 Box::new(Refusal { format, fault })
             }
@@ -130,13 +131,13 @@ impl Door {
 
     fn open(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
         let version = query.get("v").and_then(version::parse);
-        let version = version.ok_or(Fault::UnsupportedVersion)?;
+        let version = version.ok_or_else(|| Fault::UnsupportedVersion { found: Found::optional(query.get("v")) })?;
         let is_tls = websocket::is_encrypted(request);
         let broker = &self.entrance.worker.broker;
         let credential = Credential::find(None, query.pairs())?;
         let access = self.shared.gate.check(credential.as_ref(), broker.clock.now(), is_tls)?;
         let identity = access.claim(query.get("clientId"))?;
-        let (id, resume_fault) = self.resume(query, &access, &identity)?;
+        let Resumed { id, identity, fault: resume_fault } = self.resume(query, &access, identity)?;
         let hold = query.get("remainPresentFor").and_then(|hold| hold.parse().ok());
         let hold = hold.map_or(limits::PRESENCE_HOLD, Duration::from_millis);
         Ok(Opening {
@@ -151,32 +152,44 @@ impl Door {
         })
     }
 
-    /// The connection that the client comes back to, or a new one and why (§4.3).
-    fn resume(
-        &self,
-        query: &Query,
-        access: &Access,
-        identity: &AllowedClient,
-    ) -> Result<(ConnectionId, Option<Fault>), Fault> {
+    /// The connection that the client comes back to, or a new one and why (§4.3). A connection keeps its clientId for
+    /// life: whoever may speak for any client comes back as the one that it has, anybody else must be that one.
+    ///
+    /// # Errors
+    /// [`Fault::IncompatibleCredentials`]
+    fn resume(&self, query: &Query, access: &Access, identity: AllowedClient) -> Result<Resumed, Fault> {
         let key = query.get("resume").or_else(|| query.get("recover"));
         let Some(key) = key.filter(|key| !key.is_empty()) else {
-            return Ok((ConnectionId::random(), None));
+            return Ok(Resumed::new_connection(identity, None));
         };
         let id = match self.shared.connection_keys.verify(access.app.id, key) {
             Ok(id) => id,
             Err(fault @ Fault::IncompatibleCredentials { .. }) => return Err(fault),
-            Err(fault) => return Ok((ConnectionId::random(), Some(fault))),
+            Err(fault) => return Ok(Resumed::new_connection(identity, Some(fault))),
         };
         let broker = &self.entrance.worker.broker;
-        let owner = broker.connections.owner(id, broker.clock.uptime());
-        let before = owner.and_then(|owner| owner.client_id);
-        match (before, identity.known()) {
-            (Some(before), Some(now)) if before != *now => {
-                let why = "the connection belongs to another clientId";
-                Err(Fault::IncompatibleCredentials { why })
-            }
-            _ => Ok((id, None)),
-        }
+        let identity = broker.connections.succeed(id, broker.clock.uptime(), |before| {
+            let next = match before {
+                Some(own) => AllowedClient::Only(own.clone()).succeeded_by(&identity)?,
+                None => identity,
+            };
+            Ok((next.known().cloned(), next))
+        })?;
+        Ok(Resumed { id, identity, fault: None })
+    }
+}
+
+/// Which connection a client is on, and as whom.
+struct Resumed {
+    id: ConnectionId,
+    identity: AllowedClient,
+    /// Why it is not the one that was asked for.
+    fault: Option<Fault>,
+}
+
+impl Resumed {
+    fn new_connection(identity: AllowedClient, fault: Option<Fault>) -> Self {
+        Self { id: ConnectionId::random(), identity, fault }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     actors::connections::Connections,
     auth::ably::{AllowedClient, ConnectionKeys},
     core::message::{EntryId, Extras, Message},
-    error::Fault,
+    error::{Fault, Found},
     ids::{AppId, ClientId, ConnectionId},
     limits,
     protocols::ably::{
@@ -69,13 +69,14 @@ pub fn check(messages: Vec<WireMessage>, publisher: &Publisher<'_>, settings: &S
     }
     let ephemeral = checked.iter().filter(|message| is_ephemeral(message)).count();
     if ephemeral > 0 && ephemeral < checked.len() {
-        let what = "ephemeral and other messages in one publish";
-        return Err(Fault::Malformed { what });
+        let (all, what) = (checked.len(), "messages with extras.ephemeral; allowed: all or none in one publish");
+        return Err(Fault::Malformed { what: format!("messages: found {ephemeral} of {all} {what}").into() });
     }
     let size = checked.iter().map(Message::size).sum();
     let limit = settings.max_message_bytes;
     if size > limit {
-        return Err(Fault::TooLarge { size, limit });
+        let what = "the publish (names, clientIds, extras and data of its messages)";
+        return Err(Fault::TooLarge { what, size, limit });
     }
     let id = id?;
     let limit = limits::FRAME_ITEMS;
@@ -117,8 +118,9 @@ fn attribute(
     let owner = owner.ok_or(Fault::ForeignConnection)?;
     let client_id = match (owner.client_id, claimed) {
         (Some(owner), Some(claimed)) if owner.as_str() != claimed => {
-            let rule = "the connection belongs to another client";
-            return Err(Fault::InvalidClientId { rule });
+            let (found, rule) =
+                (Found::text(claimed), "the clientId of the connection that connectionKey names, or none");
+            return Err(Fault::InvalidClientId { found, rule });
         }
         (Some(owner), _) => Some(owner),
         (None, claimed) => publisher.identity.attribute(claimed)?,
@@ -136,7 +138,7 @@ fn common_id(messages: &[WireMessage]) -> Result<Option<EntryId>, Fault> {
     let ids: Vec<Option<&ByteString>> = ids.map(|id| id.filter(|id| !id.is_empty())).collect();
     if let Some(long) = ids.iter().flatten().find(|id| id.len() > limits::MESSAGE_ID_BYTES) {
         let (size, limit) = (long.len(), limits::MESSAGE_ID_BYTES);
-        return Err(Fault::TooLarge { size, limit });
+        return Err(Fault::TooLarge { what: "the id of a message", size, limit });
     }
     if ids.iter().all(Option::is_none) {
         return Ok(None);
@@ -149,7 +151,10 @@ fn common_id(messages: &[WireMessage]) -> Result<Option<EntryId>, Fault> {
             (Some(this), None) if index == 0 => base = Some(this),
             (Some(this), Some(base)) if this == base => {}
             _ if ids.len() == 1 => return Ok(ids[0].map(|id| EntryId::Item(id.clone()))),
-            _ => return Err(Fault::InvalidMessageId),
+            _ => {
+                let found = Found::optional(id.map(|id| &**id));
+                return Err(Fault::InvalidMessageId { index, found });
+            }
         }
     }
     Ok(base.map(|base| EntryId::Base(base.into())))

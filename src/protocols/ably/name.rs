@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    error::Fault,
+    error::{Fault, Found},
     ids::{AppId, ChannelName},
     limits,
 };
@@ -39,16 +39,19 @@ impl Name {
     /// qualifier that nobody knows.
     pub fn parse(whole: impl Into<ByteString>) -> Result<Self, Fault> {
         let whole = whole.into();
+        let invalid = |rule| Fault::ChannelNameInvalid { found: Found::text(&whole), rule };
         if whole.len() > limits::CHANNEL_NAME_BYTES {
-            return Err(Fault::ChannelNameInvalid);
+            return Err(invalid("at most 2048 bytes"));
         }
         let (said, base) = match whole.strip_prefix('[') {
             // `[]x` says nothing at all.
             Some(rest) => rest.split_once(']').filter(|(said, _)| !said.is_empty()),
             None => Some(("", &*whole)),
         }
-        .ok_or(Fault::ChannelNameInvalid)?;
-        check_base(base)?;
+        .ok_or_else(|| invalid("a qualifier in brackets, [meta], [filter=...] or [?params], and then a name"))?;
+        if let Some(rule) = wrong_in(base) {
+            return Err(invalid(rule));
+        }
         let (qualifier, params) = said.split_once('?').unwrap_or((said, ""));
         let qualifier = match qualifier {
             "" => None,
@@ -56,11 +59,13 @@ impl Name {
             other => {
                 let expression = other.strip_prefix("filter=");
                 let expression = expression.filter(|expression| !expression.is_empty());
-                let expression = expression.ok_or(Fault::ChannelNameInvalid)?;
+                let rule = "meta, filter= and an expression, or params after ? as the qualifier";
+                let expression = expression.ok_or_else(|| invalid(rule))?;
                 Some(Qualifier::Filter(expression.into()))
             }
         };
-        Ok(Self { base: whole.slice_ref(base), qualifier, params: pairs(params)?, whole })
+        let params = pairs(params).ok_or_else(|| invalid("params that are percent-encoded UTF-8"))?;
+        Ok(Self { base: whole.slice_ref(base), qualifier, params, whole })
     }
 
     pub fn is_meta(&self) -> bool {
@@ -78,23 +83,28 @@ impl Name {
     }
 }
 
-fn check_base(base: &str) -> Result<(), Fault> {
+/// What a name may be instead of this one; none when it is one.
+fn wrong_in(base: &str) -> Option<&'static str> {
     let starts_badly = |first: char| matches!(first, ':' | ',' | '[') || first.is_whitespace();
-    let is_bad = base.chars().next().is_none_or(starts_badly) || base.contains(['\n', '\r', '\u{2028}', '\u{2029}']);
-    if is_bad { Err(Fault::ChannelNameInvalid) } else { Ok(()) }
+    match base.chars().next() {
+        None => Some("at least one character"),
+        Some(first) if starts_badly(first) => Some("a first character that is none of : , [ and no white space"),
+        Some(_) if base.contains(['\n', '\r', '\u{2028}', '\u{2029}']) => Some("no line breaks"),
+        Some(_) => None,
+    }
 }
 
 /// `a=1&b=2`, percent-encoded. `delta=vcdiff&rewind=2m` is what Go and Python users write here.
-fn pairs(text: &str) -> Result<Vec<(ByteString, ByteString)>, Fault> {
+fn pairs(text: &str) -> Option<Vec<(ByteString, ByteString)>> {
     let decode = |text| {
         let decoded = percent_decode_str(text).decode_utf8();
-        decoded.map(|text| ByteString::from(text.into_owned())).map_err(|_| Fault::ChannelNameInvalid)
+        decoded.map(|text| ByteString::from(text.into_owned())).ok()
     };
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name)?, decode(value)?))
+            Some((decode(name)?, decode(value)?))
         })
         .collect()
 }
@@ -159,7 +169,8 @@ mod tests {
             "[?a=%ff]x",
             &long,
         ] {
-            assert_eq!(Name::parse(bad), Err(Fault::ChannelNameInvalid), "{bad:?}");
+            let refused = Name::parse(bad);
+            assert!(matches!(refused, Err(Fault::ChannelNameInvalid { .. })), "{bad:?}: {refused:?}");
         }
     }
 

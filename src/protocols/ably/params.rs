@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     core::{command::Rewind, modes::Modes},
-    error::Fault,
+    error::{Fault, Found},
     limits,
 };
 
@@ -46,8 +46,8 @@ impl ChannelParams {
                 // Taken note of; the messages come whole, as a server may always send them.
                 "delta" if value == "vcdiff" => {}
                 "delta" => {
-                    let rule = "must be vcdiff";
-                    return Err(Fault::BadParameter { name: "delta", rule });
+                    let (found, rule) = (Found::text(value), "vcdiff");
+                    return Err(Fault::BadParameter { name: "delta", found, rule });
                 }
                 "appendMode" => {}
                 _ => continue,
@@ -79,21 +79,20 @@ fn rewind(value: &str) -> Result<Rewind, Fault> {
 
 fn count(value: &str, name: &'static str) -> Result<usize, Fault> {
     let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    let rule = "must be a number, for rewind optionally followed by s or m";
-    let bad = Fault::BadParameter { name, rule };
-    if !is_number {
-        return Err(bad);
-    }
-    value.parse().map_err(|_| bad)
+    value.parse().ok().filter(|_| is_number).ok_or_else(|| {
+        let rule = "a number, for rewind optionally followed by s or m";
+        Fault::BadParameter { name, found: Found::text(value), rule }
+    })
 }
 
 fn modes(value: &str) -> Result<Modes, Fault> {
     let named = |name: &str| {
         let mut known = Modes::NAMED.iter();
         let found = known.find(|(known, _)| known.eq_ignore_ascii_case(name.trim()));
-        found.map(|(_, mode)| *mode).ok_or(Fault::BadParameter {
+        found.map(|(_, mode)| *mode).ok_or_else(|| Fault::BadParameter {
             name: "modes",
-            rule: "must be a list of channel modes with commas between them",
+            found: Found::text(name),
+            rule: "channel modes with commas between them, such as publish,subscribe,presence,presence_subscribe",
         })
     };
     value.split(',').try_fold(Modes::NONE, |all, name| Ok(all | named(name)?))
@@ -105,7 +104,8 @@ fn occupancy(value: &str) -> Result<OccupancyWanted, Fault> {
         Some(rest) if rest.len() > 1 && rest.starts_with('.') => Ok(OccupancyWanted::One(rest[1..].into())),
         _ => Err(Fault::BadParameter {
             name: "occupancy",
-            rule: "must be metrics, or metrics. and the name of one of them",
+            found: Found::text(value),
+            rule: "metrics, or metrics. and the name of one of them",
         }),
     }
 }

@@ -115,8 +115,7 @@ impl AblyConnection {
         };
         let is_allowed = self.access.allows(&name.resource(), operation);
         if !is_allowed || name.is_meta() {
-            let operation = operation_name;
-            return Err(Fault::NotPermitted { operation });
+            return Err(self.access.not_permitted(operation_name, &name.resource()));
         }
         let attached = self.known_alias(name).and_then(|alias| {
             let attached = self.attachments.get(&(channel.clone(), alias))?;
@@ -156,13 +155,13 @@ impl AblyConnection {
         let limit = self.shared.settings.max_message_bytes;
         // Clients put many enters into one frame: the limit is for each of them.
         if let Some(large) = events.iter().find(|event| event.size() > limit) {
-            let size = large.size();
-            return Err(Fault::TooLarge { size, limit });
+            let (what, size) = ("a presence event", large.size());
+            return Err(Fault::TooLarge { what, size, limit });
         }
         let frame_limit = limits::PRESENCE_FRAME_BYTES;
         if size > frame_limit {
-            let limit = frame_limit;
-            return Err(Fault::TooLarge { size, limit });
+            let (what, limit) = ("the presence events of one frame", frame_limit);
+            return Err(Fault::TooLarge { what, size, limit });
         }
         let publish = Publish {
             reply: None,

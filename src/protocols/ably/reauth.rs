@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::{
     actors::link::Link,
-    auth::ably::Credential,
+    auth::ably::{AllowedClient, Credential},
     error::Fault,
     limits,
     protocols::ably::{
         connection::AblyConnection,
         door::reason_of,
+        refusal,
         wire::{ProtocolMessage, ServerFrame},
     },
 };
@@ -25,16 +26,22 @@ impl AblyConnection {
 
     fn try_reauthenticate(&mut self, message: ProtocolMessage, link: &mut Link<'_>) -> Result<(), Fault> {
         let token = message.access_token.ok_or(Fault::Unauthenticated { why: "AUTH without an access token" })?;
-        let access = self.shared.gate.check(Some(&Credential::Token(token)), link.now(), true)?;
+        let access = self.shared.gate.check(Some(&Credential::Token(token)), link.now(), true);
+        let access = access.map_err(refusal::of_connection)?;
         if access.app.id != self.access.app.id {
             let why = "the token is for another app";
             return Err(Fault::IncompatibleCredentials { why });
         }
-        self.identity = self.identity.succeeded_by(&access.client_id)?;
+        let broker = &link.worker().broker;
+        // A newer transport may have said meanwhile whose the connection is.
+        let own = &self.identity;
+        self.identity = broker.connections.succeed(self.id, broker.clock.uptime(), |before| {
+            let own = before.map_or_else(|| own.clone(), |before| AllowedClient::Only(before.clone()));
+            let next = own.succeeded_by(&access.client_id)?;
+            Ok((next.known().cloned(), next))
+        })?;
         self.access = access;
         self.revoked_at = None;
-        let known = self.identity.known().cloned();
-        link.worker().broker.connections.identify(self.id, known);
         self.regrant(link);
         self.connected(link);
         self.begin_watch(link);

@@ -12,6 +12,14 @@ use crate::{
     protocols::ably::wire::{Format, ServerFrame, format_of},
 };
 
+/// A connection that is refused for an unknown key is told 404, as for an unknown app (§4.2); HTTP says 401.
+pub fn of_connection(fault: Fault) -> Fault {
+    match fault {
+        Fault::KeyUnknown => Fault::NotFound { what: "key" },
+        fault => fault,
+    }
+}
+
 pub struct Refusal {
     pub format: Format,
     pub fault: Fault,

@@ -4,13 +4,12 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use crate::{
     auth::ably::{Gate, Revoked},
     error::Fault,
     ids::Timestamp,
-    limits,
+    protocols::ably::rows,
     store::{Batch, Store, StoreError},
 };
 
@@ -35,25 +34,20 @@ impl KeptRevocations {
     /// # Errors
     /// When the store cannot be read.
     pub fn restore(store: Arc<dyn Store>, gate: &Gate, now: Timestamp) -> Result<Self, StoreError> {
-        let mut over = Batch::new();
-        for row in store.list(TABLE, b"", None, limits::REVOCATIONS)? {
+        rows::restore(&*store, TABLE, |row| {
             let kept = serde_json::from_slice(&row.value).ok();
-            let restored = kept.is_some_and(|kept: Row| {
+            kept.is_some_and(|kept: Row| {
                 let revoked = Revoked { issued_before: kept.issued_before, applies_at: kept.applies_at };
                 gate.restore(&kept.key_name, &kept.target, revoked, now)
-            });
-            if !restored {
-                over = over.remove(TABLE, row.key);
-            }
-        }
-        store.submit(over, Box::new(drop));
+            })
+        })?;
         Ok(Self(store))
     }
 
     /// Keeps what was revoked; then it is on disk.
     ///
     /// # Errors
-    /// [`Fault::DiskFull`], [`Fault::Internal`]: it holds, but only until the next start.
+    /// [`Fault::DiskFull`], [`Fault::Busy`], [`Fault::Internal`]: it holds, but only until the next start.
     pub async fn keep<'a>(
         &self,
         key_name: &str,
@@ -69,15 +63,172 @@ impl KeptRevocations {
             };
             // Cannot fail: texts and numbers are written into memory.
             let value = serde_json::to_vec(&row).unwrap_or_default();
-            batch = batch.put(TABLE, format!("{key_name} {target}"), value);
+            batch = batch.put(TABLE, key(key_name, target, revoked), value);
         }
-        let (done, told) = oneshot::channel();
-        // Whoever asked may have gone.
-        self.0.submit(batch, Box::new(move |outcome| drop(done.send(outcome.map(drop)))));
-        match told.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(StoreError::Full)) => Err(Fault::DiskFull),
-            Ok(Err(_)) | Err(_) => Err(Fault::Internal),
+        rows::commit(&*self.0, batch).await
+    }
+
+    /// Forgets, here and in `gate`, what no token can live for any more.
+    pub fn sweep(&self, gate: &Gate, now: Timestamp) {
+        let over = gate.forget_revocations(now);
+        if over.is_empty() {
+            return;
         }
+        let remove = |batch: Batch, (name, target, revoked): &(Arc<str>, String, Revoked)| {
+            batch.remove(TABLE, key(name, target, *revoked))
+        };
+        // What is not removed now is found, and over, at the next start.
+        self.0.submit(over.iter().fold(Batch::new(), remove), Box::new(drop));
+    }
+}
+
+/// One row for each revocation: one that concerns fewer tokens, or applies later, must not take the place of another.
+fn key(key_name: &str, target: &str, revoked: Revoked) -> String {
+    let (issued_before, applies_at) = (revoked.issued_before.millis(), revoked.applies_at.millis());
+    format!("{key_name} {target} {issued_before} {applies_at}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        auth::{
+            Leeway,
+            ably::{Credential, RevocationRequest, ServerSecret, TokenRequest},
+            apps::{Apps, setup::AppSetup},
+        },
+        clock::Clock,
+        limits,
+        store::{
+            embedded::EmbeddedStore,
+            folder::{DataFolder, Terms},
+        },
+    };
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+    const SECRET: &str = "0123456789abcdef";
+    const KEYS: [&str; 2] = ["abc123.one", "abc123.two"];
+
+    struct Ground {
+        store: Arc<dyn Store>,
+        apps: Arc<Apps>,
+        _folder: DataFolder,
+        _data: TempDir,
+    }
+
+    impl Ground {
+        fn new() -> Self {
+            let data = TempDir::new().unwrap();
+            let terms = Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
+            let clock = Clock::manual(NOW);
+            let folder = DataFolder::open(data.path(), terms, clock.clone()).unwrap();
+            let key = |id: &str| serde_json::json!({"id": id, "secret": SECRET, "revocableTokens": true});
+            let setup = serde_json::json!({"id": "abc123", "keys": [key("one"), key("two")]});
+            let setup: AppSetup = serde_json::from_value(setup).unwrap();
+            Self {
+                store: Arc::new(EmbeddedStore::new(Arc::clone(folder.engine()))),
+                apps: Arc::new(Apps::new([setup.into_app(NOW).unwrap()], clock)),
+                _folder: folder,
+                _data: data,
+            }
+        }
+
+        fn gate(&self) -> Gate {
+            Gate::new(Arc::clone(&self.apps), &ServerSecret::new([7; 32]), true, Leeway::default())
+        }
+
+        fn rows(&self) -> usize {
+            self.store.list(TABLE, b"", None, usize::MAX).unwrap().len()
+        }
+    }
+
+    fn credential(key: &str) -> Credential {
+        Credential::key(&format!("{key}:{SECRET}"))
+    }
+
+    async fn revoke(kept: &KeptRevocations, gate: &Gate, key: &str, clients: std::ops::Range<usize>, now: Timestamp) {
+        let targets: Vec<String> = clients.map(|client| format!("clientId:c{client}")).collect();
+        for targets in targets.chunks(limits::REVOCATION_TARGETS) {
+            let request =
+                RevocationRequest { targets: targets.to_vec(), issued_before: None, allow_reauth_margin: false };
+            let decided = gate.revoke(key, &request, Some(&credential(key)), now, true).unwrap();
+            let decided = decided.into_iter().map(|decided| decided.unwrap());
+            kept.keep(key, targets.iter().zip(decided)).await.unwrap();
+        }
+    }
+
+    fn token(gate: &Gate, key: &str, client: usize, now: Timestamp) -> Credential {
+        let request = TokenRequest { client_id: Some(format!("c{client}")), ..TokenRequest::default() };
+        let granted = gate.request_token(key, &request, Some(&credential(key)), now, true).unwrap();
+        Credential::token(&granted.details.token)
+    }
+
+    /// findings G0: every revocation is there again after a restart, however many there are, of whatever keys.
+    #[tokio::test]
+    async fn all_revocations_outlive_a_restart() {
+        let ground = Ground::new();
+        let gate = ground.gate();
+        let kept = KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        let tokens = |key| (0..9_900).step_by(99).map(|client| token(&gate, key, client, NOW)).collect::<Vec<_>>();
+        let (first, second) = (tokens(KEYS[0]), tokens(KEYS[1]));
+        revoke(&kept, &gate, KEYS[0], 0..9_900, NOW).await;
+        revoke(&kept, &gate, KEYS[1], 0..500, NOW).await;
+
+        let gate = ground.gate();
+        KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        let is_revoked = |token: &Credential| gate.check(Some(token), NOW, true).err() == Some(Fault::TokenRevoked);
+        assert!(first.iter().all(is_revoked));
+        assert_eq!(second.iter().filter(|token| is_revoked(token)).count(), 500_usize.div_ceil(99));
+    }
+
+    /// findings G0: what is over goes while the server runs, in memory and on disk, and nothing else does.
+    #[tokio::test]
+    async fn what_no_token_can_live_for_any_more_is_swept() {
+        let ground = Ground::new();
+        let gate = ground.gate();
+        let kept = KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        revoke(&kept, &gate, KEYS[0], 0..100, NOW).await;
+        let half = Timestamp::from_millis(NOW.millis() + 1_800_000);
+        // Of the first of them once more: the older row must not take the newer one with it.
+        revoke(&kept, &gate, KEYS[0], 0..1, half).await;
+        let live = token(&gate, KEYS[0], 0, half);
+        let life = limits::REVOCABLE_TOKEN_TTL + limits::CLOCK_LEEWAY_MAX;
+        let end = |life: Duration| Timestamp::from_millis(NOW.millis() + life.as_millis() as u64);
+        kept.sweep(&gate, end(life - Duration::from_millis(1)));
+        assert_eq!(gate.forget_revocations(half).len(), 0);
+        assert_eq!(ground.rows(), 101);
+        kept.sweep(&gate, end(life));
+        // Behind the sweep in the writer's queue.
+        revoke(&kept, &gate, KEYS[1], 0..1, end(life)).await;
+        assert_eq!(ground.rows(), 2);
+        assert_eq!(gate.check(Some(&live), half, true).err(), Some(Fault::TokenRevoked));
+    }
+
+    /// findings G0: a revocation that concerns fewer tokens does not take the place of an earlier one of the same target.
+    #[tokio::test]
+    async fn a_weaker_revocation_takes_no_other_away() {
+        let ground = Ground::new();
+        let gate = ground.gate();
+        let kept = KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        let revoked = token(&gate, KEYS[0], 0, NOW);
+        revoke(&kept, &gate, KEYS[0], 0..1, NOW).await;
+        let targets = ["clientId:c0".to_owned()];
+        let request = RevocationRequest {
+            targets: targets.to_vec(),
+            issued_before: Some(NOW.millis() - 60_000),
+            allow_reauth_margin: true,
+        };
+        let decided = gate.revoke(KEYS[0], &request, Some(&credential(KEYS[0])), NOW, true).unwrap();
+        kept.keep(KEYS[0], targets.iter().zip(decided.into_iter().map(Result::unwrap))).await.unwrap();
+
+        let gate = ground.gate();
+        KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        assert_eq!(gate.check(Some(&revoked), NOW, true).err(), Some(Fault::TokenRevoked));
     }
 }

@@ -11,6 +11,7 @@ use actix_web::{
 
 use crate::{
     actors::refusals::Reason,
+    auth::Leeway,
     config,
     edge::{admission::Refusal, guard::MessageLimits, websocket::Entrance},
     limits,
@@ -39,12 +40,12 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(settings: &config::Chat, exchange: Exchange) -> Self {
+    pub fn new(settings: &config::Chat, exchange: Exchange, leeway: &Leeway) -> Self {
         let clock = exchange.clock.clone();
         Self {
             rules: Rules { strict_types: settings.strict_types, is_source: exchange.style == Style::Source },
             foreign: Foreign::default(),
-            gate: Live::new(Gate::new(settings, clock.clone())),
+            gate: Live::new(Gate::new(settings, clock.clone(), leeway)),
             limiter: http::limiter(settings.requests_per_second, clock),
             settings: settings.clone(),
             exchange,
@@ -54,8 +55,8 @@ impl Shared {
 
 impl Shared {
     /// Tokens are held against other keys from now on; whoever is in stays.
-    pub fn set_keys(&self, settings: &config::Chat) {
-        self.gate.set(Gate::new(settings, self.exchange.clock.clone()));
+    pub fn set_keys(&self, settings: &config::Chat, leeway: &Leeway) {
+        self.gate.set(Gate::new(settings, self.exchange.clock.clone(), leeway));
     }
 
     /// Texts are held against the word list of `fresh` from now on; how many words it has.

@@ -9,7 +9,7 @@ use actix_web::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    auth::{JwtKey, TokenFault},
+    auth::{JwtKey, Leeway, TokenFault},
     clock::Clock,
     config,
     edge::http::query::Query,
@@ -53,9 +53,9 @@ pub struct Gate {
 }
 
 impl Gate {
-    pub fn new(settings: &config::Chat, clock: Clock) -> Self {
+    pub fn new(settings: &config::Chat, clock: Clock, leeway: &Leeway) -> Self {
         Self {
-            key: JwtKey::new(&settings.jwt_secret).for_any_audience(),
+            key: JwtKey::new(&settings.jwt_secret).for_any_audience().with_leeway(leeway.clone()),
             header: settings.jwt_header.clone(),
             in_query: settings.token_in_query,
             require_exp: settings.require_exp,

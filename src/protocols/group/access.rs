@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    auth::{ApiKey, JwtKey},
+    auth::{ApiKey, JwtKey, Leeway},
     config,
     ids::Timestamp,
     limits,
@@ -35,8 +35,9 @@ impl Pass {
 pub struct Denied;
 
 impl Access {
-    pub fn new(settings: &config::Group) -> Self {
-        Self { key: JwtKey::new(&settings.jwt_secret), service: ApiKey::new(&settings.service_key) }
+    pub fn new(settings: &config::Group, leeway: &Leeway) -> Self {
+        let key = JwtKey::new(&settings.jwt_secret).with_leeway(leeway.clone());
+        Self { key, service: ApiKey::new(&settings.service_key) }
     }
 
     /// # Errors

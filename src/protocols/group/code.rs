@@ -110,17 +110,18 @@ impl From<&Fault> for Code {
             Fault::ChannelNameTooShort { .. }
             | Fault::ChannelNameTooLong { .. }
             | Fault::ChannelNameForbidden
-            | Fault::ChannelNameInvalid => Self::BadGroup,
+            | Fault::ChannelNameInvalid { .. } => Self::BadGroup,
             Fault::Unauthenticated { .. }
             | Fault::TokenExpired
             | Fault::TokenRevoked
             | Fault::TokenUnknown
+            | Fault::KeyUnknown
             | Fault::InvalidJwt { .. }
             | Fault::InvalidToken => Self::Unauthorized,
             Fault::ChannelForbidden | Fault::NotPermitted { .. } | Fault::ForgedSender => Self::NotMember,
             Fault::NotFound { .. } | Fault::NotAttached => Self::NoGroup,
             Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } | Fault::BacklogTooLong => Self::TooLarge,
-            Fault::PositionExpired => Self::NoMessage,
+            Fault::PositionExpired | Fault::PositionUnreadable { .. } => Self::NoMessage,
             Fault::RateLimited => Self::TooFrequent,
             Fault::ChannelFull { .. } | Fault::TooManyChannels { .. } => Self::TooMany,
             Fault::DiskFull => Self::NotStored,
@@ -163,7 +164,7 @@ mod tests {
             Fault::DiskFull,
             Fault::RateLimited,
             Fault::Internal,
-            Fault::TooLarge { size: 2, limit: 1 },
+            Fault::TooLarge { what: "x", size: 2, limit: 1 },
             Fault::NotFound { what: "x" },
             Fault::TokenExpired,
             Fault::ShuttingDown,

@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::{
     actors::{metrics::GroupFigures, refusals::Reason},
+    auth::Leeway,
     edge::{
         admission::Refusal, client_address::client_address_of, guard::MessageLimits, http::query::Query,
         websocket::Entrance,
@@ -54,11 +55,11 @@ impl Drop for Place {
 
 impl Shared {
     /// `blacklist` is what `group.blacklist_file` has.
-    pub fn new(forum: Arc<Forum>, blacklist: Vec<IpNet>) -> Self {
+    pub fn new(forum: Arc<Forum>, blacklist: Vec<IpNet>, leeway: &Leeway) -> Self {
         let (settings, clock) = (&forum.settings, forum.clock.clone());
         let rates = UserRates::new(settings.messages_per_second, settings.message_burst, clock.clone());
         Self {
-            access: Live::new(Access::new(settings)),
+            access: Live::new(Access::new(settings, leeway)),
             barrier: Barrier::new(settings, blacklist, clock),
             rates,
             open: AtomicUsize::new(0),
@@ -67,8 +68,8 @@ impl Shared {
     }
 
     /// Tokens and services are held against other keys from now on; whoever is in stays.
-    pub fn set_keys(&self, settings: &crate::config::Group) {
-        self.access.set(Access::new(settings));
+    pub fn set_keys(&self, settings: &crate::config::Group, leeway: &Leeway) {
+        self.access.set(Access::new(settings, leeway));
     }
 
     /// Reads the file of the blacklist again and tells the log what came of it.

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    auth::JwtKey,
+    auth::{JwtKey, Leeway},
     config::{self, PostOfficeAuth},
     ids::Timestamp,
     limits,
@@ -45,11 +45,13 @@ impl Principal {
 pub struct Denied;
 
 impl Access {
-    pub fn new(settings: &config::PostOffice) -> Self {
+    pub fn new(settings: &config::PostOffice, leeway: &Leeway) -> Self {
         match settings.auth {
             PostOfficeAuth::Any => Self::Any,
             PostOfficeAuth::Tokens => Self::Listed(settings.tokens.iter().filter_map(Grant::read).collect()),
-            PostOfficeAuth::Jwt => Self::Signed(Box::new(JwtKey::new(&settings.jwt_secret))),
+            PostOfficeAuth::Jwt => {
+                Self::Signed(Box::new(JwtKey::new(&settings.jwt_secret).with_leeway(leeway.clone())))
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::{
     actors::refusals::Reason,
+    auth::Leeway,
     config,
     edge::{
         client_address::client_address_of,
@@ -36,13 +37,13 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(settings: &config::PostOffice, office: Arc<Office>) -> Self {
-        Self { access: Live::new(Access::new(settings)), office }
+    pub fn new(settings: &config::PostOffice, office: Arc<Office>, leeway: &Leeway) -> Self {
+        Self { access: Live::new(Access::new(settings, leeway)), office }
     }
 
     /// Tokens are held against other keys from now on; whoever is in stays.
-    pub fn set_keys(&self, settings: &config::PostOffice) {
-        self.access.set(Access::new(settings));
+    pub fn set_keys(&self, settings: &config::PostOffice, leeway: &Leeway) {
+        self.access.set(Access::new(settings, leeway));
     }
 }
 

@@ -19,7 +19,7 @@ use governor::{Quota, RateLimiter};
 
 use crate::{
     actors::broker::FrameLimiter,
-    auth::{ApiKey, JwtKey, Proof},
+    auth::{ApiKey, JwtKey, Leeway, Proof},
     clock::Clock,
     config::{self, Identify, UnresolvedToken},
     edge::{admission::Refusal, http::query::Query, websocket::Entrance},
@@ -43,13 +43,13 @@ pub struct Keys {
 }
 
 impl Keys {
-    pub fn new(settings: &config::Relay) -> Self {
+    pub fn new(settings: &config::Relay, leeway: &Leeway) -> Self {
         let secret = &settings.identify_secret;
         Self {
             api_key: ApiKey::new(&settings.api_key),
             proof: match settings.identify {
                 Identify::Open => Proof::None,
-                Identify::Jwt => Proof::Jwt(Box::new(JwtKey::new(secret))),
+                Identify::Jwt => Proof::Jwt(Box::new(JwtKey::new(secret).with_leeway(leeway.clone()))),
                 Identify::Signed => Proof::Signed(secret.clone()),
             },
         }
@@ -74,12 +74,17 @@ impl Shared {
     ///
     /// # Errors
     /// When that cannot be read.
-    pub fn open(settings: &config::Relay, store: Arc<dyn Store>, clock: Clock) -> anyhow::Result<Self> {
+    pub fn open(
+        settings: &config::Relay,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        leeway: &Leeway,
+    ) -> anyhow::Result<Self> {
         let away = Away::open(Arc::clone(&store), clock.clone(), settings.offline_ttl)
             .context("cannot read the relay's pushes for users who are away in the data folder")?;
         let rate = NonZeroU32::new(settings.pushes_per_second);
         Ok(Self {
-            keys: Live::new(Keys::new(settings)),
+            keys: Live::new(Keys::new(settings, leeway)),
             delivery: Delivery { groups: Groups::default(), away },
             schedule: Schedule::new(store, clock.clone(), settings.max_lateness),
             rules: Rules {

@@ -169,7 +169,7 @@ fn tokens_share_the_fate_of_their_key() {
     let name = app.keys[0].name.to_string();
     let credential = Credential::key(&app.keys[0].reveal());
     let request = TokenRequest::default();
-    let token = door.gate.request_token(&name, &request, Some(&credential), NOW, false);
+    let token = grant(&door.gate, &name, &request, Some(&credential), NOW, false);
     let token = token.unwrap().token;
     assert!(door.token(&token).is_ok());
     door.apps.remove(app.id).unwrap();

@@ -18,7 +18,7 @@ fn now() -> String {
 
 fn send(door: &Door, request: &Value) -> Result<TokenDetails, Fault> {
     let request = TokenRequest::from_json(request.to_string().as_bytes())?;
-    door.gate.request_token(ROOT, &request, None, NOW, false)
+    grant(&door.gate, ROOT, &request, None, NOW, false)
 }
 
 fn code(door: &Door, request: &Value) -> u32 {
@@ -61,7 +61,7 @@ fn t59_numbers_and_texts_are_the_same() {
             "mac": signature, "capability": null, "clientId": null, "more": [1]});
         let parsed = TokenRequest::from_json(request.to_string().as_bytes()).unwrap();
         let fresh = super::door();
-        let details = fresh.gate.request_token(ROOT, &parsed, None, NOW, false).unwrap();
+        let details = grant(&fresh.gate, ROOT, &parsed, None, NOW, false).unwrap();
         assert_eq!(details.expires, later(MINUTE));
         assert_eq!(details.capability, r#"{"*":["*"]}"#, "the key's");
         assert_eq!(details.client_id, None);
@@ -84,11 +84,11 @@ fn an_unsigned_request_needs_its_own_key() {
         (Some(Credential::token(&token)), 40101),
         (Some(Credential::key("nonsense")), 40101),
     ] {
-        let made = door.gate.request_token(ROOT, &unsigned, credential.as_ref(), NOW, true);
+        let made = grant(&door.gate, ROOT, &unsigned, credential.as_ref(), NOW, true);
         assert_eq!(made.unwrap_err().ably_code(), code, "{credential:?}");
     }
     let strict = door_with(false);
-    let made = strict.gate.request_token(ROOT, &unsigned, Some(&key(ROOT)), NOW, false);
+    let made = grant(&strict.gate, ROOT, &unsigned, Some(&key(ROOT)), NOW, false);
     assert_eq!(made, Err(Fault::KeyWithoutTls));
 }
 
@@ -151,7 +151,7 @@ fn names_of_keys_that_get_no_token() {
         ("abc123.removed", 40130),
         ("abc123.revoked", 40131),
     ] {
-        let made = door.gate.request_token(name, &unsigned, Some(&key(name)), NOW, false);
+        let made = grant(&door.gate, name, &unsigned, Some(&key(name)), NOW, false);
         assert_eq!(made.unwrap_err().ably_code(), expected, "{name}");
     }
     let long = json!({"ttl": 60 * MINUTE + 1});
@@ -180,7 +180,7 @@ fn nonces_are_forgotten_when_their_time_is_over() {
         let text = now.millis().to_string();
         let request = request("", "", "", &text, NONCE);
         let request = TokenRequest::from_json(request.to_string().as_bytes()).unwrap();
-        let send = |now| door.gate.request_token(ROOT, &request, None, now, false);
+        let send = |now| grant(&door.gate, ROOT, &request, None, now, false);
         assert!(send(now).is_ok());
         let last = Timestamp::from_millis(now.millis() + 2 * MINUTE);
         assert_eq!(send(last), Err(Fault::NonceReplayed), "to the last moment");

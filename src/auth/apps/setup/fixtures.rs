@@ -15,7 +15,7 @@ use crate::{
         message::{Data, Payload},
         presence::Member,
     },
-    error::Fault,
+    error::{Fault, Found},
     ids::{ClientId, ConnectionId, Timestamp},
     limits,
 };
@@ -42,9 +42,10 @@ pub(super) fn place(
         let mut members = Vec::with_capacity(setup.presence.len());
         for (index, fixture) in setup.presence.into_iter().enumerate() {
             let place = |field| format!("{}[{index}].{field}", place("presence"));
+            let found = Found::text(&fixture.client_id);
             let Some(client_id) = ClientId::new(fixture.client_id) else {
-                let rule = "not empty and not *";
-                faults.tell(place("clientId"), Fault::InvalidClientId { rule });
+                let rule = "a text that is neither empty nor the wildcard *";
+                faults.tell(place("clientId"), Fault::InvalidClientId { found, rule });
                 continue;
             };
             if !seen.insert(client_id.clone()) {
@@ -70,7 +71,6 @@ pub(super) fn place(
 /// Data as JSON brings it (`docs/protocols/ably.md §3.5`): a last step `base64` is undone, an object or a list
 /// becomes its text.
 fn payload(data: Value, encoding: String) -> Result<Payload, Fault> {
-    let invalid = |rule| Err(Fault::InvalidData { rule });
     let (data, encoding) = match data {
         Value::Null => (Data::None, encoding),
         Value::String(text) => {
@@ -83,7 +83,10 @@ fn payload(data: Value, encoding: String) -> Result<Payload, Fault> {
                 None => (Data::Text(text.into()), encoding),
                 Some(rest) => match base64_text::decode(&text) {
                     Some(bytes) => (Data::Binary(Bytes::from(bytes)), rest.to_owned()),
-                    None => return invalid("not base64, as its encoding says"),
+                    None => {
+                        let rule = "base64, as its encoding says";
+                        return Err(Fault::InvalidData { found: Found::text(&text), rule });
+                    }
                 },
             }
         }
@@ -93,7 +96,7 @@ fn payload(data: Value, encoding: String) -> Result<Payload, Fault> {
             (Data::Text(data.to_string().into()), encoding)
         }
         Value::Bool(_) | Value::Number(_) => {
-            return invalid("a number or a boolean; write a text or an object");
+            return Err(Fault::InvalidData { found: Found::json(&data), rule: "a text, an object or a list" });
         }
     };
     Ok(Payload { data, encoding: encoding.into(), is_json: false })

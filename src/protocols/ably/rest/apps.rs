@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     auth::apps::setup::{AppSetup, describe},
-    error::Fault,
+    error::{Fault, Found},
     ids::AppId,
     limits,
     protocols::ably::{
@@ -51,8 +51,9 @@ pub fn delete(asked: &Asked<'_>, app: &str) -> Result<Answer, Fault> {
     let Caller { access, .. } = asked.caller()?;
     let app = AppId::parse(app).ok_or(Fault::NotFound { what: "app" })?;
     if access.app.id != app || !access.is_basic {
-        let operation = "deleting this app";
-        return Err(Fault::NotPermitted { operation });
+        let (operation, on) = ("deleting", Found::text(app.as_str()));
+        let permitted = "what concerns their own app, and deleting it to its keys only".into();
+        return Err(Fault::NotPermitted { operation, on, permitted });
     }
     asked.rest.apps.remove(app)?;
     Ok(Answer::nothing())

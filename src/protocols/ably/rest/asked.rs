@@ -22,7 +22,7 @@ use crate::{
         },
         websocket,
     },
-    error::Fault,
+    error::{Fault, Found},
     ids::{ChannelName, Timestamp},
     protocols::ably::{
         name::Name,
@@ -78,8 +78,8 @@ impl<'a> Asked<'a> {
         let format = form::body_format(headers, &self.query);
         let body = body::read(headers, payload, limit).await;
         let body = body.map_err(|no_body| match no_body {
-            NoBody::TooLarge { size } => Fault::TooLarge { size, limit },
-            NoBody::Broken => Fault::Malformed { what: "the body broke off" },
+            NoBody::TooLarge { size } => Fault::TooLarge { what: "the body", size, limit },
+            NoBody::Broken => Fault::Malformed { what: "the body broke off".into() },
         })?;
         Ok((format, body))
     }
@@ -91,7 +91,9 @@ impl<'a> Asked<'a> {
     /// What the request brings to prove who sends it: the header's before the query's (§1.8).
     pub fn credential(&self) -> Result<Option<Credential>, Fault> {
         let header = self.request.headers().get(AUTHORIZATION);
-        let header = header.map(|header| header.to_str().map_err(|_| Fault::UnreadableCredentials));
+        let header = header.map(|header| header.to_str());
+        let why = "the Authorization header is not ASCII";
+        let header = header.map(|header| header.map_err(|_| Fault::UnreadableCredentials { why }));
         Credential::find(header.transpose()?, self.query.pairs())
     }
 
@@ -118,7 +120,7 @@ impl<'a> Asked<'a> {
         let may = |(operation, _): &(Operation, _)| access.allows(&resource, *operation);
         if !operations.iter().any(may) {
             let operation = operations.first().map_or("this", |(_, name)| name);
-            return Err(Fault::NotPermitted { operation });
+            return Err(access.not_permitted(operation, &resource));
         }
         drop(resource);
         let channel = name.channel(caller.access.app.id);
@@ -144,11 +146,14 @@ fn claimed_client(headers: &HeaderMap) -> Result<Option<String>, Fault> {
     let Some(header) = headers.get("X-Ably-ClientId") else {
         return Ok(None);
     };
-    let client = header.to_str().ok().map(str::trim);
-    let client = client.and_then(base64_text::decode);
+    let text = header.to_str().ok().map(str::trim);
+    let client = text.and_then(base64_text::decode);
     let client = client.and_then(|client| String::from_utf8(client).ok());
-    let rule = "X-Ably-ClientId is the base64 of the clientId";
-    client.map(Some).ok_or(Fault::InvalidClientId { rule })
+    let rule = "the base64 of the clientId, in the header X-Ably-ClientId";
+    client.map(Some).ok_or_else(|| {
+        let found = text.map_or_else(|| Found::bytes(header.len()), Found::text);
+        Fault::InvalidClientId { found, rule }
+    })
 }
 
 #[cfg(test)]

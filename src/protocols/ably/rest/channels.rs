@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     actors::questions::Occupied,
     core::{capability::Operation, occupancy::Occupancy},
-    error::Fault,
+    error::{Fault, Found},
     ids::ChannelName,
     limits,
     protocols::ably::rest::{
@@ -77,8 +77,7 @@ struct Cursor {
 pub async fn enumerate(asked: &Asked<'_>) -> Result<Answer, Fault> {
     let Caller { access, .. } = asked.caller()?;
     if !access.capability.allows("*", Operation::ChannelMetadata) {
-        let operation = "channel-metadata";
-        return Err(Fault::NotPermitted { operation });
+        return Err(access.not_permitted("channel-metadata", "*"));
     }
     let current = match links::cursor::<Cursor>(&asked.query)? {
         Some(cursor) => cursor,
@@ -121,8 +120,9 @@ impl Cursor {
             None => asked.version < NAMES_SINCE,
             Some("id") => false,
             Some("value") => true,
-            Some(_) => {
-                return Err(Fault::BadParameter { name: "by", rule: "id or value" });
+            Some(other) => {
+                let found = Found::text(other);
+                return Err(Fault::BadParameter { name: "by", found, rule: "id or value" });
             }
         };
         Ok(Self {

@@ -7,7 +7,7 @@ use crate::{
         accept::{accepted, content_type},
         query::Query,
     },
-    error::Fault,
+    error::{Fault, Found},
     protocols::ably::{version, wire::Format},
 };
 
@@ -40,6 +40,11 @@ impl Form {
     }
 }
 
+/// Whether `Accept` asks for one of the formats, as no browser does for a page.
+pub fn names_a_format(headers: &HeaderMap) -> bool {
+    accepted(headers, &MEDIA_TYPES).is_some()
+}
+
 /// The format of the request's body: what it says, else what `format` says, else JSON.
 pub fn body_format(headers: &HeaderMap, query: &Query) -> Format {
     let said = content_type(headers, &MEDIA_TYPES).map(by_media_type);
@@ -66,11 +71,12 @@ fn by_name(name: &str) -> Option<Format> {
 /// [`Fault::UnsupportedVersion`] when it is no number.
 pub fn version(headers: &HeaderMap, query: &Query) -> Result<u32, Fault> {
     let header = headers.get("X-Ably-Version");
-    let header = header.map(|value| value.to_str().map_err(|_| Fault::UnsupportedVersion));
+    let unsupported = |found| Fault::UnsupportedVersion { found };
+    let header = header.map(|value| value.to_str().map_err(|_| unsupported(Found::bytes(value.len()))));
     let Some(text) = header.transpose()?.or_else(|| query.get("v")) else {
         return Ok(version::OLDEST);
     };
-    version::parse(text).ok_or(Fault::UnsupportedVersion)
+    version::parse(text).ok_or_else(|| unsupported(Found::text(text)))
 }
 
 #[cfg(test)]
@@ -123,7 +129,7 @@ mod tests {
             assert_eq!(of(header, query), Ok(expected), "{header:?} {query}");
         }
         for bad in ["", "x", "-1", "99999999999"] {
-            assert_eq!(of(Some(bad), ""), Err(Fault::UnsupportedVersion), "{bad}");
+            assert!(matches!(of(Some(bad), ""), Err(Fault::UnsupportedVersion { .. })), "{bad}");
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         serial::Serial,
     },
     edge::http::query,
-    error::Fault,
+    error::{Fault, Found},
     ids::Timestamp,
     limits,
     protocols::ably::{
@@ -90,14 +90,15 @@ impl Cursor {
     /// What a first request asks for.
     fn of(query: &query::Query) -> Result<Self, Fault> {
         let (start, end) = (moment(query, "start")?, moment(query, "end")?);
-        if start.zip(end).is_some_and(|(start, end)| start > end) {
-            return Err(Fault::BadParameter { name: "start", rule: "not after end" });
+        if let Some((start, _)) = start.zip(end).filter(|(start, end)| start > end) {
+            return Err(Fault::BadParameter { name: "start", found: Found::number(start), rule: "not after end" });
         }
         let forwards = match query.get("direction") {
             None | Some("backwards") => false,
             Some("forwards") => true,
-            Some(_) => {
-                return Err(Fault::BadParameter { name: "direction", rule: "forwards or backwards" });
+            Some(other) => {
+                let found = Found::text(other);
+                return Err(Fault::BadParameter { name: "direction", found, rule: "forwards or backwards" });
             }
         };
         let until = query.get_any(&["from_serial", "fromSerial"]);
@@ -105,18 +106,19 @@ impl Cursor {
     }
 
     fn query(&self, kind: Kind) -> Result<Query, Fault> {
-        let bad_cursor = Fault::BadParameter { name: "cursor", rule: "take it from a Link header, unchanged" };
         if !(1..=limits::PAGE_ITEMS_MAX).contains(&self.limit) {
-            return Err(bad_cursor);
+            return Err(links::bad_cursor("another limit"));
         }
         let after = self.after.as_ref().map(|(serial, index)| {
-            let serial = Serial::parse(serial).ok_or(bad_cursor)?;
+            let serial = Serial::parse(serial).ok_or_else(|| links::bad_cursor(serial))?;
             let index = *index;
             Ok(Place { serial, index })
         });
         let until = self.until.as_deref().map(|until| {
-            Serial::parse(until)
-                .ok_or(Fault::BadParameter { name: "from_serial", rule: "the channelSerial of an ATTACHED" })
+            Serial::parse(until).ok_or_else(|| {
+                let (found, rule) = (Found::text(until), "the channelSerial of an ATTACHED");
+                Fault::BadParameter { name: "from_serial", found, rule }
+            })
         });
         Ok(Query {
             kind,
@@ -132,8 +134,8 @@ impl Cursor {
 
 fn moment(query: &query::Query, name: &'static str) -> Result<Option<u64>, Fault> {
     let moment = query.get(name).filter(|text| !text.is_empty());
-    let moment =
-        moment.map(|text| text.parse().map_err(|_| Fault::BadParameter { name, rule: "milliseconds since 1970" }));
+    let bad = |text| Fault::BadParameter { name, found: Found::text(text), rule: "milliseconds since 1970" };
+    let moment = moment.map(|text| text.parse().map_err(|_| bad(text)));
     moment.transpose()
 }
 
@@ -147,7 +149,7 @@ pub fn limit(query: &query::Query) -> Result<usize, Fault> {
     };
     let limit = text.parse().ok();
     let limit = limit.filter(|limit| (1..=limits::PAGE_ITEMS_MAX).contains(limit));
-    limit.ok_or(Fault::BadParameter { name: "limit", rule: "1 to 1000" })
+    limit.ok_or_else(|| Fault::BadParameter { name: "limit", found: Found::text(text), rule: "1 to 1000" })
 }
 
 #[cfg(test)]

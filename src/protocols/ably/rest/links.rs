@@ -9,7 +9,10 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{edge::http::query::Query, error::Fault};
+use crate::{
+    edge::http::query::Query,
+    error::{Fault, Found},
+};
 
 /// Everything but letters, digits, `-` and `_`: commas end a link for some clients, slashes and dots are
 /// cleaned away by others.
@@ -84,7 +87,12 @@ pub fn cursor<C: DeserializeOwned>(query: &Query) -> Result<Option<C>, Fault> {
     };
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok();
     let cursor = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    cursor.map(Some).ok_or(Fault::BadParameter { name: "cursor", rule: "take it from a Link header, unchanged" })
+    cursor.map(Some).ok_or_else(|| bad_cursor(text))
+}
+
+pub fn bad_cursor(found: &str) -> Fault {
+    let rule = "what stands in a Link header, unchanged";
+    Fault::BadParameter { name: "cursor", found: Found::text(found), rule }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         Method,
-        header::{ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_TYPE},
+        header::{ACCESS_CONTROL_REQUEST_HEADERS, AUTHORIZATION, CONTENT_TYPE, HeaderMap},
     },
     web,
 };
@@ -38,6 +38,7 @@ use crate::{
     limits,
     protocols::ably::{
         door::{self, Shared, reason_of},
+        nonces::KeptNonces,
         rest::{
             answer::{Answer, respond},
             asked::Asked,
@@ -54,8 +55,10 @@ pub struct Rest {
     pub worker: Rc<Worker>,
     pub shared: Arc<Shared>,
     pub apps: Arc<Apps>,
-    /// None: there is no data folder to keep them in.
+    /// None: there is no data folder to keep them in; a server with Ably has one.
     pub revocations: Option<Arc<KeptRevocations>>,
+    /// The same.
+    pub nonces: Option<Arc<KeptNonces>>,
     /// Anybody may make apps: for test suites (§11.13).
     pub sandbox: bool,
 }
@@ -151,8 +154,15 @@ pub fn is_meant(request: &HttpRequest, others_have: impl FnOnce(&str) -> bool) -
     let announced = announced.unwrap_or_default().to_ascii_lowercase();
     query.has("v")
         || query.has("envelope")
+        || has_credentials(&head.headers, &query)
+        || form::names_a_format(&head.headers)
         || head.headers.keys().any(|name| is_ably(name.as_str()))
         || announced.split(',').any(|name| is_ably(name.trim()))
+}
+
+/// Only clients of an API bring them to a path that nobody has.
+fn has_credentials(headers: &HeaderMap, query: &Query) -> bool {
+    headers.contains_key(AUTHORIZATION) || ["key", "accessToken", "access_token"].iter().any(|name| query.has(name))
 }
 
 /// Serves the paths that are Ably's alone. What else is meant for it ([`is_meant`]) comes by the default

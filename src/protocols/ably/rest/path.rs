@@ -73,6 +73,8 @@ impl Endpoint {
             }
             ["apps"] => write.then_some(Self::CreateApp),
             ["apps", app] => (*method == Method::DELETE).then(|| Self::DeleteApp { app: app.to_owned() }),
+            ["comet", ..] => return Err(Fault::NoTransport { transport: "comet transport" }),
+            ["sse" | "event-stream"] => return Err(Fault::NoTransport { transport: "stream of server-sent events" }),
             _ => return Err(NO_PATH),
         };
         endpoint.ok_or(Fault::MethodNotAllowed)
@@ -83,7 +85,7 @@ const NO_PATH: Fault = Fault::NotFound { what: "path" };
 
 fn decode(segment: &str) -> Result<String, Fault> {
     let decoded = percent_decode_str(segment).decode_utf8();
-    let decoded = decoded.map_err(|_| Fault::Malformed { what: "the path is not UTF-8" })?;
+    let decoded = decoded.map_err(|_| Fault::Malformed { what: "the path is not percent-encoded UTF-8".into() })?;
     Ok(decoded.into_owned())
 }
 

@@ -44,7 +44,7 @@ pub async fn publish(asked: &Asked<'_>, channel: String, payload: &mut web::Payl
     let operation = "publish";
     let (caller, name, channel) = asked.channel(channel, &[(Operation::Publish, operation)])?;
     if name.is_meta() {
-        return Err(Fault::NotPermitted { operation });
+        return Err(caller.access.not_permitted(operation, &name.resource()));
     }
     let Caller { access, identity } = &caller;
     let attributes = access.app.attributes_of(&channel);

@@ -11,8 +11,7 @@ use crate::{
 pub fn page(asked: &Asked<'_>) -> Result<Answer, Fault> {
     let access = asked.caller()?.access;
     if !access.capability.allows("*", Operation::Stats) {
-        let operation = "stats";
-        return Err(Fault::NotPermitted { operation });
+        return Err(access.not_permitted("stats", "*"));
     }
     let none: [(); 0] = [];
     Ok(Answer::ok(asked.encode(&none)))

@@ -21,6 +21,10 @@ pub async fn request(asked: &Asked<'_>, key_name: &str, payload: &mut web::Paylo
     };
     let credential = asked.credential()?;
     let gate = &asked.rest.shared.gate;
-    let details = gate.request_token(key_name, &request, credential.as_ref(), asked.now(), asked.is_tls())?;
+    let granted = gate.request_token(key_name, &request, credential.as_ref(), asked.now(), asked.is_tls())?;
+    let details = match &asked.rest.nonces {
+        Some(nonces) => nonces.keep(gate, granted).await?,
+        None => granted.details,
+    };
     Ok(Answer::created(asked.encode(&details)).secret())
 }

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::surrogates;
-use crate::{core::frame, error::Fault, limits};
+use crate::{
+    core::frame,
+    error::{Fault, reason_at},
+    limits,
+};
 
 /// How one connection or one body is written (`docs/protocols/ably.md §1.4`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -51,7 +55,28 @@ pub fn decode_value<'de, T: Deserialize<'de>>(format: Format, bytes: &'de [u8]) 
             T::deserialize(&mut reader).ok()
         }
     };
-    value.ok_or(Fault::BodyUnreadable { format: format.name() })
+    value.ok_or_else(|| Fault::BodyUnreadable { format: format.name(), why: why_not::<T>(format, bytes) })
+}
+
+/// Reads once more what could not be read, and keeps account of the way: no frame that is good pays for that.
+fn why_not<'de, T: Deserialize<'de>>(format: Format, bytes: &'de [u8]) -> Box<str> {
+    match format {
+        Format::Json => {
+            let mut reader = serde_json::Deserializer::from_slice(bytes);
+            match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+                Err(error) => reason_at(error),
+                Ok(_) => "there is more behind the value; allowed: one value".into(),
+            }
+        }
+        Format::Msgpack => {
+            let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+            reader.set_max_depth(limits::MSGPACK_DEPTH);
+            match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+                Err(error) => reason_at(error),
+                Ok(_) => "unreadable".into(),
+            }
+        }
+    }
 }
 
 /// Reads one value that a client's application had a hand in; half characters are mended.

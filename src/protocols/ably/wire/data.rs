@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     core::message::{Data, Payload},
-    error::Fault,
+    error::{Fault, Found},
 };
 
 /// The step of an encoding that belongs to the wire.
@@ -44,7 +44,7 @@ pub enum WireData {
     /// An object or a list, as JSON: what people write who use no SDK.
     Json(ByteString),
     /// A number or a boolean.
-    Scalar,
+    Scalar(Found),
 }
 
 /// Reads `data`.
@@ -80,20 +80,20 @@ impl<'de> Visitor<'de> for DataSeed {
         as_json(json)
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<WireData, E> {
-        Ok(WireData::Scalar)
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<WireData, E> {
+        Ok(WireData::Scalar(Found::number(flag)))
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<WireData, E> {
-        Ok(WireData::Scalar)
+    fn visit_u64<E: Error>(self, number: u64) -> Result<WireData, E> {
+        Ok(WireData::Scalar(Found::number(number)))
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<WireData, E> {
-        Ok(WireData::Scalar)
+    fn visit_i64<E: Error>(self, number: i64) -> Result<WireData, E> {
+        Ok(WireData::Scalar(Found::number(number)))
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<WireData, E> {
-        Ok(WireData::Scalar)
+    fn visit_f64<E: Error>(self, number: f64) -> Result<WireData, E> {
+        Ok(WireData::Scalar(Found::number(number)))
     }
 
     absent_is!(WireData::Absent);
@@ -121,10 +121,9 @@ impl WireData {
                     is_json: true,
                 });
             }
-            Self::Scalar => {
-                return Err(Fault::InvalidData {
-                    rule: "a string, binary, a JSON object or a JSON array; not a number or a boolean",
-                });
+            Self::Scalar(found) => {
+                let rule = "a string, binary, a JSON object or a JSON array; not a number or a boolean";
+                return Err(Fault::InvalidData { found, rule });
             }
         };
         while let Some(rest) = without_base64(&encoding) {
@@ -161,9 +160,10 @@ fn from_base64(text: &[u8]) -> Result<Bytes, Fault> {
     };
     let standard: Vec<u8> = text.iter().filter_map(to_standard).collect();
     let decoded = LENIENT.decode(standard);
-    decoded
-        .map(Bytes::from)
-        .map_err(|_| Fault::InvalidData { rule: "the encoding ends in base64, but data is not base64" })
+    decoded.map(Bytes::from).map_err(|_| Fault::InvalidData {
+        found: str::from_utf8(text).map_or_else(|_| Found::bytes(text.len()), Found::text),
+        rule: "base64, because the encoding ends in base64",
+    })
 }
 
 /// A payload as `data` and `encoding` of one format: two fields, either of which may be absent.

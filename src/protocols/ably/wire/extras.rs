@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     core::message::{Extras, Message},
-    error::Fault,
+    error::{Fault, Found},
 };
 
 /// `extras` as they came.
@@ -21,7 +21,7 @@ pub enum WireExtras {
     Absent,
     Object(Box<Extras>),
     /// Anything but an object.
-    Other,
+    Other(Found),
 }
 
 /// Reads `extras`.
@@ -42,31 +42,31 @@ impl<'de> Visitor<'de> for ExtrasSeed {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<WireExtras, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(WireExtras::Other)
+        Ok(WireExtras::Other(Found::json(&Value::Array(Vec::new()))))
     }
 
-    fn visit_str<E: Error>(self, _: &str) -> Result<WireExtras, E> {
-        Ok(WireExtras::Other)
+    fn visit_str<E: Error>(self, text: &str) -> Result<WireExtras, E> {
+        Ok(WireExtras::Other(Found::text(text)))
     }
 
-    fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<WireExtras, E> {
-        Ok(WireExtras::Other)
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<WireExtras, E> {
+        Ok(WireExtras::Other(Found::bytes(bytes.len())))
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<WireExtras, E> {
-        Ok(WireExtras::Other)
+    fn visit_bool<E: Error>(self, value: bool) -> Result<WireExtras, E> {
+        Ok(WireExtras::Other(Found::number(value)))
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<WireExtras, E> {
-        Ok(WireExtras::Other)
+    fn visit_u64<E: Error>(self, value: u64) -> Result<WireExtras, E> {
+        Ok(WireExtras::Other(Found::number(value)))
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<WireExtras, E> {
-        Ok(WireExtras::Other)
+    fn visit_i64<E: Error>(self, value: i64) -> Result<WireExtras, E> {
+        Ok(WireExtras::Other(Found::number(value)))
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<WireExtras, E> {
-        Ok(WireExtras::Other)
+    fn visit_f64<E: Error>(self, value: f64) -> Result<WireExtras, E> {
+        Ok(WireExtras::Other(Found::number(value)))
     }
 
     absent_is!(WireExtras::Absent);
@@ -78,21 +78,27 @@ impl WireExtras {
     /// # Errors
     /// [`Fault::InvalidExtras`]
     pub fn check(self) -> Result<Option<Box<Extras>>, Fault> {
-        let refuse = |rule| Err(Fault::InvalidExtras { rule });
+        let refuse = |field, found, rule| Err(Fault::InvalidExtras { field, found, rule });
         let extras = match self {
             Self::Absent => return Ok(None),
             Self::Object(extras) => extras,
-            Self::Other => return refuse("extras must be an object"),
+            Self::Other(found) => return refuse("extras", found, "an object"),
         };
-        if ["userClaim", "delta"].iter().any(|key| extras.contains_key(*key)) {
-            return refuse("userClaim and delta are set by the server");
+        for field in ["userClaim", "delta"] {
+            if let Some(value) = extras.get(field) {
+                let name = if field == "delta" { "extras.delta" } else { "extras.userClaim" };
+                return refuse(name, Found::json(value), "nothing, because the server sets it");
+            }
         }
+        let rule = "a flat object of strings, numbers and booleans";
         match extras.get("headers") {
             None | Some(Value::Null) => {}
-            Some(Value::Object(headers)) if headers.values().all(is_scalar) => {}
-            Some(_) => {
-                return refuse("headers must be a flat object of strings, numbers and booleans");
+            Some(Value::Object(headers)) => {
+                if let Some(deep) = headers.values().find(|value| !is_scalar(value)) {
+                    return refuse("extras.headers", Found::json(deep), rule);
+                }
             }
+            Some(other) => return refuse("extras.headers", Found::json(other), rule),
         }
         Ok(Some(extras))
     }

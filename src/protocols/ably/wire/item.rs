@@ -87,9 +87,9 @@ impl WirePresence {
             2 => PresenceAction::Enter,
             3 => PresenceAction::Leave,
             4 => PresenceAction::Update,
-            _ => {
-                let what = "the action of a presence event is 2 (enter), 3 (leave) or 4 (update)";
-                return Err(Fault::Malformed { what });
+            other => {
+                let what = format!("presence.action: found {other}; allowed: 2 (enter), 3 (leave) or 4 (update)");
+                return Err(Fault::Malformed { what: what.into() });
             }
         };
         Ok(PresenceEvent {

@@ -106,7 +106,7 @@ fn what_is_no_frame_is_refused() {
         ["", "x", "[]", "1", "null", "{", r#"{"channel":5}"#, r#"{"messages":{}}"#, r#"{"messages":[null]}"#, "{}{}"]
     {
         let refused = decode(Format::Json, bad.as_bytes()).unwrap_err();
-        assert_eq!(refused, Fault::BodyUnreadable { format: "JSON" }, "{bad}");
+        assert!(matches!(refused, Fault::BodyUnreadable { format: "JSON", .. }), "{bad}");
     }
     for bad in [
         &b""[..],
@@ -119,7 +119,7 @@ fn what_is_no_frame_is_refused() {
         b"\x81\xa8messages\xdd\xff\xff\xff\xff\x80",
     ] {
         let refused = decode(Format::Msgpack, bad).unwrap_err();
-        assert_eq!(refused, Fault::BodyUnreadable { format: "MessagePack" }, "{bad:?}");
+        assert!(matches!(refused, Fault::BodyUnreadable { format: "MessagePack", .. }), "{bad:?}");
     }
 }
 

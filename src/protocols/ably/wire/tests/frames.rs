@@ -233,8 +233,13 @@ fn ack_and_nack() {
         &ServerFrame::Ack { msg_serial: 7, count: 2, res: Some(&[published(2), published(1)]) },
         r#"{"action":1,"msgSerial":7,"count":2,"res":[{"serials":["01722945600123-000@00000000000abcf9:000","01722945600123-000@00000000000abcf9:001"]},{"serials":["01722945600123-000@00000000000abcf9:000"]}]}"#,
     );
+    let fault = Fault::NotPermitted {
+        operation: "publish",
+        on: crate::error::Found::text("room"),
+        permitted: "subscribe there".into(),
+    };
     assert_frame(
-        &ServerFrame::Nack { msg_serial: 8, count: 1, error: &(&Fault::NotPermitted { operation: "publish" }).into() },
-        r#"{"action":2,"msgSerial":8,"count":1,"error":{"code":40160,"statusCode":401,"message":"the credentials do not permit publish here","href":"https://help.ably.io/error/40160"}}"#,
+        &ServerFrame::Nack { msg_serial: 8, count: 1, error: &(&fault).into() },
+        r#"{"action":2,"msgSerial":8,"count":1,"error":{"code":40160,"statusCode":401,"message":"the credentials do not permit publish on \"room\": they permit subscribe there","href":"https://help.ably.io/error/40160"}}"#,
     );
 }
