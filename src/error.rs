@@ -57,6 +57,8 @@ pub enum Fault {
     UnsupportedVersion,
     #[error("ids of several messages must be <base>:<index>, counted from 0, with one base")]
     InvalidMessageId,
+    #[error("another frame was published with this msgSerial; send this one with a number that was not used before")]
+    SerialReused,
     #[error("invalid extras: {rule}")]
     InvalidExtras { rule: &'static str },
     #[error("more than {limit} messages in one publish")]
@@ -165,6 +167,7 @@ impl Fault {
             Self::InvalidClientId { .. } => 40012,
             Self::InvalidData { .. } => 40013,
             Self::UnsupportedVersion => 40017,
+            Self::SerialReused => 40030,
             Self::InvalidMessageId => 40031,
             Self::InvalidExtras { .. } => 40032,
             Self::TooManyMessages { .. } => 40034,
@@ -226,6 +229,7 @@ impl Fault {
             | Self::InvalidClientId { .. }
             | Self::InvalidData { .. }
             | Self::UnsupportedVersion
+            | Self::SerialReused
             | Self::InvalidMessageId
             | Self::InvalidExtras { .. }
             | Self::TooManyMessages { .. }
@@ -373,6 +377,7 @@ mod tests {
             Fault::InvalidClientId { rule: "x" },
             Fault::InvalidData { rule: "x" },
             Fault::UnsupportedVersion,
+            Fault::SerialReused,
             Fault::InvalidMessageId,
             Fault::InvalidExtras { rule: "x" },
             Fault::TooManyMessages { limit: 1 },

@@ -82,8 +82,8 @@ impl Channel {
             let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
             let members = Members::new(terms.presence_members, terms.fixtures);
             let mut state = ChannelState::new(name, log.mint(), members);
-            for (id, published) in log.remembered() {
-                state.recall(broker.clock.uptime(), &id, published);
+            for known in log.remembered() {
+                state.recall(broker.clock.uptime(), known);
             }
             Self {
                 state,

@@ -125,14 +125,22 @@ impl Door {
     }
 
     fn open(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
-        let version = query.get("v").and_then(version::parse);
-        let version = version.ok_or(Fault::UnsupportedVersion)?;
+        let named = query.get("v").unwrap_or_default();
+        let version = version::parse(named).ok_or(Fault::UnsupportedVersion)?;
         let is_tls = request.app_config().secure();
         let broker = &self.entrance.worker.broker;
         let credential = Credential::find(None, query.pairs())?;
         let access = self.shared.gate.check(credential.as_ref(), broker.clock.now(), is_tls)?;
         let identity = access.claim(query.get("clientId"))?;
-        let (id, resume_fault) = self.resume(query, &access, &identity)?;
+        let (id, is_resumed, resume_fault) = match self.resume(query, &access, &identity)? {
+            Resume::No => (ConnectionId::random(), false, None),
+            // To such a client the same connection would mean that its channels go on by themselves.
+            Resume::Same(_) if !version::attaches_again(named) => {
+                (ConnectionId::random(), false, Some(Fault::ConnectionExpired))
+            }
+            Resume::Same(id) => (id, true, None),
+            Resume::Another(fault) => (ConnectionId::random(), false, Some(fault)),
+        };
         let hold = query.get("remainPresentFor").and_then(|hold| hold.parse().ok());
         let hold = hold.map_or(limits::PRESENCE_HOLD, Duration::from_millis);
         Ok(Opening {
@@ -141,27 +149,23 @@ impl Door {
             version,
             access,
             identity,
+            is_resumed,
             resume_fault,
             echo: query.get("echo") != Some("false"),
             hold: hold.min(limits::CONNECTION_STATE_TTL),
         })
     }
 
-    /// The connection that the client comes back to, or a new one and why (§4.3).
-    fn resume(
-        &self,
-        query: &Query,
-        access: &Access,
-        identity: &AllowedClient,
-    ) -> Result<(ConnectionId, Option<Fault>), Fault> {
+    /// Whether the client comes back to a connection (§4.3).
+    fn resume(&self, query: &Query, access: &Access, identity: &AllowedClient) -> Result<Resume, Fault> {
         let key = query.get("resume").or_else(|| query.get("recover"));
         let Some(key) = key.filter(|key| !key.is_empty()) else {
-            return Ok((ConnectionId::random(), None));
+            return Ok(Resume::No);
         };
         let id = match self.shared.connection_keys.verify(access.app.id, key) {
             Ok(id) => id,
             Err(fault @ Fault::IncompatibleCredentials { .. }) => return Err(fault),
-            Err(fault) => return Ok((ConnectionId::random(), Some(fault))),
+            Err(fault) => return Ok(Resume::Another(fault)),
         };
         let broker = &self.entrance.worker.broker;
         let owner = broker.connections.owner(id, broker.clock.uptime());
@@ -171,9 +175,18 @@ impl Door {
                 let why = "the connection belongs to another clientId";
                 Err(Fault::IncompatibleCredentials { why })
             }
-            _ => Ok((id, None)),
+            _ => Ok(Resume::Same(id)),
         }
     }
+}
+
+/// What comes of a client's wish to come back.
+enum Resume {
+    /// It has none.
+    No,
+    Same(ConnectionId),
+    /// It gets a new connection, and is told why.
+    Another(Fault),
 }
 
 fn not_admitted(refusal: &NotAdmitted) -> HttpResponse {
