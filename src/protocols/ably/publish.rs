@@ -83,7 +83,7 @@ impl AblyConnection {
         let is_forced = message.params.get("_forceNack").is_some_and(|value| value == "true");
         let may = self.check_may(&name, &channel, Operation::Publish, Modes::PUBLISH);
         let may = may.and_then(|()| self.check_identified(&channel));
-        let may = may.and_then(|()| if is_forced { Err(Fault::ForcedNack) } else { Ok(()) });
+        let may = may.and(if is_forced { Err(Fault::ForcedNack) } else { Ok(()) });
         let refusal = self.refusal(may)?;
         let publisher = Publisher {
             app: self.access.app.id,
