@@ -8,9 +8,9 @@ use super::{File, files, line_of};
 
 /// Rows that no test names yet. Whoever mends one takes it out.
 const NOT_YET: [&str; 8] = [
-    "A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A13",
+    "A1 A2 A7 A9 A10 A11",
     "B1 B2 B3 B4 B5 B6 B7 B8 B9 B10 B11",
-    "C1 C2 C3 C4 C5 C6 C7 C8 C9 C10 C11 C12 C13",
+    "C1 C2 C3 C4 C5 C6 C7 C8 C9 C10 C11 C12",
     "G0 G1 G2 G3 G4 G5 G6 G7 G8 G9 G10 G11 G12 G13 G14 G15",
     "N1 N2 N3 N4 N5 N6 N7 N8 N9 N10 N11 N12 N13 N14 N15 N16",
     "O1 O2 O3 O4 O5 O6 O7 O8 O9 O10 O11 O12 O13 O14 O15 O16 O17",
