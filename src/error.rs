@@ -63,6 +63,8 @@ pub enum Fault {
     UnsupportedVersion { found: Found },
     #[error("messages[{index}].id: found {found}; allowed: with several messages <base>:{index}, one base for all")]
     InvalidMessageId { index: usize, found: Found },
+    #[error("another frame was published with this msgSerial; send this one with a number that was not used before")]
+    SerialReused,
     #[error("invalid {field}: found {found}; allowed: {rule}")]
     InvalidExtras { field: &'static str, found: Found, rule: &'static str },
     #[error("more than {limit} messages in one publish")]
@@ -182,6 +184,7 @@ impl Fault {
             Self::InvalidClientId { .. } => 40012,
             Self::InvalidData { .. } => 40013,
             Self::UnsupportedVersion { .. } => 40017,
+            Self::SerialReused => 40030,
             Self::InvalidMessageId { .. } => 40031,
             Self::InvalidExtras { .. } => 40032,
             Self::TooManyMessages { .. } => 40034,
@@ -243,6 +246,7 @@ impl Fault {
             | Self::InvalidClientId { .. }
             | Self::InvalidData { .. }
             | Self::UnsupportedVersion { .. }
+            | Self::SerialReused
             | Self::InvalidMessageId { .. }
             | Self::InvalidExtras { .. }
             | Self::TooManyMessages { .. }
@@ -396,6 +400,7 @@ mod tests {
             Fault::InvalidClientId { found: Found::nothing(), rule: "x" },
             Fault::InvalidData { found: Found::nothing(), rule: "x" },
             Fault::UnsupportedVersion { found: Found::nothing() },
+            Fault::SerialReused,
             Fault::InvalidMessageId { index: 0, found: Found::nothing() },
             Fault::InvalidExtras { field: "extras", found: Found::nothing(), rule: "x" },
             Fault::TooManyMessages { limit: 1 },

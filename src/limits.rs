@@ -41,6 +41,13 @@ pub const REVOCATIONS: usize = 10_000;
 /// Members of a connection that lost its transport stay this long (§7.6).
 pub const PRESENCE_HOLD: Duration = Duration::from_secs(15);
 
+/// A client that lost its transport enters its members again, perhaps such as it had left, for as long as it may try to
+/// resume: so long are leaves remembered (RTN15g, §7.2). And how many on one channel, with how many bytes of clientIds;
+/// each costs about 250 bytes besides.
+pub const PRESENCE_REENTRY: Duration = CONNECTION_STATE_TTL.saturating_add(MAX_IDLE_INTERVAL);
+pub const PRESENCE_LEAVES: usize = 10_000;
+pub const PRESENCE_LEAVE_BYTES: usize = 1024 * 1024;
+
 /// Longest frame of an Ably client, in bytes (§2.5).
 pub const ABLY_FRAME_BYTES: usize = 512 * 1024;
 

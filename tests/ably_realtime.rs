@@ -16,6 +16,7 @@ mod order;
 mod positions;
 mod presence;
 mod presence_leaves;
+mod presence_newness;
 mod publish;
 mod publishers;
 mod reauth;

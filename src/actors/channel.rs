@@ -82,8 +82,8 @@ impl Channel {
             let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
             let members = Members::new(terms.presence_members, terms.fixtures);
             let mut state = ChannelState::new(name, log.mint(), members);
-            for (id, published) in log.remembered() {
-                state.recall(broker.clock.uptime(), &id, published);
+            for known in log.remembered() {
+                state.recall(broker.clock.uptime(), known);
             }
             Self {
                 state,
@@ -268,6 +268,12 @@ impl Handler<Command<Publish>> for Channel {
             let refusal = command.body.reply.map(|reply| reply.refuse(Fault::Busy));
             self.carry_out(refusal, ctx);
         } else {
+            if let Some(reply) = command.body.reply
+                && reply.token.is_some()
+                && reply.hub == self.worker.hub.id
+            {
+                self.worker.serve_first(reply.session);
+            }
             let effects = self.state.publish(self.now(), command.body);
             self.carry_out(effects, ctx);
         }

@@ -49,6 +49,14 @@ impl Worker {
         }
     }
 
+    /// Has the answer to a publish written before what it brings to others, as far as its socket has no other turn yet. Its
+    /// own echo stays ahead of its answer.
+    pub(super) fn serve_first(&self, session: SessionId) {
+        if let Some(session) = self.session(session) {
+            session.outbox.take_turn();
+        }
+    }
+
     fn deliver(&self, entry: &Entry) {
         let mut rosters = self.rosters.borrow_mut();
         let Some(local) = rosters.get_mut(&entry.channel) else {

@@ -62,6 +62,12 @@ impl Directory {
         Ok(address)
     }
 
+    /// The actor of a channel, if there is one that works.
+    pub fn open(&self, name: &ChannelName) -> Option<Addr<Channel>> {
+        let channels = self.channels.lock();
+        channels.get(name).filter(|address| address.connected()).cloned()
+    }
+
     /// Whether `address` is the channel's actor, and still works.
     pub fn is_in_charge(&self, name: &ChannelName, address: &Addr<Channel>) -> bool {
         address.connected() && self.channels.lock().get(name) == Some(address)

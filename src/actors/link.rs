@@ -69,8 +69,10 @@ pub trait Translator {
     /// Some credentials have changed, perhaps those of this connection.
     fn credentials_changed(&mut self, _link: &mut Link<'_>) {}
 
-    /// The client has come back by another transport; this one has left its channels.
-    fn superseded(&mut self) {}
+    /// The client has come back by another transport; this one has left its channels, and nobody needs it any more.
+    fn superseded(&mut self, link: &mut Link<'_>) {
+        link.close(CloseReason::Replaced);
+    }
 
     /// The connection ends; nothing can be sent any more.
     fn closed(&mut self, _link: &mut Link<'_>) {}
@@ -275,24 +277,30 @@ impl Link<'_> {
             id: EntryId::Serial,
             body: Body::Messages(vec![message]),
             is_ephemeral: false,
+            refusal: None,
         };
         let attachment = self.attachments.wanted_mut(name, 0)?;
         let hub = worker.hub.clone();
         attachment.send(name, Command { hub, body }, &worker)
     }
 
-    /// Publishes to any channel.
+    /// Publishes to any channel. What is refused is asked of a channel that there is already: no other remembers it, and
+    /// nobody opens a channel by what he may not do.
     ///
     /// # Errors
-    /// When the server is busy. Other refusals come as an answer.
+    /// When the server is busy, or what is refused cannot be known. Other refusals come as an answer.
     pub fn send(&mut self, name: &ChannelName, publish: Publish) -> Result<(), Fault> {
         let worker = Rc::clone(self.worker());
         let hub = worker.hub.clone();
+        let refusal = publish.refusal.clone();
         let command = Command { hub, body: publish };
-        match self.attachments.wanted_mut(name, 0) {
-            Ok(attachment) => attachment.send(name, command, &worker),
-            Err(_) => {
-                let channel = worker.channel(name)?;
+        match (self.attachments.wanted_mut(name, 0), refusal) {
+            (Ok(attachment), _) => attachment.send(name, command, &worker),
+            (Err(_), refusal) => {
+                let channel = match refusal {
+                    None => worker.channel(name)?,
+                    Some(fault) => worker.broker.directory.open(name).ok_or(fault)?,
+                };
                 channel.try_send(command).map_err(|_| Fault::Busy)
             }
         }

@@ -198,6 +198,13 @@ impl Outbox {
         }
     }
 
+    /// Has its turn to be written before those that are still to come, though nothing may wait yet.
+    pub(super) fn take_turn(&self) {
+        if self.0.way.get() == Way::Direct {
+            self.list();
+        }
+    }
+
     fn list(&self) {
         if let Some(post) = &self.0.post
             && !self.0.listed.replace(true)

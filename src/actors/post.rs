@@ -190,6 +190,25 @@ mod tests {
         assert!(rig.outbox.is_empty());
     }
 
+    /// findings A13: whoever publishes has its turn before its subscribers, whatever is queued first.
+    #[test]
+    fn who_took_its_turn_is_written_first() {
+        let (mut publisher, mut reader) = (Rig::new(1000), Rig::new(1000));
+        let socket = Socket::new(Some(reader._ours.as_raw_fd()));
+        reader.outbox = Outbox::direct(1000, socket, Rc::clone(&publisher.post));
+        for rig in [&publisher, &reader] {
+            rig.body();
+        }
+        publisher.outbox.take_turn();
+        reader.outbox.push(frame(1, 1)).unwrap();
+        publisher.outbox.push(frame(2, 1)).unwrap();
+        let first = publisher.post.waiting.borrow_mut().remove(0);
+        first.write(&mut Vec::new());
+        assert_eq!((publisher.received(), reader.received()), (vec![2], vec![]));
+        publisher.work();
+        assert_eq!(reader.received(), [1]);
+    }
+
     #[test]
     fn a_socket_that_its_owner_closed_is_left_alone() {
         let (ours, _theirs) = UnixStream::pair().unwrap();

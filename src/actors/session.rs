@@ -183,11 +183,11 @@ impl Session {
         self.talk.borrow().attachments.address(name, alias).cloned()
     }
 
-    /// The client has come back by another transport. This one leaves its channels and falls silent; it is
-    /// not closed, because a client that still listens would come back in turn, and so for ever.
+    /// The client has come back by another transport. This one leaves its channels and ends at once: whoever still listens
+    /// to it has to know that somebody else has the connection now.
     pub(super) fn supersede(&self) {
         self.depart();
-        self.talk(|translator, _| translator.superseded());
+        self.talk(|translator, link| translator.superseded(link));
     }
 
     pub(super) fn is_silent(&self) -> bool {

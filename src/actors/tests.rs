@@ -142,6 +142,7 @@ async fn what_still_reaches_a_retired_channel_is_passed_on() {
             id: EntryId::Serial,
             body: Body::Messages(vec![message]),
             is_ephemeral: false,
+            refusal: None,
         };
         let hub = stage.hub_here();
         retired.do_send(Command { hub, body });

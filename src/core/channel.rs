@@ -1,60 +1,42 @@
 //! The state of one channel: who is attached, who is present, and the order of what is published.
 
-use std::{collections::hash_map, sync::Arc, time::Duration};
+mod seats;
+
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     core::{
-        command::{Answer, Attach, Attached, AttachmentId, Detach, Effect, HubId, Leave, Now, Publish, Reseat, Seat},
-        dedupe::{Published, Seen},
-        filter::Filter,
-        hashing::FastMap,
+        command::{
+            Answer, Attach, Attached, AttachmentId, Detach, Effect, HubId, Leave, Now, Publish, Reseat, Seat, Start,
+        },
+        dedupe::{Content, Known, Published, Seen, Verdict},
         message::{Body, Entry, EntryId},
+        modes::Modes,
         occupancy::Occupancy,
-        presence::Members,
+        presence::{Member, Members},
         rules::Rules,
         serial::Mint,
     },
     error::Fault,
-    ids::{ChannelName, ConnectionId, SessionId},
+    ids::{ChannelName, ConnectionId},
 };
 
-#[derive(Debug)]
-struct Attachment {
-    hub: HubId,
-    connection: ConnectionId,
-    filter: Filter,
-    counted: bool,
-}
+use seats::Seats;
 
 /// A channel without its log: who is attached and present, and the next serial.
 #[derive(Debug)]
 pub struct ChannelState {
     name: ChannelName,
     mint: Mint,
-    attachments: FastMap<AttachmentId, Attachment>,
-    /// Attachments that hold a counted place.
-    counted: usize,
-    /// Hubs with attachments, and how many. Few: one per worker thread.
-    hubs: Vec<(HubId, usize)>,
+    seats: Seats,
     members: Members,
     seen: Seen,
-    /// Attachments that want to know the occupancy.
-    observers: usize,
 }
 
 impl ChannelState {
     /// `mint` goes on where the channel's log stands.
     pub fn new(name: ChannelName, mint: Mint, members: Members) -> Self {
-        Self {
-            name,
-            mint,
-            attachments: FastMap::default(),
-            counted: 0,
-            hubs: Vec::new(),
-            members,
-            seen: Seen::default(),
-            observers: 0,
-        }
+        Self { name, mint, seats: Seats::default(), members, seen: Seen::default() }
     }
 
     pub const fn name(&self) -> &ChannelName {
@@ -63,12 +45,12 @@ impl ChannelState {
 
     /// The hubs that have to be told of an entry.
     pub fn hubs(&self) -> impl Iterator<Item = HubId> + '_ {
-        self.hubs.iter().map(|(hub, _)| *hub)
+        self.seats.hubs()
     }
 
     /// Nobody is attached or present.
     pub fn is_idle(&self) -> bool {
-        self.attachments.is_empty() && self.members.is_idle()
+        self.seats.is_empty() && self.members.is_idle()
     }
 
     pub const fn members(&self) -> &Members {
@@ -77,20 +59,16 @@ impl ChannelState {
 
     /// Somebody wants to know the occupancy.
     pub const fn is_observed(&self) -> bool {
-        self.observers > 0
+        self.seats.is_observed()
     }
 
     pub fn occupancy(&self) -> Occupancy {
-        let mut occupancy = Occupancy { presence_members: self.members.len(), ..Occupancy::default() };
-        for attachment in self.attachments.values() {
-            occupancy.add(attachment.filter.modes);
-        }
-        occupancy
+        Occupancy { presence_members: self.members.len(), ..self.seats.occupancy() }
     }
 
     /// Something that was published before this state was made.
-    pub fn recall(&mut self, now: Duration, id: &EntryId, published: Published) {
-        self.seen.note(now, id, published);
+    pub fn recall(&mut self, now: Duration, known: Known) {
+        self.seen.note(now, known);
     }
 
     /// The log has refused an entry that this state has made: its publisher may send it again.
@@ -98,16 +76,11 @@ impl ChannelState {
         self.seen.withdraw(&entry.id);
     }
 
-    fn note(&mut self, now: Duration, entry: &Entry) {
-        let published = Published::of(entry);
-        self.seen.note(now, &entry.id, published);
-    }
-
     /// Attaches, or changes the attachment there is. Who is attached already is not refused when the
     /// channel is full.
     pub fn attach(&mut self, command: Attach) -> Vec<Effect> {
         let Attach { id, connection, hub, filter, rules, start, context } = command;
-        let is_change = self.attachments.contains_key(&id);
+        let is_change = self.seats.has(id);
         if let Err(fault) = self.admit(is_change, rules.as_deref()) {
             let alias = id.alias;
             let answer = Answer::AttachRefused { alias, fault };
@@ -115,8 +88,9 @@ impl ChannelState {
             return vec![Effect::Answer { hub, session, answer }];
         }
         let seat = Seat { id, connection, filter, counted: rules.is_some() };
-        self.seat(hub, seat.clone());
+        self.seats.add(hub, seat.clone());
         self.members.regain(connection);
+        let members = self.members_for(&seat, &start);
         let attached = Attached {
             seat,
             is_change,
@@ -125,13 +99,25 @@ impl ChannelState {
             resumed: false,
             gap: None,
             backlog: Vec::new(),
-            members: self.members.all(),
+            members,
             occupancy: self.occupancy_if_observed(),
             context,
         };
         let attached = Box::new(attached);
         let attached = Effect::Attached { hub, start, attached };
         vec![attached, Effect::OccupancyChanged]
+    }
+
+    /// Who is present, as far as the attachment is concerned: of others' members it gets neither a sync nor events
+    /// without the mode for them, and most attachments of other protocols concern nobody.
+    fn members_for(&self, seat: &Seat, start: &Start) -> Vec<Arc<Member>> {
+        if seat.filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
+            self.members.all()
+        } else if *start == Start::Head {
+            Vec::new()
+        } else {
+            self.members.of(seat.connection)
+        }
     }
 
     fn occupancy_if_observed(&self) -> Occupancy {
@@ -142,7 +128,7 @@ impl ChannelState {
     pub fn reseat(&mut self, command: Reseat) -> Effect {
         let Reseat { hub, seats, delivered: after } = command;
         for seat in seats {
-            self.seat(hub, seat);
+            self.seats.add(hub, seat);
         }
         Effect::Replay { hub, after }
     }
@@ -151,42 +137,18 @@ impl ChannelState {
         match rules {
             Some(rules) if !is_change => {
                 rules.check_name(self.name.as_str())?;
-                rules.check_place(self.counted)
+                rules.check_place(self.seats.counted())
             }
             _ => Ok(()),
         }
-    }
-
-    fn seat(&mut self, hub: HubId, seat: Seat) {
-        let Seat { id, connection, filter, counted } = seat;
-        let wants_occupancy = usize::from(filter.occupancy);
-        match self.attachments.entry(id) {
-            hash_map::Entry::Occupied(mut known) => {
-                let known = known.get_mut();
-                self.observers -= usize::from(known.filter.occupancy);
-                known.filter = filter;
-            }
-            hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(Attachment { hub, connection, filter, counted });
-                self.counted += usize::from(counted);
-                match self.hubs.iter_mut().find(|(id, _)| *id == hub) {
-                    Some((_, attachments)) => *attachments += 1,
-                    None => self.hubs.push((hub, 1)),
-                }
-            }
-        }
-        self.observers += wants_occupancy;
     }
 
     /// Detaches; confirmed also when there was no attachment. With the connection's last attachment its
     /// members leave.
     pub fn detach(&mut self, now: Now, command: Detach) -> Vec<Effect> {
         let Detach { id, connection, hub, context } = command;
-        self.unseat(id);
         let mut effects = Vec::with_capacity(3);
-        if self.is_absent(connection) {
-            effects.extend(self.all_leave(now, connection));
-        }
+        effects.extend(self.unseat(now, id, connection, Duration::ZERO));
         let alias = id.alias;
         effects.push(Effect::Answer { hub, session: id.session, answer: Answer::Detached { alias, context } });
         effects.push(Effect::OccupancyChanged);
@@ -197,17 +159,19 @@ impl ChannelState {
     /// attached by another transport already.
     pub fn leave(&mut self, now: Now, command: Leave) -> Vec<Effect> {
         let Leave { id, connection, hold } = command;
-        self.unseat(id);
-        let mut effects = vec![Effect::OccupancyChanged];
-        if !self.is_absent(connection) {
-            return effects;
+        let left = self.unseat(now, id, connection, hold);
+        [Effect::OccupancyChanged].into_iter().chain(left).collect()
+    }
+
+    /// Ends an attachment. With the connection's last one its members leave, at once or after `hold`.
+    fn unseat(&mut self, now: Now, id: AttachmentId, connection: ConnectionId, hold: Duration) -> Option<Effect> {
+        self.seats.remove(id);
+        if self.seats.has_connection(connection) {
+            return None;
         }
-        if hold.is_zero() {
-            effects.extend(self.all_leave(now, connection));
-        } else {
-            self.members.lose(connection, now.uptime + hold);
-        }
-        effects
+        let due = (!hold.is_zero()).then(|| now.uptime + hold);
+        self.members.lose(connection, now.uptime, due);
+        if due.is_none() { self.all_leave(now, connection) } else { None }
     }
 
     /// Lets those leave whose time to come back is over.
@@ -216,26 +180,6 @@ impl ChannelState {
         let due = self.members.take_due(now.uptime);
         let leave = |connection| self.all_leave(now, connection);
         due.into_iter().filter_map(leave).collect()
-    }
-
-    /// It has members, and nothing is attached that would keep them.
-    fn is_absent(&self, connection: ConnectionId) -> bool {
-        let mut attachments = self.attachments.values();
-        self.members.has(connection) && !attachments.any(|attachment| attachment.connection == connection)
-    }
-
-    fn unseat(&mut self, id: AttachmentId) {
-        let Some(attachment) = self.attachments.remove(&id) else {
-            return;
-        };
-        self.counted -= usize::from(attachment.counted);
-        self.observers -= usize::from(attachment.filter.occupancy);
-        if let Some(at) = self.hubs.iter().position(|(id, _)| *id == attachment.hub) {
-            self.hubs[at].1 -= 1;
-            if self.hubs[at].1 == 0 {
-                self.hubs.swap_remove(at);
-            }
-        }
     }
 
     fn all_leave(&mut self, now: Now, connection: ConnectionId) -> Option<Effect> {
@@ -271,32 +215,38 @@ impl ChannelState {
     /// # Errors
     /// Why nothing was published.
     pub fn append(&mut self, now: Now, command: Publish) -> Result<(Published, Option<Arc<Entry>>), Fault> {
-        let Publish { attached, publisher, id, body, is_ephemeral, .. } = command;
-        if attached.is_some_and(|session| !self.has_session(session)) {
-            return Err(Fault::NotAttached);
-        }
+        let Publish { attached, publisher, mut id, body, is_ephemeral, refusal, .. } = command;
         self.seen.forget(now.uptime);
-        if let Some(published) = self.seen.find(&id) {
+        let content = Content::of(&id, &body);
+        // Before anything else: what was acknowledged is acknowledged again, whatever has changed since.
+        match self.seen.judge(&id, content) {
+            Verdict::New => {}
+            Verdict::Known(published) => return Ok((published, None)),
+            // Events are known by their frame's number, so those of another frame with the same cannot be told.
+            Verdict::Other if matches!(body, Body::Presence(_)) => return Err(Fault::SerialReused),
+            Verdict::Other => id = content.id(&id),
+        }
+        if let Verdict::Known(published) = self.seen.judge(&id, content) {
             return Ok((published, None));
         }
+        if let Some(fault) = refusal {
+            return Err(fault);
+        }
+        if attached.is_some_and(|session| !self.seats.has_session(session)) {
+            return Err(Fault::NotAttached);
+        }
         let body = match (body, publisher) {
-            (Body::Presence(events), Some(connection)) => Body::Presence(self.members.check(connection, events)?),
+            (Body::Presence(events), Some(connection)) => Body::Presence(self.members.judge(connection, events)?),
             (body, _) => body,
         };
         let entry = self.entry(now, publisher, id, body, is_ephemeral);
         let published = Published::of(&entry);
+        self.seen.note(now.uptime, Known { id: entry.id.clone(), content, published });
         if entry.is_empty() {
             return Ok((published, None));
         }
         self.members.apply(&entry);
-        self.note(now.uptime, &entry);
         Ok((published, Some(entry)))
-    }
-
-    fn has_session(&self, session: SessionId) -> bool {
-        let plain = AttachmentId { session, alias: 0 };
-        // The plain name first: it is nearly always that.
-        self.attachments.contains_key(&plain) || self.attachments.keys().any(|id| id.session == session)
     }
 
     /// The occupancy as an entry to deliver.
@@ -314,8 +264,12 @@ impl ChannelState {
         is_ephemeral: bool,
     ) -> Arc<Entry> {
         let serial = self.mint.mint(now.wall);
+        let timestamp = match body {
+            Body::Presence(_) => self.members.timestamp(now.wall),
+            Body::Messages(_) | Body::Occupancy(_) => now.wall,
+        };
         let name = self.name.clone();
-        let mut entry = Entry::new(name, serial, now.wall, publisher, id, body);
+        let mut entry = Entry::new(name, serial, timestamp, publisher, id, body);
         entry.is_ephemeral = is_ephemeral;
         Arc::new(entry)
     }

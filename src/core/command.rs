@@ -117,6 +117,8 @@ pub struct Publish {
     pub id: EntryId,
     pub body: Body,
     pub is_ephemeral: bool,
+    /// Why it may not be published, unless it was published before: then it is answered as it was.
+    pub refusal: Option<Fault>,
 }
 
 /// Where the answer to a publish goes.

@@ -1,21 +1,28 @@
 //! Publishes that a channel has seen: a client that did not hear the answer sends again, and must not
 //! publish twice (`docs/protocols/ably.md §4.5, §6.4`).
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher as _, Hash as _, Hasher},
+    time::Duration,
+};
+
+use foldhash::quality::FixedState;
 
 use crate::{
     core::{
         hashing::FastMap,
-        message::{Entry, EntryId},
+        message::{Body, Data, Entry, EntryId, Extras, Payload, USER_CLAIM},
         serial::Serial,
     },
+    ids::ClientId,
     limits,
 };
 
 /// What was published with which id, of the last minutes.
 #[derive(Debug, Default)]
 pub struct Seen {
-    published: FastMap<EntryId, Published>,
+    published: FastMap<EntryId, (Content, Published)>,
     /// Oldest first, with the moment (monotonic) when each came.
     order: VecDeque<(Duration, EntryId)>,
 }
@@ -34,19 +41,111 @@ impl Published {
     }
 }
 
+/// A publish that is known when it comes again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    pub id: EntryId,
+    pub content: Content,
+    pub published: Published,
+}
+
+impl Known {
+    /// What a log remembers for a channel that begins anew. Not presence: its members went with the channel that was, so
+    /// what is sent again is new.
+    pub fn of(entry: &Entry) -> Option<Self> {
+        let is_known = entry.id != EntryId::Serial && !entry.messages().is_empty();
+        is_known.then(|| Self {
+            id: entry.id.clone(),
+            content: Content::of(&entry.id, &entry.body),
+            published: Published::of(entry),
+        })
+    }
+}
+
+/// A digest of what a client published by the number of a frame. A client that goes on by an old recovery key counts from
+/// where it was then, so the number alone does not say that a publish is the same. Ids that clients choose themselves do:
+/// then it is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content(u64);
+
+/// What a channel knows of a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    New,
+    /// The same was published.
+    Known(Published),
+    /// Something else was published with this id.
+    Other,
+}
+
+impl Content {
+    pub fn of(id: &EntryId, body: &Body) -> Self {
+        if !matches!(id, EntryId::Frame { .. }) {
+            return Self(0);
+        }
+        // Whoever finds two contents of one digest has deceived nobody but himself.
+        let mut hash = FixedState::default().build_hasher();
+        match body {
+            Body::Messages(messages) => {
+                for message in messages {
+                    message.name.hash(&mut hash);
+                    write(&message.payload, message.client_id.as_ref(), message.extras.as_deref(), &mut hash);
+                }
+            }
+            Body::Presence(events) => {
+                for event in events {
+                    (event.action as u8, &event.id).hash(&mut hash);
+                    write(&event.payload, Some(&event.client_id), event.extras.as_deref(), &mut hash);
+                }
+            }
+            Body::Occupancy(_) => {}
+        }
+        Self(hash.finish())
+    }
+
+    /// What a publish is known by whose frame has the number of another: the same when it comes again.
+    pub fn id(self, frame: &EntryId) -> EntryId {
+        match frame {
+            EntryId::Frame { connection, msg_serial } => {
+                EntryId::Base(format!("{connection}:{msg_serial}:{:016x}", self.0).into())
+            }
+            chosen => chosen.clone(),
+        }
+    }
+}
+
+fn write(payload: &Payload, client_id: Option<&ClientId>, extras: Option<&Extras>, hash: &mut impl Hasher) {
+    match &payload.data {
+        Data::None => hash.write_u8(0),
+        Data::Text(text) => (1u8, text).hash(hash),
+        Data::Binary(bytes) => (2u8, bytes).hash(hash),
+    }
+    (&payload.encoding, client_id.map(ClientId::as_str)).hash(hash);
+    // What the server adds, by a token that may have been renewed since, is no part of what the client has sent.
+    for item in extras.into_iter().flatten().filter(|(name, _)| *name != USER_CLAIM) {
+        item.hash(hash);
+    }
+    hash.write_u8(u8::MAX);
+}
+
 impl Seen {
-    /// What came of `id`, if it was published.
-    pub fn find(&self, id: &EntryId) -> Option<Published> {
-        self.published.get(id).copied()
+    /// What is known of a publish of `content` as `id`.
+    pub fn judge(&self, id: &EntryId, content: Content) -> Verdict {
+        match self.published.get(id) {
+            None => Verdict::New,
+            Some((known, published)) if *known == content => Verdict::Known(*published),
+            Some(_) => Verdict::Other,
+        }
     }
 
     /// Remembers a publish, if its id names it.
-    pub fn note(&mut self, now: Duration, id: &EntryId, published: Published) {
-        if *id == EntryId::Serial {
+    pub fn note(&mut self, now: Duration, known: Known) {
+        let Known { id, content, published } = known;
+        if id == EntryId::Serial {
             return;
         }
-        self.published.insert(id.clone(), published);
-        self.order.push_back((now, id.clone()));
+        self.published.insert(id.clone(), (content, published));
+        self.order.push_back((now, id));
         self.forget(now);
     }
 
@@ -88,16 +187,19 @@ mod tests {
     fn what_was_withdrawn_may_come_again_and_is_known_from_then_on() {
         let (mut seen, id) = (Seen::default(), EntryId::Base("a".into()));
         let serial = Mint::new(Epoch::new(1)).mint(Timestamp::from_millis(1));
+        let content = Content(0);
         let published = Published { serial, len: 1 };
-        seen.note(Duration::ZERO, &id, published);
+        let known = Known { id: id.clone(), content, published };
+        seen.note(Duration::ZERO, known.clone());
         seen.withdraw(&id);
-        assert_eq!(seen.find(&id), None);
+        assert_eq!(seen.judge(&id, content), Verdict::New);
 
         let later = Duration::from_secs(60);
-        seen.note(later, &id, published);
+        seen.note(later, known);
         seen.forget(limits::IDEMPOTENCY_WINDOW + Duration::from_secs(1));
-        assert_eq!(seen.find(&id), Some(published));
+        assert_eq!(seen.judge(&id, content), Verdict::Known(published));
+        assert_eq!(seen.judge(&id, Content(1)), Verdict::Other);
         seen.forget(later + limits::IDEMPOTENCY_WINDOW + Duration::from_secs(1));
-        assert_eq!(seen.find(&id), None);
+        assert_eq!(seen.judge(&id, content), Verdict::New);
     }
 }

@@ -108,6 +108,9 @@ impl Data {
 /// The `extras` of a message: a JSON object (`docs/protocols/ably.md §3.6`).
 pub type Extras = serde_json::Map<String, serde_json::Value>;
 
+/// The extra that the server writes: what the publisher's token says about him.
+pub const USER_CLAIM: &str = "userClaim";
+
 /// One item of a channel's log: immutable, shared by all who deliver, keep or replay it.
 ///
 /// Its finished frames are built at the first need, once per wire format.

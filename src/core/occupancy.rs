@@ -33,13 +33,27 @@ impl Occupancy {
 
     /// Counts one attachment.
     pub fn add(&mut self, modes: Modes) {
-        let has = |mode| usize::from(modes.has(mode));
-        self.connections += 1;
-        self.publishers += has(Modes::PUBLISH);
-        self.subscribers += has(Modes::SUBSCRIBE);
-        self.presence_connections += has(Modes::PRESENCE);
-        self.presence_subscribers += has(Modes::PRESENCE_SUBSCRIBE);
-        self.object_publishers += has(Modes::OBJECT_PUBLISH);
-        self.object_subscribers += has(Modes::OBJECT_SUBSCRIBE);
+        self.each(modes, |count| *count += 1);
+    }
+
+    /// Counts one attachment less; it was counted with these modes.
+    pub fn remove(&mut self, modes: Modes) {
+        self.each(modes, |count| *count -= 1);
+    }
+
+    fn each(&mut self, modes: Modes, change: impl Fn(&mut usize)) {
+        change(&mut self.connections);
+        for (mode, count) in [
+            (Modes::PUBLISH, &mut self.publishers),
+            (Modes::SUBSCRIBE, &mut self.subscribers),
+            (Modes::PRESENCE, &mut self.presence_connections),
+            (Modes::PRESENCE_SUBSCRIBE, &mut self.presence_subscribers),
+            (Modes::OBJECT_PUBLISH, &mut self.object_publishers),
+            (Modes::OBJECT_SUBSCRIBE, &mut self.object_subscribers),
+        ] {
+            if modes.has(mode) {
+                change(count);
+            }
+        }
     }
 }

@@ -2,9 +2,16 @@
 //!
 //! A member is a client on a connection. Members of a connection that lost its transport stay for a
 //! while, so that a client that comes back in time was never away.
+//!
+//! What a client says late must not undo what it said after that: [`Members::judge`] goes by the rule that clients go by
+//! themselves, so that who reads the members and who follows the events know the same.
+
+mod deadlines;
+mod leaves;
+mod place;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -15,7 +22,13 @@ use crate::{
     core::message::{Entry, Extras, Payload, size_of_identity},
     error::Fault,
     ids::{ClientId, ConnectionId, Timestamp},
+    limits,
 };
+
+use deadlines::Deadlines;
+use leaves::Leaves;
+
+pub use place::Place;
 
 /// One change of one member, as a client asked for it or as it was told.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,16 +62,30 @@ pub struct Member {
     pub timestamp: Timestamp,
 }
 
-/// What later events of a member are judged by.
-#[derive(Clone)]
+/// What the next event of a member is judged by.
 struct Standing {
+    present: Option<Present>,
+    /// The newest leave that its client has asked for.
+    left: Option<Place>,
+}
+
+/// The last enter or update of somebody present.
+struct Present {
     id: Option<ByteString>,
+    place: Option<Place>,
     payload: Payload,
 }
 
 impl Standing {
-    fn of(member: &Member) -> Self {
-        Self { id: Some(member.id.clone()), payload: member.payload.clone() }
+    /// Whether an event at `place` is newer than what is known. What has no place was made now, so it is (RTP2b1).
+    fn is_before(&self, action: PresenceAction, place: Option<Place>) -> bool {
+        let Some(place) = place else {
+            return true;
+        };
+        let present = self.present.as_ref().and_then(|present| present.place);
+        // A leave of somebody who has left already changes nothing anyway.
+        let left = self.left.filter(|_| action != PresenceAction::Leave);
+        present.max(left).is_none_or(|known| known < place)
     }
 }
 
@@ -69,10 +96,13 @@ type MemberKey = (ClientId, ConnectionId);
 #[derive(Debug)]
 pub struct Members {
     present: BTreeMap<MemberKey, Arc<Member>>,
-    /// Connections without a transport, and when (monotonic) their members leave.
-    lost: BTreeMap<ConnectionId, Duration>,
-    /// How many members each connection has.
-    counts: HashMap<ConnectionId, usize>,
+    /// The clients of each connection that are present, but for fixtures.
+    clients: HashMap<ConnectionId, HashSet<ClientId>>,
+    /// Connections without a transport, and when their members leave.
+    lost: Deadlines,
+    leaves: Leaves,
+    /// Of the newest event.
+    timestamp: Timestamp,
     limit: usize,
 }
 
@@ -111,8 +141,10 @@ impl Members {
         let with_key = |member: Arc<Member>| ((member.client_id.clone(), member.connection), member);
         Self {
             present: fixtures.into_iter().map(with_key).collect(),
-            lost: BTreeMap::new(),
-            counts: HashMap::new(),
+            clients: HashMap::new(),
+            lost: Deadlines::default(),
+            leaves: Leaves::default(),
+            timestamp: Timestamp::from_millis(0),
             limit,
         }
     }
@@ -125,14 +157,14 @@ impl Members {
         self.present.is_empty()
     }
 
-    /// Nobody but fixtures.
+    /// Nobody but fixtures, and no leave that may be needed.
     pub fn is_idle(&self) -> bool {
-        self.counts.is_empty()
+        self.clients.is_empty() && self.leaves.is_empty()
     }
 
     /// Whether the connection has members.
     pub fn has(&self, connection: ConnectionId) -> bool {
-        self.counts.contains_key(&connection)
+        self.clients.contains_key(&connection)
     }
 
     /// Everybody, by client id.
@@ -140,37 +172,60 @@ impl Members {
         self.present.values().cloned().collect()
     }
 
-    /// What of the events of one frame is to be told: an update of somebody who is not there is an enter;
-    /// a leave of somebody who is not there, and an enter that the member already made with the same id,
-    /// are nothing. A leave without data tells the member's last. Each event sees what those before it
-    /// have changed.
+    /// Those of one connection, by client id.
+    pub fn of(&self, connection: ConnectionId) -> Vec<Arc<Member>> {
+        let clients = self.clients.get(&connection).into_iter().flatten();
+        let member = |client: &ClientId| self.present.get(&(client.clone(), connection)).cloned();
+        let mut members: Vec<_> = clients.filter_map(member).collect();
+        members.sort_unstable_by(|a, b| a.client_id.cmp(&b.client_id));
+        members
+    }
+
+    /// When an event of now happened: not before those that were told, so that whoever has to compare times (RTP2b1)
+    /// takes it for newer although somebody has set the clock back.
+    pub fn timestamp(&self, now: Timestamp) -> Timestamp {
+        self.timestamp.max(now)
+    }
+
+    /// What of the events of one frame is to be told. Nothing is: an event that is older than what is known of its member
+    /// (RTP2b), which includes an enter that the member already made with the same id; and a leave of somebody who is not
+    /// there, which is remembered all the same. An update of somebody who is not there is an enter. A leave without data
+    /// tells the member's last. Each event sees what those before it have changed.
     ///
     /// # Errors
     /// [`Fault::TooManyMembers`]; then nothing has changed.
-    pub fn check(&self, connection: ConnectionId, events: Vec<PresenceEvent>) -> Result<Vec<PresenceEvent>, Fault> {
+    pub fn judge(&mut self, connection: ConnectionId, events: Vec<PresenceEvent>) -> Result<Vec<PresenceEvent>, Fault> {
         let mut told = Vec::with_capacity(events.len());
+        let mut left = Vec::new();
         let mut count = self.present.len();
-        // By client, whom the events so far have changed. Most frames have one event.
-        let is_single = events.len() == 1;
-        let mut changed: HashMap<ClientId, Option<Standing>> = HashMap::new();
+        // By client, how those stand whom the events so far have changed.
+        let mut changed: HashMap<ClientId, Standing> = HashMap::new();
         for mut event in events {
-            let standing = match changed.get(&event.client_id) {
-                Some(changed) => changed.clone(),
-                None => {
-                    let key = (event.client_id.clone(), connection);
-                    self.present.get(&key).map(|member| Standing::of(member))
-                }
-            };
-            match (event.action, standing) {
-                (PresenceAction::Leave, None) => continue,
-                (PresenceAction::Leave, Some(standing)) => {
-                    if event.payload.data.is_empty() {
-                        event.payload = standing.payload;
+            let standing = changed.entry(event.client_id.clone());
+            let standing = standing.or_insert_with_key(|client| self.standing(client, connection));
+            let place = event.id.as_deref().and_then(|id| Place::of(connection, id));
+            if !standing.is_before(event.action, place) {
+                continue;
+            }
+            match (event.action, &standing.present) {
+                (PresenceAction::Leave, present) => {
+                    if let Some(place) = place {
+                        left.push((event.client_id.clone(), place));
+                        standing.left = standing.left.max(Some(place));
                     }
+                    let Some(present) = present else {
+                        continue;
+                    };
+                    if event.payload.data.is_empty() {
+                        event.payload = present.payload.clone();
+                    }
+                    standing.present = None;
                     count -= 1;
+                    told.push(event);
+                    continue;
                 }
                 // An automatic re-entry of a member that never left (§7.1).
-                (PresenceAction::Enter, Some(standing)) if event.id == standing.id => continue,
+                (PresenceAction::Enter, Some(present)) if event.id == present.id => continue,
                 (PresenceAction::Enter | PresenceAction::Update, None) => {
                     event.action = PresenceAction::Enter;
                     count += 1;
@@ -180,14 +235,23 @@ impl Members {
                 }
                 (PresenceAction::Enter | PresenceAction::Update, Some(_)) => {}
             }
-            if !is_single {
-                let is_present = event.action != PresenceAction::Leave;
-                let standing = is_present.then(|| Standing { id: event.id.clone(), payload: event.payload.clone() });
-                changed.insert(event.client_id.clone(), standing);
-            }
+            standing.present = Some(Present { id: event.id.clone(), place, payload: event.payload.clone() });
             told.push(event);
         }
+        for (client, place) in left {
+            self.leaves.note(connection, client, place);
+        }
         Ok(told)
+    }
+
+    fn standing(&self, client: &ClientId, connection: ConnectionId) -> Standing {
+        let member = self.present.get(&(client.clone(), connection));
+        let present = member.map(|member| Present {
+            id: Some(member.id.clone()),
+            place: Place::of(connection, &member.id),
+            payload: member.payload.clone(),
+        });
+        Standing { present, left: self.leaves.last(connection, client) }
     }
 
     /// Takes over what an entry says.
@@ -197,10 +261,11 @@ impl Members {
             return;
         };
         for (index, event) in entry.presence().iter().enumerate() {
+            self.timestamp = self.timestamp(entry.timestamp);
             let key = (event.client_id.clone(), connection);
             if event.action == PresenceAction::Leave {
                 if self.present.remove(&key).is_some() {
-                    self.count_out(connection);
+                    self.strike(connection, &event.client_id);
                 }
                 continue;
             }
@@ -214,50 +279,50 @@ impl Members {
                 timestamp: entry.timestamp,
             };
             if self.present.insert(key, Arc::new(member)).is_none() {
-                *self.counts.entry(connection).or_default() += 1;
+                self.clients.entry(connection).or_default().insert(event.client_id.clone());
             }
         }
     }
 
-    fn count_out(&mut self, connection: ConnectionId) {
-        if let Some(count) = self.counts.get_mut(&connection) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&connection);
+    fn strike(&mut self, connection: ConnectionId, client: &ClientId) {
+        if let Some(clients) = self.clients.get_mut(&connection) {
+            clients.remove(client);
+            if clients.is_empty() {
+                self.clients.remove(&connection);
+                self.lost.clear(connection);
             }
         }
     }
 
-    /// The connection has no transport any more; its members leave at `due` (monotonic).
-    pub fn lose(&mut self, connection: ConnectionId, due: Duration) {
-        if self.has(connection) {
-            self.lost.insert(connection, due);
+    /// The connection is not attached any more; its members leave at `due` (monotonic), unless they leave now: none.
+    /// What it has said stays known as long as it may come back and repeat something older.
+    pub fn lose(&mut self, connection: ConnectionId, now: Duration, due: Option<Duration>) {
+        self.leaves.lose(connection, now + limits::PRESENCE_REENTRY);
+        if let Some(due) = due.filter(|_| self.has(connection)) {
+            self.lost.set(connection, due);
         }
     }
 
     /// The connection is back.
     pub fn regain(&mut self, connection: ConnectionId) {
-        self.lost.remove(&connection);
+        self.lost.clear(connection);
+        self.leaves.regain(connection);
     }
 
     /// When the next members leave, monotonic.
     pub fn next_due(&self) -> Option<Duration> {
-        self.lost.values().min().copied()
+        self.lost.next()
     }
 
     /// The connections whose time is over.
     pub fn take_due(&mut self, now: Duration) -> Vec<ConnectionId> {
-        let due = self.lost.iter().filter(|(_, due)| **due <= now);
-        let due: Vec<ConnectionId> = due.map(|(connection, _)| *connection).collect();
-        for connection in &due {
-            self.lost.remove(connection);
-        }
-        due
+        self.leaves.forget(now);
+        self.lost.take_due(now)
     }
 
     /// The events that tell that all members of a connection leave.
     pub fn leaves_of(&self, connection: ConnectionId) -> Vec<PresenceEvent> {
-        let leave = |member: &Arc<Member>| PresenceEvent {
+        let leave = |member: Arc<Member>| PresenceEvent {
             // Not the connection's own: clients know a synthesized leave by that (§7.2).
             id: None,
             action: PresenceAction::Leave,
@@ -265,11 +330,6 @@ impl Members {
             payload: member.payload.clone(),
             extras: member.extras.clone(),
         };
-        self.of(connection).map(leave).collect()
-    }
-
-    fn of(&self, connection: ConnectionId) -> impl Iterator<Item = &Arc<Member>> {
-        let mut members = self.present.values();
-        std::iter::from_fn(move || members.find(|member| member.connection == connection))
+        self.of(connection).into_iter().map(leave).collect()
     }
 }

@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use crate::{
     core::{
         command::Rewind,
-        dedupe::Published,
+        dedupe::Known,
         history::{Direction, Kind, Query},
         message::{Body, Entry, EntryId, Message, Payload},
         serial::{Mint, Serial},
@@ -109,7 +109,7 @@ fn goes_on_when_opened_again(log: &dyn Log) {
     drop(first);
 
     let mut second = log.open(&"c".into());
-    assert_eq!(second.remembered(), [(kept.id.clone(), Published::of(&kept))]);
+    assert_eq!(second.remembered(), [Known::of(&kept).unwrap()]);
     let next = entry(&mut second.mint(), 1);
     assert_eq!(next.serial.epoch(), kept.serial.epoch());
     assert!(next.serial.place() > kept.serial.place());

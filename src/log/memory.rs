@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 use crate::{
     core::{
         command::Rewind,
-        dedupe::Published,
+        dedupe::Known,
         history::{Page, Query},
-        message::{Entry, EntryId},
+        message::Entry,
         replay::Past,
         serial::{Epoch, Mint, Serial},
         window::{Bounds, Gap, Window},
@@ -186,10 +186,9 @@ impl ChannelLog for ChannelWindow {
         Appended::Kept
     }
 
-    fn remembered(&mut self) -> Vec<(EntryId, Published)> {
+    fn remembered(&mut self) -> Vec<Known> {
         let window = self.window.lock();
-        let known = window.entries().filter(|entry| entry.id != EntryId::Serial);
-        known.map(|entry| (entry.id.clone(), Published::of(entry))).collect()
+        window.entries().filter_map(|entry| Known::of(entry)).collect()
     }
 
     fn page(&self, query: &Query) -> Result<Page, StoreError> {

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     core::{
-        dedupe::Published,
+        dedupe::Known,
         history::{Page, Query},
-        message::{Entry, EntryId},
+        message::Entry,
         replay::Past,
         serial::Mint,
     },
@@ -62,7 +62,7 @@ pub trait ChannelLog: Past + Send {
 
     /// What was published within [`crate::limits::IDEMPOTENCY_WINDOW`], oldest first. Told once, after
     /// opening.
-    fn remembered(&mut self) -> Vec<(EntryId, Published)>;
+    fn remembered(&mut self) -> Vec<Known>;
 
     /// A page of the past.
     ///

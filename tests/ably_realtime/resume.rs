@@ -147,44 +147,75 @@ async fn t19_nothing_of_a_channel_comes_before_it_is_attached_again() {
     assert!(alice.received_so_far().await.is_empty());
 }
 
-/// The newest transport wins; the older one gets nothing any more, and what it says changes nothing.
+/// findings A8: the newest transport wins; the older one is told so and closed at once, and what it still says changes
+/// nothing. Its members were never away.
 #[tokio::test]
-async fn two_transports_of_one_connection() {
+async fn the_older_of_two_transports_is_told_and_closed() {
     // On one thread, so that the older transport knows when the newer one is attached.
     let stage = Stage::with(|config| config.server.workers = 1).await;
     let mut watcher = stage.client("watcher").await;
     watcher.attach("room").await;
-    let (mut old, first) = stage.open("clientId=alice").await;
-    old.attach("room").await;
-    let serial = old.presence("room", json!([{"action": 2}])).await;
-    old.acked(serial).await;
-    watcher.expect(action::PRESENCE).await;
+    for way in ["resume", "recover"] {
+        let (mut old, first) = stage.open("clientId=alice").await;
+        old.attach("room").await;
+        let serial = old.presence("room", json!([{"action": 2}])).await;
+        old.acked(serial).await;
+        watcher.expect(action::PRESENCE).await;
 
-    let query = format!("clientId=alice&resume={}", connection_key(&first));
-    let (mut new, again) = stage.open(&query).await;
+        let (mut new, again) = stage.open(&format!("clientId=alice&{way}={}", connection_key(&first))).await;
+        assert_eq!(again["connectionId"], first["connectionId"]);
+        // Not heard: it may be gone already.
+        let _ = old.try_publish("room", json!([{"name": "late"}])).await;
+        let told = old.expect(action::DISCONNECTED).await;
+        assert_error(&told, 80016, 410);
+        old.expect_end().await;
+        new.attach("room").await;
+        new.expect(action::SYNC).await;
+
+        let serial = watcher.publish("room", json!([{"name": "now"}])).await;
+        let mut seen = watcher.acked(serial).await;
+        assert_eq!(names(&[new.expect(action::MESSAGE).await]), ["now"]);
+        let sync = json!({"action": action::SYNC, "channel": "room"});
+        new.send(sync).await;
+        let members = new.expect(action::SYNC).await;
+        assert_eq!(members["presence"][0]["clientId"], "alice", "{members}");
+        seen.extend(watcher.received_so_far().await);
+        assert_eq!(names(&seen), ["now"], "{seen:?}");
+        assert!(seen.iter().all(|frame| frame["action"] != action::PRESENCE), "{seen:?}");
+        new.send(json!({"action": action::CLOSE})).await;
+        watcher.expect(action::PRESENCE).await;
+    }
+}
+
+/// findings A4: clients of a version before 2 take the same connectionId for continuity and do not attach again, so they
+/// get another connection and are told that the old one has ended.
+#[tokio::test]
+async fn a_client_that_would_not_attach_again_gets_a_new_connection() {
+    let stage = Stage::start().await;
+    let key = &stage.app.keys[EVERYTHING];
+    for version in ["1.2", "1.1", "1"] {
+        for way in ["resume", "recover"] {
+            let (mut client, first) = AblyClient::connect_with(&stage.server, &format!("v={version}&key={key}")).await;
+            assert_eq!(first.get("error"), None);
+            client.attach("room").await;
+            client.cut();
+            let query = format!("v={version}&key={key}&{way}={}&connectionSerial=-1", connection_key(&first));
+            let (mut client, again) = AblyClient::connect_with(&stage.server, &query).await;
+            assert_ne!(again["connectionId"], first["connectionId"]);
+            assert_error(&again, 80008, 400);
+            // What it does then (RTN15c3).
+            client.attach("room").await;
+            let serial = client.publish("room", json!([{"name": "heard"}])).await;
+            let mut seen = client.acked(serial).await;
+            seen.extend(client.received_so_far().await);
+            assert_eq!(names(&seen), ["heard"]);
+        }
+    }
+    let (client, first) = AblyClient::connect_with(&stage.server, &format!("v=2&key={key}")).await;
+    client.cut();
+    let query = format!("v=2&key={key}&resume={}", connection_key(&first));
+    let (_, again) = AblyClient::connect_with(&stage.server, &query).await;
     assert_eq!(again["connectionId"], first["connectionId"]);
-    new.attach("room").await;
-    new.expect(action::SYNC).await;
-
-    // Mute but for a sign of life; late words have no effect.
-    old.publish("room", json!([{"name": "late"}])).await;
-    old.send(json!({"action": action::DETACH, "channel": "room"})).await;
-    old.send(json!({"action": action::ATTACH, "channel": "other"})).await;
-    let serial = watcher.publish("room", json!([{"name": "now"}])).await;
-    watcher.acked(serial).await;
-    let heard = old.answered_so_far().await;
-    assert_eq!(names(&heard), Vec::<&str>::new(), "{heard:?}");
-    old.send(json!({"action": action::CLOSE})).await;
-    old.expect(action::CLOSED).await;
-    old.expect_end().await;
-
-    assert_eq!(names(&[new.expect(action::MESSAGE).await]), ["now"]);
-    let sync = json!({"action": action::SYNC, "channel": "room"});
-    new.send(sync).await;
-    let members = new.expect(action::SYNC).await;
-    assert_eq!(members["presence"][0]["clientId"], "alice", "{members}");
-    let seen = watcher.received_so_far().await;
-    assert!(seen.iter().all(|frame| frame["action"] != action::PRESENCE), "{seen:?}");
 }
 
 /// findings S6: a connection keeps its clientId for life. Whoever may speak for nobody, or for somebody else, does not

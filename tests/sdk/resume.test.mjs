@@ -202,6 +202,47 @@ for (const [format, useBinaryProtocol] of Object.entries(FORMATS)) {
     assert.ok(!events.items.some(({ action, clientId }) => action === 'leave' && clientId !== 'ann'), 'who stayed has not left');
   });
 
+  test(`what a member wished while it was away is not undone by its own re-entry: ${format}`, LIMIT, async () => {
+    // findings A3: the SDK sends what was queued first, then its automatic re-ENTER with the original id
+    // (ably-js #2220, ably-java #930).
+    const witness = await app.connected({ useBinaryProtocol });
+    const bridge = await Proxy.start(app.server.port, new Chance(seed));
+    try {
+      for (const wish of ['leave', 'update']) {
+        const name = fresh(`re-entry after ${wish}`);
+        const client = await app.connected({ port: bridge.port, ...RETRY, useBinaryProtocol, clientId: 'ann' });
+        const channel = client.channels.get(name);
+        const events = new Inbox();
+        await witness.channels.get(name).presence.subscribe((event) => events.put(event));
+        await channel.presence.enter('v1');
+        await events.count(1);
+
+        const away = reach(client.connection, 'disconnected');
+        bridge.shut();
+        await away;
+        const wished = wish === 'leave' ? channel.presence.leave() : channel.presence.update('v2');
+        // The re-ENTER follows ATTACHED; a publish behind it is answered behind it.
+        const back = new Promise((resolve) => channel.once(['attached', 'update'], resolve));
+        bridge.open();
+        await Promise.all([wished, back]);
+        await channel.publish('last', null);
+
+        const expected = wish === 'leave' ? [] : ['v2'];
+        const newcomer = (await app.connected({ useBinaryProtocol })).channels.get(name);
+        const data = (members) => members.map(({ data }) => data);
+        assert.deepEqual(data(await newcomer.presence.get()), expected, 'a newcomer');
+        assert.deepEqual(data(await witness.channels.get(name).presence.get()), expected, 'who was there');
+        const { items } = await app.rest().channels.get(name).presence.get();
+        assert.deepEqual(data(items), expected, 'over HTTP');
+        assert.deepEqual(data(await channel.presence.get()), expected, 'its own client');
+        assert.deepEqual(events.items.map(({ action }) => action), ['enter', wish]);
+        client.close();
+      }
+    } finally {
+      bridge.close();
+    }
+  });
+
   test(`a rewound message does not come again after a resume: ${format}`, LIMIT, async () => {
     const name = fresh('rewound');
     const publisher = await app.connected({ useBinaryProtocol });

@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{self, Message},
+};
 
 use super::{Http, PATIENCE, Server};
 
@@ -226,6 +229,13 @@ impl AblyClient {
     /// Publishes and returns its msgSerial; the answer is not read.
     pub async fn publish(&mut self, channel: &str, messages: Value) -> u64 {
         self.push(action::MESSAGE, "messages", channel, messages).await
+    }
+
+    /// The same on a socket that may be closed by now.
+    pub async fn try_publish(&mut self, channel: &str, messages: Value) -> Result<(), tungstenite::Error> {
+        let frame =
+            json!({"action": action::MESSAGE, "channel": channel, "msgSerial": self.msg_serial, "messages": messages});
+        self.socket.send(Message::text(frame.to_string())).await
     }
 
     pub async fn presence(&mut self, channel: &str, events: Value) -> u64 {

@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod crowds;
+mod newness;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -8,11 +11,12 @@ use super::*;
 use crate::{
     core::{
         command::{Reply, Start},
+        filter::Filter,
         message::{Message, Payload},
         presence::{PresenceAction, PresenceEvent},
         serial::Epoch,
     },
-    ids::{ClientId, Timestamp},
+    ids::{ClientId, SessionId, Timestamp},
 };
 use bytes::Bytes;
 
@@ -69,6 +73,7 @@ fn publish(number: u8, id: EntryId, body: Body) -> Publish {
         id,
         body,
         is_ephemeral: false,
+        refusal: None,
     }
 }
 
@@ -233,10 +238,10 @@ fn reseating_takes_members_over_and_replays_what_the_hub_missed() {
     let delivered = Mint::new(Epoch::new(1)).mint(Timestamp::from_millis(1));
     let effect = channel.reseat(Reseat { hub: HUB, seats: vec![seat(1), seat(2)], delivered });
     assert!(matches!(effect, Effect::Replay { hub: HUB, after } if after == delivered));
-    assert_eq!((channel.attachments.len(), channel.counted), (2, 2));
+    assert_eq!((channel.seats.len(), channel.seats.counted()), (2, 2));
     assert!(!is_attached(&channel.attach(attach(3, room(2)))), "both places are taken");
     channel.reseat(Reseat { hub: HUB, seats: vec![seat(1)], delivered });
-    assert_eq!(channel.attachments.len(), 2, "who is known already is not counted twice");
+    assert_eq!(channel.seats.len(), 2, "who is known already is not counted twice");
 }
 
 proptest! {
@@ -342,8 +347,8 @@ proptest! {
                     members.remove(&connection);
                 }
             }
-            prop_assert_eq!(channel.attachments.len(), members.len());
-            prop_assert_eq!(channel.counted, members.len());
+            prop_assert_eq!(channel.seats.len(), members.len());
+            prop_assert_eq!(channel.seats.counted(), members.len());
             let hubs: BTreeSet<HubId> = channel.hubs().collect();
             let expected: BTreeSet<HubId> =
                 members.iter().map(|c| HubId(u32::from(c % 3))).collect();

@@ -6,9 +6,9 @@ use crate::{
     clock::Clock,
     core::{
         command::Rewind,
-        dedupe::Published,
+        dedupe::Known,
         history::{self, Direction, Page, Query},
-        message::{Entry, EntryId},
+        message::Entry,
         replay::Past,
         serial::{Mint, Serial},
         window::{Bounds, Gap},
@@ -229,13 +229,12 @@ impl ChannelLog for DiskChannel {
         Appended::Later
     }
 
-    fn remembered(&mut self) -> Vec<(EntryId, Published)> {
+    fn remembered(&mut self) -> Vec<Known> {
         let mut state = self.kept.state.lock();
         let mut remembered = std::mem::take(&mut state.remembered);
         if remembered.is_empty() {
             // Opened again, after an actor's death.
-            let known = state.window.entries().filter(|entry| entry.id != EntryId::Serial);
-            remembered.extend(known.map(|entry| (entry.id.clone(), Published::of(entry))));
+            remembered.extend(state.window.entries().filter_map(|entry| Known::of(entry)));
         }
         remembered
     }

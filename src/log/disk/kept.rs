@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 
 use crate::{
     core::{
-        dedupe::Published,
-        message::{Entry, EntryId},
+        dedupe::Known,
+        message::Entry,
         serial::{Epoch, Serial},
         window::Window,
     },
@@ -37,7 +37,7 @@ pub struct State {
     pub untold: usize,
     /// The file knows the channel.
     pub has_row: bool,
-    pub remembered: Vec<(EntryId, Published)>,
+    pub remembered: Vec<Known>,
     pub older: Option<Arc<Older>>,
 }
 
@@ -94,9 +94,7 @@ pub(super) fn read(log: &DiskLog, name: &ChannelName, is_going: bool) -> Result<
             last = last.or(Some(entry.serial));
             let (millis, _) = entry.serial.place();
             if millis >= oldest_id && remembered.len() < limits::IDEMPOTENCY_IDS {
-                if entry.id != EntryId::Serial {
-                    remembered.push((entry.id.clone(), Published::of(&entry)));
-                }
+                remembered.extend(Known::of(&entry));
             } else if floor.is_some() {
                 return Ok(ControlFlow::Break(()));
             }

@@ -57,8 +57,8 @@ pub struct AblyConnection {
     pub(super) revoked_at: Option<Timestamp>,
     /// The client has said goodbye for good.
     is_closed: bool,
-    /// The client goes on by another transport.
-    is_superseded: bool,
+    /// What was acknowledged on an earlier transport may come again.
+    pub(super) is_resumed: bool,
     /// The last word is said: what still comes from the client is not heard, and nothing is answered.
     has_ended: bool,
 }
@@ -70,6 +70,7 @@ pub struct Opening {
     pub version: u32,
     pub access: Access,
     pub identity: AllowedClient,
+    pub is_resumed: bool,
     pub resume_fault: Option<Fault>,
     pub echo: bool,
     pub hold: Duration,
@@ -93,7 +94,7 @@ impl AblyConnection {
             renewal: None,
             revoked_at: None,
             is_closed: false,
-            is_superseded: false,
+            is_resumed: opening.is_resumed,
             has_ended: false,
         }
     }
@@ -149,13 +150,7 @@ impl AblyConnection {
     }
 
     fn act(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
-        let action = message.action;
-        // Only what ends it, and what shows that the way is open, still has a meaning.
-        let matters = matches!(action, Action::HEARTBEAT | Action::CLOSE);
-        if self.is_superseded && !matters {
-            return;
-        }
-        match action {
+        match message.action {
             Action::HEARTBEAT => {
                 if let Some(id) = &message.id {
                     let echo = ServerFrame::Heartbeat { id: Some(id) };
@@ -261,8 +256,10 @@ impl Translator for AblyConnection {
         self.watch_revocation(link);
     }
 
-    fn superseded(&mut self) {
-        self.is_superseded = true;
+    fn superseded(&mut self, link: &mut Link<'_>) {
+        if !self.has_ended {
+            self.disconnect(&Fault::TransportSuperseded, link);
+        }
     }
 
     fn closed(&mut self, link: &mut Link<'_>) {

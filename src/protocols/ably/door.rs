@@ -130,14 +130,17 @@ impl Door {
     }
 
     fn open(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
-        let version = query.get("v").and_then(version::parse);
-        let version = version.ok_or_else(|| Fault::UnsupportedVersion { found: Found::optional(query.get("v")) })?;
+        let named = query.get("v");
+        let version = named.and_then(version::parse);
+        let version = version.ok_or_else(|| Fault::UnsupportedVersion { found: Found::optional(named) })?;
         let is_tls = websocket::is_encrypted(request);
         let broker = &self.entrance.worker.broker;
         let credential = Credential::find(None, query.pairs())?;
         let access = self.shared.gate.check(credential.as_ref(), broker.clock.now(), is_tls)?;
         let identity = access.claim(query.get("clientId"))?;
-        let Resumed { id, identity, fault: resume_fault } = self.resume(query, &access, identity)?;
+        let attaches_again = named.is_some_and(version::attaches_again);
+        let resumed = self.resume(query, &access, identity, attaches_again)?;
+        let Resumed { id, identity, is_resumed, fault: resume_fault } = resumed;
         let hold = query.get("remainPresentFor").and_then(|hold| hold.parse().ok());
         let hold = hold.map_or(limits::PRESENCE_HOLD, Duration::from_millis);
         Ok(Opening {
@@ -146,6 +149,7 @@ impl Door {
             version,
             access,
             identity,
+            is_resumed,
             resume_fault,
             echo: query.get("echo") != Some("false"),
             hold: hold.min(limits::CONNECTION_STATE_TTL),
@@ -157,7 +161,13 @@ impl Door {
     ///
     /// # Errors
     /// [`Fault::IncompatibleCredentials`]
-    fn resume(&self, query: &Query, access: &Access, identity: AllowedClient) -> Result<Resumed, Fault> {
+    fn resume(
+        &self,
+        query: &Query,
+        access: &Access,
+        identity: AllowedClient,
+        attaches_again: bool,
+    ) -> Result<Resumed, Fault> {
         let key = query.get("resume").or_else(|| query.get("recover"));
         let Some(key) = key.filter(|key| !key.is_empty()) else {
             return Ok(Resumed::new_connection(identity, None));
@@ -167,6 +177,10 @@ impl Door {
             Err(fault @ Fault::IncompatibleCredentials { .. }) => return Err(fault),
             Err(fault) => return Ok(Resumed::new_connection(identity, Some(fault))),
         };
+        if !attaches_again {
+            // To such a client the same connection would mean that its channels go on by themselves.
+            return Ok(Resumed::new_connection(identity, Some(Fault::ConnectionExpired)));
+        }
         let broker = &self.entrance.worker.broker;
         let identity = broker.connections.succeed(id, broker.clock.uptime(), |before| {
             let next = match before {
@@ -175,7 +189,7 @@ impl Door {
             };
             Ok((next.known().cloned(), next))
         })?;
-        Ok(Resumed { id, identity, fault: None })
+        Ok(Resumed { id, identity, is_resumed: true, fault: None })
     }
 }
 
@@ -183,13 +197,15 @@ impl Door {
 struct Resumed {
     id: ConnectionId,
     identity: AllowedClient,
-    /// Why it is not the one that was asked for.
+    /// It is the one that was asked for.
+    is_resumed: bool,
+    /// Why it is not.
     fault: Option<Fault>,
 }
 
 impl Resumed {
     fn new_connection(identity: AllowedClient, fault: Option<Fault>) -> Self {
-        Self { id: ConnectionId::random(), identity, fault }
+        Self { id: ConnectionId::random(), identity, is_resumed: false, fault }
     }
 }
 

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use crate::{
     actors::connections::Connections,
     auth::ably::{AllowedClient, ConnectionKeys},
-    core::message::{EntryId, Extras, Message},
+    core::message::{EntryId, Extras, Message, USER_CLAIM},
     error::{Fault, Found},
     ids::{AppId, ClientId, ConnectionId},
     limits,
@@ -90,7 +90,7 @@ pub fn check(messages: Vec<WireMessage>, publisher: &Publisher<'_>, settings: &S
 pub fn claim(extras: &mut Option<Box<Extras>>, user_claim: Option<&str>) {
     if let Some(claim) = user_claim {
         let extras = extras.get_or_insert_default();
-        extras.insert("userClaim".to_owned(), claim.into());
+        extras.insert(USER_CLAIM.to_owned(), claim.into());
     }
 }
 

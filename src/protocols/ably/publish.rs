@@ -8,10 +8,10 @@ use crate::{
         command::Publish,
         message::{Body, EntryId},
         modes::Modes,
-        presence::PresenceEvent,
+        presence::{Place, PresenceEvent},
     },
     error::Fault,
-    ids::{ChannelName, ConnectionId},
+    ids::ChannelName,
     limits,
     protocols::ably::{
         connection::AblyConnection,
@@ -80,11 +80,11 @@ impl AblyConnection {
     fn check_messages(&mut self, message: ProtocolMessage, link: &Link<'_>) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
-        self.check_may(&name, &channel, Operation::Publish, Modes::PUBLISH)?;
-        self.check_identified(&channel)?;
-        if message.params.get("_forceNack").is_some_and(|value| value == "true") {
-            return Err(Fault::ForcedNack);
-        }
+        let is_forced = message.params.get("_forceNack").is_some_and(|value| value == "true");
+        let may = self.check_may(&name, &channel, Operation::Publish, Modes::PUBLISH);
+        let may = may.and_then(|()| self.check_identified(&channel));
+        let may = may.and(if is_forced { Err(Fault::ForcedNack) } else { Ok(()) });
+        let refusal = self.refusal(may)?;
         let publisher = Publisher {
             app: self.access.app.id,
             identity: &self.identity,
@@ -94,7 +94,8 @@ impl AblyConnection {
             connections: &link.worker().broker.connections,
             uptime: link.worker().broker.clock.uptime(),
         };
-        let checked = messages::check(message.messages, &publisher, &self.shared.settings)?;
+        let checked = messages::check(message.messages, &publisher, &self.shared.settings);
+        let checked = checked.map_err(|fault| refusal.clone().unwrap_or(fault))?;
         let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
         let publish = Publish {
             reply: None,
@@ -103,8 +104,19 @@ impl AblyConnection {
             id: checked.id.unwrap_or(frame_id),
             body: Body::Messages(checked.messages),
             is_ephemeral: checked.is_ephemeral,
+            refusal,
         };
         Ok((channel, publish))
+    }
+
+    /// What a client that was resumed may not do now it may have done before: then it has to be told what came of it
+    /// (§4.5), which its channel knows. What nobody may have done is refused here.
+    fn refusal(&self, may: Result<(), Fault>) -> Result<Option<Fault>, Fault> {
+        match may {
+            Ok(()) => Ok(None),
+            Err(fault) if self.is_resumed => Ok(Some(fault)),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// The capability first, the attachment's modes after it.
@@ -139,7 +151,23 @@ impl AblyConnection {
     fn check_presence(&mut self, message: ProtocolMessage, link: &Link<'_>) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
-        self.check_may(&name, &channel, Operation::Presence, Modes::PRESENCE)?;
+        let may = self.check_may(&name, &channel, Operation::Presence, Modes::PRESENCE);
+        let refusal = self.refusal(may)?;
+        let msg_serial = message.msg_serial.unwrap_or_default();
+        let events = self.events(message, &name).map_err(|fault| refusal.clone().unwrap_or(fault))?;
+        let publish = Publish {
+            reply: None,
+            attached: Some(link.peer().session),
+            publisher: Some(self.id),
+            id: EntryId::Frame { connection: self.id, msg_serial },
+            body: Body::Presence(events),
+            is_ephemeral: false,
+            refusal,
+        };
+        Ok((channel, publish))
+    }
+
+    fn events(&self, message: ProtocolMessage, name: &Name) -> Result<Vec<PresenceEvent>, Fault> {
         let msg_serial = message.msg_serial.unwrap_or_default();
         let limit = limits::FRAME_ITEMS;
         if message.presence.len() > limit {
@@ -163,37 +191,19 @@ impl AblyConnection {
             let (what, limit) = ("the presence events of one frame", frame_limit);
             return Err(Fault::TooLarge { what, size, limit });
         }
-        let publish = Publish {
-            reply: None,
-            attached: Some(link.peer().session),
-            publisher: Some(self.id),
-            id: EntryId::Frame { connection: self.id, msg_serial },
-            body: Body::Presence(events),
-            is_ephemeral: false,
-        };
-        Ok((channel, publish))
+        Ok(events)
     }
 
     fn event(&self, item: WirePresence, msg_serial: u64, index: usize) -> Result<PresenceEvent, Fault> {
         let claimed = item.client_id.as_deref();
         let client_id = self.identity.attribute(claimed)?;
         let client_id = client_id.ok_or(Fault::PresenceWithoutClientId)?;
-        // A member that its client enters again has the id that it had (RTP17g).
-        let id = item.id.clone().filter(|id| is_item_of(self.id, id));
+        // A member that its client enters again has the id that it had (RTP17g). Others judge by it what is newer, so
+        // nothing else may stand there (§7.2).
+        let id = item.id.clone().filter(|id| Place::of(self.id, id).is_some());
         let id = id.unwrap_or_else(|| format!("{}:{msg_serial}:{index}", self.id).into());
         item.into_event(id, client_id)
     }
-}
-
-/// Whether `id` is `<connection>:<msgSerial>:<index>`. Others judge by it what is newer, so nothing else may
-/// stand there (§7.2).
-fn is_item_of(connection: ConnectionId, id: &str) -> bool {
-    let own = connection.to_string();
-    let numbers = id.strip_prefix(&*own).and_then(|id| id.strip_prefix(':'));
-    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok();
-    numbers
-        .and_then(|numbers| numbers.split_once(':'))
-        .is_some_and(|(serial, index)| is_number(serial) && is_number(index))
 }
 
 /// The protocol version from which on an ACK carries the serials (§1.3).

@@ -157,6 +157,7 @@ fn publish(name: &'static str, from: u64, id: &str, json: String) -> Publish {
         id: EntryId::Item(id.into()),
         body: Body::Messages(vec![message]),
         is_ephemeral: false,
+        refusal: None,
     }
 }
 

@@ -151,6 +151,7 @@ impl Parcel {
                 id: id.clone(),
                 body: Body::Messages(vec![message.clone()]),
                 is_ephemeral: *is_ephemeral,
+                refusal: None,
             }),
             _ => None,
         }

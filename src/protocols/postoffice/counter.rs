@@ -158,6 +158,7 @@ fn deliver(
         id,
         body: Body::Messages(vec![message.clone()]),
         is_ephemeral,
+        refusal: None,
     };
     if letter.is_heartbeat() {
         let publish = publish(EntryId::Serial, true);

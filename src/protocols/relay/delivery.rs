@@ -57,6 +57,7 @@ impl Delivery {
             id: EntryId::Base(id.into()),
             body: Body::Messages(vec![reply::message(push, is_kept)]),
             is_ephemeral: false,
+            refusal: None,
         };
         match broker.directory.channel(&channel, broker) {
             Ok(address) => ask(Ok(address.recipient()), Append(publish)).await?,

@@ -24,7 +24,7 @@ fn a_restart_goes_on_with_serials_epoch_and_ids() {
     assert_eq!(serials(&channel.after(all[2].serial).unwrap()), serials(&all[3..]));
     let ids = channel.remembered();
     assert_eq!(ids.len(), 1);
-    assert_eq!(ids[0].1.serial, all[5].serial);
+    assert_eq!(ids[0].published.serial, all[5].serial);
 
     // A new channel does not get the number of an old one.
     let mut other = log.open(&"p2".into());

@@ -83,6 +83,7 @@ pub async fn publish(asked: &Asked<'_>, channel: String, payload: &mut web::Payl
         id,
         body: Body::Messages(checked.messages),
         is_ephemeral,
+        refusal: None,
     };
     let published = asked.ask(&channel, Append(publish)).await?;
     let serials = (asked.version >= SERIALS_SINCE).then(|| {
