@@ -21,6 +21,7 @@ pub mod post;
 pub mod questions;
 pub mod session;
 pub mod socket;
+pub mod undone;
 pub mod worker;
 
 #[cfg(test)]
