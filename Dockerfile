@@ -20,6 +20,7 @@ RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin letsh
 # `local` and `production` are built in.
 WORKDIR /app
 COPY --from=build /out/letshare-server /usr/local/bin/letshare-server
+COPY --from=build /src/LICENSE-APACHE /src/LICENSE-MIT /usr/share/doc/letshare-server/
 USER 10001
 
 # Loopback of a container is reached by nobody.

@@ -65,7 +65,7 @@ async fn ready() {
     assert_eq!((head.status, head.body.as_str()), (200, ""));
 }
 
-/// §1.2 "unknown path or method": 404 in plain text, also where only the method is wrong.
+/// docs/protocols/letshare.md §1.2 "unknown path or method": 404 in plain text, also where only the method is wrong.
 #[tokio::test]
 async fn what_is_unknown_is_not_found() {
     let server = Server::start(|_| {});

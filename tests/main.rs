@@ -7,6 +7,7 @@ mod architecture;
 mod chat;
 mod chat_archive;
 mod conformance;
+mod docs;
 mod edge_limits;
 mod group;
 mod group_streams;

@@ -13,7 +13,7 @@ use crate::support::{
 
 const MESSAGES: u64 = 40;
 
-/// Issue 2 item 6: SIGTERM tells every client with 1001, after what was on its way to it, and the exit
+/// docs/goals.md §7 "Drain": SIGTERM tells every client with 1001, after what was on its way to it, and the exit
 /// code is 0.
 #[tokio::test]
 async fn sigterm_closes_every_client_after_its_messages() {

@@ -72,7 +72,7 @@ fn to_letshare<T>(rounds: &Rounds<T>, dialect: Dialect, figure: impl Fn(&T) -> f
     }
 }
 
-/// Of the ratio to LetShare (issue 6).
+/// Of the ratio to LetShare (benches/README.md).
 const OLDER_GOAL: f64 = 1.2;
 
 pub fn older_head() {

@@ -6,7 +6,7 @@
 //! machine changes its mind from minute to minute; the middle round counts. The generator shares the machine with
 //! the server, the raw loops have it for themselves.
 //!
-//! Goal (issue 5): at 256 in flight at least 60 % of what redb does alone.
+//! Goal: at 256 in flight at least 60 % of what redb does alone.
 //!
 //! `--quick`: one short round, to see that it works.
 

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{AuthMode, Config, complaint::Complaint, keys::Key, load::Setting};
 
-/// Secrets that everybody can read in the design document, the LetShare page or our own files.
+/// Secrets that everybody can read in `docs/protocols/`, the LetShare page or our own files.
 const PUBLISHED: [&str; 5] = [
     super::group::SAMPLE_SECRET,
     "letshare-jwt-secret-key-2024",

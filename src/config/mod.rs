@@ -7,6 +7,8 @@
 mod chat;
 mod check;
 mod complaint;
+#[cfg(test)]
+pub mod fixtures;
 mod group;
 mod keys;
 mod kind;

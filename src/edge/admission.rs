@@ -1,4 +1,4 @@
-//! How many WebSockets may be open: in all, and from one address (issue 2, item 5).
+//! How many WebSockets may be open: in all, and from one address (docs/goals.md §5).
 //!
 //! Not here: what an admitted connection may then do (rate limits), and which address a client has
 //! behind a proxy (`client_address`).

@@ -55,7 +55,7 @@ async fn nothing_follows_detached_and_members_leave() {
     alice.nacked(serial, 90001).await;
 }
 
-/// Requests that cross are answered in their order, each.
+/// findings C14: requests that cross are answered in their order, each.
 #[tokio::test]
 async fn attach_and_detach_in_quick_succession() {
     let stage = Stage::start().await;

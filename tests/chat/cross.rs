@@ -1,5 +1,5 @@
 //! Groups, rooms and everybody are channels that Ably clients may watch and publish to; what is for one user is out of
-//! their reach (issue 6).
+//! their reach (docs/architecture.md §5).
 
 use serde_json::{Value, json};
 use tempfile::TempDir;

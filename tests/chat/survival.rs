@@ -1,4 +1,4 @@
-//! `docs/protocols/chat.md §9`, issue 6: messages and groups survive a restart and kill -9.
+//! `docs/protocols/chat.md §9`: messages and groups survive a restart and kill -9.
 
 use std::net::SocketAddr;
 

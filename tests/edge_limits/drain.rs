@@ -1,4 +1,4 @@
-//! The orderly end: issue 2 item 6, `shutdown` in `configs/default.yaml`.
+//! The orderly end: docs/goals.md §7 "Drain", `shutdown` in `configs/default.yaml`.
 
 use std::time::Duration;
 

@@ -145,7 +145,8 @@ async fn no_rate_at_all() {
     }
 }
 
-/// `limits` for the burst of a full room (§2.6): the defaults let a page answer 100 `discover` at once.
+/// `limits` for the burst of a full room (docs/protocols/letshare.md §2.6): the defaults let a page answer 100 `discover`
+/// at once.
 #[tokio::test]
 async fn the_default_rate_is_generous() {
     let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));

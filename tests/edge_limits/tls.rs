@@ -1,4 +1,4 @@
-//! TLS on a port of its own beside plain: `docs/protocols/letshare.md §4` "TLS", issue 2 item 5.
+//! TLS on a port of its own beside plain: `docs/protocols/letshare.md §4` "TLS".
 //!
 //! Not here: reloading certificates, refusing bad files (beside `edge::tls`).
 
@@ -115,7 +115,7 @@ async fn an_ably_app_is_where_it_was_made() {
     assert_eq!(http.ask("GET", &target, &[]).await.status, 200);
 }
 
-/// Issue 2 item 5 "a slow reader": also behind TLS it is closed, and its socket does not stay. The proof is
+/// A reader that is too slow (docs/goals.md R8) is closed behind TLS too, and its socket does not stay. The proof is
 /// the client's own writing: it fails only when the server has let go of the connection.
 #[tokio::test]
 async fn a_reader_that_stops_is_cut_behind_tls_too() {

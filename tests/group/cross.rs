@@ -1,4 +1,4 @@
-//! The group protocol and Ably on one channel (issue 6), and what stays private.
+//! The group protocol and Ably on one channel (docs/architecture.md §5), and what stays private.
 
 use std::{fs, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! Two instances on one Redis (issue 6, `docs/protocols/group.md §6, §7`).
+//! Two instances on one Redis (`docs/protocols/group.md §6, §7`).
 
 use std::collections::HashMap;
 

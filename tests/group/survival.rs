@@ -1,4 +1,4 @@
-//! What was acknowledged survives a restart and kill -9 (issue 6).
+//! What was acknowledged survives a restart and kill -9 (docs/architecture.md §6, promise 2).
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;

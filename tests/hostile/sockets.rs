@@ -138,7 +138,7 @@ async fn a_thousand_connections_dropped_without_a_word_leave_nothing_behind() {
         join_all((0..1_000).map(attacker)).await;
         server.until_metric("active_connections", 6).await;
     };
-    // 20 KiB each while they are there (issue 2).
+    // 20 KiB each while they are there (docs/goals.md R12).
     besiege(&server, 24 * MIB, attack).await;
     let opened = server.metrics().await["websocket"]["connections_opened"].clone();
     assert_eq!(opened, 1_006);

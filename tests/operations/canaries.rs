@@ -1,5 +1,5 @@
 //! Secrets, tokens, query strings and payloads appear in nothing that the server writes or answers
-//! (docs/goals.md §6, issue 2 item 6).
+//! (docs/goals.md §6).
 
 use futures_util::future::join_all;
 use letshare_server::{auth::JwtKey, ids::Timestamp};

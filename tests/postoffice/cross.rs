@@ -1,4 +1,4 @@
-//! A mailbox is the channel `po:<name>` (issue 6; docs/architecture.md §5): Ably clients whose key names it meet it there.
+//! A mailbox is the channel `po:<name>` (docs/architecture.md §5): Ably clients whose key names it meet it there.
 
 use serde_json::json;
 use tempfile::TempDir;

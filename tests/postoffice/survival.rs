@@ -1,4 +1,4 @@
-//! `docs/protocols/postoffice.md §4`, issue 6: stored letters survive a restart and kill -9.
+//! `docs/protocols/postoffice.md §4`: stored letters survive a restart and kill -9.
 
 use std::net::SocketAddr;
 

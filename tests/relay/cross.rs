@@ -1,4 +1,4 @@
-//! The relay and Ably on one channel (issue 6), and the prefixes that a key has to name (docs/architecture.md §5).
+//! The relay and Ably on one channel, and the prefixes that a key has to name (docs/architecture.md §5).
 
 use std::{fs, path::PathBuf};
 

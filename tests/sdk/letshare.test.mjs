@@ -40,7 +40,7 @@ async function join(room, id) {
 let rooms = 0;
 for (const [format, useBinaryProtocol] of Object.entries(FORMATS)) {
   test(`an Ably client and LetShare pages hear each other in a room: ${format}`, LIMIT, async () => {
-    // §2.4: 2 to 12 characters.
+    // docs/protocols/letshare.md §2.4: 2 to 12 characters.
     const name = `meet ${(rooms += 1)}`;
     const client = await app.connected({ useBinaryProtocol, clientId: 'sdk' });
     const channel = client.channels.get(name);

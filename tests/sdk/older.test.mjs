@@ -1,5 +1,5 @@
 // npm `ably`, a relay socket, an HTTP push and a PostOffice letter meet on one channel, without a bridge between them
-// (issue 6 "Cross traffic"; docs/protocols/relay.md §3 to §5, docs/protocols/postoffice.md §3; docs/architecture.md §5).
+// (docs/protocols/relay.md §3 to §5, docs/protocols/postoffice.md §3; docs/architecture.md §5).
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -72,7 +72,7 @@ async function open(path) {
   return { heard, send };
 }
 
-/** Relay clients of these tokens (null: of none), who hear from now on what is for them and what is for all (relay.md §3). */
+/** Relay clients of these tokens (null: of none), who hear from now on what is for them and what is for all (docs/protocols/relay.md §3). */
 async function relayClients(...tokens) {
   const clients = await Promise.all(
     tokens.map(async (token) => {
@@ -95,7 +95,7 @@ async function relayClients(...tokens) {
   return clients;
 }
 
-/** A push as a back end makes it (relay.md §4). */
+/** A push as a back end makes it (docs/protocols/relay.md §4). */
 async function push(body) {
   const answer = await fetch(`${app.server.http}/relay/api/push`, {
     method: 'POST',

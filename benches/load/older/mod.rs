@@ -1,4 +1,4 @@
-//! The older protocols beside LetShare: what one delivered message costs in each, in the same round (issue 6, "Bench").
+//! The older protocols beside LetShare: what one delivered message costs in each, in the same round (benches/README.md).
 //!
 //! A protocol is one file here: a [`Tongue`], which says what its clients write and read, and its [`Case`]s. Everybody
 //! else of the tool, the crowd and the count above all, is as for LetShare and Ably.

@@ -23,38 +23,70 @@ fn created(apps: &Apps, setup: &Value) -> Arc<App> {
     apps.create(setup).unwrap()
 }
 
-/// The `post_apps` object of `ably-common`.
+/// A set-up of the shape that the SDKs' suites post (docs/protocols/ably.md §11.13), with values of our own.
 fn test_app() -> Value {
-    let path = "/../shared/fixtures/ably/test-app-setup.json";
-    let path = format!("{}{path}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path).unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["post_apps"].clone()
+    let capability =
+        r#"{ "watch:*":["subscribe"], "say:*":["publish"], "say:aloud":["publish","presence"], "*":["history"] }"#;
+    json!({
+        "limits": { "presence": { "maxMembers": 250 } },
+        "keys": [
+            {},
+            { "capability": capability },
+            { "capability": r#"{"b":["subscribe","publish"], "a":["*"]}"# },
+            { "revocableTokens": true },
+            { "capability": r#"{"[*]*":["*"]}"# },
+        ],
+        "namespaces": [
+            { "id": "kept", "persisted": true },
+            { "id": "told", "pushEnabled": true },
+            { "id": "mutable", "mutableMessages": true },
+        ],
+        "channels": [{ "name": "kept:members", "presence": [
+            { "clientId": "flag", "data": "false" },
+            { "clientId": "number", "data": "42" },
+            { "clientId": "words", "data": "here to stay" },
+            { "clientId": "looks like json", "data": r#"{ "a": 1 }"# },
+            { "clientId": "json", "data": r#"{"a":[1,{}]}"#, "encoding": "json" },
+            { "clientId": "cipher", "data": "AAECAwQFBgcICQoLDA0ODw==", "encoding": "json/utf-8/cipher+aes-128-cbc/base64" },
+        ]}],
+    })
 }
 
-/// docs/protocols/ably.md §11.13, traps T58 and T65.
+/// The `post_apps` object of `ably-common`, where its folder is named.
+fn published_app() -> Option<Value> {
+    crate::config::fixtures::published("test-app-setup.json").map(|file| file["post_apps"].clone())
+}
+
+/// docs/protocols/ably.md §11.13, traps T58 and T65: capabilities are told sorted, keys in their order.
 #[test]
-fn the_test_app_of_the_suites() {
-    let apps = apps();
-    let app = created(&apps, &test_app());
+fn a_set_up_is_told_in_canonical_form() {
+    let app = created(&apps(), &test_app());
     assert_eq!(app.presence_members, 250);
     let shown = Value::from(describe(&app));
-    assert_eq!(shown["appId"], json!(app.id.as_str()));
-    assert_eq!(AppId::parse(app.id.as_str()), Some(app.id));
     let keys = shown["keys"].as_array().unwrap();
     let capabilities: Vec<&str> = keys.iter().map(|key| key["capability"].as_str().unwrap()).collect();
     assert_eq!(
         capabilities,
         [
             r#"{"*":["*"]}"#,
-            r#"{"canpublish:*":["publish"],"canpublish:andpresence":["presence","publish"],"cansubscribe:*":["subscribe"],"pushenabled:*":["publish","push-subscribe","subscribe"],"pushenabled:admin:*":["publish","push-admin","subscribe"]}"#,
-            r#"{"channel0":["publish"],"channel1":["publish"],"channel2":["publish","subscribe"],"channel3":["subscribe"],"channel4":["presence","publish","subscribe"],"channel5":["presence"],"channel6":["*"]}"#,
-            r#"{"*":["subscribe"]}"#,
+            r#"{"*":["history"],"say:*":["publish"],"say:aloud":["presence","publish"],"watch:*":["subscribe"]}"#,
+            r#"{"a":["*"],"b":["publish","subscribe"]}"#,
             r#"{"*":["*"]}"#,
             r#"{"[*]*":["*"]}"#,
         ]
     );
     let revocable: Vec<bool> = app.keys.iter().map(|key| key.has_revocable_tokens).collect();
-    assert_eq!(revocable, [false, false, false, false, true, false]);
+    assert_eq!(revocable, [false, false, false, true, false]);
+    keys_are_told_in_every_form(&app, &shown);
+    assert_eq!(shown["namespaces"], test_app()["namespaces"]);
+}
+
+/// Each SDK reads other fields of a key.
+fn keys_are_told_in_every_form(app: &App, shown: &Value) {
+    assert_eq!(shown["appId"], json!(app.id.as_str()));
+    assert_eq!(AppId::parse(app.id.as_str()), Some(app.id));
+    let keys = shown["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), app.keys.len());
     for (key, shown) in app.keys.iter().zip(keys) {
         let text = format!("{}:{}", key.name, key.secret.expose_secret());
         assert_eq!(shown["keyStr"], json!(text));
@@ -63,14 +95,6 @@ fn the_test_app_of_the_suites() {
         let id = shown["id"].as_str().unwrap();
         assert_eq!(format!("{}.{id}", app.id), *key.name);
     }
-    assert_eq!(
-        shown["namespaces"],
-        json!([
-            {"id": "persisted", "persisted": true},
-            {"id": "pushenabled", "pushEnabled": true},
-            {"id": "mutable", "mutableMessages": true},
-        ])
-    );
 }
 
 /// docs/protocols/ably.md §3.5, §7.8: the members that are always there.
@@ -78,25 +102,52 @@ fn the_test_app_of_the_suites() {
 fn fixtures_are_as_they_were_written() {
     let apps = apps();
     let app = created(&apps, &test_app());
-    let terms = apps.terms(&ChannelName::new(app.id, "persisted:presence_fixtures"));
+    let terms = apps.terms(&ChannelName::new(app.id, "kept:members"));
     assert_eq!(terms.fixtures.len(), 6);
     assert!(terms.attributes.is_persisted);
-    let member = |id: &str| {
+    let payload = |id: &str| {
         let mut members = terms.fixtures.iter();
-        members.find(|member| member.client_id.as_str() == id).unwrap()
+        &members.find(|member| member.client_id.as_str() == id).unwrap().payload
     };
-    let json = member("client_decoded");
-    assert_eq!(json.payload.encoding, "json");
-    assert_eq!(json.payload.data, Data::Text(r#"{"example":{"json":"Object"}}"#.into()));
-    assert_eq!(member("client_int").payload.data, Data::Text("24".into()));
-    let cipher = member("client_encoded");
-    assert_eq!(cipher.payload.encoding, "json/utf-8/cipher+aes-128-cbc");
-    assert!(matches!(&cipher.payload.data, Data::Binary(bytes) if bytes.len() == 48));
-    assert_eq!(cipher.timestamp, NOW);
-    let mut connections = terms.fixtures.iter().map(|member| member.connection);
-    assert!(connections.all(|connection| connection == cipher.connection));
+    assert_eq!(payload("json").encoding, "json");
+    assert_eq!(payload("json").data, Data::Text(r#"{"a":[1,{}]}"#.into()));
+    for (id, text) in [("flag", "false"), ("number", "42"), ("looks like json", r#"{ "a": 1 }"#)] {
+        assert_eq!((&payload(id).data, &*payload(id).encoding), (&Data::Text(text.into()), ""), "{id}");
+    }
+    assert_eq!(payload("cipher").encoding, "json/utf-8/cipher+aes-128-cbc");
+    let bytes: Vec<u8> = (0..16).collect();
+    assert_eq!(payload("cipher").data, Data::Binary(bytes.into()));
+    let first = &terms.fixtures[0];
+    assert!(terms.fixtures.iter().all(|one| one.connection == first.connection && one.timestamp == NOW));
     let ids: std::collections::BTreeSet<_> = terms.fixtures.iter().map(|one| &one.id).collect();
     assert_eq!(ids.len(), 6);
+}
+
+/// The set-up as it is published is taken whole.
+#[test]
+fn the_published_set_up() {
+    let Some(setup) = published_app() else { return };
+    let apps = apps();
+    let app = created(&apps, &setup);
+    assert_eq!(json!(app.presence_members), setup["limits"]["presence"]["maxMembers"]);
+    let shown = Value::from(describe(&app));
+    assert_eq!(app.keys.len(), setup["keys"].as_array().unwrap().len());
+    keys_are_told_in_every_form(&app, &shown);
+    for (key, asked) in shown["keys"].as_array().unwrap().iter().zip(setup["keys"].as_array().unwrap()) {
+        let wanted = asked["capability"].as_str().unwrap_or(r#"{"*":["*"]}"#);
+        // `Value` sorts the names of an object, as the canonical form does; the operations are sorted here.
+        let mut wanted: Value = serde_json::from_str(wanted).unwrap();
+        for operations in wanted.as_object_mut().unwrap().values_mut() {
+            operations.as_array_mut().unwrap().sort_by_key(ToString::to_string);
+        }
+        assert_eq!(key["capability"], json!(wanted.to_string()));
+    }
+    assert_eq!(shown["namespaces"], setup["namespaces"]);
+    for channel in setup["channels"].as_array().unwrap() {
+        let name = channel["name"].as_str().unwrap();
+        let terms = apps.terms(&ChannelName::new(app.id, name));
+        assert_eq!(terms.fixtures.len(), channel["presence"].as_array().unwrap().len());
+    }
 }
 
 #[test]
@@ -126,7 +177,7 @@ fn namespaces_choose_by_the_first_segment() {
         let rule = attributes(channel);
         assert!(rule.is_mutable && rule.is_persisted, "{channel}");
     }
-    assert!(attributes("pushenabled:a").is_push_enabled);
+    assert!(attributes("told:a").is_push_enabled);
     for channel in ["mutables", "x:mutable", "room", "$chat"] {
         assert_eq!(attributes(channel), Attributes::default(), "{channel}");
     }
@@ -145,7 +196,7 @@ fn the_registry_keeps_tenants_apart() {
     assert_eq!(apps.remove(one.id).unwrap_err().ably_code(), 40400);
     assert_eq!(apps.remove(AppId::DEFAULT).unwrap_err().ably_code(), 40160);
     // The channels of an app that is gone have the common terms.
-    let terms = apps.terms(&ChannelName::new(one.id, "persisted:presence_fixtures"));
+    let terms = apps.terms(&ChannelName::new(one.id, "kept:members"));
     assert!(terms.fixtures.is_empty());
     assert_eq!(terms.presence_members, limits::PRESENCE_MEMBERS);
 }

@@ -102,7 +102,7 @@ const fn text() -> u8 {
     1
 }
 
-/// The older services write users as numbers or as texts (§5).
+/// The older services write users as numbers or as texts (docs/protocols/group.md §5).
 fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     match Value::deserialize(deserializer)? {
         Value::String(text) => Ok(text),

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::config::{Environment, Loaded, load};
 
-/// `design/group.md`, word for word.
+/// The sample of the older server's own document, with the keys of docs/protocols/group.md §1.
 const SAMPLE: &str = r#"
 Name: websocket-service
 Host: 0.0.0.0

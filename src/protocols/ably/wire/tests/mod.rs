@@ -19,12 +19,12 @@ use crate::{
 };
 
 mod decoding;
-mod fixtures;
 mod frames;
 mod payloads;
 mod properties;
 mod rest;
 mod traps;
+mod vectors;
 
 const NOW: Timestamp = Timestamp::from_millis(1_722_945_600_123);
 const SERIAL: &str = "01722945600123-000@00000000000abcf9";

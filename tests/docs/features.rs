@@ -1,0 +1,215 @@
+//! README's table of what works is made from the list below, and each row that works names tests that are there.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::{File, files};
+
+/// What works, and the tests that show it: a Rust test by its path, others by their file.
+const WORKS: [(&str, &[&str]); 31] = [
+    (
+        "LetShare rooms: joining, discovering, WebRTC signals, text",
+        &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
+    ),
+    (
+        "private signals reach only their receiver (a switch gives the older behaviour)",
+        &[
+            "letshare_rooms::delivery::a_signal_reaches_whom_it_names_and_nobody_else",
+            "letshare_rooms::delivery::the_wildcard_switch_gives_everything_to_signal_all",
+        ],
+    ),
+    (
+        "both token kinds, Origin check",
+        &[
+            "letshare_handshake::tokens::the_mode_chooses_the_kinds_of_token",
+            "letshare_http::the_origin_decides",
+            "tests/browser/doors.test.mjs",
+        ],
+    ),
+    (
+        "LetShare's file relay through the server, when no data channel can be opened",
+        &["letshare_relay::files::fifty_two_megabytes_arrive_whole", "tests/browser/relay.test.mjs"],
+    ),
+    ("PRO activation", &["letshare_pro::who_knows_the_code_gets_a_token", "tests/browser/relay.test.mjs"]),
+    (
+        "LetShare rooms and Ably channels of one name are one channel",
+        &["ably_realtime::letshare::they_see_each_others_messages", "tests/sdk/letshare.test.mjs"],
+    ),
+    (
+        "Ably SDKs over WebSocket, JSON and MessagePack: Node, Chromium, Python",
+        &[
+            "ably_realtime::formats::both_formats_say_the_same",
+            "tests/sdk/messages.test.mjs",
+            "tests/sdk/chromium.test.mjs",
+            "tests/sdk/test_python.py",
+        ],
+    ),
+    ("Ably: publishing by REST", &["ably_rest::publish::one_message_and_several"]),
+    ("Ably: publishing once, however often it is sent", &["ably_rest::publish::a_repeated_id_is_published_once"]),
+    ("Ably: echo off", &["ably_realtime::publishers::echo", "tests/sdk/messages.test.mjs"]),
+    ("Ably: ephemeral messages", &["ably_realtime::publish::ephemeral_messages_leave_no_trace"]),
+    (
+        "Ably: history, also up to an attach",
+        &["ably_rest::history::the_order_is_that_of_the_log", "tests/sdk/history.test.mjs"],
+    ),
+    ("Ably: rewind", &["ably_realtime::rewind::the_last_messages_in_their_order_then_what_is_new"]),
+    (
+        "Ably: resume and recover",
+        &["ably_realtime::resume::t18_t26a_the_same_connection_by_another_key", "tests/sdk/resume.test.mjs"],
+    ),
+    (
+        "Ably: presence",
+        &[
+            "ably_realtime::presence::t43_what_members_do_is_told_with_id_and_time",
+            "ably_rest::presence::members_page_by_page",
+            "tests/sdk/presence.test.mjs",
+        ],
+    ),
+    ("Ably: occupancy", &["ably_realtime::occupancy::occupancy_is_told_at_first_and_on_change"]),
+    (
+        "Ably: status and list of channels",
+        &["ably_rest::channels::the_status_of_a_channel", "ably_rest::channels::the_channels_of_the_app"],
+    ),
+    (
+        "Ably: keys, token requests, JWTs, renewal while connected",
+        &[
+            "ably_rest::token::a_signed_request_becomes_a_token",
+            "ably_realtime::reauth::t2_t24_auth_is_answered_by_connected",
+            "tests/sdk/auth.test.mjs",
+        ],
+    ),
+    (
+        "Ably: capability",
+        &["ably_rest::publish::who_may_publish", "ably_realtime::reauth::a_downgrade_narrows_the_modes"],
+    ),
+    (
+        "Ably: revocation of tokens",
+        &[
+            "ably_rest::revocation::revoked_tokens_end_at_once_and_others_live_on",
+            "persistence::restart::revocations_survive",
+        ],
+    ),
+    (
+        "Ably: apps made by `POST /apps`, for test suites",
+        &["ably_rest::apps::an_app_is_told_with_its_keys_and_its_place"],
+    ),
+    (
+        "messages on disk before they are acknowledged, for persisted channels",
+        &[
+            "persistence::order::nothing_is_told_before_the_sync_that_covers_it",
+            "persistence::crash::a_kill_loses_nothing_that_was_acknowledged",
+        ],
+    ),
+    (
+        "resume across a restart; channels that are not persisted keep two minutes in memory and hand them over when the server stops in order",
+        &["persistence::restart::a_client_comes_back_to_exactly_what_it_missed_or_is_told"],
+    ),
+    (
+        "limits on what a client sends, and on readers that stop",
+        &[
+            "edge_limits::requests::the_rate_of_one_connection",
+            "hostile::readers::a_reader_that_stops_costs_its_outbox_and_the_49_others_nothing",
+        ],
+    ),
+    ("TLS", &["edge_limits::tls::tls_and_plain_clients_meet"]),
+    ("stopping in order", &["edge_limits::drain::clients_are_told_1001_and_the_server_ends"]),
+    ("metrics, also for Prometheus", &["letshare_http::metrics_for_prometheus"]),
+    (
+        "the older token relay with its HTTP push API: `MODE=relay`, port 3000, its paths, `config.json` and variables",
+        &["relay::sockets::a_push_reaches_its_user_as_documented", "relay::ports::the_first_start_of_the_drop_in"],
+    ),
+    (
+        "the older mailbox server: `MODE=postoffice`, port 7502, its paths and settings files",
+        &[
+            "postoffice::letters::a_letter_arrives_as_it_was_written",
+            "postoffice::survival::a_start_with_the_settings_file_of_the_older_server",
+        ],
+    ),
+    (
+        "the older chat server: `MODE=chat`, port 8009, its paths, `config.yaml` and variables",
+        &[
+            "chat::commands::a_message_reaches_the_other_user",
+            "chat::settings::a_start_with_the_settings_file_of_the_older_server",
+        ],
+    ),
+    (
+        "the older group chat server: `MODE=group`, port 8889, its paths, `etc/websocket.yaml` and variables, several instances on one Redis",
+        &["group::delivery::a_message_reaches_every_member", "group::instances::each_message_once_on_either"],
+    ),
+];
+
+/// What does not work yet, and what the path of a test would say that shows it.
+const MISSING: [(&str, &[&str]); 9] = [
+    ("Ably: comet and server-sent events", &["comet", "event_stream", "server_sent"]),
+    ("Ably: delta", &["vcdiff", "ably_realtime::delta"]),
+    ("Ably: filtered channels", &["filtered"]),
+    ("Ably: updates, deletes and appends of messages, annotations", &["annotation", "updated_message", "append_to"]),
+    ("Ably: LiveObjects", &["live_object", "ably_realtime::objects"]),
+    ("Ably: push notifications", &["ably_rest::push"]),
+    ("Ably: statistics (`/stats` is empty)", &["ably_rest::stats"]),
+    ("Ably: batch requests", &["ably_rest::batch"]),
+    ("more than one machine", &["cluster::", "_nodes"]),
+];
+
+const BEGIN: &str = "<!-- What works: made by tests/docs/features.rs -->\n";
+const END: &str = "<!-- End of what works -->\n";
+
+/// `#[tokio::test] async fn name(`, with other attributes between them.
+static TEST: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"#\[(?:tokio::|actix_rt::|actix_web::)?test[^\]]*\]\s*(?:#\[[^\]]*\]\s*)*(?:async )?fn (\w+)\(")
+        .unwrap()
+});
+
+/// findings A12: README says of no feature that it is missing while it works.
+#[test]
+fn what_works_has_tests_and_what_is_missing_has_none() {
+    let files = files();
+    let tests: Vec<String> = files.iter().flat_map(tests_in).collect();
+    let shown = WORKS.iter().flat_map(|(what, tests)| tests.iter().map(move |test| (what, *test)));
+    for (what, test) in shown {
+        assert!(tests.iter().any(|one| one == test), "{what:?} is shown by {test}, which is not there");
+    }
+    for (what, words) in MISSING {
+        let found = tests.iter().find(|test| words.iter().any(|word| test.contains(word)));
+        assert_eq!(found, None, "{what:?} is said to be missing, and has a test");
+    }
+}
+
+#[test]
+fn readme_has_the_table() {
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    let (_, rest) = readme.split_once(BEGIN).unwrap();
+    let (found, _) = rest.split_once(END).unwrap();
+    let wanted = table();
+    assert!(found == wanted, "between its two markers README must have:\n\n{wanted}");
+}
+
+fn table() -> String {
+    let mut table = "\n| | | shown by |\n|---|---|---|\n".to_owned();
+    for (what, tests) in WORKS {
+        let mut places: Vec<String> = Vec::new();
+        for test in tests {
+            let file = test.rsplit_once("::").map_or(*test, |(file, _)| file);
+            let place = format!("`{file}`");
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        table += &format!("| {what} | yes | {} |\n", places.join(", "));
+    }
+    for (what, _) in MISSING {
+        table += &format!("| {what} | not yet | |\n");
+    }
+    table + "\n"
+}
+
+/// The tests of a file by their paths; a script of tests is one.
+fn tests_in(file: &File) -> Vec<String> {
+    let Some(path) = file.path.strip_suffix(".rs") else {
+        let is_script = file.is_test() && (file.path.ends_with(".test.mjs") || file.path.contains("/test_"));
+        return if is_script { vec![file.path.clone()] } else { Vec::new() };
+    };
+    let path = path.trim_start_matches("tests/").trim_start_matches("src/").replace('/', "::");
+    TEST.captures_iter(&file.text).map(|test| format!("{path}::{}", &test[1])).collect()
+}
