@@ -187,6 +187,11 @@ pub const RELAY_PUSH_BYTES: usize = 1024 * 1024;
 /// A relay push may be delayed by this much (`docs/protocols/relay.md §4`).
 pub const RELAY_DELAY: Duration = Duration::from_secs(2_592_000);
 
+/// Delayed pushes that reached nobody and are still listed, the newest; and how many of those that are due are looked
+/// at together while a server that has just started waits for its clients.
+pub const RELAY_UNREACHED: usize = 100;
+pub const RELAY_OVERDUE_ROWS: usize = 100;
+
 /// Frames in a row that are not JSON before a relay client is closed (`docs/protocols/relay.md §3`).
 pub const RELAY_UNREADABLE_FRAMES: u32 = 20;
 

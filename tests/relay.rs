@@ -102,6 +102,12 @@ impl Rig {
         data.as_array().expect("a list").clone()
     }
 
+    /// What was sent and reached nobody, as listed.
+    async fn unreached(&mut self) -> Vec<Value> {
+        let listed = self.ask("GET", "/api/push/scheduled").await.json();
+        listed["data"]["unreached"].as_array().expect("a list").clone()
+    }
+
     /// A socket on `/ws` with this query.
     async fn socket(&self, query: &str) -> Socket {
         Socket::connect(&format!("ws://{}/ws{query}", self.address)).await

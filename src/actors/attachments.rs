@@ -1,10 +1,11 @@
 //! What a connection is attached to, by name; and how its commands reach the channels.
 
-use actix::{Actor, Addr, Handler, dev::ToEnvelope, prelude::SendError};
+use actix::{Actor, Addr, Handler, dev::ToEnvelope};
 
 use crate::{
     actors::{
-        channel::{Channel, Command},
+        channel::Channel,
+        undone::{Command, Order},
         worker::Worker,
     },
     core::{command::Answer, filter::Filter, hashing::FastMap},
@@ -45,6 +46,20 @@ impl Attachments {
     pub fn wanted_mut(&mut self, channel: &ChannelName, alias: u16) -> Result<&mut Attachment, Fault> {
         let attachment = self.0.get_mut(&(channel.clone(), alias));
         attachment.filter(|attachment| attachment.wanted).ok_or(Fault::NotAttached)
+    }
+
+    /// A command that its channel has not carried out was sent to the successor.
+    pub fn sent_again(&mut self, name: &ChannelName, alias: u16, successor: Addr<Channel>) {
+        if let Some(attachment) = self.0.get_mut(&(name.clone(), alias)) {
+            attachment.move_on(successor);
+            attachment.unanswered += 1;
+        }
+    }
+
+    /// Whether a request to attach is on its way to a channel that lives.
+    pub fn attaches_anew(&self, channel: &ChannelName, alias: u16) -> bool {
+        let attachment = self.wanted(channel, alias);
+        attachment.is_some_and(|attachment| attachment.unanswered > 0 && attachment.channel.connected())
     }
 
     pub fn len(&self) -> usize {
@@ -116,22 +131,32 @@ impl Attachment {
     }
 
     /// Sends a command to the channel; when its actor has died, to the successor.
-    pub fn send<C>(&mut self, name: &ChannelName, command: Command<C>, worker: &Worker) -> Result<(), Fault>
+    pub fn send<C: Order>(&mut self, name: &ChannelName, command: Command<C>, worker: &Worker) -> Result<(), Fault>
     where
-        C: Send + 'static,
         Channel: Handler<Command<C>>,
         <Channel as Actor>::Context: ToEnvelope<Channel, Command<C>>,
     {
-        let Err(not_sent) = self.channel.try_send(command) else {
+        let Err(command) = command.try_send_to(&self.channel) else {
             return Ok(());
         };
         if self.channel.connected() {
-            return Err(Fault::Busy);
+            return Err(command.withdraw());
         }
-        let (SendError::Closed(command) | SendError::Full(command)) = not_sent;
-        self.channel = worker.channel(name)?;
-        // What the dead one has not answered, nobody will.
-        self.unanswered = 0;
-        self.channel.try_send(command).map_err(|_| Fault::Busy)
+        match worker.channel(name) {
+            Ok(successor) => self.move_on(successor),
+            Err(fault) => {
+                command.withdraw();
+                return Err(fault);
+            }
+        }
+        command.try_send_to(&self.channel).map_err(Command::withdraw)
+    }
+
+    fn move_on(&mut self, successor: Addr<Channel>) {
+        if !self.channel.connected() {
+            // What the dead one has not answered, nobody will; what is sent again is counted again.
+            self.unanswered = 0;
+        }
+        self.channel = successor;
     }
 }

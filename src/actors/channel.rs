@@ -15,6 +15,7 @@ use crate::{
         broker::Broker,
         held::Held,
         hub::{HubHandle, Letter},
+        undone::{Command, Owed},
         worker::Worker,
     },
     core::{
@@ -48,14 +49,8 @@ pub struct Channel {
     counting: bool,
     /// No longer in the directory: whatever still comes belongs to the successor.
     pub(super) retired: bool,
-}
-
-/// A command together with the hub that answers for its connection.
-#[derive(Clone, Message)]
-#[rtype(result = "()")]
-pub struct Command<C> {
-    pub hub: HubHandle,
-    pub body: C,
+    /// Who waits for an answer to the command that is carried out just now.
+    pub(super) owed: Option<Owed>,
 }
 
 /// The log has an entry, or has it not and will not have it.
@@ -72,32 +67,52 @@ pub(super) struct Logged {
 pub struct Leave(pub command::Leave);
 
 impl Channel {
-    /// Starts the actor of `name` on this worker thread; it goes on where the log stands.
+    /// Starts the actor of `name` on this worker thread; it goes on where the log stands. Whatever is sent to it waits in
+    /// its mailbox until its log is open: nobody else waits for a disk.
     pub fn open(name: ChannelName, broker: &Arc<Broker>) -> Addr<Self> {
-        Self::create(|ctx| {
-            ctx.set_mailbox_capacity(limits::CHANNEL_MAILBOX);
-            let worker = Worker::on_this_thread(broker);
-            let mut log = broker.log.open(&name);
-            let terms = broker.namespaces.terms(&name);
-            let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
-            let members = Members::new(terms.presence_members, terms.fixtures);
-            let mut state = ChannelState::new(name, log.mint(), members);
-            for known in log.remembered() {
-                state.recall(broker.clock.uptime(), known);
-            }
-            Self {
-                state,
-                log,
-                fixtures,
-                hubs: Vec::new(),
-                sweeping: ctx.run_interval(broker.settings.get().channel_sweep, Self::sweep),
-                expiring: None,
-                held: Held::default(),
-                counting: false,
-                worker,
-                retired: false,
-            }
-        })
+        let mut ctx = Context::new();
+        ctx.set_mailbox_capacity(limits::CHANNEL_MAILBOX);
+        let address = ctx.address();
+        if broker.log.opens_at_once(&name) {
+            let log = broker.log.open(&name);
+            Self::start_with(log, name, broker, ctx);
+        } else {
+            let broker = Arc::clone(broker);
+            actix_rt::spawn(async move {
+                let (logs, wanted) = (Arc::clone(&broker.log), name.clone());
+                match actix_rt::task::spawn_blocking(move || logs.open(&wanted)).await {
+                    Ok(log) => Self::start_with(log, name, &broker, ctx),
+                    // Its mailbox goes with it: who has sent something is told.
+                    Err(error) => tracing::error!(%error, "a channel could not be opened"),
+                }
+            });
+        }
+        address
+    }
+
+    fn start_with(mut log: Box<dyn ChannelLog>, name: ChannelName, broker: &Arc<Broker>, mut ctx: Context<Self>) {
+        let worker = Worker::on_this_thread(broker);
+        let terms = broker.namespaces.terms(&name);
+        let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
+        let members = Members::new(terms.presence_members, terms.fixtures);
+        let mut state = ChannelState::new(name, log.mint(), members);
+        for known in log.remembered() {
+            state.recall(broker.clock.uptime(), known);
+        }
+        let sweeping = ctx.run_interval(broker.settings.get().channel_sweep, Self::sweep);
+        ctx.run(Self {
+            state,
+            log,
+            fixtures,
+            hubs: Vec::new(),
+            sweeping,
+            expiring: None,
+            held: Held::default(),
+            counting: false,
+            worker,
+            retired: false,
+            owed: None,
+        });
     }
 
     pub(super) fn now(&self) -> Now {
@@ -164,7 +179,8 @@ impl Channel {
         broker.directory.channel(self.state.name(), broker)
     }
 
-    /// Hands a late command to the channel that is in charge now.
+    /// Hands a late command to the channel that is in charge now. When there can be none, it is dropped, and with
+    /// that answered ([`Command`]).
     fn pass_on<M>(&self, command: M)
     where
         M: Message<Result = ()> + Send + 'static,
@@ -181,7 +197,7 @@ impl Channel {
         }
     }
 
-    fn hub(&self, id: HubId) -> Option<&HubHandle> {
+    pub(super) fn hub(&self, id: HubId) -> Option<&HubHandle> {
         self.hubs.iter().find(|hub| hub.id == id)
     }
 
@@ -224,8 +240,12 @@ impl Handler<Command<Attach>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        self.know(command.hub);
-        let effects = self.state.attach(command.body);
+        let Some((hub, attach)) = command.begin() else {
+            return;
+        };
+        self.owed = Some(Owed::Attachment { hub: hub.id, id: attach.id });
+        self.know(hub);
+        let effects = self.state.attach(attach);
         self.carry_out(effects, ctx);
     }
 }
@@ -237,8 +257,12 @@ impl Handler<Command<Detach>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        self.know(command.hub);
-        let effects = self.state.detach(self.now(), command.body);
+        let Some((hub, detach)) = command.begin() else {
+            return;
+        };
+        self.owed = Some(Owed::Attachment { hub: hub.id, id: detach.id });
+        self.know(hub);
+        let effects = self.state.detach(self.now(), detach);
         self.carry_out(effects, ctx);
     }
 }
@@ -250,8 +274,11 @@ impl Handler<Command<Reseat>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        self.know(command.hub);
-        let effect = self.state.reseat(command.body);
+        let Some((hub, reseat)) = command.begin() else {
+            return;
+        };
+        self.know(hub);
+        let effect = self.state.reseat(reseat);
         self.carry_out([effect], ctx);
     }
 }
@@ -263,20 +290,26 @@ impl Handler<Command<Publish>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        self.know(command.hub);
+        let Some((hub, publish)) = command.begin() else {
+            return;
+        };
+        self.owed = publish.reply.map(Owed::Publish);
+        self.know(hub);
         if self.is_congested() {
-            let refusal = command.body.reply.map(|reply| reply.refuse(Fault::Busy));
+            let refusal = publish.reply.map(|reply| reply.refuse(Fault::Busy));
             self.carry_out(refusal, ctx);
         } else {
-            if let Some(reply) = command.body.reply
+            if let Some(reply) = publish.reply
                 && reply.token.is_some()
                 && reply.hub == self.worker.hub.id
             {
                 self.worker.serve_first(reply.session);
             }
-            let effects = self.state.publish(self.now(), command.body);
+            let effects = self.state.publish(self.now(), publish);
             self.carry_out(effects, ctx);
         }
+        // A publish that needs no answer has got none.
+        self.owed = None;
     }
 }
 

@@ -24,6 +24,7 @@ impl Worker {
         match letter {
             Letter::Delivery(entry) => self.deliver(&entry),
             Letter::Answer { channel, session, answer } => self.answer(&channel, session, answer),
+            Letter::Undone { channel, command } => self.undone(&channel, command),
             Letter::Direct { session, frames } => self.direct(session, frames),
             Letter::Budget { session, change } => self.budget(session, change),
             Letter::Supersede { session } => {
@@ -80,7 +81,7 @@ impl Worker {
         });
     }
 
-    fn answer(&self, channel: &ChannelName, session: SessionId, answer: Answer) {
+    pub(super) fn answer(&self, channel: &ChannelName, session: SessionId, answer: Answer) {
         let Some(session) = self.session(session).filter(|s| s.outbox.is_open()) else {
             return;
         };

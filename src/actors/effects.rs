@@ -10,6 +10,7 @@ use crate::{
         channel::{Channel, Logged},
         held::Ready,
         hub::Letter,
+        undone::Owed,
     },
     core::{
         command::{Answer, Effect, HubId},
@@ -27,7 +28,13 @@ impl Channel {
             match effect {
                 Effect::Append(entry) => self.append(entry, ctx),
                 effect if self.held.is_empty() => self.perform(effect, ctx),
-                effect => self.held.effect(effect),
+                effect => {
+                    if matches!(effect, Effect::Answer { .. } | Effect::Attached { .. }) {
+                        // Whoever waits for it is told when it is not carried out (`Held::abandon`).
+                        self.owed = None;
+                    }
+                    self.held.effect(effect);
+                }
             }
         }
     }
@@ -81,12 +88,19 @@ impl Channel {
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
             Effect::Append(entry) => self.append(entry, ctx),
-            Effect::Answer { hub, session, answer } => self.answer(hub, session, answer),
+            Effect::Answer { hub, session, answer } => {
+                self.owed = None;
+                self.answer(hub, session, answer);
+            }
             Effect::Attached { hub, start, attached } => {
-                let session = attached.seat.id.session;
+                let id = attached.seat.id;
+                let session = id.session;
+                // Until the past is read, which may go wrong.
+                self.owed = Some(Owed::Attachment { hub, id });
                 let wall = self.worker.broker.clock.now();
                 let bytes = self.worker.broker.settings.get().replay_bytes;
                 let attached = replay::read(*attached, start, &*self.log, wall, bytes);
+                self.owed = None;
                 self.answer(hub, session, Answer::Attached(Box::new(attached)));
             }
             Effect::Replay { hub, after } => match self.log.after(after) {

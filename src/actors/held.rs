@@ -129,6 +129,15 @@ impl Held {
         Effect::Answer { hub, session, answer }
     }
 
+    /// The channel dies: the effects that nothing will come of. Those who asked see that they get no answer.
+    pub fn abandon(&mut self) -> impl Iterator<Item = Effect> + use<> {
+        let steps = std::mem::take(&mut self.steps);
+        steps.into_iter().filter_map(|step| match step {
+            Step::Effect(effect) => Some(effect),
+            Step::Entry(..) | Step::Asked(..) => None,
+        })
+    }
+
     fn fault_of(&self, serial: Serial) -> Option<Fault> {
         let refused = self.refused.iter().find(|(refused, _)| *refused == serial);
         refused.map(|(_, fault)| fault.clone())

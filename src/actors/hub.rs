@@ -18,6 +18,7 @@ use crate::{
         connection::Close,
         metrics::{Counters, Report},
         session::Session,
+        undone::Undone,
         worker::Worker,
     },
     core::{
@@ -75,6 +76,8 @@ pub enum Letter {
     Delivery(Arc<Entry>),
     /// For one connection.
     Answer { channel: ChannelName, session: SessionId, answer: Answer },
+    /// A command of one connection that no channel has carried out.
+    Undone { channel: ChannelName, command: Undone },
     /// For one connection, past all channels: finished frames, in order.
     Direct { session: SessionId, frames: Vec<Bytes> },
     /// Lets so many bytes more wait for one connection, or again less.

@@ -9,10 +9,10 @@ use crate::{
     actors::{
         attachments::Attachments,
         broker::{FrameRate, Settings},
-        channel::Command,
         connection::{Close, Later, Wake},
         hub::Peer,
         session::Session,
+        undone::Command,
         worker::Worker,
     },
     core::{
@@ -221,25 +221,29 @@ impl Link<'_> {
             return Err(Fault::TooManyChannels { limit });
         }
         let worker = self.worker();
-        let command = Command {
-            hub: worker.hub.clone(),
-            body: Attach {
-                id: self.attachment_id(alias),
-                connection: self.session.connection_id,
-                hub: worker.hub.id,
-                filter: filter.clone(),
-                rules,
-                start,
-                context,
-            },
+        let attach = Attach {
+            id: self.attachment_id(alias),
+            connection: self.session.connection_id,
+            hub: worker.hub.id,
+            filter: filter.clone(),
+            rules,
+            start,
+            context,
         };
+        let command = Command::new(worker.hub.clone(), name.clone(), attach);
         // By the address that earlier commands took, so that none overtakes another.
         let known = self.attachments.address(name, alias).filter(|channel| channel.connected());
         let channel = match known {
             Some(channel) => channel.clone(),
-            None => worker.channel(name)?,
+            None => match worker.channel(name) {
+                Ok(channel) => channel,
+                Err(fault) => {
+                    command.withdraw();
+                    return Err(fault);
+                }
+            },
         };
-        channel.try_send(command).map_err(|_| Fault::Busy)?;
+        command.try_send_to(&channel).map_err(Command::withdraw)?;
         self.attachments.attaching(name, alias, channel, filter);
         Ok(())
     }
@@ -258,7 +262,7 @@ impl Link<'_> {
         };
         let attachment = self.attachments.wanted_mut(name, alias)?;
         let hub = worker.hub.clone();
-        attachment.send(name, Command { hub, body }, &worker)?;
+        attachment.send(name, Command::new(hub, name.clone(), body), &worker)?;
         attachment.detaching();
         Ok(())
     }
@@ -281,7 +285,7 @@ impl Link<'_> {
         };
         let attachment = self.attachments.wanted_mut(name, 0)?;
         let hub = worker.hub.clone();
-        attachment.send(name, Command { hub, body }, &worker)
+        attachment.send(name, Command::new(hub, name.clone(), body), &worker)
     }
 
     /// Publishes to any channel. What is refused is asked of a channel that there is already: no other remembers it, and
@@ -293,15 +297,15 @@ impl Link<'_> {
         let worker = Rc::clone(self.worker());
         let hub = worker.hub.clone();
         let refusal = publish.refusal.clone();
-        let command = Command { hub, body: publish };
         match (self.attachments.wanted_mut(name, 0), refusal) {
-            (Ok(attachment), _) => attachment.send(name, command, &worker),
+            (Ok(attachment), _) => attachment.send(name, Command::new(hub, name.clone(), publish), &worker),
             (Err(_), refusal) => {
                 let channel = match refusal {
                     None => worker.channel(name)?,
                     Some(fault) => worker.broker.directory.open(name).ok_or(fault)?,
                 };
-                channel.try_send(command).map_err(|_| Fault::Busy)
+                let command = Command::new(hub, name.clone(), publish);
+                command.try_send_to(&channel).map_err(Command::withdraw)
             }
         }
     }

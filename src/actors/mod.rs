@@ -22,6 +22,7 @@ pub mod questions;
 pub mod refusals;
 pub mod session;
 pub mod socket;
+pub mod undone;
 pub mod worker;
 
 #[cfg(test)]

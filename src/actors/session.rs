@@ -183,6 +183,19 @@ impl Session {
         self.talk.borrow().attachments.address(name, alias).cloned()
     }
 
+    /// The filter that the client wants by now.
+    pub(super) fn wanted(&self, name: &ChannelName, alias: u16) -> Option<Filter> {
+        self.talk.borrow().attachments.wanted(name, alias).map(|attachment| attachment.filter.clone())
+    }
+
+    pub(super) fn attaches_anew(&self, name: &ChannelName, alias: u16) -> bool {
+        self.talk.borrow().attachments.attaches_anew(name, alias)
+    }
+
+    pub(super) fn moved_on(&self, name: &ChannelName, alias: u16, successor: Addr<Channel>) {
+        self.talk.borrow_mut().attachments.sent_again(name, alias, successor);
+    }
+
     /// The client has come back by another transport. This one leaves its channels and ends at once: whoever still listens
     /// to it has to know that somebody else has the connection now.
     pub(super) fn supersede(&self) {

@@ -2,16 +2,20 @@
 //! threads, connections without sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod lost;
 mod stage;
 
 use std::time::Duration;
 
-use super::channel::Command;
-use crate::core::{
-    command::Publish,
-    message::{Body, EntryId, Message, Payload},
+use super::undone::Command;
+use crate::{
+    core::{
+        command::Publish,
+        message::{Body, EntryId, Message, Payload},
+    },
+    ids::ChannelName,
 };
-use stage::{Stage, kill};
+use stage::{ROOM, Stage, kill};
 
 #[actix::test]
 async fn a_channel_that_dies_is_made_anew_and_nothing_is_lost_or_doubled() {
@@ -145,7 +149,7 @@ async fn what_still_reaches_a_retired_channel_is_passed_on() {
             refusal: None,
         };
         let hub = stage.hub_here();
-        retired.do_send(Command { hub, body });
+        retired.do_send(Command::new(hub, ChannelName::from(ROOM), body));
     }
     // Both hear both.
     for listener in [&mut a, &mut b] {

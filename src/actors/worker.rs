@@ -7,11 +7,12 @@ use actix::{Addr, Context};
 use crate::{
     actors::{
         broker::Broker,
-        channel::{Channel, Command},
+        channel::Channel,
         hub::{Hub, HubHandle},
         metrics::Counters,
         post::Post,
         session::Session,
+        undone::Command,
     },
     core::{
         command::{Attached, AttachmentId, HubId, Reseat},
@@ -103,14 +104,9 @@ impl Worker {
             && local.channel != channel
         {
             local.channel = channel.clone();
-            channel.do_send(Command {
-                hub: self.hub.clone(),
-                body: Reseat {
-                    hub: self.hub.id,
-                    seats: local.roster.seats().collect(),
-                    delivered: local.roster.delivered(),
-                },
-            });
+            let reseat =
+                Reseat { hub: self.hub.id, seats: local.roster.seats().collect(), delivered: local.roster.delivered() };
+            channel.do_send(Command::new(self.hub.clone(), name.clone(), reseat));
         }
         Ok(channel)
     }

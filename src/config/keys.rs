@@ -74,6 +74,7 @@ const COMMON: &[Key] = &[
     key("letshare.enabled", Kind::Switch),
     key("letshare.enforce_from", Kind::Switch),
     key("letshare.wildcard_signal_all", Kind::Switch),
+    key("letshare.foreign_signals", Kind::Switch),
     key("ably.enabled", Kind::Switch),
     key("ably.sandbox", Kind::Switch),
     key("ably.apps_file", Kind::File),

@@ -162,6 +162,8 @@ pub struct LetShare {
     pub enforce_from: bool,
     /// The older meaning of `signal:all`: whoever subscribes to it gets every event of the room.
     pub wildcard_signal_all: bool,
+    /// The older meaning of `signal:<id>`: whoever likes may subscribe to what is meant for another user.
+    pub foreign_signals: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -37,6 +37,8 @@ pub struct Relay {
     pub pushes_per_second: u32,
     /// Delayed pushes that are later than that are dropped; zero = none is.
     pub max_lateness: Duration,
+    /// So long after the start nobody is expected to be connected yet: what falls due waits for its recipients.
+    pub overdue_grace: Duration,
     /// Pushes for a user who is away wait so long; zero = not at all.
     pub offline_ttl: Duration,
 }
@@ -74,6 +76,7 @@ pub const KEYS: &[Key] = &[
     key("relay.unresolved_token", Kind::OneOf(&["broadcast", "reject"])),
     key("relay.pushes_per_second", Kind::Whole(0, 1_000_000)),
     key("relay.max_lateness", Kind::Span("0s", secs(0), "8760h", secs(31_536_000))),
+    key("relay.overdue_grace", Kind::Span("0s", secs(0), "1h", secs(3_600))),
     key("relay.offline_ttl", Kind::Span("0s", secs(0), "720h", secs(2_592_000))),
 ];
 

@@ -69,10 +69,14 @@ pub struct DiskLog {
     stored_bytes: AtomicU64,
 }
 
-/// Persisted channels that are in use.
+/// The slot of a channel in use. Taken before its past is read, so that nobody removes its row meanwhile; whoever else
+/// wants this channel waits here, and nobody waits who wants another one.
+type OpenSlot = Arc<Mutex<Option<Arc<Kept>>>>;
+
+/// Persisted channels that are in use. Never locked while the disk is read: the writer's thread needs it, too.
 #[derive(Default)]
 struct Channels {
-    open: HashMap<ChannelName, Arc<Kept>>,
+    open: HashMap<ChannelName, OpenSlot>,
     /// Rows that a transaction removes just now: what is read of them does not count.
     going: HashSet<ChannelName>,
 }
@@ -118,14 +122,18 @@ impl DiskLog {
     /// When the data file cannot be read.
     fn kept(&self, name: &ChannelName) -> Result<Arc<Kept>, StoreError> {
         let mut channels = self.channels.lock();
-        if let Some(kept) = channels.open.get(name) {
+        let slot = Arc::clone(channels.open.entry(name.clone()).or_default());
+        let is_going = channels.going.contains(name);
+        drop(channels);
+        let mut kept = slot.lock();
+        if let Some(kept) = &*kept {
             return Ok(Arc::clone(kept));
         }
-        let is_going = channels.going.contains(name);
-        let kept = kept::read(self, name, is_going)?;
-        let kept = Arc::new(kept.unwrap_or_else(|| Kept::new(self)));
-        channels.open.insert(name.clone(), Arc::clone(&kept));
-        Ok(kept)
+        let read = kept::read(self, name, is_going);
+        if read.is_err() {
+            self.channels.lock().open.remove(name);
+        }
+        Ok(Arc::clone(kept.insert(Arc::new(read?.unwrap_or_else(|| Kept::new(self))))))
     }
 }
 
@@ -152,11 +160,18 @@ impl Log for DiskLog {
         Box::new(DiskChannel::new(self, channel.clone(), kept))
     }
 
+    fn opens_at_once(&self, channel: &ChannelName) -> bool {
+        let channels = self.channels.lock();
+        let is_read = |slot: &OpenSlot| slot.try_lock().is_some_and(|kept| kept.is_some());
+        (self.retention)(channel).is_none() || channels.open.get(channel).is_some_and(is_read)
+    }
+
     fn close(&self, channel: &ChannelName) {
         let mut channels = self.channels.lock();
-        if let Some(kept) = channels.open.get(channel)
-            && kept.is_quiet()
-        {
+        // One that is being read just now is in use.
+        let is_quiet =
+            |slot: &OpenSlot| slot.try_lock().is_some_and(|kept| kept.as_ref().is_none_or(|kept| kept.is_quiet()));
+        if channels.open.get(channel).is_some_and(is_quiet) {
             channels.open.remove(channel);
         }
         drop(channels);

@@ -24,8 +24,13 @@ pub use crate::store::{Done, StoreError};
 /// The logs of all channels.
 pub trait Log: Send + Sync {
     /// The log of `channel`, made at the first call. Whoever opens it again, after the channel's
-    /// actor died, finds it as it was.
+    /// actor died, finds it as it was. May take as long as a disk does: see [`Log::opens_at_once`].
     fn open(&self, channel: &ChannelName) -> Box<dyn ChannelLog>;
+
+    /// Whether `open` reads no disk just now: then it may be called on a thread that has others to serve.
+    fn opens_at_once(&self, _channel: &ChannelName) -> bool {
+        true
+    }
 
     /// `channel` is no longer in use: a log that keeps nothing may be dropped.
     fn close(&self, channel: &ChannelName);

@@ -189,7 +189,8 @@ impl DataFile {
                 if failed.iter().any(|(known, _)| *known == place) {
                     continue;
                 }
-                match work(&mut writing) {
+                // One that panics fails alone: the others are run again without it.
+                match unharmed(|| work(&mut writing)) {
                     Ok(()) => {}
                     Err(error @ (StoreError::Io(_) | StoreError::Full)) => return Err(error),
                     Err(error) => {
@@ -274,7 +275,8 @@ pub fn compact(open: &Opener) -> Result<bool, StoreError> {
     })
 }
 
-/// redb checks its pages only when it is told to; a damaged one can make it panic.
+/// redb checks its pages only when it is told to; a damaged one can make it panic. So can a fault in the work of a
+/// protocol; the two cannot be told apart.
 fn unharmed<T>(act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let result = panic::catch_unwind(AssertUnwindSafe(act));
     result.unwrap_or_else(|panic| Err(StoreError::Damaged(words_of(&*panic).into())))

@@ -28,6 +28,9 @@ struct Disk {
     fails_syncs: AtomicBool,
     /// Syncs wait while it is held.
     held: Mutex<bool>,
+    /// So do reads, while that is set; how many wait.
+    holds_reads: AtomicBool,
+    waiting_reads: AtomicUsize,
     released: Condvar,
     /// What happened, in order.
     events: Mutex<Vec<String>>,
@@ -95,6 +98,30 @@ impl FaultyDisk {
         self.0.released.notify_all();
     }
 
+    /// Lets reads wait, or go on.
+    pub fn hold_reads(&self, holds: bool) {
+        let held = self.0.held.lock();
+        self.0.holds_reads.store(holds, Ordering::SeqCst);
+        drop(held);
+        self.0.released.notify_all();
+    }
+
+    /// Until one read waits.
+    pub fn until_a_read_waits(&self) {
+        while self.0.waiting_reads.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+    }
+
+    fn wait_to_read(&self) {
+        let mut held = self.0.held.lock();
+        while self.0.holds_reads.load(Ordering::SeqCst) {
+            self.0.waiting_reads.fetch_add(1, Ordering::SeqCst);
+            self.0.released.wait(&mut held);
+            self.0.waiting_reads.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
     pub fn note(&self, event: impl Into<String>) {
         self.0.events.lock().push(event.into());
     }
@@ -149,6 +176,7 @@ impl StorageBackend for FaultyDisk {
         if self.0.fails_reads.load(Ordering::SeqCst) {
             return Err(io::Error::other("bad sector"));
         }
+        self.wait_to_read();
         let bytes = self.0.bytes.lock();
         let offset = offset as usize;
         let there = bytes.get(offset..offset + out.len());

@@ -64,6 +64,26 @@ fn keeps_the_contract_also_after_a_restart() {
     assert_eq!(store.due("push", Timestamp::from_millis(99), 9).unwrap().len(), 1);
 }
 
+/// findings C12: a panic in what a protocol does when it is told, or in what it writes, costs that write alone.
+#[test]
+fn a_panic_in_one_write_leaves_the_writer_to_the_others() {
+    let disk = FaultyDisk::default();
+    let engine = engine(&disk);
+    disk.hold();
+    let before = put(&engine, 1, 10);
+    engine.submit(0, Box::new(|rows| rows.put(TABLE, b"told", &[])), Box::new(|_| panic!("on purpose")));
+    let (told, panicked) = mpsc::channel();
+    engine.submit(0, Box::new(|_| panic!("on purpose")), Box::new(move |result| drop(told.send(result))));
+    let behind = put(&engine, 2, 10);
+    disk.release();
+    before.recv().unwrap().unwrap();
+    assert!(matches!(panicked.recv().unwrap(), Err(StoreError::Damaged(_))));
+    behind.recv().unwrap().unwrap();
+    put(&engine, 3, 10).recv().unwrap().unwrap();
+    assert!(has(&engine, 1) && has(&engine, 2) && has(&engine, 3));
+    assert!(engine.read(|rows| rows.get(TABLE, b"told")).unwrap().is_some(), "it was written all the same");
+}
+
 #[test]
 fn what_waits_is_committed_together() {
     let disk = FaultyDisk::default();

@@ -2,6 +2,7 @@
 //! its sync, in the order in which it was handed in.
 
 use std::{
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -156,7 +157,16 @@ impl Pen {
             self.waiting.bytes.fetch_sub(job.bytes, Ordering::Relaxed);
             let own = failed.iter().find(|(known, _)| *known == place);
             let own = own.map(|(_, error)| Err(error.clone()));
-            (job.done)(own.unwrap_or_else(|| outcome.clone()));
+            tell(job.done, own.unwrap_or_else(|| outcome.clone()));
         }
+    }
+}
+
+/// Tells one job what came of it. Whatever goes wrong in what it does with that is its own affair: there is only this
+/// one thread, and the others in the batch are to be told, too.
+fn tell(done: Done<()>, outcome: Result<(), StoreError>) {
+    // The panic hook has written where and why.
+    if panic::catch_unwind(AssertUnwindSafe(|| done(outcome))).is_err() {
+        tracing::error!("what was to follow a write has panicked; the writer goes on");
     }
 }

@@ -112,7 +112,7 @@ async fn a_storm_of_event_names() {
     let attacker = async |number: usize| {
         let mut raw = Raw::open(&server, &format!("bad:{number}")).await;
         let storm = (0..5_000)
-            .map(|event| json!({"type": "subscribe", "channel": ROOM, "event": format!("signal:{number}:{event}")}));
+            .map(|event| json!({"type": "subscribe", "channel": ROOM, "event": format!("event:{number}:{event}")}));
         let answers = ask_all(&mut raw, storm).await;
         assert_eq!(count(&answers, "subscribed"), 64, "limits.events_per_subscription");
         assert_eq!(count(&answers, "error"), 5_000 - 64);

@@ -4,7 +4,7 @@ use letshare_server::config::Config;
 use tokio::join;
 
 use super::page::{Page, file, sha256};
-use crate::support::Server;
+use crate::support::{Client, Server};
 
 const MEBIBYTE: usize = 1 << 20;
 const ALICE: &str = "alice:1aaaaa";
@@ -13,7 +13,9 @@ const ROOM: &str = "演示 room-1";
 
 async fn two_pages(server: &Server) -> (Page, Page) {
     let alice = Page::join(server, ALICE, ROOM).await;
-    let bob = Page::join(server, "%E5%B0%8F%E6%98%8E:zz7aljb", ROOM).await;
+    // Encoded in the URL alone, as a browser does (§1.1).
+    let client = Client::connect(server, "%E5%B0%8F%E6%98%8E:zz7aljb").await;
+    let bob = Page::enter(client, BOB, ROOM).await;
     (alice, bob)
 }
 

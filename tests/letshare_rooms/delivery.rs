@@ -85,6 +85,50 @@ async fn events_match_exactly() {
     assert_eq!(events(&own.received_so_far().await), ["signal:c:3"]);
 }
 
+/// findings S1: a signal for one user reaches only that user, whatever others ask for.
+#[tokio::test]
+async fn nobody_subscribes_to_the_signals_of_another() {
+    let server = Server::start(|_| {});
+    let mut bob = Client::join(&server, "bob:2", "demo1").await;
+    let mut mallory = Client::join(&server, "mallory:3", "demo1").await;
+    for event in ["signal:bob:2", "signal:bob", "signal:mallory:4", "signal:", "signal:Mallory:3"] {
+        mallory.send(json!({"type": "subscribe", "channel": "demo1", "event": event})).await;
+        let text = "只能订阅发给自己的信令，除非服务器设置 letshare.foreign_signals";
+        mallory.expect_error(403, &format!("不能订阅其他用户的信令: {event}（{text}）")).await;
+    }
+    let mut alice = Client::join(&server, "alice:1", "demo1").await;
+    alice.publish("demo1", "signal:bob:2", json!({"type": "offer"})).await;
+    assert_eq!(bob.next().await["data"]["type"], "offer");
+    assert!(mallory.received_so_far().await.is_empty());
+}
+
+/// findings S1: the own signals are heard by the whole id and without its suffix; a suffixless user is no other's.
+#[tokio::test]
+async fn a_user_hears_its_own_signals_by_both_forms() {
+    let server = Server::start(|_| {});
+    let mut bob = Client::connect(&server, "%E5%B0%8F%E6%98%8E:x1:zz7aljb").await;
+    bob.subscribe("demo1", "signal:小明:x1:zz7aljb").await;
+    bob.subscribe("demo1", "signal:小明:x1").await;
+    bob.subscribe("demo1", "signal:all").await;
+    let mut alice = Client::join(&server, "alice", "demo1").await;
+    for event in ["signal:小明:x1:zz7aljb", "signal:小明:x1", "signal:小明"] {
+        alice.publish("demo1", event, json!({})).await;
+    }
+    assert!(alice.received_so_far().await.is_empty());
+    assert_eq!(events(&bob.received_so_far().await), ["signal:小明:x1:zz7aljb", "signal:小明:x1"]);
+}
+
+/// findings S1: `foreign_signals` brings the older meaning back.
+#[tokio::test]
+async fn the_switch_lets_everybody_hear_what_it_asks_for() {
+    let server = Server::start(|config| config.letshare.foreign_signals = true);
+    let mut mallory = Client::connect(&server, "mallory:3").await;
+    mallory.subscribe("demo1", "signal:bob:2").await;
+    let mut alice = Client::join(&server, "alice:1", "demo1").await;
+    alice.publish("demo1", "signal:bob:2", json!({})).await;
+    assert_eq!(mallory.next().await["event"], "signal:bob:2");
+}
+
 /// §2.3 `wildcard_signal_all`: `signal:all` gets every event, as in the Go server; any other event still
 /// filters exactly, and nothing comes twice.
 #[tokio::test]

@@ -88,10 +88,10 @@ async fn dropping_signal_all_leaves_the_room() {
         a.expect_error(400, "客户端未订阅房间: demo1").await;
 
         // The own event went with the membership; in the Go server `signal:all` would be back.
-        a.subscribe("demo1", "signal:else").await;
+        a.subscribe("demo1", "else").await;
         b.publish("demo1", "signal:a:1", json!({"n": 3})).await;
         b.publish("demo1", "signal:all", json!({"n": 4})).await;
-        b.publish("demo1", "signal:else", json!({"n": 5})).await;
+        b.publish("demo1", "else", json!({"n": 5})).await;
         assert_eq!(a.next().await["data"]["n"], 5);
         assert!(a.received_so_far().await.is_empty());
     }

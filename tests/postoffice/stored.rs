@@ -87,6 +87,29 @@ async fn a_mailbox_that_overflows() {
     assert_eq!(office.stats().await["dropped"], 4);
 }
 
+/// findings C2: a letter that was refused as full is delivered when its sender tries again.
+#[tokio::test]
+async fn a_letter_that_was_refused_may_be_sent_again() {
+    let office = Office::start(|config| {
+        config.postoffice.mailboxes = vec!["erp".into()];
+        config.postoffice.mailbox_letters = 1;
+    });
+    let mut desk = Client::connect(&office, "desk").await;
+    desk.send(json!({"to": "erp", "subject": "first", "level": 1})).await;
+    let again = json!({"to": "erp", "subject": "again", "id": "7"});
+    desk.send(again.clone()).await;
+    desk.refused("mailbox_full").await;
+    let mut erp = Client::connect(&office, "erp").await;
+    assert_eq!(erp.next().await["subject"], "first");
+    erp.reads_until(office.until("stored", 0)).await;
+    desk.send(again.clone()).await;
+    assert_eq!(erp.next().await["subject"], "again");
+    // Taken once it is no news any more.
+    desk.send(again).await;
+    assert!(desk.received_so_far().await.is_empty());
+    assert!(erp.received_so_far().await.is_empty());
+}
+
 /// All mailboxes together have a bound, too.
 #[tokio::test]
 async fn the_office_is_bounded() {

@@ -64,7 +64,8 @@ async fn they_come_first_and_in_order() {
     let data = format!(r#"{{"subject":[1.10],"ts":{START},"token":{{"id": "u-208"}}}}"#);
     assert_eq!(whole, format!(r#"{{"event":"whole","data":{data}}}"#));
     user.expect("live").await;
-    assert_eq!(rig.kept().await, 1);
+    // Until its answer to the ping behind them is here.
+    eventually(async || (rig.kept().await == 1).then_some(())).await;
 
     // Whoever comes next has got nothing.
     let mut second = rig.socket("?token=u-208").await;
@@ -186,6 +187,65 @@ async fn a_user_has_so_many() {
     for number in 4..260 {
         user.expect(&number.to_string()).await;
     }
+}
+
+/// findings C11: what a connection was sent and has not shown to have read waits again when it is gone.
+#[tokio::test]
+async fn what_a_lost_connection_did_not_read_comes_again() {
+    let mut rig = Rig::start(keeping).await;
+    for number in 0..20 {
+        rig.push(push(&number.to_string())).await;
+    }
+    // It never reads, so it never answers the ping.
+    let half_dead = rig.user("u-208").await;
+    assert_eq!(rig.kept().await, 20);
+    drop(half_dead);
+    rig.until(0, 0).await;
+    let mut user = rig.user("u-208").await;
+    for number in 0..20 {
+        user.expect(&number.to_string()).await;
+    }
+    rig.fence().await;
+    user.expect("fence").await;
+    eventually(async || (rig.kept().await == 0).then_some(())).await;
+}
+
+/// findings C11: another connection of the user gets it at once.
+#[tokio::test]
+async fn what_a_lost_connection_did_not_read_goes_to_another_one_of_its_user() {
+    let mut rig = Rig::start(keeping).await;
+    for event in ["a", "b"] {
+        rig.push(push(event)).await;
+    }
+    let half_dead = rig.user("u-208").await;
+    let mut other = rig.socket("?token=u-208").await;
+    rig.until(2, 2).await;
+    rig.fence().await;
+    other.expect("fence").await;
+    drop(half_dead);
+    other.expect("a").await;
+    other.expect("b").await;
+    rig.fence().await;
+    other.expect("fence").await;
+    eventually(async || (rig.kept().await == 0).then_some(())).await;
+}
+
+/// findings C11: a restart with pushes on their way keeps them, too.
+#[tokio::test]
+async fn what_was_not_read_survives_a_restart() {
+    let data = TempDir::new().expect("a folder");
+    let adjust = |config: &mut Config| {
+        keeping(config);
+        config.data.dir = data.path().to_owned();
+    };
+    let mut rig = Rig::start(adjust).await;
+    rig.push(push("a")).await;
+    let half_dead = rig.user("u-208").await;
+    drop(rig);
+    drop(half_dead);
+    let mut rig = Rig::start(adjust).await;
+    assert_eq!(rig.kept().await, 1);
+    rig.user("u-208").await.expect("a").await;
 }
 
 /// A delayed push whose user is away when it is due waits as well.

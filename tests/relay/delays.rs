@@ -107,7 +107,7 @@ async fn the_same_moment() {
     }
 }
 
-/// A restart keeps them; overdue ones are sent at once, in the order in which they were due.
+/// A restart keeps them; overdue ones wait for their user, in the order in which they were due.
 #[tokio::test]
 async fn a_restart_keeps_them() {
     let data = TempDir::new().expect("a folder");
@@ -134,8 +134,94 @@ async fn a_restart_keeps_them() {
     let sent = super::cross::history(&rig.server, "relay:u:u-208").await;
     assert_eq!(sent, ["a", "b"]);
     let mut user = rig.user("u-208").await;
+    for event in ["a", "b"] {
+        user.expect(event).await;
+    }
     clock.advance(Duration::from_secs(30));
     user.expect("c").await;
+}
+
+/// findings O3: what fell due while the server was down is its user's when they come, however late, and once.
+#[tokio::test]
+async fn an_overdue_push_waits_for_its_user() {
+    let data = TempDir::new().expect("a folder");
+    let clock = clock();
+    let adjust = |config: &mut Config| config.data.dir = data.path().to_owned();
+    let mut rig = Rig::start_at(clock.clone(), adjust).await;
+    let pushed = rig.push(delayed("overdue", 10)).await;
+    drop(rig);
+    clock.advance(Duration::from_secs(60));
+    let mut rig = Rig::start_at(clock.clone(), adjust).await;
+    // Said to have reached nobody, and to be kept.
+    let unreached = eventually(async || rig.unreached().await.pop()).await;
+    assert_eq!(unreached["id"], pushed["id"]);
+    assert_eq!(unreached["target_user_id"], "u-208");
+    assert_eq!(unreached["kept"], true);
+    eventually(async || rig.scheduled().await.is_empty().then_some(())).await;
+    drop(rig);
+    clock.advance(Duration::from_secs(86_400));
+    let mut rig = Rig::start_at(clock.clone(), adjust).await;
+    let mut user = rig.user("u-208").await;
+    user.expect("overdue").await;
+    rig.fence().await;
+    user.expect("fence").await;
+    let mut again = rig.socket("?token=u-208").await;
+    rig.until(2, 2).await;
+    rig.fence().await;
+    again.expect("fence").await;
+}
+
+/// findings O3: what is for everybody waits until clients have had the time to come back.
+#[tokio::test]
+async fn an_overdue_push_to_everybody_waits_for_the_grace_to_end() {
+    let data = TempDir::new().expect("a folder");
+    let clock = clock();
+    let adjust = |config: &mut Config| config.data.dir = data.path().to_owned();
+    let mut rig = Rig::start_at(clock.clone(), adjust).await;
+    rig.push(json!({"event_name": "all", "subject": 1, "delay_seconds": 10})).await;
+    drop(rig);
+    clock.advance(Duration::from_secs(60));
+    let mut rig = Rig::start_at(clock.clone(), adjust).await;
+    let mut early = rig.socket("").await;
+    rig.until(1, 0).await;
+    // One to a user is not held up behind it.
+    rig.push(delayed("due", 1)).await;
+    clock.advance(Duration::from_secs(1));
+    eventually(async || (rig.scheduled().await.len() == 1).then_some(())).await;
+    assert_eq!(rig.scheduled().await[0]["event_name"], "all");
+    let mut late = rig.socket("").await;
+    rig.until(2, 0).await;
+    clock.advance(Duration::from_secs(30));
+    early.expect("all").await;
+    late.expect("all").await;
+}
+
+/// findings O3: a push that reached nobody is listed as such.
+#[tokio::test]
+async fn a_push_that_reached_nobody_is_told() {
+    let clock = clock();
+    let mut rig = Rig::start_at(clock.clone(), |_| {}).await;
+    assert!(rig.unreached().await.is_empty());
+    clock.advance(Duration::from_secs(31));
+    let lost = rig.push(delayed("lost", 10)).await;
+    let all = rig.push(json!({"event_name": "all", "subject": 1, "delay_seconds": 11})).await;
+    clock.advance(Duration::from_secs(60));
+    let unreached = eventually(async || {
+        let unreached = rig.unreached().await;
+        (unreached.len() == 2).then_some(unreached)
+    })
+    .await;
+    let expected = |pushed: &Value, event: &str, after: u64, user: &str| {
+        json!({
+            "id": pushed["id"],
+            "due": START + 31_000 + after,
+            "event_name": event,
+            "target_user_id": user,
+            "broadcast": user.is_empty(),
+            "kept": false,
+        })
+    };
+    assert_eq!(unreached, [expected(&all, "all", 11_000, ""), expected(&lost, "lost", 10_000, "u-208")]);
 }
 
 /// `max_lateness`: what is too late is dropped.

@@ -121,7 +121,7 @@ async fn slips_of_the_token() {
     let long = "x".repeat(1_025);
     let body = json!({"event_name": "e", "subject": 1, "token": long});
     let answer = rig.post(&body.to_string()).await;
-    assert_refused(&answer, 400, "token cannot be resolved");
+    assert_refused(&answer, 400, "token too long: it may have 1024 bytes");
 }
 
 /// §2: a request on the socket's path that is no handshake.
@@ -166,4 +166,30 @@ async fn a_full_server() {
     let _first = rig.socket("").await;
     let answer = rig.http.ask("GET", "/ws", &UPGRADE).await;
     assert_refused(&answer, 429, "too many connections");
+}
+
+/// findings O13: the error about a token that is too long names the limit; one of just that length works.
+#[tokio::test]
+async fn a_token_that_is_too_long_is_told_the_limit() {
+    let mut rig = Rig::start(|_| {}).await;
+    let (longest, long) = ("x".repeat(1_024), "x".repeat(1_025));
+    let text = "token too long: it may have 1024 bytes";
+    for token in [json!(long), json!({"id": long}), json!({"user_id": long})] {
+        let body = json!({"event_name": "e", "subject": 1, "token": token}).to_string();
+        assert_refused(&rig.post(&body).await, 400, text);
+    }
+    let error = json!({"event": "error", "data": {"msg": text}});
+    let mut by_url = rig.socket(&format!("?token={long}")).await;
+    assert_eq!(by_url.next().await, error);
+    by_url.expect_close(4401).await;
+    for token in [long, "x".repeat(10_000)] {
+        let mut by_frame = rig.socket("").await;
+        by_frame.identify(json!(token)).await;
+        assert_eq!(by_frame.next().await, error);
+        by_frame.expect_close(4401).await;
+    }
+    rig.until(0, 0).await;
+    let mut user = rig.user(&longest).await;
+    rig.push(json!({"event_name": "e", "subject": 1, "token": longest})).await;
+    user.expect("e").await;
 }

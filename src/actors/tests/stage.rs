@@ -43,10 +43,10 @@ use crate::{
     error::Fault,
     ids::{ChannelName, SessionId, Timestamp},
     live::Live,
-    log::memory::MemoryLog,
+    log::{Log, memory::MemoryLog},
 };
 
-const ROOM: &str = "demo1";
+pub const ROOM: &str = "demo1";
 const CAP: usize = 3;
 /// Longest wait for something that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,12 +60,17 @@ pub struct Stage {
 
 impl Stage {
     pub fn set() -> Self {
-        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
         let history = Bounds { age: Duration::from_secs(120), entries: 100, bytes: 100_000 };
+        Self::set_on(Arc::new(MemoryLog::new(history, 100_000)))
+    }
+
+    /// With this log.
+    pub fn set_on(log: Arc<dyn Log>) -> Self {
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
         let hour = Duration::from_secs(3_600);
         let broker = Arc::new(Broker {
             clock: clock.clone(),
-            log: Arc::new(MemoryLog::new(history, 100_000)),
+            log,
             namespaces: Arc::new(Terms { presence_members: 10, ..Terms::default() }),
             connections: Connections::default(),
             directory: Directory::new(10),
@@ -161,6 +166,11 @@ impl Handler<Die> for Channel {
     fn handle(&mut self, _: Die, _: &mut Context<Self>) {
         panic!("on purpose");
     }
+}
+
+/// Has the room's actor die of what it does next.
+pub fn kill_soon(channel: &Addr<Channel>) {
+    channel.do_send(Die);
 }
 
 /// Kills the room's actor and waits until it is dead.

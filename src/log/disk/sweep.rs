@@ -2,6 +2,7 @@
 
 use std::{
     ops::ControlFlow,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::Ordering,
@@ -220,7 +221,9 @@ impl Sweeper {
         let (stop, stopped) = channel::<()>();
         let sweep = move || {
             while stopped.recv_timeout(limits::SWEEP_PAUSE) == Err(RecvTimeoutError::Timeout) {
-                match log.sweep() {
+                // A panic costs this sweep, not all later ones: there is only this thread.
+                let swept = panic::catch_unwind(AssertUnwindSafe(|| log.sweep()));
+                match swept.unwrap_or_else(|_| Err(StoreError::damaged("a sweep has panicked"))) {
                     Ok(swept) if swept == Swept::default() => {}
                     Ok(swept) => {
                         tracing::debug!(entries = swept.entries, channels = swept.channels, "swept the data file")

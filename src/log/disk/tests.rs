@@ -63,6 +63,47 @@ fn fill(channel: &mut dyn ChannelLog, clock: &Clock, count: usize, size: usize) 
     (0..count).map(one).collect()
 }
 
+/// findings C4: while the past of one channel is read, the others are not locked: they open and close, and what is written
+/// to them is committed.
+#[test]
+fn a_channel_that_is_read_locks_no_other() {
+    let (disk, clock) = (FaultyDisk::default(), clock());
+    let before = log(&disk, &clock);
+    fill(&mut *before.open(&ChannelName::from("p cold")), &clock, 400, 4_000);
+    drop(before);
+
+    let log = Arc::new(log(&disk, &clock));
+    let (hot, cold) = (ChannelName::from("p hot"), ChannelName::from("p cold"));
+    assert!(!log.opens_at_once(&hot));
+    let mut channel = log.open(&hot);
+    assert!(log.opens_at_once(&hot) && !log.opens_at_once(&cold) && log.opens_at_once(&ChannelName::from("memory")));
+    // What it writes to is in the cache from now on.
+    fill(&mut *channel, &clock, 1, 10);
+    disk.hold_reads(true);
+    let opening = std::thread::spawn({
+        let (log, cold) = (Arc::clone(&log), cold.clone());
+        move || log.open(&cold).recent().len()
+    });
+    disk.until_a_read_waits();
+    let (opened, others) = mpsc::channel();
+    let other = std::thread::spawn({
+        let log = Arc::clone(&log);
+        move || {
+            let again = log.open(&hot);
+            assert_eq!(again.recent().len(), 1);
+            log.close(&hot);
+            assert!(!log.opens_at_once(&ChannelName::from("p cold")));
+            opened.send(()).unwrap();
+        }
+    });
+    let is_free = others.recv_timeout(Duration::from_secs(20)).is_ok();
+    disk.hold_reads(false);
+    assert!(is_free, "another channel waited for that read");
+    other.join().unwrap();
+    assert!(opening.join().unwrap() > 0);
+    assert!(log.opens_at_once(&cold));
+}
+
 #[test]
 fn keeps_the_contract() {
     let always = || -> DiskLog {

@@ -20,8 +20,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::{
     actors::{
         broker::Broker,
-        channel::Command,
         questions::{AppendAll, ask},
+        undone::Command,
     },
     core::{
         command::{AttachmentId, Detach, Publish},
@@ -212,6 +212,6 @@ fn evict(user: &str, group: &Arc<str>, roll: &Roll, broker: &Arc<Broker>) {
             context: REMOVED,
         };
         // Not refused by a full mailbox: somebody who stays although removed would be worse.
-        channel.do_send(Command { hub, body });
+        channel.do_send(Command::new(hub, name.clone(), body));
     }
 }

@@ -52,6 +52,7 @@ impl Terms {
             rules: Arc::new(Rules::letshare_room(config.websocket.max_room_users)),
             enforce_from: config.letshare.enforce_from,
             wildcard_signal_all: config.letshare.wildcard_signal_all,
+                foreign_signals: config.letshare.foreign_signals,
             events_per_subscription: config.limits.events_per_subscription,
         });
         Self { authenticator: Authenticator::new(config, clock), pro, rooms }

@@ -27,6 +27,8 @@ use crate::{
 
 /// The event that everybody in a room subscribes to; meant when a client names none.
 const ALL: &str = "signal:all";
+/// What stands before the id of the user whom a signal is for.
+const SIGNAL: &str = "signal:";
 
 /// How rooms behave on this server.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct RoomSettings {
     pub enforce_from: bool,
     /// Whoever subscribes to `signal:all` gets every event, as the Go server did.
     pub wildcard_signal_all: bool,
+    /// Whoever likes may subscribe to the signals of another user, as in the Go server.
+    pub foreign_signals: bool,
     pub events_per_subscription: usize,
 }
 
@@ -53,6 +57,8 @@ enum Refusal {
     MissingData,
     BadData,
     UnknownType(String),
+    /// The signals of another user.
+    ForeignSignal(String),
     Fault(Fault),
 }
 
@@ -87,6 +93,9 @@ impl Rooms {
         }
         let mut filter = link.filter(&room, 0).cloned().unwrap_or_else(Filter::named);
         let event = event_name(&request.event)?;
+        if !self.may_hear(event) {
+            return Err(Refusal::ForeignSignal(event.to_owned()));
+        }
         filter.add(event.into());
         if event == ALL && self.settings.wildcard_signal_all {
             filter.add_every_name();
@@ -97,6 +106,16 @@ impl Rooms {
         }
         let confirmation = reply::subscribed(room.as_str(), &request.event, link.now());
         self.attach(&room, filter, confirmation, link)
+    }
+
+    /// A signal is for the user whom it names: by the whole id, or without what a page adds to it (`bob` of `bob:x1y2z3`).
+    fn may_hear(&self, event: &str) -> bool {
+        let Some(id) = event.strip_prefix(SIGNAL).filter(|_| event != ALL) else {
+            return true;
+        };
+        let is_open = self.settings.foreign_signals || self.settings.wildcard_signal_all;
+        let without_suffix = self.user.rsplit_once(':').map(|(name, _)| name);
+        is_open || id == self.user || Some(id) == without_suffix
     }
 
     /// Unsubscribing is always confirmed; from `signal:all` it leaves the room.
@@ -227,6 +246,11 @@ fn tell_refusal(link: &mut Link<'_>, refusal: Refusal, channel: &str) {
         Refusal::UnknownType(kind) => {
             let shown: String = kind.chars().take(limits::ECHOED_CHARS).collect();
             tell(link, 400, &format!("不支持的消息类型: {shown}"));
+        }
+        Refusal::ForeignSignal(event) => {
+            let shown: String = event.chars().take(limits::ECHOED_CHARS).collect();
+            let text = "只能订阅发给自己的信令，除非服务器设置 letshare.foreign_signals";
+            tell(link, 403, &format!("不能订阅其他用户的信令: {shown}（{text}）"));
         }
         Refusal::Fault(fault) => tell_fault(link, &fault, channel),
     }

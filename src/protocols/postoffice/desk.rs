@@ -124,8 +124,33 @@ impl Desk {
             return Bytes::new();
         };
         let mut frames = BytesMut::new();
-        let mut after = 0;
         let was_behind = self.is_behind;
+        let room = Arc::clone(&self.room);
+        let (mut after, mut is_short) = (0, true);
+        while is_short {
+            is_short = false;
+            for (number, text) in self.plan(session, after) {
+                after = number;
+                // Without the lock: the writer's thread takes it, and everybody's writes would wait for these reads.
+                if let Some(text) = text.or_else(|| self.office.text(&room, number)) {
+                    frames.extend_from_slice(&frame::text(text.as_bytes()));
+                } else {
+                    // Gone meanwhile, or not to be read: others may have its place.
+                    self.stay(number);
+                    is_short = self.is_behind;
+                }
+            }
+        }
+        if self.is_behind && !was_behind {
+            self.office.spill(&room);
+        }
+        frames.extend_from_slice(&self.question());
+        frames.freeze()
+    }
+
+    /// The numbers behind `after` of what is to be sent now, in order, noted as on the way; with the text where that is in memory.
+    fn plan(&mut self, session: SessionId, mut after: u64) -> Vec<(u64, Option<ByteString>)> {
+        let mut planned = Vec::new();
         let room = Arc::clone(&self.room);
         let mut mailbox = room.mailbox.lock();
         self.is_behind = loop {
@@ -137,23 +162,23 @@ impl Desk {
                 break true;
             }
             after = number;
-            let text = waiting.text.clone();
-            let Some(text) = text.or_else(|| self.office.text(&room, number)) else {
-                continue;
-            };
-            frames.extend_from_slice(&frame::text(text.as_bytes()));
-            self.depart(number, text.len());
+            planned.push((number, waiting.text.clone()));
+            self.depart(number, waiting.bytes);
         };
         if !self.is_behind {
             self.highest = mailbox.last();
         }
         mailbox.set_behind(session, self.is_behind, self.highest);
-        drop(mailbox);
-        if self.is_behind && !was_behind {
-            self.office.spill(&room);
+        planned
+    }
+
+    /// A letter does not leave after all.
+    fn stay(&mut self, number: u64) {
+        if let Some(place) = self.flights.iter().position(|flight| flight.number == number)
+            && let Some(flight) = self.flights.remove(place)
+        {
+            self.flying_bytes -= flight.bytes;
         }
-        frames.extend_from_slice(&self.question());
-        frames.freeze()
     }
 
     /// Letters up to this one were read.
@@ -294,3 +319,6 @@ fn last_words(reason: CloseReason) -> Option<Bytes> {
         reply::error(Code::TooLarge, text, About::default())
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,7 +100,15 @@ pub struct Mailbox<P> {
     pub readers: Vec<Reader<P>>,
     /// Outlives its connections.
     pub is_kept: bool,
-    seen: HashMap<Arc<str>, Duration>,
+    seen: HashMap<Arc<str>, Seen>,
+}
+
+/// A letter that was taken in, by the key that its sender names it by.
+#[derive(Debug)]
+struct Seen {
+    number: u64,
+    /// When it came (monotonic).
+    came: Duration,
 }
 
 impl<P> Default for Mailbox<P> {
@@ -127,12 +135,8 @@ impl<P> Mailbox<P> {
 
     /// Takes a letter in; `uptime` is the monotonic now. What had to make room for it is added to `gone`.
     pub fn post(&mut self, posted: Posted, bounds: Bounds, uptime: Duration, gone: &mut Vec<Gone>) -> Taken {
-        if let Some(key) = posted.key {
-            self.forget(uptime);
-            if self.seen.contains_key(&key) {
-                return Taken::Again;
-            }
-            self.seen.insert(key, uptime);
+        if posted.key.as_ref().is_some_and(|key| self.seen.contains_key(key)) {
+            return Taken::Again;
         }
         let is_read = self.readers.iter().any(|reader| reader.is_ready && !reader.is_behind);
         let is_stored = bounds.stores && self.is_kept;
@@ -140,6 +144,13 @@ impl<P> Mailbox<P> {
             return Taken::Dropped;
         }
         let number = self.last + 1;
+        // Decided before anything goes: what is refused costs the others nothing.
+        let waiting = self.letters.range(self.handed + 1..);
+        let higher = waiting.filter(|(_, letter)| letter.level > posted.level);
+        if !is_read && higher.count() >= bounds.letters {
+            gone.push(Gone { number, bytes: posted.text.len(), row: Row::None });
+            return Taken::Full;
+        }
         let waiting = Waiting {
             level: posted.level,
             came: posted.came,
@@ -155,11 +166,13 @@ impl<P> Mailbox<P> {
             };
             let victim = *victim;
             gone.extend(self.remove(victim));
-            if victim == number {
-                return Taken::Full;
-            }
         }
         self.last = number;
+        // Only now: one that was not taken is to be taken when it comes again.
+        if let Some(key) = posted.key {
+            self.forget(uptime);
+            self.seen.insert(key, Seen { number, came: uptime });
+        }
         let to_disk = is_stored && !is_read;
         if to_disk && let Some(letter) = self.letters.get_mut(&number) {
             letter.row = Row::Writing;
@@ -167,7 +180,13 @@ impl<P> Mailbox<P> {
         Taken::In { number, to_disk }
     }
 
-    /// Takes it back: it could not be kept.
+    /// Takes it back: it could not be kept, and is to be taken when it comes again.
+    pub fn withdraw(&mut self, number: u64) -> Option<Gone> {
+        self.seen.retain(|_, seen| seen.number != number);
+        self.remove(number)
+    }
+
+    /// It has been read, or has to go.
     pub fn remove(&mut self, number: u64) -> Option<Gone> {
         let letter = self.letters.remove(&number)?;
         Some(Gone { number, bytes: letter.bytes, row: letter.row })
@@ -250,7 +269,7 @@ impl<P> Mailbox<P> {
 
     fn forget(&mut self, uptime: Duration) {
         if self.seen.len() >= limits::POST_IDS {
-            self.seen.retain(|_, seen| uptime.saturating_sub(*seen) < limits::IDEMPOTENCY_WINDOW);
+            self.seen.retain(|_, seen| uptime.saturating_sub(seen.came) < limits::IDEMPOTENCY_WINDOW);
         }
         if self.seen.len() >= limits::POST_IDS {
             self.seen.clear();

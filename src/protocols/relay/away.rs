@@ -1,5 +1,6 @@
 //! Pushes for users who are away (`docs/protocols/relay.md §5`, `offline_ttl_seconds`): on disk before they are acknowledged,
-//! handed over in order to the first connection that identifies.
+//! handed over in order to the first connection that identifies. They stay there until it has answered a ping that was sent
+//! behind them; when it is gone before, they wait again.
 //!
 //! Whether a user is there is decided under one lock, by who pushes and by who comes. So a push either waits
 //! here, and the relay's own sockets do not hear it from the channel, or is live, and comes behind what waited.
@@ -8,7 +9,7 @@
 
 mod queues;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix_web::rt;
 use parking_lot::Mutex;
@@ -16,12 +17,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::{
+    actors::hub::Peer,
     clock::{Clock, OncePerSecond},
     error::Fault,
-    ids::Timestamp,
+    ids::{SessionId, Timestamp},
     limits,
     protocols::relay::{
-        away::queues::{Users, Waiting},
+        away::queues::{Lent, Users, Waiting},
         push::Push,
         schedule,
     },
@@ -38,10 +40,23 @@ pub struct Row {
     /// When it was pushed.
     at: u64,
     push: Push,
+    /// It is never too old.
+    #[serde(default)]
+    until_read: bool,
+}
+
+/// How long a push waits for its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// As `offline_ttl` says.
+    AsSet,
+    /// Until it was read.
+    UntilRead,
 }
 
 /// What waited for a user who has come.
 pub struct Missed {
+    pub number: u64,
     pub push: Push,
     /// When it was pushed.
     pub at: Timestamp,
@@ -56,13 +71,21 @@ pub enum Outcome {
     Kept,
 }
 
+/// What waits, and who is there.
+#[derive(Default)]
+struct State {
+    users: Users,
+    /// The connections of each user.
+    there: HashMap<String, Vec<Peer>>,
+}
+
 /// See the module.
 pub struct Away {
     store: Arc<dyn Store>,
     clock: Clock,
     /// Zero: nothing is kept.
     ttl: Duration,
-    users: Mutex<Users>,
+    state: Mutex<State>,
     full: OncePerSecond,
 }
 
@@ -83,11 +106,12 @@ impl Away {
                 let (user, number) = place(&row.key).ok_or_else(damaged)?;
                 let bytes = row.value.len();
                 let row: Row = serde_json::from_slice(&row.value).map_err(|_| damaged())?;
-                let waiting = Waiting { number, id: row.id.into(), at: row.at, bytes, row: None };
-                users.put(user, waiting);
+                let Row { id, at, until_read, .. } = row;
+                users.put(user, Waiting { number, id: id.into(), at, bytes, row: None, until_read, lent: None });
             }
         }
-        let away = Self { store, clock, ttl, users: Mutex::new(users), full: OncePerSecond::default() };
+        let state = Mutex::new(State { users, ..State::default() });
+        let away = Self { store, clock, ttl, state, full: OncePerSecond::default() };
         away.expire();
         Ok(away)
     }
@@ -97,80 +121,132 @@ impl Away {
         !self.ttl.is_zero()
     }
 
-    /// How many wait.
+    /// How many wait, those included that are on their way.
     pub fn count(&self) -> usize {
-        let users = self.users.lock();
-        users.waiting.values().map(VecDeque::len).sum()
+        self.state.lock().users.count()
     }
 
     /// Keeps `push` unless its user is there; it is on disk when this returns. The same `id` again is kept once.
     ///
     /// # Errors
     /// [`Fault::DiskFull`], [`Fault::Busy`], [`Fault::Internal`]: it is not kept.
-    pub async fn keep(&self, id: &str, push: &Push, is_there: impl FnOnce() -> bool) -> Result<Outcome, Fault> {
-        let Some(user) = push.user.as_deref().filter(|_| self.keeps()) else {
+    pub async fn keep(
+        &self,
+        id: &str,
+        push: &Push,
+        wait: Wait,
+        is_there: impl FnOnce() -> bool,
+    ) -> Result<Outcome, Fault> {
+        let until_read = wait == Wait::UntilRead;
+        let Some(user) = push.user.as_deref().filter(|_| until_read || self.keeps()) else {
             return Ok(Outcome::Live);
         };
-        let row = Row { id: id.to_owned(), at: self.clock.now().millis(), push: push.clone() };
+        let row = Row { id: id.to_owned(), at: self.clock.now().millis(), push: push.clone(), until_read };
         let value = serde_json::to_vec(&row).map_err(|_| Fault::Internal)?;
         let (told, outcome) = oneshot::channel();
-        let number = {
-            let mut users = self.users.lock();
+        let (number, gone) = {
+            let users = &mut self.state.lock().users;
             if is_there() {
                 return Ok(Outcome::Live);
             }
             if users.has(user, id) {
                 return Ok(Outcome::Kept);
             }
-            let (gone, fits) = users.make_room(user, value.len());
-            if !fits {
-                drop(users);
-                self.remove(user, gone);
+            let Some(gone) = users.room_for(user, value.len()) else {
                 if let Some(more) = self.full.allows(&self.clock) {
                     let bytes = limits::RELAY_KEPT_BYTES;
                     tracing::warn!(bytes, more, "no room for another push for users who are away");
                 }
                 return Ok(Outcome::Live);
-            }
+            };
             let number = users.last + 1;
-            let waiting = Waiting { number, id: id.into(), at: row.at, bytes: value.len(), row: Some(Arc::new(row)) };
-            users.put(user, waiting);
+            let (at, bytes) = (row.at, value.len());
+            let row = Some(Arc::new(row));
+            users.put(user, Waiting { number, id: id.into(), at, bytes, row, until_read, lent: None });
             let batch = Batch::new().put(KEPT, key(user, number), value);
             // While the lock is held: whoever takes it out removes the row behind this.
             let done: Done<_> = Box::new(move |result| drop(told.send(result)));
-            self.store.submit(removal(batch, user, gone), done);
-            number
+            self.store.submit(removal(batch, user, gone.iter().copied()), done);
+            (number, gone)
         };
         let outcome = outcome.await.unwrap_or(Err(StoreError::Closed));
-        let mut users = self.users.lock();
+        let users = &mut self.state.lock().users;
         match outcome {
             Ok(_) => {
-                if let Some(waiting) = users.find(user, number) {
-                    waiting.row = None;
-                }
+                users.written(user, number);
+                // Not before: had the disk refused the new one, nothing would have gone for it.
+                users.forget(user, &gone);
                 Ok(Outcome::Kept)
             }
             Err(error) => {
-                users.drop_one(user, number);
+                users.forget(user, &[number]);
                 Err(schedule::told(error))
             }
         }
     }
 
-    /// A connection of `user` has come: `enter` counts it. What waited, in order; it waits no more.
-    pub fn arrive(&self, user: &str, enter: impl FnOnce() -> usize) -> (usize, Vec<Missed>) {
-        if !self.keeps() {
-            return (enter(), Vec::new());
-        }
-        let (connections, waiting) = {
-            let mut users = self.users.lock();
-            (enter(), users.take(user))
+    /// A connection of `user` has come: `enter` counts it. What waited, in order; until it is confirmed it is this
+    /// connection's.
+    pub fn arrive(&self, user: &str, peer: Peer, enter: impl FnOnce() -> usize) -> (usize, Vec<Missed>) {
+        let session = peer.session;
+        let (connections, lent) = {
+            let mut state = self.state.lock();
+            state.there.entry(user.to_owned()).or_default().push(peer);
+            (enter(), state.users.lend(user, session))
         };
+        (connections, self.missed(user, lent))
+    }
+
+    /// What waits again for a user who is there.
+    pub fn take(&self, user: &str, session: SessionId) -> Vec<Missed> {
+        let lent = self.state.lock().users.lend(user, session);
+        self.missed(user, lent)
+    }
+
+    /// A connection is no longer the user's: `leave` counts it out. What it was sent it may still confirm.
+    pub fn depart(&self, user: &str, session: SessionId, leave: impl FnOnce()) {
+        let mut state = self.state.lock();
+        leave();
+        if let Some(peers) = state.there.get_mut(user) {
+            peers.retain(|peer| peer.session != session);
+            if peers.is_empty() {
+                state.there.remove(user);
+            }
+        }
+    }
+
+    /// The connection has read what it was sent, up to this number.
+    pub fn confirm(&self, user: &str, session: SessionId, upto: u64) {
+        let read = self.state.lock().users.confirm(user, session, upto);
+        self.remove(user, read);
+    }
+
+    /// The connection is gone: what it has not confirmed goes to another one of the user, or waits.
+    pub fn give_back(&self, user: &str, session: SessionId) {
+        let mut state = self.state.lock();
+        if state.users.give_back(user, session)
+            && let Some(other) = state.there.get(user).and_then(|peers| peers.first())
+        {
+            other.nudge();
+        }
+    }
+
+    /// What is sent now. What is too old, or cannot be read, waits no more.
+    fn missed(&self, user: &str, lent: Vec<Lent>) -> Vec<Missed> {
         let oldest = self.oldest();
-        let missed = waiting.iter().filter(|waiting| waiting.at >= oldest);
-        let missed: Vec<Missed> = missed.filter_map(|waiting| self.read(user, waiting)).collect();
-        self.remove(user, waiting.iter().map(|waiting| waiting.number));
-        (connections, missed)
+        let (mut missed, mut gone) = (Vec::new(), Vec::new());
+        for lent in lent {
+            let is_young = lent.at >= oldest || lent.until_read;
+            match self.read(user, &lent).filter(|_| is_young) {
+                Some(push) => missed.push(push),
+                None => gone.push(lent.number),
+            }
+        }
+        if !gone.is_empty() {
+            self.state.lock().users.forget(user, &gone);
+            self.remove(user, gone);
+        }
+        missed
     }
 
     /// Removes what is too old, for ever. One task of the server.
@@ -183,7 +259,7 @@ impl Away {
 
     fn expire(&self) {
         let oldest = self.oldest();
-        let expired = self.users.lock().expire(oldest);
+        let expired = self.state.lock().users.expire(oldest);
         for (user, numbers) in expired {
             self.remove(&user, numbers);
         }
@@ -198,12 +274,13 @@ impl Away {
         self.clock.now().millis().saturating_sub(ttl)
     }
 
-    fn read(&self, user: &str, waiting: &Waiting) -> Option<Missed> {
-        let missed = |row: &Row| Missed { push: row.push.clone(), at: Timestamp::from_millis(row.at) };
-        if let Some(row) = &waiting.row {
+    fn read(&self, user: &str, lent: &Lent) -> Option<Missed> {
+        let number = lent.number;
+        let missed = |row: &Row| Missed { number, push: row.push.clone(), at: Timestamp::from_millis(row.at) };
+        if let Some(row) = &lent.row {
             return Some(missed(row));
         }
-        let read = self.store.get(KEPT, &key(user, waiting.number));
+        let read = self.store.get(KEPT, &key(user, number));
         let row = read.map(|value| serde_json::from_slice::<Row>(&value?).ok());
         match row {
             Ok(Some(row)) => Some(missed(&row)),

@@ -13,7 +13,7 @@ use crate::{
     },
     error::Fault,
     protocols::relay::{
-        away::{Away, Outcome},
+        away::{Away, Outcome, Wait},
         groups::Groups,
         push::Push,
         reply,
@@ -41,10 +41,10 @@ impl Delivery {
     ///
     /// # Errors
     /// [`Fault::Busy`], [`Fault::DiskFull`]: it was not published; a back end has to push it again.
-    pub async fn hand_over(&self, push: &Push, id: &str, broker: &Arc<Broker>) -> Result<Handed, Fault> {
+    pub async fn hand_over(&self, push: &Push, id: &str, wait: Wait, broker: &Arc<Broker>) -> Result<Handed, Fault> {
         let channel = push.channel();
         let is_there = || self.groups.count(&channel) > 0;
-        let is_kept = self.away.keep(id, push, is_there).await? == Outcome::Kept;
+        let is_kept = self.away.keep(id, push, wait, is_there).await? == Outcome::Kept;
         let connections = match is_kept {
             true => 0,
             false => self.groups.count(&channel),

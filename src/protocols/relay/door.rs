@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZeroU32,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,7 @@ use actix_web::{
     rt, web,
 };
 use anyhow::Context as _;
-use futures_util::future;
+use futures_util::{FutureExt as _, future};
 use governor::{Quota, RateLimiter};
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
     clock::Clock,
     config::{self, Identify, UnresolvedToken},
     edge::{admission::Refusal, http::query::Query, websocket::Entrance},
+    limits,
     live::Live,
     protocols::relay::{
         away::Away,
@@ -86,7 +88,7 @@ impl Shared {
         Ok(Self {
             keys: Live::new(Keys::new(settings, leeway)),
             delivery: Delivery { groups: Groups::default(), away },
-            schedule: Schedule::new(store, clock.clone(), settings.max_lateness),
+            schedule: Schedule::new(store, clock.clone(), settings.max_lateness, settings.overdue_grace),
             rules: Rules {
                 lenient: settings.lenient_push,
                 reject_unresolved: settings.unresolved_token == UnresolvedToken::Reject,
@@ -108,6 +110,14 @@ impl Drop for Sending {
     }
 }
 
+/// A panic in one push must not end what serves all of them: the task begins anew.
+async fn for_ever<F: Future<Output = ()>>(what: &'static str, task: impl Fn() -> F) {
+    while AssertUnwindSafe(task()).catch_unwind().await.is_err() {
+        tracing::error!("{what} has panicked; it begins anew");
+        rt::time::sleep(limits::RELAY_SCHEDULE_CHECK).await;
+    }
+}
+
 /// The relay door of one worker thread.
 #[derive(Clone)]
 pub struct Relay {
@@ -123,7 +133,9 @@ impl Relay {
             let sending = Sending(shared);
             rt::spawn(async move {
                 let Shared { schedule, delivery, .. } = &*sending.0;
-                future::join(schedule.run(delivery, &broker), delivery.away.sweep()).await;
+                let sent = for_ever("sending delayed pushes", || schedule.run(delivery, &broker));
+                let swept = for_ever("sweeping kept pushes", || delivery.away.sweep());
+                future::join(sent, swept).await;
             });
         }
         Self { entrance, shared }

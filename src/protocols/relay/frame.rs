@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{limits, protocols::relay::push};
+use crate::protocols::relay::push;
 
 /// One frame, understood.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ fn token_of(data: &str) -> Option<String> {
         b'-' | b'0'..=b'9' => push::decimal(token),
         _ => None,
     };
-    text.filter(|text| !text.is_empty() && text.len() <= limits::TOKEN_BYTES)
+    text.filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

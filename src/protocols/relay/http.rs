@@ -22,10 +22,11 @@ use crate::{
     error::Fault,
     limits,
     protocols::relay::{
+        away::Wait,
         delivery::Handed,
         door::Relay,
         push::{BadPush, Request},
-        schedule::Waiting,
+        schedule::{Unreached, Waiting},
     },
 };
 
@@ -171,7 +172,7 @@ impl Relay {
         let wait = u64::try_from(delay).unwrap_or_default();
         let handed = if wait == 0 {
             let broker = &self.entrance.worker.broker;
-            Some(shared.delivery.hand_over(&push, &id, broker).await?)
+            Some(shared.delivery.hand_over(&push, &id, Wait::AsSet, broker).await?)
         } else {
             let wait = Duration::from_secs(wait);
             shared.schedule.keep(&id, &push, wait).await?;
@@ -218,7 +219,13 @@ impl Relay {
             })
         };
         let scheduled: Vec<_> = waiting.iter().map(shown).collect();
-        let data = json!({"scheduled": scheduled, "has_more": has_more});
+        let unreached = self.shared.schedule.unreached().into_iter().map(|Unreached { waiting, is_kept }| {
+            let mut shown = shown(&waiting);
+            shown["kept"] = is_kept.into();
+            shown
+        });
+        let unreached: Vec<_> = unreached.collect();
+        let data = json!({"scheduled": scheduled, "has_more": has_more, "unreached": unreached});
         Ok(Answer::Done(data))
     }
 

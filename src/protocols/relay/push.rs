@@ -53,6 +53,8 @@ pub enum BadPush {
     DelayTooLarge,
     #[error("token cannot be resolved")]
     Unresolved,
+    #[error("token too long: it may have {limit} bytes")]
+    TokenTooLong { limit: usize },
 }
 
 #[derive(Deserialize)]
@@ -94,7 +96,8 @@ impl Request {
         }
         let user = match Target::of(body.token) {
             Target::User(user) if user.len() > limits::RELAY_TOKEN_BYTES => {
-                return Err(BadPush::Unresolved);
+                let limit = limits::RELAY_TOKEN_BYTES;
+                return Err(BadPush::TokenTooLong { limit });
             }
             Target::User(user) => Some(user),
             Target::Everybody => None,
@@ -123,6 +126,11 @@ impl Push {
 /// The channel of a user.
 pub fn user_channel(token: &str) -> ChannelName {
     ChannelName::from(&*format!("{USER}{token}"))
+}
+
+/// The user whose channel it is.
+pub fn user_of(channel: &ChannelName) -> Option<&str> {
+    channel.as_str().strip_prefix(USER)
 }
 
 /// Whom the token of a push means.

@@ -9,7 +9,7 @@ use crate::{
         wire::{self, Slot, WireFormat},
     },
     ids::{ChannelName, Timestamp},
-    protocols::relay::push::{Push, USER},
+    protocols::relay::push::{BadPush, Push, user_of},
 };
 
 /// Where a message carries the token as its push gave it, when its channel does not tell.
@@ -31,6 +31,11 @@ pub fn identified(token: &str, connections: usize) -> Bytes {
 
 pub fn invalid_token() -> Bytes {
     frame::text(br#"{"event":"error","data":{"msg":"invalid token"}}"#)
+}
+
+pub fn token_too_long(limit: usize) -> Bytes {
+    let text = BadPush::TokenTooLong { limit };
+    frame::text(format!(r#"{{"event":"error","data":{{"msg":"{text}"}}}}"#).as_bytes())
 }
 
 /// The message that a push becomes.
@@ -108,7 +113,7 @@ fn write_token(json: &mut Vec<u8>, channel: &ChannelName, message: &Message) {
     if let Some(given) = given.filter(|given| is_json(given)) {
         return json.extend_from_slice(given.as_bytes());
     }
-    match channel.as_str().strip_prefix(USER) {
+    match user_of(channel) {
         Some(user) => write_json_text(json, user),
         None => json.extend_from_slice(b"null"),
     }

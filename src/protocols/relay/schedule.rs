@@ -1,10 +1,13 @@
 //! Delayed pushes: on disk before they are acknowledged, off it after they were handed over
 //! (`docs/protocols/relay.md §5`). So a crash can repeat one and lose none.
+//!
+//! What falls due while the server is down, or while its clients are still coming back after the start, waits for them:
+//! for its user until it was read ([`away`](super::away)), for everybody until that grace is over.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -16,11 +19,15 @@ use tokio::sync::{Mutex, Notify, oneshot};
 
 use crate::{
     actors::broker::Broker,
-    clock::Clock,
+    clock::{Clock, OncePerSecond},
     error::Fault,
     ids::Timestamp,
     limits,
-    protocols::relay::{delivery::Delivery, push::Push},
+    protocols::relay::{
+        away::Wait,
+        delivery::{Delivery, Handed},
+        push::Push,
+    },
     store::{Batch, Scheduled, Store, StoreError},
 };
 
@@ -39,10 +46,27 @@ pub struct Schedule {
     sent: Mutex<HashSet<Vec<u8>>>,
     /// Delayed pushes that are older when they could be sent are dropped.
     max_lateness: Option<Duration>,
+    /// How long after the start clients are still coming back, and when that is over (monotonic).
+    grace: Duration,
+    grace_ends: OnceLock<Duration>,
+    /// When this run began.
+    started: Timestamp,
+    /// Those that reached nobody, the newest last.
+    unreached: parking_lot::Mutex<VecDeque<Unreached>>,
+    warning: OncePerSecond,
     ids: Ids,
 }
 
+/// A delayed push that had nobody to go to when it was sent.
+#[derive(Clone)]
+pub struct Unreached {
+    pub waiting: Waiting,
+    /// Its user gets it all the same, when they come.
+    pub is_kept: bool,
+}
+
 /// A delayed push as it is listed.
+#[derive(Clone)]
 pub struct Waiting {
     pub id: String,
     pub due: Timestamp,
@@ -51,9 +75,14 @@ pub struct Waiting {
 
 impl Schedule {
     /// A lateness of zero is none.
-    pub fn new(store: Arc<dyn Store>, clock: Clock, max_lateness: Duration) -> Self {
+    pub fn new(store: Arc<dyn Store>, clock: Clock, max_lateness: Duration, grace: Duration) -> Self {
         Self {
             store,
+            grace,
+            grace_ends: OnceLock::new(),
+            started: clock.now(),
+            unreached: parking_lot::Mutex::default(),
+            warning: OncePerSecond::default(),
             clock,
             changed: Notify::new(),
             sent: Mutex::default(),
@@ -88,6 +117,11 @@ impl Schedule {
     pub fn list(&self, limit: usize) -> Result<Vec<Waiting>, Fault> {
         let rows = self.store.due(DELAYED, FOR_EVER, limit).map_err(told)?;
         Ok(rows.into_iter().filter_map(Waiting::read).collect())
+    }
+
+    /// Those of this run that reached nobody, the newest first.
+    pub fn unreached(&self) -> Vec<Unreached> {
+        self.unreached.lock().iter().rev().cloned().collect()
     }
 
     /// Whether there was one with this id, not yet sent.
@@ -130,6 +164,12 @@ impl Schedule {
 
     /// Sends everything that is due; how long until the next one is.
     async fn send_due(&self, delivery: &Delivery, broker: &Arc<Broker>) -> Result<Option<Duration>, Fault> {
+        if self.is_grace() {
+            self.send_to_who_is_back(delivery, broker).await?;
+            if self.is_grace() {
+                return Ok(Some(limits::RELAY_SCHEDULE_CHECK));
+            }
+        }
         loop {
             let next = self.store.due(DELAYED, FOR_EVER, 1).map_err(told)?;
             let Some(row) = next.into_iter().next() else {
@@ -148,6 +188,44 @@ impl Schedule {
         }
     }
 
+    /// Whether clients are still coming back. It begins when it is asked first: by then the server listens.
+    fn is_grace(&self) -> bool {
+        let now = self.clock.uptime();
+        now < *self.grace_ends.get_or_init(|| now + self.grace)
+    }
+
+    /// Sends what is due, but for that which is for everybody and should find more of them.
+    async fn send_to_who_is_back(&self, delivery: &Delivery, broker: &Arc<Broker>) -> Result<(), Fault> {
+        let now = self.clock.now();
+        for row in self.store.due(DELAYED, now, limits::RELAY_OVERDUE_ROWS).map_err(told)? {
+            if broker.closing.load(Ordering::Relaxed) {
+                break;
+            }
+            let is_older = Ids::time_of(&row.key).is_none_or(|made| made < self.started);
+            let waits = Waiting::read(row.clone()).is_some_and(|Waiting { push, .. }| {
+                let is_alone = || delivery.groups.count(&push.channel()) == 0;
+                push.user.is_none() && (is_older || is_alone())
+            });
+            if !waits {
+                self.send(row, now.millis(), delivery, broker).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody has to know of a push that reached nobody: the log, and who asks for the list.
+    fn told_nobody(&self, waiting: Waiting, is_kept: bool) {
+        if let Some(more) = self.warning.allows(&self.clock) {
+            let id = &waiting.id;
+            tracing::warn!(id, is_kept, more, "a delayed push fell due while none of its recipients was connected");
+        }
+        let mut unreached = self.unreached.lock();
+        if unreached.len() == limits::RELAY_UNREACHED {
+            unreached.pop_front();
+        }
+        unreached.push_back(Unreached { waiting, is_kept });
+    }
+
     async fn send(&self, row: Scheduled, now: u64, delivery: &Delivery, broker: &Arc<Broker>) -> Result<(), Fault> {
         let mut sent = self.sent.lock().await;
         if self.store.get(IDS, &row.key).map_err(told)?.is_none() {
@@ -161,8 +239,12 @@ impl Schedule {
         } else if !sent.contains(&key) {
             match Waiting::read(row) {
                 Some(waiting) => {
-                    let handed = delivery.hand_over(&waiting.push, &waiting.id, broker);
+                    let wait = if self.is_grace() { Wait::UntilRead } else { Wait::AsSet };
+                    let handed = delivery.hand_over(&waiting.push, &waiting.id, wait, broker);
                     match handed.await {
+                        Ok(Handed { connections: 0, is_kept }) if !is_kept || wait == Wait::UntilRead => {
+                            self.told_nobody(waiting, is_kept);
+                        }
                         Ok(handed) => tracing::debug!(?handed, "a delayed push is sent"),
                         Err(fault @ (Fault::Busy | Fault::DiskFull)) => return Err(fault),
                         Err(fault) => tracing::error!(%fault, "a delayed push cannot be sent"),
@@ -223,5 +305,11 @@ impl Ids {
         let count = self.0.fetch_add(1, Ordering::Relaxed);
         let chance: u16 = rand::rng().random();
         format!("{:012x}{count:08x}{chance:04x}", now.millis())
+    }
+
+    /// When an id was made.
+    fn time_of(id: &[u8]) -> Option<Timestamp> {
+        let time = std::str::from_utf8(id.get(..12)?).ok()?;
+        u64::from_str_radix(time, 16).ok().map(Timestamp::from_millis)
     }
 }

@@ -1,6 +1,6 @@
 //! The translator of one relay connection (`docs/protocols/relay.md §3, §5`).
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -10,20 +10,22 @@ use crate::{
         link::{Attaching, Link, Translator},
         refusals::Reason,
     },
+    auth::Proof,
     core::{
         command::{Answer, Start},
         filter::Filter,
+        frame,
         modes::Modes,
         wire::WireFormat,
     },
     error::CloseReason,
-    ids::ChannelName,
+    ids::{ChannelName, SessionId},
     limits,
     protocols::relay::{
         away::Missed,
         door::Shared,
         frame::Frame,
-        push::{EVERYBODY, user_channel},
+        push::{EVERYBODY, user_channel, user_of},
         reply::{self, RelayJson},
     },
 };
@@ -47,22 +49,45 @@ pub struct Socket {
     entered: Vec<ChannelName>,
     /// Frames in a row that were not JSON.
     unreadable: u32,
+    /// What it was sent of what it missed and has not shown yet that it has read.
+    flights: VecDeque<Flight>,
+    /// Such hand-overs so far.
+    handed: u64,
+}
+
+/// Pushes on their way, with a ping behind them.
+struct Flight {
+    /// It was the how manieth; the ping carries it.
+    order: u64,
+    user: String,
+    /// The number of the last one.
+    upto: u64,
 }
 
 impl Socket {
     pub const fn new(shared: Arc<Shared>, initial: Option<String>) -> Self {
-        Self { shared, initial, user: None, entered: Vec::new(), unreadable: 0 }
+        Self { shared, initial, user: None, entered: Vec::new(), unreadable: 0, flights: VecDeque::new(), handed: 0 }
     }
 
     /// The last one wins; the same again changes nothing.
     fn identify(&mut self, shown: &str, is_asked: bool, link: &mut Link<'_>) {
-        let user = self.shared.keys.get().proof.identifier(shown, link.now());
-        let Some(user) = user.filter(|user| user.len() <= limits::RELAY_TOKEN_BYTES) else {
-            link.count_error();
-            let why = || "relay: the token that was shown proves no identifier (relay.identify)".to_owned();
-            link.worker().broker.refused(Reason::Token, None, why);
-            link.send_frame(reply::invalid_token());
-            return link.close(INVALID_TOKEN);
+        let proof = &self.shared.keys.get().proof;
+        let user = match proof.identifier(shown, link.now()) {
+            Some(user) if user.len() <= limits::RELAY_TOKEN_BYTES => user,
+            refused => {
+                let (is_open, is_long) = (matches!(proof, Proof::None), shown.len() > limits::TOKEN_BYTES);
+                let refusal = match refused {
+                    None if !is_long => reply::invalid_token(),
+                    // What proves an identifier may be longer than an identifier.
+                    None if !is_open => reply::token_too_long(limits::TOKEN_BYTES),
+                    _ => reply::token_too_long(limits::RELAY_TOKEN_BYTES),
+                };
+                link.count_error();
+                let why = || "relay: the token that was shown proves no identifier (relay.identify)".to_owned();
+                link.worker().broker.refused(Reason::Token, None, why);
+                link.send_frame(refusal);
+                return link.close(INVALID_TOKEN);
+            }
         };
         let acknowledges = is_asked && self.shared.settings.identify_ack;
         if self.user.as_ref() == Some(&user) {
@@ -81,6 +106,29 @@ impl Socket {
         }
         let context = if acknowledges { ACKNOWLEDGED } else { Bytes::new() };
         attach(&channel, context, link);
+    }
+
+    /// Sends what the user has missed, and asks behind it whether it was read.
+    fn hand_over(&mut self, user: String, missed: Vec<Missed>, link: &mut Link<'_>) {
+        let Some(Missed { number: upto, .. }) = missed.last() else {
+            return;
+        };
+        self.handed += 1;
+        let (order, upto) = (self.handed, *upto);
+        for Missed { push, at, .. } in missed {
+            link.send_missed(reply::missed(&push, at));
+        }
+        self.flights.push_back(Flight { order, user, upto });
+        link.send_frame(frame::ping_with(&order.to_be_bytes()));
+    }
+
+    fn leave(&self, channel: &ChannelName, session: SessionId) {
+        let delivery = &self.shared.delivery;
+        let leave = || delivery.groups.leave(channel);
+        match user_of(channel) {
+            Some(user) => delivery.away.depart(user, session, leave),
+            None => leave(),
+        }
     }
 
     fn frame(&mut self, text: &str, link: &mut Link<'_>) {
@@ -149,22 +197,22 @@ impl Translator for Socket {
                 } else {
                     self.entered.push(channel.clone());
                     match user {
-                        Some(user) => delivery.away.arrive(user, enter),
+                        Some(user) => delivery.away.arrive(user, link.peer(), enter),
                         None => (enter(), Vec::new()),
                     }
                 };
                 if let Some(user) = user.filter(|_| attached.context == ACKNOWLEDGED) {
                     link.send_frame(reply::identified(user, connections));
                 }
-                for Missed { push, at } in missed {
-                    link.send_missed(reply::missed(&push, at));
+                if let Some(user) = user.cloned() {
+                    self.hand_over(user, missed, link);
                 }
             }
             Answer::Detached { .. } => {
                 let place = self.entered.iter().position(|known| known == channel);
                 if let Some(place) = place {
                     self.entered.swap_remove(place);
-                    self.shared.delivery.groups.leave(channel);
+                    self.leave(channel, link.peer().session);
                 }
             }
             Answer::AttachRefused { .. } => link.close(NO_ROOM),
@@ -173,9 +221,36 @@ impl Translator for Socket {
         }
     }
 
-    fn closed(&mut self, _: &mut Link<'_>) {
-        for channel in self.entered.drain(..) {
-            self.shared.delivery.groups.leave(&channel);
+    fn ponged(&mut self, payload: &Bytes, link: &mut Link<'_>) {
+        let session = link.peer().session;
+        if let Ok(order) = <[u8; 8]>::try_from(&payload[..]) {
+            let order = u64::from_be_bytes(order);
+            while let Some(flight) = self.flights.pop_front_if(|flight| flight.order <= order) {
+                self.shared.delivery.away.confirm(&flight.user, session, flight.upto);
+            }
+        } else if let Some(flight) = self.flights.back() {
+            // A client may answer the last of several pings only (RFC 6455 §5.5.3).
+            link.send_frame(frame::ping_with(&flight.order.to_be_bytes()));
+        }
+    }
+
+    /// What another connection of the user was sent and has not read waits again.
+    fn nudged(&mut self, link: &mut Link<'_>) {
+        let user = self.user.clone().filter(|user| self.entered.contains(&user_channel(user)));
+        if let Some(user) = user {
+            let missed = self.shared.delivery.away.take(&user, link.peer().session);
+            self.hand_over(user, missed, link);
+        }
+    }
+
+    /// A close frame does not say that everything was read: what is unconfirmed may come twice, but is not lost.
+    fn closed(&mut self, link: &mut Link<'_>) {
+        let session = link.peer().session;
+        for channel in std::mem::take(&mut self.entered) {
+            self.leave(&channel, session);
+        }
+        for flight in self.flights.drain(..) {
+            self.shared.delivery.away.give_back(&flight.user, session);
         }
     }
 }

@@ -61,6 +61,21 @@ fn the_lowest_level_goes_first_then_the_oldest() {
     assert_eq!(post(&mut mailbox, letter("x", 1), STORED).0, to_disk(7));
 }
 
+/// findings C10: a letter that is refused costs no other letter its place.
+#[test]
+fn nothing_goes_for_a_letter_that_is_refused() {
+    let mut mailbox = kept();
+    let session = reader(&mut mailbox, 1);
+    for level in [0, 0, 0, 5, 5, 5] {
+        post(&mut mailbox, letter("x", level), STORED);
+    }
+    // More than may wait: they were on the way.
+    mailbox.leave(session, STORED);
+    assert_eq!(post(&mut mailbox, letter("x", 0), STORED), (Taken::Full, vec![7]));
+    assert_eq!(waiting(&mailbox), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(post(&mut mailbox, letter("x", 6), STORED), (to_disk(7), vec![1, 2, 3, 4]));
+}
+
 #[test]
 fn what_is_on_the_way_does_not_count_as_waiting() {
     let mut mailbox = kept();
@@ -109,6 +124,27 @@ fn a_letter_with_an_id_is_taken_once() {
     let named = || Posted { key: Some("a\u{0}7".into()), ..letter("x", 0) };
     assert_eq!(post(&mut mailbox, named(), STORED).0, to_disk(1));
     assert_eq!(post(&mut mailbox, named(), STORED).0, Taken::Again);
+}
+
+/// findings C2: a letter that was not taken, or could not be written, is taken when it comes again.
+#[test]
+fn a_letter_that_was_refused_is_no_repetition() {
+    let named = |id: &str| Posted { key: Some(id.into()), ..letter("x", 0) };
+    let mut mailbox = kept();
+    for _ in 0..3 {
+        post(&mut mailbox, letter("x", 1), STORED);
+    }
+    assert_eq!(post(&mut mailbox, named("full"), STORED).0, Taken::Full);
+    mailbox.remove(1);
+    assert_eq!(post(&mut mailbox, named("full"), STORED).0, to_disk(4));
+    assert_eq!(post(&mut mailbox, named("full"), STORED).0, Taken::Again);
+    assert!(mailbox.withdraw(4).is_some());
+    assert_eq!(post(&mut mailbox, named("full"), STORED).0, to_disk(5));
+
+    let mut nobody = Mailbox::default();
+    assert_eq!(post(&mut nobody, named("early"), DROPPED).0, Taken::Dropped);
+    reader(&mut nobody, 1);
+    assert_eq!(post(&mut nobody, named("early"), DROPPED).0, live(1));
 }
 
 #[test]

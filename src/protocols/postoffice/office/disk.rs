@@ -109,7 +109,7 @@ impl Office {
             // Nobody is there to be told: it stays in memory, and is tried again.
             return numbers.into_iter().for_each(|number| mailbox.unwritten(number));
         };
-        let gone: Vec<Gone> = numbers.into_iter().filter_map(|number| mailbox.remove(number)).collect();
+        let gone: Vec<Gone> = numbers.into_iter().filter_map(|number| mailbox.withdraw(number)).collect();
         drop(mailbox);
         self.dropped.fetch_add(gone.len() as u64, Ordering::Relaxed);
         self.discard(room, gone);

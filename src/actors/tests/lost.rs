@@ -1,0 +1,253 @@
+//! Commands that their channel does not carry out, and a channel whose log takes long to open.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::Duration,
+};
+
+use actix::Addr;
+use parking_lot::Mutex;
+
+use super::stage::{self, ROOM, Stage};
+use crate::{
+    actors::{channel::Channel, undone::Command, worker::Worker},
+    core::{
+        command::{Publish, Reply, Rewind},
+        dedupe::Published,
+        history::{Page, Query},
+        message::{Body, Entry, EntryId, Message, Payload},
+        replay::Past,
+        serial::{Mint, Serial},
+        window::{Bounds, Gap},
+    },
+    error::Fault,
+    ids::{ChannelName, Timestamp},
+    log::{Appended, ChannelLog, Done, Log, StoreError, memory::MemoryLog},
+};
+
+const BUSY: &str = "refused: the server is busy, try again";
+const LONG: Duration = Duration::from_secs(20);
+
+/// What the log of the room does with an entry.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// Never says whether it has it.
+    Silent,
+    Panics,
+}
+
+/// A log in memory; the room behaves otherwise, and a channel named `slow` opens when it is told to.
+struct OddLog {
+    memory: MemoryLog,
+    manner: Option<Manner>,
+    go: Mutex<Receiver<()>>,
+}
+
+impl OddLog {
+    fn new(manner: Option<Manner>) -> (Arc<Self>, Sender<()>) {
+        let history = Bounds { age: Duration::from_secs(120), entries: 100, bytes: 100_000 };
+        let (open, go) = channel();
+        (Arc::new(Self { memory: MemoryLog::new(history, 100_000), manner, go: Mutex::new(go) }), open)
+    }
+}
+
+impl Log for OddLog {
+    fn open(&self, channel: &ChannelName) -> Box<dyn ChannelLog> {
+        if channel.as_str() == "slow" {
+            self.go.lock().recv_timeout(LONG).expect("nobody waits for it");
+        }
+        let log = self.memory.open(channel);
+        match self.manner.filter(|_| channel.as_str() == ROOM) {
+            Some(manner) => Box::new(Odd { log, manner }),
+            None => log,
+        }
+    }
+
+    fn opens_at_once(&self, channel: &ChannelName) -> bool {
+        channel.as_str() != "slow"
+    }
+
+    fn close(&self, channel: &ChannelName) {
+        self.memory.close(channel);
+    }
+
+    fn bytes(&self) -> usize {
+        self.memory.bytes()
+    }
+}
+
+struct Odd {
+    log: Box<dyn ChannelLog>,
+    manner: Manner,
+}
+
+impl Past for Odd {
+    fn after(&self, position: Serial) -> Result<Vec<Arc<Entry>>, Gap> {
+        self.log.after(position)
+    }
+
+    fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>> {
+        self.log.rewind(now, rewind)
+    }
+
+    fn recent(&self) -> Vec<Arc<Entry>> {
+        self.log.recent()
+    }
+}
+
+impl ChannelLog for Odd {
+    fn mint(&self) -> Mint {
+        self.log.mint()
+    }
+
+    fn append(&mut self, _: Duration, _: Arc<Entry>, _: &mut dyn FnMut() -> Done<()>) -> Appended {
+        match self.manner {
+            Manner::Silent => Appended::Later,
+            Manner::Panics => panic!("on purpose"),
+        }
+    }
+
+    fn remembered(&mut self) -> Vec<(EntryId, Published)> {
+        self.log.remembered()
+    }
+
+    fn page(&self, query: &Query) -> Result<Page, StoreError> {
+        self.log.page(query)
+    }
+
+    fn expire(&mut self, now: Duration) -> bool {
+        self.log.expire(now)
+    }
+}
+
+/// A publish of the only connection of this thread, to be answered.
+fn publish(stage: &Stage) -> Command<Publish> {
+    let hub = stage.hub_here();
+    let sessions = stage.sessions_here();
+    let [session] = sessions[..] else { panic!("one connection") };
+    let message = Message { payload: Payload::json("late".into()), ..Message::default() };
+    let body = Publish {
+        reply: Some(Reply { session, hub: hub.id, token: Some(7) }),
+        attached: None,
+        publisher: None,
+        id: EntryId::Serial,
+        body: Body::Messages(vec![message]),
+        is_ephemeral: false,
+    };
+    Command::new(hub, ChannelName::from(ROOM), body)
+}
+
+/// Other channels take every place that there is.
+fn fill(stage: &Stage) -> Vec<Addr<Channel>> {
+    let named = |number: usize| ChannelName::from(&*format!("other {number}"));
+    (0..).map_while(|number| stage.broker.directory.channel(&named(number), &stage.broker).ok()).collect()
+}
+
+/// findings C1: a publish that reaches a retired channel while there is no room for a successor is answered.
+#[actix::test]
+async fn a_publish_to_a_retired_channel_is_refused_when_there_is_no_room_for_another() {
+    let stage = Stage::set();
+    let mut client = stage.join(0).await;
+    let retired = stage.channel();
+    assert_eq!(client.ask("leave").await, "left");
+    stage.until_channels(0).await;
+    assert!(!fill(&stage).is_empty());
+    retired.do_send(publish(&stage));
+    assert_eq!(client.hear().await, BUSY);
+}
+
+/// findings C1: so is one that waits in the mailbox of a channel that dies.
+#[actix::test]
+async fn a_publish_in_the_mailbox_of_a_channel_that_dies_is_answered() {
+    let stage = Stage::set();
+    let mut client = stage.join(0).await;
+    let channel = stage.channel();
+    stage::kill_soon(&channel);
+    channel.do_send(publish(&stage));
+    assert_eq!(client.hear().await, BUSY);
+    // The successor takes the next one.
+    assert_eq!(client.ask("join").await, "joined");
+}
+
+/// findings C1: and one that the channel dies of.
+#[actix::test]
+async fn a_publish_that_a_channel_dies_of_is_answered() {
+    let (log, _open) = OddLog::new(Some(Manner::Panics));
+    let stage = Stage::set_on(log);
+    let mut client = stage.join(0).await;
+    stage.channel().do_send(publish(&stage));
+    assert_eq!(client.hear().await, BUSY);
+}
+
+/// findings C1: and one that waits for the disk when the channel dies; once each, in their order.
+#[actix::test]
+async fn what_waits_for_the_disk_of_a_channel_that_dies_is_answered() {
+    let (log, _open) = OddLog::new(Some(Manner::Silent));
+    let stage = Stage::set_on(log);
+    let mut client = stage.join(0).await;
+    let channel = stage.channel();
+    channel.do_send(publish(&stage));
+    channel.do_send(publish(&stage));
+    assert_eq!(client.ask("?").await, "what?", "not answered yet");
+    stage::kill(&stage).await;
+    assert_eq!(client.hear().await, BUSY);
+    assert_eq!(client.hear().await, BUSY);
+    assert_eq!(client.ask("?").await, "what?");
+}
+
+/// findings C1: requests to attach and to detach in that mailbox are carried out by the successor, and answered once.
+#[actix::test]
+async fn an_attachment_outlives_the_channel_that_should_have_made_it() {
+    let stage = Stage::set();
+    let mut witness = stage.join(1).await;
+    let mut client = stage.open(0);
+    assert_eq!(client.ask("?").await, "what?");
+    stage::kill_soon(&stage.channel());
+    assert_eq!(client.ask("join").await, "joined");
+    witness.say("1");
+    assert_eq!(client.hear().await, "1");
+    stage::kill_soon(&stage.channel());
+    assert_eq!(client.ask("leave").await, "left");
+    witness.say("2");
+    assert_eq!(client.ask("?").await, "what?");
+    assert_eq!(witness.ask("?").await, "what?");
+}
+
+/// findings C4: while the log of one channel is read from the disk, others are opened, on the same thread too; what was
+/// sent to it meanwhile is carried out then.
+#[actix::test]
+async fn a_channel_whose_log_opens_slowly_stalls_no_other() {
+    let (log, open) = OddLog::new(None);
+    let stage = Stage::set_on(log);
+    let slow = ChannelName::from("slow");
+    let channel = stage.broker.directory.channel(&slow, &stage.broker).expect("there is room");
+    let here = stage.join(0).await;
+    let mut there = stage.join(1).await;
+    here.say("1");
+    assert_eq!(there.hear().await, "1");
+    assert!(stage.broker.directory.is_in_charge(&slow, &channel));
+    let waiting = channel.send(crate::actors::questions::Occupied);
+    open.send(()).expect("it waits");
+    assert!(matches!(waiting.await, Ok(Ok(_))));
+}
+
+/// findings C1, C4: a channel whose log cannot be opened at all answers, too.
+#[actix::test]
+async fn a_channel_that_never_opens_answers() {
+    let (log, open) = OddLog::new(None);
+    let stage = Stage::set_on(log);
+    let mut client = stage.join(0).await;
+    let worker = Worker::on_this_thread(&stage.broker);
+    let channel = worker.broker.directory.channel(&ChannelName::from("slow"), &stage.broker).expect("room");
+    channel.do_send(publish(&stage));
+    // Nobody is left to say that it may open.
+    drop(open);
+    assert_eq!(client.hear().await, BUSY);
+    assert_eq!(
+        channel.send(crate::actors::questions::Occupied).await.unwrap_or(Err(Fault::Busy)).err(),
+        Some(Fault::Busy)
+    );
+}
