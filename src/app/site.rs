@@ -26,7 +26,7 @@ use crate::{
         admission::Admission,
         fallback,
         guard::MessageLimits,
-        http::cors,
+        http::{cors, to_the_end::to_the_end},
         origin::{self, OriginPolicy},
         websocket::Entrance,
     },
@@ -122,6 +122,7 @@ impl Site {
         let asked = Arc::clone(&listener);
         App::new()
             .app_data(web::Data::new(self.ops_state.clone()))
+            .wrap(from_fn(to_the_end))
             .wrap(from_fn(fallback::catch_panic))
             .wrap(from_fn(move |request: ServiceRequest, next| {
                 let (origins, listener) = (Arc::clone(&origins), Arc::clone(&asked));

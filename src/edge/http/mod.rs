@@ -4,3 +4,4 @@ pub mod accept;
 pub mod body;
 pub mod cors;
 pub mod query;
+pub mod to_the_end;
