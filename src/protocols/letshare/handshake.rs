@@ -104,7 +104,14 @@ impl LetShare {
         }
         let identity = self.authenticator.authenticate(&token, user_id.as_deref()).map_err(|fault| {
             self.entrance.refused();
-            Refused::BadToken(fault)
+            let reason = self.authenticator.wrong_claim(&token);
+            let broker = &self.entrance.worker.broker;
+            if let Some(reason) = &reason
+                && let Some(more) = broker.refusal_warning.allows(&broker.clock)
+            {
+                tracing::warn!(reason, more, "the JWT of a LetShare page names nobody");
+            }
+            Refused::BadToken(fault, reason)
         })?;
         let permit = self.entrance.admit(request).map_err(Refused::NotAdmitted)?;
         let user = identity.user_id.unwrap_or_else(|| ConnectionId::random().to_string());
@@ -122,7 +129,8 @@ impl LetShare {
 enum Refused {
     NotUtf8(&'static str),
     LongUserId,
-    BadToken(TokenFault),
+    /// And which claim is why, where the token is ours.
+    BadToken(TokenFault, Option<String>),
     NotAdmitted(Refusal),
     NoWebSocket,
 }
@@ -132,7 +140,10 @@ impl Refused {
         let (status, error) = match self {
             Self::NotUtf8(name) => (StatusCode::BAD_REQUEST, format!("{name} 不是有效的 UTF-8")),
             Self::LongUserId => (StatusCode::BAD_REQUEST, "userId 过长".into()),
-            Self::BadToken(fault) => (StatusCode::UNAUTHORIZED, fault.to_string()),
+            Self::BadToken(fault, None) => (StatusCode::UNAUTHORIZED, fault.to_string()),
+            Self::BadToken(fault, Some(reason)) => {
+                return HttpResponse::Unauthorized().json(json!({ "error": fault.to_string(), "reason": reason }));
+            }
             Self::NotAdmitted(Refusal::AddressFull { .. }) => {
                 (StatusCode::TOO_MANY_REQUESTS, "该地址的连接数已达上限".into())
             }
