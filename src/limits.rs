@@ -240,6 +240,9 @@ pub const LOG_LINES_AT_ONCE: usize = 256;
 /// How long the last lines may take at the end, before the process goes without them.
 pub const LOG_LAST_LINES: Duration = Duration::from_secs(2);
 
+/// Claims of a token that are named to say that the right one is not among them.
+pub const CLAIMS_NAMED: usize = 8;
+
 /// How much of what a client wrote is told back to it, in characters.
 pub const ECHOED_CHARS: usize = 64;
 
@@ -445,6 +448,14 @@ pub const CHAT_GROUP_DESCRIPTION_BYTES: usize = 4_096;
 /// Members of one chat group.
 pub const CHAT_GROUP_MEMBERS: usize = 5_000;
 
+/// Users who are remembered to have taken part in one chat group that was not made here: later ones do not read its
+/// history. Those of all groups that are kept in memory beside, and for how long until the store is asked again; it is told
+/// at least so often that a group is in use.
+pub const CHAT_PARTICIPANTS: usize = 10_000;
+pub const CHAT_PARTICIPANTS_KNOWN: usize = 262_144;
+pub const CHAT_PARTICIPANTS_FRESH: Duration = Duration::from_secs(10 * 60);
+pub const CHAT_PARTICIPANTS_TOUCHED: Duration = Duration::from_secs(3_600);
+
 /// How long the creator of a chat group waits until the members who are online are there.
 pub const CHAT_GROUP_WAIT: Duration = Duration::from_secs(2);
 
@@ -516,19 +527,24 @@ pub const GROUP_RATES: usize = 16_384;
 pub const GROUP_FAILURES_WITHIN: Duration = Duration::from_secs(600);
 pub const GROUP_FAILING: usize = 65_536;
 
-/// Messages that wait to be published after their commit; more are refused.
+/// Messages that wait to be published after their commit, of all groups and of one; more are refused.
 pub const GROUP_OUTSTANDING: usize = 65_536;
+pub const GROUP_OUTSTANDING_OF_ONE: usize = 4_096;
 
 /// How many of them go to their channel together, at most.
 pub const GROUP_TOGETHER: usize = 64;
 
-/// The pause before a channel that is too busy is asked again, and how often that is done.
+/// The pause before a channel that is too busy is asked again, and after how many of them the log tells that it still is.
 pub const GROUP_RETRY: Duration = Duration::from_millis(5);
 pub const GROUP_RETRIES: u32 = 2_000;
 
-/// Unread notifications and, in one group, messages that are counted, about: the second are read for that.
+/// Unread notifications and, in one group, messages that are counted, and how many of its newest are looked at for that.
 pub const GROUP_UNREAD: usize = 10_000;
 pub const GROUP_UNREAD_MESSAGES: usize = 1_000;
+pub const GROUP_UNREAD_ROWS: usize = 10_000;
+
+/// Requests that read what groups have on disk at a time, beside the worker threads; others wait for their turn.
+pub const GROUP_READERS: usize = 4;
 
 /// Rows that are read at a time when a server starts, and removed in one commit; how often that is done.
 pub const GROUP_ROWS: usize = 1_000;

@@ -6,6 +6,7 @@ mod cross;
 mod delivery;
 mod groups;
 mod handshake;
+mod hang_ups;
 mod history;
 pub mod house;
 mod http;

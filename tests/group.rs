@@ -7,6 +7,7 @@ mod client;
 mod cross;
 mod delivery;
 mod guard;
+mod hang_ups;
 mod instances;
 mod membership;
 mod notices;
@@ -104,6 +105,10 @@ async fn ask(address: SocketAddr, user: &str, target: &str) -> Response {
     let mut http = Http::connect_to(address).await;
     http.ask("GET", target, &[("Authorization", &bearer)]).await
 }
+
+/// What a join of a group that nobody has made is told.
+const NO_GROUP_TO_JOIN: &str = "群聊不存在：群聊由服务端以 X-Service-Key 调用 POST /api/groups 创建，或由 group.open_groups 允许用户加入时创建 (a \
+                                service makes groups by POST /api/groups; with group.open_groups a join does)";
 
 /// The `data` of an answer that is good.
 fn data(response: &Response) -> Value {

@@ -23,7 +23,7 @@ use crate::{
         client_address::client_address_of,
         fallback,
         guard::MessageLimits,
-        http::{amend, cors},
+        http::{amend, cors, to_the_end::to_the_end},
         origin::{self, OriginPolicy},
         own_hosts::OwnHosts,
         websocket::Entrance,
@@ -115,6 +115,7 @@ impl Site {
         let (broker, proxies) = (Arc::clone(&self.broker), Arc::clone(&self.trusted_proxies));
         App::new()
             .app_data(web::Data::new(self.ops_state.clone()))
+            .wrap(from_fn(to_the_end))
             .wrap(from_fn(fallback::catch_panic))
             .wrap(from_fn(move |request: ServiceRequest, next| {
                 let (origins, listener, others) = (Arc::clone(&origins), Arc::clone(&asked), Arc::clone(&others));

@@ -12,6 +12,7 @@ pub mod ably;
 mod api_key;
 pub mod apps;
 pub mod base64_text;
+mod claims;
 mod identifier;
 mod json_body;
 mod jwt;
@@ -32,6 +33,7 @@ use crate::{
 };
 
 pub use api_key::ApiKey;
+pub use claims::Expected;
 pub use identifier::Proof;
 pub use jwt::{Claims, JwtKey, MintError, claims_unchecked};
 pub use leeway::Leeway;
@@ -120,6 +122,20 @@ impl Authenticator {
             _ => Err(TokenFault::NotTheStaticToken),
         }
     }
+}
+
+impl Authenticator {
+    /// Which claim of a JWT of ours is missing or wrong, if that is why it was refused.
+    pub fn wrong_claim(&self, token: &str) -> Option<String> {
+        let expected =
+            Expected { user: &["user_id"], kind: "a text that is not empty", is_user: is_filled, needs_exp: true };
+        let jwt = self.jwt.as_ref().filter(|_| token.len() <= limits::TOKEN_BYTES)?;
+        jwt.wrong_claim(token, expected)
+    }
+}
+
+fn is_filled(value: &serde_json::Value) -> bool {
+    value.as_str().is_some_and(|text| !text.is_empty())
 }
 
 /// The page routes by `<user>:<random>`, and a JWT cannot know the random part (docs/protocols/letshare.md §1.3).

@@ -34,9 +34,9 @@ pub use postoffice::{
     file::{ENVIRONMENT as POSTOFFICE_ENV, FILE as POSTOFFICE_CONFIG},
 };
 pub use relay::{Identify, Relay, UnresolvedToken};
-pub use text_file::{FileFaults, Problem, read_bytes, read_text};
 pub use reload::Change;
 pub use settings_file::{settings_file, unused_files};
+pub use text_file::{FileFaults, Problem, read_bytes, read_text};
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 

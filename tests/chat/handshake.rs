@@ -60,8 +60,6 @@ async fn the_three_refusals() {
     let bad = [
         "nonsense".to_owned(),
         signed_by("another secret that is long enough.", &json!({"ID": 7})),
-        signed(&json!({"ID": 0})),
-        signed(&json!({"NickName": "nobody"})),
         signed(&json!({"ID": 7, "nbf": now() + 1_000})),
         // {"alg":"none"}
         format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", token(7).split('.').nth(1).unwrap()),
@@ -80,6 +78,29 @@ async fn the_three_refusals() {
     // Not by default.
     let target = format!("{CHAT}?token={}", token(7));
     is_401(&house.shake(&target, &[]).await, &refusal("请登录"));
+}
+
+/// findings O15: a token of ours whose claim has another name or type is told which claim it is.
+#[tokio::test]
+async fn the_claim_that_is_missing_is_named() {
+    let house = House::start(|_| {});
+    for (claims, reason) in [
+        (json!({"ID": 0}), "claim ID must be a whole number from 1 to 2^63-1"),
+        (json!({"ID": "7"}), "claim ID must be a whole number from 1 to 2^63-1"),
+        (
+            json!({"NickName": "nobody", "uid": 7}),
+            "claim ID (a whole number from 1 to 2^63-1) is missing; the token has NickName, uid",
+        ),
+        (json!({"ID": 7, "exp": "soon"}), "claim exp must be a number of seconds"),
+    ] {
+        for target in [CHAT, "/api/ws/online-users"] {
+            let mut expected = refusal("未登陆");
+            expected["reason"] = reason.into();
+            is_401(&house.shake(target, &[("x-token", &signed(&claims))]).await, &expected);
+        }
+    }
+    let house = House::start(|config| config.chat.compat = ChatCompat::Source);
+    is_401(&house.shake(CHAT, &[("x-token", &signed(&json!({"ID": 0})))]).await, &json!("未登陆"));
 }
 
 #[tokio::test]
@@ -120,7 +141,10 @@ async fn tokens_come_by_many_ways() {
 async fn tokens_end() {
     let clock = standing();
     let house = House::start_at(clock.clone(), |config| config.chat.require_exp = true);
-    is_401(&house.shake(CHAT, &[("x-token", &token(7))]).await, &refusal("未登陆"));
+    // findings O15: the claim that is missing is named.
+    let mut endless = refusal("未登陆");
+    endless["reason"] = "claim exp is missing".into();
+    is_401(&house.shake(CHAT, &[("x-token", &token(7))]).await, &endless);
     let token = signed(&json!({"ID": 7, "exp": START + 1}));
     let url = format!("ws://{}{CHAT}", house.address);
     let mut ann = Client::open(&url, &[("x-token", &token)], 7).await.expect("an upgrade");

@@ -1,6 +1,6 @@
 //! Stored messages: `docs/protocols/chat.md §3, §9`.
 
-use letshare_server::config::UnknownGroup;
+use letshare_server::config::{Config, UnknownGroup};
 use serde_json::{Value, json};
 
 use crate::chat::{client::is_message_id, house::House};
@@ -70,4 +70,43 @@ async fn only_members_read() {
     let page = house.get(&format!("/chat/room/{group}/messages"), 8).await.json();
     let message = &page["data"]["messages"][0];
     assert_eq!((&message["room_id"], &message["to_user_id"]), (&json!(group), &json!(0)));
+}
+
+/// findings O4, S10: of a group that was not made here only who took part reads: who sent, and who was online and received.
+/// Across a restart, too.
+pub(super) async fn only_participants_read(house: House, settings: impl Fn(&mut Config)) {
+    let status = async |house: &House, user: u64| {
+        let answer = house.get("/api/ws/messages?room_id=group_77", user).await;
+        let other = house.get("/chat/room/group_77/messages", user).await;
+        assert_eq!(answer.status, other.status);
+        answer.status
+    };
+    let expect = async |house: &House, allowed: &[u64]| {
+        for user in [1, 2, 3, 666] {
+            let expected = if allowed.contains(&user) { 200 } else { 403 };
+            assert_eq!(status(house, user).await, expected, "{user}");
+        }
+    };
+    expect(&house, &[]).await;
+    let (mut ann, mut bob) = (house.connect(1).await, house.connect(2).await);
+    let say = json!({"group_id": "group_77", "content": "secret"});
+    assert_eq!(ann.asks("send_group_message", say.clone()).await["data"]["sent_count"], 1);
+    assert_eq!(bob.data().await["content"], "secret");
+    expect(&house, &[1, 2]).await;
+    // Whoever comes later has got nothing yet.
+    let mut eve = house.connect(3).await;
+    expect(&house, &[1, 2]).await;
+    ann.send("send_group_message", say).await;
+    ann.data().await;
+    eve.data().await;
+    expect(&house, &[1, 2, 3]).await;
+    let house = house.restart(settings);
+    expect(&house, &[1, 2, 3]).await;
+    let page = house.get("/api/ws/messages?room_id=group_77", 2).await.json();
+    assert_eq!(contents(&page), ["secret", "secret"]);
+}
+
+#[tokio::test]
+async fn only_participants_read_a_group_that_was_not_made_here() {
+    only_participants_read(House::start(|_| {}), |_| {}).await;
 }

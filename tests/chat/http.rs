@@ -84,6 +84,31 @@ async fn a_message_by_http() {
     assert_eq!((answer.status, &body["code"], &body["data"]["stored"]), (200, &json!(10003), &json!(true)));
 }
 
+/// findings O2: the document's own body, whose room is not of the form that its source makes, reaches its user, and nobody
+/// else.
+#[tokio::test]
+async fn the_body_of_the_document() {
+    let house = House::start(|_| {});
+    let mut bob = house.connect(2).await;
+    let mut eve = house.connect(9).await;
+    for room in ["room_123", "group_1", "anything", "group_"] {
+        eve.send("join_room", json!({"room_id": room})).await;
+        let joined = eve.next().await;
+        let body = json!({"room_id": room, "to_user_id": 2, "message_type": 1, "content": "你好"});
+        let answer = house.post(SEND, 1, &body).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (200, &json!(0)), "{answer:?}");
+        let push = bob.data().await;
+        assert_eq!((&push["type"], &push["from_user_id"]), (&json!("new_message"), &json!(1)));
+        assert_eq!(push["room_id"], "private_1_2");
+        assert!(eve.received_so_far().await.is_empty(), "{joined}");
+    }
+    let page = house.get("/api/ws/messages?room_id=private_1_2", 2).await.json();
+    assert_eq!(page["data"]["total"], 4);
+    let refused = house.post(SEND, 1, &json!({"room_id": "private_1_3", "to_user_id": 2, "content": "x"})).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (400, &json!(1001)));
+    assert!(refused.json()["message"].as_str().is_some_and(|text| text.contains("private_1_2")), "{refused:?}");
+}
+
 #[tokio::test]
 async fn bad_messages_by_http() {
     let house = House::start(|_| {});
@@ -104,7 +129,6 @@ async fn bad_messages_by_http() {
         (r#"{"to_user_id":42,"content":"x","room_id":"private_7_43"}"#, 1001),
         (r#"{"to_user_id":42,"content":"x","room_id":"private_42_7"}"#, 1001),
         (r#"{"content":"x","room_id":"private_8_42"}"#, 1001),
-        (r#"{"to_user_id":42,"content":"x","room_id":"room_1"}"#, 1001),
         (r#"{"content":"x","room_id":"group_1"}"#, 1001),
         (r#"{"content":"x","room_id":"group_"}"#, 1001),
         (r#"{"room_id":"room_1"}"#, 10002),

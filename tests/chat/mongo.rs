@@ -4,7 +4,7 @@ use letshare_server::config::Config;
 use serde_json::{Value, json};
 
 use crate::{
-    chat::{client::Client, house::House},
+    chat::{client::Client, history::only_participants_read, house::House},
     support::{eventually, mongo::Mongo},
 };
 
@@ -44,6 +44,13 @@ async fn messages_and_groups_in_mongodb() {
     assert_eq!(ann.data().await["message_id"], first["message_id"]);
     let page = house.get("/api/ws/messages?room_id=private_7_8", 8).await.json();
     assert_eq!(page["data"]["total"], 1);
+}
+
+/// findings O4, S10: the same with MongoDB.
+#[tokio::test]
+async fn only_participants_read_a_group_that_was_not_made_here() {
+    let mongo = Mongo::start().await;
+    only_participants_read(House::start(on(&mongo)), |config| on(&mongo)(config)).await;
 }
 
 /// What is answered with success is stored, whatever happens to the database.

@@ -69,7 +69,35 @@ pub async fn holds(ground: &Ground<'_>) {
     numbers_beyond_a_database_are_refused(ground).await;
     the_last_seen_message_only_rises(ground).await;
     groups_are_found_by_id_and_member(ground).await;
+    who_took_part_is_remembered(ground).await;
     ground.archive.sweep().await.unwrap();
+}
+
+/// findings O4: of a group that was not made here.
+async fn who_took_part_is_remembered(ground: &Ground<'_>) {
+    let archive = ground.archive;
+    let all = async |room| {
+        let mut users = archive.participants(room).await.unwrap();
+        users.sort_unstable();
+        users
+    };
+    assert_eq!(all("group_5").await, Vec::<u64>::new());
+    archive.take_part("group_5", vec![7, 42]).await.unwrap();
+    archive.take_part("group_5", vec![42, 9]).await.unwrap();
+    archive.take_part("group_5", vec![]).await.unwrap();
+    archive.take_part("group_55", vec![1]).await.unwrap();
+    assert_eq!(all("group_5").await, [7, 9, 42]);
+    for (room, user, expected) in [
+        ("group_5", 7, true),
+        ("group_5", 9, true),
+        ("group_5", 1, false),
+        ("group_55", 7, false),
+        ("group_6", 7, false),
+    ] {
+        assert_eq!(archive.took_part(room, user).await, Ok(expected), "{room} {user}");
+    }
+    assert_eq!(archive.took_part("group_5", u64::MAX).await, Ok(false));
+    assert!(archive.take_part("group_5", vec![u64::MAX]).await.is_err());
 }
 
 async fn messages_come_back_as_they_were(ground: &Ground<'_>) {

@@ -186,3 +186,32 @@ async fn who_may_ask() {
     let groups = http.ask("GET", "/api/users/7/groups", &[("X-Service-Key", KEY)]).await;
     assert_eq!(data(&groups)["total"], 1);
 }
+
+/// findings O14: a field that is none is refused by its name, and nothing is done.
+#[tokio::test]
+async fn unknown_fields_are_refused_by_name() {
+    let rig = Rig::start(|_| {});
+    rig.group("g", &["7"]).await;
+    for (target, body, field) in [
+        ("/api/groups", json!({"group_id": "new", "member_ids": ["7"]}), "member_ids"),
+        ("/api/groups", json!({"group_id": "new", "members": [{"user_id": "7", "nick": "x"}]}), "nick"),
+        ("/api/groups", json!({"group_id": "new", "name": 5}), "name"),
+        ("/api/groups", json!({"group_id": "new", "owner_id": {}}), "owner_id"),
+        ("/api/groups/g/members", json!({"member_ids": ["8"]}), "member_ids"),
+        ("/api/groups/g/members", json!({"user_id": "8", "role": "owner"}), "role"),
+        ("/api/notifications", json!({"user_id": "7", "title": "t", "text": "x"}), "text"),
+        ("/api/notifications", json!({"user_id": "7", "title": "t", "created_at": "now"}), "created_at"),
+        ("/api/notifications/read-all", json!({"user_ids": ["7"]}), "user_ids"),
+    ] {
+        let refused = rig.service("POST", target, body.clone()).await;
+        assert_eq!(refused.status, 400, "{body}");
+        let message = refused.json()["message"].as_str().expect("a text").to_owned();
+        assert!(message.contains(field), "{body}: {message}");
+    }
+    let unknown = rig.service("POST", "/api/groups", json!({"member_ids": []})).await.json();
+    let expected = "未知字段 member_ids (unknown field; known: group_id, name, owner_id, members)";
+    assert_eq!(unknown, json!({"code": 400, "message": expected, "data": null}));
+    assert_eq!(rig.service("GET", "/api/groups/new", json!({})).await.status, 404);
+    let members = data(&rig.service("GET", "/api/groups/g/members", json!({})).await);
+    assert_eq!(members["total"], 1);
+}

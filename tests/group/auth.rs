@@ -35,24 +35,37 @@ async fn tokens_that_are_good() {
 }
 
 /// §5: `auth_failed` alone, with the source's text; the client may try again.
+///
+/// findings O15: a token of ours whose claim is missing or of another type is told which; any other, nothing.
 #[tokio::test]
 async fn tokens_that_are_not() {
     let rig = Rig::start(|_| {});
-    for claims in [
-        json!({"userId": "7", "exp": 1_000_000}),
-        json!({"userId": "7", "exp": "4000000000"}),
-        json!({"userId": "7", "nbf": 4_000_000_000_u64}),
-        json!({"exp": 4_000_000_000_u64}),
-        json!({"userId": ""}),
-        json!({"userId": null}),
-        json!({"userId": 1.5}),
-        json!({"userId": -1}),
-        json!({"userId": ["7"]}),
-        json!({"userId": "a\u{0}b"}),
+    for (claims, claim) in [
+        (json!({"userId": "7", "exp": 1_000_000}), None),
+        (json!({"userId": "7", "exp": "4000000000"}), Some("claim exp must be")),
+        (json!({"userId": "7", "nbf": 4_000_000_000_u64}), None),
+        (json!({"exp": 4_000_000_000_u64}), Some("claim userId")),
+        (json!({"user_id": "7"}), Some("is missing; the token has user_id")),
+        (json!({"userId": ""}), Some("claim userId must be")),
+        (json!({"userId": null}), Some("claim userId must be")),
+        (json!({"userId": 1.5}), Some("claim userId must be")),
+        (json!({"userId": -1}), Some("claim userId must be")),
+        (json!({"userId": ["7"]}), Some("claim userId must be")),
+        (json!({"userId": "a\u{0}b"}), Some("claim userId must be")),
     ] {
-        let failed = tried(&rig, claims.clone()).await;
+        let mut failed = tried(&rig, claims.clone()).await;
         assert_eq!(failed["type"], "auth_failed", "{claims}");
+        let reason = failed["data"].as_object_mut().and_then(|data| data.remove("reason"));
         assert_eq!(failed["data"], json!({"message": "Token 无效或已过期"}));
+        match claim {
+            None => assert_eq!(reason, None, "{claims}"),
+            Some(claim) => assert!(reason.is_some_and(|text| text.to_string().contains(claim)), "{claims}"),
+        }
+        let bearer = format!("Bearer {}", signed(claims.clone()));
+        let mut http = Http::connect_to(rig.address).await;
+        let answer = http.ask("GET", "/api/notifications", &[("Authorization", &bearer)]).await;
+        assert_eq!(answer.status, 401, "{claims}");
+        assert!(answer.body.contains(claim.unwrap_or("Token 无效或已过期")), "{answer:?}");
     }
     let mut client = rig.client().await;
     let unsigned = "eyJhbGciOiJub25lIn0.eyJ1c2VySWQiOiI3In0.";

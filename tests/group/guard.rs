@@ -177,7 +177,7 @@ async fn figures() {
     let mut client = rig.user("secret user").await;
     client.says("c-1", "secret group", "x").await;
     client.send("join_group", "c-2", json!({"group_id": "none"})).await;
-    client.refused("c-2", 404, "群聊不存在").await;
+    client.refused("c-2", 404, NO_GROUP_TO_JOIN).await;
     let mut http = Http::connect(&rig.server).await;
     let page = http.ask("GET", "/metrics", &[("Accept", "text/plain")]).await;
     for line in [

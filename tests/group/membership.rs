@@ -119,3 +119,43 @@ async fn every_group_is_joined() {
         assert_eq!(client.message().await["group_id"], group);
     }
 }
+
+/// findings C9: naming groups that one cannot be in makes none of them.
+#[tokio::test]
+async fn at_the_limit_no_group_is_made() {
+    let rig = Rig::start(|config| config.group.open_groups = true);
+    let most = letshare_server::limits::GROUPS_OF_USER;
+    // By a few connections at a time: what they make together goes to disk together.
+    let numbers: Vec<usize> = (0..most).collect();
+    let make = async |numbers: &[usize]| {
+        let mut http = Http::connect_to(rig.address).await;
+        for number in numbers {
+            let body = json!({"group_id": format!("g-{number}"), "members": ["7"]}).to_string();
+            let made = http.post("/api/groups", &[("X-Service-Key", KEY)], &body).await;
+            assert_eq!(made.status, 200, "{made:?}");
+        }
+    };
+    futures_util::future::join_all(numbers.chunks(most / 32).map(make)).await;
+    let count = async |user: &str| {
+        let target = format!("/api/users/{user}/groups?page_size=1");
+        data(&rig.service("GET", &target, json!({})).await)["total"].clone()
+    };
+    assert_eq!(count("7").await, most);
+    let mut client = rig.user("7").await;
+    for kind in ["join_group", "send_message"] {
+        client.send(kind, "c", json!({"group_id": "one-more", "msg_type": 1, "content": "x"})).await;
+        client.refused("c", 400, "群聊或成员数量已达上限").await;
+    }
+    // Services, too: all or nothing, the group included.
+    let body = json!({"group_id": "two-more", "members": ["8", "7"]});
+    assert_eq!(rig.service("POST", "/api/groups", body).await.status, 400);
+    for group in ["one-more", "two-more"] {
+        assert_eq!(rig.service("GET", &format!("/api/groups/{group}"), json!({})).await.status, 404, "{group}");
+    }
+    assert_eq!(count("8").await, 0);
+    // A member that is known keeps its name when others are refused.
+    let body = json!({"members": [{"user_id": "7", "name": "new"}, "a\u{0}b"]});
+    assert_eq!(rig.service("POST", "/api/groups/g-0/members", body).await.status, 400);
+    let members = data(&rig.service("GET", "/api/groups/g-0/members", json!({})).await);
+    assert_eq!(members["members"][0]["username"], "");
+}

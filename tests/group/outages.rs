@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::{survival::start_by, *};
+use crate::support::redis::RedisServer;
 
 /// Bytes of each message: a full disk shows soon.
 const BALLAST: usize = 8_000;
@@ -138,5 +139,48 @@ async fn sighup_without_a_blacklist() {
     server.signal(Signal::SIGHUP);
     eventually(async || server.written().contains("limits and lists were read again").then_some(())).await;
     Client::authenticated(address, "7").await;
+    server.terminate().await;
+}
+
+/// findings O12: a stream that nobody has written to has lost nothing when Redis is restarted; one that was has.
+#[tokio::test]
+async fn only_what_was_there_can_be_lost() {
+    const LOST: &str = "redis has lost entries";
+    let mut redis = RedisServer::start().await;
+    let folder = TempDir::new().expect("a folder");
+    let endpoint = format!("127.0.0.1:{}", redis.port);
+    let (server, address) = start_by(&[], &folder, &[("GROUP_REDIS", &endpoint)]).await;
+    let mut client = Client::authenticated(address, "7").await;
+    let progress = async |redis: &RedisServer, client: &mut Client| {
+        let payload = json!({"user_id": "7", "verify_id": 1}).to_string();
+        let words: [&[u8]; 9] = [
+            b"XADD",
+            b"verify:progress",
+            b"*",
+            b"_watermill_message_uuid",
+            b"u",
+            b"metadata",
+            b"",
+            b"payload",
+            payload.as_bytes(),
+        ];
+        redis.command(&words).await;
+        client.expect("verify_progress").await;
+    };
+    // Both lanes read when this is there.
+    eventually(async || {
+        let groups = redis.try_command(&[b"XINFO", b"GROUPS", b"notification:push"]).await?;
+        groups.contains("broker").then_some(())
+    })
+    .await;
+    redis.kill();
+    eventually(async || server.written().contains("redis is away").then_some(())).await;
+    redis.restart().await;
+    progress(&redis, &mut client).await;
+    assert!(!server.written().contains(LOST), "{}", server.written());
+    redis.command(&[b"FLUSHALL"]).await;
+    redis.kill();
+    redis.restart().await;
+    eventually(async || server.written().contains(LOST).then_some(())).await;
     server.terminate().await;
 }

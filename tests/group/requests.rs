@@ -97,12 +97,14 @@ async fn strangers_and_unknown_things() {
     nowhere["group_id"] = json!("none");
     for kind in ["send_message", "join_group", "mark_read"] {
         stranger.send(kind, "c-3", nowhere.clone()).await;
-        stranger.refused("c-3", 404, "群聊不存在").await;
+        // findings O14: whoever joins is told how groups are made.
+        let text = if kind == "join_group" { NO_GROUP_TO_JOIN } else { "群聊不存在" };
+        stranger.refused("c-3", 404, text).await;
     }
     // The channels of users are nobody's groups.
     nowhere["group_id"] = json!("u:7");
     stranger.send("join_group", "c-4", nowhere).await;
-    stranger.refused("c-4", 404, "群聊不存在").await;
+    stranger.refused("c-4", 404, NO_GROUP_TO_JOIN).await;
     member.send("mark_read", "c-5", json!({"group_id": "g", "message_id": "none"})).await;
     member.refused("c-5", 404, "消息不存在").await;
 }

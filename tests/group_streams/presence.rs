@@ -1,6 +1,12 @@
 //! Who is online on any instance.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use letshare_server::{clock::Clock, ids::Timestamp, protocols::group::streams::Status};
 
@@ -154,4 +160,38 @@ async fn users_are_told_again_when_redis_was_away_or_lost_its_data() {
     server.command(&[b"FLUSHALL"]).await;
     instance.until_online("8", true).await;
     instance.until_online_users(1).await;
+}
+
+/// findings C7: however many users come and go, an instance says in time that it lives.
+#[tokio::test]
+async fn users_who_come_and_go_without_an_end_do_not_keep_the_lease_from_its_renewal() {
+    let server = RedisServer::start().await;
+    let instance = Instance::start_with(&server, SHORT_LEASE).await;
+    let (bus, stop) = (instance.bus.clone(), Arc::new(AtomicBool::new(false)));
+    let has_stopped = Arc::clone(&stop);
+    // More than are told at a time, again and again: there is always somebody to tell of.
+    let churning = std::thread::spawn(move || {
+        while !has_stopped.load(Ordering::Relaxed) {
+            for user in 0..20_000 {
+                bus.online(&user.to_string());
+            }
+            for user in 0..20_000 {
+                bus.offline(&user.to_string());
+            }
+        }
+    });
+    // Behind all of them by name.
+    instance.bus.online("zoe");
+    instance.until_online("zoe", true).await;
+    let origin = instance.bus.origin().to_owned();
+    let mut ends = String::new();
+    for _ in 0..10 {
+        ends = eventually(async || {
+            let lease = server.command(&[b"ZSCORE", b"broker:instances", origin.as_bytes()]).await;
+            (lease != ends).then_some(lease)
+        })
+        .await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    churning.join().expect("no panic");
 }

@@ -79,6 +79,28 @@ async fn with_a_bad_jwt() {
     }
 }
 
+/// findings O15: a JWT of ours whose claim has another name or type is told which claim it is.
+#[tokio::test]
+async fn the_claim_that_is_missing_is_named() {
+    let server = Server::start(with_jwt);
+    let key = jsonwebtoken::EncodingKey::from_secret(JWT_SECRET.as_bytes());
+    for (claims, error, reason) in [
+        (
+            json!({"userId": "a", "exp": 4_000_000_000_u64}),
+            "token中缺少user_id",
+            "is missing; the token has exp, userId",
+        ),
+        (json!({"user_id": 7, "exp": 4_000_000_000_u64}), "claims解析失败", "claim user_id must be a text"),
+        (json!({"user_id": "a"}), "token无效", "claim exp is missing"),
+    ] {
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("a token");
+        let response = upgrade(&server, &format!("/ws?token={token}")).await;
+        let body = response.json();
+        assert_eq!((response.status, &body["error"]), (401, &json!(format!("token验证失败: {error}"))));
+        assert!(body["reason"].as_str().is_some_and(|told| told.contains(reason)), "{body}");
+    }
+}
+
 /// §1.3 [rec]: a JWT of user X lets in `X` and `X:<anything>`, and nobody else; without a `userId`, X.
 #[tokio::test]
 async fn a_jwt_binds_the_user_id() {

@@ -82,9 +82,8 @@ async fn bad_requests(server: &ServerProcess, jwt: &str) -> Vec<String> {
         // Neither with a foreign origin nor without an upgrade.
         // The origin itself is told to the operator (findings P9), what else stands in its place is not.
         for origin in ["https://foreign.example".to_owned(), format!("https://foreign.example/?{HEADER}")] {
-            let foreign = format!(
-                "{UPGRADE}Origin: {origin}\r\nReferer: https://{HEADER}.example\r\nCookie: {HEADER}\r\n"
-            );
+            let foreign =
+                format!("{UPGRADE}Origin: {origin}\r\nReferer: https://{HEADER}.example\r\nCookie: {HEADER}\r\n");
             answers.push(get(server.address, path, &foreign).await);
         }
         answers.push(get(server.address, path, "").await);

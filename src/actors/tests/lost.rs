@@ -16,7 +16,7 @@ use crate::{
     actors::{channel::Channel, undone::Command, worker::Worker},
     core::{
         command::{Publish, Reply, Rewind},
-        dedupe::Published,
+        dedupe::Known,
         history::{Page, Query},
         message::{Body, Entry, EntryId, Message, Payload},
         replay::Past,
@@ -110,7 +110,7 @@ impl ChannelLog for Odd {
         }
     }
 
-    fn remembered(&mut self) -> Vec<(EntryId, Published)> {
+    fn remembered(&mut self) -> Vec<Known> {
         self.log.remembered()
     }
 
@@ -136,6 +136,7 @@ fn publish(stage: &Stage) -> Command<Publish> {
         id: EntryId::Serial,
         body: Body::Messages(vec![message]),
         is_ephemeral: false,
+        refusal: None,
     };
     Command::new(hub, ChannelName::from(ROOM), body)
 }

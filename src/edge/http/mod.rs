@@ -6,3 +6,4 @@ pub mod body;
 pub mod cors;
 pub mod methods;
 pub mod query;
+pub mod to_the_end;

@@ -26,6 +26,7 @@ use crate::{
         moderation::{Moderation, Verdict},
         names::{EVERYBODY, Room, private_room, room_channel, user_channel},
         online::Online,
+        participants::Participants,
         push::{Push, local_time, publish_raw},
         reply::{Reply, Style},
     },
@@ -50,6 +51,7 @@ pub struct Exchange {
     pub(in crate::protocols::chat) moderation: Moderation,
     ids: Ids,
     answers: Answers,
+    participants: Participants,
     unknown_group: UnknownGroup,
     /// Of the group that was made last, in nanoseconds since 1970.
     last_group: AtomicU64,
@@ -71,6 +73,7 @@ impl Exchange {
             moderation,
             ids: Ids::new(clock.clone()),
             answers: Answers::default(),
+            participants: Participants::default(),
             unknown_group: settings.unknown_group,
             last_group: AtomicU64::new(0),
             unknown_told: AtomicBool::new(false),

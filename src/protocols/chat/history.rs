@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::{
-    config::UnknownGroup,
     edge::http::query::Query,
     limits,
     protocols::chat::{code::Code, door::Shared, names::Room, reply::Reply},
@@ -76,8 +75,8 @@ async fn check_member(shared: &Shared, reader: u64, room: &str) -> Result<(), Re
             let group = exchange.archive.group(id).await;
             match group.map_err(|error| unavailable(&error))? {
                 Some(group) => group.members.contains(&reader),
-                // Whoever was online has got its messages.
-                None => shared.settings.unknown_group == UnknownGroup::Broadcast,
+                // Who sent to it, or was online and got its messages.
+                None => exchange.archive.took_part(id, reader).await.map_err(|error| unavailable(&error))?,
             }
         }
         Room::Open(room) => exchange.online.is_in(reader, room),

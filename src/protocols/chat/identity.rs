@@ -9,8 +9,8 @@ use actix_web::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    auth::{JwtKey, Leeway, TokenFault},
-    clock::Clock,
+    auth::{Expected, JwtKey, Leeway, TokenFault},
+    clock::{Clock, OncePerSecond},
     config,
     edge::http::query::Query,
     ids::Timestamp,
@@ -33,12 +33,12 @@ pub struct Visitor {
 }
 
 /// Why there is none: HTTP 401.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unknown {
     NoToken,
     Expired,
-    /// Anything else.
-    Invalid,
+    /// Anything else; where the token is ours, which of its claims is why.
+    Invalid(Option<String>),
 }
 
 /// Reads tokens.
@@ -50,6 +50,7 @@ pub struct Gate {
     clock: Clock,
     /// Somebody was told that there are tokens without end.
     endless: AtomicBool,
+    warning: OncePerSecond,
 }
 
 impl Gate {
@@ -61,6 +62,7 @@ impl Gate {
             require_exp: settings.require_exp,
             clock,
             endless: AtomicBool::new(false),
+            warning: OncePerSecond::default(),
         }
     }
 
@@ -73,16 +75,16 @@ impl Gate {
 
     fn check(&self, token: &str) -> Result<Visitor, Unknown> {
         if token.len() > limits::TOKEN_BYTES {
-            return Err(Unknown::Invalid);
+            return Err(Unknown::Invalid(None));
         }
         let (claims, expires) = match self.key.claims(token, self.clock.now()) {
             Ok(read) => read,
             Err(TokenFault::Expired) => return Err(Unknown::Expired),
-            Err(_) => return Err(Unknown::Invalid),
+            Err(_) => return Err(self.invalid(token)),
         };
         if expires.is_none() {
             if self.require_exp {
-                return Err(Unknown::Invalid);
+                return Err(self.invalid(token));
             }
             if !self.endless.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
@@ -91,8 +93,25 @@ impl Gate {
                 );
             }
         }
-        let id = user(&claims).ok_or(Unknown::Invalid)?;
+        let id = user(&claims).ok_or_else(|| self.invalid(token))?;
         Ok(Visitor { id, expires })
+    }
+
+    /// Tells the operator, too, who mostly has to change how tokens are issued.
+    fn invalid(&self, token: &str) -> Unknown {
+        let expected = Expected {
+            user: &CLAIMS,
+            kind: "a whole number from 1 to 2^63-1",
+            is_user: |value| as_user(value, false).is_some(),
+            needs_exp: self.require_exp,
+        };
+        let reason = self.key.wrong_claim(token, expected);
+        if let Some(reason) = &reason
+            && let Some(more) = self.warning.allows(&self.clock)
+        {
+            tracing::warn!(reason, more, "the token of a chat client names nobody");
+        }
+        Unknown::Invalid(reason)
     }
 
     /// The first of the places that has one.
@@ -134,10 +153,14 @@ pub fn wants_subprotocol(request: &HttpRequest) -> bool {
 /// The user of these claims. 0 is none (§2), and what is above 2^63-1 fits into no store.
 fn user(claims: &Map<String, Value>) -> Option<u64> {
     let named = CLAIMS.iter().find_map(|name| claims.get(*name));
-    let id = match named.or_else(|| claims.get("sub"))? {
+    as_user(named.or_else(|| claims.get("sub"))?, named.is_none())
+}
+
+/// `sub` is a text by RFC 7519; the others are numbers.
+fn as_user(value: &Value, may_be_text: bool) -> Option<u64> {
+    let id = match value {
         Value::Number(number) => number.as_u64(),
-        // `sub` is a text by RFC 7519; the others are numbers.
-        Value::String(text) if named.is_none() => text.parse().ok(),
+        Value::String(text) if may_be_text => text.parse().ok(),
         _ => None,
     };
     id.filter(|id| *id > 0 && i64::try_from(*id).is_ok())
@@ -145,26 +168,32 @@ fn user(claims: &Map<String, Value>) -> Option<u64> {
 
 impl Unknown {
     /// For the operator.
-    pub const fn reason(self) -> &'static str {
+    pub const fn reason(&self) -> &'static str {
         match self {
             Self::NoToken => "the token is missing",
             Self::Expired => "the token is over",
-            Self::Invalid => "the token is wrong",
+            Self::Invalid(_) => "the token is wrong",
         }
     }
 
     pub fn response(self, style: Style) -> HttpResponse {
-        let text = match self {
-            Self::NoToken => "请登录",
-            Self::Expired => "授权已过期",
-            Self::Invalid => "未登陆",
+        let (text, reason) = match self {
+            Self::NoToken => ("请登录", None),
+            Self::Expired => ("授权已过期", None),
+            Self::Invalid(reason) => ("未登陆", Some(reason)),
         };
-        let body = match (style, self) {
-            (Style::Source, Self::Invalid) => json!(text),
-            (Style::Source, _) => json!({"msg": text}),
-            (Style::Document, _) => json!({
-                "code": Code::Unauthorized.number(), "message": text, "data": null, "msg": text,
-            }),
+        let body = match (style, reason) {
+            (Style::Source, Some(_)) => json!(text),
+            (Style::Source, None) => json!({"msg": text}),
+            (Style::Document, reason) => {
+                let mut body = json!({
+                    "code": Code::Unauthorized.number(), "message": text, "data": null, "msg": text,
+                });
+                if let Some(reason) = reason.flatten() {
+                    body["reason"] = reason.into();
+                }
+                body
+            }
         };
         HttpResponse::Unauthorized().json(body)
     }

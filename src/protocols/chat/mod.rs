@@ -6,7 +6,7 @@
 //! * `command` reads requests, by `fields`; `code` and `reply` are what is answered, `push` is what clients get and channels
 //!   carry, `names` the ids of rooms and groups and the channels that they are.
 //! * `exchange` carries requests out, for sockets and HTTP alike; `moderation` judges messages, `online` knows who is
-//!   there, `answers` what repeats are told.
+//!   there, `participants` who was when a group that is not known here was used, `answers` what repeats are told.
 //! * `socket` is the translator of a connection, `clerk` the task beside it that waits where it may not, `replay` what was
 //!   missed and what was read.
 
@@ -23,6 +23,7 @@ mod identity;
 pub mod moderation;
 mod names;
 mod online;
+mod participants;
 mod push;
 mod replay;
 mod reply;

@@ -13,7 +13,7 @@ pub const EVERYBODY: &str = "chat:all";
 const USER: &str = "chat:u:";
 const GROUP: &str = "chat:g:";
 const ROOM: &str = "chat:r:";
-const PRIVATE_ROOM: &str = "private_";
+pub const PRIVATE_ROOM: &str = "private_";
 const GROUP_ID: &str = "group_";
 
 pub fn user_channel(user: u64) -> ChannelName {

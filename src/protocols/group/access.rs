@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::{
-    auth::{ApiKey, JwtKey, Leeway},
+    auth::{ApiKey, Expected, JwtKey, Leeway},
+    clock::{Clock, OncePerSecond},
     config,
     ids::Timestamp,
     limits,
@@ -14,6 +17,7 @@ use crate::{
 pub struct Access {
     key: JwtKey,
     service: ApiKey,
+    warning: OncePerSecond,
 }
 
 /// Whom a token lets in.
@@ -30,29 +34,51 @@ impl Pass {
     }
 }
 
-/// The token is wrong or over; nobody is told which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Denied;
+/// The token is wrong or over; nobody is told which, but the holder of one of ours which claim is why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    pub reason: Option<String>,
+}
 
 impl Access {
     pub fn new(settings: &config::Group, leeway: &Leeway) -> Self {
-        let key = JwtKey::new(&settings.jwt_secret).with_leeway(leeway.clone());
-        Self { key, service: ApiKey::new(&settings.service_key) }
+        Self {
+            key: JwtKey::new(&settings.jwt_secret).with_leeway(leeway.clone()),
+            service: ApiKey::new(&settings.service_key),
+            warning: OncePerSecond::default(),
+        }
     }
 
     /// # Errors
     /// [`Denied`].
-    pub fn check(&self, token: &str, now: Timestamp) -> Result<Pass, Denied> {
+    pub fn check(&self, token: &str, clock: &Clock) -> Result<Pass, Denied> {
         if token.is_empty() || token.len() > limits::TOKEN_BYTES {
-            return Err(Denied);
+            return Err(Denied { reason: None });
         }
-        let subject = self.key.subject(token, "userId", now);
-        let (user, expires) = subject.map_err(|_| Denied)?;
-        if !is_user(&user) {
-            return Err(Denied);
+        match self.key.subject(token, "userId", clock.now()) {
+            Ok((user, expires)) if is_user(&user) => Ok(Pass { user: user.into(), expires }),
+            _ => Err(self.deny(token, clock)),
         }
-        let user = user.into();
-        Ok(Pass { user, expires })
+    }
+
+    /// Tells the operator, too, who mostly has to change how tokens are issued.
+    fn deny(&self, token: &str, clock: &Clock) -> Denied {
+        let expected = Expected {
+            user: &["userId"],
+            kind: "a whole number, or a text of 1 to 256 bytes without control characters",
+            is_user: |value| match value {
+                Value::String(text) => is_user(text),
+                value => value.is_u64(),
+            },
+            needs_exp: false,
+        };
+        let reason = self.key.wrong_claim(token, expected);
+        if let Some(reason) = &reason
+            && let Some(more) = self.warning.allows(clock)
+        {
+            tracing::warn!(reason, more, "the token of a group client names nobody");
+        }
+        Denied { reason }
     }
 
     pub fn is_service(&self, key: &[u8]) -> bool {

@@ -92,13 +92,16 @@ impl Asked<'_> {
             return Err(Code::Unauthorized.into());
         };
         let now = shared.forum.clock.now();
-        match shared.access.get().check(token, now) {
-            Ok(pass) if !pass.has_expired(now) => Ok(Caller::User(pass.user)),
-            _ => {
-                self.note_failure();
-                Err(Code::Expired.into())
-            }
-        }
+        let reason = match shared.access.get().check(token, &shared.forum.clock) {
+            Ok(pass) if !pass.has_expired(now) => return Ok(Caller::User(pass.user)),
+            Ok(_) => None,
+            Err(denied) => denied.reason,
+        };
+        self.note_failure();
+        Err(match reason {
+            None => Code::Expired.into(),
+            Some(reason) => Refused::new(StatusCode::UNAUTHORIZED, format!("{}: {reason}", Code::Expired.text())),
+        })
     }
 
     fn note_failure(&self) {
@@ -149,10 +152,13 @@ impl Asked<'_> {
         Ok((page, size, (page - 1).saturating_mul(size)))
     }
 
-    fn object(&self) -> Result<Value, Refused> {
+    /// The body, an object with no other fields than these: what is misspelt must not look as if it had been done.
+    fn object(&self, fields: &[&str]) -> Result<Value, Refused> {
         let body = serde_json::from_slice::<Value>(&self.body);
         let body = body.ok().filter(Value::is_object);
-        body.ok_or_else(|| Refused::bad("请求格式错误"))
+        let body = body.ok_or_else(|| Refused::bad("请求格式错误"))?;
+        only_fields(&body, fields)?;
+        Ok(body)
     }
 
     fn only(&self, methods: &[Method], allow: &'static str) -> Result<(), Refused> {
@@ -171,12 +177,12 @@ impl Asked<'_> {
         let is_get = matches!(*self.request.method(), Method::GET | Method::HEAD);
         match parts[..] {
             ["users", "status"] => self.status().await,
-            ["users", user, "groups"] => self.groups_of(user),
-            ["messages"] => self.messages(),
-            ["messages", "offline"] => self.offline(),
-            ["notifications"] if is_get => self.notifications(),
+            ["users", user, "groups"] => self.groups_of(user).await,
+            ["messages"] => self.messages().await,
+            ["messages", "offline"] => self.offline().await,
+            ["notifications"] if is_get => self.notifications().await,
             ["notifications"] => self.notify().await,
-            ["notifications", "unread-count"] => self.unread_count(),
+            ["notifications", "unread-count"] => self.unread_count().await,
             ["notifications", "read"] => self.read().await,
             ["notifications", "read-all"] => self.read_all().await,
             ["groups"] => self.make_group().await,
@@ -236,6 +242,37 @@ fn written(door: &Group, answered: Answer) -> HttpResponse {
 fn decoded(part: &str) -> String {
     let decoded = percent_encoding::percent_decode_str(part);
     decoded.decode_utf8_lossy().into_owned()
+}
+
+/// # Errors
+/// Names the first field that is none of these.
+fn only_fields(object: &Value, fields: &[&str]) -> Result<(), Refused> {
+    let mut names = object.as_object().into_iter().flat_map(serde_json::Map::keys);
+    let Some(unknown) = names.find(|name| !fields.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let shown: String = unknown.chars().take(limits::ECHOED_CHARS).collect();
+    Err(Refused::bad(format!("未知字段 {shown} (unknown field; known: {})", fields.join(", "))))
+}
+
+/// A field that is a text, or not there.
+fn text(object: &Value, name: &str) -> Result<Option<String>, Refused> {
+    match &object[name] {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text.clone())),
+        _ => Err(Refused::bad(format!("{name} 参数无效 (not a text)"))),
+    }
+}
+
+/// A field that names somebody or something, or is not there.
+fn id(object: &Value, name: &str) -> Result<Option<String>, Refused> {
+    match &object[name] {
+        Value::Null => Ok(None),
+        value => {
+            let id = text_of(value);
+            id.map(Some).ok_or_else(|| Refused::bad(format!("{name} 参数无效 (neither a text nor a number)")))
+        }
+    }
 }
 
 /// A text, or a number as its text: services write users either way.

@@ -1,12 +1,7 @@
 //! Which addresses are let in at all (`docs/protocols/group.md §8`): the blacklist, bans for a while, and how often one may
 //! knock.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use parking_lot::{Mutex, RwLock};

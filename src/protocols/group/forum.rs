@@ -16,16 +16,17 @@ use std::{
 
 use anyhow::Context as _;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     actors::{broker::Broker, metrics::GroupFigures},
     clock::{Clock, OncePerSecond},
     config,
     ids::{ConnectionId, Timestamp},
+    limits,
     protocols::group::{
         code::Code,
-        courier::Courier,
+        courier::{Courier, ToChannels},
         figures::Figures,
         registry::Registry,
         roll::{Roll, Visitor},
@@ -41,6 +42,8 @@ mod members;
 mod notices;
 mod past;
 mod sending;
+#[cfg(test)]
+mod tests;
 
 pub use members::Enrolment;
 pub use past::Missed;
@@ -71,6 +74,8 @@ pub struct Forum {
     bus: Option<Bus>,
     inbox: Mutex<Option<mpsc::Receiver<Received>>>,
     warning: OncePerSecond,
+    /// Turns to read beside the workers.
+    readers: Arc<Semaphore>,
 }
 
 /// Numbers are given under its lock, and what they name is handed to the store under it.
@@ -121,12 +126,13 @@ impl Forum {
             bus,
             inbox: Mutex::new(inbox),
             warning: OncePerSecond::default(),
+            readers: Arc::new(Semaphore::new(limits::GROUP_READERS)),
         }))
     }
 
     /// Delivers, for ever, unless another worker thread does.
     pub async fn deliver(&self, broker: &Arc<Broker>) {
-        self.courier.run(&self.roll, broker).await;
+        self.courier.run(&ToChannels { roll: &self.roll, broker }).await;
     }
 
     /// Publishes what waits for Redis, as far as that is possible in time, and takes this instance's users offline.

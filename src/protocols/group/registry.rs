@@ -2,7 +2,7 @@
 //! disk.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -107,15 +107,73 @@ impl Registry {
             known.facts = facts;
             return Ok(());
         }
+        self.may_put(group)?;
+        let members = BTreeMap::new();
+        self.groups.insert(group.into(), Group { facts, members });
+        Ok(())
+    }
+
+    /// Whether there is, or can be, a group of this name.
+    ///
+    /// # Errors
+    /// [`Code::BadGroup`], [`Code::TooMany`].
+    pub fn may_put(&self, group: &str) -> Result<(), Code> {
+        if self.groups.contains_key(group) {
+            return Ok(());
+        }
         if !is_group(group) {
             return Err(Code::BadGroup);
         }
         if self.groups.len() >= limits::GROUPS {
             return Err(Code::TooMany);
         }
-        let members = BTreeMap::new();
-        self.groups.insert(group.into(), Group { facts, members });
         Ok(())
+    }
+
+    /// Whether all of these users can be members of a group together, which need not be there yet.
+    ///
+    /// # Errors
+    /// [`Code::BadFormat`] for a user that has no name, [`Code::TooMany`].
+    pub fn may_add<'a>(&self, group: &str, users: impl IntoIterator<Item = &'a str>) -> Result<(), Code> {
+        let members = self.groups.get(group).map(|group| &group.members);
+        let is_member = |user: &str| members.is_some_and(|members| members.contains_key(user));
+        let mut new = HashSet::new();
+        for user in users {
+            if !is_user(user) {
+                return Err(Code::BadFormat);
+            }
+            if is_member(user) || !new.insert(user) {
+                continue;
+            }
+            if self.of_user.get(user).map_or(0, BTreeSet::len) >= limits::GROUPS_OF_USER {
+                return Err(Code::TooMany);
+            }
+        }
+        if members.map_or(0, BTreeMap::len) + new.len() > limits::GROUP_MEMBERS {
+            return Err(Code::TooMany);
+        }
+        Ok(())
+    }
+
+    /// Takes back what [`Registry::put`] did and what did not reach the disk, unless it was changed again: the group is
+    /// as it was `before`; when it was not there, it goes, unless somebody has become a member meanwhile.
+    pub fn put_back(&mut self, group: &str, written: &Facts, before: Option<Facts>) {
+        let Some(known) = self.groups.get_mut(group).filter(|known| known.facts == *written) else {
+            return;
+        };
+        match before {
+            Some(before) => known.facts = before,
+            None if known.members.is_empty() => drop(self.groups.remove(group)),
+            None => {}
+        }
+    }
+
+    /// Gives a member the name and avatar that it had.
+    pub fn rename(&mut self, group: &str, user: &str, name: String, avatar: String) {
+        let group = self.groups.get_mut(group);
+        if let Some(member) = group.and_then(|group| group.members.get_mut(user)) {
+            (member.name, member.avatar) = (name, avatar);
+        }
     }
 
     /// False: it was one already, and keeps what it has, but for a name and an avatar that are new.
@@ -240,6 +298,39 @@ mod tests {
         assert_eq!(registry.add("g", "7", named), Ok(false));
         let member = registry.member("g", "7").expect("a member");
         assert_eq!((member.name.as_str(), member.joined_at), ("Wu", 0));
+    }
+
+    /// findings C9: what did not reach the disk is taken back, and nothing else.
+    #[test]
+    fn a_group_that_was_not_written_is_forgotten() {
+        let mut registry = registry();
+        let named = |name: &str| Facts { name: name.into(), ..Facts::default() };
+        registry.put("new", named("n")).expect("a group");
+        registry.put_back("new", &named("n"), None);
+        assert!(registry.get("new").is_none());
+        registry.put("g", named("changed")).expect("a group");
+        registry.put_back("g", &named("changed"), Some(named("")));
+        assert_eq!(registry.get("g").map(|group| &*group.facts.name), Some(""));
+        // Changed again meanwhile, or somebody is in it: that counts.
+        registry.put_back("g", &named("changed"), None);
+        registry.put_back("g", &named(""), None);
+        assert!(registry.member("g", "7").is_some());
+    }
+
+    /// findings C9: all are asked for before any is added.
+    #[test]
+    fn whether_all_can_be_added() {
+        let mut registry = registry();
+        assert_eq!(registry.may_add("g", ["7", "8", "8"]), Ok(()));
+        assert_eq!(registry.may_add("g", ["8", ""]), Err(Code::BadFormat));
+        for number in 1..limits::GROUPS_OF_USER {
+            registry.put(&number.to_string(), Facts::default()).expect("a group");
+            assert_eq!(registry.add(&number.to_string(), "7", Member::default()), Ok(true));
+        }
+        assert_eq!(registry.may_add("g", ["7"]), Ok(()), "it is in it already");
+        assert_eq!(registry.may_add("new", ["8", "7"]), Err(Code::TooMany));
+        let many: Vec<String> = (0..=limits::GROUP_MEMBERS).map(|number| number.to_string()).collect();
+        assert_eq!(registry.may_add("new", many.iter().map(String::as_str)), Err(Code::TooMany));
     }
 
     /// docs/protocols/group.md §9: an older message leaves the marker unchanged.

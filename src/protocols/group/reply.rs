@@ -60,8 +60,13 @@ impl Reply<'_> {
         self.write("auth_success", Some(data))
     }
 
-    pub fn auth_failed(self) -> Bytes {
-        self.write("auth_failed", Some(json!({"message": INVALID_TOKEN})))
+    /// `reason`: which claim of a token of ours is missing or wrong.
+    pub fn auth_failed(self, reason: Option<&str>) -> Bytes {
+        let data = match reason {
+            None => json!({"message": INVALID_TOKEN}),
+            Some(reason) => json!({"message": INVALID_TOKEN, "reason": reason}),
+        };
+        self.write("auth_failed", Some(data))
     }
 
     /// `message` is what the ack is about: the server's id of a message that was sent.
@@ -223,7 +228,7 @@ mod tests {
         let success = r#"{"type":"auth_success","message_id":"c-1","timestamp":1760000000,"data":{"user_id":"123"}}"#;
         assert_eq!(shown(&REPLY.auth_success("123", None)), success);
         let failed = r#"{"type":"auth_failed","message_id":"c-1","timestamp":1760000000,"data":{"message":"Token 无效或已过期"}}"#;
-        assert_eq!(shown(&REPLY.auth_failed()), failed);
+        assert_eq!(shown(&REPLY.auth_failed(None)), failed);
         let error =
             r#"{"type":"error","message_id":"c-1","timestamp":1760000000,"data":{"code":404,"message":"群聊不存在"}}"#;
         assert_eq!(shown(&REPLY.error(Code::NoGroup)), error);

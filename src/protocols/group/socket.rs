@@ -105,6 +105,15 @@ impl Socket {
             let text = format!("{} ({name})", code.text());
             return link.send_frame(reply.error_text(code, &text));
         }
+        if code == Code::NoGroupToJoin {
+            let path = forum.settings.api_path.trim_end_matches('/');
+            let text = format!(
+                "{}：群聊由服务端以 X-Service-Key 调用 POST {path}/groups 创建，或由 group.open_groups 允许用户加入时创建 (a \
+                 service makes groups by POST {path}/groups; with group.open_groups a join does)",
+                code.text()
+            );
+            return link.send_frame(reply.error_text(code, &text));
+        }
         link.send_frame(reply.error(code));
         if code == Code::TooFrequent && self.refusals.note(forum.clock.uptime()) {
             link.close(PERSISTENT);
@@ -151,7 +160,10 @@ impl Socket {
             Request::Auth(credentials) => self.authenticate(&credentials, id, link)?,
             Request::Send(draft) => self.send(draft, frame, link)?,
             Request::Join { group } => {
-                forum.admit(&group, &user)?;
+                forum.admit(&group, &user).map_err(|code| match code {
+                    Code::NoGroup => Code::NoGroupToJoin,
+                    code => code,
+                })?;
                 self.join(&group, reply.ack(id, true), link)?;
             }
             Request::Leave { group } => {
@@ -294,6 +306,7 @@ impl Translator for Socket {
     }
 
     fn nudged(&mut self, link: &mut Link<'_>) {
+        self.catch_up(link);
         let Some(identity) = &self.identity else {
             return;
         };

@@ -52,7 +52,7 @@ impl Terms {
             rules: Arc::new(Rules::letshare_room(config.websocket.max_room_users)),
             enforce_from: config.letshare.enforce_from,
             wildcard_signal_all: config.letshare.wildcard_signal_all,
-                foreign_signals: config.letshare.foreign_signals,
+            foreign_signals: config.letshare.foreign_signals,
             events_per_subscription: config.limits.events_per_subscription,
         });
         Self { authenticator: Authenticator::new(config, clock), pro, rooms }
@@ -118,9 +118,13 @@ impl LetShare {
         }
         let terms = self.terms.get();
         let identity = terms.authenticator.authenticate(&token, user_id.as_deref()).map_err(|fault| {
+            let reason = terms.authenticator.wrong_claim(&token);
             // Without the words that are for the page.
-            self.entrance.turn_away(request, Reason::Token, || format!("LetShare: the token is refused: {fault:?}"));
-            Refused::BadToken(fault)
+            self.entrance.turn_away(request, Reason::Token, || match &reason {
+                Some(reason) => format!("LetShare: the token names nobody: {reason}"),
+                None => format!("LetShare: the token is refused: {fault:?}"),
+            });
+            Refused::BadToken(fault, reason)
         })?;
         let permit = self.entrance.admit(request).map_err(Refused::NotAdmitted)?;
         let user = identity.user_id.unwrap_or_else(|| ConnectionId::random().to_string());
@@ -138,7 +142,8 @@ impl LetShare {
 enum Refused {
     NotUtf8(&'static str),
     LongUserId,
-    BadToken(TokenFault),
+    /// And which claim is why, where the token is ours.
+    BadToken(TokenFault, Option<String>),
     NotAdmitted(Refusal),
     NoWebSocket,
 }
@@ -148,7 +153,10 @@ impl Refused {
         let (status, error) = match self {
             Self::NotUtf8(name) => (StatusCode::BAD_REQUEST, format!("{name} 不是有效的 UTF-8")),
             Self::LongUserId => (StatusCode::BAD_REQUEST, "userId 过长".into()),
-            Self::BadToken(fault) => (StatusCode::UNAUTHORIZED, fault.to_string()),
+            Self::BadToken(fault, None) => (StatusCode::UNAUTHORIZED, fault.to_string()),
+            Self::BadToken(fault, Some(reason)) => {
+                return HttpResponse::Unauthorized().json(json!({ "error": fault.to_string(), "reason": reason }));
+            }
             Self::NotAdmitted(Refusal::AddressFull { .. }) => {
                 (StatusCode::TOO_MANY_REQUESTS, "该地址的连接数已达上限".into())
             }

@@ -9,10 +9,11 @@
 //! | `chat seen` | user | id |
 //! | `chat groups` | group id | group |
 //! | `chat members` | member, group id | |
+//! | `chat participants` | group id, user who took part: of groups that were not made here | |
 //!
 //! A room's messages are counted by two counters, since counters only rise: stored and removed.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
@@ -41,6 +42,7 @@ const CLIENT_IDS: &str = "chat client ids";
 const SEEN: &str = "chat seen";
 const GROUPS: &str = "chat groups";
 const MEMBERS: &str = "chat members";
+const PARTICIPANTS: &str = "chat participants";
 
 /// The archive of a data folder.
 pub struct EmbeddedArchive {
@@ -197,6 +199,38 @@ impl EmbeddedArchive {
         ids.collect()
     }
 
+    async fn put_participants(&self, room: String, users: Vec<u64>) -> Result<(), StoreError> {
+        check_users(users.iter().copied())?;
+        if users.is_empty() {
+            return Ok(());
+        }
+        let put = |batch: Batch, user: &u64| batch.put(PARTICIPANTS, participant_key(&room, *user), []);
+        self.commit(users.iter().fold(Batch::new(), put), Vec::new()).await
+    }
+
+    fn read_participants(&self, room: &str) -> Result<Vec<u64>, StoreError> {
+        let rows = self.store.list(PARTICIPANTS, &room_prefix(room), None, usize::MAX)?;
+        let user = |row: &Row| row.key.last_chunk().copied().map(u64::from_be_bytes);
+        let users =
+            rows.iter().map(|row| user(row).ok_or_else(|| StoreError::damaged("a participant of a chat group")));
+        users.collect()
+    }
+
+    /// Forgets who took part in a room that has no message any more.
+    async fn remove_participants(&self, room: &str) -> Result<(), StoreError> {
+        if self.store.cursor(&stored_in(room))? > self.store.cursor(&removed_from(room))? {
+            return Ok(());
+        }
+        loop {
+            let rows = self.store.list(PARTICIPANTS, &room_prefix(room), None, limits::ARCHIVE_ROWS)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            let remove = |batch: Batch, row: Row| batch.remove(PARTICIPANTS, row.key);
+            self.commit(rows.into_iter().fold(Batch::new(), remove), Vec::new()).await?;
+        }
+    }
+
     async fn remove_old(&self) -> Result<(), StoreError> {
         while self.remove_client_ids().await? {}
         if let Some(retention) = self.retention {
@@ -248,7 +282,7 @@ impl EmbeddedArchive {
         }
         let rows = self.store.list(MESSAGES, &[], None, limits::ARCHIVE_ROWS)?;
         let mut batch = Batch::new();
-        let mut count = 0;
+        let (mut count, mut rooms) = (0, BTreeSet::new());
         for row in &rows {
             // Ids rise with time, so all behind a young one are young, too.
             let Some(message) = is_old(row)? else { break };
@@ -258,8 +292,12 @@ impl EmbeddedArchive {
                 .remove(ROOMS, room_key(&message.room, message.id))
                 .remove(INBOX, user_key(message.to, &row.key))
                 .add(removed_from(&message.room), 1);
+            rooms.insert(message.room);
         }
         self.commit(batch, vec![turn]).await?;
+        for room in &rooms {
+            self.remove_participants(room).await?;
+        }
         Ok(count == limits::ARCHIVE_ROWS)
     }
 }
@@ -298,6 +336,19 @@ impl Archive for EmbeddedArchive {
         std::future::ready(self.read_group_ids(user)).boxed()
     }
 
+    fn take_part(&self, room: &str, users: Vec<u64>) -> Answer<'_, ()> {
+        self.put_participants(room.to_owned(), users).boxed()
+    }
+
+    fn participants(&self, room: &str) -> Answer<'_, Vec<u64>> {
+        std::future::ready(self.read_participants(room)).boxed()
+    }
+
+    fn took_part(&self, room: &str, user: u64) -> Answer<'_, bool> {
+        let row = self.store.get(PARTICIPANTS, &participant_key(room, user));
+        std::future::ready(row.map(|row| row.is_some())).boxed()
+    }
+
     fn ping(&self) -> Answer<'_, ()> {
         std::future::ready(self.store.cursor("chat").map(drop)).boxed()
     }
@@ -313,6 +364,10 @@ fn later(moment: Timestamp, by: Duration) -> Timestamp {
 
 fn turn_key(table: &str, key: &[u8]) -> Vec<u8> {
     [table.as_bytes(), &[0], key].concat()
+}
+
+fn participant_key(room: &str, user: u64) -> Vec<u8> {
+    [&room_prefix(room)[..], &user.to_be_bytes()].concat()
 }
 
 fn stored_in(room: &str) -> String {

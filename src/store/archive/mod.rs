@@ -100,6 +100,15 @@ pub trait Archive: Send + Sync {
     /// thousands of members.
     fn groups_of(&self, user: u64) -> Answer<'_, Vec<String>>;
 
+    /// Remembers that users took part in a group that was not made here, beside those that did before; with retention as
+    /// long as the group has messages. Called again for none at least every hour in which the group has messages.
+    fn take_part(&self, room: &str, users: Vec<u64>) -> Answer<'_, ()>;
+
+    /// All who took part, in no order.
+    fn participants(&self, room: &str) -> Answer<'_, Vec<u64>>;
+
+    fn took_part(&self, room: &str, user: u64) -> Answer<'_, bool>;
+
     /// Whether it can be reached now.
     fn ping(&self) -> Answer<'_, ()>;
 

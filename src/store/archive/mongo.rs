@@ -6,6 +6,7 @@
 //! | `messages` | `_id`, `room_id`, `from_user_id`, `to_user_id`, `message_type`, `content`, `created_at`, `updated_at`, `client_id` if there is one |
 //! | `groups` | `_id` (group id), `name`, `owner_id`, `member_ids`, `description`, `created_at` |
 //! | `seen` | `_id` (user), `message_id` |
+//! | `participants` | `_id` (id of a group that was not made here), `user_ids`, `updated_at` |
 //!
 //! A write is told when the majority of the nodes has it in its journal.
 //!
@@ -36,7 +37,10 @@ mod fault;
 mod indexes;
 
 pub use connection::{ConnectFault, Server, Settings, options};
-use documents::{group_document, integer, message_document, object_id, read_group, read_group_id, read_message};
+use documents::{
+    date, group_document, integer, message_document, object_id, read_group, read_group_id, read_message,
+    read_participants,
+};
 use fault::{DUPLICATE_KEY, code, told};
 
 /// The archive in a database. Clones share its connections.
@@ -45,6 +49,7 @@ pub struct MongoArchive {
     messages: Collection<Document>,
     groups: Collection<Document>,
     seen: Collection<Document>,
+    participants: Collection<Document>,
     database: Database,
     clock: Clock,
     /// Everything runs on the runtime that connected: the driver's connections belong to it, and a worker that has
@@ -71,6 +76,7 @@ impl MongoArchive {
             messages: database.collection("messages"),
             groups: database.collection("groups"),
             seen: database.collection("seen"),
+            participants: database.collection("participants"),
             database,
             clock,
             runtime: Handle::current(),
@@ -221,6 +227,37 @@ impl MongoArchive {
         found.as_ref().map(read_group).transpose()
     }
 
+    async fn put_participants(&self, room: &str, users: Vec<u64>) -> Result<(), StoreError> {
+        let users: Vec<i64> = users.into_iter().map(integer).collect::<Result<_, _>>()?;
+        let change = doc! {
+            "$addToSet": { "user_ids": { "$each": users } },
+            "$set": { "updated_at": date(self.clock.now()) },
+        };
+        loop {
+            let put = self.participants.update_one(doc! { "_id": room }, change.clone()).upsert(true);
+            match put.await {
+                Ok(_) => return Ok(()),
+                // Two have made it at once; now it is there.
+                Err(error) if code(&error) == Some(DUPLICATE_KEY) => {}
+                Err(error) => return Err(told(&error)),
+            }
+        }
+    }
+
+    async fn read_participants(&self, room: &str) -> Result<Vec<u64>, StoreError> {
+        let found = self.participants.find_one(doc! { "_id": room }).await;
+        let found = found.map_err(|error| told(&error))?;
+        found.as_ref().map_or_else(|| Ok(Vec::new()), read_participants)
+    }
+
+    async fn has_participant(&self, room: &str, user: u64) -> Result<bool, StoreError> {
+        let Ok(user) = integer(user) else {
+            return Ok(false);
+        };
+        let found = self.participants.find_one(doc! { "_id": room, "user_ids": user }).projection(doc! { "_id": 1 });
+        found.await.map(|found| found.is_some()).map_err(|error| told(&error))
+    }
+
     async fn read_group_ids(&self, user: u64) -> Result<Vec<String>, StoreError> {
         let Ok(user) = integer(user) else {
             return Ok(Vec::new());
@@ -264,6 +301,21 @@ impl Archive for MongoArchive {
 
     fn groups_of(&self, user: u64) -> Answer<'_, Vec<String>> {
         self.call(move |archive| async move { archive.read_group_ids(user).await })
+    }
+
+    fn take_part(&self, room: &str, users: Vec<u64>) -> Answer<'_, ()> {
+        let room = room.to_owned();
+        self.call(move |archive| async move { archive.put_participants(&room, users).await })
+    }
+
+    fn participants(&self, room: &str) -> Answer<'_, Vec<u64>> {
+        let room = room.to_owned();
+        self.call(move |archive| async move { archive.read_participants(&room).await })
+    }
+
+    fn took_part(&self, room: &str, user: u64) -> Answer<'_, bool> {
+        let room = room.to_owned();
+        self.call(move |archive| async move { archive.has_participant(&room, user).await })
     }
 
     fn ping(&self) -> Answer<'_, ()> {

@@ -33,6 +33,9 @@ impl Exchange {
                 ..self.draft(from, message.group, message.kind, message.content)
             };
             let message = self.store(message, Code::GroupNotStored).await?;
+            if group.is_none() {
+                self.note_participants(&message).await;
+            }
             Ok(self.hand_to_group(&message, group.as_ref(), broker).await)
         };
         self.once(from, client_id.as_deref(), sending).await
@@ -112,6 +115,32 @@ impl Exchange {
             );
         }
         Ok(group)
+    }
+
+    /// Whoever is about to get a message of a group that is not known here may read its history from now on, and its sender.
+    async fn note_participants(&self, message: &Message) {
+        // The sender first: there may not be room for all.
+        let mut users = vec![message.from];
+        users.extend(self.online.users().into_iter().filter(|user| *user != message.from));
+        let noted = self.participants.note(&*self.archive, self.clock.uptime(), &message.room, &users).await;
+        match noted {
+            Ok(true) => {}
+            Ok(false) => {
+                if let Some(more) = self.store_warning.allows(&self.clock) {
+                    let most = limits::CHAT_PARTICIPANTS;
+                    tracing::warn!(
+                        most,
+                        more,
+                        "too many take part in a group that was not made here: later ones cannot read its history"
+                    );
+                }
+            }
+            Err(error) => {
+                if let Some(more) = self.store_warning.allows(&self.clock) {
+                    tracing::warn!(%error, more, "who takes part in a chat group could not be stored: some may not read its history");
+                }
+            }
+        }
     }
 
     async fn hand_to_group(&self, message: &Message, group: Option<&Group>, broker: &Arc<Broker>) -> Reply {

@@ -14,7 +14,7 @@ use crate::{
         door::Chat,
         fields::Fields,
         http::Outcome,
-        names::{Room, private_room},
+        names::{PRIVATE_ROOM, Room, private_room},
         reply::{Reply, Style},
     },
 };
@@ -65,7 +65,19 @@ impl Chat {
         let to = match (room, to) {
             (None, None) => return Err(Code::Incomplete.into()),
             (None, Some(to)) => to,
-            (Some(room), Some(to)) if room == private_room(sender, to) => to,
+            // Only a conversation of others is refused (§6). Whatever else the back end calls the room, the message is for
+            // one user, and stands where all between these two does: an open room has other readers.
+            (Some(room), Some(to)) if room.starts_with(PRIVATE_ROOM) && room != private_room(sender, to) => {
+                return Err(Reply::told(
+                    Code::BadRequest,
+                    format!(
+                        "{}: room_id 不是 {sender} 与 {to} 的私聊 (it is {})",
+                        Code::BadRequest.text(),
+                        private_room(sender, to)
+                    ),
+                ));
+            }
+            (Some(_), Some(to)) => to,
             (Some(room), None) => match Room::parse(room) {
                 Some(Room::Private(one, other)) if one == sender => other,
                 Some(Room::Private(one, other)) if other == sender => one,
@@ -76,7 +88,6 @@ impl Chat {
                 }
                 _ => return Err(Code::BadRequest.into()),
             },
-            (Some(_), Some(_)) => return Err(Code::BadRequest.into()),
         };
         Ok(exchange.send(sender, message(to)?, broker).await)
     }

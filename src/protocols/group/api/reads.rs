@@ -8,6 +8,7 @@ use crate::{
     limits,
     protocols::group::{
         code::Code,
+        forum::Forum,
         registry::{Group, Member},
         shelf::{Kept, KeptNotice},
     },
@@ -31,28 +32,31 @@ impl Asked<'_> {
     }
 
     /// The messages of a group, the newest first.
-    pub(super) fn messages(&self) -> Answer {
+    pub(super) async fn messages(&self) -> Answer {
         self.only(&GET, "GET")?;
         let group = self.parameter("group_id").unwrap_or_default();
         self.check_reader(&group)?;
         let forum = &self.group.shared.forum;
         let limit = self.number("limit", limits::GROUP_PAGE, 1, limits::GROUP_PAGE_MAX)?;
         let before = self.parameter("before_id").filter(|id| !id.is_empty());
-        let before = match before {
-            None => u64::MAX,
-            Some(id) => match forum.find(&id)? {
-                (number, of) if of == group => number,
-                _ => return Err(Code::NoMessage.into()),
-            },
-        };
-        let mut messages = forum.past(&group, before, limit)?;
-        let has_more = messages.len() > limit;
-        messages.truncate(limit);
-        Ok(json!({"messages": shown(&messages), "has_more": has_more}))
+        let page = forum.beside(move |forum| {
+            let before = match before {
+                None => u64::MAX,
+                Some(id) => match forum.find(&id)? {
+                    (number, of) if of == group => number,
+                    _ => return Err(Code::NoMessage),
+                },
+            };
+            let mut messages = forum.past(&group, before, limit)?;
+            let has_more = messages.len() > limit;
+            messages.truncate(limit);
+            Ok(json!({"messages": shown(&messages), "has_more": has_more}))
+        });
+        Ok(page.await?)
     }
 
     /// What came to a user's groups after a moment, the oldest first.
-    pub(super) fn offline(&self) -> Answer {
+    pub(super) async fn offline(&self) -> Answer {
         self.only(&GET, "GET")?;
         let user = self.user(self.parameter("user_id"))?;
         let after = self.parameter("after_time").unwrap_or_default();
@@ -63,25 +67,28 @@ impl Asked<'_> {
             Err(_) => return Err(Refused::bad("after_time 参数无效")),
         };
         let forum = &self.group.shared.forum;
-        let (mut from, mut has_more) = (forum.number_before(after), true);
-        let mut messages: Vec<Kept> = Vec::new();
-        while has_more && messages.len() < limits::GROUP_RESUMED {
-            let missed = forum.missed(&user, from, limits::GROUP_RESUMED)?;
-            has_more = missed.has_more;
-            from = missed.messages.last().map_or(from, |last| last.number);
-            let later = missed.messages.into_iter();
-            messages.extend(later.filter(|message| message.created > after));
-        }
-        has_more |= messages.len() > limits::GROUP_RESUMED;
-        messages.truncate(limits::GROUP_RESUMED);
-        Ok(json!({"messages": shown(&messages), "has_more": has_more}))
+        let page = forum.beside(move |forum| {
+            let (mut from, mut has_more) = (forum.number_before(after), true);
+            let mut messages: Vec<Kept> = Vec::new();
+            while has_more && messages.len() < limits::GROUP_RESUMED {
+                let missed = forum.missed(&user, from, limits::GROUP_RESUMED)?;
+                has_more = missed.has_more;
+                from = missed.messages.last().map_or(from, |last| last.number);
+                let later = missed.messages.into_iter();
+                messages.extend(later.filter(|message| message.created > after));
+            }
+            has_more |= messages.len() > limits::GROUP_RESUMED;
+            messages.truncate(limits::GROUP_RESUMED);
+            Ok(json!({"messages": shown(&messages), "has_more": has_more}))
+        });
+        Ok(page.await?)
     }
 
-    pub(super) fn notifications(&self) -> Answer {
+    pub(super) async fn notifications(&self) -> Answer {
         let user = self.user(self.parameter("user_id"))?;
         let (page, size, skip) = self.page()?;
         let forum = &self.group.shared.forum;
-        let (notices, total, unread) = forum.notices(&user, skip, size)?;
+        let (notices, total, unread) = forum.beside(move |forum| forum.notices(&user, skip, size)).await?;
         let shown = |kept: &KeptNotice| {
             let notice = &kept.notice;
             json!({
@@ -103,43 +110,28 @@ impl Asked<'_> {
         }))
     }
 
-    pub(super) fn unread_count(&self) -> Answer {
+    pub(super) async fn unread_count(&self) -> Answer {
         self.only(&GET, "GET")?;
         let user = self.user(self.parameter("user_id"))?;
-        let count = self.group.shared.forum.unread_notices(&user)?;
+        let count = self.group.shared.forum.beside(move |forum| forum.unread_notices(&user)).await?;
         Ok(json!({"count": count}))
     }
 
     /// The groups of a user, with what is unread.
-    pub(super) fn groups_of(&self, user: &str) -> Answer {
+    pub(super) async fn groups_of(&self, user: &str) -> Answer {
         self.only(&GET, "GET")?;
         let user = self.user(Some(user.to_owned()))?;
         let (page, size, skip) = self.page()?;
         let forum = &self.group.shared.forum;
-        let groups = forum.groups_of(&user);
-        let total = groups.len();
-        let mut shown = Vec::new();
-        for name in groups.into_iter().skip(skip).take(size) {
-            let registry = forum.registry.read();
-            let Some(group) = registry.get(&name) else {
-                continue;
-            };
-            let mut info = info(&name, group);
-            if let Some(member) = group.members.get(&user) {
-                info["role"] = role(group, &user).into();
-                info["joined_at"] = member.joined_at.into();
-            }
-            drop(registry);
-            info["unread_count"] = forum.unread(&name, &user)?.into();
-            let last = forum.past(&name, u64::MAX, 1)?;
-            if let Some(last) = last.first() {
-                let post: Value = serde_json::from_str(&last.json).unwrap_or_default();
-                info["last_message"] = post["content"].clone();
-                info["last_message_at"] = last.created.into();
-            }
-            shown.push(info);
-        }
-        Ok(json!({"groups": shown, "total": total, "page": page, "page_size": size}))
+        let page = forum.beside(move |forum| {
+            let groups = forum.groups_of(&user);
+            let total = groups.len();
+            let groups = groups.iter().skip(skip).take(size);
+            let shown = groups.filter_map(|name| member_info(forum, name, &user).transpose());
+            let shown: Vec<Value> = shown.collect::<Result<_, Code>>()?;
+            Ok(json!({"groups": shown, "total": total, "page": page, "page_size": size}))
+        });
+        Ok(page.await?)
     }
 
     pub(super) fn group_info(&self, name: &str) -> Answer {
@@ -184,6 +176,27 @@ impl Asked<'_> {
         }
         Ok(())
     }
+}
+
+/// A group as one of its members sees it. None: it is gone.
+fn member_info(forum: &Forum, name: &str, user: &str) -> Result<Option<Value>, Code> {
+    let registry = forum.registry.read();
+    let Some(group) = registry.get(name) else {
+        return Ok(None);
+    };
+    let mut info = info(name, group);
+    if let Some(member) = group.members.get(user) {
+        info["role"] = role(group, user).into();
+        info["joined_at"] = member.joined_at.into();
+    }
+    drop(registry);
+    info["unread_count"] = forum.unread(name, user)?.into();
+    if let Some(last) = forum.past(name, u64::MAX, 0)?.first() {
+        let post: Value = serde_json::from_str(&last.json).unwrap_or_default();
+        info["last_message"] = post["content"].clone();
+        info["last_message_at"] = last.created.into();
+    }
+    Ok(Some(info))
 }
 
 pub(super) fn info(name: &str, group: &Group) -> Value {

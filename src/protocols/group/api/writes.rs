@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, Asked, Refused, reads::info, text_of};
+use super::{Answer, Asked, Refused, id, only_fields, reads::info, text, text_of};
 use crate::{
     limits,
     protocols::group::{
@@ -16,22 +16,30 @@ use crate::{
 
 const POST: [Method; 1] = [Method::POST];
 
+/// One member.
+const MEMBER: [&str; 5] = ["user_id", "name", "username", "avatar", "avatar_url"];
+/// Members that come or go: one, or several by one of the first two.
+const MEMBERS: [&str; 7] = ["members", "user_ids", "user_id", "name", "username", "avatar", "avatar_url"];
+/// A notification and whom it is for.
+const NOTICE: [&str; 8] =
+    ["user_id", "user_ids", "members", "notification_id", "type", "title", "content", "created_at"];
+
 impl Asked<'_> {
     pub(super) async fn read(&self) -> Answer {
         self.only(&POST, "POST")?;
-        let body = self.object()?;
-        let user = self.user(text_of(&body["user_id"]))?;
+        let body = self.object(&["user_id", "notification_ids"])?;
+        let user = self.user(id(&body, "user_id")?)?;
         let ids = body["notification_ids"].as_array();
         let ids = ids.ok_or_else(|| Refused::bad("notification_ids 不能为空"))?;
         let ids: Option<Vec<String>> = ids.iter().map(text_of).collect();
         let ids = ids.ok_or_else(|| Refused::bad("notification_ids 参数无效"))?;
-        let count = self.group.shared.forum.read_notices(&user, Some(&ids)).await?;
+        let count = self.group.shared.forum.read_notices(&user, Some(ids)).await?;
         Ok(json!({"updated_count": count}))
     }
 
     pub(super) async fn read_all(&self) -> Answer {
         self.only(&POST, "POST")?;
-        let named = if self.body.is_empty() { None } else { text_of(&self.object()?["user_id"]) };
+        let named = if self.body.is_empty() { None } else { id(&self.object(&["user_id"])?, "user_id")? };
         let user = self.user(named)?;
         let count = self.group.shared.forum.read_notices(&user, None).await?;
         Ok(json!({"updated_count": count}))
@@ -41,12 +49,12 @@ impl Asked<'_> {
     pub(super) async fn make_group(&self) -> Answer {
         self.only(&POST, "POST")?;
         self.service()?;
-        let body = self.object()?;
+        let body = self.object(&["group_id", "name", "owner_id", "members"])?;
         let group = match &body["group_id"] {
             Value::Null => uuid(),
             id => text_of(id).ok_or(Code::BadGroup)?,
         };
-        let owner = text_of(&body["owner_id"]);
+        let (name, owner) = (text(&body, "name")?, id(&body, "owner_id")?);
         let mut enrolments = match &body["members"] {
             Value::Null => Vec::new(),
             members => enrolments(members)?,
@@ -55,11 +63,7 @@ impl Asked<'_> {
         let unnamed = owner.clone().filter(|owner| !is_named(owner));
         enrolments.extend(unnamed.map(|user| Enrolment { user, ..Enrolment::default() }));
         let forum = &self.group.shared.forum;
-        let name = body["name"].as_str().map(str::to_owned);
-        forum.make(&group, name, owner).await?;
-        if !enrolments.is_empty() {
-            forum.add(&group, &enrolments).await?;
-        }
+        forum.make(&group, name, owner, &enrolments).await?;
         let registry = forum.registry.read();
         Ok(info(&group, registry.get(&group).ok_or(Code::NoGroup)?))
     }
@@ -74,14 +78,14 @@ impl Asked<'_> {
             let users = match in_query {
                 Some(users) => users.split(',').map(str::to_owned).collect(),
                 None => {
-                    let named = named(&self.object()?)?.into_iter();
+                    let named = named(&self.object(&MEMBERS)?)?.into_iter();
                     named.map(|enrolment| enrolment.user).collect::<Vec<_>>()
                 }
             };
             let removed = forum.remove(group, &users).await?;
             return Ok(json!({"removed": removed}));
         }
-        let added = forum.add(group, &named(&self.object()?)?).await?;
+        let added = forum.add(group, &named(&self.object(&MEMBERS)?)?).await?;
         Ok(json!({"added": added}))
     }
 
@@ -89,16 +93,19 @@ impl Asked<'_> {
     pub(super) async fn notify(&self) -> Answer {
         self.only(&POST, "GET, POST")?;
         self.service()?;
-        let body = self.object()?;
+        let body = self.object(&NOTICE)?;
         let users = named(&body)?;
-        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        let text = |name: &str| text(&body, name).map(Option::unwrap_or_default);
         let forum = &self.group.shared.forum;
         let notice = Notice {
-            notification_id: text_of(&body["notification_id"]).unwrap_or_else(|| format!("notif_{}", uuid())),
-            kind: text("type"),
-            title: text("title"),
-            content: text("content"),
-            created_at: body["created_at"].as_u64().unwrap_or_else(|| forum.seconds()),
+            notification_id: id(&body, "notification_id")?.unwrap_or_else(|| format!("notif_{}", uuid())),
+            kind: text("type")?,
+            title: text("title")?,
+            content: text("content")?,
+            created_at: match &body["created_at"] {
+                Value::Null => forum.seconds(),
+                seconds => seconds.as_u64().ok_or_else(|| Refused::bad("created_at 参数无效 (not Unix seconds)"))?,
+            },
         };
         if notice.title.is_empty() && notice.content.is_empty() {
             return Err(Code::Missing(crate::protocols::group::code::Field::Content).into());
@@ -126,7 +133,7 @@ impl Asked<'_> {
 /// The users that a body names, by `user_id`, `user_ids` or `members`.
 fn named(body: &Value) -> Result<Vec<Enrolment>, Refused> {
     match (&body["members"], &body["user_ids"]) {
-        (Value::Null, Value::Null) => enrolments(&json!([body])),
+        (Value::Null, Value::Null) => Ok(vec![enrolment(body)?]),
         (Value::Null, users) => enrolments(users),
         (members, _) => enrolments(members),
     }
@@ -136,17 +143,22 @@ fn named(body: &Value) -> Result<Vec<Enrolment>, Refused> {
 fn enrolments(list: &Value) -> Result<Vec<Enrolment>, Refused> {
     let list = list.as_array().ok_or_else(|| Refused::bad("请求格式错误"))?;
     let read = |item: &Value| {
-        let text = |names: [&str; 2]| {
-            let found = names.iter().find_map(|name| item.get(name)?.as_str());
-            found.unwrap_or_default().to_owned()
-        };
-        let user = if item.is_object() { text_of(&item["user_id"]) } else { text_of(item) };
-        let user = user.filter(|user| is_user(user));
-        Ok(Enrolment {
-            user: user.ok_or_else(|| Refused::bad("缺少 user_id 参数"))?,
-            name: text(["name", "username"]),
-            avatar: text(["avatar", "avatar_url"]),
-        })
+        only_fields(item, &MEMBER)?;
+        enrolment(item)
     };
     list.iter().map(read).collect()
+}
+
+fn enrolment(item: &Value) -> Result<Enrolment, Refused> {
+    let text = |names: [&str; 2]| {
+        let found = names.iter().find_map(|name| item.get(name)?.as_str());
+        found.unwrap_or_default().to_owned()
+    };
+    let user = if item.is_object() { text_of(&item["user_id"]) } else { text_of(item) };
+    let user = user.filter(|user| is_user(user));
+    Ok(Enrolment {
+        user: user.ok_or_else(|| Refused::bad("缺少 user_id 参数"))?,
+        name: text(["name", "username"]),
+        avatar: text(["avatar", "avatar_url"]),
+    })
 }

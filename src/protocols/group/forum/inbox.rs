@@ -67,6 +67,10 @@ impl Forum {
     /// A message that was sent elsewhere: kept here as well, so that history and resuming are the same on every
     /// instance.
     fn take_in(self: &Arc<Self>, message: NewMessage, receipt: Receipt) {
+        // It comes again, and what is behind it after it.
+        if self.courier.is_full(&group_channel(&message.group_id)) {
+            return drop(receipt);
+        }
         let id = message.message_id.clone();
         // Taken before it is looked for: between the two it could have come to disk.
         if !self.arriving.lock().insert(id.clone()) {

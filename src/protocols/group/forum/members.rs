@@ -38,7 +38,11 @@ impl Forum {
         if admission == Admission::Enrols {
             let enrolment = Enrolment { user: user.to_owned(), ..Enrolment::default() };
             // Its connections attach at once or when they are told; on disk it is before anything that it says.
-            drop(self.enrol(group, &[enrolment], true)?);
+            let now = self.seconds();
+            let facts = |known: Option<&Facts>| {
+                known.is_none().then(|| Facts { created_at: now, is_open: true, ..Facts::default() })
+            };
+            drop(self.enrol(group, &[enrolment], facts, true)?);
         }
         Ok(admission == Admission::Enrols)
     }
@@ -54,35 +58,30 @@ impl Forum {
         Err(if is_known { Code::NotMember } else { Code::NoGroup })
     }
 
-    /// Makes a group, or changes what is known of it. It is on disk when this returns.
+    /// Makes a group, or changes what is known of it, and adds members, all or nothing. It is on disk when this returns.
     ///
     /// # Errors
-    /// [`Code::BadGroup`], [`Code::TooMany`], or what the disk says.
+    /// [`Code::BadGroup`], [`Code::BadFormat`], [`Code::TooMany`], or what the disk says.
     pub async fn make(
         self: &Arc<Self>,
         group: &str,
         name: Option<String>,
         owner: Option<String>,
-    ) -> Result<Facts, Code> {
-        let (facts, told) = {
-            let _changing = self.changing.lock();
-            let mut registry = self.registry.write();
-            let known = registry.get(group).map(|group| group.facts.clone());
-            let known = known.unwrap_or_else(|| Facts { created_at: self.seconds(), ..Facts::default() });
-            let facts = Facts {
+        enrolments: &[Enrolment],
+    ) -> Result<(), Code> {
+        let now = self.seconds();
+        let facts = |known: Option<&Facts>| {
+            let known = known.cloned().unwrap_or_else(|| Facts { created_at: now, ..Facts::default() });
+            Some(Facts {
                 name: name.unwrap_or(known.name),
                 owner_id: owner.unwrap_or(known.owner_id),
                 // Whoever registers a group says who is in.
                 is_open: false,
                 ..known
-            };
-            registry.put(group, facts.clone())?;
-            drop(registry);
-            let batch = shelf::put_group(Batch::new(), group, &facts);
-            (facts, self.hand_in(batch, Vec::new(), || {}))
+            })
         };
-        self.kept(told).await?;
-        Ok(facts)
+        let (_, told) = self.enrol(group, enrolments, facts, true)?;
+        self.kept(told).await
     }
 
     /// Adds members; how many were none before. They are on disk when this returns.
@@ -90,7 +89,7 @@ impl Forum {
     /// # Errors
     /// [`Code::NoGroup`], [`Code::BadFormat`], [`Code::TooMany`], or what the disk says.
     pub async fn add(self: &Arc<Self>, group: &str, enrolments: &[Enrolment]) -> Result<usize, Code> {
-        let (added, told) = self.enrol(group, enrolments, false)?;
+        let (added, told) = self.enrol(group, enrolments, |_| None, true)?;
         self.kept(told).await?;
         Ok(added)
     }
@@ -111,21 +110,37 @@ impl Forum {
         Ok(removed)
     }
 
-    fn enrol(self: &Arc<Self>, group: &str, enrolments: &[Enrolment], opens: bool) -> Result<(usize, Told), Code> {
+    /// Adds members, all or none; how many were none before. `facts` says, by what is known of the group, what is to be
+    /// known from now on; none: as it is.
+    fn enrol(
+        self: &Arc<Self>,
+        group: &str,
+        enrolments: &[Enrolment],
+        facts: impl FnOnce(Option<&Facts>) -> Option<Facts>,
+        is_ours: bool,
+    ) -> Result<(usize, Told), Code> {
         // Before the other locks: sending holds it while it hands messages in.
         let joined_after = self.line.lock().last;
         let _changing = self.changing.lock();
-        let mut batch = Batch::new();
-        let mut added = Vec::new();
-        let mut outgoing = Vec::new();
         let mut registry = self.registry.write();
-        if opens && registry.get(group).is_none() {
-            let facts = Facts { created_at: self.seconds(), is_open: true, ..Facts::default() };
-            registry.put(group, facts.clone())?;
-            batch = shelf::put_group(batch, group, &facts);
+        let before = registry.get(group).map(|group| group.facts.clone());
+        let written = facts(before.as_ref());
+        // Nothing is changed before it is clear that all of it can be: what is in memory has its row.
+        match written {
+            None if before.is_none() => return Err(Code::NoGroup),
+            None => {}
+            Some(_) => registry.may_put(group)?,
         }
-        let mut refused = None;
+        registry.may_add(group, enrolments.iter().map(|enrolment| &*enrolment.user))?;
+        let mut batch = Batch::new();
+        if let Some(facts) = &written {
+            registry.put(group, facts.clone())?;
+            batch = shelf::put_group(batch, group, facts);
+        }
+        let (mut added, mut renamed, mut outgoing) = (Vec::new(), Vec::new(), Vec::new());
         for enrolment in enrolments {
+            let user = &*enrolment.user;
+            let known = registry.member(group, user).map(|member| (member.name.clone(), member.avatar.clone()));
             let member = Member {
                 name: enrolment.name.clone(),
                 avatar: enrolment.avatar.clone(),
@@ -133,29 +148,19 @@ impl Forum {
                 joined_after,
                 read: 0,
             };
-            let user = &*enrolment.user;
-            match registry.add(group, user, member) {
-                Ok(is_new) => {
-                    if let Some(member) = registry.member(group, user) {
-                        batch = shelf::put_member(batch, group, user, member);
-                    }
-                    if is_new {
+            registry.add(group, user, member)?;
+            if let Some(member) = registry.member(group, user) {
+                batch = shelf::put_member(batch, group, user, member);
+            }
+            match known {
+                Some((name, avatar)) => renamed.push((user.to_owned(), name, avatar)),
+                None => {
+                    if is_ours {
                         batch = self.announce(batch, &mut outgoing, group, user, true);
-                        added.push(user.to_owned());
                     }
-                }
-                Err(code) => {
-                    refused = Some(code);
-                    break;
+                    added.push(user.to_owned());
                 }
             }
-        }
-        if let Some(code) = refused {
-            // All or none.
-            for user in &added {
-                registry.remove(group, user);
-            }
-            return Err(code);
         }
         drop(registry);
         let (forum, name) = (Arc::clone(self), Arc::<str>::from(group));
@@ -167,9 +172,15 @@ impl Forum {
                 for user in &added {
                     registry.remove(&name, user);
                 }
+                for (user, old, avatar) in renamed.into_iter().rev() {
+                    registry.rename(&name, &user, old, avatar);
+                }
+                if let Some(written) = written {
+                    registry.put_back(&name, &written, before);
+                }
             }
         };
-        let told = self.hand_in_then(batch, outgoing, undo, move || {
+        let told = self.hand_in(batch, outgoing, undo, move || {
             for user in added {
                 let group = Arc::clone(&name);
                 forum.courier.hand_over(Parcel::Welcome { user, group });
@@ -208,7 +219,7 @@ impl Forum {
         };
         let forum = Arc::clone(self);
         let (group, user) = (Arc::<str>::from(group), user.to_owned());
-        let told = self.hand_in_then(batch, outgoing, undo, move || {
+        let told = self.hand_in(batch, outgoing, undo, move || {
             forum.courier.hand_over(Parcel::Evict { user, group });
         });
         Ok(Some(told))
@@ -219,28 +230,10 @@ impl Forum {
         if self.registry.read().member(group, user).is_some() {
             return Ok(None);
         }
-        let joined_after = self.line.lock().last;
-        let _changing = self.changing.lock();
-        let mut batch = Batch::new();
-        let mut registry = self.registry.write();
-        if registry.get(group).is_none() {
-            let facts = Facts { created_at: self.seconds(), ..Facts::default() };
-            registry.put(group, facts.clone())?;
-            batch = shelf::put_group(batch, group, &facts);
-        }
-        let member = Member { joined_at: self.seconds(), joined_after, ..Member::default() };
-        batch = shelf::put_member(batch, group, user, &member);
-        registry.add(group, user, member)?;
-        drop(registry);
-        let undo = {
-            let (forum, group, user) = (Arc::clone(self), group.to_owned(), user.to_owned());
-            move || drop(forum.registry.write().remove(&group, &user))
-        };
-        let forum = Arc::clone(self);
-        let (group, user) = (Arc::<str>::from(group), user.to_owned());
-        let told = self.hand_in_then(batch, Vec::new(), undo, move || {
-            forum.courier.hand_over(Parcel::Welcome { user, group });
-        });
+        let now = self.seconds();
+        let facts = |known: Option<&Facts>| known.is_none().then(|| Facts { created_at: now, ..Facts::default() });
+        let enrolment = Enrolment { user: user.to_owned(), ..Enrolment::default() };
+        let (_, told) = self.enrol(group, &[enrolment], facts, false)?;
         Ok(Some(told))
     }
 
@@ -261,12 +254,8 @@ impl Forum {
         }
     }
 
-    fn hand_in(&self, batch: Batch, outgoing: Vec<Outgoing>, undo: impl FnOnce() + Send + 'static) -> Told {
-        self.hand_in_then(batch, outgoing, undo, || {})
-    }
-
     /// Commits; then does the one, or takes back with the other.
-    fn hand_in_then(
+    fn hand_in(
         &self,
         batch: Batch,
         outgoing: Vec<Outgoing>,

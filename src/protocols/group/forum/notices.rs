@@ -122,12 +122,13 @@ impl Forum {
     }
 
     fn show(&self, user: &str, name: &'static str, id: EntryId, data: String) {
-        // Whoever comes later asks for what it has not read.
-        if self.roll.since(user).is_none() {
+        // Whoever comes later, or takes nothing any more, asks for what it has not read.
+        let channel = user_channel(user);
+        if self.roll.since(user).is_none() || self.courier.is_full(&channel) {
             return;
         }
         self.courier.hand_over(Parcel::Publish {
-            channel: user_channel(user),
+            channel,
             id,
             message: Message { name: name.into(), payload: Payload::json(data.into()), ..Message::default() },
             is_ephemeral: true,
@@ -154,9 +155,13 @@ impl Forum {
     ///
     /// # Errors
     /// What the disk says; then none is.
-    pub async fn read_notices(&self, user: &str, ids: Option<&[String]>) -> Result<usize, Code> {
-        let marked = self.shelf.read_notices(user, ids);
-        let (batch, count) = marked.map_err(|error| self.told(&error))?;
+    pub async fn read_notices(self: &Arc<Self>, user: &Arc<str>, ids: Option<Vec<String>>) -> Result<usize, Code> {
+        let user = Arc::clone(user);
+        let marked = self.beside(move |forum| {
+            let marked = forum.shelf.read_notices(&user, ids.as_deref());
+            marked.map_err(|error| forum.told(&error))
+        });
+        let (batch, count) = marked.await?;
         let committed = self.commit(batch).await;
         committed.map_err(|error| self.told(&error))?;
         Ok(count)

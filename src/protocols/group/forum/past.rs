@@ -7,6 +7,7 @@ use crate::{
     limits,
     protocols::group::{
         code::Code,
+        registry::Member,
         shelf::{Kept, Shelf},
     },
     store::{Batch, StoreError},
@@ -43,6 +44,25 @@ impl Missed {
 }
 
 impl Forum {
+    /// Reads beside the worker threads: what is behind thousands of groups must not hold up who is connected. A few such
+    /// reads run at a time, to their end; more wait for their turn.
+    ///
+    /// # Errors
+    /// That of the read; [`Code::Internal`] when it broke.
+    pub async fn beside<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self) -> Result<T, Code> + Send + 'static,
+    ) -> Result<T, Code> {
+        // Never closed.
+        let turn = Arc::clone(&self.readers).acquire_owned().await;
+        let forum = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            read(&forum)
+        });
+        reading.await.unwrap_or(Err(Code::Internal))
+    }
+
     /// The number of a message and its group.
     ///
     /// # Errors
@@ -81,6 +101,17 @@ impl Forum {
         Ok(missed)
     }
 
+    /// The same since the message `last`, which it must have got.
+    ///
+    /// # Errors
+    /// [`Code::NoMessage`], [`Code::Internal`].
+    pub fn missed_since(&self, user: &str, last: &str) -> Result<Missed, Code> {
+        let (number, group) = self.find(last)?;
+        // As if it were not there: whoever is no member has not got it from us.
+        self.check_member(&group, user).map_err(|_| Code::NoMessage)?;
+        self.missed(user, number, limits::GROUP_RESUMED)
+    }
+
     /// The messages of a group before a number, the newest first; one more than `limit` if there are.
     ///
     /// # Errors
@@ -95,17 +126,9 @@ impl Forum {
     /// # Errors
     /// [`Code::Internal`].
     pub fn unread(&self, group: &str, user: &str) -> Result<usize, Code> {
-        let member = self.registry.read().member(group, user).cloned();
-        let Some(member) = member else { return Ok(0) };
-        let (mut after, mut count) = (member.seen(), 0);
-        while count < limits::GROUP_UNREAD_MESSAGES {
-            let kept = self.shelf.after(group, after, limits::GROUP_PAGE_MAX);
-            let kept = kept.map_err(|error| self.told(&error))?;
-            let Some(last) = kept.last() else { break };
-            after = last.number;
-            count += kept.iter().filter(|message| message.sender != user).count();
-        }
-        Ok(count)
+        let seen = self.registry.read().member(group, user).map(Member::seen);
+        let Some(seen) = seen else { return Ok(0) };
+        self.shelf.count_unread(group, user, seen).map_err(|error| self.told(&error))
     }
 
     /// A number that no message after `seconds` has: from there on they can be looked for.

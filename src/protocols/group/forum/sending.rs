@@ -61,7 +61,7 @@ impl Forum {
     /// # Errors
     /// Why not; nothing was stored.
     pub fn send(self: &Arc<Self>, draft: Draft, user: &str, data: &str, answer: Answer) -> Result<Sent, Code> {
-        if self.courier.is_full() {
+        if self.courier.is_full(&group_channel(&draft.group)) {
             return Err(Code::NotStored);
         }
         let is_fast = self.settings.ack_mode == AckMode::Fast;

@@ -72,6 +72,30 @@ fn messages_are_read_both_ways() {
     assert_eq!(shelf.after("g", 3, 1).unwrap()[0].sender, "小明");
 }
 
+/// findings C3: what is unread is counted without reading a message; rows of earlier versions, which do not tell the sender,
+/// count as well.
+#[test]
+fn unread_messages_are_counted_by_their_index() {
+    let room = Room::new();
+    for number in 1..=9 {
+        room.say(number, "g", 100);
+    }
+    let shelf = &room.shelf;
+    let count = |user, seen| shelf.count_unread("g", user, seen);
+    room.commit(Batch::new().put(BACK, key("g", u64::MAX - 9), ""));
+    assert_eq!((count("8", 0), count("8", 5), count("8", 9)), (Ok(9), Ok(4), Ok(0)));
+    assert_eq!(count("小明", 0), Ok(0));
+    // Only that row needs its message.
+    for number in 1..=8 {
+        room.commit(Batch::new().remove(MESSAGES, key("g", number)));
+    }
+    assert_eq!((count("8", 0), count("小明", 0)), (Ok(9), Ok(0)));
+    for number in 10..=limits::GROUP_UNREAD_MESSAGES as u64 + 20 {
+        room.say(number, "g", 100);
+    }
+    assert_eq!(count("8", 0), Ok(limits::GROUP_UNREAD_MESSAGES));
+}
+
 #[test]
 fn old_messages_go_and_nothing_of_them_stays() {
     let room = Room::new();

@@ -20,17 +20,20 @@ use crate::{
 impl Socket {
     pub(super) fn authenticate(&mut self, shown: &Credentials, id: &str, link: &mut Link<'_>) -> Result<(), Code> {
         let reply = Reply { id, now: link.now() };
-        let Ok(pass) = self.shared.access.get().check(&shown.token, link.now()) else {
-            link.count_error();
-            let why = || "group: the token of a connection is refused".to_owned();
-            link.worker().broker.refused(Reason::Token, Some(self.address), why);
-            self.shared.note_failure(self.address);
-            link.send_frame(reply.auth_failed());
-            self.attempts += 1;
-            if self.attempts >= limits::GROUP_AUTH_ATTEMPTS {
-                link.close(UNAUTHORIZED);
+        let pass = match self.shared.access.get().check(&shown.token, &self.shared.forum.clock) {
+            Ok(pass) => pass,
+            Err(denied) => {
+                link.count_error();
+                let why = || "group: the token of a connection is refused".to_owned();
+                link.worker().broker.refused(Reason::Token, Some(self.address), why);
+                self.shared.note_failure(self.address);
+                link.send_frame(reply.auth_failed(denied.reason.as_deref()));
+                self.attempts += 1;
+                if self.attempts >= limits::GROUP_AUTH_ATTEMPTS {
+                    link.close(UNAUTHORIZED);
+                }
+                return Ok(());
             }
-            return Ok(());
         };
         if let Some(identity) = &mut self.identity {
             if identity.user != pass.user {

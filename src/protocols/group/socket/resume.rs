@@ -1,8 +1,10 @@
 //! What a client missed while it was away (`docs/protocols/group.md §6`, resume).
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
+use actix_web::rt;
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::{NO_ROOM, Socket};
 use crate::{
@@ -26,6 +28,8 @@ pub struct Resuming {
     /// What comes meanwhile.
     held: Vec<(Option<u64>, Bytes)>,
     is_too_much: bool,
+    /// What was missed, once it is read.
+    found: Arc<Mutex<Option<Result<Missed, Code>>>>,
 }
 
 impl Resuming {
@@ -36,6 +40,7 @@ impl Resuming {
             awaited: channels.into_iter().collect(),
             held: Vec::new(),
             is_too_much: false,
+            found: Arc::default(),
         }
     }
 
@@ -49,26 +54,34 @@ impl Resuming {
 }
 
 impl Socket {
-    /// A channel has answered: when all have, nothing is missed from here on, and what was can be sent.
+    /// A channel has answered: when all have, nothing is missed from here on, and what was can be read.
     pub(super) fn note_answer(&mut self, channel: &ChannelName, link: &mut Link<'_>) {
-        let Some(resuming) = &mut self.resuming else {
+        let Some((resuming, user)) = self.resuming.as_mut().zip(self.identity.as_ref().map(|known| &known.user)) else {
             return;
         };
-        resuming.awaited.remove(channel);
-        if resuming.awaited.is_empty()
-            && let Some(resuming) = self.resuming.take()
-        {
-            self.catch_up(resuming, link);
+        if !resuming.awaited.remove(channel) || !resuming.awaited.is_empty() {
+            return;
         }
+        // Up to thousands of groups: beside this thread. What comes meanwhile is held.
+        let (forum, user, last) = (Arc::clone(&self.shared.forum), Arc::clone(user), resuming.last.clone());
+        let (found, peer) = (Arc::clone(&resuming.found), link.peer());
+        rt::spawn(async move {
+            let missed = forum.beside(move |forum| forum.missed_since(&user, &last)).await;
+            *found.lock() = Some(missed);
+            peer.nudge();
+        });
     }
 
-    fn catch_up(&mut self, resuming: Resuming, link: &mut Link<'_>) {
-        let Some(user) = self.user() else { return };
+    /// Sends what was missed, if it has been read.
+    pub(super) fn catch_up(&mut self, link: &mut Link<'_>) {
+        let found = self.resuming.as_ref().and_then(|resuming| resuming.found.lock().take());
+        let (Some(found), Some(user)) = (found, self.user()) else { return };
+        let Some(resuming) = self.resuming.take() else { return };
         if resuming.is_too_much {
             return link.close(NO_ROOM);
         }
         let reply = Reply { id: &resuming.id, now: link.now() };
-        match self.missed(&user, &resuming.last) {
+        match found {
             Ok(Missed { messages, has_more }) => {
                 let resumed = Resumed { missed: messages.len(), has_more };
                 link.send_frame(reply.auth_success(&user, Some(resumed)));
@@ -88,13 +101,5 @@ impl Socket {
                 link.send_frame(frame);
             }
         }
-    }
-
-    fn missed(&self, user: &str, last: &str) -> Result<Missed, Code> {
-        let forum = &self.shared.forum;
-        let (number, group) = forum.find(last)?;
-        // As if it were not there: whoever is no member has not got it from us.
-        forum.check_member(&group, user).map_err(|_| Code::NoMessage)?;
-        forum.missed(user, number, limits::GROUP_RESUMED)
     }
 }

@@ -12,8 +12,11 @@
 //! there. What an instance told counts only as long as its lease; the others clean up after it.
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map},
-    sync::Arc,
+    collections::{BTreeSet, HashMap, HashSet, VecDeque, hash_map},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -60,7 +63,13 @@ pub struct Presence {
     instance: Arc<str>,
     lease: Duration,
     here: Mutex<Here>,
+    /// There is something to tell.
     changed: Notify,
+    /// There is somebody to clean up after.
+    died: Notify,
+    /// How often the lease was renewed since Redis last failed.
+    renewed: AtomicU32,
+    warning: OncePerSecond,
 }
 
 #[derive(Default)]
@@ -68,14 +77,49 @@ struct Here {
     /// Connections here; none is 0.
     users: HashMap<String, u32>,
     /// Who came or went since Redis was told.
-    untold: BTreeSet<String>,
+    untold: Untold,
+    /// Instances whose leases have ended.
+    dead: BTreeSet<String>,
     /// Nothing is told any more.
     has_left: bool,
 }
 
+/// Users, each once, who has waited longest first: whoever comes and goes again and again overtakes nobody.
+#[derive(Default)]
+struct Untold {
+    order: VecDeque<Arc<str>>,
+    waiting: HashSet<Arc<str>>,
+}
+
+impl Untold {
+    fn insert(&mut self, user: &str) {
+        if !self.waiting.contains(user) {
+            let user: Arc<str> = user.into();
+            self.waiting.insert(Arc::clone(&user));
+            self.order.push_back(user);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Arc<str>> {
+        let user = self.order.pop_front()?;
+        self.waiting.remove(&user);
+        Some(user)
+    }
+}
+
 impl Presence {
     pub fn new(redis: Redis, clock: Clock, instance: Arc<str>, lease: Duration) -> Arc<Self> {
-        Arc::new(Self { redis, clock, instance, lease, here: Mutex::default(), changed: Notify::new() })
+        Arc::new(Self {
+            redis,
+            clock,
+            instance,
+            lease,
+            here: Mutex::default(),
+            changed: Notify::new(),
+            died: Notify::new(),
+            renewed: AtomicU32::new(0),
+            warning: OncePerSecond::default(),
+        })
     }
 
     /// One more connection.
@@ -86,7 +130,7 @@ impl Presence {
             return;
         }
         here.users.insert(user.to_owned(), 1);
-        here.untold.insert(user.to_owned());
+        here.untold.insert(user);
         self.changed.notify_one();
     }
 
@@ -99,7 +143,7 @@ impl Presence {
         *connections.get_mut() -= 1;
         if *connections.get() == 0 {
             connections.remove();
-            here.untold.insert(user.to_owned());
+            here.untold.insert(user);
             self.changed.notify_one();
         }
     }
@@ -130,46 +174,75 @@ impl Presence {
         Ok(reply.first().and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
-    /// Tells Redis, for ever. One task.
+    /// Tells Redis, for ever. One task, of parts that do not wait for each other: users who come and go without an end, or
+    /// many to clean up after, must not make the others take this instance for dead, nor let what was told run out.
     pub async fn run_for_ever(self: Arc<Self>) {
-        let warning = OncePerSecond::default();
+        tokio::join!(self.keep_lease(), self.keep_told(), self.keep_fresh(), self.keep_clean());
+    }
+
+    async fn keep_lease(&self) {
         let mut renewals = time::interval(self.lease / RENEWALS);
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut refreshes = time::interval(limits::ONLINE_REFRESH);
-        refreshes.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Since Redis is there: when it was away, no lease was renewed, and their owners need a moment.
-        let mut renewed = 0;
         loop {
-            let told = async {
-                if renewed == 0 {
-                    self.renew(false).await?;
-                    renewed = 1;
+            renewals.tick().await;
+            // Since Redis is there: when it was away, no lease was renewed, and their owners need a moment.
+            let is_settled = self.renewed.load(Ordering::Relaxed) > RENEWALS;
+            match self.renew(is_settled).await {
+                Ok(()) => drop(self.renewed.fetch_add(1, Ordering::Relaxed)),
+                Err(error) => {
+                    self.failed(&error).await;
+                    renewals.reset_immediately();
                 }
-                while self.tell().await? {}
-                tokio::select! {
-                    () = self.changed.notified() => Ok(()),
-                    _ = refreshes.tick() => {
-                        self.tell_all();
-                        Ok(())
-                    }
-                    _ = renewals.tick() => {
-                        self.renew(renewed > RENEWALS).await?;
-                        renewed += 1;
-                        Ok::<_, RedisError>(())
-                    }
-                }
-            };
-            if let Err(error) = told.await {
-                renewed = 0;
-                if !matches!(error, RedisError::Unreachable { .. })
-                    && let Some(more) = warning.allows(&self.clock)
-                {
-                    tracing::warn!(%error, more, "redis is not told who is online");
-                }
-                time::sleep(PAUSE).await;
-                self.redis.until_up().await;
             }
         }
+    }
+
+    async fn keep_told(&self) {
+        loop {
+            match self.tell().await {
+                Ok(true) => {}
+                Ok(false) => self.changed.notified().await,
+                Err(error) => self.failed(&error).await,
+            }
+        }
+    }
+
+    async fn keep_fresh(&self) {
+        let mut refreshes = time::interval(limits::ONLINE_REFRESH);
+        refreshes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            refreshes.tick().await;
+            self.tell_all();
+        }
+    }
+
+    async fn keep_clean(&self) {
+        loop {
+            let Some(dead) = self.next_dead() else {
+                self.died.notified().await;
+                continue;
+            };
+            if let Err(error) = self.clean_up_after(&dead).await {
+                self.here.lock().dead.insert(dead);
+                self.failed(&error).await;
+            }
+        }
+    }
+
+    fn next_dead(&self) -> Option<String> {
+        self.here.lock().dead.pop_first()
+    }
+
+    /// Waits until Redis is there again. The leases of the others may have ended meanwhile.
+    async fn failed(&self, error: &RedisError) {
+        self.renewed.store(0, Ordering::Relaxed);
+        if !matches!(error, RedisError::Unreachable { .. })
+            && let Some(more) = self.warning.allows(&self.clock)
+        {
+            tracing::warn!(%error, more, "redis is not told who is online");
+        }
+        time::sleep(PAUSE).await;
+        self.redis.until_up().await;
     }
 
     /// Takes everybody offline here.
@@ -182,7 +255,7 @@ impl Presence {
             here.has_left = true;
             let untold = std::mem::take(&mut here.untold);
             let users = std::mem::take(&mut here.users);
-            users.into_keys().chain(untold).collect()
+            users.into_keys().chain(untold.order.iter().map(|user| user.to_string())).collect()
         };
         for page in users.chunks(limits::ONLINE_PAGE) {
             let runs = page.iter().map(|user| self.telling(&self.instance, user, 0, false));
@@ -191,7 +264,7 @@ impl Presence {
         self.bury(&self.instance, true).await
     }
 
-    /// Renews the lease; if it had ended, all is told again. Then cleans up after the dead, if asked to.
+    /// Renews the lease; if it had ended, all is told again. Notes the dead, if asked to, so that they are cleaned up after.
     async fn renew(&self, and_clean_up: bool) -> Result<(), RedisError> {
         if self.here.lock().has_left {
             return Ok(());
@@ -205,8 +278,9 @@ impl Presence {
         if reply.next().is_some_and(|had_ended| had_ended == "1") {
             self.tell_all();
         }
-        for dead in reply.filter(|_| and_clean_up) {
-            self.clean_up_after(&dead).await?;
+        if and_clean_up {
+            self.here.lock().dead.extend(reply);
+            self.died.notify_one();
         }
         Ok(())
     }
@@ -238,8 +312,8 @@ impl Presence {
 
     fn tell_all(&self) {
         let mut here = self.here.lock();
-        let users: Vec<_> = here.users.keys().cloned().collect();
-        here.untold.extend(users);
+        let Here { users, untold, .. } = &mut *here;
+        users.keys().for_each(|user| untold.insert(user));
         self.changed.notify_one();
     }
 
@@ -252,13 +326,13 @@ impl Presence {
             }
             let mut page = Vec::new();
             while page.len() < limits::ONLINE_PAGE {
-                let Some(user) = here.untold.pop_first() else {
+                let Some(user) = here.untold.pop() else {
                     break;
                 };
                 page.push(user);
             }
-            let telling = |user: &String| {
-                let connections = here.users.get(user).copied().unwrap_or(0);
+            let telling = |user: &Arc<str>| {
+                let connections = here.users.get(&**user).copied().unwrap_or(0);
                 self.telling(&self.instance, user, connections, false)
             };
             let runs: Vec<_> = page.iter().map(telling).collect();
@@ -269,7 +343,8 @@ impl Presence {
         }
         let told = self.redis.run(&runs).await;
         if told.is_err() {
-            self.here.lock().untold.extend(page);
+            let mut here = self.here.lock();
+            page.iter().for_each(|user| here.untold.insert(user));
         }
         told.map(|_| true)
     }

@@ -21,7 +21,7 @@ pub const fn object_id(id: MessageId) -> ObjectId {
     ObjectId::from_bytes(id.to_bytes())
 }
 
-fn date(moment: Timestamp) -> DateTime {
+pub fn date(moment: Timestamp) -> DateTime {
     DateTime::from_millis(i64::try_from(moment.millis()).unwrap_or(i64::MAX))
 }
 
@@ -86,6 +86,18 @@ pub fn read_group(document: &Document) -> Result<Group, StoreError> {
         })
     };
     read().ok_or_else(|| damaged("groups", document))
+}
+
+/// Who took part in a group that was not made here.
+pub fn read_participants(document: &Document) -> Result<Vec<u64>, StoreError> {
+    let users = document.get_array("user_ids").ok().map(|users| users.iter());
+    let users = users.and_then(|mut users| {
+        users.try_fold(Vec::new(), |mut all, user| {
+            all.push(number(user)?.try_into().ok()?);
+            Some(all)
+        })
+    });
+    users.ok_or_else(|| damaged("participants", document))
 }
 
 pub fn read_group_id(document: &Document) -> Result<String, StoreError> {

@@ -5,13 +5,20 @@
 
 use std::time::Duration;
 
-use mongodb::{IndexModel, bson::doc, options::IndexOptions};
+use mongodb::{
+    Collection, IndexModel,
+    bson::{Document, doc},
+    options::IndexOptions,
+};
 
-use crate::store::{
-    StoreError,
-    archive::mongo::{
-        MongoArchive,
-        fault::{code, told},
+use crate::{
+    limits,
+    store::{
+        StoreError,
+        archive::mongo::{
+            MongoArchive,
+            fault::{code, told},
+        },
     },
 };
 
@@ -43,30 +50,38 @@ impl MongoArchive {
         let members = IndexModel::builder().keys(doc! { "member_ids": 1 }).build();
         let made = self.groups.create_index(members).await;
         made.map_err(|error| told(&error))?;
-        self.index_retention(retention).await
+        keep_for(&self.messages, "created_at", retention).await?;
+        // They are touched at least every hour in which the group has messages.
+        let longer = retention.map(|age| age + limits::CHAT_PARTICIPANTS_TOUCHED);
+        keep_for(&self.participants, "updated_at", longer).await
     }
+}
 
-    async fn index_retention(&self, retention: Option<Duration>) -> Result<(), StoreError> {
-        if let Some(age) = retention {
-            let options = IndexOptions::builder().name(RETENTION.to_owned()).expire_after(age).build();
-            let index = IndexModel::builder().keys(doc! { "created_at": 1 }).options(options).build();
-            match self.messages.create_index(index.clone()).await {
-                Ok(_) => return Ok(()),
-                // It was another time before.
-                Err(error) if code(&error).is_some_and(|code| ANOTHER_INDEX.contains(&code)) => {}
-                Err(error) => return Err(told(&error)),
-            }
-            self.drop_retention().await?;
-            let made = self.messages.create_index(index).await;
-            return made.map(drop).map_err(|error| told(&error));
-        }
-        self.drop_retention().await
+/// The TTL index of a collection is as the setting says; none: what is in it stays.
+async fn keep_for(
+    collection: &Collection<Document>,
+    field: &str,
+    retention: Option<Duration>,
+) -> Result<(), StoreError> {
+    let Some(age) = retention else {
+        return drop_retention(collection).await;
+    };
+    let options = IndexOptions::builder().name(RETENTION.to_owned()).expire_after(age).build();
+    let index = IndexModel::builder().keys(doc! { field: 1 }).options(options).build();
+    match collection.create_index(index.clone()).await {
+        Ok(_) => return Ok(()),
+        // It was another time before.
+        Err(error) if code(&error).is_some_and(|code| ANOTHER_INDEX.contains(&code)) => {}
+        Err(error) => return Err(told(&error)),
     }
+    drop_retention(collection).await?;
+    let made = collection.create_index(index).await;
+    made.map(drop).map_err(|error| told(&error))
+}
 
-    async fn drop_retention(&self) -> Result<(), StoreError> {
-        match self.messages.drop_index(RETENTION).await {
-            Err(error) if !code(&error).is_some_and(|code| NOT_THERE.contains(&code)) => Err(told(&error)),
-            _ => Ok(()),
-        }
+async fn drop_retention(collection: &Collection<Document>) -> Result<(), StoreError> {
+    match collection.drop_index(RETENTION).await {
+        Err(error) if !code(&error).is_some_and(|code| NOT_THERE.contains(&code)) => Err(told(&error)),
+        _ => Ok(()),
     }
 }

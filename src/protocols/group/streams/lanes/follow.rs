@@ -63,9 +63,15 @@ impl Lanes {
         let starts = ONCE.map(once).to_vec();
         let stale = self.clock.now().millis();
         let stale = EntryId { millis: stale.saturating_sub(limits::STREAM_STALE.as_millis() as u64), sequence: 0 };
-        let live = LIVE.map(|stream| (stream, positions.get(stream).unwrap_or(stale)));
-        let late = live.into_iter().filter(|(_, position)| *position < stale);
-        positions.set(&late.map(|(stream, _)| (stream, stale)).collect::<Vec<_>>());
+        let mut late = Vec::new();
+        for stream in LIVE {
+            // Not behind what the stream has: a position says that there were entries up to it.
+            let skipped = stale.min(self.redis.newest(stream).await?);
+            if positions.get(stream).is_none_or(|position| position < skipped) {
+                late.push((stream, skipped));
+            }
+        }
+        positions.set(&late);
         Ok(starts)
     }
 

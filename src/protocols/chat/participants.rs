@@ -1,0 +1,106 @@
+//! Who took part in groups that were not made here (`docs/protocols/chat.md §3, §7`): who sent, or was online and received. They
+//! alone read the history. What is known is also kept in memory, so that a message costs a write only when it reaches
+//! somebody new.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    limits,
+    store::{StoreError, archive::Archive},
+};
+
+#[derive(Default)]
+pub struct Participants(Mutex<HashMap<String, Known>>);
+
+/// What the store has of one group.
+struct Known {
+    /// Read or told then, by the clock's uptime.
+    since: Duration,
+    users: HashSet<u64>,
+}
+
+impl Participants {
+    /// Remembers these users, as far as there is room. True: for all of them.
+    ///
+    /// # Errors
+    /// Those of the archive; then they are told to it with the next message.
+    pub async fn note(
+        &self,
+        archive: &dyn Archive,
+        now: Duration,
+        group: &str,
+        users: &[u64],
+    ) -> Result<bool, StoreError> {
+        let is_fresh = |known: &&Known| now.saturating_sub(known.since) < limits::CHAT_PARTICIPANTS_FRESH;
+        let new = self.0.lock().get(group).filter(is_fresh).map(|known| known.lacks(users));
+        let (stored, new) = match new {
+            Some(new) => (None, new),
+            None => {
+                let stored: HashSet<u64> = archive.participants(group).await?.into_iter().collect();
+                let known = Known { since: now, users: stored };
+                let new = known.lacks(users);
+                (Some(known), new)
+            }
+        };
+        let Lacking { users: new, fit_all } = new;
+        // Also when nobody is new: the group is in use.
+        if stored.is_some() || !new.is_empty() {
+            archive.take_part(group, new.clone()).await?;
+        }
+        self.keep(group, stored, new);
+        Ok(fit_all)
+    }
+
+    fn keep(&self, group: &str, stored: Option<Known>, new: Vec<u64>) {
+        let mut known = self.0.lock();
+        if let Some(stored) = stored {
+            let kept: usize = known.values().map(|known| known.users.len() + 1).sum();
+            if kept + stored.users.len() + new.len() > limits::CHAT_PARTICIPANTS_KNOWN {
+                known.clear();
+            }
+            known.insert(group.to_owned(), stored);
+        }
+        if let Some(known) = known.get_mut(group) {
+            known.users.extend(new);
+        }
+    }
+}
+
+/// Users that are not known yet and fit.
+struct Lacking {
+    users: Vec<u64>,
+    fit_all: bool,
+}
+
+impl Known {
+    fn lacks(&self, users: &[u64]) -> Lacking {
+        let mut lacking: Vec<u64> = users.iter().copied().filter(|user| !self.users.contains(user)).collect();
+        let room = limits::CHAT_PARTICIPANTS.saturating_sub(self.users.len());
+        let fit_all = lacking.len() <= room;
+        lacking.truncate(room);
+        Lacking { users: lacking, fit_all }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// findings O4: what is remembered is bounded, and the sender, who comes first, is in it.
+    #[test]
+    fn later_ones_are_left_out_when_a_group_is_full() {
+        let mut known = Known { since: Duration::ZERO, users: HashSet::new() };
+        let all: Vec<u64> = (1..=limits::CHAT_PARTICIPANTS as u64 + 5).collect();
+        let lacking = known.lacks(&all);
+        assert_eq!((lacking.users.len(), lacking.users[0], lacking.fit_all), (limits::CHAT_PARTICIPANTS, 1, false));
+        known.users.extend(lacking.users);
+        let lacking = known.lacks(&all);
+        assert!(lacking.users.is_empty() && !lacking.fit_all);
+        assert!(known.lacks(&[1, 2]).fit_all);
+    }
+}
