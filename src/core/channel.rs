@@ -224,10 +224,12 @@ impl ChannelState {
             Verdict::Known(published) => return Ok((published, None)),
             // Events are known by their frame's number, so those of another frame with the same cannot be told.
             Verdict::Other if matches!(body, Body::Presence(_)) => return Err(Fault::SerialReused),
-            Verdict::Other => id = content.id(&id),
-        }
-        if let Verdict::Known(published) = self.seen.judge(&id, content) {
-            return Ok((published, None));
+            Verdict::Other => {
+                id = content.id(&id);
+                if let Verdict::Known(published) = self.seen.judge(&id, content) {
+                    return Ok((published, None));
+                }
+            }
         }
         if let Some(fault) = refusal {
             return Err(fault);
