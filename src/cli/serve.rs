@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     app, cli,
     clock::Clock,
-    config::{self, Loaded, Protocol},
+    config::{self, Listener, Loaded, Protocol},
     ops::logs,
 };
 
@@ -44,17 +44,20 @@ async fn serve(loaded: Loaded, clock: Clock) -> anyhow::Result<()> {
     }
     let token = cli::ready_token(&loaded.config, &clock)?;
     let running = Arc::new(app::start(&loaded.config, clock)?);
+    let protocols = |listener: &Listener| {
+        let names = listener.protocols.iter().map(ToString::to_string);
+        names.collect::<Vec<_>>().join(", ")
+    };
     tracing::info!(
         address = %running.address,
         tls_address = running.tls_address.map(tracing::field::display),
+        protocols = running.listening.first().map(|(_, listener)| protocols(listener)),
         mode = loaded.mode,
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
     for (address, listener) in running.listening.iter().skip(1) {
-        let protocols = listener.protocols.iter().map(ToString::to_string);
-        let protocols = protocols.collect::<Vec<_>>().join(", ");
-        tracing::info!(%address, protocols, "also listening");
+        tracing::info!(%address, protocols = protocols(listener), "also listening");
     }
     tell_relay(&loaded, &running);
     if loaded.mode == "local" {
