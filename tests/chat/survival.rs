@@ -1,7 +1,5 @@
 //! `docs/protocols/chat.md §9`: messages and groups survive a restart and kill -9.
 
-use std::net::SocketAddr;
-
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -11,7 +9,7 @@ use crate::{
         client::Client,
         house::{House, SECRET, token},
     },
-    support::{Http, eventually, process::ServerProcess},
+    support::{Http, process::ServerProcess},
 };
 
 #[tokio::test]
@@ -35,25 +33,13 @@ async fn messages_and_groups_survive_a_restart() {
     assert_eq!((&push["type"], &push["group_name"]), (&json!("group_message"), &json!("g")));
 }
 
-/// The address of the own port: the log says it.
-async fn address_of(server: &ServerProcess) -> SocketAddr {
-    eventually(async || {
-        tokio::task::yield_now().await;
-        let written = server.written();
-        let mut lines = written.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let found = lines.find(|line| line["message"] == "also listening")?;
-        found["fields"]["address"].as_str()?.parse().ok()
-    })
-    .await
-}
-
 #[tokio::test]
 async fn acknowledged_messages_survive_kill_9() {
     let data = TempDir::new().expect("a folder");
     let folder = data.path().to_str().expect("UTF-8");
     let settings = [("CHAT_PORT", "0"), ("DATA_DIR", folder), ("CHAT_JWT_SECRET", SECRET)];
     let mut server = ServerProcess::start_in("chat", &settings);
-    let address = address_of(&server).await;
+    let address = server.address;
     let (mut ann, mut bob) = (Client::connect(address, 7).await, Client::connect(address, 8).await);
     let made = ann.asks("create_group", json!({"group_name": "g", "member_ids": [8]})).await;
     let group = made["data"]["group_id"].as_str().expect("an id").to_owned();
@@ -69,7 +55,7 @@ async fn acknowledged_messages_survive_kill_9() {
     drop(server);
 
     let server = ServerProcess::start_in("chat", &settings);
-    let address = address_of(&server).await;
+    let address = server.address;
     let mut http = Http::connect_to(address).await;
     let target = "/api/ws/messages?room_id=private_7_8&page_size=100";
     let page = http.ask("GET", target, &[("x-token", &token(8))]).await.json();

@@ -1,7 +1,5 @@
 //! `docs/protocols/postoffice.md §4`: stored letters survive a restart and kill -9.
 
-use std::net::SocketAddr;
-
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tempfile::TempDir;
@@ -11,7 +9,7 @@ use crate::{
         client::Client,
         office::{self, Office},
     },
-    support::{eventually, process::ServerProcess},
+    support::process::ServerProcess,
 };
 
 async fn post(desk: &mut Client, to: &str, subject: &str) {
@@ -70,25 +68,13 @@ async fn a_stop_keeps_what_was_not_confirmed() {
     assert_eq!(erp.next().await["subject"], "on the way");
 }
 
-/// The address of the own port: the log says it.
-async fn address_of(server: &ServerProcess) -> SocketAddr {
-    eventually(async || {
-        tokio::task::yield_now().await;
-        let written = server.written();
-        let mut lines = written.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let found = lines.find(|line| line["message"] == "also listening")?;
-        found["fields"]["address"].as_str()?.parse().ok()
-    })
-    .await
-}
-
 #[tokio::test]
 async fn letters_survive_kill_9() {
     let data = TempDir::new().expect("a folder");
     let folder = data.path().to_str().expect("UTF-8");
     let settings = [("POSTOFFICE_PORT", "0"), ("DATA_DIR", folder)];
     let mut server = ServerProcess::start_in("postoffice", &settings);
-    let address = address_of(&server).await;
+    let address = server.address;
     Client::connect_to(address, "erp").await.leave().await;
     office::until(address, "connections", 0).await;
     let mut desk = Client::connect_to(address, "desk").await;
@@ -101,7 +87,7 @@ async fn letters_survive_kill_9() {
     drop(server);
 
     let server = ServerProcess::start_in("postoffice", &settings);
-    let address = address_of(&server).await;
+    let address = server.address;
     assert_eq!(office::stats(address).await["stored"], 50);
     let mut erp = Client::connect_to(address, "erp").await;
     for number in 0..50 {
