@@ -36,9 +36,9 @@ impl Directory {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// The actor of a channel, which may still be reading its log. There is always one: it is made on the calling thread when it is
-    /// missing, and made anew when the old one has died. A supervisor would not do that: after a
-    /// panic the mailbox of an actix actor is closed for good.
+    /// The actor of a channel, which may still be reading its log. There is always one: it is made on the calling thread
+    /// when it is missing, and made anew when the old one has died. A supervisor would not do that: after a panic the
+    /// mailbox of an actix actor is closed for good.
     ///
     /// # Errors
     /// [`Fault::Busy`] when the server holds as many channels as it may.

@@ -167,17 +167,16 @@ impl Worker {
             Undone::Attach(attach) => self.attach_again(channel, *attach),
             Undone::Detach(detach) => self.detach_again(channel, *detach),
             Undone::Failed(id) => {
-                self.unseat(channel, id);
-                self.forget(channel, id);
                 let refused = Answer::AttachRefused { alias: id.alias, fault: Fault::Busy };
-                self.answer(channel, id.session, refused);
+                self.give_up(channel, id, refused);
             }
         }
     }
 
     /// With the filter that is wanted by now: a later request may have overtaken this one.
     fn attach_again(&self, channel: &ChannelName, attach: Attach) {
-        let AttachmentId { session, alias } = attach.id;
+        let id = attach.id;
+        let AttachmentId { session, alias } = id;
         let fault = match self.wanted(session, channel, alias) {
             Some(filter) => match self.send_again(channel, session, alias, Attach { filter, ..attach }) {
                 Ok(()) => return,
@@ -185,11 +184,12 @@ impl Worker {
             },
             None => Fault::Busy,
         };
-        self.answer(channel, session, Answer::AttachRefused { alias, fault });
+        self.give_up(channel, id, Answer::AttachRefused { alias, fault });
     }
 
     fn detach_again(&self, channel: &ChannelName, detach: Detach) {
-        let AttachmentId { session, alias } = detach.id;
+        let id = detach.id;
+        let AttachmentId { session, alias } = id;
         let context = detach.context.clone();
         let Some(session_here) = self.session(session) else {
             return;
@@ -199,8 +199,7 @@ impl Worker {
             // A later request to attach is on its way: this one is settled, and changes nothing.
             session_here.talk(|translator, link| translator.answered(channel, detached, link));
         } else if self.send_again(channel, session, alias, detach).is_err() {
-            // There is no such channel, so nothing of it is attached.
-            self.answer(channel, session, detached);
+            self.give_up(channel, id, detached);
         }
     }
 
@@ -221,9 +220,16 @@ impl Worker {
         Ok(())
     }
 
-    /// The successor may have been told of this attachment.
-    fn forget(&self, channel: &ChannelName, id: AttachmentId) {
-        if let (Some(session), Ok(channel)) = (self.session(id.session), self.channel(channel)) {
+    /// Answers that there is no attachment, and sees that there is none: unless a later request is on its way, nobody
+    /// may go on with one that its connection does not know of. The successor may have been told of it.
+    fn give_up(&self, name: &ChannelName, id: AttachmentId, answer: Answer) {
+        self.answer(name, id.session, answer);
+        let session = self.session(id.session).filter(|session| session.channel(name, id.alias).is_none());
+        let Some(session) = session else {
+            return;
+        };
+        self.unseat(name, id);
+        if let Ok(channel) = self.channel(name) {
             let connection = session.connection_id;
             channel.do_send(Leave(command::Leave { id, connection, hold: session.hold.get() }));
         }

@@ -148,7 +148,8 @@ impl Desk {
         frames.freeze()
     }
 
-    /// The numbers behind `after` of what is to be sent now, in order, noted as on the way; with the text where that is in memory.
+    /// The numbers behind `after` of what is to be sent now, in order, noted as on the way; with the text where that is
+    /// in memory.
     fn plan(&mut self, session: SessionId, mut after: u64) -> Vec<(u64, Option<ByteString>)> {
         let mut planned = Vec::new();
         let room = Arc::clone(&self.room);
