@@ -152,7 +152,7 @@ async fn sighup_reads_everything_again_in_every_mode_and_no_client_notices() {
         while raw::in_time(client.reader.frame()).await.expect("the connection is open").opcode != PONG {}
         assert_eq!(
             (status(shared, OLD_KEY).await, status(shared, NEW_KEY).await),
-            ("200".into(), "404".into()),
+            ("200".into(), "401".into()),
             "{mode}"
         );
 
@@ -177,7 +177,7 @@ async fn sighup_reads_everything_again_in_every_mode_and_no_client_notices() {
         }
         assert_eq!(
             (status(shared, OLD_KEY).await, status(shared, NEW_KEY).await),
-            ("404".into(), "200".into()),
+            ("401".into(), "200".into()),
             "{mode}"
         );
         let (_, head) = upgrade(address, target, &server).await;
@@ -194,7 +194,8 @@ async fn sighup_reads_everything_again_in_every_mode_and_no_client_notices() {
         assert!(refusal.contains("apps[0].id") && refusal.contains("key.pem"), "{mode}: {refusal}");
         place.write_settings("nonsense");
         server.signal(Signal::SIGHUP);
-        eventually(async || is_told("the configuration has 1 fault")).await;
+        // All at once: the setting, the file of apps, the key.
+        eventually(async || is_told("the configuration has 3 faults")).await;
         assert_eq!(status(shared, NEW_KEY).await, "200", "{mode}");
         let (_, head) = upgrade(address, target, &server).await;
         assert!(head.starts_with("HTTP/1.1 429") || head.starts_with("HTTP/1.1 503"), "{mode}: the old cap: {head}");

@@ -191,7 +191,7 @@ async fn a_page_of_a_host_that_nobody_named_is_refused_and_told_how_to_name_it()
 async fn only_an_origin_is_told_back() {
     for page in ["https://user:secret@a.example", "https://a.example/?token=secret", "https://a.example#secret"] {
         let response = answer(TestRequest::get().insert_header((ORIGIN, page))).await;
-        let why = "origin (no origin that browsers send) is not in cors.allowed_origins\n";
+        let why = "origin (not an origin) is not in cors.allowed_origins\n";
         assert_eq!(read_body(response).await, why, "{page}");
     }
 }
