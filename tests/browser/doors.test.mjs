@@ -63,14 +63,15 @@ test('a page of an allowed origin is let in, one of another origin is not', asyn
   const stranger = await tryToJoin(strangers.origin, staticToken);
   assert.equal(stranger.result, 'socket failed');
 
-  // What the page is not told: 403 with an empty body (docs/protocols/letshare.md §1.2).
+  // What browsers do not show to the page: why (docs/protocols/letshare.md §1.2).
   const query = `token=${staticToken}&userId=pat:1ppppp`;
   for (const path of ['/', '/ws']) {
     assert.equal((await upgrade(`${path}?${query}`, { origin: pages.origin })).status, 101);
     assert.equal((await upgrade(`${path}?${query}`)).status, 101, 'no Origin: not a browser');
     for (const origin of [strangers.origin, 'null', 'http://192.168.1.evil.example']) {
       const { status, body } = await upgrade(`${path}?${query}`, { origin });
-      assert.deepEqual({ status, body }, { status: 403, body: '' }, `${path} from ${origin}`);
+      const why = `origin ${origin} is not in cors.allowed_origins\n`;
+      assert.deepEqual({ status, body }, { status: 403, body: why }, `${path} from ${origin}`);
     }
   }
   await friend.close();
