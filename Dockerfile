@@ -9,7 +9,7 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin letshare-server \
+    cargo build --release --locked --features mongo --bin letshare-server \
     && install -D --strip target/release/letshare-server /out/letshare-server
 
 # The same Debian as the build: the binary needs its C library and nothing else.

@@ -11,6 +11,7 @@ mod history;
 pub mod house;
 mod http;
 mod moderation;
+#[cfg(feature = "mongo")]
 mod mongo;
 mod rooms;
 mod settings;

@@ -3,4 +3,5 @@
 
 mod contract;
 mod embedded;
+#[cfg(feature = "mongo")]
 mod mongo;

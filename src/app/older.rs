@@ -17,11 +17,19 @@ use crate::{
         postoffice::{self, Office, PostOffice},
         relay::{self, Relay},
     },
-    store::{Store, archive::mongo},
+    store::Store,
 };
 
 pub(super) mod chats;
+#[cfg(feature = "mongo")]
+pub(super) mod database;
 mod groups;
+#[cfg(any(test, not(feature = "mongo")))]
+#[cfg_attr(feature = "mongo", allow(dead_code))]
+pub(super) mod no_database;
+
+#[cfg(not(feature = "mongo"))]
+pub(super) use no_database as database;
 
 /// Those that are switched on.
 #[derive(Clone, Default)]
@@ -35,7 +43,7 @@ pub struct Older {
 /// What [`super::prepare`] has read for them.
 pub struct Read {
     pub moderation: Option<Moderation>,
-    pub mongodb: Option<mongo::Settings>,
+    pub mongodb: Option<database::Settings>,
     pub blacklist: Vec<IpNet>,
 }
 

@@ -6,12 +6,11 @@
 
 use std::fmt;
 
-use futures_util::FutureExt as _;
 use ipnet::IpNet;
 use rustls::ServerConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::older::chats;
+use super::older::{chats, database};
 use crate::{
     auth::{
         ably::local_key::{self, Kept},
@@ -26,7 +25,6 @@ use crate::{
         chat::moderation::{Moderation, ModerationFault},
         group::blacklist,
     },
-    store::archive::mongo,
 };
 
 /// Settings, and what the files that they name hold. A relay without a key in its settings has that of the data folder,
@@ -43,7 +41,7 @@ pub struct Prepared {
     /// How the chat judges messages; there when the chat is on.
     pub moderation: Option<Moderation>,
     /// Where the chat keeps messages, unless in the data folder.
-    pub mongodb: Option<mongo::Settings>,
+    pub mongodb: Option<database::Settings>,
 }
 
 /// Without what the files hold: there are secrets in it.
@@ -175,15 +173,14 @@ fn moderation(draft: &mut Draft, clock: &Clock) -> Option<Moderation> {
     }
 }
 
-fn mongodb(draft: &mut Draft) -> Option<mongo::Settings> {
+fn mongodb(draft: &mut Draft) -> Option<database::Settings> {
     let settings = &draft.config().chat;
-    if !settings.enabled || !settings.uses_mongodb() {
+    if !settings.enabled {
         return None;
     }
-    let settings = chats::mongodb(settings);
-    // Without the lookup of names, which this server does not do, nothing in it waits.
-    if let Some(Err(fault)) = mongo::options(&settings.server).now_or_never() {
-        draft.complain(&["chat.mongodb_uri", "chat.enabled"], fault.to_string());
-    }
-    Some(settings)
+    let key = if settings.mongodb_uri.expose_secret().is_empty() { "chat.mongodb_host" } else { "chat.mongodb_uri" };
+    database::settings(settings).unwrap_or_else(|problem| {
+        draft.complain(&[key, "chat.enabled"], problem);
+        None
+    })
 }

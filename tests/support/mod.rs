@@ -3,6 +3,7 @@
 pub mod ably;
 pub mod client;
 pub mod http;
+#[cfg(feature = "mongo")]
 pub mod mongo;
 pub mod process;
 pub mod raw;

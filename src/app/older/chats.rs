@@ -1,15 +1,10 @@
 //! Where the chat keeps its messages, and what it judges them by.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread,
-};
+use std::sync::Arc;
 
 use actix_web::rt;
-use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
-use tokio::sync::oneshot;
 
+use super::database::{self, Driver};
 use crate::{
     auth::Leeway,
     clock::Clock,
@@ -21,11 +16,7 @@ use crate::{
     },
     store::{
         Store,
-        archive::{
-            SharedArchive,
-            embedded::EmbeddedArchive,
-            mongo::{ConnectFault, MongoArchive, Server, Settings},
-        },
+        archive::{SharedArchive, embedded::EmbeddedArchive},
     },
 };
 
@@ -36,15 +27,15 @@ use crate::{
 pub fn open(
     settings: &config::Chat,
     moderation: Moderation,
-    mongodb: Option<Settings>,
+    mongodb: Option<database::Settings>,
     store: Arc<dyn Store>,
     clock: &Clock,
     leeway: &Leeway,
 ) -> anyhow::Result<Arc<chat::Shared>> {
     let (archive, driver): (SharedArchive, _) = match mongodb {
         Some(mongodb) => {
-            let (archive, driver) = connect(mongodb, clock)?;
-            (Arc::new(archive), Some(driver))
+            let (archive, driver) = database::open(mongodb, clock)?;
+            (archive, Some(driver))
         }
         None => (Arc::new(EmbeddedArchive::new(store, clock.clone(), settings.retention())), None),
     };
@@ -68,53 +59,6 @@ pub fn moderation(settings: &config::Chat) -> moderation::Settings {
         suspect: choice(settings.baidu_suspect),
     });
     moderation::Settings { baidu, words_file: settings.words_file.clone() }
-}
-
-/// Where the chat keeps its messages when the settings name a MongoDB.
-pub fn mongodb(settings: &config::Chat) -> Settings {
-    let server = if settings.mongodb_uri.expose_secret().is_empty() {
-        Server::Host {
-            host: settings.mongodb_host.clone(),
-            port: settings.mongodb_port,
-            username: settings.mongodb_username.clone(),
-            password: settings.mongodb_password.clone(),
-        }
-    } else {
-        Server::Uri(settings.mongodb_uri.clone())
-    };
-    Settings { server, database: settings.mongodb_database.clone(), retention: settings.retention() }
-}
-
-/// The thread of the database's driver ends when this is dropped.
-struct Driver {
-    _ends: oneshot::Sender<()>,
-}
-
-/// The driver has a thread and a runtime of its own: the worker threads come and go, and what they wait for goes on.
-fn connect(settings: Settings, clock: &Clock) -> anyhow::Result<(MongoArchive, Driver)> {
-    let (told, outcome) = mpsc::sync_channel(1);
-    let (ends, ended) = oneshot::channel::<()>();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime of the MongoDB driver")?;
-    let clock = clock.clone();
-    let run = move || {
-        runtime.block_on(async move {
-            let connected: Result<_, ConnectFault> = MongoArchive::connect(&settings, clock).await;
-            let is_used = connected.is_ok();
-            let _ = told.send(connected);
-            if is_used {
-                // Told or dropped: both are the end.
-                let _ = ended.await;
-            }
-        });
-    };
-    let thread = thread::Builder::new().name("mongodb".to_owned());
-    thread.spawn(run).context("cannot start a thread")?;
-    let connected = outcome.recv().context("the thread of the MongoDB driver has ended")?;
-    let archive = connected.context("the chat cannot store messages")?;
-    Ok((archive, Driver { _ends: ends }))
 }
 
 /// Messages go when they are older than they are to be kept.

@@ -69,11 +69,13 @@ const FAULTS: &[Fault] = &[
         files: &[("words", "fine\n(open\n[z-a]\n")],
         told: &["2 faults:", "words:2: ", "words:3: ", "LETSHARE_CHAT_WORDS_FILE"],
     },
+    #[cfg(feature = "mongo")]
     Fault {
         vars: &[("CHAT_ENABLED", "true"), ("CHAT_JWT_SECRET", LONG), ("CHAT_MONGODB_URI", "mongodb+srv://u:canary@h/")],
         files: &[],
         told: &["1 fault:", "chat.mongodb_uri", "mongodb+srv:// is not supported", "LETSHARE_CHAT_MONGODB_URI"],
     },
+    #[cfg(feature = "mongo")]
     Fault {
         vars: &[("CHAT_ENABLED", "true"), ("CHAT_JWT_SECRET", LONG), ("CHAT_MONGODB_URI", "postgres://u:canary@h/")],
         files: &[],
@@ -157,6 +159,7 @@ fn the_check_and_the_start_refuse_the_same() {
 }
 
 /// The same settings with files as they should be are valid.
+#[cfg(feature = "mongo")]
 #[test]
 fn good_files_are_valid() {
     let fault = Fault {

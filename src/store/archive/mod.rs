@@ -11,6 +11,7 @@ use crate::{ids::Timestamp, store::StoreError};
 
 pub mod embedded;
 mod id;
+#[cfg(feature = "mongo")]
 pub mod mongo;
 mod record;
 mod turns;
