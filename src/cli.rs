@@ -93,6 +93,12 @@ enum ConfigCommand {
     Show,
 }
 
+impl Cli {
+    const fn will_serve(&self) -> bool {
+        matches!(self.command, None | Some(Command::Serve))
+    }
+}
+
 impl SettingFlags {
     fn pairs(&self) -> Vec<(String, String)> {
         let mut pairs = self.set.clone();
@@ -117,10 +123,15 @@ fn setting(argument: &str) -> Result<(String, String), String> {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let environment = Environment::of_process();
+    // First of all, so that a signal that comes early is heard.
+    let process = cli.will_serve().then(serve::Process::begin).transpose();
     let code = run(&cli, &environment, &Clock::system(), &mut io::stdout().lock(), &mut io::stderr().lock());
     match code {
         // Serving needs stdout for its logs, so it starts when the locks are gone.
-        Outcome::Serve(prepared) => match serve::run(*prepared, &environment, &read_again(&cli, &environment)) {
+        Outcome::Serve(prepared) => match process.and_then(|process| {
+            let process = process.map_or_else(serve::Process::begin, Ok)?;
+            serve::run(*prepared, &environment, &read_again(&cli, &environment), process)
+        }) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let _ = writeln!(io::stderr(), "letshare-server: {error:#}");
@@ -164,13 +175,12 @@ fn run(cli: &Cli, environment: &Environment, clock: &Clock, out: &mut dyn Write,
         Outcome::Done(false)
     };
     // A check is a start that ends before anything is written or opened.
-    let will_serve = matches!(cli.command, None | Some(Command::Serve));
-    if will_serve || matches!(cli.command, Some(Command::Config(ConfigCommand::Check))) {
+    if cli.will_serve() || matches!(cli.command, Some(Command::Config(ConfigCommand::Check))) {
         let prepared = match app::load(environment, &flags, clock) {
             Ok(prepared) => prepared,
             Err(complaints) => return refuse(complaints),
         };
-        if will_serve {
+        if cli.will_serve() {
             return Outcome::Serve(Box::new(prepared));
         }
         for warning in &prepared.loaded.warnings {

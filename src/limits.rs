@@ -121,6 +121,10 @@ pub const DRAIN_PAUSE: Duration = Duration::from_millis(50);
 /// hangs.
 pub const DRAIN_LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long whoever is connected has, to take what is on its way and to hang up, once a second signal has said that the
+/// server is to end now.
+pub const DRAIN_HURRIED: Duration = Duration::from_secs(1);
+
 /// How often a draining server looks whether everybody has gone.
 pub const DRAIN_CHECK: Duration = Duration::from_millis(20);
 

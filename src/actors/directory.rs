@@ -48,6 +48,10 @@ impl Directory {
             if address.connected() {
                 return Ok(address.clone());
             }
+            if broker.closing.load(Ordering::Relaxed) {
+                // It ended with its thread: a new one would have none.
+                return Err(Fault::Busy);
+            }
             self.restarts.fetch_add(1, Ordering::Relaxed);
             tracing::error!("a channel actor died; it is made anew from its log");
         } else if channels.len() >= self.limit.load(Ordering::Relaxed) {

@@ -44,6 +44,11 @@ impl Running {
                 return;
             }
         };
+        let lost = in_force.lost_in(&fresh.loaded);
+        if !lost.is_empty() {
+            tracing::error!("the new settings are refused, those before stay in force: {}", lost.join("; "));
+            return;
+        }
         let before = in_force.warnings.clone();
         in_force.warnings.clone_from(&fresh.loaded.warnings);
         in_force.adopt(&mut fresh.loaded).iter().for_each(tell);

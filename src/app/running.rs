@@ -2,12 +2,13 @@
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use actix_web::{dev::ServerHandle, rt};
-use futures_util::future;
+use futures_util::{FutureExt as _, future};
 use parking_lot::Mutex;
 use secrecy::SecretString;
 
@@ -52,10 +53,14 @@ impl Running {
 
     /// Ends the server without losing what waits for its clients: tells load balancers, lets nobody
     /// in, closes every connection with 1001, waits for them until the grace time is over.
-    pub async fn drain(&self) {
+    ///
+    /// From the moment that `hurry` is ready there is no notice and hardly any grace: whoever is connected is told all
+    /// the same.
+    pub async fn drain(&self, hurry: impl Future<Output = ()>) {
+        let hurry = hurry.shared();
         self.broker.ready.store(false, Ordering::Relaxed);
         tracing::info!(connections = self.open_connections().await, "draining");
-        rt::time::sleep(self.notice).await;
+        future::select(pin!(rt::time::sleep(self.notice)), hurry.clone()).await;
         // Listening goes on: newcomers and requests get an answer at once (`/health` 200, an upgrade 503), where
         // connections that nobody accepts would hang until the exit.
         self.broker.closing.store(true, Ordering::Relaxed);
@@ -71,8 +76,18 @@ impl Running {
                 rt::time::sleep(limits::DRAIN_CHECK).await;
             }
         };
-        let in_time = rt::time::timeout(self.grace.saturating_sub(self.notice), everybody_gone).await;
-        if in_time.is_err() {
+        let out_of_time = async {
+            let hurried = async {
+                hurry.await;
+                rt::time::sleep(limits::DRAIN_HURRIED).await;
+            };
+            future::select(pin!(rt::time::sleep(self.grace.saturating_sub(self.notice))), pin!(hurried)).await;
+        };
+        let is_over = tokio::select! {
+            () = everybody_gone => false,
+            () = out_of_time => true,
+        };
+        if is_over {
             let connections = self.open_connections().await;
             tracing::warn!(connections, "grace time is over; cutting the rest");
         }
@@ -82,6 +97,7 @@ impl Running {
     /// Ends the server at once.
     pub async fn stop(&self) {
         self.broker.ready.store(false, Ordering::Relaxed);
+        self.broker.closing.store(true, Ordering::Relaxed);
         self.server.stop(false).await;
         self.older.stop().await;
         // Threads may still serve requests for a moment: the logs refuse what comes too late.

@@ -7,6 +7,7 @@ use std::{
     thread,
 };
 
+use actix_web::rt::{System, SystemRunner};
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -25,11 +26,16 @@ use crate::{
 /// Reads the settings again, from where they came from at the start.
 pub type ReadAgain = Box<dyn Fn() -> Result<Prepared, Complaints>>;
 
-/// Serves until SIGTERM or SIGINT, then drains. A second signal skips the wait. SIGHUP reads the settings again.
+/// Serves until SIGTERM or SIGINT, then drains. A second signal skips the waits. SIGHUP reads the settings again.
 ///
 /// # Errors
 /// When the server cannot start.
-pub fn run(prepared: Prepared, environment: &Environment, read_again: &ReadAgain) -> anyhow::Result<()> {
+pub fn run(
+    prepared: Prepared,
+    environment: &Environment,
+    read_again: &ReadAgain,
+    Process { system, signals }: Process,
+) -> anyhow::Result<()> {
     let clock = Clock::system();
     let loaded = &prepared.loaded;
     let logs = logs::install(&loaded.config.log, clock.clone())?;
@@ -47,12 +53,17 @@ pub fn run(prepared: Prepared, environment: &Environment, read_again: &ReadAgain
             loaded.mode
         );
     }
-    actix_web::rt::System::new().block_on(serve(prepared, clock, logs.dropped(), read_again))
+    system.block_on(serve(prepared, clock, logs.dropped(), read_again, signals))
 }
 
-async fn serve(prepared: Prepared, clock: Clock, log: Dropped, read_again: &ReadAgain) -> anyhow::Result<()> {
+async fn serve(
+    prepared: Prepared,
+    clock: Clock,
+    log: Dropped,
+    read_again: &ReadAgain,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
     let mut loaded = prepared.loaded.clone();
-    let mut signals = Signals::listen()?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -86,13 +97,11 @@ async fn serve(prepared: Prepared, clock: Clock, log: Dropped, read_again: &Read
     while signals.next_or_hangup().await == Asked::ToReload {
         running.reload(&mut loaded, read_again());
     }
-    tokio::select! {
-        () = running.drain() => {}
-        () = signals.next() => {
-            tracing::warn!("second signal: not waiting for connections");
-            running.stop().await;
-        }
-    }
+    let hurry = async {
+        signals.next().await;
+        tracing::warn!("second signal: not waiting for connections");
+    };
+    running.drain(hurry).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -127,6 +136,23 @@ fn first_lines(loaded: &Loaded, environment: &Environment) -> [String; 2] {
         format!("MODE {}: settings from {from}, and what LETSHARE_ variables and flags override", loaded.mode),
         format!("data in {}, warnings and errors in {}", whole(&data.dir), whole(&log.dir.join("errors.log"))),
     ]
+}
+
+/// What a server is before it has read its settings: it hears signals already, so that none ends it by itself while it
+/// starts.
+pub struct Process {
+    system: SystemRunner,
+    signals: Signals,
+}
+
+impl Process {
+    /// # Errors
+    /// When signals cannot be listened for.
+    pub fn begin() -> anyhow::Result<Self> {
+        let system = System::new();
+        let signals = system.block_on(async { Signals::listen() })?;
+        Ok(Self { system, signals })
+    }
 }
 
 /// The signals that mean something to a server; from the first moment on none of them ends it by itself.

@@ -98,8 +98,8 @@ impl Layer {
                 other if other.starts_with("LETSHARE_") => known.get(other).copied(),
                 _ => continue,
             };
-            // docker compose hands an unset variable on as an empty one.
-            if text.is_empty() {
+            // docker compose hands an unset variable on as an empty one; blanks and commas name nothing either.
+            if text.trim_matches(|c: char| c == ',' || c.is_whitespace()).is_empty() {
                 continue;
             }
             let origin = Origin::Variable(name.clone());

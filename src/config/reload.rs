@@ -1,11 +1,11 @@
 //! Which settings take effect without a restart (SIGHUP), and what is different between those in force and those that
 //! were read anew.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use secrecy::ExposeSecret as _;
 
-use super::{Config, Loaded, Origin, keys::Key};
+use super::{Config, Loaded, Origin, Setting, keys::Key};
 
 /// Says once which keys are reloadable: their names, and how their values are taken over.
 macro_rules! reloadable {
@@ -87,6 +87,31 @@ impl fmt::Display for Change {
 }
 
 impl Loaded {
+    /// Why `new` is no later state of these settings but one that something got lost of: a file that counted says nothing
+    /// any more, or a secret of the operator's own would give way to the published one.
+    pub fn lost_in(&self, new: &Self) -> Vec<String> {
+        let file = |setting: &Setting| match &setting.origin {
+            Origin::File { path, embedded: false, .. } => Some(path.clone()),
+            _ => None,
+        };
+        let there: BTreeSet<_> = new.settings.iter().filter_map(file).collect();
+        let before: BTreeSet<_> = self.settings.iter().filter_map(file).collect();
+        let gone = before.difference(&there);
+        let gone = gone.map(|path| format!("{} has settings no more: is it whole, and still there?", path.display()));
+
+        let is_built_in = |origin: &Origin| matches!(origin, Origin::Default | Origin::File { embedded: true, .. });
+        let pairs = self.settings.iter().zip(&new.settings);
+        let given_up = pairs.filter(|(old, new)| {
+            let is_secret = Key::find(old.key).is_some_and(Key::is_secret);
+            let is_published = is_built_in(&new.origin) && !new.value.expose_secret().is_empty();
+            is_secret && is_published && !is_built_in(&old.origin)
+        });
+        let given_up = given_up.map(|(old, _)| {
+            format!("{} was set by {}, and would be the published one that is built in", old.key, old.origin)
+        });
+        gone.chain(given_up).collect()
+    }
+
     /// Takes over what takes effect without a restart, and says what is different, the rest included.
     pub fn adopt(&mut self, new: &mut Self) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -140,6 +165,10 @@ mod tests {
         assert_eq!(in_force.config.limits.channels, 7);
         assert_eq!(in_force.config.auth.secret.expose_secret(), "b".repeat(40));
         assert_ne!(in_force.config.history.window, std::time::Duration::from_secs(3));
+        // A secret of one's own never gives way to the published one by a reload.
+        let lost = in_force.lost_in(&loaded(&[]));
+        assert!(lost.len() == 1 && lost[0].starts_with("auth.secret was set by"), "{lost:?}");
+        assert_eq!(in_force.lost_in(&loaded(&new)), Vec::<String>::new());
         // What waits for a restart is told again, what was taken over is not.
         let again = in_force.adopt(&mut loaded(&new));
         assert_eq!(again.iter().map(|change| change.key).collect::<Vec<_>>(), ["history.window"]);

@@ -199,6 +199,13 @@ async fn sighup_reads_everything_again_in_every_mode_and_no_client_notices() {
         assert_eq!(status(shared, NEW_KEY).await, "200", "{mode}");
         let (_, head) = upgrade(address, target, &server).await;
         assert!(head.starts_with("HTTP/1.1 429") || head.starts_with("HTTP/1.1 503"), "{mode}: the old cap: {head}");
+        // Without its file a mode would fall back to what is built in.
+        fs::remove_file(place.path(&format!("configs/{mode}.yaml"))).expect("removed");
+        place.write("apps.yaml", "apps: []\n");
+        place.write_certificate();
+        server.signal(Signal::SIGHUP);
+        eventually(async || is_told("has settings no more")).await;
+        assert_eq!(status(shared, NEW_KEY).await, "200", "{mode}");
         notices_nothing(&mut client, "after the refusals").await;
         drop(client);
         server.terminate().await;

@@ -50,7 +50,7 @@ async fn every_path_when_asked_for() {
 async fn refusals_in_their_order() {
     let office = Office::start(|_| {});
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a str);
-    let cases: [Case<'_>; 7] = [
+    let cases: [Case<'_>; 8] = [
         ("/ws", &[], 401, "Unauthorized\n"),
         ("/ws?clientID=a", &[], 401, "Unauthorized\n"),
         ("/ws?clientID=a", &[("Authorization", "Bearer ")], 401, "Unauthorized\n"),
@@ -58,6 +58,8 @@ async fn refusals_in_their_order() {
         ("/ws", &[TOKEN], 400, "Client ID is required\n"),
         ("/ws?clientID=", &[TOKEN], 400, "Client ID is required\n"),
         ("/ws?clientID=a%0Ab", &[TOKEN], 400, "Client ID is invalid\n"),
+        // Not UTF-8: any two such names would be one.
+        ("/ws?clientID=%D3%C3", &[TOKEN], 400, "Client ID is invalid\n"),
     ];
     for (target, headers, status, body) in cases {
         let response = office.shake(target, headers).await;

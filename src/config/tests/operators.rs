@@ -49,6 +49,10 @@ fn an_empty_variable_counts_as_unset() {
     let blank = operator().var("SERVER_AUTH_SECRET", "").var("LETSHARE_NO_SUCH_KEY", "");
     let loaded = Key::all().fold(blank, |operator, key| operator.var(&key.variable(), "")).loaded();
     assert_eq!(shown(&loaded), unset);
+    for blank in [" ", ",", "\t", "\n", " , "] {
+        let loaded = Key::all().fold(operator(), |operator, key| operator.var(&key.variable(), blank)).loaded();
+        assert_eq!(shown(&loaded), unset, "{blank:?}");
+    }
     assert!(!loaded.config.cors.allowed_origins.is_empty());
 }
 

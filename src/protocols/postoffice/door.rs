@@ -205,7 +205,9 @@ fn bearer(request: &HttpRequest) -> Option<&str> {
 
 /// What can be the name of a mailbox (`§6`).
 pub fn is_name(name: &str) -> bool {
-    name.len() <= limits::POST_NAME_BYTES && !name.chars().any(char::is_control)
+    // Bytes that are not UTF-8 stand here as replacement characters: two such names would be one mailbox.
+    let is_wrong = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
+    name.len() <= limits::POST_NAME_BYTES && !name.chars().any(is_wrong)
 }
 
 /// Why there is no connection.
