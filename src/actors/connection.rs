@@ -112,8 +112,8 @@ impl Connection {
             | CloseReason::TokenEnded => {}
             CloseReason::ProtocolError
             | CloseReason::InvalidText
-            | CloseReason::TooBig
-            | CloseReason::TooManyFragments => counters.closed_protocol_error += 1,
+            | CloseReason::TooBig { .. }
+            | CloseReason::TooManyFragments { .. } => counters.closed_protocol_error += 1,
         });
         let patience = self.worker.broker.settings.get().close_timeout;
         ctx.run_later(patience, |connection, ctx| {
