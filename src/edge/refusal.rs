@@ -13,7 +13,7 @@ pub const REASON: HeaderName = HeaderName::from_static("refusal-reason");
 
 /// `response`, with its reason in [`REASON`]. A text that no header can carry is left out.
 pub fn explained<B: MessageBody>(mut response: HttpResponse<B>, reason: &str) -> HttpResponse<B> {
-    if let Ok(reason) = HeaderValue::from_str(reason) {
+    if let (false, Ok(reason)) = (reason.is_empty(), HeaderValue::from_str(reason)) {
         response.headers_mut().insert(REASON, reason);
     }
     response

@@ -212,7 +212,9 @@ impl Translator for Socket {
         }
         if let Err(mpsc::error::TrySendError::Full(request)) = self.requests.try_send(request) {
             let text = "请求过多，请等待之前的请求完成";
-            let reply = Reply::told(Code::TooFast, text);
+            let most = limits::CHAT_WAITING_REQUESTS;
+            let why = format!("{most} requests wait already; send more when they are answered");
+            let reply = Reply::told(Code::TooFast, text).because(why);
             self.tell(&reply, request.id.as_deref(), link);
         }
     }

@@ -80,7 +80,7 @@ impl Reply<'_> {
     }
 
     pub fn error_text(self, code: Code, text: &str) -> Bytes {
-        let data = json!({"code": code.number(), "message": text});
+        let data = json!({"code": code.number(), "message": text, "reason": code.reason()});
         self.write("error", Some(data))
     }
 
