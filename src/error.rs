@@ -314,6 +314,8 @@ pub const NO_CODE: u16 = 1005;
 pub enum CloseReason {
     /// The client closed and gave this code; we answer with the same. 1005 = it gave none.
     Answer(u16),
+    /// A protocol ends it for a reason of its own.
+    Refused { code: u16, text: &'static str },
     /// Everything is said.
     Done,
     /// The server shuts down.
@@ -341,7 +343,7 @@ pub enum CloseReason {
 impl CloseReason {
     pub const fn code(self) -> u16 {
         match self {
-            Self::Answer(code) => code,
+            Self::Answer(code) | Self::Refused { code, .. } => code,
             Self::Done => 1000,
             Self::GoingAway => 1001,
             Self::ProtocolError => 1002,
@@ -364,6 +366,7 @@ impl CloseReason {
                 return format!("message has too many fragments: it may have {limit}").into();
             }
             Self::Answer(_) | Self::Done => "",
+            Self::Refused { text, .. } => text,
             Self::GoingAway => "server is shutting down",
             Self::ProtocolError => "WebSocket protocol error",
             Self::InvalidText => "text is not UTF-8",

@@ -105,6 +105,7 @@ impl Connection {
             CloseReason::TooSlow => counters.closed_slow += 1,
             CloseReason::Idle => counters.closed_idle += 1,
             CloseReason::Answer(_)
+            | CloseReason::Refused { .. }
             | CloseReason::GoingAway
             | CloseReason::Done
             | CloseReason::Replaced

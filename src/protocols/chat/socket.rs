@@ -41,7 +41,8 @@ use crate::{
 };
 
 /// The server has no room for what the connection needs.
-const NO_ROOM: CloseReason = CloseReason::Answer(1013);
+const NO_ROOM: CloseReason =
+    CloseReason::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
 
 /// What the connection and its clerk share; both are on one thread.
 pub struct Desk {
