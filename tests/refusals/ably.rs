@@ -31,7 +31,7 @@ async fn rest() {
     let large = format!(r#"{{"data":"{}"}}"#, "x".repeat(70_000));
     for (method, target, headers, body, status, words) in [
         ("GET", path, &[][..], "", 401, ["credentials", "invalid"]),
-        ("GET", path, &wrong, "", 401, ["token", "a JWT"]),
+        ("GET", path, &wrong, "", 401, ["invalid credentials", "keys and tokens begin with"]),
         ("POST", path, &few, r#"{"data":"x"}"#, 401, ["do not permit publish", "they permit subscribe"]),
         ("POST", path, &all, "x", 400, ["body cannot be read", "JSON"]),
         ("POST", path, &all, &large, 413, ["too large", "65536 bytes"]),

@@ -2,7 +2,7 @@
 
 use letshare_server::{
     clock::Clock,
-    config::{Config, Protocol},
+    config::{Config, FromCheck, Protocol},
     ids::Timestamp,
 };
 
@@ -54,6 +54,7 @@ async fn when_it_is_full() {
 async fn letters() {
     let (_server, door) = start(|config| {
         config.postoffice.max_message_bytes = 1_024;
+        config.postoffice.from_check = FromCheck::Strict;
         config.limits.publishes_per_second = 1;
         config.limits.publish_burst = 5;
     });

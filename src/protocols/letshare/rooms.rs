@@ -170,7 +170,7 @@ impl Translator for Rooms {
             return tell_fault(link, &Fault::RateLimited, "");
         }
         let Some(request) = Request::parse(&text) else {
-            return tell(link, 400, "消息格式错误", "not one JSON object whose type, channel and event are texts");
+            return tell(link, 400, "消息格式错误", &Request::fault(&text));
         };
         let outcome = match &*request.kind {
             "subscribe" => self.subscribe(&request, link),
