@@ -38,6 +38,9 @@ async fn before_the_upgrade() {
     let (_server, door) = start(|config| config.group.blacklist = vec!["127.0.0.0/8".parse().unwrap()]);
     door.shuts("/ws", &[], 403, &["Forbidden", "group.blacklist"]).await;
     door.refuses("GET", "/api/groups/g", &[KEY], "", 403, &["禁止访问", "group.blacklist"]).await;
+    let (_server, door) = start(|config| config.group.handshakes_per_second = 1);
+    while door.ask("GET", "/ws", &UPGRADE, "").await.status == 101 {}
+    door.shuts("/ws", &[], 429, &["Too Many Requests", "group.handshakes_per_second"]).await;
     let (_server, door) = start(|config| config.group.max_connections = 1);
     let _first = Socket::open(door, "/ws", &[]).await;
     let words = ["Too many connections", "1 connections are open", "group.max_connections"];

@@ -44,6 +44,24 @@ async fn when_it_is_full() {
     Door(one_each.address).shuts(&one_each.target("b:2"), &[], 429, &words).await;
 }
 
+/// A server that ends takes nobody in; on a connection that it has, since it accepts no more.
+#[tokio::test]
+async fn while_it_drains() {
+    const LONG: std::time::Duration = std::time::Duration::from_secs(3_600);
+    let mut server = Server::start(|config| {
+        config.shutdown.grace = LONG;
+        config.websocket.close_timeout = LONG;
+    });
+    let mut http = Http::connect(&server).await;
+    assert_eq!(http.ask("GET", "/ready", &[]).await.status, 200);
+    let mut inside = Client::connect(&server, "a:1").await;
+    server.begin_drain();
+    assert_eq!(inside.expect_close().await.unwrap().reason.as_str(), "server is shutting down");
+    let refused = http.ask("GET", &server.target("b:2"), &UPGRADE).await;
+    assert_eq!(refused.status, 503);
+    says(&refused.body, &["服务器正在关闭", "shutting down; connect again in a moment"], "a server that drains");
+}
+
 #[tokio::test]
 async fn in_a_room() {
     let server = Server::start(|config| {

@@ -125,13 +125,13 @@ impl Code {
             Self::GroupNoName => "group_name is missing",
             Self::GroupNoMembers => "member_ids is missing or empty",
             Self::GroupMessageUnreadable => {
-                "data must be an object with the texts group_id, content and client_id, and message_type, a whole number"
+                "data must be an object with the texts group_id, content and client_id, and the number message_type"
             }
             Self::GroupMessageIncomplete => "group_id or content is missing",
             Self::GroupInvalid => "group_id must be one that create_group has answered",
             Self::GroupBlocked | Self::Blocked => "the moderation of this server does not let the text pass",
             Self::Unreadable => {
-                "data must be an object with to_user_id and message_type, whole numbers, and the texts content, message \
+                "data must be an object with the numbers to_user_id and message_type, and the texts content, message \
                  and client_id"
             }
             Self::Incomplete => "to_user_id or content is missing",
@@ -139,7 +139,7 @@ impl Code {
             Self::GroupNotStored | Self::NotStored => "the store does not answer; try again",
             Self::NotSent | Self::BroadcastFailed | Self::SourceFailed => "the server is busy; try again",
             Self::TooFast => {
-                "more than limits.publishes_per_second and limits.publish_burst allow; try again in a second"
+                "more than limits.publishes_per_second, limits.publish_burst at once; try again in a second"
             }
             Self::Unauthorized => "no token that chat.jwt_secret has signed and that is not over",
             Self::Forbidden => "a private room is for its two users, a group for its members",
