@@ -23,7 +23,7 @@ pub enum Fault {
     ChannelNameForbidden,
     #[error("channel has reached its limit of {cap} members")]
     ChannelFull { cap: usize },
-    #[error("not attached to the channel")]
+    #[error("not attached to the channel; attach to it first")]
     NotAttached,
     #[error("a connection may attach to at most {limit} channels")]
     TooManyChannels { limit: usize },
@@ -37,7 +37,10 @@ pub enum Fault {
     ForgedSender,
     #[error("a channel may have at most {limit} members present")]
     TooManyMembers { limit: usize },
-    #[error("rate limit of the connection exceeded")]
+    #[error(
+        "rate limit of the connection exceeded; send more slowly \
+         (the server allows limits.publishes_per_second, limits.publish_burst at once)"
+    )]
     RateLimited,
     #[error("the server is busy, try again")]
     Busy,
@@ -81,7 +84,7 @@ pub enum Fault {
         "timestamp: the token request was signed {seconds} s {side} by this server's clock; at most 120 s are allowed"
     )]
     TimestampNotCurrent { seconds: u64, side: &'static str },
-    #[error("the nonce of the token request was used before")]
+    #[error("the nonce of the token request was used before; sign a new request with another one")]
     NonceReplayed,
     #[error("the key has been removed")]
     KeyRemoved,
@@ -105,7 +108,7 @@ pub enum Fault {
     RevocationNeedsKey,
     #[error("the tokens of this key cannot be revoked")]
     TokensNotRevocable,
-    #[error("this channel is for identified clients only")]
+    #[error("this channel is for identified clients only; connect with a clientId")]
     NotIdentified,
     #[error("the channel was attached without the mode {mode}")]
     ModeNotRequested { mode: &'static str },
@@ -118,8 +121,8 @@ pub enum Fault {
     NoTransport { transport: &'static str },
     #[error("{what} not found")]
     NotFound { what: &'static str },
-    #[error("this path does not have the method")]
-    MethodNotAllowed,
+    #[error("this path does not have the method; it has {allowed}")]
+    MethodNotAllowed { allowed: &'static str },
     #[error("the server's disk is full; nothing was published")]
     DiskFull,
     #[error("internal error")]
@@ -208,7 +211,7 @@ impl Fault {
             Self::RevocationByOtherKey => 40133,
             Self::ModeNotRequested { .. } => 40165,
             Self::NotFound { .. } | Self::KeyUnknown | Self::NoTransport { .. } => 40400,
-            Self::MethodNotAllowed => 40500,
+            Self::MethodNotAllowed { .. } => 40500,
             Self::Internal => 50000,
             Self::DiskFull => 50005,
             Self::ShuttingDown | Self::Silent => 80003,
@@ -284,7 +287,7 @@ impl Fault {
             | Self::PositionExpired
             | Self::PositionUnreadable { .. }
             | Self::BacklogTooLong => 404,
-            Self::MethodNotAllowed => 405,
+            Self::MethodNotAllowed { .. } => 405,
             Self::TransportSuperseded => 410,
             Self::TooLarge { .. } | Self::FrameTooLarge { .. } => 413,
             Self::RateLimited => 429,
@@ -311,6 +314,8 @@ pub const NO_CODE: u16 = 1005;
 pub enum CloseReason {
     /// The client closed and gave this code; we answer with the same. 1005 = it gave none.
     Answer(u16),
+    /// A protocol ends it for a reason of its own.
+    Refused { code: u16, text: &'static str },
     /// Everything is said.
     Done,
     /// The server shuts down.
@@ -319,10 +324,10 @@ pub enum CloseReason {
     ProtocolError,
     /// Text that is not UTF-8.
     InvalidText,
-    /// A message or frame above the limit.
-    TooBig,
+    /// A message or frame above the limit, in bytes.
+    TooBig { limit: usize },
     /// More fragments than a message may have.
-    TooManyFragments,
+    TooManyFragments { limit: usize },
     /// Nothing was heard for the idle limit.
     Idle,
     /// The client has come back by a newer connection (`docs/protocols/postoffice.md §4`).
@@ -338,14 +343,14 @@ pub enum CloseReason {
 impl CloseReason {
     pub const fn code(self) -> u16 {
         match self {
-            Self::Answer(code) => code,
+            Self::Answer(code) | Self::Refused { code, .. } => code,
             Self::Done => 1000,
             Self::GoingAway => 1001,
             Self::ProtocolError => 1002,
             Self::InvalidText => 1007,
             // Fragments: not 1009, which asks for a smaller message; that would be refused again.
-            Self::Idle | Self::TooManyFragments => 1008,
-            Self::TooBig => 1009,
+            Self::Idle | Self::TooManyFragments { .. } => 1008,
+            Self::TooBig { .. } => 1009,
             Self::TooSlow => 1013,
             Self::Replaced => 4009,
             Self::TakenOver => 4001,
@@ -354,20 +359,24 @@ impl CloseReason {
     }
 
     /// Sent in the close frame, for people who look at it in a browser's console.
-    pub const fn text(self) -> &'static str {
-        match self {
+    pub fn text(self) -> Cow<'static, str> {
+        let text = match self {
+            Self::TooBig { limit } => return format!("message is too big: it may have {limit} bytes").into(),
+            Self::TooManyFragments { limit } => {
+                return format!("message has too many fragments: it may have {limit}").into();
+            }
             Self::Answer(_) | Self::Done => "",
+            Self::Refused { text, .. } => text,
             Self::GoingAway => "server is shutting down",
             Self::ProtocolError => "WebSocket protocol error",
             Self::InvalidText => "text is not UTF-8",
-            Self::TooBig => "message is too big",
-            Self::TooManyFragments => "message has too many fragments",
             Self::Idle => "nothing heard for too long",
             Self::TooSlow => "reader is too slow",
             Self::Replaced => "replaced",
             Self::TakenOver => "replaced by a newer connection",
             Self::TokenEnded => "the token has expired",
-        }
+        };
+        text.into()
     }
 }
 
@@ -426,7 +435,7 @@ mod tests {
             Fault::NotFound { what: "app" },
             Fault::KeyUnknown,
             Fault::NoTransport { transport: "comet transport" },
-            Fault::MethodNotAllowed,
+            Fault::MethodNotAllowed { allowed: "GET" },
             Fault::Internal,
             Fault::DiskFull,
             Fault::ShuttingDown,
@@ -471,8 +480,8 @@ mod tests {
             CloseReason::GoingAway,
             CloseReason::ProtocolError,
             CloseReason::InvalidText,
-            CloseReason::TooBig,
-            CloseReason::TooManyFragments,
+            CloseReason::TooBig { limit: usize::MAX },
+            CloseReason::TooManyFragments { limit: usize::MAX },
             CloseReason::Idle,
             CloseReason::TooSlow,
             CloseReason::Replaced,

@@ -133,7 +133,7 @@ async fn echo(
     entrance: web::Data<Entrance>,
 ) -> actix_web::Result<HttpResponse> {
     let permit = entrance.admit(&request).unwrap();
-    entrance.upgrade(&request, payload, permit, Box::new(Echo)).await
+    Ok(entrance.upgrade(&request, payload, permit, Box::new(Echo)).await.expect("a handshake"))
 }
 
 #[actix_web::test]

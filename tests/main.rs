@@ -21,5 +21,6 @@ mod letshare_rooms;
 mod operations;
 mod persistence;
 mod postoffice;
+mod refusals;
 mod relay;
 mod support;

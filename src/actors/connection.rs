@@ -105,6 +105,7 @@ impl Connection {
             CloseReason::TooSlow => counters.closed_slow += 1,
             CloseReason::Idle => counters.closed_idle += 1,
             CloseReason::Answer(_)
+            | CloseReason::Refused { .. }
             | CloseReason::GoingAway
             | CloseReason::Done
             | CloseReason::Replaced
@@ -112,8 +113,8 @@ impl Connection {
             | CloseReason::TokenEnded => {}
             CloseReason::ProtocolError
             | CloseReason::InvalidText
-            | CloseReason::TooBig
-            | CloseReason::TooManyFragments => counters.closed_protocol_error += 1,
+            | CloseReason::TooBig { .. }
+            | CloseReason::TooManyFragments { .. } => counters.closed_protocol_error += 1,
         });
         let patience = self.worker.broker.settings.get().close_timeout;
         ctx.run_later(patience, |connection, ctx| {

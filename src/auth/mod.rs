@@ -77,6 +77,25 @@ pub enum TokenFault {
     OtherUser,
 }
 
+impl TokenFault {
+    /// The same in English, with what would be taken; of the token only what whoever shows it can read in it.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Missing => "the parameter token is missing",
+            Self::NotTheStaticToken => {
+                "the token is not the one of this server: the lower-case hex SHA-256 of auth.secret, or, with \
+                 auth.mode jwt or both, a JWT"
+            }
+            Self::Unreadable(_) => "the token is neither the one of this server nor a JWT signed by jwt.secret",
+            Self::Invalid => "the JWT is not for now or not for this server: exp, nbf and aud are looked at",
+            Self::BadClaims => "a claim of the JWT has the wrong type",
+            Self::Expired => "the JWT has expired: get another one",
+            Self::NoUser => "the JWT has no claim user_id",
+            Self::OtherUser => "the parameter userId must be the JWT's user_id, or begin with it and a colon",
+        }
+    }
+}
+
 /// Checks tokens as `auth.mode` says.
 #[derive(Debug)]
 pub struct Authenticator {

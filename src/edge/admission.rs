@@ -20,11 +20,11 @@ const FEWEST_DESCRIPTORS: u64 = 1024;
 /// Why a WebSocket was not admitted. The texts are for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("{cap} WebSockets are open, the most that limits.connections and the descriptor limit allow")]
+    #[error("{cap} WebSockets are open, the most that limits.connections and the descriptor limit allow; try later")]
     Full { cap: usize },
-    #[error("{cap} WebSockets from this address are open (limits.connections_per_address)")]
+    #[error("{cap} WebSockets from this address are open, the most that limits.connections_per_address allows")]
     AddressFull { cap: usize },
-    #[error("the server is shutting down")]
+    #[error("the server is shutting down; connect again in a moment")]
     Draining,
 }
 

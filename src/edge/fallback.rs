@@ -12,9 +12,12 @@ use actix_web::{
 use futures_util::FutureExt as _;
 use serde::Serialize;
 
+use crate::edge::refusal::explained;
+
 /// Unknown path or method. For `App::default_service`.
 pub async fn not_found() -> HttpResponse {
-    HttpResponse::NotFound().content_type("text/plain").body("404 page not found")
+    let nothing = HttpResponse::NotFound().content_type("text/plain").body("404 page not found");
+    explained(nothing, "no protocol that is enabled on this port has this path with this method")
 }
 
 /// Turns a panic of a handler into the documented 500, so that a fault of one request neither cuts

@@ -9,6 +9,7 @@ pub mod http;
 pub mod origin;
 pub mod own_hosts;
 pub mod portions;
+pub mod refusal;
 pub mod target;
 pub mod tls;
 pub mod websocket;

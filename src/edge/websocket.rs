@@ -36,6 +36,7 @@ use crate::{
         body::OutboxBody,
         client_address::{client_address_of, proxy_hint},
         guard::{self, MessageLimits, Verdict, Violation},
+        refusal::NoHandshake,
     },
     error::CloseReason,
     live::Live,
@@ -90,21 +91,25 @@ impl Entrance {
     /// Upgrades the request; from here on `translator` speaks with the client.
     ///
     /// # Errors
-    /// When the request is no valid WebSocket handshake (RFC 6455 §4.2.1).
+    /// When the request is no valid WebSocket handshake; it is counted and logged here.
     pub async fn upgrade(
         &self,
         request: &HttpRequest,
         payload: web::Payload,
         permit: Permit,
         translator: Box<dyn Translator>,
-    ) -> Result<HttpResponse, actix_web::Error> {
-        let (payload, verdict) = guard::guard_payload(request, payload, self.limits).await?;
-        let (response, _, stream) = actix_ws::handle(request, payload)?;
+    ) -> Result<HttpResponse, NoHandshake> {
+        NoHandshake::check(request).inspect_err(|fault| {
+            self.turn_away(request, Reason::Request, || fault.to_string());
+        })?;
+        let guarded = guard::guard_payload(request, payload, self.limits).await;
+        let (payload, verdict) = guarded.map_err(|_| NoHandshake::UNREADABLE)?;
+        let (response, _, stream) = actix_ws::handle(request, payload).map_err(|_| NoHandshake::UNREADABLE)?;
         let messages = stream
             .max_frame_size(self.limits.max_message_bytes)
             .aggregate_continuations()
             .max_continuation_size(self.limits.max_message_bytes);
-        let inbound = Decoded { messages, verdict, failed: false };
+        let inbound = Decoded { messages, verdict, limits: self.limits, failed: false };
 
         let descriptor = request.conn_data::<Descriptor>();
         let socket = Socket::new(descriptor.map(|descriptor| descriptor.number));
@@ -149,6 +154,7 @@ pub fn note_descriptor(io: &dyn Any, extensions: &mut Extensions) {
 struct Decoded {
     messages: AggregatedMessageStream,
     verdict: Verdict,
+    limits: MessageLimits,
     /// A violation was told; what follows is not to be believed. The stream then stays open without
     /// a word until the connection has said goodbye.
     failed: bool,
@@ -163,10 +169,10 @@ impl Stream for Decoded {
         }
         let violation = match ready!(Pin::new(&mut self.messages).poll_next(cx)) {
             Some(Ok(message)) => return Poll::Ready(Some(inbound(message))),
-            Some(Err(error)) => violation_of(&error),
+            Some(Err(error)) => violation_of(&error, self.limits),
             None => self.verdict.violation().map(|violation| match violation {
-                Violation::TooBig => CloseReason::TooBig,
-                Violation::TooManyFragments => CloseReason::TooManyFragments,
+                Violation::TooBig => CloseReason::TooBig { limit: self.limits.max_message_bytes },
+                Violation::TooManyFragments => CloseReason::TooManyFragments { limit: self.limits.max_fragments },
             }),
         };
         self.failed = violation.is_some();
@@ -185,9 +191,9 @@ fn inbound(message: AggregatedMessage) -> Inbound {
 }
 
 /// The rule that was broken; none when the transport failed and nobody is left to be told.
-fn violation_of(error: &ProtocolError) -> Option<CloseReason> {
+fn violation_of(error: &ProtocolError, limits: MessageLimits) -> Option<CloseReason> {
     match error {
-        ProtocolError::Overflow => Some(CloseReason::TooBig),
+        ProtocolError::Overflow => Some(CloseReason::TooBig { limit: limits.max_message_bytes }),
         // actix-http 3.20 has no variant for reserved bits yet; its text is all there is to tell.
         ProtocolError::Io(error) if error.to_string().contains("reserved bits") => Some(CloseReason::ProtocolError),
         ProtocolError::Io(error) if error.kind() == io::ErrorKind::InvalidData => Some(CloseReason::InvalidText),

@@ -144,7 +144,7 @@ impl Client {
         };
         assert_eq!(error["type"], "error", "{error}");
         assert_eq!(error["message_id"], id, "{error}");
-        assert_eq!(error["data"], json!({"code": code, "message": text}));
+        assert_eq!((&error["data"]["code"], &error["data"]["message"]), (&json!(code), &json!(text)));
     }
 
     pub async fn expect_close(&mut self, code: u16) {

@@ -34,7 +34,7 @@ async fn messages_too_often() {
             let frame = client.next().await;
             if frame["type"] == "error" {
                 assert_eq!(frame["message_id"], id);
-                assert_eq!(frame["data"], json!({"code": 429, "message": "发送过于频繁"}));
+                assert_eq!((&frame["data"]["code"], &frame["data"]["message"]), (&json!(429), &json!("发送过于频繁")));
                 break;
             }
         }

@@ -113,7 +113,7 @@ async fn error() {
     let request = r#"{"type":"publish","channel":"demo1","event":"signal:all"}"#;
     assert_eq!(
         answer(&mut page, request).await,
-        r#"{"type":"error","timestamp":1700000000123,"error":{"code":400,"message":"缺少消息数据"}}"#
+        r#"{"type":"error","timestamp":1700000000123,"error":{"code":400,"message":"缺少消息数据"},"reason":"data is missing"}"#
     );
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpRequest, HttpResponse, dev::RequestHead, web};
+use actix_web::{HttpRequest, HttpResponse, dev::RequestHead, http::header, web};
 
 use crate::{
     actors::{
@@ -122,10 +122,11 @@ impl Door {
             }
         };
         let upgraded = self.entrance.upgrade(request, payload, permit, translator).await;
-        upgraded.unwrap_or_else(|_| {
+        upgraded.unwrap_or_else(|fault| {
             HttpResponse::BadRequest()
+                .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
                 .content_type("text/plain")
-                .body("This is a WebSocket: it needs an upgrade request.\n")
+                .body(format!("This is a WebSocket: it needs an upgrade request. {fault}\n"))
         })
     }
 

@@ -20,12 +20,12 @@ pub fn of(format: Format) -> fn(CloseReason) -> Option<Bytes> {
 fn frame(reason: CloseReason, format: Format) -> Option<Bytes> {
     let (fault, may_come_back) = match reason {
         // The client has closed, or everything is said.
-        CloseReason::Answer(_) | CloseReason::Done => return None,
+        CloseReason::Answer(_) | CloseReason::Refused { .. } | CloseReason::Done => return None,
         CloseReason::GoingAway => (Fault::ShuttingDown, true),
         CloseReason::TooSlow => (Fault::ReaderTooSlow, true),
         CloseReason::Idle => (Fault::Silent, true),
         // Coming back would only repeat it.
-        CloseReason::TooBig | CloseReason::TooManyFragments => {
+        CloseReason::TooBig { .. } | CloseReason::TooManyFragments { .. } => {
             let limit = limits::ABLY_FRAME_BYTES;
             (Fault::FrameTooLarge { limit }, false)
         }

@@ -108,6 +108,49 @@ impl Code {
         }
     }
 
+    /// What the texts of the document do not say: why, and what would be taken.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::UnknownCommand => {
+                "unknown cmd; known are send_message, send_group_message, broadcast, ping, join_room, leave_room, \
+                 create_group and online"
+            }
+            Self::BadRequest => "not one JSON object with the fields of a request, each of its type",
+            Self::JoinUnreadable | Self::LeaveUnreadable => "data must be an object with the text room_id",
+            Self::JoinNoRoom | Self::LeaveNoRoom => "room_id is missing",
+            Self::GroupUnreadable => {
+                "data must be an object with the texts group_name and description, and member_ids, an array of ids \
+                 of users"
+            }
+            Self::GroupNoName => "group_name is missing",
+            Self::GroupNoMembers => "member_ids is missing or empty",
+            Self::GroupMessageUnreadable => {
+                "data must be an object with the texts group_id, content and client_id, and the number message_type"
+            }
+            Self::GroupMessageIncomplete => "group_id or content is missing",
+            Self::GroupInvalid => "group_id must be one that create_group has answered",
+            Self::GroupBlocked | Self::Blocked => "the moderation of this server does not let the text pass",
+            Self::Unreadable => {
+                "data must be an object with the numbers to_user_id and message_type, and the texts content, message \
+                 and client_id"
+            }
+            Self::Incomplete => "to_user_id or content is missing",
+            Self::BroadcastEmpty => "message is missing",
+            Self::GroupNotStored | Self::NotStored => "the store does not answer; try again",
+            Self::NotSent | Self::BroadcastFailed | Self::SourceFailed => "the server is busy; try again",
+            Self::TooFast => {
+                "more than limits.publishes_per_second, limits.publish_burst at once; try again in a second"
+            }
+            Self::Unauthorized => "no token that chat.jwt_secret has signed and that is not over",
+            Self::Forbidden => "a private room is for its two users, a group for its members",
+            Self::MethodNotAllowed => "the path does not have the method; the header Allow says which it has",
+            Self::TooLarge => "a body may have 65536 bytes",
+            Self::Unavailable => "the server cannot do this now; try again in a second",
+            // Not refused: it was kept, as its data says.
+            Self::Offline => "",
+        }
+    }
+
     /// The last paragraph of §5.
     pub const fn status(self) -> StatusCode {
         match self {

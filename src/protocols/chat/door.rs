@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use actix_http::ws;
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
@@ -13,7 +12,12 @@ use crate::{
     actors::refusals::Reason,
     auth::Leeway,
     config,
-    edge::{admission::Refusal, guard::MessageLimits, websocket::Entrance},
+    edge::{
+        admission::Refusal,
+        guard::MessageLimits,
+        refusal::{NoHandshake, explained},
+        websocket::Entrance,
+    },
     limits,
     live::Live,
     protocols::chat::{
@@ -90,14 +94,18 @@ impl Chat {
                 return unknown.response(self.style());
             }
         };
-        if ws::verify_handshake(request.head()).is_err() {
-            return self.no_websocket();
+        if let Err(fault) = NoHandshake::check(request) {
+            self.entrance.turn_away(request, Reason::Request, || format!("chat: {fault}"));
+            return self.no_websocket(fault);
         }
         let permit = match self.entrance.admit(request) {
             Ok(permit) => permit,
-            Err(Refusal::AddressFull { .. }) => return self.refuse(Code::TooFast),
-            Err(Refusal::Full { .. } | Refusal::Draining) => {
-                return self.refuse(Code::Unavailable);
+            Err(refusal) => {
+                let code = match refusal {
+                    Refusal::AddressFull { .. } => Code::TooFast,
+                    Refusal::Full { .. } | Refusal::Draining => Code::Unavailable,
+                };
+                return self.refuse(code, &refusal.to_string());
             }
         };
         let exchange = &self.shared.exchange;
@@ -119,19 +127,21 @@ impl Chat {
                 }
                 response
             }
-            Err(_) => self.no_websocket(),
+            Err(fault) => self.no_websocket(fault),
         }
     }
 
-    fn no_websocket(&self) -> HttpResponse {
-        let mut response = self.refuse(Code::BadRequest);
+    fn no_websocket(&self, fault: NoHandshake) -> HttpResponse {
+        let mut response = self.refuse(Code::BadRequest, &fault.to_string());
         let version = HeaderValue::from_static("13");
         response.headers_mut().insert(SEC_WEBSOCKET_VERSION, version);
         response
     }
 
-    fn refuse(&self, code: Code) -> HttpResponse {
-        respond(&Reply::from(code), self.style())
+    /// In the source's shape there is no place for a reason but a header.
+    fn refuse(&self, code: Code, reason: &str) -> HttpResponse {
+        let reply = Reply::from(code).because(reason.to_owned());
+        explained(respond(&reply, self.style()), reason)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     auth::{Expected, JwtKey, Leeway, TokenFault},
     clock::{Clock, OncePerSecond},
     config,
-    edge::http::query::Query,
+    edge::{http::query::Query, refusal::explained},
     ids::Timestamp,
     limits,
     protocols::chat::{code::Code, reply::Style},
@@ -177,6 +177,14 @@ impl Unknown {
     }
 
     pub fn response(self, style: Style) -> HttpResponse {
+        let why = match self {
+            Self::NoToken => {
+                "no token: show one in the header x-token (chat.jwt_header), Authorization (Bearer) or \
+                 Sec-WebSocket-Protocol, or with chat.token_in_query the parameter token"
+            }
+            Self::Expired => "the token has expired: get another one",
+            Self::Invalid(_) => "the token is wrong: it must be an HS256 JWT signed with chat.jwt_secret",
+        };
         let (text, reason) = match self {
             Self::NoToken => ("请登录", None),
             Self::Expired => ("授权已过期", None),
@@ -195,7 +203,7 @@ impl Unknown {
                 body
             }
         };
-        HttpResponse::Unauthorized().json(body)
+        explained(HttpResponse::Unauthorized().json(body), why)
     }
 }
 

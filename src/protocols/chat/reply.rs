@@ -34,6 +34,8 @@ pub struct Reply {
     /// None: it went well.
     pub code: Option<Code>,
     message: Cow<'static, str>,
+    /// Better than that of the code.
+    reason: Option<Cow<'static, str>>,
     data: Data,
 }
 
@@ -54,17 +56,23 @@ impl From<Code> for Reply {
 
 impl Reply {
     pub fn done(data: &impl Serialize) -> Self {
-        Self { code: None, message: "success".into(), data: Data::write(data) }
+        Self { code: None, message: "success".into(), reason: None, data: Data::write(data) }
     }
 
     /// Of the source's HTTP interface: a text, and no data.
     pub fn done_in_words(text: &'static str) -> Self {
-        Self { code: None, message: text.into(), data: Data::Missing }
+        Self { code: None, message: text.into(), reason: None, data: Data::Missing }
     }
 
     /// An error with a text of its own.
     pub fn told(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { code: Some(code), message: text.into(), data: Data::Null }
+        Self { code: Some(code), message: text.into(), reason: None, data: Data::Null }
+    }
+
+    /// With what only this error knows: why, and what would be taken.
+    pub fn because(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
+        self.reason = Some(reason.into());
+        self
     }
 
     /// With the data that the error has.
@@ -98,7 +106,12 @@ impl Reply {
             Data::Missing => None,
             Data::Written(json) => Some(&**json),
         };
-        envelope(code, &self.message, data, id)
+        let reason = match (style, self.code, &self.reason) {
+            (Style::Source, ..) | (_, None, _) => "",
+            (_, _, Some(reason)) => reason,
+            (_, Some(code), None) => code.reason(),
+        };
+        envelope(code, &self.message, reason, data, id)
     }
 }
 
@@ -111,10 +124,10 @@ impl Data {
 
 /// The envelope of a success around JSON.
 pub fn success(style: Style, data: &str) -> Vec<u8> {
-    envelope(style.success(), "success", Some(data), None)
+    envelope(style.success(), "success", "", Some(data), None)
 }
 
-fn envelope(code: u16, message: &str, data: Option<&str>, id: Option<&RawValue>) -> Vec<u8> {
+fn envelope(code: u16, message: &str, reason: &str, data: Option<&str>, id: Option<&RawValue>) -> Vec<u8> {
     let mut json = Vec::with_capacity(64 + message.len() + data.map_or(0, str::len));
     json.extend_from_slice(br#"{"code":"#);
     json.extend_from_slice(code.to_string().as_bytes());
@@ -123,6 +136,10 @@ fn envelope(code: u16, message: &str, data: Option<&str>, id: Option<&RawValue>)
     if let Some(data) = data {
         json.extend_from_slice(br#","data":"#);
         json.extend_from_slice(data.as_bytes());
+    }
+    if !reason.is_empty() {
+        json.extend_from_slice(br#","reason":"#);
+        write_json_text(&mut json, reason);
     }
     if let Some(id) = id {
         json.extend_from_slice(br#","id":"#);
@@ -152,10 +169,10 @@ mod tests {
         let words = Reply::done_in_words("发送成功");
         assert_eq!(text(&words, Style::Source), r#"{"code":200,"message":"发送成功"}"#);
         let id: Box<RawValue> = serde_json::from_str(r#"{"a": "b"}"#).unwrap();
-        let json = Reply::from(Code::BadRequest).json(Style::Document, Some(&id));
+        let json = Reply::from(Code::BadRequest).because("why").json(Style::Document, Some(&id));
         assert_eq!(
             String::from_utf8(json).unwrap(),
-            r#"{"code":1001,"message":"请求参数错误","data":null,"id":{"a": "b"}}"#
+            r#"{"code":1001,"message":"请求参数错误","data":null,"reason":"why","id":{"a": "b"}}"#
         );
     }
 }

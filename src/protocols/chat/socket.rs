@@ -41,7 +41,8 @@ use crate::{
 };
 
 /// The server has no room for what the connection needs.
-const NO_ROOM: CloseReason = CloseReason::Answer(1013);
+const NO_ROOM: CloseReason =
+    CloseReason::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
 
 /// What the connection and its clerk share; both are on one thread.
 pub struct Desk {
@@ -212,7 +213,9 @@ impl Translator for Socket {
         }
         if let Err(mpsc::error::TrySendError::Full(request)) = self.requests.try_send(request) {
             let text = "请求过多，请等待之前的请求完成";
-            let reply = Reply::told(Code::TooFast, text);
+            let most = limits::CHAT_WAITING_REQUESTS;
+            let why = format!("{most} requests wait already; send more when they are answered");
+            let reply = Reply::told(Code::TooFast, text).because(why);
             self.tell(&reply, request.id.as_deref(), link);
         }
     }

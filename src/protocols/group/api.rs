@@ -31,6 +31,8 @@ mod writes;
 pub struct Refused {
     status: StatusCode,
     text: Cow<'static, str>,
+    /// The same in English, with what would be taken; empty where the text says it.
+    reason: Cow<'static, str>,
     allow: Option<&'static str>,
 }
 
@@ -45,22 +47,27 @@ pub enum Caller {
 
 impl Refused {
     fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, text: text.into(), allow: None }
+        Self { status, text: text.into(), reason: "".into(), allow: None }
     }
 
     fn bad(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
+    fn because(self, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: reason.into(), ..self }
+    }
+
     fn method(allow: &'static str) -> Self {
-        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "请求方法不允许") }
+        let refused = Self::new(StatusCode::METHOD_NOT_ALLOWED, "请求方法不允许");
+        Self { allow: Some(allow), ..refused }.because(format!("the path does not have the method; it has {allow}"))
     }
 }
 
 impl From<Code> for Refused {
     fn from(code: Code) -> Self {
         let status = StatusCode::from_u16(code.number());
-        Self::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code.text())
+        Self::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code.text()).because(code.reason())
     }
 }
 
@@ -114,7 +121,9 @@ impl Asked<'_> {
     fn service(&self) -> Result<(), Refused> {
         match self.caller()? {
             Caller::Service => Ok(()),
-            Caller::User(_) => Err(Refused::new(StatusCode::FORBIDDEN, "需要服务密钥")),
+            Caller::User(_) => {
+                Err(Refused::new(StatusCode::FORBIDDEN, "需要服务密钥").because("for services: show X-Service-Key"))
+            }
         }
     }
 
@@ -124,7 +133,10 @@ impl Asked<'_> {
         match (self.caller()?, named) {
             (Caller::User(own), None) => Ok(own),
             (Caller::User(own), Some(named)) if *own == *named => Ok(own),
-            (Caller::User(_), Some(_)) => Err(Refused::new(StatusCode::FORBIDDEN, "只能访问自己的数据")),
+            (Caller::User(_), Some(_)) => {
+                let why = "a user may ask for its own data; services ask for that of others with X-Service-Key";
+                Err(Refused::new(StatusCode::FORBIDDEN, "只能访问自己的数据").because(why))
+            }
             (Caller::Service, Some(named)) => Ok(named.into()),
             (Caller::Service, None) => Err(Refused::bad("缺少 user_id 参数")),
         }
@@ -141,7 +153,10 @@ impl Asked<'_> {
         };
         match text.parse::<usize>() {
             Ok(number) if number >= least => Ok(number.min(most)),
-            _ => Err(Refused::bad(format!("{name} 参数无效"))),
+            _ => {
+                let why = format!("{name} must be a whole number of at least {least}");
+                Err(Refused::bad(format!("{name} 参数无效")).because(why))
+            }
         }
     }
 
@@ -156,7 +171,7 @@ impl Asked<'_> {
     fn object(&self, fields: &[&str]) -> Result<Value, Refused> {
         let body = serde_json::from_slice::<Value>(&self.body);
         let body = body.ok().filter(Value::is_object);
-        let body = body.ok_or_else(|| Refused::bad("请求格式错误"))?;
+        let body = body.ok_or_else(|| Refused::bad("请求格式错误").because("the body must be a JSON object"))?;
         only_fields(&body, fields)?;
         Ok(body)
     }
@@ -170,7 +185,8 @@ impl Asked<'_> {
         let address = self.group.address_of(self.request);
         if self.group.shared.barrier.check(address).is_err() {
             self.group.shared.forum.figures.barred();
-            return Err(Refused::new(StatusCode::FORBIDDEN, "禁止访问"));
+            let why = "the address is on the blacklist (group.blacklist, group.blacklist_file), or banned for a while";
+            return Err(Refused::new(StatusCode::FORBIDDEN, "禁止访问").because(why));
         }
         let parts: Vec<String> = path.split('/').skip(1).map(decoded).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -190,7 +206,7 @@ impl Asked<'_> {
             ["groups", group, "members"] if is_get => self.members(group),
             ["groups", group, "members"] => self.change_members(group).await,
             ["blacklist", "reload"] => self.reload(),
-            _ => Err(Refused::new(StatusCode::NOT_FOUND, "接口不存在")),
+            _ => Err(Refused::new(StatusCode::NOT_FOUND, "接口不存在").because("the API has no such path")),
         }
     }
 }
@@ -212,8 +228,13 @@ pub fn routes(config: &mut web::ServiceConfig, group: &Group, path: &str) {
                     let below = request.path().get(length..).unwrap_or_default();
                     asked.answer(below).await
                 }
-                Err(body::NoBody::TooLarge { .. }) => Err(Code::TooLarge.into()),
-                Err(body::NoBody::Broken) => Err(Refused::bad("请求格式错误")),
+                Err(body::NoBody::TooLarge { .. }) => {
+                    let why = format!("a body may have {} bytes", limits::GROUP_BODY_BYTES);
+                    Err(Refused::from(Code::TooLarge).because(why))
+                }
+                Err(body::NoBody::Broken) => {
+                    Err(Refused::bad("请求格式错误").because("the body broke off, or came too slowly"))
+                }
             };
             written(&door, answered)
         }
@@ -234,7 +255,11 @@ fn written(door: &Group, answered: Answer) -> HttpResponse {
                 response.insert_header((RETRY_AFTER, "1"));
             }
             let code = refused.status.as_u16();
-            response.json(json!({"code": code, "message": refused.text, "data": null}))
+            let mut body = json!({"code": code, "message": refused.text, "data": null});
+            if !refused.reason.is_empty() {
+                body["reason"] = refused.reason.into();
+            }
+            response.json(body)
         }
     }
 }

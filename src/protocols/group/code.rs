@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::error::Fault;
+use crate::{error::Fault, limits};
 
 /// A field of `data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,39 @@ impl Code {
             Self::Internal => "服务器内部错误",
             Self::Busy => "服务繁忙，请稍后重试",
             Self::NotStored => "消息保存失败",
+        }
+        .into()
+    }
+}
+
+impl Code {
+    /// What the texts of the document do not say: why, and what would be taken.
+    pub fn reason(self) -> Cow<'static, str> {
+        match self {
+            Self::BadFormat => "not one JSON object with the fields of its type, each of its kind",
+            Self::UnknownType => {
+                "unknown type; known are ping, auth, send_message, join_group, leave_group and mark_read"
+            }
+            Self::Missing(field) => return format!("{} is missing or empty", field.name()).into(),
+            Self::OtherUser => "this connection is of the user that it was authenticated as; open another one",
+            Self::BadGroup => "no group can have this group_id",
+            Self::Unauthorized => {
+                "not authenticated: send auth with a token first, or over HTTP Authorization (Bearer) \
+                                   or X-Service-Key"
+            }
+            Self::Expired => "the token is wrong, or has expired: get another one",
+            Self::NotMember => "not a member of the group: a service adds members by POST groups/<group_id>/members",
+            Self::NoGroup | Self::NoGroupToJoin => "there is no group with this group_id",
+            Self::NoMessage => "the group has no message with this message_id",
+            Self::TooLarge => return format!("a message may have {} bytes", limits::GROUP_MESSAGE_BYTES).into(),
+            Self::TooFrequent => {
+                "more than group.messages_per_second and group.message_burst, or limits.publishes_per_second, allow; \
+                 send more slowly"
+            }
+            Self::TooMany => "there are as many groups, or members of the group, as the server keeps",
+            Self::Busy => "the server is busy; try again",
+            Self::NotStored => "the store does not answer; try again",
+            Self::Internal => "the log says why by the name in brackets",
         }
         .into()
     }

@@ -21,7 +21,7 @@ use crate::{
     auth::Leeway,
     edge::{
         admission::Refusal, client_address::client_address_of, guard::MessageLimits, http::query::Query,
-        websocket::Entrance,
+        refusal::explained, websocket::Entrance,
     },
     limits,
     live::Live,
@@ -132,42 +132,55 @@ impl Group {
 
     async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
         if request.method() != Method::GET {
-            return plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+            return explained(
+                plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"),
+                "a WebSocket begins with GET",
+            );
         }
         let address = self.address_of(request);
         if let Err(barred) = self.shared.barrier.knock(address) {
             let (reason, why) = match barred {
-                Barred::Listed => (Reason::Address, "the address is on the blacklist (group.blacklist), or banned"),
-                Barred::TooOften => (Reason::TooOften, "too many handshakes (group.handshakes_per_second)"),
+                Barred::Listed => (
+                    Reason::Address,
+                    "the address is on the blacklist (group.blacklist, group.blacklist_file), or banned for a while",
+                ),
+                Barred::TooOften => {
+                    (Reason::TooOften, "too many handshakes from this address (group.handshakes_per_second); try later")
+                }
             };
             self.entrance.turn_away(request, reason, || format!("group: {why}"));
             self.shared.forum.figures.barred();
-            return match barred {
+            let refused = match barred {
                 Barred::Listed => plain(StatusCode::FORBIDDEN, "Forbidden\n"),
                 Barred::TooOften => plain(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n"),
             };
+            return explained(refused, why);
         }
         let Some(place) = self.shared.take_place() else {
-            let why = || "group: as many connections as group.max_connections allows are open".to_owned();
-            self.entrance.turn_away(request, Reason::Full, why);
-            return plain(StatusCode::SERVICE_UNAVAILABLE, "Too many connections\n");
+            let most = self.shared.forum.settings.max_connections;
+            let why = format!("{most} connections are open, as many as group.max_connections allows; try later");
+            self.entrance.turn_away(request, Reason::Full, || format!("group: {why}"));
+            return explained(plain(StatusCode::SERVICE_UNAVAILABLE, "Too many connections\n"), &why);
         };
         let permit = match self.entrance.admit(request) {
             Ok(permit) => permit,
-            Err(Refusal::AddressFull { .. }) => {
-                return plain(StatusCode::TOO_MANY_REQUESTS, "Too many connections\n");
-            }
-            Err(Refusal::Full { .. } | Refusal::Draining) => {
-                return plain(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n");
+            Err(refusal) => {
+                let refused = match refusal {
+                    Refusal::AddressFull { .. } => plain(StatusCode::TOO_MANY_REQUESTS, "Too many connections\n"),
+                    Refusal::Full { .. } | Refusal::Draining => {
+                        plain(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n")
+                    }
+                };
+                return explained(refused, &refusal.to_string());
             }
         };
         let socket = Socket::new(Arc::clone(&self.shared), address, place);
         let upgraded = self.entrance.upgrade(request, payload, permit, Box::new(socket));
-        upgraded.await.unwrap_or_else(|_| {
+        upgraded.await.unwrap_or_else(|fault| {
             let mut refused = plain(StatusCode::BAD_REQUEST, "Bad Request\n");
             let version = header::HeaderValue::from_static("13");
             refused.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
-            refused
+            explained(refused, &fault.to_string())
         })
     }
 

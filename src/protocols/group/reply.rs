@@ -80,7 +80,7 @@ impl Reply<'_> {
     }
 
     pub fn error_text(self, code: Code, text: &str) -> Bytes {
-        let data = json!({"code": code.number(), "message": text});
+        let data = json!({"code": code.number(), "message": text, "reason": code.reason()});
         self.write("error", Some(data))
     }
 
@@ -229,8 +229,7 @@ mod tests {
         assert_eq!(shown(&REPLY.auth_success("123", None)), success);
         let failed = r#"{"type":"auth_failed","message_id":"c-1","timestamp":1760000000,"data":{"message":"Token 无效或已过期"}}"#;
         assert_eq!(shown(&REPLY.auth_failed(None)), failed);
-        let error =
-            r#"{"type":"error","message_id":"c-1","timestamp":1760000000,"data":{"code":404,"message":"群聊不存在"}}"#;
+        let error = r#"{"type":"error","message_id":"c-1","timestamp":1760000000,"data":{"code":404,"message":"群聊不存在","reason":"there is no group with this group_id"}}"#;
         assert_eq!(shown(&REPLY.error(Code::NoGroup)), error);
     }
 

@@ -44,11 +44,16 @@ mod resume;
 use resume::Resuming;
 
 /// It did not say who it is in time, or wrongly too often, or its token has ended.
-const UNAUTHORIZED: CloseReason = CloseReason::Answer(4401);
+const UNAUTHORIZED: CloseReason = CloseReason::Refused {
+    code: 4401,
+    text: "no auth with a good token within group.auth_timeout and five attempts, or it has expired",
+};
 /// It goes on sending although it is refused.
-const PERSISTENT: CloseReason = CloseReason::Answer(1008);
+const PERSISTENT: CloseReason =
+    CloseReason::Refused { code: 1008, text: "went on above group.messages_per_second although it was told" };
 /// The server has no room for what the connection needs.
-const NO_ROOM: CloseReason = CloseReason::Answer(1013);
+const NO_ROOM: CloseReason =
+    CloseReason::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
 
 /// See the module.
 pub struct Socket {

@@ -18,6 +18,7 @@ use crate::{
     core::rules::Rules,
     edge::{
         admission::{Permit, Refusal},
+        refusal::{NoHandshake, explained},
         websocket::Entrance,
     },
     ids::ConnectionId,
@@ -104,7 +105,7 @@ impl LetShare {
     async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
         let upgraded = async {
             let (rooms, permit) = self.check(request)?;
-            self.entrance.upgrade(request, payload, permit, Box::new(rooms)).await.map_err(|_| Refused::NoWebSocket)
+            self.entrance.upgrade(request, payload, permit, Box::new(rooms)).await.map_err(Refused::NoWebSocket)
         };
         upgraded.await.unwrap_or_else(Refused::into_response)
     }
@@ -145,28 +146,35 @@ enum Refused {
     /// And which claim is why, where the token is ours.
     BadToken(TokenFault, Option<String>),
     NotAdmitted(Refusal),
-    NoWebSocket,
+    NoWebSocket(NoHandshake),
 }
 
 impl Refused {
     fn into_response(self) -> HttpResponse {
-        let (status, error) = match self {
-            Self::NotUtf8(name) => (StatusCode::BAD_REQUEST, format!("{name} 不是有效的 UTF-8")),
-            Self::LongUserId => (StatusCode::BAD_REQUEST, "userId 过长".into()),
-            Self::BadToken(fault, None) => (StatusCode::UNAUTHORIZED, fault.to_string()),
-            Self::BadToken(fault, Some(reason)) => {
-                return HttpResponse::Unauthorized().json(json!({ "error": fault.to_string(), "reason": reason }));
+        let (status, error, reason) = match self {
+            Self::NotUtf8(name) => {
+                let reason = format!("{name} must be UTF-8, percent-encoded");
+                (StatusCode::BAD_REQUEST, format!("{name} 不是有效的 UTF-8"), reason)
             }
-            Self::NotAdmitted(Refusal::AddressFull { .. }) => {
-                (StatusCode::TOO_MANY_REQUESTS, "该地址的连接数已达上限".into())
+            Self::LongUserId => {
+                let reason = format!("userId is too long: it may have {} bytes", limits::USER_ID_BYTES);
+                (StatusCode::BAD_REQUEST, "userId 过长".into(), reason)
             }
-            Self::NotAdmitted(Refusal::Full { .. }) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "服务器连接数已达上限，请稍后重试".into())
+            Self::BadToken(fault, claim) => {
+                let reason = claim.unwrap_or_else(|| fault.reason().to_owned());
+                (StatusCode::UNAUTHORIZED, fault.to_string(), reason)
             }
-            Self::NotAdmitted(Refusal::Draining) => (StatusCode::SERVICE_UNAVAILABLE, "服务器正在关闭".into()),
-            Self::NoWebSocket => return no_websocket(),
+            Self::NotAdmitted(refusal) => {
+                let (status, text) = match refusal {
+                    Refusal::AddressFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "该地址的连接数已达上限"),
+                    Refusal::Full { .. } => (StatusCode::SERVICE_UNAVAILABLE, "服务器连接数已达上限，请稍后重试"),
+                    Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "服务器正在关闭"),
+                };
+                (status, text.into(), refusal.to_string())
+            }
+            Self::NoWebSocket(fault) => return explained(no_websocket(), &fault.to_string()),
         };
-        HttpResponse::build(status).json(json!({ "error": error }))
+        HttpResponse::build(status).json(json!({ "error": error, "reason": reason }))
     }
 }
 

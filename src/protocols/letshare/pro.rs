@@ -78,7 +78,11 @@ impl Activation {
 
     fn activate(&self, address: IpAddr, body: &[u8]) -> HttpResponse {
         if self.attempts.check_key(&Source::of(address)).is_err() {
-            return refuse(StatusCode::TOO_MANY_REQUESTS, "请求过于频繁，请1分钟后重试");
+            return refuse(
+                StatusCode::TOO_MANY_REQUESTS,
+                "请求过于频繁，请1分钟后重试",
+                "too many attempts: try again in a minute",
+            );
         }
         if self.attempts.len() > limits::ACTIVATION_ADDRESSES {
             self.attempts.retain_recent();
@@ -88,14 +92,22 @@ impl Activation {
             _ => None,
         };
         let Some(Body { user_id, invite_code }) = body else {
-            return refuse(StatusCode::BAD_REQUEST, "请求格式错误");
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                "请求格式错误",
+                "the body must be a JSON object with the texts user_id and invite_code",
+            );
         };
         if user_id.is_empty() {
-            return refuse(StatusCode::BAD_REQUEST, "缺少用户ID");
+            return refuse(StatusCode::BAD_REQUEST, "缺少用户ID", "user_id is missing");
         }
         let terms = self.terms.get();
         if !terms.invites(&invite_code) {
-            return refuse(StatusCode::FORBIDDEN, "邀请码无效");
+            return refuse(
+                StatusCode::FORBIDDEN,
+                "邀请码无效",
+                "the invite_code is not the one that this server has been given",
+            );
         }
         let now = self.clock.now();
         match terms.key.mint(&user_id, terms.hours, now) {
@@ -105,7 +117,11 @@ impl Activation {
             }
             Err(error) => {
                 tracing::error!(%error, "cannot sign a PRO token");
-                refuse(StatusCode::INTERNAL_SERVER_ERROR, "内部服务器错误")
+                refuse(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "内部服务器错误",
+                    "the token cannot be signed; the log says why",
+                )
             }
         }
     }
@@ -136,6 +152,6 @@ pub fn routes(config: &mut web::ServiceConfig, broker: &Arc<Broker>, activation:
     config.route("/api/pro/activate", web::post().to(activate));
 }
 
-fn refuse(status: StatusCode, error: &str) -> HttpResponse {
-    HttpResponse::build(status).json(json!({ "error": error }))
+fn refuse(status: StatusCode, error: &str, reason: &str) -> HttpResponse {
+    HttpResponse::build(status).json(json!({ "error": error, "reason": reason }))
 }

@@ -26,6 +26,9 @@ struct Envelope<'a, D> {
     timestamp: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorBody<'a>>,
+    /// Of an error, in English: what was refused, why, and what would be taken.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'a str,
 }
 
 #[derive(Serialize)]
@@ -59,10 +62,12 @@ fn confirmation(status: &str, channel: &str, event: &str, data_event: Option<&st
         data: Some(Confirmation { event: data_event, room: channel, status }),
         timestamp: now,
         error: None,
+        reason: "",
     })
 }
 
-pub fn error(code: u16, message: &str, now: Timestamp) -> Bytes {
+/// `message` is the document's text, `reason` the same in English.
+pub fn error(code: u16, message: &str, reason: &str, now: Timestamp) -> Bytes {
     write(&Envelope::<()> {
         kind: "error",
         channel: "",
@@ -70,6 +75,7 @@ pub fn error(code: u16, message: &str, now: Timestamp) -> Bytes {
         data: None,
         timestamp: now,
         error: Some(ErrorBody { code, message }),
+        reason,
     })
 }
 

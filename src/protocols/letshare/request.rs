@@ -3,6 +3,8 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::error;
+
 /// One text frame, read. Texts are borrowed from the frame where JSON allows it.
 #[derive(Debug, Deserialize)]
 pub struct Request<'a> {
@@ -28,6 +30,16 @@ impl<'a> Request<'a> {
             return None;
         }
         serde_json::from_str(frame).ok()
+    }
+
+    /// Why a frame is none, with the place where it stops to be one; asked for when [`Request::parse`] has refused it.
+    pub fn fault(frame: &str) -> String {
+        const RULE: &str = "a request is one JSON object whose type, channel and event are texts";
+        match serde_json::from_str::<Request<'_>>(frame) {
+            Err(error) => format!("{RULE}: {}", error::reason(&error.to_string())),
+            // An array of a request's fields.
+            Ok(_) => RULE.to_owned(),
+        }
     }
 }
 

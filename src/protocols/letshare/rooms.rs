@@ -170,7 +170,7 @@ impl Translator for Rooms {
             return tell_fault(link, &Fault::RateLimited, "");
         }
         let Some(request) = Request::parse(&text) else {
-            return tell(link, 400, "消息格式错误");
+            return tell(link, 400, "消息格式错误", &Request::fault(&text));
         };
         let outcome = match &*request.kind {
             "subscribe" => self.subscribe(&request, link),
@@ -240,17 +240,20 @@ fn event_or_all(event: &str) -> &str {
 
 fn tell_refusal(link: &mut Link<'_>, refusal: Refusal, channel: &str) {
     match refusal {
-        Refusal::MissingChannel => tell(link, 400, "缺少频道名称"),
-        Refusal::MissingData => tell(link, 400, "缺少消息数据"),
-        Refusal::BadData => tell(link, 400, "消息数据格式错误"),
+        Refusal::MissingChannel => tell(link, 400, "缺少频道名称", "channel is missing"),
+        Refusal::MissingData => tell(link, 400, "缺少消息数据", "data is missing"),
+        Refusal::BadData => tell(link, 400, "消息数据格式错误", "data must be a JSON object"),
         Refusal::UnknownType(kind) => {
             let shown: String = kind.chars().take(limits::ECHOED_CHARS).collect();
-            tell(link, 400, &format!("不支持的消息类型: {shown}"));
+            let reason = "unknown type; known are subscribe, unsubscribe, publish and file:transfer:<kind>";
+            tell(link, 400, &format!("不支持的消息类型: {shown}"), reason);
         }
         Refusal::ForeignSignal(event) => {
             let shown: String = event.chars().take(limits::ECHOED_CHARS).collect();
             let text = "只能订阅发给自己的信令，除非服务器设置 letshare.foreign_signals";
-            tell(link, 403, &format!("不能订阅其他用户的信令: {shown}（{text}）"));
+            let reason = "the signals of another user: only its own may be subscribed to unless the server sets \
+                          letshare.foreign_signals";
+            tell(link, 403, &format!("不能订阅其他用户的信令: {shown}（{text}）"), reason);
         }
         Refusal::Fault(fault) => tell_fault(link, &fault, channel),
     }
@@ -259,10 +262,10 @@ fn tell_refusal(link: &mut Link<'_>, refusal: Refusal, channel: &str) {
 fn tell_fault(link: &mut Link<'_>, fault: &Fault, channel: &str) {
     let shown: String = channel.chars().take(limits::ECHOED_CHARS).collect();
     let (code, message) = reply::fault_text(fault, &shown);
-    tell(link, code, &message);
+    tell(link, code, &message, &fault.to_string());
 }
 
-fn tell(link: &mut Link<'_>, code: u16, message: &str) {
+fn tell(link: &mut Link<'_>, code: u16, message: &str, reason: &str) {
     link.count_error();
-    link.send_frame(reply::error(code, message, link.now()));
+    link.send_frame(reply::error(code, message, reason, link.now()));
 }

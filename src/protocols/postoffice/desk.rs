@@ -315,10 +315,11 @@ impl Translator for Desk {
 }
 
 fn last_words(reason: CloseReason) -> Option<Bytes> {
-    (reason == CloseReason::TooBig).then(|| {
-        let text = "the frame is larger than postoffice.max_message_bytes";
-        reply::error(Code::TooLarge, text, About::default())
-    })
+    let CloseReason::TooBig { limit } = reason else {
+        return None;
+    };
+    let text = format!("the frame is larger than {limit} bytes (postoffice.max_message_bytes)");
+    Some(reply::error(Code::TooLarge, &text, About::default()))
 }
 
 #[cfg(test)]

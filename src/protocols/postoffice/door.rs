@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use actix_http::ws;
 use actix_web::{
     HttpRequest, HttpResponse,
     guard::fn_guard,
@@ -20,14 +19,21 @@ use crate::{
     auth::Leeway,
     config,
     edge::{
+        admission::{Permit, Refusal},
         client_address::client_address_of,
         guard::MessageLimits,
         http::{methods::read, query::Query},
+        refusal::{NoHandshake, explained},
         websocket::Entrance,
     },
     limits,
     live::Live,
-    protocols::postoffice::{access::Access, desk::Desk, office::Office, thread},
+    protocols::postoffice::{
+        access::Access,
+        desk::Desk,
+        office::{Office, Settings},
+        thread,
+    },
 };
 
 /// What the doors of all worker threads share.
@@ -65,15 +71,15 @@ impl PostOffice {
             Ok(admitted) => admitted,
             Err(refused) => {
                 self.turn_away(request, &refused);
-                return refused.into_response();
+                return refused.into_response(&self.shared.office.settings);
             }
         };
         let upgraded = self.entrance.upgrade(request, payload, permit, Box::new(desk));
         let upgraded = upgraded.await;
-        upgraded.unwrap_or_else(|_| Refused::NoWebSocket.into_response())
+        upgraded.unwrap_or_else(|fault| Refused::NoWebSocket(fault).into_response(&self.shared.office.settings))
     }
 
-    fn check(&self, request: &HttpRequest) -> Result<(Desk, crate::edge::admission::Permit), Refused> {
+    fn check(&self, request: &HttpRequest) -> Result<(Desk, Permit), Refused> {
         let office = &self.shared.office;
         let query = Query::parse(request.query_string());
         let name = query.get("clientID").filter(|name| !name.is_empty());
@@ -96,24 +102,25 @@ impl PostOffice {
             return Err(Refused::Outdated);
         }
         // Before a place is taken from the connection that would be replaced.
-        ws::verify_handshake(request.head()).map_err(|_| Refused::NoWebSocket)?;
+        NoHandshake::check(request).map_err(Refused::NoWebSocket)?;
         let place = office.take_place(name).ok_or(Refused::Full)?;
-        let permit = self.entrance.admit(request).map_err(|_| Refused::NotAdmitted)?;
+        let permit = self.entrance.admit(request).map_err(Refused::NotAdmitted)?;
         let room = office.room(name);
         let desk = Desk::new(Arc::clone(office), room, principal, place, started);
         Ok((desk, permit))
     }
 
     fn turn_away(&self, request: &HttpRequest, refused: &Refused) {
-        let (reason, why) = match refused {
-            Refused::NotAdmitted => return, // It was told why.
-            Refused::Full => (Reason::Full, "as many connections as postoffice.max_connections allows are open"),
-            Refused::Unauthorized => (Reason::Token, "the token does not open the mailbox"),
-            Refused::Outdated => (Reason::Request, "a newer connection has the mailbox"),
-            Refused::NoName | Refused::BadName => (Reason::Request, "the clientID is missing or cannot be a name"),
-            Refused::NoWebSocket | Refused::Thread(_) => (Reason::Request, "not a WebSocket handshake"),
+        let reason = match refused {
+            Refused::NotAdmitted(_) => return, // It was told why.
+            Refused::Full => Reason::Full,
+            Refused::Unauthorized => Reason::Token,
+            Refused::Outdated | Refused::NoName | Refused::BadName | Refused::NoWebSocket(_) | Refused::Thread(_) => {
+                Reason::Request
+            }
         };
-        self.entrance.turn_away(request, reason, || format!("postoffice: {why}"));
+        let why = || format!("postoffice: {}", refused.reason(&self.shared.office.settings));
+        self.entrance.turn_away(request, reason, why);
     }
 
     /// As for a connection: whoever may open the mailbox may read its threads.
@@ -187,7 +194,7 @@ pub fn routes(config: &mut web::ServiceConfig, door: &PostOffice, settings: &con
                 thread.unwrap_or_else(|refused| {
                     let worker = &told.entrance.worker;
                     worker.count(|counters| counters.errors_told += 1);
-                    refused.into_response()
+                    refused.into_response(&told.shared.office.settings)
                 })
             }
         };
@@ -214,12 +221,12 @@ pub fn is_name(name: &str) -> bool {
 enum Refused {
     Full,
     /// The whole server, or the client's address, has too many connections.
-    NotAdmitted,
+    NotAdmitted(Refusal),
     Unauthorized,
     NoName,
     BadName,
     Outdated,
-    NoWebSocket,
+    NoWebSocket(NoHandshake),
     Thread(thread::Refused),
 }
 
@@ -230,20 +237,42 @@ impl From<thread::Refused> for Refused {
 }
 
 impl Refused {
-    fn into_response(self) -> HttpResponse {
+    /// What the bodies of the document do not say.
+    fn reason(&self, settings: &Settings) -> String {
+        match self {
+            Self::Full => {
+                let most = settings.max_connections;
+                format!("{most} connections are open, as many as postoffice.max_connections allows; try later")
+            }
+            Self::NotAdmitted(refusal) => refusal.to_string(),
+            Self::Unauthorized => "the token does not open the mailbox: show one of postoffice.auth in the header \
+                                   Authorization (Bearer) or the parameter token"
+                .into(),
+            Self::NoName => "the parameter clientID is missing".into(),
+            Self::BadName => {
+                format!("clientID may have {} bytes and no control characters", limits::POST_NAME_BYTES)
+            }
+            Self::Outdated => "a connection with the same or a later startTime has the mailbox".into(),
+            Self::NoWebSocket(fault) => fault.to_string(),
+            Self::Thread(_) => String::new(),
+        }
+    }
+
+    fn into_response(self, settings: &Settings) -> HttpResponse {
+        let reason = self.reason(settings);
         let (status, text) = match self {
-            Self::Full | Self::NotAdmitted => (StatusCode::SERVICE_UNAVAILABLE, "Connection limit reached\n"),
+            Self::Full | Self::NotAdmitted(_) => (StatusCode::SERVICE_UNAVAILABLE, "Connection limit reached\n"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized\n"),
             Self::NoName => (StatusCode::BAD_REQUEST, "Client ID is required\n"),
             Self::BadName => (StatusCode::BAD_REQUEST, "Client ID is invalid\n"),
             Self::Outdated => (StatusCode::CONFLICT, "Connection rejected: newer connection exists\n"),
-            Self::NoWebSocket => (StatusCode::BAD_REQUEST, "Bad Request\n"),
+            Self::NoWebSocket(_) => (StatusCode::BAD_REQUEST, "Bad Request\n"),
             Self::Thread(refused) => return refused.into_response(),
         };
         let mut response = HttpResponse::build(status);
-        if matches!(self, Self::NoWebSocket) {
+        if matches!(self, Self::NoWebSocket(_)) {
             response.insert_header((SEC_WEBSOCKET_VERSION, "13"));
         }
-        response.content_type("text/plain; charset=utf-8").body(text)
+        explained(response.content_type("text/plain; charset=utf-8").body(text), &reason)
     }
 }

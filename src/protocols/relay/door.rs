@@ -23,7 +23,7 @@ use crate::{
     auth::{ApiKey, JwtKey, Leeway, Proof},
     clock::Clock,
     config::{self, Identify, UnresolvedToken},
-    edge::{admission::Refusal, http::query::Query, websocket::Entrance},
+    edge::{admission::Refusal, http::query::Query, refusal::explained, websocket::Entrance},
     limits,
     live::Live,
     protocols::relay::{
@@ -147,18 +147,24 @@ impl Relay {
         }
         let permit = match self.entrance.admit(request) {
             Ok(permit) => permit,
-            Err(Refusal::AddressFull { .. }) => return Answer::TooManyConnections.into(),
-            Err(Refusal::Full { .. } | Refusal::Draining) => return Answer::Busy.into(),
+            Err(refusal) => {
+                let answer = match refusal {
+                    Refusal::AddressFull { .. } => Answer::TooManyConnections,
+                    Refusal::Full { .. } | Refusal::Draining => Answer::Busy,
+                };
+                return explained(answer.into(), &refusal.to_string());
+            }
         };
         let query = Query::parse(request.query_string());
         let token = query.get("token").filter(|token| !token.is_empty());
         let socket = Socket::new(Arc::clone(&self.shared), token.map(str::to_owned));
         let upgraded = self.entrance.upgrade(request, payload, permit, Box::new(socket)).await;
-        upgraded.unwrap_or_else(|_| {
-            HttpResponse::BadRequest()
+        upgraded.unwrap_or_else(|fault| {
+            let refused = HttpResponse::BadRequest()
                 .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
                 .content_type("text/plain; charset=utf-8")
-                .body("Bad Request\n")
+                .body("Bad Request\n");
+            explained(refused, &fault.to_string())
         })
     }
 }

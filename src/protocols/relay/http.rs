@@ -18,6 +18,7 @@ use crate::{
             body::{self, NoBody},
             query::Query,
         },
+        refusal::explained,
     },
     error::Fault,
     limits,
@@ -71,6 +72,25 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// What the texts of the document do not say.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidKey => "show relay.api_key in the header X-API-KEY or API-KEY, or the parameter api_key",
+            Self::MethodNotAllowed(_) => "the path does not have the method; the header Allow says which it has",
+            Self::Bad(bad) => bad.reason(),
+            Self::TooLarge => "the body is larger than 1048576 bytes",
+            Self::TooManyRequests => "more pushes than relay.pushes_per_second allows; try again in a second",
+            Self::TooManyConnections => "as many connections as limits.connections_per_address allows are open",
+            Self::UnknownPush => "no push with this id waits",
+            Self::Busy => "try again in a second",
+            Self::DiskFull => "nothing was kept; the operator has to make room for data.dir",
+            Self::Failed => "the log says why",
+            Self::Done(_) | Self::Written(_) | Self::BadLimit => "",
+        }
+    }
+}
+
 /// A push has few ways to fail: whatever a client of the relay cannot cause is the server's own fault.
 impl From<Fault> for Answer {
     fn from(fault: Fault) -> Self {
@@ -103,7 +123,7 @@ impl From<Answer> for HttpResponse {
         match answer {
             Answer::Done(data) => response.json(json!({"code": 0, "msg": msg, "data": data})),
             Answer::Written(body) => response.content_type("application/json").body(body),
-            _ => response.json(json!({"code": -1, "msg": msg})),
+            _ => explained(response.json(json!({"code": -1, "msg": msg})), answer.reason()),
         }
     }
 }

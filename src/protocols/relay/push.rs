@@ -57,6 +57,25 @@ pub enum BadPush {
     TokenTooLong { limit: usize },
 }
 
+impl BadPush {
+    /// What would be taken, where the text does not say.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Json => {
+                "the body must be a JSON object; event_name is a text, delay_seconds a whole number of seconds"
+            }
+            Self::NoEventName => "event_name must be a text that is not empty",
+            Self::NoSubject => "subject is missing; any JSON will do, null too, and relay.lenient_push allows none",
+            Self::DelayTooLarge => "delay_seconds may be 2592000 (30 days)",
+            Self::Unresolved => {
+                "token must be a text, a number, or an object with a text id or user_id; relay.unresolved_token = \
+                 broadcast sends such a push to everybody"
+            }
+            Self::TokenTooLong { .. } => "",
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow, default)]

@@ -31,11 +31,15 @@ use crate::{
 };
 
 /// The token that was shown does not prove an identifier.
-const INVALID_TOKEN: CloseReason = CloseReason::Answer(4401);
+const INVALID_TOKEN: CloseReason = CloseReason::Refused {
+    code: 4401,
+    text: "the token proves no identifier: relay.identify says what is to be shown",
+};
 /// Frame after frame was not JSON.
-const NONSENSE: CloseReason = CloseReason::Answer(1008);
+const NONSENSE: CloseReason = CloseReason::Refused { code: 1008, text: "too many frames that are no JSON objects" };
 /// The server has no room for what the connection needs.
-const NO_ROOM: CloseReason = CloseReason::Answer(1013);
+const NO_ROOM: CloseReason =
+    CloseReason::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
 /// Context of an attachment whose client is to be told.
 const ACKNOWLEDGED: Bytes = Bytes::from_static(b"ack");
 

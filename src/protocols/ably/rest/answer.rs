@@ -7,7 +7,7 @@ use actix_web::{
     HttpResponse,
     http::{
         StatusCode,
-        header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK},
+        header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LINK},
     },
 };
 use bytes::Bytes;
@@ -102,11 +102,14 @@ fn refuse(form: Form, fault: &Fault) -> (Answer, Format, Headers) {
     // A status that is none would be a fault of ours.
     let status = StatusCode::from_u16(fault.http_status());
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = vec![
+    let mut headers = vec![
         // Browsers look at the body only if they can read this one (T8).
         (HeaderName::from_static("x-ably-errorcode"), fault.ably_code().to_string()),
         (HeaderName::from_static("x-ably-errormessage"), ascii_line(&fault.to_string())),
     ];
+    if let Fault::MethodNotAllowed { allowed } = fault {
+        headers.push((ALLOW, (*allowed).to_owned()));
+    }
     let body = wire::encode_value(form.refusal, &ErrorBody { error: &error });
     (Answer::new(status, body), form.refusal, headers)
 }

@@ -77,7 +77,17 @@ impl Endpoint {
             ["sse" | "event-stream"] => return Err(Fault::NoTransport { transport: "stream of server-sent events" }),
             _ => return Err(NO_PATH),
         };
-        endpoint.ok_or(Fault::MethodNotAllowed)
+        endpoint.ok_or_else(|| Fault::MethodNotAllowed { allowed: methods_of(&segments) })
+    }
+}
+
+/// Of a path that there is.
+fn methods_of(segments: &[&str]) -> &'static str {
+    match segments {
+        ["keys", ..] | ["apps"] => "POST",
+        ["apps", _] => "DELETE",
+        ["channels", _, "messages"] => "GET, HEAD, POST",
+        _ => "GET, HEAD",
     }
 }
 
@@ -122,17 +132,17 @@ mod tests {
         ] {
             assert_eq!(of(method, path), Err(NO_PATH), "{method} {path}");
         }
-        for (method, path) in [
-            ("POST", "/time"),
-            ("DELETE", "/channels/a/messages"),
-            ("POST", "/channels/a/presence"),
-            ("POST", "/channels/a/history"),
-            ("GET", "/apps"),
-            ("GET", "/apps/x"),
-            ("DELETE", "/keys/x.y/requestToken"),
+        for (method, path, allowed) in [
+            ("POST", "/time", "GET, HEAD"),
+            ("DELETE", "/channels/a/messages", "GET, HEAD, POST"),
+            ("POST", "/channels/a/presence", "GET, HEAD"),
+            ("POST", "/channels/a/history", "GET, HEAD"),
+            ("GET", "/apps", "POST"),
+            ("GET", "/apps/x", "DELETE"),
+            ("DELETE", "/keys/x.y/requestToken", "POST"),
         ] {
             let refused = of(method, path);
-            assert_eq!(refused, Err(Fault::MethodNotAllowed), "{method} {path}");
+            assert_eq!(refused, Err(Fault::MethodNotAllowed { allowed }), "{method} {path}");
         }
         assert!(matches!(of("GET", "/channels/%ff"), Err(Fault::Malformed { .. })));
     }

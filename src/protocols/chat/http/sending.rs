@@ -24,7 +24,8 @@ impl Chat {
     async fn body(&self, request: &HttpRequest, payload: &mut web::Payload) -> Result<web::Bytes, Reply> {
         let limiter = self.shared.limiter.as_ref();
         if limiter.is_some_and(|limiter| limiter.check().is_err()) {
-            return Err(Code::TooFast.into());
+            let why = "more requests than chat.requests_per_second allows; try again in a second";
+            return Err(Reply::from(Code::TooFast).because(why));
         }
         let body = body::read(request.headers(), payload, limits::CHAT_FRAME_BYTES).await;
         body.map_err(|no_body| match no_body {

@@ -33,8 +33,8 @@ fn confirmations() {
 #[test]
 fn errors() {
     assert_eq!(
-        payload(&error(400, "缺少频道名称", NOW)),
-        r#"{"type":"error","timestamp":1704067200000,"error":{"code":400,"message":"缺少频道名称"}}"#
+        payload(&error(400, "缺少频道名称", "channel is missing", NOW)),
+        r#"{"type":"error","timestamp":1704067200000,"error":{"code":400,"message":"缺少频道名称"},"reason":"channel is missing"}"#
     );
 }
 

@@ -1,0 +1,109 @@
+//! `docs/protocols/chat.md` §2 to §5: codes and texts are the document's, `reason` (and, before the upgrade, the header
+//! `refusal-reason`) is ours.
+
+use letshare_server::{
+    clock::Clock,
+    config::{Config, Protocol},
+    ids::Timestamp,
+    limits,
+};
+use serde_json::json;
+
+use super::*;
+use crate::support::Server;
+
+const PATH: &str = "/ws/chat";
+/// [`Server::start_as`]
+const SECRET: &str = "a secret of the tests, 32 bytes long";
+
+fn start(adjust: impl FnOnce(&mut Config)) -> (Server, Door) {
+    let server = Server::start_as("chat", Clock::manual(Timestamp::from_millis(0)), |config| {
+        config.chat.port = Some(0);
+        adjust(config);
+    });
+    let door = Door(server.address_of(Protocol::Chat));
+    (server, door)
+}
+
+fn token(claims: &Value) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
+}
+
+async fn welcome(door: Door, token: &str) -> Socket {
+    let mut socket = Socket::open(door, PATH, &[("x-token", token)]).await;
+    assert_eq!(socket.next_value().await["data"]["type"], "welcome");
+    socket
+}
+
+#[tokio::test]
+async fn requests() {
+    let (_server, door) = start(|_| {});
+    let (good, nameless) = (token(&json!({"ID": 7})), token(&json!({"uid": 7})));
+    let good = [("x-token", &*good)];
+    for (headers, status, words) in [
+        (&[][..], 401, ["请登录", "header x-token"]),
+        (&[("x-token", "x")], 401, ["未登陆", "chat.jwt_secret"]),
+        (&[("x-token", &nameless)], 401, ["未登陆", "claim ID"]),
+        (&[good[0], EVIL], 403, ["evil.example", "chat.allowed_origins"]),
+    ] {
+        door.shuts(PATH, headers, status, &words).await;
+        door.refuses("GET", "/api/ws/online-users", headers, "", status, &words).await;
+    }
+    door.names_bad_headers(PATH, &good).await;
+    let large = "x".repeat(limits::CHAT_FRAME_BYTES + 1);
+    let send = "/api/ws/send-message";
+    door.refuses("POST", send, &good, &large, 413, &["请求体过大", "65536 bytes"]).await;
+    door.refuses("POST", send, &good, "x", 400, &["reason", "object"]).await;
+    door.refuses("POST", send, &good, "{}", 400, &["to_user_id or content is missing"]).await;
+    door.refuses("GET", send, &good, "", 405, &["请求方法不允许", "Allow"]).await;
+    let foreign = "/api/ws/messages?room_id=private_1_2";
+    door.refuses("GET", foreign, &good, "", 403, &["无权访问该房间", "its two users"]).await;
+}
+
+#[tokio::test]
+async fn when_it_is_too_much() {
+    let good = token(&json!({"ID": 7}));
+    let good = [("x-token", &*good)];
+    let (_server, door) = start(|config| config.chat.requests_per_second = 1);
+    let _ = door.ask("POST", "/api/ws/broadcast", &good, r#"{"message":"x"}"#).await;
+    let words = ["请求过于频繁", "chat.requests_per_second"];
+    door.refuses("POST", "/api/ws/broadcast", &good, r#"{"message":"x"}"#, 429, &words).await;
+    let (_server, door) = start(|config| config.limits.connections = 1);
+    let _first = welcome(door, good[0].1).await;
+    door.shuts(PATH, &good, 503, &["服务暂不可用", "1 WebSockets are open", "limits.connections"]).await;
+    let (_server, door) = start(|config| {
+        config.limits.connections_per_address = 1;
+        config.limits.exempt_loopback = false;
+    });
+    let _first = welcome(door, good[0].1).await;
+    door.shuts(PATH, &good, 429, &["请求过于频繁", "limits.connections_per_address"]).await;
+}
+
+#[tokio::test]
+async fn commands() {
+    let (_server, door) = start(|config| {
+        config.limits.publishes_per_second = 1;
+        config.limits.publish_burst = 11;
+    });
+    let mut ann = welcome(door, &token(&json!({"ID": 7}))).await;
+    let long = json!({"cmd": "send_message", "data": {"to_user_id": 8, "content": "x".repeat(20_001)}}).to_string();
+    for (sent, words) in [
+        ("x", ["请求参数错误", "not one JSON object"]),
+        (r#"{"cmd":"dance"}"#, ["未知命令", "known are send_message"]),
+        (r#"{"cmd":"send_message","data":5}"#, ["消息解析失败", "data must be an object"]),
+        (r#"{"cmd":"send_message","data":{}}"#, ["目标用户ID和消息内容不能为空", "to_user_id or content is missing"]),
+        (&long, ["消息解析失败", "20000 bytes"]),
+        (r#"{"cmd":"broadcast","data":{}}"#, ["群发消息内容不能为空", "message is missing"]),
+        (r#"{"cmd":"join_room","data":{}}"#, ["房间ID不能为空", "room_id is missing"]),
+        (r#"{"cmd":"create_group","data":{}}"#, ["群聊名称不能为空", "group_name is missing"]),
+        (r#"{"cmd":"create_group","data":{"group_name":"g"}}"#, ["群成员列表不能为空", "member_ids is missing"]),
+        (r#"{"cmd":"send_group_message","data":{}}"#, ["群聊ID和消息内容不能为空", "group_id or content is missing"]),
+        (r#"{"cmd":"send_group_message","data":{"group_id":"x","content":"x"}}"#, ["群聊ID格式无效", "create_group"]),
+        ("{}", ["请求过于频繁", "limits.publishes_per_second"]),
+    ] {
+        ann.refuses(sent, &words).await;
+    }
+    ann.send(&"x".repeat(limits::CHAT_FRAME_BYTES + 1)).await;
+    ann.closes(1009, &["65536 bytes"]).await;
+}

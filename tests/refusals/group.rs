@@ -1,0 +1,134 @@
+//! `docs/protocols/group.md` §2, §5, §8: codes and texts are the document's, `reason` (and, before the upgrade, the header
+//! `refusal-reason`) is ours.
+
+use letshare_server::{
+    clock::Clock,
+    config::{Config, GROUP_SAMPLE_SECRET, Protocol},
+    ids::Timestamp,
+    limits,
+};
+use serde_json::json;
+
+use super::*;
+use crate::support::Server;
+
+const KEY: (&str, &str) = ("X-Service-Key", "a key that only services know");
+
+fn start(adjust: impl FnOnce(&mut Config)) -> (Server, Door) {
+    let server = Server::start_as("group", Clock::manual(Timestamp::from_millis(0)), |config| {
+        config.group.port = Some(0);
+        config.group.service_key = KEY.1.to_owned().into();
+        adjust(config);
+    });
+    let door = Door(server.address_of(Protocol::Group));
+    (server, door)
+}
+
+fn token(claims: &Value) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(GROUP_SAMPLE_SECRET.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
+}
+
+#[tokio::test]
+async fn before_the_upgrade() {
+    let (_server, door) = start(|_| {});
+    door.shuts("/ws", &[EVIL], 403, &["evil.example", "group.allowed_origins"]).await;
+    door.refuses("POST", "/ws", &UPGRADE, "", 405, &["Method Not Allowed", "begins with GET"]).await;
+    door.names_bad_headers("/ws", &[]).await;
+    let (_server, door) = start(|config| config.group.blacklist = vec!["127.0.0.0/8".parse().unwrap()]);
+    door.shuts("/ws", &[], 403, &["Forbidden", "group.blacklist"]).await;
+    door.refuses("GET", "/api/groups/g", &[KEY], "", 403, &["禁止访问", "group.blacklist"]).await;
+    let (_server, door) = start(|config| config.group.handshakes_per_second = 1);
+    while door.ask("GET", "/ws", &UPGRADE, "").await.status == 101 {}
+    door.shuts("/ws", &[], 429, &["Too Many Requests", "group.handshakes_per_second"]).await;
+    let (_server, door) = start(|config| config.group.max_connections = 1);
+    let _first = Socket::open(door, "/ws", &[]).await;
+    let words = ["Too many connections", "1 connections are open", "group.max_connections"];
+    door.shuts("/ws", &[], 503, &words).await;
+    let (_server, door) = start(|config| config.limits.connections = 1);
+    let _first = Socket::open(door, "/ws", &[]).await;
+    door.shuts("/ws", &[], 503, &["Service Unavailable", "1 WebSockets are open", "limits.connections"]).await;
+}
+
+#[tokio::test]
+async fn the_api() {
+    let (_server, door) = start(|_| {});
+    let user = format!("Bearer {}", token(&json!({"userId": "7"})));
+    let (user, wrong) = ([("Authorization", &*user)], [("Authorization", "Bearer x")]);
+    let large = "x".repeat(limits::GROUP_BODY_BYTES + 1);
+    let limit = format!("{} bytes", limits::GROUP_BODY_BYTES);
+    for (method, target, headers, body, status, words) in [
+        ("GET", "/api/notifications", &[][..], "", 401, ["未授权", "X-Service-Key"]),
+        ("GET", "/api/notifications", &wrong, "", 401, ["Token 无效或已过期", "get another one"]),
+        ("POST", "/api/groups", &user, "{}", 403, ["需要服务密钥", "X-Service-Key"]),
+        ("GET", "/api/notifications?user_id=8", &user, "", 403, ["只能访问自己的数据", "its own data"]),
+        ("GET", "/api/notifications?page=0", &user, "", 400, ["page 参数无效", "at least 1"]),
+        ("GET", "/api/notifications", &[KEY], "", 400, ["缺少", "user_id"]),
+        ("POST", "/api/groups", &[KEY], "x", 400, ["请求格式错误", "must be a JSON object"]),
+        ("POST", "/api/groups", &[KEY], r#"{"nom":1}"#, 400, ["unknown field", "known: "]),
+        ("POST", "/api/groups", &[KEY], &large, 413, ["消息过大", &limit]),
+        ("DELETE", "/api/groups", &[KEY], "", 405, ["请求方法不允许", "it has POST"]),
+        ("GET", "/api/groups/nobody", &[KEY], "", 404, ["群聊不存在", "no group with this group_id"]),
+        ("GET", "/api/nothing", &[KEY], "", 404, ["接口不存在", "no such path"]),
+    ] {
+        door.refuses(method, target, headers, body, status, &words).await;
+    }
+}
+
+#[tokio::test]
+async fn on_the_socket() {
+    let (_server, door) = start(|config| {
+        config.group.messages_per_second = 1;
+        config.group.message_burst = 1;
+    });
+    let made = door.ask("POST", "/api/groups", &[KEY], r#"{"group_id":"g","name":"n","members":["7"]}"#).await;
+    assert_eq!(made.status, 200, "{made:?}");
+    let made = door.ask("POST", "/api/groups", &[KEY], r#"{"group_id":"h","name":"n","members":["8"]}"#).await;
+    assert_eq!(made.status, 200, "{made:?}");
+    let mut client = Socket::open(door, "/ws", &[]).await;
+    let frame = |kind: &str, data: Value| json!({"type": kind, "message_id": "c", "data": data}).to_string();
+    let nameless = token(&json!({"uid": "7"}));
+    for (sent, words) in [
+        ("x".to_owned(), ["消息格式错误", "not one JSON object"]),
+        (frame("join_group", json!({"group_id": "g"})), ["未授权，请先认证", "send auth with a token first"]),
+        (frame("auth", json!({})), ["token 不能为空", "token is missing"]),
+        (frame("auth", json!({"token": nameless})), ["Token 无效或已过期", "claim userId"]),
+    ] {
+        client.refuses(&sent, &words).await;
+    }
+    client.send(&frame("auth", json!({"token": token(&json!({"userId": "7"}))}))).await;
+    assert_eq!(client.next_value().await["type"], "auth_success");
+    let large = "x".repeat(limits::GROUP_MESSAGE_BYTES + 1);
+    let limit = format!("{} bytes", limits::GROUP_MESSAGE_BYTES);
+    let message = |content: &str| frame("send_message", json!({"group_id": "g", "msg_type": 1, "content": content}));
+    for (sent, words) in [
+        (frame("dance", json!({})), ["未知的消息类型", "known are ping, auth"]),
+        (frame("join_group", json!({})), ["group_id 不能为空", "group_id is missing"]),
+        (frame("join_group", json!({"group_id": "h"})), ["不是群成员", "a service adds members"]),
+        (frame("join_group", json!({"group_id": "x"})), ["群聊不存在", "group.open_groups"]),
+        (frame("mark_read", json!({"group_id": "g", "message_id": "x"})), ["消息不存在", "this message_id"]),
+        (frame("auth", json!({"token": token(&json!({"userId": "8"}))})), ["连接已属于其他用户", "open another one"]),
+        (message(&large), ["消息过大", &limit]),
+    ] {
+        client.refuses(&sent, &words).await;
+    }
+    client.send(&message("x")).await;
+    client.send(&message("y")).await;
+    let told = loop {
+        let frame = client.next_value().await;
+        if frame["type"] == "error" {
+            break frame.to_string();
+        }
+    };
+    says(&told, &["发送过于频繁", "group.messages_per_second", "group.message_burst"], "too many messages");
+}
+
+#[tokio::test]
+async fn five_attempts() {
+    let (_server, door) = start(|_| {});
+    let mut client = Socket::open(door, "/ws", &[]).await;
+    for _ in 0..5 {
+        client.refuses(r#"{"type":"auth","data":{"token":"x"}}"#, &["Token 无效或已过期"]).await;
+    }
+    client.closes(4401, &["group.auth_timeout", "five attempts"]).await;
+}
