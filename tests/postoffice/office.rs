@@ -65,7 +65,7 @@ impl Office {
                 let address = running.address_of(Protocol::PostOffice);
                 started.send((address, running.address)).expect("the test waits");
                 if on_stop.await.unwrap_or_default() {
-                    running.drain().await;
+                    running.drain(std::future::pending()).await;
                 } else {
                     running.stop().await;
                 }

@@ -65,7 +65,7 @@ impl Server {
                 tokio::select! {
                     _ = &mut on_stop => {}
                     Ok(()) = on_drain => tokio::select! {
-                        () = running.drain() => return,
+                        () = running.drain(std::future::pending()) => return,
                         // As a second SIGTERM: no more waiting.
                         _ = &mut on_stop => {}
                     },
