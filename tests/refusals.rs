@@ -1,5 +1,5 @@
 //! Every refusal that a client can meet says what was refused, why, and what would allow it: one table for each protocol,
-//! each row what is sent and the words that must come back (issue 10; the texts of the documents are held by the files of
+//! each row what is sent and the words that must come back (the texts of the documents are held by the files of
 //! the protocols).
 //!
 //! What an operator can meet is told at the start: `src/cli/tests/faults.rs` and `src/config/tests` hold those texts.

@@ -40,7 +40,8 @@ async fn a_full_disk() {
         }
         number += 1;
     };
-    let expected = json!({"code": 503, "message": "消息保存失败"});
+    let reason = "the store does not answer; try again";
+    let expected = json!({"code": 503, "message": "消息保存失败", "reason": reason});
     assert_eq!(refused, expected);
     let ack = client.expect("ack").await;
     let id = format!("while-{number}");

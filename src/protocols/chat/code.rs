@@ -137,7 +137,9 @@ impl Code {
             Self::Incomplete => "to_user_id or content is missing",
             Self::BroadcastEmpty => "message is missing",
             Self::GroupNotStored | Self::NotStored => "the store does not answer; try again",
-            Self::NotSent | Self::BroadcastFailed | Self::SourceFailed => "the server is busy; try again",
+            Self::NotSent | Self::BroadcastFailed | Self::SourceFailed => {
+                "the user is not connected, or the server is busy; try again"
+            }
             Self::TooFast => {
                 "more than limits.publishes_per_second, limits.publish_burst at once; try again in a second"
             }
