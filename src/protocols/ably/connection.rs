@@ -145,7 +145,11 @@ impl AblyConnection {
         }
         match wire::decode(self.format, frame) {
             Ok(message) => self.act(message, link),
-            Err(fault) => self.fail(&fault, link),
+            // A publish is refused alone: whatever else the client does on the connection goes on.
+            Err(fault) => match wire::serial_of_unreadable(self.format, frame) {
+                Some(serial) => self.answer_publish(Some(serial), fault, link),
+                None => self.fail(&fault, link),
+            },
         }
     }
 
