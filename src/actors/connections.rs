@@ -83,7 +83,7 @@ impl Connections {
         }
     }
 
-    /// The connection has ended for good. That is remembered for as long as a client may come back to one that was lost.
+    /// The connection has ended for good. That is remembered for as long as one that was lost may be resumed.
     pub fn closed(&self, connection: ConnectionId, session: SessionId, now: Duration) {
         let mut all = self.0.lock();
         if let Some(held) = all.get_mut(&connection)
