@@ -108,6 +108,11 @@ pub enum Fault {
     RevocationNeedsKey,
     #[error("the tokens of this key cannot be revoked")]
     TokensNotRevocable,
+    #[error(
+        "the key has {count} revocations, the limit is {limit}: each ends an hour and 2 minutes after its issuedBefore; \
+         a target that is revoked already can be revoked again"
+    )]
+    TooManyRevocations { count: usize, limit: usize },
     #[error("this channel is for identified clients only; connect with a clientId")]
     NotIdentified,
     #[error("the channel was attached without the mode {mode}")]
@@ -172,6 +177,7 @@ impl Fault {
             Self::ForgedSender => 40012,
             Self::ChannelForbidden => 40160,
             Self::ChannelFull { .. } => 40300,
+            Self::TooManyRevocations { .. } => 42910,
             Self::RateLimited => 42911,
             Self::Busy => 50004,
             Self::NotAttached => 90001,
@@ -290,7 +296,7 @@ impl Fault {
             Self::MethodNotAllowed { .. } => 405,
             Self::TransportSuperseded => 410,
             Self::TooLarge { .. } | Self::FrameTooLarge { .. } => 413,
-            Self::RateLimited => 429,
+            Self::RateLimited | Self::TooManyRevocations { .. } => 429,
             Self::Internal => 500,
             Self::Busy | Self::DiskFull | Self::ShuttingDown | Self::Silent => 503,
         }
@@ -298,9 +304,12 @@ impl Fault {
 
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::ChannelFull { .. } | Self::RateLimited | Self::Busy | Self::DiskFull | Self::ShuttingDown => {
-                Retry::Later
-            }
+            Self::ChannelFull { .. }
+            | Self::RateLimited
+            | Self::TooManyRevocations { .. }
+            | Self::Busy
+            | Self::DiskFull
+            | Self::ShuttingDown => Retry::Later,
             _ => Retry::Never,
         }
     }
@@ -398,6 +407,7 @@ mod tests {
             Fault::ChannelForbidden,
             Fault::ForgedSender,
             Fault::RateLimited,
+            Fault::TooManyRevocations { count: 1, limit: 1 },
             Fault::Busy,
             Fault::Malformed { what: "x".into() },
             Fault::BodyUnreadable { format: "JSON", why: "x".into() },

@@ -32,6 +32,8 @@ enum Transport {
     Open(Peer),
     /// Lost; forgotten at this moment (monotonic).
     Lost(Duration),
+    /// Ended for good: its key is worth nothing. Forgotten at this moment (monotonic).
+    Ended(Duration),
 }
 
 impl Connections {
@@ -62,7 +64,7 @@ impl Connections {
         next: impl FnOnce(Option<&ClientId>) -> Result<(Option<ClientId>, T), E>,
     ) -> Result<T, E> {
         let mut all = self.0.lock();
-        let held = all.get_mut(&connection).filter(|held| !held.is_over(now));
+        let held = all.get_mut(&connection).filter(|held| held.may_be_resumed(now));
         let before = held.as_ref().and_then(|held| held.owner.client_id.as_ref());
         let (client_id, told) = next(before)?;
         if let Some(held) = held {
@@ -81,18 +83,26 @@ impl Connections {
         }
     }
 
-    /// The client has closed the connection for good.
-    pub fn closed(&self, connection: ConnectionId, session: SessionId) {
+    /// The connection has ended for good. That is remembered for as long as one that was lost may be resumed.
+    pub fn closed(&self, connection: ConnectionId, session: SessionId, now: Duration) {
         let mut all = self.0.lock();
-        if all.get(&connection).is_some_and(|held| held.is_by(session)) {
-            all.remove(&connection);
+        if let Some(held) = all.get_mut(&connection)
+            && held.is_by(session)
+        {
+            held.transport = Transport::Ended(now + limits::CONNECTION_STATE_TTL);
         }
+    }
+
+    /// Whether a connection has ended for good, as far as that is remembered.
+    pub fn has_ended(&self, connection: ConnectionId, now: Duration) -> bool {
+        let all = self.0.lock();
+        all.get(&connection).is_some_and(|held| matches!(held.transport, Transport::Ended(until) if now < until))
     }
 
     /// Whose a connection is, while it can be resumed.
     pub fn owner(&self, connection: ConnectionId, now: Duration) -> Option<Owner> {
         let all = self.0.lock();
-        let held = all.get(&connection).filter(|held| !held.is_over(now))?;
+        let held = all.get(&connection).filter(|held| held.may_be_resumed(now))?;
         Some(held.owner.clone())
     }
 }
@@ -103,6 +113,10 @@ impl Held {
     }
 
     fn is_over(&self, now: Duration) -> bool {
-        matches!(self.transport, Transport::Lost(until) if until <= now)
+        matches!(self.transport, Transport::Lost(until) | Transport::Ended(until) if until <= now)
+    }
+
+    fn may_be_resumed(&self, now: Duration) -> bool {
+        !matches!(self.transport, Transport::Ended(_)) && !self.is_over(now)
     }
 }

@@ -296,7 +296,6 @@ async fn errors_name_the_field_what_was_found_and_what_is_allowed() {
     for (frame, said) in [
         (json!({"action": action::ATTACH, "channel": 5}), ["channel", "`5`", "a string"]),
         (json!({"action": "x"}), ["action", "\"x\"", "a whole number"]),
-        (json!({"action": 15, "messages": [{"data": "a"}, {"name": {}}]}), ["messages[1].name", "map", "a string"]),
         (json!({"action": 17, "auth": 5}), ["auth", "`5`", "an object"]),
     ] {
         for format in ["", "format=msgpack"] {
@@ -312,6 +311,7 @@ async fn errors_name_the_field_what_was_found_and_what_is_allowed() {
     let attach = |params| json!({"action": action::ATTACH, "channel": "room", "params": params});
     for (frame, code, status, said) in [
         (attach(json!({"rewind": "abc"})), 40003, 400, ["rewind", "\"abc\"", "a number"]),
+        (attach(json!({"rewind": "s"})), 40003, 400, ["rewind", "found \"s\"", "a number"]),
         (attach(json!({"modes": "publish,fly"})), 40003, 400, ["modes", "\"fly\"", "presence_subscribe"]),
         (attach(json!({"delta": "x"})), 40003, 400, ["delta", "\"x\"", "vcdiff"]),
         (attach(json!({"occupancy": "x"})), 40003, 400, ["occupancy", "\"x\"", "metrics"]),
@@ -335,4 +335,44 @@ async fn errors_name_the_field_what_was_found_and_what_is_allowed() {
     let serial = client.presence("room", json!([{"action": 9}])).await;
     let message = client.nacked(serial, 40000).await["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("presence.action: found 9; allowed: 2"), "{message}");
+}
+
+/// findings A9: a field of a wrong type in a publish is that publish's fault only; the connection and what else is
+/// published on it go on.
+#[tokio::test]
+async fn a_publish_that_cannot_be_read_is_refused_alone() {
+    let (stage, witness) = stage().await;
+    for format in ["json", "msgpack"] {
+        let (mut client, _) = stage.open(&format!("clientId=bad&format={format}")).await;
+        let (message, presence) = (action::MESSAGE, action::PRESENCE);
+        let frames = [
+            (json!({"action": message, "messages": [{"data": "a"}, {"name": 5}]}), "messages[1].name"),
+            (json!({"action": message, "messages": [{"name": {}}]}), "messages[0].name"),
+            (json!({"action": message, "messages": [{"id": 5}]}), "messages[0].id"),
+            (json!({"action": message, "messages": [{"encoding": 7}]}), "messages[0].encoding"),
+            (json!({"action": message, "messages": 5}), "messages"),
+            (json!({"action": message, "id": 5}), "id"),
+            (json!({"action": message, "channel": []}), "channel"),
+            (json!({"action": presence, "presence": [{"clientId": 5}]}), "presence[0].clientId"),
+            (json!({"action": presence, "presence": {"action": 2}}), "presence"),
+        ];
+        // The first one names no serial, and so has 0.
+        for (serial, (mut frame, named)) in frames.into_iter().enumerate() {
+            if serial > 0 {
+                frame["msgSerial"] = json!(serial);
+            }
+            client.send(frame.clone()).await;
+            let nack = client.nacked(serial as u64, 40001).await;
+            assert_error(&nack, 40001, 400);
+            let message = nack["error"]["message"].as_str().unwrap();
+            assert!(message.contains(&format!("{named}: ")) && message.contains("expected"), "{frame}: {message}");
+        }
+        let fine = json!({"action": message, "channel": "aside", "msgSerial": 100, "messages": [{"name": "x"}]});
+        client.send(fine).await;
+        client.acked(100).await;
+        // Who cannot be told by a serial is told by the end.
+        client.send(json!({"action": message, "channel": "aside", "msgSerial": "x", "messages": 5})).await;
+        assert_fatal(client, 40001, 400).await;
+    }
+    assert_unmoved(&stage, witness).await;
 }

@@ -101,3 +101,20 @@ async fn what_follows_close_is_not_heard() {
     alice.expect_end().await;
     assert!(watcher.received_so_far().await.is_empty());
 }
+
+/// findings S6: the key of a connection that its client has closed resumes nothing, by whatever parameter.
+#[tokio::test]
+async fn a_closed_connection_is_not_resumed() {
+    let stage = Stage::start().await;
+    for way in ["resume", "recover"] {
+        let (mut alice, first) = stage.open("clientId=alice").await;
+        alice.send(json!({"action": action::CLOSE})).await;
+        alice.expect(action::CLOSED).await;
+        let (_, other) = stage.open(&format!("clientId=alice&{way}={}", connection_key(&first))).await;
+        assert_error(&other, 80008, 400);
+        assert_ne!(other["connectionId"], first["connectionId"]);
+        // It belongs to nobody any more, so neither does its clientId.
+        let (_, other) = stage.open(&format!("clientId=bob&{way}={}", connection_key(&first))).await;
+        assert_error(&other, 80008, 400);
+    }
+}

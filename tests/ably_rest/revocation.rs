@@ -49,9 +49,14 @@ impl Stage {
 
     /// A JWT with a revocation key.
     fn jwt(&self, revocation_key: &str) -> String {
+        self.jwt_ahead(revocation_key, 0)
+    }
+
+    /// One of a customer whose clock is ahead by so many seconds.
+    fn jwt_ahead(&self, revocation_key: &str, ahead: u64) -> String {
         let part = |json: Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
         let header = part(json!({"typ": "JWT", "alg": "HS256", "kid": self.name(0)}));
-        let now = now() / 1_000;
+        let now = now() / 1_000 + ahead;
         let claims = json!({"iat": now, "exp": now + 600, "x-ably-revocation-key": revocation_key,
             "ably.channel.chat:*": "moderator"});
         let signed = format!("{header}.{}", part(claims));
@@ -158,4 +163,18 @@ async fn a_user_claim_is_written_by_the_server() {
     assert_eq!(other[0].get("extras"), None);
     let forged = r#"{"data":"hi","extras":{"userClaim":"moderator"}}"#;
     assert_refused(&http.post(&target("other"), &[], forged).await, 400, 40032);
+}
+
+/// findings G0, A10: whoever is connected by a token of a clock that is ahead is reached by a revocation too.
+#[tokio::test]
+async fn a_token_from_the_future_is_revoked() {
+    let stage = Stage::set().await;
+    let query = |token: &str| format!("v=6&accessToken={token}");
+    let (mut ahead, _) = AblyClient::connect_with(&stage.server, &query(&stage.jwt_ahead("group-7", 100))).await;
+    let (mut other, _) = AblyClient::connect_with(&stage.server, &query(&stage.jwt_ahead("group-8", 100))).await;
+    let response = stage.revoke(0, json!({"targets": ["revocationKey:group-7"], "issuedBefore": now()})).await;
+    assert_eq!(response.status, 201, "{response:?}");
+    assert_eq!(ahead.expect(action::DISCONNECTED).await["error"]["code"], 40141);
+    ahead.expect_end().await;
+    assert!(other.received_so_far().await.is_empty());
 }

@@ -21,7 +21,7 @@ pub struct Access {
     pub capability: Arc<Capability>,
     /// Whom the credential may speak for.
     pub client_id: AllowedClient,
-    /// When the token was issued; None for a key.
+    /// When the token was issued, at the latest when it was accepted here; None for a key.
     pub issued: Option<Timestamp>,
     /// From this instant on it is worth nothing; None for a key.
     pub expires: Option<Timestamp>,

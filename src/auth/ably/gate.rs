@@ -149,7 +149,8 @@ impl Gate {
             app,
             key,
             client_id: AllowedClient::of_token(client_id.as_deref())?,
-            issued: Some(term.issued),
+            // Its clock may be ahead of ours: a revocation that is made from now on concerns it all the same.
+            issued: Some(term.issued.min(now)),
             expires: Some(term.expires),
             is_basic: false,
             revocation_key: revocation_key.map(Into::into),

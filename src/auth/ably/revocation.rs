@@ -2,13 +2,14 @@
 //!
 //! A revocation is kept for as long as a token that it concerns can live: an hour, and what clocks may be off.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, fmt, mem, sync::Arc};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::{access::Access, credential::Credential, gate::Gate};
 use crate::{
+    clock::{Clock, OncePerSecond},
     error::{Fault, Found},
     ids::Timestamp,
     limits,
@@ -57,7 +58,15 @@ enum Target {
 
 /// What has been revoked, by the name of the key that the tokens are of.
 #[derive(Debug, Default)]
-pub(super) struct Revocations(Mutex<HashMap<Arc<str>, OfKey>>);
+pub(super) struct Revocations {
+    all: Mutex<HashMap<Arc<str>, OfKey>>,
+    /// What others have made needless since the last sweep.
+    replaced: Mutex<Vec<Gone>>,
+    warning: OncePerSecond,
+}
+
+/// The key, the target and what was decided.
+type Gone = (Arc<str>, String, Revoked);
 
 type OfKey = Vec<(Target, Revoked)>;
 
@@ -100,25 +109,48 @@ impl Target {
 }
 
 impl Revocations {
-    fn add(&self, key: &Arc<str>, target: Target, revoked: Revoked) -> Result<(), Fault> {
-        let mut all = self.0.lock();
+    /// At the limit of a key only targets that are there already are taken: then what it makes needless goes.
+    fn add(&self, key: &Arc<str>, target: Target, revoked: Revoked, now: Timestamp) -> Result<(), Fault> {
+        let mut all = self.all.lock();
         let of_key = all.entry(Arc::clone(key)).or_default();
-        if of_key.len() >= limits::REVOCATIONS {
-            return Err(Fault::Busy);
+        let (count, limit) = (of_key.len(), limits::REVOCATIONS);
+        if count < limit {
+            of_key.push((target, revoked));
+            return Ok(());
         }
-        of_key.push((target, revoked));
+        // Those with a margin stand beside others for a while; not without end.
+        let is_known = of_key.iter().any(|(known, _)| *known == target);
+        if !is_known || count >= 2 * limit {
+            return Err(Fault::TooManyRevocations { count, limit });
+        }
+        let mut same: Vec<Revoked> =
+            of_key.extract_if(.., |(known, _)| *known == target).map(|(_, revoked)| revoked).collect();
+        same.push(revoked);
+        same.sort_by_key(|revoked| (Reverse(revoked.issued_before), revoked.applies_at));
+        same.dedup();
+        let mut soonest = None;
+        for revoked in same {
+            // Those before concern all tokens that it concerns.
+            let applies_at = revoked.applies_at.max(now);
+            if soonest.is_none_or(|soonest| applies_at < soonest) {
+                soonest = Some(applies_at);
+                of_key.push((target.clone(), revoked));
+            } else {
+                self.replaced.lock().push((Arc::clone(key), target.to_string(), revoked));
+            }
+        }
         Ok(())
     }
 
     /// Takes up again what was there before a restart; there is a place for it, because there was one.
     fn restore(&self, key: Arc<str>, target: Target, revoked: Revoked) {
-        self.0.lock().entry(key).or_default().push((target, revoked));
+        self.all.lock().entry(key).or_default().push((target, revoked));
     }
 
-    /// Takes out what is over.
-    fn forget(&self, now: Timestamp) -> Vec<(Arc<str>, String, Revoked)> {
-        let mut over = Vec::new();
-        self.0.lock().retain(|key, of_key| {
+    /// Takes out what is over, or needless.
+    fn forget(&self, now: Timestamp) -> Vec<Gone> {
+        let mut over = mem::take(&mut *self.replaced.lock());
+        self.all.lock().retain(|key, of_key| {
             for (target, revoked) in of_key.extract_if(.., |(_, revoked)| revoked.is_over(now)) {
                 over.push((Arc::clone(key), target.to_string(), revoked));
             }
@@ -130,7 +162,7 @@ impl Revocations {
     /// From when on a token is worth nothing, if it was revoked.
     fn end_of(&self, access: &Access) -> Option<Timestamp> {
         let issued = access.issued?;
-        let all = self.0.lock();
+        let all = self.all.lock();
         let of_key = all.get(&access.key.name)?;
         let concerning =
             of_key.iter().filter(|(target, revoked)| issued <= revoked.issued_before && target.is_about(access));
@@ -178,10 +210,17 @@ impl Gate {
         };
         let decide = |target: &String| {
             let target = Target::parse(target)?;
-            self.revocations.add(&access.key.name, target, revoked)?;
+            self.revocations.add(&access.key.name, target, revoked, now)?;
             Ok(revoked)
         };
         Ok(request.targets.iter().map(decide).collect())
+    }
+
+    /// Tells the operator, once a second, that a key has as many revocations as it may.
+    pub fn warn_of_full(&self, clock: &Clock, key_name: &str, fault: &Fault) {
+        if let Some(more) = self.revocations.warning.allows(clock) {
+            tracing::warn!(key = key_name, more, "tokens are not revoked: Ably: {fault}");
+        }
     }
 
     /// Takes up what was revoked before a restart; false when it is over, or nothing that can be.

@@ -107,8 +107,8 @@ impl AblyConnection {
     pub(super) fn fail(&mut self, fault: &Fault, link: &mut Link<'_>) {
         link.count_error();
         let error = ServerFrame::Error { channel: None, error: &fault.into() };
-        self.say(&error, link);
         self.forget(link);
+        self.say(&error, link);
         self.end(link);
     }
 
@@ -127,6 +127,10 @@ impl AblyConnection {
     /// The connection is not to be resumed, and its members leave at once.
     fn forget(&mut self, link: &mut Link<'_>) {
         self.is_closed = true;
+        // Before the client hears of it: it may come back at once.
+        let session = link.peer().session;
+        let broker = &link.worker().broker;
+        broker.connections.closed(self.id, session, broker.clock.uptime());
         link.hold(Duration::ZERO);
     }
 
@@ -145,7 +149,11 @@ impl AblyConnection {
         }
         match wire::decode(self.format, frame) {
             Ok(message) => self.act(message, link),
-            Err(fault) => self.fail(&fault, link),
+            // A publish is refused alone: whatever else the client does on the connection goes on.
+            Err(fault) => match wire::serial_of_unreadable(self.format, frame) {
+                Some(serial) => self.answer_publish(Some(serial), fault, link),
+                None => self.fail(&fault, link),
+            },
         }
     }
 
@@ -263,13 +271,10 @@ impl Translator for AblyConnection {
     }
 
     fn closed(&mut self, link: &mut Link<'_>) {
-        let session = link.peer().session;
-        let broker = &link.worker().broker;
-        if self.is_closed {
-            broker.connections.closed(self.id, session);
-        } else {
-            let now = broker.clock.uptime();
-            broker.connections.lost(self.id, session, now);
+        if !self.is_closed {
+            let session = link.peer().session;
+            let broker = &link.worker().broker;
+            broker.connections.lost(self.id, session, broker.clock.uptime());
         }
     }
 }

@@ -183,7 +183,11 @@ impl Door {
             return Ok(Resumed::new_connection(identity, Some(Fault::ConnectionExpired)));
         }
         let broker = &self.entrance.worker.broker;
-        let identity = broker.connections.succeed(id, broker.clock.uptime(), |before| {
+        let now = broker.clock.uptime();
+        if broker.connections.has_ended(id, now) {
+            return Ok(Resumed::new_connection(identity, Some(Fault::ConnectionExpired)));
+        }
+        let identity = broker.connections.succeed(id, now, |before| {
             let next = match before {
                 Some(own) => AllowedClient::Only(own.clone()).succeeded_by(&identity)?,
                 None => identity,

@@ -63,26 +63,32 @@ impl ChannelParams {
 
 /// `N` messages, or those of the last `Ns` seconds or `Nm` minutes (§8.5).
 fn rewind(value: &str) -> Result<Rewind, Fault> {
-    let seconds = |digits, unit: u64| {
-        let number = u64::try_from(count(digits, "rewind")?).unwrap_or(u64::MAX);
-        Ok(Rewind { messages: limits::REWIND_MESSAGES, age: Some(Duration::from_secs(number.saturating_mul(unit))) })
+    let age = |digits, unit: u64| {
+        let number = u64::try_from(number(digits)?).unwrap_or(u64::MAX);
+        Some(Rewind { messages: limits::REWIND_MESSAGES, age: Some(Duration::from_secs(number.saturating_mul(unit))) })
     };
-    if let Some(digits) = value.strip_suffix('s') {
-        seconds(digits, 1)
+    let rewind = if let Some(digits) = value.strip_suffix('s') {
+        age(digits, 1)
     } else if let Some(digits) = value.strip_suffix('m') {
-        seconds(digits, 60)
+        age(digits, 60)
     } else {
-        let messages = count(value, "rewind")?;
-        Ok(Rewind { messages, age: None })
-    }
+        number(value).map(|messages| Rewind { messages, age: None })
+    };
+    rewind.ok_or_else(|| no_number("rewind", value))
 }
 
 fn count(value: &str, name: &'static str) -> Result<usize, Fault> {
-    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    value.parse().ok().filter(|_| is_number).ok_or_else(|| {
-        let rule = "a number, for rewind optionally followed by s or m";
-        Fault::BadParameter { name, found: Found::text(value), rule }
-    })
+    number(value).ok_or_else(|| no_number(name, value))
+}
+
+fn number(digits: &str) -> Option<usize> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
+}
+
+fn no_number(name: &'static str, value: &str) -> Fault {
+    let rule = "a number, for rewind optionally followed by s or m";
+    Fault::BadParameter { name, found: Found::text(value), rule }
 }
 
 fn modes(value: &str) -> Result<Modes, Fault> {

@@ -231,4 +231,33 @@ mod tests {
         KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
         assert_eq!(gate.check(Some(&revoked), NOW, true).err(), Some(Fault::TokenRevoked));
     }
+
+    /// findings A9: at the limit the answer names it and the count, and a target that is there can be revoked again.
+    #[tokio::test]
+    async fn at_the_limit_a_target_is_renewed() {
+        let ground = Ground::new();
+        let gate = ground.gate();
+        let kept = KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        let limit = limits::REVOCATIONS;
+        revoke(&kept, &gate, KEYS[0], 0..limit, NOW).await;
+        let later = Timestamp::from_millis(NOW.millis() + 60_000);
+        let decide = |client: usize, allow_reauth_margin| {
+            let targets = vec![format!("clientId:c{client}")];
+            let request = RevocationRequest { targets, issued_before: None, allow_reauth_margin };
+            gate.revoke(KEYS[0], &request, Some(&credential(KEYS[0])), later, true).unwrap().remove(0)
+        };
+        let fault = decide(limit, false).unwrap_err();
+        assert_eq!(fault, Fault::TooManyRevocations { count: limit, limit });
+        assert!(fault.to_string().contains("has 10000 revocations, the limit is 10000"), "{fault}");
+        let (old, new) = (token(&gate, KEYS[0], 1, later), token(&gate, KEYS[0], 0, later));
+        decide(0, false).unwrap();
+        assert_eq!(gate.check(Some(&new), later, true).err(), Some(Fault::TokenRevoked));
+        // With a margin: what was revoked before stays so, what is new has its time.
+        decide(1, true).unwrap();
+        assert!(gate.check(Some(&old), later, true).is_ok());
+        let applied = Timestamp::from_millis(later.millis() + 30_000);
+        assert_eq!(gate.check(Some(&old), applied, true).err(), Some(Fault::TokenRevoked));
+        // One was made needless, and its row goes.
+        assert_eq!(gate.forget_revocations(later).len(), 1);
+    }
 }

@@ -57,6 +57,10 @@ pub async fn revoke(asked: &Asked<'_>, key_name: &str, payload: &mut web::Payloa
     let credential = asked.credential()?;
     let decided =
         asked.rest.shared.gate.revoke(key_name, &request, credential.as_ref(), asked.now(), asked.is_tls())?;
+    let mut full = decided.iter().filter_map(|decided| decided.as_ref().err());
+    if let Some(fault) = full.find(|fault| matches!(fault, Fault::TooManyRevocations { .. })) {
+        asked.rest.shared.gate.warn_of_full(&asked.rest.worker.broker.clock, key_name, fault);
+    }
     // Whoever is connected by such a token hears of it.
     for hub in asked.rest.worker.broker.hubs.lock().iter() {
         hub.address.do_send(CredentialsChanged);

@@ -82,6 +82,57 @@ pub fn decode(format: Format, frame: &[u8]) -> Result<ProtocolMessage, Fault> {
     decode_lenient(format, frame)
 }
 
+/// The serial by which a frame that [`decode`] refused can be refused alone: it is one that is answered by ACK or NACK,
+/// and these two fields of it are good. One that names no serial has 0, as everywhere.
+pub fn serial_of_unreadable(format: Format, frame: &[u8]) -> Option<u64> {
+    let envelope: Envelope = decode_lenient(format, frame).ok()?;
+    envelope.action.is_acknowledged().then_some(envelope.msg_serial)
+}
+
+impl Action {
+    /// Its frames are answered by ACK or NACK.
+    const fn is_acknowledged(self) -> bool {
+        matches!(self, Self::MESSAGE | Self::PRESENCE | Self::OBJECT | Self::ANNOTATION)
+    }
+}
+
+/// What of a frame says how to refuse it; all else is passed over, whatever its type.
+#[derive(Default)]
+struct Envelope {
+    action: Action,
+    msg_serial: u64,
+}
+
+impl<'de> Deserialize<'de> for Envelope {
+    fn deserialize<D: Deserializer<'de>>(frame: D) -> Result<Self, D::Error> {
+        frame.deserialize_any(EnvelopeVisitor)
+    }
+}
+
+struct EnvelopeVisitor;
+
+impl<'de> Visitor<'de> for EnvelopeVisitor {
+    type Value = Envelope;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a protocol message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope, A::Error> {
+        let mut envelope = Envelope::default();
+        while let Some(key) = map.next_key::<Key<'_>>()? {
+            match key.as_str() {
+                "action" => envelope.action = Action(map.next_value_seed(Whole)?.unwrap_or_default()),
+                "msgSerial" => envelope.msg_serial = map.next_value_seed(Whole)?.unwrap_or_default(),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(envelope)
+    }
+}
+
 impl<'de> Deserialize<'de> for ProtocolMessage {
     fn deserialize<D: Deserializer<'de>>(frame: D) -> Result<Self, D::Error> {
         frame.deserialize_any(FrameVisitor)
