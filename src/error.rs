@@ -109,7 +109,8 @@ pub enum Fault {
     #[error("the tokens of this key cannot be revoked")]
     TokensNotRevocable,
     #[error(
-        "the key has {count} revocations, the limit is {limit}: each ends an hour and 2 minutes after its issuedBefore; \
+        "the key has {count} revocations, the limit is {limit}: each ends when no token \
+         that it concerns can live any more, after an hour and some minutes; \
          a target that is revoked already can be revoked again"
     )]
     TooManyRevocations { count: usize, limit: usize },
