@@ -37,7 +37,7 @@ impl Running {
     /// Replaces what is `in_force` by what was `read` anew, as far as that takes effect without a restart, and logs what
     /// is different. When anything is wrong with it, that is logged and nothing changes. Whoever is connected stays.
     pub fn reload(&self, in_force: &mut Loaded, read: Result<Prepared, Complaints>) {
-        let mut fresh = match read {
+        let fresh = match read {
             Ok(fresh) => fresh,
             Err(faults) => {
                 tracing::error!("the new settings are refused, those before stay in force: {faults}");
@@ -51,7 +51,7 @@ impl Running {
         }
         let before = in_force.warnings.clone();
         in_force.warnings.clone_from(&fresh.loaded.warnings);
-        in_force.adopt(&mut fresh.loaded).iter().for_each(tell);
+        in_force.adopt(&fresh.loaded).iter().for_each(tell);
         for warning in in_force.warnings.iter().filter(|warning| !before.contains(warning)) {
             tracing::warn!("{warning}");
         }

@@ -126,12 +126,12 @@ impl Site {
                         cors::echo_origin(request, next).await
                     } else {
                         let policy = origins.get().of(&listener, request.match_info().as_str());
-                        if let Some(origin) = policy.refused_origin(request.headers()) {
+                        let refused = |request: &ServiceRequest, origin: &str| {
                             let address = client_address_of(request.request(), &proxies.get());
                             let why = || format!("a page of {origin} is refused: its origin is not allowed");
                             broker.refused(Reason::Origin, Some(address), why);
-                        }
-                        origin::enforce(policy, request, next).await
+                        };
+                        origin::enforce(policy, request, next, refused).await
                     }
                 }
             }))

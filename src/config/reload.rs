@@ -113,9 +113,9 @@ impl Loaded {
     }
 
     /// Takes over what takes effect without a restart, and says what is different, the rest included.
-    pub fn adopt(&mut self, new: &mut Self) -> Vec<Change> {
+    pub fn adopt(&mut self, new: &Self) -> Vec<Change> {
         let mut changes = Vec::new();
-        for (old, new) in self.settings.iter_mut().zip(std::mem::take(&mut new.settings)) {
+        for (old, new) in self.settings.iter_mut().zip(&new.settings) {
             let is_same = old.value.expose_secret() == new.value.expose_secret();
             let is_reloadable = Key::find(old.key).is_some_and(Key::is_reloadable);
             if !is_same {
@@ -123,7 +123,7 @@ impl Loaded {
                 changes.push(Change { key: old.key, is_reloadable, from, to, origin });
             }
             if is_reloadable {
-                *old = new;
+                *old = new.clone();
             }
         }
         take_over(&mut self.config, new.config.clone());
@@ -155,7 +155,7 @@ mod tests {
     fn changes_are_told_and_only_reloadable_ones_are_taken_over() {
         let mut in_force = loaded(&[("limits.channels", "5"), ("auth.secret", &"a".repeat(40))]);
         let new = [("limits.channels", "7"), ("auth.secret", &"b".repeat(40)), ("history.window", "3s")];
-        let changes = in_force.adopt(&mut loaded(&new));
+        let changes = in_force.adopt(&loaded(&new));
         let told: Vec<String> = changes.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(told[0].starts_with("auth.secret is another one"), "{told:?}");
@@ -170,7 +170,7 @@ mod tests {
         assert!(lost.len() == 1 && lost[0].starts_with("auth.secret was set by"), "{lost:?}");
         assert_eq!(in_force.lost_in(&loaded(&new)), Vec::<String>::new());
         // What waits for a restart is told again, what was taken over is not.
-        let again = in_force.adopt(&mut loaded(&new));
+        let again = in_force.adopt(&loaded(&new));
         assert_eq!(again.iter().map(|change| change.key).collect::<Vec<_>>(), ["history.window"]);
     }
 }

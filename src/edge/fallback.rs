@@ -127,7 +127,7 @@ mod tests {
             let broken = || async { panic!("a fault in a handler") as HttpResponse };
             App::new()
                 .wrap(from_fn(catch_panic))
-                .wrap(from_fn(move |request, next| enforce(policy.clone(), request, next)))
+                .wrap(from_fn(move |request, next| enforce(policy.clone(), request, next, |_, _| {})))
                 .route("/broken", web::get().to(broken))
                 .default_service(web::to(not_found))
         })

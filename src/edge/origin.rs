@@ -148,7 +148,8 @@ impl OriginPolicy {
 /// Refuses, answers the preflight, or calls the handler and adds the CORS headers to its answer.
 ///
 /// For `actix_web::middleware::from_fn`:
-/// `.wrap(from_fn(move |request, next| enforce(policy.clone(), request, next)))`.
+/// `.wrap(from_fn(move |request, next| enforce(policy.clone(), request, next, |_, _| {})))`. `refused` is told of a page
+/// that is refused, by its origin as far as that is one.
 ///
 /// # Errors
 /// Those of the wrapped handlers, their answers carrying the CORS headers too.
@@ -156,10 +157,12 @@ pub async fn enforce<B: MessageBody + 'static>(
     policy: Arc<OriginPolicy>,
     request: ServiceRequest,
     next: Next<B>,
+    refused: impl FnOnce(&ServiceRequest, &str),
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     match policy.verdict_on(request.headers()) {
         Verdict::Plain => Ok(next.call(request).await?.map_into_left_body()),
         Verdict::Refused => {
+            refused(&request, &told::shown(request.headers()));
             let refusal = policy.refusal(request.headers());
             let refusal = HttpResponse::Forbidden().content_type("text/plain; charset=utf-8").body(refusal);
             Ok(request.into_response(refusal).map_into_right_body())

@@ -108,7 +108,7 @@ fn a_request_without_origin_is_no_page() {
 async fn answer(request: TestRequest) -> ServiceResponse<impl MessageBody> {
     let policy = Arc::new(policy(true));
     let app = App::new()
-        .wrap(from_fn(move |request, next| enforce(policy.clone(), request, next)))
+        .wrap(from_fn(move |request, next| enforce(policy.clone(), request, next, |_, _| {})))
         .route("/", web::get().to(|| async { HttpResponse::Ok().append_header((VARY, "Accept")).body("hello") }))
         .route("/fails", web::get().to(|| async { Err::<HttpResponse, _>(actix_web::error::ErrorImATeapot("no")) }));
     call_service(&init_service(app).await, request.to_request()).await

@@ -2,18 +2,8 @@
 
 use actix_web::http::header::{HeaderMap, ORIGIN};
 
-use super::{OriginPolicy, Verdict};
-
 /// Longer ones are cut: browsers send a scheme, a host of 253 characters at most, and a port.
 const SHOWN_CHARS: usize = 280;
-
-impl OriginPolicy {
-    /// Whether a request with these headers is refused: then its origin, as far as it is one.
-    pub fn refused_origin(&self, headers: &HeaderMap) -> Option<String> {
-        let is_refused = self.verdict_on(headers) == Verdict::Refused;
-        is_refused.then(|| shown(headers))
-    }
-}
 
 /// What clients send may hold anything; only what looks like an origin is repeated.
 pub(super) fn shown(headers: &HeaderMap) -> String {
