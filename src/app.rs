@@ -17,8 +17,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::{
     actors::{
         broker::{Broker, FrameRate, Settings},
+        channels::directory::Directory,
         connections::Connections,
-        directory::Directory,
         metrics::Metrics,
         refusals::Refusals,
     },
@@ -34,7 +34,7 @@ use crate::{
     },
     clock::{Clock, OncePerSecond},
     config::{Config, Draft},
-    core::{rules::Namespaces, vitals::Patience, window::Bounds},
+    core::{keepalive::Timeouts, rules::Namespaces, window::Bounds},
     edge::{admission::Admission, own_hosts::OwnHosts, tls::CertificateReloader},
     ids::AppId,
     limits,
@@ -205,7 +205,7 @@ fn broker_settings(config: &Config) -> Settings {
         outbox_bytes: config.limits.outbox_bytes,
         replay_bytes: history.bytes,
         channels_per_connection: config.limits.channels_per_connection,
-        patience: Patience {
+        timeouts: Timeouts {
             ping_interval: config.websocket.ping_interval,
             idle_timeout: config.websocket.idle_timeout,
             stall_timeout: config.websocket.stall_timeout,

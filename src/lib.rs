@@ -4,13 +4,13 @@
 //! is a log**. A message takes this way:
 //!
 //! ```text
-//! socket ─► Connection ─► Channel ─► Log ─► Channel ─► Hub, one per ─► Outbox ─► socket
+//! socket ─► Transport ──► Channel ─► Log ─► Channel ─► Hub, one per ─► Outbox ─► socket
 //!           translate     check,     append  entry,     worker thread   ready
 //!                         serial             encoded                    frames
 //! ```
 //!
-//! To follow one, read [`protocols::letshare`], [`actors::link`], [`actors::channel`],
-//! `actors::delivery`, [`actors::outbox`], [`actors::post`], in this order.
+//! To follow one, read [`protocols::letshare`], [`actors::transport::context`], [`actors::channels::channel`],
+//! `actors::fanout::delivery`, [`actors::fanout::outbox`], [`actors::fanout::flusher`], in this order.
 
 /// The thin shells around the pure states: receive, call, carry out the effects.
 pub mod actors;
@@ -24,7 +24,7 @@ pub mod cli;
 pub mod clock;
 /// Settings: typed, loaded from four layers, checked before the start.
 pub mod config;
-/// The pure states: channels, rosters, windows, rules. No clock, no I/O, no actor, no protocol.
+/// The pure states: channels, subscribers, windows, rules. No clock, no I/O, no actor, no protocol.
 pub mod core;
 /// Where clients come in: upgrade, frame guard, Origin, admission, TLS.
 pub mod edge;
@@ -40,9 +40,11 @@ pub mod limits;
 pub mod live;
 /// Where the entries of channels are kept.
 pub mod log;
+/// The four older WebSocket servers, each with its own protocol, on the same channels.
+pub mod older;
 /// What operators look at: health, metrics, logs.
 pub mod ops;
-/// The wire protocols, each a translator between its frames and the core.
+/// The wire protocols of today, each between its frames and the core.
 pub mod protocols;
 /// What survives a restart, beside the logs of channels: one file in one folder.
 pub mod store;

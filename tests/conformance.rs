@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use letshare_server::{
     actors::{
-        link::{Link, Translator},
+        transport::context::{ProtocolHandler, TransportContext},
         worker::Worker,
     },
     app,
@@ -95,23 +95,23 @@ fn run_suite(server: SocketAddr) -> BTreeMap<String, Verdict> {
 /// Sends every message back.
 struct Echo;
 
-impl Translator for Echo {
+impl ProtocolHandler for Echo {
     fn format(&self) -> &'static dyn WireFormat {
         &NoEntries
     }
 
-    fn text(&mut self, text: ByteString, link: &mut Link<'_>) {
+    fn text(&mut self, text: ByteString, link: &mut TransportContext<'_>) {
         link.send_text(text.as_bytes());
     }
 
-    fn binary(&mut self, data: Bytes, link: &mut Link<'_>) {
+    fn binary(&mut self, data: Bytes, link: &mut TransportContext<'_>) {
         // A text frame with the other opcode (RFC 6455 §5.2).
         let mut frame = BytesMut::from(frame::text(&data));
         frame[0] = 0x82;
         link.send_frame(frame.freeze());
     }
 
-    fn answered(&mut self, _: &ChannelName, _: Answer, _: &mut Link<'_>) {}
+    fn answered(&mut self, _: &ChannelName, _: Answer, _: &mut TransportContext<'_>) {}
 }
 
 /// The echo attaches to no channel.

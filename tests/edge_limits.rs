@@ -7,7 +7,7 @@ mod admission;
 mod browsers;
 mod drain;
 mod frames;
+mod keepalive;
 mod profiles;
 mod requests;
 mod tls;
-mod vitals;

@@ -13,7 +13,7 @@ use std::{
 use letshare_server::{
     clock::Clock,
     engines::redis,
-    protocols::group::streams::{Bus, Event, Received, Settings},
+    older::group::streams::{Bus, Event, Received, Settings},
     store::{
         Store,
         embedded::EmbeddedStore,

@@ -18,14 +18,14 @@ use parking_lot::Mutex;
 
 use crate::{
     actors::{
+        channels::directory::Directory,
         connections::Connections,
-        directory::Directory,
-        hub::HubHandle,
+        fanout::hub::HubHandle,
         metrics::Metrics,
         refusals::{Reason, Refusals},
     },
     clock::{Clock, OncePerSecond},
-    core::{rules::Namespaces, vitals::Patience},
+    core::{keepalive::Timeouts, rules::Namespaces},
     live::Live,
     log::Log,
 };
@@ -61,7 +61,7 @@ pub struct Settings {
     /// What an attachment may be sent of what it missed, in bytes of memory ([`crate::core::message::Entry::cost`]).
     pub replay_bytes: usize,
     pub channels_per_connection: usize,
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// How long the peer may take to answer a close frame.
     pub close_timeout: Duration,
     /// Frames that one connection may send; none = as many as it likes.

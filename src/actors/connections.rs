@@ -6,14 +6,14 @@ use std::{collections::HashMap, time::Duration};
 use parking_lot::Mutex;
 
 use crate::{
-    actors::hub::Peer,
+    actors::fanout::hub::TransportHandle,
     ids::{AppId, ClientId, ConnectionId, SessionId},
     limits,
 };
 
 /// All connections of a server that outlive their transports.
 #[derive(Default)]
-pub struct Connections(Mutex<HashMap<ConnectionId, Held>>);
+pub struct Connections(Mutex<HashMap<ConnectionId, Known>>);
 
 /// Whose a connection is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub struct Owner {
     pub client_id: Option<ClientId>,
 }
 
-struct Held {
+struct Known {
     owner: Owner,
-    transport: Transport,
+    reach: Reach,
 }
 
-enum Transport {
-    Open(Peer),
+enum Reach {
+    Open(TransportHandle),
     /// Lost; forgotten at this moment (monotonic).
     Lost(Duration),
     /// Ended for good: its key is worth nothing. Forgotten at this moment (monotonic).
@@ -38,16 +38,16 @@ enum Transport {
 
 impl Connections {
     /// A transport of `connection` is open; an older one of it is closed.
-    pub fn opened(&self, connection: ConnectionId, owner: Owner, peer: Peer, now: Duration) {
-        let transport = Transport::Open(peer);
-        let mut held = self.0.lock();
+    pub fn opened(&self, connection: ConnectionId, owner: Owner, handle: TransportHandle, now: Duration) {
+        let reach = Reach::Open(handle);
+        let mut known = self.0.lock();
         // Whoever adds sweeps, when it pays: the map never holds more than twice what it must.
-        if held.len() == held.capacity() {
-            held.retain(|_, held| !held.is_over(now));
+        if known.len() == known.capacity() {
+            known.retain(|_, known| !known.is_over(now));
         }
-        let before = held.insert(connection, Held { owner, transport });
-        drop(held);
-        if let Some(Held { transport: Transport::Open(older), .. }) = before {
+        let before = known.insert(connection, Known { owner, reach });
+        drop(known);
+        if let Some(Known { reach: Reach::Open(older), .. }) = before {
             older.supersede();
         }
     }
@@ -64,59 +64,59 @@ impl Connections {
         next: impl FnOnce(Option<&ClientId>) -> Result<(Option<ClientId>, T), E>,
     ) -> Result<T, E> {
         let mut all = self.0.lock();
-        let held = all.get_mut(&connection).filter(|held| held.may_be_resumed(now));
-        let before = held.as_ref().and_then(|held| held.owner.client_id.as_ref());
+        let known = all.get_mut(&connection).filter(|known| known.may_be_resumed(now));
+        let before = known.as_ref().and_then(|known| known.owner.client_id.as_ref());
         let (client_id, told) = next(before)?;
-        if let Some(held) = held {
-            held.owner.client_id = client_id;
+        if let Some(known) = known {
+            known.owner.client_id = client_id;
         }
         Ok(told)
     }
 
     /// A transport is gone; the connection can be resumed for a while.
     pub fn lost(&self, connection: ConnectionId, session: SessionId, now: Duration) {
-        let mut held = self.0.lock();
-        if let Some(held) = held.get_mut(&connection)
-            && held.is_by(session)
+        let mut known = self.0.lock();
+        if let Some(known) = known.get_mut(&connection)
+            && known.is_by(session)
         {
-            held.transport = Transport::Lost(now + limits::CONNECTION_STATE_TTL);
+            known.reach = Reach::Lost(now + limits::CONNECTION_STATE_TTL);
         }
     }
 
     /// The connection has ended for good. That is remembered for as long as one that was lost may be resumed.
     pub fn closed(&self, connection: ConnectionId, session: SessionId, now: Duration) {
         let mut all = self.0.lock();
-        if let Some(held) = all.get_mut(&connection)
-            && held.is_by(session)
+        if let Some(known) = all.get_mut(&connection)
+            && known.is_by(session)
         {
-            held.transport = Transport::Ended(now + limits::CONNECTION_STATE_TTL);
+            known.reach = Reach::Ended(now + limits::CONNECTION_STATE_TTL);
         }
     }
 
     /// Whether a connection has ended for good, as far as that is remembered.
     pub fn has_ended(&self, connection: ConnectionId, now: Duration) -> bool {
         let all = self.0.lock();
-        all.get(&connection).is_some_and(|held| matches!(held.transport, Transport::Ended(until) if now < until))
+        all.get(&connection).is_some_and(|known| matches!(known.reach, Reach::Ended(until) if now < until))
     }
 
     /// Whose a connection is, while it can be resumed.
     pub fn owner(&self, connection: ConnectionId, now: Duration) -> Option<Owner> {
         let all = self.0.lock();
-        let held = all.get(&connection).filter(|held| held.may_be_resumed(now))?;
-        Some(held.owner.clone())
+        let known = all.get(&connection).filter(|known| known.may_be_resumed(now))?;
+        Some(known.owner.clone())
     }
 }
 
-impl Held {
+impl Known {
     fn is_by(&self, session: SessionId) -> bool {
-        matches!(&self.transport, Transport::Open(peer) if peer.session == session)
+        matches!(&self.reach, Reach::Open(handle) if handle.session == session)
     }
 
     fn is_over(&self, now: Duration) -> bool {
-        matches!(self.transport, Transport::Lost(until) | Transport::Ended(until) if until <= now)
+        matches!(self.reach, Reach::Lost(until) | Reach::Ended(until) if until <= now)
     }
 
     fn may_be_resumed(&self, now: Duration) -> bool {
-        !matches!(self.transport, Transport::Ended(_)) && !self.is_over(now)
+        !matches!(self.reach, Reach::Ended(_)) && !self.is_over(now)
     }
 }

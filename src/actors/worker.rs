@@ -7,17 +7,17 @@ use actix::{Addr, Context};
 use crate::{
     actors::{
         broker::Broker,
-        channel::Channel,
-        hub::{Hub, HubHandle},
+        channels::channel::Channel,
+        channels::undone::Command,
+        fanout::flusher::Flusher,
+        fanout::hub::{Hub, HubHandle},
         metrics::Counters,
-        post::Post,
-        session::Session,
-        undone::Command,
+        transport::session::Session,
     },
     core::{
-        command::{Attached, AttachmentId, HubId, Reseat},
+        command::{Attached, AttachmentId, HubId, Resubscribe},
         hashing::FastMap,
-        roster::Roster,
+        subscribers::Subscribers,
     },
     error::Fault,
     ids::{ChannelName, SessionId},
@@ -27,16 +27,16 @@ pub struct Worker {
     pub broker: Arc<Broker>,
     pub hub: HubHandle,
     pub(super) sessions: RefCell<FastMap<SessionId, Rc<Session>>>,
-    pub(super) rosters: RefCell<FastMap<ChannelName, Local>>,
+    pub(in crate::actors) locals: RefCell<FastMap<ChannelName, Local>>,
     counters: RefCell<Counters>,
-    pub post: Rc<Post>,
+    pub flusher: Rc<Flusher>,
 }
 
 /// A channel as far as it concerns this thread: its members here.
 pub(super) struct Local {
     /// The actor that knows these members.
     pub channel: Addr<Channel>,
-    pub roster: Roster<Rc<Session>>,
+    pub subscribers: Subscribers<Rc<Session>>,
 }
 
 thread_local! {
@@ -70,9 +70,9 @@ impl Worker {
             broker,
             hub,
             sessions: RefCell::default(),
-            rosters: RefCell::default(),
+            locals: RefCell::default(),
             counters: RefCell::default(),
-            post: Post::start(),
+            flusher: Flusher::start(),
         });
         context.run(Hub::new(Rc::clone(&worker)));
         worker
@@ -100,34 +100,38 @@ impl Worker {
     /// [`Fault::Busy`] when the server holds as many channels as it may.
     pub(super) fn channel(&self, name: &ChannelName) -> Result<Addr<Channel>, Fault> {
         let channel = self.broker.directory.channel(name, &self.broker)?;
-        if let Some(local) = self.rosters.borrow_mut().get_mut(name)
+        if let Some(local) = self.locals.borrow_mut().get_mut(name)
             && local.channel != channel
         {
             local.channel = channel.clone();
-            let reseat =
-                Reseat { hub: self.hub.id, seats: local.roster.seats().collect(), delivered: local.roster.delivered() };
-            channel.do_send(Command::new(self.hub.clone(), name.clone(), reseat));
+            let resubscribe = Resubscribe {
+                hub: self.hub.id,
+                subscriptions: local.subscribers.subscriptions().collect(),
+                delivered: local.subscribers.delivered(),
+            };
+            channel.do_send(Command::new(self.hub.clone(), name.clone(), resubscribe));
         }
         Ok(channel)
     }
 
-    pub(super) fn seat(&self, name: &ChannelName, attached: &Attached, session: &Rc<Session>) {
-        let seat = attached.seat.clone();
-        let Some(channel) = session.channel(name, seat.id.alias) else {
+    pub(super) fn subscribe(&self, name: &ChannelName, attached: &Attached, session: &Rc<Session>) {
+        let subscription = attached.subscription.clone();
+        let Some(channel) = session.channel(name, subscription.id.alias) else {
             return;
         };
-        let mut rosters = self.rosters.borrow_mut();
-        let local =
-            rosters.entry(name.clone()).or_insert_with(|| Local { channel, roster: Roster::new(attached.head) });
-        local.roster.seat(seat, Rc::clone(session));
+        let mut locals = self.locals.borrow_mut();
+        let local = locals
+            .entry(name.clone())
+            .or_insert_with(|| Local { channel, subscribers: Subscribers::new(attached.head) });
+        local.subscribers.subscribe(subscription, Rc::clone(session));
     }
 
-    pub(super) fn unseat(&self, channel: &ChannelName, id: AttachmentId) {
-        let mut rosters = self.rosters.borrow_mut();
-        if let Some(Local { roster, .. }) = rosters.get_mut(channel) {
-            roster.unseat(id);
-            if roster.is_empty() {
-                rosters.remove(channel);
+    pub(super) fn unsubscribe(&self, channel: &ChannelName, id: AttachmentId) {
+        let mut locals = self.locals.borrow_mut();
+        if let Some(Local { subscribers, .. }) = locals.get_mut(channel) {
+            subscribers.unsubscribe(id);
+            if subscribers.is_empty() {
+                locals.remove(channel);
             }
         }
     }

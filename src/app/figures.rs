@@ -14,8 +14,8 @@ use crate::{
     },
     edge::{client_address::client_address_of, own_hosts::OwnHosts, tls::CertificateReloader},
     live::Live,
+    older::group,
     ops::{OpsState, logs::Dropped},
-    protocols::group,
 };
 
 /// What does not belong to the broker.

@@ -65,15 +65,15 @@ pub fn serve(bound: Vec<Bound>, site: &Site) -> io::Result<Server> {
         server = match tls {
             None => server.listen(name, socket, move || {
                 let plain = |io: TcpStream| {
-                    let peer = prepared(&io);
-                    ready(Ok::<_, DispatchError>((AsciiTargets::new(io), Protocol::Http1, peer)))
+                    let handle = prepared(&io);
+                    ready(Ok::<_, DispatchError>((AsciiTargets::new(io), Protocol::Http1, handle)))
                 };
                 fn_service(plain).and_then(http.service())
             })?,
             Some(tls) => server.listen(name, socket, move || {
                 let encrypted = |io: TlsStream<TcpStream>| {
-                    let peer = prepared(io.get_ref().0);
-                    ready(Ok::<_, TlsError<io::Error, DispatchError>>((AsciiTargets::new(io), Protocol::Http1, peer)))
+                    let handle = prepared(io.get_ref().0);
+                    ready(Ok::<_, TlsError<io::Error, DispatchError>>((AsciiTargets::new(io), Protocol::Http1, handle)))
                 };
                 Acceptor::new(tls.clone())
                     .map_err(TlsError::into_service_error)

@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Protocol},
     edge::websocket::Entrance,
     limits,
-    protocols::{
+    older::{
         chat::{self, Chat, moderation::Moderation},
         group::{self, Group},
         postoffice::{self, Office, PostOffice},

@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     config::{self, Complaints, Draft, Environment, FileFaults, Loaded},
     edge::tls::{self, CertificateReloader},
-    protocols::{
+    older::{
         chat::moderation::{Moderation, ModerationFault},
         group::blacklist,
     },

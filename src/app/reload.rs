@@ -19,7 +19,7 @@ use crate::{
     edge::{own_hosts::OwnHosts, tls::CertificateReloader},
     ids::AppId,
     live::Live,
-    protocols::{chat::moderation::Moderation, group::barrier::Lists, relay},
+    older::{chat::moderation::Moderation, group::barrier::Lists, relay},
 };
 
 /// Whatever can be replaced while the server runs.

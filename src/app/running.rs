@@ -16,7 +16,7 @@ use super::{older::Older, reload::Reloader, storage::Storage};
 use crate::{
     actors::{
         broker::Broker,
-        hub::{Drain, OpenConnections},
+        fanout::hub::{Drain, OpenConnections},
     },
     config::{Listener, Protocol},
     limits,

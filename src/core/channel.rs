@@ -1,13 +1,14 @@
 //! The state of one channel: who is attached, who is present, and the order of what is published.
 
-mod seats;
+mod subscriptions;
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
     core::{
         command::{
-            Answer, Attach, Attached, AttachmentId, Detach, Effect, HubId, Leave, Now, Publish, Reseat, Seat, Start,
+            Answer, Attach, Attached, AttachmentId, Detach, Effect, HubId, Leave, Now, Publish, Resubscribe, Start,
+            Subscription,
         },
         dedupe::{Content, Known, Published, Seen, Verdict},
         message::{Body, Entry, EntryId},
@@ -21,14 +22,14 @@ use crate::{
     ids::{ChannelName, ConnectionId},
 };
 
-use seats::Seats;
+use subscriptions::Seats;
 
 /// A channel without its log: who is attached and present, and the next serial.
 #[derive(Debug)]
 pub struct ChannelState {
     name: ChannelName,
     mint: Mint,
-    seats: Seats,
+    subscriptions: Seats,
     members: Members,
     seen: Seen,
 }
@@ -36,7 +37,7 @@ pub struct ChannelState {
 impl ChannelState {
     /// `mint` goes on where the channel's log stands.
     pub fn new(name: ChannelName, mint: Mint, members: Members) -> Self {
-        Self { name, mint, seats: Seats::default(), members, seen: Seen::default() }
+        Self { name, mint, subscriptions: Seats::default(), members, seen: Seen::default() }
     }
 
     pub const fn name(&self) -> &ChannelName {
@@ -45,12 +46,12 @@ impl ChannelState {
 
     /// The hubs that have to be told of an entry.
     pub fn hubs(&self) -> impl Iterator<Item = HubId> + '_ {
-        self.seats.hubs()
+        self.subscriptions.hubs()
     }
 
     /// Nobody is attached or present.
     pub fn is_idle(&self) -> bool {
-        self.seats.is_empty() && self.members.is_idle()
+        self.subscriptions.is_empty() && self.members.is_idle()
     }
 
     pub const fn members(&self) -> &Members {
@@ -59,11 +60,11 @@ impl ChannelState {
 
     /// Somebody wants to know the occupancy.
     pub const fn is_observed(&self) -> bool {
-        self.seats.is_observed()
+        self.subscriptions.is_observed()
     }
 
     pub fn occupancy(&self) -> Occupancy {
-        Occupancy { presence_members: self.members.len(), ..self.seats.occupancy() }
+        Occupancy { presence_members: self.members.len(), ..self.subscriptions.occupancy() }
     }
 
     /// Something that was published before this state was made.
@@ -80,19 +81,19 @@ impl ChannelState {
     /// channel is full.
     pub fn attach(&mut self, command: Attach) -> Vec<Effect> {
         let Attach { id, connection, hub, filter, rules, start, context } = command;
-        let is_change = self.seats.has(id);
+        let is_change = self.subscriptions.has(id);
         if let Err(fault) = self.admit(is_change, rules.as_deref()) {
             let alias = id.alias;
             let answer = Answer::AttachRefused { alias, fault };
             let session = id.session;
             return vec![Effect::Answer { hub, session, answer }];
         }
-        let seat = Seat { id, connection, filter, counted: rules.is_some() };
-        self.seats.add(hub, seat.clone());
+        let subscription = Subscription { id, connection, filter, counted: rules.is_some() };
+        self.subscriptions.add(hub, subscription.clone());
         self.members.regain(connection);
-        let members = self.members_for(&seat, &start);
+        let members = self.members_for(&subscription, &start);
         let attached = Attached {
-            seat,
+            subscription,
             is_change,
             head: self.mint.position(),
             position: self.mint.position(),
@@ -110,13 +111,13 @@ impl ChannelState {
 
     /// Who is present, as far as the attachment is concerned: of others' members it gets neither a sync nor events
     /// without the mode for them, and most attachments of other protocols concern nobody.
-    fn members_for(&self, seat: &Seat, start: &Start) -> Vec<Arc<Member>> {
-        if seat.filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
+    fn members_for(&self, subscription: &Subscription, start: &Start) -> Vec<Arc<Member>> {
+        if subscription.filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
             self.members.all()
         } else if *start == Start::Head {
             Vec::new()
         } else {
-            self.members.of(seat.connection)
+            self.members.of(subscription.connection)
         }
     }
 
@@ -125,10 +126,10 @@ impl ChannelState {
     }
 
     /// Takes over the attachments of a hub as they are, and delivers what the hub has missed.
-    pub fn reseat(&mut self, command: Reseat) -> Effect {
-        let Reseat { hub, seats, delivered: after } = command;
-        for seat in seats {
-            self.seats.add(hub, seat);
+    pub fn resubscribe(&mut self, command: Resubscribe) -> Effect {
+        let Resubscribe { hub, subscriptions, delivered: after } = command;
+        for subscription in subscriptions {
+            self.subscriptions.add(hub, subscription);
         }
         Effect::Replay { hub, after }
     }
@@ -137,7 +138,7 @@ impl ChannelState {
         match rules {
             Some(rules) if !is_change => {
                 rules.check_name(self.name.as_str())?;
-                rules.check_place(self.seats.counted())
+                rules.check_place(self.subscriptions.counted())
             }
             _ => Ok(()),
         }
@@ -148,7 +149,7 @@ impl ChannelState {
     pub fn detach(&mut self, now: Now, command: Detach) -> Vec<Effect> {
         let Detach { id, connection, hub, context } = command;
         let mut effects = Vec::with_capacity(3);
-        effects.extend(self.unseat(now, id, connection, Duration::ZERO));
+        effects.extend(self.unsubscribe(now, id, connection, Duration::ZERO));
         let alias = id.alias;
         effects.push(Effect::Answer { hub, session: id.session, answer: Answer::Detached { alias, context } });
         effects.push(Effect::OccupancyChanged);
@@ -159,14 +160,14 @@ impl ChannelState {
     /// attached by another transport already.
     pub fn leave(&mut self, now: Now, command: Leave) -> Vec<Effect> {
         let Leave { id, connection, hold } = command;
-        let left = self.unseat(now, id, connection, hold);
+        let left = self.unsubscribe(now, id, connection, hold);
         [Effect::OccupancyChanged].into_iter().chain(left).collect()
     }
 
     /// Ends an attachment. With the connection's last one its members leave, at once or after `hold`.
-    fn unseat(&mut self, now: Now, id: AttachmentId, connection: ConnectionId, hold: Duration) -> Option<Effect> {
-        self.seats.remove(id);
-        if self.seats.has_connection(connection) {
+    fn unsubscribe(&mut self, now: Now, id: AttachmentId, connection: ConnectionId, hold: Duration) -> Option<Effect> {
+        self.subscriptions.remove(id);
+        if self.subscriptions.has_connection(connection) {
             return None;
         }
         let due = (!hold.is_zero()).then(|| now.uptime + hold);
@@ -234,7 +235,7 @@ impl ChannelState {
         if let Some(fault) = refusal {
             return Err(fault);
         }
-        if attached.is_some_and(|session| !self.seats.has_session(session)) {
+        if attached.is_some_and(|session| !self.subscriptions.has_session(session)) {
             return Err(Fault::NotAttached);
         }
         let body = match (body, publisher) {

@@ -43,7 +43,7 @@ pub struct AttachmentId {
 
 /// One attachment as its hub and its channel know it.
 #[derive(Clone, Debug)]
-pub struct Seat {
+pub struct Subscription {
     pub id: AttachmentId,
     pub connection: ConnectionId,
     pub filter: Filter,
@@ -132,9 +132,9 @@ pub struct Reply {
 
 /// A hub's attachments, handed to the successor of a channel that died.
 #[derive(Clone, Debug)]
-pub struct Reseat {
+pub struct Resubscribe {
     pub hub: HubId,
-    pub seats: Vec<Seat>,
+    pub subscriptions: Vec<Subscription>,
     /// Up to where the hub has delivered.
     pub delivered: Serial,
 }
@@ -157,7 +157,7 @@ pub enum Answer {
 /// An attachment that begins or has changed.
 #[derive(Clone, Debug)]
 pub struct Attached {
-    pub seat: Seat,
+    pub subscription: Subscription,
     /// The attachment was there before: what it gets goes on without a break.
     pub is_change: bool,
     /// The newest entry of the channel: what is published after it is delivered.

@@ -18,7 +18,7 @@ pub struct Filter {
     pub echo: bool,
     /// Wants to know how many use the channel.
     pub occupancy: bool,
-    /// Its entries are not written like everybody else's: its translator is asked for each.
+    /// Its entries are not written like everybody else's: its protocol handler is asked for each.
     pub is_tailored: bool,
     every_name: bool,
     names: Vec<ByteString>,

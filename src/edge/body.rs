@@ -1,5 +1,5 @@
 //! The response body of an upgraded WebSocket: yields the frames of an outbox, where those are not written
-//! straight to the socket (see [`crate::actors::outbox`]): TLS, and sockets that were full once.
+//! straight to the socket (see [`crate::actors::fanout::outbox`]): TLS, and sockets that were full once.
 //!
 //! actix-http asks for the next frame until its write buffer holds 32 KiB, so whatever waits goes out in
 //! one write.
@@ -13,7 +13,7 @@ use std::{
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::Bytes;
 
-use crate::actors::{outbox::Outbox, socket::Socket};
+use crate::actors::{fanout::outbox::Outbox, transport::socket::Socket};
 
 pub struct OutboxBody {
     outbox: Outbox,

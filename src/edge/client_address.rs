@@ -28,8 +28,8 @@ impl Source {
 /// The address of whoever sent `request`.
 pub fn client_address_of(request: &HttpRequest, trusted: &[IpNet]) -> IpAddr {
     let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let peer = request.peer_addr().map_or(unknown, |peer| peer.ip());
-    client_address(peer, request.headers(), trusted)
+    let handle = request.peer_addr().map_or(unknown, |handle| handle.ip());
+    client_address(handle, request.headers(), trusted)
 }
 
 /// For the log when one address has, or comes, too often: it may be a proxy that nobody has named, whose clients count
@@ -52,9 +52,9 @@ pub fn proxy_hint(request: &HttpRequest, address: IpAddr) -> String {
 ///
 /// When an entry cannot be read, the proxy that wrote it stands for its clients; when every hop is
 /// trusted, the farthest one is the client. IPv4 in IPv6 clothing comes out as IPv4.
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub fn client_address(handle: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-    let mut nearest = peer.to_canonical();
+    let mut nearest = handle.to_canonical();
     let lines: Vec<_> = headers.get_all(X_FORWARDED_FOR).collect();
     let hops = lines.iter().rev().flat_map(|line| {
         // An unreadable line yields one unreadable hop, which ends the search.
@@ -91,13 +91,13 @@ mod tests {
     use super::*;
 
     /// Proxies live in 10.0.0.0/8 and fd00::/8.
-    fn seen(peer: &str, forwarded: &[&str]) -> String {
+    fn seen(handle: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in forwarded {
             headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
-        client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
+        client_address(handle.parse().unwrap(), &headers, &trusted).to_string()
     }
 
     #[test]
@@ -119,8 +119,8 @@ mod tests {
             ("10.0.0.1", &["198.51.100.1, unknown, 10.0.0.2"], "10.0.0.2"),
             ("10.0.0.1", &["198.51.100.1", "\u{e9}"], "10.0.0.1"),
         ];
-        for (peer, forwarded, expected) in table {
-            assert_eq!(seen(peer, forwarded), expected, "{peer} {forwarded:?}");
+        for (handle, forwarded, expected) in table {
+            assert_eq!(seen(handle, forwarded), expected, "{handle} {forwarded:?}");
         }
     }
 }

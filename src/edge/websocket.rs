@@ -24,11 +24,11 @@ use ipnet::IpNet;
 
 use crate::{
     actors::{
-        connection::{Connection, Inbound},
-        link::Translator,
-        outbox::Outbox,
+        fanout::outbox::Outbox,
         refusals::Reason,
-        socket::Socket,
+        transport::context::ProtocolHandler,
+        transport::socket::Socket,
+        transport::{Inbound, Transport},
         worker::Worker,
     },
     edge::{
@@ -88,7 +88,7 @@ impl Entrance {
         });
     }
 
-    /// Upgrades the request; from here on `translator` speaks with the client.
+    /// Upgrades the request; from here on `handler` speaks with the client.
     ///
     /// # Errors
     /// When the request is no valid WebSocket handshake; it is counted and logged here.
@@ -97,7 +97,7 @@ impl Entrance {
         request: &HttpRequest,
         payload: web::Payload,
         permit: Permit,
-        translator: Box<dyn Translator>,
+        handler: Box<dyn ProtocolHandler>,
     ) -> Result<HttpResponse, NoHandshake> {
         NoHandshake::check(request).inspect_err(|fault| {
             self.turn_away(request, Reason::Request, || fault.to_string());
@@ -115,13 +115,13 @@ impl Entrance {
         let socket = Socket::new(descriptor.map(|descriptor| descriptor.number));
         let limit = self.worker.broker.settings.get().outbox_bytes;
         let outbox = if descriptor.is_some_and(|descriptor| descriptor.plain) {
-            Outbox::direct(limit, socket.clone(), Rc::clone(&self.worker.post))
+            Outbox::direct(limit, socket.clone(), Rc::clone(&self.worker.flusher))
         } else {
             Outbox::new(limit)
         };
         let body_outbox = outbox.clone();
         let body_socket = socket.clone();
-        Connection::open(Rc::clone(&self.worker), translator, inbound, outbox, socket, Box::new(permit));
+        Transport::open(Rc::clone(&self.worker), handler, inbound, outbox, socket, Box::new(permit));
         Ok(response.map_body(|_, inner| BoxBody::new(OutboxBody::new(body_outbox, body_socket, inner.boxed()))))
     }
 }

@@ -1,8 +1,5 @@
-//! The wire protocols: each a translator between its frames and the core. None knows another.
+//! The wire protocols of today: each turns its frames and requests into commands of the core, and events of the core into
+//! frames. None knows another.
 
 pub mod ably;
-pub mod chat;
-pub mod group;
 pub mod letshare;
-pub mod postoffice;
-pub mod relay;

@@ -1,5 +1,5 @@
 //! Moderation on the way of a message: `docs/protocols/chat.md §5, §7, §8`. What the service is asked and answers in detail is
-//! shown beside the code (src/protocols/chat/moderation/tests.rs).
+//! shown beside the code (src/older/chat/moderation/tests.rs).
 
 use std::{net::SocketAddr, sync::mpsc, thread::JoinHandle, time::Duration};
 

@@ -121,7 +121,7 @@ fn is_foreign(file: &File, at: usize, name: &str) -> bool {
     file.is_page() && !name.starts_with("docs/") && !file.text[..at].ends_with("](")
 }
 
-/// `src/protocols/chat/push.rs`, `tests/chat_archive/mongo.rs` → the chat's page.
+/// `src/older/chat/push.rs`, `tests/chat_archive/mongo.rs` → the chat's page.
 fn protocol_of(path: &str) -> Option<String> {
     let names = path.split(['/', '.', '_']);
     let is_protocol = |name: &&str| ["ably", "chat", "group", "letshare", "postoffice", "relay"].contains(name);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use letshare_server::protocols::group::streams::{Event, Notification};
+use letshare_server::older::group::streams::{Event, Notification};
 
 use super::{Instance, RedisServer, SHORT_LEASE};
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use letshare_server::{
     clock::Clock,
     engines::redis::{Link, RedisError},
-    protocols::group::streams::QueueFull,
+    older::group::streams::QueueFull,
     store::{Batch, Committed, Store, StoreError},
 };
 use tokio::sync::oneshot;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use letshare_server::{clock::Clock, ids::Timestamp, protocols::group::streams::Status};
+use letshare_server::{clock::Clock, ids::Timestamp, older::group::streams::Status};
 
 use super::{Instance, RedisServer, SHORT_LEASE, eventually};
 

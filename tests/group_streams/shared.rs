@@ -1,6 +1,6 @@
 //! What every instance reads.
 
-use letshare_server::protocols::group::streams::{Event, Member};
+use letshare_server::older::group::streams::{Event, Member};
 
 use super::{Instance, RedisServer, eventually, payload};
 

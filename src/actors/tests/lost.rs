@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::stage::{self, ROOM, Stage};
 use crate::{
-    actors::{channel::Channel, undone::Command, worker::Worker},
+    actors::{channels::channel::Channel, channels::undone::Command, worker::Worker},
     core::{
         command::{Publish, Reply, Rewind},
         dedupe::Known,
@@ -230,7 +230,7 @@ async fn a_channel_whose_log_opens_slowly_stalls_no_other() {
     here.say("1");
     assert_eq!(there.hear().await, "1");
     assert!(stage.broker.directory.is_in_charge(&slow, &channel));
-    let waiting = channel.send(crate::actors::questions::Occupied);
+    let waiting = channel.send(crate::actors::channels::questions::Occupied);
     open.send(()).expect("it waits");
     assert!(matches!(waiting.await, Ok(Ok(_))));
 }
@@ -248,7 +248,7 @@ async fn a_channel_that_never_opens_answers() {
     drop(open);
     assert_eq!(client.hear().await, BUSY);
     assert_eq!(
-        channel.send(crate::actors::questions::Occupied).await.unwrap_or(Err(Fault::Busy)).err(),
+        channel.send(crate::actors::channels::questions::Occupied).await.unwrap_or(Err(Fault::Busy)).err(),
         Some(Fault::Busy)
     );
 }

@@ -17,16 +17,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::{
     actors::{
         broker::{Broker, FrameRate, Settings},
-        channel::Channel,
-        connection::{Connection, Inbound},
+        channels::channel::Channel,
+        channels::directory::Directory,
         connections::Connections,
-        directory::Directory,
-        hub::HubHandle,
-        link::{Attaching, Link, Translator},
+        fanout::hub::HubHandle,
+        fanout::outbox::Outbox,
         metrics::Metrics,
-        outbox::Outbox,
         refusals::Refusals,
-        socket::Socket,
+        transport::context::{Attaching, ProtocolHandler, TransportContext},
+        transport::socket::Socket,
+        transport::{Inbound, Transport},
         worker::Worker,
     },
     clock::{Clock, OncePerSecond},
@@ -34,9 +34,9 @@ use crate::{
         command::{Answer, Start},
         filter::Filter,
         frame,
+        keepalive::Timeouts,
         message::{self, Data, Entry, Payload},
         rules::{Rules, Terms},
-        vitals::Patience,
         window::Bounds,
         wire::{Slot, WireFormat},
     },
@@ -79,7 +79,7 @@ impl Stage {
                 outbox_bytes: 100_000,
                 replay_bytes: 100_000,
                 channels_per_connection: 10,
-                patience: Patience {
+                timeouts: Timeouts {
                     ping_interval: Duration::from_millis(200),
                     idle_timeout: hour,
                     stall_timeout: hour,
@@ -109,7 +109,7 @@ impl Stage {
             let outbox = Outbox::new(broker.settings.get().outbox_bytes);
             let inbound = stream::poll_fn(move |cx| said.poll_recv(cx));
             let (socket, permit) = (Socket::new(None), Box::new(()));
-            Connection::open(worker, Box::new(Script), inbound, outbox.clone(), socket, permit);
+            Transport::open(worker, Box::new(Script), inbound, outbox.clone(), socket, permit);
             actix::spawn(async move {
                 while let Some(frame) = poll_fn(|cx| outbox.poll_frame(cx)).await {
                     // Short text frames have a header of two bytes; the rest are pings.
@@ -224,12 +224,12 @@ impl Client {
 /// A protocol of few words: `join`, `leave`, `?`; everything else is said to the room.
 struct Script;
 
-impl Translator for Script {
+impl ProtocolHandler for Script {
     fn format(&self) -> &'static dyn WireFormat {
         &Plain
     }
 
-    fn text(&mut self, text: ByteString, link: &mut Link<'_>) {
+    fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>) {
         let room = ChannelName::from(ROOM);
         let done = match &*text {
             "join" => {
@@ -238,39 +238,39 @@ impl Translator for Script {
                 filter.add_every_name();
                 let attaching =
                     Attaching { alias: 0, filter, rules, start: Start::Head, context: frame::text(b"joined") };
-                link.attach(&room, attaching)
+                transport.attach(&room, attaching)
             }
-            "leave" => link.detach(&room, 0, frame::text(b"left")),
+            "leave" => transport.detach(&room, 0, frame::text(b"left")),
             "?" => {
-                link.send_text(b"what?");
+                transport.send_text(b"what?");
                 Ok(())
             }
             words => {
                 let message = message::Message { payload: Payload::json(words.into()), ..message::Message::default() };
-                link.publish(&room, message)
+                transport.publish(&room, message)
             }
         };
         if let Err(fault) = done {
-            tell(&fault, link);
+            tell(&fault, transport);
         }
     }
 
-    fn binary(&mut self, _: Bytes, _: &mut Link<'_>) {}
+    fn binary(&mut self, _: Bytes, _: &mut TransportContext<'_>) {}
 
-    fn answered(&mut self, _: &ChannelName, answer: Answer, link: &mut Link<'_>) {
+    fn answered(&mut self, _: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {
         match answer {
-            Answer::Attached(attached) => link.send_frame(attached.context),
-            Answer::Detached { context, .. } => link.send_frame(context),
+            Answer::Attached(attached) => transport.send_frame(attached.context),
+            Answer::Detached { context, .. } => transport.send_frame(context),
             Answer::AttachRefused { fault, .. } | Answer::PublishRefused { fault, .. } => {
-                tell(&fault, link);
+                tell(&fault, transport);
             }
             Answer::Published { .. } => {}
         }
     }
 }
 
-fn tell(fault: &Fault, link: &mut Link<'_>) {
-    link.send_text(format!("refused: {fault}").as_bytes());
+fn tell(fault: &Fault, transport: &mut TransportContext<'_>) {
+    transport.send_text(format!("refused: {fault}").as_bytes());
 }
 
 /// The data as it is.

@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     config::{self, Moderated},
     limits,
-    protocols::chat::{
+    older::chat::{
         self, Exchange,
         moderation::{self, Baidu, Choice, Moderation},
     },

@@ -13,7 +13,7 @@ use crate::{
     config,
     engines::redis,
     limits,
-    protocols::group::{
+    older::group::{
         Forum, Shared,
         streams::{self, Bus},
     },

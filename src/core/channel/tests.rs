@@ -234,14 +234,20 @@ fn presence_events_that_change_nothing_are_not_told() {
 #[test]
 fn reseating_takes_members_over_and_replays_what_the_hub_missed() {
     let mut channel = channel();
-    let seat = |number| Seat { id: id(number), connection: connection(number), filter: Filter::named(), counted: true };
+    let subscription = |number| Subscription {
+        id: id(number),
+        connection: connection(number),
+        filter: Filter::named(),
+        counted: true,
+    };
     let delivered = Mint::new(Epoch::new(1)).mint(Timestamp::from_millis(1));
-    let effect = channel.reseat(Reseat { hub: HUB, seats: vec![seat(1), seat(2)], delivered });
+    let effect =
+        channel.resubscribe(Resubscribe { hub: HUB, subscriptions: vec![subscription(1), subscription(2)], delivered });
     assert!(matches!(effect, Effect::Replay { hub: HUB, after } if after == delivered));
-    assert_eq!((channel.seats.len(), channel.seats.counted()), (2, 2));
+    assert_eq!((channel.subscriptions.len(), channel.subscriptions.counted()), (2, 2));
     assert!(!is_attached(&channel.attach(attach(3, room(2)))), "both places are taken");
-    channel.reseat(Reseat { hub: HUB, seats: vec![seat(1)], delivered });
-    assert_eq!(channel.seats.len(), 2, "who is known already is not counted twice");
+    channel.resubscribe(Resubscribe { hub: HUB, subscriptions: vec![subscription(1)], delivered });
+    assert_eq!(channel.subscriptions.len(), 2, "who is known already is not counted twice");
 }
 
 proptest! {
@@ -347,8 +353,8 @@ proptest! {
                     members.remove(&connection);
                 }
             }
-            prop_assert_eq!(channel.seats.len(), members.len());
-            prop_assert_eq!(channel.seats.counted(), members.len());
+            prop_assert_eq!(channel.subscriptions.len(), members.len());
+            prop_assert_eq!(channel.subscriptions.counted(), members.len());
             let hubs: BTreeSet<HubId> = channel.hubs().collect();
             let expected: BTreeSet<HubId> =
                 members.iter().map(|c| HubId(u32::from(c % 3))).collect();

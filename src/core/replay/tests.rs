@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     core::{
-        command::{AttachmentId, Seat},
+        command::{AttachmentId, Subscription},
         filter::Filter,
         message::{Body, EntryId, Message, Payload},
         occupancy::Occupancy,
@@ -70,7 +70,7 @@ fn log(steps: &[(usize, bool)], entries: usize) -> (Window, Mint, Vec<Arc<Entry>
 fn begun(mint: &Mint, is_change: bool) -> Attached {
     let session = SessionId::from_number(1);
     Attached {
-        seat: Seat {
+        subscription: Subscription {
             id: AttachmentId { session, alias: 0 },
             connection: ConnectionId::from_bytes([1; 9]),
             filter: Filter::named(),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
-    actors::link::{Attaching, Link},
+    actors::transport::context::{Attaching, TransportContext},
     core::{
         capability::Operation,
         command::{Attached, Start},
@@ -78,14 +78,14 @@ fn default_modes() -> Modes {
 }
 
 impl AblyConnection {
-    pub(super) fn attach(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+    pub(super) fn attach(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
         let requested = message.channel.clone().unwrap_or_default();
-        if let Err(fault) = self.try_attach(message, link) {
-            self.tell_channel_fault(&requested, &fault, link);
+        if let Err(fault) = self.try_attach(message, transport) {
+            self.tell_channel_fault(&requested, &fault, transport);
         }
     }
 
-    fn try_attach(&mut self, message: ProtocolMessage, link: &mut Link<'_>) -> Result<(), Fault> {
+    fn try_attach(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) -> Result<(), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let in_name = name.params.iter().map(|(key, value)| (&**key, &**value));
         let in_frame = message.params.iter();
@@ -120,7 +120,7 @@ impl AblyConnection {
         let alias = self.alias(&name);
         let attaching =
             Attaching { alias, filter: attachment.filter(alias, self.echo), rules: None, start, context: Bytes::new() };
-        link.attach(&channel, attaching)?;
+        transport.attach(&channel, attaching)?;
         self.attachments.insert((channel, alias), attachment);
         Ok(())
     }
@@ -143,19 +143,19 @@ impl AblyConnection {
         known.map(alias_at)
     }
 
-    pub(super) fn attached(&mut self, channel: &ChannelName, attached: Attached, link: &mut Link<'_>) {
-        let alias = attached.seat.id.alias;
+    pub(super) fn attached(&mut self, channel: &ChannelName, attached: Attached, transport: &mut TransportContext<'_>) {
+        let alias = attached.subscription.id.alias;
         let Some(attachment) = self.attachments.get(&(channel.clone(), alias)) else {
             return;
         };
-        let modes = attached.seat.filter.modes;
+        let modes = attached.subscription.filter.modes;
         let sees_members = modes.has(Modes::PRESENCE_SUBSCRIBE);
         if attached.context == sync::ASKED {
-            self.send_members(&attachment.requested, &attached.members, link);
+            self.send_members(&attachment.requested, &attached.members, transport);
             return;
         }
         let is_own = |entry: &Entry| entry.publisher == Some(self.id);
-        let filter = &attached.seat.filter;
+        let filter = &attached.subscription.filter;
         let backlog = attached.backlog.iter();
         let backlog: Vec<_> = backlog.filter(|entry| filter.accepts(entry, is_own(entry))).collect();
         let has_presence = sees_members && !attached.members.is_empty();
@@ -172,11 +172,11 @@ impl AblyConnection {
             params: &attachment.params.echo,
             error: error.as_ref(),
         };
-        self.say(&frame, link);
+        self.say(&frame, transport);
         // All of it before anything else: clients judge leaves by whether they come before, between or
         // after the pages.
         if has_presence {
-            self.send_members(&attachment.requested, &attached.members, link);
+            self.send_members(&attachment.requested, &attached.members, transport);
         }
         for entry in backlog {
             let frame = if filter.is_tailored {
@@ -184,20 +184,26 @@ impl AblyConnection {
             } else {
                 entry.frame(format_of(self.format)).clone()
             };
-            link.send_missed(frame);
+            transport.send_missed(frame);
         }
     }
 
-    pub(super) fn attach_refused(&mut self, channel: &ChannelName, alias: u16, fault: &Fault, link: &mut Link<'_>) {
-        if let Some(requested) = self.concluded(channel, alias, link) {
-            self.tell_channel_fault(&requested, fault, link);
+    pub(super) fn attach_refused(
+        &mut self,
+        channel: &ChannelName,
+        alias: u16,
+        fault: &Fault,
+        transport: &mut TransportContext<'_>,
+    ) {
+        if let Some(requested) = self.concluded(channel, alias, transport) {
+            self.tell_channel_fault(&requested, fault, transport);
         }
     }
 
     /// What will never succeed fails the channel; what may succeed later lets the client try again
     /// (T32).
-    fn tell_channel_fault(&self, channel: &str, fault: &Fault, link: &mut Link<'_>) {
-        link.count_error();
+    fn tell_channel_fault(&self, channel: &str, fault: &Fault, transport: &mut TransportContext<'_>) {
+        transport.count_error();
         let error = &fault.into();
         let frame = if fault.http_status() >= 500 {
             let error = Some(error);
@@ -206,50 +212,56 @@ impl AblyConnection {
             let channel = Some(channel);
             ServerFrame::Error { channel, error }
         };
-        self.say(&frame, link);
+        self.say(&frame, transport);
     }
 
-    pub(super) fn detach(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+    pub(super) fn detach(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
         let requested = message.channel.unwrap_or_default();
         let detached = Name::parse(requested.clone()).and_then(|name| {
             let channel = name.channel(self.access.app.id);
-            link.detach(&channel, self.alias(&name), Bytes::new())
+            transport.detach(&channel, self.alias(&name), Bytes::new())
         });
         match detached {
             Ok(()) => {}
             // Then there is nothing to detach from.
             Err(fault) if fault.http_status() < 500 => {
                 let frame = ServerFrame::Detached { channel: &requested, error: None };
-                self.say(&frame, link);
+                self.say(&frame, transport);
             }
             // Not answered: the client asks again.
             Err(_) => {}
         }
     }
 
-    pub(super) fn detached(&mut self, channel: &ChannelName, alias: u16, context: &Bytes, link: &mut Link<'_>) {
-        let Some(requested) = self.concluded(channel, alias, link) else {
+    pub(super) fn detached(
+        &mut self,
+        channel: &ChannelName,
+        alias: u16,
+        context: &Bytes,
+        transport: &mut TransportContext<'_>,
+    ) {
+        let Some(requested) = self.concluded(channel, alias, transport) else {
             return;
         };
         if *context != SILENT {
             let frame = ServerFrame::Detached { channel: &requested, error: None };
-            self.say(&frame, link);
+            self.say(&frame, transport);
         }
     }
 
     /// The name of an attachment of which one request has ended. It is forgotten unless there are more, whose answers need
     /// it as well: every DETACH is answered (§5.4).
-    fn concluded(&mut self, channel: &ChannelName, alias: u16, link: &Link<'_>) -> Option<ByteString> {
+    fn concluded(&mut self, channel: &ChannelName, alias: u16, transport: &TransportContext<'_>) -> Option<ByteString> {
         let key = (channel.clone(), alias);
         let requested = self.attachments.get(&key)?.requested.clone();
-        if !link.awaits(channel, alias) {
+        if !transport.awaits(channel, alias) {
             self.attachments.remove(&key);
         }
         Some(requested)
     }
 
     /// The capability has changed: attachments get the modes that it grants now, or end.
-    pub(super) fn regrant(&mut self, link: &mut Link<'_>) {
+    pub(super) fn regrant(&mut self, transport: &mut TransportContext<'_>) {
         let mut ended = Vec::new();
         for ((channel, alias), attachment) in &mut self.attachments {
             let operations = self.access.operations_on(&attachment.resource);
@@ -269,17 +281,17 @@ impl AblyConnection {
                 start: Start::Head,
                 context: Bytes::new(),
             };
-            if let Err(fault) = link.attach(channel, attaching) {
+            if let Err(fault) = transport.attach(channel, attaching) {
                 tracing::warn!(%fault, "an attachment keeps the modes that it had");
             }
         }
         for (channel, alias) in ended {
             if let Some(attachment) = self.attachments.get(&(channel.clone(), alias)) {
                 let fault = self.access.not_permitted("attach", &attachment.resource);
-                self.tell_channel_fault(&attachment.requested, &fault, link);
+                self.tell_channel_fault(&attachment.requested, &fault, transport);
             }
             // It fails only when there is no attachment.
-            let _ = link.detach(&channel, alias, SILENT);
+            let _ = transport.detach(&channel, alias, SILENT);
         }
     }
 }

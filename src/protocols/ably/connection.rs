@@ -1,4 +1,4 @@
-//! The translator of one transport of an Ably connection: frames in, commands out; answers in, frames out.
+//! The protocol handler of one transport of an Ably connection: frames in, commands out; answers in, frames out.
 //!
 //! What belongs to channels stands in `attach`, to publishes and presence in `publish`, to credentials on a live
 //! connection in `reauth`.
@@ -12,7 +12,7 @@ use crate::{
     actors::{
         broker::Settings,
         connections::Owner,
-        link::{Link, Terms, Translator},
+        transport::context::{ProtocolHandler, Terms, TransportContext},
     },
     auth::ably::{Access, AllowedClient},
     core::{
@@ -99,88 +99,88 @@ impl AblyConnection {
         }
     }
 
-    pub(super) fn say(&self, frame: &ServerFrame<'_>, link: &mut Link<'_>) {
-        link.send_frame(frame.encode(self.format));
+    pub(super) fn say(&self, frame: &ServerFrame<'_>, transport: &mut TransportContext<'_>) {
+        transport.send_frame(frame.encode(self.format));
     }
 
     /// Tells of a fault that ends the connection, and ends it.
-    pub(super) fn fail(&mut self, fault: &Fault, link: &mut Link<'_>) {
-        link.count_error();
+    pub(super) fn fail(&mut self, fault: &Fault, transport: &mut TransportContext<'_>) {
+        transport.count_error();
         let error = ServerFrame::Error { channel: None, error: &fault.into() };
-        self.forget(link);
-        self.say(&error, link);
-        self.end(link);
+        self.forget(transport);
+        self.say(&error, transport);
+        self.end(transport);
     }
 
     /// Tells of a fault that lets the client come back, and ends the transport.
-    pub(super) fn disconnect(&mut self, fault: &Fault, link: &mut Link<'_>) {
+    pub(super) fn disconnect(&mut self, fault: &Fault, transport: &mut TransportContext<'_>) {
         let disconnected = ServerFrame::Disconnected { error: &fault.into() };
-        self.say(&disconnected, link);
-        self.end(link);
+        self.say(&disconnected, transport);
+        self.end(transport);
     }
 
-    fn end(&mut self, link: &mut Link<'_>) {
+    fn end(&mut self, transport: &mut TransportContext<'_>) {
         self.has_ended = true;
-        link.close(CloseReason::Done);
+        transport.close(CloseReason::Done);
     }
 
     /// The connection is not to be resumed, and its members leave at once.
-    fn forget(&mut self, link: &mut Link<'_>) {
+    fn forget(&mut self, transport: &mut TransportContext<'_>) {
         self.is_closed = true;
         // Before the client hears of it: it may come back at once.
-        let session = link.peer().session;
-        let broker = &link.worker().broker;
+        let session = transport.handle().session;
+        let broker = &transport.worker().broker;
         broker.connections.closed(self.id, session, broker.clock.uptime());
-        link.hold(Duration::ZERO);
+        transport.hold(Duration::ZERO);
     }
 
-    pub(super) fn connected(&mut self, link: &mut Link<'_>) {
+    pub(super) fn connected(&mut self, transport: &mut TransportContext<'_>) {
         let key = self.shared.connection_keys.mint(self.access.app.id, self.id);
-        let rate = link.worker().broker.settings.get().frame_rate;
+        let rate = transport.worker().broker.settings.get().frame_rate;
         let details = self.shared.details(&self.identity, &key, rate);
         let error = self.resume_fault.take().as_ref().map(Into::into);
         let connected = ServerFrame::Connected { connection_id: self.id, details: &details, error: error.as_ref() };
-        self.say(&connected, link);
+        self.say(&connected, transport);
     }
 
-    fn receive(&mut self, frame: &[u8], link: &mut Link<'_>) {
+    fn receive(&mut self, frame: &[u8], transport: &mut TransportContext<'_>) {
         if self.has_ended {
             return;
         }
         match wire::decode(self.format, frame) {
-            Ok(message) => self.act(message, link),
+            Ok(message) => self.act(message, transport),
             // A publish is refused alone: whatever else the client does on the connection goes on.
             Err(fault) => match wire::serial_of_unreadable(self.format, frame) {
-                Some(serial) => self.answer_publish(Some(serial), fault, link),
-                None => self.fail(&fault, link),
+                Some(serial) => self.answer_publish(Some(serial), fault, transport),
+                None => self.fail(&fault, transport),
             },
         }
     }
 
-    fn act(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+    fn act(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
         match message.action {
             Action::HEARTBEAT => {
                 if let Some(id) = &message.id {
                     let echo = ServerFrame::Heartbeat { id: Some(id) };
-                    link.send_later(echo.encode(self.format), limits::PING_ECHO_DELAY);
+                    transport.send_later(echo.encode(self.format), limits::PING_ECHO_DELAY);
                 }
             }
-            Action::ATTACH => self.attach(message, link),
-            Action::DETACH => self.detach(message, link),
-            Action::SYNC => self.sync(message, link),
-            Action::MESSAGE => self.publish_messages(message, link),
-            Action::PRESENCE => self.publish_presence(message, link),
-            Action::AUTH => self.reauthenticate(message, link),
-            Action::DISCONNECT => self.end(link),
+            Action::ATTACH => self.attach(message, transport),
+            Action::DETACH => self.detach(message, transport),
+            Action::SYNC => self.sync(message, transport),
+            Action::MESSAGE => self.publish_messages(message, transport),
+            Action::PRESENCE => self.publish_presence(message, transport),
+            Action::AUTH => self.reauthenticate(message, transport),
+            Action::DISCONNECT => self.end(transport),
             Action::CLOSE => {
-                self.forget(link);
-                self.say(&ServerFrame::Closed, link);
-                self.end(link);
+                self.forget(transport);
+                self.say(&ServerFrame::Closed, transport);
+                self.end(transport);
             }
             // Not there yet, so that nobody waits for an answer that never comes.
             Action::OBJECT | Action::ANNOTATION => {
                 let what = "objects and annotations on this server";
-                self.answer_publish(message.msg_serial, Fault::NotFound { what }, link);
+                self.answer_publish(message.msg_serial, Fault::NotFound { what }, transport);
             }
             // What only a server says, or nobody knows: nothing to answer (§2.2).
             _ => {}
@@ -188,7 +188,7 @@ impl AblyConnection {
     }
 }
 
-impl Translator for AblyConnection {
+impl ProtocolHandler for AblyConnection {
     fn format(&self) -> &'static dyn WireFormat {
         format_of(self.format)
     }
@@ -201,48 +201,48 @@ impl Translator for AblyConnection {
         Terms {
             connection: self.id,
             ping,
-            patience: self.shared.settings.patience(settings),
+            timeouts: self.shared.settings.timeouts(settings),
             farewell: farewell::of(self.format),
             hold: self.hold,
             ..Terms::new(settings)
         }
     }
 
-    fn opened(&mut self, link: &mut Link<'_>) {
+    fn opened(&mut self, transport: &mut TransportContext<'_>) {
         let owner = Owner { app: self.access.app.id, client_id: self.identity.known().cloned() };
-        let broker = &link.worker().broker;
+        let broker = &transport.worker().broker;
         let now = broker.clock.uptime();
-        broker.connections.opened(self.id, owner, link.peer(), now);
-        self.connected(link);
-        self.begin_watch(link);
+        broker.connections.opened(self.id, owner, transport.handle(), now);
+        self.connected(transport);
+        self.begin_watch(transport);
     }
 
-    fn text(&mut self, text: ByteString, link: &mut Link<'_>) {
-        self.receive(text.as_bytes(), link);
+    fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>) {
+        self.receive(text.as_bytes(), transport);
     }
 
-    fn binary(&mut self, data: Bytes, link: &mut Link<'_>) {
-        self.receive(&data, link);
+    fn binary(&mut self, data: Bytes, transport: &mut TransportContext<'_>) {
+        self.receive(&data, transport);
     }
 
-    fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>) {
+    fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {
         if self.has_ended {
             return;
         }
         match answer {
-            Answer::Attached(attached) => self.attached(channel, *attached, link),
-            Answer::Detached { alias, context } => self.detached(channel, alias, &context, link),
+            Answer::Attached(attached) => self.attached(channel, *attached, transport),
+            Answer::Detached { alias, context } => self.detached(channel, alias, &context, transport),
             Answer::AttachRefused { alias, fault } => {
-                self.attach_refused(channel, alias, &fault, link);
+                self.attach_refused(channel, alias, &fault, transport);
             }
             Answer::Published { token, published } => {
                 self.acks.settle(token, Ok(published));
-                self.tell_outcomes(link);
+                self.tell_outcomes(transport);
             }
             Answer::PublishRefused { token, fault } => {
                 if let Some(token) = token {
                     self.acks.settle(token, Err(fault));
-                    self.tell_outcomes(link);
+                    self.tell_outcomes(transport);
                 }
             }
         }
@@ -256,24 +256,24 @@ impl Translator for AblyConnection {
         Some(wire::encode_as(entry, self.format, &attachment.requested, category))
     }
 
-    fn woken(&mut self, link: &mut Link<'_>) {
-        self.watch_expiry(link);
+    fn woken(&mut self, transport: &mut TransportContext<'_>) {
+        self.watch_expiry(transport);
     }
 
-    fn credentials_changed(&mut self, link: &mut Link<'_>) {
-        self.watch_revocation(link);
+    fn credentials_changed(&mut self, transport: &mut TransportContext<'_>) {
+        self.watch_revocation(transport);
     }
 
-    fn superseded(&mut self, link: &mut Link<'_>) {
+    fn superseded(&mut self, transport: &mut TransportContext<'_>) {
         if !self.has_ended {
-            self.disconnect(&Fault::TransportSuperseded, link);
+            self.disconnect(&Fault::TransportSuperseded, transport);
         }
     }
 
-    fn closed(&mut self, link: &mut Link<'_>) {
+    fn closed(&mut self, transport: &mut TransportContext<'_>) {
         if !self.is_closed {
-            let session = link.peer().session;
-            let broker = &link.worker().broker;
+            let session = transport.handle().session;
+            let broker = &transport.worker().broker;
             broker.connections.lost(self.id, session, broker.clock.uptime());
         }
     }

@@ -15,11 +15,11 @@ use actix_web::{HttpRequest, HttpResponse, dev::RequestHead, http::header, web};
 use crate::{
     actors::{
         broker::{self, FrameRate},
-        link::Translator,
         refusals::Reason,
+        transport::context::ProtocolHandler,
     },
     auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate},
-    core::vitals::Patience,
+    core::keepalive::Timeouts,
     edge::{
         admission::Refusal as NotAdmitted,
         http::query::Query,
@@ -54,11 +54,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn patience(&self, server: &broker::Settings) -> Patience {
-        Patience {
+    pub fn timeouts(&self, server: &broker::Settings) -> Timeouts {
+        Timeouts {
             ping_interval: HEARTBEAT_INTERVAL,
             idle_timeout: limits::ABLY_IDLE_TIMEOUT,
-            stall_timeout: server.patience.stall_timeout,
+            stall_timeout: server.timeouts.stall_timeout,
         }
     }
 }
@@ -113,7 +113,7 @@ impl Door {
         };
         let query = Query::parse(request.query_string());
         let format = format(&query);
-        let translator: Box<dyn Translator> = match self.open(request, &query, format) {
+        let handler: Box<dyn ProtocolHandler> = match self.open(request, &query, format) {
             Ok(opening) => Box::new(AblyConnection::new(opening, Arc::clone(&self.shared))),
             Err(fault) => {
                 let fault = refusal::of_connection(fault);
@@ -121,7 +121,7 @@ impl Door {
                 Box::new(Refusal { format, fault })
             }
         };
-        let upgraded = self.entrance.upgrade(request, payload, permit, translator).await;
+        let upgraded = self.entrance.upgrade(request, payload, permit, handler).await;
         upgraded.unwrap_or_else(|fault| {
             HttpResponse::BadRequest()
                 .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))

@@ -1,7 +1,7 @@
 //! Ably's protocol, so that unmodified Ably SDKs work here (`docs/protocols/ably.md`).
 //!
 //! * [`wire`]: frames and bodies in JSON and MessagePack; no rule of who may do what.
-//! * [`door`]: from a request to a connection; [`connection`]: its translator, with `attach`, `sync`, `publish`, `reauth`.
+//! * [`door`]: from a request to a connection; [`connection`]: its protocol handler, with `attach`, `sync`, `publish`, `reauth`.
 //! * [`rest`]: everything that is asked for by HTTP.
 //! * [`name`], [`params`], [`acks`], [`messages`], [`version`]: the pure pieces that these are made of.
 

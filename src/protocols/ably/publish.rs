@@ -1,7 +1,7 @@
 //! MESSAGE and PRESENCE frames of a client, and the answers to them (`docs/protocols/ably.md §6, §7.1`).
 
 use crate::{
-    actors::link::Link,
+    actors::transport::context::TransportContext,
     auth::ably::AllowedClient,
     core::{
         capability::Operation,
@@ -22,62 +22,66 @@ use crate::{
 };
 
 impl AblyConnection {
-    pub(super) fn publish_messages(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+    pub(super) fn publish_messages(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
         let serial = message.msg_serial;
-        self.publish(serial, link, |connection, link| connection.check_messages(message, link));
+        self.publish(serial, transport, |connection, transport| connection.check_messages(message, transport));
     }
 
-    pub(super) fn publish_presence(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+    pub(super) fn publish_presence(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
         let serial = message.msg_serial;
-        self.publish(serial, link, |connection, link| connection.check_presence(message, link));
+        self.publish(serial, transport, |connection, transport| connection.check_presence(message, transport));
     }
 
     fn publish(
         &mut self,
         serial: Option<u64>,
-        link: &mut Link<'_>,
-        check: impl FnOnce(&mut Self, &Link<'_>) -> Result<(ChannelName, Publish), Fault>,
+        transport: &mut TransportContext<'_>,
+        check: impl FnOnce(&mut Self, &TransportContext<'_>) -> Result<(ChannelName, Publish), Fault>,
     ) {
         let serial = serial.unwrap_or_default();
         if !self.acks.expect(serial) {
             return;
         }
-        let checked = if link.may_send() { check(self, link) } else { Err(Fault::RateLimited) };
+        let checked = if transport.may_send() { check(self, transport) } else { Err(Fault::RateLimited) };
         let sent = checked.and_then(|(channel, publish)| {
-            let publish = Publish { reply: Some(link.reply(Some(serial))), ..publish };
-            link.send(&channel, publish)
+            let publish = Publish { reply: Some(transport.reply(Some(serial))), ..publish };
+            transport.send(&channel, publish)
         });
         if let Err(fault) = sent {
             self.acks.settle(serial, Err(fault));
-            self.tell_outcomes(link);
+            self.tell_outcomes(transport);
         }
     }
 
     /// Answers a frame that is not published at all.
-    pub(super) fn answer_publish(&mut self, serial: Option<u64>, fault: Fault, link: &mut Link<'_>) {
-        self.publish(serial, link, |_, _| Err(fault));
+    pub(super) fn answer_publish(&mut self, serial: Option<u64>, fault: Fault, transport: &mut TransportContext<'_>) {
+        self.publish(serial, transport, |_, _| Err(fault));
     }
 
-    pub(super) fn tell_outcomes(&mut self, link: &mut Link<'_>) {
+    pub(super) fn tell_outcomes(&mut self, transport: &mut TransportContext<'_>) {
         while let Some((msg_serial, outcome)) = self.acks.take_next() {
             match outcome {
                 Ok(published) => {
                     let res = [published];
                     let ack =
                         ServerFrame::Ack { msg_serial, count: 1, res: (self.version >= SERIALS_SINCE).then_some(&res) };
-                    self.say(&ack, link);
+                    self.say(&ack, transport);
                 }
                 Err(fault) => {
-                    link.count_error();
+                    transport.count_error();
                     let nack = ServerFrame::Nack { msg_serial, count: 1, error: &(&fault).into() };
-                    self.say(&nack, link);
+                    self.say(&nack, transport);
                 }
             }
         }
     }
 
     /// The checks of §6.1, in its order.
-    fn check_messages(&mut self, message: ProtocolMessage, link: &Link<'_>) -> Result<(ChannelName, Publish), Fault> {
+    fn check_messages(
+        &mut self,
+        message: ProtocolMessage,
+        transport: &TransportContext<'_>,
+    ) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
         let is_forced = message.params.get("_forceNack").is_some_and(|value| value == "true");
@@ -91,8 +95,8 @@ impl AblyConnection {
             user_claim: self.access.user_claim(&name.base),
             connection: Some(self.id),
             keys: &self.shared.connection_keys,
-            connections: &link.worker().broker.connections,
-            uptime: link.worker().broker.clock.uptime(),
+            connections: &transport.worker().broker.connections,
+            uptime: transport.worker().broker.clock.uptime(),
         };
         let checked = messages::check(message.messages, &publisher, &self.shared.settings);
         let checked = checked.map_err(|fault| refusal.clone().unwrap_or(fault))?;
@@ -148,7 +152,11 @@ impl AblyConnection {
         Ok(())
     }
 
-    fn check_presence(&mut self, message: ProtocolMessage, link: &Link<'_>) -> Result<(ChannelName, Publish), Fault> {
+    fn check_presence(
+        &mut self,
+        message: ProtocolMessage,
+        transport: &TransportContext<'_>,
+    ) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
         let may = self.check_may(&name, &channel, Operation::Presence, Modes::PRESENCE);
@@ -157,7 +165,7 @@ impl AblyConnection {
         let events = self.events(message, &name).map_err(|fault| refusal.clone().unwrap_or(fault))?;
         let publish = Publish {
             reply: None,
-            attached: Some(link.peer().session),
+            attached: Some(transport.handle().session),
             publisher: Some(self.id),
             id: EntryId::Frame { connection: self.id, msg_serial },
             body: Body::Presence(events),

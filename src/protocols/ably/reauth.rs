@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    actors::link::Link,
+    actors::transport::context::TransportContext,
     auth::ably::{AllowedClient, Credential},
     error::Fault,
     limits,
@@ -16,23 +16,27 @@ use crate::{
 };
 
 impl AblyConnection {
-    pub(super) fn reauthenticate(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
-        if let Err(fault) = self.try_reauthenticate(message, link) {
+    pub(super) fn reauthenticate(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
+        if let Err(fault) = self.try_reauthenticate(message, transport) {
             let why = || format!("a new token is refused: Ably: {fault}");
-            link.worker().broker.refused(reason_of(&fault), None, why);
-            self.fail(&fault, link);
+            transport.worker().broker.refused(reason_of(&fault), None, why);
+            self.fail(&fault, transport);
         }
     }
 
-    fn try_reauthenticate(&mut self, message: ProtocolMessage, link: &mut Link<'_>) -> Result<(), Fault> {
+    fn try_reauthenticate(
+        &mut self,
+        message: ProtocolMessage,
+        transport: &mut TransportContext<'_>,
+    ) -> Result<(), Fault> {
         let token = message.access_token.ok_or(Fault::Unauthenticated { why: "AUTH without an access token" })?;
-        let access = self.shared.gate.check(Some(&Credential::Token(token)), link.now(), true);
+        let access = self.shared.gate.check(Some(&Credential::Token(token)), transport.now(), true);
         let access = access.map_err(refusal::of_connection)?;
         if access.app.id != self.access.app.id {
             let why = "the token is for another app";
             return Err(Fault::IncompatibleCredentials { why });
         }
-        let broker = &link.worker().broker;
+        let broker = &transport.worker().broker;
         // A newer transport may have said meanwhile whose the connection is.
         let own = &self.identity;
         self.identity = broker.connections.succeed(self.id, broker.clock.uptime(), |before| {
@@ -42,55 +46,55 @@ impl AblyConnection {
         })?;
         self.access = access;
         self.revoked_at = None;
-        self.regrant(link);
-        self.connected(link);
-        self.begin_watch(link);
+        self.regrant(transport);
+        self.connected(transport);
+        self.begin_watch(transport);
         Ok(())
     }
 
     /// The credentials are new: has the client asked for others in time. Not if they end so soon that it
     /// would be asked at once, and again and again.
-    pub(super) fn begin_watch(&mut self, link: &mut Link<'_>) {
+    pub(super) fn begin_watch(&mut self, transport: &mut TransportContext<'_>) {
         let ask = self.access.expires.map(|expires| {
             let ahead = u64::try_from(limits::TOKEN_RENEWAL.as_millis()).unwrap_or(u64::MAX);
             expires.millis().saturating_sub(ahead)
         });
-        self.renewal = ask.filter(|ask| *ask > link.now().millis());
-        self.watch_expiry(link);
+        self.renewal = ask.filter(|ask| *ask > transport.now().millis());
+        self.watch_expiry(transport);
     }
 
     /// Asks for a new token when its time has come, and ends the transport with the old one, to the
     /// millisecond (T22).
-    pub(super) fn watch_expiry(&mut self, link: &mut Link<'_>) {
+    pub(super) fn watch_expiry(&mut self, transport: &mut TransportContext<'_>) {
         let expiry = self.access.expires.map(|end| (end, Fault::TokenExpired));
         let revocation = self.revoked_at.map(|end| (end, Fault::TokenRevoked));
         let ends = expiry.into_iter().chain(revocation);
         let Some((end, why)) = ends.min_by_key(|(end, _)| *end) else {
             return;
         };
-        let now = link.now().millis();
+        let now = transport.now().millis();
         if now >= end.millis() {
-            return self.disconnect(&why, link);
+            return self.disconnect(&why, transport);
         }
         if self.renewal.is_some_and(|ask| now >= ask) {
             self.renewal = None;
-            self.say(&ServerFrame::Auth, link);
+            self.say(&ServerFrame::Auth, transport);
         }
         let next = self.renewal.map_or(end.millis(), |ask| ask.min(end.millis()));
-        link.wake_in(Duration::from_millis(next.saturating_sub(now)));
+        transport.wake_in(Duration::from_millis(next.saturating_sub(now)));
     }
 
     /// A token that was revoked ends at once, or after its client was asked for another one.
-    pub(super) fn watch_revocation(&mut self, link: &mut Link<'_>) {
+    pub(super) fn watch_revocation(&mut self, transport: &mut TransportContext<'_>) {
         let revoked_at = self.shared.gate.revoked_at(&self.access);
         if revoked_at.is_none() || revoked_at == self.revoked_at {
             return;
         }
         self.revoked_at = revoked_at;
-        if revoked_at.is_some_and(|end| end > link.now()) {
+        if revoked_at.is_some_and(|end| end > transport.now()) {
             self.renewal = None;
-            self.say(&ServerFrame::Auth, link);
+            self.say(&ServerFrame::Auth, transport);
         }
-        self.watch_expiry(link);
+        self.watch_expiry(transport);
     }
 }

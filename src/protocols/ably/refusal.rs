@@ -1,11 +1,11 @@
-//! The translator of a client that is not let in: it is told why by a frame, because browsers cannot read
+//! The protocol handler of a client that is not let in: it is told why by a frame, because browsers cannot read
 //! the answer to a failed upgrade (`docs/protocols/ably.md §1.2`, T16).
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
-    actors::link::{Link, Translator},
+    actors::transport::context::{ProtocolHandler, TransportContext},
     core::{command::Answer, wire::WireFormat},
     error::{CloseReason, Fault},
     ids::ChannelName,
@@ -25,21 +25,21 @@ pub struct Refusal {
     pub fault: Fault,
 }
 
-impl Translator for Refusal {
+impl ProtocolHandler for Refusal {
     fn format(&self) -> &'static dyn WireFormat {
         format_of(self.format)
     }
 
-    fn opened(&mut self, link: &mut Link<'_>) {
+    fn opened(&mut self, transport: &mut TransportContext<'_>) {
         let error = ServerFrame::Error { channel: None, error: &(&self.fault).into() };
-        link.count_error();
-        link.send_frame(error.encode(self.format));
-        link.close(CloseReason::Done);
+        transport.count_error();
+        transport.send_frame(error.encode(self.format));
+        transport.close(CloseReason::Done);
     }
 
-    fn text(&mut self, _: ByteString, _: &mut Link<'_>) {}
+    fn text(&mut self, _: ByteString, _: &mut TransportContext<'_>) {}
 
-    fn binary(&mut self, _: Bytes, _: &mut Link<'_>) {}
+    fn binary(&mut self, _: Bytes, _: &mut TransportContext<'_>) {}
 
-    fn answered(&mut self, _: &ChannelName, _: Answer, _: &mut Link<'_>) {}
+    fn answered(&mut self, _: &ChannelName, _: Answer, _: &mut TransportContext<'_>) {}
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    actors::link::{Attaching, Link},
+    actors::transport::context::{Attaching, TransportContext},
     core::{command::Start, modes::Modes, presence::Member},
     limits,
     protocols::ably::{
@@ -19,7 +19,7 @@ use crate::{
 pub(super) const ASKED: Bytes = Bytes::from_static(b"sync");
 
 impl AblyConnection {
-    pub(super) fn send_members(&self, channel: &str, members: &[Arc<Member>], link: &mut Link<'_>) {
+    pub(super) fn send_members(&self, channel: &str, members: &[Arc<Member>], transport: &mut TransportContext<'_>) {
         let mut pages = pages(members).into_iter().peekable();
         // No `@` or `.` in a sync id (T42).
         let id = self.shared.next_sync_id();
@@ -30,20 +30,20 @@ impl AblyConnection {
                 Some(_) => format!("{id}:{sent}"),
                 None => format!("{id}:"),
             };
-            let frame = ServerFrame::Sync { channel, cursor: Some(&cursor), timestamp: link.now(), members: page };
-            self.say(&frame, link);
+            let frame = ServerFrame::Sync { channel, cursor: Some(&cursor), timestamp: transport.now(), members: page };
+            self.say(&frame, transport);
         }
     }
 
     /// The client wants to know who is present, from the beginning. Asked for like a change of the
     /// attachment, so that the answer keeps its place among the presence events.
-    pub(super) fn sync(&mut self, message: ProtocolMessage, link: &mut Link<'_>) {
+    pub(super) fn sync(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
         let Ok(name) = Name::parse(message.channel.unwrap_or_default()) else {
             return;
         };
         let channel = name.channel(self.access.app.id);
         let alias = self.alias(&name);
-        let Some(filter) = link.filter(&channel, alias).cloned() else {
+        let Some(filter) = transport.filter(&channel, alias).cloned() else {
             return;
         };
         // Who may only publish is not told who is there.
@@ -51,7 +51,7 @@ impl AblyConnection {
             return;
         }
         let attaching = Attaching { alias, filter, rules: None, start: Start::Head, context: ASKED };
-        if let Err(fault) = link.attach(&channel, attaching) {
+        if let Err(fault) = transport.attach(&channel, attaching) {
             tracing::debug!(%fault, "a presence sync was not sent");
         }
     }

@@ -1,4 +1,4 @@
-//! The translator of one LetShare connection: requests become commands, answers become replies.
+//! The protocol handler of one LetShare connection: requests become commands, answers become replies.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
-    actors::link::{Attaching, Link, Translator},
+    actors::transport::context::{Attaching, ProtocolHandler, TransportContext},
     core::{
         command::{Answer, Start},
         filter::Filter,
@@ -85,13 +85,13 @@ impl Rooms {
         Self { user, only_room, settings, files }
     }
 
-    fn subscribe(&self, request: &Request<'_>, link: &mut Link<'_>) -> Result<(), Refusal> {
+    fn subscribe(&self, request: &Request<'_>, transport: &mut TransportContext<'_>) -> Result<(), Refusal> {
         let room = room(request)?;
         self.settings.rules.check_name(room.as_str())?;
         if self.only_room.as_ref().is_some_and(|only| only != room.as_str()) {
             return Err(Fault::ChannelForbidden.into());
         }
-        let mut filter = link.filter(&room, 0).cloned().unwrap_or_else(Filter::named);
+        let mut filter = transport.filter(&room, 0).cloned().unwrap_or_else(Filter::named);
         let event = event_name(&request.event)?;
         if !self.may_hear(event) {
             return Err(Refusal::ForeignSignal(event.to_owned()));
@@ -104,8 +104,8 @@ impl Rooms {
         if filter.len() > limit {
             return Err(Fault::TooManyEvents { limit }.into());
         }
-        let confirmation = reply::subscribed(room.as_str(), &request.event, link.now());
-        self.attach(&room, filter, confirmation, link)
+        let confirmation = reply::subscribed(room.as_str(), &request.event, transport.now());
+        self.attach(&room, filter, confirmation, transport)
     }
 
     /// A signal is for the user whom it names: by the whole id, or without what a page adds to it (`bob` of `bob:x1y2z3`).
@@ -119,23 +119,23 @@ impl Rooms {
     }
 
     /// Unsubscribing is always confirmed; from `signal:all` it leaves the room.
-    fn unsubscribe(&self, request: &Request<'_>, link: &mut Link<'_>) -> Result<(), Refusal> {
+    fn unsubscribe(&self, request: &Request<'_>, transport: &mut TransportContext<'_>) -> Result<(), Refusal> {
         let room = room(request)?;
-        let confirmation = reply::unsubscribed(room.as_str(), &request.event, link.now());
-        let Some(mut filter) = link.filter(&room, 0).cloned() else {
-            link.send_frame(confirmation);
+        let confirmation = reply::unsubscribed(room.as_str(), &request.event, transport.now());
+        let Some(mut filter) = transport.filter(&room, 0).cloned() else {
+            transport.send_frame(confirmation);
             return Ok(());
         };
         match event_or_all(&request.event) {
-            ALL => Ok(link.detach(&room, 0, confirmation)?),
+            ALL => Ok(transport.detach(&room, 0, confirmation)?),
             event => {
                 filter.remove(event);
-                self.attach(&room, filter, confirmation, link)
+                self.attach(&room, filter, confirmation, transport)
             }
         }
     }
 
-    fn publish(&self, request: &Request<'_>, link: &mut Link<'_>) -> Result<(), Refusal> {
+    fn publish(&self, request: &Request<'_>, transport: &mut TransportContext<'_>) -> Result<(), Refusal> {
         let room = room(request)?;
         let data = request.data.ok_or(Refusal::MissingData)?;
         let text = sender::signed(data, &self.user, self.settings.enforce_from).map_err(|bad_data| match bad_data {
@@ -144,7 +144,7 @@ impl Rooms {
         })?;
         let name = event_name(&request.event)?.into();
         let message = Message { name, payload: Payload::json(text), ..Message::default() };
-        Ok(link.publish(&room, message)?)
+        Ok(transport.publish(&room, message)?)
     }
 
     fn attach(
@@ -152,69 +152,69 @@ impl Rooms {
         room: &ChannelName,
         filter: Filter,
         confirmation: Bytes,
-        link: &mut Link<'_>,
+        transport: &mut TransportContext<'_>,
     ) -> Result<(), Refusal> {
         let rules = Some(Arc::clone(&self.settings.rules));
         let attaching = Attaching { alias: 0, filter, rules, start: Start::Head, context: confirmation };
-        Ok(link.attach(room, attaching)?)
+        Ok(transport.attach(room, attaching)?)
     }
 }
 
-impl Translator for Rooms {
+impl ProtocolHandler for Rooms {
     fn format(&self) -> &'static dyn WireFormat {
         &LetShareJson
     }
 
-    fn text(&mut self, text: ByteString, link: &mut Link<'_>) {
-        if !link.may_send() {
-            return tell_fault(link, &Fault::RateLimited, "");
+    fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>) {
+        if !transport.may_send() {
+            return tell_fault(transport, &Fault::RateLimited, "");
         }
         let Some(request) = Request::parse(&text) else {
-            return tell(link, 400, "消息格式错误", &Request::fault(&text));
+            return tell(transport, 400, "消息格式错误", &Request::fault(&text));
         };
         let outcome = match &*request.kind {
-            "subscribe" => self.subscribe(&request, link),
-            "unsubscribe" => self.unsubscribe(&request, link),
-            "publish" => self.publish(&request, link),
+            "subscribe" => self.subscribe(&request, transport),
+            "unsubscribe" => self.unsubscribe(&request, transport),
+            "publish" => self.publish(&request, transport),
             other if other.starts_with(transfer::PREFIX) => {
                 let kind = &other[transfer::PREFIX.len()..];
                 self.files
-                    .control(kind, &request.channel, request.data, link)
+                    .control(kind, &request.channel, request.data, transport)
                     .map_err(|fault| Refusal::unreadable(fault, other))
             }
             unknown => Err(Refusal::UnknownType(unknown.to_owned())),
         };
         if let Err(refusal) = outcome {
-            tell_refusal(link, refusal, &request.channel);
+            tell_refusal(transport, refusal, &request.channel);
         }
     }
 
-    fn binary(&mut self, data: Bytes, link: &mut Link<'_>) {
-        if let Err(fault) = self.files.chunk(data, link) {
-            tell_refusal(link, Refusal::unreadable(fault, ""), "");
+    fn binary(&mut self, data: Bytes, transport: &mut TransportContext<'_>) {
+        if let Err(fault) = self.files.chunk(data, transport) {
+            tell_refusal(transport, Refusal::unreadable(fault, ""), "");
         }
     }
 
-    fn answered(&mut self, channel: &ChannelName, answer: Answer, link: &mut Link<'_>) {
+    fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {
         match answer {
             Answer::Attached(attached) => {
-                link.send_frame(attached.context);
-                self.files.entered(channel, link);
+                transport.send_frame(attached.context);
+                self.files.entered(channel, transport);
             }
             Answer::Detached { context, .. } => {
-                self.files.left(channel, link);
-                link.send_frame(context);
+                self.files.left(channel, transport);
+                transport.send_frame(context);
             }
             Answer::AttachRefused { fault, .. } | Answer::PublishRefused { fault, .. } => {
-                tell_fault(link, &fault, channel.as_str());
+                tell_fault(transport, &fault, channel.as_str());
             }
             // Not asked for: a publisher hears of refusals only (§2.2).
             Answer::Published { .. } => {}
         }
     }
 
-    fn closed(&mut self, link: &mut Link<'_>) {
-        self.files.closed(link);
+    fn closed(&mut self, transport: &mut TransportContext<'_>) {
+        self.files.closed(transport);
     }
 }
 
@@ -238,34 +238,34 @@ fn event_or_all(event: &str) -> &str {
     if event.is_empty() { ALL } else { event }
 }
 
-fn tell_refusal(link: &mut Link<'_>, refusal: Refusal, channel: &str) {
+fn tell_refusal(transport: &mut TransportContext<'_>, refusal: Refusal, channel: &str) {
     match refusal {
-        Refusal::MissingChannel => tell(link, 400, "缺少频道名称", "channel is missing"),
-        Refusal::MissingData => tell(link, 400, "缺少消息数据", "data is missing"),
-        Refusal::BadData => tell(link, 400, "消息数据格式错误", "data must be a JSON object"),
+        Refusal::MissingChannel => tell(transport, 400, "缺少频道名称", "channel is missing"),
+        Refusal::MissingData => tell(transport, 400, "缺少消息数据", "data is missing"),
+        Refusal::BadData => tell(transport, 400, "消息数据格式错误", "data must be a JSON object"),
         Refusal::UnknownType(kind) => {
             let shown: String = kind.chars().take(limits::ECHOED_CHARS).collect();
             let reason = "unknown type; known are subscribe, unsubscribe, publish and file:transfer:<kind>";
-            tell(link, 400, &format!("不支持的消息类型: {shown}"), reason);
+            tell(transport, 400, &format!("不支持的消息类型: {shown}"), reason);
         }
         Refusal::ForeignSignal(event) => {
             let shown: String = event.chars().take(limits::ECHOED_CHARS).collect();
             let text = "只能订阅发给自己的信令，除非服务器设置 letshare.foreign_signals";
             let reason = "the signals of another user: only its own may be subscribed to unless the server sets \
                           letshare.foreign_signals";
-            tell(link, 403, &format!("不能订阅其他用户的信令: {shown}（{text}）"), reason);
+            tell(transport, 403, &format!("不能订阅其他用户的信令: {shown}（{text}）"), reason);
         }
-        Refusal::Fault(fault) => tell_fault(link, &fault, channel),
+        Refusal::Fault(fault) => tell_fault(transport, &fault, channel),
     }
 }
 
-fn tell_fault(link: &mut Link<'_>, fault: &Fault, channel: &str) {
+fn tell_fault(transport: &mut TransportContext<'_>, fault: &Fault, channel: &str) {
     let shown: String = channel.chars().take(limits::ECHOED_CHARS).collect();
     let (code, message) = reply::fault_text(fault, &shown);
-    tell(link, code, &message, &fault.to_string());
+    tell(transport, code, &message, &fault.to_string());
 }
 
-fn tell(link: &mut Link<'_>, code: u16, message: &str, reason: &str) {
-    link.count_error();
-    link.send_frame(reply::error(code, message, reason, link.now()));
+fn tell(transport: &mut TransportContext<'_>, code: u16, message: &str, reason: &str) {
+    transport.count_error();
+    transport.send_frame(reply::error(code, message, reason, transport.now()));
 }

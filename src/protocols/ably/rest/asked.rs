@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
-    actors::{channel::Channel, questions},
+    actors::{channels::channel::Channel, channels::questions},
     auth::{
         ably::{Access, AllowedClient, Credential},
         base64_text,

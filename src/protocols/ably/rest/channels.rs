@@ -6,7 +6,7 @@ use futures_util::future;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actors::questions::Occupied,
+    actors::channels::questions::Occupied,
     core::{capability::Operation, occupancy::Occupancy},
     error::{Fault, Found},
     ids::ChannelName,

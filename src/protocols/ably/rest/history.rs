@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actors::questions::Past,
+    actors::channels::questions::Past,
     core::{
         capability::Operation,
         history::{Direction, Kind, Place, Query},

@@ -3,7 +3,7 @@
 //! `path` says what is asked for, `form` how the answer has to look, `asked` holds both and who asks; the
 //! endpoints stand in `publish`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
 //! outcome on the wire. Everything about a channel is asked of its actor
-//! ([`crate::actors::questions`]).
+//! ([`crate::actors::channels::questions`]).
 
 mod answer;
 mod apps;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actors::questions::Present,
+    actors::channels::questions::Present,
     core::{capability::Operation, presence::Member},
     error::Fault,
     ids::ConnectionId,

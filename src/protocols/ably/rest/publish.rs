@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use serde::Serialize;
 
 use crate::{
-    actors::questions::Append,
+    actors::channels::questions::Append,
     auth::ably::AllowedClient,
     core::{
         capability::Operation,

@@ -4,7 +4,7 @@ use actix_web::web;
 use serde::Serialize;
 
 use crate::{
-    actors::hub::CredentialsChanged,
+    actors::fanout::hub::CredentialsChanged,
     auth::ably::{RevocationRequest, Revoked},
     error::Fault,
     ids::Timestamp,

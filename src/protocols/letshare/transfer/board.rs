@@ -15,7 +15,7 @@ use futures_util::future;
 use parking_lot::Mutex;
 
 use crate::{
-    actors::hub::Peer,
+    actors::fanout::hub::TransportHandle,
     config,
     ids::{ChannelName, SessionId},
     limits,
@@ -59,7 +59,7 @@ type Lists = HashMap<(ChannelName, String), Vec<Arc<Listed>>>;
 
 struct Present {
     user: String,
-    peer: Peer,
+    handle: TransportHandle,
 }
 
 /// What a transfer is listed with.
@@ -113,13 +113,13 @@ impl Board {
     }
 
     /// A page is in a room now. False when it was there before.
-    pub fn enter(&self, room: &ChannelName, user: &str, peer: Peer) -> bool {
+    pub fn enter(&self, room: &ChannelName, user: &str, handle: TransportHandle) -> bool {
         let mut state = self.state.lock();
         let present = state.present.entry(room.clone()).or_default();
-        let mut known = present.iter().map(|known| known.peer.session);
-        let is_new = known.all(|known| known != peer.session);
+        let mut known = present.iter().map(|known| known.handle.session);
+        let is_new = known.all(|known| known != handle.session);
         if is_new {
-            present.push(Present { user: user.to_owned(), peer });
+            present.push(Present { user: user.to_owned(), handle });
         }
         is_new
     }
@@ -127,7 +127,7 @@ impl Board {
     pub fn leave(&self, room: &ChannelName, connection: SessionId) {
         let mut state = self.state.lock();
         if let Some(present) = state.present.get_mut(room) {
-            present.retain(|known| known.peer.session != connection);
+            present.retain(|known| known.handle.session != connection);
             if present.is_empty() {
                 state.present.remove(room);
             }
@@ -136,25 +136,25 @@ impl Board {
 
     /// The newest connection of `user` in `room`, but for the `other` side of the transfer: nobody sends to
     /// itself.
-    pub fn find(&self, room: &ChannelName, user: &str, other: SessionId) -> Option<Peer> {
+    pub fn find(&self, room: &ChannelName, user: &str, other: SessionId) -> Option<TransportHandle> {
         let state = self.state.lock();
         let present = state.present.get(room)?;
         present
             .iter()
             .rev()
-            .find(|known| known.user == user && known.peer.session != other)
-            .map(|known| known.peer.clone())
+            .find(|known| known.user == user && known.handle.session != other)
+            .map(|known| known.handle.clone())
     }
 
     /// The connections of `user` in `room`, beside `newest`, that send files.
-    pub fn senders(&self, room: &ChannelName, user: &str, newest: SessionId) -> Vec<Peer> {
+    pub fn senders(&self, room: &ChannelName, user: &str, newest: SessionId) -> Vec<TransportHandle> {
         let state = self.state.lock();
         let present = state.present.get(room).into_iter().flatten();
         let is_meant = |known: &&Present| {
-            let connection = known.peer.session;
+            let connection = known.handle.session;
             known.user == user && connection != newest && state.outgoing.contains_key(&connection)
         };
-        present.filter(is_meant).map(|known| known.peer.clone()).collect()
+        present.filter(is_meant).map(|known| known.handle.clone()).collect()
     }
 
     /// Lists a new transfer, whose actor `start` starts.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::{
-    actors::link::Link,
+    actors::transport::context::TransportContext,
     ids::{ChannelName, SessionId},
     protocols::letshare::transfer::{
         board::{Board, Listed, Terms},
@@ -53,23 +53,23 @@ impl Files {
         kind: &str,
         channel: &str,
         data: Option<&RawValue>,
-        link: &mut Link<'_>,
+        transport: &mut TransportContext<'_>,
     ) -> Result<(), Unreadable> {
         match Control::parse(kind, data) {
             Ok(Control::Request(request)) => {
                 let transfer_id = request.transfer_id.clone();
-                if let Err(fault) = self.request(request, channel, link) {
-                    link.worker().count(|counters| counters.transfers_refused += 1);
-                    tell(&transfer_id, fault, link);
+                if let Err(fault) = self.request(request, channel, transport) {
+                    transport.worker().count(|counters| counters.transfers_refused += 1);
+                    tell(&transfer_id, fault, transport);
                 }
             }
             Ok(Control::Signal { transfer_id, signal }) => {
                 if let Some(data) = data {
-                    self.signal(kind, &transfer_id, signal, data, link);
+                    self.signal(kind, &transfer_id, signal, data, transport);
                 }
             }
             Err(BadControl::Malformed { transfer_id }) => {
-                tell(&transfer_id, TransferFault::BadRequest, link);
+                tell(&transfer_id, TransferFault::BadRequest, transport);
             }
             Err(BadControl::NoTransferId) => return Err(Unreadable::NoTransferId),
             Err(BadControl::UnknownKind) => return Err(Unreadable::UnknownKind),
@@ -77,20 +77,25 @@ impl Files {
         Ok(())
     }
 
-    fn request(&mut self, request: Request, channel: &str, link: &mut Link<'_>) -> Result<(), TransferFault> {
+    fn request(
+        &mut self,
+        request: Request,
+        channel: &str,
+        transport: &mut TransportContext<'_>,
+    ) -> Result<(), TransferFault> {
         let board = self.board.as_ref().ok_or(TransferFault::Disabled)?;
         request.offer.check(&board.gate, self.is_pro)?;
         let room: ChannelName = match channel {
             "" => request.room_name.as_deref().unwrap_or_default().into(),
             named => named.into(),
         };
-        if link.filter(&room, 0).is_none() {
+        if transport.filter(&room, 0).is_none() {
             return Err(TransferFault::NotInRoom);
         }
-        let sender = link.peer();
+        let sender = transport.handle();
         let receiver_user = request.to_user_id.clone();
         let receiver = board.find(&room, &receiver_user, sender.session).ok_or(TransferFault::NoReceiver)?;
-        let clock = &link.worker().broker.clock;
+        let clock = &transport.worker().broker.clock;
         let (now, uptime) = (clock.now(), clock.uptime());
         let terms = Terms {
             transfer_id: request.transfer_id.clone(),
@@ -112,39 +117,49 @@ impl Files {
                 state: Transfer::new(uptime, request.offer),
                 board: Arc::clone(board),
             };
-            Relay::open(opening, link.worker().clone())
+            Relay::open(opening, transport.worker().clone())
         })?;
         self.involve(listed);
         receiver.send(vec![request.forwarded(&room, &self.user, now)]);
         Ok(())
     }
 
-    fn signal(&mut self, kind: &str, transfer_id: &str, signal: Signal, data: &RawValue, link: &mut Link<'_>) {
+    fn signal(
+        &mut self,
+        kind: &str,
+        transfer_id: &str,
+        signal: Signal,
+        data: &RawValue,
+        transport: &mut TransportContext<'_>,
+    ) {
         let Some(listed) = self.find(transfer_id) else {
             if signal.wants_answer() {
-                tell(transfer_id, TransferFault::UnknownTransfer, link);
+                tell(transfer_id, TransferFault::UnknownTransfer, transport);
             }
             return;
         };
-        if !self.has_side(&listed, link) {
+        if !self.has_side(&listed, transport) {
             if listed.is_live() || signal.wants_answer() {
-                tell(transfer_id, TransferFault::NotYourTransfer, link);
+                tell(transfer_id, TransferFault::NotYourTransfer, transport);
             }
             return;
         }
-        let say =
-            Say { from: link.peer(), signal, frame: message::forwarded(kind, &listed.terms.room, data, link.now()) };
+        let say = Say {
+            from: transport.handle(),
+            signal,
+            frame: message::forwarded(kind, &listed.terms.room, data, transport.now()),
+        };
         if listed.address.try_send(say).is_err() {
-            tell(transfer_id, TransferFault::ServerBusy, link);
+            tell(transfer_id, TransferFault::ServerBusy, transport);
         }
     }
 
     /// Strangers are turned away here, so that they cannot even fill a transfer's mailbox. Which of
     /// its user's connections is the receiver, the transfer itself knows.
-    fn has_side(&self, listed: &Listed, link: &Link<'_>) -> bool {
+    fn has_side(&self, listed: &Listed, transport: &TransportContext<'_>) -> bool {
         let terms = &listed.terms;
-        let is_sender = terms.sender == link.peer().session;
-        is_sender || (terms.receiver == self.user && link.filter(&terms.room, 0).is_some())
+        let is_sender = terms.sender == transport.handle().session;
+        is_sender || (terms.receiver == self.user && transport.filter(&terms.room, 0).is_some())
     }
 
     /// A binary message. Frames of a transfer that goes on are bounded by its window, all others by
@@ -152,25 +167,25 @@ impl Files {
     ///
     /// # Errors
     /// [`Unreadable`].
-    pub fn chunk(&mut self, frame: Bytes, link: &mut Link<'_>) -> Result<(), Unreadable> {
+    pub fn chunk(&mut self, frame: Bytes, transport: &mut TransportContext<'_>) -> Result<(), Unreadable> {
         let chunk = Chunk::parse(frame);
         let listed = match &chunk {
             Ok(chunk) => self.find(&chunk.header.transfer_id),
             Err(_) => None,
         };
-        let from = link.peer();
+        let from = transport.handle();
         let is_expected = |listed: &Arc<Listed>| listed.is_live() && listed.terms.sender == from.session;
-        if !listed.as_ref().is_some_and(is_expected) && !link.may_send() {
+        if !listed.as_ref().is_some_and(is_expected) && !transport.may_send() {
             return Err(Unreadable::RateLimited);
         }
         let chunk = chunk.map_err(|_| Unreadable::NoChunk)?;
         let transfer_id = &chunk.header.transfer_id;
         let Some(listed) = listed else {
-            self.tell_unknown(transfer_id, link);
+            self.tell_unknown(transfer_id, transport);
             return Ok(());
         };
         if listed.terms.sender != from.session {
-            tell(transfer_id, TransferFault::NotYourTransfer, link);
+            tell(transfer_id, TransferFault::NotYourTransfer, transport);
         } else if listed.address.try_send(Carry { chunk }).is_err() {
             let fault = TransferFault::WindowExceeded;
             listed.address.do_send(Abort { fault });
@@ -179,15 +194,15 @@ impl Files {
     }
 
     /// The page is in a room: whatever is on the way to it goes on, and it hears what became of its own files.
-    pub fn entered(&mut self, room: &ChannelName, link: &mut Link<'_>) {
+    pub fn entered(&mut self, room: &ChannelName, transport: &mut TransportContext<'_>) {
         let Some(board) = &self.board else {
             return;
         };
-        if !board.enter(room, &self.user, link.peer()) {
+        if !board.enter(room, &self.user, transport.handle()) {
             return;
         }
         // What it was sending with an older connection ends with that one, which may be dead.
-        for older in board.senders(room, &self.user, link.peer().session) {
+        for older in board.senders(room, &self.user, transport.handle().session) {
             older.probe();
         }
         let owed = board.take_owed(room, &self.user);
@@ -195,21 +210,21 @@ impl Files {
         let incoming = board.incoming(room, &self.user);
         let incoming = incoming.into_iter().map(|listed| (Side::Receiver, listed));
         for (side, listed) in owed.chain(incoming) {
-            let peer = link.peer();
-            listed.address.do_send(Returned { side, peer });
+            let handle = transport.handle();
+            listed.address.do_send(Returned { side, handle });
         }
     }
 
     /// The page left a room, and with it every transfer there.
-    pub fn left(&mut self, room: &ChannelName, link: &mut Link<'_>) {
-        self.lose(room, link.peer().session, Departure::FromRoom);
+    pub fn left(&mut self, room: &ChannelName, transport: &mut TransportContext<'_>) {
+        self.lose(room, transport.handle().session, Departure::FromRoom);
         self.involved.retain(|_, listed| listed.terms.room != *room);
     }
 
     /// The connection is gone, and with it its side of every transfer.
-    pub fn closed(&mut self, link: &mut Link<'_>) {
-        let connection = link.peer().session;
-        for room in link.channels() {
+    pub fn closed(&mut self, transport: &mut TransportContext<'_>) {
+        let connection = transport.handle().session;
+        for room in transport.channels() {
             self.lose(room, connection, Departure::FromServer);
         }
     }
@@ -250,16 +265,16 @@ impl Files {
         self.involved.insert(transfer_id, listed);
     }
 
-    fn tell_unknown(&mut self, transfer_id: &str, link: &mut Link<'_>) {
+    fn tell_unknown(&mut self, transfer_id: &str, transport: &mut TransportContext<'_>) {
         if self.told_unknown != transfer_id {
             transfer_id.clone_into(&mut self.told_unknown);
-            tell(transfer_id, TransferFault::UnknownTransfer, link);
+            tell(transfer_id, TransferFault::UnknownTransfer, transport);
         }
     }
 }
 
-fn tell(transfer_id: &str, fault: TransferFault, link: &mut Link<'_>) {
-    link.count_error();
-    let error = message::error(transfer_id, None, fault, link.now());
-    link.send_frame(error);
+fn tell(transfer_id: &str, fault: TransferFault, transport: &mut TransportContext<'_>) {
+    transport.count_error();
+    let error = message::error(transfer_id, None, fault, transport.now());
+    transport.send_frame(error);
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::{
     actors::{
-        hub::{Budget, Peer},
+        fanout::hub::{Budget, TransportHandle},
         worker::Worker,
     },
     core::frame,
@@ -31,11 +31,11 @@ pub struct Relay {
     transfer_id: String,
     file_name: Option<String>,
     room: ChannelName,
-    sender: Peer,
+    sender: TransportHandle,
     sender_user: String,
     receiver_user: String,
     /// None while the receiver is away.
-    receiver: Option<Peer>,
+    receiver: Option<TransportHandle>,
     /// By how much the receiver's outbox was widened.
     widened: usize,
     state: Transfer,
@@ -48,9 +48,9 @@ pub struct Opening {
     pub transfer_id: String,
     pub file_name: Option<String>,
     pub room: ChannelName,
-    pub sender: Peer,
+    pub sender: TransportHandle,
     pub sender_user: String,
-    pub receiver: Peer,
+    pub receiver: TransportHandle,
     pub receiver_user: String,
     pub state: Transfer,
     pub board: Arc<Board>,
@@ -86,7 +86,7 @@ impl Relay {
     }
 
     /// Another connection of the receiving user: the transfer goes on unharmed.
-    fn refuse(&self, stranger: &Peer, signal: &Signal) {
+    fn refuse(&self, stranger: &TransportHandle, signal: &Signal) {
         if self.state.outcome().is_some() && !signal.wants_answer() {
             return;
         }
@@ -150,12 +150,12 @@ impl Relay {
     }
 
     fn send(&self, to: Side, frames: Vec<Bytes>) {
-        let peer = match to {
+        let handle = match to {
             Side::Sender => Some(&self.sender),
             Side::Receiver => self.receiver.as_ref(),
         };
-        if let Some(peer) = peer {
-            peer.send(frames);
+        if let Some(handle) = handle {
+            handle.send(frames);
         }
     }
 

@@ -4,7 +4,7 @@ use actix::{Handler, Message};
 use bytes::Bytes;
 
 use crate::{
-    actors::hub::Peer,
+    actors::fanout::hub::TransportHandle,
     ids::SessionId,
     protocols::letshare::transfer::{
         chunk::Chunk,
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Say {
-    pub from: Peer,
+    pub from: TransportHandle,
     pub signal: Signal,
     /// The finished frame for the other side.
     pub frame: Bytes,
@@ -58,7 +58,7 @@ pub enum Departure {
 #[rtype(result = "()")]
 pub struct Returned {
     pub side: Side,
-    pub peer: Peer,
+    pub handle: TransportHandle,
 }
 
 impl Handler<Say> for Relay {
@@ -113,15 +113,15 @@ impl Handler<Lost> for Relay {
 impl Handler<Returned> for Relay {
     type Result = ();
 
-    fn handle(&mut self, Returned { side, peer }: Returned, _: &mut Self::Context) {
+    fn handle(&mut self, Returned { side, handle }: Returned, _: &mut Self::Context) {
         match side {
-            Side::Sender => self.part_from(peer),
+            Side::Sender => self.part_from(handle),
             Side::Receiver => match &self.receiver {
-                None => self.give_back(peer),
+                None => self.give_back(handle),
                 // The older connection may be dead and not know it. It is asked, not robbed: whoever has the
                 // token can call itself by any name.
                 Some(older) if self.state.outcome().is_none() => {
-                    if older.session != peer.session {
+                    if older.session != handle.session {
                         older.probe();
                     }
                 }
@@ -163,7 +163,7 @@ impl Relay {
         }
     }
 
-    fn give_back(&mut self, receiver: Peer) {
+    fn give_back(&mut self, receiver: TransportHandle) {
         self.receiver = Some(receiver);
         let now = self.worker.broker.clock.uptime();
         let actions = self.state.resume(now);
@@ -172,7 +172,7 @@ impl Relay {
     }
 
     /// Tells a sender that was away at the end how it ended.
-    fn part_from(&mut self, sender: Peer) {
+    fn part_from(&mut self, sender: TransportHandle) {
         if let Some(parting) = self.state.part(Side::Sender) {
             self.sender = sender;
             self.carry_out(vec![parting], None);

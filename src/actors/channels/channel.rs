@@ -1,0 +1,347 @@
+//! One per active channel: the shell around [`ChannelState`] and its log.
+//!
+//! It lives on the worker thread that asked for the channel first. When nobody is attached or present
+//! and the log keeps nothing, it retires. What others ask it and wait for stands in `questions`.
+
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+};
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+
+use crate::{
+    actors::{
+        broker::Broker,
+        channels::commit_queue::CommitQueue,
+        channels::undone::{Command, Owed},
+        fanout::hub::{HubHandle, HubMessage},
+        worker::Worker,
+    },
+    core::{
+        channel::ChannelState,
+        command::{self, Attach, Detach, HubId, Now, Publish, Resubscribe},
+        message::{Body, Entry, EntryId},
+        presence::{Member, Members},
+        serial::{Mint, Serial},
+    },
+    error::Fault,
+    ids::ChannelName,
+    limits,
+    log::{ChannelLog, StoreError},
+};
+
+pub struct Channel {
+    pub(in crate::actors) state: ChannelState,
+    pub(in crate::actors) log: Box<dyn ChannelLog>,
+    /// The enters of those who are always present: older than the log, and never forgotten.
+    pub(in crate::actors) fixtures: Option<Arc<Entry>>,
+    /// Few: one per worker thread.
+    hubs: Vec<HubHandle>,
+    pub(in crate::actors) worker: Rc<Worker>,
+    /// Looks from time to time at what is still needed.
+    sweeping: SpawnHandle,
+    /// Waits for members whose connections are lost to leave.
+    expiring: Option<SpawnHandle>,
+    /// What waits for the log.
+    pub(in crate::actors) commit_queue: CommitQueue,
+    /// Waits to tell the occupancy.
+    counting: bool,
+    /// No longer in the directory: whatever still comes belongs to the successor.
+    pub(in crate::actors) retired: bool,
+    /// Who waits for an answer to the command that is carried out just now.
+    pub(in crate::actors) owed: Option<Owed>,
+}
+
+/// The log has an entry, or has it not and will not have it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Logged {
+    pub serial: Serial,
+    pub outcome: Result<(), StoreError>,
+}
+
+/// The transport is gone: it needs no answer.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Leave(pub command::Leave);
+
+impl Channel {
+    /// Starts the actor of `name` on this worker thread; it goes on where the log stands. Whatever is sent to it waits in
+    /// its mailbox until its log is open: nobody else waits for a disk.
+    pub fn open(name: ChannelName, broker: &Arc<Broker>) -> Addr<Self> {
+        let mut ctx = Context::new();
+        ctx.set_mailbox_capacity(limits::CHANNEL_MAILBOX);
+        let address = ctx.address();
+        if broker.log.opens_at_once(&name) {
+            let log = broker.log.open(&name);
+            Self::start_with(log, name, broker, ctx);
+        } else {
+            let broker = Arc::clone(broker);
+            actix_rt::spawn(async move {
+                let (logs, wanted) = (Arc::clone(&broker.log), name.clone());
+                match actix_rt::task::spawn_blocking(move || logs.open(&wanted)).await {
+                    Ok(log) => Self::start_with(log, name, &broker, ctx),
+                    // Its mailbox goes with it: who has sent something is told.
+                    Err(error) => tracing::error!(%error, "a channel could not be opened"),
+                }
+            });
+        }
+        address
+    }
+
+    fn start_with(mut log: Box<dyn ChannelLog>, name: ChannelName, broker: &Arc<Broker>, mut ctx: Context<Self>) {
+        let worker = Worker::on_this_thread(broker);
+        let terms = broker.namespaces.terms(&name);
+        let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
+        let members = Members::new(terms.presence_members, terms.fixtures);
+        let mut state = ChannelState::new(name, log.mint(), members);
+        for known in log.remembered() {
+            state.recall(broker.clock.uptime(), known);
+        }
+        let sweeping = ctx.run_interval(broker.settings.get().channel_sweep, Self::sweep);
+        ctx.run(Self {
+            state,
+            log,
+            fixtures,
+            hubs: Vec::new(),
+            sweeping,
+            expiring: None,
+            commit_queue: CommitQueue::default(),
+            counting: false,
+            worker,
+            retired: false,
+            owed: None,
+        });
+    }
+
+    pub(in crate::actors) fn now(&self) -> Now {
+        let clock = &self.worker.broker.clock;
+        Now { wall: clock.now(), uptime: clock.uptime() }
+    }
+
+    /// The hub of this thread is called directly, unless messages wait for it: one of them may be from
+    /// this channel's predecessor, and comes first.
+    pub(in crate::actors) fn tell(&self, hub: HubId, message: HubMessage) {
+        let own = &self.worker.hub;
+        if hub == own.id && own.backlog.load(Ordering::Relaxed) == 0 {
+            self.worker.receive(message);
+        } else if let Some(handle) = self.hub(hub) {
+            handle.send(message);
+        }
+    }
+
+    pub(in crate::actors) fn is_congested(&self) -> bool {
+        self.commit_queue.len() > limits::CHANNEL_HELD
+            || self.state.hubs().any(|hub| {
+                self.hub(hub).is_some_and(|handle| handle.backlog.load(Ordering::Relaxed) > limits::HUB_BACKLOG)
+            })
+    }
+
+    /// Tells the occupancy to those who want to know it, not more often than they can use.
+    pub(in crate::actors) fn count_soon(&mut self, ctx: &mut Context<Self>) {
+        if self.counting || !self.state.is_observed() {
+            return;
+        }
+        self.counting = true;
+        ctx.run_later(limits::OCCUPANCY_PAUSE, |channel, ctx| {
+            channel.counting = false;
+            let entry = channel.state.occupancy_entry(channel.now());
+            channel.append(entry, ctx);
+        });
+    }
+
+    /// Sees that members of lost connections leave when their time is over.
+    fn expire_in_time(&mut self, ctx: &mut Context<Self>) {
+        if let Some(waiting) = self.expiring.take() {
+            ctx.cancel_future(waiting);
+        }
+        let Some(due) = self.state.members().next_due() else {
+            return;
+        };
+        let wait = due.saturating_sub(self.worker.broker.clock.uptime());
+        let wait = wait.max(limits::PRESENCE_TICK);
+        self.expiring = Some(ctx.run_later(wait, |channel, ctx| {
+            channel.expiring = None;
+            channel.expire(ctx);
+        }));
+    }
+
+    fn expire(&mut self, ctx: &mut Context<Self>) {
+        let effects = self.state.expire(self.now());
+        self.carry_out(effects, ctx);
+        self.expire_in_time(ctx);
+    }
+
+    /// The channel that is in charge now.
+    pub(in crate::actors) fn successor(&self) -> Result<Addr<Self>, Fault> {
+        let broker = &self.worker.broker;
+        broker.directory.channel(self.state.name(), broker)
+    }
+
+    /// Hands a late command to the channel that is in charge now. When there can be none, it is dropped, and with
+    /// that answered ([`Command`]).
+    fn pass_on<M>(&self, command: M)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        Self: Handler<M>,
+    {
+        if let Ok(successor) = self.successor() {
+            successor.do_send(command);
+        }
+    }
+
+    fn know(&mut self, hub: HubHandle) {
+        if self.hub(hub.id).is_none() {
+            self.hubs.push(hub);
+        }
+    }
+
+    pub(in crate::actors) fn hub(&self, id: HubId) -> Option<&HubHandle> {
+        self.hubs.iter().find(|hub| hub.id == id)
+    }
+
+    fn sweep(&mut self, ctx: &mut Context<Self>) {
+        self.expire(ctx);
+        let is_empty = self.log.expire(self.worker.broker.clock.uptime());
+        if is_empty && self.state.is_idle() && self.commit_queue.is_empty() {
+            self.retired = true;
+            ctx.cancel_future(self.sweeping);
+            // The log first: once the name is free, a successor may open it.
+            let broker = &self.worker.broker;
+            broker.log.close(self.state.name());
+            broker.directory.release(self.state.name(), &ctx.address());
+            ctx.run_later(limits::CHANNEL_FAREWELL, |_, ctx| ctx.stop());
+        }
+    }
+}
+
+fn fixture_entry(channel: &ChannelName, head: Serial, members: &[Arc<Member>]) -> Option<Arc<Entry>> {
+    let first = members.first()?;
+    let entry = Entry::new(
+        channel.clone(),
+        Mint::new(head.epoch()).position(),
+        first.timestamp,
+        Some(first.connection),
+        EntryId::Serial,
+        Body::Presence(members.iter().map(|member| member.enter()).collect()),
+    );
+    Some(Arc::new(entry))
+}
+
+impl Actor for Channel {
+    type Context = Context<Self>;
+}
+
+impl Handler<Command<Attach>> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, command: Command<Attach>, ctx: &mut Self::Context) {
+        if self.retired {
+            return self.pass_on(command);
+        }
+        let Some((hub, attach)) = command.begin() else {
+            return;
+        };
+        self.owed = Some(Owed::Attachment { hub: hub.id, id: attach.id });
+        self.know(hub);
+        let effects = self.state.attach(attach);
+        self.carry_out(effects, ctx);
+    }
+}
+
+impl Handler<Command<Detach>> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, command: Command<Detach>, ctx: &mut Self::Context) {
+        if self.retired {
+            return self.pass_on(command);
+        }
+        let Some((hub, detach)) = command.begin() else {
+            return;
+        };
+        self.owed = Some(Owed::Attachment { hub: hub.id, id: detach.id });
+        self.know(hub);
+        let effects = self.state.detach(self.now(), detach);
+        self.carry_out(effects, ctx);
+    }
+}
+
+impl Handler<Command<Resubscribe>> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, command: Command<Resubscribe>, ctx: &mut Self::Context) {
+        if self.retired {
+            return self.pass_on(command);
+        }
+        let Some((hub, resubscribe)) = command.begin() else {
+            return;
+        };
+        self.know(hub);
+        let effect = self.state.resubscribe(resubscribe);
+        self.carry_out([effect], ctx);
+    }
+}
+
+impl Handler<Command<Publish>> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, command: Command<Publish>, ctx: &mut Self::Context) {
+        if self.retired {
+            return self.pass_on(command);
+        }
+        let Some((hub, publish)) = command.begin() else {
+            return;
+        };
+        self.owed = publish.reply.map(Owed::Publish);
+        self.know(hub);
+        if self.is_congested() {
+            let refusal = publish.reply.map(|reply| reply.refuse(Fault::Busy));
+            self.carry_out(refusal, ctx);
+        } else {
+            if let Some(reply) = publish.reply
+                && reply.token.is_some()
+                && reply.hub == self.worker.hub.id
+            {
+                self.worker.serve_first(reply.session);
+            }
+            let effects = self.state.publish(self.now(), publish);
+            self.carry_out(effects, ctx);
+        }
+        // A publish that needs no answer has got none.
+        self.owed = None;
+    }
+}
+
+impl Handler<Leave> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, leave: Leave, ctx: &mut Self::Context) {
+        if self.retired {
+            return self.pass_on(leave);
+        }
+        let effects = self.state.leave(self.now(), leave.0);
+        self.carry_out(effects, ctx);
+        self.expire_in_time(ctx);
+    }
+}
+
+impl Handler<Logged> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, Logged { serial, outcome }: Logged, ctx: &mut Self::Context) {
+        if let Err(error) = &outcome
+            // The server ends: nothing is wrong with the disk.
+            && *error != StoreError::Closed
+            && let Some(more) = self
+                .worker
+                .broker
+                .disk_warning
+                .allows(&self.worker.broker.clock)
+        {
+            tracing::error!(%error, more, "a message was refused: it could not be written to disk");
+        }
+        self.commit_queue.told(serial, &outcome);
+        self.release(ctx);
+    }
+}

@@ -1,0 +1,239 @@
+//! Every command of a connection has an answer, also one that no channel carries out: because its channel has
+//! retired and there is no room for another one, or has died with the command in its mailbox, in its hands, or waiting
+//! for the disk.
+//!
+//! A [`Command`] that is dropped undone tells its hub. The hub sends what concerns an attachment again, to the channel in
+//! charge; a publish is refused, because only its sender knows whether to send it again.
+
+use actix::{Actor, Addr, Handler, Message, dev::ToEnvelope, prelude::SendError};
+
+use crate::{
+    actors::{
+        channels::channel::{Channel, Leave},
+        fanout::hub::{HubHandle, HubMessage},
+        worker::Worker,
+    },
+    core::{
+        command::{self, Answer, Attach, AttachmentId, Detach, Effect, HubId, Publish, Reply, Resubscribe},
+        filter::Filter,
+    },
+    error::Fault,
+    ids::{ChannelName, SessionId},
+};
+
+/// A command on its way to a channel, together with the hub that answers for its connection.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Command<C: Order> {
+    hub: HubHandle,
+    channel: ChannelName,
+    /// None: a channel has begun with it, or its sender knows that it was not sent.
+    body: Option<C>,
+}
+
+/// What a channel can be told to do.
+pub trait Order: Send + 'static {
+    /// What is left to do when it was not carried out.
+    fn undone(self) -> Option<Undone>;
+}
+
+/// A command that no channel has carried out.
+#[derive(Debug)]
+pub enum Undone {
+    Attach(Box<Attach>),
+    Detach(Box<Detach>),
+    Publish(Reply),
+    /// The channel has died while it attached or detached this. Not to be tried again: it might die again.
+    Failed(AttachmentId),
+}
+
+/// Who waits for an answer to the command that a channel carries out.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::actors) enum Owed {
+    Publish(Reply),
+    Attachment { hub: HubId, id: AttachmentId },
+}
+
+impl<C: Order> Command<C> {
+    pub const fn new(hub: HubHandle, channel: ChannelName, body: C) -> Self {
+        Self { hub, channel, body: Some(body) }
+    }
+
+    /// Puts it into the mailbox of `channel`.
+    ///
+    /// # Errors
+    /// Itself: the mailbox is full or closed.
+    pub(in crate::actors) fn try_send_to(self, channel: &Addr<Channel>) -> Result<(), Self>
+    where
+        Channel: Handler<Self>,
+        <Channel as Actor>::Context: ToEnvelope<Channel, Self>,
+    {
+        let sent = channel.try_send(self);
+        sent.map_err(|(SendError::Full(command) | SendError::Closed(command))| command)
+    }
+
+    /// It was not sent, and its sender is told so in another way.
+    pub(in crate::actors) fn withdraw(mut self) -> Fault {
+        self.body = None;
+        Fault::Busy
+    }
+
+    /// The channel carries it out.
+    pub(in crate::actors) fn begin(mut self) -> Option<(HubHandle, C)> {
+        let body = self.body.take()?;
+        Some((self.hub.clone(), body))
+    }
+}
+
+impl<C: Order> Drop for Command<C> {
+    fn drop(&mut self) {
+        if let Some(command) = self.body.take().and_then(Order::undone) {
+            let channel = self.channel.clone();
+            self.hub.send(HubMessage::Undone { channel, command });
+        }
+    }
+}
+
+impl Order for Attach {
+    fn undone(self) -> Option<Undone> {
+        Some(Undone::Attach(Box::new(self)))
+    }
+}
+
+impl Order for Detach {
+    fn undone(self) -> Option<Undone> {
+        Some(Undone::Detach(Box::new(self)))
+    }
+}
+
+impl Order for Publish {
+    fn undone(self) -> Option<Undone> {
+        self.reply.map(Undone::Publish)
+    }
+}
+
+/// The hub looks once a tick whether its members' channel is in charge: it does this again by itself.
+impl Order for Resubscribe {
+    fn undone(self) -> Option<Undone> {
+        None
+    }
+}
+
+/// The channel dies: whoever waits for an answer is told, in the order of the answers.
+impl Drop for Channel {
+    fn drop(&mut self) {
+        for effect in self.commit_queue.abandon() {
+            match effect {
+                Effect::Answer { hub, session, answer: Answer::Published { token, .. } } => {
+                    self.tell_undone(hub, Undone::Publish(Reply { session, hub, token: Some(token) }));
+                }
+                Effect::Answer { hub, session, answer } => {
+                    let channel = self.state.name().clone();
+                    self.tell_by_letter(hub, HubMessage::Answer { channel, session, answer });
+                }
+                Effect::Attached { hub, attached, .. } => {
+                    self.tell_undone(hub, Undone::Failed(attached.subscription.id))
+                }
+                Effect::Append(_) | Effect::Replay { .. } | Effect::OccupancyChanged => {}
+            }
+        }
+        match self.owed.take() {
+            Some(Owed::Publish(reply)) => self.tell_undone(reply.hub, Undone::Publish(reply)),
+            Some(Owed::Attachment { hub, id }) => self.tell_undone(hub, Undone::Failed(id)),
+            None => {}
+        }
+    }
+}
+
+impl Channel {
+    fn tell_undone(&self, hub: HubId, command: Undone) {
+        let channel = self.state.name().clone();
+        self.tell_by_letter(hub, HubMessage::Undone { channel, command });
+    }
+
+    /// Never by a direct call: the hub's thread may be in the middle of something that has just panicked.
+    fn tell_by_letter(&self, hub: HubId, message: HubMessage) {
+        if let Some(handle) = self.hub(hub) {
+            handle.send(message);
+        }
+    }
+}
+
+impl Worker {
+    /// A channel has not carried out this command of one of this thread's connections.
+    pub(in crate::actors) fn undone(&self, channel: &ChannelName, command: Undone) {
+        match command {
+            Undone::Publish(Reply { session, token, .. }) => {
+                self.answer(channel, session, Answer::PublishRefused { token, fault: Fault::Busy });
+            }
+            Undone::Attach(attach) => self.attach_again(channel, *attach),
+            Undone::Detach(detach) => self.detach_again(channel, *detach),
+            Undone::Failed(id) => {
+                let refused = Answer::AttachRefused { alias: id.alias, fault: Fault::Busy };
+                self.give_up(channel, id, refused);
+            }
+        }
+    }
+
+    /// With the filter that is wanted by now: a later request may have overtaken this one.
+    fn attach_again(&self, channel: &ChannelName, attach: Attach) {
+        let id = attach.id;
+        let AttachmentId { session, alias } = id;
+        let fault = match self.wanted(session, channel, alias) {
+            Some(filter) => match self.send_again(channel, session, alias, Attach { filter, ..attach }) {
+                Ok(()) => return,
+                Err(fault) => fault,
+            },
+            None => Fault::Busy,
+        };
+        self.give_up(channel, id, Answer::AttachRefused { alias, fault });
+    }
+
+    fn detach_again(&self, channel: &ChannelName, detach: Detach) {
+        let id = detach.id;
+        let AttachmentId { session, alias } = id;
+        let context = detach.context.clone();
+        let Some(session_here) = self.session(session) else {
+            return;
+        };
+        let detached = Answer::Detached { alias, context };
+        if session_here.attaches_anew(channel, alias) {
+            // A later request to attach is on its way: this one is settled, and changes nothing.
+            session_here.talk(|handler, transport| handler.answered(channel, detached, transport));
+        } else if self.send_again(channel, session, alias, detach).is_err() {
+            self.give_up(channel, id, detached);
+        }
+    }
+
+    fn wanted(&self, session: SessionId, channel: &ChannelName, alias: u16) -> Option<Filter> {
+        self.session(session)?.wanted(channel, alias)
+    }
+
+    fn send_again<C: Order>(&self, name: &ChannelName, session: SessionId, alias: u16, body: C) -> Result<(), Fault>
+    where
+        Channel: Handler<Command<C>>,
+        <Channel as Actor>::Context: ToEnvelope<Channel, Command<C>>,
+    {
+        let session = self.session(session).ok_or(Fault::NotAttached)?;
+        let successor = self.channel(name)?;
+        let command = Command::new(self.hub.clone(), name.clone(), body);
+        command.try_send_to(&successor).map_err(Command::withdraw)?;
+        session.moved_on(name, alias, successor);
+        Ok(())
+    }
+
+    /// Answers that there is no attachment, and sees that there is none: unless a later request is on its way, nobody
+    /// may go on with one that its connection does not know of. The successor may have been told of it.
+    fn give_up(&self, name: &ChannelName, id: AttachmentId, answer: Answer) {
+        self.answer(name, id.session, answer);
+        let session = self.session(id.session).filter(|session| session.channel(name, id.alias).is_none());
+        let Some(session) = session else {
+            return;
+        };
+        self.unsubscribe(name, id);
+        if let Ok(channel) = self.channel(name) {
+            let connection = session.connection_id;
+            channel.do_send(Leave(command::Leave { id, connection, hold: session.hold.get() }));
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! One per worker thread: where messages of other threads come in for its connections (what becomes of them
+//! stands in `delivery`). It also looks after these connections: pings, time limits, counters, the drain.
+
+use std::{
+    ops::Deref,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+use bytes::Bytes;
+
+use crate::{
+    actors::{
+        channels::undone::Undone,
+        metrics::{Counters, Report},
+        transport::Close,
+        transport::session::Session,
+        worker::Worker,
+    },
+    core::{
+        command::{Answer, HubId},
+        keepalive::Verdict,
+        message::Entry,
+    },
+    error::CloseReason,
+    ids::{ChannelName, SessionId},
+    limits,
+};
+
+pub struct Hub {
+    worker: Rc<Worker>,
+    draining: Option<SpawnHandle>,
+}
+
+/// How channels reach a hub. A clone goes with every command, so it is one count and no more.
+#[derive(Clone)]
+pub struct HubHandle(Arc<HubEnd>);
+
+pub struct HubEnd {
+    pub id: HubId,
+    pub address: Addr<Hub>,
+    /// Messages sent and not yet handled. Mailboxes do not bound what is sent to them, so
+    /// channels look here before they publish.
+    pub backlog: AtomicUsize,
+}
+
+impl Deref for HubHandle {
+    type Target = HubEnd;
+
+    fn deref(&self) -> &HubEnd {
+        &self.0
+    }
+}
+
+impl HubHandle {
+    pub fn new(id: HubId, address: Addr<Hub>) -> Self {
+        let backlog = AtomicUsize::new(0);
+        Self(Arc::new(HubEnd { id, address, backlog }))
+    }
+
+    pub fn send(&self, message: HubMessage) {
+        self.backlog.fetch_add(1, Ordering::Relaxed);
+        self.address.do_send(message);
+    }
+}
+
+/// What a channel sends to a hub.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum HubMessage {
+    /// For everybody attached who wants it.
+    Delivery(Arc<Entry>),
+    /// For one connection.
+    Answer { channel: ChannelName, session: SessionId, answer: Answer },
+    /// A command of one connection that no channel has carried out.
+    Undone { channel: ChannelName, command: Undone },
+    /// For one connection, past all channels: finished frames, in order.
+    Direct { session: SessionId, frames: Vec<Bytes> },
+    /// Lets so many bytes more wait for one connection, or again less.
+    Budget { session: SessionId, change: Budget },
+    /// The client of this transport has come back by another one.
+    Supersede { session: SessionId },
+    /// Find out whether one connection is alive.
+    Probe { session: SessionId },
+    /// Word was left for one connection.
+    Nudge { session: SessionId },
+    /// End one connection.
+    Close { session: SessionId, reason: CloseReason },
+}
+
+/// A change of what may wait in an outbox, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub enum Budget {
+    Widen(usize),
+    Narrow(usize),
+}
+
+/// One transport as others reach it, wherever they run.
+#[derive(Clone)]
+pub struct TransportHandle {
+    pub hub: HubHandle,
+    pub session: SessionId,
+}
+
+impl TransportHandle {
+    /// Sends finished frames; they are dropped when the connection is gone.
+    pub fn send(&self, frames: Vec<Bytes>) {
+        let session = self.session;
+        self.hub.send(HubMessage::Direct { session, frames });
+    }
+
+    pub fn budget(&self, change: Budget) {
+        let session = self.session;
+        self.hub.send(HubMessage::Budget { session, change });
+    }
+
+    /// Ends it; the client goes on by another transport.
+    pub fn supersede(&self) {
+        let session = self.session;
+        self.hub.send(HubMessage::Supersede { session });
+    }
+
+    /// Ends it when what was sent to it has left.
+    pub fn close(&self, reason: CloseReason) {
+        let session = self.session;
+        self.hub.send(HubMessage::Close { session, reason });
+    }
+
+    /// Has [`ProtocolHandler::nudged`](crate::actors::transport::context::ProtocolHandler::nudged) called: word was left for it where its
+    /// protocol looks.
+    pub fn nudge(&self) {
+        let session = self.session;
+        self.hub.send(HubMessage::Nudge { session });
+    }
+
+    /// Asks for a sign of life, without which the connection is closed soon, as an idle one.
+    pub fn probe(&self) {
+        let session = self.session;
+        self.hub.send(HubMessage::Probe { session });
+    }
+}
+
+/// Close every connection, a few at a time.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+/// Some credentials are no longer worth what they were; connections look whether it is theirs.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CredentialsChanged;
+
+/// How many connections are open on this thread?
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub struct OpenConnections;
+
+impl Hub {
+    pub fn new(worker: Rc<Worker>) -> Self {
+        Self { worker, draining: None }
+    }
+
+    fn tick(&mut self, _: &mut Context<Self>) {
+        let sessions: Vec<Rc<Session>> = self.worker.sessions.borrow().values().cloned().collect();
+        for session in sessions.iter().filter(|session| session.outbox.is_open()) {
+            match session.check_keepalive() {
+                Verdict::Fine => {}
+                Verdict::SendPing if session.is_silent() => {}
+                Verdict::SendPing => session.push(session.ping.clone()),
+                Verdict::Idle => session.transport.do_send(Close(CloseReason::Idle)),
+                Verdict::Stalled => session.transport.do_send(Close(CloseReason::TooSlow)),
+            }
+        }
+        self.resubscribe_orphans();
+        self.report();
+    }
+
+    /// Finds channels that died, or were made anew by another thread, while nobody here published.
+    fn resubscribe_orphans(&self) {
+        let broker = &self.worker.broker;
+        let orphans: Vec<ChannelName> = self
+            .worker
+            .locals
+            .borrow()
+            .iter()
+            .filter(|(name, local)| !broker.directory.is_in_charge(name, &local.channel))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for channel in orphans {
+            if let Err(fault) = self.worker.channel(&channel) {
+                tracing::error!(%fault, "a channel that died cannot be made anew yet");
+            }
+        }
+    }
+
+    fn report(&self) {
+        let counters = self.worker.take_counters();
+        if counters != Counters::default() {
+            self.worker.broker.metrics.do_send(Report(counters));
+        }
+    }
+
+    fn drain_some(&mut self, _: &mut Context<Self>) {
+        let sessions = self.worker.sessions.borrow();
+        let open = sessions.values().filter(|session| session.outbox.is_open());
+        for session in open.take(limits::DRAIN_BATCH) {
+            session.transport.do_send(Close(CloseReason::GoingAway));
+        }
+    }
+}
+
+impl Actor for Hub {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let period = self.worker.broker.settings.get().timeouts.tick();
+        ctx.run_interval(period, Self::tick);
+    }
+}
+
+impl Handler<HubMessage> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, message: HubMessage, _: &mut Self::Context) {
+        self.worker.hub.backlog.fetch_sub(1, Ordering::Relaxed);
+        self.worker.receive(message);
+    }
+}
+
+impl Handler<Drain> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        if self.draining.is_none() {
+            self.drain_some(ctx);
+            self.draining = Some(ctx.run_interval(limits::DRAIN_PAUSE, Self::drain_some));
+        }
+    }
+}
+
+impl Handler<OpenConnections> for Hub {
+    type Result = usize;
+
+    fn handle(&mut self, _: OpenConnections, _: &mut Self::Context) -> usize {
+        self.report();
+        self.worker.sessions.borrow().len()
+    }
+}
+
+impl Handler<CredentialsChanged> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, _: CredentialsChanged, _: &mut Self::Context) {
+        let sessions: Vec<Rc<Session>> = self.worker.sessions.borrow().values().cloned().collect();
+        for session in sessions.iter().filter(|session| session.outbox.is_open()) {
+            session.talk(|handler, transport| handler.credentials_changed(transport));
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! What a protocol is to a connection, and what it can do there.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::{
+    actors::{
+        broker::{FrameRate, Settings},
+        channels::undone::Command,
+        fanout::hub::TransportHandle,
+        transport::attachments::Attachments,
+        transport::session::Session,
+        transport::{Close, Later, Wake},
+        worker::Worker,
+    },
+    core::{
+        command::{Answer, Attach, AttachmentId, Detach, Publish, Reply, Start},
+        filter::Filter,
+        frame,
+        keepalive::Timeouts,
+        message::{Body, Entry, EntryId, Message},
+        rules::Rules,
+        wire::WireFormat,
+    },
+    error::{CloseReason, Fault},
+    ids::{ChannelName, ConnectionId, Timestamp},
+};
+
+/// One protocol's side of one transport: frames in, commands out; answers in, frames out.
+pub trait ProtocolHandler {
+    /// How entries are written for this connection.
+    fn format(&self) -> &'static dyn WireFormat;
+
+    /// What the transport is held to.
+    fn terms(&self, settings: &Settings) -> Terms {
+        Terms::new(settings)
+    }
+
+    /// The transport is open: the first thing to happen.
+    fn opened(&mut self, _transport: &mut TransportContext<'_>) {}
+
+    fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>);
+
+    fn binary(&mut self, data: Bytes, transport: &mut TransportContext<'_>);
+
+    /// A channel's answer to one of this connection's commands.
+    fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>);
+
+    /// An entry for an attachment whose filter is tailored: its complete frame, or nothing.
+    fn tailored(&mut self, _alias: u16, _entry: &Entry) -> Option<Bytes> {
+        None
+    }
+
+    /// The client has answered a ping that carried `payload`: it has read what was sent before.
+    fn ponged(&mut self, _payload: &Bytes, _transport: &mut TransportContext<'_>) {}
+
+    /// The client's close frame is here: it leaves in order. Comes before [`ProtocolHandler::closed`] when the client
+    /// closes first, else behind it.
+    fn hung_up(&mut self) {}
+
+    /// The time has come that was asked for by [`TransportContext::wake_in`], or somebody called `TransportHandle::wake`.
+    fn woken(&mut self, _transport: &mut TransportContext<'_>) {}
+
+    /// Somebody has left word for this connection ([`TransportHandle::nudge`]).
+    fn nudged(&mut self, _transport: &mut TransportContext<'_>) {}
+
+    /// Some credentials have changed, perhaps those of this connection.
+    fn credentials_changed(&mut self, _transport: &mut TransportContext<'_>) {}
+
+    /// The client has come back by another transport; this one has left its channels, and nobody needs it any more.
+    fn superseded(&mut self, transport: &mut TransportContext<'_>) {
+        transport.close(CloseReason::Replaced);
+    }
+
+    /// The connection ends; nothing can be sent any more.
+    fn closed(&mut self, _transport: &mut TransportContext<'_>) {}
+}
+
+/// What a transport is held to, and what is done for it without asking its protocol handler.
+pub struct Terms {
+    /// The connection that this is a transport of.
+    pub connection: ConnectionId,
+    /// Sent every ping interval.
+    pub ping: Bytes,
+    pub timeouts: Timeouts,
+    /// Frames that it may send; none = as many as it likes.
+    pub rate: Option<FrameRate>,
+    /// Channels that it may be attached to at once.
+    pub channels: usize,
+    /// What is said before the close frame when the server ends it.
+    pub farewell: fn(CloseReason) -> Option<Bytes>,
+    /// How long its members stay present without it.
+    pub hold: Duration,
+}
+
+impl Terms {
+    /// Of a connection that ends with its transport.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            connection: ConnectionId::random(),
+            ping: frame::ping(),
+            timeouts: settings.timeouts,
+            rate: settings.frame_rate,
+            channels: settings.channels_per_connection,
+            farewell: |_| None,
+            hold: Duration::ZERO,
+        }
+    }
+}
+
+/// What a protocol handler can do.
+pub struct TransportContext<'a> {
+    pub(in crate::actors) session: &'a Session,
+    pub(in crate::actors) attachments: &'a mut Attachments,
+}
+
+/// An attachment that is asked for.
+pub struct Attaching {
+    /// Which of the names that the transport knows the channel by; 0 is the plain name.
+    pub alias: u16,
+    pub filter: Filter,
+    /// Counted against the cap of these.
+    pub rules: Option<Arc<Rules>>,
+    pub start: Start,
+    /// Comes back with the answer.
+    pub context: Bytes,
+}
+
+impl TransportContext<'_> {
+    /// Sends a text message to the client of this connection alone.
+    pub fn send_text(&mut self, text: &[u8]) {
+        self.send_frame(frame::text(text));
+    }
+
+    /// Sends a finished frame to the client of this connection alone.
+    pub fn send_frame(&mut self, frame: Bytes) {
+        self.worker().count(|counters| {
+            counters.messages_out += 1;
+            counters.bytes_out += frame.len() as u64;
+        });
+        self.session.push(frame);
+    }
+
+    /// Sends a finished frame after `wait`.
+    pub fn send_later(&mut self, frame: Bytes, wait: Duration) {
+        self.session.transport.do_send(Later { frame, wait });
+    }
+
+    /// Sends a finished frame of what the client missed: beside the bounds of what may wait.
+    pub fn send_missed(&mut self, frame: Bytes) {
+        self.worker().count(|counters| {
+            counters.messages_out += 1;
+            counters.bytes_out += frame.len() as u64;
+        });
+        self.session.push_missed(frame);
+    }
+
+    /// Ends the transport when what was sent has left.
+    pub fn close(&mut self, reason: CloseReason) {
+        self.session.transport.do_send(Close(reason));
+    }
+
+    /// Has [`ProtocolHandler::woken`] called after `wait`. The last call counts.
+    pub fn wake_in(&mut self, wait: Duration) {
+        self.session.transport.do_send(Wake(wait));
+    }
+
+    /// How long the members stay present when the transport is gone.
+    pub fn hold(&mut self, hold: Duration) {
+        self.session.hold.set(hold);
+    }
+
+    /// This connection as others reach it.
+    pub fn handle(&self) -> TransportHandle {
+        TransportHandle { hub: self.worker().hub.clone(), session: self.session.id }
+    }
+
+    pub const fn connection(&self) -> ConnectionId {
+        self.session.connection_id
+    }
+
+    /// Whether the rate limit leaves room for one more frame; counts it.
+    pub fn may_send(&self) -> bool {
+        self.session.may_send()
+    }
+
+    /// Counts an error that the client was told.
+    pub fn count_error(&self) {
+        self.worker().count(|counters| counters.errors_told += 1);
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.worker().broker.clock.now()
+    }
+
+    /// The filter of the attachment to `channel`, if there is one.
+    pub fn filter(&self, channel: &ChannelName, alias: u16) -> Option<&Filter> {
+        self.attachments.wanted(channel, alias).map(|attachment| &attachment.filter)
+    }
+
+    /// Whether there is an attachment, or another answer about one is to come.
+    pub fn awaits(&self, channel: &ChannelName, alias: u16) -> bool {
+        self.attachments.address(channel, alias).is_some()
+    }
+
+    /// The channels that the connection is attached to.
+    pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
+        self.attachments.channels()
+    }
+
+    /// Attaches, or changes the attachment there is; the answer brings the context back.
+    ///
+    /// # Errors
+    /// When the command could not even be sent: too many channels, or the server is busy.
+    pub fn attach(&mut self, name: &ChannelName, attaching: Attaching) -> Result<(), Fault> {
+        let Attaching { alias, filter, rules, start, context } = attaching;
+        let limit = self.session.channels;
+        if self.attachments.wanted(name, alias).is_none() && self.attachments.len() >= limit {
+            return Err(Fault::TooManyChannels { limit });
+        }
+        let worker = self.worker();
+        let attach = Attach {
+            id: self.attachment_id(alias),
+            connection: self.session.connection_id,
+            hub: worker.hub.id,
+            filter: filter.clone(),
+            rules,
+            start,
+            context,
+        };
+        let command = Command::new(worker.hub.clone(), name.clone(), attach);
+        // By the address that earlier commands took, so that none overtakes another.
+        let known = self.attachments.address(name, alias).filter(|channel| channel.connected());
+        let channel = match known {
+            Some(channel) => channel.clone(),
+            None => match worker.channel(name) {
+                Ok(channel) => channel,
+                Err(fault) => {
+                    command.withdraw();
+                    return Err(fault);
+                }
+            },
+        };
+        command.try_send_to(&channel).map_err(Command::withdraw)?;
+        self.attachments.attaching(name, alias, channel, filter);
+        Ok(())
+    }
+
+    /// Detaches; the answer brings `context` back.
+    ///
+    /// # Errors
+    /// [`Fault::NotAttached`], or the server is busy.
+    pub fn detach(&mut self, name: &ChannelName, alias: u16, context: Bytes) -> Result<(), Fault> {
+        let worker = Rc::clone(self.worker());
+        let body = Detach {
+            id: self.attachment_id(alias),
+            connection: self.session.connection_id,
+            hub: worker.hub.id,
+            context,
+        };
+        let attachment = self.attachments.wanted_mut(name, alias)?;
+        let hub = worker.hub.clone();
+        attachment.send(name, Command::new(hub, name.clone(), body), &worker)?;
+        attachment.detaching();
+        Ok(())
+    }
+
+    /// Publishes to a channel that the connection is attached to by its plain name; only a refusal is
+    /// answered.
+    ///
+    /// # Errors
+    /// [`Fault::NotAttached`], or the server is busy. Other refusals come as an answer.
+    pub fn publish(&mut self, name: &ChannelName, message: Message) -> Result<(), Fault> {
+        let worker = Rc::clone(self.worker());
+        let body = Publish {
+            reply: Some(self.reply(None)),
+            attached: Some(self.session.id),
+            publisher: Some(self.session.connection_id),
+            id: EntryId::Serial,
+            body: Body::Messages(vec![message]),
+            is_ephemeral: false,
+            refusal: None,
+        };
+        let attachment = self.attachments.wanted_mut(name, 0)?;
+        let hub = worker.hub.clone();
+        attachment.send(name, Command::new(hub, name.clone(), body), &worker)
+    }
+
+    /// Publishes to any channel. What is refused is asked of a channel that there is already: no other remembers it, and
+    /// nobody opens a channel by what he may not do.
+    ///
+    /// # Errors
+    /// When the server is busy, or what is refused cannot be known. Other refusals come as an answer.
+    pub fn send(&mut self, name: &ChannelName, publish: Publish) -> Result<(), Fault> {
+        let worker = Rc::clone(self.worker());
+        let hub = worker.hub.clone();
+        let refusal = publish.refusal.clone();
+        match (self.attachments.wanted_mut(name, 0), refusal) {
+            (Ok(attachment), _) => attachment.send(name, Command::new(hub, name.clone(), publish), &worker),
+            (Err(_), refusal) => {
+                let channel = match refusal {
+                    None => worker.channel(name)?,
+                    Some(fault) => worker.broker.directory.open(name).ok_or(fault)?,
+                };
+                let command = Command::new(hub, name.clone(), publish);
+                command.try_send_to(&channel).map_err(Command::withdraw)
+            }
+        }
+    }
+
+    /// Where the answer to a publish of this connection goes; without a token only a refusal is told.
+    pub fn reply(&self, token: Option<u64>) -> Reply {
+        Reply { session: self.session.id, hub: self.worker().hub.id, token }
+    }
+
+    fn attachment_id(&self, alias: u16) -> AttachmentId {
+        let session = self.session.id;
+        AttachmentId { session, alias }
+    }
+
+    pub fn worker(&self) -> &Rc<Worker> {
+        self.session.worker()
+    }
+}

@@ -1,0 +1,249 @@
+//! One transport of a connection as its worker thread sees it: the outbox, the protocol handler, the attachments.
+//!
+//! The connection's actor feeds it what the client sends; the hub hands it what channels answer.
+//! Both run on one thread, so an answer takes its place among the deliveries without a mailbox.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+
+use actix::Addr;
+use bytes::Bytes;
+
+use crate::{
+    actors::{
+        broker::FrameLimiter,
+        channels::channel::{Channel, Leave},
+        fanout::outbox::{self, Full, Outbox},
+        transport::attachments::Attachments,
+        transport::context::{ProtocolHandler, Terms, TransportContext},
+        transport::socket::Socket,
+        transport::{Close, Transport},
+        worker::Worker,
+    },
+    core::{
+        command::{self, Answer, AttachmentId},
+        filter::Filter,
+        frame,
+        keepalive::{Keepalive, Timeouts, Verdict},
+        message::Entry,
+        wire::WireFormat,
+    },
+    error::CloseReason,
+    ids::{ChannelName, ConnectionId, SessionId},
+};
+
+pub struct Session {
+    pub id: SessionId,
+    /// The connection that this is a transport of.
+    pub connection_id: ConnectionId,
+    pub(in crate::actors) outbox: Outbox,
+    pub(in crate::actors) socket: Socket,
+    pub(in crate::actors) transport: Addr<Transport>,
+    worker: Rc<Worker>,
+    format: &'static dyn WireFormat,
+    talk: RefCell<Talk>,
+    pub(in crate::actors) ping: Bytes,
+    timeouts: Timeouts,
+    keepalive: Cell<Keepalive>,
+    heard: Cell<bool>,
+    limiter: Option<FrameLimiter>,
+    /// Channels that it may be attached to at once.
+    pub(in crate::actors) channels: usize,
+    farewell: fn(CloseReason) -> Option<Bytes>,
+    /// By how much its outbox was widened for what it missed.
+    widened: Cell<usize>,
+    /// How long its members stay present without it.
+    pub(in crate::actors) hold: Cell<Duration>,
+    departed: Cell<bool>,
+}
+
+struct Talk {
+    handler: Box<dyn ProtocolHandler>,
+    attachments: Attachments,
+}
+
+impl Session {
+    pub fn new(
+        handler: Box<dyn ProtocolHandler>,
+        transport: Addr<Transport>,
+        outbox: Outbox,
+        socket: Socket,
+        worker: Rc<Worker>,
+    ) -> Self {
+        let Terms { connection: connection_id, ping, timeouts, rate, channels, farewell, hold } =
+            handler.terms(&worker.broker.settings.get());
+        Self {
+            id: SessionId::next(),
+            connection_id,
+            outbox,
+            socket,
+            transport,
+            ping,
+            timeouts,
+            limiter: rate.map(|rate| worker.broker.frame_limiter(rate)),
+            channels,
+            farewell,
+            widened: Cell::new(0),
+            hold: Cell::new(hold),
+            worker,
+            format: handler.format(),
+            talk: RefCell::new(Talk { handler, attachments: Attachments::default() }),
+            keepalive: Cell::default(),
+            heard: Cell::new(true),
+            departed: Cell::new(false),
+        }
+    }
+
+    pub(in crate::actors) const fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    /// Something arrived: the peer is alive.
+    pub(in crate::actors) fn hear(&self) {
+        self.heard.set(true);
+    }
+
+    /// Whether the rate limit leaves room for one more frame; counts it.
+    pub(in crate::actors) fn may_send(&self) -> bool {
+        let allowed = self.limiter.as_ref().is_none_or(|limiter| limiter.check().is_ok());
+        if !allowed {
+            self.worker.count(|counters| counters.rate_limited += 1);
+        }
+        allowed
+    }
+
+    /// Lets the protocol handler act.
+    pub(in crate::actors) fn talk(&self, act: impl FnOnce(&mut dyn ProtocolHandler, &mut TransportContext<'_>)) {
+        let Talk { handler, attachments } = &mut *self.talk.borrow_mut();
+        let mut transport = TransportContext { session: self, attachments };
+        act(&mut **handler, &mut transport);
+    }
+
+    /// Hands a channel's answer on.
+    pub(in crate::actors) fn answer(&self, channel: &ChannelName, answer: Answer) {
+        self.talk.borrow_mut().attachments.answered(channel, &answer);
+        self.talk(|handler, transport| handler.answered(channel, answer, transport));
+    }
+
+    /// Queues a finished frame. A reader too slow for it is closed, at the cost of its outbox.
+    pub(in crate::actors) fn push(&self, frame: Bytes) {
+        if let Err(Full) = self.outbox.push(frame) {
+            self.outbox.clear();
+            self.say_goodbye(CloseReason::TooSlow);
+            self.transport.do_send(Close(CloseReason::TooSlow));
+        }
+    }
+
+    /// Queues a frame of what the client missed. It has room of its own: a client that comes back is behind
+    /// by no fault of its reading, and what it gets is shared with all who missed it.
+    pub(in crate::actors) fn push_missed(&self, frame: Bytes) {
+        let room = outbox::cost(&frame);
+        self.outbox.widen(room);
+        self.widened.set(self.widened.get() + room);
+        self.push(frame);
+    }
+
+    /// Queues the last words of the protocol and the close frame.
+    pub(in crate::actors) fn say_goodbye(&self, reason: CloseReason) {
+        if let Some(last_words) = (self.farewell)(reason) {
+            // No room for them: then the close frame has to do.
+            let _ = self.outbox.push(last_words);
+        }
+        self.outbox.close(frame::close(reason));
+    }
+
+    /// Queues an entry in the form that all attachments of this format share; how many bytes it has.
+    pub(in crate::actors) fn deliver(&self, filter: &Filter, entry: &Entry) -> Option<usize> {
+        let frame = if filter.accepts_all_of(entry) {
+            entry.frame(self.format).clone()
+        } else {
+            self.format.encode(&entry.only(|message| filter.wants(message)))
+        };
+        let bytes = frame.len();
+        if bytes == 0 {
+            return None;
+        }
+        self.push(frame);
+        Some(bytes)
+    }
+
+    /// Queues an entry for one of the attachments that are written to in a way of their own.
+    pub(in crate::actors) fn deliver_tailored(&self, alias: u16, entry: &Entry) -> Option<usize> {
+        let frame = self.talk.borrow_mut().handler.tailored(alias, entry)?;
+        let bytes = frame.len();
+        self.push(frame);
+        Some(bytes)
+    }
+
+    /// The actor that this session sends its commands for a channel to.
+    pub(in crate::actors) fn channel(&self, name: &ChannelName, alias: u16) -> Option<Addr<Channel>> {
+        self.talk.borrow().attachments.address(name, alias).cloned()
+    }
+
+    /// The filter that the client wants by now.
+    pub(in crate::actors) fn wanted(&self, name: &ChannelName, alias: u16) -> Option<Filter> {
+        self.talk.borrow().attachments.wanted(name, alias).map(|attachment| attachment.filter.clone())
+    }
+
+    pub(in crate::actors) fn attaches_anew(&self, name: &ChannelName, alias: u16) -> bool {
+        self.talk.borrow().attachments.attaches_anew(name, alias)
+    }
+
+    pub(in crate::actors) fn moved_on(&self, name: &ChannelName, alias: u16, successor: Addr<Channel>) {
+        self.talk.borrow_mut().attachments.sent_again(name, alias, successor);
+    }
+
+    /// The client has come back by another transport. This one leaves its channels and ends at once: whoever still listens
+    /// to it has to know that somebody else has the connection now.
+    pub(in crate::actors) fn supersede(&self) {
+        self.depart();
+        self.talk(|handler, transport| handler.superseded(transport));
+    }
+
+    pub(in crate::actors) fn is_silent(&self) -> bool {
+        self.departed.get()
+    }
+
+    pub(in crate::actors) fn check_keepalive(&self) -> Verdict {
+        if self.outbox.is_empty() {
+            self.outbox.narrow(self.widened.take());
+        }
+        let timeouts = &self.timeouts;
+        let mut keepalive = self.keepalive.get();
+        let verdict = keepalive.tick(
+            self.worker.broker.settings.get().timeouts.tick(),
+            self.heard.replace(false),
+            self.outbox.taken(),
+            !self.outbox.is_empty(),
+            timeouts,
+        );
+        self.keepalive.set(keepalive);
+        verdict
+    }
+
+    /// Leaves every channel, at once for this thread and by message for the channels. Once.
+    pub(in crate::actors) fn depart(&self) {
+        if self.departed.replace(true) {
+            return;
+        }
+        self.talk(|handler, transport| handler.closed(transport));
+        let attachments = self.talk.borrow_mut().attachments.take();
+        for (name, alias, channel) in attachments {
+            let id = AttachmentId { session: self.id, alias };
+            self.worker.unsubscribe(&name, id);
+            let channel = if channel.connected() {
+                Ok(channel)
+            } else {
+                // It died, and its successor may know this member.
+                self.worker.channel(&name)
+            };
+            if let Ok(channel) = channel {
+                // Not refused by a full mailbox: a member that is never removed would be worse.
+                channel.do_send(Leave(command::Leave { id, connection: self.connection_id, hold: self.hold.get() }));
+            }
+        }
+    }
+}

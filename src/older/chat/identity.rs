@@ -1,0 +1,243 @@
+//! Who a request is from (`docs/protocols/chat.md §2`): a JWT, by which of its claims, and what is said to those who have none.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    auth::{Expected, JwtKey, Leeway, TokenFault},
+    clock::{Clock, OncePerSecond},
+    config,
+    edge::{http::query::Query, refusal::explained},
+    ids::Timestamp,
+    limits,
+    older::chat::{code::Code, reply::Style},
+};
+
+/// What browsers, which cannot set headers, ask for beside their token.
+pub const SUBPROTOCOL: &str = "x-token";
+
+/// Claims that name the user, the first one that does counts.
+const CLAIMS: [&str; 4] = ["ID", "id", "user_id", "userId"];
+
+/// A user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visitor {
+    pub id: u64,
+    /// When the token ends, if it does.
+    pub expires: Option<Timestamp>,
+}
+
+/// Why there is none: HTTP 401.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    NoToken,
+    Expired,
+    /// Anything else; where the token is ours, which of its claims is why.
+    Invalid(Option<String>),
+}
+
+/// Reads tokens.
+pub struct Gate {
+    key: JwtKey,
+    header: String,
+    in_query: bool,
+    require_exp: bool,
+    clock: Clock,
+    /// Somebody was told that there are tokens without end.
+    endless: AtomicBool,
+    warning: OncePerSecond,
+}
+
+impl Gate {
+    pub fn new(settings: &config::Chat, clock: Clock, leeway: &Leeway) -> Self {
+        Self {
+            key: JwtKey::new(&settings.jwt_secret).for_any_audience().with_leeway(leeway.clone()),
+            header: settings.jwt_header.clone(),
+            in_query: settings.token_in_query,
+            require_exp: settings.require_exp,
+            clock,
+            endless: AtomicBool::new(false),
+            warning: OncePerSecond::default(),
+        }
+    }
+
+    /// # Errors
+    /// [`Unknown`]
+    pub fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Unknown> {
+        let token = self.token(request).ok_or(Unknown::NoToken)?;
+        self.check(&token)
+    }
+
+    fn check(&self, token: &str) -> Result<Visitor, Unknown> {
+        if token.len() > limits::TOKEN_BYTES {
+            return Err(Unknown::Invalid(None));
+        }
+        let (claims, expires) = match self.key.claims(token, self.clock.now()) {
+            Ok(read) => read,
+            Err(TokenFault::Expired) => return Err(Unknown::Expired),
+            Err(_) => return Err(self.invalid(token)),
+        };
+        if expires.is_none() {
+            if self.require_exp {
+                return Err(self.invalid(token));
+            }
+            if !self.endless.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "a chat client has a token without exp, which is good for ever; have them issued with exp, \
+                     then set chat.require_exp"
+                );
+            }
+        }
+        let id = user(&claims).ok_or_else(|| self.invalid(token))?;
+        Ok(Visitor { id, expires })
+    }
+
+    /// Tells the operator, too, who mostly has to change how tokens are issued.
+    fn invalid(&self, token: &str) -> Unknown {
+        let expected = Expected {
+            user: &CLAIMS,
+            kind: "a whole number from 1 to 2^63-1",
+            is_user: |value| as_user(value, false).is_some(),
+            needs_exp: self.require_exp,
+        };
+        let reason = self.key.wrong_claim(token, expected);
+        if let Some(reason) = &reason
+            && let Some(more) = self.warning.allows(&self.clock)
+        {
+            tracing::warn!(reason, more, "the token of a chat client names nobody");
+        }
+        Unknown::Invalid(reason)
+    }
+
+    /// The first of the places that has one.
+    fn token(&self, request: &HttpRequest) -> Option<String> {
+        let header = |name: &str| {
+            let value = request.headers().get(name)?.to_str().ok()?.trim();
+            (!value.is_empty()).then_some(value)
+        };
+        if let Some(token) = header(&self.header) {
+            return Some(token.to_owned());
+        }
+        let bearer = header(AUTHORIZATION.as_str()).and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
+        });
+        if let Some(token) = bearer.filter(|token| !token.is_empty()) {
+            return Some(token.to_owned());
+        }
+        let offered = header(SEC_WEBSOCKET_PROTOCOL.as_str()).unwrap_or_default();
+        let mut offered = offered.split(',').map(str::trim);
+        if offered.next() == Some(SUBPROTOCOL)
+            && let Some(token) = offered.next().filter(|token| !token.is_empty())
+        {
+            return Some(token.to_owned());
+        }
+        let query = self.in_query.then(|| Query::parse(request.query_string()))?;
+        let token = query.get("token").filter(|token| !token.is_empty());
+        token.map(str::to_owned)
+    }
+}
+
+/// Whether the request has asked for it by `Sec-WebSocket-Protocol`, whose answer has to name it then.
+pub fn wants_subprotocol(request: &HttpRequest) -> bool {
+    let offered = request.headers().get(SEC_WEBSOCKET_PROTOCOL);
+    let offered = offered.and_then(|value| value.to_str().ok());
+    offered.is_some_and(|list| list.split(',').any(|item| item.trim() == SUBPROTOCOL))
+}
+
+/// The user of these claims. 0 is none (§2), and what is above 2^63-1 fits into no store.
+fn user(claims: &Map<String, Value>) -> Option<u64> {
+    let named = CLAIMS.iter().find_map(|name| claims.get(*name));
+    as_user(named.or_else(|| claims.get("sub"))?, named.is_none())
+}
+
+/// `sub` is a text by RFC 7519; the others are numbers.
+fn as_user(value: &Value, may_be_text: bool) -> Option<u64> {
+    let id = match value {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) if may_be_text => text.parse().ok(),
+        _ => None,
+    };
+    id.filter(|id| *id > 0 && i64::try_from(*id).is_ok())
+}
+
+impl Unknown {
+    /// For the operator.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NoToken => "the token is missing",
+            Self::Expired => "the token is over",
+            Self::Invalid(_) => "the token is wrong",
+        }
+    }
+
+    pub fn response(self, style: Style) -> HttpResponse {
+        let why = match self {
+            Self::NoToken => {
+                "no token: show one in the header x-token (chat.jwt_header), Authorization (Bearer) or \
+                 Sec-WebSocket-Protocol, or with chat.token_in_query the parameter token"
+            }
+            Self::Expired => "the token has expired: get another one",
+            Self::Invalid(_) => "the token is wrong: it must be an HS256 JWT signed with chat.jwt_secret",
+        };
+        let (text, reason) = match self {
+            Self::NoToken => ("请登录", None),
+            Self::Expired => ("授权已过期", None),
+            Self::Invalid(reason) => ("未登陆", Some(reason)),
+        };
+        let body = match (style, reason) {
+            (Style::Source, Some(_)) => json!(text),
+            (Style::Source, None) => json!({"msg": text}),
+            (Style::Document, reason) => {
+                let mut body = json!({
+                    "code": Code::Unauthorized.number(), "message": text, "data": null, "msg": text,
+                });
+                if let Some(reason) = reason.flatten() {
+                    body["reason"] = reason.into();
+                }
+                body
+            }
+        };
+        explained(HttpResponse::Unauthorized().json(body), why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn user_of(claims: Value) -> Option<u64> {
+        user(claims.as_object().unwrap())
+    }
+
+    #[test]
+    fn claims() {
+        for (claims, expected) in [
+            (json!({"ID": 7, "NickName": "ann", "AuthorityId": 1}), Some(7)),
+            (json!({"id": 7}), Some(7)),
+            (json!({"user_id": 7}), Some(7)),
+            (json!({"userId": 7}), Some(7)),
+            (json!({"sub": "7"}), Some(7)),
+            (json!({"sub": 7}), Some(7)),
+            (json!({"ID": 7, "sub": "8"}), Some(7)),
+            (json!({"ID": 0}), None),
+            (json!({"ID": 0, "sub": "8"}), None),
+            (json!({"ID": "7"}), None),
+            (json!({"ID": -7}), None),
+            (json!({"ID": 7.5}), None),
+            (json!({"ID": u64::MAX}), None),
+            (json!({"sub": "ann"}), None),
+            (json!({"sub": "0"}), None),
+            (json!({}), None),
+        ] {
+            assert_eq!(user_of(claims.clone()), expected, "{claims}");
+        }
+    }
+}

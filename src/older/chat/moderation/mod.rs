@@ -1,0 +1,152 @@
+//! Whether a text may be sent (`docs/protocols/chat.md §8`): the local word list first, then Baidu's text censor, when they are
+//! configured. Only texts (`message_type` 1) are judged; the caller knows which are.
+
+use std::{path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+use thiserror::Error;
+
+use crate::{
+    clock::{Clock, OncePerSecond},
+    config::FileFaults,
+    live::Live,
+    older::chat::moderation::baidu::{Censor, Conclusion},
+};
+
+pub use words::Words;
+
+mod baidu;
+mod breaker;
+#[cfg(test)]
+mod tests;
+mod token;
+mod words;
+
+/// What is used.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub baidu: Option<Baidu>,
+    /// One plain word or regular expression a line.
+    pub words_file: Option<PathBuf>,
+}
+
+/// Baidu's text censor.
+#[derive(Clone, Debug)]
+pub struct Baidu {
+    pub api_key: SecretString,
+    pub secret_key: SecretString,
+    /// `https://aip.baidubce.com`
+    pub base_url: String,
+    /// Of one judgement, a new token included.
+    pub timeout: Duration,
+    /// What becomes of a text about which the service says nothing.
+    pub on_error: Choice,
+    /// What becomes of a text that it suspects.
+    pub suspect: Choice,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    Allow,
+    Block,
+}
+
+/// Why moderation cannot begin; for the operator.
+#[derive(Debug, Error)]
+pub enum ModerationFault {
+    #[error(transparent)]
+    Words(#[from] FileFaults),
+    #[error("Baidu.BaseUrl {url:?} cannot be used: it must be like https://aip.baidubce.com, without a query")]
+    Url { url: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Pass,
+    Blocked {
+        /// As the service says it, or `消息不合规` (the message does not comply). No part of the text.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    /// With the words of the original.
+    fn blocked() -> Self {
+        let reason = "消息不合规".to_owned();
+        Self::Blocked { reason }
+    }
+}
+
+/// One for all threads.
+pub struct Moderation {
+    words: Live<Option<Words>>,
+    censor: Option<(Censor, Baidu)>,
+    clock: Clock,
+    warning: OncePerSecond,
+}
+
+impl Moderation {
+    /// Reads the word list.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn new(settings: Settings, clock: Clock) -> Result<Self, Vec<ModerationFault>> {
+        let words = settings.words_file.map(|path| Words::load(&path)).transpose();
+        let censor = settings.baidu.map(|baidu| Ok((Censor::new(&baidu, clock.clone())?, baidu))).transpose();
+        match (words, censor) {
+            (Ok(words), Ok(censor)) => {
+                Ok(Self { words: Live::new(words), censor, clock, warning: OncePerSecond::default() })
+            }
+            (words, censor) => {
+                let words = words.err().map(ModerationFault::from);
+                Err(words.into_iter().chain(censor.err()).collect())
+            }
+        }
+    }
+
+    /// Texts are held against the word list of `fresh` from now on; how many words it has.
+    pub fn adopt_words(&self, fresh: &Self) -> usize {
+        let words = fresh.words.get();
+        let count = words.as_ref().as_ref().map_or(0, Words::count);
+        self.words.set(words);
+        count
+    }
+
+    /// Whether anything is judged at all.
+    #[cfg(test)]
+    fn is_on(&self) -> bool {
+        self.words.get().is_some() || self.censor.is_some()
+    }
+
+    /// Takes as long as [`Baidu::timeout`] at most. Must be called on a tokio runtime with time.
+    pub async fn judge(&self, text: &str) -> Verdict {
+        if self.words.get().as_ref().as_ref().is_some_and(|words| words.has(text)) {
+            return Verdict::blocked();
+        }
+        let Some((censor, settings)) = &self.censor else {
+            return Verdict::Pass;
+        };
+        match censor.judge(text).await {
+            Ok(Conclusion::Compliant) => Verdict::Pass,
+            Ok(Conclusion::Suspected(_)) if settings.suspect == Choice::Allow => Verdict::Pass,
+            Ok(Conclusion::Violation(reason) | Conclusion::Suspected(reason)) => {
+                reason.map_or_else(Verdict::blocked, |reason| Verdict::Blocked { reason })
+            }
+            Err(trouble) => {
+                let verdict = settings.on_error;
+                if let Some(more) = self.warning.allows(&self.clock) {
+                    tracing::warn!(
+                        error = %trouble,
+                        ?verdict,
+                        more,
+                        "a chat message was not judged by the moderation service (Baidu.OnError)"
+                    );
+                }
+                match verdict {
+                    Choice::Allow => Verdict::Pass,
+                    Choice::Block => Verdict::blocked(),
+                }
+            }
+        }
+    }
+}

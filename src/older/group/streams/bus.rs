@@ -1,0 +1,263 @@
+//! The door to what is shared: starts the tasks, publishes, tells who is online.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    clock::Clock,
+    engines::redis::{self, Redis, RedisError},
+    older::group::{
+        post::uuid,
+        streams::{
+            event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Notification, PUSHED_NOTIFICATIONS, Received},
+            lanes::{self, Lanes},
+            position::Positions,
+            presence::{Presence, Status},
+            queue::{Outgoing, Queue, QueueFull},
+        },
+    },
+    store::{Store, StoreError},
+};
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub redis: redis::Settings,
+    /// An instance that says nothing for so long is dead: its users are not online there any more.
+    pub lease: Duration,
+    /// What an instance took to do once and has not done after so long, another takes over.
+    pub claim_after: Duration,
+}
+
+impl Settings {
+    /// With a lease of 15 s, and 30 s to store a notification.
+    pub const fn new(redis: redis::Settings) -> Self {
+        Self { redis, lease: Duration::from_secs(15), claim_after: Duration::from_secs(30) }
+    }
+}
+
+/// What the bus has done since its start.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Entries that were understood and handed over.
+    pub received: AtomicU64,
+    /// Entries that were not understood; they are not read again.
+    pub malformed: AtomicU64,
+    /// Entries that Redis took.
+    pub published: AtomicU64,
+    /// Attempts to publish that failed and were made again.
+    pub retries: AtomicU64,
+    /// Times that a stream had let go of entries before they were read, perhaps.
+    pub gaps: AtomicU64,
+    /// Events that were not done with, and so came again.
+    pub repeated: AtomicU64,
+}
+
+/// A handle, cheap to clone, for any thread. The tasks behind it end with the last handle.
+#[derive(Clone)]
+pub struct Bus(Arc<Inner>);
+
+struct Inner {
+    origin: Arc<str>,
+    redis: Redis,
+    queue: Arc<Queue>,
+    presence: Arc<Presence>,
+    counts: Arc<Counts>,
+    is_reading: watch::Receiver<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Bus {
+    /// Starts the tasks on the current runtime; Redis need not be there. Events go to `inbox`, those of
+    /// one stream in its order; while it is full, reading waits.
+    ///
+    /// With a store, what was not published when the last process ended is published now, and reading goes
+    /// on where it was.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn start(
+        settings: Settings,
+        clock: Clock,
+        store: Option<Arc<dyn Store>>,
+        inbox: mpsc::Sender<Received>,
+    ) -> Result<Self, StoreError> {
+        // New in each process: two instances on copies of one data folder must not take each other's
+        // entries for their own.
+        let origin: Arc<str> = uuid().into();
+        let queue = Queue::load(store.clone())?;
+        let positions = Positions::load(store, &lanes::STREAMS)?;
+        let redis = Redis::start(settings.redis);
+        let counts = Arc::new(Counts::default());
+        let presence = Presence::new(redis.clone(), clock.clone(), Arc::clone(&origin), settings.lease);
+        let lanes = Lanes {
+            redis: redis.clone(),
+            clock: clock.clone(),
+            origin: Arc::clone(&origin),
+            inbox,
+            counts: Arc::clone(&counts),
+            claim_after: settings.claim_after,
+            warning: Arc::default(),
+            is_reading: watch::Sender::new(false),
+        };
+        let is_reading = lanes.is_reading.subscribe();
+        let mut tasks = lanes.start(positions);
+        tasks.push(tokio::spawn(Arc::clone(&presence).run_for_ever()));
+        tasks.push(tokio::spawn(Arc::clone(&queue).run(
+            redis.clone(),
+            clock,
+            Arc::clone(&origin),
+            Arc::clone(&counts),
+        )));
+        Ok(Self(Arc::new(Inner { origin, redis, queue, presence, counts, is_reading, tasks })))
+    }
+
+    /// What marks the entries of this instance.
+    pub fn origin(&self) -> &str {
+        &self.0.origin
+    }
+
+    /// A message for the other instances and services; `payload` is the data of its `new_message` as JSON.
+    ///
+    /// # Errors
+    /// When too many wait already: nothing is published.
+    pub fn message(&self, payload: String, message_id: &str) -> Result<Outgoing, QueueFull> {
+        // Watermill wants a UUID, and so is the id of every message of ours.
+        Queue::prepare(&self.0.queue, MESSAGES, message_id.to_owned(), payload)
+    }
+
+    /// [`Bus::message`] without a row: what is not published when this process dies is lost.
+    ///
+    /// # Errors
+    /// As [`Bus::message`].
+    pub fn publish_message(&self, payload: String, message_id: &str) -> Result<(), QueueFull> {
+        self.message(payload, message_id).map(Outgoing::send)
+    }
+
+    /// Tells the others that a user is a member of a group now.
+    ///
+    /// # Errors
+    /// As [`Bus::message`].
+    pub fn member_added(&self, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {
+        self.member(MEMBERS_ADDED, group_id, user_id)
+    }
+
+    /// Tells the others that a user is no member of a group any more.
+    ///
+    /// # Errors
+    /// As [`Bus::message`].
+    pub fn member_removed(&self, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {
+        self.member(MEMBERS_REMOVED, group_id, user_id)
+    }
+
+    /// Delivers a notification to its user on every instance, this one too, and has it stored by one of them: it
+    /// comes back through the inbox like one of another service.
+    ///
+    /// # Errors
+    /// As [`Bus::message`].
+    pub fn notification(&self, notification: &Notification) -> Result<Outgoing, QueueFull> {
+        let Notification { user_id, notification_id, kind, title, content, created_at } = notification;
+        let payload = json!({
+            "user_id": user_id,
+            "notification_id": notification_id,
+            "type": kind,
+            "title": title,
+            "content": content,
+            "timestamp": created_at,
+        });
+        let (uuid, payload) = (uuid(), payload.to_string());
+        Queue::prepare(&self.0.queue, PUSHED_NOTIFICATIONS, uuid, payload)
+    }
+
+    fn member(&self, stream: &'static str, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {
+        let payload = json!({ "group_id": group_id, "user_id": user_id });
+        Queue::prepare(&self.0.queue, stream, uuid(), payload.to_string())
+    }
+
+    /// One more connection of a user is authenticated here. Never waits.
+    pub fn online(&self, user_id: &str) {
+        self.0.presence.add(user_id);
+    }
+
+    /// One connection of a user that was [`Bus::online`] is gone. Never waits.
+    pub fn offline(&self, user_id: &str) {
+        self.0.presence.remove(user_id);
+    }
+
+    /// Whether a user is online on any instance, and since or until when; none if nobody ever heard of it.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn status(&self, user_id: &str) -> Result<Option<Status>, RedisError> {
+        self.0.presence.status(user_id).await
+    }
+
+    /// Users who are online on any instance.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn online_users(&self) -> Result<u64, RedisError> {
+        self.0.presence.online_users().await
+    }
+
+    /// Whether Redis answers.
+    pub fn is_up(&self) -> bool {
+        self.0.redis.is_up()
+    }
+
+    /// Whether Redis answers, as it changes.
+    pub fn watch(&self) -> watch::Receiver<redis::Link> {
+        self.0.redis.watch()
+    }
+
+    /// Waits until it is known from where the streams are read: what is written to them later is not missed.
+    /// Without a store, what was written before is.
+    pub async fn until_reading(&self) {
+        // Fails only when the tasks have ended.
+        let _ = self.0.is_reading.clone().wait_for(|is| *is).await;
+    }
+
+    /// Entries that wait to be published.
+    pub fn waiting(&self) -> usize {
+        self.0.queue.waiting()
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.0.counts
+    }
+
+    /// The orderly end: publishes what waits and takes this instance's users offline, as far as Redis does
+    /// it within `patience`. Rows of what is not published stay for the next start.
+    pub async fn stop(&self, patience: Duration) {
+        let last = async {
+            self.0.queue.until_empty().await;
+            if let Err(error) = self.0.presence.leave().await {
+                tracing::warn!(%error, "users of this instance stay online until its lease ends");
+            }
+        };
+        let _ = tokio::time::timeout(patience, last).await;
+        self.0.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Counts {
+    pub(super) fn bump(counter: &AtomicU64, by: usize) {
+        counter.fetch_add(by as u64, Ordering::Relaxed);
+    }
+}

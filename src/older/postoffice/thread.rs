@@ -1,0 +1,141 @@
+//! The letters of a thread: `GET threads_path?clientID=…&subjectId=…` reads them out of the history of a mailbox
+//! (`docs/protocols/postoffice.md §4` "Delays, history"). As far back as the history goes: who wants more than the last minutes
+//! makes channels of `po:` persisted.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::RETRY_AFTER},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    actors::{
+        broker::Broker,
+        channels::questions::{Past, ask},
+    },
+    core::{
+        history::{Direction, Kind, Query},
+        message::Message,
+    },
+    edge::http::query,
+    error::Fault,
+    limits,
+    older::postoffice::{office::Room, reply},
+};
+
+/// What is asked for.
+pub struct Asked {
+    subject_id: String,
+    limit: usize,
+}
+
+/// A page; the oldest letter first.
+#[derive(Default, Serialize)]
+pub struct Thread {
+    letters: Vec<Box<RawValue>>,
+    /// There are older ones.
+    has_more: bool,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub enum Refused {
+    NoSubject,
+    BadLimit,
+    Fault(Fault),
+}
+
+impl Asked {
+    /// # Errors
+    /// Without a `subjectId`, or with a `limit` that is none.
+    pub fn of(query: &query::Query) -> Result<Self, Refused> {
+        let subject_id = query.get("subjectId").filter(|id| !id.is_empty());
+        let limit = query.get("limit").map_or(Ok(limits::PAGE_ITEMS), str::parse);
+        let limit = limit.ok();
+        let limit = limit.filter(|limit| (1..=limits::PAGE_ITEMS_MAX).contains(limit));
+        Ok(Self {
+            subject_id: subject_id.ok_or(Refused::NoSubject)?.to_owned(),
+            limit: limit.ok_or(Refused::BadLimit)?,
+        })
+    }
+
+    /// The newest letters of the thread in a mailbox: those that carry its id as `subjectId` or `references`.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`], [`Fault::Internal`].
+    pub async fn read(&self, room: &Room, broker: &Arc<Broker>) -> Result<Thread, Fault> {
+        let mut letters = Vec::new();
+        let mut after = None;
+        for _ in 0..limits::POST_THREAD_PAGES {
+            let query = Query {
+                kind: Kind::Messages,
+                start: None,
+                end: None,
+                until: None,
+                direction: Direction::Backwards,
+                limit: limits::PAGE_ITEMS_MAX,
+                after,
+            };
+            let channel = broker.directory.channel(&room.channel, broker)?;
+            let page = ask(Ok(channel.recipient()), Past(query)).await?;
+            for (entry, index) in page.items {
+                let message = entry.messages().get(index);
+                let Some(message) = message.filter(|message| self.is_meant(message)) else {
+                    continue;
+                };
+                if letters.len() == self.limit {
+                    return Ok(Thread::of(letters, true));
+                }
+                let letter = reply::letter(message, &room.name);
+                letters.push(RawValue::from_string(letter.into_owned()).map_err(|_| Fault::Internal)?);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(Thread::of(letters, false));
+            }
+        }
+        Ok(Thread::of(letters, true))
+    }
+
+    fn is_meant(&self, message: &Message) -> bool {
+        let extras = message.extras.as_deref();
+        let headers = extras.and_then(|extras| extras.get("headers"));
+        let is_it = |name| headers.is_some_and(|headers| headers[name] == *self.subject_id);
+        reply::THREAD_FIELDS.into_iter().any(is_it)
+    }
+}
+
+impl Thread {
+    fn of(mut newest_first: Vec<Box<RawValue>>, has_more: bool) -> Self {
+        newest_first.reverse();
+        Self { letters: newest_first, has_more }
+    }
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Refused {
+    pub fn into_response(self) -> HttpResponse {
+        let (status, text) = match self {
+            Self::NoSubject => (StatusCode::BAD_REQUEST, "subjectId is required\n"),
+            Self::BadLimit => (StatusCode::BAD_REQUEST, "limit is a number from 1 to 1000\n"),
+            Self::Fault(Fault::Busy | Fault::ShuttingDown) => (StatusCode::SERVICE_UNAVAILABLE, "The server is busy\n"),
+            Self::Fault(fault) => {
+                tracing::error!(%fault, "a thread cannot be read");
+                (StatusCode::INTERNAL_SERVER_ERROR, "Internal error\n")
+            }
+        };
+        let mut response = HttpResponse::build(status);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((RETRY_AFTER, "1"));
+        }
+        response.content_type("text/plain; charset=utf-8").body(text)
+    }
+}
