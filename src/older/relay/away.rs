@@ -24,7 +24,7 @@ use crate::{
     limits,
     older::relay::{
         away::queues::{Lent, Users, Waiting},
-        push::Push,
+        commands::Push,
         schedule,
     },
     store::{Batch, Done, Store, StoreError},
@@ -180,7 +180,7 @@ impl Away {
             }
             Err(error) => {
                 users.forget(user, &[number]);
-                Err(schedule::told(error))
+                Err(schedule::to_fault(error))
             }
         }
     }

@@ -14,9 +14,9 @@ use crate::{
     error::Fault,
     older::relay::{
         away::{Away, Outcome, Wait},
+        commands::Push,
         groups::Groups,
-        push::Push,
-        reply,
+        wire,
     },
 };
 
@@ -55,7 +55,7 @@ impl Delivery {
             attached: None,
             publisher: None,
             id: EntryId::Base(id.into()),
-            body: Body::Messages(vec![reply::message(push, is_kept)]),
+            body: Body::Messages(vec![wire::message(push, is_kept)]),
             is_ephemeral: false,
             refusal: None,
         };

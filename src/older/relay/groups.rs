@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use crate::{ids::ChannelName, older::relay::push::EVERYBODY};
+use crate::{ids::ChannelName, older::relay::target::EVERYBODY};
 
 /// Connections by channel. One lock: it is taken when somebody comes or goes, and once for each push.
 #[derive(Debug, Default)]

@@ -1,120 +1,165 @@
-//! What clients get (`docs/protocols/relay.md §3`).
+//! Everything that the relay refuses, one row each: the texts of the document, and beside them what they do not say
+//! (`docs/protocols/relay.md §3, §4`).
 
-use bytes::Bytes;
-
-use crate::{
-    core::{
-        frame,
-        message::{Entry, Extras, Message, Payload, is_json, write_json_text},
-        wire::{self, Slot, WireFormat},
-    },
-    ids::{ChannelName, Timestamp},
-    older::relay::push::{BadPush, Push, user_of},
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    http::{StatusCode, header},
 };
+use serde_json::{Value, json};
 
-/// Where a message carries the token as its push gave it, when its channel does not tell.
-const EXTRAS: &str = "relay";
-/// Below it: the push waits for its user.
-const IS_KEPT: &str = "kept";
+use crate::{edge::refusal::explained, error::Fault};
 
-pub fn pong(ts: i64) -> Bytes {
-    frame::text(format!(r#"{{"type":"pong","ts":{ts}}}"#).as_bytes())
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayError {
+    InvalidKey,
+    /// Which method the path has.
+    MethodNotAllowed(&'static str),
+    Json,
+    NoEventName,
+    NoSubject,
+    DelayTooLarge,
+    Unresolved,
+    /// By HTTP, or on a socket.
+    TokenTooLong,
+    /// On a socket: what proves an identifier may be longer than an identifier.
+    ProofTooLong,
+    /// On a socket.
+    InvalidToken,
+    BadLimit,
+    UnknownPush,
+    TooLarge,
+    TooManyRequests,
+    TooManyConnections,
+    Busy,
+    DiskFull,
+    Failed,
 }
 
-/// `connections` of that token, this one included.
-pub fn identified(token: &str, connections: usize) -> Bytes {
-    let mut json = br#"{"event":"identified","data":{"token":"#.to_vec();
-    write_json_text(&mut json, token);
-    json.extend_from_slice(format!(r#","connections":{connections}}}}}"#).as_bytes());
-    frame::text(&json)
-}
+/// Status, text, and the reason for the header `refusal-reason`.
+struct Row(StatusCode, &'static str, &'static str);
 
-pub fn invalid_token() -> Bytes {
-    frame::text(br#"{"event":"error","data":{"msg":"invalid token"}}"#)
-}
-
-pub fn token_too_long(limit: usize) -> Bytes {
-    let text = BadPush::TokenTooLong { limit };
-    frame::text(format!(r#"{{"event":"error","data":{{"msg":"{text}"}}}}"#).as_bytes())
-}
-
-/// The message that a push becomes.
-/// `is_kept`: its user is away and gets it later, so relay sockets do not hear it from the channel.
-pub fn message(push: &Push, is_kept: bool) -> Message {
-    let token = push.token.as_deref().map(serde_json::value::RawValue::get);
-    let told_by_channel = push.user.as_ref().map(|user| {
-        let mut json = Vec::new();
-        write_json_text(&mut json, user);
-        json
-    });
-    let told_by_channel = told_by_channel.as_deref().unwrap_or(b"null");
-    let token = token.filter(|token| token.as_bytes() != told_by_channel);
-    let mut relay = serde_json::Map::new();
-    if let Some(token) = token {
-        relay.insert("token".to_owned(), token.into());
+impl RelayError {
+    const fn row(self) -> Row {
+        match self {
+            Self::InvalidKey => Row(
+                StatusCode::UNAUTHORIZED,
+                "invalid api key",
+                "show relay.api_key in the header X-API-KEY or API-KEY, or the parameter api_key",
+            ),
+            Self::MethodNotAllowed(_) => Row(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method not allowed",
+                "the path does not have the method; the header Allow says which it has",
+            ),
+            Self::Json => Row(
+                StatusCode::BAD_REQUEST,
+                "invalid json",
+                "the body must be a JSON object; event_name is a text, delay_seconds a whole number of seconds",
+            ),
+            Self::NoEventName => {
+                Row(StatusCode::BAD_REQUEST, "缺少 event_name", "event_name must be a text that is not empty")
+            }
+            Self::NoSubject => Row(
+                StatusCode::BAD_REQUEST,
+                "缺少 subject",
+                "subject is missing; any JSON will do, null too, and relay.lenient_push allows none",
+            ),
+            Self::DelayTooLarge => {
+                Row(StatusCode::BAD_REQUEST, "delay_seconds too large", "delay_seconds may be 2592000 (30 days)")
+            }
+            Self::Unresolved => Row(
+                StatusCode::BAD_REQUEST,
+                "token cannot be resolved",
+                "token must be a text, a number, or an object with a text id or user_id; relay.unresolved_token = \
+                 broadcast sends such a push to everybody",
+            ),
+            Self::TokenTooLong => Row(StatusCode::BAD_REQUEST, "token too long: it may have 1024 bytes", ""),
+            Self::ProofTooLong => Row(StatusCode::BAD_REQUEST, "token too long: it may have 8192 bytes", ""),
+            Self::InvalidToken => Row(StatusCode::UNAUTHORIZED, "invalid token", ""),
+            Self::BadLimit => Row(StatusCode::BAD_REQUEST, "limit is a number from 1 to 1000", ""),
+            Self::UnknownPush => Row(StatusCode::NOT_FOUND, "unknown or already sent", "no push with this id waits"),
+            Self::TooLarge => {
+                Row(StatusCode::PAYLOAD_TOO_LARGE, "body too large", "the body is larger than 1048576 bytes")
+            }
+            Self::TooManyRequests => Row(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many requests",
+                "more pushes than relay.pushes_per_second allows; try again in a second",
+            ),
+            Self::TooManyConnections => Row(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many connections",
+                "as many connections as limits.connections_per_address allows are open",
+            ),
+            Self::Busy => Row(StatusCode::SERVICE_UNAVAILABLE, "server is busy", "try again in a second"),
+            Self::DiskFull => Row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server's disk is full",
+                "nothing was kept; the operator has to make room for data.dir",
+            ),
+            Self::Failed => Row(StatusCode::INTERNAL_SERVER_ERROR, "internal error", "the log says why"),
+        }
     }
-    if is_kept {
-        relay.insert(IS_KEPT.to_owned(), true.into());
-    }
-    let extras = (!relay.is_empty()).then(|| Box::new(Extras::from_iter([(EXTRAS.to_owned(), relay.into())])));
-    Message {
-        name: push.event_name.as_str().into(),
-        payload: Payload::json(push.subject.get().into()),
-        client_id: None,
-        extras,
+
+    pub const fn text(self) -> &'static str {
+        self.row().1
     }
 }
 
-/// `{"event":…,"data":{"subject":…,"ts":…,"token":…}}`, one frame for each message.
-pub struct RelayJson;
-
-impl WireFormat for RelayJson {
-    fn slot(&self) -> Slot {
-        Slot::RelayJson
-    }
-
-    fn encode(&self, entry: &Entry) -> Bytes {
-        wire::each(entry, |message| encode(entry, message))
+/// A push has few ways to fail: whatever a client of the relay cannot cause is the server's own fault.
+impl From<Fault> for RelayError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Busy | Fault::ShuttingDown => Self::Busy,
+            Fault::DiskFull => Self::DiskFull,
+            Fault::RateLimited => Self::TooManyRequests,
+            Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } => Self::TooLarge,
+            fault => {
+                tracing::error!(%fault, "a push failed");
+                Self::Failed
+            }
+        }
     }
 }
 
-fn encode(entry: &Entry, message: &Message) -> Bytes {
-    let extras = message.extras.as_deref();
-    let relay = extras.and_then(|extras| extras.get(EXTRAS));
-    if relay.is_some_and(|relay| relay.get(IS_KEPT).is_some()) {
-        return Bytes::new();
+impl From<RelayError> for HttpResponse {
+    fn from(error: RelayError) -> Self {
+        let Row(status, msg, reason) = error.row();
+        let mut response = HttpResponseBuilder::new(status);
+        match error {
+            RelayError::MethodNotAllowed(allowed) => {
+                response.insert_header((header::ALLOW, allowed));
+            }
+            RelayError::TooManyRequests | RelayError::TooManyConnections | RelayError::Busy => {
+                response.insert_header((header::RETRY_AFTER, "1"));
+            }
+            _ => {}
+        }
+        explained(response.json(json!({"code": -1, "msg": msg})), reason)
     }
-    // When it is sent, also after a delay (§5).
-    write(&entry.channel, message, entry.timestamp)
 }
 
-/// The frame of a push that waited for its user; `at` is when it was pushed.
-pub fn missed(push: &Push, at: Timestamp) -> Bytes {
-    write(&push.channel(), &message(push, false), at)
+/// The answer to a request that was carried out.
+pub fn done(data: Value) -> HttpResponse {
+    HttpResponse::Ok().json(json!({"code": 0, "msg": "ok", "data": data}))
 }
 
-fn write(channel: &ChannelName, message: &Message, at: Timestamp) -> Bytes {
-    let mut json = Vec::with_capacity(96 + message.name.len() + message.payload.data.len());
-    json.extend_from_slice(br#"{"event":"#);
-    write_json_text(&mut json, &message.name);
-    json.extend_from_slice(br#","data":{"subject":"#);
-    message.payload.write_json(&mut json);
-    json.extend_from_slice(br#","ts":"#);
-    json.extend_from_slice(at.to_string().as_bytes());
-    json.extend_from_slice(br#","token":"#);
-    write_token(&mut json, channel, message);
-    json.extend_from_slice(b"}}");
-    frame::text(&json)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits;
 
-fn write_token(json: &mut Vec<u8>, channel: &ChannelName, message: &Message) {
-    let extras = message.extras.as_deref();
-    let given = extras.and_then(|extras| extras.get(EXTRAS)?.get("token")?.as_str());
-    if let Some(given) = given.filter(|given| is_json(given)) {
-        return json.extend_from_slice(given.as_bytes());
-    }
-    match user_of(channel) {
-        Some(user) => write_json_text(json, user),
-        None => json.extend_from_slice(b"null"),
+    #[test]
+    fn texts_name_the_limits() {
+        for (error, limit) in [
+            (RelayError::TokenTooLong, limits::RELAY_TOKEN_BYTES),
+            (RelayError::ProofTooLong, limits::TOKEN_BYTES),
+            (RelayError::BadLimit, limits::PAGE_ITEMS_MAX),
+        ] {
+            assert!(error.text().contains(&format!(" {limit}")), "{error:?}");
+        }
+        let in_reason = |error: RelayError, limit: usize| error.row().2.contains(&format!(" {limit} "));
+        assert!(in_reason(RelayError::TooLarge, limits::RELAY_PUSH_BYTES));
+        assert!(in_reason(RelayError::DelayTooLarge, limits::RELAY_DELAY.as_secs() as usize));
     }
 }

@@ -6,15 +6,11 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
-    actors::{
-        refusals::Reason,
-        transport::context::{Attaching, ProtocolHandler, TransportContext},
-    },
-    auth::Proof,
+    actors::transport::context::{Attaching, ProtocolHandler, TransportContext},
     core::{
         command::{Answer, Start},
         filter::Filter,
-        frame,
+        frame::ping_with,
         modes::Modes,
         wire::WireFormat,
     },
@@ -23,34 +19,28 @@ use crate::{
     limits,
     older::relay::{
         away::Missed,
-        door::Shared,
+        endpoint::Shared,
         frame::Frame,
-        push::{EVERYBODY, user_channel, user_of},
-        reply::{self, RelayJson},
+        identify::ACKNOWLEDGED,
+        target::{EVERYBODY, user_channel, user_of},
+        wire::{self, RelayJson},
     },
 };
 
-/// The token that was shown does not prove an identifier.
-const INVALID_TOKEN: CloseReason = CloseReason::Refused {
-    code: 4401,
-    text: "the token proves no identifier: relay.identify says what is to be shown",
-};
 /// Frame after frame was not JSON.
 const NONSENSE: CloseReason = CloseReason::Refused { code: 1008, text: "too many frames that are no JSON objects" };
 /// The server has no room for what the connection needs.
 const NO_ROOM: CloseReason =
     CloseReason::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
-/// Context of an attachment whose client is to be told.
-const ACKNOWLEDGED: Bytes = Bytes::from_static(b"ack");
 
 pub struct Socket {
-    shared: Arc<Shared>,
-    /// What the URL named.
+    pub shared: Arc<Shared>,
+    /// The token of the URL, until the connection is open.
     initial: Option<String>,
     /// The user whose pushes it gets, or asked for last.
-    user: Option<String>,
+    pub user: Option<String>,
     /// Where it is counted.
-    entered: Vec<ChannelName>,
+    pub entered: Vec<ChannelName>,
     /// Frames in a row that were not JSON.
     unreadable: u32,
     /// What it was sent of what it missed and has not shown yet that it has read.
@@ -61,7 +51,7 @@ pub struct Socket {
 
 /// Pushes on their way, with a ping behind them.
 struct Flight {
-    /// It was the how manieth; the ping carries it.
+    /// Which hand-over it was; the ping carries it.
     order: u64,
     user: String,
     /// The number of the last one.
@@ -73,57 +63,59 @@ impl Socket {
         Self { shared, initial, user: None, entered: Vec::new(), unreadable: 0, flights: VecDeque::new(), handed: 0 }
     }
 
-    /// The last one wins; the same again changes nothing.
-    fn identify(&mut self, shown: &str, is_asked: bool, transport: &mut TransportContext<'_>) {
-        let proof = &self.shared.keys.get().proof;
-        let user = match proof.identifier(shown, transport.now()) {
-            Some(user) if user.len() <= limits::RELAY_TOKEN_BYTES => user,
-            refused => {
-                let (is_open, is_long) = (matches!(proof, Proof::None), shown.len() > limits::TOKEN_BYTES);
-                let refusal = match refused {
-                    None if !is_long => reply::invalid_token(),
-                    // What proves an identifier may be longer than an identifier.
-                    None if !is_open => reply::token_too_long(limits::TOKEN_BYTES),
-                    _ => reply::token_too_long(limits::RELAY_TOKEN_BYTES),
-                };
-                transport.count_error();
-                let why = || "relay: the token that was shown proves no identifier (relay.identify)".to_owned();
-                transport.worker().broker.refused(Reason::Token, None, why);
-                transport.send_frame(refusal);
-                return transport.close(INVALID_TOKEN);
-            }
-        };
-        let acknowledges = is_asked && self.shared.settings.identify_ack;
-        if self.user.as_ref() == Some(&user) {
-            let channel = user_channel(&user);
-            // Not yet attached: then the attachment will tell.
-            if acknowledges && self.entered.contains(&channel) {
-                let connections = self.shared.delivery.groups.count(&channel);
-                transport.send_frame(reply::identified(&user, connections));
+    fn frame(&mut self, text: &str, transport: &mut TransportContext<'_>) {
+        if !transport.may_send() {
+            return transport.count_error();
+        }
+        let Some(frame) = Frame::parse(text) else {
+            transport.count_error();
+            self.unreadable += 1;
+            if self.unreadable >= limits::RELAY_UNREADABLE_FRAMES {
+                transport.close(NONSENSE);
             }
             return;
+        };
+        self.unreadable = 0;
+        match frame {
+            Frame::Identify { token } => self.identify(&token, true, transport),
+            Frame::Ping { ts } => transport.send_frame(wire::pong(ts)),
+            Frame::Ignored => tracing::debug!(bytes = text.len(), "a frame is ignored"),
         }
-        let channel = user_channel(&user);
-        if let Some(former) = self.user.replace(user) {
-            // Not attached any more, or on its way out: fine.
-            let _ = transport.detach(&user_channel(&former), 0, Bytes::new());
-        }
-        let context = if acknowledges { ACKNOWLEDGED } else { Bytes::new() };
-        attach(&channel, context, transport);
     }
 
     /// Sends what the user has missed, and asks behind it whether it was read.
     fn hand_over(&mut self, user: String, missed: Vec<Missed>, transport: &mut TransportContext<'_>) {
-        let Some(Missed { number: upto, .. }) = missed.last() else {
+        let Some(&Missed { number: upto, .. }) = missed.last() else {
             return;
         };
         self.handed += 1;
-        let (order, upto) = (self.handed, *upto);
+        let order = self.handed;
         for Missed { push, at, .. } in missed {
-            transport.send_missed(reply::missed(&push, at));
+            transport.send_missed(wire::missed(&push, at));
         }
         self.flights.push_back(Flight { order, user, upto });
-        transport.send_frame(frame::ping_with(&order.to_be_bytes()));
+        transport.send_frame(ping_with(&order.to_be_bytes()));
+    }
+
+    /// The attachment to `channel` is there: the connection counts.
+    fn enter(&mut self, channel: &ChannelName, is_acknowledged: bool, transport: &mut TransportContext<'_>) {
+        let delivery = &self.shared.delivery;
+        let user = self.user.clone().filter(|user| *channel == user_channel(user));
+        let enter = || delivery.groups.enter(channel);
+        let (connections, missed) = if self.entered.contains(channel) {
+            (delivery.groups.count(channel), Vec::new())
+        } else {
+            self.entered.push(channel.clone());
+            match &user {
+                Some(user) => delivery.away.arrive(user, transport.handle(), enter),
+                None => (enter(), Vec::new()),
+            }
+        };
+        let Some(user) = user else { return };
+        if is_acknowledged {
+            transport.send_frame(wire::identified(&user, connections));
+        }
+        self.hand_over(user, missed, transport);
     }
 
     fn leave(&self, channel: &ChannelName, session: SessionId) {
@@ -134,32 +126,10 @@ impl Socket {
             None => leave(),
         }
     }
-
-    fn frame(&mut self, text: &str, transport: &mut TransportContext<'_>) {
-        if !transport.may_send() {
-            return transport.count_error();
-        }
-        match Frame::parse(text) {
-            Some(frame) => {
-                self.unreadable = 0;
-                match frame {
-                    Frame::Identify { token } => self.identify(&token, true, transport),
-                    Frame::Ping { ts } => transport.send_frame(reply::pong(ts)),
-                    Frame::Ignored => tracing::debug!(bytes = text.len(), "a frame is ignored"),
-                }
-            }
-            None => {
-                transport.count_error();
-                self.unreadable += 1;
-                if self.unreadable >= limits::RELAY_UNREADABLE_FRAMES {
-                    transport.close(NONSENSE);
-                }
-            }
-        }
-    }
 }
 
-fn attach(channel: &ChannelName, context: Bytes, transport: &mut TransportContext<'_>) {
+/// `context` comes back when the attachment is there.
+pub fn subscribe(channel: &ChannelName, context: Bytes, transport: &mut TransportContext<'_>) {
     let attaching =
         Attaching { alias: 0, filter: Filter::new(Modes::SUBSCRIBE, true), rules: None, start: Start::Head, context };
     if transport.attach(channel, attaching).is_err() {
@@ -174,7 +144,7 @@ impl ProtocolHandler for Socket {
     }
 
     fn opened(&mut self, transport: &mut TransportContext<'_>) {
-        attach(&EVERYBODY.into(), Bytes::new(), transport);
+        subscribe(&EVERYBODY.into(), Bytes::new(), transport);
         if let Some(token) = self.initial.take() {
             self.identify(&token, false, transport);
         }
@@ -191,30 +161,9 @@ impl ProtocolHandler for Socket {
 
     fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {
         match answer {
-            Answer::Attached(attached) => {
-                let delivery = &self.shared.delivery;
-                let user = self.user.as_ref();
-                let user = user.filter(|user| *channel == user_channel(user));
-                let enter = || delivery.groups.enter(channel);
-                let (connections, missed) = if self.entered.contains(channel) {
-                    (delivery.groups.count(channel), Vec::new())
-                } else {
-                    self.entered.push(channel.clone());
-                    match user {
-                        Some(user) => delivery.away.arrive(user, transport.handle(), enter),
-                        None => (enter(), Vec::new()),
-                    }
-                };
-                if let Some(user) = user.filter(|_| attached.context == ACKNOWLEDGED) {
-                    transport.send_frame(reply::identified(user, connections));
-                }
-                if let Some(user) = user.cloned() {
-                    self.hand_over(user, missed, transport);
-                }
-            }
+            Answer::Attached(attached) => self.enter(channel, attached.context == ACKNOWLEDGED, transport),
             Answer::Detached { .. } => {
-                let place = self.entered.iter().position(|known| known == channel);
-                if let Some(place) = place {
+                if let Some(place) = self.entered.iter().position(|known| known == channel) {
                     self.entered.swap_remove(place);
                     self.leave(channel, transport.handle().session);
                 }
@@ -234,7 +183,7 @@ impl ProtocolHandler for Socket {
             }
         } else if let Some(flight) = self.flights.back() {
             // A client may answer the last of several pings only (RFC 6455 §5.5.3).
-            transport.send_frame(frame::ping_with(&flight.order.to_be_bytes()));
+            transport.send_frame(ping_with(&flight.order.to_be_bytes()));
         }
     }
 

@@ -1,0 +1,20 @@
+//! `GET {stats_path}`: how many are connected, and how many pushes wait for users who are not.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+
+use crate::older::relay::{
+    endpoint::Relay,
+    reply::{RelayError, done},
+};
+
+pub async fn stats(relay: &Relay, _: &HttpRequest, _: &mut web::Payload) -> Result<HttpResponse, RelayError> {
+    let delivery = &relay.shared.delivery;
+    let totals = delivery.groups.totals();
+    Ok(done(json!({
+        "connections": totals.connections,
+        "identified": totals.identified,
+        "users": totals.users,
+        "kept": delivery.away.count(),
+    })))
+}

@@ -1,0 +1,247 @@
+//! The relay's paths, and what its worker threads share (`docs/protocols/relay.md §2`).
+
+use std::{
+    num::NonZeroU32,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, header},
+    rt, web,
+};
+use anyhow::Context as _;
+use futures_util::{FutureExt as _, future};
+use governor::{Quota, RateLimiter};
+
+use crate::{
+    actors::{broker::FrameLimiter, refusals::Reason},
+    auth::{ApiKey, JwtKey, Leeway, Proof},
+    clock::Clock,
+    config::{self, Identify, UnresolvedToken},
+    edge::{
+        admission::Refusal,
+        client_address::client_address_of,
+        http::{body, query::Query},
+        refusal::explained,
+        websocket::Entrance,
+    },
+    limits,
+    live::Live,
+    older::relay::{
+        away::Away,
+        commands::{self, ReadingRules},
+        delivery::Delivery,
+        groups::Groups,
+        reply::RelayError,
+        schedule::Schedule,
+        socket::Socket,
+    },
+    store::Store,
+};
+
+/// What back ends and users show.
+pub struct Keys {
+    pub api_key: ApiKey,
+    pub proof: Proof,
+}
+
+impl Keys {
+    pub fn new(settings: &config::Relay, leeway: &Leeway) -> Self {
+        let secret = &settings.identify_secret;
+        Self {
+            api_key: ApiKey::new(&settings.api_key),
+            proof: match settings.identify {
+                Identify::Open => Proof::None,
+                Identify::Jwt => Proof::Jwt(Box::new(JwtKey::new(secret).with_leeway(leeway.clone()))),
+                Identify::Signed => Proof::Signed(secret.clone()),
+            },
+        }
+    }
+}
+
+/// What the relay has in common on all worker threads.
+pub struct Shared {
+    pub settings: config::Relay,
+    pub keys: Live<Keys>,
+    pub delivery: Delivery,
+    pub schedule: Schedule,
+    pub rules: ReadingRules,
+    /// Of pushes.
+    pub limiter: Option<FrameLimiter>,
+    /// The warning that keys do not belong into URLs is written.
+    warned_of_key_in_query: AtomicBool,
+    /// Held by the worker thread that looks after what is delayed and kept.
+    background: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Shared {
+    /// Finds what earlier runs have left in `store`.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn open(
+        settings: &config::Relay,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        leeway: &Leeway,
+    ) -> anyhow::Result<Self> {
+        let away = Away::open(Arc::clone(&store), clock.clone(), settings.offline_ttl)
+            .context("cannot read the relay's pushes for users who are away in the data folder")?;
+        let rate = NonZeroU32::new(settings.pushes_per_second);
+        Ok(Self {
+            keys: Live::new(Keys::new(settings, leeway)),
+            delivery: Delivery { groups: Groups::default(), away },
+            schedule: Schedule::new(store, clock.clone(), settings.max_lateness, settings.overdue_grace),
+            rules: ReadingRules {
+                lenient: settings.lenient_push,
+                reject_unresolved: settings.unresolved_token == UnresolvedToken::Reject,
+            },
+            limiter: rate.map(|rate| RateLimiter::direct_with_clock(Quota::per_second(rate), clock)),
+            warned_of_key_in_query: AtomicBool::new(false),
+            background: Arc::default(),
+            settings: settings.clone(),
+        })
+    }
+}
+
+/// A panic in one push must not end what serves all of them: the task begins anew.
+async fn for_ever<F: Future<Output = ()>>(what: &'static str, task: impl Fn() -> F) {
+    while AssertUnwindSafe(task()).catch_unwind().await.is_err() {
+        tracing::error!("{what} has panicked; it begins anew");
+        rt::time::sleep(limits::RELAY_SCHEDULE_CHECK).await;
+    }
+}
+
+/// The relay on one worker thread.
+#[derive(Clone)]
+pub struct Relay {
+    pub endpoint: Entrance,
+    pub shared: Arc<Shared>,
+}
+
+impl Relay {
+    /// One worker thread sends what is delayed; when it ends, the next one that is made takes over.
+    pub fn new(endpoint: Entrance, shared: Arc<Shared>) -> Self {
+        if let Ok(turn) = Arc::clone(&shared.background).try_lock_owned() {
+            let (shared, broker) = (Arc::clone(&shared), Arc::clone(&endpoint.worker.broker));
+            rt::spawn(async move {
+                let _turn = turn;
+                let Shared { schedule, delivery, .. } = &*shared;
+                let sent = for_ever("sending delayed pushes", || schedule.run(delivery, &broker));
+                let swept = for_ever("sweeping kept pushes", || delivery.away.sweep());
+                future::join(sent, swept).await;
+            });
+        }
+        Self { endpoint, shared }
+    }
+
+    async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
+        if request.method() != Method::GET {
+            return RelayError::MethodNotAllowed("GET").into();
+        }
+        let permit = match self.endpoint.admit(request) {
+            Ok(permit) => permit,
+            Err(refusal) => {
+                let answer = match refusal {
+                    Refusal::AddressFull { .. } => RelayError::TooManyConnections,
+                    Refusal::Full { .. } | Refusal::Draining => RelayError::Busy,
+                };
+                return explained(answer.into(), &refusal.to_string());
+            }
+        };
+        let query = Query::parse(request.query_string());
+        let token = query.get("token").filter(|token| !token.is_empty());
+        let socket = Socket::new(Arc::clone(&self.shared), token.map(str::to_owned));
+        let upgraded = self.endpoint.upgrade(request, payload, permit, Box::new(socket)).await;
+        upgraded.unwrap_or_else(|fault| {
+            let refused = HttpResponse::BadRequest()
+                .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
+                .content_type("text/plain; charset=utf-8")
+                .body("Bad Request\n");
+            explained(refused, &fault.to_string())
+        })
+    }
+
+    /// The first key that is shown decides (§2).
+    fn check_key(&self, request: &HttpRequest) -> Result<(), RelayError> {
+        let headers = request.headers();
+        let named = ["X-API-KEY", "API-KEY"].map(|name| headers.get(name));
+        let mut named = named.into_iter().flatten().map(|value| value.as_bytes());
+        let in_header = named.find(|value| !value.is_empty());
+        let query = Query::parse(request.query_string());
+        let in_query = query.get("api_key").filter(|key| !key.is_empty());
+        let shared = &self.shared;
+        if in_header.is_none() && in_query.is_some() && !shared.warned_of_key_in_query.swap(true, Ordering::Relaxed) {
+            tracing::warn!("a relay push has its key in the URL, where proxies log it; use the header X-API-KEY");
+        }
+        let shown = in_header.or(in_query.map(str::as_bytes));
+        if shown.is_some_and(|shown| shared.keys.get().api_key.matches(shown)) {
+            return Ok(());
+        }
+        let address = client_address_of(request, &self.endpoint.trusted_proxies.get());
+        let missing = if shown.is_some() { "is wrong" } else { "is missing" };
+        let why = || format!("relay: a push is refused: its api key {missing}");
+        self.endpoint.worker.broker.refused(Reason::Token, Some(address), why);
+        Err(RelayError::InvalidKey)
+    }
+
+    /// Serves `path` for back ends: with this method and the key, `command` is carried out.
+    fn serve(
+        &self,
+        config: &mut web::ServiceConfig,
+        path: &str,
+        method: &'static Method,
+        command: impl AsyncFn(&Self, &HttpRequest, &mut web::Payload) -> Result<HttpResponse, RelayError> + Copy + 'static,
+    ) {
+        let relay = self.clone();
+        let handler = move |request: HttpRequest, mut payload: web::Payload| {
+            let relay = relay.clone();
+            async move {
+                let is_allowed =
+                    request.method() == method || (method == Method::GET && request.method() == Method::HEAD);
+                let checked = match is_allowed {
+                    true => relay.check_key(&request),
+                    false => Err(RelayError::MethodNotAllowed(method.as_str())),
+                };
+                let answer = match checked {
+                    Ok(()) => command(&relay, &request, &mut payload).await,
+                    Err(error) => Err(error),
+                };
+                match answer {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        body::discard(request.headers(), &mut payload, limits::RELAY_PUSH_BYTES).await;
+                        relay.endpoint.worker.count(|counters| counters.errors_told += 1);
+                        error.into()
+                    }
+                }
+            }
+        };
+        config.service(web::resource(path).to(handler));
+    }
+}
+
+/// Serves the paths of the relay's settings.
+pub fn routes(config: &mut web::ServiceConfig, relay: &Relay) {
+    let settings = &relay.shared.settings;
+    let socket = relay.clone();
+    let connect = move |request: HttpRequest, payload: web::Payload| {
+        let relay = socket.clone();
+        async move { relay.connect(&request, payload).await }
+    };
+    config.service(web::resource(&*settings.ws_path).to(connect));
+    let push_path = settings.push_path.trim_end_matches('/');
+    relay.serve(config, push_path, &Method::POST, commands::push);
+    relay.serve(config, &format!("{push_path}/scheduled"), &Method::GET, commands::list);
+    relay.serve(config, &format!("{push_path}/scheduled/{{id}}"), &Method::DELETE, commands::cancel);
+    if let Some(path) = &settings.stats_path {
+        relay.serve(config, path, &Method::GET, commands::stats);
+    }
+    let health = async || HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#);
+    config.service(web::resource(&*settings.health_path).to(health));
+}
