@@ -1,6 +1,7 @@
 //! The relay's paths, and what its worker threads share (`docs/protocols/relay.md §2`).
 
 use std::{
+    convert::Infallible,
     num::NonZeroU32,
     panic::AssertUnwindSafe,
     sync::{
@@ -9,27 +10,17 @@ use std::{
     },
 };
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{Method, header},
-    rt, web,
-};
+use actix_web::{HttpRequest, HttpResponse, http::Method, rt, web};
 use anyhow::Context as _;
 use futures_util::{FutureExt as _, future};
 use governor::{Quota, RateLimiter};
 
 use crate::{
-    actors::{broker::FrameLimiter, refusals::Reason},
+    actors::{broker::FrameLimiter, refusals::Reason, transport::context::ProtocolHandler},
     auth::{ApiKey, JwtKey, Leeway, Proof},
     clock::Clock,
     config::{self, Identify, UnresolvedToken},
-    edge::{
-        admission::Refusal,
-        client_address::client_address_of,
-        http::{body, query::Query},
-        refusal::explained,
-        websocket::Entrance,
-    },
+    edge::{self, Endpoint, Ingress, Methods, Refusal, admission::NotAdmitted, http::query::Query, refusal::explained},
     limits,
     live::Live,
     older::relay::{
@@ -120,15 +111,15 @@ async fn for_ever<F: Future<Output = ()>>(what: &'static str, task: impl Fn() ->
 /// The relay on one worker thread.
 #[derive(Clone)]
 pub struct Relay {
-    pub endpoint: Entrance,
+    pub ingress: Ingress,
     pub shared: Arc<Shared>,
 }
 
 impl Relay {
     /// One worker thread sends what is delayed; when it ends, the next one that is made takes over.
-    pub fn new(endpoint: Entrance, shared: Arc<Shared>) -> Self {
+    pub fn new(ingress: Ingress, shared: Arc<Shared>) -> Self {
         if let Ok(turn) = Arc::clone(&shared.background).try_lock_owned() {
-            let (shared, broker) = (Arc::clone(&shared), Arc::clone(&endpoint.worker.broker));
+            let (shared, broker) = (Arc::clone(&shared), Arc::clone(&ingress.worker.broker));
             rt::spawn(async move {
                 let _turn = turn;
                 let Shared { schedule, delivery, .. } = &*shared;
@@ -137,34 +128,7 @@ impl Relay {
                 future::join(sent, swept).await;
             });
         }
-        Self { endpoint, shared }
-    }
-
-    async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
-        if request.method() != Method::GET {
-            return RelayError::MethodNotAllowed("GET").into();
-        }
-        let permit = match self.endpoint.admit(request) {
-            Ok(permit) => permit,
-            Err(refusal) => {
-                let answer = match refusal {
-                    Refusal::AddressFull { .. } => RelayError::TooManyConnections,
-                    Refusal::Full { .. } | Refusal::Draining => RelayError::Busy,
-                };
-                return explained(answer.into(), &refusal.to_string());
-            }
-        };
-        let query = Query::parse(request.query_string());
-        let token = query.get("token").filter(|token| !token.is_empty());
-        let socket = Socket::new(Arc::clone(&self.shared), token.map(str::to_owned));
-        let upgraded = self.endpoint.upgrade(request, payload, permit, Box::new(socket)).await;
-        upgraded.unwrap_or_else(|fault| {
-            let refused = HttpResponse::BadRequest()
-                .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
-                .content_type("text/plain; charset=utf-8")
-                .body("Bad Request\n");
-            explained(refused, &fault.to_string())
-        })
+        Self { ingress, shared }
     }
 
     /// The first key that is shown decides (§2).
@@ -183,65 +147,78 @@ impl Relay {
         if shown.is_some_and(|shown| shared.keys.get().api_key.matches(shown)) {
             return Ok(());
         }
-        let address = client_address_of(request, &self.endpoint.trusted_proxies.get());
         let missing = if shown.is_some() { "is wrong" } else { "is missing" };
         let why = || format!("relay: a push is refused: its api key {missing}");
-        self.endpoint.worker.broker.refused(Reason::Token, Some(address), why);
+        self.ingress.note_refusal(request, Reason::Token, why);
         Err(RelayError::InvalidKey)
     }
+}
 
-    /// Serves `path` for back ends: with this method and the key, `command` is carried out.
-    fn serve(
-        &self,
-        config: &mut web::ServiceConfig,
-        path: &str,
-        method: &'static Method,
-        command: impl AsyncFn(&Self, &HttpRequest, &mut web::Payload) -> Result<HttpResponse, RelayError> + Copy + 'static,
-    ) {
-        let relay = self.clone();
-        let handler = move |request: HttpRequest, mut payload: web::Payload| {
-            let relay = relay.clone();
-            async move {
-                let is_allowed =
-                    request.method() == method || (method == Method::GET && request.method() == Method::HEAD);
-                let checked = match is_allowed {
-                    true => relay.check_key(&request),
-                    false => Err(RelayError::MethodNotAllowed(method.as_str())),
-                };
-                let answer = match checked {
-                    Ok(()) => command(&relay, &request, &mut payload).await,
-                    Err(error) => Err(error),
-                };
-                match answer {
-                    Ok(answer) => answer,
-                    Err(error) => {
-                        body::discard(request.headers(), &mut payload, limits::RELAY_PUSH_BYTES).await;
-                        relay.endpoint.worker.count(|counters| counters.errors_told += 1);
-                        error.into()
-                    }
-                }
+impl Endpoint for Relay {
+    const NAME: &'static str = "relay";
+    type Accepted = ();
+    type Refused = Infallible;
+
+    fn ingress(&self) -> &Ingress {
+        &self.ingress
+    }
+
+    /// Anybody may come in.
+    fn check(&self, _: &HttpRequest) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    async fn open(&self, request: &HttpRequest, (): ()) -> Result<Box<dyn ProtocolHandler>, Infallible> {
+        let query = Query::parse(request.query_string());
+        let token = query.get("token").filter(|token| !token.is_empty());
+        Ok(Box::new(Socket::new(Arc::clone(&self.shared), token.map(str::to_owned))))
+    }
+
+    fn refuse(&self, refusal: &Refusal<Infallible>) -> HttpResponse {
+        let answer = match refusal {
+            Refusal::Method => return RelayError::MethodNotAllowed("GET").into(),
+            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => RelayError::TooManyConnections.into(),
+            Refusal::NotAdmitted(_) => RelayError::Busy.into(),
+            Refusal::NoHandshake(_) => {
+                HttpResponse::BadRequest().content_type("text/plain; charset=utf-8").body("Bad Request\n")
             }
+            Refusal::Own(never) => match *never {},
         };
-        config.service(web::resource(path).to(handler));
+        explained(answer, &refusal.to_string())
     }
 }
 
 /// Serves the paths of the relay's settings.
 pub fn routes(config: &mut web::ServiceConfig, relay: &Relay) {
     let settings = &relay.shared.settings;
-    let socket = relay.clone();
-    let connect = move |request: HttpRequest, payload: web::Payload| {
-        let relay = socket.clone();
-        async move { relay.connect(&request, payload).await }
-    };
-    config.service(web::resource(&*settings.ws_path).to(connect));
+    config.service(web::resource(&*settings.ws_path).to(edge::websocket(relay)));
     let push_path = settings.push_path.trim_end_matches('/');
-    relay.serve(config, push_path, &Method::POST, commands::push);
-    relay.serve(config, &format!("{push_path}/scheduled"), &Method::GET, commands::list);
-    relay.serve(config, &format!("{push_path}/scheduled/{{id}}"), &Method::DELETE, commands::cancel);
+    serve(config, relay, push_path, &Method::POST, commands::push);
+    serve(config, relay, &format!("{push_path}/scheduled"), &Method::GET, commands::list);
+    serve(config, relay, &format!("{push_path}/scheduled/{{id}}"), &Method::DELETE, commands::cancel);
     if let Some(path) = &settings.stats_path {
-        relay.serve(config, path, &Method::GET, commands::stats);
+        serve(config, relay, path, &Method::GET, commands::stats);
     }
     let health = async || HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#);
     config.service(web::resource(&*settings.health_path).to(health));
+}
+
+/// Serves `path` for back ends: with this method and the key, `command` is carried out.
+fn serve<C>(config: &mut web::ServiceConfig, relay: &Relay, path: &str, method: &'static Method, command: C)
+where
+    C: AsyncFn(&Relay, &HttpRequest, &mut web::Payload) -> Result<HttpResponse, RelayError> + Copy + 'static,
+{
+    let handler = async move |relay: &Relay, request: &HttpRequest, payload: &mut web::Payload| {
+        let asked = request.method();
+        let checked = match asked == method || (method == Method::GET && asked == Method::HEAD) {
+            true => relay.check_key(request),
+            false => Err(RelayError::MethodNotAllowed(method.as_str())),
+        };
+        let answer = match checked {
+            Ok(()) => command(relay, request, payload).await,
+            Err(error) => Err(error),
+        };
+        answer.unwrap_or_else(HttpResponse::from)
+    };
+    edge::route(config, path, Methods::Any, relay, handler);
 }

@@ -29,10 +29,12 @@ impl Socket {
         let proof = &self.shared.keys.get().proof;
         let user = match proof.identifier(shown, transport.now()) {
             Some(user) if user.len() <= limits::RELAY_TOKEN_BYTES => user,
-            Some(_) => return refuse(RelayError::TokenTooLong, transport),
             None if shown.len() <= limits::TOKEN_BYTES => return refuse(RelayError::InvalidToken, transport),
-            None if matches!(proof, Proof::None) => return refuse(RelayError::TokenTooLong, transport),
-            None => return refuse(RelayError::ProofTooLong, transport),
+            // What proves an identifier may be longer than an identifier.
+            None if !matches!(proof, Proof::None) => {
+                return refuse(RelayError::TokenTooLong(limits::TOKEN_BYTES), transport);
+            }
+            _ => return refuse(RelayError::TokenTooLong(limits::RELAY_TOKEN_BYTES), transport),
         };
         let acknowledges = is_by_frame && self.shared.settings.identify_ack;
         let channel = user_channel(&user);

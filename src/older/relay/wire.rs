@@ -31,7 +31,7 @@ pub fn identified(user: &str, connections: usize) -> Bytes {
 }
 
 pub fn error(error: RelayError) -> Bytes {
-    frame::text(format!(r#"{{"event":"error","data":{{"msg":"{}"}}}}"#, error.text()).as_bytes())
+    frame::text(format!(r#"{{"event":"error","data":{{"msg":"{}"}}}}"#, error.reply().text).as_bytes())
 }
 
 /// The message that a push becomes. `is_kept`: its user gets it later, so no relay socket hears it from the channel.

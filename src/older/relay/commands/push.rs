@@ -79,7 +79,9 @@ fn read(body: &[u8], rules: ReadingRules) -> Result<(Push, i64), RelayError> {
         return Err(RelayError::DelayTooLarge);
     }
     let user = match Target::of(body.token) {
-        Target::User(user) if user.len() > limits::RELAY_TOKEN_BYTES => return Err(RelayError::TokenTooLong),
+        Target::User(user) if user.len() > limits::RELAY_TOKEN_BYTES => {
+            return Err(RelayError::TokenTooLong(limits::RELAY_TOKEN_BYTES));
+        }
         Target::User(user) => Some(user),
         Target::Unresolved if rules.reject_unresolved => return Err(RelayError::Unresolved),
         Target::Everybody | Target::Unresolved => None,
@@ -128,7 +130,7 @@ pub async fn push(
     let (push, delay) = read(&body, shared.rules)?;
     let id = shared.schedule.mint_id();
     let handed = match u64::try_from(delay).unwrap_or_default() {
-        0 => Some(shared.delivery.hand_over(&push, &id, Wait::AsSet, &relay.endpoint.worker.broker).await?),
+        0 => Some(shared.delivery.hand_over(&push, &id, Wait::AsSet, &relay.ingress.worker.broker).await?),
         seconds => {
             shared.schedule.keep(&id, &push, Duration::from_secs(seconds)).await?;
             None
