@@ -9,15 +9,13 @@
 
 mod queues;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix_web::rt;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use crate::{
-    actors::fanout::hub::TransportHandle,
     clock::{Clock, OncePerSecond},
     error::Fault,
     ids::{SessionId, Timestamp},
@@ -25,13 +23,12 @@ use crate::{
     older::relay::{
         away::queues::{Lent, Users, Waiting},
         commands::Push,
-        schedule,
+        schedule::to_fault,
     },
-    store::{Batch, Done, Store, StoreError},
+    store::{Batch, Done, NumberKey, Store, StoreError},
 };
 
 const KEPT: &str = "relay kept";
-const NUMBER_BYTES: usize = 8;
 
 /// A push as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -71,21 +68,13 @@ pub enum Outcome {
     Kept,
 }
 
-/// What waits, and who is there.
-#[derive(Default)]
-struct State {
-    users: Users,
-    /// The connections of each user.
-    there: HashMap<String, Vec<TransportHandle>>,
-}
-
 /// See the module.
 pub struct Away {
     store: Arc<dyn Store>,
     clock: Clock,
     /// Zero: nothing is kept.
     ttl: Duration,
-    state: Mutex<State>,
+    users: Mutex<Users>,
     full: OncePerSecond,
 }
 
@@ -96,22 +85,14 @@ impl Away {
     /// When it cannot be read.
     pub fn open(store: Arc<dyn Store>, clock: Clock, ttl: Duration) -> Result<Self, StoreError> {
         let mut users = Users::default();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let rows = store.list(KEPT, b"", after.as_deref(), limits::RELAY_KEPT_ROWS)?;
-            let Some(last) = rows.last() else { break };
-            after = Some(last.key.clone());
-            for row in rows {
-                let damaged = || StoreError::damaged("a push for a user who is away");
-                let (user, number) = place(&row.key).ok_or_else(damaged)?;
-                let bytes = row.value.len();
-                let row: Row = serde_json::from_slice(&row.value).map_err(|_| damaged())?;
-                let Row { id, at, until_read, .. } = row;
-                users.put(user, Waiting { number, id: id.into(), at, bytes, row: None, until_read, lent: None });
-            }
+        for row in store.scan(KEPT, b"", limits::RELAY_KEPT_ROWS) {
+            let (row, damaged) = (row?, || StoreError::damaged("a push for a user who is away"));
+            let NumberKey { owner: user, number } = NumberKey::read(&row.key).ok_or_else(damaged)?;
+            let bytes = row.value.len();
+            let Row { id, at, until_read, .. } = serde_json::from_slice(&row.value).map_err(|_| damaged())?;
+            users.put(user, Waiting { number, id: id.into(), at, bytes, row: None, until_read, lent: None });
         }
-        let state = Mutex::new(State { users, ..State::default() });
-        let away = Self { store, clock, ttl, state, full: OncePerSecond::default() };
+        let away = Self { store, clock, ttl, users: Mutex::new(users), full: OncePerSecond::default() };
         away.expire();
         Ok(away)
     }
@@ -123,7 +104,7 @@ impl Away {
 
     /// How many wait, those included that are on their way.
     pub fn count(&self) -> usize {
-        self.state.lock().users.count()
+        self.users.lock().count()
     }
 
     /// Keeps `push` unless its user is there; it is on disk when this returns. The same `id` again is kept once.
@@ -143,9 +124,8 @@ impl Away {
         };
         let row = Row { id: id.to_owned(), at: self.clock.now().millis(), push: push.clone(), until_read };
         let value = serde_json::to_vec(&row).map_err(|_| Fault::Internal)?;
-        let (told, outcome) = oneshot::channel();
-        let (number, gone) = {
-            let users = &mut self.state.lock().users;
+        let (number, gone, commit) = {
+            let mut users = self.users.lock();
             if is_there() {
                 return Ok(Outcome::Live);
             }
@@ -163,14 +143,13 @@ impl Away {
             let (at, bytes) = (row.at, value.len());
             let row = Some(Arc::new(row));
             users.put(user, Waiting { number, id: id.into(), at, bytes, row, until_read, lent: None });
-            let batch = Batch::new().put(KEPT, key(user, number), value);
+            let batch = Batch::new().put(KEPT, NumberKey::new(user, number), value);
             // While the lock is held: whoever takes it out removes the row behind this.
-            let done: Done<_> = Box::new(move |result| drop(told.send(result)));
-            self.store.submit(removal(batch, user, gone.iter().copied()), done);
-            (number, gone)
+            let commit = self.store.commit(removal(batch, user, gone.iter().copied()));
+            (number, gone, commit)
         };
-        let outcome = outcome.await.unwrap_or(Err(StoreError::Closed));
-        let users = &mut self.state.lock().users;
+        let outcome = commit.await;
+        let mut users = self.users.lock();
         match outcome {
             Ok(_) => {
                 users.written(user, number);
@@ -180,55 +159,37 @@ impl Away {
             }
             Err(error) => {
                 users.forget(user, &[number]);
-                Err(schedule::to_fault(error))
+                Err(to_fault(&error))
             }
         }
     }
 
-    /// A connection of `user` has come: `enter` counts it. What waited, in order; until it is confirmed it is this
-    /// connection's.
-    pub fn arrive(&self, user: &str, handle: TransportHandle, enter: impl FnOnce() -> usize) -> (usize, Vec<Missed>) {
-        let session = handle.session;
-        let (connections, lent) = {
-            let mut state = self.state.lock();
-            state.there.entry(user.to_owned()).or_default().push(handle);
-            (enter(), state.users.lend(user, session))
+    /// A connection of `user` has come: `enter` makes it one that is there. What waited, in order; until it is confirmed
+    /// it is this connection's.
+    pub fn arrive(&self, user: &str, session: SessionId, enter: impl FnOnce()) -> Vec<Missed> {
+        let lent = {
+            let mut users = self.users.lock();
+            enter();
+            users.lend(user, session)
         };
-        (connections, self.missed(user, lent))
+        self.missed(user, lent)
     }
 
     /// What waits again for a user who is there.
     pub fn take(&self, user: &str, session: SessionId) -> Vec<Missed> {
-        let lent = self.state.lock().users.lend(user, session);
+        let lent = self.users.lock().lend(user, session);
         self.missed(user, lent)
-    }
-
-    /// A connection is no longer the user's: `leave` counts it out. What it was sent it may still confirm.
-    pub fn depart(&self, user: &str, session: SessionId, leave: impl FnOnce()) {
-        let mut state = self.state.lock();
-        leave();
-        if let Some(peers) = state.there.get_mut(user) {
-            peers.retain(|handle| handle.session != session);
-            if peers.is_empty() {
-                state.there.remove(user);
-            }
-        }
     }
 
     /// The connection has read what it was sent, up to this number.
     pub fn confirm(&self, user: &str, session: SessionId, upto: u64) {
-        let read = self.state.lock().users.confirm(user, session, upto);
+        let read = self.users.lock().confirm(user, session, upto);
         self.remove(user, read);
     }
 
-    /// The connection is gone: what it has not confirmed goes to another one of the user, or waits.
-    pub fn give_back(&self, user: &str, session: SessionId) {
-        let mut state = self.state.lock();
-        if state.users.give_back(user, session)
-            && let Some(other) = state.there.get(user).and_then(|peers| peers.first())
-        {
-            other.nudge();
-        }
+    /// The connection is gone: what it has not confirmed waits again. Whether there is any.
+    pub fn give_back(&self, user: &str, session: SessionId) -> bool {
+        self.users.lock().give_back(user, session)
     }
 
     /// What is sent now. What is too old, or cannot be read, waits no more.
@@ -243,7 +204,7 @@ impl Away {
             }
         }
         if !gone.is_empty() {
-            self.state.lock().users.forget(user, &gone);
+            self.users.lock().forget(user, &gone);
             self.remove(user, gone);
         }
         missed
@@ -259,7 +220,7 @@ impl Away {
 
     fn expire(&self) {
         let oldest = self.oldest();
-        let expired = self.state.lock().users.expire(oldest);
+        let expired = self.users.lock().expire(oldest);
         for (user, numbers) in expired {
             self.remove(&user, numbers);
         }
@@ -280,7 +241,7 @@ impl Away {
         if let Some(row) = &lent.row {
             return Some(missed(row));
         }
-        let read = self.store.get(KEPT, &key(user, number));
+        let read = self.store.get(KEPT, &NumberKey::new(user, number).bytes());
         let row = read.map(|value| serde_json::from_slice::<Row>(&value?).ok());
         match row {
             Ok(Some(row)) => Some(missed(&row)),
@@ -306,30 +267,7 @@ impl Away {
     }
 }
 
-fn key(user: &str, number: u64) -> Vec<u8> {
-    [user.as_bytes(), &[0], &number.to_be_bytes()].concat()
-}
-
-fn place(key: &[u8]) -> Option<(&str, u64)> {
-    let (user, number) = key.split_last_chunk::<NUMBER_BYTES>()?;
-    let user = std::str::from_utf8(user).ok()?.strip_suffix('\0')?;
-    Some((user, u64::from_be_bytes(*number)))
-}
-
 fn removal(batch: Batch, user: &str, numbers: impl IntoIterator<Item = u64>) -> Batch {
-    let remove = |batch: Batch, number| batch.remove(KEPT, key(user, number));
+    let remove = |batch: Batch, number| batch.remove(KEPT, NumberKey::new(user, number));
     numbers.into_iter().fold(batch, remove)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_tell_user_and_number() {
-        for user in ["a", "", "nul\0in it", "小明"] {
-            assert_eq!(place(&key(user, 7)), Some((user, 7)));
-        }
-        assert_eq!(place(b"short"), None);
-    }
 }

@@ -6,7 +6,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -27,7 +27,6 @@ use crate::{
         away::Away,
         commands::{self, ReadingRules},
         delivery::Delivery,
-        groups::Groups,
         reply::RelayError,
         schedule::Schedule,
         socket::Socket,
@@ -86,7 +85,7 @@ impl Shared {
         let rate = NonZeroU32::new(settings.pushes_per_second);
         Ok(Self {
             keys: Live::new(Keys::new(settings, leeway)),
-            delivery: Delivery { groups: Groups::default(), away },
+            delivery: Delivery { online: Arc::default(), connections: AtomicUsize::new(0), away },
             schedule: Schedule::new(store, clock.clone(), settings.max_lateness, settings.overdue_grace),
             rules: ReadingRules {
                 lenient: settings.lenient_push,

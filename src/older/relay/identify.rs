@@ -37,15 +37,17 @@ impl Socket {
             _ => return refuse(RelayError::TokenTooLong(limits::RELAY_TOKEN_BYTES), transport),
         };
         let acknowledges = is_by_frame && self.shared.settings.identify_ack;
-        let channel = user_channel(&user);
         if self.user.as_ref() == Some(&user) {
             // Not yet attached: then the attachment acknowledges.
-            if acknowledges && self.entered.contains(&channel) {
-                let connections = self.shared.delivery.groups.count(&channel);
+            if acknowledges && self.registration.is_some() {
+                let connections = self.shared.delivery.online.transports_of(&user);
                 transport.send_frame(wire::identified(&user, connections));
             }
             return;
         }
+        // What is pushed to the former user from now on waits for another connection.
+        self.registration = None;
+        let channel = user_channel(&user);
         if let Some(former) = self.user.replace(user) {
             // Not attached any more, or on its way out: fine.
             let _ = transport.detach(&user_channel(&former), 0, Bytes::new());

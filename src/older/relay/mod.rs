@@ -12,7 +12,6 @@ mod commands;
 mod delivery;
 mod endpoint;
 mod frame;
-mod groups;
 mod identify;
 mod reply;
 mod schedule;

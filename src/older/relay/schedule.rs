@@ -15,7 +15,7 @@ use std::{
 
 use actix_web::rt;
 use rand::RngExt as _;
-use tokio::sync::{Mutex, Notify, oneshot};
+use tokio::sync::{Mutex, Notify};
 
 use crate::{
     actors::broker::Broker,
@@ -106,7 +106,8 @@ impl Schedule {
         let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let due = Timestamp::from_millis(self.clock.now().millis().saturating_add(delay));
         let value = serde_json::to_vec(push).map_err(|_| Fault::Internal)?;
-        self.commit(Batch::new().schedule(DELAYED, due, id, value).put(IDS, id, [])).await?;
+        let batch = Batch::new().schedule(DELAYED, due, id, value).put(IDS, id, []);
+        self.store.commit(batch).await.map_err(|error| to_fault(&error))?;
         self.changed.notify_one();
         Ok(())
     }
@@ -191,7 +192,7 @@ impl Schedule {
         };
         if delayed.push.user.is_none() && self.is_grace() {
             let is_of_earlier_run = delayed.made().is_none_or(|made| made < self.started);
-            if is_of_earlier_run || delivery.groups.count(&delayed.push.channel()) == 0 {
+            if is_of_earlier_run || delivery.recipients(&delayed.push) == 0 {
                 return Ok(false);
             }
         }
@@ -247,36 +248,25 @@ impl Schedule {
     }
 
     fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, Fault> {
-        self.store.due(DELAYED, until, limit).map_err(to_fault)
+        self.store.due(DELAYED, until, limit).map_err(|error| to_fault(&error))
     }
 
     fn has(&self, id: &str) -> Result<bool, Fault> {
-        Ok(self.store.get(IDS, id.as_bytes()).map_err(to_fault)?.is_some())
+        Ok(self.store.get(IDS, id.as_bytes()).map_err(|error| to_fault(&error))?.is_some())
     }
 
     async fn remove(&self, id: &[u8]) -> Result<(), Fault> {
-        self.commit(Batch::new().cancel(DELAYED, id).remove(IDS, id)).await
-    }
-
-    async fn commit(&self, batch: Batch) -> Result<(), Fault> {
-        let (told_outcome, outcome) = oneshot::channel();
-        let done = Box::new(move |result| drop(told_outcome.send(result)));
-        self.store.submit(batch, done);
-        let outcome = outcome.await.unwrap_or(Err(StoreError::Closed));
-        outcome.map(drop).map_err(to_fault)
+        let batch = Batch::new().cancel(DELAYED, id).remove(IDS, id);
+        self.store.commit(batch).await.map(drop).map_err(|error| to_fault(&error))
     }
 }
 
-/// For what became of rows that a push is kept in.
-pub fn to_fault(error: StoreError) -> Fault {
-    match error {
-        StoreError::Full => Fault::DiskFull,
-        StoreError::Busy | StoreError::Closed => Fault::Busy,
-        StoreError::Io(_) | StoreError::Damaged(_) | StoreError::Unreachable(_) => {
-            tracing::error!(%error, "pushes that are kept cannot be read or written");
-            Fault::Internal
-        }
+/// What whoever pushes is told; the operator is told why.
+pub fn to_fault(error: &StoreError) -> Fault {
+    if error.to_fault() == Fault::Internal {
+        tracing::error!(%error, "pushes that are kept cannot be read or written");
     }
+    error.to_fault()
 }
 
 impl DelayedPush {

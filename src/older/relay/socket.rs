@@ -1,28 +1,29 @@
 //! The protocol handler of one relay connection (`docs/protocols/relay.md §3, §5`).
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
-    actors::transport::context::{Attaching, ProtocolHandler, TransportContext},
-    core::{
-        command::{Answer, Start},
-        filter::Filter,
-        frame::ping_with,
-        modes::Modes,
-        wire::WireFormat,
+    actors::{
+        online::Registration,
+        transport::context::{ProtocolHandler, TransportContext},
     },
+    core::{command::Answer, frame::ping_with, wire::WireFormat},
     error::CloseReason,
-    ids::{ChannelName, SessionId},
+    ids::ChannelName,
     limits,
     older::relay::{
         away::Missed,
         endpoint::Shared,
         frame::Frame,
         identify::ACKNOWLEDGED,
-        target::{EVERYBODY, user_channel, user_of},
+        target::{EVERYBODY, user_channel},
         wire::{self, RelayJson},
     },
 };
@@ -39,8 +40,10 @@ pub struct Socket {
     initial: Option<String>,
     /// The user whose pushes it gets, or asked for last.
     pub user: Option<String>,
-    /// Where it is counted.
-    pub entered: Vec<ChannelName>,
+    /// It gets the pushes to everybody, and is counted.
+    is_counted: bool,
+    /// It gets the pushes of `user`.
+    pub registration: Option<Registration<String>>,
     /// Frames in a row that were not JSON.
     unreadable: u32,
     /// What it was sent of what it missed and has not shown yet that it has read.
@@ -60,7 +63,16 @@ struct Flight {
 
 impl Socket {
     pub const fn new(shared: Arc<Shared>, initial: Option<String>) -> Self {
-        Self { shared, initial, user: None, entered: Vec::new(), unreadable: 0, flights: VecDeque::new(), handed: 0 }
+        Self {
+            shared,
+            initial,
+            user: None,
+            is_counted: false,
+            registration: None,
+            unreadable: 0,
+            flights: VecDeque::new(),
+            handed: 0,
+        }
     }
 
     fn frame(&mut self, text: &str, transport: &mut TransportContext<'_>) {
@@ -97,42 +109,33 @@ impl Socket {
         transport.send_frame(ping_with(&order.to_be_bytes()));
     }
 
-    /// The attachment to `channel` is there: the connection counts.
-    fn enter(&mut self, channel: &ChannelName, is_acknowledged: bool, transport: &mut TransportContext<'_>) {
+    /// The attachment to `channel` is there.
+    fn attached(&mut self, channel: &ChannelName, is_acknowledged: bool, transport: &mut TransportContext<'_>) {
         let delivery = &self.shared.delivery;
-        let user = self.user.clone().filter(|user| *channel == user_channel(user));
-        let enter = || delivery.groups.enter(channel);
-        let (connections, missed) = if self.entered.contains(channel) {
-            (delivery.groups.count(channel), Vec::new())
-        } else {
-            self.entered.push(channel.clone());
-            match &user {
-                Some(user) => delivery.away.arrive(user, transport.handle(), enter),
-                None => (enter(), Vec::new()),
-            }
+        if *channel == EVERYBODY.into() && !mem::replace(&mut self.is_counted, true) {
+            delivery.connections.fetch_add(1, Ordering::Relaxed);
+        }
+        let Some(user) = self.user.clone().filter(|user| *channel == user_channel(user)) else {
+            return;
         };
-        let Some(user) = user else { return };
+        let mut missed = Vec::new();
+        if self.registration.is_none() {
+            let (registration, handle) = (delivery.online.register(user.clone(), ()), transport.handle());
+            missed = delivery.away.arrive(&user, handle.session, || {
+                registration.enter(handle.clone(), transport.now(), false);
+            });
+            self.registration = Some(registration);
+        }
         if is_acknowledged {
-            transport.send_frame(wire::identified(&user, connections));
+            transport.send_frame(wire::identified(&user, delivery.online.transports_of(&user)));
         }
         self.hand_over(user, missed, transport);
-    }
-
-    fn leave(&self, channel: &ChannelName, session: SessionId) {
-        let delivery = &self.shared.delivery;
-        let leave = || delivery.groups.leave(channel);
-        match user_of(channel) {
-            Some(user) => delivery.away.depart(user, session, leave),
-            None => leave(),
-        }
     }
 }
 
 /// `context` comes back when the attachment is there.
 pub fn subscribe(channel: &ChannelName, context: Bytes, transport: &mut TransportContext<'_>) {
-    let attaching =
-        Attaching { alias: 0, filter: Filter::new(Modes::SUBSCRIBE, true), rules: None, start: Start::Head, context };
-    if transport.attach(channel, attaching).is_err() {
+    if transport.subscribe(channel, false, context).is_err() {
         // It would miss its pushes in silence.
         transport.close(NO_ROOM);
     }
@@ -161,12 +164,10 @@ impl ProtocolHandler for Socket {
 
     fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {
         match answer {
-            Answer::Attached(attached) => self.enter(channel, attached.context == ACKNOWLEDGED, transport),
+            Answer::Attached(attached) => self.attached(channel, attached.context == ACKNOWLEDGED, transport),
+            // It has come back to a user before the channel had let it go: the next attachment is to come.
             Answer::Detached { .. } => {
-                if let Some(place) = self.entered.iter().position(|known| known == channel) {
-                    self.entered.swap_remove(place);
-                    self.leave(channel, transport.handle().session);
-                }
+                self.registration.take_if(|registration| *channel == user_channel(&registration.user));
             }
             Answer::AttachRefused { .. } => transport.close(NO_ROOM),
             // It publishes nothing.
@@ -189,8 +190,8 @@ impl ProtocolHandler for Socket {
 
     /// What another connection of the user was sent and has not read waits again.
     fn nudged(&mut self, transport: &mut TransportContext<'_>) {
-        let user = self.user.clone().filter(|user| self.entered.contains(&user_channel(user)));
-        if let Some(user) = user {
+        if let Some(registration) = &self.registration {
+            let user = registration.user.clone();
             let missed = self.shared.delivery.away.take(&user, transport.handle().session);
             self.hand_over(user, missed, transport);
         }
@@ -198,12 +199,17 @@ impl ProtocolHandler for Socket {
 
     /// A close frame does not say that everything was read: what is unconfirmed may come twice, but is not lost.
     fn closed(&mut self, transport: &mut TransportContext<'_>) {
-        let session = transport.handle().session;
-        for channel in std::mem::take(&mut self.entered) {
-            self.leave(&channel, session);
+        let delivery = &self.shared.delivery;
+        if self.is_counted {
+            delivery.connections.fetch_sub(1, Ordering::Relaxed);
         }
-        for flight in self.flights.drain(..) {
-            self.shared.delivery.away.give_back(&flight.user, session);
+        self.registration = None;
+        for Flight { user, .. } in self.flights.drain(..) {
+            if delivery.away.give_back(&user, transport.handle().session)
+                && let Some(other) = delivery.online.registered(&user).iter().find_map(|other| other.handle())
+            {
+                other.nudge();
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `GET {stats_path}`: how many are connected, and how many pushes wait for users who are not.
 
+use std::sync::atomic::Ordering;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
@@ -10,11 +12,10 @@ use crate::older::relay::{
 
 pub async fn stats(relay: &Relay, _: &HttpRequest, _: &mut web::Payload) -> Result<HttpResponse, RelayError> {
     let delivery = &relay.shared.delivery;
-    let totals = delivery.groups.totals();
     Ok(done(json!({
-        "connections": totals.connections,
-        "identified": totals.identified,
-        "users": totals.users,
+        "connections": delivery.connections.load(Ordering::Relaxed),
+        "identified": delivery.online.transports(),
+        "users": delivery.online.users(),
         "kept": delivery.away.count(),
     })))
 }
