@@ -97,7 +97,7 @@ impl Desk {
     }
 
     fn has_room(&self) -> bool {
-        self.flights.len() < limits::POST_WINDOW && self.flying_bytes < limits::POST_WINDOW_BYTES
+        self.flights.len() < limits::MAILBOX_UNCONFIRMED && self.flying_bytes < limits::MAILBOX_UNCONFIRMED_BYTES
     }
 
     fn depart(&mut self, number: u64, bytes: usize) {

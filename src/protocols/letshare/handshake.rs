@@ -187,7 +187,11 @@ impl edge::Refused for Refused {
 
 impl Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reply().reason)
+        let reason = self.reply().reason;
+        match self {
+            Self::BadToken(..) => write!(f, "the token is refused: {reason}"),
+            Self::NotUtf8(_) | Self::LongUserId => f.write_str(&reason),
+        }
     }
 }
 
