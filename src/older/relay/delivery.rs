@@ -10,7 +10,7 @@ use crate::{
     core::{command::Publish, message::EntryId},
     error::Fault,
     older::relay::{
-        away::{Away, Outcome, Wait},
+        away::{Away, Wait},
         commands::Push,
         wire,
     },
@@ -49,8 +49,7 @@ impl Delivery {
     /// # Errors
     /// [`Fault::Busy`], [`Fault::DiskFull`]: it was not published; a back end has to push it again.
     pub async fn hand_over(&self, push: &Push, id: &str, wait: Wait, broker: &Arc<Broker>) -> Result<Handed, Fault> {
-        let is_there = || self.recipients(push) > 0;
-        let is_kept = self.away.keep(id, push, wait, is_there).await? == Outcome::Kept;
+        let is_kept = self.away.keep(id, push, wait).await?;
         let connections = if is_kept { 0 } else { self.recipients(push) };
         let channel = push.channel();
         let publish = Publish::message(EntryId::Base(id.into()), wire::message(push, is_kept));

@@ -80,12 +80,13 @@ impl Shared {
         clock: Clock,
         leeway: &Leeway,
     ) -> anyhow::Result<Self> {
-        let away = Away::open(Arc::clone(&store), clock.clone(), settings.offline_ttl)
+        let online = Arc::default();
+        let away = Away::open(&store, Arc::clone(&online), clock.clone(), settings.offline_ttl)
             .context("cannot read the relay's pushes for users who are away in the data folder")?;
         let rate = NonZeroU32::new(settings.pushes_per_second);
         Ok(Self {
             keys: Live::new(Keys::new(settings, leeway)),
-            delivery: Delivery { online: Arc::default(), connections: AtomicUsize::new(0), away },
+            delivery: Delivery { online, connections: AtomicUsize::new(0), away },
             schedule: Schedule::new(store, clock.clone(), settings.max_lateness, settings.overdue_grace),
             rules: ReadingRules {
                 lenient: settings.lenient_push,

@@ -1,7 +1,6 @@
 //! The protocol handler of one relay connection (`docs/protocols/relay.md §3, §5`).
 
 use std::{
-    collections::VecDeque,
     mem,
     sync::{Arc, atomic::Ordering},
 };
@@ -19,13 +18,14 @@ use crate::{
     ids::ChannelName,
     limits,
     older::relay::{
-        away::Missed,
+        away::{Missed, MissedId},
         endpoint::Shared,
         frame::Frame,
         identify::ACKNOWLEDGED,
         target::{EVERYBODY, user_channel},
         wire::{self, RelayJson},
     },
+    store::mailbox::Unconfirmed,
 };
 
 /// Frame after frame was not JSON.
@@ -46,23 +46,12 @@ pub struct Socket {
     pub registration: Option<Registration<String>>,
     /// Frames in a row that were not JSON.
     unreadable: u32,
-    /// What it was sent of what it missed and has not shown yet that it has read.
-    flights: VecDeque<Flight>,
-    /// Such hand-overs so far.
-    handed: u64,
-}
-
-/// Pushes on their way, with a ping behind them.
-struct Flight {
-    /// Which hand-over it was; the ping carries it.
-    order: u64,
-    user: String,
-    /// The number of the last one.
-    upto: u64,
+    /// What it was sent of what its users have missed.
+    unconfirmed: Unconfirmed<MissedId>,
 }
 
 impl Socket {
-    pub const fn new(shared: Arc<Shared>, initial: Option<String>) -> Self {
+    pub fn new(shared: Arc<Shared>, initial: Option<String>) -> Self {
         Self {
             shared,
             initial,
@@ -70,8 +59,7 @@ impl Socket {
             is_counted: false,
             registration: None,
             unreadable: 0,
-            flights: VecDeque::new(),
-            handed: 0,
+            unconfirmed: Unconfirmed::default(),
         }
     }
 
@@ -96,17 +84,19 @@ impl Socket {
     }
 
     /// Sends what the user has missed, and asks behind it whether it was read.
-    fn hand_over(&mut self, user: String, missed: Vec<Missed>, transport: &mut TransportContext<'_>) {
-        let Some(&Missed { number: upto, .. }) = missed.last() else {
-            return;
-        };
-        self.handed += 1;
-        let order = self.handed;
-        for Missed { push, at, .. } in missed {
-            transport.send_missed(wire::missed(&push, at));
+    fn send_missed(&mut self, missed: Vec<Missed>, transport: &mut TransportContext<'_>) {
+        for Missed { id, push, at } in missed {
+            let frame = wire::missed(&push, at);
+            self.unconfirmed.push(id, frame.len());
+            transport.send_missed(frame);
         }
-        self.flights.push_back(Flight { order, user, upto });
-        transport.send_frame(ping_with(&order.to_be_bytes()));
+        self.ping(transport);
+    }
+
+    fn ping(&mut self, transport: &mut TransportContext<'_>) {
+        if let Some(payload) = self.unconfirmed.ping() {
+            transport.send_frame(ping_with(&payload));
+        }
     }
 
     /// The attachment to `channel` is there.
@@ -121,7 +111,7 @@ impl Socket {
         let mut missed = Vec::new();
         if self.registration.is_none() {
             let (registration, handle) = (delivery.online.register(user.clone(), ()), transport.handle());
-            missed = delivery.away.arrive(&user, handle.session, || {
+            missed = delivery.away.hand_over(&user, handle.session, || {
                 registration.enter(handle.clone(), transport.now(), false);
             });
             self.registration = Some(registration);
@@ -129,7 +119,7 @@ impl Socket {
         if is_acknowledged {
             transport.send_frame(wire::identified(&user, delivery.online.transports_of(&user)));
         }
-        self.hand_over(user, missed, transport);
+        self.send_missed(missed, transport);
     }
 }
 
@@ -176,24 +166,17 @@ impl ProtocolHandler for Socket {
     }
 
     fn ponged(&mut self, payload: &Bytes, transport: &mut TransportContext<'_>) {
-        let session = transport.handle().session;
-        if let Ok(order) = <[u8; 8]>::try_from(&payload[..]) {
-            let order = u64::from_be_bytes(order);
-            while let Some(flight) = self.flights.pop_front_if(|flight| flight.order <= order) {
-                self.shared.delivery.away.confirm(&flight.user, session, flight.upto);
-            }
-        } else if let Some(flight) = self.flights.back() {
-            // A client may answer the last of several pings only (RFC 6455 §5.5.3).
-            transport.send_frame(ping_with(&flight.order.to_be_bytes()));
-        }
+        let read = self.unconfirmed.pong(payload);
+        self.shared.delivery.away.confirm(&read);
+        self.ping(transport);
     }
 
     /// What another connection of the user was sent and has not read waits again.
     fn nudged(&mut self, transport: &mut TransportContext<'_>) {
         if let Some(registration) = &self.registration {
-            let user = registration.user.clone();
-            let missed = self.shared.delivery.away.take(&user, transport.handle().session);
-            self.hand_over(user, missed, transport);
+            let session = transport.handle().session;
+            let missed = self.shared.delivery.away.hand_over(&registration.user, session, || {});
+            self.send_missed(missed, transport);
         }
     }
 
@@ -204,12 +187,6 @@ impl ProtocolHandler for Socket {
             delivery.connections.fetch_sub(1, Ordering::Relaxed);
         }
         self.registration = None;
-        for Flight { user, .. } in self.flights.drain(..) {
-            if delivery.away.give_back(&user, transport.handle().session)
-                && let Some(other) = delivery.online.registered(&user).iter().find_map(|other| other.handle())
-            {
-                other.nudge();
-            }
-        }
+        delivery.away.give_back(&self.unconfirmed.drain(), transport.handle().session);
     }
 }
