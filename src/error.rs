@@ -9,8 +9,11 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 mod found;
+mod table;
 
 pub use found::{Found, reason, reason_at};
+pub use table::Reply;
+pub(crate) use table::reply_table;
 
 /// Why a command was refused. `Display` is the public text in English.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

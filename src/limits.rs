@@ -311,6 +311,9 @@ pub const TRANSFER_TICK: Duration = Duration::from_secs(1);
 /// Attempts at PRO activation that one address may make each minute.
 pub const ACTIVATION_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
+/// Largest request for PRO activation, in bytes; it has two texts.
+pub const ACTIVATION_BODY_BYTES: usize = 256 * 1024;
+
 /// Addresses remembered for that before those that have been quiet are forgotten.
 pub const ACTIVATION_ADDRESSES: usize = 1_024;
 

@@ -1,8 +1,9 @@
 //! From a request on `/` with a protocol version to an Ably connection (`docs/protocols/ably.md §1.2, §4.1 - §4.3`).
 //!
-//! A WebSocket is always upgraded: whatever is wrong is told by a frame.
+//! A WebSocket for which there is a place is always upgraded: whatever is wrong is told by a frame.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpRequest, HttpResponse, dev::RequestHead, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, dev::RequestHead};
 
 use crate::{
     actors::{
@@ -20,23 +21,19 @@ use crate::{
     },
     auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate},
     core::keepalive::Timeouts,
-    edge::{
-        admission::Refusal as NotAdmitted,
-        http::query::Query,
-        websocket::{self, Entrance},
-    },
+    edge::{Endpoint, Ingress, Refusal, admission::NotAdmitted, http::query::Query, websocket},
     error::{Fault, Found},
     ids::ConnectionId,
     limits,
     protocols::ably::{
         connection::{AblyConnection, HEARTBEAT_INTERVAL, Opening},
-        refusal::{self, Refusal},
+        refusal::{self, Refusal as RefusedConnection},
         version,
         wire::{ConnectionDetails, Format},
     },
 };
 
-/// What all Ably doors of a server share.
+/// What the Ably endpoints of all worker threads share.
 pub struct Shared {
     pub gate: Gate,
     pub connection_keys: ConnectionKeys,
@@ -96,46 +93,65 @@ impl Shared {
     }
 }
 
-/// The Ably door of one worker thread.
+/// The way in to Ably connections, of one worker thread.
 #[derive(Clone)]
 pub struct Door {
-    pub entrance: Entrance,
+    pub ingress: Ingress,
     pub shared: Arc<Shared>,
 }
 
-impl Door {
-    /// Serves a request that asks for a WebSocket with a protocol version.
-    pub async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
-        let permit = match self.entrance.admit(request) {
-            Ok(permit) => permit,
-            // Not upgraded: a server that is full has no room for that. Clients come back later.
-            Err(refusal) => return not_admitted(&refusal),
-        };
+impl Endpoint for Door {
+    const NAME: &'static str = "Ably";
+    type Accepted = ();
+    type Refused = Infallible;
+
+    fn ingress(&self) -> &Ingress {
+        &self.ingress
+    }
+
+    /// Everybody is let in as far as there is a place: what else is wrong is told by a frame.
+    fn check(&self, _: &HttpRequest) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    async fn open(&self, request: &HttpRequest, (): ()) -> Result<Box<dyn ProtocolHandler>, Infallible> {
         let query = Query::parse(request.query_string());
         let format = format(&query);
-        let handler: Box<dyn ProtocolHandler> = match self.open(request, &query, format) {
+        Ok(match self.connection(request, &query, format) {
             Ok(opening) => Box::new(AblyConnection::new(opening, Arc::clone(&self.shared))),
             Err(fault) => {
                 let fault = refusal::of_connection(fault);
-                self.entrance.turn_away(request, reason_of(&fault), || format!("Ably: {fault}"));
-                Box::new(Refusal { format, fault })
+                self.ingress.turn_away(request, reason_of(&fault), || format!("{}: {fault}", Self::NAME));
+                Box::new(RefusedConnection { format, fault })
             }
-        };
-        let upgraded = self.entrance.upgrade(request, payload, permit, handler).await;
-        upgraded.unwrap_or_else(|fault| {
-            HttpResponse::BadRequest()
-                .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
-                .content_type("text/plain")
-                .body(format!("This is a WebSocket: it needs an upgrade request. {fault}\n"))
         })
     }
 
-    fn open(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
+    fn refuse(&self, refusal: &Refusal<Infallible>) -> HttpResponse {
+        let (mut response, text) = match refusal {
+            // Not upgraded: a server that is full has no room for that. Clients come back later.
+            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => {
+                (HttpResponse::TooManyRequests(), refusal.to_string())
+            }
+            Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::Draining) => {
+                (HttpResponse::ServiceUnavailable(), refusal.to_string())
+            }
+            Refusal::Method | Refusal::NoHandshake(_) => {
+                (HttpResponse::BadRequest(), format!("This is a WebSocket: it needs an upgrade request. {refusal}"))
+            }
+            Refusal::Own(never) => match *never {},
+        };
+        response.content_type("text/plain").body(format!("{text}\n"))
+    }
+}
+
+impl Door {
+    fn connection(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
         let named = query.get("v");
         let version = named.and_then(version::parse);
         let version = version.ok_or_else(|| Fault::UnsupportedVersion { found: Found::optional(named) })?;
         let is_tls = websocket::is_encrypted(request);
-        let broker = &self.entrance.worker.broker;
+        let broker = &self.ingress.worker.broker;
         let credential = Credential::find(None, query.pairs())?;
         let access = self.shared.gate.check(credential.as_ref(), broker.clock.now(), is_tls)?;
         let identity = access.claim(query.get("clientId"))?;
@@ -182,7 +198,7 @@ impl Door {
             // To such a client the same connection would mean that its channels go on by themselves.
             return Ok(Resumed::new_connection(identity, Some(Fault::ConnectionExpired)));
         }
-        let broker = &self.entrance.worker.broker;
+        let broker = &self.ingress.worker.broker;
         let now = broker.clock.uptime();
         if broker.connections.has_ended(id, now) {
             return Ok(Resumed::new_connection(identity, Some(Fault::ConnectionExpired)));
@@ -217,14 +233,6 @@ impl Resumed {
 /// What the operator's counts call a refusal with this fault.
 pub fn reason_of(fault: &Fault) -> Reason {
     if fault.http_status() == 401 { Reason::Token } else { Reason::Request }
-}
-
-fn not_admitted(refusal: &NotAdmitted) -> HttpResponse {
-    let mut response = match refusal {
-        NotAdmitted::AddressFull { .. } => HttpResponse::TooManyRequests(),
-        NotAdmitted::Full { .. } | NotAdmitted::Draining => HttpResponse::ServiceUnavailable(),
-    };
-    response.content_type("text/plain").body(format!("{refusal}\n"))
 }
 
 /// Whether a request on `/` is Ably's; all others there are LetShare's. The one rule for both, the route and who may

@@ -7,6 +7,8 @@
 
 use actix_web::{HttpRequest, HttpResponse, guard, web};
 
+use crate::edge;
+
 pub use rest::is_meant;
 
 pub mod acks;
@@ -41,13 +43,8 @@ pub fn routes<F>(config: &mut web::ServiceConfig, ably: &Ably, otherwise: fn() -
 where
     F: Future<Output = HttpResponse> + 'static,
 {
-    let door = ably.door.clone();
-    let connect = move |request: HttpRequest, payload: web::Payload| {
-        let door = door.clone();
-        async move { door.connect(&request, payload).await }
-    };
     let names_a_version = guard::fn_guard(|asked| door::names_a_version(asked.head()));
-    config.route("/", web::get().guard(names_a_version).to(connect));
+    config.route("/", web::get().guard(names_a_version).to(edge::websocket(&ably.door)));
     rest::routes(config, &ably.rest);
 
     let rest = ably.rest.clone();

@@ -1,43 +1,40 @@
-//! From a request on `/` or `/ws` to a LetShare connection (`docs/protocols/letshare.md §1`).
+//! The way in to LetShare: `/` and `/ws` (`docs/protocols/letshare.md §1`).
 
-use std::{borrow::Cow, sync::Arc};
-
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{StatusCode, header},
-    web,
+use std::{
+    borrow::Cow,
+    fmt::{self, Display},
+    sync::Arc,
 };
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use crate::{
-    actors::refusals::Reason,
+    actors::{refusals::Reason, transport::context::ProtocolHandler},
     auth::{Authenticator, ProKey, TokenFault},
     clock::Clock,
     config::Config,
     core::rules::Rules,
-    edge::{
-        admission::{Permit, Refusal},
-        refusal::{NoHandshake, explained},
-        websocket::Entrance,
-    },
+    edge::{self, Endpoint, Ingress, Methods, Refusal, admission::NotAdmitted, refusal::explained},
+    error::{Reply, reply_table},
     ids::ConnectionId,
     limits,
     live::Live,
     protocols::letshare::{
-        pro::{self, Activation},
+        pro::Activation,
         rooms::{RoomSettings, Rooms},
         transfer::{Board, Files},
     },
 };
 
-/// The LetShare door of one worker thread.
+/// The way in to LetShare, of one worker thread.
 #[derive(Clone)]
 pub struct LetShare {
-    entrance: Entrance,
+    pub(super) ingress: Ingress,
     terms: Arc<Live<Terms>>,
     board: Option<Arc<Board>>,
-    activation: Arc<Activation>,
+    pub(super) activation: Arc<Activation>,
 }
 
 /// What is read anew when the operator says so.
@@ -60,7 +57,7 @@ impl Terms {
     }
 }
 
-/// What the LetShare doors of all worker threads share.
+/// What the LetShare endpoints of all worker threads share.
 #[derive(Clone)]
 pub struct Shared {
     activation: Arc<Activation>,
@@ -98,19 +95,29 @@ impl Shared {
 }
 
 impl LetShare {
-    pub fn new(entrance: Entrance, shared: Shared) -> Self {
-        Self { entrance, terms: shared.terms, board: shared.board, activation: shared.activation }
+    pub fn new(ingress: Ingress, shared: Shared) -> Self {
+        Self { ingress, terms: shared.terms, board: shared.board, activation: shared.activation }
+    }
+}
+
+/// A client whose token names a user.
+pub struct Accepted {
+    user: String,
+    only_room: Option<String>,
+    is_pro: bool,
+    rooms: Arc<RoomSettings>,
+}
+
+impl Endpoint for LetShare {
+    const NAME: &'static str = "LetShare";
+    type Accepted = Accepted;
+    type Refused = Refused;
+
+    fn ingress(&self) -> &Ingress {
+        &self.ingress
     }
 
-    async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
-        let upgraded = async {
-            let (rooms, permit) = self.check(request)?;
-            self.entrance.upgrade(request, payload, permit, Box::new(rooms)).await.map_err(Refused::NoWebSocket)
-        };
-        upgraded.await.unwrap_or_else(Refused::into_response)
-    }
-
-    fn check(&self, request: &HttpRequest) -> Result<(Rooms, Permit), Refused> {
+    fn check(&self, request: &HttpRequest) -> Result<Accepted, Refused> {
         let query = request.query_string();
         let token = parameter(query, "token")?.unwrap_or_default();
         let user_id = parameter(query, "userId")?.filter(|user| !user.is_empty());
@@ -118,77 +125,89 @@ impl LetShare {
             return Err(Refused::LongUserId);
         }
         let terms = self.terms.get();
-        let identity = terms.authenticator.authenticate(&token, user_id.as_deref()).map_err(|fault| {
-            let reason = terms.authenticator.wrong_claim(&token);
-            // Without the words that are for the page.
-            self.entrance.turn_away(request, Reason::Token, || match &reason {
-                Some(reason) => format!("LetShare: the token names nobody: {reason}"),
-                None => format!("LetShare: the token is refused: {fault:?}"),
-            });
-            Refused::BadToken(fault, reason)
-        })?;
-        let permit = self.entrance.admit(request).map_err(Refused::NotAdmitted)?;
+        let identity = terms.authenticator.authenticate(&token, user_id.as_deref());
+        let identity = identity.map_err(|fault| Refused::BadToken(fault, terms.authenticator.wrong_claim(&token)))?;
         let user = identity.user_id.unwrap_or_else(|| ConnectionId::random().to_string());
         // A bad PRO token is no refusal: its user connects as a free one.
         let pro_token = parameter(query, "pro_token").unwrap_or_default();
-        let now = self.entrance.worker.broker.clock.now();
+        let now = self.ingress.worker.broker.clock.now();
         let is_pro = pro_token.is_some_and(|token| terms.pro.is_pro(&token, &user, now));
+        Ok(Accepted { user, only_room: identity.room, is_pro, rooms: Arc::clone(&terms.rooms) })
+    }
+
+    async fn open(&self, _: &HttpRequest, accepted: Accepted) -> Result<Box<dyn ProtocolHandler>, Refused> {
+        let Accepted { user, only_room, is_pro, rooms } = accepted;
         let files = Files::new(user.clone(), is_pro, self.board.clone());
-        let rooms = Rooms::new(user, identity.room, Arc::clone(&terms.rooms), files);
-        Ok((rooms, permit))
+        Ok(Box::new(Rooms::new(user, only_room, rooms, files)))
+    }
+
+    fn refuse(&self, refusal: &Refusal<Refused>) -> HttpResponse {
+        let code_and_text = match refusal {
+            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => (429, "该地址的连接数已达上限"),
+            Refusal::NotAdmitted(NotAdmitted::Full { .. }) => (503, "服务器连接数已达上限，请稍后重试"),
+            Refusal::NotAdmitted(NotAdmitted::Draining) => (503, "服务器正在关闭"),
+            Refusal::Method | Refusal::NoHandshake(_) => return no_websocket(&refusal.to_string()),
+            Refusal::Own(own) => return json_error(&own.reply()),
+        };
+        json_error(&Reply::new(code_and_text.0, code_and_text.1, refusal.to_string()))
     }
 }
 
-/// Why there is no upgrade (`docs/protocols/letshare.md §1.2`).
-enum Refused {
-    NotUtf8(&'static str),
-    LongUserId,
-    /// And which claim is why, where the token is ours.
-    BadToken(TokenFault, Option<String>),
-    NotAdmitted(Refusal),
-    NoWebSocket(NoHandshake),
+reply_table! {
+    /// Why LetShare refuses a client (`docs/protocols/letshare.md §1.2`).
+    #[derive(Debug)]
+    pub enum Refused {
+        NotUtf8(name: &'static str) => Reply::new(
+            400,
+            format!("{name} 不是有效的 UTF-8"),
+            format!("{name} must be UTF-8, percent-encoded"),
+        ),
+        LongUserId => Reply::new(
+            400,
+            "userId 过长",
+            format!("userId is too long: it may have {} bytes", limits::USER_ID_BYTES),
+        ),
+        BadToken(
+            fault: TokenFault,
+            /// Which claim is why, where the token is ours.
+            claim: Option<String>
+        ) => Reply::new(401, fault.to_string(), claim.clone().unwrap_or_else(|| fault.reason().to_owned())),
+    }
+    fn reply(&self) -> Reply;
 }
 
-impl Refused {
-    fn into_response(self) -> HttpResponse {
-        let (status, error, reason) = match self {
-            Self::NotUtf8(name) => {
-                let reason = format!("{name} must be UTF-8, percent-encoded");
-                (StatusCode::BAD_REQUEST, format!("{name} 不是有效的 UTF-8"), reason)
-            }
-            Self::LongUserId => {
-                let reason = format!("userId is too long: it may have {} bytes", limits::USER_ID_BYTES);
-                (StatusCode::BAD_REQUEST, "userId 过长".into(), reason)
-            }
-            Self::BadToken(fault, claim) => {
-                let reason = claim.unwrap_or_else(|| fault.reason().to_owned());
-                (StatusCode::UNAUTHORIZED, fault.to_string(), reason)
-            }
-            Self::NotAdmitted(refusal) => {
-                let (status, text) = match refusal {
-                    Refusal::AddressFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "该地址的连接数已达上限"),
-                    Refusal::Full { .. } => (StatusCode::SERVICE_UNAVAILABLE, "服务器连接数已达上限，请稍后重试"),
-                    Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "服务器正在关闭"),
-                };
-                (status, text.into(), refusal.to_string())
-            }
-            Self::NoWebSocket(fault) => return explained(no_websocket(), &fault.to_string()),
-        };
-        HttpResponse::build(status).json(json!({ "error": error, "reason": reason }))
+impl edge::Refused for Refused {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::BadToken(..) => Reason::Token,
+            Self::NotUtf8(_) | Self::LongUserId => Reason::Request,
+        }
+    }
+}
+
+impl Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reply().reason)
     }
 }
 
 /// Serves `/`, `/ws` and `/api/pro/activate`.
 pub fn routes(config: &mut web::ServiceConfig, letshare: &LetShare) {
     for path in ["/", "/ws"] {
-        let letshare = letshare.clone();
-        let connect = move |request: HttpRequest, payload: web::Payload| {
-            let letshare = letshare.clone();
-            async move { letshare.connect(&request, payload).await }
-        };
-        config.route(path, web::get().to(connect));
+        config.route(path, web::get().to(edge::websocket(letshare)));
     }
-    pro::routes(config, &letshare.entrance.worker.broker, &letshare.activation);
+    edge::route(config, "/api/pro/activate", Methods::Post, letshare, LetShare::activate);
+}
+
+/// An error as LetShare says it over HTTP.
+pub fn json_error(reply: &Reply) -> HttpResponse {
+    let status = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    HttpResponse::build(status).json(json!({ "error": reply.text, "reason": reply.reason }))
+}
+
+fn no_websocket(reason: &str) -> HttpResponse {
+    let response = HttpResponse::BadRequest().content_type("text/plain; charset=utf-8").body("Bad Request\n");
+    explained(response, reason)
 }
 
 /// The value of a query parameter, percent-decoded. The app does not encode what it writes there, so a
@@ -201,11 +220,4 @@ fn parameter<'a>(query: &'a str, name: &'static str) -> Result<Option<Cow<'a, st
         .map(|(_, value)| percent_decode_str(value).decode_utf8())
         .transpose()
         .map_err(|_| Refused::NotUtf8(name))
-}
-
-fn no_websocket() -> HttpResponse {
-    HttpResponse::BadRequest()
-        .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
-        .content_type("text/plain; charset=utf-8")
-        .body("Bad Request\n")
 }

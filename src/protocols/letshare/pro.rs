@@ -3,26 +3,26 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
-use bytes::Bytes;
+use actix_web::{HttpRequest, HttpResponse, web};
 use governor::{Quota, RateLimiter, middleware::NoOpMiddleware, nanos::Nanos, state::keyed::DefaultKeyedStateStore};
-use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    actors::{broker::Broker, refusals::Reason},
+    actors::refusals::Reason,
     auth::{ProKey, ProToken},
     clock::Clock,
     config::Config,
     edge::{
-        client_address::{Source, client_address_of},
-        http::amend::NO_STORE,
+        client_address::Source,
+        http::{amend::NO_STORE, body},
     },
+    error::{Reply, reply_table},
     limits,
     live::Live,
+    protocols::letshare::handshake::{LetShare, json_error},
 };
 
 type Limiter = RateLimiter<Source, DefaultKeyedStateStore<Source>, Clock, NoOpMiddleware<Nanos>>;
@@ -39,17 +39,11 @@ struct Terms {
     invite_code: SecretString,
     key: Arc<ProKey>,
     hours: u32,
-    trusted_proxies: Vec<IpNet>,
 }
 
 impl Terms {
     fn new(config: &Config, key: Arc<ProKey>) -> Self {
-        Self {
-            invite_code: config.file_transfer.pro_invite_code.clone(),
-            key,
-            hours: config.jwt.expiration_hours,
-            trusted_proxies: config.server.trusted_proxies.clone(),
-        }
+        Self { invite_code: config.file_transfer.pro_invite_code.clone(), key, hours: config.jwt.expiration_hours }
     }
 }
 
@@ -76,13 +70,9 @@ impl Activation {
         self.terms.set(Terms::new(config, key));
     }
 
-    fn activate(&self, address: IpAddr, body: &[u8]) -> HttpResponse {
+    fn answer(&self, address: IpAddr, body: &[u8]) -> Result<HttpResponse, Refusal> {
         if self.attempts.check_key(&Source::of(address)).is_err() {
-            return refuse(
-                StatusCode::TOO_MANY_REQUESTS,
-                "请求过于频繁，请1分钟后重试",
-                "too many attempts: try again in a minute",
-            );
+            return Err(Refusal::TooOften);
         }
         if self.attempts.len() > limits::ACTIVATION_ADDRESSES {
             self.attempts.retain_recent();
@@ -91,39 +81,54 @@ impl Activation {
             Some(b'{') => serde_json::from_slice::<Body>(body).ok(),
             _ => None,
         };
-        let Some(Body { user_id, invite_code }) = body else {
-            return refuse(
-                StatusCode::BAD_REQUEST,
-                "请求格式错误",
-                "the body must be a JSON object with the texts user_id and invite_code",
-            );
-        };
+        let Body { user_id, invite_code } = body.ok_or(Refusal::BadBody)?;
         if user_id.is_empty() {
-            return refuse(StatusCode::BAD_REQUEST, "缺少用户ID", "user_id is missing");
+            return Err(Refusal::NoUser);
         }
         let terms = self.terms.get();
         if !terms.invites(&invite_code) {
-            return refuse(
-                StatusCode::FORBIDDEN,
-                "邀请码无效",
-                "the invite_code is not the one that this server has been given",
-            );
+            return Err(Refusal::WrongCode);
         }
-        let now = self.clock.now();
-        match terms.key.mint(&user_id, terms.hours, now) {
-            Ok(ProToken { token, expires }) => {
-                let expires_at = expires.rfc3339();
-                HttpResponse::Ok().insert_header(NO_STORE).json(json!({ "token": token, "expires_at": expires_at }))
+        let minted = terms.key.mint(&user_id, terms.hours, self.clock.now()).map_err(|error| {
+            tracing::error!(%error, "cannot sign a PRO token");
+            Refusal::NotSigned
+        });
+        let ProToken { token, expires } = minted?;
+        let expires_at = expires.rfc3339();
+        Ok(HttpResponse::Ok().insert_header(NO_STORE).json(json!({ "token": token, "expires_at": expires_at })))
+    }
+}
+
+reply_table! {
+    /// Why there is no PRO token.
+    #[derive(PartialEq, Eq)]
+    enum Refusal {
+        TooOften => Reply::new(429, "请求过于频繁，请1分钟后重试", "too many attempts: try again in a minute"),
+        BadBody => Reply::new(
+            400,
+            "请求格式错误",
+            "the body must be a JSON object with the texts user_id and invite_code",
+        ),
+        NoUser => Reply::new(400, "缺少用户ID", "user_id is missing"),
+        WrongCode => Reply::new(403, "邀请码无效", "the invite_code is not the one that this server has been given"),
+        NotSigned => Reply::new(500, "内部服务器错误", "the token cannot be signed; the log says why"),
+    }
+    fn reply(&self) -> Reply;
+}
+
+impl LetShare {
+    /// Answers `POST /api/pro/activate`.
+    pub(super) async fn activate(&self, request: &HttpRequest, payload: &mut web::Payload) -> HttpResponse {
+        let body = body::read(request.headers(), payload, limits::ACTIVATION_BODY_BYTES).await;
+        // A body that cannot be read, or is beyond all measure, is as good as none.
+        let answer = self.activation.answer(self.ingress.client_address(request), &body.unwrap_or_default());
+        answer.unwrap_or_else(|refusal| {
+            if refusal == Refusal::WrongCode {
+                let why = || "LetShare: a wrong invite code for PRO".to_owned();
+                self.ingress.note_refusal(request, Reason::Token, why);
             }
-            Err(error) => {
-                tracing::error!(%error, "cannot sign a PRO token");
-                refuse(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "内部服务器错误",
-                    "the token cannot be signed; the log says why",
-                )
-            }
-        }
+            json_error(&refusal.reply())
+        })
     }
 }
 
@@ -133,25 +138,4 @@ impl Terms {
         let expected = self.invite_code.expose_secret();
         !expected.is_empty() && bool::from(expected.as_bytes().ct_eq(invite_code.as_bytes()))
     }
-}
-
-/// Serves `/api/pro/activate`.
-pub fn routes(config: &mut web::ServiceConfig, broker: &Arc<Broker>, activation: &Arc<Activation>) {
-    let broker = Arc::clone(broker);
-    let activation = Arc::clone(activation);
-    let activate = move |request: HttpRequest, body: Result<Bytes, actix_web::Error>| {
-        let address = client_address_of(&request, &activation.terms.get().trusted_proxies);
-        // A body that cannot be read, or is beyond all measure, is as good as none.
-        let response = activation.activate(address, &body.unwrap_or_default());
-        if response.status() == StatusCode::FORBIDDEN {
-            let why = || "LetShare: a wrong invite code for PRO".to_owned();
-            broker.refused(Reason::Token, Some(address), why);
-        }
-        async move { response }
-    };
-    config.route("/api/pro/activate", web::post().to(activate));
-}
-
-fn refuse(status: StatusCode, error: &str, reason: &str) -> HttpResponse {
-    HttpResponse::build(status).json(json!({ "error": error, "reason": reason }))
 }
