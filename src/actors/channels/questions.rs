@@ -1,12 +1,16 @@
-//! What others ask a channel and wait for: HTTP requests, mostly.
+//! What others ask a channel and wait for: HTTP requests, mostly. They ask by [`Broker::publish`], [`Broker::history`]
+//! and the like, which find the channel in charge.
 
 use std::{sync::Arc, task::Poll};
 
-use actix::{Addr, Context, Handler, Message, Recipient, ResponseFuture, dev::ToEnvelope};
+use actix::{Addr, Context, Handler, Message, ResponseFuture, dev::ToEnvelope};
 use tokio::sync::oneshot;
 
 use crate::{
-    actors::channels::{channel::Channel, commit_queue::Asker},
+    actors::{
+        broker::Broker,
+        channels::{channel::Channel, commit_queue::Asker},
+    },
     core::{
         command::Publish,
         dedupe::Published,
@@ -15,34 +19,35 @@ use crate::{
         presence::Member,
     },
     error::Fault,
+    ids::ChannelName,
     log::PageRead,
 };
 
 /// Publishes, and waits until it is in the log.
 #[derive(Message)]
 #[rtype(result = "Result<Published, Fault>")]
-pub struct Append(pub Publish);
+pub(in crate::actors) struct Append(pub Publish);
 
 /// Publishes one after the other, as far as that goes without waiting for the disk twice: how many are in the log. Fewer
 /// than all: the next one was refused, or is to be asked for anew. Those that came together are delivered together.
 #[derive(Message)]
 #[rtype(result = "Result<usize, Fault>")]
-pub struct AppendAll(pub Vec<Publish>);
+pub(in crate::actors) struct AppendAll(pub Vec<Publish>);
 
 /// A page of the past.
 #[derive(Message)]
 #[rtype(result = "Result<Page, Fault>")]
-pub struct Past(pub Query);
+pub(in crate::actors) struct Past(pub Query);
 
 /// Everybody present, by client id.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<Arc<Member>>, Fault>")]
-pub struct Present;
+pub(in crate::actors) struct Present;
 
 /// How many use the channel.
 #[derive(Message)]
 #[rtype(result = "Result<Occupancy, Fault>")]
-pub struct Occupied;
+pub(in crate::actors) struct Occupied;
 
 type Answered<T> = ResponseFuture<Result<T, Fault>>;
 
@@ -55,8 +60,8 @@ impl Channel {
         Self: Handler<M>,
         Context<Self>: ToEnvelope<Self, M>,
     {
-        let successor = self.successor().map(Addr::recipient::<M>);
-        Box::pin(ask(successor, question))
+        let successor = self.successor();
+        Box::pin(async move { ask(successor?, question).await })
     }
 
     /// What was published, when the log has it.
@@ -79,17 +84,58 @@ fn answered<T: 'static>(answer: oneshot::Receiver<Result<T, Fault>>) -> Answered
     Box::pin(async move { answer.await.unwrap_or(Err(Fault::Busy)) })
 }
 
-/// Asks the channel in charge; who dies without an answer is busy.
-///
-/// # Errors
-/// What the channel answers.
-pub async fn ask<M, T>(whom: Result<Recipient<M>, Fault>, question: M) -> Result<T, Fault>
+/// A channel that dies without an answer is busy.
+async fn ask<M, T>(whom: Addr<Channel>, question: M) -> Result<T, Fault>
 where
     M: Message<Result = Result<T, Fault>> + Send + 'static,
     T: Send + 'static,
+    Channel: Handler<M>,
+    Context<Channel>: ToEnvelope<Channel, M>,
 {
-    let answered = whom?.send(question).await;
-    answered.unwrap_or(Err(Fault::Busy))
+    whom.send(question).await.unwrap_or(Err(Fault::Busy))
+}
+
+/// All of these open a channel that has no actor, and fail with [`Fault::Busy`] when there is no room for one.
+impl Broker {
+    /// Publishes, and waits until it is in the log.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub async fn publish(self: &Arc<Self>, name: &ChannelName, publish: Publish) -> Result<Published, Fault> {
+        ask(self.directory.channel(name, self)?, Append(publish)).await
+    }
+
+    /// Publishes these in their order, as far as that goes at once: how many are in the log ([`AppendAll`]).
+    ///
+    /// # Errors
+    /// Why not even the first is.
+    pub async fn publish_all(self: &Arc<Self>, name: &ChannelName, all: Vec<Publish>) -> Result<usize, Fault> {
+        ask(self.directory.channel(name, self)?, AppendAll(all)).await
+    }
+
+    /// A page of the past.
+    ///
+    /// # Errors
+    /// [`Fault::UntilAttachTooOld`], or it cannot be read.
+    pub async fn history(self: &Arc<Self>, name: &ChannelName, query: Query) -> Result<Page, Fault> {
+        ask(self.directory.channel(name, self)?, Past(query)).await
+    }
+
+    /// Everybody present, by client id.
+    ///
+    /// # Errors
+    /// The channel cannot answer.
+    pub async fn members(self: &Arc<Self>, name: &ChannelName) -> Result<Vec<Arc<Member>>, Fault> {
+        ask(self.directory.channel(name, self)?, Present).await
+    }
+
+    /// How many use the channel.
+    ///
+    /// # Errors
+    /// The channel cannot answer.
+    pub async fn occupancy(self: &Arc<Self>, name: &ChannelName) -> Result<Occupancy, Fault> {
+        ask(self.directory.channel(name, self)?, Occupied).await
+    }
 }
 
 impl Handler<Append> for Channel {
