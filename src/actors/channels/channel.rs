@@ -15,7 +15,7 @@ use crate::{
         broker::Broker,
         channels::commit_queue::CommitQueue,
         channels::undone::{Command, Owed},
-        fanout::hub::{HubHandle, HubMessage},
+        fanout::{HubHandle, HubMessage},
         worker::Worker,
     },
     core::{

@@ -10,7 +10,7 @@ use crate::{
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
         channels::undone::Owed,
-        fanout::hub::HubMessage,
+        fanout::HubMessage,
     },
     core::{
         channel::Judged,

@@ -11,7 +11,7 @@ use crate::{
     actors::{
         channels::channel::{Channel, Leave},
         channels::commit_queue::Abandoned,
-        fanout::hub::{HubHandle, HubMessage},
+        fanout::{HubHandle, HubMessage},
         worker::Worker,
     },
     core::{

@@ -8,8 +8,8 @@ use bytestring::ByteString;
 use crate::{
     actors::{
         broker::{FrameRate, Settings},
-        channels::undone::Command,
-        fanout::hub::TransportHandle,
+        channels::Command,
+        fanout::TransportHandle,
         transport::attachments::Attachments,
         transport::session::Session,
         transport::{Close, Later, Wake},
