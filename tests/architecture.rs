@@ -83,7 +83,7 @@ fn protocols_do_not_name_each_other() {
         for file in rust_files(&Path::new("src").join(room)) {
             let own = file.components().nth(2).unwrap().as_os_str().to_str().unwrap().to_owned();
             let text = fs::read_to_string(&file).unwrap();
-            let path = format!("{room}::");
+            let path = format!("crate::{room}::");
             for (at, _) in text.match_indices(&path) {
                 let other = identifier(&text[at + path.len()..]);
                 assert!(other == own || own == "mod.rs", "{} names {other}", file.display());
