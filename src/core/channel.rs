@@ -114,7 +114,8 @@ impl ChannelState {
     /// Attaches, or changes the attachment there is. Who is attached already is not refused when the
     /// channel is full.
     pub fn attach(&mut self, command: Attach) -> Vec<Effect> {
-        let Attach { id, connection, hub, filter, rules, start, context } = command;
+        let Attach { id, connection, hub, filter, rules, start, evicts, context } = command;
+        let evicts = evicts && !filter.modes.has(Modes::PRESENCE);
         let is_change = self.subscriptions.has(id);
         if let Err(fault) = self.admit(is_change, rules.as_deref()) {
             let alias = id.alias;
@@ -139,8 +140,9 @@ impl ChannelState {
             context,
         };
         let attached = Box::new(attached);
-        let attached = Effect::Attached { hub, start, attached };
-        vec![attached, Effect::OccupancyChanged]
+        let mut effects = vec![Effect::Attached { hub, start, attached }, Effect::OccupancyChanged];
+        effects.extend(self.all_leave(connection).filter(|_| evicts));
+        effects
     }
 
     /// Who is present, as far as the attachment is concerned: of others' members it gets neither a sync nor events

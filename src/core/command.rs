@@ -62,6 +62,8 @@ pub struct Attach {
     /// Whoever comes by these rules is counted against their cap.
     pub rules: Option<Arc<Rules>>,
     pub start: Start,
+    /// Its connection's members leave if the filter has no mode for them: the client may not be present any more.
+    pub evicts: bool,
     /// Handed back untouched with the answer.
     pub context: Bytes,
 }

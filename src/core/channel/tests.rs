@@ -130,6 +130,7 @@ fn attach(number: u8, rules: Option<Arc<Rules>>) -> Attach {
         filter: Filter::named(),
         rules,
         start: Start::Head,
+        evicts: false,
         context: Bytes::from_static(b"ctx"),
     }
 }

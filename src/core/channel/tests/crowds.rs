@@ -26,6 +26,7 @@ fn crowd(filter: &Filter) -> Shell {
             filter: filter.clone(),
             rules: None,
             start: Start::Head,
+            evicts: false,
             context: Bytes::new(),
         });
         let Some(Outcome::Effect(Effect::Attached { attached, .. })) = effects.first() else {
