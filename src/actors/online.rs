@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{actors::fanout::hub::TransportHandle, ids::Timestamp};
+use crate::{actors::fanout::TransportHandle, ids::Timestamp};
 
 /// Users by `U`; `N`: what can be left for a transport; `D`: what its protocol notes of it.
 pub struct Online<U: Ord, N = (), D = ()>(Mutex<State<U, N, D>>);
@@ -252,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        actors::fanout::hub::{Hub, HubHandle},
+        actors::fanout::{Hub, HubHandle},
         core::command::HubId,
         ids::SessionId,
     };

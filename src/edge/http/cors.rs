@@ -27,7 +27,7 @@ const HEADERS: HeaderValue = HeaderValue::from_static(
      X-Ably-DeviceToken, X-Ably-DeviceSecret, X-Ably-Lib, X-Requested-With, Cache-Control",
 );
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "TransportContext, Transfer-Encoding, Content-Length, X-Ably-ErrorCode, X-Ably-ErrorMessage, \
+    "Link, Transfer-Encoding, Content-Length, X-Ably-ErrorCode, X-Ably-ErrorMessage, \
      X-Ably-Version, X-Ably-ServerId, Server",
 );
 /// Seconds: what Chromium takes at most.
