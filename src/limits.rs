@@ -300,10 +300,10 @@ pub const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 pub const TRANSFER_IDLE: Duration = Duration::from_secs(120);
 
 /// Late messages of an ended transfer are ignored for this long.
-pub const TRANSFER_AFTERGLOW: Duration = Duration::from_secs(30);
+pub const TRANSFER_ENDED_KEPT: Duration = Duration::from_secs(30);
 
 /// A receiver who was away at the end is told when it comes back within this time.
-pub const TRANSFER_PARTING: Duration = Duration::from_secs(120);
+pub const TRANSFER_ENDING_KEPT: Duration = Duration::from_secs(120);
 
 /// How often transfers look at the clock.
 pub const TRANSFER_TICK: Duration = Duration::from_secs(1);
