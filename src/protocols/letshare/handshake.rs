@@ -24,7 +24,7 @@ use crate::{
     protocols::letshare::{
         pro::Activation,
         rooms::{RoomSettings, Rooms},
-        transfer::{Board, Files},
+        transfer::{Files, Transfers},
     },
 };
 
@@ -33,7 +33,7 @@ use crate::{
 pub struct LetShare {
     pub(super) ingress: Ingress,
     terms: Arc<Live<Terms>>,
-    board: Option<Arc<Board>>,
+    transfers: Option<Arc<Transfers>>,
     pub(super) activation: Arc<Activation>,
 }
 
@@ -62,18 +62,18 @@ impl Terms {
 pub struct Shared {
     activation: Arc<Activation>,
     terms: Arc<Live<Terms>>,
-    board: Option<Arc<Board>>,
+    transfers: Option<Arc<Transfers>>,
     clock: Clock,
 }
 
 impl Shared {
     pub fn new(config: &Config, clock: Clock) -> Self {
         let pro = Arc::new(ProKey::new(&config.jwt.secret));
-        let board = || Arc::new(Board::new(&config.file_transfer));
+        let transfers = || Arc::new(Transfers::new(&config.file_transfer));
         Self {
             activation: Arc::new(Activation::new(config, Arc::clone(&pro), clock.clone())),
             terms: Arc::new(Live::new(Terms::new(config, pro, clock.clone()))),
-            board: config.file_transfer.enabled.then(board),
+            transfers: config.file_transfer.enabled.then(transfers),
             clock,
         }
     }
@@ -88,15 +88,15 @@ impl Shared {
     /// The server stops: transfers end now, while their sides can still be told. Connections that are closed
     /// afterwards get that word before their close frame.
     pub async fn last_words(&self) {
-        if let Some(board) = &self.board {
-            board.shut().await;
+        if let Some(transfers) = &self.transfers {
+            transfers.shut().await;
         }
     }
 }
 
 impl LetShare {
     pub fn new(ingress: Ingress, shared: Shared) -> Self {
-        Self { ingress, terms: shared.terms, board: shared.board, activation: shared.activation }
+        Self { ingress, terms: shared.terms, transfers: shared.transfers, activation: shared.activation }
     }
 }
 
@@ -137,7 +137,7 @@ impl Endpoint for LetShare {
 
     async fn open(&self, _: &HttpRequest, accepted: Accepted) -> Result<Box<dyn ProtocolHandler>, Refused> {
         let Accepted { user, only_room, is_pro, rooms } = accepted;
-        let files = Files::new(user.clone(), is_pro, self.board.clone());
+        let files = Files::new(user.clone(), is_pro, self.transfers.clone());
         Ok(Box::new(Rooms::new(user, only_room, rooms, files)))
     }
 

@@ -1,4 +1,4 @@
-//! What of a transfer is kept for a receiver who lost something, or comes back
+//! What of a transfer is retained for a receiver who lost something, or comes back
 //! (`docs/protocols/letshare.md §3.5.9`): the newest frames, and what the sender said around them.
 
 use std::collections::VecDeque;
@@ -10,12 +10,12 @@ use crate::{
     protocols::letshare::transfer::{
         chunk_set::ChunkSet,
         offer::Offer,
-        state::words::{Action, Side},
+        state::signal::{Action, Side},
     },
 };
 
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct Retained {
     /// The newest frames, oldest first.
     ring: VecDeque<(u64, Bytes)>,
     sent: ChunkSet,
@@ -35,7 +35,7 @@ pub struct Lacking {
     pub is_more_to_come: bool,
 }
 
-impl Kept {
+impl Retained {
     /// How many chunks the sender has sent.
     pub const fn sent(&self) -> u64 {
         self.sent.len()

@@ -11,6 +11,14 @@ pub enum Side {
 }
 
 impl Side {
+    /// As the wire calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sender => "sender",
+            Self::Receiver => "receiver",
+        }
+    }
+
     pub(super) const fn other(self) -> Self {
         match self {
             Self::Sender => Self::Receiver,
