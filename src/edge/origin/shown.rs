@@ -1,15 +1,15 @@
-//! What the operator is told of pages that are refused.
+//! The origin of a page that is refused, for its answer and for the log.
 
-use actix_web::http::header::{HeaderMap, ORIGIN};
+use actix_web::http::header::HeaderMap;
+
+use super::origin_of;
 
 /// Longer ones are cut: browsers send a scheme, a host of 253 characters at most, and a port.
 const SHOWN_CHARS: usize = 280;
 
 /// What clients send may hold anything; only what looks like an origin is repeated.
 pub(super) fn shown(headers: &HeaderMap) -> String {
-    let mut origins = headers.get_all(ORIGIN);
-    let origin = origins.next().and_then(|origin| origin.to_str().ok());
-    let (Some(origin), None) = (origin, origins.next()) else {
+    let Ok(Some(origin)) = origin_of(headers) else {
         return "(not one readable origin)".to_owned();
     };
     let is_of_origins = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '/' | '[' | ']');
@@ -27,7 +27,7 @@ pub(super) fn shown(headers: &HeaderMap) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use actix_web::http::header::HeaderValue;
+    use actix_web::http::header::{HeaderValue, ORIGIN};
 
     use super::*;
 
