@@ -14,6 +14,12 @@ pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(120);
 /// Ids that a channel remembers for that, at most: about 100 bytes each.
 pub const IDEMPOTENCY_IDS: usize = 100_000;
 
+/// How long a copy of a shared log waits for an entry that is late before it reads it from the log.
+pub const CHAIN_WAIT: Duration = Duration::from_millis(20);
+
+/// Entries that a copy of a shared log keeps meanwhile; what does not fit is read from the log.
+pub const CHAIN_EARLY: usize = 1_000;
+
 /// Members that may be present on a channel, unless its app says otherwise (`docs/protocols/ably.md §5.11`).
 pub const PRESENCE_MEMBERS: usize = 200;
 

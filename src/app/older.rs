@@ -12,7 +12,7 @@ use crate::{
     edge::websocket::Entrance,
     limits,
     older::{
-        chat::{self, Chat, moderation::Moderation},
+        chat::{self, Chat, ChatEndpoint, moderation::Moderation},
         group::{self, Group},
         postoffice::{self, Office, PostOffice},
         relay::{self, Relay},
@@ -36,7 +36,7 @@ pub(super) use no_database as database;
 pub struct Older {
     pub relay: Option<Arc<relay::Shared>>,
     pub postoffice: Option<Arc<postoffice::Shared>>,
-    pub chat: Option<Arc<chat::Shared>>,
+    pub chat: Option<Arc<Chat>>,
     pub group: Option<Arc<group::Shared>>,
 }
 
@@ -98,8 +98,8 @@ impl Older {
                 }
             }
             Protocol::Chat => {
-                if let Some(shared) = &self.chat {
-                    chat::routes(routes, &Chat::new(entrance.clone(), Arc::clone(shared)));
+                if let Some(chat) = &self.chat {
+                    chat::routes(routes, &ChatEndpoint::new(entrance.clone(), Arc::clone(chat)));
                 }
             }
             Protocol::Group => {

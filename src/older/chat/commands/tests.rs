@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::older::chat::fields::Text;
 
 fn parse(frame: &Value) -> Result<Command, u16> {
     parse_by(Rules::default(), frame)
@@ -81,7 +82,7 @@ fn send_message() {
     ] {
         assert_eq!(sent(data.clone()), Err(code), "{data}");
     }
-    let message = SendMessage { to: 2, content: " ".into(), kind: 1, client_id: None };
+    let message = SendMessage { to: 2, text: Text { content: " ".into(), kind: 1, client_id: None } };
     for data in [
         json!({"to_user_id": 2, "content": " "}),
         json!({"to_user_id": 2, "content": " ", "message_type": null, "client_id": ""}),
@@ -100,7 +101,7 @@ fn types_of_messages() {
     let strict = Rules { strict_types: true, ..Rules::default() };
     for kind in [1, 2, 3, 9, -1] {
         match parse(&frame(kind)).unwrap() {
-            Command::Send(message) => assert_eq!(message.kind, kind),
+            Command::Send(message) => assert_eq!(message.text.kind, kind),
             other => panic!("{other:?}"),
         }
         let is_known = (1..=3).contains(&kind);
@@ -128,8 +129,8 @@ fn send_group_message() {
     ] {
         assert_eq!(sent(data.clone()), Err(code), "{data}");
     }
-    let message =
-        SendGroupMessage { group: "group_17_7".into(), content: "x".into(), kind: 2, client_id: Some("c".into()) };
+    let text = Text { content: "x".into(), kind: 2, client_id: Some("c".into()) };
+    let message = SendGroupMessage { group: "group_17_7".into(), text };
     let data = json!({"group_id": "group_17_7", "content": "x", "message_type": 2, "client_id": "c"});
     assert_eq!(sent(data), Ok(Command::SendGroup(message)));
 }

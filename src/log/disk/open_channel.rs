@@ -7,21 +7,23 @@ use parking_lot::Mutex;
 use crate::{
     core::{
         dedupe::Known,
+        history,
         message::Entry,
-        serial::{Epoch, Serial},
-        window::Window,
+        replay::{Found, Wanted},
+        serial::{Epoch, Place, Serial},
+        window::{Gap, Window},
     },
     ids::ChannelName,
     limits,
     log::disk::{
         DiskLog,
-        rows::{self, ChannelRow, NOWHERE, Place, Slice},
+        rows::{self, ChannelRow, NOWHERE, Slice},
     },
     store::{StoreError, engine::Order},
 };
 
 /// A persisted channel in use. It outlives the channel's actor.
-pub struct Kept {
+pub struct OpenChannel {
     /// As it was found, or as it is to be made.
     pub row: ChannelRow,
     /// Held for moments only: the writer's thread needs it, too.
@@ -30,11 +32,11 @@ pub struct Kept {
 
 /// What of a channel is in memory.
 pub struct State {
-    /// What was told to be on disk, the newest minutes of it.
+    /// What is on disk, the newest minutes of it.
     pub window: Window,
-    /// The newest entry that was handed to the writer, and how many are not told yet.
+    /// The newest entry that was handed to the writer, and how many are not on disk yet.
     pub submitted: Option<Serial>,
-    pub untold: usize,
+    pub pending: usize,
     /// The file knows the channel.
     pub has_row: bool,
     pub remembered: Vec<Known>,
@@ -53,7 +55,34 @@ pub struct Older {
     pub came: Duration,
 }
 
-impl Kept {
+impl State {
+    /// What was read of the past behind the window, as long as the window goes on where that ends.
+    pub fn older(&self) -> Option<&Arc<Older>> {
+        self.older.as_ref().filter(|older| self.window.reaches(older.upto).is_ok())
+    }
+}
+
+impl Older {
+    /// What is wanted of this and of the window that goes on behind it.
+    pub fn read(&self, wanted: Wanted, window: &Window) -> Found {
+        let newer = window.after(self.upto)?;
+        match wanted {
+            Wanted::After(position) if position.place() < self.floor => {
+                Err(if self.is_all { Gap::Expired } else { Gap::TooLong })
+            }
+            Wanted::After(position) => {
+                let from = self.entries.partition_point(|entry| entry.serial.place() <= position.place());
+                Ok(self.entries[from..].iter().cloned().chain(newer).collect())
+            }
+            Wanted::Last(now, rewind) => {
+                let all = newer.iter().rev().chain(self.entries.iter().rev());
+                Ok(history::rewind(all, now, rewind).0)
+            }
+        }
+    }
+}
+
+impl OpenChannel {
     /// A channel that the file does not know.
     pub(super) fn new(log: &DiskLog) -> Self {
         let epoch = Epoch::new(rand::random());
@@ -62,7 +91,7 @@ impl Kept {
             state: Mutex::new(State {
                 window: Window::new(epoch),
                 submitted: None,
-                untold: 0,
+                pending: 0,
                 has_row: false,
                 remembered: Vec::new(),
                 older: None,
@@ -70,16 +99,16 @@ impl Kept {
         }
     }
 
-    /// Nothing is in memory and nothing is to be told.
+    /// Nothing is in memory and nothing is on its way to the disk.
     pub(super) fn is_quiet(&self) -> bool {
         let state = self.state.lock();
-        state.window.is_empty() && state.untold == 0
+        state.window.is_empty() && state.pending == 0
     }
 }
 
 /// What the file has of a channel: its newest minutes, and where it stands. With `is_going` the
 /// channel's row is about to be removed.
-pub(super) fn read(log: &DiskLog, name: &ChannelName, is_going: bool) -> Result<Option<Kept>, StoreError> {
+pub(super) fn read(log: &DiskLog, name: &ChannelName, is_going: bool) -> Result<Option<OpenChannel>, StoreError> {
     let (bounds, wall, uptime) = (log.memory.bounds(), log.clock.now(), log.clock.uptime());
     let before = |age: Duration| wall.millis().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
     let (oldest, oldest_id) = (before(bounds.age), before(limits::IDEMPOTENCY_WINDOW));
@@ -119,7 +148,7 @@ pub(super) fn read(log: &DiskLog, name: &ChannelName, is_going: bool) -> Result<
             }
         });
         remembered.reverse();
-        let state = State { submitted: None, untold: 0, has_row: !is_going, remembered, older: None, window };
-        Ok(Some(Kept { row, state: Mutex::new(state) }))
+        let state = State { submitted: None, pending: 0, has_row: !is_going, remembered, older: None, window };
+        Ok(Some(OpenChannel { row, state: Mutex::new(state) }))
     })
 }

@@ -1,4 +1,4 @@
-//! First answers to messages that have a `client_id`: a repeat within a day gets the same (`docs/protocols/chat.md §7`).
+//! First replies to messages that have a `client_id`: a repeat within a day gets the same (`docs/protocols/chat.md §7`).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,7 +14,7 @@ use crate::{limits, older::chat::reply::Reply, store::archive::CLIENT_ID_WINDOW}
 type Key = (u64, Arc<str>);
 
 #[derive(Default)]
-pub struct Answers(Mutex<State>);
+pub struct FirstReplies(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -23,14 +23,14 @@ struct State {
     order: VecDeque<(Duration, Key)>,
 }
 
-impl Answers {
+impl FirstReplies {
     pub fn find(&self, now: Duration, sender: u64, client_id: &str) -> Option<Reply> {
         let mut state = self.0.lock();
         state.forget(now);
         state.known.get(&(sender, client_id.into())).cloned()
     }
 
-    /// Remembers an answer, unless there is an earlier one.
+    /// Remembers a reply, unless there is an earlier one.
     pub fn note(&self, now: Duration, sender: u64, client_id: &str, reply: &Reply) {
         let key: Key = (sender, client_id.into());
         let mut state = self.0.lock();
@@ -62,25 +62,25 @@ mod tests {
     use crate::older::chat::code::Code;
 
     #[test]
-    fn the_first_answer_counts_for_a_day() {
-        let answers = Answers::default();
-        let find = |now, sender| answers.find(now, sender, "c").and_then(|reply| reply.number());
-        answers.note(Duration::ZERO, 7, "c", &Code::Offline.into());
-        answers.note(Duration::ZERO, 7, "c", &Code::NotSent.into());
+    fn the_first_reply_counts_for_a_day() {
+        let replies = FirstReplies::default();
+        let find = |now, sender| replies.find(now, sender, "c").and_then(|reply| reply.number());
+        replies.note(Duration::ZERO, 7, "c", &Code::Offline.into());
+        replies.note(Duration::ZERO, 7, "c", &Code::NotSent.into());
         assert_eq!(find(CLIENT_ID_WINDOW, 7), Some(10003));
         assert_eq!(find(CLIENT_ID_WINDOW, 8), None);
         let later = CLIENT_ID_WINDOW + Duration::from_secs(1);
         assert_eq!(find(later, 7), None);
-        assert!(answers.0.lock().known.is_empty());
+        assert!(replies.0.lock().known.is_empty());
     }
 
     #[test]
     fn they_are_bounded() {
-        let answers = Answers::default();
+        let replies = FirstReplies::default();
         for number in 0..=limits::CHAT_ANSWERS {
-            answers.note(Duration::ZERO, 7, &number.to_string(), &Code::Offline.into());
+            replies.note(Duration::ZERO, 7, &number.to_string(), &Code::Offline.into());
         }
-        assert_eq!(answers.0.lock().known.len(), limits::CHAT_ANSWERS);
-        assert!(answers.find(Duration::ZERO, 7, "0").is_none());
+        assert_eq!(replies.0.lock().known.len(), limits::CHAT_ANSWERS);
+        assert!(replies.find(Duration::ZERO, 7, "0").is_none());
     }
 }

@@ -1,14 +1,15 @@
 //! The protocol handler of one connection (`docs/protocols/chat.md §4, §7`).
 //!
 //! It attaches to the channels of its user, of everybody and of the user's groups; when all of them answer, the user is
-//! online and is welcomed. Requests wait in a queue for the [`Clerk`](super::clerk::Clerk), who carries them out one
-//! by one: they may have to wait for moderation and the store.
+//! online and is welcomed. Requests wait in a queue for the [`RequestLoop`](super::request_loop), which carries them out
+//! one by one: they may have to wait for moderation and the store.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::rt;
 use bytes::Bytes;
 use bytestring::ByteString;
+use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -25,16 +26,16 @@ use crate::{
     ids::ChannelName,
     limits,
     older::chat::{
-        clerk::{Clerk, Errand, Errands},
         code::Code,
-        command::Request,
-        door::Shared,
-        identity::Visitor,
+        commands::Request,
+        identity::TokenUser,
         names::{EVERYBODY, Whose, group_channel, user_channel},
-        online::{Order, Seat},
-        push::{self, ChatJson, ChatSourceJson, Push},
+        online::{Notice, Place},
+        push::{self, ChatJson, Push},
         replay::Replay,
-        reply::{Reply, Style},
+        reply::Reply,
+        request_loop::RequestLoop,
+        shared::Chat,
     },
 };
 
@@ -42,46 +43,39 @@ use crate::{
 const NO_ROOM: CloseReason =
     CloseReason::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
 
-/// What the connection and its clerk share; both are on one thread.
-pub struct Desk {
-    pub seat: Seat,
-    /// What the clerk wants of the connection.
-    pub errands: Errands,
-    /// Broadcasts that the clerk has answered itself: their copy by the channel is not for this connection.
+/// What the connection and its request loop share; both are on one thread.
+pub struct Common {
+    pub registration: Place,
+    /// Broadcasts that the request loop has answered itself: their copy by the channel is not for this connection.
     pub answered: RefCell<Vec<ByteString>>,
     pub replay: RefCell<Replay>,
 }
 
-pub struct Socket {
-    shared: Arc<Shared>,
-    visitor: Visitor,
+pub struct Connection {
+    chat: Arc<Chat>,
+    user: TokenUser,
     /// The user's id as messages carry it.
     name: String,
-    desk: Rc<Desk>,
+    common: Rc<Common>,
     /// None: the store did not answer; it is asked again.
     groups: Option<Vec<ChannelName>>,
     /// Asked for and not answered, with whoever waits for it.
     attaching: HashMap<ChannelName, Vec<oneshot::Sender<()>>>,
     is_welcome: bool,
     requests: mpsc::Sender<Request>,
-    /// For the clerk, who begins when the user is online.
+    /// For the request loop, which begins when the user is online.
     queue: Option<mpsc::Receiver<Request>>,
 }
 
-impl Socket {
-    pub fn new(shared: Arc<Shared>, visitor: Visitor, seat: Seat, groups: Option<Vec<ChannelName>>) -> Self {
+impl Connection {
+    pub fn new(chat: Arc<Chat>, user: TokenUser, registration: Place, groups: Option<Vec<ChannelName>>) -> Self {
         let (requests, queue) = mpsc::channel(limits::CHAT_WAITING_REQUESTS);
-        let replays = shared.settings.replay_on_connect;
+        let replay = RefCell::new(Replay::new(chat.settings.replay_on_connect));
         Self {
-            shared,
-            visitor,
-            name: visitor.id.to_string(),
-            desk: Rc::new(Desk {
-                seat,
-                errands: Errands::default(),
-                answered: RefCell::default(),
-                replay: RefCell::new(Replay::new(replays)),
-            }),
+            chat,
+            user,
+            name: user.id.to_string(),
+            common: Rc::new(Common { registration, answered: RefCell::default(), replay }),
             groups,
             attaching: HashMap::new(),
             is_welcome: false,
@@ -90,13 +84,9 @@ impl Socket {
         }
     }
 
-    fn style(&self) -> Style {
-        self.shared.exchange.style
-    }
-
-    fn tell(&self, reply: &Reply, id: Option<&serde_json::value::RawValue>, transport: &mut TransportContext<'_>) {
+    fn refuse(&self, reply: &Reply, id: Option<&RawValue>, transport: &mut TransportContext<'_>) {
         transport.count_error();
-        transport.send_frame(reply.frame(self.style(), id));
+        transport.send_frame(reply.frame(self.chat.compat(), id));
     }
 
     fn attach(
@@ -114,13 +104,10 @@ impl Socket {
             return;
         }
         match transport.subscribe(channel, true, Bytes::new()) {
-            Ok(()) => {
-                let waiting = self.attaching.entry(channel.clone()).or_default();
-                waiting.extend(done);
-            }
+            Ok(()) => self.attaching.entry(channel.clone()).or_default().extend(done),
             // Others have put the user into that many groups: no reason to lose the rest.
             Err(Fault::TooManyChannels { .. }) => {
-                let user = self.visitor.id;
+                let user = self.user.id;
                 tracing::warn!(user, "a chat user is in too many groups to get the messages of all");
             }
             // It would miss its messages in silence.
@@ -134,33 +121,29 @@ impl Socket {
             return;
         };
         self.is_welcome = true;
-        let multi_device = self.shared.settings.multi_device;
-        let replaced = self.desk.seat.enter(transport.handle(), multi_device);
-        for older in replaced {
+        let is_alone = !self.chat.settings.multi_device;
+        let entered = self.common.registration.enter(transport.handle(), transport.now(), is_alone);
+        for older in entered.replaced {
             older.close(CloseReason::TakenOver);
         }
-        let time = self.shared.exchange.now_text();
-        let welcome = Push::welcome(self.visitor.id, &time);
-        transport.send_frame(welcome.frame(self.style()));
-        let clerk = Clerk {
-            shared: Arc::clone(&self.shared),
-            desk: Rc::clone(&self.desk),
+        let welcome = Push::welcome(self.user.id, &self.chat.now_text()).frame(self.chat.compat());
+        transport.send_frame(welcome);
+        let request_loop = RequestLoop {
+            chat: Arc::clone(&self.chat),
+            connection: Rc::clone(&self.common),
             handle: transport.handle(),
             broker: Arc::clone(&transport.worker().broker),
-            user: self.visitor.id,
+            user: self.user.id,
         };
-        rt::spawn(clerk.serve(queue, self.groups.is_none()));
-        self.run_errands(transport);
+        rt::spawn(request_loop.run(queue, self.groups.is_none()));
+        self.take_notices(transport);
     }
 
-    fn run_errands(&mut self, transport: &mut TransportContext<'_>) {
-        for Order { channel, done } in self.desk.seat.take_orders() {
-            self.attach(&channel, done, transport);
-        }
-        for errand in self.desk.errands.take() {
-            match errand {
-                Errand::Attach(channel, done) => self.attach(&channel, Some(done), transport),
-                Errand::Detach(channel) => {
+    fn take_notices(&mut self, transport: &mut TransportContext<'_>) {
+        for notice in self.common.registration.take_notices() {
+            match notice {
+                Notice::Attach { channel, done } => self.attach(&channel, done, transport),
+                Notice::Detach(channel) => {
                     // Not attached any more, or on its way out: fine.
                     let _ = transport.detach(&channel, 0, Bytes::new());
                 }
@@ -168,26 +151,33 @@ impl Socket {
         }
     }
 
-    /// At the end of the token, with `require_exp` (§2).
+    /// With `require_exp` the connection ends with its token (§2).
     fn check_end(&self, transport: &mut TransportContext<'_>) {
-        if !self.shared.settings.require_exp {
-            return;
-        }
-        if let Some(end) = self.visitor.expires {
+        if let Some(end) = self.user.expires.filter(|_| self.chat.settings.require_exp) {
             match end.millis().checked_sub(transport.now().millis()) {
                 None | Some(0) => transport.close(CloseReason::TokenEnded),
-                Some(left) => transport.wake_in(std::time::Duration::from_millis(left)),
+                Some(left) => transport.wake_in(Duration::from_millis(left)),
             }
         }
     }
+
+    /// Remembers what the client has read, for the next time.
+    fn note_seen(&self) {
+        let Some(message) = self.common.replay.borrow_mut().take_read() else {
+            return;
+        };
+        let (chat, user) = (Arc::clone(&self.chat), self.user.id);
+        rt::spawn(async move {
+            if let Err(error) = chat.archive.set_seen(user, message).await {
+                tracing::warn!(%error, "what a chat client has read could not be stored; it will get it again");
+            }
+        });
+    }
 }
 
-impl ProtocolHandler for Socket {
+impl ProtocolHandler for Connection {
     fn format(&self) -> &'static dyn WireFormat {
-        match self.style() {
-            Style::Document => &ChatJson,
-            Style::Source => &ChatSourceJson,
-        }
+        ChatJson::of(self.chat.compat())
     }
 
     fn terms(&self, settings: &broker::Settings) -> Terms {
@@ -200,23 +190,22 @@ impl ProtocolHandler for Socket {
     fn opened(&mut self, transport: &mut TransportContext<'_>) {
         self.check_end(transport);
         let groups = self.groups.clone().unwrap_or_default();
-        let own = [user_channel(self.visitor.id), EVERYBODY.into()];
+        let own = [user_channel(self.user.id), EVERYBODY.into()];
         for channel in own.into_iter().chain(groups) {
             self.attach(&channel, None, transport);
         }
     }
 
     fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>) {
-        let request = Request::parse(&text, self.shared.rules);
+        let request = Request::parse(&text, self.chat.rules());
         if !transport.may_send() {
-            return self.tell(&Code::TooFast.into(), request.id.as_deref(), transport);
+            return self.refuse(&Code::TooFast.into(), request.id.as_deref(), transport);
         }
         if let Err(mpsc::error::TrySendError::Full(request)) = self.requests.try_send(request) {
-            let text = "请求过多，请等待之前的请求完成";
             let most = limits::CHAT_WAITING_REQUESTS;
             let why = format!("{most} requests wait already; send more when they are answered");
-            let reply = Reply::told(Code::TooFast, text).because(why);
-            self.tell(&reply, request.id.as_deref(), transport);
+            let reply = Reply::told(Code::TooFast, "请求过多，请等待之前的请求完成").because(why);
+            self.refuse(&reply, request.id.as_deref(), transport);
         }
     }
 
@@ -246,19 +235,18 @@ impl ProtocolHandler for Socket {
         if !self.is_welcome {
             return None;
         }
-        let exchange = &self.shared.exchange;
         if !push::is_own(entry) {
-            return self.shared.foreign.frames(entry, exchange.style, &exchange.zone);
+            return self.chat.foreign.frames(entry, self.chat.compat(), &self.chat.zone);
         }
         if Whose::of(&entry.channel) == Some(Whose::User) {
             let frame = entry.frame(self.format()).clone();
-            return self.desk.replay.borrow_mut().arrived(entry, frame);
+            return self.common.replay.borrow_mut().arrived(entry, frame);
         }
         if push::is_from(entry, &self.name) {
             return None;
         }
         if let EntryId::Item(id) = &entry.id {
-            let mut answered = self.desk.answered.borrow_mut();
+            let mut answered = self.common.answered.borrow_mut();
             if let Some(at) = answered.iter().position(|known| known == id) {
                 answered.swap_remove(at);
                 return None;
@@ -272,41 +260,26 @@ impl ProtocolHandler for Socket {
     }
 
     fn nudged(&mut self, transport: &mut TransportContext<'_>) {
-        self.run_errands(transport);
+        self.take_notices(transport);
     }
 
     fn ponged(&mut self, _: &Bytes, _: &mut TransportContext<'_>) {
-        self.desk.replay.borrow_mut().confirmed();
+        self.common.replay.borrow_mut().confirmed();
         self.note_seen();
     }
 
     fn hung_up(&mut self) {
-        self.desk.replay.borrow_mut().all_read();
+        self.common.replay.borrow_mut().all_read();
     }
 
     fn closed(&mut self, _: &mut TransportContext<'_>) {
-        self.desk.seat.leave();
+        self.common.registration.leave();
         self.note_seen();
         // Whoever waits for a channel learns that it will not come.
         self.attaching.clear();
-        self.desk.errands.take();
-        // The clerk does what was asked for, and ends.
+        self.common.registration.take_notices();
+        // The request loop does what was asked for, and ends.
         self.requests = mpsc::channel(1).0;
-    }
-}
-
-impl Socket {
-    /// Remembers what the client has read, for the next time.
-    fn note_seen(&self) {
-        let Some(message) = self.desk.replay.borrow_mut().take_read() else {
-            return;
-        };
-        let (shared, user) = (Arc::clone(&self.shared), self.visitor.id);
-        rt::spawn(async move {
-            if let Err(error) = shared.exchange.archive.set_seen(user, message).await {
-                tracing::warn!(%error, "what a chat client has read could not be stored; it will get it again");
-            }
-        });
     }
 }
 
