@@ -360,10 +360,13 @@ pub const POST_NAME_BYTES: usize = 256;
 /// Mailboxes that are remembered; whoever connects beyond that gets nothing stored. About 300 bytes each.
 pub const POST_MAILBOXES: usize = 100_000;
 
-/// Letters on the way to one connection that it has not confirmed, and their bytes; more wait in the mailbox
-/// (`docs/protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one letter.
-pub const POST_WINDOW: usize = 256;
-pub const POST_WINDOW_BYTES: usize = 1024 * 1024;
+/// Messages out of a mailbox on the way to one connection that it has not confirmed, and their bytes; more wait in the
+/// mailbox (`docs/protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one message.
+pub const MAILBOX_UNCONFIRMED: usize = 256;
+pub const MAILBOX_UNCONFIRMED_BYTES: usize = 1024 * 1024;
+
+/// Rows of waiting messages that are read at a time when a server starts.
+pub const MAILBOX_ROWS: usize = 1_000;
 
 /// Ids of letters that one mailbox remembers for `IDEMPOTENCY_WINDOW`: about 100 bytes each.
 pub const POST_IDS: usize = 4_096;

@@ -14,7 +14,7 @@ use crate::{
     older::{
         chat::{self, Chat, ChatEndpoint, moderation::Moderation},
         group::{self, Group},
-        postoffice::{self, Office, PostOffice},
+        postoffice::{self, PostOffice},
         relay::{self, Relay},
     },
     store::Store,
@@ -67,10 +67,9 @@ impl Older {
             older.relay = Some(Arc::new(shared));
         }
         if config.postoffice.enabled {
-            let settings = &config.postoffice;
-            let office = Office::open(settings, Arc::clone(store), clock.clone())?;
-            rt::spawn(sweep(Arc::clone(&office)));
-            older.postoffice = Some(Arc::new(postoffice::Shared::new(settings, office, leeway)));
+            let shared = postoffice::Shared::open(&config.postoffice, Arc::clone(store), clock.clone(), leeway)?;
+            rt::spawn(Arc::clone(&shared).sweep());
+            older.postoffice = Some(shared);
         }
         if let Some(moderation) = read.moderation {
             let store = Arc::clone(store);
@@ -92,9 +91,8 @@ impl Older {
             }
             Protocol::PostOffice => {
                 if let Some(shared) = &self.postoffice {
-                    let settings = &config.postoffice;
-                    let door = PostOffice::new(settings, entrance.clone(), Arc::clone(shared));
-                    postoffice::routes(routes, &door, settings);
+                    let endpoint = PostOffice::new(entrance.clone(), Arc::clone(shared));
+                    postoffice::routes(routes, &endpoint, &config.postoffice);
                 }
             }
             Protocol::Chat => {
@@ -116,13 +114,5 @@ impl Older {
         if let Some(group) = &self.group {
             group.forum.stop(limits::GROUP_LAST_WORDS).await;
         }
-    }
-}
-
-/// Letters that nobody fetches go when they are too old.
-async fn sweep(office: Arc<Office>) {
-    loop {
-        rt::time::sleep(limits::POST_SWEEP).await;
-        office.sweep();
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{
 
 use super::*;
 use crate::{
+    auth::Leeway,
     clock::Clock,
     config::Config,
     ids::Timestamp,
@@ -16,7 +17,7 @@ use crate::{
 /// The disk of one mailbox with letters; looks at the mailbox's lock whenever one is read.
 #[derive(Default)]
 struct Watcher {
-    office: OnceLock<Weak<Office>>,
+    shared: OnceLock<Weak<Shared>>,
     reads: AtomicUsize,
     locked: AtomicUsize,
 }
@@ -31,9 +32,9 @@ impl Store for Watcher {
     }
 
     fn get(&self, _: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let office = self.office.get().unwrap().upgrade().unwrap();
+        let shared = self.shared.get().unwrap().upgrade().unwrap();
         self.reads.fetch_add(1, Ordering::Relaxed);
-        if office.find("erp").unwrap().mailbox.is_locked() {
+        if shared.mailboxes.find("erp").unwrap().is_locked() {
             self.locked.fetch_add(1, Ordering::Relaxed);
         }
         let number = key.last().copied().unwrap();
@@ -63,17 +64,17 @@ impl Store for Watcher {
 fn letters_are_read_without_the_lock_of_their_mailbox() {
     let store = Arc::new(Watcher::default());
     let config = Config::for_tests();
-    let office = Office::open(&config.postoffice, Arc::<Watcher>::clone(&store), Clock::system()).unwrap();
-    store.office.set(Arc::downgrade(&office)).unwrap();
-    let room = office.find("erp").unwrap();
-    let place = office.take_place("erp").unwrap();
-    let mut desk = Desk::new(Arc::clone(&office), room, Principal::default(), place, None);
-    desk.session = Some(SessionId::from_number(1));
-    let sent = desk.gather();
+    let shared = Shared::open(&config.postoffice, Arc::<Watcher>::clone(&store), Clock::system(), &Leeway::default());
+    let shared = shared.unwrap();
+    store.shared.set(Arc::downgrade(&shared)).unwrap();
+    let mailbox = shared.mailboxes.find("erp").unwrap();
+    let slot = shared.take_slot("erp").unwrap();
+    let mut connection = Connection::new(Arc::clone(&shared), mailbox, Principal::default(), slot, None);
+    connection.session = Some(SessionId::from_number(1));
+    let sent = connection.gather();
     assert_eq!(store.reads.load(Ordering::Relaxed) as u64, LETTERS);
     assert_eq!(store.locked.load(Ordering::Relaxed), 0);
-    let numbers: Vec<u64> = desk.flights.iter().map(|flight| flight.number).collect();
-    assert_eq!(numbers, [1, 2, 3, 5, 6, 7, 8, 9, 10]);
     assert!(sent.ends_with(&frame::ping_with(&LETTERS.to_be_bytes())));
-    assert!(!desk.is_behind);
+    assert!(!connection.is_behind);
+    assert_eq!(connection.unconfirmed.drain(), [1, 2, 3, 5, 6, 7, 8, 9, 10]);
 }
