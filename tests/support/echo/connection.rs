@@ -7,6 +7,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use letshare_server::{
     actors::{
+        fanout::hub::TransportHandle,
         online::Registration,
         transport::{ProtocolHandler, TransportContext},
     },
@@ -68,7 +69,7 @@ impl Connection {
             (mailboxes.write(&mailbox, write), Arc::clone(&self.echo.online), user.to_owned());
         rt::spawn(async move {
             if written.await.is_ok() {
-                online.registered(&user).iter().for_each(|transport| transport.notify(()));
+                online.registered(&user).iter().filter_map(|one| one.handle()).for_each(TransportHandle::nudge);
             }
         });
         Ok(())
@@ -122,6 +123,11 @@ impl ProtocolHandler for Connection {
         let mailbox = self.echo.mailboxes.of(&self.me.user);
         self.echo.mailboxes.remove(&mailbox, self.unread.pong(payload));
         self.nudged(transport);
+    }
+
+    /// The mailbox is forgotten if it is empty.
+    fn closed(&mut self, _: &mut TransportContext<'_>) {
+        self.echo.mailboxes.release(&self.echo.mailboxes.of(&self.me.user));
     }
 }
 
