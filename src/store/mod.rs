@@ -13,6 +13,7 @@ use crate::ids::Timestamp;
 
 pub mod archive;
 pub mod check;
+mod commit;
 #[cfg(test)]
 mod contract;
 pub mod embedded;
@@ -20,11 +21,17 @@ pub mod engine;
 #[cfg(test)]
 pub mod faulty;
 pub mod folder;
+mod number_key;
 pub mod privacy;
 mod rows;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod writer;
+
+pub use commit::Commit;
+pub use number_key::NumberKey;
+pub use scan::Scan;
 
 /// Why the store did not do what it was asked for. Nothing of a batch that failed is kept.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
