@@ -9,6 +9,7 @@ pub mod channels;
 pub mod connections;
 pub mod fanout;
 pub mod metrics;
+pub mod online;
 pub mod refusals;
 pub mod transport;
 pub mod worker;

@@ -8,7 +8,7 @@ use crate::{
     core::{
         dedupe::Published,
         filter::Filter,
-        message::{Body, Entry, EntryId},
+        message::{Body, Entry, EntryId, Message},
         occupancy::Occupancy,
         presence::Member,
         rules::Rules,
@@ -119,6 +119,18 @@ pub struct Publish {
     pub is_ephemeral: bool,
     /// Why it may not be published, unless it was published before: then it is answered as it was.
     pub refusal: Option<Fault>,
+}
+
+impl Publish {
+    /// By nobody in particular, to be answered to nobody.
+    pub const fn new(id: EntryId, body: Body) -> Self {
+        Self { reply: None, attached: None, publisher: None, id, body, is_ephemeral: false, refusal: None }
+    }
+
+    /// The same of one message.
+    pub fn message(id: EntryId, message: Message) -> Self {
+        Self::new(id, Body::Messages(vec![message]))
+    }
 }
 
 /// Where the answer to a publish goes.

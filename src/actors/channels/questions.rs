@@ -1,13 +1,14 @@
-//! What others ask a channel and wait for: HTTP requests, mostly.
+//! What others ask a channel and wait for: HTTP requests, mostly. They ask by [`Broker::publish`], [`Broker::history`]
+//! and the like, which find the channel in charge.
 
 use std::sync::Arc;
 
-use actix::{Addr, Context, Handler, Message, Recipient, ResponseFuture, dev::ToEnvelope};
+use actix::{Addr, Context, Handler, Message, ResponseFuture, dev::ToEnvelope};
 
 use tokio::sync::oneshot;
 
 use crate::{
-    actors::channels::channel::Channel,
+    actors::{broker::Broker, channels::channel::Channel},
     core::{
         command::{Effect, Publish},
         dedupe::Published,
@@ -17,33 +18,34 @@ use crate::{
         window::Gap,
     },
     error::Fault,
+    ids::ChannelName,
 };
 
 /// Publishes, and waits until it is in the log.
 #[derive(Message)]
 #[rtype(result = "Result<Published, Fault>")]
-pub struct Append(pub Publish);
+pub(in crate::actors) struct Append(pub Publish);
 
 /// Publishes one after the other, as far as that goes without waiting for the disk twice: how many are in the log. Fewer
 /// than all: the next one was refused, or is to be asked for anew. Those that came together are delivered together.
 #[derive(Message)]
 #[rtype(result = "Result<usize, Fault>")]
-pub struct AppendAll(pub Vec<Publish>);
+pub(in crate::actors) struct AppendAll(pub Vec<Publish>);
 
 /// A page of the past.
 #[derive(Message)]
 #[rtype(result = "Result<Page, Fault>")]
-pub struct Past(pub Query);
+pub(in crate::actors) struct Past(pub Query);
 
 /// Everybody present, by client id.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<Arc<Member>>, Fault>")]
-pub struct Present;
+pub(in crate::actors) struct Present;
 
 /// How many use the channel.
 #[derive(Message)]
 #[rtype(result = "Result<Occupancy, Fault>")]
-pub struct Occupied;
+pub(in crate::actors) struct Occupied;
 
 type Answered<T> = ResponseFuture<Result<T, Fault>>;
 
@@ -57,25 +59,66 @@ impl Channel {
         Context<Self>: ToEnvelope<Self, M>,
     {
         if self.retired {
-            let successor = self.successor().map(Addr::recipient::<M>);
-            return Box::pin(ask(successor, question));
+            let successor = self.successor();
+            return Box::pin(async move { ask(successor?, question).await });
         }
         let answer = answer(self, question);
         Box::pin(std::future::ready(answer))
     }
 }
 
-/// Asks the channel in charge; who dies without an answer is busy.
-///
-/// # Errors
-/// What the channel answers.
-pub async fn ask<M, T>(whom: Result<Recipient<M>, Fault>, question: M) -> Result<T, Fault>
+/// A channel that dies without an answer is busy.
+async fn ask<M, T>(whom: Addr<Channel>, question: M) -> Result<T, Fault>
 where
     M: Message<Result = Result<T, Fault>> + Send + 'static,
     T: Send + 'static,
+    Channel: Handler<M>,
+    Context<Channel>: ToEnvelope<Channel, M>,
 {
-    let answered = whom?.send(question).await;
-    answered.unwrap_or(Err(Fault::Busy))
+    whom.send(question).await.unwrap_or(Err(Fault::Busy))
+}
+
+/// All of these open a channel that has no actor, and fail with [`Fault::Busy`] when there is no room for one.
+impl Broker {
+    /// Publishes, and waits until it is in the log.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub async fn publish(self: &Arc<Self>, name: &ChannelName, publish: Publish) -> Result<Published, Fault> {
+        ask(self.directory.channel(name, self)?, Append(publish)).await
+    }
+
+    /// Publishes these in their order, as far as that goes at once: how many are in the log ([`AppendAll`]).
+    ///
+    /// # Errors
+    /// Why not even the first is.
+    pub async fn publish_all(self: &Arc<Self>, name: &ChannelName, all: Vec<Publish>) -> Result<usize, Fault> {
+        ask(self.directory.channel(name, self)?, AppendAll(all)).await
+    }
+
+    /// A page of the past.
+    ///
+    /// # Errors
+    /// [`Fault::UntilAttachTooOld`], or it cannot be read.
+    pub async fn history(self: &Arc<Self>, name: &ChannelName, query: Query) -> Result<Page, Fault> {
+        ask(self.directory.channel(name, self)?, Past(query)).await
+    }
+
+    /// Everybody present, by client id.
+    ///
+    /// # Errors
+    /// The channel cannot answer.
+    pub async fn members(self: &Arc<Self>, name: &ChannelName) -> Result<Vec<Arc<Member>>, Fault> {
+        ask(self.directory.channel(name, self)?, Present).await
+    }
+
+    /// How many use the channel.
+    ///
+    /// # Errors
+    /// The channel cannot answer.
+    pub async fn occupancy(self: &Arc<Self>, name: &ChannelName) -> Result<Occupancy, Fault> {
+        ask(self.directory.channel(name, self)?, Occupied).await
+    }
 }
 
 impl Handler<Append> for Channel {

@@ -18,7 +18,7 @@ use crate::{
         command::{Publish, Reply, Rewind},
         dedupe::Known,
         history::{Page, Query},
-        message::{Body, Entry, EntryId, Message, Payload},
+        message::{Entry, EntryId, Message, Payload},
         replay::Past,
         serial::{Mint, Serial},
         window::{Bounds, Gap},
@@ -131,12 +131,7 @@ fn publish(stage: &Stage) -> Command<Publish> {
     let message = Message { payload: Payload::json("late".into()), ..Message::default() };
     let body = Publish {
         reply: Some(Reply { session, hub: hub.id, token: Some(7) }),
-        attached: None,
-        publisher: None,
-        id: EntryId::Serial,
-        body: Body::Messages(vec![message]),
-        is_ephemeral: false,
-        refusal: None,
+        ..Publish::message(EntryId::Serial, message)
     };
     Command::new(hub, ChannelName::from(ROOM), body)
 }

@@ -20,7 +20,8 @@ use crate::{
         filter::Filter,
         frame,
         keepalive::Timeouts,
-        message::{Body, Entry, EntryId, Message},
+        message::{Entry, EntryId, Message},
+        modes::Modes,
         rules::Rules,
         wire::WireFormat,
     },
@@ -116,7 +117,7 @@ pub struct TransportContext<'a> {
     pub(in crate::actors) attachments: &'a mut Attachments,
 }
 
-/// An attachment that is asked for.
+/// An attachment that is asked for: to what is published from now on, unless it says more.
 pub struct Attaching {
     /// Which of the names that the transport knows the channel by; 0 is the plain name.
     pub alias: u16,
@@ -126,6 +127,12 @@ pub struct Attaching {
     pub start: Start,
     /// Comes back with the answer.
     pub context: Bytes,
+}
+
+impl Attaching {
+    pub const fn new(filter: Filter) -> Self {
+        Self { alias: 0, filter, rules: None, start: Start::Head, context: Bytes::new() }
+    }
 }
 
 impl TransportContext<'_> {
@@ -248,6 +255,17 @@ impl TransportContext<'_> {
         Ok(())
     }
 
+    /// Attaches to all messages of a channel by its plain name; the answer brings `context` back. `is_tailored`: the
+    /// protocol handler is asked for each.
+    ///
+    /// # Errors
+    /// Those of [`Self::attach`].
+    pub fn subscribe(&mut self, name: &ChannelName, is_tailored: bool, context: Bytes) -> Result<(), Fault> {
+        let mut filter = Filter::new(Modes::SUBSCRIBE, true);
+        filter.is_tailored = is_tailored;
+        self.attach(name, Attaching { context, ..Attaching::new(filter) })
+    }
+
     /// Detaches; the answer brings `context` back.
     ///
     /// # Errors
@@ -278,10 +296,7 @@ impl TransportContext<'_> {
             reply: Some(self.reply(None)),
             attached: Some(self.session.id),
             publisher: Some(self.session.connection_id),
-            id: EntryId::Serial,
-            body: Body::Messages(vec![message]),
-            is_ephemeral: false,
-            refusal: None,
+            ..Publish::message(EntryId::Serial, message)
         };
         let attachment = self.attachments.wanted_mut(name, 0)?;
         let hub = worker.hub.clone();

@@ -10,15 +10,10 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::{
-    actors::{
-        broker::Broker,
-        channels::questions::{Append, ask},
-    },
+    actors::broker::Broker,
     clock::{Clock, OncePerSecond},
     config::{self, UnknownGroup},
-    core::{command::Publish, dedupe::Published},
-    error::Fault,
-    ids::{ChannelName, Timestamp},
+    ids::Timestamp,
     older::chat::{
         answers::Answers,
         code::Code,
@@ -140,7 +135,7 @@ impl Exchange {
         self.judge(&broadcast.message, TEXT, Code::Blocked).await?;
         let time = self.now_text();
         let push = Push::Broadcast { from_user_id: from, message: &broadcast.message, time: &time };
-        let published = publish(&EVERYBODY.into(), push.publish(from, id), broker).await;
+        let published = broker.publish(&EVERYBODY.into(), push.publish(from, id)).await;
         published.map(drop).map_err(|fault| Code::of_fault(&fault, Code::BroadcastFailed).into())
     }
 
@@ -167,7 +162,7 @@ impl Exchange {
             return Reply::from(Code::SourceFailed).bare();
         }
         let publish_to = publish_raw(from, &self.mint_id(), json);
-        match publish(&user_channel(to), publish_to, broker).await {
+        match broker.publish(&user_channel(to), publish_to).await {
             Ok(_) => Reply::done_in_words("发送成功"),
             Err(_) => Reply::from(Code::SourceFailed).bare(),
         }
@@ -176,7 +171,7 @@ impl Exchange {
     /// The same to everybody.
     pub async fn broadcast_raw(&self, from: u64, json: String, broker: &Arc<Broker>) -> Reply {
         let publish_to = publish_raw(from, &self.mint_id(), json);
-        match publish(&EVERYBODY.into(), publish_to, broker).await {
+        match broker.publish(&EVERYBODY.into(), publish_to).await {
             Ok(_) => Reply::done_in_words("广播成功"),
             Err(fault) => Code::of_fault(&fault, Code::BroadcastFailed).into(),
         }
@@ -256,7 +251,7 @@ impl Exchange {
                 user_channel(message.to)
             }
         };
-        match publish(&channel, push.publish(message.from, &id), broker).await {
+        match broker.publish(&channel, push.publish(message.from, &id)).await {
             Ok(_) => self.receipt(message, 0),
             Err(fault) => Code::of_fault(&fault, Code::NotSent).into(),
         }
@@ -284,9 +279,4 @@ impl Exchange {
             Style::Source => Reply::done(&"消息发送成功"),
         }
     }
-}
-
-async fn publish(channel: &ChannelName, publish: Publish, broker: &Arc<Broker>) -> Result<Published, Fault> {
-    let channel = broker.directory.channel(channel, broker);
-    ask(channel.map(actix::Addr::recipient), Append(publish)).await
 }

@@ -12,7 +12,7 @@ use crate::{
     core::{
         command::Publish,
         frame,
-        message::{Body, Data, Entry, EntryId, Message, Payload},
+        message::{Data, Entry, EntryId, Message, Payload},
         serial::Serial,
         wire::{self, Slot, WireFormat},
     },
@@ -150,15 +150,7 @@ fn publish(name: &'static str, from: u64, id: &str, json: String) -> Publish {
         client_id: ClientId::new(from.to_string()),
         extras: None,
     };
-    Publish {
-        reply: None,
-        attached: None,
-        publisher: Some(OWN),
-        id: EntryId::Item(id.into()),
-        body: Body::Messages(vec![message]),
-        is_ephemeral: false,
-        refusal: None,
-    }
+    Publish { publisher: Some(OWN), ..Publish::message(EntryId::Item(id.into()), message) }
 }
 
 /// Whether this protocol has published it.

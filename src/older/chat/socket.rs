@@ -14,13 +14,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     actors::{
         broker,
-        transport::context::{Attaching, ProtocolHandler, Terms, TransportContext},
+        transport::context::{ProtocolHandler, Terms, TransportContext},
     },
     core::{
-        command::{Answer, Start},
-        filter::Filter,
+        command::Answer,
         message::{Entry, EntryId},
-        modes::Modes,
         wire::WireFormat,
     },
     error::{CloseReason, Fault},
@@ -115,10 +113,7 @@ impl Socket {
             }
             return;
         }
-        let mut filter = Filter::new(Modes::SUBSCRIBE, true);
-        filter.is_tailored = true;
-        let attaching = Attaching { alias: 0, filter, rules: None, start: Start::Head, context: Bytes::new() };
-        match transport.attach(channel, attaching) {
+        match transport.subscribe(channel, true, Bytes::new()) {
             Ok(()) => {
                 let waiting = self.attaching.entry(channel.clone()).or_default();
                 waiting.extend(done);

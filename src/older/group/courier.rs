@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::{
     core::{
         command::Publish,
-        message::{Body, EntryId, Message},
+        message::{EntryId, Message},
     },
     ids::ChannelName,
     limits,
@@ -198,15 +198,10 @@ impl Parcel {
 
     fn publish(&self) -> Option<Publish> {
         match self {
-            Self::Publish { id, message, is_ephemeral, .. } => Some(Publish {
-                reply: None,
-                attached: None,
-                publisher: None,
-                id: id.clone(),
-                body: Body::Messages(vec![message.clone()]),
-                is_ephemeral: *is_ephemeral,
-                refusal: None,
-            }),
+            Self::Publish { id, message, is_ephemeral, .. } => {
+                let publish = Publish::message(id.clone(), message.clone());
+                Some(Publish { is_ephemeral: *is_ephemeral, ..publish })
+            }
             Self::Welcome { .. } | Self::Evict { .. } => None,
         }
     }

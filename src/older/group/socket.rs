@@ -12,16 +12,9 @@ use bytestring::ByteString;
 use crate::{
     actors::{
         broker::{self, FrameLimiter},
-        transport::context::{Attaching, ProtocolHandler, Terms, TransportContext},
+        transport::context::{ProtocolHandler, Terms, TransportContext},
     },
-    core::{
-        command::{Answer, Start},
-        filter::Filter,
-        keepalive::Timeouts,
-        message::Entry,
-        modes::Modes,
-        wire::WireFormat,
-    },
+    core::{command::Answer, keepalive::Timeouts, message::Entry, wire::WireFormat},
     error::{CloseReason, Fault},
     ids::{ChannelName, Timestamp},
     limits,
@@ -216,10 +209,7 @@ impl Socket {
     }
 
     fn attach(&self, channel: &ChannelName, context: Bytes, transport: &mut TransportContext<'_>) -> Result<(), Fault> {
-        let mut filter = Filter::new(Modes::SUBSCRIBE, true);
-        filter.is_tailored = self.is_tailored;
-        let attaching = Attaching { alias: 0, filter, rules: None, start: Start::Head, context };
-        transport.attach(channel, attaching)
+        transport.subscribe(channel, self.is_tailored, context)
     }
 
     /// Whether the user may get what comes by a channel.

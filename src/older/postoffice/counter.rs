@@ -10,7 +10,7 @@ use crate::{
     config::{FromCheck, Validation},
     core::{
         command::Publish,
-        message::{Body, Data, EntryId, Extras, Message, Payload},
+        message::{Data, EntryId, Extras, Message, Payload},
     },
     ids::ClientId,
     limits,
@@ -151,14 +151,9 @@ fn deliver(
         return Err((Code::UnknownRecipient, format!("no mailbox named {}", cut(name))));
     };
     let connection = transport.connection();
-    let publish = |id, is_ephemeral| Publish {
-        reply: None,
-        attached: None,
-        publisher: Some(connection),
-        id,
-        body: Body::Messages(vec![message.clone()]),
-        is_ephemeral,
-        refusal: None,
+    let publish = |id, is_ephemeral| {
+        let publish = Publish::message(id, message.clone());
+        Publish { publisher: Some(connection), is_ephemeral, ..publish }
     };
     if letter.is_heartbeat() {
         let publish = publish(EntryId::Serial, true);

@@ -14,14 +14,12 @@ use bytestring::ByteString;
 use crate::{
     actors::{
         broker,
-        transport::context::{Attaching, ProtocolHandler, Terms, TransportContext},
+        transport::context::{ProtocolHandler, Terms, TransportContext},
     },
     core::{
-        command::{Answer, Start},
-        filter::Filter,
+        command::Answer,
         frame,
         message::{Entry, EntryId},
-        modes::Modes,
         wire::WireFormat,
     },
     error::CloseReason,
@@ -237,11 +235,8 @@ impl ProtocolHandler for Desk {
         if !self.office.enter(&self.room, reader) {
             return transport.close(CloseReason::Replaced);
         }
-        let mut filter = Filter::new(Modes::SUBSCRIBE, true);
-        filter.is_tailored = true;
-        let attaching = Attaching { alias: 0, filter, rules: None, start: Start::Head, context: Bytes::new() };
         let channel = self.room.channel.clone();
-        if let Err(fault) = transport.attach(&channel, attaching) {
+        if let Err(fault) = transport.subscribe(&channel, true, Bytes::new()) {
             self.tell(reply::code_of(&fault), &fault.to_string(), About::default(), transport);
             transport.close(CloseReason::Done);
         }

@@ -12,10 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    actors::{
-        broker::Broker,
-        channels::questions::{Past, ask},
-    },
+    actors::broker::Broker,
     core::{
         history::{Direction, Kind, Query},
         message::Message,
@@ -79,8 +76,7 @@ impl Asked {
                 limit: limits::PAGE_ITEMS_MAX,
                 after,
             };
-            let channel = broker.directory.channel(&room.channel, broker)?;
-            let page = ask(Ok(channel.recipient()), Past(query)).await?;
+            let page = broker.history(&room.channel, query).await?;
             for (entry, index) in page.items {
                 let message = entry.messages().get(index);
                 let Some(message) = message.filter(|message| self.is_meant(message)) else {

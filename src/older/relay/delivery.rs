@@ -3,14 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    actors::{
-        broker::Broker,
-        channels::questions::{Append, ask},
-    },
-    core::{
-        command::Publish,
-        message::{Body, EntryId},
-    },
+    actors::broker::Broker,
+    core::{command::Publish, message::EntryId},
     error::Fault,
     older::relay::{
         away::{Away, Outcome, Wait},
@@ -50,21 +44,12 @@ impl Delivery {
             false => self.groups.count(&channel),
         };
         let handed = Handed { connections, is_kept };
-        let publish = Publish {
-            reply: None,
-            attached: None,
-            publisher: None,
-            id: EntryId::Base(id.into()),
-            body: Body::Messages(vec![reply::message(push, is_kept)]),
-            is_ephemeral: false,
-            refusal: None,
-        };
-        match broker.directory.channel(&channel, broker) {
-            Ok(address) => ask(Ok(address.recipient()), Append(publish)).await?,
-            // No room for another channel, so nobody is on this one.
-            Err(_) if connections == 0 => return Ok(handed),
-            Err(fault) => return Err(fault),
-        };
+        // No room for another channel, so nobody is on this one.
+        if connections == 0 && broker.directory.channel(&channel, broker).is_err() {
+            return Ok(handed);
+        }
+        let publish = Publish::message(EntryId::Base(id.into()), reply::message(push, is_kept));
+        broker.publish(&channel, publish).await?;
         Ok(handed)
     }
 }

@@ -8,16 +8,10 @@ use bytestring::ByteString;
 use crate::{
     actors::{
         refusals::Reason,
-        transport::context::{Attaching, ProtocolHandler, TransportContext},
+        transport::context::{ProtocolHandler, TransportContext},
     },
     auth::Proof,
-    core::{
-        command::{Answer, Start},
-        filter::Filter,
-        frame,
-        modes::Modes,
-        wire::WireFormat,
-    },
+    core::{command::Answer, frame, wire::WireFormat},
     error::CloseReason,
     ids::{ChannelName, SessionId},
     limits,
@@ -160,9 +154,7 @@ impl Socket {
 }
 
 fn attach(channel: &ChannelName, context: Bytes, transport: &mut TransportContext<'_>) {
-    let attaching =
-        Attaching { alias: 0, filter: Filter::new(Modes::SUBSCRIBE, true), rules: None, start: Start::Head, context };
-    if transport.attach(channel, attaching).is_err() {
+    if transport.subscribe(channel, false, context).is_err() {
         // It would miss its pushes in silence.
         transport.close(NO_ROOM);
     }

@@ -118,8 +118,7 @@ impl AblyConnection {
         let unreadable = unreadable.map(|found| Fault::PositionUnreadable { found });
         let attachment = Attachment { requested: name.whole.clone(), resource, params, wanted, modes, unreadable };
         let alias = self.alias(&name);
-        let attaching =
-            Attaching { alias, filter: attachment.filter(alias, self.echo), rules: None, start, context: Bytes::new() };
+        let attaching = Attaching { alias, start, ..Attaching::new(attachment.filter(alias, self.echo)) };
         transport.attach(&channel, attaching)?;
         self.attachments.insert((channel, alias), attachment);
         Ok(())
@@ -274,13 +273,7 @@ impl AblyConnection {
                 continue;
             }
             attachment.modes = modes;
-            let attaching = Attaching {
-                alias: *alias,
-                filter: attachment.filter(*alias, self.echo),
-                rules: None,
-                start: Start::Head,
-                context: Bytes::new(),
-            };
+            let attaching = Attaching { alias: *alias, ..Attaching::new(attachment.filter(*alias, self.echo)) };
             if let Err(fault) = transport.attach(channel, attaching) {
                 tracing::warn!(%fault, "an attachment keeps the modes that it had");
             }

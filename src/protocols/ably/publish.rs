@@ -102,13 +102,10 @@ impl AblyConnection {
         let checked = checked.map_err(|fault| refusal.clone().unwrap_or(fault))?;
         let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
         let publish = Publish {
-            reply: None,
-            attached: None,
             publisher: checked.publisher,
-            id: checked.id.unwrap_or(frame_id),
-            body: Body::Messages(checked.messages),
             is_ephemeral: checked.is_ephemeral,
             refusal,
+            ..Publish::new(checked.id.unwrap_or(frame_id), Body::Messages(checked.messages))
         };
         Ok((channel, publish))
     }
@@ -164,13 +161,10 @@ impl AblyConnection {
         let msg_serial = message.msg_serial.unwrap_or_default();
         let events = self.events(message, &name).map_err(|fault| refusal.clone().unwrap_or(fault))?;
         let publish = Publish {
-            reply: None,
             attached: Some(transport.handle().session),
             publisher: Some(self.id),
-            id: EntryId::Frame { connection: self.id, msg_serial },
-            body: Body::Presence(events),
-            is_ephemeral: false,
             refusal,
+            ..Publish::new(EntryId::Frame { connection: self.id, msg_serial }, Body::Presence(events))
         };
         Ok((channel, publish))
     }

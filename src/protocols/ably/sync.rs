@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     actors::transport::context::{Attaching, TransportContext},
-    core::{command::Start, modes::Modes, presence::Member},
+    core::{modes::Modes, presence::Member},
     limits,
     protocols::ably::{
         connection::AblyConnection,
@@ -50,7 +50,7 @@ impl AblyConnection {
         if !filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
             return;
         }
-        let attaching = Attaching { alias, filter, rules: None, start: Start::Head, context: ASKED };
+        let attaching = Attaching { alias, context: ASKED, ..Attaching::new(filter) };
         if let Err(fault) = transport.attach(&channel, attaching) {
             tracing::debug!(%fault, "a presence sync was not sent");
         }

@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use crate::{
     actors::transport::context::{Attaching, ProtocolHandler, TransportContext},
     core::{
-        command::{Answer, Start},
+        command::Answer,
         filter::Filter,
         message::{Message, Payload},
         rules::Rules,
@@ -155,7 +155,7 @@ impl Rooms {
         transport: &mut TransportContext<'_>,
     ) -> Result<(), Refusal> {
         let rules = Some(Arc::clone(&self.settings.rules));
-        let attaching = Attaching { alias: 0, filter, rules, start: Start::Head, context: confirmation };
+        let attaching = Attaching { rules, context: confirmation, ..Attaching::new(filter) };
         Ok(transport.attach(room, attaching)?)
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     older::chat::{
         code::Code,
         command::{CreateGroup, SendGroupMessage},
-        exchange::{Exchange, publish},
+        exchange::Exchange,
         names::{EVERYBODY, group_channel},
         push::Push,
         reply::Reply,
@@ -158,15 +158,15 @@ impl Exchange {
         let sent = match group {
             Some(group) => {
                 let sent = self.online.count_of(&group.members, message.from);
-                let published = publish(&own, push.publish(message.from, &id), broker).await;
+                let published = broker.publish(&own, push.publish(message.from, &id)).await;
                 published.map(|_| sent)
             }
             None => {
                 let sent = self.online.count_others(message.from);
                 // Its own channel has no sockets, but perhaps others who watch it.
-                let _ = publish(&own, push.publish(message.from, &id), broker).await;
+                let _ = broker.publish(&own, push.publish(message.from, &id)).await;
                 let everybody = EVERYBODY.into();
-                let published = publish(&everybody, push.publish(message.from, &id), broker).await;
+                let published = broker.publish(&everybody, push.publish(message.from, &id)).await;
                 published.map(|_| sent)
             }
         };

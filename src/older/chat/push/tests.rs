@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    core::serial::{Epoch, Mint},
+    core::{
+        message::Body,
+        serial::{Epoch, Mint},
+    },
     ids::ChannelName,
 };
 

@@ -10,11 +10,7 @@ use bytes::Bytes;
 
 use super::{Carry, Parcel};
 use crate::{
-    actors::{
-        broker::Broker,
-        channels::questions::{AppendAll, ask},
-        channels::undone::Command,
-    },
+    actors::{broker::Broker, channels::undone::Command},
     core::command::{AttachmentId, Detach, Publish},
     error::Fault,
     ids::ChannelName,
@@ -58,10 +54,10 @@ impl ToChannels<'_> {
         let mut rounds = 0_u32;
         loop {
             // No room for another channel: then nobody is on this one.
-            let Ok(address) = broker.directory.channel(channel, broker) else {
+            if broker.directory.channel(channel, broker).is_err() {
                 return publishes.len();
-            };
-            match ask(Ok(address.recipient()), AppendAll(publishes.clone())).await {
+            }
+            match broker.publish_all(channel, publishes.clone()).await {
                 Err(Fault::Busy | Fault::DiskFull) if !broker.closing.load(Ordering::Relaxed) => {
                     rounds += 1;
                     if rounds.is_multiple_of(limits::GROUP_RETRIES) {

@@ -1,5 +1,7 @@
 //! One request: what it says about itself, who asks, and what it may.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest,
     http::header::{AUTHORIZATION, HeaderMap},
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
-    actors::{channels::channel::Channel, channels::questions},
+    actors::broker::Broker,
     auth::{
         ably::{Access, AllowedClient, Credential},
         base64_text,
@@ -127,17 +129,8 @@ impl<'a> Asked<'a> {
         Ok((caller, name, channel))
     }
 
-    /// Asks the actor of a channel.
-    pub async fn ask<M, T>(&self, channel: &ChannelName, question: M) -> Result<T, Fault>
-    where
-        M: actix::Message<Result = Result<T, Fault>> + Send + 'static,
-        T: Send + 'static,
-        Channel: actix::Handler<M>,
-        actix::Context<Channel>: actix::dev::ToEnvelope<Channel, M>,
-    {
-        let broker = &self.rest.worker.broker;
-        let address = broker.directory.channel(channel, broker)?;
-        questions::ask(Ok(address.recipient()), question).await
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.rest.worker.broker
     }
 }
 

@@ -6,7 +6,6 @@ use futures_util::future;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actors::channels::questions::Occupied,
     core::{capability::Operation, occupancy::Occupancy},
     error::{Fault, Found},
     ids::ChannelName,
@@ -54,7 +53,7 @@ impl<'a> ChannelDetails<'a> {
 pub async fn status(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault> {
     let operations = [(Operation::ChannelMetadata, "channel-metadata")];
     let (_, name, channel) = asked.channel(channel, &operations)?;
-    let occupancy = asked.ask(&channel, Occupied).await?;
+    let occupancy = asked.broker().occupancy(&channel).await?;
     let details = ChannelDetails::new(&name.whole, occupancy);
     Ok(Answer::ok(asked.encode(&details)))
 }
@@ -101,7 +100,7 @@ pub async fn enumerate(asked: &Asked<'_>) -> Result<Answer, Fault> {
     let pages = Pages { path: asked.path(), query: &asked.query, shown: &[("limit", &limit)] };
     let links = pages.links(&first, &current, next.as_ref())?;
     let body = if current.by_value {
-        let occupancies = names.iter().map(|name| asked.ask(name, Occupied));
+        let occupancies = names.iter().map(|name| asked.broker().occupancy(name));
         let occupancies = future::join_all(occupancies).await;
         let details = names.iter().zip(occupancies);
         // A channel that ends at this moment is no fault of who lists them.

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actors::channels::questions::Past,
     core::{
         capability::Operation,
         history::{Direction, Kind, Place, Query},
@@ -47,7 +46,7 @@ async fn read(
         Some(cursor) => cursor,
         None => Cursor::of(&asked.query)?,
     };
-    let page = asked.ask(&channel, Past(asked_for.query(kind)?)).await?;
+    let page = asked.broker().history(&channel, asked_for.query(kind)?).await?;
 
     // What is published from now on is on none of the pages.
     let end = asked_for.end.unwrap_or(asked.now().millis());

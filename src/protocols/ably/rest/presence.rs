@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actors::channels::questions::Present,
     core::{capability::Operation, presence::Member},
     error::Fault,
     ids::ConnectionId,
@@ -46,7 +45,7 @@ pub async fn members(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault
             after: None,
         },
     };
-    let mut members = asked.ask(&channel, Present).await?;
+    let mut members = asked.broker().members(&channel).await?;
     members.retain(|member| current.wants(member));
     let limit = current.limit.clamp(1, limits::PAGE_ITEMS_MAX);
     let has_more = members.len() > limit;

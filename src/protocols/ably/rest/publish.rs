@@ -7,7 +7,6 @@ use rand::RngExt as _;
 use serde::Serialize;
 
 use crate::{
-    actors::channels::questions::Append,
     auth::ably::AllowedClient,
     core::{
         capability::Operation,
@@ -76,16 +75,9 @@ pub async fn publish(asked: &Asked<'_>, channel: String, payload: &mut web::Payl
         EntryId::Frame { .. } | EntryId::Serial => String::new(),
     };
     let is_ephemeral = checked.is_ephemeral || asked.query.get("ephemeral") == Some("true");
-    let publish = Publish {
-        reply: None,
-        attached: None,
-        publisher: checked.publisher,
-        id,
-        body: Body::Messages(checked.messages),
-        is_ephemeral,
-        refusal: None,
-    };
-    let published = asked.ask(&channel, Append(publish)).await?;
+    let publish =
+        Publish { publisher: checked.publisher, is_ephemeral, ..Publish::new(id, Body::Messages(checked.messages)) };
+    let published = asked.broker().publish(&channel, publish).await?;
     let serials = (asked.version >= SERIALS_SINCE).then(|| {
         let serial = |index| items::message_serial(published.serial, index).to_string();
         (0..published.len).map(serial).collect()
