@@ -14,6 +14,12 @@ pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(120);
 /// Ids that a channel remembers for that, at most: about 100 bytes each.
 pub const IDEMPOTENCY_IDS: usize = 100_000;
 
+/// How long a copy of a shared log waits for an entry that is late before it reads it from the log.
+pub const CHAIN_WAIT: Duration = Duration::from_millis(20);
+
+/// Entries that a copy of a shared log keeps meanwhile; what does not fit is read from the log.
+pub const CHAIN_EARLY: usize = 1_000;
+
 /// Members that may be present on a channel, unless its app says otherwise (`docs/protocols/ably.md §5.11`).
 pub const PRESENCE_MEMBERS: usize = 200;
 
@@ -294,10 +300,10 @@ pub const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 pub const TRANSFER_IDLE: Duration = Duration::from_secs(120);
 
 /// Late messages of an ended transfer are ignored for this long.
-pub const TRANSFER_AFTERGLOW: Duration = Duration::from_secs(30);
+pub const TRANSFER_ENDED_KEPT: Duration = Duration::from_secs(30);
 
 /// A receiver who was away at the end is told when it comes back within this time.
-pub const TRANSFER_PARTING: Duration = Duration::from_secs(120);
+pub const TRANSFER_ENDING_KEPT: Duration = Duration::from_secs(120);
 
 /// How often transfers look at the clock.
 pub const TRANSFER_TICK: Duration = Duration::from_secs(1);
@@ -354,10 +360,13 @@ pub const POST_NAME_BYTES: usize = 256;
 /// Mailboxes that are remembered; whoever connects beyond that gets nothing stored. About 300 bytes each.
 pub const POST_MAILBOXES: usize = 100_000;
 
-/// Letters on the way to one connection that it has not confirmed, and their bytes; more wait in the mailbox
-/// (`docs/protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one letter.
-pub const POST_WINDOW: usize = 256;
-pub const POST_WINDOW_BYTES: usize = 1024 * 1024;
+/// Messages out of a mailbox on the way to one connection that it has not confirmed, and their bytes; more wait in the
+/// mailbox (`docs/protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one message.
+pub const MAILBOX_UNCONFIRMED: usize = 256;
+pub const MAILBOX_UNCONFIRMED_BYTES: usize = 1024 * 1024;
+
+/// Rows of waiting messages that are read at a time when a server starts.
+pub const MAILBOX_ROWS: usize = 1_000;
 
 /// Ids of letters that one mailbox remembers for `IDEMPOTENCY_WINDOW`: about 100 bytes each.
 pub const POST_IDS: usize = 4_096;

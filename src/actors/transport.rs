@@ -5,6 +5,10 @@ pub mod context;
 pub mod session;
 pub mod socket;
 
+pub use context::{Attaching, ProtocolHandler, Terms, TransportContext};
+pub use session::Session;
+pub use socket::Socket;
+
 use std::{any::Any, rc::Rc, time::Duration};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler};
@@ -13,13 +17,7 @@ use bytestring::ByteString;
 use futures_util::Stream;
 
 use crate::{
-    actors::{
-        fanout::outbox::Outbox,
-        transport::context::{ProtocolHandler, TransportContext},
-        transport::session::Session,
-        transport::socket::Socket,
-        worker::Worker,
-    },
+    actors::{fanout::Outbox, worker::Worker},
     core::frame,
     error::{CloseReason, NO_CODE},
     limits,

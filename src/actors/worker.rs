@@ -7,12 +7,12 @@ use actix::{Addr, Context};
 use crate::{
     actors::{
         broker::Broker,
-        channels::channel::Channel,
-        channels::undone::Command,
-        fanout::flusher::Flusher,
-        fanout::hub::{Hub, HubHandle},
+        channels::Channel,
+        channels::Command,
+        fanout::Flusher,
+        fanout::{Hub, HubHandle},
         metrics::Counters,
-        transport::session::Session,
+        transport::Session,
     },
     core::{
         command::{Attached, AttachmentId, HubId, Resubscribe},

@@ -100,8 +100,8 @@ fn certificate(draft: &mut Draft) -> Option<(ServerConfig, CertificateReloader)>
         Ok(ready) => Some(ready),
         Err(faults) => {
             for fault in faults {
-                if !draft.has_fault(fault.key()) {
-                    draft.complain(&[fault.key(), "tls.enabled"], fault.to_string());
+                if !draft.has_fault(fault.key) {
+                    draft.complain(&[fault.key, "tls.enabled"], fault.to_string());
                 }
             }
             None

@@ -23,12 +23,21 @@ impl Future for Commit {
     }
 }
 
+impl Commit {
+    /// What is to be called with the outcome, and what then gives it.
+    pub(super) fn pair() -> (impl FnOnce(Result<Committed, StoreError>) + Send + 'static, Self) {
+        let (done, outcome) = oneshot::channel();
+        // Nobody may be waiting any more.
+        (move |result| drop(done.send(result)), Self(outcome))
+    }
+}
+
 impl dyn Store + '_ {
     /// Hands `batch` in at once, so that batches are committed in the order of these calls; the answer is awaited.
     pub fn commit(&self, batch: Batch) -> Commit {
-        let (done, outcome) = oneshot::channel();
-        self.submit(batch, Box::new(move |result| drop(done.send(result))));
-        Commit(outcome)
+        let (done, outcome) = Commit::pair();
+        self.submit(batch, Box::new(done));
+        outcome
     }
 }
 

@@ -21,6 +21,7 @@ pub mod engine;
 #[cfg(test)]
 pub mod faulty;
 pub mod folder;
+pub mod mailbox;
 mod number_key;
 pub mod privacy;
 mod rows;

@@ -10,7 +10,8 @@ use actix::{Actor, Addr, Handler, Message, dev::ToEnvelope, prelude::SendError};
 use crate::{
     actors::{
         channels::channel::{Channel, Leave},
-        fanout::hub::{HubHandle, HubMessage},
+        channels::commit_queue::Abandoned,
+        fanout::{HubHandle, HubMessage},
         worker::Worker,
     },
     core::{
@@ -122,19 +123,17 @@ impl Order for Resubscribe {
 /// The channel dies: whoever waits for an answer is told, in the order of the answers.
 impl Drop for Channel {
     fn drop(&mut self) {
-        for effect in self.commit_queue.abandon() {
-            match effect {
-                Effect::Answer { hub, session, answer: Answer::Published { token, .. } } => {
-                    self.tell_undone(hub, Undone::Publish(Reply { session, hub, token: Some(token) }));
-                }
-                Effect::Answer { hub, session, answer } => {
+        for abandoned in self.commit_queue.abandon() {
+            match abandoned {
+                Abandoned::Publish(reply) => self.tell_undone(reply.hub, Undone::Publish(reply)),
+                Abandoned::Effect(Effect::Answer { hub, session, answer }) => {
                     let channel = self.state.name().clone();
-                    self.tell_by_letter(hub, HubMessage::Answer { channel, session, answer });
+                    self.send(hub, HubMessage::Answer { channel, session, answer });
                 }
-                Effect::Attached { hub, attached, .. } => {
+                Abandoned::Effect(Effect::Attached { hub, attached, .. }) => {
                     self.tell_undone(hub, Undone::Failed(attached.subscription.id))
                 }
-                Effect::Append(_) | Effect::Replay { .. } | Effect::OccupancyChanged => {}
+                Abandoned::Effect(Effect::Append(_) | Effect::Replay { .. } | Effect::OccupancyChanged) => {}
             }
         }
         match self.owed.take() {
@@ -148,11 +147,11 @@ impl Drop for Channel {
 impl Channel {
     fn tell_undone(&self, hub: HubId, command: Undone) {
         let channel = self.state.name().clone();
-        self.tell_by_letter(hub, HubMessage::Undone { channel, command });
+        self.send(hub, HubMessage::Undone { channel, command });
     }
 
     /// Never by a direct call: the hub's thread may be in the middle of something that has just panicked.
-    fn tell_by_letter(&self, hub: HubId, message: HubMessage) {
+    fn send(&self, hub: HubId, message: HubMessage) {
         if let Some(handle) = self.hub(hub) {
             handle.send(message);
         }

@@ -15,10 +15,10 @@ use bytes::Bytes;
 
 use crate::{
     actors::{
-        channels::undone::Undone,
+        channels::Undone,
         metrics::{Counters, Report},
         transport::Close,
-        transport::session::Session,
+        transport::Session,
         worker::Worker,
     },
     core::{
@@ -130,7 +130,7 @@ impl TransportHandle {
         self.hub.send(HubMessage::Close { session, reason });
     }
 
-    /// Has [`ProtocolHandler::nudged`](crate::actors::transport::context::ProtocolHandler::nudged) called: word was left for it where its
+    /// Has [`ProtocolHandler::nudged`](crate::actors::transport::ProtocolHandler::nudged) called: word was left for it where its
     /// protocol looks.
     pub fn nudge(&self) {
         let session = self.session;

@@ -8,8 +8,8 @@ use bytestring::ByteString;
 use crate::{
     actors::{
         broker::{FrameRate, Settings},
-        channels::undone::Command,
-        fanout::hub::TransportHandle,
+        channels::Command,
+        fanout::TransportHandle,
         transport::attachments::Attachments,
         transport::session::Session,
         transport::{Close, Later, Wake},
@@ -125,13 +125,15 @@ pub struct Attaching {
     /// Counted against the cap of these.
     pub rules: Option<Arc<Rules>>,
     pub start: Start,
+    /// See [`Attach::evicts`].
+    pub evicts: bool,
     /// Comes back with the answer.
     pub context: Bytes,
 }
 
 impl Attaching {
     pub const fn new(filter: Filter) -> Self {
-        Self { alias: 0, filter, rules: None, start: Start::Head, context: Bytes::new() }
+        Self { alias: 0, filter, rules: None, start: Start::Head, evicts: false, context: Bytes::new() }
     }
 }
 
@@ -222,7 +224,7 @@ impl TransportContext<'_> {
     /// # Errors
     /// When the command could not even be sent: too many channels, or the server is busy.
     pub fn attach(&mut self, name: &ChannelName, attaching: Attaching) -> Result<(), Fault> {
-        let Attaching { alias, filter, rules, start, context } = attaching;
+        let Attaching { alias, filter, rules, start, evicts, context } = attaching;
         let limit = self.session.channels;
         if self.attachments.wanted(name, alias).is_none() && self.attachments.len() >= limit {
             return Err(Fault::TooManyChannels { limit });
@@ -235,6 +237,7 @@ impl TransportContext<'_> {
             filter: filter.clone(),
             rules,
             start,
+            evicts,
             context,
         };
         let command = Command::new(worker.hub.clone(), name.clone(), attach);

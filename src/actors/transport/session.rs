@@ -15,8 +15,8 @@ use bytes::Bytes;
 use crate::{
     actors::{
         broker::FrameLimiter,
-        channels::channel::{Channel, Leave},
-        fanout::outbox::{self, Full, Outbox},
+        channels::{Channel, Leave},
+        fanout::{self, Full, Outbox},
         transport::attachments::Attachments,
         transport::context::{ProtocolHandler, Terms, TransportContext},
         transport::socket::Socket,
@@ -140,7 +140,7 @@ impl Session {
     /// Queues a frame of what the client missed. It has room of its own: a client that comes back is behind
     /// by no fault of its reading, and what it gets is shared with all who missed it.
     pub(in crate::actors) fn push_missed(&self, frame: Bytes) {
-        let room = outbox::cost(&frame);
+        let room = fanout::cost(&frame);
         self.outbox.widen(room);
         self.widened.set(self.widened.get() + room);
         self.push(frame);

@@ -11,7 +11,7 @@ use crate::{
     config::{self, Moderated},
     limits,
     older::chat::{
-        self, Exchange,
+        Chat,
         moderation::{self, Baidu, Choice, Moderation},
     },
     store::{
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// What the chat doors of all worker threads share; `moderation` and `mongodb` come from [`crate::app::prepare`].
+/// What the chat endpoints of all worker threads share; `moderation` and `mongodb` come from [`crate::app::prepare`].
 ///
 /// # Errors
 /// For the operator: MongoDB is set and cannot be reached.
@@ -31,7 +31,7 @@ pub fn open(
     store: Arc<dyn Store>,
     clock: &Clock,
     leeway: &Leeway,
-) -> anyhow::Result<Arc<chat::Shared>> {
+) -> anyhow::Result<Arc<Chat>> {
     let (archive, driver): (SharedArchive, _) = match mongodb {
         Some(mongodb) => {
             let (archive, driver) = database::open(mongodb, clock)?;
@@ -40,8 +40,7 @@ pub fn open(
         None => (Arc::new(EmbeddedArchive::new(store, clock.clone(), settings.retention())), None),
     };
     rt::spawn(sweep(Arc::clone(&archive), driver));
-    let exchange = Exchange::new(settings, archive, moderation, clock.clone());
-    Ok(Arc::new(chat::Shared::new(settings, exchange, leeway)))
+    Ok(Arc::new(Chat::new(settings, archive, moderation, clock.clone(), leeway)))
 }
 
 /// What the chat judges messages by.

@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 use crate::{
     auth::{Expected, JwtKey, Leeway, TokenFault},
     clock::{Clock, OncePerSecond},
-    config,
+    config::{self, ChatCompat},
     edge::{http::query::Query, refusal::explained},
     ids::Timestamp,
     limits,
-    older::chat::{code::Code, reply::Style},
+    older::chat::code::Code,
 };
 
 /// What browsers, which cannot set headers, ask for beside their token.
@@ -26,7 +26,7 @@ const CLAIMS: [&str; 4] = ["ID", "id", "user_id", "userId"];
 
 /// A user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Visitor {
+pub struct TokenUser {
     pub id: u64,
     /// When the token ends, if it does.
     pub expires: Option<Timestamp>,
@@ -34,7 +34,7 @@ pub struct Visitor {
 
 /// Why there is none: HTTP 401.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unknown {
+pub enum Unauthorized {
     NoToken,
     Expired,
     /// Anything else; where the token is ours, which of its claims is why.
@@ -42,7 +42,7 @@ pub enum Unknown {
 }
 
 /// Reads tokens.
-pub struct Gate {
+pub struct TokenReader {
     key: JwtKey,
     header: String,
     in_query: bool,
@@ -53,7 +53,7 @@ pub struct Gate {
     warning: OncePerSecond,
 }
 
-impl Gate {
+impl TokenReader {
     pub fn new(settings: &config::Chat, clock: Clock, leeway: &Leeway) -> Self {
         Self {
             key: JwtKey::new(&settings.jwt_secret).for_any_audience().with_leeway(leeway.clone()),
@@ -67,19 +67,19 @@ impl Gate {
     }
 
     /// # Errors
-    /// [`Unknown`]
-    pub fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Unknown> {
-        let token = self.token(request).ok_or(Unknown::NoToken)?;
+    /// [`Unauthorized`]
+    pub fn user(&self, request: &HttpRequest) -> Result<TokenUser, Unauthorized> {
+        let token = self.token(request).ok_or(Unauthorized::NoToken)?;
         self.check(&token)
     }
 
-    fn check(&self, token: &str) -> Result<Visitor, Unknown> {
+    fn check(&self, token: &str) -> Result<TokenUser, Unauthorized> {
         if token.len() > limits::TOKEN_BYTES {
-            return Err(Unknown::Invalid(None));
+            return Err(Unauthorized::Invalid(None));
         }
         let (claims, expires) = match self.key.claims(token, self.clock.now()) {
             Ok(read) => read,
-            Err(TokenFault::Expired) => return Err(Unknown::Expired),
+            Err(TokenFault::Expired) => return Err(Unauthorized::Expired),
             Err(_) => return Err(self.invalid(token)),
         };
         if expires.is_none() {
@@ -93,12 +93,12 @@ impl Gate {
                 );
             }
         }
-        let id = user(&claims).ok_or_else(|| self.invalid(token))?;
-        Ok(Visitor { id, expires })
+        let id = user_of(&claims).ok_or_else(|| self.invalid(token))?;
+        Ok(TokenUser { id, expires })
     }
 
     /// Tells the operator, too, who mostly has to change how tokens are issued.
-    fn invalid(&self, token: &str) -> Unknown {
+    fn invalid(&self, token: &str) -> Unauthorized {
         let expected = Expected {
             user: &CLAIMS,
             kind: "a whole number from 1 to 2^63-1",
@@ -111,7 +111,7 @@ impl Gate {
         {
             tracing::warn!(reason, more, "the token of a chat client names nobody");
         }
-        Unknown::Invalid(reason)
+        Unauthorized::Invalid(reason)
     }
 
     /// The first of the places that has one.
@@ -151,7 +151,7 @@ pub fn wants_subprotocol(request: &HttpRequest) -> bool {
 }
 
 /// The user of these claims. 0 is none (§2), and what is above 2^63-1 fits into no store.
-fn user(claims: &Map<String, Value>) -> Option<u64> {
+fn user_of(claims: &Map<String, Value>) -> Option<u64> {
     let named = CLAIMS.iter().find_map(|name| claims.get(*name));
     as_user(named.or_else(|| claims.get("sub"))?, named.is_none())
 }
@@ -166,7 +166,7 @@ fn as_user(value: &Value, may_be_text: bool) -> Option<u64> {
     id.filter(|id| *id > 0 && i64::try_from(*id).is_ok())
 }
 
-impl Unknown {
+impl Unauthorized {
     /// For the operator.
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -176,7 +176,7 @@ impl Unknown {
         }
     }
 
-    pub fn response(self, style: Style) -> HttpResponse {
+    pub fn response(&self, compat: ChatCompat) -> HttpResponse {
         let why = match self {
             Self::NoToken => {
                 "no token: show one in the header x-token (chat.jwt_header), Authorization (Bearer) or \
@@ -188,14 +188,14 @@ impl Unknown {
         let (text, reason) = match self {
             Self::NoToken => ("请登录", None),
             Self::Expired => ("授权已过期", None),
-            Self::Invalid(reason) => ("未登陆", Some(reason)),
+            Self::Invalid(reason) => ("未登陆", Some(reason.as_deref())),
         };
-        let body = match (style, reason) {
-            (Style::Source, Some(_)) => json!(text),
-            (Style::Source, None) => json!({"msg": text}),
-            (Style::Document, reason) => {
+        let body = match (compat, reason) {
+            (ChatCompat::Source, Some(_)) => json!(text),
+            (ChatCompat::Source, None) => json!({"msg": text}),
+            (ChatCompat::Document, reason) => {
                 let mut body = json!({
-                    "code": Code::Unauthorized.number(), "message": text, "data": null, "msg": text,
+                    "code": Code::Unauthorized.row().number, "message": text, "data": null, "msg": text,
                 });
                 if let Some(reason) = reason.flatten() {
                     body["reason"] = reason.into();
@@ -213,8 +213,8 @@ mod tests {
 
     use super::*;
 
-    fn user_of(claims: Value) -> Option<u64> {
-        user(claims.as_object().unwrap())
+    fn user(claims: &Value) -> Option<u64> {
+        user_of(claims.as_object().unwrap())
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
             (json!({"sub": "0"}), None),
             (json!({}), None),
         ] {
-            assert_eq!(user_of(claims.clone()), expected, "{claims}");
+            assert_eq!(user(&claims), expected, "{claims}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Messages that a user missed, and those it has read (`docs/protocols/chat.md §7`, `replay_on_connect`). Pure.
 //!
-//! The store has every message before its channel does. So while the clerk reads what was missed, new messages are held
+//! The store has every message before its channel does. So while the request loop reads what was missed, new messages are held
 //! back, and those that the store gave as well are dropped, also when the channel has them later: each comes once,
 //! the older first.
 //!

@@ -7,26 +7,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
+    config::ChatCompat,
     core::{frame, message::write_json_text},
     older::chat::code::Code,
 };
-
-/// Whose words: the document's, or those of the source that it disagrees with (`compat`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    Document,
-    Source,
-}
-
-impl Style {
-    /// The `code` of what went well.
-    pub const fn success(self) -> u16 {
-        match self {
-            Self::Document => 0,
-            Self::Source => 200,
-        }
-    }
-}
 
 /// The answer to a request.
 #[derive(Clone, Debug)]
@@ -50,7 +34,7 @@ enum Data {
 
 impl From<Code> for Reply {
     fn from(code: Code) -> Self {
-        Self::told(code, code.text())
+        Self::told(code, code.row().text)
     }
 }
 
@@ -90,26 +74,26 @@ impl Reply {
     /// The code of an error.
     #[cfg(test)]
     pub fn number(&self) -> Option<u16> {
-        self.code.map(Code::number)
+        self.code.map(|code| code.row().number)
     }
 
     /// As a frame for the client that asked with `id`.
-    pub fn frame(&self, style: Style, id: Option<&RawValue>) -> Bytes {
-        frame::text(&self.json(style, id))
+    pub fn frame(&self, compat: ChatCompat, id: Option<&RawValue>) -> Bytes {
+        frame::text(&self.json(compat, id))
     }
 
     /// As the body of an HTTP response.
-    pub fn json(&self, style: Style, id: Option<&RawValue>) -> Vec<u8> {
-        let code = self.code.map_or(style.success(), Code::number);
+    pub fn json(&self, compat: ChatCompat, id: Option<&RawValue>) -> Vec<u8> {
+        let code = self.code.map_or(success_code(compat), |code| code.row().number);
         let data = match &self.data {
             Data::Null => Some("null"),
             Data::Missing => None,
             Data::Written(json) => Some(&**json),
         };
-        let reason = match (style, self.code, &self.reason) {
-            (Style::Source, ..) | (_, None, _) => "",
+        let reason = match (compat, self.code, &self.reason) {
+            (ChatCompat::Source, ..) | (_, None, _) => "",
             (_, _, Some(reason)) => reason,
-            (_, Some(code), None) => code.reason(),
+            (_, Some(code), None) => code.row().reason,
         };
         envelope(code, &self.message, reason, data, id)
     }
@@ -122,9 +106,17 @@ impl Data {
     }
 }
 
+/// The `code` of what went well.
+const fn success_code(compat: ChatCompat) -> u16 {
+    match compat {
+        ChatCompat::Document => 0,
+        ChatCompat::Source => 200,
+    }
+}
+
 /// The envelope of a success around JSON.
-pub fn success(style: Style, data: &str) -> Vec<u8> {
-    envelope(style.success(), "success", "", Some(data), None)
+pub fn success(compat: ChatCompat, data: &str) -> Vec<u8> {
+    envelope(success_code(compat), "success", "", Some(data), None)
 }
 
 fn envelope(code: u16, message: &str, reason: &str, data: Option<&str>, id: Option<&RawValue>) -> Vec<u8> {
@@ -155,21 +147,21 @@ mod tests {
 
     use super::*;
 
-    fn text(reply: &Reply, style: Style) -> String {
-        String::from_utf8(reply.json(style, None)).unwrap()
+    fn text(reply: &Reply, compat: ChatCompat) -> String {
+        String::from_utf8(reply.json(compat, None)).unwrap()
     }
 
     #[test]
     fn envelopes() {
         let done = Reply::done(&[1]);
-        assert_eq!(text(&done, Style::Document), r#"{"code":0,"message":"success","data":[1]}"#);
-        assert_eq!(text(&done, Style::Source), r#"{"code":200,"message":"success","data":[1]}"#);
+        assert_eq!(text(&done, ChatCompat::Document), r#"{"code":0,"message":"success","data":[1]}"#);
+        assert_eq!(text(&done, ChatCompat::Source), r#"{"code":200,"message":"success","data":[1]}"#);
         let error = Reply::from(Code::Offline);
-        assert_eq!(text(&error, Style::Source), r#"{"code":10003,"message":"目标用户不在线","data":null}"#);
+        assert_eq!(text(&error, ChatCompat::Source), r#"{"code":10003,"message":"目标用户不在线","data":null}"#);
         let words = Reply::done_in_words("发送成功");
-        assert_eq!(text(&words, Style::Source), r#"{"code":200,"message":"发送成功"}"#);
+        assert_eq!(text(&words, ChatCompat::Source), r#"{"code":200,"message":"发送成功"}"#);
         let id: Box<RawValue> = serde_json::from_str(r#"{"a": "b"}"#).unwrap();
-        let json = Reply::from(Code::BadRequest).because("why").json(Style::Document, Some(&id));
+        let json = Reply::from(Code::BadRequest).because("why").json(ChatCompat::Document, Some(&id));
         assert_eq!(
             String::from_utf8(json).unwrap(),
             r#"{"code":1001,"message":"请求参数错误","data":null,"reason":"why","id":{"a": "b"}}"#

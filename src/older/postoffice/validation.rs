@@ -3,7 +3,10 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::value::RawValue;
 
-use crate::{config::Validation, older::postoffice::letter::Letter};
+use crate::{
+    config::Validation,
+    older::postoffice::{letter::Letter, refusal::Refusal},
+};
 
 /// How strictly a server reads.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +24,7 @@ enum Kind {
     Names,
     Content,
     /// 1 to 4; later clients: also a word.
-    Letter,
+    Type,
     /// A whole number; later clients: also a text.
     ContentType,
     Whole,
@@ -36,7 +39,7 @@ const FIELDS: [(&str, Kind); 19] = [
     ("to", Kind::Names),
     ("subject", Kind::Text),
     ("content", Kind::Content),
-    ("type", Kind::Letter),
+    ("type", Kind::Type),
     ("cc", Kind::Names),
     ("contentType", Kind::ContentType),
     ("charset", Kind::Text),
@@ -58,18 +61,18 @@ impl Rules {
     ///
     /// # Errors
     /// What is wrong with the first field that is missing or of the wrong type; it names the field.
-    pub fn check(self, letter: &Letter<'_>) -> Result<(), String> {
+    pub fn check(self, letter: &Letter<'_>) -> Result<(), Refusal> {
         if self.level == Validation::Off {
             return Ok(());
         }
         for name in REQUIRED {
             if letter.get(name).is_none() {
-                return Err(format!("field {name} is missing"));
+                return Err(Refusal::MissingField(name));
             }
         }
-        for (name, kind) in FIELDS {
-            if let Some(value) = letter.get(name) {
-                self.judge(kind, value).map_err(|wanted| format!("field {name} must be {wanted}"))?;
+        for (field, kind) in FIELDS {
+            if let Some(value) = letter.get(field) {
+                self.judge(kind, value).map_err(|wanted| Refusal::WrongField { field, wanted })?;
             }
         }
         Ok(())
@@ -82,8 +85,8 @@ impl Rules {
             Kind::Names => (is_text(value) || is_list(value), "a string or an array of strings"),
             Kind::Content if strict && self.require_base64 => (is_base64(value), "a string in base64"),
             Kind::Content => (!strict || is_text(value), "a string"),
-            Kind::Letter if strict => (is_type(value), "1, 2, 3 or 4"),
-            Kind::Letter => (is_type(value) || is_text(value), "1, 2, 3 or 4, or a string"),
+            Kind::Type if strict => (is_type(value), "1, 2, 3 or 4"),
+            Kind::Type => (is_type(value) || is_text(value), "1, 2, 3 or 4, or a string"),
             Kind::ContentType if strict => (is_whole(value), "a whole number"),
             Kind::ContentType => (is_whole(value) || is_text(value), "a whole number or a string"),
             Kind::Whole => (is_whole(value), "a whole number"),
@@ -134,7 +137,7 @@ mod tests {
         }
         let text = letter.to_string().into();
         let rules = Rules { level, require_base64: true };
-        rules.check(&Letter::read(&text).unwrap())
+        rules.check(&Letter::read(&text).unwrap()).map_err(|refusal| refusal.reply().1.into_owned())
     }
 
     /// docs/protocols/postoffice.md §3, row by row: a value that is wrong at both levels, and one that is right.

@@ -45,6 +45,9 @@ pub struct WireMessage {
     pub version: WireExtras,
 }
 
+/// The action of a presence event with which its member leaves.
+const LEAVE: u64 = 3;
+
 /// A presence event as a client sent it; nothing of it has been judged.
 #[derive(Clone, Debug, Default)]
 pub struct WirePresence {
@@ -77,6 +80,10 @@ impl WireMessage {
 }
 
 impl WirePresence {
+    pub const fn is_leave(&self) -> bool {
+        self.action == LEAVE
+    }
+
     /// The core's event of `member`; `id` is its own, or `<connectionId>:<msgSerial>:<index>` of its frame.
     ///
     /// # Errors
@@ -85,7 +92,7 @@ impl WirePresence {
     pub fn into_event(self, id: ByteString, member: ClientId) -> Result<PresenceEvent, Fault> {
         let action = match self.action {
             2 => PresenceAction::Enter,
-            3 => PresenceAction::Leave,
+            LEAVE => PresenceAction::Leave,
             4 => PresenceAction::Update,
             other => {
                 let what = format!("presence.action: found {other}; allowed: 2 (enter), 3 (leave) or 4 (update)");
