@@ -355,7 +355,7 @@ mod tests {
     #[actix_web::test]
     async fn what_a_former_version_has_kept_is_moved() {
         let (store, clock) = (store(), Clock::manual(Timestamp::from_millis(2 * 3_600_000)));
-        let old = r#"{"id":"1","at":5,"push":{"event_name":"old","subject":1,"user":"a","token":"a"}}"#;
+        let old = r#"{"id":"old","at":5,"push":{"event_name":"old","subject":1,"user":"a","token":"a"}}"#;
         let young = old.replace("old", "young").replace(":5", ":7100000");
         let held = old.replace("old", "held").replace("}}", "},\"until_read\":true}");
         let rows = (1..).zip([old, &young, &held]);
