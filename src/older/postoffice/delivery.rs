@@ -76,9 +76,8 @@ impl Shared {
             self.mailboxes.discard(mailbox, put.displaced);
             return Ok(());
         }
-        let write = queue.write(put);
         drop(contents);
-        let written = self.mailboxes.write(mailbox, write);
+        let written = self.mailboxes.write(mailbox, put);
         let (shared, mailbox) = (Arc::clone(self), Arc::clone(mailbox));
         self.watch(written, "a letter could not be written to disk, and its sender is told", move || {
             mailbox.lock().owner.forget(number);
@@ -121,15 +120,14 @@ impl Shared {
 
     /// Writes to disk what a mailbox has in memory only, if nobody reads it now.
     pub fn spill(self: &Arc<Self>, mailbox: &Arc<Mailbox>) {
-        let mut contents = mailbox.lock();
-        let is_read = contents.owner.readers.iter().any(|reader| !reader.is_behind);
-        if is_read || !contents.owner.is_remembered || !self.storage().is_on {
-            return;
-        }
-        let write = contents.queue.spill();
-        drop(contents);
-        if let Some(write) = write {
-            let written = self.mailboxes.write(mailbox, write);
+        let is_due = {
+            let owner = &mailbox.lock().owner;
+            owner.is_remembered && owner.readers.iter().all(|reader| reader.is_behind)
+        };
+        if is_due
+            && self.storage().is_on
+            && let Some(written) = self.mailboxes.spill(mailbox)
+        {
             self.watch(
                 written,
                 "letters could not be written to disk; they stay in memory, and are tried again",
