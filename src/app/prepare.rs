@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::older::{chats, database};
+use super::older::database;
 use crate::{
     auth::{
         ably::local_key::{self, Kept},
@@ -22,7 +22,7 @@ use crate::{
     config::{self, Complaints, Draft, Environment, FileFaults, Loaded},
     edge::tls::{self, CertificateReloader},
     older::{
-        chat::moderation::{Moderation, ModerationFault},
+        chat::moderation::{self, Moderation, ModerationFault},
         group::ip_filter::read_blacklist,
     },
 };
@@ -157,7 +157,7 @@ fn moderation(draft: &mut Draft, clock: &Clock) -> Option<Moderation> {
     if !settings.enabled {
         return None;
     }
-    match Moderation::new(chats::moderation(settings), clock.clone()) {
+    match Moderation::new(moderation::Settings::of(settings), clock.clone()) {
         Ok(moderation) => Some(moderation),
         Err(faults) => {
             for fault in faults {

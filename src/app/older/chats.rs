@@ -8,12 +8,8 @@ use super::database::{self, Driver};
 use crate::{
     auth::Leeway,
     clock::Clock,
-    config::{self, Moderated},
-    limits,
-    older::chat::{
-        Chat,
-        moderation::{self, Baidu, Choice, Moderation},
-    },
+    config, limits,
+    older::chat::{Chat, moderation::Moderation},
     store::{
         Store,
         archive::{SharedArchive, embedded::EmbeddedArchive},
@@ -41,23 +37,6 @@ pub fn open(
     };
     rt::spawn(sweep(Arc::clone(&archive), driver));
     Ok(Arc::new(Chat::new(settings, archive, moderation, clock.clone(), leeway)))
-}
-
-/// What the chat judges messages by.
-pub fn moderation(settings: &config::Chat) -> moderation::Settings {
-    let choice = |moderated| match moderated {
-        Moderated::Allow => Choice::Allow,
-        Moderated::Block => Choice::Block,
-    };
-    let baidu = settings.uses_baidu().then(|| Baidu {
-        api_key: settings.baidu_api_key.clone(),
-        secret_key: settings.baidu_secret_key.clone(),
-        base_url: settings.baidu_base_url.clone(),
-        timeout: settings.baidu_timeout,
-        on_error: choice(settings.baidu_on_error),
-        suspect: choice(settings.baidu_suspect),
-    });
-    moderation::Settings { baidu, words_file: settings.words_file.clone() }
 }
 
 /// Messages go when they are older than they are to be kept.

@@ -16,7 +16,7 @@ use crate::{
         code::Code,
         connection::{Connection, channels},
         http::{self, no_method, respond},
-        identity::{SUBPROTOCOL, TokenUser, Unauthorized, wants_subprotocol},
+        identity::{SUBPROTOCOL, TokenUser, Unauthorized, subprotocols},
         online::Rooms,
         reply::Reply,
         shared::Chat,
@@ -90,7 +90,7 @@ impl Endpoint for ChatEndpoint {
     }
 
     fn subprotocol(&self, request: &HttpRequest) -> Option<&'static str> {
-        wants_subprotocol(request).then_some(SUBPROTOCOL)
+        subprotocols(request).find(|name| *name == SUBPROTOCOL).map(|_| SUBPROTOCOL)
     }
 }
 

@@ -65,7 +65,7 @@ impl Fields {
 
     /// The reply to a field of the right type that cannot be taken.
     pub fn refusal(&self, why: &str) -> Reply {
-        Reply::told(self.unreadable, format!("{}: {why}", self.unreadable.row().text))
+        Reply::with_text(self.unreadable, format!("{}: {why}", self.unreadable.row().text))
     }
 
     /// Text of a message; empty when it is not there. Spaces are content, too.

@@ -1,4 +1,4 @@
-//! Who a request is from (`docs/protocols/chat.md §2`): a JWT, by which of its claims, and what is said to those who have none.
+//! Who a request is from (`docs/protocols/chat.md §2`): a JWT, by which of its claims, and what those without one are answered.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,7 +32,7 @@ pub struct TokenUser {
     pub expires: Option<Timestamp>,
 }
 
-/// Why there is none: HTTP 401.
+/// Why a request is from no user: HTTP 401.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unauthorized {
     NoToken,
@@ -48,8 +48,8 @@ pub struct TokenReader {
     in_query: bool,
     require_exp: bool,
     clock: Clock,
-    /// Somebody was told that there are tokens without end.
-    endless: AtomicBool,
+    /// The operator knows that there are tokens without end.
+    warned_of_endless: AtomicBool,
     warning: OncePerSecond,
 }
 
@@ -61,7 +61,7 @@ impl TokenReader {
             in_query: settings.token_in_query,
             require_exp: settings.require_exp,
             clock,
-            endless: AtomicBool::new(false),
+            warned_of_endless: AtomicBool::new(false),
             warning: OncePerSecond::default(),
         }
     }
@@ -86,7 +86,7 @@ impl TokenReader {
             if self.require_exp {
                 return Err(self.invalid(token));
             }
-            if !self.endless.swap(true, Ordering::Relaxed) {
+            if !self.warned_of_endless.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
                     "a chat client has a token without exp, which is good for ever; have them issued with exp, \
                      then set chat.require_exp"
@@ -97,7 +97,7 @@ impl TokenReader {
         Ok(TokenUser { id, expires })
     }
 
-    /// Tells the operator, too, who mostly has to change how tokens are issued.
+    /// The operator hears of it, too, who mostly has to change how tokens are issued.
     fn invalid(&self, token: &str) -> Unauthorized {
         let expected = Expected {
             user: &CLAIMS,
@@ -130,8 +130,7 @@ impl TokenReader {
         if let Some(token) = bearer.filter(|token| !token.is_empty()) {
             return Some(token.to_owned());
         }
-        let offered = header(SEC_WEBSOCKET_PROTOCOL.as_str()).unwrap_or_default();
-        let mut offered = offered.split(',').map(str::trim);
+        let mut offered = subprotocols(request);
         if offered.next() == Some(SUBPROTOCOL)
             && let Some(token) = offered.next().filter(|token| !token.is_empty())
         {
@@ -143,11 +142,10 @@ impl TokenReader {
     }
 }
 
-/// Whether the request has asked for it by `Sec-WebSocket-Protocol`, whose answer has to name it then.
-pub fn wants_subprotocol(request: &HttpRequest) -> bool {
-    let offered = request.headers().get(SEC_WEBSOCKET_PROTOCOL);
-    let offered = offered.and_then(|value| value.to_str().ok());
-    offered.is_some_and(|list| list.split(',').any(|item| item.trim() == SUBPROTOCOL))
+/// What the request names in `Sec-WebSocket-Protocol`.
+pub fn subprotocols(request: &HttpRequest) -> impl Iterator<Item = &str> {
+    let list = request.headers().get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+    list.unwrap_or_default().split(',').map(str::trim)
 }
 
 /// The user of these claims. 0 is none (§2), and what is above 2^63-1 fits into no store.

@@ -98,7 +98,7 @@ impl Chat {
         Rules { strict_types: self.settings.strict_types, is_source: self.compat() == ChatCompat::Source }
     }
 
-    /// The time as clients are told it.
+    /// The time as clients get it.
     pub fn now_text(&self) -> String {
         self.time_text(self.clock.now())
     }
@@ -112,10 +112,10 @@ impl Chat {
         self.ids.mint().to_string()
     }
 
-    /// What a sender is told whose message the store did not take; the operator hears of it.
+    /// The reply to a sender whose message the store did not take; the operator hears of it.
     pub(super) fn not_stored(&self, error: &StoreError, code: Code) -> Reply {
         if let Some(more) = self.store_warning.allows(&self.clock) {
-            tracing::error!(%error, more, "a chat message could not be stored; its sender was told");
+            tracing::error!(%error, more, "a chat message could not be stored; its sender was answered so");
         }
         code.into()
     }

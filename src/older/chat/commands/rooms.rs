@@ -31,11 +31,11 @@ impl RequestLoop {
     pub async fn join_room(&self, room: &str) -> Reply {
         let registration = &self.connection.registration;
         let Ok(is_new) = online::join(&registration.data, room) else {
-            return Reply::told(Code::JoinUnreadable, "加入的房间过多 (too many rooms)");
+            return Reply::with_text(Code::JoinUnreadable, "加入的房间过多 (too many rooms)");
         };
         // A connection that has ended attaches to nothing, and nobody reads the reply.
         if is_new && registration.is_registered() {
-            let (notice, done) = Notice::attach_and_tell(room_channel(room));
+            let (notice, done) = Notice::attach_and_report(room_channel(room));
             registration.notify(notice);
             if done.await.is_err() {
                 registration.data.lock().remove(room);
