@@ -108,7 +108,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     };
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
-    let shared = letshare::Shared::new(config, clock);
+    let letshare = Arc::new(letshare::Shared::new(config, clock));
     let gauge = storage.as_ref().map(Storage::gauge);
     let (revocations, nonces) = match &storage {
         Some(storage) => {
@@ -134,7 +134,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         trusted_proxies,
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
-        letshare: shared.clone(),
+        letshare: Arc::clone(&letshare),
         admission,
         ably,
         apps,
@@ -169,7 +169,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         local_key,
         storage: Mutex::new(storage),
         server: handle,
-        letshare: shared,
+        letshare,
         older,
         reloader,
         notice: config.shutdown.notice,
@@ -318,7 +318,11 @@ async fn watch_certificate(reloader: Arc<CertificateReloader>) {
         match reloader.reload_if_changed() {
             Ok(true) => tracing::info!("new TLS certificate in use"),
             Ok(false) => {}
-            Err(error) => tracing::error!("the old TLS certificate stays in use: {error}"),
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!("the old TLS certificate stays in use: {fault}");
+                }
+            }
         }
     }
 }

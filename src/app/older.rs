@@ -13,7 +13,7 @@ use crate::{
     limits,
     older::{
         chat::{self, Chat, ChatEndpoint, moderation::Moderation},
-        group::{self, Group},
+        group::{self, GroupEndpoint},
         postoffice::{self, PostOffice},
         relay::{self, Relay},
     },
@@ -102,7 +102,7 @@ impl Older {
             }
             Protocol::Group => {
                 if let Some(shared) = &self.group {
-                    group::routes(routes, &Group::new(entrance.clone(), Arc::clone(shared)));
+                    group::routes(routes, &GroupEndpoint::new(entrance.clone(), Arc::clone(shared)));
                 }
             }
             Protocol::Operations | Protocol::LetShare | Protocol::Ably => {}
@@ -112,7 +112,7 @@ impl Older {
     /// Lets them say what they have to say to other instances.
     pub async fn stop(&self) {
         if let Some(group) = &self.group {
-            group.forum.stop(limits::GROUP_LAST_WORDS).await;
+            group.groups.stop(limits::GROUP_LAST_WORDS).await;
         }
     }
 }

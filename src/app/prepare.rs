@@ -23,7 +23,7 @@ use crate::{
     edge::tls::{self, CertificateReloader},
     older::{
         chat::moderation::{self, Moderation, ModerationFault},
-        group::blacklist,
+        group::ip_filter::read_blacklist,
     },
 };
 
@@ -100,8 +100,8 @@ fn certificate(draft: &mut Draft) -> Option<(ServerConfig, CertificateReloader)>
         Ok(ready) => Some(ready),
         Err(faults) => {
             for fault in faults {
-                if !draft.has_fault(fault.key()) {
-                    draft.complain(&[fault.key(), "tls.enabled"], fault.to_string());
+                if !draft.has_fault(fault.key) {
+                    draft.complain(&[fault.key, "tls.enabled"], fault.to_string());
                 }
             }
             None
@@ -144,7 +144,7 @@ fn tell_of_folder(draft: &mut Draft, fault: &KeptFault) {
 
 fn blacklist(draft: &mut Draft) -> Vec<IpNet> {
     let settings = &draft.config().group;
-    let read = settings.blacklist_file.as_deref().filter(|_| settings.enabled).map(blacklist::read);
+    let read = settings.blacklist_file.as_deref().filter(|_| settings.enabled).map(read_blacklist);
     let networks = read.transpose().unwrap_or_else(|faults| {
         tell(draft, &["group.blacklist_file", "group.enabled"], &faults);
         None

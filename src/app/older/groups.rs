@@ -14,7 +14,8 @@ use crate::{
     engines::redis,
     limits,
     older::group::{
-        Forum, Shared,
+        Groups, Shared,
+        ip_filter::Blacklist,
         streams::{self, Bus},
     },
     store::Store,
@@ -34,21 +35,21 @@ pub fn open(
     clock: &Clock,
     leeway: &Leeway,
 ) -> anyhow::Result<Arc<Shared>> {
-    let others = match &settings.redis {
+    let instances = match &settings.redis {
         Some(endpoint) => {
-            let (told, inbox) = mpsc::channel(limits::GROUP_INBOX);
+            let (events, inbox) = mpsc::channel(limits::GROUP_INBOX);
             let redis = redis_settings(settings, endpoint);
             let settings = streams::Settings::new(redis);
-            let bus = Bus::start(settings, clock.clone(), Some(Arc::clone(&store)), told);
+            let bus = Bus::start(settings, clock.clone(), Some(Arc::clone(&store)), events);
             let bus = bus.context("cannot read what waits for Redis in the data folder")?;
             Some((bus, inbox))
         }
         None => None,
     };
-    let forum = Forum::open(settings, store, clock.clone(), others)?;
-    rt::spawn(sweep(Arc::clone(&forum)));
-    let shared = Arc::new(Shared::new(forum, blacklist, leeway));
-    tell_mode(&shared.forum.settings);
+    let groups = Groups::open(settings, store, clock.clone(), instances)?;
+    rt::spawn(sweep(Arc::clone(&groups)));
+    let shared = Arc::new(Shared::new(groups, Blacklist::new(settings, blacklist), leeway));
+    tell_mode(&shared.groups.settings);
     Ok(shared)
 }
 
@@ -64,10 +65,10 @@ fn redis_settings(settings: &config::Group, endpoint: &str) -> redis::Settings {
 }
 
 /// What is too old goes.
-async fn sweep(forum: Arc<Forum>) {
+async fn sweep(groups: Arc<Groups>) {
     loop {
         rt::time::sleep(limits::GROUP_SWEEP).await;
-        if let Err(error) = forum.sweep().await {
+        if let Err(error) = groups.sweep().await {
             tracing::warn!(%error, "old group messages are not removed yet");
         }
     }
