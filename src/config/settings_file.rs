@@ -10,7 +10,7 @@ use super::{Environment, load::shipped};
 
 /// `configs/<mode>.yaml` in the working directory; none when the copy that is built in is used.
 pub fn settings_file(environment: &Environment, mode: &str) -> Option<PathBuf> {
-    let path = environment.dir.join("configs").join(format!("{mode}.yaml"));
+    let path = environment.mode_file(mode);
     path.is_file().then(|| fs::canonicalize(&path).unwrap_or(path))
 }
 
