@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use actix_web::{rt, web};
+use actix_web::web;
 use ipnet::IpNet;
 
+use super::every;
 use crate::{
     auth::Leeway,
     clock::Clock,
@@ -69,7 +70,8 @@ impl Older {
         if config.postoffice.enabled {
             let settings = &config.postoffice;
             let office = Office::open(settings, Arc::clone(store), clock.clone())?;
-            rt::spawn(sweep(Arc::clone(&office)));
+            let swept = Arc::clone(&office);
+            every(limits::POST_SWEEP, async move || swept.sweep());
             older.postoffice = Some(Arc::new(postoffice::Shared::new(settings, office, leeway)));
         }
         if let Some(moderation) = read.moderation {
@@ -116,13 +118,5 @@ impl Older {
         if let Some(group) = &self.group {
             group.forum.stop(limits::GROUP_LAST_WORDS).await;
         }
-    }
-}
-
-/// Letters that nobody fetches go when they are too old.
-async fn sweep(office: Arc<Office>) {
-    loop {
-        rt::time::sleep(limits::POST_SWEEP).await;
-        office.sweep();
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Reads the settings again, from where they came from at the start.
-pub type ReadAgain = Box<dyn Fn() -> Result<Prepared, Complaints>>;
+pub type ReadAgain<'a> = &'a dyn Fn() -> Result<Prepared, Complaints>;
 
 /// Serves until SIGTERM or SIGINT, then drains. A second signal skips the waits. SIGHUP reads the settings again.
 ///
@@ -33,7 +33,7 @@ pub type ReadAgain = Box<dyn Fn() -> Result<Prepared, Complaints>>;
 pub fn run(
     prepared: Prepared,
     environment: &Environment,
-    read_again: &ReadAgain,
+    read_again: ReadAgain<'_>,
     Process { system, signals }: Process,
 ) -> anyhow::Result<()> {
     let clock = Clock::system();
@@ -60,7 +60,7 @@ async fn serve(
     prepared: Prepared,
     clock: Clock,
     log: Dropped,
-    read_again: &ReadAgain,
+    read_again: ReadAgain<'_>,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
     let mut loaded = prepared.loaded.clone();

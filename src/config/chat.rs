@@ -52,8 +52,7 @@ section! {
     retention_days: u32 = "0", Whole(0, 36_500);
     /// Messages a second by HTTP, all users together; 0 = no limit.
     requests_per_second: u32 = "0", RATE;
-    /// Keep messages and groups in this MongoDB instead of the data folder: mongodb://user:password@host:27017. A
-    /// secret.
+    /// Keep messages and groups in this MongoDB instead of the data folder: mongodb://user:password@host:27017.
     mongodb_uri: SecretString = "", Code;
     /// The same in parts: the host; empty for the data folder.
     mongodb_host: String = "", Host;

@@ -29,11 +29,10 @@ section! {
     stats_path: String = "/group/stats", Path;
     /// What stands before /messages, /notifications, /groups and /users.
     api_path: String = "/group/api", Path;
-    /// Signs the tokens of users (HS256, claim userId); the same as the services' that make them. This default is
+    /// Signs the tokens of users (HS256, claim userId); the services that make them have the same. This default is
     /// public knowledge.
     jwt_secret: SecretString = "k9#8G7&6F5%4D3$2S1@0P9*8O7!6N5^4M3+2L1=0", Secret, reloadable;
-    /// Services show it in X-Service-Key to make groups, change members and send notifications. While it is empty
-    /// nobody can.
+    /// Services show it in X-Service-Key to make groups, change members and send notifications; empty: nobody can.
     service_key: SecretString = "", Code, reloadable;
     /// Pages that may connect, besides those of the same host. Programs without an Origin header always may.
     allowed_origins: Vec<String> = "", OriginsOrAny, reloadable;
@@ -51,8 +50,7 @@ section! {
     auth_timeout: Duration = "30s", Span("1s", "24h");
     /// A ping goes to each client this often.
     ping_interval: Duration = "54s", Span("1s", "24h");
-    /// A connection from which nothing arrived for this long, not even a pong, is closed. Longer than
-    /// group.ping_interval.
+    /// A connection from which nothing arrived for this long, no pong either, is closed. Longer than ping_interval.
     idle_timeout: Duration = "60s", Span("1s", "24h");
     /// A connection that took no byte for this long although some waited is closed.
     stall_timeout: Duration = "10s", Span("1s", "24h");
@@ -66,8 +64,7 @@ section! {
     blacklist: Vec<IpNet> = "", Networks, reloadable;
     /// More of them, one a line; read again on SIGHUP and by POST <group.api_path>/blacklist/reload.
     blacklist_file: Option<PathBuf> = "", File, reloadable;
-    /// Failed attempts to authenticate from one address in ten minutes that ban it for a while; 0 = no address is
-    /// banned.
+    /// Failed attempts to authenticate from one address in ten minutes that ban it; 0 = no address is banned.
     ban_after: u32 = "0", RATE;
     /// How long such a ban lasts.
     ban_for: Duration = "10m", Span("1s", "24h");

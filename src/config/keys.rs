@@ -23,7 +23,7 @@ pub struct Key {
 }
 
 /// Names of keys in the version before, with those of today. They are read until [`OLD_NAMES_GO_IN`].
-const RENAMED: &[(&str, &str)] = &[];
+const RENAMED: [(&str, &str); 1] = [("postoffice.mailbox_letters", "postoffice.mailbox_messages")];
 pub const OLD_NAMES_GO_IN: &str = "0.3";
 
 impl Key {

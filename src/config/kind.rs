@@ -23,39 +23,27 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     Address,
     Networks,
-    /// Names of hosts, without ports.
     Hosts,
     Origins,
-    /// The same, or `*` for every page.
     OriginsOrAny,
-    /// Tokens with the mailboxes that they open. Secret.
     Grants,
-    /// Names of mailboxes.
+    /// Of mailboxes.
     Names,
-    /// A port, or empty for the shared one.
     OwnPort,
-    /// The path of a URL.
     Path,
-    /// The same, or nothing.
     OptionalPath,
-    /// Host and port, or nothing.
     Endpoint,
     Filter,
+    /// One that is never empty where it is used, with a least length.
     Secret,
-    /// A text to be kept from others; any length, or empty.
+    /// To be kept from others.
     Code,
-    /// A word that may be shown, or empty.
     Text,
-    /// The name or address of a machine, or empty.
     Host,
-    /// The name of an HTTP header.
     Header,
-    /// The name of a time zone, or empty.
     Zone,
-    /// Where a service is.
     HttpUrl,
     Folder,
-    /// A file or nothing.
     File,
     /// Accepted and ignored while it has the first value; the second says what to do instead.
     Ignored(&'static str, &'static str),

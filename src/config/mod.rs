@@ -8,8 +8,6 @@
 mod chat;
 mod check;
 mod complaint;
-#[cfg(test)]
-pub mod fixtures;
 mod group;
 mod keys;
 mod kind;
@@ -40,6 +38,8 @@ pub use relay::{Identify, Relay, UnresolvedToken};
 pub use reload::Change;
 pub use secrets::GROUP_SAMPLE_SECRET;
 pub use settings_file::{settings_file, unused_files};
+#[cfg(test)]
+pub use tests::fixtures;
 pub use text_file::{FileFaults, Problem, read_bytes, read_text};
 pub use traffic::{Ably, FileTransfer, History, LetShare, Limits, WebSocket};
 

@@ -14,7 +14,7 @@ use crate::limits;
 section! {
     PostOffice as "postoffice";
 
-    /// Serve the PostOffice protocol: letters between mailboxes. MODE=postoffice is the drop-in for the older server.
+    /// Serve the PostOffice protocol: messages between mailboxes. MODE=postoffice is the drop-in for the older server.
     enabled: bool = "false", Switch;
     /// A port of its own, beside the shared one; 0 picks a free one. There `/` takes WebSockets as well.
     port: Option<u16> = "", OwnPort;
@@ -24,15 +24,14 @@ section! {
     any_path: bool = "false", Switch;
     /// Says that the post office is well.
     health_path: String = "/postoffice/health", Path;
-    /// Counts connections, mailboxes and stored letters.
+    /// Counts connections, mailboxes and stored messages.
     stats_path: String = "/postoffice/stats", Path;
-    /// Lists the letters of a thread for whoever may open the mailbox: ?clientID=erp&subjectId=ord-1; without a path no
-    /// such page.
+    /// Lists the messages of a thread for whoever may open the mailbox: ?clientID=erp&subjectId=ord-1; without a path
+    /// there is no such page.
     threads_path: Option<String> = "", OptionalPath;
     /// Open connections of this protocol.
     max_connections: usize = "20000", Whole(1, 10_000_000);
-    /// What opens a mailbox: `any` text, as with the older server; one of postoffice.tokens; a `jwt` (HS256) that names
-    /// it.
+    /// What opens a mailbox: `any` text, as with the older server, one of `tokens`, or a `jwt` (HS256) that names it.
     auth: PostOfficeAuth = "any", OneOf(PostOfficeAuth::WORDS);
     /// Tokens for postoffice.auth tokens; in a mailbox's name `*` stands for any text.
     tokens: Vec<SecretString> = "", Grants, reloadable;
@@ -40,9 +39,9 @@ section! {
     jwt_secret: SecretString = "", Code, reloadable;
     /// Pages that may connect, besides those of the same host. Programs without an Origin header always may.
     allowed_origins: Vec<String> = "", OriginsOrAny, reloadable;
-    /// Which `from` a letter may have: `known` = any but another mailbox, `strict` = the sender's own, `off` = any.
+    /// Which `from` a message may have: `known` = any but another mailbox, `strict` = the sender's own, `off` = any.
     from_check: FromCheck = "known", OneOf(FromCheck::WORDS);
-    /// Leave the sender's token in the letter, as the older server did: its readers could use it.
+    /// Leave the sender's token in the message, as the older server did: its readers could use it.
     forward_token: bool = "false", Switch;
     /// How fields are judged: not at all, by what clients send, or by the document's schema.
     validation: Validation = "off", OneOf(Validation::WORDS);
@@ -50,21 +49,21 @@ section! {
     require_base64: bool = "false", Switch;
     /// Tell senders what was not delivered and why, or keep silent as the older server did.
     errors: PostOfficeErrors = "reply", OneOf(PostOfficeErrors::WORDS);
-    /// All connections of a mailbox get its letters; otherwise a new one replaces the old.
+    /// All connections of a mailbox get its messages; otherwise a new one replaces the old.
     multi_device: bool = "false", Switch;
-    /// Keep letters for mailboxes that are away, or drop them as the older server did.
+    /// Keep messages for mailboxes that are away, or drop them as the older server did.
     offline: OfflineLetters = "store", OneOf(OfflineLetters::WORDS);
-    /// Mailboxes that letters are kept for although nobody has connected as them yet.
+    /// Mailboxes that messages are kept for although nobody has connected as them yet.
     mailboxes: Vec<String> = "", Names;
-    /// Letters that wait in one mailbox; beyond that the lowest level goes first, then the oldest.
-    mailbox_letters: usize = "1000", COUNT;
-    /// How long a letter waits.
+    /// Messages that wait in one mailbox; beyond that the lowest level goes first, then the oldest.
+    mailbox_messages: usize = "1000", COUNT;
+    /// How long a message waits.
     mailbox_age: Duration = "168h", Span("1m", "8760h");
-    /// Bytes of all letters that wait, of all mailboxes together.
+    /// Bytes of all messages that wait, of all mailboxes together.
     stored_bytes: u64 = "1073741824", STORE_BYTES;
-    /// Mailboxes that one letter may name in to and cc.
+    /// Mailboxes that one message may name in to and cc.
     max_recipients: usize = "1000", COUNT;
-    /// Bytes of the largest letter; larger ones close the connection with 1009.
+    /// Bytes of the largest message; larger ones close the connection with 1009.
     max_message_bytes: usize = "1048576", Whole(1_024, 1 << 24);
 }
 
@@ -144,7 +143,7 @@ impl Verdict<'_> {
             ),
             PostOfficeAuth::Tokens | PostOfficeAuth::Jwt => {}
         }
-        // What may be on the way to a client at once, with the letter that makes it too much.
+        // What may be on the way to a client at once, with the message that makes it too much.
         let most = post.max_message_bytes + limits::POST_WINDOW_BYTES + 65_536;
         if self.config.limits.outbox_bytes < most {
             self.complain(

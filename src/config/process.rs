@@ -21,13 +21,12 @@ section! {
     workers: usize = "0", Whole(0, 1_024);
     /// Reverse proxies whose X-Forwarded-For is believed; without them all clients behind one share its address.
     trusted_proxies: Vec<IpNet> = "", Networks, reloadable;
-    /// Who may read /metrics; by default this machine and private networks. Name a proxy in trusted_proxies, else it
-    /// counts.
+    /// Who may read /metrics; by default this machine and private networks. Of a proxy that is not in trusted_proxies
+    /// the own address counts.
     metrics_from: Vec<IpNet> = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
         Networks, reloadable;
-    /// Names that this server is reached by, such as the one of its proxy: pages of these hosts are its own, and
-    /// /metrics answers by them. Its IP addresses and localhost always count; other names could be pointed here by
-    /// anybody.
+    /// Names that this server is reached by, such as that of its proxy: pages of these hosts are its own, and /metrics
+    /// answers by them. Its IP addresses and localhost always count; anybody could point other names to this machine.
     public_hosts: Vec<String> = "", Hosts, reloadable;
     /// An idle HTTP connection is kept this long for the next request; longer than a proxy in front keeps its own.
     keep_alive: Duration = "90s", Span("1s", "1h");
@@ -53,9 +52,8 @@ section! {
     mode: AuthMode = "both", OneOf(AuthMode::WORDS), reloadable;
     /// Secret behind the static token; set it with SERVER_AUTH_SECRET. This default is public knowledge.
     secret: SecretString = "sever_auth_123", Secret, reloadable;
-    /// How far the clock of whoever signs JWTs may be off, for all protocols: a JWT is taken that much before its nbf
-    /// and after its exp. Of Ably's JWTs nbf and iat may be two minutes ahead in any case, as the times of its token
-    /// requests.
+    /// How far the clock of whoever signs JWTs may be off, in all protocols: so long before its nbf and after its exp a
+    /// JWT is taken. The nbf and iat of Ably's JWTs and the times of its token requests may always be two minutes ahead.
     clock_leeway: Duration = "30s", Span("0s", "2m");
 }
 

@@ -26,13 +26,12 @@ section! {
     health_path: String = "/relay/health", Path;
     /// Counts connections and users for whoever has the API key; without a path there is no such page.
     stats_path: Option<String> = "", OptionalPath;
-    /// Back ends show it with every push. While it is empty, that of <data.dir>/relay-key.json counts, made at the
-    /// first start.
+    /// Back ends show it with every push. If it is empty, one is made at the first start: <data.dir>/relay-key.json.
     api_key: SecretString = "", Code, reloadable;
     /// Pages that may connect or push; none named = all may, as with the older server.
     allowed_origins: Vec<String> = "", Origins, reloadable;
-    /// How clients show who they are: `open` needs no proof, `jwt` takes the `sub` of a JWT, `signed` <id>.<hex
-    /// HMAC-SHA256>.
+    /// How clients show who they are: `open` needs no proof, `jwt` takes the `sub` of a JWT, and `signed` takes
+    /// <id>.<hex HMAC-SHA256>.
     identify: Identify = "open", OneOf(Identify::WORDS);
     /// Behind relay.identify jwt and signed; not used by open.
     identify_secret: SecretString = "", Code, reloadable;
@@ -46,12 +45,11 @@ section! {
     pushes_per_second: u32 = "0", RATE;
     /// Delayed pushes that are later than that, because the server was down, are dropped; 0s sends them all.
     max_lateness: Duration = "0s", Span("0s", "8760h");
-    /// Delayed pushes that fell due while the server was down, or fall due so long after its start, when clients are
-    /// still coming back: those to a user are kept until the user has read them, those to everybody are sent when this
-    /// is over.
+    /// For so long after the start clients are still coming back. A delayed push that falls due then, or did while the
+    /// server was down: one to a user is kept until the user has read it, one to everybody is sent at the end of it.
     overdue_grace: Duration = "30s", Span("0s", "1h");
-    /// Keep pushes for a user who is away so long, on disk, until one of their connections identifies; 0s as the older
-    /// server.
+    /// Pushes for a user who is away are kept for so long, on disk, until one of the user's connections identifies; 0s
+    /// keeps none, as the older server.
     offline_ttl: Duration = "0s", Span("0s", "720h");
 }
 

@@ -10,6 +10,7 @@ use super::{keys::Key, kind::Kind, *};
 
 mod compose;
 mod default_yaml;
+pub mod fixtures;
 mod operators;
 
 const LONG: &str = "0123456789abcdef0123456789abcdef";

@@ -150,7 +150,7 @@ pub const SERVERS: [OlderServer; 4] = [
             name("sslCertPath", "POSTOFFICE_SSLCERTPATH", Form::JsonText, "tls.cert_file"),
             name("sslKeyPath", "POSTOFFICE_SSLKEYPATH", Form::JsonText, "tls.key_file"),
         ],
-        unused: &[("dataSource.redis", "letters are kept in the data folder of this server alone")],
+        unused: &[("dataSource.redis", "messages are kept in the data folder of this server alone")],
         any_case: false,
         empty: Missing::Counts,
         is_lenient: false,

@@ -60,7 +60,7 @@ impl Settings {
             max_recipients: settings.max_recipients,
             multi_device: settings.multi_device,
             bounds: Bounds {
-                letters: settings.mailbox_letters,
+                letters: settings.mailbox_messages,
                 stores: matches!(settings.offline, OfflineLetters::Store),
             },
             age: settings.mailbox_age,
