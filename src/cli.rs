@@ -57,7 +57,8 @@ struct SettingFlags {
     /// With MODE=postoffice: the settings file of the older server; short for POSTOFFICE_CONFIG=…
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<String>,
-    /// With MODE=group: the settings file of the older server, etc/websocket.yaml unless it is said; short for GROUP_CONFIG=…
+    /// With MODE=group: the settings file of the older server, etc/websocket.yaml unless it is said; short for
+    /// GROUP_CONFIG=…
     #[arg(short = 'f', global = true, value_name = "FILE")]
     group_config: Option<String>,
 }

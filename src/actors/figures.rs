@@ -1,5 +1,5 @@
-//! What the server counts, each figure declared once: `figures!` makes from its rows the struct that is counted with and
-//! all that `/metrics` says of each, as JSON and for Prometheus.
+//! What the server counts, each figure declared once: `figures!` makes from its rows the struct that is counted with
+//! and all that `/metrics` says of each, as JSON and for Prometheus.
 
 use std::time::Duration;
 
@@ -82,8 +82,8 @@ impl<T: Figures> Figures for Option<T> {
     }
 }
 
-/// A row: what the figure says, `name: type = (kind, JSON path, what, unit)`, and with a label also `reason, help of the
-/// family`: rows of one family follow one another. The kind is `rises` or `now`. `= all` puts other [`Figures`] in.
+/// A row: what the figure says, `name: type = (kind, JSON path, what, unit)`, and with a label also `reason, help of
+/// the family`: rows of one family follow one another. The kind is `rises` or `now`. `= all` puts other [`Figures`] in.
 /// `adding` in front: two of them can be added up.
 macro_rules! figures {
     (adding $(#[doc = $about:literal])+ $Name:ident {

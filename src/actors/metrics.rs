@@ -151,7 +151,7 @@ figures! {
 }
 
 /// Names of the version before, for Prometheus and in the JSON, with those of today. They are shown until
-/// [`OLD_NAMES_GO_IN`].
+/// [`OLD_NAMES_GO_IN`](crate::limits::OLD_NAMES_GO_IN).
 pub const RENAMED: [(&str, &str); 4] = [
     ("told_errors", "sent_errors"),
     ("refusals_requests", "refused_requests"),
@@ -160,7 +160,6 @@ pub const RENAMED: [(&str, &str); 4] = [
 ];
 pub const RENAMED_IN_JSON: [(&str, &str); 2] =
     [("websocket.errors_told", "websocket.errors_sent"), ("group.barred", "group.refused")];
-pub const OLD_NAMES_GO_IN: &str = "0.3";
 
 /// Adds up the reports of all worker threads.
 #[derive(Default)]

@@ -113,7 +113,7 @@ impl Older {
         }
     }
 
-    /// Lets them say what they have to say to other instances.
+    /// Gives them time to send what other instances still have to get.
     pub async fn stop(&self) {
         if let Some(group) = &self.group {
             group.forum.stop(limits::GROUP_LAST_WORDS).await;

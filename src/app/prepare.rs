@@ -1,7 +1,7 @@
 //! Everything that can be judged before a port is opened: `config check`, a start and a reload all call [`prepare`], so
 //! what one of them accepts the others accept.
 //!
-//! Left to the start are what the machine decides at that moment: ports, the lock and the content of the data folder,
+//! What can be decided only at that moment is left to the start: ports, the lock and the content of the data folder,
 //! services on the network. Nothing is written here.
 
 use std::fmt;
@@ -81,8 +81,8 @@ pub fn prepare(mut draft: Draft, clock: &Clock) -> Result<Prepared, Complaints> 
     Ok(Prepared { loaded, certificate, apps, ably_key, blacklist, moderation, mongodb })
 }
 
-/// What was read; none, and complaints about the file of `keys[0]`, when it cannot be used. The check of the settings has
-/// complained already of one that cannot be read.
+/// What was read; none, and complaints about the file of `keys[0]`, when it cannot be used. The check of the settings
+/// has complained already of one that cannot be read.
 fn or_complain<T>(draft: &mut Draft, keys: &[&str], read: Result<T, FileFaults>) -> Option<T> {
     let complain = |faults: FileFaults| {
         if !draft.has_fault(faults.key) {
@@ -126,7 +126,8 @@ fn relay_key(draft: &mut Draft) -> Option<SecretString> {
     of_folder(draft, look)
 }
 
-/// What the data folder has. Of each damaged file there is a complaint, of a folder that cannot be used at all only one.
+/// What the data folder has. Of each damaged file there is a complaint, of a folder that cannot be used at all only
+/// one.
 fn of_folder<T>(draft: &mut Draft, look: Result<Option<T>, KeptFault>) -> Option<T> {
     look.unwrap_or_else(|fault| {
         if matches!(fault, KeptFault::Damaged { .. }) || !draft.has_fault("data.dir") {

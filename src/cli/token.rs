@@ -1,5 +1,5 @@
-//! `token mint`, `token static`, `token inspect`: tokens for and from operators. How tokens are made and
-//! checked is in `auth`; here are the words about them.
+//! `token mint`, `token static`, `token inspect`: tokens for and from operators. How tokens are made and checked is in
+//! `auth`; here is what is said about them.
 
 use std::{io::Read as _, time::Duration};
 

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     check::Verdict,
-    keys::{Key, choice, section},
+    keys::{Key, choices, section},
     kind::Kind,
 };
 
@@ -80,29 +80,13 @@ section! {
     words_file: Option<PathBuf> = "", File, reloadable;
 }
 
-choice! {
+choices! {
     /// Whose shapes, where the document and the source of the older server disagree.
-    ChatCompat {
-        Document = "document",
-        Source = "source",
-    }
-}
-
-choice! {
-    /// What becomes of a message to a group that was not made here.
-    UnknownGroup {
-        /// Everybody online gets it.
-        Broadcast = "broadcast",
-        Reject = "reject",
-    }
-}
-
-choice! {
+    ChatCompat: Document = "document", Source = "source";
+    /// What becomes of a message to a group that was not made here: everybody online gets it, or nobody.
+    UnknownGroup: Broadcast = "broadcast", Reject = "reject";
     /// What becomes of a message that the service has no clear answer for.
-    Moderated {
-        Allow = "allow",
-        Block = "block",
-    }
+    Moderated: Allow = "allow", Block = "block";
 }
 
 impl Chat {

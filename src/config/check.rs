@@ -1,5 +1,6 @@
-//! Judges values that must agree with each other or with the machine: secrets and the address that they guard (`secrets`),
-//! ports, files, limits that only make sense together. What is about one older protocol alone stands beside its keys.
+//! Judges values that must agree with each other or with the machine: secrets and the address that they guard
+//! (`secrets`), ports, files, limits that only make sense together. What is about one older protocol alone stands
+//! beside its keys.
 //!
 //! Single values were judged by `kind`. A rule about a value that could not be read is skipped: with the default in its
 //! place, it could find a fault that nobody made.

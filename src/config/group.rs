@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     check::Verdict,
-    keys::{Key, choice, section},
+    keys::{Key, choices, section},
     kind::Kind,
 };
 
@@ -78,24 +78,11 @@ section! {
     redis_db: u32 = "0", Whole(0, 65_535);
 }
 
-choice! {
-    /// Who may take part in a group.
-    Membership {
-        /// Its members.
-        Registry = "registry",
-        /// Whoever is authenticated becomes a member by taking part.
-        Anyone = "anyone",
-    }
-}
-
-choice! {
-    /// When a message is acknowledged.
-    AckMode {
-        /// When it is on disk.
-        Stored = "stored",
-        /// At once; a crash can lose it.
-        Fast = "fast",
-    }
+choices! {
+    /// Who may take part in a group: its members, or whoever is authenticated, who becomes a member by taking part.
+    Membership: Registry = "registry", Anyone = "anyone";
+    /// When a message is acknowledged: when it is on disk, or at once, so that a crash can lose it.
+    AckMode: Stored = "stored", Fast = "fast";
 }
 
 impl Verdict<'_> {

@@ -22,9 +22,9 @@ pub struct Key {
     pub text: &'static [&'static str],
 }
 
-/// Names of keys in the version before, with those of today. They are read until [`OLD_NAMES_GO_IN`].
+/// Names of keys in the version before, with those of today. They are read until
+/// [`OLD_NAMES_GO_IN`](crate::limits::OLD_NAMES_GO_IN).
 const RENAMED: [(&str, &str); 1] = [("postoffice.mailbox_letters", "postoffice.mailbox_messages")];
-pub const OLD_NAMES_GO_IN: &str = "0.3";
 
 impl Key {
     /// Every key, in the order of `configs/default.yaml`.
@@ -120,21 +120,19 @@ macro_rules! section {
     (@reloadable $old:expr, $new:expr) => { $old.clone_from(&$new) };
 }
 
-/// The words of which one is chosen.
-macro_rules! choice {
-    ($(#[doc = $about:literal])+ $Choice:ident {
-        $($(#[doc = $text:literal])* $Variant:ident = $word:literal,)+
-    }) => {
+/// Settings that are one of some words: `Name: Variant = "word", …;`.
+macro_rules! choices {
+    ($($(#[doc = $about:literal])+ $Choice:ident: $($Variant:ident = $word:literal),+;)+) => {$(
         $(#[doc = $about])+
         #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
         pub enum $Choice {
-            $($(#[doc = $text])* #[serde(rename = $word)] $Variant,)+
+            $(#[serde(rename = $word)] $Variant,)+
         }
 
         impl $Choice {
             pub(in crate::config) const WORDS: &'static [&'static str] = &[$($word),+];
         }
-    };
+    )+};
 }
 
-pub(super) use {choice, section};
+pub(super) use {choices, section};

@@ -212,8 +212,8 @@ impl Kind {
         }
     }
 
-    /// No client sends a secret with white space around it: HTTP takes it away from a header, and whoever signs with the
-    /// secret has it from a place without.
+    /// No client sends a secret with white space around it: HTTP takes it away from a header, and whoever signs with
+    /// the secret has it from a place without.
     fn secret(self, text: &str) -> Result<&str, String> {
         // `check` says of an empty one what it is for.
         let is_judged_later = matches!(self, Self::Secret) && text.trim().is_empty();

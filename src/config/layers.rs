@@ -1,15 +1,17 @@
-//! The places that settings come from: the file of the mode, those of an older server, the environment, the command line.
+//! The places that settings come from: the file of the mode, those of an older server, the environment, the command
+//! line.
 //!
-//! Each becomes a [`Layer`] of known keys with their texts, and the line or variable of each. Names that do not exist are
-//! complained of here: later nobody could say who wrote them.
+//! Each becomes a [`Layer`] of known keys with their texts, and the line or variable of each. Names that do not exist
+//! are complained of here: later nobody could say who wrote them.
 
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
     complaint::{Complaint, Notes, Origin},
-    keys::{Key, OLD_NAMES_GO_IN, variable},
+    keys::{Key, variable},
     yaml::{self, Raw},
 };
+use crate::limits::OLD_NAMES_GO_IN;
 
 /// The settings of one place. No `Debug`: it holds secrets.
 #[derive(Default)]
@@ -140,8 +142,8 @@ fn unknown_variable<'a>(name: &'a str, known: impl Iterator<Item = &'a String>) 
 }
 
 /// Kubernetes gives every pod variables named after the services around it, and a service called `letshare`,
-/// `letshare-relay` or `group` takes a prefix of ours. Some of them (`…_PORT=tcp://10.0.0.7:8080`) have the very name of a
-/// setting: no setting takes such a value.
+/// `letshare-relay` or `group` takes a prefix of ours. Some of them (`…_PORT=tcp://10.0.0.7:8080`) have the very name
+/// of a setting: no setting takes such a value.
 pub(super) fn is_kubernetes_link(name: &str, text: &str) -> bool {
     let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme));
     is_address || ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"].iter().any(|part| name.contains(part))

@@ -4,8 +4,8 @@
 //! That one is opened only for somebody who is served there: so a drop-in profile opens the older server's port and no
 //! other, with the operations beside it, and two profiles can run on one machine.
 //!
-//! `check` looks here for two that claim one path, `app` for what to bind. Another protocol is one more [`Protocol`], its
-//! row in [`OWN_PORTS`] and its paths in [`Protocol::routes`].
+//! `check` looks here for two that claim one path, `app` for what to bind. Another protocol is one more [`Protocol`],
+//! its row in [`OWN_PORTS`] and its paths in [`Protocol::routes`].
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! Reads the settings: defaults < `configs/$MODE.yaml` < those of an older server < environment < flags
 //! (docs/architecture.md §8).
 //!
-//! Every fault is collected before anything is refused. A value that cannot be read is replaced by its default while the
-//! rest is judged, so that one run of `config check` tells everything.
+//! Every fault is collected before anything is refused. A value that cannot be read is replaced by its default while
+//! the rest is judged, so that one run of `config check` tells everything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -166,7 +166,7 @@ pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Dra
             let shown = (!key.is_secret()).then(|| key.kind.shown(raw));
             let complaint = Complaint::about(key.name, problem).with_value(shown).set_by(origin.clone());
             notes.fault(complaint.allowed(key.kind.to_string()));
-            // A default that cannot be read is a slip in its row; `finish` finds it missing.
+            // A test holds that defaults can be read.
             let _ = values.add(key, &default, &environment.dir);
         }
         let shown = key.kind.shown(raw).chars().flat_map(char::escape_debug).collect();
@@ -230,10 +230,13 @@ impl Config {
                 faults.push(Complaint::about(key.name, problem));
             }
         }
-        values.finish().map_err(|complaint| {
-            faults.push(complaint);
-            Complaints { faults, ignored: Vec::new() }
-        })
+        match values.finish() {
+            Ok(config) if faults.is_empty() => Ok(config),
+            outcome => {
+                faults.extend(outcome.err());
+                Err(Complaints { faults, ignored: Vec::new() })
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::{
     check::Verdict,
-    keys::{Key, choice, section},
+    keys::{Key, choices, section},
     kind::Kind,
 };
 use crate::limits;
@@ -67,49 +67,17 @@ section! {
     max_message_bytes: usize = "1048576", Whole(1_024, 1 << 24);
 }
 
-choice! {
+choices! {
     /// What a PostOffice token has to be.
-    PostOfficeAuth {
-        Any = "any",
-        Tokens = "tokens",
-        Jwt = "jwt",
-    }
-}
-
-choice! {
-    /// Which `from` a message may have.
-    FromCheck {
-        /// Any but another mailbox.
-        Known = "known",
-        /// The sender's mailbox.
-        Strict = "strict",
-        Off = "off",
-    }
-}
-
-choice! {
+    PostOfficeAuth: Any = "any", Tokens = "tokens", Jwt = "jwt";
+    /// Which `from` a message may have: any but another mailbox, the sender's mailbox, or any.
+    FromCheck: Known = "known", Strict = "strict", Off = "off";
     /// How the fields of a message are judged.
-    Validation {
-        Off = "off",
-        Lenient = "lenient",
-        Strict = "strict",
-    }
-}
-
-choice! {
+    Validation: Off = "off", Lenient = "lenient", Strict = "strict";
     /// Whether senders hear of what was not delivered.
-    PostOfficeErrors {
-        Reply = "reply",
-        Silent = "silent",
-    }
-}
-
-choice! {
+    PostOfficeErrors: Reply = "reply", Silent = "silent";
     /// What becomes of a message whose reader is away.
-    OfflineLetters {
-        Store = "store",
-        Drop = "drop",
-    }
+    OfflineLetters: Store = "store", Drop = "drop";
 }
 
 impl PostOffice {

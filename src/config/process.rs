@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::{
-    keys::{Key, choice, section},
+    keys::{Key, choices, section},
     kind::Kind,
 };
 
@@ -53,7 +53,8 @@ section! {
     /// Secret behind the static token; set it with SERVER_AUTH_SECRET. This default is public knowledge.
     secret: SecretString = "sever_auth_123", Secret, reloadable;
     /// How far the clock of whoever signs JWTs may be off, in all protocols: so long before its nbf and after its exp a
-    /// JWT is taken. The nbf and iat of Ably's JWTs and the times of its token requests may always be two minutes ahead.
+    /// JWT is taken. The nbf and iat of Ably's JWTs and the times of its token requests may always be two minutes
+    /// ahead.
     clock_leeway: Duration = "30s", Span("0s", "2m");
 }
 
@@ -108,13 +109,9 @@ section! {
     verify_bytes: u64 = "1073741824", FILE_BYTES;
 }
 
-choice! {
+choices! {
     /// Which tokens LetShare takes.
-    AuthMode {
-        Static = "static",
-        Jwt = "jwt",
-        Both = "both",
-    }
+    AuthMode: Static = "static", Jwt = "jwt", Both = "both";
 }
 
 /// Keys of older settings files that are accepted without effect. They stand behind those of `tls`.

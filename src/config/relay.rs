@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     check::Verdict,
-    keys::{Key, choice, section},
+    keys::{Key, choices, section},
     kind::Kind,
     secrets::SECRET_BYTES,
 };
@@ -53,21 +53,11 @@ section! {
     offline_ttl: Duration = "0s", Span("0s", "720h");
 }
 
-choice! {
+choices! {
     /// How a relay client shows who it is.
-    Identify {
-        Open = "open",
-        Jwt = "jwt",
-        Signed = "signed",
-    }
-}
-
-choice! {
+    Identify: Open = "open", Jwt = "jwt", Signed = "signed";
     /// What becomes of a relay push whose token names nobody.
-    UnresolvedToken {
-        Broadcast = "broadcast",
-        Reject = "reject",
-    }
+    UnresolvedToken: Broadcast = "broadcast", Reject = "reject";
 }
 
 impl Verdict<'_> {
@@ -79,14 +69,14 @@ impl Verdict<'_> {
         if relay.api_key.expose_secret().is_empty() {
             let folder = self.config.data.dir.display();
             self.warn(format!(
-                "relay.api_key is empty: back ends push with the key in {folder}/relay-key.json, which is made at the first \
-                 start. Or set LETSHARE_RELAY_API_KEY to a secret of your own"
+                "relay.api_key is empty: back ends push with the key in {folder}/relay-key.json, which is made at the \
+                 first start. Or set LETSHARE_RELAY_API_KEY to a secret of your own"
             ));
         }
         if relay.identify == Identify::Open {
             self.warn(
-                "relay.identify is open: whoever knows the identifier of a user can read what is pushed to them; jwt or \
-                 signed ask for a proof",
+                "relay.identify is open: whoever knows the identifier of a user can read what is pushed to them; jwt \
+                 or signed ask for a proof",
             );
         } else if relay.identify_secret.expose_secret().len() < SECRET_BYTES {
             self.complain(

@@ -1,4 +1,5 @@
-//! What a reload (SIGHUP) takes over, and what is different between the settings in force and those that were read anew.
+//! What a reload (SIGHUP) takes over, and what is different between the settings in force and those that were read
+//! anew.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -29,8 +30,8 @@ impl fmt::Display for Change {
 }
 
 impl Loaded {
-    /// Why `new` is no later state of these settings but one that something got lost of: a file that counted says nothing
-    /// any more, or a secret of the operator's own would give way to the published one.
+    /// Why `new` must not take the place of these settings: a file that had settings has none any more, or a secret of
+    /// the operator's own would be replaced by the published default.
     pub fn lost_in(&self, new: &Self) -> Vec<String> {
         let file = |setting: &Setting| match &setting.origin {
             Origin::File { path, embedded: false, .. } => Some(path.clone()),

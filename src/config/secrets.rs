@@ -126,13 +126,13 @@ impl Verdict<'_> {
         let host = self.config.server.host;
         if host.is_loopback() {
             self.warn(format!(
-                "{key} is {weakness}; that is fine while the server listens on {host} only. Before others can reach it, \
-                 {remedy}"
+                "{key} is {weakness}; that is fine while the server listens on {host} only. Before others can reach \
+                 it, {remedy}"
             ));
         } else if self.config.allow_insecure {
             self.warn(format!(
-                "{key} is {weakness}, and the server listens on {host}; it starts because allow_insecure is true. To be \
-                 safe, {remedy}"
+                "{key} is {weakness}, and the server listens on {host}; it starts because allow_insecure is true. To \
+                 be safe, {remedy}"
             ));
         } else {
             self.complain(

@@ -18,9 +18,12 @@ use prometheus_client::{
 };
 
 use super::process::ProcessFacts;
-use crate::actors::{
-    figures::{Figure, Figures as _, Measured as _, Number},
-    metrics::{OLD_NAMES_GO_IN, RENAMED, Snapshot},
+use crate::{
+    actors::{
+        figures::{Figure, Figures as _, Measured as _, Number},
+        metrics::{RENAMED, Snapshot},
+    },
+    limits::OLD_NAMES_GO_IN,
 };
 
 /// The text forms that scrapers ask for.

@@ -151,8 +151,8 @@ fn add(entries: &mut Vec<Entry>, text: &str, key: String, value: &Value) {
     entries.push(Entry { leaf: Leaf { key, value, line }, kind: Some(kind) });
 }
 
-/// `.env/config-<env>.json`, `<env>` by `POSTOFFICE_ENV`, `dev` unless it is said; else the first file whose name begins
-/// so.
+/// `.env/config-<env>.json`, `<env>` by `POSTOFFICE_ENV`, `dev` unless it is said; else the first file whose name
+/// begins so.
 pub(super) fn of_environment(environment: &Environment, notes: &mut Notes) -> Option<PathBuf> {
     const VARIABLE: &str = "POSTOFFICE_ENV";
     let chosen = environment.var(VARIABLE);

@@ -1,8 +1,8 @@
 //! What the older servers are configured by: a file and variables of their own, each read in its mode only.
 //!
 //! What each has is a row of names in `tables`: theirs and the setting that it is here. Their variables win over their
-//! file (with the relay it is the other way round), `LETSHARE_…` and flags win over both. Names that mean nothing here are
-//! warned of.
+//! file (with the relay it is the other way round), `LETSHARE_…` and flags win over both. Names that mean nothing here
+//! are warned of.
 
 mod file;
 pub mod production;

@@ -13,8 +13,8 @@ use crate::config::{
 pub const MODE: &str = "production";
 
 /// The older server had no `server.host`: it listened on every address, and so does a `production.yaml` of its time, as
-/// the profile of today does, provided that everything is as safe as that wants it. If not, this machine alone can reach
-/// the server, with a warning.
+/// the profile of today does, provided that everything is as safe as that wants it. If not, this machine alone can
+/// reach the server, with a warning.
 pub fn adopt(
     config: &mut Config,
     settings: &mut [Setting],

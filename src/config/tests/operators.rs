@@ -148,7 +148,8 @@ fn an_older_production_file_listens_on_every_address() {
     assert_eq!(operator().file("configs/local.yaml", file).loaded().config.server.host.to_string(), "127.0.0.1");
 }
 
-/// findings O17: a key in other letters, or nearly right, is told with the one that was meant; in all of the older files.
+/// findings O17: a key in other letters, or nearly right, is told with the one that was meant; in all of the older
+/// files.
 #[test]
 fn an_unknown_key_of_an_older_file_names_the_one_it_nearly_is() {
     for (mode, file, content, meant) in [
