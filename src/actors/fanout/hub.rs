@@ -86,7 +86,7 @@ pub enum HubMessage {
     Supersede { session: SessionId },
     /// Find out whether one connection is alive.
     Probe { session: SessionId },
-    /// Word was left for one connection.
+    /// The protocol has something for one connection, where it looks itself.
     Nudge { session: SessionId },
     /// End one connection.
     Close { session: SessionId, reason: CloseReason },
@@ -130,8 +130,8 @@ impl TransportHandle {
         self.hub.send(HubMessage::Close { session, reason });
     }
 
-    /// Has [`ProtocolHandler::nudged`](crate::actors::transport::ProtocolHandler::nudged) called: word was left for it where its
-    /// protocol looks.
+    /// Has [`ProtocolHandler::nudged`](crate::actors::transport::ProtocolHandler::nudged) called: there is
+    /// something for it where its protocol looks.
     pub fn nudge(&self) {
         let session = self.session;
         self.hub.send(HubMessage::Nudge { session });
@@ -179,7 +179,7 @@ impl Hub {
         self.report();
     }
 
-    /// Finds channels that died, or were made anew by another thread, while nobody here published.
+    /// Finds channels that died, or were made anew by another thread, while no connection here published.
     fn resubscribe_orphans(&self) {
         let broker = &self.worker.broker;
         let orphans: Vec<ChannelName> = self
