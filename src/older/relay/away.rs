@@ -185,19 +185,14 @@ impl Away {
 
     /// They were read.
     pub fn confirm(&self, read: &[MissedId]) {
-        for of_user in read.chunk_by(|(user, _), (next, _)| user == next) {
-            if let Some(mailbox) = of_user.first().and_then(|(user, _)| self.mailboxes.find(user)) {
-                self.remove(&mailbox, of_user.iter().map(|(_, number)| *number));
-            }
+        for (mailbox, read) in self.by_mailbox(read) {
+            self.remove(&mailbox, read.iter().map(|(_, number)| *number));
         }
     }
 
     /// The connection is gone: what it has not confirmed goes to another one of the user, or waits.
     pub fn give_back(&self, unread: &[MissedId], session: SessionId) {
-        for of_user in unread.chunk_by(|(user, _), (next, _)| user == next) {
-            let Some(mailbox) = of_user.first().and_then(|(user, _)| self.mailboxes.find(user)) else {
-                continue;
-            };
+        for (mailbox, _) in self.by_mailbox(unread) {
             mailbox.lock().owner.0.retain(|_, to| *to != session);
             let others = self.online.registered(&*mailbox.name);
             if let Some(other) = others.iter().find_map(|other| other.handle()) {
@@ -205,6 +200,14 @@ impl Away {
             }
             self.mailboxes.release(&mailbox);
         }
+    }
+
+    fn by_mailbox<'a>(
+        &'a self,
+        ids: &'a [MissedId],
+    ) -> impl Iterator<Item = (Arc<Mailbox<InFlight>>, &'a [MissedId])> {
+        let of_users = ids.chunk_by(|(user, _), (next, _)| user == next);
+        of_users.filter_map(|ids| Some((self.mailboxes.find(&ids.first()?.0)?, ids)))
     }
 
     /// Removes what is too old, for ever. One task of the server.
@@ -235,10 +238,9 @@ impl Away {
     fn read(&self, user: &str, number: u64, body: Option<Bytes>) -> Option<KeptPush<Push>> {
         let body = body.map_or_else(|| self.mailboxes.body(user, number), |body| Ok(Some(body)));
         let kept = body.map(|body| serde_json::from_slice(&body?).ok());
-        match &kept {
-            Ok(Some(_)) => {}
-            Ok(None) => tracing::error!("a push for a user who was away cannot be read; it is dropped"),
-            Err(error) => tracing::error!(%error, "a push for a user who was away cannot be read; it is dropped"),
+        if !matches!(kept, Ok(Some(_))) {
+            let error = kept.as_ref().err();
+            tracing::error!(?error, "a push for a user who was away cannot be read; it is dropped");
         }
         kept.ok()?
     }
@@ -293,7 +295,7 @@ impl Away {
     }
 }
 
-/// What is on its way to nobody is from now on on its way to this connection: number, age, and the body if it is not on disk.
+/// Marks what no connection has been sent as sent to this one: number, age, and the body unless it is on disk only.
 fn put_in_flight(
     Contents { queue, owner }: &mut Contents<InFlight>,
     session: SessionId,
