@@ -181,7 +181,7 @@ fn unusable(path: &Path, error: io::Error) -> FolderFault {
     FolderFault::Unusable { path, error }
 }
 
-/// What the store's words mean at the start.
+/// What a fault of the store means for the operator at the start.
 pub fn fault(folder: &Path, error: StoreError) -> FolderFault {
     let path = data_file(folder);
     match error {
