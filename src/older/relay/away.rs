@@ -20,7 +20,7 @@ use crate::{
     older::relay::{commands::Push, schedule::to_fault},
     store::{
         Batch, NumberKey, Store, StoreError,
-        mailbox::{Bounds, Contents, Full, Mailbox, Mailboxes, Message, Owner, Queue, Tables, UNTIL_READ, Write},
+        mailbox::{Bounds, Contents, Mailbox, Mailboxes, Message, Owner, Put, Queue, Tables, UNTIL_READ},
     },
 };
 
@@ -124,7 +124,7 @@ impl Away {
         let body = serde_json::to_vec(&KeptPush { at: at.millis(), push }).map_err(|_| Fault::Internal)?;
         let since = if wait == Wait::UntilRead { UNTIL_READ } else { at };
         let mailbox = self.mailboxes.of(user);
-        let write = {
+        let put = {
             let queue = &mut mailbox.lock().queue;
             if queue.has(id) {
                 return Ok(true);
@@ -133,8 +133,8 @@ impl Away {
             let is_there = self.online.is_online(user);
             if is_there { None } else { self.put(queue, id, since, body.into()) }
         };
-        let is_kept = match write {
-            Some(write) => self.mailboxes.write(&mailbox, write).await.map(|_| true),
+        let is_kept = match put {
+            Some(put) => self.mailboxes.write(&mailbox, put).await.map(|_| true),
             None => Ok(false),
         };
         if is_kept != Ok(true) {
@@ -144,19 +144,15 @@ impl Away {
     }
 
     /// None: there is no room.
-    fn put(&self, queue: &mut Queue, id: &str, since: Timestamp, body: Bytes) -> Option<Write> {
+    fn put(&self, queue: &mut Queue, id: &str, since: Timestamp, body: Bytes) -> Option<Put> {
         let bytes = body.len() + limits::RELAY_KEPT_OVERHEAD;
         let message = Message { body, bytes, since, level: 0, key: id.into() };
-        match queue.put(message, BOUNDS, 0, &self.mailboxes.account) {
-            Ok(put) => Some(queue.write(put)),
-            Err(Full::Owner | Full::All) => {
-                if let Some(more) = self.warning.allows(&self.clock) {
-                    let bytes = limits::RELAY_KEPT_BYTES;
-                    tracing::warn!(bytes, more, "no room for another push for users who are away");
-                }
-                None
-            }
+        let put = queue.put(message, BOUNDS, 0, &self.mailboxes.account).ok();
+        if put.is_none() && let Some(more) = self.warning.allows(&self.clock) {
+            let bytes = limits::RELAY_KEPT_BYTES;
+            tracing::warn!(bytes, more, "no room for another push for users who are away");
         }
+        put
     }
 
     /// What waits for a user whose connection has come, in order; until it is confirmed it is this connection's. From
@@ -273,12 +269,12 @@ impl Away {
             let Former { id, at, until_read } = serde_json::from_slice(&row.value).map_err(|_| damaged())?;
             let since = if until_read { UNTIL_READ } else { Timestamp::from_millis(at) };
             let mailbox = self.mailboxes.of(user);
-            let (is_known, write) = {
+            let (is_known, put) = {
                 let queue = &mut mailbox.lock().queue;
                 let is_known = queue.has(&id);
                 (is_known, if is_known { None } else { self.put(queue, &id, since, row.value.into()) })
             };
-            let moved = write.map(|write| self.mailboxes.write(&mailbox, write));
+            let moved = put.map(|put| self.mailboxes.write(&mailbox, put));
             let store = Arc::clone(store);
             rt::spawn(async move {
                 let is_moved = match moved {
