@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use actix_web::rt;
-
-use super::database::{self, Driver};
+use super::database;
 use crate::{
+    app::every,
     auth::Leeway,
     clock::Clock,
     config::{self, Moderated},
@@ -20,7 +19,7 @@ use crate::{
     },
 };
 
-/// What the chat doors of all worker threads share; `moderation` and `mongodb` come from [`crate::app::prepare`].
+/// What the chat endpoints of all worker threads share; `moderation` and `mongodb` come from [`crate::app::prepare`].
 ///
 /// # Errors
 /// For the operator: MongoDB is set and cannot be reached.
@@ -39,7 +38,14 @@ pub fn open(
         }
         None => (Arc::new(EmbeddedArchive::new(store, clock.clone(), settings.retention())), None),
     };
-    rt::spawn(sweep(Arc::clone(&archive), driver));
+    let swept = Arc::clone(&archive);
+    every(limits::ARCHIVE_SWEEP, async move || {
+        // It lives as long as the server runs.
+        let _ = &driver;
+        if let Err(error) = swept.sweep().await {
+            tracing::warn!(%error, "old chat messages could not be removed");
+        }
+    });
     let exchange = Exchange::new(settings, archive, moderation, clock.clone());
     Ok(Arc::new(chat::Shared::new(settings, exchange, leeway)))
 }
@@ -59,16 +65,4 @@ pub fn moderation(settings: &config::Chat) -> moderation::Settings {
         suspect: choice(settings.baidu_suspect),
     });
     moderation::Settings { baidu, words_file: settings.words_file.clone() }
-}
-
-/// Messages go when they are older than they are to be kept.
-async fn sweep(archive: SharedArchive, driver: Option<Driver>) {
-    loop {
-        rt::time::sleep(limits::ARCHIVE_SWEEP).await;
-        if let Err(error) = archive.sweep().await {
-            tracing::warn!(%error, "old chat messages could not be removed");
-        }
-        // As long as the server runs.
-        let _ = &driver;
-    }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use actix_web::rt;
 use anyhow::Context as _;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use crate::{
+    app::every,
     auth::Leeway,
     clock::Clock,
     config,
@@ -20,7 +20,7 @@ use crate::{
     store::Store,
 };
 
-/// Redis' own.
+/// The default port of Redis.
 const REDIS_PORT: u16 = 6379;
 
 /// Opens the groups in `store`, and meets the other instances if Redis is named. Redis need not be there yet.
@@ -46,7 +46,12 @@ pub fn open(
         None => None,
     };
     let forum = Forum::open(settings, store, clock.clone(), others)?;
-    rt::spawn(sweep(Arc::clone(&forum)));
+    let swept = Arc::clone(&forum);
+    every(limits::GROUP_SWEEP, async move || {
+        if let Err(error) = swept.sweep().await {
+            tracing::warn!(%error, "old group messages are not removed yet");
+        }
+    });
     let shared = Arc::new(Shared::new(forum, blacklist, leeway));
     tell_mode(&shared.forum.settings);
     Ok(shared)
@@ -60,16 +65,6 @@ fn redis_settings(settings: &config::Group, endpoint: &str) -> redis::Settings {
         port: port.parse().unwrap_or(REDIS_PORT),
         password: settings.redis_password.clone(),
         database: u16::try_from(settings.redis_db).unwrap_or_default(),
-    }
-}
-
-/// What is too old goes.
-async fn sweep(forum: Arc<Forum>) {
-    loop {
-        rt::time::sleep(limits::GROUP_SWEEP).await;
-        if let Err(error) = forum.sweep().await {
-            tracing::warn!(%error, "old group messages are not removed yet");
-        }
     }
 }
 
