@@ -109,7 +109,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     };
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
-    let shared = letshare::Shared::new(config, clock);
+    let letshare = Arc::new(letshare::Shared::new(config, clock));
     let gauge = storage.as_ref().map(Storage::gauge);
     let (revocations, nonces) = match &storage {
         Some(storage) => {
@@ -137,7 +137,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         trusted_proxies,
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
-        letshare: shared.clone(),
+        letshare: Arc::clone(&letshare),
         admission,
         ably,
         apps,
@@ -162,7 +162,11 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         every(limits::CERTIFICATE_CHECK, async move || match certificate.reload_if_changed() {
             Ok(true) => tracing::info!("new TLS certificate in use"),
             Ok(false) => {}
-            Err(error) => tracing::error!("the old TLS certificate stays in use: {error}"),
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!("the old TLS certificate stays in use: {fault}");
+                }
+            }
         });
     }
     let server = listen::serve(open, &site).context("cannot serve what is listened on")?;
@@ -176,7 +180,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         local_key,
         storage: Mutex::new(storage),
         server: handle,
-        letshare: shared,
+        letshare,
         older,
         reloader,
         notice: config.shutdown.notice,

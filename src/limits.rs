@@ -17,6 +17,12 @@ pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(120);
 /// Ids that a channel remembers for that, at most: about 100 bytes each.
 pub const IDEMPOTENCY_IDS: usize = 100_000;
 
+/// How long a copy of a shared log waits for an entry that is late before it reads it from the log.
+pub const CHAIN_WAIT: Duration = Duration::from_millis(20);
+
+/// Entries that a copy of a shared log keeps meanwhile; what does not fit is read from the log.
+pub const CHAIN_EARLY: usize = 1_000;
+
 /// Members that may be present on a channel, unless its app says otherwise (`docs/protocols/ably.md §5.11`).
 pub const PRESENCE_MEMBERS: usize = 200;
 
@@ -297,10 +303,10 @@ pub const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 pub const TRANSFER_IDLE: Duration = Duration::from_secs(120);
 
 /// Late messages of an ended transfer are ignored for this long.
-pub const TRANSFER_AFTERGLOW: Duration = Duration::from_secs(30);
+pub const TRANSFER_ENDED_KEPT: Duration = Duration::from_secs(30);
 
 /// A receiver who was away at the end is told when it comes back within this time.
-pub const TRANSFER_PARTING: Duration = Duration::from_secs(120);
+pub const TRANSFER_ENDING_KEPT: Duration = Duration::from_secs(120);
 
 /// How often transfers look at the clock.
 pub const TRANSFER_TICK: Duration = Duration::from_secs(1);

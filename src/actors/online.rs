@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{actors::fanout::hub::TransportHandle, ids::Timestamp};
+use crate::{actors::fanout::TransportHandle, ids::Timestamp};
 
 /// Users by `U`; `N`: what can be left for a transport; `D`: what its protocol notes of it.
 pub struct Online<U: Ord, N = (), D = ()>(Mutex<State<U, N, D>>);
@@ -74,7 +74,11 @@ impl<N, D> OnlineTransport<N, D> {
 
     /// Leaves something for it to do; it hears of that at once if it is online, else when it is.
     pub fn notify(&self, notice: N) {
-        self.notices.lock().push(notice);
+        self.notify_all([notice]);
+    }
+
+    pub fn notify_all(&self, notices: impl IntoIterator<Item = N>) {
+        self.notices.lock().extend(notices);
         if let Some(handle) = self.handle() {
             handle.nudge();
         }
@@ -248,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        actors::fanout::hub::{Hub, HubHandle},
+        actors::fanout::{Hub, HubHandle},
         core::command::HubId,
         ids::SessionId,
     };

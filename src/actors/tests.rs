@@ -7,7 +7,7 @@ mod stage;
 
 use std::time::Duration;
 
-use super::channels::undone::Command;
+use super::channels::Command;
 use crate::{
     core::{
         command::Publish,

@@ -13,8 +13,8 @@ use crate::{
     edge::websocket::Entrance,
     limits,
     older::{
-        chat::{self, Chat, moderation::Moderation},
-        group::{self, Group},
+        chat::{self, Chat, ChatEndpoint, moderation::Moderation},
+        group::{self, GroupEndpoint},
         postoffice::{self, PostOffice},
         relay::{self, Relay},
     },
@@ -37,7 +37,7 @@ pub(super) use no_database as database;
 pub struct Older {
     pub relay: Option<Arc<relay::Shared>>,
     pub postoffice: Option<Arc<postoffice::Shared>>,
-    pub chat: Option<Arc<chat::Shared>>,
+    pub chat: Option<Arc<Chat>>,
     pub group: Option<Arc<group::Shared>>,
 }
 
@@ -98,13 +98,13 @@ impl Older {
                 }
             }
             Protocol::Chat => {
-                if let Some(shared) = &self.chat {
-                    chat::routes(routes, &Chat::new(entrance.clone(), Arc::clone(shared)));
+                if let Some(chat) = &self.chat {
+                    chat::routes(routes, &ChatEndpoint::new(entrance.clone(), Arc::clone(chat)));
                 }
             }
             Protocol::Group => {
                 if let Some(shared) = &self.group {
-                    group::routes(routes, &Group::new(entrance.clone(), Arc::clone(shared)));
+                    group::routes(routes, &GroupEndpoint::new(entrance.clone(), Arc::clone(shared)));
                 }
             }
             Protocol::Operations | Protocol::LetShare | Protocol::Ably => {}
@@ -114,7 +114,7 @@ impl Older {
     /// Gives them time to send what other instances still have to get.
     pub async fn stop(&self) {
         if let Some(group) = &self.group {
-            group.forum.stop(limits::GROUP_LAST_WORDS).await;
+            group.groups.stop(limits::GROUP_LAST_WORDS).await;
         }
     }
 }

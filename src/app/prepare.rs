@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::older::{chats, database};
+use super::older::database;
 use crate::{
     auth::{
         ably::local_key::{self, Kept},
@@ -22,8 +22,8 @@ use crate::{
     config::{self, Complaints, Draft, Environment, FileFaults, Loaded},
     edge::tls::{self, CertificateReloader},
     older::{
-        chat::moderation::{Moderation, ModerationFault},
-        group::blacklist,
+        chat::moderation::{self, Moderation, ModerationFault},
+        group::ip_filter::read_blacklist,
     },
 };
 
@@ -99,8 +99,8 @@ fn certificate(draft: &mut Draft) -> Option<(ServerConfig, CertificateReloader)>
         Err(faults) => faults,
     };
     for fault in faults {
-        if !draft.has_fault(fault.key()) {
-            draft.complain(&[fault.key(), "tls.enabled"], fault.to_string());
+        if !draft.has_fault(fault.key) {
+            draft.complain(&[fault.key, "tls.enabled"], fault.to_string());
         }
     }
     None
@@ -139,13 +139,13 @@ fn of_folder<T>(draft: &mut Draft, look: Result<Option<T>, KeptFault>) -> Option
 
 fn blacklist(draft: &mut Draft) -> Vec<IpNet> {
     let settings = &draft.config().group;
-    let read = settings.blacklist_file.as_deref().filter(|_| settings.enabled).map(blacklist::read);
+    let read = settings.blacklist_file.as_deref().filter(|_| settings.enabled).map(read_blacklist);
     read.and_then(|read| or_complain(draft, &["group.blacklist_file", "group.enabled"], read)).unwrap_or_default()
 }
 
 fn moderation(draft: &mut Draft, clock: &Clock) -> Option<Moderation> {
     let settings = &draft.config().chat;
-    let made = settings.enabled.then(|| Moderation::new(chats::moderation(settings), clock.clone()))?;
+    let made = settings.enabled.then(|| Moderation::new(moderation::Settings::of(settings), clock.clone()))?;
     let faults = match made {
         Ok(moderation) => return Some(moderation),
         Err(faults) => faults,

@@ -43,7 +43,7 @@ pub struct Site {
     pub broker: Arc<Broker>,
     pub admission: Admission,
     pub ops_state: OpsState,
-    pub letshare: letshare::Shared,
+    pub letshare: Arc<letshare::Shared>,
     pub older: Older,
     pub ably: Arc<ably::door::Shared>,
     pub revocations: Option<Arc<KeptRevocations>>,
@@ -165,7 +165,7 @@ impl Site {
                     ably::routes(routes, &ably, fallback::not_found);
                 }
                 Protocol::LetShare => {
-                    let letshare = LetShare::new(ingress.clone(), self.letshare.clone());
+                    let letshare = LetShare { ingress: ingress.clone(), shared: Arc::clone(&self.letshare) };
                     letshare::routes(routes, &letshare);
                 }
                 Protocol::Relay | Protocol::PostOffice | Protocol::Chat | Protocol::Group => {

@@ -8,7 +8,7 @@ use crate::{
     core::{
         dedupe::Published,
         filter::Filter,
-        message::{Body, Entry, EntryId, Message},
+        message::{Body, Draft, Entry, EntryId, Message},
         occupancy::Occupancy,
         presence::Member,
         rules::Rules,
@@ -62,6 +62,8 @@ pub struct Attach {
     /// Whoever comes by these rules is counted against their cap.
     pub rules: Option<Arc<Rules>>,
     pub start: Start,
+    /// Its connection's members leave if the filter has no mode for them: the client may not be present any more.
+    pub evicts: bool,
     /// Handed back untouched with the answer.
     pub context: Bytes,
 }
@@ -190,8 +192,8 @@ pub struct Attached {
 /// What the channel asks its shell to do, in order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Append to the log unless it is ephemeral, then deliver to every hub with attachments.
-    Append(Arc<Entry>),
+    /// Hand to the log, unless it is ephemeral; deliver to every hub with attachments when the log has it.
+    Append(Draft),
     /// Tell one transport, through its hub, so that the answer keeps its place among deliveries.
     Answer { hub: HubId, session: SessionId, answer: Answer },
     /// The same, when the log has said what lies behind the start.
@@ -203,14 +205,11 @@ pub enum Effect {
 }
 
 impl Reply {
-    /// Tells that nothing was published.
-    pub fn refuse(self, fault: Fault) -> Effect {
-        let token = self.token;
-        self.answer(Answer::PublishRefused { token, fault })
-    }
-
-    pub(super) fn answer(self, answer: Answer) -> Effect {
-        let Self { session, hub, .. } = self;
-        Effect::Answer { hub, session, answer }
+    /// What is told of a publish; nothing of one that succeeded and has no token.
+    pub fn outcome(self, outcome: Result<Published, Fault>) -> Option<Answer> {
+        match outcome {
+            Ok(published) => self.token.map(|token| Answer::Published { token, published }),
+            Err(fault) => Some(Answer::PublishRefused { token: self.token, fault }),
+        }
     }
 }

@@ -8,6 +8,7 @@ use bytestring::ByteString;
 
 use crate::{
     core::{
+        dedupe::Content,
         occupancy::Occupancy,
         presence::PresenceEvent,
         serial::Serial,
@@ -111,6 +112,20 @@ pub type Extras = serde_json::Map<String, serde_json::Value>;
 /// The extra that the server writes: what the publisher's token says about him.
 pub const USER_CLAIM: &str = "userClaim";
 
+/// What is to become an entry: everything but its serial and its time, which the log gives.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub channel: ChannelName,
+    /// The connection that it counts as; none when it came by HTTP.
+    pub publisher: Option<ConnectionId>,
+    pub id: EntryId,
+    pub body: Body,
+    /// See [`Entry::is_ephemeral`].
+    pub is_ephemeral: bool,
+    /// What it is compared by when something comes with the same id.
+    pub content: Content,
+}
+
 /// One item of a channel's log: immutable, shared by all who deliver, keep or replay it.
 ///
 /// Its finished frames are built at the first need, once per wire format.
@@ -153,6 +168,13 @@ pub enum EntryId {
 }
 
 impl Entry {
+    /// What a draft becomes in the log.
+    pub fn of(draft: Draft, serial: Serial, timestamp: Timestamp) -> Self {
+        let Draft { channel, publisher, id, body, is_ephemeral, content: _ } = draft;
+        Self { channel, serial, timestamp, publisher, id, body, is_ephemeral, frames: Default::default() }
+    }
+
+    /// An entry that was in a log before.
     pub fn new(
         channel: ChannelName,
         serial: Serial,

@@ -19,6 +19,9 @@ impl Epoch {
     }
 }
 
+/// Where a serial stands in its epoch: milliseconds, and a counter within each.
+pub type Place = (u64, u16);
+
 /// The position of one entry in its channel's log.
 ///
 /// Written as `<14-digit ms>-<3-digit counter>@<epoch>`, so that the texts of one epoch sort as the
@@ -32,7 +35,7 @@ pub struct Serial {
 
 impl Serial {
     /// What [`Serial::place`] told, in its epoch.
-    pub const fn at(epoch: Epoch, (millis, counter): (u64, u16)) -> Self {
+    pub const fn at(epoch: Epoch, (millis, counter): Place) -> Self {
         Self { millis, counter, epoch }
     }
 
@@ -50,7 +53,7 @@ impl Serial {
     }
 
     /// Where in its epoch it stands; compare only within one epoch.
-    pub const fn place(self) -> (u64, u16) {
+    pub const fn place(self) -> Place {
         (self.millis, self.counter)
     }
 }
@@ -98,7 +101,7 @@ fn put_digits<const BASE: u64>(room: &mut [u8], mut number: u64) {
 #[derive(Debug)]
 pub struct Mint {
     epoch: Epoch,
-    last: (u64, u16),
+    last: Place,
 }
 
 impl Mint {

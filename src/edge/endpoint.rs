@@ -177,7 +177,10 @@ where
         let (endpoint, handler) = (endpoint.clone(), handler.clone());
         async move {
             let response = handler(&endpoint, &request, &mut payload).await;
-            body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
+            // What follows a request for an upgrade has no end: it is no body.
+            if !request.head().upgrade() {
+                body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
+            }
             if response.status().is_client_error() || response.status().is_server_error() {
                 endpoint.ingress().worker.count(|counters| counters.errors_told += 1);
             }

@@ -15,7 +15,7 @@ use crate::{
         broker::Broker,
         channels::commit_queue::CommitQueue,
         channels::undone::{Command, Owed},
-        fanout::hub::{HubHandle, HubMessage},
+        fanout::{HubHandle, HubMessage},
         worker::Worker,
     },
     core::{
@@ -28,7 +28,7 @@ use crate::{
     error::Fault,
     ids::ChannelName,
     limits,
-    log::{ChannelLog, StoreError},
+    log::ChannelLog,
 };
 
 pub struct Channel {
@@ -51,14 +51,6 @@ pub struct Channel {
     pub(in crate::actors) retired: bool,
     /// Who waits for an answer to the command that is carried out just now.
     pub(in crate::actors) owed: Option<Owed>,
-}
-
-/// The log has an entry, or has it not and will not have it.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::actors) struct Logged {
-    pub serial: Serial,
-    pub outcome: Result<(), StoreError>,
 }
 
 /// The transport is gone: it needs no answer.
@@ -146,8 +138,8 @@ impl Channel {
         self.counting = true;
         ctx.run_later(limits::OCCUPANCY_PAUSE, |channel, ctx| {
             channel.counting = false;
-            let entry = channel.state.occupancy_entry(channel.now());
-            channel.append(entry, ctx);
+            let occupancy = channel.state.occupancy_draft();
+            channel.append(channel.now(), occupancy, ctx);
         });
     }
 
@@ -295,18 +287,16 @@ impl Handler<Command<Publish>> for Channel {
         };
         self.owed = publish.reply.map(Owed::Publish);
         self.know(hub);
-        if self.is_congested() {
-            let refusal = publish.reply.map(|reply| reply.refuse(Fault::Busy));
-            self.carry_out(refusal, ctx);
-        } else {
-            if let Some(reply) = publish.reply
-                && reply.token.is_some()
-                && reply.hub == self.worker.hub.id
-            {
-                self.worker.serve_first(reply.session);
-            }
-            let effects = self.state.publish(self.now(), publish);
-            self.carry_out(effects, ctx);
+        let reply = publish.reply;
+        if let Some(reply) = reply
+            && reply.token.is_some()
+            && reply.hub == self.worker.hub.id
+        {
+            self.worker.serve_first(reply.session);
+        }
+        let outcome = self.publish(publish, ctx);
+        if let Some(reply) = reply {
+            self.conclude(reply, outcome);
         }
         // A publish that needs no answer has got none.
         self.owed = None;
@@ -323,25 +313,5 @@ impl Handler<Leave> for Channel {
         let effects = self.state.leave(self.now(), leave.0);
         self.carry_out(effects, ctx);
         self.expire_in_time(ctx);
-    }
-}
-
-impl Handler<Logged> for Channel {
-    type Result = ();
-
-    fn handle(&mut self, Logged { serial, outcome }: Logged, ctx: &mut Self::Context) {
-        if let Err(error) = &outcome
-            // The server ends: nothing is wrong with the disk.
-            && *error != StoreError::Closed
-            && let Some(more) = self
-                .worker
-                .broker
-                .disk_warning
-                .allows(&self.worker.broker.clock)
-        {
-            tracing::error!(%error, more, "a message was refused: it could not be written to disk");
-        }
-        self.commit_queue.told(serial, &outcome);
-        self.release(ctx);
     }
 }

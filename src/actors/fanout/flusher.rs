@@ -66,7 +66,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::actors::transport::socket::Socket;
+    use crate::actors::transport::Socket;
 
     struct Rig {
         flusher: Rc<Flusher>,

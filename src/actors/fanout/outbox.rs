@@ -19,7 +19,7 @@ use std::{
 use bytes::{Buf as _, Bytes};
 
 use crate::{
-    actors::{fanout::flusher::Flusher, transport::socket::Socket},
+    actors::{fanout::flusher::Flusher, transport::Socket},
     limits,
 };
 

@@ -12,11 +12,12 @@ use std::{
 };
 
 use crate::{
+    core::serial::Place,
     ids::ChannelName,
     limits,
     log::disk::{
         DiskLog, Retention,
-        rows::{self, CHANNELS, ChannelRow, ENTRIES, Place, Slice},
+        rows::{self, CHANNELS, ChannelRow, ENTRIES, Slice},
     },
     store::{
         StoreError,

@@ -273,7 +273,8 @@ impl AblyConnection {
                 continue;
             }
             attachment.modes = modes;
-            let attaching = Attaching { alias: *alias, ..Attaching::new(attachment.filter(*alias, self.echo)) };
+            let filter = attachment.filter(*alias, self.echo);
+            let attaching = Attaching { alias: *alias, evicts: true, ..Attaching::new(filter) };
             if let Err(fault) = transport.attach(channel, attaching) {
                 tracing::warn!(%fault, "an attachment keeps the modes that it had");
             }

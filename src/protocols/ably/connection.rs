@@ -135,7 +135,7 @@ impl AblyConnection {
     }
 
     pub(super) fn connected(&mut self, transport: &mut TransportContext<'_>) {
-        let key = self.shared.connection_keys.mint(self.access.app.id, self.id);
+        let key = self.shared.connection_keys.mint(self.access.app.id, self.id, self.identity.known());
         let rate = transport.worker().broker.settings.get().frame_rate;
         let details = self.shared.details(&self.identity, &key, rate);
         let error = self.resume_fault.take().as_ref().map(Into::into);

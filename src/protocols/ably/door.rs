@@ -19,7 +19,7 @@ use crate::{
         refusals::Reason,
         transport::context::ProtocolHandler,
     },
-    auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate},
+    auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate, Proven},
     core::keepalive::Timeouts,
     edge::{Endpoint, Ingress, Refusal, admission::NotAdmitted, http::query::Query, websocket},
     error::{Fault, Found},
@@ -189,8 +189,8 @@ impl Door {
         let Some(key) = key.filter(|key| !key.is_empty()) else {
             return Ok(Resumed::new_connection(identity, None));
         };
-        let id = match self.shared.connection_keys.verify(access.app.id, key) {
-            Ok(id) => id,
+        let Proven { connection: id, client_id } = match self.shared.connection_keys.verify(access.app.id, key) {
+            Ok(proven) => proven,
             Err(fault @ Fault::IncompatibleCredentials { .. }) => return Err(fault),
             Err(fault) => return Ok(Resumed::new_connection(identity, Some(fault))),
         };
@@ -204,7 +204,8 @@ impl Door {
             return Ok(Resumed::new_connection(identity, Some(Fault::ConnectionExpired)));
         }
         let identity = broker.connections.succeed(id, now, |before| {
-            let next = match before {
+            // A server that has restarted knows of the client by the key alone.
+            let next = match before.or(client_id.as_ref()) {
                 Some(own) => AllowedClient::Only(own.clone()).succeeded_by(&identity)?,
                 None => identity,
             };

@@ -112,7 +112,7 @@ fn attribute(
     };
     let app = publisher.app;
     let connection = publisher.keys.verify(app, key.expose_secret());
-    let connection = connection.map_err(|_| Fault::ForeignConnection)?;
+    let connection = connection.map_err(|_| Fault::ForeignConnection)?.connection;
     let owner = publisher.connections.owner(connection, publisher.uptime);
     let owner = owner.filter(|owner| owner.app == app);
     let owner = owner.ok_or(Fault::ForeignConnection)?;

@@ -14,6 +14,7 @@ use crate::{
     ids::ChannelName,
     limits,
     protocols::ably::{
+        attach::Attachment,
         connection::AblyConnection,
         messages::{self, Publisher},
         name::Name,
@@ -130,14 +131,16 @@ impl AblyConnection {
         if !is_allowed || name.is_meta() {
             return Err(self.access.not_permitted(operation_name, &name.resource()));
         }
-        let attached = self.known_alias(name).and_then(|alias| {
-            let attached = self.attachments.get(&(channel.clone(), alias))?;
-            (attached.requested == name.whole).then_some(attached)
-        });
-        if attached.is_some_and(|attachment| !attachment.modes.has(mode)) {
+        if self.attachment(name, channel).is_some_and(|attachment| !attachment.modes.has(mode)) {
             return Err(Fault::ModeNotRequested { mode: mode_name });
         }
         Ok(())
+    }
+
+    /// The attachment that the client has by this name.
+    fn attachment(&self, name: &Name, channel: &ChannelName) -> Option<&Attachment> {
+        let key = (channel.clone(), self.known_alias(name)?);
+        self.attachments.get(&key).filter(|attachment| attachment.requested == name.whole)
     }
 
     /// Whether the channel is one for clients that are known (§5.2).
@@ -157,6 +160,10 @@ impl AblyConnection {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
         let may = self.check_may(&name, &channel, Operation::Presence, Modes::PRESENCE);
+        // Whoever is attached may leave, whatever has become of his credentials since he entered.
+        let only_leaves = !message.presence.is_empty() && message.presence.iter().all(WirePresence::is_leave);
+        let is_attached = self.attachment(&name, &channel).is_some();
+        let may = may.or_else(|fault| if only_leaves && is_attached { Ok(()) } else { Err(fault) });
         let refusal = self.refusal(may)?;
         let msg_serial = message.msg_serial.unwrap_or_default();
         let events = self.events(message, &name).map_err(|fault| refusal.clone().unwrap_or(fault))?;

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::{
     clock::{Clock, OncePerSecond},
-    config::FileFaults,
+    config::{self, FileFaults, Moderated},
     live::Live,
     older::chat::moderation::baidu::{Censor, Conclusion},
 };
@@ -30,6 +30,20 @@ pub struct Settings {
     pub words_file: Option<PathBuf>,
 }
 
+impl Settings {
+    pub fn of(settings: &config::Chat) -> Self {
+        let baidu = settings.uses_baidu().then(|| Baidu {
+            api_key: settings.baidu_api_key.clone(),
+            secret_key: settings.baidu_secret_key.clone(),
+            base_url: settings.baidu_base_url.clone(),
+            timeout: settings.baidu_timeout,
+            on_error: settings.baidu_on_error,
+            suspect: settings.baidu_suspect,
+        });
+        Self { baidu, words_file: settings.words_file.clone() }
+    }
+}
+
 /// Baidu's text censor.
 #[derive(Clone, Debug)]
 pub struct Baidu {
@@ -40,15 +54,9 @@ pub struct Baidu {
     /// Of one judgement, a new token included.
     pub timeout: Duration,
     /// What becomes of a text about which the service says nothing.
-    pub on_error: Choice,
+    pub on_error: Moderated,
     /// What becomes of a text that it suspects.
-    pub suspect: Choice,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
-    Allow,
-    Block,
+    pub suspect: Moderated,
 }
 
 /// Why moderation cannot begin; for the operator.
@@ -70,7 +78,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// With the words of the original.
+    /// With the text of the older server.
     fn blocked() -> Self {
         let reason = "消息不合规".to_owned();
         Self::Blocked { reason }
@@ -128,23 +136,23 @@ impl Moderation {
         };
         match censor.judge(text).await {
             Ok(Conclusion::Compliant) => Verdict::Pass,
-            Ok(Conclusion::Suspected(_)) if settings.suspect == Choice::Allow => Verdict::Pass,
+            Ok(Conclusion::Suspected(_)) if settings.suspect == Moderated::Allow => Verdict::Pass,
             Ok(Conclusion::Violation(reason) | Conclusion::Suspected(reason)) => {
                 reason.map_or_else(Verdict::blocked, |reason| Verdict::Blocked { reason })
             }
-            Err(trouble) => {
+            Err(fault) => {
                 let verdict = settings.on_error;
                 if let Some(more) = self.warning.allows(&self.clock) {
                     tracing::warn!(
-                        error = %trouble,
+                        error = %fault,
                         ?verdict,
                         more,
                         "a chat message was not judged by the moderation service (Baidu.OnError)"
                     );
                 }
                 match verdict {
-                    Choice::Allow => Verdict::Pass,
-                    Choice::Block => Verdict::blocked(),
+                    Moderated::Allow => Verdict::Pass,
+                    Moderated::Block => Verdict::blocked(),
                 }
             }
         }

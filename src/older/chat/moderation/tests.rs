@@ -32,8 +32,8 @@ fn settings(address: SocketAddr) -> Baidu {
         secret_key: SECRET_KEY.to_owned().into(),
         base_url: format!("http://{address}"),
         timeout: Duration::from_secs(10),
-        on_error: Choice::Block,
-        suspect: Choice::Block,
+        on_error: Moderated::Block,
+        suspect: Moderated::Block,
     }
 }
 
@@ -61,9 +61,10 @@ async fn nothing_configured_judges_nothing() {
 #[actix_web::test]
 async fn each_conclusion_has_its_verdict() {
     let service = StandIn::start(COMPLIANT);
-    for (choice, suspected, error) in
-        [(Choice::Block, blocked("消息不合规"), blocked("消息不合规")), (Choice::Allow, Verdict::Pass, Verdict::Pass)]
-    {
+    for (choice, suspected, error) in [
+        (Moderated::Block, blocked("消息不合规"), blocked("消息不合规")),
+        (Moderated::Allow, Verdict::Pass, Verdict::Pass),
+    ] {
         let (moderation, _) = moderation(Baidu { on_error: choice, suspect: choice, ..settings(service.address) });
         assert!(moderation.is_on());
         assert_eq!(moderation.judge("ok").await, Verdict::Pass);
@@ -317,6 +318,6 @@ async fn a_certificate_of_nobody_is_refused() {
     });
     let baidu = Baidu { base_url: format!("https://{address}"), ..settings(address) };
     let censor = Censor::new(&baidu, Clock::system()).unwrap();
-    let trouble = censor.judge("x").await.unwrap_err();
-    assert!(matches!(&trouble, baidu::Trouble::Unreachable(why) if why.contains("certificate")), "{trouble}");
+    let fault = censor.judge("x").await.unwrap_err();
+    assert!(matches!(&fault, baidu::CensorFault::Unreachable(why) if why.contains("certificate")), "{fault}");
 }
