@@ -224,8 +224,8 @@ fn window(config: &Config) -> Bounds {
 /// The apps of this server, and what belongs to them.
 struct Tenants {
     apps: Arc<Apps>,
-    /// What the Ably doors of all threads share.
-    ably: Arc<ably::door::Shared>,
+    /// What the Ably endpoints of all threads share.
+    ably: Arc<ably::endpoint::Shared>,
     /// The default app with a key of its own (`ably.local_key`), which serves where the file of apps does not say another.
     local_app: Option<Arc<App>>,
     /// The key of it, if it serves.
@@ -256,10 +256,10 @@ fn tenants(
     }
     let apps = Arc::new(Apps::new([], clock.clone()));
     apps.replace(configured);
-    let ably = ably::door::Shared::new(
+    let ably = ably::endpoint::Shared::new(
         Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http, leeway.clone()),
         ConnectionKeys::new(&secret),
-        ably::door::Settings {
+        ably::endpoint::Settings {
             max_message_bytes: settings.max_message_bytes,
             max_frame_bytes: config.websocket.max_message_bytes,
         },
@@ -305,7 +305,7 @@ fn workers(config: &Config) -> usize {
 }
 
 /// Revocations go when no token that they concern can live any more.
-async fn sweep_revocations(kept: Arc<KeptRevocations>, ably: Arc<ably::door::Shared>, clock: Clock) {
+async fn sweep_revocations(kept: Arc<KeptRevocations>, ably: Arc<ably::endpoint::Shared>, clock: Clock) {
     loop {
         rt::time::sleep(limits::REVOCATION_SWEEP).await;
         kept.sweep(&ably.gate, clock.now());
