@@ -46,7 +46,7 @@ const LEAVE: u64 = 3;
 /// A presence event as a client sent it; nothing of it has been judged.
 #[derive(Clone, Debug, Default)]
 pub struct WirePresence {
-    /// What a client that enters again says it had (`docs/protocols/ably.md §7.1`).
+    /// The id that a client that enters again claims to have had (`docs/protocols/ably.md §7.1`).
     pub id: Option<ByteString>,
     /// 2 enter, 3 leave, 4 update.
     pub action: u64,

@@ -97,7 +97,7 @@ impl Action {
     }
 }
 
-/// What of a frame says how to refuse it; all else is passed over, whatever its type.
+/// The fields of a frame that are needed to refuse it; others are passed over, whatever their type.
 #[derive(Default)]
 struct Envelope {
     action: Action,

@@ -143,7 +143,7 @@ pub const WHOLE: As<Option<u64>> = As {
         Scalar::Absent => Ok(None),
         Scalar::Unsigned(number) => Ok(Some(number)),
         Scalar::Signed(number) => u64::try_from(number).map(Some).map_err(|_| Wrong::Value),
-        // Beyond 2^53 a float does not say which whole number it means.
+        // Beyond 2^53 a float stands for several whole numbers.
         Scalar::Float(number) if number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number) => {
             Ok(Some(number as u64))
         }
