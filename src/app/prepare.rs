@@ -22,7 +22,7 @@ use crate::{
     config::{self, Complaints, Draft, Environment, FileFaults, Loaded},
     edge::tls::{self, CertificateReloader},
     older::{
-        chat::moderation::{self, Moderation, ModerationFault},
+        chat::moderation::{Moderation, ModerationFault},
         group::blacklist,
     },
 };
@@ -157,7 +157,7 @@ fn moderation(draft: &mut Draft, clock: &Clock) -> Option<Moderation> {
     if !settings.enabled {
         return None;
     }
-    match Moderation::new(moderation::Settings::of(settings), clock.clone()) {
+    match Moderation::new(settings, clock.clone()) {
         Ok(moderation) => Some(moderation),
         Err(faults) => {
             for fault in faults {
