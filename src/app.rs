@@ -26,10 +26,10 @@ use crate::{
         Leeway,
         ably::{
             ConnectionKeys, Gate, ServerSecret,
-            local_key::{self, Kept},
+            local_key::{self, LocalKey},
         },
         apps::{App, Apps},
-        key_file::KeptFault,
+        key_file::KeyFileFault,
         relay_key,
     },
     clock::{Clock, OncePerSecond},
@@ -42,7 +42,7 @@ use crate::{
     log::{Log, memory::MemoryLog},
     ops::logs::Dropped,
     protocols::{
-        ably::{self, nonces::KeptNonces, revocations::KeptRevocations},
+        ably::{self, nonces::StoredNonces, revocations::StoredRevocations},
         letshare,
     },
 };
@@ -113,9 +113,9 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let (revocations, nonces) = match &storage {
         Some(storage) => {
             let (gate, now) = (&ably.gate, broker.clock.now());
-            let revocations = Arc::new(KeptRevocations::restore(Arc::clone(&storage.store), gate, now)?);
+            let revocations = Arc::new(StoredRevocations::restore(Arc::clone(&storage.store), gate, now)?);
             rt::spawn(sweep_revocations(Arc::clone(&revocations), Arc::clone(&ably), broker.clock.clone()));
-            let nonces = KeptNonces::restore(Arc::clone(&storage.store), gate, now)?;
+            let nonces = StoredNonces::restore(Arc::clone(&storage.store), gate, now)?;
             (Some(revocations), Some(Arc::new(nonces)))
         }
         None => (None, None),
@@ -236,7 +236,7 @@ struct Tenants {
 fn tenants(
     config: &Config,
     configured: Vec<App>,
-    kept: Option<Kept>,
+    kept: Option<LocalKey>,
     clock: &Clock,
     leeway: &Leeway,
 ) -> anyhow::Result<Tenants> {
@@ -268,7 +268,7 @@ fn tenants(
 }
 
 /// The key itself is in no log.
-fn make_relay_key(folder: &Path) -> Result<SecretString, KeptFault> {
+fn make_relay_key(folder: &Path) -> Result<SecretString, KeyFileFault> {
     let key = relay_key::make(folder)?;
     let path = folder.join(relay_key::FILE);
     tracing::warn!(path = %path.display(), "a key of the relay was made; back ends push with the one in this file");
@@ -305,7 +305,7 @@ fn workers(config: &Config) -> usize {
 }
 
 /// Revocations go when no token that they concern can live any more.
-async fn sweep_revocations(kept: Arc<KeptRevocations>, ably: Arc<ably::door::Shared>, clock: Clock) {
+async fn sweep_revocations(kept: Arc<StoredRevocations>, ably: Arc<ably::door::Shared>, clock: Clock) {
     loop {
         rt::time::sleep(limits::REVOCATION_SWEEP).await;
         kept.sweep(&ably.gate, clock.now());

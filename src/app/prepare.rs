@@ -13,9 +13,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::older::database;
 use crate::{
     auth::{
-        ably::local_key::{self, Kept},
+        ably::local_key::{self, LocalKey},
         apps::{self, App},
-        key_file::KeptFault,
+        key_file::KeyFileFault,
         relay_key,
     },
     clock::Clock,
@@ -35,7 +35,7 @@ pub struct Prepared {
     /// Those of `ably.apps_file`.
     pub apps: Vec<App>,
     /// What the Ably interface has in the data folder; none before its first start.
-    pub ably_key: Option<Kept>,
+    pub ably_key: Option<LocalKey>,
     /// The networks of `group.blacklist_file`.
     pub blacklist: Vec<IpNet>,
     /// How the chat judges messages; there when the chat is on.
@@ -109,7 +109,7 @@ fn certificate(draft: &mut Draft) -> Option<(ServerConfig, CertificateReloader)>
     }
 }
 
-fn ably(draft: &mut Draft, clock: &Clock) -> (Vec<App>, Option<Kept>) {
+fn ably(draft: &mut Draft, clock: &Clock) -> (Vec<App>, Option<LocalKey>) {
     let settings = draft.config().ably.clone();
     let read = settings.apps_file.filter(|_| settings.enabled).map(|file| apps::file::read(&file, clock.now()));
     let apps = read.transpose().unwrap_or_else(|faults| {
@@ -136,8 +136,8 @@ fn relay_key(draft: &mut Draft) -> Option<SecretString> {
 }
 
 /// Each damaged file; but of a folder that cannot be used at all, once is enough.
-fn tell_of_folder(draft: &mut Draft, fault: &KeptFault) {
-    if matches!(fault, KeptFault::Damaged { .. }) || !draft.has_fault("data.dir") {
+fn tell_of_folder(draft: &mut Draft, fault: &KeyFileFault) {
+    if matches!(fault, KeyFileFault::Damaged { .. }) || !draft.has_fault("data.dir") {
         draft.complain(&["data.dir"], fault.to_string());
     }
 }

@@ -31,7 +31,7 @@ use crate::{
     live::Live,
     ops::{self, OpsState},
     protocols::{
-        ably::{self, Ably, door::Door, nonces::KeptNonces, rest::Rest, revocations::KeptRevocations},
+        ably::{self, Ably, door::Door, nonces::StoredNonces, rest::Rest, revocations::StoredRevocations},
         letshare::{self, LetShare},
     },
 };
@@ -46,8 +46,8 @@ pub struct Site {
     pub letshare: letshare::Shared,
     pub older: Older,
     pub ably: Arc<ably::door::Shared>,
-    pub revocations: Option<Arc<KeptRevocations>>,
-    pub nonces: Option<Arc<KeptNonces>>,
+    pub revocations: Option<Arc<StoredRevocations>>,
+    pub nonces: Option<Arc<StoredNonces>>,
     pub apps: Arc<Apps>,
     pub origins: Arc<Live<Origins>>,
     pub trusted_proxies: Arc<Live<Vec<IpNet>>>,

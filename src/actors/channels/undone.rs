@@ -2,7 +2,7 @@
 //! retired and there is no room for another one, or has died with the command in its mailbox, in its hands, or waiting
 //! for the disk.
 //!
-//! A [`Command`] that is dropped undone tells its hub. The hub sends what concerns an attachment again, to the channel in
+//! A [`Command`] that is dropped undone goes back to its hub. The hub sends what concerns an attachment again, to the channel in
 //! charge; a publish is refused, because only its sender knows whether to send it again.
 
 use actix::{Actor, Addr, Handler, Message, dev::ToEnvelope, prelude::SendError};
@@ -73,7 +73,7 @@ impl<C: Order> Command<C> {
         sent.map_err(|(SendError::Full(command) | SendError::Closed(command))| command)
     }
 
-    /// It was not sent, and its sender is told so in another way.
+    /// It was not sent; its sender gets the fault that is returned.
     pub(in crate::actors) fn withdraw(mut self) -> Fault {
         self.body = None;
         Fault::Busy
@@ -120,7 +120,7 @@ impl Order for Resubscribe {
     }
 }
 
-/// The channel dies: whoever waits for an answer is told, in the order of the answers.
+/// The channel dies: everybody who waits for an answer gets one, in the order of the answers.
 impl Drop for Channel {
     fn drop(&mut self) {
         for abandoned in self.commit_queue.abandon() {
@@ -221,8 +221,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Answers that there is no attachment, and sees that there is none: unless a later request is on its way, nobody
-    /// may go on with one that its connection does not know of. The successor may have been told of it.
+    /// Answers that there is no attachment, and removes it here and at the successor, which may know it; unless a later
+    /// request for it is on its way.
     fn give_up(&self, name: &ChannelName, id: AttachmentId, answer: Answer) {
         self.answer(name, id.session, answer);
         let Some(session) = self.session(id.session) else {

@@ -181,7 +181,7 @@ impl Hub {
         self.report();
     }
 
-    /// Finds channels that died, or were made anew by another thread, while nobody here published.
+    /// Finds channels that died, or were made anew by another thread, while no connection here published.
     fn resubscribe_orphans(&self) {
         let broker = &self.worker.broker;
         let orphans: Vec<ChannelName> = self

@@ -37,7 +37,7 @@ pub struct Ably {
     pub rest: rest::Rest,
 }
 
-/// Serves Ably's paths, WebSockets on `/` that name a protocol version, and on all paths that nobody has
+/// Serves Ably's paths, WebSockets on `/` that name a protocol version, and on all paths without a route
 /// what its clients ask for; `otherwise` answers everybody else there.
 pub fn routes<F>(config: &mut web::ServiceConfig, ably: &Ably, otherwise: fn() -> F)
 where
@@ -50,7 +50,7 @@ where
     let rest = ably.rest.clone();
     let anything_else = move |request: HttpRequest, payload: web::Payload| {
         let rest = rest.clone();
-        // Nobody has a route for what comes here.
+        // No other route has matched.
         async move { if is_meant(&request, |_| false) { rest.serve(request, payload).await } else { otherwise().await } }
     };
     config.default_service(web::to(anything_else));

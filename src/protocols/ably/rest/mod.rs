@@ -1,13 +1,13 @@
 //! REST: one request, one answer (`docs/protocols/ably.md §1.8, §11`).
 //!
-//! `path` says what is asked for, `form` how the answer has to look, `asked` holds both and who asks; the
+//! `path` says which endpoint it is, `form` how the answer has to look, `call` holds both and the credentials; the
 //! endpoints stand in `publish`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
 //! outcome on the wire. Everything about a channel is asked of its actor
 //! ([`crate::actors::channels::questions`]).
 
 mod answer;
 mod apps;
-mod asked;
+mod call;
 mod channels;
 mod form;
 mod history;
@@ -38,28 +38,28 @@ use crate::{
     limits,
     protocols::ably::{
         door::{self, Shared, reason_of},
-        nonces::KeptNonces,
+        nonces::StoredNonces,
         rest::{
-            answer::{Answer, respond},
-            asked::Asked,
+            answer::{RestAnswer, respond},
+            call::Call,
             form::Form,
             path::Endpoint,
         },
-        revocations::KeptRevocations,
+        revocations::StoredRevocations,
     },
 };
 
-/// The REST door of one worker thread.
+/// The REST interface of one worker thread.
 #[derive(Clone)]
 pub struct Rest {
     pub worker: Rc<Worker>,
     pub shared: Arc<Shared>,
     pub apps: Arc<Apps>,
     /// None: there is no data folder to keep them in; a server with Ably has one.
-    pub revocations: Option<Arc<KeptRevocations>>,
+    pub revocations: Option<Arc<StoredRevocations>>,
     /// The same.
-    pub nonces: Option<Arc<KeptNonces>>,
-    /// Anybody may make apps: for test suites (§11.13).
+    pub nonces: Option<Arc<StoredNonces>>,
+    /// Apps can be made without credentials: for test suites (§11.13).
     pub sandbox: bool,
 }
 
@@ -80,7 +80,7 @@ impl Rest {
             }
         }
         match outcome {
-            Ok(Said::Answer(answer)) => respond(form, Ok(answer)),
+            Ok(Said::RestAnswer(answer)) => respond(form, Ok(answer)),
             Ok(Said::Yes) => HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain")).body("yes"),
             Err(fault) => respond(form, Err(fault)),
         }
@@ -94,43 +94,42 @@ impl Rest {
         form: Form,
     ) -> Result<Said, Fault> {
         let endpoint = Endpoint::of(request.method(), request.uri().path())?;
-        let asked = Asked::new(self, request, query, form)?;
+        let call = Call::new(self, request, query, form)?;
         let answer = match endpoint {
             Endpoint::Connectivity => return Ok(Said::Yes),
-            Endpoint::Time => self.time(&asked),
-            Endpoint::RequestToken { key_name } => token::request(&asked, &key_name, payload).await,
-            Endpoint::RevokeTokens { key_name } => revocation::revoke(&asked, &key_name, payload).await,
-            Endpoint::Publish { channel } => publish::publish(&asked, channel, payload).await,
-            Endpoint::Messages { channel } => history::messages(&asked, channel).await,
-            Endpoint::PresenceHistory { channel } => history::presence(&asked, channel).await,
-            Endpoint::Presence { channel } => presence::members(&asked, channel).await,
-            Endpoint::Status { channel } => channels::status(&asked, channel).await,
-            Endpoint::Channels => channels::enumerate(&asked).await,
-            Endpoint::Stats => stats::page(&asked),
-            Endpoint::CreateApp => apps::create(&asked, payload).await,
-            Endpoint::DeleteApp { app } => apps::delete(&asked, &app),
+            Endpoint::Time => self.time(&call),
+            Endpoint::RequestToken(key_name) => token::request(&call, &key_name, payload).await,
+            Endpoint::RevokeTokens(key_name) => revocation::revoke(&call, &key_name, payload).await,
+            Endpoint::Publish(channel) => publish::publish(&call, channel, payload).await,
+            Endpoint::Messages(channel) => history::messages(&call, channel).await,
+            Endpoint::PresenceHistory(channel) => history::presence(&call, channel).await,
+            Endpoint::Presence(channel) => presence::members(&call, channel).await,
+            Endpoint::Status(channel) => channels::status(&call, channel).await,
+            Endpoint::Channels => channels::enumerate(&call).await,
+            Endpoint::Stats => stats::page(&call),
+            Endpoint::CreateApp => apps::create(&call, payload).await,
+            Endpoint::DeleteApp(app) => apps::delete(&call, &app),
         };
-        Ok(Said::Answer(answer?))
+        Ok(Said::RestAnswer(answer?))
     }
 
     /// An array, because that is what clients take the first item of (T11).
-    fn time(&self, asked: &Asked<'_>) -> Result<Answer, Fault> {
+    fn time(&self, call: &Call<'_>) -> Result<RestAnswer, Fault> {
         let now = self.worker.broker.clock.now().millis();
-        Ok(Answer::ok(asked.encode(&[now])))
+        Ok(RestAnswer::ok(call.encode(&[now])))
     }
 }
 
 enum Said {
-    Answer(Answer),
+    RestAnswer(RestAnswer),
     /// The one page that is no answer of the protocol.
     Yes,
 }
 
-/// Whether a request is meant for the Ably interface: by its path, or, on paths that nobody has, by what
-/// only its clients send. So they read a 404 that they understand, and everybody else the plain one.
+/// Whether a request is meant for the Ably interface: by its path, or, on paths without a route, by what
+/// only its clients send. So they get a 404 that they understand, and all others the plain one.
 ///
-/// What another protocol has a route for is never meant: its pages are none of Ably's business. `others_have` tells that
-/// of a path as the router reads it, which takes `/%77s` for `/ws`.
+/// A path for which another protocol has a route is not Ably's. `others_have` decides that by the path as the router reads it, which takes `/%77s` for `/ws`.
 pub fn is_meant(request: &HttpRequest, others_have: impl FnOnce(&str) -> bool) -> bool {
     let path = request.match_info().as_str();
     let root = path.trim_start_matches('/').split('/').next();
@@ -160,7 +159,7 @@ pub fn is_meant(request: &HttpRequest, others_have: impl FnOnce(&str) -> bool) -
         || announced.split(',').any(|name| is_ably(name.trim()))
 }
 
-/// Only clients of an API bring them to a path that nobody has.
+/// On a path without a route, only clients of an API send them.
 fn has_credentials(headers: &HeaderMap, query: &Query) -> bool {
     headers.contains_key(AUTHORIZATION) || ["key", "accessToken", "access_token"].iter().any(|name| query.has(name))
 }
