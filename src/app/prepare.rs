@@ -157,7 +157,7 @@ fn moderation(draft: &mut Draft, clock: &Clock) -> Option<Moderation> {
     if !settings.enabled {
         return None;
     }
-    match Moderation::new(moderation::Settings::of(settings), clock.clone()) {
+    match Moderation::new(settings, clock.clone()) {
         Ok(moderation) => Some(moderation),
         Err(faults) => {
             for fault in faults {
