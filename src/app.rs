@@ -236,7 +236,7 @@ fn window(config: &Config) -> Bounds {
 struct Tenants {
     apps: Arc<Apps>,
     /// What the Ably endpoints of all worker threads share.
-    ably: Arc<ably::door::Shared>,
+    ably: Arc<ably::endpoint::Shared>,
     /// The default app with a key of its own (`ably.local_key`), unless the file of apps has a default app.
     local_app: Option<Arc<App>>,
     /// The key of it, if it serves.
@@ -267,10 +267,10 @@ fn tenants(
     }
     let apps = Arc::new(Apps::new([], clock.clone()));
     apps.replace(configured);
-    let ably = ably::door::Shared::new(
+    let ably = ably::endpoint::Shared::new(
         Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http, leeway.clone()),
         ConnectionKeys::new(&secret),
-        ably::door::Settings {
+        ably::endpoint::Settings {
             max_message_bytes: settings.max_message_bytes,
             max_frame_bytes: config.websocket.max_message_bytes,
         },

@@ -10,7 +10,7 @@ use crate::{
     auth::Leeway,
     clock::Clock,
     config::{Config, Protocol},
-    edge::websocket::Entrance,
+    edge::Ingress,
     limits,
     older::{
         chat::{self, Chat, ChatEndpoint, moderation::Moderation},
@@ -84,27 +84,27 @@ impl Older {
     }
 
     /// Serves `protocol`, if it is one of them.
-    pub fn routes(&self, protocol: Protocol, config: &Config, entrance: &Entrance, routes: &mut web::ServiceConfig) {
+    pub fn routes(&self, protocol: Protocol, config: &Config, ingress: &Ingress, routes: &mut web::ServiceConfig) {
         match protocol {
             Protocol::Relay => {
                 if let Some(shared) = &self.relay {
-                    relay::routes(routes, &Relay::new(entrance.clone(), Arc::clone(shared)));
+                    relay::routes(routes, &Relay::new(ingress.clone(), Arc::clone(shared)));
                 }
             }
             Protocol::PostOffice => {
                 if let Some(shared) = &self.postoffice {
-                    let endpoint = PostOffice::new(entrance.clone(), Arc::clone(shared));
+                    let endpoint = PostOffice::new(ingress.clone(), Arc::clone(shared));
                     postoffice::routes(routes, &endpoint, &config.postoffice);
                 }
             }
             Protocol::Chat => {
                 if let Some(chat) = &self.chat {
-                    chat::routes(routes, &ChatEndpoint::new(entrance.clone(), Arc::clone(chat)));
+                    chat::routes(routes, &ChatEndpoint::new(ingress.clone(), Arc::clone(chat)));
                 }
             }
             Protocol::Group => {
                 if let Some(shared) = &self.group {
-                    group::routes(routes, &GroupEndpoint::new(entrance.clone(), Arc::clone(shared)));
+                    group::routes(routes, &GroupEndpoint::new(ingress.clone(), Arc::clone(shared)));
                 }
             }
             Protocol::Operations | Protocol::LetShare | Protocol::Ably => {}

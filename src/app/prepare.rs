@@ -145,7 +145,7 @@ fn blacklist(draft: &mut Draft) -> Vec<IpNet> {
 
 fn moderation(draft: &mut Draft, clock: &Clock) -> Option<Moderation> {
     let settings = &draft.config().chat;
-    let made = settings.enabled.then(|| Moderation::new(moderation::Settings::of(settings), clock.clone()))?;
+    let made = settings.enabled.then(|| Moderation::new(settings, clock.clone()))?;
     let faults = match made {
         Ok(moderation) => return Some(moderation),
         Err(faults) => faults,

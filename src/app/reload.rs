@@ -116,7 +116,7 @@ impl Reloader {
         if let Some(chat) = &older.chat {
             chat.set_keys(&config.chat, leeway);
             if let Some(moderation) = &moderation {
-                let words = chat.adopt_words(moderation);
+                let words = chat.moderation.adopt_words(moderation);
                 tracing::info!(words, "the word list of the chat was read again");
             }
         }

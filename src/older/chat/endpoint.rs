@@ -1,16 +1,12 @@
 //! From a request to a connection (`docs/protocols/chat.md §2, §3`).
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::{
-    actors::{refusals::Reason, transport::context::ProtocolHandler},
-    edge::{
-        self, Endpoint, Ingress, Refusal,
-        admission::NotAdmitted,
-        refusal::{Refused, explained},
-    },
+    actors::transport::ProtocolHandler,
+    edge::{self, Endpoint, Ingress, Refusal, admission::NotAdmitted, refusal::explained},
     limits,
     older::chat::{
         code::Code,
@@ -33,18 +29,6 @@ pub struct ChatEndpoint {
 impl ChatEndpoint {
     pub fn new(ingress: Ingress, chat: Arc<Chat>) -> Self {
         Self { ingress: ingress.with_message_bytes(limits::CHAT_FRAME_BYTES), chat }
-    }
-}
-
-impl fmt::Display for Unauthorized {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason())
-    }
-}
-
-impl Refused for Unauthorized {
-    fn reason(&self) -> Reason {
-        Reason::Token
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Fields {
     values: Map<String, Value>,
-    unreadable: Code,
+    pub unreadable: Code,
 }
 
 /// How strictly, and in whose words.

@@ -9,10 +9,14 @@ use actix_web::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    actors::refusals::Reason,
     auth::{Expected, JwtKey, Leeway, TokenFault},
     clock::{Clock, OncePerSecond},
     config::{self, ChatCompat},
-    edge::{http::query::Query, refusal::explained},
+    edge::{
+        http::query::Query,
+        refusal::{Refused, explained},
+    },
     ids::Timestamp,
     limits,
     older::chat::code::Code,
@@ -32,12 +36,15 @@ pub struct TokenUser {
     pub expires: Option<Timestamp>,
 }
 
-/// Why a request is from no user: HTTP 401.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a request is from no user: HTTP 401. `Display` is for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unauthorized {
+    #[error("the token is missing")]
     NoToken,
+    #[error("the token is over")]
     Expired,
-    /// Anything else; where the token is ours, which of its claims is why.
+    /// For any other reason; where the token is ours, which of its claims is why.
+    #[error("the token is wrong")]
     Invalid(Option<String>),
 }
 
@@ -69,11 +76,7 @@ impl TokenReader {
     /// # Errors
     /// [`Unauthorized`]
     pub fn user(&self, request: &HttpRequest) -> Result<TokenUser, Unauthorized> {
-        let token = self.token(request).ok_or(Unauthorized::NoToken)?;
-        self.check(&token)
-    }
-
-    fn check(&self, token: &str) -> Result<TokenUser, Unauthorized> {
+        let token = &*self.token(request).ok_or(Unauthorized::NoToken)?;
         if token.len() > limits::TOKEN_BYTES {
             return Err(Unauthorized::Invalid(None));
         }
@@ -120,25 +123,22 @@ impl TokenReader {
             let value = request.headers().get(name)?.to_str().ok()?.trim();
             (!value.is_empty()).then_some(value)
         };
-        if let Some(token) = header(&self.header) {
-            return Some(token.to_owned());
-        }
-        let bearer = header(AUTHORIZATION.as_str()).and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
+        let bearer = || {
+            let (scheme, token) = header(AUTHORIZATION.as_str())?.split_once(' ')?;
             scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
-        });
-        if let Some(token) = bearer.filter(|token| !token.is_empty()) {
-            return Some(token.to_owned());
-        }
-        let mut offered = subprotocols(request);
-        if offered.next() == Some(SUBPROTOCOL)
-            && let Some(token) = offered.next().filter(|token| !token.is_empty())
-        {
-            return Some(token.to_owned());
-        }
-        let query = self.in_query.then(|| Query::parse(request.query_string()))?;
-        let token = query.get("token").filter(|token| !token.is_empty());
-        token.map(str::to_owned)
+        };
+        let subprotocol = || {
+            let mut offered = subprotocols(request);
+            if offered.next() == Some(SUBPROTOCOL) { offered.next() } else { None }
+        };
+        let in_query = || {
+            let query = self.in_query.then(|| Query::parse(request.query_string()))?;
+            query.get("token").map(str::to_owned)
+        };
+        let is_there = |token: &&str| !token.is_empty();
+        let token = header(&self.header).or_else(|| bearer().filter(is_there));
+        let token = token.or_else(|| subprotocol().filter(is_there)).map(str::to_owned);
+        token.or_else(|| in_query().filter(|token| !token.is_empty()))
     }
 }
 
@@ -164,39 +164,31 @@ fn as_user(value: &Value, may_be_text: bool) -> Option<u64> {
     id.filter(|id| *id > 0 && i64::try_from(*id).is_ok())
 }
 
-impl Unauthorized {
-    /// For the operator.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::NoToken => "the token is missing",
-            Self::Expired => "the token is over",
-            Self::Invalid(_) => "the token is wrong",
-        }
+impl Refused for Unauthorized {
+    fn reason(&self) -> Reason {
+        Reason::Token
     }
+}
 
+impl Unauthorized {
     pub fn response(&self, compat: ChatCompat) -> HttpResponse {
-        let why = match self {
-            Self::NoToken => {
+        let (text, why) = match self {
+            Self::NoToken => (
+                "请登录",
                 "no token: show one in the header x-token (chat.jwt_header), Authorization (Bearer) or \
-                 Sec-WebSocket-Protocol, or with chat.token_in_query the parameter token"
-            }
-            Self::Expired => "the token has expired: get another one",
-            Self::Invalid(_) => "the token is wrong: it must be an HS256 JWT signed with chat.jwt_secret",
+                 Sec-WebSocket-Protocol, or with chat.token_in_query the parameter token",
+            ),
+            Self::Expired => ("授权已过期", "the token has expired: get another one"),
+            Self::Invalid(_) => ("未登陆", "the token is wrong: it must be an HS256 JWT signed with chat.jwt_secret"),
         };
-        let (text, reason) = match self {
-            Self::NoToken => ("请登录", None),
-            Self::Expired => ("授权已过期", None),
-            Self::Invalid(reason) => ("未登陆", Some(reason.as_deref())),
-        };
-        let body = match (compat, reason) {
-            (ChatCompat::Source, Some(_)) => json!(text),
-            (ChatCompat::Source, None) => json!({"msg": text}),
-            (ChatCompat::Document, reason) => {
-                let mut body = json!({
-                    "code": Code::Unauthorized.row().number, "message": text, "data": null, "msg": text,
-                });
-                if let Some(reason) = reason.flatten() {
-                    body["reason"] = reason.into();
+        let body = match (compat, self) {
+            (ChatCompat::Source, Self::Invalid(_)) => json!(text),
+            (ChatCompat::Source, _) => json!({"msg": text}),
+            (ChatCompat::Document, _) => {
+                let code = Code::Unauthorized.row().number;
+                let mut body = json!({"code": code, "message": text, "data": null, "msg": text});
+                if let Self::Invalid(Some(reason)) = self {
+                    body["reason"] = reason.as_str().into();
                 }
                 body
             }

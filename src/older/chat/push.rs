@@ -188,14 +188,10 @@ impl WireFormat for ChatJson {
     }
 
     fn encode(&self, entry: &Entry) -> Bytes {
-        wire::each(entry, |message| encode(message, self.0))
-    }
-}
-
-fn encode(message: &Message, compat: ChatCompat) -> Bytes {
-    match &message.payload.data {
-        Data::Text(json) => frame::text(&reply::success(compat, json)),
-        _ => Bytes::new(),
+        wire::each(entry, |message| match &message.payload.data {
+            Data::Text(json) => frame::text(&reply::success(self.0, json)),
+            _ => Bytes::new(),
+        })
     }
 }
 

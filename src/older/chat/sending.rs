@@ -47,29 +47,18 @@ impl Chat {
         client_id: Option<&str>,
         sending: impl Future<Output = Result<Reply, Reply>>,
     ) -> Reply {
-        if let Some(first) = self.first_reply(from, client_id) {
+        if let Some(first) = self.first_replies.find(from, client_id) {
             return first;
         }
         match sending.await {
             Ok(reply) => {
                 // What was not sent may be sent by the next try.
                 if matches!(reply.code, None | Some(Code::Offline)) {
-                    self.note_reply(from, client_id, &reply);
+                    self.first_replies.note(from, client_id, &reply);
                 }
                 reply
             }
             Err(refused) => refused,
-        }
-    }
-
-    /// The reply that a repeat gets.
-    pub fn first_reply(&self, from: u64, client_id: Option<&str>) -> Option<Reply> {
-        self.first_replies.find(self.clock.uptime(), from, client_id?)
-    }
-
-    pub fn note_reply(&self, from: u64, client_id: Option<&str>, reply: &Reply) {
-        if let Some(client_id) = client_id {
-            self.first_replies.note(self.clock.uptime(), from, client_id, reply);
         }
     }
 

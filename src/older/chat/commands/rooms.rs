@@ -14,8 +14,8 @@ use crate::older::chat::{
 /// The room that a request names.
 ///
 /// # Errors
-/// `unreadable` for what is no text or the id of no open room, `missing` without one.
-pub fn parse(fields: &Fields, unreadable: Code, missing: Code) -> Result<String, Reply> {
+/// 2001 or 2003 for what is no text or the id of no open room, `missing` without one.
+pub fn parse(fields: &Fields, missing: Code) -> Result<String, Reply> {
     let id: &str = fields.get("room_id")?;
     if id.is_empty() {
         return Err(missing.into());
@@ -23,7 +23,7 @@ pub fn parse(fields: &Fields, unreadable: Code, missing: Code) -> Result<String,
     match Room::parse(id) {
         Some(Room::Open(id)) => Ok(id.to_owned()),
         // Nothing would ever come there.
-        _ => Err(unreadable.into()),
+        _ => Err(fields.unreadable.into()),
     }
 }
 

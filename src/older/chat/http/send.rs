@@ -92,12 +92,12 @@ impl ChatEndpoint {
         }
         let broadcast = Broadcast::parse(&fields, chat.rules())?;
         let client_id = broadcast.client_id.as_deref();
-        if let Some(first) = chat.first_reply(sender, client_id) {
+        if let Some(first) = chat.first_replies.find(sender, client_id) {
             return Ok(first);
         }
         chat.broadcast(sender, &broadcast, &chat.mint_id(), broker).await?;
         let reply = Reply::done(&Value::Null);
-        chat.note_reply(sender, client_id, &reply);
+        chat.first_replies.note(sender, client_id, &reply);
         Ok(reply)
     }
 

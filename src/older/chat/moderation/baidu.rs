@@ -27,7 +27,7 @@ use url::{Url, form_urlencoded};
 use crate::{
     clock::Clock,
     config, limits,
-    older::chat::moderation::{Baidu, ModerationFault, breaker::Breaker, token::TokenCell},
+    older::chat::moderation::{ModerationFault, breaker::Breaker, token::TokenCell},
 };
 
 /// "Access token invalid or no longer valid", "Access token expired".
@@ -116,8 +116,8 @@ struct Finding {
 impl Censor {
     /// # Errors
     /// When the base URL is none.
-    pub fn new(settings: &Baidu, clock: Clock) -> Result<Self, ModerationFault> {
-        let url = |path: &str| endpoint(&settings.base_url, path);
+    pub fn new(settings: &config::Chat, clock: Clock) -> Result<Self, ModerationFault> {
+        let url = |path: &str| endpoint(&settings.baidu_base_url, path);
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::WebPki)
             .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -130,7 +130,7 @@ impl Censor {
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .user_agent("letshare-server")
-            .timeout_global(Some(settings.timeout))
+            .timeout_global(Some(settings.baidu_timeout))
             .max_idle_connections_per_host(limits::MODERATION_CALLS)
             .build()
             .new_agent();
@@ -138,9 +138,9 @@ impl Censor {
             agent,
             token_url: url("/oauth/2.0/token")?,
             censor_url: url("/rest/2.0/solution/v1/text_censor/v2/user_defined")?,
-            api_key: settings.api_key.clone(),
-            secret_key: settings.secret_key.clone(),
-            timeout: settings.timeout,
+            api_key: settings.baidu_api_key.clone(),
+            secret_key: settings.baidu_secret_key.clone(),
+            timeout: settings.baidu_timeout,
             token: TokenCell::new(clock.clone()),
             breaker: Breaker::new(clock),
             calls: Arc::new(Semaphore::new(limits::MODERATION_CALLS)),

@@ -30,8 +30,7 @@ pub struct Call<'a> {
 
 impl Breaker {
     pub const fn new(clock: Clock) -> Self {
-        let state = Mutex::new(State::Closed { failures: 0 });
-        Self { clock, state }
+        Self { clock, state: Mutex::new(State::Closed { failures: 0 }) }
     }
 
     /// None while the service is left alone.
@@ -46,8 +45,7 @@ impl Breaker {
             State::Open { .. } | State::Probing => return None,
         };
         drop(state);
-        let breaker = self;
-        Some(Call { breaker, is_probe })
+        Some(Call { breaker: self, is_probe })
     }
 }
 

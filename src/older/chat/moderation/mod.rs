@@ -1,9 +1,6 @@
 //! Whether a text may be sent (`docs/protocols/chat.md §8`): the local word list first, then Baidu's text censor, when they are
 //! configured. Only texts (`message_type` 1) are judged; the caller knows which are.
 
-use std::{path::PathBuf, time::Duration};
-
-use secrecy::SecretString;
 use thiserror::Error;
 
 use crate::{
@@ -21,43 +18,6 @@ mod breaker;
 mod tests;
 mod token;
 mod words;
-
-/// What is used.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    pub baidu: Option<Baidu>,
-    /// One plain word or regular expression a line.
-    pub words_file: Option<PathBuf>,
-}
-
-impl Settings {
-    pub fn of(settings: &config::Chat) -> Self {
-        let baidu = settings.uses_baidu().then(|| Baidu {
-            api_key: settings.baidu_api_key.clone(),
-            secret_key: settings.baidu_secret_key.clone(),
-            base_url: settings.baidu_base_url.clone(),
-            timeout: settings.baidu_timeout,
-            on_error: settings.baidu_on_error,
-            suspect: settings.baidu_suspect,
-        });
-        Self { baidu, words_file: settings.words_file.clone() }
-    }
-}
-
-/// Baidu's text censor.
-#[derive(Clone, Debug)]
-pub struct Baidu {
-    pub api_key: SecretString,
-    pub secret_key: SecretString,
-    /// `https://aip.baidubce.com`
-    pub base_url: String,
-    /// Of one judgement, a new token included.
-    pub timeout: Duration,
-    /// What becomes of a text about which the service says nothing.
-    pub on_error: Moderated,
-    /// What becomes of a text that it suspects.
-    pub suspect: Moderated,
-}
 
 /// Why moderation cannot begin; for the operator.
 #[derive(Debug, Error)]
@@ -88,7 +48,11 @@ impl Verdict {
 /// One for all threads.
 pub struct Moderation {
     words: Live<Option<Words>>,
-    censor: Option<(Censor, Baidu)>,
+    censor: Option<Censor>,
+    /// What becomes of a text about which the service says nothing.
+    on_error: Moderated,
+    /// What becomes of a text that it suspects.
+    suspect: Moderated,
     clock: Clock,
     warning: OncePerSecond,
 }
@@ -98,13 +62,18 @@ impl Moderation {
     ///
     /// # Errors
     /// Everything that is wrong.
-    pub fn new(settings: Settings, clock: Clock) -> Result<Self, Vec<ModerationFault>> {
-        let words = settings.words_file.map(|path| Words::load(&path)).transpose();
-        let censor = settings.baidu.map(|baidu| Ok((Censor::new(&baidu, clock.clone())?, baidu))).transpose();
+    pub fn new(settings: &config::Chat, clock: Clock) -> Result<Self, Vec<ModerationFault>> {
+        let words = settings.words_file.as_deref().map(Words::load).transpose();
+        let censor = settings.uses_baidu().then(|| Censor::new(settings, clock.clone())).transpose();
         match (words, censor) {
-            (Ok(words), Ok(censor)) => {
-                Ok(Self { words: Live::new(words), censor, clock, warning: OncePerSecond::default() })
-            }
+            (Ok(words), Ok(censor)) => Ok(Self {
+                words: Live::new(words),
+                censor,
+                on_error: settings.baidu_on_error,
+                suspect: settings.baidu_suspect,
+                clock,
+                warning: OncePerSecond::default(),
+            }),
             (words, censor) => {
                 let words = words.err().map(ModerationFault::from);
                 Err(words.into_iter().chain(censor.err()).collect())
@@ -126,22 +95,22 @@ impl Moderation {
         self.words.get().is_some() || self.censor.is_some()
     }
 
-    /// Takes as long as [`Baidu::timeout`] at most. Must be called on a tokio runtime with time.
+    /// Takes as long as `chat.baidu_timeout` at most. Must be called on a tokio runtime with time.
     pub async fn judge(&self, text: &str) -> Verdict {
         if self.words.get().as_ref().as_ref().is_some_and(|words| words.has(text)) {
             return Verdict::blocked();
         }
-        let Some((censor, settings)) = &self.censor else {
+        let Some(censor) = &self.censor else {
             return Verdict::Pass;
         };
         match censor.judge(text).await {
             Ok(Conclusion::Compliant) => Verdict::Pass,
-            Ok(Conclusion::Suspected(_)) if settings.suspect == Moderated::Allow => Verdict::Pass,
+            Ok(Conclusion::Suspected(_)) if self.suspect == Moderated::Allow => Verdict::Pass,
             Ok(Conclusion::Violation(reason) | Conclusion::Suspected(reason)) => {
                 reason.map_or_else(Verdict::blocked, |reason| Verdict::Blocked { reason })
             }
             Err(fault) => {
-                let verdict = settings.on_error;
+                let verdict = self.on_error;
                 if let Some(more) = self.warning.allows(&self.clock) {
                     tracing::warn!(
                         error = %fault,
