@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use actix_web::{rt, web};
+use actix_web::web;
 use ipnet::IpNet;
 
+use super::every;
 use crate::{
     auth::Leeway,
     clock::Clock,
@@ -68,7 +69,8 @@ impl Older {
         }
         if config.postoffice.enabled {
             let shared = postoffice::Shared::open(&config.postoffice, Arc::clone(store), clock.clone(), leeway)?;
-            rt::spawn(Arc::clone(&shared).sweep());
+            let swept = Arc::clone(&shared);
+            every(limits::POST_SWEEP, async move || swept.sweep());
             older.postoffice = Some(shared);
         }
         if let Some(moderation) = read.moderation {
@@ -109,7 +111,7 @@ impl Older {
         }
     }
 
-    /// Lets them say what they have to say to other instances.
+    /// Gives them time to send what other instances still have to get.
     pub async fn stop(&self) {
         if let Some(group) = &self.group {
             group.groups.stop(limits::GROUP_LAST_WORDS).await;

@@ -95,8 +95,8 @@ impl Shared {
         if displaced > 0
             && let Some(more) = self.full_warning.allows(&self.clock)
         {
-            let letters = self.settings.mailbox_letters;
-            tracing::warn!(mailbox, letters, more, "letters make room for others (postoffice.mailbox_letters)");
+            let letters = self.settings.mailbox_messages;
+            tracing::warn!(mailbox, letters, more, "letters make room for others (postoffice.mailbox_messages)");
         }
     }
 
@@ -144,13 +144,10 @@ impl Shared {
     }
 
     /// Removes what is too old, for ever, and tries again what could not be written. One task of the server.
-    pub async fn sweep(self: Arc<Self>) {
-        loop {
-            rt::time::sleep(limits::POST_SWEEP).await;
-            for mailbox in self.mailboxes.all() {
-                self.expire(&mailbox);
-                self.spill(&mailbox);
-            }
+    pub fn sweep(self: &Arc<Self>) {
+        for mailbox in self.mailboxes.all() {
+            self.expire(&mailbox);
+            self.spill(&mailbox);
         }
     }
 

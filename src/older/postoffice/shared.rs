@@ -103,7 +103,7 @@ impl Shared {
     }
 
     pub const fn storage(&self) -> Storage {
-        let bounds = Bounds { messages: self.settings.mailbox_letters, bytes: usize::MAX };
+        let bounds = Bounds { messages: self.settings.mailbox_messages, bytes: usize::MAX };
         Storage { is_on: matches!(self.settings.offline, OfflineLetters::Store), bounds }
     }
 

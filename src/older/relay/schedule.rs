@@ -261,7 +261,7 @@ impl Schedule {
     }
 }
 
-/// What whoever pushes is told; the operator is told why.
+/// What a back end is told; the log says why.
 pub fn to_fault(error: &StoreError) -> Fault {
     if error.to_fault() == Fault::Internal {
         tracing::error!(%error, "pushes that are kept cannot be read or written");
