@@ -1,9 +1,9 @@
 //! What survives a restart: one file in one folder, written by one thread.
 //!
-//! `folder` owns the folder, `engine` the file, `writer` puts many
-//! small writes into one transaction (group commit: docs/architecture.md §6, promise 2). On top of the engine
-//! stand `log/disk` (the logs of channels) and [`embedded`] (everything that is no log), in the same file
-//! and the same transactions. Which store and why: `docs/dependencies.md §3`.
+//! `folder` owns the folder, `engine` the file, `writer` puts many small writes into one transaction (group commit:
+//! docs/architecture.md §6, promise 2). On top of the engine, in the same file and the same transactions, stand `log/disk`
+//! (the logs of channels) and [`embedded`]: rows of tables, for everything that is no log ([`Store`]). Rows are used by
+//! [`mailbox`] (messages that wait for an owner) and [`archive`] (chats). Which engine and why: `docs/dependencies.md §3`.
 
 use std::sync::Arc;
 

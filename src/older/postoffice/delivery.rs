@@ -15,7 +15,6 @@ use crate::{
     core::message::EntryId,
     error::Fault,
     ids::{ChannelName, Timestamp},
-    limits,
     older::postoffice::{
         owner::Taken,
         refusal::Refusal,
@@ -143,7 +142,7 @@ impl Shared {
         self.mailboxes.expire(mailbox, Timestamp::from_millis(before));
     }
 
-    /// Removes what is too old, for ever, and tries again what could not be written. One task of the server.
+    /// Removes what is too old, and tries again what could not be written.
     pub fn sweep(self: &Arc<Self>) {
         for mailbox in self.mailboxes.all() {
             self.expire(&mailbox);
