@@ -148,7 +148,9 @@ impl Away {
         let bytes = body.len() + limits::RELAY_KEPT_OVERHEAD;
         let message = Message { body, bytes, since, level: 0, key: id.into() };
         let put = queue.put(message, BOUNDS, 0, &self.mailboxes.account).ok();
-        if put.is_none() && let Some(more) = self.warning.allows(&self.clock) {
+        if put.is_none()
+            && let Some(more) = self.warning.allows(&self.clock)
+        {
             let bytes = limits::RELAY_KEPT_BYTES;
             tracing::warn!(bytes, more, "no room for another push for users who are away");
         }
@@ -198,10 +200,7 @@ impl Away {
         }
     }
 
-    fn by_mailbox<'a>(
-        &'a self,
-        ids: &'a [MissedId],
-    ) -> impl Iterator<Item = (Arc<Mailbox<InFlight>>, &'a [MissedId])> {
+    fn by_mailbox<'a>(&'a self, ids: &'a [MissedId]) -> impl Iterator<Item = (Arc<Mailbox<InFlight>>, &'a [MissedId])> {
         let of_users = ids.chunk_by(|(user, _), (next, _)| user == next);
         of_users.filter_map(|ids| Some((self.mailboxes.find(&ids.first()?.0)?, ids)))
     }
