@@ -68,7 +68,7 @@ async fn an_ably_publish_reaches_the_mailbox() {
 async fn an_ably_subscriber_sees_letters() {
     let folder = TempDir::new().expect("a folder");
     let server = start(&folder);
-    let url = format!("ws://{}/?key={POST_KEY}&v=5", office.shared);
+    let url = format!("ws://{}/?key={POST_KEY}&v=5", server.shared);
     let mut ably = Client::open(&url, None, "ably").await.expect("an upgrade");
     assert_eq!(ably.next().await["action"], action::CONNECTED);
     ably.send(json!({"action": action::ATTACH, "channel": "po:erp"})).await;

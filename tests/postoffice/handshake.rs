@@ -23,7 +23,7 @@ async fn both_paths_and_both_ways_of_the_token() {
         ("/ws?clientID=a3&token=x", None),
         ("/ws?clientID=%2Fservice%2Ferp%2Fcompany%2F001", Some("Bearer x")),
     ] {
-        let url = format!("ws://{}{target}", office.address);
+        let url = format!("ws://{}{target}", server.address);
         let mut client = Client::open(&url, token, "someone").await.expect(target);
         client.send_text("no letter").await;
         client.refused("bad_json").await;
@@ -38,7 +38,7 @@ async fn both_paths_and_both_ways_of_the_token() {
 #[tokio::test]
 async fn every_path_when_asked_for() {
     let server = PostOfficeServer::start(|config| config.postoffice.any_path = true);
-    let url = format!("ws://{}/some/where?clientID=a", office.address);
+    let url = format!("ws://{}/some/where?clientID=a", server.address);
     let mut client = Client::open(&url, Some(TOKEN.1), "a").await.expect("any path");
     client.send_text("no letter").await;
     client.refused("bad_json").await;
@@ -107,7 +107,7 @@ async fn the_cap_counts_connections_and_lets_replacements_in() {
 async fn a_burst_does_not_pass_the_cap() {
     let server = PostOfficeServer::start(|config| config.postoffice.max_connections = 5);
     let attempts = (0..20).map(|number| {
-        let url = format!("ws://{}/ws?clientID=m{number}", office.address);
+        let url = format!("ws://{}/ws?clientID=m{number}", server.address);
         async move { Client::open(&url, Some(TOKEN.1), "m").await }
     });
     let clients = futures_util::future::join_all(attempts).await;
@@ -119,7 +119,7 @@ async fn a_burst_does_not_pass_the_cap() {
 #[tokio::test]
 async fn an_older_start_is_refused() {
     let server = PostOfficeServer::start(|_| {});
-    let url = |started| format!("ws://{}/ws?clientID=a&startTime={started}", office.address);
+    let url = |started| format!("ws://{}/ws?clientID=a&startTime={started}", server.address);
     let mut first = Client::open(&url(100), Some(TOKEN.1), "a").await.expect("the first");
     for started in [99, 100] {
         let target = format!("/ws?clientID=a&startTime={started}");
@@ -169,7 +169,7 @@ async fn listed_tokens() {
     assert_eq!(shake("desk-7", "Bearer s3cret").await, 101);
     assert_eq!(shake("audit", "Bearer s3cret").await, 401);
     assert_eq!(shake("audit", "Bearer nobody").await, 401);
-    let url = |name| format!("ws://{}/ws?clientID={name}", office.address);
+    let url = |name| format!("ws://{}/ws?clientID={name}", server.address);
     let mut audit = Client::open(&url("audit"), Some("Bearer other"), "audit").await.expect("audit");
     let mut erp = Client::open(&url("erp"), Some("Bearer s3cret"), "erp").await.expect("erp");
     erp.send(letter("desk-7", "audit", "for my other box")).await;
@@ -216,12 +216,12 @@ async fn pages_of_other_hosts_have_to_be_listed() {
     let server = PostOfficeServer::start(|config| {
         config.postoffice.allowed_origins = vec!["https://desk.example".into()];
     });
-    let own = format!("http://{}", office.address);
+    let own = format!("http://{}", server.address);
     assert_eq!(shake(&server, &own).await, 101);
-    assert_eq!(shake(&office, "https://desk.example").await, 101);
-    assert_eq!(shake(&office, "https://evil.example").await, 403);
+    assert_eq!(shake(&server, "https://desk.example").await, 101);
+    assert_eq!(shake(&server, "https://evil.example").await, 403);
     let server = PostOfficeServer::start(|config| config.postoffice.allowed_origins = vec!["*".into()]);
-    assert_eq!(shake(&office, "https://evil.example").await, 101);
+    assert_eq!(shake(&server, "https://evil.example").await, 101);
 }
 
 /// §5: `/health` and `/stats`.
