@@ -380,9 +380,6 @@ pub const POST_THREAD_PAGES: usize = 20;
 /// How often letters that are too old are looked for.
 pub const POST_SWEEP: Duration = Duration::from_secs(60);
 
-/// Rows of letters that are read at a time when a server starts.
-pub const POST_ROWS: usize = 1_000;
-
 /// Rows of the chat archive that are read or removed at a time.
 pub const ARCHIVE_ROWS: usize = 1_000;
 
