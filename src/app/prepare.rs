@@ -22,7 +22,7 @@ use crate::{
     config::{self, Complaints, Draft, Environment, FileFaults, Loaded},
     edge::tls::{self, CertificateReloader},
     older::{
-        chat::moderation::{self, Moderation, ModerationFault},
+        chat::moderation::{Moderation, ModerationFault},
         group::ip_filter::read_blacklist,
     },
 };

@@ -34,7 +34,7 @@ impl Pass {
     }
 }
 
-/// The token is wrong or over; nobody is told which, but the holder of one of ours which claim is why.
+/// The token is wrong or has expired; the answer does not say which. `reason`: which claim of a token of ours is why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
     pub reason: Option<String>,

@@ -1,9 +1,9 @@
-//! Brings what was committed to the channels, in the order of the commits (`docs/protocols/group.md §6`).
+//! What was committed waits here for the channels, in the order of the commits (`docs/protocols/group.md §6`).
 //!
-//! The store tells on its own thread, channels live on those of the workers: a task on one of these takes over. Each
-//! channel has a queue of its own, so that one that is too busy holds up nobody but its own group. Within a queue everybody
-//! sees messages in the order of their numbers, and somebody who was removed sees none that was sent after that. What was
-//! committed together goes to its channel together, so that each socket is written to once.
+//! Commits are reported on the store's thread, channels live on those of the workers: a task on one of these takes over.
+//! Each channel has a queue of its own, so that one that is too busy holds up no other group. In a queue, messages stand in
+//! the order of their numbers, and the removal of a member before what was sent after it. What was committed together goes
+//! to its channel together, so that each socket is written to once.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -84,7 +84,7 @@ impl DeliveryQueues {
             return;
         };
         let mut running = Running { queues: self, to_drain: Some(to_drain) };
-        // Dropped before the receiver is put back: the next thread is told of whatever they have not delivered.
+        // Dropped before the receiver is put back, so that the next thread finds whatever they have not delivered.
         let mut drains = FuturesUnordered::new();
         while let Some(to_drain) = &mut running.to_drain {
             tokio::select! {

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     actors::{
-        fanout::hub::TransportHandle,
+        fanout::TransportHandle,
         metrics::GroupFigures,
         online::{Online, OnlineTransport, Registration},
     },

@@ -157,7 +157,7 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     }
 }
 
-/// Before 1970 counts as not told.
+/// A time before 1970 counts as none.
 pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     number(deserializer).map(|number| u64::try_from(number).unwrap_or_default())
 }

@@ -27,7 +27,7 @@ use crate::{
         membership::{GroupInfo, Member, Membership},
         message::GroupMessage,
     },
-    store::{Batch, Commit, Committed, Done, NumberKey, Row, Store, StoreError},
+    store::{Batch, Commit, Committed, NumberKey, Row, Store, StoreError},
 };
 
 mod notifications;
@@ -74,12 +74,24 @@ impl Repository {
         Self(store)
     }
 
-    pub fn submit(&self, batch: Batch, done: Done<Committed>) {
-        self.0.submit(batch, done);
-    }
-
     pub fn commit(&self, batch: Batch) -> Commit {
         self.0.commit(batch)
+    }
+
+    /// The same; before the outcome is given, `then` is called with it on the store's thread, or on this one when the store
+    /// refuses at once.
+    pub fn commit_then(
+        &self,
+        batch: Batch,
+        then: impl FnOnce(&Result<Committed, StoreError>) + Send + 'static,
+    ) -> Commit {
+        let (done, outcome) = Commit::pair();
+        let committed = move |result| {
+            then(&result);
+            done(result);
+        };
+        self.0.submit(batch, Box::new(committed));
+        outcome
     }
 
     /// The numbers that follow those that were given.

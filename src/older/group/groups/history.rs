@@ -139,7 +139,7 @@ impl Groups {
         group: &str,
         user: &str,
         number: u64,
-        done: impl FnOnce(bool, Result<(), StoreError>) + Send + 'static,
+        done: impl FnOnce(bool, Result<(), &StoreError>) + Send + 'static,
     ) {
         let _changing = self.changing.lock();
         let before = self.membership.write().mark(group, user, number);
@@ -149,13 +149,12 @@ impl Groups {
         }
         let groups = Arc::clone(self);
         let (group, user) = (group.to_owned(), user.to_owned());
-        let committed = Box::new(move |outcome: Result<_, StoreError>| {
-            if let (Err(_), Some(before)) = (&outcome, before) {
+        drop(self.repository.commit_then(batch, move |outcome| {
+            if let (Err(_), Some(before)) = (outcome, before) {
                 groups.membership.write().unmark(&group, &user, number, before);
             }
-            done(before.is_some(), outcome.map(drop));
-        });
-        self.repository.submit(batch, committed);
+            done(before.is_some(), outcome.as_ref().map(|_| ()));
+        }));
     }
 
     /// Removes what is too old; a few rows at a time.

@@ -79,7 +79,7 @@ impl Groups {
                     groups.arriving.lock().remove(&id);
                     match outcome {
                         Ok(()) => receipt.done(),
-                        Err(error) => drop(groups.to_code(&error)),
+                        Err(error) => drop(groups.to_code(error)),
                     }
                 });
             }

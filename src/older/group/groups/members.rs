@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::Groups;
 use crate::{
     older::group::{
@@ -14,7 +12,7 @@ use crate::{
         repository,
         streams::Outgoing,
     },
-    store::{Batch, StoreError},
+    store::{Batch, Commit},
 };
 
 /// Somebody who is to be a member.
@@ -24,9 +22,6 @@ pub struct Enrolment {
     pub name: String,
     pub avatar: String,
 }
-
-/// What became of a change.
-type Outcome = oneshot::Receiver<Result<(), StoreError>>;
 
 impl Groups {
     /// Whether `user` may take part in a group: as a member, or, where that is allowed, by becoming one now. True: it
@@ -139,7 +134,7 @@ impl Groups {
         enrolments: &[Enrolment],
         info: impl FnOnce(Option<&GroupInfo>) -> Option<GroupInfo>,
         is_ours: bool,
-    ) -> Result<(usize, Outcome), Code> {
+    ) -> Result<(usize, Commit), Code> {
         // Before the other locks: sending holds it while it hands messages in.
         let joined_after = self.numbers.lock().last();
         let _changing = self.changing.lock();
@@ -201,7 +196,7 @@ impl Groups {
     }
 
     /// None: the user was no member.
-    fn expel(self: &Arc<Self>, group: &str, user: &str, is_ours: bool) -> Result<Option<Outcome>, Code> {
+    fn expel(self: &Arc<Self>, group: &str, user: &str, is_ours: bool) -> Result<Option<Commit>, Code> {
         let _changing = self.changing.lock();
         let mut membership = self.membership.write();
         if membership.get(group).is_none() {
@@ -253,22 +248,17 @@ impl Groups {
         batch: Batch,
         outgoing: Vec<Outgoing>,
         then: impl FnOnce(&Self, bool) + Send + 'static,
-    ) -> Outcome {
-        let (done, outcome) = oneshot::channel();
+    ) -> Commit {
         let groups = Arc::clone(self);
-        let committed = Box::new(move |result: Result<_, StoreError>| {
+        self.repository.commit_then(batch, move |result| {
             if result.is_ok() {
                 outgoing.into_iter().for_each(Outgoing::send);
             }
             then(&groups, result.is_ok());
-            let _ = done.send(result.map(drop));
-        });
-        self.repository.submit(batch, committed);
-        outcome
+        })
     }
 
-    pub(super) async fn stored(&self, outcome: Outcome) -> Result<(), Code> {
-        let outcome = outcome.await.unwrap_or(Err(StoreError::Closed));
-        outcome.map_err(|error| self.not_stored(&error))
+    pub(super) async fn stored(&self, outcome: Commit) -> Result<(), Code> {
+        outcome.await.map(drop).map_err(|error| self.not_stored(&error))
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tokio::sync::oneshot;
 
 use super::Groups;
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
         repository::{Repository, StoredNotification},
         streams::{Outgoing, VerifyProgress},
     },
-    store::{Batch, StoreError},
+    store::Batch,
 };
 
 impl Groups {
@@ -70,8 +69,7 @@ impl Groups {
             self.storing.lock().remove(&name);
             return known.map(|_| false).map_err(|error| self.to_code(&error));
         }
-        let (done, outcome) = oneshot::channel();
-        {
+        let outcome = {
             let mut numbers = self.numbers.lock();
             let (number, batch) = numbers.give(self.clock.now(), Batch::new());
             let mut batch = Repository::put_notification(batch, number, new, self.too_old_at());
@@ -79,16 +77,14 @@ impl Groups {
                 batch = outgoing.row(batch);
             }
             let groups = Arc::clone(self);
-            let committed = Box::new(move |result: Result<_, StoreError>| {
+            // Under the lock: commits are in the order of numbers.
+            self.repository.commit_then(batch, move |result| {
                 groups.storing.lock().remove(&name);
-                if let (Ok(_), Some(outgoing)) = (&result, outgoing) {
+                if let (Ok(_), Some(outgoing)) = (result, outgoing) {
                     outgoing.send();
                 }
-                let _ = done.send(result.map(drop));
-            });
-            // Under the lock: commits are in the order of numbers.
-            self.repository.submit(batch, committed);
-        }
+            })
+        };
         self.stored(outcome).await?;
         Ok(true)
     }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    actors::fanout::hub::{Hub, HubHandle},
+    actors::fanout::{Hub, HubHandle},
     config::Config,
     core::command::HubId,
     ids::SessionId,

@@ -31,9 +31,9 @@ impl Room {
     }
 
     fn commit(&self, batch: Batch) {
-        let (told, outcome) = mpsc::channel();
-        let done = Box::new(move |result| drop(told.send(result)));
-        self.repository.submit(batch, done);
+        let (done, outcome) = mpsc::channel();
+        let done = Box::new(move |result| drop(done.send(result)));
+        self.repository.0.submit(batch, done);
         outcome.recv().unwrap().unwrap();
     }
 
