@@ -64,8 +64,7 @@ impl Connection {
         let mut contents = mailbox.lock();
         let put = contents.queue.put(message, BOUNDS, 0, &mailboxes.account).map_err(|_| EchoError::MailboxFull)?;
         drop(contents);
-        let (written, online, user) =
-            (mailboxes.write(&mailbox, put), Arc::clone(&self.echo.online), user.to_owned());
+        let (written, online, user) = (mailboxes.write(&mailbox, put), Arc::clone(&self.echo.online), user.to_owned());
         rt::spawn(async move {
             if written.await.is_ok() {
                 online.registered(&user).iter().filter_map(|one| one.handle()).for_each(TransportHandle::nudge);
