@@ -167,13 +167,13 @@ pub fn broken_promises(config: &config::Config) -> Vec<String> {
     let promises = [("limits.connections", true, config.limits.connections)].into_iter().chain(older);
     let safe = total_cap(0, descriptors);
     let broken = promises.filter(|(_, is_on, promised)| *is_on && *promised > safe);
-    let told = broken.map(|(key, _, promised)| {
+    let warnings = broken.map(|(key, _, promised)| {
         format!(
             "{key} is {promised}, but with a limit of {descriptors} open files only {safe} are safe; raise the hard \
              limit (ulimit -Hn, LimitNOFILE=, docker run --ulimit nofile=) or lower the setting"
         )
     });
-    told.collect()
+    warnings.collect()
 }
 
 /// `configured` = 0 asks for as many as the descriptors allow.

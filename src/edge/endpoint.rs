@@ -2,7 +2,7 @@
 //!
 //! A protocol says whom it accepts ([`Endpoint::check`]), what speaks with an accepted client ([`Endpoint::open`]), and how
 //! it answers those that are refused ([`Endpoint::refuse`]). Everything else stands here once: the method, the place that
-//! a connection takes, the handshake, the upgrade, and that each refusal is counted and told to the operator.
+//! a connection takes, the handshake, the upgrade, and that each refusal is counted and logged.
 
 use std::convert::Infallible;
 
