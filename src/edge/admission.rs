@@ -17,7 +17,7 @@ use crate::{actors::refusals::Reason, config, edge::client_address::Source, live
 /// What POSIX promises to a process that cannot even ask for its limit.
 const FEWEST_DESCRIPTORS: u64 = 1024;
 
-/// Why a WebSocket was not admitted. The texts are for the log.
+/// Why a WebSocket was not admitted. The texts are for the log, and reach clients as the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     #[error("{cap} WebSockets are open, the most that limits.connections and the descriptor limit allow; try later")]

@@ -142,7 +142,6 @@ async fn upgrade<E: Endpoint>(
 /// service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Methods {
-    Get,
     /// GET, and HEAD, which load balancers and monitors ask with: a page has both or none (RFC 9110 §9.3.2).
     Read,
     /// The same, unless it asks for a WebSocket: those are for whoever takes them on every path.
@@ -154,7 +153,6 @@ pub enum Methods {
 impl Methods {
     fn have(self, method: &Method, has_upgrade: bool) -> bool {
         match self {
-            Self::Get => method == Method::GET,
             Self::Read => method == Method::GET || method == Method::HEAD,
             Self::PlainRead => Self::Read.have(method, has_upgrade) && !has_upgrade,
             Self::Post => method == Method::POST,
