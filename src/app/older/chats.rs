@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use actix_web::rt;
-
-use super::database::{self, Driver};
+use super::database;
 use crate::{
+    app::every,
     auth::Leeway,
     clock::Clock,
     config, limits,
@@ -35,18 +34,13 @@ pub fn open(
         }
         None => (Arc::new(EmbeddedArchive::new(store, clock.clone(), settings.retention())), None),
     };
-    rt::spawn(sweep(Arc::clone(&archive), driver));
-    Ok(Arc::new(Chat::new(settings, archive, moderation, clock.clone(), leeway)))
-}
-
-/// Messages go when they are older than they are to be kept.
-async fn sweep(archive: SharedArchive, driver: Option<Driver>) {
-    loop {
-        rt::time::sleep(limits::ARCHIVE_SWEEP).await;
-        if let Err(error) = archive.sweep().await {
+    let swept = Arc::clone(&archive);
+    every(limits::ARCHIVE_SWEEP, async move || {
+        // It lives as long as the server runs.
+        let _ = &driver;
+        if let Err(error) = swept.sweep().await {
             tracing::warn!(%error, "old chat messages could not be removed");
         }
-        // As long as the server runs.
-        let _ = &driver;
-    }
+    });
+    Ok(Arc::new(Chat::new(settings, archive, moderation, clock.clone(), leeway)))
 }

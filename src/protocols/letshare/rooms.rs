@@ -7,6 +7,7 @@ use bytestring::ByteString;
 
 use crate::{
     actors::transport::context::{Attaching, ProtocolHandler, TransportContext},
+    config::Config,
     core::{
         command::Answer,
         filter::Filter,
@@ -42,6 +43,18 @@ pub struct RoomSettings {
     /// Whoever likes may subscribe to the signals of another user, as in the Go server.
     pub foreign_signals: bool,
     pub events_per_subscription: usize,
+}
+
+impl RoomSettings {
+    pub fn new(config: &Config) -> Self {
+        Self {
+            rules: Arc::new(Rules::letshare_room(config.websocket.max_room_users)),
+            enforce_from: config.letshare.enforce_from,
+            wildcard_signal_all: config.letshare.wildcard_signal_all,
+            foreign_signals: config.letshare.foreign_signals,
+            events_per_subscription: config.limits.events_per_subscription,
+        }
+    }
 }
 
 pub struct Rooms {
