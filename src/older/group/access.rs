@@ -49,8 +49,6 @@ impl Access {
         }
     }
 
-    /// # Errors
-    /// [`Denied`].
     pub fn check(&self, token: &str, clock: &Clock) -> Result<Pass, Denied> {
         if token.is_empty() || token.len() > limits::TOKEN_BYTES {
             return Err(Denied { reason: None });

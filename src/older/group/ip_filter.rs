@@ -126,8 +126,6 @@ impl IpFilter {
         Ok(count)
     }
 
-    /// # Errors
-    /// [`Blocked::Listed`].
     pub fn check(&self, address: IpAddr) -> Result<(), Blocked> {
         let address = address.to_canonical();
         if self.blacklist.read().contains(&address) {
@@ -140,9 +138,6 @@ impl IpFilter {
     }
 
     /// The same for somebody who wants to connect.
-    ///
-    /// # Errors
-    /// [`Blocked`].
     pub fn check_handshake(&self, address: IpAddr) -> Result<(), Blocked> {
         self.check(address)?;
         if self.handshakes.allow(&Source::of(address)) { Ok(()) } else { Err(Blocked::TooOften) }

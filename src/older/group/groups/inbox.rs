@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Mutex as AsyncMutex;
+
 use super::Groups;
 use crate::{
     core::message::EntryId,
@@ -15,7 +17,7 @@ use crate::{
 impl Groups {
     /// Does what comes, for ever, unless another worker thread does or there is no Redis.
     pub async fn listen(self: &Arc<Self>) {
-        let Some(mut inbox) = self.inbox.lock().take() else {
+        let Some(Ok(mut inbox)) = self.inbox.as_ref().map(AsyncMutex::try_lock) else {
             return;
         };
         while let Some(Received { event, receipt }) = inbox.recv().await {
