@@ -14,8 +14,7 @@ mod table;
 
 pub use close::{CloseReason, NO_CODE};
 pub use found::{Found, reason, reason_at};
-pub use table::Reply;
-pub(crate) use table::reply_table;
+pub use table::{Reply, reply_table};
 
 reply_table! {
     /// Why a command was refused. `Display` is the public text in English; behind each stand its code in Ably's published

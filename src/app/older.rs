@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use actix_web::{rt, web};
+use actix_web::web;
 use ipnet::IpNet;
 
+use super::every;
 use crate::{
     auth::Leeway,
     clock::Clock,
     config::{Config, Protocol},
-    edge::websocket::Entrance,
+    edge::Ingress,
     limits,
     older::{
         chat::{self, Chat, ChatEndpoint, moderation::Moderation},
@@ -68,7 +69,8 @@ impl Older {
         }
         if config.postoffice.enabled {
             let shared = postoffice::Shared::open(&config.postoffice, Arc::clone(store), clock.clone(), leeway)?;
-            rt::spawn(Arc::clone(&shared).sweep());
+            let swept = Arc::clone(&shared);
+            every(limits::POST_SWEEP, async move || swept.sweep());
             older.postoffice = Some(shared);
         }
         if let Some(moderation) = read.moderation {
@@ -82,34 +84,34 @@ impl Older {
     }
 
     /// Serves `protocol`, if it is one of them.
-    pub fn routes(&self, protocol: Protocol, config: &Config, entrance: &Entrance, routes: &mut web::ServiceConfig) {
+    pub fn routes(&self, protocol: Protocol, config: &Config, ingress: &Ingress, routes: &mut web::ServiceConfig) {
         match protocol {
             Protocol::Relay => {
                 if let Some(shared) = &self.relay {
-                    relay::routes(routes, &Relay::new(entrance.clone(), Arc::clone(shared)));
+                    relay::routes(routes, &Relay::new(ingress.clone(), Arc::clone(shared)));
                 }
             }
             Protocol::PostOffice => {
                 if let Some(shared) = &self.postoffice {
-                    let endpoint = PostOffice::new(entrance.clone(), Arc::clone(shared));
+                    let endpoint = PostOffice::new(ingress.clone(), Arc::clone(shared));
                     postoffice::routes(routes, &endpoint, &config.postoffice);
                 }
             }
             Protocol::Chat => {
                 if let Some(chat) = &self.chat {
-                    chat::routes(routes, &ChatEndpoint::new(entrance.clone(), Arc::clone(chat)));
+                    chat::routes(routes, &ChatEndpoint::new(ingress.clone(), Arc::clone(chat)));
                 }
             }
             Protocol::Group => {
                 if let Some(shared) = &self.group {
-                    group::routes(routes, &GroupEndpoint::new(entrance.clone(), Arc::clone(shared)));
+                    group::routes(routes, &GroupEndpoint::new(ingress.clone(), Arc::clone(shared)));
                 }
             }
             Protocol::Operations | Protocol::LetShare | Protocol::Ably => {}
         }
     }
 
-    /// Lets them say what they have to say to other instances.
+    /// Gives them time to send what other instances still have to get.
     pub async fn stop(&self) {
         if let Some(group) = &self.group {
             group.groups.stop(limits::GROUP_LAST_WORDS).await;

@@ -31,7 +31,7 @@ use crate::{
     live::Live,
     ops::{self, OpsState},
     protocols::{
-        ably::{self, Ably, door::Door, nonces::KeptNonces, rest::Rest, revocations::KeptRevocations},
+        ably::{self, Ably, nonces::StoredNonces, rest::Rest, revocations::StoredRevocations},
         letshare::{self, LetShare},
     },
 };
@@ -45,9 +45,9 @@ pub struct Site {
     pub ops_state: OpsState,
     pub letshare: Arc<letshare::Shared>,
     pub older: Older,
-    pub ably: Arc<ably::door::Shared>,
-    pub revocations: Option<Arc<KeptRevocations>>,
-    pub nonces: Option<Arc<KeptNonces>>,
+    pub ably: Arc<ably::endpoint::Shared>,
+    pub revocations: Option<Arc<StoredRevocations>>,
+    pub nonces: Option<Arc<StoredNonces>>,
     pub apps: Arc<Apps>,
     pub origins: Arc<Live<Origins>>,
     pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
@@ -177,7 +177,7 @@ impl Site {
 
     fn ably(&self, ingress: &Ingress) -> Ably {
         Ably {
-            door: Door { ingress: ingress.clone(), shared: Arc::clone(&self.ably) },
+            ingress: ingress.clone(),
             rest: Rest {
                 worker: Rc::clone(&ingress.worker),
                 shared: Arc::clone(&self.ably),

@@ -31,7 +31,7 @@ pub struct Tail {
     pub head: Serial,
 }
 
-/// The log and its copy have nothing in common any more: whoever follows the copy has to be told of a break.
+/// The copy cannot go on where it stands: all attachments have to be told of a break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
 
@@ -97,7 +97,7 @@ impl Chain {
     /// from `now` on.
     ///
     /// # Errors
-    /// [`Broken`] when the log cannot tell all that followed the position.
+    /// [`Broken`] when the log no longer has all entries behind the position.
     pub fn caught_up(&mut self, now: Duration, tail: Tail) -> Result<Vec<Arc<Entry>>, Broken> {
         self.is_asking = false;
         let Tail { after, entries, head } = tail;

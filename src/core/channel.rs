@@ -22,14 +22,14 @@ use crate::{
     ids::{ChannelName, ConnectionId},
 };
 
-use subscriptions::Seats;
+use subscriptions::Subscriptions;
 
 /// A channel without its log: it makes drafts of what is published, and takes the entries that the log makes of them.
 #[derive(Debug)]
 pub struct ChannelState {
     name: ChannelName,
     order: Order,
-    subscriptions: Seats,
+    subscriptions: Subscriptions,
     members: Members,
     seen: Seen,
 }
@@ -37,7 +37,7 @@ pub struct ChannelState {
 /// Who gives the entries of a channel their serials.
 #[derive(Debug)]
 enum Order {
-    /// The channel itself: nobody else writes to its log.
+    /// The channel itself: its log has no other writer.
     Own(Mint),
     /// The log, which others write to as well. The newest entry that was taken.
     Given(Serial),
@@ -63,7 +63,7 @@ impl ChannelState {
     }
 
     fn ordered(name: ChannelName, order: Order, members: Members) -> Self {
-        Self { name, order, subscriptions: Seats::default(), members, seen: Seen::default() }
+        Self { name, order, subscriptions: Subscriptions::default(), members, seen: Seen::default() }
     }
 
     /// The newest entry; before the first one, a position that all entries follow.
@@ -78,7 +78,7 @@ impl ChannelState {
         &self.name
     }
 
-    /// The hubs that have to be told of an entry.
+    /// The hubs that an entry has to be sent to.
     pub fn hubs(&self) -> impl Iterator<Item = HubId> + '_ {
         self.subscriptions.hubs()
     }
@@ -92,7 +92,7 @@ impl ChannelState {
         &self.members
     }
 
-    /// Somebody wants to know the occupancy.
+    /// An attachment wants to know the occupancy.
     pub const fn is_observed(&self) -> bool {
         self.subscriptions.is_observed()
     }
@@ -145,8 +145,8 @@ impl ChannelState {
         effects
     }
 
-    /// Who is present, as far as the attachment is concerned: of others' members it gets neither a sync nor events
-    /// without the mode for them, and most attachments of other protocols concern nobody.
+    /// The members that the attachment may learn of: without the mode for presence it gets no sync and no events of other
+    /// connections. Most attachments of other protocols need none at all.
     fn members_for(&self, subscription: &Subscription, start: &Start) -> Vec<Arc<Member>> {
         if subscription.filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
             self.members.all()
@@ -237,7 +237,7 @@ impl ChannelState {
         match self.seen.judge(&id, content) {
             Verdict::New => {}
             Verdict::Known(published) => return Ok(Judged::Known(published)),
-            // Events are known by their frame's number, so those of another frame with the same cannot be told.
+            // Clients know events by the number of their frame: other events under the same number would not be new to them.
             Verdict::Other if matches!(body, Body::Presence(_)) => return Err(Fault::SerialReused),
             Verdict::Other => {
                 id = content.id(&id);

@@ -59,7 +59,7 @@ pub struct Attach {
     pub hub: HubId,
     /// The whole filter from now on, not what is added to it.
     pub filter: Filter,
-    /// Whoever comes by these rules is counted against their cap.
+    /// An attachment with rules counts against their cap.
     pub rules: Option<Arc<Rules>>,
     pub start: Start,
     /// Its connection's members leave if the filter has no mode for them: the client may not be present any more.
@@ -110,7 +110,7 @@ pub struct Leave {
 /// Publishes something.
 #[derive(Clone, Debug)]
 pub struct Publish {
-    /// Who is to be told what came of it.
+    /// Where the outcome is sent.
     pub reply: Option<Reply>,
     /// Refused unless this transport is attached.
     pub attached: Option<SessionId>,
@@ -124,7 +124,7 @@ pub struct Publish {
 }
 
 impl Publish {
-    /// By nobody in particular, to be answered to nobody.
+    /// Of no connection, without an answer.
     pub const fn new(id: EntryId, body: Body) -> Self {
         Self { reply: None, attached: None, publisher: None, id, body, is_ephemeral: false, refusal: None }
     }
@@ -140,7 +140,7 @@ impl Publish {
 pub struct Reply {
     pub session: SessionId,
     pub hub: HubId,
-    /// Handed back with the answer; none = only a refusal is told.
+    /// Handed back with the answer; none = only a refusal is answered.
     pub token: Option<u64>,
 }
 
@@ -153,7 +153,7 @@ pub struct Resubscribe {
     pub delivered: Serial,
 }
 
-/// What a transport is told about its own command.
+/// The answer to a command of a transport.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Attached, or the attachment changed.
@@ -194,9 +194,9 @@ pub struct Attached {
 pub enum Effect {
     /// Hand to the log, unless it is ephemeral; deliver to every hub with attachments when the log has it.
     Append(Draft),
-    /// Tell one transport, through its hub, so that the answer keeps its place among deliveries.
+    /// Answer one transport, through its hub, so that the answer keeps its place among deliveries.
     Answer { hub: HubId, session: SessionId, answer: Answer },
-    /// The same, when the log has said what lies behind the start.
+    /// The same, once what the attachment missed is read from the log.
     Attached { hub: HubId, start: Start, attached: Box<Attached> },
     /// Deliver to this hub alone what the log holds after a position.
     Replay { hub: HubId, after: Serial },
@@ -205,7 +205,7 @@ pub enum Effect {
 }
 
 impl Reply {
-    /// What is told of a publish; nothing of one that succeeded and has no token.
+    /// The answer to a publish; none when it succeeded and has no token.
     pub fn outcome(self, outcome: Result<Published, Fault>) -> Option<Answer> {
         match outcome {
             Ok(published) => self.token.map(|token| Answer::Published { token, published }),

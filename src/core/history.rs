@@ -21,7 +21,7 @@ pub struct Query {
     /// At most so many items.
     pub limit: usize,
     /// Goes on behind this item, in the direction asked for.
-    pub after: Option<Place>,
+    pub after: Option<ItemPosition>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub enum Direction {
 
 /// One item of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ItemPosition {
     pub serial: Serial,
     pub index: usize,
 }
@@ -50,7 +50,7 @@ pub struct Place {
 pub struct Page {
     pub items: Vec<(Arc<Entry>, usize)>,
     /// The last item, if there are more behind it.
-    pub next: Option<Place>,
+    pub next: Option<ItemPosition>,
 }
 
 impl Query {
@@ -126,8 +126,8 @@ impl Query {
     }
 }
 
-fn last_of(page: &Page) -> Option<Place> {
-    page.items.last().map(|(entry, index)| Place { serial: entry.serial, index: *index })
+fn last_of(page: &Page) -> Option<ItemPosition> {
+    page.items.last().map(|(entry, index)| ItemPosition { serial: entry.serial, index: *index })
 }
 
 /// The newest entries with messages that `rewind` asks for, out of `entries`, newest first; they come oldest

@@ -37,11 +37,11 @@ pub struct Payload {
     /// The transformations that were applied, `/` between them, the first one leftmost. Never ends in
     /// `base64`: that is a matter of the wire (`docs/protocols/ably.md §3.5`). Empty = none.
     pub encoding: ByteString,
-    /// The text was read as JSON, and is valid: nobody has to look again. Says nothing about other payloads.
+    /// The text was parsed and is valid JSON. False: it was not parsed, so it may be.
     pub is_json: bool,
 }
 
-/// Whether somebody has looked makes no difference.
+/// Two payloads with the same content are equal, whether or not one of them was parsed.
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
         self.data == other.data && self.encoding == other.encoding
@@ -109,7 +109,7 @@ impl Data {
 /// The `extras` of a message: a JSON object (`docs/protocols/ably.md §3.6`).
 pub type Extras = serde_json::Map<String, serde_json::Value>;
 
-/// The extra that the server writes: what the publisher's token says about him.
+/// The extra that the server writes: the claim of the publisher's token about its user.
 pub const USER_CLAIM: &str = "userClaim";
 
 /// What is to become an entry: everything but its serial and its time, which the log gives.

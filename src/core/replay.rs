@@ -36,7 +36,7 @@ pub fn wanted(start: &Start, is_change: bool, now: Timestamp) -> Option<Wanted> 
 }
 
 /// Fills in where an attachment starts, and what comes before the head (`docs/protocols/ably.md §5.3`): `found` is what it
-/// [wanted](wanted()), `recent` tells what is at hand. A backlog of more than `bytes` is cut short, and that is told.
+/// [wanted](wanted()), `recent` gives what is in memory. A backlog of more than `bytes` is cut short, which is a gap.
 pub fn fill(
     mut attached: Attached,
     start: &Start,
@@ -78,14 +78,14 @@ pub fn fill(
     attached
 }
 
-/// Without what the members of the attachment tell already.
+/// Without presence: the attachment gets the members themselves.
 fn messages_of(entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
     let has_messages = |entry: &Arc<Entry>| !entry.messages().is_empty();
     entries.into_iter().filter(has_messages).collect()
 }
 
-/// Leaves out who entered and is not present although no leave followed: whoever was present when an earlier
-/// run of the server ended, and has not entered again. A client would believe in them for ever.
+/// Leaves out enters of clients that are not present although no leave followed: they were present when an earlier
+/// run of the server ended, and have not entered again. The client would show them for ever.
 fn without_ghosts(mut backlog: Vec<Arc<Entry>>, members: &[Arc<Member>]) -> Vec<Arc<Entry>> {
     if backlog.iter().all(|entry| entry.presence().is_empty()) {
         return backlog;

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::ids::Timestamp;
 
 /// Which life of a log a serial belongs to. A log that was lost and begins anew has another epoch,
-/// so an old position never looks like one of the new log, whatever the clocks say.
+/// so an old position never looks like one of the new log, even if the clock was set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(u64);
 
@@ -34,7 +34,7 @@ pub struct Serial {
 }
 
 impl Serial {
-    /// What [`Serial::place`] told, in its epoch.
+    /// The position at a [`Serial::place`] of an epoch.
     pub const fn at(epoch: Epoch, (millis, counter): Place) -> Self {
         Self { millis, counter, epoch }
     }

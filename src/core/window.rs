@@ -24,7 +24,7 @@ pub struct Bounds {
     pub bytes: usize,
 }
 
-/// Why a window cannot tell what followed a position.
+/// Why it is not known what followed a position.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Gap {
     #[error("some of the entries after this position are no longer kept")]

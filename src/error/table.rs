@@ -33,6 +33,7 @@ impl Reply {
 ///     pub fn reply(&self) -> Reply;
 /// }
 /// ```
+#[macro_export]
 macro_rules! reply_table {
     (
         $(#[$meta:meta])*
@@ -68,7 +69,7 @@ macro_rules! reply_table {
     };
 }
 
-pub(crate) use reply_table;
+pub use reply_table;
 
 #[cfg(test)]
 mod tests {

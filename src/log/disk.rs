@@ -72,8 +72,8 @@ pub struct DiskLog {
     reader: Arc<Reader>,
 }
 
-/// The slot of a channel in use. Taken before its past is read, so that nobody removes its row meanwhile; whoever else
-/// wants this channel waits here, and nobody waits who wants another one.
+/// The slot of a channel in use. Taken before its past is read, so that its row is not removed meanwhile. Others that open
+/// the same channel wait for this lock; other channels do not.
 type OpenSlot = Arc<Mutex<Option<Arc<OpenChannel>>>>;
 
 /// Persisted channels that are in use. Never locked while the disk is read: the writer's thread needs it, too.
@@ -158,7 +158,7 @@ impl Log for DiskLog {
             return self.memory.open(channel);
         }
         let open = self.open_channel(channel).unwrap_or_else(|error| {
-            // A new epoch: clients are told of the break. What is in the file is not written over.
+            // A new epoch: clients see a break. What is in the file is not written over.
             tracing::error!(%error, "the log of a channel cannot be read; nothing can be published to it");
             Arc::new(OpenChannel::new(self))
         });

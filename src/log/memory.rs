@@ -42,8 +42,8 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Changes a window, and accounts for it. When memory is short, whoever writes gives up its own past
-    /// first.
+    /// Changes a window, and accounts for it. When memory is short, the channel that is written to loses its own
+    /// oldest entries.
     pub(super) fn charge(&self, window: &mut Window, change: impl FnOnce(&mut Window)) {
         let before = window.bytes();
         change(window);
@@ -73,8 +73,7 @@ impl MemoryLog {
         }
     }
 
-    /// From now on nothing is appended: what is told as kept stands in [`MemoryLog::windows`] as they are
-    /// after this.
+    /// From now on every append is refused: [`MemoryLog::windows`] has every entry that was acknowledged.
     pub(super) fn seal(&self) {
         self.is_sealed.store(true, Ordering::SeqCst);
     }
@@ -167,7 +166,7 @@ impl ChannelLog for ChannelWindow {
         _: Later<'_, Result<(), StoreError>>,
     ) -> Poll<Result<(), StoreError>> {
         let mut window = self.window.lock();
-        // Under the lock: whoever copies the window after the seal finds everything that was kept.
+        // Under the lock: a copy of the window that is made after the seal has everything that was acknowledged.
         if self.is_sealed.load(Ordering::SeqCst) {
             return Poll::Ready(Err(StoreError::Closed));
         }

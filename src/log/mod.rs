@@ -23,8 +23,8 @@ pub use crate::store::{Done, StoreError};
 
 /// The logs of all channels.
 pub trait Log: Send + Sync {
-    /// The log of `channel`, made at the first call. Whoever opens it again, after the channel's
-    /// actor died, finds it as it was. May take as long as a disk does: see [`Log::opens_at_once`].
+    /// The log of `channel`, made at the first call. Opened again, after the channel's
+    /// actor died, it is as it was. May take as long as a disk does: see [`Log::opens_at_once`].
     fn open(&self, channel: &ChannelName) -> Box<dyn ChannelLog>;
 
     /// Whether `open` reads no disk just now: then it may be called on a thread that has others to serve.
@@ -45,7 +45,7 @@ pub trait Log: Send + Sync {
 }
 
 /// Makes what a log calls when it has an answer: asked for at most once, and only by a log that has to wait for a disk. It
-/// then says [`Poll::Pending`], and calls from another thread, perhaps before that.
+/// then returns [`Poll::Pending`], and calls from another thread, perhaps before it returns.
 pub type Later<'a, T> = &'a mut dyn FnMut() -> Box<dyn FnOnce(T) + Send>;
 
 /// A page of the past; none when nothing is kept any more of what came before the position that it was to end at.
@@ -58,8 +58,8 @@ pub trait ChannelLog: Send {
 
     /// Adds the newest entry. `now` is monotonic.
     ///
-    /// While it is pending nobody is to see the entry, and whoever opens the log again does not find it. Entries are
-    /// answered in their order.
+    /// While it is pending the entry is not to be delivered, and a log that is opened again does not have it. Entries
+    /// are answered in their order.
     fn append(
         &mut self,
         now: Duration,

@@ -35,8 +35,17 @@ impl Commit {
 impl dyn Store + '_ {
     /// Hands `batch` in at once, so that batches are committed in the order of these calls; the answer is awaited.
     pub fn commit(&self, batch: Batch) -> Commit {
+        self.commit_holding(batch, ())
+    }
+
+    /// The same; `held` is dropped when the batch is on disk or has failed.
+    pub fn commit_holding(&self, batch: Batch, held: impl Send + 'static) -> Commit {
         let (done, outcome) = Commit::pair();
-        self.submit(batch, Box::new(done));
+        let release = move |result| {
+            drop(held);
+            done(result);
+        };
+        self.submit(batch, Box::new(release));
         outcome
     }
 }

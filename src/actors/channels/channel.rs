@@ -1,7 +1,7 @@
 //! One per active channel: the shell around [`ChannelState`] and its log.
 //!
-//! It lives on the worker thread that asked for the channel first. When nobody is attached or present
-//! and the log keeps nothing, it retires. What others ask it and wait for stands in `questions`.
+//! It lives on the worker thread that asked for the channel first. When there are no attachments, members
+//! or entries left, it retires. What others ask it and wait for stands in `questions`.
 
 use std::{
     rc::Rc,
@@ -45,7 +45,7 @@ pub struct Channel {
     expiring: Option<SpawnHandle>,
     /// What waits for the log.
     pub(in crate::actors) commit_queue: CommitQueue,
-    /// Waits to tell the occupancy.
+    /// The occupancy will be sent soon.
     counting: bool,
     /// No longer in the directory: whatever still comes belongs to the successor.
     pub(in crate::actors) retired: bool,
@@ -60,7 +60,7 @@ pub struct Leave(pub command::Leave);
 
 impl Channel {
     /// Starts the actor of `name` on this worker thread; it goes on where the log stands. Whatever is sent to it waits in
-    /// its mailbox until its log is open: nobody else waits for a disk.
+    /// its mailbox until its log is open: other channels do not wait for the disk.
     pub fn open(name: ChannelName, broker: &Arc<Broker>) -> Addr<Self> {
         let mut ctx = Context::new();
         ctx.set_mailbox_capacity(limits::CHANNEL_MAILBOX);
@@ -74,7 +74,7 @@ impl Channel {
                 let (logs, wanted) = (Arc::clone(&broker.log), name.clone());
                 match actix_rt::task::spawn_blocking(move || logs.open(&wanted)).await {
                     Ok(log) => Self::start_with(log, name, &broker, ctx),
-                    // Its mailbox goes with it: who has sent something is told.
+                    // The commands in its mailbox are dropped, and with that answered ([`Command`]).
                     Err(error) => tracing::error!(%error, "a channel could not be opened"),
                 }
             });
@@ -130,7 +130,7 @@ impl Channel {
             })
     }
 
-    /// Tells the occupancy to those who want to know it, not more often than they can use.
+    /// Sends the occupancy to the attachments that want it, at most once per [`limits::OCCUPANCY_PAUSE`].
     pub(in crate::actors) fn count_soon(&mut self, ctx: &mut Context<Self>) {
         if self.counting || !self.state.is_observed() {
             return;

@@ -1,6 +1,6 @@
 //! What a channel has to do once its log has kept an entry: to be done in order, after the commit, so that
-//! nobody sees or is told of what a crash could take back (docs/architecture.md §6, promise 2). Likewise what comes after
-//! something for which the past has to be read from a disk.
+//! nothing is delivered or acknowledged that a crash could take back (docs/architecture.md §6, promise 2). Effects also
+//! wait behind one for which the past is being read from a disk.
 //!
 //! A channel whose log is memory alone never holds anything.
 
@@ -27,7 +27,7 @@ pub(in crate::actors) struct CommitQueue {
     refused: Vec<(Serial, Fault)>,
 }
 
-/// Who is told the outcome of a publish.
+/// Who gets the outcome of a publish.
 pub(in crate::actors) enum Asker {
     Transport(Reply),
     Request(oneshot::Sender<Result<Published, Fault>>),
@@ -39,7 +39,7 @@ enum Step {
     Reading(Effect),
     /// To be delivered when the log has it.
     Entry(Arc<Entry>, Commit),
-    /// To be told when the log has what was published.
+    /// To be sent when the log has what was published.
     Outcome(Asker, Published),
 }
 
@@ -71,7 +71,7 @@ impl CommitQueue {
         self.steps.push_back(Step::Effect(effect));
     }
 
-    /// The log will tell whether it has this entry.
+    /// The log answers later whether it has this entry.
     pub fn entry(&mut self, entry: Arc<Entry>) {
         self.steps.push_back(Step::Entry(entry, Commit::Pending));
     }
@@ -107,7 +107,7 @@ impl CommitQueue {
         if let Some(commit) = entry {
             *commit = match outcome {
                 Ok(()) => Commit::Done,
-                Err(error) => Commit::Refused(to_fault(error)),
+                Err(error) => Commit::Refused(error.to_fault()),
             };
         }
     }
@@ -138,8 +138,8 @@ impl CommitQueue {
         })
     }
 
-    /// The channel dies: the effects that nothing will come of, and the publishes of transports whose outcome nobody knows.
-    /// Requests see that they get no answer.
+    /// The channel dies: the effects that will not be carried out, and the publishes of transports without an outcome.
+    /// Requests notice that their answer was dropped.
     pub fn abandon(&mut self) -> impl Iterator<Item = Abandoned> + use<> {
         let steps = std::mem::take(&mut self.steps);
         steps.into_iter().filter_map(|step| match step {
@@ -154,13 +154,4 @@ impl CommitQueue {
 pub(in crate::actors) enum Abandoned {
     Effect(Effect),
     Publish(Reply),
-}
-
-fn to_fault(error: &StoreError) -> Fault {
-    match error {
-        StoreError::Full => Fault::DiskFull,
-        StoreError::Busy => Fault::Busy,
-        StoreError::Closed => Fault::ShuttingDown,
-        _ => Fault::Internal,
-    }
 }

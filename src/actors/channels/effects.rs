@@ -39,14 +39,14 @@ struct Committed {
 #[rtype(result = "()")]
 struct PastRead(Found);
 
-/// Tells a channel what was read for it. Dropped unanswered, it says that the past is not to be had.
+/// Sends a channel what was read for it; when the reader fails, that it could not be read.
 struct Reading {
     channel: Addr<Channel>,
     found: Found,
 }
 
 impl Reading {
-    fn tell(mut self, found: Found) {
+    fn finish(mut self, found: Found) {
         self.found = found;
     }
 }
@@ -74,7 +74,7 @@ impl Channel {
         }
     }
 
-    /// Tells a transport what came of its publish, when what it was told before is done.
+    /// Answers a transport's publish, behind the answers that it waits for already.
     pub(super) fn conclude(&mut self, reply: Reply, outcome: Result<Published, Fault>) {
         let Some(answer) = reply.outcome(outcome) else {
             return;
@@ -97,7 +97,7 @@ impl Channel {
                 effect if self.commit_queue.is_empty() => self.perform(effect, ctx),
                 effect => {
                     if matches!(effect, Effect::Answer { .. } | Effect::Attached { .. }) {
-                        // Whoever waits for it is told when it is not carried out (`CommitQueue::abandon`).
+                        // If it is not carried out, it is answered by `CommitQueue::abandon`.
                         self.owed = None;
                     }
                     self.commit_queue.effect(effect);
@@ -151,7 +151,7 @@ impl Channel {
                     }
                 }
                 Ready::Outcome(Asker::Request(asker), outcome) => {
-                    // Whoever asked may have gone.
+                    // The request may have ended.
                     let _ = asker.send(outcome);
                 }
             }
@@ -197,7 +197,7 @@ impl Channel {
     fn read_for(&mut self, effect: Effect, wanted: Wanted, ctx: &Context<Self>) {
         let mut later = || -> Box<dyn FnOnce(Found) + Send> {
             let reading = Reading { channel: ctx.address(), found: Err(Gap::Expired) };
-            Box::new(move |found| reading.tell(found))
+            Box::new(move |found| reading.finish(found))
         };
         match self.log.read(wanted, &mut later) {
             Poll::Ready(found) => self.finish(effect, found),

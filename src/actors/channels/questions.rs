@@ -189,7 +189,7 @@ impl Handler<Past> for Channel {
         let mut later = || -> Box<dyn FnOnce(PageRead) + Send> {
             let (asker, page) = oneshot::channel();
             told = Some(page);
-            // Whoever asked may have gone.
+            // The request may have ended.
             Box::new(move |page| drop(asker.send(page)))
         };
         let read = self.log.page(&query, &mut later);

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use actix_web::rt;
 use anyhow::Context as _;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use crate::{
+    app::every,
     auth::Leeway,
     clock::Clock,
     config,
@@ -21,7 +21,7 @@ use crate::{
     store::Store,
 };
 
-/// Redis' own.
+/// The default port of Redis.
 const REDIS_PORT: u16 = 6379;
 
 /// Opens the groups in `store`, and meets the other instances if Redis is named. Redis need not be there yet.
@@ -47,7 +47,12 @@ pub fn open(
         None => None,
     };
     let groups = Groups::open(settings, store, clock.clone(), instances)?;
-    rt::spawn(sweep(Arc::clone(&groups)));
+    let swept = Arc::clone(&groups);
+    every(limits::GROUP_SWEEP, async move || {
+        if let Err(error) = swept.sweep().await {
+            tracing::warn!(%error, "old group messages are not removed yet");
+        }
+    });
     let shared = Arc::new(Shared::new(groups, Blacklist::new(settings, blacklist), leeway));
     tell_mode(&shared.groups.settings);
     Ok(shared)
@@ -61,16 +66,6 @@ fn redis_settings(settings: &config::Group, endpoint: &str) -> redis::Settings {
         port: port.parse().unwrap_or(REDIS_PORT),
         password: settings.redis_password.clone(),
         database: u16::try_from(settings.redis_db).unwrap_or_default(),
-    }
-}
-
-/// What is too old goes.
-async fn sweep(groups: Arc<Groups>) {
-    loop {
-        rt::time::sleep(limits::GROUP_SWEEP).await;
-        if let Err(error) = groups.sweep().await {
-            tracing::warn!(%error, "old group messages are not removed yet");
-        }
     }
 }
 

@@ -289,7 +289,7 @@ impl ChannelLog for DiskChannel {
     }
 }
 
-/// Makes the channel known to the file. Whoever could not read its row must not write over it.
+/// Writes the channel's row if there is none. A row that could not be read when the channel was opened is not written over.
 fn make_row(rows: &mut Writing<'_>, name: &ChannelName, row: &ChannelRow) -> Result<(), StoreError> {
     match rows::channel(rows, name)? {
         Some(known) if known.id == row.id => Ok(()),

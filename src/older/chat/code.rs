@@ -2,7 +2,7 @@
 
 use crate::error::{Fault, reply_table};
 
-/// What a client is told: the number, the HTTP status, the document's text, and in English why and what would be taken.
+/// What a client gets: the number, the HTTP status, the document's text, and in English why and what would be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     pub number: u16,

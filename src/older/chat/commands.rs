@@ -47,11 +47,10 @@ pub enum Command {
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     cmd: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     data: Option<&'a RawValue>,
-    #[serde(default)]
     id: Option<Box<RawValue>>,
 }
 
@@ -83,11 +82,8 @@ impl Command {
             }
             "broadcast" => Broadcast::parse(&fields(Code::Unreadable)?, rules).map(Self::Broadcast),
             "ping" => Ok(Self::Ping),
-            "join_room" => {
-                rooms::parse(&fields(Code::JoinUnreadable)?, Code::JoinUnreadable, Code::JoinNoRoom).map(Self::JoinRoom)
-            }
-            "leave_room" => rooms::parse(&fields(Code::LeaveUnreadable)?, Code::LeaveUnreadable, Code::LeaveNoRoom)
-                .map(Self::LeaveRoom),
+            "join_room" => rooms::parse(&fields(Code::JoinUnreadable)?, Code::JoinNoRoom).map(Self::JoinRoom),
+            "leave_room" => rooms::parse(&fields(Code::LeaveUnreadable)?, Code::LeaveNoRoom).map(Self::LeaveRoom),
             "create_group" => CreateGroup::parse(&fields(Code::GroupUnreadable)?).map(Self::CreateGroup),
             "online" if !rules.is_source => Ok(Self::Online),
             _ => Err(Code::UnknownCommand.into()),

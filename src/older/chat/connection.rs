@@ -204,7 +204,7 @@ impl ProtocolHandler for Connection {
         if let Err(mpsc::error::TrySendError::Full(request)) = self.requests.try_send(request) {
             let most = limits::CHAT_WAITING_REQUESTS;
             let why = format!("{most} requests wait already; send more when they are answered");
-            let reply = Reply::told(Code::TooFast, "请求过多，请等待之前的请求完成").because(why);
+            let reply = Reply::with_text(Code::TooFast, "请求过多，请等待之前的请求完成").because(why);
             self.refuse(&reply, request.id.as_deref(), transport);
         }
     }

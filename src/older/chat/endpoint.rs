@@ -1,22 +1,18 @@
 //! From a request to a connection (`docs/protocols/chat.md §2, §3`).
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::{
-    actors::{refusals::Reason, transport::context::ProtocolHandler},
-    edge::{
-        self, Endpoint, Ingress, Refusal,
-        admission::NotAdmitted,
-        refusal::{Refused, explained},
-    },
+    actors::transport::ProtocolHandler,
+    edge::{self, Endpoint, Ingress, Refusal, admission::NotAdmitted, refusal::explained},
     limits,
     older::chat::{
         code::Code,
         connection::{Connection, channels},
         http::{self, no_method, respond},
-        identity::{SUBPROTOCOL, TokenUser, Unauthorized, wants_subprotocol},
+        identity::{SUBPROTOCOL, TokenUser, Unauthorized, subprotocols},
         online::Rooms,
         reply::Reply,
         shared::Chat,
@@ -33,18 +29,6 @@ pub struct ChatEndpoint {
 impl ChatEndpoint {
     pub fn new(ingress: Ingress, chat: Arc<Chat>) -> Self {
         Self { ingress: ingress.with_message_bytes(limits::CHAT_FRAME_BYTES), chat }
-    }
-}
-
-impl fmt::Display for Unauthorized {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason())
-    }
-}
-
-impl Refused for Unauthorized {
-    fn reason(&self) -> Reason {
-        Reason::Token
     }
 }
 
@@ -90,7 +74,7 @@ impl Endpoint for ChatEndpoint {
     }
 
     fn subprotocol(&self, request: &HttpRequest) -> Option<&'static str> {
-        wants_subprotocol(request).then_some(SUBPROTOCOL)
+        subprotocols(request).find(|name| *name == SUBPROTOCOL).map(|_| SUBPROTOCOL)
     }
 }
 

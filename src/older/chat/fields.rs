@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Fields {
     values: Map<String, Value>,
-    unreadable: Code,
+    pub unreadable: Code,
 }
 
 /// How strictly, and in whose words.
@@ -65,7 +65,7 @@ impl Fields {
 
     /// The reply to a field of the right type that cannot be taken.
     pub fn refusal(&self, why: &str) -> Reply {
-        Reply::told(self.unreadable, format!("{}: {why}", self.unreadable.row().text))
+        Reply::with_text(self.unreadable, format!("{}: {why}", self.unreadable.row().text))
     }
 
     /// Text of a message; empty when it is not there. Spaces are content, too.

@@ -8,13 +8,15 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{limits, older::chat::reply::Reply, store::archive::CLIENT_ID_WINDOW};
+use crate::{clock::Clock, limits, older::chat::reply::Reply, store::archive::CLIENT_ID_WINDOW};
 
 /// The sender and its id of the message.
 type Key = (u64, Arc<str>);
 
-#[derive(Default)]
-pub struct FirstReplies(Mutex<State>);
+pub struct FirstReplies {
+    clock: Clock,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
@@ -24,16 +26,25 @@ struct State {
 }
 
 impl FirstReplies {
-    pub fn find(&self, now: Duration, sender: u64, client_id: &str) -> Option<Reply> {
-        let mut state = self.0.lock();
-        state.forget(now);
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
+    /// That to a message which `sender` has sent before under this id.
+    pub fn find(&self, sender: u64, client_id: Option<&str>) -> Option<Reply> {
+        let client_id = client_id?;
+        let mut state = self.state.lock();
+        state.forget(self.clock.uptime());
         state.known.get(&(sender, client_id.into())).cloned()
     }
 
     /// Remembers a reply, unless there is an earlier one.
-    pub fn note(&self, now: Duration, sender: u64, client_id: &str, reply: &Reply) {
-        let key: Key = (sender, client_id.into());
-        let mut state = self.0.lock();
+    pub fn note(&self, sender: u64, client_id: Option<&str>, reply: &Reply) {
+        let Some(client_id) = client_id else {
+            return;
+        };
+        let (now, key) = (self.clock.uptime(), (sender, Arc::from(client_id)));
+        let mut state = self.state.lock();
         if !state.known.contains_key(&key) {
             state.known.insert(key.clone(), reply.clone());
             state.order.push_back((now, key));
@@ -59,28 +70,29 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::older::chat::code::Code;
+    use crate::{ids::Timestamp, older::chat::code::Code};
 
     #[test]
     fn the_first_reply_counts_for_a_day() {
-        let replies = FirstReplies::default();
-        let find = |now, sender| replies.find(now, sender, "c").and_then(|reply| reply.number());
-        replies.note(Duration::ZERO, 7, "c", &Code::Offline.into());
-        replies.note(Duration::ZERO, 7, "c", &Code::NotSent.into());
-        assert_eq!(find(CLIENT_ID_WINDOW, 7), Some(10003));
-        assert_eq!(find(CLIENT_ID_WINDOW, 8), None);
-        let later = CLIENT_ID_WINDOW + Duration::from_secs(1);
-        assert_eq!(find(later, 7), None);
-        assert!(replies.0.lock().known.is_empty());
+        let clock = Clock::manual(Timestamp::from_millis(0));
+        let replies = FirstReplies::new(clock.clone());
+        let find = |sender| replies.find(sender, Some("c")).and_then(|reply| reply.number());
+        replies.note(7, Some("c"), &Code::Offline.into());
+        replies.note(7, Some("c"), &Code::NotSent.into());
+        clock.advance(CLIENT_ID_WINDOW);
+        assert_eq!((find(7), find(8)), (Some(10003), None));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(find(7), None);
+        assert!(replies.state.lock().known.is_empty());
     }
 
     #[test]
     fn they_are_bounded() {
-        let replies = FirstReplies::default();
+        let replies = FirstReplies::new(Clock::manual(Timestamp::from_millis(0)));
         for number in 0..=limits::CHAT_ANSWERS {
-            replies.note(Duration::ZERO, 7, &number.to_string(), &Code::Offline.into());
+            replies.note(7, Some(&number.to_string()), &Code::Offline.into());
         }
-        assert_eq!(replies.0.lock().known.len(), limits::CHAT_ANSWERS);
-        assert!(replies.find(Duration::ZERO, 7, "0").is_none());
+        assert_eq!(replies.state.lock().known.len(), limits::CHAT_ANSWERS);
+        assert!(replies.find(7, Some("0")).is_none());
     }
 }

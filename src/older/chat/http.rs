@@ -1,7 +1,5 @@
 //! The HTTP interface (`docs/protocols/chat.md §3, §6`).
 
-use std::num::NonZeroU32;
-
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -10,12 +8,10 @@ use actix_web::{
     },
     web,
 };
-use governor::{Quota, RateLimiter};
 use serde_json::json;
 
 use crate::{
-    actors::{broker::FrameLimiter, refusals::Reason},
-    clock::Clock,
+    actors::refusals::Reason,
     config::ChatCompat,
     edge::{self, Methods, http::query::Query},
     older::chat::{
@@ -28,14 +24,6 @@ use crate::{
 
 mod history;
 mod send;
-
-pub type Limiter = FrameLimiter;
-
-/// For messages of all users together; none without a limit.
-pub fn limiter(per_second: u32, clock: Clock) -> Option<Limiter> {
-    let rate = NonZeroU32::new(per_second)?;
-    Some(RateLimiter::direct_with_clock(Quota::per_second(rate), clock))
-}
 
 /// A reply as a response.
 pub fn respond(reply: &Reply, compat: ChatCompat) -> HttpResponse {

@@ -9,7 +9,7 @@
 //! * `code` and `reply` are what is answered, `push` is what clients get and channels carry, `names` the ids of rooms and
 //!   groups and the channels that they are.
 //! * `shared` is what all have in common; `moderation` judges messages, `online` knows who is there, `participants` who
-//!   was when a group that was not made here was used, `first_replies` what repeats are told.
+//!   was when a group that was not made here was used, `first_replies` what repeats are answered.
 
 mod code;
 mod commands;

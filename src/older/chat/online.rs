@@ -14,7 +14,7 @@ use crate::{
 /// What a connection is to do.
 #[derive(Debug)]
 pub enum Notice {
-    /// `done` is told when it is attached, if somebody waits for that; dropped when it never will be.
+    /// `done` hears when it is attached, if somebody waits for that; it is dropped when that will never be.
     Attach {
         channel: ChannelName,
         done: Option<oneshot::Sender<()>>,
@@ -37,9 +37,9 @@ pub type Place = Registration<u64, Notice, Rooms>;
 
 impl Notice {
     /// Who waits for it hears when it is attached.
-    pub fn attach_and_tell(channel: ChannelName) -> (Self, oneshot::Receiver<()>) {
-        let (done, told) = oneshot::channel();
-        (Self::Attach { channel, done: Some(done) }, told)
+    pub fn attach_and_report(channel: ChannelName) -> (Self, oneshot::Receiver<()>) {
+        let (done, attached) = oneshot::channel();
+        (Self::Attach { channel, done: Some(done) }, attached)
     }
 }
 
@@ -61,19 +61,19 @@ impl Online {
         self.registered(&user).iter().any(|connection| connection.data.lock().contains(room))
     }
 
-    /// Has every connection of these users attach to `channel`; each that is online tells when it is.
+    /// Has every connection of these users attach to `channel`; what each that is online says when it is.
     pub fn attach(&self, users: &[u64], channel: &ChannelName) -> Vec<oneshot::Receiver<()>> {
-        let mut told = Vec::new();
+        let mut attached = Vec::new();
         for connection in users.iter().flat_map(|user| self.registered(user)) {
             if connection.handle().is_some() {
-                let (notice, done) = Notice::attach_and_tell(channel.clone());
+                let (notice, done) = Notice::attach_and_report(channel.clone());
                 connection.notify(notice);
-                told.push(done);
+                attached.push(done);
             } else {
                 connection.notify(Notice::Attach { channel: channel.clone(), done: None });
             }
         }
-        told
+        attached
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
             assert_eq!(join(&one.data, &format!("room_{room}")), Ok(true));
         }
         assert_eq!(join(&one.data, "one more"), Err(TooMany));
-        // Also who is only about to come is told.
+        // Also who is only about to come hears of it.
         let channel = ChannelName::from("chat:g:group_1");
         let mut told = online.attach(&[1, 2, 3], &channel);
         let Notice::Attach { channel: wanted, done } = one.take_notices().remove(0) else { panic!("to attach") };

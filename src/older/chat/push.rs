@@ -1,7 +1,7 @@
 //! The `data` of replies and pushes (`docs/protocols/chat.md §4`), as clients read it and as channels carry it.
 //!
 //! What this protocol publishes is the finished object; the wire format puts it into its envelope. What others publish on
-//! `chat:all`, a group or a room is told with what is known of it.
+//! `chat:all`, a group or a room becomes the push of that channel, with what is known of the message.
 
 use bytes::{Bytes, BytesMut};
 use jiff::tz::TimeZone;
@@ -22,7 +22,8 @@ use crate::{
     store::archive,
 };
 
-/// What is published by it is this protocol's own. No client can publish by a connection that is not its.
+/// The publisher of what is this protocol's own: no client can publish by a connection that is not its. The bytes are
+/// those of former versions, whose entries may be in a log.
 const OWN: ConnectionId = ConnectionId::from_bytes(*b"chat door");
 
 /// The name of a message whose `data` is whatever its sender says: the source's HTTP interface (§6).
@@ -187,14 +188,10 @@ impl WireFormat for ChatJson {
     }
 
     fn encode(&self, entry: &Entry) -> Bytes {
-        wire::each(entry, |message| encode(message, self.0))
-    }
-}
-
-fn encode(message: &Message, compat: ChatCompat) -> Bytes {
-    match &message.payload.data {
-        Data::Text(json) => frame::text(&reply::success(compat, json)),
-        _ => Bytes::new(),
+        wire::each(entry, |message| match &message.payload.data {
+            Data::Text(json) => frame::text(&reply::success(self.0, json)),
+            _ => Bytes::new(),
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is said: replies to requests, and the envelope around everything (`docs/protocols/chat.md §4, §5`).
+//! What is answered: replies to requests, and the envelope around everything (`docs/protocols/chat.md §4, §5`).
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -18,42 +18,34 @@ pub struct Reply {
     /// None: it went well.
     pub code: Option<Code>,
     message: Cow<'static, str>,
-    /// Better than that of the code.
+    /// In place of that of the code.
     reason: Option<Cow<'static, str>>,
-    data: Data,
-}
-
-#[derive(Clone, Debug)]
-enum Data {
-    Null,
-    /// Not even null.
-    Missing,
-    /// JSON.
-    Written(Arc<str>),
+    /// JSON; none: no data at all, not even null.
+    data: Option<Arc<str>>,
 }
 
 impl From<Code> for Reply {
     fn from(code: Code) -> Self {
-        Self::told(code, code.row().text)
+        Self::with_text(code, code.row().text)
     }
 }
 
 impl Reply {
     pub fn done(data: &impl Serialize) -> Self {
-        Self { code: None, message: "success".into(), reason: None, data: Data::write(data) }
+        Self { code: None, message: "success".into(), reason: None, data: Some(written(data)) }
     }
 
     /// Of the source's HTTP interface: a text, and no data.
-    pub fn done_in_words(text: &'static str) -> Self {
-        Self { code: None, message: text.into(), reason: None, data: Data::Missing }
+    pub fn done_with_text(text: &'static str) -> Self {
+        Self { code: None, message: text.into(), reason: None, data: None }
     }
 
     /// An error with a text of its own.
-    pub fn told(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { code: Some(code), message: text.into(), reason: None, data: Data::Null }
+    pub fn with_text(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: Some(code), message: text.into(), reason: None, data: Some("null".into()) }
     }
 
-    /// With what only this error knows: why, and what would be taken.
+    /// With a reason of its own: why, and what would be taken.
     pub fn because(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
         self.reason = Some(reason.into());
         self
@@ -61,13 +53,13 @@ impl Reply {
 
     /// With the data that the error has.
     pub fn with(mut self, data: &impl Serialize) -> Self {
-        self.data = Data::write(data);
+        self.data = Some(written(data));
         self
     }
 
     /// Without any data.
     pub fn bare(mut self) -> Self {
-        self.data = Data::Missing;
+        self.data = None;
         self
     }
 
@@ -85,25 +77,18 @@ impl Reply {
     /// As the body of an HTTP response.
     pub fn json(&self, compat: ChatCompat, id: Option<&RawValue>) -> Vec<u8> {
         let code = self.code.map_or(success_code(compat), |code| code.row().number);
-        let data = match &self.data {
-            Data::Null => Some("null"),
-            Data::Missing => None,
-            Data::Written(json) => Some(&**json),
-        };
         let reason = match (compat, self.code, &self.reason) {
             (ChatCompat::Source, ..) | (_, None, _) => "",
             (_, _, Some(reason)) => reason,
             (_, Some(code), None) => code.row().reason,
         };
-        envelope(code, &self.message, reason, data, id)
+        envelope(code, &self.message, reason, self.data.as_deref(), id)
     }
 }
 
-impl Data {
-    fn write(data: &impl Serialize) -> Self {
-        // Texts and numbers always serialise.
-        serde_json::to_string(data).map_or(Self::Null, |json| Self::Written(json.into()))
-    }
+fn written(data: &impl Serialize) -> Arc<str> {
+    // Texts and numbers always serialise.
+    serde_json::to_string(data).map_or_else(|_| "null".into(), Arc::from)
 }
 
 /// The `code` of what went well.
@@ -158,8 +143,8 @@ mod tests {
         assert_eq!(text(&done, ChatCompat::Source), r#"{"code":200,"message":"success","data":[1]}"#);
         let error = Reply::from(Code::Offline);
         assert_eq!(text(&error, ChatCompat::Source), r#"{"code":10003,"message":"目标用户不在线","data":null}"#);
-        let words = Reply::done_in_words("发送成功");
-        assert_eq!(text(&words, ChatCompat::Source), r#"{"code":200,"message":"发送成功"}"#);
+        let text_only = Reply::done_with_text("发送成功");
+        assert_eq!(text(&text_only, ChatCompat::Source), r#"{"code":200,"message":"发送成功"}"#);
         let id: Box<RawValue> = serde_json::from_str(r#"{"a": "b"}"#).unwrap();
         let json = Reply::from(Code::BadRequest).because("why").json(ChatCompat::Document, Some(&id));
         assert_eq!(

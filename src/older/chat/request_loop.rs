@@ -78,7 +78,7 @@ impl RequestLoop {
     async fn broadcast(&self, broadcast: &Broadcast, id: Option<&RawValue>) -> Option<Reply> {
         let (chat, answered) = (&self.chat, &self.connection.answered);
         let client_id = broadcast.client_id.as_deref();
-        if let Some(first) = chat.first_reply(self.user, client_id) {
+        if let Some(first) = chat.first_replies.find(self.user, client_id) {
             return Some(first);
         }
         let own = chat.mint_id();
@@ -94,7 +94,7 @@ impl RequestLoop {
             message: &broadcast.message,
             time: &chat.now_text(),
         });
-        chat.note_reply(self.user, client_id, &reply);
+        chat.first_replies.note(self.user, client_id, &reply);
         id.is_some().then_some(reply)
     }
 

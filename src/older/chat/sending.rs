@@ -24,18 +24,6 @@ use crate::{
 /// The only type of message that is moderated (§8).
 pub const TEXT: i64 = 1;
 
-/// What is answered when a message cannot be sent.
-#[derive(Clone, Copy)]
-pub struct Failures {
-    blocked: Code,
-    not_stored: Code,
-}
-
-impl Failures {
-    pub const OF_GROUPS: Self = Self { blocked: Code::GroupBlocked, not_stored: Code::GroupNotStored };
-    const OF_USERS: Self = Self { blocked: Code::Blocked, not_stored: Code::NotStored };
-}
-
 impl Chat {
     /// A message to one user.
     pub async fn send(&self, from: u64, SendMessage { to, text }: SendMessage, broker: &Arc<Broker>) -> Reply {
@@ -46,7 +34,7 @@ impl Chat {
     pub async fn send_to_room(&self, from: u64, room: String, to: u64, text: Text, broker: &Arc<Broker>) -> Reply {
         let client_id = text.client_id.clone();
         self.once(from, client_id.as_deref(), async {
-            let message = self.judge_and_store(from, room, to, text, Failures::OF_USERS).await?;
+            let message = self.judge_and_store(from, room, to, text).await?;
             Ok(self.deliver(&message, broker).await)
         })
         .await
@@ -59,29 +47,18 @@ impl Chat {
         client_id: Option<&str>,
         sending: impl Future<Output = Result<Reply, Reply>>,
     ) -> Reply {
-        if let Some(first) = self.first_reply(from, client_id) {
+        if let Some(first) = self.first_replies.find(from, client_id) {
             return first;
         }
         match sending.await {
             Ok(reply) => {
                 // What was not sent may be sent by the next try.
                 if matches!(reply.code, None | Some(Code::Offline)) {
-                    self.note_reply(from, client_id, &reply);
+                    self.first_replies.note(from, client_id, &reply);
                 }
                 reply
             }
             Err(refused) => refused,
-        }
-    }
-
-    /// The reply that a repeat gets.
-    pub fn first_reply(&self, from: u64, client_id: Option<&str>) -> Option<Reply> {
-        self.first_replies.find(self.clock.uptime(), from, client_id?)
-    }
-
-    pub fn note_reply(&self, from: u64, client_id: Option<&str>, reply: &Reply) {
-        if let Some(client_id) = client_id {
-            self.first_replies.note(self.clock.uptime(), from, client_id, reply);
         }
     }
 
@@ -94,23 +71,26 @@ impl Chat {
         match self.moderation.judge(text).await {
             Verdict::Pass => Ok(()),
             Verdict::Blocked { .. } if self.compat() == ChatCompat::Document => Err(blocked.into()),
-            Verdict::Blocked { reason } => Err(Reply::told(blocked, format!("{}: {reason}", blocked.row().text))),
+            Verdict::Blocked { reason } => Err(Reply::with_text(blocked, format!("{}: {reason}", blocked.row().text))),
         }
     }
 
     /// The message as it is stored: the first one, when the sender repeats itself.
     ///
     /// # Errors
-    /// What its sender is told.
+    /// The reply to its sender.
     pub(super) async fn judge_and_store(
         &self,
         from: u64,
         room: String,
         to: u64,
         Text { content, kind, client_id }: Text,
-        failures: Failures,
     ) -> Result<Message, Reply> {
-        self.judge(&content, kind, failures.blocked).await?;
+        let (blocked, not_stored) = match Room::parse(&room) {
+            Some(Room::Group(_)) => (Code::GroupBlocked, Code::GroupNotStored),
+            _ => (Code::Blocked, Code::NotStored),
+        };
+        self.judge(&content, kind, blocked).await?;
         // Its id is made only now: judging takes its time, and by their ids messages are in order, in the history and in
         // what a user has seen of it.
         let message =
@@ -120,7 +100,7 @@ impl Chat {
             // Its reply was lost, perhaps before anybody got the message.
             Ok(Inserted::Again(first)) if first.room == message.room => Ok(first),
             Ok(Inserted::Again(other)) => Err(self.receipt(&other, 0)),
-            Err(error) => Err(self.not_stored(&error, failures.not_stored)),
+            Err(error) => Err(self.not_stored(&error, not_stored)),
         }
     }
 
@@ -147,7 +127,7 @@ impl Chat {
         }
     }
 
-    /// What the sender of a stored message is told.
+    /// The reply to the sender of a stored message.
     pub(super) fn receipt(&self, message: &Message, sent_count: usize) -> Reply {
         let id = &message.id.to_string();
         if let Some(Room::Group(group_id)) = Room::parse(&message.room) {

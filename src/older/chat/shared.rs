@@ -1,13 +1,18 @@
 //! What all connections and requests of the chat share.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64},
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
+use governor::{Quota, RateLimiter};
 use jiff::tz::TimeZone;
 
 use crate::{
+    actors::broker::FrameLimiter,
     auth::Leeway,
     clock::{Clock, OncePerSecond},
     config::{self, ChatCompat},
@@ -17,7 +22,6 @@ use crate::{
         code::Code,
         fields::Rules,
         first_replies::FirstReplies,
-        http::{self, Limiter},
         identity::TokenReader,
         moderation::Moderation,
         online::Online,
@@ -38,10 +42,11 @@ pub struct Chat {
     pub online: Arc<Online>,
     pub zone: TimeZone,
     pub clock: Clock,
+    pub moderation: Moderation,
     pub(super) tokens: Live<TokenReader>,
-    pub(super) limiter: Option<Limiter>,
+    /// Of requests by HTTP, of all users together; none without a limit.
+    pub(super) limiter: Option<FrameLimiter>,
     pub(super) foreign: Foreign,
-    pub(super) moderation: Moderation,
     pub(super) ids: Ids,
     pub(super) first_replies: FirstReplies,
     pub(super) participants: Participants,
@@ -60,17 +65,18 @@ impl Chat {
         clock: Clock,
         leeway: &Leeway,
     ) -> Self {
+        let rate = NonZeroU32::new(settings.requests_per_second);
         Self {
             settings: settings.clone(),
             archive,
             online: Arc::default(),
             zone: settings.zone(),
             tokens: Live::new(TokenReader::new(settings, clock.clone(), leeway)),
-            limiter: http::limiter(settings.requests_per_second, clock.clone()),
+            limiter: rate.map(|rate| RateLimiter::direct_with_clock(Quota::per_second(rate), clock.clone())),
             foreign: Foreign::default(),
             moderation,
             ids: Ids::new(clock.clone()),
-            first_replies: FirstReplies::default(),
+            first_replies: FirstReplies::new(clock.clone()),
             participants: Participants::default(),
             last_group: AtomicU64::new(0),
             warned_of_unknown_group: AtomicBool::new(false),
@@ -84,11 +90,6 @@ impl Chat {
         self.tokens.set(TokenReader::new(settings, self.clock.clone(), leeway));
     }
 
-    /// Texts are judged by the word list of `fresh` from now on; how many words it has.
-    pub fn adopt_words(&self, fresh: &Moderation) -> usize {
-        self.moderation.adopt_words(fresh)
-    }
-
     /// Whose shapes and texts clients get.
     pub const fn compat(&self) -> ChatCompat {
         self.settings.compat
@@ -98,7 +99,7 @@ impl Chat {
         Rules { strict_types: self.settings.strict_types, is_source: self.compat() == ChatCompat::Source }
     }
 
-    /// The time as clients are told it.
+    /// The time as clients get it.
     pub fn now_text(&self) -> String {
         self.time_text(self.clock.now())
     }
@@ -112,10 +113,10 @@ impl Chat {
         self.ids.mint().to_string()
     }
 
-    /// What a sender is told whose message the store did not take; the operator hears of it.
+    /// The reply to a sender whose message the store did not take; the operator hears of it.
     pub(super) fn not_stored(&self, error: &StoreError, code: Code) -> Reply {
         if let Some(more) = self.store_warning.allows(&self.clock) {
-            tracing::error!(%error, more, "a chat message could not be stored; its sender was told");
+            tracing::error!(%error, more, "a chat message could not be stored; its sender was answered so");
         }
         code.into()
     }

@@ -39,8 +39,7 @@ pub struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) principal: Principal,
-    /// None once the connection is closed.
-    slot: Option<ConnectionSlot>,
+    slot: Arc<ConnectionSlot>,
     started: Option<u64>,
     /// Under which the letters of the mailbox stand in its channel.
     publisher: ConnectionId,
@@ -60,7 +59,7 @@ impl Connection {
         shared: Arc<Shared>,
         mailbox: Arc<Mailbox>,
         principal: Principal,
-        slot: ConnectionSlot,
+        slot: Arc<ConnectionSlot>,
         started: Option<u64>,
     ) -> Self {
         let publisher = mailbox.lock().owner.publisher;
@@ -68,7 +67,7 @@ impl Connection {
             shared,
             mailbox,
             principal,
-            slot: Some(slot),
+            slot,
             started,
             publisher,
             session: None,
@@ -187,10 +186,9 @@ impl ProtocolHandler for Connection {
     fn opened(&mut self, transport: &mut TransportContext<'_>) {
         let handle = transport.handle();
         self.session = Some(handle.session);
-        let is_counted = self.slot.as_ref().map(|slot| Arc::clone(&slot.is_counted)).unwrap_or_default();
         let reader = Reader {
             session: handle.session,
-            handle: ReaderHandle { transport: handle, is_counted },
+            handle: ReaderHandle { transport: handle, slot: Arc::clone(&self.slot) },
             started: self.started,
             is_ready: false,
             is_behind: false,
@@ -263,7 +261,7 @@ impl ProtocolHandler for Connection {
 
     fn closed(&mut self, transport: &mut TransportContext<'_>) {
         self.shared.leave(&self.mailbox, transport.handle().session);
-        self.slot = None;
+        self.slot.give_back();
     }
 }
 

@@ -15,7 +15,6 @@ use crate::{
     core::message::EntryId,
     error::Fault,
     ids::{ChannelName, Timestamp},
-    limits,
     older::postoffice::{
         owner::Taken,
         refusal::Refusal,
@@ -76,9 +75,8 @@ impl Shared {
             self.mailboxes.discard(mailbox, put.displaced);
             return Ok(());
         }
-        let write = queue.write(put);
         drop(contents);
-        let written = self.mailboxes.write(mailbox, write);
+        let written = self.mailboxes.write(mailbox, put);
         let (shared, mailbox) = (Arc::clone(self), Arc::clone(mailbox));
         self.watch(written, "a letter could not be written to disk, and its sender is told", move || {
             mailbox.lock().owner.forget(number);
@@ -96,8 +94,8 @@ impl Shared {
         if displaced > 0
             && let Some(more) = self.full_warning.allows(&self.clock)
         {
-            let letters = self.settings.mailbox_letters;
-            tracing::warn!(mailbox, letters, more, "letters make room for others (postoffice.mailbox_letters)");
+            let letters = self.settings.mailbox_messages;
+            tracing::warn!(mailbox, letters, more, "letters make room for others (postoffice.mailbox_messages)");
         }
     }
 
@@ -121,15 +119,14 @@ impl Shared {
 
     /// Writes to disk what a mailbox has in memory only, if nobody reads it now.
     pub fn spill(self: &Arc<Self>, mailbox: &Arc<Mailbox>) {
-        let mut contents = mailbox.lock();
-        let is_read = contents.owner.readers.iter().any(|reader| !reader.is_behind);
-        if is_read || !contents.owner.is_remembered || !self.storage().is_on {
-            return;
-        }
-        let write = contents.queue.spill();
-        drop(contents);
-        if let Some(write) = write {
-            let written = self.mailboxes.write(mailbox, write);
+        let is_due = {
+            let owner = &mailbox.lock().owner;
+            owner.is_remembered && owner.readers.iter().all(|reader| reader.is_behind)
+        };
+        if is_due
+            && self.storage().is_on
+            && let Some(written) = self.mailboxes.spill(mailbox)
+        {
             self.watch(
                 written,
                 "letters could not be written to disk; they stay in memory, and are tried again",
@@ -145,14 +142,11 @@ impl Shared {
         self.mailboxes.expire(mailbox, Timestamp::from_millis(before));
     }
 
-    /// Removes what is too old, for ever, and tries again what could not be written. One task of the server.
-    pub async fn sweep(self: Arc<Self>) {
-        loop {
-            rt::time::sleep(limits::POST_SWEEP).await;
-            for mailbox in self.mailboxes.all() {
-                self.expire(&mailbox);
-                self.spill(&mailbox);
-            }
+    /// Removes what is too old, and tries again what could not be written.
+    pub fn sweep(self: &Arc<Self>) {
+        for mailbox in self.mailboxes.all() {
+            self.expire(&mailbox);
+            self.spill(&mailbox);
         }
     }
 

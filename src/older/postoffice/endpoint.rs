@@ -55,7 +55,7 @@ impl PostOffice {
         let name = query.get("clientID").filter(|name| !name.is_empty());
         let token = bearer(request).or_else(|| query.get("token")).unwrap_or_default();
         let principal = self.shared.access.get().check(token, name, self.shared.clock.now());
-        let principal = principal.map_err(|_| Refused::Unauthorized)?;
+        let principal = principal.ok_or(Refused::Unauthorized)?;
         let name = name.ok_or(Refused::NoName)?;
         if is_name(name) { Ok((name, principal)) } else { Err(Refused::BadName) }
     }

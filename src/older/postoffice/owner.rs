@@ -1,17 +1,13 @@
 //! The owner of a mailbox: who reads it now, and which letters it has had (`docs/protocols/postoffice.md §4`). Stands under
 //! the lock of the mailbox, beside the letters that were not read.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     actors::fanout::hub::TransportHandle,
     ids::{ChannelName, ConnectionId, SessionId},
     limits,
-    older::postoffice::format::PREFIX,
+    older::postoffice::{format::PREFIX, shared::ConnectionSlot},
     store::mailbox::{Account, Bounds, Full, Message, Owner, Put, Queue, Removed},
 };
 
@@ -44,8 +40,7 @@ pub struct Reader<H> {
 /// A reader as other connections see it.
 pub struct ReaderHandle {
     pub transport: TransportHandle,
-    /// It is counted as a connection; see [`ConnectionSlot`](super::shared::ConnectionSlot).
-    pub is_counted: Arc<AtomicBool>,
+    pub slot: Arc<ConnectionSlot>,
 }
 
 /// What becomes of letters that nobody reads at once.

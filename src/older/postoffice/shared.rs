@@ -3,11 +3,10 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use anyhow::Context as _;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
@@ -42,18 +41,18 @@ pub struct Shared {
     pub mailboxes: Arc<Mailboxes>,
     pub clock: Clock,
     store: Arc<dyn Store>,
-    connections: Mutex<usize>,
+    connections: AtomicUsize,
     /// Letters that had to make room for others, or could not be kept.
     pub(super) dropped: AtomicU64,
     pub(super) disk_warning: OncePerSecond,
     pub(super) full_warning: OncePerSecond,
 }
 
-/// One of the connections that `max_connections` counts; given back when it is dropped.
+/// One of the connections that `max_connections` counts.
 pub struct ConnectionSlot {
     shared: Arc<Shared>,
-    /// False once the slot went over to the connection that replaces this one.
-    pub is_counted: Arc<AtomicBool>,
+    /// False once it was given back, or went over to the connection that replaces this one.
+    is_taken: AtomicBool,
 }
 
 impl Shared {
@@ -86,7 +85,7 @@ impl Shared {
             mailboxes,
             clock,
             store,
-            connections: Mutex::default(),
+            connections: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             disk_warning: OncePerSecond::default(),
             full_warning: OncePerSecond::default(),
@@ -104,14 +103,14 @@ impl Shared {
     }
 
     pub const fn storage(&self) -> Storage {
-        let bounds = Bounds { messages: self.settings.mailbox_letters, bytes: usize::MAX };
+        let bounds = Bounds { messages: self.settings.mailbox_messages, bytes: usize::MAX };
         Storage { is_on: matches!(self.settings.offline, OfflineLetters::Store), bounds }
     }
 
     /// What `/stats` says (`§5`).
     pub fn stats(&self) -> Value {
         json!({
-            "connections": *self.connections.lock(),
+            "connections": self.connections.load(Ordering::Relaxed),
             "max_connections": self.settings.max_connections,
             "mailboxes": self.mailboxes.count(),
             "stored": self.mailboxes.on_disk(),
@@ -120,7 +119,7 @@ impl Shared {
     }
 
     pub fn is_full(&self) -> bool {
-        *self.connections.lock() >= self.settings.max_connections
+        self.connections.load(Ordering::Relaxed) >= self.settings.max_connections
     }
 
     /// The mailbox whose connection a new one as `name` replaces, if it has any (`§6`).
@@ -138,17 +137,15 @@ impl Shared {
     }
 
     /// A slot for a connection as `name`: one that is free, or that of the connection which it replaces.
-    pub fn take_slot(self: &Arc<Self>, name: &str) -> Option<ConnectionSlot> {
-        let replaceable = self.replaceable(name);
-        let mut connections = self.connections.lock();
-        if *connections < self.settings.max_connections {
-            *connections += 1;
-        } else {
-            let contents = replaceable.as_ref()?.lock();
+    pub fn take_slot(self: &Arc<Self>, name: &str) -> Option<Arc<ConnectionSlot>> {
+        let one_more = |open| (open < self.settings.max_connections).then_some(open + 1);
+        if self.connections.try_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
+            let mailbox = self.replaceable(name)?;
+            let contents = mailbox.lock();
             let mut readers = contents.owner.readers.iter();
-            readers.find(|reader| reader.handle.is_counted.swap(false, Ordering::Relaxed))?;
+            readers.find(|reader| reader.handle.slot.is_taken.swap(false, Ordering::Relaxed))?;
         }
-        Some(ConnectionSlot { shared: Arc::clone(self), is_counted: Arc::new(AtomicBool::new(true)) })
+        Some(Arc::new(ConnectionSlot { shared: Arc::clone(self), is_taken: AtomicBool::new(true) }))
     }
 
     /// A connection begins to read its mailbox; an older one is closed. False: it is the older one itself.
@@ -188,10 +185,17 @@ impl Shared {
     }
 }
 
+impl ConnectionSlot {
+    pub fn give_back(&self) {
+        if self.is_taken.swap(false, Ordering::Relaxed) {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A connection that never opened.
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        if self.is_counted.swap(false, Ordering::Relaxed) {
-            *self.shared.connections.lock() -= 1;
-        }
+        self.give_back();
     }
 }

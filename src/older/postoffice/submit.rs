@@ -20,7 +20,7 @@ use crate::{
         letter::{Letter, Names},
         refusal::{About, Refusal, cut},
         thread::THREAD_FIELDS,
-        validation::Rules,
+        validation,
     },
 };
 
@@ -65,7 +65,7 @@ struct Recipients {
 fn check(connection: &Connection, letter: &Letter<'_>) -> Result<Recipients, Refusal> {
     let settings = &connection.shared.settings;
     let recipients = recipients(settings, letter)?;
-    Rules { level: settings.validation, require_base64: settings.require_base64 }.check(letter)?;
+    validation::check(letter, settings.validation, settings.require_base64)?;
     check_sender(connection, letter)?;
     Ok(recipients)
 }
@@ -111,22 +111,13 @@ fn check_sender(connection: &Connection, letter: &Letter<'_>) -> Result<(), Refu
 }
 
 fn message(connection: &Connection, letter: &Letter<'_>) -> Message {
-    let subject = letter.text("subject").filter(|text| text.len() <= limits::EVENT_NAME_BYTES);
+    let short = |field| letter.text(field).filter(|text| text.len() <= limits::EVENT_NAME_BYTES);
     // For whoever looks for a thread in the history of the channel.
-    let mut headers = Extras::new();
-    for name in THREAD_FIELDS {
-        let text = letter.text(name).filter(|text| text.len() <= limits::EVENT_NAME_BYTES);
-        if let Some(text) = text {
-            headers.insert(name.into(), text.into());
-        }
-    }
-    let extras = (!headers.is_empty()).then(|| {
-        let mut extras = Extras::new();
-        extras.insert("headers".into(), json!(headers));
-        Box::new(extras)
-    });
+    let headers = THREAD_FIELDS.into_iter().filter_map(|field| Some((field.into(), short(field)?.into())));
+    let headers: Extras = headers.collect();
+    let extras = (!headers.is_empty()).then(|| Box::new(Extras::from_iter([("headers".into(), json!(headers))])));
     Message {
-        name: subject.unwrap_or_default().into(),
+        name: short("subject").unwrap_or_default().into(),
         payload: Payload::json(letter.delivered(connection.shared.settings.forward_token)),
         client_id: ClientId::new(&*connection.mailbox.name),
         extras,

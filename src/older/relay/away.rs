@@ -20,7 +20,7 @@ use crate::{
     older::relay::{commands::Push, schedule::to_fault},
     store::{
         Batch, NumberKey, Store, StoreError,
-        mailbox::{Bounds, Contents, Full, Mailbox, Mailboxes, Message, Owner, Queue, Tables, UNTIL_READ, Write},
+        mailbox::{Bounds, Contents, Mailbox, Mailboxes, Message, Owner, Put, Queue, Tables, UNTIL_READ},
     },
 };
 
@@ -124,7 +124,7 @@ impl Away {
         let body = serde_json::to_vec(&KeptPush { at: at.millis(), push }).map_err(|_| Fault::Internal)?;
         let since = if wait == Wait::UntilRead { UNTIL_READ } else { at };
         let mailbox = self.mailboxes.of(user);
-        let write = {
+        let put = {
             let queue = &mut mailbox.lock().queue;
             if queue.has(id) {
                 return Ok(true);
@@ -133,8 +133,8 @@ impl Away {
             let is_there = self.online.is_online(user);
             if is_there { None } else { self.put(queue, id, since, body.into()) }
         };
-        let is_kept = match write {
-            Some(write) => self.mailboxes.write(&mailbox, write).await.map(|_| true),
+        let is_kept = match put {
+            Some(put) => self.mailboxes.write(&mailbox, put).await.map(|_| true),
             None => Ok(false),
         };
         if is_kept != Ok(true) {
@@ -144,19 +144,17 @@ impl Away {
     }
 
     /// None: there is no room.
-    fn put(&self, queue: &mut Queue, id: &str, since: Timestamp, body: Bytes) -> Option<Write> {
+    fn put(&self, queue: &mut Queue, id: &str, since: Timestamp, body: Bytes) -> Option<Put> {
         let bytes = body.len() + limits::RELAY_KEPT_OVERHEAD;
         let message = Message { body, bytes, since, level: 0, key: id.into() };
-        match queue.put(message, BOUNDS, 0, &self.mailboxes.account) {
-            Ok(put) => Some(queue.write(put)),
-            Err(Full::Owner | Full::All) => {
-                if let Some(more) = self.warning.allows(&self.clock) {
-                    let bytes = limits::RELAY_KEPT_BYTES;
-                    tracing::warn!(bytes, more, "no room for another push for users who are away");
-                }
-                None
-            }
+        let put = queue.put(message, BOUNDS, 0, &self.mailboxes.account).ok();
+        if put.is_none()
+            && let Some(more) = self.warning.allows(&self.clock)
+        {
+            let bytes = limits::RELAY_KEPT_BYTES;
+            tracing::warn!(bytes, more, "no room for another push for users who are away");
         }
+        put
     }
 
     /// What waits for a user whose connection has come, in order; until it is confirmed it is this connection's. From
@@ -185,19 +183,14 @@ impl Away {
 
     /// They were read.
     pub fn confirm(&self, read: &[MissedId]) {
-        for of_user in read.chunk_by(|(user, _), (next, _)| user == next) {
-            if let Some(mailbox) = of_user.first().and_then(|(user, _)| self.mailboxes.find(user)) {
-                self.remove(&mailbox, of_user.iter().map(|(_, number)| *number));
-            }
+        for (mailbox, read) in self.by_mailbox(read) {
+            self.remove(&mailbox, read.iter().map(|(_, number)| *number));
         }
     }
 
     /// The connection is gone: what it has not confirmed goes to another one of the user, or waits.
     pub fn give_back(&self, unread: &[MissedId], session: SessionId) {
-        for of_user in unread.chunk_by(|(user, _), (next, _)| user == next) {
-            let Some(mailbox) = of_user.first().and_then(|(user, _)| self.mailboxes.find(user)) else {
-                continue;
-            };
+        for (mailbox, _) in self.by_mailbox(unread) {
             mailbox.lock().owner.0.retain(|_, to| *to != session);
             let others = self.online.registered(&*mailbox.name);
             if let Some(other) = others.iter().find_map(|other| other.handle()) {
@@ -205,6 +198,11 @@ impl Away {
             }
             self.mailboxes.release(&mailbox);
         }
+    }
+
+    fn by_mailbox<'a>(&'a self, ids: &'a [MissedId]) -> impl Iterator<Item = (Arc<Mailbox<InFlight>>, &'a [MissedId])> {
+        let of_users = ids.chunk_by(|(user, _), (next, _)| user == next);
+        of_users.filter_map(|ids| Some((self.mailboxes.find(&ids.first()?.0)?, ids)))
     }
 
     /// Removes what is too old, for ever. One task of the server.
@@ -235,10 +233,9 @@ impl Away {
     fn read(&self, user: &str, number: u64, body: Option<Bytes>) -> Option<KeptPush<Push>> {
         let body = body.map_or_else(|| self.mailboxes.body(user, number), |body| Ok(Some(body)));
         let kept = body.map(|body| serde_json::from_slice(&body?).ok());
-        match &kept {
-            Ok(Some(_)) => {}
-            Ok(None) => tracing::error!("a push for a user who was away cannot be read; it is dropped"),
-            Err(error) => tracing::error!(%error, "a push for a user who was away cannot be read; it is dropped"),
+        if !matches!(kept, Ok(Some(_))) {
+            let error = kept.as_ref().err();
+            tracing::error!(?error, "a push for a user who was away cannot be read; it is dropped");
         }
         kept.ok()?
     }
@@ -271,12 +268,12 @@ impl Away {
             let Former { id, at, until_read } = serde_json::from_slice(&row.value).map_err(|_| damaged())?;
             let since = if until_read { UNTIL_READ } else { Timestamp::from_millis(at) };
             let mailbox = self.mailboxes.of(user);
-            let (is_known, write) = {
+            let (is_known, put) = {
                 let queue = &mut mailbox.lock().queue;
                 let is_known = queue.has(&id);
                 (is_known, if is_known { None } else { self.put(queue, &id, since, row.value.into()) })
             };
-            let moved = write.map(|write| self.mailboxes.write(&mailbox, write));
+            let moved = put.map(|put| self.mailboxes.write(&mailbox, put));
             let store = Arc::clone(store);
             rt::spawn(async move {
                 let is_moved = match moved {
@@ -293,7 +290,7 @@ impl Away {
     }
 }
 
-/// What is on its way to nobody is from now on on its way to this connection: number, age, and the body if it is not on disk.
+/// Marks what no connection has been sent as sent to this one: number, age, and the body unless it is on disk only.
 fn put_in_flight(
     Contents { queue, owner }: &mut Contents<InFlight>,
     session: SessionId,
@@ -355,7 +352,7 @@ mod tests {
     #[actix_web::test]
     async fn what_a_former_version_has_kept_is_moved() {
         let (store, clock) = (store(), Clock::manual(Timestamp::from_millis(2 * 3_600_000)));
-        let old = r#"{"id":"1","at":5,"push":{"event_name":"old","subject":1,"user":"a","token":"a"}}"#;
+        let old = r#"{"id":"old","at":5,"push":{"event_name":"old","subject":1,"user":"a","token":"a"}}"#;
         let young = old.replace("old", "young").replace(":5", ":7100000");
         let held = old.replace("old", "held").replace("}}", "},\"until_read\":true}");
         let rows = (1..).zip([old, &young, &held]);

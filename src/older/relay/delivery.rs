@@ -1,4 +1,4 @@
-//! Hands a push over to the connections of its recipients (`docs/protocols/relay.md §5`).
+//! Delivers a push to the connections of its recipients (`docs/protocols/relay.md §5`).
 
 use std::sync::{
     Arc,
@@ -27,8 +27,8 @@ pub struct Delivery {
 
 /// What became of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Handed {
-    /// Relay connections that it was handed to.
+pub struct Delivered {
+    /// Relay connections that it was delivered to.
     pub connections: usize,
     /// It waits for its user.
     pub is_kept: bool,
@@ -48,16 +48,16 @@ impl Delivery {
     ///
     /// # Errors
     /// [`Fault::Busy`], [`Fault::DiskFull`]: it was not published; a back end has to push it again.
-    pub async fn hand_over(&self, push: &Push, id: &str, wait: Wait, broker: &Arc<Broker>) -> Result<Handed, Fault> {
+    pub async fn deliver(&self, push: &Push, id: &str, wait: Wait, broker: &Arc<Broker>) -> Result<Delivered, Fault> {
         let is_kept = self.away.keep(id, push, wait).await?;
         let connections = if is_kept { 0 } else { self.recipients(push) };
         let channel = push.channel();
         let publish = Publish::message(EntryId::Base(id.into()), wire::message(push, is_kept));
         match broker.publish(&channel, publish).await {
-            // There was no room for the channel, so nobody is on it.
-            Err(Fault::Busy) if connections == 0 && broker.directory.open(&channel).is_none() => {}
+            // There is no room for another channel, so nobody is on this one.
+            Err(Fault::Busy) if connections == 0 && broker.directory.channel(&channel, broker).is_err() => {}
             published => drop(published?),
         }
-        Ok(Handed { connections, is_kept })
+        Ok(Delivered { connections, is_kept })
     }
 }

@@ -4,13 +4,14 @@ use std::{
     convert::Infallible,
     num::NonZeroU32,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Once, atomic::AtomicUsize},
 };
 
-use actix_web::{HttpRequest, HttpResponse, http::Method, rt, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, header::HeaderValue},
+    rt, web,
+};
 use anyhow::Context as _;
 use futures_util::{FutureExt as _, future};
 use governor::{Quota, RateLimiter};
@@ -63,8 +64,8 @@ pub struct Shared {
     pub rules: ReadingRules,
     /// Of pushes.
     pub limiter: Option<FrameLimiter>,
-    /// The warning that keys do not belong into URLs is written.
-    warned_of_key_in_query: AtomicBool,
+    /// Warns that keys do not belong into URLs.
+    key_in_url: Once,
     /// Held by the worker thread that looks after what is delayed and kept.
     background: Arc<tokio::sync::Mutex<()>>,
 }
@@ -93,18 +94,10 @@ impl Shared {
                 reject_unresolved: settings.unresolved_token == UnresolvedToken::Reject,
             },
             limiter: rate.map(|rate| RateLimiter::direct_with_clock(Quota::per_second(rate), clock)),
-            warned_of_key_in_query: AtomicBool::new(false),
+            key_in_url: Once::new(),
             background: Arc::default(),
             settings: settings.clone(),
         })
-    }
-}
-
-/// A panic in one push must not end what serves all of them: the task begins anew.
-async fn for_ever<F: Future<Output = ()>>(what: &'static str, task: impl Fn() -> F) {
-    while AssertUnwindSafe(task()).catch_unwind().await.is_err() {
-        tracing::error!("{what} has panicked; it begins anew");
-        rt::time::sleep(limits::RELAY_SCHEDULE_CHECK).await;
     }
 }
 
@@ -123,9 +116,14 @@ impl Relay {
             rt::spawn(async move {
                 let _turn = turn;
                 let Shared { schedule, delivery, .. } = &*shared;
-                let sent = for_ever("sending delayed pushes", || schedule.run(delivery, &broker));
-                let swept = for_ever("sweeping kept pushes", || delivery.away.sweep());
-                future::join(sent, swept).await;
+                loop {
+                    let both = future::join(schedule.run(delivery, &broker), delivery.away.sweep());
+                    // A panic in one push must not end what serves all of them.
+                    if AssertUnwindSafe(both).catch_unwind().await.is_err() {
+                        tracing::error!("looking after delayed and kept pushes has panicked; it begins anew");
+                    }
+                    rt::time::sleep(limits::RELAY_SCHEDULE_CHECK).await;
+                }
             });
         }
         Self { ingress, shared }
@@ -133,21 +131,20 @@ impl Relay {
 
     /// The first key that is shown decides (§2).
     fn check_key(&self, request: &HttpRequest) -> Result<(), RelayError> {
-        let headers = request.headers();
-        let named = ["X-API-KEY", "API-KEY"].map(|name| headers.get(name));
-        let mut named = named.into_iter().flatten().map(|value| value.as_bytes());
-        let in_header = named.find(|value| !value.is_empty());
+        let header = |name| request.headers().get(name).map(HeaderValue::as_bytes).filter(|key| !key.is_empty());
         let query = Query::parse(request.query_string());
-        let in_query = query.get("api_key").filter(|key| !key.is_empty());
-        let shared = &self.shared;
-        if in_header.is_none() && in_query.is_some() && !shared.warned_of_key_in_query.swap(true, Ordering::Relaxed) {
-            tracing::warn!("a relay push has its key in the URL, where proxies log it; use the header X-API-KEY");
-        }
-        let shown = in_header.or(in_query.map(str::as_bytes));
-        if shown.is_some_and(|shown| shared.keys.get().api_key.matches(shown)) {
-            return Ok(());
-        }
-        let missing = if shown.is_some() { "is wrong" } else { "is missing" };
+        let shown = header("X-API-KEY").or_else(|| header("API-KEY")).or_else(|| {
+            let key = query.get("api_key").filter(|key| !key.is_empty())?;
+            self.shared.key_in_url.call_once(|| {
+                tracing::warn!("a relay push has its key in the URL, where proxies log it; use the header X-API-KEY");
+            });
+            Some(key.as_bytes())
+        });
+        let missing = match shown {
+            Some(shown) if self.shared.keys.get().api_key.matches(shown) => return Ok(()),
+            Some(_) => "is wrong",
+            None => "is missing",
+        };
         let why = || format!("relay: a push is refused: its api key {missing}");
         self.ingress.note_refusal(request, Reason::Token, why);
         Err(RelayError::InvalidKey)
@@ -210,15 +207,15 @@ where
 {
     let handler = async move |relay: &Relay, request: &HttpRequest, payload: &mut web::Payload| {
         let asked = request.method();
-        let checked = match asked == method || (method == Method::GET && asked == Method::HEAD) {
-            true => relay.check_key(request),
-            false => Err(RelayError::MethodNotAllowed(method.as_str())),
+        let is_allowed = asked == method || (method == Method::GET && asked == Method::HEAD);
+        let answer = async {
+            if !is_allowed {
+                return Err(RelayError::MethodNotAllowed(method.as_str()));
+            }
+            relay.check_key(request)?;
+            command(relay, request, payload).await
         };
-        let answer = match checked {
-            Ok(()) => command(relay, request, payload).await,
-            Err(error) => Err(error),
-        };
-        answer.unwrap_or_else(HttpResponse::from)
+        answer.await.unwrap_or_else(HttpResponse::from)
     };
     edge::route(config, path, Methods::Any, relay, handler);
 }

@@ -49,7 +49,7 @@ impl Socket {
         self.registration = None;
         let channel = user_channel(&user);
         if let Some(former) = self.user.replace(user) {
-            // Not attached any more, or on its way out: fine.
+            // It fails when there is no attachment any more, which is what is wanted.
             let _ = transport.detach(&user_channel(&former), 0, Bytes::new());
         }
         subscribe(&channel, if acknowledges { ACKNOWLEDGED } else { Bytes::new() }, transport);

@@ -1,4 +1,4 @@
-//! Delayed pushes: on disk before they are acknowledged, off it after they were handed over
+//! Delayed pushes: on disk before they are acknowledged, off it after they were delivered
 //! (`docs/protocols/relay.md §5`). So a crash can repeat one and lose none.
 //!
 //! What falls due while the server is down, or while its clients are still coming back after the start, waits for them:
@@ -26,7 +26,7 @@ use crate::{
     older::relay::{
         away::Wait,
         commands::Push,
-        delivery::{Delivery, Handed},
+        delivery::{Delivered, Delivery},
     },
     store::{Batch, Scheduled, Store, StoreError},
 };
@@ -200,7 +200,7 @@ impl Schedule {
         let mut sent = self.sent.lock().await;
         // Not there: cancelled meanwhile.
         if !sent.contains(&id) && self.has(&id)? {
-            self.hand_over(delayed, delivery, broker).await?;
+            self.deliver(delayed, delivery, broker).await?;
             sent.insert(id.clone());
         }
         self.remove(id.as_bytes()).await?;
@@ -210,18 +210,18 @@ impl Schedule {
 
     /// # Errors
     /// It was not published, and may be when it is tried again.
-    async fn hand_over(&self, delayed: DelayedPush, delivery: &Delivery, broker: &Arc<Broker>) -> Result<(), Fault> {
+    async fn deliver(&self, delayed: DelayedPush, delivery: &Delivery, broker: &Arc<Broker>) -> Result<(), Fault> {
         let late = Duration::from_millis(self.clock.now().millis().saturating_sub(delayed.due.millis()));
         if self.max_lateness.is_some_and(|max| late > max) {
             tracing::warn!(?late, "a delayed push is dropped (relay.max_lateness)");
             return Ok(());
         }
         let wait = if self.is_grace() { Wait::UntilRead } else { Wait::AsSet };
-        match delivery.hand_over(&delayed.push, &delayed.id, wait, broker).await {
-            Ok(Handed { connections: 0, is_kept }) if !is_kept || wait == Wait::UntilRead => {
+        match delivery.deliver(&delayed.push, &delayed.id, wait, broker).await {
+            Ok(Delivered { connections: 0, is_kept }) if !is_kept || wait == Wait::UntilRead => {
                 self.note_unreached(delayed, is_kept);
             }
-            Ok(handed) => tracing::debug!(?handed, "a delayed push is sent"),
+            Ok(delivered) => tracing::debug!(?delivered, "a delayed push is sent"),
             Err(fault @ (Fault::Busy | Fault::DiskFull)) => return Err(fault),
             Err(fault) => tracing::error!(%fault, "a delayed push cannot be sent"),
         }
@@ -261,7 +261,7 @@ impl Schedule {
     }
 }
 
-/// What whoever pushes is told; the operator is told why.
+/// What a back end is told; the log says why.
 pub fn to_fault(error: &StoreError) -> Fault {
     if error.to_fault() == Fault::Internal {
         tracing::error!(%error, "pushes that are kept cannot be read or written");

@@ -155,7 +155,8 @@ impl ProtocolHandler for Socket {
     fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {
         match answer {
             Answer::Attached(attached) => self.attached(channel, attached.context == ACKNOWLEDGED, transport),
-            // It has come back to a user before the channel had let it go: the next attachment is to come.
+            // It was attached and has asked for the same user again meanwhile: no push reaches it until that attachment
+            // is there.
             Answer::Detached { .. } => {
                 self.registration.take_if(|registration| *channel == user_channel(&registration.user));
             }

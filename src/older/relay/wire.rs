@@ -91,7 +91,7 @@ fn write(channel: &ChannelName, message: &Message, at: Timestamp) -> Bytes {
     frame::text(&json)
 }
 
-/// The token of a push that has none, or of a message that is no push: what the channel says.
+/// The token where the message carries none: the user of the channel, or null.
 fn write_token_of(json: &mut Vec<u8>, user: Option<&str>) {
     match user {
         Some(user) => write_json_text(json, user),

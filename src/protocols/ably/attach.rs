@@ -34,19 +34,19 @@ pub mod flags {
     pub const ATTACH_RESUME: u64 = 1 << 5;
 }
 
-/// Comes back with the answer to a detach that the client has been told of already.
+/// Comes back with the answer to a detach for which the client has got an error already.
 const SILENT: Bytes = Bytes::from_static(b"silent");
 
 /// One attachment as its client asked for it.
 pub struct Attachment {
-    /// The name that the client uses, to the letter (T28).
+    /// The name exactly as the client wrote it (T28).
     pub requested: ByteString,
     pub resource: String,
     pub params: ChannelParams,
     /// What was asked for, or the default: granted as far as the capability goes, which may change.
     wanted: Modes,
     pub modes: Modes,
-    /// Why the position that was asked for is none at all; told with the answer.
+    /// Why the position that was asked for is not readable; sent with the answer.
     unreadable: Option<Fault>,
 }
 

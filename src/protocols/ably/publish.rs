@@ -8,7 +8,7 @@ use crate::{
         command::Publish,
         message::{Body, EntryId},
         modes::Modes,
-        presence::{Place, PresenceEvent},
+        presence::{EventPosition, PresenceEvent},
     },
     error::Fault,
     ids::ChannelName,
@@ -111,8 +111,8 @@ impl AblyConnection {
         Ok((channel, publish))
     }
 
-    /// What a client that was resumed may not do now it may have done before: then it has to be told what came of it
-    /// (§4.5), which its channel knows. What nobody may have done is refused here.
+    /// A resumed client may repeat a publish that was acknowledged before its credentials changed. Then the channel, which
+    /// knows the outcome, answers as before (§4.5) or with this refusal. Without a resume it is refused here.
     fn refusal(&self, may: Result<(), Fault>) -> Result<Option<Fault>, Fault> {
         match may {
             Ok(()) => Ok(None),
@@ -160,7 +160,7 @@ impl AblyConnection {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
         let may = self.check_may(&name, &channel, Operation::Presence, Modes::PRESENCE);
-        // Whoever is attached may leave, whatever has become of his credentials since he entered.
+        // An attached client may leave, even if its credentials no longer allow it to be present.
         let only_leaves = !message.presence.is_empty() && message.presence.iter().all(WirePresence::is_leave);
         let is_attached = self.attachment(&name, &channel).is_some();
         let may = may.or_else(|fault| if only_leaves && is_attached { Ok(()) } else { Err(fault) });
@@ -209,7 +209,7 @@ impl AblyConnection {
         let client_id = client_id.ok_or(Fault::PresenceWithoutClientId)?;
         // A member that its client enters again has the id that it had (RTP17g). Others judge by it what is newer, so
         // nothing else may stand there (§7.2).
-        let id = item.id.clone().filter(|id| Place::of(self.id, id).is_some());
+        let id = item.id.clone().filter(|id| EventPosition::of(self.id, id).is_some());
         let id = id.unwrap_or_else(|| format!("{}:{msg_serial}:{index}", self.id).into());
         item.into_event(id, client_id)
     }

@@ -1,4 +1,4 @@
-//! SYNC: who is present, told page by page (`docs/protocols/ably.md §7.4`).
+//! SYNC: the members, page by page (`docs/protocols/ably.md §7.4`).
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl AblyConnection {
         let Some(filter) = transport.filter(&channel, alias).cloned() else {
             return;
         };
-        // Who may only publish is not told who is there.
+        // Without the mode the members are not to be seen.
         if !filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
             return;
         }

@@ -34,8 +34,8 @@ mod queue;
 mod unconfirmed;
 
 pub use account::Account;
-pub use queue::{Bounds, Full, Message, Put, Queue, Removed, UNTIL_READ, Waiting, Write};
-use queue::{Disk, NewRow, OnFailure};
+use queue::Disk;
+pub use queue::{Bounds, Full, Message, Put, Queue, Removed, UNTIL_READ, Waiting};
 pub use unconfirmed::Unconfirmed;
 
 /// Where the messages of a protocol are kept.
@@ -51,6 +51,15 @@ pub trait Owner: Send + 'static {
 
     /// The mailbox may be forgotten while it is empty.
     fn is_idle(&self) -> bool;
+}
+
+/// For a protocol that notes nothing.
+impl Owner for () {
+    fn new(_: &str) -> Self {}
+
+    fn is_idle(&self) -> bool {
+        true
+    }
 }
 
 /// The mailboxes of a protocol, shared by all worker threads.
@@ -174,20 +183,35 @@ impl<O: Owner> Mailboxes<O> {
         Ok(body.map(Bytes::from))
     }
 
-    /// Writes messages; all or none. Not while the mailbox is locked. Who asked may await it.
-    pub fn write(self: &Arc<Self>, mailbox: &Arc<Mailbox<O>>, write: Write) -> Commit {
-        let Write { rows, displaced, on_failure } = write;
-        let numbers: Vec<u64> = rows.iter().map(|row| row.number).collect();
-        let batch = rows.into_iter().fold(Batch::new(), |batch, row| {
-            let key = NumberKey::new(&mailbox.name, row.number);
-            batch.put(self.tables.facts, key, facts(&row)).put(self.tables.bodies, key, row.body)
-        });
+    /// Writes to disk what was put in; who asks may await it. Not while the mailbox is locked. What the disk does not take
+    /// is out of its queue again.
+    pub fn write(self: &Arc<Self>, mailbox: &Arc<Mailbox<O>>, put: Put) -> Commit {
+        self.submit(mailbox, vec![put.number], Some(put))
+    }
+
+    /// Writes what is in memory only, if there is any; it stays there if the disk does not take it. Not while the mailbox is
+    /// locked.
+    pub fn spill(self: &Arc<Self>, mailbox: &Arc<Mailbox<O>>) -> Option<Commit> {
+        let numbers = mailbox.lock().queue.in_memory();
+        (!numbers.is_empty()).then(|| self.submit(mailbox, numbers, None))
+    }
+
+    fn submit(self: &Arc<Self>, mailbox: &Arc<Mailbox<O>>, numbers: Vec<u64>, put: Option<Put>) -> Commit {
+        let mut batch = Batch::new();
+        let mut contents = mailbox.lock();
+        for number in &numbers {
+            if let Some((waiting, body)) = contents.queue.start_writing(*number) {
+                let key = NumberKey::new(&mailbox.name, *number);
+                batch = batch.put(self.tables.facts, key, facts(waiting)).put(self.tables.bodies, key, body);
+            }
+        }
+        drop(contents);
         let (done, outcome) = Commit::pair();
         let (mailboxes, mailbox) = (Arc::clone(self), Arc::clone(mailbox));
         let settle = move |result: Result<_, StoreError>| {
             match &result {
-                Ok(_) => mailboxes.written(&mailbox, numbers, displaced),
-                Err(_) => mailboxes.not_written(&mailbox, numbers, displaced, on_failure),
+                Ok(_) => mailboxes.written(&mailbox, numbers, put),
+                Err(_) => mailbox.lock().queue.not_written(numbers, put),
             }
             // Before anybody goes on who may want to release the mailbox.
             drop((mailboxes, mailbox));
@@ -197,7 +221,7 @@ impl<O: Owner> Mailboxes<O> {
         outcome
     }
 
-    fn written(self: &Arc<Self>, mailbox: &Mailbox<O>, numbers: Vec<u64>, displaced: Vec<Removed>) {
+    fn written(&self, mailbox: &Mailbox<O>, numbers: Vec<u64>, put: Option<Put>) {
         let mut contents = mailbox.lock();
         let mut gone = Vec::new();
         for number in numbers {
@@ -209,28 +233,11 @@ impl<O: Owner> Mailboxes<O> {
         }
         drop(contents);
         self.remove_rows(&mailbox.name, gone);
-        self.discard(mailbox, displaced);
-    }
-
-    fn not_written(
-        self: &Arc<Self>,
-        mailbox: &Mailbox<O>,
-        numbers: Vec<u64>,
-        displaced: Vec<Removed>,
-        on_failure: OnFailure,
-    ) {
-        let mut contents = mailbox.lock();
-        for number in numbers {
-            match on_failure {
-                OnFailure::Withdraw => drop(contents.queue.remove(number)),
-                OnFailure::Stay => contents.queue.unwritten(number),
-            }
-        }
-        contents.queue.put_back(displaced);
+        self.discard(mailbox, put.map(|put| put.displaced).unwrap_or_default());
     }
 
     /// These were read, or have to go.
-    pub fn remove(self: &Arc<Self>, mailbox: &Mailbox<O>, numbers: impl IntoIterator<Item = u64>) {
+    pub fn remove(&self, mailbox: &Mailbox<O>, numbers: impl IntoIterator<Item = u64>) {
         let mut contents = mailbox.lock();
         let removed = numbers.into_iter().filter_map(|number| contents.queue.remove(number)).collect();
         drop(contents);
@@ -238,13 +245,13 @@ impl<O: Owner> Mailboxes<O> {
     }
 
     /// Removes what was put in before a moment.
-    pub fn expire(self: &Arc<Self>, mailbox: &Mailbox<O>, before: Timestamp) {
+    pub fn expire(&self, mailbox: &Mailbox<O>, before: Timestamp) {
         let expired = mailbox.lock().queue.expire(before);
         self.discard(mailbox, expired);
     }
 
     /// Removes from the disk what is out of its queue. Not while the mailbox is locked.
-    pub fn discard(self: &Arc<Self>, mailbox: &Mailbox<O>, removed: Vec<Removed>) {
+    pub fn discard(&self, mailbox: &Mailbox<O>, removed: Vec<Removed>) {
         // What is being written is removed when that is done.
         let written = removed.iter().filter(|(_, waiting)| waiting.disk == Disk::Written);
         let written: Vec<u64> = written.map(|(number, _)| *number).collect();
@@ -271,9 +278,9 @@ impl<O: Owner> Mailboxes<O> {
 
 const FACTS_BYTES: usize = 24;
 
-fn facts(row: &NewRow) -> Vec<u8> {
-    let numbers = [row.since.millis(), row.level.cast_unsigned(), row.bytes as u64].map(u64::to_be_bytes);
-    [numbers.as_flattened(), row.key.as_bytes()].concat()
+fn facts(waiting: &Waiting) -> Vec<u8> {
+    let numbers = [waiting.since.millis(), waiting.level.cast_unsigned(), waiting.bytes() as u64];
+    [numbers.map(u64::to_be_bytes).as_flattened(), waiting.key.as_bytes()].concat()
 }
 
 #[cfg(test)]

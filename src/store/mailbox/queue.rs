@@ -88,33 +88,6 @@ pub struct Put {
     pub displaced: Vec<Removed>,
 }
 
-/// Messages on their way to the disk.
-#[derive(Debug)]
-pub struct Write {
-    pub(super) rows: Vec<NewRow>,
-    pub(super) displaced: Vec<Removed>,
-    pub(super) on_failure: OnFailure,
-}
-
-#[derive(Debug)]
-pub(super) struct NewRow {
-    pub number: u64,
-    pub since: Timestamp,
-    pub level: i64,
-    pub bytes: usize,
-    pub key: Arc<str>,
-    pub body: Bytes,
-}
-
-/// What becomes of a message that the disk did not take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnFailure {
-    /// Its sender hears of it; what was displaced for it comes back.
-    Withdraw,
-    /// It stays in memory, and can be written again.
-    Stay,
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -206,17 +179,18 @@ impl Queue {
         self.waiting.extract_if(.., |_, waiting| waiting.since < before && waiting.since != UNTIL_READ).collect()
     }
 
-    /// The message that was just put in, for the disk.
-    pub fn write(&mut self, put: Put) -> Write {
-        let row = self.waiting.get_mut(&put.number).and_then(|waiting| waiting.to_row(put.number));
-        Write { rows: row.into_iter().collect(), displaced: put.displaced, on_failure: OnFailure::Withdraw }
+    /// The numbers of what is in memory only.
+    pub(super) fn in_memory(&self) -> Vec<u64> {
+        let in_memory = self.waiting.iter().filter(|(_, waiting)| waiting.disk == Disk::Absent);
+        in_memory.map(|(number, _)| *number).collect()
     }
 
-    /// What is in memory only, for the disk; none when there is nothing.
-    pub fn spill(&mut self) -> Option<Write> {
-        let in_memory = self.waiting.iter_mut().filter(|(_, waiting)| waiting.disk == Disk::Absent);
-        let rows: Vec<_> = in_memory.filter_map(|(number, waiting)| waiting.to_row(*number)).collect();
-        (!rows.is_empty()).then_some(Write { rows, displaced: Vec::new(), on_failure: OnFailure::Stay })
+    /// A message and its body, on the way to the disk from now on; none when it is there, or not here any more.
+    pub(super) fn start_writing(&mut self, number: u64) -> Option<(&Waiting, Bytes)> {
+        let waiting = self.waiting.get_mut(&number)?;
+        let body = waiting.body.clone()?;
+        waiting.disk = Disk::Writing;
+        Some((waiting, body))
     }
 
     /// The store has it; what it had before. None: the message is not here any more.
@@ -226,31 +200,23 @@ impl Queue {
         Some(std::mem::replace(&mut waiting.disk, Disk::Written))
     }
 
-    /// The store did not take it.
-    pub(super) fn unwritten(&mut self, number: u64) {
-        if let Some(waiting) = self.waiting.get_mut(&number) {
-            waiting.disk = Disk::Absent;
+    /// The store did not take these. What was put in just now is out again, and what went for it is back; everything else
+    /// stays in memory, and can be written again.
+    pub(super) fn not_written(&mut self, numbers: Vec<u64>, put: Option<Put>) {
+        for number in numbers {
+            if let Some(waiting) = self.waiting.get_mut(&number) {
+                waiting.disk = Disk::Absent;
+            }
         }
-    }
-
-    /// What was displaced by a message that the disk did not take.
-    pub(super) fn put_back(&mut self, displaced: Vec<Removed>) {
-        for (number, mut waiting) in displaced {
+        let Some(put) = put else { return };
+        self.waiting.remove(&put.number);
+        for (number, mut waiting) in put.displaced {
             // Its row was removed if it was written while it was not here.
             if waiting.disk == Disk::Writing {
                 waiting.disk = Disk::Absent;
             }
             self.waiting.insert(number, waiting);
         }
-    }
-}
-
-impl Waiting {
-    fn to_row(&mut self, number: u64) -> Option<NewRow> {
-        let body = self.body.clone()?;
-        self.disk = Disk::Writing;
-        let key = Arc::clone(&self.key);
-        Some(NewRow { number, since: self.since, level: self.level, bytes: self.bytes(), key, body })
     }
 }
 

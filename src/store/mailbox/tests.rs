@@ -33,12 +33,8 @@ fn message(text: &str) -> Message {
 
 /// Puts a message in, for the disk.
 fn put(mailboxes: &Arc<Mailboxes<Nobody>>, mailbox: &Arc<Mailbox<Nobody>>, text: &str) -> Commit {
-    let write = {
-        let queue = &mut mailbox.lock().queue;
-        let put = queue.put(message(text), TWO, 0, &mailboxes.account).unwrap();
-        queue.write(put)
-    };
-    mailboxes.write(mailbox, write)
+    let put = mailbox.lock().queue.put(message(text), TWO, 0, &mailboxes.account).unwrap();
+    mailboxes.write(mailbox, put)
 }
 
 fn keys(mailbox: &Mailbox<Nobody>) -> Vec<String> {

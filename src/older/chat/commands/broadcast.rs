@@ -29,7 +29,7 @@ impl Broadcast {
         let client_id = fields.client_id()?;
         if message.is_empty() {
             return Err(match rules.is_source {
-                true => Reply::told(Code::Incomplete, "广播消息不能为空"),
+                true => Reply::with_text(Code::Incomplete, "广播消息不能为空"),
                 false => Code::BroadcastEmpty.into(),
             });
         }

@@ -53,7 +53,7 @@ impl Chat {
                 let creator = format!("_{creator}");
                 let made = groups.iter().filter(|id| id.ends_with(&creator));
                 if made.count() >= limits::CHAT_GROUPS_MADE {
-                    return Reply::told(Code::GroupUnreadable, "创建的群聊过多 (too many groups)");
+                    return Reply::with_text(Code::GroupUnreadable, "创建的群聊过多 (too many groups)");
                 }
             }
             Err(error) => return not_stored(error),

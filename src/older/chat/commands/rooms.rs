@@ -14,8 +14,8 @@ use crate::older::chat::{
 /// The room that a request names.
 ///
 /// # Errors
-/// `unreadable` for what is no text or the id of no open room, `missing` without one.
-pub fn parse(fields: &Fields, unreadable: Code, missing: Code) -> Result<String, Reply> {
+/// 2001 or 2003 for what is no text or the id of no open room, `missing` without one.
+pub fn parse(fields: &Fields, missing: Code) -> Result<String, Reply> {
     let id: &str = fields.get("room_id")?;
     if id.is_empty() {
         return Err(missing.into());
@@ -23,7 +23,7 @@ pub fn parse(fields: &Fields, unreadable: Code, missing: Code) -> Result<String,
     match Room::parse(id) {
         Some(Room::Open(id)) => Ok(id.to_owned()),
         // Nothing would ever come there.
-        _ => Err(unreadable.into()),
+        _ => Err(fields.unreadable.into()),
     }
 }
 
@@ -31,11 +31,11 @@ impl RequestLoop {
     pub async fn join_room(&self, room: &str) -> Reply {
         let registration = &self.connection.registration;
         let Ok(is_new) = online::join(&registration.data, room) else {
-            return Reply::told(Code::JoinUnreadable, "加入的房间过多 (too many rooms)");
+            return Reply::with_text(Code::JoinUnreadable, "加入的房间过多 (too many rooms)");
         };
         // A connection that has ended attaches to nothing, and nobody reads the reply.
         if is_new && registration.is_registered() {
-            let (notice, done) = Notice::attach_and_tell(room_channel(room));
+            let (notice, done) = Notice::attach_and_report(room_channel(room));
             registration.notify(notice);
             if done.await.is_err() {
                 registration.data.lock().remove(room);

@@ -13,7 +13,6 @@ use crate::{
         names::{EVERYBODY, group_channel, is_group_id},
         push::Push,
         reply::Reply,
-        sending::Failures,
         shared::Chat,
     },
     store::archive::{Group, Message},
@@ -47,7 +46,7 @@ impl Chat {
         let client_id = text.client_id.clone();
         self.once(from, client_id.as_deref(), async {
             let group = self.group(&id, from).await?;
-            let message = self.judge_and_store(from, id, 0, text, Failures::OF_GROUPS).await?;
+            let message = self.judge_and_store(from, id, 0, text).await?;
             if group.is_none() {
                 self.note_participants(&message).await;
             }
@@ -65,7 +64,7 @@ impl Chat {
             None => self.settings.unknown_group == UnknownGroup::Broadcast,
         };
         if !is_allowed {
-            return Err(Reply::told(Code::GroupInvalid, "群聊不存在或您不是该群聊成员"));
+            return Err(Reply::with_text(Code::GroupInvalid, "群聊不存在或您不是该群聊成员"));
         }
         if group.is_none() && !self.warned_of_unknown_group.swap(true, Ordering::Relaxed) {
             tracing::warn!(

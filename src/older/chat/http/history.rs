@@ -92,5 +92,5 @@ impl Chat {
 
 fn unavailable(error: StoreError) -> Failure {
     tracing::warn!(%error, "the history of a chat cannot be read");
-    Reply::told(Code::NotStored, Code::Unavailable.row().text).into()
+    Reply::with_text(Code::NotStored, Code::Unavailable.row().text).into()
 }

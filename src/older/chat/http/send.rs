@@ -60,7 +60,7 @@ impl ChatEndpoint {
                 if room.starts_with(PRIVATE_ROOM) && room != own {
                     let text = Code::BadRequest.row().text;
                     let text = format!("{text}: room_id 不是 {sender} 与 {to} 的私聊 (it is {own})");
-                    return Err(Reply::told(Code::BadRequest, text).into());
+                    return Err(Reply::with_text(Code::BadRequest, text).into());
                 }
                 (own, to)
             }
@@ -92,12 +92,12 @@ impl ChatEndpoint {
         }
         let broadcast = Broadcast::parse(&fields, chat.rules())?;
         let client_id = broadcast.client_id.as_deref();
-        if let Some(first) = chat.first_reply(sender, client_id) {
+        if let Some(first) = chat.first_replies.find(sender, client_id) {
             return Ok(first);
         }
         chat.broadcast(sender, &broadcast, &chat.mint_id(), broker).await?;
         let reply = Reply::done(&Value::Null);
-        chat.note_reply(sender, client_id, &reply);
+        chat.first_replies.note(sender, client_id, &reply);
         Ok(reply)
     }
 
@@ -111,7 +111,7 @@ impl ChatEndpoint {
         let publish = publish_raw(from, &chat.mint_id(), json);
         let published = broker.publish(&user_channel(to), publish).await;
         published.map_err(|_| failed())?;
-        Ok(Reply::done_in_words("发送成功"))
+        Ok(Reply::done_with_text("发送成功"))
     }
 
     /// The same to everybody.
@@ -119,7 +119,7 @@ impl ChatEndpoint {
         let publish = publish_raw(from, &self.chat.mint_id(), json);
         let published = self.ingress.worker.broker.publish(&EVERYBODY.into(), publish).await;
         published.map_err(|fault| Code::of_fault(&fault, Code::BroadcastFailed))?;
-        Ok(Reply::done_in_words("广播成功"))
+        Ok(Reply::done_with_text("广播成功"))
     }
 }
 

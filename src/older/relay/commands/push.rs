@@ -129,15 +129,15 @@ pub async fn push(
     })?;
     let (push, delay) = read(&body, shared.rules)?;
     let id = shared.schedule.mint_id();
-    let handed = match u64::try_from(delay).unwrap_or_default() {
-        0 => Some(shared.delivery.hand_over(&push, &id, Wait::AsSet, &relay.ingress.worker.broker).await?),
+    let delivered = match u64::try_from(delay).unwrap_or_default() {
+        0 => Some(shared.delivery.deliver(&push, &id, Wait::AsSet, &relay.ingress.worker.broker).await?),
         seconds => {
             shared.schedule.keep(&id, &push, Duration::from_secs(seconds)).await?;
             None
         }
     };
     // Sizes, not what is in it (§1).
-    tracing::debug!(bytes = body.len(), delay, ?handed, "pushed");
+    tracing::debug!(bytes = body.len(), delay, ?delivered, "pushed");
     let data = Pushed {
         event_name: &push.event_name,
         delay_seconds: delay,
@@ -145,8 +145,8 @@ pub async fn push(
         broadcast: push.user.is_none(),
         parsed_user_raw: push.token.as_deref(),
         id: &id,
-        connections: handed.map(|handed| handed.connections),
-        kept: handed.filter(|_| shared.delivery.away.keeps()).map(|handed| handed.is_kept),
+        connections: delivered.map(|delivered| delivered.connections),
+        kept: delivered.filter(|_| shared.delivery.away.keeps()).map(|delivered| delivered.is_kept),
     };
     Ok(HttpResponse::Ok().json(Accepted { code: 0, msg: "ok", data }))
 }

@@ -109,14 +109,16 @@ fn what_is_in_memory_only_is_handed_to_the_disk_once() {
         put(&mut queue, 0).unwrap();
     }
     queue.remove(1);
-    let spilled: Vec<u64> = queue.spill().unwrap().rows.iter().map(|row| row.number).collect();
-    assert_eq!(spilled, [2, 3]);
-    assert!(queue.spill().is_none());
+    assert_eq!(queue.in_memory(), [2, 3]);
+    for number in 1..=3 {
+        assert_eq!(queue.start_writing(number).is_some(), number > 1);
+    }
+    assert_eq!(queue.in_memory(), [0; 0]);
     assert_eq!(queue.written(2), Some(Disk::Writing));
-    queue.unwritten(3);
+    queue.not_written(vec![3], None);
     let (number, first) = queue.behind(0).next().unwrap();
     assert_eq!((number, &first.body), (2, &None));
-    assert_eq!(queue.spill().unwrap().rows.len(), 1);
+    assert_eq!(queue.in_memory(), [3]);
     assert_eq!(queue.written(1), None);
 }
 

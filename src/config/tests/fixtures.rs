@@ -1,6 +1,6 @@
-//! Test data that others publish. It is not in this repository: `LETSHARE_FIXTURES` names the folder of its files, which is
-//! `test-resources` of <https://github.com/ably/ably-common>. What the data show is restated beside the tests that read
-//! them, in values of our own, and that is checked in every run.
+//! Test data that others publish. It is not in this repository: `LETSHARE_FIXTURES` names the folder of its files,
+//! which is `test-resources` of <https://github.com/ably/ably-common>. What the data show is restated beside the tests
+//! that read them, in values of our own, and that is checked in every run.
 
 use std::{env, fs, path::Path};
 

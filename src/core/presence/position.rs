@@ -3,14 +3,14 @@
 
 use crate::ids::ConnectionId;
 
-/// Where an event stands among all that its connection has said: by its frame, then by its place in the frame.
+/// Where an event stands among all events of its connection: by its frame, then by its index in the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct EventPosition {
     msg_serial: u64,
     index: u64,
 }
 
-impl Place {
+impl EventPosition {
     /// Of the id `<connectionId>:<msgSerial>:<index>`. None: the id is another's or of the server's making, so that
     /// only the time of the event says how new it is.
     pub fn of(connection: ConnectionId, id: &str) -> Option<Self> {
@@ -34,15 +34,15 @@ mod tests {
     #[test]
     fn ids_are_compared_by_number_and_only_own_ones() {
         let connection = ConnectionId::from_bytes([1; 9]);
-        let place = |numbers: &str| Place::of(connection, &format!("{connection}:{numbers}"));
+        let place = |numbers: &str| EventPosition::of(connection, &format!("{connection}:{numbers}"));
         assert!(place("10:0") > place("9:5"));
         assert!(place("9:10") > place("9:9"));
         assert_eq!(place("7:1"), place("7:1"));
         for other in ["7", "7:", ":1", "7:1:2", "+7:1", "7:-1", "7:99999999999999999999"] {
             assert_eq!(place(other), None, "{other}");
         }
-        assert_eq!(Place::of(connection, "other:7:1"), None);
+        assert_eq!(EventPosition::of(connection, "other:7:1"), None);
         let longer = format!("{connection}x:7:1");
-        assert_eq!(Place::of(connection, &longer), None);
+        assert_eq!(EventPosition::of(connection, &longer), None);
     }
 }

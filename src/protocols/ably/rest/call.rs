@@ -1,4 +1,4 @@
-//! One request: what it says about itself, who asks, and what it may.
+//! One request: its headers and query, its credentials, and what they permit.
 
 use std::sync::Arc;
 
@@ -37,9 +37,9 @@ use crate::{
 };
 
 /// A request to one of the endpoints.
-pub struct Asked<'a> {
+pub struct Call<'a> {
     pub rest: &'a Rest,
-    pub request: &'a HttpRequest,
+    pub http: &'a HttpRequest,
     pub query: Query,
     pub form: Form,
     /// Of the protocol; at least 2.
@@ -52,12 +52,12 @@ pub struct Caller {
     pub identity: AllowedClient,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Call<'a> {
     /// # Errors
     /// [`Fault::UnsupportedVersion`]
-    pub fn new(rest: &'a Rest, request: &'a HttpRequest, query: Query, form: Form) -> Result<Self, Fault> {
-        let version = form::version(request.headers(), &query)?;
-        Ok(Self { rest, request, query, form, version })
+    pub fn new(rest: &'a Rest, http: &'a HttpRequest, query: Query, form: Form) -> Result<Self, Fault> {
+        let version = form::version(http.headers(), &query)?;
+        Ok(Self { rest, http, query, form, version })
     }
 
     pub fn now(&self) -> Timestamp {
@@ -66,7 +66,7 @@ impl<'a> Asked<'a> {
 
     /// The path as it stands on the wire.
     pub fn path(&self) -> &str {
-        self.request.uri().path()
+        self.http.uri().path()
     }
 
     /// A body in the format of the answer.
@@ -76,7 +76,7 @@ impl<'a> Asked<'a> {
 
     /// The body of at most `limit` bytes, and the format that it is in.
     pub async fn body(&self, payload: &mut web::Payload, limit: usize) -> Result<(Format, Bytes), Fault> {
-        let headers = self.request.headers();
+        let headers = self.http.headers();
         let format = form::body_format(headers, &self.query);
         let body = body::read(headers, payload, limit).await;
         let body = body.map_err(|no_body| match no_body {
@@ -87,29 +87,29 @@ impl<'a> Asked<'a> {
     }
 
     pub fn is_tls(&self) -> bool {
-        websocket::is_encrypted(self.request)
+        websocket::is_encrypted(self.http)
     }
 
-    /// What the request brings to prove who sends it: the header's before the query's (§1.8).
+    /// The credential of the request: the header's before the query's (§1.8).
     pub fn credential(&self) -> Result<Option<Credential>, Fault> {
-        let header = self.request.headers().get(AUTHORIZATION);
+        let header = self.http.headers().get(AUTHORIZATION);
         let header = header.map(|header| header.to_str());
         let why = "the Authorization header is not ASCII";
         let header = header.map(|header| header.map_err(|_| Fault::UnreadableCredentials { why }));
         Credential::find(header.transpose()?, self.query.pairs())
     }
 
-    /// Who asks.
+    /// Whose request it is.
     pub fn caller(&self) -> Result<Caller, Fault> {
         let gate = &self.rest.shared.gate;
         let credential = self.credential()?;
         let access = gate.check(credential.as_ref(), self.now(), self.is_tls())?;
-        let claimed = claimed_client(self.request.headers())?;
+        let claimed = claimed_client(self.http.headers())?;
         let identity = access.claim(claimed.as_deref())?;
         Ok(Caller { access, identity })
     }
 
-    /// A channel by its name, for somebody who may do one of these with it.
+    /// A channel by its name, if the caller may do one of `operations` with it.
     pub fn channel(
         &self,
         name: String,
@@ -134,7 +134,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The client that the request comes from, as it says itself: in base64 (T64).
+/// The clientId that the request claims: in base64 (T64).
 fn claimed_client(headers: &HeaderMap) -> Result<Option<String>, Fault> {
     let Some(header) = headers.get("X-Ably-ClientId") else {
         return Ok(None);

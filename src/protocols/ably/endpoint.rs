@@ -26,8 +26,9 @@ use crate::{
     ids::ConnectionId,
     limits,
     protocols::ably::{
+        Ably,
         connection::{AblyConnection, HEARTBEAT_INTERVAL, Opening},
-        refusal::{self, Refusal as RefusedConnection},
+        refusal::{self, RefusedConnection},
         version,
         wire::{ConnectionDetails, Format},
     },
@@ -93,14 +94,7 @@ impl Shared {
     }
 }
 
-/// The way in to Ably connections, of one worker thread.
-#[derive(Clone)]
-pub struct Door {
-    pub ingress: Ingress,
-    pub shared: Arc<Shared>,
-}
-
-impl Endpoint for Door {
+impl Endpoint for Ably {
     const NAME: &'static str = "Ably";
     type Accepted = ();
     type Refused = Infallible;
@@ -118,7 +112,7 @@ impl Endpoint for Door {
         let query = Query::parse(request.query_string());
         let format = format(&query);
         Ok(match self.connection(request, &query, format) {
-            Ok(opening) => Box::new(AblyConnection::new(opening, Arc::clone(&self.shared))),
+            Ok(opening) => Box::new(AblyConnection::new(opening, Arc::clone(&self.rest.shared))),
             Err(fault) => {
                 let fault = refusal::of_connection(fault);
                 self.ingress.turn_away(request, reason_of(&fault), || format!("{}: {fault}", Self::NAME));
@@ -145,7 +139,7 @@ impl Endpoint for Door {
     }
 }
 
-impl Door {
+impl Ably {
     fn connection(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
         let named = query.get("v");
         let version = named.and_then(version::parse);
@@ -153,7 +147,7 @@ impl Door {
         let is_tls = websocket::is_encrypted(request);
         let broker = &self.ingress.worker.broker;
         let credential = Credential::find(None, query.pairs())?;
-        let access = self.shared.gate.check(credential.as_ref(), broker.clock.now(), is_tls)?;
+        let access = self.rest.shared.gate.check(credential.as_ref(), broker.clock.now(), is_tls)?;
         let identity = access.claim(query.get("clientId"))?;
         let attaches_again = named.is_some_and(version::attaches_again);
         let resumed = self.resume(query, &access, identity, attaches_again)?;
@@ -189,7 +183,7 @@ impl Door {
         let Some(key) = key.filter(|key| !key.is_empty()) else {
             return Ok(Resumed::new_connection(identity, None));
         };
-        let Proven { connection: id, client_id } = match self.shared.connection_keys.verify(access.app.id, key) {
+        let Proven { connection: id, client_id } = match self.rest.shared.connection_keys.verify(access.app.id, key) {
             Ok(proven) => proven,
             Err(fault @ Fault::IncompatibleCredentials { .. }) => return Err(fault),
             Err(fault) => return Ok(Resumed::new_connection(identity, Some(fault))),

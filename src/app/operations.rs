@@ -21,7 +21,7 @@ use crate::{
 /// What does not belong to the broker.
 #[derive(Clone, Default)]
 pub struct Watched {
-    /// None where the logs are somebody else's.
+    /// None where others made the logs, as in tests.
     pub log: Option<Dropped>,
     pub certificate: Option<Arc<CertificateReloader>>,
 }
@@ -58,7 +58,8 @@ pub fn ops_state(
             if !readers.from.get().iter().any(|network| network.contains(&address)) {
                 return refuse("this address is not in server.metrics_from\n");
             }
-            // A page of a name that was pointed here reads without an Origin what counts as same-origin.
+            // A page of a host name that somebody pointed at this machine reads as same-origin, without an Origin
+            // header.
             if !readers.by.get().serve(request.headers()) {
                 return refuse("the host that was asked for is not in server.public_hosts\n");
             }
