@@ -9,7 +9,7 @@ use crate::{
     core::message::EntryId,
     older::group::{
         code::Code,
-        message::{GroupMessage, group_channel},
+        message::{GroupMessage, group_channel, to_json},
         streams::{Event, Receipt, Received},
     },
 };
@@ -76,7 +76,7 @@ impl Groups {
         match known {
             Ok(None) if is_member_here => {
                 let groups = Arc::clone(self);
-                let json = message.to_json();
+                let json = to_json(&message);
                 self.store(message, json, None, move |outcome| {
                     groups.arriving.lock().remove(&id);
                     match outcome {
@@ -87,7 +87,7 @@ impl Groups {
             }
             Ok(None) => {
                 // Nobody is a member; who watches the channel by another protocol gets it.
-                self.publish(&message, message.to_json(), EntryId::Item(id.into()));
+                self.publish(&message, to_json(&message), EntryId::Item(id.into()));
                 receipt.done();
             }
             Ok(Some(_)) => receipt.done(),
