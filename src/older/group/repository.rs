@@ -197,7 +197,7 @@ impl Repository {
         Ok(count)
     }
 
-    /// The id of the message that this was sent as to an earlier version.
+    /// The id that an earlier version gave to what was sent.
     pub fn seen(&self, digest: &[u8; 32]) -> Result<Option<String>, StoreError> {
         let text = self.0.get(SEEN, digest)?.map(String::from_utf8).transpose();
         text.map_err(|_| damaged("message that was seen"))

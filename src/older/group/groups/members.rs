@@ -113,7 +113,7 @@ impl Groups {
     }
 
     /// Adds members, all or none; how many were none before. `info` says, by what is known of the group, what is to be
-    /// known from now on; none: as it is. The change is the others' to hear of if it `is_ours`.
+    /// known from now on; none: as it is. `is_ours`: the other instances do not know of it yet.
     fn enrol(
         self: &Arc<Self>,
         group: &str,
