@@ -51,8 +51,7 @@ impl<'a> ChannelDetails<'a> {
 
 /// GET `/channels/{c}`.
 pub async fn status(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fault> {
-    let operations = [(Operation::ChannelMetadata, "channel-metadata")];
-    let (_, name, channel) = call.channel(channel, &operations)?;
+    let (_, name, channel) = call.channel(channel, &[Operation::ChannelMetadata])?;
     let occupancy = call.broker().occupancy(&channel).await?;
     let details = ChannelDetails::new(&name.whole, occupancy);
     Ok(RestAnswer::ok(call.encode(&details)))
@@ -76,7 +75,7 @@ struct Cursor {
 pub async fn enumerate(call: &Call<'_>) -> Result<RestAnswer, Fault> {
     let Caller { access, .. } = call.caller()?;
     if !access.capability.allows("*", Operation::ChannelMetadata) {
-        return Err(access.not_permitted("channel-metadata", "*"));
+        return Err(access.not_permitted(Operation::ChannelMetadata.name(), "*"));
     }
     let current = match links::cursor::<Cursor>(&call.query)? {
         Some(cursor) => cursor,
