@@ -6,6 +6,7 @@ use std::{
     num::NonZeroU32,
     path::Path,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use actix::Actor as _;
@@ -35,7 +36,7 @@ use crate::{
     clock::{Clock, OncePerSecond},
     config::{Config, Draft},
     core::{keepalive::Timeouts, rules::Namespaces, window::Bounds},
-    edge::{admission::Admission, own_hosts::OwnHosts, tls::CertificateReloader},
+    edge::{admission::Admission, own_hosts::OwnHosts},
     ids::AppId,
     limits,
     live::Live,
@@ -47,18 +48,18 @@ use crate::{
     },
 };
 
-mod figures;
 mod listen;
 mod older;
+mod operations;
 mod prepare;
 mod reload;
 mod running;
 mod site;
 mod storage;
 
-use figures::{Readers, Watched, ops_state};
 use listen::Bound;
 use older::{Older, Read};
+use operations::{Readers, Watched, ops_state};
 pub use prepare::{Prepared, load, prepare};
 use reload::Reloader;
 pub use running::Running;
@@ -108,13 +109,15 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     };
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
-    let shared = letshare::Shared::new(config, clock);
+    let letshare = Arc::new(letshare::Shared::new(config, clock));
     let gauge = storage.as_ref().map(Storage::gauge);
     let (revocations, nonces) = match &storage {
         Some(storage) => {
             let (gate, now) = (&ably.gate, broker.clock.now());
             let revocations = Arc::new(StoredRevocations::restore(Arc::clone(&storage.store), gate, now)?);
-            rt::spawn(sweep_revocations(Arc::clone(&revocations), Arc::clone(&ably), broker.clock.clone()));
+            let (swept, shared, clock) = (Arc::clone(&revocations), Arc::clone(&ably), broker.clock.clone());
+            // They go when no token that they concern can live any more.
+            every(limits::REVOCATION_SWEEP, async move || swept.sweep(&shared.gate, clock.now()));
             let nonces = StoredNonces::restore(Arc::clone(&storage.store), gate, now)?;
             (Some(revocations), Some(Arc::new(nonces)))
         }
@@ -134,7 +137,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         trusted_proxies,
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
-        letshare: shared.clone(),
+        letshare: Arc::clone(&letshare),
         admission,
         ably,
         apps,
@@ -156,7 +159,15 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         let bound = bound.map_err(|error| cannot_listen(address, "tls.port", error))?;
         tls_address = Some(bound.address);
         open.push(bound);
-        rt::spawn(watch_certificate(certificate));
+        every(limits::CERTIFICATE_CHECK, async move || match certificate.reload_if_changed() {
+            Ok(true) => tracing::info!("new TLS certificate in use"),
+            Ok(false) => {}
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!("the old TLS certificate stays in use: {fault}");
+                }
+            }
+        });
     }
     let server = listen::serve(open, &site).context("cannot serve what is listened on")?;
     let handle = server.handle();
@@ -169,7 +180,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         local_key,
         storage: Mutex::new(storage),
         server: handle,
-        letshare: shared,
+        letshare,
         older,
         reloader,
         notice: config.shutdown.notice,
@@ -224,15 +235,15 @@ fn window(config: &Config) -> Bounds {
 /// The apps of this server, and what belongs to them.
 struct Tenants {
     apps: Arc<Apps>,
-    /// What the Ably doors of all threads share.
-    ably: Arc<ably::door::Shared>,
-    /// The default app with a key of its own (`ably.local_key`), which serves where the file of apps does not say another.
+    /// What the Ably endpoints of all worker threads share.
+    ably: Arc<ably::endpoint::Shared>,
+    /// The default app with a key of its own (`ably.local_key`), unless the file of apps has a default app.
     local_app: Option<Arc<App>>,
     /// The key of it, if it serves.
     local_key: Option<SecretString>,
 }
 
-/// `configured` are those of the operator's file, `kept` is what the data folder has.
+/// `configured` are the apps of the operator's file, `kept` is what the data folder has.
 fn tenants(
     config: &Config,
     configured: Vec<App>,
@@ -256,10 +267,10 @@ fn tenants(
     }
     let apps = Arc::new(Apps::new([], clock.clone()));
     apps.replace(configured);
-    let ably = ably::door::Shared::new(
+    let ably = ably::endpoint::Shared::new(
         Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http, leeway.clone()),
         ConnectionKeys::new(&secret),
-        ably::door::Settings {
+        ably::endpoint::Settings {
             max_message_bytes: settings.max_message_bytes,
             max_frame_bytes: config.websocket.max_message_bytes,
         },
@@ -304,23 +315,14 @@ fn workers(config: &Config) -> usize {
     }
 }
 
-/// Revocations go when no token that they concern can live any more.
-async fn sweep_revocations(kept: Arc<StoredRevocations>, ably: Arc<ably::door::Shared>, clock: Clock) {
-    loop {
-        rt::time::sleep(limits::REVOCATION_SWEEP).await;
-        kept.sweep(&ably.gate, clock.now());
-    }
-}
-
-async fn watch_certificate(reloader: Arc<CertificateReloader>) {
-    loop {
-        rt::time::sleep(limits::CERTIFICATE_CHECK).await;
-        match reloader.reload_if_changed() {
-            Ok(true) => tracing::info!("new TLS certificate in use"),
-            Ok(false) => {}
-            Err(error) => tracing::error!("the old TLS certificate stays in use: {error}"),
+/// Does something again and again, with a pause before each time, as long as the server runs.
+fn every(pause: Duration, task: impl AsyncFn() + 'static) {
+    rt::spawn(async move {
+        loop {
+            rt::time::sleep(pause).await;
+            task().await;
         }
-    }
+    });
 }
 
 #[cfg(test)]

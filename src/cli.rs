@@ -1,8 +1,8 @@
 //! The command line: `serve` (default), `config check|show`, `data check|compact`,
 //! `token mint|static|inspect`, `certificate self-signed`, `health`.
 //!
-//! Here: arguments and which command runs. Commands write to what they are handed and return an exit
-//! code, so tests run them without a process: 0 is good, 1 is told on stderr, 2 is a usage error (clap's).
+//! Here: arguments and which command runs. Commands give a report that is written to the streams, so tests run them
+//! without a process. The exit code: 0 is good, 1 is explained on stderr, 2 is a usage error (clap's).
 
 mod banner;
 mod certificate;
@@ -14,6 +14,7 @@ mod tests;
 mod token;
 
 use std::{
+    fmt::Display,
     io::{self, Write},
     net::IpAddr,
     process::ExitCode,
@@ -56,7 +57,8 @@ struct SettingFlags {
     /// With MODE=postoffice: the settings file of the older server; short for POSTOFFICE_CONFIG=…
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<String>,
-    /// With MODE=group: the settings file of the older server, etc/websocket.yaml unless it is said; short for GROUP_CONFIG=…
+    /// With MODE=group: the settings file of the older server, etc/websocket.yaml unless it is said; short for
+    /// GROUP_CONFIG=…
     #[arg(short = 'f', global = true, value_name = "FILE")]
     group_config: Option<String>,
 }
@@ -125,111 +127,105 @@ pub fn main() -> ExitCode {
     let environment = Environment::of_process();
     // First of all, so that a signal that comes early is heard.
     let process = cli.will_serve().then(serve::Process::begin).transpose();
-    let code = run(&cli, &environment, &Clock::system(), &mut io::stdout().lock(), &mut io::stderr().lock());
-    match code {
+    let outcome = run(&cli, &environment, &Clock::system(), &mut io::stdout().lock(), &mut io::stderr().lock());
+    let ended = process.and_then(|process| match (outcome, process) {
         // Serving needs stdout for its logs, so it starts when the locks are gone.
-        Outcome::Serve(prepared) => match process.and_then(|process| {
-            let process = process.map_or_else(serve::Process::begin, Ok)?;
-            serve::run(*prepared, &environment, &read_again(&cli, &environment), process)
-        }) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                let _ = writeln!(io::stderr(), "letshare-server: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
-        Outcome::Done(true) => ExitCode::SUCCESS,
-        Outcome::Done(false) => ExitCode::FAILURE,
+        (Outcome::Serve(prepared), Some(process)) => {
+            let flags = cli.settings.pairs();
+            let read_again = || app::load(&environment, &flags, &Clock::system());
+            serve::run(*prepared, &environment, &read_again, process).map(|()| true)
+        }
+        (outcome, _) => Ok(matches!(outcome, Outcome::Done(true))),
+    });
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "letshare-server: {error:#}");
+            ExitCode::FAILURE
+        }
     }
-}
-
-fn read_again(cli: &Cli, environment: &Environment) -> serve::ReadAgain {
-    let (environment, flags) = (environment.clone(), cli.settings.pairs());
-    Box::new(move || app::load(&environment, &flags, &Clock::system()))
 }
 
 /// What is left to do after the arguments were followed.
 #[derive(Debug)]
 enum Outcome {
-    /// Whether all went well; what did not was told.
+    /// Whether all went well; what did not is on stderr.
     Done(bool),
     Serve(Box<Prepared>),
 }
 
-fn run(cli: &Cli, environment: &Environment, clock: &Clock, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
-    // A stream that nobody reads any more (`… | head`) is no fault worth an exit code.
-    let tell = |stream: &mut dyn Write, text: &str| drop(writeln!(stream, "{}", text.trim_end()));
+/// What a command has to say.
+struct Report {
+    /// For stdout; a token stands alone there, so that scripts can take it.
+    out: String,
+    /// For stderr.
+    notes: Vec<String>,
+    good: bool,
+}
 
-    // Needs no configuration: one that names the files is at fault until they are there.
-    if let Some(Command::Certificate(command)) = &cli.command {
-        let made = certificate::run(command, clock);
-        match &made {
-            Ok(said) => tell(out, said),
-            Err(fault) => tell(err, &format!("letshare-server: {fault:#}")),
-        }
-        return Outcome::Done(made.is_ok());
+impl Report {
+    fn good(out: impl Into<String>) -> Self {
+        Self { out: out.into(), notes: Vec::new(), good: true }
     }
+
+    fn bad(out: impl Into<String>, note: impl Into<String>) -> Self {
+        Self { out: out.into(), notes: vec![note.into()], good: false }
+    }
+}
+
+impl<E: Display> From<Result<String, E>> for Report {
+    fn from(outcome: Result<String, E>) -> Self {
+        match outcome {
+            Ok(out) => Self::good(out),
+            Err(fault) => Self::bad("", format!("letshare-server: {fault:#}")),
+        }
+    }
+}
+
+fn run<'a>(
+    cli: &Cli,
+    environment: &Environment,
+    clock: &Clock,
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+) -> Outcome {
+    let report = if cli.will_serve() {
+        match app::load(environment, &cli.settings.pairs(), clock) {
+            Ok(prepared) => return Outcome::Serve(Box::new(prepared)),
+            Err(complaints) => Err(complaints),
+        }
+    } else {
+        report(cli, environment, clock)
+    };
+    let Report { out: said, notes, good } = report.unwrap_or_else(|complaints| Report::from(Err(complaints)));
+    for (stream, text) in [(out, said), (err, notes.join("\n"))] {
+        if !text.is_empty() {
+            // A stream that nobody reads any more (`… | head`) is no fault worth an exit code.
+            let _ = writeln!(stream, "{}", text.trim_end());
+        }
+    }
+    Outcome::Done(good)
+}
+
+/// Does what a command says, but for serving.
+fn report(cli: &Cli, environment: &Environment, clock: &Clock) -> Result<Report, Complaints> {
     let flags = cli.settings.pairs();
-    let mut refuse = |complaints: Complaints| {
-        tell(err, &format!("letshare-server: {complaints}"));
-        Outcome::Done(false)
-    };
-    // A check is a start that ends before anything is written or opened.
-    if cli.will_serve() || matches!(cli.command, Some(Command::Config(ConfigCommand::Check))) {
-        let prepared = match app::load(environment, &flags, clock) {
-            Ok(prepared) => prepared,
-            Err(complaints) => return refuse(complaints),
-        };
-        if cli.will_serve() {
-            return Outcome::Serve(Box::new(prepared));
+    let loaded = || config::load(environment, &flags);
+    Ok(match &cli.command {
+        // Needs no configuration: one that names the files is at fault until they are there.
+        Some(Command::Certificate(command)) => certificate::run(command, clock).into(),
+        // A check is a start that ends before anything is written or opened.
+        None | Some(Command::Serve | Command::Config(ConfigCommand::Check)) => {
+            let Loaded { mode, warnings, .. } = app::load(environment, &flags, clock)?.loaded;
+            let notes = warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+            Report { out: format!("the configuration is valid (MODE {mode})"), notes, good: true }
         }
-        for warning in &prepared.loaded.warnings {
-            tell(err, &format!("warning: {warning}"));
-        }
-        tell(out, &format!("the configuration is valid (MODE {})", prepared.loaded.mode));
-        return Outcome::Done(true);
-    }
-    let loaded = match config::load(environment, &flags) {
-        Ok(loaded) => loaded,
-        Err(complaints) => return refuse(complaints),
-    };
-    match &cli.command {
-        None | Some(Command::Serve | Command::Certificate(_) | Command::Config(ConfigCommand::Check)) => {}
-        Some(Command::Config(ConfigCommand::Show)) => tell(out, &show(&loaded)),
-        Some(Command::Data(command)) => {
-            return match data::run(*command, &loaded.config.data, clock) {
-                Ok(said) => {
-                    tell(out, &said);
-                    Outcome::Done(true)
-                }
-                Err(faults) => {
-                    tell(err, &format!("letshare-server: {faults}"));
-                    Outcome::Done(false)
-                }
-            };
-        }
-        Some(Command::Token(command)) => {
-            let report = token::run(command, &loaded.config, clock);
-            tell(out, &report.out);
-            if !report.notes.is_empty() {
-                tell(err, &report.notes.join("\n"));
-            }
-            return Outcome::Done(report.good);
-        }
-        Some(Command::Health { url }) => {
-            return match health::ask(&loaded.config, url.as_deref()) {
-                Ok(status) => {
-                    tell(out, &status);
-                    Outcome::Done(true)
-                }
-                Err(fault) => {
-                    tell(err, &format!("letshare-server: {fault}"));
-                    Outcome::Done(false)
-                }
-            };
-        }
-    }
-    Outcome::Done(true)
+        Some(Command::Config(ConfigCommand::Show)) => Report::good(show(&loaded()?)),
+        Some(Command::Data(command)) => data::run(*command, &loaded()?.config.data, clock).into(),
+        Some(Command::Token(command)) => token::run(command, &loaded()?.config, clock),
+        Some(Command::Health { url }) => health::ask(&loaded()?.config, url.as_deref()).into(),
+    })
 }
 
 /// One line a key, in the order of `configs/default.yaml`.

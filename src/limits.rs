@@ -3,6 +3,9 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+/// Settings and figures that have another name now keep the old one beside it until this version.
+pub const OLD_NAMES_GO_IN: &str = "0.3";
+
 /// Commands that wait for one channel. More are refused with `Fault::Busy`: at a few microseconds
 /// each, a longer queue only means that everybody waits longer. Thirty connections that have sent
 /// [`INBOUND_PORTION`] of small frames each fit in.
@@ -76,13 +79,13 @@ pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
 /// What may wait for one channel's log: some commits at full speed. More publishes are refused.
 pub const CHANNEL_HELD: usize = 16_384;
 
-/// A channel tells its occupancy at most once in this time, to those who want to know it.
+/// A channel sends its occupancy at most once in this time, to those who asked for it.
 pub const OCCUPANCY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The least time between two looks at members whose connections are lost.
 pub const PRESENCE_TICK: Duration = Duration::from_millis(5);
 
-/// Letters that wait for one worker's hub before channels publish no more. Some seconds of
+/// Messages that wait for one worker's hub before channels publish no more. Some seconds of
 /// deliveries at full load, and the entries are shared, so it costs little memory.
 pub const HUB_BACKLOG: usize = 65_536;
 
@@ -123,8 +126,8 @@ pub const CLOSE_LINGER: Duration = Duration::from_millis(20);
 pub const DRAIN_BATCH: usize = 200;
 pub const DRAIN_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a draining server waits until the transfers have ended. A word to each: more means that a thread
-/// hangs.
+/// How long a draining server waits until the transfers have ended. It sends one message to each: longer means that a
+/// thread hangs.
 pub const DRAIN_LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long whoever is connected has, to take what is on its way and to hang up, once a second signal has said that the
@@ -167,7 +170,7 @@ pub const TOKEN_REQUEST_AGE: Duration = Duration::from_secs(120);
 /// The most that `auth.clock_leeway` may be: an ended token is taken for that long.
 pub const CLOCK_LEEWAY_MAX: Duration = Duration::from_secs(120);
 
-/// The clock of whoever signs JWTs is told to be off from that much on; less is the network's.
+/// The log says that the clock of whoever signs JWTs is off from that much on; less is the delay of the network.
 pub const CLOCK_SKEW_TOLD: Duration = Duration::from_secs(1);
 
 /// Rows of revocations or nonces that are read at once at the start.
@@ -253,7 +256,7 @@ pub const LOG_LAST_LINES: Duration = Duration::from_secs(2);
 /// Claims of a token that are named to say that the right one is not among them.
 pub const CLAIMS_NAMED: usize = 8;
 
-/// How much of what a client wrote is told back to it, in characters.
+/// How much of what a client wrote is repeated in the answer, in characters.
 pub const ECHOED_CHARS: usize = 64;
 
 /// Frames of a transfer that are kept for a receiver who comes back; a sender may have as many
@@ -300,10 +303,10 @@ pub const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 pub const TRANSFER_IDLE: Duration = Duration::from_secs(120);
 
 /// Late messages of an ended transfer are ignored for this long.
-pub const TRANSFER_AFTERGLOW: Duration = Duration::from_secs(30);
+pub const TRANSFER_ENDED_KEPT: Duration = Duration::from_secs(30);
 
 /// A receiver who was away at the end is told when it comes back within this time.
-pub const TRANSFER_PARTING: Duration = Duration::from_secs(120);
+pub const TRANSFER_ENDING_KEPT: Duration = Duration::from_secs(120);
 
 /// How often transfers look at the clock.
 pub const TRANSFER_TICK: Duration = Duration::from_secs(1);
@@ -360,10 +363,13 @@ pub const POST_NAME_BYTES: usize = 256;
 /// Mailboxes that are remembered; whoever connects beyond that gets nothing stored. About 300 bytes each.
 pub const POST_MAILBOXES: usize = 100_000;
 
-/// Letters on the way to one connection that it has not confirmed, and their bytes; more wait in the mailbox
-/// (`docs/protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one letter.
-pub const POST_WINDOW: usize = 256;
-pub const POST_WINDOW_BYTES: usize = 1024 * 1024;
+/// Messages out of a mailbox on the way to one connection that it has not confirmed, and their bytes; more wait in the
+/// mailbox (`docs/protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one message.
+pub const MAILBOX_UNCONFIRMED: usize = 256;
+pub const MAILBOX_UNCONFIRMED_BYTES: usize = 1024 * 1024;
+
+/// Rows of waiting messages that are read at a time when a server starts.
+pub const MAILBOX_ROWS: usize = 1_000;
 
 /// Ids of letters that one mailbox remembers for `IDEMPOTENCY_WINDOW`: about 100 bytes each.
 pub const POST_IDS: usize = 4_096;
@@ -462,8 +468,8 @@ pub const CHAT_GROUP_DESCRIPTION_BYTES: usize = 4_096;
 pub const CHAT_GROUP_MEMBERS: usize = 5_000;
 
 /// Users who are remembered to have taken part in one chat group that was not made here: later ones do not read its
-/// history. Those of all groups that are kept in memory beside, and for how long until the store is asked again; it is told
-/// at least so often that a group is in use.
+/// history. Those of all groups that are kept in memory beside, and for how long until the store is asked again; it is
+/// told at least so often that a group is in use.
 pub const CHAT_PARTICIPANTS: usize = 10_000;
 pub const CHAT_PARTICIPANTS_KNOWN: usize = 262_144;
 pub const CHAT_PARTICIPANTS_FRESH: Duration = Duration::from_secs(10 * 60);
@@ -476,7 +482,7 @@ pub const CHAT_GROUP_WAIT: Duration = Duration::from_secs(2);
 pub const CHAT_GROUPS_MADE: usize = 200;
 pub const CHAT_GROUPS: usize = 2_000;
 
-/// Longest id that a chat client gives a request, to be told back, or a message, to be known by; in bytes.
+/// Longest id that a chat client gives a request, which is repeated in the answer, or a message; in bytes.
 pub const CHAT_REQUEST_ID_BYTES: usize = 256;
 pub const CHAT_CLIENT_ID_BYTES: usize = 256;
 
@@ -522,8 +528,8 @@ pub const GROUP_AUTH_ATTEMPTS: u32 = 5;
 /// A group message that comes again within this time is known (`docs/protocols/group.md §6`).
 pub const GROUP_SEEN: Duration = Duration::from_secs(24 * 3_600);
 
-/// Missed messages that follow `auth_success` (`docs/protocols/group.md §6`), their bytes, how many of a group are read at a
-/// time, and what may come meanwhile.
+/// Missed messages that follow `auth_success` (`docs/protocols/group.md §6`), their bytes, how many of a group are read
+/// at a time, and what may come meanwhile.
 pub const GROUP_RESUMED: usize = 500;
 pub const GROUP_RESUMED_BYTES: usize = 4 * 1024 * 1024;
 pub const GROUP_RESUMED_PAGE: usize = 32;
@@ -547,11 +553,13 @@ pub const GROUP_OUTSTANDING_OF_ONE: usize = 4_096;
 /// How many of them go to their channel together, at most.
 pub const GROUP_TOGETHER: usize = 64;
 
-/// The pause before a channel that is too busy is asked again, and after how many of them the log tells that it still is.
+/// The pause before a channel that is too busy is asked again, and after how many of them the log says that it still
+/// is.
 pub const GROUP_RETRY: Duration = Duration::from_millis(5);
 pub const GROUP_RETRIES: u32 = 2_000;
 
-/// Unread notifications and, in one group, messages that are counted, and how many of its newest are looked at for that.
+/// Unread notifications and, in one group, messages that are counted, and how many of its newest are looked at for
+/// that.
 pub const GROUP_UNREAD: usize = 10_000;
 pub const GROUP_UNREAD_MESSAGES: usize = 1_000;
 pub const GROUP_UNREAD_ROWS: usize = 10_000;
@@ -574,7 +582,7 @@ pub const GROUP_BODY_BYTES: usize = 1024 * 1024;
 /// Events of Redis streams that wait to be handled.
 pub const GROUP_INBOX: usize = 256;
 
-/// How long a server that stops waits for Redis to take what its groups have to say.
+/// How long a server that stops waits for Redis to take what its groups still have to publish.
 pub const GROUP_LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Notifications sent to Redis that are waited for, so that they are not shown twice.

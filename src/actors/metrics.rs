@@ -1,149 +1,165 @@
-//! One actor that adds up what the others count.
+//! One actor that adds up what the others count, and what each count is called in `/metrics`.
 //!
-//! Nobody shares a counter: each worker thread counts in its own [`Counters`] and reports the
-//! difference once a second. `/metrics` asks this actor for the [`Snapshot`].
+//! Nobody shares a counter: each worker thread counts in its own [`Counters`] and reports the difference once a second.
+//! `/metrics` asks this actor for the sum, and shows it in a [`Snapshot`].
 
-use std::{ops::AddAssign, time::Duration};
+use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
 
-use super::refusals::RefusalFigures;
+use super::{figures::figures, refusals::RefusalFigures};
 
-/// Declares the counters once: the struct and how two of them add up.
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What happened since the start, or since the last report.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Counters {
-            $($(#[$doc])* pub $name: u64,)*
-        }
+const CUT: &str = "Connections closed by the server because of what the client did or did not do";
+const ENDED: &str = "File transfers that ended, by how";
 
-        impl AddAssign for Counters {
-            fn add_assign(&mut self, other: Self) {
-                $(self.$name += other.$name;)*
-            }
-        }
-    };
+figures! {
+    adding
+    /// What happened since the start, or since the last report.
+    Counters {
+        /// WebSockets that were upgraded
+        connections_opened: u64 = (rises, "websocket.connections_opened", "opened", "connections");
+        /// WebSockets that ended, for whatever reason
+        connections_closed: u64 = (rises, "websocket.connections_closed", "closed", "connections");
+        /// Connections closed because they read too slowly: a full outbox, or nothing taken for too long
+        closed_slow: u64 = (rises, "websocket.closed_slow", "cut", "connections", "slow_reader", CUT);
+        /// Connections closed because nothing was heard from them
+        closed_idle: u64 = (rises, "websocket.closed_idle", "cut", "connections", "silent", CUT);
+        /// Connections closed because they broke the WebSocket protocol or its limits
+        closed_protocol_error: u64 =
+            (rises, "websocket.closed_protocol_error", "cut", "connections", "protocol_error", CUT);
+        /// Upgrades refused: a bad token, or a cap
+        connections_refused: u64 = (rises, "websocket.connections_refused", "refused", "connections");
+        /// Data frames that clients sent
+        messages_in: u64 = (rises, "websocket.messages_in", "received", "messages");
+        /// Payload bytes that clients sent
+        bytes_in: u64 = (rises, "websocket.bytes_in", "received", "bytes");
+        /// Data frames handed to sockets
+        messages_out: u64 = (rises, "websocket.messages_out", "sent", "messages");
+        /// Frame bytes handed to sockets
+        bytes_out: u64 = (rises, "websocket.bytes_out", "sent", "bytes");
+        /// Messages accepted into the log of a channel
+        published: u64 = (rises, "websocket.published", "published", "messages");
+        /// Error messages sent to clients
+        errors_told: u64 = (rises, "websocket.errors_sent", "sent", "errors");
+        /// Frames refused by the rate limit of their connection
+        rate_limited: u64 = (rises, "websocket.rate_limited", "rate_limited", "frames");
+        /// File transfers that were let through
+        transfers_started: u64 = (rises, "relay.started", "started", "transfers");
+        /// Files that their receiver has confirmed
+        transfers_completed: u64 = (rises, "relay.completed", "ended", "transfers", "completed", ENDED);
+        /// Transfers that one side did not want, or not any longer
+        transfers_cancelled: u64 = (rises, "relay.cancelled", "ended", "transfers", "cancelled", ENDED);
+        /// Transfers that ended because nobody answered in time
+        transfers_timed_out: u64 = (rises, "relay.timed_out", "ended", "transfers", "timed_out", ENDED);
+        /// Transfers that ended because their sender's connection ended
+        transfers_lost_sender: u64 = (rises, "relay.lost_sender", "ended", "transfers", "lost_sender", ENDED);
+        /// Transfers that ended because their receiver did not come back
+        transfers_lost_receiver: u64 = (rises, "relay.lost_receiver", "ended", "transfers", "lost_receiver", ENDED);
+        /// Transfers that ended because of frames that did not fit
+        transfers_broken: u64 = (rises, "relay.broken", "ended", "transfers", "broken", ENDED);
+        /// File transfers refused before they began: size, room or limits
+        transfers_refused: u64 = (rises, "relay.refused", "refused", "transfers");
+        /// Bytes of the frames that senders of files handed in
+        transfer_bytes: u64 = (rises, "relay.bytes", "transfer", "bytes");
+        /// Channels made anew after a panic
+        channels_restarted: u64 = (rises, "websocket.channels_restarted", "restarted", "channels");
+    }
 }
 
-counters! {
-    /// WebSockets that were upgraded.
-    connections_opened,
-    /// WebSockets that ended, for whatever reason.
-    connections_closed,
-    /// Upgrades refused: a bad token, or a cap.
-    connections_refused,
-    /// Data frames that clients sent.
-    messages_in,
-    /// Data frames handed to sockets.
-    messages_out,
-    /// Payload bytes of `messages_in`.
-    bytes_in,
-    /// Frame bytes of `messages_out`.
-    bytes_out,
-    /// Messages accepted into a channel's log.
-    published,
-    /// Error messages told to clients.
-    errors_told,
-    /// Connections closed because they read too slowly: a full outbox, or nothing taken for too long.
-    closed_slow,
-    /// Connections closed because nothing was heard from them.
-    closed_idle,
-    /// Connections closed because they broke the WebSocket protocol or its limits.
-    closed_protocol_error,
-    /// Frames refused by the rate limit of their connection.
-    rate_limited,
-    /// Files whose transfer was requested and let through.
-    transfers_started,
-    /// Files that their receiver has confirmed.
-    transfers_completed,
-    /// Transfers that one side did not want, or not any longer.
-    transfers_cancelled,
-    /// Transfers refused before they began: size, room, limits.
-    transfers_refused,
-    /// Transfers that ended because nobody answered in time.
-    transfers_timed_out,
-    /// Transfers that ended because their sender's connection ended.
-    transfers_lost_sender,
-    /// Transfers that ended because their receiver did not come back.
-    transfers_lost_receiver,
-    /// Transfers that ended because of frames that did not fit.
-    transfers_broken,
-    /// Bytes of the frames that senders handed in.
-    transfer_bytes,
-    /// Channel actors made anew after a panic.
-    channels_restarted,
+figures! {
+    /// What `/metrics` shows.
+    Snapshot {
+        /// WebSockets open now
+        connections: u64 = (now, "websocket.active_connections", "open", "connections");
+        /// Channels in memory now
+        channels: u64 = (now, "websocket.total_rooms", "active", "channels");
+        /// Bytes that the in-memory log holds now
+        history_bytes: u64 = (now, "websocket.history_bytes", "history", "bytes");
+        /// Since the start.
+        totals: Counters = all;
+        /// Zeros without a data file.
+        store: StoreFigures = all;
+        /// Connections and requests that were turned away, by why
+        refusals: RefusalFigures = (rises, "refusals", "refused", "requests");
+        /// Of this process.
+        log: LogFigures = all;
+        /// Time until the TLS certificate ends; less than 0 when it has
+        certificate_seconds: Option<i64> = (now, "tls.certificate_days", "certificate", "days");
+        /// None while the group protocol is switched off.
+        group: Option<GroupFigures> = all;
+    }
 }
 
-/// What `/metrics` shows.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Snapshot {
-    pub totals: Counters,
-    /// WebSockets open now.
-    pub connections: u64,
-    /// Channels with an actor now.
-    pub channels: u64,
-    /// Bytes that the in-memory log holds now.
-    pub history_bytes: u64,
-    pub store: StoreFigures,
-    /// Who was turned away, and why.
-    pub refusals: RefusalFigures,
-    pub log: LogFigures,
-    /// Seconds until the TLS certificate ends, less than none when it has; none without TLS.
-    pub certificate_seconds: Option<i64>,
-    /// None while the group protocol is switched off.
-    pub group: Option<GroupFigures>,
+figures! {
+    /// How the data file is used.
+    StoreFigures {
+        /// Times that something was read from the data file
+        reads: u64 = (rises, "store.reads", "store", "reads");
+        /// Transactions in the data file, those of earlier runs included
+        commits: u64 = (rises, "store.commits", "store", "commits");
+        /// Bytes of the messages of persisted channels, counted every half minute
+        stored_bytes: u64 = (now, "store.stored_bytes", "stored", "bytes");
+        /// Size of the data file
+        file_bytes: u64 = (now, "store.file_bytes", "store_file", "bytes");
+    }
 }
 
-/// What the group protocol counts, since the start unless it says now (`docs/protocols/group.md §8`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GroupFigures {
-    /// Connections now.
-    pub connections: u64,
-    /// Users with an authenticated connection here now.
-    pub users: u64,
-    /// Frames that clients sent, by type.
-    pub frames: [(&'static str, u64); 7],
-    /// Errors that clients were told, by code.
-    pub errors: [(&'static str, u64); 8],
-    /// Messages that were stored, and the time from their arrival to that, of all together.
-    pub stored: u64,
-    pub storing: Duration,
-    /// Stored messages that wait to be delivered now.
-    pub undelivered: u64,
-    /// Attempts to authenticate that failed.
-    pub failed_auth: u64,
-    /// Requests of addresses that are refused.
-    pub barred: u64,
-    /// Whether Redis answers now: 1 or 0.
-    pub redis_up: u64,
-    /// Entries that wait for Redis now.
-    pub redis_waiting: u64,
-    pub redis_published: u64,
-    pub redis_received: u64,
-    /// Entries of streams that were not understood.
-    pub redis_malformed: u64,
+const DROPPED: &str = "Log lines that were not written, by where they are missing";
+
+figures! {
+    /// Log lines that were not written.
+    LogFigures {
+        /// Those that stdout did not take.
+        stdout_dropped: u64 = (rises, "log.stdout_dropped", "dropped", "log_lines", "stdout", DROPPED);
+        /// Those that are missing in `errors.log`.
+        errors_dropped: u64 = (rises, "log.errors_dropped", "dropped", "log_lines", "errors_log", DROPPED);
+    }
 }
 
-/// How the data file is used; zeros without one.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StoreFigures {
-    /// Times that something was read from it.
-    pub reads: u64,
-    /// Transactions written since the file was made.
-    pub commits: u64,
-    /// Bytes of the entries of persisted channels, as the sweep has last counted them.
-    pub stored_bytes: u64,
-    /// Size of the file now.
-    pub file_bytes: u64,
+figures! {
+    /// What the group protocol counts, since the start unless it says now (`docs/protocols/group.md §8`).
+    GroupFigures {
+        /// Connections of the group protocol open now
+        connections: u64 = (now, "group.connections", "group_open", "connections");
+        /// Users with an authenticated connection here now
+        users: u64 = (now, "group.users_online", "group_online", "users");
+        /// Frames of group clients, by type
+        frames: [(&'static str, u64); 7] = (rises, "group.frames", "group_received", "frames");
+        /// Errors that were sent to group clients, by code
+        errors: [(&'static str, u64); 8] = (rises, "group.errors", "group_sent", "errors");
+        /// Group messages that were stored
+        stored: u64 = (rises, "group.stored", "group_stored", "messages");
+        /// Time from the arrival of group messages to their commit, all together
+        storing: Duration = (rises, "group.storing_seconds", "group_storing", "seconds");
+        /// Stored group messages that wait to be delivered now
+        undelivered: u64 = (now, "group.undelivered", "group_undelivered", "messages");
+        /// Attempts of group clients to authenticate that failed
+        failed_auth: u64 = (rises, "group.failed_auth", "group_failed", "attempts");
+        /// Requests from addresses on the blacklist of the group protocol, banned, or too frequent
+        barred: u64 = (rises, "group.refused", "group_refused", "requests");
+        /// Whether Redis answers now
+        redis_up: u64 = (now, "group.redis.up", "group_redis", "up");
+        /// Stream entries that wait for Redis now
+        redis_waiting: u64 = (now, "group.redis.waiting", "group_redis_waiting", "entries");
+        /// Stream entries that Redis took
+        redis_published: u64 = (rises, "group.redis.published", "group_redis_published", "entries");
+        /// Stream entries of others that were understood
+        redis_received: u64 = (rises, "group.redis.received", "group_redis_received", "entries");
+        /// Stream entries of others that were not understood
+        redis_malformed: u64 = (rises, "group.redis.malformed", "group_redis_malformed", "entries");
+    }
 }
 
-/// Log lines that were not written, by where they are missing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogFigures {
-    pub stdout_dropped: u64,
-    pub errors_dropped: u64,
-}
+/// Names of the version before, for Prometheus and in the JSON, with those of today. They are shown until
+/// [`OLD_NAMES_GO_IN`](crate::limits::OLD_NAMES_GO_IN).
+pub const RENAMED: [(&str, &str); 4] = [
+    ("told_errors", "sent_errors"),
+    ("refusals_requests", "refused_requests"),
+    ("group_told_errors", "group_sent_errors"),
+    ("group_barred_requests", "group_refused_requests"),
+];
+pub const RENAMED_IN_JSON: [(&str, &str); 2] =
+    [("websocket.errors_told", "websocket.errors_sent"), ("group.barred", "group.refused")];
 
 /// Adds up the reports of all worker threads.
 #[derive(Default)]

@@ -8,6 +8,7 @@ pub mod broker;
 pub mod channels;
 pub mod connections;
 pub mod fanout;
+pub mod figures;
 pub mod metrics;
 pub mod online;
 pub mod refusals;

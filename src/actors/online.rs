@@ -74,7 +74,11 @@ impl<N, D> OnlineTransport<N, D> {
 
     /// Leaves something for it to do; it hears of that at once if it is online, else when it is.
     pub fn notify(&self, notice: N) {
-        self.notices.lock().push(notice);
+        self.notify_all([notice]);
+    }
+
+    pub fn notify_all(&self, notices: impl IntoIterator<Item = N>) {
+        self.notices.lock().extend(notices);
         if let Some(handle) = self.handle() {
             handle.nudge();
         }

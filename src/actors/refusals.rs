@@ -1,6 +1,6 @@
-//! Who is turned away, and why: counted by reason, and told to the operator once a second for each of them.
+//! Who is turned away, and why: counted by reason, and logged at most once a second for each reason.
 //!
-//! The reasons are a closed list. What is told names the address and the fault, never a token.
+//! The reasons are a closed list. A log line names the address and the fault, never a token.
 
 use std::{
     net::IpAddr,
@@ -43,7 +43,7 @@ reasons! {
 /// Refusals since the start, by the name of their reason.
 pub type RefusalFigures = [(&'static str, u64); NAMES.len()];
 
-/// See the module. Refusals are rare, or an attack: threads may share these.
+/// All worker threads share these: refusals are rare, or part of an attack whose rate is no concern.
 #[derive(Debug, Default)]
 pub struct Refusals {
     counts: [AtomicU64; NAMES.len()],
@@ -52,7 +52,7 @@ pub struct Refusals {
 
 impl Refusals {
     /// Counts one, and warns of it unless there was such a warning in this second: then the next one says how many
-    /// `more` there were. `why` is asked only when it is told.
+    /// `more` there were. `why` is called only for a warning.
     pub fn note(&self, clock: &Clock, reason: Reason, address: Option<IpAddr>, why: impl FnOnce() -> String) {
         let place = reason as usize;
         let (Some(count), Some(warning)) = (self.counts.get(place), self.warnings.get(place)) else {

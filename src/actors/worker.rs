@@ -116,7 +116,7 @@ impl Worker {
 
     pub(super) fn subscribe(&self, name: &ChannelName, attached: &Attached, session: &Rc<Session>) {
         let subscription = attached.subscription.clone();
-        let Some(channel) = session.channel(name, subscription.id.alias) else {
+        let Some(channel) = session.attachments().address(name, subscription.id.alias).cloned() else {
             return;
         };
         let mut locals = self.locals.borrow_mut();

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use actix_web::{rt, web};
+use actix_web::web;
 use ipnet::IpNet;
 
+use super::every;
 use crate::{
     auth::Leeway,
     clock::Clock,
     config::{Config, Protocol},
-    edge::websocket::Entrance,
+    edge::Ingress,
     limits,
     older::{
-        chat::{self, Chat, moderation::Moderation},
-        group::{self, Group},
-        postoffice::{self, Office, PostOffice},
+        chat::{self, Chat, ChatEndpoint, moderation::Moderation},
+        group::{self, GroupEndpoint},
+        postoffice::{self, PostOffice},
         relay::{self, Relay},
     },
     store::Store,
@@ -36,7 +37,7 @@ pub(super) use no_database as database;
 pub struct Older {
     pub relay: Option<Arc<relay::Shared>>,
     pub postoffice: Option<Arc<postoffice::Shared>>,
-    pub chat: Option<Arc<chat::Shared>>,
+    pub chat: Option<Arc<Chat>>,
     pub group: Option<Arc<group::Shared>>,
 }
 
@@ -67,10 +68,10 @@ impl Older {
             older.relay = Some(Arc::new(shared));
         }
         if config.postoffice.enabled {
-            let settings = &config.postoffice;
-            let office = Office::open(settings, Arc::clone(store), clock.clone())?;
-            rt::spawn(sweep(Arc::clone(&office)));
-            older.postoffice = Some(Arc::new(postoffice::Shared::new(settings, office, leeway)));
+            let shared = postoffice::Shared::open(&config.postoffice, Arc::clone(store), clock.clone(), leeway)?;
+            let swept = Arc::clone(&shared);
+            every(limits::POST_SWEEP, async move || swept.sweep());
+            older.postoffice = Some(shared);
         }
         if let Some(moderation) = read.moderation {
             let store = Arc::clone(store);
@@ -83,46 +84,37 @@ impl Older {
     }
 
     /// Serves `protocol`, if it is one of them.
-    pub fn routes(&self, protocol: Protocol, config: &Config, entrance: &Entrance, routes: &mut web::ServiceConfig) {
+    pub fn routes(&self, protocol: Protocol, config: &Config, ingress: &Ingress, routes: &mut web::ServiceConfig) {
         match protocol {
             Protocol::Relay => {
                 if let Some(shared) = &self.relay {
-                    relay::routes(routes, &Relay::new(entrance.clone(), Arc::clone(shared)));
+                    relay::routes(routes, &Relay::new(ingress.clone(), Arc::clone(shared)));
                 }
             }
             Protocol::PostOffice => {
                 if let Some(shared) = &self.postoffice {
-                    let settings = &config.postoffice;
-                    let door = PostOffice::new(settings, entrance.clone(), Arc::clone(shared));
-                    postoffice::routes(routes, &door, settings);
+                    let endpoint = PostOffice::new(ingress.clone(), Arc::clone(shared));
+                    postoffice::routes(routes, &endpoint, &config.postoffice);
                 }
             }
             Protocol::Chat => {
-                if let Some(shared) = &self.chat {
-                    chat::routes(routes, &Chat::new(entrance.clone(), Arc::clone(shared)));
+                if let Some(chat) = &self.chat {
+                    chat::routes(routes, &ChatEndpoint::new(ingress.clone(), Arc::clone(chat)));
                 }
             }
             Protocol::Group => {
                 if let Some(shared) = &self.group {
-                    group::routes(routes, &Group::new(entrance.clone(), Arc::clone(shared)));
+                    group::routes(routes, &GroupEndpoint::new(ingress.clone(), Arc::clone(shared)));
                 }
             }
             Protocol::Operations | Protocol::LetShare | Protocol::Ably => {}
         }
     }
 
-    /// Lets them say what they have to say to other instances.
+    /// Gives them time to send what other instances still have to get.
     pub async fn stop(&self) {
         if let Some(group) = &self.group {
-            group.forum.stop(limits::GROUP_LAST_WORDS).await;
+            group.groups.stop(limits::GROUP_LAST_WORDS).await;
         }
-    }
-}
-
-/// Letters that nobody fetches go when they are too old.
-async fn sweep(office: Arc<Office>) {
-    loop {
-        rt::time::sleep(limits::POST_SWEEP).await;
-        office.sweep();
     }
 }

@@ -1,7 +1,7 @@
 //! Everything that can be judged before a port is opened: `config check`, a start and a reload all call [`prepare`], so
 //! what one of them accepts the others accept.
 //!
-//! Left to the start are what the machine decides at that moment: ports, the lock and the content of the data folder,
+//! What can be decided only at that moment is left to the start: ports, the lock and the content of the data folder,
 //! services on the network. Nothing is written here.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::older::{chats, database};
+use super::older::database;
 use crate::{
     auth::{
         ably::local_key::{self, LocalKey},
@@ -23,7 +23,7 @@ use crate::{
     edge::tls::{self, CertificateReloader},
     older::{
         chat::moderation::{Moderation, ModerationFault},
-        group::blacklist,
+        group::ip_filter::read_blacklist,
     },
 };
 
@@ -65,7 +65,8 @@ pub fn load(environment: &Environment, flags: &[(String, String)], clock: &Clock
 /// Everything that is wrong with them and with the settings, each with its origin.
 pub fn prepare(mut draft: Draft, clock: &Clock) -> Result<Prepared, Complaints> {
     let certificate = certificate(&mut draft);
-    let (apps, ably_key) = ably(&mut draft, clock);
+    let apps = apps(&mut draft, clock);
+    let ably_key = ably_key(&mut draft);
     let relay_key = relay_key(&mut draft);
     let blacklist = blacklist(&mut draft);
     let moderation = moderation(&mut draft, clock);
@@ -80,106 +81,93 @@ pub fn prepare(mut draft: Draft, clock: &Clock) -> Result<Prepared, Complaints> 
     Ok(Prepared { loaded, certificate, apps, ably_key, blacklist, moderation, mongodb })
 }
 
-/// What is wrong with the file of `keys[0]`, unless something was told about it before: it cannot be read, and nobody
-/// needs to hear that twice.
-fn tell(draft: &mut Draft, keys: &[&str], faults: &FileFaults) {
-    if draft.has_fault(faults.key) {
-        return;
-    }
-    for problem in faults.told() {
-        draft.complain(keys, problem);
-    }
+/// What was read; none, and complaints about the file of `keys[0]`, when it cannot be used. The check of the settings
+/// has complained already of one that cannot be read.
+fn or_complain<T>(draft: &mut Draft, keys: &[&str], read: Result<T, FileFaults>) -> Option<T> {
+    let complain = |faults: FileFaults| {
+        if !draft.has_fault(faults.key) {
+            faults.lines().into_iter().for_each(|line| draft.complain(keys, line));
+        }
+    };
+    read.map_err(complain).ok()
 }
 
 fn certificate(draft: &mut Draft) -> Option<(ServerConfig, CertificateReloader)> {
     let settings = &draft.config().tls;
-    if !settings.enabled {
-        return None;
-    }
-    match tls::server_config(settings) {
-        Ok(ready) => Some(ready),
-        Err(faults) => {
-            for fault in faults {
-                if !draft.has_fault(fault.key()) {
-                    draft.complain(&[fault.key(), "tls.enabled"], fault.to_string());
-                }
-            }
-            None
+    let faults = match settings.enabled.then(|| tls::server_config(settings))? {
+        Ok(ready) => return Some(ready),
+        Err(faults) => faults,
+    };
+    for fault in faults {
+        if !draft.has_fault(fault.key) {
+            draft.complain(&[fault.key, "tls.enabled"], fault.to_string());
         }
     }
+    None
 }
 
-fn ably(draft: &mut Draft, clock: &Clock) -> (Vec<App>, Option<LocalKey>) {
-    let settings = draft.config().ably.clone();
-    let read = settings.apps_file.filter(|_| settings.enabled).map(|file| apps::file::read(&file, clock.now()));
-    let apps = read.transpose().unwrap_or_else(|faults| {
-        tell(draft, &["ably.apps_file", "ably.enabled"], &faults);
-        None
-    });
-    let kept = if settings.enabled { local_key::look(&draft.config().data.dir) } else { Ok(None) };
-    let kept = kept.unwrap_or_else(|fault| {
-        tell_of_folder(draft, &fault);
-        None
-    });
-    (apps.unwrap_or_default(), kept)
+fn apps(draft: &mut Draft, clock: &Clock) -> Vec<App> {
+    let settings = &draft.config().ably;
+    let file = settings.apps_file.as_deref().filter(|_| settings.enabled);
+    let read = file.map(|file| apps::file::read(file, clock.now()));
+    read.and_then(|read| or_complain(draft, &["ably.apps_file", "ably.enabled"], read)).unwrap_or_default()
+}
+
+fn ably_key(draft: &mut Draft) -> Option<LocalKey> {
+    let config = draft.config();
+    let look = config.ably.enabled.then(|| local_key::look(&config.data.dir))?;
+    of_folder(draft, look)
 }
 
 fn relay_key(draft: &mut Draft) -> Option<SecretString> {
     let config = draft.config();
-    if !config.relay.enabled || !config.relay.api_key.expose_secret().is_empty() {
-        return None;
-    }
-    relay_key::look(&config.data.dir).unwrap_or_else(|fault| {
-        tell_of_folder(draft, &fault);
+    let is_asked = config.relay.enabled && config.relay.api_key.expose_secret().is_empty();
+    let look = is_asked.then(|| relay_key::look(&config.data.dir))?;
+    of_folder(draft, look)
+}
+
+/// What the data folder has. Of each damaged file there is a complaint, of a folder that cannot be used at all only
+/// one.
+fn of_folder<T>(draft: &mut Draft, look: Result<Option<T>, KeyFileFault>) -> Option<T> {
+    look.unwrap_or_else(|fault| {
+        if matches!(fault, KeyFileFault::Damaged { .. }) || !draft.has_fault("data.dir") {
+            draft.complain(&["data.dir"], fault.to_string());
+        }
         None
     })
 }
 
-/// Each damaged file; but of a folder that cannot be used at all, once is enough.
-fn tell_of_folder(draft: &mut Draft, fault: &KeyFileFault) {
-    if matches!(fault, KeyFileFault::Damaged { .. }) || !draft.has_fault("data.dir") {
-        draft.complain(&["data.dir"], fault.to_string());
-    }
-}
-
 fn blacklist(draft: &mut Draft) -> Vec<IpNet> {
     let settings = &draft.config().group;
-    let read = settings.blacklist_file.as_deref().filter(|_| settings.enabled).map(blacklist::read);
-    let networks = read.transpose().unwrap_or_else(|faults| {
-        tell(draft, &["group.blacklist_file", "group.enabled"], &faults);
-        None
-    });
-    networks.unwrap_or_default()
+    let read = settings.blacklist_file.as_deref().filter(|_| settings.enabled).map(read_blacklist);
+    read.and_then(|read| or_complain(draft, &["group.blacklist_file", "group.enabled"], read)).unwrap_or_default()
 }
 
 fn moderation(draft: &mut Draft, clock: &Clock) -> Option<Moderation> {
     let settings = &draft.config().chat;
-    if !settings.enabled {
-        return None;
-    }
-    match Moderation::new(chats::moderation(settings), clock.clone()) {
-        Ok(moderation) => Some(moderation),
-        Err(faults) => {
-            for fault in faults {
-                match fault {
-                    ModerationFault::Words(faults) => tell(draft, &["chat.words_file", "chat.enabled"], &faults),
-                    ModerationFault::Url { .. } => {
-                        draft.complain(&["chat.baidu_base_url", "chat.enabled"], fault.to_string());
-                    }
-                }
+    let made = settings.enabled.then(|| Moderation::new(settings, clock.clone()))?;
+    let faults = match made {
+        Ok(moderation) => return Some(moderation),
+        Err(faults) => faults,
+    };
+    for fault in faults {
+        match fault {
+            ModerationFault::Words(faults) => {
+                let _: Option<()> = or_complain(draft, &["chat.words_file", "chat.enabled"], Err(faults));
             }
-            None
+            ModerationFault::Url { .. } => {
+                draft.complain(&["chat.baidu_base_url", "chat.enabled"], fault.to_string());
+            }
         }
     }
+    None
 }
 
 fn mongodb(draft: &mut Draft) -> Option<database::Settings> {
     let settings = &draft.config().chat;
-    if !settings.enabled {
-        return None;
-    }
     let key = if settings.mongodb_uri.expose_secret().is_empty() { "chat.mongodb_host" } else { "chat.mongodb_uri" };
-    database::settings(settings).unwrap_or_else(|problem| {
+    let made = settings.enabled.then(|| database::settings(settings))?;
+    made.unwrap_or_else(|problem| {
         draft.complain(&[key, "chat.enabled"], problem);
         None
     })

@@ -19,10 +19,10 @@ use crate::{
     edge::{own_hosts::OwnHosts, tls::CertificateReloader},
     ids::AppId,
     live::Live,
-    older::{chat::moderation::Moderation, group::barrier::Lists, relay},
+    older::{chat::moderation::Moderation, group::ip_filter::Blacklist, relay},
 };
 
-/// Whatever can be replaced while the server runs.
+/// What can be replaced while the server runs.
 pub struct Reloader {
     pub site: Site,
     pub leeway: Leeway,
@@ -34,8 +34,9 @@ pub struct Reloader {
 }
 
 impl Running {
-    /// Replaces what is `in_force` by what was `read` anew, as far as that takes effect without a restart, and logs what
-    /// is different. When anything is wrong with it, that is logged and nothing changes. Whoever is connected stays.
+    /// Replaces what is `in_force` by what was `read` anew, as far as that takes effect without a restart, and logs
+    /// what is different. When anything is wrong with it, that is logged and nothing changes. Whoever is connected
+    /// stays.
     pub fn reload(&self, in_force: &mut Loaded, read: Result<Prepared, Complaints>) {
         let fresh = match read {
             Ok(fresh) => fresh,
@@ -51,7 +52,7 @@ impl Running {
         }
         let before = in_force.warnings.clone();
         in_force.warnings.clone_from(&fresh.loaded.warnings);
-        in_force.adopt(&fresh.loaded).iter().for_each(tell);
+        in_force.adopt(&fresh.loaded).iter().for_each(log);
         for warning in in_force.warnings.iter().filter(|warning| !before.contains(warning)) {
             tracing::warn!("{warning}");
         }
@@ -60,7 +61,7 @@ impl Running {
     }
 }
 
-fn tell(change: &Change) {
+fn log(change: &Change) {
     if change.is_reloadable {
         tracing::info!("setting changed: {change}");
     } else {
@@ -115,16 +116,13 @@ impl Reloader {
         if let Some(chat) = &older.chat {
             chat.set_keys(&config.chat, leeway);
             if let Some(moderation) = &moderation {
-                let words = chat.adopt_words(moderation);
+                let words = chat.moderation.adopt_words(moderation);
                 tracing::info!(words, "the word list of the chat was read again");
             }
         }
         if let Some(group) = &older.group {
             group.set_keys(&config.group, leeway);
-            let lists = Lists::new(&config.group, blacklist);
-            let networks = lists.networks();
-            let before = group.barrier.set_lists(lists).networks();
-            tracing::info!(networks, before, "the blacklist of the group protocol was read again");
+            group.ip_filter.set_blacklist(Blacklist::new(&config.group, blacklist));
         }
     }
 }

@@ -36,7 +36,7 @@ pub struct Running {
     pub local_key: Option<SecretString>,
     pub(super) storage: Mutex<Option<Storage>>,
     pub(super) server: ServerHandle,
-    pub(super) letshare: letshare::Shared,
+    pub(super) letshare: Arc<letshare::Shared>,
     pub(super) older: Older,
     pub(super) reloader: Reloader,
     pub(super) notice: Duration,
@@ -51,11 +51,11 @@ impl Running {
         found.map(|(address, _)| *address)
     }
 
-    /// Ends the server without losing what waits for its clients: tells load balancers, lets nobody
-    /// in, closes every connection with 1001, waits for them until the grace time is over.
+    /// Ends the server without losing what waits for its clients: turns `/ready` off, lets nobody in, closes every
+    /// connection with 1001, waits for them until the grace time is over.
     ///
-    /// From the moment that `hurry` is ready there is no notice and hardly any grace: whoever is connected is told all
-    /// the same.
+    /// From the moment that `hurry` is ready there is no notice and hardly any grace; connections are closed in order
+    /// all the same.
     pub async fn drain(&self, hurry: impl Future<Output = ()>) {
         let hurry = hurry.shared();
         self.broker.ready.store(false, Ordering::Relaxed);
@@ -64,9 +64,9 @@ impl Running {
         // Listening goes on: newcomers and requests get an answer at once (`/health` 200, an upgrade 503), where
         // connections that nobody accepts would hang until the exit.
         self.broker.closing.store(true, Ordering::Relaxed);
-        let last_words = self.letshare.last_words();
-        if rt::time::timeout(limits::DRAIN_LAST_WORDS, last_words).await.is_err() {
-            tracing::warn!("some file transfers end without a word");
+        let ended = self.letshare.end_transfers();
+        if rt::time::timeout(limits::DRAIN_LAST_WORDS, ended).await.is_err() {
+            tracing::warn!("some file transfers end without a message to their clients");
         }
         for hub in self.broker.hubs.lock().iter() {
             hub.address.do_send(Drain);

@@ -31,7 +31,7 @@ use crate::{
     live::Live,
     ops::{self, OpsState},
     protocols::{
-        ably::{self, Ably, door::Door, nonces::StoredNonces, rest::Rest, revocations::StoredRevocations},
+        ably::{self, Ably, nonces::StoredNonces, rest::Rest, revocations::StoredRevocations},
         letshare::{self, LetShare},
     },
 };
@@ -43,9 +43,9 @@ pub struct Site {
     pub broker: Arc<Broker>,
     pub admission: Admission,
     pub ops_state: OpsState,
-    pub letshare: letshare::Shared,
+    pub letshare: Arc<letshare::Shared>,
     pub older: Older,
-    pub ably: Arc<ably::door::Shared>,
+    pub ably: Arc<ably::endpoint::Shared>,
     pub revocations: Option<Arc<StoredRevocations>>,
     pub nonces: Option<Arc<StoredNonces>>,
     pub apps: Arc<Apps>,
@@ -165,7 +165,7 @@ impl Site {
                     ably::routes(routes, &ably, fallback::not_found);
                 }
                 Protocol::LetShare => {
-                    let letshare = LetShare::new(ingress.clone(), self.letshare.clone());
+                    let letshare = LetShare { ingress: ingress.clone(), shared: Arc::clone(&self.letshare) };
                     letshare::routes(routes, &letshare);
                 }
                 Protocol::Relay | Protocol::PostOffice | Protocol::Chat | Protocol::Group => {
@@ -177,7 +177,7 @@ impl Site {
 
     fn ably(&self, ingress: &Ingress) -> Ably {
         Ably {
-            door: Door { ingress: ingress.clone(), shared: Arc::clone(&self.ably) },
+            ingress: ingress.clone(),
             rest: Rest {
                 worker: Rc::clone(&ingress.worker),
                 shared: Arc::clone(&self.ably),

@@ -64,7 +64,6 @@ impl Storage {
         Ok(Self { folder, log, store, sweeper: Some(sweeper) })
     }
 
-    /// Tells how it is used.
     pub fn gauge(&self) -> Gauge {
         Gauge { log: Arc::clone(&self.log), engine: Arc::clone(self.folder.engine()), file: self.folder.file() }
     }
@@ -98,7 +97,7 @@ impl Gauge {
             reads: self.engine.reads(),
             commits: self.engine.commits(),
             stored_bytes: self.log.stored_bytes(),
-            // The operator is told in other ways when it is gone.
+            // That a file is gone is logged where it is used.
             file_bytes: fs::metadata(&self.file).map_or(0, |metadata| metadata.len()),
         }
     }

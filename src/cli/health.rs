@@ -14,7 +14,7 @@ use super::banner::reachable;
 use crate::config::Config;
 
 /// For connecting, and for each read and write.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than any status line.
 const STATUS_BYTES: usize = 256;
 
@@ -72,9 +72,9 @@ pub fn ask(config: &Config, url: Option<&str>) -> Result<String, HealthFault> {
 
 /// Sends the request and reads no further than the status line.
 fn get(address: SocketAddr, authority: &str, path: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut head = Vec::new();

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Reads the settings again, from where they came from at the start.
-pub type ReadAgain = Box<dyn Fn() -> Result<Prepared, Complaints>>;
+pub type ReadAgain<'a> = &'a dyn Fn() -> Result<Prepared, Complaints>;
 
 /// Serves until SIGTERM or SIGINT, then drains. A second signal skips the waits. SIGHUP reads the settings again.
 ///
@@ -33,7 +33,7 @@ pub type ReadAgain = Box<dyn Fn() -> Result<Prepared, Complaints>>;
 pub fn run(
     prepared: Prepared,
     environment: &Environment,
-    read_again: &ReadAgain,
+    read_again: ReadAgain<'_>,
     Process { system, signals }: Process,
 ) -> anyhow::Result<()> {
     let clock = Clock::system();
@@ -60,7 +60,7 @@ async fn serve(
     prepared: Prepared,
     clock: Clock,
     log: Dropped,
-    read_again: &ReadAgain,
+    read_again: ReadAgain<'_>,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
     let mut loaded = prepared.loaded.clone();
@@ -83,7 +83,7 @@ async fn serve(
     for (address, listener) in running.listening.iter().skip(1) {
         tracing::info!(%address, protocols = listener.names(), "also listening");
     }
-    tell_relay(&loaded, &running);
+    log_relay(&loaded, &running);
     if loaded.mode == "local" {
         // Not to stdout, which is for logs alone, and not into a log, since it holds a token.
         let banner = cli::banner(&loaded.config, running.address, &token, running.local_key.as_ref());
@@ -94,11 +94,11 @@ async fn serve(
         }
     }
 
-    while signals.next_or_hangup().await == Asked::ToReload {
+    while signals.next().await == Asked::ToReload {
         running.reload(&mut loaded, read_again());
     }
     let hurry = async {
-        signals.next().await;
+        while signals.next().await == Asked::ToReload {}
         tracing::warn!("second signal: not waiting for connections");
     };
     running.drain(hurry).await;
@@ -107,7 +107,7 @@ async fn serve(
 }
 
 /// What users of the older relay look for at its start (`docs/protocols/relay.md §1`).
-fn tell_relay(loaded: &Loaded, running: &app::Running) {
+fn log_relay(loaded: &Loaded, running: &app::Running) {
     let Some(address) = running.address_of(Protocol::Relay) else {
         return;
     };
@@ -124,7 +124,7 @@ fn tell_relay(loaded: &Loaded, running: &app::Running) {
     }
 }
 
-/// Where everything is, for whoever looks on.
+/// Where settings, data and logs are.
 fn first_lines(loaded: &Loaded, environment: &Environment) -> [String; 2] {
     let Config { data, log, .. } = &loaded.config;
     let whole = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
@@ -138,8 +138,8 @@ fn first_lines(loaded: &Loaded, environment: &Environment) -> [String; 2] {
     ]
 }
 
-/// What a server is before it has read its settings: it hears signals already, so that none ends it by itself while it
-/// starts.
+/// A process that has not read its settings yet. It listens for signals already, so that none of them ends it in the
+/// middle of the start.
 pub struct Process {
     system: SystemRunner,
     signals: Signals,
@@ -155,7 +155,7 @@ impl Process {
     }
 }
 
-/// The signals that mean something to a server; from the first moment on none of them ends it by itself.
+/// The signals that mean something to a server. From the first moment on none of them ends it at once.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -178,19 +178,11 @@ impl Signals {
         })
     }
 
-    async fn next_or_hangup(&mut self) -> Asked {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
             _ = self.terminate.recv() => Asked::ToEnd,
             _ = self.interrupt.recv() => Asked::ToEnd,
             _ = self.hangup.recv() => Asked::ToReload,
-        }
-    }
-
-    /// One that ends the server.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -1,11 +1,11 @@
-//! `token mint`, `token static`, `token inspect`: tokens for and from operators. How tokens are made and
-//! checked is in `auth`; here are the words about them.
+//! `token mint`, `token static`, `token inspect`: tokens for and from operators. How tokens are made and checked is in
+//! `auth`; here is what is said about them.
 
 use std::{io::Read as _, time::Duration};
 
 use clap::Subcommand;
 
-use super::banner::ready_token;
+use super::{Report, banner::ready_token};
 use crate::{
     auth::{Authenticator, JwtKey, StaticToken, TokenFault, claims_unchecked},
     clock::Clock,
@@ -36,44 +36,19 @@ pub enum Command {
     },
 }
 
-/// What a command has to say.
-pub struct Report {
-    /// For stdout; a token stands alone there, so that scripts can take it.
-    pub out: String,
-    /// For stderr.
-    pub notes: Vec<String>,
-    pub good: bool,
-}
-
-impl Report {
-    fn good(out: String, notes: Vec<String>) -> Self {
-        let good = true;
-        Self { out, notes, good }
-    }
-
-    fn bad(out: String, note: String) -> Self {
-        let notes = vec![note];
-        let good = false;
-        Self { out, notes, good }
-    }
-}
-
-pub fn run(command: &Command, config: &Config, clock: &Clock) -> Report {
+pub(super) fn run(command: &Command, config: &Config, clock: &Clock) -> Report {
     match command {
         Command::Mint { user, room, hours } => mint(config, clock, user, room.as_deref(), *hours),
         Command::Static if config.auth.mode == AuthMode::Jwt => {
-            Report::bad(String::new(), "auth.mode is jwt: this server accepts no static token".into())
+            Report::bad("", "auth.mode is jwt: this server accepts no static token")
         }
-        Command::Static => match ready_token(config, clock) {
-            Ok(token) => Report::good(token, Vec::new()),
-            Err(error) => Report::bad(String::new(), error.to_string()),
-        },
+        Command::Static => ready_token(config, clock).into(),
         Command::Inspect { token } if token == "-" => {
             let mut text = String::new();
             let limit = limits::TOKEN_BYTES as u64 + 2;
             match std::io::stdin().take(limit).read_to_string(&mut text) {
                 Ok(_) => inspect(config, clock, text.trim()),
-                Err(error) => Report::bad(String::new(), format!("cannot read the token: {error}")),
+                Err(error) => Report::bad("", format!("cannot read the token: {error}")),
             }
         }
         Command::Inspect { token } => inspect(config, clock, token),
@@ -88,8 +63,8 @@ fn mint(config: &Config, clock: &Clock, user: &str, room: Option<&str>, hours: O
         notes.push("warning: auth.mode is static, so this server does not accept it".into());
     }
     match key.mint(user, room, hours, clock.now()) {
-        Ok(token) => Report::good(token, notes),
-        Err(error) => Report::bad(String::new(), format!("no token was made: {error}")),
+        Ok(token) => Report { notes, ..Report::good(token) },
+        Err(error) => Report::bad("", format!("no token was made: {error}")),
     }
 }
 
@@ -102,13 +77,13 @@ fn inspect(config: &Config, clock: &Clock, token: &str) -> Report {
     if StaticToken::of(&config.auth.secret).matches(token) {
         let out = "kind:   static token of auth.secret\n".to_owned();
         return match verdict {
-            Ok(_) => Report::good(format!("{out}valid:  yes, until auth.secret changes"), vec![]),
-            Err(_) => Report::bad(out, "valid:  no: auth.mode is jwt".into()),
+            Ok(_) => Report::good(format!("{out}valid:  yes, until auth.secret changes")),
+            Err(_) => Report::bad(out, "valid:  no: auth.mode is jwt"),
         };
     }
     let Some(claims) = claims_unchecked(token) else {
         let fault = verdict.err().unwrap_or(TokenFault::NotTheStaticToken);
-        return Report::bad(String::new(), format!("valid:  no: {}", explain(fault)));
+        return Report::bad("", format!("valid:  no: {}", explain(fault)));
     };
     let seconds_left = claims
         .get("exp")
@@ -117,8 +92,8 @@ fn inspect(config: &Config, clock: &Clock, token: &str) -> Report {
     let claims = serde_json::Value::Object(claims);
     let out = format!("kind:   JWT\nclaims: {claims:#}\n");
     match (verdict, seconds_left) {
-        (Ok(_), Some(left)) => Report::good(format!("{out}valid:  yes, {left:.0} seconds left"), vec![]),
-        (Ok(_), None) => Report::good(format!("{out}valid:  yes"), vec![]),
+        (Ok(_), Some(left)) => Report::good(format!("{out}valid:  yes, {left:.0} seconds left")),
+        (Ok(_), None) => Report::good(format!("{out}valid:  yes")),
         (Err(TokenFault::Expired), Some(left)) => {
             let still = leeway + left;
             let note = if still > 0.0 {

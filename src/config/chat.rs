@@ -4,64 +4,89 @@ use std::{path::PathBuf, time::Duration};
 
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 
 use super::{
-    check::{SECRET_BYTES, Verdict},
-    keys::{Key, key, secs},
+    check::Verdict,
+    keys::{Key, choices, section},
     kind::Kind,
 };
 
-pub mod file;
+section! {
+    Chat as "chat";
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Chat {
-    pub enabled: bool,
-    /// None = the shared port; 0 picks a free one (tests).
-    pub port: Option<u16>,
-    pub ws_path: String,
-    /// Above the requests by HTTP.
-    pub api_path: String,
-    /// Above `/<room>/messages`.
-    pub room_path: String,
-    pub health_path: String,
-    pub compat: ChatCompat,
-    /// Signs the tokens of users.
-    pub jwt_secret: SecretString,
-    /// The header that they come in, besides `Authorization`.
-    pub jwt_header: String,
-    pub require_exp: bool,
-    pub token_in_query: bool,
-    /// `*` = every page.
-    pub allowed_origins: Vec<String>,
-    /// Empty = that of the machine.
-    pub timezone: String,
-    pub multi_device: bool,
-    pub replay_on_connect: bool,
-    pub unknown_group: UnknownGroup,
-    pub strict_types: bool,
-    /// 0 = for ever.
-    pub retention_days: u32,
-    /// Of all users by HTTP; 0 = no limit.
-    pub requests_per_second: u32,
-    /// Instead of the keys below, if not empty.
-    pub mongodb_uri: SecretString,
-    /// Empty, and no URI = the data folder.
-    pub mongodb_host: String,
-    pub mongodb_port: u16,
-    pub mongodb_username: String,
-    pub mongodb_password: SecretString,
-    pub mongodb_database: String,
-    /// Without both keys, the service is not asked.
-    pub baidu_api_key: SecretString,
-    pub baidu_secret_key: SecretString,
-    pub baidu_on_error: Moderated,
-    pub baidu_suspect: Moderated,
-    pub baidu_timeout: Duration,
-    pub baidu_base_url: String,
-    /// Regular expressions, one a line, of what is blocked.
-    pub words_file: Option<PathBuf>,
+    /// Serve the chat: messages between users, groups and rooms. MODE=chat is the drop-in for the older server.
+    enabled: bool = "false", Switch;
+    /// A port of its own, beside the shared one; 0 picks a free one.
+    port: Option<u16> = "", OwnPort;
+    /// Where clients connect by WebSocket.
+    ws_path: String = "/ws/chat", Path;
+    /// Above online-count, online-users, send-message, broadcast and messages.
+    api_path: String = "/api/ws", Path;
+    /// Above <room>/messages, another way to the history.
+    room_path: String = "/chat/room", Path;
+    /// Says that the chat is well; with ?deep=1 it also asks the store.
+    health_path: String = "/chat/health", Path;
+    /// Whose shapes, where the design document and the source of the older server disagree: code 0 or 200, and others.
+    compat: ChatCompat = "document", OneOf(ChatCompat::WORDS);
+    /// Signs the tokens (HS256) of users. At least 32 bytes when others can reach the server.
+    jwt_secret: SecretString = "", Code, reloadable;
+    /// The header that tokens come in; Authorization: Bearer and Sec-WebSocket-Protocol: x-token, <token> work as well.
+    jwt_header: String = "x-token", Header;
+    /// Refuse tokens without exp, and close connections with 4401 when their token ends.
+    require_exp: bool = "false", Switch;
+    /// Take tokens by ?token= too; proxies write them to their logs.
+    token_in_query: bool = "false", Switch;
+    /// Pages that may connect and ask. Programs without an Origin header always may.
+    allowed_origins: Vec<String> = "http://localhost:3000,http://localhost:8080", OriginsOrAny, reloadable;
+    /// The times that clients are told are those of this zone; empty for the zone of the machine.
+    timezone: String = "", Zone;
+    /// Keep all connections of a user; otherwise a new one closes the old with 4001.
+    multi_device: bool = "false", Switch;
+    /// Send a user who comes back the messages that it missed; otherwise they are in the history only.
+    replay_on_connect: bool = "false", Switch;
+    /// A message to a group that was not made here goes to everybody online, as with the older server, or is refused.
+    unknown_group: UnknownGroup = "broadcast", OneOf(UnknownGroup::WORDS);
+    /// Refuse messages whose message_type is not 1, 2 or 3.
+    strict_types: bool = "false", Switch;
+    /// Days that messages are kept; 0 keeps them for ever.
+    retention_days: u32 = "0", Whole(0, 36_500);
+    /// Messages a second by HTTP, all users together; 0 = no limit.
+    requests_per_second: u32 = "0", RATE;
+    /// Keep messages and groups in this MongoDB instead of the data folder: mongodb://user:password@host:27017.
+    mongodb_uri: SecretString = "", Code;
+    /// The same in parts: the host; empty for the data folder.
+    mongodb_host: String = "", Host;
+    /// The port of that host.
+    mongodb_port: u16 = "27017", Whole(1, 65_535);
+    /// The user there; empty for none.
+    mongodb_username: String = "", Text;
+    /// The password of that user.
+    mongodb_password: SecretString = "", Code;
+    /// The database, by URI or by host.
+    mongodb_database: String = "zulme", Text;
+    /// Have texts judged by Baidu's text censor: the API key of the application. Without keys, texts are not judged.
+    baidu_api_key: SecretString = "", Code;
+    /// The secret key of that application.
+    baidu_secret_key: SecretString = "", Code;
+    /// What becomes of a text when the service does not answer or not as expected.
+    baidu_on_error: Moderated = "allow", OneOf(Moderated::WORDS);
+    /// What becomes of a text that the service finds suspect.
+    baidu_suspect: Moderated = "block", OneOf(Moderated::WORDS);
+    /// How long a message waits for the service.
+    baidu_timeout: Duration = "3s", Span("100ms", "1m");
+    /// Where that service is; for tests and proxies.
+    baidu_base_url: String = "https://aip.baidubce.com", HttpUrl;
+    /// Regular expressions, one a line, of texts that are blocked before the service is asked.
+    words_file: Option<PathBuf> = "", File, reloadable;
+}
+
+choices! {
+    /// Whose shapes, where the document and the source of the older server disagree.
+    ChatCompat: Document = "document", Source = "source";
+    /// What becomes of a message to a group that was not made here: everybody online gets it, or nobody.
+    UnknownGroup: Broadcast = "broadcast", Reject = "reject";
+    /// What becomes of a message that the service has no clear answer for.
+    Moderated: Allow = "allow", Block = "block";
 }
 
 impl Chat {
@@ -81,7 +106,7 @@ impl Chat {
         (days > 0).then(|| Duration::from_secs(days * 24 * 3_600))
     }
 
-    /// Where clients' `time` is told for.
+    /// The zone of the times that clients are told.
     pub fn zone(&self) -> TimeZone {
         if self.timezone.is_empty() {
             return TimeZone::try_system().unwrap_or(TimeZone::UTC);
@@ -91,89 +116,17 @@ impl Chat {
     }
 }
 
-/// Whose shapes, where the document and the source of the older server disagree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChatCompat {
-    Document,
-    Source,
-}
-
-/// What becomes of a message to a group that was not made here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UnknownGroup {
-    /// Everybody online gets it.
-    Broadcast,
-    Reject,
-}
-
-/// What becomes of a message that the service has no clear answer for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Moderated {
-    Allow,
-    Block,
-}
-
-const ALLOW_OR_BLOCK: Kind = Kind::OneOf(&["allow", "block"]);
-
-pub const KEYS: &[Key] = &[
-    key("chat.enabled", Kind::Switch),
-    key("chat.port", Kind::OwnPort),
-    key("chat.ws_path", Kind::Path),
-    key("chat.api_path", Kind::Path),
-    key("chat.room_path", Kind::Path),
-    key("chat.health_path", Kind::Path),
-    key("chat.compat", Kind::OneOf(&["document", "source"])),
-    key("chat.jwt_secret", Kind::Code),
-    key("chat.jwt_header", Kind::Header),
-    key("chat.require_exp", Kind::Switch),
-    key("chat.token_in_query", Kind::Switch),
-    key("chat.allowed_origins", Kind::OriginsOrAny),
-    key("chat.timezone", Kind::Zone),
-    key("chat.multi_device", Kind::Switch),
-    key("chat.replay_on_connect", Kind::Switch),
-    key("chat.unknown_group", Kind::OneOf(&["broadcast", "reject"])),
-    key("chat.strict_types", Kind::Switch),
-    key("chat.retention_days", Kind::Whole(0, 36_500)),
-    key("chat.requests_per_second", Kind::Whole(0, 1_000_000)),
-    key("chat.mongodb_uri", Kind::Code),
-    key("chat.mongodb_host", Kind::Host),
-    key("chat.mongodb_port", Kind::Whole(1, 65_535)),
-    key("chat.mongodb_username", Kind::Text),
-    key("chat.mongodb_password", Kind::Code),
-    key("chat.mongodb_database", Kind::Text),
-    key("chat.baidu_api_key", Kind::Code),
-    key("chat.baidu_secret_key", Kind::Code),
-    key("chat.baidu_on_error", ALLOW_OR_BLOCK),
-    key("chat.baidu_suspect", ALLOW_OR_BLOCK),
-    key("chat.baidu_timeout", Kind::Span("100ms", Duration::from_millis(100), "1m", secs(60))),
-    key("chat.baidu_base_url", Kind::HttpUrl),
-    key("chat.words_file", Kind::File),
-];
-
-/// The constant in the source of the older server (`docs/protocols/chat.md §1`).
-const PUBLISHED_CHAT_SECRET: &str = "2209";
-
 impl Verdict<'_> {
     pub(super) fn chat(&mut self) {
         let chat = &self.config.chat;
         if !chat.enabled {
             return;
         }
-        self.chat_secret();
-        if let Some(Err(error)) = chat.words_file.as_ref().map(std::fs::read) {
-            let keys = ["chat.words_file", "chat.enabled"];
-            self.complain(&keys, format!("cannot be read: {error}"));
-        }
-        let keys = [&chat.baidu_api_key, &chat.baidu_secret_key];
-        let [has_api, has_secret] = keys.map(|key| !key.expose_secret().is_empty());
-        match (has_api, has_secret) {
-            (true, true) => {}
-            (false, false) => self.warnings.push(
-                "chat: moderation by Baidu is off, because chat.baidu_api_key and chat.baidu_secret_key are empty"
-                    .into(),
+        self.file(&["chat.words_file", "chat.enabled"], chat.words_file.as_deref());
+        match [&chat.baidu_api_key, &chat.baidu_secret_key].map(|key| key.expose_secret().is_empty()) {
+            [false, false] => {}
+            [true, true] => self.warn(
+                "chat: moderation by Baidu is off, because chat.baidu_api_key and chat.baidu_secret_key are empty",
             ),
             _ => self.complain(
                 &["chat.baidu_secret_key", "chat.baidu_api_key"],
@@ -184,40 +137,8 @@ impl Verdict<'_> {
             self.complain(&["chat.mongodb_database", "chat.mongodb_host"], "empty, and the messages go to MongoDB");
         }
         if !chat.require_exp {
-            self.warnings.push(
-                "chat.require_exp is false: tokens without exp are good for ever; once all are issued with exp, set it"
-                    .into(),
-            );
-        }
-    }
-
-    /// Whoever knows it is any user.
-    fn chat_secret(&mut self) {
-        let secret = self.config.chat.jwt_secret.expose_secret();
-        let remedy = "set the environment variable LETSHARE_CHAT_JWT_SECRET (with MODE=chat also CHAT_JWT_SECRET, or \
-                      Jwt.Secret in config.yaml) to the secret that the tokens are signed with, at least 32 bytes, for \
-                      example one made with `openssl rand -hex 32`";
-        if secret.is_empty() {
-            let keys = ["chat.jwt_secret", "chat.enabled"];
-            return self.complain(&keys, format!("empty: nobody could connect; {remedy}"));
-        }
-        let weakness = if secret == PUBLISHED_CHAT_SECRET {
-            "the published constant of the older server".to_owned()
-        } else if secret.len() < SECRET_BYTES {
-            format!("only {} bytes, which can be guessed", secret.len())
-        } else {
-            return;
-        };
-        let host = self.config.server.host;
-        if host.is_loopback() || self.config.allow_insecure {
-            self.warnings.push(format!("chat.jwt_secret is {weakness}: whoever knows it can be any user; {remedy}"));
-        } else {
-            self.complain(
-                &["chat.jwt_secret", "server.host", "allow_insecure"],
-                format!(
-                    "{weakness}, and server.host {host} lets other machines in: {remedy} (or set allow_insecure: true \
-                     where that does not matter)"
-                ),
+            self.warn(
+                "chat.require_exp is false: tokens without exp are good for ever; once all are issued with exp, set it",
             );
         }
     }

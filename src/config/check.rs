@@ -1,27 +1,20 @@
-//! Judges values that must agree with each other or with the machine: secrets and the address they
-//! guard, ports, files, limits that only make sense together.
+//! Judges values that must agree with each other or with the machine: secrets and the address that they guard
+//! (`secrets`), ports, files, limits that only make sense together. What is about one older protocol alone stands
+//! beside its keys.
 //!
-//! Single values were judged by `keys`; a rule that touches a value which could not be read is skipped,
-//! so nobody is sent after a fault that is only the shadow of another.
+//! Single values were judged by `kind`. A rule about a value that could not be read is skipped: with the default in its
+//! place, it could find a fault that nobody made.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use nix::unistd::{AccessFlags, access};
-use secrecy::{ExposeSecret, SecretString};
 
-use super::{AuthMode, Config, complaint::Complaint, keys::Key, load::Setting};
-
-/// Secrets that everybody can read in `docs/protocols/`, the LetShare page or our own files.
-const PUBLISHED: [&str; 5] = [
-    super::group::SAMPLE_SECRET,
-    "letshare-jwt-secret-key-2024",
-    "letshare-jwt-secret-key-2024-local",
-    "letshare-jwt-secret-key-2024-production",
-    "sever_auth_123",
-];
-
-/// HS256 is as strong as its key, and a key below the hash's size is guessed offline from one token.
-pub const SECRET_BYTES: usize = 32;
+use super::{
+    Config,
+    complaint::{Complaint, Notes},
+    keys::Key,
+    load::Setting,
+};
 
 /// What a message needs in the outbox beside its data: frame header, envelope, names.
 const ENVELOPE_BYTES: usize = 4_096;
@@ -31,18 +24,17 @@ pub struct Verdict<'a> {
     pub config: &'a Config,
     settings: &'a [Setting],
     unread: &'a BTreeSet<&'static str>,
-    pub complaints: Vec<Complaint>,
-    pub warnings: Vec<String>,
+    pub notes: Notes,
 }
 
 impl<'a> Verdict<'a> {
     /// `unread` are the keys whose value was replaced by the default.
     pub fn new(config: &'a Config, settings: &'a [Setting], unread: &'a BTreeSet<&'static str>) -> Self {
-        Self { config, settings, unread, complaints: Vec::new(), warnings: Vec::new() }
+        Self { config, settings, unread, notes: Notes::default() }
     }
 
     /// Applies every rule.
-    pub fn judge(&mut self) {
+    pub fn judge(mut self) -> Notes {
         self.ports();
         self.routes();
         self.certificate();
@@ -55,31 +47,36 @@ impl<'a> Verdict<'a> {
         self.times();
         self.sizes();
         self.folders();
+        self.notes
+    }
+
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        self.notes.warnings.push(warning.into());
     }
 
     /// Complains about the first of `keys`, unless one of them could not be read.
     pub fn complain(&mut self, keys: &[&str], problem: impl Into<String>) {
-        self.complaints.extend(complaint(self.settings, self.unread, keys, problem.into()));
+        self.notes.faults.extend(complaint(self.settings, self.unread, keys, problem.into()));
     }
 
     fn ports(&mut self) {
-        let (plain, tls) = (self.config.server.port, self.config.tls.port);
-        let is_open = self.config.listeners().iter().any(|listener| listener.key == "server.port");
-        if self.config.tls.enabled && is_open && plain == tls && plain != 0 {
-            self.complain(&["tls.port", "server.port"], "the same as server.port; each needs its own");
+        let tls = &self.config.tls;
+        for listener in self.config.listeners() {
+            if !tls.enabled || listener.port != tls.port || tls.port == 0 {
+                continue;
+            }
+            match listener.key {
+                shared @ "server.port" => {
+                    self.complain(&["tls.port", shared], "the same as server.port; each needs its own")
+                }
+                own => self.complain(&[own, "tls.port"], "the same as tls.port; each needs its own"),
+            }
         }
     }
 
     /// Every path has one owner on each port.
     fn routes(&mut self) {
         for listener in self.config.listeners() {
-            if self.config.tls.enabled
-                && listener.key != "server.port"
-                && listener.port == self.config.tls.port
-                && listener.port != 0
-            {
-                self.complain(&[listener.key, "tls.port"], "the same as tls.port; each needs its own");
-            }
             for (earlier, later) in listener.conflicts(self.config) {
                 let set_by = self.settings.iter().find(|setting| setting.key == earlier.key);
                 let set_by = set_by.map_or_else(String::new, |setting| format!(", set by {}", setting.origin));
@@ -104,70 +101,25 @@ impl<'a> Verdict<'a> {
         let encrypted = self.config.tls_listener();
         for listener in self.config.listeners() {
             for protocol in listener.protocols.iter().filter(|protocol| !encrypted.serves(**protocol)) {
-                self.warnings.push(format!(
+                self.warn(format!(
                     "{protocol} is not served on tls.port: others have its paths there; it is on {} alone",
                     listener.key
                 ));
             }
         }
         for (key, file) in [("tls.cert_file", &tls.cert_file), ("tls.key_file", &tls.key_file)] {
-            match file {
-                None => self.complain(&[key, "tls.enabled"], "missing, and tls.enabled is true"),
-                Some(path) => {
-                    if let Err(error) = readable(path) {
-                        self.complain(&[key, "tls.enabled"], format!("cannot be read: {error}"));
-                    }
-                }
+            if file.is_none() {
+                self.complain(&[key, "tls.enabled"], "missing, and tls.enabled is true");
             }
+            self.file(&[key, "tls.enabled"], file.as_deref());
         }
     }
 
-    fn secrets(&mut self) {
-        let mode = self.config.auth.mode;
-        let letshare = self.config.letshare.enabled;
-        self.secret("auth.secret", "SERVER_AUTH_SECRET", &self.config.auth.secret, letshare && mode != AuthMode::Jwt);
-        self.secret("jwt.secret", "LETSHARE_JWT_SECRET", &self.config.jwt.secret, letshare && mode != AuthMode::Static);
-    }
-
-    pub fn secret(&mut self, key: &str, variable: &str, secret: &SecretString, used: bool) {
-        let secret = secret.expose_secret();
-        let remedy = format!(
-            "set the environment variable {variable} to a secret of your own, for example one made \
-             with `openssl rand -hex 32`"
-        );
-        if secret.trim().is_empty() {
-            self.complain(&[key], format!("empty: anybody could make tokens; {remedy}"));
-            return;
-        }
-        let weakness = if PUBLISHED.contains(&secret) {
-            "a published default that anybody can make tokens with".to_owned()
-        } else if secret.len() < SECRET_BYTES {
-            format!("only {} bytes, which can be guessed", secret.len())
-        } else {
-            return;
-        };
-        if !used {
-            return;
-        }
-        let host = self.config.server.host;
-        if host.is_loopback() {
-            self.warnings.push(format!(
-                "{key} is {weakness}; that is fine while the server listens on {host} only. Before \
-                 others can reach it, {remedy}"
-            ));
-        } else if self.config.allow_insecure {
-            self.warnings.push(format!(
-                "{key} is {weakness}, and the server listens on {host}; it starts because \
-                 allow_insecure is true. To be safe, {remedy}"
-            ));
-        } else {
-            self.complain(
-                &[key, "server.host", "auth.mode", "allow_insecure"],
-                format!(
-                    "{weakness}, and server.host {host} lets other machines in: {remedy} (or set \
-                     allow_insecure: true where that does not matter)"
-                ),
-            );
+    /// Complains about `keys[0]` if it names a file that cannot be read.
+    pub fn file(&mut self, keys: &[&str], path: Option<&Path>) {
+        // A folder opens like a file and fails only when it is read.
+        if let Some(Err(error)) = path.map(fs::read) {
+            self.complain(keys, format!("cannot be read: {error}"));
         }
     }
 
@@ -176,13 +128,10 @@ impl<'a> Verdict<'a> {
         if !ably.enabled {
             return;
         }
-        if let Some(Err(error)) = ably.apps_file.as_deref().map(readable) {
-            let keys = ["ably.apps_file", "ably.enabled"];
-            self.complain(&keys, format!("cannot be read: {error}"));
-        }
+        self.file(&["ably.apps_file", "ably.enabled"], ably.apps_file.as_deref());
         let host = self.config.server.host;
         if ably.sandbox && !host.is_loopback() {
-            self.warnings.push(format!(
+            self.warn(format!(
                 "ably.sandbox is true, and the server listens on {host}: everybody who can reach it \
                  can make apps. Use that for test suites only"
             ));
@@ -262,15 +211,7 @@ pub fn complaint(
     let setting = settings.iter().find(|setting| setting.key == *about);
     // Of a secret the problem says all there is to say.
     let open = Key::find(about).filter(|key| !key.is_secret());
-    Some(Complaint {
-        value: open.and(setting).map(|setting| setting.shown.clone()),
-        origin: setting.map(|setting| setting.origin.clone()),
-        allowed: open.map(|key| key.kind.to_string()),
-        ..Complaint::about(*about, problem)
-    })
-}
-
-/// A folder opens like a file and fails only when read.
-pub fn readable(path: &Path) -> std::io::Result<()> {
-    fs::read(path).map(drop)
+    let complaint = Complaint::about(*about, problem).set_by(setting.map(|setting| setting.origin.clone()));
+    let complaint = complaint.with_value(open.and(setting).map(|setting| setting.shown.clone()));
+    Some(complaint.allowed(open.map(|key| key.kind.to_string())))
 }

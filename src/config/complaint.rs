@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, told so that it can be mended without reading the source.
+//! What is wrong with a configuration, said so that it can be mended without reading the source.
 //!
-//! Here: where a value came from, one complaint, all of them as text. Which values are wrong is
-//! decided in `keys` (one value) and `check` (values together). No secret and no value of an unknown
-//! key (it may be a misspelt secret) is ever printed.
+//! Here: where a value came from, one complaint, all of them as text. Which values are wrong is decided in `kind` (one
+//! value) and `check` (values together). No secret and no value of an unknown key (it may be a misspelt secret) is ever
+//! printed.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use std::{
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The built-in `configs/default.yaml`.
+    /// The default of the key.
     Default,
     /// A line of a file; `embedded` when the copy inside the program was used.
     File { path: PathBuf, line: usize, embedded: bool },
@@ -61,9 +61,38 @@ pub struct Complaint {
 }
 
 impl Complaint {
-    /// A complaint without value, origin and range; add them with struct update syntax.
+    /// A complaint without value, origin and range.
     pub fn about(subject: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { subject: subject.into(), value: None, origin: None, problem: problem.into(), allowed: None }
+    }
+
+    pub fn set_by(self, origin: impl Into<Option<Origin>>) -> Self {
+        Self { origin: origin.into(), ..self }
+    }
+
+    pub fn with_value(self, value: impl Into<Option<String>>) -> Self {
+        Self { value: value.into(), ..self }
+    }
+
+    pub fn allowed(self, allowed: impl Into<Option<String>>) -> Self {
+        Self { allowed: allowed.into(), ..self }
+    }
+}
+
+/// What was found so far: faults stop the start, warnings do not.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    pub faults: Vec<Complaint>,
+    pub warnings: Vec<String>,
+}
+
+impl Notes {
+    pub fn fault(&mut self, complaint: Complaint) {
+        self.faults.push(complaint);
+    }
+
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
     }
 }
 

@@ -4,12 +4,12 @@
 //! That one is opened only for somebody who is served there: so a drop-in profile opens the older server's port and no
 //! other, with the operations beside it, and two profiles can run on one machine.
 //!
-//! `check` looks here for two that claim one path, `app` for what to bind. Another protocol is one more
-//! [`Protocol`], its row in [`own_ports`] and its paths in [`Listener::routes`].
+//! `check` looks here for two that claim one path, `app` for what to bind. Another protocol is one more [`Protocol`],
+//! its row in [`OWN_PORTS`] and its paths in [`Protocol::routes`].
 
 use std::fmt;
 
-use super::{Chat, Config, PostOffice};
+use super::Config;
 
 /// Whoever answers requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,45 +64,43 @@ const SHARED_PORT: &str = "server.port";
 pub const ABLY_ROOTS: [&str; 10] =
     ["time", "keys", "channels", "apps", "is-the-internet-up.txt", "messages", "presence", "push", "stats", "comet"];
 
+/// The protocols that may have a port of their own, with the setting of it.
+const OWN_PORTS: [(Protocol, &str); 4] = [
+    (Protocol::Relay, "relay.port"),
+    (Protocol::PostOffice, "postoffice.port"),
+    (Protocol::Chat, "chat.port"),
+    (Protocol::Group, "group.port"),
+];
+
 impl Protocol {
     /// The setting of its own port, if it may have one.
     pub fn port_key(self) -> Option<&'static str> {
+        OWN_PORTS.iter().find(|(protocol, _)| *protocol == self).map(|(_, key)| *key)
+    }
+
+    /// Whether it is switched on, and its own port, if it has one.
+    fn is_on(self, config: &Config) -> (bool, Option<u16>) {
+        let Config { relay, postoffice, chat, group, .. } = config;
         match self {
-            Self::Operations | Self::LetShare | Self::Ably => None,
-            Self::Relay => Some("relay.port"),
-            Self::PostOffice => Some("postoffice.port"),
-            Self::Chat => Some("chat.port"),
-            Self::Group => Some("group.port"),
+            Self::Operations => (true, None),
+            Self::LetShare => (config.letshare.enabled, None),
+            Self::Ably => (config.ably.enabled, None),
+            Self::Relay => (relay.enabled, relay.port),
+            Self::PostOffice => (postoffice.enabled, postoffice.port),
+            Self::Chat => (chat.enabled, chat.port),
+            Self::Group => (group.enabled, group.port),
         }
     }
-}
-
-/// The protocols that may have a port of their own.
-fn own_ports(config: &Config) -> [(Protocol, bool, Option<u16>); 4] {
-    let (relay, post) = (&config.relay, &config.postoffice);
-    let (chat, group) = (&config.chat, &config.group);
-    [
-        (Protocol::Relay, relay.enabled, relay.port),
-        (Protocol::PostOffice, post.enabled, post.port),
-        (Protocol::Chat, chat.enabled, chat.port),
-        (Protocol::Group, group.enabled, group.port),
-    ]
 }
 
 impl Config {
     /// What listens without TLS, the shared port first.
     pub fn listeners(&self) -> Vec<Listener> {
-        let common = [
-            // Before LetShare: it takes from `/` what names a version, LetShare the rest.
-            (Protocol::Ably, self.ably.enabled),
-            (Protocol::LetShare, self.letshare.enabled),
-        ];
-        let common = common.into_iter().filter(|(_, enabled)| *enabled).map(|(protocol, _)| protocol);
+        // Ably before LetShare: it takes from `/` what names a version, LetShare the rest.
+        let common = [Protocol::Ably, Protocol::LetShare].into_iter().filter(|protocol| protocol.is_on(self).0);
         let mut listeners = vec![Listener { port: self.server.port, key: SHARED_PORT, protocols: common.collect() }];
-        for (protocol, enabled, own_port) in own_ports(self) {
-            if !enabled {
-                continue;
-            }
+        for (protocol, key) in OWN_PORTS {
+            let (true, own_port) = protocol.is_on(self) else { continue };
             let known = match own_port {
                 None => listeners.first_mut(),
                 // Each 0 is another port.
@@ -111,11 +109,7 @@ impl Config {
             };
             match known {
                 Some(listener) => listener.protocols.push(protocol),
-                None => listeners.push(Listener {
-                    port: own_port.unwrap_or_default(),
-                    key: protocol.port_key().unwrap_or(SHARED_PORT),
-                    protocols: vec![protocol],
-                }),
+                None => listeners.push(Listener { port: own_port.unwrap_or_default(), key, protocols: vec![protocol] }),
             }
         }
         if listeners.len() > 1 && listeners.first().is_some_and(|shared| shared.protocols.is_empty()) {
@@ -182,72 +176,48 @@ impl Listener {
 impl Protocol {
     /// Its paths, by its settings.
     pub fn routes(self, config: &Config) -> Vec<Route> {
-        let exact = |path: &str, key| self.route(path, false, key);
-        let tree = |path: &str, key| self.route(path, true, key);
+        let route = |path: &str, is_tree, key| Route { protocol: self, path: path.to_owned(), is_tree, key };
+        let (exact, tree) = (|path: &str, key| route(path, false, key), |path: &str, key| route(path, true, key));
+        let Config { relay, postoffice, chat, group, .. } = config;
         match self {
-            Self::Operations => ["/health", "/ready", "/metrics"].map(|path| exact(path, "server.port")).into(),
+            Self::Operations => ["/health", "/ready", "/metrics"].map(|path| exact(path, SHARED_PORT)).into(),
             Self::LetShare => ["/", "/ws", "/api/pro/activate"].map(|path| exact(path, "letshare.enabled")).into(),
-            Self::Ably => ABLY_ROOTS
-                .iter()
-                .map(|root| tree(&format!("/{root}"), "ably.enabled"))
-                .chain([exact("/", "ably.enabled")])
-                .collect(),
-            Self::Relay => {
-                let relay = &config.relay;
-                let stats = relay.stats_path.iter();
-                let stats = stats.map(|path| exact(path, "relay.stats_path"));
-                let mut routes = vec![
-                    exact(&relay.ws_path, "relay.ws_path"),
-                    exact(&relay.push_path, "relay.push_path"),
-                    tree(&format!("{}/scheduled", relay.push_path), "relay.push_path"),
-                    exact(&relay.health_path, "relay.health_path"),
+            Self::Ably => {
+                let roots = ABLY_ROOTS.iter().map(|root| tree(&format!("/{root}"), "ably.enabled"));
+                roots.chain([exact("/", "ably.enabled")]).collect()
+            }
+            Self::Relay => [
+                exact(&relay.ws_path, "relay.ws_path"),
+                exact(&relay.push_path, "relay.push_path"),
+                tree(&format!("{}/scheduled", relay.push_path), "relay.push_path"),
+                exact(&relay.health_path, "relay.health_path"),
+            ]
+            .into_iter()
+            .chain(relay.stats_path.iter().map(|path| exact(path, "relay.stats_path")))
+            .collect(),
+            Self::PostOffice if postoffice.takes_any_path() => vec![tree("", "postoffice.any_path")],
+            Self::PostOffice => {
+                let sockets = postoffice.ws_paths().into_iter().map(|path| exact(path, "postoffice.ws_path"));
+                let threads = postoffice.threads_path.iter().map(|path| exact(path, "postoffice.threads_path"));
+                let pages = [
+                    exact(&postoffice.health_path, "postoffice.health_path"),
+                    exact(&postoffice.stats_path, "postoffice.stats_path"),
                 ];
-                routes.extend(stats);
-                routes
+                sockets.chain(threads).chain(pages).collect()
             }
-            Self::PostOffice => self.routes_of_post_office(&config.postoffice),
-            Self::Chat => self.routes_of_chat(&config.chat),
-            Self::Group => {
-                let group = &config.group;
-                vec![
-                    exact(&group.ws_path, "group.ws_path"),
-                    exact(&group.health_path, "group.health_path"),
-                    exact(&group.stats_path, "group.stats_path"),
-                    tree(&group.api_path, "group.api_path"),
-                ]
-            }
+            Self::Chat => vec![
+                exact(&chat.ws_path, "chat.ws_path"),
+                tree(&chat.api_path, "chat.api_path"),
+                tree(&chat.room_path, "chat.room_path"),
+                exact(&chat.health_path, "chat.health_path"),
+            ],
+            Self::Group => vec![
+                exact(&group.ws_path, "group.ws_path"),
+                exact(&group.health_path, "group.health_path"),
+                exact(&group.stats_path, "group.stats_path"),
+                tree(&group.api_path, "group.api_path"),
+            ],
         }
-    }
-
-    fn routes_of_post_office(self, settings: &PostOffice) -> Vec<Route> {
-        let everything = [self.route("", true, "postoffice.any_path")];
-        if settings.takes_any_path() {
-            return everything.into();
-        }
-        let sockets = settings.ws_paths().into_iter();
-        let threads = settings.threads_path.iter();
-        sockets
-            .map(|path| (path, "postoffice.ws_path"))
-            .chain(threads.map(|path| (&**path, "postoffice.threads_path")))
-            .chain([
-                (&*settings.health_path, "postoffice.health_path"),
-                (&*settings.stats_path, "postoffice.stats_path"),
-            ])
-            .map(|(path, key)| self.route(path, false, key))
-            .collect()
-    }
-
-    fn routes_of_chat(self, settings: &Chat) -> Vec<Route> {
-        vec![
-            self.route(&settings.ws_path, false, "chat.ws_path"),
-            self.route(&settings.api_path, true, "chat.api_path"),
-            self.route(&settings.room_path, true, "chat.room_path"),
-            self.route(&settings.health_path, false, "chat.health_path"),
-        ]
-    }
-
-    fn route(self, path: &str, is_tree: bool, key: &'static str) -> Route {
-        Route { protocol: self, path: path.to_owned(), is_tree, key }
     }
 }
 

@@ -1,35 +1,28 @@
-//! Reads the settings: built-in defaults < `configs/$MODE.yaml` < environment < flags (docs/architecture.md §8).
+//! Reads the settings: defaults < `configs/$MODE.yaml` < those of an older server < environment < flags
+//! (docs/architecture.md §8).
 //!
-//! Every fault is collected before anything is refused. A value that cannot be read is replaced by
-//! its default while the rest is judged, so that one run of `config check` tells everything.
+//! Every fault is collected before anything is refused. A value that cannot be read is replaced by its default while
+//! the rest is judged, so that one run of `config check` tells everything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
-use figment::{
-    Figment,
-    value::{Dict, Value},
-};
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 
 use super::{
-    Config, chat, check,
-    complaint::{Complaint, Complaints, Origin},
-    group,
+    Config, check,
+    complaint::{Complaint, Complaints, Notes, Origin},
     keys::Key,
     kind::Kind,
-    layers::{Layer, insert, nearest},
-    postoffice, relay,
+    layers::{Layer, nearest},
+    older,
     text_file::read_text,
     yaml::Raw,
 };
-
-/// The one source of defaults.
-const DEFAULTS: &str = include_str!("../../configs/default.yaml");
 
 /// Modes that work without a file on disk.
 pub(super) const SHIPPED: [(&str, &str); 6] = [
@@ -40,8 +33,6 @@ pub(super) const SHIPPED: [(&str, &str); 6] = [
     ("chat", include_str!("../../configs/chat.yaml")),
     ("group", include_str!("../../configs/group.yaml")),
 ];
-
-const PRODUCTION: &str = "production";
 
 /// What the settings are read from, besides flags. Tests make their own. No `Debug`: it holds secrets.
 #[derive(Clone, Default)]
@@ -59,6 +50,16 @@ impl Environment {
         // Not `vars()`: it panics when any variable is not UTF-8.
         let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
         Self { vars: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(), dir: PathBuf::new() }
+    }
+
+    /// A variable, unless it is empty: docker compose hands one that is not set on as an empty one.
+    pub(super) fn var(&self, name: &str) -> Option<&str> {
+        self.vars.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// The settings file of a mode, be it there or not.
+    pub(super) fn mode_file(&self, mode: &str) -> PathBuf {
+        self.dir.join("configs").join(format!("{mode}.yaml"))
     }
 }
 
@@ -85,8 +86,8 @@ pub struct Setting {
     pub origin: Origin,
 }
 
-/// Settings with everything that was found wrong so far: whoever reads the files that they name adds to it, so that all is
-/// told at once.
+/// Settings with everything that was found wrong so far. Whoever reads the files that they name adds to it, so that all
+/// faults are told at once.
 #[derive(Clone, Debug)]
 pub struct Draft {
     loaded: Loaded,
@@ -143,109 +144,99 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
 /// # Errors
 /// When not even the defaults can be read.
 pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Draft, Complaints> {
-    let mut complaints = Vec::new();
-    let mode = mode(environment, &mut complaints);
-    let (environment, flags) = &file_flags(environment, flags, &mode, &mut complaints);
-    let mut layers = vec![Layer::defaults(DEFAULTS, &mut complaints)];
-    layers.extend(mode_layer(environment, &mode, &mut complaints));
-    let mut warnings = of_other_modes(environment, &mode);
-    if mode == postoffice::file::MODE {
-        let (vars, dir) = (&environment.vars, &environment.dir);
-        let older = postoffice::file::read(vars, dir, &mut complaints, &mut warnings);
-        layers.extend(older.layers);
-    }
-    if mode == chat::file::MODE {
-        let (vars, dir) = (&environment.vars, &environment.dir);
-        layers.extend(chat::file::read(vars, dir, &mut complaints, &mut warnings));
-    }
-    if mode == group::file::MODE {
-        let (vars, dir) = (&environment.vars, &environment.dir);
-        layers.extend(group::file::read(vars, dir, &mut complaints, &mut warnings));
-    }
-    if mode == relay::file::MODE {
-        layers.extend(relay::file::read(&environment.vars, &environment.dir, &mut warnings));
-    }
-    layers.push(Layer::environment(&environment.vars, &mut complaints));
-    layers.push(Layer::flags(flags, &mut complaints));
+    let mut notes = Notes::default();
+    let mode = mode(environment, &mut notes);
+    let (environment, flags) = &older::file_flags(environment, flags, &mode, &mut notes);
+    let mut layers = Vec::from_iter(mode_layer(environment, &mode, &mut notes));
+    older::warn_of_other_modes(environment, &mode, &mut notes);
+    layers.extend(older::read(environment, &mode, &mut notes));
+    layers.push(Layer::environment(&environment.vars, &mut notes));
+    layers.push(Layer::flags(flags, &mut notes));
 
-    let merged = layers.iter().fold(Figment::new(), Figment::merge);
-    let defaults = layers.first().map(Figment::from).unwrap_or_default();
-    let mut typed = Dict::new();
-    let mut settings = Vec::new();
-    let mut unread = BTreeSet::new();
+    let mut values = Values::default();
+    let (mut settings, mut unread) = (Vec::new(), BTreeSet::new());
     for key in Key::all() {
-        let Some(raw) = raw(&merged, key) else {
-            complaints.push(Complaint::about(key.name, "missing in configs/default.yaml"));
-            continue;
-        };
-        let origin = origin(&merged, &layers, key);
-        warnings.extend(ignored(key, &raw, &origin));
-        warnings.extend(mended(key, &raw, &origin));
-        let value = key.kind.read(&raw, &environment.dir).or_else(|problem| {
+        let default = key.default_value();
+        let found = layers.iter().rev().find_map(|layer| layer.get(key.name));
+        let (raw, origin) = found.unwrap_or((&default, &Origin::Default));
+        notes.warnings.extend(without_effect(key, raw, origin));
+        notes.warnings.extend(without_slash(key, raw, origin));
+        if let Err(problem) = values.add(key, raw, &environment.dir) {
             unread.insert(key.name);
-            complaints.push(Complaint {
-                subject: key.name.into(),
-                value: (!key.is_secret()).then(|| key.kind.shown(&raw)),
-                origin: Some(origin.clone()),
-                problem,
-                allowed: Some(key.kind.to_string()),
-            });
-            let default = self::raw(&defaults, key).ok_or(())?;
-            key.kind.read(&default, &environment.dir).map_err(drop)
-        });
-        if let Ok(Some(value)) = value {
-            insert(&mut typed, key.name, value);
+            let shown = (!key.is_secret()).then(|| key.kind.shown(raw));
+            let complaint = Complaint::about(key.name, problem).with_value(shown).set_by(origin.clone());
+            notes.fault(complaint.allowed(key.kind.to_string()));
+            // A test holds that defaults can be read.
+            let _ = values.add(key, &default, &environment.dir);
         }
-        settings.push(Setting { key: key.name, shown: shown(key, &raw), value: written(&raw).into(), origin });
+        let shown = key.kind.shown(raw).chars().flat_map(char::escape_debug).collect();
+        settings.push(Setting { key: key.name, shown, value: raw.written().into(), origin: origin.clone() });
     }
 
-    let config = Value::from(typed).deserialize::<Config>();
-    let ignored = warnings.clone();
-    match config {
+    let ignored = notes.warnings.clone();
+    match values.finish() {
         Ok(mut config) => {
-            let file = mode_file(environment, PRODUCTION);
-            if mode == PRODUCTION && file.is_file() {
-                warnings.extend(older_production(&mut config, &mut settings, &unread, &file));
+            if mode == older::production::MODE {
+                notes.warnings.extend(older::production::adopt(&mut config, &mut settings, &unread, environment));
             }
-            let mut verdict = check::Verdict::new(&config, &settings, &unread);
-            verdict.judge();
-            complaints.append(&mut verdict.complaints);
-            warnings.append(&mut verdict.warnings);
-            let loaded = Loaded { config, mode, warnings, settings };
-            Ok(Draft { loaded, unread, faults: complaints, ignored })
+            let Notes { faults, warnings } = check::Verdict::new(&config, &settings, &unread).judge();
+            notes.faults.extend(faults);
+            notes.warnings.extend(warnings);
+            let loaded = Loaded { config, mode, warnings: notes.warnings, settings };
+            Ok(Draft { loaded, unread, faults: notes.faults, ignored })
         }
-        // A key whose default is missing was told above; anything else is a slip in `keys`.
-        Err(error) => {
-            complaints.push(Complaint::about("settings", error.to_string()));
-            Err(Complaints { faults: complaints, ignored })
+        Err(complaint) => {
+            notes.fault(complaint);
+            Err(Complaints { faults: notes.faults, ignored })
         }
     }
 }
 
+/// What the typed settings are made from.
+#[derive(Default)]
+pub(super) struct Values(Map<String, Value>);
+
+impl Values {
+    /// # Errors
+    /// What is wrong with the value.
+    pub fn add(&mut self, key: &Key, raw: &Raw, dir: &Path) -> Result<(), String> {
+        let Some(value) = key.kind.read(raw, dir)? else { return Ok(()) };
+        match key.name.split_once('.') {
+            None => self.0.insert(key.name.to_owned(), value),
+            Some((section, name)) => {
+                let section = self.0.entry(section).or_insert_with(|| Map::new().into());
+                section.as_object_mut().and_then(|section| section.insert(name.to_owned(), value))
+            }
+        };
+        Ok(())
+    }
+
+    /// # Errors
+    /// Never with defaults that can be read; a test holds that.
+    pub fn finish(self) -> Result<Config, Complaint> {
+        serde_json::from_value(self.0.into()).map_err(|error| Complaint::about("settings", error.to_string()))
+    }
+}
+
 impl Config {
-    /// The built-in defaults, untouched by files, environment and flags.
+    /// The defaults, untouched by files, environment and flags.
     ///
     /// # Errors
-    /// Never with the `configs/default.yaml` this was built with; a test holds that.
+    /// Never with defaults that can be read; a test holds that.
     pub fn defaults() -> Result<Self, Complaints> {
-        let mut complaints = Vec::new();
-        let layer = Layer::defaults(DEFAULTS, &mut complaints);
-        let merged = Figment::from(&layer);
-        let mut typed = Dict::new();
+        let (mut values, mut faults) = (Values::default(), Vec::new());
         for key in Key::all() {
-            let read = raw(&merged, key).map(|raw| key.kind.read(&raw, "".as_ref()));
-            match read {
-                Some(Ok(Some(value))) => insert(&mut typed, key.name, value),
-                Some(Ok(None)) => {}
-                Some(Err(problem)) => complaints.push(Complaint::about(key.name, problem)),
-                None => complaints.push(Complaint::about(key.name, "missing")),
+            if let Err(problem) = values.add(key, &key.default_value(), "".as_ref()) {
+                faults.push(Complaint::about(key.name, problem));
             }
         }
-        let wrong = |faults| Complaints { faults, ignored: Vec::new() };
-        if !complaints.is_empty() {
-            return Err(wrong(complaints));
+        match values.finish() {
+            Ok(config) if faults.is_empty() => Ok(config),
+            outcome => {
+                faults.extend(outcome.err());
+                Err(Complaints { faults, ignored: Vec::new() })
+            }
         }
-        Value::from(typed).deserialize().map_err(|error| wrong(vec![Complaint::about("settings", error.to_string())]))
     }
 }
 
@@ -258,80 +249,14 @@ impl Config {
     }
 }
 
-/// Flag, the variable that it stands for, and the mode that reads it.
-const FILE_FLAGS: [(&str, &str, &str); 3] = [
-    ("-f", group::file::FILE, group::file::MODE),
-    ("--config", postoffice::file::FILE, postoffice::file::MODE),
-    ("--env", postoffice::file::ENVIRONMENT, postoffice::file::MODE),
-];
-
-/// Variables of the older servers that cannot be meant for anybody else, and the mode that reads them.
-const ONLY_WITH: [(&str, &[&str]); 4] = [
-    (relay::file::MODE, &["RELAY_API_KEY"]),
-    (postoffice::file::MODE, &[postoffice::file::ENVIRONMENT, postoffice::file::FILE, "POSTOFFICE_SOCKETPORT"]),
-    (chat::file::MODE, &["CHAT_JWT_SECRET", "CHAT_MONGODB_URI", "CHAT_BAIDU_API_KEY", "CHAT_BAIDU_SECRET_KEY"]),
-    (group::file::MODE, &[group::file::FILE, "GROUP_AUTH_ACCESSSECRET"]),
-];
-
-type Flags = Vec<(String, String)>;
-
-/// The flags that choose the file of an older server become its variables; those of another mode are refused, because
-/// nobody would read what they name.
-fn file_flags(
-    environment: &Environment,
-    flags: &[(String, String)],
-    mode: &str,
-    complaints: &mut Vec<Complaint>,
-) -> (Environment, Flags) {
-    let mut environment = environment.clone();
-    let mut others = Vec::new();
-    for (name, value) in flags {
-        match FILE_FLAGS.iter().find(|(flag, ..)| flag == name) {
-            None => others.push((name.clone(), value.clone())),
-            Some((_, variable, reader)) if *reader == mode => {
-                environment.vars.insert((*variable).into(), value.clone());
-            }
-            Some((flag, _, reader)) => complaints.push(Complaint {
-                value: Some(value.clone()),
-                origin: Some(Origin::Flag),
-                ..Complaint::about(
-                    *flag,
-                    format!("only MODE={reader} reads it, and this is MODE={mode}; set MODE={reader}, or leave it out"),
-                )
-            }),
-        }
-    }
-    (environment, others)
-}
-
-/// What is set for another mode has no effect.
-fn of_other_modes(environment: &Environment, mode: &str) -> Vec<String> {
-    let is_set = |name: &str| environment.vars.get(name).is_some_and(|text| !text.is_empty());
-    let others = ONLY_WITH.iter().filter(|(reader, _)| *reader != mode);
-    let names = others.flat_map(|(reader, names)| names.iter().map(move |name| (reader, name)));
-    names
-        .filter(|(_, name)| is_set(name))
-        .map(|(reader, name)| format!("the environment variable {name} has no effect: only MODE={reader} reads it"))
-        .collect()
-}
-
-fn mode(environment: &Environment, complaints: &mut Vec<Complaint>) -> String {
-    let mode = match environment.vars.get("MODE") {
-        // docker compose hands an unset variable on as an empty one.
-        None => "local",
-        Some(empty) if empty.is_empty() => "local",
-        Some(mode) => mode,
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if mode.chars().all(plain) {
+fn mode(environment: &Environment, notes: &mut Notes) -> String {
+    let mode = environment.var("MODE").unwrap_or("local");
+    if mode.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
         return mode.to_owned();
     }
-    complaints.push(Complaint {
-        value: Some(mode.to_owned()),
-        origin: Some(Origin::Variable("MODE".into())),
-        allowed: Some(format!("{}, or the name of a file in configs/ without .yaml", shipped_modes())),
-        ..Complaint::about("MODE", "not a name")
-    });
+    let allowed = format!("{}, or the name of a file in configs/ without .yaml", shipped_modes());
+    let complaint = Complaint::about("MODE", "not a name").with_value(mode.to_owned()).allowed(allowed);
+    notes.fault(complaint.set_by(Origin::Variable("MODE".into())));
     "local".to_owned()
 }
 
@@ -340,26 +265,21 @@ pub(super) fn shipped(mode: &str) -> Option<&'static str> {
     SHIPPED.iter().find(|(name, _)| *name == mode).map(|(_, text)| *text)
 }
 
-fn mode_file(environment: &Environment, mode: &str) -> PathBuf {
-    environment.dir.join("configs").join(format!("{mode}.yaml"))
-}
-
-fn mode_layer(environment: &Environment, mode: &str, complaints: &mut Vec<Complaint>) -> Option<Layer> {
-    let path = mode_file(environment, mode);
-    let shipped = SHIPPED.iter().find(|(name, _)| *name == mode);
-    match (read_text(&path), shipped) {
-        (Ok(text), _) => Some(Layer::file("file", &text, &path, false, complaints)),
-        (Err(error), Some((_, text))) if error.kind() == io::ErrorKind::NotFound => {
-            Some(Layer::file("file", text, &path, true, complaints))
+fn mode_layer(environment: &Environment, mode: &str, notes: &mut Notes) -> Option<Layer> {
+    let path = environment.mode_file(mode);
+    match (read_text(&path), shipped(mode)) {
+        (Ok(text), _) => Some(Layer::file(&text, &path, false, notes)),
+        (Err(error), Some(text)) if error.kind() == io::ErrorKind::NotFound => {
+            Some(Layer::file(text, &path, true, notes))
         }
         (Err(error), _) => {
             let near = nearest(mode, SHIPPED.iter().map(|(name, _)| *name));
-            complaints.push(Complaint {
-                value: Some(mode.to_owned()),
-                origin: environment.vars.contains_key("MODE").then(|| Origin::Variable("MODE".into())),
-                allowed: Some(format!("{}{}", shipped_modes(), modes_on_disk(environment))),
-                ..Complaint::about("MODE", format!("cannot read {}: {error}{near}", path.display()))
-            });
+            let problem = format!("cannot read {}: {error}{near}", path.display());
+            let complaint = Complaint::about("MODE", problem)
+                .with_value(mode.to_owned())
+                .set_by(environment.vars.contains_key("MODE").then(|| Origin::Variable("MODE".into())))
+                .allowed(format!("{}{}", shipped_modes(), modes_on_disk(environment)));
+            notes.fault(complaint);
             None
         }
     }
@@ -384,75 +304,16 @@ fn modes_on_disk(environment: &Environment) -> String {
     names.concat()
 }
 
-/// The older server had no `server.host`: it listened on every address, and so does a `production.yaml` of its time, as
-/// the profile of today does, provided that everything is as safe as that wants it. If not, this machine alone can reach
-/// the server, and that is told.
-fn older_production(
-    config: &mut Config,
-    settings: &mut [Setting],
-    unread: &BTreeSet<&'static str>,
-    file: &Path,
-) -> Option<String> {
-    let host = settings.iter().position(|setting| setting.key == "server.host")?;
-    if settings.get(host)?.origin != Origin::Default {
-        return None;
-    }
-    let mut open = config.clone();
-    open.server.host = Ipv4Addr::UNSPECIFIED.into();
-    let faults = |config: &Config| {
-        let mut verdict = check::Verdict::new(config, settings, unread);
-        verdict.judge();
-        verdict.complaints
-    };
-    let known = faults(config);
-    let subjects = faults(&open).into_iter().filter(|fault| !known.contains(fault)).map(|fault| fault.subject);
-    let in_the_way: Vec<_> = subjects.collect();
-    if in_the_way.is_empty() {
-        *config = open;
-        let (_, text) = SHIPPED.iter().find(|(name, _)| *name == PRODUCTION)?;
-        let shipped = Layer::file("shipped", text, file, true, &mut Vec::new());
-        let setting = settings.get_mut(host)?;
-        setting.shown = config.server.host.to_string();
-        setting.origin = shipped.origin("server.host")?.clone();
-        return None;
-    }
-    Some(format!(
-        "{} has no server.host, and the server listens on {} only: other machines cannot reach it. The older server \
-         listened on every address, and so would this one, but for {}; set server.host to 0.0.0.0 to be told what is wrong",
-        file.display(),
-        config.server.host,
-        in_the_way.join(", ")
-    ))
-}
-
-fn raw(figment: &Figment, key: &Key) -> Option<Raw> {
-    match figment.find_value(key.name).ok()? {
-        Value::String(_, text) => Some(Raw::Text(text)),
-        Value::Array(_, items) => Some(Raw::List(items.into_iter().filter_map(Value::into_string).collect())),
-        _ => None,
-    }
-}
-
-fn origin(figment: &Figment, layers: &[Layer], key: &Key) -> Origin {
-    figment
-        .find_metadata(key.name)
-        .and_then(|metadata| layers.iter().find(|layer| layer.name() == metadata.name))
-        .and_then(|layer| layer.origin(key.name))
-        .cloned()
-        .unwrap_or(Origin::Default)
-}
-
-fn ignored(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
-    match (key.kind, raw) {
-        (Kind::Ignored(without, _), Raw::Text(text)) if text == without => None,
-        (Kind::Ignored(_, instead), _) => {
+fn without_effect(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
+    match key.kind {
+        Kind::Ignored(without, instead) if *raw != Raw::Text(without.to_owned()) => {
             Some(format!("{} is not supported and has no effect: {instead} (set by {origin})", key.name))
         }
         _ => None,
     }
 }
 
-fn mended(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
+fn without_slash(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
     match (key.kind, raw) {
         (Kind::Path | Kind::OptionalPath, Raw::Text(text))
             if !text.starts_with('/') && matches!(key.kind.read(raw, "".as_ref()), Ok(Some(_))) =>
@@ -461,15 +322,4 @@ fn mended(key: &Key, raw: &Raw, origin: &Origin) -> Option<String> {
         }
         _ => None,
     }
-}
-
-fn written(raw: &Raw) -> String {
-    match raw {
-        Raw::Text(text) => text.clone(),
-        Raw::List(items) => items.join(","),
-    }
-}
-
-fn shown(key: &Key, raw: &Raw) -> String {
-    key.kind.shown(raw).chars().flat_map(char::escape_debug).collect()
 }

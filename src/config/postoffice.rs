@@ -3,56 +3,81 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde::Deserialize;
 
 use super::{
     check::Verdict,
-    keys::{COUNT, Key, STORE_BYTES, key, secs},
+    keys::{Key, choices, section},
     kind::Kind,
 };
 use crate::limits;
 
-pub mod file;
+section! {
+    PostOffice as "postoffice";
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PostOffice {
-    pub enabled: bool,
-    /// None = the shared port; 0 picks a free one (tests).
-    pub port: Option<u16>,
-    pub ws_path: String,
-    /// On a port of its own: every path is the WebSocket.
-    pub any_path: bool,
-    pub health_path: String,
-    pub stats_path: String,
-    /// None = no such page.
-    pub threads_path: Option<String>,
+    /// Serve the PostOffice protocol: messages between mailboxes. MODE=postoffice is the drop-in for the older server.
+    enabled: bool = "false", Switch;
+    /// A port of its own, beside the shared one; 0 picks a free one. There `/` takes WebSockets as well.
+    port: Option<u16> = "", OwnPort;
+    /// Where clients connect by WebSocket.
+    ws_path: String = "/postoffice/ws", Path;
+    /// On a port of its own: take WebSockets on every path, as later versions of the older server do.
+    any_path: bool = "false", Switch;
+    /// Says that the post office is well.
+    health_path: String = "/postoffice/health", Path;
+    /// Counts connections, mailboxes and stored messages.
+    stats_path: String = "/postoffice/stats", Path;
+    /// Lists the messages of a thread for whoever may open the mailbox: ?clientID=erp&subjectId=ord-1; without a path
+    /// there is no such page.
+    threads_path: Option<String> = "", OptionalPath;
     /// Open connections of this protocol.
-    pub max_connections: usize,
-    pub auth: PostOfficeAuth,
-    /// Each `TOKEN pattern…`: the mailboxes that the token opens.
-    pub tokens: Vec<SecretString>,
-    pub jwt_secret: SecretString,
-    /// `*` = every page.
-    pub allowed_origins: Vec<String>,
-    pub from_check: FromCheck,
-    /// Leave the sender's `token` in the letter.
-    pub forward_token: bool,
-    pub validation: Validation,
-    pub require_base64: bool,
-    pub errors: PostOfficeErrors,
-    /// All connections of a mailbox get its letters.
-    pub multi_device: bool,
-    pub offline: OfflineLetters,
-    /// Mailboxes that exist before anybody connected as them.
-    pub mailboxes: Vec<String>,
-    /// Letters that wait in one mailbox, and how long.
-    pub mailbox_letters: usize,
-    pub mailbox_age: Duration,
-    /// Bytes of all letters that wait, together.
-    pub stored_bytes: u64,
-    pub max_recipients: usize,
-    pub max_message_bytes: usize,
+    max_connections: usize = "20000", Whole(1, 10_000_000);
+    /// What opens a mailbox: `any` text, as with the older server, one of `tokens`, or a `jwt` (HS256) that names it.
+    auth: PostOfficeAuth = "any", OneOf(PostOfficeAuth::WORDS);
+    /// Tokens for postoffice.auth tokens; in a mailbox's name `*` stands for any text.
+    tokens: Vec<SecretString> = "", Grants, reloadable;
+    /// Signs the JWTs of postoffice.auth jwt; their claim clientID or sub is the mailbox.
+    jwt_secret: SecretString = "", Code, reloadable;
+    /// Pages that may connect, besides those of the same host. Programs without an Origin header always may.
+    allowed_origins: Vec<String> = "", OriginsOrAny, reloadable;
+    /// Which `from` a message may have: `known` = any but another mailbox, `strict` = the sender's own, `off` = any.
+    from_check: FromCheck = "known", OneOf(FromCheck::WORDS);
+    /// Leave the sender's token in the message, as the older server did: its readers could use it.
+    forward_token: bool = "false", Switch;
+    /// How fields are judged: not at all, by what clients send, or by the document's schema.
+    validation: Validation = "off", OneOf(Validation::WORDS);
+    /// With validation strict: content must be base64.
+    require_base64: bool = "false", Switch;
+    /// Tell senders what was not delivered and why, or keep silent as the older server did.
+    errors: PostOfficeErrors = "reply", OneOf(PostOfficeErrors::WORDS);
+    /// All connections of a mailbox get its messages; otherwise a new one replaces the old.
+    multi_device: bool = "false", Switch;
+    /// Keep messages for mailboxes that are away, or drop them as the older server did.
+    offline: OfflineLetters = "store", OneOf(OfflineLetters::WORDS);
+    /// Mailboxes that messages are kept for although nobody has connected as them yet.
+    mailboxes: Vec<String> = "", Names;
+    /// Messages that wait in one mailbox; beyond that the lowest level goes first, then the oldest.
+    mailbox_messages: usize = "1000", COUNT;
+    /// How long a message waits.
+    mailbox_age: Duration = "168h", Span("1m", "8760h");
+    /// Bytes of all messages that wait, of all mailboxes together.
+    stored_bytes: u64 = "1073741824", STORE_BYTES;
+    /// Mailboxes that one message may name in to and cc.
+    max_recipients: usize = "1000", COUNT;
+    /// Bytes of the largest message; larger ones close the connection with 1009.
+    max_message_bytes: usize = "1048576", Whole(1_024, 1 << 24);
+}
+
+choices! {
+    /// What a PostOffice token has to be.
+    PostOfficeAuth: Any = "any", Tokens = "tokens", Jwt = "jwt";
+    /// Which `from` a message may have: any but another mailbox, the sender's mailbox, or any.
+    FromCheck: Known = "known", Strict = "strict", Off = "off";
+    /// How the fields of a message are judged.
+    Validation: Off = "off", Lenient = "lenient", Strict = "strict";
+    /// Whether senders hear of what was not delivered.
+    PostOfficeErrors: Reply = "reply", Silent = "silent";
+    /// What becomes of a message whose reader is away.
+    OfflineLetters: Store = "store", Drop = "drop";
 }
 
 impl PostOffice {
@@ -72,79 +97,6 @@ impl PostOffice {
     }
 }
 
-/// What a PostOffice token has to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PostOfficeAuth {
-    Any,
-    Tokens,
-    Jwt,
-}
-
-/// Which `from` a letter may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FromCheck {
-    /// Any but another mailbox.
-    Known,
-    /// The sender's mailbox.
-    Strict,
-    Off,
-}
-
-/// How the fields of a letter are judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Validation {
-    Off,
-    Lenient,
-    Strict,
-}
-
-/// Whether senders hear of what was not delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PostOfficeErrors {
-    Reply,
-    Silent,
-}
-
-/// What becomes of a letter whose reader is away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OfflineLetters {
-    Store,
-    Drop,
-}
-
-pub const KEYS: &[Key] = &[
-    key("postoffice.enabled", Kind::Switch),
-    key("postoffice.port", Kind::OwnPort),
-    key("postoffice.ws_path", Kind::Path),
-    key("postoffice.any_path", Kind::Switch),
-    key("postoffice.health_path", Kind::Path),
-    key("postoffice.stats_path", Kind::Path),
-    key("postoffice.threads_path", Kind::OptionalPath),
-    key("postoffice.max_connections", Kind::Whole(1, 10_000_000)),
-    key("postoffice.auth", Kind::OneOf(&["any", "tokens", "jwt"])),
-    key("postoffice.tokens", Kind::Grants),
-    key("postoffice.jwt_secret", Kind::Code),
-    key("postoffice.allowed_origins", Kind::OriginsOrAny),
-    key("postoffice.from_check", Kind::OneOf(&["known", "strict", "off"])),
-    key("postoffice.forward_token", Kind::Switch),
-    key("postoffice.validation", Kind::OneOf(&["off", "lenient", "strict"])),
-    key("postoffice.require_base64", Kind::Switch),
-    key("postoffice.errors", Kind::OneOf(&["reply", "silent"])),
-    key("postoffice.multi_device", Kind::Switch),
-    key("postoffice.offline", Kind::OneOf(&["store", "drop"])),
-    key("postoffice.mailboxes", Kind::Names),
-    key("postoffice.mailbox_letters", COUNT),
-    key("postoffice.mailbox_age", Kind::Span("1m", secs(60), "8760h", secs(31_536_000))),
-    key("postoffice.stored_bytes", STORE_BYTES),
-    key("postoffice.max_recipients", COUNT),
-    key("postoffice.max_message_bytes", Kind::Whole(1_024, 1 << 24)),
-];
-
 impl Verdict<'_> {
     pub(super) fn post_office(&mut self) {
         let post = &self.config.postoffice;
@@ -157,13 +109,10 @@ impl Verdict<'_> {
                 &["postoffice.tokens", "postoffice.auth"],
                 "empty, and postoffice.auth is tokens: nobody could connect",
             ),
-            PostOfficeAuth::Tokens => {}
-            PostOfficeAuth::Jwt => {
-                self.secret("postoffice.jwt_secret", "LETSHARE_POSTOFFICE_JWT_SECRET", &post.jwt_secret, true)
-            }
+            PostOfficeAuth::Tokens | PostOfficeAuth::Jwt => {}
         }
-        // What may be on the way to a client at once, with the letter that makes it too much.
-        let most = post.max_message_bytes + limits::POST_WINDOW_BYTES + 65_536;
+        // What may be on the way to a client at once, with the message that makes it too much.
+        let most = post.max_message_bytes + limits::MAILBOX_UNCONFIRMED_BYTES + 65_536;
         if self.config.limits.outbox_bytes < most {
             self.complain(
                 &["limits.outbox_bytes", "postoffice.max_message_bytes"],
@@ -180,7 +129,7 @@ impl Verdict<'_> {
         }
         let remedy = "postoffice:\n    auth: tokens\n    tokens: [\"A-LONG-RANDOM-TOKEN erp desk-*\"]";
         if self.config.allow_insecure {
-            self.warnings.push(format!(
+            self.warn(format!(
                 "postoffice.auth is any, and the server listens on {host}: everybody who can reach it reads every \
                  mailbox. To be safe, set\n  {remedy}"
             ));

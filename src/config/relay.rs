@@ -3,86 +3,62 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 
 use super::{
-    check::{SECRET_BYTES, Verdict},
-    keys::{Key, key, secs},
+    check::Verdict,
+    keys::{Key, choices, section},
     kind::Kind,
+    secrets::SECRET_BYTES,
 };
 
-pub mod file;
+section! {
+    Relay as "relay";
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Relay {
-    pub enabled: bool,
-    /// None = the shared port; 0 picks a free one (tests).
-    pub port: Option<u16>,
-    pub ws_path: String,
-    pub push_path: String,
-    pub health_path: String,
-    /// None = no such page.
-    pub stats_path: Option<String>,
-    /// Whoever pushes shows it; empty = that of the data folder.
-    pub api_key: SecretString,
-    pub allowed_origins: Vec<String>,
-    pub identify: Identify,
-    /// Signs JWTs or identifiers.
-    pub identify_secret: SecretString,
-    pub identify_ack: bool,
-    pub lenient_push: bool,
-    pub unresolved_token: UnresolvedToken,
-    /// 0 = no limit.
-    pub pushes_per_second: u32,
-    /// Delayed pushes that are later than that are dropped; zero = none is.
-    pub max_lateness: Duration,
-    /// So long after the start nobody is expected to be connected yet: what falls due waits for its recipients.
-    pub overdue_grace: Duration,
-    /// Pushes for a user who is away wait so long; zero = not at all.
-    pub offline_ttl: Duration,
+    /// Serve the relay protocol: HTTP pushes to WebSockets. MODE=relay is the drop-in for the older server.
+    enabled: bool = "false", Switch;
+    /// A port of its own, beside the shared one; 0 picks a free one.
+    port: Option<u16> = "", OwnPort;
+    /// Where clients connect by WebSocket.
+    ws_path: String = "/relay/ws", Path;
+    /// Where back ends push by POST. Below it, /scheduled lists what is delayed.
+    push_path: String = "/relay/api/push", Path;
+    /// Says that the relay is well.
+    health_path: String = "/relay/health", Path;
+    /// Counts connections and users for whoever has the API key; without a path there is no such page.
+    stats_path: Option<String> = "", OptionalPath;
+    /// Back ends show it with every push. If it is empty, one is made at the first start: <data.dir>/relay-key.json.
+    api_key: SecretString = "", Code, reloadable;
+    /// Pages that may connect or push; none named = all may, as with the older server.
+    allowed_origins: Vec<String> = "", Origins, reloadable;
+    /// How clients show who they are: `open` needs no proof, `jwt` takes the `sub` of a JWT, and `signed` takes
+    /// <id>.<hex HMAC-SHA256>.
+    identify: Identify = "open", OneOf(Identify::WORDS);
+    /// Behind relay.identify jwt and signed; not used by open.
+    identify_secret: SecretString = "", Code, reloadable;
+    /// Answer `identify` with an `identified` event.
+    identify_ack: bool = "false", Switch;
+    /// Take a push without `subject` for one with null, as the older server did.
+    lenient_push: bool = "false", Switch;
+    /// A push whose token names nobody goes to everybody, as with the older server, or is refused.
+    unresolved_token: UnresolvedToken = "broadcast", OneOf(UnresolvedToken::WORDS);
+    /// Pushes a second, all back ends together; 0 = no limit.
+    pushes_per_second: u32 = "0", RATE;
+    /// Delayed pushes that are later than that, because the server was down, are dropped; 0s sends them all.
+    max_lateness: Duration = "0s", Span("0s", "8760h");
+    /// For so long after the start clients are still coming back. A delayed push that falls due then, or did while the
+    /// server was down: one to a user is kept until the user has read it, one to everybody is sent at the end of it.
+    overdue_grace: Duration = "30s", Span("0s", "1h");
+    /// Pushes for a user who is away are kept for so long, on disk, until one of the user's connections identifies; 0s
+    /// keeps none, as the older server.
+    offline_ttl: Duration = "0s", Span("0s", "720h");
 }
 
-/// How a relay client shows who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Identify {
-    Open,
-    Jwt,
-    Signed,
+choices! {
+    /// How a relay client shows who it is.
+    Identify: Open = "open", Jwt = "jwt", Signed = "signed";
+    /// What becomes of a relay push whose token names nobody.
+    UnresolvedToken: Broadcast = "broadcast", Reject = "reject";
 }
-
-/// What becomes of a relay push whose token names nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UnresolvedToken {
-    Broadcast,
-    Reject,
-}
-
-pub const KEYS: &[Key] = &[
-    key("relay.enabled", Kind::Switch),
-    key("relay.port", Kind::OwnPort),
-    key("relay.ws_path", Kind::Path),
-    key("relay.push_path", Kind::Path),
-    key("relay.health_path", Kind::Path),
-    key("relay.stats_path", Kind::OptionalPath),
-    key("relay.api_key", Kind::Code),
-    key("relay.allowed_origins", Kind::Origins),
-    key("relay.identify", Kind::OneOf(&["open", "jwt", "signed"])),
-    key("relay.identify_secret", Kind::Code),
-    key("relay.identify_ack", Kind::Switch),
-    key("relay.lenient_push", Kind::Switch),
-    key("relay.unresolved_token", Kind::OneOf(&["broadcast", "reject"])),
-    key("relay.pushes_per_second", Kind::Whole(0, 1_000_000)),
-    key("relay.max_lateness", Kind::Span("0s", secs(0), "8760h", secs(31_536_000))),
-    key("relay.overdue_grace", Kind::Span("0s", secs(0), "1h", secs(3_600))),
-    key("relay.offline_ttl", Kind::Span("0s", secs(0), "720h", secs(2_592_000))),
-];
-
-/// Keys of the older relay server and of its guide (`docs/protocols/relay.md §1`).
-const PUBLISHED_RELAY_KEYS: [&str; 4] =
-    ["U2FsdGVkX18ucQzBA+ozhc3ySrVZ", "change_me_to_a_secure_key", "your_secure_key", "your_api_key_here"];
 
 impl Verdict<'_> {
     pub(super) fn relay(&mut self) {
@@ -92,32 +68,15 @@ impl Verdict<'_> {
         }
         if relay.api_key.expose_secret().is_empty() {
             let folder = self.config.data.dir.display();
-            self.warnings.push(format!(
-                "relay.api_key is empty: back ends push with the key in {folder}/relay-key.json, which is made at the first \
-                 start. Or set LETSHARE_RELAY_API_KEY to a secret of your own"
+            self.warn(format!(
+                "relay.api_key is empty: back ends push with the key in {folder}/relay-key.json, which is made at the \
+                 first start. Or set LETSHARE_RELAY_API_KEY to a secret of your own"
             ));
         }
-        let host = self.config.server.host;
-        if PUBLISHED_RELAY_KEYS.contains(&relay.api_key.expose_secret()) {
-            let remedy = "make one of your own, for example with `openssl rand -hex 32`";
-            if host.is_loopback() || self.config.allow_insecure {
-                self.warnings
-                    .push(format!("relay.api_key is published: whoever reaches the server can push; {remedy}"));
-            } else {
-                self.complain(
-                    &["relay.api_key", "server.host", "allow_insecure"],
-                    format!(
-                        "published, and server.host {host} lets other machines in: {remedy} (or set \
-                         allow_insecure: true where that does not matter)"
-                    ),
-                );
-            }
-        }
         if relay.identify == Identify::Open {
-            self.warnings.push(
-                "relay.identify is open: whoever knows the identifier of a user can read what is pushed to \
-                 them; jwt or signed ask for a proof"
-                    .into(),
+            self.warn(
+                "relay.identify is open: whoever knows the identifier of a user can read what is pushed to them; jwt \
+                 or signed ask for a proof",
             );
         } else if relay.identify_secret.expose_secret().len() < SECRET_BYTES {
             self.complain(

@@ -1,68 +1,11 @@
-//! Which settings take effect without a restart (SIGHUP), and what is different between those in force and those that
-//! were read anew.
+//! What a reload (SIGHUP) takes over, and what is different between the settings in force and those that were read
+//! anew.
 
 use std::{collections::BTreeSet, fmt};
 
 use secrecy::ExposeSecret as _;
 
-use super::{Config, Loaded, Origin, Setting, keys::Key};
-
-/// Says once which keys are reloadable: their names, and how their values are taken over.
-macro_rules! reloadable {
-    ($($section:ident.$field:ident,)*) => {
-        const RELOADABLE: &[&str] = &[$(concat!(stringify!($section), ".", stringify!($field)),)*];
-
-        fn take_over(config: &mut Config, new: Config) {
-            $(config.$section.$field = new.$section.$field;)*
-        }
-    };
-}
-
-reloadable! {
-    server.trusted_proxies,
-    server.metrics_from,
-    server.public_hosts,
-    tls.cert_file,
-    tls.key_file,
-    auth.mode,
-    auth.secret,
-    jwt.secret,
-    jwt.expiration_hours,
-    cors.allowed_origins,
-    cors.allow_lan,
-    ably.apps_file,
-    file_transfer.pro_invite_code,
-    limits.connections,
-    limits.connections_per_address,
-    limits.exempt_loopback,
-    limits.publishes_per_second,
-    limits.publish_burst,
-    limits.channels,
-    limits.channels_per_connection,
-    limits.events_per_subscription,
-    limits.outbox_bytes,
-    relay.api_key,
-    relay.identify_secret,
-    relay.allowed_origins,
-    postoffice.tokens,
-    postoffice.jwt_secret,
-    postoffice.allowed_origins,
-    chat.jwt_secret,
-    chat.words_file,
-    chat.allowed_origins,
-    group.jwt_secret,
-    group.service_key,
-    group.blacklist,
-    group.blacklist_file,
-    group.allowed_origins,
-}
-
-impl Key {
-    /// Whether a new value takes effect without a restart.
-    pub fn is_reloadable(&self) -> bool {
-        RELOADABLE.contains(&self.name)
-    }
-}
+use super::{Loaded, Origin, Setting, keys::Key};
 
 /// A setting whose value is another one now. Secrets are not shown.
 #[derive(Clone, Debug)]
@@ -87,8 +30,8 @@ impl fmt::Display for Change {
 }
 
 impl Loaded {
-    /// Why `new` is no later state of these settings but one that something got lost of: a file that counted says nothing
-    /// any more, or a secret of the operator's own would give way to the published one.
+    /// Why `new` must not take the place of these settings: a file that had settings has none any more, or a secret of
+    /// the operator's own would be replaced by the published default.
     pub fn lost_in(&self, new: &Self) -> Vec<String> {
         let file = |setting: &Setting| match &setting.origin {
             Origin::File { path, embedded: false, .. } => Some(path.clone()),
@@ -117,7 +60,7 @@ impl Loaded {
         let mut changes = Vec::new();
         for (old, new) in self.settings.iter_mut().zip(&new.settings) {
             let is_same = old.value.expose_secret() == new.value.expose_secret();
-            let is_reloadable = Key::find(old.key).is_some_and(Key::is_reloadable);
+            let is_reloadable = Key::find(old.key).is_some_and(|key| key.is_reloadable);
             if !is_same {
                 let (from, to, origin) = (old.shown.clone(), new.shown.clone(), new.origin.clone());
                 changes.push(Change { key: old.key, is_reloadable, from, to, origin });
@@ -126,7 +69,7 @@ impl Loaded {
                 *old = new.clone();
             }
         }
-        take_over(&mut self.config, new.config.clone());
+        self.config.adopt(&new.config);
         changes
     }
 }
@@ -143,11 +86,13 @@ mod tests {
         load(&Environment::default(), &flags).expect("valid")
     }
 
+    /// The keys that README says take effect at once.
     #[test]
-    fn every_reloadable_key_is_a_key() {
-        for name in RELOADABLE {
-            assert!(Key::find(name).is_some_and(Key::is_reloadable), "{name}");
-        }
+    fn the_reloadable_keys() {
+        let names: Vec<_> = Key::all().filter(|key| key.is_reloadable).map(|key| key.name).collect();
+        assert_eq!(names.len(), 36, "{names:?}");
+        assert!(["tls.key_file", "auth.secret", "group.blacklist"].iter().all(|name| names.contains(name)));
+        assert!(!names.contains(&"server.host"));
     }
 
     /// findings P1: what can be taken over is, what cannot is told, and secrets are shown to nobody.

@@ -1,4 +1,4 @@
-//! Which file the settings of a mode come from, and which ones somebody may think that they come from.
+//! Which file the settings of a mode come from, and which others look as if they did.
 
 use std::{
     collections::BTreeSet,
@@ -10,12 +10,12 @@ use super::{Environment, load::shipped};
 
 /// `configs/<mode>.yaml` in the working directory; none when the copy that is built in is used.
 pub fn settings_file(environment: &Environment, mode: &str) -> Option<PathBuf> {
-    let path = environment.dir.join("configs").join(format!("{mode}.yaml"));
+    let path = environment.mode_file(mode);
     path.is_file().then(|| fs::canonicalize(&path).unwrap_or(path))
 }
 
-/// Where the built-in copy is used: files of the same name that say something else, in the folders above the program and
-/// above the working directory. An edited one there is easily taken for the one that counts.
+/// Where the built-in copy is used: files of the same name that say something else, in the folders above the program
+/// and above the working directory. Somebody may have edited one of those and expect that it is read.
 pub fn unused_files(environment: &Environment, mode: &str) -> Vec<PathBuf> {
     if settings_file(environment, mode).is_some() {
         return Vec::new();

@@ -3,16 +3,16 @@
 
 use std::{fs, time::Duration};
 
-use figment::value::{Dict, Value};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
-use super::{keys::Key, kind::Kind, layers::insert, *};
+use super::{keys::Key, kind::Kind, *};
 
 mod compose;
+mod default_yaml;
+pub mod fixtures;
 mod operators;
 
-const DEFAULTS: &str = include_str!("../../configs/default.yaml");
 const LONG: &str = "0123456789abcdef0123456789abcdef";
 
 struct Operator {
@@ -69,64 +69,6 @@ fn the_built_in_defaults_are_valid_and_as_documented() {
     assert_eq!(config.websocket.ping_interval, Duration::from_secs(30));
     assert_eq!(config.history.window, Duration::from_secs(120));
     assert_eq!(config.tls.cert_file, None);
-}
-
-#[test]
-fn default_yaml_has_exactly_the_keys_of_the_table() {
-    let leaves = super::yaml::read(DEFAULTS).unwrap();
-    let written: Vec<&str> = leaves.iter().map(|leaf| leaf.key.as_str()).collect();
-    let known: Vec<&str> = Key::all().map(|key| key.name).collect();
-    assert_eq!(written, known);
-}
-
-#[test]
-fn default_yaml_documents_the_range_of_each_key() {
-    let lines: Vec<&str> = DEFAULTS.lines().collect();
-    for leaf in super::yaml::read(DEFAULTS).unwrap() {
-        let kind = keys::Key::find(&leaf.key).unwrap().kind;
-        assert_eq!(lines[leaf.line - 2].trim(), format!("# Allowed: {kind}"), "{}", leaf.key);
-        let why = lines[leaf.line - 3].trim();
-        assert!(why.starts_with("# ") && why.len() > 12, "{}: {why}", leaf.key);
-    }
-}
-
-/// Adds a key that cannot exist to each section; serde's refusal lists the fields of the struct.
-#[test]
-fn the_typed_settings_have_exactly_the_keys_of_the_table() {
-    let typed = || {
-        let mut root = Dict::new();
-        for leaf in super::yaml::read(DEFAULTS).unwrap() {
-            let kind = keys::Key::find(&leaf.key).unwrap().kind;
-            if let Some(value) = kind.read(&leaf.value, "".as_ref()).unwrap() {
-                insert(&mut root, &leaf.key, value);
-            }
-        }
-        root
-    };
-    let fields = |section: &str| -> Vec<String> {
-        let mut root = typed();
-        insert(&mut root, &format!("{section}zz"), Value::from(1));
-        let error = Value::from(root).deserialize::<Config>().unwrap_err();
-        match error.kind {
-            figment::error::Kind::UnknownField(_, fields) => {
-                fields.iter().map(|field| format!("{section}{field}")).collect()
-            }
-            kind => panic!("{section}: {kind:?}"),
-        }
-    };
-    let supported = Key::all().filter(|key| !matches!(key.kind, Kind::Ignored(..)));
-    let mut expected: Vec<String> = supported.map(|key| key.name.to_owned()).collect();
-    let mut found = Vec::new();
-    for name in fields("") {
-        if name == "allow_insecure" {
-            found.push(name);
-        } else {
-            found.extend(fields(&format!("{name}.")));
-        }
-    }
-    found.sort();
-    expected.sort();
-    assert_eq!(found, expected);
 }
 
 #[test]

@@ -66,27 +66,28 @@ impl FileFaults {
         Self { key, path: path.to_owned(), problems: vec![Problem::whole(format!("cannot be read: {error}"))] }
     }
 
-    /// Each with its place. Of very many only the first: a file that is something else altogether is wrong in every line.
-    pub fn told(&self) -> Vec<String> {
+    /// Each problem with its place. Of very many only the first: a file that is something else altogether is wrong in
+    /// every line.
+    pub fn lines(&self) -> Vec<String> {
         const SHOWN: usize = 20;
         let path = self.path.display();
-        let tell = |problem: &Problem| match problem.line {
+        let line = |problem: &Problem| match problem.line {
             Some(line) => format!("{path}:{line}: {}", problem.what),
             None => format!("{path}: {}", problem.what),
         };
-        let mut told: Vec<String> = self.problems.iter().take(SHOWN).map(tell).collect();
+        let mut lines: Vec<String> = self.problems.iter().take(SHOWN).map(line).collect();
         let more = self.problems.len().saturating_sub(SHOWN);
         if more > 0 {
-            told.push(format!("{path}: and {more} more of that kind"));
+            lines.push(format!("{path}: and {more} more of that kind"));
         }
-        told
+        lines
     }
 }
 
 impl fmt::Display for FileFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}) cannot be used:", self.path.display(), self.key)?;
-        for problem in self.told() {
+        for problem in self.lines() {
             write!(f, "\n  {problem}")?;
         }
         Ok(())
@@ -116,7 +117,7 @@ mod tests {
     fn of_many_problems_the_first_are_told() {
         let problems = (1..=100).map(|line| Problem::at(line, "bad")).collect();
         let faults = FileFaults { key: "k", path: "f".into(), problems };
-        assert_eq!(faults.told().len(), 21);
+        assert_eq!(faults.lines().len(), 21);
         assert!(faults.to_string().contains("f:20: bad") && faults.to_string().ends_with("and 80 more of that kind"));
     }
 }

@@ -1,20 +1,33 @@
 //! Reads a settings file into flat `section.key` leaves, each with its line.
 //!
-//! Scalars stay text: what a value means is decided by its key (`keys`), so that `port: "8080"`,
+//! Scalars stay text: what a value means is decided by its key (`kind`), so that `port: "8080"`,
 //! `port: 8080` and `LETSHARE_SERVER_PORT=8080` are the same, and a secret of digits stays a secret.
 //! Anchors and aliases are refused: settings files have no use for them, and they can expand without end.
 
-use std::path::Path;
-
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, StrInput};
-
-use super::complaint::{Complaint, Origin};
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Raw {
     Text(String),
     List(Vec<String>),
+}
+
+impl Raw {
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::List(items) => items.is_empty(),
+        }
+    }
+
+    /// As it would be written in a variable.
+    pub fn written(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::List(items) => items.join(","),
+        }
+    }
 }
 
 /// One `section.key` of a file.
@@ -35,17 +48,6 @@ pub struct Fault {
 
 /// Sections nest once; a few levels more are read so that the complaint can name the whole key.
 const MAX_DEPTH: usize = 8;
-
-/// The leaves of a file of an older server; none, and a complaint, when it is no settings file.
-pub fn read_of(path: &Path, text: &str, complaints: &mut Vec<Complaint>) -> Vec<Leaf> {
-    read(text).unwrap_or_else(|fault| {
-        complaints.push(Complaint {
-            origin: Some(Origin::in_file(path, fault.line)),
-            ..Complaint::about(path.display().to_string(), fault.problem)
-        });
-        Vec::new()
-    })
-}
 
 /// The leaves of `text` in their order; a key that stands twice is given twice.
 ///

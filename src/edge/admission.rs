@@ -39,9 +39,6 @@ impl NotAdmitted {
     }
 }
 
-/// The former name of [`NotAdmitted`].
-pub type Refusal = NotAdmitted;
-
 /// The caps of the whole server, and who is in; clones are the same.
 #[derive(Clone, Debug)]
 pub struct Admission(Arc<Places>);

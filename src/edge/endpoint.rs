@@ -163,30 +163,40 @@ impl Methods {
     }
 }
 
-/// Serves `path` by `handler`. What is left of a body is read, so that the client's next request on the connection is not
-/// lost, and answers that are errors are counted.
-///
-/// This is the one place where the limits of a network for plain requests stand, as [`Ingress::take_place`] is for WebSockets.
+/// Serves `path` by `handler`.
 pub fn route<E, H>(config: &mut web::ServiceConfig, path: &str, methods: Methods, endpoint: &E, handler: H)
 where
     E: Endpoint,
     H: AsyncFn(&E, &HttpRequest, &mut web::Payload) -> HttpResponse + Clone + 'static,
 {
     let endpoint = endpoint.clone();
-    let serve = move |request: HttpRequest, mut payload: web::Payload| {
+    let page = move |request: HttpRequest, payload: web::Payload| {
         let (endpoint, handler) = (endpoint.clone(), handler.clone());
-        async move {
-            let response = handler(&endpoint, &request, &mut payload).await;
-            body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
-            if response.status().is_client_error() || response.status().is_server_error() {
-                endpoint.ingress().worker.count(|counters| counters.errors_told += 1);
-            }
-            response
-        }
+        async move { serve(&endpoint, &handler, request, payload).await }
     };
     let asked = fn_guard(move |context| {
         let head = context.head();
         methods.have(&head.method, head.headers.contains_key(UPGRADE))
     });
-    config.service(web::resource(path).guard(asked).to(serve));
+    config.service(web::resource(path).guard(asked).to(page));
+}
+
+/// Answers one plain request by `handler`. What is left of its body is read, so that the client's next request on the
+/// connection is not lost, and answers that are errors are counted.
+///
+/// The one place where the limits of a network for plain requests stand, as [`Ingress::take_place`] is for WebSockets.
+pub async fn serve<E, H>(endpoint: &E, handler: &H, request: HttpRequest, mut payload: web::Payload) -> HttpResponse
+where
+    E: Endpoint,
+    H: AsyncFn(&E, &HttpRequest, &mut web::Payload) -> HttpResponse,
+{
+    let response = handler(endpoint, &request, &mut payload).await;
+    // What follows a request for an upgrade has no end: it is no body.
+    if !request.head().upgrade() {
+        body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
+    }
+    if response.status().is_client_error() || response.status().is_server_error() {
+        endpoint.ingress().worker.count(|counters| counters.errors_told += 1);
+    }
+    response
 }

@@ -16,6 +16,6 @@ pub mod target;
 pub mod tls;
 pub mod websocket;
 
-pub use endpoint::{Endpoint, Methods, Refusal, route, websocket};
+pub use endpoint::{Endpoint, Methods, Refusal, route, serve, websocket};
 pub use ingress::Ingress;
 pub use refusal::Refused;

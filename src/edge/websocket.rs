@@ -23,13 +23,12 @@ use futures_util::Stream;
 use crate::{
     actors::{
         fanout::outbox::Outbox,
-        refusals::Reason,
         transport::context::ProtocolHandler,
         transport::socket::Socket,
         transport::{Inbound, Transport},
     },
     edge::{
-        admission::{NotAdmitted, Permit},
+        admission::Permit,
         body::OutboxBody,
         guard::{self, MessageLimits, Verdict, Violation},
         ingress::Ingress,
@@ -37,34 +36,6 @@ use crate::{
     },
     error::CloseReason,
 };
-
-/// The former name of [`Ingress`].
-pub type Entrance = Ingress;
-
-/// The former way in, for endpoints that do its steps by themselves.
-impl Ingress {
-    /// # Errors
-    /// When a cap is reached; it is counted and logged here.
-    pub fn admit(&self, request: &HttpRequest) -> Result<Permit, NotAdmitted> {
-        self.take_place(request)
-            .inspect_err(|refusal| self.turn_away(request, refusal.reason(), || refusal.to_string()))
-    }
-
-    /// # Errors
-    /// When the request is no valid WebSocket handshake; it is counted and logged here.
-    pub async fn upgrade(
-        &self,
-        request: &HttpRequest,
-        payload: web::Payload,
-        permit: Permit,
-        handler: Box<dyn ProtocolHandler>,
-    ) -> Result<HttpResponse, NoHandshake> {
-        NoHandshake::check(request).inspect_err(|fault| {
-            self.turn_away(request, Reason::Request, || fault.to_string());
-        })?;
-        self.start(request, payload, permit, handler).await
-    }
-}
 
 impl Ingress {
     /// Starts the connection; from here on `handler` speaks with the client.

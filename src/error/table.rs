@@ -20,7 +20,7 @@ impl Reply {
 }
 
 /// Declares an enum and its table: behind each variant stands its row, whose type is that of the function at the end.
-/// The fields of a variant have names, which the row may use.
+/// A row may use the fields of its variant, which have names, and the arguments of the function.
 ///
 /// ```ignore
 /// reply_table! {
@@ -33,6 +33,7 @@ impl Reply {
 ///     pub fn reply(&self) -> Reply;
 /// }
 /// ```
+#[macro_export]
 macro_rules! reply_table {
     (
         $(#[$meta:meta])*
@@ -46,7 +47,7 @@ macro_rules! reply_table {
             ),+ $(,)?
         }
         $(#[$fn_meta:meta])*
-        $fn_vis:vis fn $function:ident(&self) -> $row_type:ty;
+        $fn_vis:vis fn $function:ident(&self $(, $argument:ident: $argument_type:ty)*) -> $row_type:ty;
     ) => {
         $(#[$meta])*
         $vis enum $name {
@@ -59,7 +60,7 @@ macro_rules! reply_table {
         impl $name {
             $(#[$fn_meta])*
             #[allow(unused_variables)]
-            $fn_vis fn $function(&self) -> $row_type {
+            $fn_vis fn $function(&self $(, $argument: $argument_type)*) -> $row_type {
                 match self {
                     $(Self::$variant $(( $($place),+ ))? $({ $($field),+ })? => $row),+
                 }
@@ -68,7 +69,7 @@ macro_rules! reply_table {
     };
 }
 
-pub(crate) use reply_table;
+pub use reply_table;
 
 #[cfg(test)]
 mod tests {
@@ -81,16 +82,16 @@ mod tests {
             Unclear => Reply::new(400, "unclear", ""),
             TooLong(limit: usize) => Reply::new(413, "too long", format!("it may have {limit} bytes")),
             /// With names.
-            Unknown { _name: &'static str } => Reply::new(404, "unknown", "there is none"),
+            Unknown { name: &'static str } => Reply::new(404, "unknown", format!("{wish}: there is no {name}")),
         }
         /// What the client is told.
-        fn reply(&self) -> Reply;
+        fn reply(&self, wish: &str) -> Reply;
     }
 
     #[test]
     fn each_variant_has_its_row() {
-        assert_eq!(Refusal::Unclear.reply(), Reply::new(400, "unclear", ""));
-        assert_eq!(Refusal::TooLong(7).reply(), Reply::new(413, "too long", "it may have 7 bytes"));
-        assert_eq!(Refusal::Unknown { _name: "x" }.reply().code, 404);
+        assert_eq!(Refusal::Unclear.reply("x"), Reply::new(400, "unclear", ""));
+        assert_eq!(Refusal::TooLong(7).reply("x"), Reply::new(413, "too long", "it may have 7 bytes"));
+        assert_eq!(Refusal::Unknown { name: "y" }.reply("x").reason, "x: there is no y");
     }
 }

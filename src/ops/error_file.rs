@@ -18,8 +18,8 @@ use std::{
 
 use crate::limits;
 
-/// Told what the operator should know about the file itself.
-pub type Tell = Box<dyn FnMut(String) + Send>;
+/// Takes what the operator should know about the file itself.
+pub type Warn = Box<dyn FnMut(String) + Send>;
 
 /// The one writer of the file. As [`Write`] it takes one whole line at a time, and writes them when it is flushed; it
 /// never fails: what the disk refuses is lost, and counted.
@@ -30,16 +30,16 @@ pub struct ErrorFile {
     entries: usize,
     /// Lines that are not in the file yet, each with its line break.
     pending: VecDeque<Vec<u8>>,
-    /// Whether the last attempt failed, so that a full disk is told once.
+    /// Whether the last attempt failed, so that there is one warning of a full disk.
     failing: bool,
     lost: Arc<AtomicU64>,
-    tell: Tell,
+    warn: Warn,
 }
 
 impl ErrorFile {
-    /// Makes the folder, mends a line that a crash cut off and trims what an earlier run left. When the folder cannot
-    /// be used, that is told; the lines are lost then, and counted.
-    pub fn open(path: PathBuf, max_entries: usize, tell: Tell) -> Self {
+    /// Makes the folder, ends a line that a crash cut off and trims what an earlier run left. When the folder cannot be
+    /// used there is a warning, and the lines are lost and counted.
+    pub fn open(path: PathBuf, max_entries: usize, warn: Warn) -> Self {
         let mut file = Self {
             path,
             max_entries: max_entries.max(1),
@@ -47,7 +47,7 @@ impl ErrorFile {
             pending: VecDeque::new(),
             failing: false,
             lost: Arc::default(),
-            tell,
+            warn,
         };
         let prepared = file.prepare();
         file.note(prepared);
@@ -149,16 +149,16 @@ impl ErrorFile {
         }
     }
 
-    /// Tells the first failure of a row of failures, and the end of the row.
+    /// Warns of the first of several failures in a row, and says when the file works again.
     fn note(&mut self, outcome: io::Result<()>) {
         let path = self.path.display();
         match (&outcome, self.failing) {
             (Err(error), false) => {
-                (self.tell)(format!("cannot write {path}: {error}; warnings and errors go to stdout only"));
+                (self.warn)(format!("cannot write {path}: {error}; warnings and errors go to stdout only"));
             }
             (Ok(()), true) => {
                 let lost = self.lost.load(Ordering::Relaxed);
-                (self.tell)(format!("{path} works again; {lost} entries are missing"));
+                (self.warn)(format!("{path} works again; {lost} entries are missing"));
             }
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! `/health`: the process answers; `/ready`: it should get new connections (docs/protocols/letshare.md §4).
 //!
-//! `/health` stays 200 while the server drains: it is alive, and whoever restarts it because of a
-//! failing health check would cut the clients that it is just letting go.
+//! `/health` stays 200 while the server drains: whoever restarts it because of a failing health check would cut the
+//! clients that it is just closing in order.
 
 use std::{sync::atomic::Ordering, time::Duration};
 

@@ -58,12 +58,12 @@ pub enum Form {
     Plain,
 }
 
-/// A hold on the logs: when it goes, what still waits is written, unless nobody takes it.
+/// Keeps the logs open. When it is dropped, lines that still wait are written, unless nobody reads them.
 #[derive(Debug)]
 pub struct Logs {
     errors_path: PathBuf,
     dropped: Dropped,
-    /// That of `errors.log` first: the other one may wait.
+    /// That of `errors.log` first: nobody may be reading stdout.
     guards: Option<[WorkerGuard; 2]>,
 }
 
@@ -80,8 +80,8 @@ impl Logs {
 }
 
 impl Drop for Logs {
-    /// The guards wait for their threads, and say so on stdout when they wait in vain: on a thread of their own, since
-    /// a stdout that nobody reads must not hold up the exit.
+    /// Dropping the guards waits for their threads. That happens on another thread, since a stdout that nobody reads
+    /// must not hold up the exit.
     fn drop(&mut self) {
         let guards = self.guards.take();
         let (done, is_done) = mpsc::sync_channel(1);
@@ -140,13 +140,13 @@ pub fn subscriber(
     let filter = EnvFilter::builder().parse(directives(&config.level))?;
     let (out, out_guard) = queue("log to stdout", out);
     let stdout = Stdout { form, out };
-    let teller = (stdout.clone(), clock.clone());
-    let tell = move |text: String| {
-        let (stdout, clock) = &teller;
+    let beside = (stdout.clone(), clock.clone());
+    let warn = move |text: String| {
+        let (stdout, clock) = &beside;
         stdout.write(&Line::of_our_own(clock, text));
     };
     let errors_path = config.dir.join("errors.log");
-    let file = ErrorFile::open(errors_path.clone(), config.max_entries, Box::new(tell));
+    let file = ErrorFile::open(errors_path.clone(), config.max_entries, Box::new(warn));
     let lost = file.lost_counter();
     let (errors, errors_guard) = queue("log to errors.log", file);
     let dropped = Dropped { stdout: stdout.out.error_counter(), errors: errors.error_counter(), lost };
@@ -155,8 +155,8 @@ pub fn subscriber(
         stdout,
         errors,
         dropped: dropped.clone(),
-        told: AtomicU64::new(0),
-        telling: OncePerSecond::default(),
+        reported: AtomicU64::new(0),
+        reports: OncePerSecond::default(),
     };
     let subscriber = Registry::default().with(lines.with_filter(filter));
     Ok((subscriber, Logs { errors_path, dropped, guards: Some([errors_guard, out_guard]) }))
@@ -199,7 +199,6 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     tracing::error!("panicked at {place}: {text}{backtrace}");
 }
 
-/// Where lines for everybody go.
 #[derive(Clone, Debug)]
 struct Stdout {
     form: Form,
@@ -229,9 +228,9 @@ struct Lines {
     stdout: Stdout,
     errors: NonBlocking,
     dropped: Dropped,
-    /// Dropped lines that the logs speak of already.
-    told: AtomicU64,
-    telling: OncePerSecond,
+    /// Dropped lines that were reported already.
+    reported: AtomicU64,
+    reports: OncePerSecond,
 }
 
 impl Lines {
@@ -242,27 +241,28 @@ impl Lines {
         }
     }
 
-    /// Says how many lines are missing. While the queue is full that finds no room either; then the next try does.
-    fn tell_dropped(&self) {
+    /// Says how many lines are missing. While the queue is full, that line finds no room either and is tried again
+    /// later.
+    fn report_dropped(&self) {
         let count = || {
             let LogFigures { stdout_dropped, errors_dropped } = self.dropped.read();
             stdout_dropped + errors_dropped
         };
-        let (dropped, told) = (count(), self.told.load(Ordering::Relaxed));
-        if dropped == told || self.telling.allows(&self.clock).is_none() {
+        let (dropped, reported) = (count(), self.reported.load(Ordering::Relaxed));
+        if dropped == reported || self.reports.allows(&self.clock).is_none() {
             return;
         }
-        let text = format!("{} log lines are missing here: they came faster than they were taken", dropped - told);
+        let text = format!("{} log lines are missing here: they came faster than they were taken", dropped - reported);
         self.write(&Line::of_our_own(&self.clock, text));
         if count() == dropped {
-            self.told.store(dropped, Ordering::Relaxed);
+            self.reported.store(dropped, Ordering::Relaxed);
         }
     }
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.tell_dropped();
+        self.report_dropped();
         self.write(&Line::of(event, &self.clock));
     }
 }

@@ -19,7 +19,10 @@ use super::{
     show_time::go_duration,
 };
 use crate::{
-    actors::metrics::{Counters, GroupFigures, Snapshot, StoreFigures},
+    actors::{
+        figures::Figures as _,
+        metrics::{RENAMED_IN_JSON, Snapshot},
+    },
     ids::Timestamp,
 };
 
@@ -92,14 +95,13 @@ fn specificity(offer: Option<TextForm>, range: &Mime) -> Option<u8> {
     (range.subtype() == subtype && is_version_ours).then_some(2)
 }
 
-/// The documented shape, and the counters of this server beside it. What only a Go process has is 0
-/// or empty; threads stand for goroutines.
+/// The documented shape, and the figures of this server beside it. What only a Go process has is 0 or empty; threads
+/// stand for goroutines.
 fn render_json(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration, now: Timestamp) -> Value {
-    let resident_mb = process.resident_bytes / 1024 / 1024;
     let mut memory = memory(process);
-    memory["heap_alloc_mb"] = resident_mb.into();
-    memory["heap_sys_mb"] = resident_mb.into();
-    let (websocket, relay, store) = counts(snapshot);
+    for more in ["heap_alloc_mb", "heap_sys_mb"] {
+        memory[more] = memory["alloc_mb"].clone();
+    }
     let mut page = json!({
         "server": {
             "uptime": go_duration(uptime),
@@ -107,140 +109,19 @@ fn render_json(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration, no
             "timestamp": now.rfc3339(),
             "version": env!("CARGO_PKG_VERSION"),
         },
-        "websocket": websocket,
-        "relay": relay,
-        "store": store,
-        "refusals": by_name(&snapshot.refusals),
-        "log": {
-            "stdout_dropped": snapshot.log.stdout_dropped,
-            "errors_dropped": snapshot.log.errors_dropped,
-        },
-        "system": {
-            "memory": memory,
-            "descriptors": { "open": process.open_descriptors, "allowed": process.allowed_descriptors },
-            "goroutines": process.threads,
-            "cpu_count": process.processors,
-            "go_version": "",
-        },
+        "system": { "memory": memory, "go_version": "" },
     });
-    if let Some(seconds) = snapshot.certificate_seconds {
-        page["tls"] = json!({ "certificate_days": days(seconds) });
-    }
-    if let Some(group) = &snapshot.group {
-        page["group"] = of_groups(group);
+    for figure in [snapshot.figures(), process.figures()].into_iter().flatten() {
+        let former = RENAMED_IN_JSON.iter().filter(|(_, now)| *now == figure.json).map(|(before, _)| *before);
+        for path in former.chain([figure.json]).filter(|path| !path.is_empty() && !figure.samples.is_empty()) {
+            let mut place = &mut page;
+            for name in path.split('.') {
+                place = &mut place[name];
+            }
+            *place = figure.value();
+        }
     }
     page
-}
-
-fn by_name(counts: &[(&'static str, u64)]) -> Value {
-    let counts = counts.iter();
-    counts.map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
-}
-
-/// With one digit behind the point; less than none when it is over.
-pub(super) fn days(seconds: i64) -> f64 {
-    (seconds as f64 / 8_640.0).floor() / 10.0
-}
-
-/// The part `group`.
-fn of_groups(figures: &GroupFigures) -> Value {
-    json!({
-        "connections": figures.connections,
-        "users_online": figures.users,
-        "frames": by_name(&figures.frames),
-        "errors": by_name(&figures.errors),
-        "stored": figures.stored,
-        "storing_seconds": figures.storing.as_secs_f64(),
-        "undelivered": figures.undelivered,
-        "failed_auth": figures.failed_auth,
-        "barred": figures.barred,
-        "redis": {
-            "up": figures.redis_up,
-            "waiting": figures.redis_waiting,
-            "published": figures.redis_published,
-            "received": figures.redis_received,
-            "malformed": figures.redis_malformed,
-        },
-    })
-}
-
-/// The parts `websocket`, `relay` and `store`.
-fn counts(snapshot: &Snapshot) -> (Value, Value, Value) {
-    // Taken apart without `..`, so that a new counter cannot be forgotten here.
-    let Snapshot {
-        totals,
-        connections,
-        channels,
-        history_bytes,
-        store,
-        refusals: _,
-        log: _,
-        certificate_seconds: _,
-        group: _,
-    } = snapshot;
-    let StoreFigures { reads, commits, stored_bytes, file_bytes } = store;
-    let Counters {
-        connections_opened,
-        connections_closed,
-        connections_refused,
-        messages_in,
-        messages_out,
-        bytes_in,
-        bytes_out,
-        published,
-        errors_told,
-        closed_slow,
-        closed_idle,
-        closed_protocol_error,
-        rate_limited,
-        transfers_started,
-        transfers_completed,
-        transfers_cancelled,
-        transfers_refused,
-        transfers_timed_out,
-        transfers_lost_sender,
-        transfers_lost_receiver,
-        transfers_broken,
-        transfer_bytes,
-        channels_restarted,
-    } = totals;
-    let websocket = json!({
-        "active_connections": connections,
-        "total_rooms": channels,
-        "history_bytes": history_bytes,
-        "connections_opened": connections_opened,
-        "connections_closed": connections_closed,
-        "connections_refused": connections_refused,
-        "messages_in": messages_in,
-        "messages_out": messages_out,
-        "bytes_in": bytes_in,
-        "bytes_out": bytes_out,
-        "published": published,
-        "errors_told": errors_told,
-        "closed_slow": closed_slow,
-        "closed_idle": closed_idle,
-        "closed_protocol_error": closed_protocol_error,
-        "rate_limited": rate_limited,
-        "channels_restarted": channels_restarted,
-    });
-    let relay = json!({
-        "bytes": transfer_bytes,
-        "started": transfers_started,
-        "completed": transfers_completed,
-        "cancelled": transfers_cancelled,
-        "refused": transfers_refused,
-        "timed_out": transfers_timed_out,
-        "lost_sender": transfers_lost_sender,
-        "lost_receiver": transfers_lost_receiver,
-        "broken": transfers_broken,
-    });
-    let store = json!({
-        "reads": reads,
-        "commits": commits,
-        "stored_bytes": stored_bytes,
-        "file_bytes": file_bytes,
-    });
-    (websocket, relay, store)
 }
 
 #[cfg(test)]
@@ -250,7 +131,10 @@ mod tests {
     use actix_web::{http::header::Header as _, test::TestRequest};
 
     use super::*;
-    use crate::actors::{metrics::LogFigures, refusals::Refusals};
+    use crate::actors::{
+        metrics::{Counters, LogFigures, StoreFigures},
+        refusals::Refusals,
+    };
 
     #[test]
     fn accept_picks_the_form() {

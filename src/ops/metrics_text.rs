@@ -2,7 +2,7 @@
 //! `letshare_<what>_<unit>[_total]`; no user, room or channel name is a label).
 //!
 //! prometheus-client writes OpenMetrics. The older form, Prometheus text 0.0.4, differs in that the
-//! name of a counter ends in `_total` on its HELP and TYPE lines as well; both come from one table.
+//! name of a counter ends in `_total` on its HELP and TYPE lines as well.
 
 use std::{fmt, time::Duration};
 
@@ -17,10 +17,14 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{metrics_page::days, process::ProcessFacts};
-use crate::actors::metrics::{Counters, LogFigures, Snapshot, StoreFigures};
-
-mod group;
+use super::process::ProcessFacts;
+use crate::{
+    actors::{
+        figures::{Figure, Figures as _, Measured as _, Number},
+        metrics::{RENAMED, Snapshot},
+    },
+    limits::OLD_NAMES_GO_IN,
+};
 
 /// The text forms that scrapers ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,186 +60,57 @@ pub fn render(form: TextForm, snapshot: &Snapshot, process: &ProcessFacts, uptim
     text
 }
 
-/// All values under one name: `letshare_<what>_<unit>`, and `_total` when they only rise.
-#[derive(Debug)]
+/// All values under one name.
+#[derive(Clone, Debug)]
 struct Family {
-    what: &'static str,
-    unit: &'static str,
-    rises: bool,
-    help: &'static str,
-    /// One value without a label, or one for each `reason`.
-    values: Vec<(Option<&'static str>, Number)>,
+    /// `<what>_<unit>`
+    name: String,
+    help: String,
+    figure: Figure,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Number {
-    Whole(u64),
-    Real(f64),
-}
-
-/// Says once what each figure is. Taken apart without `..`, so that a new counter cannot be forgotten.
+/// The figures by name, and those that had another name in the version before a second time.
 fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Vec<Family> {
-    let Snapshot {
-        totals,
-        connections,
-        channels,
-        history_bytes,
-        store,
-        refusals,
-        log: LogFigures { stdout_dropped, errors_dropped },
-        certificate_seconds,
-        group,
-    } = *snapshot;
-    let StoreFigures { reads, commits, stored_bytes, file_bytes } = store;
-    let Counters {
-        connections_opened,
-        connections_closed,
-        connections_refused,
-        messages_in,
-        messages_out,
-        bytes_in,
-        bytes_out,
-        published,
-        errors_told,
-        closed_slow,
-        closed_idle,
-        closed_protocol_error,
-        rate_limited,
-        transfers_started,
-        transfers_completed,
-        transfers_cancelled,
-        transfers_refused,
-        transfers_timed_out,
-        transfers_lost_sender,
-        transfers_lost_receiver,
-        transfers_broken,
-        transfer_bytes,
-        channels_restarted,
-    } = totals;
-    let ProcessFacts {
-        resident_bytes,
-        threads,
-        cpu,
-        open_descriptors,
-        allowed_descriptors,
-        processors: _, // The machine's, and known to whoever scrapes the machine.
-    } = *process;
-
-    let counter = |what, unit, value, help| Family::of(what, unit, true, Number::Whole(value), help);
-    let gauge = |what, unit, value, help| Family::of(what, unit, false, Number::Whole(value), help);
-    let cut = Family {
-        what: "cut",
-        unit: "connections",
-        rises: true,
-        help: "Connections closed by the server because of what the client did or did not do",
-        values: vec![
-            (Some("slow_reader"), Number::Whole(closed_slow)),
-            (Some("silent"), Number::Whole(closed_idle)),
-            (Some("protocol_error"), Number::Whole(closed_protocol_error)),
-        ],
+    let uptime = Figure {
+        json: "",
+        what: "uptime",
+        unit: "seconds",
+        rises: false,
+        help: "Time since the start",
+        samples: uptime.samples(None),
     };
-    let ended = Family {
-        what: "ended",
-        unit: "transfers",
-        rises: true,
-        help: "File transfers that ended, by how",
-        values: vec![
-            (Some("completed"), Number::Whole(transfers_completed)),
-            (Some("cancelled"), Number::Whole(transfers_cancelled)),
-            (Some("timed_out"), Number::Whole(transfers_timed_out)),
-            (Some("lost_sender"), Number::Whole(transfers_lost_sender)),
-            (Some("lost_receiver"), Number::Whole(transfers_lost_receiver)),
-            (Some("broken"), Number::Whole(transfers_broken)),
-        ],
-    };
-    let dropped = Family {
-        what: "dropped",
-        unit: "log_lines",
-        rises: true,
-        help: "Log lines that were not written, by where they are missing",
-        values: vec![
-            (Some("stdout"), Number::Whole(stdout_dropped)),
-            (Some("errors_log"), Number::Whole(errors_dropped)),
-        ],
-    };
-    let refused = Family {
-        what: "refusals",
-        unit: "requests",
-        rises: true,
-        help: "Connections and requests that were turned away, by why",
-        values: refusals.iter().map(|(reason, count)| (Some(*reason), Number::Whole(*count))).collect(),
-    };
-    let mut families = vec![
-        gauge("open", "connections", connections, "WebSockets open now"),
-        gauge("active", "channels", channels, "Channels in memory now"),
-        gauge("history", "bytes", history_bytes, "Bytes that the in-memory log holds now"),
-        counter("opened", "connections", connections_opened, "WebSockets that were upgraded"),
-        counter("closed", "connections", connections_closed, "WebSockets that ended, for whatever reason"),
-        cut,
-        counter("refused", "connections", connections_refused, "Upgrades refused: a bad token, or a cap"),
-        counter("received", "messages", messages_in, "Data frames that clients sent"),
-        counter("received", "bytes", bytes_in, "Payload bytes that clients sent"),
-        counter("sent", "messages", messages_out, "Data frames handed to sockets"),
-        counter("sent", "bytes", bytes_out, "Frame bytes handed to sockets"),
-        counter("published", "messages", published, "Messages accepted into the log of a channel"),
-        counter("told", "errors", errors_told, "Error messages told to clients"),
-        counter("rate_limited", "frames", rate_limited, "Frames refused by the rate limit of their connection"),
-        counter("started", "transfers", transfers_started, "File transfers that were let through"),
-        ended,
-        counter(
-            "refused",
-            "transfers",
-            transfers_refused,
-            "File transfers refused before they began: size, room or limits",
-        ),
-        counter("transfer", "bytes", transfer_bytes, "Bytes of the frames that senders of files handed in"),
-        counter("restarted", "channels", channels_restarted, "Channels made anew after a panic"),
-        counter("store", "reads", reads, "Times that something was read from the data file"),
-        counter("store", "commits", commits, "Transactions in the data file, those of earlier runs included"),
-        gauge(
-            "stored",
-            "bytes",
-            stored_bytes,
-            "Bytes of the messages of persisted channels, counted every half minute",
-        ),
-        gauge("store_file", "bytes", file_bytes, "Size of the data file"),
-        Family::of("uptime", "seconds", false, Number::Real(uptime.as_secs_f64()), "Time since the start"),
-        Family::of("process_cpu", "seconds", true, Number::Real(cpu.as_secs_f64()), "Processor time, user and kernel"),
-        gauge("process_resident_memory", "bytes", resident_bytes, "Memory of the process in RAM"),
-        gauge("process", "threads", threads, "Threads of the process"),
-        gauge("open", "descriptors", open_descriptors, "Files and sockets that are open now"),
-        gauge("allowed", "descriptors", allowed_descriptors, "Files and sockets that may be open"),
-        dropped,
-        refused,
-    ];
-    families.extend(certificate_seconds.map(|seconds| {
-        let days = Number::Real(days(seconds));
-        Family::of("certificate", "days", false, days, "Time until the TLS certificate ends; less than 0 when it has")
-    }));
-    families.extend(group.iter().flat_map(group::families));
+    let figures = [snapshot.figures(), process.figures(), vec![uptime]].into_iter().flatten();
+    let mut families: Vec<Family> = Vec::new();
+    for figure in figures.filter(|figure| !figure.what.is_empty() && !figure.samples.is_empty()) {
+        let name = format!("{}_{}", figure.what, figure.unit);
+        match families.last_mut().filter(|family| family.name == name) {
+            Some(family) => family.figure.samples.extend(figure.samples),
+            None => families.push(Family { name, help: figure.help.trim_start().to_owned(), figure }),
+        }
+    }
+    let old = RENAMED.iter().filter_map(|(before, now)| {
+        let family = families.iter().find(|family| family.name == *now)?;
+        let help = format!("Old name of letshare_{now}, until version {OLD_NAMES_GO_IN}");
+        Some(Family { name: (*before).to_owned(), help, figure: family.figure.clone() })
+    });
+    let old: Vec<_> = old.collect();
+    families.extend(old);
     families
 }
 
 impl Family {
-    fn of(what: &'static str, unit: &'static str, rises: bool, value: Number, help: &'static str) -> Self {
-        let values = vec![(None, value)];
-        Self { what, unit, rises, help, values }
-    }
-
     fn encode(&self, form: TextForm, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let kind = if self.rises { MetricType::Counter } else { MetricType::Gauge };
-        let Self { what, unit, help, .. } = *self;
+        let Figure { unit, rises, .. } = self.figure;
+        let kind = if rises { MetricType::Counter } else { MetricType::Gauge };
         match form {
             TextForm::OpenMetrics => {
+                let what = self.name.strip_suffix(unit).unwrap_or(&self.name).trim_end_matches('_');
                 let unit = Unit::Other(unit.to_owned());
-                let encoder = encoder.encode_descriptor(what, help, Some(&unit), kind)?;
-                self.encode_values(encoder, self.rises)
+                self.encode_values(encoder.encode_descriptor(what, &self.help, Some(&unit), kind)?, rises)
             }
             TextForm::Prometheus => {
-                let total = if self.rises { "_total" } else { "" };
-                let name = format!("{what}_{unit}{total}");
-                let encoder = encoder.encode_descriptor(&name, help, None, kind)?;
-                self.encode_values(encoder, false)
+                let name = format!("{}{}", self.name, if rises { "_total" } else { "" });
+                self.encode_values(encoder.encode_descriptor(&name, &self.help, None, kind)?, false)
             }
         }
     }
@@ -250,7 +125,7 @@ impl Family {
                 encoder.encode_gauge(number)
             }
         };
-        self.values.iter().try_for_each(|(reason, number)| match reason {
+        self.figure.samples.iter().try_for_each(|(reason, number)| match reason {
             None => write(&mut encoder, number),
             Some(reason) => write(&mut encoder.encode_family(&[("reason", *reason)])?, number),
         })

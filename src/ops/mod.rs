@@ -20,7 +20,7 @@ use crate::{actors::metrics::Snapshot, clock::Clock};
 /// Asks the metrics actor; called once for each request of `/metrics`.
 pub type SnapshotSource = Arc<dyn Fn() -> LocalBoxFuture<'static, Snapshot> + Send + Sync>;
 
-/// Says why whoever asks may not see the metrics, if so.
+/// Decides who may see the metrics; the error is the body of the refusal.
 pub type MetricsGate = Arc<dyn Fn(&HttpRequest) -> Result<(), &'static str> + Send + Sync>;
 
 /// What the handlers here need; `app` puts it into the app data as `web::Data<OpsState>`.

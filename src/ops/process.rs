@@ -7,18 +7,24 @@ use nix::sys::{
     time::TimeVal,
 };
 
-/// One look at the process; what cannot be read is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ProcessFacts {
-    pub resident_bytes: u64,
-    pub threads: u64,
-    /// Processor time spent so far, user and kernel.
-    pub cpu: Duration,
-    /// Processors that this process may use.
-    pub processors: u64,
-    /// Files and sockets that are open, and how many may be.
-    pub open_descriptors: u64,
-    pub allowed_descriptors: u64,
+use crate::actors::figures::figures;
+
+figures! {
+    /// One look at the process; what cannot be read is 0.
+    ProcessFacts {
+        /// Memory of the process in RAM
+        resident_bytes: u64 = (now, "", "process_resident_memory", "bytes");
+        /// Threads of the process
+        threads: u64 = (now, "system.goroutines", "process", "threads");
+        /// Processor time, user and kernel
+        cpu: Duration = (rises, "", "process_cpu", "seconds");
+        /// Processors that this process may use.
+        processors: u64 = (now, "system.cpu_count", "", "");
+        /// Files and sockets that are open now
+        open_descriptors: u64 = (now, "system.descriptors.open", "open", "descriptors");
+        /// Files and sockets that may be open
+        allowed_descriptors: u64 = (now, "system.descriptors.allowed", "allowed", "descriptors");
+    }
 }
 
 impl ProcessFacts {

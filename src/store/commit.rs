@@ -23,12 +23,30 @@ impl Future for Commit {
     }
 }
 
+impl Commit {
+    /// What is to be called with the outcome, and what then gives it.
+    pub(super) fn pair() -> (impl FnOnce(Result<Committed, StoreError>) + Send + 'static, Self) {
+        let (done, outcome) = oneshot::channel();
+        // Nobody may be waiting any more.
+        (move |result| drop(done.send(result)), Self(outcome))
+    }
+}
+
 impl dyn Store + '_ {
     /// Hands `batch` in at once, so that batches are committed in the order of these calls; the answer is awaited.
     pub fn commit(&self, batch: Batch) -> Commit {
-        let (done, outcome) = oneshot::channel();
-        self.submit(batch, Box::new(move |result| drop(done.send(result))));
-        Commit(outcome)
+        self.commit_holding(batch, ())
+    }
+
+    /// The same; `held` is dropped when the batch is on disk or has failed.
+    pub fn commit_holding(&self, batch: Batch, held: impl Send + 'static) -> Commit {
+        let (done, outcome) = Commit::pair();
+        let release = move |result| {
+            drop(held);
+            done(result);
+        };
+        self.submit(batch, Box::new(release));
+        outcome
     }
 }
 

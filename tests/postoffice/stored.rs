@@ -70,7 +70,7 @@ async fn a_full_mailbox_is_emptied() {
 async fn a_mailbox_that_overflows() {
     let office = Office::start(|config| {
         config.postoffice.mailboxes = vec!["erp".into()];
-        config.postoffice.mailbox_letters = 3;
+        config.postoffice.mailbox_messages = 3;
     });
     let mut desk = Client::connect(&office, "desk").await;
     for (subject, level) in [("a", 1), ("b", 0), ("c", 0), ("d", 0), ("e", 2), ("f", 3)] {
@@ -92,7 +92,7 @@ async fn a_mailbox_that_overflows() {
 async fn a_letter_that_was_refused_may_be_sent_again() {
     let office = Office::start(|config| {
         config.postoffice.mailboxes = vec!["erp".into()];
-        config.postoffice.mailbox_letters = 1;
+        config.postoffice.mailbox_messages = 1;
     });
     let mut desk = Client::connect(&office, "desk").await;
     desk.send(json!({"to": "erp", "subject": "first", "level": 1})).await;

@@ -196,7 +196,7 @@ impl Worker {
             return;
         };
         let detached = Answer::Detached { alias, context };
-        if session_here.attaches_anew(channel, alias) {
+        if session_here.attachments().attaches_anew(channel, alias) {
             // A later request to attach is on its way: this one is settled, and changes nothing.
             session_here.talk(|handler, transport| handler.answered(channel, detached, transport));
         } else if self.send_again(channel, session, alias, detach).is_err() {
@@ -205,7 +205,7 @@ impl Worker {
     }
 
     fn wanted(&self, session: SessionId, channel: &ChannelName, alias: u16) -> Option<Filter> {
-        self.session(session)?.wanted(channel, alias)
+        self.session(session)?.attachments().wanted(channel, alias).map(|attachment| attachment.filter.clone())
     }
 
     fn send_again<C: Order>(&self, name: &ChannelName, session: SessionId, alias: u16, body: C) -> Result<(), Fault>
@@ -217,7 +217,7 @@ impl Worker {
         let successor = self.channel(name)?;
         let command = Command::new(self.hub.clone(), name.clone(), body);
         command.try_send_to(&successor).map_err(Command::withdraw)?;
-        session.moved_on(name, alias, successor);
+        session.attachments().sent_again(name, alias, successor);
         Ok(())
     }
 
@@ -225,10 +225,12 @@ impl Worker {
     /// request for it is on its way.
     fn give_up(&self, name: &ChannelName, id: AttachmentId, answer: Answer) {
         self.answer(name, id.session, answer);
-        let session = self.session(id.session).filter(|session| session.channel(name, id.alias).is_none());
-        let Some(session) = session else {
+        let Some(session) = self.session(id.session) else {
             return;
         };
+        if session.attachments().address(name, id.alias).is_some() {
+            return;
+        }
         self.unsubscribe(name, id);
         if let Ok(channel) = self.channel(name) {
             let connection = session.connection_id;

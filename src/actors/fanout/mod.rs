@@ -7,6 +7,6 @@ pub mod hub;
 pub mod outbox;
 
 pub use flusher::Flusher;
-pub use hub::{Hub, HubHandle, HubMessage, TransportHandle};
+pub use hub::{Budget, Hub, HubHandle, HubMessage, TransportHandle, TransportMessage};
 pub(in crate::actors) use outbox::cost;
 pub use outbox::{Full, Outbox};

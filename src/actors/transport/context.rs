@@ -10,9 +10,9 @@ use crate::{
         broker::{FrameRate, Settings},
         channels::Command,
         fanout::TransportHandle,
+        transport::TransportCommand,
         transport::attachments::Attachments,
         transport::session::Session,
-        transport::{Close, Later, Wake},
         worker::Worker,
     },
     core::{
@@ -64,7 +64,7 @@ pub trait ProtocolHandler {
     /// The time has come that was asked for by [`TransportContext::wake_in`], or somebody called `TransportHandle::wake`.
     fn woken(&mut self, _transport: &mut TransportContext<'_>) {}
 
-    /// Somebody has left word for this connection ([`TransportHandle::nudge`]).
+    /// Something was left for this connection where the protocol looks ([`TransportHandle::nudge`]).
     fn nudged(&mut self, _transport: &mut TransportContext<'_>) {}
 
     /// Some credentials have changed, perhaps those of this connection.
@@ -154,7 +154,7 @@ impl TransportContext<'_> {
 
     /// Sends a finished frame after `wait`.
     pub fn send_later(&mut self, frame: Bytes, wait: Duration) {
-        self.session.transport.do_send(Later { frame, wait });
+        self.session.command(TransportCommand::SendLater { frame, wait });
     }
 
     /// Sends a finished frame of what the client missed: beside the bounds of what may wait.
@@ -168,12 +168,12 @@ impl TransportContext<'_> {
 
     /// Ends the transport when what was sent has left.
     pub fn close(&mut self, reason: CloseReason) {
-        self.session.transport.do_send(Close(reason));
+        self.session.close(reason);
     }
 
     /// Has [`ProtocolHandler::woken`] called after `wait`. The last call counts.
     pub fn wake_in(&mut self, wait: Duration) {
-        self.session.transport.do_send(Wake(wait));
+        self.session.command(TransportCommand::Wake(wait));
     }
 
     /// How long the members stay present when the transport is gone.
@@ -195,7 +195,7 @@ impl TransportContext<'_> {
         self.session.may_send()
     }
 
-    /// Counts an error that the client was told.
+    /// Counts an error that was sent to the client.
     pub fn count_error(&self) {
         self.worker().count(|counters| counters.errors_told += 1);
     }
@@ -328,7 +328,7 @@ impl TransportContext<'_> {
         }
     }
 
-    /// Where the answer to a publish of this connection goes; without a token only a refusal is told.
+    /// Where the answer to a publish of this connection goes; without a token only a refusal is answered.
     pub fn reply(&self, token: Option<u64>) -> Reply {
         Reply { session: self.session.id, hub: self.worker().hub.id, token }
     }

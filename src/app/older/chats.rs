@@ -2,25 +2,20 @@
 
 use std::sync::Arc;
 
-use actix_web::rt;
-
-use super::database::{self, Driver};
+use super::database;
 use crate::{
+    app::every,
     auth::Leeway,
     clock::Clock,
-    config::{self, Moderated},
-    limits,
-    older::chat::{
-        self, Exchange,
-        moderation::{self, Baidu, Choice, Moderation},
-    },
+    config, limits,
+    older::chat::{Chat, moderation::Moderation},
     store::{
         Store,
         archive::{SharedArchive, embedded::EmbeddedArchive},
     },
 };
 
-/// What the chat doors of all worker threads share; `moderation` and `mongodb` come from [`crate::app::prepare`].
+/// What the chat endpoints of all worker threads share; `moderation` and `mongodb` come from [`crate::app::prepare`].
 ///
 /// # Errors
 /// For the operator: MongoDB is set and cannot be reached.
@@ -31,7 +26,7 @@ pub fn open(
     store: Arc<dyn Store>,
     clock: &Clock,
     leeway: &Leeway,
-) -> anyhow::Result<Arc<chat::Shared>> {
+) -> anyhow::Result<Arc<Chat>> {
     let (archive, driver): (SharedArchive, _) = match mongodb {
         Some(mongodb) => {
             let (archive, driver) = database::open(mongodb, clock)?;
@@ -39,36 +34,13 @@ pub fn open(
         }
         None => (Arc::new(EmbeddedArchive::new(store, clock.clone(), settings.retention())), None),
     };
-    rt::spawn(sweep(Arc::clone(&archive), driver));
-    let exchange = Exchange::new(settings, archive, moderation, clock.clone());
-    Ok(Arc::new(chat::Shared::new(settings, exchange, leeway)))
-}
-
-/// What the chat judges messages by.
-pub fn moderation(settings: &config::Chat) -> moderation::Settings {
-    let choice = |moderated| match moderated {
-        Moderated::Allow => Choice::Allow,
-        Moderated::Block => Choice::Block,
-    };
-    let baidu = settings.uses_baidu().then(|| Baidu {
-        api_key: settings.baidu_api_key.clone(),
-        secret_key: settings.baidu_secret_key.clone(),
-        base_url: settings.baidu_base_url.clone(),
-        timeout: settings.baidu_timeout,
-        on_error: choice(settings.baidu_on_error),
-        suspect: choice(settings.baidu_suspect),
-    });
-    moderation::Settings { baidu, words_file: settings.words_file.clone() }
-}
-
-/// Messages go when they are older than they are to be kept.
-async fn sweep(archive: SharedArchive, driver: Option<Driver>) {
-    loop {
-        rt::time::sleep(limits::ARCHIVE_SWEEP).await;
-        if let Err(error) = archive.sweep().await {
+    let swept = Arc::clone(&archive);
+    every(limits::ARCHIVE_SWEEP, async move || {
+        // It lives as long as the server runs.
+        let _ = &driver;
+        if let Err(error) = swept.sweep().await {
             tracing::warn!(%error, "old chat messages could not be removed");
         }
-        // As long as the server runs.
-        let _ = &driver;
-    }
+    });
+    Ok(Arc::new(Chat::new(settings, archive, moderation, clock.clone(), leeway)))
 }

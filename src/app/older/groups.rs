@@ -2,25 +2,26 @@
 
 use std::sync::Arc;
 
-use actix_web::rt;
 use anyhow::Context as _;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use crate::{
+    app::every,
     auth::Leeway,
     clock::Clock,
     config,
     engines::redis,
     limits,
     older::group::{
-        Forum, Shared,
+        Groups, Shared,
+        ip_filter::Blacklist,
         streams::{self, Bus},
     },
     store::Store,
 };
 
-/// Redis' own.
+/// The default port of Redis.
 const REDIS_PORT: u16 = 6379;
 
 /// Opens the groups in `store`, and meets the other instances if Redis is named. Redis need not be there yet.
@@ -34,21 +35,26 @@ pub fn open(
     clock: &Clock,
     leeway: &Leeway,
 ) -> anyhow::Result<Arc<Shared>> {
-    let others = match &settings.redis {
+    let instances = match &settings.redis {
         Some(endpoint) => {
-            let (told, inbox) = mpsc::channel(limits::GROUP_INBOX);
+            let (events, inbox) = mpsc::channel(limits::GROUP_INBOX);
             let redis = redis_settings(settings, endpoint);
             let settings = streams::Settings::new(redis);
-            let bus = Bus::start(settings, clock.clone(), Some(Arc::clone(&store)), told);
+            let bus = Bus::start(settings, clock.clone(), Some(Arc::clone(&store)), events);
             let bus = bus.context("cannot read what waits for Redis in the data folder")?;
             Some((bus, inbox))
         }
         None => None,
     };
-    let forum = Forum::open(settings, store, clock.clone(), others)?;
-    rt::spawn(sweep(Arc::clone(&forum)));
-    let shared = Arc::new(Shared::new(forum, blacklist, leeway));
-    tell_mode(&shared.forum.settings);
+    let groups = Groups::open(settings, store, clock.clone(), instances)?;
+    let swept = Arc::clone(&groups);
+    every(limits::GROUP_SWEEP, async move || {
+        if let Err(error) = swept.sweep().await {
+            tracing::warn!(%error, "old group messages are not removed yet");
+        }
+    });
+    let shared = Arc::new(Shared::new(groups, Blacklist::new(settings, blacklist), leeway));
+    tell_mode(&shared.groups.settings);
     Ok(shared)
 }
 
@@ -60,16 +66,6 @@ fn redis_settings(settings: &config::Group, endpoint: &str) -> redis::Settings {
         port: port.parse().unwrap_or(REDIS_PORT),
         password: settings.redis_password.clone(),
         database: u16::try_from(settings.redis_db).unwrap_or_default(),
-    }
-}
-
-/// What is too old goes.
-async fn sweep(forum: Arc<Forum>) {
-    loop {
-        rt::time::sleep(limits::GROUP_SWEEP).await;
-        if let Err(error) = forum.sweep().await {
-            tracing::warn!(%error, "old group messages are not removed yet");
-        }
     }
 }
 

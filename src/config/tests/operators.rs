@@ -148,7 +148,8 @@ fn an_older_production_file_listens_on_every_address() {
     assert_eq!(operator().file("configs/local.yaml", file).loaded().config.server.host.to_string(), "127.0.0.1");
 }
 
-/// findings O17: a key in other letters, or nearly right, is told with the one that was meant; in all of the older files.
+/// findings O17: a key in other letters, or nearly right, is told with the one that was meant; in all of the older
+/// files.
 #[test]
 fn an_unknown_key_of_an_older_file_names_the_one_it_nearly_is() {
     for (mode, file, content, meant) in [
@@ -197,4 +198,24 @@ fn the_user_part_of_an_address_is_never_shown() {
         assert!(text.contains("******@host:1") && !text.contains("canary"), "{text}");
     }
     assert_eq!(masked("a://u@h b://h/p@q, c://x:y@z@h"), "a://******@h b://h/p@q, c://******@h");
+}
+
+/// A key that has another name now is read under the old one, from every place, with a warning that names both.
+#[test]
+fn an_old_name_is_read_with_a_warning() {
+    let places = [
+        operator().file("configs/local.yaml", "postoffice:\n  mailbox_letters: 7\n"),
+        operator().var("LETSHARE_POSTOFFICE_MAILBOX_LETTERS", "7"),
+        operator().flag("postoffice.mailbox_letters", "7"),
+    ];
+    for operator in places {
+        let loaded = operator.loaded();
+        assert_eq!(loaded.config.postoffice.mailbox_messages, 7);
+        let warnings = loaded.warnings.join("\n");
+        let told =
+            "postoffice.mailbox_letters is called postoffice.mailbox_messages now; the old name is read until version";
+        assert!(warnings.contains(told), "{warnings}");
+    }
+    let both = "postoffice:\n  mailbox_letters: 7\n  mailbox_messages: 8\n";
+    assert!(operator().file("configs/local.yaml", both).complaints().contains("set twice"));
 }

@@ -7,7 +7,7 @@ use tracing::{Event, Level, field::Field};
 
 use crate::{clock::Clock, limits};
 
-/// See the module.
+/// What is to be logged.
 pub struct Line {
     timestamp: String,
     level: Level,
@@ -38,7 +38,7 @@ impl Line {
     pub fn json(&self) -> String {
         let Self { timestamp, level, target, message, fields } = self;
         let line = json!({
-            "timestamp": timestamp, "level": word(*level), "target": target, "message": message, "fields": fields,
+            "timestamp": timestamp, "level": name_of(*level), "target": target, "message": message, "fields": fields,
         });
         line.to_string()
     }
@@ -48,14 +48,14 @@ impl Line {
         let Self { timestamp, level, target, message, fields } = self;
         let mut fields = fields.clone();
         fields.insert("target".into(), target.clone().into());
-        let line = json!({"timestamp": timestamp, "level": word(*level), "message": message, "fields": fields});
+        let line = json!({"timestamp": timestamp, "level": name_of(*level), "message": message, "fields": fields});
         line.to_string()
     }
 
     /// `2025-01-01T00:00:00.250Z  info  listening  address=127.0.0.1:8080`
     pub fn plain(&self) -> String {
         let Self { timestamp, level, message, fields, .. } = self;
-        let mut line = format!("{timestamp} {:>5}  {message}", word(*level));
+        let mut line = format!("{timestamp} {:>5}  {message}", name_of(*level));
         for (name, value) in fields {
             let separator = if line.ends_with(|c: char| c.is_whitespace()) { "" } else { "  " };
             // Writing to a String does not fail.
@@ -74,7 +74,7 @@ fn rfc3339(clock: &Clock) -> String {
     format!("{time:.3}")
 }
 
-fn word(level: Level) -> &'static str {
+fn name_of(level: Level) -> &'static str {
     match level {
         Level::ERROR => "error",
         Level::WARN => "warn",

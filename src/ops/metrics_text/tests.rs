@@ -3,7 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::actors::{metrics::GroupFigures, refusals::Refusals};
+use crate::actors::{
+    metrics::{Counters, GroupFigures, LogFigures, StoreFigures},
+    refusals::Refusals,
+};
 
 /// Different numbers everywhere, so that a figure under a wrong name is found.
 fn page(form: TextForm) -> String {
@@ -213,12 +216,18 @@ fn each_figure_stands_under_its_name() {
         ("letshare_group_storing_seconds_total", 150.5),
         (r#"letshare_group_received_frames_total{reason="g"}"#, 151.0),
         (r#"letshare_group_told_errors_total{reason="h"}"#, 152.0),
+        // The names of today for four of them.
+        ("letshare_sent_errors_total", 109.0),
+        ("letshare_group_refused_requests_total", 145.0),
+        (r#"letshare_refused_requests_total{reason="origin"}"#, 160.0),
+        (r#"letshare_group_sent_errors_total{reason="h"}"#, 152.0),
     ];
     for (series, value) in expected {
         assert_eq!(values.get(series), Some(&value), "{series}");
     }
-    // Six more reasons of refusals, six more types of group frames, and seven more codes.
-    assert_eq!(values.len(), expected.len() + 19);
+    // Six more reasons of refusals, six more types of group frames, and seven more codes; under new names once more
+    // seven reasons and seven codes.
+    assert_eq!(values.len(), expected.len() + 33);
 }
 
 #[test]

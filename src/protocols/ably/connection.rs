@@ -28,7 +28,7 @@ use crate::{
     protocols::ably::{
         acks::Acks,
         attach::Attachment,
-        door::Shared,
+        endpoint::Shared,
         farewell,
         wire::{self, Action, Format, ProtocolMessage, ServerFrame, format_of},
     },

@@ -14,7 +14,7 @@ use crate::{
     ids::{AppId, ClientId, ConnectionId},
     limits,
     protocols::ably::{
-        door::Settings,
+        endpoint::Settings,
         wire::{WireMessage, is_ephemeral},
     },
 };

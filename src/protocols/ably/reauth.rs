@@ -9,7 +9,7 @@ use crate::{
     limits,
     protocols::ably::{
         connection::AblyConnection,
-        door::reason_of,
+        endpoint::reason_of,
         refusal,
         wire::{ProtocolMessage, ServerFrame},
     },

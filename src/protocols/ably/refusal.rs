@@ -20,12 +20,12 @@ pub fn of_connection(fault: Fault) -> Fault {
     }
 }
 
-pub struct Refusal {
+pub struct RefusedConnection {
     pub format: Format,
     pub fault: Fault,
 }
 
-impl ProtocolHandler for Refusal {
+impl ProtocolHandler for RefusedConnection {
     fn format(&self) -> &'static dyn WireFormat {
         format_of(self.format)
     }

@@ -8,6 +8,7 @@ use std::{
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use percent_encoding::percent_decode_str;
+use secrecy::SecretString;
 use serde_json::json;
 
 use crate::{
@@ -15,88 +16,78 @@ use crate::{
     auth::{Authenticator, ProKey, TokenFault},
     clock::Clock,
     config::Config,
-    core::rules::Rules,
     edge::{self, Endpoint, Ingress, Methods, Refusal, admission::NotAdmitted, refusal::explained},
     error::{Reply, reply_table},
     ids::ConnectionId,
     limits,
     live::Live,
     protocols::letshare::{
-        pro::Activation,
+        pro::{self, ActivationLimiter},
         rooms::{RoomSettings, Rooms},
-        transfer::{Board, Files},
+        transfer::{Files, Transfers},
     },
 };
 
 /// The way in to LetShare, of one worker thread.
 #[derive(Clone)]
 pub struct LetShare {
-    pub(super) ingress: Ingress,
-    terms: Arc<Live<Terms>>,
-    board: Option<Arc<Board>>,
-    pub(super) activation: Arc<Activation>,
+    pub ingress: Ingress,
+    pub shared: Arc<Shared>,
+}
+
+/// What the LetShare endpoints of all worker threads share.
+pub struct Shared {
+    pub(super) terms: Live<Terms>,
+    pub(super) activations: ActivationLimiter,
+    transfers: Option<Arc<Transfers>>,
+    pub(super) clock: Clock,
 }
 
 /// What is read anew when the operator says so.
-struct Terms {
+pub(super) struct Terms {
     authenticator: Authenticator,
-    pro: Arc<ProKey>,
+    pub pro: ProKey,
+    /// How long a PRO token lasts.
+    pub pro_hours: u32,
+    /// Whoever knows it gets one.
+    pub invite_code: SecretString,
     rooms: Arc<RoomSettings>,
 }
 
 impl Terms {
-    fn new(config: &Config, pro: Arc<ProKey>, clock: Clock) -> Self {
-        let rooms = Arc::new(RoomSettings {
-            rules: Arc::new(Rules::letshare_room(config.websocket.max_room_users)),
-            enforce_from: config.letshare.enforce_from,
-            wildcard_signal_all: config.letshare.wildcard_signal_all,
-            foreign_signals: config.letshare.foreign_signals,
-            events_per_subscription: config.limits.events_per_subscription,
-        });
-        Self { authenticator: Authenticator::new(config, clock), pro, rooms }
+    fn new(config: &Config, clock: Clock) -> Self {
+        Self {
+            authenticator: Authenticator::new(config, clock),
+            pro: ProKey::new(&config.jwt.secret),
+            pro_hours: config.jwt.expiration_hours,
+            invite_code: config.file_transfer.pro_invite_code.clone(),
+            rooms: Arc::new(RoomSettings::new(config)),
+        }
     }
-}
-
-/// What the LetShare endpoints of all worker threads share.
-#[derive(Clone)]
-pub struct Shared {
-    activation: Arc<Activation>,
-    terms: Arc<Live<Terms>>,
-    board: Option<Arc<Board>>,
-    clock: Clock,
 }
 
 impl Shared {
     pub fn new(config: &Config, clock: Clock) -> Self {
-        let pro = Arc::new(ProKey::new(&config.jwt.secret));
-        let board = || Arc::new(Board::new(&config.file_transfer));
+        let transfers = || Arc::new(Transfers::new(&config.file_transfer));
         Self {
-            activation: Arc::new(Activation::new(config, Arc::clone(&pro), clock.clone())),
-            terms: Arc::new(Live::new(Terms::new(config, pro, clock.clone()))),
-            board: config.file_transfer.enabled.then(board),
+            terms: Live::new(Terms::new(config, clock.clone())),
+            activations: pro::limiter(clock.clone()),
+            transfers: config.file_transfer.enabled.then(transfers),
             clock,
         }
     }
 
-    /// Other keys and limits from now on; whoever is in keeps what holds for it.
+    /// Other keys and limits from now on, whose former tokens are worth nothing any more; whoever is in stays.
     pub fn set_terms(&self, config: &Config) {
-        let pro = Arc::new(ProKey::new(&config.jwt.secret));
-        self.activation.set_keys(config, Arc::clone(&pro));
-        self.terms.set(Terms::new(config, pro, self.clock.clone()));
+        self.terms.set(Terms::new(config, self.clock.clone()));
     }
 
-    /// The server stops: transfers end now, while their sides can still be told. Connections that are closed
-    /// afterwards get that word before their close frame.
-    pub async fn last_words(&self) {
-        if let Some(board) = &self.board {
-            board.shut().await;
+    /// The server stops: transfers end now, while their sides can still be told. Connections that are closed afterwards
+    /// get that before their close frame.
+    pub async fn end_transfers(&self) {
+        if let Some(transfers) = &self.transfers {
+            transfers.shut().await;
         }
-    }
-}
-
-impl LetShare {
-    pub fn new(ingress: Ingress, shared: Shared) -> Self {
-        Self { ingress, terms: shared.terms, board: shared.board, activation: shared.activation }
     }
 }
 
@@ -124,20 +115,19 @@ impl Endpoint for LetShare {
         if user_id.as_ref().is_some_and(|user| user.len() > limits::USER_ID_BYTES) {
             return Err(Refused::LongUserId);
         }
-        let terms = self.terms.get();
+        let terms = self.shared.terms.get();
         let identity = terms.authenticator.authenticate(&token, user_id.as_deref());
         let identity = identity.map_err(|fault| Refused::BadToken(fault, terms.authenticator.wrong_claim(&token)))?;
         let user = identity.user_id.unwrap_or_else(|| ConnectionId::random().to_string());
         // A bad PRO token is no refusal: its user connects as a free one.
         let pro_token = parameter(query, "pro_token").unwrap_or_default();
-        let now = self.ingress.worker.broker.clock.now();
-        let is_pro = pro_token.is_some_and(|token| terms.pro.is_pro(&token, &user, now));
+        let is_pro = pro_token.is_some_and(|token| terms.pro.is_pro(&token, &user, self.shared.clock.now()));
         Ok(Accepted { user, only_room: identity.room, is_pro, rooms: Arc::clone(&terms.rooms) })
     }
 
     async fn open(&self, _: &HttpRequest, accepted: Accepted) -> Result<Box<dyn ProtocolHandler>, Refused> {
         let Accepted { user, only_room, is_pro, rooms } = accepted;
-        let files = Files::new(user.clone(), is_pro, self.board.clone());
+        let files = Files::new(user.clone(), is_pro, self.shared.transfers.clone());
         Ok(Box::new(Rooms::new(user, only_room, rooms, files)))
     }
 
@@ -187,7 +177,11 @@ impl edge::Refused for Refused {
 
 impl Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reply().reason)
+        let reason = self.reply().reason;
+        match self {
+            Self::BadToken(..) => write!(f, "the token is refused: {reason}"),
+            Self::NotUtf8(_) | Self::LongUserId => f.write_str(&reason),
+        }
     }
 }
 

@@ -1,50 +1,34 @@
 //! `POST /api/pro/activate`: a PRO token for whoever knows the invite code
 //! (`docs/protocols/letshare.md §3.6`).
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use governor::{Quota, RateLimiter, middleware::NoOpMiddleware, nanos::Nanos, state::keyed::DefaultKeyedStateStore};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
     actors::refusals::Reason,
-    auth::{ProKey, ProToken},
+    auth::ProToken,
     clock::Clock,
-    config::Config,
     edge::{
         client_address::Source,
         http::{amend::NO_STORE, body},
     },
     error::{Reply, reply_table},
     limits,
-    live::Live,
-    protocols::letshare::handshake::{LetShare, json_error},
+    protocols::letshare::handshake::{LetShare, Shared, json_error},
 };
 
-type Limiter = RateLimiter<Source, DefaultKeyedStateStore<Source>, Clock, NoOpMiddleware<Nanos>>;
+pub type ActivationLimiter = RateLimiter<Source, DefaultKeyedStateStore<Source>, Clock, NoOpMiddleware<Nanos>>;
 
-/// Hands out PRO tokens; one for all worker threads.
-pub struct Activation {
-    terms: Live<Terms>,
-    attempts: Limiter,
-    clock: Clock,
-}
-
-/// What is read anew when the operator says so.
-struct Terms {
-    invite_code: SecretString,
-    key: Arc<ProKey>,
-    hours: u32,
-}
-
-impl Terms {
-    fn new(config: &Config, key: Arc<ProKey>) -> Self {
-        Self { invite_code: config.file_transfer.pro_invite_code.clone(), key, hours: config.jwt.expiration_hours }
-    }
+/// For the attempts of each address.
+pub fn limiter(clock: Clock) -> ActivationLimiter {
+    let quota = Quota::per_minute(limits::ACTIVATION_ATTEMPTS);
+    RateLimiter::new(quota, DefaultKeyedStateStore::default(), clock)
 }
 
 #[derive(Deserialize)]
@@ -55,47 +39,31 @@ struct Body {
     invite_code: String,
 }
 
-impl Activation {
-    pub fn new(config: &Config, key: Arc<ProKey>, clock: Clock) -> Self {
-        let quota = Quota::per_minute(limits::ACTIVATION_ATTEMPTS);
-        Self {
-            terms: Live::new(Terms::new(config, key)),
-            attempts: RateLimiter::new(quota, DefaultKeyedStateStore::default(), clock.clone()),
-            clock,
-        }
-    }
-
-    /// Another code and another key from now on; tokens of the former key are worth nothing any more.
-    pub fn set_keys(&self, config: &Config, key: Arc<ProKey>) {
-        self.terms.set(Terms::new(config, key));
-    }
-
-    fn answer(&self, address: IpAddr, body: &[u8]) -> Result<HttpResponse, Refusal> {
-        if self.attempts.check_key(&Source::of(address)).is_err() {
+impl Shared {
+    /// A token, if the body has the invite code.
+    fn activate(&self, address: IpAddr, body: &[u8]) -> Result<ProToken, Refusal> {
+        if self.activations.check_key(&Source::of(address)).is_err() {
             return Err(Refusal::TooOften);
         }
-        if self.attempts.len() > limits::ACTIVATION_ADDRESSES {
-            self.attempts.retain_recent();
+        if self.activations.len() > limits::ACTIVATION_ADDRESSES {
+            self.activations.retain_recent();
         }
-        let body = match body.trim_ascii_start().first() {
-            Some(b'{') => serde_json::from_slice::<Body>(body).ok(),
-            _ => None,
-        };
+        let body = body.trim_ascii_start().starts_with(b"{").then_some(body);
+        let body = body.and_then(|body| serde_json::from_slice(body).ok());
         let Body { user_id, invite_code } = body.ok_or(Refusal::BadBody)?;
         if user_id.is_empty() {
             return Err(Refusal::NoUser);
         }
         let terms = self.terms.get();
-        if !terms.invites(&invite_code) {
+        let expected = terms.invite_code.expose_secret();
+        // Without a code of its own the server invites nobody.
+        if expected.is_empty() || !bool::from(expected.as_bytes().ct_eq(invite_code.as_bytes())) {
             return Err(Refusal::WrongCode);
         }
-        let minted = terms.key.mint(&user_id, terms.hours, self.clock.now()).map_err(|error| {
+        terms.pro.mint(&user_id, terms.pro_hours, self.clock.now()).map_err(|error| {
             tracing::error!(%error, "cannot sign a PRO token");
             Refusal::NotSigned
-        });
-        let ProToken { token, expires } = minted?;
-        let expires_at = expires.rfc3339();
-        Ok(HttpResponse::Ok().insert_header(NO_STORE).json(json!({ "token": token, "expires_at": expires_at })))
+        })
     }
 }
 
@@ -121,21 +89,19 @@ impl LetShare {
     pub(super) async fn activate(&self, request: &HttpRequest, payload: &mut web::Payload) -> HttpResponse {
         let body = body::read(request.headers(), payload, limits::ACTIVATION_BODY_BYTES).await;
         // A body that cannot be read, or is beyond all measure, is as good as none.
-        let answer = self.activation.answer(self.ingress.client_address(request), &body.unwrap_or_default());
-        answer.unwrap_or_else(|refusal| {
-            if refusal == Refusal::WrongCode {
-                let why = || "LetShare: a wrong invite code for PRO".to_owned();
-                self.ingress.note_refusal(request, Reason::Token, why);
+        let address = self.ingress.client_address(request);
+        match self.shared.activate(address, &body.unwrap_or_default()) {
+            Ok(ProToken { token, expires }) => {
+                let body = json!({ "token": token, "expires_at": expires.rfc3339() });
+                HttpResponse::Ok().insert_header(NO_STORE).json(body)
             }
-            json_error(&refusal.reply())
-        })
-    }
-}
-
-impl Terms {
-    /// Without a code of its own the server invites nobody.
-    fn invites(&self, invite_code: &str) -> bool {
-        let expected = self.invite_code.expose_secret();
-        !expected.is_empty() && bool::from(expected.as_bytes().ct_eq(invite_code.as_bytes()))
+            Err(refusal) => {
+                if refusal == Refusal::WrongCode {
+                    let why = || "LetShare: a wrong invite code for PRO".to_owned();
+                    self.ingress.note_refusal(request, Reason::Token, why);
+                }
+                json_error(&refusal.reply())
+            }
+        }
     }
 }

@@ -33,11 +33,11 @@ use actix_web::{
 use crate::{
     actors::{refusals::Reason, worker::Worker},
     auth::apps::Apps,
-    edge::http::{body, query::Query},
+    edge::{self, Methods, http::query::Query},
     error::Fault,
-    limits,
     protocols::ably::{
-        door::{self, Shared, reason_of},
+        Ably,
+        endpoint::{self, Shared, reason_of},
         nonces::StoredNonces,
         rest::{
             answer::{RestAnswer, respond},
@@ -63,29 +63,32 @@ pub struct Rest {
     pub sandbox: bool,
 }
 
-impl Rest {
+impl Ably {
     /// Answers any request that is meant for the Ably interface.
-    pub async fn serve(&self, request: HttpRequest, mut payload: web::Payload) -> HttpResponse {
+    pub async fn rest(&self, request: &HttpRequest, payload: &mut web::Payload) -> HttpResponse {
         let query = Query::parse(request.query_string());
         let form = Form::of(request.headers(), &query);
-        let outcome = self.answer(&request, &mut payload, query, form).await;
-        body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
-        if let Err(fault) = &outcome {
-            self.worker.count(|counters| counters.errors_told += 1);
-            let path = request.path();
-            tracing::debug!(%fault, code = fault.ably_code(), path, "a request is refused");
-            if reason_of(fault) == Reason::Token {
-                let peer = request.peer_addr().map(|peer| peer.ip());
-                self.worker.broker.refused(Reason::Token, peer, || format!("a request is refused: Ably: {fault}"));
-            }
+        let fault = match self.rest.answer(request, payload, query, form).await {
+            Ok(Said::RestAnswer(answer)) => return respond(form, Ok(answer)),
+            Ok(Said::Yes) => return HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain")).body("yes"),
+            Err(fault) => fault,
+        };
+        let path = request.path();
+        tracing::debug!(%fault, code = fault.ably_code(), path, "a request is refused");
+        if reason_of(&fault) == Reason::Token {
+            let why = || format!("a request is refused: Ably: {fault}");
+            self.ingress.note_refusal(request, Reason::Token, why);
         }
-        match outcome {
-            Ok(Said::RestAnswer(answer)) => respond(form, Ok(answer)),
-            Ok(Said::Yes) => HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain")).body("yes"),
-            Err(fault) => respond(form, Err(fault)),
+        let response = respond(form, Err(fault));
+        if response.status().is_success() {
+            // In an envelope, which is no error of HTTP.
+            self.ingress.worker.count(|counters| counters.errors_told += 1);
         }
+        response
     }
+}
 
+impl Rest {
     async fn answer(
         &self,
         request: &HttpRequest,
@@ -138,7 +141,7 @@ pub fn is_meant(request: &HttpRequest, others_have: impl FnOnce(&str) -> bool) -
     }
     if path == "/" {
         // The WebSocket, which shares its path with LetShare's.
-        return door::names_a_version(request.head());
+        return endpoint::names_a_version(request.head());
     }
     if others_have(path) {
         return false;
@@ -164,17 +167,11 @@ fn has_credentials(headers: &HeaderMap, query: &Query) -> bool {
     headers.contains_key(AUTHORIZATION) || ["key", "accessToken", "access_token"].iter().any(|name| query.has(name))
 }
 
-/// Serves the paths that are Ably's alone. What else is meant for it ([`is_meant`]) comes by the default
-/// service, through [`Rest::serve`].
-pub fn routes(config: &mut web::ServiceConfig, rest: &Rest) {
+/// Serves the paths that are Ably's alone. What else is meant for it ([`is_meant`]) comes by the default service.
+pub fn routes(config: &mut web::ServiceConfig, ably: &Ably) {
     for root in path::ROOTS {
         for pattern in [format!("/{root}"), format!("/{root}/{{rest:.*}}")] {
-            let rest = rest.clone();
-            let serve = move |request: HttpRequest, payload: web::Payload| {
-                let rest = rest.clone();
-                async move { rest.serve(request, payload).await }
-            };
-            config.service(web::resource(pattern).to(serve));
+            edge::route(config, &pattern, Methods::Any, ably, Ably::rest);
         }
     }
 }

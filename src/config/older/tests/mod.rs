@@ -1,0 +1,5 @@
+//! The files of the older servers.
+
+mod chat;
+mod group;
+mod postoffice;
