@@ -87,7 +87,7 @@ pub struct Setting {
 }
 
 /// Settings with everything that was found wrong so far. Whoever reads the files that they name adds to it, so that all
-/// faults are told at once.
+/// faults are shown at once.
 #[derive(Clone, Debug)]
 pub struct Draft {
     loaded: Loaded,
