@@ -27,10 +27,10 @@ use crate::{
         Leeway,
         ably::{
             ConnectionKeys, Gate, ServerSecret,
-            local_key::{self, Kept},
+            local_key::{self, LocalKey},
         },
         apps::{App, Apps},
-        key_file::KeptFault,
+        key_file::KeyFileFault,
         relay_key,
     },
     clock::{Clock, OncePerSecond},
@@ -43,7 +43,7 @@ use crate::{
     log::{Log, memory::MemoryLog},
     ops::logs::Dropped,
     protocols::{
-        ably::{self, nonces::KeptNonces, revocations::KeptRevocations},
+        ably::{self, nonces::StoredNonces, revocations::StoredRevocations},
         letshare,
     },
 };
@@ -109,15 +109,15 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     };
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
-    let shared = letshare::Shared::new(config, clock);
+    let letshare = Arc::new(letshare::Shared::new(config, clock));
     let (revocations, nonces) = match &storage {
         Some(storage) => {
             let (gate, now) = (&ably.gate, broker.clock.now());
-            let revocations = Arc::new(KeptRevocations::restore(Arc::clone(&storage.store), gate, now)?);
+            let revocations = Arc::new(StoredRevocations::restore(Arc::clone(&storage.store), gate, now)?);
             let (swept, shared, clock) = (Arc::clone(&revocations), Arc::clone(&ably), broker.clock.clone());
             // They go when no token that they concern can live any more.
             every(limits::REVOCATION_SWEEP, async move || swept.sweep(&shared.gate, clock.now()));
-            let nonces = KeptNonces::restore(Arc::clone(&storage.store), gate, now)?;
+            let nonces = StoredNonces::restore(Arc::clone(&storage.store), gate, now)?;
             (Some(revocations), Some(Arc::new(nonces)))
         }
         None => (None, None),
@@ -144,7 +144,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         trusted_proxies,
         config: Arc::new(config.clone()),
         broker: Arc::clone(&broker),
-        letshare: shared.clone(),
+        letshare: Arc::clone(&letshare),
         admission,
         ably,
         apps,
@@ -169,7 +169,11 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         every(limits::CERTIFICATE_CHECK, async move || match certificate.reload_if_changed() {
             Ok(true) => tracing::info!("new TLS certificate in use"),
             Ok(false) => {}
-            Err(error) => tracing::error!("the old TLS certificate stays in use: {error}"),
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!("the old TLS certificate stays in use: {fault}");
+                }
+            }
         });
     }
     let server = listen::serve(open, &site).context("cannot serve what is listened on")?;
@@ -183,7 +187,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         local_key,
         storage: Mutex::new(storage),
         server: handle,
-        letshare: shared,
+        letshare,
         older,
         reloader,
         notice: config.shutdown.notice,
@@ -239,7 +243,7 @@ fn window(config: &Config) -> Bounds {
 struct Tenants {
     apps: Arc<Apps>,
     /// What the Ably endpoints of all worker threads share.
-    ably: Arc<ably::door::Shared>,
+    ably: Arc<ably::endpoint::Shared>,
     /// The default app with a key of its own (`ably.local_key`), unless the file of apps has a default app.
     local_app: Option<Arc<App>>,
     /// The key of it, if it serves.
@@ -250,7 +254,7 @@ struct Tenants {
 fn tenants(
     config: &Config,
     configured: Vec<App>,
-    kept: Option<Kept>,
+    kept: Option<LocalKey>,
     clock: &Clock,
     leeway: &Leeway,
 ) -> anyhow::Result<Tenants> {
@@ -270,10 +274,10 @@ fn tenants(
     }
     let apps = Arc::new(Apps::new([], clock.clone()));
     apps.replace(configured);
-    let ably = ably::door::Shared::new(
+    let ably = ably::endpoint::Shared::new(
         Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http, leeway.clone()),
         ConnectionKeys::new(&secret),
-        ably::door::Settings {
+        ably::endpoint::Settings {
             max_message_bytes: settings.max_message_bytes,
             max_frame_bytes: config.websocket.max_message_bytes,
         },
@@ -282,7 +286,7 @@ fn tenants(
 }
 
 /// The key itself is in no log.
-fn make_relay_key(folder: &Path) -> Result<SecretString, KeptFault> {
+fn make_relay_key(folder: &Path) -> Result<SecretString, KeyFileFault> {
     let key = relay_key::make(folder)?;
     let path = folder.join(relay_key::FILE);
     tracing::warn!(path = %path.display(), "a key of the relay was made; back ends push with the one in this file");

@@ -17,6 +17,12 @@ pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(120);
 /// Ids that a channel remembers for that, at most: about 100 bytes each.
 pub const IDEMPOTENCY_IDS: usize = 100_000;
 
+/// How long a copy of a shared log waits for an entry that is late before it reads it from the log.
+pub const CHAIN_WAIT: Duration = Duration::from_millis(20);
+
+/// Entries that a copy of a shared log keeps meanwhile; what does not fit is read from the log.
+pub const CHAIN_EARLY: usize = 1_000;
+
 /// Members that may be present on a channel, unless its app says otherwise (`docs/protocols/ably.md §5.11`).
 pub const PRESENCE_MEMBERS: usize = 200;
 
@@ -286,7 +292,7 @@ pub const TRANSFER_PENDING: Duration = Duration::from_secs(30);
 /// A receiver whose connection dropped may come back within this time.
 pub const TRANSFER_RETURN: Duration = Duration::from_secs(30);
 
-/// A receiver that is back sooner was never away, as far as its sender is told: the app shows every notice.
+/// A receiver that is back sooner was never away, as far as its sender knows: the app shows every notice.
 pub const TRANSFER_NOTICE: Duration = Duration::from_secs(3);
 
 /// How long a connection that may be dead has to show any sign of life. Its answer to the ping waits behind the
@@ -297,16 +303,19 @@ pub const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 pub const TRANSFER_IDLE: Duration = Duration::from_secs(120);
 
 /// Late messages of an ended transfer are ignored for this long.
-pub const TRANSFER_AFTERGLOW: Duration = Duration::from_secs(30);
+pub const TRANSFER_ENDED_KEPT: Duration = Duration::from_secs(30);
 
-/// A receiver who was away at the end is told when it comes back within this time.
-pub const TRANSFER_PARTING: Duration = Duration::from_secs(120);
+/// A receiver who was away at the end gets the notice of it when it comes back within this time.
+pub const TRANSFER_ENDING_KEPT: Duration = Duration::from_secs(120);
 
 /// How often transfers look at the clock.
 pub const TRANSFER_TICK: Duration = Duration::from_secs(1);
 
 /// Attempts at PRO activation that one address may make each minute.
 pub const ACTIVATION_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
+
+/// Largest request for PRO activation, in bytes; it has two texts.
+pub const ACTIVATION_BODY_BYTES: usize = 256 * 1024;
 
 /// Addresses remembered for that before those that have been quiet are forgotten.
 pub const ACTIVATION_ADDRESSES: usize = 1_024;
@@ -354,21 +363,24 @@ pub const POST_NAME_BYTES: usize = 256;
 /// Mailboxes that are remembered; whoever connects beyond that gets nothing stored. About 300 bytes each.
 pub const POST_MAILBOXES: usize = 100_000;
 
-/// Letters on the way to one connection that it has not confirmed, and their bytes; more wait in the mailbox
-/// (`docs/protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one letter.
-pub const POST_WINDOW: usize = 256;
-pub const POST_WINDOW_BYTES: usize = 1024 * 1024;
+/// Messages out of a mailbox on the way to one connection that it has not confirmed, and their bytes; more wait in the
+/// mailbox (`docs/protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one message.
+pub const MAILBOX_UNCONFIRMED: usize = 256;
+pub const MAILBOX_UNCONFIRMED_BYTES: usize = 1024 * 1024;
 
-/// Ids of letters that one mailbox remembers for `IDEMPOTENCY_WINDOW`: about 100 bytes each.
+/// Rows of waiting messages that are read at a time when a server starts.
+pub const MAILBOX_ROWS: usize = 1_000;
+
+/// Ids of messages that one mailbox remembers for `IDEMPOTENCY_WINDOW`: about 100 bytes each.
 pub const POST_IDS: usize = 4_096;
 
-/// Pages of `PAGE_ITEMS_MAX` letters that are looked through for one request for a thread.
+/// Pages of `PAGE_ITEMS_MAX` messages that are looked through for one request for a thread.
 pub const POST_THREAD_PAGES: usize = 20;
 
-/// How often letters that are too old are looked for.
+/// How often messages that are too old are looked for.
 pub const POST_SWEEP: Duration = Duration::from_secs(60);
 
-/// Rows of letters that are read at a time when a server starts.
+/// Rows of messages that are read at a time when a server starts.
 pub const POST_ROWS: usize = 1_000;
 
 /// Rows of the chat archive that are read or removed at a time.
@@ -378,7 +390,7 @@ pub const ARCHIVE_ROWS: usize = 1_000;
 pub const ARCHIVE_SWEEP: Duration = Duration::from_secs(60);
 
 /// How long a call of the chat archive waits for MongoDB to be found, and how long it takes at most: a sender waits for
-/// it, and is told 10008 then (`docs/protocols/chat.md §9`).
+/// it, and gets 10008 then (`docs/protocols/chat.md §9`).
 pub const ARCHIVE_FIND: Duration = Duration::from_secs(3);
 pub const ARCHIVE_CALL: Duration = Duration::from_secs(5);
 
@@ -432,7 +444,7 @@ pub const REDIS_CHECK: Duration = Duration::from_secs(1);
 pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(50);
 pub const REDIS_PAUSE_LAST: Duration = Duration::from_secs(3);
 
-/// Users whose state is told to Redis at a time, and how often that is repeated for all who are online.
+/// Users whose state is sent to Redis at a time, and how often that is repeated for all who are online.
 pub const ONLINE_PAGE: usize = 256;
 pub const ONLINE_REFRESH: Duration = Duration::from_mins(10);
 

@@ -14,6 +14,7 @@ mod findings;
 mod pages;
 mod paths;
 mod references;
+mod snippets;
 
 /// A text file of the repository.
 struct File {

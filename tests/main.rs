@@ -8,6 +8,7 @@ mod chat;
 mod chat_archive;
 mod conformance;
 mod docs;
+mod echo;
 mod edge_limits;
 mod group;
 mod group_streams;

@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use crate::{older::Tongue, stamp::Stationery, wire};
+use crate::{older::OlderDialect, stamp::Envelope, wire};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Dialect {
@@ -18,12 +18,12 @@ pub enum Dialect {
     AblyJson,
     AblyMsgpack,
     #[value(skip)]
-    Older(&'static dyn Tongue),
+    Older(&'static dyn OlderDialect),
 }
 
 /// Where the server is and how it lets us in.
 #[derive(Clone)]
-pub struct Door {
+pub struct Target {
     pub address: SocketAddrV4,
     /// LetShare's token.
     pub token: String,
@@ -32,7 +32,7 @@ pub struct Door {
 }
 
 /// A frame of the server.
-pub enum Said {
+pub enum ServerFrame {
     /// A message of the channel.
     Message,
     /// Now the client may ask for its channel.
@@ -85,7 +85,7 @@ struct Item<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Heard {
+struct AblyFrame {
     action: u8,
     msg_serial: Option<u32>,
     count: Option<u32>,
@@ -99,7 +99,7 @@ impl Dialect {
             Self::LetShareLong => "letshare-long",
             Self::AblyJson => "ably-json",
             Self::AblyMsgpack => "ably-msgpack",
-            Self::Older(tongue) => tongue.name(),
+            Self::Older(dialect) => dialect.name(),
         }
     }
 
@@ -107,12 +107,12 @@ impl Dialect {
         match self {
             Self::LetShare | Self::LetShareLong => false,
             Self::AblyJson | Self::AblyMsgpack => true,
-            Self::Older(tongue) => tongue.acknowledges(),
+            Self::Older(dialect) => dialect.acknowledges(),
         }
     }
 
     pub fn publishes_by_http(self) -> bool {
-        matches!(self, Self::Older(tongue) if tongue.publishes_by_http())
+        matches!(self, Self::Older(dialect) if dialect.publishes_by_http())
     }
 
     /// The client may ask for its channel right after the upgrade, unless it has to greet.
@@ -120,35 +120,35 @@ impl Dialect {
         !matches!(self, Self::AblyJson | Self::AblyMsgpack)
     }
 
-    /// What is said before that, if anything is; the answer is [`Said::Connected`].
+    /// What is said before that, if anything is; the answer is [`ServerFrame::Connected`].
     pub fn greeting(self, user: &str) -> Result<Option<Vec<u8>>> {
         match self {
-            Self::Older(tongue) => tongue.greeting(user),
+            Self::Older(dialect) => dialect.greeting(user),
             _ => Ok(None),
         }
     }
 
-    pub fn stationery(self, data_bytes: usize) -> Stationery {
+    pub fn envelope(self, data_bytes: usize) -> Envelope {
         match self {
-            Self::LetShare => Stationery::new(data_bytes, false, b",\"timestamp\":"),
-            Self::LetShareLong => Stationery::new(data_bytes + ABLY_LONGER, false, b",\"timestamp\":"),
-            Self::AblyJson => Stationery::new(data_bytes, true, b"\",\"encoding\":\"json\""),
-            Self::AblyMsgpack => Stationery::new(data_bytes, false, b"\xa8encoding\xa4json"),
-            Self::Older(tongue) => tongue.stationery(data_bytes),
+            Self::LetShare => Envelope::new(data_bytes, false, b",\"timestamp\":"),
+            Self::LetShareLong => Envelope::new(data_bytes + ABLY_LONGER, false, b",\"timestamp\":"),
+            Self::AblyJson => Envelope::new(data_bytes, true, b"\",\"encoding\":\"json\""),
+            Self::AblyMsgpack => Envelope::new(data_bytes, false, b"\xa8encoding\xa4json"),
+            Self::Older(dialect) => dialect.envelope(data_bytes),
         }
     }
 
-    pub fn upgrade_request(self, door: &Door, user: &str) -> Result<String> {
-        let host = door.address.to_string();
+    pub fn upgrade_request(self, target: &Target, user: &str) -> Result<String> {
+        let host = target.address.to_string();
         let format = match self {
             Self::LetShare | Self::LetShareLong => {
-                return Ok(wire::upgrade_request(&host, &door.token, user));
+                return Ok(wire::upgrade_request(&host, &target.token, user));
             }
             Self::AblyJson => "json",
             Self::AblyMsgpack => "msgpack",
-            Self::Older(tongue) => return Ok(tongue.upgrade_request(door, user)),
+            Self::Older(dialect) => return Ok(dialect.upgrade_request(target, user)),
         };
-        let key = door.key.as_ref().context("this server has no Ably key")?;
+        let key = target.key.as_ref().context("this server has no Ably key")?;
         // What the SDK for Node asks for; without the echo, so that a publisher hears the others only, as with LetShare.
         let target = format!("/?key={key}&format={format}&v=5&heartbeats=false&echo=false");
         Ok(wire::upgrade(&host, &target))
@@ -167,12 +167,12 @@ impl Dialect {
             Self::LetShare | Self::LetShareLong => Ok(wire::subscribe_text(channel).into_bytes()),
             Self::AblyJson => Ok(serde_json::to_vec(&attach)?),
             Self::AblyMsgpack => Ok(rmp_serde::to_vec_named(&attach)?),
-            Self::Older(tongue) => tongue.join(channel),
+            Self::Older(dialect) => dialect.join(channel),
         }
     }
 
     /// `data` is a JSON object, `serial` the number of the publish.
-    pub fn publish(self, door: &Door, channel: &str, data: &str, serial: u32) -> Result<Vec<u8>> {
+    pub fn publish(self, target: &Target, channel: &str, data: &str, serial: u32) -> Result<Vec<u8>> {
         let publish = Publish {
             action: action::MESSAGE,
             channel,
@@ -183,44 +183,44 @@ impl Dialect {
             Self::LetShare | Self::LetShareLong => Ok(wire::publish_text(channel, data).into_bytes()),
             Self::AblyJson => Ok(serde_json::to_vec(&publish)?),
             Self::AblyMsgpack => Ok(rmp_serde::to_vec_named(&publish)?),
-            Self::Older(tongue) => tongue.publish(door, channel, data, serial),
+            Self::Older(dialect) => dialect.publish(target, channel, data, serial),
         }
     }
 
     /// Cheap for messages, whose first bytes tell them; the client shares the processors with the server.
-    pub fn read(self, payload: &[u8]) -> Said {
+    pub fn read(self, payload: &[u8]) -> ServerFrame {
         let heard = match self {
             Self::LetShare | Self::LetShareLong => return read_letshare(payload),
-            Self::Older(tongue) => return tongue.read(payload),
-            Self::AblyJson if payload.starts_with(b"{\"action\":15,") => return Said::Message,
+            Self::Older(dialect) => return dialect.read(payload),
+            Self::AblyJson if payload.starts_with(b"{\"action\":15,") => return ServerFrame::Message,
             Self::AblyMsgpack if payload.get(1..9) == Some(b"\xa6action\x0f") => {
-                return Said::Message;
+                return ServerFrame::Message;
             }
-            Self::AblyJson => serde_json::from_slice::<Heard>(payload).ok(),
-            Self::AblyMsgpack => rmp_serde::from_slice::<Heard>(payload).ok(),
+            Self::AblyJson => serde_json::from_slice::<AblyFrame>(payload).ok(),
+            Self::AblyMsgpack => rmp_serde::from_slice::<AblyFrame>(payload).ok(),
         };
         let heard = heard.filter(|heard| heard.error.is_none());
         match heard.map(|heard| (heard.action, heard.msg_serial, heard.count)) {
-            Some((action::ACK, Some(serial), Some(count))) => Said::Ack { serial, count },
-            Some((action::CONNECTED, ..)) => Said::Connected,
-            Some((action::ATTACHED, ..)) => Said::Joined,
-            Some((action::HEARTBEAT, ..)) => Said::Nothing,
+            Some((action::ACK, Some(serial), Some(count))) => ServerFrame::Ack { serial, count },
+            Some((action::CONNECTED, ..)) => ServerFrame::Connected,
+            Some((action::ATTACHED, ..)) => ServerFrame::Joined,
+            Some((action::HEARTBEAT, ..)) => ServerFrame::Nothing,
             _ => refusal(payload),
         }
     }
 }
 
-fn read_letshare(payload: &[u8]) -> Said {
+fn read_letshare(payload: &[u8]) -> ServerFrame {
     if payload.starts_with(b"{\"type\":\"message\"") {
-        Said::Message
+        ServerFrame::Message
     } else if payload.starts_with(b"{\"type\":\"subscribed\"") {
-        Said::Joined
+        ServerFrame::Joined
     } else {
         refusal(payload)
     }
 }
 
 /// A frame that nobody expects.
-pub fn refusal(payload: &[u8]) -> Said {
-    Said::Refusal(String::from_utf8_lossy(payload).into_owned())
+pub fn refusal(payload: &[u8]) -> ServerFrame {
+    ServerFrame::Refusal(String::from_utf8_lossy(payload).into_owned())
 }

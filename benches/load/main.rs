@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use nix::unistd::Pid;
 
 use crate::{
-    crowd::Seating,
+    crowd::Population,
     dialect::Dialect,
     floor::Fault,
     publish::Publishing,
@@ -223,7 +223,7 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
     let seconds = if quick { 0.3 } else { options.seconds };
     let traffic = |rooms, members, publishers, pace| Traffic {
         dialect: Dialect::LetShare,
-        seating: Seating { rooms, members, publishers, outside: false, echo: false },
+        population: Population { rooms, members, publishers, outside: false, echo: false },
         pace,
         data_bytes: options.payload,
         time: Duration::from_secs_f64(seconds),

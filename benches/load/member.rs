@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     dialect::Dialect,
-    stamp::Stationery,
+    stamp::Envelope,
     tally::{Arrival, Heard, Tally},
     wire,
 };
@@ -143,8 +143,8 @@ impl Member {
         left.map(|left| now.saturating_sub(left))
     }
 
-    pub fn heard(&mut self, text: &[u8], stationery: &Stationery, now: u64, tally: &mut Tally) {
-        let known = stationery
+    pub fn heard(&mut self, text: &[u8], envelope: &Envelope, now: u64, tally: &mut Tally) {
+        let known = envelope
             .read(text, &mut self.hint)
             .filter(|stamp| stamp.room == self.room && Some(stamp.publisher) != self.deaf_to);
         let heard = known.and_then(|stamp| {

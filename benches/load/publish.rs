@@ -7,7 +7,7 @@ use anyhow::Result;
 use hdrhistogram::Histogram;
 
 use crate::{
-    crowd::{Crowd, Seating},
+    crowd::{Crowd, Population},
     dialect::Dialect,
     subject::Subject,
     tally::Wrongs,
@@ -46,9 +46,9 @@ impl Published {
 }
 
 pub fn publish(subject: &Subject, dialect: Dialect, publishing: Publishing) -> Result<Published> {
-    let seating = Seating { rooms: 1, members: 1, publishers: 1, outside: false, echo: false };
-    let door = subject.door.clone();
-    let mut crowd = Crowd::new(door, dialect, seating, publishing.data_bytes)?;
+    let population = Population { rooms: 1, members: 1, publishers: 1, outside: false, echo: false };
+    let target = subject.target.clone();
+    let mut crowd = Crowd::new(target, dialect, population, publishing.data_bytes)?;
     crowd.gather(1, Duration::from_secs(10))?;
     // Caches, buffers and allocators reach their size first.
     flow(&mut crowd, publishing.in_flight, publishing.time / 5)?;

@@ -186,7 +186,8 @@ impl Session {
             let mut rounds: Vec<Vec<Leg>> = case.sides.iter().map(|_| Vec::new()).collect();
             for _ in 0..self.pairs {
                 for (side, legs) in case.sides.iter().zip(&mut rounds) {
-                    let traffic = Traffic { dialect: side.dialect, seating: side.seating, pace, data_bytes, time };
+                    let traffic =
+                        Traffic { dialect: side.dialect, population: side.population, pace, data_bytes, time };
                     let what = format!("{}, {}, {}", case.title, side.name, pace.word());
                     let leg = with(&server, self.cpu, |subject| measure(subject, traffic));
                     let leg = leg.with_context(|| what.clone())?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 
 use crate::{
-    crowd::{Crowd, Seating},
+    crowd::{Crowd, Population},
     dialect::Dialect,
     subject::Subject,
     tally::Wrongs,
@@ -39,10 +39,10 @@ pub struct Slow {
 
 /// `time` before the stall and as much after it.
 pub fn slow(subject: &Subject, time: Duration) -> Result<Slow> {
-    let seating = Seating { rooms: 1, members: READERS + 1, publishers: 1, outside: false, echo: false };
+    let population = Population { rooms: 1, members: READERS + 1, publishers: 1, outside: false, echo: false };
     let dialect = Dialect::LetShare;
-    let flow = Flow::new(Traffic { dialect, seating, pace: Pace::Paced, data_bytes: DATA_BYTES, time });
-    let mut crowd = Crowd::new(subject.door.clone(), dialect, seating, DATA_BYTES)?;
+    let flow = Flow::new(Traffic { dialect, population, pace: Pace::Paced, data_bytes: DATA_BYTES, time });
+    let mut crowd = Crowd::new(subject.target.clone(), dialect, population, DATA_BYTES)?;
     let stalled = READERS;
     crowd.narrow = Some(stalled);
     crowd.gather(200, Duration::from_secs(10))?;

@@ -16,7 +16,7 @@ pub struct Stamp {
 }
 
 /// Writes and recognises `data` objects of one fixed size.
-pub struct Stationery {
+pub struct Envelope {
     /// What follows the stamp in each message, up to and with the end of `data`.
     tail: String,
     /// What stands before the stamp, and what after it, as receivers get it.
@@ -24,7 +24,7 @@ pub struct Stationery {
     after: Vec<u8>,
 }
 
-impl Stationery {
+impl Envelope {
     /// `data_bytes`: length of each `data` object, as far as the stamp leaves room. Receivers get it as it was sent, or
     /// `escaped`, as the text of a JSON string; then comes `next`.
     pub fn new(data_bytes: usize, escaped: bool, next: &[u8]) -> Self {

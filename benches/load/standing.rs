@@ -6,7 +6,7 @@ use anyhow::Result;
 use hdrhistogram::Histogram;
 
 use crate::{
-    crowd::{Crowd, Seating},
+    crowd::{Crowd, Population},
     dialect::Dialect,
     subject::Subject,
     tally::Wrongs,
@@ -17,8 +17,8 @@ const ROOM: usize = 50;
 /// Connections that are being made at a time.
 const IN_FLIGHT: usize = 200;
 
-fn seating(connections: usize) -> Seating {
-    Seating { rooms: connections.div_ceil(ROOM), members: ROOM, publishers: 0, outside: false, echo: false }
+fn population(connections: usize) -> Population {
+    Population { rooms: connections.div_ceil(ROOM), members: ROOM, publishers: 0, outside: false, echo: false }
 }
 
 pub struct Storm {
@@ -33,7 +33,7 @@ pub struct Storm {
 
 /// Everybody connects and subscribes, [`IN_FLIGHT`] at a time.
 pub fn storm(subject: &Subject, dialect: Dialect, connections: usize) -> Result<Storm> {
-    let mut crowd = Crowd::new(subject.door.clone(), dialect, seating(connections), 0)?;
+    let mut crowd = Crowd::new(subject.target.clone(), dialect, population(connections), 0)?;
     let (cpu, start) = (subject.cpu()?, Instant::now());
     crowd.gather(IN_FLIGHT, Duration::from_secs(60))?;
     Ok(Storm {
@@ -59,7 +59,7 @@ pub struct Idle {
 
 pub fn idle(subject: &Subject, dialect: Dialect, connections: usize, time: Duration) -> Result<Idle> {
     let before = subject.memory()?;
-    let mut crowd = Crowd::new(subject.door.clone(), dialect, seating(connections), 0)?;
+    let mut crowd = Crowd::new(subject.target.clone(), dialect, population(connections), 0)?;
     crowd.gather(IN_FLIGHT, Duration::from_secs(60))?;
     stay(&mut crowd, Duration::from_secs(1).min(time))?;
     let (cpu, start) = (subject.cpu()?, Instant::now());

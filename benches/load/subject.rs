@@ -17,7 +17,7 @@ use nix::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{dialect::Door, floor::Fault};
+use crate::{dialect::Target, floor::Fault};
 
 /// Of this tool's servers only.
 const SECRET: &str = "of-the-load-tool-only-0123456789abcdef";
@@ -44,7 +44,7 @@ pub struct ServerSetup {
 
 pub struct Subject {
     child: Child,
-    pub door: Door,
+    pub target: Target,
     log: PathBuf,
 }
 
@@ -82,24 +82,24 @@ impl Subject {
         if let Some(cpu) = cpu {
             pin(Pid::from_raw(child.id().try_into()?), cpu)?;
         }
-        let door = Door {
+        let target = Target {
             address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
             token: hex::encode(Sha256::digest(SECRET)),
             key: None,
         };
-        let mut subject = Self { child, door, log };
+        let mut subject = Self { child, target, log };
         subject.wait_until_open()?;
         // What the server made for whoever starts it without any apps.
         if let Ok(kept) = fs::read(folder.join("data/ably-key.json")) {
             let kept: serde_json::Value = serde_json::from_slice(&kept)?;
-            subject.door.key = kept["key"].as_str().map(str::to_owned);
+            subject.target.key = kept["key"].as_str().map(str::to_owned);
         }
         Ok(subject)
     }
 
     fn wait_until_open(&mut self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(self.door.address).is_err() {
+        while TcpStream::connect(self.target.address).is_err() {
             if self.child.try_wait()?.is_some() || Instant::now() > deadline {
                 let output = fs::read_to_string(&self.log).unwrap_or_default();
                 bail!("the process under test did not open its port; it said:\n{output}");

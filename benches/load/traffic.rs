@@ -6,7 +6,7 @@ use anyhow::Result;
 use hdrhistogram::Histogram;
 
 use crate::{
-    crowd::{Crowd, Seating},
+    crowd::{Crowd, Population},
     dialect::Dialect,
     subject::Subject,
     tally::Wrongs,
@@ -41,7 +41,7 @@ impl Pace {
 #[derive(Clone, Copy, Debug)]
 pub struct Traffic {
     pub dialect: Dialect,
-    pub seating: Seating,
+    pub population: Population,
     pub pace: Pace,
     pub data_bytes: usize,
     pub time: Duration,
@@ -69,8 +69,8 @@ impl Leg {
 }
 
 pub fn measure(subject: &Subject, traffic: Traffic) -> Result<Leg> {
-    let Traffic { dialect, seating, data_bytes, .. } = traffic;
-    let mut crowd = Crowd::new(subject.door.clone(), dialect, seating, data_bytes)?;
+    let Traffic { dialect, population, data_bytes, .. } = traffic;
+    let mut crowd = Crowd::new(subject.target.clone(), dialect, population, data_bytes)?;
     crowd.gather(200, Duration::from_secs(30))?;
     let flow = Flow::new(traffic);
     // Caches, buffers and allocators reach their size first.
@@ -96,7 +96,7 @@ pub struct Flow {
 
 impl Flow {
     pub fn new(traffic: Traffic) -> Self {
-        let receivers = traffic.seating.receivers().max(1);
+        let receivers = traffic.population.receivers().max(1);
         let messages = (PACED_DELIVERIES / receivers).clamp(1, PACED_MESSAGES);
         Self { traffic, period: Duration::from_secs(1) / messages as u32 }
     }
@@ -115,7 +115,7 @@ impl Flow {
 
     /// All rooms in turn, and in each room all publishers in turn.
     fn paced(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
-        let Seating { rooms, publishers, .. } = self.traffic.seating;
+        let Population { rooms, publishers, .. } = self.traffic.population;
         crowd.tick_every(self.period)?;
         let mut turn = 0;
         while Instant::now() < end {
@@ -129,10 +129,10 @@ impl Flow {
     }
 
     fn saturated(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
-        let seating = self.traffic.seating;
-        match seating.publishers {
-            _ if seating.outside => self.saturated_from_outside(crowd, end),
-            1 if seating.rooms > 1 => self.saturated_in_turn(crowd, end),
+        let population = self.traffic.population;
+        match population.publishers {
+            _ if population.outside => self.saturated_from_outside(crowd, end),
+            1 if population.rooms > 1 => self.saturated_in_turn(crowd, end),
             1 => self.saturated_by_one(crowd, end),
             _ => self.saturated_by_all(crowd, end),
         }
@@ -140,7 +140,7 @@ impl Flow {
 
     /// One publisher in one room.
     fn saturated_by_one(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
-        let receivers = self.traffic.seating.receivers() as u32;
+        let receivers = self.traffic.population.receivers() as u32;
         while Instant::now() < end {
             let mut publisher = None;
             while crowd.tally.outstanding() < WINDOW {
@@ -158,13 +158,13 @@ impl Flow {
 
     /// Each publisher waits for its answer, as the usual clients of HTTP do; the rooms in turn.
     fn saturated_from_outside(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
-        let seating = self.traffic.seating;
-        let window = (WINDOW * seating.receivers()) as u64;
+        let population = self.traffic.population;
+        let window = (WINDOW * population.receivers()) as u64;
         let mut turn = 0;
         while Instant::now() < end {
-            for publisher in 0..seating.publishers {
+            for publisher in 0..population.publishers {
                 if crowd.is_answered(publisher) && crowd.on_the_way() < window {
-                    crowd.publish(turn % seating.rooms, publisher)?;
+                    crowd.publish(turn % population.rooms, publisher)?;
                     turn += 1;
                 }
             }
@@ -175,11 +175,11 @@ impl Flow {
 
     /// One publisher in each of many rooms; the rooms in turn.
     fn saturated_in_turn(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
-        let window = (WINDOW * self.traffic.seating.receivers()) as u64;
+        let window = (WINDOW * self.traffic.population.receivers()) as u64;
         let mut turn = 0;
         while Instant::now() < end {
             while crowd.on_the_way() < window {
-                crowd.publish(turn % self.traffic.seating.rooms, 0)?;
+                crowd.publish(turn % self.traffic.population.rooms, 0)?;
                 turn += 1;
             }
             crowd.turn(Some(Duration::from_millis(50)))?;
@@ -189,7 +189,7 @@ impl Flow {
 
     /// Everybody who publishes also receives; [`WINDOW`] messages of each are on their way, on average.
     fn saturated_by_all(&self, crowd: &mut Crowd, end: Instant) -> Result<()> {
-        let Seating { rooms, members, publishers, .. } = self.traffic.seating;
+        let Population { rooms, members, publishers, .. } = self.traffic.population;
         let window = (WINDOW * rooms * publishers * (members - 1)) as u64;
         let mut turn = 0;
         while Instant::now() < end {

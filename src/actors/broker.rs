@@ -18,9 +18,9 @@ use parking_lot::Mutex;
 
 use crate::{
     actors::{
-        channels::directory::Directory,
+        channels::Directory,
         connections::Connections,
-        fanout::hub::HubHandle,
+        fanout::HubHandle,
         metrics::Metrics,
         refusals::{Reason, Refusals},
     },

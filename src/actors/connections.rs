@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use parking_lot::Mutex;
 
 use crate::{
-    actors::fanout::hub::TransportHandle,
+    actors::fanout::TransportHandle,
     ids::{AppId, ClientId, ConnectionId, SessionId},
     limits,
 };

@@ -10,6 +10,7 @@ pub mod connections;
 pub mod fanout;
 pub mod figures;
 pub mod metrics;
+pub mod online;
 pub mod refusals;
 pub mod transport;
 pub mod worker;

@@ -7,11 +7,11 @@ mod stage;
 
 use std::time::Duration;
 
-use super::channels::undone::Command;
+use super::channels::Command;
 use crate::{
     core::{
         command::Publish,
-        message::{Body, EntryId, Message, Payload},
+        message::{EntryId, Message, Payload},
     },
     ids::ChannelName,
 };
@@ -139,15 +139,7 @@ async fn what_still_reaches_a_retired_channel_is_passed_on() {
     assert_ne!(stage.channel(), retired);
     for session in stage.sessions_here() {
         let message = Message { payload: Payload::json("late".into()), ..Message::default() };
-        let body = Publish {
-            reply: None,
-            attached: Some(session),
-            publisher: None,
-            id: EntryId::Serial,
-            body: Body::Messages(vec![message]),
-            is_ephemeral: false,
-            refusal: None,
-        };
+        let body = Publish { attached: Some(session), ..Publish::message(EntryId::Serial, message) };
         let hub = stage.hub_here();
         retired.do_send(Command::new(hub, ChannelName::from(ROOM), body));
     }

@@ -5,6 +5,10 @@ pub mod context;
 pub mod session;
 pub mod socket;
 
+pub use context::{Attaching, ProtocolHandler, Terms, TransportContext};
+pub use session::Session;
+pub use socket::Socket;
+
 use std::{any::Any, rc::Rc, time::Duration};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler};
@@ -13,13 +17,7 @@ use bytestring::ByteString;
 use futures_util::Stream;
 
 use crate::{
-    actors::{
-        fanout::outbox::Outbox,
-        transport::context::{ProtocolHandler, TransportContext},
-        transport::session::Session,
-        transport::socket::Socket,
-        worker::Worker,
-    },
+    actors::{fanout::Outbox, worker::Worker},
     core::frame,
     error::{CloseReason, NO_CODE},
     limits,
@@ -39,28 +37,19 @@ pub enum Inbound {
     Violation(CloseReason),
 }
 
-/// End the connection.
+/// What its session asks of the actor.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Close(pub CloseReason);
-
-/// Is the peer still there? It may have changed networks and have another connection by now: its old socket
-/// would take everything in silence until the idle limit.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Probe;
-
-/// Wake the protocol handler after this time.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Wake(pub Duration);
-
-/// Send a finished frame after a while.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Later {
-    pub frame: Bytes,
-    pub wait: Duration,
+pub(in crate::actors) enum TransportCommand {
+    /// End the connection.
+    Close(CloseReason),
+    /// Find out whether the peer is still there. It may have changed networks and have another connection by now: its
+    /// old socket would take everything in silence until the idle limit.
+    Probe,
+    /// Wake the protocol handler after this time.
+    Wake(Duration),
+    /// Send a finished frame after a while.
+    SendLater { frame: Bytes, wait: Duration },
 }
 
 pub struct Transport {
@@ -121,37 +110,50 @@ impl Transport {
             | CloseReason::TooBig { .. }
             | CloseReason::TooManyFragments { .. } => counters.closed_protocol_error += 1,
         });
-        let patience = self.worker.broker.settings.get().close_timeout;
-        ctx.run_later(patience, |connection, ctx| {
-            connection.session.socket.cut();
+        let close_timeout = self.worker.broker.settings.get().close_timeout;
+        ctx.run_later(close_timeout, |transport, ctx| {
+            transport.session.socket.cut();
             ctx.stop();
         });
     }
 
     /// The peer expects nothing after the close frame: ends our side of the TCP connection, so that
     /// it is the server that closes (RFC 6455 §7.1.1). Not before the frame has left the outbox.
-    fn finish_soon(&self, ctx: &mut Context<Self>) {
-        ctx.run_later(limits::CLOSE_LINGER, |connection, ctx| {
-            if connection.session.outbox.is_empty() {
-                connection.session.socket.finish();
-            } else {
-                connection.finish_soon(ctx);
+    ///
+    /// `stops`: the peer is not listened to any more. The end of the body makes actix-http read and drop for a second
+    /// what the peer is still sending, then close. Without that the peer's send window stays shut, and a peer that is
+    /// still writing learns of nothing for a minute.
+    fn finish_soon(&self, stops: bool, ctx: &mut Context<Self>) {
+        ctx.run_later(limits::CLOSE_LINGER, move |transport, ctx| {
+            if !transport.session.outbox.is_empty() {
+                return transport.finish_soon(stops, ctx);
+            }
+            transport.session.socket.finish();
+            if stops {
+                ctx.stop();
             }
         });
     }
 
-    /// The same for a peer that is not listened to any more. The end of the body makes actix-http read
-    /// and drop for a second what the peer is still sending, then close. Without that the peer's send
-    /// window stays shut, and a peer that is still writing learns of nothing for a minute.
-    fn abandon_soon(&self, ctx: &mut Context<Self>) {
-        ctx.run_later(limits::CLOSE_LINGER, |connection, ctx| {
-            if connection.session.outbox.is_empty() {
-                connection.session.socket.finish();
-                ctx.stop();
-            } else {
-                connection.abandon_soon(ctx);
+    fn probe(&mut self, ctx: &mut Context<Self>) {
+        if self.closing || self.probe.is_some() {
+            return;
+        }
+        self.session.push(self.session.ping.clone());
+        let silent = ctx.run_later(limits::PROBE_PATIENCE, |transport, ctx| transport.close(CloseReason::Idle, ctx));
+        self.probe = Some(silent);
+    }
+
+    fn wake_in(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        if let Some(waking) = self.waking.take() {
+            ctx.cancel_future(waking);
+        }
+        self.waking = Some(ctx.run_later(wait, |transport, _| {
+            transport.waking = None;
+            if !transport.closing {
+                transport.session.talk(|handler, context| handler.woken(context));
             }
-        });
+        }));
     }
 
     /// A data frame: counted, translated.
@@ -185,11 +187,11 @@ impl StreamHandler<Inbound> for Transport {
             Inbound::Close(code) => {
                 self.session.talk(|handler, _| handler.hung_up());
                 self.close(CloseReason::Answer(code.unwrap_or(NO_CODE)), ctx);
-                self.finish_soon(ctx);
+                self.finish_soon(false, ctx);
             }
             Inbound::Violation(reason) => {
                 self.close(reason, ctx);
-                self.abandon_soon(ctx);
+                self.finish_soon(true, ctx);
             }
             // What follows a close frame is not for us (RFC 6455 §5.5.1).
             _ if self.closing => {}
@@ -213,53 +215,21 @@ impl StreamHandler<Inbound> for Transport {
     fn finished(&mut self, ctx: &mut Self::Context) {
         self.permit = None;
         self.close(CloseReason::Answer(NO_CODE), ctx);
-        self.abandon_soon(ctx);
+        self.finish_soon(true, ctx);
     }
 }
 
-impl Handler<Close> for Transport {
+impl Handler<TransportCommand> for Transport {
     type Result = ();
 
-    fn handle(&mut self, Close(reason): Close, ctx: &mut Self::Context) {
-        self.close(reason, ctx);
-    }
-}
-
-impl Handler<Probe> for Transport {
-    type Result = ();
-
-    fn handle(&mut self, _: Probe, ctx: &mut Self::Context) {
-        if self.closing || self.probe.is_some() {
-            return;
-        }
-        self.session.push(self.session.ping.clone());
-        let silent = ctx.run_later(limits::PROBE_PATIENCE, |connection, ctx| {
-            connection.close(CloseReason::Idle, ctx);
-        });
-        self.probe = Some(silent);
-    }
-}
-
-impl Handler<Wake> for Transport {
-    type Result = ();
-
-    fn handle(&mut self, Wake(wait): Wake, ctx: &mut Self::Context) {
-        if let Some(waking) = self.waking.take() {
-            ctx.cancel_future(waking);
-        }
-        self.waking = Some(ctx.run_later(wait, |connection, _| {
-            connection.waking = None;
-            if !connection.closing {
-                connection.session.talk(|handler, transport| handler.woken(transport));
+    fn handle(&mut self, command: TransportCommand, ctx: &mut Self::Context) {
+        match command {
+            TransportCommand::Close(reason) => self.close(reason, ctx),
+            TransportCommand::Probe => self.probe(ctx),
+            TransportCommand::Wake(wait) => self.wake_in(wait, ctx),
+            TransportCommand::SendLater { frame, wait } => {
+                ctx.run_later(wait, |transport, _| transport.session.push(frame));
             }
-        }));
-    }
-}
-
-impl Handler<Later> for Transport {
-    type Result = ();
-
-    fn handle(&mut self, Later { frame, wait }: Later, ctx: &mut Self::Context) {
-        ctx.run_later(wait, |connection, _| connection.session.push(frame));
+        }
     }
 }

@@ -7,12 +7,12 @@ use actix::{Addr, Context};
 use crate::{
     actors::{
         broker::Broker,
-        channels::channel::Channel,
-        channels::undone::Command,
-        fanout::flusher::Flusher,
-        fanout::hub::{Hub, HubHandle},
+        channels::Channel,
+        channels::Command,
+        fanout::Flusher,
+        fanout::{Hub, HubHandle},
         metrics::Counters,
-        transport::session::Session,
+        transport::Session,
     },
     core::{
         command::{Attached, AttachmentId, HubId, Resubscribe},
@@ -116,7 +116,7 @@ impl Worker {
 
     pub(super) fn subscribe(&self, name: &ChannelName, attached: &Attached, session: &Rc<Session>) {
         let subscription = attached.subscription.clone();
-        let Some(channel) = session.channel(name, subscription.id.alias) else {
+        let Some(channel) = session.attachments().address(name, subscription.id.alias).cloned() else {
             return;
         };
         let mut locals = self.locals.borrow_mut();

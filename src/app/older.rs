@@ -10,12 +10,12 @@ use crate::{
     auth::Leeway,
     clock::Clock,
     config::{Config, Protocol},
-    edge::websocket::Entrance,
+    edge::Ingress,
     limits,
     older::{
-        chat::{self, Chat, moderation::Moderation},
-        group::{self, Group},
-        postoffice::{self, Office, PostOffice},
+        chat::{self, Chat, ChatEndpoint, moderation::Moderation},
+        group::{self, GroupEndpoint},
+        postoffice::{self, PostOffice},
         relay::{self, Relay},
     },
     store::Store,
@@ -37,7 +37,7 @@ pub(super) use no_database as database;
 pub struct Older {
     pub relay: Option<Arc<relay::Shared>>,
     pub postoffice: Option<Arc<postoffice::Shared>>,
-    pub chat: Option<Arc<chat::Shared>>,
+    pub chat: Option<Arc<Chat>>,
     pub group: Option<Arc<group::Shared>>,
 }
 
@@ -68,11 +68,10 @@ impl Older {
             older.relay = Some(Arc::new(shared));
         }
         if config.postoffice.enabled {
-            let settings = &config.postoffice;
-            let office = Office::open(settings, Arc::clone(store), clock.clone())?;
-            let swept = Arc::clone(&office);
+            let shared = postoffice::Shared::open(&config.postoffice, Arc::clone(store), clock.clone(), leeway)?;
+            let swept = Arc::clone(&shared);
             every(limits::POST_SWEEP, async move || swept.sweep());
-            older.postoffice = Some(Arc::new(postoffice::Shared::new(settings, office, leeway)));
+            older.postoffice = Some(shared);
         }
         if let Some(moderation) = read.moderation {
             let store = Arc::clone(store);
@@ -85,28 +84,27 @@ impl Older {
     }
 
     /// Serves `protocol`, if it is one of them.
-    pub fn routes(&self, protocol: Protocol, config: &Config, entrance: &Entrance, routes: &mut web::ServiceConfig) {
+    pub fn routes(&self, protocol: Protocol, config: &Config, ingress: &Ingress, routes: &mut web::ServiceConfig) {
         match protocol {
             Protocol::Relay => {
                 if let Some(shared) = &self.relay {
-                    relay::routes(routes, &Relay::new(entrance.clone(), Arc::clone(shared)));
+                    relay::routes(routes, &Relay::new(ingress.clone(), Arc::clone(shared)));
                 }
             }
             Protocol::PostOffice => {
                 if let Some(shared) = &self.postoffice {
-                    let settings = &config.postoffice;
-                    let door = PostOffice::new(settings, entrance.clone(), Arc::clone(shared));
-                    postoffice::routes(routes, &door, settings);
+                    let endpoint = PostOffice::new(ingress.clone(), Arc::clone(shared));
+                    postoffice::routes(routes, &endpoint, &config.postoffice);
                 }
             }
             Protocol::Chat => {
-                if let Some(shared) = &self.chat {
-                    chat::routes(routes, &Chat::new(entrance.clone(), Arc::clone(shared)));
+                if let Some(chat) = &self.chat {
+                    chat::routes(routes, &ChatEndpoint::new(ingress.clone(), Arc::clone(chat)));
                 }
             }
             Protocol::Group => {
                 if let Some(shared) = &self.group {
-                    group::routes(routes, &Group::new(entrance.clone(), Arc::clone(shared)));
+                    group::routes(routes, &GroupEndpoint::new(ingress.clone(), Arc::clone(shared)));
                 }
             }
             Protocol::Operations | Protocol::LetShare | Protocol::Ably => {}
@@ -116,7 +114,7 @@ impl Older {
     /// Gives them time to send what other instances still have to get.
     pub async fn stop(&self) {
         if let Some(group) = &self.group {
-            group.forum.stop(limits::GROUP_LAST_WORDS).await;
+            group.groups.stop(limits::GROUP_LAST_WORDS).await;
         }
     }
 }

@@ -10,12 +10,12 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::older::{chats, database};
+use super::older::database;
 use crate::{
     auth::{
-        ably::local_key::{self, Kept},
+        ably::local_key::{self, LocalKey},
         apps::{self, App},
-        key_file::KeptFault,
+        key_file::KeyFileFault,
         relay_key,
     },
     clock::Clock,
@@ -23,7 +23,7 @@ use crate::{
     edge::tls::{self, CertificateReloader},
     older::{
         chat::moderation::{Moderation, ModerationFault},
-        group::blacklist,
+        group::ip_filter::read_blacklist,
     },
 };
 
@@ -35,7 +35,7 @@ pub struct Prepared {
     /// Those of `ably.apps_file`.
     pub apps: Vec<App>,
     /// What the Ably interface has in the data folder; none before its first start.
-    pub ably_key: Option<Kept>,
+    pub ably_key: Option<LocalKey>,
     /// The networks of `group.blacklist_file`.
     pub blacklist: Vec<IpNet>,
     /// How the chat judges messages; there when the chat is on.
@@ -99,8 +99,8 @@ fn certificate(draft: &mut Draft) -> Option<(ServerConfig, CertificateReloader)>
         Err(faults) => faults,
     };
     for fault in faults {
-        if !draft.has_fault(fault.key()) {
-            draft.complain(&[fault.key(), "tls.enabled"], fault.to_string());
+        if !draft.has_fault(fault.key) {
+            draft.complain(&[fault.key, "tls.enabled"], fault.to_string());
         }
     }
     None
@@ -113,7 +113,7 @@ fn apps(draft: &mut Draft, clock: &Clock) -> Vec<App> {
     read.and_then(|read| or_complain(draft, &["ably.apps_file", "ably.enabled"], read)).unwrap_or_default()
 }
 
-fn ably_key(draft: &mut Draft) -> Option<Kept> {
+fn ably_key(draft: &mut Draft) -> Option<LocalKey> {
     let config = draft.config();
     let look = config.ably.enabled.then(|| local_key::look(&config.data.dir))?;
     of_folder(draft, look)
@@ -128,9 +128,9 @@ fn relay_key(draft: &mut Draft) -> Option<SecretString> {
 
 /// What the data folder has. Of each damaged file there is a complaint, of a folder that cannot be used at all only
 /// one.
-fn of_folder<T>(draft: &mut Draft, look: Result<Option<T>, KeptFault>) -> Option<T> {
+fn of_folder<T>(draft: &mut Draft, look: Result<Option<T>, KeyFileFault>) -> Option<T> {
     look.unwrap_or_else(|fault| {
-        if matches!(fault, KeptFault::Damaged { .. }) || !draft.has_fault("data.dir") {
+        if matches!(fault, KeyFileFault::Damaged { .. }) || !draft.has_fault("data.dir") {
             draft.complain(&["data.dir"], fault.to_string());
         }
         None
@@ -139,13 +139,13 @@ fn of_folder<T>(draft: &mut Draft, look: Result<Option<T>, KeptFault>) -> Option
 
 fn blacklist(draft: &mut Draft) -> Vec<IpNet> {
     let settings = &draft.config().group;
-    let read = settings.blacklist_file.as_deref().filter(|_| settings.enabled).map(blacklist::read);
+    let read = settings.blacklist_file.as_deref().filter(|_| settings.enabled).map(read_blacklist);
     read.and_then(|read| or_complain(draft, &["group.blacklist_file", "group.enabled"], read)).unwrap_or_default()
 }
 
 fn moderation(draft: &mut Draft, clock: &Clock) -> Option<Moderation> {
     let settings = &draft.config().chat;
-    let made = settings.enabled.then(|| Moderation::new(chats::moderation(settings), clock.clone()))?;
+    let made = settings.enabled.then(|| Moderation::new(settings, clock.clone()))?;
     let faults = match made {
         Ok(moderation) => return Some(moderation),
         Err(faults) => faults,

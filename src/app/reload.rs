@@ -19,7 +19,7 @@ use crate::{
     edge::{own_hosts::OwnHosts, tls::CertificateReloader},
     ids::AppId,
     live::Live,
-    older::{chat::moderation::Moderation, group::barrier::Lists, relay},
+    older::{chat::moderation::Moderation, group::ip_filter::Blacklist, relay},
 };
 
 /// What can be replaced while the server runs.
@@ -116,16 +116,13 @@ impl Reloader {
         if let Some(chat) = &older.chat {
             chat.set_keys(&config.chat, leeway);
             if let Some(moderation) = &moderation {
-                let words = chat.adopt_words(moderation);
+                let words = chat.moderation.adopt_words(moderation);
                 tracing::info!(words, "the word list of the chat was read again");
             }
         }
         if let Some(group) = &older.group {
             group.set_keys(&config.group, leeway);
-            let lists = Lists::new(&config.group, blacklist);
-            let networks = lists.networks();
-            let before = group.barrier.set_lists(lists).networks();
-            tracing::info!(networks, before, "the blacklist of the group protocol was read again");
+            group.ip_filter.set_blacklist(Blacklist::new(&config.group, blacklist));
         }
     }
 }

@@ -36,7 +36,7 @@ pub struct Running {
     pub local_key: Option<SecretString>,
     pub(super) storage: Mutex<Option<Storage>>,
     pub(super) server: ServerHandle,
-    pub(super) letshare: letshare::Shared,
+    pub(super) letshare: Arc<letshare::Shared>,
     pub(super) older: Older,
     pub(super) reloader: Reloader,
     pub(super) notice: Duration,
@@ -64,8 +64,8 @@ impl Running {
         // Listening goes on: newcomers and requests get an answer at once (`/health` 200, an upgrade 503), where
         // connections that nobody accepts would hang until the exit.
         self.broker.closing.store(true, Ordering::Relaxed);
-        let last_words = self.letshare.last_words();
-        if rt::time::timeout(limits::DRAIN_LAST_WORDS, last_words).await.is_err() {
+        let ended = self.letshare.end_transfers();
+        if rt::time::timeout(limits::DRAIN_LAST_WORDS, ended).await.is_err() {
             tracing::warn!("some file transfers end without a message to their clients");
         }
         for hub in self.broker.hubs.lock().iter() {

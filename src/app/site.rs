@@ -19,6 +19,7 @@ use crate::{
     auth::apps::Apps,
     config::{Config, Listener, Protocol, Route},
     edge::{
+        Ingress,
         admission::Admission,
         client_address::client_address_of,
         fallback,
@@ -26,12 +27,11 @@ use crate::{
         http::{amend, cors, to_the_end::to_the_end},
         origin::{self, OriginPolicy},
         own_hosts::OwnHosts,
-        websocket::Entrance,
     },
     live::Live,
     ops::{self, OpsState},
     protocols::{
-        ably::{self, Ably, door::Door, nonces::KeptNonces, rest::Rest, revocations::KeptRevocations},
+        ably::{self, Ably, nonces::StoredNonces, rest::Rest, revocations::StoredRevocations},
         letshare::{self, LetShare},
     },
 };
@@ -43,11 +43,11 @@ pub struct Site {
     pub broker: Arc<Broker>,
     pub admission: Admission,
     pub ops_state: OpsState,
-    pub letshare: letshare::Shared,
+    pub letshare: Arc<letshare::Shared>,
     pub older: Older,
-    pub ably: Arc<ably::door::Shared>,
-    pub revocations: Option<Arc<KeptRevocations>>,
-    pub nonces: Option<Arc<KeptNonces>>,
+    pub ably: Arc<ably::endpoint::Shared>,
+    pub revocations: Option<Arc<StoredRevocations>>,
+    pub nonces: Option<Arc<StoredNonces>>,
     pub apps: Arc<Apps>,
     pub origins: Arc<Live<Origins>>,
     pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
@@ -141,7 +141,7 @@ impl Site {
 
     fn routes(&self, routes: &mut web::ServiceConfig, listener: &Listener) {
         let config = &self.config;
-        let entrance = Entrance {
+        let ingress = Ingress {
             worker: Worker::on_this_thread(&self.broker),
             admission: self.admission.clone(),
             trusted_proxies: Arc::clone(&self.trusted_proxies),
@@ -161,25 +161,25 @@ impl Site {
             match protocol {
                 Protocol::Operations => ops::routes(routes),
                 Protocol::Ably => {
-                    let ably = self.ably(&entrance);
+                    let ably = self.ably(&ingress);
                     ably::routes(routes, &ably, fallback::not_found);
                 }
                 Protocol::LetShare => {
-                    let letshare = LetShare::new(entrance.clone(), self.letshare.clone());
+                    let letshare = LetShare { ingress: ingress.clone(), shared: Arc::clone(&self.letshare) };
                     letshare::routes(routes, &letshare);
                 }
                 Protocol::Relay | Protocol::PostOffice | Protocol::Chat | Protocol::Group => {
-                    self.older.routes(protocol, config, &entrance, routes);
+                    self.older.routes(protocol, config, &ingress, routes);
                 }
             }
         }
     }
 
-    fn ably(&self, entrance: &Entrance) -> Ably {
+    fn ably(&self, ingress: &Ingress) -> Ably {
         Ably {
-            door: Door { entrance: entrance.clone(), shared: Arc::clone(&self.ably) },
+            ingress: ingress.clone(),
             rest: Rest {
-                worker: Rc::clone(&entrance.worker),
+                worker: Rc::clone(&ingress.worker),
                 shared: Arc::clone(&self.ably),
                 apps: Arc::clone(&self.apps),
                 revocations: self.revocations.clone(),

@@ -4,12 +4,12 @@ use rand::RngExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-/// Never shown; compared in a time that tells its length at most.
+/// Never shown; compared in a time that depends on its length only.
 #[derive(Debug)]
 pub struct ApiKey(SecretString);
 
 impl ApiKey {
-    /// An empty one is no key: then a random one holds, which nobody knows.
+    /// An empty one is replaced by a random one, so that it matches nothing.
     pub fn new(key: &SecretString) -> Self {
         if key.expose_secret().is_empty() {
             let random: [u8; 32] = rand::rng().random();

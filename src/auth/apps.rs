@@ -44,7 +44,7 @@ pub struct App {
     pub presence_members: usize,
     /// The members of some channels that are always there.
     pub fixtures: BTreeMap<String, Vec<Arc<Member>>>,
-    /// Anybody made it by `POST /apps`, so whoever has its key may delete it.
+    /// It was made by `POST /apps`, so it may be deleted with its key.
     pub is_sandbox: bool,
 }
 
@@ -64,9 +64,9 @@ pub struct Key {
 pub enum KeyStatus {
     #[default]
     Enabled,
-    /// Whoever proves to have it is told that it is revoked.
+    /// With the right secret the refusal says that it is revoked.
     Revoked,
-    /// It was there once; nobody can prove anything about it any more.
+    /// It was there once; its secret is not checked any more.
     Removed,
 }
 
@@ -95,7 +95,7 @@ impl App {
         self.keys.iter().find(|key| &*key.name == name)
     }
 
-    /// What its rules say about a channel. A chat room is mutable without a rule
+    /// The attributes that its rules give a channel. A chat room is mutable without a rule
     /// (`docs/protocols/ably.md §11.12`), and what is mutable is persisted (§5.2).
     pub fn attributes_of(&self, channel: &ChannelName) -> Attributes {
         let id = channel.namespace();
@@ -121,7 +121,7 @@ impl Key {
             && self.status == other.status
     }
 
-    /// `<app>.<key>:<secret>`, for whoever made it. Not for logs.
+    /// `<app>.<key>:<secret>`, for its owner. Not for logs.
     pub fn reveal(&self) -> String {
         format!("{}:{}", self.name, self.secret.expose_secret())
     }
@@ -188,7 +188,7 @@ impl Apps {
         self.apps.read().get(&id).cloned()
     }
 
-    /// Makes a sandbox app with ids and secrets of its own, whatever `setup` says about those.
+    /// Makes a sandbox app with new ids and secrets; those in `setup` are ignored.
     ///
     /// # Errors
     /// What is wrong with the set-up; [`Fault::Busy`] when there are too many apps.

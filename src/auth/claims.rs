@@ -1,5 +1,5 @@
 //! What is wrong with the claims of a token that carries our signature: for the operator's log, and for its holder, who
-//! was given it by whoever has the secret. Of any other token nothing is said.
+//! got it from an owner of the secret. Other tokens are not explained.
 
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ use crate::limits;
 pub struct Expected<'a> {
     /// Any of these claims names the user; the first is the one that the documents have.
     pub user: &'a [&'a str],
-    /// What that has to be, in words, and whether it is.
+    /// What that has to be, for the refusal, and the check.
     pub kind: &'static str,
     pub is_user: fn(&Value) -> bool,
     /// Whether tokens must end.
@@ -60,7 +60,7 @@ mod tests {
     const EXPECTED: Expected<'_> =
         Expected { user: &["ID", "id"], kind: "a number", is_user: Value::is_u64, needs_exp: true };
 
-    /// findings O15: the claim that is missing, or is of another type, is named; of foreign tokens nothing is said.
+    /// findings O15: the claim that is missing, or is of another type, is named; foreign tokens are not explained.
     #[test]
     fn what_is_wrong_is_named() {
         let key = JwtKey::new(&"a secret that is long enough for all".into());

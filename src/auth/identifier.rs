@@ -7,7 +7,7 @@ use sha2::Sha256;
 
 use crate::{auth::jwt::JwtKey, ids::Timestamp, limits};
 
-/// What is asked of a client that says who it is.
+/// How a client has to prove its identifier.
 #[derive(Debug)]
 pub enum Proof {
     /// Nothing: it is believed.

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Number, Value, value::RawValue};
 use thiserror::Error;
 
-use super::{Leeway, TokenFault};
+use super::{Leeway, TokenFault, leeway};
 use crate::ids::Timestamp;
 
-/// What a checked token says.
+/// The claims of a checked token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// Never empty.
@@ -77,13 +77,13 @@ impl JwtKey {
         self
     }
 
-    /// The same key for tokens that may be meant for anybody: their `aud` is not looked at.
+    /// The same key for tokens of any audience: their `aud` is not looked at.
     pub fn for_any_audience(mut self) -> Self {
         self.validation.validate_aud = false;
         self
     }
 
-    /// What the token says, if it is one of ours and valid at `now`.
+    /// The claims, if the token is one of ours and valid at `now`.
     ///
     /// # Errors
     /// Form and algorithm first, then the signature, then the claims.
@@ -184,7 +184,7 @@ impl JwtKey {
         if header.alg != Algorithm::HS256 {
             return Err(TokenFault::Unreadable("unexpected signing method"));
         }
-        // RFC 7515 §4.1.11: whoever does not know an extension named here must refuse the token.
+        // RFC 7515 §4.1.11: a token that names an unknown extension here must be refused.
         if header.crit.is_some() {
             return Err(TokenFault::Unreadable("unknown critical header"));
         }
@@ -238,11 +238,8 @@ pub fn claims_unchecked(token: &str) -> Option<serde_json::Map<String, serde_jso
     jsonwebtoken::dangerous::insecure_decode(token).map(|data| data.claims).ok()
 }
 
-/// Seconds since the epoch may have a fraction (RFC 7519 §2); negative ones are no date of ours.
 fn instant(seconds: &Number) -> Option<Timestamp> {
-    let seconds = seconds.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0)?;
-    // Casts of floating point numbers stop at the largest integer.
-    Some(Timestamp::from_millis((seconds * 1_000.0) as u64))
+    seconds.as_f64().and_then(leeway::instant)
 }
 
 fn fault(kind: &ErrorKind) -> TokenFault {

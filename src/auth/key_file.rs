@@ -17,7 +17,7 @@ use crate::{auth::apps::setup::random_text, config::read_text};
 
 /// Why a key cannot be kept. No secret is in it.
 #[derive(Debug, Error)]
-pub enum KeptFault {
+pub enum KeyFileFault {
     #[error(
         "cannot make the folder {path} for what must survive a restart ({source}); name one that \
          the server may write to in data.dir"
@@ -42,7 +42,7 @@ pub enum KeptFault {
 pub struct KeyFile {
     /// Its name in the data folder.
     pub name: &'static str,
-    /// What is in it, in words.
+    /// What is in it, for messages.
     pub holds: &'static str,
 }
 
@@ -50,33 +50,33 @@ impl KeyFile {
     /// What `folder` keeps in it, if it is there. Nothing is written.
     ///
     /// # Errors
-    /// [`KeptFault`], for the operator; `parse` says what is wrong with the text.
+    /// [`KeyFileFault`], for the operator; `parse` returns what is wrong with the text.
     pub fn look<T>(
         self,
         folder: &Path,
         parse: impl FnOnce(&str) -> Result<T, &'static str>,
-    ) -> Result<Option<T>, KeptFault> {
+    ) -> Result<Option<T>, KeyFileFault> {
         let (path, holds) = (folder.join(self.name), self.holds);
         match read_text(&path) {
-            Ok(text) => parse(&text).map(Some).map_err(|what| KeptFault::Damaged { path, holds, what }),
+            Ok(text) => parse(&text).map(Some).map_err(|what| KeyFileFault::Damaged { path, holds, what }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let what = "not UTF-8";
-                Err(KeptFault::Damaged { path, holds, what })
+                Err(KeyFileFault::Damaged { path, holds, what })
             }
-            Err(source) => Err(KeptFault::Read { path, holds, source }),
+            Err(source) => Err(KeyFileFault::Read { path, holds, source }),
         }
     }
 
     /// Writes it; a crash leaves the whole file or none.
     ///
     /// # Errors
-    /// [`KeptFault`], for the operator.
-    pub fn write(self, folder: &Path, content: &impl Serialize) -> Result<(), KeptFault> {
+    /// [`KeyFileFault`], for the operator.
+    pub fn write(self, folder: &Path, content: &impl Serialize) -> Result<(), KeyFileFault> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.map_err(|source| KeptFault::Folder { path: folder.to_owned(), source })?;
+        made.map_err(|source| KeyFileFault::Folder { path: folder.to_owned(), source })?;
         let (path, holds) = (folder.join(self.name), self.holds);
-        self.replace(folder, &path, content).map_err(|source| KeptFault::Write { path, holds, source })
+        self.replace(folder, &path, content).map_err(|source| KeyFileFault::Write { path, holds, source })
     }
 
     /// Written beside it and moved there.

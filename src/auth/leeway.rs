@@ -1,5 +1,5 @@
-//! The one place that judges the times of JWTs, `iat`, `nbf` and `exp`, for all protocols: whoever signs them has a
-//! clock of his own, which may be off by `auth.clock_leeway`. What the server signs itself is judged without leeway.
+//! The one place that judges the times of JWTs, `iat`, `nbf` and `exp`, for all protocols. The clock of the signer
+//! may be off by `auth.clock_leeway`. What the server signs itself is judged without leeway.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,11 +9,11 @@ use crate::{
     limits,
 };
 
-/// How far the clock of whoever signs may be off.
+/// How far the clock of a signer may be off.
 #[derive(Clone, Debug, Default)]
 pub struct Leeway {
     span: Duration,
-    /// None: nobody is told that a clock is off.
+    /// None: there is no warning when a clock is off.
     watch: Option<Arc<Watch>>,
 }
 
@@ -78,7 +78,7 @@ impl Leeway {
         Ok(())
     }
 
-    /// The token is taken; the operator of the other clock should know. No claim but the time is told.
+    /// The token is accepted, with a warning for the operator of either clock. It names no claim but the time.
     fn warn(&self, claim: &'static str, how: &'static str, skew: u64) {
         let Some(watch) = self.watch.as_ref().filter(|_| skew >= millis(limits::CLOCK_SKEW_TOLD)) else {
             return;
@@ -95,6 +95,13 @@ impl Leeway {
             );
         }
     }
+}
+
+/// A time of a JWT: seconds since the epoch, which may have a fraction (RFC 7519 §2). None when it is no time from the epoch on.
+pub fn instant(seconds: f64) -> Option<Timestamp> {
+    let is_time = seconds.is_finite() && seconds >= 0.0;
+    // Casts of floating point numbers stop at the largest integer.
+    is_time.then(|| Timestamp::from_millis((seconds * 1_000.0) as u64))
 }
 
 fn millis(span: Duration) -> u64 {
@@ -143,7 +150,7 @@ mod tests {
         String::from_utf8_lossy(&lines.lock()).into_owned()
     }
 
-    /// findings A10: whoever runs the server is told which clock is off, by how much, once a second.
+    /// findings A10: a warning names the claim and by how much the clock is off, once a second.
     #[test]
     fn a_warning_names_the_skew() {
         let leeway = Leeway::new(Duration::from_secs(30), Clock::manual(NOW));

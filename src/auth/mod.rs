@@ -6,7 +6,7 @@
 //! that the server makes for itself in `key_file`.
 //!
 //! Where a credential comes from (query, header) and what status a refusal has is the edge's business.
-//! Nothing here logs but `leeway`, which tells that a clock is off; a fault never contains a credential.
+//! Nothing here logs but `leeway`, which warns of a clock that is off; a fault never contains a credential.
 
 pub mod ably;
 mod api_key;
@@ -43,7 +43,7 @@ pub use static_token::StaticToken;
 /// Whom a connection speaks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The id that messages are routed by; `None`: the token names nobody and the URL neither, so the
+    /// The id that messages are routed by; `None`: neither the token nor the URL has one, so the
     /// caller picks one.
     pub user_id: Option<String>,
     /// The only room it may join; `None`: any.
@@ -56,7 +56,7 @@ pub struct Identity {
 pub enum TokenFault {
     #[error("缺少认证token")]
     Missing,
-    /// Not the static token; all that the older server says.
+    /// Not the static token; the text of the older server.
     #[error("token验证失败: token验证失败")]
     NotTheStaticToken,
     /// Not a JWT, or not one that we signed; the words are those of Go's JWT package.
@@ -78,7 +78,7 @@ pub enum TokenFault {
 }
 
 impl TokenFault {
-    /// The same in English, with what would be taken; of the token only what whoever shows it can read in it.
+    /// The same in English, with what would be accepted; of the token only what its holder can read in it.
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Missing => "the parameter token is missing",
@@ -133,7 +133,7 @@ impl Authenticator {
             return Ok(Identity { user_id: user_id.map(str::to_owned), room: None });
         }
         match &self.jwt {
-            // A static token has no dots: with both kinds on, say what the sender meant.
+            // A static token has no dots: with both kinds on, the fault is that of the kind that was meant.
             Some(jwt) if self.static_token.is_none() || token.contains('.') => {
                 let claims = jwt.check(token, self.clock.now())?;
                 Ok(Identity { user_id: Some(routing_id(claims.user_id, user_id)?), room: claims.room_id })

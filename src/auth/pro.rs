@@ -1,6 +1,6 @@
 //! PRO tokens: they lift the size limit of the file relay for one user
-//! (`docs/protocols/letshare.md §3.6`). They are no credentials: whoever has none, or a bad one, connects all
-//! the same.
+//! (`docs/protocols/letshare.md §3.6`). They are no credentials: without one, or with a bad one, a client
+//! connects all the same.
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};

@@ -6,12 +6,12 @@ use rand::RngExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::key_file::{KeptFault, KeyFile};
+use super::key_file::{KeyFile, KeyFileFault};
 
 /// Its name in the data folder.
 pub const FILE: &str = "relay-key.json";
 
-const KEPT: KeyFile = KeyFile { name: FILE, holds: "the keys that back ends push with" };
+const KEY_FILE: KeyFile = KeyFile { name: FILE, holds: "the keys that back ends push with" };
 
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -24,9 +24,9 @@ struct Written {
 /// What `folder` keeps, if it does. Nothing is written.
 ///
 /// # Errors
-/// [`KeptFault`], for the operator.
-pub fn look(folder: &Path) -> Result<Option<SecretString>, KeptFault> {
-    KEPT.look(folder, |text| {
+/// [`KeyFileFault`], for the operator.
+pub fn look(folder: &Path) -> Result<Option<SecretString>, KeyFileFault> {
+    KEY_FILE.look(folder, |text| {
         let written: Written = serde_json::from_str(text).map_err(|_| "not JSON with api_key")?;
         if written.api_key.trim().is_empty() { Err("api_key is empty") } else { Ok(written.api_key.into()) }
     })
@@ -35,12 +35,12 @@ pub fn look(folder: &Path) -> Result<Option<SecretString>, KeptFault> {
 /// Makes one and keeps it.
 ///
 /// # Errors
-/// [`KeptFault`], for the operator.
-pub fn make(folder: &Path) -> Result<SecretString, KeptFault> {
+/// [`KeyFileFault`], for the operator.
+pub fn make(folder: &Path) -> Result<SecretString, KeyFileFault> {
     let random: [u8; 32] = rand::rng().random();
     let key = SecretString::from(hex::encode(random));
     let note = "Back ends push to the relay with this key (X-API-KEY). relay.api_key takes its place.".to_owned();
-    KEPT.write(folder, &Written { note, api_key: key.expose_secret().to_owned() })?;
+    KEY_FILE.write(folder, &Written { note, api_key: key.expose_secret().to_owned() })?;
     Ok(key)
 }
 

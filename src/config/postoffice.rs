@@ -112,7 +112,7 @@ impl Verdict<'_> {
             PostOfficeAuth::Tokens | PostOfficeAuth::Jwt => {}
         }
         // What may be on the way to a client at once, with the message that makes it too much.
-        let most = post.max_message_bytes + limits::POST_WINDOW_BYTES + 65_536;
+        let most = post.max_message_bytes + limits::MAILBOX_UNCONFIRMED_BYTES + 65_536;
         if self.config.limits.outbox_bytes < most {
             self.complain(
                 &["limits.outbox_bytes", "postoffice.max_message_bytes"],

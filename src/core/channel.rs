@@ -11,40 +11,74 @@ use crate::{
             Subscription,
         },
         dedupe::{Content, Known, Published, Seen, Verdict},
-        message::{Body, Entry, EntryId},
+        message::{Body, Draft, Entry, EntryId},
         modes::Modes,
         occupancy::Occupancy,
         presence::{Member, Members},
         rules::Rules,
-        serial::Mint,
+        serial::{Mint, Serial},
     },
     error::Fault,
     ids::{ChannelName, ConnectionId},
 };
 
-use subscriptions::Seats;
+use subscriptions::Subscriptions;
 
-/// A channel without its log: who is attached and present, and the next serial.
+/// A channel without its log: it makes drafts of what is published, and takes the entries that the log makes of them.
 #[derive(Debug)]
 pub struct ChannelState {
     name: ChannelName,
-    mint: Mint,
-    subscriptions: Seats,
+    order: Order,
+    subscriptions: Subscriptions,
     members: Members,
     seen: Seen,
+}
+
+/// Who gives the entries of a channel their serials.
+#[derive(Debug)]
+enum Order {
+    /// The channel itself: its log has no other writer.
+    Own(Mint),
+    /// The log, which others write to as well. The newest entry that was taken.
+    Given(Serial),
+}
+
+/// What a publish comes to.
+#[derive(Clone, Debug)]
+pub enum Judged {
+    /// It was published before.
+    Known(Published),
+    New(Draft),
 }
 
 impl ChannelState {
     /// `mint` goes on where the channel's log stands.
     pub fn new(name: ChannelName, mint: Mint, members: Members) -> Self {
-        Self { name, mint, subscriptions: Seats::default(), members, seen: Seen::default() }
+        Self::ordered(name, Order::Own(mint), members)
+    }
+
+    /// A channel whose log gives the serials; `head` is the newest entry that `members` are of.
+    pub fn shared(name: ChannelName, head: Serial, members: Members) -> Self {
+        Self::ordered(name, Order::Given(head), members)
+    }
+
+    fn ordered(name: ChannelName, order: Order, members: Members) -> Self {
+        Self { name, order, subscriptions: Subscriptions::default(), members, seen: Seen::default() }
+    }
+
+    /// The newest entry; before the first one, a position that all entries follow.
+    const fn head(&self) -> Serial {
+        match &self.order {
+            Order::Own(mint) => mint.position(),
+            Order::Given(head) => *head,
+        }
     }
 
     pub const fn name(&self) -> &ChannelName {
         &self.name
     }
 
-    /// The hubs that have to be told of an entry.
+    /// The hubs that an entry has to be sent to.
     pub fn hubs(&self) -> impl Iterator<Item = HubId> + '_ {
         self.subscriptions.hubs()
     }
@@ -58,7 +92,7 @@ impl ChannelState {
         &self.members
     }
 
-    /// Somebody wants to know the occupancy.
+    /// An attachment wants to know the occupancy.
     pub const fn is_observed(&self) -> bool {
         self.subscriptions.is_observed()
     }
@@ -80,7 +114,8 @@ impl ChannelState {
     /// Attaches, or changes the attachment there is. Who is attached already is not refused when the
     /// channel is full.
     pub fn attach(&mut self, command: Attach) -> Vec<Effect> {
-        let Attach { id, connection, hub, filter, rules, start, context } = command;
+        let Attach { id, connection, hub, filter, rules, start, evicts, context } = command;
+        let evicts = evicts && !filter.modes.has(Modes::PRESENCE);
         let is_change = self.subscriptions.has(id);
         if let Err(fault) = self.admit(is_change, rules.as_deref()) {
             let alias = id.alias;
@@ -95,8 +130,8 @@ impl ChannelState {
         let attached = Attached {
             subscription,
             is_change,
-            head: self.mint.position(),
-            position: self.mint.position(),
+            head: self.head(),
+            position: self.head(),
             resumed: false,
             gap: None,
             backlog: Vec::new(),
@@ -105,12 +140,13 @@ impl ChannelState {
             context,
         };
         let attached = Box::new(attached);
-        let attached = Effect::Attached { hub, start, attached };
-        vec![attached, Effect::OccupancyChanged]
+        let mut effects = vec![Effect::Attached { hub, start, attached }, Effect::OccupancyChanged];
+        effects.extend(self.all_leave(connection).filter(|_| evicts));
+        effects
     }
 
-    /// Who is present, as far as the attachment is concerned: of others' members it gets neither a sync nor events
-    /// without the mode for them, and most attachments of other protocols concern nobody.
+    /// The members that the attachment may learn of: without the mode for presence it gets no sync and no events of other
+    /// connections. Most attachments of other protocols need none at all.
     fn members_for(&self, subscription: &Subscription, start: &Start) -> Vec<Arc<Member>> {
         if subscription.filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
             self.members.all()
@@ -172,63 +208,41 @@ impl ChannelState {
         }
         let due = (!hold.is_zero()).then(|| now.uptime + hold);
         self.members.lose(connection, now.uptime, due);
-        if due.is_none() { self.all_leave(now, connection) } else { None }
+        if due.is_none() { self.all_leave(connection) } else { None }
     }
 
     /// Lets those leave whose time to come back is over.
     pub fn expire(&mut self, now: Now) -> Vec<Effect> {
         self.seen.forget(now.uptime);
         let due = self.members.take_due(now.uptime);
-        let leave = |connection| self.all_leave(now, connection);
+        let leave = |connection| self.all_leave(connection);
         due.into_iter().filter_map(leave).collect()
     }
 
-    fn all_leave(&mut self, now: Now, connection: ConnectionId) -> Option<Effect> {
+    fn all_leave(&self, connection: ConnectionId) -> Option<Effect> {
         let leaves = self.members.leaves_of(connection);
-        if leaves.is_empty() {
-            return None;
-        }
-        let body = Body::Presence(leaves);
-        let entry = self.entry(now, Some(connection), EntryId::Serial, body, false);
-        self.members.apply(&entry);
-        Some(Effect::Append(entry))
+        let is_any = !leaves.is_empty();
+        is_any.then(|| Effect::Append(self.draft(Some(connection), Body::Presence(leaves), false)))
     }
 
-    /// Publishes messages or presence events, once: what comes again with the same id is answered like
-    /// the first time.
-    pub fn publish(&mut self, now: Now, command: Publish) -> impl Iterator<Item = Effect> + use<> {
-        let reply = command.reply;
-        let (entry, answer) = match self.append(now, command) {
-            Ok((published, entry)) => {
-                let answer = reply.and_then(|reply| {
-                    let token = reply.token?;
-                    Some(reply.answer(Answer::Published { token, published }))
-                });
-                (entry, answer)
-            }
-            Err(fault) => (None, reply.map(|reply| reply.refuse(fault))),
-        };
-        entry.map(Effect::Append).into_iter().chain(answer)
-    }
-
-    /// The same for who waits for the outcome: what came of it, and the entry that it made.
+    /// What is to be published, once: what comes again with the same id is answered like the first time.
     ///
     /// # Errors
-    /// Why nothing was published.
-    pub fn append(&mut self, now: Now, command: Publish) -> Result<(Published, Option<Arc<Entry>>), Fault> {
+    /// Why nothing is published.
+    pub fn judge(&mut self, now: Now, command: Publish) -> Result<Judged, Fault> {
         let Publish { attached, publisher, mut id, body, is_ephemeral, refusal, .. } = command;
         self.seen.forget(now.uptime);
         let content = Content::of(&id, &body);
         // Before anything else: what was acknowledged is acknowledged again, whatever has changed since.
         match self.seen.judge(&id, content) {
             Verdict::New => {}
-            Verdict::Known(published) => return Ok((published, None)),
-            // Events are known by their frame's number, so those of another frame with the same cannot be told.
+            Verdict::Known(published) => return Ok(Judged::Known(published)),
+            // Clients know events by the number of their frame: other events under the same number would not be new to them.
             Verdict::Other if matches!(body, Body::Presence(_)) => return Err(Fault::SerialReused),
             Verdict::Other => {
                 id = content.id(&id);
                 if let Verdict::Known(published) = self.seen.judge(&id, content) {
-                    return Ok((published, None));
+                    return Ok(Judged::Known(published));
                 }
             }
         }
@@ -242,39 +256,50 @@ impl ChannelState {
             (Body::Presence(events), Some(connection)) => Body::Presence(self.members.judge(connection, events)?),
             (body, _) => body,
         };
-        let entry = self.entry(now, publisher, id, body, is_ephemeral);
-        let published = Published::of(&entry);
-        self.seen.note(now.uptime, Known { id: entry.id.clone(), content, published });
-        if entry.is_empty() {
-            return Ok((published, None));
-        }
-        self.members.apply(&entry);
-        Ok((published, Some(entry)))
+        let channel = self.name.clone();
+        Ok(Judged::New(Draft { channel, publisher, id, body, is_ephemeral, content }))
     }
 
-    /// The occupancy as an entry to deliver.
-    pub fn occupancy_entry(&mut self, now: Now) -> Arc<Entry> {
-        let body = Body::Occupancy(self.occupancy());
-        self.entry(now, None, EntryId::Serial, body, true)
-    }
-
-    fn entry(
-        &mut self,
-        now: Now,
-        publisher: Option<ConnectionId>,
-        id: EntryId,
-        body: Body,
-        is_ephemeral: bool,
-    ) -> Arc<Entry> {
-        let serial = self.mint.mint(now.wall);
-        let timestamp = match body {
+    /// Makes a draft an entry, which counts from now on although the log may not have it yet: the next publish is judged
+    /// by it. When the log refuses it, it is to be [withdrawn](Self::withdraw); but who is present stays so without a log.
+    ///
+    /// Where the log gives the serials, only what is not kept is stamped here, at the place of the newest entry.
+    pub fn stamp(&mut self, now: Now, draft: Draft) -> Arc<Entry> {
+        let content = draft.content;
+        let serial = match &mut self.order {
+            Order::Own(mint) => mint.mint(now.wall),
+            Order::Given(head) => *head,
+        };
+        let timestamp = match draft.body {
             Body::Presence(_) => self.members.timestamp(now.wall),
             Body::Messages(_) | Body::Occupancy(_) => now.wall,
         };
-        let name = self.name.clone();
-        let mut entry = Entry::new(name, serial, timestamp, publisher, id, body);
-        entry.is_ephemeral = is_ephemeral;
-        Arc::new(entry)
+        let entry = Arc::new(Entry::of(draft, serial, timestamp));
+        self.seen.note(now.uptime, Known { id: entry.id.clone(), content, published: Published::of(&entry) });
+        self.members.apply(&entry);
+        entry
+    }
+
+    /// The log has `entry`. Entries are taken in the log's order, each once.
+    pub fn take(&mut self, now: Now, entry: &Entry) {
+        // What this channel has stamped itself it knows.
+        if let Order::Given(head) = &mut self.order {
+            *head = entry.serial;
+            self.members.apply(entry);
+            if let Some(known) = Known::of(entry) {
+                self.seen.note(now.uptime, known);
+            }
+        }
+    }
+
+    /// The occupancy, to be delivered and not kept.
+    pub fn occupancy_draft(&self) -> Draft {
+        self.draft(None, Body::Occupancy(self.occupancy()), true)
+    }
+
+    fn draft(&self, publisher: Option<ConnectionId>, body: Body, is_ephemeral: bool) -> Draft {
+        let id = EntryId::Serial;
+        Draft { channel: self.name.clone(), publisher, content: Content::of(&id, &body), id, body, is_ephemeral }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     core::{
         dedupe::Published,
         filter::Filter,
-        message::{Body, Entry, EntryId},
+        message::{Body, Draft, Entry, EntryId, Message},
         occupancy::Occupancy,
         presence::Member,
         rules::Rules,
@@ -59,9 +59,11 @@ pub struct Attach {
     pub hub: HubId,
     /// The whole filter from now on, not what is added to it.
     pub filter: Filter,
-    /// Whoever comes by these rules is counted against their cap.
+    /// An attachment with rules counts against their cap.
     pub rules: Option<Arc<Rules>>,
     pub start: Start,
+    /// Its connection's members leave if the filter has no mode for them: the client may not be present any more.
+    pub evicts: bool,
     /// Handed back untouched with the answer.
     pub context: Bytes,
 }
@@ -108,7 +110,7 @@ pub struct Leave {
 /// Publishes something.
 #[derive(Clone, Debug)]
 pub struct Publish {
-    /// Who is to be told what came of it.
+    /// Where the outcome is sent.
     pub reply: Option<Reply>,
     /// Refused unless this transport is attached.
     pub attached: Option<SessionId>,
@@ -121,12 +123,24 @@ pub struct Publish {
     pub refusal: Option<Fault>,
 }
 
+impl Publish {
+    /// Of no connection, without an answer.
+    pub const fn new(id: EntryId, body: Body) -> Self {
+        Self { reply: None, attached: None, publisher: None, id, body, is_ephemeral: false, refusal: None }
+    }
+
+    /// The same of one message.
+    pub fn message(id: EntryId, message: Message) -> Self {
+        Self::new(id, Body::Messages(vec![message]))
+    }
+}
+
 /// Where the answer to a publish goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
     pub session: SessionId,
     pub hub: HubId,
-    /// Handed back with the answer; none = only a refusal is told.
+    /// Handed back with the answer; none = only a refusal is answered.
     pub token: Option<u64>,
 }
 
@@ -139,7 +153,7 @@ pub struct Resubscribe {
     pub delivered: Serial,
 }
 
-/// What a transport is told about its own command.
+/// The answer to a command of a transport.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Attached, or the attachment changed.
@@ -178,11 +192,11 @@ pub struct Attached {
 /// What the channel asks its shell to do, in order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Append to the log unless it is ephemeral, then deliver to every hub with attachments.
-    Append(Arc<Entry>),
-    /// Tell one transport, through its hub, so that the answer keeps its place among deliveries.
+    /// Hand to the log, unless it is ephemeral; deliver to every hub with attachments when the log has it.
+    Append(Draft),
+    /// Answer one transport, through its hub, so that the answer keeps its place among deliveries.
     Answer { hub: HubId, session: SessionId, answer: Answer },
-    /// The same, when the log has said what lies behind the start.
+    /// The same, once what the attachment missed is read from the log.
     Attached { hub: HubId, start: Start, attached: Box<Attached> },
     /// Deliver to this hub alone what the log holds after a position.
     Replay { hub: HubId, after: Serial },
@@ -191,14 +205,11 @@ pub enum Effect {
 }
 
 impl Reply {
-    /// Tells that nothing was published.
-    pub fn refuse(self, fault: Fault) -> Effect {
-        let token = self.token;
-        self.answer(Answer::PublishRefused { token, fault })
-    }
-
-    pub(super) fn answer(self, answer: Answer) -> Effect {
-        let Self { session, hub, .. } = self;
-        Effect::Answer { hub, session, answer }
+    /// The answer to a publish; none when it succeeded and has no token.
+    pub fn outcome(self, outcome: Result<Published, Fault>) -> Option<Answer> {
+        match outcome {
+            Ok(published) => self.token.map(|token| Answer::Published { token, published }),
+            Err(fault) => Some(Answer::PublishRefused { token: self.token, fault }),
+        }
     }
 }

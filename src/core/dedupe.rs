@@ -63,8 +63,8 @@ impl Known {
 }
 
 /// A digest of what a client published by the number of a frame. A client that goes on by an old recovery key counts from
-/// where it was then, so the number alone does not say that a publish is the same. Ids that clients choose themselves do:
-/// then it is nothing.
+/// where it was then, so the number alone does not identify a publish. Ids that clients choose themselves do: for them the
+/// digest is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content(u64);
 
@@ -83,7 +83,7 @@ impl Content {
         if !matches!(id, EntryId::Frame { .. }) {
             return Self(0);
         }
-        // Whoever finds two contents of one digest has deceived nobody but himself.
+        // Not a cryptographic digest: a client that finds two contents with the same one loses its own message only.
         let mut hash = FixedState::default().build_hasher();
         match body {
             Body::Messages(messages) => {

@@ -46,7 +46,7 @@ pub fn pong(payload: &[u8]) -> Bytes {
     frame(PONG, &payload[..payload.len().min(CONTROL_PAYLOAD_MAX)])
 }
 
-/// The close frame that tells `reason`.
+/// The close frame with `reason`.
 pub fn close(reason: CloseReason) -> Bytes {
     if reason.code() == NO_CODE {
         return frame(CLOSE, &[]);

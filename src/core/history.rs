@@ -21,7 +21,7 @@ pub struct Query {
     /// At most so many items.
     pub limit: usize,
     /// Goes on behind this item, in the direction asked for.
-    pub after: Option<Place>,
+    pub after: Option<ItemPosition>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub enum Direction {
 
 /// One item of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ItemPosition {
     pub serial: Serial,
     pub index: usize,
 }
@@ -50,7 +50,7 @@ pub struct Place {
 pub struct Page {
     pub items: Vec<(Arc<Entry>, usize)>,
     /// The last item, if there are more behind it.
-    pub next: Option<Place>,
+    pub next: Option<ItemPosition>,
 }
 
 impl Query {
@@ -77,7 +77,7 @@ impl Query {
         };
         while let Some(index) = indices.find(|index| self.is_behind(entry.serial, *index)) {
             if page.items.len() == self.limit {
-                page.next = page.items.last().map(|(entry, index)| Place { serial: entry.serial, index: *index });
+                page.next = last_of(page);
                 return ControlFlow::Break(());
             }
             page.items.push((Arc::clone(entry), index));
@@ -85,40 +85,23 @@ impl Query {
         ControlFlow::Continue(())
     }
 
-    /// The page out of a log before which one more entry has always stood.
-    ///
-    /// # Errors
-    /// The log's.
-    pub fn page_behind<E>(&self, oldest: &Arc<Entry>, log: impl Fn(&Self) -> Result<Page, E>) -> Result<Page, E> {
-        let before = |query: &Self| Ok(query.page(std::iter::once(oldest)));
-        match self.direction {
-            Direction::Forwards => self.join(before, log),
-            Direction::Backwards => self.join(log, before),
-        }
-    }
-
-    /// A page that begins in one place and goes on in another.
-    fn join<E>(
-        &self,
-        first: impl Fn(&Self) -> Result<Page, E>,
-        second: impl Fn(&Self) -> Result<Page, E>,
-    ) -> Result<Page, E> {
-        let mut page = first(self)?;
+    /// The page when one more entry has always stood before the log that `read` is of.
+    pub fn page_behind(&self, oldest: &Arc<Entry>, read: Page) -> Page {
+        let before = self.page(std::iter::once(oldest));
+        let (mut page, rest) = match self.direction {
+            Direction::Forwards => (before, read),
+            Direction::Backwards => (read, before),
+        };
         if page.next.is_some() {
-            return Ok(page);
+            return page;
         }
         let room = self.limit - page.items.len();
-        let rest = second(&Self {
-            // One at least, to know whether there is more.
-            limit: room.max(1),
-            ..self.clone()
-        })?;
-        let is_full = room == 0 && !rest.items.is_empty();
+        let is_more = rest.items.len() > room || rest.next.is_some();
         page.items.extend(rest.items.into_iter().take(room));
-        if is_full || rest.next.is_some() {
-            page.next = page.items.last().map(|(entry, index)| Place { serial: entry.serial, index: *index });
+        if is_more {
+            page.next = last_of(&page);
         }
-        Ok(page)
+        page
     }
 
     fn wants(&self, entry: &Entry) -> bool {
@@ -141,6 +124,10 @@ impl Query {
             }
         })
     }
+}
+
+fn last_of(page: &Page) -> Option<ItemPosition> {
+    page.items.last().map(|(entry, index)| ItemPosition { serial: entry.serial, index: *index })
 }
 
 /// The newest entries with messages that `rewind` asks for, out of `entries`, newest first; they come oldest
@@ -216,8 +203,7 @@ mod tests {
             let mut found = Vec::new();
             loop {
                 let page = if is_split {
-                    let log = |query: &Query| Ok::<_, ()>(read(query, &entries[1..]));
-                    query.page_behind(&entries[0], log).unwrap()
+                    query.page_behind(&entries[0], read(&query, &entries[1..]))
                 } else {
                     read(&query, &entries)
                 };

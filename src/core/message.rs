@@ -8,6 +8,7 @@ use bytestring::ByteString;
 
 use crate::{
     core::{
+        dedupe::Content,
         occupancy::Occupancy,
         presence::PresenceEvent,
         serial::Serial,
@@ -36,11 +37,11 @@ pub struct Payload {
     /// The transformations that were applied, `/` between them, the first one leftmost. Never ends in
     /// `base64`: that is a matter of the wire (`docs/protocols/ably.md §3.5`). Empty = none.
     pub encoding: ByteString,
-    /// The text was read as JSON, and is valid: nobody has to look again. Says nothing about other payloads.
+    /// The text was parsed and is valid JSON. False: it was not parsed, so it may be.
     pub is_json: bool,
 }
 
-/// Whether somebody has looked makes no difference.
+/// Two payloads with the same content are equal, whether or not one of them was parsed.
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
         self.data == other.data && self.encoding == other.encoding
@@ -108,8 +109,22 @@ impl Data {
 /// The `extras` of a message: a JSON object (`docs/protocols/ably.md §3.6`).
 pub type Extras = serde_json::Map<String, serde_json::Value>;
 
-/// The extra that the server writes: what the publisher's token says about him.
+/// The extra that the server writes: the claim of the publisher's token about its user.
 pub const USER_CLAIM: &str = "userClaim";
+
+/// What is to become an entry: everything but its serial and its time, which the log gives.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub channel: ChannelName,
+    /// The connection that it counts as; none when it came by HTTP.
+    pub publisher: Option<ConnectionId>,
+    pub id: EntryId,
+    pub body: Body,
+    /// See [`Entry::is_ephemeral`].
+    pub is_ephemeral: bool,
+    /// What it is compared by when something comes with the same id.
+    pub content: Content,
+}
 
 /// One item of a channel's log: immutable, shared by all who deliver, keep or replay it.
 ///
@@ -153,6 +168,13 @@ pub enum EntryId {
 }
 
 impl Entry {
+    /// What a draft becomes in the log.
+    pub fn of(draft: Draft, serial: Serial, timestamp: Timestamp) -> Self {
+        let Draft { channel, publisher, id, body, is_ephemeral, content: _ } = draft;
+        Self { channel, serial, timestamp, publisher, id, body, is_ephemeral, frames: Default::default() }
+    }
+
+    /// An entry that was in a log before.
     pub fn new(
         channel: ChannelName,
         serial: Serial,

@@ -4,6 +4,7 @@
 //! So all that is hard is tested here, without a runtime.
 
 pub mod capability;
+pub mod chain;
 pub mod channel;
 pub mod command;
 pub mod dedupe;

@@ -3,12 +3,12 @@
 //! A member is a client on a connection. Members of a connection that lost its transport stay for a
 //! while, so that a client that comes back in time was never away.
 //!
-//! What a client says late must not undo what it said after that: [`Members::judge`] goes by the rule that clients go by
-//! themselves, so that who reads the members and who follows the events know the same.
+//! An event that arrives late must not undo a newer one: [`Members::judge`] applies the rule that clients apply
+//! themselves, so that reading the members and following the events give the same result.
 
 mod deadlines;
 mod leaves;
-mod place;
+mod position;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -28,13 +28,13 @@ use crate::{
 use deadlines::Deadlines;
 use leaves::Leaves;
 
-pub use place::Place;
+pub use position::EventPosition;
 
-/// One change of one member, as a client asked for it or as it was told.
+/// One change of one member, as a client asked for it or as subscribers get it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PresenceEvent {
     /// `<connectionId>:<msgSerial>:<index>` of the frame that brought it, or what a client that enters
-    /// again says it had. None: the server made it, and its id is derived from its entry.
+    /// again claims to have had. None: the server made it, and its id is derived from its entry.
     pub id: Option<ByteString>,
     pub action: PresenceAction,
     pub client_id: ClientId,
@@ -49,7 +49,7 @@ pub enum PresenceAction {
     Update,
 }
 
-/// Somebody present.
+/// A client that is present by a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     /// Of the last enter or update; newness is judged by it, so it never changes in between.
@@ -66,30 +66,30 @@ pub struct Member {
 struct Standing {
     present: Option<Present>,
     /// The newest leave that its client has asked for.
-    left: Option<Place>,
+    left: Option<EventPosition>,
 }
 
-/// The last enter or update of somebody present.
+/// The last enter or update of a member.
 struct Present {
     id: Option<ByteString>,
-    place: Option<Place>,
+    place: Option<EventPosition>,
     payload: Payload,
 }
 
 impl Standing {
     /// Whether an event at `place` is newer than what is known. What has no place was made now, so it is (RTP2b1).
-    fn is_before(&self, action: PresenceAction, place: Option<Place>) -> bool {
+    fn is_before(&self, action: PresenceAction, place: Option<EventPosition>) -> bool {
         let Some(place) = place else {
             return true;
         };
         let present = self.present.as_ref().and_then(|present| present.place);
-        // A leave of somebody who has left already changes nothing anyway.
+        // A second leave changes nothing anyway.
         let left = self.left.filter(|_| action != PresenceAction::Leave);
         present.max(left).is_none_or(|known| known < place)
     }
 }
 
-/// Clients before connections: whoever reads the members gets them by client (`docs/protocols/ably.md §7.8`).
+/// Clients before connections: members are listed by client (`docs/protocols/ably.md §7.8`).
 type MemberKey = (ClientId, ConnectionId);
 
 /// The members of a channel.
@@ -157,7 +157,7 @@ impl Members {
         self.present.is_empty()
     }
 
-    /// Nobody but fixtures, and no leave that may be needed.
+    /// There are no members but fixtures, and no leave is remembered.
     pub fn is_idle(&self) -> bool {
         self.clients.is_empty() && self.leaves.is_empty()
     }
@@ -181,16 +181,16 @@ impl Members {
         members
     }
 
-    /// When an event of now happened: not before those that were told, so that whoever has to compare times (RTP2b1)
-    /// takes it for newer although somebody has set the clock back.
+    /// The time of an event that happens now: not before those of earlier events, so that clients that compare times
+    /// (RTP2b1) take it for newer although the clock was set back.
     pub fn timestamp(&self, now: Timestamp) -> Timestamp {
         self.timestamp.max(now)
     }
 
-    /// What of the events of one frame is to be told. Nothing is: an event that is older than what is known of its member
-    /// (RTP2b), which includes an enter that the member already made with the same id; and a leave of somebody who is not
-    /// there, which is remembered all the same. An update of somebody who is not there is an enter. A leave without data
-    /// tells the member's last. Each event sees what those before it have changed.
+    /// The events of one frame that have an effect. None has: an event that is older than what is known of its member
+    /// (RTP2b), which includes an enter that the member already made with the same id; and a leave of a client that is not
+    /// present, which is remembered all the same. An update of a client that is not present becomes an enter. A leave
+    /// without data gets the member's last data. Each event sees what those before it have changed.
     ///
     /// # Errors
     /// [`Fault::TooManyMembers`]; then nothing has changed.
@@ -203,7 +203,7 @@ impl Members {
         for mut event in events {
             let standing = changed.entry(event.client_id.clone());
             let standing = standing.or_insert_with_key(|client| self.standing(client, connection));
-            let place = event.id.as_deref().and_then(|id| Place::of(connection, id));
+            let place = event.id.as_deref().and_then(|id| EventPosition::of(connection, id));
             if !standing.is_before(event.action, place) {
                 continue;
             }
@@ -248,13 +248,13 @@ impl Members {
         let member = self.present.get(&(client.clone(), connection));
         let present = member.map(|member| Present {
             id: Some(member.id.clone()),
-            place: Place::of(connection, &member.id),
+            place: EventPosition::of(connection, &member.id),
             payload: member.payload.clone(),
         });
         Standing { present, left: self.leaves.last(connection, client) }
     }
 
-    /// Takes over what an entry says.
+    /// Applies the events of an entry.
     pub fn apply(&mut self, entry: &Entry) {
         // Presence events always come by a connection.
         let Some(connection) = entry.publisher else {
@@ -295,7 +295,7 @@ impl Members {
     }
 
     /// The connection is not attached any more; its members leave at `due` (monotonic), unless they leave now: none.
-    /// What it has said stays known as long as it may come back and repeat something older.
+    /// Its leaves are remembered as long as it may come back and repeat older events.
     pub fn lose(&mut self, connection: ConnectionId, now: Duration, due: Option<Duration>) {
         self.leaves.lose(connection, now + limits::PRESENCE_REENTRY);
         if let Some(due) = due.filter(|_| self.has(connection)) {
@@ -320,7 +320,7 @@ impl Members {
         self.lost.take_due(now)
     }
 
-    /// The events that tell that all members of a connection leave.
+    /// Leave events of all members of a connection.
     pub fn leaves_of(&self, connection: ConnectionId) -> Vec<PresenceEvent> {
         let leave = |member: Arc<Member>| PresenceEvent {
             // Not the connection's own: clients know a synthesized leave by that (§7.2).

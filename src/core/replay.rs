@@ -13,51 +13,53 @@ use crate::{
     ids::Timestamp,
 };
 
-/// The past of a channel, as far as an attachment may ask for it.
-pub trait Past {
-    /// Every entry after `position`, in order.
-    ///
-    /// # Errors
-    /// A [`Gap`] when it cannot be promised that none is missing.
-    fn after(&self, position: Serial) -> Result<Vec<Arc<Entry>>, Gap>;
-
-    /// The newest entries with messages that `rewind` asks for, oldest first.
-    fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>>;
-
-    /// Everything that is at hand, oldest first.
-    fn recent(&self) -> Vec<Arc<Entry>>;
+/// What is to be read of a channel's past, for an attachment or for a hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Every entry after a position, in order.
+    After(Serial),
+    /// The newest entries with messages, oldest first, as seen from a moment.
+    Last(Timestamp, Rewind),
 }
 
-/// Fills in where an attachment starts, and what comes before the head (`docs/protocols/ably.md §5.3`). A backlog
-/// of more than `bytes` is cut short, and that is told.
-///
-/// An attachment that changes has had everything, and goes on; unless it names an older position: then its
-/// client has dropped what came since.
-pub fn read(
+/// What was read; a [`Gap`] when it cannot be promised that none is missing.
+pub type Found = Result<Vec<Arc<Entry>>, Gap>;
+
+/// What an attachment has to read. One that changes has had everything, and goes on; unless it names an older position:
+/// then its client has dropped what came since.
+pub fn wanted(start: &Start, is_change: bool, now: Timestamp) -> Option<Wanted> {
+    match start {
+        Start::After(Some(position)) => Some(Wanted::After(*position)),
+        Start::Rewind(rewind) if !is_change => Some(Wanted::Last(now, *rewind)),
+        Start::Head | Start::Rewind(_) | Start::After(None) => None,
+    }
+}
+
+/// Fills in where an attachment starts, and what comes before the head (`docs/protocols/ably.md §5.3`): `found` is what it
+/// [wanted](wanted()), `recent` gives what is in memory. A backlog of more than `bytes` is cut short, which is a gap.
+pub fn fill(
     mut attached: Attached,
-    start: Start,
-    past: &(impl Past + ?Sized),
-    now: Timestamp,
+    start: &Start,
+    found: Found,
+    recent: impl FnOnce() -> Vec<Arc<Entry>>,
     bytes: usize,
 ) -> Attached {
-    match start {
-        Start::Head | Start::Rewind(_) if attached.is_change => attached.resumed = true,
-        Start::Head => {}
-        Start::After(None) => attached.gap = Some(Gap::OtherLog),
-        Start::After(Some(position)) => match past.after(position) {
-            Ok(missed) => {
-                attached.resumed = true;
-                attached.position = position;
-                attached.backlog = missed;
+    match (start, found) {
+        (Start::Head | Start::Rewind(_), _) if attached.is_change => attached.resumed = true,
+        (Start::Head, _) => {}
+        (Start::After(None), _) => attached.gap = Some(Gap::OtherLog),
+        (Start::After(Some(position)), Ok(missed)) => {
+            attached.resumed = true;
+            attached.position = *position;
+            attached.backlog = missed;
+        }
+        (Start::After(Some(_)), Err(gap)) => {
+            attached.gap = Some(gap);
+            if gap != Gap::OtherLog {
+                attached.backlog = messages_of(recent());
             }
-            Err(gap) => {
-                attached.gap = Some(gap);
-                if gap != Gap::OtherLog {
-                    attached.backlog = messages_of(past.recent());
-                }
-            }
-        },
-        Start::Rewind(rewind) => attached.backlog = past.rewind(now, rewind),
+        }
+        (Start::Rewind(_), found) => attached.backlog = found.unwrap_or_default(),
     }
     // What the log has got since comes by the ordinary way.
     let head = attached.head.place();
@@ -76,14 +78,14 @@ pub fn read(
     attached
 }
 
-/// Without what the members of the attachment tell already.
+/// Without presence: the attachment gets the members themselves.
 fn messages_of(entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
     let has_messages = |entry: &Arc<Entry>| !entry.messages().is_empty();
     entries.into_iter().filter(has_messages).collect()
 }
 
-/// Leaves out who entered and is not present although no leave followed: whoever was present when an earlier
-/// run of the server ended, and has not entered again. A client would believe in them for ever.
+/// Leaves out enters of clients that are not present although no leave followed: they were present when an earlier
+/// run of the server ended, and have not entered again. The client would show them for ever.
 fn without_ghosts(mut backlog: Vec<Arc<Entry>>, members: &[Arc<Member>]) -> Vec<Arc<Entry>> {
     if backlog.iter().all(|entry| entry.presence().is_empty()) {
         return backlog;

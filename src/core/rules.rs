@@ -16,8 +16,8 @@ pub trait Namespaces: Send + Sync {
     fn terms(&self, channel: &ChannelName) -> Terms;
 }
 
-/// Namespaces of the default app that belong to the older protocols (docs/architecture.md §5). Whoever may use
-/// `*` may not use these: a capability has to name them.
+/// Namespaces of the default app that belong to the older protocols (docs/architecture.md §5). A capability for
+/// `*` does not reach these: it has to name them.
 const RESERVED: [&str; 4] = ["relay", "chat", "group", "po"];
 
 /// Channels in them that carry what is for one person alone.
@@ -26,9 +26,9 @@ const PRIVATE: [&str; 2] = ["chat:u:", "group:u:"];
 /// Who reaches a channel from outside of the protocol that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Whoever's capability matches it.
+    /// Everybody with a capability that matches it.
     Open,
-    /// Whoever's capability names it or its namespace.
+    /// Everybody with a capability that names it or its namespace.
     Named,
     Nobody,
 }
@@ -79,7 +79,7 @@ pub struct Attributes {
     pub tls_only: bool,
 }
 
-/// What holds where nobody has laid down anything.
+/// The terms of a channel for which no app has set others.
 impl Default for Terms {
     fn default() -> Self {
         Self { presence_members: limits::PRESENCE_MEMBERS, fixtures: Vec::new(), attributes: Attributes::default() }

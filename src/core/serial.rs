@@ -5,7 +5,7 @@ use std::fmt;
 use crate::ids::Timestamp;
 
 /// Which life of a log a serial belongs to. A log that was lost and begins anew has another epoch,
-/// so an old position never looks like one of the new log, whatever the clocks say.
+/// so an old position never looks like one of the new log, even if the clock was set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(u64);
 
@@ -19,6 +19,9 @@ impl Epoch {
     }
 }
 
+/// Where a serial stands in its epoch: milliseconds, and a counter within each.
+pub type Place = (u64, u16);
+
 /// The position of one entry in its channel's log.
 ///
 /// Written as `<14-digit ms>-<3-digit counter>@<epoch>`, so that the texts of one epoch sort as the
@@ -31,8 +34,8 @@ pub struct Serial {
 }
 
 impl Serial {
-    /// What [`Serial::place`] told, in its epoch.
-    pub const fn at(epoch: Epoch, (millis, counter): (u64, u16)) -> Self {
+    /// The position at a [`Serial::place`] of an epoch.
+    pub const fn at(epoch: Epoch, (millis, counter): Place) -> Self {
         Self { millis, counter, epoch }
     }
 
@@ -50,7 +53,7 @@ impl Serial {
     }
 
     /// Where in its epoch it stands; compare only within one epoch.
-    pub const fn place(self) -> (u64, u16) {
+    pub const fn place(self) -> Place {
         (self.millis, self.counter)
     }
 }
@@ -98,7 +101,7 @@ fn put_digits<const BASE: u64>(room: &mut [u8], mut number: u64) {
 #[derive(Debug)]
 pub struct Mint {
     epoch: Epoch,
-    last: (u64, u16),
+    last: Place,
 }
 
 impl Mint {

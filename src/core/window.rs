@@ -9,6 +9,7 @@ use crate::{
         command::Rewind,
         history::{self, Direction, Page, Query},
         message::Entry,
+        replay::{Found, Wanted},
         serial::{Epoch, Serial},
     },
     ids::Timestamp,
@@ -23,7 +24,7 @@ pub struct Bounds {
     pub bytes: usize,
 }
 
-/// Why a window cannot tell what followed a position.
+/// Why it is not known what followed a position.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Gap {
     #[error("some of the entries after this position are no longer kept")]
@@ -116,15 +117,24 @@ impl Window {
     ///
     /// # Errors
     /// A [`Gap`] when the window cannot promise that none is missing.
-    pub fn after(&self, position: Serial) -> Result<Vec<Arc<Entry>>, Gap> {
+    pub fn after(&self, position: Serial) -> Found {
+        self.reaches(position)?;
+        let first = self.entries.partition_point(|(_, entry)| entry.serial.place() <= position.place());
+        Ok(self.entries.range(first..).map(|(_, entry)| Arc::clone(entry)).collect())
+    }
+
+    /// Whether every entry after `position` is here.
+    ///
+    /// # Errors
+    /// A [`Gap`] when that cannot be promised.
+    pub fn reaches(&self, position: Serial) -> Result<(), Gap> {
         if position.epoch() != self.epoch {
             return Err(Gap::OtherLog);
         }
-        if self.dropped.is_some_and(|dropped| position.place() < dropped.place()) {
-            return Err(Gap::Expired);
+        match self.dropped {
+            Some(dropped) if position.place() < dropped.place() => Err(Gap::Expired),
+            _ => Ok(()),
         }
-        let first = self.entries.partition_point(|(_, entry)| entry.serial.place() <= position.place());
-        Ok(self.entries.range(first..).map(|(_, entry)| Arc::clone(entry)).collect())
     }
 
     /// Everything that is kept, oldest first.
@@ -132,13 +142,16 @@ impl Window {
         self.entries.iter().map(|(_, entry)| entry)
     }
 
-    /// What `rewind` asks for: its entries, oldest first.
-    pub fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>> {
-        self.rewind_or_less(now, rewind).0
+    /// What is wanted of what is kept.
+    pub fn read(&self, wanted: Wanted) -> Found {
+        match wanted {
+            Wanted::After(position) => self.after(position),
+            Wanted::Last(now, rewind) => Ok(self.rewind(now, rewind).0),
+        }
     }
 
-    /// The same; false when older entries than are kept would belong to it.
-    pub fn rewind_or_less(&self, now: Timestamp, rewind: Rewind) -> (Vec<Arc<Entry>>, bool) {
+    /// The entries that `rewind` asks for, oldest first; false when older ones than are kept would belong to it.
+    pub fn rewind(&self, now: Timestamp, rewind: Rewind) -> (Vec<Arc<Entry>>, bool) {
         let (found, is_enough) = history::rewind(self.entries().rev(), now, rewind);
         (found, is_enough || self.dropped.is_none())
     }

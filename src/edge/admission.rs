@@ -12,14 +12,14 @@ use std::{
 use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
 
-use crate::{config, edge::client_address::Source, live::Live};
+use crate::{actors::refusals::Reason, config, edge::client_address::Source, live::Live};
 
 /// What POSIX promises to a process that cannot even ask for its limit.
 const FEWEST_DESCRIPTORS: u64 = 1024;
 
 /// Why a WebSocket was not admitted. The texts are for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum NotAdmitted {
     #[error("{cap} WebSockets are open, the most that limits.connections and the descriptor limit allow; try later")]
     Full { cap: usize },
     #[error("{cap} WebSockets from this address are open, the most that limits.connections_per_address allows")]
@@ -28,12 +28,23 @@ pub enum Refusal {
     Draining,
 }
 
-/// The door of the whole server; clones are the same door.
+impl NotAdmitted {
+    /// What it is counted as.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Full { .. } => Reason::Full,
+            Self::AddressFull { .. } => Reason::AddressFull,
+            Self::Draining => Reason::Draining,
+        }
+    }
+}
+
+/// The caps of the whole server, and who is in; clones are the same.
 #[derive(Clone, Debug)]
-pub struct Admission(Arc<Door>);
+pub struct Admission(Arc<Places>);
 
 #[derive(Debug)]
-struct Door {
+struct Places {
     caps: Live<Caps>,
     // One lock, not one per shard: it is taken twice in the life of a connection, for a map lookup.
     open: Mutex<Open>,
@@ -58,7 +69,7 @@ struct Open {
 #[derive(Debug)]
 #[must_use = "the place is given back as soon as the permit is dropped"]
 pub struct Permit {
-    door: Arc<Door>,
+    places: Arc<Places>,
     /// `None` when this connection is not counted by address.
     source: Option<Source>,
 }
@@ -67,7 +78,7 @@ impl Admission {
     /// `limits.connections` never counts for more than nine tenths of the descriptors that this
     /// process may open: the last tenth is for files, the log and connections to be refused.
     pub fn new(limits: &config::Limits) -> Self {
-        Self(Arc::new(Door { caps: Live::new(Caps::of(limits)), open: Mutex::default() }))
+        Self(Arc::new(Places { caps: Live::new(Caps::of(limits)), open: Mutex::default() }))
     }
 
     /// Other caps from now on; whoever is in stays.
@@ -78,25 +89,25 @@ impl Admission {
     /// Takes a place for one WebSocket from `address`.
     ///
     /// # Errors
-    /// [`Refusal`], naming the cap that was reached.
-    pub fn admit(&self, address: IpAddr) -> Result<Permit, Refusal> {
-        let door = &self.0;
-        let caps = door.caps.get();
-        let mut open = door.open.lock();
+    /// [`NotAdmitted`], naming the cap that was reached.
+    pub fn admit(&self, address: IpAddr) -> Result<Permit, NotAdmitted> {
+        let places = &self.0;
+        let caps = places.caps.get();
+        let mut open = places.open.lock();
         if open.total >= caps.total {
-            return Err(Refusal::Full { cap: caps.total });
+            return Err(NotAdmitted::Full { cap: caps.total });
         }
         let source = caps.counted_source(address);
         if let Some(source) = source {
             let from_there = open.by_source.entry(source).or_insert(0);
             // A new entry holds 0, less than any cap: no refused source leaves an entry behind.
             if *from_there >= caps.per_source {
-                return Err(Refusal::AddressFull { cap: caps.per_source });
+                return Err(NotAdmitted::AddressFull { cap: caps.per_source });
             }
             *from_there += 1;
         }
         open.total += 1;
-        Ok(Permit { door: door.clone(), source })
+        Ok(Permit { places: Arc::clone(places), source })
     }
 
     /// WebSockets open now.
@@ -122,7 +133,7 @@ impl Caps {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut open = self.door.open.lock();
+        let mut open = self.places.open.lock();
         open.total -= 1;
         if let Some(source) = self.source
             && let Entry::Occupied(mut from_there) = open.by_source.entry(source)
@@ -181,7 +192,7 @@ mod tests {
 
     fn admission(total: usize, per_source: usize, exempt_loopback: bool) -> Admission {
         let caps = Live::new(Caps { total, per_source, exempt_loopback });
-        Admission(Arc::new(Door { caps, open: Mutex::default() }))
+        Admission(Arc::new(Places { caps, open: Mutex::default() }))
     }
 
     fn ip(address: &str) -> IpAddr {
@@ -197,7 +208,7 @@ mod tests {
         let door = admission(2, 0, false);
         let first = door.admit(ip("127.0.0.1")).unwrap();
         let _second = door.admit(ip("127.0.0.2")).unwrap();
-        assert_eq!(door.admit(ip("127.0.0.3")).unwrap_err(), Refusal::Full { cap: 2 });
+        assert_eq!(door.admit(ip("127.0.0.3")).unwrap_err(), NotAdmitted::Full { cap: 2 });
         drop(first);
         assert!(door.clone().admit(ip("127.0.0.3")).is_ok());
     }
@@ -206,7 +217,7 @@ mod tests {
     fn each_address_has_its_own_cap() {
         let door = admission(100, 2, false);
         let _held = [door.admit(ip("10.0.0.1")).unwrap(), door.admit(ip("10.0.0.1")).unwrap()];
-        let refusal = Refusal::AddressFull { cap: 2 };
+        let refusal = NotAdmitted::AddressFull { cap: 2 };
         assert_eq!(door.admit(ip("10.0.0.1")).unwrap_err(), refusal);
         assert_eq!(door.admit(ip("::ffff:10.0.0.1")).unwrap_err(), refusal);
         assert!(door.admit(ip("10.0.0.2")).is_ok());
@@ -226,7 +237,7 @@ mod tests {
         for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"].map(ip) {
             let exempt = admission(3, 1, true);
             let held: Vec<_> = (0..3).map(|_| exempt.admit(loopback).unwrap()).collect();
-            assert_eq!(exempt.admit(loopback).unwrap_err(), Refusal::Full { cap: 3 });
+            assert_eq!(exempt.admit(loopback).unwrap_err(), NotAdmitted::Full { cap: 3 });
             assert_eq!(held.len(), exempt.open());
 
             let strict = admission(3, 1, false);

@@ -3,9 +3,11 @@
 pub mod admission;
 pub mod body;
 pub mod client_address;
+pub mod endpoint;
 pub mod fallback;
 pub mod guard;
 pub mod http;
+pub mod ingress;
 pub mod origin;
 pub mod own_hosts;
 pub mod portions;
@@ -13,3 +15,7 @@ pub mod refusal;
 pub mod target;
 pub mod tls;
 pub mod websocket;
+
+pub use endpoint::{Endpoint, Methods, Refusal, route, serve, websocket};
+pub use ingress::Ingress;
+pub use refusal::Refused;

@@ -2,7 +2,7 @@
 //! for every route and also for the WebSocket upgrade (docs/protocols/letshare.md §4 "CORS", §1.2).
 //!
 //! Not actix-cors: that crate leaves upgrades alone, and browsers send no preflight before them.
-//! A protocol with another policy wraps its own scope with its own [`OriginPolicy`].
+//! A protocol with other pages has an [`OriginPolicy`] of its own.
 
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -10,12 +10,9 @@ use actix_web::{
     Error, HttpResponse,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::{
-        Method,
-        header::{
-            ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-            ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
-        },
+    http::header::{
+        ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+        ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderMap, HeaderValue, ORIGIN, VARY,
     },
     middleware::Next,
 };
@@ -23,7 +20,7 @@ use actix_web::{
 use crate::{
     config,
     edge::{
-        http::amend::amended,
+        http::cors,
         own_hosts::{OwnHosts, names_same_host},
     },
 };
@@ -117,39 +114,36 @@ impl OriginPolicy {
 
     /// Why a page is refused, and what would allow it.
     fn refusal(&self, headers: &HeaderMap) -> String {
-        let mut origins = headers.get_all(ORIGIN);
-        let origin = origins.next().and_then(|origin| origin.to_str().ok());
-        let (Some(origin), None) = (origin, origins.next()) else {
+        let Ok(Some(origin)) = origin_of(headers) else {
             return "the header Origin is not one readable origin\n".to_owned();
         };
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-        let is_same = host.is_some_and(|host| names_same_host(origin, host));
+        let is_same = host_of(headers).is_some_and(|host| names_same_host(origin, host));
         let same = if is_same { ", and its host is not in server.public_hosts" } else { "" };
-        let shown = told::shown(headers);
-        format!("origin {shown} is not in {}{same}\n", self.key)
-    }
-
-    fn verdict_on(&self, headers: &HeaderMap) -> Verdict {
-        let mut origins = headers.get_all(ORIGIN);
-        let origin = match (origins.next(), origins.next()) {
-            (None, _) => None,
-            (Some(one), None) => match one.to_str() {
-                Ok(origin) => Some(origin),
-                Err(_) => return Verdict::Refused,
-            },
-            // Two Origins: whoever sent that is no browser, and which one to believe is a guess.
-            (Some(_), Some(_)) => return Verdict::Refused,
-        };
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-        self.verdict(origin, host)
+        format!("origin {} is not in {}{same}\n", shown::shown(headers), self.key)
     }
 }
 
-/// Refuses, answers the preflight, or calls the handler and adds the CORS headers to its answer.
+/// Two Origins are an error, too: whoever sent that is no browser, and which one to believe is a guess.
+fn origin_of(headers: &HeaderMap) -> Result<Option<&str>, NotOneOrigin> {
+    let mut origins = headers.get_all(ORIGIN);
+    match (origins.next(), origins.next()) {
+        (None, _) => Ok(None),
+        (Some(one), None) => one.to_str().map(Some).map_err(|_| NotOneOrigin),
+        (Some(_), Some(_)) => Err(NotOneOrigin),
+    }
+}
+
+struct NotOneOrigin;
+
+fn host_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(HOST)?.to_str().ok()
+}
+
+/// Refuses, answers the preflight, or calls the handler and adds the CORS headers to its answer. `refused` is called with
+/// the origin of a page that is refused, as far as that is one.
 ///
 /// For `actix_web::middleware::from_fn`:
-/// `.wrap(from_fn(move |request, next| enforce(policy.clone(), request, next, |_, _| {})))`. `refused` is told of a page
-/// that is refused, by its origin as far as that is one.
+/// `.wrap(from_fn(move |request, next| enforce(policy.clone(), request, next, |_, _| {})))`.
 ///
 /// # Errors
 /// Those of the wrapped handlers, their answers carrying the CORS headers too.
@@ -159,45 +153,33 @@ pub async fn enforce<B: MessageBody + 'static>(
     next: Next<B>,
     refused: impl FnOnce(&ServiceRequest, &str),
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    match policy.verdict_on(request.headers()) {
+    let headers = request.headers();
+    let verdict = match origin_of(headers) {
+        Ok(origin) => policy.verdict(origin, host_of(headers)),
+        Err(NotOneOrigin) => Verdict::Refused,
+    };
+    match verdict {
         Verdict::Plain => Ok(next.call(request).await?.map_into_left_body()),
         Verdict::Refused => {
-            refused(&request, &told::shown(request.headers()));
-            let refusal = policy.refusal(request.headers());
+            refused(&request, &shown::shown(headers));
+            let refusal = policy.refusal(headers);
             let refusal = HttpResponse::Forbidden().content_type("text/plain; charset=utf-8").body(refusal);
             Ok(request.into_response(refusal).map_into_right_body())
         }
         Verdict::CrossOrigin => {
-            // `verdict_on` found exactly one.
-            let origin = request.headers().get(ORIGIN).cloned();
-            let cors_headers = origin.into_iter().flat_map(cross_origin_headers);
-            if request.method() == Method::OPTIONS {
-                let mut preflight = HttpResponse::NoContent().finish();
-                let lists = [
-                    (ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS),
-                    (ACCESS_CONTROL_ALLOW_HEADERS, policy.allowed_headers.clone()),
-                ];
-                append(preflight.headers_mut(), cors_headers.chain(lists));
-                return Ok(request.into_response(preflight).map_into_right_body());
-            }
-            let answered = amended(request, next, |headers| append(headers, cors_headers)).await?;
-            Ok(answered.map_into_left_body())
+            let allowed = headers.get(ORIGIN).cloned().map(|origin| {
+                [
+                    (ACCESS_CONTROL_ALLOW_ORIGIN, origin),
+                    (ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true")),
+                    (VARY, HeaderValue::from_static("Origin")),
+                ]
+            });
+            let lists = [
+                (ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS),
+                (ACCESS_CONTROL_ALLOW_HEADERS, policy.allowed_headers.clone()),
+            ];
+            cors::with_headers(request, next, allowed.into_iter().flatten().collect(), lists).await
         }
-    }
-}
-
-fn cross_origin_headers(origin: HeaderValue) -> [(HeaderName, HeaderValue); 3] {
-    [
-        (ACCESS_CONTROL_ALLOW_ORIGIN, origin),
-        (ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true")),
-        (VARY, HeaderValue::from_static("Origin")),
-    ]
-}
-
-/// Appends, since a handler may already have sent a `Vary` of its own.
-fn append(headers: &mut HeaderMap, more: impl Iterator<Item = (HeaderName, HeaderValue)>) {
-    for (name, value) in more {
-        headers.append(name, value);
     }
 }
 
@@ -206,23 +188,15 @@ fn append(headers: &mut HeaderMap, more: impl Iterator<Item = (HeaderName, Heade
 /// The host is parsed as an address: compared as a prefix, `192.168.1.evil.example` would get in,
 /// as it does there (docs/protocols/letshare.md §4 "CORS", §5 h).
 fn is_lan_page(origin: &str) -> bool {
-    let Some(authority) = without_scheme(origin) else {
+    let Some(authority) = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) else {
         return false;
     };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
-    let (host, port) = match authority.split_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (authority, None),
-    };
-    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
-    port.is_none_or(is_port)
-        && host.parse::<Ipv4Addr>().is_ok_and(|address| matches!(address.octets(), [192, 168, 1, _]))
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "0"));
+    let is_port = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    is_port && host.parse::<Ipv4Addr>().is_ok_and(|address| matches!(address.octets(), [192, 168, 1, _]))
 }
 
-fn without_scheme(origin: &str) -> Option<&str> {
-    origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))
-}
-
+mod shown;
 #[cfg(test)]
 mod tests;
-mod told;

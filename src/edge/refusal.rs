@@ -1,12 +1,22 @@
 //! What a refusal says beside a body that a protocol document has laid down to the letter: what was refused, why, and
 //! what would allow it.
 
+use std::fmt::Display;
+
 use actix_http::ws::{self, HandshakeError};
 use actix_web::{
     HttpRequest, HttpResponse,
     body::MessageBody,
     http::header::{HeaderName, HeaderValue},
 };
+
+use crate::actors::refusals::Reason;
+
+/// A protocol's own reason to refuse a client before the upgrade; `Display` is what the operator is told.
+pub trait Refused: Display {
+    /// What it is counted as.
+    fn reason(&self) -> Reason;
+}
 
 /// Carries the reason where the body cannot: people see it with `curl -i` and in a browser's network view.
 pub const REASON: HeaderName = HeaderName::from_static("refusal-reason");

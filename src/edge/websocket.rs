@@ -7,7 +7,6 @@ use std::{
     os::fd::{AsRawFd as _, RawFd},
     pin::Pin,
     rc::Rc,
-    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -20,88 +19,36 @@ use actix_web::{
 };
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, ProtocolError};
 use futures_util::Stream;
-use ipnet::IpNet;
 
 use crate::{
     actors::{
         fanout::outbox::Outbox,
-        refusals::Reason,
         transport::context::ProtocolHandler,
         transport::socket::Socket,
         transport::{Inbound, Transport},
-        worker::Worker,
     },
     edge::{
-        admission::{Admission, Permit, Refusal},
+        admission::Permit,
         body::OutboxBody,
-        client_address::{client_address_of, proxy_hint},
         guard::{self, MessageLimits, Verdict, Violation},
+        ingress::Ingress,
         refusal::NoHandshake,
     },
     error::CloseReason,
-    live::Live,
 };
 
-/// Where WebSockets come in; one per worker thread.
-#[derive(Clone)]
-pub struct Entrance {
-    pub worker: Rc<Worker>,
-    pub admission: Admission,
-    pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
-    pub limits: MessageLimits,
-}
-
-impl Entrance {
-    /// Takes a place for the client of `request`.
+impl Ingress {
+    /// Starts the connection; from here on `handler` speaks with the client.
     ///
     /// # Errors
-    /// [`Refusal`] when a cap is reached; it is counted and logged here.
-    pub fn admit(&self, request: &HttpRequest) -> Result<Permit, Refusal> {
-        let address = client_address_of(request, &self.trusted_proxies.get());
-        let admitted = if self.worker.broker.closing.load(Ordering::Relaxed) {
-            Err(Refusal::Draining)
-        } else {
-            self.admission.admit(address)
-        };
-        admitted.inspect_err(|refusal| {
-            let reason = match refusal {
-                Refusal::Full { .. } => Reason::Full,
-                Refusal::AddressFull { .. } => Reason::AddressFull,
-                Refusal::Draining => Reason::Draining,
-            };
-            self.turn_away(request, reason, || refusal.to_string());
-        })
-    }
-
-    /// Counts a client that is turned away before the upgrade, and tells the operator why. Where clients are counted by
-    /// address it may be told as well that they look like clients behind one proxy.
-    pub fn turn_away(&self, request: &HttpRequest, reason: Reason, why: impl FnOnce() -> String) {
-        self.worker.count(|counters| counters.connections_refused += 1);
-        let proxies = self.trusted_proxies.get();
-        let address = client_address_of(request, &proxies);
-        self.worker.broker.refused(reason, Some(address), || {
-            let hint = match reason {
-                Reason::AddressFull | Reason::TooOften => proxy_hint(request, address),
-                _ => String::new(),
-            };
-            format!("WebSocket refused: {}{hint}", why())
-        });
-    }
-
-    /// Upgrades the request; from here on `handler` speaks with the client.
-    ///
-    /// # Errors
-    /// When the request is no valid WebSocket handshake; it is counted and logged here.
-    pub async fn upgrade(
+    /// When the request cannot be read as a WebSocket handshake.
+    pub(super) async fn start(
         &self,
         request: &HttpRequest,
         payload: web::Payload,
         permit: Permit,
         handler: Box<dyn ProtocolHandler>,
     ) -> Result<HttpResponse, NoHandshake> {
-        NoHandshake::check(request).inspect_err(|fault| {
-            self.turn_away(request, Reason::Request, || fault.to_string());
-        })?;
         let guarded = guard::guard_payload(request, payload, self.limits).await;
         let (payload, verdict) = guarded.map_err(|_| NoHandshake::UNREADABLE)?;
         let (response, _, stream) = actix_ws::handle(request, payload).map_err(|_| NoHandshake::UNREADABLE)?;

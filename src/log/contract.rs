@@ -1,7 +1,11 @@
 //! What every log must do. Each implementation runs [`holds`] on itself; one that keeps nothing but its
 //! windows also runs [`forgets`].
 
-use std::{sync::Arc, sync::mpsc, time::Duration};
+use std::{
+    sync::{Arc, mpsc},
+    task::Poll,
+    time::Duration,
+};
 
 use bytestring::ByteString;
 
@@ -9,13 +13,14 @@ use crate::{
     core::{
         command::Rewind,
         dedupe::Known,
-        history::{Direction, Kind, Query},
+        history::{Direction, Kind, Page, Query},
         message::{Body, Entry, EntryId, Message, Payload},
+        replay::{Found, Wanted},
         serial::{Mint, Serial},
         window::Gap,
     },
     ids::Timestamp,
-    log::{Appended, ChannelLog, Log},
+    log::{ChannelLog, Log, StoreError},
 };
 
 /// An entry with `size` bytes of data and the next serial.
@@ -41,15 +46,46 @@ pub fn named(serial: Serial, id: &'static str) -> Arc<Entry> {
     Arc::new(Entry::new("c".into(), serial, now, None, id, body))
 }
 
+/// Asks a log, and waits for the answer if it has to.
+fn wait<T: Send + 'static>(ask: impl FnOnce(&mut dyn FnMut() -> Box<dyn FnOnce(T) + Send>) -> Poll<T>) -> T {
+    let (told, answer) = mpsc::channel();
+    let mut later = || -> Box<dyn FnOnce(T) + Send> {
+        let told = told.clone();
+        Box::new(move |answer| drop(told.send(answer)))
+    };
+    match ask(&mut later) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => answer.recv().unwrap(),
+    }
+}
+
 /// Appends, and waits until it is kept.
 pub fn append(log: &mut dyn ChannelLog, now: Duration, entry: Arc<Entry>) {
-    let (told, outcome) = mpsc::channel();
-    let appended = log.append(now, entry, &mut || {
-        let told = told.clone();
-        Box::new(move |result| told.send(result).unwrap())
-    });
-    if appended == Appended::Later {
-        outcome.recv().unwrap().unwrap();
+    try_append(log, now, entry).unwrap();
+}
+
+pub fn try_append(log: &mut dyn ChannelLog, now: Duration, entry: Arc<Entry>) -> Result<(), StoreError> {
+    wait(|later| log.append(now, entry, later))
+}
+
+/// The past of a channel for who waits for it.
+pub trait Reads {
+    fn after(&self, position: Serial) -> Found;
+    fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>>;
+    fn read_page(&self, query: &Query) -> Page;
+}
+
+impl Reads for dyn ChannelLog {
+    fn after(&self, position: Serial) -> Found {
+        wait(|later| self.read(Wanted::After(position), later))
+    }
+
+    fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>> {
+        wait(|later| self.read(Wanted::Last(now, rewind), later)).unwrap()
+    }
+
+    fn read_page(&self, query: &Query) -> Page {
+        wait(|later| self.page(query, later)).expect("readable").expect("nothing is lost")
     }
 }
 
@@ -155,7 +191,7 @@ fn pages_and_rewinds(log: &dyn Log) {
         query.after = None;
         let mut found = Vec::new();
         loop {
-            let page = channel.page(&query).expect("readable");
+            let page = channel.read_page(&query);
             assert!(page.items.len() <= 3);
             found.extend(page.items.into_iter().map(|(entry, _)| entry.serial));
             query.after = page.next;
@@ -170,7 +206,7 @@ fn pages_and_rewinds(log: &dyn Log) {
         assert_eq!(found, wanted);
     }
     query.kind = Kind::Presence;
-    assert_eq!(channel.page(&query).expect("readable").items.len(), 0);
+    assert_eq!(channel.read_page(&query).items.len(), 0);
 
     let now = Timestamp::from_millis(1_000);
     let rewind = |messages| channel.rewind(now, Rewind { messages, age: None });

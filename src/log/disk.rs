@@ -30,14 +30,16 @@ mod channel;
 pub mod check;
 mod encoding;
 mod handover;
-mod kept;
+mod open_channel;
+mod reader;
 mod rows;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
 use channel::DiskChannel;
-use kept::Kept;
+use open_channel::OpenChannel;
+use reader::Reader;
 pub use sweep::{Sweeper, Swept};
 
 /// The highest number that a channel has been given.
@@ -67,11 +69,12 @@ pub struct DiskLog {
     /// When it was opened (monotonic).
     opened: Duration,
     stored_bytes: AtomicU64,
+    reader: Arc<Reader>,
 }
 
-/// The slot of a channel in use. Taken before its past is read, so that nobody removes its row meanwhile; whoever else
-/// wants this channel waits here, and nobody waits who wants another one.
-type OpenSlot = Arc<Mutex<Option<Arc<Kept>>>>;
+/// The slot of a channel in use. Taken before its past is read, so that its row is not removed meanwhile. Others that open
+/// the same channel wait for this lock; other channels do not.
+type OpenSlot = Arc<Mutex<Option<Arc<OpenChannel>>>>;
 
 /// Persisted channels that are in use. Never locked while the disk is read: the writer's thread needs it, too.
 #[derive(Default)]
@@ -96,7 +99,9 @@ impl DiskLog {
     ) -> Result<Self, StoreError> {
         let last = engine.read(|rows| rows.get(META, LAST_ID))?;
         let last = last.and_then(|bytes| bytes.try_into().ok().map(u64::from_be_bytes));
+        let reader = Reader::start().map_err(|error| StoreError::Io(error.to_string().into()))?;
         let log = Self {
+            reader: Arc::new(reader),
             opened: clock.uptime(),
             memory,
             engine,
@@ -120,20 +125,20 @@ impl DiskLog {
     ///
     /// # Errors
     /// When the data file cannot be read.
-    fn kept(&self, name: &ChannelName) -> Result<Arc<Kept>, StoreError> {
+    fn open_channel(&self, name: &ChannelName) -> Result<Arc<OpenChannel>, StoreError> {
         let mut channels = self.channels.lock();
         let slot = Arc::clone(channels.open.entry(name.clone()).or_default());
         let is_going = channels.going.contains(name);
         drop(channels);
-        let mut kept = slot.lock();
-        if let Some(kept) = &*kept {
-            return Ok(Arc::clone(kept));
+        let mut open = slot.lock();
+        if let Some(open) = &*open {
+            return Ok(Arc::clone(open));
         }
-        let read = kept::read(self, name, is_going);
+        let read = open_channel::read(self, name, is_going);
         if read.is_err() {
             self.channels.lock().open.remove(name);
         }
-        Ok(Arc::clone(kept.insert(Arc::new(read?.unwrap_or_else(|| Kept::new(self))))))
+        Ok(Arc::clone(open.insert(Arc::new(read?.unwrap_or_else(|| OpenChannel::new(self))))))
     }
 }
 
@@ -152,17 +157,17 @@ impl Log for DiskLog {
         if (self.retention)(channel).is_none() {
             return self.memory.open(channel);
         }
-        let kept = self.kept(channel).unwrap_or_else(|error| {
-            // A new epoch: clients are told of the break. What is in the file is not written over.
+        let open = self.open_channel(channel).unwrap_or_else(|error| {
+            // A new epoch: clients see a break. What is in the file is not written over.
             tracing::error!(%error, "the log of a channel cannot be read; nothing can be published to it");
-            Arc::new(Kept::new(self))
+            Arc::new(OpenChannel::new(self))
         });
-        Box::new(DiskChannel::new(self, channel.clone(), kept))
+        Box::new(DiskChannel::new(self, channel.clone(), open))
     }
 
     fn opens_at_once(&self, channel: &ChannelName) -> bool {
         let channels = self.channels.lock();
-        let is_read = |slot: &OpenSlot| slot.try_lock().is_some_and(|kept| kept.is_some());
+        let is_read = |slot: &OpenSlot| slot.try_lock().is_some_and(|open| open.is_some());
         (self.retention)(channel).is_none() || channels.open.get(channel).is_some_and(is_read)
     }
 
@@ -170,7 +175,7 @@ impl Log for DiskLog {
         let mut channels = self.channels.lock();
         // One that is being read just now is in use.
         let is_quiet =
-            |slot: &OpenSlot| slot.try_lock().is_some_and(|kept| kept.as_ref().is_none_or(|kept| kept.is_quiet()));
+            |slot: &OpenSlot| slot.try_lock().is_some_and(|open| open.as_ref().is_none_or(|open| open.is_quiet()));
         if channels.open.get(channel).is_some_and(is_quiet) {
             channels.open.remove(channel);
         }

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -13,17 +14,16 @@ use parking_lot::Mutex;
 
 use crate::{
     core::{
-        command::Rewind,
         dedupe::Known,
-        history::{Page, Query},
+        history::Query,
         message::Entry,
-        replay::Past,
-        serial::{Epoch, Mint, Serial},
-        window::{Bounds, Gap, Window},
+        replay::{Found, Wanted},
+        serial::{Epoch, Mint},
+        window::{Bounds, Window},
     },
-    ids::{ChannelName, Timestamp},
-    log::{Appended, ChannelLog, Log},
-    store::{Done, StoreError},
+    ids::ChannelName,
+    log::{ChannelLog, Later, Log, PageRead},
+    store::StoreError,
 };
 
 /// All windows. They live here and not in the channel actors, so that an actor that dies takes
@@ -42,8 +42,8 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Changes a window, and accounts for it. When memory is short, whoever writes gives up its own past
-    /// first.
+    /// Changes a window, and accounts for it. When memory is short, the channel that is written to loses its own
+    /// oldest entries.
     pub(super) fn charge(&self, window: &mut Window, change: impl FnOnce(&mut Window)) {
         let before = window.bytes();
         change(window);
@@ -73,8 +73,7 @@ impl MemoryLog {
         }
     }
 
-    /// From now on nothing is appended: what is told as kept stands in [`MemoryLog::windows`] as they are
-    /// after this.
+    /// From now on every append is refused: [`MemoryLog::windows`] has every entry that was acknowledged.
     pub(super) fn seal(&self) {
         self.is_sealed.store(true, Ordering::SeqCst);
     }
@@ -151,20 +150,6 @@ struct ChannelWindow {
     is_sealed: Arc<AtomicBool>,
 }
 
-impl Past for ChannelWindow {
-    fn after(&self, position: Serial) -> Result<Vec<Arc<Entry>>, Gap> {
-        self.window.lock().after(position)
-    }
-
-    fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>> {
-        self.window.lock().rewind(now, rewind)
-    }
-
-    fn recent(&self) -> Vec<Arc<Entry>> {
-        self.window.lock().entries().cloned().collect()
-    }
-}
-
 impl ChannelLog for ChannelWindow {
     fn mint(&self) -> Mint {
         let window = self.window.lock();
@@ -174,16 +159,19 @@ impl ChannelLog for ChannelWindow {
         }
     }
 
-    fn append(&mut self, now: Duration, entry: Arc<Entry>, whom: &mut dyn FnMut() -> Done<()>) -> Appended {
+    fn append(
+        &mut self,
+        now: Duration,
+        entry: Arc<Entry>,
+        _: Later<'_, Result<(), StoreError>>,
+    ) -> Poll<Result<(), StoreError>> {
         let mut window = self.window.lock();
-        // Under the lock: whoever copies the window after the seal finds everything that was kept.
+        // Under the lock: a copy of the window that is made after the seal has everything that was acknowledged.
         if self.is_sealed.load(Ordering::SeqCst) {
-            drop(window);
-            whom()(Err(StoreError::Closed));
-            return Appended::Later;
+            return Poll::Ready(Err(StoreError::Closed));
         }
         self.budget.charge(&mut window, |window| window.append(now, entry, self.bounds));
-        Appended::Kept
+        Poll::Ready(Ok(()))
     }
 
     fn remembered(&mut self) -> Vec<Known> {
@@ -191,8 +179,18 @@ impl ChannelLog for ChannelWindow {
         window.entries().filter_map(|entry| Known::of(entry)).collect()
     }
 
-    fn page(&self, query: &Query) -> Result<Page, StoreError> {
-        Ok(self.window.lock().page(query))
+    fn recent(&self) -> Vec<Arc<Entry>> {
+        self.window.lock().entries().cloned().collect()
+    }
+
+    fn read(&self, wanted: Wanted, _: Later<'_, Found>) -> Poll<Found> {
+        Poll::Ready(self.window.lock().read(wanted))
+    }
+
+    fn page(&self, query: &Query, _: Later<'_, PageRead>) -> Poll<PageRead> {
+        let window = self.window.lock();
+        let is_kept = query.until.is_none_or(|until| window.reaches(until).is_ok());
+        Poll::Ready(Ok(is_kept.then(|| window.page(query))))
     }
 
     fn expire(&mut self, now: Duration) -> bool {

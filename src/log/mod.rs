@@ -1,14 +1,14 @@
 //! Where the entries of channels are kept. One trait, one implementation per file, one contract
 //! (`contract.rs`) that every implementation passes.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, task::Poll, time::Duration};
 
 use crate::{
     core::{
         dedupe::Known,
         history::{Page, Query},
         message::Entry,
-        replay::Past,
+        replay::{Found, Wanted},
         serial::Mint,
     },
     ids::ChannelName,
@@ -23,8 +23,8 @@ pub use crate::store::{Done, StoreError};
 
 /// The logs of all channels.
 pub trait Log: Send + Sync {
-    /// The log of `channel`, made at the first call. Whoever opens it again, after the channel's
-    /// actor died, finds it as it was. May take as long as a disk does: see [`Log::opens_at_once`].
+    /// The log of `channel`, made at the first call. Opened again, after the channel's
+    /// actor died, it is as it was. May take as long as a disk does: see [`Log::opens_at_once`].
     fn open(&self, channel: &ChannelName) -> Box<dyn ChannelLog>;
 
     /// Whether `open` reads no disk just now: then it may be called on a thread that has others to serve.
@@ -44,38 +44,43 @@ pub trait Log: Send + Sync {
     }
 }
 
-/// What became of an entry that was handed to a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Appended {
-    /// It is in the log.
-    Kept,
-    /// It will be told. Until then nobody is to see the entry, and who opens the log again does not find it.
-    Later,
-}
+/// Makes what a log calls when it has an answer: asked for at most once, and only by a log that has to wait for a disk. It
+/// then returns [`Poll::Pending`], and calls from another thread, perhaps before it returns.
+pub type Later<'a, T> = &'a mut dyn FnMut() -> Box<dyn FnOnce(T) + Send>;
+
+/// A page of the past; none when nothing is kept any more of what came before the position that it was to end at.
+pub type PageRead = Result<Option<Page>, StoreError>;
 
 /// The log of one channel, in the hands of the channel's actor.
-pub trait ChannelLog: Past + Send {
-    /// Mints the serials that follow the newest entry, those included that are not told yet.
+pub trait ChannelLog: Send {
+    /// Mints the serials that follow the newest entry, those included that are not on disk yet.
     fn mint(&self) -> Mint;
 
     /// Adds the newest entry. `now` is monotonic.
     ///
-    /// A log that says [`Appended::Later`] has asked `whom` to tell, once, and tells when the entry is on
-    /// disk: from then on it is in the log. Or that it is not and will not be. Entries are told in their
-    /// order, on another thread, perhaps before this returns.
-    fn append(&mut self, now: Duration, entry: Arc<Entry>, whom: &mut dyn FnMut() -> Done<()>) -> Appended;
+    /// While it is pending the entry is not to be delivered, and a log that is opened again does not have it. Entries
+    /// are answered in their order.
+    fn append(
+        &mut self,
+        now: Duration,
+        entry: Arc<Entry>,
+        later: Later<'_, Result<(), StoreError>>,
+    ) -> Poll<Result<(), StoreError>>;
 
-    /// What was published within [`crate::limits::IDEMPOTENCY_WINDOW`], oldest first. Told once, after
+    /// What was published within [`crate::limits::IDEMPOTENCY_WINDOW`], oldest first. Asked once, after
     /// opening.
     fn remembered(&mut self) -> Vec<Known>;
 
-    /// A page of the past.
-    ///
-    /// # Errors
-    /// When the disk cannot be read.
-    fn page(&self, query: &Query) -> Result<Page, StoreError>;
+    /// Everything that is in memory, oldest first.
+    fn recent(&self) -> Vec<Arc<Entry>>;
 
-    /// Drops from memory what is too old; true when nothing is left and nothing is to be told. `now` is
+    /// A part of the past. What cannot be read is not there: [`Gap::Expired`](crate::core::window::Gap::Expired), or less.
+    fn read(&self, wanted: Wanted, later: Later<'_, Found>) -> Poll<Found>;
+
+    /// A page of the past.
+    fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead>;
+
+    /// Drops from memory what is too old; true when nothing is left and nothing is pending. `now` is
     /// monotonic.
     fn expire(&mut self, now: Duration) -> bool;
 }

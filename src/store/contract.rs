@@ -21,6 +21,7 @@ pub fn holds(store: &dyn Store) {
     due_rows_are_listed_taken_and_cancelled(store);
     cursors_and_counters(store);
     a_batch_sees_its_own_steps(store);
+    a_scan_reads_page_by_page(store);
 }
 
 fn rows_are_kept_by_table_and_key(store: &dyn Store) {
@@ -81,4 +82,23 @@ fn a_batch_sees_its_own_steps(store: &dyn Store) {
     assert_eq!(commit(store, batch).taken[0].len(), 1);
     assert_eq!(store.due("own", at(99), 9).unwrap(), []);
     assert_eq!(store.get("own", b"k").unwrap().unwrap(), b"moved");
+}
+
+fn a_scan_reads_page_by_page(store: &dyn Store) {
+    let batch = (1..=5).fold(Batch::new().put("scan", "other", ""), |batch, number| {
+        batch.put("scan", NumberKey::new("own", number), "")
+    });
+    commit(store, batch);
+    let numbers = |scan: Scan<'_>| {
+        let number = |row: Result<Row, StoreError>| NumberKey::read(&row.unwrap().key).unwrap().number;
+        scan.map(number).collect::<Vec<_>>()
+    };
+    let own = NumberKey::prefix("own");
+    for page in [1, 2, 5, 9] {
+        assert_eq!(numbers(store.scan("scan", &own, page)), [1, 2, 3, 4, 5]);
+        assert_eq!(numbers(store.scan("scan", &own, page).after(NumberKey::new("own", 3))), [4, 5]);
+    }
+    let mut pages = store.scan("scan", &own, 3);
+    let lengths: Vec<usize> = std::iter::from_fn(|| Some(pages.next_page().unwrap().len())).take(3).collect();
+    assert_eq!(lengths, [3, 2, 0]);
 }

@@ -1,8 +1,7 @@
-//! The file: read at any time, written by one thread. Here and in `rows` beside it stands what names redb;
-//! `check` and `faulty` are disks for it.
+//! The file: read at any time, written by one thread. Only this module and `rows` name redb, and `check` and `faulty`,
+//! which are disks for it.
 //!
-//! redb refuses to work after a failed read or write; the file is then opened again, and goes on where the
-//! last commit left it.
+//! redb refuses to work after a failed read or write; the file is then opened again, as the last commit left it.
 
 use std::{
     any::Any,
@@ -22,7 +21,7 @@ use crate::{
     clock::Clock,
     store::{
         Done, StoreError,
-        rows::told,
+        rows::to_store_error,
         writer::{Job, Writer},
     },
 };
@@ -75,7 +74,7 @@ impl Engine {
         Ok(Self { file, writer })
     }
 
-    /// Hands in `work`, which writes about `bytes`; `done` is told after the commit.
+    /// Hands in `work`, which writes about `bytes`; `done` is called after the commit.
     pub fn submit(&self, bytes: usize, work: Work, done: Done<()>) {
         self.writer.submit(Job { bytes, work, done });
     }
@@ -85,9 +84,8 @@ impl Engine {
     /// # Errors
     /// The work's own, or why the commit failed.
     pub fn write(&self, bytes: usize, work: Work) -> Result<(), StoreError> {
-        let (told, outcome) = std::sync::mpsc::sync_channel(1);
-        let done = Box::new(move |result| drop(told.send(result)));
-        self.submit(bytes, work, done);
+        let (done, outcome) = std::sync::mpsc::sync_channel(1);
+        self.submit(bytes, work, Box::new(move |result| drop(done.send(result))));
         outcome.recv().unwrap_or(Err(StoreError::Closed))
     }
 
@@ -133,13 +131,13 @@ impl DataFile {
         let database = self.database.read_recursive();
         let database = database.as_ref().ok_or(StoreError::Closed)?;
         unharmed(|| {
-            let transaction = database.begin_read().map_err(told)?;
+            let transaction = database.begin_read().map_err(to_store_error)?;
             read(&mut Reading(transaction))
         })
     }
 
-    /// Runs all works in one transaction and commits it. A work that fails is left out and told in
-    /// `failed` by its place; the others are run again.
+    /// Runs all works in one transaction and commits it. A work that fails is left out and noted in
+    /// `failed` by its index; the others are run again.
     ///
     /// # Errors
     /// Then nothing of any work is kept.
@@ -161,7 +159,7 @@ impl DataFile {
         };
         match result {
             Ok(()) => self.commits.store(number, Ordering::Relaxed),
-            // It may have failed after the point of no return.
+            // It may have failed when the commit was on disk already.
             Err(_) if self.reopen().is_ok() && self.number() == Ok(number) => {
                 // The commit slots share a page: another commit syncs this one, too.
                 self.try_commit(&mut [], number + 1, failed)?;
@@ -182,7 +180,7 @@ impl DataFile {
         let database = self.database.read_recursive();
         let database = database.as_ref().ok_or(StoreError::Closed)?;
         unharmed(|| {
-            let mut transaction = database.begin_write().map_err(told)?;
+            let mut transaction = database.begin_write().map_err(to_store_error)?;
             transaction.set_quick_repair(true);
             let mut writing = Writing::new(&transaction);
             for (place, work) in works.iter_mut().enumerate() {
@@ -196,14 +194,14 @@ impl DataFile {
                     Err(error) => {
                         failed.push((place, error));
                         drop(writing);
-                        transaction.abort().map_err(told)?;
+                        transaction.abort().map_err(to_store_error)?;
                         return Ok(false);
                     }
                 }
             }
             writing.put(META, COMMITS, &number.to_be_bytes())?;
             drop(writing);
-            transaction.commit().map_err(told)?;
+            transaction.commit().map_err(to_store_error)?;
             Ok(true)
         })
     }
@@ -216,7 +214,7 @@ impl DataFile {
             drop(old);
             Ok(())
         })?;
-        *slot = Some(unharmed(|| (self.open)().map_err(told))?);
+        *slot = Some(unharmed(|| (self.open)().map_err(to_store_error))?);
         drop(slot);
         let number = self.number()?;
         self.commits.store(number, Ordering::Relaxed);
@@ -249,10 +247,10 @@ pub fn opener(path: &Path, cache_bytes: usize) -> Opener {
 /// [`StoreError::Damaged`] when it is not.
 pub fn verify(open: impl FnOnce() -> Result<Database, DatabaseError>) -> Result<(), StoreError> {
     unharmed(|| {
-        let mut database = open().map_err(told)?;
+        let mut database = open().map_err(to_store_error)?;
         // A repair that goes back to an older commit would lose what was acknowledged.
         let number = number_of(&database)?;
-        let is_clean = database.check_integrity().map_err(told)?;
+        let is_clean = database.check_integrity().map_err(to_store_error)?;
         if !is_clean && number_of(&database)? != number {
             return Err(StoreError::damaged("its last commit cannot be read"));
         }
@@ -261,7 +259,7 @@ pub fn verify(open: impl FnOnce() -> Result<Database, DatabaseError>) -> Result<
 }
 
 fn number_of(database: &Database) -> Result<Option<Vec<u8>>, StoreError> {
-    Reading(database.begin_read().map_err(told)?).get(META, COMMITS)
+    Reading(database.begin_read().map_err(to_store_error)?).get(META, COMMITS)
 }
 
 /// Gives the space that is not used back to the file system; true when the file has become smaller.
@@ -270,19 +268,19 @@ fn number_of(database: &Database) -> Result<Option<Vec<u8>>, StoreError> {
 /// When the file cannot be read or written.
 pub fn compact(open: &Opener) -> Result<bool, StoreError> {
     unharmed(|| {
-        let mut database = open().map_err(told)?;
-        database.compact().map_err(told)
+        let mut database = open().map_err(to_store_error)?;
+        database.compact().map_err(to_store_error)
     })
 }
 
-/// redb checks its pages only when it is told to; a damaged one can make it panic. So can a fault in the work of a
-/// protocol; the two cannot be told apart.
+/// redb checks its pages only when it is asked to; a damaged one can make it panic. So can a fault in the work of a
+/// protocol: the two look the same.
 fn unharmed<T>(act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let result = panic::catch_unwind(AssertUnwindSafe(act));
-    result.unwrap_or_else(|panic| Err(StoreError::Damaged(words_of(&*panic).into())))
+    result.unwrap_or_else(|panic| Err(StoreError::Damaged(text_of(&*panic).into())))
 }
 
-fn words_of(panic: &(dyn Any + Send)) -> Cow<'_, str> {
+fn text_of(panic: &(dyn Any + Send)) -> Cow<'_, str> {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     format!("its structure ({})", text.unwrap_or("unknown")).into()

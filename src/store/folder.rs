@@ -2,7 +2,7 @@
 //!
 //! * `lock`: locked as long as a process uses the folder; its text is the process id.
 //! * `letshare.redb`: all data.
-//! * `closed`: how the data file was left when it was closed in order. A file that changed since was
+//! * `closed`: the seal, which says how the data file was left when it was closed in order. A file that changed since was
 //!   changed by something else.
 //!
 //! Nothing is made outside of it, and nobody else on the machine gets at it (`privacy`).
@@ -181,7 +181,7 @@ fn unusable(path: &Path, error: io::Error) -> FolderFault {
     FolderFault::Unusable { path, error }
 }
 
-/// What the store's words mean at the start.
+/// What a fault of the store means for the operator at the start.
 pub fn fault(folder: &Path, error: StoreError) -> FolderFault {
     let path = data_file(folder);
     match error {

@@ -1,9 +1,9 @@
 //! What survives a restart: one file in one folder, written by one thread.
 //!
-//! `folder` owns the folder, `engine` the file, `writer` puts many
-//! small writes into one transaction (group commit: docs/architecture.md §6, promise 2). On top of the engine
-//! stand `log/disk` (the logs of channels) and [`embedded`] (everything that is no log), in the same file
-//! and the same transactions. Which store and why: `docs/dependencies.md §3`.
+//! `folder` owns the folder, `engine` the file, `writer` puts many small writes into one transaction (group commit:
+//! docs/architecture.md §6, promise 2). On top of the engine, in the same file and the same transactions, stand `log/disk`
+//! (the logs of channels) and [`embedded`]: rows of tables, for everything that is no log ([`Store`]). Rows are used by
+//! [`mailbox`] (messages that wait for an owner) and [`archive`] (chats). Which engine and why: `docs/dependencies.md §3`.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::ids::Timestamp;
 
 pub mod archive;
 pub mod check;
+mod commit;
 #[cfg(test)]
 mod contract;
 pub mod embedded;
@@ -20,11 +21,18 @@ pub mod engine;
 #[cfg(test)]
 pub mod faulty;
 pub mod folder;
+pub mod mailbox;
+mod number_key;
 pub mod privacy;
 mod rows;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod writer;
+
+pub use commit::Commit;
+pub use number_key::NumberKey;
+pub use scan::Scan;
 
 /// Why the store did not do what it was asked for. Nothing of a batch that failed is kept.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -53,14 +61,14 @@ impl StoreError {
     }
 }
 
-/// Told, from the store's own thread, when a batch is on disk or has failed. Must be quick.
-/// A batch that is refused at once is told on the thread that handed it in.
+/// Called by the store's own thread when a batch is on disk or has failed; must be quick. For a batch that is refused at
+/// once it is called by the thread that hands it in.
 pub type Done<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 
 /// Rows of named tables, rows with due times, and cursors. Whatever one batch does is done together or
-/// not at all; what a later call reads is at least what was told as done before it.
+/// not at all; a later call reads at least what was answered as done before it.
 pub trait Store: Send + Sync {
-    /// Commits `batch`, after all batches that were handed in before, and tells.
+    /// Commits `batch`, after all batches that were handed in before, and calls `done`. Whoever wants to await that calls `commit`.
     fn submit(&self, batch: Batch, done: Done<Committed>);
 
     /// # Errors

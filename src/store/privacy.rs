@@ -45,8 +45,8 @@ pub fn protect(folder: &Path) -> Vec<String> {
 pub fn exposed(folder: &Path) -> Vec<String> {
     let own = OWN.iter().map(|name| folder.join(name)).filter(|path| path.is_file());
     let all = std::iter::once(folder.to_owned()).chain(own);
-    let tell = |path: PathBuf| Some(format!("{} has mode {:04o}", path.display(), mode(&path)?));
-    all.filter(|path| is_open(path)).filter_map(tell).collect()
+    let described = |path: PathBuf| Some(format!("{} has mode {:04o}", path.display(), mode(&path)?));
+    all.filter(|path| is_open(path)).filter_map(described).collect()
 }
 
 fn is_own(name: &OsStr) -> bool {

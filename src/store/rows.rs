@@ -6,7 +6,7 @@ use std::{
     ops::{Bound, ControlFlow},
 };
 
-use redb::{ReadTransaction, ReadableTable as _, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use crate::store::StoreError;
 
@@ -57,22 +57,18 @@ pub struct Writing<'t> {
     tables: Vec<(Table, OpenTable<'t>)>,
 }
 
-/// The store's words for what redb says.
-pub(super) fn told(error: impl Into<redb::Error>) -> StoreError {
+/// What redb says, as the store says it.
+pub(super) fn to_store_error(error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
-        redb::Error::Io(error) => told_io(&error),
+        redb::Error::Io(error) => match error.kind() {
+            // The last: a limit of the process or the file system for one file. It may be raised, as well.
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => StoreError::Full,
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreError::Damaged(error.to_string().into()),
+            _ => StoreError::Io(error.to_string().into()),
+        },
         redb::Error::Corrupted(what) => StoreError::Damaged(what.into()),
         error @ redb::Error::UpgradeRequired(_) => StoreError::Damaged(error.to_string().into()),
         error => StoreError::Io(error.to_string().into()),
-    }
-}
-
-fn told_io(error: &io::Error) -> StoreError {
-    match error.kind() {
-        // The last: a limit of the process or the file system for one file. It may be raised, as well.
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => StoreError::Full,
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreError::Damaged(error.to_string().into()),
-        _ => StoreError::Io(error.to_string().into()),
     }
 }
 
@@ -102,25 +98,41 @@ impl Table {
     }
 }
 
-/// Visits rows as redb gives them.
-macro_rules! visit_rows {
-    ($table:expr, $rows:expr, $span:expr, $order:expr, $visitor:expr) => {{
-        if is_void($span) {
-            return Ok(());
+/// The row with this key of a table that is open for reading or writing.
+fn get_of(
+    table: Table,
+    rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(stored) = rows.get(key).map_err(to_store_error)? else {
+        return Ok(None);
+    };
+    checked(table, key, stored.value()).map(|value| Some(value.to_vec()))
+}
+
+/// Visits the rows of a table that is open for reading or writing.
+fn visit_of(
+    table: Table,
+    rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    span: Span<'_>,
+    order: Order,
+    visitor: &mut Visitor<'_>,
+) -> Result<(), StoreError> {
+    if is_void(span) {
+        return Ok(());
+    }
+    let mut range = rows.range::<&[u8]>(span).map_err(to_store_error)?;
+    while let Some(row) = match order {
+        Order::Rising => range.next(),
+        Order::Falling => range.next_back(),
+    } {
+        let (key, value) = row.map_err(to_store_error)?;
+        let value = checked(table, key.value(), value.value())?;
+        if visitor(key.value(), value)?.is_break() {
+            break;
         }
-        let mut range = $rows.range::<&[u8]>($span).map_err(told)?;
-        while let Some(row) = match $order {
-            Order::Rising => range.next(),
-            Order::Falling => range.next_back(),
-        } {
-            let (key, value) = row.map_err(told)?;
-            let value = checked($table, key.value(), value.value())?;
-            if $visitor(key.value(), value)?.is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }};
+    }
+    Ok(())
 }
 
 /// redb panics at a span that ends before it begins.
@@ -133,17 +145,20 @@ fn is_void((from, to): Span<'_>) -> bool {
     }
 }
 
+impl Reading {
+    /// None when nothing was ever written to it.
+    fn table(&self, table: Table) -> Result<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>, StoreError> {
+        match self.0.open_table(table.definition()) {
+            Ok(rows) => Ok(Some(rows)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(to_store_error(error)),
+        }
+    }
+}
+
 impl Rows for Reading {
     fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let rows = match self.0.open_table(table.definition()) {
-            Ok(rows) => rows,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(told(error)),
-        };
-        let Some(stored) = rows.get(key).map_err(told)? else {
-            return Ok(None);
-        };
-        checked(table, key, stored.value()).map(|value| Some(value.to_vec()))
+        self.table(table)?.map_or(Ok(None), |rows| get_of(table, &rows, key))
     }
 
     fn visit(
@@ -153,12 +168,7 @@ impl Rows for Reading {
         order: Order,
         visitor: &mut Visitor<'_>,
     ) -> Result<(), StoreError> {
-        let rows = match self.0.open_table(table.definition()) {
-            Ok(rows) => rows,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-            Err(error) => return Err(told(error)),
-        };
-        visit_rows!(table, rows, span, order, visitor)
+        self.table(table)?.map_or(Ok(()), |rows| visit_of(table, &rows, span, order, visitor))
     }
 }
 
@@ -173,7 +183,7 @@ impl<'t> Writing<'t> {
             Some(place) => place,
             None => {
                 let open = self.transaction.open_table(table.definition());
-                self.tables.push((table, open.map_err(told)?));
+                self.tables.push((table, open.map_err(to_store_error)?));
                 self.tables.len() - 1
             }
         };
@@ -186,7 +196,7 @@ impl<'t> Writing<'t> {
     /// When the disk does not take it.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let stored = [value, &checksum(table, key, value)].concat();
-        self.table(table)?.insert(key, stored.as_slice()).map_err(told)?;
+        self.table(table)?.insert(key, stored.as_slice()).map_err(to_store_error)?;
         Ok(())
     }
 
@@ -195,17 +205,14 @@ impl<'t> Writing<'t> {
     /// # Errors
     /// When the disk does not take it.
     pub fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
-        self.table(table)?.remove(key).map_err(told)?;
+        self.table(table)?.remove(key).map_err(to_store_error)?;
         Ok(())
     }
 }
 
 impl Rows for Writing<'_> {
     fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(stored) = self.table(table)?.get(key).map_err(told)? else {
-            return Ok(None);
-        };
-        checked(table, key, stored.value()).map(|value| Some(value.to_vec()))
+        get_of(table, self.table(table)?, key)
     }
 
     fn visit(
@@ -215,7 +222,6 @@ impl Rows for Writing<'_> {
         order: Order,
         visitor: &mut Visitor<'_>,
     ) -> Result<(), StoreError> {
-        let rows = self.table(table)?;
-        visit_rows!(table, rows, span, order, visitor)
+        visit_of(table, self.table(table)?, span, order, visitor)
     }
 }

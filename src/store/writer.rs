@@ -1,5 +1,5 @@
-//! The one thread that writes: group commit. Whatever waits is written in one transaction, and told after
-//! its sync, in the order in which it was handed in.
+//! The one thread that writes: group commit. Whatever waits is written in one transaction and answered after its sync, in
+//! the order in which it was handed in.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -29,7 +29,7 @@ pub struct Job {
     pub done: Done<()>,
 }
 
-/// The way to the thread.
+/// Hands jobs to the thread.
 pub struct Writer {
     /// None once it is stopped.
     queue: Mutex<Option<Sender<Job>>>,
@@ -55,10 +55,11 @@ impl Writer {
     pub fn start(file: Arc<DataFile>, clock: Clock) -> Result<Self, StoreError> {
         let (queue, jobs) = channel();
         let waiting = Arc::<Waiting>::default();
-        let pen = Pen { file, clock, jobs, waiting: Arc::clone(&waiting), warning: OncePerSecond::default() };
+        let thread =
+            WriterThread { file, clock, jobs, waiting: Arc::clone(&waiting), warning: OncePerSecond::default() };
         let thread = thread::Builder::new()
             .name("store-writer".into())
-            .spawn(|| pen.run())
+            .spawn(|| thread.run())
             .map_err(|error| StoreError::Io(error.to_string().into()))?;
         Ok(Self { queue: Mutex::new(Some(queue)), waiting, thread: Mutex::new(Some(thread)) })
     }
@@ -91,7 +92,7 @@ impl Writer {
     pub fn stop(&self) {
         drop(self.queue.lock().take());
         if let Some(thread) = self.thread.lock().take()
-            // The last handle may be dropped by what the thread itself tells.
+            // The thread itself may drop the last handle, when it answers a job.
             && thread.thread().id() != thread::current().id()
         {
             let _ = thread.join();
@@ -100,7 +101,7 @@ impl Writer {
 }
 
 /// The thread's own side.
-struct Pen {
+struct WriterThread {
     file: Arc<DataFile>,
     clock: Clock,
     jobs: Receiver<Job>,
@@ -108,9 +109,9 @@ struct Pen {
     warning: OncePerSecond,
 }
 
-impl Pen {
+impl WriterThread {
     fn run(self) {
-        // As many as the last time are likely to come again at once: those who were told just now.
+        // As many as the last time are likely to come again at once: those that were answered just now.
         let mut expected = 1;
         while let Ok(first) = self.jobs.recv() {
             let batch = self.gather(first, expected);
@@ -152,20 +153,20 @@ impl Pen {
         {
             tracing::error!(%error, writes = batch.len(), more, "the data folder took nothing; what was to be written is refused");
         }
-        for (place, job) in batch.into_iter().enumerate() {
+        for (index, job) in batch.into_iter().enumerate() {
             self.waiting.jobs.fetch_sub(1, Ordering::Relaxed);
             self.waiting.bytes.fetch_sub(job.bytes, Ordering::Relaxed);
-            let own = failed.iter().find(|(known, _)| *known == place);
+            let own = failed.iter().find(|(failed, _)| *failed == index);
             let own = own.map(|(_, error)| Err(error.clone()));
-            tell(job.done, own.unwrap_or_else(|| outcome.clone()));
+            answer(job.done, own.unwrap_or_else(|| outcome.clone()));
         }
     }
 }
 
-/// Tells one job what came of it. Whatever goes wrong in what it does with that is its own affair: there is only this
-/// one thread, and the others in the batch are to be told, too.
-fn tell(done: Done<()>, outcome: Result<(), StoreError>) {
-    // The panic hook has written where and why.
+/// Answers one job. A panic in what it does then must not end this one thread: the others in the batch wait for their
+/// answers.
+fn answer(done: Done<()>, outcome: Result<(), StoreError>) {
+    // The panic hook has logged where and why.
     if panic::catch_unwind(AssertUnwindSafe(|| done(outcome))).is_err() {
         tracing::error!("what was to follow a write has panicked; the writer goes on");
     }

@@ -102,6 +102,36 @@ async fn a_downgrade_narrows_the_modes() {
     alice.expect(action::MESSAGE).await;
 }
 
+/// Who may not be present any more is not; its own leave is no fault of the client.
+#[tokio::test]
+async fn a_downgrade_takes_the_members_away() {
+    let stage = Stage::start().await;
+    let mut bob = stage.client("bob").await;
+    bob.attach("room").await;
+    let (mut alice, connected) = stage.open("clientId=alice").await;
+    alice.attach("room").await;
+    let serial = alice.presence("room", json!([{"action": 2, "data": "here"}])).await;
+    alice.acked(serial).await;
+    bob.expect(action::PRESENCE).await;
+
+    let narrow = stage.token(capability(&json!({"room": ["subscribe"]}))).await;
+    alice.send(auth(&narrow)).await;
+    let leave = bob.expect(action::PRESENCE).await;
+    assert_eq!(events(&[leave.clone()]), [(3, "alice")]);
+    let id = leave["presence"][0]["id"].as_str().unwrap();
+    assert!(!id.starts_with(connected["connectionId"].as_str().unwrap()), "T44: {id}");
+    assert_eq!(stage.get("/channels/room/presence").await, json!([]));
+
+    let serial = alice.presence("room", json!([{"action": 3}])).await;
+    alice.acked(serial).await;
+    for refused in [json!([{"action": 2}]), json!([{"action": 3}, {"action": 2}])] {
+        let serial = alice.presence("room", refused).await;
+        alice.nacked(serial, 40160).await;
+    }
+    let serial = alice.presence("elsewhere", json!([{"action": 3}])).await;
+    alice.nacked(serial, 40160).await;
+}
+
 /// The channel fails, its members leave, nothing more is heard from it; the connection goes on.
 #[tokio::test]
 async fn a_downgrade_that_leaves_nothing() {

@@ -215,3 +215,17 @@ async fn unknown_fields_are_refused_by_name() {
     let members = data(&rig.service("GET", "/api/groups/g/members", json!({})).await);
     assert_eq!(members["total"], 1);
 }
+
+/// §2: ids are texts or whole numbers; what names nobody is refused as a whole.
+#[tokio::test]
+async fn a_fraction_names_nobody() {
+    let rig = Rig::start(|_| {});
+    for body in [json!({"group_id": "g", "members": ["7", 1.5]}), json!({"group_id": 1.5}), json!({"owner_id": 1.5})] {
+        let refused = rig.service("POST", "/api/groups", body.clone()).await;
+        assert_eq!(refused.status, 400, "{body}");
+    }
+    assert_eq!(rig.service("GET", "/api/groups/g", json!({})).await.status, 404);
+    rig.group("g", &["7"]).await;
+    let refused = rig.service("POST", "/api/groups/g/members", json!({"user_id": 8.5})).await;
+    assert_eq!(refused.status, 400);
+}

@@ -47,6 +47,17 @@ async fn a_full_disk() {
     let id = format!("while-{number}");
     assert_eq!(ack["message_id"], *id);
     assert_eq!(ack["data"], json!({"message_id": id, "success": false}));
+    // Small writes fit in what is left between the large ones.
+    let mut small = 0;
+    loop {
+        let id = format!("small-{small}");
+        client.say(&id, "g", "x").await;
+        match answer(&mut client, &id).await {
+            Ok(message) => kept.push(message),
+            Err(_) => break client.expect("ack").await,
+        };
+        small += 1;
+    }
     // Markers and what services ask for are refused alike; reading goes on.
     let marker = json!({"group_id": "g", "message_id": first});
     client.send("mark_read", "m", marker.clone()).await;

@@ -237,6 +237,8 @@ async fn credentials_survive() {
         let (name, _) = KEY.split_once(':').unwrap();
         let request = json!({"keyName": name, "clientId": "alice"});
         let token = rest.post(&format!("/keys/{name}/requestToken"), &request).await.json();
+        let request = json!({"keyName": name, "clientId": "mallory"});
+        let other = rest.post(&format!("/keys/{name}/requestToken"), &request).await.json();
         let query = format!("v=6&access_token={}", token["token"].as_str().unwrap());
         let mut alice = AblyClient::open_at(server.address, &query).await;
         let connected = alice.expect(action::CONNECTED).await;
@@ -246,6 +248,16 @@ async fn credentials_survive() {
 
         let server = ground.start_with(&settings);
         assert_eq!(local_key(&server).await, printed, "{end:?}");
+        // §4.3: of another client, which the key alone tells before its own has come back.
+        let taken = format!("v=6&access_token={}&recover={}", other["token"].as_str().unwrap(), old_key.unwrap());
+        let mut thief = AblyClient::open_at(server.address, &taken).await;
+        let refused = thief.expect(action::ERROR).await;
+        assert_eq!(refused["error"]["code"], 40102, "{refused}");
+        // Whoever may be anybody comes back as the one that it was.
+        let anybody = format!("v=6&key={KEY}&resume={}", old_key.unwrap());
+        let mut anybody = AblyClient::open_at(server.address, &anybody).await;
+        let connected_again = anybody.expect(action::CONNECTED).await;
+        assert_eq!(connected_again["connectionDetails"]["clientId"], "alice", "{connected_again}");
         let resume = format!("{query}&resume={}", old_key.unwrap());
         let mut alice = AblyClient::open_at(server.address, &resume).await;
         let again = alice.expect(action::CONNECTED).await;

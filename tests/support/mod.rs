@@ -2,6 +2,8 @@
 
 pub mod ably;
 pub mod client;
+pub mod echo;
+pub mod echo_server;
 pub mod http;
 #[cfg(feature = "mongo")]
 pub mod mongo;

@@ -20,9 +20,9 @@ use nix::{
     },
 };
 
-use super::{Crowd, Seating};
+use super::{Crowd, Population};
 use crate::{
-    dialect::Said,
+    dialect::ServerFrame,
     member::{Member, Phase},
     older::answers::Answer,
     wire,
@@ -40,7 +40,7 @@ impl Crowd {
         if self.narrow == Some(id) {
             setsockopt(&fd, sockopt::RcvBuf, &NARROW_BYTES)?;
         }
-        match connect(fd.as_raw_fd(), &SockaddrIn::from(self.door.address)) {
+        match connect(fd.as_raw_fd(), &SockaddrIn::from(self.target.address)) {
             Ok(()) | Err(Errno::EINPROGRESS) => {}
             Err(error) => return Err(error).context("connecting"),
         }
@@ -48,15 +48,15 @@ impl Crowd {
         stream.set_nodelay(true)?;
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT;
         self.epoll.add(&stream, EpollEvent::new(flags, id as u64))?;
-        let Seating { members, publishers, .. } = self.seating;
+        let Population { members, publishers, .. } = self.population;
         let place = id % members;
-        let (place, is_publisher) = match self.seating.outside {
-            true => (id.wrapping_sub(self.seating.seats()), id >= self.seating.seats()),
+        let (place, is_publisher) = match self.population.outside {
+            true => (id.wrapping_sub(self.population.places()), id >= self.population.places()),
             false => (place, place < publishers),
         };
         let publisher = is_publisher.then_some(place as u16);
         let mut member = Member::new(stream, id, id / members, publisher, publishers, self.now());
-        if self.seating.echo {
+        if self.population.echo {
             member.deaf_to = None;
         }
         self.members.push(member);
@@ -123,7 +123,7 @@ impl Crowd {
                 return self.write_out(id);
             }
             member.phase = Phase::Upgrading;
-            let request = self.dialect.upgrade_request(&self.door, &member.user)?;
+            let request = self.dialect.upgrade_request(&self.target, &member.user)?;
             member.outbox.extend_from_slice(request.as_bytes());
         }
         self.write_out(id)
@@ -209,31 +209,31 @@ impl Crowd {
             ensure!(frame.fin && frame.mask.is_none(), "the server sent a masked or fragmented frame");
             match frame.opcode {
                 data if data == self.dialect.opcode() => match self.dialect.read(payload) {
-                    Said::Message => {
-                        member.heard(payload, &self.stationery, now, &mut self.tally);
+                    ServerFrame::Message => {
+                        member.heard(payload, &self.envelope, now, &mut self.tally);
                     }
-                    Said::Ack { serial, count } => {
+                    ServerFrame::Ack { serial, count } => {
                         let took = member.acknowledged(serial, count, now, &mut self.tally);
                         if let Some(took) = took {
                             self.unanswered -= u64::from(count);
                             self.answering.saturating_record(took);
                         }
                     }
-                    Said::Connected if member.phase == Phase::Greeting => {
+                    ServerFrame::Connected if member.phase == Phase::Greeting => {
                         member.join(self.dialect)?;
                     }
-                    Said::Joined if member.phase == Phase::Subscribing => {
+                    ServerFrame::Joined if member.phase == Phase::Subscribing => {
                         member.phase = Phase::Ready;
                         self.ready += 1;
                         self.joining.saturating_record(now - member.started);
                     }
-                    Said::Nothing => {}
-                    Said::Connected | Said::Joined => {
+                    ServerFrame::Nothing => {}
+                    ServerFrame::Connected | ServerFrame::Joined => {
                         self.tally.wrongs.damaged += 1;
                         let user = &member.user;
                         self.tally.remark(|| format!("{user} was greeted twice"));
                     }
-                    Said::Refusal(words) => {
+                    ServerFrame::Refusal(words) => {
                         self.tally.wrongs.damaged += 1;
                         let user = &member.user;
                         self.tally.remark(|| format!("{user} got {words}"));

@@ -13,15 +13,15 @@ use nix::sys::{
 };
 
 use crate::{
-    dialect::{Dialect, Door},
+    dialect::{Dialect, Target},
     member::{Member, Phase, room_name},
-    stamp::{Stamp, Stationery},
+    stamp::{Envelope, Stamp},
     tally::{Tally, Wrongs, histogram},
 };
 
 /// Rooms of equal size; the first `publishers` members of each publish, or as many clients from outside.
 #[derive(Clone, Copy, Debug)]
-pub struct Seating {
+pub struct Population {
     pub rooms: usize,
     pub members: usize,
     pub publishers: usize,
@@ -31,7 +31,7 @@ pub struct Seating {
     pub echo: bool,
 }
 
-impl Seating {
+impl Population {
     /// Members of a room who get what is published in it.
     pub fn receivers(self) -> usize {
         match self.outside || self.echo {
@@ -41,15 +41,15 @@ impl Seating {
     }
 
     /// Everybody in the rooms.
-    pub fn seats(self) -> usize {
+    pub fn places(self) -> usize {
         self.rooms * self.members
     }
 
     /// The same, and who publishes from outside.
     pub fn clients(self) -> usize {
         match self.outside {
-            true => self.seats() + self.publishers,
-            false => self.seats(),
+            true => self.places() + self.publishers,
+            false => self.places(),
         }
     }
 }
@@ -59,10 +59,10 @@ pub struct Crowd {
     events: Vec<EpollEvent>,
     scratch: Vec<u8>,
     timer: Option<TimerFd>,
-    door: Door,
+    target: Target,
     dialect: Dialect,
-    seating: Seating,
-    stationery: Stationery,
+    population: Population,
+    envelope: Envelope,
     members: Vec<Member>,
     born: Instant,
     /// Nanoseconds from `connect` to `subscribed`.
@@ -84,16 +84,16 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    pub fn new(door: Door, dialect: Dialect, seating: Seating, data_bytes: usize) -> Result<Self> {
+    pub fn new(target: Target, dialect: Dialect, population: Population, data_bytes: usize) -> Result<Self> {
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             events: vec![EpollEvent::empty(); 512],
             scratch: vec![0; 256 << 10],
             timer: None,
-            door,
+            target,
             dialect,
-            seating,
-            stationery: dialect.stationery(data_bytes),
+            population,
+            envelope: dialect.envelope(data_bytes),
             members: Vec::new(),
             born: Instant::now(),
             joining: histogram()?,
@@ -103,7 +103,7 @@ impl Crowd {
             narrow: None,
             tally: Tally::new()?,
             due: 0,
-            sent: vec![0; if seating.outside { seating.rooms * seating.publishers } else { 0 }],
+            sent: vec![0; if population.outside { population.rooms * population.publishers } else { 0 }],
             stalled: 0,
         })
     }
@@ -114,9 +114,9 @@ impl Crowd {
 
     /// Connects and subscribes everybody, at most `in_flight` at a time.
     pub fn gather(&mut self, in_flight: usize, limit: Duration) -> Result<()> {
-        let wanted = self.seating.clients();
-        if let Dialect::Older(tongue) = self.dialect {
-            tongue.prepare(&self.door, self.seating)?;
+        let wanted = self.population.clients();
+        if let Dialect::Older(dialect) = self.dialect {
+            dialect.prepare(&self.target, self.population)?;
         }
         let deadline = Instant::now() + limit;
         while self.ready < wanted {
@@ -133,8 +133,8 @@ impl Crowd {
                 self.tally.remarks.join("; ")
             );
         }
-        if let Dialect::Older(tongue) = self.dialect {
-            tongue.gathered(&self.door, self.seating)?;
+        if let Dialect::Older(dialect) = self.dialect {
+            dialect.gathered(&self.target, self.population)?;
         }
         Ok(())
     }
@@ -142,12 +142,12 @@ impl Crowd {
     /// Publishes one message of the `publisher`-th publisher of `room`; it leaves at once or with [`Crowd::post`].
     pub fn write(&mut self, room: usize, publisher: usize) -> Result<usize> {
         let now = self.now();
-        let id = match self.seating.outside {
-            true => self.seating.seats() + publisher,
-            false => room * self.seating.members + publisher,
+        let id = match self.population.outside {
+            true => self.population.places() + publisher,
+            false => room * self.population.members + publisher,
         };
         let member = self.members.get_mut(id).context("no such publisher")?;
-        let to_room = room * self.seating.publishers + publisher;
+        let to_room = room * self.population.publishers + publisher;
         let stamp = Stamp {
             room: room as u16,
             publisher: publisher as u16,
@@ -157,9 +157,9 @@ impl Crowd {
         if let Some(sent) = self.sent.get_mut(to_room) {
             *sent += 1;
         }
-        let data = self.stationery.data(&member.user, stamp);
+        let data = self.envelope.data(&member.user, stamp);
         let room = room_name(room);
-        let words = self.dialect.publish(&self.door, &room, &data, member.sent)?;
+        let words = self.dialect.publish(&self.target, &room, &data, member.sent)?;
         if member.phase == Phase::Requesting {
             member.outbox.extend_from_slice(&words);
         } else {
@@ -170,7 +170,7 @@ impl Crowd {
             member.unanswered.push_back(now);
             self.unanswered += 1;
         }
-        self.due += (self.seating.receivers() - self.stalled) as u64;
+        self.due += (self.population.receivers() - self.stalled) as u64;
         Ok(id)
     }
 
@@ -201,7 +201,7 @@ impl Crowd {
 
     /// Whether a publisher from outside has an answer to all it asked.
     pub fn is_answered(&self, publisher: usize) -> bool {
-        let member = self.members.get(self.seating.seats() + publisher);
+        let member = self.members.get(self.population.places() + publisher);
         member.is_some_and(|member| member.unanswered.is_empty())
     }
 
@@ -218,12 +218,12 @@ impl Crowd {
     pub fn account(&self) -> Wrongs {
         let mut wrongs = self.tally.wrongs;
         wrongs.lost += self.unanswered;
-        let publishers = self.seating.publishers;
-        let seated = self.members.get(..self.seating.seats()).unwrap_or(&self.members);
-        for (number, room) in seated.chunks(self.seating.members).enumerate() {
+        let publishers = self.population.publishers;
+        let seated = self.members.get(..self.population.places()).unwrap_or(&self.members);
+        for (number, room) in seated.chunks(self.population.members).enumerate() {
             let mut order = None;
             let own = room.iter().take(publishers).map(|publisher| publisher.sent);
-            let sent: Vec<u32> = match self.seating.outside {
+            let sent: Vec<u32> = match self.population.outside {
                 true => self.sent.iter().skip(number * publishers).take(publishers).copied().collect(),
                 false => own.collect(),
             };

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{dialect::Door, subject::Subject};
+use crate::{dialect::Target, subject::Subject};
 
 /// One whole answer at the front of a buffer.
 pub struct Answer {
@@ -43,8 +43,8 @@ pub struct Keptalive {
 }
 
 impl Keptalive {
-    pub fn open(door: &Door) -> Result<Self> {
-        let stream = TcpStream::connect(door.address).context("connecting for HTTP")?;
+    pub fn open(target: &Target) -> Result<Self> {
+        let stream = TcpStream::connect(target.address).context("connecting for HTTP")?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let buffer = Vec::new();
@@ -78,7 +78,7 @@ pub struct Answers {
 
 impl Answers {
     pub fn measure(subject: &Subject, request: &[u8], status: &str, time: Duration) -> Result<Self> {
-        let mut line = Keptalive::open(&subject.door)?;
+        let mut line = Keptalive::open(&subject.target)?;
         let mut flow = |time| -> Result<u64> {
             let (start, mut count) = (Instant::now(), 0);
             while start.elapsed() < time {

@@ -6,10 +6,10 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    crowd::Seating,
-    dialect::{Dialect, Door, Said, refusal},
-    older::{Case, Side, Tongue},
-    stamp::Stationery,
+    crowd::Population,
+    dialect::{Dialect, ServerFrame, Target, refusal},
+    older::{Case, OlderDialect, Side},
+    stamp::Envelope,
     traffic::Pace,
     wire,
 };
@@ -33,7 +33,7 @@ struct Group;
 
 /// What clients send (§3).
 #[derive(Serialize)]
-struct Envelope<'a, D> {
+struct Request<'a, D> {
     #[serde(rename = "type")]
     kind: &'a str,
     message_id: &'a str,
@@ -82,10 +82,10 @@ struct Outcome {
 
 pub fn cases(quick: bool) -> Vec<Case> {
     let members = if quick { 50 } else { 500 };
-    let seating = |members, echo| Seating { rooms: 1, members, publishers: 1, outside: false, echo };
-    let side = |name, dialect, seating| Side { name, dialect, seating };
+    let population = |members, echo| Population { rooms: 1, members, publishers: 1, outside: false, echo };
+    let side = |name, dialect, population| Side { name, dialect, population };
     // As many receivers: LetShare's publisher does not hear itself.
-    let letshare = seating(members + 1, false);
+    let letshare = population(members + 1, false);
     vec![Case {
         name: "group",
         title: format!("group message to {members}"),
@@ -93,14 +93,14 @@ pub fn cases(quick: bool) -> Vec<Case> {
         sides: vec![
             side("letshare", Dialect::LetShare, letshare),
             side("letshare, frames as long", Dialect::LetShareLong, letshare),
-            side("group", Dialect::Older(&Group), seating(members, true)),
+            side("group", Dialect::Older(&Group), population(members, true)),
         ],
         settings: SETTINGS,
         alone: &[],
     }]
 }
 
-impl Tongue for Group {
+impl OlderDialect for Group {
     fn name(&self) -> &'static str {
         "group"
     }
@@ -113,12 +113,12 @@ impl Tongue for Group {
         true
     }
 
-    fn stationery(&self, data_bytes: usize) -> Stationery {
-        Stationery::new(data_bytes, true, b"\",\"image_url\":\"\"")
+    fn envelope(&self, data_bytes: usize) -> Envelope {
+        Envelope::new(data_bytes, true, b"\",\"image_url\":\"\"")
     }
 
-    fn upgrade_request(&self, door: &Door, _: &str) -> String {
-        wire::upgrade(&door.address.to_string(), "/group/ws")
+    fn upgrade_request(&self, target: &Target, _: &str) -> String {
+        wire::upgrade(&target.address.to_string(), "/group/ws")
     }
 
     fn greeting(&self, user: &str) -> Result<Option<Vec<u8>>> {
@@ -131,28 +131,28 @@ impl Tongue for Group {
         frame("join_group", JOIN, JoinGroup { group_id: channel })
     }
 
-    fn publish(&self, _: &Door, channel: &str, data: &str, serial: u32) -> Result<Vec<u8>> {
+    fn publish(&self, _: &Target, channel: &str, data: &str, serial: u32) -> Result<Vec<u8>> {
         let message = SendMessage { group_id: channel, msg_type: 1, content: data };
         frame("send_message", &serial.to_string(), message)
     }
 
-    fn read(&self, payload: &[u8]) -> Said {
+    fn read(&self, payload: &[u8]) -> ServerFrame {
         if payload.starts_with(b"{\"type\":\"new_message\"") {
-            return Said::Message;
+            return ServerFrame::Message;
         }
         let Ok(other) = serde_json::from_slice::<Other<'_>>(payload) else {
             return refusal(payload);
         };
         match (other.kind, other.message_id, other.message_id.parse()) {
-            ("auth_success", ..) => Said::Connected,
-            ("ack", JOIN, _) if other.data.success => Said::Joined,
-            ("ack", _, Ok(serial)) if other.data.success => Said::Ack { serial, count: 1 },
+            ("auth_success", ..) => ServerFrame::Connected,
+            ("ack", JOIN, _) if other.data.success => ServerFrame::Joined,
+            ("ack", _, Ok(serial)) if other.data.success => ServerFrame::Ack { serial, count: 1 },
             _ => refusal(payload),
         }
     }
 }
 
 fn frame(kind: &str, message_id: &str, data: impl Serialize) -> Result<Vec<u8>> {
-    let envelope = Envelope { kind, message_id, data };
-    Ok(serde_json::to_vec(&envelope)?)
+    let request = Request { kind, message_id, data };
+    Ok(serde_json::to_vec(&request)?)
 }

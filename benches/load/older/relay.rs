@@ -9,13 +9,13 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::{
-    crowd::Seating,
-    dialect::{Dialect, Door, Said, refusal},
+    crowd::Population,
+    dialect::{Dialect, ServerFrame, Target, refusal},
     older::{
-        Case, Side, Tongue,
+        Case, OlderDialect, Side,
         answers::{Answers, Keptalive},
     },
-    stamp::Stationery,
+    stamp::Envelope,
     subject::Subject,
     traffic::Pace,
     wire,
@@ -62,10 +62,11 @@ static MISS: Relay = Relay { name: "relay miss", aim: Aim::Nobody };
 
 pub fn cases(quick: bool) -> Vec<Case> {
     let (receivers, users) = if quick { (50, 100) } else { (1_000, 10_000) };
-    let inside = |rooms, members| Seating { rooms, members, publishers: 1, outside: false, echo: false };
-    let outside = |rooms, members| Seating { outside: true, publishers: BACK_ENDS, ..inside(rooms, members) };
-    let letshare = |name, seating| Side { name, dialect: Dialect::LetShare, seating };
-    let relay = |tongue: &'static Relay, seating| Side { name: tongue.name, dialect: Dialect::Older(tongue), seating };
+    let inside = |rooms, members| Population { rooms, members, publishers: 1, outside: false, echo: false };
+    let outside = |rooms, members| Population { outside: true, publishers: BACK_ENDS, ..inside(rooms, members) };
+    let letshare = |name, population| Side { name, dialect: Dialect::LetShare, population };
+    let relay =
+        |dialect: &'static Relay, population| Side { name: dialect.name, dialect: Dialect::Older(dialect), population };
     vec![
         Case {
             name: "relay-broadcast",
@@ -90,7 +91,7 @@ pub fn cases(quick: bool) -> Vec<Case> {
     ]
 }
 
-impl Tongue for Relay {
+impl OlderDialect for Relay {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -103,12 +104,12 @@ impl Tongue for Relay {
         true
     }
 
-    fn stationery(&self, data_bytes: usize) -> Stationery {
-        Stationery::new(data_bytes, false, b",\"ts\":")
+    fn envelope(&self, data_bytes: usize) -> Envelope {
+        Envelope::new(data_bytes, false, b",\"ts\":")
     }
 
-    fn upgrade_request(&self, door: &Door, _: &str) -> String {
-        wire::upgrade(&door.address.to_string(), "/relay/ws")
+    fn upgrade_request(&self, target: &Target, _: &str) -> String {
+        wire::upgrade(&target.address.to_string(), "/relay/ws")
     }
 
     /// Everybody of a room is the same user; of the room of all, a user too (§3).
@@ -116,32 +117,32 @@ impl Tongue for Relay {
         Ok(format!(r#"{{"event":"identify","data":{{"token":"{channel}"}}}}"#).into_bytes())
     }
 
-    fn publish(&self, door: &Door, channel: &str, data: &str, _: u32) -> Result<Vec<u8>> {
+    fn publish(&self, target: &Target, channel: &str, data: &str, _: u32) -> Result<Vec<u8>> {
         let token = match self.aim {
             Aim::Everybody => "null".to_owned(),
             Aim::User => format!("\"{channel}\""),
             Aim::Nobody => "\"nobody\"".to_owned(),
         };
-        Ok(request(door, API_KEY, data, &token))
+        Ok(request(target, API_KEY, data, &token))
     }
 
-    fn read(&self, payload: &[u8]) -> Said {
+    fn read(&self, payload: &[u8]) -> ServerFrame {
         if payload.starts_with(b"{\"event\":\"signal:all\"") {
-            return Said::Message;
+            return ServerFrame::Message;
         }
         let other = serde_json::from_slice::<Other>(payload);
         match other {
-            Ok(other) if other.event == "identified" => Said::Joined,
+            Ok(other) if other.event == "identified" => ServerFrame::Joined,
             _ => refusal(payload),
         }
     }
 
     /// An identified client may not be in the channel of all yet (§5).
-    fn gathered(&self, door: &Door, seating: Seating) -> Result<()> {
-        let expected = format!("\"connections\":{},", seating.rooms * seating.members);
-        let mut line = Keptalive::open(door)?;
+    fn gathered(&self, target: &Target, population: Population) -> Result<()> {
+        let expected = format!("\"connections\":{},", population.rooms * population.members);
+        let mut line = Keptalive::open(target)?;
         let deadline = Instant::now() + PATIENCE;
-        let asked = format!("GET /relay/stats HTTP/1.1\r\nHost: {}\r\nX-API-KEY: {API_KEY}\r\n\r\n", door.address);
+        let asked = format!("GET /relay/stats HTTP/1.1\r\nHost: {}\r\nX-API-KEY: {API_KEY}\r\n\r\n", target.address);
         loop {
             let (_, body) = line.ask(asked.as_bytes())?;
             if body.contains(&expected) {
@@ -154,13 +155,13 @@ impl Tongue for Relay {
 }
 
 /// What clients of the kind of Node's `fetch` send, without the headers that name them.
-fn request(door: &Door, key: &str, data: &str, token: &str) -> Vec<u8> {
+fn request(target: &Target, key: &str, data: &str, token: &str) -> Vec<u8> {
     let event = wire::EVENT;
     let body = format!(r#"{{"event_name":"{event}","subject":{data},"token":{token}}}"#);
     format!(
         "POST /relay/api/push HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nX-API-KEY: {key}\r\n\
          Content-Length: {}\r\n\r\n{body}",
-        door.address,
+        target.address,
         body.len()
     )
     .into_bytes()
@@ -168,12 +169,12 @@ fn request(door: &Door, key: &str, data: &str, token: &str) -> Vec<u8> {
 
 fn missed(subject: &Subject, data_bytes: usize, time: Duration) -> Result<Answers> {
     let data = filler(data_bytes);
-    let request = MISS.publish(&subject.door, "", &data, 0)?;
+    let request = MISS.publish(&subject.target, "", &data, 0)?;
     Answers::measure(subject, &request, "200", time).context("pushing to nobody")
 }
 
 fn turned_away(subject: &Subject, data_bytes: usize, time: Duration) -> Result<Answers> {
-    let request = request(&subject.door, "wrong", &filler(data_bytes), "null");
+    let request = request(&subject.target, "wrong", &filler(data_bytes), "null");
     Answers::measure(subject, &request, "401", time).context("pushing with a wrong key")
 }
 

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{dialect::Door, wire};
+use crate::{dialect::Target, wire};
 
 /// Some chunks, so that what is left of the last one is seldom moved to the front.
 const INBOX_BYTES: usize = 512 << 10;
@@ -34,13 +34,13 @@ pub struct Message<'a> {
 
 impl Line {
     /// Connects as `user` and is a member of `room` when this returns.
-    pub fn join(door: &Door, user: &str, room: &str) -> Result<Self> {
-        let stream = TcpStream::connect(door.address).context("connecting")?;
+    pub fn join(target: &Target, user: &str, room: &str) -> Result<Self> {
+        let stream = TcpStream::connect(target.address).context("connecting")?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut line = Self { stream, inbox: vec![0; INBOX_BYTES], from: 0, to: 0 };
-        let request = wire::upgrade_request(&door.address.to_string(), &door.token, user);
+        let request = wire::upgrade_request(&target.address.to_string(), &target.token, user);
         line.send(request.as_bytes())?;
         line.say(&wire::subscribe_text(room))?;
         let head = loop {

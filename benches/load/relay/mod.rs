@@ -54,8 +54,8 @@ pub fn relay(subject: &Subject, freight: Freight) -> Result<Relayed> {
     for number in 0..freight.transfers {
         let transfer = Transfer { number, total_chunks };
         let room = transfer.room();
-        let receiver = Line::join(&subject.door, &transfer.receiver(), &room).context("joining as a receiver")?;
-        let sender = Line::join(&subject.door, &transfer.sender(), &room).context("joining as a sender")?;
+        let receiver = Line::join(&subject.target, &transfer.receiver(), &room).context("joining as a receiver")?;
+        let sender = Line::join(&subject.target, &transfer.sender(), &room).context("joining as a sender")?;
         pairs.push((transfer, sender, receiver));
     }
     let before = subject.reset_peak_memory()?;

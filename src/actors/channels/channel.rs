@@ -1,7 +1,7 @@
 //! One per active channel: the shell around [`ChannelState`] and its log.
 //!
-//! It lives on the worker thread that asked for the channel first. When nobody is attached or present
-//! and the log keeps nothing, it retires. What others ask it and wait for stands in `questions`.
+//! It lives on the worker thread that asked for the channel first. When there are no attachments, members
+//! or entries left, it retires. What others ask it and wait for stands in `questions`.
 
 use std::{
     rc::Rc,
@@ -15,7 +15,7 @@ use crate::{
         broker::Broker,
         channels::commit_queue::CommitQueue,
         channels::undone::{Command, Owed},
-        fanout::hub::{HubHandle, HubMessage},
+        fanout::{HubHandle, HubMessage},
         worker::Worker,
     },
     core::{
@@ -28,7 +28,7 @@ use crate::{
     error::Fault,
     ids::ChannelName,
     limits,
-    log::{ChannelLog, StoreError},
+    log::ChannelLog,
 };
 
 pub struct Channel {
@@ -45,20 +45,12 @@ pub struct Channel {
     expiring: Option<SpawnHandle>,
     /// What waits for the log.
     pub(in crate::actors) commit_queue: CommitQueue,
-    /// Waits to tell the occupancy.
+    /// The occupancy will be sent soon.
     counting: bool,
     /// No longer in the directory: whatever still comes belongs to the successor.
     pub(in crate::actors) retired: bool,
     /// Who waits for an answer to the command that is carried out just now.
     pub(in crate::actors) owed: Option<Owed>,
-}
-
-/// The log has an entry, or has it not and will not have it.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::actors) struct Logged {
-    pub serial: Serial,
-    pub outcome: Result<(), StoreError>,
 }
 
 /// The transport is gone: it needs no answer.
@@ -68,7 +60,7 @@ pub struct Leave(pub command::Leave);
 
 impl Channel {
     /// Starts the actor of `name` on this worker thread; it goes on where the log stands. Whatever is sent to it waits in
-    /// its mailbox until its log is open: nobody else waits for a disk.
+    /// its mailbox until its log is open: other channels do not wait for the disk.
     pub fn open(name: ChannelName, broker: &Arc<Broker>) -> Addr<Self> {
         let mut ctx = Context::new();
         ctx.set_mailbox_capacity(limits::CHANNEL_MAILBOX);
@@ -82,7 +74,7 @@ impl Channel {
                 let (logs, wanted) = (Arc::clone(&broker.log), name.clone());
                 match actix_rt::task::spawn_blocking(move || logs.open(&wanted)).await {
                     Ok(log) => Self::start_with(log, name, &broker, ctx),
-                    // Its mailbox goes with it: who has sent something is told.
+                    // The commands in its mailbox are dropped, and with that answered ([`Command`]).
                     Err(error) => tracing::error!(%error, "a channel could not be opened"),
                 }
             });
@@ -138,7 +130,7 @@ impl Channel {
             })
     }
 
-    /// Tells the occupancy to those who want to know it, not more often than they can use.
+    /// Sends the occupancy to the attachments that want it, at most once per [`limits::OCCUPANCY_PAUSE`].
     pub(in crate::actors) fn count_soon(&mut self, ctx: &mut Context<Self>) {
         if self.counting || !self.state.is_observed() {
             return;
@@ -146,8 +138,8 @@ impl Channel {
         self.counting = true;
         ctx.run_later(limits::OCCUPANCY_PAUSE, |channel, ctx| {
             channel.counting = false;
-            let entry = channel.state.occupancy_entry(channel.now());
-            channel.append(entry, ctx);
+            let occupancy = channel.state.occupancy_draft();
+            channel.append(channel.now(), occupancy, ctx);
         });
     }
 
@@ -295,18 +287,16 @@ impl Handler<Command<Publish>> for Channel {
         };
         self.owed = publish.reply.map(Owed::Publish);
         self.know(hub);
-        if self.is_congested() {
-            let refusal = publish.reply.map(|reply| reply.refuse(Fault::Busy));
-            self.carry_out(refusal, ctx);
-        } else {
-            if let Some(reply) = publish.reply
-                && reply.token.is_some()
-                && reply.hub == self.worker.hub.id
-            {
-                self.worker.serve_first(reply.session);
-            }
-            let effects = self.state.publish(self.now(), publish);
-            self.carry_out(effects, ctx);
+        let reply = publish.reply;
+        if let Some(reply) = reply
+            && reply.token.is_some()
+            && reply.hub == self.worker.hub.id
+        {
+            self.worker.serve_first(reply.session);
+        }
+        let outcome = self.publish(publish, ctx);
+        if let Some(reply) = reply {
+            self.conclude(reply, outcome);
         }
         // A publish that needs no answer has got none.
         self.owed = None;
@@ -323,25 +313,5 @@ impl Handler<Leave> for Channel {
         let effects = self.state.leave(self.now(), leave.0);
         self.carry_out(effects, ctx);
         self.expire_in_time(ctx);
-    }
-}
-
-impl Handler<Logged> for Channel {
-    type Result = ();
-
-    fn handle(&mut self, Logged { serial, outcome }: Logged, ctx: &mut Self::Context) {
-        if let Err(error) = &outcome
-            // The server ends: nothing is wrong with the disk.
-            && *error != StoreError::Closed
-            && let Some(more) = self
-                .worker
-                .broker
-                .disk_warning
-                .allows(&self.worker.broker.clock)
-        {
-            tracing::error!(%error, more, "a message was refused: it could not be written to disk");
-        }
-        self.commit_queue.told(serial, &outcome);
-        self.release(ctx);
     }
 }

@@ -1,5 +1,6 @@
 //! What a channel has to do once its log has kept an entry: to be done in order, after the commit, so that
-//! nobody sees or is told of what a crash could take back (docs/architecture.md §6, promise 2).
+//! nothing is delivered or acknowledged that a crash could take back (docs/architecture.md §6, promise 2). Effects also
+//! wait behind one for which the past is being read from a disk.
 //!
 //! A channel whose log is memory alone never holds anything.
 
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     core::{
-        command::{Answer, Effect},
+        command::{Effect, Reply},
         dedupe::Published,
         message::Entry,
         serial::Serial,
@@ -18,28 +19,34 @@ use crate::{
     log::StoreError,
 };
 
-/// The effects that wait, oldest first.
+/// What waits, oldest first.
 #[derive(Default)]
 pub(in crate::actors) struct CommitQueue {
     steps: VecDeque<Step>,
-    /// What the log did not take, of what is still spoken of in the steps.
+    /// Entries that the log did not take, as long as an outcome in the steps may be theirs.
     refused: Vec<(Serial, Fault)>,
 }
 
-/// Tells who waits for the outcome of a publish.
-pub(in crate::actors) type Asker = oneshot::Sender<Result<Published, Fault>>;
+/// Who gets the outcome of a publish.
+pub(in crate::actors) enum Asker {
+    Transport(Reply),
+    Request(oneshot::Sender<Result<Published, Fault>>),
+}
 
 enum Step {
     Effect(Effect),
+    /// The past is being read for this effect.
+    Reading(Effect),
     /// To be delivered when the log has it.
-    Entry(Arc<Entry>, Kept),
-    Asked(Asker, Published),
+    Entry(Arc<Entry>, Commit),
+    /// To be sent when the log has what was published.
+    Outcome(Asker, Published),
 }
 
-enum Kept {
-    NotYet,
-    Yes,
-    No(Fault),
+enum Commit {
+    Pending,
+    Done,
+    Refused(Fault),
 }
 
 /// What may be done now.
@@ -48,6 +55,7 @@ pub(in crate::actors) enum Ready {
     Deliver(Arc<Entry>),
     /// It is not in the log; its id may be used again.
     Withdraw(Arc<Entry>),
+    Outcome(Asker, Result<Published, Fault>),
 }
 
 impl CommitQueue {
@@ -63,92 +71,87 @@ impl CommitQueue {
         self.steps.push_back(Step::Effect(effect));
     }
 
-    /// The log will tell of this entry.
+    /// The log answers later whether it has this entry.
     pub fn entry(&mut self, entry: Arc<Entry>) {
-        self.steps.push_back(Step::Entry(entry, Kept::NotYet));
+        self.steps.push_back(Step::Entry(entry, Commit::Pending));
     }
 
-    pub fn asked(&mut self, asker: Asker, published: Published) {
-        self.steps.push_back(Step::Asked(asker, published));
+    /// No log will have this entry; it waits for those before it.
+    pub fn ephemeral(&mut self, entry: Arc<Entry>) {
+        self.steps.push_back(Step::Entry(entry, Commit::Done));
     }
 
-    /// The log has told; it tells in the order of the entries.
-    pub fn told(&mut self, serial: Serial, outcome: &Result<(), StoreError>) {
+    pub fn outcome(&mut self, asker: Asker, published: Published) {
+        self.steps.push_back(Step::Outcome(asker, published));
+    }
+
+    /// Everything waits until the past is read for `effect`, which was the next.
+    pub fn reading(&mut self, effect: Effect) {
+        self.steps.push_front(Step::Reading(effect));
+    }
+
+    /// The effect for which the past was being read.
+    pub fn read(&mut self) -> Option<Effect> {
+        match self.steps.pop_front_if(|step| matches!(step, Step::Reading(_))) {
+            Some(Step::Reading(effect)) => Some(effect),
+            _ => None,
+        }
+    }
+
+    /// The log has an entry, or refuses it. It answers in the order of the entries.
+    pub fn committed(&mut self, serial: Serial, outcome: &Result<(), StoreError>) {
         let entry = self.steps.iter_mut().find_map(|step| match step {
-            Step::Entry(entry, kept) if entry.serial == serial => Some(kept),
+            Step::Entry(entry, commit) if entry.serial == serial => Some(commit),
             _ => None,
         });
-        if let Some(kept) = entry {
-            *kept = match outcome {
-                Ok(()) => Kept::Yes,
-                Err(error) => Kept::No(fault_of(error)),
+        if let Some(commit) = entry {
+            *commit = match outcome {
+                Ok(()) => Commit::Done,
+                Err(error) => Commit::Refused(error.to_fault()),
             };
         }
     }
 
     /// The next thing that waits for nothing before it.
     pub fn next(&mut self) -> Option<Ready> {
-        loop {
-            if let Some(Step::Entry(_, Kept::NotYet)) = self.steps.front() {
-                return None;
-            }
-            let Some(step) = self.steps.pop_front() else {
-                // Nothing speaks of them any more.
-                self.refused.clear();
-                return None;
-            };
-            match step {
-                Step::Effect(effect) => return Some(Ready::Effect(self.judge(effect))),
-                // Who is present is so without a disk; only its history has a hole.
-                Step::Entry(entry, Kept::No(_)) if !entry.presence().is_empty() => {
-                    return Some(Ready::Deliver(entry));
-                }
-                Step::Entry(entry, Kept::No(fault)) => {
-                    self.refused.push((entry.serial, fault));
-                    return Some(Ready::Withdraw(entry));
-                }
-                Step::Entry(entry, _) => return Some(Ready::Deliver(entry)),
-                Step::Asked(asker, published) => {
-                    let fault = self.fault_of(published.serial);
-                    // Whoever asked may have gone.
-                    let _ = asker.send(fault.map_or(Ok(published), Err));
-                }
-            }
+        if let Some(Step::Entry(_, Commit::Pending) | Step::Reading(_)) = self.steps.front() {
+            return None;
         }
-    }
-
-    /// An answer that promised what came to nothing says so.
-    fn judge(&self, effect: Effect) -> Effect {
-        let Effect::Answer { hub, session, answer: Answer::Published { token, published } } = effect else {
-            return effect;
+        let Some(step) = self.steps.pop_front() else {
+            // No outcome can be theirs any more.
+            self.refused.clear();
+            return None;
         };
-        let answer = match self.fault_of(published.serial) {
-            None => Answer::Published { token, published },
-            Some(fault) => Answer::PublishRefused { token: Some(token), fault },
-        };
-        Effect::Answer { hub, session, answer }
-    }
-
-    /// The channel dies: the effects that nothing will come of. Those who asked see that they get no answer.
-    pub fn abandon(&mut self) -> impl Iterator<Item = Effect> + use<> {
-        let steps = std::mem::take(&mut self.steps);
-        steps.into_iter().filter_map(|step| match step {
-            Step::Effect(effect) => Some(effect),
-            Step::Entry(..) | Step::Asked(..) => None,
+        Some(match step {
+            Step::Effect(effect) | Step::Reading(effect) => Ready::Effect(effect),
+            // Who is present is so without a disk; only its history has a hole.
+            Step::Entry(entry, Commit::Refused(_)) if !entry.presence().is_empty() => Ready::Deliver(entry),
+            Step::Entry(entry, Commit::Refused(fault)) => {
+                self.refused.push((entry.serial, fault));
+                Ready::Withdraw(entry)
+            }
+            Step::Entry(entry, _) => Ready::Deliver(entry),
+            Step::Outcome(asker, published) => {
+                let refused = self.refused.iter().find(|(serial, _)| *serial == published.serial);
+                Ready::Outcome(asker, refused.map_or(Ok(published), |(_, fault)| Err(fault.clone())))
+            }
         })
     }
 
-    fn fault_of(&self, serial: Serial) -> Option<Fault> {
-        let refused = self.refused.iter().find(|(refused, _)| *refused == serial);
-        refused.map(|(_, fault)| fault.clone())
+    /// The channel dies: the effects that will not be carried out, and the publishes of transports without an outcome.
+    /// Requests notice that their answer was dropped.
+    pub fn abandon(&mut self) -> impl Iterator<Item = Abandoned> + use<> {
+        let steps = std::mem::take(&mut self.steps);
+        steps.into_iter().filter_map(|step| match step {
+            Step::Effect(effect) | Step::Reading(effect) => Some(Abandoned::Effect(effect)),
+            Step::Outcome(Asker::Transport(reply), _) => Some(Abandoned::Publish(reply)),
+            Step::Entry(..) | Step::Outcome(Asker::Request(_), _) => None,
+        })
     }
 }
 
-fn fault_of(error: &StoreError) -> Fault {
-    match error {
-        StoreError::Full => Fault::DiskFull,
-        StoreError::Busy => Fault::Busy,
-        StoreError::Closed => Fault::ShuttingDown,
-        _ => Fault::Internal,
-    }
+/// What a channel that died has not done.
+pub(in crate::actors) enum Abandoned {
+    Effect(Effect),
+    Publish(Reply),
 }

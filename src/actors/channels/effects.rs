@@ -1,36 +1,103 @@
 //! What a channel does for its state: append, deliver, answer. In order, and what must wait for the disk waits
-//! ([`CommitQueue`](super::held::CommitQueue)).
+//! ([`CommitQueue`](super::commit_queue::CommitQueue)).
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Poll};
 
-use actix::{AsyncContext as _, Context};
+use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
     actors::{
-        channels::channel::{Channel, Logged},
-        channels::commit_queue::Ready,
+        channels::channel::Channel,
+        channels::commit_queue::{Asker, Ready},
         channels::undone::Owed,
-        fanout::hub::HubMessage,
+        fanout::HubMessage,
     },
     core::{
-        command::{Answer, Effect, HubId},
-        message::{Body, Entry},
-        replay,
+        channel::Judged,
+        command::{Answer, Effect, HubId, Now, Publish, Reply},
+        dedupe::Published,
+        message::{Body, Draft, Entry},
+        replay::{self, Found, Wanted},
+        serial::Serial,
+        window::Gap,
     },
+    error::Fault,
     ids::SessionId,
-    log::{Appended, Done},
+    log::{Done, StoreError},
 };
 
+/// The log has an entry, or has it not and will not have it.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Committed {
+    serial: Serial,
+    outcome: Result<(), StoreError>,
+}
+
+/// What was read of the past for the next effect.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct PastRead(Found);
+
+/// Sends a channel what was read for it; when the reader fails, that it could not be read.
+struct Reading {
+    channel: Addr<Channel>,
+    found: Found,
+}
+
+impl Reading {
+    fn finish(mut self, found: Found) {
+        self.found = found;
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let found = std::mem::replace(&mut self.found, Ok(Vec::new()));
+        self.channel.do_send(PastRead(found));
+    }
+}
+
 impl Channel {
+    /// Publishes. What it gives holds when nothing waits for the log any more.
+    ///
+    /// # Errors
+    /// Why nothing is published.
+    pub(super) fn publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Published, Fault> {
+        if self.is_congested() {
+            return Err(Fault::Busy);
+        }
+        let now = self.now();
+        match self.state.judge(now, publish)? {
+            Judged::Known(published) => Ok(published),
+            Judged::New(draft) => Ok(self.append(now, draft, ctx)),
+        }
+    }
+
+    /// Answers a transport's publish, behind the answers that it waits for already.
+    pub(super) fn conclude(&mut self, reply: Reply, outcome: Result<Published, Fault>) {
+        let Some(answer) = reply.outcome(outcome) else {
+            return;
+        };
+        self.owed = None;
+        match answer {
+            _ if self.commit_queue.is_empty() => self.answer(reply.hub, reply.session, answer),
+            Answer::Published { published, .. } => self.commit_queue.outcome(Asker::Transport(reply), published),
+            answer => self.commit_queue.effect(Effect::Answer { hub: reply.hub, session: reply.session, answer }),
+        }
+    }
+
     /// Does what the state asks for, in order: now, or when the log has kept what comes before it.
-    pub(in crate::actors) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, ctx: &mut Context<Self>) {
+    pub(super) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, ctx: &mut Context<Self>) {
         for effect in effects {
             match effect {
-                Effect::Append(entry) => self.append(entry, ctx),
+                Effect::Append(draft) => {
+                    self.append(self.now(), draft, ctx);
+                }
                 effect if self.commit_queue.is_empty() => self.perform(effect, ctx),
                 effect => {
                     if matches!(effect, Effect::Answer { .. } | Effect::Attached { .. }) {
-                        // Whoever waits for it is told when it is not carried out (`CommitQueue::abandon`).
+                        // If it is not carried out, it is answered by `CommitQueue::abandon`.
                         self.owed = None;
                     }
                     self.commit_queue.effect(effect);
@@ -39,41 +106,60 @@ impl Channel {
         }
     }
 
-    pub(in crate::actors) fn append(&mut self, entry: Arc<Entry>, ctx: &mut Context<Self>) {
+    pub(super) fn append(&mut self, now: Now, draft: Draft, ctx: &mut Context<Self>) -> Published {
+        let entry = self.state.stamp(now, draft);
+        let published = Published::of(&entry);
+        if entry.is_empty() {
+            return published;
+        }
         if entry.is_ephemeral {
-            // It waits for those before it all the same: order.
-            return if self.commit_queue.is_empty() {
-                self.deliver(entry, ctx);
+            // It waits for those before it all the same.
+            if self.commit_queue.is_empty() {
+                self.deliver(now, entry, ctx);
             } else {
-                self.commit_queue.effect(Effect::Append(entry));
-            };
+                self.commit_queue.ephemeral(entry);
+            }
+            return published;
         }
         let serial = entry.serial;
-        let mut whom = || -> Done<()> {
+        let mut later = || -> Done<()> {
             let channel = ctx.address();
-            Box::new(move |outcome| channel.do_send(Logged { serial, outcome }))
+            Box::new(move |outcome| channel.do_send(Committed { serial, outcome }))
         };
-        let uptime = self.worker.broker.clock.uptime();
-        match self.log.append(uptime, Arc::clone(&entry), &mut whom) {
-            Appended::Kept => self.deliver(entry, ctx),
-            Appended::Later => self.commit_queue.entry(entry),
+        match self.log.append(now.uptime, Arc::clone(&entry), &mut later) {
+            Poll::Ready(Ok(())) => self.deliver(now, entry, ctx),
+            Poll::Ready(outcome) => {
+                self.commit_queue.entry(entry);
+                ctx.notify(Committed { serial, outcome });
+            }
+            Poll::Pending => self.commit_queue.entry(entry),
         }
+        published
     }
 
-    /// The log has told: does what has waited for it.
-    pub(in crate::actors) fn release(&mut self, ctx: &mut Context<Self>) {
+    /// Does what has waited and waits no longer.
+    fn release(&mut self, ctx: &mut Context<Self>) {
+        let now = self.now();
         while let Some(ready) = self.commit_queue.next() {
             match ready {
-                Ready::Effect(Effect::Append(ephemeral)) | Ready::Deliver(ephemeral) => {
-                    self.deliver(ephemeral, ctx);
-                }
                 Ready::Effect(effect) => self.perform(effect, ctx),
+                Ready::Deliver(entry) => self.deliver(now, entry, ctx),
                 Ready::Withdraw(entry) => self.state.withdraw(&entry),
+                Ready::Outcome(Asker::Transport(reply), outcome) => {
+                    if let Some(answer) = reply.outcome(outcome) {
+                        self.answer(reply.hub, reply.session, answer);
+                    }
+                }
+                Ready::Outcome(Asker::Request(asker), outcome) => {
+                    // The request may have ended.
+                    let _ = asker.send(outcome);
+                }
             }
         }
     }
 
-    pub(in crate::actors) fn deliver(&mut self, entry: Arc<Entry>, ctx: &mut Context<Self>) {
+    fn deliver(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
+        self.state.take(now, &entry);
         if matches!(entry.body, Body::Presence(_)) {
             self.count_soon(ctx);
         }
@@ -87,23 +173,52 @@ impl Channel {
 
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
-            Effect::Append(entry) => self.append(entry, ctx),
+            Effect::Append(draft) => {
+                self.append(self.now(), draft, ctx);
+            }
             Effect::Answer { hub, session, answer } => {
                 self.owed = None;
                 self.answer(hub, session, answer);
             }
-            Effect::Attached { hub, start, attached } => {
-                let id = attached.subscription.id;
-                let session = id.session;
+            Effect::OccupancyChanged => self.count_soon(ctx),
+            Effect::Attached { hub, ref start, ref attached } => {
                 // Until the past is read, which may go wrong.
-                self.owed = Some(Owed::Attachment { hub, id });
+                self.owed = Some(Owed::Attachment { hub, id: attached.subscription.id });
                 let wall = self.worker.broker.clock.now();
+                match replay::wanted(start, attached.is_change, wall) {
+                    None => self.finish(effect, Ok(Vec::new())),
+                    Some(wanted) => self.read_for(effect, wanted, ctx),
+                }
+            }
+            Effect::Replay { after, .. } => self.read_for(effect, Wanted::After(after), ctx),
+        }
+    }
+
+    fn read_for(&mut self, effect: Effect, wanted: Wanted, ctx: &Context<Self>) {
+        let mut later = || -> Box<dyn FnOnce(Found) + Send> {
+            let reading = Reading { channel: ctx.address(), found: Err(Gap::Expired) };
+            Box::new(move |found| reading.finish(found))
+        };
+        match self.log.read(wanted, &mut later) {
+            Poll::Ready(found) => self.finish(effect, found),
+            Poll::Pending => {
+                self.owed = None;
+                self.commit_queue.reading(effect);
+            }
+        }
+    }
+
+    /// Carries out an effect for which the past was read.
+    fn finish(&mut self, effect: Effect, found: Found) {
+        match effect {
+            Effect::Attached { hub, start, attached } => {
+                let session = attached.subscription.id.session;
                 let bytes = self.worker.broker.settings.get().replay_bytes;
-                let attached = replay::read(*attached, start, &*self.log, wall, bytes);
+                let attached = replay::fill(*attached, &start, found, || self.log.recent(), bytes);
                 self.owed = None;
                 self.answer(hub, session, Answer::Attached(Box::new(attached)));
             }
-            Effect::Replay { hub, after } => match self.log.after(after) {
+            Effect::Replay { hub, .. } => match found {
                 Ok(missed) => {
                     for entry in missed {
                         self.tell(hub, HubMessage::Delivery(entry));
@@ -111,7 +226,7 @@ impl Channel {
                 }
                 Err(gap) => tracing::error!(%gap, "messages were lost with a channel actor"),
             },
-            Effect::OccupancyChanged => self.count_soon(ctx),
+            Effect::Append(_) | Effect::Answer { .. } | Effect::OccupancyChanged => {}
         }
     }
 
@@ -119,5 +234,33 @@ impl Channel {
         let channel = self.state.name().clone();
         let message = HubMessage::Answer { channel, session, answer };
         self.tell(hub, message);
+    }
+}
+
+impl Handler<Committed> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, Committed { serial, outcome }: Committed, ctx: &mut Self::Context) {
+        let broker = &self.worker.broker;
+        if let Err(error) = &outcome
+            // The server ends: nothing is wrong with the disk.
+            && *error != StoreError::Closed
+            && let Some(more) = broker.disk_warning.allows(&broker.clock)
+        {
+            tracing::error!(%error, more, "a message was refused: it could not be written to disk");
+        }
+        self.commit_queue.committed(serial, &outcome);
+        self.release(ctx);
+    }
+}
+
+impl Handler<PastRead> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, PastRead(found): PastRead, ctx: &mut Self::Context) {
+        if let Some(effect) = self.commit_queue.read() {
+            self.finish(effect, found);
+            self.release(ctx);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One actor per active channel, and what finds and feeds it.
+//! One actor per active channel, and what finds and feeds it. What the other rooms of `actors` may name stands here.
 
 pub mod channel;
 mod commit_queue;
@@ -6,3 +6,7 @@ pub mod directory;
 mod effects;
 pub mod questions;
 pub mod undone;
+
+pub use channel::{Channel, Leave};
+pub use directory::Directory;
+pub use undone::{Command, Order, Undone};

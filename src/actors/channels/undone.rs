@@ -2,7 +2,7 @@
 //! retired and there is no room for another one, or has died with the command in its mailbox, in its hands, or waiting
 //! for the disk.
 //!
-//! A [`Command`] that is dropped undone tells its hub. The hub sends what concerns an attachment again, to the channel in
+//! A [`Command`] that is dropped undone goes back to its hub. The hub sends what concerns an attachment again, to the channel in
 //! charge; a publish is refused, because only its sender knows whether to send it again.
 
 use actix::{Actor, Addr, Handler, Message, dev::ToEnvelope, prelude::SendError};
@@ -10,7 +10,8 @@ use actix::{Actor, Addr, Handler, Message, dev::ToEnvelope, prelude::SendError};
 use crate::{
     actors::{
         channels::channel::{Channel, Leave},
-        fanout::hub::{HubHandle, HubMessage},
+        channels::commit_queue::Abandoned,
+        fanout::{HubHandle, HubMessage},
         worker::Worker,
     },
     core::{
@@ -72,7 +73,7 @@ impl<C: Order> Command<C> {
         sent.map_err(|(SendError::Full(command) | SendError::Closed(command))| command)
     }
 
-    /// It was not sent, and its sender is told so in another way.
+    /// It was not sent; its sender gets the fault that is returned.
     pub(in crate::actors) fn withdraw(mut self) -> Fault {
         self.body = None;
         Fault::Busy
@@ -119,22 +120,20 @@ impl Order for Resubscribe {
     }
 }
 
-/// The channel dies: whoever waits for an answer is told, in the order of the answers.
+/// The channel dies: everybody who waits for an answer gets one, in the order of the answers.
 impl Drop for Channel {
     fn drop(&mut self) {
-        for effect in self.commit_queue.abandon() {
-            match effect {
-                Effect::Answer { hub, session, answer: Answer::Published { token, .. } } => {
-                    self.tell_undone(hub, Undone::Publish(Reply { session, hub, token: Some(token) }));
-                }
-                Effect::Answer { hub, session, answer } => {
+        for abandoned in self.commit_queue.abandon() {
+            match abandoned {
+                Abandoned::Publish(reply) => self.tell_undone(reply.hub, Undone::Publish(reply)),
+                Abandoned::Effect(Effect::Answer { hub, session, answer }) => {
                     let channel = self.state.name().clone();
-                    self.tell_by_letter(hub, HubMessage::Answer { channel, session, answer });
+                    self.send(hub, HubMessage::Answer { channel, session, answer });
                 }
-                Effect::Attached { hub, attached, .. } => {
+                Abandoned::Effect(Effect::Attached { hub, attached, .. }) => {
                     self.tell_undone(hub, Undone::Failed(attached.subscription.id))
                 }
-                Effect::Append(_) | Effect::Replay { .. } | Effect::OccupancyChanged => {}
+                Abandoned::Effect(Effect::Append(_) | Effect::Replay { .. } | Effect::OccupancyChanged) => {}
             }
         }
         match self.owed.take() {
@@ -148,11 +147,11 @@ impl Drop for Channel {
 impl Channel {
     fn tell_undone(&self, hub: HubId, command: Undone) {
         let channel = self.state.name().clone();
-        self.tell_by_letter(hub, HubMessage::Undone { channel, command });
+        self.send(hub, HubMessage::Undone { channel, command });
     }
 
     /// Never by a direct call: the hub's thread may be in the middle of something that has just panicked.
-    fn tell_by_letter(&self, hub: HubId, message: HubMessage) {
+    fn send(&self, hub: HubId, message: HubMessage) {
         if let Some(handle) = self.hub(hub) {
             handle.send(message);
         }
@@ -197,7 +196,7 @@ impl Worker {
             return;
         };
         let detached = Answer::Detached { alias, context };
-        if session_here.attaches_anew(channel, alias) {
+        if session_here.attachments().attaches_anew(channel, alias) {
             // A later request to attach is on its way: this one is settled, and changes nothing.
             session_here.talk(|handler, transport| handler.answered(channel, detached, transport));
         } else if self.send_again(channel, session, alias, detach).is_err() {
@@ -206,7 +205,7 @@ impl Worker {
     }
 
     fn wanted(&self, session: SessionId, channel: &ChannelName, alias: u16) -> Option<Filter> {
-        self.session(session)?.wanted(channel, alias)
+        self.session(session)?.attachments().wanted(channel, alias).map(|attachment| attachment.filter.clone())
     }
 
     fn send_again<C: Order>(&self, name: &ChannelName, session: SessionId, alias: u16, body: C) -> Result<(), Fault>
@@ -218,18 +217,20 @@ impl Worker {
         let successor = self.channel(name)?;
         let command = Command::new(self.hub.clone(), name.clone(), body);
         command.try_send_to(&successor).map_err(Command::withdraw)?;
-        session.moved_on(name, alias, successor);
+        session.attachments().sent_again(name, alias, successor);
         Ok(())
     }
 
-    /// Answers that there is no attachment, and sees that there is none: unless a later request is on its way, nobody
-    /// may go on with one that its connection does not know of. The successor may have been told of it.
+    /// Answers that there is no attachment, and removes it here and at the successor, which may know it; unless a later
+    /// request for it is on its way.
     fn give_up(&self, name: &ChannelName, id: AttachmentId, answer: Answer) {
         self.answer(name, id.session, answer);
-        let session = self.session(id.session).filter(|session| session.channel(name, id.alias).is_none());
-        let Some(session) = session else {
+        let Some(session) = self.session(id.session) else {
             return;
         };
+        if session.attachments().address(name, id.alias).is_some() {
+            return;
+        }
         self.unsubscribe(name, id);
         if let Ok(channel) = self.channel(name) {
             let connection = session.connection_id;

@@ -3,14 +3,8 @@
 //! Messages from other threads come through the mailbox of the [`Hub`](super::hub::Hub); a channel of the
 //! same thread calls directly.
 
-use bytes::Bytes;
-
 use crate::{
-    actors::{
-        fanout::hub::{Budget, HubMessage},
-        transport::{Close, Probe},
-        worker::Worker,
-    },
+    actors::{fanout::hub::HubMessage, worker::Worker},
     core::{
         command::{Answer, AttachmentId},
         message::Entry,
@@ -25,26 +19,9 @@ impl Worker {
             HubMessage::Delivery(entry) => self.deliver(&entry),
             HubMessage::Answer { channel, session, answer } => self.answer(&channel, session, answer),
             HubMessage::Undone { channel, command } => self.undone(&channel, command),
-            HubMessage::Direct { session, frames } => self.direct(session, frames),
-            HubMessage::Budget { session, change } => self.budget(session, change),
-            HubMessage::Supersede { session } => {
+            HubMessage::Transport { session, message } => {
                 if let Some(session) = self.session(session) {
-                    session.supersede();
-                }
-            }
-            HubMessage::Close { session, reason } => {
-                if let Some(session) = self.session(session) {
-                    session.transport.do_send(Close(reason));
-                }
-            }
-            HubMessage::Nudge { session } => {
-                if let Some(session) = self.session(session).filter(|s| s.outbox.is_open()) {
-                    session.talk(|handler, transport| handler.nudged(transport));
-                }
-            }
-            HubMessage::Probe { session } => {
-                if let Some(session) = self.session(session) {
-                    session.transport.do_send(Probe);
+                    session.receive(message);
                 }
             }
         }
@@ -94,27 +71,5 @@ impl Worker {
             Answer::AttachRefused { .. } | Answer::Published { .. } | Answer::PublishRefused { .. } => {}
         }
         session.answer(channel, answer);
-    }
-
-    fn direct(&self, session: SessionId, frames: Vec<Bytes>) {
-        let Some(session) = self.session(session) else {
-            return;
-        };
-        self.count(|counters| {
-            counters.messages_out += 1;
-            counters.bytes_out += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
-        });
-        for frame in frames {
-            session.push(frame);
-        }
-    }
-
-    fn budget(&self, session: SessionId, change: Budget) {
-        if let Some(session) = self.session(session) {
-            match change {
-                Budget::Widen(bytes) => session.outbox.widen(bytes),
-                Budget::Narrow(bytes) => session.outbox.narrow(bytes),
-            }
-        }
     }
 }

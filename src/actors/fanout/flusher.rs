@@ -66,7 +66,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::actors::transport::socket::Socket;
+    use crate::actors::transport::Socket;
 
     struct Rig {
         flusher: Rc<Flusher>,
@@ -190,7 +190,7 @@ mod tests {
         assert!(rig.outbox.is_empty());
     }
 
-    /// findings A13: whoever publishes has its turn before its subscribers, whatever is queued first.
+    /// findings A13: the publisher has its turn before its subscribers, whatever is queued first.
     #[test]
     fn who_took_its_turn_is_written_first() {
         let (mut publisher, mut reader) = (Rig::new(1000), Rig::new(1000));

@@ -15,10 +15,9 @@ use bytes::Bytes;
 
 use crate::{
     actors::{
-        channels::undone::Undone,
+        channels::Undone,
         metrics::{Counters, Report},
-        transport::Close,
-        transport::session::Session,
+        transport::Session,
         worker::Worker,
     },
     core::{
@@ -78,18 +77,23 @@ pub enum HubMessage {
     Answer { channel: ChannelName, session: SessionId, answer: Answer },
     /// A command of one connection that no channel has carried out.
     Undone { channel: ChannelName, command: Undone },
-    /// For one connection, past all channels: finished frames, in order.
-    Direct { session: SessionId, frames: Vec<Bytes> },
-    /// Lets so many bytes more wait for one connection, or again less.
-    Budget { session: SessionId, change: Budget },
-    /// The client of this transport has come back by another one.
-    Supersede { session: SessionId },
-    /// Find out whether one connection is alive.
-    Probe { session: SessionId },
-    /// Word was left for one connection.
-    Nudge { session: SessionId },
-    /// End one connection.
-    Close { session: SessionId, reason: CloseReason },
+    /// For one transport, past all channels.
+    Transport { session: SessionId, message: TransportMessage },
+}
+
+/// What others have for one transport.
+pub enum TransportMessage {
+    /// Finished frames, in order.
+    Frames(Vec<Bytes>),
+    /// So many bytes more may wait for it, or again less.
+    Budget(Budget),
+    /// The client has come back by another one.
+    Supersede,
+    /// Find out whether it is alive.
+    Probe,
+    /// Something was left for it where its protocol looks.
+    Nudge,
+    Close(CloseReason),
 }
 
 /// A change of what may wait in an outbox, in bytes.
@@ -107,40 +111,38 @@ pub struct TransportHandle {
 }
 
 impl TransportHandle {
+    fn tell(&self, message: TransportMessage) {
+        self.hub.send(HubMessage::Transport { session: self.session, message });
+    }
+
     /// Sends finished frames; they are dropped when the connection is gone.
     pub fn send(&self, frames: Vec<Bytes>) {
-        let session = self.session;
-        self.hub.send(HubMessage::Direct { session, frames });
+        self.tell(TransportMessage::Frames(frames));
     }
 
     pub fn budget(&self, change: Budget) {
-        let session = self.session;
-        self.hub.send(HubMessage::Budget { session, change });
+        self.tell(TransportMessage::Budget(change));
     }
 
     /// Ends it; the client goes on by another transport.
     pub fn supersede(&self) {
-        let session = self.session;
-        self.hub.send(HubMessage::Supersede { session });
+        self.tell(TransportMessage::Supersede);
     }
 
     /// Ends it when what was sent to it has left.
     pub fn close(&self, reason: CloseReason) {
-        let session = self.session;
-        self.hub.send(HubMessage::Close { session, reason });
+        self.tell(TransportMessage::Close(reason));
     }
 
-    /// Has [`ProtocolHandler::nudged`](crate::actors::transport::context::ProtocolHandler::nudged) called: word was left for it where its
-    /// protocol looks.
+    /// Has [`ProtocolHandler::nudged`](crate::actors::transport::ProtocolHandler::nudged) called: something was left for it
+    /// where its protocol looks.
     pub fn nudge(&self) {
-        let session = self.session;
-        self.hub.send(HubMessage::Nudge { session });
+        self.tell(TransportMessage::Nudge);
     }
 
     /// Asks for a sign of life, without which the connection is closed soon, as an idle one.
     pub fn probe(&self) {
-        let session = self.session;
-        self.hub.send(HubMessage::Probe { session });
+        self.tell(TransportMessage::Probe);
     }
 }
 
@@ -171,15 +173,15 @@ impl Hub {
                 Verdict::Fine => {}
                 Verdict::SendPing if session.is_silent() => {}
                 Verdict::SendPing => session.push(session.ping.clone()),
-                Verdict::Idle => session.transport.do_send(Close(CloseReason::Idle)),
-                Verdict::Stalled => session.transport.do_send(Close(CloseReason::TooSlow)),
+                Verdict::Idle => session.close(CloseReason::Idle),
+                Verdict::Stalled => session.close(CloseReason::TooSlow),
             }
         }
         self.resubscribe_orphans();
         self.report();
     }
 
-    /// Finds channels that died, or were made anew by another thread, while nobody here published.
+    /// Finds channels that died, or were made anew by another thread, while no connection here published.
     fn resubscribe_orphans(&self) {
         let broker = &self.worker.broker;
         let orphans: Vec<ChannelName> = self
@@ -208,7 +210,7 @@ impl Hub {
         let sessions = self.worker.sessions.borrow();
         let open = sessions.values().filter(|session| session.outbox.is_open());
         for session in open.take(limits::DRAIN_BATCH) {
-            session.transport.do_send(Close(CloseReason::GoingAway));
+            session.close(CloseReason::GoingAway);
         }
     }
 }

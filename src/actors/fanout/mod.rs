@@ -1,6 +1,12 @@
-//! The last hop: from a channel's entry to the sockets of one worker thread.
+//! The last hop: from a channel's entry to the sockets of one worker thread. What the other rooms of `actors` may name
+//! stands here.
 
 mod delivery;
 pub mod flusher;
 pub mod hub;
 pub mod outbox;
+
+pub use flusher::Flusher;
+pub use hub::{Budget, Hub, HubHandle, HubMessage, TransportHandle, TransportMessage};
+pub(in crate::actors) use outbox::cost;
+pub use outbox::{Full, Outbox};

@@ -1,4 +1,4 @@
-//! The frames that wait for one socket: bounded in bytes, drained by the thread's post straight to the
+//! The frames that wait for one socket: bounded in bytes, written by the thread's [`Flusher`] straight to the
 //! socket, or by the response body where that cannot be.
 //!
 //! The short way exists because after the response head actix-http has nothing of its own to write:
@@ -19,7 +19,7 @@ use std::{
 use bytes::{Buf as _, Bytes};
 
 use crate::{
-    actors::{fanout::flusher::Flusher, transport::socket::Socket},
+    actors::{fanout::flusher::Flusher, transport::Socket},
     limits,
 };
 
@@ -36,7 +36,7 @@ struct Queue {
     phase: Cell<Phase>,
     reader: RefCell<Option<Waker>>,
     way: Cell<Way>,
-    /// It is on the list of the post.
+    /// The flusher has it on its list.
     listed: Cell<bool>,
     /// The first frame that waits is the rest of one whose beginning is written.
     begun: Cell<bool>,
@@ -47,9 +47,9 @@ struct Queue {
 /// Who writes the frames to the socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Nobody yet: the response head is not written.
+    /// Neither yet: the response head is not written.
     Unopened,
-    /// The post, straight to the socket. actix-http has nothing of its own to write after the head.
+    /// The flusher, straight to the socket. actix-http has nothing of its own to write after the head.
     Direct,
     /// The response body: TLS, or a socket that was full once.
     Body,

@@ -5,6 +5,7 @@ use std::{
         Arc,
         mpsc::{Receiver, Sender, channel},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -15,17 +16,17 @@ use super::stage::{self, ROOM, Stage};
 use crate::{
     actors::{channels::channel::Channel, channels::undone::Command, worker::Worker},
     core::{
-        command::{Publish, Reply, Rewind},
+        command::{Publish, Reply},
         dedupe::Known,
-        history::{Page, Query},
-        message::{Body, Entry, EntryId, Message, Payload},
-        replay::Past,
-        serial::{Mint, Serial},
-        window::{Bounds, Gap},
+        history::Query,
+        message::{Entry, EntryId, Message, Payload},
+        replay::{Found, Wanted},
+        serial::Mint,
+        window::Bounds,
     },
     error::Fault,
-    ids::{ChannelName, Timestamp},
-    log::{Appended, ChannelLog, Done, Log, StoreError, memory::MemoryLog},
+    ids::ChannelName,
+    log::{ChannelLog, Later, Log, PageRead, StoreError, memory::MemoryLog},
 };
 
 const BUSY: &str = "refused: the server is busy, try again";
@@ -84,28 +85,19 @@ struct Odd {
     manner: Manner,
 }
 
-impl Past for Odd {
-    fn after(&self, position: Serial) -> Result<Vec<Arc<Entry>>, Gap> {
-        self.log.after(position)
-    }
-
-    fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>> {
-        self.log.rewind(now, rewind)
-    }
-
-    fn recent(&self) -> Vec<Arc<Entry>> {
-        self.log.recent()
-    }
-}
-
 impl ChannelLog for Odd {
     fn mint(&self) -> Mint {
         self.log.mint()
     }
 
-    fn append(&mut self, _: Duration, _: Arc<Entry>, _: &mut dyn FnMut() -> Done<()>) -> Appended {
+    fn append(
+        &mut self,
+        _: Duration,
+        _: Arc<Entry>,
+        _: Later<'_, Result<(), StoreError>>,
+    ) -> Poll<Result<(), StoreError>> {
         match self.manner {
-            Manner::Silent => Appended::Later,
+            Manner::Silent => Poll::Pending,
             Manner::Panics => panic!("on purpose"),
         }
     }
@@ -114,8 +106,16 @@ impl ChannelLog for Odd {
         self.log.remembered()
     }
 
-    fn page(&self, query: &Query) -> Result<Page, StoreError> {
-        self.log.page(query)
+    fn recent(&self) -> Vec<Arc<Entry>> {
+        self.log.recent()
+    }
+
+    fn read(&self, wanted: Wanted, later: Later<'_, Found>) -> Poll<Found> {
+        self.log.read(wanted, later)
+    }
+
+    fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead> {
+        self.log.page(query, later)
     }
 
     fn expire(&mut self, now: Duration) -> bool {
@@ -131,12 +131,7 @@ fn publish(stage: &Stage) -> Command<Publish> {
     let message = Message { payload: Payload::json("late".into()), ..Message::default() };
     let body = Publish {
         reply: Some(Reply { session, hub: hub.id, token: Some(7) }),
-        attached: None,
-        publisher: None,
-        id: EntryId::Serial,
-        body: Body::Messages(vec![message]),
-        is_ephemeral: false,
-        refusal: None,
+        ..Publish::message(EntryId::Serial, message)
     };
     Command::new(hub, ChannelName::from(ROOM), body)
 }

@@ -31,7 +31,7 @@ use crate::{
     },
     clock::{Clock, OncePerSecond},
     core::{
-        command::{Answer, Start},
+        command::Answer,
         filter::Filter,
         frame,
         keepalive::Timeouts,
@@ -236,8 +236,7 @@ impl ProtocolHandler for Script {
                 let rules = Some(Arc::new(Rules::letshare_room(CAP)));
                 let mut filter = Filter::named();
                 filter.add_every_name();
-                let attaching =
-                    Attaching { alias: 0, filter, rules, start: Start::Head, context: frame::text(b"joined") };
+                let attaching = Attaching { rules, context: frame::text(b"joined"), ..Attaching::new(filter) };
                 transport.attach(&room, attaching)
             }
             "leave" => transport.detach(&room, 0, frame::text(b"left")),

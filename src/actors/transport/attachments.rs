@@ -4,8 +4,8 @@ use actix::{Actor, Addr, Handler, dev::ToEnvelope};
 
 use crate::{
     actors::{
-        channels::channel::Channel,
-        channels::undone::{Command, Order},
+        channels::Channel,
+        channels::{Command, Order},
         worker::Worker,
     },
     core::{command::Answer, filter::Filter, hashing::FastMap},

@@ -8,11 +8,11 @@ use bytestring::ByteString;
 use crate::{
     actors::{
         broker::{FrameRate, Settings},
-        channels::undone::Command,
-        fanout::hub::TransportHandle,
+        channels::Command,
+        fanout::TransportHandle,
+        transport::TransportCommand,
         transport::attachments::Attachments,
         transport::session::Session,
-        transport::{Close, Later, Wake},
         worker::Worker,
     },
     core::{
@@ -20,7 +20,8 @@ use crate::{
         filter::Filter,
         frame,
         keepalive::Timeouts,
-        message::{Body, Entry, EntryId, Message},
+        message::{Entry, EntryId, Message},
+        modes::Modes,
         rules::Rules,
         wire::WireFormat,
     },
@@ -63,7 +64,7 @@ pub trait ProtocolHandler {
     /// The time has come that was asked for by [`TransportContext::wake_in`], or somebody called `TransportHandle::wake`.
     fn woken(&mut self, _transport: &mut TransportContext<'_>) {}
 
-    /// Somebody has left word for this connection ([`TransportHandle::nudge`]).
+    /// Something was left for this connection where the protocol looks ([`TransportHandle::nudge`]).
     fn nudged(&mut self, _transport: &mut TransportContext<'_>) {}
 
     /// Some credentials have changed, perhaps those of this connection.
@@ -116,7 +117,7 @@ pub struct TransportContext<'a> {
     pub(in crate::actors) attachments: &'a mut Attachments,
 }
 
-/// An attachment that is asked for.
+/// An attachment that is asked for: to what is published from now on, unless it says more.
 pub struct Attaching {
     /// Which of the names that the transport knows the channel by; 0 is the plain name.
     pub alias: u16,
@@ -124,8 +125,16 @@ pub struct Attaching {
     /// Counted against the cap of these.
     pub rules: Option<Arc<Rules>>,
     pub start: Start,
+    /// See [`Attach::evicts`].
+    pub evicts: bool,
     /// Comes back with the answer.
     pub context: Bytes,
+}
+
+impl Attaching {
+    pub const fn new(filter: Filter) -> Self {
+        Self { alias: 0, filter, rules: None, start: Start::Head, evicts: false, context: Bytes::new() }
+    }
 }
 
 impl TransportContext<'_> {
@@ -145,7 +154,7 @@ impl TransportContext<'_> {
 
     /// Sends a finished frame after `wait`.
     pub fn send_later(&mut self, frame: Bytes, wait: Duration) {
-        self.session.transport.do_send(Later { frame, wait });
+        self.session.command(TransportCommand::SendLater { frame, wait });
     }
 
     /// Sends a finished frame of what the client missed: beside the bounds of what may wait.
@@ -159,12 +168,12 @@ impl TransportContext<'_> {
 
     /// Ends the transport when what was sent has left.
     pub fn close(&mut self, reason: CloseReason) {
-        self.session.transport.do_send(Close(reason));
+        self.session.close(reason);
     }
 
     /// Has [`ProtocolHandler::woken`] called after `wait`. The last call counts.
     pub fn wake_in(&mut self, wait: Duration) {
-        self.session.transport.do_send(Wake(wait));
+        self.session.command(TransportCommand::Wake(wait));
     }
 
     /// How long the members stay present when the transport is gone.
@@ -186,7 +195,7 @@ impl TransportContext<'_> {
         self.session.may_send()
     }
 
-    /// Counts an error that the client was told.
+    /// Counts an error that was sent to the client.
     pub fn count_error(&self) {
         self.worker().count(|counters| counters.errors_told += 1);
     }
@@ -215,7 +224,7 @@ impl TransportContext<'_> {
     /// # Errors
     /// When the command could not even be sent: too many channels, or the server is busy.
     pub fn attach(&mut self, name: &ChannelName, attaching: Attaching) -> Result<(), Fault> {
-        let Attaching { alias, filter, rules, start, context } = attaching;
+        let Attaching { alias, filter, rules, start, evicts, context } = attaching;
         let limit = self.session.channels;
         if self.attachments.wanted(name, alias).is_none() && self.attachments.len() >= limit {
             return Err(Fault::TooManyChannels { limit });
@@ -228,6 +237,7 @@ impl TransportContext<'_> {
             filter: filter.clone(),
             rules,
             start,
+            evicts,
             context,
         };
         let command = Command::new(worker.hub.clone(), name.clone(), attach);
@@ -246,6 +256,17 @@ impl TransportContext<'_> {
         command.try_send_to(&channel).map_err(Command::withdraw)?;
         self.attachments.attaching(name, alias, channel, filter);
         Ok(())
+    }
+
+    /// Attaches to all messages of a channel by its plain name; the answer brings `context` back. `is_tailored`: the
+    /// protocol handler is asked for each.
+    ///
+    /// # Errors
+    /// Those of [`Self::attach`].
+    pub fn subscribe(&mut self, name: &ChannelName, is_tailored: bool, context: Bytes) -> Result<(), Fault> {
+        let mut filter = Filter::new(Modes::SUBSCRIBE, true);
+        filter.is_tailored = is_tailored;
+        self.attach(name, Attaching { context, ..Attaching::new(filter) })
     }
 
     /// Detaches; the answer brings `context` back.
@@ -278,10 +299,7 @@ impl TransportContext<'_> {
             reply: Some(self.reply(None)),
             attached: Some(self.session.id),
             publisher: Some(self.session.connection_id),
-            id: EntryId::Serial,
-            body: Body::Messages(vec![message]),
-            is_ephemeral: false,
-            refusal: None,
+            ..Publish::message(EntryId::Serial, message)
         };
         let attachment = self.attachments.wanted_mut(name, 0)?;
         let hub = worker.hub.clone();
@@ -310,7 +328,7 @@ impl TransportContext<'_> {
         }
     }
 
-    /// Where the answer to a publish of this connection goes; without a token only a refusal is told.
+    /// Where the answer to a publish of this connection goes; without a token only a refusal is answered.
     pub fn reply(&self, token: Option<u64>) -> Reply {
         Reply { session: self.session.id, hub: self.worker().hub.id, token }
     }

@@ -4,7 +4,7 @@
 //! Both run on one thread, so an answer takes its place among the deliveries without a mailbox.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
     rc::Rc,
     time::Duration,
 };
@@ -15,12 +15,12 @@ use bytes::Bytes;
 use crate::{
     actors::{
         broker::FrameLimiter,
-        channels::channel::{Channel, Leave},
-        fanout::outbox::{self, Full, Outbox},
+        channels::Leave,
+        fanout::{self, Budget, Full, Outbox, TransportMessage},
         transport::attachments::Attachments,
         transport::context::{ProtocolHandler, Terms, TransportContext},
         transport::socket::Socket,
-        transport::{Close, Transport},
+        transport::{Transport, TransportCommand},
         worker::Worker,
     },
     core::{
@@ -41,7 +41,7 @@ pub struct Session {
     pub connection_id: ConnectionId,
     pub(in crate::actors) outbox: Outbox,
     pub(in crate::actors) socket: Socket,
-    pub(in crate::actors) transport: Addr<Transport>,
+    transport: Addr<Transport>,
     worker: Rc<Worker>,
     format: &'static dyn WireFormat,
     talk: RefCell<Talk>,
@@ -124,7 +124,7 @@ impl Session {
 
     /// Hands a channel's answer on.
     pub(in crate::actors) fn answer(&self, channel: &ChannelName, answer: Answer) {
-        self.talk.borrow_mut().attachments.answered(channel, &answer);
+        self.attachments().answered(channel, &answer);
         self.talk(|handler, transport| handler.answered(channel, answer, transport));
     }
 
@@ -133,14 +133,45 @@ impl Session {
         if let Err(Full) = self.outbox.push(frame) {
             self.outbox.clear();
             self.say_goodbye(CloseReason::TooSlow);
-            self.transport.do_send(Close(CloseReason::TooSlow));
+            self.close(CloseReason::TooSlow);
         }
+    }
+
+    /// Takes what others have for this transport.
+    pub(in crate::actors) fn receive(&self, message: TransportMessage) {
+        match message {
+            TransportMessage::Frames(frames) => {
+                self.worker.count(|counters| {
+                    counters.messages_out += 1;
+                    counters.bytes_out += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
+                });
+                frames.into_iter().for_each(|frame| self.push(frame));
+            }
+            TransportMessage::Budget(Budget::Widen(bytes)) => self.outbox.widen(bytes),
+            TransportMessage::Budget(Budget::Narrow(bytes)) => self.outbox.narrow(bytes),
+            TransportMessage::Supersede => self.supersede(),
+            TransportMessage::Close(reason) => self.close(reason),
+            TransportMessage::Nudge if self.outbox.is_open() => {
+                self.talk(|handler, transport| handler.nudged(transport));
+            }
+            TransportMessage::Nudge => {}
+            TransportMessage::Probe => self.command(TransportCommand::Probe),
+        }
+    }
+
+    /// Ends the transport when what was sent has left.
+    pub(in crate::actors) fn close(&self, reason: CloseReason) {
+        self.command(TransportCommand::Close(reason));
+    }
+
+    pub(super) fn command(&self, command: TransportCommand) {
+        self.transport.do_send(command);
     }
 
     /// Queues a frame of what the client missed. It has room of its own: a client that comes back is behind
     /// by no fault of its reading, and what it gets is shared with all who missed it.
     pub(in crate::actors) fn push_missed(&self, frame: Bytes) {
-        let room = outbox::cost(&frame);
+        let room = fanout::cost(&frame);
         self.outbox.widen(room);
         self.widened.set(self.widened.get() + room);
         self.push(frame);
@@ -178,27 +209,14 @@ impl Session {
         Some(bytes)
     }
 
-    /// The actor that this session sends its commands for a channel to.
-    pub(in crate::actors) fn channel(&self, name: &ChannelName, alias: u16) -> Option<Addr<Channel>> {
-        self.talk.borrow().attachments.address(name, alias).cloned()
-    }
-
-    /// The filter that the client wants by now.
-    pub(in crate::actors) fn wanted(&self, name: &ChannelName, alias: u16) -> Option<Filter> {
-        self.talk.borrow().attachments.wanted(name, alias).map(|attachment| attachment.filter.clone())
-    }
-
-    pub(in crate::actors) fn attaches_anew(&self, name: &ChannelName, alias: u16) -> bool {
-        self.talk.borrow().attachments.attaches_anew(name, alias)
-    }
-
-    pub(in crate::actors) fn moved_on(&self, name: &ChannelName, alias: u16, successor: Addr<Channel>) {
-        self.talk.borrow_mut().attachments.sent_again(name, alias, successor);
+    /// What the transport is attached to, while its protocol handler does nothing.
+    pub(in crate::actors) fn attachments(&self) -> RefMut<'_, Attachments> {
+        RefMut::map(self.talk.borrow_mut(), |talk| &mut talk.attachments)
     }
 
     /// The client has come back by another transport. This one leaves its channels and ends at once: whoever still listens
     /// to it has to know that somebody else has the connection now.
-    pub(in crate::actors) fn supersede(&self) {
+    fn supersede(&self) {
         self.depart();
         self.talk(|handler, transport| handler.superseded(transport));
     }
@@ -230,7 +248,7 @@ impl Session {
             return;
         }
         self.talk(|handler, transport| handler.closed(transport));
-        let attachments = self.talk.borrow_mut().attachments.take();
+        let attachments = self.attachments().take();
         for (name, alias, channel) in attachments {
             let id = AttachmentId { session: self.id, alias };
             self.worker.unsubscribe(&name, id);

@@ -7,12 +7,8 @@ use crate::{
     app::every,
     auth::Leeway,
     clock::Clock,
-    config::{self, Moderated},
-    limits,
-    older::chat::{
-        self, Exchange,
-        moderation::{self, Baidu, Choice, Moderation},
-    },
+    config, limits,
+    older::chat::{Chat, moderation::Moderation},
     store::{
         Store,
         archive::{SharedArchive, embedded::EmbeddedArchive},
@@ -30,7 +26,7 @@ pub fn open(
     store: Arc<dyn Store>,
     clock: &Clock,
     leeway: &Leeway,
-) -> anyhow::Result<Arc<chat::Shared>> {
+) -> anyhow::Result<Arc<Chat>> {
     let (archive, driver): (SharedArchive, _) = match mongodb {
         Some(mongodb) => {
             let (archive, driver) = database::open(mongodb, clock)?;
@@ -46,23 +42,5 @@ pub fn open(
             tracing::warn!(%error, "old chat messages could not be removed");
         }
     });
-    let exchange = Exchange::new(settings, archive, moderation, clock.clone());
-    Ok(Arc::new(chat::Shared::new(settings, exchange, leeway)))
-}
-
-/// What the chat judges messages by.
-pub fn moderation(settings: &config::Chat) -> moderation::Settings {
-    let choice = |moderated| match moderated {
-        Moderated::Allow => Choice::Allow,
-        Moderated::Block => Choice::Block,
-    };
-    let baidu = settings.uses_baidu().then(|| Baidu {
-        api_key: settings.baidu_api_key.clone(),
-        secret_key: settings.baidu_secret_key.clone(),
-        base_url: settings.baidu_base_url.clone(),
-        timeout: settings.baidu_timeout,
-        on_error: choice(settings.baidu_on_error),
-        suspect: choice(settings.baidu_suspect),
-    });
-    moderation::Settings { baidu, words_file: settings.words_file.clone() }
+    Ok(Arc::new(Chat::new(settings, archive, moderation, clock.clone(), leeway)))
 }

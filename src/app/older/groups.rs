@@ -14,7 +14,8 @@ use crate::{
     engines::redis,
     limits,
     older::group::{
-        Forum, Shared,
+        Groups, Shared,
+        ip_filter::Blacklist,
         streams::{self, Bus},
     },
     store::Store,
@@ -34,26 +35,26 @@ pub fn open(
     clock: &Clock,
     leeway: &Leeway,
 ) -> anyhow::Result<Arc<Shared>> {
-    let others = match &settings.redis {
+    let instances = match &settings.redis {
         Some(endpoint) => {
-            let (told, inbox) = mpsc::channel(limits::GROUP_INBOX);
+            let (events, inbox) = mpsc::channel(limits::GROUP_INBOX);
             let redis = redis_settings(settings, endpoint);
             let settings = streams::Settings::new(redis);
-            let bus = Bus::start(settings, clock.clone(), Some(Arc::clone(&store)), told);
+            let bus = Bus::start(settings, clock.clone(), Some(Arc::clone(&store)), events);
             let bus = bus.context("cannot read what waits for Redis in the data folder")?;
             Some((bus, inbox))
         }
         None => None,
     };
-    let forum = Forum::open(settings, store, clock.clone(), others)?;
-    let swept = Arc::clone(&forum);
+    let groups = Groups::open(settings, store, clock.clone(), instances)?;
+    let swept = Arc::clone(&groups);
     every(limits::GROUP_SWEEP, async move || {
         if let Err(error) = swept.sweep().await {
             tracing::warn!(%error, "old group messages are not removed yet");
         }
     });
-    let shared = Arc::new(Shared::new(forum, blacklist, leeway));
-    log_mode(&shared.forum.settings);
+    let shared = Arc::new(Shared::new(groups, Blacklist::new(settings, blacklist), leeway));
+    log_mode(&shared.groups.settings);
     Ok(shared)
 }
 

@@ -23,7 +23,7 @@ pub struct Access {
     pub client_id: AllowedClient,
     /// When the token was issued, at the latest when it was accepted here; None for a key.
     pub issued: Option<Timestamp>,
-    /// From this instant on it is worth nothing; None for a key.
+    /// From this instant on it is refused; None for a key.
     pub expires: Option<Timestamp>,
     pub is_basic: bool,
     /// What it can be revoked by, besides its client id (`docs/protocols/ably.md §12.7`).
@@ -85,7 +85,7 @@ impl Access {
         Reach::of(self.app.id, name) == Reach::Open || !self.operations_on(name).is_empty()
     }
 
-    /// Why somebody may not do `operation` on a resource: what is permitted there instead.
+    /// The refusal of `operation` on a resource: it names what is permitted there.
     pub fn not_permitted(&self, operation: &'static str, resource: &str) -> Fault {
         let permitted: Vec<&str> = self.operations_on(resource).names().collect();
         let permitted = match Reach::of(self.app.id, resource) {
@@ -109,7 +109,7 @@ impl Access {
     }
 
     /// What the server writes into `extras.userClaim` of what is published on `channel` (a base name):
-    /// that of the resource that says most about it.
+    /// that of the most specific resource.
     pub fn user_claim(&self, channel: &str) -> Option<&str> {
         // The channel of a chat room (`docs/protocols/ably.md §11.12`).
         let room = channel.strip_suffix("::$chat");
@@ -137,7 +137,7 @@ impl AllowedClient {
         }
     }
 
-    /// As tokens write it; None = anonymous. It is also what CONNECTED tells the client.
+    /// As tokens write it; None = anonymous. CONNECTED has it too.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Any => Some("*"),
@@ -177,7 +177,7 @@ impl AllowedClient {
     /// Whom a message is from that names `claim` (`docs/protocols/ably.md §6.6`).
     ///
     /// # Errors
-    /// [`Fault::InvalidClientId`] when it names nobody, or somebody else.
+    /// [`Fault::InvalidClientId`] when it is no clientId, or not an allowed one.
     pub fn attribute(&self, claim: Option<&str>) -> Result<Option<ClientId>, Fault> {
         let Some(claim) = claim else {
             return Ok(match self {
@@ -196,8 +196,8 @@ impl AllowedClient {
     }
 
     /// The identity of a connection after its client has shown other credentials, which allow `next`:
-    /// AUTH (`docs/protocols/ably.md §4.7`) and resume (§4.3). Whoever was anonymous may become somebody;
-    /// whoever was somebody stays.
+    /// AUTH (`docs/protocols/ably.md §4.7`) and resume (§4.3). An anonymous connection may get a
+    /// clientId; one that has a clientId keeps it.
     ///
     /// # Errors
     /// [`Fault::IncompatibleCredentials`]

@@ -1,8 +1,9 @@
 //! The secret by which a client proves that a connection is its own: `connectionKey`
 //! (`docs/protocols/ably.md §4.3`).
 //!
-//! `<connectionId>-<salt>-<app>-<signature>`: nothing has to be kept, every node of a cluster can check
-//! it, and no character of it needs escaping in a URL (trap T25).
+//! `<connectionId>-<salt>-<app>-<signature>`, and behind a connection with a clientId `-` and its base64url, which is
+//! signed as well: nothing has to be kept, every node of a cluster can check it, and no character of it needs escaping in
+//! a URL (trap T25).
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
@@ -10,7 +11,7 @@ use super::server_secret::{ServerSecret, SigningKey};
 use crate::{
     auth::apps::setup::random_text,
     error::Fault,
-    ids::{AppId, ConnectionId},
+    ids::{AppId, ClientId, ConnectionId},
 };
 
 /// Makes and checks connection keys.
@@ -21,6 +22,16 @@ pub struct ConnectionKeys(SigningKey);
 const ID: usize = 12;
 /// Bytes of the signature that are written: 128 bits cannot be guessed online.
 const SIGNATURE: usize = 16;
+/// Characters of that.
+const SIGNATURE_TEXT: usize = 22;
+
+/// The connection that a key belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proven {
+    pub connection: ConnectionId,
+    /// The client that it had when the key was made: a server that has restarted knows no more of it.
+    pub client_id: Option<ClientId>,
+}
 
 impl ConnectionKeys {
     pub fn new(secret: &ServerSecret) -> Self {
@@ -29,11 +40,16 @@ impl ConnectionKeys {
 
     /// Another one each time: clients look at their connection's details again only when the key has
     /// changed, and the suites expect it to change (traps T24, T26a).
-    pub fn mint(&self, app: AppId, connection: ConnectionId) -> String {
+    pub fn mint(&self, app: AppId, connection: ConnectionId, client_id: Option<&ClientId>) -> String {
         let signed = format!("{connection}-{}-{app}", random_text::<9>());
-        let signature = self.0.sign(&[signed.as_bytes()]);
-        let signature = BASE64_URL_SAFE_NO_PAD.encode(&signature[..SIGNATURE]);
-        format!("{signed}-{signature}")
+        let client_id = client_id.map(ClientId::as_str);
+        let signature = self.0.sign(&parts(&signed, client_id));
+        let mut key = format!("{signed}-{}", BASE64_URL_SAFE_NO_PAD.encode(&signature[..SIGNATURE]));
+        if let Some(client_id) = client_id {
+            key.push('-');
+            BASE64_URL_SAFE_NO_PAD.encode_string(client_id, &mut key);
+        }
+        key
     }
 
     /// The connection that `key` belongs to.
@@ -41,25 +57,35 @@ impl ConnectionKeys {
     /// # Errors
     /// [`Fault::InvalidConnectionKey`] for what was not made here; then the client gets a new connection.
     /// [`Fault::IncompatibleCredentials`] for a key of another app, which is fatal.
-    pub fn verify(&self, app: AppId, key: &str) -> Result<ConnectionId, Fault> {
-        let (connection, of_app) = self.read(key).ok_or(Fault::InvalidConnectionKey)?;
+    pub fn verify(&self, app: AppId, key: &str) -> Result<Proven, Fault> {
+        let (proven, of_app) = self.read(key).ok_or(Fault::InvalidConnectionKey)?;
         if of_app == app {
-            Ok(connection)
+            Ok(proven)
         } else {
             let why = "the connection belongs to another app";
             Err(Fault::IncompatibleCredentials { why })
         }
     }
 
-    fn read(&self, key: &str) -> Option<(ConnectionId, AppId)> {
+    fn read(&self, key: &str) -> Option<(Proven, AppId)> {
         // Base64url has dashes of its own, so the fields are found by their length.
-        let (signed, signature) = key.split_at_checked(2 * ID + 8)?;
-        let signature = signature.strip_prefix('-')?;
+        let (signed, rest) = key.split_at_checked(2 * ID + 8)?;
+        let (signature, client_id) = rest.strip_prefix('-')?.split_at_checked(SIGNATURE_TEXT)?;
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
-        if signature.len() != SIGNATURE || !self.0.verify(&[signed.as_bytes()], &signature) {
+        let client_id = match client_id {
+            "" => None,
+            text => Some(String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text.strip_prefix('-')?).ok()?).ok()?),
+        };
+        if !self.0.verify(&parts(signed, client_id.as_deref()), &signature) {
             return None;
         }
         let connection = ConnectionId::parse(signed.get(..ID)?)?;
-        Some((connection, AppId::parse(signed.get(2 * ID + 2..)?)?))
+        let app = AppId::parse(signed.get(2 * ID + 2..)?)?;
+        Some((Proven { connection, client_id: client_id.and_then(ClientId::new) }, app))
     }
+}
+
+/// What is signed.
+fn parts<'a>(signed: &'a str, client_id: Option<&'a str>) -> Vec<&'a [u8]> {
+    [Some(signed), client_id].into_iter().flatten().map(str::as_bytes).collect()
 }

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{auth::base64_text, error::Fault, ids::AppId};
 
-/// A credential as it was written; whether it is worth anything is for the gate to say.
+/// A credential as it was written; [`Gate`](super::Gate) checks it.
 #[derive(Clone)]
 pub enum Credential {
     /// `<app>.<key>:<secret>`
@@ -109,7 +109,7 @@ impl<'a> KeyParts<'a> {
 /// The app that a key, a key's name or a native token begins with: six characters and a dot.
 ///
 /// # Errors
-/// [`Fault::Unauthenticated`]: without an app nobody can be asked (`docs/protocols/ably.md §4.2`).
+/// [`Fault::Unauthenticated`]: without an app it cannot be checked (`docs/protocols/ably.md §4.2`).
 pub(super) fn app_of(text: &str) -> Result<AppId, Fault> {
     let id = text.split_once('.').and_then(|(id, _)| AppId::parse(id));
     id.ok_or(Fault::Unauthenticated {

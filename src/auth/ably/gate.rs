@@ -53,7 +53,7 @@ impl Gate {
         }
     }
 
-    /// What the credential gives at `now`. `is_tls`: nobody could read it on the way.
+    /// What the credential gives at `now`. `is_tls`: it was encrypted on the way.
     ///
     /// # Errors
     /// The first thing that is wrong with it; [`Fault::Unauthenticated`] when there is none.
@@ -159,7 +159,7 @@ impl Gate {
         self.not_revoked(access, now)
     }
 
-    /// A JWT that a customer signed for his own servers, with one of our tokens in it. We do not know its
+    /// A JWT that a customer has signed for other servers, with one of our tokens in it. We do not know its
     /// key; so nothing of it is believed but that it ends earlier than its token.
     fn check_envelope(&self, jwt: &Jwt<'_>, token: &str, now: Timestamp) -> Result<Access, Fault> {
         if is_jwt(token) {
@@ -176,7 +176,7 @@ impl Gate {
         self.apps.find(id).ok_or(Fault::NotFound { what: "app" })
     }
 
-    /// A key that is there, whatever else is to be said about it.
+    /// A key that has not been removed; it may be revoked.
     pub(super) fn find_key(&self, id: AppId, name: &str) -> Result<(Arc<App>, Arc<Key>), Fault> {
         let app = self.find_app(id)?;
         let key = app.key(name).ok_or(Fault::KeyUnknown)?;
@@ -192,7 +192,7 @@ fn present(key: Arc<Key>) -> Result<Arc<Key>, Fault> {
     }
 }
 
-/// For whoever has proved to have the key.
+/// The key, once the client has proved to have it.
 pub(super) fn enabled(key: Arc<Key>) -> Result<Arc<Key>, Fault> {
     match key.status {
         KeyStatus::Enabled => Ok(key),
@@ -210,7 +210,7 @@ pub(super) fn narrowed(key: &Key, asked: Option<Capability>) -> Result<Arc<Capab
     both.map(Arc::new).ok_or_else(|| Fault::NotPermitted {
         operation: "anything of what the token asks for",
         on: Found::text(&asked.to_string()),
-        // Not what: whoever holds the token need not know what else its key is for.
+        // Not what that is: the holder of a token need not know what else its key permits.
         permitted: "what their key permits, and that is none of it".into(),
     })
 }

@@ -1,6 +1,6 @@
 //! JWTs that customers sign with a key of an app (`docs/protocols/ably.md §12.4`).
 //!
-//! Here: their form, their signature, and what their claims say. Not the crate `jsonwebtoken`: it knows
+//! Here: their form, their signature and their claims. Not the crate `jsonwebtoken`: it knows
 //! neither the header `x-ably-token` nor how to leave an `aud` alone that is not for us.
 
 use std::{borrow::Cow, sync::Arc};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{access::UserClaim, server_secret::SigningKey};
 use crate::{
-    auth::leeway::{Ahead, Leeway},
+    auth::leeway::{Ahead, Leeway, instant},
     core::capability::Resource,
     error::{Fault, Found, reason},
     ids::Timestamp,
@@ -44,7 +44,7 @@ pub(super) fn invalid(why: impl Into<Cow<'static, str>>) -> Fault {
     Fault::InvalidJwt { why: why.into() }
 }
 
-/// Whether somebody meant this as a JWT: it begins with a JSON object, and has at least three parts.
+/// Whether it is meant as a JWT: it begins with a JSON object, and has at least three parts.
 /// Native tokens have two.
 pub(super) fn is_jwt(token: &str) -> bool {
     let mut parts = token.split('.');
@@ -107,7 +107,7 @@ impl<'a> Jwt<'a> {
             let found = Found::optional(header.alg.as_deref());
             return Err(invalid(format!("header alg: found {found}; allowed: HS256")));
         }
-        // RFC 7515 §4.1.11: whoever does not know an extension named here must refuse the token.
+        // RFC 7515 §4.1.11: a token that names an unknown extension here must be refused.
         if header.has_crit {
             return Err(invalid("header crit: no extension is known here; allowed: none"));
         }
@@ -158,7 +158,7 @@ impl<'a> Jwt<'a> {
         Ok(Term { issued, expires: end })
     }
 
-    /// Of an envelope: when it ends, if it says so.
+    /// The `exp` of an envelope, if it has one.
     ///
     /// # Errors
     /// [`Fault::InvalidJwt`] when that is no time.
@@ -174,7 +174,7 @@ impl<'a> Jwt<'a> {
         text(&mut self.claims, name)
     }
 
-    /// What it says about its user on certain channels.
+    /// The claims about its user on certain channels.
     ///
     /// # Errors
     /// [`Fault::InvalidJwt`] when that is no text.
@@ -194,18 +194,15 @@ impl<'a> Jwt<'a> {
         Ok(claims.into())
     }
 
-    /// Seconds since the epoch, which may have a fraction (RFC 7519 §2).
     fn time(&self, name: &str) -> Result<Option<Timestamp>, Fault> {
         let value = match self.claims.get(name) {
             None | Some(Value::Null) => return Ok(None),
             Some(value) => value,
         };
-        let seconds = value.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0).ok_or_else(|| {
+        value.as_f64().and_then(instant).map(Some).ok_or_else(|| {
             let found = Found::json(value);
             invalid(format!("{name}: found {found}; allowed: a number of seconds since the epoch"))
-        })?;
-        // Casts of floating point numbers stop at the largest integer.
-        Ok(Some(Timestamp::from_millis((seconds * 1_000.0) as u64)))
+        })
     }
 }
 
@@ -226,7 +223,7 @@ fn text(claims: &mut Map<String, Value>, name: &str) -> Result<Option<String>, F
     }
 }
 
-/// Of which kind it is, not what it says: it may be a token in the wrong clothes.
+/// Names the kind of the value and not the value, which may be a misplaced token.
 fn not_text(name: &str, value: &Value) -> Fault {
     invalid(format!("{}: found {}; allowed: a text", Found::text(name), Found::kind(value)))
 }

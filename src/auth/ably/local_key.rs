@@ -1,8 +1,8 @@
 //! What the server keeps for itself in the data folder: its secret, and a key of the default app for
-//! whoever starts it without any apps (`ably-key.json`, readable by its owner only).
+//! operators who start it without any apps (`ably-key.json`, readable by its owner only).
 //!
 //! It is made at the first start and stays the same from then on, so that tokens, connections and the
-//! options that somebody has written into a page outlive a restart.
+//! keys that were copied into a page outlive a restart.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -13,7 +13,7 @@ use super::ServerSecret;
 use crate::{
     auth::{
         apps::{App, Key, KeyStatus, setup::random_text},
-        key_file::{KeptFault, KeyFile},
+        key_file::{KeyFile, KeyFileFault},
     },
     core::capability::Capability,
     ids::AppId,
@@ -22,13 +22,13 @@ use crate::{
 /// Its name in the data folder.
 pub const FILE: &str = "ably-key.json";
 
-const KEPT: KeyFile = KeyFile { name: FILE, holds: "the server's secret and its local Ably key" };
+const KEY_FILE: KeyFile = KeyFile { name: FILE, holds: "the server's secret and its local Ably key" };
 
 /// The name of the key.
 const KEY_NAME: &str = "shared.local";
 
 /// What is kept.
-pub struct Kept {
+pub struct LocalKey {
     pub server_secret: ServerSecret,
     key_secret: SecretString,
 }
@@ -47,8 +47,8 @@ struct Written {
 /// Reads what `folder` keeps, or makes it.
 ///
 /// # Errors
-/// [`KeptFault`], for the operator.
-pub fn open(folder: &Path) -> Result<Kept, KeptFault> {
+/// [`KeyFileFault`], for the operator.
+pub fn open(folder: &Path) -> Result<LocalKey, KeyFileFault> {
     match look(folder)? {
         Some(kept) => Ok(kept),
         None => make(folder),
@@ -58,36 +58,36 @@ pub fn open(folder: &Path) -> Result<Kept, KeptFault> {
 /// What `folder` keeps, if it does. Nothing is written.
 ///
 /// # Errors
-/// [`KeptFault`], for the operator.
-pub fn look(folder: &Path) -> Result<Option<Kept>, KeptFault> {
-    KEPT.look(folder, parse)
+/// [`KeyFileFault`], for the operator.
+pub fn look(folder: &Path) -> Result<Option<LocalKey>, KeyFileFault> {
+    KEY_FILE.look(folder, parse)
 }
 
-fn parse(text: &str) -> Result<Kept, &'static str> {
+fn parse(text: &str) -> Result<LocalKey, &'static str> {
     let written: Written = serde_json::from_str(text).map_err(|_| "not JSON with server_secret and key")?;
     let mut secret = [0; 32];
     hex::decode_to_slice(&written.server_secret, &mut secret)
         .map_err(|_| "server_secret is not 64 hexadecimal digits")?;
     match written.key.split_once(':') {
         Some((KEY_NAME, key)) if key.len() >= 16 => {
-            Ok(Kept { server_secret: ServerSecret::new(secret), key_secret: key.into() })
+            Ok(LocalKey { server_secret: ServerSecret::new(secret), key_secret: key.into() })
         }
         _ => Err("key is not shared.local: and a secret of at least 16 characters"),
     }
 }
 
-fn make(folder: &Path) -> Result<Kept, KeptFault> {
-    let kept = Kept { server_secret: ServerSecret::random(), key_secret: random_text::<32>().into() };
+fn make(folder: &Path) -> Result<LocalKey, KeyFileFault> {
+    let kept = LocalKey { server_secret: ServerSecret::random(), key_secret: random_text::<32>().into() };
     let written = Written {
         note: "Secret of letshare-server. Delete this file to get new ones.".into(),
         server_secret: hex::encode(kept.server_secret.reveal()),
         key: kept.reveal_key(),
     };
-    KEPT.write(folder, &written)?;
+    KEY_FILE.write(folder, &written)?;
     Ok(kept)
 }
 
-impl Kept {
+impl LocalKey {
     /// `shared.local:<secret>`: for the operator, on a terminal. Not for logs.
     pub fn reveal_key(&self) -> String {
         format!("{KEY_NAME}:{}", self.key_secret.expose_secret())
@@ -106,9 +106,9 @@ impl Kept {
     }
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for LocalKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Kept({KEY_NAME}:…)")
+        write!(f, "LocalKey({KEY_NAME}:…)")
     }
 }
 

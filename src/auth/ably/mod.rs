@@ -21,7 +21,7 @@ mod token;
 mod token_request;
 
 pub use access::{Access, AllowedClient};
-pub use connection_keys::ConnectionKeys;
+pub use connection_keys::{ConnectionKeys, Proven};
 pub use credential::Credential;
 pub use gate::Gate;
 pub use nonces::Spent;

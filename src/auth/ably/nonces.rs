@@ -1,5 +1,5 @@
-//! The token requests that were granted (`docs/protocols/ably.md §12.2`): each counts once, so that whoever overhears
-//! one does not get a token, too.
+//! The token requests that were granted (`docs/protocols/ably.md §12.2`): each is granted once, so that it is of no
+//! use to anyone who overhears it.
 //!
 //! A request is known by its key, its timestamp and its nonce together, because clients may use one nonce with another
 //! timestamp. It is remembered for as long as its timestamp would be taken, also over a restart: the caller keeps what

@@ -24,7 +24,7 @@ pub struct RevocationRequest {
     /// Milliseconds of the epoch; none = now.
     #[serde(default)]
     pub issued_before: Option<u64>,
-    /// Whoever is connected gets time to show another token.
+    /// Open connections get time to show another token.
     #[serde(default)]
     pub allow_reauth_margin: bool,
 }
@@ -34,7 +34,7 @@ pub struct RevocationRequest {
 pub struct Revoked {
     /// Tokens issued until then are concerned.
     pub issued_before: Timestamp,
-    /// From then on they are worth nothing.
+    /// From then on they are refused.
     pub applies_at: Timestamp,
 }
 
@@ -159,7 +159,7 @@ impl Revocations {
         over
     }
 
-    /// From when on a token is worth nothing, if it was revoked.
+    /// From when on a token is refused, if it was revoked.
     fn end_of(&self, access: &Access) -> Option<Timestamp> {
         let issued = access.issued?;
         let all = self.all.lock();
@@ -175,7 +175,7 @@ impl Gate {
     ///
     /// # Errors
     /// When nothing at all can be revoked: the caller does not show this key, its tokens cannot be
-    /// revoked, or the request is wrong in itself.
+    /// revoked, or the request is malformed.
     pub fn revoke(
         &self,
         key_name: &str,
@@ -216,7 +216,7 @@ impl Gate {
         Ok(request.targets.iter().map(decide).collect())
     }
 
-    /// Tells the operator, once a second, that a key has as many revocations as it may.
+    /// Warns, once a second, that a key has as many revocations as it may.
     pub fn warn_of_full(&self, clock: &Clock, key_name: &str, fault: &Fault) {
         if let Some(more) = self.revocations.warning.allows(clock) {
             tracing::warn!(key = key_name, more, "tokens are not revoked: Ably: {fault}");
@@ -238,7 +238,7 @@ impl Gate {
         self.revocations.forget(now)
     }
 
-    /// From when on an access is worth nothing, if its token was revoked.
+    /// From when on an access is refused, if its token was revoked.
     pub fn revoked_at(&self, access: &Access) -> Option<Timestamp> {
         self.revocations.end_of(access)
     }

@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use secrecy::{ExposeSecret, SecretBox};
 use sha2::Sha256;
 
-/// 32 random bytes. Whoever knows them can make tokens for every app.
+/// 32 random bytes, with which tokens for every app can be made.
 pub struct ServerSecret(SecretBox<[u8; 32]>);
 
 impl ServerSecret {
@@ -19,7 +19,7 @@ impl ServerSecret {
         Self::new(rand::rng().random())
     }
 
-    /// For whoever keeps it. Not for logs.
+    /// To be stored. Not for logs.
     pub fn reveal(&self) -> &[u8; 32] {
         self.0.expose_secret()
     }

@@ -1,7 +1,7 @@
 //! Tokens of our own: `<app>.<sealed>` (`docs/protocols/ably.md §12.2`).
 //!
-//! They carry what they say, signed with a key of the server, so that every node can check them and
-//! nothing has to be kept. The holder can read what they say; it is told the same beside the token.
+//! They carry their claims, signed with a key of the server, so that every node can check them and
+//! nothing has to be kept. The holder can read the claims, which are also sent beside the token.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::{
     ids::{AppId, Timestamp},
 };
 
-/// What a token says. The names are short because it travels in URLs.
+/// The claims of a token. The names are short because it travels in URLs.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TokenClaims {
     /// The id of the key, without the app.
@@ -70,7 +70,7 @@ impl TokenSeal {
         Ok(format!("{app}.{}", BASE64_URL_SAFE_NO_PAD.encode(sealed)))
     }
 
-    /// What a token of `app` says, whatever the time.
+    /// The claims of a token of `app`, expired or not.
     ///
     /// # Errors
     /// [`Fault::InvalidToken`] for what has not the form of a token; [`Fault::TokenUnknown`] for what was

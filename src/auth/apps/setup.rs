@@ -25,7 +25,7 @@ use crate::{
 
 pub use answer::describe;
 
-/// An app as somebody wishes it.
+/// The description of an app.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AppSetup {
@@ -70,7 +70,7 @@ pub struct ChannelSetup {
     pub presence: Vec<FixtureSetup>,
 }
 
-/// Somebody who is always present.
+/// A member that is always present.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FixtureSetup {
@@ -108,7 +108,7 @@ impl fmt::Display for SetupFault {
     }
 }
 
-/// Whose words a set-up are.
+/// Who has written a description.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Author {
     /// Brings ids and secrets.
@@ -249,7 +249,7 @@ fn is_key_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(is_plain)
 }
 
-/// A token tells whoever has it when a guess of the secret is right, so it must not be short; Ably's
+/// With a token, guesses of the secret can be tried offline, so it must not be short; Ably's
 /// oldest keys have 16 characters of base64. ably-js takes no key whose secret has a colon or a dot.
 fn is_key_secret(secret: &str) -> bool {
     let is_bad = |symbol: char| symbol.is_whitespace() || symbol.is_control() || matches!(symbol, ':' | '.');

@@ -22,7 +22,7 @@ struct Attachment {
 }
 
 #[derive(Debug, Default)]
-pub struct Seats {
+pub struct Subscriptions {
     attachments: FastMap<AttachmentId, Attachment>,
     /// Those by other names than the plain one. Few.
     aliased: BTreeSet<AttachmentId>,
@@ -37,7 +37,7 @@ pub struct Seats {
     occupancy: Occupancy,
 }
 
-impl Seats {
+impl Subscriptions {
     pub fn is_empty(&self) -> bool {
         self.attachments.is_empty()
     }
@@ -51,12 +51,12 @@ impl Seats {
         self.counted
     }
 
-    /// The hubs that have to be told of an entry.
+    /// The hubs that an entry has to be sent to.
     pub fn hubs(&self) -> impl Iterator<Item = HubId> + '_ {
         self.hubs.iter().map(|(hub, _)| *hub)
     }
 
-    /// Somebody wants to know the occupancy.
+    /// An attachment wants to know the occupancy.
     pub const fn is_observed(&self) -> bool {
         self.observers > 0
     }

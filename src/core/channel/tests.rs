@@ -22,13 +22,87 @@ use bytes::Bytes;
 
 const HUB: HubId = HubId(0);
 
-fn publish_to(channel: &mut ChannelState, now: Now, command: Publish) -> Vec<Effect> {
-    channel.publish(now, command).collect()
+/// A channel whose log has every entry at once.
+struct Shell(ChannelState);
+
+/// What came of a command.
+#[derive(Debug)]
+enum Outcome {
+    Append(Arc<Entry>),
+    Effect(Effect),
 }
 
-fn channel() -> ChannelState {
-    let members = Members::new(3, []);
-    ChannelState::new("demo1".into(), Mint::new(Epoch::new(1)), members)
+impl std::ops::Deref for Shell {
+    type Target = ChannelState;
+
+    fn deref(&self) -> &ChannelState {
+        &self.0
+    }
+}
+
+impl Shell {
+    fn new(name: ChannelName, members: Members) -> Self {
+        Self(ChannelState::new(name, Mint::new(Epoch::new(1)), members))
+    }
+
+    fn append(&mut self, now: Now, draft: Draft) -> (Published, Option<Outcome>) {
+        let entry = self.0.stamp(now, draft);
+        let published = Published::of(&entry);
+        if entry.is_empty() {
+            return (published, None);
+        }
+        self.0.take(now, &entry);
+        (published, Some(Outcome::Append(entry)))
+    }
+
+    fn carry_out(&mut self, now: Now, effects: impl IntoIterator<Item = Effect>) -> Vec<Outcome> {
+        let outcome = |effect| match effect {
+            Effect::Append(draft) => self.append(now, draft).1,
+            effect => Some(Outcome::Effect(effect)),
+        };
+        effects.into_iter().filter_map(outcome).collect()
+    }
+
+    fn attach(&mut self, command: Attach) -> Vec<Outcome> {
+        let effects = self.0.attach(command);
+        self.carry_out(at(0), effects)
+    }
+
+    fn detach(&mut self, now: Now, command: Detach) -> Vec<Outcome> {
+        let effects = self.0.detach(now, command);
+        self.carry_out(now, effects)
+    }
+
+    fn leave(&mut self, now: Now, command: Leave) -> Vec<Outcome> {
+        let effects = self.0.leave(now, command);
+        self.carry_out(now, effects)
+    }
+
+    fn expire(&mut self, now: Now) -> Vec<Outcome> {
+        let effects = self.0.expire(now);
+        self.carry_out(now, effects)
+    }
+}
+
+fn publish_to(channel: &mut Shell, now: Now, command: Publish) -> Vec<Outcome> {
+    let Reply { session, hub, .. } = command.reply.unwrap();
+    let mut outcomes = Vec::new();
+    let reply = command.reply.unwrap();
+    let published = channel.0.judge(now, command).map(|judged| match judged {
+        Judged::Known(published) => published,
+        Judged::New(draft) => {
+            let (published, entry) = channel.append(now, draft);
+            outcomes.extend(entry);
+            published
+        }
+    });
+    let answer = reply.outcome(published);
+    outcomes.extend(answer.map(|answer| Outcome::Effect(Effect::Answer { hub, session, answer })));
+    outcomes
+}
+
+fn channel() -> Shell {
+    Shell::new("demo1".into(), Members::new(3, []))
 }
 
 fn at(second: u64) -> Now {
@@ -56,6 +130,7 @@ fn attach(number: u8, rules: Option<Arc<Rules>>) -> Attach {
         filter: Filter::named(),
         rules,
         start: Start::Head,
+        evicts: false,
         context: Bytes::from_static(b"ctx"),
     }
 }
@@ -91,24 +166,24 @@ fn presence(action: PresenceAction, client: &'static str, id: &'static str) -> B
     }])
 }
 
-fn answer(effects: &[Effect]) -> &Answer {
-    let mut answers = effects.iter().filter_map(|effect| match effect {
-        Effect::Answer { answer, .. } => Some(answer),
+fn answer(outcomes: &[Outcome]) -> &Answer {
+    let mut answers = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Effect(Effect::Answer { answer, .. }) => Some(answer),
         _ => None,
     });
-    answers.next().unwrap_or_else(|| panic!("no answer: {effects:?}"))
+    answers.next().unwrap_or_else(|| panic!("no answer: {outcomes:?}"))
 }
 
-fn appended(effects: &[Effect]) -> Vec<&Arc<Entry>> {
-    let entries = effects.iter().filter_map(|effect| match effect {
-        Effect::Append(entry) => Some(entry),
+fn appended(outcomes: &[Outcome]) -> Vec<&Arc<Entry>> {
+    let entries = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Append(entry) => Some(entry),
         _ => None,
     });
     entries.collect()
 }
 
-fn is_attached(effects: &[Effect]) -> bool {
-    effects.iter().any(|effect| matches!(effect, Effect::Attached { .. }))
+fn is_attached(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().any(|outcome| matches!(outcome, Outcome::Effect(Effect::Attached { .. })))
 }
 
 #[test]
@@ -165,7 +240,7 @@ fn what_comes_again_is_answered_again_and_published_once() {
     let first = publish_to(&mut channel, at(1), publish(1, id.clone(), message()));
     let again = publish_to(&mut channel, at(100), publish(1, id.clone(), message()));
     assert_eq!((appended(&first).len(), appended(&again).len()), (1, 0));
-    let serial = |effects: &[Effect]| match answer(effects) {
+    let serial = |outcomes: &[Outcome]| match answer(outcomes) {
         Answer::Published { published, .. } => published.serial,
         other => panic!("{other:?}"),
     };
@@ -212,7 +287,7 @@ fn presence_events_that_change_nothing_are_not_told() {
     let mut told = |action, client, id| {
         let body = presence(action, client, id);
         let effects = publish_to(&mut channel, at(1), publish(1, EntryId::Serial, body));
-        assert!(effects.iter().any(|effect| matches!(effect, Effect::Answer { .. })));
+        assert!(effects.iter().any(|outcome| matches!(outcome, Outcome::Effect(Effect::Answer { .. }))));
         let told = appended(&effects).first().copied().cloned();
         told.map(|entry| entry.presence()[0].action)
     };
@@ -241,12 +316,15 @@ fn reseating_takes_members_over_and_replays_what_the_hub_missed() {
         counted: true,
     };
     let delivered = Mint::new(Epoch::new(1)).mint(Timestamp::from_millis(1));
-    let effect =
-        channel.resubscribe(Resubscribe { hub: HUB, subscriptions: vec![subscription(1), subscription(2)], delivered });
+    let effect = channel.0.resubscribe(Resubscribe {
+        hub: HUB,
+        subscriptions: vec![subscription(1), subscription(2)],
+        delivered,
+    });
     assert!(matches!(effect, Effect::Replay { hub: HUB, after } if after == delivered));
     assert_eq!((channel.subscriptions.len(), channel.subscriptions.counted()), (2, 2));
     assert!(!is_attached(&channel.attach(attach(3, room(2)))), "both places are taken");
-    channel.resubscribe(Resubscribe { hub: HUB, subscriptions: vec![subscription(1)], delivered });
+    channel.0.resubscribe(Resubscribe { hub: HUB, subscriptions: vec![subscription(1)], delivered });
     assert_eq!(channel.subscriptions.len(), 2, "who is known already is not counted twice");
 }
 

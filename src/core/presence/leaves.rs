@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    core::presence::{deadlines::Deadlines, place::Place},
+    core::presence::{deadlines::Deadlines, position::EventPosition},
     ids::{ClientId, ConnectionId},
     limits,
 };
@@ -29,7 +29,7 @@ pub struct Leaves {
 
 #[derive(Debug)]
 struct Noted {
-    place: Place,
+    place: EventPosition,
     number: u64,
 }
 
@@ -39,11 +39,11 @@ impl Leaves {
     }
 
     /// The newest leave of the member, if it is remembered.
-    pub fn last(&self, connection: ConnectionId, client: &ClientId) -> Option<Place> {
+    pub fn last(&self, connection: ConnectionId, client: &ClientId) -> Option<EventPosition> {
         self.of.get(&connection)?.get(client).map(|noted| noted.place)
     }
 
-    pub fn note(&mut self, connection: ConnectionId, client: ClientId, place: Place) {
+    pub fn note(&mut self, connection: ConnectionId, client: ClientId, place: EventPosition) {
         let before = self.remove(connection, &client);
         let place = before.map_or(place, |before| before.max(place));
         let number = self.next_number;
@@ -60,7 +60,7 @@ impl Leaves {
         }
     }
 
-    fn remove(&mut self, connection: ConnectionId, client: &ClientId) -> Option<Place> {
+    fn remove(&mut self, connection: ConnectionId, client: &ClientId) -> Option<EventPosition> {
         let clients = self.of.get_mut(&connection)?;
         let Noted { place, number } = clients.remove(client)?;
         if clients.is_empty() {
@@ -109,8 +109,8 @@ mod tests {
         ClientId::new(name.to_string()).unwrap()
     }
 
-    fn place(connection: ConnectionId, serial: u64) -> Place {
-        Place::of(connection, &format!("{connection}:{serial}:0")).unwrap()
+    fn place(connection: ConnectionId, serial: u64) -> EventPosition {
+        EventPosition::of(connection, &format!("{connection}:{serial}:0")).unwrap()
     }
 
     #[test]

@@ -25,18 +25,11 @@ mod ghosts;
 const EPOCH: Epoch = Epoch::new(1);
 const NOW: Timestamp = Timestamp::from_millis(1);
 
-impl Past for Window {
-    fn after(&self, position: Serial) -> Result<Vec<Arc<Entry>>, Gap> {
-        self.after(position)
-    }
-
-    fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>> {
-        self.rewind(now, rewind)
-    }
-
-    fn recent(&self) -> Vec<Arc<Entry>> {
-        self.entries().cloned().collect()
-    }
+/// Reads what is wanted, and fills it in.
+fn read(attached: Attached, start: Start, window: &Window, now: Timestamp, bytes: usize) -> Attached {
+    let wanted = wanted(&start, attached.is_change, now);
+    let found = wanted.map_or(Ok(Vec::new()), |wanted| window.read(wanted));
+    fill(attached, &start, found, || window.entries().cloned().collect(), bytes)
 }
 
 /// A log of messages and presence events, of which a part is kept; and everything that ever was in it.

@@ -1,8 +1,8 @@
-//! CORS for interfaces that any page may use because every request carries credentials of its own: the
-//! origin is echoed (`docs/protocols/ably.md §1.9`). Browsers send these requests with `credentials:
-//! include`, and a wildcard is no answer to that.
+//! CORS: a preflight is answered, and every answer carries the headers by which a page may read it.
 //!
-//! Not for LetShare, whose pages are listed: see [`crate::edge::origin`].
+//! [`echo_origin`] is for interfaces that any page may use because every request carries credentials of its own: the
+//! origin is echoed (`docs/protocols/ably.md §1.9`). Browsers send these requests with `credentials: include`, and a
+//! wildcard is no answer to that. For LetShare, whose pages are listed, see [`crate::edge::origin`].
 
 use actix_web::{
     Error, HttpResponse,
@@ -13,7 +13,7 @@ use actix_web::{
         header::{
             ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
             ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-            ACCESS_CONTROL_REQUEST_HEADERS, HeaderMap, HeaderValue, ORIGIN, VARY,
+            ACCESS_CONTROL_REQUEST_HEADERS, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
         },
     },
     middleware::Next,
@@ -27,11 +27,13 @@ const HEADERS: HeaderValue = HeaderValue::from_static(
      X-Ably-DeviceToken, X-Ably-DeviceSecret, X-Ably-Lib, X-Requested-With, Cache-Control",
 );
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "TransportContext, Transfer-Encoding, Content-Length, X-Ably-ErrorCode, X-Ably-ErrorMessage, \
+    "Link, Transfer-Encoding, Content-Length, X-Ably-ErrorCode, X-Ably-ErrorMessage, \
      X-Ably-Version, X-Ably-ServerId, Server",
 );
 /// Seconds: what Chromium takes at most.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
+
+pub type Header = (HeaderName, HeaderValue);
 
 /// Answers preflights, and lets the page that asks read every answer, refusals included.
 ///
@@ -43,29 +45,46 @@ pub async fn echo_origin<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let origin = request.headers().get(ORIGIN).cloned();
+    // Also without an Origin: a cache must not give this answer to a page.
+    let mut headers = vec![(VARY, HeaderValue::from_static("Origin"))];
+    if let Some(origin) = request.headers().get(ORIGIN) {
+        headers.extend([
+            (ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()),
+            (ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true")),
+            (ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED),
+        ]);
+    }
+    let wanted = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let lists = [
+        (ACCESS_CONTROL_ALLOW_METHODS, METHODS),
+        (ACCESS_CONTROL_ALLOW_HEADERS, wanted.unwrap_or(HEADERS)),
+        (ACCESS_CONTROL_MAX_AGE, MAX_AGE),
+    ];
+    with_headers(request, next, headers, lists).await
+}
+
+/// Answers a preflight with `headers` and `lists`, or calls the handler and adds `headers` to its answer.
+///
+/// # Errors
+/// Those of the wrapped handlers, their answers carrying the headers too.
+pub async fn with_headers<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+    headers: Vec<Header>,
+    lists: impl IntoIterator<Item = Header>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     if request.method() == Method::OPTIONS {
         let mut preflight = HttpResponse::NoContent().finish();
-        let wanted = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS);
-        let allowed = wanted.cloned().unwrap_or(HEADERS);
-        let headers = preflight.headers_mut();
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
-        headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-        allow(headers, origin);
+        append(preflight.headers_mut(), headers.into_iter().chain(lists));
         return Ok(request.into_response(preflight).map_into_right_body());
     }
-    let answered = amended(request, next, |headers| allow(headers, origin)).await?;
+    let answered = amended(request, next, |map| append(map, headers)).await?;
     Ok(answered.map_into_left_body())
 }
 
-fn allow(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
-    // Also without an Origin: a cache must not give this answer to a page.
-    headers.append(VARY, HeaderValue::from_static("Origin"));
-    let Some(origin) = origin else {
-        return;
-    };
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+/// Appends, since a handler may have sent a `Vary` of its own.
+fn append(map: &mut HeaderMap, headers: impl IntoIterator<Item = Header>) {
+    for (name, value) in headers {
+        map.append(name, value);
+    }
 }

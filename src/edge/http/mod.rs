@@ -4,6 +4,5 @@ pub mod accept;
 pub mod amend;
 pub mod body;
 pub mod cors;
-pub mod methods;
 pub mod query;
 pub mod to_the_end;

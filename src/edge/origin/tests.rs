@@ -2,7 +2,7 @@
 
 use actix_web::{
     App, HttpResponse,
-    http::StatusCode,
+    http::{Method, StatusCode, header::HeaderName},
     middleware::from_fn,
     test::{TestRequest, call_service, init_service, read_body},
     web,

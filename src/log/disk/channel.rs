@@ -1,79 +1,106 @@
 //! The log of one persisted channel: the window of the newest minutes first, behind it the file.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, task::Poll, time::Duration};
 
 use crate::{
     clock::Clock,
     core::{
-        command::Rewind,
         dedupe::Known,
-        history::{self, Direction, Page, Query},
+        history::{Direction, Page, Query},
         message::Entry,
-        replay::Past,
-        serial::{Mint, Serial},
+        replay::{Found, Wanted},
+        serial::{Mint, Place, Serial},
         window::{Bounds, Gap},
     },
-    ids::{ChannelName, Timestamp},
+    ids::ChannelName,
     limits,
     log::{
-        Appended, ChannelLog,
+        ChannelLog, Later, PageRead,
         disk::{
             DiskLog, encoding,
-            kept::{Kept, Older},
-            rows::{self, ChannelRow, ENTRIES, NOWHERE, Place, Slice},
+            open_channel::{Older, OpenChannel},
+            reader::Reader,
+            rows::{self, ChannelRow, ENTRIES, NOWHERE, Slice},
         },
         memory::Budget,
     },
     store::{
-        Done, StoreError,
+        StoreError,
         engine::{Engine, Order, Writing},
     },
 };
 
 /// The channel in the hands of its actor.
 pub struct DiskChannel {
-    name: ChannelName,
-    kept: Arc<Kept>,
-    engine: Arc<Engine>,
+    past: Arc<Past>,
     budget: Arc<Budget>,
     bounds: Bounds,
+    reader: Arc<Reader>,
+}
+
+/// What can be read of the channel; shared with the thread that reads the file.
+struct Past {
+    name: ChannelName,
+    open: Arc<OpenChannel>,
+    engine: Arc<Engine>,
     backlog_bytes: usize,
     clock: Clock,
 }
 
 impl DiskChannel {
-    pub(super) fn new(log: &DiskLog, name: ChannelName, kept: Arc<Kept>) -> Self {
+    pub(super) fn new(log: &DiskLog, name: ChannelName, open: Arc<OpenChannel>) -> Self {
+        let (engine, clock) = (Arc::clone(&log.engine), log.clock.clone());
         Self {
-            name,
-            kept,
-            engine: Arc::clone(&log.engine),
+            past: Arc::new(Past { name, open, engine, backlog_bytes: log.backlog_bytes, clock }),
             budget: Arc::clone(log.memory.budget()),
             bounds: log.memory.bounds(),
-            backlog_bytes: log.backlog_bytes,
-            clock: log.clock.clone(),
+            reader: Arc::clone(&log.reader),
         }
     }
+}
 
-    /// Up to where everything was told; what is in the file behind it is not to be seen yet.
-    fn told(&self) -> Place {
-        let state = self.kept.state.lock();
-        state.window.last().map_or(NOWHERE, Serial::place)
+impl Past {
+    /// What is wanted, unless the file has to be read for it.
+    fn at_hand(&self, wanted: Wanted) -> Option<Found> {
+        let state = self.open.state.lock();
+        match wanted {
+            Wanted::After(position) => match state.window.after(position) {
+                Err(Gap::Expired) => {}
+                found => return Some(found),
+            },
+            Wanted::Last(now, rewind) => {
+                let (found, is_enough) = state.window.rewind(now, rewind);
+                if is_enough {
+                    return Some(Ok(found));
+                }
+            }
+        }
+        state.older().map(|older| older.read(wanted, &state.window))
+    }
+
+    fn read(&self, wanted: Wanted) -> Found {
+        // Who has asked before may have had it read.
+        if let Some(found) = self.at_hand(wanted) {
+            return found;
+        }
+        let older = self.read_older();
+        let state = self.open.state.lock();
+        match older {
+            Ok(older) => older.read(wanted, &state.window),
+            Err(error) => {
+                tracing::error!(%error, "the past of a channel cannot be read");
+                state.window.read(wanted)
+            }
+        }
     }
 
     /// More of the past, read at most once until it is dropped.
-    fn older(&self) -> Result<Arc<Older>, StoreError> {
-        let state = self.kept.state.lock();
-        if let Some(older) = &state.older
-            && state.window.after(older.upto).is_ok()
-        {
-            return Ok(Arc::clone(older));
-        }
-        drop(state);
-        let upto = self.told();
+    fn read_older(&self) -> Result<Arc<Older>, StoreError> {
+        let upto = self.newest();
         let (mut entries, mut bytes) = (Vec::new(), 0);
         let mut floor = None;
         let row = self.engine.read(|rows| {
-            let row = rows::channel(rows, &self.name)?.unwrap_or_else(|| self.kept.row);
+            let row = rows::channel(rows, &self.name)?.unwrap_or_else(|| self.open.row);
             let slice = Slice { before: Some(behind(upto)), ..Slice::ALL };
             rows::entries(rows, &self.name, &row, slice, Order::Falling, |entry, _| {
                 bytes += entry.cost();
@@ -90,29 +117,54 @@ impl DiskChannel {
         let older = Arc::new(Older {
             entries,
             floor: floor.unwrap_or(row.dropped),
-            upto: Serial::at(self.kept.row.epoch, upto),
+            upto: Serial::at(self.open.row.epoch, upto),
             is_all: floor.is_none(),
             came: self.clock.uptime(),
         });
-        self.kept.state.lock().older = Some(Arc::clone(&older));
+        self.open.state.lock().older = Some(Arc::clone(&older));
         Ok(older)
     }
 
-    /// What came after `older` was read.
-    fn newer(&self, older: &Older) -> Vec<Arc<Entry>> {
-        let state = self.kept.state.lock();
-        // cannot fail: `older` was just read, or checked for it.
-        state.window.after(older.upto).unwrap_or_default()
+    /// The newest entry that is on disk, as far as that is known; what is in the file behind it is not to be seen yet.
+    fn newest(&self) -> Place {
+        let state = self.open.state.lock();
+        state.window.last().map_or(NOWHERE, Serial::place)
     }
 
-    fn report(&self, error: &StoreError) {
-        tracing::error!(%error, "the past of a channel cannot be read");
+    /// The page, unless the file has to be read for it.
+    fn page_at_hand(&self, query: &Query) -> Option<Option<Page>> {
+        let state = self.open.state.lock();
+        match query.until.map(|until| state.window.reaches(until)) {
+            None | Some(Ok(())) => {}
+            Some(Err(Gap::OtherLog)) => return Some(None),
+            Some(Err(_)) => return None,
+        }
+        let page = state.window.page(query);
+        let is_newest = query.direction == Direction::Backwards && page.next.is_some();
+        (is_newest || state.window.dropped().is_none()).then_some(Some(page))
+    }
+
+    fn page(&self, query: &Query) -> PageRead {
+        let is_lost = |until| matches!(self.read(Wanted::After(until)), Err(Gap::Expired | Gap::OtherLog));
+        if query.until.is_some_and(is_lost) {
+            return Ok(None);
+        }
+        let (mut page, slice) = (Page::default(), self.slice(query));
+        let order = match query.direction {
+            Direction::Forwards => Order::Rising,
+            Direction::Backwards => Order::Falling,
+        };
+        self.engine.read(|rows| {
+            let row = self.open.row;
+            rows::entries(rows, &self.name, &row, slice, order, |entry, _| Ok(query.take(&mut page, &Arc::new(entry))))
+        })?;
+        Ok(Some(page))
     }
 
     /// The entries of the file that `query` may want.
     fn slice(&self, query: &Query) -> Slice {
-        let told = self.told();
-        let until = query.until.map_or(told, |until| until.place().min(told));
+        let newest = self.newest();
+        let until = query.until.map_or(newest, |until| until.place().min(newest));
         let mut slice = Slice { after: NOWHERE, before: Some(behind(until)) };
         // Its other items may follow.
         let place = query.after.map(|after| after.serial.place());
@@ -148,63 +200,28 @@ const fn ahead_of((millis, counter): Place) -> Place {
     }
 }
 
-impl Past for DiskChannel {
-    fn after(&self, position: Serial) -> Result<Vec<Arc<Entry>>, Gap> {
-        let found = self.kept.state.lock().window.after(position);
-        if found.as_ref().err() != Some(&Gap::Expired) {
-            return found;
-        }
-        let older = self.older().map_err(|error| {
-            self.report(&error);
-            Gap::Expired
-        })?;
-        if position.place() < older.floor {
-            return Err(if older.is_all { Gap::Expired } else { Gap::TooLong });
-        }
-        let from = older.entries.partition_point(|entry| entry.serial.place() <= position.place());
-        let mut found = older.entries[from..].to_vec();
-        found.extend(self.newer(&older));
-        Ok(found)
-    }
-
-    fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>> {
-        let (found, is_enough) = self.kept.state.lock().window.rewind_or_less(now, rewind);
-        if is_enough {
-            return found;
-        }
-        match self.older() {
-            Ok(older) => {
-                let newer = self.newer(&older);
-                let all = newer.iter().rev().chain(older.entries.iter().rev());
-                history::rewind(all, now, rewind).0
-            }
-            Err(error) => {
-                self.report(&error);
-                found
-            }
-        }
-    }
-
-    fn recent(&self) -> Vec<Arc<Entry>> {
-        self.kept.state.lock().window.entries().cloned().collect()
-    }
-}
-
 impl ChannelLog for DiskChannel {
     fn mint(&self) -> Mint {
-        let state = self.kept.state.lock();
+        let open = &self.past.open;
+        let state = open.state.lock();
         let last = state.window.last().into_iter().chain(state.submitted);
-        last.max_by_key(|serial| serial.place()).map_or_else(|| Mint::new(self.kept.row.epoch), Mint::resume)
+        last.max_by_key(|serial| serial.place()).map_or_else(|| Mint::new(open.row.epoch), Mint::resume)
     }
 
-    fn append(&mut self, now: Duration, entry: Arc<Entry>, whom: &mut dyn FnMut() -> Done<()>) -> Appended {
+    fn append(
+        &mut self,
+        now: Duration,
+        entry: Arc<Entry>,
+        later: Later<'_, Result<(), StoreError>>,
+    ) -> Poll<Result<(), StoreError>> {
+        let open = Arc::clone(&self.past.open);
         let value = encoding::encode(&entry);
-        let key = rows::entry_key(self.kept.row.id, entry.serial.place());
+        let key = rows::entry_key(open.row.id, entry.serial.place());
         let size = key.len() + value.len();
-        let mut state = self.kept.state.lock();
+        let mut state = open.state.lock();
         state.submitted = Some(entry.serial);
-        state.untold += 1;
-        let row = (!state.has_row).then(|| (self.name.clone(), self.kept.row));
+        state.pending += 1;
+        let row = (!state.has_row).then(|| (self.past.name.clone(), open.row));
         drop(state);
 
         let work = move |rows: &mut Writing<'_>| {
@@ -213,11 +230,10 @@ impl ChannelLog for DiskChannel {
             }
             rows.put(ENTRIES, &key, &value)
         };
-        let (kept, budget) = (Arc::clone(&self.kept), Arc::clone(&self.budget));
-        let (bounds, done) = (self.bounds, whom());
-        let told = move |result: Result<(), StoreError>| {
-            let mut state = kept.state.lock();
-            state.untold -= 1;
+        let (budget, bounds, done) = (Arc::clone(&self.budget), self.bounds, later());
+        let committed = move |result: Result<(), StoreError>| {
+            let mut state = open.state.lock();
+            state.pending -= 1;
             if result.is_ok() {
                 state.has_row = true;
                 budget.charge(&mut state.window, |window| window.append(now, entry, bounds));
@@ -225,12 +241,12 @@ impl ChannelLog for DiskChannel {
             drop(state);
             done(result);
         };
-        self.engine.submit(size, Box::new(work), Box::new(told));
-        Appended::Later
+        self.past.engine.submit(size, Box::new(work), Box::new(committed));
+        Poll::Pending
     }
 
     fn remembered(&mut self) -> Vec<Known> {
-        let mut state = self.kept.state.lock();
+        let mut state = self.past.open.state.lock();
         let mut remembered = std::mem::take(&mut state.remembered);
         if remembered.is_empty() {
             // Opened again, after an actor's death.
@@ -239,39 +255,41 @@ impl ChannelLog for DiskChannel {
         remembered
     }
 
-    fn page(&self, query: &Query) -> Result<Page, StoreError> {
-        let state = self.kept.state.lock();
-        let page = state.window.page(query);
-        let is_newest = query.direction == Direction::Backwards && page.next.is_some();
-        if is_newest || state.window.dropped().is_none() {
-            return Ok(page);
+    fn recent(&self) -> Vec<Arc<Entry>> {
+        self.past.open.state.lock().window.entries().cloned().collect()
+    }
+
+    fn read(&self, wanted: Wanted, later: Later<'_, Found>) -> Poll<Found> {
+        if let Some(found) = self.past.at_hand(wanted) {
+            return Poll::Ready(found);
         }
-        drop(state);
-        let (mut page, slice) = (Page::default(), self.slice(query));
-        let order = match query.direction {
-            Direction::Forwards => Order::Rising,
-            Direction::Backwards => Order::Falling,
-        };
-        self.engine.read(|rows| {
-            let row = self.kept.row;
-            rows::entries(rows, &self.name, &row, slice, order, |entry, _| Ok(query.take(&mut page, &Arc::new(entry))))
-        })?;
-        Ok(page)
+        let (past, done) = (Arc::clone(&self.past), later());
+        self.reader.submit(move || done(past.read(wanted)));
+        Poll::Pending
+    }
+
+    fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead> {
+        if let Some(page) = self.past.page_at_hand(query) {
+            return Poll::Ready(Ok(page));
+        }
+        let (past, query, done) = (Arc::clone(&self.past), query.clone(), later());
+        self.reader.submit(move || done(past.page(&query)));
+        Poll::Pending
     }
 
     fn expire(&mut self, now: Duration) -> bool {
-        let mut state = self.kept.state.lock();
+        let mut state = self.past.open.state.lock();
         let (budget, bounds) = (&self.budget, self.bounds);
         budget.charge(&mut state.window, |window| window.trim(now, bounds));
         let older = state.older.as_ref();
         if older.is_some_and(|older| now.saturating_sub(older.came) > limits::BACKLOG_KEPT) {
             state.older = None;
         }
-        state.window.is_empty() && state.untold == 0
+        state.window.is_empty() && state.pending == 0
     }
 }
 
-/// Makes the channel known to the file. Whoever could not read its row must not write over it.
+/// Writes the channel's row if there is none. A row that could not be read when the channel was opened is not written over.
 fn make_row(rows: &mut Writing<'_>, name: &ChannelName, row: &ChannelRow) -> Result<(), StoreError> {
     match rows::channel(rows, name)? {
         Some(known) if known.id == row.id => Ok(()),

@@ -1,5 +1,5 @@
 //! An entry as bytes, and back. Numbers are LEB128, texts and data follow their length; the first byte is
-//! the version. What a row's key says (serial) and the channel's row (name, epoch) is not repeated.
+//! the version. The serial, which is in the row's key, and the channel's name and epoch, which are in its row, are left out.
 
 use bytes::Bytes;
 use bytestring::ByteString;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::{
     core::{
         message::Entry,
-        serial::{Epoch, Serial},
+        serial::{Epoch, Place, Serial},
     },
     ids::{AppId, ChannelName},
     log::disk::encoding,
@@ -24,9 +24,6 @@ use crate::{
 
 pub const CHANNELS: Table = Table("channels");
 pub const ENTRIES: Table = Table("entries");
-
-/// Where a serial stands in its epoch.
-pub type Place = (u64, u16);
 
 const APP_BYTES: usize = 6;
 const ENTRY_KEY_BYTES: usize = 18;

@@ -12,11 +12,12 @@ use std::{
 };
 
 use crate::{
+    core::serial::Place,
     ids::ChannelName,
     limits,
     log::disk::{
         DiskLog, Retention,
-        rows::{self, CHANNELS, ChannelRow, ENTRIES, Place, Slice},
+        rows::{self, CHANNELS, ChannelRow, ENTRIES, Slice},
     },
     store::{
         StoreError,
@@ -65,7 +66,7 @@ impl DiskLog {
         for name in names {
             match self.sweep_channel(name, &mut swept) {
                 Ok(bytes) => stored += bytes,
-                // The others are not to suffer.
+                // The others are swept all the same.
                 Err(error @ StoreError::Damaged(_)) => {
                     tracing::error!(%error, "a channel cannot be swept");
                 }
@@ -136,7 +137,7 @@ impl DiskLog {
         }))
     }
 
-    /// So that it need not be counted again.
+    /// Stores the count, so that these entries are not counted again.
     fn note_count(&self, look: &Look) {
         let (name, counted) = (look.name.clone(), look.row);
         let work = move |rows: &mut Writing<'_>| {
@@ -146,11 +147,11 @@ impl DiskLog {
             }
             Ok(())
         };
-        // Not waited for: whatever is written later finds it.
+        // Not waited for: later transactions see it.
         self.engine.submit(0, Box::new(work), Box::new(drop));
     }
 
-    /// Removes the oldest entries, some at a time; says how many.
+    /// Removes the oldest entries, some at a time; returns how many.
     fn trim(&self, name: &ChannelName, counted: ChannelRow, cutoff: u64, bytes: u64) -> Result<u64, StoreError> {
         let name = name.clone();
         let (told, removed) = channel();
@@ -185,7 +186,7 @@ impl DiskLog {
         Ok(removed.try_iter().last().unwrap_or_default())
     }
 
-    /// Removes the row of a channel of which nothing is left and that nobody uses.
+    /// Removes the row of a channel that has no entries and is not in use.
     fn forget(&self, name: &ChannelName) -> Result<bool, StoreError> {
         let (channels, going) = (Arc::clone(&self.channels), name.clone());
         let (told, is_forgotten) = channel();

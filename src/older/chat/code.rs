@@ -1,176 +1,78 @@
 //! The numbers that a reply can have (`docs/protocols/chat.md §5`), and what the core's faults are among them.
 
-use actix_web::http::StatusCode;
+use crate::error::{Fault, reply_table};
 
-use crate::error::Fault;
-
-/// Why a request was not carried out, or not wholly.
+/// What a client gets: the number, the HTTP status, the document's text, and in English why and what would be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    UnknownCommand,
-    BadRequest,
-    JoinUnreadable,
-    JoinNoRoom,
-    LeaveUnreadable,
-    LeaveNoRoom,
-    GroupUnreadable,
-    GroupNoName,
-    GroupNoMembers,
-    GroupMessageUnreadable,
-    GroupMessageIncomplete,
-    GroupInvalid,
-    GroupBlocked,
-    GroupNotStored,
-    Unreadable,
-    Incomplete,
-    Offline,
-    NotSent,
-    BroadcastEmpty,
-    BroadcastFailed,
-    Blocked,
-    NotStored,
-    /// Ours: faster than the limits allow.
-    TooFast,
-    /// HTTP only.
-    Unauthorized,
-    Forbidden,
-    MethodNotAllowed,
-    TooLarge,
-    /// HTTP only, in the shape of the source: the target is not online.
-    SourceFailed,
-    Unavailable,
+pub struct Row {
+    pub number: u16,
+    pub status: u16,
+    pub text: &'static str,
+    pub reason: &'static str,
+}
+
+const fn row(number: u16, status: u16, text: &'static str, reason: &'static str) -> Row {
+    Row { number, status, text, reason }
+}
+
+const ROOM: &str = "data must be an object with the text room_id";
+const NO_ROOM: &str = "room_id is missing";
+const BLOCKED: &str = "the moderation of this server does not let the text pass";
+const NOT_STORED: &str = "the store does not answer; try again";
+const NOT_SENT: &str = "the user is not connected, or the server is busy; try again";
+
+reply_table! {
+    /// Why a request was not carried out, or not wholly.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Code {
+        UnknownCommand => row(1000, 400, "未知命令",
+            "unknown cmd; known are send_message, send_group_message, broadcast, ping, join_room, leave_room, \
+             create_group and online"),
+        BadRequest => row(1001, 400, "请求参数错误",
+            "not one JSON object with the fields of a request, each of its type"),
+        JoinUnreadable => row(2001, 400, "房间参数解析失败", ROOM),
+        JoinNoRoom => row(2002, 400, "房间ID不能为空", NO_ROOM),
+        LeaveUnreadable => row(2003, 400, "房间参数解析失败", ROOM),
+        LeaveNoRoom => row(2004, 400, "房间ID不能为空", NO_ROOM),
+        GroupUnreadable => row(3001, 400, "群聊参数解析失败",
+            "data must be an object with the texts group_name and description, and member_ids, an array of ids of \
+             users"),
+        GroupNoName => row(3002, 400, "群聊名称不能为空", "group_name is missing"),
+        GroupNoMembers => row(3003, 400, "群成员列表不能为空", "member_ids is missing or empty"),
+        GroupMessageUnreadable => row(3004, 400, "群聊消息解析失败",
+            "data must be an object with the texts group_id, content and client_id, and the number message_type"),
+        GroupMessageIncomplete => row(3005, 400, "群聊ID和消息内容不能为空", "group_id or content is missing"),
+        GroupInvalid => row(3006, 400, "群聊ID格式无效", "group_id must be one that create_group has answered"),
+        GroupBlocked => row(3008, 403, "消息包含敏感内容", BLOCKED),
+        GroupNotStored => row(3009, 503, "群聊消息保存失败", NOT_STORED),
+        Unreadable => row(10001, 400, "消息解析失败",
+            "data must be an object with the numbers to_user_id and message_type, and the texts content, message and \
+             client_id"),
+        Incomplete => row(10002, 400, "目标用户ID和消息内容不能为空", "to_user_id or content is missing"),
+        /// Not refused: the message is stored, as its data says.
+        Offline => row(10003, 200, "目标用户不在线", ""),
+        NotSent => row(10004, 503, "消息发送失败", NOT_SENT),
+        BroadcastEmpty => row(10005, 400, "群发消息内容不能为空", "message is missing"),
+        BroadcastFailed => row(10006, 503, "群发消息失败", NOT_SENT),
+        Blocked => row(10007, 403, "消息包含敏感内容", BLOCKED),
+        NotStored => row(10008, 503, "消息保存失败", NOT_STORED),
+        /// Ours: faster than the limits allow.
+        TooFast => row(429, 429, "请求过于频繁",
+            "more than limits.publishes_per_second, limits.publish_burst at once; try again in a second"),
+        /// HTTP only, as those behind it.
+        Unauthorized => row(401, 401, "未登陆", "no token that chat.jwt_secret has signed and that is not over"),
+        Forbidden => row(403, 403, "无权访问该房间", "a private room is for its two users, a group for its members"),
+        MethodNotAllowed => row(405, 405, "请求方法不允许",
+            "the path does not have the method; the header Allow says which it has"),
+        TooLarge => row(413, 413, "请求体过大", "a body may have 65536 bytes"),
+        /// In the shape of the source: the target is not online.
+        SourceFailed => row(500, 500, "发送失败", NOT_SENT),
+        Unavailable => row(503, 503, "服务暂不可用", "the server cannot do this now; try again in a second"),
+    }
+    pub fn row(&self) -> Row;
 }
 
 impl Code {
-    pub const fn number(self) -> u16 {
-        match self {
-            Self::UnknownCommand => 1000,
-            Self::BadRequest => 1001,
-            Self::JoinUnreadable => 2001,
-            Self::JoinNoRoom => 2002,
-            Self::LeaveUnreadable => 2003,
-            Self::LeaveNoRoom => 2004,
-            Self::GroupUnreadable => 3001,
-            Self::GroupNoName => 3002,
-            Self::GroupNoMembers => 3003,
-            Self::GroupMessageUnreadable => 3004,
-            Self::GroupMessageIncomplete => 3005,
-            Self::GroupInvalid => 3006,
-            // 3007 does not exist.
-            Self::GroupBlocked => 3008,
-            Self::GroupNotStored => 3009,
-            Self::Unreadable => 10001,
-            Self::Incomplete => 10002,
-            Self::Offline => 10003,
-            Self::NotSent => 10004,
-            Self::BroadcastEmpty => 10005,
-            Self::BroadcastFailed => 10006,
-            Self::Blocked => 10007,
-            Self::NotStored => 10008,
-            Self::TooFast => 429,
-            Self::Unauthorized => 401,
-            Self::Forbidden => 403,
-            Self::MethodNotAllowed => 405,
-            Self::TooLarge => 413,
-            Self::SourceFailed => 500,
-            Self::Unavailable => 503,
-        }
-    }
-
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::UnknownCommand => "未知命令",
-            Self::BadRequest => "请求参数错误",
-            Self::JoinUnreadable | Self::LeaveUnreadable => "房间参数解析失败",
-            Self::JoinNoRoom | Self::LeaveNoRoom => "房间ID不能为空",
-            Self::GroupUnreadable => "群聊参数解析失败",
-            Self::GroupNoName => "群聊名称不能为空",
-            Self::GroupNoMembers => "群成员列表不能为空",
-            Self::GroupMessageUnreadable => "群聊消息解析失败",
-            Self::GroupMessageIncomplete => "群聊ID和消息内容不能为空",
-            Self::GroupInvalid => "群聊ID格式无效",
-            Self::GroupBlocked | Self::Blocked => "消息包含敏感内容",
-            Self::GroupNotStored => "群聊消息保存失败",
-            Self::Unreadable => "消息解析失败",
-            Self::Incomplete => "目标用户ID和消息内容不能为空",
-            Self::Offline => "目标用户不在线",
-            Self::NotSent => "消息发送失败",
-            Self::BroadcastEmpty => "群发消息内容不能为空",
-            Self::BroadcastFailed => "群发消息失败",
-            Self::NotStored => "消息保存失败",
-            Self::TooFast => "请求过于频繁",
-            Self::Unauthorized => "未登陆",
-            Self::Forbidden => "无权访问该房间",
-            Self::MethodNotAllowed => "请求方法不允许",
-            Self::TooLarge => "请求体过大",
-            Self::SourceFailed => "发送失败",
-            Self::Unavailable => "服务暂不可用",
-        }
-    }
-
-    /// What the texts of the document do not say: why, and what would be taken.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::UnknownCommand => {
-                "unknown cmd; known are send_message, send_group_message, broadcast, ping, join_room, leave_room, \
-                 create_group and online"
-            }
-            Self::BadRequest => "not one JSON object with the fields of a request, each of its type",
-            Self::JoinUnreadable | Self::LeaveUnreadable => "data must be an object with the text room_id",
-            Self::JoinNoRoom | Self::LeaveNoRoom => "room_id is missing",
-            Self::GroupUnreadable => {
-                "data must be an object with the texts group_name and description, and member_ids, an array of ids \
-                 of users"
-            }
-            Self::GroupNoName => "group_name is missing",
-            Self::GroupNoMembers => "member_ids is missing or empty",
-            Self::GroupMessageUnreadable => {
-                "data must be an object with the texts group_id, content and client_id, and the number message_type"
-            }
-            Self::GroupMessageIncomplete => "group_id or content is missing",
-            Self::GroupInvalid => "group_id must be one that create_group has answered",
-            Self::GroupBlocked | Self::Blocked => "the moderation of this server does not let the text pass",
-            Self::Unreadable => {
-                "data must be an object with the numbers to_user_id and message_type, and the texts content, message \
-                 and client_id"
-            }
-            Self::Incomplete => "to_user_id or content is missing",
-            Self::BroadcastEmpty => "message is missing",
-            Self::GroupNotStored | Self::NotStored => "the store does not answer; try again",
-            Self::NotSent | Self::BroadcastFailed | Self::SourceFailed => {
-                "the user is not connected, or the server is busy; try again"
-            }
-            Self::TooFast => {
-                "more than limits.publishes_per_second, limits.publish_burst at once; try again in a second"
-            }
-            Self::Unauthorized => "no token that chat.jwt_secret has signed and that is not over",
-            Self::Forbidden => "a private room is for its two users, a group for its members",
-            Self::MethodNotAllowed => "the path does not have the method; the header Allow says which it has",
-            Self::TooLarge => "a body may have 65536 bytes",
-            Self::Unavailable => "the server cannot do this now; try again in a second",
-            // Not refused: it was kept, as its data says.
-            Self::Offline => "",
-        }
-    }
-
-    /// The last paragraph of §5.
-    pub const fn status(self) -> StatusCode {
-        match self {
-            // Stored; what was asked for is done as far as it can be.
-            Self::Offline => StatusCode::OK,
-            Self::Blocked | Self::GroupBlocked | Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::TooFast => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotStored | Self::GroupNotStored | Self::NotSent | Self::BroadcastFailed | Self::Unavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::SourceFailed => StatusCode::INTERNAL_SERVER_ERROR,
-            _ => StatusCode::BAD_REQUEST,
-        }
-    }
-
     /// The code of a message that the core did not take; `failed` says which kind it was: most faults no client of
     /// this protocol can cause, and to its sender they are all the same.
     pub const fn of_fault(fault: &Fault, failed: Self) -> Self {
@@ -191,12 +93,12 @@ mod tests {
     #[test]
     fn faults_of_the_core() {
         for fault in [Fault::Busy, Fault::DiskFull, Fault::Internal, Fault::ShuttingDown, Fault::ChannelForbidden] {
-            assert_eq!(Code::of_fault(&fault, Code::NotSent).number(), 10004);
-            let code = Code::of_fault(&fault, Code::BroadcastFailed);
-            assert_eq!((code.number(), code.text()), (10006, "群发消息失败"));
+            assert_eq!(Code::of_fault(&fault, Code::NotSent).row().number, 10004);
+            let row = Code::of_fault(&fault, Code::BroadcastFailed).row();
+            assert_eq!((row.number, row.text), (10006, "群发消息失败"));
         }
-        let code = Code::of_fault(&Fault::RateLimited, Code::NotSent);
-        assert_eq!((code.number(), code.status().as_u16()), (429, 429));
+        let row = Code::of_fault(&Fault::RateLimited, Code::NotSent).row();
+        assert_eq!((row.number, row.status), (429, 429));
     }
 
     #[test]
@@ -211,7 +113,7 @@ mod tests {
             (Code::NotStored, 503),
             (Code::Unauthorized, 401),
         ] {
-            assert_eq!(code.status().as_u16(), status, "{code:?}");
+            assert_eq!(code.row().status, status, "{code:?}");
         }
     }
 }

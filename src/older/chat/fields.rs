@@ -1,8 +1,9 @@
 //! The fields of a request's `data` or body, as Go reads them: null is as good as nothing, numbers are numbers
 //! (`docs/protocols/chat.md §4, §10`). Pure.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::collections::HashSet;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -10,28 +11,30 @@ use crate::{
     older::chat::{code::Code, reply::Reply},
 };
 
-/// A JSON object.
+/// A JSON object, and the code of the reply when a field is not what it should be.
 #[derive(Debug)]
-pub struct Fields(Map<String, Value>);
+pub struct Fields {
+    values: Map<String, Value>,
+    pub unreadable: Code,
+}
 
-/// A field is not what it should be; what is said about it, if it is more than that.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Wrong(Option<Cow<'static, str>>);
+/// How strictly, and in whose words.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// Only the types of messages that the document knows.
+    pub strict_types: bool,
+    /// The texts and codes of the source where it has others.
+    pub is_source: bool,
+}
 
-impl Wrong {
-    const TYPE: Self = Self(None);
-
-    pub fn said(text: &'static str) -> Self {
-        Self(Some(text.into()))
-    }
-
-    /// As a reply with this code: its text, and what there is to say.
-    pub fn told(self, code: Code) -> Reply {
-        match self.0 {
-            None => code.into(),
-            Some(said) => Reply::told(code, format!("{}: {said}", code.text())),
-        }
-    }
+/// What users say to users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    pub content: String,
+    /// `message_type`
+    pub kind: i64,
+    /// The sender's own id of the message.
+    pub client_id: Option<String>,
 }
 
 impl Fields {
@@ -39,95 +42,101 @@ impl Fields {
     ///
     /// # Errors
     /// Something that is no object.
-    pub fn read(json: Option<&str>) -> Result<Self, Wrong> {
+    pub fn read(json: Option<&str>, unreadable: Code) -> Result<Self, Reply> {
         match json.map(serde_json::from_str) {
-            None | Some(Ok(Value::Null)) => Ok(Self(Map::new())),
-            Some(Ok(Value::Object(fields))) => Ok(Self(fields)),
-            Some(_) => Err(Wrong::TYPE),
+            None | Some(Ok(Value::Null)) => Ok(Self { values: Map::new(), unreadable }),
+            Some(Ok(Value::Object(values))) => Ok(Self { values, unreadable }),
+            Some(_) => Err(unreadable.into()),
         }
     }
 
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.values.get(name).filter(|value| !value.is_null())
     }
 
+    /// A field, or the default of its type.
+    ///
     /// # Errors
-    /// It is no text.
-    pub fn text(&self, name: &str) -> Result<Option<&str>, Wrong> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Wrong::TYPE),
-        }
+    /// It is of another type.
+    pub fn get<'a, T: Deserialize<'a> + Default>(&'a self, name: &str) -> Result<T, Reply> {
+        let value = self.value(name).map(T::deserialize).transpose();
+        value.map(Option::unwrap_or_default).map_err(|_| self.unreadable.into())
+    }
+
+    /// The reply to a field of the right type that cannot be taken.
+    pub fn refusal(&self, why: &str) -> Reply {
+        Reply::with_text(self.unreadable, format!("{}: {why}", self.unreadable.row().text))
     }
 
     /// Text of a message; empty when it is not there. Spaces are content, too.
     ///
     /// # Errors
     /// It is no text, or longer than [`limits::CHAT_CONTENT_BYTES`].
-    pub fn content(&self, name: &str) -> Result<&str, Wrong> {
-        let text = self.text(name)?.unwrap_or_default();
-        if text.len() > limits::CHAT_CONTENT_BYTES {
-            let limit = limits::CHAT_CONTENT_BYTES;
-            return Err(Wrong(Some(format!("内容超过{limit}字节 (longer than {limit} bytes)").into())));
+    pub fn content(&self, name: &str) -> Result<&str, Reply> {
+        let text: &str = self.get(name)?;
+        let limit = limits::CHAT_CONTENT_BYTES;
+        if text.len() > limit {
+            return Err(self.refusal(&format!("内容超过{limit}字节 (longer than {limit} bytes)")));
         }
         Ok(text)
-    }
-
-    /// # Errors
-    /// It is no whole number.
-    pub fn whole(&self, name: &str) -> Result<Option<i64>, Wrong> {
-        let whole = |value: &Value| value.as_i64().ok_or(Wrong::TYPE);
-        self.get(name).map(whole).transpose()
     }
 
     /// The id of a user; none for 0, who is nobody.
     ///
     /// # Errors
     /// It is no whole number from 0 to 2^63-1, which is what the stores have.
-    pub fn user(&self, name: &str) -> Result<Option<u64>, Wrong> {
-        let user = self.get(name).map(user).transpose()?;
-        Ok(user.filter(|user| *user > 0))
+    pub fn user(&self, name: &str) -> Result<Option<u64>, Reply> {
+        let user = self.get(name)?;
+        self.check_user(user)?;
+        Ok((user > 0).then_some(user))
     }
 
     /// Ids of users, each once.
     ///
     /// # Errors
     /// It is no array of such numbers, or somebody in it is nobody.
-    pub fn users(&self, name: &str) -> Result<Vec<u64>, Wrong> {
-        let users = match self.get(name) {
-            None => return Ok(Vec::new()),
-            Some(Value::Array(users)) => users,
-            Some(_) => return Err(Wrong::TYPE),
-        };
-        let mut seen = HashSet::new();
-        let mut each = Vec::new();
-        for value in users {
-            let user = user(value)?;
-            if user == 0 {
-                return Err(Wrong::TYPE);
-            }
-            if seen.insert(user) {
-                each.push(user);
-            }
+    pub fn users(&self, name: &str) -> Result<Vec<u64>, Reply> {
+        let mut users: Vec<u64> = self.get(name)?;
+        for user in &users {
+            self.check_user(*user)?;
         }
-        Ok(each)
+        if users.contains(&0) {
+            return Err(self.unreadable.into());
+        }
+        let mut seen = HashSet::new();
+        users.retain(|user| seen.insert(*user));
+        Ok(users)
+    }
+
+    fn check_user(&self, user: u64) -> Result<(), Reply> {
+        i64::try_from(user).map(drop).map_err(|_| self.unreadable.into())
     }
 
     /// The sender's own id of its message; the empty one is none.
     ///
     /// # Errors
     /// It is no text, or too long to be remembered.
-    pub fn client_id(&self) -> Result<Option<String>, Wrong> {
-        let id = self.text("client_id")?.filter(|id| !id.is_empty());
-        if id.is_some_and(|id| id.len() > limits::CHAT_CLIENT_ID_BYTES) {
-            return Err(Wrong::said("client_id 过长 (too long)"));
+    pub fn client_id(&self) -> Result<Option<String>, Reply> {
+        let id: &str = self.get("client_id")?;
+        if id.len() > limits::CHAT_CLIENT_ID_BYTES {
+            return Err(self.refusal("client_id 过长 (too long)"));
         }
-        Ok(id.map(str::to_owned))
+        Ok((!id.is_empty()).then(|| id.to_owned()))
     }
-}
 
-fn user(value: &Value) -> Result<u64, Wrong> {
-    let user = value.as_u64().filter(|user| i64::try_from(*user).is_ok()).ok_or(Wrong::TYPE)?;
-    Ok(user)
+    /// `content`, `message_type` and `client_id`.
+    ///
+    /// # Errors
+    /// One of them is of another type or too long, or `rules` do not know the type of the message.
+    pub fn message(&self, rules: Rules) -> Result<Text, Reply> {
+        // To Go, none and 0 are the same; and only 1 is moderated.
+        let kind = match self.get("message_type")? {
+            0 => 1,
+            kind => kind,
+        };
+        if rules.strict_types && !(1..=3).contains(&kind) {
+            return Err(self.refusal("message_type 只能是 1、2 或 3"));
+        }
+        Ok(Text { content: self.content("content")?.to_owned(), kind, client_id: self.client_id()? })
+    }
 }

@@ -1,205 +1,143 @@
 //! The HTTP interface (`docs/protocols/chat.md §3, §6`).
 
-use std::num::NonZeroU32;
-
 use actix_web::{
-    HttpRequest, HttpResponse, Route,
+    HttpRequest, HttpResponse,
     http::{
         StatusCode,
         header::{self, HeaderValue},
     },
     web,
 };
-use governor::{Quota, RateLimiter};
 use serde_json::json;
 
 use crate::{
-    actors::{broker::FrameLimiter, refusals::Reason},
-    clock::Clock,
-    edge::{
-        client_address::client_address_of,
-        http::{body, methods::read, query::Query},
-    },
-    limits,
+    actors::refusals::Reason,
+    config::ChatCompat,
+    edge::{self, Methods, http::query::Query},
     older::chat::{
         code::Code,
-        door::Chat,
-        history,
-        identity::{Unknown, Visitor},
-        reply::{Reply, Style},
+        endpoint::ChatEndpoint,
+        identity::{TokenUser, Unauthorized},
+        reply::Reply,
     },
 };
 
-mod sending;
-
-/// The methods of [`read`].
-const READ: &str = "GET, HEAD";
-
-pub type Limiter = FrameLimiter;
-
-/// For messages of all users together; none without a limit.
-pub fn limiter(per_second: u32, clock: Clock) -> Option<Limiter> {
-    let rate = NonZeroU32::new(per_second)?;
-    Some(RateLimiter::direct_with_clock(Quota::per_second(rate), clock))
-}
+mod history;
+mod send;
 
 /// A reply as a response.
-pub fn respond(reply: &Reply, style: Style) -> HttpResponse {
-    let status = reply.code.map_or(StatusCode::OK, Code::status);
+pub fn respond(reply: &Reply, compat: ChatCompat) -> HttpResponse {
+    let status = reply.code.map(|code| StatusCode::from_u16(code.row().status));
+    let status = status.and_then(Result::ok).unwrap_or_default();
     let mut response = HttpResponse::build(status);
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         response.insert_header((header::RETRY_AFTER, "1"));
     }
-    response.content_type("application/json; charset=utf-8").body(reply.json(style, None))
-}
-
-/// Who asks may not be known.
-type Outcome = Result<Reply, Unknown>;
-
-impl Chat {
-    fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Unknown> {
-        let visitor = self.shared.gate.get().visitor(request);
-        visitor.inspect_err(|unknown| {
-            let address = client_address_of(request, &self.entrance.trusted_proxies.get());
-            let why = || format!("chat: a request is refused: {}", unknown.reason());
-            self.entrance.worker.broker.refused(Reason::Token, Some(address), why);
-        })
-    }
-
-    fn told(&self, outcome: Outcome) -> HttpResponse {
-        let response = match outcome {
-            Ok(reply) => respond(&reply, self.style()),
-            Err(unknown) => unknown.response(self.style()),
-        };
-        if response.status().is_client_error() || response.status().is_server_error() {
-            self.entrance.worker.count(|counters| counters.errors_told += 1);
-        }
-        response
-    }
-
-    fn online_count(&self) -> Reply {
-        let count = self.shared.exchange.online.count();
-        Reply::done(&match self.style() {
-            Style::Document => json!({ "count": count }),
-            Style::Source => json!({ "online_count": count }),
-        })
-    }
-
-    fn online_users(&self, request: &HttpRequest) -> Outcome {
-        self.visitor(request)?;
-        let users = self.shared.exchange.online.users();
-        Ok(Reply::done(&match self.style() {
-            Style::Document => json!({ "users": users }),
-            Style::Source => json!({ "online_users": users }),
-        }))
-    }
-
-    async fn messages(&self, request: &HttpRequest, room: Option<&str>) -> Outcome {
-        let reader = self.visitor(request)?.id;
-        let query = Query::parse(request.query_string());
-        let room = room.or_else(|| query.get("room_id")).unwrap_or_default();
-        let page = history::page(&self.shared, reader, room, &query).await;
-        Ok(page.unwrap_or_else(|refused| refused))
-    }
-
-    /// §9: only a deep look asks the store.
-    async fn health(&self, request: &HttpRequest) -> HttpResponse {
-        let exchange = &self.shared.exchange;
-        let time = exchange.now_text();
-        let is_deep = Query::parse(request.query_string()).get("deep") == Some("1");
-        let well = json!({"status": "ok", "service": "websocket-service", "time": time});
-        if !is_deep {
-            return HttpResponse::Ok().json(well);
-        }
-        let store = if self.shared.settings.uses_mongodb() { "mongodb" } else { "store" };
-        let (mut response, status, state) = match exchange.archive.ping().await {
-            Ok(()) => (HttpResponse::Ok(), "ok", "up"),
-            Err(error) => {
-                tracing::warn!(%error, "the store of the chat does not answer");
-                (HttpResponse::ServiceUnavailable(), "error", "down")
-            }
-        };
-        response.json(json!({
-            "status": status, "service": "websocket-service", "time": time, store: state,
-        }))
-    }
+    response.content_type("application/json; charset=utf-8").body(reply.json(compat, None))
 }
 
 /// For other methods than `allowed`, which are those of a path.
-pub fn no_method(chat: &Chat, allowed: &'static str) -> Route {
-    let chat = chat.clone();
-    web::to(move || {
-        let mut response = chat.told(Ok(Code::MethodNotAllowed.into()));
-        let headers = response.headers_mut();
-        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
-        async move { response }
-    })
+pub fn no_method(endpoint: &ChatEndpoint, allowed: &'static str) -> HttpResponse {
+    let mut response = respond(&Code::MethodNotAllowed.into(), endpoint.chat.compat());
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// Why a request has no success to tell.
+enum Failure {
+    Unauthorized(Unauthorized),
+    Refused(Reply),
+}
+
+type Outcome = Result<Reply, Failure>;
+
+impl<T: Into<Reply>> From<T> for Failure {
+    fn from(refused: T) -> Self {
+        Self::Refused(refused.into())
+    }
+}
+
+impl ChatEndpoint {
+    /// Who asks.
+    fn user(&self, request: &HttpRequest) -> Result<TokenUser, Failure> {
+        let user = self.chat.tokens.get().user(request);
+        user.map_err(|unauthorized| {
+            let why = || format!("chat: a request is refused: {unauthorized}");
+            self.ingress.note_refusal(request, Reason::Token, why);
+            Failure::Unauthorized(unauthorized)
+        })
+    }
+
+    async fn online_count(&self, _: &HttpRequest, _: &mut web::Payload) -> Outcome {
+        let count = self.chat.online.users();
+        Ok(Reply::done(&match self.chat.compat() {
+            ChatCompat::Document => json!({ "count": count }),
+            ChatCompat::Source => json!({ "online_count": count }),
+        }))
+    }
+
+    async fn online_users(&self, request: &HttpRequest, _: &mut web::Payload) -> Outcome {
+        self.user(request)?;
+        let users = self.chat.online.list(None, usize::MAX);
+        Ok(Reply::done(&match self.chat.compat() {
+            ChatCompat::Document => json!({ "users": users }),
+            ChatCompat::Source => json!({ "online_users": users }),
+        }))
+    }
+
+    /// §9: only a deep look asks the store.
+    async fn health(&self, request: &HttpRequest, _: &mut web::Payload) -> HttpResponse {
+        let time = self.chat.now_text();
+        let mut body = json!({"status": "ok", "service": "websocket-service", "time": time});
+        if Query::parse(request.query_string()).get("deep") != Some("1") {
+            return HttpResponse::Ok().json(body);
+        }
+        let store = if self.chat.settings.uses_mongodb() { "mongodb" } else { "store" };
+        if let Err(error) = self.chat.archive.ping().await {
+            tracing::warn!(%error, "the store of the chat does not answer");
+            body["status"] = "error".into();
+            body[store] = "down".into();
+            return HttpResponse::ServiceUnavailable().json(body);
+        }
+        body[store] = "up".into();
+        HttpResponse::Ok().json(body)
+    }
+}
+
+/// Serves `path` by what `handler` answers; other methods are refused.
+fn serve<H>(config: &mut web::ServiceConfig, path: &str, methods: Methods, endpoint: &ChatEndpoint, handler: H)
+where
+    H: AsyncFn(&ChatEndpoint, &HttpRequest, &mut web::Payload) -> Outcome + Clone + 'static,
+{
+    let answer = async move |endpoint: &ChatEndpoint, request: &HttpRequest, payload: &mut web::Payload| {
+        let compat = endpoint.chat.compat();
+        match handler(endpoint, request, payload).await {
+            Ok(reply) | Err(Failure::Refused(reply)) => respond(&reply, compat),
+            Err(Failure::Unauthorized(unauthorized)) => unauthorized.response(compat),
+        }
+    };
+    edge::route(config, path, methods, endpoint, answer);
+    refuse_others(config, path, methods, endpoint);
+}
+
+fn refuse_others(config: &mut web::ServiceConfig, path: &str, methods: Methods, endpoint: &ChatEndpoint) {
+    let allowed = if methods == Methods::Post { "POST" } else { "GET, HEAD" };
+    edge::route(config, path, Methods::Any, endpoint, async move |endpoint: &ChatEndpoint, _: &_, _: &mut _| {
+        no_method(endpoint, allowed)
+    });
 }
 
 /// Serves everything but the WebSocket.
-pub fn routes(config: &mut web::ServiceConfig, chat: &Chat) {
-    let settings = &chat.shared.settings;
+pub fn routes(config: &mut web::ServiceConfig, endpoint: &ChatEndpoint) {
+    let settings = &endpoint.chat.settings;
     let path = |name: &str| format!("{}/{name}", settings.api_path.trim_end_matches('/'));
-    let mut serve = |path: &str, allowed: &'static str, route: Route| {
-        let others = no_method(chat, allowed);
-        config.service(web::resource(path).route(route).default_service(others));
-    };
-
-    let door = chat.clone();
-    let count = move || {
-        let response = door.told(Ok(door.online_count()));
-        async move { response }
-    };
-    serve(&path("online-count"), READ, read().to(count));
-
-    let door = chat.clone();
-    let users = move |request: HttpRequest| {
-        let response = door.told(door.online_users(&request));
-        async move { response }
-    };
-    serve(&path("online-users"), READ, read().to(users));
-
-    let door = chat.clone();
-    let send = move |request: HttpRequest, mut payload: web::Payload| {
-        let door = door.clone();
-        async move {
-            let outcome = door.send_message(&request, &mut payload).await;
-            body::discard(request.headers(), &mut payload, limits::CHAT_FRAME_BYTES).await;
-            door.told(outcome)
-        }
-    };
-    serve(&path("send-message"), "POST", web::post().to(send));
-
-    let door = chat.clone();
-    let broadcast = move |request: HttpRequest, mut payload: web::Payload| {
-        let door = door.clone();
-        async move {
-            let outcome = door.broadcast(&request, &mut payload).await;
-            body::discard(request.headers(), &mut payload, limits::CHAT_FRAME_BYTES).await;
-            door.told(outcome)
-        }
-    };
-    serve(&path("broadcast"), "POST", web::post().to(broadcast));
-
-    let door = chat.clone();
-    let messages = move |request: HttpRequest| {
-        let door = door.clone();
-        async move { door.told(door.messages(&request, None).await) }
-    };
-    serve(&path("messages"), READ, read().to(messages));
-
-    let door = chat.clone();
-    let of_room = move |request: HttpRequest, room: web::Path<String>| {
-        let door = door.clone();
-        async move { door.told(door.messages(&request, Some(&room)).await) }
-    };
-    let room_path = format!("{}/{{room_id}}/messages", settings.room_path.trim_end_matches('/'));
-    serve(&room_path, READ, read().to(of_room));
-
-    let door = chat.clone();
-    let health = move |request: HttpRequest| {
-        let door = door.clone();
-        async move { door.health(&request).await }
-    };
-    serve(&settings.health_path, READ, read().to(health));
+    serve(config, &path("online-count"), Methods::Read, endpoint, ChatEndpoint::online_count);
+    serve(config, &path("online-users"), Methods::Read, endpoint, ChatEndpoint::online_users);
+    serve(config, &path("send-message"), Methods::Post, endpoint, ChatEndpoint::send_message);
+    serve(config, &path("broadcast"), Methods::Post, endpoint, ChatEndpoint::broadcast);
+    serve(config, &path("messages"), Methods::Read, endpoint, ChatEndpoint::messages);
+    let of_room = format!("{}/{{room_id}}/messages", settings.room_path.trim_end_matches('/'));
+    serve(config, &of_room, Methods::Read, endpoint, ChatEndpoint::messages);
+    edge::route(config, &settings.health_path, Methods::Read, endpoint, ChatEndpoint::health);
+    refuse_others(config, &settings.health_path, Methods::Read, endpoint);
 }

@@ -1,4 +1,4 @@
-//! Who a request is from (`docs/protocols/chat.md §2`): a JWT, by which of its claims, and what is said to those who have none.
+//! Who a request is from (`docs/protocols/chat.md §2`): a JWT, by which of its claims, and what those without one are answered.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,13 +9,17 @@ use actix_web::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    actors::refusals::Reason,
     auth::{Expected, JwtKey, Leeway, TokenFault},
     clock::{Clock, OncePerSecond},
-    config,
-    edge::{http::query::Query, refusal::explained},
+    config::{self, ChatCompat},
+    edge::{
+        http::query::Query,
+        refusal::{Refused, explained},
+    },
     ids::Timestamp,
     limits,
-    older::chat::{code::Code, reply::Style},
+    older::chat::code::Code,
 };
 
 /// What browsers, which cannot set headers, ask for beside their token.
@@ -26,34 +30,37 @@ const CLAIMS: [&str; 4] = ["ID", "id", "user_id", "userId"];
 
 /// A user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Visitor {
+pub struct TokenUser {
     pub id: u64,
     /// When the token ends, if it does.
     pub expires: Option<Timestamp>,
 }
 
-/// Why there is none: HTTP 401.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unknown {
+/// Why a request is from no user: HTTP 401. `Display` is for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unauthorized {
+    #[error("the token is missing")]
     NoToken,
+    #[error("the token is over")]
     Expired,
-    /// Anything else; where the token is ours, which of its claims is why.
+    /// For any other reason; where the token is ours, which of its claims is why.
+    #[error("the token is wrong")]
     Invalid(Option<String>),
 }
 
 /// Reads tokens.
-pub struct Gate {
+pub struct TokenReader {
     key: JwtKey,
     header: String,
     in_query: bool,
     require_exp: bool,
     clock: Clock,
-    /// Somebody was told that there are tokens without end.
-    endless: AtomicBool,
+    /// The operator knows that there are tokens without end.
+    warned_of_endless: AtomicBool,
     warning: OncePerSecond,
 }
 
-impl Gate {
+impl TokenReader {
     pub fn new(settings: &config::Chat, clock: Clock, leeway: &Leeway) -> Self {
         Self {
             key: JwtKey::new(&settings.jwt_secret).for_any_audience().with_leeway(leeway.clone()),
@@ -61,44 +68,40 @@ impl Gate {
             in_query: settings.token_in_query,
             require_exp: settings.require_exp,
             clock,
-            endless: AtomicBool::new(false),
+            warned_of_endless: AtomicBool::new(false),
             warning: OncePerSecond::default(),
         }
     }
 
     /// # Errors
-    /// [`Unknown`]
-    pub fn visitor(&self, request: &HttpRequest) -> Result<Visitor, Unknown> {
-        let token = self.token(request).ok_or(Unknown::NoToken)?;
-        self.check(&token)
-    }
-
-    fn check(&self, token: &str) -> Result<Visitor, Unknown> {
+    /// [`Unauthorized`]
+    pub fn user(&self, request: &HttpRequest) -> Result<TokenUser, Unauthorized> {
+        let token = &*self.token(request).ok_or(Unauthorized::NoToken)?;
         if token.len() > limits::TOKEN_BYTES {
-            return Err(Unknown::Invalid(None));
+            return Err(Unauthorized::Invalid(None));
         }
         let (claims, expires) = match self.key.claims(token, self.clock.now()) {
             Ok(read) => read,
-            Err(TokenFault::Expired) => return Err(Unknown::Expired),
+            Err(TokenFault::Expired) => return Err(Unauthorized::Expired),
             Err(_) => return Err(self.invalid(token)),
         };
         if expires.is_none() {
             if self.require_exp {
                 return Err(self.invalid(token));
             }
-            if !self.endless.swap(true, Ordering::Relaxed) {
+            if !self.warned_of_endless.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
                     "a chat client has a token without exp, which is good for ever; have them issued with exp, \
                      then set chat.require_exp"
                 );
             }
         }
-        let id = user(&claims).ok_or_else(|| self.invalid(token))?;
-        Ok(Visitor { id, expires })
+        let id = user_of(&claims).ok_or_else(|| self.invalid(token))?;
+        Ok(TokenUser { id, expires })
     }
 
-    /// Tells the operator, too, who mostly has to change how tokens are issued.
-    fn invalid(&self, token: &str) -> Unknown {
+    /// The operator hears of it, too, who mostly has to change how tokens are issued.
+    fn invalid(&self, token: &str) -> Unauthorized {
         let expected = Expected {
             user: &CLAIMS,
             kind: "a whole number from 1 to 2^63-1",
@@ -111,7 +114,7 @@ impl Gate {
         {
             tracing::warn!(reason, more, "the token of a chat client names nobody");
         }
-        Unknown::Invalid(reason)
+        Unauthorized::Invalid(reason)
     }
 
     /// The first of the places that has one.
@@ -120,38 +123,33 @@ impl Gate {
             let value = request.headers().get(name)?.to_str().ok()?.trim();
             (!value.is_empty()).then_some(value)
         };
-        if let Some(token) = header(&self.header) {
-            return Some(token.to_owned());
-        }
-        let bearer = header(AUTHORIZATION.as_str()).and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
+        let bearer = || {
+            let (scheme, token) = header(AUTHORIZATION.as_str())?.split_once(' ')?;
             scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
-        });
-        if let Some(token) = bearer.filter(|token| !token.is_empty()) {
-            return Some(token.to_owned());
-        }
-        let offered = header(SEC_WEBSOCKET_PROTOCOL.as_str()).unwrap_or_default();
-        let mut offered = offered.split(',').map(str::trim);
-        if offered.next() == Some(SUBPROTOCOL)
-            && let Some(token) = offered.next().filter(|token| !token.is_empty())
-        {
-            return Some(token.to_owned());
-        }
-        let query = self.in_query.then(|| Query::parse(request.query_string()))?;
-        let token = query.get("token").filter(|token| !token.is_empty());
-        token.map(str::to_owned)
+        };
+        let subprotocol = || {
+            let mut offered = subprotocols(request);
+            if offered.next() == Some(SUBPROTOCOL) { offered.next() } else { None }
+        };
+        let in_query = || {
+            let query = self.in_query.then(|| Query::parse(request.query_string()))?;
+            query.get("token").map(str::to_owned)
+        };
+        let is_there = |token: &&str| !token.is_empty();
+        let token = header(&self.header).or_else(|| bearer().filter(is_there));
+        let token = token.or_else(|| subprotocol().filter(is_there)).map(str::to_owned);
+        token.or_else(|| in_query().filter(|token| !token.is_empty()))
     }
 }
 
-/// Whether the request has asked for it by `Sec-WebSocket-Protocol`, whose answer has to name it then.
-pub fn wants_subprotocol(request: &HttpRequest) -> bool {
-    let offered = request.headers().get(SEC_WEBSOCKET_PROTOCOL);
-    let offered = offered.and_then(|value| value.to_str().ok());
-    offered.is_some_and(|list| list.split(',').any(|item| item.trim() == SUBPROTOCOL))
+/// What the request names in `Sec-WebSocket-Protocol`.
+pub fn subprotocols(request: &HttpRequest) -> impl Iterator<Item = &str> {
+    let list = request.headers().get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+    list.unwrap_or_default().split(',').map(str::trim)
 }
 
 /// The user of these claims. 0 is none (§2), and what is above 2^63-1 fits into no store.
-fn user(claims: &Map<String, Value>) -> Option<u64> {
+fn user_of(claims: &Map<String, Value>) -> Option<u64> {
     let named = CLAIMS.iter().find_map(|name| claims.get(*name));
     as_user(named.or_else(|| claims.get("sub"))?, named.is_none())
 }
@@ -166,39 +164,31 @@ fn as_user(value: &Value, may_be_text: bool) -> Option<u64> {
     id.filter(|id| *id > 0 && i64::try_from(*id).is_ok())
 }
 
-impl Unknown {
-    /// For the operator.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::NoToken => "the token is missing",
-            Self::Expired => "the token is over",
-            Self::Invalid(_) => "the token is wrong",
-        }
+impl Refused for Unauthorized {
+    fn reason(&self) -> Reason {
+        Reason::Token
     }
+}
 
-    pub fn response(self, style: Style) -> HttpResponse {
-        let why = match self {
-            Self::NoToken => {
+impl Unauthorized {
+    pub fn response(&self, compat: ChatCompat) -> HttpResponse {
+        let (text, why) = match self {
+            Self::NoToken => (
+                "请登录",
                 "no token: show one in the header x-token (chat.jwt_header), Authorization (Bearer) or \
-                 Sec-WebSocket-Protocol, or with chat.token_in_query the parameter token"
-            }
-            Self::Expired => "the token has expired: get another one",
-            Self::Invalid(_) => "the token is wrong: it must be an HS256 JWT signed with chat.jwt_secret",
+                 Sec-WebSocket-Protocol, or with chat.token_in_query the parameter token",
+            ),
+            Self::Expired => ("授权已过期", "the token has expired: get another one"),
+            Self::Invalid(_) => ("未登陆", "the token is wrong: it must be an HS256 JWT signed with chat.jwt_secret"),
         };
-        let (text, reason) = match self {
-            Self::NoToken => ("请登录", None),
-            Self::Expired => ("授权已过期", None),
-            Self::Invalid(reason) => ("未登陆", Some(reason)),
-        };
-        let body = match (style, reason) {
-            (Style::Source, Some(_)) => json!(text),
-            (Style::Source, None) => json!({"msg": text}),
-            (Style::Document, reason) => {
-                let mut body = json!({
-                    "code": Code::Unauthorized.number(), "message": text, "data": null, "msg": text,
-                });
-                if let Some(reason) = reason.flatten() {
-                    body["reason"] = reason.into();
+        let body = match (compat, self) {
+            (ChatCompat::Source, Self::Invalid(_)) => json!(text),
+            (ChatCompat::Source, _) => json!({"msg": text}),
+            (ChatCompat::Document, _) => {
+                let code = Code::Unauthorized.row().number;
+                let mut body = json!({"code": code, "message": text, "data": null, "msg": text});
+                if let Self::Invalid(Some(reason)) = self {
+                    body["reason"] = reason.as_str().into();
                 }
                 body
             }
@@ -213,8 +203,8 @@ mod tests {
 
     use super::*;
 
-    fn user_of(claims: Value) -> Option<u64> {
-        user(claims.as_object().unwrap())
+    fn user(claims: &Value) -> Option<u64> {
+        user_of(claims.as_object().unwrap())
     }
 
     #[test]
@@ -237,7 +227,7 @@ mod tests {
             (json!({"sub": "0"}), None),
             (json!({}), None),
         ] {
-            assert_eq!(user_of(claims.clone()), expected, "{claims}");
+            assert_eq!(user(&claims), expected, "{claims}");
         }
     }
 }

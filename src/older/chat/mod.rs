@@ -1,23 +1,22 @@
 //! The chat (`docs/protocols/chat.md`): one-to-one messages, groups, rooms and broadcasts by `cmd` and `data`, for users that a
 //! JWT names.
 //!
-//! * `identity` says who somebody is, `door` turns a request into a connection, `http` answers the others, `history` is
-//!   a part of it.
-//! * `command` reads requests, by `fields`; `code` and `reply` are what is answered, `push` is what clients get and channels
-//!   carry, `names` the ids of rooms and groups and the channels that they are.
-//! * `exchange` carries requests out, for sockets and HTTP alike; `moderation` judges messages, `online` knows who is
-//!   there, `participants` who was when a group that is not known here was used, `answers` what repeats are told.
-//! * `socket` is the protocol handler of a connection, `clerk` the task beside it that waits where it may not, `replay` what was
-//!   missed and what was read.
+//! * `identity` says who somebody is, `endpoint` turns a request into a connection, `http` answers the others: who is
+//!   online, messages by HTTP, pages of the history.
+//! * `connection` is the protocol handler, `request_loop` the task beside it that waits where the handler may not,
+//!   `replay` what the user missed and what it has read.
+//! * `commands` are the requests, each with what it does, read by `fields`; `sending` is the way of a message.
+//! * `code` and `reply` are what is answered, `push` is what clients get and channels carry, `names` the ids of rooms and
+//!   groups and the channels that they are.
+//! * `shared` is what all have in common; `moderation` judges messages, `online` knows who is there, `participants` who
+//!   was when a group that was not made here was used, `first_replies` what repeats are answered.
 
-mod answers;
-mod clerk;
 mod code;
-mod command;
-mod door;
-mod exchange;
+mod commands;
+mod connection;
+mod endpoint;
 mod fields;
-mod history;
+mod first_replies;
 mod http;
 mod identity;
 pub mod moderation;
@@ -27,7 +26,9 @@ mod participants;
 mod push;
 mod replay;
 mod reply;
-mod socket;
+mod request_loop;
+mod sending;
+mod shared;
 
-pub use door::{Chat, Shared, routes};
-pub use exchange::Exchange;
+pub use endpoint::{ChatEndpoint, routes};
+pub use shared::Chat;

@@ -1,5 +1,5 @@
 //! Who took part in groups that were not made here (`docs/protocols/chat.md §3, §7`): who sent, or was online and received. They
-//! alone read the history. What is known is also kept in memory, so that a message costs a write only when it reaches
+//! alone read the history. What is stored is also kept in memory, so that a message costs a write only when it reaches
 //! somebody new.
 
 use std::{
@@ -19,7 +19,7 @@ pub struct Participants(Mutex<HashMap<String, Known>>);
 
 /// What the store has of one group.
 struct Known {
-    /// Read or told then, by the clock's uptime.
+    /// When that was read, by the clock's uptime.
     since: Duration,
     users: HashSet<u64>,
 }
@@ -28,7 +28,7 @@ impl Participants {
     /// Remembers these users, as far as there is room. True: for all of them.
     ///
     /// # Errors
-    /// Those of the archive; then they are told to it with the next message.
+    /// Those of the archive; then they are stored with the next message.
     pub async fn note(
         &self,
         archive: &dyn Archive,
@@ -37,17 +37,15 @@ impl Participants {
         users: &[u64],
     ) -> Result<bool, StoreError> {
         let is_fresh = |known: &&Known| now.saturating_sub(known.since) < limits::CHAT_PARTICIPANTS_FRESH;
-        let new = self.0.lock().get(group).filter(is_fresh).map(|known| known.lacks(users));
-        let (stored, new) = match new {
-            Some(new) => (None, new),
+        let lacking = self.0.lock().get(group).filter(is_fresh).map(|known| known.lacks(users));
+        let (stored, (new, fit_all)) = match lacking {
+            Some(lacking) => (None, lacking),
             None => {
-                let stored: HashSet<u64> = archive.participants(group).await?.into_iter().collect();
-                let known = Known { since: now, users: stored };
-                let new = known.lacks(users);
-                (Some(known), new)
+                let stored = Known { since: now, users: archive.participants(group).await?.into_iter().collect() };
+                let lacking = stored.lacks(users);
+                (Some(stored), lacking)
             }
         };
-        let Lacking { users: new, fit_all } = new;
         // Also when nobody is new: the group is in use.
         if stored.is_some() || !new.is_empty() {
             archive.take_part(group, new.clone()).await?;
@@ -71,19 +69,14 @@ impl Participants {
     }
 }
 
-/// Users that are not known yet and fit.
-struct Lacking {
-    users: Vec<u64>,
-    fit_all: bool,
-}
-
 impl Known {
-    fn lacks(&self, users: &[u64]) -> Lacking {
+    /// Those of the users that are not known yet and fit, and whether all fit.
+    fn lacks(&self, users: &[u64]) -> (Vec<u64>, bool) {
         let mut lacking: Vec<u64> = users.iter().copied().filter(|user| !self.users.contains(user)).collect();
         let room = limits::CHAT_PARTICIPANTS.saturating_sub(self.users.len());
         let fit_all = lacking.len() <= room;
         lacking.truncate(room);
-        Lacking { users: lacking, fit_all }
+        (lacking, fit_all)
     }
 }
 
@@ -96,11 +89,11 @@ mod tests {
     fn later_ones_are_left_out_when_a_group_is_full() {
         let mut known = Known { since: Duration::ZERO, users: HashSet::new() };
         let all: Vec<u64> = (1..=limits::CHAT_PARTICIPANTS as u64 + 5).collect();
-        let lacking = known.lacks(&all);
-        assert_eq!((lacking.users.len(), lacking.users[0], lacking.fit_all), (limits::CHAT_PARTICIPANTS, 1, false));
-        known.users.extend(lacking.users);
-        let lacking = known.lacks(&all);
-        assert!(lacking.users.is_empty() && !lacking.fit_all);
-        assert!(known.lacks(&[1, 2]).fit_all);
+        let (lacking, fit_all) = known.lacks(&all);
+        assert_eq!((lacking.len(), lacking[0], fit_all), (limits::CHAT_PARTICIPANTS, 1, false));
+        known.users.extend(lacking);
+        let (lacking, fit_all) = known.lacks(&all);
+        assert!(lacking.is_empty() && !fit_all);
+        assert!(known.lacks(&[1, 2]).1);
     }
 }

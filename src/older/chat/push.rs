@@ -1,7 +1,7 @@
 //! The `data` of replies and pushes (`docs/protocols/chat.md §4`), as clients read it and as channels carry it.
 //!
 //! What this protocol publishes is the finished object; the wire format puts it into its envelope. What others publish on
-//! `chat:all`, a group or a room is told with what is known of it.
+//! `chat:all`, a group or a room becomes the push of that channel, with what is known of the message.
 
 use bytes::{Bytes, BytesMut};
 use jiff::tz::TimeZone;
@@ -9,22 +9,21 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::{
+    config::ChatCompat,
     core::{
         command::Publish,
         frame,
-        message::{Body, Data, Entry, EntryId, Message, Payload},
+        message::{Data, Entry, EntryId, Message, Payload},
         serial::Serial,
         wire::{self, Slot, WireFormat},
     },
     ids::{ChannelName, ClientId, ConnectionId, Timestamp},
-    older::chat::{
-        names::Whose,
-        reply::{self, Style},
-    },
+    older::chat::{names::Whose, reply},
     store::archive,
 };
 
-/// What is published by it is this protocol's own. No client can publish by a connection that is not its.
+/// The publisher of what is this protocol's own: no client can publish by a connection that is not its. The bytes are
+/// those of former versions, whose entries may be in a log.
 const OWN: ConnectionId = ConnectionId::from_bytes(*b"chat door");
 
 /// The name of a message whose `data` is whatever its sender says: the source's HTTP interface (§6).
@@ -128,8 +127,8 @@ impl<'a> Push<'a> {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    pub fn frame(&self, style: Style) -> Bytes {
-        frame::text(&reply::success(style, &self.json()))
+    pub fn frame(&self, compat: ChatCompat) -> Bytes {
+        frame::text(&reply::success(compat, &self.json()))
     }
 
     /// What is published of it; again with the same id, it is not published again.
@@ -150,15 +149,7 @@ fn publish(name: &'static str, from: u64, id: &str, json: String) -> Publish {
         client_id: ClientId::new(from.to_string()),
         extras: None,
     };
-    Publish {
-        reply: None,
-        attached: None,
-        publisher: Some(OWN),
-        id: EntryId::Item(id.into()),
-        body: Body::Messages(vec![message]),
-        is_ephemeral: false,
-        refusal: None,
-    }
+    Publish { publisher: Some(OWN), ..Publish::message(EntryId::Item(id.into()), message) }
 }
 
 /// Whether this protocol has published it.
@@ -176,41 +167,36 @@ pub fn is_from(entry: &Entry, user: &str) -> bool {
     entry.messages().iter().any(is_theirs)
 }
 
-/// The messages of this protocol in the envelope of the document.
-pub struct ChatJson;
+/// The messages of this protocol in the envelope of the document or of the source.
+pub struct ChatJson(pub ChatCompat);
 
-/// The same as the source writes them.
-pub struct ChatSourceJson;
+impl ChatJson {
+    pub const fn of(compat: ChatCompat) -> &'static Self {
+        match compat {
+            ChatCompat::Document => &Self(ChatCompat::Document),
+            ChatCompat::Source => &Self(ChatCompat::Source),
+        }
+    }
+}
 
 impl WireFormat for ChatJson {
     fn slot(&self) -> Slot {
-        Slot::ChatJson
+        match self.0 {
+            ChatCompat::Document => Slot::ChatJson,
+            ChatCompat::Source => Slot::ChatSourceJson,
+        }
     }
 
     fn encode(&self, entry: &Entry) -> Bytes {
-        wire::each(entry, |message| encode(message, Style::Document))
-    }
-}
-
-impl WireFormat for ChatSourceJson {
-    fn slot(&self) -> Slot {
-        Slot::ChatSourceJson
-    }
-
-    fn encode(&self, entry: &Entry) -> Bytes {
-        wire::each(entry, |message| encode(message, Style::Source))
-    }
-}
-
-fn encode(message: &Message, style: Style) -> Bytes {
-    match &message.payload.data {
-        Data::Text(json) => frame::text(&reply::success(style, json)),
-        _ => Bytes::new(),
+        wire::each(entry, |message| match &message.payload.data {
+            Data::Text(json) => frame::text(&reply::success(self.0, json)),
+            _ => Bytes::new(),
+        })
     }
 }
 
 /// What somebody else has published on a channel of this protocol, as frames; none where nobody may.
-pub fn foreign(entry: &Entry, style: Style, zone: &TimeZone) -> Option<Bytes> {
+pub fn foreign(entry: &Entry, compat: ChatCompat, zone: &TimeZone) -> Option<Bytes> {
     let whose = Whose::of(&entry.channel)?;
     let time = local_time(entry.timestamp, zone);
     let mut frames = BytesMut::new();
@@ -241,7 +227,7 @@ pub fn foreign(entry: &Entry, style: Style, zone: &TimeZone) -> Option<Bytes> {
             },
             Whose::User => return None,
         };
-        frames.extend_from_slice(&push.frame(style));
+        frames.extend_from_slice(&push.frame(compat));
     }
     Some(frames.freeze())
 }
@@ -252,7 +238,7 @@ pub struct Foreign(Mutex<Option<(ChannelName, Serial, Bytes)>>);
 
 impl Foreign {
     /// As [`foreign`], written once.
-    pub fn frames(&self, entry: &Entry, style: Style, zone: &TimeZone) -> Option<Bytes> {
+    pub fn frames(&self, entry: &Entry, compat: ChatCompat, zone: &TimeZone) -> Option<Bytes> {
         let mut last = self.0.lock();
         if let Some((channel, serial, frames)) = &*last
             && *channel == entry.channel
@@ -260,7 +246,7 @@ impl Foreign {
         {
             return Some(frames.clone());
         }
-        let frames = foreign(entry, style, zone).filter(|frames| !frames.is_empty())?;
+        let frames = foreign(entry, compat, zone).filter(|frames| !frames.is_empty())?;
         *last = Some((entry.channel.clone(), entry.serial, frames.clone()));
         Some(frames)
     }

@@ -1,7 +1,7 @@
 //! Messages that a user missed, and those it has read (`docs/protocols/chat.md §7`, `replay_on_connect`). Pure.
 //!
-//! The store has every message before its channel does. So while the clerk reads what was missed, new messages are held
-//! back, and those that the store gave as well are dropped, also when the channel has them later: each comes once,
+//! The store has every message before its channel does. So while the request loop reads what was missed, new messages are
+//! held back, and those that the store gave as well are dropped, also when the channel has them later: each comes once,
 //! the older first.
 //!
 //! Read is what was sent before a ping that the client has answered. Which ping that was is not known, so a
@@ -129,7 +129,7 @@ impl Replay {
         self.read = self.read.max(self.sent);
     }
 
-    /// What the store is to be told.
+    /// What the store is to remember.
     pub fn take_read(&mut self) -> Option<MessageId> {
         self.read.take().filter(|_| self.is_on)
     }

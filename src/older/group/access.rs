@@ -1,4 +1,4 @@
-//! Who somebody is (`docs/protocols/group.md §4`): a JWT whose claim `userId` says it, or the key of a service.
+//! Who asks (`docs/protocols/group.md §4`): a JWT whose claim `userId` says it, or the key of a service.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     config,
     ids::Timestamp,
     limits,
-    older::group::registry::is_user,
+    older::group::membership::is_user,
 };
 
 /// What tokens and keys are held against.
@@ -61,7 +61,7 @@ impl Access {
         }
     }
 
-    /// Tells the operator, too, who mostly has to change how tokens are issued.
+    /// The log says it, too: mostly the operator has to change how tokens are issued.
     fn deny(&self, token: &str, clock: &Clock) -> Denied {
         let expected = Expected {
             user: &["userId"],

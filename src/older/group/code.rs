@@ -1,137 +1,128 @@
-//! What can be told to a client of the group protocol, and the one table from the core's faults to it
-//! (`docs/protocols/group.md §5`).
+//! What clients of the group protocol are answered when something cannot be done (`docs/protocols/group.md §5`): one table
+//! for frames and for HTTP, and the one from the core's faults to it.
 
-use std::borrow::Cow;
-
-use crate::{error::Fault, limits};
-
-/// A field of `data`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
-    Token,
-    GroupId,
-    MessageId,
-    MsgType,
-    Content,
-    ImageUrl,
-}
-
-/// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    BadFormat,
-    UnknownType,
-    Missing(Field),
-    /// The connection is another user's.
-    OtherUser,
-    /// Not the name of a group.
-    BadGroup,
-    Unauthorized,
-    Expired,
-    NotMember,
-    NoGroup,
-    /// The same to somebody who wants to join it: the answer also says how groups are made.
-    NoGroupToJoin,
-    NoMessage,
-    TooLarge,
-    TooFrequent,
-    /// There are as many groups, or members, as there may be.
-    TooMany,
-    Busy,
-    NotStored,
-    Internal,
-}
-
-impl Code {
-    pub const fn number(self) -> u16 {
-        match self {
-            Self::BadFormat
-            | Self::UnknownType
-            | Self::Missing(_)
-            | Self::OtherUser
-            | Self::BadGroup
-            | Self::TooMany => 400,
-            Self::Unauthorized | Self::Expired => 401,
-            Self::NotMember => 403,
-            Self::NoGroup | Self::NoGroupToJoin | Self::NoMessage => 404,
-            Self::TooLarge => 413,
-            Self::TooFrequent => 429,
-            Self::Internal => 500,
-            Self::Busy | Self::NotStored => 503,
-        }
-    }
-
-    /// What people read.
-    pub fn text(self) -> Cow<'static, str> {
-        match self {
-            Self::BadFormat => "消息格式错误",
-            Self::UnknownType => "未知的消息类型",
-            Self::Missing(field) => return format!("{} 不能为空", field.name()).into(),
-            Self::OtherUser => "连接已属于其他用户",
-            Self::BadGroup => "group_id 无效",
-            Self::Unauthorized => "未授权，请先认证",
-            Self::Expired => INVALID_TOKEN,
-            Self::NotMember => "不是群成员",
-            Self::NoGroup | Self::NoGroupToJoin => "群聊不存在",
-            Self::NoMessage => "消息不存在",
-            Self::TooLarge => "消息过大",
-            Self::TooFrequent => "发送过于频繁",
-            Self::TooMany => "群聊或成员数量已达上限",
-            Self::Internal => "服务器内部错误",
-            Self::Busy => "服务繁忙，请稍后重试",
-            Self::NotStored => "消息保存失败",
-        }
-        .into()
-    }
-}
-
-impl Code {
-    /// What the texts of the document do not say: why, and what would be taken.
-    pub fn reason(self) -> Cow<'static, str> {
-        match self {
-            Self::BadFormat => "not one JSON object with the fields of its type, each of its kind",
-            Self::UnknownType => {
-                "unknown type; known are ping, auth, send_message, join_group, leave_group and mark_read"
-            }
-            Self::Missing(field) => return format!("{} is missing or empty", field.name()).into(),
-            Self::OtherUser => "this connection is of the user that it was authenticated as; open another one",
-            Self::BadGroup => "no group can have this group_id",
-            Self::Unauthorized => {
-                "not authenticated: send auth with a token first, or over HTTP Authorization (Bearer) \
-                                   or X-Service-Key"
-            }
-            Self::Expired => "the token is wrong, or has expired: get another one",
-            Self::NotMember => "not a member of the group: a service adds members by POST groups/<group_id>/members",
-            Self::NoGroup | Self::NoGroupToJoin => "there is no group with this group_id",
-            Self::NoMessage => "the group has no message with this message_id",
-            Self::TooLarge => return format!("a message may have {} bytes", limits::GROUP_MESSAGE_BYTES).into(),
-            Self::TooFrequent => {
-                "more than group.messages_per_second and group.message_burst, or limits.publishes_per_second, allow; \
-                 send more slowly"
-            }
-            Self::TooMany => "there are as many groups, or members of the group, as the server keeps",
-            Self::Busy => "the server is busy; try again",
-            Self::NotStored => "the store does not answer; try again",
-            Self::Internal => "the log says why by the name in brackets",
-        }
-        .into()
-    }
-}
+use crate::{
+    error::{Fault, Reply, reply_table},
+    limits,
+    older::group::ip_filter::BLOCKED,
+};
 
 /// The source's text for a token that is wrong or over (§5).
 pub const INVALID_TOKEN: &str = "Token 无效或已过期";
 
-impl Field {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::GroupId => "group_id",
-            Self::MessageId => "message_id",
-            Self::MsgType => "msg_type",
-            Self::Content => "content",
-            Self::ImageUrl => "image_url",
-        }
+reply_table! {
+    /// Why a request was refused.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum Code {
+        BadFormat => Reply::new(
+            400,
+            "消息格式错误",
+            "not one JSON object with the fields of its type, each of its kind",
+        ),
+        UnknownType => Reply::new(
+            400,
+            "未知的消息类型",
+            "unknown type; known are ping, auth, send_message, join_group, leave_group and mark_read",
+        ),
+        Missing(field: &'static str) => Reply::new(
+            400,
+            format!("{field} 不能为空"),
+            format!("{field} is missing or empty"),
+        ),
+        /// The connection is another user's.
+        OtherUser => Reply::new(
+            400,
+            "连接已属于其他用户",
+            "this connection is of the user that it was authenticated as; open another one",
+        ),
+        /// Not the name of a group.
+        BadGroup => Reply::new(400, "group_id 无效", "no group can have this group_id"),
+        Unauthorized => Reply::new(
+            401,
+            "未授权，请先认证",
+            "not authenticated: send auth with a token first, or over HTTP Authorization (Bearer) or X-Service-Key",
+        ),
+        Expired => Reply::new(401, INVALID_TOKEN, "the token is wrong, or has expired: get another one"),
+        NotMember => Reply::new(
+            403,
+            "不是群成员",
+            "not a member of the group: a service adds members by POST groups/<group_id>/members",
+        ),
+        NoGroup => Reply::new(404, "群聊不存在", "there is no group with this group_id"),
+        /// The same to somebody who wants to join it, with the path of the API: the answer also says how groups are made.
+        NoGroupToJoin(path: String) => Reply::new(
+            404,
+            format!(
+                "群聊不存在：群聊由服务端以 X-Service-Key 调用 POST {path}/groups 创建，或由 group.open_groups \
+                 允许用户加入时创建 (a service makes groups by POST {path}/groups; with group.open_groups a join does)"
+            ),
+            "there is no group with this group_id",
+        ),
+        NoMessage => Reply::new(404, "消息不存在", "the group has no message with this message_id"),
+        TooLarge => Reply::new(
+            413,
+            "消息过大",
+            format!("a message may have {} bytes", limits::GROUP_MESSAGE_BYTES),
+        ),
+        TooFrequent => Reply::new(
+            429,
+            "发送过于频繁",
+            "more than group.messages_per_second and group.message_burst, or limits.publishes_per_second, allow; \
+             send more slowly",
+        ),
+        /// There are as many groups, or members, as there may be.
+        TooMany => Reply::new(
+            400,
+            "群聊或成员数量已达上限",
+            "there are as many groups, or members of the group, as the server keeps",
+        ),
+        Busy => Reply::new(503, "服务繁忙，请稍后重试", "the server is busy; try again"),
+        NotStored => Reply::new(503, "消息保存失败", "the store does not answer; try again"),
+        Internal => Reply::new(500, "服务器内部错误", "the log says why by the name in brackets"),
+
+        // Over HTTP alone.
+        NoUser => Reply::new(400, "缺少 user_id 参数", ""),
+        BadBody(why: &'static str) => Reply::new(400, "请求格式错误", *why),
+        BodyTooLarge => Reply::new(413, "消息过大", format!("a body may have {} bytes", limits::GROUP_BODY_BYTES)),
+        BadParameter(name: &'static str) => Reply::new(400, format!("{name} 参数无效"), ""),
+        WrongType(name: &'static str, expected: &'static str) => Reply::new(
+            400,
+            format!("{name} 参数无效 (not {expected})"),
+            "",
+        ),
+        TooSmall { name: &'static str, least: usize } => Reply::new(
+            400,
+            format!("{name} 参数无效"),
+            format!("{name} must be a whole number of at least {least}"),
+        ),
+        NoId(name: &'static str) => Reply::new(
+            400,
+            format!("{name} 参数无效 (neither a text nor a number)"),
+            "",
+        ),
+        NoList(name: &'static str) => Reply::new(400, format!("{name} 不能为空"), ""),
+        UnknownField { name: String, known: String } => Reply::new(
+            400,
+            format!("未知字段 {name} (unknown field; known: {known})"),
+            "",
+        ),
+        BadBlacklist(faults: String) => Reply::new(400, faults.clone(), ""),
+        WrongClaim(reason: String) => Reply::new(401, format!("{INVALID_TOKEN}: {reason}"), ""),
+        ForServices => Reply::new(403, "需要服务密钥", "for services: show X-Service-Key"),
+        ForOneself => Reply::new(
+            403,
+            "只能访问自己的数据",
+            "a user may ask for its own data; services ask for that of others with X-Service-Key",
+        ),
+        Blocked => Reply::new(403, "禁止访问", BLOCKED),
+        NoPath => Reply::new(404, "接口不存在", "the API has no such path"),
+        BadMethod(allowed: &'static str) => Reply::new(
+            405,
+            "请求方法不允许",
+            format!("the path does not have the method; it has {allowed}"),
+        ),
     }
+    pub fn reply(&self) -> Reply;
 }
 
 /// Most of the core's faults no client of this protocol can cause.
@@ -176,8 +167,8 @@ mod tests {
         for (code, number, text) in [
             (Code::BadFormat, 400, "消息格式错误"),
             (Code::UnknownType, 400, "未知的消息类型"),
-            (Code::Missing(Field::GroupId), 400, "group_id 不能为空"),
-            (Code::Missing(Field::Content), 400, "content 不能为空"),
+            (Code::Missing("group_id"), 400, "group_id 不能为空"),
+            (Code::Missing("content"), 400, "content 不能为空"),
             (Code::Unauthorized, 401, "未授权，请先认证"),
             (Code::NotMember, 403, "不是群成员"),
             (Code::NoGroup, 404, "群聊不存在"),
@@ -186,8 +177,8 @@ mod tests {
             (Code::TooFrequent, 429, "发送过于频繁"),
             (Code::NotStored, 503, "消息保存失败"),
         ] {
-            assert_eq!(code.number(), number);
-            assert_eq!(code.text(), text);
+            let reply = code.reply();
+            assert_eq!((reply.code, &*reply.text), (number, text));
         }
     }
 
@@ -204,7 +195,7 @@ mod tests {
             Fault::TokenExpired,
             Fault::ShuttingDown,
         ] {
-            assert_eq!(Code::from(&fault).number(), fault.http_status(), "{fault:?}");
+            assert_eq!(Code::from(&fault).reply().code, fault.http_status(), "{fault:?}");
         }
     }
 }

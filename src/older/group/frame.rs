@@ -1,20 +1,17 @@
-//! What clients send (`docs/protocols/group.md §3, §4`). Pure.
+//! The envelope of what clients send (`docs/protocols/group.md §3`), and the fields of its `data`. Pure.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{
-    limits,
-    older::group::code::{Code, Field},
-};
+use crate::{limits, older::group::code::Code};
 
 /// A frame whose envelope was read.
 #[derive(Debug)]
 pub struct Frame<'a> {
     pub kind: Kind,
-    /// The client's name for it, to be told back; empty = none.
+    /// The client's name for it, which the answer repeats; empty = none.
     pub id: String,
     data: Option<&'a RawValue>,
 }
@@ -36,34 +33,6 @@ pub enum Kind {
     Unknown,
 }
 
-/// What a frame asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Request {
-    Ping,
-    Auth(Credentials),
-    Send(Draft),
-    Join { group: String },
-    Leave { group: String },
-    MarkRead { group: String, message: String },
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub struct Credentials {
-    pub token: String,
-    /// The last message that the client has; what came after it is to follow.
-    pub last_message: Option<String>,
-}
-
-/// A message as it is handed in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
-    pub group: String,
-    /// 1 text, 2 image.
-    pub msg_type: u8,
-    pub content: String,
-    pub image_url: String,
-}
-
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, default, rename = "type")]
@@ -76,22 +45,23 @@ struct Envelope<'a> {
     data: Option<&'a RawValue>,
 }
 
+/// All fields that `data` may have. A field of a wrong type is refused also where no command looks at it.
 #[derive(Deserialize)]
-struct Data<'a> {
+pub struct Data<'a> {
     #[serde(borrow, default)]
-    token: Option<Cow<'a, str>>,
+    pub token: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     last_message_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    group_id: Option<Cow<'a, str>>,
+    pub group_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     message_id: Option<&'a RawValue>,
     #[serde(default)]
-    msg_type: Option<i64>,
+    pub msg_type: Option<i64>,
     #[serde(borrow, default)]
-    content: Option<Cow<'a, str>>,
+    pub content: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    image_url: Option<Cow<'a, str>>,
+    pub image_url: Option<Cow<'a, str>>,
 }
 
 impl<'a> Frame<'a> {
@@ -104,79 +74,62 @@ impl<'a> Frame<'a> {
             return Err(nameless());
         }
         let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|_| nameless())?;
-        let id = envelope.message_id.map_or(Some(String::new()), identifier);
-        let id = id.ok_or_else(nameless)?;
+        let id = envelope.message_id.map_or(Some(String::new()), identifier).ok_or_else(nameless)?;
         let is_whole = |raw: &RawValue| raw.get().parse::<i64>().is_ok();
         if !envelope.timestamp.is_none_or(is_whole) {
             return Err(Unreadable { id });
         }
-        let kind = envelope.kind.map(|raw| serde_json::from_str::<Cow<'_, str>>(raw.get()));
-        let kind = match kind {
+        let kind = match envelope.kind.map(|raw| serde_json::from_str::<Cow<'_, str>>(raw.get())) {
             None => Kind::Unknown,
             Some(Ok(kind)) => Kind::named(&kind),
             Some(Err(_)) => return Err(Unreadable { id }),
         };
-        let data = envelope.data;
-        Ok(Self { kind, id, data })
+        Ok(Self { kind, id, data: envelope.data })
     }
 
-    /// # Errors
-    /// The first rule that `data` breaks.
-    pub fn request(&self) -> Result<Request, Code> {
-        let data = || {
-            let data = self.data.map(RawValue::get).unwrap_or_default();
-            if !data.starts_with('{') {
-                return Err(Code::BadFormat);
-            }
-            serde_json::from_str::<Data<'_>>(data).map_err(|_| Code::BadFormat)
-        };
-        Ok(match self.kind {
-            Kind::Ping => Request::Ping,
-            Kind::Unknown => return Err(Code::UnknownType),
-            Kind::Auth => {
-                let data = data()?;
-                let last = data.last_message_id.map(identifier);
-                let last_message = match last {
-                    None => None,
-                    Some(Some(id)) => Some(id).filter(|id| !id.is_empty()),
-                    Some(None) => return Err(Code::BadFormat),
-                };
-                let token = filled(data.token, Field::Token)?;
-                Request::Auth(Credentials { token, last_message })
-            }
-            Kind::SendMessage => Request::Send(draft(data()?)?),
-            Kind::JoinGroup => Request::Join { group: filled(data()?.group_id, Field::GroupId)? },
-            Kind::LeaveGroup => Request::Leave { group: filled(data()?.group_id, Field::GroupId)? },
-            Kind::MarkRead => {
-                let data = data()?;
-                let group = filled(data.group_id, Field::GroupId)?;
-                let message = data.message_id.map_or(Some(String::new()), identifier);
-                let message = message.ok_or(Code::BadFormat)?;
-                if message.is_empty() {
-                    return Err(Code::Missing(Field::MessageId));
-                }
-                Request::MarkRead { group, message }
-            }
-        })
+    pub fn data(&self) -> Result<Data<'a>, Code> {
+        let data = self.raw_data();
+        if !data.starts_with('{') {
+            return Err(Code::BadFormat);
+        }
+        serde_json::from_str(data).map_err(|_| Code::BadFormat)
     }
 
     /// The `data` as it was sent; empty = none.
-    pub fn data(&self) -> &str {
+    pub fn raw_data(&self) -> &'a str {
         self.data.map(RawValue::get).unwrap_or_default()
     }
 }
 
+impl Data<'_> {
+    /// The last message that the client has, if it says so.
+    pub fn last_message(&self) -> Result<Option<String>, Code> {
+        let last = self.last_message_id.map(identifier);
+        last.map_or(Ok(None), |last| last.ok_or(Code::BadFormat).map(|id| Some(id).filter(|id| !id.is_empty())))
+    }
+
+    /// # Errors
+    /// [`Code::BadFormat`], [`Code::Missing`].
+    pub fn message(&self) -> Result<String, Code> {
+        let id = self.message_id.map_or(Some(String::new()), identifier).ok_or(Code::BadFormat)?;
+        if id.is_empty() { Err(Code::Missing("message_id")) } else { Ok(id) }
+    }
+}
+
 impl Kind {
+    /// All of them by name.
+    pub const NAMES: [(Self, &str); 7] = [
+        (Self::Ping, "ping"),
+        (Self::Auth, "auth"),
+        (Self::SendMessage, "send_message"),
+        (Self::JoinGroup, "join_group"),
+        (Self::LeaveGroup, "leave_group"),
+        (Self::MarkRead, "mark_read"),
+        (Self::Unknown, "unknown"),
+    ];
+
     fn named(name: &str) -> Self {
-        match name {
-            "ping" => Self::Ping,
-            "auth" => Self::Auth,
-            "send_message" => Self::SendMessage,
-            "join_group" => Self::JoinGroup,
-            "leave_group" => Self::LeaveGroup,
-            "mark_read" => Self::MarkRead,
-            _ => Self::Unknown,
-        }
+        Self::NAMES.into_iter().find(|(_, known)| *known == name).map_or(Self::Unknown, |(kind, _)| kind)
     }
 
     /// Before the client has said who it is.
@@ -185,19 +138,11 @@ impl Kind {
     }
 }
 
-fn draft(data: Data<'_>) -> Result<Draft, Code> {
-    let group = filled(data.group_id, Field::GroupId)?;
-    let (content, image_url) = (data.content, data.image_url);
-    let (content, image_url, msg_type) = match data.msg_type {
-        Some(1) => (filled(content, Field::Content)?, image_url.unwrap_or_default().into_owned(), 1),
-        Some(2) => (content.unwrap_or_default().into_owned(), filled(image_url, Field::ImageUrl)?, 2),
-        Some(_) => return Err(Code::BadFormat),
-        None => return Err(Code::Missing(Field::MsgType)),
-    };
-    Ok(Draft { group, msg_type, content, image_url })
-}
-
-fn filled(text: Option<Cow<'_, str>>, field: Field) -> Result<String, Code> {
+/// A field that must be there.
+///
+/// # Errors
+/// [`Code::Missing`].
+pub fn filled(text: Option<Cow<'_, str>>, field: &'static str) -> Result<String, Code> {
     let text = text.filter(|text| !text.is_empty());
     Ok(text.ok_or(Code::Missing(field))?.into_owned())
 }
@@ -216,15 +161,6 @@ fn identifier(raw: &RawValue) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn request(text: &str) -> Result<Request, Code> {
-        Frame::parse(text).expect("an envelope").request()
-    }
-
-    fn refused(text: &str) -> (u16, String) {
-        let code = request(text).expect_err("refused");
-        (code.number(), code.text().into_owned())
-    }
 
     /// docs/protocols/group.md §3.
     #[test]
@@ -253,52 +189,5 @@ mod tests {
         }
         let long = format!(r#"{{"type":"ping","message_id":"{}"}}"#, "x".repeat(513));
         assert!(Frame::parse(&long).is_err());
-    }
-
-    /// docs/protocols/group.md §4, field by field.
-    #[test]
-    fn requests() {
-        assert_eq!(request(r#"{"type":"ping"}"#), Ok(Request::Ping));
-        let auth = request(r#"{"type":"auth","data":{"token":"t","last_message_id":"m"}}"#);
-        let expected = Credentials { token: "t".into(), last_message: Some("m".into()) };
-        assert_eq!(auth, Ok(Request::Auth(expected)));
-        let text = request(r#"{"type":"send_message","data":{"group_id":"g","msg_type":1,"content":"\u5c0f"}}"#);
-        let expected = Draft { group: "g".into(), msg_type: 1, content: "小".into(), image_url: String::new() };
-        assert_eq!(text, Ok(Request::Send(expected)));
-        let image =
-            request(r#"{"type":"send_message","data":{"group_id":"g","msg_type":2,"image_url":"u","content":null}}"#);
-        assert!(matches!(image, Ok(Request::Send(draft)) if draft.image_url == "u"));
-        let read = request(r#"{"type":"mark_read","data":{"group_id":"g","message_id":7}}"#);
-        let expected = Request::MarkRead { group: "g".into(), message: "7".into() };
-        assert_eq!(read, Ok(expected));
-    }
-
-    #[test]
-    fn what_is_missing_or_wrong() {
-        const FORMAT: &str = "消息格式错误";
-        for (text, message) in [
-            (r#"{"type":"auth"}"#, FORMAT),
-            (r#"{"type":"auth","data":[]}"#, FORMAT),
-            (r#"{"type":"auth","data":{"token":5}}"#, FORMAT),
-            (r#"{"type":"auth","data":{"token":"t","last_message_id":{}}}"#, FORMAT),
-            (r#"{"type":"auth","data":{}}"#, "token 不能为空"),
-            (r#"{"type":"join_group","data":{}}"#, "group_id 不能为空"),
-            (r#"{"type":"join_group","data":{"group_id":""}}"#, "group_id 不能为空"),
-            (r#"{"type":"join_group","data":{"group_id":12}}"#, FORMAT),
-            (r#"{"type":"leave_group"}"#, FORMAT),
-            (r#"{"type":"mark_read","data":{"group_id":"g"}}"#, "message_id 不能为空"),
-            (r#"{"type":"send_message","data":null}"#, FORMAT),
-            (r#"{"type":"send_message","data":{"msg_type":1}}"#, "group_id 不能为空"),
-            (r#"{"type":"send_message","data":{"group_id":"g","content":"x"}}"#, "msg_type 不能为空"),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":3,"content":"x"}}"#, FORMAT),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":"1"}}"#, FORMAT),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":1}}"#, "content 不能为空"),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":1,"content":""}}"#, "content 不能为空"),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":2}}"#, "image_url 不能为空"),
-            (r#"{"type":"shout","data":{}}"#, "未知的消息类型"),
-            (r#"{"data":{}}"#, "未知的消息类型"),
-        ] {
-            assert_eq!(refused(text), (400, message.to_owned()), "{text}");
-        }
     }
 }

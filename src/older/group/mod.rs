@@ -1,30 +1,30 @@
 //! The group protocol (`docs/protocols/group.md`): group chat and notifications over one WebSocket, shared between instances.
 //!
-//! `door` turns a request into a connection, `barrier` says whose; `socket` is the protocol handler, `rates` holds it back. `frame`
-//! reads frames, `reply` writes them, `code` lists what can go wrong, `post` is what travels. `forum` knows all groups:
-//! `registry` who is in them, `roll` who is here, `shelf` the rows on disk, `courier` the way to the channels.
-//! `api` answers HTTP, `access` says to whom; `streams` is what instances and services share.
+//! `endpoint` turns a request into a connection, `ip_filter` says whose; `socket` is the protocol handler, `commands` what it
+//! is asked for, `rates` limits it. `frame` reads frames, `reply` writes them, `code` is the table of refusals, `message`
+//! what travels. `groups` knows all groups: `membership` who is in them, `repository` the rows on disk, `delivery` the way
+//! to the channels. `api` answers HTTP, `access` says to whom; `streams` is what instances and services share.
 //!
 //! A group is the channel `group:<id>`, what concerns one user alone goes by `group:u:<user>`.
 
 mod access;
 mod api;
-pub mod barrier;
-pub mod blacklist;
 mod code;
-mod courier;
-mod door;
-mod figures;
-mod forum;
+mod commands;
+mod counters;
+mod delivery;
+mod endpoint;
 mod frame;
-mod post;
+mod groups;
+pub mod ip_filter;
+mod membership;
+mod message;
 mod rates;
-mod registry;
 mod reply;
-mod roll;
-mod shelf;
+mod repository;
+mod resume;
 mod socket;
 pub mod streams;
 
-pub use door::{Group, Shared, routes};
-pub use forum::Forum;
+pub use endpoint::{GroupEndpoint, Shared, routes};
+pub use groups::Groups;

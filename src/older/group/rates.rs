@@ -1,6 +1,6 @@
 //! How fast somebody may send (`docs/protocols/group.md §8`): a bucket for each connection and one for each user.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use governor::{Quota, RateLimiter, middleware::NoOpMiddleware, nanos::Nanos, state::keyed::DefaultKeyedStateStore};
 
@@ -10,9 +10,6 @@ type Keyed<K> = RateLimiter<K, DefaultKeyedStateStore<K>, Clock, NoOpMiddleware<
 
 /// The buckets of everybody who is known by a key; without a limit there are none.
 pub struct Buckets<K: Clone + Eq + std::hash::Hash>(Option<Keyed<K>>);
-
-/// Of users.
-pub type UserRates = Buckets<Arc<str>>;
 
 impl<K: Clone + Eq + std::hash::Hash> Buckets<K> {
     /// `per_second` 0 = no limit.
@@ -31,8 +28,8 @@ impl<K: Clone + Eq + std::hash::Hash> Buckets<K> {
     }
 }
 
-/// The bucket of one connection; none without a limit.
-pub fn bucket(settings: &config::Group, clock: &Clock) -> Option<FrameLimiter> {
+/// That of one connection; none without a limit.
+pub fn limiter(settings: &config::Group, clock: &Clock) -> Option<FrameLimiter> {
     let quota = quota(settings.messages_per_second, settings.message_burst);
     quota.map(|quota| RateLimiter::direct_with_clock(quota, clock.clone()))
 }
@@ -43,21 +40,25 @@ fn quota(per_second: u32, burst: u32) -> Option<Quota> {
     Some(Quota::per_second(per_second).allow_burst(burst))
 }
 
-/// Refusals of one connection: too many in a minute end it.
-#[derive(Debug, Default)]
-pub struct Refusals {
+/// Counts events within a span of time that begins with the first of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
     since: Duration,
     count: u32,
 }
 
-impl Refusals {
-    /// One more at `uptime`; whether it was one too many.
-    pub fn note(&mut self, uptime: Duration) -> bool {
-        if self.count == 0 || uptime.saturating_sub(self.since) > limits::GROUP_REFUSALS_WITHIN {
+impl Tally {
+    /// One more at `uptime`; how many there are now.
+    pub fn note(&mut self, uptime: Duration, within: Duration) -> u32 {
+        if self.count == 0 || !self.is_current(uptime, within) {
             *self = Self { since: uptime, count: 0 };
         }
         self.count += 1;
-        self.count >= limits::GROUP_REFUSALS
+        self.count
+    }
+
+    pub fn is_current(&self, uptime: Duration, within: Duration) -> bool {
+        uptime.saturating_sub(self.since) <= within
     }
 }
 
@@ -68,12 +69,14 @@ mod tests {
     #[test]
     fn a_hundred_refusals_in_a_minute_are_too_many() {
         let second = Duration::from_secs(1);
-        let mut refusals = Refusals::default();
-        assert!((0..99).all(|_| !refusals.note(second)));
-        assert!(refusals.note(second * 60));
-        let mut refusals = Refusals::default();
-        assert!((0..99).all(|_| !refusals.note(second)));
-        assert!(!refusals.note(second * 62));
+        let is_last =
+            |tally: &mut Tally, uptime| tally.note(uptime, limits::GROUP_REFUSALS_WITHIN) >= limits::GROUP_REFUSALS;
+        let mut refusals = Tally::default();
+        assert!((0..99).all(|_| !is_last(&mut refusals, second)));
+        assert!(is_last(&mut refusals, second * 60));
+        let mut refusals = Tally::default();
+        assert!((0..99).all(|_| !is_last(&mut refusals, second)));
+        assert!(!is_last(&mut refusals, second * 62));
     }
 
     #[test]

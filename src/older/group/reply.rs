@@ -15,13 +15,13 @@ use crate::{
     ids::Timestamp,
     older::group::{
         code::{Code, INVALID_TOKEN},
-        post::{GROUP, NEW_MESSAGE, Post, READ, USER},
+        message::{GROUP, GroupMessage, NEW_MESSAGE, READ, USER},
     },
 };
 
-/// To the request `id` of the client; empty = it has none.
+/// What is answered to the request `id` of the client; empty = it has none.
 #[derive(Clone, Copy, Debug)]
-pub struct Reply<'a> {
+pub struct ReplyTo<'a> {
     pub id: &'a str,
     pub now: Timestamp,
 }
@@ -45,7 +45,7 @@ struct Envelope<'a, D> {
     data: Option<D>,
 }
 
-impl Reply<'_> {
+impl ReplyTo<'_> {
     pub fn pong(self) -> Bytes {
         self.write::<()>("pong", None)
     }
@@ -75,13 +75,16 @@ impl Reply<'_> {
         self.write("ack", Some(data))
     }
 
-    pub fn error(self, code: Code) -> Bytes {
-        self.error_text(code, &code.text())
+    pub fn error(self, code: &Code) -> Bytes {
+        let reply = code.reply();
+        self.write("error", Some(json!({"code": reply.code, "message": reply.text, "reason": reply.reason})))
     }
 
-    pub fn error_text(self, code: Code, text: &str) -> Bytes {
-        let data = json!({"code": code.number(), "message": text, "reason": code.reason()});
-        self.write("error", Some(data))
+    /// The same with the name that the log has for it.
+    pub fn named_error(self, code: &Code, name: &str) -> Bytes {
+        let reply = code.reply();
+        let text = format!("{} ({name})", reply.text);
+        self.write("error", Some(json!({"code": reply.code, "message": text, "reason": reply.reason})))
     }
 
     fn write<D: Serialize>(self, kind: &str, data: Option<D>) -> Bytes {
@@ -95,11 +98,11 @@ fn write<D: Serialize>(kind: &str, id: &str, now: Timestamp, data: Option<D>) ->
     frame::text(&serde_json::to_vec(&envelope).unwrap_or_default())
 }
 
-/// A stored message as a frame; `post` is JSON.
-pub fn new_message(post: &str, now: Timestamp) -> Bytes {
-    let id = id_of(post);
-    let post: Option<&RawValue> = serde_json::from_str(post).ok();
-    write(NEW_MESSAGE, &id, now, post)
+/// A stored message as a frame; `json` is the message.
+pub fn new_message(json: &str, now: Timestamp) -> Bytes {
+    let id = id_of(json);
+    let data: Option<&RawValue> = serde_json::from_str(json).ok();
+    write(NEW_MESSAGE, &id, now, data)
 }
 
 /// How far a user has read, for its other connections.
@@ -108,12 +111,12 @@ pub fn read(group: &str, message: &str, now: Timestamp) -> Bytes {
     write(READ, message, now, Some(data))
 }
 
-fn id_of(post: &str) -> String {
+fn id_of(json: &str) -> String {
     #[derive(Deserialize)]
     struct Named {
         message_id: String,
     }
-    let named = serde_json::from_str::<Named>(post);
+    let named = serde_json::from_str::<Named>(json);
     named.map(|named| named.message_id).unwrap_or_default()
 }
 
@@ -144,8 +147,8 @@ fn encode(entry: &Entry, message: &Message, index: usize) -> Bytes {
             return new_message(text, now);
         }
     }
-    let post = foreign(entry, message, index);
-    write(NEW_MESSAGE, &post.message_id, now, Some(&post))
+    let message = foreign(entry, message, index);
+    write(NEW_MESSAGE, &message.message_id, now, Some(&message))
 }
 
 /// The number of a message that this server has stored; none when it was published by another protocol.
@@ -159,7 +162,7 @@ pub fn number_of(entry: &Entry) -> Option<u64> {
 
 /// What another protocol published to a group, with what is known of it. Who sent it is what its own credentials
 /// say.
-fn foreign(entry: &Entry, message: &Message, index: usize) -> Post {
+fn foreign(entry: &Entry, message: &Message, index: usize) -> GroupMessage {
     let mut json = Vec::new();
     message.payload.write_json(&mut json);
     let data: Value = serde_json::from_slice(&json).unwrap_or_default();
@@ -172,7 +175,7 @@ fn foreign(entry: &Entry, message: &Message, index: usize) -> Post {
     };
     let group = entry.channel.as_str().strip_prefix(GROUP);
     let sender = message.client_id.as_ref();
-    Post {
+    GroupMessage {
         message_id: entry.item_id(index).to_string(),
         group_id: group.unwrap_or_default().to_owned(),
         sender_id: sender.map_or_else(String::new, |id| id.as_str().to_owned()),
@@ -196,7 +199,7 @@ mod tests {
         ids::{ChannelName, ClientId, ConnectionId},
     };
 
-    const REPLY: Reply<'_> = Reply { id: "c-1", now: Timestamp::from_millis(1_760_000_000_999) };
+    const REPLY: ReplyTo<'_> = ReplyTo { id: "c-1", now: Timestamp::from_millis(1_760_000_000_999) };
 
     fn shown(frame: &Bytes) -> String {
         let head = match frame[1] {
@@ -230,7 +233,7 @@ mod tests {
         let failed = r#"{"type":"auth_failed","message_id":"c-1","timestamp":1760000000,"data":{"message":"Token 无效或已过期"}}"#;
         assert_eq!(shown(&REPLY.auth_failed(None)), failed);
         let error = r#"{"type":"error","message_id":"c-1","timestamp":1760000000,"data":{"code":404,"message":"群聊不存在","reason":"there is no group with this group_id"}}"#;
-        assert_eq!(shown(&REPLY.error(Code::NoGroup)), error);
+        assert_eq!(shown(&REPLY.error(&Code::NoGroup)), error);
     }
 
     #[test]

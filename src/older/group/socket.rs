@@ -1,10 +1,10 @@
 //! The protocol handler of one connection (`docs/protocols/group.md §4, §5, §6, §9`).
 //!
 //! Messages come by the channels of the groups, each written once for all who are there. Acks come when a message
-//! or a marker is on disk, by the connection's peer. Whoever asks for what it missed is attached first; what comes
+//! or a marker is on disk, past the channels. Whoever asks for what it missed is attached first; what comes
 //! meanwhile waits until the missed messages are sent, and none of those is sent twice: `resume`.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -12,39 +12,27 @@ use bytestring::ByteString;
 use crate::{
     actors::{
         broker::{self, FrameLimiter},
-        transport::context::{Attaching, ProtocolHandler, Terms, TransportContext},
+        transport::context::{ProtocolHandler, Terms, TransportContext},
     },
-    core::{
-        command::{Answer, Start},
-        filter::Filter,
-        keepalive::Timeouts,
-        message::Entry,
-        modes::Modes,
-        wire::WireFormat,
-    },
-    error::{CloseReason, Fault},
+    core::{command::Answer, keepalive::Timeouts, message::Entry, wire::WireFormat},
+    error::CloseReason,
     ids::{ChannelName, Timestamp},
     limits,
     older::group::{
         code::Code,
-        courier::REMOVED,
-        door::{Place, Shared},
-        forum::{self, Sent},
-        frame::{Draft, Frame, Request},
-        post::{GROUP, USER, group_channel},
-        rates::{Refusals, bucket},
-        reply::{GroupJson, Reply, number_of},
-        roll::Visitor,
+        commands::{Command, Request},
+        endpoint::{ConnectionPlace, Shared},
+        frame::Frame,
+        groups::{REMOVED, UserConnection},
+        message::{GROUP, USER, group_channel, uuid},
+        rates::{Tally, limiter},
+        reply::{GroupJson, ReplyTo, number_of},
+        resume::Resuming,
     },
 };
 
-mod identity;
-mod resume;
-
-use resume::Resuming;
-
 /// It did not say who it is in time, or wrongly too often, or its token has ended.
-const UNAUTHORIZED: CloseReason = CloseReason::Refused {
+pub const UNAUTHORIZED: CloseReason = CloseReason::Refused {
     code: 4401,
     text: "no auth with a good token within group.auth_timeout and five attempts, or it has expired",
 };
@@ -52,39 +40,39 @@ const UNAUTHORIZED: CloseReason = CloseReason::Refused {
 const PERSISTENT: CloseReason =
     CloseReason::Refused { code: 1008, text: "went on above group.messages_per_second although it was told" };
 /// The server has no room for what the connection needs.
-const NO_ROOM: CloseReason =
+pub const NO_ROOM: CloseReason =
     CloseReason::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
 
 /// See the module.
 pub struct Socket {
-    shared: Arc<Shared>,
-    address: IpAddr,
-    bucket: Option<FrameLimiter>,
-    refusals: Refusals,
-    attempts: u32,
-    identity: Option<Identity>,
-    resuming: Option<Resuming>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) address: IpAddr,
+    pub(super) limiter: Option<FrameLimiter>,
+    refusals: Tally,
+    /// To authenticate, and failed.
+    pub(super) attempts: u32,
+    pub(super) identity: Option<Identity>,
+    pub(super) resuming: Option<Resuming>,
     /// It has asked for what it missed: its entries are looked at one by one.
-    is_tailored: bool,
+    pub(super) is_tailored: bool,
     /// Numbers of the missed messages that were sent, until they come by the channel as well.
-    sent: HashSet<u64>,
-    _place: Place,
+    pub(super) sent: HashSet<u64>,
+    _place: ConnectionPlace,
 }
 
 /// Whose the connection is.
-struct Identity {
-    user: Arc<str>,
-    expires: Option<Timestamp>,
-    visitor: Arc<Visitor>,
+pub(super) struct Identity {
+    pub connection: UserConnection,
+    pub expires: Option<Timestamp>,
 }
 
 impl Socket {
-    pub fn new(shared: Arc<Shared>, address: IpAddr, place: Place) -> Self {
+    pub fn new(shared: Arc<Shared>, address: IpAddr, place: ConnectionPlace) -> Self {
         Self {
-            bucket: bucket(&shared.forum.settings, &shared.forum.clock),
+            limiter: limiter(&shared.groups.settings, &shared.groups.clock),
             shared,
             address,
-            refusals: Refusals::default(),
+            refusals: Tally::default(),
             attempts: 0,
             identity: None,
             resuming: None,
@@ -94,132 +82,77 @@ impl Socket {
         }
     }
 
-    fn user(&self) -> Option<Arc<str>> {
-        self.identity.as_ref().map(|identity| Arc::clone(&identity.user))
+    /// # Errors
+    /// [`Code::Unauthorized`] before it has said who it is.
+    pub(super) fn user(&self) -> Result<Arc<str>, Code> {
+        self.identity.as_ref().map(|identity| Arc::clone(&identity.connection.user)).ok_or(Code::Unauthorized)
     }
 
-    fn refuse(&mut self, code: Code, id: &str, transport: &mut TransportContext<'_>) {
+    pub(super) fn refuse(&mut self, code: &Code, id: &str, transport: &mut TransportContext<'_>) {
         transport.count_error();
-        let forum = &self.shared.forum;
-        forum.figures.refused(code);
-        let reply = Reply { id, now: transport.now() };
-        if code == Code::Internal {
-            // What the log says stands by this name (§5).
-            let name = super::post::uuid();
+        let groups = &self.shared.groups;
+        groups.counters.refused(code);
+        let reply = ReplyTo { id, now: transport.now() };
+        if *code == Code::Internal {
+            // The client and the log have this name for what went wrong (§5).
+            let name = uuid();
             tracing::error!(name, "a request of a group client failed");
-            let text = format!("{} ({name})", code.text());
-            return transport.send_frame(reply.error_text(code, &text));
-        }
-        if code == Code::NoGroupToJoin {
-            let path = forum.settings.api_path.trim_end_matches('/');
-            let text = format!(
-                "{}：群聊由服务端以 X-Service-Key 调用 POST {path}/groups 创建，或由 group.open_groups 允许用户加入时创建 (a \
-                 service makes groups by POST {path}/groups; with group.open_groups a join does)",
-                code.text()
-            );
-            return transport.send_frame(reply.error_text(code, &text));
+            return transport.send_frame(reply.named_error(code, &name));
         }
         transport.send_frame(reply.error(code));
-        if code == Code::TooFrequent && self.refusals.note(forum.clock.uptime()) {
+        if *code == Code::TooFrequent
+            && self.refusals.note(groups.clock.uptime(), limits::GROUP_REFUSALS_WITHIN) >= limits::GROUP_REFUSALS
+        {
             transport.close(PERSISTENT);
         }
     }
 
-    fn hear(&mut self, text: &str, transport: &mut TransportContext<'_>) {
+    fn receive(&mut self, text: &str, transport: &mut TransportContext<'_>) {
         let frame = Frame::parse(text);
         let id = match &frame {
             Ok(frame) => frame.id.clone(),
             Err(unreadable) => unreadable.id.clone(),
         };
         if text.len() > limits::GROUP_MESSAGE_BYTES {
-            return self.refuse(Code::TooLarge, &id, transport);
+            return self.refuse(&Code::TooLarge, &id, transport);
         }
         if !transport.may_send() {
-            return self.refuse(Code::TooFrequent, &id, transport);
+            return self.refuse(&Code::TooFrequent, &id, transport);
         }
         let Ok(frame) = frame else {
-            return self.refuse(Code::BadFormat, &id, transport);
+            return self.refuse(&Code::BadFormat, &id, transport);
         };
-        self.shared.forum.figures.received(frame.kind);
+        self.shared.groups.counters.received(frame.kind);
         if self.identity.is_none() && !frame.kind.needs_no_user() {
-            return self.refuse(Code::Unauthorized, &id, transport);
+            return self.refuse(&Code::Unauthorized, &id, transport);
         }
-        let done = frame.request().and_then(|request| self.act(request, &frame, transport));
-        if let Err(code) = done {
-            self.refuse(code, &id, transport);
+        let request = Request { id: &id, transport: &mut *transport };
+        if let Err(code) = Command::parse(&frame).and_then(|command| command.run(self, request)) {
+            self.refuse(&code, &id, transport);
             if matches!(code, Code::NotStored | Code::Busy) {
-                let reply = Reply { id: &id, now: transport.now() };
+                let reply = ReplyTo { id: &id, now: transport.now() };
                 transport.send_frame(reply.ack(&id, false));
             }
         }
     }
 
-    fn act(&mut self, request: Request, frame: &Frame<'_>, transport: &mut TransportContext<'_>) -> Result<(), Code> {
-        let id = &*frame.id;
-        let reply = Reply { id, now: transport.now() };
-        let user = self.user().unwrap_or_default();
-        let forum = Arc::clone(&self.shared.forum);
-        let answer = |transport: &TransportContext<'_>| forum::Answer { handle: transport.handle(), id: id.to_owned() };
-        match request {
-            Request::Ping => transport.send_frame(reply.pong()),
-            Request::Auth(credentials) => self.authenticate(&credentials, id, transport)?,
-            Request::Send(draft) => self.send(draft, frame, transport)?,
-            Request::Join { group } => {
-                forum.admit(&group, &user).map_err(|code| match code {
-                    Code::NoGroup => Code::NoGroupToJoin,
-                    code => code,
-                })?;
-                self.join(&group, reply.ack(id, true), transport)?;
-            }
-            Request::Leave { group } => {
-                let ack = reply.ack(id, true);
-                if transport.detach(&group_channel(&group), 0, ack.clone()).is_err() {
-                    transport.send_frame(ack);
-                }
-            }
-            Request::MarkRead { group, message } => {
-                forum.mark_read(&group, &user, &message, answer(transport))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, draft: Draft, frame: &Frame<'_>, transport: &mut TransportContext<'_>) -> Result<(), Code> {
-        let user = self.user().unwrap_or_default();
-        let is_free = self.bucket.as_ref().is_none_or(|bucket| bucket.check().is_ok());
-        if !is_free || !self.shared.rates.allow(&user) {
-            return Err(Code::TooFrequent);
-        }
-        let forum = Arc::clone(&self.shared.forum);
-        if forum.admit(&draft.group, &user)? {
-            self.join(&draft.group, Bytes::new(), transport)?;
-        }
-        let answer = forum::Answer { handle: transport.handle(), id: frame.id.clone() };
-        if let Sent::Now(message) = forum.send(draft, &user, frame.data(), answer)? {
-            let reply = Reply { id: &frame.id, now: transport.now() };
-            transport.send_frame(reply.ack(&message, true));
-        }
-        Ok(())
-    }
-
     /// Subscribes, and sends `ack` when that is done.
-    fn join(&mut self, group: &str, ack: Bytes, transport: &mut TransportContext<'_>) -> Result<(), Code> {
+    pub(super) fn join(&self, group: &str, ack: Bytes, transport: &mut TransportContext<'_>) -> Result<(), Code> {
         let channel = group_channel(group);
-        if transport.filter(&channel, 0).is_some() {
-            if !ack.is_empty() {
-                transport.send_frame(ack);
-            }
-            return Ok(());
+        if transport.filter(&channel, 0).is_none() {
+            return transport.subscribe(&channel, self.is_tailored, ack).map_err(|fault| Code::from(&fault));
         }
-        let attached = self.attach(&channel, ack, transport);
-        attached.map_err(|fault| Code::from(&fault))
+        if !ack.is_empty() {
+            transport.send_frame(ack);
+        }
+        Ok(())
     }
 
-    fn attach(&self, channel: &ChannelName, context: Bytes, transport: &mut TransportContext<'_>) -> Result<(), Fault> {
-        let mut filter = Filter::new(Modes::SUBSCRIBE, true);
-        filter.is_tailored = self.is_tailored;
-        let attaching = Attaching { alias: 0, filter, rules: None, start: Start::Head, context };
-        transport.attach(channel, attaching)
+    pub(super) fn wake_at_the_end(&self, transport: &mut TransportContext<'_>) {
+        if let Some(expires) = self.identity.as_ref().and_then(|identity| identity.expires) {
+            let left = expires.millis().saturating_sub(transport.now().millis());
+            transport.wake_in(Duration::from_millis(left));
+        }
     }
 
     /// Whether the user may get what comes by a channel.
@@ -228,10 +161,10 @@ impl Socket {
         if name.starts_with(USER) {
             return true;
         }
-        let (Some(group), Some(user)) = (name.strip_prefix(GROUP), self.user()) else {
+        let (Some(group), Ok(user)) = (name.strip_prefix(GROUP), self.user()) else {
             return false;
         };
-        self.shared.forum.check_member(group, &user).is_ok()
+        self.shared.groups.check_member(group, &user).is_ok()
     }
 }
 
@@ -241,7 +174,7 @@ impl ProtocolHandler for Socket {
     }
 
     fn terms(&self, settings: &broker::Settings) -> Terms {
-        let group = &self.shared.forum.settings;
+        let group = &self.shared.groups.settings;
         let mut terms = Terms::new(settings);
         terms.timeouts = Timeouts {
             ping_interval: group.ping_interval,
@@ -253,18 +186,18 @@ impl ProtocolHandler for Socket {
     }
 
     fn opened(&mut self, transport: &mut TransportContext<'_>) {
-        transport.wake_in(self.shared.forum.settings.auth_timeout);
+        transport.wake_in(self.shared.groups.settings.auth_timeout);
     }
 
     fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>) {
-        self.hear(&text, transport);
+        self.receive(&text, transport);
     }
 
     /// The older server reads both kinds of frames as JSON.
     fn binary(&mut self, data: Bytes, transport: &mut TransportContext<'_>) {
         match ByteString::try_from(data) {
-            Ok(text) => self.hear(&text, transport),
-            Err(_) => self.refuse(Code::BadFormat, "", transport),
+            Ok(text) => self.receive(&text, transport),
+            Err(_) => self.refuse(&Code::BadFormat, "", transport),
         }
     }
 
@@ -278,11 +211,11 @@ impl ProtocolHandler for Socket {
                 if !attached.context.is_empty() {
                     transport.send_frame(attached.context);
                 }
-                self.note_answer(channel, transport);
+                self.note_attached(channel, transport);
             }
             Answer::Detached { context, .. } => {
                 if context == REMOVED {
-                    // By the server: this says that it is not wanted any more.
+                    // By the server: the attachment is not wanted any more here, either.
                     let _ = transport.detach(channel, 0, Bytes::new());
                 } else if !context.is_empty() {
                     transport.send_frame(context);
@@ -315,12 +248,12 @@ impl ProtocolHandler for Socket {
         let Some(identity) = &self.identity else {
             return;
         };
-        for group in identity.visitor.take_invitations() {
-            let is_member = self.shared.forum.check_member(&group, &identity.user).is_ok();
+        for group in identity.connection.take_notices() {
+            let is_member = self.shared.groups.check_member(&group, &identity.connection.user).is_ok();
             let channel = group_channel(&group);
             if is_member
                 && transport.filter(&channel, 0).is_none()
-                && self.attach(&channel, Bytes::new(), transport).is_err()
+                && transport.subscribe(&channel, self.is_tailored, Bytes::new()).is_err()
             {
                 return transport.close(NO_ROOM);
             }
@@ -332,7 +265,7 @@ impl ProtocolHandler for Socket {
         match &self.identity {
             None => transport.close(UNAUTHORIZED),
             Some(Identity { expires: Some(expires), .. }) if now >= *expires => {
-                self.refuse(Code::Expired, "", transport);
+                self.refuse(&Code::Expired, "", transport);
                 transport.close(UNAUTHORIZED);
             }
             Some(_) => self.wake_at_the_end(transport),
@@ -341,7 +274,7 @@ impl ProtocolHandler for Socket {
 
     fn closed(&mut self, _: &mut TransportContext<'_>) {
         if let Some(identity) = self.identity.take() {
-            self.shared.forum.leave(&identity.user, &identity.visitor);
+            self.shared.groups.leave(&identity.connection);
         }
     }
 }

@@ -23,26 +23,21 @@ pub enum Access {
 
 /// A token, and the mailboxes it opens.
 pub struct Grant {
-    /// Of equal length whatever the token, so that comparing takes equal time.
+    /// As long for every token, so that comparing always takes as long.
     digest: [u8; 32],
     names: Arc<[String]>,
 }
 
-/// Whose a connection is, beyond the mailbox that it empties.
+/// Whose a connection is: the mailboxes that its token opens, beyond the one that it reads.
 #[derive(Clone, Debug, Default)]
-pub struct Principal(Option<Arc<[String]>>);
+pub struct Principal(Arc<[String]>);
 
 impl Principal {
     /// Whether the mailbox `name` is its own as well.
     pub fn covers(&self, name: &str) -> bool {
-        let mut patterns = self.0.iter().flat_map(|patterns| patterns.iter());
-        patterns.any(|pattern| matches(pattern, name))
+        self.0.iter().any(|pattern| matches(pattern, name))
     }
 }
-
-/// The token opens nothing here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Denied;
 
 impl Access {
     pub fn new(settings: &config::PostOffice, leeway: &Leeway) -> Self {
@@ -55,35 +50,27 @@ impl Access {
         }
     }
 
-    /// Whether `token` opens the mailbox `name`, or, without one, any.
-    ///
-    /// # Errors
-    /// [`Denied`]; nobody is told why.
-    pub fn check(&self, token: &str, name: Option<&str>, now: Timestamp) -> Result<Principal, Denied> {
+    /// Who shows `token`, if it opens the mailbox `name` or, without one, any.
+    pub fn check(&self, token: &str, name: Option<&str>, now: Timestamp) -> Option<Principal> {
         if token.is_empty() || token.len() > limits::TOKEN_BYTES {
-            return Err(Denied);
+            return None;
         }
-        match self {
-            Self::Any => Ok(Principal::default()),
+        let (principal, opens) = match self {
+            Self::Any => (Principal::default(), true),
             Self::Listed(grants) => {
                 let digest = Sha256::digest(token);
-                let is_it = |grant: &&Grant| bool::from(grant.digest[..].ct_eq(&digest[..]));
-                let grant = grants.iter().find(is_it).ok_or(Denied)?;
-                let principal = Principal(Some(Arc::clone(&grant.names)));
-                match name {
-                    Some(name) if !principal.covers(name) => Err(Denied),
-                    _ => Ok(principal),
-                }
+                let mut grants = grants.iter();
+                let grant = grants.find(|grant| bool::from(grant.digest[..].ct_eq(&digest[..])))?;
+                let principal = Principal(Arc::clone(&grant.names));
+                let opens = name.is_none_or(|name| principal.covers(name));
+                (principal, opens)
             }
             Self::Signed(key) => {
-                let claimed = key.claim(token, &["clientID", "sub"], now);
-                let claimed = claimed.ok().flatten().ok_or(Denied)?;
-                match name {
-                    Some(name) if name != claimed => Err(Denied),
-                    _ => Ok(Principal::default()),
-                }
+                let claimed = key.claim(token, &["clientID", "sub"], now).ok().flatten()?;
+                (Principal::default(), name.is_none_or(|name| name == claimed))
             }
-        }
+        };
+        opens.then_some(principal)
     }
 }
 
@@ -142,7 +129,7 @@ mod tests {
         let lines = ["s3cret erp desk-*", "other audit"].map(|line| SecretString::from(line.to_owned()));
         let access = Access::Listed(lines.iter().filter_map(Grant::read).collect());
         let now = Timestamp::from_millis(0);
-        let opens = |token, name| access.check(token, name, now).is_ok();
+        let opens = |token, name| access.check(token, name, now).is_some();
         assert!(opens("s3cret", Some("desk-7")) && opens("other", Some("audit")) && opens("other", None));
         assert!(!opens("s3cret", Some("audit")) && !opens("s3cre", Some("erp")) && !opens("", Some("erp")));
     }

@@ -1,21 +1,25 @@
 //! PostOffice (`docs/protocols/postoffice.md`): every connection is a mailbox, and letters name the mailboxes they go to.
 //!
-//! `door` turns a request into a connection, `access` says who may; `letter` reads frames, `validation` judges
-//! them, `reply` writes them; `desk` is the protocol handler, `counter` the part of it that takes letters in. `office` knows all
-//! mailboxes, `mailbox` is the state of one, `shelf` its rows on disk,
-//! `thread` reads letters of the past. A mailbox is the channel `po:<name>`.
+//! A mailbox is the channel `po:<name>`, which carries letters to whoever is connected, and a queue of the letters that
+//! were not read ([`store::mailbox`](crate::store::mailbox)).
+//!
+//! * `endpoint`: the way in, and the pages beside it; `access`: which token opens which mailbox; `thread`: letters of the past
+//! * `connection`: the protocol handler, which sends the letters of its mailbox; `submit`: a letter of its client, which
+//!   `letter` reads and `validation` judges; `refusal`: what a sender is told; `format`: letters as they are sent
+//! * `shared`: what all worker threads share; `owner`: who reads a mailbox; `delivery`: letters in and out of mailboxes
 
 mod access;
-mod counter;
-mod desk;
-mod door;
+mod connection;
+mod delivery;
+mod endpoint;
+mod format;
 mod letter;
-mod mailbox;
-mod office;
-mod reply;
-mod shelf;
+mod owner;
+mod refusal;
+mod shared;
+mod submit;
 mod thread;
 mod validation;
 
-pub use door::{PostOffice, Shared, routes};
-pub use office::Office;
+pub use endpoint::{PostOffice, routes};
+pub use shared::Shared;

@@ -4,18 +4,11 @@
 
 use std::sync::Arc;
 
-use actix_web::{
-    HttpResponse,
-    http::{StatusCode, header::RETRY_AFTER},
-};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    actors::{
-        broker::Broker,
-        channels::questions::{Past, ask},
-    },
+    actors::broker::Broker,
     core::{
         history::{Direction, Kind, Query},
         message::Message,
@@ -23,11 +16,14 @@ use crate::{
     edge::http::query,
     error::Fault,
     limits,
-    older::postoffice::{office::Room, reply},
+    older::postoffice::{endpoint::Refused, format, shared::Mailbox},
 };
 
-/// What is asked for.
-pub struct Asked {
+/// Fields of a letter that name its thread; also the headers of its message.
+pub const THREAD_FIELDS: [&str; 2] = ["subjectId", "references"];
+
+/// Which letters are asked for.
+pub struct ThreadQuery {
     subject_id: String,
     limit: usize,
 }
@@ -40,21 +36,12 @@ pub struct Thread {
     has_more: bool,
 }
 
-/// Why there is none.
-#[derive(Debug)]
-pub enum Refused {
-    NoSubject,
-    BadLimit,
-    Fault(Fault),
-}
-
-impl Asked {
+impl ThreadQuery {
     /// # Errors
     /// Without a `subjectId`, or with a `limit` that is none.
-    pub fn of(query: &query::Query) -> Result<Self, Refused> {
+    pub fn parse(query: &query::Query) -> Result<Self, Refused> {
         let subject_id = query.get("subjectId").filter(|id| !id.is_empty());
-        let limit = query.get("limit").map_or(Ok(limits::PAGE_ITEMS), str::parse);
-        let limit = limit.ok();
+        let limit = query.get("limit").map_or(Ok(limits::PAGE_ITEMS), str::parse).ok();
         let limit = limit.filter(|limit| (1..=limits::PAGE_ITEMS_MAX).contains(limit));
         Ok(Self {
             subject_id: subject_id.ok_or(Refused::NoSubject)?.to_owned(),
@@ -66,7 +53,8 @@ impl Asked {
     ///
     /// # Errors
     /// [`Fault::Busy`], [`Fault::Internal`].
-    pub async fn read(&self, room: &Room, broker: &Arc<Broker>) -> Result<Thread, Fault> {
+    pub async fn read(&self, mailbox: &Mailbox, broker: &Arc<Broker>) -> Result<Thread, Fault> {
+        let channel = mailbox.lock().owner.channel.clone();
         let mut letters = Vec::new();
         let mut after = None;
         for _ in 0..limits::POST_THREAD_PAGES {
@@ -79,8 +67,7 @@ impl Asked {
                 limit: limits::PAGE_ITEMS_MAX,
                 after,
             };
-            let channel = broker.directory.channel(&room.channel, broker)?;
-            let page = ask(Ok(channel.recipient()), Past(query)).await?;
+            let page = broker.history(&channel, query).await?;
             for (entry, index) in page.items {
                 let message = entry.messages().get(index);
                 let Some(message) = message.filter(|message| self.is_meant(message)) else {
@@ -89,7 +76,7 @@ impl Asked {
                 if letters.len() == self.limit {
                     return Ok(Thread::of(letters, true));
                 }
-                let letter = reply::letter(message, &room.name);
+                let letter = format::letter(message, &mailbox.name);
                 letters.push(RawValue::from_string(letter.into_owned()).map_err(|_| Fault::Internal)?);
             }
             after = page.next;
@@ -104,7 +91,7 @@ impl Asked {
         let extras = message.extras.as_deref();
         let headers = extras.and_then(|extras| extras.get("headers"));
         let is_it = |name| headers.is_some_and(|headers| headers[name] == *self.subject_id);
-        reply::THREAD_FIELDS.into_iter().any(is_it)
+        THREAD_FIELDS.into_iter().any(is_it)
     }
 }
 
@@ -112,30 +99,5 @@ impl Thread {
     fn of(mut newest_first: Vec<Box<RawValue>>, has_more: bool) -> Self {
         newest_first.reverse();
         Self { letters: newest_first, has_more }
-    }
-}
-
-impl From<Fault> for Refused {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl Refused {
-    pub fn into_response(self) -> HttpResponse {
-        let (status, text) = match self {
-            Self::NoSubject => (StatusCode::BAD_REQUEST, "subjectId is required\n"),
-            Self::BadLimit => (StatusCode::BAD_REQUEST, "limit is a number from 1 to 1000\n"),
-            Self::Fault(Fault::Busy | Fault::ShuttingDown) => (StatusCode::SERVICE_UNAVAILABLE, "The server is busy\n"),
-            Self::Fault(fault) => {
-                tracing::error!(%fault, "a thread cannot be read");
-                (StatusCode::INTERNAL_SERVER_ERROR, "Internal error\n")
-            }
-        };
-        let mut response = HttpResponse::build(status);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((RETRY_AFTER, "1"));
-        }
-        response.content_type("text/plain; charset=utf-8").body(text)
     }
 }

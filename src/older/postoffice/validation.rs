@@ -3,15 +3,10 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::value::RawValue;
 
-use crate::{config::Validation, older::postoffice::letter::Letter};
-
-/// How strictly a server reads.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    pub level: Validation,
-    /// On top of `strict`: `content` is base64.
-    pub require_base64: bool,
-}
+use crate::{
+    config::Validation,
+    older::postoffice::{letter::Letter, refusal::Refusal},
+};
 
 /// The type of a field, by the document and by what later clients send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +16,7 @@ enum Kind {
     Names,
     Content,
     /// 1 to 4; later clients: also a word.
-    Letter,
+    Type,
     /// A whole number; later clients: also a text.
     ContentType,
     Whole,
@@ -36,7 +31,7 @@ const FIELDS: [(&str, Kind); 19] = [
     ("to", Kind::Names),
     ("subject", Kind::Text),
     ("content", Kind::Content),
-    ("type", Kind::Letter),
+    ("type", Kind::Type),
     ("cc", Kind::Names),
     ("contentType", Kind::ContentType),
     ("charset", Kind::Text),
@@ -53,44 +48,46 @@ const FIELDS: [(&str, Kind); 19] = [
     ("fromTag", Kind::Text),
 ];
 
-impl Rules {
-    /// That `to` is there is looked at elsewhere: it is needed always.
-    ///
-    /// # Errors
-    /// What is wrong with the first field that is missing or of the wrong type; it names the field.
-    pub fn check(self, letter: &Letter<'_>) -> Result<(), String> {
-        if self.level == Validation::Off {
-            return Ok(());
-        }
-        for name in REQUIRED {
-            if letter.get(name).is_none() {
-                return Err(format!("field {name} is missing"));
-            }
-        }
-        for (name, kind) in FIELDS {
-            if let Some(value) = letter.get(name) {
-                self.judge(kind, value).map_err(|wanted| format!("field {name} must be {wanted}"))?;
-            }
-        }
-        Ok(())
+/// Judges a letter; with `require_base64` strict validation takes `content` in base64 only. That `to` is there is looked at
+/// elsewhere: it is needed always.
+///
+/// # Errors
+/// The first field that is missing or of the wrong type.
+pub fn check(letter: &Letter<'_>, level: Validation, require_base64: bool) -> Result<(), Refusal> {
+    if level == Validation::Off {
+        return Ok(());
     }
+    if let Some(field) = REQUIRED.into_iter().find(|field| letter.get(field).is_none()) {
+        return Err(Refusal::MissingField(field));
+    }
+    let strict = level == Validation::Strict;
+    for (field, kind) in FIELDS {
+        if let Some(value) = letter.get(field) {
+            let (is_right, wanted) = kind.judge(value, strict, require_base64);
+            if !is_right {
+                return Err(Refusal::WrongField { field, wanted });
+            }
+        }
+    }
+    Ok(())
+}
 
-    fn judge(self, kind: Kind, value: &str) -> Result<(), &'static str> {
-        let strict = self.level == Validation::Strict;
-        let (is_right, wanted) = match kind {
-            Kind::Text => (is_text(value), "a string"),
-            Kind::Names => (is_text(value) || is_list(value), "a string or an array of strings"),
-            Kind::Content if strict && self.require_base64 => (is_base64(value), "a string in base64"),
-            Kind::Content => (!strict || is_text(value), "a string"),
-            Kind::Letter if strict => (is_type(value), "1, 2, 3 or 4"),
-            Kind::Letter => (is_type(value) || is_text(value), "1, 2, 3 or 4, or a string"),
-            Kind::ContentType if strict => (is_whole(value), "a whole number"),
-            Kind::ContentType => (is_whole(value) || is_text(value), "a whole number or a string"),
-            Kind::Whole => (is_whole(value), "a whole number"),
-            Kind::Texts => (serde_json::from_str::<Vec<String>>(value).is_ok(), "an array of strings"),
-            Kind::List => (is_list(value), "an array"),
-        };
-        if is_right { Ok(()) } else { Err(wanted) }
+impl Kind {
+    /// Whether a value is right, and what is.
+    fn judge(self, value: &str, strict: bool, require_base64: bool) -> (bool, &'static str) {
+        match self {
+            Self::Text => (is_text(value), "a string"),
+            Self::Names => (is_text(value) || is_list(value), "a string or an array of strings"),
+            Self::Content if strict && require_base64 => (is_base64(value), "a string in base64"),
+            Self::Content => (!strict || is_text(value), "a string"),
+            Self::Type if strict => (is_type(value), "1, 2, 3 or 4"),
+            Self::Type => (is_type(value) || is_text(value), "1, 2, 3 or 4, or a string"),
+            Self::ContentType if strict => (is_whole(value), "a whole number"),
+            Self::ContentType => (is_whole(value) || is_text(value), "a whole number or a string"),
+            Self::Whole => (is_whole(value), "a whole number"),
+            Self::Texts => (serde_json::from_str::<Vec<String>>(value).is_ok(), "an array of strings"),
+            Self::List => (is_list(value), "an array"),
+        }
     }
 }
 
@@ -133,8 +130,8 @@ mod tests {
             letter[name] = value.clone();
         }
         let text = letter.to_string().into();
-        let rules = Rules { level, require_base64: true };
-        rules.check(&Letter::read(&text).unwrap())
+        let checked = super::check(&Letter::read(&text).unwrap(), level, true);
+        checked.map_err(|refusal| refusal.reply().1.into_owned())
     }
 
     /// docs/protocols/postoffice.md §3, row by row: a value that is wrong at both levels, and one that is right.

@@ -1,48 +1,46 @@
 //! Pushes for users who are away (`docs/protocols/relay.md §5`, `offline_ttl_seconds`): on disk before they are acknowledged,
-//! handed over in order to the first connection that identifies. They stay there until it has answered a ping that was sent
-//! behind them; when it is gone before, they wait again.
+//! handed over in order to the first connection that identifies. They stay in the mailbox of their user until that connection
+//! has answered a ping that was sent behind them; when it is gone before, they wait again.
 //!
-//! Whether a user is there is decided under one lock, by who pushes and by who comes. So a push either waits
+//! Whether a user is there is decided while the mailbox is locked, by who pushes and by who comes. So a push either waits
 //! here, and the relay's own sockets do not hear it from the channel, or is live, and comes behind what waited.
-//!
-//! Table `relay kept`: user, NUL, number (8 bytes) → a [`Row`].
-
-mod queues;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix_web::rt;
-use parking_lot::Mutex;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use crate::{
-    actors::fanout::hub::TransportHandle,
+    actors::online::Online,
     clock::{Clock, OncePerSecond},
     error::Fault,
     ids::{SessionId, Timestamp},
     limits,
-    older::relay::{
-        away::queues::{Lent, Users, Waiting},
-        push::Push,
-        schedule,
+    older::relay::{commands::Push, schedule::to_fault},
+    store::{
+        Batch, NumberKey, Store, StoreError,
+        mailbox::{Bounds, Contents, Mailbox, Mailboxes, Message, Owner, Put, Queue, Tables, UNTIL_READ},
     },
-    store::{Batch, Done, Store, StoreError},
 };
 
-const KEPT: &str = "relay kept";
-const NUMBER_BYTES: usize = 8;
+const TABLES: Tables = Tables { facts: "relay missed", bodies: "relay missed pushes" };
+/// Where former versions kept them.
+const FORMER_TABLE: &str = "relay kept";
+const BOUNDS: Bounds = Bounds { messages: limits::RELAY_KEPT_PUSHES, bytes: limits::RELAY_KEPT_USER_BYTES };
 
-/// A push as it is kept.
-#[derive(Serialize, Deserialize)]
-pub struct Row {
-    id: String,
-    /// When it was pushed.
-    at: u64,
-    push: Push,
-    /// It is never too old.
-    #[serde(default)]
-    until_read: bool,
+/// The connections that pushes of a user are on their way to, by the number of the push.
+#[derive(Default)]
+pub struct InFlight(HashMap<u64, SessionId>);
+
+impl Owner for InFlight {
+    fn new(_: &str) -> Self {
+        Self::default()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// How long a push waits for its user.
@@ -50,68 +48,52 @@ pub struct Row {
 pub enum Wait {
     /// As `offline_ttl` says.
     AsSet,
-    /// Until it was read.
     UntilRead,
 }
 
+/// A push in its mailbox.
+#[derive(Serialize, Deserialize)]
+struct KeptPush<P> {
+    /// When it was pushed.
+    at: u64,
+    push: P,
+}
+
+/// Whose mailbox a push is in, and its number there.
+pub type MissedId = (Arc<str>, u64);
+
 /// What waited for a user who has come.
 pub struct Missed {
-    pub number: u64,
+    pub id: MissedId,
     pub push: Push,
     /// When it was pushed.
     pub at: Timestamp,
 }
 
-/// What became of a push.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The user is there, or nothing is kept.
-    Live,
-    /// It is on disk.
-    Kept,
-}
-
-/// What waits, and who is there.
-#[derive(Default)]
-struct State {
-    users: Users,
-    /// The connections of each user.
-    there: HashMap<String, Vec<TransportHandle>>,
-}
-
 /// See the module.
 pub struct Away {
-    store: Arc<dyn Store>,
+    mailboxes: Arc<Mailboxes<InFlight>>,
+    online: Arc<Online<String>>,
     clock: Clock,
-    /// Zero: nothing is kept.
+    /// Zero: nothing is kept but what waits until it was read.
     ttl: Duration,
-    state: Mutex<State>,
-    full: OncePerSecond,
+    warning: OncePerSecond,
 }
 
 impl Away {
-    /// Finds what earlier runs have left; what is too old by now is removed, all of it when `ttl` is zero.
+    /// Finds what earlier runs have left; what is too old by now is removed.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn open(store: Arc<dyn Store>, clock: Clock, ttl: Duration) -> Result<Self, StoreError> {
-        let mut users = Users::default();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let rows = store.list(KEPT, b"", after.as_deref(), limits::RELAY_KEPT_ROWS)?;
-            let Some(last) = rows.last() else { break };
-            after = Some(last.key.clone());
-            for row in rows {
-                let damaged = || StoreError::damaged("a push for a user who is away");
-                let (user, number) = place(&row.key).ok_or_else(damaged)?;
-                let bytes = row.value.len();
-                let row: Row = serde_json::from_slice(&row.value).map_err(|_| damaged())?;
-                let Row { id, at, until_read, .. } = row;
-                users.put(user, Waiting { number, id: id.into(), at, bytes, row: None, until_read, lent: None });
-            }
-        }
-        let state = Mutex::new(State { users, ..State::default() });
-        let away = Self { store, clock, ttl, state, full: OncePerSecond::default() };
+    pub fn open(
+        store: &Arc<dyn Store>,
+        online: Arc<Online<String>>,
+        clock: Clock,
+        ttl: Duration,
+    ) -> Result<Self, StoreError> {
+        let mailboxes = Mailboxes::open(Arc::clone(store), TABLES, limits::RELAY_KEPT_BYTES)?;
+        let away = Self { mailboxes, online, clock, ttl, warning: OncePerSecond::default() };
+        away.adopt_former(store)?;
         away.expire();
         Ok(away)
     }
@@ -122,131 +104,105 @@ impl Away {
     }
 
     /// How many wait, those included that are on their way.
-    pub fn count(&self) -> usize {
-        self.state.lock().users.count()
+    pub fn count(&self) -> u64 {
+        self.mailboxes.on_disk()
     }
 
-    /// Keeps `push` unless its user is there; it is on disk when this returns. The same `id` again is kept once.
+    /// Keeps `push` unless its user is there, nothing is kept, or there is no room. When it is kept, it is on disk when this
+    /// returns. The same `id` again is kept once.
     ///
     /// # Errors
     /// [`Fault::DiskFull`], [`Fault::Busy`], [`Fault::Internal`]: it is not kept.
-    pub async fn keep(
-        &self,
-        id: &str,
-        push: &Push,
-        wait: Wait,
-        is_there: impl FnOnce() -> bool,
-    ) -> Result<Outcome, Fault> {
-        let until_read = wait == Wait::UntilRead;
-        let Some(user) = push.user.as_deref().filter(|_| until_read || self.keeps()) else {
-            return Ok(Outcome::Live);
+    pub async fn keep(&self, id: &str, push: &Push, wait: Wait) -> Result<bool, Fault> {
+        let Some(user) = push.user.as_ref().filter(|_| self.keeps() || wait == Wait::UntilRead) else {
+            return Ok(false);
         };
-        let row = Row { id: id.to_owned(), at: self.clock.now().millis(), push: push.clone(), until_read };
-        let value = serde_json::to_vec(&row).map_err(|_| Fault::Internal)?;
-        let (told, outcome) = oneshot::channel();
-        let (number, gone) = {
-            let users = &mut self.state.lock().users;
-            if is_there() {
-                return Ok(Outcome::Live);
+        if self.online.is_online(user) {
+            return Ok(false);
+        }
+        let at = self.clock.now();
+        let body = serde_json::to_vec(&KeptPush { at: at.millis(), push }).map_err(|_| Fault::Internal)?;
+        let since = if wait == Wait::UntilRead { UNTIL_READ } else { at };
+        let mailbox = self.mailboxes.of(user);
+        let put = {
+            let queue = &mut mailbox.lock().queue;
+            if queue.has(id) {
+                return Ok(true);
             }
-            if users.has(user, id) {
-                return Ok(Outcome::Kept);
-            }
-            let Some(gone) = users.room_for(user, value.len()) else {
-                if let Some(more) = self.full.allows(&self.clock) {
-                    let bytes = limits::RELAY_KEPT_BYTES;
-                    tracing::warn!(bytes, more, "no room for another push for users who are away");
+            // They may have come meanwhile.
+            let is_there = self.online.is_online(user);
+            if is_there { None } else { self.put(queue, id, since, body.into()) }
+        };
+        let is_kept = match put {
+            Some(put) => self.mailboxes.write(&mailbox, put).await.map(|_| true),
+            None => Ok(false),
+        };
+        if is_kept != Ok(true) {
+            self.mailboxes.release(&mailbox);
+        }
+        is_kept.map_err(|error| to_fault(&error))
+    }
+
+    /// None: there is no room.
+    fn put(&self, queue: &mut Queue, id: &str, since: Timestamp, body: Bytes) -> Option<Put> {
+        let bytes = body.len() + limits::RELAY_KEPT_OVERHEAD;
+        let message = Message { body, bytes, since, level: 0, key: id.into() };
+        let put = queue.put(message, BOUNDS, 0, &self.mailboxes.account).ok();
+        if put.is_none()
+            && let Some(more) = self.warning.allows(&self.clock)
+        {
+            let bytes = limits::RELAY_KEPT_BYTES;
+            tracing::warn!(bytes, more, "no room for another push for users who are away");
+        }
+        put
+    }
+
+    /// What waits for a user whose connection has come, in order; until it is confirmed it is this connection's. From
+    /// `enter` on the user is there.
+    pub fn hand_over(&self, user: &str, session: SessionId, enter: impl FnOnce()) -> Vec<Missed> {
+        let mailbox = self.mailboxes.of(user);
+        let waiting = {
+            let mut contents = mailbox.lock();
+            enter();
+            put_in_flight(&mut contents, session)
+        };
+        let oldest = self.oldest();
+        let (mut missed, mut gone) = (Vec::new(), Vec::new());
+        for (number, since, body) in waiting {
+            match self.read(user, number, body).filter(|_| since >= oldest) {
+                Some(KeptPush { at, push }) => {
+                    let id = (Arc::clone(&mailbox.name), number);
+                    missed.push(Missed { id, push, at: Timestamp::from_millis(at) });
                 }
-                return Ok(Outcome::Live);
-            };
-            let number = users.last + 1;
-            let (at, bytes) = (row.at, value.len());
-            let row = Some(Arc::new(row));
-            users.put(user, Waiting { number, id: id.into(), at, bytes, row, until_read, lent: None });
-            let batch = Batch::new().put(KEPT, key(user, number), value);
-            // While the lock is held: whoever takes it out removes the row behind this.
-            let done: Done<_> = Box::new(move |result| drop(told.send(result)));
-            self.store.submit(removal(batch, user, gone.iter().copied()), done);
-            (number, gone)
-        };
-        let outcome = outcome.await.unwrap_or(Err(StoreError::Closed));
-        let users = &mut self.state.lock().users;
-        match outcome {
-            Ok(_) => {
-                users.written(user, number);
-                // Not before: had the disk refused the new one, nothing would have gone for it.
-                users.forget(user, &gone);
-                Ok(Outcome::Kept)
-            }
-            Err(error) => {
-                users.forget(user, &[number]);
-                Err(schedule::told(error))
+                None => gone.push(number),
             }
         }
+        self.remove(&mailbox, gone);
+        missed
     }
 
-    /// A connection of `user` has come: `enter` counts it. What waited, in order; until it is confirmed it is this
-    /// connection's.
-    pub fn arrive(&self, user: &str, handle: TransportHandle, enter: impl FnOnce() -> usize) -> (usize, Vec<Missed>) {
-        let session = handle.session;
-        let (connections, lent) = {
-            let mut state = self.state.lock();
-            state.there.entry(user.to_owned()).or_default().push(handle);
-            (enter(), state.users.lend(user, session))
-        };
-        (connections, self.missed(user, lent))
-    }
-
-    /// What waits again for a user who is there.
-    pub fn take(&self, user: &str, session: SessionId) -> Vec<Missed> {
-        let lent = self.state.lock().users.lend(user, session);
-        self.missed(user, lent)
-    }
-
-    /// A connection is no longer the user's: `leave` counts it out. What it was sent it may still confirm.
-    pub fn depart(&self, user: &str, session: SessionId, leave: impl FnOnce()) {
-        let mut state = self.state.lock();
-        leave();
-        if let Some(peers) = state.there.get_mut(user) {
-            peers.retain(|handle| handle.session != session);
-            if peers.is_empty() {
-                state.there.remove(user);
-            }
+    /// They were read.
+    pub fn confirm(&self, read: &[MissedId]) {
+        for (mailbox, read) in self.by_mailbox(read) {
+            self.remove(&mailbox, read.iter().map(|(_, number)| *number));
         }
-    }
-
-    /// The connection has read what it was sent, up to this number.
-    pub fn confirm(&self, user: &str, session: SessionId, upto: u64) {
-        let read = self.state.lock().users.confirm(user, session, upto);
-        self.remove(user, read);
     }
 
     /// The connection is gone: what it has not confirmed goes to another one of the user, or waits.
-    pub fn give_back(&self, user: &str, session: SessionId) {
-        let mut state = self.state.lock();
-        if state.users.give_back(user, session)
-            && let Some(other) = state.there.get(user).and_then(|peers| peers.first())
-        {
-            other.nudge();
+    pub fn give_back(&self, unread: &[MissedId], session: SessionId) {
+        for (mailbox, _) in self.by_mailbox(unread) {
+            mailbox.lock().owner.0.retain(|_, to| *to != session);
+            let others = self.online.registered(&*mailbox.name);
+            if let Some(other) = others.iter().find_map(|other| other.handle()) {
+                other.nudge();
+            }
+            self.mailboxes.release(&mailbox);
         }
     }
 
-    /// What is sent now. What is too old, or cannot be read, waits no more.
-    fn missed(&self, user: &str, lent: Vec<Lent>) -> Vec<Missed> {
-        let oldest = self.oldest();
-        let (mut missed, mut gone) = (Vec::new(), Vec::new());
-        for lent in lent {
-            let is_young = lent.at >= oldest || lent.until_read;
-            match self.read(user, &lent).filter(|_| is_young) {
-                Some(push) => missed.push(push),
-                None => gone.push(lent.number),
-            }
-        }
-        if !gone.is_empty() {
-            self.state.lock().users.forget(user, &gone);
-            self.remove(user, gone);
-        }
-        missed
+    fn by_mailbox<'a>(&'a self, ids: &'a [MissedId]) -> impl Iterator<Item = (Arc<Mailbox<InFlight>>, &'a [MissedId])> {
+        let of_users = ids.chunk_by(|(user, _), (next, _)| user == next);
+        of_users.filter_map(|ids| Some((self.mailboxes.find(&ids.first()?.0)?, ids)))
     }
 
     /// Removes what is too old, for ever. One task of the server.
@@ -259,77 +215,161 @@ impl Away {
 
     fn expire(&self) {
         let oldest = self.oldest();
-        let expired = self.state.lock().users.expire(oldest);
-        for (user, numbers) in expired {
-            self.remove(&user, numbers);
+        for mailbox in self.mailboxes.all() {
+            self.mailboxes.expire(&mailbox, oldest);
+            self.mailboxes.release(&mailbox);
         }
     }
 
-    /// Milliseconds; what was pushed before is too old.
-    fn oldest(&self) -> u64 {
+    /// What was pushed before is too old.
+    fn oldest(&self) -> Timestamp {
         if !self.keeps() {
-            return u64::MAX;
+            return Timestamp::from_millis(u64::MAX);
         }
         let ttl = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);
-        self.clock.now().millis().saturating_sub(ttl)
+        Timestamp::from_millis(self.clock.now().millis().saturating_sub(ttl))
     }
 
-    fn read(&self, user: &str, lent: &Lent) -> Option<Missed> {
-        let number = lent.number;
-        let missed = |row: &Row| Missed { number, push: row.push.clone(), at: Timestamp::from_millis(row.at) };
-        if let Some(row) = &lent.row {
-            return Some(missed(row));
+    fn read(&self, user: &str, number: u64, body: Option<Bytes>) -> Option<KeptPush<Push>> {
+        let body = body.map_or_else(|| self.mailboxes.body(user, number), |body| Ok(Some(body)));
+        let kept = body.map(|body| serde_json::from_slice(&body?).ok());
+        if !matches!(kept, Ok(Some(_))) {
+            let error = kept.as_ref().err();
+            tracing::error!(?error, "a push for a user who was away cannot be read; it is dropped");
         }
-        let read = self.store.get(KEPT, &key(user, number));
-        let row = read.map(|value| serde_json::from_slice::<Row>(&value?).ok());
-        match row {
-            Ok(Some(row)) => Some(missed(&row)),
-            Ok(None) => {
-                tracing::error!("a push for a user who was away cannot be read; it is dropped");
-                None
-            }
-            Err(error) => {
-                tracing::error!(%error, "a push for a user who was away cannot be read; it is dropped");
-                None
-            }
+        kept.ok()?
+    }
+
+    fn remove(&self, mailbox: &Arc<Mailbox<InFlight>>, numbers: impl IntoIterator<Item = u64>) {
+        let removed = {
+            let Contents { queue, owner } = &mut *mailbox.lock();
+            let remove = |number| {
+                owner.0.remove(&number);
+                queue.remove(number)
+            };
+            numbers.into_iter().filter_map(remove).collect()
+        };
+        self.mailboxes.discard(mailbox, removed);
+        self.mailboxes.release(mailbox);
+    }
+
+    /// Moves what a former version has left into mailboxes.
+    fn adopt_former(&self, store: &Arc<dyn Store>) -> Result<(), StoreError> {
+        #[derive(Deserialize)]
+        struct Former {
+            id: String,
+            at: u64,
+            #[serde(default)]
+            until_read: bool,
         }
+        for row in store.scan(FORMER_TABLE, b"", limits::RELAY_KEPT_ROWS) {
+            let (row, damaged) = (row?, || StoreError::damaged("a push for a user who is away"));
+            let user = NumberKey::read(&row.key).ok_or_else(damaged)?.owner;
+            let Former { id, at, until_read } = serde_json::from_slice(&row.value).map_err(|_| damaged())?;
+            let since = if until_read { UNTIL_READ } else { Timestamp::from_millis(at) };
+            let mailbox = self.mailboxes.of(user);
+            let (is_known, put) = {
+                let queue = &mut mailbox.lock().queue;
+                let is_known = queue.has(&id);
+                (is_known, if is_known { None } else { self.put(queue, &id, since, row.value.into()) })
+            };
+            let moved = put.map(|put| self.mailboxes.write(&mailbox, put));
+            let store = Arc::clone(store);
+            rt::spawn(async move {
+                let is_moved = match moved {
+                    Some(moved) => moved.await.is_ok(),
+                    None => is_known,
+                };
+                // What cannot be moved stays for the next start.
+                if is_moved {
+                    let _ = store.commit(Batch::new().remove(FORMER_TABLE, row.key)).await;
+                }
+            });
+        }
+        Ok(())
     }
-
-    fn remove(&self, user: &str, numbers: impl IntoIterator<Item = u64>) {
-        let batch = removal(Batch::new(), user, numbers);
-        let done: Done<_> = Box::new(|outcome| {
-            if let Err(error) = outcome {
-                tracing::error!(%error, "pushes that were handed over will come again after a restart");
-            }
-        });
-        self.store.submit(batch, done);
-    }
 }
 
-fn key(user: &str, number: u64) -> Vec<u8> {
-    [user.as_bytes(), &[0], &number.to_be_bytes()].concat()
-}
-
-fn place(key: &[u8]) -> Option<(&str, u64)> {
-    let (user, number) = key.split_last_chunk::<NUMBER_BYTES>()?;
-    let user = std::str::from_utf8(user).ok()?.strip_suffix('\0')?;
-    Some((user, u64::from_be_bytes(*number)))
-}
-
-fn removal(batch: Batch, user: &str, numbers: impl IntoIterator<Item = u64>) -> Batch {
-    let remove = |batch: Batch, number| batch.remove(KEPT, key(user, number));
-    numbers.into_iter().fold(batch, remove)
+/// Marks what no connection has been sent as sent to this one: number, age, and the body unless it is on disk only.
+fn put_in_flight(
+    Contents { queue, owner }: &mut Contents<InFlight>,
+    session: SessionId,
+) -> Vec<(u64, Timestamp, Option<Bytes>)> {
+    let waiting = queue.behind(0).filter(|(number, _)| !owner.0.contains_key(number));
+    let waiting: Vec<_> = waiting.map(|(number, waiting)| (number, waiting.since, waiting.body.clone())).collect();
+    owner.0.extend(waiting.iter().map(|(number, ..)| (*number, session)));
+    waiting
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    #![allow(clippy::unwrap_used)]
 
-    #[test]
-    fn keys_tell_user_and_number() {
-        for user in ["a", "", "nul\0in it", "小明"] {
-            assert_eq!(place(&key(user, 7)), Some((user, 7)));
+    use super::*;
+    use crate::store::{embedded::EmbeddedStore, engine::Engine, faulty::FaultyDisk};
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn open(store: &Arc<dyn Store>, clock: &Clock) -> Away {
+        Away::open(store, Arc::default(), clock.clone(), HOUR).unwrap()
+    }
+
+    fn store() -> Arc<dyn Store> {
+        let engine = Engine::start(FaultyDisk::default().opener(), Clock::system()).unwrap();
+        Arc::new(EmbeddedStore::new(Arc::new(engine)))
+    }
+
+    fn push(event: &str) -> Push {
+        let body = format!(r#"{{"event_name":"{event}","subject":{{"no": 1}},"user":"a","token":"a"}}"#);
+        serde_json::from_str(&body).unwrap()
+    }
+
+    fn events(missed: &[Missed]) -> Vec<&str> {
+        missed.iter().map(|missed| &*missed.push.event_name).collect()
+    }
+
+    /// findings C11: what was sent waits until it is confirmed, and again when its connection is gone.
+    #[actix_web::test]
+    async fn what_is_in_flight_comes_back_unless_it_was_read() {
+        let away = open(&store(), &Clock::manual(Timestamp::from_millis(1)));
+        let [first, second] = [1, 2].map(SessionId::from_number);
+        for event in ["one", "two", "three"] {
+            assert_eq!(away.keep(event, &push(event), Wait::AsSet).await, Ok(true));
         }
-        assert_eq!(place(b"short"), None);
+        assert_eq!(away.keep("two", &push("two"), Wait::AsSet).await, Ok(true), "it is known");
+        let missed = away.hand_over("a", first, || {});
+        assert_eq!(events(&missed), ["one", "two", "three"]);
+        assert!(away.hand_over("a", second, || {}).is_empty());
+        let ids: Vec<_> = missed.into_iter().map(|missed| missed.id).collect();
+        away.confirm(&ids[..2]);
+        assert_eq!(away.count(), 1);
+        away.give_back(&ids[2..], first);
+        assert_eq!(events(&away.hand_over("a", second, || {})), ["three"]);
+        away.confirm(&ids);
+        assert_eq!((away.count(), away.mailboxes.count()), (0, 0));
+    }
+
+    #[actix_web::test]
+    async fn what_a_former_version_has_kept_is_moved() {
+        let (store, clock) = (store(), Clock::manual(Timestamp::from_millis(2 * 3_600_000)));
+        let old = r#"{"id":"old","at":5,"push":{"event_name":"old","subject":1,"user":"a","token":"a"}}"#;
+        let young = old.replace("old", "young").replace(":5", ":7100000");
+        let held = old.replace("old", "held").replace("}}", "},\"until_read\":true}");
+        let rows = (1..).zip([old, &young, &held]);
+        let batch =
+            rows.fold(Batch::new(), |batch, (number, row)| batch.put(FORMER_TABLE, NumberKey::new("a", number), row));
+        store.commit(batch).await.unwrap();
+        for _ in 0..2 {
+            let away = open(&store, &clock);
+            let missed = away.hand_over("a", SessionId::from_number(1), || {});
+            assert_eq!(events(&missed), ["young", "held"]);
+            assert_eq!(missed[0].at, Timestamp::from_millis(7_100_000));
+            // The moves, and behind them the removals.
+            for _ in 0..2 {
+                store.commit(Batch::new()).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            assert!(store.list(FORMER_TABLE, b"", None, 9).unwrap().is_empty());
+        }
     }
 }

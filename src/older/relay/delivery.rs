@@ -1,70 +1,63 @@
-//! Hands a push over to the connections of its recipients (`docs/protocols/relay.md §5`).
+//! Delivers a push to the connections of its recipients (`docs/protocols/relay.md §5`).
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use crate::{
-    actors::{
-        broker::Broker,
-        channels::questions::{Append, ask},
-    },
-    core::{
-        command::Publish,
-        message::{Body, EntryId},
-    },
+    actors::{broker::Broker, online::Online},
+    core::{command::Publish, message::EntryId},
     error::Fault,
     older::relay::{
-        away::{Away, Outcome, Wait},
-        groups::Groups,
-        push::Push,
-        reply,
+        away::{Away, Wait},
+        commands::Push,
+        wire,
     },
 };
 
-/// Who is there, and what waits for who is not.
 pub struct Delivery {
-    pub groups: Groups,
+    /// The connections by the user whose pushes they get.
+    pub online: Arc<Online<String>>,
+    /// Those that get pushes to everybody.
+    pub connections: AtomicUsize,
+    /// What waits for users who are not there.
     pub away: Away,
 }
 
 /// What became of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Handed {
-    /// Relay connections that it was handed to.
+pub struct Delivered {
+    /// Relay connections that it was delivered to.
     pub connections: usize,
     /// It waits for its user.
     pub is_kept: bool,
 }
 
 impl Delivery {
+    /// How many connections a push reaches now.
+    pub fn recipients(&self, push: &Push) -> usize {
+        match &push.user {
+            Some(user) => self.online.transports_of(user),
+            None => self.connections.load(Ordering::Relaxed),
+        }
+    }
+
     /// Publishes the push, for others than its user also when it is kept. Nobody there is no fault. Published again with
     /// the same `id` within two minutes, it is not sent again.
     ///
     /// # Errors
     /// [`Fault::Busy`], [`Fault::DiskFull`]: it was not published; a back end has to push it again.
-    pub async fn hand_over(&self, push: &Push, id: &str, wait: Wait, broker: &Arc<Broker>) -> Result<Handed, Fault> {
+    pub async fn deliver(&self, push: &Push, id: &str, wait: Wait, broker: &Arc<Broker>) -> Result<Delivered, Fault> {
+        let is_kept = self.away.keep(id, push, wait).await?;
+        let connections = if is_kept { 0 } else { self.recipients(push) };
         let channel = push.channel();
-        let is_there = || self.groups.count(&channel) > 0;
-        let is_kept = self.away.keep(id, push, wait, is_there).await? == Outcome::Kept;
-        let connections = match is_kept {
-            true => 0,
-            false => self.groups.count(&channel),
-        };
-        let handed = Handed { connections, is_kept };
-        let publish = Publish {
-            reply: None,
-            attached: None,
-            publisher: None,
-            id: EntryId::Base(id.into()),
-            body: Body::Messages(vec![reply::message(push, is_kept)]),
-            is_ephemeral: false,
-            refusal: None,
-        };
-        match broker.directory.channel(&channel, broker) {
-            Ok(address) => ask(Ok(address.recipient()), Append(publish)).await?,
-            // No room for another channel, so nobody is on this one.
-            Err(_) if connections == 0 => return Ok(handed),
-            Err(fault) => return Err(fault),
-        };
-        Ok(handed)
+        let publish = Publish::message(EntryId::Base(id.into()), wire::message(push, is_kept));
+        match broker.publish(&channel, publish).await {
+            // There is no room for another channel, so nobody is on this one.
+            Err(Fault::Busy) if connections == 0 && broker.directory.channel(&channel, broker).is_err() => {}
+            published => drop(published?),
+        }
+        Ok(Delivered { connections, is_kept })
     }
 }

@@ -3,9 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::older::relay::push;
+use crate::older::relay::target::text_of;
 
-/// One frame, understood.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
     Identify {
@@ -14,66 +13,53 @@ pub enum Frame {
     Ping {
         ts: i64,
     },
-    /// Something that nobody has a use for.
+    /// JSON that nobody has a use for.
     Ignored,
 }
 
+/// Each field may be any JSON: one of the wrong type makes the frame an ignored one.
 #[derive(Deserialize)]
-struct Written<'a> {
-    #[serde(borrow, default)]
+struct Fields<'a> {
+    #[serde(borrow)]
     event: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "type")]
+    #[serde(borrow, rename = "type")]
     kind: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     ts: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Identity<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     token: Option<&'a RawValue>,
 }
 
 impl Frame {
     /// None when it is not a JSON object.
     pub fn parse(text: &str) -> Option<Self> {
-        // serde takes an array for a struct's fields in order.
-        if !text.trim_ascii_start().starts_with('{') {
-            return None;
-        }
-        let written: Written<'_> = serde_json::from_str(text).ok()?;
-        if is_text(written.kind, "ping") {
-            let ts = written.ts.map_or(Ok(0), |ts| ts.get().parse());
-            return Some(ts.map_or(Self::Ignored, |ts| Self::Ping { ts }));
-        }
-        if is_text(written.event, "identify") {
-            let token = written.data.and_then(|data| token_of(data.get()));
-            return Some(token.map_or(Self::Ignored, |token| Self::Identify { token }));
-        }
-        Some(Self::Ignored)
+        let fields: Fields<'_> = object(text)?;
+        let is = |field: Option<&RawValue>, name| {
+            field.and_then(|json| text_of(json.get())).is_some_and(|text| text == name)
+        };
+        let frame = if is(fields.kind, "ping") {
+            let ts = fields.ts.map_or(Ok(0), |ts| ts.get().parse());
+            ts.ok().map(|ts| Self::Ping { ts })
+        } else if is(fields.event, "identify") {
+            let identity = fields.data.and_then(|data| object::<Identity<'_>>(data.get()));
+            let token = identity.and_then(|identity| text_of(identity.token?.get()));
+            token.filter(|token| !token.is_empty()).map(|token| Self::Identify { token })
+        } else {
+            None
+        };
+        Some(frame.unwrap_or(Self::Ignored))
     }
 }
 
-fn is_text(json: Option<&RawValue>, expected: &str) -> bool {
-    let text = json.and_then(|json| serde_json::from_str::<String>(json.get()).ok());
-    text.is_some_and(|text| text == expected)
-}
-
-/// A string, or a number as its decimal text; none for others and the empty one.
-fn token_of(data: &str) -> Option<String> {
-    if !data.starts_with('{') {
-        return None;
-    }
-    let identity: Identity<'_> = serde_json::from_str(data).ok()?;
-    let token = identity.token?.get();
-    let text = match token.as_bytes().first()? {
-        b'"' => serde_json::from_str(token).ok(),
-        b'-' | b'0'..=b'9' => push::decimal(token),
-        _ => None,
-    };
-    text.filter(|text| !text.is_empty())
+/// serde takes an array for a struct's fields in order; the protocol does not.
+fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    json.trim_ascii_start().starts_with('{').then(|| serde_json::from_str(json).ok())?
 }
 
 #[cfg(test)]

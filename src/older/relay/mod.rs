@@ -3,20 +3,20 @@
 //! A push is a message on the channel of its user, `relay:u:<token>`, or on `relay:all`; so others who may
 //! use those channels take part.
 //!
-//! * `push` reads a push request, `frame` what clients send; `reply` writes what they get.
-//! * `socket` is the protocol handler of a connection, `groups` counts who is there.
-//! * `http` answers requests, `delivery` publishes, `schedule` keeps what is delayed, `away` what is for users who are
-//!   not there.
+//! * `endpoint` has the paths; `commands` what back ends ask for; `target` whom a push is for; `reply` what is refused.
+//! * `socket` is the protocol handler of a connection: `frame` reads, `identify` says whose it is, `wire` writes.
+//! * `delivery` publishes, `schedule` keeps what is delayed, `away` what is for users who are not there.
 
 mod away;
+mod commands;
 mod delivery;
-mod door;
+mod endpoint;
 mod frame;
-mod groups;
-mod http;
-mod push;
+mod identify;
 mod reply;
 mod schedule;
 mod socket;
+mod target;
+mod wire;
 
-pub use door::{Keys, Relay, Shared, routes};
+pub use endpoint::{Keys, Relay, Shared, routes};

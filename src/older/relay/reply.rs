@@ -1,120 +1,125 @@
-//! What clients get (`docs/protocols/relay.md §3`).
+//! Everything that the relay refuses, over HTTP and on sockets (`docs/protocols/relay.md §3, §4`).
 
-use bytes::Bytes;
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
+use serde_json::{Value, json};
 
 use crate::{
-    core::{
-        frame,
-        message::{Entry, Extras, Message, Payload, is_json, write_json_text},
-        wire::{self, Slot, WireFormat},
-    },
-    ids::{ChannelName, Timestamp},
-    older::relay::push::{BadPush, Push, user_of},
+    edge::refusal::explained,
+    error::{Fault, Reply, reply_table},
 };
 
-/// Where a message carries the token as its push gave it, when its channel does not tell.
-const EXTRAS: &str = "relay";
-/// Below it: the push waits for its user.
-const IS_KEPT: &str = "kept";
-
-pub fn pong(ts: i64) -> Bytes {
-    frame::text(format!(r#"{{"type":"pong","ts":{ts}}}"#).as_bytes())
-}
-
-/// `connections` of that token, this one included.
-pub fn identified(token: &str, connections: usize) -> Bytes {
-    let mut json = br#"{"event":"identified","data":{"token":"#.to_vec();
-    write_json_text(&mut json, token);
-    json.extend_from_slice(format!(r#","connections":{connections}}}}}"#).as_bytes());
-    frame::text(&json)
-}
-
-pub fn invalid_token() -> Bytes {
-    frame::text(br#"{"event":"error","data":{"msg":"invalid token"}}"#)
-}
-
-pub fn token_too_long(limit: usize) -> Bytes {
-    let text = BadPush::TokenTooLong { limit };
-    frame::text(format!(r#"{{"event":"error","data":{{"msg":"{text}"}}}}"#).as_bytes())
-}
-
-/// The message that a push becomes.
-/// `is_kept`: its user is away and gets it later, so relay sockets do not hear it from the channel.
-pub fn message(push: &Push, is_kept: bool) -> Message {
-    let token = push.token.as_deref().map(serde_json::value::RawValue::get);
-    let told_by_channel = push.user.as_ref().map(|user| {
-        let mut json = Vec::new();
-        write_json_text(&mut json, user);
-        json
-    });
-    let told_by_channel = told_by_channel.as_deref().unwrap_or(b"null");
-    let token = token.filter(|token| token.as_bytes() != told_by_channel);
-    let mut relay = serde_json::Map::new();
-    if let Some(token) = token {
-        relay.insert("token".to_owned(), token.into());
+reply_table! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum RelayError {
+        InvalidKey => Reply::new(
+            401,
+            "invalid api key",
+            "show relay.api_key in the header X-API-KEY or API-KEY, or the parameter api_key",
+        ),
+        MethodNotAllowed(
+            /// What the path has.
+            method: &'static str
+        ) => Reply::new(
+            405,
+            "method not allowed",
+            "the path does not have the method; the header Allow says which it has",
+        ),
+        Json => Reply::new(
+            400,
+            "invalid json",
+            "the body must be a JSON object; event_name is a text, delay_seconds a whole number of seconds",
+        ),
+        NoEventName => Reply::new(400, "缺少 event_name", "event_name must be a text that is not empty"),
+        NoSubject => Reply::new(
+            400,
+            "缺少 subject",
+            "subject is missing; any JSON will do, null too, and relay.lenient_push allows none",
+        ),
+        DelayTooLarge => Reply::new(400, "delay_seconds too large", "delay_seconds may be 2592000 (30 days)"),
+        Unresolved => Reply::new(
+            400,
+            "token cannot be resolved",
+            "token must be a text, a number, or an object with a text id or user_id; relay.unresolved_token = \
+             broadcast sends such a push to everybody",
+        ),
+        /// By HTTP, or on a socket.
+        TokenTooLong(limit: usize) => Reply::new(400, format!("token too long: it may have {limit} bytes"), ""),
+        /// On a socket.
+        InvalidToken => Reply::new(401, "invalid token", ""),
+        BadLimit => Reply::new(400, "limit is a number from 1 to 1000", ""),
+        UnknownPush => Reply::new(404, "unknown or already sent", "no push with this id waits"),
+        TooLarge => Reply::new(413, "body too large", "the body is larger than 1048576 bytes"),
+        TooManyRequests => Reply::new(
+            429,
+            "too many requests",
+            "more pushes than relay.pushes_per_second allows; try again in a second",
+        ),
+        TooManyConnections => Reply::new(
+            429,
+            "too many connections",
+            "as many connections as limits.connections_per_address allows are open",
+        ),
+        Busy => Reply::new(503, "server is busy", "try again in a second"),
+        DiskFull => Reply::new(
+            503,
+            "the server's disk is full",
+            "nothing was kept; the operator has to make room for data.dir",
+        ),
+        Failed => Reply::new(500, "internal error", "the log says why"),
     }
-    if is_kept {
-        relay.insert(IS_KEPT.to_owned(), true.into());
-    }
-    let extras = (!relay.is_empty()).then(|| Box::new(Extras::from_iter([(EXTRAS.to_owned(), relay.into())])));
-    Message {
-        name: push.event_name.as_str().into(),
-        payload: Payload::json(push.subject.get().into()),
-        client_id: None,
-        extras,
+    pub fn reply(&self) -> Reply;
+}
+
+/// A push has few ways to fail: whatever a client of the relay cannot cause is the server's own fault.
+impl From<Fault> for RelayError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Busy | Fault::ShuttingDown => Self::Busy,
+            Fault::DiskFull => Self::DiskFull,
+            Fault::RateLimited => Self::TooManyRequests,
+            Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } => Self::TooLarge,
+            fault => {
+                tracing::error!(%fault, "a push failed");
+                Self::Failed
+            }
+        }
     }
 }
 
-/// `{"event":…,"data":{"subject":…,"ts":…,"token":…}}`, one frame for each message.
-pub struct RelayJson;
-
-impl WireFormat for RelayJson {
-    fn slot(&self) -> Slot {
-        Slot::RelayJson
-    }
-
-    fn encode(&self, entry: &Entry) -> Bytes {
-        wire::each(entry, |message| encode(entry, message))
+impl From<RelayError> for HttpResponse {
+    fn from(error: RelayError) -> Self {
+        let Reply { code, text, reason } = error.reply();
+        let mut response = HttpResponse::build(StatusCode::from_u16(code).unwrap_or_default());
+        match error {
+            RelayError::MethodNotAllowed(allowed) => {
+                response.insert_header((header::ALLOW, allowed));
+            }
+            RelayError::TooManyRequests | RelayError::TooManyConnections | RelayError::Busy => {
+                response.insert_header((header::RETRY_AFTER, "1"));
+            }
+            _ => {}
+        }
+        explained(response.json(json!({"code": -1, "msg": text})), &reason)
     }
 }
 
-fn encode(entry: &Entry, message: &Message) -> Bytes {
-    let extras = message.extras.as_deref();
-    let relay = extras.and_then(|extras| extras.get(EXTRAS));
-    if relay.is_some_and(|relay| relay.get(IS_KEPT).is_some()) {
-        return Bytes::new();
-    }
-    // When it is sent, also after a delay (§5).
-    write(&entry.channel, message, entry.timestamp)
+/// The answer to a request that was carried out.
+pub fn done(data: Value) -> HttpResponse {
+    HttpResponse::Ok().json(json!({"code": 0, "msg": "ok", "data": data}))
 }
 
-/// The frame of a push that waited for its user; `at` is when it was pushed.
-pub fn missed(push: &Push, at: Timestamp) -> Bytes {
-    write(&push.channel(), &message(push, false), at)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits;
 
-fn write(channel: &ChannelName, message: &Message, at: Timestamp) -> Bytes {
-    let mut json = Vec::with_capacity(96 + message.name.len() + message.payload.data.len());
-    json.extend_from_slice(br#"{"event":"#);
-    write_json_text(&mut json, &message.name);
-    json.extend_from_slice(br#","data":{"subject":"#);
-    message.payload.write_json(&mut json);
-    json.extend_from_slice(br#","ts":"#);
-    json.extend_from_slice(at.to_string().as_bytes());
-    json.extend_from_slice(br#","token":"#);
-    write_token(&mut json, channel, message);
-    json.extend_from_slice(b"}}");
-    frame::text(&json)
-}
-
-fn write_token(json: &mut Vec<u8>, channel: &ChannelName, message: &Message) {
-    let extras = message.extras.as_deref();
-    let given = extras.and_then(|extras| extras.get(EXTRAS)?.get("token")?.as_str());
-    if let Some(given) = given.filter(|given| is_json(given)) {
-        return json.extend_from_slice(given.as_bytes());
-    }
-    match user_of(channel) {
-        Some(user) => write_json_text(json, user),
-        None => json.extend_from_slice(b"null"),
+    #[test]
+    fn texts_name_the_limits() {
+        assert!(RelayError::BadLimit.reply().text.ends_with(&format!(" {}", limits::PAGE_ITEMS_MAX)));
+        assert!(RelayError::TooLarge.reply().reason.contains(&format!(" {} ", limits::RELAY_PUSH_BYTES)));
+        assert!(RelayError::DelayTooLarge.reply().reason.contains(&format!(" {} ", limits::RELAY_DELAY.as_secs())));
     }
 }

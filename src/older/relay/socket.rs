@@ -1,137 +1,65 @@
 //! The protocol handler of one relay connection (`docs/protocols/relay.md §3, §5`).
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    mem,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
     actors::{
-        refusals::Reason,
-        transport::context::{Attaching, ProtocolHandler, TransportContext},
+        online::Registration,
+        transport::context::{ProtocolHandler, TransportContext},
     },
-    auth::Proof,
-    core::{
-        command::{Answer, Start},
-        filter::Filter,
-        frame,
-        modes::Modes,
-        wire::WireFormat,
-    },
+    core::{command::Answer, frame::ping_with, wire::WireFormat},
     error::CloseReason,
-    ids::{ChannelName, SessionId},
+    ids::ChannelName,
     limits,
     older::relay::{
-        away::Missed,
-        door::Shared,
+        away::{Missed, MissedId},
+        endpoint::Shared,
         frame::Frame,
-        push::{EVERYBODY, user_channel, user_of},
-        reply::{self, RelayJson},
+        identify::ACKNOWLEDGED,
+        target::{EVERYBODY, user_channel},
+        wire::{self, RelayJson},
     },
+    store::mailbox::Unconfirmed,
 };
 
-/// The token that was shown does not prove an identifier.
-const INVALID_TOKEN: CloseReason = CloseReason::Refused {
-    code: 4401,
-    text: "the token proves no identifier: relay.identify says what is to be shown",
-};
 /// Frame after frame was not JSON.
 const NONSENSE: CloseReason = CloseReason::Refused { code: 1008, text: "too many frames that are no JSON objects" };
 /// The server has no room for what the connection needs.
 const NO_ROOM: CloseReason =
     CloseReason::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
-/// Context of an attachment whose client is to be told.
-const ACKNOWLEDGED: Bytes = Bytes::from_static(b"ack");
 
 pub struct Socket {
-    shared: Arc<Shared>,
-    /// What the URL named.
+    pub shared: Arc<Shared>,
+    /// The token of the URL, until the connection is open.
     initial: Option<String>,
     /// The user whose pushes it gets, or asked for last.
-    user: Option<String>,
-    /// Where it is counted.
-    entered: Vec<ChannelName>,
+    pub user: Option<String>,
+    /// It gets the pushes to everybody, and is counted.
+    is_counted: bool,
+    /// It gets the pushes of `user`.
+    pub registration: Option<Registration<String>>,
     /// Frames in a row that were not JSON.
     unreadable: u32,
-    /// What it was sent of what it missed and has not shown yet that it has read.
-    flights: VecDeque<Flight>,
-    /// Such hand-overs so far.
-    handed: u64,
-}
-
-/// Pushes on their way, with a ping behind them.
-struct Flight {
-    /// It was the how manieth; the ping carries it.
-    order: u64,
-    user: String,
-    /// The number of the last one.
-    upto: u64,
+    /// What it was sent of what its users have missed.
+    unconfirmed: Unconfirmed<MissedId>,
 }
 
 impl Socket {
-    pub const fn new(shared: Arc<Shared>, initial: Option<String>) -> Self {
-        Self { shared, initial, user: None, entered: Vec::new(), unreadable: 0, flights: VecDeque::new(), handed: 0 }
-    }
-
-    /// The last one wins; the same again changes nothing.
-    fn identify(&mut self, shown: &str, is_asked: bool, transport: &mut TransportContext<'_>) {
-        let proof = &self.shared.keys.get().proof;
-        let user = match proof.identifier(shown, transport.now()) {
-            Some(user) if user.len() <= limits::RELAY_TOKEN_BYTES => user,
-            refused => {
-                let (is_open, is_long) = (matches!(proof, Proof::None), shown.len() > limits::TOKEN_BYTES);
-                let refusal = match refused {
-                    None if !is_long => reply::invalid_token(),
-                    // What proves an identifier may be longer than an identifier.
-                    None if !is_open => reply::token_too_long(limits::TOKEN_BYTES),
-                    _ => reply::token_too_long(limits::RELAY_TOKEN_BYTES),
-                };
-                transport.count_error();
-                let why = || "relay: the token that was shown proves no identifier (relay.identify)".to_owned();
-                transport.worker().broker.refused(Reason::Token, None, why);
-                transport.send_frame(refusal);
-                return transport.close(INVALID_TOKEN);
-            }
-        };
-        let acknowledges = is_asked && self.shared.settings.identify_ack;
-        if self.user.as_ref() == Some(&user) {
-            let channel = user_channel(&user);
-            // Not yet attached: then the attachment will tell.
-            if acknowledges && self.entered.contains(&channel) {
-                let connections = self.shared.delivery.groups.count(&channel);
-                transport.send_frame(reply::identified(&user, connections));
-            }
-            return;
-        }
-        let channel = user_channel(&user);
-        if let Some(former) = self.user.replace(user) {
-            // Not attached any more, or on its way out: fine.
-            let _ = transport.detach(&user_channel(&former), 0, Bytes::new());
-        }
-        let context = if acknowledges { ACKNOWLEDGED } else { Bytes::new() };
-        attach(&channel, context, transport);
-    }
-
-    /// Sends what the user has missed, and asks behind it whether it was read.
-    fn hand_over(&mut self, user: String, missed: Vec<Missed>, transport: &mut TransportContext<'_>) {
-        let Some(Missed { number: upto, .. }) = missed.last() else {
-            return;
-        };
-        self.handed += 1;
-        let (order, upto) = (self.handed, *upto);
-        for Missed { push, at, .. } in missed {
-            transport.send_missed(reply::missed(&push, at));
-        }
-        self.flights.push_back(Flight { order, user, upto });
-        transport.send_frame(frame::ping_with(&order.to_be_bytes()));
-    }
-
-    fn leave(&self, channel: &ChannelName, session: SessionId) {
-        let delivery = &self.shared.delivery;
-        let leave = || delivery.groups.leave(channel);
-        match user_of(channel) {
-            Some(user) => delivery.away.depart(user, session, leave),
-            None => leave(),
+    pub fn new(shared: Arc<Shared>, initial: Option<String>) -> Self {
+        Self {
+            shared,
+            initial,
+            user: None,
+            is_counted: false,
+            registration: None,
+            unreadable: 0,
+            unconfirmed: Unconfirmed::default(),
         }
     }
 
@@ -139,30 +67,65 @@ impl Socket {
         if !transport.may_send() {
             return transport.count_error();
         }
-        match Frame::parse(text) {
-            Some(frame) => {
-                self.unreadable = 0;
-                match frame {
-                    Frame::Identify { token } => self.identify(&token, true, transport),
-                    Frame::Ping { ts } => transport.send_frame(reply::pong(ts)),
-                    Frame::Ignored => tracing::debug!(bytes = text.len(), "a frame is ignored"),
-                }
+        let Some(frame) = Frame::parse(text) else {
+            transport.count_error();
+            self.unreadable += 1;
+            if self.unreadable >= limits::RELAY_UNREADABLE_FRAMES {
+                transport.close(NONSENSE);
             }
-            None => {
-                transport.count_error();
-                self.unreadable += 1;
-                if self.unreadable >= limits::RELAY_UNREADABLE_FRAMES {
-                    transport.close(NONSENSE);
-                }
-            }
+            return;
+        };
+        self.unreadable = 0;
+        match frame {
+            Frame::Identify { token } => self.identify(&token, true, transport),
+            Frame::Ping { ts } => transport.send_frame(wire::pong(ts)),
+            Frame::Ignored => tracing::debug!(bytes = text.len(), "a frame is ignored"),
         }
+    }
+
+    /// Sends what the user has missed, and asks behind it whether it was read.
+    fn send_missed(&mut self, missed: Vec<Missed>, transport: &mut TransportContext<'_>) {
+        for Missed { id, push, at } in missed {
+            let frame = wire::missed(&push, at);
+            self.unconfirmed.push(id, frame.len());
+            transport.send_missed(frame);
+        }
+        self.ping(transport);
+    }
+
+    fn ping(&mut self, transport: &mut TransportContext<'_>) {
+        if let Some(payload) = self.unconfirmed.ping() {
+            transport.send_frame(ping_with(&payload));
+        }
+    }
+
+    /// The attachment to `channel` is there.
+    fn attached(&mut self, channel: &ChannelName, is_acknowledged: bool, transport: &mut TransportContext<'_>) {
+        let delivery = &self.shared.delivery;
+        if *channel == EVERYBODY.into() && !mem::replace(&mut self.is_counted, true) {
+            delivery.connections.fetch_add(1, Ordering::Relaxed);
+        }
+        let Some(user) = self.user.clone().filter(|user| *channel == user_channel(user)) else {
+            return;
+        };
+        let mut missed = Vec::new();
+        if self.registration.is_none() {
+            let (registration, handle) = (delivery.online.register(user.clone(), ()), transport.handle());
+            missed = delivery.away.hand_over(&user, handle.session, || {
+                registration.enter(handle.clone(), transport.now(), false);
+            });
+            self.registration = Some(registration);
+        }
+        if is_acknowledged {
+            transport.send_frame(wire::identified(&user, delivery.online.transports_of(&user)));
+        }
+        self.send_missed(missed, transport);
     }
 }
 
-fn attach(channel: &ChannelName, context: Bytes, transport: &mut TransportContext<'_>) {
-    let attaching =
-        Attaching { alias: 0, filter: Filter::new(Modes::SUBSCRIBE, true), rules: None, start: Start::Head, context };
-    if transport.attach(channel, attaching).is_err() {
+/// `context` comes back when the attachment is there.
+pub fn subscribe(channel: &ChannelName, context: Bytes, transport: &mut TransportContext<'_>) {
+    if transport.subscribe(channel, false, context).is_err() {
         // It would miss its pushes in silence.
         transport.close(NO_ROOM);
     }
@@ -174,7 +137,7 @@ impl ProtocolHandler for Socket {
     }
 
     fn opened(&mut self, transport: &mut TransportContext<'_>) {
-        attach(&EVERYBODY.into(), Bytes::new(), transport);
+        subscribe(&EVERYBODY.into(), Bytes::new(), transport);
         if let Some(token) = self.initial.take() {
             self.identify(&token, false, transport);
         }
@@ -191,33 +154,11 @@ impl ProtocolHandler for Socket {
 
     fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {
         match answer {
-            Answer::Attached(attached) => {
-                let delivery = &self.shared.delivery;
-                let user = self.user.as_ref();
-                let user = user.filter(|user| *channel == user_channel(user));
-                let enter = || delivery.groups.enter(channel);
-                let (connections, missed) = if self.entered.contains(channel) {
-                    (delivery.groups.count(channel), Vec::new())
-                } else {
-                    self.entered.push(channel.clone());
-                    match user {
-                        Some(user) => delivery.away.arrive(user, transport.handle(), enter),
-                        None => (enter(), Vec::new()),
-                    }
-                };
-                if let Some(user) = user.filter(|_| attached.context == ACKNOWLEDGED) {
-                    transport.send_frame(reply::identified(user, connections));
-                }
-                if let Some(user) = user.cloned() {
-                    self.hand_over(user, missed, transport);
-                }
-            }
+            Answer::Attached(attached) => self.attached(channel, attached.context == ACKNOWLEDGED, transport),
+            // It was attached and has asked for the same user again meanwhile: no push reaches it until that attachment
+            // is there.
             Answer::Detached { .. } => {
-                let place = self.entered.iter().position(|known| known == channel);
-                if let Some(place) = place {
-                    self.entered.swap_remove(place);
-                    self.leave(channel, transport.handle().session);
-                }
+                self.registration.take_if(|registration| *channel == user_channel(&registration.user));
             }
             Answer::AttachRefused { .. } => transport.close(NO_ROOM),
             // It publishes nothing.
@@ -226,35 +167,27 @@ impl ProtocolHandler for Socket {
     }
 
     fn ponged(&mut self, payload: &Bytes, transport: &mut TransportContext<'_>) {
-        let session = transport.handle().session;
-        if let Ok(order) = <[u8; 8]>::try_from(&payload[..]) {
-            let order = u64::from_be_bytes(order);
-            while let Some(flight) = self.flights.pop_front_if(|flight| flight.order <= order) {
-                self.shared.delivery.away.confirm(&flight.user, session, flight.upto);
-            }
-        } else if let Some(flight) = self.flights.back() {
-            // A client may answer the last of several pings only (RFC 6455 §5.5.3).
-            transport.send_frame(frame::ping_with(&flight.order.to_be_bytes()));
-        }
+        let read = self.unconfirmed.pong(payload);
+        self.shared.delivery.away.confirm(&read);
+        self.ping(transport);
     }
 
     /// What another connection of the user was sent and has not read waits again.
     fn nudged(&mut self, transport: &mut TransportContext<'_>) {
-        let user = self.user.clone().filter(|user| self.entered.contains(&user_channel(user)));
-        if let Some(user) = user {
-            let missed = self.shared.delivery.away.take(&user, transport.handle().session);
-            self.hand_over(user, missed, transport);
+        if let Some(registration) = &self.registration {
+            let session = transport.handle().session;
+            let missed = self.shared.delivery.away.hand_over(&registration.user, session, || {});
+            self.send_missed(missed, transport);
         }
     }
 
     /// A close frame does not say that everything was read: what is unconfirmed may come twice, but is not lost.
     fn closed(&mut self, transport: &mut TransportContext<'_>) {
-        let session = transport.handle().session;
-        for channel in std::mem::take(&mut self.entered) {
-            self.leave(&channel, session);
+        let delivery = &self.shared.delivery;
+        if self.is_counted {
+            delivery.connections.fetch_sub(1, Ordering::Relaxed);
         }
-        for flight in self.flights.drain(..) {
-            self.shared.delivery.away.give_back(&flight.user, session);
-        }
+        self.registration = None;
+        delivery.away.give_back(&self.unconfirmed.drain(), transport.handle().session);
     }
 }

@@ -47,7 +47,7 @@ fn warnings_and_errors_go_to_both_the_rest_to_stdout() {
     let (shown, kept) = logged("info", || {
         debug!("no");
         info!(port = 8080, tls = false, "listening");
-        warn!(handle = "127.0.0.1", "odd");
+        warn!(peer = "127.0.0.1", "odd");
         error!(error = %io::Error::other("disk full"), "lost");
     });
     assert_eq!(shown.len(), 3);
@@ -68,7 +68,7 @@ fn warnings_and_errors_go_to_both_the_rest_to_stdout() {
             "fields": {name: value, "target": target},
         })
     };
-    assert_eq!(kept, [entry("warn", "odd", "handle", "127.0.0.1"), entry("error", "lost", "error", "disk full"),]);
+    assert_eq!(kept, [entry("warn", "odd", "peer", "127.0.0.1"), entry("error", "lost", "error", "disk full"),]);
 }
 
 #[test]

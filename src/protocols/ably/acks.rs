@@ -35,7 +35,7 @@ impl Acks {
         }
     }
 
-    /// The next answer that may be told.
+    /// The next answer that may be sent.
     pub fn take_next(&mut self) -> Option<(u64, Outcome)> {
         let (_, outcome) = self.waiting.front()?;
         outcome.as_ref()?;

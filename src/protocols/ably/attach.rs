@@ -34,19 +34,19 @@ pub mod flags {
     pub const ATTACH_RESUME: u64 = 1 << 5;
 }
 
-/// Comes back with the answer to a detach that the client has been told of already.
+/// Comes back with the answer to a detach for which the client has got an error already.
 const SILENT: Bytes = Bytes::from_static(b"silent");
 
 /// One attachment as its client asked for it.
 pub struct Attachment {
-    /// The name that the client uses, to the letter (T28).
+    /// The name exactly as the client wrote it (T28).
     pub requested: ByteString,
     pub resource: String,
     pub params: ChannelParams,
     /// What was asked for, or the default: granted as far as the capability goes, which may change.
     wanted: Modes,
     pub modes: Modes,
-    /// Why the position that was asked for is none at all; told with the answer.
+    /// Why the position that was asked for is not readable; sent with the answer.
     unreadable: Option<Fault>,
 }
 
@@ -118,8 +118,7 @@ impl AblyConnection {
         let unreadable = unreadable.map(|found| Fault::PositionUnreadable { found });
         let attachment = Attachment { requested: name.whole.clone(), resource, params, wanted, modes, unreadable };
         let alias = self.alias(&name);
-        let attaching =
-            Attaching { alias, filter: attachment.filter(alias, self.echo), rules: None, start, context: Bytes::new() };
+        let attaching = Attaching { alias, start, ..Attaching::new(attachment.filter(alias, self.echo)) };
         transport.attach(&channel, attaching)?;
         self.attachments.insert((channel, alias), attachment);
         Ok(())
@@ -274,13 +273,8 @@ impl AblyConnection {
                 continue;
             }
             attachment.modes = modes;
-            let attaching = Attaching {
-                alias: *alias,
-                filter: attachment.filter(*alias, self.echo),
-                rules: None,
-                start: Start::Head,
-                context: Bytes::new(),
-            };
+            let filter = attachment.filter(*alias, self.echo);
+            let attaching = Attaching { alias: *alias, evicts: true, ..Attaching::new(filter) };
             if let Err(fault) = transport.attach(channel, attaching) {
                 tracing::warn!(%fault, "an attachment keeps the modes that it had");
             }

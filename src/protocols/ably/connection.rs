@@ -28,7 +28,7 @@ use crate::{
     protocols::ably::{
         acks::Acks,
         attach::Attachment,
-        door::Shared,
+        endpoint::Shared,
         farewell,
         wire::{self, Action, Format, ProtocolMessage, ServerFrame, format_of},
     },
@@ -55,11 +55,11 @@ pub struct AblyConnection {
     pub(super) renewal: Option<u64>,
     /// When the token ends because it was revoked.
     pub(super) revoked_at: Option<Timestamp>,
-    /// The client has said goodbye for good.
+    /// The client has closed the connection for good.
     is_closed: bool,
     /// What was acknowledged on an earlier transport may come again.
     pub(super) is_resumed: bool,
-    /// The last word is said: what still comes from the client is not heard, and nothing is answered.
+    /// The last frame is sent: what still comes from the client is ignored.
     has_ended: bool,
 }
 
@@ -103,7 +103,7 @@ impl AblyConnection {
         transport.send_frame(frame.encode(self.format));
     }
 
-    /// Tells of a fault that ends the connection, and ends it.
+    /// Sends a fault that ends the connection, and ends it.
     pub(super) fn fail(&mut self, fault: &Fault, transport: &mut TransportContext<'_>) {
         transport.count_error();
         let error = ServerFrame::Error { channel: None, error: &fault.into() };
@@ -112,7 +112,7 @@ impl AblyConnection {
         self.end(transport);
     }
 
-    /// Tells of a fault that lets the client come back, and ends the transport.
+    /// Sends a fault after which the client may come back, and ends the transport.
     pub(super) fn disconnect(&mut self, fault: &Fault, transport: &mut TransportContext<'_>) {
         let disconnected = ServerFrame::Disconnected { error: &fault.into() };
         self.say(&disconnected, transport);
@@ -135,7 +135,7 @@ impl AblyConnection {
     }
 
     pub(super) fn connected(&mut self, transport: &mut TransportContext<'_>) {
-        let key = self.shared.connection_keys.mint(self.access.app.id, self.id);
+        let key = self.shared.connection_keys.mint(self.access.app.id, self.id, self.identity.known());
         let rate = transport.worker().broker.settings.get().frame_rate;
         let details = self.shared.details(&self.identity, &key, rate);
         let error = self.resume_fault.take().as_ref().map(Into::into);
@@ -177,12 +177,12 @@ impl AblyConnection {
                 self.say(&ServerFrame::Closed, transport);
                 self.end(transport);
             }
-            // Not there yet, so that nobody waits for an answer that never comes.
+            // Not supported yet: refused, so that the client does not wait for an answer.
             Action::OBJECT | Action::ANNOTATION => {
                 let what = "objects and annotations on this server";
                 self.answer_publish(message.msg_serial, Fault::NotFound { what }, transport);
             }
-            // What only a server says, or nobody knows: nothing to answer (§2.2).
+            // Actions of a server, and unknown ones, are not answered (§2.2).
             _ => {}
         }
     }

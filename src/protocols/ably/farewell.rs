@@ -1,4 +1,4 @@
-//! The last words of a transport that the server ends: clients have to know whether to come back
+//! The last frame of a transport that the server ends: clients have to know whether to come back
 //! (`docs/protocols/ably.md §4.6`).
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use crate::{
     protocols::ably::wire::{Format, ServerFrame},
 };
 
-/// What is said in this format, by the reason.
+/// The last frame in this format, by the reason.
 pub fn of(format: Format) -> fn(CloseReason) -> Option<Bytes> {
     match format {
         Format::Json => |reason| frame(reason, Format::Json),
@@ -19,7 +19,7 @@ pub fn of(format: Format) -> fn(CloseReason) -> Option<Bytes> {
 
 fn frame(reason: CloseReason, format: Format) -> Option<Bytes> {
     let (fault, may_come_back) = match reason {
-        // The client has closed, or everything is said.
+        // The client has closed, or has got its last frame.
         CloseReason::Answer(_) | CloseReason::Refused { .. } | CloseReason::Done => return None,
         CloseReason::GoingAway => (Fault::ShuttingDown, true),
         CloseReason::TooSlow => (Fault::ReaderTooSlow, true),

@@ -14,7 +14,7 @@ use crate::{
     ids::{AppId, ClientId, ConnectionId},
     limits,
     protocols::ably::{
-        door::Settings,
+        endpoint::Settings,
         wire::{WireMessage, is_ephemeral},
     },
 };
@@ -26,7 +26,7 @@ const CREATE: u64 = 0;
 pub struct Publisher<'a> {
     pub app: AppId,
     pub identity: &'a AllowedClient,
-    /// What the token says about its holder on this channel (§12.4).
+    /// The token's claim about its user on this channel (§12.4).
     pub user_claim: Option<&'a str>,
     /// None: by HTTP.
     pub connection: Option<ConnectionId>,
@@ -86,7 +86,7 @@ pub fn check(messages: Vec<WireMessage>, publisher: &Publisher<'_>, settings: &S
     Ok(Checked { messages: checked, publisher: connection, id, is_ephemeral: ephemeral > 0 })
 }
 
-/// Writes what the publisher's token says about him, which no client can write itself (§3.6).
+/// Writes the claim of the publisher's token about its user, which no client can write itself (§3.6).
 pub fn claim(extras: &mut Option<Box<Extras>>, user_claim: Option<&str>) {
     if let Some(claim) = user_claim {
         let extras = extras.get_or_insert_default();
@@ -112,7 +112,7 @@ fn attribute(
     };
     let app = publisher.app;
     let connection = publisher.keys.verify(app, key.expose_secret());
-    let connection = connection.map_err(|_| Fault::ForeignConnection)?;
+    let connection = connection.map_err(|_| Fault::ForeignConnection)?.connection;
     let owner = publisher.connections.owner(connection, publisher.uptime);
     let owner = owner.filter(|owner| owner.app == app);
     let owner = owner.ok_or(Fault::ForeignConnection)?;

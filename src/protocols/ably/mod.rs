@@ -1,18 +1,20 @@
 //! Ably's protocol, so that unmodified Ably SDKs work here (`docs/protocols/ably.md`).
 //!
 //! * [`wire`]: frames and bodies in JSON and MessagePack; no rule of who may do what.
-//! * [`door`]: from a request to a connection; [`connection`]: its protocol handler, with `attach`, `sync`, `publish`, `reauth`.
+//! * [`endpoint`]: from a request to a connection; [`connection`]: its protocol handler, with `attach`, `sync`, `publish`, `reauth`.
 //! * [`rest`]: everything that is asked for by HTTP.
 //! * [`name`], [`params`], [`acks`], [`messages`], [`version`]: the pure pieces that these are made of.
 
 use actix_web::{HttpRequest, HttpResponse, guard, web};
+
+use crate::edge::{self, Ingress};
 
 pub use rest::is_meant;
 
 pub mod acks;
 mod attach;
 pub mod connection;
-pub mod door;
+pub mod endpoint;
 mod farewell;
 pub mod messages;
 pub mod name;
@@ -31,30 +33,31 @@ pub mod wire;
 /// The Ably interface of one worker thread.
 #[derive(Clone)]
 pub struct Ably {
-    pub door: door::Door,
+    pub ingress: Ingress,
     pub rest: rest::Rest,
 }
 
-/// Serves Ably's paths, WebSockets on `/` that name a protocol version, and on all paths that nobody has
+/// Serves Ably's paths, WebSockets on `/` that name a protocol version, and on all paths without a route
 /// what its clients ask for; `otherwise` answers everybody else there.
 pub fn routes<F>(config: &mut web::ServiceConfig, ably: &Ably, otherwise: fn() -> F)
 where
     F: Future<Output = HttpResponse> + 'static,
 {
-    let door = ably.door.clone();
-    let connect = move |request: HttpRequest, payload: web::Payload| {
-        let door = door.clone();
-        async move { door.connect(&request, payload).await }
-    };
-    let names_a_version = guard::fn_guard(|asked| door::names_a_version(asked.head()));
-    config.route("/", web::get().guard(names_a_version).to(connect));
-    rest::routes(config, &ably.rest);
+    let names_a_version = guard::fn_guard(|asked| endpoint::names_a_version(asked.head()));
+    config.route("/", web::get().guard(names_a_version).to(edge::websocket(ably)));
+    rest::routes(config, ably);
 
-    let rest = ably.rest.clone();
+    let ably = ably.clone();
     let anything_else = move |request: HttpRequest, payload: web::Payload| {
-        let rest = rest.clone();
-        // Nobody has a route for what comes here.
-        async move { if is_meant(&request, |_| false) { rest.serve(request, payload).await } else { otherwise().await } }
+        let ably = ably.clone();
+        // No other route has matched.
+        async move {
+            if is_meant(&request, |_| false) {
+                edge::serve(&ably, &Ably::rest, request, payload).await
+            } else {
+                otherwise().await
+            }
+        }
     };
     config.default_service(web::to(anything_else));
 }

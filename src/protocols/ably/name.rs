@@ -18,7 +18,7 @@ use crate::{
 pub struct Name {
     /// As it was sent: what stands in every frame for it.
     pub whole: ByteString,
-    /// The channel, without what is said about the attachment.
+    /// The channel, without qualifier and params.
     pub base: ByteString,
     pub qualifier: Option<Qualifier>,
     /// In the order in which they were written; they count as the params of an ATTACH.
@@ -27,7 +27,7 @@ pub struct Name {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Qualifier {
-    /// What the server tells about a channel, and nobody publishes to.
+    /// The metachannel: only the server publishes to it.
     Meta,
     /// An expression in base64 that chooses messages, as it was written.
     Filter(ByteString),
@@ -36,7 +36,7 @@ pub enum Qualifier {
 impl Name {
     /// # Errors
     /// [`Fault::ChannelNameInvalid`]: empty, too long, a bad first character, a line break, or a
-    /// qualifier that nobody knows.
+    /// unknown qualifier.
     pub fn parse(whole: impl Into<ByteString>) -> Result<Self, Fault> {
         let whole = whole.into();
         let invalid = |rule| Fault::ChannelNameInvalid { found: Found::text(&whole), rule };
@@ -44,7 +44,7 @@ impl Name {
             return Err(invalid("at most 2048 bytes"));
         }
         let (said, base) = match whole.strip_prefix('[') {
-            // `[]x` says nothing at all.
+            // `[]x` has an empty qualifier.
             Some(rest) => rest.split_once(']').filter(|(said, _)| !said.is_empty()),
             None => Some(("", &*whole)),
         }

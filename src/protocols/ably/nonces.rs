@@ -14,10 +14,10 @@ use crate::{
 const TABLE: &str = "ably_nonces";
 
 /// Where they are kept.
-pub struct KeptNonces(Arc<dyn Store>);
+pub struct StoredNonces(Arc<dyn Store>);
 
-impl KeptNonces {
-    /// Tells `gate` which requests were granted before, and forgets those that nobody can send any more.
+impl StoredNonces {
+    /// Hands the requests that were granted before to `gate`, and forgets those that are too old to be granted again.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -28,8 +28,8 @@ impl KeptNonces {
         Ok(Self(store))
     }
 
-    /// The token, as soon as what was paid for it is on disk. Without that nobody gets it: after a crash the same
-    /// request would be granted to whoever overheard it.
+    /// The token, as soon as its request is stored as used. Otherwise it is not handed out: after a crash the same
+    /// request would be granted again, to anyone who has overheard it.
     ///
     /// # Errors
     /// [`Fault::DiskFull`], [`Fault::Busy`], [`Fault::Internal`]; the request may come again.
@@ -39,11 +39,11 @@ impl KeptNonces {
             return Ok(details);
         };
         let batch = Batch::new().put(TABLE, spent.to_bytes(), Vec::new());
-        // Whoever adds sweeps: there are never more rows than requests in memory.
+        // Each addition sweeps: there are never more rows than requests in memory.
         let batch = over.into_iter().fold(batch, |batch, over| batch.remove(TABLE, over.to_bytes()));
-        if let Err(fault) = rows::commit(&*self.0, batch).await {
+        if let Err(error) = self.0.commit(batch).await {
             gate.release(&spent);
-            return Err(fault);
+            return Err(error.to_fault());
         }
         Ok(details)
     }

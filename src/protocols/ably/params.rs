@@ -1,4 +1,4 @@
-//! The channel params of an attachment: which are known, what they mean, which are told back
+//! The channel params of an attachment: which are known, what they mean, which are sent back
 //! (`docs/protocols/ably.md §5.6`).
 
 use std::{collections::BTreeMap, time::Duration};
@@ -30,7 +30,7 @@ pub enum OccupancyWanted {
 }
 
 impl ChannelParams {
-    /// Reads the params; those that nobody knows are left out.
+    /// Reads the params; unknown ones are left out.
     ///
     /// # Errors
     /// [`Fault::BadParameter`] for a known param with a value that it cannot have.

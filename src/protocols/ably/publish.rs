@@ -8,12 +8,13 @@ use crate::{
         command::Publish,
         message::{Body, EntryId},
         modes::Modes,
-        presence::{Place, PresenceEvent},
+        presence::{EventPosition, PresenceEvent},
     },
     error::Fault,
     ids::ChannelName,
     limits,
     protocols::ably::{
+        attach::Attachment,
         connection::AblyConnection,
         messages::{self, Publisher},
         name::Name,
@@ -102,19 +103,16 @@ impl AblyConnection {
         let checked = checked.map_err(|fault| refusal.clone().unwrap_or(fault))?;
         let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
         let publish = Publish {
-            reply: None,
-            attached: None,
             publisher: checked.publisher,
-            id: checked.id.unwrap_or(frame_id),
-            body: Body::Messages(checked.messages),
             is_ephemeral: checked.is_ephemeral,
             refusal,
+            ..Publish::new(checked.id.unwrap_or(frame_id), Body::Messages(checked.messages))
         };
         Ok((channel, publish))
     }
 
-    /// What a client that was resumed may not do now it may have done before: then it has to be told what came of it
-    /// (§4.5), which its channel knows. What nobody may have done is refused here.
+    /// A resumed client may repeat a publish that was acknowledged before its credentials changed. Then the channel, which
+    /// knows the outcome, answers as before (§4.5) or with this refusal. Without a resume it is refused here.
     fn refusal(&self, may: Result<(), Fault>) -> Result<Option<Fault>, Fault> {
         match may {
             Ok(()) => Ok(None),
@@ -133,14 +131,16 @@ impl AblyConnection {
         if !is_allowed || name.is_meta() {
             return Err(self.access.not_permitted(operation_name, &name.resource()));
         }
-        let attached = self.known_alias(name).and_then(|alias| {
-            let attached = self.attachments.get(&(channel.clone(), alias))?;
-            (attached.requested == name.whole).then_some(attached)
-        });
-        if attached.is_some_and(|attachment| !attachment.modes.has(mode)) {
+        if self.attachment(name, channel).is_some_and(|attachment| !attachment.modes.has(mode)) {
             return Err(Fault::ModeNotRequested { mode: mode_name });
         }
         Ok(())
+    }
+
+    /// The attachment that the client has by this name.
+    fn attachment(&self, name: &Name, channel: &ChannelName) -> Option<&Attachment> {
+        let key = (channel.clone(), self.known_alias(name)?);
+        self.attachments.get(&key).filter(|attachment| attachment.requested == name.whole)
     }
 
     /// Whether the channel is one for clients that are known (§5.2).
@@ -160,17 +160,18 @@ impl AblyConnection {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
         let may = self.check_may(&name, &channel, Operation::Presence, Modes::PRESENCE);
+        // An attached client may leave, even if its credentials no longer allow it to be present.
+        let only_leaves = !message.presence.is_empty() && message.presence.iter().all(WirePresence::is_leave);
+        let is_attached = self.attachment(&name, &channel).is_some();
+        let may = may.or_else(|fault| if only_leaves && is_attached { Ok(()) } else { Err(fault) });
         let refusal = self.refusal(may)?;
         let msg_serial = message.msg_serial.unwrap_or_default();
         let events = self.events(message, &name).map_err(|fault| refusal.clone().unwrap_or(fault))?;
         let publish = Publish {
-            reply: None,
             attached: Some(transport.handle().session),
             publisher: Some(self.id),
-            id: EntryId::Frame { connection: self.id, msg_serial },
-            body: Body::Presence(events),
-            is_ephemeral: false,
             refusal,
+            ..Publish::new(EntryId::Frame { connection: self.id, msg_serial }, Body::Presence(events))
         };
         Ok((channel, publish))
     }
@@ -208,7 +209,7 @@ impl AblyConnection {
         let client_id = client_id.ok_or(Fault::PresenceWithoutClientId)?;
         // A member that its client enters again has the id that it had (RTP17g). Others judge by it what is newer, so
         // nothing else may stand there (§7.2).
-        let id = item.id.clone().filter(|id| Place::of(self.id, id).is_some());
+        let id = item.id.clone().filter(|id| EventPosition::of(self.id, id).is_some());
         let id = id.unwrap_or_else(|| format!("{}:{msg_serial}:{index}", self.id).into());
         item.into_event(id, client_id)
     }

@@ -9,7 +9,7 @@ use crate::{
     limits,
     protocols::ably::{
         connection::AblyConnection,
-        door::reason_of,
+        endpoint::reason_of,
         refusal,
         wire::{ProtocolMessage, ServerFrame},
     },
@@ -37,7 +37,7 @@ impl AblyConnection {
             return Err(Fault::IncompatibleCredentials { why });
         }
         let broker = &transport.worker().broker;
-        // A newer transport may have said meanwhile whose the connection is.
+        // A newer transport may have given the connection a clientId meanwhile.
         let own = &self.identity;
         self.identity = broker.connections.succeed(self.id, broker.clock.uptime(), |before| {
             let own = before.map_or_else(|| own.clone(), |before| AllowedClient::Only(before.clone()));

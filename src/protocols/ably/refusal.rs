@@ -1,4 +1,4 @@
-//! The protocol handler of a client that is not let in: it is told why by a frame, because browsers cannot read
+//! The protocol handler of a client that is refused: it gets an error frame, because browsers cannot read
 //! the answer to a failed upgrade (`docs/protocols/ably.md §1.2`, T16).
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use crate::{
     protocols::ably::wire::{Format, ServerFrame, format_of},
 };
 
-/// A connection that is refused for an unknown key is told 404, as for an unknown app (§4.2); HTTP says 401.
+/// A connection that is refused for an unknown key gets 404, as for an unknown app (§4.2); HTTP gives 401.
 pub fn of_connection(fault: Fault) -> Fault {
     match fault {
         Fault::KeyUnknown => Fault::NotFound { what: "key" },
@@ -20,12 +20,12 @@ pub fn of_connection(fault: Fault) -> Fault {
     }
 }
 
-pub struct Refusal {
+pub struct RefusedConnection {
     pub format: Format,
     pub fault: Fault,
 }
 
-impl ProtocolHandler for Refusal {
+impl ProtocolHandler for RefusedConnection {
     fn format(&self) -> &'static dyn WireFormat {
         format_of(self.format)
     }

@@ -16,10 +16,10 @@ use crate::{
 const TABLE: &str = "ably_revocations";
 
 /// Where they are kept.
-pub struct KeptRevocations(Arc<dyn Store>);
+pub struct StoredRevocations(Arc<dyn Store>);
 
 #[derive(Serialize, Deserialize)]
-struct Row {
+struct RevocationRow {
     /// `<app>.<key>`
     key_name: String,
     /// As it was asked for.
@@ -28,15 +28,15 @@ struct Row {
     applies_at: Timestamp,
 }
 
-impl KeptRevocations {
-    /// Tells `gate` what was revoked before, and forgets what no token can live for any more.
+impl StoredRevocations {
+    /// Hands what was revoked before to `gate`, and forgets what no living token can be concerned by any more.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn restore(store: Arc<dyn Store>, gate: &Gate, now: Timestamp) -> Result<Self, StoreError> {
         rows::restore(&*store, TABLE, |row| {
             let kept = serde_json::from_slice(&row.value).ok();
-            kept.is_some_and(|kept: Row| {
+            kept.is_some_and(|kept: RevocationRow| {
                 let revoked = Revoked { issued_before: kept.issued_before, applies_at: kept.applies_at };
                 gate.restore(&kept.key_name, &kept.target, revoked, now)
             })
@@ -55,7 +55,7 @@ impl KeptRevocations {
     ) -> Result<(), Fault> {
         let mut batch = Batch::new();
         for (target, revoked) in revoked {
-            let row = Row {
+            let row = RevocationRow {
                 key_name: key_name.to_owned(),
                 target: target.clone(),
                 issued_before: revoked.issued_before,
@@ -65,7 +65,7 @@ impl KeptRevocations {
             let value = serde_json::to_vec(&row).unwrap_or_default();
             batch = batch.put(TABLE, key(key_name, target, revoked), value);
         }
-        rows::commit(&*self.0, batch).await
+        self.0.commit(batch).await.map(drop).map_err(|error| error.to_fault())
     }
 
     /// Forgets, here and in `gate`, what no token can live for any more.
@@ -152,7 +152,7 @@ mod tests {
         Credential::key(&format!("{key}:{SECRET}"))
     }
 
-    async fn revoke(kept: &KeptRevocations, gate: &Gate, key: &str, clients: std::ops::Range<usize>, now: Timestamp) {
+    async fn revoke(kept: &StoredRevocations, gate: &Gate, key: &str, clients: std::ops::Range<usize>, now: Timestamp) {
         let targets: Vec<String> = clients.map(|client| format!("clientId:c{client}")).collect();
         for targets in targets.chunks(limits::REVOCATION_TARGETS) {
             let request =
@@ -174,14 +174,14 @@ mod tests {
     async fn all_revocations_outlive_a_restart() {
         let ground = Ground::new();
         let gate = ground.gate();
-        let kept = KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        let kept = StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
         let tokens = |key| (0..9_900).step_by(99).map(|client| token(&gate, key, client, NOW)).collect::<Vec<_>>();
         let (first, second) = (tokens(KEYS[0]), tokens(KEYS[1]));
         revoke(&kept, &gate, KEYS[0], 0..9_900, NOW).await;
         revoke(&kept, &gate, KEYS[1], 0..500, NOW).await;
 
         let gate = ground.gate();
-        KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
         let is_revoked = |token: &Credential| gate.check(Some(token), NOW, true).err() == Some(Fault::TokenRevoked);
         assert!(first.iter().all(is_revoked));
         assert_eq!(second.iter().filter(|token| is_revoked(token)).count(), 500_usize.div_ceil(99));
@@ -192,7 +192,7 @@ mod tests {
     async fn what_no_token_can_live_for_any_more_is_swept() {
         let ground = Ground::new();
         let gate = ground.gate();
-        let kept = KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        let kept = StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
         revoke(&kept, &gate, KEYS[0], 0..100, NOW).await;
         let half = Timestamp::from_millis(NOW.millis() + 1_800_000);
         // Of the first of them once more: the older row must not take the newer one with it.
@@ -215,7 +215,7 @@ mod tests {
     async fn a_weaker_revocation_takes_no_other_away() {
         let ground = Ground::new();
         let gate = ground.gate();
-        let kept = KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        let kept = StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
         let revoked = token(&gate, KEYS[0], 0, NOW);
         revoke(&kept, &gate, KEYS[0], 0..1, NOW).await;
         let targets = ["clientId:c0".to_owned()];
@@ -228,7 +228,7 @@ mod tests {
         kept.keep(KEYS[0], targets.iter().zip(decided.into_iter().map(Result::unwrap))).await.unwrap();
 
         let gate = ground.gate();
-        KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
         assert_eq!(gate.check(Some(&revoked), NOW, true).err(), Some(Fault::TokenRevoked));
     }
 
@@ -237,7 +237,7 @@ mod tests {
     async fn at_the_limit_a_target_is_renewed() {
         let ground = Ground::new();
         let gate = ground.gate();
-        let kept = KeptRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        let kept = StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
         let limit = limits::REVOCATIONS;
         revoke(&kept, &gate, KEYS[0], 0..limit, NOW).await;
         let later = Timestamp::from_millis(NOW.millis() + 60_000);

@@ -1,4 +1,4 @@
-//! SYNC: who is present, told page by page (`docs/protocols/ably.md §7.4`).
+//! SYNC: the members, page by page (`docs/protocols/ably.md §7.4`).
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     actors::transport::context::{Attaching, TransportContext},
-    core::{command::Start, modes::Modes, presence::Member},
+    core::{modes::Modes, presence::Member},
     limits,
     protocols::ably::{
         connection::AblyConnection,
@@ -46,11 +46,11 @@ impl AblyConnection {
         let Some(filter) = transport.filter(&channel, alias).cloned() else {
             return;
         };
-        // Who may only publish is not told who is there.
+        // Without the mode the members are not to be seen.
         if !filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
             return;
         }
-        let attaching = Attaching { alias, filter, rules: None, start: Start::Head, context: ASKED };
+        let attaching = Attaching { alias, context: ASKED, ..Attaching::new(filter) };
         if let Err(fault) = transport.attach(&channel, attaching) {
             tracing::debug!(%fault, "a presence sync was not sent");
         }

@@ -1,194 +1,207 @@
-//! From a request on `/` or `/ws` to a LetShare connection (`docs/protocols/letshare.md §1`).
+//! The way in to LetShare: `/` and `/ws` (`docs/protocols/letshare.md §1`).
 
-use std::{borrow::Cow, sync::Arc};
-
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{StatusCode, header},
-    web,
+use std::{
+    borrow::Cow,
+    fmt::{self, Display},
+    sync::Arc,
 };
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use percent_encoding::percent_decode_str;
+use secrecy::SecretString;
 use serde_json::json;
 
 use crate::{
-    actors::refusals::Reason,
+    actors::{refusals::Reason, transport::context::ProtocolHandler},
     auth::{Authenticator, ProKey, TokenFault},
     clock::Clock,
     config::Config,
-    core::rules::Rules,
-    edge::{
-        admission::{Permit, Refusal},
-        refusal::{NoHandshake, explained},
-        websocket::Entrance,
-    },
+    edge::{self, Endpoint, Ingress, Methods, Refusal, admission::NotAdmitted, refusal::explained},
+    error::{Reply, reply_table},
     ids::ConnectionId,
     limits,
     live::Live,
     protocols::letshare::{
-        pro::{self, Activation},
+        pro::{self, ActivationLimiter},
         rooms::{RoomSettings, Rooms},
-        transfer::{Board, Files},
+        transfer::{Files, Transfers},
     },
 };
 
-/// The LetShare door of one worker thread.
+/// The way in to LetShare, of one worker thread.
 #[derive(Clone)]
 pub struct LetShare {
-    entrance: Entrance,
-    terms: Arc<Live<Terms>>,
-    board: Option<Arc<Board>>,
-    activation: Arc<Activation>,
+    pub ingress: Ingress,
+    pub shared: Arc<Shared>,
+}
+
+/// What the LetShare endpoints of all worker threads share.
+pub struct Shared {
+    pub(super) terms: Live<Terms>,
+    pub(super) activations: ActivationLimiter,
+    transfers: Option<Arc<Transfers>>,
+    pub(super) clock: Clock,
 }
 
 /// What is read anew when the operator says so.
-struct Terms {
+pub(super) struct Terms {
     authenticator: Authenticator,
-    pro: Arc<ProKey>,
+    pub pro: ProKey,
+    /// How long a PRO token lasts.
+    pub pro_hours: u32,
+    /// Whoever knows it gets one.
+    pub invite_code: SecretString,
     rooms: Arc<RoomSettings>,
 }
 
 impl Terms {
-    fn new(config: &Config, pro: Arc<ProKey>, clock: Clock) -> Self {
-        let rooms = Arc::new(RoomSettings {
-            rules: Arc::new(Rules::letshare_room(config.websocket.max_room_users)),
-            enforce_from: config.letshare.enforce_from,
-            wildcard_signal_all: config.letshare.wildcard_signal_all,
-            foreign_signals: config.letshare.foreign_signals,
-            events_per_subscription: config.limits.events_per_subscription,
-        });
-        Self { authenticator: Authenticator::new(config, clock), pro, rooms }
+    fn new(config: &Config, clock: Clock) -> Self {
+        Self {
+            authenticator: Authenticator::new(config, clock),
+            pro: ProKey::new(&config.jwt.secret),
+            pro_hours: config.jwt.expiration_hours,
+            invite_code: config.file_transfer.pro_invite_code.clone(),
+            rooms: Arc::new(RoomSettings::new(config)),
+        }
     }
-}
-
-/// What the LetShare doors of all worker threads share.
-#[derive(Clone)]
-pub struct Shared {
-    activation: Arc<Activation>,
-    terms: Arc<Live<Terms>>,
-    board: Option<Arc<Board>>,
-    clock: Clock,
 }
 
 impl Shared {
     pub fn new(config: &Config, clock: Clock) -> Self {
-        let pro = Arc::new(ProKey::new(&config.jwt.secret));
-        let board = || Arc::new(Board::new(&config.file_transfer));
+        let transfers = || Arc::new(Transfers::new(&config.file_transfer));
         Self {
-            activation: Arc::new(Activation::new(config, Arc::clone(&pro), clock.clone())),
-            terms: Arc::new(Live::new(Terms::new(config, pro, clock.clone()))),
-            board: config.file_transfer.enabled.then(board),
+            terms: Live::new(Terms::new(config, clock.clone())),
+            activations: pro::limiter(clock.clone()),
+            transfers: config.file_transfer.enabled.then(transfers),
             clock,
         }
     }
 
-    /// Other keys and limits from now on; whoever is in keeps what holds for it.
+    /// Other keys and limits from now on, whose former tokens are worth nothing any more; whoever is in stays.
     pub fn set_terms(&self, config: &Config) {
-        let pro = Arc::new(ProKey::new(&config.jwt.secret));
-        self.activation.set_keys(config, Arc::clone(&pro));
-        self.terms.set(Terms::new(config, pro, self.clock.clone()));
+        self.terms.set(Terms::new(config, self.clock.clone()));
     }
 
-    /// The server stops: transfers end now, while their sides can still be told. Connections that are closed
-    /// afterwards get that word before their close frame.
-    pub async fn last_words(&self) {
-        if let Some(board) = &self.board {
-            board.shut().await;
+    /// The server stops: transfers end now, while their sides can still be told. Connections that are closed afterwards
+    /// get that before their close frame.
+    pub async fn end_transfers(&self) {
+        if let Some(transfers) = &self.transfers {
+            transfers.shut().await;
         }
     }
 }
 
-impl LetShare {
-    pub fn new(entrance: Entrance, shared: Shared) -> Self {
-        Self { entrance, terms: shared.terms, board: shared.board, activation: shared.activation }
+/// A client whose token names a user.
+pub struct Accepted {
+    user: String,
+    only_room: Option<String>,
+    is_pro: bool,
+    rooms: Arc<RoomSettings>,
+}
+
+impl Endpoint for LetShare {
+    const NAME: &'static str = "LetShare";
+    type Accepted = Accepted;
+    type Refused = Refused;
+
+    fn ingress(&self) -> &Ingress {
+        &self.ingress
     }
 
-    async fn connect(&self, request: &HttpRequest, payload: web::Payload) -> HttpResponse {
-        let upgraded = async {
-            let (rooms, permit) = self.check(request)?;
-            self.entrance.upgrade(request, payload, permit, Box::new(rooms)).await.map_err(Refused::NoWebSocket)
-        };
-        upgraded.await.unwrap_or_else(Refused::into_response)
-    }
-
-    fn check(&self, request: &HttpRequest) -> Result<(Rooms, Permit), Refused> {
+    fn check(&self, request: &HttpRequest) -> Result<Accepted, Refused> {
         let query = request.query_string();
         let token = parameter(query, "token")?.unwrap_or_default();
         let user_id = parameter(query, "userId")?.filter(|user| !user.is_empty());
         if user_id.as_ref().is_some_and(|user| user.len() > limits::USER_ID_BYTES) {
             return Err(Refused::LongUserId);
         }
-        let terms = self.terms.get();
-        let identity = terms.authenticator.authenticate(&token, user_id.as_deref()).map_err(|fault| {
-            let reason = terms.authenticator.wrong_claim(&token);
-            // Without the words that are for the page.
-            self.entrance.turn_away(request, Reason::Token, || match &reason {
-                Some(reason) => format!("LetShare: the token names nobody: {reason}"),
-                None => format!("LetShare: the token is refused: {fault:?}"),
-            });
-            Refused::BadToken(fault, reason)
-        })?;
-        let permit = self.entrance.admit(request).map_err(Refused::NotAdmitted)?;
+        let terms = self.shared.terms.get();
+        let identity = terms.authenticator.authenticate(&token, user_id.as_deref());
+        let identity = identity.map_err(|fault| Refused::BadToken(fault, terms.authenticator.wrong_claim(&token)))?;
         let user = identity.user_id.unwrap_or_else(|| ConnectionId::random().to_string());
         // A bad PRO token is no refusal: its user connects as a free one.
         let pro_token = parameter(query, "pro_token").unwrap_or_default();
-        let now = self.entrance.worker.broker.clock.now();
-        let is_pro = pro_token.is_some_and(|token| terms.pro.is_pro(&token, &user, now));
-        let files = Files::new(user.clone(), is_pro, self.board.clone());
-        let rooms = Rooms::new(user, identity.room, Arc::clone(&terms.rooms), files);
-        Ok((rooms, permit))
+        let is_pro = pro_token.is_some_and(|token| terms.pro.is_pro(&token, &user, self.shared.clock.now()));
+        Ok(Accepted { user, only_room: identity.room, is_pro, rooms: Arc::clone(&terms.rooms) })
+    }
+
+    async fn open(&self, _: &HttpRequest, accepted: Accepted) -> Result<Box<dyn ProtocolHandler>, Refused> {
+        let Accepted { user, only_room, is_pro, rooms } = accepted;
+        let files = Files::new(user.clone(), is_pro, self.shared.transfers.clone());
+        Ok(Box::new(Rooms::new(user, only_room, rooms, files)))
+    }
+
+    fn refuse(&self, refusal: &Refusal<Refused>) -> HttpResponse {
+        let code_and_text = match refusal {
+            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => (429, "该地址的连接数已达上限"),
+            Refusal::NotAdmitted(NotAdmitted::Full { .. }) => (503, "服务器连接数已达上限，请稍后重试"),
+            Refusal::NotAdmitted(NotAdmitted::Draining) => (503, "服务器正在关闭"),
+            Refusal::Method | Refusal::NoHandshake(_) => return no_websocket(&refusal.to_string()),
+            Refusal::Own(own) => return json_error(&own.reply()),
+        };
+        json_error(&Reply::new(code_and_text.0, code_and_text.1, refusal.to_string()))
     }
 }
 
-/// Why there is no upgrade (`docs/protocols/letshare.md §1.2`).
-enum Refused {
-    NotUtf8(&'static str),
-    LongUserId,
-    /// And which claim is why, where the token is ours.
-    BadToken(TokenFault, Option<String>),
-    NotAdmitted(Refusal),
-    NoWebSocket(NoHandshake),
+reply_table! {
+    /// Why LetShare refuses a client (`docs/protocols/letshare.md §1.2`).
+    #[derive(Debug)]
+    pub enum Refused {
+        NotUtf8(name: &'static str) => Reply::new(
+            400,
+            format!("{name} 不是有效的 UTF-8"),
+            format!("{name} must be UTF-8, percent-encoded"),
+        ),
+        LongUserId => Reply::new(
+            400,
+            "userId 过长",
+            format!("userId is too long: it may have {} bytes", limits::USER_ID_BYTES),
+        ),
+        BadToken(
+            fault: TokenFault,
+            /// Which claim is why, where the token is ours.
+            claim: Option<String>
+        ) => Reply::new(401, fault.to_string(), claim.clone().unwrap_or_else(|| fault.reason().to_owned())),
+    }
+    fn reply(&self) -> Reply;
 }
 
-impl Refused {
-    fn into_response(self) -> HttpResponse {
-        let (status, error, reason) = match self {
-            Self::NotUtf8(name) => {
-                let reason = format!("{name} must be UTF-8, percent-encoded");
-                (StatusCode::BAD_REQUEST, format!("{name} 不是有效的 UTF-8"), reason)
-            }
-            Self::LongUserId => {
-                let reason = format!("userId is too long: it may have {} bytes", limits::USER_ID_BYTES);
-                (StatusCode::BAD_REQUEST, "userId 过长".into(), reason)
-            }
-            Self::BadToken(fault, claim) => {
-                let reason = claim.unwrap_or_else(|| fault.reason().to_owned());
-                (StatusCode::UNAUTHORIZED, fault.to_string(), reason)
-            }
-            Self::NotAdmitted(refusal) => {
-                let (status, text) = match refusal {
-                    Refusal::AddressFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "该地址的连接数已达上限"),
-                    Refusal::Full { .. } => (StatusCode::SERVICE_UNAVAILABLE, "服务器连接数已达上限，请稍后重试"),
-                    Refusal::Draining => (StatusCode::SERVICE_UNAVAILABLE, "服务器正在关闭"),
-                };
-                (status, text.into(), refusal.to_string())
-            }
-            Self::NoWebSocket(fault) => return explained(no_websocket(), &fault.to_string()),
-        };
-        HttpResponse::build(status).json(json!({ "error": error, "reason": reason }))
+impl edge::Refused for Refused {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::BadToken(..) => Reason::Token,
+            Self::NotUtf8(_) | Self::LongUserId => Reason::Request,
+        }
+    }
+}
+
+impl Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = self.reply().reason;
+        match self {
+            Self::BadToken(..) => write!(f, "the token is refused: {reason}"),
+            Self::NotUtf8(_) | Self::LongUserId => f.write_str(&reason),
+        }
     }
 }
 
 /// Serves `/`, `/ws` and `/api/pro/activate`.
 pub fn routes(config: &mut web::ServiceConfig, letshare: &LetShare) {
     for path in ["/", "/ws"] {
-        let letshare = letshare.clone();
-        let connect = move |request: HttpRequest, payload: web::Payload| {
-            let letshare = letshare.clone();
-            async move { letshare.connect(&request, payload).await }
-        };
-        config.route(path, web::get().to(connect));
+        config.route(path, web::get().to(edge::websocket(letshare)));
     }
-    pro::routes(config, &letshare.entrance.worker.broker, &letshare.activation);
+    edge::route(config, "/api/pro/activate", Methods::Post, letshare, LetShare::activate);
+}
+
+/// An error as LetShare says it over HTTP.
+pub fn json_error(reply: &Reply) -> HttpResponse {
+    let status = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    HttpResponse::build(status).json(json!({ "error": reply.text, "reason": reply.reason }))
+}
+
+fn no_websocket(reason: &str) -> HttpResponse {
+    let response = HttpResponse::BadRequest().content_type("text/plain; charset=utf-8").body("Bad Request\n");
+    explained(response, reason)
 }
 
 /// The value of a query parameter, percent-decoded. The app does not encode what it writes there, so a
@@ -201,11 +214,4 @@ fn parameter<'a>(query: &'a str, name: &'static str) -> Result<Option<Cow<'a, st
         .map(|(_, value)| percent_decode_str(value).decode_utf8())
         .transpose()
         .map_err(|_| Refused::NotUtf8(name))
-}
-
-fn no_websocket() -> HttpResponse {
-    HttpResponse::BadRequest()
-        .insert_header((header::SEC_WEBSOCKET_VERSION, "13"))
-        .content_type("text/plain; charset=utf-8")
-        .body("Bad Request\n")
 }

@@ -9,7 +9,7 @@ use crate::{
         message::{Entry, Message, write_json_text},
         wire::{self, Slot, WireFormat},
     },
-    error::Fault,
+    error::Reply,
     ids::Timestamp,
 };
 
@@ -66,38 +66,16 @@ fn confirmation(status: &str, channel: &str, event: &str, data_event: Option<&st
     })
 }
 
-/// `message` is the document's text, `reason` the same in English.
-pub fn error(code: u16, message: &str, reason: &str, now: Timestamp) -> Bytes {
+pub fn error(reply: &Reply, now: Timestamp) -> Bytes {
     write(&Envelope::<()> {
         kind: "error",
         channel: "",
         event: "",
         data: None,
         timestamp: now,
-        error: Some(ErrorBody { code, message }),
-        reason,
+        error: Some(ErrorBody { code: reply.code, message: &reply.text }),
+        reason: &reply.reason,
     })
-}
-
-/// The words and the code for a fault. The code is 400 as in the Go server, except where a client can
-/// do something about it.
-pub fn fault_text(fault: &Fault, channel: &str) -> (u16, String) {
-    match fault {
-        Fault::ChannelNameTooShort { .. } => (400, "房间名太短啦，至少两个字符".into()),
-        Fault::ChannelNameTooLong { max } => (400, format!("房间名最多 {max} 个字符")),
-        Fault::ChannelNameForbidden => (400, "房间名只能包含中文、字母、数字、空格、下划线和中划线".into()),
-        Fault::ChannelFull { cap } => (400, format!("房间已满，最多支持{cap}个用户")),
-        Fault::NotAttached => (400, format!("客户端未订阅房间: {channel}")),
-        Fault::TooManyChannels { limit } => (400, format!("最多同时加入{limit}个房间")),
-        Fault::TooManyEvents { limit } => (400, format!("每个房间最多订阅{limit}个事件")),
-        Fault::EventNameTooLong { max } => (400, format!("事件名最多 {max} 字节")),
-        Fault::ChannelForbidden => (403, format!("token 不允许加入房间: {channel}")),
-        Fault::ForgedSender => (403, "消息的 from 与当前用户不一致".into()),
-        Fault::RateLimited => (429, "发送过于频繁，请稍后重试".into()),
-        Fault::Busy => (503, "服务器繁忙，请稍后重试".into()),
-        // What a LetShare page cannot cause.
-        other => (other.http_status(), other.to_string()),
-    }
 }
 
 /// `{"type":"message",…}` with the publisher's data as it is; one frame for each message.

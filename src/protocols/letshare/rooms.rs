@@ -7,8 +7,9 @@ use bytestring::ByteString;
 
 use crate::{
     actors::transport::context::{Attaching, ProtocolHandler, TransportContext},
+    config::Config,
     core::{
-        command::{Answer, Start},
+        command::Answer,
         filter::Filter,
         message::{Message, Payload},
         rules::Rules,
@@ -18,10 +19,11 @@ use crate::{
     ids::ChannelName,
     limits,
     protocols::letshare::{
+        refusal::Refusal,
         reply::{self, LetShareJson},
         request::Request,
-        sender::{self, BadData},
-        transfer::{self, Files, Unreadable},
+        sender,
+        transfer::{self, Files},
     },
 };
 
@@ -43,41 +45,24 @@ pub struct RoomSettings {
     pub events_per_subscription: usize,
 }
 
+impl RoomSettings {
+    pub fn new(config: &Config) -> Self {
+        Self {
+            rules: Arc::new(Rules::letshare_room(config.websocket.max_room_users)),
+            enforce_from: config.letshare.enforce_from,
+            wildcard_signal_all: config.letshare.wildcard_signal_all,
+            foreign_signals: config.letshare.foreign_signals,
+            events_per_subscription: config.limits.events_per_subscription,
+        }
+    }
+}
+
 pub struct Rooms {
     user: String,
     /// The token allows this room alone.
     only_room: Option<String>,
     settings: Arc<RoomSettings>,
     files: Files,
-}
-
-/// A request that cannot be carried out.
-enum Refusal {
-    MissingChannel,
-    MissingData,
-    BadData,
-    UnknownType(String),
-    /// The signals of another user.
-    ForeignSignal(String),
-    Fault(Fault),
-}
-
-impl Refusal {
-    /// `kind` is the type of the message that could not be read. A binary frame that is no chunk has
-    /// none: so the Go server, which takes it for JSON, answers it too.
-    fn unreadable(fault: Unreadable, kind: &str) -> Self {
-        match fault {
-            Unreadable::UnknownKind | Unreadable::NoChunk => Self::UnknownType(kind.to_owned()),
-            Unreadable::NoTransferId => Self::BadData,
-            Unreadable::RateLimited => Self::Fault(Fault::RateLimited),
-        }
-    }
-}
-
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
 }
 
 impl Rooms {
@@ -138,10 +123,7 @@ impl Rooms {
     fn publish(&self, request: &Request<'_>, transport: &mut TransportContext<'_>) -> Result<(), Refusal> {
         let room = room(request)?;
         let data = request.data.ok_or(Refusal::MissingData)?;
-        let text = sender::signed(data, &self.user, self.settings.enforce_from).map_err(|bad_data| match bad_data {
-            BadData::NotAnObject => Refusal::BadData,
-            BadData::ForgedSender => Fault::ForgedSender.into(),
-        })?;
+        let text = sender::signed(data, &self.user, self.settings.enforce_from)?;
         let name = event_name(&request.event)?.into();
         let message = Message { name, payload: Payload::json(text), ..Message::default() };
         Ok(transport.publish(&room, message)?)
@@ -155,7 +137,7 @@ impl Rooms {
         transport: &mut TransportContext<'_>,
     ) -> Result<(), Refusal> {
         let rules = Some(Arc::clone(&self.settings.rules));
-        let attaching = Attaching { alias: 0, filter, rules, start: Start::Head, context: confirmation };
+        let attaching = Attaching { rules, context: confirmation, ..Attaching::new(filter) };
         Ok(transport.attach(room, attaching)?)
     }
 }
@@ -167,10 +149,10 @@ impl ProtocolHandler for Rooms {
 
     fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>) {
         if !transport.may_send() {
-            return tell_fault(transport, &Fault::RateLimited, "");
+            return refuse(transport, &Fault::RateLimited.into(), "");
         }
         let Some(request) = Request::parse(&text) else {
-            return tell(transport, 400, "消息格式错误", &Request::fault(&text));
+            return refuse(transport, &Refusal::NoRequest(Request::fault(&text)), "");
         };
         let outcome = match &*request.kind {
             "subscribe" => self.subscribe(&request, transport),
@@ -178,20 +160,18 @@ impl ProtocolHandler for Rooms {
             "publish" => self.publish(&request, transport),
             other if other.starts_with(transfer::PREFIX) => {
                 let kind = &other[transfer::PREFIX.len()..];
-                self.files
-                    .control(kind, &request.channel, request.data, transport)
-                    .map_err(|fault| Refusal::unreadable(fault, other))
+                self.files.control(kind, &request.channel, request.data, transport)
             }
             unknown => Err(Refusal::UnknownType(unknown.to_owned())),
         };
         if let Err(refusal) = outcome {
-            tell_refusal(transport, refusal, &request.channel);
+            refuse(transport, &refusal, &request.channel);
         }
     }
 
     fn binary(&mut self, data: Bytes, transport: &mut TransportContext<'_>) {
-        if let Err(fault) = self.files.chunk(data, transport) {
-            tell_refusal(transport, Refusal::unreadable(fault, ""), "");
+        if let Err(refusal) = self.files.chunk(data, transport) {
+            refuse(transport, &refusal, "");
         }
     }
 
@@ -206,7 +186,7 @@ impl ProtocolHandler for Rooms {
                 transport.send_frame(context);
             }
             Answer::AttachRefused { fault, .. } | Answer::PublishRefused { fault, .. } => {
-                tell_fault(transport, &fault, channel.as_str());
+                refuse(transport, &fault.into(), channel.as_str());
             }
             // Not asked for: a publisher hears of refusals only (§2.2).
             Answer::Published { .. } => {}
@@ -238,34 +218,7 @@ fn event_or_all(event: &str) -> &str {
     if event.is_empty() { ALL } else { event }
 }
 
-fn tell_refusal(transport: &mut TransportContext<'_>, refusal: Refusal, channel: &str) {
-    match refusal {
-        Refusal::MissingChannel => tell(transport, 400, "缺少频道名称", "channel is missing"),
-        Refusal::MissingData => tell(transport, 400, "缺少消息数据", "data is missing"),
-        Refusal::BadData => tell(transport, 400, "消息数据格式错误", "data must be a JSON object"),
-        Refusal::UnknownType(kind) => {
-            let shown: String = kind.chars().take(limits::ECHOED_CHARS).collect();
-            let reason = "unknown type; known are subscribe, unsubscribe, publish and file:transfer:<kind>";
-            tell(transport, 400, &format!("不支持的消息类型: {shown}"), reason);
-        }
-        Refusal::ForeignSignal(event) => {
-            let shown: String = event.chars().take(limits::ECHOED_CHARS).collect();
-            let text = "只能订阅发给自己的信令，除非服务器设置 letshare.foreign_signals";
-            let reason = "the signals of another user: only its own may be subscribed to unless the server sets \
-                          letshare.foreign_signals";
-            tell(transport, 403, &format!("不能订阅其他用户的信令: {shown}（{text}）"), reason);
-        }
-        Refusal::Fault(fault) => tell_fault(transport, &fault, channel),
-    }
-}
-
-fn tell_fault(transport: &mut TransportContext<'_>, fault: &Fault, channel: &str) {
-    let shown: String = channel.chars().take(limits::ECHOED_CHARS).collect();
-    let (code, message) = reply::fault_text(fault, &shown);
-    tell(transport, code, &message, &fault.to_string());
-}
-
-fn tell(transport: &mut TransportContext<'_>, code: u16, message: &str, reason: &str) {
+fn refuse(transport: &mut TransportContext<'_>, refusal: &Refusal, channel: &str) {
     transport.count_error();
-    transport.send_frame(reply::error(code, message, reason, transport.now()));
+    transport.send_frame(reply::error(&refusal.reply(channel), transport.now()));
 }

@@ -5,16 +5,10 @@ use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::protocols::letshare::request::present;
-
-/// What is wrong with the data of a message.
-#[derive(Debug, PartialEq, Eq)]
-pub enum BadData {
-    /// No JSON object, or one that names `from` twice.
-    NotAnObject,
-    /// `from` is somebody else.
-    ForgedSender,
-}
+use crate::{
+    error::Fault,
+    protocols::letshare::{refusal::Refusal, request::present},
+};
 
 #[derive(Deserialize)]
 struct Sender<'a> {
@@ -26,15 +20,15 @@ struct Sender<'a> {
 /// text, so numbers beyond 2^53, the order of keys and escapes survive.
 ///
 /// # Errors
-/// [`BadData`]; a `from` other than `user` is one only when `enforce` is on.
-pub fn signed(data: &RawValue, user: &str, enforce: bool) -> Result<ByteString, BadData> {
+/// When it is no JSON object or names `from` twice, and, if `enforce` is on, when its `from` is not `user`.
+pub fn signed(data: &RawValue, user: &str, enforce: bool) -> Result<ByteString, Refusal> {
     let text = data.get();
     let Some(inside) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
-        return Err(BadData::NotAnObject);
+        return Err(Refusal::BadData);
     };
-    let sender: Sender = serde_json::from_str(text).map_err(|_| BadData::NotAnObject)?;
+    let sender: Sender = serde_json::from_str(text).map_err(|_| Refusal::BadData)?;
     match sender.from {
-        Some(from) if enforce && !names(from, user) => Err(BadData::ForgedSender),
+        Some(from) if enforce && !names(from, user) => Err(Fault::ForgedSender.into()),
         // A copy: a slice of the frame would keep the whole read buffer alive as long as the log
         // keeps the message.
         Some(_) => Ok(text.into()),
@@ -56,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    fn sign(data: &str, user: &str, enforce: bool) -> Result<String, BadData> {
+    fn sign(data: &str, user: &str, enforce: bool) -> Result<String, Refusal> {
         let data: &RawValue = serde_json::from_str(data).expect("JSON");
         signed(data, user, enforce).map(|text| text.to_string())
     }
@@ -86,7 +80,7 @@ mod tests {
     fn a_forged_from_is_refused_unless_the_switch_is_off() {
         for data in [r#"{"from":"b:2"}"#, r#"{"from":null}"#, r#"{"from":1}"#, r#"{"from":""}"#, r#"{"\u0066rom":"b"}"#]
         {
-            assert_eq!(sign(data, "a:1", true), Err(BadData::ForgedSender), "{data}");
+            assert_eq!(sign(data, "a:1", true), Err(Fault::ForgedSender.into()), "{data}");
             assert_eq!(sign(data, "a:1", false).as_deref(), Ok(data));
         }
     }
@@ -94,13 +88,13 @@ mod tests {
     #[test]
     fn a_second_from_does_not_slip_through() {
         let twice = r#"{"from":"a:1","from":"b:2"}"#;
-        assert_eq!(sign(twice, "a:1", true), Err(BadData::NotAnObject));
+        assert_eq!(sign(twice, "a:1", true), Err(Refusal::BadData));
     }
 
     #[test]
     fn other_values_are_no_messages() {
         for data in ["null", "[]", "\"{}\"", "1", "true"] {
-            assert_eq!(sign(data, "a", true), Err(BadData::NotAnObject), "{data}");
+            assert_eq!(sign(data, "a", true), Err(Refusal::BadData), "{data}");
         }
     }
 

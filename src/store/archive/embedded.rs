@@ -16,7 +16,6 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use tokio::sync::oneshot;
 
 use crate::{
     clock::Clock,
@@ -25,15 +24,14 @@ use crate::{
     store::{
         Batch, Row, Store, StoreError,
         archive::{
-            Answer, Archive, CLIENT_ID_WINDOW, Group, Inserted, Message, MessageId, Page, check_users,
-            record::{
-                id_at_end, id_of_room_key, read_group, read_message, room_key, room_prefix, user_key, write_group,
-                write_message,
-            },
-            turns::{Turn, Turns},
+            Archive, CLIENT_ID_WINDOW, Group, Inserted, Message, MessageId, Page, Reading, check_users,
+            embedded::keys::{id_at_end, id_of_room_key, removed_from, room_key, room_prefix, stored_in, user_key},
+            keyed_lock::KeyedLock,
         },
     },
 };
+
+mod keys;
 
 const MESSAGES: &str = "chat messages";
 const ROOMS: &str = "chat rooms";
@@ -50,50 +48,14 @@ pub struct EmbeddedArchive {
     clock: Clock,
     /// How long messages are kept; for ever if none.
     retention: Option<Duration>,
-    turns: Arc<Turns>,
+    /// Rows that are looked at before they are written, by table and key. A lock ends when they are on disk, whether
+    /// anybody waits for that or not.
+    locks: Arc<KeyedLock>,
 }
 
 impl EmbeddedArchive {
     pub fn new(store: Arc<dyn Store>, clock: Clock, retention: Option<Duration>) -> Self {
-        Self { store, clock, retention, turns: Arc::default() }
-    }
-
-    /// Commits; `turns` end with that, whether anybody waits or not.
-    async fn commit(&self, batch: Batch, turns: Vec<Turn>) -> Result<(), StoreError> {
-        let (told, outcome) = oneshot::channel();
-        self.store.submit(
-            batch,
-            Box::new(move |result| {
-                drop(turns);
-                let _ = told.send(result);
-            }),
-        );
-        let outcome = outcome.await.unwrap_or(Err(StoreError::Closed));
-        outcome.map(drop)
-    }
-
-    async fn put(&self, message: Message) -> Result<Inserted, StoreError> {
-        check_users([message.from, message.to])?;
-        let mut batch = Batch::new();
-        let mut turns = Vec::new();
-        if let Some(client_id) = &message.client_id {
-            let key = user_key(message.from, client_id.as_bytes());
-            turns.push(self.turns.take(turn_key(CLIENT_IDS, &key)).await);
-            if let Some(known) = self.known(&key)? {
-                return Ok(Inserted::Again(known));
-            }
-            let ends = later(message.created, CLIENT_ID_WINDOW);
-            let value = [&ends.millis().to_be_bytes()[..], &message.id.to_bytes()].concat();
-            batch = batch.put(CLIENT_IDS, key.clone(), value).schedule(CLIENT_IDS, ends, key, []);
-        }
-        let id = message.id;
-        batch = batch.put(ROOMS, room_key(&message.room, id), []).add(stored_in(&message.room), 1);
-        if message.to != 0 {
-            batch = batch.put(INBOX, user_key(message.to, &id.to_bytes()), []);
-        }
-        batch = batch.put(MESSAGES, id.to_bytes(), write_message(message)?);
-        self.commit(batch, turns).await?;
-        Ok(Inserted::New)
+        Self { store, clock, retention, locks: Arc::default() }
     }
 
     /// What was stored under a sender's `client_id`, if that still counts.
@@ -109,50 +71,10 @@ impl EmbeddedArchive {
         self.message(id_at_end(&value)?)
     }
 
+    /// None when it was removed a moment ago.
     fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
         let value = self.store.get(MESSAGES, &id.to_bytes())?;
         value.map(|value| read_message(id, &value)).transpose()
-    }
-
-    async fn read_page(&self, room: &str, page: u64, size: usize) -> Result<Page, StoreError> {
-        let stored = self.store.cursor(&stored_in(room))?;
-        let total = stored.saturating_sub(self.store.cursor(&removed_from(room))?);
-        let mut skip = page.saturating_sub(1).saturating_mul(size as u64);
-        let mut messages = Vec::new();
-        if skip >= total {
-            return Ok(Page { messages, total });
-        }
-        let prefix = room_prefix(room);
-        let mut after: Option<Vec<u8>> = None;
-        while messages.len() < size {
-            let portion = if skip > 0 {
-                skip.min(limits::ARCHIVE_ROWS as u64) as usize
-            } else {
-                (size - messages.len()).min(limits::ARCHIVE_ROWS)
-            };
-            let rows = self.store.list(ROOMS, &prefix, after.as_deref(), portion)?;
-            let Some(last) = rows.last() else { break };
-            after = Some(last.key.clone());
-            if skip > 0 {
-                skip = skip.saturating_sub(rows.len() as u64);
-                // The way to the last page of a large room is long; others want to go on, too.
-                tokio::task::yield_now().await;
-                continue;
-            }
-            for row in &rows {
-                // Absent when it was removed a moment ago.
-                messages.extend(self.message(id_of_room_key(&row.key)?)?);
-            }
-        }
-        Ok(Page { messages, total })
-    }
-
-    fn read_missed(&self, to: u64, after: Option<MessageId>, limit: usize) -> Result<Vec<Message>, StoreError> {
-        let after = after.map(|id| user_key(to, &id.to_bytes()));
-        let prefix = user_key(to, &[]);
-        let rows = self.store.list(INBOX, &prefix, after.as_deref(), limit)?;
-        let messages = rows.iter().map(|row| self.message(id_at_end(&row.key)?));
-        messages.filter_map(Result::transpose).collect()
     }
 
     fn read_seen(&self, user: u64) -> Result<Option<MessageId>, StoreError> {
@@ -160,95 +82,43 @@ impl EmbeddedArchive {
         value.map(|value| id_at_end(&value)).transpose()
     }
 
-    async fn raise_seen(&self, user: u64, id: MessageId) -> Result<(), StoreError> {
-        let key = user_key(user, &[]);
-        let turn = self.turns.take(turn_key(SEEN, &key)).await;
-        if self.read_seen(user)?.is_some_and(|known| known >= id) {
-            return Ok(());
-        }
-        let batch = Batch::new().put(SEEN, key, id.to_bytes());
-        self.commit(batch, vec![turn]).await
+    fn read_group(&self, id: &str) -> Result<Option<Group>, StoreError> {
+        let value = self.store.get(GROUPS, id.as_bytes())?;
+        let group = value.map(|value| serde_json::from_slice(&value)).transpose();
+        group.map_err(|error| StoreError::damaged(format!("a chat group: {error}")))
     }
 
-    async fn put_group(&self, group: Group) -> Result<bool, StoreError> {
-        check_users(group.members.iter().copied().chain([group.owner]))?;
-        let turn = self.turns.take(turn_key(GROUPS, group.id.as_bytes())).await;
-        if let Some(known) = self.read_group(group.id.as_bytes())? {
-            return Ok(known == group);
-        }
-        let mut batch = Batch::new().put(GROUPS, group.id.as_str(), write_group(&group)?);
-        for member in &group.members {
-            batch = batch.put(MEMBERS, user_key(*member, group.id.as_bytes()), []);
-        }
-        self.commit(batch, vec![turn]).await?;
-        Ok(true)
-    }
-
-    fn read_group(&self, id: &[u8]) -> Result<Option<Group>, StoreError> {
-        let value = self.store.get(GROUPS, id)?;
-        value.map(|value| read_group(&value)).transpose()
-    }
-
-    fn read_group_ids(&self, user: u64) -> Result<Vec<String>, StoreError> {
-        let prefix = user_key(user, &[]);
-        let rows = self.store.list(MEMBERS, &prefix, None, usize::MAX)?;
-        let ids = rows.into_iter().map(|row| {
-            let id = row.key.get(prefix.len()..).unwrap_or_default().to_vec();
-            String::from_utf8(id).map_err(|_| StoreError::damaged("the id of a chat group"))
-        });
-        ids.collect()
-    }
-
-    async fn put_participants(&self, room: String, users: Vec<u64>) -> Result<(), StoreError> {
-        check_users(users.iter().copied())?;
-        if users.is_empty() {
-            return Ok(());
-        }
-        let put = |batch: Batch, user: &u64| batch.put(PARTICIPANTS, participant_key(&room, *user), []);
-        self.commit(users.iter().fold(Batch::new(), put), Vec::new()).await
-    }
-
-    fn read_participants(&self, room: &str) -> Result<Vec<u64>, StoreError> {
-        let rows = self.store.list(PARTICIPANTS, &room_prefix(room), None, usize::MAX)?;
-        let user = |row: &Row| row.key.last_chunk().copied().map(u64::from_be_bytes);
-        let users =
-            rows.iter().map(|row| user(row).ok_or_else(|| StoreError::damaged("a participant of a chat group")));
-        users.collect()
+    /// Messages that a room has.
+    fn count(&self, room: &str) -> Result<u64, StoreError> {
+        let stored = self.store.cursor(&stored_in(room))?;
+        Ok(stored.saturating_sub(self.store.cursor(&removed_from(room))?))
     }
 
     /// Forgets who took part in a room that has no message any more.
     async fn remove_participants(&self, room: &str) -> Result<(), StoreError> {
-        if self.store.cursor(&stored_in(room))? > self.store.cursor(&removed_from(room))? {
+        if self.count(room)? > 0 {
             return Ok(());
         }
+        let prefix = room_prefix(room);
+        let mut participants = self.store.scan(PARTICIPANTS, &prefix, limits::ARCHIVE_ROWS);
         loop {
-            let rows = self.store.list(PARTICIPANTS, &room_prefix(room), None, limits::ARCHIVE_ROWS)?;
+            let rows = participants.next_page()?;
             if rows.is_empty() {
                 return Ok(());
             }
             let remove = |batch: Batch, row: Row| batch.remove(PARTICIPANTS, row.key);
-            self.commit(rows.into_iter().fold(Batch::new(), remove), Vec::new()).await?;
+            self.store.commit(rows.into_iter().fold(Batch::new(), remove)).await?;
         }
-    }
-
-    async fn remove_old(&self) -> Result<(), StoreError> {
-        while self.remove_client_ids().await? {}
-        if let Some(retention) = self.retention {
-            let now = self.clock.now().millis();
-            let until = now.saturating_sub(retention.as_millis() as u64);
-            while self.remove_messages(until).await? {}
-        }
-        Ok(())
     }
 
     /// Forgets some client ids that count no more; whether there may be others.
     async fn remove_client_ids(&self) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let due = self.store.due(CLIENT_IDS, now, limits::ARCHIVE_ROWS)?;
-        let (mut batch, mut turns) = (Batch::new(), Vec::new());
+        let (mut batch, mut locks) = (Batch::new(), Vec::new());
         for row in &due {
             // One that is just being used anew is left to the next sweep.
-            let Some(turn) = self.turns.try_take(turn_key(CLIENT_IDS, &row.key)) else {
+            let Ok(lock) = self.locks.try_lock(lock_key(CLIENT_IDS, &row.key)) else {
                 continue;
             };
             // It may have been used anew since it was listed.
@@ -257,25 +127,25 @@ impl EmbeddedArchive {
             if ends.is_some_and(|ends| u64::from_be_bytes(*ends) > now.millis()) {
                 continue;
             }
-            turns.push(turn);
+            locks.push(lock);
             batch = batch.cancel(CLIENT_IDS, row.key.clone()).remove(CLIENT_IDS, row.key.clone());
         }
-        if turns.is_empty() {
+        if locks.is_empty() {
             return Ok(false);
         }
-        self.commit(batch, turns).await?;
+        self.store.commit_holding(batch, locks).await?;
         Ok(due.len() == limits::ARCHIVE_ROWS)
     }
 
     /// Removes some messages made before `until`; whether there may be others.
     async fn remove_messages(&self, until: u64) -> Result<bool, StoreError> {
         // Two sweeps at a time would count what they remove twice.
-        let turn = self.turns.take(turn_key(MESSAGES, b"sweep")).await;
-        let is_old = |row: &Row| {
+        let lock = self.locks.lock(lock_key(MESSAGES, b"sweep")).await;
+        let is_old = |row: &Row| -> Result<Option<Message>, StoreError> {
             let message = read_message(id_at_end(&row.key)?, &row.value)?;
             Ok((message.created.millis() < until).then_some(message))
         };
-        // Mostly there is nothing to do, which one row tells.
+        // Mostly there is nothing to do: one row shows that.
         let first = self.store.list(MESSAGES, &[], None, 1)?;
         if first.first().map_or(Ok(None), is_old)?.is_none() {
             return Ok(false);
@@ -294,7 +164,7 @@ impl EmbeddedArchive {
                 .add(removed_from(&message.room), 1);
             rooms.insert(message.room);
         }
-        self.commit(batch, vec![turn]).await?;
+        self.store.commit_holding(batch, lock).await?;
         for room in &rooms {
             self.remove_participants(room).await?;
         }
@@ -303,77 +173,178 @@ impl EmbeddedArchive {
 }
 
 impl Archive for EmbeddedArchive {
-    fn insert(&self, message: Message) -> Answer<'_, Inserted> {
-        self.put(message).boxed()
+    fn insert(&self, message: Message) -> Reading<'_, Inserted> {
+        async move {
+            check_users([message.from, message.to])?;
+            let (mut batch, mut lock) = (Batch::new(), None);
+            if let Some(client_id) = &message.client_id {
+                let key = user_key(message.from, client_id.as_bytes());
+                lock = Some(self.locks.lock(lock_key(CLIENT_IDS, &key)).await);
+                if let Some(known) = self.known(&key)? {
+                    return Ok(Inserted::Again(known));
+                }
+                let ends = message.created.millis().saturating_add(CLIENT_ID_WINDOW.as_millis() as u64);
+                let value = [&ends.to_be_bytes()[..], &message.id.to_bytes()].concat();
+                let ends = Timestamp::from_millis(ends);
+                batch = batch.put(CLIENT_IDS, key.clone(), value).schedule(CLIENT_IDS, ends, key, []);
+            }
+            let id = message.id;
+            batch = batch.put(ROOMS, room_key(&message.room, id), []).add(stored_in(&message.room), 1);
+            if message.to != 0 {
+                batch = batch.put(INBOX, user_key(message.to, &id.to_bytes()), []);
+            }
+            batch = batch.put(MESSAGES, id.to_bytes(), json(&message)?);
+            self.store.commit_holding(batch, lock).await?;
+            Ok(Inserted::New)
+        }
+        .boxed()
     }
 
-    fn page(&self, room: &str, page: u64, size: usize) -> Answer<'_, Page> {
+    fn page(&self, room: &str, page: u64, size: usize) -> Reading<'_, Page> {
         let room = room.to_owned();
-        async move { self.read_page(&room, page, size).await }.boxed()
+        async move {
+            let total = self.count(&room)?;
+            let mut skip = page.saturating_sub(1).saturating_mul(size as u64);
+            let mut messages = Vec::new();
+            if skip >= total {
+                return Ok(Page { messages, total });
+            }
+            let wanted = usize::try_from(skip).unwrap_or(usize::MAX).saturating_add(size);
+            let prefix = room_prefix(&room);
+            let mut rows = self.store.scan(ROOMS, &prefix, wanted.min(limits::ARCHIVE_ROWS));
+            while messages.len() < size {
+                let portion = rows.next_page()?;
+                if portion.is_empty() {
+                    break;
+                }
+                let skipped = skip.min(portion.len() as u64);
+                skip -= skipped;
+                for row in &portion[skipped as usize..] {
+                    if messages.len() < size {
+                        messages.extend(self.message(id_of_room_key(&row.key)?)?);
+                    }
+                }
+                // The way to the last page of a large room is long; others want to go on, too.
+                tokio::task::yield_now().await;
+            }
+            Ok(Page { messages, total })
+        }
+        .boxed()
     }
 
-    fn missed(&self, to: u64, after: Option<MessageId>, limit: usize) -> Answer<'_, Vec<Message>> {
-        std::future::ready(self.read_missed(to, after, limit)).boxed()
+    fn missed(&self, to: u64, after: Option<MessageId>, limit: usize) -> Reading<'_, Vec<Message>> {
+        async move {
+            let after = after.map(|id| user_key(to, &id.to_bytes()));
+            let rows = self.store.list(INBOX, &user_key(to, &[]), after.as_deref(), limit)?;
+            let messages = rows.iter().map(|row| self.message(id_at_end(&row.key)?));
+            messages.filter_map(Result::transpose).collect()
+        }
+        .boxed()
     }
 
-    fn seen(&self, user: u64) -> Answer<'_, Option<MessageId>> {
+    fn seen(&self, user: u64) -> Reading<'_, Option<MessageId>> {
         std::future::ready(self.read_seen(user)).boxed()
     }
 
-    fn set_seen(&self, user: u64, message: MessageId) -> Answer<'_, ()> {
-        self.raise_seen(user, message).boxed()
+    fn set_seen(&self, user: u64, message: MessageId) -> Reading<'_, ()> {
+        async move {
+            let key = user_key(user, &[]);
+            let lock = self.locks.lock(lock_key(SEEN, &key)).await;
+            if self.read_seen(user)?.is_none_or(|known| known < message) {
+                let batch = Batch::new().put(SEEN, key, message.to_bytes());
+                self.store.commit_holding(batch, lock).await?;
+            }
+            Ok(())
+        }
+        .boxed()
     }
 
-    fn create_group(&self, group: Group) -> Answer<'_, bool> {
-        self.put_group(group).boxed()
+    fn create_group(&self, group: Group) -> Reading<'_, bool> {
+        async move {
+            check_users(group.members.iter().copied().chain([group.owner]))?;
+            let lock = self.locks.lock(lock_key(GROUPS, group.id.as_bytes())).await;
+            if let Some(known) = self.read_group(&group.id)? {
+                return Ok(known == group);
+            }
+            let batch = Batch::new().put(GROUPS, group.id.as_str(), json(&group)?);
+            let put = |batch: Batch, member: &u64| batch.put(MEMBERS, user_key(*member, group.id.as_bytes()), []);
+            self.store.commit_holding(group.members.iter().fold(batch, put), lock).await?;
+            Ok(true)
+        }
+        .boxed()
     }
 
-    fn group(&self, id: &str) -> Answer<'_, Option<Group>> {
-        std::future::ready(self.read_group(id.as_bytes())).boxed()
+    fn group(&self, id: &str) -> Reading<'_, Option<Group>> {
+        std::future::ready(self.read_group(id)).boxed()
     }
 
-    fn groups_of(&self, user: u64) -> Answer<'_, Vec<String>> {
-        std::future::ready(self.read_group_ids(user)).boxed()
+    fn groups_of(&self, user: u64) -> Reading<'_, Vec<String>> {
+        let prefix = user_key(user, &[]);
+        let groups = self.store.scan(MEMBERS, &prefix, limits::ARCHIVE_ROWS).map(|row| {
+            let id = row?.key.get(prefix.len()..).unwrap_or_default().to_vec();
+            String::from_utf8(id).map_err(|_| StoreError::damaged("the id of a chat group"))
+        });
+        std::future::ready(groups.collect()).boxed()
     }
 
-    fn take_part(&self, room: &str, users: Vec<u64>) -> Answer<'_, ()> {
-        self.put_participants(room.to_owned(), users).boxed()
+    fn take_part(&self, room: &str, users: Vec<u64>) -> Reading<'_, ()> {
+        let room = room.to_owned();
+        async move {
+            check_users(users.iter().copied())?;
+            if !users.is_empty() {
+                let put = |batch: Batch, user: &u64| batch.put(PARTICIPANTS, participant_key(&room, *user), []);
+                self.store.commit(users.iter().fold(Batch::new(), put)).await?;
+            }
+            Ok(())
+        }
+        .boxed()
     }
 
-    fn participants(&self, room: &str) -> Answer<'_, Vec<u64>> {
-        std::future::ready(self.read_participants(room)).boxed()
+    fn participants(&self, room: &str) -> Reading<'_, Vec<u64>> {
+        let prefix = room_prefix(room);
+        let users = self.store.scan(PARTICIPANTS, &prefix, limits::ARCHIVE_ROWS).map(|row| {
+            let user = row?.key.last_chunk().copied().map(u64::from_be_bytes);
+            user.ok_or_else(|| StoreError::damaged("a participant of a chat group"))
+        });
+        std::future::ready(users.collect()).boxed()
     }
 
-    fn took_part(&self, room: &str, user: u64) -> Answer<'_, bool> {
+    fn took_part(&self, room: &str, user: u64) -> Reading<'_, bool> {
         let row = self.store.get(PARTICIPANTS, &participant_key(room, user));
         std::future::ready(row.map(|row| row.is_some())).boxed()
     }
 
-    fn ping(&self) -> Answer<'_, ()> {
+    fn ping(&self) -> Reading<'_, ()> {
         std::future::ready(self.store.cursor("chat").map(drop)).boxed()
     }
 
-    fn sweep(&self) -> Answer<'_, ()> {
-        self.remove_old().boxed()
+    fn sweep(&self) -> Reading<'_, ()> {
+        async move {
+            while self.remove_client_ids().await? {}
+            if let Some(retention) = self.retention {
+                let until = self.clock.now().millis().saturating_sub(retention.as_millis() as u64);
+                while self.remove_messages(until).await? {}
+            }
+            Ok(())
+        }
+        .boxed()
     }
 }
 
-fn later(moment: Timestamp, by: Duration) -> Timestamp {
-    Timestamp::from_millis(moment.millis().saturating_add(by.as_millis() as u64))
+fn json(record: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(record).map_err(|error| StoreError::Io(error.to_string().into()))
 }
 
-fn turn_key(table: &str, key: &[u8]) -> Vec<u8> {
+fn read_message(id: MessageId, bytes: &[u8]) -> Result<Message, StoreError> {
+    let message = serde_json::from_slice::<Message>(bytes);
+    let message = message.map_err(|error| StoreError::damaged(format!("chat message {id}: {error}")))?;
+    Ok(Message { id, ..message })
+}
+
+fn lock_key(table: &str, key: &[u8]) -> Vec<u8> {
     [table.as_bytes(), &[0], key].concat()
 }
 
 fn participant_key(room: &str, user: u64) -> Vec<u8> {
     [&room_prefix(room)[..], &user.to_be_bytes()].concat()
-}
-
-fn stored_in(room: &str) -> String {
-    format!("chat stored {room}")
-}
-
-fn removed_from(room: &str) -> String {
-    format!("chat removed {room}")
 }

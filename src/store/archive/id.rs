@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use crate::clock::Clock;
 
 /// Seconds since the Unix epoch (4 bytes), the process that made it (5), a counter (3). Sorts as made, within a process.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId([u8; Self::BYTES]);
 
 impl MessageId {
@@ -26,7 +26,7 @@ impl MessageId {
 /// 24 lower-case hex digits.
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 

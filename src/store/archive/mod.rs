@@ -11,31 +11,37 @@ use crate::{ids::Timestamp, store::StoreError};
 
 pub mod embedded;
 mod id;
+mod keyed_lock;
 #[cfg(feature = "mongo")]
 pub mod mongo;
-mod record;
-mod turns;
 
 /// What a call of an [`Archive`] gives.
-pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+pub type Reading<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A client's own id of a message is remembered for this long (`docs/protocols/chat.md §7`).
 pub const CLIENT_ID_WINDOW: Duration = Duration::from_secs(24 * 3_600);
 
-/// A message as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A message as it is stored, with the names of `docs/protocols/chat.md §9`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
+    /// Stands beside the rest: it is what a message is found by.
+    #[serde(skip)]
     pub id: MessageId,
     /// `private_7_42`, or the id of a group.
+    #[serde(rename = "room_id")]
     pub room: String,
+    #[serde(rename = "from_user_id")]
     pub from: u64,
     /// 0 for groups.
+    #[serde(rename = "to_user_id")]
     pub to: u64,
-    /// `message_type`.
+    #[serde(rename = "message_type")]
     pub kind: i64,
     pub content: String,
+    #[serde(rename = "created_at")]
     pub created: Timestamp,
     /// The sender's own id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
 }
 
@@ -77,44 +83,44 @@ pub struct Group {
 /// [`StoreError::Io`], and nothing is found for such a user.
 pub trait Archive: Send + Sync {
     /// Stores a message; says so when it is safe.
-    fn insert(&self, message: Message) -> Answer<'_, Inserted>;
+    fn insert(&self, message: Message) -> Reading<'_, Inserted>;
 
     /// A page of a room's messages, the newest first; pages are counted from 1, and each has `size` of them.
-    fn page(&self, room: &str, page: u64, size: usize) -> Answer<'_, Page>;
+    fn page(&self, room: &str, page: u64, size: usize) -> Reading<'_, Page>;
 
     /// The messages to one user, from others to this one alone, that came after `after`: the oldest first, at
     /// most `limit`.
-    fn missed(&self, to: u64, after: Option<MessageId>, limit: usize) -> Answer<'_, Vec<Message>>;
+    fn missed(&self, to: u64, after: Option<MessageId>, limit: usize) -> Reading<'_, Vec<Message>>;
 
     /// The last message that a user is known to have got.
-    fn seen(&self, user: u64) -> Answer<'_, Option<MessageId>>;
+    fn seen(&self, user: u64) -> Reading<'_, Option<MessageId>>;
 
     /// Raises it; an older one than the known is ignored.
-    fn set_seen(&self, user: u64, message: MessageId) -> Answer<'_, ()>;
+    fn set_seen(&self, user: u64, message: MessageId) -> Reading<'_, ()>;
 
     /// Keeps a new group; false, and nothing is changed, when there is another one with this id.
-    fn create_group(&self, group: Group) -> Answer<'_, bool>;
+    fn create_group(&self, group: Group) -> Reading<'_, bool>;
 
-    fn group(&self, id: &str) -> Answer<'_, Option<Group>>;
+    fn group(&self, id: &str) -> Reading<'_, Option<Group>>;
 
     /// The ids of the groups that a user is a member of, in order. The groups themselves are not read: each may have
     /// thousands of members.
-    fn groups_of(&self, user: u64) -> Answer<'_, Vec<String>>;
+    fn groups_of(&self, user: u64) -> Reading<'_, Vec<String>>;
 
     /// Remembers that users took part in a group that was not made here, beside those that did before; with retention as
     /// long as the group has messages. Called again for none at least every hour in which the group has messages.
-    fn take_part(&self, room: &str, users: Vec<u64>) -> Answer<'_, ()>;
+    fn take_part(&self, room: &str, users: Vec<u64>) -> Reading<'_, ()>;
 
     /// All who took part, in no order.
-    fn participants(&self, room: &str) -> Answer<'_, Vec<u64>>;
+    fn participants(&self, room: &str) -> Reading<'_, Vec<u64>>;
 
-    fn took_part(&self, room: &str, user: u64) -> Answer<'_, bool>;
+    fn took_part(&self, room: &str, user: u64) -> Reading<'_, bool>;
 
     /// Whether it can be reached now.
-    fn ping(&self) -> Answer<'_, ()>;
+    fn ping(&self) -> Reading<'_, ()>;
 
     /// Removes what is older than it is to be kept. To be called every [`crate::limits::ARCHIVE_SWEEP`].
-    fn sweep(&self) -> Answer<'_, ()>;
+    fn sweep(&self) -> Reading<'_, ()>;
 }
 
 /// Shared by everybody who needs it.

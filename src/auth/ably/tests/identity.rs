@@ -81,15 +81,34 @@ fn connection_keys_prove_a_connection() {
     let app = AppId::parse("a-c_23").unwrap();
     for _ in 0..100 {
         let id = ConnectionId::random();
-        let key = keys.mint(app, id);
-        assert_eq!(keys.verify(app, &key), Ok(id));
+        let key = keys.mint(app, id, None);
+        let proven = Proven { connection: id, client_id: None };
+        assert_eq!(keys.verify(app, &key).as_ref(), Ok(&proven));
         assert!(key.starts_with(&id.to_string()));
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         assert!(key.bytes().all(is_plain), "T25: {key}");
-        let again = keys.mint(app, id);
+        let again = keys.mint(app, id, None);
         assert_ne!(again, key, "T26a");
-        assert_eq!(keys.verify(app, &again), Ok(id), "and the earlier one stays good");
-        assert_eq!(keys.verify(app, &key), Ok(id));
+        assert_eq!(keys.verify(app, &again).as_ref(), Ok(&proven), "and the earlier one stays good");
+        assert_eq!(keys.verify(app, &key), Ok(proven));
+    }
+}
+
+/// The clientId of a connection is proved with it, whatever characters it has.
+#[test]
+fn connection_keys_prove_a_client() {
+    let keys = ConnectionKeys::new(&server_secret());
+    let (app, connection) = (AppId::DEFAULT, ConnectionId::from_bytes([9; 9]));
+    for name in ["a", "ü/bob", "-_!", &"x".repeat(300)] {
+        let client_id = ClientId::new(name.to_owned());
+        let key = keys.mint(app, connection, client_id.as_ref());
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        assert!(key.bytes().all(is_plain), "T25: {key}");
+        assert_eq!(keys.verify(app, &key), Ok(Proven { connection, client_id }));
+        let of_nobody = &key[..32 + 1 + 22];
+        for bad in [of_nobody, &format!("{of_nobody}-"), &format!("{of_nobody}-Yg"), &format!("{key}A")] {
+            assert_eq!(keys.verify(app, bad), Err(Fault::InvalidConnectionKey), "{bad}");
+        }
     }
 }
 
@@ -97,7 +116,7 @@ fn connection_keys_prove_a_connection() {
 fn connection_keys_that_are_none() {
     let keys = ConnectionKeys::new(&server_secret());
     let app = AppId::DEFAULT;
-    let key = keys.mint(app, ConnectionId::from_bytes([9; 9]));
+    let key = keys.mint(app, ConnectionId::from_bytes([9; 9]), None);
     let code = |key: &str| keys.verify(app, key).unwrap_err().ably_code();
     for bad in ["", "fake-key", "_____!fake-key____", "ä", &key[..key.len() - 1], &key[1..]] {
         assert_eq!(code(bad), 80018, "{bad}");
@@ -109,10 +128,10 @@ fn connection_keys_that_are_none() {
         let other = String::from_utf8(other).unwrap();
         assert_eq!(code(&other), 80018, "{other}");
     }
-    let of_another = keys.mint(AppId::parse("abc123").unwrap(), ConnectionId::from_bytes([9; 9]));
+    let of_another = keys.mint(AppId::parse("abc123").unwrap(), ConnectionId::from_bytes([9; 9]), None);
     assert_eq!(code(&of_another), 40102);
     let stranger = ConnectionKeys::new(&ServerSecret::random());
-    assert_eq!(code(&stranger.mint(app, ConnectionId::random())), 80018);
+    assert_eq!(code(&stranger.mint(app, ConnectionId::random(), None)), 80018);
 }
 
 #[test]

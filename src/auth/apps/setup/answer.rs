@@ -1,4 +1,4 @@
-//! How an app is shown to whoever made it: the answer to `POST /apps` (`docs/protocols/ably.md §11.13`).
+//! The description of an app that was made: the answer to `POST /apps` (`docs/protocols/ably.md §11.13`).
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};

@@ -37,7 +37,7 @@ pub(super) fn place(
             continue;
         }
         let mut seen = BTreeSet::new();
-        // They have entered by one connection, which nobody has and which never ends.
+        // They have entered by one connection, which no client has and which never ends.
         let connection = ConnectionId::random();
         let mut members = Vec::with_capacity(setup.presence.len());
         for (index, fixture) in setup.presence.into_iter().enumerate() {

@@ -15,9 +15,9 @@ fn id(number: u32) -> AttachmentId {
 }
 
 /// Everybody attached and present, by a connection of his own.
-fn crowd(filter: &Filter) -> ChannelState {
+fn crowd(filter: &Filter) -> Shell {
     let members = Members::new(CROWD as usize, []);
-    let mut channel = ChannelState::new("demo1".into(), Mint::new(Epoch::new(1)), members);
+    let mut channel = Shell::new("demo1".into(), members);
     for number in 0..CROWD {
         let effects = channel.attach(Attach {
             id: id(number),
@@ -26,9 +26,10 @@ fn crowd(filter: &Filter) -> ChannelState {
             filter: filter.clone(),
             rules: None,
             start: Start::Head,
+            evicts: false,
             context: Bytes::new(),
         });
-        let Some(Effect::Attached { attached, .. }) = effects.first() else {
+        let Some(Outcome::Effect(Effect::Attached { attached, .. })) = effects.first() else {
             panic!("{effects:?}");
         };
         assert!(attached.members.is_empty(), "nobody has asked who is present");
@@ -73,7 +74,7 @@ fn frames_of_who_is_not_attached_cost_nothing_in_a_crowd() {
     let mut refused = publish(0, EntryId::Serial, presence(PresenceAction::Enter, "a", "x"));
     refused.attached = Some(SessionId::from_number(u64::from(CROWD)));
     for _ in 0..CROWD {
-        assert!(matches!(channel.append(at(1), refused.clone()), Err(Fault::NotAttached)));
+        assert!(matches!(channel.0.judge(at(1), refused.clone()), Err(Fault::NotAttached)));
     }
 }
 
@@ -89,7 +90,7 @@ fn members_are_collected_for_those_who_asked() {
         let mut attach = attach(1, None);
         (attach.filter, attach.start) = (Filter::new(modes, true), start);
         match channel.attach(attach).remove(0) {
-            Effect::Attached { attached, .. } => attached.members.len(),
+            Outcome::Effect(Effect::Attached { attached, .. }) => attached.members.len(),
             other => panic!("{other:?}"),
         }
     };

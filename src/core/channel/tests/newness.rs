@@ -133,7 +133,7 @@ fn is_newer(told: &Told, known: &Told) -> bool {
 
 /// A channel, the client that speaks, and those who follow.
 struct Play {
-    channel: ChannelState,
+    channel: Shell,
     now: Now,
     /// All frames so far: the events with the ids that they have.
     frames: Vec<Vec<PresenceEvent>>,
@@ -143,7 +143,7 @@ struct Play {
 
 impl Play {
     fn new() -> Self {
-        let channel = ChannelState::new("demo1".into(), Mint::new(Epoch::new(1)), Members::new(3, []));
+        let channel = Shell::new("demo1".into(), Members::new(3, []));
         let mut play =
             Self { channel, now: at(1_000), frames: Vec::new(), followers: vec![Follower::default()], newcomers: 0 };
         play.attach(0);
@@ -201,7 +201,7 @@ impl Play {
                 attach.filter = Filter::new(Modes::PRESENCE_SUBSCRIBE, true);
                 let effects = self.channel.attach(attach);
                 for effect in &effects {
-                    if let Effect::Attached { attached, .. } = effect {
+                    if let Outcome::Effect(Effect::Attached { attached, .. }) = effect {
                         self.followers.push(Follower::of(&attached.members));
                     }
                 }
@@ -213,12 +213,12 @@ impl Play {
         }
     }
 
-    fn send(&mut self, transport: usize, serial: usize, event: PresenceEvent) -> Vec<Effect> {
+    fn send(&mut self, transport: usize, serial: usize, event: PresenceEvent) -> Vec<Outcome> {
         self.frames.push(vec![event.clone()]);
         self.publish(transport, serial, vec![event])
     }
 
-    fn publish(&mut self, transport: usize, serial: usize, events: Vec<PresenceEvent>) -> Vec<Effect> {
+    fn publish(&mut self, transport: usize, serial: usize, events: Vec<PresenceEvent>) -> Vec<Outcome> {
         let id = EntryId::Frame { connection: connection(SPEAKER), msg_serial: serial as u64 };
         let mut command = publish(TRANSPORTS[transport], id, Body::Presence(events));
         command.publisher = Some(connection(SPEAKER));

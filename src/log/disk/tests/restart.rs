@@ -43,13 +43,7 @@ fn what_comes_after_the_hand_over_is_refused() {
     for channel in [&mut known, &mut new] {
         let before = channel.recent().len();
         let late = named(channel.mint().mint(time.now()), "late");
-        let (told, outcome) = std::sync::mpsc::channel();
-        let appended = channel.append(time.uptime(), late, &mut || {
-            let told = told.clone();
-            Box::new(move |result| drop(told.send(result)))
-        });
-        assert_eq!(appended, Appended::Later);
-        assert_eq!(outcome.recv().unwrap(), Err(StoreError::Closed));
+        assert_eq!(try_append(&mut **channel, time.uptime(), late), Err(StoreError::Closed));
         assert_eq!(channel.recent().len(), before);
     }
 }

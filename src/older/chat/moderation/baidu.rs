@@ -27,11 +27,7 @@ use url::{Url, form_urlencoded};
 use crate::{
     clock::Clock,
     config, limits,
-    older::chat::moderation::{
-        Baidu, ModerationFault,
-        breaker::Breaker,
-        token::{Fetched, Token, TokenCell},
-    },
+    older::chat::moderation::{ModerationFault, breaker::Breaker, token::TokenCell},
 };
 
 /// "Access token invalid or no longer valid", "Access token expired".
@@ -50,9 +46,9 @@ pub enum Conclusion {
     Suspected(Option<String>),
 }
 
-/// Why it says nothing. No text, no key and no token is in it.
+/// Why it says nothing about a text. No text, no key and no token is in it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Trouble {
+pub enum CensorFault {
     #[error("it has not answered in time")]
     Timeout,
     #[error("it is left alone for some seconds after it failed some times in a row")]
@@ -73,7 +69,7 @@ pub enum Trouble {
     UnknownConclusion(i64),
 }
 
-impl Trouble {
+impl CensorFault {
     /// Whether the next text will fare no better.
     const fn is_outage(&self) -> bool {
         !matches!(self, Self::Code(TOO_FAST, _) | Self::AuditFailed | Self::UnknownConclusion(_) | Self::Open)
@@ -120,8 +116,8 @@ struct Finding {
 impl Censor {
     /// # Errors
     /// When the base URL is none.
-    pub fn new(settings: &Baidu, clock: Clock) -> Result<Self, ModerationFault> {
-        let url = |path: &str| endpoint(&settings.base_url, path);
+    pub fn new(settings: &config::Chat, clock: Clock) -> Result<Self, ModerationFault> {
+        let url = |path: &str| endpoint(&settings.baidu_base_url, path);
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::WebPki)
             .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -134,7 +130,7 @@ impl Censor {
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .user_agent("letshare-server")
-            .timeout_global(Some(settings.timeout))
+            .timeout_global(Some(settings.baidu_timeout))
             .max_idle_connections_per_host(limits::MODERATION_CALLS)
             .build()
             .new_agent();
@@ -142,9 +138,9 @@ impl Censor {
             agent,
             token_url: url("/oauth/2.0/token")?,
             censor_url: url("/rest/2.0/solution/v1/text_censor/v2/user_defined")?,
-            api_key: settings.api_key.clone(),
-            secret_key: settings.secret_key.clone(),
-            timeout: settings.timeout,
+            api_key: settings.baidu_api_key.clone(),
+            secret_key: settings.baidu_secret_key.clone(),
+            timeout: settings.baidu_timeout,
             token: TokenCell::new(clock.clone()),
             breaker: Breaker::new(clock),
             calls: Arc::new(Semaphore::new(limits::MODERATION_CALLS)),
@@ -153,21 +149,21 @@ impl Censor {
 
     /// # Errors
     /// When the service says nothing about it, in time.
-    pub async fn judge(&self, text: &str) -> Result<Conclusion, Trouble> {
-        let leave = self.breaker.admit().ok_or(Trouble::Open)?;
+    pub async fn judge(&self, text: &str) -> Result<Conclusion, CensorFault> {
+        let call = self.breaker.admit().ok_or(CensorFault::Open)?;
         let outcome = tokio::time::timeout(self.timeout, self.ask(text)).await;
-        let outcome = outcome.unwrap_or(Err(Trouble::Timeout));
+        let outcome = outcome.unwrap_or(Err(CensorFault::Timeout));
         match &outcome {
-            Err(trouble) if trouble.is_outage() => leave.failed(),
-            _ => leave.succeeded(),
+            Err(fault) if fault.is_outage() => call.failed(),
+            _ => call.succeeded(),
         }
         outcome
     }
 
-    async fn ask(&self, text: &str) -> Result<Conclusion, Trouble> {
+    async fn ask(&self, text: &str) -> Result<Conclusion, CensorFault> {
         let token = self.token(None).await?;
         match self.ask_with(&token, text).await {
-            Err(Trouble::Code(code, _)) if TOKEN_REFUSED.contains(&code) => {
+            Err(CensorFault::Code(code, _)) if TOKEN_REFUSED.contains(&code) => {
                 let token = self.token(Some(&token)).await?;
                 self.ask_with(&token, text).await
             }
@@ -175,11 +171,12 @@ impl Censor {
         }
     }
 
-    async fn token(&self, refused: Option<&Token>) -> Result<Token, Trouble> {
+    async fn token(&self, refused: Option<&SecretString>) -> Result<SecretString, CensorFault> {
         self.token.get(refused, async || self.fetch().await).await
     }
 
-    async fn fetch(&self) -> Result<Fetched, Trouble> {
+    /// A token, and how long it is good.
+    async fn fetch(&self) -> Result<(SecretString, Duration), CensorFault> {
         let mut url = self.token_url.clone();
         url.query_pairs_mut()
             .append_pair("grant_type", "client_credentials")
@@ -189,22 +186,20 @@ impl Censor {
         // Refused keys come with status 401.
         let answer: TokenAnswer = read(status, &body)?;
         match (answer.access_token, answer.error) {
-            (Some(secret), None) => {
-                Ok(Fetched { secret, lifetime: Duration::from_secs(answer.expires_in.ok_or(Trouble::Unreadable)?) })
-            }
-            (_, Some(error)) => Err(Trouble::Keys(shortened(&error))),
-            (None, None) => Err(if status == 200 { Trouble::Unreadable } else { Trouble::Status(status) }),
+            (Some(token), None) => Ok((token, Duration::from_secs(answer.expires_in.ok_or(CensorFault::Unreadable)?))),
+            (_, Some(error)) => Err(CensorFault::Keys(shortened(&error))),
+            (None, None) => Err(if status == 200 { CensorFault::Unreadable } else { CensorFault::Status(status) }),
         }
     }
 
-    async fn ask_with(&self, token: &Token, text: &str) -> Result<Conclusion, Trouble> {
+    async fn ask_with(&self, token: &SecretString, text: &str) -> Result<Conclusion, CensorFault> {
         let mut url = self.censor_url.clone();
-        url.query_pairs_mut().append_pair("access_token", token.secret.expose_secret());
+        url.query_pairs_mut().append_pair("access_token", token.expose_secret());
         let form = form_urlencoded::Serializer::new(String::new()).append_pair("text", text).finish();
         let (status, body) = self.post(url, form).await?;
         let answer: Answer = read(status, &body)?;
         if let Some(code) = answer.error_code {
-            return Err(Trouble::Code(code, shortened(&answer.error_msg)));
+            return Err(CensorFault::Code(code, shortened(&answer.error_msg)));
         }
         let mut reasons = answer.data.iter().filter_map(|found| found.msg.as_deref());
         let reason = reasons.next().map(shortened);
@@ -212,31 +207,31 @@ impl Censor {
             Some(1) => Ok(Conclusion::Compliant),
             Some(2) => Ok(Conclusion::Violation(reason)),
             Some(3) => Ok(Conclusion::Suspected(reason)),
-            Some(4) => Err(Trouble::AuditFailed),
-            Some(other) => Err(Trouble::UnknownConclusion(other)),
-            None if status == 200 => Err(Trouble::Unreadable),
-            None => Err(Trouble::Status(status)),
+            Some(4) => Err(CensorFault::AuditFailed),
+            Some(other) => Err(CensorFault::UnknownConclusion(other)),
+            None if status == 200 => Err(CensorFault::Unreadable),
+            None => Err(CensorFault::Status(status)),
         }
     }
 
     /// The status and the body of an answer.
-    async fn post(&self, url: Url, form: String) -> Result<(u16, Vec<u8>), Trouble> {
+    async fn post(&self, url: Url, form: String) -> Result<(u16, Vec<u8>), CensorFault> {
         let calls = Arc::clone(&self.calls);
         // Only fails when it is closed, which nobody does.
-        let place = calls.acquire_owned().await.map_err(|_| Trouble::Timeout)?;
+        let place = calls.acquire_owned().await.map_err(|_| CensorFault::Timeout)?;
         let agent = self.agent.clone();
         let call = move || {
             let answer = agent.post(url.as_str()).content_type("application/x-www-form-urlencoded").send(form);
-            let mut answer = answer.map_err(|error| told(&error))?;
+            let mut answer = answer.map_err(|error| fault_of(&error))?;
             let status = answer.status().as_u16();
             let body = answer.body_mut().with_config();
             let body = body.limit(limits::MODERATION_ANSWER_BYTES).read_to_vec();
             // The thread is free now, whether anybody still waits or not.
             drop(place);
-            Ok((status, body.map_err(|error| told(&error))?))
+            Ok((status, body.map_err(|error| fault_of(&error))?))
         };
         let called = tokio::task::spawn_blocking(call).await;
-        called.unwrap_or(Err(Trouble::Unreadable))
+        called.unwrap_or(Err(CensorFault::Unreadable))
     }
 }
 
@@ -252,28 +247,30 @@ fn endpoint(base: &str, path: &str) -> Result<Url, ModerationFault> {
     url.ok_or_else(|| ModerationFault::Url { url: config::masked(base) })
 }
 
-fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<T, Trouble> {
+fn read<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<T, CensorFault> {
     serde_json::from_slice(body).map_err(|_| match status {
-        200 => Trouble::Unreadable,
-        status => Trouble::Status(status),
+        200 => CensorFault::Unreadable,
+        status => CensorFault::Status(status),
     })
 }
 
-/// The client's own words name the URL, with what is secret in it.
-fn told(error: &ureq::Error) -> Trouble {
+/// Without the texts of the HTTP client, which name the URL, with what is secret in it.
+fn fault_of(error: &ureq::Error) -> CensorFault {
     match error {
-        ureq::Error::Timeout(_) => Trouble::Timeout,
-        ureq::Error::HostNotFound => Trouble::Unreachable("its name is not known".to_owned()),
-        // What is wrong with TLS is told in whole.
-        ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => Trouble::Unreachable(error.to_string()),
-        ureq::Error::Io(error) => Trouble::Unreachable(error.kind().to_string()),
-        ureq::Error::Rustls(error) => Trouble::Unreachable(error.to_string()),
-        ureq::Error::ConnectionFailed => Trouble::Unreachable("no connection".to_owned()),
-        _ => Trouble::Unreadable,
+        ureq::Error::Timeout(_) => CensorFault::Timeout,
+        ureq::Error::HostNotFound => CensorFault::Unreachable("its name is not known".to_owned()),
+        // What is wrong with TLS is in the text.
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            CensorFault::Unreachable(error.to_string())
+        }
+        ureq::Error::Io(error) => CensorFault::Unreachable(error.kind().to_string()),
+        ureq::Error::Rustls(error) => CensorFault::Unreachable(error.to_string()),
+        ureq::Error::ConnectionFailed => CensorFault::Unreachable("no connection".to_owned()),
+        _ => CensorFault::Unreadable,
     }
 }
 
-/// Their words, not too many.
+/// A text of the service, for the log.
 fn shortened(words: &str) -> String {
     words.chars().take(limits::LOG_FIELD_CHARS).collect()
 }

@@ -22,20 +22,19 @@ enum State {
     Probing,
 }
 
-/// Leave for one call. A probe that is given up leaves its place to the next.
-pub struct Leave<'a> {
+/// One call that may go through. A probe that is given up leaves its place to the next.
+pub struct Call<'a> {
     breaker: &'a Breaker,
     is_probe: bool,
 }
 
 impl Breaker {
     pub const fn new(clock: Clock) -> Self {
-        let state = Mutex::new(State::Closed { failures: 0 });
-        Self { clock, state }
+        Self { clock, state: Mutex::new(State::Closed { failures: 0 }) }
     }
 
     /// None while the service is left alone.
-    pub fn admit(&self) -> Option<Leave<'_>> {
+    pub fn admit(&self) -> Option<Call<'_>> {
         let mut state = self.state.lock();
         let is_probe = match *state {
             State::Closed { .. } => false,
@@ -46,12 +45,11 @@ impl Breaker {
             State::Open { .. } | State::Probing => return None,
         };
         drop(state);
-        let breaker = self;
-        Some(Leave { breaker, is_probe })
+        Some(Call { breaker: self, is_probe })
     }
 }
 
-impl Leave<'_> {
+impl Call<'_> {
     /// The service has answered.
     pub fn succeeded(mut self) {
         self.is_probe = false;
@@ -77,7 +75,7 @@ impl Leave<'_> {
     }
 }
 
-impl Drop for Leave<'_> {
+impl Drop for Call<'_> {
     fn drop(&mut self) {
         if self.is_probe {
             let until = self.breaker.clock.uptime();
@@ -143,7 +141,7 @@ mod tests {
             breaker.admit().unwrap().failed();
         }
         clock.advance(limits::MODERATION_PAUSE);
-        late.into_iter().for_each(Leave::failed);
+        late.into_iter().for_each(Call::failed);
         let probe = breaker.admit().unwrap();
         assert!(breaker.admit().is_none());
         probe.succeeded();

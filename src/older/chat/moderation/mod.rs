@@ -1,14 +1,11 @@
 //! Whether a text may be sent (`docs/protocols/chat.md §8`): the local word list first, then Baidu's text censor, when they are
 //! configured. Only texts (`message_type` 1) are judged; the caller knows which are.
 
-use std::{path::PathBuf, time::Duration};
-
-use secrecy::SecretString;
 use thiserror::Error;
 
 use crate::{
     clock::{Clock, OncePerSecond},
-    config::FileFaults,
+    config::{self, FileFaults, Moderated},
     live::Live,
     older::chat::moderation::baidu::{Censor, Conclusion},
 };
@@ -21,35 +18,6 @@ mod breaker;
 mod tests;
 mod token;
 mod words;
-
-/// What is used.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    pub baidu: Option<Baidu>,
-    /// One plain word or regular expression a line.
-    pub words_file: Option<PathBuf>,
-}
-
-/// Baidu's text censor.
-#[derive(Clone, Debug)]
-pub struct Baidu {
-    pub api_key: SecretString,
-    pub secret_key: SecretString,
-    /// `https://aip.baidubce.com`
-    pub base_url: String,
-    /// Of one judgement, a new token included.
-    pub timeout: Duration,
-    /// What becomes of a text about which the service says nothing.
-    pub on_error: Choice,
-    /// What becomes of a text that it suspects.
-    pub suspect: Choice,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
-    Allow,
-    Block,
-}
 
 /// Why moderation cannot begin; for the operator.
 #[derive(Debug, Error)]
@@ -70,7 +38,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// With the words of the original.
+    /// With the text of the older server.
     fn blocked() -> Self {
         let reason = "消息不合规".to_owned();
         Self::Blocked { reason }
@@ -80,7 +48,11 @@ impl Verdict {
 /// One for all threads.
 pub struct Moderation {
     words: Live<Option<Words>>,
-    censor: Option<(Censor, Baidu)>,
+    censor: Option<Censor>,
+    /// What becomes of a text about which the service says nothing.
+    on_error: Moderated,
+    /// What becomes of a text that it suspects.
+    suspect: Moderated,
     clock: Clock,
     warning: OncePerSecond,
 }
@@ -90,13 +62,18 @@ impl Moderation {
     ///
     /// # Errors
     /// Everything that is wrong.
-    pub fn new(settings: Settings, clock: Clock) -> Result<Self, Vec<ModerationFault>> {
-        let words = settings.words_file.map(|path| Words::load(&path)).transpose();
-        let censor = settings.baidu.map(|baidu| Ok((Censor::new(&baidu, clock.clone())?, baidu))).transpose();
+    pub fn new(settings: &config::Chat, clock: Clock) -> Result<Self, Vec<ModerationFault>> {
+        let words = settings.words_file.as_deref().map(Words::load).transpose();
+        let censor = settings.uses_baidu().then(|| Censor::new(settings, clock.clone())).transpose();
         match (words, censor) {
-            (Ok(words), Ok(censor)) => {
-                Ok(Self { words: Live::new(words), censor, clock, warning: OncePerSecond::default() })
-            }
+            (Ok(words), Ok(censor)) => Ok(Self {
+                words: Live::new(words),
+                censor,
+                on_error: settings.baidu_on_error,
+                suspect: settings.baidu_suspect,
+                clock,
+                warning: OncePerSecond::default(),
+            }),
             (words, censor) => {
                 let words = words.err().map(ModerationFault::from);
                 Err(words.into_iter().chain(censor.err()).collect())
@@ -118,33 +95,33 @@ impl Moderation {
         self.words.get().is_some() || self.censor.is_some()
     }
 
-    /// Takes as long as [`Baidu::timeout`] at most. Must be called on a tokio runtime with time.
+    /// Takes as long as `chat.baidu_timeout` at most. Must be called on a tokio runtime with time.
     pub async fn judge(&self, text: &str) -> Verdict {
         if self.words.get().as_ref().as_ref().is_some_and(|words| words.has(text)) {
             return Verdict::blocked();
         }
-        let Some((censor, settings)) = &self.censor else {
+        let Some(censor) = &self.censor else {
             return Verdict::Pass;
         };
         match censor.judge(text).await {
             Ok(Conclusion::Compliant) => Verdict::Pass,
-            Ok(Conclusion::Suspected(_)) if settings.suspect == Choice::Allow => Verdict::Pass,
+            Ok(Conclusion::Suspected(_)) if self.suspect == Moderated::Allow => Verdict::Pass,
             Ok(Conclusion::Violation(reason) | Conclusion::Suspected(reason)) => {
                 reason.map_or_else(Verdict::blocked, |reason| Verdict::Blocked { reason })
             }
-            Err(trouble) => {
-                let verdict = settings.on_error;
+            Err(fault) => {
+                let verdict = self.on_error;
                 if let Some(more) = self.warning.allows(&self.clock) {
                     tracing::warn!(
-                        error = %trouble,
+                        error = %fault,
                         ?verdict,
                         more,
                         "a chat message was not judged by the moderation service (Baidu.OnError)"
                     );
                 }
                 match verdict {
-                    Choice::Allow => Verdict::Pass,
-                    Choice::Block => Verdict::blocked(),
+                    Moderated::Allow => Verdict::Pass,
+                    Moderated::Block => Verdict::blocked(),
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::{
     fs, io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::future::join_all;
@@ -13,7 +14,11 @@ use url::form_urlencoded;
 
 use self::stand_in::{Answer, StandIn};
 use super::*;
-use crate::{ids::Timestamp, limits};
+use crate::{
+    config::{Chat, Config},
+    ids::Timestamp,
+    limits,
+};
 
 mod stand_in;
 
@@ -26,21 +31,25 @@ const SUSPECTED: &str = r#"{"conclusion":"疑似","conclusionType":3,"data":[]}"
 const AUDIT_FAILED: &str = r#"{"conclusion":"审核失败","conclusionType":4}"#;
 const TOKEN_EXPIRED: &str = r#"{"error_code":111,"error_msg":"Access token expired","log_id":1234567890}"#;
 
-fn settings(address: SocketAddr) -> Baidu {
-    Baidu {
-        api_key: API_KEY.to_owned().into(),
-        secret_key: SECRET_KEY.to_owned().into(),
-        base_url: format!("http://{address}"),
-        timeout: Duration::from_secs(10),
-        on_error: Choice::Block,
-        suspect: Choice::Block,
+fn off() -> Chat {
+    Config::for_tests().chat
+}
+
+fn settings(address: SocketAddr) -> Chat {
+    Chat {
+        baidu_api_key: API_KEY.to_owned().into(),
+        baidu_secret_key: SECRET_KEY.to_owned().into(),
+        baidu_base_url: format!("http://{address}"),
+        baidu_timeout: Duration::from_secs(10),
+        baidu_on_error: Moderated::Block,
+        baidu_suspect: Moderated::Block,
+        ..off()
     }
 }
 
-fn moderation(baidu: Baidu) -> (Moderation, Clock) {
+fn moderation(settings: Chat) -> (Moderation, Clock) {
     let clock = Clock::manual(Timestamp::from_millis(1_000_000));
-    let settings = Settings { baidu: Some(baidu), words_file: None };
-    (Moderation::new(settings, clock.clone()).unwrap(), clock)
+    (Moderation::new(&settings, clock.clone()).unwrap(), clock)
 }
 
 fn blocked(reason: &str) -> Verdict {
@@ -53,7 +62,7 @@ const _: () = is_shared::<Moderation>();
 
 #[actix_web::test]
 async fn nothing_configured_judges_nothing() {
-    let off = Moderation::new(Settings::default(), Clock::system()).unwrap();
+    let off = Moderation::new(&off(), Clock::system()).unwrap();
     assert!(!off.is_on());
     assert_eq!(off.judge("anything").await, Verdict::Pass);
 }
@@ -61,10 +70,12 @@ async fn nothing_configured_judges_nothing() {
 #[actix_web::test]
 async fn each_conclusion_has_its_verdict() {
     let service = StandIn::start(COMPLIANT);
-    for (choice, suspected, error) in
-        [(Choice::Block, blocked("消息不合规"), blocked("消息不合规")), (Choice::Allow, Verdict::Pass, Verdict::Pass)]
-    {
-        let (moderation, _) = moderation(Baidu { on_error: choice, suspect: choice, ..settings(service.address) });
+    for (choice, suspected, error) in [
+        (Moderated::Block, blocked("消息不合规"), blocked("消息不合规")),
+        (Moderated::Allow, Verdict::Pass, Verdict::Pass),
+    ] {
+        let (moderation, _) =
+            moderation(Chat { baidu_on_error: choice, baidu_suspect: choice, ..settings(service.address) });
         assert!(moderation.is_on());
         assert_eq!(moderation.judge("ok").await, Verdict::Pass);
         service.next([Answer::Json(VIOLATION)]);
@@ -95,7 +106,7 @@ async fn each_conclusion_has_its_verdict() {
 async fn text_and_keys_arrive_as_they_are() {
     let service = StandIn::start(COMPLIANT);
     let (moderation, _) =
-        moderation(Baidu { base_url: format!("http://{}/", service.address), ..settings(service.address) });
+        moderation(Chat { baidu_base_url: format!("http://{}/", service.address), ..settings(service.address) });
     let texts = ["a&b=c+d %41 中文 \u{1f600}\n\0;#?", "", " ", "text=x&access_token=y"];
     for text in texts {
         assert_eq!(moderation.judge(text).await, Verdict::Pass);
@@ -165,7 +176,7 @@ async fn wrong_keys_are_an_error() {
 #[actix_web::test]
 async fn a_service_that_does_not_answer_costs_the_time_limit_only() {
     let service = StandIn::start(COMPLIANT);
-    let (moderation, _) = moderation(Baidu { timeout: Duration::from_millis(100), ..settings(service.address) });
+    let (moderation, _) = moderation(Chat { baidu_timeout: Duration::from_millis(100), ..settings(service.address) });
     service.next([Answer::Never]);
     let verdict = moderation.judge("x").await;
     assert_eq!(verdict, blocked("消息不合规"));
@@ -217,34 +228,29 @@ async fn the_word_list_comes_first() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("words.txt");
     fs::write(&path, "badword\n脏.话\n").unwrap();
-    let settings = |baidu| Settings { baidu, words_file: Some(path.clone()) };
-    let both = settings(Some(settings_of(&service)));
-    let both = Moderation::new(both, Clock::system()).unwrap();
+    let with_words = |settings| Chat { words_file: Some(path.clone()), ..settings };
+    let both = with_words(settings(service.address));
+    let both = Moderation::new(&both, Clock::system()).unwrap();
     assert_eq!(both.judge("a BadWord").await, blocked("消息不合规"));
     assert_eq!(both.judge("脏x话").await, blocked("消息不合规"));
     assert_eq!(service.seen().texts.len(), 0);
     assert_eq!(both.judge("fine").await, Verdict::Pass);
     assert_eq!(service.seen().texts, ["fine"]);
 
-    let words_only = Moderation::new(settings(None), Clock::system()).unwrap();
+    let words_only = Moderation::new(&with_words(off()), Clock::system()).unwrap();
     assert!(words_only.is_on());
     assert_eq!(words_only.judge("badword").await, blocked("消息不合规"));
     assert_eq!(words_only.judge("fine").await, Verdict::Pass);
     fs::write(&path, "(\n").unwrap();
-    let fault = Moderation::new(settings(None), Clock::system()).err();
+    let fault = Moderation::new(&with_words(off()), Clock::system()).err();
     assert!(matches!(fault.as_deref(), Some([ModerationFault::Words(_)])));
-}
-
-fn settings_of(service: &StandIn) -> Baidu {
-    settings(service.address)
 }
 
 #[test]
 fn a_bad_base_url_is_a_fault() {
     for bad in ["", "aip.baidubce.com", "ftp://x", "http://", "https://x/?a=b", "https://x/#y"] {
-        let baidu = Baidu { base_url: bad.to_owned(), ..settings(([127, 0, 0, 1], 1).into()) };
-        let settings = Settings { baidu: Some(baidu), words_file: None };
-        let fault = Moderation::new(settings, Clock::system()).err();
+        let settings = Chat { baidu_base_url: bad.to_owned(), ..settings(([127, 0, 0, 1], 1).into()) };
+        let fault = Moderation::new(&settings, Clock::system()).err();
         assert!(matches!(fault.as_deref(), Some([ModerationFault::Url { .. }])), "{bad}");
     }
 }
@@ -315,8 +321,8 @@ async fn a_certificate_of_nobody_is_refused() {
             assert!(acceptor.accept(stream).await.is_err());
         }
     });
-    let baidu = Baidu { base_url: format!("https://{address}"), ..settings(address) };
+    let baidu = Chat { baidu_base_url: format!("https://{address}"), ..settings(address) };
     let censor = Censor::new(&baidu, Clock::system()).unwrap();
-    let trouble = censor.judge("x").await.unwrap_err();
-    assert!(matches!(&trouble, baidu::Trouble::Unreachable(why) if why.contains("certificate")), "{trouble}");
+    let fault = censor.judge("x").await.unwrap_err();
+    assert!(matches!(&fault, baidu::CensorFault::Unreachable(why) if why.contains("certificate")), "{fault}");
 }

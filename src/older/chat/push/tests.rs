@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    core::serial::{Epoch, Mint},
+    core::{
+        message::Body,
+        serial::{Epoch, Mint},
+    },
     ids::ChannelName,
 };
 
@@ -42,7 +45,9 @@ fn the_push_of_the_document() {
     let entry = entry("chat:u:42", sample().publish(7, "6b0160107ae27f0950b35a70"));
     assert!(is_own(&entry) && is_from(&entry, "7") && !is_from(&entry, "42"));
     let data = r#"{"type":"new_message","from_user_id":7,"to_user_id":42,"content":"ready?","room_id":"private_7_42","message_type":1,"message_id":"6b0160107ae27f0950b35a70","time":"2026-01-05 09:30:00"}"#;
-    for (frame, code) in [(entry.frame(&ChatJson), 0), (entry.frame(&ChatSourceJson), 200)] {
+    for (frame, code) in
+        [(entry.frame(&ChatJson(ChatCompat::Document)), 0), (entry.frame(&ChatJson(ChatCompat::Source)), 200)]
+    {
         let expected = format!(r#"{{"code":{code},"message":"success","data":{data}}}"#);
         assert_eq!(payload_of(frame), expected);
     }
@@ -52,7 +57,7 @@ fn the_push_of_the_document() {
 fn raw_json_is_the_data_as_it_is() {
     let entry = entry("chat:u:42", publish_raw(7, "x", r#"{"a": 1.10}"#.into()));
     let expected = r#"{"code":0,"message":"success","data":{"a": 1.10}}"#;
-    assert_eq!(payload_of(entry.frame(&ChatJson)), expected);
+    assert_eq!(payload_of(entry.frame(&ChatJson(ChatCompat::Document))), expected);
 }
 
 /// What others publish is told as what it is, whatever it says of itself.
@@ -62,7 +67,7 @@ fn nobody_else_can_speak_for_a_user() {
     let told = |channel: &str, publish: &Publish| -> Option<Value> {
         let entry = entry(channel, publish.clone());
         assert!(!is_own(&entry));
-        let frame = foreign(&entry, Style::Document, &TimeZone::UTC)?;
+        let frame = foreign(&entry, ChatCompat::Document, &TimeZone::UTC)?;
         Some(serde_json::from_str::<Value>(&payload_of(&frame)).unwrap()["data"].clone())
     };
     let expected = json!({

@@ -1,4 +1,4 @@
-//! The door to what is shared: starts the tasks, publishes, tells who is online.
+//! The handle to what is shared: starts the tasks, publishes, tells who is online.
 
 use std::{
     sync::{
@@ -18,10 +18,10 @@ use crate::{
     clock::Clock,
     engines::redis::{self, Redis, RedisError},
     older::group::{
-        post::uuid,
+        message::{Notification, uuid},
         streams::{
-            event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Notification, PUSHED_NOTIFICATIONS, Received},
-            lanes::{self, Lanes},
+            consumers::{Consumers, STREAMS},
+            event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, PUSHED_NOTIFICATIONS, Received},
             position::Positions,
             presence::{Presence, Status},
             queue::{Outgoing, Queue, QueueFull},
@@ -57,13 +57,13 @@ pub struct Counts {
     pub published: AtomicU64,
     /// Attempts to publish that failed and were made again.
     pub retries: AtomicU64,
-    /// Times that a stream had let go of entries before they were read, perhaps.
+    /// Times that a stream had perhaps dropped entries before they were read.
     pub gaps: AtomicU64,
     /// Events that were not done with, and so came again.
     pub repeated: AtomicU64,
 }
 
-/// A handle, cheap to clone, for any thread. The tasks behind it end with the last handle.
+/// Cheap to clone, for any thread. The tasks behind it end with the last handle.
 #[derive(Clone)]
 pub struct Bus(Arc<Inner>);
 
@@ -96,11 +96,12 @@ impl Bus {
         // entries for their own.
         let origin: Arc<str> = uuid().into();
         let queue = Queue::load(store.clone())?;
-        let positions = Positions::load(store, &lanes::STREAMS)?;
+        let positions = Positions::load(store, &STREAMS)?;
         let redis = Redis::start(settings.redis);
         let counts = Arc::new(Counts::default());
         let presence = Presence::new(redis.clone(), clock.clone(), Arc::clone(&origin), settings.lease);
-        let lanes = Lanes {
+        let (reading, is_reading) = watch::channel(false);
+        let consumers = Consumers {
             redis: redis.clone(),
             clock: clock.clone(),
             origin: Arc::clone(&origin),
@@ -108,17 +109,12 @@ impl Bus {
             counts: Arc::clone(&counts),
             claim_after: settings.claim_after,
             warning: Arc::default(),
-            is_reading: watch::Sender::new(false),
+            is_reading: reading,
         };
-        let is_reading = lanes.is_reading.subscribe();
-        let mut tasks = lanes.start(positions);
+        let mut tasks = consumers.start(positions);
         tasks.push(tokio::spawn(Arc::clone(&presence).run_for_ever()));
-        tasks.push(tokio::spawn(Arc::clone(&queue).run(
-            redis.clone(),
-            clock,
-            Arc::clone(&origin),
-            Arc::clone(&counts),
-        )));
+        let publishing = Arc::clone(&queue).run(redis.clone(), clock, Arc::clone(&origin), Arc::clone(&counts));
+        tasks.push(tokio::spawn(publishing));
         Ok(Self(Arc::new(Inner { origin, redis, queue, presence, counts, is_reading, tasks })))
     }
 
@@ -127,44 +123,35 @@ impl Bus {
         &self.0.origin
     }
 
-    /// A message for the other instances and services; `payload` is the data of its `new_message` as JSON.
-    ///
-    /// # Errors
-    /// When too many wait already: nothing is published.
+    /// A message for the other instances and services; `payload` is the data of its `new_message` as JSON. This and the
+    /// next ones fail when too many wait already: then nothing is published.
     pub fn message(&self, payload: String, message_id: &str) -> Result<Outgoing, QueueFull> {
         // Watermill wants a UUID, and so is the id of every message of ours.
         Queue::prepare(&self.0.queue, MESSAGES, message_id.to_owned(), payload)
     }
 
     /// [`Bus::message`] without a row: what is not published when this process dies is lost.
-    ///
-    /// # Errors
-    /// As [`Bus::message`].
     pub fn publish_message(&self, payload: String, message_id: &str) -> Result<(), QueueFull> {
         self.message(payload, message_id).map(Outgoing::send)
     }
 
-    /// Tells the others that a user is a member of a group now.
-    ///
-    /// # Errors
-    /// As [`Bus::message`].
+    /// Says to the others that a user is a member of a group now.
     pub fn member_added(&self, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {
         self.member(MEMBERS_ADDED, group_id, user_id)
     }
 
-    /// Tells the others that a user is no member of a group any more.
-    ///
-    /// # Errors
-    /// As [`Bus::message`].
+    /// Says to the others that a user is no member of a group any more.
     pub fn member_removed(&self, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {
         self.member(MEMBERS_REMOVED, group_id, user_id)
     }
 
+    fn member(&self, stream: &'static str, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {
+        let payload = json!({ "group_id": group_id, "user_id": user_id });
+        Queue::prepare(&self.0.queue, stream, uuid(), payload.to_string())
+    }
+
     /// Delivers a notification to its user on every instance, this one too, and has it stored by one of them: it
     /// comes back through the inbox like one of another service.
-    ///
-    /// # Errors
-    /// As [`Bus::message`].
     pub fn notification(&self, notification: &Notification) -> Result<Outgoing, QueueFull> {
         let Notification { user_id, notification_id, kind, title, content, created_at } = notification;
         let payload = json!({
@@ -175,13 +162,7 @@ impl Bus {
             "content": content,
             "timestamp": created_at,
         });
-        let (uuid, payload) = (uuid(), payload.to_string());
-        Queue::prepare(&self.0.queue, PUSHED_NOTIFICATIONS, uuid, payload)
-    }
-
-    fn member(&self, stream: &'static str, group_id: &str, user_id: &str) -> Result<Outgoing, QueueFull> {
-        let payload = json!({ "group_id": group_id, "user_id": user_id });
-        Queue::prepare(&self.0.queue, stream, uuid(), payload.to_string())
+        Queue::prepare(&self.0.queue, PUSHED_NOTIFICATIONS, uuid(), payload.to_string())
     }
 
     /// One more connection of a user is authenticated here. Never waits.
@@ -195,17 +176,11 @@ impl Bus {
     }
 
     /// Whether a user is online on any instance, and since or until when; none if nobody ever heard of it.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
     pub async fn status(&self, user_id: &str) -> Result<Option<Status>, RedisError> {
         self.0.presence.status(user_id).await
     }
 
     /// Users who are online on any instance.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
     pub async fn online_users(&self) -> Result<u64, RedisError> {
         self.0.presence.online_users().await
     }

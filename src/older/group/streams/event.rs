@@ -1,21 +1,15 @@
-//! What entries of the streams mean (`docs/protocols/group.md §7`). Reading is tolerant: ids may be numbers or
-//! text, what is not needed may be missing.
+//! What entries of the streams mean (`docs/protocols/group.md §7`).
 
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, Visitor},
-};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::older::group::{
-    registry::{is_group, is_user},
+    membership::{is_group, is_user},
+    message::{GroupMessage, Notification, seconds, text},
     streams::entry::{Entry, EntryError},
 };
 
-/// The streams and what writes them: `docs/protocols/group.md §7`.
 pub const MESSAGES: &str = "chat.message.new";
 pub const NOTIFICATIONS: &str = "chat.notification.new";
 pub const PUSHED_NOTIFICATIONS: &str = "notification:push";
@@ -30,60 +24,16 @@ pub const VERIFY_PROGRESS: &str = "verify:progress";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// For everybody who is subscribed to the group here. On every instance but the one that wrote it.
-    Message(NewMessage),
+    Message(GroupMessage),
     /// For the connections of its user here. On every instance.
     Notification(Notification),
     /// To be kept as unread. On one instance of all.
     StoreNotification(Notification),
-    /// Member of a group now: subscribe the connections here. On every instance but the one that wrote it.
+    /// On every instance but the one that wrote it.
     MemberAdded(Member),
     MemberRemoved(Member),
     /// For the connections of its user here. On every instance.
     VerifyProgress(VerifyProgress),
-}
-
-/// The data of a `new_message` (`docs/protocols/group.md §5`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewMessage {
-    #[serde(deserialize_with = "text")]
-    pub message_id: String,
-    #[serde(deserialize_with = "text")]
-    pub group_id: String,
-    #[serde(default, deserialize_with = "text")]
-    pub sender_id: String,
-    #[serde(default, deserialize_with = "text")]
-    pub sender_name: String,
-    #[serde(default, deserialize_with = "text")]
-    pub sender_avatar: String,
-    /// 1 text, 2 image.
-    #[serde(default = "text_message", deserialize_with = "number")]
-    pub msg_type: i64,
-    #[serde(default, deserialize_with = "text")]
-    pub content: String,
-    #[serde(default, deserialize_with = "text")]
-    pub image_url: String,
-    /// Unix seconds; the time of the entry when it was missing.
-    #[serde(default, deserialize_with = "number")]
-    pub created_at: i64,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notification {
-    /// Whom it is for: never empty. In `chat.notification.new` it comes from the metadata.
-    #[serde(default, deserialize_with = "text")]
-    pub user_id: String,
-    /// The UUID of the entry when it was missing.
-    #[serde(default, deserialize_with = "text")]
-    pub notification_id: String,
-    #[serde(rename = "type", default, deserialize_with = "text")]
-    pub kind: String,
-    #[serde(default, deserialize_with = "text")]
-    pub title: String,
-    #[serde(default, deserialize_with = "text")]
-    pub content: String,
-    /// Unix seconds; `timestamp` in `notification:push`.
-    #[serde(default, alias = "timestamp", deserialize_with = "number")]
-    pub created_at: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,8 +56,8 @@ pub struct VerifyProgress {
     #[serde(default)]
     pub refresh: serde_json::Value,
     /// Unix seconds.
-    #[serde(default, deserialize_with = "number")]
-    pub timestamp: i64,
+    #[serde(default, deserialize_with = "seconds")]
+    pub timestamp: u64,
 }
 
 /// An event that waits to be done with.
@@ -124,14 +74,14 @@ pub struct Received {
 pub struct Receipt(oneshot::Sender<()>);
 
 impl Receipt {
-    /// With what hears of it.
+    /// With what resolves when it is done, and fails when it is dropped.
     pub fn new() -> (Self, oneshot::Receiver<()>) {
-        let (done, heard) = oneshot::channel();
-        (Self(done), heard)
+        let (done, is_done) = oneshot::channel();
+        (Self(done), is_done)
     }
 
     pub fn done(self) {
-        // Nobody hears it any more when the bus has ended.
+        // Nobody waits for it any more when the bus has ended.
         let _ = self.0.send(());
     }
 }
@@ -151,18 +101,18 @@ pub enum Malformed {
 }
 
 impl Event {
-    /// What an entry of `stream` says; `seconds` is when it was written. Notifications come as those that
+    /// What an entry of `stream` says; `now`, in Unix seconds, is when it was written. Notifications come as those that
     /// are delivered, not as those that are stored.
     ///
     /// # Errors
     /// When it is not what the stream carries.
-    pub fn read(stream: &str, entry: &Entry, seconds: i64) -> Result<Self, Malformed> {
-        let event = match stream {
+    pub fn read(stream: &str, entry: &Entry, now: u64) -> Result<Self, Malformed> {
+        Ok(match stream {
             MESSAGES => {
-                let mut message: NewMessage = payload(stream, entry)?;
+                let mut message: GroupMessage = payload(stream, entry)?;
                 present("message_id", &message.message_id)?;
                 group(&message.group_id)?;
-                or_then(&mut message.created_at, seconds);
+                or_then(&mut message.created_at, now);
                 Self::Message(message)
             }
             NOTIFICATIONS | PUSHED_NOTIFICATIONS => {
@@ -174,13 +124,13 @@ impl Event {
                 if notification.notification_id.is_empty() {
                     notification.notification_id.clone_from(&entry.uuid);
                 }
-                or_then(&mut notification.created_at, seconds);
+                or_then(&mut notification.created_at, now);
                 Self::Notification(notification)
             }
             VERIFY_PROGRESS => {
                 let mut progress: VerifyProgress = payload(stream, entry)?;
                 present("user_id", &progress.user_id)?;
-                or_then(&mut progress.timestamp, seconds);
+                or_then(&mut progress.timestamp, now);
                 Self::VerifyProgress(progress)
             }
             _ => {
@@ -192,8 +142,7 @@ impl Event {
                 }
                 if stream == MEMBERS_ADDED { Self::MemberAdded(member) } else { Self::MemberRemoved(member) }
             }
-        };
-        Ok(event)
+        })
     }
 }
 
@@ -203,10 +152,7 @@ fn payload<T: DeserializeOwned>(stream: &str, entry: &Entry) -> Result<T, Malfor
 }
 
 const fn present(field: &'static str, value: &str) -> Result<(), Malformed> {
-    if value.is_empty() {
-        return Err(Malformed::Missing(field));
-    }
-    Ok(())
+    if value.is_empty() { Err(Malformed::Missing(field)) } else { Ok(()) }
 }
 
 fn group(name: &str) -> Result<(), Malformed> {
@@ -214,48 +160,10 @@ fn group(name: &str) -> Result<(), Malformed> {
     if is_group(name) { Ok(()) } else { Err(Malformed::Name("group_id")) }
 }
 
-const fn or_then(seconds: &mut i64, then: i64) {
+const fn or_then(seconds: &mut u64, then: u64) {
     if *seconds == 0 {
         *seconds = then;
     }
-}
-
-const fn text_message() -> i64 {
-    1
-}
-
-/// Text, or a number as its exact decimal text; null is empty.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    struct Text;
-    impl Visitor<'_> for Text {
-        type Value = String;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("text or a whole number")
-        }
-        fn visit_str<E>(self, text: &str) -> Result<String, E> {
-            Ok(text.to_owned())
-        }
-        fn visit_u64<E>(self, number: u64) -> Result<String, E> {
-            Ok(number.to_string())
-        }
-        fn visit_i64<E>(self, number: i64) -> Result<String, E> {
-            Ok(number.to_string())
-        }
-        fn visit_unit<E>(self) -> Result<String, E> {
-            Ok(String::new())
-        }
-    }
-    deserializer.deserialize_any(Text)
-}
-
-/// A whole number, or its text; null and no text are 0.
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let text = text(deserializer)?;
-    if text.is_empty() {
-        return Ok(0);
-    }
-    text.parse().map_err(|_| serde::de::Error::custom("neither a whole number nor the text of one"))
 }
 
 #[cfg(test)]

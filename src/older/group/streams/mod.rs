@@ -1,20 +1,23 @@
 //! What instances of the group protocol and other services share through Redis (`docs/protocols/group.md §7`).
 //!
-//! * [`bus`] is the door: start it, publish through its handle, take [`Received`] events from the inbox.
-//! * `entry` reads and writes entries as Watermill does, [`event`] what is in them.
-//! * `queue` keeps what is not yet published, `lanes` reads, `position` remembers up to where.
+//! * [`Bus`] starts it all, publishes, and puts [`Received`] events into the inbox.
+//! * `entry` reads and writes entries as Watermill does, [`Event`] is what is in them.
+//! * `queue` keeps what is not yet published. `consumers` reads: from remembered positions (`position`), what comes twice
+//!   once (`duplicates`).
 //! * [`presence`] counts who is online over all instances.
 
-pub mod bus;
+mod bus;
+mod consumers;
+mod duplicates;
 mod entry;
-pub mod event;
-mod lanes;
+mod event;
 mod position;
-pub mod presence;
-pub mod queue;
-mod seen;
+mod presence;
+mod queue;
 
 pub use bus::{Bus, Counts, Settings};
-pub use event::{Event, Member, NewMessage, Notification, Receipt, Received, VerifyProgress};
+pub use event::{Event, Member, Receipt, Received, VerifyProgress};
 pub use presence::Status;
 pub use queue::{Outgoing, QueueFull};
+
+pub use crate::older::group::message::{GroupMessage, Notification};

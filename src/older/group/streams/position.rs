@@ -1,5 +1,4 @@
-//! Up to where the streams were read; in the store too, if there is one, so that a restart of the broker
-//! goes on there.
+//! Up to where the streams were read; in the store too, if there is one, so that a restart goes on there.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -8,8 +8,8 @@
 //! | `broker:users:<instance>` | set: users who are online there |
 //! | `broker:online` | set: users who are online anywhere |
 //!
-//! Each instance counts its own connections and tells Redis which users come and go, as soon as Redis is
-//! there. What an instance told counts only as long as its lease; the others clean up after it.
+//! Each instance counts its own connections and reports which users come and go, as soon as Redis is
+//! there. What an instance reported counts only as long as its lease; the others clean up after it.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque, hash_map},
@@ -34,9 +34,9 @@ use crate::{
 };
 
 const RENEW: &str = include_str!("presence/renew.lua");
-const TELL: &str = include_str!("presence/tell.lua");
+const REPORT: &str = include_str!("presence/report.lua");
 const STATUS: &str = include_str!("presence/status.lua");
-const BURY: &str = include_str!("presence/bury.lua");
+const REMOVE: &str = include_str!("presence/remove.lua");
 const ONLINE_USERS: &str = "return redis.call('SCARD', KEYS[1])";
 const USERS_OF: &str = "return redis.call('SRANDMEMBER', KEYS[1], ARGV[1])";
 
@@ -63,7 +63,7 @@ pub struct Presence {
     instance: Arc<str>,
     lease: Duration,
     here: Mutex<Here>,
-    /// There is something to tell.
+    /// There is something to report.
     changed: Notify,
     /// There is somebody to clean up after.
     died: Notify,
@@ -76,22 +76,22 @@ pub struct Presence {
 struct Here {
     /// Connections here; none is 0.
     users: HashMap<String, u32>,
-    /// Who came or went since Redis was told.
-    untold: Untold,
+    /// Who came or went since the last report.
+    unreported: Unreported,
     /// Instances whose leases have ended.
     dead: BTreeSet<String>,
-    /// Nothing is told any more.
+    /// Nothing is reported any more.
     has_left: bool,
 }
 
 /// Users, each once, who has waited longest first: whoever comes and goes again and again overtakes nobody.
 #[derive(Default)]
-struct Untold {
+struct Unreported {
     order: VecDeque<Arc<str>>,
     waiting: HashSet<Arc<str>>,
 }
 
-impl Untold {
+impl Unreported {
     fn insert(&mut self, user: &str) {
         if !self.waiting.contains(user) {
             let user: Arc<str> = user.into();
@@ -100,10 +100,12 @@ impl Untold {
         }
     }
 
-    fn pop(&mut self) -> Option<Arc<str>> {
-        let user = self.order.pop_front()?;
-        self.waiting.remove(&user);
-        Some(user)
+    /// At most [`limits::ONLINE_PAGE`] of them.
+    fn take(&mut self) -> Vec<Arc<str>> {
+        let count = self.order.len().min(limits::ONLINE_PAGE);
+        let users: Vec<_> = self.order.drain(..count).collect();
+        users.iter().for_each(|user| _ = self.waiting.remove(user));
+        users
     }
 }
 
@@ -130,7 +132,7 @@ impl Presence {
             return;
         }
         here.users.insert(user.to_owned(), 1);
-        here.untold.insert(user);
+        here.unreported.insert(user);
         self.changed.notify_one();
     }
 
@@ -143,17 +145,13 @@ impl Presence {
         *connections.get_mut() -= 1;
         if *connections.get() == 0 {
             connections.remove();
-            here.untold.insert(user);
+            here.unreported.insert(user);
             self.changed.notify_one();
         }
     }
 
-    /// # Errors
-    /// When Redis does not answer.
     pub async fn status(&self, user: &str) -> Result<Option<Status>, RedisError> {
-        let run =
-            Run { script: STATUS, keys: vec![conns_of(user), status_of(user), INSTANCES.to_owned()], args: Vec::new() };
-        let reply = self.run(run).await?;
+        let reply = self.run(STATUS, vec![conns_of(user), status_of(user), INSTANCES.to_owned()], Vec::new()).await?;
         let [is_known, is_online, seen, came, went] = &reply[..] else {
             return Ok(None);
         };
@@ -166,18 +164,16 @@ impl Presence {
         }))
     }
 
-    /// # Errors
-    /// When Redis does not answer.
     pub async fn online_users(&self) -> Result<u64, RedisError> {
-        let run = Run { script: ONLINE_USERS, keys: vec![ONLINE.to_owned()], args: Vec::new() };
-        let reply = self.run(run).await?;
+        let reply = self.run(ONLINE_USERS, vec![ONLINE.to_owned()], Vec::new()).await?;
         Ok(reply.first().and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
-    /// Tells Redis, for ever. One task, of parts that do not wait for each other: users who come and go without an end, or
-    /// many to clean up after, must not make the others take this instance for dead, nor let what was told run out.
+    /// Reports to Redis, for ever. One task, of parts that do not wait for each other: users who come and go without an
+    /// end, or many to clean up after, must not make the others take this instance for dead, nor let what was reported
+    /// run out.
     pub async fn run_for_ever(self: Arc<Self>) {
-        tokio::join!(self.keep_lease(), self.keep_told(), self.keep_fresh(), self.keep_clean());
+        tokio::join!(self.keep_lease(), self.report_changes(), self.report_all_at_times(), self.clean_up());
     }
 
     async fn keep_lease(&self) {
@@ -197,9 +193,9 @@ impl Presence {
         }
     }
 
-    async fn keep_told(&self) {
+    async fn report_changes(&self) {
         loop {
-            match self.tell().await {
+            match self.report_some().await {
                 Ok(true) => {}
                 Ok(false) => self.changed.notified().await,
                 Err(error) => self.failed(&error).await,
@@ -207,18 +203,19 @@ impl Presence {
         }
     }
 
-    async fn keep_fresh(&self) {
+    async fn report_all_at_times(&self) {
         let mut refreshes = time::interval(limits::ONLINE_REFRESH);
         refreshes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             refreshes.tick().await;
-            self.tell_all();
+            self.report_all();
         }
     }
 
-    async fn keep_clean(&self) {
+    async fn clean_up(&self) {
         loop {
-            let Some(dead) = self.next_dead() else {
+            let dead = self.here.lock().dead.pop_first();
+            let Some(dead) = dead else {
                 self.died.notified().await;
                 continue;
             };
@@ -229,54 +226,44 @@ impl Presence {
         }
     }
 
-    fn next_dead(&self) -> Option<String> {
-        self.here.lock().dead.pop_first()
-    }
-
     /// Waits until Redis is there again. The leases of the others may have ended meanwhile.
     async fn failed(&self, error: &RedisError) {
         self.renewed.store(0, Ordering::Relaxed);
         if !matches!(error, RedisError::Unreachable { .. })
             && let Some(more) = self.warning.allows(&self.clock)
         {
-            tracing::warn!(%error, more, "redis is not told who is online");
+            tracing::warn!(%error, more, "redis does not hear who is online");
         }
         time::sleep(PAUSE).await;
         self.redis.until_up().await;
     }
 
-    /// Takes everybody offline here.
-    ///
-    /// # Errors
-    /// When Redis does not answer; the lease ends then.
+    /// Takes everybody offline here. When Redis does not answer, the end of the lease does.
     pub async fn leave(&self) -> Result<(), RedisError> {
         let users: Vec<_> = {
             let mut here = self.here.lock();
             here.has_left = true;
-            let untold = std::mem::take(&mut here.untold);
+            let unreported = std::mem::take(&mut here.unreported);
             let users = std::mem::take(&mut here.users);
-            users.into_keys().chain(untold.order.iter().map(|user| user.to_string())).collect()
+            users.into_keys().chain(unreported.order.iter().map(|user| user.to_string())).collect()
         };
         for page in users.chunks(limits::ONLINE_PAGE) {
-            let runs = page.iter().map(|user| self.telling(&self.instance, user, 0, false));
-            self.redis.run(&runs.collect::<Vec<_>>()).await?;
+            let runs: Vec<_> = page.iter().map(|user| self.report(&self.instance, user, 0, false)).collect();
+            self.redis.run(&runs).await?;
         }
-        self.bury(&self.instance, true).await
+        self.remove_instance(&self.instance, true).await
     }
 
-    /// Renews the lease; if it had ended, all is told again. Notes the dead, if asked to, so that they are cleaned up after.
+    /// Renews the lease; if it had ended, all is reported again. Notes the dead, if asked to, so that they are cleaned up
+    /// after.
     async fn renew(&self, and_clean_up: bool) -> Result<(), RedisError> {
         if self.here.lock().has_left {
             return Ok(());
         }
-        let run = Run {
-            script: RENEW,
-            keys: vec![INSTANCES.to_owned()],
-            args: vec![self.instance.to_string(), self.lease.as_millis().to_string()],
-        };
-        let mut reply = self.run(run).await?.into_iter();
+        let args = vec![self.instance.to_string(), self.lease.as_millis().to_string()];
+        let mut reply = self.run(RENEW, vec![INSTANCES.to_owned()], args).await?.into_iter();
         if reply.next().is_some_and(|had_ended| had_ended == "1") {
-            self.tell_all();
+            self.report_all();
         }
         if and_clean_up {
             self.here.lock().dead.extend(reply);
@@ -287,13 +274,12 @@ impl Presence {
 
     async fn clean_up_after(&self, dead: &str) -> Result<(), RedisError> {
         loop {
-            let run = Run { script: USERS_OF, keys: vec![users_of(dead)], args: vec![limits::ONLINE_PAGE.to_string()] };
-            let users = self.run(run).await?;
+            let users = self.run(USERS_OF, vec![users_of(dead)], vec![limits::ONLINE_PAGE.to_string()]).await?;
             if users.is_empty() {
-                return self.bury(dead, false).await;
+                return self.remove_instance(dead, false).await;
             }
-            let runs = users.iter().map(|user| self.telling(dead, user, 0, true));
-            let replies = self.redis.run(&runs.collect::<Vec<_>>()).await?;
+            let runs: Vec<_> = users.iter().map(|user| self.report(dead, user, 0, true)).collect();
+            let replies = self.redis.run(&runs).await?;
             if replies.iter().flatten().any(|reply| reply == "alive") {
                 return Ok(());
             }
@@ -301,57 +287,48 @@ impl Presence {
         }
     }
 
-    async fn bury(&self, instance: &str, even_alive: bool) -> Result<(), RedisError> {
-        let run = Run {
-            script: BURY,
-            keys: vec![INSTANCES.to_owned(), users_of(instance)],
-            args: vec![instance.to_owned(), u8::from(even_alive).to_string()],
-        };
-        self.run(run).await.map(drop)
+    async fn remove_instance(&self, instance: &str, even_alive: bool) -> Result<(), RedisError> {
+        let keys = vec![INSTANCES.to_owned(), users_of(instance)];
+        let args = vec![instance.to_owned(), u8::from(even_alive).to_string()];
+        self.run(REMOVE, keys, args).await.map(drop)
     }
 
-    fn tell_all(&self) {
+    fn report_all(&self) {
         let mut here = self.here.lock();
-        let Here { users, untold, .. } = &mut *here;
-        users.keys().for_each(|user| untold.insert(user));
+        let Here { users, unreported, .. } = &mut *here;
+        users.keys().for_each(|user| unreported.insert(user));
         self.changed.notify_one();
     }
 
-    /// Tells of some users; whether there may be more.
-    async fn tell(&self) -> Result<bool, RedisError> {
+    /// Reports some users; whether there may be more.
+    async fn report_some(&self) -> Result<bool, RedisError> {
         let (page, runs) = {
             let mut here = self.here.lock();
             if here.has_left {
                 return Ok(false);
             }
-            let mut page = Vec::new();
-            while page.len() < limits::ONLINE_PAGE {
-                let Some(user) = here.untold.pop() else {
-                    break;
-                };
-                page.push(user);
-            }
-            let telling = |user: &Arc<str>| {
+            let page = here.unreported.take();
+            let report = |user: &Arc<str>| {
                 let connections = here.users.get(&**user).copied().unwrap_or(0);
-                self.telling(&self.instance, user, connections, false)
+                self.report(&self.instance, user, connections, false)
             };
-            let runs: Vec<_> = page.iter().map(telling).collect();
+            let runs: Vec<_> = page.iter().map(report).collect();
             (page, runs)
         };
         if page.is_empty() {
             return Ok(false);
         }
-        let told = self.redis.run(&runs).await;
-        if told.is_err() {
+        let reported = self.redis.run(&runs).await;
+        if reported.is_err() {
             let mut here = self.here.lock();
-            page.iter().for_each(|user| here.untold.insert(user));
+            page.iter().for_each(|user| here.unreported.insert(user));
         }
-        told.map(|_| true)
+        reported.map(|_| true)
     }
 
-    fn telling(&self, instance: &str, user: &str, connections: u32, if_dead: bool) -> Run {
+    fn report(&self, instance: &str, user: &str, connections: u32, if_dead: bool) -> Run {
         Run {
-            script: TELL,
+            script: REPORT,
             keys: vec![conns_of(user), status_of(user), INSTANCES.to_owned(), ONLINE.to_owned(), users_of(instance)],
             args: vec![
                 instance.to_owned(),
@@ -365,8 +342,8 @@ impl Presence {
         }
     }
 
-    async fn run(&self, run: Run) -> Result<Vec<String>, RedisError> {
-        let replies = self.redis.run(&[run]).await?;
+    async fn run(&self, script: &'static str, keys: Vec<String>, args: Vec<String>) -> Result<Vec<String>, RedisError> {
+        let replies = self.redis.run(&[Run { script, keys, args }]).await?;
         Ok(replies.into_iter().next().unwrap_or_default())
     }
 }

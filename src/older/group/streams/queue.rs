@@ -23,14 +23,13 @@ use crate::{
     older::group::streams::{
         bus::Counts,
         entry::{Entry, ORIGIN},
-        event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, PUSHED_NOTIFICATIONS},
+        event::PUSHED_NOTIFICATIONS,
     },
     store::{Batch, Store, StoreError},
 };
 
-/// Key: number (8 bytes); value: [`Row`].
+/// Key: number (8 bytes); value: [`Outgoing`]'s entry as JSON.
 const OUTGOING: &str = "group outgoing";
-const STREAMS: [&str; 4] = [MESSAGES, MEMBERS_ADDED, MEMBERS_REMOVED, PUSHED_NOTIFICATIONS];
 /// Between attempts when Redis refuses an entry, and when the store refuses the removal of rows.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -42,7 +41,7 @@ pub struct QueueFull;
 /// Entries to be published.
 pub struct Queue {
     store: Option<Arc<dyn Store>>,
-    line: Mutex<Line>,
+    waiting: Mutex<Waiting>,
     /// There is something to publish.
     filled: Notify,
     /// Nothing waits any more.
@@ -50,7 +49,7 @@ pub struct Queue {
 }
 
 #[derive(Default)]
-struct Line {
+struct Waiting {
     ready: VecDeque<Job>,
     /// Places taken, and their bytes: prepared, ready or on the way.
     taken: usize,
@@ -58,17 +57,12 @@ struct Line {
     next_number: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Job {
+    #[serde(skip)]
     number: u64,
-    stream: &'static str,
-    uuid: String,
-    payload: String,
+    #[serde(skip)]
     has_row: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Row {
     stream: String,
     uuid: String,
     payload: String,
@@ -90,17 +84,16 @@ impl Outgoing {
         let (Some(job), Some(_)) = (&mut self.job, &self.queue.store) else {
             return batch;
         };
-        let row = Row { stream: job.stream.to_owned(), uuid: job.uuid.clone(), payload: job.payload.clone() };
-        // Cannot fail: three texts.
-        let value = serde_json::to_vec(&row).unwrap_or_default();
         job.has_row = true;
+        // Cannot fail: three texts.
+        let value = serde_json::to_vec(&job).unwrap_or_default();
         batch.put(OUTGOING, job.number.to_be_bytes(), value)
     }
 
     /// Publishes it after everything that was sent before, as soon as Redis is there.
     pub fn send(mut self) {
         if let Some(job) = self.job.take() {
-            self.queue.line.lock().ready.push_back(job);
+            self.queue.waiting.lock().ready.push_back(job);
             self.queue.filled.notify_one();
         }
     }
@@ -120,27 +113,27 @@ impl Queue {
     /// # Errors
     /// When the store cannot be read.
     pub fn load(store: Option<Arc<dyn Store>>) -> Result<Arc<Self>, StoreError> {
-        let mut line = Line::default();
+        let mut waiting = Waiting::default();
         let mut after: Option<Vec<u8>> = None;
         while let Some(store) = &store {
             let rows = store.list(OUTGOING, b"", after.as_deref(), limits::STREAM_PAGE)?;
             for row in &rows {
                 let job = Job::read(&row.key, &row.value)
                     .ok_or_else(|| StoreError::damaged("a row of what waits to be published"))?;
-                line.next_number = job.number + 1;
-                line.taken += 1;
-                line.taken_bytes += job.payload.len();
-                line.ready.push_back(job);
+                waiting.next_number = job.number + 1;
+                waiting.taken += 1;
+                waiting.taken_bytes += job.payload.len();
+                waiting.ready.push_back(job);
             }
             match rows.into_iter().next_back() {
                 Some(last) => after = Some(last.key),
                 None => break,
             }
         }
-        if line.taken > 0 {
-            tracing::info!(entries = line.taken, "publishing what an earlier process left");
+        if waiting.taken > 0 {
+            tracing::info!(entries = waiting.taken, "publishing what an earlier process left");
         }
-        Ok(Arc::new(Self { store, line: Mutex::new(line), filled: Notify::new(), emptied: Notify::new() }))
+        Ok(Arc::new(Self { store, waiting: Mutex::new(waiting), filled: Notify::new(), emptied: Notify::new() }))
     }
 
     /// Takes a place.
@@ -153,23 +146,23 @@ impl Queue {
         uuid: String,
         payload: String,
     ) -> Result<Outgoing, QueueFull> {
-        let mut line = queue.line.lock();
-        let bytes = line.taken_bytes + payload.len();
-        if line.taken >= limits::STREAM_QUEUE || bytes > limits::STREAM_QUEUE_BYTES {
+        let mut waiting = queue.waiting.lock();
+        let bytes = waiting.taken_bytes + payload.len();
+        if waiting.taken >= limits::STREAM_QUEUE || bytes > limits::STREAM_QUEUE_BYTES {
             return Err(QueueFull);
         }
-        line.taken += 1;
-        line.taken_bytes = bytes;
-        let number = line.next_number;
-        line.next_number += 1;
-        drop(line);
-        let job = Job { number, stream, uuid, payload, has_row: false };
+        waiting.taken += 1;
+        waiting.taken_bytes = bytes;
+        let number = waiting.next_number;
+        waiting.next_number += 1;
+        drop(waiting);
+        let job = Job { number, has_row: false, stream: stream.to_owned(), uuid, payload };
         Ok(Outgoing { queue: Arc::clone(queue), job: Some(job) })
     }
 
     /// Entries that have a place.
     pub fn waiting(&self) -> usize {
-        self.line.lock().taken
+        self.waiting.lock().taken
     }
 
     pub async fn until_empty(&self) {
@@ -191,7 +184,7 @@ impl Queue {
             let entries: Vec<_> = page.iter().map(|job| job.entry(&origin)).collect();
             loop {
                 redis.until_up().await;
-                let Err(error) = redis.append(first.stream, &entries, limits::STREAM_ENTRIES).await else {
+                let Err(error) = redis.append(&first.stream, &entries, limits::STREAM_ENTRIES).await else {
                     break;
                 };
                 Counts::bump(&counts.retries, 1);
@@ -220,38 +213,30 @@ impl Queue {
 
     /// What is to be published next, on one stream: Redis takes a page whole or not at all.
     fn take_page(&self) -> Vec<Job> {
-        let mut line = self.line.lock();
-        let stream = line.ready.front().map(|job| job.stream);
+        let mut waiting = self.waiting.lock();
+        let stream = waiting.ready.front().map(|job| job.stream.clone());
         let mut bytes = 0;
         let fits = |job: &&Job| {
             // The first always does.
             let is_first = bytes == 0;
             bytes += job.payload.len().max(1);
-            Some(job.stream) == stream && (is_first || bytes <= limits::STREAM_PAGE_BYTES)
+            Some(&job.stream) == stream.as_ref() && (is_first || bytes <= limits::STREAM_PAGE_BYTES)
         };
-        let page = line.ready.iter().take(limits::STREAM_PAGE);
-        let length = page.take_while(fits).count();
-        line.ready.drain(..length).collect()
+        let length = waiting.ready.iter().take(limits::STREAM_PAGE).take_while(fits).count();
+        waiting.ready.drain(..length).collect()
     }
 
     async fn remove_rows(&self, page: &[Job], clock: &Clock, warning: &OncePerSecond) {
-        let Some(store) = &self.store else { return };
-        let rows = page.iter().filter(|job| job.has_row);
-        let batch = rows.fold(None, |batch: Option<Batch>, job| {
-            let batch = batch.unwrap_or_default();
-            Some(batch.remove(OUTGOING, job.number.to_be_bytes()))
-        });
-        let Some(batch) = batch else { return };
+        let keys: Vec<_> = page.iter().filter(|job| job.has_row).map(|job| job.number.to_be_bytes()).collect();
+        let (Some(store), false) = (&self.store, keys.is_empty()) else { return };
         loop {
-            let (told, outcome) = oneshot::channel();
-            let done = Box::new(move |result| drop(told.send(result)));
-            store.submit(batch.clone(), done);
+            let batch = keys.iter().fold(Batch::new(), |batch, key| batch.remove(OUTGOING, *key));
+            let (done, outcome) = oneshot::channel();
+            store.submit(batch, Box::new(move |result| drop(done.send(result))));
             match outcome.await {
                 Ok(Err(StoreError::Full | StoreError::Busy)) => {}
                 // Published again at the next start, which receivers have to bear anyway.
-                Ok(Err(error)) => {
-                    return tracing::error!(%error, "published entries keep their rows");
-                }
+                Ok(Err(error)) => return tracing::error!(%error, "published entries keep their rows"),
                 Ok(Ok(_)) | Err(_) => return,
             }
             if let Some(more) = warning.allows(clock) {
@@ -262,11 +247,11 @@ impl Queue {
     }
 
     fn give_back(&self, jobs: &[Job]) {
-        let mut line = self.line.lock();
-        line.taken -= jobs.len();
-        line.taken_bytes -= jobs.iter().map(|job| job.payload.len()).sum::<usize>();
-        if line.taken == 0 {
-            drop(line);
+        let mut waiting = self.waiting.lock();
+        waiting.taken -= jobs.len();
+        waiting.taken_bytes -= jobs.iter().map(|job| job.payload.len()).sum::<usize>();
+        if waiting.taken == 0 {
+            drop(waiting);
             self.emptied.notify_waiters();
         }
     }
@@ -274,14 +259,8 @@ impl Queue {
 
 impl Job {
     fn read(key: &[u8], value: &[u8]) -> Option<Self> {
-        let row: Row = serde_json::from_slice(value).ok()?;
-        Some(Self {
-            number: u64::from_be_bytes(key.try_into().ok()?),
-            stream: STREAMS.into_iter().find(|stream| *stream == row.stream)?,
-            uuid: row.uuid,
-            payload: row.payload,
-            has_row: true,
-        })
+        let job: Self = serde_json::from_slice(value).ok()?;
+        Some(Self { number: u64::from_be_bytes(key.try_into().ok()?), has_row: true, ..job })
     }
 
     fn entry(&self, origin: &str) -> [(&'static str, Vec<u8>); 3] {
@@ -290,8 +269,7 @@ impl Job {
         if self.stream != PUSHED_NOTIFICATIONS {
             metadata.insert(ORIGIN.to_owned(), origin.to_owned());
         }
-        let entry = Entry { uuid: self.uuid.clone(), metadata, payload: self.payload.clone().into_bytes() };
-        entry.encode()
+        Entry { uuid: self.uuid.clone(), metadata, payload: self.payload.clone().into_bytes() }.encode()
     }
 }
 

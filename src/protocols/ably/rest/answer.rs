@@ -21,9 +21,9 @@ use crate::{
     },
 };
 
-/// What an endpoint has to say. The body is finished, in the format that was asked for.
+/// The answer of an endpoint. Its body is finished, in the format of the request.
 #[derive(Debug)]
-pub struct Answer {
+pub struct RestAnswer {
     status: StatusCode,
     /// None goes out as 204: several clients cannot read a 200 without a body (T12).
     body: Option<Bytes>,
@@ -31,7 +31,7 @@ pub struct Answer {
     is_secret: bool,
 }
 
-impl Answer {
+impl RestAnswer {
     pub fn ok(body: Bytes) -> Self {
         Self::new(StatusCode::OK, body)
     }
@@ -48,7 +48,7 @@ impl Answer {
         Self { status, body: Some(body), links: Vec::new(), is_secret: false }
     }
 
-    /// It holds a token or a key: nobody may keep a copy on the way.
+    /// It holds a token or a key: no proxy may store it.
     pub fn secret(mut self) -> Self {
         self.is_secret = true;
         self
@@ -61,7 +61,7 @@ impl Answer {
 }
 
 /// The response to a request that wants it in `form`.
-pub fn respond(form: Form, outcome: Result<Answer, Fault>) -> HttpResponse {
+pub fn respond(form: Form, outcome: Result<RestAnswer, Fault>) -> HttpResponse {
     let (answer, format, headers) = match outcome {
         Ok(answer) => {
             let headers = answer.links.iter().map(|link| (LINK, link.header()));
@@ -97,7 +97,7 @@ pub fn respond(form: Form, outcome: Result<Answer, Fault>) -> HttpResponse {
 
 type Headers = Vec<(HeaderName, String)>;
 
-fn refuse(form: Form, fault: &Fault) -> (Answer, Format, Headers) {
+fn refuse(form: Form, fault: &Fault) -> (RestAnswer, Format, Headers) {
     let error = ErrorInfo::from(fault);
     // A status that is none would be a fault of ours.
     let status = StatusCode::from_u16(fault.http_status());
@@ -111,7 +111,7 @@ fn refuse(form: Form, fault: &Fault) -> (Answer, Format, Headers) {
         headers.push((ALLOW, (*allowed).to_owned()));
     }
     let body = wire::encode_value(form.refusal, &ErrorBody { error: &error });
-    (Answer::new(status, body), form.refusal, headers)
+    (RestAnswer::new(status, body), form.refusal, headers)
 }
 
 /// A header value can hold: no line breaks, nothing beyond ASCII.
@@ -124,7 +124,7 @@ fn ascii_line(text: &str) -> String {
 }
 
 /// Status and headers of the answer in its body; the response itself is always a 200.
-fn enveloped(format: Format, answer: Answer, headers: &Headers) -> HttpResponse {
+fn enveloped(format: Format, answer: RestAnswer, headers: &Headers) -> HttpResponse {
     let mut flat: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in headers {
         // Several links: as one line.

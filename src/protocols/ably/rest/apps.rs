@@ -14,8 +14,8 @@ use crate::{
     limits,
     protocols::ably::{
         rest::{
-            answer::Answer,
-            asked::{Asked, Caller},
+            answer::RestAnswer,
+            call::{Call, Caller},
         },
         wire::{self, Format},
     },
@@ -23,47 +23,47 @@ use crate::{
 
 const NO_SANDBOX: Fault = Fault::NotFound { what: "path" };
 
-/// POST `/apps`. The answer says where the app is: where the request came to.
-pub async fn create(asked: &Asked<'_>, payload: &mut web::Payload) -> Result<Answer, Fault> {
-    if !asked.rest.sandbox {
+/// POST `/apps`. The answer names the host and port that the request came to.
+pub async fn create(call: &Call<'_>, payload: &mut web::Payload) -> Result<RestAnswer, Fault> {
+    if !call.rest.sandbox {
         return Err(NO_SANDBOX);
     }
-    let (format, body) = asked.body(payload, limits::REQUEST_BODY_BYTES).await?;
+    let (format, body) = call.body(payload, limits::REQUEST_BODY_BYTES).await?;
     let setup = match format {
         Format::Json => AppSetup::from_json(&body)?,
         Format::Msgpack => wire::decode_value(format, &body)?,
     };
-    let app = asked.rest.apps.create(setup)?;
+    let app = call.rest.apps.create(setup)?;
     let mut shown = describe(&app);
-    let tls = asked.is_tls();
-    let (endpoint, port) = host(asked, if tls { 443 } else { 80 });
+    let tls = call.is_tls();
+    let (endpoint, port) = host(call, if tls { 443 } else { 80 });
     shown.insert("endpoint".to_owned(), json!(endpoint));
     shown.insert("port".to_owned(), json!(port));
     shown.insert("tls".to_owned(), json!(tls));
-    Ok(Answer::created(asked.encode(&shown)).secret())
+    Ok(RestAnswer::created(call.encode(&shown)).secret())
 }
 
 /// DELETE `/apps/{id}`, for whoever has a key of the app.
-pub fn delete(asked: &Asked<'_>, app: &str) -> Result<Answer, Fault> {
-    if !asked.rest.sandbox {
+pub fn delete(call: &Call<'_>, app: &str) -> Result<RestAnswer, Fault> {
+    if !call.rest.sandbox {
         return Err(NO_SANDBOX);
     }
-    let Caller { access, .. } = asked.caller()?;
+    let Caller { access, .. } = call.caller()?;
     let app = AppId::parse(app).ok_or(Fault::NotFound { what: "app" })?;
     if access.app.id != app || !access.is_basic {
         let (operation, on) = ("deleting", Found::text(app.as_str()));
         let permitted = "what concerns their own app, and deleting it to its keys only".into();
         return Err(Fault::NotPermitted { operation, on, permitted });
     }
-    asked.rest.apps.remove(app)?;
-    Ok(Answer::nothing())
+    call.rest.apps.remove(app)?;
+    Ok(RestAnswer::nothing())
 }
 
 /// The host and port that the client knows this server by. In HTTP/2 they stand in the request line.
-fn host(asked: &Asked<'_>, default_port: u16) -> (String, u16) {
-    let header = asked.request.headers().get(HOST);
+fn host(call: &Call<'_>, default_port: u16) -> (String, u16) {
+    let header = call.http.headers().get(HOST);
     let header = header.and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    let authority = header.or_else(|| asked.request.uri().authority().cloned());
+    let authority = header.or_else(|| call.http.uri().authority().cloned());
     authority.map_or(("localhost".to_owned(), default_port), |authority| {
         let port = authority.port_u16().unwrap_or(default_port);
         (authority.host().to_owned(), port)

@@ -6,23 +6,22 @@ use futures_util::future;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actors::channels::questions::Occupied,
     core::{capability::Operation, occupancy::Occupancy},
     error::{Fault, Found},
     ids::ChannelName,
     limits,
     protocols::ably::rest::{
-        answer::Answer,
-        asked::{Asked, Caller},
+        answer::RestAnswer,
+        call::{Call, Caller},
         history,
         links::{self, Pages},
     },
 };
 
-/// The first version that lists names unless asked for more.
+/// The first version that lists names only, unless asked for more.
 const NAMES_SINCE: u32 = 3;
 
-/// What is told about a channel.
+/// The details of a channel.
 #[derive(Serialize)]
 struct ChannelDetails<'a> {
     #[serde(rename = "channelId")]
@@ -51,12 +50,12 @@ impl<'a> ChannelDetails<'a> {
 }
 
 /// GET `/channels/{c}`.
-pub async fn status(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault> {
+pub async fn status(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fault> {
     let operations = [(Operation::ChannelMetadata, "channel-metadata")];
-    let (_, name, channel) = asked.channel(channel, &operations)?;
-    let occupancy = asked.ask(&channel, Occupied).await?;
+    let (_, name, channel) = call.channel(channel, &operations)?;
+    let occupancy = call.broker().occupancy(&channel).await?;
     let details = ChannelDetails::new(&name.whole, occupancy);
-    Ok(Answer::ok(asked.encode(&details)))
+    Ok(RestAnswer::ok(call.encode(&details)))
 }
 
 /// All that a page depends on.
@@ -74,17 +73,17 @@ struct Cursor {
 }
 
 /// GET `/channels`: the app's channels that are in use, by name.
-pub async fn enumerate(asked: &Asked<'_>) -> Result<Answer, Fault> {
-    let Caller { access, .. } = asked.caller()?;
+pub async fn enumerate(call: &Call<'_>) -> Result<RestAnswer, Fault> {
+    let Caller { access, .. } = call.caller()?;
     if !access.capability.allows("*", Operation::ChannelMetadata) {
         return Err(access.not_permitted("channel-metadata", "*"));
     }
-    let current = match links::cursor::<Cursor>(&asked.query)? {
+    let current = match links::cursor::<Cursor>(&call.query)? {
         Some(cursor) => cursor,
-        None => Cursor::of(asked)?,
+        None => Cursor::of(call)?,
     };
     let limit = current.limit.clamp(1, limits::PAGE_ITEMS_MAX);
-    let mut names = asked.rest.worker.broker.directory.names(access.app.id);
+    let mut names = call.rest.worker.broker.directory.names(access.app.id);
     names.retain(|name| {
         let is_behind = |after: &String| name.as_str() > after.as_str();
         name.as_str().starts_with(&current.prefix)
@@ -98,26 +97,26 @@ pub async fn enumerate(asked: &Asked<'_>) -> Result<Answer, Fault> {
     let last = names.last().filter(|_| has_more);
     let next = last.map(|last| Cursor { after: Some(last.as_str().to_owned()), ..current.clone() });
     let limit = limit.to_string();
-    let pages = Pages { path: asked.path(), query: &asked.query, shown: &[("limit", &limit)] };
+    let pages = Pages { path: call.path(), query: &call.query, shown: &[("limit", &limit)] };
     let links = pages.links(&first, &current, next.as_ref())?;
     let body = if current.by_value {
-        let occupancies = names.iter().map(|name| asked.ask(name, Occupied));
+        let occupancies = names.iter().map(|name| call.broker().occupancy(name));
         let occupancies = future::join_all(occupancies).await;
         let details = names.iter().zip(occupancies);
         // A channel that ends at this moment is no fault of who lists them.
         let details = details.filter_map(|(name, occupancy)| Some(ChannelDetails::new(name.as_str(), occupancy.ok()?)));
-        asked.encode(&details.collect::<Vec<_>>())
+        call.encode(&details.collect::<Vec<_>>())
     } else {
         let names: Vec<&str> = names.iter().map(ChannelName::as_str).collect();
-        asked.encode(&names)
+        call.encode(&names)
     };
-    Ok(Answer::ok(body).with_links(links))
+    Ok(RestAnswer::ok(body).with_links(links))
 }
 
 impl Cursor {
-    fn of(asked: &Asked<'_>) -> Result<Self, Fault> {
-        let by_value = match asked.query.get("by") {
-            None => asked.version < NAMES_SINCE,
+    fn of(call: &Call<'_>) -> Result<Self, Fault> {
+        let by_value = match call.query.get("by") {
+            None => call.version < NAMES_SINCE,
             Some("id") => false,
             Some("value") => true,
             Some(other) => {
@@ -126,9 +125,9 @@ impl Cursor {
             }
         };
         Ok(Self {
-            prefix: asked.query.get("prefix").unwrap_or_default().to_owned(),
+            prefix: call.query.get("prefix").unwrap_or_default().to_owned(),
             by_value,
-            limit: history::limit(&asked.query)?,
+            limit: history::limit(&call.query)?,
             after: None,
         })
     }

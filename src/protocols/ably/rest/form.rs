@@ -1,4 +1,4 @@
-//! How a request wants to be answered, and what it says about itself (`docs/protocols/ably.md §1.3, §1.8`).
+//! The format of the answer to a request, of its body, and its protocol version (`docs/protocols/ably.md §1.3, §1.8`).
 
 use actix_web::http::header::HeaderMap;
 
@@ -17,8 +17,8 @@ const MEDIA_TYPES: [&str; 2] = [Format::Json.content_type(), Format::Msgpack.con
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     pub body: Format,
-    /// Of refusals: JSON unless the client says by `Accept` what it reads. ably-rust writes msgpack,
-    /// says nothing, and reads errors as JSON only.
+    /// Of refusals: JSON unless `Accept` names another. ably-rust sends msgpack without `Accept`, and reads errors as
+    /// JSON only.
     pub refusal: Format,
     /// Status and headers go into the body, too: for clients that cannot read them.
     pub enveloped: bool,
@@ -45,7 +45,7 @@ pub fn names_a_format(headers: &HeaderMap) -> bool {
     accepted(headers, &MEDIA_TYPES).is_some()
 }
 
-/// The format of the request's body: what it says, else what `format` says, else JSON.
+/// The format of the request's body: by `Content-Type`, else by `format`, else JSON.
 pub fn body_format(headers: &HeaderMap, query: &Query) -> Format {
     let said = content_type(headers, &MEDIA_TYPES).map(by_media_type);
     let named = || query.get("format").and_then(by_name);

@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actors::channels::questions::Past,
     core::{
         capability::Operation,
-        history::{Direction, Kind, Place, Query},
+        history::{Direction, ItemPosition, Kind, Query},
         serial::Serial,
     },
     edge::http::query,
@@ -15,8 +14,8 @@ use crate::{
     limits,
     protocols::ably::{
         rest::{
-            answer::Answer,
-            asked::Asked,
+            answer::RestAnswer,
+            call::Call,
             links::{self, Pages},
         },
         wire::items,
@@ -24,48 +23,47 @@ use crate::{
 };
 
 /// GET `/channels/{c}/messages`.
-pub async fn messages(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault> {
+pub async fn messages(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fault> {
     let operations = [(Operation::History, "history")];
-    read(asked, channel, Kind::Messages, &operations).await
+    read(call, channel, Kind::Messages, &operations).await
 }
 
 /// GET `/channels/{c}/presence/history`. Ably's documents name all three operations (§7.7).
-pub async fn presence(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault> {
+pub async fn presence(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fault> {
     let operations =
         [(Operation::History, "history"), (Operation::Subscribe, "subscribe"), (Operation::Presence, "presence")];
-    read(asked, channel, Kind::Presence, &operations).await
+    read(call, channel, Kind::Presence, &operations).await
 }
 
 async fn read(
-    asked: &Asked<'_>,
+    call: &Call<'_>,
     channel: String,
     kind: Kind,
     operations: &[(Operation, &'static str)],
-) -> Result<Answer, Fault> {
-    let (_, _, channel) = asked.channel(channel, operations)?;
-    let asked_for = match links::cursor(&asked.query)? {
+) -> Result<RestAnswer, Fault> {
+    let (_, _, channel) = call.channel(channel, operations)?;
+    let wanted = match links::cursor(&call.query)? {
         Some(cursor) => cursor,
-        None => Cursor::of(&asked.query)?,
+        None => Cursor::of(&call.query)?,
     };
-    let page = asked.ask(&channel, Past(asked_for.query(kind)?)).await?;
+    let page = call.broker().history(&channel, wanted.query(kind)?).await?;
 
     // What is published from now on is on none of the pages.
-    let end = asked_for.end.unwrap_or(asked.now().millis());
-    let current = Cursor { end: Some(end), ..asked_for };
+    let end = wanted.end.unwrap_or(call.now().millis());
+    let current = Cursor { end: Some(end), ..wanted };
     let first = Cursor { after: None, ..current.clone() };
     let next =
         page.next.map(|place| Cursor { after: Some((place.serial.to_string(), place.index)), ..current.clone() });
     let limit = current.limit.to_string();
     let direction = if current.forwards { "forwards" } else { "backwards" };
-    let pages =
-        Pages { path: asked.path(), query: &asked.query, shown: &[("limit", &limit), ("direction", direction)] };
+    let pages = Pages { path: call.path(), query: &call.query, shown: &[("limit", &limit), ("direction", direction)] };
     let links = pages.links(&first, &current, next.as_ref())?;
-    let (items, format) = (&page.items, asked.form.body);
+    let (items, format) = (&page.items, call.form.body);
     let body = match kind {
-        Kind::Messages => asked.encode(&items::messages(items, format)),
-        Kind::Presence => asked.encode(&items::presence(items, format)),
+        Kind::Messages => call.encode(&items::messages(items, format)),
+        Kind::Presence => call.encode(&items::presence(items, format)),
     };
-    Ok(Answer::ok(body).with_links(links))
+    Ok(RestAnswer::ok(body).with_links(links))
 }
 
 /// All that a page depends on.
@@ -112,7 +110,7 @@ impl Cursor {
         let after = self.after.as_ref().map(|(serial, index)| {
             let serial = Serial::parse(serial).ok_or_else(|| links::bad_cursor(serial))?;
             let index = *index;
-            Ok(Place { serial, index })
+            Ok(ItemPosition { serial, index })
         });
         let until = self.until.as_deref().map(|until| {
             Serial::parse(until).ok_or_else(|| {

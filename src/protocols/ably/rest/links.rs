@@ -18,7 +18,7 @@ use crate::{
 /// cleaned away by others.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
-/// Parameters that say how to answer, and so belong to every page.
+/// Parameters for the form of the answer, which belong to every page.
 const KEPT: [&str; 3] = ["format", "envelope", "v"];
 
 /// A link: its relation and where it goes.
@@ -29,7 +29,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// As a header line says it.
+    /// As a header line.
     pub fn header(&self) -> String {
         format!("<{}>; rel=\"{}\"", self.target, self.relation)
     }
@@ -38,7 +38,7 @@ impl Link {
 /// The links of one page. A place is what a list goes on behind; the first page has none.
 #[derive(Clone, Copy, Debug)]
 pub struct Pages<'a> {
-    /// The path of the request as it was asked.
+    /// The path of the request as it was sent.
     pub path: &'a str,
     pub query: &'a Query,
     /// For people who read the link; what counts stands in the cursors.
@@ -77,7 +77,7 @@ impl Pages<'_> {
     }
 }
 
-/// What the cursor of a link says; none on the first request.
+/// The cursor of a link; none on the first request.
 ///
 /// # Errors
 /// [`Fault::BadParameter`] when it is not one of ours.

@@ -1,13 +1,13 @@
 //! REST: one request, one answer (`docs/protocols/ably.md §1.8, §11`).
 //!
-//! `path` says what is asked for, `form` how the answer has to look, `asked` holds both and who asks; the
+//! `path` says which endpoint it is, `form` how the answer has to look, `call` holds both and the credentials; the
 //! endpoints stand in `publish`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
 //! outcome on the wire. Everything about a channel is asked of its actor
 //! ([`crate::actors::channels::questions`]).
 
 mod answer;
 mod apps;
-mod asked;
+mod call;
 mod channels;
 mod form;
 mod history;
@@ -33,59 +33,62 @@ use actix_web::{
 use crate::{
     actors::{refusals::Reason, worker::Worker},
     auth::apps::Apps,
-    edge::http::{body, query::Query},
+    edge::{self, Methods, http::query::Query},
     error::Fault,
-    limits,
     protocols::ably::{
-        door::{self, Shared, reason_of},
-        nonces::KeptNonces,
+        Ably,
+        endpoint::{self, Shared, reason_of},
+        nonces::StoredNonces,
         rest::{
-            answer::{Answer, respond},
-            asked::Asked,
+            answer::{RestAnswer, respond},
+            call::Call,
             form::Form,
             path::Endpoint,
         },
-        revocations::KeptRevocations,
+        revocations::StoredRevocations,
     },
 };
 
-/// The REST door of one worker thread.
+/// The REST interface of one worker thread.
 #[derive(Clone)]
 pub struct Rest {
     pub worker: Rc<Worker>,
     pub shared: Arc<Shared>,
     pub apps: Arc<Apps>,
     /// None: there is no data folder to keep them in; a server with Ably has one.
-    pub revocations: Option<Arc<KeptRevocations>>,
+    pub revocations: Option<Arc<StoredRevocations>>,
     /// The same.
-    pub nonces: Option<Arc<KeptNonces>>,
-    /// Anybody may make apps: for test suites (§11.13).
+    pub nonces: Option<Arc<StoredNonces>>,
+    /// Apps can be made without credentials: for test suites (§11.13).
     pub sandbox: bool,
 }
 
-impl Rest {
+impl Ably {
     /// Answers any request that is meant for the Ably interface.
-    pub async fn serve(&self, request: HttpRequest, mut payload: web::Payload) -> HttpResponse {
+    pub async fn rest(&self, request: &HttpRequest, payload: &mut web::Payload) -> HttpResponse {
         let query = Query::parse(request.query_string());
         let form = Form::of(request.headers(), &query);
-        let outcome = self.answer(&request, &mut payload, query, form).await;
-        body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
-        if let Err(fault) = &outcome {
-            self.worker.count(|counters| counters.errors_told += 1);
-            let path = request.path();
-            tracing::debug!(%fault, code = fault.ably_code(), path, "a request is refused");
-            if reason_of(fault) == Reason::Token {
-                let peer = request.peer_addr().map(|peer| peer.ip());
-                self.worker.broker.refused(Reason::Token, peer, || format!("a request is refused: Ably: {fault}"));
-            }
+        let fault = match self.rest.answer(request, payload, query, form).await {
+            Ok(Said::RestAnswer(answer)) => return respond(form, Ok(answer)),
+            Ok(Said::Yes) => return HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain")).body("yes"),
+            Err(fault) => fault,
+        };
+        let path = request.path();
+        tracing::debug!(%fault, code = fault.ably_code(), path, "a request is refused");
+        if reason_of(&fault) == Reason::Token {
+            let why = || format!("a request is refused: Ably: {fault}");
+            self.ingress.note_refusal(request, Reason::Token, why);
         }
-        match outcome {
-            Ok(Said::Answer(answer)) => respond(form, Ok(answer)),
-            Ok(Said::Yes) => HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain")).body("yes"),
-            Err(fault) => respond(form, Err(fault)),
+        let response = respond(form, Err(fault));
+        if response.status().is_success() {
+            // In an envelope, which is no error of HTTP.
+            self.ingress.worker.count(|counters| counters.errors_told += 1);
         }
+        response
     }
+}
 
+impl Rest {
     async fn answer(
         &self,
         request: &HttpRequest,
@@ -94,43 +97,42 @@ impl Rest {
         form: Form,
     ) -> Result<Said, Fault> {
         let endpoint = Endpoint::of(request.method(), request.uri().path())?;
-        let asked = Asked::new(self, request, query, form)?;
+        let call = Call::new(self, request, query, form)?;
         let answer = match endpoint {
             Endpoint::Connectivity => return Ok(Said::Yes),
-            Endpoint::Time => self.time(&asked),
-            Endpoint::RequestToken { key_name } => token::request(&asked, &key_name, payload).await,
-            Endpoint::RevokeTokens { key_name } => revocation::revoke(&asked, &key_name, payload).await,
-            Endpoint::Publish { channel } => publish::publish(&asked, channel, payload).await,
-            Endpoint::Messages { channel } => history::messages(&asked, channel).await,
-            Endpoint::PresenceHistory { channel } => history::presence(&asked, channel).await,
-            Endpoint::Presence { channel } => presence::members(&asked, channel).await,
-            Endpoint::Status { channel } => channels::status(&asked, channel).await,
-            Endpoint::Channels => channels::enumerate(&asked).await,
-            Endpoint::Stats => stats::page(&asked),
-            Endpoint::CreateApp => apps::create(&asked, payload).await,
-            Endpoint::DeleteApp { app } => apps::delete(&asked, &app),
+            Endpoint::Time => self.time(&call),
+            Endpoint::RequestToken(key_name) => token::request(&call, &key_name, payload).await,
+            Endpoint::RevokeTokens(key_name) => revocation::revoke(&call, &key_name, payload).await,
+            Endpoint::Publish(channel) => publish::publish(&call, channel, payload).await,
+            Endpoint::Messages(channel) => history::messages(&call, channel).await,
+            Endpoint::PresenceHistory(channel) => history::presence(&call, channel).await,
+            Endpoint::Presence(channel) => presence::members(&call, channel).await,
+            Endpoint::Status(channel) => channels::status(&call, channel).await,
+            Endpoint::Channels => channels::enumerate(&call).await,
+            Endpoint::Stats => stats::page(&call),
+            Endpoint::CreateApp => apps::create(&call, payload).await,
+            Endpoint::DeleteApp(app) => apps::delete(&call, &app),
         };
-        Ok(Said::Answer(answer?))
+        Ok(Said::RestAnswer(answer?))
     }
 
     /// An array, because that is what clients take the first item of (T11).
-    fn time(&self, asked: &Asked<'_>) -> Result<Answer, Fault> {
+    fn time(&self, call: &Call<'_>) -> Result<RestAnswer, Fault> {
         let now = self.worker.broker.clock.now().millis();
-        Ok(Answer::ok(asked.encode(&[now])))
+        Ok(RestAnswer::ok(call.encode(&[now])))
     }
 }
 
 enum Said {
-    Answer(Answer),
+    RestAnswer(RestAnswer),
     /// The one page that is no answer of the protocol.
     Yes,
 }
 
-/// Whether a request is meant for the Ably interface: by its path, or, on paths that nobody has, by what
-/// only its clients send. So they read a 404 that they understand, and everybody else the plain one.
+/// Whether a request is meant for the Ably interface: by its path, or, on paths without a route, by what
+/// only its clients send. So they get a 404 that they understand, and all others the plain one.
 ///
-/// What another protocol has a route for is never meant: its pages are none of Ably's business. `others_have` tells that
-/// of a path as the router reads it, which takes `/%77s` for `/ws`.
+/// A path for which another protocol has a route is not Ably's. `others_have` decides that by the path as the router reads it, which takes `/%77s` for `/ws`.
 pub fn is_meant(request: &HttpRequest, others_have: impl FnOnce(&str) -> bool) -> bool {
     let path = request.match_info().as_str();
     let root = path.trim_start_matches('/').split('/').next();
@@ -139,7 +141,7 @@ pub fn is_meant(request: &HttpRequest, others_have: impl FnOnce(&str) -> bool) -
     }
     if path == "/" {
         // The WebSocket, which shares its path with LetShare's.
-        return door::names_a_version(request.head());
+        return endpoint::names_a_version(request.head());
     }
     if others_have(path) {
         return false;
@@ -160,22 +162,16 @@ pub fn is_meant(request: &HttpRequest, others_have: impl FnOnce(&str) -> bool) -
         || announced.split(',').any(|name| is_ably(name.trim()))
 }
 
-/// Only clients of an API bring them to a path that nobody has.
+/// On a path without a route, only clients of an API send them.
 fn has_credentials(headers: &HeaderMap, query: &Query) -> bool {
     headers.contains_key(AUTHORIZATION) || ["key", "accessToken", "access_token"].iter().any(|name| query.has(name))
 }
 
-/// Serves the paths that are Ably's alone. What else is meant for it ([`is_meant`]) comes by the default
-/// service, through [`Rest::serve`].
-pub fn routes(config: &mut web::ServiceConfig, rest: &Rest) {
+/// Serves the paths that are Ably's alone. What else is meant for it ([`is_meant`]) comes by the default service.
+pub fn routes(config: &mut web::ServiceConfig, ably: &Ably) {
     for root in path::ROOTS {
         for pattern in [format!("/{root}"), format!("/{root}/{{rest:.*}}")] {
-            let rest = rest.clone();
-            let serve = move |request: HttpRequest, payload: web::Payload| {
-                let rest = rest.clone();
-                async move { rest.serve(request, payload).await }
-            };
-            config.service(web::resource(pattern).to(serve));
+            edge::route(config, &pattern, Methods::Any, ably, Ably::rest);
         }
     }
 }

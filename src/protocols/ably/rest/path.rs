@@ -8,39 +8,23 @@ use percent_encoding::percent_decode_str;
 
 use crate::error::Fault;
 
-/// What can be asked for; names are decoded, not yet judged.
+/// The endpoints. Names are decoded, but not checked yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     Time,
     /// A page that says `yes` (§1.10).
     Connectivity,
-    RequestToken {
-        key_name: String,
-    },
-    RevokeTokens {
-        key_name: String,
-    },
-    Publish {
-        channel: String,
-    },
-    Messages {
-        channel: String,
-    },
-    PresenceHistory {
-        channel: String,
-    },
-    Presence {
-        channel: String,
-    },
-    Status {
-        channel: String,
-    },
+    RequestToken(String),
+    RevokeTokens(String),
+    Publish(String),
+    Messages(String),
+    PresenceHistory(String),
+    Presence(String),
+    Status(String),
     Channels,
     Stats,
     CreateApp,
-    DeleteApp {
-        app: String,
-    },
+    DeleteApp(String),
 }
 
 /// First segments that are Ably's alone, whatever follows; not everything behind them is there yet.
@@ -60,19 +44,17 @@ impl Endpoint {
             ["is-the-internet-up.txt"] => read.then_some(Self::Connectivity),
             // Not 405: §11.3.
             ["keys", _, "requestToken"] if read => return Err(NO_PATH),
-            ["keys", name, "requestToken"] => write.then(|| Self::RequestToken { key_name: name.to_owned() }),
-            ["keys", name, "revokeTokens"] => write.then(|| Self::RevokeTokens { key_name: name.to_owned() }),
+            ["keys", name, "requestToken"] => write.then(|| Self::RequestToken(name.to_owned())),
+            ["keys", name, "revokeTokens"] => write.then(|| Self::RevokeTokens(name.to_owned())),
             ["channels"] => read.then_some(Self::Channels),
             ["stats"] => read.then_some(Self::Stats),
-            ["channels", name] => read.then(|| Self::Status { channel: name.to_owned() }),
-            ["channels", name, "messages"] if write => Some(Self::Publish { channel: name.to_owned() }),
-            ["channels", name, "messages" | "history"] => read.then(|| Self::Messages { channel: name.to_owned() }),
-            ["channels", name, "presence"] => read.then(|| Self::Presence { channel: name.to_owned() }),
-            ["channels", name, "presence", "history"] => {
-                read.then(|| Self::PresenceHistory { channel: name.to_owned() })
-            }
+            ["channels", name] => read.then(|| Self::Status(name.to_owned())),
+            ["channels", name, "messages"] if write => Some(Self::Publish(name.to_owned())),
+            ["channels", name, "messages" | "history"] => read.then(|| Self::Messages(name.to_owned())),
+            ["channels", name, "presence"] => read.then(|| Self::Presence(name.to_owned())),
+            ["channels", name, "presence", "history"] => read.then(|| Self::PresenceHistory(name.to_owned())),
             ["apps"] => write.then_some(Self::CreateApp),
-            ["apps", app] => (*method == Method::DELETE).then(|| Self::DeleteApp { app: app.to_owned() }),
+            ["apps", app] => (*method == Method::DELETE).then(|| Self::DeleteApp(app.to_owned())),
             ["comet", ..] => return Err(Fault::NoTransport { transport: "comet transport" }),
             ["sse" | "event-stream"] => return Err(Fault::NoTransport { transport: "stream of server-sent events" }),
             _ => return Err(NO_PATH),
@@ -110,13 +92,10 @@ mod tests {
         let of = |path: &str| Endpoint::of(&Method::GET, path).unwrap();
         let channel = "a/b c?:[x]+%".to_owned();
         let encoded = "a%2Fb%20c%3F:%5Bx%5D+%25";
-        assert_eq!(of(&format!("/channels/{encoded}/messages")), Endpoint::Messages { channel: channel.clone() });
-        assert_eq!(of(&format!("/channels/{encoded}/history")), Endpoint::Messages { channel: channel.clone() });
-        assert_eq!(
-            of(&format!("/channels/{encoded}/presence/history")),
-            Endpoint::PresenceHistory { channel: channel.clone() }
-        );
-        assert_eq!(of(&format!("/channels/{encoded}")), Endpoint::Status { channel });
+        assert_eq!(of(&format!("/channels/{encoded}/messages")), Endpoint::Messages(channel.clone()));
+        assert_eq!(of(&format!("/channels/{encoded}/history")), Endpoint::Messages(channel.clone()));
+        assert_eq!(of(&format!("/channels/{encoded}/presence/history")), Endpoint::PresenceHistory(channel.clone()));
+        assert_eq!(of(&format!("/channels/{encoded}")), Endpoint::Status(channel));
     }
 
     #[test]

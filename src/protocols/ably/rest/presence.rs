@@ -3,15 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actors::channels::questions::Present,
     core::{capability::Operation, presence::Member},
     error::Fault,
     ids::ConnectionId,
     limits,
     protocols::ably::{
         rest::{
-            answer::Answer,
-            asked::Asked,
+            answer::RestAnswer,
+            call::Call,
             history,
             links::{self, Pages},
         },
@@ -34,19 +33,19 @@ struct Cursor {
 }
 
 /// GET `/channels/{c}/presence`: by client id, whatever the order in which they came.
-pub async fn members(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault> {
+pub async fn members(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fault> {
     let operations = [(Operation::Subscribe, "subscribe"), (Operation::Presence, "presence")];
-    let (_, _, channel) = asked.channel(channel, &operations)?;
-    let current = match links::cursor::<Cursor>(&asked.query)? {
+    let (_, _, channel) = call.channel(channel, &operations)?;
+    let current = match links::cursor::<Cursor>(&call.query)? {
         Some(cursor) => cursor,
         None => Cursor {
-            client: asked.query.get("clientId").map(str::to_owned),
-            connection: asked.query.get("connectionId").map(str::to_owned),
-            limit: history::limit(&asked.query)?,
+            client: call.query.get("clientId").map(str::to_owned),
+            connection: call.query.get("connectionId").map(str::to_owned),
+            limit: history::limit(&call.query)?,
             after: None,
         },
     };
-    let mut members = asked.ask(&channel, Present).await?;
+    let mut members = call.broker().members(&channel).await?;
     members.retain(|member| current.wants(member));
     let limit = current.limit.clamp(1, limits::PAGE_ITEMS_MAX);
     let has_more = members.len() > limit;
@@ -59,10 +58,10 @@ pub async fn members(asked: &Asked<'_>, channel: String) -> Result<Answer, Fault
         ..current.clone()
     });
     let limit = limit.to_string();
-    let pages = Pages { path: asked.path(), query: &asked.query, shown: &[("limit", &limit)] };
+    let pages = Pages { path: call.path(), query: &call.query, shown: &[("limit", &limit)] };
     let links = pages.links(&first, &current, next.as_ref())?;
-    let body = asked.encode(&items::members(&members, asked.form.body));
-    Ok(Answer::ok(body).with_links(links))
+    let body = call.encode(&items::members(&members, call.form.body));
+    Ok(RestAnswer::ok(body).with_links(links))
 }
 
 impl Cursor {

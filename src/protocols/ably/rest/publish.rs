@@ -7,7 +7,6 @@ use rand::RngExt as _;
 use serde::Serialize;
 
 use crate::{
-    actors::channels::questions::Append,
     auth::ably::AllowedClient,
     core::{
         capability::Operation,
@@ -19,8 +18,8 @@ use crate::{
     protocols::ably::{
         messages::{self, Publisher},
         rest::{
-            answer::Answer,
-            asked::{Asked, Caller},
+            answer::RestAnswer,
+            call::{Call, Caller},
         },
         wire::{self, items},
     },
@@ -40,9 +39,9 @@ struct Published<'a> {
 }
 
 /// POST `/channels/{c}/messages`.
-pub async fn publish(asked: &Asked<'_>, channel: String, payload: &mut web::Payload) -> Result<Answer, Fault> {
+pub async fn publish(call: &Call<'_>, channel: String, payload: &mut web::Payload) -> Result<RestAnswer, Fault> {
     let operation = "publish";
-    let (caller, name, channel) = asked.channel(channel, &[(Operation::Publish, operation)])?;
+    let (caller, name, channel) = call.channel(channel, &[(Operation::Publish, operation)])?;
     if name.is_meta() {
         return Err(caller.access.not_permitted(operation, &name.resource()));
     }
@@ -51,12 +50,12 @@ pub async fn publish(asked: &Asked<'_>, channel: String, payload: &mut web::Payl
     if attributes.identified_only && *identity == AllowedClient::Anonymous {
         return Err(Fault::NotIdentified);
     }
-    if asked.query.get("_forceNack") == Some("true") {
+    if call.query.get("_forceNack") == Some("true") {
         return Err(Fault::ForcedNack);
     }
-    let (format, body) = asked.body(payload, limits::REQUEST_BODY_BYTES).await?;
-    let broker = &asked.rest.worker.broker;
-    let shared = &asked.rest.shared;
+    let (format, body) = call.body(payload, limits::REQUEST_BODY_BYTES).await?;
+    let broker = &call.rest.worker.broker;
+    let shared = &call.rest.shared;
     let publisher = Publisher {
         user_claim: access.user_claim(&name.base),
         app: access.app.id,
@@ -75,23 +74,16 @@ pub async fn publish(asked: &Asked<'_>, channel: String, payload: &mut web::Payl
         // Not by HTTP.
         EntryId::Frame { .. } | EntryId::Serial => String::new(),
     };
-    let is_ephemeral = checked.is_ephemeral || asked.query.get("ephemeral") == Some("true");
-    let publish = Publish {
-        reply: None,
-        attached: None,
-        publisher: checked.publisher,
-        id,
-        body: Body::Messages(checked.messages),
-        is_ephemeral,
-        refusal: None,
-    };
-    let published = asked.ask(&channel, Append(publish)).await?;
-    let serials = (asked.version >= SERIALS_SINCE).then(|| {
+    let is_ephemeral = checked.is_ephemeral || call.query.get("ephemeral") == Some("true");
+    let publish =
+        Publish { publisher: checked.publisher, is_ephemeral, ..Publish::new(id, Body::Messages(checked.messages)) };
+    let published = call.broker().publish(&channel, publish).await?;
+    let serials = (call.version >= SERIALS_SINCE).then(|| {
         let serial = |index| items::message_serial(published.serial, index).to_string();
         (0..published.len).map(serial).collect()
     });
     let published = Published { channel: &name.base, message_id, serials };
-    Ok(Answer::created(asked.encode(&published)))
+    Ok(RestAnswer::created(call.encode(&published)))
 }
 
 /// For a publish that its client has given no id: 12 characters (§3.8).

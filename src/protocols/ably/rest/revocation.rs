@@ -10,7 +10,7 @@ use crate::{
     ids::Timestamp,
     limits,
     protocols::ably::{
-        rest::{answer::Answer, asked::Asked},
+        rest::{answer::RestAnswer, call::Call},
         wire::{self, ErrorInfo},
     },
 };
@@ -51,32 +51,31 @@ impl<'a> Outcome<'a> {
 }
 
 /// POST `/keys/{keyName}/revokeTokens`.
-pub async fn revoke(asked: &Asked<'_>, key_name: &str, payload: &mut web::Payload) -> Result<Answer, Fault> {
-    let (format, body) = asked.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
+pub async fn revoke(call: &Call<'_>, key_name: &str, payload: &mut web::Payload) -> Result<RestAnswer, Fault> {
+    let (format, body) = call.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
     let request: RevocationRequest = wire::decode_value(format, &body)?;
-    let credential = asked.credential()?;
-    let decided =
-        asked.rest.shared.gate.revoke(key_name, &request, credential.as_ref(), asked.now(), asked.is_tls())?;
+    let credential = call.credential()?;
+    let decided = call.rest.shared.gate.revoke(key_name, &request, credential.as_ref(), call.now(), call.is_tls())?;
     let mut full = decided.iter().filter_map(|decided| decided.as_ref().err());
     if let Some(fault) = full.find(|fault| matches!(fault, Fault::TooManyRevocations { .. })) {
-        asked.rest.shared.gate.warn_of_full(&asked.rest.worker.broker.clock, key_name, fault);
+        call.rest.shared.gate.warn_of_full(&call.rest.worker.broker.clock, key_name, fault);
     }
-    // Whoever is connected by such a token hears of it.
-    for hub in asked.rest.worker.broker.hubs.lock().iter() {
+    // Connections that are open by such a token look whether it is theirs.
+    for hub in call.rest.worker.broker.hubs.lock().iter() {
         hub.address.do_send(CredentialsChanged);
     }
-    if let Some(revocations) = &asked.rest.revocations {
+    if let Some(revocations) = &call.rest.revocations {
         let kept = request.targets.iter().zip(&decided);
         let kept = kept.filter_map(|(target, decided)| Some((target, *decided.as_ref().ok()?)));
         revocations.keep(key_name, kept).await?;
     }
     let outcomes = request.targets.iter().zip(&decided);
     let results: Vec<Outcome<'_>> = outcomes.map(|(target, decided)| Outcome::new(target, decided)).collect();
-    if asked.version < COUNTS_SINCE {
-        return Ok(Answer::created(asked.encode(&results)));
+    if call.version < COUNTS_SINCE {
+        return Ok(RestAnswer::created(call.encode(&results)));
     }
     let success_count = decided.iter().filter(|decided| decided.is_ok()).count();
-    Ok(Answer::created(asked.encode(&Outcomes {
+    Ok(RestAnswer::created(call.encode(&Outcomes {
         success_count,
         failure_count: decided.len() - success_count,
         results: &results,

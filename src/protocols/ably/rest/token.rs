@@ -7,24 +7,24 @@ use crate::{
     error::Fault,
     limits,
     protocols::ably::{
-        rest::{answer::Answer, asked::Asked},
+        rest::{answer::RestAnswer, call::Call},
         wire::{self, Format},
     },
 };
 
 /// POST `/keys/{keyName}/requestToken`: signed by the key, or together with the key itself.
-pub async fn request(asked: &Asked<'_>, key_name: &str, payload: &mut web::Payload) -> Result<Answer, Fault> {
-    let (format, body) = asked.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
+pub async fn request(call: &Call<'_>, key_name: &str, payload: &mut web::Payload) -> Result<RestAnswer, Fault> {
+    let (format, body) = call.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
     let request = match format {
         Format::Json => TokenRequest::from_json(&body)?,
         Format::Msgpack => wire::decode_value(format, &body)?,
     };
-    let credential = asked.credential()?;
-    let gate = &asked.rest.shared.gate;
-    let granted = gate.request_token(key_name, &request, credential.as_ref(), asked.now(), asked.is_tls())?;
-    let details = match &asked.rest.nonces {
+    let credential = call.credential()?;
+    let gate = &call.rest.shared.gate;
+    let granted = gate.request_token(key_name, &request, credential.as_ref(), call.now(), call.is_tls())?;
+    let details = match &call.rest.nonces {
         Some(nonces) => nonces.keep(gate, granted).await?,
         None => granted.details,
     };
-    Ok(Answer::created(asked.encode(&details)).secret())
+    Ok(RestAnswer::created(call.encode(&details)).secret())
 }

@@ -10,8 +10,8 @@ use serde::{
 use super::{
     Format,
     codec::decode_lenient,
+    collection::Items,
     item::{MessageVisitor, WireMessage},
-    scalar::Items,
 };
 use crate::{error::Fault, limits};
 

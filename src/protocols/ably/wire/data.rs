@@ -19,7 +19,7 @@ use serde::{
 use super::{
     Format,
     json::JsonText,
-    scalar::{absent_is, seed},
+    scalar::{Scalar, scalars, seed},
 };
 use crate::{
     core::message::{Data, Payload},
@@ -52,20 +52,23 @@ pub struct DataSeed;
 
 seed!(DataSeed);
 
+impl DataSeed {
+    fn scalar<E>(self, scalar: Scalar<'_>) -> Result<WireData, E> {
+        Ok(match scalar {
+            Scalar::Absent => WireData::Absent,
+            Scalar::Text(text) => WireData::Text(text.into()),
+            // A slice of the frame would keep the whole read buffer alive.
+            Scalar::Binary(bytes) => WireData::Binary(Bytes::copy_from_slice(bytes)),
+            scalar => WireData::Scalar(scalar.found()),
+        })
+    }
+}
+
 impl<'de> Visitor<'de> for DataSeed {
     type Value = WireData;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("data")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<WireData, E> {
-        Ok(WireData::Text(text.into()))
-    }
-
-    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<WireData, E> {
-        // A slice of the frame would keep the whole read buffer alive.
-        Ok(WireData::Binary(Bytes::copy_from_slice(bytes)))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<WireData, A::Error> {
@@ -80,23 +83,7 @@ impl<'de> Visitor<'de> for DataSeed {
         as_json(json)
     }
 
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<WireData, E> {
-        Ok(WireData::Scalar(Found::number(flag)))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<WireData, E> {
-        Ok(WireData::Scalar(Found::number(number)))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<WireData, E> {
-        Ok(WireData::Scalar(Found::number(number)))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<WireData, E> {
-        Ok(WireData::Scalar(Found::number(number)))
-    }
-
-    absent_is!(WireData::Absent);
+    scalars!();
 }
 
 fn as_json<E: Error>(json: Vec<u8>) -> Result<WireData, E> {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::{
     json::read_object,
-    scalar::{absent_is, seed},
+    scalar::{Scalar, scalars, seed},
 };
 use crate::{
     core::message::{Extras, Message},
@@ -29,6 +29,15 @@ pub struct ExtrasSeed;
 
 seed!(ExtrasSeed);
 
+impl ExtrasSeed {
+    fn scalar<E>(self, scalar: Scalar<'_>) -> Result<WireExtras, E> {
+        Ok(match scalar {
+            Scalar::Absent => WireExtras::Absent,
+            scalar => WireExtras::Other(scalar.found()),
+        })
+    }
+}
+
 impl<'de> Visitor<'de> for ExtrasSeed {
     type Value = WireExtras;
 
@@ -45,31 +54,7 @@ impl<'de> Visitor<'de> for ExtrasSeed {
         Ok(WireExtras::Other(Found::json(&Value::Array(Vec::new()))))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<WireExtras, E> {
-        Ok(WireExtras::Other(Found::text(text)))
-    }
-
-    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<WireExtras, E> {
-        Ok(WireExtras::Other(Found::bytes(bytes.len())))
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<WireExtras, E> {
-        Ok(WireExtras::Other(Found::number(value)))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<WireExtras, E> {
-        Ok(WireExtras::Other(Found::number(value)))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<WireExtras, E> {
-        Ok(WireExtras::Other(Found::number(value)))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<WireExtras, E> {
-        Ok(WireExtras::Other(Found::number(value)))
-    }
-
-    absent_is!(WireExtras::Absent);
+    scalars!();
 }
 
 impl WireExtras {

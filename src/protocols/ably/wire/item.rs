@@ -1,18 +1,13 @@
 //! Messages and presence events as clients send them (`docs/protocols/ably.md §3.1, §3.2`).
 
-use std::fmt;
-
 use bytestring::ByteString;
 use secrecy::SecretString;
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
 
 use super::{
+    collection::fields,
     data::{DataSeed, WireData},
     extras::{ExtrasSeed, WireExtras},
-    scalar::{Key, Moment, Text, Whole},
+    scalar::{MOMENT, TEXT, WHOLE},
 };
 use crate::{
     core::{
@@ -45,10 +40,13 @@ pub struct WireMessage {
     pub version: WireExtras,
 }
 
+/// The action of a presence event with which its member leaves.
+const LEAVE: u64 = 3;
+
 /// A presence event as a client sent it; nothing of it has been judged.
 #[derive(Clone, Debug, Default)]
 pub struct WirePresence {
-    /// What a client that enters again says it had (`docs/protocols/ably.md §7.1`).
+    /// The id that a client that enters again claims to have had (`docs/protocols/ably.md §7.1`).
     pub id: Option<ByteString>,
     /// 2 enter, 3 leave, 4 update.
     pub action: u64,
@@ -77,6 +75,10 @@ impl WireMessage {
 }
 
 impl WirePresence {
+    pub const fn is_leave(&self) -> bool {
+        self.action == LEAVE
+    }
+
     /// The core's event of `member`; `id` is its own, or `<connectionId>:<msgSerial>:<index>` of its frame.
     ///
     /// # Errors
@@ -85,7 +87,7 @@ impl WirePresence {
     pub fn into_event(self, id: ByteString, member: ClientId) -> Result<PresenceEvent, Fault> {
         let action = match self.action {
             2 => PresenceAction::Enter,
-            3 => PresenceAction::Leave,
+            LEAVE => PresenceAction::Leave,
             4 => PresenceAction::Update,
             other => {
                 let what = format!("presence.action: found {other}; allowed: 2 (enter), 3 (leave) or 4 (update)");
@@ -102,81 +104,28 @@ impl WirePresence {
     }
 }
 
-impl<'de> Deserialize<'de> for WireMessage {
-    fn deserialize<D: Deserializer<'de>>(item: D) -> Result<Self, D::Error> {
-        item.deserialize_any(MessageVisitor)
-    }
-}
+fields!(pub MessageVisitor of WireMessage, "a message", |item, map| {
+    "name" => item.name = map.next_value_seed(TEXT)?,
+    "data" => item.data = map.next_value_seed(DataSeed)?,
+    "encoding" => item.encoding = map.next_value_seed(TEXT)?,
+    "clientId" => item.client_id = map.next_value_seed(TEXT)?,
+    "extras" => item.extras = map.next_value_seed(ExtrasSeed)?,
+    "id" => item.id = map.next_value_seed(TEXT)?,
+    "timestamp" => item.timestamp = map.next_value_seed(MOMENT)?,
+    "connectionId" => item.connection_id = map.next_value_seed(TEXT)?,
+    "connectionKey" => item.connection_key = map.next_value_seed(TEXT)?.map(|key| SecretString::from(&*key)),
+    "action" => item.action = map.next_value_seed(WHOLE)?.unwrap_or_default(),
+    "serial" => item.serial = map.next_value_seed(TEXT)?,
+    "version" => item.version = map.next_value_seed(ExtrasSeed)?,
+});
 
-impl<'de> Deserialize<'de> for WirePresence {
-    fn deserialize<D: Deserializer<'de>>(item: D) -> Result<Self, D::Error> {
-        item.deserialize_any(PresenceVisitor)
-    }
-}
-
-pub struct MessageVisitor;
-
-impl<'de> Visitor<'de> for MessageVisitor {
-    type Value = WireMessage;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a message")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WireMessage, A::Error> {
-        let mut item = WireMessage::default();
-        while let Some(key) = map.next_key::<Key<'_>>()? {
-            match key.as_str() {
-                "name" => item.name = map.next_value_seed(Text)?,
-                "data" => item.data = map.next_value_seed(DataSeed)?,
-                "encoding" => item.encoding = map.next_value_seed(Text)?,
-                "clientId" => item.client_id = map.next_value_seed(Text)?,
-                "extras" => item.extras = map.next_value_seed(ExtrasSeed)?,
-                "id" => item.id = map.next_value_seed(Text)?,
-                "timestamp" => item.timestamp = map.next_value_seed(Moment)?,
-                "connectionId" => item.connection_id = map.next_value_seed(Text)?,
-                "connectionKey" => {
-                    let key = map.next_value_seed(Text)?;
-                    item.connection_key = key.map(|key| SecretString::from(&*key));
-                }
-                "action" => item.action = map.next_value_seed(Whole)?.unwrap_or_default(),
-                "serial" => item.serial = map.next_value_seed(Text)?,
-                "version" => item.version = map.next_value_seed(ExtrasSeed)?,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(item)
-    }
-}
-
-struct PresenceVisitor;
-
-impl<'de> Visitor<'de> for PresenceVisitor {
-    type Value = WirePresence;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a presence event")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WirePresence, A::Error> {
-        let mut item = WirePresence::default();
-        while let Some(key) = map.next_key::<Key<'_>>()? {
-            match key.as_str() {
-                "action" => item.action = map.next_value_seed(Whole)?.unwrap_or_default(),
-                "clientId" => item.client_id = map.next_value_seed(Text)?,
-                "data" => item.data = map.next_value_seed(DataSeed)?,
-                "encoding" => item.encoding = map.next_value_seed(Text)?,
-                "extras" => item.extras = map.next_value_seed(ExtrasSeed)?,
-                "id" => item.id = map.next_value_seed(Text)?,
-                "connectionId" => item.connection_id = map.next_value_seed(Text)?,
-                "timestamp" => item.timestamp = map.next_value_seed(Moment)?,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(item)
-    }
-}
+fields!(PresenceVisitor of WirePresence, "a presence event", |item, map| {
+    "action" => item.action = map.next_value_seed(WHOLE)?.unwrap_or_default(),
+    "clientId" => item.client_id = map.next_value_seed(TEXT)?,
+    "data" => item.data = map.next_value_seed(DataSeed)?,
+    "encoding" => item.encoding = map.next_value_seed(TEXT)?,
+    "extras" => item.extras = map.next_value_seed(ExtrasSeed)?,
+    "id" => item.id = map.next_value_seed(TEXT)?,
+    "connectionId" => item.connection_id = map.next_value_seed(TEXT)?,
+    "timestamp" => item.timestamp = map.next_value_seed(MOMENT)?,
+});

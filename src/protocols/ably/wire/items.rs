@@ -21,7 +21,7 @@ use crate::{
     ids::{ConnectionId, Timestamp},
 };
 
-/// Somebody present, in a SYNC and in `GET …/presence`.
+/// The action of a member, in a SYNC and in `GET …/presence`.
 const PRESENT: u8 = 1;
 
 /// A message as it is read from history: with everything that in a frame stands around it. None when the
@@ -112,7 +112,7 @@ pub(super) struct MessageItem<'a> {
 }
 
 impl<'a> MessageItem<'a> {
-    /// As in a frame, which says what its items have in common. Only an id of its own stands here.
+    /// As in a frame, which has the common fields of its items. Only an id of its own stands here.
     pub(super) fn new(entry: &'a Entry, index: usize, message: &'a Message, format: Format) -> Self {
         let Written { data, encoding } = Written::new(&message.payload, format);
         Self {

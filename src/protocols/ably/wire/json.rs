@@ -6,10 +6,13 @@
 use std::fmt;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::scalar::{Key, absent_is, seed};
+use super::{
+    collection::Key,
+    scalar::{Scalar, scalars, seed},
+};
 
 /// Writes the next value as compact JSON.
 pub struct JsonText<'a>(pub &'a mut Vec<u8>);
@@ -18,6 +21,19 @@ impl JsonText<'_> {
     fn write(self, value: impl serde::Serialize) {
         // Cannot fail: a scalar is written into memory.
         let _ = serde_json::to_writer(self.0, &value);
+    }
+
+    fn scalar<E>(self, scalar: Scalar<'_>) -> Result<(), E> {
+        match scalar {
+            Scalar::Absent => self.write(()),
+            Scalar::Bool(flag) => self.write(flag),
+            Scalar::Unsigned(number) => self.write(number),
+            Scalar::Signed(number) => self.write(number),
+            Scalar::Float(number) => self.write(number),
+            Scalar::Text(text) => self.write(text),
+            Scalar::Binary(bytes) => self.write(BASE64_STANDARD.encode(bytes)),
+        }
+        Ok(())
     }
 }
 
@@ -34,36 +50,6 @@ impl<'de> Visitor<'de> for JsonText<'_> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
-    }
-
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<(), E> {
-        self.write(flag);
-        Ok(())
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
-        self.write(number);
-        Ok(())
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
-        self.write(number);
-        Ok(())
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        self.write(number);
-        Ok(())
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        self.write(text);
-        Ok(())
-    }
-
-    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<(), E> {
-        self.write(BASE64_STANDARD.encode(bytes));
-        Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
@@ -92,19 +78,7 @@ impl<'de> Visitor<'de> for JsonText<'_> {
         Ok(())
     }
 
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.0.extend_from_slice(b"null");
-        Ok(())
-    }
-
-    fn visit_none<E: Error>(self) -> Result<(), E> {
-        self.visit_unit()
-    }
-
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, extension: D) -> Result<(), D::Error> {
-        <serde::de::IgnoredAny as serde::Deserialize>::deserialize(extension)?;
-        self.visit_unit()
-    }
+    scalars!();
 }
 
 /// An element of a list, with the comma before it.
@@ -126,35 +100,25 @@ pub struct JsonValue;
 
 seed!(JsonValue);
 
+impl JsonValue {
+    fn scalar<E>(self, scalar: Scalar<'_>) -> Result<Value, E> {
+        Ok(match scalar {
+            Scalar::Absent => Value::Null,
+            Scalar::Bool(flag) => flag.into(),
+            Scalar::Unsigned(number) => number.into(),
+            Scalar::Signed(number) => number.into(),
+            Scalar::Float(number) => number.into(),
+            Scalar::Text(text) => text.into(),
+            Scalar::Binary(bytes) => BASE64_STANDARD.encode(bytes).into(),
+        })
+    }
+}
+
 impl<'de> Visitor<'de> for JsonValue {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
-    }
-
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<Value, E> {
-        Ok(Value::Bool(flag))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-        Ok(text.into())
-    }
-
-    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Value, E> {
-        Ok(BASE64_STANDARD.encode(bytes).into())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
@@ -169,7 +133,7 @@ impl<'de> Visitor<'de> for JsonValue {
         read_object(map).map(Value::Object)
     }
 
-    absent_is!(Value::Null);
+    scalars!();
 }
 
 /// The rest of a map whose beginning was read.

@@ -1,7 +1,7 @@
 //! The two JSON frames of every publish, MESSAGE and ACK, written by hand.
 //!
 //! Through serde they took a third of what a publish costs: it looks at every character of keys, serials and ids, none of
-//! which can need an escape. What they say is decided in [`super::entry`] and [`super::server_frame`]; a test
+//! which can need an escape. Their content is decided in [`super::entry`] and [`super::server_frame`]; a test
 //! holds these two to it, byte for byte.
 
 use std::io::Write as _;

@@ -9,6 +9,7 @@
 
 mod body;
 mod codec;
+mod collection;
 mod data;
 mod entry;
 mod error_info;

@@ -5,15 +5,16 @@ use std::{collections::BTreeMap, fmt};
 use bytestring::ByteString;
 use secrecy::SecretString;
 use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{IgnoredAny, MapAccess, Visitor},
+    Serialize,
+    de::{MapAccess, Visitor},
 };
 
 use super::{
     Format,
     codec::decode_lenient,
+    collection::{self, Items, absent_is, fields},
     item::{WireMessage, WirePresence},
-    scalar::{self, Items, Key, Text, Whole, absent_is, seed},
+    scalar::{TEXT, WHOLE, seed},
 };
 use crate::error::Fault;
 
@@ -96,108 +97,56 @@ impl Action {
     }
 }
 
-/// What of a frame says how to refuse it; all else is passed over, whatever its type.
+/// The fields of a frame that are needed to refuse it; others are passed over, whatever their type.
 #[derive(Default)]
 struct Envelope {
     action: Action,
     msg_serial: u64,
 }
 
-impl<'de> Deserialize<'de> for Envelope {
-    fn deserialize<D: Deserializer<'de>>(frame: D) -> Result<Self, D::Error> {
-        frame.deserialize_any(EnvelopeVisitor)
-    }
-}
+fields!(EnvelopeVisitor of Envelope, "a protocol message", |envelope, map| {
+    "action" => envelope.action = Action(map.next_value_seed(WHOLE)?.unwrap_or_default()),
+    "msgSerial" => envelope.msg_serial = map.next_value_seed(WHOLE)?.unwrap_or_default(),
+});
 
-struct EnvelopeVisitor;
-
-impl<'de> Visitor<'de> for EnvelopeVisitor {
-    type Value = Envelope;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a protocol message")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope, A::Error> {
-        let mut envelope = Envelope::default();
-        while let Some(key) = map.next_key::<Key<'_>>()? {
-            match key.as_str() {
-                "action" => envelope.action = Action(map.next_value_seed(Whole)?.unwrap_or_default()),
-                "msgSerial" => envelope.msg_serial = map.next_value_seed(Whole)?.unwrap_or_default(),
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(envelope)
-    }
-}
-
-impl<'de> Deserialize<'de> for ProtocolMessage {
-    fn deserialize<D: Deserializer<'de>>(frame: D) -> Result<Self, D::Error> {
-        frame.deserialize_any(FrameVisitor)
-    }
-}
-
-struct FrameVisitor;
-
-impl<'de> Visitor<'de> for FrameVisitor {
-    type Value = ProtocolMessage;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a protocol message")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ProtocolMessage, A::Error> {
-        let mut frame = ProtocolMessage::default();
-        while let Some(key) = map.next_key::<Key<'_>>()? {
-            match key.as_str() {
-                "action" => frame.action = Action(map.next_value_seed(Whole)?.unwrap_or_default()),
-                "id" => frame.id = map.next_value_seed(Text)?,
-                "channel" => frame.channel = map.next_value_seed(Text)?,
-                "channelSerial" => frame.channel_serial = map.next_value_seed(Text)?,
-                "msgSerial" => frame.msg_serial = map.next_value_seed(Whole)?,
-                "count" => frame.count = map.next_value_seed(Whole)?,
-                "flags" => frame.flags = map.next_value_seed(Whole)?.unwrap_or_default(),
-                "params" => frame.params = map.next_value_seed(scalar::Params)?,
-                "auth" => frame.access_token = map.next_value_seed(Auth)?,
-                "messages" => frame.messages = map.next_value_seed(Items::new())?,
-                "presence" => frame.presence = map.next_value_seed(Items::new())?,
-                "annotations" => frame.has_annotations = map.next_value_seed(scalar::IsThere)?,
-                "state" => frame.has_state = map.next_value_seed(scalar::IsThere)?,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(frame)
-    }
-}
+fields!(FrameVisitor of ProtocolMessage, "a protocol message", |frame, map| {
+    "action" => frame.action = Action(map.next_value_seed(WHOLE)?.unwrap_or_default()),
+    "id" => frame.id = map.next_value_seed(TEXT)?,
+    "channel" => frame.channel = map.next_value_seed(TEXT)?,
+    "channelSerial" => frame.channel_serial = map.next_value_seed(TEXT)?,
+    "msgSerial" => frame.msg_serial = map.next_value_seed(WHOLE)?,
+    "count" => frame.count = map.next_value_seed(WHOLE)?,
+    "flags" => frame.flags = map.next_value_seed(WHOLE)?.unwrap_or_default(),
+    "params" => frame.params = map.next_value_seed(collection::Params)?,
+    "auth" => frame.access_token = map.next_value_seed(AuthSeed)?.0.map(|token| SecretString::from(&*token)),
+    "messages" => frame.messages = map.next_value_seed(Items::new())?,
+    "presence" => frame.presence = map.next_value_seed(Items::new())?,
+    "annotations" => frame.has_annotations = map.next_value_seed(collection::IsThere)?,
+    "state" => frame.has_state = map.next_value_seed(collection::IsThere)?,
+});
 
 /// `{accessToken}`
-struct Auth;
+struct AuthSeed;
 
-seed!(Auth);
+seed!(AuthSeed);
 
-impl<'de> Visitor<'de> for Auth {
-    type Value = Option<SecretString>;
+impl<'de> Visitor<'de> for AuthSeed {
+    type Value = Auth;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with an accessToken")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut token = None;
-        while let Some(key) = map.next_key::<Key<'_>>()? {
-            match key.as_str() {
-                "accessToken" => token = map.next_value_seed(Text)?,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(token.map(|token| SecretString::from(&*token)))
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Auth, A::Error> {
+        AuthVisitor.visit_map(map)
     }
 
-    absent_is!(None);
+    absent_is!(Auth(None));
 }
+
+#[derive(Default)]
+struct Auth(Option<ByteString>);
+
+fields!(AuthVisitor of Auth, "an object with an accessToken", |auth, map| {
+    "accessToken" => auth.0 = map.next_value_seed(TEXT)?,
+});

@@ -174,7 +174,7 @@ impl ServerFrame<'_> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Envelope<'a> {
     action: Action,
@@ -207,23 +207,8 @@ struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    const fn new(action: Action) -> Self {
-        Self {
-            action,
-            id: None,
-            channel: None,
-            channel_serial: None,
-            msg_serial: None,
-            count: None,
-            res: None,
-            flags: None,
-            params: None,
-            connection_id: None,
-            connection_details: None,
-            error: None,
-            timestamp: None,
-            presence: None,
-        }
+    fn new(action: Action) -> Self {
+        Self { action, ..Self::default() }
     }
 }
 

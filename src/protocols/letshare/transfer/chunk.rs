@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use thiserror::Error;
 
 use crate::limits;
 
@@ -28,32 +27,18 @@ pub struct Chunk {
     pub frame: Bytes,
 }
 
-/// Why a binary frame is no chunk. A frame whose header cannot be read names no transfer, so
-/// nobody can be told which one failed.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum BadChunk {
-    #[error("the frame is shorter than its header")]
-    TooShort,
-    #[error("the header is not the JSON it should be")]
-    BadHeader,
-}
-
 impl Chunk {
-    /// Reads the header; whether the payload fits it, the transfer judges, which can name itself.
-    ///
-    /// # Errors
-    /// [`BadChunk`].
-    pub fn parse(frame: Bytes) -> Result<Self, BadChunk> {
-        let padded = frame.get(..HEADER_BYTES).ok_or(BadChunk::TooShort)?;
+    /// Reads the header; whether the payload fits it, the transfer judges, which can name itself. None when the frame is
+    /// no chunk: it names no transfer then, so nobody can be told which one failed.
+    pub fn parse(frame: Bytes) -> Option<Self> {
+        let padded = frame.get(..HEADER_BYTES)?;
         // The app cuts at the first zero byte, and so do we.
         let length = padded.iter().position(|byte| *byte == 0).unwrap_or(HEADER_BYTES);
-        let json = &padded[..length];
-        let header: Header = match json.first() {
-            Some(b'{') => serde_json::from_slice(json).map_err(|_| BadChunk::BadHeader)?,
-            _ => return Err(BadChunk::BadHeader),
-        };
+        // serde takes an array for a struct's fields in order.
+        let json = Some(&padded[..length]).filter(|json| json.starts_with(b"{"))?;
+        let header = serde_json::from_slice(json).ok()?;
         let frame = if frame.len() < limits::COPIED_FRAME_BYTES { Bytes::copy_from_slice(&frame) } else { frame };
-        Ok(Self { header, frame })
+        Some(Self { header, frame })
     }
 
     /// Length of the payload that is there, in bytes, whatever the header says.
@@ -86,8 +71,8 @@ mod tests {
 
     #[test]
     fn what_is_no_chunk_is_refused() {
-        assert_eq!(Chunk::parse(Bytes::new()).err(), Some(BadChunk::TooShort));
-        assert_eq!(Chunk::parse(Bytes::from(vec![b'{'; 255])).err(), Some(BadChunk::TooShort));
+        assert!(Chunk::parse(Bytes::new()).is_none());
+        assert!(Chunk::parse(Bytes::from(vec![b'{'; 255])).is_none());
         for bad in [
             "",
             "x",
@@ -97,7 +82,7 @@ mod tests {
             r#"{"transfer_id":"t","chunk_index":-1,"chunk_size":4,"total_chunks":1}"#,
             r#"{"transfer_id":7,"chunk_index":0,"chunk_size":4,"total_chunks":1}"#,
         ] {
-            assert_eq!(Chunk::parse(frame(bad, b"data")).err(), Some(BadChunk::BadHeader), "{bad}");
+            assert!(Chunk::parse(frame(bad, b"data")).is_none(), "{bad}");
         }
     }
 }

@@ -6,15 +6,19 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::{
-    actors::transport::context::TransportContext,
-    ids::{ChannelName, SessionId},
-    protocols::letshare::transfer::{
-        board::{Board, Listed, Terms},
-        chunk::Chunk,
-        fault::TransferFault,
-        message::{self, BadControl, Control, Request},
-        relay::{Abort, Carry, Departure, Lost, Opening, Relay, Returned, Say},
-        state::{Side, Signal, Transfer},
+    actors::{online::Registration, transport::context::TransportContext},
+    error::Fault,
+    ids::ChannelName,
+    protocols::letshare::{
+        refusal::Refusal,
+        transfer::{
+            chunk::Chunk,
+            fault::TransferFault,
+            message::{self, Control, Request},
+            relay::{Event, Relay},
+            state::{Signal, Transfer},
+            transfers::{Listed, Member, Terms, Transfers},
+        },
     },
 };
 
@@ -22,57 +26,45 @@ pub struct Files {
     user: String,
     is_pro: bool,
     /// None when this server carries no files.
-    board: Option<Arc<Board>>,
+    transfers: Option<Arc<Transfers>>,
+    /// The rooms that it is in.
+    present: HashMap<ChannelName, Registration<Member>>,
     /// Transfers that this connection has a side in.
     involved: HashMap<String, Arc<Listed>>,
     /// The last id whose frames were told to be unknown: one error is enough for a window of them.
     told_unknown: String,
 }
 
-/// What the connection tells its client in the room protocol's own form.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Unreadable {
-    UnknownKind,
-    NoTransferId,
-    /// A binary frame that is no chunk.
-    NoChunk,
-    RateLimited,
-}
-
 impl Files {
-    pub fn new(user: String, is_pro: bool, board: Option<Arc<Board>>) -> Self {
-        Self { user, is_pro, board, involved: HashMap::new(), told_unknown: String::new() }
+    pub fn new(user: String, is_pro: bool, transfers: Option<Arc<Transfers>>) -> Self {
+        Self { user, is_pro, transfers, present: HashMap::new(), involved: HashMap::new(), told_unknown: String::new() }
+    }
+
+    fn member(&self, room: &ChannelName) -> Member {
+        (room.clone(), self.user.clone())
     }
 
     /// A control message; `kind` is its type without the prefix.
     ///
     /// # Errors
-    /// [`Unreadable`] when not even the transfer is named; other faults are told with its id.
+    /// When not even the transfer is named; other faults are told with its id.
     pub fn control(
         &mut self,
         kind: &str,
         channel: &str,
         data: Option<&RawValue>,
         transport: &mut TransportContext<'_>,
-    ) -> Result<(), Unreadable> {
-        match Control::parse(kind, data) {
-            Ok(Control::Request(request)) => {
+    ) -> Result<(), Refusal> {
+        match Control::parse(kind, data)? {
+            Control::Request(request) => {
                 let transfer_id = request.transfer_id.clone();
                 if let Err(fault) = self.request(request, channel, transport) {
                     transport.worker().count(|counters| counters.transfers_refused += 1);
                     tell(&transfer_id, fault, transport);
                 }
             }
-            Ok(Control::Signal { transfer_id, signal }) => {
-                if let Some(data) = data {
-                    self.signal(kind, &transfer_id, signal, data, transport);
-                }
-            }
-            Err(BadControl::Malformed { transfer_id }) => {
-                tell(&transfer_id, TransferFault::BadRequest, transport);
-            }
-            Err(BadControl::NoTransferId) => return Err(Unreadable::NoTransferId),
-            Err(BadControl::UnknownKind) => return Err(Unreadable::UnknownKind),
+            Control::Signal { transfer_id, signal, data } => self.signal(kind, &transfer_id, signal, data, transport),
+            Control::Malformed { transfer_id } => tell(&transfer_id, TransferFault::BadRequest, transport),
         }
         Ok(())
     }
@@ -83,8 +75,8 @@ impl Files {
         channel: &str,
         transport: &mut TransportContext<'_>,
     ) -> Result<(), TransferFault> {
-        let board = self.board.as_ref().ok_or(TransferFault::Disabled)?;
-        request.offer.check(&board.gate, self.is_pro)?;
+        let transfers = self.transfers.as_ref().ok_or(TransferFault::Disabled)?;
+        request.offer.check(&transfers.gate, self.is_pro)?;
         let room: ChannelName = match channel {
             "" => request.room_name.as_deref().unwrap_or_default().into(),
             named => named.into(),
@@ -93,34 +85,31 @@ impl Files {
             return Err(TransferFault::NotInRoom);
         }
         let sender = transport.handle();
-        let receiver_user = request.to_user_id.clone();
-        let receiver = board.find(&room, &receiver_user, sender.session).ok_or(TransferFault::NoReceiver)?;
-        let clock = &transport.worker().broker.clock;
-        let (now, uptime) = (clock.now(), clock.uptime());
         let terms = Terms {
             transfer_id: request.transfer_id.clone(),
             room: room.clone(),
             sender: sender.session,
             sender_user: self.user.clone(),
-            receiver: receiver_user.clone(),
+            receiver_user: request.to_user_id.clone(),
             ring_bytes: request.offer.ring_bytes(),
         };
-        let listed = board.open(terms, || {
-            let opening = Opening {
-                transfer_id: request.transfer_id.clone(),
+        let receiver = (room.clone(), request.to_user_id.clone());
+        let receiver = transfers.find(&receiver, sender.session).ok_or(TransferFault::NoReceiver)?;
+        let listed = transfers.open(terms, |terms| {
+            let relay = Relay {
+                terms,
                 file_name: request.file_name().map(str::to_owned),
-                room: room.clone(),
                 sender,
-                sender_user: self.user.clone(),
-                receiver: receiver.clone(),
-                receiver_user,
-                state: Transfer::new(uptime, request.offer),
-                board: Arc::clone(board),
+                receiver: Some(receiver.clone()),
+                widened: 0,
+                state: Transfer::new(transport.worker().broker.clock.uptime(), request.offer),
+                transfers: Arc::clone(transfers),
+                worker: transport.worker().clone(),
             };
-            Relay::open(opening, transport.worker().clone())
+            relay.open()
         })?;
         self.involve(listed);
-        receiver.send(vec![request.forwarded(&room, &self.user, now)]);
+        receiver.send(vec![request.forwarded(&room, &self.user, transport.now())]);
         Ok(())
     }
 
@@ -144,115 +133,104 @@ impl Files {
             }
             return;
         }
-        let say = Say {
-            from: transport.handle(),
-            signal,
-            frame: message::forwarded(kind, &listed.terms.room, data, transport.now()),
-        };
-        if listed.address.try_send(say).is_err() {
+        let frame = message::forwarded(kind, &listed.terms.room, data, transport.now());
+        let signalled = Event::Signalled { from: transport.handle(), signal, frame };
+        if listed.address.try_send(signalled).is_err() {
             tell(transfer_id, TransferFault::ServerBusy, transport);
         }
     }
 
-    /// Strangers are turned away here, so that they cannot even fill a transfer's mailbox. Which of
-    /// its user's connections is the receiver, the transfer itself knows.
+    /// Strangers are turned away here, so that they cannot even fill a transfer's mailbox. Which of its user's
+    /// connections is the receiver, the transfer itself knows.
     fn has_side(&self, listed: &Listed, transport: &TransportContext<'_>) -> bool {
         let terms = &listed.terms;
         let is_sender = terms.sender == transport.handle().session;
-        is_sender || (terms.receiver == self.user && transport.filter(&terms.room, 0).is_some())
+        is_sender || (terms.receiver_user == self.user && transport.filter(&terms.room, 0).is_some())
     }
 
-    /// A binary message. Frames of a transfer that goes on are bounded by its window, all others by
-    /// the rate limit.
+    /// A binary message. Frames of a transfer that goes on are bounded by its window, all others by the rate limit.
     ///
     /// # Errors
-    /// [`Unreadable`].
-    pub fn chunk(&mut self, frame: Bytes, transport: &mut TransportContext<'_>) -> Result<(), Unreadable> {
+    /// When they come too fast, or it is no chunk.
+    pub fn chunk(&mut self, frame: Bytes, transport: &mut TransportContext<'_>) -> Result<(), Refusal> {
         let chunk = Chunk::parse(frame);
-        let listed = match &chunk {
-            Ok(chunk) => self.find(&chunk.header.transfer_id),
-            Err(_) => None,
-        };
-        let from = transport.handle();
-        let is_expected = |listed: &Arc<Listed>| listed.is_live() && listed.terms.sender == from.session;
+        let listed = chunk.as_ref().and_then(|chunk| self.find(&chunk.header.transfer_id));
+        let connection = transport.handle().session;
+        let is_expected = |listed: &Arc<Listed>| listed.is_live() && listed.terms.sender == connection;
         if !listed.as_ref().is_some_and(is_expected) && !transport.may_send() {
-            return Err(Unreadable::RateLimited);
+            return Err(Fault::RateLimited.into());
         }
-        let chunk = chunk.map_err(|_| Unreadable::NoChunk)?;
+        // Such a frame has no type: the Go server, which takes it for JSON, answers the same.
+        let chunk = chunk.ok_or_else(|| Refusal::UnknownType(String::new()))?;
         let transfer_id = &chunk.header.transfer_id;
         let Some(listed) = listed else {
-            self.tell_unknown(transfer_id, transport);
+            if self.told_unknown != *transfer_id {
+                transfer_id.clone_into(&mut self.told_unknown);
+                tell(transfer_id, TransferFault::UnknownTransfer, transport);
+            }
             return Ok(());
         };
-        if listed.terms.sender != from.session {
+        if listed.terms.sender != connection {
             tell(transfer_id, TransferFault::NotYourTransfer, transport);
-        } else if listed.address.try_send(Carry { chunk }).is_err() {
-            let fault = TransferFault::WindowExceeded;
-            listed.address.do_send(Abort { fault });
+        } else if listed.address.try_send(Event::Chunk(chunk)).is_err() {
+            listed.address.do_send(Event::Aborted(TransferFault::WindowExceeded));
         }
         Ok(())
     }
 
     /// The page is in a room: whatever is on the way to it goes on, and it hears what became of its own files.
     pub fn entered(&mut self, room: &ChannelName, transport: &mut TransportContext<'_>) {
-        let Some(board) = &self.board else {
+        let Some(transfers) = self.transfers.as_ref().filter(|_| !self.present.contains_key(room)) else {
             return;
         };
-        if !board.enter(room, &self.user, transport.handle()) {
-            return;
-        }
+        let (member, handle) = (self.member(room), transport.handle());
+        let registration = transfers.present.register(member.clone(), ());
+        registration.enter(handle.clone(), transport.now(), false);
         // What it was sending with an older connection ends with that one, which may be dead.
-        for older in board.senders(room, &self.user, transport.handle().session) {
+        for older in transfers.senders(&member, handle.session) {
             older.probe();
         }
-        let owed = board.take_owed(room, &self.user);
-        let owed = owed.into_iter().map(|listed| (Side::Sender, listed));
-        let incoming = board.incoming(room, &self.user);
-        let incoming = incoming.into_iter().map(|listed| (Side::Receiver, listed));
-        for (side, listed) in owed.chain(incoming) {
-            let handle = transport.handle();
-            listed.address.do_send(Returned { side, handle });
+        for (side, listed) in transfers.concerning(&member) {
+            listed.address.do_send(Event::Entered { side, handle: handle.clone() });
         }
+        self.present.insert(room.clone(), registration);
     }
 
     /// The page left a room, and with it every transfer there.
     pub fn left(&mut self, room: &ChannelName, transport: &mut TransportContext<'_>) {
-        self.lose(room, transport.handle().session, Departure::FromRoom);
+        self.leave(room, false, transport);
         self.involved.retain(|_, listed| listed.terms.room != *room);
     }
 
     /// The connection is gone, and with it its side of every transfer.
     pub fn closed(&mut self, transport: &mut TransportContext<'_>) {
-        let connection = transport.handle().session;
         for room in transport.channels() {
-            self.lose(room, connection, Departure::FromServer);
+            self.leave(room, true, transport);
         }
     }
 
-    /// Tells the transfers in `room`. A page that was asked to receive and has not answered is no less
-    /// missed.
-    fn lose(&self, room: &ChannelName, connection: SessionId, departure: Departure) {
-        let Some(board) = &self.board else {
+    /// Tells the transfers in `room`. A page that was asked to receive and has not answered is missed just the same.
+    fn leave(&mut self, room: &ChannelName, is_closed: bool, transport: &TransportContext<'_>) {
+        let Some(transfers) = &self.transfers else {
             return;
         };
-        board.leave(room, connection);
-        let involved = self.involved.values();
-        let outgoing = involved.filter(|listed| listed.terms.sender == connection);
-        let outgoing = outgoing.filter(|listed| listed.terms.room == *room).cloned();
-        for listed in outgoing.chain(board.incoming(room, &self.user)) {
-            listed.address.do_send(Lost { connection, departure });
+        self.present.remove(room);
+        let connection = transport.handle().session;
+        let is_outgoing = |listed: &&Arc<Listed>| listed.terms.sender == connection && listed.terms.room == *room;
+        let outgoing = self.involved.values().filter(is_outgoing).cloned();
+        for listed in outgoing.chain(transfers.incoming(&self.member(room))) {
+            listed.address.do_send(Event::Left { connection, is_closed });
         }
     }
 
-    /// From the connection's own list, or from everybody's: a receiver has learned of the transfer by
-    /// its request alone.
+    /// From the connection's own list, or from everybody's: a receiver has learned of the transfer by its request alone.
     fn find(&mut self, transfer_id: &str) -> Option<Arc<Listed>> {
         let known = self.involved.get(transfer_id);
         if let Some(listed) = known.filter(|listed| listed.address.connected()) {
             return Some(Arc::clone(listed));
         }
-        let listed = self.board.as_ref()?.transfer(transfer_id)?;
-        if listed.terms.receiver == self.user {
+        let listed = self.transfers.as_ref()?.transfer(transfer_id)?;
+        if listed.terms.receiver_user == self.user {
             self.involve(Arc::clone(&listed));
         }
         Some(listed)
@@ -261,20 +239,11 @@ impl Files {
     /// Notes a transfer, and forgets those that are over.
     fn involve(&mut self, listed: Arc<Listed>) {
         self.involved.retain(|_, known| known.address.connected());
-        let transfer_id = listed.terms.transfer_id.clone();
-        self.involved.insert(transfer_id, listed);
-    }
-
-    fn tell_unknown(&mut self, transfer_id: &str, transport: &mut TransportContext<'_>) {
-        if self.told_unknown != transfer_id {
-            transfer_id.clone_into(&mut self.told_unknown);
-            tell(transfer_id, TransferFault::UnknownTransfer, transport);
-        }
+        self.involved.insert(listed.terms.transfer_id.clone(), listed);
     }
 }
 
 fn tell(transfer_id: &str, fault: TransferFault, transport: &mut TransportContext<'_>) {
     transport.count_error();
-    let error = message::error(transfer_id, None, fault, transport.now());
-    transport.send_frame(error);
+    transport.send_frame(message::error(transfer_id, "", fault, transport.now()));
 }

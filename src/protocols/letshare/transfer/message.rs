@@ -8,7 +8,14 @@ use crate::{
     core::frame,
     ids::{ChannelName, Timestamp},
     limits,
-    protocols::letshare::transfer::{fault::TransferFault, offer::Offer, state::Signal},
+    protocols::letshare::{
+        refusal::Refusal,
+        transfer::{
+            fault::TransferFault,
+            offer::Offer,
+            state::{Side, Signal},
+        },
+    },
 };
 
 /// What the types of all control messages begin with.
@@ -16,9 +23,17 @@ pub const PREFIX: &str = "file:transfer:";
 
 /// A control message, read.
 #[derive(Debug)]
-pub enum Control {
+pub enum Control<'a> {
     Request(Request),
-    Signal { transfer_id: String, signal: Signal },
+    Signal {
+        transfer_id: String,
+        signal: Signal,
+        data: &'a RawValue,
+    },
+    /// Anything but its transfer is wrong.
+    Malformed {
+        transfer_id: String,
+    },
 }
 
 #[derive(Debug)]
@@ -30,18 +45,6 @@ pub struct Request {
     pub offer: Offer,
     /// Everything that the sender said, for the receiver.
     data: Map<String, Value>,
-}
-
-/// What is wrong with a control message.
-#[derive(Debug, PartialEq, Eq)]
-pub enum BadControl {
-    /// There is no such kind, or it is one that only the server says.
-    UnknownKind,
-    /// Not even the transfer can be told.
-    NoTransferId,
-    Malformed {
-        transfer_id: String,
-    },
 }
 
 #[derive(Deserialize)]
@@ -70,25 +73,25 @@ struct ResendData {
     missing_count: Option<u64>,
 }
 
-impl Control {
+impl<'a> Control<'a> {
     /// `kind` is the type without its prefix.
     ///
     /// # Errors
-    /// [`BadControl`].
-    pub fn parse(kind: &str, data: Option<&RawValue>) -> Result<Self, BadControl> {
-        let data = data.map_or("", RawValue::get);
-        let is_object = data.starts_with('{');
-        let transfer_id = is_object
-            .then(|| serde_json::from_str::<Id>(data).ok())
-            .flatten()
-            .map(|id| id.transfer_id)
-            .filter(|id| !id.is_empty() && id.len() <= limits::TRANSFER_ID_BYTES)
-            .ok_or(BadControl::NoTransferId)?;
-        if data.len() > limits::TRANSFER_CONTROL_BYTES {
-            return Err(BadControl::Malformed { transfer_id });
+    /// When not even the transfer can be told, or there is no such kind, or it is one that only the server says.
+    pub fn parse(kind: &str, data: Option<&'a RawValue>) -> Result<Self, Refusal> {
+        let data = data.filter(|data| data.get().starts_with('{')).ok_or(Refusal::BadData)?;
+        let json = data.get();
+        let id = serde_json::from_str::<Id>(json).ok().map(|id| id.transfer_id);
+        let id = id.filter(|id| !id.is_empty() && id.len() <= limits::TRANSFER_ID_BYTES);
+        let transfer_id = id.ok_or(Refusal::BadData)?;
+        if json.len() > limits::TRANSFER_CONTROL_BYTES {
+            return Ok(Self::Malformed { transfer_id });
         }
-        let parsed = match kind {
-            "request" => return Request::parse(transfer_id, data).map(Self::Request),
+        let signal = match kind {
+            "request" => {
+                let request = Request::parse(&transfer_id, json).map(Self::Request);
+                return Ok(request.unwrap_or(Self::Malformed { transfer_id }));
+            }
             "accept" => Some(Signal::Accept),
             "reject" => Some(Signal::Reject),
             "start" => Some(Signal::Start),
@@ -97,14 +100,14 @@ impl Control {
             "cancel" => Some(Signal::Cancel),
             "error" => Some(Signal::Error),
             "resume-query" => Some(Signal::ResumeQuery),
-            "ack" => ack(data),
-            "resend" => resend(data),
-            _ => return Err(BadControl::UnknownKind),
+            "ack" => ack(json),
+            "resend" => resend(json),
+            _ => return Err(Refusal::UnknownType(format!("{PREFIX}{kind}"))),
         };
-        match parsed {
-            Some(signal) => Ok(Self::Signal { transfer_id, signal }),
-            None => Err(BadControl::Malformed { transfer_id }),
-        }
+        Ok(match signal {
+            Some(signal) => Self::Signal { transfer_id, signal, data },
+            None => Self::Malformed { transfer_id },
+        })
     }
 }
 
@@ -121,20 +124,16 @@ fn resend(data: &str) -> Option<Signal> {
 }
 
 impl Request {
-    fn parse(transfer_id: String, data: &str) -> Result<Self, BadControl> {
-        let read = serde_json::from_str::<RequestData>(data).ok();
-        let everything = serde_json::from_str(data).ok();
-        let (Some(read), Some(data)) = (read, everything) else {
-            return Err(BadControl::Malformed { transfer_id });
-        };
-        let RequestData { to_user_id, room_name, offer } = read;
-        Ok(Self { transfer_id, to_user_id, room_name, offer, data })
+    fn parse(transfer_id: &str, json: &str) -> Option<Self> {
+        let RequestData { to_user_id, room_name, offer } = serde_json::from_str(json).ok()?;
+        let data = serde_json::from_str(json).ok()?;
+        Some(Self { transfer_id: transfer_id.to_owned(), to_user_id, room_name, offer, data })
     }
 
     /// The request for its receiver. Who sends it is what the server knows, not what the page says.
     pub fn forwarded(mut self, room: &ChannelName, sender: &str, now: Timestamp) -> Bytes {
         self.data.insert("from_user_id".into(), sender.into());
-        write("request", room, &self.data, now)
+        write("request", room.as_str(), &self.data, now)
     }
 
     pub fn file_name(&self) -> Option<&str> {
@@ -154,23 +153,14 @@ struct Envelope<'a, D: ?Sized> {
 
 /// A control message as its side said it, for the other side; `channel` filled in.
 pub fn forwarded(kind: &str, room: &ChannelName, data: &RawValue, now: Timestamp) -> Bytes {
-    write(kind, room, data, now)
+    write(kind, room.as_str(), data, now)
 }
 
 /// The end of a transfer, or of an attempt at one, always with its id: the app fails a transfer at once
-/// only when the error names it (`docs/protocols/letshare.md §3.5.3`).
-pub fn error(transfer_id: &str, room: Option<&ChannelName>, fault: TransferFault, now: Timestamp) -> Bytes {
-    let text = fault.text();
-    let data = json!({
-        "transfer_id": transfer_id,
-        "error": text,
-        "code": fault.code(),
-        "message": text,
-    });
-    match room {
-        Some(room) => write("error", room, &data, now),
-        None => write("error", &"".into(), &data, now),
-    }
+/// only when the error names it (`docs/protocols/letshare.md §3.5.3`). `room` may be empty.
+pub fn error(transfer_id: &str, room: &str, fault: TransferFault, now: Timestamp) -> Bytes {
+    let (code, text) = fault.row();
+    write("error", room, &json!({ "transfer_id": transfer_id, "error": text, "code": code, "message": text }), now)
 }
 
 /// How far a transfer is.
@@ -190,11 +180,11 @@ impl Progress<'_> {
     }
 
     /// For one side. The lists of indexes stay empty: the app reads the counts.
-    pub fn resume_state(&self, status: &str, role: &str, now: Timestamp) -> Bytes {
+    pub fn resume_state(&self, status: &str, side: Side, now: Timestamp) -> Bytes {
         let data = json!({
             "transfer_id": self.transfer_id,
             "status": status,
-            "role": role,
+            "role": side.name(),
             "room_name": self.room.as_str(),
             "file_name": self.file_name,
             "file_size": self.offer.file_size,
@@ -207,7 +197,7 @@ impl Progress<'_> {
             "bytes_received": self.bytes_received(),
             "updated_at": now,
         });
-        write("resume-state", self.room, &data, now)
+        write("resume-state", self.room.as_str(), &data, now)
     }
 
     /// For the sender, as the receiver would have said it.
@@ -219,7 +209,7 @@ impl Progress<'_> {
             "total_chunks": self.offer.total_chunks,
             "bytes_received": self.bytes_received(),
         });
-        write("ack", self.room, &data, now)
+        write("ack", self.room.as_str(), &data, now)
     }
 
     /// For the receiver, as the sender would have said it.
@@ -229,7 +219,7 @@ impl Progress<'_> {
             "file_name": self.file_name,
             "file_size": self.offer.file_size,
         });
-        write("end", self.room, &data, now)
+        write("end", self.room.as_str(), &data, now)
     }
 
     /// For the sender: what the ring no longer holds.
@@ -241,13 +231,13 @@ impl Progress<'_> {
             "total_chunks": self.offer.total_chunks,
             "room_name": self.room.as_str(),
         });
-        write("resend", self.room, &data, now)
+        write("resend", self.room.as_str(), &data, now)
     }
 }
 
-fn write<D: Serialize + ?Sized>(kind: &str, room: &ChannelName, data: &D, timestamp: Timestamp) -> Bytes {
+fn write<D: Serialize + ?Sized>(kind: &str, channel: &str, data: &D, timestamp: Timestamp) -> Bytes {
     let kind = format!("{PREFIX}{kind}");
-    let envelope = Envelope { kind, channel: room.as_str(), data, timestamp };
+    let envelope = Envelope { kind, channel, data, timestamp };
     // Cannot fail: texts, numbers and raw JSON are written into memory.
     frame::text(&serde_json::to_vec(&envelope).unwrap_or_default())
 }
@@ -256,7 +246,7 @@ fn write<D: Serialize + ?Sized>(kind: &str, room: &ChannelName, data: &D, timest
 mod tests {
     use super::*;
 
-    fn parse(kind: &str, data: &str) -> Result<Control, BadControl> {
+    fn parse<'a>(kind: &str, data: &'a str) -> Result<Control<'a>, Refusal> {
         Control::parse(kind, Some(serde_json::from_str(data).expect("JSON")))
     }
 
@@ -315,21 +305,28 @@ mod tests {
 
     #[test]
     fn bad_messages_say_which_transfer_they_spoil() {
-        let malformed = |id: &str| BadControl::Malformed { transfer_id: id.into() };
         for (kind, data, expected) in [
-            ("accept", "{}", BadControl::NoTransferId),
-            ("accept", "[]", BadControl::NoTransferId),
-            ("accept", r#"{"transfer_id":""}"#, BadControl::NoTransferId),
-            ("accept", r#"{"transfer_id":7}"#, BadControl::NoTransferId),
-            ("progress", r#"{"transfer_id":"t"}"#, BadControl::UnknownKind),
-            ("ack", r#"{"transfer_id":"t"}"#, malformed("t")),
-            ("ack", r#"{"transfer_id":"t","received_chunks":-1}"#, malformed("t")),
-            ("resend", r#"{"transfer_id":"t","chunk_indexes":[]}"#, malformed("t")),
-            ("resend", r#"{"transfer_id":"t","chunk_indexes":"all"}"#, malformed("t")),
-            ("request", r#"{"transfer_id":"t","to_user_id":"b"}"#, malformed("t")),
+            ("accept", "{}", Refusal::BadData),
+            ("accept", "[]", Refusal::BadData),
+            ("accept", r#"{"transfer_id":""}"#, Refusal::BadData),
+            ("accept", r#"{"transfer_id":7}"#, Refusal::BadData),
+            ("progress", r#"{"transfer_id":"t"}"#, Refusal::UnknownType("file:transfer:progress".into())),
         ] {
             assert_eq!(parse(kind, data).err(), Some(expected), "{kind} {data}");
         }
-        assert_eq!(Control::parse("accept", None).err(), Some(BadControl::NoTransferId));
+        for (kind, data) in [
+            ("ack", r#"{"transfer_id":"t"}"#),
+            ("ack", r#"{"transfer_id":"t","received_chunks":-1}"#),
+            ("resend", r#"{"transfer_id":"t","chunk_indexes":[]}"#),
+            ("resend", r#"{"transfer_id":"t","chunk_indexes":"all"}"#),
+            ("request", r#"{"transfer_id":"t","to_user_id":"b"}"#),
+        ] {
+            let parsed = parse(kind, data);
+            assert!(
+                matches!(&parsed, Ok(Control::Malformed { transfer_id }) if transfer_id == "t"),
+                "{kind} {data}: {parsed:?}"
+            );
+        }
+        assert_eq!(Control::parse("accept", None).err(), Some(Refusal::BadData));
     }
 }

@@ -1,10 +1,10 @@
 //! One transfer: who may say what when (`docs/protocols/letshare.md §3.3`, `§3.5`). Pure: `now` and a signal in,
-//! actions out. The signals and actions stand in `words`, what a receiver can have again in `kept`, what
-//! becomes of a transfer when a side is lost, time passes or it ends in `lifetime`.
+//! actions out. The signals and actions stand in `signal`, what a receiver can have again in `retained`, what becomes of a
+//! transfer when a side is lost, time passes or it ends in `lifetime`.
 
-mod kept;
 mod lifetime;
-mod words;
+mod retained;
+mod signal;
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::{
         chunk::Chunk,
         fault::TransferFault,
         offer::Offer,
-        state::{kept::Kept, lifetime::Partings},
+        state::{lifetime::Endings, retained::Retained},
     },
 };
 
-pub use words::{Action, Outcome, Side, Signal};
+pub use signal::{Action, Outcome, Side, Signal};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
@@ -49,10 +49,10 @@ pub struct Transfer {
     offer: Offer,
     phase: Phase,
     last_activity: Duration,
-    kept: Kept,
+    retained: Retained,
     acknowledged: u64,
     outcome: Option<Outcome>,
-    partings: Partings,
+    endings: Endings,
 }
 
 impl Transfer {
@@ -61,10 +61,10 @@ impl Transfer {
             offer,
             phase: Phase::Pending,
             last_activity: now,
-            kept: Kept::default(),
+            retained: Retained::default(),
             acknowledged: 0,
             outcome: None,
-            partings: Partings::default(),
+            endings: Endings::default(),
         }
     }
 
@@ -110,7 +110,7 @@ impl Transfer {
             Signal::Reject | Signal::Cancel | Signal::Error => {
                 if let Phase::Interrupted { .. } = self.phase {
                     let message = message.clone();
-                    self.partings.receiver = Some(Action::Repeat { to, message });
+                    self.endings.receiver = Some(Action::Repeat { to, message });
                 }
                 self.finish(now, Outcome::Cancelled);
                 vec![Action::Forward { to }]
@@ -118,22 +118,22 @@ impl Transfer {
             Signal::Start | Signal::End | Signal::Complete if self.phase == Phase::Pending => {
                 vec![Action::Fail { to: from, fault: TransferFault::NotAccepted }]
             }
-            Signal::Complete if self.kept.end.is_some() => {
+            Signal::Complete if self.retained.end.is_some() => {
                 self.finish(now, Outcome::Completed);
                 vec![Action::Forward { to }]
             }
             Signal::Complete => self.deliver(message.clone()),
             Signal::Start => {
-                self.kept.start = Some(message.clone());
+                self.retained.start = Some(message.clone());
                 self.to_receiver(Action::Forward { to })
             }
             Signal::End => {
-                self.kept.end = Some(message.clone());
+                self.retained.end = Some(message.clone());
                 self.to_receiver(Action::Forward { to })
             }
             Signal::Ack { received_chunks } => {
                 // Nobody has received what was never sent.
-                let received = (*received_chunks).min(self.kept.sent());
+                let received = (*received_chunks).min(self.retained.sent());
                 self.acknowledged = self.acknowledged.max(received);
                 vec![Action::Forward { to }]
             }
@@ -146,7 +146,7 @@ impl Transfer {
     /// before it has them.
     fn deliver(&mut self, complete: Bytes) -> Vec<Action> {
         self.phase = Phase::Delivered { complete };
-        self.kept = Kept::default();
+        self.retained = Retained::default();
         self.acknowledged = self.offer.total_chunks;
         vec![Action::AckForSender { received_chunks: self.acknowledged }]
     }
@@ -183,10 +183,10 @@ impl Transfer {
         if !fits {
             return self.fail(now, TransferFault::BadChunk);
         }
-        if !self.kept.take_in(header.chunk_index, &chunk.frame) {
+        if !self.retained.take_in(header.chunk_index, &chunk.frame) {
             return Vec::new();
         }
-        if self.kept.sent() - self.acknowledged > limits::TRANSFER_RING_FRAMES {
+        if self.retained.sent() - self.acknowledged > limits::TRANSFER_RING_FRAMES {
             return self.fail(now, TransferFault::WindowExceeded);
         }
         self.to_receiver(Action::Frame(chunk.frame))
@@ -218,14 +218,14 @@ impl Transfer {
         if asked.last().is_none_or(|last| *last >= self.offer.total_chunks) {
             return vec![Action::Fail { to: Side::Receiver, fault: TransferFault::BadRequest }];
         }
-        let (mut actions, lacking) = self.kept.look_up(&asked);
+        let (mut actions, lacking) = self.retained.look_up(&asked);
         if lacking.sent.is_empty() && !lacking.is_more_to_come {
-            actions.extend(self.kept.end_for_receiver(&self.offer));
+            actions.extend(self.retained.end_for_receiver(&self.offer));
             return actions;
         }
-        self.kept.want(&lacking.sent);
+        self.retained.want(&lacking.sent);
         let received_chunks = self.offer.total_chunks.saturating_sub(missing_count);
-        self.acknowledged = self.acknowledged.max(received_chunks.min(self.kept.sent()));
+        self.acknowledged = self.acknowledged.max(received_chunks.min(self.retained.sent()));
         actions.push(Action::AckForSender { received_chunks });
         if !lacking.sent.is_empty() {
             actions.push(Action::ResendFromSender { chunk_indexes: lacking.sent, missing_count });

@@ -67,14 +67,14 @@ pub async fn options(server: &Server) -> Result<ClientOptions, ConnectFault> {
     Ok(options)
 }
 
-/// The driver's words about a URI, unless they tell what is secret in it.
-fn without(words: &str, uri: &SecretString) -> String {
+/// What the driver says about a URI, unless that has something secret of it.
+fn without(text: &str, uri: &SecretString) -> String {
     let secret = uri.expose_secret();
     let login = secret.split_once("://").map_or(secret, |(_, rest)| rest);
     let login = login.rsplit_once('@').map_or("", |(login, _)| login);
     let mut parts = login.split(':').filter(|part| !part.is_empty());
-    if parts.any(|part| words.contains(part)) {
+    if parts.any(|part| text.contains(part)) {
         return "it is malformed".to_owned();
     }
-    words.to_owned()
+    text.to_owned()
 }

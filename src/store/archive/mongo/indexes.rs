@@ -15,10 +15,7 @@ use crate::{
     limits,
     store::{
         StoreError,
-        archive::mongo::{
-            MongoArchive,
-            fault::{code, told},
-        },
+        archive::mongo::{MongoArchive, fault::code},
     },
 };
 
@@ -42,14 +39,10 @@ impl MongoArchive {
             (doc! { "from_user_id": 1, "client_id": 1 }, Some(once)),
         ];
         for (keys, options) in indexes {
-            self.messages
-                .create_index(IndexModel::builder().keys(keys).options(options).build())
-                .await
-                .map_err(|error| told(&error))?;
+            self.messages.create_index(IndexModel::builder().keys(keys).options(options).build()).await?;
         }
         let members = IndexModel::builder().keys(doc! { "member_ids": 1 }).build();
-        let made = self.groups.create_index(members).await;
-        made.map_err(|error| told(&error))?;
+        self.groups.create_index(members).await?;
         keep_for(&self.messages, "created_at", retention).await?;
         // They are touched at least every hour in which the group has messages.
         let longer = retention.map(|age| age + limits::CHAT_PARTICIPANTS_TOUCHED);
@@ -72,16 +65,16 @@ async fn keep_for(
         Ok(_) => return Ok(()),
         // It was another time before.
         Err(error) if code(&error).is_some_and(|code| ANOTHER_INDEX.contains(&code)) => {}
-        Err(error) => return Err(told(&error)),
+        Err(error) => return Err(error.into()),
     }
     drop_retention(collection).await?;
-    let made = collection.create_index(index).await;
-    made.map(drop).map_err(|error| told(&error))
+    collection.create_index(index).await?;
+    Ok(())
 }
 
 async fn drop_retention(collection: &Collection<Document>) -> Result<(), StoreError> {
     match collection.drop_index(RETENTION).await {
-        Err(error) if !code(&error).is_some_and(|code| NOT_THERE.contains(&code)) => Err(told(&error)),
+        Err(error) if !code(&error).is_some_and(|code| NOT_THERE.contains(&code)) => Err(error.into()),
         _ => Ok(()),
     }
 }

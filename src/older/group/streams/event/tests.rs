@@ -32,14 +32,14 @@ fn ids_are_numbers_or_text_and_numbers_keep_all_digits() {
         "message_id": u64::MAX, "group_id": 12, "sender_id": 1_000_000, "msg_type": "2",
         "content": null, "image_url": "b.png", "more": {},
     });
-    let expected = NewMessage {
+    let expected = GroupMessage {
         message_id: "18446744073709551615".into(),
         group_id: "12".into(),
         sender_id: "1000000".into(),
         msg_type: 2,
         image_url: "b.png".into(),
         created_at: 1_760_000_000,
-        ..NewMessage::default()
+        ..GroupMessage::default()
     };
     assert_eq!(read(MESSAGES, &payload), Ok(Event::Message(expected)));
 }

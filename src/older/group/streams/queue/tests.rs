@@ -1,4 +1,5 @@
 use super::*;
+use crate::older::group::streams::event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES};
 
 fn queue() -> Arc<Queue> {
     Queue::load(None).unwrap()
@@ -58,11 +59,13 @@ fn the_bytes_that_wait_are_bounded_and_given_back() {
 
 #[test]
 fn a_row_is_read_as_it_was_written() {
-    let job = Job { number: 7, stream: MEMBERS_REMOVED, uuid: "u".into(), payload: "{}\n\"".into(), has_row: true };
-    let row = Row { stream: job.stream.to_owned(), uuid: job.uuid.clone(), payload: job.payload.clone() };
-    let value = serde_json::to_vec(&row).unwrap();
+    let job =
+        Job { number: 7, stream: MEMBERS_REMOVED.into(), uuid: "u".into(), payload: "{}\n\"".into(), has_row: true };
+    // As every version wrote it.
+    let value = serde_json::to_vec(&job).unwrap();
+    assert_eq!(value, br#"{"stream":"chat.group.member.removed","uuid":"u","payload":"{}\n\""}"#);
     let read = Job::read(&7_u64.to_be_bytes(), &value).unwrap();
-    assert_eq!((read.number, read.stream), (7, MEMBERS_REMOVED));
+    assert_eq!((read.number, &*read.stream), (7, MEMBERS_REMOVED));
     assert_eq!((read.uuid, read.payload), (job.uuid, job.payload));
     assert!(read.has_row);
     assert!(Job::read(b"short", &value).is_none());

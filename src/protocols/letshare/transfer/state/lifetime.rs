@@ -9,13 +9,13 @@ use crate::{
     limits,
     protocols::letshare::transfer::{
         fault::TransferFault,
-        state::{Action, Outcome, Phase, Side, Transfer, kept::Kept},
+        state::{Action, Outcome, Phase, Side, Transfer, retained::Retained},
     },
 };
 
-/// What a side who was away at the end has to be told yet.
+/// How it ended, for a side who was away by then and is to be told when it comes back.
 #[derive(Debug, Default)]
-pub struct Partings {
+pub struct Endings {
     pub sender: Option<Action>,
     pub receiver: Option<Action>,
 }
@@ -37,7 +37,7 @@ impl Transfer {
             (_, Side::Sender) => {
                 let actions = self.fail(now, TransferFault::SenderGone);
                 // The first is for the sender.
-                self.partings.sender = actions.first().cloned();
+                self.endings.sender = actions.first().cloned();
                 actions
             }
             (Phase::Pending, Side::Receiver) => self.fail(now, TransferFault::ReceiverGone),
@@ -53,11 +53,11 @@ impl Transfer {
     /// what it has.
     pub fn resume(&mut self, now: Duration) -> Vec<Action> {
         let Phase::Interrupted { is_told, .. } = self.phase else {
-            return self.part(Side::Receiver).into_iter().collect();
+            return self.take_ending(Side::Receiver).into_iter().collect();
         };
         self.phase = Phase::Running;
         self.last_activity = now;
-        let mut actions = self.kept.replay(&self.offer);
+        let mut actions = self.retained.replay(&self.offer);
         if is_told {
             actions.push(self.state_for_sender());
         }
@@ -84,17 +84,17 @@ impl Transfer {
     }
 
     /// What `side` was not there to be told at the end, once.
-    pub fn part(&mut self, side: Side) -> Option<Action> {
+    pub fn take_ending(&mut self, side: Side) -> Option<Action> {
         match side {
-            Side::Sender => self.partings.sender.take(),
-            Side::Receiver => self.partings.receiver.take(),
+            Side::Sender => self.endings.sender.take(),
+            Side::Receiver => self.endings.receiver.take(),
         }
     }
 
     /// Ended so long ago that even late messages are over.
     pub fn is_forgotten(&self, now: Duration) -> bool {
-        let is_owed = self.partings.sender.is_some() || self.partings.receiver.is_some();
-        let memory = if is_owed { limits::TRANSFER_PARTING } else { limits::TRANSFER_AFTERGLOW };
+        let is_awaited = self.endings.sender.is_some() || self.endings.receiver.is_some();
+        let memory = if is_awaited { limits::TRANSFER_ENDING_KEPT } else { limits::TRANSFER_ENDED_KEPT };
         matches!(self.phase, Phase::Ended { at } if now.saturating_sub(at) >= memory)
     }
 
@@ -111,7 +111,7 @@ impl Transfer {
             return self.complete(now, complete);
         }
         if let Phase::Interrupted { .. } = self.phase {
-            self.partings.receiver = Some(Action::Fail { to: Side::Receiver, fault });
+            self.endings.receiver = Some(Action::Fail { to: Side::Receiver, fault });
         }
         self.finish(now, Outcome::Failed(fault));
         [Side::Sender, Side::Receiver].map(|to| Action::Fail { to, fault }).into()
@@ -120,6 +120,6 @@ impl Transfer {
     pub(super) fn finish(&mut self, now: Duration, outcome: Outcome) {
         self.phase = Phase::Ended { at: now };
         self.outcome = Some(outcome);
-        self.kept = Kept::default();
+        self.retained = Retained::default();
     }
 }

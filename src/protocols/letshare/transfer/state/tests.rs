@@ -126,7 +126,7 @@ fn a_receiver_that_has_everything_is_left_alone() {
 
     let mut transfer = delivered();
     assert_eq!(transfer.lose(ZERO, Side::Sender), complete_for_sender());
-    assert_eq!(transfer.part(Side::Sender).as_slice(), complete_for_sender());
+    assert_eq!(transfer.take_ending(Side::Sender).as_slice(), complete_for_sender());
     assert_eq!(transfer.outcome(), Some(Outcome::Completed));
 }
 
@@ -283,8 +283,8 @@ fn a_lost_sender_ends_it_at_once() {
     let fault = TransferFault::SenderGone;
     let to = Side::Sender;
     assert!(!transfer.is_forgotten(seconds(119)));
-    assert_eq!(transfer.part(to), Some(Action::Fail { to, fault }));
-    assert_eq!(transfer.part(to), None);
+    assert_eq!(transfer.take_ending(to), Some(Action::Fail { to, fault }));
+    assert_eq!(transfer.take_ending(to), None);
     assert!(transfer.is_forgotten(seconds(119)));
 }
 

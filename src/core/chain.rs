@@ -1,0 +1,240 @@
+//! How a copy of a channel follows a log that others write to as well (`docs/design/cluster.md §2`).
+//!
+//! Each entry names the one before it. A copy takes what links to its head; what is at or before the head it has already.
+//! Whatever else arrives shows that something is missing: it is kept for a moment, in case the missing entries are only
+//! late, then what follows the head is read from the log.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::{
+    core::{
+        message::Entry,
+        serial::{Place, Serial},
+    },
+    limits,
+};
+
+/// An entry and the one before it, at which a reader has to stand to take it.
+#[derive(Clone, Debug)]
+pub struct Linked {
+    pub previous: Serial,
+    pub entry: Arc<Entry>,
+}
+
+/// What the log has behind a position.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    /// The position that was asked for.
+    pub after: Serial,
+    pub entries: Vec<Linked>,
+    /// The newest entry of the log.
+    pub head: Serial,
+}
+
+/// The copy cannot go on where it stands: all attachments have to be told of a break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+/// Where a copy stands in the log.
+#[derive(Debug)]
+pub struct Chain {
+    head: Serial,
+    /// What does not link yet, by its place.
+    early: BTreeMap<Place, Linked>,
+    /// When the wait for late entries is over (monotonic).
+    due: Option<Duration>,
+    /// The log is being asked.
+    is_asking: bool,
+}
+
+impl Chain {
+    /// Goes on after `head`.
+    pub const fn new(head: Serial) -> Self {
+        Self { head, early: BTreeMap::new(), due: None, is_asking: false }
+    }
+
+    /// The newest entry that was taken.
+    pub const fn head(&self) -> Serial {
+        self.head
+    }
+
+    /// When [`Chain::catch_up`] is to be called (monotonic); none while nothing is missing, or the log is being asked.
+    pub const fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    /// An entry has arrived: gives those that can be taken now, in order.
+    ///
+    /// # Errors
+    /// [`Broken`] when it is of another life of the log.
+    pub fn push(&mut self, now: Duration, linked: Linked) -> Result<Vec<Arc<Entry>>, Broken> {
+        if linked.entry.serial.epoch() != self.head.epoch() {
+            return Err(Broken);
+        }
+        let place = linked.entry.serial.place();
+        if place > self.head.place() && self.early.len() < limits::CHAIN_EARLY {
+            self.early.insert(place, linked);
+        }
+        let taken = self.take_linked();
+        if !taken.is_empty() || self.early.is_empty() {
+            // What is still early waits for another gap.
+            self.due = None;
+        }
+        if !self.early.is_empty() && !self.is_asking {
+            self.due = self.due.or(Some(now + limits::CHAIN_WAIT));
+        }
+        Ok(taken)
+    }
+
+    /// The wait is over: the position after which the log is to be read. None: not yet, or it is being read.
+    pub fn catch_up(&mut self, now: Duration) -> Option<Serial> {
+        self.due.take_if(|due| *due <= now)?;
+        self.is_asking = true;
+        Some(self.head)
+    }
+
+    /// The log has answered: gives what can be taken now, in order. What arrived meanwhile and still does not link waits
+    /// from `now` on.
+    ///
+    /// # Errors
+    /// [`Broken`] when the log no longer has all entries behind the position.
+    pub fn caught_up(&mut self, now: Duration, tail: Tail) -> Result<Vec<Arc<Entry>>, Broken> {
+        self.is_asking = false;
+        let Tail { after, entries, head } = tail;
+        let is_same = after.epoch() == self.head.epoch() && head.epoch() == self.head.epoch();
+        let is_whole = match entries.first() {
+            Some(first) => first.previous.place() <= after.place(),
+            None => head.place() <= after.place(),
+        };
+        if !is_same || !is_whole {
+            return Err(Broken);
+        }
+        let mut taken = Vec::new();
+        for Linked { entry, .. } in entries {
+            if entry.serial.place() > self.head.place() {
+                self.head = entry.serial;
+                taken.push(entry);
+            }
+        }
+        taken.extend(self.take_linked());
+        self.due = (!self.early.is_empty()).then(|| now + limits::CHAIN_WAIT);
+        Ok(taken)
+    }
+
+    /// What links to the head, one to the other; what lies before it is dropped.
+    fn take_linked(&mut self) -> Vec<Arc<Entry>> {
+        let mut taken = Vec::new();
+        while let Some(first) = self.early.first_entry() {
+            let is_old = *first.key() <= self.head.place();
+            if !is_old && first.get().previous.place() != self.head.place() {
+                break;
+            }
+            let Linked { entry, .. } = first.remove();
+            if !is_old {
+                self.head = entry.serial;
+                taken.push(entry);
+            }
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        core::{
+            message::{Body, EntryId},
+            serial::{Epoch, Mint},
+        },
+        ids::Timestamp,
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A log of so many entries, each with its link, and the position before the first.
+    fn log(epoch: u64, count: usize) -> (Serial, Vec<Linked>) {
+        let mut mint = Mint::new(Epoch::new(epoch));
+        let start = mint.position();
+        let now = Timestamp::from_millis(1);
+        let mut previous = start;
+        let entries = (0..count).map(|_| {
+            let serial = mint.mint(now);
+            let entry = Entry::new("c".into(), serial, now, None, EntryId::Serial, Body::Messages(Vec::new()));
+            Linked { previous: std::mem::replace(&mut previous, serial), entry: Arc::new(entry) }
+        });
+        (start, entries.collect())
+    }
+
+    fn tail(log: &[Linked], after: Serial, start: Serial) -> Tail {
+        let entries = log.iter().filter(|linked| linked.entry.serial.place() > after.place());
+        let head = log.last().map_or(start, |linked| linked.entry.serial);
+        Tail { after, entries: entries.cloned().collect(), head }
+    }
+
+    proptest! {
+        /// Whatever is lost, doubled or comes in another order: every entry is taken once, in order; the log is asked only
+        /// when something is missing, and not again before it has answered.
+        #[test]
+        fn every_entry_is_taken_once_and_in_order(
+            count in 1usize..40,
+            pushes in prop::collection::vec((0usize..40, 0u64..30, any::<bool>()), 0..120),
+        ) {
+            let (start, log) = log(1, count);
+            let (mut chain, mut taken, mut asked) = (Chain::new(start), Vec::new(), None);
+            let mut now = Duration::ZERO;
+            for (place, wait, answers) in pushes {
+                now += Duration::from_millis(wait);
+                let linked = log[place % count].clone();
+                let is_next = linked.previous == chain.head();
+                let got = chain.push(now, linked).unwrap();
+                prop_assert!(!is_next || !got.is_empty(), "what links is taken at once");
+                taken.extend(got);
+                if let Some(after) = chain.catch_up(now) {
+                    prop_assert_eq!(asked, None, "asked once");
+                    prop_assert_eq!(after, chain.head());
+                    asked = Some(after);
+                }
+                if let Some(after) = asked.take_if(|_| answers) {
+                    taken.extend(chain.caught_up(now, tail(&log, after, start)).unwrap());
+                }
+            }
+            // The last push may have been lost: the head of the log is compared with that of the copy.
+            let after = asked.unwrap_or(chain.head());
+            taken.extend(chain.caught_up(now, tail(&log, after, start)).unwrap());
+            let serials: Vec<Serial> = taken.iter().map(|entry| entry.serial).collect();
+            let all: Vec<Serial> = log.iter().map(|linked| linked.entry.serial).collect();
+            prop_assert_eq!(serials, all);
+            prop_assert_eq!(chain.due(), None);
+        }
+    }
+
+    #[test]
+    fn late_entries_are_waited_for_before_the_log_is_asked() {
+        let (start, log) = log(1, 3);
+        let mut chain = Chain::new(start);
+        assert!(chain.push(SECOND, log[1].clone()).unwrap().is_empty());
+        assert_eq!(chain.catch_up(SECOND), None);
+        assert_eq!(chain.push(SECOND, log[0].clone()).unwrap().len(), 2);
+        assert_eq!(chain.due(), None, "nothing is missing any more");
+        assert!(chain.push(SECOND, log[0].clone()).unwrap().is_empty());
+        assert_eq!(chain.catch_up(2 * SECOND), None);
+    }
+
+    #[test]
+    fn what_the_log_cannot_tell_is_a_break() {
+        let (start, all) = log(1, 3);
+        let mut chain = Chain::new(start);
+        let (_, other) = log(2, 1);
+        assert_eq!(chain.push(SECOND, other[0].clone()).unwrap_err(), Broken, "another life of the log");
+        let trimmed = Tail { after: start, entries: all[1..].to_vec(), head: all[2].entry.serial };
+        assert_eq!(chain.caught_up(SECOND, trimmed).unwrap_err(), Broken, "the first entry is gone");
+        let emptied = Tail { after: start, entries: Vec::new(), head: all[2].entry.serial };
+        assert_eq!(chain.caught_up(SECOND, emptied).unwrap_err(), Broken, "all entries are gone");
+        let lost = Tail { after: all[2].entry.serial, entries: Vec::new(), head: all[0].entry.serial };
+        chain = Chain::new(all[2].entry.serial);
+        assert!(chain.caught_up(SECOND, lost).unwrap().is_empty(), "a log that fell back is found by its next epoch");
+    }
+}

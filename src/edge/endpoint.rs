@@ -1,0 +1,202 @@
+//! THE way in: from a request to a WebSocket connection, or to an answer; the same steps for every protocol.
+//!
+//! A protocol says whom it accepts ([`Endpoint::check`]), what speaks with an accepted client ([`Endpoint::open`]), and how
+//! it answers those that are refused ([`Endpoint::refuse`]). Everything else stands here once: the method, the place that
+//! a connection takes, the handshake, the upgrade, and that each refusal is counted and told to the operator.
+
+use std::convert::Infallible;
+
+use actix_web::{
+    Handler, HttpRequest, HttpResponse,
+    guard::fn_guard,
+    http::{
+        Method,
+        header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
+    },
+    web,
+};
+
+use crate::{
+    actors::{refusals::Reason, transport::context::ProtocolHandler},
+    edge::{
+        admission::NotAdmitted,
+        http::body,
+        ingress::Ingress,
+        refusal::{NoHandshake, Refused},
+    },
+    limits,
+};
+
+/// What a protocol brings to its own way in; one per worker thread, clones are the same.
+pub trait Endpoint: Clone + 'static {
+    /// Whose refusal it is, for the log.
+    const NAME: &'static str;
+
+    /// What [`Endpoint::check`] has found out about a client.
+    type Accepted;
+
+    /// Why the protocol itself refuses a client.
+    type Refused: Refused;
+
+    /// What the endpoint needs of its worker thread.
+    fn ingress(&self) -> &Ingress;
+
+    /// Whether the client may come in. It has no place yet, and nothing may be changed for it.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn check(&self, request: &HttpRequest) -> Result<Self::Accepted, Self::Refused>;
+
+    /// What speaks with the client from now on. It has a place and its handshake is valid.
+    ///
+    /// # Errors
+    /// Why it is refused all the same.
+    fn open(
+        &self,
+        request: &HttpRequest,
+        accepted: Self::Accepted,
+    ) -> impl Future<Output = Result<Box<dyn ProtocolHandler>, Self::Refused>>;
+
+    /// The answer to a client that is refused, as the document of the protocol has it.
+    fn refuse(&self, refusal: &Refusal<Self::Refused>) -> HttpResponse;
+
+    /// The subprotocol that the client gets of those that it has named.
+    fn subprotocol(&self, _: &HttpRequest) -> Option<&'static str> {
+        None
+    }
+}
+
+/// Why there is no upgrade. `Display` is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal<R> {
+    #[error("a WebSocket begins with GET")]
+    Method,
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    #[error(transparent)]
+    NoHandshake(#[from] NoHandshake),
+    /// For a reason of the protocol.
+    #[error("{0}")]
+    Own(R),
+}
+
+impl<R: Refused> Refusal<R> {
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Method | Self::NoHandshake(_) => Reason::Request,
+            Self::NotAdmitted(refusal) => refusal.reason(),
+            Self::Own(own) => own.reason(),
+        }
+    }
+}
+
+/// For a protocol that refuses nobody by itself.
+impl Refused for Infallible {
+    fn reason(&self) -> Reason {
+        match *self {}
+    }
+}
+
+/// The handler of a path where WebSockets begin.
+pub fn websocket<E: Endpoint>(
+    endpoint: &E,
+) -> impl Handler<(HttpRequest, web::Payload), Output = HttpResponse> + use<E> {
+    let endpoint = endpoint.clone();
+    move |request: HttpRequest, payload: web::Payload| {
+        let endpoint = endpoint.clone();
+        async move {
+            let upgraded = upgrade(&endpoint, &request, payload).await;
+            upgraded.unwrap_or_else(|refusal| {
+                let why = || format!("{}: {refusal}", E::NAME);
+                endpoint.ingress().turn_away(&request, refusal.reason(), why);
+                let mut response = endpoint.refuse(&refusal);
+                if let Refusal::NoHandshake(_) = refusal {
+                    response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+                }
+                response
+            })
+        }
+    }
+}
+
+async fn upgrade<E: Endpoint>(
+    endpoint: &E,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Refusal<E::Refused>> {
+    if request.method() != Method::GET {
+        return Err(Refusal::Method);
+    }
+    let accepted = endpoint.check(request).map_err(Refusal::Own)?;
+    let permit = endpoint.ingress().take_place(request)?;
+    NoHandshake::check(request)?;
+    let handler = endpoint.open(request, accepted).await.map_err(Refusal::Own)?;
+    let mut response = endpoint.ingress().start(request, payload, permit, handler).await?;
+    if let Some(subprotocol) = endpoint.subprotocol(request) {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    }
+    Ok(response)
+}
+
+/// By which methods a path is asked for. Any other method is left to the next route with this path, or to the default
+/// service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Methods {
+    Get,
+    /// GET, and HEAD, which load balancers and monitors ask with: a page has both or none (RFC 9110 §9.3.2).
+    Read,
+    /// The same, unless it asks for a WebSocket: those are for whoever takes them on every path.
+    PlainRead,
+    Post,
+    Any,
+}
+
+impl Methods {
+    fn have(self, method: &Method, has_upgrade: bool) -> bool {
+        match self {
+            Self::Get => method == Method::GET,
+            Self::Read => method == Method::GET || method == Method::HEAD,
+            Self::PlainRead => Self::Read.have(method, has_upgrade) && !has_upgrade,
+            Self::Post => method == Method::POST,
+            Self::Any => true,
+        }
+    }
+}
+
+/// Serves `path` by `handler`.
+pub fn route<E, H>(config: &mut web::ServiceConfig, path: &str, methods: Methods, endpoint: &E, handler: H)
+where
+    E: Endpoint,
+    H: AsyncFn(&E, &HttpRequest, &mut web::Payload) -> HttpResponse + Clone + 'static,
+{
+    let endpoint = endpoint.clone();
+    let page = move |request: HttpRequest, payload: web::Payload| {
+        let (endpoint, handler) = (endpoint.clone(), handler.clone());
+        async move { serve(&endpoint, &handler, request, payload).await }
+    };
+    let asked = fn_guard(move |context| {
+        let head = context.head();
+        methods.have(&head.method, head.headers.contains_key(UPGRADE))
+    });
+    config.service(web::resource(path).guard(asked).to(page));
+}
+
+/// Answers one plain request by `handler`. What is left of its body is read, so that the client's next request on the
+/// connection is not lost, and answers that are errors are counted.
+///
+/// The one place where the limits of a network for plain requests stand, as [`Ingress::take_place`] is for WebSockets.
+pub async fn serve<E, H>(endpoint: &E, handler: &H, request: HttpRequest, mut payload: web::Payload) -> HttpResponse
+where
+    E: Endpoint,
+    H: AsyncFn(&E, &HttpRequest, &mut web::Payload) -> HttpResponse,
+{
+    let response = handler(endpoint, &request, &mut payload).await;
+    // What follows a request for an upgrade has no end: it is no body.
+    if !request.head().upgrade() {
+        body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
+    }
+    if response.status().is_client_error() || response.status().is_server_error() {
+        endpoint.ingress().worker.count(|counters| counters.errors_told += 1);
+    }
+    response
+}

@@ -1,0 +1,74 @@
+//! What an endpoint needs of its worker thread and of the server: who asks, whether there is a place for it, and where
+//! refusals are counted and told to the operator.
+
+use std::{
+    net::IpAddr,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+};
+
+use actix_web::HttpRequest;
+use ipnet::IpNet;
+
+use crate::{
+    actors::{refusals::Reason, worker::Worker},
+    edge::{
+        admission::{Admission, NotAdmitted, Permit},
+        client_address::{client_address_of, proxy_hint},
+        guard::MessageLimits,
+    },
+    live::Live,
+};
+
+/// See the module; one per worker thread.
+#[derive(Clone)]
+pub struct Ingress {
+    pub worker: Rc<Worker>,
+    pub admission: Admission,
+    pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
+    pub limits: MessageLimits,
+}
+
+impl Ingress {
+    /// The same for a protocol whose messages may have so many bytes.
+    #[must_use]
+    pub fn with_message_bytes(mut self, max_message_bytes: usize) -> Self {
+        self.limits.max_message_bytes = max_message_bytes;
+        self
+    }
+
+    /// Whose request it is.
+    pub fn client_address(&self, request: &HttpRequest) -> IpAddr {
+        client_address_of(request, &self.trusted_proxies.get())
+    }
+
+    /// Takes a place for the WebSocket of `request`. The one place where the limits of a network for new connections stand.
+    ///
+    /// # Errors
+    /// When a cap is reached or the server stops.
+    pub fn take_place(&self, request: &HttpRequest) -> Result<Permit, NotAdmitted> {
+        if self.worker.broker.closing.load(Ordering::Relaxed) {
+            return Err(NotAdmitted::Draining);
+        }
+        self.admission.admit(self.client_address(request))
+    }
+
+    /// Counts a client that is turned away before the upgrade, and tells the operator why. Where clients are counted by
+    /// address, the log also says that they may be clients behind one proxy.
+    pub fn turn_away(&self, request: &HttpRequest, reason: Reason, why: impl FnOnce() -> String) {
+        self.worker.count(|counters| counters.connections_refused += 1);
+        let address = self.client_address(request);
+        self.worker.broker.refused(reason, Some(address), || {
+            let hint = match reason {
+                Reason::AddressFull | Reason::TooOften => proxy_hint(request, address),
+                _ => String::new(),
+            };
+            format!("WebSocket refused: {}{hint}", why())
+        });
+    }
+
+    /// Counts a plain request that is refused, and tells the operator why.
+    pub fn note_refusal(&self, request: &HttpRequest, reason: Reason, why: impl FnOnce() -> String) {
+        self.worker.broker.refused(reason, Some(self.client_address(request)), why);
+    }
+}

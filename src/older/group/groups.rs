@@ -1,0 +1,256 @@
+//! All groups of a server (`docs/protocols/group.md §6`): who is in them, what was said, who is online. Shared by all worker
+//! threads.
+//!
+//! Whatever changes is handed to the store under a number or in an order that memory follows as well; others hear of it
+//! after its commit, by the channels (`deliver`). `send` stores messages, `members` knows who is in, `notifications` are
+//! what concerns one user, `history` is what was said, `inbox` what other instances and services say.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::{
+    actors::{
+        fanout::hub::TransportHandle,
+        metrics::GroupFigures,
+        online::{Online, OnlineTransport, Registration},
+    },
+    clock::{Clock, OncePerSecond},
+    config,
+    ids::{ConnectionId, Timestamp},
+    limits,
+    older::group::{
+        code::Code,
+        counters::Counters,
+        delivery::DeliveryQueues,
+        membership::Membership,
+        repository::{self, Numbers, Repository, Times},
+        streams::{Bus, Received, Status},
+    },
+    store::{Batch, Store, StoreError},
+};
+
+mod deliver;
+mod history;
+mod inbox;
+mod members;
+mod notifications;
+mod send;
+#[cfg(test)]
+mod tests;
+
+pub use deliver::REMOVED;
+pub use history::Missed;
+pub use members::Enrolment;
+pub use send::Sent;
+
+/// See the module.
+pub struct Groups {
+    pub settings: config::Group,
+    pub clock: Clock,
+    /// Authenticated connections. Groups that they are to attach to are left for them.
+    pub online: Arc<Online<Arc<str>, Arc<str>, ConnectionId>>,
+    pub counters: Counters,
+    pub(super) membership: RwLock<Membership>,
+    repository: Repository,
+    /// Numbers are given under its lock, and what they name is handed to the store under it.
+    numbers: Mutex<Numbers>,
+    /// Held while members change in memory and are handed to the store, so that both do it in one order.
+    changing: Mutex<()>,
+    /// Messages of our clients on their way to disk, by id.
+    sending: Mutex<HashMap<String, Arc<send::Pending>>>,
+    /// Messages of others on their way to disk, by id.
+    arriving: Mutex<HashSet<String>>,
+    /// Notifications on their way to disk: user and id.
+    storing: Mutex<HashSet<(String, String)>>,
+    /// Notifications that were sent from here and come back by Redis: user and id.
+    echoes: Mutex<VecDeque<(String, String)>>,
+    deliveries: DeliveryQueues,
+    /// Names our messages among the entries of a channel, together with their numbers.
+    publisher: ConnectionId,
+    bus: Option<Bus>,
+    inbox: Mutex<Option<mpsc::Receiver<Received>>>,
+    warning: OncePerSecond,
+    /// Permits to read beside the workers.
+    readers: Arc<Semaphore>,
+}
+
+/// The other instances and services, and what they say.
+pub type Instances = (Bus, mpsc::Receiver<Received>);
+
+/// An authenticated connection among those of its user.
+pub type UserConnection = Registration<Arc<str>, Arc<str>, ConnectionId>;
+
+/// Where an answer goes that comes after a commit.
+#[derive(Clone)]
+pub struct AnswerTo {
+    pub handle: TransportHandle,
+    /// What the client calls its request; empty = nothing.
+    pub id: String,
+}
+
+impl Groups {
+    /// Finds what earlier runs have left in `store`.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn open(
+        settings: &config::Group,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        instances: Option<Instances>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let repository = Repository::new(store);
+        let unreadable = "cannot read the groups in the data folder";
+        let membership = repository.membership().context(unreadable)?;
+        let numbers = repository.numbers().context(unreadable)?;
+        let (bus, inbox) = instances.unzip();
+        Ok(Arc::new(Self {
+            settings: settings.clone(),
+            clock,
+            online: Arc::default(),
+            counters: Counters::default(),
+            membership: RwLock::new(membership),
+            repository,
+            numbers: Mutex::new(numbers),
+            changing: Mutex::default(),
+            sending: Mutex::default(),
+            arriving: Mutex::default(),
+            storing: Mutex::default(),
+            echoes: Mutex::default(),
+            deliveries: DeliveryQueues::default(),
+            publisher: ConnectionId::random(),
+            bus,
+            inbox: Mutex::new(inbox),
+            warning: OncePerSecond::default(),
+            readers: Arc::new(Semaphore::new(limits::GROUP_READERS)),
+        }))
+    }
+
+    /// Publishes what waits for Redis, as far as that is possible in time, and takes this instance's users offline.
+    pub async fn stop(&self, patience: Duration) {
+        if let Some(bus) = &self.bus {
+            bus.stop(patience).await;
+        }
+    }
+
+    /// A connection says that it is `user`.
+    pub fn enter(&self, user: &Arc<str>, handle: TransportHandle, connection: ConnectionId) -> UserConnection {
+        let registered = self.online.register(Arc::clone(user), connection);
+        if registered.enter(handle, self.clock.now(), false).is_first
+            && let Ok(times) = self.repository.times(user)
+        {
+            self.note_times(user, Times { online: self.seconds(), ..times });
+        }
+        if let Some(bus) = &self.bus {
+            bus.online(user);
+        }
+        registered
+    }
+
+    pub fn leave(&self, connection: &UserConnection) {
+        let user = &connection.user;
+        if let Some(since) = connection.leave() {
+            self.note_times(user, Times { online: since.millis() / 1_000, offline: self.seconds() });
+        }
+        if let Some(bus) = &self.bus {
+            bus.offline(user);
+        }
+    }
+
+    fn note_times(&self, user: &str, times: Times) {
+        // Nobody waits: a time that is not on disk is a small loss.
+        drop(self.repository.commit(repository::put_times(Batch::new(), user, times)));
+    }
+
+    /// The connections that a user has here.
+    pub fn connections_of(&self, user: &str) -> Vec<(TransportHandle, Arc<OnlineTransport<Arc<str>, ConnectionId>>)> {
+        let registered = self.online.registered(user).into_iter();
+        registered.filter_map(|connection| Some((connection.handle()?.clone(), connection))).collect()
+    }
+
+    /// Whether a user is online here, or, with Redis, on any instance, and since when.
+    pub async fn status(&self, user: &str) -> Result<Status, Code> {
+        if let Some(bus) = self.bus.as_ref().filter(|bus| bus.is_up())
+            && let Ok(status) = bus.status(user).await
+        {
+            return Ok(status.unwrap_or_default());
+        }
+        let Times { online, offline } = self.repository.times(user).map_err(|error| self.to_code(&error))?;
+        let since = self.online.since(user).map(|since| since.millis() / 1_000);
+        let last_seen = if since.is_some() { self.seconds() } else { offline };
+        let times = [last_seen, since.unwrap_or(online), offline];
+        let [last_seen, last_online_at, last_offline_at] = times.map(u64::cast_signed);
+        Ok(Status { is_online: since.is_some(), last_seen, last_online_at, last_offline_at })
+    }
+
+    /// Users who are online: on any instance with Redis, else here.
+    pub async fn online_users(&self, here_only: bool) -> u64 {
+        if let Some(bus) = self.bus.as_ref().filter(|bus| !here_only && bus.is_up())
+            && let Ok(users) = bus.online_users().await
+        {
+            return users;
+        }
+        self.online.users() as u64
+    }
+
+    /// The groups of a user, by name.
+    pub fn groups_of(&self, user: &str) -> Vec<Arc<str>> {
+        self.membership.read().groups_of(user)
+    }
+
+    /// What was counted, for `/metrics`.
+    pub fn figures(&self) -> GroupFigures {
+        let mut figures = self.counters.read();
+        figures.users = self.online.users() as u64;
+        figures.undelivered = self.deliveries.waiting() as u64;
+        if let Some(bus) = &self.bus {
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let counts = bus.counts();
+            figures.redis_up = u64::from(bus.is_up());
+            figures.redis_waiting = bus.waiting() as u64;
+            figures.redis_published = read(&counts.published);
+            figures.redis_received = read(&counts.received);
+            figures.redis_malformed = read(&counts.malformed);
+        }
+        figures
+    }
+
+    /// Unix seconds.
+    pub fn seconds(&self) -> u64 {
+        self.clock.now().millis() / 1_000
+    }
+
+    /// When what comes now is too old; none = never.
+    fn too_old_at(&self) -> Option<Timestamp> {
+        let age = u64::try_from(self.settings.message_age.as_millis()).unwrap_or(u64::MAX);
+        (age > 0).then(|| Timestamp::from_millis(self.clock.now().millis().saturating_add(age)))
+    }
+
+    /// What a client is answered when the store does not read. The reason is for the log.
+    fn to_code(&self, error: &StoreError) -> Code {
+        if let Some(more) = self.warning.allows(&self.clock) {
+            tracing::error!(%error, more, "groups cannot be read or written");
+        }
+        match error {
+            StoreError::Full => Code::NotStored,
+            StoreError::Busy | StoreError::Closed | StoreError::Unreachable(_) => Code::Busy,
+            StoreError::Io(_) | StoreError::Damaged(_) => Code::Internal,
+        }
+    }
+
+    /// The same of something that was to be written, whatever kept it from that (§5, 503).
+    pub fn not_stored(&self, error: &StoreError) -> Code {
+        self.to_code(error);
+        Code::NotStored
+    }
+}

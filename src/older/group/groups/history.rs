@@ -1,0 +1,186 @@
+//! What was said (`docs/protocols/group.md §2, §6`): missed, past, unread; and its end.
+
+use std::sync::Arc;
+
+use super::Groups;
+use crate::{
+    limits,
+    older::group::{
+        code::Code,
+        membership::Member,
+        repository::{self, StoredMessage},
+    },
+    store::{Batch, StoreError},
+};
+
+/// Missed messages, the oldest first, without a hole.
+#[derive(Default)]
+pub struct Missed {
+    pub messages: Vec<StoredMessage>,
+    /// Later ones were left out.
+    pub has_more: bool,
+}
+
+impl Missed {
+    /// Adds messages, and leaves out the last of all that are too many.
+    fn take(&mut self, page: Vec<StoredMessage>, limit: usize) {
+        self.messages.extend(page);
+        self.messages.sort_unstable_by_key(|message| message.number);
+        let mut bytes = 0;
+        let fits = |message: &&StoredMessage| {
+            let is_first = bytes == 0;
+            bytes += message.json.len();
+            is_first || bytes <= limits::GROUP_RESUMED_BYTES
+        };
+        let fitting = self.messages.iter().take(limit).take_while(fits).count();
+        self.has_more |= fitting < self.messages.len();
+        self.messages.truncate(fitting);
+    }
+}
+
+/// What cannot be read is [`Code::Internal`].
+impl Groups {
+    /// Reads beside the worker threads: what is behind thousands of groups must not hold up who is connected. A few such
+    /// reads run at a time, to their end; more wait for a permit.
+    pub async fn beside<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self) -> Result<T, Code> + Send + 'static,
+    ) -> Result<T, Code> {
+        // Never closed.
+        let permit = Arc::clone(&self.readers).acquire_owned().await;
+        let groups = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            read(&groups)
+        });
+        reading.await.unwrap_or(Err(Code::Internal))
+    }
+
+    /// The number of a message of a group.
+    ///
+    /// # Errors
+    /// [`Code::NoMessage`], [`Code::Internal`].
+    pub fn find_in(&self, group: &str, message: &str) -> Result<u64, Code> {
+        match self.repository.find(message).map_err(|error| self.to_code(&error))? {
+            Some((number, of)) if of == group => Ok(number),
+            _ => Err(Code::NoMessage),
+        }
+    }
+
+    /// The group messages that a user has not got since `after`.
+    pub fn missed(&self, user: &str, after: u64, limit: usize) -> Result<Missed, Code> {
+        let membership = self.membership.read();
+        let from = |group: Arc<str>| {
+            let joined = membership.member(&group, user).map_or(0, |member| member.joined_after);
+            (group, after.max(joined))
+        };
+        let groups: Vec<_> = membership.groups_of(user).into_iter().map(from).collect();
+        drop(membership);
+        let mut missed = Missed::default();
+        for (group, mut after) in groups {
+            loop {
+                let page = self.repository.after(&group, after, limits::GROUP_RESUMED_PAGE);
+                let page = page.map_err(|error| self.to_code(&error))?;
+                let is_last = page.len() < limits::GROUP_RESUMED_PAGE;
+                after = page.last().map_or(after, |last| last.number);
+                missed.take(page, limit);
+                let is_behind = missed.messages.last().is_none_or(|last| after >= last.number);
+                if is_last || missed.has_more && is_behind {
+                    break;
+                }
+            }
+        }
+        Ok(missed)
+    }
+
+    /// The same since the message `last`, which it must have got.
+    ///
+    /// # Errors
+    /// [`Code::NoMessage`], [`Code::Internal`].
+    pub fn missed_since(&self, user: &str, last: &str) -> Result<Missed, Code> {
+        let found = self.repository.find(last).map_err(|error| self.to_code(&error))?;
+        let (number, group) = found.ok_or(Code::NoMessage)?;
+        // As if it were not there: whoever is no member has not got it from us.
+        self.check_member(&group, user).map_err(|_| Code::NoMessage)?;
+        self.missed(user, number, limits::GROUP_RESUMED)
+    }
+
+    /// The same since a time in Unix seconds.
+    pub fn missed_after(&self, user: &str, seconds: u64) -> Result<Missed, Code> {
+        let mut from = self.numbers.lock().before(seconds);
+        let mut all = Missed { messages: Vec::new(), has_more: true };
+        while all.has_more && all.messages.len() < limits::GROUP_RESUMED {
+            let missed = self.missed(user, from, limits::GROUP_RESUMED)?;
+            all.has_more = missed.has_more;
+            from = missed.messages.last().map_or(from, |last| last.number);
+            all.messages.extend(missed.messages.into_iter().filter(|message| message.created > seconds));
+        }
+        all.has_more |= all.messages.len() > limits::GROUP_RESUMED;
+        all.messages.truncate(limits::GROUP_RESUMED);
+        Ok(all)
+    }
+
+    /// The messages of a group before a number, the newest first.
+    pub fn before(&self, group: &str, before: u64, limit: usize) -> Result<Vec<StoredMessage>, Code> {
+        self.repository.before(group, before, limit).map_err(|error| self.to_code(&error))
+    }
+
+    /// Messages in a group that a user has not read and others have sent; counted up to a limit.
+    pub fn unread(&self, group: &str, user: &str) -> Result<usize, Code> {
+        let seen = self.membership.read().member(group, user).map(Member::seen);
+        let Some(seen) = seen else { return Ok(0) };
+        self.repository.count_unread(group, user, seen).map_err(|error| self.to_code(&error))
+    }
+
+    /// Moves a user's marker forward; `done` hears whether it has moved, and what the disk says. It waits also when nothing
+    /// is written: what was written a moment ago is on disk by then.
+    pub fn move_marker(
+        self: &Arc<Self>,
+        group: &str,
+        user: &str,
+        number: u64,
+        done: impl FnOnce(bool, Result<(), StoreError>) + Send + 'static,
+    ) {
+        let _changing = self.changing.lock();
+        let before = self.membership.write().mark(group, user, number);
+        let mut batch = Batch::new();
+        if before.is_some() {
+            batch = repository::put_marker(batch, group, user, number);
+        }
+        let groups = Arc::clone(self);
+        let (group, user) = (group.to_owned(), user.to_owned());
+        let committed = Box::new(move |outcome: Result<_, StoreError>| {
+            if let (Err(_), Some(before)) = (&outcome, before) {
+                groups.membership.write().unmark(&group, &user, number, before);
+            }
+            done(before.is_some(), outcome.map(drop));
+        });
+        self.repository.submit(batch, committed);
+    }
+
+    /// Removes what is too old; a few rows at a time.
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        while let Some(batch) = self.repository.sweep_due(now)? {
+            self.repository.commit(batch).await?;
+        }
+        let age = self.settings.message_age;
+        if age.is_zero() {
+            return Ok(());
+        }
+        let until = (now.millis() / 1_000).saturating_sub(age.as_secs());
+        let groups = self.membership.read().names();
+        for group in groups {
+            while let Some(batch) = self.repository.sweep_group(&group, until)? {
+                self.repository.commit(batch).await?;
+            }
+            // Other tasks of the thread have their turn.
+            tokio::task::yield_now().await;
+        }
+        let hours = self.numbers.lock().forget_hours(until);
+        if let Some(batch) = hours {
+            self.repository.commit(batch).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! What other instances and services say (`docs/protocols/group.md §7`). Any of it may come twice.
+
+use std::sync::Arc;
+
+use super::Groups;
+use crate::{
+    core::message::EntryId,
+    older::group::{
+        code::Code,
+        message::{GroupMessage, group_channel},
+        streams::{Event, Receipt, Received},
+    },
+};
+
+impl Groups {
+    /// Does what comes, for ever, unless another worker thread does or there is no Redis.
+    pub async fn listen(self: &Arc<Self>) {
+        let Some(mut inbox) = self.inbox.lock().take() else {
+            return;
+        };
+        while let Some(Received { event, receipt }) = inbox.recv().await {
+            self.hear(event, receipt).await;
+        }
+    }
+
+    /// Without `receipt.done()` it comes again: what the disk did not take.
+    async fn hear(self: &Arc<Self>, event: Event, receipt: Receipt) {
+        let (change, heard) = match event {
+            Event::Message(message) => return self.hear_message(message, receipt),
+            Event::Notification(notification) => {
+                if !self.is_echo(&notification) {
+                    self.show_notification(&notification);
+                }
+                return receipt.done();
+            }
+            Event::StoreNotification(notification) => {
+                if self.store_notification(&notification, None).await.is_ok() {
+                    receipt.done();
+                }
+                return;
+            }
+            Event::VerifyProgress(progress) => {
+                self.show_progress(&progress);
+                return receipt.done();
+            }
+            Event::MemberAdded(it) => ("added", self.add_from_elsewhere(&it.group_id, &it.user_id).await),
+            Event::MemberRemoved(it) => ("removed", self.remove_from_elsewhere(&it.group_id, &it.user_id).await),
+        };
+        match heard {
+            Err(Code::NotStored) => return,
+            Err(code) => tracing::error!(?code, "a member that a stream names is not {change}"),
+            Ok(()) => {}
+        }
+        receipt.done();
+    }
+
+    /// A message that was sent elsewhere: kept here as well, so that history and resuming are the same on every
+    /// instance.
+    fn hear_message(self: &Arc<Self>, message: GroupMessage, receipt: Receipt) {
+        // Not done, it comes again, and what is behind it after it.
+        if self.deliveries.is_full(&group_channel(&message.group_id)) {
+            return;
+        }
+        let id = message.message_id.clone();
+        // Noted before it is looked for: between the two it could have come to disk.
+        if !self.arriving.lock().insert(id.clone()) {
+            return receipt.done();
+        }
+        let known = self.repository.find(&id);
+        let is_member_here = self.membership.read().get(&message.group_id).is_some();
+        if !matches!(known, Ok(None)) || !is_member_here {
+            self.arriving.lock().remove(&id);
+        }
+        match known {
+            Ok(None) if is_member_here => {
+                let groups = Arc::clone(self);
+                let json = message.to_json();
+                self.store(message, json, None, move |outcome| {
+                    groups.arriving.lock().remove(&id);
+                    match outcome {
+                        Ok(()) => receipt.done(),
+                        Err(error) => drop(groups.to_code(&error)),
+                    }
+                });
+            }
+            Ok(None) => {
+                // Nobody is a member; who watches the channel by another protocol gets it.
+                self.publish(&message, message.to_json(), EntryId::Item(id.into()));
+                receipt.done();
+            }
+            Ok(Some(_)) => receipt.done(),
+            Err(error) => drop(self.to_code(&error)),
+        }
+    }
+}

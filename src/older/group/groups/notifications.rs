@@ -1,0 +1,153 @@
+//! Notifications (`docs/protocols/group.md §6`): kept until they are read, and sent to all connections of their user.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::Groups;
+use crate::{
+    core::{
+        command::Publish,
+        message::{EntryId, Message, Payload},
+    },
+    limits,
+    older::group::{
+        code::Code,
+        delivery::Delivery,
+        message::{NOTIFICATION, Notification, VERIFY_PROGRESS, user_channel},
+        repository::{Repository, StoredNotification},
+        streams::{Outgoing, VerifyProgress},
+    },
+    store::{Batch, StoreError},
+};
+
+impl Groups {
+    /// Keeps a notification as unread and sends it, on every instance. False: the user has it already.
+    pub async fn notify(self: &Arc<Self>, notification: Notification) -> Result<bool, Code> {
+        let outgoing = self.bus.as_ref().map(|bus| bus.notification(&notification)).transpose();
+        let outgoing = outgoing.map_err(|_| Code::NotStored)?;
+        // Before it can come back.
+        if outgoing.is_some() {
+            let mut echoes = self.echoes.lock();
+            if echoes.len() >= limits::GROUP_ECHOES {
+                echoes.pop_front();
+            }
+            echoes.push_back((notification.user_id.clone(), notification.notification_id.clone()));
+        }
+        let stored = self.store_notification(&notification, outgoing).await;
+        if stored == Ok(true) {
+            self.show_notification(&notification);
+        } else {
+            self.is_echo(&notification);
+        }
+        stored
+    }
+
+    /// Whether a notification that Redis brings is one that was sent from here, and shown then.
+    pub(super) fn is_echo(&self, notification: &Notification) -> bool {
+        let mut echoes = self.echoes.lock();
+        let place =
+            echoes.iter().position(|(user, id)| *user == notification.user_id && *id == notification.notification_id);
+        place.and_then(|place| echoes.remove(place)).is_some()
+    }
+
+    /// Keeps a notification as unread. False: the user has it already.
+    pub(super) async fn store_notification(
+        self: &Arc<Self>,
+        new: &Notification,
+        mut outgoing: Option<Outgoing>,
+    ) -> Result<bool, Code> {
+        let name = (new.user_id.clone(), new.notification_id.clone());
+        // Noted before it is looked for, so that of two who bring it one waits for the other: what became of that one
+        // is known when the disk is done with what it was handed before.
+        while !self.storing.lock().insert(name.clone()) {
+            let settled = self.repository.commit(Batch::new()).await;
+            settled.map_err(|error| self.to_code(&error))?;
+        }
+        let known = self.repository.has_notification(&new.user_id, &new.notification_id);
+        if !matches!(known, Ok(false)) {
+            self.storing.lock().remove(&name);
+            return known.map(|_| false).map_err(|error| self.to_code(&error));
+        }
+        let (done, outcome) = oneshot::channel();
+        {
+            let mut numbers = self.numbers.lock();
+            let (number, batch) = numbers.give(self.clock.now(), Batch::new());
+            let mut batch = Repository::put_notification(batch, number, new, self.too_old_at());
+            if let Some(outgoing) = &mut outgoing {
+                batch = outgoing.row(batch);
+            }
+            let groups = Arc::clone(self);
+            let committed = Box::new(move |result: Result<_, StoreError>| {
+                groups.storing.lock().remove(&name);
+                if let (Ok(_), Some(outgoing)) = (&result, outgoing) {
+                    outgoing.send();
+                }
+                let _ = done.send(result.map(drop));
+            });
+            // Under the lock: commits are in the order of numbers.
+            self.repository.submit(batch, committed);
+        }
+        self.stored(outcome).await?;
+        Ok(true)
+    }
+
+    /// Sends a notification to the connections of its user here.
+    pub(super) fn show_notification(&self, new: &Notification) {
+        let id = EntryId::Item(new.notification_id.as_str().into());
+        self.show(&new.user_id, NOTIFICATION, id, new.to_json());
+    }
+
+    pub(super) fn show_progress(&self, progress: &VerifyProgress) {
+        let data = json!({
+            "verify_id": progress.verify_id,
+            "status": progress.status,
+            "refresh": progress.refresh,
+        });
+        self.show(&progress.user_id, VERIFY_PROGRESS, EntryId::Serial, data.to_string());
+    }
+
+    fn show(&self, user: &str, name: &'static str, id: EntryId, data: String) {
+        // Whoever comes later, or takes nothing any more, asks for what it has not read.
+        let channel = user_channel(user);
+        if !self.online.is_online(user) || self.deliveries.is_full(&channel) {
+            return;
+        }
+        let message = Message { name: name.into(), payload: Payload::json(data.into()), ..Message::default() };
+        let publish = Publish { is_ephemeral: true, ..Publish::message(id, message) };
+        self.deliveries.push(channel, Delivery::Publish(publish));
+    }
+
+    /// A page of a user's notifications, the newest first; how many there are; how many are unread.
+    pub fn notifications(
+        &self,
+        user: &str,
+        skip: usize,
+        limit: usize,
+    ) -> Result<(Vec<StoredNotification>, usize, usize), Code> {
+        let page = self.repository.notifications(user, skip, limit);
+        let (page, total) = page.map_err(|error| self.to_code(&error))?;
+        Ok((page, total, self.unread_notifications(user)?))
+    }
+
+    pub fn unread_notifications(&self, user: &str) -> Result<usize, Code> {
+        self.repository.unread_notifications(user).map_err(|error| self.to_code(&error))
+    }
+
+    /// Marks these as read, or all; how many were not.
+    pub async fn read_notifications(
+        self: &Arc<Self>,
+        user: &Arc<str>,
+        ids: Option<Vec<String>>,
+    ) -> Result<usize, Code> {
+        let user = Arc::clone(user);
+        let marked = self.beside(move |groups| {
+            let marked = groups.repository.read_notifications(&user, ids.as_deref());
+            marked.map_err(|error| groups.to_code(&error))
+        });
+        let (batch, count) = marked.await?;
+        self.repository.commit(batch).await.map_err(|error| self.to_code(&error))?;
+        Ok(count)
+    }
+}

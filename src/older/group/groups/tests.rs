@@ -1,0 +1,198 @@
+#![allow(clippy::unwrap_used)]
+
+use std::{sync::mpsc, time::Duration};
+
+use actix::{AsyncContext as _, Context};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    actors::fanout::hub::{Hub, HubHandle},
+    config::Config,
+    core::command::HubId,
+    ids::SessionId,
+    older::group::{
+        message::{GroupMessage, digest},
+        repository::StoredMessage,
+    },
+    store::{
+        Committed, Done, Row, Scheduled,
+        embedded::EmbeddedStore,
+        folder::{DataFolder, Terms},
+    },
+};
+
+/// A disk whose lists wait until they are let go on.
+struct SlowStore {
+    is_slow: std::sync::atomic::AtomicBool,
+    asked: mpsc::Sender<()>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Store for SlowStore {
+    fn submit(&self, _: Batch, done: Done<Committed>) {
+        done(Ok(Committed::default()));
+    }
+
+    fn get(&self, _: &str, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    fn list(&self, _: &str, _: &[u8], _: Option<&[u8]>, _: usize) -> Result<Vec<Row>, StoreError> {
+        if self.is_slow.load(Ordering::Relaxed) {
+            self.asked.send(()).unwrap();
+            let waited = self.go_on.lock().recv_timeout(Duration::from_secs(20));
+            waited.map_err(|_| StoreError::Busy)?;
+        }
+        Ok(Vec::new())
+    }
+
+    fn due(&self, _: &str, _: Timestamp, _: usize) -> Result<Vec<Scheduled>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn cursor(&self, _: &str) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+}
+
+/// findings C3: while the disk is asked what a user has not read or has missed, the worker thread goes on.
+#[tokio::test]
+async fn reads_do_not_hold_up_their_worker() {
+    let (asked, was_asked) = mpsc::channel();
+    let (let_go, go_on) = mpsc::channel();
+    let store = Arc::new(SlowStore { is_slow: false.into(), asked, go_on: Mutex::new(go_on) });
+    let settings = Config::defaults().unwrap().group;
+    let groups = Groups::open(&settings, Arc::clone(&store) as Arc<_>, Clock::system(), None).unwrap();
+    groups.make("g", None, None, &[Enrolment { user: "7".into(), ..Enrolment::default() }]).await.unwrap();
+    store.is_slow.store(true, Ordering::Relaxed);
+    let (one, other) = (Arc::clone(&groups), Arc::clone(&groups));
+    let unread = tokio::spawn(async move { one.beside(|groups| groups.unread("g", "7")).await });
+    let missed = tokio::spawn(async move { other.beside(|groups| groups.missed("7", 0, 10)).await });
+    // This task and those run on one thread: it comes here only while they wait.
+    let mut begun = 0;
+    while begun == 0 {
+        tokio::task::yield_now().await;
+        begun += was_asked.try_iter().count();
+    }
+    let_go.send(()).unwrap();
+    let_go.send(()).unwrap();
+    assert_eq!(unread.await.unwrap(), Ok(0));
+    assert!(missed.await.unwrap().unwrap().messages.is_empty());
+}
+
+fn answer_to(id: &str) -> AnswerTo {
+    // An actor that is never started: nobody takes what is sent to it.
+    let hub = HubHandle::new(HubId(0), Context::<Hub>::new().address());
+    AnswerTo { handle: TransportHandle { hub, session: SessionId::from_number(1) }, id: id.into() }
+}
+
+fn said(content: &str) -> GroupMessage {
+    GroupMessage {
+        group_id: "g".into(),
+        sender_id: "7".into(),
+        msg_type: 1,
+        content: content.into(),
+        ..Default::default()
+    }
+}
+
+struct Folder {
+    store: Arc<dyn Store>,
+    _folder: DataFolder,
+    _data: TempDir,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let data = TempDir::new().unwrap();
+        let terms = Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
+        let folder = DataFolder::open(data.path(), terms, Clock::system()).unwrap();
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::new(Arc::clone(folder.engine())));
+        Self { store, _folder: folder, _data: data }
+    }
+
+    fn open(&self, clock: &Clock) -> Arc<Groups> {
+        let settings = Config::defaults().unwrap().group;
+        Groups::open(&settings, Arc::clone(&self.store), clock.clone(), None).unwrap()
+    }
+}
+
+fn ids(messages: &[StoredMessage]) -> Vec<String> {
+    let id = |message: &StoredMessage| serde_json::from_str::<GroupMessage>(&message.json).unwrap().message_id;
+    messages.iter().map(id).collect()
+}
+
+/// A data folder of an earlier version, which counted messages from 1 and noted hours and what clients had sent in tables of
+/// their own: nothing of it is lost, and new messages come behind it.
+#[tokio::test]
+async fn a_folder_of_an_earlier_version_is_read() {
+    const HOUR: u64 = 400_000;
+    let folder = Folder::new();
+    let clock = Clock::manual(Timestamp::from_millis((HOUR + 2) * 3_600_000));
+    let data = r#"{"group_id":"g","msg_type":1,"content":"two"}"#;
+    let mut batch = Batch::new()
+        .put("group groups", "g", r#"{"created_at":1}"#)
+        .put("group members", "g\x007", r#"{"joined_at":1}"#)
+        .put("group members", "g\x008", r#"{"joined_at":1,"joined_after":1}"#)
+        .put("group markers", "g\x008", 2_u64.to_be_bytes())
+        .put("group hours", HOUR.to_be_bytes(), 2_u64.to_be_bytes())
+        .put("group seen", digest("7", "g", "c-1", data), "m3")
+        .set_cursor("group last", 4);
+    for number in 2..=4_u64 {
+        let id = format!("m{number}");
+        let json = GroupMessage { message_id: id.clone(), ..said("old") }.to_json();
+        let created = (HOUR * 3_600 + number).to_be_bytes();
+        batch = batch
+            .put(
+                "group messages",
+                [b"g\0", &number.to_be_bytes()[..]].concat(),
+                [&created[..], b"\0\x017", json.as_bytes()].concat(),
+            )
+            .put("group back", [b"g\0", &(u64::MAX - number).to_be_bytes()[..]].concat(), "7")
+            .put("group ids", id, [&number.to_be_bytes()[..], b"g"].concat());
+    }
+    folder.store.commit(batch).await.unwrap();
+
+    let groups = folder.open(&clock);
+    assert_eq!((groups.unread("g", "8"), groups.unread("g", "7")), (Ok(2), Ok(0)));
+    assert_eq!(groups.send(said("two"), data, answer_to("c-1")), Ok(Sent::Now("m3".into())));
+    assert_eq!(groups.send(said("new"), "{}", answer_to("c-2")), Ok(Sent::Later));
+    folder.store.commit(Batch::new()).await.unwrap();
+    let past = groups.before("g", u64::MAX, 10).unwrap();
+    let all = ids(&past);
+    assert_eq!(all[1..], ["m4", "m3", "m2"]);
+    assert_eq!(ids(&groups.missed_since("8", "m3").unwrap().messages), ["m4", &*all[0]]);
+    assert_eq!(ids(&groups.missed_after("8", HOUR * 3_600 + 3).unwrap().messages), ["m4", &*all[0]]);
+    assert_eq!(ids(&groups.missed_after("8", (HOUR + 1) * 3_600).unwrap().messages), [&*all[0]]);
+    assert_eq!(groups.unread("g", "8"), Ok(3));
+    // Behind it also after a restart with a clock that was set back.
+    let again = folder.open(&Clock::manual(Timestamp::from_millis(5)));
+    assert_eq!(again.send(said("last"), "{}", answer_to("c-3")), Ok(Sent::Later));
+    folder.store.commit(Batch::new()).await.unwrap();
+    assert_eq!(ids(&again.before("g", u64::MAX, 10).unwrap())[1..], all);
+}
+
+/// docs/protocols/group.md §6, dedupe: the same within 24 hours is the same message, also over midnight; later it is another.
+#[tokio::test]
+async fn the_same_again_is_known_for_a_day() {
+    let folder = Folder::new();
+    let start = Timestamp::from_millis(20_000 * 86_400_000 - 3_600_000);
+    let clock = Clock::manual(start);
+    let groups = folder.open(&clock);
+    groups.make("g", None, None, &[Enrolment { user: "7".into(), ..Enrolment::default() }]).await.unwrap();
+    assert_eq!(groups.send(said("x"), "{}", answer_to("c")), Ok(Sent::Later));
+    // On its way to disk, it is known as well.
+    groups.send(said("x"), "{}", answer_to("c")).unwrap();
+    folder.store.commit(Batch::new()).await.unwrap();
+    let [first] = &ids(&groups.before("g", u64::MAX, 10).unwrap())[..] else { panic!("one message") };
+    for hours in [2, 21] {
+        clock.advance(Duration::from_secs(hours * 3_600));
+        assert_eq!(groups.send(said("x"), "{}", answer_to("c")), Ok(Sent::Now(first.clone())));
+    }
+    assert_eq!(groups.send(said("y"), "{ }", answer_to("c")), Ok(Sent::Later));
+    clock.advance(Duration::from_secs(2 * 3_600));
+    assert_eq!(groups.send(said("x"), "{}", answer_to("c")), Ok(Sent::Later));
+    folder.store.commit(Batch::new()).await.unwrap();
+    assert_eq!(groups.before("g", u64::MAX, 10).unwrap().len(), 3);
+}

@@ -1,0 +1,104 @@
+//! What a client missed while it was away (`docs/protocols/group.md §6`, resume).
+
+use std::{collections::HashSet, sync::Arc};
+
+use actix_web::rt;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::{
+    actors::transport::context::TransportContext,
+    ids::{ChannelName, Timestamp},
+    limits,
+    older::group::{
+        code::Code,
+        groups::Missed,
+        reply::{ReplyTo, Resumed, new_message},
+        socket::{NO_ROOM, Socket},
+    },
+};
+
+/// A client that has said which message it had last, until it has got the rest.
+pub struct Resuming {
+    /// What it calls its request.
+    id: String,
+    last: String,
+    /// Channels that have not answered yet.
+    awaited: HashSet<ChannelName>,
+    /// What comes meanwhile.
+    held: Vec<(Option<u64>, Bytes)>,
+    is_too_much: bool,
+    /// What was missed, once it is read.
+    found: Arc<Mutex<Option<Result<Missed, Code>>>>,
+}
+
+impl Resuming {
+    pub fn new(id: &str, last: String, channels: Vec<ChannelName>) -> Self {
+        Self {
+            id: id.to_owned(),
+            last,
+            awaited: channels.into_iter().collect(),
+            held: Vec::new(),
+            is_too_much: false,
+            found: Arc::default(),
+        }
+    }
+
+    pub fn hold(&mut self, number: Option<u64>, frame: Bytes) {
+        if self.held.len() < limits::GROUP_HELD {
+            self.held.push((number, frame));
+        } else {
+            self.is_too_much = true;
+        }
+    }
+}
+
+impl Socket {
+    /// A channel has answered: when all have, nothing is missed from here on, and what was can be read.
+    pub(super) fn note_attached(&mut self, channel: &ChannelName, transport: &TransportContext<'_>) {
+        let Ok(user) = self.user() else { return };
+        let Some(resuming) = &mut self.resuming else { return };
+        if !resuming.awaited.remove(channel) || !resuming.awaited.is_empty() {
+            return;
+        }
+        // Up to thousands of groups: beside this thread. What comes meanwhile is held.
+        let (groups, last) = (Arc::clone(&self.shared.groups), resuming.last.clone());
+        let (found, handle) = (Arc::clone(&resuming.found), transport.handle());
+        rt::spawn(async move {
+            let missed = groups.beside(move |groups| groups.missed_since(&user, &last)).await;
+            *found.lock() = Some(missed);
+            handle.nudge();
+        });
+    }
+
+    /// Sends what was missed, if it has been read.
+    pub(super) fn catch_up(&mut self, transport: &mut TransportContext<'_>) {
+        let found = self.resuming.as_ref().and_then(|resuming| resuming.found.lock().take());
+        let (Some(found), Ok(user)) = (found, self.user()) else { return };
+        let Some(resuming) = self.resuming.take() else { return };
+        if resuming.is_too_much {
+            return transport.close(NO_ROOM);
+        }
+        let reply = ReplyTo { id: &resuming.id, now: transport.now() };
+        match found {
+            Ok(Missed { messages, has_more }) => {
+                let resumed = Resumed { missed: messages.len(), has_more };
+                transport.send_frame(reply.auth_success(&user, Some(resumed)));
+                for message in messages {
+                    let then = Timestamp::from_millis(message.created.saturating_mul(1_000));
+                    transport.send_missed(new_message(&message.json, then));
+                    self.sent.insert(message.number);
+                }
+            }
+            Err(code) => {
+                transport.send_frame(reply.auth_success(&user, None));
+                self.refuse(&code, &resuming.id, transport);
+            }
+        }
+        for (number, frame) in resuming.held {
+            if !number.is_some_and(|number| self.sent.remove(&number)) {
+                transport.send_frame(frame);
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The way in: from a request to a connection (`docs/protocols/postoffice.md §2`), and the pages beside it (`§4`, `§5`).
+
+use std::{
+    fmt::{self, Display},
+    sync::Arc,
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{AUTHORIZATION, RETRY_AFTER},
+    },
+    web,
+};
+use serde_json::json;
+
+use crate::{
+    actors::{refusals::Reason, transport::context::ProtocolHandler},
+    config,
+    edge::{self, Endpoint, Ingress, Methods, Refusal, http::query::Query, refusal::explained},
+    error::{Fault, Reply, reply_table},
+    limits,
+    older::postoffice::{
+        access::Principal,
+        connection::Connection,
+        shared::Shared,
+        thread::{Thread, ThreadQuery},
+    },
+};
+
+/// The way in to PostOffice, of one worker thread.
+#[derive(Clone)]
+pub struct PostOffice {
+    ingress: Ingress,
+    shared: Arc<Shared>,
+}
+
+/// A client whose token opens its mailbox.
+pub struct Accepted {
+    name: String,
+    principal: Principal,
+    /// In milliseconds.
+    started: Option<u64>,
+}
+
+impl PostOffice {
+    pub fn new(ingress: Ingress, shared: Arc<Shared>) -> Self {
+        let ingress = ingress.with_message_bytes(shared.settings.max_message_bytes);
+        Self { ingress, shared }
+    }
+
+    /// The mailbox that is named, and whose it is, if the token opens it.
+    fn identify<'q>(&self, request: &HttpRequest, query: &'q Query) -> Result<(&'q str, Principal), Refused> {
+        let name = query.get("clientID").filter(|name| !name.is_empty());
+        let token = bearer(request).or_else(|| query.get("token")).unwrap_or_default();
+        let principal = self.shared.access.get().check(token, name, self.shared.clock.now());
+        let principal = principal.ok_or(Refused::Unauthorized)?;
+        let name = name.ok_or(Refused::NoName)?;
+        if is_name(name) { Ok((name, principal)) } else { Err(Refused::BadName) }
+    }
+
+    /// Whoever may open a mailbox may read its threads.
+    async fn thread(&self, request: &HttpRequest) -> Result<Thread, Refused> {
+        let query = Query::parse(request.query_string());
+        let (name, _) = self.identify(request, &query).inspect_err(|refused| {
+            if let Refused::Unauthorized = refused {
+                let why = || "postoffice: a request is refused: the token does not open the mailbox".to_owned();
+                self.ingress.note_refusal(request, Reason::Token, why);
+            }
+        })?;
+        let query = ThreadQuery::parse(&query)?;
+        match self.shared.mailboxes.find(name) {
+            Some(mailbox) => Ok(query.read(&mailbox, &self.ingress.worker.broker).await?),
+            // A mailbox that nobody has opened has no letters.
+            None => Ok(Thread::default()),
+        }
+    }
+}
+
+impl Endpoint for PostOffice {
+    const NAME: &'static str = "postoffice";
+    type Accepted = Accepted;
+    type Refused = Refused;
+
+    fn ingress(&self) -> &Ingress {
+        &self.ingress
+    }
+
+    fn check(&self, request: &HttpRequest) -> Result<Accepted, Refused> {
+        let query = Query::parse(request.query_string());
+        let identified = self.identify(request, &query);
+        let replaces = || identified.as_ref().is_ok_and(|(name, _)| self.shared.would_replace(name));
+        if self.shared.is_full() && !replaces() {
+            return Err(Refused::Full(self.shared.settings.max_connections));
+        }
+        let (name, principal) = identified?;
+        // Unix seconds (§2); in milliseconds here, so that a quick reconnect is not the same moment.
+        let started = query.get("startTime").and_then(|text| text.parse::<u64>().ok());
+        let started = started.map(|seconds| seconds.saturating_mul(1_000));
+        if self.shared.is_outdated(name, started) {
+            return Err(Refused::Outdated);
+        }
+        Ok(Accepted { name: name.to_owned(), principal, started })
+    }
+
+    async fn open(&self, _: &HttpRequest, accepted: Accepted) -> Result<Box<dyn ProtocolHandler>, Refused> {
+        let Accepted { name, principal, started } = accepted;
+        let slot = self.shared.take_slot(&name).ok_or(Refused::Full(self.shared.settings.max_connections))?;
+        let mailbox = self.shared.mailboxes.of(&name);
+        Ok(Box::new(Connection::new(Arc::clone(&self.shared), mailbox, principal, slot, started)))
+    }
+
+    fn refuse(&self, refusal: &Refusal<Refused>) -> HttpResponse {
+        answer(&match refusal {
+            Refusal::NotAdmitted(_) => Reply::new(503, LIMIT_REACHED, refusal.to_string()),
+            Refusal::Method | Refusal::NoHandshake(_) => Reply::new(400, "Bad Request", refusal.to_string()),
+            Refusal::Own(own) => own.reply(),
+        })
+    }
+}
+
+const LIMIT_REACHED: &str = "Connection limit reached";
+
+reply_table! {
+    /// Why a request is refused: the bodies are the document's (`§2`), what they do not say stands beside them.
+    #[derive(Debug)]
+    pub enum Refused {
+        Full(limit: usize) => Reply::new(503, LIMIT_REACHED, format!(
+            "{limit} connections are open, as many as postoffice.max_connections allows; try later"
+        )),
+        Unauthorized => Reply::new(
+            401,
+            "Unauthorized",
+            "the token does not open the mailbox: show one of postoffice.auth in the header Authorization (Bearer) or the \
+             parameter token",
+        ),
+        NoName => Reply::new(400, "Client ID is required", "the parameter clientID is missing"),
+        BadName => Reply::new(400, "Client ID is invalid", format!(
+            "clientID may have {} bytes and no control characters", limits::POST_NAME_BYTES
+        )),
+        Outdated => Reply::new(
+            409,
+            "Connection rejected: newer connection exists",
+            "a connection with the same or a later startTime has the mailbox",
+        ),
+        NoSubject => Reply::new(400, "subjectId is required", ""),
+        BadLimit => Reply::new(400, "limit is a number from 1 to 1000", ""),
+        Busy => Reply::new(503, "The server is busy", ""),
+        Internal => Reply::new(500, "Internal error", ""),
+    }
+    fn reply(&self) -> Reply;
+}
+
+impl edge::Refused for Refused {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Full(_) => Reason::Full,
+            Self::Unauthorized => Reason::Token,
+            _ => Reason::Request,
+        }
+    }
+}
+
+impl Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reply().reason)
+    }
+}
+
+/// What kept a thread from being read.
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Busy | Fault::ShuttingDown => Self::Busy,
+            fault => {
+                tracing::error!(%fault, "a thread cannot be read");
+                Self::Internal
+            }
+        }
+    }
+}
+
+fn answer(reply: &Reply) -> HttpResponse {
+    let status = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    let response = response.content_type("text/plain; charset=utf-8").body(format!("{}\n", reply.text));
+    explained(response, &reply.reason)
+}
+
+/// Serves these paths; with `any_path` every other one, too.
+pub fn routes(config: &mut web::ServiceConfig, endpoint: &PostOffice, settings: &config::PostOffice) {
+    for path in settings.ws_paths() {
+        config.route(path, web::get().to(edge::websocket(endpoint)));
+    }
+    edge::route(config, &settings.health_path, Methods::PlainRead, endpoint, async |_, _, _| {
+        HttpResponse::Ok().json(json!({"status": "ok"}))
+    });
+    edge::route(config, &settings.stats_path, Methods::PlainRead, endpoint, async |endpoint, _, _| {
+        HttpResponse::Ok().json(endpoint.shared.stats())
+    });
+    if let Some(path) = &settings.threads_path {
+        edge::route(config, path, Methods::PlainRead, endpoint, async |endpoint, request, _| {
+            match endpoint.thread(request).await {
+                Ok(thread) => HttpResponse::Ok().json(thread),
+                Err(refused) => {
+                    let mut response = answer(&refused.reply());
+                    if let Refused::Busy = refused {
+                        response.headers_mut().insert(RETRY_AFTER, 1.into());
+                    }
+                    response
+                }
+            }
+        });
+    }
+    if settings.takes_any_path() {
+        config.default_service(web::get().to(edge::websocket(endpoint)));
+    }
+}
+
+fn bearer(request: &HttpRequest) -> Option<&str> {
+    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    Some(header.strip_prefix("Bearer ")?.trim()).filter(|token| !token.is_empty())
+}
+
+/// What can be the name of a mailbox (`§6`).
+fn is_name(name: &str) -> bool {
+    // Bytes that are not UTF-8 stand here as replacement characters: two such names would be one mailbox.
+    let is_wrong = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
+    name.len() <= limits::POST_NAME_BYTES && !name.chars().any(is_wrong)
+}

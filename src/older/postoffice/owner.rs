@@ -1,0 +1,165 @@
+//! The owner of a mailbox: who reads it now, and which letters it has had (`docs/protocols/postoffice.md §4`). Stands under
+//! the lock of the mailbox, beside the letters that were not read.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use crate::{
+    actors::fanout::hub::TransportHandle,
+    ids::{ChannelName, ConnectionId, SessionId},
+    limits,
+    older::postoffice::{format::PREFIX, shared::ConnectionSlot},
+    store::mailbox::{Account, Bounds, Full, Message, Owner, Put, Queue, Removed},
+};
+
+/// See the module.
+pub struct MailboxOwner<H = ReaderHandle> {
+    pub channel: ChannelName,
+    /// Names the letters of the mailbox among the entries of its channel, together with their numbers. It cannot be
+    /// guessed, so nobody else publishes under it.
+    pub publisher: ConnectionId,
+    pub readers: Vec<Reader<H>>,
+    /// Letters up to this number are on the way to a reader: they are not what waits.
+    on_way: u64,
+    /// The mailbox outlives its connections.
+    pub is_remembered: bool,
+    seen: HashMap<Arc<str>, Seen>,
+}
+
+/// A connection that reads the mailbox.
+pub struct Reader<H> {
+    pub session: SessionId,
+    pub handle: H,
+    /// When the client says that it started, in milliseconds.
+    pub started: Option<u64>,
+    /// Attached to the channel: what is published reaches it.
+    pub is_ready: bool,
+    /// As many letters are on the way to it as may be.
+    pub is_behind: bool,
+}
+
+/// A reader as other connections see it.
+pub struct ReaderHandle {
+    pub transport: TransportHandle,
+    pub slot: Arc<ConnectionSlot>,
+}
+
+/// What becomes of letters that nobody reads at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Storage {
+    /// They wait, on disk.
+    pub is_on: bool,
+    pub bounds: Bounds,
+}
+
+/// What came of a letter.
+#[derive(Debug)]
+pub enum Taken {
+    /// `to_disk`: nobody reads it now.
+    In { put: Put, to_disk: bool },
+    /// The same sender has sent one with this id before.
+    Again,
+    /// Nobody is there, and letters are not stored.
+    Dropped,
+}
+
+/// A letter that was taken in and has an id.
+struct Seen {
+    number: u64,
+    /// When it came (monotonic).
+    at: Duration,
+}
+
+impl<H: Send + 'static> Owner for MailboxOwner<H> {
+    fn new(name: &str) -> Self {
+        Self {
+            channel: ChannelName::from(&*format!("{PREFIX}{name}")),
+            publisher: ConnectionId::random(),
+            readers: Vec::new(),
+            on_way: 0,
+            is_remembered: false,
+            seen: HashMap::new(),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.readers.is_empty() && !self.is_remembered
+    }
+}
+
+impl<H> MailboxOwner<H> {
+    /// Whether a connection that started at `started` comes too late (`§2`, 409).
+    pub fn is_outdated(&self, started: Option<u64>) -> bool {
+        let is_older = |started| self.readers.iter().any(|reader| reader.started.is_some_and(|known| known >= started));
+        started.is_some_and(is_older)
+    }
+
+    /// Takes a letter in; `uptime` is the monotonic now.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn take_in(
+        &mut self,
+        (letter, id): (Message, Option<Arc<str>>),
+        queue: &mut Queue,
+        storage: Storage,
+        account: &Account,
+        uptime: Duration,
+    ) -> Result<Taken, Full> {
+        if id.as_ref().is_some_and(|id| self.seen.contains_key(id)) {
+            return Ok(Taken::Again);
+        }
+        let is_stored = storage.is_on && self.is_remembered;
+        if self.readers.is_empty() && !is_stored {
+            return Ok(Taken::Dropped);
+        }
+        let is_read = self.readers.iter().any(|reader| reader.is_ready && !reader.is_behind);
+        let bounds = if is_read { Bounds::NONE } else { storage.bounds };
+        let put = queue.put(letter, bounds, self.on_way, account)?;
+        if let Some(id) = id {
+            self.remember(id, put.number, uptime);
+        }
+        Ok(Taken::In { put, to_disk: is_stored && !is_read })
+    }
+
+    pub fn reader_mut(&mut self, session: SessionId) -> Option<&mut Reader<H>> {
+        let mut readers = self.readers.iter_mut();
+        readers.find(|reader| reader.session == session)
+    }
+
+    /// A reader has everything up to `on_way` on the way, and cannot take more now if it is behind.
+    pub fn set_behind(&mut self, session: SessionId, is_behind: bool, on_way: u64) {
+        if let Some(reader) = self.reader_mut(session) {
+            reader.is_behind = is_behind;
+        }
+        self.on_way = on_way;
+    }
+
+    /// A connection has gone. When it was the last, what was not read waits for the next one, or goes if it is not stored.
+    pub fn leave(&mut self, session: SessionId, storage: Storage, queue: &mut Queue) -> Vec<Removed> {
+        self.readers.retain(|reader| reader.session != session);
+        if !self.readers.is_empty() {
+            return Vec::new();
+        }
+        self.on_way = 0;
+        if storage.is_on && self.is_remembered { Vec::new() } else { queue.clear() }
+    }
+
+    /// Only what was taken in: a letter that was refused is to be taken in when it comes again.
+    fn remember(&mut self, id: Arc<str>, number: u64, uptime: Duration) {
+        if self.seen.len() >= limits::POST_IDS {
+            self.seen.retain(|_, seen| uptime.saturating_sub(seen.at) < limits::IDEMPOTENCY_WINDOW);
+        }
+        if self.seen.len() >= limits::POST_IDS {
+            self.seen.clear();
+        }
+        self.seen.insert(id, Seen { number, at: uptime });
+    }
+
+    /// A letter could not be stored: it is to be taken in when it comes again.
+    pub fn forget(&mut self, number: u64) {
+        self.seen.retain(|_, seen| seen.number != number);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! The relay's paths, and what its worker threads share (`docs/protocols/relay.md §2`).
+
+use std::{
+    convert::Infallible,
+    num::NonZeroU32,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Once, atomic::AtomicUsize},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, header::HeaderValue},
+    rt, web,
+};
+use anyhow::Context as _;
+use futures_util::{FutureExt as _, future};
+use governor::{Quota, RateLimiter};
+
+use crate::{
+    actors::{broker::FrameLimiter, refusals::Reason, transport::context::ProtocolHandler},
+    auth::{ApiKey, JwtKey, Leeway, Proof},
+    clock::Clock,
+    config::{self, Identify, UnresolvedToken},
+    edge::{self, Endpoint, Ingress, Methods, Refusal, admission::NotAdmitted, http::query::Query, refusal::explained},
+    limits,
+    live::Live,
+    older::relay::{
+        away::Away,
+        commands::{self, ReadingRules},
+        delivery::Delivery,
+        reply::RelayError,
+        schedule::Schedule,
+        socket::Socket,
+    },
+    store::Store,
+};
+
+/// What back ends and users show.
+pub struct Keys {
+    pub api_key: ApiKey,
+    pub proof: Proof,
+}
+
+impl Keys {
+    pub fn new(settings: &config::Relay, leeway: &Leeway) -> Self {
+        let secret = &settings.identify_secret;
+        Self {
+            api_key: ApiKey::new(&settings.api_key),
+            proof: match settings.identify {
+                Identify::Open => Proof::None,
+                Identify::Jwt => Proof::Jwt(Box::new(JwtKey::new(secret).with_leeway(leeway.clone()))),
+                Identify::Signed => Proof::Signed(secret.clone()),
+            },
+        }
+    }
+}
+
+/// What the relay has in common on all worker threads.
+pub struct Shared {
+    pub settings: config::Relay,
+    pub keys: Live<Keys>,
+    pub delivery: Delivery,
+    pub schedule: Schedule,
+    pub rules: ReadingRules,
+    /// Of pushes.
+    pub limiter: Option<FrameLimiter>,
+    /// Warns that keys do not belong into URLs.
+    key_in_url: Once,
+    /// Held by the worker thread that looks after what is delayed and kept.
+    background: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Shared {
+    /// Finds what earlier runs have left in `store`.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn open(
+        settings: &config::Relay,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        leeway: &Leeway,
+    ) -> anyhow::Result<Self> {
+        let online = Arc::default();
+        let away = Away::open(&store, Arc::clone(&online), clock.clone(), settings.offline_ttl)
+            .context("cannot read the relay's pushes for users who are away in the data folder")?;
+        let rate = NonZeroU32::new(settings.pushes_per_second);
+        Ok(Self {
+            keys: Live::new(Keys::new(settings, leeway)),
+            delivery: Delivery { online, connections: AtomicUsize::new(0), away },
+            schedule: Schedule::new(store, clock.clone(), settings.max_lateness, settings.overdue_grace),
+            rules: ReadingRules {
+                lenient: settings.lenient_push,
+                reject_unresolved: settings.unresolved_token == UnresolvedToken::Reject,
+            },
+            limiter: rate.map(|rate| RateLimiter::direct_with_clock(Quota::per_second(rate), clock)),
+            key_in_url: Once::new(),
+            background: Arc::default(),
+            settings: settings.clone(),
+        })
+    }
+}
+
+/// The relay on one worker thread.
+#[derive(Clone)]
+pub struct Relay {
+    pub ingress: Ingress,
+    pub shared: Arc<Shared>,
+}
+
+impl Relay {
+    /// One worker thread sends what is delayed; when it ends, the next one that is made takes over.
+    pub fn new(ingress: Ingress, shared: Arc<Shared>) -> Self {
+        if let Ok(turn) = Arc::clone(&shared.background).try_lock_owned() {
+            let (shared, broker) = (Arc::clone(&shared), Arc::clone(&ingress.worker.broker));
+            rt::spawn(async move {
+                let _turn = turn;
+                let Shared { schedule, delivery, .. } = &*shared;
+                loop {
+                    let both = future::join(schedule.run(delivery, &broker), delivery.away.sweep());
+                    // A panic in one push must not end what serves all of them.
+                    if AssertUnwindSafe(both).catch_unwind().await.is_err() {
+                        tracing::error!("looking after delayed and kept pushes has panicked; it begins anew");
+                    }
+                    rt::time::sleep(limits::RELAY_SCHEDULE_CHECK).await;
+                }
+            });
+        }
+        Self { ingress, shared }
+    }
+
+    /// The first key that is shown decides (§2).
+    fn check_key(&self, request: &HttpRequest) -> Result<(), RelayError> {
+        let header = |name| request.headers().get(name).map(HeaderValue::as_bytes).filter(|key| !key.is_empty());
+        let query = Query::parse(request.query_string());
+        let shown = header("X-API-KEY").or_else(|| header("API-KEY")).or_else(|| {
+            let key = query.get("api_key").filter(|key| !key.is_empty())?;
+            self.shared.key_in_url.call_once(|| {
+                tracing::warn!("a relay push has its key in the URL, where proxies log it; use the header X-API-KEY");
+            });
+            Some(key.as_bytes())
+        });
+        let missing = match shown {
+            Some(shown) if self.shared.keys.get().api_key.matches(shown) => return Ok(()),
+            Some(_) => "is wrong",
+            None => "is missing",
+        };
+        let why = || format!("relay: a push is refused: its api key {missing}");
+        self.ingress.note_refusal(request, Reason::Token, why);
+        Err(RelayError::InvalidKey)
+    }
+}
+
+impl Endpoint for Relay {
+    const NAME: &'static str = "relay";
+    type Accepted = ();
+    type Refused = Infallible;
+
+    fn ingress(&self) -> &Ingress {
+        &self.ingress
+    }
+
+    /// Anybody may come in.
+    fn check(&self, _: &HttpRequest) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    async fn open(&self, request: &HttpRequest, (): ()) -> Result<Box<dyn ProtocolHandler>, Infallible> {
+        let query = Query::parse(request.query_string());
+        let token = query.get("token").filter(|token| !token.is_empty());
+        Ok(Box::new(Socket::new(Arc::clone(&self.shared), token.map(str::to_owned))))
+    }
+
+    fn refuse(&self, refusal: &Refusal<Infallible>) -> HttpResponse {
+        let answer = match refusal {
+            Refusal::Method => return RelayError::MethodNotAllowed("GET").into(),
+            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => RelayError::TooManyConnections.into(),
+            Refusal::NotAdmitted(_) => RelayError::Busy.into(),
+            Refusal::NoHandshake(_) => {
+                HttpResponse::BadRequest().content_type("text/plain; charset=utf-8").body("Bad Request\n")
+            }
+            Refusal::Own(never) => match *never {},
+        };
+        explained(answer, &refusal.to_string())
+    }
+}
+
+/// Serves the paths of the relay's settings.
+pub fn routes(config: &mut web::ServiceConfig, relay: &Relay) {
+    let settings = &relay.shared.settings;
+    config.service(web::resource(&*settings.ws_path).to(edge::websocket(relay)));
+    let push_path = settings.push_path.trim_end_matches('/');
+    serve(config, relay, push_path, &Method::POST, commands::push);
+    serve(config, relay, &format!("{push_path}/scheduled"), &Method::GET, commands::list);
+    serve(config, relay, &format!("{push_path}/scheduled/{{id}}"), &Method::DELETE, commands::cancel);
+    if let Some(path) = &settings.stats_path {
+        serve(config, relay, path, &Method::GET, commands::stats);
+    }
+    let health = async || HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#);
+    config.service(web::resource(&*settings.health_path).to(health));
+}
+
+/// Serves `path` for back ends: with this method and the key, `command` is carried out.
+fn serve<C>(config: &mut web::ServiceConfig, relay: &Relay, path: &str, method: &'static Method, command: C)
+where
+    C: AsyncFn(&Relay, &HttpRequest, &mut web::Payload) -> Result<HttpResponse, RelayError> + Copy + 'static,
+{
+    let handler = async move |relay: &Relay, request: &HttpRequest, payload: &mut web::Payload| {
+        let asked = request.method();
+        let is_allowed = asked == method || (method == Method::GET && asked == Method::HEAD);
+        let answer = async {
+            if !is_allowed {
+                return Err(RelayError::MethodNotAllowed(method.as_str()));
+            }
+            relay.check_key(request)?;
+            command(relay, request, payload).await
+        };
+        answer.await.unwrap_or_else(HttpResponse::from)
+    };
+    edge::route(config, path, Methods::Any, relay, handler);
+}

@@ -1,0 +1,179 @@
+//! One request: its headers and query, its credentials, and what they permit.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest,
+    http::header::{AUTHORIZATION, HeaderMap},
+    web,
+};
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::{
+    actors::broker::Broker,
+    auth::{
+        ably::{Access, AllowedClient, Credential},
+        base64_text,
+    },
+    core::capability::Operation,
+    edge::{
+        http::{
+            body::{self, NoBody},
+            query::Query,
+        },
+        websocket,
+    },
+    error::{Fault, Found},
+    ids::{ChannelName, Timestamp},
+    protocols::ably::{
+        name::Name,
+        rest::{
+            Rest,
+            form::{self, Form},
+        },
+        wire::{self, Format},
+    },
+};
+
+/// A request to one of the endpoints.
+pub struct Call<'a> {
+    pub rest: &'a Rest,
+    pub http: &'a HttpRequest,
+    pub query: Query,
+    pub form: Form,
+    /// Of the protocol; at least 2.
+    pub version: u32,
+}
+
+/// Whose credentials came with a request, and whom it speaks for.
+pub struct Caller {
+    pub access: Access,
+    pub identity: AllowedClient,
+}
+
+impl<'a> Call<'a> {
+    /// # Errors
+    /// [`Fault::UnsupportedVersion`]
+    pub fn new(rest: &'a Rest, http: &'a HttpRequest, query: Query, form: Form) -> Result<Self, Fault> {
+        let version = form::version(http.headers(), &query)?;
+        Ok(Self { rest, http, query, form, version })
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.rest.worker.broker.clock.now()
+    }
+
+    /// The path as it stands on the wire.
+    pub fn path(&self) -> &str {
+        self.http.uri().path()
+    }
+
+    /// A body in the format of the answer.
+    pub fn encode(&self, value: &impl Serialize) -> Bytes {
+        wire::encode_value(self.form.body, value)
+    }
+
+    /// The body of at most `limit` bytes, and the format that it is in.
+    pub async fn body(&self, payload: &mut web::Payload, limit: usize) -> Result<(Format, Bytes), Fault> {
+        let headers = self.http.headers();
+        let format = form::body_format(headers, &self.query);
+        let body = body::read(headers, payload, limit).await;
+        let body = body.map_err(|no_body| match no_body {
+            NoBody::TooLarge { size } => Fault::TooLarge { what: "the body", size, limit },
+            NoBody::Broken => Fault::Malformed { what: "the body broke off".into() },
+        })?;
+        Ok((format, body))
+    }
+
+    pub fn is_tls(&self) -> bool {
+        websocket::is_encrypted(self.http)
+    }
+
+    /// The credential of the request: the header's before the query's (§1.8).
+    pub fn credential(&self) -> Result<Option<Credential>, Fault> {
+        let header = self.http.headers().get(AUTHORIZATION);
+        let header = header.map(|header| header.to_str());
+        let why = "the Authorization header is not ASCII";
+        let header = header.map(|header| header.map_err(|_| Fault::UnreadableCredentials { why }));
+        Credential::find(header.transpose()?, self.query.pairs())
+    }
+
+    /// Whose request it is.
+    pub fn caller(&self) -> Result<Caller, Fault> {
+        let gate = &self.rest.shared.gate;
+        let credential = self.credential()?;
+        let access = gate.check(credential.as_ref(), self.now(), self.is_tls())?;
+        let claimed = claimed_client(self.http.headers())?;
+        let identity = access.claim(claimed.as_deref())?;
+        Ok(Caller { access, identity })
+    }
+
+    /// A channel by its name, if the caller may do one of `operations` with it.
+    pub fn channel(
+        &self,
+        name: String,
+        operations: &[(Operation, &'static str)],
+    ) -> Result<(Caller, Name, ChannelName), Fault> {
+        let caller = self.caller()?;
+        let name = Name::parse(name)?;
+        let resource = name.resource();
+        let access = &caller.access;
+        let may = |(operation, _): &(Operation, _)| access.allows(&resource, *operation);
+        if !operations.iter().any(may) {
+            let operation = operations.first().map_or("this", |(_, name)| name);
+            return Err(access.not_permitted(operation, &resource));
+        }
+        drop(resource);
+        let channel = name.channel(caller.access.app.id);
+        Ok((caller, name, channel))
+    }
+
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.rest.worker.broker
+    }
+}
+
+/// The clientId that the request claims: in base64 (T64).
+fn claimed_client(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    let Some(header) = headers.get("X-Ably-ClientId") else {
+        return Ok(None);
+    };
+    let text = header.to_str().ok().map(str::trim);
+    let client = text.and_then(base64_text::decode);
+    let client = client.and_then(|client| String::from_utf8(client).ok());
+    let rule = "the base64 of the clientId, in the header X-Ably-ClientId";
+    client.map(Some).ok_or_else(|| {
+        let found = text.map_or_else(|| Found::bytes(header.len()), Found::text);
+        Fault::InvalidClientId { found, rule }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    /// T64; §1.8.
+    #[test]
+    fn the_client_is_named_in_base64() {
+        let of = |header: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(header) = header {
+                let name = HeaderName::from_static("x-ably-clientid");
+                headers.insert(name, HeaderValue::from_str(header).unwrap());
+            }
+            claimed_client(&headers)
+        };
+        assert_eq!(of(None), Ok(None));
+        for text in ["w7wvYm9i", "w7wvYm9i "] {
+            assert_eq!(of(Some(text)), Ok(Some("ü/bob".to_owned())), "{text}");
+        }
+        for bad in ["!", "/w=="] {
+            assert!(matches!(of(Some(bad)), Err(Fault::InvalidClientId { .. })), "{bad}");
+        }
+    }
+}

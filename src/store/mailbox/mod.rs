@@ -1,0 +1,287 @@
+//! Messages that wait for their owners: each owner has a numbered [`Queue`], kept in the embedded store and read again at
+//! the start. A message stays until its reader has confirmed it ([`Unconfirmed`]). Which numbers are on the way to whom is
+//! the protocol's to note, in its connection or, where one connection of several gets a message, in its [`Owner`].
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | [`Tables::facts`] | owner and number ([`NumberKey`]) | when its age began (8 bytes), level (8), bytes charged (8), key |
+//! | [`Tables::bodies`] | the same | the message |
+//!
+//! The first is what is read at the start: the messages themselves stay on disk.
+//!
+//! The store answers from its own thread when a message is written. By then it may be out of its queue: its rows are
+//! removed behind it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::{
+    ids::Timestamp,
+    limits,
+    store::{Batch, Commit, NumberKey, Row, Store, StoreError},
+};
+
+mod account;
+mod queue;
+mod unconfirmed;
+
+pub use account::Account;
+use queue::Disk;
+pub use queue::{Bounds, Full, Message, Put, Queue, Removed, UNTIL_READ, Waiting};
+pub use unconfirmed::Unconfirmed;
+
+/// Where the messages of a protocol are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables {
+    pub facts: &'static str,
+    pub bodies: &'static str,
+}
+
+/// What a protocol knows about an owner, under the same lock as the queue.
+pub trait Owner: Send + 'static {
+    fn new(name: &str) -> Self;
+
+    /// The mailbox may be forgotten while it is empty.
+    fn is_idle(&self) -> bool;
+}
+
+/// For a protocol that notes nothing.
+impl Owner for () {
+    fn new(_: &str) -> Self {}
+
+    fn is_idle(&self) -> bool {
+        true
+    }
+}
+
+/// The mailboxes of a protocol, shared by all worker threads.
+pub struct Mailboxes<O> {
+    store: Arc<dyn Store>,
+    tables: Tables,
+    /// The bytes of all of them.
+    pub account: Account,
+    all: Mutex<HashMap<Arc<str>, Arc<Mailbox<O>>>>,
+    on_disk: AtomicU64,
+}
+
+/// The mailbox of one owner.
+pub struct Mailbox<O> {
+    pub name: Arc<str>,
+    contents: Mutex<Contents<O>>,
+}
+
+/// What is in a mailbox.
+pub struct Contents<O> {
+    pub queue: Queue,
+    pub owner: O,
+}
+
+impl<O> Mailbox<O> {
+    /// Not to be held while the store is read or written.
+    pub fn lock(&self) -> MutexGuard<'_, Contents<O>> {
+        self.contents.lock()
+    }
+
+    #[cfg(test)]
+    pub fn is_locked(&self) -> bool {
+        self.contents.is_locked()
+    }
+}
+
+impl<O: Owner> Mailboxes<O> {
+    /// Finds what earlier runs have left; all together may keep `bytes`.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn open(store: Arc<dyn Store>, tables: Tables, bytes: usize) -> Result<Arc<Self>, StoreError> {
+        let account = Account::new(bytes);
+        let mailboxes = Self { store, tables, account, all: Mutex::default(), on_disk: AtomicU64::new(0) };
+        for row in mailboxes.store.scan(tables.facts, b"", limits::MAILBOX_ROWS) {
+            let damaged = || StoreError::damaged(format!("a row of {}", tables.facts));
+            mailboxes.recall(&row?).ok_or_else(damaged)?;
+        }
+        Ok(Arc::new(mailboxes))
+    }
+
+    fn recall(&self, row: &Row) -> Option<()> {
+        let NumberKey { owner, number } = NumberKey::read(&row.key)?;
+        let (facts, key) = row.value.split_first_chunk::<FACTS_BYTES>()?;
+        let (facts, _) = facts.as_chunks();
+        let [since, level, bytes] = facts else { return None };
+        let bytes = usize::try_from(u64::from_be_bytes(*bytes)).ok()?;
+        let waiting = Waiting {
+            body: None,
+            since: Timestamp::from_millis(u64::from_be_bytes(*since)),
+            level: i64::from_be_bytes(*level),
+            key: std::str::from_utf8(key).ok()?.into(),
+            disk: Disk::Written,
+            charge: self.account.charge_anyway(bytes),
+        };
+        self.on_disk.fetch_add(1, Ordering::Relaxed);
+        self.of(owner).lock().queue.recall(number, waiting);
+        Some(())
+    }
+
+    pub fn find(&self, name: &str) -> Option<Arc<Mailbox<O>>> {
+        self.all.lock().get(name).cloned()
+    }
+
+    /// The mailbox of an owner, made when it is missing.
+    pub fn of(&self, name: &str) -> Arc<Mailbox<O>> {
+        let mut all = self.all.lock();
+        if let Some(mailbox) = all.get(name) {
+            return Arc::clone(mailbox);
+        }
+        let contents = Contents { queue: Queue::default(), owner: O::new(name) };
+        let mailbox = Arc::new(Mailbox { name: name.into(), contents: Mutex::new(contents) });
+        all.insert(Arc::clone(&mailbox.name), Arc::clone(&mailbox));
+        mailbox
+    }
+
+    pub fn all(&self) -> Vec<Arc<Mailbox<O>>> {
+        self.all.lock().values().cloned().collect()
+    }
+
+    /// How many mailboxes there are.
+    pub fn count(&self) -> usize {
+        self.all.lock().len()
+    }
+
+    /// How many messages are on disk.
+    pub fn on_disk(&self) -> u64 {
+        self.on_disk.load(Ordering::Relaxed)
+    }
+
+    /// Forgets a mailbox that is empty and whose owner is idle, unless somebody else has it in hand: what they put into it
+    /// would be lost.
+    pub fn release(&self, mailbox: &Arc<Mailbox<O>>) {
+        let mut all = self.all.lock();
+        // Nobody gets it while `all` is locked. One is the map's, one the caller's.
+        if Arc::strong_count(mailbox) > 2 {
+            return;
+        }
+        let contents = mailbox.lock();
+        if contents.queue.is_empty() && contents.owner.is_idle() {
+            all.remove(&mailbox.name);
+        }
+    }
+
+    /// The body of a message that is on disk; none when it has been removed meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn body(&self, name: &str, number: u64) -> Result<Option<Bytes>, StoreError> {
+        let body = self.store.get(self.tables.bodies, &NumberKey::new(name, number).bytes())?;
+        Ok(body.map(Bytes::from))
+    }
+
+    /// Writes to disk what was put in; who asks may await it. Not while the mailbox is locked. What the disk does not take
+    /// is out of its queue again.
+    pub fn write(self: &Arc<Self>, mailbox: &Arc<Mailbox<O>>, put: Put) -> Commit {
+        self.submit(mailbox, vec![put.number], Some(put))
+    }
+
+    /// Writes what is in memory only, if there is any; it stays there if the disk does not take it. Not while the mailbox is
+    /// locked.
+    pub fn spill(self: &Arc<Self>, mailbox: &Arc<Mailbox<O>>) -> Option<Commit> {
+        let numbers = mailbox.lock().queue.in_memory();
+        (!numbers.is_empty()).then(|| self.submit(mailbox, numbers, None))
+    }
+
+    fn submit(self: &Arc<Self>, mailbox: &Arc<Mailbox<O>>, numbers: Vec<u64>, put: Option<Put>) -> Commit {
+        let mut batch = Batch::new();
+        let mut contents = mailbox.lock();
+        for number in &numbers {
+            if let Some((waiting, body)) = contents.queue.start_writing(*number) {
+                let key = NumberKey::new(&mailbox.name, *number);
+                batch = batch.put(self.tables.facts, key, facts(waiting)).put(self.tables.bodies, key, body);
+            }
+        }
+        drop(contents);
+        let (done, outcome) = Commit::pair();
+        let (mailboxes, mailbox) = (Arc::clone(self), Arc::clone(mailbox));
+        let settle = move |result: Result<_, StoreError>| {
+            match &result {
+                Ok(_) => mailboxes.written(&mailbox, numbers, put),
+                Err(_) => mailbox.lock().queue.not_written(numbers, put),
+            }
+            // Before anybody goes on who may want to release the mailbox.
+            drop((mailboxes, mailbox));
+            done(result);
+        };
+        self.store.submit(batch, Box::new(settle));
+        outcome
+    }
+
+    fn written(&self, mailbox: &Mailbox<O>, numbers: Vec<u64>, put: Option<Put>) {
+        let mut contents = mailbox.lock();
+        let mut gone = Vec::new();
+        for number in numbers {
+            match contents.queue.written(number) {
+                Some(Disk::Absent | Disk::Writing) => drop(self.on_disk.fetch_add(1, Ordering::Relaxed)),
+                Some(Disk::Written) => {}
+                None => gone.push(number),
+            }
+        }
+        drop(contents);
+        self.remove_rows(&mailbox.name, gone);
+        self.discard(mailbox, put.map(|put| put.displaced).unwrap_or_default());
+    }
+
+    /// These were read, or have to go.
+    pub fn remove(&self, mailbox: &Mailbox<O>, numbers: impl IntoIterator<Item = u64>) {
+        let mut contents = mailbox.lock();
+        let removed = numbers.into_iter().filter_map(|number| contents.queue.remove(number)).collect();
+        drop(contents);
+        self.discard(mailbox, removed);
+    }
+
+    /// Removes what was put in before a moment.
+    pub fn expire(&self, mailbox: &Mailbox<O>, before: Timestamp) {
+        let expired = mailbox.lock().queue.expire(before);
+        self.discard(mailbox, expired);
+    }
+
+    /// Removes from the disk what is out of its queue. Not while the mailbox is locked.
+    pub fn discard(&self, mailbox: &Mailbox<O>, removed: Vec<Removed>) {
+        // What is being written is removed when that is done.
+        let written = removed.iter().filter(|(_, waiting)| waiting.disk == Disk::Written);
+        let written: Vec<u64> = written.map(|(number, _)| *number).collect();
+        self.on_disk.fetch_sub(written.len() as u64, Ordering::Relaxed);
+        self.remove_rows(&mailbox.name, written);
+    }
+
+    fn remove_rows(&self, name: &str, numbers: Vec<u64>) {
+        if numbers.is_empty() {
+            return;
+        }
+        let batch = numbers.into_iter().fold(Batch::new(), |batch, number| {
+            let key = NumberKey::new(name, number);
+            batch.remove(self.tables.facts, key).remove(self.tables.bodies, key)
+        });
+        let done = |outcome: Result<_, StoreError>| {
+            if let Err(error) = outcome {
+                tracing::error!(%error, "messages that were read or were too old come again after a restart");
+            }
+        };
+        self.store.submit(batch, Box::new(done));
+    }
+}
+
+const FACTS_BYTES: usize = 24;
+
+fn facts(waiting: &Waiting) -> Vec<u8> {
+    let numbers = [waiting.since.millis(), waiting.level.cast_unsigned(), waiting.bytes() as u64];
+    [numbers.map(u64::to_be_bytes).as_flattened(), waiting.key.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests;

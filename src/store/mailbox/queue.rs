@@ -1,0 +1,224 @@
+//! The messages that wait for one owner, numbered from 1 without holes as they come. Pure: [`Mailboxes`] puts it behind
+//! a lock, and carries out on the disk what it says.
+//!
+//! [`Mailboxes`]: super::Mailboxes
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::{
+    ids::Timestamp,
+    store::mailbox::account::{Account, Charge},
+};
+
+/// A message as it is put in.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub body: Bytes,
+    /// What is charged for it.
+    pub bytes: usize,
+    /// When its age began; [`UNTIL_READ`]: it is never too old.
+    pub since: Timestamp,
+    /// When there is no room, the lowest level goes first, and of that the oldest.
+    pub level: i64,
+    /// What it can be found by as long as it waits; may be empty.
+    pub key: Arc<str>,
+}
+
+/// The age of a message that waits until it was read.
+pub const UNTIL_READ: Timestamp = Timestamp::from_millis(u64::MAX);
+
+/// A message that its owner may not have read yet.
+#[derive(Debug)]
+pub struct Waiting {
+    /// None: it is on disk only.
+    pub body: Option<Bytes>,
+    pub since: Timestamp,
+    pub level: i64,
+    pub key: Arc<str>,
+    pub(super) disk: Disk,
+    pub(super) charge: Charge,
+}
+
+impl Waiting {
+    /// What was charged for it.
+    pub const fn bytes(&self) -> usize {
+        self.charge.bytes()
+    }
+}
+
+/// Whether a message is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    Absent,
+    /// Handed to the store, which has not answered yet.
+    Writing,
+    Written,
+}
+
+/// A message that is out of its queue, by its number.
+pub type Removed = (u64, Waiting);
+
+/// How much may wait for one owner.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub messages: usize,
+    pub bytes: usize,
+}
+
+impl Bounds {
+    pub const NONE: Self = Self { messages: usize::MAX, bytes: usize::MAX };
+}
+
+/// Why a message was not put in; then nothing has gone for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// As much waits for this owner as may, all that could go is of a higher level.
+    Owner,
+    /// All owners together have as many bytes as they may.
+    All,
+}
+
+/// What putting a message in did.
+#[derive(Debug)]
+pub struct Put {
+    pub number: u64,
+    /// What went for it, the lowest level first.
+    pub displaced: Vec<Removed>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: BTreeMap<u64, Waiting>,
+    last: u64,
+}
+
+impl Queue {
+    /// The number of the last message that was put in.
+    pub const fn last(&self) -> u64 {
+        self.last
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether a message with this key waits.
+    pub fn has(&self, key: &str) -> bool {
+        self.waiting.values().any(|waiting| &*waiting.key == key)
+    }
+
+    /// What waits behind a number, the first first.
+    pub fn behind(&self, number: u64) -> impl Iterator<Item = (u64, &Waiting)> {
+        let from = number.saturating_add(1);
+        self.waiting.range(from..).map(|(number, waiting)| (*number, waiting))
+    }
+
+    /// A message that an earlier run has left.
+    pub(super) fn recall(&mut self, number: u64, waiting: Waiting) {
+        self.last = self.last.max(number);
+        self.waiting.insert(number, waiting);
+    }
+
+    /// Puts a message in. What stands behind the number `on_way` counts as waiting; up to there everything is on its way
+    /// to somebody.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn put(&mut self, message: Message, bounds: Bounds, on_way: u64, account: &Account) -> Result<Put, Full> {
+        let displaced = self.room_for(&message, bounds, on_way).ok_or(Full::Owner)?;
+        let freed = displaced.iter().filter_map(|number| self.waiting.get(number)).map(Waiting::bytes).sum();
+        let charge = account.charge(message.bytes, freed).ok_or(Full::All)?;
+        let displaced = displaced.into_iter().filter_map(|number| self.remove(number)).collect();
+        self.last += 1;
+        let Message { body, since, level, key, .. } = message;
+        let waiting = Waiting { body: Some(body), since, level, key, disk: Disk::Absent, charge };
+        self.waiting.insert(self.last, waiting);
+        Ok(Put { number: self.last, displaced })
+    }
+
+    /// What has to go for a message; none when it does not fit even so.
+    fn room_for(&self, message: &Message, bounds: Bounds, on_way: u64) -> Option<Vec<u64>> {
+        let (mut count, mut bytes) = (1, message.bytes);
+        for (_, waiting) in self.behind(on_way) {
+            count += 1;
+            bytes = bytes.saturating_add(waiting.bytes());
+        }
+        let is_over = |count, bytes| count > bounds.messages || bytes > bounds.bytes;
+        if !is_over(count, bytes) {
+            return Some(Vec::new());
+        }
+        let may_go = self.behind(on_way).filter(|(_, waiting)| waiting.level <= message.level);
+        let mut may_go: Vec<_> = may_go.map(|(number, waiting)| (waiting.level, number, waiting.bytes())).collect();
+        may_go.sort_unstable();
+        let mut may_go = may_go.into_iter();
+        let mut gone = Vec::new();
+        while is_over(count, bytes) {
+            let (_, number, freed) = may_go.next()?;
+            count -= 1;
+            bytes -= freed;
+            gone.push(number);
+        }
+        Some(gone)
+    }
+
+    /// It was read, or has to go.
+    pub fn remove(&mut self, number: u64) -> Option<Removed> {
+        self.waiting.remove_entry(&number)
+    }
+
+    /// Removes everything.
+    pub fn clear(&mut self) -> Vec<Removed> {
+        std::mem::take(&mut self.waiting).into_iter().collect()
+    }
+
+    /// Removes what was put in before a moment.
+    pub fn expire(&mut self, before: Timestamp) -> Vec<Removed> {
+        self.waiting.extract_if(.., |_, waiting| waiting.since < before && waiting.since != UNTIL_READ).collect()
+    }
+
+    /// The numbers of what is in memory only.
+    pub(super) fn in_memory(&self) -> Vec<u64> {
+        let in_memory = self.waiting.iter().filter(|(_, waiting)| waiting.disk == Disk::Absent);
+        in_memory.map(|(number, _)| *number).collect()
+    }
+
+    /// A message and its body, on the way to the disk from now on; none when it is there, or not here any more.
+    pub(super) fn start_writing(&mut self, number: u64) -> Option<(&Waiting, Bytes)> {
+        let waiting = self.waiting.get_mut(&number)?;
+        let body = waiting.body.clone()?;
+        waiting.disk = Disk::Writing;
+        Some((waiting, body))
+    }
+
+    /// The store has it; what it had before. None: the message is not here any more.
+    pub(super) fn written(&mut self, number: u64) -> Option<Disk> {
+        let waiting = self.waiting.get_mut(&number)?;
+        waiting.body = None;
+        Some(std::mem::replace(&mut waiting.disk, Disk::Written))
+    }
+
+    /// The store did not take these. What was put in just now is out again, and what went for it is back; everything else
+    /// stays in memory, and can be written again.
+    pub(super) fn not_written(&mut self, numbers: Vec<u64>, put: Option<Put>) {
+        for number in numbers {
+            if let Some(waiting) = self.waiting.get_mut(&number) {
+                waiting.disk = Disk::Absent;
+            }
+        }
+        let Some(put) = put else { return };
+        self.waiting.remove(&put.number);
+        for (number, mut waiting) in put.displaced {
+            // Its row was removed if it was written while it was not here.
+            if waiting.disk == Disk::Writing {
+                waiting.disk = Disk::Absent;
+            }
+            self.waiting.insert(number, waiting);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
