@@ -63,10 +63,9 @@ impl Connection {
         let message = mailbox::Message { bytes: body.len(), body, since: UNTIL_READ, level: 0, key: "".into() };
         let mut contents = mailbox.lock();
         let put = contents.queue.put(message, BOUNDS, 0, &mailboxes.account);
-        let write = contents.queue.write(put.map_err(|_| EchoError::MailboxFull)?);
         drop(contents);
-        let (written, online, user) =
-            (mailboxes.write(&mailbox, write), Arc::clone(&self.echo.online), user.to_owned());
+        let put = put.map_err(|_| EchoError::MailboxFull)?;
+        let (written, online, user) = (mailboxes.write(&mailbox, put), Arc::clone(&self.echo.online), user.to_owned());
         rt::spawn(async move {
             if written.await.is_ok() {
                 online.registered(&user).iter().filter_map(|one| one.handle()).for_each(TransportHandle::nudge);
