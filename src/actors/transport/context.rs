@@ -197,7 +197,7 @@ impl TransportContext<'_> {
 
     /// Counts an error that was sent to the client.
     pub fn count_error(&self) {
-        self.worker().count(|counters| counters.errors_told += 1);
+        self.worker().count(|counters| counters.errors_sent += 1);
     }
 
     pub fn now(&self) -> Timestamp {
