@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod picture;
+
 /// Each room and the rooms that its files may name. `ids`, `limits`, `error` and `live` are words that
 /// everybody may use; the typed settings of `config` are handed to whoever is built from them.
 const MAY_NAME: [(&str, &[&str]); 19] = [
