@@ -1,5 +1,5 @@
 //! `docs/protocols/chat.md §4, §5, §10`: what each frame of a client is answered. How each field is judged is shown beside the
-//! code (src/older/chat/command/tests.rs); here, that it is so on the wire.
+//! code (src/older/chat/commands/tests.rs); here, that it is so on the wire.
 
 use letshare_server::{clock::Clock, ids::Timestamp};
 use serde_json::{Value, json};
