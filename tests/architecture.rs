@@ -20,7 +20,7 @@ const MAY_NAME: [(&str, &[&str]); 19] = [
     ("engines", &["core", "clock"]),
     ("log", &["core", "store", "clock"]),
     ("auth", &["core", "clock", "config"]),
-    ("actors", &["core", "log", "clock"]),
+    ("actors", &["core", "log", "store", "clock"]),
     ("edge", &["actors", "auth", "config"]),
     ("protocols", &["edge", "actors", "core", "auth", "store", "engines", "clock", "config"]),
     ("older", &["edge", "actors", "core", "auth", "store", "engines", "clock", "config"]),

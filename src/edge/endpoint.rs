@@ -194,7 +194,7 @@ where
         body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
     }
     if response.status().is_client_error() || response.status().is_server_error() {
-        endpoint.ingress().worker.count(|counters| counters.errors_told += 1);
+        endpoint.ingress().worker.count(|counters| counters.errors_sent += 1);
     }
     response
 }

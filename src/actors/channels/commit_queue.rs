@@ -76,8 +76,8 @@ impl CommitQueue {
         self.steps.push_back(Step::Entry(entry, Commit::Pending));
     }
 
-    /// No log will have this entry; it waits for those before it.
-    pub fn ephemeral(&mut self, entry: Arc<Entry>) {
+    /// The log has this entry already, or will never have it; it only waits for what comes before it.
+    pub fn kept(&mut self, entry: Arc<Entry>) {
         self.steps.push_back(Step::Entry(entry, Commit::Done));
     }
 

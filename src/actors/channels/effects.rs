@@ -112,22 +112,18 @@ impl Channel {
         if entry.is_empty() {
             return published;
         }
-        if entry.is_ephemeral {
-            // It waits for those before it all the same.
-            if self.commit_queue.is_empty() {
-                self.deliver(now, entry, ctx);
-            } else {
-                self.commit_queue.ephemeral(entry);
-            }
-            return published;
-        }
         let serial = entry.serial;
         let mut later = || -> Done<()> {
             let channel = ctx.address();
             Box::new(move |outcome| channel.do_send(Committed { serial, outcome }))
         };
-        match self.log.append(now.uptime, Arc::clone(&entry), &mut later) {
-            Poll::Ready(Ok(())) => self.deliver(now, entry, ctx),
+        let appended = match entry.is_ephemeral {
+            true => Poll::Ready(Ok(())),
+            false => self.log.append(now.uptime, Arc::clone(&entry), &mut later),
+        };
+        match appended {
+            Poll::Ready(Ok(())) if self.commit_queue.is_empty() => self.deliver(now, entry, ctx),
+            Poll::Ready(Ok(())) => self.commit_queue.kept(entry),
             Poll::Ready(outcome) => {
                 self.commit_queue.entry(entry);
                 ctx.notify(Committed { serial, outcome });

@@ -16,16 +16,18 @@ use super::stage::{self, ROOM, Stage};
 use crate::{
     actors::{channels::channel::Channel, channels::undone::Command, worker::Worker},
     core::{
-        command::{Publish, Reply},
+        command::{Attach, AttachmentId, Publish, Reply, Start},
         dedupe::Known,
+        filter::Filter,
+        frame,
         history::Query,
         message::{Entry, EntryId, Message, Payload},
         replay::{Found, Wanted},
-        serial::Mint,
+        serial::{Epoch, Mint},
         window::Bounds,
     },
     error::Fault,
-    ids::ChannelName,
+    ids::{ChannelName, ConnectionId},
     log::{ChannelLog, Later, Log, PageRead, StoreError, memory::MemoryLog},
 };
 
@@ -38,20 +40,34 @@ enum Manner {
     /// Never says whether it has it.
     Silent,
     Panics,
+    /// Takes it, but its past is read when the test wants it.
+    ReadsLater,
 }
+
+/// Reads that have not been answered.
+type Reads = Arc<Mutex<Vec<Box<dyn FnOnce(Found) + Send>>>>;
 
 /// A log in memory; the room behaves otherwise, and a channel named `slow` opens when it is told to.
 struct OddLog {
     memory: MemoryLog,
     manner: Option<Manner>,
     go: Mutex<Receiver<()>>,
+    reads: Reads,
 }
 
 impl OddLog {
     fn new(manner: Option<Manner>) -> (Arc<Self>, Sender<()>) {
         let history = Bounds { age: Duration::from_secs(120), entries: 100, bytes: 100_000 };
         let (open, go) = channel();
-        (Arc::new(Self { memory: MemoryLog::new(history, 100_000), manner, go: Mutex::new(go) }), open)
+        (
+            Arc::new(Self {
+                memory: MemoryLog::new(history, 100_000),
+                manner,
+                go: Mutex::new(go),
+                reads: Reads::default(),
+            }),
+            open,
+        )
     }
 }
 
@@ -62,7 +78,7 @@ impl Log for OddLog {
         }
         let log = self.memory.open(channel);
         match self.manner.filter(|_| channel.as_str() == ROOM) {
-            Some(manner) => Box::new(Odd { log, manner }),
+            Some(manner) => Box::new(Odd { log, manner, reads: Arc::clone(&self.reads) }),
             None => log,
         }
     }
@@ -83,6 +99,7 @@ impl Log for OddLog {
 struct Odd {
     log: Box<dyn ChannelLog>,
     manner: Manner,
+    reads: Reads,
 }
 
 impl ChannelLog for Odd {
@@ -92,13 +109,14 @@ impl ChannelLog for Odd {
 
     fn append(
         &mut self,
-        _: Duration,
-        _: Arc<Entry>,
-        _: Later<'_, Result<(), StoreError>>,
+        now: Duration,
+        entry: Arc<Entry>,
+        later: Later<'_, Result<(), StoreError>>,
     ) -> Poll<Result<(), StoreError>> {
         match self.manner {
             Manner::Silent => Poll::Pending,
             Manner::Panics => panic!("on purpose"),
+            Manner::ReadsLater => self.log.append(now, entry, later),
         }
     }
 
@@ -111,7 +129,13 @@ impl ChannelLog for Odd {
     }
 
     fn read(&self, wanted: Wanted, later: Later<'_, Found>) -> Poll<Found> {
-        self.log.read(wanted, later)
+        match self.manner {
+            Manner::ReadsLater => {
+                self.reads.lock().push(later());
+                Poll::Pending
+            }
+            Manner::Silent | Manner::Panics => self.log.read(wanted, later),
+        }
     }
 
     fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead> {
@@ -246,4 +270,53 @@ async fn a_channel_that_never_opens_answers() {
         channel.send(crate::actors::channels::questions::Occupied).await.unwrap_or(Err(Fault::Busy)).err(),
         Some(Fault::Busy)
     );
+}
+
+/// A second attachment of the only connection of this thread, after a position of another log.
+fn attach(stage: &Stage) -> Command<Attach> {
+    let hub = stage.hub_here();
+    let sessions = stage.sessions_here();
+    let [session] = sessions[..] else { panic!("one connection") };
+    let body = Attach {
+        id: AttachmentId { session, alias: 1 },
+        connection: ConnectionId::from_bytes([1; 9]),
+        hub: hub.id,
+        filter: Filter::named(),
+        rules: None,
+        start: Start::After(Some(Mint::new(Epoch::new(1)).position())),
+        evicts: false,
+        context: frame::text(b"attached"),
+    };
+    Command::new(hub, ChannelName::from(ROOM), body)
+}
+
+/// What follows an attach waits for its past, and no other channel does; a read that fails is answered as a gap.
+#[actix::test]
+async fn an_attachment_whose_past_is_read_later_keeps_its_place() {
+    let (log, _open) = OddLog::new(Some(Manner::ReadsLater));
+    let reads = Arc::clone(&log.reads);
+    let stage = Stage::set_on(log);
+    let mut client = stage.join(0).await;
+    let witness = stage.join(1).await;
+    for fails in [false, true] {
+        let channel = stage.channel();
+        channel.do_send(attach(&stage));
+        witness.say("1");
+        let other = stage.broker.directory.channel(&ChannelName::from("other"), &stage.broker).expect("room");
+        assert!(other.send(crate::actors::channels::questions::Occupied).await.is_ok());
+        let read = loop {
+            if let Some(read) = reads.lock().pop() {
+                break read;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(client.ask("?").await, "what?", "not answered yet");
+        if fails {
+            drop(read)
+        } else {
+            read(Ok(Vec::new()))
+        }
+        assert_eq!(client.hear().await, "attached");
+        assert_eq!(client.hear().await, "1");
+    }
 }

@@ -113,8 +113,9 @@ impl fmt::Debug for LocalKey {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use tempfile::TempDir;

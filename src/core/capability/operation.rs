@@ -7,73 +7,48 @@ use std::{
 
 use crate::{core::modes::Modes, error::Found};
 
-/// What can be permitted (`docs/protocols/ably.md §12.5`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Operation {
-    AnnotationPublish,
-    AnnotationSubscribe,
-    ChannelMetadata,
-    History,
-    MessageDeleteAny,
-    MessageDeleteOwn,
-    MessageUpdateAny,
-    MessageUpdateOwn,
-    ObjectPublish,
-    ObjectSubscribe,
-    Presence,
-    PrivilegedHeaders,
-    Publish,
-    PushAdmin,
-    PushSubscribe,
-    Stats,
-    Subscribe,
+/// Declares the operations once, sorted by name: the enum, all of them, and what capabilities call each.
+macro_rules! operations {
+    ($($operation:ident = $name:literal,)*) => {
+        /// What can be permitted (`docs/protocols/ably.md §12.5`).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Operation {
+            $($operation,)*
+        }
+
+        impl Operation {
+            /// Every operation, sorted by name.
+            pub const EVERY: [Self; [$($name),*].len()] = [$(Self::$operation),*];
+
+            /// As capabilities write it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$operation => $name,)*
+                }
+            }
+        }
+    };
 }
 
-impl Operation {
-    /// Every operation, sorted by name.
-    pub const EVERY: [Self; 17] = [
-        Self::AnnotationPublish,
-        Self::AnnotationSubscribe,
-        Self::ChannelMetadata,
-        Self::History,
-        Self::MessageDeleteAny,
-        Self::MessageDeleteOwn,
-        Self::MessageUpdateAny,
-        Self::MessageUpdateOwn,
-        Self::ObjectPublish,
-        Self::ObjectSubscribe,
-        Self::Presence,
-        Self::PrivilegedHeaders,
-        Self::Publish,
-        Self::PushAdmin,
-        Self::PushSubscribe,
-        Self::Stats,
-        Self::Subscribe,
-    ];
-
-    /// As capabilities write it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AnnotationPublish => "annotation-publish",
-            Self::AnnotationSubscribe => "annotation-subscribe",
-            Self::ChannelMetadata => "channel-metadata",
-            Self::History => "history",
-            Self::MessageDeleteAny => "message-delete-any",
-            Self::MessageDeleteOwn => "message-delete-own",
-            Self::MessageUpdateAny => "message-update-any",
-            Self::MessageUpdateOwn => "message-update-own",
-            Self::ObjectPublish => "object-publish",
-            Self::ObjectSubscribe => "object-subscribe",
-            Self::Presence => "presence",
-            Self::PrivilegedHeaders => "privileged-headers",
-            Self::Publish => "publish",
-            Self::PushAdmin => "push-admin",
-            Self::PushSubscribe => "push-subscribe",
-            Self::Stats => "stats",
-            Self::Subscribe => "subscribe",
-        }
-    }
+operations! {
+    AnnotationPublish = "annotation-publish",
+    AnnotationSubscribe = "annotation-subscribe",
+    ChannelMetadata = "channel-metadata",
+    History = "history",
+    MessageDeleteAny = "message-delete-any",
+    MessageDeleteOwn = "message-delete-own",
+    MessageUpdateAny = "message-update-any",
+    MessageUpdateOwn = "message-update-own",
+    ObjectPublish = "object-publish",
+    ObjectSubscribe = "object-subscribe",
+    Presence = "presence",
+    PrivilegedHeaders = "privileged-headers",
+    Publish = "publish",
+    PushAdmin = "push-admin",
+    PushSubscribe = "push-subscribe",
+    Stats = "stats",
+    Subscribe = "subscribe",
 }
 
 /// A set of operations.

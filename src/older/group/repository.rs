@@ -25,7 +25,7 @@ use crate::{
     limits,
     older::group::{
         membership::{GroupInfo, Member, Membership},
-        message::GroupMessage,
+        message::{GroupMessage, to_json},
     },
     store::{Batch, Commit, Committed, NumberKey, Row, Store, StoreError},
 };
@@ -197,7 +197,7 @@ impl Repository {
         Ok(count)
     }
 
-    /// The id of the message that this was sent as to an earlier version.
+    /// The id that an earlier version gave to what was sent.
     pub fn seen(&self, digest: &[u8; 32]) -> Result<Option<String>, StoreError> {
         let text = self.0.get(SEEN, digest)?.map(String::from_utf8).transpose();
         text.map_err(|_| damaged("message that was seen"))
@@ -245,11 +245,11 @@ impl Repository {
 }
 
 pub fn put_group(batch: Batch, group: &str, info: &GroupInfo) -> Batch {
-    batch.put(GROUPS, group, json(info))
+    batch.put(GROUPS, group, to_json(info))
 }
 
 pub fn put_member(batch: Batch, group: &str, user: &str, member: &Member) -> Batch {
-    batch.put(MEMBERS, join(group, user), json(member))
+    batch.put(MEMBERS, join(group, user), to_json(member))
 }
 
 pub fn remove_member(batch: Batch, group: &str, user: &str) -> Batch {
@@ -294,11 +294,6 @@ impl StoredMessage {
         };
         read().ok_or_else(|| damaged("message"))
     }
-}
-
-fn json(of: &impl serde::Serialize) -> Vec<u8> {
-    // Cannot fail: texts and numbers.
-    serde_json::to_vec(of).unwrap_or_default()
 }
 
 /// Sorts the newest first.

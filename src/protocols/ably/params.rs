@@ -117,8 +117,9 @@ fn occupancy(value: &str) -> Result<OccupancyWanted, Fault> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn parse(given: &[(&'static str, &'static str)]) -> Result<ChannelParams, Fault> {

@@ -123,16 +123,12 @@ impl AblyConnection {
 
     /// The capability first, the attachment's modes after it.
     fn check_may(&self, name: &Name, channel: &ChannelName, operation: Operation, mode: Modes) -> Result<(), Fault> {
-        let (operation_name, mode_name) = match operation {
-            Operation::Presence => ("presence", "PRESENCE"),
-            _ => ("publish", "PUBLISH"),
-        };
         let is_allowed = self.access.allows(&name.resource(), operation);
         if !is_allowed || name.is_meta() {
-            return Err(self.access.not_permitted(operation_name, &name.resource()));
+            return Err(self.access.not_permitted(operation.name(), &name.resource()));
         }
         if self.attachment(name, channel).is_some_and(|attachment| !attachment.modes.has(mode)) {
-            return Err(Fault::ModeNotRequested { mode: mode_name });
+            return Err(Fault::ModeNotRequested { mode: if mode == Modes::PRESENCE { "PRESENCE" } else { "PUBLISH" } });
         }
         Ok(())
     }

@@ -16,9 +16,11 @@ pub fn restore(store: &dyn Store, table: &'static str, mut counts: impl FnMut(&R
         if page.is_empty() {
             return Ok(());
         }
-        let over = page.into_iter().filter(|row| !counts(row));
-        let over = over.fold(Batch::new(), |batch, row| batch.remove(table, row.key));
-        // What is not removed now is found, and over, at the next start.
-        store.submit(over, Box::new(drop));
+        let over: Vec<Row> = page.into_iter().filter(|row| !counts(row)).collect();
+        if !over.is_empty() {
+            let over = over.into_iter().fold(Batch::new(), |batch, row| batch.remove(table, row.key));
+            // What is not removed now is found, and over, at the next start.
+            store.submit(over, Box::new(drop));
+        }
     }
 }

@@ -57,9 +57,6 @@ impl Groups {
     }
 
     /// The number of a message of a group.
-    ///
-    /// # Errors
-    /// [`Code::NoMessage`], [`Code::Internal`].
     pub fn find_in(&self, group: &str, message: &str) -> Result<u64, Code> {
         match self.repository.find(message).map_err(|error| self.to_code(&error))? {
             Some((number, of)) if of == group => Ok(number),
@@ -94,9 +91,6 @@ impl Groups {
     }
 
     /// The same since the message `last`, which it must have got.
-    ///
-    /// # Errors
-    /// [`Code::NoMessage`], [`Code::Internal`].
     pub fn missed_since(&self, user: &str, last: &str) -> Result<Missed, Code> {
         let found = self.repository.find(last).map_err(|error| self.to_code(&error))?;
         let (number, group) = found.ok_or(Code::NoMessage)?;

@@ -26,9 +26,6 @@ pub struct Enrolment {
 impl Groups {
     /// Whether `user` may take part in a group: as a member, or, where that is allowed, by becoming one now. True: it
     /// was none before.
-    ///
-    /// # Errors
-    /// [`Code::NoGroup`], [`Code::NotMember`], [`Code::BadGroup`], [`Code::TooMany`].
     pub fn admit(self: &Arc<Self>, group: &str, user: &str) -> Result<bool, Code> {
         let (mode, opens) = (self.settings.membership, self.settings.open_groups);
         let admission = self.membership.read().admit(group, user, mode, opens)?;
@@ -40,8 +37,6 @@ impl Groups {
         Ok(admission == Admission::Enrols)
     }
 
-    /// # Errors
-    /// [`Code::NoGroup`], [`Code::NotMember`].
     pub fn check_member(&self, group: &str, user: &str) -> Result<(), Code> {
         let membership = self.membership.read();
         match membership.get(group) {
@@ -52,9 +47,6 @@ impl Groups {
     }
 
     /// Makes a group, or changes what is known of it, and adds members, all or nothing. It is on disk when this returns.
-    ///
-    /// # Errors
-    /// [`Code::BadGroup`], [`Code::BadFormat`], [`Code::TooMany`], or what the disk says.
     pub async fn make(
         self: &Arc<Self>,
         group: &str,
@@ -78,9 +70,6 @@ impl Groups {
     }
 
     /// Adds members; how many were none before. They are on disk when this returns.
-    ///
-    /// # Errors
-    /// [`Code::NoGroup`], [`Code::BadFormat`], [`Code::TooMany`], or what the disk says.
     pub async fn add(self: &Arc<Self>, group: &str, enrolments: &[Enrolment]) -> Result<usize, Code> {
         let (added, outcome) = self.enrol(group, enrolments, |_| None, true)?;
         self.stored(outcome).await?;
@@ -88,9 +77,6 @@ impl Groups {
     }
 
     /// Removes members; how many there were. They are off the disk when this returns, and get nothing any more.
-    ///
-    /// # Errors
-    /// [`Code::NoGroup`], or what the disk says.
     pub async fn remove(self: &Arc<Self>, group: &str, users: &[String]) -> Result<usize, Code> {
         let mut removed = 0;
         for user in users {
@@ -127,7 +113,7 @@ impl Groups {
     }
 
     /// Adds members, all or none; how many were none before. `info` says, by what is known of the group, what is to be
-    /// known from now on; none: as it is. The change is the others' to hear of if it `is_ours`.
+    /// known from now on; none: as it is. `is_ours`: the other instances do not know of it yet.
     fn enrol(
         self: &Arc<Self>,
         group: &str,

@@ -14,7 +14,7 @@ use crate::{
     older::group::{
         code::Code,
         delivery::Delivery,
-        message::{NOTIFICATION, Notification, VERIFY_PROGRESS, user_channel},
+        message::{NOTIFICATION, Notification, VERIFY_PROGRESS, to_json, user_channel},
         repository::{Repository, StoredNotification},
         streams::{Outgoing, VerifyProgress},
     },
@@ -80,8 +80,9 @@ impl Groups {
             // Under the lock: commits are in the order of numbers.
             self.repository.commit_then(batch, move |result| {
                 groups.storing.lock().remove(&name);
-                if let (Ok(_), Some(outgoing)) = (result, outgoing) {
-                    outgoing.send();
+                if result.is_ok() {
+                    groups.numbers.lock().committed(number);
+                    outgoing.into_iter().for_each(Outgoing::send);
                 }
             })
         };
@@ -92,7 +93,7 @@ impl Groups {
     /// Sends a notification to the connections of its user here.
     pub(super) fn show_notification(&self, new: &Notification) {
         let id = EntryId::Item(new.notification_id.as_str().into());
-        self.show(&new.user_id, NOTIFICATION, id, new.to_json());
+        self.show(&new.user_id, NOTIFICATION, id, to_json(new));
     }
 
     pub(super) fn show_progress(&self, progress: &VerifyProgress) {

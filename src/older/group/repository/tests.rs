@@ -45,7 +45,7 @@ impl Room {
             created_at: created,
             ..GroupMessage::default()
         };
-        self.commit(put_message(Batch::new(), number, &message, &message.to_json()));
+        self.commit(put_message(Batch::new(), number, &message, &to_json(&message)));
     }
 }
 

@@ -33,7 +33,7 @@ const OUTGOING: &str = "group outgoing";
 /// Between attempts when Redis refuses an entry, and when the store refuses the removal of rows.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Too much waits for Redis. It is for the sender to tell its client.
+/// Too much waits for Redis. The sender answers its client.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("too many entries wait for redis already")]
 pub struct QueueFull;

@@ -110,18 +110,13 @@ impl<'a> Call<'a> {
     }
 
     /// A channel by its name, if the caller may do one of `operations` with it.
-    pub fn channel(
-        &self,
-        name: String,
-        operations: &[(Operation, &'static str)],
-    ) -> Result<(Caller, Name, ChannelName), Fault> {
+    pub fn channel(&self, name: String, operations: &[Operation]) -> Result<(Caller, Name, ChannelName), Fault> {
         let caller = self.caller()?;
         let name = Name::parse(name)?;
         let resource = name.resource();
         let access = &caller.access;
-        let may = |(operation, _): &(Operation, _)| access.allows(&resource, *operation);
-        if !operations.iter().any(may) {
-            let operation = operations.first().map_or("this", |(_, name)| name);
+        if !operations.iter().any(|operation| access.allows(&resource, *operation)) {
+            let operation = operations.first().map_or("this", |operation| operation.name());
             return Err(access.not_permitted(operation, &resource));
         }
         drop(resource);

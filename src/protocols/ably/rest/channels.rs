@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::{
     core::{capability::Operation, occupancy::Occupancy},
@@ -22,40 +23,16 @@ use crate::{
 const NAMES_SINCE: u32 = 3;
 
 /// The details of a channel.
-#[derive(Serialize)]
-struct ChannelDetails<'a> {
-    #[serde(rename = "channelId")]
-    channel_id: &'a str,
-    status: Status,
-}
-
-#[derive(Serialize)]
-struct Status {
-    #[serde(rename = "isActive")]
-    is_active: bool,
-    occupancy: Metrics,
-}
-
-#[derive(Serialize)]
-struct Metrics {
-    metrics: BTreeMap<&'static str, usize>,
-}
-
-impl<'a> ChannelDetails<'a> {
-    fn new(channel_id: &'a str, occupancy: Occupancy) -> Self {
-        let metrics = occupancy.named().into_iter().collect();
-        let status = Status { is_active: true, occupancy: Metrics { metrics } };
-        Self { channel_id, status }
-    }
+fn details(channel_id: &str, occupancy: Occupancy) -> Value {
+    let metrics: BTreeMap<_, _> = occupancy.named().into_iter().collect();
+    json!({"channelId": channel_id, "status": {"isActive": true, "occupancy": {"metrics": metrics}}})
 }
 
 /// GET `/channels/{c}`.
 pub async fn status(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fault> {
-    let operations = [(Operation::ChannelMetadata, "channel-metadata")];
-    let (_, name, channel) = call.channel(channel, &operations)?;
+    let (_, name, channel) = call.channel(channel, &[Operation::ChannelMetadata])?;
     let occupancy = call.broker().occupancy(&channel).await?;
-    let details = ChannelDetails::new(&name.whole, occupancy);
-    Ok(RestAnswer::ok(call.encode(&details)))
+    Ok(RestAnswer::ok(call.encode(&details(&name.whole, occupancy))))
 }
 
 /// All that a page depends on.
@@ -76,7 +53,7 @@ struct Cursor {
 pub async fn enumerate(call: &Call<'_>) -> Result<RestAnswer, Fault> {
     let Caller { access, .. } = call.caller()?;
     if !access.capability.allows("*", Operation::ChannelMetadata) {
-        return Err(access.not_permitted("channel-metadata", "*"));
+        return Err(access.not_permitted(Operation::ChannelMetadata.name(), "*"));
     }
     let current = match links::cursor::<Cursor>(&call.query)? {
         Some(cursor) => cursor,
@@ -102,10 +79,10 @@ pub async fn enumerate(call: &Call<'_>) -> Result<RestAnswer, Fault> {
     let body = if current.by_value {
         let occupancies = names.iter().map(|name| call.broker().occupancy(name));
         let occupancies = future::join_all(occupancies).await;
-        let details = names.iter().zip(occupancies);
+        let listed = names.iter().zip(occupancies);
         // A channel that ends at this moment is no fault of who lists them.
-        let details = details.filter_map(|(name, occupancy)| Some(ChannelDetails::new(name.as_str(), occupancy.ok()?)));
-        call.encode(&details.collect::<Vec<_>>())
+        let listed = listed.filter_map(|(name, occupancy)| Some(details(name.as_str(), occupancy.ok()?)));
+        call.encode(&listed.collect::<Vec<_>>())
     } else {
         let names: Vec<&str> = names.iter().map(ChannelName::as_str).collect();
         call.encode(&names)

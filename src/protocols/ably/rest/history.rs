@@ -24,23 +24,16 @@ use crate::{
 
 /// GET `/channels/{c}/messages`.
 pub async fn messages(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fault> {
-    let operations = [(Operation::History, "history")];
-    read(call, channel, Kind::Messages, &operations).await
+    read(call, channel, Kind::Messages, &[Operation::History]).await
 }
 
 /// GET `/channels/{c}/presence/history`. Ably's documents name all three operations (§7.7).
 pub async fn presence(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fault> {
-    let operations =
-        [(Operation::History, "history"), (Operation::Subscribe, "subscribe"), (Operation::Presence, "presence")];
+    let operations = [Operation::History, Operation::Subscribe, Operation::Presence];
     read(call, channel, Kind::Presence, &operations).await
 }
 
-async fn read(
-    call: &Call<'_>,
-    channel: String,
-    kind: Kind,
-    operations: &[(Operation, &'static str)],
-) -> Result<RestAnswer, Fault> {
+async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operation]) -> Result<RestAnswer, Fault> {
     let (_, _, channel) = call.channel(channel, operations)?;
     let wanted = match links::cursor(&call.query)? {
         Some(cursor) => cursor,

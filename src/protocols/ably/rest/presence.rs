@@ -34,8 +34,7 @@ struct Cursor {
 
 /// GET `/channels/{c}/presence`: by client id, whatever the order in which they came.
 pub async fn members(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fault> {
-    let operations = [(Operation::Subscribe, "subscribe"), (Operation::Presence, "presence")];
-    let (_, _, channel) = call.channel(channel, &operations)?;
+    let (_, _, channel) = call.channel(channel, &[Operation::Subscribe, Operation::Presence])?;
     let current = match links::cursor::<Cursor>(&call.query)? {
         Some(cursor) => cursor,
         None => Cursor {

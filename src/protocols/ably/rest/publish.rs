@@ -40,10 +40,9 @@ struct Published<'a> {
 
 /// POST `/channels/{c}/messages`.
 pub async fn publish(call: &Call<'_>, channel: String, payload: &mut web::Payload) -> Result<RestAnswer, Fault> {
-    let operation = "publish";
-    let (caller, name, channel) = call.channel(channel, &[(Operation::Publish, operation)])?;
+    let (caller, name, channel) = call.channel(channel, &[Operation::Publish])?;
     if name.is_meta() {
-        return Err(caller.access.not_permitted(operation, &name.resource()));
+        return Err(caller.access.not_permitted(Operation::Publish.name(), &name.resource()));
     }
     let Caller { access, identity } = &caller;
     let attributes = access.app.attributes_of(&channel);

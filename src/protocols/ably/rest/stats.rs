@@ -11,7 +11,7 @@ use crate::{
 pub fn page(call: &Call<'_>) -> Result<RestAnswer, Fault> {
     let access = call.caller()?.access;
     if !access.capability.allows("*", Operation::Stats) {
-        return Err(access.not_permitted("stats", "*"));
+        return Err(access.not_permitted(Operation::Stats.name(), "*"));
     }
     let none: [(); 0] = [];
     Ok(RestAnswer::ok(call.encode(&none)))
