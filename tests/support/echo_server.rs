@@ -24,6 +24,7 @@ use super::echo::{self, Echo};
 pub struct EchoServer {
     pub address: SocketAddr,
     pub broker: Arc<Broker>,
+    pub mailboxes: Arc<Mailboxes<()>>,
     handle: ServerHandle,
     _folder: DataFolder,
     _data: TempDir,
@@ -49,7 +50,7 @@ impl EchoServer {
             max_message_bytes: config.websocket.max_message_bytes,
             max_fragments: config.websocket.max_fragments,
         };
-        let shared = Arc::clone(&broker);
+        let (shared, boxes) = (Arc::clone(&broker), Arc::clone(&mailboxes));
         let server = HttpServer::new(move || {
             let ingress = Ingress {
                 worker: Worker::on_this_thread(&shared),
@@ -57,7 +58,7 @@ impl EchoServer {
                 trusted_proxies: Arc::default(),
                 limits,
             };
-            let echo = Echo { ingress, online: Arc::clone(&online), mailboxes: Arc::clone(&mailboxes) };
+            let echo = Echo { ingress, online: Arc::clone(&online), mailboxes: Arc::clone(&boxes) };
             App::new().configure(|routes| echo::routes(routes, &echo))
         });
         let server = server.on_connect(note_descriptor).workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
@@ -65,7 +66,7 @@ impl EchoServer {
         let server = server.run();
         let handle = server.handle();
         rt::spawn(server);
-        Self { address, broker, handle, _folder: folder, _data: data }
+        Self { address, broker, mailboxes, handle, _folder: folder, _data: data }
     }
 
     pub async fn stop(self) {
