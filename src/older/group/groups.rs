@@ -22,7 +22,7 @@ use crate::{
     actors::{
         fanout::TransportHandle,
         metrics::GroupFigures,
-        online::{Online, OnlineTransport, Registration},
+        online::{Online, Registration},
     },
     clock::{Clock, OncePerSecond},
     config,
@@ -174,9 +174,9 @@ impl Groups {
     }
 
     /// The connections that a user has here.
-    pub fn connections_of(&self, user: &str) -> Vec<(TransportHandle, Arc<OnlineTransport<Arc<str>, ConnectionId>>)> {
-        let registered = self.online.registered(user).into_iter();
-        registered.filter_map(|connection| Some((connection.handle()?.clone(), connection))).collect()
+    pub fn connections_of(&self, user: &str) -> Vec<(TransportHandle, ConnectionId)> {
+        let registered = self.online.registered(user);
+        registered.iter().filter_map(|one| Some((one.handle()?.clone(), one.data))).collect()
     }
 
     /// Whether a user is online here, or, with Redis, on any instance, and since when.

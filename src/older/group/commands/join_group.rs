@@ -19,7 +19,7 @@ impl JoinGroup {
 
     pub fn run(self, socket: &mut Socket, request: &mut Request<'_, '_>) -> Result<(), Code> {
         let groups = &socket.shared.groups;
-        groups.admit(&self.group, &*socket.user()?).map_err(|code| match code {
+        groups.admit(&self.group, &socket.user()?).map_err(|code| match code {
             Code::NoGroup => Code::NoGroupToJoin(groups.settings.api_path.trim_end_matches('/').to_owned()),
             code => code,
         })?;

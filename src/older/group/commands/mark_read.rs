@@ -24,7 +24,7 @@ impl MarkRead {
     }
 
     pub fn run(self, socket: &Socket, request: &Request<'_, '_>) -> Result<(), Code> {
-        socket.shared.groups.mark_read(self, &*socket.user()?, request.answer_to())
+        socket.shared.groups.mark_read(self, &socket.user()?, request.answer_to())
     }
 }
 

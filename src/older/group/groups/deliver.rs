@@ -53,7 +53,7 @@ impl Groups {
             };
             let body = Detach {
                 id: AttachmentId { session: handle.session, alias: 0 },
-                connection: connection.data,
+                connection,
                 hub: handle.hub.id,
                 context: REMOVED,
             };
