@@ -9,8 +9,8 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --features mongo --bin letshare-server \
-    && install -D --strip target/release/letshare-server /out/letshare-server
+    cargo build --profile dist --locked --features mongo --bin letshare-server \
+    && install -D target/dist/letshare-server /out/letshare-server
 
 # The same Debian as the build: the binary needs its C library and nothing else.
 FROM debian:bookworm-slim

@@ -34,7 +34,7 @@ use crate::{
         relay_key,
     },
     clock::{Clock, OncePerSecond},
-    config::{Config, Draft},
+    config::{Config, Draft, Listener},
     core::{keepalive::Timeouts, rules::Namespaces, window::Bounds},
     edge::{admission::Admission, own_hosts::OwnHosts},
     ids::AppId,
@@ -59,7 +59,7 @@ mod storage;
 
 use listen::Bound;
 use older::{Older, Read};
-use operations::{Readers, Watched, ops_state};
+use operations::Operations;
 pub use prepare::{Prepared, load, prepare};
 use reload::Reloader;
 pub use running::Running;
@@ -110,7 +110,6 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
     let admission = Admission::new(&config.limits);
     let letshare = Arc::new(letshare::Shared::new(config, clock));
-    let gauge = storage.as_ref().map(Storage::gauge);
     let (revocations, nonces) = match &storage {
         Some(storage) => {
             let (gate, now) = (&ably.gate, broker.clock.now());
@@ -126,12 +125,20 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let own_hosts = Arc::new(Live::new(OwnHosts::new(&config.server.public_hosts)));
     let trusted_proxies = Arc::new(Live::new(config.server.trusted_proxies.clone()));
     let metrics_from = Arc::new(Live::new(config.server.metrics_from.clone()));
-    let readers = Readers { from: Arc::clone(&metrics_from), by: Arc::clone(&own_hosts) };
-    let watched = Watched { log: dropped, certificate: certificate.clone() };
+    let operations = Operations {
+        broker: Arc::clone(&broker),
+        gauge: storage.as_ref().map(Storage::gauge),
+        group: older.group.clone(),
+        log: dropped,
+        certificate: certificate.clone(),
+        metrics_from: Arc::clone(&metrics_from),
+        own_hosts: Arc::clone(&own_hosts),
+        trusted_proxies: Arc::clone(&trusted_proxies),
+    };
     let site = Site {
         revocations,
         nonces,
-        ops_state: ops_state(&broker, gauge, older.group.clone(), readers, &trusted_proxies, watched),
+        ops_state: operations.state(),
         older: older.clone(),
         origins: Arc::new(Live::new(Origins::new(config, &own_hosts.get()))),
         trusted_proxies,
@@ -144,19 +151,19 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     };
     let reloader =
         Reloader { site: site.clone(), leeway, metrics_from, own_hosts, certificate: certificate.clone(), local_app };
+    let bind = |listener: Listener, tls| {
+        let (address, key) = (SocketAddr::new(config.server.host, listener.port), listener.key);
+        Bound::open(address, listener, tls).map_err(|error| cannot_listen(address, key, error))
+    };
     let mut open = Vec::new();
     for listener in config.listeners() {
-        let (address, key) = (SocketAddr::new(config.server.host, listener.port), listener.key);
-        open.push(Bound::open(address, listener, None).map_err(|error| cannot_listen(address, key, error))?);
+        open.push(bind(listener, None)?);
     }
     let listening: Vec<_> = open.iter().map(|bound| (bound.address, bound.listener.clone())).collect();
     let address = listening.first().context("no address is bound")?.0;
     let mut tls_address = None;
     if let (Some(tls_config), Some(certificate)) = (tls_config, certificate) {
-        let listener = config.tls_listener();
-        let address = SocketAddr::new(config.server.host, listener.port);
-        let bound = Bound::open(address, listener, Some(tls_config));
-        let bound = bound.map_err(|error| cannot_listen(address, "tls.port", error))?;
+        let bound = bind(config.tls_listener(), Some(tls_config))?;
         tls_address = Some(bound.address);
         open.push(bound);
         every(limits::CERTIFICATE_CHECK, async move || match certificate.reload_if_changed() {

@@ -5,12 +5,29 @@
 //!
 //! ```text
 //! socket ─► Transport ──► Channel ─► Log ─► Channel ─► Hub, one per ─► Outbox ─► socket
-//!           translate     check,     append  entry,     worker thread   ready
-//!                         serial             encoded                    frames
+//!           translate     judge a    append  take the    worker thread   ready
+//!                         draft              entry                       frames
 //! ```
 //!
-//! To follow one, read [`protocols::letshare`], [`actors::transport::context`], [`actors::channels::channel`],
-//! `actors::fanout::delivery`, [`actors::fanout::outbox`], [`actors::fanout::flusher`], in this order.
+//! To follow one, a LetShare message, read these functions in this order; each calls the next one, or sends it what it has:
+//!
+//! | step | file | function |
+//! |---|---|---|
+//! | a request becomes a WebSocket | `src/edge/endpoint.rs` | `upgrade` |
+//! | its frames are decoded | `src/edge/websocket.rs` | `start` |
+//! | the actor of the socket hears one | `src/actors/transport.rs` | `handle` |
+//! | LetShare reads it | `src/protocols/letshare/rooms.rs` | `text`, `publish` |
+//! | it becomes a command for its channel | `src/actors/transport/context.rs` | `publish` |
+//! | the channel's actor takes the command | `src/actors/channels/channel.rs` | `handle` |
+//! | its effects are carried out | `src/actors/channels/effects.rs` | `publish`, `append`, `deliver` |
+//! | the pure state judges it, and takes the entry | `src/core/channel.rs` | `judge`, `stamp`, `take` |
+//! | the log keeps the entry | `src/log/memory.rs` | `append` |
+//! | each worker thread hears of it once | `src/actors/fanout/hub.rs` | `handle` |
+//! | for all attachments of the thread | `src/actors/fanout/delivery.rs` | `deliver` |
+//! | the frame is encoded once | `src/protocols/letshare/reply.rs` | `encode` |
+//! | each socket gets it | `src/actors/transport/session.rs` | `deliver`, `push` |
+//! | it waits for its turn | `src/actors/fanout/outbox.rs` | `push`, `write` |
+//! | the thread writes what waits | `src/actors/fanout/flusher.rs` | `list` |
 
 /// The thin shells around the pure states: receive, call, carry out the effects.
 pub mod actors;

@@ -292,7 +292,7 @@ pub const TRANSFER_PENDING: Duration = Duration::from_secs(30);
 /// A receiver whose connection dropped may come back within this time.
 pub const TRANSFER_RETURN: Duration = Duration::from_secs(30);
 
-/// A receiver that is back sooner was never away, as far as its sender is told: the app shows every notice.
+/// A receiver that is back sooner was never away, as far as its sender knows: the app shows every notice.
 pub const TRANSFER_NOTICE: Duration = Duration::from_secs(3);
 
 /// How long a connection that may be dead has to show any sign of life. Its answer to the ping waits behind the
@@ -305,7 +305,7 @@ pub const TRANSFER_IDLE: Duration = Duration::from_secs(120);
 /// Late messages of an ended transfer are ignored for this long.
 pub const TRANSFER_ENDED_KEPT: Duration = Duration::from_secs(30);
 
-/// A receiver who was away at the end is told when it comes back within this time.
+/// A receiver who was away at the end gets the notice of it when it comes back within this time.
 pub const TRANSFER_ENDING_KEPT: Duration = Duration::from_secs(120);
 
 /// How often transfers look at the clock.
@@ -371,17 +371,14 @@ pub const MAILBOX_UNCONFIRMED_BYTES: usize = 1024 * 1024;
 /// Rows of waiting messages that are read at a time when a server starts.
 pub const MAILBOX_ROWS: usize = 1_000;
 
-/// Ids of letters that one mailbox remembers for `IDEMPOTENCY_WINDOW`: about 100 bytes each.
+/// Ids of messages that one mailbox remembers for `IDEMPOTENCY_WINDOW`: about 100 bytes each.
 pub const POST_IDS: usize = 4_096;
 
-/// Pages of `PAGE_ITEMS_MAX` letters that are looked through for one request for a thread.
+/// Pages of `PAGE_ITEMS_MAX` messages that are looked through for one request for a thread.
 pub const POST_THREAD_PAGES: usize = 20;
 
-/// How often letters that are too old are looked for.
+/// How often messages that are too old are looked for.
 pub const POST_SWEEP: Duration = Duration::from_secs(60);
-
-/// Rows of letters that are read at a time when a server starts.
-pub const POST_ROWS: usize = 1_000;
 
 /// Rows of the chat archive that are read or removed at a time.
 pub const ARCHIVE_ROWS: usize = 1_000;
@@ -390,7 +387,7 @@ pub const ARCHIVE_ROWS: usize = 1_000;
 pub const ARCHIVE_SWEEP: Duration = Duration::from_secs(60);
 
 /// How long a call of the chat archive waits for MongoDB to be found, and how long it takes at most: a sender waits for
-/// it, and is told 10008 then (`docs/protocols/chat.md §9`).
+/// it, and gets 10008 then (`docs/protocols/chat.md §9`).
 pub const ARCHIVE_FIND: Duration = Duration::from_secs(3);
 pub const ARCHIVE_CALL: Duration = Duration::from_secs(5);
 
@@ -444,7 +441,7 @@ pub const REDIS_CHECK: Duration = Duration::from_secs(1);
 pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(50);
 pub const REDIS_PAUSE_LAST: Duration = Duration::from_secs(3);
 
-/// Users whose state is told to Redis at a time, and how often that is repeated for all who are online.
+/// Users whose state is sent to Redis at a time, and how often that is repeated for all who are online.
 pub const ONLINE_PAGE: usize = 256;
 pub const ONLINE_REFRESH: Duration = Duration::from_mins(10);
 

@@ -15,6 +15,7 @@ mod pages;
 mod paths;
 mod references;
 mod snippets;
+mod way;
 
 /// A text file of the repository.
 struct File {

@@ -7,7 +7,7 @@ mod errors;
 mod fields;
 mod handshake;
 mod letters;
-mod office;
+mod server;
 mod stored;
 mod survival;
 mod threads;

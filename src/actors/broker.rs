@@ -39,21 +39,21 @@ pub struct Broker {
     pub directory: Directory,
     pub metrics: Addr<Metrics>,
     pub settings: Live<Settings>,
-    /// What `/ready` says: off from the moment the server is told to stop.
+    /// What `/ready` says: off from the moment the server begins to stop.
     pub ready: Arc<AtomicBool>,
-    /// Nobody new is let in: load balancers have had the time to look away.
+    /// No new client is admitted: load balancers have had the time to see that the server is not ready.
     pub closing: AtomicBool,
-    /// Holds warnings about channels that there is no room for back to one a second.
+    /// For at most one warning a second about channels that there is no room for.
     pub refusal_warning: OncePerSecond,
     /// Who was turned away, and why.
     pub refusals: Refusals,
-    /// The same about what could not be written to disk.
+    /// The same about messages that could not be written to disk.
     pub disk_warning: OncePerSecond,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
 }
 
-/// What the actors have to know of the configuration.
+/// The part of the configuration that the actors need.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Bytes that may wait for one socket.
@@ -80,7 +80,7 @@ pub struct FrameRate {
 pub type FrameLimiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Nanos>>;
 
 impl Broker {
-    /// Counts somebody who is turned away, and tells why, which must not hold a token.
+    /// Counts a refusal, and logs why; the reason must not contain a token.
     pub fn refused(&self, reason: Reason, address: Option<IpAddr>, why: impl FnOnce() -> String) {
         self.refusals.note(&self.clock, reason, address, why);
     }

@@ -52,8 +52,8 @@ impl Connections {
         }
     }
 
-    /// Lets `next` say, from the client that `connection` has, which one it has from now on. Judged and noted at once:
-    /// of two who come to an anonymous connection together, the second meets the client of the first.
+    /// `next` says, from the client that `connection` has, which one it has from now on. That is decided and noted under
+    /// one lock: of two who come to an anonymous connection together, the second sees the client of the first.
     ///
     /// # Errors
     /// That of `next`; then nothing has changed.
@@ -66,11 +66,11 @@ impl Connections {
         let mut all = self.0.lock();
         let known = all.get_mut(&connection).filter(|known| known.may_be_resumed(now));
         let before = known.as_ref().and_then(|known| known.owner.client_id.as_ref());
-        let (client_id, told) = next(before)?;
+        let (client_id, outcome) = next(before)?;
         if let Some(known) = known {
             known.owner.client_id = client_id;
         }
-        Ok(told)
+        Ok(outcome)
     }
 
     /// A transport is gone; the connection can be resumed for a while.

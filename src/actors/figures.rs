@@ -108,34 +108,29 @@ macro_rules! figures {
 
         impl $crate::actors::figures::Figures for $Name {
             fn figures(&self) -> Vec<$crate::actors::figures::Figure> {
-                let mut figures = Vec::new();
-                $(figures!(@add figures, self.$field, concat!($($help),+), $row);)+
-                figures
+                [$(figures!(@of self.$field, concat!($($help),+), $row)),+].concat()
             }
         }
     };
-    (@add $figures:ident, $value:expr, $help:expr, all) => {
-        $figures.extend($crate::actors::figures::Figures::figures(&$value));
+    (@of $value:expr, $help:expr, all) => {
+        $crate::actors::figures::Figures::figures(&$value)
     };
-    (@add $figures:ident, $value:expr, $help:expr, ($kind:ident, $json:literal, $what:literal, $unit:literal)) => {
-        figures!(@push $figures, $value, $help, $kind, $json, $what, $unit, None);
+    (@of $value:expr, $help:expr, ($kind:ident, $json:literal, $what:literal, $unit:literal)) => {
+        figures!(@figure $value, $help, $kind, $json, $what, $unit, None)
     };
-    (@add $figures:ident, $value:expr, $help:expr, ($kind:ident, $json:literal, $what:literal, $unit:literal,
-        $reason:literal, $family:expr)
+    (@of $value:expr, $help:expr, ($kind:ident, $json:literal, $what:literal, $unit:literal, $reason:literal, $family:expr)
     ) => {
-        figures!(@push $figures, $value, $family, $kind, $json, $what, $unit, Some($reason));
+        figures!(@figure $value, $family, $kind, $json, $what, $unit, Some($reason))
     };
-    (@push $figures:ident, $value:expr, $help:expr, $kind:ident, $json:literal, $what:literal, $unit:literal,
-        $reason:expr
-    ) => {
-        $figures.push($crate::actors::figures::Figure {
+    (@figure $value:expr, $help:expr, $kind:ident, $json:literal, $what:literal, $unit:literal, $reason:expr) => {
+        vec![$crate::actors::figures::Figure {
             json: $json,
             what: $what,
             unit: $unit,
             rises: figures!(@$kind),
             help: $help,
             samples: $crate::actors::figures::Measured::samples(&$value, $reason),
-        });
+        }]
     };
     (@rises) => { true };
     (@now) => { false };

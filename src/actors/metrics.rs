@@ -40,7 +40,7 @@ figures! {
         /// Messages accepted into the log of a channel
         published: u64 = (rises, "websocket.published", "published", "messages");
         /// Error messages sent to clients
-        errors_told: u64 = (rises, "websocket.errors_sent", "sent", "errors");
+        errors_sent: u64 = (rises, "websocket.errors_sent", "sent", "errors");
         /// Frames refused by the rate limit of their connection
         rate_limited: u64 = (rises, "websocket.rate_limited", "rate_limited", "frames");
         /// File transfers that were let through
@@ -136,7 +136,7 @@ figures! {
         /// Attempts of group clients to authenticate that failed
         failed_auth: u64 = (rises, "group.failed_auth", "group_failed", "attempts");
         /// Requests from addresses on the blacklist of the group protocol, banned, or too frequent
-        barred: u64 = (rises, "group.refused", "group_refused", "requests");
+        refused: u64 = (rises, "group.refused", "group_refused", "requests");
         /// Whether Redis answers now
         redis_up: u64 = (now, "group.redis.up", "group_redis", "up");
         /// Stream entries that wait for Redis now

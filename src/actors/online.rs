@@ -1,15 +1,18 @@
 //! Who is online, for one protocol: the transports that each of its users has on this server, and what others have left
 //! for them to do. Shared by all worker threads.
 //!
-//! One lock, held for a look-up: when a transport comes or goes, and once or twice for a message. A transport is
-//! registered before it reads what its user has, so that nothing is missed that is left for it meanwhile; it is online
-//! from [`Registration::enter`] on.
+//! One lock, held for a look-up in a hash map: when a transport comes or goes, and once or twice for a message. Only a
+//! list of the users takes longer.
+//!
+//! A transport is registered before it reads what its user has, so that nothing is missed that is left for it meanwhile;
+//! it is online from [`Registration::enter`] on.
 
 use std::{
     borrow::Borrow,
-    collections::BTreeMap,
+    collections::HashMap,
+    hash::Hash,
     mem,
-    ops::{Bound, Deref},
+    ops::Deref,
     sync::{Arc, OnceLock},
 };
 
@@ -18,11 +21,11 @@ use parking_lot::Mutex;
 use crate::{actors::fanout::TransportHandle, ids::Timestamp};
 
 /// Users by `U`; `N`: what can be left for a transport; `D`: what its protocol notes of it.
-pub struct Online<U: Ord, N = (), D = ()>(Mutex<State<U, N, D>>);
+pub struct Online<U: Eq + Hash, N = (), D = ()>(Mutex<State<U, N, D>>);
 
 struct State<U, N, D> {
     /// Those with a registered transport.
-    users: BTreeMap<U, User<N, D>>,
+    users: HashMap<U, User<N, D>>,
     /// Those who are online.
     online: usize,
     /// Transports that are online.
@@ -45,7 +48,7 @@ pub struct OnlineTransport<N, D> {
 }
 
 /// The place of one transport among those of its user; given up when it is dropped.
-pub struct Registration<U: Ord, N = (), D = ()> {
+pub struct Registration<U: Eq + Hash, N = (), D = ()> {
     online: Arc<Online<U, N, D>>,
     pub user: U,
     transport: Arc<OnlineTransport<N, D>>,
@@ -60,9 +63,9 @@ pub struct Entered {
     pub replaced: Vec<TransportHandle>,
 }
 
-impl<U: Ord, N, D> Default for Online<U, N, D> {
+impl<U: Eq + Hash, N, D> Default for Online<U, N, D> {
     fn default() -> Self {
-        Self(Mutex::new(State { users: BTreeMap::new(), online: 0, transports: 0 }))
+        Self(Mutex::new(State { users: HashMap::new(), online: 0, transports: 0 }))
     }
 }
 
@@ -96,8 +99,8 @@ impl<N, D> User<N, D> {
     }
 }
 
-impl<U: Ord, N, D> State<U, N, D> {
-    fn since<Q: Ord + ?Sized>(&self, user: &Q) -> Option<Timestamp>
+impl<U: Eq + Hash, N, D> State<U, N, D> {
+    fn since<Q: Eq + Hash + ?Sized>(&self, user: &Q) -> Option<Timestamp>
     where
         U: Borrow<Q>,
     {
@@ -105,8 +108,8 @@ impl<U: Ord, N, D> State<U, N, D> {
     }
 }
 
-impl<U: Ord, N, D> Online<U, N, D> {
-    pub fn is_online<Q: Ord + ?Sized>(&self, user: &Q) -> bool
+impl<U: Eq + Hash, N, D> Online<U, N, D> {
+    pub fn is_online<Q: Eq + Hash + ?Sized>(&self, user: &Q) -> bool
     where
         U: Borrow<Q>,
     {
@@ -114,7 +117,7 @@ impl<U: Ord, N, D> Online<U, N, D> {
     }
 
     /// When the user came who is online.
-    pub fn since<Q: Ord + ?Sized>(&self, user: &Q) -> Option<Timestamp>
+    pub fn since<Q: Eq + Hash + ?Sized>(&self, user: &Q) -> Option<Timestamp>
     where
         U: Borrow<Q>,
     {
@@ -122,7 +125,7 @@ impl<U: Ord, N, D> Online<U, N, D> {
     }
 
     /// The transports that the user has online.
-    pub fn transports_of<Q: Ord + ?Sized>(&self, user: &Q) -> usize
+    pub fn transports_of<Q: Eq + Hash + ?Sized>(&self, user: &Q) -> usize
     where
         U: Borrow<Q>,
     {
@@ -130,7 +133,7 @@ impl<U: Ord, N, D> Online<U, N, D> {
     }
 
     /// All that are registered for the user, the newest last; those without a handle are about to be online.
-    pub fn registered<Q: Ord + ?Sized>(&self, user: &Q) -> Vec<Arc<OnlineTransport<N, D>>>
+    pub fn registered<Q: Eq + Hash + ?Sized>(&self, user: &Q) -> Vec<Arc<OnlineTransport<N, D>>>
     where
         U: Borrow<Q>,
     {
@@ -158,7 +161,7 @@ impl<U: Ord, N, D> Online<U, N, D> {
     }
 }
 
-impl<U: Ord + Clone, N, D> Online<U, N, D> {
+impl<U: Eq + Hash + Ord + Clone, N, D> Online<U, N, D> {
     /// A place for a transport of `user` that is about to be online.
     pub fn register(self: &Arc<Self>, user: U, data: D) -> Registration<U, N, D> {
         let transport = Arc::new(OnlineTransport { data, handle: OnceLock::new(), notices: Mutex::default() });
@@ -172,13 +175,16 @@ impl<U: Ord + Clone, N, D> Online<U, N, D> {
     /// A page of the users who are online, in order: those behind `after`, at most so many.
     pub fn list(&self, after: Option<&U>, most: usize) -> Vec<U> {
         let state = self.0.lock();
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let online = state.users.range((from, Bound::Unbounded)).filter(|(_, user)| user.since.is_some());
-        online.map(|(name, _)| name.clone()).take(most).collect()
+        let online = state.users.iter().filter(|(_, user)| user.since.is_some()).map(|(name, _)| name);
+        let mut names: Vec<U> = online.filter(|name| after.is_none_or(|after| *name > after)).cloned().collect();
+        drop(state);
+        names.sort_unstable();
+        names.truncate(most);
+        names
     }
 }
 
-impl<U: Ord, N, D> Registration<U, N, D> {
+impl<U: Eq + Hash, N, D> Registration<U, N, D> {
     /// It is online from now on. `alone`: the user's other transports that are online are not any more, and are handed
     /// back; without effect for one that was replaced itself.
     pub fn enter(&self, handle: TransportHandle, now: Timestamp, alone: bool) -> Entered {
@@ -232,7 +238,7 @@ impl<U: Ord, N, D> Registration<U, N, D> {
     }
 }
 
-impl<U: Ord, N, D> Deref for Registration<U, N, D> {
+impl<U: Eq + Hash, N, D> Deref for Registration<U, N, D> {
     type Target = OnlineTransport<N, D>;
 
     fn deref(&self) -> &Self::Target {
@@ -240,7 +246,7 @@ impl<U: Ord, N, D> Deref for Registration<U, N, D> {
     }
 }
 
-impl<U: Ord, N, D> Drop for Registration<U, N, D> {
+impl<U: Eq + Hash, N, D> Drop for Registration<U, N, D> {
     fn drop(&mut self) {
         self.leave();
     }

@@ -1,4 +1,4 @@
-//! One per WebSocket: reads what the client sends and sees to the end of the connection.
+//! One actor per WebSocket: reads what the client sends, and closes the connection in order.
 
 mod attachments;
 pub mod context;
@@ -79,12 +79,12 @@ impl Transport {
             let known = Rc::clone(&session);
             worker.sessions.borrow_mut().insert(session.id, known);
             worker.count(|counters| counters.connections_opened += 1);
-            session.talk(|handler, transport| handler.opened(transport));
+            session.with_handler(|handler, transport| handler.opened(transport));
             Self { session, worker, closing: false, probe: None, waking: None, permit: Some(permit) }
         })
     }
 
-    /// Sends the close frame, leaves the channels, and sees that the socket ends.
+    /// Sends the close frame, leaves the channels, and ends the socket after a while if the peer does not.
     fn close(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
         if self.closing {
             return;
@@ -93,7 +93,7 @@ impl Transport {
         if reason == CloseReason::TooSlow && self.session.outbox.is_open() {
             self.session.outbox.clear();
         }
-        self.session.say_goodbye(reason);
+        self.session.send_close(reason);
         self.session.depart();
         self.worker.count(|counters| match reason {
             CloseReason::TooSlow => counters.closed_slow += 1,
@@ -151,7 +151,7 @@ impl Transport {
         self.waking = Some(ctx.run_later(wait, |transport, _| {
             transport.waking = None;
             if !transport.closing {
-                transport.session.talk(|handler, context| handler.woken(context));
+                transport.session.with_handler(|handler, context| handler.woken(context));
             }
         }));
     }
@@ -162,7 +162,7 @@ impl Transport {
             counters.messages_in += 1;
             counters.bytes_in += bytes as u64;
         });
-        self.session.talk(act);
+        self.session.with_handler(act);
     }
 }
 
@@ -179,13 +179,13 @@ impl Actor for Transport {
 
 impl StreamHandler<Inbound> for Transport {
     fn handle(&mut self, inbound: Inbound, ctx: &mut Self::Context) {
-        self.session.hear();
+        self.session.note_activity();
         if let Some(probe) = self.probe.take() {
             ctx.cancel_future(probe);
         }
         match inbound {
             Inbound::Close(code) => {
-                self.session.talk(|handler, _| handler.hung_up());
+                self.session.with_handler(|handler, _| handler.hung_up());
                 self.close(CloseReason::Answer(code.unwrap_or(NO_CODE)), ctx);
                 self.finish_soon(false, ctx);
             }
@@ -206,7 +206,9 @@ impl StreamHandler<Inbound> for Transport {
                 self.session.push(frame::pong(&payload));
             }
             Inbound::Ping(_) => {}
-            Inbound::Pong(payload) => self.session.talk(|handler, transport| handler.ponged(&payload, transport)),
+            Inbound::Pong(payload) => {
+                self.session.with_handler(|handler, transport| handler.ponged(&payload, transport))
+            }
         }
     }
 

@@ -32,9 +32,9 @@ pub struct Worker {
     pub flusher: Rc<Flusher>,
 }
 
-/// A channel as far as it concerns this thread: its members here.
+/// A channel with subscribers on this thread.
 pub(super) struct Local {
-    /// The actor that knows these members.
+    /// The actor that knows these subscribers.
     pub channel: Addr<Channel>,
     pub subscribers: Subscribers<Rc<Session>>,
 }
@@ -92,9 +92,8 @@ impl Worker {
         self.sessions.borrow().get(&session).cloned()
     }
 
-    /// The actor in charge of a channel. When it is not the one that this thread's members sit in,
-    /// that one has died: the successor is introduced to them, and makes up for what they missed,
-    /// before it gets anything else from this thread.
+    /// The actor in charge of a channel. When it is not the one that knows this thread's subscribers, that one has died:
+    /// the successor gets their list, and sends what they missed, before it gets anything else from this thread.
     ///
     /// # Errors
     /// [`Fault::Busy`] when the server holds as many channels as it may.

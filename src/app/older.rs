@@ -65,7 +65,10 @@ impl Older {
         let mut older = Self::default();
         if config.relay.enabled {
             let shared = relay::Shared::open(&config.relay, Arc::clone(store), clock.clone(), leeway)?;
-            older.relay = Some(Arc::new(shared));
+            let shared = Arc::new(shared);
+            let swept = Arc::clone(&shared);
+            every(limits::RELAY_KEPT_SWEEP, async move || swept.delivery.away.expire());
+            older.relay = Some(shared);
         }
         if config.postoffice.enabled {
             let shared = postoffice::Shared::open(&config.postoffice, Arc::clone(store), clock.clone(), leeway)?;

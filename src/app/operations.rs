@@ -1,7 +1,8 @@
-//! What the operations pages show of a server.
+//! What the operations pages show of a server, and to whom.
 
 use std::sync::Arc;
 
+use actix_web::HttpRequest;
 use futures_util::FutureExt as _;
 use ipnet::IpNet;
 
@@ -18,77 +19,71 @@ use crate::{
     ops::{OpsState, logs::Dropped},
 };
 
-/// What does not belong to the broker.
-#[derive(Clone, Default)]
-pub struct Watched {
+/// What the pages are made from.
+pub struct Operations {
+    pub broker: Arc<Broker>,
+    /// None where nothing is kept on disk.
+    pub gauge: Option<Gauge>,
+    pub group: Option<Arc<group::Shared>>,
     /// None where others made the logs, as in tests.
     pub log: Option<Dropped>,
     pub certificate: Option<Arc<CertificateReloader>>,
-}
-
-/// Who may read `/metrics`.
-pub struct Readers {
-    pub from: Arc<Live<Vec<IpNet>>>,
+    /// Who may read `/metrics`.
+    pub metrics_from: Arc<Live<Vec<IpNet>>>,
     /// The hosts that it may be asked by.
-    pub by: Arc<Live<OwnHosts>>,
+    pub own_hosts: Arc<Live<OwnHosts>>,
+    pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
 }
 
-pub fn ops_state(
-    broker: &Arc<Broker>,
-    gauge: Option<Gauge>,
-    group: Option<Arc<group::Shared>>,
-    readers: Readers,
-    proxies: &Arc<Live<Vec<IpNet>>>,
-    watched: Watched,
-) -> OpsState {
-    let broker = Arc::clone(broker);
-    let (proxies, asked) = (Arc::clone(proxies), Arc::clone(&broker));
-    OpsState {
-        clock: broker.clock.clone(),
-        ready: Arc::clone(&broker.ready),
-        snapshot: Arc::new(move || {
-            snapshot(Arc::clone(&broker), gauge.clone(), group.clone(), watched.clone()).boxed_local()
-        }),
-        may_see_metrics: Arc::new(move |request| {
-            let address = client_address_of(request, &proxies.get()).to_canonical();
-            let refuse = |why: &'static str| {
-                asked.refused(Reason::Address, Some(address), || format!("/metrics: {}", why.trim_end()));
-                Err(why)
-            };
-            if !readers.from.get().iter().any(|network| network.contains(&address)) {
-                return refuse("this address is not in server.metrics_from\n");
-            }
-            // A page of a host name that somebody pointed at this machine reads as same-origin, without an Origin
-            // header.
-            if !readers.by.get().serve(request.headers()) {
-                return refuse("the host that was asked for is not in server.public_hosts\n");
-            }
-            Ok(())
-        }),
+impl Operations {
+    pub fn state(self) -> OpsState {
+        let (clock, ready) = (self.broker.clock.clone(), Arc::clone(&self.broker.ready));
+        let operations = Arc::new(self);
+        let shown = Arc::clone(&operations);
+        OpsState {
+            clock,
+            ready,
+            snapshot: Arc::new(move || {
+                let shown = Arc::clone(&shown);
+                async move { shown.snapshot().await }.boxed_local()
+            }),
+            may_see_metrics: Arc::new(move |request| operations.check(request)),
+        }
     }
-}
 
-async fn snapshot(
-    broker: Arc<Broker>,
-    gauge: Option<Gauge>,
-    group: Option<Arc<group::Shared>>,
-    watched: Watched,
-) -> Snapshot {
-    // A metrics actor that does not answer leaves zeros, not a page that hangs.
-    let mut totals = broker.metrics.send(Totals).await.unwrap_or_default();
-    totals.channels_restarted = broker.directory.restarts();
-    Snapshot {
-        connections: totals.connections_opened.saturating_sub(totals.connections_closed),
-        channels: broker.directory.len() as u64,
-        history_bytes: broker.log.bytes() as u64,
-        store: gauge.as_ref().map(Gauge::read).unwrap_or_default(),
-        refusals: broker.refusals.read(),
-        log: watched.log.as_ref().map(Dropped::read).unwrap_or_default(),
-        certificate_seconds: watched.certificate.as_ref().and_then(|certificate| certificate.expires()).map(|end| {
-            let now = i64::try_from(broker.clock.now().millis() / 1_000).unwrap_or(i64::MAX);
-            end.saturating_sub(now)
-        }),
-        group: group.map(|group| group.figures()),
-        totals,
+    /// # Errors
+    /// Why whoever asks may not see `/metrics`.
+    fn check(&self, request: &HttpRequest) -> Result<(), &'static str> {
+        let address = client_address_of(request, &self.trusted_proxies.get()).to_canonical();
+        let why = if !self.metrics_from.get().iter().any(|network| network.contains(&address)) {
+            "this address is not in server.metrics_from\n"
+        } else if !self.own_hosts.get().serve(request.headers()) {
+            // A page of a host name that somebody pointed at this machine reads as same-origin, without an Origin.
+            "the host that was asked for is not in server.public_hosts\n"
+        } else {
+            return Ok(());
+        };
+        self.broker.refused(Reason::Address, Some(address), || format!("/metrics: {}", why.trim_end()));
+        Err(why)
+    }
+
+    async fn snapshot(&self) -> Snapshot {
+        let broker = &self.broker;
+        // A metrics actor that does not answer leaves zeros, not a page that hangs.
+        let mut totals = broker.metrics.send(Totals).await.unwrap_or_default();
+        totals.channels_restarted = broker.directory.restarts();
+        let ends = self.certificate.as_ref().and_then(|certificate| certificate.expires());
+        let now = i64::try_from(broker.clock.now().millis() / 1_000).unwrap_or(i64::MAX);
+        Snapshot {
+            connections: totals.connections_opened.saturating_sub(totals.connections_closed),
+            channels: broker.directory.len() as u64,
+            history_bytes: broker.log.bytes() as u64,
+            store: self.gauge.as_ref().map(Gauge::read).unwrap_or_default(),
+            refusals: broker.refusals.read(),
+            log: self.log.as_ref().map(Dropped::read).unwrap_or_default(),
+            certificate_seconds: ends.map(|end| end.saturating_sub(now)),
+            group: self.group.as_ref().map(|group| group.figures()),
+            totals,
+        }
     }
 }

@@ -69,7 +69,7 @@ fn mint(config: &Config, clock: &Clock, user: &str, room: Option<&str>, hours: O
 }
 
 fn inspect(config: &Config, clock: &Clock, token: &str) -> Report {
-    // What the token says by itself; that the server takes it a while longer is told beside it.
+    // Without the leeway: what the token says by itself. That the server takes it a little longer is said beside it.
     let leeway = config.auth.clock_leeway.as_secs_f64();
     let mut exact = config.clone();
     exact.auth.clock_leeway = Duration::ZERO;

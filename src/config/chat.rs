@@ -38,7 +38,7 @@ section! {
     token_in_query: bool = "false", Switch;
     /// Pages that may connect and ask. Programs without an Origin header always may.
     allowed_origins: Vec<String> = "http://localhost:3000,http://localhost:8080", OriginsOrAny, reloadable;
-    /// The times that clients are told are those of this zone; empty for the zone of the machine.
+    /// The times in messages to clients are those of this zone; empty for the zone of the machine.
     timezone: String = "", Zone;
     /// Keep all connections of a user; otherwise a new one closes the old with 4001.
     multi_device: bool = "false", Switch;
@@ -106,7 +106,7 @@ impl Chat {
         (days > 0).then(|| Duration::from_secs(days * 24 * 3_600))
     }
 
-    /// The zone of the times that clients are told.
+    /// The zone of the times in messages to clients.
     pub fn zone(&self) -> TimeZone {
         if self.timezone.is_empty() {
             return TimeZone::try_system().unwrap_or(TimeZone::UTC);

@@ -5,7 +5,7 @@
 //! Single values were judged by `kind`. A rule about a value that could not be read is skipped: with the default in its
 //! place, it could find a fault that nobody made.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use nix::unistd::{AccessFlags, access};
 
@@ -139,19 +139,17 @@ impl<'a> Verdict<'a> {
     }
 
     fn times(&mut self) {
-        let web = &self.config.websocket;
-        if web.idle_timeout <= web.ping_interval {
-            self.complain(
-                &["websocket.idle_timeout", "websocket.ping_interval"],
-                "must be longer than websocket.ping_interval, or healthy idle clients are cut",
-            );
-        }
-        let shutdown = &self.config.shutdown;
-        if shutdown.grace <= shutdown.notice {
-            self.complain(
-                &["shutdown.grace", "shutdown.notice"],
-                "must be longer than shutdown.notice, or nobody is told before the exit",
-            );
+        let Config { websocket, shutdown, .. } = self.config;
+        let pair = ["websocket.idle_timeout", "websocket.ping_interval"];
+        self.longer(pair, [websocket.idle_timeout, websocket.ping_interval], "healthy idle clients are cut");
+        let pair = ["shutdown.grace", "shutdown.notice"];
+        self.longer(pair, [shutdown.grace, shutdown.notice], "nobody is told before the exit");
+    }
+
+    /// Complains unless the first is longer.
+    pub fn longer(&mut self, keys: [&str; 2], [longer, shorter]: [Duration; 2], otherwise: &str) {
+        if longer <= shorter {
+            self.complain(&keys, format!("must be longer than {}, or {otherwise}", keys[1]));
         }
     }
 

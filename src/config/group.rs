@@ -91,12 +91,8 @@ impl Verdict<'_> {
         if !group.enabled {
             return;
         }
-        if group.idle_timeout <= group.ping_interval {
-            self.complain(
-                &["group.idle_timeout", "group.ping_interval"],
-                "must be longer than group.ping_interval, or idle clients are closed before they are asked",
-            );
-        }
+        let pair = ["group.idle_timeout", "group.ping_interval"];
+        self.longer(pair, [group.idle_timeout, group.ping_interval], "idle clients are closed before they are asked");
         self.file(&["group.blacklist_file"], group.blacklist_file.as_deref());
         if group.service_key.expose_secret().is_empty() {
             self.warn(

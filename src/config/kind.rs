@@ -158,7 +158,7 @@ impl Kind {
     }
 
     /// How an item is read, if it is a list.
-    fn item(self) -> Option<fn(&str) -> Result<String, String>> {
+    fn item(self) -> Option<ReadItem> {
         Some(match self {
             Self::Networks => network,
             Self::Hosts => host,
@@ -175,7 +175,7 @@ impl Kind {
         self.item().is_some()
     }
 
-    fn read_list(self, items: &[String], read: fn(&str) -> Result<String, String>) -> Result<Value, String> {
+    fn read_list(self, items: &[String], read: ReadItem) -> Result<Value, String> {
         let (mut values, mut problems) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
             match read(item) {
@@ -226,6 +226,9 @@ impl Kind {
             .into())
     }
 }
+
+/// Reads an item of a list; the error says what is wrong with it.
+type ReadItem = fn(&str) -> Result<String, String>;
 
 /// Variables, flags and defaults write lists with commas.
 pub fn items(raw: &Raw) -> Vec<String> {

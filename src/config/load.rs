@@ -87,7 +87,7 @@ pub struct Setting {
 }
 
 /// Settings with everything that was found wrong so far. Whoever reads the files that they name adds to it, so that all
-/// faults are told at once.
+/// faults are shown at once.
 #[derive(Clone, Debug)]
 pub struct Draft {
     loaded: Loaded,
@@ -185,8 +185,8 @@ pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Dra
             let loaded = Loaded { config, mode, warnings: notes.warnings, settings };
             Ok(Draft { loaded, unread, faults: notes.faults, ignored })
         }
-        Err(complaint) => {
-            notes.fault(complaint);
+        Err(problem) => {
+            notes.fault(Complaint::about("settings", problem));
             Err(Complaints { faults: notes.faults, ignored })
         }
     }
@@ -213,8 +213,8 @@ impl Values {
 
     /// # Errors
     /// Never with defaults that can be read; a test holds that.
-    pub fn finish(self) -> Result<Config, Complaint> {
-        serde_json::from_value(self.0.into()).map_err(|error| Complaint::about("settings", error.to_string()))
+    pub fn finish(self) -> Result<Config, String> {
+        serde_json::from_value(self.0.into()).map_err(|error| error.to_string())
     }
 }
 
@@ -233,7 +233,7 @@ impl Config {
         match values.finish() {
             Ok(config) if faults.is_empty() => Ok(config),
             outcome => {
-                faults.extend(outcome.err());
+                faults.extend(outcome.err().map(|problem| Complaint::about("settings", problem)));
                 Err(Complaints { faults, ignored: Vec::new() })
             }
         }

@@ -52,9 +52,8 @@ section! {
     mode: AuthMode = "both", OneOf(AuthMode::WORDS), reloadable;
     /// Secret behind the static token; set it with SERVER_AUTH_SECRET. This default is public knowledge.
     secret: SecretString = "sever_auth_123", Secret, reloadable;
-    /// How far the clock of whoever signs JWTs may be off, in all protocols: so long before its nbf and after its exp a
-    /// JWT is taken. The nbf and iat of Ably's JWTs and the times of its token requests may always be two minutes
-    /// ahead.
+    /// How far the clock of whoever signs JWTs may be off, in all protocols: a JWT is taken for so long before its nbf
+    /// and after its exp. Of Ably, nbf, iat and the times of token requests may be two minutes ahead in any case.
     clock_leeway: Duration = "30s", Span("0s", "2m");
 }
 
@@ -63,7 +62,7 @@ section! {
 
     /// Signs and checks JWTs (HS256); set it with LETSHARE_JWT_SECRET. This default is public knowledge.
     secret: SecretString = "letshare-jwt-secret-key-2024", Secret, reloadable;
-    /// Hours for which `token mint` makes a token valid, unless it is told --hours.
+    /// Hours for which `token mint` makes a token valid, unless --hours says otherwise.
     expiration_hours: u32 = "720", Whole(1, 87_600), reloadable;
 }
 

@@ -17,7 +17,7 @@ use crate::{actors::refusals::Reason, config, edge::client_address::Source, live
 /// What POSIX promises to a process that cannot even ask for its limit.
 const FEWEST_DESCRIPTORS: u64 = 1024;
 
-/// Why a WebSocket was not admitted. The texts are for the log.
+/// Why a WebSocket was not admitted. The texts are for the log, and reach clients as the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     #[error("{cap} WebSockets are open, the most that limits.connections and the descriptor limit allow; try later")]
@@ -167,13 +167,13 @@ pub fn broken_promises(config: &config::Config) -> Vec<String> {
     let promises = [("limits.connections", true, config.limits.connections)].into_iter().chain(older);
     let safe = total_cap(0, descriptors);
     let broken = promises.filter(|(_, is_on, promised)| *is_on && *promised > safe);
-    let told = broken.map(|(key, _, promised)| {
+    let warnings = broken.map(|(key, _, promised)| {
         format!(
             "{key} is {promised}, but with a limit of {descriptors} open files only {safe} are safe; raise the hard \
              limit (ulimit -Hn, LimitNOFILE=, docker run --ulimit nofile=) or lower the setting"
         )
     });
-    told.collect()
+    warnings.collect()
 }
 
 /// `configured` = 0 asks for as many as the descriptors allow.

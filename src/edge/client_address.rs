@@ -51,7 +51,7 @@ pub fn proxy_hint(request: &HttpRequest, address: IpAddr) -> String {
 /// The nearest address on the way to the client that is not a trusted proxy.
 ///
 /// When an entry cannot be read, the proxy that wrote it stands for its clients; when every hop is
-/// trusted, the farthest one is the client. IPv4 in IPv6 clothing comes out as IPv4.
+/// trusted, the farthest one is the client. An IPv4 address that is written as IPv6 comes out as IPv4.
 pub fn client_address(handle: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
     let mut nearest = handle.to_canonical();

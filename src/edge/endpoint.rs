@@ -2,7 +2,7 @@
 //!
 //! A protocol says whom it accepts ([`Endpoint::check`]), what speaks with an accepted client ([`Endpoint::open`]), and how
 //! it answers those that are refused ([`Endpoint::refuse`]). Everything else stands here once: the method, the place that
-//! a connection takes, the handshake, the upgrade, and that each refusal is counted and told to the operator.
+//! a connection takes, the handshake, the upgrade, and that each refusal is counted and logged.
 
 use std::convert::Infallible;
 
@@ -142,7 +142,6 @@ async fn upgrade<E: Endpoint>(
 /// service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Methods {
-    Get,
     /// GET, and HEAD, which load balancers and monitors ask with: a page has both or none (RFC 9110 §9.3.2).
     Read,
     /// The same, unless it asks for a WebSocket: those are for whoever takes them on every path.
@@ -154,7 +153,6 @@ pub enum Methods {
 impl Methods {
     fn have(self, method: &Method, has_upgrade: bool) -> bool {
         match self {
-            Self::Get => method == Method::GET,
             Self::Read => method == Method::GET || method == Method::HEAD,
             Self::PlainRead => Self::Read.have(method, has_upgrade) && !has_upgrade,
             Self::Post => method == Method::POST,
@@ -196,7 +194,7 @@ where
         body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
     }
     if response.status().is_client_error() || response.status().is_server_error() {
-        endpoint.ingress().worker.count(|counters| counters.errors_told += 1);
+        endpoint.ingress().worker.count(|counters| counters.errors_sent += 1);
     }
     response
 }

@@ -105,8 +105,8 @@ where
                     passed
                 }
                 // A transport that fails ends the stream like one that is closed: upon an error actix-ws
-                // would throw away what it read before and has not decoded yet, and the last words
-                // of a page that is closed (`leave`) come right before the end.
+                // would throw away what it read before and has not decoded yet, and the last message
+                // of a page that is closed (`leave`) comes right before the end.
                 Some(Err(_)) | None => {
                     this.ended = true;
                     this.scan.take_carried()

@@ -1,5 +1,5 @@
 //! What an endpoint needs of its worker thread and of the server: who asks, whether there is a place for it, and where
-//! refusals are counted and told to the operator.
+//! refusals are counted and logged.
 
 use std::{
     net::IpAddr,
@@ -53,7 +53,7 @@ impl Ingress {
         self.admission.admit(self.client_address(request))
     }
 
-    /// Counts a client that is turned away before the upgrade, and tells the operator why. Where clients are counted by
+    /// Counts a client that is turned away before the upgrade, and logs why. Where clients are counted by
     /// address, the log also says that they may be clients behind one proxy.
     pub fn turn_away(&self, request: &HttpRequest, reason: Reason, why: impl FnOnce() -> String) {
         self.worker.count(|counters| counters.connections_refused += 1);
@@ -67,7 +67,7 @@ impl Ingress {
         });
     }
 
-    /// Counts a plain request that is refused, and tells the operator why.
+    /// Counts a plain request that is refused, and logs why.
     pub fn note_refusal(&self, request: &HttpRequest, reason: Reason, why: impl FnOnce() -> String) {
         self.worker.broker.refused(reason, Some(self.client_address(request)), why);
     }

@@ -19,3 +19,6 @@ pub mod websocket;
 pub use endpoint::{Endpoint, Methods, Refusal, route, serve, websocket};
 pub use ingress::Ingress;
 pub use refusal::Refused;
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use actix_web::{
 
 use crate::actors::refusals::Reason;
 
-/// A protocol's own reason to refuse a client before the upgrade; `Display` is what the operator is told.
+/// A protocol's own reason to refuse a client before the upgrade; `Display` is for the log.
 pub trait Refused: Display {
     /// What it is counted as.
     fn reason(&self) -> Reason;

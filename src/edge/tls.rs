@@ -82,7 +82,7 @@ pub struct CertificateReloader {
     last_seen: Mutex<Seen>,
 }
 
-/// What the last look at the files showed, so that one fault is told once.
+/// What the last look at the files showed, so that each fault is reported once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     /// SHA-256 of both. Contents and not times: renewals by symbolic link (certbot, Kubernetes) and

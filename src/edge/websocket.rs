@@ -97,13 +97,13 @@ pub fn note_descriptor(io: &dyn Any, extensions: &mut Extensions) {
     }
 }
 
-/// The decoder of actix-ws in the words of the connection.
+/// What the decoder of actix-ws finds, as the transport takes it.
 struct Decoded {
     messages: AggregatedMessageStream,
     verdict: Verdict,
     limits: MessageLimits,
-    /// A violation was told; what follows is not to be believed. The stream then stays open without
-    /// a word until the connection has said goodbye.
+    /// A violation was reported: what follows cannot be trusted. The stream stays open and silent until the transport has
+    /// sent its close frame.
     failed: bool,
 }
 
@@ -137,7 +137,7 @@ fn inbound(message: AggregatedMessage) -> Inbound {
     }
 }
 
-/// The rule that was broken; none when the transport failed and nobody is left to be told.
+/// The rule that was broken; none when the connection failed, so that no close frame can be sent.
 fn violation_of(error: &ProtocolError, limits: MessageLimits) -> Option<CloseReason> {
     match error {
         ProtocolError::Overflow => Some(CloseReason::TooBig { limit: limits.max_message_bytes }),

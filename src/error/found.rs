@@ -1,4 +1,4 @@
-//! What a parser found where something else is allowed, as its client is told it.
+//! What a parser found where something else is allowed, as it is shown to its client.
 
 use std::fmt;
 
@@ -82,7 +82,7 @@ pub fn reason(said: &str) -> Box<str> {
 pub fn reason_at<E: fmt::Display>(error: serde_path_to_error::Error<E>) -> Box<str> {
     let path = error.path().to_string();
     let why = reason(&error.into_inner().to_string());
-    // The path is the client's words, too.
+    // The path is text of the client, too.
     if path == "." { why } else { format!("{}: {why}", cut(&path, SHOWN_BYTES)).into() }
 }
 

@@ -17,7 +17,7 @@ pub async fn health(state: web::Data<OpsState>) -> impl Responder {
     web::Json(render(&ProcessFacts::read(), clock.uptime(), clock.now()))
 }
 
-/// GET and HEAD `/ready`: 200, or 503 once the server has been told to stop.
+/// GET and HEAD `/ready`: 200, or 503 once the server is to stop.
 pub async fn ready(state: web::Data<OpsState>) -> impl Responder {
     // Relaxed: a probe that reads the older value is the probe before.
     if state.ready.load(Ordering::Relaxed) {

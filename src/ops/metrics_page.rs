@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn json_has_the_documented_keys_and_the_counters() {
         let snapshot = Snapshot {
-            totals: Counters { messages_in: 7, messages_out: 49, ..Counters::default() },
+            totals: Counters { messages_in: 7, messages_out: 49, errors_sent: 6, ..Counters::default() },
             connections: 50,
             channels: 2,
             history_bytes: 4096,
@@ -214,6 +214,9 @@ mod tests {
         assert_eq!(page["websocket"]["total_rooms"], 2);
         assert_eq!(page["websocket"]["messages_in"], 7);
         assert_eq!(page["websocket"]["messages_out"], 49);
+        for name in ["errors_sent", "errors_told"] {
+            assert_eq!(page["websocket"][name], 6, "under its new name and under the one of the version before");
+        }
         assert_eq!(page["log"], json!({"stdout_dropped": 8, "errors_dropped": 9}));
         assert_eq!(page["tls"], json!({"certificate_days": -1.0}));
         assert_eq!(page["refusals"]["origin"], 0);

@@ -27,7 +27,7 @@ pub type MetricsGate = Arc<dyn Fn(&HttpRequest) -> Result<(), &'static str> + Se
 #[derive(Clone)]
 pub struct OpsState {
     pub clock: Clock,
-    /// Off from the moment the server is told to stop.
+    /// Off from the moment that the server is to stop.
     pub ready: Arc<AtomicBool>,
     pub snapshot: SnapshotSource,
     pub may_see_metrics: MetricsGate,

@@ -25,7 +25,7 @@ impl Future for Commit {
 
 impl Commit {
     /// What is to be called with the outcome, and what then gives it.
-    pub(super) fn pair() -> (impl FnOnce(Result<Committed, StoreError>) + Send + 'static, Self) {
+    pub fn pair() -> (impl FnOnce(Result<Committed, StoreError>) + Send + 'static, Self) {
         let (done, outcome) = oneshot::channel();
         // Nobody may be waiting any more.
         (move |result| drop(done.send(result)), Self(outcome))

@@ -50,6 +50,7 @@ pub trait Rows {
 pub struct Reading(pub(super) ReadTransaction);
 
 type OpenTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+type ReadTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// A transaction of the writer.
 pub struct Writing<'t> {
@@ -147,7 +148,7 @@ fn is_void((from, to): Span<'_>) -> bool {
 
 impl Reading {
     /// None when nothing was ever written to it.
-    fn table(&self, table: Table) -> Result<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>, StoreError> {
+    fn table(&self, table: Table) -> Result<Option<ReadTable>, StoreError> {
         match self.0.open_table(table.definition()) {
             Ok(rows) => Ok(Some(rows)),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),

@@ -180,7 +180,7 @@ async fn only_what_was_there_can_be_lost() {
         redis.command(&words).await;
         client.expect("verify_progress").await;
     };
-    // Both lanes read when this is there.
+    // Both consumers read when this is there.
     eventually(async || {
         let groups = redis.try_command(&[b"XINFO", b"GROUPS", b"notification:push"]).await?;
         groups.contains("broker").then_some(())

@@ -10,7 +10,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, client::IntoClientRequest as _},
 };
 
-use crate::{postoffice::office::Office, support::PATIENCE};
+use crate::{postoffice::server::PostOfficeServer, support::PATIENCE};
 
 /// The header that opens every mailbox.
 pub const TOKEN: (&str, &str) = ("Authorization", "Bearer any");
@@ -21,8 +21,8 @@ pub struct Client {
 }
 
 impl Client {
-    pub async fn connect(office: &Office, name: &str) -> Self {
-        Self::connect_to(office.address, name).await
+    pub async fn connect(server: &PostOfficeServer, name: &str) -> Self {
+        Self::connect_to(server.address, name).await
     }
 
     pub async fn connect_to(address: SocketAddr, name: &str) -> Self {

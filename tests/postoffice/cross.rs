@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use crate::{
     postoffice::{
         client::{Client, letter},
-        office::Office,
+        server::PostOfficeServer,
     },
     support::{Http, ably::action},
 };
@@ -14,7 +14,7 @@ use crate::{
 const POST_KEY: &str = "shared.post:0123456789abcdef-post";
 const ANY_KEY: &str = "shared.any:0123456789abcdef-any";
 
-fn office(folder: &TempDir) -> Office {
+fn start(folder: &TempDir) -> PostOfficeServer {
     let file = folder.path().join("apps.yaml");
     let apps = r#"
 apps:
@@ -28,26 +28,26 @@ apps:
         capability: '{"[*]*":["*"]}'
 "#;
     std::fs::write(&file, apps).expect("a file");
-    Office::start(|config| {
+    PostOfficeServer::start(|config| {
         config.ably.enabled = true;
         config.ably.apps_file = Some(file);
         config.ably.keys_over_http = true;
     })
 }
 
-async fn http(office: &Office) -> Http<tokio::net::TcpStream> {
-    let stream = tokio::net::TcpStream::connect(office.shared).await;
-    Http::over(stream.expect("it listens"), office.shared)
+async fn http(server: &PostOfficeServer) -> Http<tokio::net::TcpStream> {
+    let stream = tokio::net::TcpStream::connect(server.shared).await;
+    Http::over(stream.expect("it listens"), server.shared)
 }
 
 /// An Ably publish reaches the mailbox: a letter as it is, anything else as the content of one.
 #[tokio::test]
 async fn an_ably_publish_reaches_the_mailbox() {
     let folder = TempDir::new().expect("a folder");
-    let office = office(&folder);
-    let mut erp = Client::connect(&office, "erp").await;
+    let server = start(&folder);
+    let mut erp = Client::connect(&server, "erp").await;
     assert!(erp.received_so_far().await.is_empty());
-    let mut http = http(&office).await;
+    let mut http = http(&server).await;
     let target = format!("/channels/po%3Aerp/messages?key={POST_KEY}");
     let sent = letter("ably", "erp", "a letter");
     let message = json!({"name": "x", "data": sent.to_string(), "encoding": "json"});
@@ -67,14 +67,14 @@ async fn an_ably_publish_reaches_the_mailbox() {
 #[tokio::test]
 async fn an_ably_subscriber_sees_letters() {
     let folder = TempDir::new().expect("a folder");
-    let office = office(&folder);
-    let url = format!("ws://{}/?key={POST_KEY}&v=5", office.shared);
+    let server = start(&folder);
+    let url = format!("ws://{}/?key={POST_KEY}&v=5", server.shared);
     let mut ably = Client::open(&url, None, "ably").await.expect("an upgrade");
     assert_eq!(ably.next().await["action"], action::CONNECTED);
     ably.send(json!({"action": action::ATTACH, "channel": "po:erp"})).await;
     assert_eq!(ably.next().await["action"], action::ATTACHED);
-    let mut erp = Client::connect(&office, "erp").await;
-    let mut desk = Client::connect(&office, "desk").await;
+    let mut erp = Client::connect(&server, "erp").await;
+    let mut desk = Client::connect(&server, "desk").await;
     let mut sent = letter("desk", "erp", "order");
     sent["subjectId"] = json!("ord-1");
     desk.send(sent.clone()).await;

@@ -4,14 +4,14 @@ use serde_json::json;
 
 use crate::postoffice::{
     client::{Client, letter},
-    office::Office,
+    server::PostOfficeServer,
 };
 
 /// §3: the form of an error, as in the example.
 #[tokio::test]
 async fn an_error_names_what_it_is_about() {
-    let office = Office::start(|_| {});
-    let mut desk = Client::connect(&office, "desk-7").await;
+    let server = PostOfficeServer::start(|_| {});
+    let mut desk = Client::connect(&server, "desk-7").await;
     desk.send(json!({"to": "audit2", "subjectId": "ord-4711"})).await;
     let expected = r#"{"error":"no mailbox named audit2","code":"unknown_recipient","ref":{"subjectId":"ord-4711","to":"audit2"}}"#;
     assert_eq!(desk.next_text().await, expected);
@@ -23,8 +23,8 @@ async fn an_error_names_what_it_is_about() {
 /// §6: text that is not JSON, or not an object; the connection stays.
 #[tokio::test]
 async fn bad_json() {
-    let office = Office::start(|_| {});
-    let mut desk = Client::connect(&office, "desk").await;
+    let server = PostOfficeServer::start(|_| {});
+    let mut desk = Client::connect(&server, "desk").await;
     for text in ["", "hello", "[1]", "\"to\"", "7", "null", "{\"to\":\"a\"", "{'to':'a'}"] {
         desk.send_text(text).await;
         let (_, about) = desk.refused("bad_json").await;
@@ -37,8 +37,8 @@ async fn bad_json() {
 /// §3, §6: no `to`; `cc` without `to`; an object.
 #[tokio::test]
 async fn missing_to() {
-    let office = Office::start(|_| {});
-    let mut desk = Client::connect(&office, "desk").await;
+    let server = PostOfficeServer::start(|_| {});
+    let mut desk = Client::connect(&server, "desk").await;
     for letter in [
         json!({}),
         json!({"to": ""}),
@@ -55,8 +55,8 @@ async fn missing_to() {
 /// §6: items that are no names are told, the others are served. §3: one reply per recipient.
 #[tokio::test]
 async fn part_of_the_recipients() {
-    let office = Office::start(|_| {});
-    let mut desk = Client::connect(&office, "desk").await;
+    let server = PostOfficeServer::start(|_| {});
+    let mut desk = Client::connect(&server, "desk").await;
     desk.send(json!({"to": ["no1", 5, "desk", {}, "no2"], "cc": {"a": 1}, "subject": "s"})).await;
     let mut invalid = Vec::new();
     for _ in 0..3 {
@@ -81,8 +81,8 @@ async fn part_of_the_recipients() {
 /// §6: up to `max_recipients`.
 #[tokio::test]
 async fn too_many_recipients() {
-    let office = Office::start(|_| {});
-    let mut desk = Client::connect(&office, "desk").await;
+    let server = PostOfficeServer::start(|_| {});
+    let mut desk = Client::connect(&server, "desk").await;
     let names = |count: usize| vec!["desk"; count];
     desk.send(json!({"to": names(10_000), "subject": "many"})).await;
     let (text, _) = desk.refused("invalid_field").await;
@@ -96,11 +96,11 @@ async fn too_many_recipients() {
 /// §3: the rate limit is told, not silence.
 #[tokio::test]
 async fn rate_limited() {
-    let office = Office::start(|config| {
+    let server = PostOfficeServer::start(|config| {
         config.limits.publishes_per_second = 1;
         config.limits.publish_burst = 2;
     });
-    let mut desk = Client::connect(&office, "desk").await;
+    let mut desk = Client::connect(&server, "desk").await;
     for _ in 0..3 {
         desk.send(json!({"to": "nobody"})).await;
     }
@@ -112,8 +112,8 @@ async fn rate_limited() {
 /// §1, §3: 1 MiB a frame, said before 1009.
 #[tokio::test]
 async fn too_large() {
-    let office = Office::start(|_| {});
-    let mut desk = Client::connect(&office, "desk").await;
+    let server = PostOfficeServer::start(|_| {});
+    let mut desk = Client::connect(&server, "desk").await;
     let fits = json!({"to": "desk", "content": "x".repeat(1_048_576 - 27)});
     assert_eq!(fits.to_string().len(), 1_048_576 - 1);
     desk.send(fits.clone()).await;
@@ -130,10 +130,10 @@ async fn too_large() {
 /// §3: `errors = "silent"`.
 #[tokio::test]
 async fn silence_as_in_the_original() {
-    let office = Office::start(|config| {
+    let server = PostOfficeServer::start(|config| {
         config.postoffice.errors = letshare_server::config::PostOfficeErrors::Silent;
     });
-    let mut desk = Client::connect(&office, "desk").await;
+    let mut desk = Client::connect(&server, "desk").await;
     desk.send_text("no letter").await;
     desk.send(json!({})).await;
     desk.send(json!({"to": ["nobody", 1]})).await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::postoffice::{
     client::{Client, letter},
-    office::Office,
+    server::PostOfficeServer,
 };
 
 /// Field, a wrong value, a right one; for both levels.
@@ -32,12 +32,12 @@ fn rows() -> Vec<(&'static str, Value, Value)> {
     ]
 }
 
-async fn desk(office: &Office) -> Client {
-    Client::connect(office, "desk").await
+async fn desk(server: &PostOfficeServer) -> Client {
+    Client::connect(server, "desk").await
 }
 
-fn office(level: Validation) -> Office {
-    Office::start(|config| {
+fn start(level: Validation) -> PostOfficeServer {
+    PostOfficeServer::start(|config| {
         config.postoffice.validation = level;
         config.postoffice.require_base64 = true;
         config.postoffice.from_check = letshare_server::config::FromCheck::Off;
@@ -48,8 +48,8 @@ fn office(level: Validation) -> Office {
 #[tokio::test]
 async fn each_field_is_judged_when_validation_is_on() {
     for level in [Validation::Lenient, Validation::Strict] {
-        let office = office(level);
-        let mut desk = desk(&office).await;
+        let server = start(level);
+        let mut desk = desk(&server).await;
         for (field, wrong, right) in rows() {
             let mut bad = letter("desk", "desk", "s");
             bad[field] = wrong;
@@ -75,8 +75,8 @@ async fn each_field_is_judged_when_validation_is_on() {
 #[tokio::test]
 async fn required_fields() {
     for level in [Validation::Lenient, Validation::Strict] {
-        let office = office(level);
-        let mut desk = desk(&office).await;
+        let server = start(level);
+        let mut desk = desk(&server).await;
         for field in ["from", "subject", "content", "type"] {
             let mut bad = letter("desk", "desk", "s");
             bad.as_object_mut().expect("an object").remove(field);
@@ -97,8 +97,8 @@ async fn strict_is_the_document_and_lenient_what_is_sent() {
         ("content", json!("not base64!")),
     ];
     for (level, passes) in [(Validation::Lenient, true), (Validation::Strict, false)] {
-        let office = office(level);
-        let mut desk = desk(&office).await;
+        let server = start(level);
+        let mut desk = desk(&server).await;
         for (field, value) in &later {
             let mut sent = letter("desk", "desk", "s");
             sent[*field] = value.clone();
@@ -115,8 +115,8 @@ async fn strict_is_the_document_and_lenient_what_is_sent() {
 /// Only `to` is needed.
 #[tokio::test]
 async fn off_by_default() {
-    let office = Office::start(|_| {});
-    let mut desk = desk(&office).await;
+    let server = PostOfficeServer::start(|_| {});
+    let mut desk = desk(&server).await;
     for (field, wrong, _) in rows() {
         if field == "from" || field == "cc" || field == "token" {
             continue;

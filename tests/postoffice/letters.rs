@@ -5,20 +5,20 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::postoffice::{
     client::{Client, letter, subjects},
-    office::Office,
+    server::PostOfficeServer,
 };
 
-async fn two(office: &Office) -> (Client, Client) {
-    let mut erp = Client::connect(office, "erp").await;
+async fn two(server: &PostOfficeServer) -> (Client, Client) {
+    let mut erp = Client::connect(server, "erp").await;
     assert!(erp.received_so_far().await.is_empty());
-    (Client::connect(office, "desk-7").await, erp)
+    (Client::connect(server, "desk-7").await, erp)
 }
 
 /// §3: the example, byte for byte; numbers and unknown fields survive.
 #[tokio::test]
 async fn a_letter_arrives_as_it_was_written() {
-    let office = Office::start(|_| {});
-    let (mut desk, mut erp) = two(&office).await;
+    let server = PostOfficeServer::start(|_| {});
+    let (mut desk, mut erp) = two(&server).await;
     for text in [
         r#"{"from":"desk-7","to":["erp"],"cc":"erp","subject":"order 4711","content":"b3JkZXIgcmVhZHk=",
  "type":1,"level":2,"tags":["order"],"subjectId":"ord-4711","createTime":1760000000,"fromTag":"APP"}"#,
@@ -33,11 +33,11 @@ async fn a_letter_arrives_as_it_was_written() {
 /// §4: every name of `to` and `cc`, one copy each; everybody sees all of both.
 #[tokio::test]
 async fn each_recipient_gets_one_copy() {
-    let office = Office::start(|_| {});
-    let (mut desk, mut erp) = two(&office).await;
-    let mut audit = Client::connect(&office, "audit").await;
-    let mut chief = Client::connect(&office, "chief").await;
-    let mut other = Client::connect(&office, "other").await;
+    let server = PostOfficeServer::start(|_| {});
+    let (mut desk, mut erp) = two(&server).await;
+    let mut audit = Client::connect(&server, "audit").await;
+    let mut chief = Client::connect(&server, "chief").await;
+    let mut other = Client::connect(&server, "other").await;
     let text = json!({"to": ["erp", "audit", "erp"], "cc": ["chief", "audit"], "subject": "s"});
     desk.send(text.clone()).await;
     assert!(desk.received_so_far().await.is_empty(), "not named, no copy");
@@ -53,8 +53,8 @@ async fn each_recipient_gets_one_copy() {
 /// §6: a letter to oneself. §4: `*` is an ordinary name.
 #[tokio::test]
 async fn to_oneself_and_to_nobody_special() {
-    let office = Office::start(|_| {});
-    let (mut desk, mut erp) = two(&office).await;
+    let server = PostOfficeServer::start(|_| {});
+    let (mut desk, mut erp) = two(&server).await;
     desk.send(letter("desk-7", "desk-7", "note")).await;
     assert_eq!(desk.next().await["subject"], "note");
     desk.send(letter("desk-7", "*", "all")).await;
@@ -65,10 +65,10 @@ async fn to_oneself_and_to_nobody_special() {
 /// §6: with validation off a number is used as its text.
 #[tokio::test]
 async fn a_number_is_a_name() {
-    let office = Office::start(|_| {});
-    let mut seven = Client::connect(&office, "7").await;
+    let server = PostOfficeServer::start(|_| {});
+    let mut seven = Client::connect(&server, "7").await;
     assert!(seven.received_so_far().await.is_empty());
-    let mut desk = Client::connect(&office, "desk").await;
+    let mut desk = Client::connect(&server, "desk").await;
     desk.send(json!({"to": 7})).await;
     assert_eq!(seven.next().await, json!({"to": 7}));
 }
@@ -76,8 +76,8 @@ async fn a_number_is_a_name() {
 /// §4: first in, first out from one sender to one mailbox; `level` does not reorder.
 #[tokio::test]
 async fn letters_keep_their_order() {
-    let office = Office::start(|_| {});
-    let (mut desk, mut erp) = two(&office).await;
+    let server = PostOfficeServer::start(|_| {});
+    let (mut desk, mut erp) = two(&server).await;
     const COUNT: u64 = 700;
     for number in 0..COUNT {
         desk.send(json!({"to": "erp", "number": number, "level": number % 3})).await;
@@ -92,12 +92,12 @@ async fn letters_keep_their_order() {
 #[tokio::test]
 async fn the_token_is_removed() {
     let text = r#"{"to":"erp","token":"secret","n":1.10}"#;
-    let office = Office::start(|_| {});
-    let (mut desk, mut erp) = two(&office).await;
+    let server = PostOfficeServer::start(|_| {});
+    let (mut desk, mut erp) = two(&server).await;
     desk.send_text(text).await;
     assert_eq!(erp.next_text().await, r#"{"to":"erp","n":1.10}"#);
-    let office = Office::start(|config| config.postoffice.forward_token = true);
-    let (mut desk, mut erp) = two(&office).await;
+    let server = PostOfficeServer::start(|config| config.postoffice.forward_token = true);
+    let (mut desk, mut erp) = two(&server).await;
     desk.send_text(text).await;
     assert_eq!(erp.next_text().await, text);
 }
@@ -105,8 +105,8 @@ async fn the_token_is_removed() {
 /// §3: JSON in a binary frame is forwarded as text.
 #[tokio::test]
 async fn binary_frames_are_letters_too() {
-    let office = Office::start(|_| {});
-    let (mut desk, mut erp) = two(&office).await;
+    let server = PostOfficeServer::start(|_| {});
+    let (mut desk, mut erp) = two(&server).await;
     let text = r#"{"to":"erp","content":"é"}"#;
     desk.send_frame(Message::binary(text.as_bytes().to_vec())).await;
     assert_eq!(erp.next_text().await, text);
@@ -117,21 +117,21 @@ async fn binary_frames_are_letters_too() {
 /// §4: a heartbeat reaches who is there and is never stored.
 #[tokio::test]
 async fn heartbeats_are_for_now() {
-    let office = Office::start(|config| config.postoffice.mailboxes = vec!["away".into()]);
-    let (mut desk, mut erp) = two(&office).await;
+    let server = PostOfficeServer::start(|config| config.postoffice.mailboxes = vec!["away".into()]);
+    let (mut desk, mut erp) = two(&server).await;
     desk.send(json!({"to": ["erp", "away"], "type": "heartbeat"})).await;
     assert_eq!(erp.next().await["type"], "heartbeat");
     assert!(desk.received_so_far().await.is_empty());
-    let mut away = Client::connect(&office, "away").await;
+    let mut away = Client::connect(&server, "away").await;
     assert!(away.received_so_far().await.is_empty());
 }
 
 /// §4: dedupe by sender and `id`, if the sender added one.
 #[tokio::test]
 async fn a_letter_with_an_id_is_delivered_once() {
-    let office = Office::start(|_| {});
-    let (mut desk, mut erp) = two(&office).await;
-    let mut other = Client::connect(&office, "other").await;
+    let server = PostOfficeServer::start(|_| {});
+    let (mut desk, mut erp) = two(&server).await;
+    let mut other = Client::connect(&server, "other").await;
     for _ in 0..2 {
         desk.send(json!({"to": "erp", "id": "m1", "subject": "once"})).await;
         desk.send(json!({"to": "erp", "subject": "each time"})).await;
@@ -153,8 +153,8 @@ async fn nobody_writes_as_somebody_else() {
         (FromCheck::Strict, true, false, false, false),
         (FromCheck::Off, true, true, true, true),
     ] {
-        let office = Office::start(|config| config.postoffice.from_check = check);
-        let (mut desk, mut erp) = two(&office).await;
+        let server = PostOfficeServer::start(|config| config.postoffice.from_check = check);
+        let (mut desk, mut erp) = two(&server).await;
         for (from, passes) in [("desk-7", own), ("erp", stranger), ("js-client", unknown)] {
             desk.send(letter(from, "erp", "s")).await;
             if passes {

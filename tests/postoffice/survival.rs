@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::{
     postoffice::{
         client::Client,
-        office::{self, Office},
+        server::{self, PostOfficeServer},
     },
     support::process::ServerProcess,
 };
@@ -18,53 +18,53 @@ async fn post(desk: &mut Client, to: &str, subject: &str) {
 
 #[tokio::test]
 async fn letters_survive_a_restart() {
-    let office = Office::start(|_| {});
-    Client::connect(&office, "erp").await.leave().await;
-    office.until("connections", 0).await;
-    let mut desk = Client::connect(&office, "desk").await;
+    let server = PostOfficeServer::start(|_| {});
+    Client::connect(&server, "erp").await.leave().await;
+    server.until("connections", 0).await;
+    let mut desk = Client::connect(&server, "desk").await;
     for subject in ["1", "2"] {
         post(&mut desk, "erp", subject).await;
     }
-    office.until("stored", 2).await;
+    server.until("stored", 2).await;
     desk.leave().await;
-    let office = office.restart(|_| {});
-    let stats = office.stats().await;
+    let server = server.restart(|_| {});
+    let stats = server.stats().await;
     assert_eq!((&stats["stored"], &stats["mailboxes"]), (&json!(2), &json!(2)));
     // It goes on behind what waits.
-    let mut desk = Client::connect(&office, "desk").await;
+    let mut desk = Client::connect(&server, "desk").await;
     post(&mut desk, "erp", "3").await;
-    office.until("stored", 3).await;
-    let mut erp = Client::connect(&office, "erp").await;
+    server.until("stored", 3).await;
+    let mut erp = Client::connect(&server, "erp").await;
     for subject in ["1", "2", "3"] {
         assert_eq!(erp.next().await["subject"], subject);
     }
     // Reading on answers the ping.
     assert!(erp.received_so_far().await.is_empty());
-    erp.reads_until(office.until("stored", 0)).await;
+    erp.reads_until(server.until("stored", 0)).await;
     erp.leave().await;
-    let office = office.restart(|_| {});
-    let mut erp = Client::connect(&office, "erp").await;
+    let server = server.restart(|_| {});
+    let mut erp = Client::connect(&server, "erp").await;
     assert!(erp.received_so_far().await.is_empty(), "each comes once");
 }
 
 /// What was on the way to a client that is cut off with the server is not lost either.
 #[tokio::test]
 async fn a_stop_keeps_what_was_not_confirmed() {
-    let office = Office::start(|config| {
+    let server = PostOfficeServer::start(|config| {
         config.shutdown.grace = std::time::Duration::from_secs(1);
         config.websocket.close_timeout = std::time::Duration::from_millis(100);
     });
-    let erp = Client::connect(&office, "erp").await;
-    let mut desk = Client::connect(&office, "desk").await;
+    let erp = Client::connect(&server, "erp").await;
+    let mut desk = Client::connect(&server, "desk").await;
     assert!(desk.received_so_far().await.is_empty());
     post(&mut desk, "erp", "on the way").await;
     assert!(desk.received_so_far().await.is_empty());
     drop(desk);
     // Keeps its socket, and never reads.
-    let office = tokio::task::spawn_blocking(|| office.restart(|_| {})).await;
-    let office = office.expect("it stops");
+    let server = tokio::task::spawn_blocking(|| server.restart(|_| {})).await;
+    let server = server.expect("it stops");
     drop(erp);
-    let mut erp = Client::connect(&office, "erp").await;
+    let mut erp = Client::connect(&server, "erp").await;
     assert_eq!(erp.next().await["subject"], "on the way");
 }
 
@@ -76,25 +76,25 @@ async fn letters_survive_kill_9() {
     let mut server = ServerProcess::start_in("postoffice", &settings);
     let address = server.address;
     Client::connect_to(address, "erp").await.leave().await;
-    office::until(address, "connections", 0).await;
+    server::until(address, "connections", 0).await;
     let mut desk = Client::connect_to(address, "desk").await;
     for number in 0..50 {
         post(&mut desk, "erp", &number.to_string()).await;
     }
-    office::until(address, "stored", 50).await;
+    server::until(address, "stored", 50).await;
     server.signal(Signal::SIGKILL);
     server.exit().await;
     drop(server);
 
     let server = ServerProcess::start_in("postoffice", &settings);
     let address = server.address;
-    assert_eq!(office::stats(address).await["stored"], 50);
+    assert_eq!(server::stats(address).await["stored"], 50);
     let mut erp = Client::connect_to(address, "erp").await;
     for number in 0..50 {
         assert_eq!(erp.next().await["subject"], number.to_string());
     }
     assert!(erp.received_so_far().await.is_empty());
-    office::until(address, "stored", 0).await;
+    server::until(address, "stored", 0).await;
 }
 
 /// §1: a start with the older server's file, environment and variables; the address is the file's port.

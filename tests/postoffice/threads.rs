@@ -7,13 +7,13 @@ use tempfile::TempDir;
 
 use crate::postoffice::{
     client::{Client, letter},
-    office::Office,
+    server::PostOfficeServer,
 };
 
 const BEARER: &[(&str, &str)] = &[("Authorization", "Bearer any")];
 
-fn office() -> Office {
-    Office::start(|config| {
+fn start() -> PostOfficeServer {
+    PostOfficeServer::start(|config| {
         config.postoffice.threads_path = Some("/threads".into());
         config.postoffice.mailboxes = vec!["erp".into(), "audit".into()];
     })
@@ -25,8 +25,8 @@ fn in_thread(subject: &str, to: &str, field: &str, thread: &str) -> Value {
     sent
 }
 
-async fn thread(office: &Office, query: &str) -> Value {
-    let answer = office.ask(&format!("/threads?{query}"), BEARER).await;
+async fn thread(server: &PostOfficeServer, query: &str) -> Value {
+    let answer = server.ask(&format!("/threads?{query}"), BEARER).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
@@ -34,8 +34,8 @@ async fn thread(office: &Office, query: &str) -> Value {
 /// The letters of one mailbox that name it, in order, as they were delivered.
 #[tokio::test]
 async fn a_thread_is_listed() {
-    let office = office();
-    let mut desk = Client::connect(&office, "desk").await;
+    let server = start();
+    let mut desk = Client::connect(&server, "desk").await;
     let first = in_thread("first", "erp", "subjectId", "ord-1");
     let answer = in_thread("answer", "erp", "references", "ord-1");
     let last = in_thread("last", "erp", "subjectId", "ord-1");
@@ -49,30 +49,30 @@ async fn a_thread_is_listed() {
     ] {
         desk.send(sent).await;
     }
-    office.until("stored", 6).await;
-    let listed = thread(&office, "clientID=erp&subjectId=ord-1").await;
+    server.until("stored", 6).await;
+    let listed = thread(&server, "clientID=erp&subjectId=ord-1").await;
     let expected = json!({"letters": [first, answer, last], "has_more": false});
     assert_eq!(listed, expected);
     // The newest, and that there are older ones.
-    let listed = thread(&office, "clientID=erp&subjectId=ord-1&limit=2").await;
+    let listed = thread(&server, "clientID=erp&subjectId=ord-1&limit=2").await;
     assert_eq!(listed, json!({"letters": [answer, last], "has_more": true}));
     let nothing = json!({"letters": [], "has_more": false});
     for query in ["clientID=erp&subjectId=ord-3", "clientID=nobody&subjectId=ord-1"] {
-        assert_eq!(thread(&office, query).await, nothing, "{query}");
+        assert_eq!(thread(&server, query).await, nothing, "{query}");
     }
     // What was read is in the history, too.
-    let mut erp = Client::connect(&office, "erp").await;
+    let mut erp = Client::connect(&server, "erp").await;
     for subject in ["first", "other", "none", "answer", "last"] {
         assert_eq!(erp.next().await["subject"], subject);
     }
-    erp.reads_until(office.until("stored", 1)).await;
-    let listed = thread(&office, "clientID=erp&subjectId=ord-1").await;
+    erp.reads_until(server.until("stored", 1)).await;
+    let listed = thread(&server, "clientID=erp&subjectId=ord-1").await;
     assert_eq!(listed, expected);
 }
 
 #[tokio::test]
 async fn only_whoever_may_open_the_mailbox_reads_it() {
-    let office = Office::start(|config| {
+    let server = PostOfficeServer::start(|config| {
         config.postoffice.threads_path = Some("/threads".into());
         config.postoffice.auth = letshare_server::config::PostOfficeAuth::Tokens;
         config.postoffice.tokens = vec!["a-long-random-token erp".to_owned().into()];
@@ -89,7 +89,7 @@ async fn only_whoever_may_open_the_mailbox_reads_it() {
         ("clientID=erp&subjectId=x&limit=0", good, 400, "limit is a number from 1 to 1000\n"),
         ("clientID=erp&subjectId=x&limit=1001", good, 400, "limit is a number from 1 to 1000\n"),
     ] {
-        let answer = office.ask(&format!("/threads?{target}"), headers).await;
+        let answer = server.ask(&format!("/threads?{target}"), headers).await;
         assert_eq!(answer.status, status, "{target}: {answer:?}");
         if status != 200 {
             assert_eq!(answer.body, text);
@@ -108,14 +108,14 @@ async fn a_persisted_thread_survives_a_restart() {
         config.postoffice.threads_path = Some("/threads".into());
         config.ably.apps_file = Some(file.clone());
     };
-    let office = Office::start(adjust);
-    let mut erp = Client::connect(&office, "erp").await;
+    let server = PostOfficeServer::start(adjust);
+    let mut erp = Client::connect(&server, "erp").await;
     let sent = in_thread("first", "erp", "subjectId", "ord-1");
-    let mut desk = Client::connect(&office, "desk").await;
+    let mut desk = Client::connect(&server, "desk").await;
     desk.send(sent.clone()).await;
     assert_eq!(erp.next().await, sent);
     drop((erp, desk));
-    let office = office.restart(adjust);
-    let listed = thread(&office, "clientID=erp&subjectId=ord-1").await;
+    let server = server.restart(adjust);
+    let listed = thread(&server, "clientID=erp&subjectId=ord-1").await;
     assert_eq!(listed, json!({"letters": [sent], "has_more": false}));
 }

@@ -198,7 +198,7 @@ impl Worker {
         let detached = Answer::Detached { alias, context };
         if session_here.attachments().attaches_anew(channel, alias) {
             // A later request to attach is on its way: this one is settled, and changes nothing.
-            session_here.talk(|handler, transport| handler.answered(channel, detached, transport));
+            session_here.with_handler(|handler, transport| handler.answered(channel, detached, transport));
         } else if self.send_again(channel, session, alias, detach).is_err() {
             self.give_up(channel, id, detached);
         }

@@ -171,7 +171,7 @@ impl Hub {
         for session in sessions.iter().filter(|session| session.outbox.is_open()) {
             match session.check_keepalive() {
                 Verdict::Fine => {}
-                Verdict::SendPing if session.is_silent() => {}
+                Verdict::SendPing if session.has_departed() => {}
                 Verdict::SendPing => session.push(session.ping.clone()),
                 Verdict::Idle => session.close(CloseReason::Idle),
                 Verdict::Stalled => session.close(CloseReason::TooSlow),
@@ -259,7 +259,7 @@ impl Handler<CredentialsChanged> for Hub {
     fn handle(&mut self, _: CredentialsChanged, _: &mut Self::Context) {
         let sessions: Vec<Rc<Session>> = self.worker.sessions.borrow().values().cloned().collect();
         for session in sessions.iter().filter(|session| session.outbox.is_open()) {
-            session.talk(|handler, transport| handler.credentials_changed(transport));
+            session.with_handler(|handler, transport| handler.credentials_changed(transport));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a protocol is to a connection, and what it can do there.
+//! What a protocol does for one transport ([`ProtocolHandler`]), and what it can do there ([`TransportContext`]).
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -90,9 +90,9 @@ pub struct Terms {
     pub rate: Option<FrameRate>,
     /// Channels that it may be attached to at once.
     pub channels: usize,
-    /// What is said before the close frame when the server ends it.
+    /// Sent before the close frame when the server ends it.
     pub farewell: fn(CloseReason) -> Option<Bytes>,
-    /// How long its members stay present without it.
+    /// How long its presence members stay when it is gone.
     pub hold: Duration,
 }
 
@@ -157,7 +157,7 @@ impl TransportContext<'_> {
         self.session.command(TransportCommand::SendLater { frame, wait });
     }
 
-    /// Sends a finished frame of what the client missed: beside the bounds of what may wait.
+    /// Sends a finished frame of what the client missed; it does not count against what may wait.
     pub fn send_missed(&mut self, frame: Bytes) {
         self.worker().count(|counters| {
             counters.messages_out += 1;
@@ -197,7 +197,7 @@ impl TransportContext<'_> {
 
     /// Counts an error that was sent to the client.
     pub fn count_error(&self) {
-        self.worker().count(|counters| counters.errors_told += 1);
+        self.worker().count(|counters| counters.errors_sent += 1);
     }
 
     pub fn now(&self) -> Timestamp {

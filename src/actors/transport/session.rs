@@ -44,7 +44,7 @@ pub struct Session {
     transport: Addr<Transport>,
     worker: Rc<Worker>,
     format: &'static dyn WireFormat,
-    talk: RefCell<Talk>,
+    protocol: RefCell<Protocol>,
     pub(in crate::actors) ping: Bytes,
     timeouts: Timeouts,
     keepalive: Cell<Keepalive>,
@@ -60,7 +60,7 @@ pub struct Session {
     departed: Cell<bool>,
 }
 
-struct Talk {
+struct Protocol {
     handler: Box<dyn ProtocolHandler>,
     attachments: Attachments,
 }
@@ -90,7 +90,7 @@ impl Session {
             hold: Cell::new(hold),
             worker,
             format: handler.format(),
-            talk: RefCell::new(Talk { handler, attachments: Attachments::default() }),
+            protocol: RefCell::new(Protocol { handler, attachments: Attachments::default() }),
             keepalive: Cell::default(),
             heard: Cell::new(true),
             departed: Cell::new(false),
@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// Something arrived: the peer is alive.
-    pub(in crate::actors) fn hear(&self) {
+    pub(in crate::actors) fn note_activity(&self) {
         self.heard.set(true);
     }
 
@@ -116,8 +116,11 @@ impl Session {
     }
 
     /// Lets the protocol handler act.
-    pub(in crate::actors) fn talk(&self, act: impl FnOnce(&mut dyn ProtocolHandler, &mut TransportContext<'_>)) {
-        let Talk { handler, attachments } = &mut *self.talk.borrow_mut();
+    pub(in crate::actors) fn with_handler(
+        &self,
+        act: impl FnOnce(&mut dyn ProtocolHandler, &mut TransportContext<'_>),
+    ) {
+        let Protocol { handler, attachments } = &mut *self.protocol.borrow_mut();
         let mut transport = TransportContext { session: self, attachments };
         act(&mut **handler, &mut transport);
     }
@@ -125,14 +128,14 @@ impl Session {
     /// Hands a channel's answer on.
     pub(in crate::actors) fn answer(&self, channel: &ChannelName, answer: Answer) {
         self.attachments().answered(channel, &answer);
-        self.talk(|handler, transport| handler.answered(channel, answer, transport));
+        self.with_handler(|handler, transport| handler.answered(channel, answer, transport));
     }
 
     /// Queues a finished frame. A reader too slow for it is closed, at the cost of its outbox.
     pub(in crate::actors) fn push(&self, frame: Bytes) {
         if let Err(Full) = self.outbox.push(frame) {
             self.outbox.clear();
-            self.say_goodbye(CloseReason::TooSlow);
+            self.send_close(CloseReason::TooSlow);
             self.close(CloseReason::TooSlow);
         }
     }
@@ -152,7 +155,7 @@ impl Session {
             TransportMessage::Supersede => self.supersede(),
             TransportMessage::Close(reason) => self.close(reason),
             TransportMessage::Nudge if self.outbox.is_open() => {
-                self.talk(|handler, transport| handler.nudged(transport));
+                self.with_handler(|handler, transport| handler.nudged(transport));
             }
             TransportMessage::Nudge => {}
             TransportMessage::Probe => self.command(TransportCommand::Probe),
@@ -177,11 +180,11 @@ impl Session {
         self.push(frame);
     }
 
-    /// Queues the last words of the protocol and the close frame.
-    pub(in crate::actors) fn say_goodbye(&self, reason: CloseReason) {
-        if let Some(last_words) = (self.farewell)(reason) {
-            // No room for them: then the close frame has to do.
-            let _ = self.outbox.push(last_words);
+    /// Queues the farewell of the protocol and the close frame.
+    pub(in crate::actors) fn send_close(&self, reason: CloseReason) {
+        if let Some(farewell) = (self.farewell)(reason) {
+            // No room for it: then the close frame has to do.
+            let _ = self.outbox.push(farewell);
         }
         self.outbox.close(frame::close(reason));
     }
@@ -201,9 +204,9 @@ impl Session {
         Some(bytes)
     }
 
-    /// Queues an entry for one of the attachments that are written to in a way of their own.
+    /// Queues an entry for an attachment whose entries the protocol handler writes itself.
     pub(in crate::actors) fn deliver_tailored(&self, alias: u16, entry: &Entry) -> Option<usize> {
-        let frame = self.talk.borrow_mut().handler.tailored(alias, entry)?;
+        let frame = self.protocol.borrow_mut().handler.tailored(alias, entry)?;
         let bytes = frame.len();
         self.push(frame);
         Some(bytes)
@@ -211,17 +214,17 @@ impl Session {
 
     /// What the transport is attached to, while its protocol handler does nothing.
     pub(in crate::actors) fn attachments(&self) -> RefMut<'_, Attachments> {
-        RefMut::map(self.talk.borrow_mut(), |talk| &mut talk.attachments)
+        RefMut::map(self.protocol.borrow_mut(), |protocol| &mut protocol.attachments)
     }
 
     /// The client has come back by another transport. This one leaves its channels and ends at once: whoever still listens
     /// to it has to know that somebody else has the connection now.
     fn supersede(&self) {
         self.depart();
-        self.talk(|handler, transport| handler.superseded(transport));
+        self.with_handler(|handler, transport| handler.superseded(transport));
     }
 
-    pub(in crate::actors) fn is_silent(&self) -> bool {
+    pub(in crate::actors) fn has_departed(&self) -> bool {
         self.departed.get()
     }
 
@@ -247,7 +250,7 @@ impl Session {
         if self.departed.replace(true) {
             return;
         }
-        self.talk(|handler, transport| handler.closed(transport));
+        self.with_handler(|handler, transport| handler.closed(transport));
         let attachments = self.attachments().take();
         for (name, alias, channel) in attachments {
             let id = AttachmentId { session: self.id, alias };

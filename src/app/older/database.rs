@@ -56,7 +56,7 @@ pub fn settings(chat: &config::Chat) -> Result<Option<Settings>, String> {
 /// # Errors
 /// When the database cannot be reached.
 pub fn open(settings: Settings, clock: &Clock) -> anyhow::Result<(SharedArchive, Driver)> {
-    let (told, outcome) = mpsc::sync_channel(1);
+    let (report, outcome) = mpsc::sync_channel(1);
     let (ends, ended) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -67,7 +67,7 @@ pub fn open(settings: Settings, clock: &Clock) -> anyhow::Result<(SharedArchive,
         runtime.block_on(async move {
             let connected: Result<_, ConnectFault> = MongoArchive::connect(&settings, clock).await;
             let is_used = connected.is_ok();
-            let _ = told.send(connected);
+            let _ = report.send(connected);
             if is_used {
                 // Ends when the `Driver` is dropped.
                 let _ = ended.await;

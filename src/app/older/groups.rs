@@ -54,7 +54,7 @@ pub fn open(
         }
     });
     let shared = Arc::new(Shared::new(groups, Blacklist::new(settings, blacklist), leeway));
-    tell_mode(&shared.groups.settings);
+    log_mode(&shared.groups.settings);
     Ok(shared)
 }
 
@@ -69,8 +69,8 @@ fn redis_settings(settings: &config::Group, endpoint: &str) -> redis::Settings {
     }
 }
 
-/// `docs/protocols/group.md §5`: which mode is active.
-fn tell_mode(settings: &config::Group) {
+/// Who may take part, and when messages are acknowledged (`docs/protocols/group.md §5`).
+fn log_mode(settings: &config::Group) {
     let who = match (settings.membership, settings.open_groups) {
         (config::Membership::Anyone, _) => "whoever has a token takes part in any group",
         (config::Membership::Registry, true) => {

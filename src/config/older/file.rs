@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::tables::{Format, Missing, OlderServer};
+use super::tables::{Format, OlderServer};
 use crate::config::{
     Environment,
     complaint::{Complaint, Notes, Origin},
@@ -17,7 +17,7 @@ use crate::config::{
 };
 
 /// A leaf, and what JSON says of its type.
-struct Entry {
+struct Written {
     leaf: Leaf,
     kind: Option<&'static str>,
 }
@@ -61,31 +61,27 @@ impl OlderServer {
         }
     }
 
-    fn fill(&self, layer: &mut Layer, entries: Vec<Entry>, path: &Path, notes: &mut Notes) {
+    fn fill(&self, layer: &mut Layer, entries: Vec<Written>, path: &Path, notes: &mut Notes) {
         let shown = path.display();
         // Of each section that is not used: where it begins, and what is in it.
         let mut unused: Vec<(&(&str, &str), usize, Vec<String>)> = Vec::new();
-        for Entry { leaf: Leaf { key: written, value, line }, kind } in entries {
+        for Written { leaf: Leaf { key: written, value, line }, kind } in entries {
             let own = if self.any_case { written.to_lowercase() } else { written.clone() };
             let is_empty = value.is_empty();
             if let Some(name) = self.names.iter().find(|name| name.file == own) {
                 let origin = Origin::in_file(path, line);
                 let is_taken = kind.is_none_or(|kind| name.form.takes(kind));
-                match self.empty {
-                    Missing::Told if is_empty && is_taken => {
-                        notes.warn(format!("{shown}: {written} is empty; the next place counts"));
-                    }
-                    Missing::Unset if is_empty && !name.form.may_be_empty() => {}
-                    _ if is_taken => drop(layer.set(name.key, name.form.of(value), origin)),
-                    _ if self.is_lenient => {
-                        notes.warn(format!("{shown}: {written} is not a text; the next place counts"))
-                    }
-                    _ => {
-                        let wanted = name.form.wanted();
-                        let problem = format!("{} where {wanted} belongs", kind.unwrap_or_default());
-                        let complaint = Complaint::about(written, problem).allowed(wanted.to_owned());
-                        notes.fault(complaint.set_by(origin));
-                    }
+                let is_unset = is_empty && is_taken && !self.empty_counts && !name.form.may_be_empty();
+                if is_taken && !is_unset {
+                    layer.set(name.key, name.form.of(value), origin);
+                } else if self.is_lenient {
+                    let why = if is_unset { "empty" } else { "not a text" };
+                    notes.warn(format!("{shown}: {written} is {why}; the next place counts"));
+                } else if !is_taken {
+                    let wanted = name.form.wanted();
+                    let problem = format!("{} where {wanted} belongs", kind.unwrap_or_default());
+                    let complaint = Complaint::about(written, problem).allowed(wanted.to_owned());
+                    notes.fault(complaint.set_by(origin));
                 }
             } else if let Some(row) = self.unused.iter().find(|(begin, _)| is_below(&own, begin)) {
                 match unused.iter_mut().find(|(known, ..)| *known == row) {
@@ -111,9 +107,9 @@ fn is_below(key: &str, section: &str) -> bool {
 }
 
 impl Format {
-    fn entries(self, text: &str) -> Result<Vec<Entry>, Fault> {
+    fn entries(self, text: &str) -> Result<Vec<Written>, Fault> {
         match self {
-            Self::Yaml => Ok(yaml::read(text)?.into_iter().map(|leaf| Entry { leaf, kind: None }).collect()),
+            Self::Yaml => Ok(yaml::read(text)?.into_iter().map(|leaf| Written { leaf, kind: None }).collect()),
             Self::Json => match serde_json::from_str(text) {
                 Ok(Value::Object(object)) => {
                     let mut entries = Vec::new();
@@ -133,7 +129,7 @@ impl Format {
 }
 
 /// The leaves of a JSON value.
-fn add(entries: &mut Vec<Entry>, text: &str, key: String, value: &Value) {
+fn add(entries: &mut Vec<Written>, text: &str, key: String, value: &Value) {
     let (kind, value) = match value {
         Value::Object(object) => {
             return object.iter().for_each(|(name, value)| add(entries, text, format!("{key}.{name}"), value));
@@ -148,7 +144,7 @@ fn add(entries: &mut Vec<Entry>, text: &str, key: String, value: &Value) {
     let quoted = format!("\"{}\"", key.rsplit('.').next().unwrap_or_default());
     let before = text.find(&quoted).map_or("", |at| &text[..at]);
     let line = 1 + before.matches('\n').count();
-    entries.push(Entry { leaf: Leaf { key, value, line }, kind: Some(kind) });
+    entries.push(Written { leaf: Leaf { key, value, line }, kind: Some(kind) });
 }
 
 /// `.env/config-<env>.json`, `<env>` by `POSTOFFICE_ENV`, `dev` unless it is said; else the first file whose name

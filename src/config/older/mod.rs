@@ -1,6 +1,6 @@
 //! What the older servers are configured by: a file and variables of their own, each read in its mode only.
 //!
-//! What each has is a row of names in `tables`: theirs and the setting that it is here. Their variables win over their
+//! A row of `tables` has the names of one setting: in the file, as a variable, and here. Their variables win over their
 //! file (with the relay it is the other way round), `LETSHARE_…` and flags win over both. Names that mean nothing here
 //! are warned of.
 
@@ -18,7 +18,7 @@ use super::{
 };
 use tables::{OlderServer, SERVERS};
 
-/// The settings of the older server of a mode, the place that wins last.
+/// The settings of the older server of a mode; of two places the later wins.
 pub fn read(environment: &Environment, mode: &str, notes: &mut Notes) -> Vec<Layer> {
     let Some(server) = SERVERS.iter().find(|server| server.mode == mode) else { return Vec::new() };
     let mut layers = [server.file(environment, notes), server.variables(environment, notes)];
@@ -26,7 +26,7 @@ pub fn read(environment: &Environment, mode: &str, notes: &mut Notes) -> Vec<Lay
         layers.reverse();
     }
     for layer in &mut layers {
-        // Naming a TLS port is how that server is told to have one.
+        // The older PostOffice serves TLS when a port for it is named.
         let origin = server.names.iter().find(|name| name.key == "tls.port").and_then(|name| layer.origin(name.key));
         if let Some(origin) = origin.cloned() {
             layer.set("tls.enabled", Raw::Text("true".into()), origin);

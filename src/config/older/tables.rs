@@ -27,8 +27,9 @@ pub struct OlderServer {
     pub unused: &'static [(&'static str, &'static str)],
     /// Keys of the file count whatever their case; they are written in lower case here.
     pub any_case: bool,
-    pub empty: Missing,
-    /// The file wins over the variables, and one that is broken does not count, with a warning.
+    /// An empty value of the file is a value; otherwise it is as good as none.
+    pub empty_counts: bool,
+    /// The file wins over the variables, and what is broken or empty in it does not count, with a warning.
     pub is_lenient: bool,
 }
 
@@ -36,17 +37,6 @@ pub struct OlderServer {
 pub enum Format {
     Yaml,
     Json,
-}
-
-/// What an empty value of the file is.
-#[derive(Clone, Copy)]
-pub enum Missing {
-    /// A value like others.
-    Counts,
-    /// As good as none.
-    Unset,
-    /// The same, with a warning.
-    Told,
 }
 
 /// One setting.
@@ -125,7 +115,7 @@ pub const SERVERS: [OlderServer; 4] = [
         ],
         unused: &[],
         any_case: false,
-        empty: Missing::Told,
+        empty_counts: false,
         is_lenient: true,
     },
     // docs/protocols/postoffice.md §1. A port or limit of the wrong type stops the start.
@@ -152,7 +142,7 @@ pub const SERVERS: [OlderServer; 4] = [
         ],
         unused: &[("dataSource.redis", "messages are kept in the data folder of this server alone")],
         any_case: false,
-        empty: Missing::Counts,
+        empty_counts: true,
         is_lenient: false,
     },
     // docs/protocols/chat.md §1.
@@ -189,7 +179,7 @@ pub const SERVERS: [OlderServer; 4] = [
             ("Mysql", "groups are kept with the messages"),
         ],
         any_case: false,
-        empty: Missing::Unset,
+        empty_counts: false,
         is_lenient: false,
     },
     // docs/protocols/group.md §1: a file of go-zero.
@@ -227,7 +217,7 @@ pub const SERVERS: [OlderServer; 4] = [
             ("auth.accessexpire", "whoever makes the tokens says how long they live"),
         ],
         any_case: true,
-        empty: Missing::Counts,
+        empty_counts: true,
         is_lenient: false,
     },
 ];

@@ -1,4 +1,4 @@
-//! Reading the body of a request: never more of it than allowed, never longer than patience lasts.
+//! Reading the body of a request: never more of it than allowed, never longer than `REQUEST_BODY_TIMEOUT`.
 
 use actix_web::{
     http::header::{CONTENT_LENGTH, HeaderMap},

@@ -34,11 +34,9 @@ impl Pass {
     }
 }
 
-/// The token is wrong or over; nobody is told which, but the holder of one of ours which claim is why.
+/// The token is wrong or has expired; the answer does not say which, but of a token of ours which claim is why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denied {
-    pub reason: Option<String>,
-}
+pub struct Denied(pub Option<String>);
 
 impl Access {
     pub fn new(settings: &config::Group, leeway: &Leeway) -> Self {
@@ -49,11 +47,9 @@ impl Access {
         }
     }
 
-    /// # Errors
-    /// [`Denied`].
     pub fn check(&self, token: &str, clock: &Clock) -> Result<Pass, Denied> {
         if token.is_empty() || token.len() > limits::TOKEN_BYTES {
-            return Err(Denied { reason: None });
+            return Err(Denied(None));
         }
         match self.key.subject(token, "userId", clock.now()) {
             Ok((user, expires)) if is_user(&user) => Ok(Pass { user: user.into(), expires }),
@@ -78,7 +74,7 @@ impl Access {
         {
             tracing::warn!(reason, more, "the token of a group client names nobody");
         }
-        Denied { reason }
+        Denied(reason)
     }
 
     pub fn is_service(&self, key: &[u8]) -> bool {

@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    /// Whatever has an HTTP status of its own keeps the hundred.
+    /// A fault keeps its HTTP status.
     #[test]
     fn faults_keep_their_kind() {
         for fault in [

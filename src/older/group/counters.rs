@@ -65,7 +65,7 @@ impl Counters {
             stored: read(&self.stored),
             storing: Duration::from_micros(read(&self.storing_micros)),
             failed_auth: read(&self.failed_auth),
-            barred: read(&self.blocked),
+            refused: read(&self.blocked),
             ..GroupFigures::default()
         }
     }

@@ -1,9 +1,9 @@
-//! Brings what was committed to the channels, in the order of the commits (`docs/protocols/group.md §6`).
+//! What was committed waits here for the channels, in the order of the commits (`docs/protocols/group.md §6`).
 //!
-//! The store tells on its own thread, channels live on those of the workers: a task on one of these takes over. Each
-//! channel has a queue of its own, so that one that is too busy holds up nobody but its own group. Within a queue everybody
-//! sees messages in the order of their numbers, and somebody who was removed sees none that was sent after that. What was
-//! committed together goes to its channel together, so that each socket is written to once.
+//! Commits are reported on the store's thread, channels live on those of the workers: a task on one of these takes over.
+//! Each channel has a queue of its own, so that one that is too busy holds up no other group. In a queue, messages stand in
+//! the order of their numbers, and the removal of a member before what was sent after it. What was committed together goes
+//! to its channel together, so that each socket is written to once.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,7 +15,10 @@ use std::{
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{
+    Mutex as AsyncMutex,
+    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
 
 use crate::{core::command::Publish, ids::ChannelName, limits};
 
@@ -41,16 +44,15 @@ pub struct DeliveryQueues {
     /// A queue is here as long as somebody is to empty it: its name is on its way by `ready`, or a [`Draining`] has it.
     queues: Mutex<HashMap<ChannelName, VecDeque<Delivery>>>,
     ready: UnboundedSender<ChannelName>,
-    /// Taken by the thread that delivers; put back when that ends.
-    to_drain: Mutex<Option<UnboundedReceiver<ChannelName>>>,
+    /// Locked by the thread that delivers.
+    to_drain: AsyncMutex<UnboundedReceiver<ChannelName>>,
     waiting: AtomicUsize,
 }
 
 impl Default for DeliveryQueues {
     fn default() -> Self {
         let (ready, to_drain) = unbounded_channel();
-        let (queues, to_drain) = (Mutex::default(), Mutex::new(Some(to_drain)));
-        Self { queues, ready, to_drain, waiting: AtomicUsize::new(0) }
+        Self { queues: Mutex::default(), ready, to_drain: AsyncMutex::new(to_drain), waiting: AtomicUsize::new(0) }
     }
 }
 
@@ -73,20 +75,20 @@ impl DeliveryQueues {
             return queue.push_back(delivery);
         }
         queues.insert(channel.clone(), VecDeque::from([delivery]));
-        // Cannot fail: the receiver is in here, or with a task that puts it back.
+        // Cannot fail: the receiver is in here.
         let _ = self.ready.send(channel);
     }
 
     /// Delivers, for ever, unless another thread does. `deliver` takes the first of the deliveries of a channel, and those
     /// behind it that go the same way; says how many are done with.
     pub async fn run(&self, deliver: impl AsyncFn(&ChannelName, &VecDeque<Delivery>) -> usize) {
-        let Some(to_drain) = self.to_drain.lock().take() else {
+        // Unlocked when the thread ends: the next one that comes takes over.
+        let Ok(mut to_drain) = self.to_drain.try_lock() else {
             return;
         };
-        let mut running = Running { queues: self, to_drain: Some(to_drain) };
-        // Dropped before the receiver is put back: the next thread is told of whatever they have not delivered.
+        // Dropped before that, so that the next thread finds whatever they have not delivered.
         let mut drains = FuturesUnordered::new();
-        while let Some(to_drain) = &mut running.to_drain {
+        loop {
             tokio::select! {
                 channel = to_drain.recv() => match channel {
                     // Made here, not by the future: one that is never polled puts its queue back, too.
@@ -96,18 +98,6 @@ impl DeliveryQueues {
                 Some(()) = drains.next() => {}
             }
         }
-    }
-}
-
-/// Puts the receiver back when the thread ends: the next one that comes takes over.
-struct Running<'a> {
-    queues: &'a DeliveryQueues,
-    to_drain: Option<UnboundedReceiver<ChannelName>>,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        *self.queues.to_drain.lock() = self.to_drain.take();
     }
 }
 

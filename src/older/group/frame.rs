@@ -108,8 +108,6 @@ impl Data<'_> {
         last.map_or(Ok(None), |last| last.ok_or(Code::BadFormat).map(|id| Some(id).filter(|id| !id.is_empty())))
     }
 
-    /// # Errors
-    /// [`Code::BadFormat`], [`Code::Missing`].
     pub fn message(&self) -> Result<String, Code> {
         let id = self.message_id.map_or(Some(String::new()), identifier).ok_or(Code::BadFormat)?;
         if id.is_empty() { Err(Code::Missing("message_id")) } else { Ok(id) }
@@ -139,9 +137,6 @@ impl Kind {
 }
 
 /// A field that must be there.
-///
-/// # Errors
-/// [`Code::Missing`].
 pub fn filled(text: Option<Cow<'_, str>>, field: &'static str) -> Result<String, Code> {
     let text = text.filter(|text| !text.is_empty());
     Ok(text.ok_or(Code::Missing(field))?.into_owned())

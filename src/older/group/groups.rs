@@ -16,11 +16,11 @@ use std::{
 
 use anyhow::Context as _;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
 
 use crate::{
     actors::{
-        fanout::hub::TransportHandle,
+        fanout::TransportHandle,
         metrics::GroupFigures,
         online::{Online, OnlineTransport, Registration},
     },
@@ -78,7 +78,8 @@ pub struct Groups {
     /// Names our messages among the entries of a channel, together with their numbers.
     publisher: ConnectionId,
     bus: Option<Bus>,
-    inbox: Mutex<Option<mpsc::Receiver<Received>>>,
+    /// Locked by the thread that listens.
+    inbox: Option<AsyncMutex<mpsc::Receiver<Received>>>,
     warning: OncePerSecond,
     /// Permits to read beside the workers.
     readers: Arc<Semaphore>,
@@ -130,7 +131,7 @@ impl Groups {
             deliveries: DeliveryQueues::default(),
             publisher: ConnectionId::random(),
             bus,
-            inbox: Mutex::new(inbox),
+            inbox: inbox.map(AsyncMutex::new),
             warning: OncePerSecond::default(),
             readers: Arc::new(Semaphore::new(limits::GROUP_READERS)),
         }))

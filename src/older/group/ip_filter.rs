@@ -20,7 +20,7 @@ use crate::{
 };
 
 const FILE_KEY: &str = "group.blacklist_file";
-/// What a blocked client is told.
+/// The reason that a blocked client is given.
 pub const BLOCKED: &str =
     "the address is on the blacklist (group.blacklist, group.blacklist_file), or banned for a while";
 
@@ -85,7 +85,7 @@ struct Failures {
     banned_until: Duration,
 }
 
-/// Why a request goes no further.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocked {
     /// On the blacklist, or banned.
@@ -126,8 +126,6 @@ impl IpFilter {
         Ok(count)
     }
 
-    /// # Errors
-    /// [`Blocked::Listed`].
     pub fn check(&self, address: IpAddr) -> Result<(), Blocked> {
         let address = address.to_canonical();
         if self.blacklist.read().contains(&address) {
@@ -140,9 +138,6 @@ impl IpFilter {
     }
 
     /// The same for somebody who wants to connect.
-    ///
-    /// # Errors
-    /// [`Blocked`].
     pub fn check_handshake(&self, address: IpAddr) -> Result<(), Blocked> {
         self.check(address)?;
         if self.handshakes.allow(&Source::of(address)) { Ok(()) } else { Err(Blocked::TooOften) }

@@ -103,9 +103,6 @@ impl Membership {
     }
 
     /// Whether there is, or can be, a group of this name.
-    ///
-    /// # Errors
-    /// [`Code::BadGroup`], [`Code::TooMany`].
     pub fn may_put(&self, group: &str) -> Result<(), Code> {
         if self.groups.contains_key(group) {
             return Ok(());
@@ -214,9 +211,6 @@ impl Membership {
     }
 
     /// Whether a user may take part, and how (§5, membership).
-    ///
-    /// # Errors
-    /// [`Code::NoGroup`], [`Code::NotMember`], [`Code::BadGroup`].
     pub fn admit(&self, group: &str, user: &str, mode: config::Membership, opens: bool) -> Result<Admission, Code> {
         let known = self.groups.get(group);
         if known.is_some_and(|group| group.members.contains_key(user)) {

@@ -67,18 +67,9 @@ pub struct Notification {
     pub created_at: u64,
 }
 
-impl GroupMessage {
-    pub fn to_json(&self) -> String {
-        // Cannot fail: texts and numbers.
-        serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
-impl Notification {
-    pub fn to_json(&self) -> String {
-        // Cannot fail: texts and a number.
-        serde_json::to_string(self).unwrap_or_default()
-    }
+/// `of` has texts and numbers only, so this cannot fail.
+pub fn to_json(of: &impl Serialize) -> String {
+    serde_json::to_string(of).unwrap_or_default()
 }
 
 pub fn group_channel(group: &str) -> ChannelName {
@@ -157,7 +148,7 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     }
 }
 
-/// Before 1970 counts as not told.
+/// A time before 1970 counts as none.
 pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     number(deserializer).map(|number| u64::try_from(number).unwrap_or_default())
 }
@@ -215,7 +206,7 @@ mod tests {
             ..GroupMessage::default()
         };
         assert_eq!(
-            message.to_json(),
+            to_json(&message),
             r#"{"message_id":"3f0c","group_id":"g-12","sender_id":"7","sender_name":"Wu","msg_type":1,"content":"hi","image_url":"","created_at":1760000000}"#
         );
     }

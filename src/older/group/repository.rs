@@ -25,9 +25,9 @@ use crate::{
     limits,
     older::group::{
         membership::{GroupInfo, Member, Membership},
-        message::GroupMessage,
+        message::{GroupMessage, to_json},
     },
-    store::{Batch, Commit, Committed, Done, NumberKey, Row, Store, StoreError},
+    store::{Batch, Commit, Committed, NumberKey, Row, Store, StoreError},
 };
 
 mod notifications;
@@ -74,12 +74,24 @@ impl Repository {
         Self(store)
     }
 
-    pub fn submit(&self, batch: Batch, done: Done<Committed>) {
-        self.0.submit(batch, done);
-    }
-
     pub fn commit(&self, batch: Batch) -> Commit {
         self.0.commit(batch)
+    }
+
+    /// The same; before the outcome is given, `then` is called with it on the store's thread, or on this one when the store
+    /// refuses at once.
+    pub fn commit_then(
+        &self,
+        batch: Batch,
+        then: impl FnOnce(&Result<Committed, StoreError>) + Send + 'static,
+    ) -> Commit {
+        let (done, outcome) = Commit::pair();
+        let committed = move |result| {
+            then(&result);
+            done(result);
+        };
+        self.0.submit(batch, Box::new(committed));
+        outcome
     }
 
     /// The numbers that follow those that were given.
@@ -185,7 +197,7 @@ impl Repository {
         Ok(count)
     }
 
-    /// The id of the message that this was sent as to an earlier version.
+    /// The id that an earlier version gave to what was sent.
     pub fn seen(&self, digest: &[u8; 32]) -> Result<Option<String>, StoreError> {
         let text = self.0.get(SEEN, digest)?.map(String::from_utf8).transpose();
         text.map_err(|_| damaged("message that was seen"))
@@ -233,11 +245,11 @@ impl Repository {
 }
 
 pub fn put_group(batch: Batch, group: &str, info: &GroupInfo) -> Batch {
-    batch.put(GROUPS, group, json(info))
+    batch.put(GROUPS, group, to_json(info))
 }
 
 pub fn put_member(batch: Batch, group: &str, user: &str, member: &Member) -> Batch {
-    batch.put(MEMBERS, join(group, user), json(member))
+    batch.put(MEMBERS, join(group, user), to_json(member))
 }
 
 pub fn remove_member(batch: Batch, group: &str, user: &str) -> Batch {
@@ -282,11 +294,6 @@ impl StoredMessage {
         };
         read().ok_or_else(|| damaged("message"))
     }
-}
-
-fn json(of: &impl serde::Serialize) -> Vec<u8> {
-    // Cannot fail: texts and numbers.
-    serde_json::to_vec(of).unwrap_or_default()
 }
 
 /// Sorts the newest first.

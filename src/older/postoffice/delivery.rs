@@ -147,6 +147,8 @@ impl Shared {
         for mailbox in self.mailboxes.all() {
             self.expire(&mailbox);
             self.spill(&mailbox);
+            // One that was made for a connection which then did not open.
+            self.mailboxes.release(&mailbox);
         }
     }
 

@@ -139,7 +139,7 @@ impl Shared {
     /// A slot for a connection as `name`: one that is free, or that of the connection which it replaces.
     pub fn take_slot(self: &Arc<Self>, name: &str) -> Option<Arc<ConnectionSlot>> {
         let one_more = |open| (open < self.settings.max_connections).then_some(open + 1);
-        if self.connections.try_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
+        if self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
             let mailbox = self.replaceable(name)?;
             let contents = mailbox.lock();
             let mut readers = contents.owner.readers.iter();

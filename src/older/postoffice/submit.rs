@@ -138,15 +138,15 @@ fn deliver(
     let publisher = Some(transport.connection());
     let publish = |id, is_ephemeral| Publish { publisher, is_ephemeral, ..Publish::message(id, message.clone()) };
     if letter.is_heartbeat() {
-        // Without readers nobody misses it.
-        let channel = {
+        let (channel, is_read) = {
             let owner = &mailbox.lock().owner;
-            (!owner.readers.is_empty()).then(|| owner.channel.clone())
+            (owner.channel.clone(), !owner.readers.is_empty())
         };
-        return Ok(match channel {
-            Some(channel) => transport.send(&channel, publish(EntryId::Serial, true))?,
-            None => (),
-        });
+        // Without readers nobody misses it.
+        if is_read {
+            transport.send(&channel, publish(EntryId::Serial, true))?;
+        }
+        return Ok(());
     }
     let Data::Text(text) = &message.payload.data else {
         return Ok(());

@@ -205,15 +205,8 @@ impl Away {
         of_users.filter_map(|ids| Some((self.mailboxes.find(&ids.first()?.0)?, ids)))
     }
 
-    /// Removes what is too old, for ever. One task of the server.
-    pub async fn sweep(&self) {
-        loop {
-            rt::time::sleep(limits::RELAY_KEPT_SWEEP).await;
-            self.expire();
-        }
-    }
-
-    fn expire(&self) {
+    /// Removes what is too old.
+    pub fn expire(&self) {
         let oldest = self.oldest();
         for mailbox in self.mailboxes.all() {
             self.mailboxes.expire(&mailbox, oldest);

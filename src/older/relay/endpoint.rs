@@ -13,7 +13,7 @@ use actix_web::{
     rt, web,
 };
 use anyhow::Context as _;
-use futures_util::{FutureExt as _, future};
+use futures_util::FutureExt as _;
 use governor::{Quota, RateLimiter};
 
 use crate::{
@@ -66,8 +66,8 @@ pub struct Shared {
     pub limiter: Option<FrameLimiter>,
     /// Warns that keys do not belong into URLs.
     key_in_url: Once,
-    /// Held by the worker thread that looks after what is delayed and kept.
-    background: Arc<tokio::sync::Mutex<()>>,
+    /// Held by the worker thread that sends delayed pushes.
+    sender: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Shared {
@@ -95,7 +95,7 @@ impl Shared {
             },
             limiter: rate.map(|rate| RateLimiter::direct_with_clock(Quota::per_second(rate), clock)),
             key_in_url: Once::new(),
-            background: Arc::default(),
+            sender: Arc::default(),
             settings: settings.clone(),
         })
     }
@@ -111,17 +111,13 @@ pub struct Relay {
 impl Relay {
     /// One worker thread sends what is delayed; when it ends, the next one that is made takes over.
     pub fn new(ingress: Ingress, shared: Arc<Shared>) -> Self {
-        if let Ok(turn) = Arc::clone(&shared.background).try_lock_owned() {
+        if let Ok(turn) = Arc::clone(&shared.sender).try_lock_owned() {
             let (shared, broker) = (Arc::clone(&shared), Arc::clone(&ingress.worker.broker));
             rt::spawn(async move {
                 let _turn = turn;
-                let Shared { schedule, delivery, .. } = &*shared;
-                loop {
-                    let both = future::join(schedule.run(delivery, &broker), delivery.away.sweep());
-                    // A panic in one push must not end what serves all of them.
-                    if AssertUnwindSafe(both).catch_unwind().await.is_err() {
-                        tracing::error!("looking after delayed and kept pushes has panicked; it begins anew");
-                    }
+                // A panic in one push must not end what serves all of them.
+                while AssertUnwindSafe(shared.schedule.run(&shared.delivery, &broker)).catch_unwind().await.is_err() {
+                    tracing::error!("sending delayed pushes has panicked; it begins anew");
                     rt::time::sleep(limits::RELAY_SCHEDULE_CHECK).await;
                 }
             });

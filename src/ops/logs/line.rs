@@ -18,9 +18,9 @@ pub struct Line {
 
 impl Line {
     pub fn of(event: &Event<'_>, clock: &Clock) -> Self {
-        let mut entry = Entry::default();
-        event.record(&mut entry);
-        let Entry { message, log_target, fields } = entry;
+        let mut read = EventFields::default();
+        event.record(&mut read);
+        let EventFields { message, log_target, fields } = read;
         let target = log_target.unwrap_or_else(|| event.metadata().target().to_owned());
         Self { timestamp: rfc3339(clock), level: *event.metadata().level(), target, message, fields }
     }
@@ -86,14 +86,14 @@ fn name_of(level: Level) -> &'static str {
 
 /// The fields of one event.
 #[derive(Default)]
-struct Entry {
+struct EventFields {
     message: String,
     /// The target of a record that came through the `log` crate.
     log_target: Option<String>,
     fields: Map<String, Value>,
 }
 
-impl Entry {
+impl EventFields {
     fn text(&mut self, field: &Field, text: &str) {
         match field.name() {
             "message" => self.message = clean(text, limits::LOG_MESSAGE_CHARS),
@@ -111,7 +111,7 @@ impl Entry {
     }
 }
 
-impl tracing::field::Visit for Entry {
+impl tracing::field::Visit for EventFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut text = String::new();
         // Writing to a String fails only when the value's own Debug does.

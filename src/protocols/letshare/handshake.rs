@@ -82,8 +82,7 @@ impl Shared {
         self.terms.set(Terms::new(config, self.clock.clone()));
     }
 
-    /// The server stops: transfers end now, while their sides can still be told. Connections that are closed afterwards
-    /// get that before their close frame.
+    /// The server stops: transfers end now, so that each side hears of it before its close frame.
     pub async fn end_transfers(&self) {
         if let Some(transfers) = &self.transfers {
             transfers.shut().await;

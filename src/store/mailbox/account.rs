@@ -31,7 +31,7 @@ impl Account {
             let after = used.checked_add(bytes)?;
             (after.saturating_sub(freed) <= self.limit).then_some(after)
         };
-        self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
         Some(Charge { bytes, used: Arc::clone(&self.used) })
     }
 

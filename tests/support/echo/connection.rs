@@ -62,9 +62,8 @@ impl Connection {
         let (mailboxes, mailbox) = (&self.echo.mailboxes, self.echo.mailboxes.of(user));
         let message = mailbox::Message { bytes: body.len(), body, since: UNTIL_READ, level: 0, key: "".into() };
         let mut contents = mailbox.lock();
-        let put = contents.queue.put(message, BOUNDS, 0, &mailboxes.account);
+        let put = contents.queue.put(message, BOUNDS, 0, &mailboxes.account).map_err(|_| EchoError::MailboxFull)?;
         drop(contents);
-        let put = put.map_err(|_| EchoError::MailboxFull)?;
         let (written, online, user) = (mailboxes.write(&mailbox, put), Arc::clone(&self.echo.online), user.to_owned());
         rt::spawn(async move {
             if written.await.is_ok() {

@@ -14,7 +14,7 @@ use crate::{
     actors::refusals::Reason,
     edge::http::query::Query,
     limits,
-    older::group::{code::Code, endpoint::GroupEndpoint, groups::Groups},
+    older::group::{access::Denied, code::Code, endpoint::GroupEndpoint, groups::Groups},
 };
 
 pub struct ApiRequest<'a> {
@@ -83,7 +83,7 @@ impl ApiRequest<'_> {
         let reason = match access.check(token.ok_or(Code::Unauthorized)?, &groups.clock) {
             Ok(pass) if !pass.has_expired(groups.clock.now()) => return Ok(Caller::User(pass.user)),
             Ok(_) => None,
-            Err(denied) => denied.reason,
+            Err(Denied(reason)) => reason,
         };
         self.note_failure();
         Err(reason.map_or(Code::Expired, Code::WrongClaim))

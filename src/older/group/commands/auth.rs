@@ -7,6 +7,7 @@ use crate::{
     actors::refusals::Reason,
     limits,
     older::group::{
+        access::Denied,
         code::Code,
         frame::{Data, filled},
         message::{group_channel, user_channel},
@@ -32,8 +33,8 @@ impl Auth {
         let groups = &socket.shared.groups;
         let pass = match socket.shared.access.get().check(&self.token, &groups.clock) {
             Ok(pass) => pass,
-            Err(denied) => {
-                refuse(socket, request, denied.reason.as_deref());
+            Err(Denied(reason)) => {
+                refuse(socket, request, reason.as_deref());
                 return Ok(());
             }
         };

@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use super::Request;
-use crate::{
-    older::group::{
-        code::Code,
-        frame::{Data, filled},
-        groups::{AnswerTo, Groups},
-        reply,
-        socket::Socket,
-    },
-    store::StoreError,
+use crate::older::group::{
+    code::Code,
+    frame::{Data, filled},
+    groups::{AnswerTo, Groups},
+    reply,
+    socket::Socket,
 };
 
 #[derive(Debug, PartialEq, Eq)]
@@ -38,8 +35,8 @@ impl Groups {
         self.check_member(&group, user)?;
         let number = self.find_in(&group, &message)?;
         let (groups, user) = (Arc::clone(self), user.to_owned());
-        self.move_marker(&group.clone(), &user.clone(), number, move |has_moved, outcome: Result<(), StoreError>| {
-            let outcome = outcome.map_err(|error| groups.not_stored(&error));
+        self.move_marker(&group.clone(), &user.clone(), number, move |has_moved, outcome| {
+            let outcome = outcome.map_err(|error| groups.not_stored(error));
             groups.answer(&answer, &answer.id, &outcome);
             if outcome.is_ok() && has_moved && groups.settings.read_events {
                 let frame = reply::read(&group, &message, groups.clock.now());

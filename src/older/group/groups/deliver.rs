@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::Groups;
 use crate::{
-    actors::{broker::Broker, channels::undone::Command},
+    actors::{broker::Broker, channels::Command},
     core::command::{AttachmentId, Detach, Publish},
     error::Fault,
     ids::ChannelName,

@@ -57,9 +57,6 @@ impl Groups {
     }
 
     /// The number of a message of a group.
-    ///
-    /// # Errors
-    /// [`Code::NoMessage`], [`Code::Internal`].
     pub fn find_in(&self, group: &str, message: &str) -> Result<u64, Code> {
         match self.repository.find(message).map_err(|error| self.to_code(&error))? {
             Some((number, of)) if of == group => Ok(number),
@@ -94,9 +91,6 @@ impl Groups {
     }
 
     /// The same since the message `last`, which it must have got.
-    ///
-    /// # Errors
-    /// [`Code::NoMessage`], [`Code::Internal`].
     pub fn missed_since(&self, user: &str, last: &str) -> Result<Missed, Code> {
         let found = self.repository.find(last).map_err(|error| self.to_code(&error))?;
         let (number, group) = found.ok_or(Code::NoMessage)?;
@@ -139,7 +133,7 @@ impl Groups {
         group: &str,
         user: &str,
         number: u64,
-        done: impl FnOnce(bool, Result<(), StoreError>) + Send + 'static,
+        done: impl FnOnce(bool, Result<(), &StoreError>) + Send + 'static,
     ) {
         let _changing = self.changing.lock();
         let before = self.membership.write().mark(group, user, number);
@@ -149,13 +143,12 @@ impl Groups {
         }
         let groups = Arc::clone(self);
         let (group, user) = (group.to_owned(), user.to_owned());
-        let committed = Box::new(move |outcome: Result<_, StoreError>| {
-            if let (Err(_), Some(before)) = (&outcome, before) {
+        drop(self.repository.commit_then(batch, move |outcome| {
+            if let (Err(_), Some(before)) = (outcome, before) {
                 groups.membership.write().unmark(&group, &user, number, before);
             }
-            done(before.is_some(), outcome.map(drop));
-        });
-        self.repository.submit(batch, committed);
+            done(before.is_some(), outcome.as_ref().map(|_| ()));
+        }));
     }
 
     /// Removes what is too old; a few rows at a time.

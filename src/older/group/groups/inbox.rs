@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Mutex as AsyncMutex;
+
 use super::Groups;
 use crate::{
     core::message::EntryId,
     older::group::{
         code::Code,
-        message::{GroupMessage, group_channel},
+        message::{GroupMessage, group_channel, to_json},
         streams::{Event, Receipt, Received},
     },
 };
@@ -15,7 +17,7 @@ use crate::{
 impl Groups {
     /// Does what comes, for ever, unless another worker thread does or there is no Redis.
     pub async fn listen(self: &Arc<Self>) {
-        let Some(mut inbox) = self.inbox.lock().take() else {
+        let Some(Ok(mut inbox)) = self.inbox.as_ref().map(AsyncMutex::try_lock) else {
             return;
         };
         while let Some(Received { event, receipt }) = inbox.recv().await {
@@ -74,18 +76,18 @@ impl Groups {
         match known {
             Ok(None) if is_member_here => {
                 let groups = Arc::clone(self);
-                let json = message.to_json();
+                let json = to_json(&message);
                 self.store(message, json, None, move |outcome| {
                     groups.arriving.lock().remove(&id);
                     match outcome {
                         Ok(()) => receipt.done(),
-                        Err(error) => drop(groups.to_code(&error)),
+                        Err(error) => drop(groups.to_code(error)),
                     }
                 });
             }
             Ok(None) => {
                 // Nobody is a member; who watches the channel by another protocol gets it.
-                self.publish(&message, message.to_json(), EntryId::Item(id.into()));
+                self.publish(&message, to_json(&message), EntryId::Item(id.into()));
                 receipt.done();
             }
             Ok(Some(_)) => receipt.done(),

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::Groups;
 use crate::{
     older::group::{
@@ -14,7 +12,7 @@ use crate::{
         repository,
         streams::Outgoing,
     },
-    store::{Batch, StoreError},
+    store::{Batch, Commit},
 };
 
 /// Somebody who is to be a member.
@@ -25,15 +23,9 @@ pub struct Enrolment {
     pub avatar: String,
 }
 
-/// What became of a change.
-type Outcome = oneshot::Receiver<Result<(), StoreError>>;
-
 impl Groups {
     /// Whether `user` may take part in a group: as a member, or, where that is allowed, by becoming one now. True: it
     /// was none before.
-    ///
-    /// # Errors
-    /// [`Code::NoGroup`], [`Code::NotMember`], [`Code::BadGroup`], [`Code::TooMany`].
     pub fn admit(self: &Arc<Self>, group: &str, user: &str) -> Result<bool, Code> {
         let (mode, opens) = (self.settings.membership, self.settings.open_groups);
         let admission = self.membership.read().admit(group, user, mode, opens)?;
@@ -45,8 +37,6 @@ impl Groups {
         Ok(admission == Admission::Enrols)
     }
 
-    /// # Errors
-    /// [`Code::NoGroup`], [`Code::NotMember`].
     pub fn check_member(&self, group: &str, user: &str) -> Result<(), Code> {
         let membership = self.membership.read();
         match membership.get(group) {
@@ -57,9 +47,6 @@ impl Groups {
     }
 
     /// Makes a group, or changes what is known of it, and adds members, all or nothing. It is on disk when this returns.
-    ///
-    /// # Errors
-    /// [`Code::BadGroup`], [`Code::BadFormat`], [`Code::TooMany`], or what the disk says.
     pub async fn make(
         self: &Arc<Self>,
         group: &str,
@@ -83,9 +70,6 @@ impl Groups {
     }
 
     /// Adds members; how many were none before. They are on disk when this returns.
-    ///
-    /// # Errors
-    /// [`Code::NoGroup`], [`Code::BadFormat`], [`Code::TooMany`], or what the disk says.
     pub async fn add(self: &Arc<Self>, group: &str, enrolments: &[Enrolment]) -> Result<usize, Code> {
         let (added, outcome) = self.enrol(group, enrolments, |_| None, true)?;
         self.stored(outcome).await?;
@@ -93,9 +77,6 @@ impl Groups {
     }
 
     /// Removes members; how many there were. They are off the disk when this returns, and get nothing any more.
-    ///
-    /// # Errors
-    /// [`Code::NoGroup`], or what the disk says.
     pub async fn remove(self: &Arc<Self>, group: &str, users: &[String]) -> Result<usize, Code> {
         let mut removed = 0;
         for user in users {
@@ -132,14 +113,14 @@ impl Groups {
     }
 
     /// Adds members, all or none; how many were none before. `info` says, by what is known of the group, what is to be
-    /// known from now on; none: as it is. The change is the others' to hear of if it `is_ours`.
+    /// known from now on; none: as it is. `is_ours`: the other instances do not know of it yet.
     fn enrol(
         self: &Arc<Self>,
         group: &str,
         enrolments: &[Enrolment],
         info: impl FnOnce(Option<&GroupInfo>) -> Option<GroupInfo>,
         is_ours: bool,
-    ) -> Result<(usize, Outcome), Code> {
+    ) -> Result<(usize, Commit), Code> {
         // Before the other locks: sending holds it while it hands messages in.
         let joined_after = self.numbers.lock().last();
         let _changing = self.changing.lock();
@@ -201,7 +182,7 @@ impl Groups {
     }
 
     /// None: the user was no member.
-    fn expel(self: &Arc<Self>, group: &str, user: &str, is_ours: bool) -> Result<Option<Outcome>, Code> {
+    fn expel(self: &Arc<Self>, group: &str, user: &str, is_ours: bool) -> Result<Option<Commit>, Code> {
         let _changing = self.changing.lock();
         let mut membership = self.membership.write();
         if membership.get(group).is_none() {
@@ -253,22 +234,17 @@ impl Groups {
         batch: Batch,
         outgoing: Vec<Outgoing>,
         then: impl FnOnce(&Self, bool) + Send + 'static,
-    ) -> Outcome {
-        let (done, outcome) = oneshot::channel();
+    ) -> Commit {
         let groups = Arc::clone(self);
-        let committed = Box::new(move |result: Result<_, StoreError>| {
+        self.repository.commit_then(batch, move |result| {
             if result.is_ok() {
                 outgoing.into_iter().for_each(Outgoing::send);
             }
             then(&groups, result.is_ok());
-            let _ = done.send(result.map(drop));
-        });
-        self.repository.submit(batch, committed);
-        outcome
+        })
     }
 
-    pub(super) async fn stored(&self, outcome: Outcome) -> Result<(), Code> {
-        let outcome = outcome.await.unwrap_or(Err(StoreError::Closed));
-        outcome.map_err(|error| self.not_stored(&error))
+    pub(super) async fn stored(&self, outcome: Commit) -> Result<(), Code> {
+        outcome.await.map(drop).map_err(|error| self.not_stored(&error))
     }
 }

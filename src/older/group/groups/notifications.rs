@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tokio::sync::oneshot;
 
 use super::Groups;
 use crate::{
@@ -15,11 +14,11 @@ use crate::{
     older::group::{
         code::Code,
         delivery::Delivery,
-        message::{NOTIFICATION, Notification, VERIFY_PROGRESS, user_channel},
+        message::{NOTIFICATION, Notification, VERIFY_PROGRESS, to_json, user_channel},
         repository::{Repository, StoredNotification},
         streams::{Outgoing, VerifyProgress},
     },
-    store::{Batch, StoreError},
+    store::Batch,
 };
 
 impl Groups {
@@ -70,8 +69,7 @@ impl Groups {
             self.storing.lock().remove(&name);
             return known.map(|_| false).map_err(|error| self.to_code(&error));
         }
-        let (done, outcome) = oneshot::channel();
-        {
+        let outcome = {
             let mut numbers = self.numbers.lock();
             let (number, batch) = numbers.give(self.clock.now(), Batch::new());
             let mut batch = Repository::put_notification(batch, number, new, self.too_old_at());
@@ -79,16 +77,15 @@ impl Groups {
                 batch = outgoing.row(batch);
             }
             let groups = Arc::clone(self);
-            let committed = Box::new(move |result: Result<_, StoreError>| {
-                groups.storing.lock().remove(&name);
-                if let (Ok(_), Some(outgoing)) = (&result, outgoing) {
-                    outgoing.send();
-                }
-                let _ = done.send(result.map(drop));
-            });
             // Under the lock: commits are in the order of numbers.
-            self.repository.submit(batch, committed);
-        }
+            self.repository.commit_then(batch, move |result| {
+                groups.storing.lock().remove(&name);
+                if result.is_ok() {
+                    groups.numbers.lock().committed(number);
+                    outgoing.into_iter().for_each(Outgoing::send);
+                }
+            })
+        };
         self.stored(outcome).await?;
         Ok(true)
     }
@@ -96,7 +93,7 @@ impl Groups {
     /// Sends a notification to the connections of its user here.
     pub(super) fn show_notification(&self, new: &Notification) {
         let id = EntryId::Item(new.notification_id.as_str().into());
-        self.show(&new.user_id, NOTIFICATION, id, new.to_json());
+        self.show(&new.user_id, NOTIFICATION, id, to_json(new));
     }
 
     pub(super) fn show_progress(&self, progress: &VerifyProgress) {

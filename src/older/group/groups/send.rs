@@ -17,7 +17,7 @@ use crate::{
     older::group::{
         code::Code,
         delivery::Delivery,
-        message::{GroupMessage, NEW_MESSAGE, digest, group_channel, message_id, uuid},
+        message::{GroupMessage, NEW_MESSAGE, digest, group_channel, message_id, to_json, uuid},
         reply::ReplyTo,
         repository::{self, Numbers},
         streams::Outgoing,
@@ -80,13 +80,13 @@ impl Groups {
             message.message_id = today;
         }
         let id = message.message_id.clone();
-        let (sent, json) = (id.clone(), message.to_json());
+        let (sent, json) = (id.clone(), to_json(&message));
         let outgoing = self.bus.as_ref().map(|bus| bus.message(json.clone(), &id)).transpose();
         match outgoing {
             Ok(outgoing) => {
                 let groups = Arc::clone(self);
                 self.store(message, json, outgoing, move |outcome| {
-                    let outcome = outcome.map_err(|error| groups.not_stored(&error));
+                    let outcome = outcome.map_err(|error| groups.not_stored(error));
                     groups.settle(&pending, &id, outcome);
                 });
             }
@@ -119,30 +119,30 @@ impl Groups {
         message: GroupMessage,
         json: String,
         mut outgoing: Option<Outgoing>,
-        done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+        done: impl FnOnce(Result<(), &StoreError>) + Send + 'static,
     ) {
+        let (groups, came) = (Arc::clone(self), self.clock.uptime());
         let mut numbers = self.numbers.lock();
         let (number, batch) = numbers.give(self.clock.now(), Batch::new());
         let mut batch = repository::put_message(batch, number, &message, &json);
         if let Some(outgoing) = &mut outgoing {
             batch = outgoing.row(batch);
         }
-        let (groups, came) = (Arc::clone(self), self.clock.uptime());
-        let committed = Box::new(move |outcome: Result<_, StoreError>| {
-            let stored = outcome.map(drop);
+        let committed = move |outcome: &Result<_, StoreError>| {
             // First, so that its sender knows by its id what then comes to it as to the others.
-            done(stored.clone());
-            if stored.is_ok() {
+            done(outcome.as_ref().map(|_| ()));
+            if outcome.is_ok() {
+                groups.numbers.lock().committed(number);
                 groups.counters.stored(groups.clock.uptime().saturating_sub(came));
                 groups.publish(&message, json, EntryId::Frame { connection: groups.publisher, msg_serial: number });
                 if let Some(outgoing) = outgoing {
                     outgoing.send();
                 }
             }
-        });
+        };
         // Under the lock, so that commits are in the order of numbers. When the store refuses at once, what is called
         // takes no other lock of ours than those of the message itself.
-        self.repository.submit(batch, committed);
+        drop(self.repository.commit_then(batch, committed));
         drop(numbers);
     }
 

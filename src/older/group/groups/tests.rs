@@ -7,12 +7,12 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    actors::fanout::hub::{Hub, HubHandle},
+    actors::fanout::{Hub, HubHandle},
     config::Config,
     core::command::HubId,
     ids::SessionId,
     older::group::{
-        message::{GroupMessage, digest},
+        message::{GroupMessage, digest, to_json},
         repository::StoredMessage,
     },
     store::{
@@ -141,7 +141,7 @@ async fn a_folder_of_an_earlier_version_is_read() {
         .set_cursor("group last", 4);
     for number in 2..=4_u64 {
         let id = format!("m{number}");
-        let json = GroupMessage { message_id: id.clone(), ..said("old") }.to_json();
+        let json = to_json(&GroupMessage { message_id: id.clone(), ..said("old") });
         let created = (HOUR * 3_600 + number).to_be_bytes();
         batch = batch
             .put(

@@ -11,7 +11,7 @@ use super::{Repository, back_key, damaged, join, read_number};
 use crate::{
     ids::Timestamp,
     limits,
-    older::group::message::Notification,
+    older::group::message::{Notification, to_json},
     store::{Batch, NumberKey, StoreError},
 };
 
@@ -32,7 +32,7 @@ impl Repository {
     pub fn put_notification(batch: Batch, number: u64, new: &Notification, until: Option<Timestamp>) -> Batch {
         let (user, id) = (&*new.user_id, &*new.notification_id);
         let key = back_key(user, number);
-        let batch = batch.put(NOTICES, key.clone(), new.to_json()).put(UNREAD, key.clone(), "").put(
+        let batch = batch.put(NOTICES, key.clone(), to_json(new)).put(UNREAD, key.clone(), "").put(
             IDS,
             join(user, id),
             number.to_be_bytes(),

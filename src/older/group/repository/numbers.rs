@@ -20,6 +20,7 @@ const SECONDS_OF_HOUR: u64 = 3_600;
 
 pub struct Numbers {
     last: u64,
+    /// The cursor as it is on disk.
     reserved: u64,
     /// Of an earlier version: hour since the epoch -> its first number.
     hours: BTreeMap<u64, u64>,
@@ -37,12 +38,17 @@ impl Numbers {
 
     /// The next number. `batch`, which writes what it names, also sees that a later start goes on behind it.
     pub fn give(&mut self, now: Timestamp, batch: Batch) -> (u64, Batch) {
-        self.last = (self.last + 1).max(now.millis() * PER_MILLI);
-        if self.last < self.reserved {
-            return (self.last, batch);
+        let number = (self.last + 1).max(now.millis() * PER_MILLI);
+        self.last = number;
+        let batch = if number < self.reserved { batch } else { batch.set_cursor(LAST, reservation(number)) };
+        (number, batch)
+    }
+
+    /// The batch of a number is on disk.
+    pub fn committed(&mut self, number: u64) {
+        if number >= self.reserved {
+            self.reserved = reservation(number);
         }
-        self.reserved = self.last + RESERVED_MILLIS * PER_MILLI;
-        (self.last, batch.set_cursor(LAST, self.reserved))
     }
 
     /// About when a number was given; long ago when an earlier version did.
@@ -74,6 +80,10 @@ impl Numbers {
     }
 }
 
+const fn reservation(number: u64) -> u64 {
+    number + RESERVED_MILLIS * PER_MILLI
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +97,7 @@ mod tests {
         for millis in [1_000_000, 1_000_000, 999_000, 1_000_001, 1_070_000] {
             let (number, _) = numbers.give(Timestamp::from_millis(millis), Batch::new());
             assert!(number > last && Numbers::time_of(number).millis() >= millis);
+            numbers.committed(number);
             last = number;
         }
         // What the store has of it, and a clock that was set back.

@@ -31,9 +31,9 @@ impl Room {
     }
 
     fn commit(&self, batch: Batch) {
-        let (told, outcome) = mpsc::channel();
-        let done = Box::new(move |result| drop(told.send(result)));
-        self.repository.submit(batch, done);
+        let (done, outcome) = mpsc::channel();
+        let done = Box::new(move |result| drop(done.send(result)));
+        self.repository.0.submit(batch, done);
         outcome.recv().unwrap().unwrap();
     }
 
@@ -45,7 +45,7 @@ impl Room {
             created_at: created,
             ..GroupMessage::default()
         };
-        self.commit(put_message(Batch::new(), number, &message, &message.to_json()));
+        self.commit(put_message(Batch::new(), number, &message, &to_json(&message)));
     }
 }
 

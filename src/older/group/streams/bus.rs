@@ -1,4 +1,4 @@
-//! The handle to what is shared: starts the tasks, publishes, tells who is online.
+//! The handle to what is shared: starts the tasks, publishes, reports who is online.
 
 use std::{
     sync::{

@@ -56,8 +56,14 @@ pub struct Consumers {
 /// Nobody takes events any more.
 struct InboxGone;
 
-/// Resolves when the event is done with; fails when it has to come again.
-type Done = oneshot::Receiver<()>;
+/// An entry that was handed over.
+struct Handed {
+    stream: &'static str,
+    id: EntryId,
+    /// Resolves when the event is done with; fails when it has to come again. None: there is nothing to be done.
+    event: Option<oneshot::Receiver<()>>,
+    mark: Option<Mark>,
+}
 
 impl Consumers {
     pub fn start(self, positions: Positions) -> Vec<JoinHandle<()>> {
@@ -67,6 +73,38 @@ impl Consumers {
             tokio::spawn(async move { drop(self.read_everything(positions, starts).await) }),
             tokio::spawn(async move { drop(other.take_once(begin).await) }),
         ]
+    }
+
+    /// Hands over what was read; what is not understood, or was seen before, is done. Without `duplicates` these are
+    /// notifications to be stored.
+    async fn hand_over(
+        &self,
+        read: redis::Read,
+        mut duplicates: Option<&mut Duplicates>,
+    ) -> Result<Vec<Handed>, InboxGone> {
+        let mut handed = Vec::new();
+        for (name, entries) in read {
+            let Some(stream) = STREAMS.into_iter().find(|stream| *stream == name) else {
+                continue;
+            };
+            for entry in entries {
+                let mut one = Handed { stream, id: entry.id, event: None, mark: None };
+                match self.understand(stream, entry, duplicates.as_deref_mut()) {
+                    Ok(Some((event, mark))) => {
+                        let (receipt, done) = Receipt::new();
+                        self.inbox.send(Received { event, receipt }).await.map_err(|_| InboxGone)?;
+                        Counts::bump(&self.counts.received, 1);
+                        (one.event, one.mark) = (Some(done), mark);
+                    }
+                    Ok(None) => {}
+                    // Each entry is counted once, by the consumer that reads everything.
+                    Err(error) if duplicates.is_some() => self.warn_malformed(stream, one.id, &error),
+                    Err(_) => {}
+                }
+                handed.push(one);
+            }
+        }
+        Ok(handed)
     }
 
     /// None: it is our own, or a duplicate.
@@ -82,23 +120,16 @@ impl Consumers {
             return Ok(None);
         }
         let event = Event::read(stream, &entry, written)?;
-        let Some(duplicates) = duplicates else {
-            return Ok(Some((event, None)));
-        };
-        let mark = duplicates.take(stream, &entry);
-        Ok(mark.map(|mark| (event, Some(mark))))
+        Ok(match (duplicates, event) {
+            (Some(duplicates), event) => duplicates.take(stream, &entry).map(|mark| (event, Some(mark))),
+            (None, Event::Notification(it)) => Some((Event::StoreNotification(it), None)),
+            (None, _) => None,
+        })
     }
 
-    async fn hand_over(&self, event: Event) -> Result<Done, InboxGone> {
-        let (receipt, done) = Receipt::new();
-        self.inbox.send(Received { event, receipt }).await.map_err(|_| InboxGone)?;
-        Counts::bump(&self.counts.received, 1);
-        Ok(done)
-    }
-
-    /// Waits for what became of an event; of none it is done.
-    async fn is_done(&self, event: Option<Done>) -> bool {
-        let Some(event) = event else { return true };
+    /// Waits for what becomes of it.
+    async fn is_done(&self, handed: &mut Handed) -> bool {
+        let Some(event) = handed.event.take() else { return true };
         let is_done = event.await.is_ok();
         if !is_done {
             Counts::bump(&self.counts.repeated, 1);

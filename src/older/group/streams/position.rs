@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tokio::sync::oneshot;
+use futures_util::future::OptionFuture;
 
 use crate::{
     engines::redis::EntryId,
-    store::{Batch, Store, StoreError},
+    store::{Batch, Commit, Store, StoreError},
 };
 
 /// Key: the stream; value: the id of the last entry as text.
@@ -38,35 +38,26 @@ impl Positions {
         self.known.get(stream).copied()
     }
 
-    /// Remembers positions. They may be on disk a moment later: what is read twice has to be borne anyway.
+    /// Remembers positions. They may be on disk a moment later, or not at all: what is read twice has to be borne anyway.
     pub fn set(&mut self, positions: &[(&'static str, EntryId)]) {
-        // Nobody waits.
-        drop(self.keep(positions));
+        drop(self.write(positions));
     }
 
     /// The same; on disk when this returns, as far as the disk can be written.
     pub async fn set_for_good(&mut self, positions: &[(&'static str, EntryId)]) {
-        let _ = self.keep(positions).await;
+        if let Some(Err(error)) = OptionFuture::from(self.write(positions)).await {
+            tracing::warn!(%error, "the position in the streams is not kept; a restart reads again");
+        }
     }
 
-    fn keep(&mut self, positions: &[(&'static str, EntryId)]) -> oneshot::Receiver<()> {
-        let (kept, outcome) = oneshot::channel();
+    fn write(&mut self, positions: &[(&'static str, EntryId)]) -> Option<Commit> {
         let mut batch = Batch::new();
         for (stream, id) in positions {
             self.known.insert(stream, *id);
             batch = batch.put(POSITIONS, *stream, id.to_string());
         }
-        let (Some(store), false) = (&self.store, positions.is_empty()) else {
-            return outcome;
-        };
-        let done = Box::new(|result| {
-            if let Err(error) = result {
-                tracing::warn!(%error, "the position in the streams is not kept; a restart reads again");
-            }
-            let _ = kept.send(());
-        });
-        store.submit(batch, done);
-        outcome
+        let store = self.store.as_ref().filter(|_| !positions.is_empty())?;
+        Some(store.commit(batch))
     }
 
     /// All of them, for a read.

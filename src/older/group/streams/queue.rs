@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use crate::{
     clock::{Clock, OncePerSecond},
@@ -25,7 +25,7 @@ use crate::{
         entry::{Entry, ORIGIN},
         event::PUSHED_NOTIFICATIONS,
     },
-    store::{Batch, Store, StoreError},
+    store::{Batch, Row, Store, StoreError},
 };
 
 /// Key: number (8 bytes); value: [`Outgoing`]'s entry as JSON.
@@ -33,7 +33,7 @@ const OUTGOING: &str = "group outgoing";
 /// Between attempts when Redis refuses an entry, and when the store refuses the removal of rows.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Too much waits for Redis. It is for the sender to tell its client.
+/// Too much waits for Redis. The sender answers its client.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("too many entries wait for redis already")]
 pub struct QueueFull;
@@ -114,21 +114,15 @@ impl Queue {
     /// When the store cannot be read.
     pub fn load(store: Option<Arc<dyn Store>>) -> Result<Arc<Self>, StoreError> {
         let mut waiting = Waiting::default();
-        let mut after: Option<Vec<u8>> = None;
-        while let Some(store) = &store {
-            let rows = store.list(OUTGOING, b"", after.as_deref(), limits::STREAM_PAGE)?;
-            for row in &rows {
-                let job = Job::read(&row.key, &row.value)
-                    .ok_or_else(|| StoreError::damaged("a row of what waits to be published"))?;
-                waiting.next_number = job.number + 1;
-                waiting.taken += 1;
-                waiting.taken_bytes += job.payload.len();
-                waiting.ready.push_back(job);
-            }
-            match rows.into_iter().next_back() {
-                Some(last) => after = Some(last.key),
-                None => break,
-            }
+        let rows = store.iter().flat_map(|store| store.scan(OUTGOING, b"", limits::STREAM_PAGE));
+        for row in rows {
+            let Row { key, value } = row?;
+            let job = Job::read(&key, &value);
+            let job = job.ok_or_else(|| StoreError::damaged("a row of what waits to be published"))?;
+            waiting.next_number = job.number + 1;
+            waiting.taken += 1;
+            waiting.taken_bytes += job.payload.len();
+            waiting.ready.push_back(job);
         }
         if waiting.taken > 0 {
             tracing::info!(entries = waiting.taken, "publishing what an earlier process left");
@@ -231,13 +225,11 @@ impl Queue {
         let (Some(store), false) = (&self.store, keys.is_empty()) else { return };
         loop {
             let batch = keys.iter().fold(Batch::new(), |batch, key| batch.remove(OUTGOING, *key));
-            let (done, outcome) = oneshot::channel();
-            store.submit(batch, Box::new(move |result| drop(done.send(result))));
-            match outcome.await {
-                Ok(Err(StoreError::Full | StoreError::Busy)) => {}
+            match store.commit(batch).await {
+                Ok(_) | Err(StoreError::Closed) => return,
+                Err(StoreError::Full | StoreError::Busy) => {}
                 // Published again at the next start, which receivers have to bear anyway.
-                Ok(Err(error)) => return tracing::error!(%error, "published entries keep their rows"),
-                Ok(Ok(_)) | Err(_) => return,
+                Err(error) => return tracing::error!(%error, "published entries keep their rows"),
             }
             if let Some(more) = warning.allows(clock) {
                 tracing::warn!(more, "publishing waits for the disk");

@@ -82,7 +82,7 @@ impl Ably {
         let response = respond(form, Err(fault));
         if response.status().is_success() {
             // In an envelope, which is no error of HTTP.
-            self.ingress.worker.count(|counters| counters.errors_told += 1);
+            self.ingress.worker.count(|counters| counters.errors_sent += 1);
         }
         response
     }

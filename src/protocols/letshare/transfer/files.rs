@@ -31,13 +31,20 @@ pub struct Files {
     present: HashMap<ChannelName, Registration<Member>>,
     /// Transfers that this connection has a side in.
     involved: HashMap<String, Arc<Listed>>,
-    /// The last id whose frames were told to be unknown: one error is enough for a window of them.
-    told_unknown: String,
+    /// The last transfer that was answered to be unknown: one error is enough for a window of its frames.
+    answered_unknown: String,
 }
 
 impl Files {
     pub fn new(user: String, is_pro: bool, transfers: Option<Arc<Transfers>>) -> Self {
-        Self { user, is_pro, transfers, present: HashMap::new(), involved: HashMap::new(), told_unknown: String::new() }
+        Self {
+            user,
+            is_pro,
+            transfers,
+            present: HashMap::new(),
+            involved: HashMap::new(),
+            answered_unknown: String::new(),
+        }
     }
 
     fn member(&self, room: &ChannelName) -> Member {
@@ -164,8 +171,8 @@ impl Files {
         let chunk = chunk.ok_or_else(|| Refusal::UnknownType(String::new()))?;
         let transfer_id = &chunk.header.transfer_id;
         let Some(listed) = listed else {
-            if self.told_unknown != *transfer_id {
-                transfer_id.clone_into(&mut self.told_unknown);
+            if self.answered_unknown != *transfer_id {
+                transfer_id.clone_into(&mut self.answered_unknown);
                 tell(transfer_id, TransferFault::UnknownTransfer, transport);
             }
             return Ok(());

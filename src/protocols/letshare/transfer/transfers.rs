@@ -187,7 +187,7 @@ impl Transfers {
     }
 
     /// Ends every transfer, because the server stops, and lets none begin. When it is done, both sides of each
-    /// have been sent word.
+    /// have been told.
     pub async fn shut(&self) {
         let live: Vec<_> = {
             let mut state = self.state.lock();
@@ -195,7 +195,7 @@ impl Transfers {
             state.listed.values().filter(|listed| listed.is_live()).cloned().collect()
         };
         let ends = live.iter().map(|listed| listed.address.send(Event::Aborted(TransferFault::ServerStops)));
-        // An error means that the transfer was quicker and is gone.
+        // An error means that the transfer has ended by itself.
         future::join_all(ends).await;
     }
 

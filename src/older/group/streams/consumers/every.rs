@@ -110,33 +110,16 @@ impl Consumers {
         positions: &mut Positions,
         duplicates: &mut Duplicates,
     ) -> Result<(), InboxGone> {
-        let mut handed = Vec::new();
-        for (name, entries) in read {
-            let Some(stream) = STREAMS.into_iter().find(|stream| *stream == name) else {
-                continue;
-            };
-            for entry in entries {
-                let id = entry.id;
-                let (mut event, mut mark) = (None, None);
-                match self.understand(stream, entry, Some(&mut *duplicates)) {
-                    Ok(Some((understood, marked))) => {
-                        (event, mark) = (Some(self.hand_over(understood).await?), marked);
-                    }
-                    Ok(None) => {}
-                    Err(error) => self.warn_malformed(stream, id, &error),
-                }
-                handed.push((stream, id, event, mark));
-            }
-        }
+        let handed = self.hand_over(read, Some(&mut *duplicates)).await?;
         let (mut moved, mut stuck): (Vec<(&'static str, EntryId)>, Vec<&str>) = Default::default();
-        for (stream, id, event, mark) in handed {
-            if !self.is_done(event).await {
-                stuck.push(stream);
+        for mut one in handed {
+            if !self.is_done(&mut one).await {
+                stuck.push(one.stream);
             }
-            if !stuck.contains(&stream) {
-                moved.retain(|(other, _)| *other != stream);
-                moved.push((stream, id));
-            } else if let Some(mark) = mark {
+            if !stuck.contains(&one.stream) {
+                moved.retain(|(other, _)| *other != one.stream);
+                moved.push((one.stream, one.id));
+            } else if let Some(mark) = one.mark {
                 // What comes behind it comes again, too, so that the order is kept.
                 duplicates.give_back(&mark);
             }

@@ -10,7 +10,6 @@ use super::{Consumers, InboxGone, ONCE};
 use crate::{
     engines::redis::{self, EntryId, RedisError},
     limits,
-    older::group::streams::event::Event,
 };
 
 /// `docs/protocols/group.md §7`.
@@ -59,27 +58,15 @@ impl Consumers {
     }
 
     async fn store(&self, read: redis::Read) -> Result<(), InboxGone> {
-        for (name, entries) in read {
-            let Some(stream) = ONCE.into_iter().find(|stream| *stream == name) else {
-                continue;
-            };
-            let mut handed = Vec::new();
-            for entry in entries {
-                let id = entry.id;
-                // The other consumer counts what is malformed.
-                let event = match self.understand(stream, entry, None) {
-                    Ok(Some((Event::Notification(it), _))) => Some(self.hand_over(Event::StoreNotification(it)).await?),
-                    _ => None,
-                };
-                handed.push((id, event));
+        let mut done = Vec::new();
+        for mut one in self.hand_over(read, None).await? {
+            if self.is_done(&mut one).await {
+                done.push((one.stream, one.id));
             }
-            let mut done = Vec::new();
-            for (id, event) in handed {
-                if self.is_done(event).await {
-                    done.push(id);
-                }
-            }
-            while !done.is_empty() && self.tried(self.redis.acknowledge(stream, GROUP, &done).await).await.is_none() {}
+        }
+        for stream in ONCE {
+            let ids: Vec<_> = done.iter().filter(|(of, _)| *of == stream).map(|(_, id)| *id).collect();
+            while !ids.is_empty() && self.tried(self.redis.acknowledge(stream, GROUP, &ids).await).await.is_none() {}
         }
         Ok(())
     }

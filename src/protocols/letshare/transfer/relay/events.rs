@@ -61,7 +61,7 @@ impl Handler<Event> for Relay {
             Event::Entered { side: Side::Sender, handle } => self.tell_sender_the_end(handle),
             Event::Entered { side: Side::Receiver, handle } => match &self.receiver {
                 None => self.resume_with(now, handle),
-                // The older connection may be dead and not know it. It is asked, not replaced: whoever has the token
+                // The older connection may be dead and not know it. It is probed, not replaced: whoever has the token
                 // can call itself by any name.
                 Some(older) if self.state.outcome().is_none() && older.session != handle.session => older.probe(),
                 Some(_) => {}

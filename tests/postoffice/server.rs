@@ -14,7 +14,7 @@ use tokio::{net::TcpStream, sync::oneshot};
 use crate::support::{Http, Response, UPGRADE, eventually, raw};
 
 /// Stops with its owner; the data folder goes with the last of those that had it.
-pub struct Office {
+pub struct PostOfficeServer {
     pub address: SocketAddr,
     /// Where the other protocols are.
     pub shared: SocketAddr,
@@ -34,7 +34,7 @@ pub fn profile() -> Config {
     loaded.config
 }
 
-impl Office {
+impl PostOfficeServer {
     pub fn start(adjust: impl FnOnce(&mut Config)) -> Self {
         Self::start_at(Clock::system(), adjust)
     }
@@ -121,7 +121,7 @@ pub async fn until(address: SocketAddr, figure: &str, expected: u64) {
     eventually(async || (stats(address).await[figure] == expected).then_some(())).await;
 }
 
-impl Drop for Office {
+impl Drop for PostOfficeServer {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(false);
