@@ -51,9 +51,9 @@ fn bad_handshakes() -> [(Vec<(&'static str, &'static str)>, &'static str); 5] {
 
 /// Where requests go: each on a connection of its own.
 #[derive(Clone, Copy)]
-struct Door(SocketAddr);
+struct Client(SocketAddr);
 
-impl Door {
+impl Client {
     async fn ask(self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let length = body.len().to_string();
         let mut all = headers.to_vec();
@@ -99,8 +99,8 @@ impl Door {
 struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    async fn open(door: Door, target: &str, headers: &[(&'static str, &str)]) -> Self {
-        let mut request = format!("ws://{}{target}", door.0).into_client_request().unwrap();
+    async fn open(client: Client, target: &str, headers: &[(&'static str, &str)]) -> Self {
+        let mut request = format!("ws://{}{target}", client.0).into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }

@@ -29,7 +29,7 @@ fn exact() -> Config {
     config
 }
 
-fn door(mode: AuthMode) -> Authenticator {
+fn authenticator(mode: AuthMode) -> Authenticator {
     let mut config = exact();
     config.auth.mode = mode;
     Authenticator::new(&config, clock())
@@ -77,7 +77,7 @@ fn the_published_static_token_opens_and_leaves_the_id_to_the_url() {
     assert!(token.starts_with(STATIC) && token.ends_with("5652"), "{token}");
     for mode in [AuthMode::Static, AuthMode::Both] {
         for (url_id, routed) in [(Some("小明:zz7aljb"), Some("小明:zz7aljb")), (None, None), (Some(""), None)] {
-            let identity = door(mode).authenticate(&token, url_id).unwrap();
+            let identity = authenticator(mode).authenticate(&token, url_id).unwrap();
             assert_eq!(identity.user_id.as_deref(), routed);
             assert_eq!(identity.room, None);
         }
@@ -95,7 +95,7 @@ fn a_jwt_names_the_user_and_the_url_may_add_the_random_part() {
             (Some("alice:"), "alice:"),
             (Some("alice:a:b"), "alice:a:b"),
         ] {
-            let identity = door(mode).authenticate(&good(), url_id).unwrap();
+            let identity = authenticator(mode).authenticate(&good(), url_id).unwrap();
             assert_eq!(identity.user_id.as_deref(), Some(routed));
         }
     }
@@ -106,22 +106,22 @@ fn what_is_minted_is_accepted_until_it_expires() {
     let key = JwtKey::new(&SecretString::from(SECRET));
     let clock = clock();
     let token = key.mint("小明", Some("demo1"), 2, clock.now()).unwrap();
-    let door = Authenticator::new(&exact(), clock.clone());
+    let authenticator = Authenticator::new(&exact(), clock.clone());
     let identity = Identity { user_id: Some("小明:1".into()), room: Some("demo1".into()) };
-    assert_eq!(door.authenticate(&token, Some("小明:1")), Ok(identity.clone()));
+    assert_eq!(authenticator.authenticate(&token, Some("小明:1")), Ok(identity.clone()));
     clock.advance(Duration::from_millis(2 * 3_600_000 - 1));
-    assert_eq!(door.authenticate(&token, Some("小明:1")), Ok(identity));
+    assert_eq!(authenticator.authenticate(&token, Some("小明:1")), Ok(identity));
     clock.advance(Duration::from_millis(1));
-    assert_eq!(door.authenticate(&token, None), Err(TokenFault::Expired));
+    assert_eq!(authenticator.authenticate(&token, None), Err(TokenFault::Expired));
 
     let open = key.mint("bob", None, 1, clock.now()).unwrap();
-    assert_eq!(door.authenticate(&open, None).unwrap().room, None);
+    assert_eq!(authenticator.authenticate(&open, None).unwrap().room, None);
     assert!(key.mint("", None, 1, clock.now()).is_err());
 }
 
 #[test]
 fn unusual_but_valid_tokens_are_accepted() {
-    let door = door(AuthMode::Jwt);
+    let authenticator = authenticator(AuthMode::Jwt);
     for (what, token) in [
         ("empty room_id means any", changed("room_id", json!(""))),
         ("exp with a fraction", changed("exp", json!(NOW as f64 + 0.5))),
@@ -130,7 +130,7 @@ fn unusual_but_valid_tokens_are_accepted() {
         ("unknown claims", changed("extra", json!({"a": [1]}))),
         ("no typ", signed(r#"{"alg":"HS256"}"#, &json!({"user_id":"alice","exp":NOW + 1}).to_string(), SECRET)),
     ] {
-        let identity = door.authenticate(&token, None).expect(what);
+        let identity = authenticator.authenticate(&token, None).expect(what);
         assert_eq!(identity.user_id.as_deref(), Some("alice"), "{what}");
         assert_eq!(identity.room, None, "{what}");
     }
@@ -139,14 +139,14 @@ fn unusual_but_valid_tokens_are_accepted() {
 /// findings P15: whoever signs has a clock of his own; by default it may be half a minute off, either way.
 #[test]
 fn the_clock_of_the_issuer_may_be_off() {
-    let door = Authenticator::new(&Config::for_tests(), clock());
+    let authenticator = Authenticator::new(&Config::for_tests(), clock());
     for (claim, value, expected) in [
         ("exp", NOW - 29, None),
         ("exp", NOW - 30, Some(TokenFault::Expired)),
         ("nbf", NOW + 30, None),
         ("nbf", NOW + 31, Some(TokenFault::Invalid)),
     ] {
-        let outcome = door.authenticate(&changed(claim, json!(value)), None);
+        let outcome = authenticator.authenticate(&changed(claim, json!(value)), None);
         assert_eq!(outcome.err(), expected, "{claim} {value}");
     }
 }
@@ -314,9 +314,9 @@ fn no_bad_jwt_is_accepted_and_each_fault_is_named() {
     assert!(rows.len() >= 60);
     for (what, token, user_id, fault) in rows {
         for mode in [AuthMode::Jwt, AuthMode::Both] {
-            assert_eq!(door(mode).authenticate(&token, user_id), Err(fault), "{what}");
+            assert_eq!(authenticator(mode).authenticate(&token, user_id), Err(fault), "{what}");
         }
-        let refused = door(AuthMode::Static).authenticate(&token, user_id);
+        let refused = authenticator(AuthMode::Static).authenticate(&token, user_id);
         assert_eq!(refused, Err(TokenFault::NotTheStaticToken), "{what}");
     }
 }
@@ -341,7 +341,7 @@ fn no_bad_static_token_is_accepted() {
         ("the JWT secret's hash", of(SECRET)),
     ] {
         for mode in [AuthMode::Static, AuthMode::Both] {
-            let refused = door(mode).authenticate(&bad, Some("alice"));
+            let refused = authenticator(mode).authenticate(&bad, Some("alice"));
             assert_eq!(refused, Err(TokenFault::NotTheStaticToken), "{what}");
         }
     }
@@ -349,19 +349,19 @@ fn no_bad_static_token_is_accepted() {
 
 #[test]
 fn a_kind_that_is_off_opens_nothing() {
-    assert!(door(AuthMode::Jwt).authenticate(&static_token(), None).is_err());
-    assert!(door(AuthMode::Static).authenticate(&good(), None).is_err());
+    assert!(authenticator(AuthMode::Jwt).authenticate(&static_token(), None).is_err());
+    assert!(authenticator(AuthMode::Static).authenticate(&good(), None).is_err());
 }
 
 #[test]
 fn empty_and_oversized_tokens_are_refused_unread() {
     for mode in [AuthMode::Static, AuthMode::Jwt, AuthMode::Both] {
-        let door = door(mode);
-        assert_eq!(door.authenticate("", Some("alice")), Err(TokenFault::Missing));
+        let authenticator = authenticator(mode);
+        assert_eq!(authenticator.authenticate("", Some("alice")), Err(TokenFault::Missing));
         let large = changed("padding", json!("x".repeat(limits::TOKEN_BYTES)));
         let fault = TokenFault::Unreadable("token is too long");
-        assert_eq!(door.authenticate(&large, None), Err(fault));
-        assert_eq!(door.authenticate(&"x".repeat(100 << 20), None), Err(fault));
+        assert_eq!(authenticator.authenticate(&large, None), Err(fault));
+        assert_eq!(authenticator.authenticate(&"x".repeat(100 << 20), None), Err(fault));
     }
 }
 
@@ -383,19 +383,19 @@ fn the_texts_are_the_documented_ones() {
 
 #[test]
 fn debug_output_has_no_secret() {
-    let text = format!("{:?}", door(AuthMode::Both));
+    let text = format!("{:?}", authenticator(AuthMode::Both));
     assert!(!text.contains(STATIC) && !text.contains(SECRET), "{text}");
 }
 
 proptest! {
     #[test]
     fn noise_is_refused_without_a_panic(token in ".{0,200}", user in proptest::option::of(".{0,20}")) {
-        prop_assert!(door(AuthMode::Both).authenticate(&token, user.as_deref()).is_err());
+        prop_assert!(authenticator(AuthMode::Both).authenticate(&token, user.as_deref()).is_err());
     }
 
     #[test]
     fn noise_in_jwt_form_is_refused_without_a_panic(token in "[A-Za-z0-9_=-]{0,60}\\.[A-Za-z0-9_=-]{0,60}\\.[A-Za-z0-9_=-]{0,60}") {
-        prop_assert!(door(AuthMode::Jwt).authenticate(&token, None).is_err());
+        prop_assert!(authenticator(AuthMode::Jwt).authenticate(&token, None).is_err());
     }
 
     /// Any byte changed in a good token, and nobody comes in as anyone else.
@@ -406,6 +406,6 @@ proptest! {
         prop_assume!(token[place] != byte);
         token[place] = byte;
         let token = String::from_utf8(token).unwrap();
-        prop_assert!(door(AuthMode::Jwt).authenticate(&token, None).is_err());
+        prop_assert!(authenticator(AuthMode::Jwt).authenticate(&token, None).is_err());
     }
 }

@@ -152,8 +152,8 @@ fn the_banner_has_the_two_lines_and_a_token_that_works() {
         assert!(text.contains("customServerUrl  ws://127.0.0.1:8080\n"), "{text}");
         assert!(text.contains(&format!("authToken        {token}\n")), "{text}");
         assert_eq!(text.contains("guest"), mode == config::AuthMode::Jwt, "{text}");
-        let door = crate::auth::Authenticator::new(&config, clock());
-        assert!(door.authenticate(&token, Some("guest:x1y2z3")).is_ok());
+        let authenticator = crate::auth::Authenticator::new(&config, clock());
+        assert!(authenticator.authenticate(&token, Some("guest:x1y2z3")).is_ok());
     }
     let text = banner(&config, "[::]:9".parse().unwrap(), "t", None);
     assert!(text.contains("ws://[::1]:9\n"), "{text}");

@@ -205,31 +205,31 @@ mod tests {
 
     #[test]
     fn the_total_is_capped_and_a_dropped_permit_makes_room() {
-        let door = admission(2, 0, false);
-        let first = door.admit(ip("127.0.0.1")).unwrap();
-        let _second = door.admit(ip("127.0.0.2")).unwrap();
-        assert_eq!(door.admit(ip("127.0.0.3")).unwrap_err(), NotAdmitted::Full { cap: 2 });
+        let admission = admission(2, 0, false);
+        let first = admission.admit(ip("127.0.0.1")).unwrap();
+        let _second = admission.admit(ip("127.0.0.2")).unwrap();
+        assert_eq!(admission.admit(ip("127.0.0.3")).unwrap_err(), NotAdmitted::Full { cap: 2 });
         drop(first);
-        assert!(door.clone().admit(ip("127.0.0.3")).is_ok());
+        assert!(admission.clone().admit(ip("127.0.0.3")).is_ok());
     }
 
     #[test]
     fn each_address_has_its_own_cap() {
-        let door = admission(100, 2, false);
-        let _held = [door.admit(ip("10.0.0.1")).unwrap(), door.admit(ip("10.0.0.1")).unwrap()];
+        let admission = admission(100, 2, false);
+        let _held = [admission.admit(ip("10.0.0.1")).unwrap(), admission.admit(ip("10.0.0.1")).unwrap()];
         let refusal = NotAdmitted::AddressFull { cap: 2 };
-        assert_eq!(door.admit(ip("10.0.0.1")).unwrap_err(), refusal);
-        assert_eq!(door.admit(ip("::ffff:10.0.0.1")).unwrap_err(), refusal);
-        assert!(door.admit(ip("10.0.0.2")).is_ok());
-        assert_eq!(door.open(), 2);
+        assert_eq!(admission.admit(ip("10.0.0.1")).unwrap_err(), refusal);
+        assert_eq!(admission.admit(ip("::ffff:10.0.0.1")).unwrap_err(), refusal);
+        assert!(admission.admit(ip("10.0.0.2")).is_ok());
+        assert_eq!(admission.open(), 2);
     }
 
     #[test]
     fn ipv6_is_counted_by_its_64() {
-        let door = admission(100, 1, false);
-        let _held = door.admit(ip("2001:db8:0:1::1")).unwrap();
-        assert!(door.admit(ip("2001:db8:0:1:ffff::2")).is_err());
-        assert!(door.admit(ip("2001:db8:0:2::1")).is_ok());
+        let admission = admission(100, 1, false);
+        let _held = admission.admit(ip("2001:db8:0:1::1")).unwrap();
+        assert!(admission.admit(ip("2001:db8:0:1:ffff::2")).is_err());
+        assert!(admission.admit(ip("2001:db8:0:2::1")).is_ok());
     }
 
     #[test]
@@ -256,33 +256,33 @@ mod tests {
 
     #[test]
     fn threads_share_one_count() {
-        let door = admission(1000, 10, false);
+        let admission = admission(1000, 10, false);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for host in 0..200u8 {
-                        let _permit = door.admit(IpAddr::from([10, 0, 0, host])).unwrap();
+                        let _permit = admission.admit(IpAddr::from([10, 0, 0, host])).unwrap();
                     }
                 });
             }
         });
-        assert_eq!((door.open(), sources(&door)), (0, 0));
+        assert_eq!((admission.open(), sources(&admission)), (0, 0));
     }
 
     proptest! {
         #[test]
         fn the_map_holds_open_sources_only(steps in proptest::collection::vec((0..6u8, any::<bool>()), 0..200)) {
-            let door = admission(20, 3, false);
+            let admission = admission(20, 3, false);
             let mut held = Vec::new();
             for (host, opens) in steps {
                 if opens {
-                    held.extend(door.admit(IpAddr::from([10, 0, 0, host])).ok());
+                    held.extend(admission.admit(IpAddr::from([10, 0, 0, host])).ok());
                 } else if !held.is_empty() {
                     drop(held.swap_remove(usize::from(host) % held.len()));
                 }
-                prop_assert_eq!(door.open(), held.len());
-                prop_assert!(sources(&door) <= held.len());
-                prop_assert!(door.0.open.lock().by_source.values().all(|open| (1..=3).contains(open)));
+                prop_assert_eq!(admission.open(), held.len());
+                prop_assert!(sources(&admission) <= held.len());
+                prop_assert!(admission.0.open.lock().by_source.values().all(|open| (1..=3).contains(open)));
             }
         }
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::support::{Server, TestApp, ably::action};
 
-async fn start() -> (Server, Door, TestApp) {
+async fn start() -> (Server, Client, TestApp) {
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
     let server = Server::sandbox_at(clock, |config| {
         config.limits.publishes_per_second = 1;
@@ -16,13 +16,13 @@ async fn start() -> (Server, Door, TestApp) {
         config.limits.channels_per_connection = 3;
     });
     let app = TestApp::create(&server, json!({"keys": [{}, {"capability": r#"{"*":["subscribe"]}"#}]})).await;
-    let door = Door(server.address);
-    (server, door, app)
+    let client = Client(server.address);
+    (server, client, app)
 }
 
 #[tokio::test]
 async fn rest() {
-    let (_server, door, app) = start().await;
+    let (_server, client, app) = start().await;
     let basic = |key: &str| format!("Basic {}", BASE64_STANDARD.encode(key));
     let (all, few) = (basic(&app.keys[0]), basic(&app.keys[1]));
     let (all, few) = ([("Authorization", &*all)], [("Authorization", &*few)]);
@@ -40,28 +40,28 @@ async fn rest() {
         ("GET", "/channels/a/nothing", &all, "", 404, ["path", "not found"]),
         ("GET", "/comet/connect", &all, "", 404, ["comet", "only WebSockets"]),
     ] {
-        let answer = door.ask(method, target, headers, body).await;
+        let answer = client.ask(method, target, headers, body).await;
         assert_eq!(answer.status, status, "{method} {target}: {answer:?}");
         let error = answer.json()["error"].clone();
         assert!(error["code"].is_u64() && error["href"].is_string(), "{error}");
         says(&error["message"].to_string(), &words, target);
     }
-    let allowed = door.ask("DELETE", path, &all, "").await;
+    let allowed = client.ask("DELETE", path, &all, "").await;
     assert_eq!(allowed.header("allow"), Some("GET, HEAD, POST"));
 }
 
 #[tokio::test]
 async fn before_and_at_the_upgrade() {
-    let (_server, door, app) = start().await;
+    let (_server, client, app) = start().await;
     let target = format!("/?v=6&key={}", app.keys[0]);
-    door.names_bad_headers(&target, &[]).await;
+    client.names_bad_headers(&target, &[]).await;
     for (query, words) in [
         ("v=6".to_owned(), ["invalid credentials", "credentials"]),
         ("v=x&key=a".to_owned(), ["protocol version", "a number from 1"]),
         (format!("v=6&key={}.nobody:x", app.id), ["key", "not found"]),
         ("v=6&access_token=x".to_owned(), ["credentials", "token"]),
     ] {
-        let mut socket = Socket::open(door, &format!("/?{query}"), &[]).await;
+        let mut socket = Socket::open(client, &format!("/?{query}"), &[]).await;
         let error = socket.next_value().await;
         assert_eq!(error["action"], action::ERROR, "{error}");
         says(&error["error"]["message"].to_string(), &words, &query);
@@ -69,14 +69,14 @@ async fn before_and_at_the_upgrade() {
     let full = Server::sandbox(|config| config.limits.connections = 1);
     let app = TestApp::plain(&full).await;
     let target = format!("/?v=6&key={}", app.keys[0]);
-    let _first = Socket::open(Door(full.address), &target, &[]).await;
-    Door(full.address).shuts(&target, &[], 503, &["1 WebSockets are open", "limits.connections"]).await;
+    let _first = Socket::open(Client(full.address), &target, &[]).await;
+    Client(full.address).shuts(&target, &[], 503, &["1 WebSockets are open", "limits.connections"]).await;
 }
 
 #[tokio::test]
 async fn frames() {
-    let (_server, door, app) = start().await;
-    let mut socket = Socket::open(door, &format!("/?v=6&key={}", app.keys[1]), &[]).await;
+    let (_server, client, app) = start().await;
+    let mut socket = Socket::open(client, &format!("/?v=6&key={}", app.keys[1]), &[]).await;
     assert_eq!(socket.next_value().await["action"], action::CONNECTED);
     let attach = |channel: &str| json!({"action": action::ATTACH, "channel": channel}).to_string();
     socket.send(&attach("a")).await;
@@ -93,7 +93,7 @@ async fn frames() {
     ] {
         socket.refuses(&sent, &words).await;
     }
-    let mut large = Socket::open(door, &format!("/?v=6&key={}", app.keys[0]), &[]).await;
+    let mut large = Socket::open(client, &format!("/?v=6&key={}", app.keys[0]), &[]).await;
     assert_eq!(large.next_value().await["action"], action::CONNECTED);
     large.send(&"x".repeat(limits::ABLY_FRAME_BYTES + 1)).await;
     let told = large.next_text().await;

@@ -16,13 +16,13 @@ const PATH: &str = "/ws/chat";
 /// [`Server::start_as`]
 const SECRET: &str = "a secret of the tests, 32 bytes long";
 
-fn start(adjust: impl FnOnce(&mut Config)) -> (Server, Door) {
+fn start(adjust: impl FnOnce(&mut Config)) -> (Server, Client) {
     let server = Server::start_as("chat", Clock::manual(Timestamp::from_millis(0)), |config| {
         config.chat.port = Some(0);
         adjust(config);
     });
-    let door = Door(server.address_of(Protocol::Chat));
-    (server, door)
+    let client = Client(server.address_of(Protocol::Chat));
+    (server, client)
 }
 
 fn token(claims: &Value) -> String {
@@ -30,15 +30,15 @@ fn token(claims: &Value) -> String {
     jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
 }
 
-async fn welcome(door: Door, token: &str) -> Socket {
-    let mut socket = Socket::open(door, PATH, &[("x-token", token)]).await;
+async fn welcome(client: Client, token: &str) -> Socket {
+    let mut socket = Socket::open(client, PATH, &[("x-token", token)]).await;
     assert_eq!(socket.next_value().await["data"]["type"], "welcome");
     socket
 }
 
 #[tokio::test]
 async fn requests() {
-    let (_server, door) = start(|_| {});
+    let (_server, client) = start(|_| {});
     let (good, nameless) = (token(&json!({"ID": 7})), token(&json!({"uid": 7})));
     let good = [("x-token", &*good)];
     for (headers, status, words) in [
@@ -47,46 +47,46 @@ async fn requests() {
         (&[("x-token", &nameless)], 401, ["未登陆", "claim ID"]),
         (&[good[0], EVIL], 403, ["evil.example", "chat.allowed_origins"]),
     ] {
-        door.shuts(PATH, headers, status, &words).await;
-        door.refuses("GET", "/api/ws/online-users", headers, "", status, &words).await;
+        client.shuts(PATH, headers, status, &words).await;
+        client.refuses("GET", "/api/ws/online-users", headers, "", status, &words).await;
     }
-    door.names_bad_headers(PATH, &good).await;
+    client.names_bad_headers(PATH, &good).await;
     let large = "x".repeat(limits::CHAT_FRAME_BYTES + 1);
     let send = "/api/ws/send-message";
-    door.refuses("POST", send, &good, &large, 413, &["请求体过大", "65536 bytes"]).await;
-    door.refuses("POST", send, &good, "x", 400, &["reason", "object"]).await;
-    door.refuses("POST", send, &good, "{}", 400, &["to_user_id or content is missing"]).await;
-    door.refuses("GET", send, &good, "", 405, &["请求方法不允许", "Allow"]).await;
+    client.refuses("POST", send, &good, &large, 413, &["请求体过大", "65536 bytes"]).await;
+    client.refuses("POST", send, &good, "x", 400, &["reason", "object"]).await;
+    client.refuses("POST", send, &good, "{}", 400, &["to_user_id or content is missing"]).await;
+    client.refuses("GET", send, &good, "", 405, &["请求方法不允许", "Allow"]).await;
     let foreign = "/api/ws/messages?room_id=private_1_2";
-    door.refuses("GET", foreign, &good, "", 403, &["无权访问该房间", "its two users"]).await;
+    client.refuses("GET", foreign, &good, "", 403, &["无权访问该房间", "its two users"]).await;
 }
 
 #[tokio::test]
 async fn when_it_is_too_much() {
     let good = token(&json!({"ID": 7}));
     let good = [("x-token", &*good)];
-    let (_server, door) = start(|config| config.chat.requests_per_second = 1);
-    let _ = door.ask("POST", "/api/ws/broadcast", &good, r#"{"message":"x"}"#).await;
+    let (_server, client) = start(|config| config.chat.requests_per_second = 1);
+    let _ = client.ask("POST", "/api/ws/broadcast", &good, r#"{"message":"x"}"#).await;
     let words = ["请求过于频繁", "chat.requests_per_second"];
-    door.refuses("POST", "/api/ws/broadcast", &good, r#"{"message":"x"}"#, 429, &words).await;
-    let (_server, door) = start(|config| config.limits.connections = 1);
-    let _first = welcome(door, good[0].1).await;
-    door.shuts(PATH, &good, 503, &["服务暂不可用", "1 WebSockets are open", "limits.connections"]).await;
-    let (_server, door) = start(|config| {
+    client.refuses("POST", "/api/ws/broadcast", &good, r#"{"message":"x"}"#, 429, &words).await;
+    let (_server, client) = start(|config| config.limits.connections = 1);
+    let _first = welcome(client, good[0].1).await;
+    client.shuts(PATH, &good, 503, &["服务暂不可用", "1 WebSockets are open", "limits.connections"]).await;
+    let (_server, client) = start(|config| {
         config.limits.connections_per_address = 1;
         config.limits.exempt_loopback = false;
     });
-    let _first = welcome(door, good[0].1).await;
-    door.shuts(PATH, &good, 429, &["请求过于频繁", "limits.connections_per_address"]).await;
+    let _first = welcome(client, good[0].1).await;
+    client.shuts(PATH, &good, 429, &["请求过于频繁", "limits.connections_per_address"]).await;
 }
 
 #[tokio::test]
 async fn commands() {
-    let (_server, door) = start(|config| {
+    let (_server, client) = start(|config| {
         config.limits.publishes_per_second = 1;
         config.limits.publish_burst = 11;
     });
-    let mut ann = welcome(door, &token(&json!({"ID": 7}))).await;
+    let mut ann = welcome(client, &token(&json!({"ID": 7}))).await;
     let long = json!({"cmd": "send_message", "data": {"to_user_id": 8, "content": "x".repeat(20_001)}}).to_string();
     for (sent, words) in [
         ("x", ["请求参数错误", "not one JSON object"]),

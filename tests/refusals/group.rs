@@ -14,14 +14,14 @@ use crate::support::Server;
 
 const KEY: (&str, &str) = ("X-Service-Key", "a key that only services know");
 
-fn start(adjust: impl FnOnce(&mut Config)) -> (Server, Door) {
+fn start(adjust: impl FnOnce(&mut Config)) -> (Server, Client) {
     let server = Server::start_as("group", Clock::manual(Timestamp::from_millis(0)), |config| {
         config.group.port = Some(0);
         config.group.service_key = KEY.1.to_owned().into();
         adjust(config);
     });
-    let door = Door(server.address_of(Protocol::Group));
-    (server, door)
+    let client = Client(server.address_of(Protocol::Group));
+    (server, client)
 }
 
 fn token(claims: &Value) -> String {
@@ -31,28 +31,28 @@ fn token(claims: &Value) -> String {
 
 #[tokio::test]
 async fn before_the_upgrade() {
-    let (_server, door) = start(|_| {});
-    door.shuts("/ws", &[EVIL], 403, &["evil.example", "group.allowed_origins"]).await;
-    door.refuses("POST", "/ws", &UPGRADE, "", 405, &["Method Not Allowed", "begins with GET"]).await;
-    door.names_bad_headers("/ws", &[]).await;
-    let (_server, door) = start(|config| config.group.blacklist = vec!["127.0.0.0/8".parse().unwrap()]);
-    door.shuts("/ws", &[], 403, &["Forbidden", "group.blacklist"]).await;
-    door.refuses("GET", "/api/groups/g", &[KEY], "", 403, &["禁止访问", "group.blacklist"]).await;
-    let (_server, door) = start(|config| config.group.handshakes_per_second = 1);
-    while door.ask("GET", "/ws", &UPGRADE, "").await.status == 101 {}
-    door.shuts("/ws", &[], 429, &["Too Many Requests", "group.handshakes_per_second"]).await;
-    let (_server, door) = start(|config| config.group.max_connections = 1);
-    let _first = Socket::open(door, "/ws", &[]).await;
+    let (_server, client) = start(|_| {});
+    client.shuts("/ws", &[EVIL], 403, &["evil.example", "group.allowed_origins"]).await;
+    client.refuses("POST", "/ws", &UPGRADE, "", 405, &["Method Not Allowed", "begins with GET"]).await;
+    client.names_bad_headers("/ws", &[]).await;
+    let (_server, client) = start(|config| config.group.blacklist = vec!["127.0.0.0/8".parse().unwrap()]);
+    client.shuts("/ws", &[], 403, &["Forbidden", "group.blacklist"]).await;
+    client.refuses("GET", "/api/groups/g", &[KEY], "", 403, &["禁止访问", "group.blacklist"]).await;
+    let (_server, client) = start(|config| config.group.handshakes_per_second = 1);
+    while client.ask("GET", "/ws", &UPGRADE, "").await.status == 101 {}
+    client.shuts("/ws", &[], 429, &["Too Many Requests", "group.handshakes_per_second"]).await;
+    let (_server, client) = start(|config| config.group.max_connections = 1);
+    let _first = Socket::open(client, "/ws", &[]).await;
     let words = ["Too many connections", "1 connections are open", "group.max_connections"];
-    door.shuts("/ws", &[], 503, &words).await;
-    let (_server, door) = start(|config| config.limits.connections = 1);
-    let _first = Socket::open(door, "/ws", &[]).await;
-    door.shuts("/ws", &[], 503, &["Service Unavailable", "1 WebSockets are open", "limits.connections"]).await;
+    client.shuts("/ws", &[], 503, &words).await;
+    let (_server, client) = start(|config| config.limits.connections = 1);
+    let _first = Socket::open(client, "/ws", &[]).await;
+    client.shuts("/ws", &[], 503, &["Service Unavailable", "1 WebSockets are open", "limits.connections"]).await;
 }
 
 #[tokio::test]
 async fn the_api() {
-    let (_server, door) = start(|_| {});
+    let (_server, client) = start(|_| {});
     let user = format!("Bearer {}", token(&json!({"userId": "7"})));
     let (user, wrong) = ([("Authorization", &*user)], [("Authorization", "Bearer x")]);
     let large = "x".repeat(limits::GROUP_BODY_BYTES + 1);
@@ -71,21 +71,21 @@ async fn the_api() {
         ("GET", "/api/groups/nobody", &[KEY], "", 404, ["群聊不存在", "no group with this group_id"]),
         ("GET", "/api/nothing", &[KEY], "", 404, ["接口不存在", "no such path"]),
     ] {
-        door.refuses(method, target, headers, body, status, &words).await;
+        client.refuses(method, target, headers, body, status, &words).await;
     }
 }
 
 #[tokio::test]
 async fn on_the_socket() {
-    let (_server, door) = start(|config| {
+    let (_server, client) = start(|config| {
         config.group.messages_per_second = 1;
         config.group.message_burst = 1;
     });
-    let made = door.ask("POST", "/api/groups", &[KEY], r#"{"group_id":"g","name":"n","members":["7"]}"#).await;
+    let made = client.ask("POST", "/api/groups", &[KEY], r#"{"group_id":"g","name":"n","members":["7"]}"#).await;
     assert_eq!(made.status, 200, "{made:?}");
-    let made = door.ask("POST", "/api/groups", &[KEY], r#"{"group_id":"h","name":"n","members":["8"]}"#).await;
+    let made = client.ask("POST", "/api/groups", &[KEY], r#"{"group_id":"h","name":"n","members":["8"]}"#).await;
     assert_eq!(made.status, 200, "{made:?}");
-    let mut client = Socket::open(door, "/ws", &[]).await;
+    let mut client = Socket::open(client, "/ws", &[]).await;
     let frame = |kind: &str, data: Value| json!({"type": kind, "message_id": "c", "data": data}).to_string();
     let nameless = token(&json!({"uid": "7"}));
     for (sent, words) in [
@@ -125,8 +125,8 @@ async fn on_the_socket() {
 
 #[tokio::test]
 async fn five_attempts() {
-    let (_server, door) = start(|_| {});
-    let mut client = Socket::open(door, "/ws", &[]).await;
+    let (_server, client) = start(|_| {});
+    let mut client = Socket::open(client, "/ws", &[]).await;
     for _ in 0..5 {
         client.refuses(r#"{"type":"auth","data":{"token":"x"}}"#, &["Token 无效或已过期"]).await;
     }

@@ -9,7 +9,7 @@ use crate::support::{Client, Server};
 #[tokio::test]
 async fn before_the_upgrade() {
     let server = Server::start(|_| {});
-    let door = Door(server.address);
+    let client = Client(server.address);
     let long = server.target(&"x".repeat(USER_ID_BYTES + 1));
     for (target, headers, status, words) in [
         (server.target("a:1"), &[EVIL][..], 403, ["evil.example", "cors.allowed_origins"]),
@@ -19,13 +19,13 @@ async fn before_the_upgrade() {
         (long, &[], 400, ["userId 过长", "userId is too long: it may have 256 bytes"]),
         ("/nothing".into(), &[], 404, ["404 page not found", "no protocol that is enabled on this port"]),
     ] {
-        door.shuts(&target, headers, status, &words).await;
+        client.shuts(&target, headers, status, &words).await;
     }
-    door.names_bad_headers(&server.target("a:1"), &[]).await;
-    door.refuses("POST", "/api/pro/activate", &[], "x", 400, &["user_id and invite_code"]).await;
-    door.refuses("POST", "/api/pro/activate", &[], "{}", 400, &["user_id is missing"]).await;
+    client.names_bad_headers(&server.target("a:1"), &[]).await;
+    client.refuses("POST", "/api/pro/activate", &[], "x", 400, &["user_id and invite_code"]).await;
+    client.refuses("POST", "/api/pro/activate", &[], "{}", 400, &["user_id is missing"]).await;
     let body = r#"{"user_id":"a","invite_code":"x"}"#;
-    door.refuses("POST", "/api/pro/activate", &[], body, 403, &["invite_code is not the one"]).await;
+    client.refuses("POST", "/api/pro/activate", &[], body, 403, &["invite_code is not the one"]).await;
 }
 
 /// The caps, by the setting and its number.
@@ -34,14 +34,14 @@ async fn when_it_is_full() {
     let one_in_all = Server::start(|config| config.limits.connections = 1);
     let _first = Client::connect(&one_in_all, "a:1").await;
     let words = ["服务器连接数已达上限", "1 WebSockets are open", "limits.connections"];
-    Door(one_in_all.address).shuts(&one_in_all.target("b:2"), &[], 503, &words).await;
+    Client(one_in_all.address).shuts(&one_in_all.target("b:2"), &[], 503, &words).await;
     let one_each = Server::start(|config| {
         config.limits.connections_per_address = 1;
         config.limits.exempt_loopback = false;
     });
     let _first = Client::connect(&one_each, "a:1").await;
     let words = ["该地址的连接数已达上限", "1 WebSockets from this address", "limits.connections_per_address"];
-    Door(one_each.address).shuts(&one_each.target("b:2"), &[], 429, &words).await;
+    Client(one_each.address).shuts(&one_each.target("b:2"), &[], 429, &words).await;
 }
 
 /// A server that ends takes nobody in; on a connection that it has, since it accepts no more.
@@ -109,7 +109,7 @@ async fn too_fast_and_too_large() {
         config.websocket.max_fragments = 2;
     });
     let target = server.target("a:1");
-    let mut page = Socket::open(Door(server.address), &target, &[]).await;
+    let mut page = Socket::open(Client(server.address), &target, &[]).await;
     page.refuses("{}", &["不支持的消息类型"]).await;
     page.refuses("{}", &["发送过于频繁", "limits.publishes_per_second", "limits.publish_burst"]).await;
     page.send(&"x".repeat(1_025)).await;

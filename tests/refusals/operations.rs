@@ -14,13 +14,13 @@ async fn pages() {
     let server = Server::start(|config| {
         config.server.metrics_from = vec!["192.0.2.0/24".parse().unwrap()];
     });
-    let door = Door(server.address);
-    door.refuses("GET", "/metrics", &[], "", 403, &["server.metrics_from"]).await;
+    let client = Client(server.address);
+    client.refuses("GET", "/metrics", &[], "", 403, &["server.metrics_from"]).await;
     for (method, target) in [("POST", "/health"), ("DELETE", "/metrics"), ("GET", "/nothing")] {
         let words = ["404 page not found", "this path with this method"];
-        door.refuses(method, target, &[], "", 404, &words).await;
+        client.refuses(method, target, &[], "", 404, &words).await;
     }
-    door.refuses("GET", "/health", &[EVIL], "", 403, &["evil.example", "cors.allowed_origins"]).await;
+    client.refuses("GET", "/health", &[EVIL], "", 403, &["evil.example", "cors.allowed_origins"]).await;
 }
 
 /// A reason that the client's library may hide: the operator finds it in the log, one line a second for each kind.

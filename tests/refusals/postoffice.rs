@@ -11,18 +11,18 @@ use crate::support::Server;
 
 const TOKEN: (&str, &str) = ("Authorization", "Bearer any");
 
-fn start(adjust: impl FnOnce(&mut Config)) -> (Server, Door) {
+fn start(adjust: impl FnOnce(&mut Config)) -> (Server, Client) {
     let server = Server::start_as("postoffice", Clock::manual(Timestamp::from_millis(0)), |config| {
         config.postoffice.port = Some(0);
         adjust(config);
     });
-    let door = Door(server.address_of(Protocol::PostOffice));
-    (server, door)
+    let client = Client(server.address_of(Protocol::PostOffice));
+    (server, client)
 }
 
 #[tokio::test]
 async fn before_the_upgrade() {
-    let (_server, door) = start(|_| {});
+    let (_server, client) = start(|_| {});
     let long = format!("/ws?clientID={}", "x".repeat(257));
     for (target, headers, status, words) in [
         ("/ws?clientID=a", &[][..], 401, ["Unauthorized", "postoffice.auth"]),
@@ -30,35 +30,35 @@ async fn before_the_upgrade() {
         (&long, &[TOKEN], 400, ["Client ID is invalid", "256 bytes"]),
         ("/ws?clientID=a", &[TOKEN, EVIL], 403, ["evil.example", "postoffice.allowed_origins"]),
     ] {
-        door.shuts(target, headers, status, &words).await;
+        client.shuts(target, headers, status, &words).await;
     }
-    door.names_bad_headers("/ws?clientID=a", &[TOKEN]).await;
-    let _later = Socket::open(door, "/ws?clientID=a&startTime=2", &[TOKEN]).await;
+    client.names_bad_headers("/ws?clientID=a", &[TOKEN]).await;
+    let _later = Socket::open(client, "/ws?clientID=a&startTime=2", &[TOKEN]).await;
     let words = ["newer connection exists", "later startTime"];
-    door.shuts("/ws?clientID=a&startTime=1", &[TOKEN], 409, &words).await;
+    client.shuts("/ws?clientID=a&startTime=1", &[TOKEN], 409, &words).await;
 }
 
 #[tokio::test]
 async fn when_it_is_full() {
-    let (_server, door) = start(|config| config.postoffice.max_connections = 1);
-    let _first = Socket::open(door, "/ws?clientID=a", &[TOKEN]).await;
+    let (_server, client) = start(|config| config.postoffice.max_connections = 1);
+    let _first = Socket::open(client, "/ws?clientID=a", &[TOKEN]).await;
     let words = ["Connection limit reached", "1 connections are open", "postoffice.max_connections"];
-    door.shuts("/ws?clientID=b", &[TOKEN], 503, &words).await;
-    let (_server, door) = start(|config| config.limits.connections = 1);
-    let _first = Socket::open(door, "/ws?clientID=a", &[TOKEN]).await;
+    client.shuts("/ws?clientID=b", &[TOKEN], 503, &words).await;
+    let (_server, client) = start(|config| config.limits.connections = 1);
+    let _first = Socket::open(client, "/ws?clientID=a", &[TOKEN]).await;
     let words = ["Connection limit reached", "1 WebSockets are open", "limits.connections"];
-    door.shuts("/ws?clientID=b", &[TOKEN], 503, &words).await;
+    client.shuts("/ws?clientID=b", &[TOKEN], 503, &words).await;
 }
 
 #[tokio::test]
 async fn letters() {
-    let (_server, door) = start(|config| {
+    let (_server, client) = start(|config| {
         config.postoffice.max_message_bytes = 1_024;
         config.postoffice.from_check = FromCheck::Strict;
         config.limits.publishes_per_second = 1;
         config.limits.publish_burst = 5;
     });
-    let mut desk = Socket::open(door, "/ws?clientID=desk", &[TOKEN]).await;
+    let mut desk = Socket::open(client, "/ws?clientID=desk", &[TOKEN]).await;
     for (letter, words) in [
         ("x", ["bad_json", "JSON"]),
         ("{}", ["missing_to", "to"]),

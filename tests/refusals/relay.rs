@@ -11,19 +11,19 @@ use crate::support::Server;
 
 const KEY: (&str, &str) = ("X-API-KEY", "a key that only back ends know");
 
-fn start(adjust: impl FnOnce(&mut Config)) -> (Server, Door) {
+fn start(adjust: impl FnOnce(&mut Config)) -> (Server, Client) {
     let server = Server::start_as("relay", Clock::manual(Timestamp::from_millis(0)), |config| {
         config.relay.port = Some(0);
         config.relay.api_key = KEY.1.to_owned().into();
         adjust(config);
     });
-    let door = Door(server.address_of(Protocol::Relay));
-    (server, door)
+    let client = Client(server.address_of(Protocol::Relay));
+    (server, client)
 }
 
 #[tokio::test]
 async fn pushes() {
-    let (_server, door) = start(|config| config.relay.unresolved_token = UnresolvedToken::Reject);
+    let (_server, client) = start(|config| config.relay.unresolved_token = UnresolvedToken::Reject);
     let key = &[KEY][..];
     let long = format!(r#"{{"event_name":"e","subject":1,"token":"{}"}}"#, "x".repeat(1_025));
     let large = "x".repeat((1 << 20) + 1);
@@ -37,56 +37,57 @@ async fn pushes() {
         (key, &long, 400, ["token too long", "1024 bytes"]),
         (key, &large, 413, ["body too large", "1048576 bytes"]),
     ] {
-        door.refuses("POST", "/api/push", headers, body, status, &words).await;
+        client.refuses("POST", "/api/push", headers, body, status, &words).await;
     }
-    door.refuses("GET", "/api/push", key, "", 405, &["method not allowed", "Allow"]).await;
-    door.refuses("DELETE", "/api/push/scheduled/x", key, "", 404, &["unknown or already sent", "no push with this id"])
+    client.refuses("GET", "/api/push", key, "", 405, &["method not allowed", "Allow"]).await;
+    client
+        .refuses("DELETE", "/api/push/scheduled/x", key, "", 404, &["unknown or already sent", "no push with this id"])
         .await;
-    door.refuses("GET", "/nothing", key, "", 404, &["404 page not found", "no protocol"]).await;
+    client.refuses("GET", "/nothing", key, "", 404, &["404 page not found", "no protocol"]).await;
 }
 
 #[tokio::test]
 async fn too_many_pushes() {
-    let (_server, door) = start(|config| config.relay.pushes_per_second = 1);
+    let (_server, client) = start(|config| config.relay.pushes_per_second = 1);
     let body = r#"{"event_name":"e","subject":1}"#;
-    assert_eq!(door.ask("POST", "/api/push", &[KEY], body).await.status, 200);
+    assert_eq!(client.ask("POST", "/api/push", &[KEY], body).await.status, 200);
     let words = ["too many requests", "relay.pushes_per_second", "again in a second"];
-    door.refuses("POST", "/api/push", &[KEY], body, 429, &words).await;
+    client.refuses("POST", "/api/push", &[KEY], body, 429, &words).await;
 }
 
 #[tokio::test]
 async fn sockets() {
-    let (_server, door) = start(|config| {
+    let (_server, client) = start(|config| {
         config.relay.allowed_origins = vec!["https://shop.example".into()];
         config.relay.identify = letshare_server::config::Identify::Jwt;
         config.relay.identify_secret = "a secret of the tests, 32 bytes long".to_owned().into();
         config.websocket.max_message_bytes = 1_024;
     });
-    door.shuts("/ws", &[EVIL], 403, &["evil.example", "relay.allowed_origins"]).await;
-    door.refuses("POST", "/ws", &UPGRADE, "", 405, &["method not allowed", "Allow"]).await;
-    door.names_bad_headers("/ws", &[]).await;
-    let mut wrong = Socket::open(door, "/ws", &[]).await;
+    client.shuts("/ws", &[EVIL], 403, &["evil.example", "relay.allowed_origins"]).await;
+    client.refuses("POST", "/ws", &UPGRADE, "", 405, &["method not allowed", "Allow"]).await;
+    client.names_bad_headers("/ws", &[]).await;
+    let mut wrong = Socket::open(client, "/ws", &[]).await;
     wrong.refuses(r#"{"event":"identify","data":{"token":"x"}}"#, &["invalid token"]).await;
     wrong.closes(4401, &["proves no identifier", "relay.identify"]).await;
-    let mut nonsense = Socket::open(door, "/ws", &[]).await;
+    let mut nonsense = Socket::open(client, "/ws", &[]).await;
     for _ in 0..letshare_server::limits::RELAY_UNREADABLE_FRAMES {
         nonsense.send("x").await;
     }
     nonsense.closes(1008, &["no JSON objects"]).await;
-    let mut large = Socket::open(door, "/ws", &[]).await;
+    let mut large = Socket::open(client, "/ws", &[]).await;
     large.send(&"x".repeat(1_025)).await;
     large.closes(1009, &["too big", "1024 bytes"]).await;
 }
 
 #[tokio::test]
 async fn when_it_is_full() {
-    let (_server, door) = start(|config| config.limits.connections = 1);
-    let _first = Socket::open(door, "/ws", &[]).await;
-    door.shuts("/ws", &[], 503, &["server is busy", "1 WebSockets are open", "limits.connections"]).await;
-    let (_server, door) = start(|config| {
+    let (_server, client) = start(|config| config.limits.connections = 1);
+    let _first = Socket::open(client, "/ws", &[]).await;
+    client.shuts("/ws", &[], 503, &["server is busy", "1 WebSockets are open", "limits.connections"]).await;
+    let (_server, client) = start(|config| {
         config.limits.connections_per_address = 1;
         config.limits.exempt_loopback = false;
     });
-    let _first = Socket::open(door, "/ws", &[]).await;
-    door.shuts("/ws", &[], 429, &["too many connections", "limits.connections_per_address"]).await;
+    let _first = Socket::open(client, "/ws", &[]).await;
+    client.shuts("/ws", &[], 429, &["too many connections", "limits.connections_per_address"]).await;
 }

@@ -41,17 +41,17 @@ const FILE: &str = r#"[
     {"id": "removed", "status": "removed"}
 ]"#;
 
-struct Door {
+struct Authority {
     gate: Gate,
     apps: Arc<Apps>,
 }
 
 /// A server with the apps `abc123` and `other1`, which have the same keys, and the default one.
-fn door() -> Door {
-    door_with(true)
+fn authority() -> Authority {
+    authority_with(true)
 }
 
-fn door_with(allows_keys_over_http: bool) -> Door {
+fn authority_with(allows_keys_over_http: bool) -> Authority {
     let mut keys: Value = serde_json::from_str(FILE).unwrap();
     for key in keys.as_array_mut().unwrap() {
         key["secret"] = json!(SECRET);
@@ -63,7 +63,7 @@ fn door_with(allows_keys_over_http: bool) -> Door {
     let apps = [app("abc123"), app("other1")];
     let apps = Arc::new(Apps::new(apps, Clock::manual(NOW)));
     let gate = Gate::new(Arc::clone(&apps), &server_secret(), allows_keys_over_http, leeway());
-    Door { gate, apps }
+    Authority { gate, apps }
 }
 
 /// Clocks agree to the second, but for what is ahead.
@@ -79,7 +79,7 @@ fn key(name: &str) -> Credential {
     Credential::key(&format!("{name}:{SECRET}"))
 }
 
-impl Door {
+impl Authority {
     fn check(&self, credential: &Credential) -> Result<Access, Fault> {
         self.gate.check(Some(credential), NOW, false)
     }

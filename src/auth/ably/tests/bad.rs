@@ -58,9 +58,9 @@ fn bad_keys() -> Vec<Row> {
     ]
 }
 
-fn bad_tokens(door: &Door) -> Vec<Row> {
-    let good = door.issue(ROOT, &json!({})).unwrap().token;
-    let stranger = Gate::new(Arc::clone(&door.apps), &ServerSecret::random(), true, leeway());
+fn bad_tokens(authority: &Authority) -> Vec<Row> {
+    let good = authority.issue(ROOT, &json!({})).unwrap().token;
+    let stranger = Gate::new(Arc::clone(&authority.apps), &ServerSecret::random(), true, leeway());
     let request = TokenRequest::default();
     let foreign = grant(&stranger, ROOT, &request, Some(&key(ROOT)), NOW, true);
     let sealed = good.split_once('.').unwrap().1;
@@ -160,31 +160,31 @@ fn bad_jwts() -> Vec<Row> {
 
 #[test]
 fn none_is_accepted_and_each_gets_its_code() {
-    let door = door();
+    let authority = authority();
     let mut rows = bad_keys();
-    rows.extend(bad_tokens(&door));
+    rows.extend(bad_tokens(&authority));
     rows.extend(bad_jwts());
     assert!(rows.len() >= 60);
     for (what, credential, code, status) in rows {
-        let fault = credential.and_then(|one| door.check(&one)).expect_err(what);
+        let fault = credential.and_then(|one| authority.check(&one)).expect_err(what);
         assert_eq!((fault.ably_code(), fault.http_status()), (code, status), "{what}: {fault:?}");
     }
-    let fault = door.gate.check(None, NOW, true).unwrap_err();
+    let fault = authority.gate.check(None, NOW, true).unwrap_err();
     assert_eq!((fault.ably_code(), fault.http_status()), (40101, 401));
 }
 
 #[test]
 fn an_empty_client_id_names_nobody() {
-    let fault = door().token(&jwt(ROOT, &json!({"x-ably-clientId": ""}))).unwrap_err();
+    let fault = authority().token(&jwt(ROOT, &json!({"x-ably-clientId": ""}))).unwrap_err();
     assert_eq!((fault.ably_code(), fault.http_status()), (40012, 400));
 }
 
 /// Both are refused alike, so that nobody learns from the words which secrets are close.
 #[test]
 fn faults_do_not_repeat_what_was_sent() {
-    let door = door();
+    let authority = authority();
     for key in ["abc123.root:canary-secret", "abc123.canary:x", "canary"] {
-        let fault = door.check(&Credential::key(key)).unwrap_err();
+        let fault = authority.check(&Credential::key(key)).unwrap_err();
         assert!(!fault.to_string().contains("canary"), "{fault}");
     }
 }
@@ -192,7 +192,7 @@ fn faults_do_not_repeat_what_was_sent() {
 /// findings A9: a JWT that is refused for one of its claims is told which, what was found there and what is allowed.
 #[test]
 fn a_bad_claim_is_named() {
-    let door = door();
+    let authority = authority();
     let good = json!({"iat": NOW_S, "exp": NOW_S + 60});
     for (token, said) in [
         (jwt(ROOT, &json!({"exp": "soon"})), ["exp", "\"soon\"", "seconds"]),
@@ -207,7 +207,7 @@ fn a_bad_claim_is_named() {
         (signed(&json!({"alg": "HS256", "kid": 5}), &good, SECRET), ["kid", "a number", "a text"]),
         (signed(&header(ROOT), &json!([1]), SECRET), ["claims", "sequence", "a JSON object"]),
     ] {
-        let fault = door.token(&token).unwrap_err();
+        let fault = authority.token(&token).unwrap_err();
         assert_eq!(fault.ably_code(), 40144, "{fault}");
         let message = fault.to_string();
         assert!(said.iter().all(|word| message.contains(word)), "{message} {said:?}");

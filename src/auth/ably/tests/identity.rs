@@ -136,15 +136,18 @@ fn connection_keys_that_are_none() {
 
 #[test]
 fn no_secret_is_in_debug_output() {
-    let door = door();
-    let token = door.issue(ROOT, &json!({})).unwrap();
+    let authority = authority();
+    let token = authority.issue(ROOT, &json!({})).unwrap();
     let sealed = token.token.clone();
     let request: TokenRequest = serde_json::from_value(json!({"mac": "canary"})).unwrap();
     let credentials = [key(ROOT), Credential::token(&sealed)];
-    let access = door.check(&credentials[0]).unwrap();
+    let access = authority.check(&credentials[0]).unwrap();
     let keys = ConnectionKeys::new(&server_secret());
-    let shown =
-        format!("{token:?} {request:?} {credentials:?} {access:?} {:?} {:?} {keys:?}", door.gate, server_secret(),);
+    let shown = format!(
+        "{token:?} {request:?} {credentials:?} {access:?} {:?} {:?} {keys:?}",
+        authority.gate,
+        server_secret(),
+    );
     for secret in [SECRET, "canary", &sealed[7..], "7, 7"] {
         assert!(!shown.contains(secret), "{shown}");
     }
@@ -160,14 +163,14 @@ proptest! {
     /// Nothing that was not given out opens the door, and nothing makes it fall over.
     #[test]
     fn noise_is_refused(text in "[a-zA-Z0-9.:_ ä-]{0,60}", header in ".{0,40}") {
-        let door = door();
+        let authority = authority();
         for text in [text.clone(), format!("abc123.{text}"), format!("eyJhbGciOiJIUzI1NiJ9.{text}.x")] {
-            prop_assert!(door.token(&text).is_err());
-            prop_assert!(door.check(&Credential::key(&text)).is_err());
+            prop_assert!(authority.token(&text).is_err());
+            prop_assert!(authority.check(&Credential::key(&text)).is_err());
         }
         for header in [header.clone(), format!("Bearer {header}"), format!("Basic {header}")] {
             if let Ok(credential) = Credential::from_header(&header) {
-                prop_assert!(door.check(&credential).is_err());
+                prop_assert!(authority.check(&credential).is_err());
             }
         }
     }

@@ -16,22 +16,22 @@ fn now() -> String {
     NOW.millis().to_string()
 }
 
-fn send(door: &Door, request: &Value) -> Result<TokenDetails, Fault> {
+fn send(authority: &Authority, request: &Value) -> Result<TokenDetails, Fault> {
     let request = TokenRequest::from_json(request.to_string().as_bytes())?;
-    grant(&door.gate, ROOT, &request, None, NOW, false)
+    grant(&authority.gate, ROOT, &request, None, NOW, false)
 }
 
-fn code(door: &Door, request: &Value) -> u32 {
-    send(door, request).expect_err(&request.to_string()).ably_code()
+fn code(authority: &Authority, request: &Value) -> u32 {
+    send(authority, request).expect_err(&request.to_string()).ably_code()
 }
 
 #[test]
 fn a_signed_request_gets_a_token_once() {
-    let door = door();
+    let authority = authority();
     let capability = r#"{"b":["subscribe","publish"],"a":["*"]}"#;
     let mut request = request("60000", capability, "alice", &now(), NONCE);
     request["clientId"] = json!("alice");
-    let details = send(&door, &request).unwrap();
+    let details = send(&authority, &request).unwrap();
     assert_eq!(details.key_name, ROOT);
     assert_eq!(details.expires, later(MINUTE));
     let canonical = r#"{"a":["*"],"b":["publish","subscribe"]}"#;
@@ -40,17 +40,17 @@ fn a_signed_request_gets_a_token_once() {
     assert_eq!(shown["clientId"], json!("alice"));
     assert_eq!(shown["issued"], json!(NOW.millis()));
     assert_eq!(shown["keyName"], json!(ROOT));
-    let access = door.token(&details.token).unwrap();
+    let access = authority.token(&details.token).unwrap();
     assert_eq!(access.capability.to_string(), canonical);
     assert_eq!(access.client_id.as_str(), Some("alice"));
-    let fault = send(&door, &request).unwrap_err();
+    let fault = send(&authority, &request).unwrap_err();
     assert_eq!((fault.ably_code(), fault.http_status()), (40105, 401));
 }
 
 /// Trap T59; absent fields are empty lines of the signed text.
 #[test]
 fn t59_numbers_and_texts_are_the_same() {
-    let door = door();
+    let authority = authority();
     let signature = mac(SECRET, [ROOT, "60000", "", "", &now(), NONCE]);
     for (ttl, timestamp) in [
         (json!("60000"), json!(now())),
@@ -60,23 +60,23 @@ fn t59_numbers_and_texts_are_the_same() {
         let request = json!({"keyName": ROOT, "ttl": ttl, "timestamp": timestamp, "nonce": NONCE,
             "mac": signature, "capability": null, "clientId": null, "more": [1]});
         let parsed = TokenRequest::from_json(request.to_string().as_bytes()).unwrap();
-        let fresh = super::door();
+        let fresh = super::authority();
         let details = grant(&fresh.gate, ROOT, &parsed, None, NOW, false).unwrap();
         assert_eq!(details.expires, later(MINUTE));
         assert_eq!(details.capability, r#"{"*":["*"]}"#, "the key's");
         assert_eq!(details.client_id, None);
     }
     let plain = request("", "", "", &now(), NONCE);
-    assert_eq!(send(&door, &plain).unwrap().expires, later(60 * MINUTE));
+    assert_eq!(send(&authority, &plain).unwrap().expires, later(60 * MINUTE));
 }
 
 #[test]
 fn an_unsigned_request_needs_its_own_key() {
-    let door = door();
-    let details = door.issue(ROOT, &json!({"keyName": ROOT, "timestamp": NOW.millis()}));
+    let authority = authority();
+    let details = authority.issue(ROOT, &json!({"keyName": ROOT, "timestamp": NOW.millis()}));
     assert_eq!(details.unwrap().expires, later(60 * MINUTE));
     let unsigned = TokenRequest::default();
-    let token = door.issue(ROOT, &json!({})).unwrap().token;
+    let token = authority.issue(ROOT, &json!({})).unwrap().token;
     for (credential, code) in [
         (None, 40101),
         (Some(key("abc123.narrow")), 40101),
@@ -84,10 +84,10 @@ fn an_unsigned_request_needs_its_own_key() {
         (Some(Credential::token(&token)), 40101),
         (Some(Credential::key("nonsense")), 40101),
     ] {
-        let made = grant(&door.gate, ROOT, &unsigned, credential.as_ref(), NOW, true);
+        let made = grant(&authority.gate, ROOT, &unsigned, credential.as_ref(), NOW, true);
         assert_eq!(made.unwrap_err().ably_code(), code, "{credential:?}");
     }
-    let strict = door_with(false);
+    let strict = authority_with(false);
     let made = grant(&strict.gate, ROOT, &unsigned, Some(&key(ROOT)), NOW, false);
     assert_eq!(made, Err(Fault::KeyWithoutTls));
 }
@@ -95,7 +95,7 @@ fn an_unsigned_request_needs_its_own_key() {
 /// The table of §12.2 in its order, each row with a request that is wrong from there on.
 #[test]
 fn what_is_wrong_with_a_request_is_told_in_order() {
-    let door = door();
+    let authority = authority();
     let two_minutes = 2 * MINUTE;
     let at = |millis: u64| request("", "", "", &millis.to_string(), NONCE);
     let with = |name: &str, value: Value| {
@@ -127,21 +127,21 @@ fn what_is_wrong_with_a_request_is_told_in_order() {
         (with("ttl", json!([1])), 40000),
         (json!("x"), 40000),
     ] {
-        assert_eq!(code(&door, &request), expected, "{request}");
+        assert_eq!(code(&authority, &request), expected, "{request}");
     }
     assert_eq!(TokenRequest::from_json(b"{").unwrap_err().ably_code(), 40001);
     let mut empty = request("", "", "", &now(), "nonce of the client id");
     empty["clientId"] = json!("");
-    assert_eq!(code(&door, &empty), 40012);
+    assert_eq!(code(&authority, &empty), 40012);
     for edge in [NOW.millis() - two_minutes, NOW.millis() + two_minutes] {
         let nonce = format!("nonce of the edge {edge}");
-        assert!(send(&door, &request("86400000", "", "", &edge.to_string(), &nonce)).is_ok());
+        assert!(send(&authority, &request("86400000", "", "", &edge.to_string(), &nonce)).is_ok());
     }
 }
 
 #[test]
 fn names_of_keys_that_get_no_token() {
-    let door = door();
+    let authority = authority();
     let unsigned = TokenRequest::default();
     for (name, expected) in [
         ("nonsense", 40101),
@@ -151,39 +151,39 @@ fn names_of_keys_that_get_no_token() {
         ("abc123.removed", 40130),
         ("abc123.revoked", 40131),
     ] {
-        let made = grant(&door.gate, name, &unsigned, Some(&key(name)), NOW, false);
+        let made = grant(&authority.gate, name, &unsigned, Some(&key(name)), NOW, false);
         assert_eq!(made.unwrap_err().ably_code(), expected, "{name}");
     }
     let long = json!({"ttl": 60 * MINUTE + 1});
-    assert_eq!(door.issue("abc123.short", &long).unwrap_err().ably_code(), 40003);
-    assert!(door.issue("abc123.short", &json!({"ttl": 60 * MINUTE})).is_ok());
+    assert_eq!(authority.issue("abc123.short", &long).unwrap_err().ably_code(), 40003);
+    assert!(authority.issue("abc123.short", &json!({"ttl": 60 * MINUTE})).is_ok());
     let huge = json!({"clientId": "x".repeat(8 * 1024)});
-    assert_eq!(door.issue(ROOT, &huge).unwrap_err().ably_code(), 40009);
+    assert_eq!(authority.issue(ROOT, &huge).unwrap_err().ably_code(), 40009);
 }
 
 /// §12.5: never more than the key; what was asked for decides what is shown.
 #[test]
 fn tokens_are_as_narrow_as_their_key() {
-    let door = door();
+    let authority = authority();
     let asked = json!({"capability": r#"{"*":["*"]}"#});
-    let details = door.issue("abc123.narrow", &asked).unwrap();
+    let details = authority.issue("abc123.narrow", &asked).unwrap();
     let narrow = r#"{"chat:*":["publish","subscribe"]}"#;
     assert_eq!(details.capability, narrow);
-    assert_eq!(door.token(&details.token).unwrap().capability.to_string(), narrow);
+    assert_eq!(authority.token(&details.token).unwrap().capability.to_string(), narrow);
 }
 
 #[test]
 fn nonces_are_forgotten_when_their_time_is_over() {
-    let door = door();
+    let authority = authority();
     for round in 0..3_u64 {
         let now = later(round * 5 * MINUTE);
         let text = now.millis().to_string();
         let request = request("", "", "", &text, NONCE);
         let request = TokenRequest::from_json(request.to_string().as_bytes()).unwrap();
-        let send = |now| grant(&door.gate, ROOT, &request, None, now, false);
+        let send = |now| grant(&authority.gate, ROOT, &request, None, now, false);
         assert!(send(now).is_ok());
         let last = Timestamp::from_millis(now.millis() + 2 * MINUTE);
         assert_eq!(send(last), Err(Fault::NonceReplayed), "to the last moment");
-        assert_eq!(door.gate.nonces.len(), 1);
+        assert_eq!(authority.gate.nonces.len(), 1);
     }
 }
