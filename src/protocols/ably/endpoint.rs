@@ -14,13 +14,9 @@ use std::{
 use actix_web::{HttpRequest, HttpResponse, dev::RequestHead};
 
 use crate::{
-    actors::{
-        broker::{self, FrameRate},
-        refusals::Reason,
-        transport::context::ProtocolHandler,
-    },
+    actors::{broker, refusals::Reason, transport::context::ProtocolHandler},
     auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate, Proven},
-    core::keepalive::Timeouts,
+    core::{keepalive::Timeouts, rate::FrameRate},
     edge::{Endpoint, Ingress, Refusal, admission::NotAdmitted, http::query::Query, websocket},
     error::{Fault, Found},
     ids::ConnectionId,
