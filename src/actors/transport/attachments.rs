@@ -86,7 +86,7 @@ impl Attachments {
     /// A command to attach has been sent.
     pub fn attaching(&mut self, name: &ChannelName, alias: u16, channel: Addr<Channel>, filter: Filter) {
         let key = (name.clone(), alias);
-        // What a channel that died has not answered, nobody will.
+        // A channel that has died answers nothing any more.
         let before = self.all.get(&key);
         let before = before.filter(|attachment| attachment.channel.connected());
         let unanswered = before.map_or(0, |attachment| attachment.unanswered) + 1;
@@ -172,7 +172,7 @@ impl Attachment {
 
     fn move_on(&mut self, successor: Addr<Channel>) {
         if !self.channel.connected() {
-            // What the dead one has not answered, nobody will; what is sent again is counted again.
+            // The dead one answers nothing any more; commands that are sent again are counted again.
             self.unanswered = 0;
         }
         self.channel = successor;

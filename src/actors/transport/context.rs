@@ -49,7 +49,7 @@ pub trait ProtocolHandler {
     }
 
     /// Whether binary data belongs to something that the protocol bounds by itself. Then the rate does not count it.
-    fn paces(&mut self, _data: &Bytes, _session: SessionId) -> bool {
+    fn paces(&self, _data: &Bytes, _session: SessionId) -> bool {
         false
     }
 
@@ -77,7 +77,7 @@ pub trait ProtocolHandler {
     /// Some credentials have changed, perhaps those of this connection.
     fn credentials_changed(&mut self, _transport: &mut TransportContext<'_>) {}
 
-    /// The client has come back by another transport; this one has left its channels, and nobody needs it any more.
+    /// The client has come back by another transport; this one has left its channels, and is of no use any more.
     fn superseded(&mut self, transport: &mut TransportContext<'_>) {
         transport.close(CloseReason::Replaced);
     }

@@ -112,7 +112,7 @@ impl Session {
     pub(super) fn pace_of(&self, bytes: usize) -> Pace {
         let cost = u32::try_from(bytes / limits::FRAME_COST_BYTES).unwrap_or(u32::MAX).saturating_add(1);
         let pace = self.with_rate(|rate, now| rate.judge(now, cost));
-        if pace != Some(Pace::Within) && pace.is_some() {
+        if matches!(pace, Some(Pace::Over | Pace::Flood)) {
             self.worker.count(|counters| counters.rate_limited += 1);
         }
         pace.unwrap_or(Pace::Within)
@@ -120,11 +120,11 @@ impl Session {
 
     /// The same for binary data, which the protocol may bound itself.
     pub(super) fn pace_of_binary(&self, data: &Bytes) -> Pace {
-        let is_paced = self.protocol.borrow_mut().handler.paces(data, self.id);
+        let is_paced = self.protocol.borrow().handler.paces(data, self.id);
         if is_paced { Pace::Within } else { self.pace_of(data.len()) }
     }
 
-    /// A pong is the answer to a ping of ours, so it is never refused; but nobody needs a flood of them.
+    /// A pong answers a ping of ours, so it is never refused; a flood of them ends the connection like any other.
     pub(super) fn pace_of_pong(&self) -> Pace {
         self.with_rate(|rate, now| rate.judge_refused(now, 1)).unwrap_or(Pace::Within)
     }

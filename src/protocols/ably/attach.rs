@@ -139,8 +139,8 @@ impl AblyConnection {
         let backlog: Vec<_> = backlog.filter(|entry| filter.accepts(entry, is_own(entry))).collect();
         let has_presence = sees_members && !attached.members.is_empty();
         let flag = |is_set, flag| if is_set { flag } else { 0 };
-        let told = |gap| attachment.unreadable.clone().unwrap_or(gap_fault(gap));
-        let error: Option<ErrorInfo> = attached.gap.map(|gap| (&told(gap)).into());
+        let fault = |gap| attachment.unreadable.clone().unwrap_or(gap_fault(gap));
+        let error: Option<ErrorInfo> = attached.gap.map(|gap| (&fault(gap)).into());
         let frame = ServerFrame::Attached {
             channel: &attachment.requested,
             channel_serial: &attached.position.to_string(),

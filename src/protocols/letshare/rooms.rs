@@ -176,7 +176,7 @@ impl ProtocolHandler for Rooms {
         refuse(transport, &Fault::RateLimited.into(), "");
     }
 
-    fn paces(&mut self, data: &Bytes, session: SessionId) -> bool {
+    fn paces(&self, data: &Bytes, session: SessionId) -> bool {
         self.files.expects(data, session)
     }
 

@@ -155,10 +155,9 @@ impl Files {
     }
 
     /// Whether it is a frame of a transfer of this connection that goes on: those are bounded by the transfer's window, all
-    /// others by the rate of the connection.
-    pub fn expects(&mut self, frame: &Bytes, connection: SessionId) -> bool {
-        let id = Chunk::transfer_id(frame);
-        let listed = id.and_then(|id| self.find(&id));
+    /// others by the rate of the connection. Only the connection's own list is looked at, which has all that it sends.
+    pub fn expects(&self, frame: &Bytes, connection: SessionId) -> bool {
+        let listed = Chunk::transfer_id(frame).and_then(|id| self.involved.get(&*id));
         listed.is_some_and(|listed| listed.is_live() && listed.terms.sender == connection)
     }
 
