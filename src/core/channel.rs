@@ -165,13 +165,13 @@ impl ChannelState {
 
     /// The members that the attachment may learn of: without the mode for presence it gets no sync and no events of other
     /// connections. Most attachments of other protocols need none at all.
-    fn members_for(&self, subscription: &Subscription, start: &Start) -> MemberList {
+    fn members_for(&self, subscription: &Subscription, start: &Start) -> Arc<MemberList> {
         if subscription.filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
             self.members.all()
         } else if *start == Start::Head {
-            MemberList::default()
+            Arc::default()
         } else {
-            self.members.of(subscription.connection).into()
+            Arc::new(self.members.of(subscription.connection).into_iter().collect())
         }
     }
 

@@ -184,7 +184,7 @@ pub struct Attached {
     pub gap: Option<Gap>,
     pub backlog: Vec<Arc<Entry>>,
     /// Who is present, as far as the attachment may know.
-    pub members: MemberList,
+    pub members: Arc<MemberList>,
     pub occupancy: Occupancy,
     pub context: Bytes,
 }

@@ -8,6 +8,7 @@
 
 mod deadlines;
 mod leaves;
+mod list;
 mod page;
 mod position;
 
@@ -29,6 +30,7 @@ use crate::{
 use deadlines::Deadlines;
 use leaves::Leaves;
 
+pub use list::{EncodedMembers, MemberList};
 pub use page::{MembersPage, MembersQuery};
 pub use position::EventPosition;
 
@@ -94,15 +96,12 @@ impl Standing {
 /// Clients before connections: members are listed by client (`docs/protocols/ably.md §7.8`).
 type MemberKey = (ClientId, ConnectionId);
 
-/// Members by client id, then by connection.
-pub type MemberList = Arc<[Arc<Member>]>;
-
 /// The members of a channel.
 #[derive(Debug)]
 pub struct Members {
     present: BTreeMap<MemberKey, Arc<Member>>,
     /// All of them as one list, until the next change: whoever asks in between shares it.
-    listed: OnceLock<MemberList>,
+    listed: OnceLock<Arc<MemberList>>,
     /// The clients of each connection that are present, but for fixtures.
     clients: HashMap<ConnectionId, HashSet<ClientId>>,
     /// Connections without a transport, and when their members leave.
@@ -176,8 +175,8 @@ impl Members {
     }
 
     /// Everybody.
-    pub fn all(&self) -> MemberList {
-        Arc::clone(self.listed.get_or_init(|| self.present.values().cloned().collect()))
+    pub fn all(&self) -> Arc<MemberList> {
+        Arc::clone(self.listed.get_or_init(|| Arc::new(self.present.values().cloned().collect())))
     }
 
     /// Those of one connection, by client id.

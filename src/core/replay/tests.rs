@@ -14,7 +14,7 @@ use crate::{
         message::{Body, EntryId, Message, Payload},
         modes::Modes,
         occupancy::Occupancy,
-        presence::{MemberList, PresenceAction, PresenceEvent},
+        presence::{PresenceAction, PresenceEvent},
         serial::{Epoch, Mint},
         window::{Bounds, Window},
     },
@@ -76,7 +76,7 @@ fn begun(mint: &Mint, is_change: bool) -> Attached {
         resumed: false,
         gap: None,
         backlog: Vec::new(),
-        members: MemberList::default(),
+        members: Arc::default(),
         occupancy: Occupancy::default(),
         context: Bytes::new(),
     }
