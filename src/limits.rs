@@ -103,6 +103,17 @@ pub const CHANNEL_SWEEP_MAX: Duration = Duration::from_secs(10);
 /// times the limit that the operator has set.
 pub const OUTBOX_FRAME_COST: usize = 128;
 
+/// What an open connection costs while nothing waits for it, as measured (benches/README.md): its socket, its buffers, its
+/// actor, and [`OUTBOX_FREE`].
+pub const CONNECTION_COST: usize = 24 * 1024;
+
+/// Bytes that may wait in an outbox without a charge of their own, so that a delivery to a reader that keeps up touches no
+/// counter that threads share. They are part of [`CONNECTION_COST`].
+pub const OUTBOX_FREE: usize = 8 * 1024;
+
+/// What waits beyond them is charged in steps of so many bytes.
+pub const OUTBOX_STEP: usize = 64 * 1024;
+
 /// An outbox that has grown beyond this many frames gives its memory back once it is empty: idle
 /// connections have to stay cheap.
 pub const OUTBOX_KEPT_FRAMES: usize = 32;

@@ -12,7 +12,12 @@ use std::{
 use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
 
-use crate::{actors::refusals::Reason, config, edge::client_address::Source, live::Live};
+use crate::{
+    actors::{accounts::Full, refusals::Reason},
+    config,
+    ids::Network,
+    live::Live,
+};
 
 /// What POSIX promises to a process that cannot even ask for its limit.
 const FEWEST_DESCRIPTORS: u64 = 1024;
@@ -26,13 +31,15 @@ pub enum NotAdmitted {
     AddressFull { cap: usize },
     #[error("the server is shutting down; connect again in a moment")]
     Draining,
+    #[error("no memory for another connection: {0}")]
+    NoMemory(Full),
 }
 
 impl NotAdmitted {
     /// What it is counted as.
     pub const fn reason(self) -> Reason {
         match self {
-            Self::Full { .. } => Reason::Full,
+            Self::Full { .. } | Self::NoMemory(_) => Reason::Full,
             Self::AddressFull { .. } => Reason::AddressFull,
             Self::Draining => Reason::Draining,
         }
@@ -54,15 +61,15 @@ struct Places {
 struct Caps {
     total: usize,
     /// 0 = no cap.
-    per_source: usize,
+    per_network: usize,
     exempt_loopback: bool,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     total: usize,
-    /// Only sources that have a connection open, so never more entries than `total`.
-    by_source: HashMap<Source, usize>,
+    /// Only networks that have a connection open, so never more entries than `total`.
+    by_network: HashMap<Network, usize>,
 }
 
 /// The right to one open WebSocket; dropping it gives the place back.
@@ -71,7 +78,14 @@ struct Open {
 pub struct Permit {
     places: Arc<Places>,
     /// `None` when this connection is not counted by address.
-    source: Option<Source>,
+    network: Option<Network>,
+}
+
+impl Permit {
+    /// Whose share of memory it counts against.
+    pub const fn network(&self) -> Option<Network> {
+        self.network
+    }
 }
 
 impl Admission {
@@ -97,17 +111,17 @@ impl Admission {
         if open.total >= caps.total {
             return Err(NotAdmitted::Full { cap: caps.total });
         }
-        let source = caps.counted_source(address);
-        if let Some(source) = source {
-            let from_there = open.by_source.entry(source).or_insert(0);
-            // A new entry holds 0, less than any cap: no refused source leaves an entry behind.
-            if *from_there >= caps.per_source {
-                return Err(NotAdmitted::AddressFull { cap: caps.per_source });
+        let network = caps.counted_network(address);
+        if let Some(network) = network {
+            let from_there = open.by_network.entry(network).or_insert(0);
+            // A new entry holds 0, less than any cap: no refused network leaves an entry behind.
+            if *from_there >= caps.per_network {
+                return Err(NotAdmitted::AddressFull { cap: caps.per_network });
             }
             *from_there += 1;
         }
         open.total += 1;
-        Ok(Permit { places: Arc::clone(places), source })
+        Ok(Permit { places: Arc::clone(places), network })
     }
 
     /// WebSockets open now.
@@ -120,14 +134,14 @@ impl Caps {
     fn of(limits: &config::Limits) -> Self {
         Self {
             total: total_cap(limits.connections, descriptor_limit()),
-            per_source: limits.connections_per_address,
+            per_network: limits.connections_per_address,
             exempt_loopback: limits.exempt_loopback,
         }
     }
 
-    fn counted_source(&self, address: IpAddr) -> Option<Source> {
+    fn counted_network(&self, address: IpAddr) -> Option<Network> {
         let exempt = self.exempt_loopback && address.to_canonical().is_loopback();
-        (self.per_source > 0 && !exempt).then(|| Source::of(address))
+        (self.per_network > 0 && !exempt).then(|| Network::of(address))
     }
 }
 
@@ -135,8 +149,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut open = self.places.open.lock();
         open.total -= 1;
-        if let Some(source) = self.source
-            && let Entry::Occupied(mut from_there) = open.by_source.entry(source)
+        if let Some(network) = self.network
+            && let Entry::Occupied(mut from_there) = open.by_network.entry(network)
         {
             *from_there.get_mut() -= 1;
             if *from_there.get() == 0 {
@@ -190,8 +204,8 @@ mod tests {
 
     use super::*;
 
-    fn admission(total: usize, per_source: usize, exempt_loopback: bool) -> Admission {
-        let caps = Live::new(Caps { total, per_source, exempt_loopback });
+    fn admission(total: usize, per_network: usize, exempt_loopback: bool) -> Admission {
+        let caps = Live::new(Caps { total, per_network, exempt_loopback });
         Admission(Arc::new(Places { caps, open: Mutex::default() }))
     }
 
@@ -199,8 +213,8 @@ mod tests {
         address.parse().unwrap()
     }
 
-    fn sources(admission: &Admission) -> usize {
-        admission.0.open.lock().by_source.len()
+    fn networks(admission: &Admission) -> usize {
+        admission.0.open.lock().by_network.len()
     }
 
     #[test]
@@ -266,12 +280,12 @@ mod tests {
                 });
             }
         });
-        assert_eq!((admission.open(), sources(&admission)), (0, 0));
+        assert_eq!((admission.open(), networks(&admission)), (0, 0));
     }
 
     proptest! {
         #[test]
-        fn the_map_holds_open_sources_only(steps in proptest::collection::vec((0..6u8, any::<bool>()), 0..200)) {
+        fn the_map_holds_open_networks_only(steps in proptest::collection::vec((0..6u8, any::<bool>()), 0..200)) {
             let admission = admission(20, 3, false);
             let mut held = Vec::new();
             for (host, opens) in steps {
@@ -281,8 +295,8 @@ mod tests {
                     drop(held.swap_remove(usize::from(host) % held.len()));
                 }
                 prop_assert_eq!(admission.open(), held.len());
-                prop_assert!(sources(&admission) <= held.len());
-                prop_assert!(admission.0.open.lock().by_source.values().all(|open| (1..=3).contains(open)));
+                prop_assert!(networks(&admission) <= held.len());
+                prop_assert!(admission.0.open.lock().by_network.values().all(|open| (1..=3).contains(open)));
             }
         }
     }

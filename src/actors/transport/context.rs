@@ -26,7 +26,7 @@ use crate::{
         wire::WireFormat,
     },
     error::{CloseReason, Fault},
-    ids::{ChannelName, ConnectionId, Timestamp},
+    ids::{AppId, ChannelName, ConnectionId, Timestamp},
 };
 
 /// One protocol's side of one transport: frames in, commands out; answers in, frames out.
@@ -94,6 +94,8 @@ pub struct Terms {
     pub farewell: fn(CloseReason) -> Option<Bytes>,
     /// How long its presence members stay when it is gone.
     pub hold: Duration,
+    /// Whose share of memory it lives on.
+    pub app: AppId,
 }
 
 impl Terms {
@@ -107,6 +109,7 @@ impl Terms {
             channels: settings.channels_per_connection,
             farewell: |_| None,
             hold: Duration::ZERO,
+            app: AppId::DEFAULT,
         }
     }
 }

@@ -65,7 +65,9 @@ impl Endpoint for ChatEndpoint {
             Refusal::Method => return no_method(self, "GET"),
             Refusal::NoHandshake(_) => Code::BadRequest,
             Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => Code::TooFast,
-            Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::Draining) => Code::Unavailable,
+            Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::NoMemory(_) | NotAdmitted::Draining) => {
+                Code::Unavailable
+            }
         };
         let reason = refusal.to_string();
         // In the source's shape there is no place for a reason but a header.

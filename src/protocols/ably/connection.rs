@@ -204,6 +204,7 @@ impl ProtocolHandler for AblyConnection {
             timeouts: self.shared.settings.timeouts(settings),
             farewell: farewell::of(self.format),
             hold: self.hold,
+            app: self.access.app.id,
             ..Terms::new(settings)
         }
     }

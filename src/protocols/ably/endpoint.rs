@@ -127,7 +127,7 @@ impl Endpoint for Ably {
             Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => {
                 (HttpResponse::TooManyRequests(), refusal.to_string())
             }
-            Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::Draining) => {
+            Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::NoMemory(_) | NotAdmitted::Draining) => {
                 (HttpResponse::ServiceUnavailable(), refusal.to_string())
             }
             Refusal::Method | Refusal::NoHandshake(_) => {
