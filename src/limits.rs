@@ -73,6 +73,16 @@ pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;
 pub const SYNC_PAGE_MEMBERS: usize = 100;
 pub const SYNC_PAGE_BYTES: usize = 64 * 1024;
 
+/// Longest clientId, in bytes (`docs/protocols/ably.md §12.6`).
+pub const CLIENT_ID_BYTES: usize = 256;
+
+/// What a connection that can be resumed costs beside its clientId.
+pub const CONNECTION_STATE_COST: usize = 256;
+
+/// Networks whose new connections are rated at a time. Each is known until it may open a full burst again; beyond this
+/// number another one is not rated.
+pub const RATED_NETWORKS: usize = 65_536;
+
 /// A client that lost its transport can resume its connection for this long (`docs/protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
 

@@ -85,7 +85,11 @@ section! {
     connections: usize = "0", CONNECTIONS, reloadable;
     /// Open WebSockets of one address; 0 = no cap.
     connections_per_address: usize = "200", CONNECTIONS, reloadable;
-    /// No cap per address for clients on this machine.
+    /// New WebSockets of one address each second in the long run; 0 = no limit.
+    connects_per_second: u32 = "20", RATE, reloadable;
+    /// New WebSockets of one address at once: all clients behind one address come back together.
+    connect_burst: u32 = "200", Whole(1, 10_000_000), reloadable;
+    /// No cap and no rate per address for clients on this machine.
     exempt_loopback: bool = "false", Switch, reloadable;
     /// Frames that one connection may send each second in the long run; 0 = no limit.
     publishes_per_second: u32 = "500", RATE, reloadable;

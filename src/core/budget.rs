@@ -12,6 +12,8 @@ use std::{
     },
 };
 
+use crate::error::Fault;
+
 /// What is kept; `docs/architecture.md §6a` says which of them are charged by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -104,6 +106,14 @@ impl Level {
             Self::Network => "limits.network_share",
             Self::Client => "limits.client_memory",
         }
+    }
+}
+
+impl Full {
+    /// What a client is told of it.
+    pub const fn to_fault(self) -> Fault {
+        let Self { level, kind, limit } = self;
+        Fault::MemoryFull { whose: level.owner(), kind: kind.name(), limit, setting: level.setting() }
     }
 }
 

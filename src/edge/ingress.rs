@@ -60,12 +60,12 @@ impl Ingress {
     /// Takes a place for the WebSocket of `request`. The one place where the limits of a network for new connections stand.
     ///
     /// # Errors
-    /// When a cap is reached or the server stops.
+    /// When a cap is reached, the network comes too often, or the server stops.
     pub fn take_place(&self, request: &HttpRequest) -> Result<Permit, NotAdmitted> {
         if self.worker.broker.closing.load(Ordering::Relaxed) {
             return Err(NotAdmitted::Draining);
         }
-        self.admission.admit(self.client_address(request))
+        self.admission.admit(self.client_address(request), self.worker.broker.clock.uptime())
     }
 
     /// Takes what the connection itself costs, from the account of its app and network.

@@ -206,6 +206,11 @@ impl Outbox {
         Poll::Pending
     }
 
+    /// Who pays for what waits.
+    pub fn account(&self) -> Option<&Account> {
+        self.0.account.as_ref()
+    }
+
     /// Pays for `bytes`, rounded up.
     fn pay(&self, bytes: usize) -> Result<(), Full> {
         let queue = &*self.0;

@@ -7,6 +7,7 @@ use bytestring::ByteString;
 
 use crate::{
     actors::{
+        accounts::{Charge, Full, Kind},
         broker::{FrameRate, Settings},
         channels::Command,
         fanout::TransportHandle,
@@ -187,6 +188,14 @@ impl TransportContext<'_> {
     /// This connection as others reach it.
     pub fn handle(&self) -> TransportHandle {
         TransportHandle { hub: self.worker().hub.clone(), session: self.session.id }
+    }
+
+    /// Pays for `bytes` that are about to be kept for this client; none where nobody pays, as in tests.
+    ///
+    /// # Errors
+    /// [`Full`]
+    pub fn charge(&self, kind: Kind, bytes: usize) -> Result<Option<Charge>, Full> {
+        self.session.outbox.account().map(|account| account.charge(kind, bytes)).transpose()
     }
 
     pub const fn connection(&self) -> ConnectionId {
