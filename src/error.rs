@@ -48,6 +48,8 @@ reply_table! {
              (the server allows limits.publishes_per_second, limits.publish_burst at once)"
         )]
         RateLimited => (42911, 429),
+        #[error("the members of a channel may have {limit} bytes in all, their data included")]
+        PresenceTooLarge { limit: usize } => (91006, 400),
         #[error("{whose} keeps all that it may: {limit} bytes ({kind}; {setting} allows more)")]
         MemoryFull { whose: &'static str, kind: &'static str, limit: usize, setting: &'static str } => (42910, 429),
         #[error("the server is busy, try again")]
@@ -199,6 +201,7 @@ mod tests {
             Fault::EventNameTooLong { max: 256 },
             Fault::ChannelForbidden,
             Fault::ForgedSender,
+            Fault::PresenceTooLarge { limit: 1 },
             Fault::MemoryFull { whose: "the app", kind: "window", limit: 1, setting: "limits.app_share" },
             Fault::RateLimited,
             Fault::TooManyRevocations { count: 1, limit: 1 },

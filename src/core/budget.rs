@@ -130,6 +130,7 @@ struct State {
 }
 
 /// Pays for what lies beside it; given back when it is dropped.
+#[derive(Debug)]
 #[must_use]
 pub struct Charge {
     account: Account,

@@ -21,7 +21,7 @@ use crate::{
         filter::Filter,
         frame,
         keepalive::Timeouts,
-        message::{Entry, EntryId, Message},
+        message::{Body, Entry, EntryId, Message},
         modes::Modes,
         rules::Rules,
         wire::WireFormat,
@@ -323,7 +323,10 @@ impl TransportContext<'_> {
     ///
     /// # Errors
     /// When the server is busy, or what is refused cannot be known. Other refusals come as an answer.
-    pub fn send(&mut self, name: &ChannelName, publish: Publish) -> Result<(), Fault> {
+    pub fn send(&mut self, name: &ChannelName, mut publish: Publish) -> Result<(), Fault> {
+        if let Body::Presence(_) = publish.body {
+            publish.account = self.session.outbox.account().cloned();
+        }
         let worker = Rc::clone(self.worker());
         let hub = worker.hub.clone();
         let refusal = publish.refusal.clone();
