@@ -17,6 +17,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     actors::{
+        accounts::Accounts,
         broker::{Broker, Settings},
         channels::directory::Directory,
         connections::Connections,
@@ -49,6 +50,7 @@ use crate::{
 };
 
 mod listen;
+mod memory;
 mod older;
 mod operations;
 mod prepare;
@@ -202,6 +204,7 @@ pub fn broker(config: &Config, clock: Clock, log: Arc<dyn Log>, namespaces: Arc<
         log,
         namespaces,
         connections: Connections::default(),
+        accounts: Accounts::new(memory::shares(&config.limits)),
         directory: Directory::new(config.limits.channels),
         metrics: Metrics::default().start(),
         settings: Live::new(broker_settings(config)),

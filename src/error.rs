@@ -53,6 +53,10 @@ reply_table! {
              send more slowly"
         )]
         Flooded => (42921, 429),
+        #[error("the members of a channel may have {limit} bytes in all, their data included")]
+        PresenceTooLarge { limit: usize } => (91006, 400),
+        #[error("{whose} keeps all that it may: {limit} bytes ({kind}; {setting} allows more)")]
+        MemoryFull { whose: &'static str, kind: &'static str, limit: usize, setting: &'static str } => (42910, 429),
         #[error("the server is busy, try again")]
         Busy => (50004, 503),
         #[error("malformed request: {what}")]
@@ -202,6 +206,8 @@ mod tests {
             Fault::EventNameTooLong { max: 256 },
             Fault::ChannelForbidden,
             Fault::ForgedSender,
+            Fault::PresenceTooLarge { limit: 1 },
+            Fault::MemoryFull { whose: "the app", kind: "window", limit: 1, setting: "limits.app_share" },
             Fault::RateLimited,
             Fault::Flooded,
             Fault::TooManyRevocations { count: 1, limit: 1 },

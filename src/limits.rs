@@ -26,6 +26,9 @@ pub const CHAIN_EARLY: usize = 1_000;
 /// Members that may be present on a channel, unless its app says otherwise (`docs/protocols/ably.md §5.11`).
 pub const PRESENCE_MEMBERS: usize = 200;
 
+/// Bytes that the members of one channel may have, their data included: whoever attaches is sent all of them.
+pub const PRESENCE_BYTES: usize = 2 * 1024 * 1024;
+
 /// Messages that an attachment may start with at most (`docs/protocols/ably.md §5.11`).
 pub const REWIND_MESSAGES: usize = 100;
 
@@ -77,6 +80,16 @@ pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;
 pub const SYNC_PAGE_MEMBERS: usize = 100;
 pub const SYNC_PAGE_BYTES: usize = 64 * 1024;
 
+/// Longest clientId, in bytes (`docs/protocols/ably.md §12.6`).
+pub const CLIENT_ID_BYTES: usize = 256;
+
+/// What a connection that can be resumed costs beside its clientId.
+pub const CONNECTION_STATE_COST: usize = 256;
+
+/// Networks whose new connections are rated at a time. Each is known until it may open a full burst again; beyond this
+/// number another one is not rated.
+pub const RATED_NETWORKS: usize = 65_536;
+
 /// A client that lost its transport can resume its connection for this long (`docs/protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
 
@@ -106,6 +119,17 @@ pub const CHANNEL_SWEEP_MAX: Duration = Duration::from_secs(10);
 /// grows by doubling) and the bookkeeping of its allocation. Uncounted, tiny frames would cost three
 /// times the limit that the operator has set.
 pub const OUTBOX_FRAME_COST: usize = 128;
+
+/// What an open connection costs while nothing waits for it, as measured (benches/README.md): its socket, its buffers, its
+/// actor, and [`OUTBOX_FREE`].
+pub const CONNECTION_COST: usize = 24 * 1024;
+
+/// Bytes that may wait in an outbox without a charge of their own, so that a delivery to a reader that keeps up touches no
+/// counter that threads share. They are part of [`CONNECTION_COST`].
+pub const OUTBOX_FREE: usize = 8 * 1024;
+
+/// What waits beyond them is charged in steps of so many bytes.
+pub const OUTBOX_STEP: usize = 64 * 1024;
 
 /// An outbox that has grown beyond this many frames gives its memory back once it is empty: idle
 /// connections have to stay cheap.

@@ -8,6 +8,7 @@ mod bad_input;
 mod closing;
 mod detach;
 mod formats;
+mod kept;
 mod letshare;
 mod liveness;
 mod names;

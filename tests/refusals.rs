@@ -15,6 +15,7 @@ mod relay;
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use letshare_server::config::Config;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -23,6 +24,16 @@ use tokio_tungstenite::{
 };
 
 use crate::support::{Http, PATIENCE, Response, UPGRADE};
+
+/// An address opens one WebSocket at once, and each second one more.
+fn one_at_once(config: &mut Config) {
+    config.limits.connects_per_second = 1;
+    config.limits.connect_burst = 1;
+    config.limits.exempt_loopback = false;
+}
+
+const TOO_MANY: &str =
+    "1 a second, 1 at once, are the most that limits.connects_per_second and limits.connect_burst allow";
 
 const EVIL: (&str, &str) = ("Origin", "https://evil.example");
 

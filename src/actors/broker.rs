@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::{
     actors::{
+        accounts::Accounts,
         channels::Directory,
         connections::Connections,
         fanout::HubHandle,
@@ -35,6 +36,8 @@ pub struct Broker {
     pub log: Arc<dyn Log>,
     pub namespaces: Arc<dyn Namespaces>,
     pub connections: Connections,
+    /// Whatever is kept for a client is charged here.
+    pub accounts: Accounts,
     pub directory: Directory,
     pub metrics: Addr<Metrics>,
     pub settings: Live<Settings>,

@@ -1,19 +1,29 @@
 //! The connections that a client can come back to: by which transport they are reached, and whose they
 //! are. Looked at when a transport opens or ends, never on the way of a message.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 
 use crate::{
-    actors::fanout::TransportHandle,
+    actors::{accounts::Charge, fanout::TransportHandle},
     ids::{AppId, ClientId, ConnectionId, SessionId},
     limits,
 };
 
 /// All connections of a server that outlive their transports.
 #[derive(Default)]
-pub struct Connections(Mutex<HashMap<ConnectionId, Known>>);
+pub struct Connections(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    known: HashMap<ConnectionId, Known>,
+    /// When to look whether one is forgotten (monotonic). All wait for the same time, so these are in order.
+    ending: VecDeque<(Duration, ConnectionId)>,
+}
 
 /// Whose a connection is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +36,36 @@ pub struct Owner {
 struct Known {
     owner: Owner,
     reach: Reach,
+    /// Pays for it until it is forgotten.
+    _charge: Option<Charge>,
+}
+
+impl Owner {
+    /// Bytes that a connection of this client costs for as long as it is known.
+    pub fn cost(&self) -> usize {
+        limits::CONNECTION_STATE_COST + self.client_id.as_ref().map_or(0, |client| client.as_str().len())
+    }
+}
+
+impl All {
+    fn forget(&mut self, now: Duration) {
+        while let Some((_, connection)) = self.ending.pop_front_if(|(due, _)| *due <= now) {
+            if self.known.get(&connection).is_some_and(|known| known.is_over(now)) {
+                self.known.remove(&connection);
+            }
+        }
+    }
+
+    fn end(&mut self, connection: ConnectionId, session: SessionId, now: Duration, reach: fn(Duration) -> Reach) {
+        self.forget(now);
+        let until = now + limits::CONNECTION_STATE_TTL;
+        if let Some(known) = self.known.get_mut(&connection)
+            && known.is_by(session)
+        {
+            known.reach = reach(until);
+            self.ending.push_back((until, connection));
+        }
+    }
 }
 
 enum Reach {
@@ -37,16 +77,20 @@ enum Reach {
 }
 
 impl Connections {
-    /// A transport of `connection` is open; an older one of it is closed.
-    pub fn opened(&self, connection: ConnectionId, owner: Owner, handle: TransportHandle, now: Duration) {
+    /// A transport of `connection` is open; an older one of it is closed. `charge` pays for what is known of it.
+    pub fn opened(
+        &self,
+        connection: ConnectionId,
+        owner: Owner,
+        handle: TransportHandle,
+        charge: Option<Charge>,
+        now: Duration,
+    ) {
         let reach = Reach::Open(handle);
-        let mut known = self.0.lock();
-        // Whoever adds sweeps, when it pays: the map never holds more than twice what it must.
-        if known.len() == known.capacity() {
-            known.retain(|_, known| !known.is_over(now));
-        }
-        let before = known.insert(connection, Known { owner, reach });
-        drop(known);
+        let mut all = self.0.lock();
+        all.forget(now);
+        let before = all.known.insert(connection, Known { owner, reach, _charge: charge });
+        drop(all);
         if let Some(Known { reach: Reach::Open(older), .. }) = before {
             older.supersede();
         }
@@ -64,7 +108,7 @@ impl Connections {
         next: impl FnOnce(Option<&ClientId>) -> Result<(Option<ClientId>, T), E>,
     ) -> Result<T, E> {
         let mut all = self.0.lock();
-        let known = all.get_mut(&connection).filter(|known| known.may_be_resumed(now));
+        let known = all.known.get_mut(&connection).filter(|known| known.may_be_resumed(now));
         let before = known.as_ref().and_then(|known| known.owner.client_id.as_ref());
         let (client_id, outcome) = next(before)?;
         if let Some(known) = known {
@@ -75,34 +119,29 @@ impl Connections {
 
     /// A transport is gone; the connection can be resumed for a while.
     pub fn lost(&self, connection: ConnectionId, session: SessionId, now: Duration) {
-        let mut known = self.0.lock();
-        if let Some(known) = known.get_mut(&connection)
-            && known.is_by(session)
-        {
-            known.reach = Reach::Lost(now + limits::CONNECTION_STATE_TTL);
-        }
+        self.0.lock().end(connection, session, now, Reach::Lost);
     }
 
     /// The connection has ended for good. That is remembered for as long as one that was lost may be resumed.
     pub fn closed(&self, connection: ConnectionId, session: SessionId, now: Duration) {
-        let mut all = self.0.lock();
-        if let Some(known) = all.get_mut(&connection)
-            && known.is_by(session)
-        {
-            known.reach = Reach::Ended(now + limits::CONNECTION_STATE_TTL);
-        }
+        self.0.lock().end(connection, session, now, Reach::Ended);
+    }
+
+    /// Forgets those whose time is over.
+    pub fn forget(&self, now: Duration) {
+        self.0.lock().forget(now);
     }
 
     /// Whether a connection has ended for good, as far as that is remembered.
     pub fn has_ended(&self, connection: ConnectionId, now: Duration) -> bool {
         let all = self.0.lock();
-        all.get(&connection).is_some_and(|known| matches!(known.reach, Reach::Ended(until) if now < until))
+        all.known.get(&connection).is_some_and(|known| matches!(known.reach, Reach::Ended(until) if now < until))
     }
 
     /// Whose a connection is, while it can be resumed.
     pub fn owner(&self, connection: ConnectionId, now: Duration) -> Option<Owner> {
         let all = self.0.lock();
-        let known = all.get(&connection).filter(|known| known.may_be_resumed(now))?;
+        let known = all.known.get(&connection).filter(|known| known.may_be_resumed(now))?;
         Some(known.owner.clone())
     }
 }

@@ -15,7 +15,9 @@ pub struct Figure {
     pub unit: &'static str,
     pub rises: bool,
     pub help: &'static str,
-    /// One without a label, or one for each `reason`.
+    /// What tells the samples apart, for Prometheus.
+    pub label: &'static str,
+    /// One without a label, or one for each value of it.
     pub samples: Vec<(Option<&'static str>, Number)>,
 }
 
@@ -83,7 +85,8 @@ impl<T: Figures> Figures for Option<T> {
 }
 
 /// A row: what the figure says, `name: type = (kind, JSON path, what, unit)`, and with a label also `reason, help of
-/// the family`: rows of one family follow one another. The kind is `rises` or `now`. `= all` puts other [`Figures`] in.
+/// the family`: rows of one family follow one another;
+/// `by label`: the figure is counts by name, and this is what Prometheus calls the name instead of `reason`. The kind is `rises` or `now`. `= all` puts other [`Figures`] in.
 /// `adding` in front: two of them can be added up.
 macro_rules! figures {
     (adding $(#[doc = $about:literal])+ $Name:ident {
@@ -115,20 +118,26 @@ macro_rules! figures {
     (@of $value:expr, $help:expr, all) => {
         $crate::actors::figures::Figures::figures(&$value)
     };
+    (@of $value:expr, $help:expr, ($kind:ident, $json:literal, $what:literal, $unit:literal, by $label:literal)) => {
+        figures!(@figure $value, $help, $kind, $json, $what, $unit, None, $label)
+    };
     (@of $value:expr, $help:expr, ($kind:ident, $json:literal, $what:literal, $unit:literal)) => {
-        figures!(@figure $value, $help, $kind, $json, $what, $unit, None)
+        figures!(@figure $value, $help, $kind, $json, $what, $unit, None, "reason")
     };
     (@of $value:expr, $help:expr, ($kind:ident, $json:literal, $what:literal, $unit:literal, $reason:literal, $family:expr)
     ) => {
-        figures!(@figure $value, $family, $kind, $json, $what, $unit, Some($reason))
+        figures!(@figure $value, $family, $kind, $json, $what, $unit, Some($reason), "reason")
     };
-    (@figure $value:expr, $help:expr, $kind:ident, $json:literal, $what:literal, $unit:literal, $reason:expr) => {
+    (@figure
+        $value:expr, $help:expr, $kind:ident, $json:literal, $what:literal, $unit:literal, $reason:expr, $label:literal
+    ) => {
         vec![$crate::actors::figures::Figure {
             json: $json,
             what: $what,
             unit: $unit,
             rises: figures!(@$kind),
             help: $help,
+            label: $label,
             samples: $crate::actors::figures::Measured::samples(&$value, $reason),
         }]
     };

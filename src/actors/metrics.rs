@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
 
-use super::{figures::figures, refusals::RefusalFigures};
+use super::{accounts::KeptFigures, figures::figures, refusals::RefusalFigures};
 
 const CUT: &str = "Connections closed by the server because of what the client did or did not do";
 const ENDED: &str = "File transfers that ended, by how";
@@ -77,6 +77,8 @@ figures! {
         channels: u64 = (now, "websocket.total_rooms", "active", "channels");
         /// Bytes that the in-memory log holds now
         history_bytes: u64 = (now, "websocket.history_bytes", "history", "bytes");
+        /// Bytes that are kept for clients now, by kind, as they are charged to their accounts
+        kept: KeptFigures = (now, "kept", "kept", "bytes", by "kind");
         /// Since the start.
         totals: Counters = all;
         /// Zeros without a data file.

@@ -4,6 +4,7 @@
 //! [`fanout`] (one hub and one flusher per worker thread, one outbox per socket). Actors are for control; the last
 //! hop passes through no mailbox.
 
+pub mod accounts;
 pub mod broker;
 pub mod channels;
 pub mod connections;

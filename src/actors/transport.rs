@@ -74,6 +74,7 @@ impl Transport {
     pub fn open(
         worker: Rc<Worker>,
         handler: Box<dyn ProtocolHandler>,
+        terms: Terms,
         inbound: impl Stream<Item = Inbound> + 'static,
         outbox: Outbox,
         socket: Socket,
@@ -81,7 +82,7 @@ impl Transport {
     ) -> Addr<Self> {
         Self::create(|ctx| {
             ctx.add_stream(inbound);
-            let session = Rc::new(Session::new(handler, ctx.address(), outbox, socket, Rc::clone(&worker)));
+            let session = Rc::new(Session::new(handler, terms, ctx.address(), outbox, socket, Rc::clone(&worker)));
             let known = Rc::clone(&session);
             worker.sessions.borrow_mut().insert(session.id, known);
             worker.count(|counters| counters.connections_opened += 1);

@@ -78,6 +78,7 @@ impl Operations {
             connections: totals.connections_opened.saturating_sub(totals.connections_closed),
             channels: broker.directory.len() as u64,
             history_bytes: broker.log.bytes() as u64,
+            kept: broker.accounts.figures(),
             store: self.gauge.as_ref().map(Gauge::read).unwrap_or_default(),
             refusals: broker.refusals.read(),
             log: self.log.as_ref().map(Dropped::read).unwrap_or_default(),

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use secrecy::ExposeSecret as _;
 
 use super::{
-    Prepared, Running, broker_settings,
+    Prepared, Running, broker_settings, memory,
     site::{Origins, Site},
 };
 use crate::{
@@ -89,6 +89,7 @@ impl Reloader {
         site.admission.set_limits(&config.limits);
         site.broker.settings.set(broker_settings(config));
         site.broker.directory.set_limit(config.limits.channels);
+        site.broker.accounts.set_shares(memory::shares(&config.limits));
         site.letshare.set_terms(config);
     }
 

@@ -56,6 +56,8 @@ impl Kind {
     pub const RATE: Self = Self::Whole(0, 1_000_000);
     pub const CONNECTIONS: Self = Self::Whole(0, 10_000_000);
     pub const FILE_BYTES: Self = Self::Whole(0, 1 << 50);
+    /// 0 = as the machine allows.
+    pub const MEMORY: Self = Self::Whole(0, 1 << 50);
     pub const STORE_BYTES: Self = Self::Whole(1_024, 1 << 40);
 }
 

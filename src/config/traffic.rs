@@ -85,7 +85,11 @@ section! {
     connections: usize = "0", CONNECTIONS, reloadable;
     /// Open WebSockets of one address; 0 = no cap.
     connections_per_address: usize = "200", CONNECTIONS, reloadable;
-    /// No cap per address for clients on this machine.
+    /// New WebSockets of one address each second in the long run; 0 = no limit.
+    connects_per_second: u32 = "20", RATE, reloadable;
+    /// New WebSockets of one address at once: all clients behind one address come back together.
+    connect_burst: u32 = "200", Whole(1, 10_000_000), reloadable;
+    /// No cap and no rate per address for clients on this machine.
     exempt_loopback: bool = "false", Switch, reloadable;
     /// Frames of any kind that one connection may send each second in the long run; 0 = no limit.
     publishes_per_second: u32 = "500", RATE, reloadable;
@@ -98,6 +102,15 @@ section! {
     channels_per_connection: usize = "200", COUNT, reloadable;
     /// Event names that one connection may ask for in one room.
     events_per_subscription: usize = "64", COUNT, reloadable;
+    /// Bytes that the server keeps for its clients, of all kinds together: connections, members, what waits for slow readers;
+    /// 0 = half of the machine's memory, or of what its container may have.
+    memory: usize = "0", MEMORY, reloadable;
+    /// The share of it that one app may use, in percent.
+    app_share: usize = "75", Whole(1, 100), reloadable;
+    /// The share of it that the clients of one address may use, in percent; without a cap per address there is none.
+    network_share: usize = "25", Whole(1, 100), reloadable;
+    /// Bytes that are kept for one client: what waits for it, its members, its names for channels.
+    client_memory: usize = "50331648", Whole(1 << 20, 1 << 34), reloadable;
     /// Bytes that wait for one slow reader before it is closed with 1013. At least websocket.max_message_bytes + 4096.
     outbox_bytes: usize = "4194304", Whole(8_192, 1 << 30), reloadable;
 }

@@ -248,7 +248,7 @@ impl ChannelState {
     /// # Errors
     /// Why nothing is published.
     pub fn judge(&mut self, now: Now, command: Publish) -> Result<Judged, Fault> {
-        let Publish { attached, publisher, mut id, body, is_ephemeral, refusal, .. } = command;
+        let Publish { attached, publisher, mut id, body, is_ephemeral, account, refusal, .. } = command;
         self.seen.forget(now.uptime);
         let content = Content::of(&id, &body);
         // Before anything else: what was acknowledged is acknowledged again, whatever has changed since.
@@ -271,7 +271,9 @@ impl ChannelState {
             return Err(Fault::NotAttached);
         }
         let body = match (body, publisher) {
-            (Body::Presence(events), Some(connection)) => Body::Presence(self.members.judge(connection, events)?),
+            (Body::Presence(events), Some(connection)) => {
+                Body::Presence(self.members.judge(connection, events, account.as_ref())?)
+            }
             (body, _) => body,
         };
         let channel = self.name.clone();

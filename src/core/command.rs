@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     core::{
+        budget::Account,
         dedupe::Published,
         filter::Filter,
         message::{Body, Draft, Entry, EntryId, Message},
@@ -119,6 +120,8 @@ pub struct Publish {
     pub id: EntryId,
     pub body: Body,
     pub is_ephemeral: bool,
+    /// Who pays for members that it brings; none: nobody.
+    pub account: Option<Account>,
     /// Why it may not be published, unless it was published before: then it is answered as it was.
     pub refusal: Option<Fault>,
 }
@@ -126,7 +129,16 @@ pub struct Publish {
 impl Publish {
     /// Of no connection, without an answer.
     pub const fn new(id: EntryId, body: Body) -> Self {
-        Self { reply: None, attached: None, publisher: None, id, body, is_ephemeral: false, refusal: None }
+        Self {
+            reply: None,
+            attached: None,
+            publisher: None,
+            id,
+            body,
+            is_ephemeral: false,
+            account: None,
+            refusal: None,
+        }
     }
 
     /// The same of one message.

@@ -21,6 +21,7 @@ use std::{
 use bytestring::ByteString;
 
 use crate::{
+    core::budget::{Account, Charge, Kind},
     core::message::{Entry, Extras, Payload, size_of_identity},
     error::Fault,
     ids::{ClientId, ConnectionId, Timestamp},
@@ -75,6 +76,7 @@ struct Standing {
 
 /// The last enter or update of a member.
 struct Present {
+    cost: usize,
     id: Option<ByteString>,
     place: Option<EventPosition>,
     payload: Payload,
@@ -102,14 +104,36 @@ pub struct Members {
     present: BTreeMap<MemberKey, Arc<Member>>,
     /// All of them as one list, until the next change: whoever asks in between shares it.
     listed: OnceLock<Arc<MemberList>>,
-    /// The clients of each connection that are present, but for fixtures.
-    clients: HashMap<ConnectionId, HashSet<ClientId>>,
+    /// What is present of each connection, but for fixtures.
+    clients: HashMap<ConnectionId, Clients>,
+    /// What all of them cost.
+    bytes: usize,
     /// Connections without a transport, and when their members leave.
     lost: Deadlines,
     leaves: Leaves,
     /// Of the newest event.
     timestamp: Timestamp,
     limit: usize,
+}
+
+/// The members of one connection.
+#[derive(Debug, Default)]
+struct Clients {
+    ids: HashSet<ClientId>,
+    /// What they cost.
+    bytes: usize,
+    /// Pays for them; none where nobody does.
+    charge: Option<Charge>,
+}
+
+impl Clients {
+    /// Gives back what is paid too much.
+    fn settle(&mut self) {
+        if let Some(charge) = self.charge.as_mut().filter(|charge| charge.bytes() > self.bytes) {
+            // Cannot fail: it becomes less.
+            let _ = charge.set(self.bytes);
+        }
+    }
 }
 
 impl Member {
@@ -128,6 +152,11 @@ impl Member {
     pub fn size(&self) -> usize {
         size_of_identity(Some(&self.client_id), self.extras.as_deref()) + self.payload.data.len()
     }
+
+    /// What it costs in memory, about.
+    fn cost(&self) -> usize {
+        size_of::<Self>() + self.size() + self.payload.encoding.len()
+    }
 }
 
 impl PresenceEvent {
@@ -139,6 +168,11 @@ impl PresenceEvent {
     pub(super) fn cost(&self) -> usize {
         size_of::<Self>() + self.size() + self.payload.encoding.len()
     }
+
+    /// What its member costs.
+    fn member_cost(&self) -> usize {
+        size_of::<Member>() + self.size() + self.payload.encoding.len()
+    }
 }
 
 impl Members {
@@ -149,6 +183,7 @@ impl Members {
             present: fixtures.into_iter().map(with_key).collect(),
             listed: OnceLock::new(),
             clients: HashMap::new(),
+            bytes: 0,
             lost: Deadlines::default(),
             leaves: Leaves::default(),
             timestamp: Timestamp::from_millis(0),
@@ -181,7 +216,7 @@ impl Members {
 
     /// Those of one connection, by client id.
     pub fn of(&self, connection: ConnectionId) -> Vec<Arc<Member>> {
-        let clients = self.clients.get(&connection).into_iter().flatten();
+        let clients = self.clients.get(&connection).into_iter().flat_map(|clients| &clients.ids);
         let member = |client: &ClientId| self.present.get(&(client.clone(), connection)).cloned();
         let mut members: Vec<_> = clients.filter_map(member).collect();
         members.sort_unstable_by(|a, b| a.client_id.cmp(&b.client_id));
@@ -200,11 +235,19 @@ impl Members {
     /// without data gets the member's last data. Each event sees what those before it have changed.
     ///
     /// # Errors
-    /// [`Fault::TooManyMembers`]; then nothing has changed.
-    pub fn judge(&mut self, connection: ConnectionId, events: Vec<PresenceEvent>) -> Result<Vec<PresenceEvent>, Fault> {
+    /// [`Fault::TooManyMembers`], [`Fault::PresenceTooLarge`], or `account` has no room; then nothing has changed.
+    pub fn judge(
+        &mut self,
+        connection: ConnectionId,
+        events: Vec<PresenceEvent>,
+        account: Option<&Account>,
+    ) -> Result<Vec<PresenceEvent>, Fault> {
         let mut told = Vec::with_capacity(events.len());
         let mut left = Vec::new();
         let mut count = self.present.len();
+        let own_before = self.clients.get(&connection).map_or(0, |clients| clients.bytes);
+        let others = self.bytes - own_before;
+        let mut own = own_before;
         // By client, how those stand whom the events so far have changed.
         let mut changed: HashMap<ClientId, Standing> = HashMap::new();
         for mut event in events {
@@ -226,6 +269,7 @@ impl Members {
                     if event.payload.data.is_empty() {
                         event.payload = present.payload.clone();
                     }
+                    own -= present.cost;
                     standing.present = None;
                     count -= 1;
                     told.push(event);
@@ -242,18 +286,42 @@ impl Members {
                 }
                 (PresenceAction::Enter | PresenceAction::Update, Some(_)) => {}
             }
-            standing.present = Some(Present { id: event.id.clone(), place, payload: event.payload.clone() });
+            let cost = event.member_cost();
+            own = own + cost - standing.present.as_ref().map_or(0, |present| present.cost);
+            if others + own > limits::PRESENCE_BYTES && own > own_before {
+                return Err(Fault::PresenceTooLarge { limit: limits::PRESENCE_BYTES });
+            }
+            standing.present = Some(Present { cost, id: event.id.clone(), place, payload: event.payload.clone() });
             told.push(event);
         }
+        self.pay(connection, own, account)?;
         for (client, place) in left {
             self.leaves.note(connection, client, place);
         }
         Ok(told)
     }
 
+    /// Pays for `bytes` of members of a connection, before they are there.
+    fn pay(&mut self, connection: ConnectionId, bytes: usize, account: Option<&Account>) -> Result<(), Fault> {
+        let Some(account) = account.filter(|_| bytes > 0) else {
+            return Ok(());
+        };
+        let clients = self.clients.get_mut(&connection);
+        match clients.and_then(|clients| clients.charge.as_mut()) {
+            Some(charge) if charge.bytes() >= bytes => Ok(()),
+            Some(charge) => charge.set(bytes).map_err(|full| full.to_fault()),
+            None => {
+                let charge = account.charge(Kind::Presence, bytes).map_err(|full| full.to_fault())?;
+                self.clients.entry(connection).or_default().charge = Some(charge);
+                Ok(())
+            }
+        }
+    }
+
     fn standing(&self, client: &ClientId, connection: ConnectionId) -> Standing {
         let member = self.present.get(&(client.clone(), connection));
         let present = member.map(|member| Present {
+            cost: member.cost(),
             id: Some(member.id.clone()),
             place: EventPosition::of(connection, &member.id),
             payload: member.payload.clone(),
@@ -272,8 +340,8 @@ impl Members {
             self.listed.take();
             let key = (event.client_id.clone(), connection);
             if event.action == PresenceAction::Leave {
-                if self.present.remove(&key).is_some() {
-                    self.strike(connection, &event.client_id);
+                if let Some(member) = self.present.remove(&key) {
+                    self.strike(connection, &member);
                 }
                 continue;
             }
@@ -286,16 +354,24 @@ impl Members {
                 extras: event.extras.clone(),
                 timestamp: entry.timestamp,
             };
-            if self.present.insert(key, Arc::new(member)).is_none() {
-                self.clients.entry(connection).or_default().insert(event.client_id.clone());
-            }
+            let cost = member.cost();
+            let before = self.present.insert(key, Arc::new(member)).map_or(0, |before| before.cost());
+            self.bytes = self.bytes + cost - before;
+            let clients = self.clients.entry(connection).or_default();
+            clients.bytes = clients.bytes + cost - before;
+            clients.ids.insert(event.client_id.clone());
+        }
+        if let Some(clients) = self.clients.get_mut(&connection) {
+            clients.settle();
         }
     }
 
-    fn strike(&mut self, connection: ConnectionId, client: &ClientId) {
+    fn strike(&mut self, connection: ConnectionId, member: &Member) {
         if let Some(clients) = self.clients.get_mut(&connection) {
-            clients.remove(client);
-            if clients.is_empty() {
+            self.bytes -= member.cost();
+            clients.bytes -= member.cost();
+            clients.ids.remove(&member.client_id);
+            if clients.ids.is_empty() {
                 self.clients.remove(&connection);
                 self.lost.clear(connection);
             }

@@ -1,4 +1,4 @@
-//! How many WebSockets may be open: in all, and from one address (docs/goals.md §5).
+//! How many WebSockets may be open, in all and from one address, and how fast one address may open more (docs/goals.md §5).
 //!
 //! Not here: what an admitted connection may then do (rate limits), and which address a client has
 //! behind a proxy (`client_address`).
@@ -7,12 +7,19 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
 
-use crate::{actors::refusals::Reason, config, edge::client_address::Source, live::Live};
+use crate::{
+    actors::{accounts::Full, refusals::Reason},
+    config,
+    ids::Network,
+    limits::RATED_NETWORKS,
+    live::Live,
+};
 
 /// What POSIX promises to a process that cannot even ask for its limit.
 const FEWEST_DESCRIPTORS: u64 = 1024;
@@ -24,16 +31,24 @@ pub enum NotAdmitted {
     Full { cap: usize },
     #[error("{cap} WebSockets from this address are open, the most that limits.connections_per_address allows")]
     AddressFull { cap: usize },
+    #[error(
+        "too many new WebSockets from this address: {per_second} a second, {burst} at once, are the most that \
+         limits.connects_per_second and limits.connect_burst allow; try later"
+    )]
+    TooOften { per_second: u32, burst: u32 },
     #[error("the server is shutting down; connect again in a moment")]
     Draining,
+    #[error("no memory for another connection: {0}")]
+    NoMemory(Full),
 }
 
 impl NotAdmitted {
     /// What it is counted as.
     pub const fn reason(self) -> Reason {
         match self {
-            Self::Full { .. } => Reason::Full,
+            Self::Full { .. } | Self::NoMemory(_) => Reason::Full,
             Self::AddressFull { .. } => Reason::AddressFull,
+            Self::TooOften { .. } => Reason::TooOften,
             Self::Draining => Reason::Draining,
         }
     }
@@ -54,15 +69,43 @@ struct Places {
 struct Caps {
     total: usize,
     /// 0 = no cap.
-    per_source: usize,
+    per_network: usize,
+    /// 0 = no limit.
+    per_second: u32,
+    burst: u32,
     exempt_loopback: bool,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     total: usize,
-    /// Only sources that have a connection open, so never more entries than `total`.
-    by_source: HashMap<Source, usize>,
+    /// Only networks that have a connection open, so never more entries than `total`.
+    by_network: HashMap<Network, usize>,
+    arrivals: Arrivals,
+}
+
+/// When each network will have made up for the connections that it has opened: the generic cell rate algorithm, a bucket
+/// that needs no more than one time.
+#[derive(Debug, Default)]
+struct Arrivals(HashMap<Network, Duration>);
+
+impl Arrivals {
+    /// Whether `network` may open one more at `now` (monotonic); counts it.
+    fn allow(&mut self, network: Network, now: Duration, per_second: u32, burst: u32) -> bool {
+        let Some(step) = Duration::from_secs(1).checked_div(per_second) else { return true };
+        let made_up = self.0.get(&network).map_or(now, |made_up| now.max(*made_up)) + step;
+        if made_up > now + step.saturating_mul(burst) {
+            return false;
+        }
+        // Whoever adds sweeps, when it pays: the map never holds more than twice what it must.
+        if self.0.len() == self.0.capacity() {
+            self.0.retain(|_, made_up| *made_up > now);
+        }
+        if self.0.len() < RATED_NETWORKS || self.0.contains_key(&network) {
+            self.0.insert(network, made_up);
+        }
+        true
+    }
 }
 
 /// The right to one open WebSocket; dropping it gives the place back.
@@ -71,7 +114,14 @@ struct Open {
 pub struct Permit {
     places: Arc<Places>,
     /// `None` when this connection is not counted by address.
-    source: Option<Source>,
+    network: Option<Network>,
+}
+
+impl Permit {
+    /// Whose share of memory it counts against.
+    pub const fn network(&self) -> Option<Network> {
+        self.network
+    }
 }
 
 impl Admission {
@@ -86,28 +136,31 @@ impl Admission {
         self.0.caps.set(Caps::of(limits));
     }
 
-    /// Takes a place for one WebSocket from `address`.
+    /// Takes a place for one WebSocket from `address`; `now` is monotonic.
     ///
     /// # Errors
     /// [`NotAdmitted`], naming the cap that was reached.
-    pub fn admit(&self, address: IpAddr) -> Result<Permit, NotAdmitted> {
+    pub fn admit(&self, address: IpAddr, now: Duration) -> Result<Permit, NotAdmitted> {
         let places = &self.0;
         let caps = places.caps.get();
         let mut open = places.open.lock();
         if open.total >= caps.total {
             return Err(NotAdmitted::Full { cap: caps.total });
         }
-        let source = caps.counted_source(address);
-        if let Some(source) = source {
-            let from_there = open.by_source.entry(source).or_insert(0);
-            // A new entry holds 0, less than any cap: no refused source leaves an entry behind.
-            if *from_there >= caps.per_source {
-                return Err(NotAdmitted::AddressFull { cap: caps.per_source });
-            }
-            *from_there += 1;
+        let network = caps.counted_network(address);
+        let from_there = network.and_then(|network| open.by_network.get(&network)).copied().unwrap_or(0);
+        if network.is_some() && from_there >= caps.per_network {
+            return Err(NotAdmitted::AddressFull { cap: caps.per_network });
+        }
+        let Caps { per_second, burst, .. } = *caps;
+        if !caps.is_exempt(address) && !open.arrivals.allow(Network::of(address), now, per_second, burst) {
+            return Err(NotAdmitted::TooOften { per_second, burst });
+        }
+        if let Some(network) = network {
+            open.by_network.insert(network, from_there + 1);
         }
         open.total += 1;
-        Ok(Permit { places: Arc::clone(places), source })
+        Ok(Permit { places: Arc::clone(places), network })
     }
 
     /// WebSockets open now.
@@ -120,14 +173,19 @@ impl Caps {
     fn of(limits: &config::Limits) -> Self {
         Self {
             total: total_cap(limits.connections, descriptor_limit()),
-            per_source: limits.connections_per_address,
+            per_network: limits.connections_per_address,
+            per_second: limits.connects_per_second,
+            burst: limits.connect_burst,
             exempt_loopback: limits.exempt_loopback,
         }
     }
 
-    fn counted_source(&self, address: IpAddr) -> Option<Source> {
-        let exempt = self.exempt_loopback && address.to_canonical().is_loopback();
-        (self.per_source > 0 && !exempt).then(|| Source::of(address))
+    fn counted_network(&self, address: IpAddr) -> Option<Network> {
+        (self.per_network > 0 && !self.is_exempt(address)).then(|| Network::of(address))
+    }
+
+    fn is_exempt(&self, address: IpAddr) -> bool {
+        self.exempt_loopback && address.to_canonical().is_loopback()
     }
 }
 
@@ -135,8 +193,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut open = self.places.open.lock();
         open.total -= 1;
-        if let Some(source) = self.source
-            && let Entry::Occupied(mut from_there) = open.by_source.entry(source)
+        if let Some(network) = self.network
+            && let Entry::Occupied(mut from_there) = open.by_network.entry(network)
         {
             *from_there.get_mut() -= 1;
             if *from_there.get() == 0 {
@@ -190,8 +248,8 @@ mod tests {
 
     use super::*;
 
-    fn admission(total: usize, per_source: usize, exempt_loopback: bool) -> Admission {
-        let caps = Live::new(Caps { total, per_source, exempt_loopback });
+    fn admission(total: usize, per_network: usize, exempt_loopback: bool) -> Admission {
+        let caps = Live::new(Caps { total, per_network, per_second: 0, burst: 1, exempt_loopback });
         Admission(Arc::new(Places { caps, open: Mutex::default() }))
     }
 
@@ -199,50 +257,53 @@ mod tests {
         address.parse().unwrap()
     }
 
-    fn sources(admission: &Admission) -> usize {
-        admission.0.open.lock().by_source.len()
+    fn networks(admission: &Admission) -> usize {
+        admission.0.open.lock().by_network.len()
     }
 
     #[test]
     fn the_total_is_capped_and_a_dropped_permit_makes_room() {
         let admission = admission(2, 0, false);
-        let first = admission.admit(ip("127.0.0.1")).unwrap();
-        let _second = admission.admit(ip("127.0.0.2")).unwrap();
-        assert_eq!(admission.admit(ip("127.0.0.3")).unwrap_err(), NotAdmitted::Full { cap: 2 });
+        let first = admission.admit(ip("127.0.0.1"), Duration::ZERO).unwrap();
+        let _second = admission.admit(ip("127.0.0.2"), Duration::ZERO).unwrap();
+        assert_eq!(admission.admit(ip("127.0.0.3"), Duration::ZERO).unwrap_err(), NotAdmitted::Full { cap: 2 });
         drop(first);
-        assert!(admission.clone().admit(ip("127.0.0.3")).is_ok());
+        assert!(admission.clone().admit(ip("127.0.0.3"), Duration::ZERO).is_ok());
     }
 
     #[test]
     fn each_address_has_its_own_cap() {
         let admission = admission(100, 2, false);
-        let _held = [admission.admit(ip("10.0.0.1")).unwrap(), admission.admit(ip("10.0.0.1")).unwrap()];
+        let _held = [
+            admission.admit(ip("10.0.0.1"), Duration::ZERO).unwrap(),
+            admission.admit(ip("10.0.0.1"), Duration::ZERO).unwrap(),
+        ];
         let refusal = NotAdmitted::AddressFull { cap: 2 };
-        assert_eq!(admission.admit(ip("10.0.0.1")).unwrap_err(), refusal);
-        assert_eq!(admission.admit(ip("::ffff:10.0.0.1")).unwrap_err(), refusal);
-        assert!(admission.admit(ip("10.0.0.2")).is_ok());
+        assert_eq!(admission.admit(ip("10.0.0.1"), Duration::ZERO).unwrap_err(), refusal);
+        assert_eq!(admission.admit(ip("::ffff:10.0.0.1"), Duration::ZERO).unwrap_err(), refusal);
+        assert!(admission.admit(ip("10.0.0.2"), Duration::ZERO).is_ok());
         assert_eq!(admission.open(), 2);
     }
 
     #[test]
     fn ipv6_is_counted_by_its_64() {
         let admission = admission(100, 1, false);
-        let _held = admission.admit(ip("2001:db8:0:1::1")).unwrap();
-        assert!(admission.admit(ip("2001:db8:0:1:ffff::2")).is_err());
-        assert!(admission.admit(ip("2001:db8:0:2::1")).is_ok());
+        let _held = admission.admit(ip("2001:db8:0:1::1"), Duration::ZERO).unwrap();
+        assert!(admission.admit(ip("2001:db8:0:1:ffff::2"), Duration::ZERO).is_err());
+        assert!(admission.admit(ip("2001:db8:0:2::1"), Duration::ZERO).is_ok());
     }
 
     #[test]
     fn loopback_is_exempt_from_the_cap_by_address_only_when_asked() {
         for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"].map(ip) {
             let exempt = admission(3, 1, true);
-            let held: Vec<_> = (0..3).map(|_| exempt.admit(loopback).unwrap()).collect();
-            assert_eq!(exempt.admit(loopback).unwrap_err(), NotAdmitted::Full { cap: 3 });
+            let held: Vec<_> = (0..3).map(|_| exempt.admit(loopback, Duration::ZERO).unwrap()).collect();
+            assert_eq!(exempt.admit(loopback, Duration::ZERO).unwrap_err(), NotAdmitted::Full { cap: 3 });
             assert_eq!(held.len(), exempt.open());
 
             let strict = admission(3, 1, false);
-            let _held = strict.admit(loopback).unwrap();
-            assert!(strict.admit(loopback).is_err());
+            let _held = strict.admit(loopback, Duration::ZERO).unwrap();
+            assert!(strict.admit(loopback, Duration::ZERO).is_err());
         }
     }
 
@@ -261,28 +322,48 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for host in 0..200u8 {
-                        let _permit = admission.admit(IpAddr::from([10, 0, 0, host])).unwrap();
+                        let _permit = admission.admit(IpAddr::from([10, 0, 0, host]), Duration::ZERO).unwrap();
                     }
                 });
             }
         });
-        assert_eq!((admission.open(), sources(&admission)), (0, 0));
+        assert_eq!((admission.open(), networks(&admission)), (0, 0));
+    }
+
+    /// findings B6: new connections of a network are rated; what was refused counts for nothing.
+    #[test]
+    fn new_connections_of_a_network_are_rated() {
+        let caps = Caps { total: 100, per_network: 0, per_second: 2, burst: 3, exempt_loopback: true };
+        let admission = Admission(Arc::new(Places { caps: Live::new(caps), open: Mutex::default() }));
+        let at = |host: &str, millis| admission.admit(ip(host), Duration::from_millis(millis)).err();
+        let refused = Some(NotAdmitted::TooOften { per_second: 2, burst: 3 });
+        for _ in 0..3 {
+            assert_eq!(at("10.0.0.1", 0), None);
+        }
+        assert_eq!((at("10.0.0.1", 0), at("10.0.0.1", 499)), (refused, refused));
+        assert_eq!((at("10.0.0.2", 499), at("127.0.0.1", 499)), (None, None));
+        assert_eq!((at("10.0.0.1", 500), at("10.0.0.1", 500)), (None, refused));
+        for host in 0..1_000_u32 {
+            let address = IpAddr::from(host.to_be_bytes());
+            drop(admission.admit(address, Duration::from_secs(10 + u64::from(host))));
+        }
+        assert!(admission.0.open.lock().arrivals.0.len() < 20);
     }
 
     proptest! {
         #[test]
-        fn the_map_holds_open_sources_only(steps in proptest::collection::vec((0..6u8, any::<bool>()), 0..200)) {
+        fn the_map_holds_open_networks_only(steps in proptest::collection::vec((0..6u8, any::<bool>()), 0..200)) {
             let admission = admission(20, 3, false);
             let mut held = Vec::new();
             for (host, opens) in steps {
                 if opens {
-                    held.extend(admission.admit(IpAddr::from([10, 0, 0, host])).ok());
+                    held.extend(admission.admit(IpAddr::from([10, 0, 0, host]), Duration::ZERO).ok());
                 } else if !held.is_empty() {
                     drop(held.swap_remove(usize::from(host) % held.len()));
                 }
                 prop_assert_eq!(admission.open(), held.len());
-                prop_assert!(sources(&admission) <= held.len());
-                prop_assert!(admission.0.open.lock().by_source.values().all(|open| (1..=3).contains(open)));
+                prop_assert!(networks(&admission) <= held.len());
+                prop_assert!(admission.0.open.lock().by_network.values().all(|open| (1..=3).contains(open)));
             }
         }
     }

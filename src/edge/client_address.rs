@@ -3,7 +3,7 @@
 //! `X-Forwarded-For` grows at its right end, one address for each proxy passed, so only the part
 //! that trusted proxies wrote is believed: whatever stands further left, anybody can have sent.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use actix_web::{
     HttpRequest,
@@ -11,25 +11,11 @@ use actix_web::{
 };
 use ipnet::IpNet;
 
-/// Whoever is counted as one: an IPv4 address, or the /64 that an IPv6 host can pick addresses from. Every limit and every
-/// ban by address counts these, or whoever has IPv6 has 2^64 of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Source(IpAddr);
-
-impl Source {
-    pub fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
-            v4 => v4,
-        })
-    }
-}
-
 /// The address of whoever sent `request`.
 pub fn client_address_of(request: &HttpRequest, trusted: &[IpNet]) -> IpAddr {
     let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let handle = request.peer_addr().map_or(unknown, |handle| handle.ip());
-    client_address(handle, request.headers(), trusted)
+    let peer = request.peer_addr().map_or(unknown, |peer| peer.ip());
+    client_address(peer, request.headers(), trusted)
 }
 
 /// For the log when one address has, or comes, too often: it may be a proxy that nobody has named, whose clients count
@@ -52,9 +38,9 @@ pub fn proxy_hint(request: &HttpRequest, address: IpAddr) -> String {
 ///
 /// When an entry cannot be read, the proxy that wrote it stands for its clients; when every hop is
 /// trusted, the farthest one is the client. An IPv4 address that is written as IPv6 comes out as IPv4.
-pub fn client_address(handle: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-    let mut nearest = handle.to_canonical();
+    let mut nearest = peer.to_canonical();
     let lines: Vec<_> = headers.get_all(X_FORWARDED_FOR).collect();
     let hops = lines.iter().rev().flat_map(|line| {
         // An unreadable line yields one unreadable hop, which ends the search.
@@ -91,13 +77,13 @@ mod tests {
     use super::*;
 
     /// Proxies live in 10.0.0.0/8 and fd00::/8.
-    fn seen(handle: &str, forwarded: &[&str]) -> String {
+    fn seen(peer: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in forwarded {
             headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
-        client_address(handle.parse().unwrap(), &headers, &trusted).to_string()
+        client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
     }
 
     #[test]
@@ -119,8 +105,8 @@ mod tests {
             ("10.0.0.1", &["198.51.100.1, unknown, 10.0.0.2"], "10.0.0.2"),
             ("10.0.0.1", &["198.51.100.1", "\u{e9}"], "10.0.0.1"),
         ];
-        for (handle, forwarded, expected) in table {
-            assert_eq!(seen(handle, forwarded), expected, "{handle} {forwarded:?}");
+        for (peer, forwarded, expected) in table {
+            assert_eq!(seen(peer, forwarded), expected, "{peer} {forwarded:?}");
         }
     }
 }

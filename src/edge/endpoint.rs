@@ -131,7 +131,8 @@ async fn upgrade<E: Endpoint>(
     let permit = endpoint.ingress().take_place(request)?;
     NoHandshake::check(request)?;
     let handler = endpoint.open(request, accepted).await.map_err(Refusal::Own)?;
-    let mut response = endpoint.ingress().start(request, payload, permit, handler).await?;
+    let place = endpoint.ingress().take_memory(permit, &*handler)?;
+    let mut response = endpoint.ingress().start(request, payload, place, handler).await?;
     if let Some(subprotocol) = endpoint.subprotocol(request) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
     }

@@ -11,12 +11,18 @@ use actix_web::HttpRequest;
 use ipnet::IpNet;
 
 use crate::{
-    actors::{refusals::Reason, worker::Worker},
+    actors::{
+        accounts::{Account, Charge, Kind},
+        refusals::Reason,
+        transport::{ProtocolHandler, Terms},
+        worker::Worker,
+    },
     edge::{
         admission::{Admission, NotAdmitted, Permit},
         client_address::{client_address_of, proxy_hint},
         guard::MessageLimits,
     },
+    limits,
     live::Live,
 };
 
@@ -27,6 +33,15 @@ pub struct Ingress {
     pub admission: Admission,
     pub trusted_proxies: Arc<Live<Vec<IpNet>>>,
     pub limits: MessageLimits,
+}
+
+/// What a new connection has been given.
+pub(super) struct Place {
+    pub terms: Terms,
+    /// Whatever is kept for it is charged here.
+    pub account: Account,
+    /// To be kept until the client has hung up.
+    pub held: (Permit, Charge),
 }
 
 impl Ingress {
@@ -45,12 +60,24 @@ impl Ingress {
     /// Takes a place for the WebSocket of `request`. The one place where the limits of a network for new connections stand.
     ///
     /// # Errors
-    /// When a cap is reached or the server stops.
+    /// When a cap is reached, the network comes too often, or the server stops.
     pub fn take_place(&self, request: &HttpRequest) -> Result<Permit, NotAdmitted> {
         if self.worker.broker.closing.load(Ordering::Relaxed) {
             return Err(NotAdmitted::Draining);
         }
-        self.admission.admit(self.client_address(request))
+        self.admission.admit(self.client_address(request), self.worker.broker.clock.uptime())
+    }
+
+    /// Takes what the connection itself costs, from the account of its app and network.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(super) fn take_memory(&self, permit: Permit, handler: &dyn ProtocolHandler) -> Result<Place, NotAdmitted> {
+        let broker = &self.worker.broker;
+        let terms = handler.terms(&broker.settings.get());
+        let account = broker.accounts.client(terms.app, permit.network());
+        let charge = account.charge(Kind::Connection, limits::CONNECTION_COST).map_err(NotAdmitted::NoMemory)?;
+        Ok(Place { terms, account, held: (permit, charge) })
     }
 
     /// Counts a client that is turned away before the upgrade, and logs why. Where clients are counted by

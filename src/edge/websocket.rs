@@ -28,10 +28,9 @@ use crate::{
         transport::{Inbound, Transport},
     },
     edge::{
-        admission::Permit,
         body::OutboxBody,
         guard::{self, MessageLimits, Verdict, Violation},
-        ingress::Ingress,
+        ingress::{Ingress, Place},
         refusal::NoHandshake,
     },
     error::CloseReason,
@@ -46,7 +45,7 @@ impl Ingress {
         &self,
         request: &HttpRequest,
         payload: web::Payload,
-        permit: Permit,
+        place: Place,
         handler: Box<dyn ProtocolHandler>,
     ) -> Result<HttpResponse, NoHandshake> {
         let guarded = guard::guard_payload(request, payload, self.limits).await;
@@ -60,15 +59,16 @@ impl Ingress {
 
         let descriptor = request.conn_data::<Descriptor>();
         let socket = Socket::new(descriptor.map(|descriptor| descriptor.number));
+        let Place { terms, account, held } = place;
         let limit = self.worker.broker.settings.get().outbox_bytes;
         let outbox = if descriptor.is_some_and(|descriptor| descriptor.plain) {
-            Outbox::direct(limit, socket.clone(), Rc::clone(&self.worker.flusher))
+            Outbox::direct(limit, Some(account), socket.clone(), Rc::clone(&self.worker.flusher))
         } else {
-            Outbox::new(limit)
+            Outbox::new(limit, Some(account))
         };
         let body_outbox = outbox.clone();
         let body_socket = socket.clone();
-        Transport::open(Rc::clone(&self.worker), handler, inbound, outbox, socket, Box::new(permit));
+        Transport::open(Rc::clone(&self.worker), handler, terms, inbound, outbox, socket, Box::new(held));
         Ok(response.map_body(|_, inner| BoxBody::new(OutboxBody::new(body_outbox, body_socket, inner.boxed()))))
     }
 }

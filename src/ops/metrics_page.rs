@@ -132,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::actors::{
+        accounts::KeptFigures,
         metrics::{Counters, LogFigures, StoreFigures},
         refusals::Refusals,
     };
@@ -190,6 +191,7 @@ mod tests {
             connections: 50,
             channels: 2,
             history_bytes: 4096,
+            kept: KeptFigures::default(),
             store: StoreFigures { reads: 3, commits: 4, stored_bytes: 5, file_bytes: 6 },
             refusals: Refusals::default().read(),
             log: LogFigures { stdout_dropped: 8, errors_dropped: 9 },

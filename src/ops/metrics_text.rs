@@ -77,6 +77,7 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
         unit: "seconds",
         rises: false,
         help: "Time since the start",
+        label: "",
         samples: uptime.samples(None),
     };
     let figures = [snapshot.figures(), process.figures(), vec![uptime]].into_iter().flatten();
@@ -100,24 +101,24 @@ fn families(snapshot: &Snapshot, process: &ProcessFacts, uptime: Duration) -> Ve
 
 impl Family {
     fn encode(&self, form: TextForm, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let Figure { unit, rises, .. } = self.figure;
+        let Figure { unit, rises, label, .. } = self.figure;
         let kind = if rises { MetricType::Counter } else { MetricType::Gauge };
         match form {
             TextForm::OpenMetrics => {
                 let what = self.name.strip_suffix(unit).unwrap_or(&self.name).trim_end_matches('_');
                 let unit = Unit::Other(unit.to_owned());
-                self.encode_values(encoder.encode_descriptor(what, &self.help, Some(&unit), kind)?, rises)
+                self.encode_values(encoder.encode_descriptor(what, &self.help, Some(&unit), kind)?, label, rises)
             }
             TextForm::Prometheus => {
                 let name = format!("{}{}", self.name, if rises { "_total" } else { "" });
-                self.encode_values(encoder.encode_descriptor(&name, &self.help, None, kind)?, false)
+                self.encode_values(encoder.encode_descriptor(&name, &self.help, None, kind)?, label, false)
             }
         }
     }
 
     /// The crate writes a counter's value with `_total` after the name, a gauge's with the name as it
     /// is: the second is right where the described name has its `_total` already.
-    fn encode_values(&self, mut encoder: MetricEncoder, append_total: bool) -> fmt::Result {
+    fn encode_values(&self, mut encoder: MetricEncoder, label: &str, append_total: bool) -> fmt::Result {
         let write = |encoder: &mut MetricEncoder, number: &Number| {
             if append_total {
                 encoder.encode_counter::<NoLabelSet, _, u64>(number, None)
@@ -125,9 +126,9 @@ impl Family {
                 encoder.encode_gauge(number)
             }
         };
-        self.figure.samples.iter().try_for_each(|(reason, number)| match reason {
+        self.figure.samples.iter().try_for_each(|(value, number)| match value {
             None => write(&mut encoder, number),
-            Some(reason) => write(&mut encoder.encode_family(&[("reason", *reason)])?, number),
+            Some(value) => write(&mut encoder.encode_family(&[(label, *value)])?, number),
         })
     }
 }

@@ -77,6 +77,12 @@ async fn before_and_at_the_upgrade() {
     let target = format!("/?v=6&key={}", app.keys[0]);
     let _first = Socket::open(Client(full.address), &target, &[]).await;
     Client(full.address).shuts(&target, &[], 503, &["1 WebSockets are open", "limits.connections"]).await;
+    // findings B6: new connections of one address are rated.
+    let rated = Server::sandbox_at(Clock::manual(Timestamp::from_millis(0)), one_at_once);
+    let app = TestApp::plain(&rated).await;
+    let target = format!("/?v=6&key={}", app.keys[0]);
+    let _first = Socket::open(Client(rated.address), &target, &[]).await;
+    Client(rated.address).shuts(&target, &[], 429, &["too many new WebSockets", TOO_MANY]).await;
 }
 
 #[tokio::test]

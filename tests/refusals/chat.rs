@@ -78,6 +78,10 @@ async fn when_it_is_too_much() {
     });
     let _first = welcome(client, good[0].1).await;
     client.shuts(PATH, &good, 429, &["请求过于频繁", "limits.connections_per_address"]).await;
+    // findings B6: new connections of one address are rated.
+    let (_server, client) = start(one_at_once);
+    let _first = welcome(client, good[0].1).await;
+    client.shuts(PATH, &good, 429, &["请求过于频繁", TOO_MANY]).await;
 }
 
 #[tokio::test]

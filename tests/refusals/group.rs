@@ -132,3 +132,11 @@ async fn five_attempts() {
     }
     client.closes(4401, &["group.auth_timeout", "five attempts"]).await;
 }
+
+/// findings B6: new connections of one address are rated.
+#[tokio::test]
+async fn who_comes_too_often() {
+    let (_server, client) = start(one_at_once);
+    let _first = Socket::open(client, "/ws", &[]).await;
+    client.shuts("/ws", &[], 429, &["Too Many Requests", TOO_MANY]).await;
+}

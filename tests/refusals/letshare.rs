@@ -1,6 +1,10 @@
 //! `docs/protocols/letshare.md` §1.2, §2.2: the Chinese texts are the document's, `reason` is ours.
 
-use letshare_server::limits::{EVENT_NAME_BYTES, USER_ID_BYTES};
+use letshare_server::{
+    clock::Clock,
+    ids::Timestamp,
+    limits::{EVENT_NAME_BYTES, USER_ID_BYTES},
+};
 use serde_json::json;
 
 use super::*;
@@ -124,4 +128,12 @@ async fn too_fast_and_too_large() {
     page.refuses("{}", &["发送过于频繁", "limits.publishes_per_second", "limits.publish_burst"]).await;
     page.send(&"x".repeat(1_025)).await;
     page.closes(1009, &["too big", "1024 bytes"]).await;
+}
+
+/// findings B6: new connections of one address are rated.
+#[tokio::test]
+async fn who_comes_too_often() {
+    let server = Server::start_at(Clock::manual(Timestamp::from_millis(0)), one_at_once);
+    let _first = Client::connect(&server, "a:1").await;
+    Client(server.address).shuts(&server.target("b:2"), &[], 429, &["请求过于频繁", TOO_MANY]).await;
 }

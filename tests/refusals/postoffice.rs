@@ -73,3 +73,11 @@ async fn letters() {
     says(&desk.next_text().await, &["too_large", "1024 bytes", "postoffice.max_message_bytes"], "a large letter");
     desk.closes(1009, &["1024 bytes"]).await;
 }
+
+/// findings B6: new connections of one address are rated.
+#[tokio::test]
+async fn who_comes_too_often() {
+    let (_server, client) = start(one_at_once);
+    let _first = Socket::open(client, "/ws?clientID=a", &[TOKEN]).await;
+    client.shuts("/ws?clientID=b", &[TOKEN], 429, &["Too Many Requests", TOO_MANY]).await;
+}

@@ -105,3 +105,11 @@ async fn when_it_is_full() {
     let _first = Socket::open(client, "/ws", &[]).await;
     client.shuts("/ws", &[], 429, &["too many connections", "limits.connections_per_address"]).await;
 }
+
+/// findings B6: new connections of one address are rated.
+#[tokio::test]
+async fn who_comes_too_often() {
+    let (_server, client) = start(one_at_once);
+    let _first = Socket::open(client, "/ws", &[]).await;
+    client.shuts("/ws", &[], 429, &["too many connections", TOO_MANY]).await;
+}

@@ -82,7 +82,7 @@ mod tests {
             theirs.set_nonblocking(true).unwrap();
             let flusher = Rc::new(Flusher::default());
             let socket = Socket::new(Some(ours.as_raw_fd()));
-            let outbox = Outbox::direct(limit, socket, Rc::clone(&flusher));
+            let outbox = Outbox::direct(limit, None, socket, Rc::clone(&flusher));
             Self { flusher, outbox, _ours: ours, theirs }
         }
 
@@ -195,7 +195,7 @@ mod tests {
     fn who_took_its_turn_is_written_first() {
         let (mut publisher, mut reader) = (Rig::new(1000), Rig::new(1000));
         let socket = Socket::new(Some(reader._ours.as_raw_fd()));
-        reader.outbox = Outbox::direct(1000, socket, Rc::clone(&publisher.flusher));
+        reader.outbox = Outbox::direct(1000, None, socket, Rc::clone(&publisher.flusher));
         for rig in [&publisher, &reader] {
             rig.body();
         }
@@ -214,7 +214,7 @@ mod tests {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let flusher = Rc::new(Flusher::default());
         let socket = Socket::new(Some(ours.as_raw_fd()));
-        let outbox = Outbox::direct(1000, socket.clone(), Rc::clone(&flusher));
+        let outbox = Outbox::direct(1000, None, socket.clone(), Rc::clone(&flusher));
         let cx = Context::from_waker(Waker::noop());
         assert!(outbox.poll_frame(&cx).is_pending());
         outbox.push(frame(1, 1)).unwrap();

@@ -180,6 +180,7 @@ impl Hub {
             }
         }
         self.resubscribe_orphans();
+        self.worker.broker.connections.forget(self.worker.broker.clock.uptime());
         self.report();
     }
 

@@ -19,7 +19,11 @@ use std::{
 use bytes::{Buf as _, Bytes};
 
 use crate::{
-    actors::{fanout::flusher::Flusher, transport::Socket},
+    actors::{
+        accounts::{Account, Charge, Kind},
+        fanout::flusher::Flusher,
+        transport::Socket,
+    },
     limits,
 };
 
@@ -31,6 +35,11 @@ struct Queue {
     frames: RefCell<VecDeque<Bytes>>,
     bytes: Cell<usize>,
     limit: Cell<usize>,
+    /// Who pays for what waits; nobody in tests.
+    account: Option<Account>,
+    /// Bytes that may wait with what is paid by now.
+    paid: Cell<usize>,
+    charge: RefCell<Option<Charge>>,
     /// Frames that the socket took since the connection opened.
     taken: Cell<u64>,
     phase: Cell<Phase>,
@@ -69,17 +78,17 @@ enum Phase {
 pub struct Full;
 
 impl Outbox {
-    /// At most `limit` bytes wait, with what it costs to hold them.
-    pub fn new(limit: usize) -> Self {
-        Self::make(limit, Socket::new(None), None)
+    /// At most `limit` bytes wait, with what it costs to hold them, and `account` pays for them.
+    pub fn new(limit: usize, account: Option<Account>) -> Self {
+        Self::make(limit, account, Socket::new(None), None)
     }
 
     /// The same for a plain socket, which `flusher` may write to once the body was polled.
-    pub fn direct(limit: usize, socket: Socket, flusher: Rc<Flusher>) -> Self {
-        Self::make(limit, socket, Some(flusher))
+    pub fn direct(limit: usize, account: Option<Account>, socket: Socket, flusher: Rc<Flusher>) -> Self {
+        Self::make(limit, account, socket, Some(flusher))
     }
 
-    fn make(limit: usize, socket: Socket, flusher: Option<Rc<Flusher>>) -> Self {
+    fn make(limit: usize, account: Option<Account>, socket: Socket, flusher: Option<Rc<Flusher>>) -> Self {
         let way = if flusher.is_some() { Way::Unopened } else { Way::Body };
         Self(Rc::new(Queue {
             way: Cell::new(way),
@@ -90,6 +99,9 @@ impl Outbox {
             frames: RefCell::default(),
             bytes: Cell::new(0),
             limit: Cell::new(limit),
+            paid: Cell::new(account.as_ref().map_or(usize::MAX, |_| limits::OUTBOX_FREE)),
+            account,
+            charge: RefCell::default(),
             taken: Cell::new(0),
             phase: Cell::new(Phase::Open),
             reader: RefCell::default(),
@@ -108,6 +120,9 @@ impl Outbox {
         let bytes = queue.bytes.get() + cost(&frame);
         if bytes > queue.limit.get() {
             return Err(Full);
+        }
+        if bytes > queue.paid.get() {
+            self.pay(bytes)?;
         }
         queue.bytes.set(bytes);
         queue.frames.borrow_mut().push_back(frame);
@@ -142,6 +157,7 @@ impl Outbox {
         let rest = frames.pop_front().filter(|_| self.0.begun.get());
         self.0.bytes.set(rest.as_ref().map_or(0, cost));
         *frames = rest.into_iter().collect();
+        self.settle(&mut frames);
     }
 
     /// The reader sees the end, whatever waits.
@@ -182,12 +198,41 @@ impl Outbox {
             queue.begun.set(false);
             return Poll::Ready(Some(frame));
         }
-        shrink(&mut frames);
+        self.settle(&mut frames);
         if queue.phase.get() == Phase::Ended {
             return Poll::Ready(None);
         }
         *queue.reader.borrow_mut() = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Who pays for what waits.
+    pub fn account(&self) -> Option<&Account> {
+        self.0.account.as_ref()
+    }
+
+    /// Pays for `bytes`, rounded up.
+    fn pay(&self, bytes: usize) -> Result<(), Full> {
+        let queue = &*self.0;
+        let Some(account) = &queue.account else {
+            return Ok(());
+        };
+        let paid = bytes.next_multiple_of(limits::OUTBOX_STEP);
+        let own = paid - limits::OUTBOX_FREE;
+        match &mut *queue.charge.borrow_mut() {
+            Some(charge) => charge.set(own).map_err(|_| Full)?,
+            none => *none = Some(account.charge(Kind::Outbox, own).map_err(|_| Full)?),
+        }
+        queue.paid.set(paid);
+        Ok(())
+    }
+
+    /// Nothing waits any more: what was paid is given back.
+    fn settle(&self, frames: &mut VecDeque<Bytes>) {
+        shrink(frames);
+        if frames.is_empty() && self.0.charge.take().is_some() {
+            self.0.paid.set(limits::OUTBOX_FREE);
+        }
     }
 
     fn hand_over(&self) {
@@ -260,7 +305,7 @@ impl Outbox {
                 return self.wake();
             }
         }
-        shrink(&mut frames);
+        self.settle(&mut frames);
     }
 
     /// Wakes the reader once; it asks to be woken again when it has taken everything.
@@ -310,7 +355,7 @@ mod tests {
         let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&wakes));
         let cx = Context::from_waker(&waker);
-        let outbox = Outbox::new(1_000);
+        let outbox = Outbox::new(1_000, None);
         assert!(outbox.poll_frame(&cx).is_pending());
         for text in ["a", "b", "c"] {
             assert_eq!(outbox.push(frame(text)), Ok(()));
@@ -326,7 +371,7 @@ mod tests {
     #[test]
     fn it_is_bounded_in_bytes_and_a_frame_that_does_not_fit_is_not_lost_in_silence() {
         let cx = Context::from_waker(Waker::noop());
-        let outbox = Outbox::new(2 * FRAME_COST + 5);
+        let outbox = Outbox::new(2 * FRAME_COST + 5, None);
         assert_eq!(outbox.push(frame("123")), Ok(()));
         assert_eq!(outbox.push(frame("456")), Err(Full));
         assert_eq!(outbox.push(frame("45")), Ok(()));
@@ -336,7 +381,7 @@ mod tests {
 
     #[test]
     fn it_can_be_widened_for_a_while() {
-        let outbox = Outbox::new(FRAME_COST + 3);
+        let outbox = Outbox::new(FRAME_COST + 3, None);
         outbox.widen(3);
         assert_eq!(outbox.push(frame("123456")), Ok(()));
         outbox.narrow(3);
@@ -346,7 +391,7 @@ mod tests {
     #[test]
     fn nothing_follows_the_last_frame() {
         let cx = Context::from_waker(Waker::noop());
-        let outbox = Outbox::new(FRAME_COST + 3);
+        let outbox = Outbox::new(FRAME_COST + 3, None);
         assert_eq!(outbox.push(frame("123")), Ok(()));
         outbox.close(frame("bye"));
         outbox.close(frame("again"));

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     actors::{
+        accounts::{Accounts, Shares},
         broker::{Broker, Settings},
         channels::channel::Channel,
         channels::directory::Directory,
@@ -74,6 +75,7 @@ impl Stage {
             log,
             namespaces: Arc::new(Terms { presence_members: 10, ..Terms::default() }),
             connections: Connections::default(),
+            accounts: Accounts::new(Shares { server: 1 << 30, app: 1 << 30, network: 1 << 30, client: 1 << 20 }),
             directory: Directory::new(10),
             metrics: Metrics::default().start(),
             settings: Live::new(Settings {
@@ -107,10 +109,11 @@ impl Stage {
         let broker = Arc::clone(&self.broker);
         let started = self.threads[thread].spawn_fn(move || {
             let worker = Worker::on_this_thread(&broker);
-            let outbox = Outbox::new(broker.settings.get().outbox_bytes);
+            let outbox = Outbox::new(broker.settings.get().outbox_bytes, None);
             let inbound = stream::poll_fn(move |cx| said.poll_recv(cx));
             let (socket, permit) = (Socket::new(None), Box::new(()));
-            Transport::open(worker, Box::new(Script), inbound, outbox.clone(), socket, permit);
+            let (handler, terms) = (Box::new(Script), crate::actors::transport::Terms::new(&broker.settings.get()));
+            Transport::open(worker, handler, terms, inbound, outbox.clone(), socket, permit);
             actix::spawn(async move {
                 while let Some(frame) = poll_fn(|cx| outbox.poll_frame(cx)).await {
                     // Short text frames have a header of two bytes; the rest are pings.

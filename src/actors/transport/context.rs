@@ -7,22 +7,28 @@ use bytestring::ByteString;
 
 use crate::{
     actors::{
-        broker::Settings, channels::Command, fanout::TransportHandle, transport::TransportCommand,
-        transport::attachments::Attachments, transport::session::Session, worker::Worker,
+        accounts::{Charge, Full, Kind},
+        broker::Settings,
+        channels::Command,
+        fanout::TransportHandle,
+        transport::TransportCommand,
+        transport::attachments::Attachments,
+        transport::session::Session,
+        worker::Worker,
     },
     core::{
         command::{Answer, Attach, AttachmentId, Detach, Publish, Reply, Start},
         filter::Filter,
         frame,
         keepalive::Timeouts,
-        message::{Entry, EntryId, Message},
+        message::{Body, Entry, EntryId, Message},
         modes::Modes,
         rate::FrameRate,
         rules::Rules,
         wire::WireFormat,
     },
     error::{CloseReason, Fault},
-    ids::{ChannelName, ConnectionId, SessionId, Timestamp},
+    ids::{AppId, ChannelName, ConnectionId, SessionId, Timestamp},
 };
 
 /// One protocol's side of one transport: frames in, commands out; answers in, frames out.
@@ -101,6 +107,8 @@ pub struct Terms {
     pub farewell: fn(CloseReason) -> Option<Bytes>,
     /// How long its presence members stay when it is gone.
     pub hold: Duration,
+    /// Whose share of memory it lives on.
+    pub app: AppId,
 }
 
 impl Terms {
@@ -114,6 +122,7 @@ impl Terms {
             channels: settings.channels_per_connection,
             farewell: |_| None,
             hold: Duration::ZERO,
+            app: AppId::DEFAULT,
         }
     }
 }
@@ -193,12 +202,20 @@ impl TransportContext<'_> {
         TransportHandle { hub: self.worker().hub.clone(), session: self.session.id }
     }
 
+    /// Pays for `bytes` that are about to be kept for this client; none where nobody pays, as in tests.
+    ///
+    /// # Errors
+    /// [`Full`]
+    pub fn charge(&self, kind: Kind, bytes: usize) -> Result<Option<Charge>, Full> {
+        self.session.outbox.account().map(|account| account.charge(kind, bytes)).transpose()
+    }
+
     pub const fn connection(&self) -> ConnectionId {
         self.session.connection_id
     }
 
     /// The frame that is carried out costs so much more of the rate, beside the 1 that every frame costs.
-    pub fn charge(&self, cost: u32) {
+    pub fn spend(&self, cost: u32) {
         self.session.charge(cost);
     }
 
@@ -318,7 +335,10 @@ impl TransportContext<'_> {
     ///
     /// # Errors
     /// When the server is busy, or what is refused cannot be known. Other refusals come as an answer.
-    pub fn send(&mut self, name: &ChannelName, publish: Publish) -> Result<(), Fault> {
+    pub fn send(&mut self, name: &ChannelName, mut publish: Publish) -> Result<(), Fault> {
+        if let Body::Presence(_) = publish.body {
+            publish.account = self.session.outbox.account().cloned();
+        }
         let worker = Rc::clone(self.worker());
         let hub = worker.hub.clone();
         let refusal = publish.refusal.clone();

@@ -70,13 +70,13 @@ struct Protocol {
 impl Session {
     pub fn new(
         handler: Box<dyn ProtocolHandler>,
+        terms: Terms,
         transport: Addr<Transport>,
         outbox: Outbox,
         socket: Socket,
         worker: Rc<Worker>,
     ) -> Self {
-        let Terms { connection: connection_id, ping, timeouts, rate, channels, farewell, hold } =
-            handler.terms(&worker.broker.settings.get());
+        let Terms { connection: connection_id, ping, timeouts, rate, channels, farewell, hold, app: _ } = terms;
         Self {
             id: SessionId::next(),
             connection_id,

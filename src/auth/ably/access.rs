@@ -10,6 +10,7 @@ use crate::{
     },
     error::{Fault, Found},
     ids::{ChannelName, ClientId, Timestamp},
+    limits,
 };
 
 /// What the holder of a credential may do.
@@ -49,8 +50,16 @@ pub(super) struct UserClaim {
     pub text: Arc<str>,
 }
 
-fn wildcard(claim: &str) -> Fault {
-    Fault::InvalidClientId { found: Found::text(claim), rule: "a text that is neither empty nor the wildcard *" }
+/// The client that `text` names.
+///
+/// # Errors
+/// [`Fault::InvalidClientId`] for `*`, the empty text and one that is too long.
+fn client_of(text: &str) -> Result<ClientId, Fault> {
+    let invalid = |rule| Fault::InvalidClientId { found: Found::text(text), rule };
+    if text.len() > limits::CLIENT_ID_BYTES {
+        return Err(invalid("at most 256 bytes"));
+    }
+    ClientId::new(text).ok_or_else(|| invalid("a text that is neither empty nor the wildcard *"))
 }
 
 impl Access {
@@ -133,7 +142,7 @@ impl AllowedClient {
         match client_id {
             None => Ok(Self::Anonymous),
             Some("*") => Ok(Self::Any),
-            Some(id) => ClientId::new(id).map(Self::Only).ok_or_else(|| wildcard(id)),
+            Some(id) => client_of(id).map(Self::Only),
         }
     }
 
@@ -157,13 +166,13 @@ impl AllowedClient {
     /// The table of `docs/protocols/ably.md §12.6`.
     ///
     /// # Errors
-    /// [`Fault::InvalidClientId`] for `*` and the empty name; [`Fault::IncompatibleCredentials`] for a
+    /// [`Fault::InvalidClientId`] for `*`, the empty name and one that is too long; [`Fault::IncompatibleCredentials`] for a
     /// name that the credentials do not give.
     pub fn claim(&self, claim: Option<&str>) -> Result<Self, Fault> {
         let Some(claim) = claim else {
             return Ok(self.clone());
         };
-        let claim = ClientId::new(claim).ok_or_else(|| wildcard(claim))?;
+        let claim = client_of(claim)?;
         match self {
             Self::Any => Ok(Self::Only(claim)),
             Self::Only(own) if *own == claim => Ok(self.clone()),
@@ -186,7 +195,7 @@ impl AllowedClient {
             });
         };
         let invalid = |rule| Err(Fault::InvalidClientId { found: Found::text(claim), rule });
-        let claim = ClientId::new(claim).ok_or_else(|| wildcard(claim))?;
+        let claim = client_of(claim)?;
         match self {
             Self::Any => Ok(Some(claim)),
             Self::Only(own) if *own == claim => Ok(Some(claim)),

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod bounds;
 mod crowds;
 mod newness;
 
@@ -148,6 +149,7 @@ fn publish(number: u8, id: EntryId, body: Body) -> Publish {
         id,
         body,
         is_ephemeral: false,
+        account: None,
         refusal: None,
     }
 }

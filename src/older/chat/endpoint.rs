@@ -64,8 +64,10 @@ impl Endpoint for ChatEndpoint {
             Refusal::Own(unauthorized) => return unauthorized.response(self.chat.compat()),
             Refusal::Method => return no_method(self, "GET"),
             Refusal::NoHandshake(_) => Code::BadRequest,
-            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => Code::TooFast,
-            Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::Draining) => Code::Unavailable,
+            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. } | NotAdmitted::TooOften { .. }) => Code::TooFast,
+            Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::NoMemory(_) | NotAdmitted::Draining) => {
+                Code::Unavailable
+            }
         };
         let reason = refusal.to_string();
         // In the source's shape there is no place for a reason but a header.

@@ -181,6 +181,9 @@ impl Endpoint for GroupEndpoint {
             Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => {
                 (StatusCode::TOO_MANY_REQUESTS, "Too many connections\n")
             }
+            Refusal::NotAdmitted(NotAdmitted::TooOften { .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n")
+            }
             Refusal::NotAdmitted(_) => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n"),
             Refusal::Own(Refused::Blocked(Blocked::Listed)) => (StatusCode::FORBIDDEN, "Forbidden\n"),
             Refusal::Own(Refused::Blocked(Blocked::TooOften)) => (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n"),

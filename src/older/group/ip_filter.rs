@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     clock::Clock,
     config::{self, FileFaults, Problem, read_text},
-    edge::client_address::Source,
+    ids::Network,
     limits,
     older::group::rates::{Buckets, Tally},
 };
@@ -29,8 +29,8 @@ pub struct IpFilter {
     blacklist: RwLock<Blacklist>,
     ban_after: u32,
     ban_for: Duration,
-    failing: Mutex<HashMap<Source, Failures>>,
-    handshakes: Buckets<Source>,
+    failing: Mutex<HashMap<Network, Failures>>,
+    handshakes: Buckets<Network>,
     clock: Clock,
 }
 
@@ -132,7 +132,7 @@ impl IpFilter {
             return Err(Blocked::Listed);
         }
         let failing = self.failing.lock();
-        let failures = failing.get(&Source::of(address));
+        let failures = failing.get(&Network::of(address));
         let is_banned = failures.is_some_and(|failures| self.clock.uptime() < failures.banned_until);
         if is_banned { Err(Blocked::Listed) } else { Ok(()) }
     }
@@ -140,7 +140,7 @@ impl IpFilter {
     /// The same for somebody who wants to connect.
     pub fn check_handshake(&self, address: IpAddr) -> Result<(), Blocked> {
         self.check(address)?;
-        if self.handshakes.allow(&Source::of(address)) { Ok(()) } else { Err(Blocked::TooOften) }
+        if self.handshakes.allow(&Network::of(address)) { Ok(()) } else { Err(Blocked::TooOften) }
     }
 
     /// Somebody there failed to authenticate. True: it was once too often, and the address is banned.
@@ -157,7 +157,7 @@ impl IpFilter {
                 failing.clear();
             }
         }
-        let failures = failing.entry(Source::of(address)).or_default();
+        let failures = failing.entry(Network::of(address)).or_default();
         if failures.tally.note(now, limits::GROUP_FAILURES_WITHIN) < self.ban_after {
             return false;
         }

@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::{
     actors::{refusals::Reason, transport::context::ProtocolHandler},
     config,
-    edge::{self, Endpoint, Ingress, Methods, Refusal, http::query::Query, refusal::explained},
+    edge::{self, Endpoint, Ingress, Methods, Refusal, admission::NotAdmitted, http::query::Query, refusal::explained},
     error::{Fault, Reply, reply_table},
     limits,
     older::postoffice::{
@@ -113,6 +113,9 @@ impl Endpoint for PostOffice {
 
     fn refuse(&self, refusal: &Refusal<Refused>) -> HttpResponse {
         answer(&match refusal {
+            Refusal::NotAdmitted(NotAdmitted::TooOften { .. }) => {
+                Reply::new(429, "Too Many Requests", refusal.to_string())
+            }
             Refusal::NotAdmitted(_) => Reply::new(503, LIMIT_REACHED, refusal.to_string()),
             Refusal::Method | Refusal::NoHandshake(_) => Reply::new(400, "Bad Request", refusal.to_string()),
             Refusal::Own(own) => own.reply(),

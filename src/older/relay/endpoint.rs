@@ -170,7 +170,9 @@ impl Endpoint for Relay {
     fn refuse(&self, refusal: &Refusal<Infallible>) -> HttpResponse {
         let answer = match refusal {
             Refusal::Method => return RelayError::MethodNotAllowed("GET").into(),
-            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => RelayError::TooManyConnections.into(),
+            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. } | NotAdmitted::TooOften { .. }) => {
+                RelayError::TooManyConnections.into()
+            }
             Refusal::NotAdmitted(_) => RelayError::Busy.into(),
             Refusal::NoHandshake(_) => {
                 HttpResponse::BadRequest().content_type("text/plain; charset=utf-8").body("Bad Request\n")

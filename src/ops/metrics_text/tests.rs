@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::actors::{
+    accounts::Kind,
     metrics::{Counters, GroupFigures, LogFigures, StoreFigures},
     refusals::Refusals,
 };
@@ -41,6 +42,7 @@ fn page(form: TextForm) -> String {
         connections: 115,
         channels: 116,
         history_bytes: 117,
+        kept: Kind::ALL.map(|kind| (kind.name(), 170)),
         store: StoreFigures { reads: 122, commits: 123, stored_bytes: 124, file_bytes: 125 },
         refusals: Refusals::default().read().map(|(reason, _)| (reason, 160)),
         log: LogFigures { stdout_dropped: 161, errors_dropped: 162 },
@@ -188,6 +190,8 @@ fn each_figure_stands_under_its_name() {
         ("letshare_open_connections", 115.0),
         ("letshare_active_channels", 116.0),
         ("letshare_history_bytes", 117.0),
+        (r#"letshare_kept_bytes{kind="outbox"}"#, 170.0),
+        (r#"letshare_kept_bytes{kind="connection"}"#, 170.0),
         ("letshare_store_reads_total", 122.0),
         ("letshare_store_commits_total", 123.0),
         ("letshare_stored_bytes", 124.0),
@@ -227,9 +231,9 @@ fn each_figure_stands_under_its_name() {
     for (series, value) in expected {
         assert_eq!(values.get(series), Some(&value), "{series}");
     }
-    // Six more reasons of refusals, six more types of group frames, and seven more codes; under new names once more
-    // seven reasons and seven codes.
-    assert_eq!(values.len(), expected.len() + 33);
+    // Six more reasons of refusals, six more types of group frames, seven more codes and seven more kinds of what is
+    // kept; under new names once more seven reasons and seven codes.
+    assert_eq!(values.len(), expected.len() + 40);
 }
 
 #[test]

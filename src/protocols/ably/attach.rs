@@ -116,7 +116,7 @@ impl AblyConnection {
         let cost = cost_of_attach(&start);
         let attaching = Attaching { alias, start, ..Attaching::new(attachment.filter(alias, self.echo)) };
         transport.attach(&channel, attaching)?;
-        transport.charge(cost);
+        transport.spend(cost);
         self.aliases.keep(&name.whole, alias);
         self.attachments.insert((channel, alias), attachment);
         Ok(())

@@ -10,6 +10,7 @@ use bytestring::ByteString;
 
 use crate::{
     actors::{
+        accounts::Kind,
         broker::Settings,
         connections::Owner,
         transport::context::{ProtocolHandler, Terms, TransportContext},
@@ -208,6 +209,7 @@ impl ProtocolHandler for AblyConnection {
             timeouts: self.shared.settings.timeouts(settings),
             farewell: farewell::of(self.format),
             hold: self.hold,
+            app: self.access.app.id,
             ..Terms::new(settings)
         }
     }
@@ -216,7 +218,11 @@ impl ProtocolHandler for AblyConnection {
         let owner = Owner { app: self.access.app.id, client_id: self.identity.known().cloned() };
         let broker = &transport.worker().broker;
         let now = broker.clock.uptime();
-        broker.connections.opened(self.id, owner, transport.handle(), now);
+        let charge = match transport.charge(Kind::Connection, owner.cost()) {
+            Ok(charge) => charge,
+            Err(full) => return self.disconnect(&full.to_fault(), transport),
+        };
+        broker.connections.opened(self.id, owner, transport.handle(), charge, now);
         self.connected(transport);
         self.begin_watch(transport);
     }

@@ -120,10 +120,10 @@ impl Endpoint for Ably {
     fn refuse(&self, refusal: &Refusal<Infallible>) -> HttpResponse {
         let (mut response, text) = match refusal {
             // Not upgraded: a server that is full has no room for that. Clients come back later.
-            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => {
+            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. } | NotAdmitted::TooOften { .. }) => {
                 (HttpResponse::TooManyRequests(), refusal.to_string())
             }
-            Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::Draining) => {
+            Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::NoMemory(_) | NotAdmitted::Draining) => {
                 (HttpResponse::ServiceUnavailable(), refusal.to_string())
             }
             Refusal::Method => (HttpResponse::BadRequest(), format!("Only WebSockets are served here: {refusal}.")),

@@ -54,7 +54,7 @@ impl AblyConnection {
             return;
         }
         let attaching = Attaching { alias, context: ASKED, ..Attaching::new(filter) };
-        transport.charge(limits::SYNC_COST);
+        transport.spend(limits::SYNC_COST);
         if let Err(fault) = transport.attach(&channel, attaching) {
             tracing::debug!(%fault, "a presence sync was not sent");
         }

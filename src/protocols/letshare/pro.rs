@@ -14,16 +14,14 @@ use crate::{
     actors::refusals::Reason,
     auth::ProToken,
     clock::Clock,
-    edge::{
-        client_address::Source,
-        http::{amend::NO_STORE, body},
-    },
+    edge::http::{amend::NO_STORE, body},
     error::{Reply, reply_table},
+    ids::Network,
     limits,
     protocols::letshare::handshake::{LetShare, Shared, json_error},
 };
 
-pub type ActivationLimiter = RateLimiter<Source, DefaultKeyedStateStore<Source>, Clock, NoOpMiddleware<Nanos>>;
+pub type ActivationLimiter = RateLimiter<Network, DefaultKeyedStateStore<Network>, Clock, NoOpMiddleware<Nanos>>;
 
 /// For the attempts of each address.
 pub fn limiter(clock: Clock) -> ActivationLimiter {
@@ -42,7 +40,7 @@ struct Body {
 impl Shared {
     /// A token, if the body has the invite code.
     fn activate(&self, address: IpAddr, body: &[u8]) -> Result<ProToken, Refusal> {
-        if self.activations.check_key(&Source::of(address)).is_err() {
+        if self.activations.check_key(&Network::of(address)).is_err() {
             return Err(Refusal::TooOften);
         }
         if self.activations.len() > limits::ACTIVATION_ADDRESSES {

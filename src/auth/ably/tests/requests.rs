@@ -157,7 +157,12 @@ fn names_of_keys_that_get_no_token() {
     let long = json!({"ttl": 60 * MINUTE + 1});
     assert_eq!(authority.issue("abc123.short", &long).unwrap_err().ably_code(), 40003);
     assert!(authority.issue("abc123.short", &json!({"ttl": 60 * MINUTE})).is_ok());
-    let huge = json!({"clientId": "x".repeat(8 * 1024)});
+    // findings B6.
+    let long = json!({"clientId": "x".repeat(257)});
+    assert_eq!(authority.issue(ROOT, &long).unwrap_err().ably_code(), 40012);
+    let resources: serde_json::Map<_, _> =
+        (0..80).map(|n| (format!("{n}-{}", "x".repeat(100)), json!(["subscribe"]))).collect();
+    let huge = json!({"capability": serde_json::Value::from(resources).to_string()});
     assert_eq!(authority.issue(ROOT, &huge).unwrap_err().ably_code(), 40009);
 }
 

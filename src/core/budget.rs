@@ -1,0 +1,368 @@
+//! One account for everything that is kept for clients (`docs/architecture.md §6a`).
+//!
+//! Accounts form a tree: the server's, one of each app, one of each network within it, one of each connection or user. What is
+//! kept for an owner is charged in bytes to its account and so to all above, before it is kept. Who is over its share is
+//! refused, and nobody else.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use crate::error::Fault;
+
+/// What is kept; `docs/architecture.md §6a` says which of them are charged by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// Frames that wait for their socket, a backlog and a presence sync among them.
+    Outbox,
+    /// Bodies of requests that are read.
+    RequestBody,
+    /// Answers to requests that the client has not taken yet.
+    Answer,
+    /// The newest entries of channels.
+    Window,
+    /// Members and their data.
+    Presence,
+    /// Connections, also those that are gone and may come back, with the names that they know channels by.
+    Connection,
+    /// Ids of messages that were published, of token requests that were spent.
+    SeenIds,
+    Revocations,
+    /// What waits for a user who is away, and pushes that are not due yet.
+    Mailbox,
+}
+
+impl Kind {
+    pub const ALL: [Self; 9] = [
+        Self::Outbox,
+        Self::RequestBody,
+        Self::Answer,
+        Self::Window,
+        Self::Presence,
+        Self::Connection,
+        Self::SeenIds,
+        Self::Revocations,
+        Self::Mailbox,
+    ];
+
+    /// As metrics and refusals name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Outbox => "outbox",
+            Self::RequestBody => "request_body",
+            Self::Answer => "answer",
+            Self::Window => "window",
+            Self::Presence => "presence",
+            Self::Connection => "connection",
+            Self::SeenIds => "seen_ids",
+            Self::Revocations => "revocations",
+            Self::Mailbox => "mailbox",
+        }
+    }
+}
+
+/// Whose account it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Server,
+    App,
+    /// An IPv4 address or an IPv6 /64.
+    Network,
+    /// A connection, or a user of a protocol that has no connections which outlive their socket.
+    Client,
+}
+
+impl Level {
+    const fn owner(self) -> &'static str {
+        match self {
+            Self::Server => "the server",
+            Self::App => "the app",
+            Self::Network => "the client's network",
+            Self::Client => "the client",
+        }
+    }
+}
+
+/// A charge is refused: this account has no room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} keeps all that it may: {} bytes ({}; {})", .level.owner(), .limit, .kind.name(), .level.setting())]
+pub struct Full {
+    pub level: Level,
+    pub kind: Kind,
+    pub limit: usize,
+}
+
+impl Level {
+    /// What allows more.
+    const fn setting(self) -> &'static str {
+        match self {
+            Self::Server => "limits.memory",
+            Self::App => "limits.app_share",
+            Self::Network => "limits.network_share",
+            Self::Client => "limits.client_memory",
+        }
+    }
+}
+
+impl Full {
+    /// What a client is told of it.
+    pub const fn to_fault(self) -> Fault {
+        let Self { level, kind, limit } = self;
+        Fault::MemoryFull { whose: level.owner(), kind: kind.name(), limit, setting: level.setting() }
+    }
+}
+
+/// What an owner may make the server keep, and keeps. Clones are the same account.
+#[derive(Clone)]
+pub struct Account(Arc<State>);
+
+struct State {
+    level: Level,
+    above: Option<Account>,
+    limit: AtomicUsize,
+    kept: AtomicUsize,
+    by_kind: [AtomicUsize; Kind::ALL.len()],
+}
+
+/// Pays for what lies beside it; given back when it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Charge {
+    account: Account,
+    kind: Kind,
+    bytes: usize,
+}
+
+impl Account {
+    /// The server's.
+    pub fn server(limit: usize) -> Self {
+        Self::new(Level::Server, limit, None)
+    }
+
+    /// One below this one.
+    pub fn open(&self, level: Level, limit: usize) -> Self {
+        Self::new(level, limit, Some(self.clone()))
+    }
+
+    fn new(level: Level, limit: usize, above: Option<Self>) -> Self {
+        let (limit, kept) = (AtomicUsize::new(limit), AtomicUsize::new(0));
+        Self(Arc::new(State { level, above, limit, kept, by_kind: Default::default() }))
+    }
+
+    /// From now on; what is kept beyond it stays.
+    pub fn set_limit(&self, limit: usize) {
+        self.0.limit.store(limit, Ordering::Relaxed);
+    }
+
+    pub fn limit(&self) -> usize {
+        self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all kinds, those of the accounts below included.
+    pub fn kept(&self) -> usize {
+        self.0.kept.load(Ordering::Relaxed)
+    }
+
+    pub fn kept_of(&self, kind: Kind) -> usize {
+        self.0.by_kind[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Whether anything is kept, or anybody else holds this account.
+    pub fn is_used(&self) -> bool {
+        self.kept() > 0 || Arc::strong_count(&self.0) > 1
+    }
+
+    /// Whether little room is left: what is cheapest to lose has to go.
+    pub fn is_nearly_full(&self) -> bool {
+        self.kept() > self.limit() / 10 * 9
+    }
+
+    /// Pays for `bytes` that are about to be kept.
+    ///
+    /// # Errors
+    /// [`Full`]: whose account has no room for them. Nothing is charged then.
+    pub fn charge(&self, kind: Kind, bytes: usize) -> Result<Charge, Full> {
+        self.take(kind, bytes)?;
+        Ok(Charge { account: self.clone(), kind, bytes })
+    }
+
+    fn line(&self) -> impl Iterator<Item = &State> {
+        std::iter::successors(Some(&*self.0), |state| state.above.as_ref().map(|above| &*above.0))
+    }
+
+    fn take(&self, kind: Kind, bytes: usize) -> Result<(), Full> {
+        for (depth, state) in self.line().enumerate() {
+            let limit = state.limit.load(Ordering::Relaxed);
+            let room = |kept: usize| kept.checked_add(bytes).filter(|kept| *kept <= limit);
+            if state.kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
+                for below in self.line().take(depth) {
+                    below.kept.fetch_sub(bytes, Ordering::Relaxed);
+                }
+                return Err(Full { level: state.level, kind, limit });
+            }
+        }
+        for state in self.line() {
+            state.by_kind[kind as usize].fetch_add(bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, kind: Kind, bytes: usize) {
+        for state in self.line() {
+            state.by_kind[kind as usize].fetch_sub(bytes, Ordering::Relaxed);
+            state.kept.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} keeps {} of {}", self.0.level, self.kept(), self.limit())
+    }
+}
+
+impl Charge {
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Pays for `bytes` in all from now on.
+    ///
+    /// # Errors
+    /// [`Full`] when there is no room for more; the charge stays as it is.
+    pub fn set(&mut self, bytes: usize) -> Result<(), Full> {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.account.take(self.kind, more)?,
+            None => self.account.give_back(self.kind, self.bytes - bytes),
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.give_back(self.kind, self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Charge { client: usize, kind: usize, bytes: usize },
+        Set { charge: usize, bytes: usize },
+        GiveBack { charge: usize },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let bytes = 0..120_usize;
+        let step = prop_oneof![
+            3 => (0..4_usize, 0..Kind::ALL.len(), bytes.clone())
+                .prop_map(|(client, kind, bytes)| Step::Charge { client, kind, bytes }),
+            1 => (0..20_usize, bytes).prop_map(|(charge, bytes)| Step::Set { charge, bytes }),
+            2 => (0..20_usize).prop_map(|charge| Step::GiveBack { charge }),
+        ];
+        proptest::collection::vec(step, 1..80)
+    }
+
+    /// What `account` must keep by the charges that are held: those of the clients below it.
+    fn held(charges: &[(usize, Charge)], clients: &[usize], kind: Option<Kind>) -> usize {
+        let of_account = charges
+            .iter()
+            .filter(|(client, charge)| clients.contains(client) && kind.is_none_or(|kind| kind == charge.kind));
+        of_account.map(|(_, charge)| charge.bytes()).sum()
+    }
+
+    proptest! {
+        /// Two apps of two clients each. The sum of what is held is what each account keeps; none is ever over its limit;
+        /// who is refused is told an account of its own line that has no room.
+        #[test]
+        fn charges_are_exact_and_shares_hold(steps in steps()) {
+            let server = Account::server(300);
+            let apps = [server.open(Level::App, 200), server.open(Level::App, 250)];
+            let clients: Vec<Account> = (0..4).map(|n| apps[n / 2].open(Level::Client, 100 + 20 * n)).collect();
+            let mut charges: Vec<(usize, Charge)> = Vec::new();
+            for step in steps {
+                let refused = match step {
+                    Step::Charge { client, kind, bytes } => match clients[client].charge(Kind::ALL[kind], bytes) {
+                        Ok(charge) => { charges.push((client, charge)); None }
+                        Err(full) => Some((client, bytes, full)),
+                    },
+                    Step::Set { charge, bytes } => charges.get_mut(charge).and_then(|(client, charge)| {
+                        let more = bytes.saturating_sub(charge.bytes());
+                        charge.set(bytes).err().map(|full| (*client, more, full))
+                    }),
+                    Step::GiveBack { charge } => {
+                        if charge < charges.len() {
+                            drop(charges.swap_remove(charge));
+                        }
+                        None
+                    }
+                };
+                let accounts = [(&server, vec![0, 1, 2, 3]), (&apps[0], vec![0, 1]), (&apps[1], vec![2, 3])];
+                let own = clients.iter().enumerate().map(|(n, client)| (client, vec![n]));
+                for (account, below) in accounts.into_iter().chain(own) {
+                    prop_assert_eq!(account.kept(), held(&charges, &below, None));
+                    prop_assert!(account.kept() <= account.limit());
+                    for kind in Kind::ALL {
+                        prop_assert_eq!(account.kept_of(kind), held(&charges, &below, Some(kind)));
+                    }
+                }
+                if let Some((client, bytes, full)) = refused {
+                    let whose = match full.level {
+                        Level::Server => &server,
+                        Level::App => &apps[client / 2],
+                        Level::Network | Level::Client => &clients[client],
+                    };
+                    prop_assert!(whose.kept() + bytes > whose.limit(), "{full}: {whose:?}");
+                }
+            }
+            drop(charges);
+            prop_assert_eq!(server.kept(), 0);
+        }
+    }
+
+    /// Threads that charge the same account at once never take it over its limit, and leave nothing behind.
+    #[test]
+    fn threads_share_an_account() {
+        let server = Account::server(1_000);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let client = server.open(Level::Client, 600);
+                    for bytes in (0..400).cycle().take(20_000) {
+                        let charge = client.charge(Kind::Outbox, bytes);
+                        assert!(server.kept() <= server.limit());
+                        drop(charge);
+                    }
+                });
+            }
+        });
+        assert_eq!((server.kept(), server.kept_of(Kind::Outbox)), (0, 0));
+    }
+
+    #[test]
+    fn a_refusal_names_whose_limit_it_is() {
+        let server = Account::server(100);
+        let app = server.open(Level::App, 60);
+        let kept = app.charge(Kind::Window, 50).expect("room");
+        let full = app.charge(Kind::Presence, 20).err().expect("no room");
+        let text = "the app keeps all that it may: 60 bytes (presence; limits.app_share)";
+        assert_eq!((full.level, full.to_string()), (Level::App, text.to_owned()));
+        app.set_limit(120);
+        let full = app.charge(Kind::Presence, 60).err().expect("no room");
+        assert_eq!((full.level, app.kept()), (Level::Server, 50));
+        drop(kept);
+        assert_eq!(server.kept(), 0);
+    }
+}
