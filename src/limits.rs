@@ -26,8 +26,10 @@ pub const CHAIN_EARLY: usize = 1_000;
 /// Members that may be present on a channel, unless its app says otherwise (`docs/protocols/ably.md §5.11`).
 pub const PRESENCE_MEMBERS: usize = 200;
 
-/// Bytes that the members of one channel may have, their data included: whoever attaches is sent all of them.
+/// Bytes that the members of one channel may have, their data included: whoever attaches is sent all of them. Where an app
+/// allows so many members that each would have less than the second number, each may have that.
 pub const PRESENCE_BYTES: usize = 2 * 1024 * 1024;
+pub const PRESENCE_MEMBER_BYTES: usize = 512;
 
 /// Messages that an attachment may start with at most (`docs/protocols/ably.md §5.11`).
 pub const REWIND_MESSAGES: usize = 100;

@@ -288,8 +288,9 @@ impl Members {
             }
             let cost = event.member_cost();
             own = own + cost - standing.present.as_ref().map_or(0, |present| present.cost);
-            if others + own > limits::PRESENCE_BYTES && own > own_before {
-                return Err(Fault::PresenceTooLarge { limit: limits::PRESENCE_BYTES });
+            let limit = limits::PRESENCE_BYTES.max(self.limit.saturating_mul(limits::PRESENCE_MEMBER_BYTES));
+            if others + own > limit && own > own_before {
+                return Err(Fault::PresenceTooLarge { limit });
             }
             standing.present = Some(Present { cost, id: event.id.clone(), place, payload: event.payload.clone() });
             told.push(event);
