@@ -122,9 +122,6 @@ impl Socket {
         if text.len() > limits::GROUP_MESSAGE_BYTES {
             return self.refuse(&Code::TooLarge, &id, transport);
         }
-        if !transport.may_send() {
-            return self.refuse(&Code::TooFrequent, &id, transport);
-        }
         let Ok(frame) = frame else {
             return self.refuse(&Code::BadFormat, &id, transport);
         };
@@ -205,6 +202,11 @@ impl ProtocolHandler for Socket {
             Ok(text) => self.receive(&text, transport),
             Err(_) => self.refuse(&Code::BadFormat, "", transport),
         }
+    }
+
+    fn over_rate(&mut self, frame: &Bytes, transport: &mut TransportContext<'_>) {
+        let id = str::from_utf8(frame).map(Frame::id_in).unwrap_or_default();
+        self.refuse(&Code::TooFrequent, &id, transport);
     }
 
     fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {
