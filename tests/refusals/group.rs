@@ -224,5 +224,5 @@ async fn ids() {
     std::fs::write(&file, "nonsense\n").unwrap();
     let answer = client.ask("POST", "/api/blacklist/reload", &[KEY], "").await;
     assert_eq!(answer.status, 400, "{answer:?}");
-    says(answer.json()["reason"].as_str().unwrap(), &["group.blacklist_file", "nonsense"], "blacklist/reload");
+    says(answer.json()["reason"].as_str().unwrap(), &["group.blacklist_file", "not an IP address"], "blacklist/reload");
 }
