@@ -60,7 +60,6 @@ async fn the_three_refusals() {
     let bad = [
         "nonsense".to_owned(),
         signed_by("another secret that is long enough.", &json!({"ID": 7})),
-        signed(&json!({"ID": 7, "nbf": now() + 1_000})),
         // {"alg":"none"}
         format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", token(7).split('.').nth(1).unwrap()),
     ];
@@ -83,7 +82,7 @@ async fn the_three_refusals() {
 /// findings O15: a token of ours whose claim has another name or type is told which claim it is.
 #[tokio::test]
 async fn the_claim_that_is_missing_is_named() {
-    let house = House::start(|_| {});
+    let house = House::start_at(standing(), |_| {});
     for (claims, reason) in [
         (json!({"ID": 0}), "claim ID must be a whole number from 1 to 2^63-1"),
         (json!({"ID": "7"}), "claim ID must be a whole number from 1 to 2^63-1"),
@@ -92,15 +91,24 @@ async fn the_claim_that_is_missing_is_named() {
             "claim ID (a whole number from 1 to 2^63-1) is missing; the token has NickName, uid",
         ),
         (json!({"ID": 7, "exp": "soon"}), "claim exp must be a number of seconds"),
+        (json!({"ID": 7, "exp": -1}), "claim exp must be a number of seconds from 1970 on"),
+        (
+            json!({"ID": 7, "nbf": START + 1_000}),
+            "claim nbf: the token is not valid for another 1000 s; 30 s are allowed (auth.clock_leeway)",
+        ),
     ] {
         for target in [CHAT, "/api/ws/online-users"] {
             let mut expected = refusal("未登陆");
             expected["reason"] = reason.into();
-            is_401(&house.shake(target, &[("x-token", &signed(&claims))]).await, &expected);
+            let answer = house.shake(target, &[("x-token", &signed(&claims))]).await;
+            is_401(&answer, &expected);
+            assert_eq!(answer.header("refusal-reason"), Some(reason), "{claims}");
         }
     }
     let house = House::start(|config| config.chat.compat = ChatCompat::Source);
-    is_401(&house.shake(CHAT, &[("x-token", &signed(&json!({"ID": 0})))]).await, &json!("未登陆"));
+    let answer = house.shake(CHAT, &[("x-token", &signed(&json!({"ID": 0})))]).await;
+    is_401(&answer, &json!("未登陆"));
+    assert_eq!(answer.header("refusal-reason"), Some("claim ID must be a whole number from 1 to 2^63-1"));
 }
 
 #[tokio::test]

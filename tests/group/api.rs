@@ -216,6 +216,35 @@ async fn unknown_fields_are_refused_by_name() {
     assert_eq!(members["total"], 1);
 }
 
+/// §2: a number is its decimal text, however long.
+#[tokio::test]
+async fn ids_that_are_numbers_keep_all_their_digits() {
+    const LONG: &str = "12345678901234567890123";
+    let rig = Rig::start(|_| {});
+    let mut http = Http::connect_to(rig.address).await;
+    let headers = [("X-Service-Key", KEY), ("Content-Type", "application/json")];
+    for (method, target, body) in [
+        ("POST", "/api/groups", r#"{"group_id":98765432109876543210987,"owner_id":L,"members":[{"user_id":7}]}"#),
+        ("DELETE", "/api/groups/98765432109876543210987/members", r#"{"user_id":L}"#),
+        ("POST", "/api/groups/98765432109876543210987/members", r#"{"user_ids":[L]}"#),
+        ("DELETE", "/api/groups/98765432109876543210987/members", r#"{"members":[L]}"#),
+        ("POST", "/api/groups/98765432109876543210987/members", r#"{"members":[L]}"#),
+        ("POST", "/api/notifications", r#"{"user_id":L,"notification_id":L,"title":"t"}"#),
+        ("POST", "/api/notifications/read", r#"{"user_id":L,"notification_ids":[L]}"#),
+    ] {
+        let body = body.replace('L', LONG);
+        let length = body.len().to_string();
+        let all = [headers[0], headers[1], ("Content-Length", &*length)];
+        let done = data(&http.ask_with(method, target, &all, body.as_bytes()).await);
+        for count in ["added", "removed", "notified", "updated_count"] {
+            assert!(done[count].is_null() || done[count] == 1, "{method} {target} {body}: {done}");
+        }
+    }
+    let own = data(&rig.ask(LONG, &format!("/api/users/{LONG}/groups")).await);
+    assert_eq!((&own["total"], &own["groups"][0]["owner_id"]), (&json!(1), &json!(LONG)));
+    assert_eq!(own["groups"][0]["group_id"], "98765432109876543210987");
+}
+
 /// §2: ids are texts or whole numbers; what names nobody is refused as a whole.
 #[tokio::test]
 async fn a_fraction_names_nobody() {

@@ -3,7 +3,7 @@
 
 use letshare_server::{
     clock::Clock,
-    config::{Config, Protocol},
+    config::{Config, Protocol, UnknownGroup},
     ids::Timestamp,
     limits,
 };
@@ -59,6 +59,92 @@ async fn requests() {
     client.refuses("GET", send, &good, "", 405, &["请求方法不允许", "Allow"]).await;
     let foreign = "/api/ws/messages?room_id=private_1_2";
     client.refuses("GET", foreign, &good, "", 403, &["无权访问该房间", "its two users"]).await;
+}
+
+/// Where the form is right, the reason names the field and its limit.
+#[tokio::test]
+async fn what_is_asked_for_by_http() {
+    let (_server, client) = start(|_| {});
+    let good = token(&json!({"ID": 7}));
+    let good = [("x-token", &*good)];
+    let (send, broadcast) = ("/api/ws/send-message", "/api/ws/broadcast");
+    let long = json!({"message": "x".repeat(20_001)}).to_string();
+    for (method, target, body, number, reason) in [
+        ("GET", "/api/ws/messages", "", 1001, "room_id is missing"),
+        ("GET", "/api/ws/messages?room_id=private_9_7", "", 1001, "no room has this room_id"),
+        ("GET", "/api/ws/messages?room_id=r&page=0", "", 1001, "page must be a whole number of at least 1"),
+        ("GET", "/api/ws/messages?room_id=r&page_size=x", "", 1001, "page_size must be a whole number of at least 1"),
+        ("POST", send, r#"{"to_user_id":8,"content":"x","room_id":"private_8_9"}"#, 1001, "private_7_8"),
+        ("POST", send, r#"{"to_user_id":8,"content":"x","room_id":7}"#, 1001, "room_id must be a text"),
+        ("POST", send, r#"{"content":"x","room_id":"private_8_9"}"#, 1001, "without to_user_id, room_id must be"),
+        ("POST", send, r#"{"user_id":"8","message":"x"}"#, 1001, "user_id must be a whole number"),
+        ("POST", send, r#"{"to_user_id":"8","content":"x"}"#, 10001, "to_user_id must be a whole number"),
+        ("POST", broadcast, &long, 10001, "message is longer than 20000 bytes"),
+    ] {
+        let answer = client.ask(method, target, &good, body).await;
+        let told = answer.json();
+        assert_eq!((answer.status, &told["code"]), (400, &json!(number)), "{target} {body}: {answer:?}");
+        says(told["reason"].as_str().unwrap(), &[reason], target);
+    }
+}
+
+#[tokio::test]
+async fn commands_of_the_right_form() {
+    let (_server, client) = start(|config| {
+        config.limits.publish_burst = 1_000;
+        config.chat.unknown_group = UnknownGroup::Reject;
+        config.chat.strict_types = true;
+    });
+    let mut ann = welcome(client, &token(&json!({"ID": 7}))).await;
+    let (long, id) = ("x".repeat(20_001), "x".repeat(257));
+    let crowd: Vec<u64> = (1..=5_001).collect();
+    for (cmd, data, number, reason) in [
+        ("join_room", json!({"room_id": "private_8_9"}), 2001, "begins with private_"),
+        ("join_room", json!({"room_id": "group_1"}), 2001, "begins with group_"),
+        ("join_room", json!({"room_id": id}), 2001, "longer than 256 bytes"),
+        ("join_room", json!({"room_id": "a\nb"}), 2001, "a control character"),
+        ("leave_room", json!({"room_id": 7}), 2003, "room_id must be a text"),
+        (
+            "create_group",
+            json!({"group_name": id, "member_ids": [8]}),
+            3001,
+            "group_name has 257 bytes; it may have 256",
+        ),
+        (
+            "create_group",
+            json!({"group_name": "g", "member_ids": [8], "description": "x".repeat(4_097)}),
+            3001,
+            "description has 4097 bytes; it may have 4096",
+        ),
+        ("create_group", json!({"group_name": "g", "member_ids": crowd}), 3001, "5001 users; it may have 5000"),
+        ("create_group", json!({"group_name": "g", "member_ids": [0]}), 3001, "member_ids has 0, which is no user"),
+        ("create_group", json!({"group_name": "g", "member_ids": ["8"]}), 3001, "member_ids must be a list of whole"),
+        ("send_message", json!({"to_user_id": 8, "content": long}), 10001, "content is longer than 20000 bytes"),
+        (
+            "send_message",
+            json!({"to_user_id": 8, "content": "x", "client_id": id}),
+            10001,
+            "client_id is longer than 256 bytes",
+        ),
+        ("send_message", json!({"to_user_id": 8, "content": "x", "message_type": 9}), 10001, "must be 1, 2 or 3"),
+        ("send_message", json!({"to_user_id": -8, "content": "x"}), 10001, "to_user_id must be a whole number"),
+        ("broadcast", json!({"message": long}), 10001, "message is longer than 20000 bytes"),
+        ("broadcast", json!({"message": "x", "client_id": id}), 10001, "client_id is longer than 256 bytes"),
+        ("broadcast", json!([]), 10001, "data must be an object with the texts message and client_id"),
+        ("send_group_message", json!({"group_id": "abc", "content": "x"}), 3006, "group_<number>_<number>"),
+        ("send_group_message", json!({"group_id": "abc", "content": "x"}), 3006, "unknown_group: broadcast"),
+        ("send_group_message", json!({"group_id": "group_1", "content": "x"}), 3006, "as a member"),
+    ] {
+        ann.send(&json!({"cmd": cmd, "data": data}).to_string()).await;
+        let told = ann.next_value().await;
+        assert_eq!(told["code"], number, "{cmd}: {told}");
+        says(told["reason"].as_str().unwrap(), &[reason], cmd);
+    }
+    for room in 0..limits::CHAT_ROOMS {
+        ann.refuses(&json!({"cmd": "join_room", "data": {"room_id": room.to_string()}}).to_string(), &["success"])
+            .await;
+    }
+    ann.refuses(r#"{"cmd":"join_room","data":{"room_id":"x"}}"#, &["too many rooms", "has joined 100 rooms"]).await;
 }
 
 #[tokio::test]

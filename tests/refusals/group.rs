@@ -1,6 +1,8 @@
 //! `docs/protocols/group.md` §2, §5, §8: codes and texts are the document's, `reason` (and, before the upgrade, the header
 //! `refusal-reason`) is ours.
 
+use std::time::Duration;
+
 use letshare_server::{
     clock::Clock,
     config::{Config, GROUP_SAMPLE_SECRET, Protocol},
@@ -15,7 +17,11 @@ use crate::support::Server;
 const KEY: (&str, &str) = ("X-Service-Key", "a key that only services know");
 
 fn start(adjust: impl FnOnce(&mut Config)) -> (Server, Client) {
-    let server = Server::start_as("group", Clock::manual(Timestamp::from_millis(0)), |config| {
+    start_at(Clock::manual(Timestamp::from_millis(0)), adjust)
+}
+
+fn start_at(clock: Clock, adjust: impl FnOnce(&mut Config)) -> (Server, Client) {
+    let server = Server::start_as("group", clock, |config| {
         config.group.port = Some(0);
         config.group.service_key = KEY.1.to_owned().into();
         adjust(config);
@@ -130,7 +136,95 @@ async fn five_attempts() {
     for _ in 0..5 {
         client.refuses(r#"{"type":"auth","data":{"token":"x"}}"#, &["Token 无效或已过期"]).await;
     }
-    client.closes(4401, &["group.auth_timeout", "five attempts"]).await;
+    client.closes(4401, &["five attempts"]).await;
+}
+
+/// Each cause of 4401 has its own text.
+#[tokio::test]
+async fn too_late() {
+    let (_server, client) = start(|config| config.group.auth_timeout = Duration::from_millis(100));
+    let mut silent = Socket::open(client, "/ws", &[]).await;
+    silent.closes(4401, &["within group.auth_timeout"]).await;
+    let clock = Clock::manual(Timestamp::from_millis(0));
+    let (_server, client) = start_at(clock.clone(), |_| {});
+    let mut late = Socket::open(client, "/ws", &[]).await;
+    let auth = json!({"type": "auth", "data": {"token": token(&json!({"userId": "7", "exp": 1}))}});
+    late.send(&auth.to_string()).await;
+    assert_eq!(late.next_value().await["type"], "auth_success");
+    clock.advance(Duration::from_secs(2));
+    late.closes(4401, &["the token has expired"]).await;
+}
+
+/// A client that comes back after a message of a group that its user has left, which is as if there were none.
+#[tokio::test]
+async fn a_last_message_of_others() {
+    let (_server, client) = start(|_| {});
+    let group = r#"{"group_id":"g","members":["7"]}"#;
+    assert_eq!(client.ask("POST", "/api/groups", &[KEY], group).await.status, 200);
+    let auth = |data: Value| json!({"type": "auth", "message_id": "c", "data": data}).to_string();
+    let token = token(&json!({"userId": "7"}));
+    let mut first = Socket::open(client, "/ws", &[]).await;
+    first.send(&auth(json!({"token": token}))).await;
+    assert_eq!(first.next_value().await["type"], "auth_success");
+    let message = json!({"type": "send_message", "data": {"group_id": "g", "msg_type": 1, "content": "x"}});
+    first.send(&message.to_string()).await;
+    let last = loop {
+        let frame = first.next_value().await;
+        if frame["type"] == "ack" {
+            break frame["data"]["message_id"].clone();
+        }
+    };
+    let left = client.ask("DELETE", "/api/groups/g/members?user_id=7", &[KEY], "").await;
+    assert_eq!(left.status, 200, "{left:?}");
+    let mut again = Socket::open(client, "/ws", &[]).await;
+    again.send(&auth(json!({"token": token, "last_message_id": last}))).await;
+    assert_eq!(again.next_value().await["type"], "auth_success");
+    let refused = again.next_value().await;
+    assert_eq!(refused["data"]["code"], 404);
+    says(&refused.to_string(), &["消息不存在", "this last_message_id"], "auth");
+}
+
+/// Bodies: what names nobody is refused with the field, what was found, and what would be taken.
+#[tokio::test]
+async fn ids() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("blacklist");
+    std::fs::write(&file, "").unwrap();
+    let (_server, client) = start(|config| config.group.blacklist_file = Some(file.clone()));
+    let long = format!(r#"{{"group_id":"g","members":[{}]}}"#, "1".repeat(limits::GROUP_NAME_BYTES + 1));
+    for (target, body, words) in [
+        ("groups", r#"{"group_id":"g","members":["7",1.5]}"#, ["members 参数无效", "members: 1.5 is no whole number"]),
+        ("groups", r#"{"group_id":"g","members":[-7]}"#, ["members 参数无效", "members: -7 is negative"]),
+        ("groups", r#"{"group_id":"g","members":[1e3]}"#, ["members 参数无效", "members: 1e3 is no whole number"]),
+        ("groups", r#"{"members":[{"user_id":7.0}]}"#, ["user_id 参数无效", "user_id: 7.0 is no whole number"]),
+        ("groups", r#"{"members":[true]}"#, ["neither a text nor a number", "members: an id must be a text"]),
+        ("groups", r#"{"members":[""]}"#, ["members 不能为空", "members is missing or empty"]),
+        ("groups", r#"{"members":7}"#, ["请求格式错误", "members must be a list"]),
+        ("groups", r#"{"owner_id":-1}"#, ["owner_id 参数无效", "owner_id: -1 is negative"]),
+        ("groups", r#"{"group_id":1.5}"#, ["group_id 参数无效", "group_id: 1.5 is no whole number"]),
+        ("groups", &long, ["members 参数无效", "1 to 256 bytes"]),
+        ("groups/g/members", r#"{"user_ids":[8,-8]}"#, ["user_ids 参数无效", "user_ids: -8 is negative"]),
+        ("groups/g/members", r#"{"user_id":8.5}"#, ["user_id 参数无效", "user_id: 8.5 is no whole number"]),
+        ("notifications", r#"{"user_id":1.5,"title":"t"}"#, ["user_id 参数无效", "user_id: 1.5 is no whole number"]),
+        ("notifications", r#"{"user_ids":[-1],"title":"t"}"#, ["user_ids 参数无效", "user_ids: -1 is negative"]),
+        (
+            "notifications/read",
+            r#"{"user_id":7,"notification_ids":[1.5]}"#,
+            ["notification_ids 参数无效", "notification_ids: 1.5 is no whole number"],
+        ),
+        ("notifications/read", r#"{"user_id":-7,"notification_ids":[]}"#, ["user_id 参数无效", "-7 is negative"]),
+        ("notifications/read", r#"{"user_id":7}"#, ["notification_ids 不能为空", "notification_ids is missing"]),
+    ] {
+        let answer = client.ask("POST", &format!("/api/{target}"), &[KEY], body).await;
+        assert_eq!(answer.status, 400, "{target} {body}: {answer:?}");
+        let told = answer.json();
+        says(told["message"].as_str().unwrap(), &words[..1], body);
+        says(told["reason"].as_str().unwrap(), &words[1..], body);
+    }
+    std::fs::write(&file, "nonsense\n").unwrap();
+    let answer = client.ask("POST", "/api/blacklist/reload", &[KEY], "").await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    says(answer.json()["reason"].as_str().unwrap(), &["group.blacklist_file", "not an IP address"], "blacklist/reload");
 }
 
 /// findings B6: new connections of one address are rated.

@@ -140,7 +140,7 @@ reply_table! {
         BadBlacklist(faults: String) => Reply::new(
             400,
             faults.clone(),
-            format!("the file of group.blacklist_file has faults, and the old list stays in use: {faults}"),
+            format!("the old blacklist stays in use: {faults}"),
         ),
         WrongClaim(reason: String) => Reply::new(401, format!("{INVALID_TOKEN}: {reason}"), reason.clone()),
         ForServices => Reply::new(403, "需要服务密钥", "for services: show X-Service-Key"),

@@ -43,7 +43,7 @@ pub const FIVE_ATTEMPTS: CloseReason = CloseReason::Refused {
 /// It goes on sending although it is refused.
 const PERSISTENT: CloseReason = CloseReason::Refused {
     code: 1008,
-    text: "100 requests within a minute were refused as too frequent (group.messages_per_second)",
+    text: "100 requests within a minute were refused as too frequent: send more slowly",
 };
 /// The server has no room for what the connection needs.
 pub const NO_ROOM: CloseReason =
