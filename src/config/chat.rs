@@ -81,7 +81,7 @@ section! {
 }
 
 choices! {
-    /// Whose shapes, where the document and the source of the older server disagree.
+    /// Whose message formats, where the document and the source of the older server disagree.
     ChatCompat: Document = "document", Source = "source";
     /// What becomes of a message to a group that was not made here: everybody online gets it, or nobody.
     UnknownGroup: Broadcast = "broadcast", Reject = "reject";
@@ -111,7 +111,7 @@ impl Chat {
         if self.timezone.is_empty() {
             return TimeZone::try_system().unwrap_or(TimeZone::UTC);
         }
-        // It was looked up when it was read.
+        // `Kind::Zone` has taken only names that can be looked up.
         TimeZone::get(&self.timezone).unwrap_or(TimeZone::UTC)
     }
 }

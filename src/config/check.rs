@@ -3,7 +3,7 @@
 //! beside its keys.
 //!
 //! Single values were judged by `kind`. A rule about a value that could not be read is skipped: with the default in its
-//! place, it could find a fault that nobody made.
+//! place, it would report a fault of the default.
 
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
@@ -85,7 +85,7 @@ impl<'a> Verdict<'a> {
                     later.path, listener.port, earlier.protocol, earlier.key
                 );
                 let mut keys = vec![later.key, earlier.key, listener.key];
-                // One that could not be read puts its protocol on the shared port.
+                // A port that could not be read is replaced by its default, which is the shared one.
                 keys.extend(later.protocol.port_key());
                 keys.extend(earlier.protocol.port_key());
                 self.complain(&keys, problem);
@@ -207,7 +207,7 @@ pub fn complaint(
         return None;
     }
     let setting = settings.iter().find(|setting| setting.key == *about);
-    // Of a secret the problem says all there is to say.
+    // Neither the value nor the range of a secret is shown.
     let open = Key::find(about).filter(|key| !key.is_secret());
     let complaint = Complaint::about(*about, problem).set_by(setting.map(|setting| setting.origin.clone()));
     let complaint = complaint.with_value(open.and(setting).map(|setting| setting.shown.clone()));

@@ -118,7 +118,7 @@ impl fmt::Display for Complaint {
 pub struct Complaints {
     /// Never empty.
     pub faults: Vec<Complaint>,
-    /// What was not read at all: a misspelt name is often why something is missing.
+    /// Warnings about names that were not read: a misspelt name is often why something is missing.
     pub ignored: Vec<String>,
 }
 

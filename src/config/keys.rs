@@ -120,7 +120,7 @@ macro_rules! section {
     (@reloadable $old:expr, $new:expr) => { $old.clone_from(&$new) };
 }
 
-/// Settings that are one of some words: `Name: Variant = "word", …;`.
+/// An enum for a setting that takes one of a few names: `Name: Variant = "name", …;`.
 macro_rules! choices {
     ($($(#[doc = $about:literal])+ $Choice:ident: $($Variant:ident = $word:literal),+;)+) => {$(
         $(#[doc = $about])+

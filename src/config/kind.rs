@@ -34,9 +34,9 @@ pub enum Kind {
     OptionalPath,
     Endpoint,
     Filter,
-    /// One that is never empty where it is used, with a least length.
+    /// Signs tokens. `secrets` judges its length, and that it is not empty where it is used.
     Secret,
-    /// To be kept from others.
+    /// A text that is never shown; may be empty.
     Code,
     Text,
     Host,
@@ -217,10 +217,9 @@ impl Kind {
         }
     }
 
-    /// No client sends a secret with white space around it: HTTP takes it away from a header, and whoever signs with
-    /// the secret has it from a place without.
+    /// Refuses white space around a secret: HTTP strips it from headers, so that no client could send an equal one.
     fn secret(self, text: &str) -> Result<&str, String> {
-        // `check` says of an empty one what it is for.
+        // `secrets` refuses a blank one, with what it is for.
         let is_judged_later = matches!(self, Self::Secret) && text.trim().is_empty();
         if text.trim() == text || is_judged_later {
             return Ok(text);
@@ -337,7 +336,7 @@ fn origin(text: &str) -> Result<String, String> {
     if exact == text { Ok(exact) } else { Err(format!("browsers send this origin as {exact}; write that")) }
 }
 
-/// A lone word that is no level would be taken for the name of a module and silence everything else.
+/// Every directive must name a level: `EnvFilter` takes a bare name for a module, and logs nothing but that.
 fn filter(text: &str) -> Result<&str, String> {
     const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
     let level = |directive: &str| directive.rsplit('=').next().unwrap_or_default().trim().to_owned();

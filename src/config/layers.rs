@@ -2,7 +2,7 @@
 //! line.
 //!
 //! Each becomes a [`Layer`] of known keys with their texts, and the line or variable of each. Names that do not exist
-//! are complained of here: later nobody could say who wrote them.
+//! are complained of here, where their origin is known.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -27,7 +27,7 @@ impl Layer {
         self.get(key).map(|(_, origin)| origin)
     }
 
-    /// Gives what was set before.
+    /// Returns the value that it replaces.
     pub(super) fn set(&mut self, key: &'static str, value: Raw, origin: Origin) -> Option<(Raw, Origin)> {
         self.0.insert(key, (value, origin))
     }
@@ -157,7 +157,7 @@ pub(super) fn kubernetes_link(name: &str) -> Complaint {
     Complaint::about(printable_name(name), KUBERNETES_LINK).set_by(Origin::Variable(name.to_owned()))
 }
 
-/// What somebody may have meant, in whatever case of letters, as the end of a sentence.
+/// The known name that is most like `name`, whatever the case of letters, as the end of a sentence; empty if none is.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let name = name.to_lowercase();
     known

@@ -1,7 +1,7 @@
 //! Which protocol is served on which port, and by which paths (docs/architecture.md §8).
 //!
 //! A protocol with a `port` of its own is served there and, without TLS, nowhere else; all others share `server.port`.
-//! That one is opened only for somebody who is served there: so a drop-in profile opens the older server's port and no
+//! That one is opened only if a protocol is served there: so a drop-in profile opens the older server's port and no
 //! other, with the operations beside it, and two profiles can run on one machine.
 //!
 //! `check` looks here for two that claim one path, `app` for what to bind. Another protocol is one more [`Protocol`],
@@ -11,7 +11,7 @@ use std::fmt;
 
 use super::Config;
 
-/// Whoever answers requests.
+/// What answers requests: a protocol, or the operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Operations,
@@ -139,7 +139,7 @@ impl Config {
 }
 
 impl Listener {
-    /// Who is served, for people.
+    /// The names of what is served, for messages.
     pub fn names(&self) -> String {
         self.protocols.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }

@@ -12,6 +12,7 @@ mod compose;
 mod default_yaml;
 pub mod fixtures;
 mod operators;
+mod shapes;
 
 const LONG: &str = "0123456789abcdef0123456789abcdef";
 

@@ -227,7 +227,7 @@ async fn errors_name_the_field_what_was_found_and_what_is_allowed() {
     let table: &[(&str, &str, &str, u32, &[&str])] = &[
         ("POST", messages, r#"{"name":5}"#, 40001, &["name", "`5`", "a string"]),
         ("POST", messages, r#"[{},{"name":5}]"#, 40001, &["[1].name", "`5`", "a string"]),
-        ("POST", messages, &long_name, 40001, &["name", "sequence", "a string"]),
+        ("POST", messages, &long_name, 40001, &["name", "a list", "a string"]),
         ("POST", messages, r#""s""#, 40001, &["\"s\"", "a message or a list of messages"]),
         ("POST", messages, "null", 40001, &["null", "a message or a list of messages"]),
         ("POST", messages, "{", 40001, &["EOF", "line 1"]),

@@ -34,7 +34,7 @@ async fn rest() {
         ("GET", path, &wrong, "", 401, ["invalid credentials", "keys and tokens begin with"]),
         ("POST", path, &few, r#"{"data":"x"}"#, 401, ["do not permit publish", "they permit subscribe"]),
         ("POST", path, &all, "x", 400, ["body cannot be read", "JSON"]),
-        ("POST", "/apps", &[], "[]", 400, ["found a list of length 0", "expected an object"]),
+        ("POST", "/apps", &[], "5", 400, ["found integer `5`", "expected an object"]),
         ("POST", "/apps", &[], r#"{"keys":{}}"#, 400, ["keys: found an object", "expected a list"]),
         ("POST", path, &all, &large, 413, ["too large", "65536 bytes"]),
         ("GET", "/channels/a/messages?limit=x", &all, "", 400, ["invalid parameter limit", "allowed: "]),

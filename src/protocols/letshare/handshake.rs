@@ -1,4 +1,4 @@
-//! The way in to LetShare: `/` and `/ws` (`docs/protocols/letshare.md §1`).
+//! The endpoint of LetShare: `/` and `/ws` (`docs/protocols/letshare.md §1`).
 
 use std::{
     borrow::Cow,
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// The way in to LetShare, of one worker thread.
+/// The endpoint of LetShare, of one worker thread.
 #[derive(Clone)]
 pub struct LetShare {
     pub ingress: Ingress,
@@ -43,13 +43,13 @@ pub struct Shared {
     pub(super) clock: Clock,
 }
 
-/// What is read anew when the operator says so.
+/// What a reload of the settings replaces.
 pub(super) struct Terms {
     authenticator: Authenticator,
     pub pro: ProKey,
     /// How long a PRO token lasts.
     pub pro_hours: u32,
-    /// Whoever knows it gets one.
+    /// The invite code: whoever knows it gets a PRO token.
     pub invite_code: SecretString,
     rooms: Arc<RoomSettings>,
 }
@@ -77,7 +77,7 @@ impl Shared {
         }
     }
 
-    /// Other keys and limits from now on, whose former tokens are worth nothing any more; whoever is in stays.
+    /// Takes over other keys and limits: tokens of the former keys are refused, open connections stay.
     pub fn set_terms(&self, config: &Config) {
         self.terms.set(Terms::new(config, self.clock.clone()));
     }
@@ -161,7 +161,7 @@ reply_table! {
         ),
         BadToken(
             fault: TokenFault,
-            /// Which claim is why, where the token is ours.
+            /// The claim that is wrong, of a token with our signature.
             claim: Option<String>
         ) => Reply::new(401, fault.to_string(), claim.clone().unwrap_or_else(|| fault.reason().to_owned())),
     }

@@ -38,7 +38,7 @@ struct Body {
 }
 
 impl Shared {
-    /// A token, if the body has the invite code.
+    /// A PRO token, if the body has the invite code.
     fn activate(&self, address: IpAddr, body: &[u8]) -> Result<ProToken, Refusal> {
         if self.activations.check_key(&Network::of(address)).is_err() {
             return Err(Refusal::TooOften);
@@ -54,7 +54,7 @@ impl Shared {
         }
         let terms = self.terms.get();
         let expected = terms.invite_code.expose_secret();
-        // Without a code of its own the server invites nobody.
+        // A server without an invite code gives out no PRO tokens.
         if expected.is_empty() || !bool::from(expected.as_bytes().ct_eq(invite_code.as_bytes())) {
             return Err(Refusal::WrongCode);
         }
@@ -86,7 +86,7 @@ impl LetShare {
     /// Answers `POST /api/pro/activate`.
     pub(super) async fn activate(&self, request: &HttpRequest, payload: &mut web::Payload) -> HttpResponse {
         let body = body::read(request.headers(), payload, limits::ACTIVATION_BODY_BYTES).await;
-        // A body that cannot be read, or is beyond all measure, is as good as none.
+        // A body that cannot be read or is too large is answered like an empty one.
         let address = self.ingress.client_address(request);
         match self.shared.activate(address, &body.unwrap_or_default()) {
             Ok(ProToken { token, expires }) => {

@@ -10,12 +10,12 @@ reply_table! {
     /// A request that cannot be carried out.
     #[derive(Debug, PartialEq, Eq)]
     pub enum Refusal {
-        /// And why it is none.
+        /// A frame that is no request, with the reason.
         NoRequest(why: String) => Reply::new(400, "消息格式错误", why.clone()),
         MissingChannel => Reply::new(400, "缺少频道名称", "channel is missing"),
         MissingData => Reply::new(400, "缺少消息数据", "data is missing"),
         BadData => Reply::new(400, "消息数据格式错误", "data must be a JSON object"),
-        /// An object, with what is wrong in it.
+        /// `data` is an object, but not as it has to be: with the reason.
         UnreadableData(why: String) => Reply::new(400, "消息数据格式错误", format!("data cannot be read: {why}")),
         NoTransferId => Reply::new(
             400,
@@ -63,7 +63,7 @@ fn of_fault(fault: &Fault, channel: &str) -> Reply {
         Fault::ForgedSender => (403, "消息的 from 与当前用户不一致".into()),
         Fault::RateLimited => (429, "发送过于频繁，请稍后重试".into()),
         Fault::Busy => (503, "服务器繁忙，请稍后重试".into()),
-        // What a LetShare page cannot cause.
+        // No request of this protocol leads to these.
         other => (other.http_status(), other.to_string()),
     };
     Reply::new(code, text, reason(fault))
@@ -78,7 +78,7 @@ fn reason(fault: &Fault) -> String {
     }
 }
 
-/// As much of a client's text as goes back to it.
+/// The part of a client's text that is repeated to it.
 fn cut(text: &str) -> &str {
     text.char_indices().nth(limits::ECHOED_CHARS).map_or(text, |(end, _)| &text[..end])
 }

@@ -25,7 +25,7 @@ pub type Text<'a> = std::borrow::Cow<'a, str>;
 impl<'a> Request<'a> {
     /// None when the frame is not one JSON object with fields of the right types.
     pub fn parse(frame: &'a str) -> Option<Self> {
-        // serde takes an array for a struct's fields in order.
+        // serde would read an array as the fields of the struct in their order.
         if !frame.trim_ascii_start().starts_with('{') {
             return None;
         }

@@ -40,7 +40,7 @@ pub struct RoomSettings {
     pub enforce_from: bool,
     /// Whoever subscribes to `signal:all` gets every event, as the Go server did.
     pub wildcard_signal_all: bool,
-    /// Whoever likes may subscribe to the signals of another user, as in the Go server.
+    /// Any member may subscribe to the signals of another user, as in the Go server.
     pub foreign_signals: bool,
     pub events_per_subscription: usize,
 }
@@ -193,7 +193,7 @@ impl ProtocolHandler for Rooms {
             Answer::AttachRefused { fault, .. } | Answer::PublishRefused { fault, .. } => {
                 refuse(transport, &fault.into(), channel.as_str());
             }
-            // Not asked for: a publisher hears of refusals only (§2.2).
+            // A publish that succeeds has no answer in this protocol (§2.2).
             Answer::Published { .. } => {}
         }
     }

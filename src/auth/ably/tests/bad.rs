@@ -205,7 +205,7 @@ fn a_bad_claim_is_named() {
         (jwt(ROOT, &json!({"ably.channel.a": {}})), ["ably.channel.a", "an object", "a text"]),
         (signed(&json!({"alg": "RS256", "kid": ROOT}), &good, SECRET), ["alg", "\"RS256\"", "HS256"]),
         (signed(&json!({"alg": "HS256", "kid": 5}), &good, SECRET), ["kid", "a number", "a text"]),
-        (signed(&header(ROOT), &json!([1]), SECRET), ["claims", "sequence", "a JSON object"]),
+        (signed(&header(ROOT), &json!([1]), SECRET), ["claims", "a list", "a JSON object"]),
     ] {
         let fault = authority.token(&token).unwrap_err();
         assert_eq!(fault.ably_code(), 40144, "{fault}");

@@ -1,4 +1,4 @@
-//! Why a transfer is refused or ends: the texts that the app shows, and looks into
+//! Why a transfer is refused or ends: the texts that the app shows, and searches for substrings
 //! (`docs/protocols/letshare.md §3.5`).
 
 use std::borrow::Cow;
@@ -6,13 +6,13 @@ use std::borrow::Cow;
 use crate::error::reply_table;
 
 reply_table! {
-    /// What a side is told, and its code.
+    /// The text and code that a side gets.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum TransferFault {
         BadRequest => (400, "传输请求格式错误".into()),
         NotAccepted => (400, "传输会话状态错误：接收者尚未接受".into()),
         BadChunk => (400, "文件分片与传输请求不符".into()),
-        /// More frames on the way than the window of the app and a good deal.
+        /// More frames on the way than the app's window, with a margin, allows.
         WindowExceeded => (400, "发送过快：未确认的文件分片过多".into()),
         /// The app looks for `升级到 PRO` and opens its upgrade dialog.
         NeedsPro { limit: u64 } => (403, format!("免费用户最多发送 {} 的文件，请升级到 PRO", Size(*limit)).into()),

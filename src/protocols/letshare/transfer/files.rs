@@ -30,7 +30,7 @@ pub struct Files {
     present: HashMap<ChannelName, Registration<Member>>,
     /// Transfers that this connection has a side in.
     involved: HashMap<String, Arc<Listed>>,
-    /// The last transfer that was answered to be unknown: one error is enough for a window of its frames.
+    /// The transfer that was last answered as unknown: all frames of its window get one error together.
     answered_unknown: String,
 }
 
@@ -53,7 +53,7 @@ impl Files {
     /// A control message; `kind` is its type without the prefix.
     ///
     /// # Errors
-    /// When not even the transfer is named; other faults are told with its id.
+    /// When the transfer is not named. Other faults are answered by an error with its id.
     pub fn control(
         &mut self,
         kind: &str,

@@ -31,7 +31,7 @@ enum Phase {
     /// The receiver's connection dropped.
     Interrupted {
         since: Duration,
-        /// The sender has been told.
+        /// The sender knows of it.
         is_told: bool,
     },
     /// The receiver has everything and wants nothing more. The app forgets a `complete` that it gets before it
@@ -91,7 +91,7 @@ impl Transfer {
             return vec![Action::State { to: from, status: self.status() }];
         }
         if let Phase::Ended { .. } = self.phase {
-            // Late, and of no use to anybody.
+            // It came after the end and changes nothing.
             return Vec::new();
         }
         self.last_activity = now;

@@ -168,7 +168,7 @@ impl Transfers {
         self.state.lock().of(member, Side::Receiver).cloned().collect()
     }
 
-    /// The transfer has ended: it costs nothing more. True for the first to say so.
+    /// Marks the transfer as ended and gives back what it cost; false when it was marked already.
     pub fn close(&self, transfer_id: &str) -> bool {
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -208,7 +208,7 @@ impl Transfers {
         }
     }
 
-    /// Late messages are over, too.
+    /// Removes it from the list: no late message can come any more.
     pub fn forget(&self, transfer_id: &str) {
         self.close(transfer_id);
         let mut state = self.state.lock();

@@ -83,7 +83,7 @@ impl Transfer {
         }
     }
 
-    /// What `side` was not there to be told at the end, once.
+    /// How it ended, if `side` was away then; given once.
     pub fn take_ending(&mut self, side: Side) -> Option<Action> {
         match side {
             Side::Sender => self.endings.sender.take(),
@@ -91,7 +91,7 @@ impl Transfer {
         }
     }
 
-    /// Ended so long ago that even late messages are over.
+    /// Ended so long ago that no late message can come any more.
     pub fn is_forgotten(&self, now: Duration) -> bool {
         let is_awaited = self.endings.sender.is_some() || self.endings.receiver.is_some();
         let memory = if is_awaited { limits::TRANSFER_ENDING_KEPT } else { limits::TRANSFER_ENDED_KEPT };
