@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     actors::{
-        broker::{Broker, FrameRate, Settings},
+        broker::{Broker, Settings},
         channels::directory::Directory,
         connections::Connections,
         metrics::Metrics,
@@ -35,7 +35,7 @@ use crate::{
     },
     clock::{Clock, OncePerSecond},
     config::{Config, Draft, Listener},
-    core::{keepalive::Timeouts, rules::Namespaces, window::Bounds},
+    core::{keepalive::Timeouts, rate::FrameRate, rules::Namespaces, window::Bounds},
     edge::{admission::Admission, own_hosts::OwnHosts},
     ids::AppId,
     limits,

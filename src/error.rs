@@ -48,6 +48,11 @@ reply_table! {
              (the server allows limits.publishes_per_second, limits.publish_burst at once)"
         )]
         RateLimited => (42911, 429),
+        #[error(
+            "far more frames than limits.publishes_per_second and limits.publish_burst allow: the connection ends; \
+             send more slowly"
+        )]
+        Flooded => (42921, 429),
         #[error("the server is busy, try again")]
         Busy => (50004, 503),
         #[error("malformed request: {what}")]
@@ -198,6 +203,7 @@ mod tests {
             Fault::ChannelForbidden,
             Fault::ForgedSender,
             Fault::RateLimited,
+            Fault::Flooded,
             Fault::TooManyRevocations { count: 1, limit: 1 },
             Fault::Busy,
             Fault::Malformed { what: "x".into() },

@@ -36,6 +36,10 @@ pub const MAX_IDLE_INTERVAL: Duration = Duration::from_secs(15);
 /// round trip of zero for a fault.
 pub const PING_ECHO_DELAY: Duration = Duration::from_millis(2);
 
+/// Answers to pings that wait for that, in bytes of one connection; more leave at once. Dozens, far more than a client that
+/// measures has on the way.
+pub const DELAYED_BYTES: usize = 16 * 1024;
+
 /// Silence of an Ably client, pongs counted, before its transport is given up.
 pub const ABLY_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
@@ -106,6 +110,21 @@ pub const OUTBOX_FRAME_COST: usize = 128;
 /// An outbox that has grown beyond this many frames gives its memory back once it is empty: idle
 /// connections have to stay cheap.
 pub const OUTBOX_KEPT_FRAMES: usize = 32;
+
+/// Every frame costs 1 of `limits.publishes_per_second`, and 1 more for each so many bytes: the largest message of any
+/// protocol in its frame costs no more than a small one, a full frame of presence does.
+pub const FRAME_COST_BYTES: usize = 128 * 1024;
+
+/// What an ATTACH costs beside the frame itself, with rewind, what a SYNC and an AUTH: each makes a channel, or the gate,
+/// do several times the work of a publish. A client that comes back to 200 channels with rewind stays within a burst of 2000.
+pub const ATTACH_COST: u32 = 4;
+pub const REWIND_COST: u32 = 5;
+pub const SYNC_COST: u32 = 9;
+pub const AUTH_COST: u32 = 9;
+
+/// A connection ends when it has sent, over its rate, that many times what the rate allows (`docs/protocols/ably.md §4.8`).
+/// By the defaults 40000 frames at once or 10000 a second, for which refusing takes some hundredths of a processor.
+pub const FLOOD_FACTOR: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 /// Bytes of one connection that are decoded before the other connections of the thread have their turn.
 pub const INBOUND_PORTION: usize = 32 * 1024;

@@ -19,6 +19,7 @@ mod presence_leaves;
 mod presence_newness;
 mod publish;
 mod publishers;
+mod rates;
 mod reauth;
 mod refusals;
 mod resend;

@@ -2,14 +2,13 @@
 
 use std::{
     net::IpAddr,
-    num::NonZeroU32,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use actix::Addr;
 use governor::{
-    Quota, RateLimiter,
+    RateLimiter,
     middleware::NoOpMiddleware,
     nanos::Nanos,
     state::{InMemoryState, NotKeyed},
@@ -25,7 +24,7 @@ use crate::{
         refusals::{Reason, Refusals},
     },
     clock::{Clock, OncePerSecond},
-    core::{keepalive::Timeouts, rules::Namespaces},
+    core::{keepalive::Timeouts, rate::FrameRate, rules::Namespaces},
     live::Live,
     log::Log,
 };
@@ -70,24 +69,12 @@ pub struct Settings {
     pub channel_sweep: Duration,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub struct FrameRate {
-    pub per_second: NonZeroU32,
-    pub burst: NonZeroU32,
-}
-
-/// Counts the frames of one connection.
+/// Counts what somebody sends, for limits that a protocol has beside the rate of a connection.
 pub type FrameLimiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Nanos>>;
 
 impl Broker {
     /// Counts a refusal, and logs why; the reason must not contain a token.
     pub fn refused(&self, reason: Reason, address: Option<IpAddr>, why: impl FnOnce() -> String) {
         self.refusals.note(&self.clock, reason, address, why);
-    }
-
-    /// A limiter for a new connection.
-    pub fn frame_limiter(&self, rate: FrameRate) -> FrameLimiter {
-        let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
-        RateLimiter::direct_with_clock(quota, self.clock.clone())
     }
 }

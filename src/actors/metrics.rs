@@ -27,6 +27,8 @@ figures! {
         /// Connections closed because they broke the WebSocket protocol or its limits
         closed_protocol_error: u64 =
             (rises, "websocket.closed_protocol_error", "cut", "connections", "protocol_error", CUT);
+        /// Connections closed because they sent far more frames than their rate allows
+        closed_flood: u64 = (rises, "websocket.closed_flood", "cut", "connections", "flood", CUT);
         /// Upgrades refused: a bad token, or a cap
         connections_refused: u64 = (rises, "websocket.connections_refused", "refused", "connections");
         /// Data frames that clients sent

@@ -2,6 +2,7 @@
 
 mod attachments;
 pub mod context;
+mod delayed;
 pub mod session;
 pub mod socket;
 
@@ -17,8 +18,12 @@ use bytestring::ByteString;
 use futures_util::Stream;
 
 use crate::{
-    actors::{fanout::Outbox, worker::Worker},
-    core::frame,
+    actors::{
+        fanout::Outbox,
+        transport::delayed::{Delay, DelayedFrames},
+        worker::Worker,
+    },
+    core::{frame, rate::Pace},
     error::{CloseReason, NO_CODE},
     limits,
 };
@@ -48,8 +53,8 @@ pub(in crate::actors) enum TransportCommand {
     Probe,
     /// Wake the protocol handler after this time.
     Wake(Duration),
-    /// Send a finished frame after a while.
-    SendLater { frame: Bytes, wait: Duration },
+    /// Send a finished frame after [`limits::PING_ECHO_DELAY`].
+    SendDelayed(Bytes),
 }
 
 pub struct Transport {
@@ -59,6 +64,7 @@ pub struct Transport {
     /// Closes the connection if nothing is heard from it by then.
     probe: Option<SpawnHandle>,
     waking: Option<SpawnHandle>,
+    delayed: DelayedFrames,
     /// The place under the admission caps, held until the client has hung up.
     permit: Option<Box<dyn Any>>,
 }
@@ -80,7 +86,15 @@ impl Transport {
             worker.sessions.borrow_mut().insert(session.id, known);
             worker.count(|counters| counters.connections_opened += 1);
             session.with_handler(|handler, transport| handler.opened(transport));
-            Self { session, worker, closing: false, probe: None, waking: None, permit: Some(permit) }
+            Self {
+                session,
+                worker,
+                closing: false,
+                probe: None,
+                waking: None,
+                delayed: DelayedFrames::default(),
+                permit: Some(permit),
+            }
         })
     }
 
@@ -98,6 +112,7 @@ impl Transport {
         self.worker.count(|counters| match reason {
             CloseReason::TooSlow => counters.closed_slow += 1,
             CloseReason::Idle => counters.closed_idle += 1,
+            CloseReason::Flood => counters.closed_flood += 1,
             CloseReason::Answer(_)
             | CloseReason::Refused { .. }
             | CloseReason::GoingAway
@@ -156,13 +171,35 @@ impl Transport {
         }));
     }
 
-    /// A data frame: counted, translated.
-    fn data(&self, bytes: usize, act: impl FnOnce(&mut dyn ProtocolHandler, &mut TransportContext<'_>)) {
+    /// Counts a data frame; whether it is to be carried out. One over the rate is answered here, and in a flood the
+    /// connection ends.
+    fn admits(&mut self, frame: &Bytes, pace: Pace, ctx: &mut Context<Self>) -> bool {
         self.worker.count(|counters| {
             counters.messages_in += 1;
-            counters.bytes_in += bytes as u64;
+            counters.bytes_in += frame.len() as u64;
         });
-        self.session.with_handler(act);
+        match pace {
+            Pace::Within => return true,
+            Pace::Over => self.session.with_handler(|handler, transport| handler.over_rate(frame, transport)),
+            Pace::Flood => self.end(CloseReason::Flood, ctx),
+        }
+        false
+    }
+
+    /// Ends the connection of a client that is not listened to any more.
+    fn end(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
+        self.close(reason, ctx);
+        self.finish_soon(true, ctx);
+    }
+
+    fn run_delay(ctx: &mut Context<Self>) {
+        ctx.run_later(limits::PING_ECHO_DELAY, |transport, ctx| {
+            let (leaving, runs_again) = transport.delayed.take();
+            leaving.into_iter().for_each(|frame| transport.session.push(frame));
+            if runs_again {
+                Self::run_delay(ctx);
+            }
+        });
     }
 }
 
@@ -189,26 +226,30 @@ impl StreamHandler<Inbound> for Transport {
                 self.close(CloseReason::Answer(code.unwrap_or(NO_CODE)), ctx);
                 self.finish_soon(false, ctx);
             }
-            Inbound::Violation(reason) => {
-                self.close(reason, ctx);
-                self.finish_soon(true, ctx);
-            }
+            Inbound::Violation(reason) => self.end(reason, ctx),
             // What follows a close frame is not for us (RFC 6455 §5.5.1).
             _ if self.closing => {}
-            Inbound::Text(text) => self.data(text.len(), |handler, transport| {
-                handler.text(text, transport);
-            }),
-            Inbound::Binary(data) => self.data(data.len(), |handler, transport| {
-                handler.binary(data, transport);
-            }),
-            // A flood of pings is answered up to the rate limit only.
-            Inbound::Ping(payload) if self.session.may_send() => {
-                self.session.push(frame::pong(&payload));
+            Inbound::Text(text) => {
+                let pace = self.session.pace_of(text.len());
+                if self.admits(text.as_bytes(), pace, ctx) {
+                    self.session.with_handler(|handler, transport| handler.text(text, transport));
+                }
             }
-            Inbound::Ping(_) => {}
-            Inbound::Pong(payload) => {
-                self.session.with_handler(|handler, transport| handler.ponged(&payload, transport))
+            Inbound::Binary(data) => {
+                let pace = self.session.pace_of_binary(&data);
+                if self.admits(&data, pace, ctx) {
+                    self.session.with_handler(|handler, transport| handler.binary(data, transport));
+                }
             }
+            Inbound::Ping(payload) => match self.session.pace_of(payload.len()) {
+                Pace::Within => self.session.push(frame::pong(&payload)),
+                Pace::Over => {}
+                Pace::Flood => self.end(CloseReason::Flood, ctx),
+            },
+            Inbound::Pong(payload) => match self.session.pace_of_pong() {
+                Pace::Flood => self.end(CloseReason::Flood, ctx),
+                _ => self.session.with_handler(|handler, transport| handler.ponged(&payload, transport)),
+            },
         }
     }
 
@@ -216,8 +257,7 @@ impl StreamHandler<Inbound> for Transport {
     /// nothing, the socket is cut in the end.
     fn finished(&mut self, ctx: &mut Self::Context) {
         self.permit = None;
-        self.close(CloseReason::Answer(NO_CODE), ctx);
-        self.finish_soon(true, ctx);
+        self.end(CloseReason::Answer(NO_CODE), ctx);
     }
 }
 
@@ -229,9 +269,11 @@ impl Handler<TransportCommand> for Transport {
             TransportCommand::Close(reason) => self.close(reason, ctx),
             TransportCommand::Probe => self.probe(ctx),
             TransportCommand::Wake(wait) => self.wake_in(wait, ctx),
-            TransportCommand::SendLater { frame, wait } => {
-                ctx.run_later(wait, |transport, _| transport.session.push(frame));
-            }
+            TransportCommand::SendDelayed(frame) => match self.delayed.push(frame) {
+                Delay::Begins => Self::run_delay(ctx),
+                Delay::Waits => {}
+                Delay::Full(frame) => self.session.push(frame),
+            },
         }
     }
 }

@@ -87,9 +87,10 @@ section! {
     connections_per_address: usize = "200", CONNECTIONS, reloadable;
     /// No cap per address for clients on this machine.
     exempt_loopback: bool = "false", Switch, reloadable;
-    /// Frames that one connection may send each second in the long run; 0 = no limit.
+    /// Frames of any kind that one connection may send each second in the long run; 0 = no limit.
     publishes_per_second: u32 = "500", RATE, reloadable;
-    /// Frames that one connection may send at once: a join in a full room bursts 100, files come in 64 KiB frames.
+    /// Frames that one connection may send at once: a join in a full room bursts 100. More are refused, and whoever goes
+    /// on until 20 times as many were refused is closed with 1008.
     publish_burst: u32 = "2000", Whole(1, 10_000_000), reloadable;
     /// Channels that exist at a time; one more is refused.
     channels: usize = "100000", Whole(1, 100_000_000), reloadable;

@@ -17,6 +17,7 @@ pub mod message;
 pub mod modes;
 pub mod occupancy;
 pub mod presence;
+pub mod rate;
 pub mod replay;
 pub mod rules;
 pub mod serial;

@@ -28,6 +28,8 @@ reply_table! {
         TooBig { limit: usize } => (1009, format!("message is too big: it may have {limit} bytes").into()),
         /// More fragments than a message may have. Not 1009, which asks for a smaller message: that would be refused again.
         TooManyFragments { limit: usize } => (1008, format!("message has too many fragments: it may have {limit}").into()),
+        /// It sent far more than its rate allows.
+        Flood => (1008, "far more frames than limits.publishes_per_second and limits.publish_burst allow".into()),
         /// Nothing was heard for the idle limit.
         Idle => (1008, "nothing heard for too long".into()),
         /// The client has come back by a newer connection (`docs/protocols/postoffice.md §4`).
@@ -66,6 +68,7 @@ mod tests {
             CloseReason::InvalidText,
             CloseReason::TooBig { limit: usize::MAX },
             CloseReason::TooManyFragments { limit: usize::MAX },
+            CloseReason::Flood,
             CloseReason::Idle,
             CloseReason::TooSlow,
             CloseReason::Replaced,

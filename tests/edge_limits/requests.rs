@@ -3,8 +3,14 @@
 
 use std::time::Duration;
 
-use letshare_server::{clock::Clock, ids::Timestamp, limits::EVENT_NAME_BYTES};
+use futures_util::SinkExt as _;
+use letshare_server::{
+    clock::Clock,
+    ids::Timestamp,
+    limits::{EVENT_NAME_BYTES, FLOOD_FACTOR},
+};
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Client, Http, Server, UPGRADE, eventually};
 
@@ -125,6 +131,34 @@ async fn the_rate_of_one_connection() {
         assert_eq!(b.next().await["data"]["n"], expected);
     }
     assert!(b.received_so_far().await.is_empty());
+}
+
+/// findings B8: whoever goes on and on over the rate is closed, whether with messages, pings or pongs.
+#[tokio::test]
+async fn a_flood_ends_the_connection() {
+    let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
+    let server = Server::start_at(clock, |config| {
+        config.limits.publishes_per_second = 1;
+        config.limits.publish_burst = 5;
+    });
+    let flood = 5 + 5 * FLOOD_FACTOR.get() + 1;
+    for message in [Message::text("{}"), Message::Ping("x".into()), Message::Pong("x".into())] {
+        let mut a = Client::connect(&server, "a:1").await;
+        for _ in 0..flood {
+            a.socket.feed(message.clone()).await.unwrap();
+        }
+        a.socket.flush().await.unwrap();
+        let close = loop {
+            match a.next_frame().await {
+                Some(Ok(Message::Close(close))) => break close,
+                Some(Ok(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        let close = close.expect("a reason");
+        assert_eq!(u16::from(close.code), 1008, "{close:?}");
+        assert!(close.reason.contains("limits.publish_burst"), "{close:?}");
+    }
 }
 
 /// `limits.publishes_per_second: 0` = no limit.

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
     actors::{
-        broker::{Broker, FrameRate, Settings},
+        broker::{Broker, Settings},
         channels::channel::Channel,
         channels::directory::Directory,
         connections::Connections,
@@ -36,6 +36,7 @@ use crate::{
         frame,
         keepalive::Timeouts,
         message::{self, Data, Entry, Payload},
+        rate::FrameRate,
         rules::{Rules, Terms},
         window::Bounds,
         wire::{Slot, WireFormat},

@@ -1,5 +1,7 @@
 //! What a connection is attached to, by name; and how its commands reach the channels.
 
+use std::mem;
+
 use actix::{Actor, Addr, Handler, dev::ToEnvelope};
 
 use crate::{
@@ -15,7 +17,11 @@ use crate::{
 
 /// The attachments of one transport.
 #[derive(Default)]
-pub(in crate::actors) struct Attachments(FastMap<Key, Attachment>);
+pub(in crate::actors) struct Attachments {
+    all: FastMap<Key, Attachment>,
+    /// How many of them are wanted.
+    wanted: usize,
+}
 
 /// The channel, and which of the names that the transport knows it by (see
 /// [`crate::core::command::AttachmentId`]).
@@ -35,7 +41,7 @@ pub(in crate::actors) struct Attachment {
 impl Attachments {
     /// The attachment to `channel`, unless the connection has asked to detach.
     pub fn wanted(&self, channel: &ChannelName, alias: u16) -> Option<&Attachment> {
-        let attachment = self.0.get(&(channel.clone(), alias));
+        let attachment = self.all.get(&(channel.clone(), alias));
         attachment.filter(|attachment| attachment.wanted)
     }
 
@@ -44,13 +50,13 @@ impl Attachments {
     /// # Errors
     /// [`Fault::NotAttached`].
     pub fn wanted_mut(&mut self, channel: &ChannelName, alias: u16) -> Result<&mut Attachment, Fault> {
-        let attachment = self.0.get_mut(&(channel.clone(), alias));
+        let attachment = self.all.get_mut(&(channel.clone(), alias));
         attachment.filter(|attachment| attachment.wanted).ok_or(Fault::NotAttached)
     }
 
     /// A command that its channel has not carried out was sent to the successor.
     pub fn sent_again(&mut self, name: &ChannelName, alias: u16, successor: Addr<Channel>) {
-        if let Some(attachment) = self.0.get_mut(&(name.clone(), alias)) {
+        if let Some(attachment) = self.all.get_mut(&(name.clone(), alias)) {
             attachment.move_on(successor);
             attachment.unanswered += 1;
         }
@@ -62,29 +68,43 @@ impl Attachments {
         attachment.is_some_and(|attachment| attachment.unanswered > 0 && attachment.channel.connected())
     }
 
-    pub fn len(&self) -> usize {
-        self.0.values().filter(|attachment| attachment.wanted).count()
+    /// How many there are that the connection has not asked to detach.
+    pub const fn len(&self) -> usize {
+        self.wanted
     }
 
     pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
-        self.0.keys().map(|(channel, _)| channel)
+        self.all.keys().map(|(channel, _)| channel)
     }
 
     /// Who takes the commands for `channel`.
     pub fn address(&self, channel: &ChannelName, alias: u16) -> Option<&Addr<Channel>> {
-        let attachment = self.0.get(&(channel.clone(), alias));
+        let attachment = self.all.get(&(channel.clone(), alias));
         attachment.map(|attachment| &attachment.channel)
     }
 
     /// A command to attach has been sent.
     pub fn attaching(&mut self, name: &ChannelName, alias: u16, channel: Addr<Channel>, filter: Filter) {
         let key = (name.clone(), alias);
-        // What a channel that died has not answered, nobody will.
-        let before = self.0.get(&key);
+        // A channel that has died answers nothing any more.
+        let before = self.all.get(&key);
         let before = before.filter(|attachment| attachment.channel.connected());
         let unanswered = before.map_or(0, |attachment| attachment.unanswered) + 1;
         let attachment = Attachment { channel, filter, wanted: true, unanswered };
-        self.0.insert(key, attachment);
+        let before = self.all.insert(key, attachment);
+        if !before.is_some_and(|before| before.wanted) {
+            self.wanted += 1;
+        }
+    }
+
+    /// A command to detach has been sent.
+    pub fn detaching(&mut self, name: &ChannelName, alias: u16) {
+        if let Some(attachment) = self.all.get_mut(&(name.clone(), alias)) {
+            attachment.unanswered += 1;
+            if mem::replace(&mut attachment.wanted, false) {
+                self.wanted -= 1;
+            }
+        }
     }
 
     /// The channel has answered.
@@ -96,28 +116,26 @@ impl Attachments {
             Answer::Published { .. } | Answer::PublishRefused { .. } => return,
         };
         let key = (channel.clone(), alias);
-        if let Some(attachment) = self.0.get_mut(&key) {
+        if let Some(attachment) = self.all.get_mut(&key) {
+            let was_wanted = attachment.wanted;
             attachment.answered(was_refused);
+            if was_wanted && !attachment.wanted {
+                self.wanted -= 1;
+            }
             if attachment.is_over() {
-                self.0.remove(&key);
+                self.all.remove(&key);
             }
         }
     }
 
     /// Hands over everything, for good.
     pub fn take(&mut self) -> impl Iterator<Item = (ChannelName, u16, Addr<Channel>)> + use<> {
-        let all = std::mem::take(&mut self.0);
+        let all = mem::take(self).all;
         all.into_iter().map(|((name, alias), attachment)| (name, alias, attachment.channel))
     }
 }
 
 impl Attachment {
-    /// A command to detach has been sent.
-    pub fn detaching(&mut self) {
-        self.wanted = false;
-        self.unanswered += 1;
-    }
-
     /// Notes an answer to one of the commands.
     fn answered(&mut self, was_refused: bool) {
         self.unanswered = self.unanswered.saturating_sub(1);
@@ -154,7 +172,7 @@ impl Attachment {
 
     fn move_on(&mut self, successor: Addr<Channel>) {
         if !self.channel.connected() {
-            // What the dead one has not answered, nobody will; what is sent again is counted again.
+            // The dead one answers nothing any more; commands that are sent again are counted again.
             self.unanswered = 0;
         }
         self.channel = successor;

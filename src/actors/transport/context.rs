@@ -7,13 +7,8 @@ use bytestring::ByteString;
 
 use crate::{
     actors::{
-        broker::{FrameRate, Settings},
-        channels::Command,
-        fanout::TransportHandle,
-        transport::TransportCommand,
-        transport::attachments::Attachments,
-        transport::session::Session,
-        worker::Worker,
+        broker::Settings, channels::Command, fanout::TransportHandle, transport::TransportCommand,
+        transport::attachments::Attachments, transport::session::Session, worker::Worker,
     },
     core::{
         command::{Answer, Attach, AttachmentId, Detach, Publish, Reply, Start},
@@ -22,11 +17,12 @@ use crate::{
         keepalive::Timeouts,
         message::{Entry, EntryId, Message},
         modes::Modes,
+        rate::FrameRate,
         rules::Rules,
         wire::WireFormat,
     },
     error::{CloseReason, Fault},
-    ids::{ChannelName, ConnectionId, Timestamp},
+    ids::{ChannelName, ConnectionId, SessionId, Timestamp},
 };
 
 /// One protocol's side of one transport: frames in, commands out; answers in, frames out.
@@ -45,6 +41,17 @@ pub trait ProtocolHandler {
     fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>);
 
     fn binary(&mut self, data: Bytes, transport: &mut TransportContext<'_>);
+
+    /// A frame that comes faster than the rate of the connection allows: it is answered in the shape of the protocol, not
+    /// carried out, and read no further than the answer needs.
+    fn over_rate(&mut self, _frame: &Bytes, transport: &mut TransportContext<'_>) {
+        transport.count_error();
+    }
+
+    /// Whether binary data belongs to something that the protocol bounds by itself. Then the rate does not count it.
+    fn paces(&self, _data: &Bytes, _session: SessionId) -> bool {
+        false
+    }
 
     /// A channel's answer to one of this connection's commands.
     fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>);
@@ -70,7 +77,7 @@ pub trait ProtocolHandler {
     /// Some credentials have changed, perhaps those of this connection.
     fn credentials_changed(&mut self, _transport: &mut TransportContext<'_>) {}
 
-    /// The client has come back by another transport; this one has left its channels, and nobody needs it any more.
+    /// The client has come back by another transport; this one has left its channels, and is of no use any more.
     fn superseded(&mut self, transport: &mut TransportContext<'_>) {
         transport.close(CloseReason::Replaced);
     }
@@ -152,9 +159,9 @@ impl TransportContext<'_> {
         self.session.push(frame);
     }
 
-    /// Sends a finished frame after `wait`.
-    pub fn send_later(&mut self, frame: Bytes, wait: Duration) {
-        self.session.command(TransportCommand::SendLater { frame, wait });
+    /// Sends a finished frame after [`limits::PING_ECHO_DELAY`](crate::limits::PING_ECHO_DELAY).
+    pub fn send_delayed(&mut self, frame: Bytes) {
+        self.session.command(TransportCommand::SendDelayed(frame));
     }
 
     /// Sends a finished frame of what the client missed; it does not count against what may wait.
@@ -190,9 +197,9 @@ impl TransportContext<'_> {
         self.session.connection_id
     }
 
-    /// Whether the rate limit leaves room for one more frame; counts it.
-    pub fn may_send(&self) -> bool {
-        self.session.may_send()
+    /// The frame that is carried out costs so much more of the rate, beside the 1 that every frame costs.
+    pub fn charge(&self, cost: u32) {
+        self.session.charge(cost);
     }
 
     /// Counts an error that was sent to the client.
@@ -284,7 +291,7 @@ impl TransportContext<'_> {
         let attachment = self.attachments.wanted_mut(name, alias)?;
         let hub = worker.hub.clone();
         attachment.send(name, Command::new(hub, name.clone(), body), &worker)?;
-        attachment.detaching();
+        self.attachments.detaching(name, alias);
         Ok(())
     }
 

@@ -14,7 +14,6 @@ use bytes::Bytes;
 
 use crate::{
     actors::{
-        broker::FrameLimiter,
         channels::Leave,
         fanout::{self, Budget, Full, Outbox, TransportMessage},
         transport::attachments::Attachments,
@@ -29,10 +28,12 @@ use crate::{
         frame,
         keepalive::{Keepalive, Timeouts, Verdict},
         message::Entry,
+        rate::{FrameBuckets, Pace},
         wire::WireFormat,
     },
     error::CloseReason,
     ids::{ChannelName, ConnectionId, SessionId},
+    limits,
 };
 
 pub struct Session {
@@ -49,7 +50,8 @@ pub struct Session {
     timeouts: Timeouts,
     keepalive: Cell<Keepalive>,
     heard: Cell<bool>,
-    limiter: Option<FrameLimiter>,
+    /// None: it may send as many frames as it likes.
+    rate: RefCell<Option<FrameBuckets>>,
     /// Channels that it may be attached to at once.
     pub(in crate::actors) channels: usize,
     farewell: fn(CloseReason) -> Option<Bytes>,
@@ -83,7 +85,7 @@ impl Session {
             transport,
             ping,
             timeouts,
-            limiter: rate.map(|rate| worker.broker.frame_limiter(rate)),
+            rate: RefCell::new(rate.map(FrameBuckets::new)),
             channels,
             farewell,
             widened: Cell::new(0),
@@ -106,13 +108,35 @@ impl Session {
         self.heard.set(true);
     }
 
-    /// Whether the rate limit leaves room for one more frame; counts it.
-    pub(in crate::actors) fn may_send(&self) -> bool {
-        let allowed = self.limiter.as_ref().is_none_or(|limiter| limiter.check().is_ok());
-        if !allowed {
+    /// Counts a frame of the client against its rate, before it is read.
+    pub(super) fn pace_of(&self, bytes: usize) -> Pace {
+        let cost = u32::try_from(bytes / limits::FRAME_COST_BYTES).unwrap_or(u32::MAX).saturating_add(1);
+        let pace = self.with_rate(|rate, now| rate.judge(now, cost));
+        if matches!(pace, Some(Pace::Over | Pace::Flood)) {
             self.worker.count(|counters| counters.rate_limited += 1);
         }
-        allowed
+        pace.unwrap_or(Pace::Within)
+    }
+
+    /// The same for binary data, which the protocol may bound itself.
+    pub(super) fn pace_of_binary(&self, data: &Bytes) -> Pace {
+        let is_paced = self.protocol.borrow().handler.paces(data, self.id);
+        if is_paced { Pace::Within } else { self.pace_of(data.len()) }
+    }
+
+    /// A pong answers a ping of ours, so it is never refused; a flood of them ends the connection like any other.
+    pub(super) fn pace_of_pong(&self) -> Pace {
+        self.with_rate(|rate, now| rate.judge_refused(now, 1)).unwrap_or(Pace::Within)
+    }
+
+    /// The frame that is carried out costs so much more.
+    pub(super) fn charge(&self, cost: u32) {
+        self.with_rate(|rate, now| rate.charge(now, cost));
+    }
+
+    fn with_rate<T>(&self, act: impl FnOnce(&mut FrameBuckets, Duration) -> T) -> Option<T> {
+        let mut rate = self.rate.borrow_mut();
+        rate.as_mut().map(|rate| act(rate, self.worker.broker.clock.uptime()))
     }
 
     /// Lets the protocol handler act.

@@ -9,7 +9,7 @@ use std::{cell::Cell, os::fd::RawFd, rc::Rc};
 use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 
 /// The descriptor of a connection that somebody else owns. Whoever owns it calls
-/// [`Socket::forget`] before closing it, on the same thread, so the number is never a stranger's.
+/// [`Socket::forget`] before closing it, on the same thread, so that the number never belongs to another connection.
 #[derive(Clone, Debug)]
 pub struct Socket(Rc<Cell<Option<RawFd>>>);
 

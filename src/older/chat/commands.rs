@@ -55,20 +55,29 @@ struct Envelope<'a> {
 }
 
 impl Request {
+    /// What the refusal of a frame that is not carried out echoes.
+    pub fn id_in(text: &str) -> Option<Box<RawValue>> {
+        Envelope::parse(text)?.id
+    }
+
     /// A frame that is nothing at all is a request, too: it is answered.
     pub fn parse(text: &str, rules: Rules) -> Self {
-        // serde takes an array for a struct's fields in order.
-        let is_object = text.trim_ascii_start().starts_with('{');
-        let envelope = is_object.then(|| serde_json::from_str::<Envelope<'_>>(text));
-        let Some(Ok(envelope)) = envelope else {
+        let Some(envelope) = Envelope::parse(text) else {
             return Self { id: None, command: Err(Code::BadRequest.into()) };
         };
         let cmd = envelope.cmd.map(RawValue::get).unwrap_or_default();
         let cmd: String = serde_json::from_str(cmd).unwrap_or_default();
-        Self {
-            id: envelope.id.filter(|id| id.get().len() <= limits::CHAT_REQUEST_ID_BYTES),
-            command: Command::parse(&cmd, envelope.data.map(RawValue::get), rules),
-        }
+        Self { id: envelope.id, command: Command::parse(&cmd, envelope.data.map(RawValue::get), rules) }
+    }
+}
+
+impl<'a> Envelope<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        // serde takes an array for a struct's fields in order.
+        let is_object = text.trim_ascii_start().starts_with('{');
+        let mut envelope: Self = is_object.then(|| serde_json::from_str(text).ok())??;
+        envelope.id = envelope.id.filter(|id| id.get().len() <= limits::CHAT_REQUEST_ID_BYTES);
+        Some(envelope)
     }
 }
 
@@ -80,7 +89,10 @@ impl Command {
             "send_group_message" => {
                 SendGroupMessage::parse(&fields(Code::GroupMessageUnreadable)?, rules).map(Self::SendGroup)
             }
-            "broadcast" => Broadcast::parse(&fields(Code::Unreadable)?, rules).map(Self::Broadcast),
+            "broadcast" => {
+                let fields = fields(Code::Unreadable).map_err(|reply| reply.because(Broadcast::FORM))?;
+                Broadcast::parse(&fields, rules).map(Self::Broadcast)
+            }
             "ping" => Ok(Self::Ping),
             "join_room" => rooms::parse(&fields(Code::JoinUnreadable)?, Code::JoinNoRoom).map(Self::JoinRoom),
             "leave_room" => rooms::parse(&fields(Code::LeaveUnreadable)?, Code::LeaveNoRoom).map(Self::LeaveRoom),

@@ -198,15 +198,17 @@ impl ProtocolHandler for Connection {
 
     fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>) {
         let request = Request::parse(&text, self.chat.rules());
-        if !transport.may_send() {
-            return self.refuse(&Code::TooFast.into(), request.id.as_deref(), transport);
-        }
         if let Err(mpsc::error::TrySendError::Full(request)) = self.requests.try_send(request) {
             let most = limits::CHAT_WAITING_REQUESTS;
             let why = format!("{most} requests wait already; send more when they are answered");
             let reply = Reply::with_text(Code::TooFast, "请求过多，请等待之前的请求完成").because(why);
             self.refuse(&reply, request.id.as_deref(), transport);
         }
+    }
+
+    fn over_rate(&mut self, frame: &Bytes, transport: &mut TransportContext<'_>) {
+        let id = str::from_utf8(frame).ok().and_then(Request::id_in);
+        self.refuse(&Code::TooFast.into(), id.as_deref(), transport);
     }
 
     /// §10: as text.

@@ -87,6 +87,13 @@ impl<'a> Frame<'a> {
         Ok(Self { kind, id, data: envelope.data })
     }
 
+    /// By what name to answer a frame that is not carried out; empty = none.
+    pub fn id_in(text: &str) -> String {
+        match Frame::parse(text) {
+            Ok(Frame { id, .. }) | Err(Unreadable { id }) => id,
+        }
+    }
+
     pub fn data(&self) -> Result<Data<'a>, Code> {
         let data = self.raw_data();
         if !data.starts_with('{') {

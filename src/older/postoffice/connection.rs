@@ -213,6 +213,10 @@ impl ProtocolHandler for Connection {
         }
     }
 
+    fn over_rate(&mut self, _: &Bytes, transport: &mut TransportContext<'_>) {
+        self.refuse(&Refusal::TooFast, &About::default(), transport);
+    }
+
     fn answered(&mut self, _: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {
         match answer {
             Answer::Attached(_) => {

@@ -26,13 +26,8 @@ use crate::{
 
 /// A frame of a client.
 pub fn submit(connection: &Connection, text: &ByteString, transport: &mut TransportContext<'_>) {
-    let letter = match transport.may_send() {
-        true => Letter::read(text).ok_or(Refusal::NotJson),
-        false => Err(Refusal::TooFast),
-    };
-    let letter = match letter {
-        Ok(letter) => letter,
-        Err(refusal) => return connection.refuse(&refusal, &About::default(), transport),
+    let Some(letter) = Letter::read(text) else {
+        return connection.refuse(&Refusal::NotJson, &About::default(), transport);
     };
     let about = About::letter(&letter);
     let Recipients { names, wrong } = match check(connection, &letter) {

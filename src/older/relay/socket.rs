@@ -64,9 +64,6 @@ impl Socket {
     }
 
     fn frame(&mut self, text: &str, transport: &mut TransportContext<'_>) {
-        if !transport.may_send() {
-            return transport.count_error();
-        }
         let Some(frame) = Frame::parse(text) else {
             transport.count_error();
             self.unreadable += 1;

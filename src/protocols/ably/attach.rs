@@ -20,6 +20,7 @@ use crate::{
         connection::AblyConnection,
         name::Name,
         params::{ChannelParams, OccupancyWanted},
+        rates::cost_of_attach,
         sync,
         wire::{self, ErrorInfo, ProtocolMessage, ServerFrame, format_of},
     },
@@ -66,12 +67,6 @@ impl Attachment {
     }
 }
 
-/// A client that has used 65535 names shares the last among the rest: it gets what it asks for, under
-/// another name.
-fn alias_at(place: usize) -> u16 {
-    u16::try_from(place + 1).unwrap_or(u16::MAX)
-}
-
 /// The modes of an ATTACH that names none (§2.4).
 fn default_modes() -> Modes {
     Modes::PRESENCE | Modes::PUBLISH | Modes::SUBSCRIBE | Modes::PRESENCE_SUBSCRIBE | Modes::ANNOTATION_PUBLISH
@@ -81,7 +76,7 @@ impl AblyConnection {
     pub(super) fn attach(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
         let requested = message.channel.clone().unwrap_or_default();
         if let Err(fault) = self.try_attach(message, transport) {
-            self.tell_channel_fault(&requested, &fault, transport);
+            self.refuse_attach(&requested, &fault, transport);
         }
     }
 
@@ -117,29 +112,14 @@ impl AblyConnection {
         };
         let unreadable = unreadable.map(|found| Fault::PositionUnreadable { found });
         let attachment = Attachment { requested: name.whole.clone(), resource, params, wanted, modes, unreadable };
-        let alias = self.alias(&name);
+        let alias = self.aliases.number_for(&name)?;
+        let cost = cost_of_attach(&start);
         let attaching = Attaching { alias, start, ..Attaching::new(attachment.filter(alias, self.echo)) };
         transport.attach(&channel, attaching)?;
+        transport.charge(cost);
+        self.aliases.keep(&name.whole, alias);
         self.attachments.insert((channel, alias), attachment);
         Ok(())
-    }
-
-    /// 0 for a plain name; any other name of a channel has a number of its own.
-    pub(super) fn alias(&mut self, name: &Name) -> u16 {
-        self.known_alias(name).unwrap_or_else(|| {
-            self.aliases.push(name.whole.clone());
-            alias_at(self.aliases.len() - 1)
-        })
-    }
-
-    /// The same for a name that was used before.
-    pub(super) fn known_alias(&self, name: &Name) -> Option<u16> {
-        if name.whole == name.base || name.is_meta() && name.params.is_empty() {
-            return Some(0);
-        }
-        let mut aliases = self.aliases.iter();
-        let known = aliases.position(|alias| *alias == name.whole);
-        known.map(alias_at)
     }
 
     pub(super) fn attached(&mut self, channel: &ChannelName, attached: Attached, transport: &mut TransportContext<'_>) {
@@ -159,8 +139,8 @@ impl AblyConnection {
         let backlog: Vec<_> = backlog.filter(|entry| filter.accepts(entry, is_own(entry))).collect();
         let has_presence = sees_members && !attached.members.is_empty();
         let flag = |is_set, flag| if is_set { flag } else { 0 };
-        let told = |gap| attachment.unreadable.clone().unwrap_or(gap_fault(gap));
-        let error: Option<ErrorInfo> = attached.gap.map(|gap| (&told(gap)).into());
+        let fault = |gap| attachment.unreadable.clone().unwrap_or(gap_fault(gap));
+        let error: Option<ErrorInfo> = attached.gap.map(|gap| (&fault(gap)).into());
         let frame = ServerFrame::Attached {
             channel: &attachment.requested,
             channel_serial: &attached.position.to_string(),
@@ -195,16 +175,16 @@ impl AblyConnection {
         transport: &mut TransportContext<'_>,
     ) {
         if let Some(requested) = self.concluded(channel, alias, transport) {
-            self.tell_channel_fault(&requested, fault, transport);
+            self.refuse_attach(&requested, fault, transport);
         }
     }
 
     /// What will never succeed fails the channel; what may succeed later lets the client try again
     /// (T32).
-    fn tell_channel_fault(&self, channel: &str, fault: &Fault, transport: &mut TransportContext<'_>) {
+    pub(super) fn refuse_attach(&self, channel: &str, fault: &Fault, transport: &mut TransportContext<'_>) {
         transport.count_error();
         let error = &fault.into();
-        let frame = if fault.http_status() >= 500 {
+        let frame = if fault.http_status() >= 500 || *fault == Fault::RateLimited {
             let error = Some(error);
             ServerFrame::Detached { channel, error }
         } else {
@@ -217,8 +197,8 @@ impl AblyConnection {
     pub(super) fn detach(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
         let requested = message.channel.unwrap_or_default();
         let detached = Name::parse(requested.clone()).and_then(|name| {
-            let channel = name.channel(self.access.app.id);
-            transport.detach(&channel, self.alias(&name), Bytes::new())
+            let alias = self.aliases.known(&name).ok_or(Fault::NotAttached)?;
+            transport.detach(&name.channel(self.access.app.id), alias, Bytes::new())
         });
         match detached {
             Ok(()) => {}
@@ -255,6 +235,7 @@ impl AblyConnection {
         let requested = self.attachments.get(&key)?.requested.clone();
         if !transport.awaits(channel, alias) {
             self.attachments.remove(&key);
+            self.aliases.release(&requested);
         }
         Some(requested)
     }
@@ -282,7 +263,7 @@ impl AblyConnection {
         for (channel, alias) in ended {
             if let Some(attachment) = self.attachments.get(&(channel.clone(), alias)) {
                 let fault = self.access.not_permitted("attach", &attachment.resource);
-                self.tell_channel_fault(&attachment.requested, &fault, transport);
+                self.refuse_attach(&attachment.requested, &fault, transport);
             }
             // It fails only when there is no attachment.
             let _ = transport.detach(&channel, alias, SILENT);

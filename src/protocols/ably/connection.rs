@@ -27,6 +27,7 @@ use crate::{
     limits,
     protocols::ably::{
         acks::Acks,
+        aliases::Aliases,
         attach::Attachment,
         endpoint::Shared,
         farewell,
@@ -49,8 +50,8 @@ pub struct AblyConnection {
     hold: Duration,
     pub(super) acks: Acks,
     pub(super) attachments: FastMap<(ChannelName, u16), Attachment>,
-    /// The names beside the plain ones that channels are attached by; the alias is the place and one.
-    pub(super) aliases: Vec<ByteString>,
+    /// The names beside the plain ones that channels are attached by.
+    pub(super) aliases: Aliases,
     /// When to ask the client for a new token (milliseconds of the epoch); none: not any more.
     pub(super) renewal: Option<u64>,
     /// When the token ends because it was revoked.
@@ -60,7 +61,7 @@ pub struct AblyConnection {
     /// What was acknowledged on an earlier transport may come again.
     pub(super) is_resumed: bool,
     /// The last frame is sent: what still comes from the client is ignored.
-    has_ended: bool,
+    pub(super) has_ended: bool,
 }
 
 /// What a transport is opened with.
@@ -90,7 +91,7 @@ impl AblyConnection {
             hold: opening.hold,
             acks: Acks::default(),
             attachments: FastMap::default(),
-            aliases: Vec::new(),
+            aliases: Aliases::default(),
             renewal: None,
             revoked_at: None,
             is_closed: false,
@@ -119,9 +120,16 @@ impl AblyConnection {
         self.end(transport);
     }
 
-    fn end(&mut self, transport: &mut TransportContext<'_>) {
+    pub(super) fn end(&mut self, transport: &mut TransportContext<'_>) {
         self.has_ended = true;
         transport.close(CloseReason::Done);
+    }
+
+    /// The client closes the connection for good.
+    pub(super) fn close(&mut self, transport: &mut TransportContext<'_>) {
+        self.forget(transport);
+        self.say(&ServerFrame::Closed, transport);
+        self.end(transport);
     }
 
     /// The connection is not to be resumed, and its members leave at once.
@@ -162,7 +170,7 @@ impl AblyConnection {
             Action::HEARTBEAT => {
                 if let Some(id) = &message.id {
                     let echo = ServerFrame::Heartbeat { id: Some(id) };
-                    transport.send_later(echo.encode(self.format), limits::PING_ECHO_DELAY);
+                    transport.send_delayed(echo.encode(self.format));
                 }
             }
             Action::ATTACH => self.attach(message, transport),
@@ -172,11 +180,7 @@ impl AblyConnection {
             Action::PRESENCE => self.publish_presence(message, transport),
             Action::AUTH => self.reauthenticate(message, transport),
             Action::DISCONNECT => self.end(transport),
-            Action::CLOSE => {
-                self.forget(transport);
-                self.say(&ServerFrame::Closed, transport);
-                self.end(transport);
-            }
+            Action::CLOSE => self.close(transport),
             // Not supported yet: refused, so that the client does not wait for an answer.
             Action::OBJECT | Action::ANNOTATION => {
                 let what = "objects and annotations on this server";
@@ -223,6 +227,10 @@ impl ProtocolHandler for AblyConnection {
 
     fn binary(&mut self, data: Bytes, transport: &mut TransportContext<'_>) {
         self.receive(&data, transport);
+    }
+
+    fn over_rate(&mut self, frame: &Bytes, transport: &mut TransportContext<'_>) {
+        self.answer_over_rate(frame, transport);
     }
 
     fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {

@@ -1,6 +1,6 @@
 //! From a request on `/` with a protocol version to an Ably connection (`docs/protocols/ably.md §1.2, §4.1 - §4.3`).
 //!
-//! A WebSocket for which there is a place is always upgraded: whatever is wrong is told by a frame.
+//! A WebSocket for which there is a place is always upgraded: whatever is wrong, a frame says.
 
 use std::{
     convert::Infallible,
@@ -14,13 +14,9 @@ use std::{
 use actix_web::{HttpRequest, HttpResponse, dev::RequestHead};
 
 use crate::{
-    actors::{
-        broker::{self, FrameRate},
-        refusals::Reason,
-        transport::context::ProtocolHandler,
-    },
+    actors::{broker, refusals::Reason, transport::context::ProtocolHandler},
     auth::ably::{Access, AllowedClient, ConnectionKeys, Credential, Gate, Proven},
-    core::keepalive::Timeouts,
+    core::{keepalive::Timeouts, rate::FrameRate},
     edge::{Endpoint, Ingress, Refusal, admission::NotAdmitted, http::query::Query, websocket},
     error::{Fault, Found},
     ids::ConnectionId,
@@ -71,7 +67,7 @@ impl Shared {
         self.syncs.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// What a client is told about its connection (§2.5).
+    /// What CONNECTED says about the connection (§2.5).
     pub fn details<'a>(
         &'a self,
         identity: &'a AllowedClient,
@@ -103,7 +99,7 @@ impl Endpoint for Ably {
         &self.ingress
     }
 
-    /// Everybody is let in as far as there is a place: what else is wrong is told by a frame.
+    /// Everybody is let in as far as there is a place: a frame says what else is wrong.
     fn check(&self, _: &HttpRequest) -> Result<(), Infallible> {
         Ok(())
     }
@@ -130,8 +126,9 @@ impl Endpoint for Ably {
             Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::Draining) => {
                 (HttpResponse::ServiceUnavailable(), refusal.to_string())
             }
-            Refusal::Method | Refusal::NoHandshake(_) => {
-                (HttpResponse::BadRequest(), format!("This is a WebSocket: it needs an upgrade request. {refusal}"))
+            Refusal::Method => (HttpResponse::BadRequest(), format!("Only WebSockets are served here: {refusal}.")),
+            Refusal::NoHandshake(_) => {
+                (HttpResponse::BadRequest(), format!("Only WebSockets are served here, and this request is {refusal}."))
             }
             Refusal::Own(never) => match *never {},
         };

@@ -25,6 +25,7 @@ fn frame(reason: CloseReason, format: Format) -> Option<Bytes> {
         CloseReason::TooSlow => (Fault::ReaderTooSlow, true),
         CloseReason::Idle => (Fault::Silent, true),
         // Coming back would only repeat it.
+        CloseReason::Flood => (Fault::Flooded, false),
         CloseReason::TooBig { .. } | CloseReason::TooManyFragments { .. } => {
             let limit = limits::ABLY_FRAME_BYTES;
             (Fault::FrameTooLarge { limit }, false)

@@ -12,6 +12,7 @@ use crate::edge::{self, Ingress};
 pub use rest::is_meant;
 
 pub mod acks;
+mod aliases;
 mod attach;
 pub mod connection;
 pub mod endpoint;
@@ -21,6 +22,7 @@ pub mod name;
 pub mod nonces;
 pub mod params;
 mod publish;
+mod rates;
 mod reauth;
 mod refusal;
 pub mod rest;

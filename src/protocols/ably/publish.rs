@@ -43,8 +43,7 @@ impl AblyConnection {
         if !self.acks.expect(serial) {
             return;
         }
-        let checked = if transport.may_send() { check(self, transport) } else { Err(Fault::RateLimited) };
-        let sent = checked.and_then(|(channel, publish)| {
+        let sent = check(self, transport).and_then(|(channel, publish)| {
             let publish = Publish { reply: Some(transport.reply(Some(serial))), ..publish };
             transport.send(&channel, publish)
         });
@@ -135,7 +134,7 @@ impl AblyConnection {
 
     /// The attachment that the client has by this name.
     fn attachment(&self, name: &Name, channel: &ChannelName) -> Option<&Attachment> {
-        let key = (channel.clone(), self.known_alias(name)?);
+        let key = (channel.clone(), self.aliases.known(name)?);
         self.attachments.get(&key).filter(|attachment| attachment.requested == name.whole)
     }
 

@@ -17,6 +17,7 @@ use crate::{
 
 impl AblyConnection {
     pub(super) fn reauthenticate(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
+        transport.charge(limits::AUTH_COST);
         if let Err(fault) = self.try_reauthenticate(message, transport) {
             let why = || format!("a new token is refused: Ably: {fault}");
             transport.worker().broker.refused(reason_of(&fault), None, why);

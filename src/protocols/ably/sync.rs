@@ -44,8 +44,9 @@ impl AblyConnection {
             return;
         };
         let channel = name.channel(self.access.app.id);
-        let alias = self.alias(&name);
-        let Some(filter) = transport.filter(&channel, alias).cloned() else {
+        let alias = self.aliases.known(&name);
+        let Some((alias, filter)) = alias.and_then(|alias| Some((alias, transport.filter(&channel, alias)?.clone())))
+        else {
             return;
         };
         // Without the mode the members are not to be seen.
@@ -53,6 +54,7 @@ impl AblyConnection {
             return;
         }
         let attaching = Attaching { alias, context: ASKED, ..Attaching::new(filter) };
+        transport.charge(limits::SYNC_COST);
         if let Err(fault) = transport.attach(&channel, attaching) {
             tracing::debug!(%fault, "a presence sync was not sent");
         }

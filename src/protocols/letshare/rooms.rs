@@ -16,7 +16,7 @@ use crate::{
         wire::WireFormat,
     },
     error::Fault,
-    ids::ChannelName,
+    ids::{ChannelName, SessionId},
     limits,
     protocols::letshare::{
         refusal::Refusal,
@@ -148,9 +148,6 @@ impl ProtocolHandler for Rooms {
     }
 
     fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>) {
-        if !transport.may_send() {
-            return refuse(transport, &Fault::RateLimited.into(), "");
-        }
         let Some(request) = Request::parse(&text) else {
             return refuse(transport, &Refusal::NoRequest(Request::fault(&text)), "");
         };
@@ -173,6 +170,14 @@ impl ProtocolHandler for Rooms {
         if let Err(refusal) = self.files.chunk(data, transport) {
             refuse(transport, &refusal, "");
         }
+    }
+
+    fn over_rate(&mut self, _: &Bytes, transport: &mut TransportContext<'_>) {
+        refuse(transport, &Fault::RateLimited.into(), "");
+    }
+
+    fn paces(&self, data: &Bytes, session: SessionId) -> bool {
+        self.files.expects(data, session)
     }
 
     fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {

@@ -34,5 +34,5 @@ pub use entry::{AblyJson, AblyMsgpack, encode_as, format_of};
 pub use error_info::{ErrorBody, ErrorInfo};
 pub use extras::{WireExtras, is_ephemeral};
 pub use item::{WireMessage, WirePresence};
-pub use protocol_message::{Action, Params, ProtocolMessage, decode, serial_of_unreadable};
+pub use protocol_message::{Action, Params, ProtocolMessage, decode, head, serial_of_unreadable};
 pub use server_frame::{ConnectionDetails, ServerFrame};

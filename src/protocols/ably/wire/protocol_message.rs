@@ -90,9 +90,22 @@ pub fn serial_of_unreadable(format: Format, frame: &[u8]) -> Option<u64> {
     envelope.action.is_acknowledged().then_some(envelope.msg_serial)
 }
 
+/// As much of a frame as its refusal needs; the rest is passed over.
+#[derive(Default)]
+pub struct Head {
+    pub action: Action,
+    pub msg_serial: u64,
+    pub channel: Option<ByteString>,
+}
+
+/// None when the frame cannot be read as far as that.
+pub fn head(format: Format, frame: &[u8]) -> Option<Head> {
+    decode_lenient(format, frame).ok()
+}
+
 impl Action {
     /// Its frames are answered by ACK or NACK.
-    const fn is_acknowledged(self) -> bool {
+    pub const fn is_acknowledged(self) -> bool {
         matches!(self, Self::MESSAGE | Self::PRESENCE | Self::OBJECT | Self::ANNOTATION)
     }
 }
@@ -107,6 +120,12 @@ struct Envelope {
 fields!(EnvelopeVisitor of Envelope, "a protocol message", |envelope, map| {
     "action" => envelope.action = Action(map.next_value_seed(WHOLE)?.unwrap_or_default()),
     "msgSerial" => envelope.msg_serial = map.next_value_seed(WHOLE)?.unwrap_or_default(),
+});
+
+fields!(HeadVisitor of Head, "a protocol message", |head, map| {
+    "action" => head.action = Action(map.next_value_seed(WHOLE)?.unwrap_or_default()),
+    "msgSerial" => head.msg_serial = map.next_value_seed(WHOLE)?.unwrap_or_default(),
+    "channel" => head.channel = map.next_value_seed(TEXT)?,
 });
 
 fields!(FrameVisitor of ProtocolMessage, "a protocol message", |frame, map| {

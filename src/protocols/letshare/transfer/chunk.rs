@@ -1,6 +1,8 @@
 //! The binary frame of a transfer: 256 bytes of header, then the payload
 //! (`docs/protocols/letshare.md §3.2`).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -31,20 +33,34 @@ impl Chunk {
     /// Reads the header; whether the payload fits it, the transfer judges, which can name itself. None when the frame is
     /// no chunk: it names no transfer then, so nobody can be told which one failed.
     pub fn parse(frame: Bytes) -> Option<Self> {
-        let padded = frame.get(..HEADER_BYTES)?;
-        // The app cuts at the first zero byte, and so do we.
-        let length = padded.iter().position(|byte| *byte == 0).unwrap_or(HEADER_BYTES);
-        // serde takes an array for a struct's fields in order.
-        let json = Some(&padded[..length]).filter(|json| json.starts_with(b"{"))?;
-        let header = serde_json::from_slice(json).ok()?;
+        let header = serde_json::from_slice(header_json(&frame)?).ok()?;
         let frame = if frame.len() < limits::COPIED_FRAME_BYTES { Bytes::copy_from_slice(&frame) } else { frame };
         Some(Self { header, frame })
+    }
+
+    /// Which transfer a frame says that it belongs to; none when it does not say.
+    pub fn transfer_id(frame: &Bytes) -> Option<Cow<'_, str>> {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow)]
+            transfer_id: Cow<'a, str>,
+        }
+        let named: Named<'_> = serde_json::from_slice(header_json(frame)?).ok()?;
+        Some(named.transfer_id)
     }
 
     /// Length of the payload that is there, in bytes, whatever the header says.
     pub fn payload_bytes(&self) -> u64 {
         self.frame.len().saturating_sub(HEADER_BYTES) as u64
     }
+}
+
+/// The app cuts at the first zero byte, and so do we.
+fn header_json(frame: &Bytes) -> Option<&[u8]> {
+    let padded = frame.get(..HEADER_BYTES)?;
+    let length = padded.iter().position(|byte| *byte == 0).unwrap_or(HEADER_BYTES);
+    // serde takes an array for a struct's fields in order.
+    Some(&padded[..length]).filter(|json| json.starts_with(b"{"))
 }
 
 #[cfg(test)]

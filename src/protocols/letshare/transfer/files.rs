@@ -7,8 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     actors::{online::Registration, transport::context::TransportContext},
-    error::Fault,
-    ids::ChannelName,
+    ids::{ChannelName, SessionId},
     protocols::letshare::{
         refusal::Refusal,
         transfer::{
@@ -155,18 +154,21 @@ impl Files {
         is_sender || (terms.receiver_user == self.user && transport.filter(&terms.room, 0).is_some())
     }
 
-    /// A binary message. Frames of a transfer that goes on are bounded by its window, all others by the rate limit.
+    /// Whether it is a frame of a transfer of this connection that goes on: those are bounded by the transfer's window, all
+    /// others by the rate of the connection. Only the connection's own list is looked at, which has all that it sends.
+    pub fn expects(&self, frame: &Bytes, connection: SessionId) -> bool {
+        let listed = Chunk::transfer_id(frame).and_then(|id| self.involved.get(&*id));
+        listed.is_some_and(|listed| listed.is_live() && listed.terms.sender == connection)
+    }
+
+    /// A binary message.
     ///
     /// # Errors
-    /// When they come too fast, or it is no chunk.
+    /// When it is no chunk.
     pub fn chunk(&mut self, frame: Bytes, transport: &mut TransportContext<'_>) -> Result<(), Refusal> {
         let chunk = Chunk::parse(frame);
         let listed = chunk.as_ref().and_then(|chunk| self.find(&chunk.header.transfer_id));
         let connection = transport.handle().session;
-        let is_expected = |listed: &Arc<Listed>| listed.is_live() && listed.terms.sender == connection;
-        if !listed.as_ref().is_some_and(is_expected) && !transport.may_send() {
-            return Err(Fault::RateLimited.into());
-        }
         // Such a frame has no type: the Go server, which takes it for JSON, answers the same.
         let chunk = chunk.ok_or_else(|| Refusal::UnknownType(String::new()))?;
         let transfer_id = &chunk.header.transfer_id;
