@@ -185,10 +185,10 @@ impl Handler<Past> for Channel {
         if self.retired {
             return self.pass_on_question(Past(query));
         }
-        let mut told = None;
+        let mut pending = None;
         let mut later = || -> Box<dyn FnOnce(PageRead) + Send> {
             let (asker, page) = oneshot::channel();
-            told = Some(page);
+            pending = Some(page);
             // The request may have ended.
             Box::new(move |page| drop(asker.send(page)))
         };
@@ -205,9 +205,9 @@ impl Handler<Past> for Channel {
                 Err(Fault::Internal)
             }
         };
-        match (read, told) {
+        match (read, pending) {
             (Poll::Ready(read), _) => answer(finish(read)),
-            (Poll::Pending, Some(told)) => Box::pin(async move { told.await.map_or(Err(Fault::Internal), finish) }),
+            (Poll::Pending, Some(page)) => Box::pin(async move { page.await.map_or(Err(Fault::Internal), finish) }),
             (Poll::Pending, None) => answer(Err(Fault::Internal)),
         }
     }

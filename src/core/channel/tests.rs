@@ -309,7 +309,7 @@ fn presence_events_that_change_nothing_are_not_told() {
 
 /// The successor of a channel that died knows who was in it and where each hub stood.
 #[test]
-fn reseating_takes_members_over_and_replays_what_the_hub_missed() {
+fn a_hub_that_subscribes_anew_gets_what_it_has_missed() {
     let mut channel = channel();
     let subscription = |number| Subscription {
         id: id(number),
@@ -368,7 +368,7 @@ proptest! {
         }
     }
 
-    /// The events of one frame see each other: what is told fits together, and the limit holds.
+    /// The events of one frame see each other: what is published fits together, and the limit holds.
     #[test]
     fn frames_of_several_events_are_told_as_they_change_the_members(
         frames in prop::collection::vec(prop::collection::vec((0u8..3, 0usize..5), 1..6), 1..30),
@@ -414,7 +414,7 @@ proptest! {
     /// Members = attached - detached; the cap is never exceeded; a hub is listed exactly while it
     /// has attachments.
     #[test]
-    fn the_books_balance(steps in prop::collection::vec((0u8..3, 0u8..12), 0..200)) {
+    fn the_counts_are_those_of_who_is_attached(steps in prop::collection::vec((0u8..3, 0u8..12), 0..200)) {
         let mut channel = channel();
         let mut members = BTreeSet::new();
         let rules = room(5);

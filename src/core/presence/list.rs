@@ -16,8 +16,11 @@ use crate::core::{
 #[derive(Debug, Default)]
 pub struct MemberList {
     members: Box<[Arc<Member>]>,
-    encoded: OnceLock<Box<[OnceLock<Box<[EncodedMembers]>>; FORMATS]>>,
+    encoded: OnceLock<Box<[Pages; FORMATS]>>,
 }
+
+/// All of the members in one format.
+type Pages = OnceLock<Box<[EncodedMembers]>>;
 
 /// Some members as a protocol writes them.
 #[derive(Clone, Debug)]

@@ -48,13 +48,13 @@ fn entry(publisher: u8, name: &str) -> Entry {
 
 proptest! {
     #[test]
-    fn exactly_the_seated_with_a_matching_filter_receive(
+    fn exactly_those_with_a_matching_filter_receive(
         steps in prop::collection::vec((any::<bool>(), 0u8..20, 0u8..3), 0..150),
     ) {
         let names = ["a", "b", "c"];
         let (mut subscribers, mut model) = (Subscribers::new(Mint::new(Epoch::new(1)).position()), BTreeMap::new());
-        for (takes_seat, number, name) in steps {
-            if takes_seat {
+        for (attaches, number, name) in steps {
+            if attaches {
                 subscribers.subscribe(subscription(number, names[name as usize]), number);
                 model.insert(number, name);
             } else {

@@ -119,7 +119,7 @@ fn a_crowd_that_comes_back_shares_one_list_of_members() {
     assert_eq!(list(&mut channel, 0).len(), CROWD as usize - 1);
 }
 
-/// findings G3: behind the leave that the log has refused, its member may be a ghost.
+/// findings G3: up to a leave that the log has refused, enters of members that are gone are looked for.
 #[test]
 fn a_refused_leave_is_not_counted_on() {
     let mut channel = channel();

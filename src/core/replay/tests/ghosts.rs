@@ -1,4 +1,4 @@
-//! Members who went with an earlier run of the server are told of to nobody.
+//! Members who went with an earlier run of the server are shown to nobody.
 
 use crate::core::replay::*;
 use crate::{
