@@ -199,7 +199,9 @@ fn run<'a>(
         report(cli, environment, clock)
     };
     let Report { out: said, notes, good } = report.unwrap_or_else(|complaints| Report::from(Err(complaints)));
-    for (stream, text) in [(out, said), (err, notes.join("\n"))] {
+    // What the command comes to stands last, where both streams go to one terminal: its answer, or why it refuses.
+    let (answer, notes) = ((out, said), (err, notes.join("\n")));
+    for (stream, text) in if good { [notes, answer] } else { [answer, notes] } {
         if !text.is_empty() {
             // A stream that nobody reads any more (`… | head`) is no fault worth an exit code.
             let _ = writeln!(stream, "{}", text.trim_end());

@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::JwtKey;
-use crate::limits;
+use super::{JwtKey, leeway::instant};
+use crate::{ids::Timestamp, limits};
 
 /// What a protocol wants to read in a token.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,24 @@ impl JwtKey {
             Some(_) if expected.needs_exp && !claims.contains_key("exp") => Some("claim exp is missing".to_owned()),
             Some(_) => None,
         }
+    }
+
+    /// Which time of the token is why it is not valid now, although its claims have the right types. None: the token is not
+    /// ours, or is valid, or has expired.
+    pub fn wrong_time(&self, token: &str, now: Timestamp) -> Option<String> {
+        let claims: Map<String, Value> = self.verify(token).ok()?;
+        for name in ["exp", "nbf"] {
+            let seconds = claims.get(name).and_then(Value::as_f64);
+            if seconds.is_some_and(|seconds| instant(seconds).is_none()) {
+                return Some(format!("claim {name} must be a number of seconds from 1970 on"));
+            }
+        }
+        let begins = instant(claims.get("nbf")?.as_f64()?)?;
+        let ahead = self.leeway.begun("nbf", begins, now).err()?;
+        let (by, allowed) = (ahead.by.as_secs(), ahead.allowed.as_secs());
+        Some(format!(
+            "claim nbf: the token is not valid for another {by} s; {allowed} s are allowed (auth.clock_leeway)"
+        ))
     }
 }
 

@@ -56,7 +56,7 @@ pub struct JwtKey {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
-    leeway: Leeway,
+    pub(super) leeway: Leeway,
 }
 
 impl JwtKey {

@@ -74,6 +74,30 @@ fn config_check_tells_warnings_or_every_fault() {
     assert!(said.err.contains("2 faults") && said.err.contains("openssl rand"), "{}", said.err);
 }
 
+/// What the command comes to is the last line, not above the warnings.
+#[test]
+fn the_verdict_stands_below_the_warnings() {
+    #[derive(Clone, Default)]
+    struct Terminal(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
+
+    impl Write for Terminal {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let (_folder, environment) = environment(&[]);
+    let cli = Cli::try_parse_from(["letshare-server", "config", "check"]).unwrap();
+    let terminal = Terminal::default();
+    run(&cli, &environment, &clock(), &mut terminal.clone(), &mut terminal.clone());
+    let text = String::from_utf8(terminal.0.take()).unwrap();
+    assert!(text.starts_with("warning: ") && text.ends_with("the configuration is valid (MODE local)\n"), "{text}");
+}
+
 #[test]
 fn config_show_names_origins_and_masks_secrets() {
     let secret = "canary-secret-canary-secret-canary";

@@ -103,6 +103,9 @@ impl Kind {
     /// # Errors
     /// What is wrong with the value, in words; the value itself is not repeated.
     pub fn read(&self, raw: &Raw, base: &Path) -> Result<Option<Value>, String> {
+        if *raw == Raw::EmptySection {
+            return Err("a section where a value belongs".into());
+        }
         if let Some(read) = self.item() {
             return self.read_list(&items(raw), read).map(Some);
         }
@@ -234,6 +237,7 @@ type ReadItem = fn(&str) -> Result<String, String>;
 pub fn items(raw: &Raw) -> Vec<String> {
     match raw {
         Raw::List(items) => items.clone(),
+        Raw::EmptySection => Vec::new(),
         Raw::Text(text) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect(),
     }
 }

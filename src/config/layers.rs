@@ -43,8 +43,8 @@ impl Layer {
         });
         for leaf in leaves {
             let origin = origin(leaf.line);
-            // `tls:` with nothing below is an empty section.
-            if leaf.value == Raw::Text(String::new()) && is_section(&leaf.key) {
+            // `tls:` and `tls: {}` are a section without keys.
+            if leaf.value.is_blank() && is_section(&leaf.key) {
                 continue;
             }
             let Some(key) = find(&leaf.key, &origin, notes) else {
@@ -69,8 +69,9 @@ impl Layer {
                 other if other.starts_with("LETSHARE_") => known.get(other).copied(),
                 _ => continue,
             };
-            // docker compose hands an unset variable on as an empty one; blanks and commas name nothing either.
-            if text.trim_matches(|c: char| c == ',' || c.is_whitespace()).is_empty() {
+            // docker compose passes an unset variable on as an empty one. Any other text is a value: `,` is the empty
+            // list, and the only way to write it in a variable.
+            if text.is_empty() {
                 continue;
             }
             let origin = Origin::Variable(name.clone());

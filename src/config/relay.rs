@@ -8,7 +8,7 @@ use super::{
     check::Verdict,
     keys::{Key, choices, section},
     kind::Kind,
-    secrets::SECRET_BYTES,
+    secrets::{OF_SIGNERS, SECRET_BYTES},
 };
 
 section! {
@@ -81,7 +81,10 @@ impl Verdict<'_> {
         } else if relay.identify_secret.expose_secret().len() < SECRET_BYTES {
             self.complain(
                 &["relay.identify_secret", "relay.identify"],
-                format!("shorter than {SECRET_BYTES} bytes, and relay.identify needs it"),
+                format!(
+                    "empty, or shorter than {SECRET_BYTES} bytes: relay.identify needs it to judge the proofs of \
+                     clients. Set the environment variable LETSHARE_RELAY_IDENTIFY_SECRET to {OF_SIGNERS}"
+                ),
             );
         }
     }

@@ -33,19 +33,27 @@ struct Secret {
     is_used: fn(&Config) -> bool,
     /// What an empty one means; `None` where it is allowed.
     empty: Option<&'static str>,
-    /// What others can do who know it.
+    /// What whoever knows it can do.
     harm: &'static str,
+    /// Where the value comes from.
+    source: &'static str,
     shortest: usize,
     /// The variables that set it.
     variables: &'static str,
 }
+
+/// For a secret that this server alone knows.
+const OWN: &str = "a secret of your own, for example one made with `openssl rand -hex 32`";
+/// For a secret that another service makes tokens with: one of our own would refuse them all.
+pub(super) const OF_SIGNERS: &str = "the secret that the tokens are signed with, at least 32 bytes";
 
 const JWT_SECRET: Secret = Secret {
     key: "jwt.secret",
     value: |config| &config.jwt.secret,
     is_used: |config| config.letshare.enabled && config.auth.mode != AuthMode::Static,
     empty: Some("anybody could make tokens"),
-    harm: "anybody can make tokens with it",
+    harm: "can make tokens",
+    source: OWN,
     shortest: SECRET_BYTES,
     variables: "LETSHARE_JWT_SECRET",
 };
@@ -61,6 +69,7 @@ const SECRETS: [Secret; 6] = [
     JWT_SECRET,
     Secret {
         key: "postoffice.jwt_secret",
+        source: OF_SIGNERS,
         value: |config| &config.postoffice.jwt_secret,
         is_used: |config| config.postoffice.enabled && config.postoffice.auth == PostOfficeAuth::Jwt,
         variables: "LETSHARE_POSTOFFICE_JWT_SECRET",
@@ -72,12 +81,14 @@ const SECRETS: [Secret; 6] = [
         is_used: |config| config.relay.enabled,
         // That of the data folder counts then.
         empty: None,
-        harm: "whoever reaches the server can push",
+        harm: "can push",
+        source: OWN,
         shortest: 0,
         variables: "LETSHARE_RELAY_API_KEY",
     },
     Secret {
         key: "chat.jwt_secret",
+        source: OF_SIGNERS,
         value: |config| &config.chat.jwt_secret,
         is_used: |config| config.chat.enabled,
         empty: Some("nobody could connect"),
@@ -86,9 +97,11 @@ const SECRETS: [Secret; 6] = [
     },
     Secret {
         key: "group.jwt_secret",
+        source: OF_SIGNERS,
         value: |config| &config.group.jwt_secret,
         is_used: |config| config.group.enabled,
-        variables: "LETSHARE_GROUP_JWT_SECRET",
+        variables: "LETSHARE_GROUP_JWT_SECRET (with MODE=group also GROUP_AUTH_ACCESSSECRET, or Auth.AccessSecret in \
+                    etc/websocket.yaml)",
         ..JWT_SECRET
     },
 ];
@@ -99,12 +112,9 @@ impl Verdict<'_> {
     }
 
     fn secret(&mut self, secret: &Secret) {
-        let &Secret { key, harm, shortest, variables, .. } = secret;
+        let &Secret { key, harm, shortest, variables, source, .. } = secret;
         let (value, is_used) = ((secret.value)(self.config).expose_secret(), (secret.is_used)(self.config));
-        let remedy = format!(
-            "set the environment variable {variables} to a secret of your own, for example one made with `openssl rand \
-             -hex 32`"
-        );
+        let remedy = format!("set the environment variable {variables} to {source}");
         if value.trim().is_empty() {
             // One that may be empty is judged where it is used.
             let is_needed = is_used || Key::find(key).is_some_and(|key| matches!(key.kind, Kind::Secret));
@@ -113,10 +123,10 @@ impl Verdict<'_> {
             }
             return;
         }
-        let weakness = if PUBLISHED.contains(&value) {
-            format!("published: {harm}")
+        let (weakness, who) = if PUBLISHED.contains(&value) {
+            ("is published".to_owned(), "whoever has read it")
         } else if value.len() < shortest {
-            format!("only {} bytes, which can be guessed: {harm}", value.len())
+            (format!("has only {} bytes and can be guessed", value.len()), "whoever guesses it")
         } else {
             return;
         };
@@ -126,20 +136,20 @@ impl Verdict<'_> {
         let host = self.config.server.host;
         if host.is_loopback() {
             self.warn(format!(
-                "{key} is {weakness}; that is fine while the server listens on {host} only. Before others can reach \
-                 it, {remedy}"
+                "{key} {weakness}: {who} {harm}. That is fine while the server listens on {host} only; before others \
+                 can reach it, {remedy}"
             ));
         } else if self.config.allow_insecure {
             self.warn(format!(
-                "{key} is {weakness}, and the server listens on {host}; it starts because allow_insecure is true. To \
-                 be safe, {remedy}"
+                "{key} {weakness}: {who} {harm}. The server listens on {host}, and starts because allow_insecure is \
+                 true; to be safe, {remedy}"
             ));
         } else {
             self.complain(
                 &[key, "server.host", "auth.mode", "allow_insecure"],
                 format!(
-                    "{weakness}, and server.host {host} lets other machines in: {remedy} (or set allow_insecure: true \
-                     where that does not matter)"
+                    "it {weakness}: {who} {harm}, from other machines too (server.host is {host}). To mend it, {remedy}. \
+                     Where that does not matter, set allow_insecure to true"
                 ),
             );
         }

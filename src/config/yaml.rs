@@ -11,6 +11,8 @@ use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, StrInput};
 pub enum Raw {
     Text(String),
     List(Vec<String>),
+    /// `key: {}`. A section with keys becomes the leaves below it.
+    EmptySection,
 }
 
 impl Raw {
@@ -18,6 +20,21 @@ impl Raw {
         match self {
             Self::Text(text) => text.is_empty(),
             Self::List(items) => items.is_empty(),
+            Self::EmptySection => true,
+        }
+    }
+
+    /// `key:` or `key: {}`: a section may be written so, a list may not.
+    pub fn is_blank(&self) -> bool {
+        self.is_empty() && !matches!(self, Self::List(_))
+    }
+
+    /// What it is, for a message.
+    pub fn shape(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a single value",
+            Self::List(_) => "a list",
+            Self::EmptySection => "a section",
         }
     }
 
@@ -26,6 +43,7 @@ impl Raw {
         match self {
             Self::Text(text) => text.clone(),
             Self::List(items) => items.join(","),
+            Self::EmptySection => String::new(),
         }
     }
 }
@@ -115,8 +133,12 @@ impl<'a> Reader<'a> {
                     return Err(fault(line, "sections are nested too deeply"));
                 }
                 (Event::MappingStart(..), _) => {
+                    let before = self.leaves.len();
                     self.section(&key, depth + 1)?;
-                    continue;
+                    if self.leaves.len() > before {
+                        continue;
+                    }
+                    Raw::EmptySection
                 }
                 (_, line) => return Err(fault(line, format!("{key} has no value"))),
             };
@@ -157,7 +179,7 @@ mod tests {
 
     #[test]
     fn values_stay_as_written_and_know_their_line() {
-        let text = "# c\nserver:\n  port: 0080\n  host: \"a b\"\nlist: [1, x]\nempty:\nblock:\n  - q\n";
+        let text = "# c\nserver:\n  port: 0080\n  host: \"a b\"\nlist: [1, x]\nempty:\nblock:\n  - q\nbare: {}\n";
         let leaf = |key: &str, value, line| Leaf { key: key.into(), value, line };
         assert_eq!(
             read(text).unwrap(),
@@ -167,6 +189,7 @@ mod tests {
                 leaf("list", Raw::List(vec!["1".into(), "x".into()]), 5),
                 leaf("empty", Raw::Text(String::new()), 6),
                 leaf("block", Raw::List(vec!["q".into()]), 7),
+                leaf("bare", Raw::EmptySection, 9),
             ]
         );
     }

@@ -14,7 +14,7 @@ use crate::{
         message::{Body, Draft, Entry, EntryId},
         modes::Modes,
         occupancy::Occupancy,
-        presence::{Member, Members},
+        presence::{MemberList, Members, PresenceAction},
         rules::Rules,
         serial::{Mint, Serial},
     },
@@ -31,6 +31,9 @@ pub struct ChannelState {
     order: Order,
     subscriptions: Subscriptions,
     members: Members,
+    /// The entries up to here may have enters that no leave follows although the member is gone: those of an earlier run,
+    /// and those whose leave the log has refused.
+    unsettled: Serial,
     seen: Seen,
 }
 
@@ -41,6 +44,15 @@ enum Order {
     Own(Mint),
     /// The log, which others write to as well. The newest entry that was taken.
     Given(Serial),
+}
+
+impl Order {
+    const fn head(&self) -> Serial {
+        match self {
+            Self::Own(mint) => mint.position(),
+            Self::Given(head) => *head,
+        }
+    }
 }
 
 /// What a publish comes to.
@@ -63,15 +75,18 @@ impl ChannelState {
     }
 
     fn ordered(name: ChannelName, order: Order, members: Members) -> Self {
-        Self { name, order, subscriptions: Subscriptions::default(), members, seen: Seen::default() }
+        let unsettled = order.head();
+        Self { name, order, subscriptions: Subscriptions::default(), members, unsettled, seen: Seen::default() }
     }
 
     /// The newest entry; before the first one, a position that all entries follow.
     const fn head(&self) -> Serial {
-        match &self.order {
-            Order::Own(mint) => mint.position(),
-            Order::Given(head) => *head,
-        }
+        self.order.head()
+    }
+
+    /// Behind this, the presence events of the log come to the members that there are.
+    pub const fn unsettled(&self) -> Serial {
+        self.unsettled
     }
 
     pub const fn name(&self) -> &ChannelName {
@@ -109,6 +124,9 @@ impl ChannelState {
     /// The log has refused an entry that this state has made: its publisher may send it again.
     pub fn withdraw(&mut self, entry: &Entry) {
         self.seen.withdraw(&entry.id);
+        if entry.presence().iter().any(|event| event.action == PresenceAction::Leave) {
+            self.unsettled = self.head();
+        }
     }
 
     /// Attaches, or changes the attachment there is. Who is attached already is not refused when the
@@ -147,13 +165,13 @@ impl ChannelState {
 
     /// The members that the attachment may learn of: without the mode for presence it gets no sync and no events of other
     /// connections. Most attachments of other protocols need none at all.
-    fn members_for(&self, subscription: &Subscription, start: &Start) -> Vec<Arc<Member>> {
+    fn members_for(&self, subscription: &Subscription, start: &Start) -> Arc<MemberList> {
         if subscription.filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
             self.members.all()
         } else if *start == Start::Head {
-            Vec::new()
+            Arc::default()
         } else {
-            self.members.of(subscription.connection)
+            Arc::new(self.members.of(subscription.connection).into_iter().collect())
         }
     }
 

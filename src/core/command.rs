@@ -10,7 +10,7 @@ use crate::{
         filter::Filter,
         message::{Body, Draft, Entry, EntryId, Message},
         occupancy::Occupancy,
-        presence::Member,
+        presence::MemberList,
         rules::Rules,
         serial::Serial,
         window::Gap,
@@ -183,8 +183,8 @@ pub struct Attached {
     /// Why something may have been missed.
     pub gap: Option<Gap>,
     pub backlog: Vec<Arc<Entry>>,
-    /// Who is present, by client id.
-    pub members: Vec<Arc<Member>>,
+    /// Who is present, as far as the attachment may know.
+    pub members: Arc<MemberList>,
     pub occupancy: Occupancy,
     pub context: Bytes,
 }

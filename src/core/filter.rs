@@ -59,6 +59,16 @@ impl Filter {
         self.every_name || self.names.contains(&message.name)
     }
 
+    /// Whether it wants messages of all names.
+    pub const fn wants_every_name(&self) -> bool {
+        self.every_name
+    }
+
+    /// The names that it lists.
+    pub fn names(&self) -> &[ByteString] {
+        &self.names
+    }
+
     /// How many names it lists.
     pub fn len(&self) -> usize {
         self.names.len()

@@ -3,7 +3,11 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use crate::{
-    core::{command::Rewind, message::Entry, serial::Serial},
+    core::{
+        command::Rewind,
+        message::Entry,
+        serial::{Place, Serial},
+    },
     ids::Timestamp,
 };
 
@@ -54,6 +58,17 @@ pub struct Page {
 }
 
 impl Query {
+    /// The first and the last place in a log that the page can be of, as far as positions say it.
+    pub fn places(&self) -> (Place, Place) {
+        let until = self.until.map_or((u64::MAX, u16::MAX), Serial::place);
+        match (self.direction, self.after) {
+            (_, None) => ((0, 0), until),
+            // The item may have others behind it in its entry.
+            (Direction::Forwards, Some(after)) => (after.serial.place(), until),
+            (Direction::Backwards, Some(after)) => ((0, 0), until.min(after.serial.place())),
+        }
+    }
+
     /// The page out of `entries`, which come in the direction asked for.
     pub fn page<'a>(&self, entries: impl Iterator<Item = &'a Arc<Entry>>) -> Page {
         let mut page = Page::default();

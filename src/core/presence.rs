@@ -8,11 +8,13 @@
 
 mod deadlines;
 mod leaves;
+mod list;
+mod page;
 mod position;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -28,6 +30,8 @@ use crate::{
 use deadlines::Deadlines;
 use leaves::Leaves;
 
+pub use list::{EncodedMembers, MemberList};
+pub use page::{MembersPage, MembersQuery};
 pub use position::EventPosition;
 
 /// One change of one member, as a client asked for it or as subscribers get it.
@@ -96,6 +100,8 @@ type MemberKey = (ClientId, ConnectionId);
 #[derive(Debug)]
 pub struct Members {
     present: BTreeMap<MemberKey, Arc<Member>>,
+    /// All of them as one list, until the next change: whoever asks in between shares it.
+    listed: OnceLock<Arc<MemberList>>,
     /// The clients of each connection that are present, but for fixtures.
     clients: HashMap<ConnectionId, HashSet<ClientId>>,
     /// Connections without a transport, and when their members leave.
@@ -141,6 +147,7 @@ impl Members {
         let with_key = |member: Arc<Member>| ((member.client_id.clone(), member.connection), member);
         Self {
             present: fixtures.into_iter().map(with_key).collect(),
+            listed: OnceLock::new(),
             clients: HashMap::new(),
             lost: Deadlines::default(),
             leaves: Leaves::default(),
@@ -167,9 +174,9 @@ impl Members {
         self.clients.contains_key(&connection)
     }
 
-    /// Everybody, by client id.
-    pub fn all(&self) -> Vec<Arc<Member>> {
-        self.present.values().cloned().collect()
+    /// Everybody.
+    pub fn all(&self) -> Arc<MemberList> {
+        Arc::clone(self.listed.get_or_init(|| Arc::new(self.present.values().cloned().collect())))
     }
 
     /// Those of one connection, by client id.
@@ -262,6 +269,7 @@ impl Members {
         };
         for (index, event) in entry.presence().iter().enumerate() {
             self.timestamp = self.timestamp(entry.timestamp);
+            self.listed.take();
             let key = (event.client_id.clone(), connection);
             if event.action == PresenceAction::Leave {
                 if self.present.remove(&key).is_some() {

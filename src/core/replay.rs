@@ -4,13 +4,13 @@ use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     core::{
-        command::{Attached, Rewind, Start},
+        command::{Attached, Rewind, Start, Subscription},
         message::{Body, Entry},
         presence::{Member, PresenceAction, PresenceEvent},
         serial::Serial,
         window::Gap,
     },
-    ids::Timestamp,
+    ids::{ClientId, Timestamp},
 };
 
 /// What is to be read of a channel's past, for an attachment or for a hub.
@@ -36,12 +36,14 @@ pub fn wanted(start: &Start, is_change: bool, now: Timestamp) -> Option<Wanted> 
 }
 
 /// Fills in where an attachment starts, and what comes before the head (`docs/protocols/ably.md §5.3`): `found` is what it
-/// [wanted](wanted()), `recent` gives what is in memory. A backlog of more than `bytes` is cut short, which is a gap.
+/// [wanted](wanted()), `recent` gives what is in memory; only behind `unsettled` does every member that is gone have a leave.
+/// A backlog of more than `bytes` is cut short, which is a gap.
 pub fn fill(
     mut attached: Attached,
     start: &Start,
     found: Found,
     recent: impl FnOnce() -> Vec<Arc<Entry>>,
+    unsettled: Serial,
     bytes: usize,
 ) -> Attached {
     match (start, found) {
@@ -63,8 +65,10 @@ pub fn fill(
     }
     // What the log has got since comes by the ordinary way.
     let head = attached.head.place();
-    attached.backlog.retain(|entry| entry.serial.place() <= head);
-    attached.backlog = without_ghosts(attached.backlog, &attached.members);
+    let Subscription { filter, connection, .. } = &attached.subscription;
+    let is_wanted = |entry: &Entry| filter.accepts(entry, entry.publisher == Some(*connection));
+    attached.backlog.retain(|entry| entry.serial.place() <= head && is_wanted(entry));
+    attached.backlog = without_ghosts(attached.backlog, &attached.members, unsettled);
     if cut(&mut attached.backlog, bytes) {
         attached.resumed = false;
         attached.gap = Some(Gap::TooLong);
@@ -86,24 +90,29 @@ fn messages_of(entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
 
 /// Leaves out enters of clients that are not present although no leave followed: they were present when an earlier
 /// run of the server ended, and have not entered again. The client would show them for ever.
-fn without_ghosts(mut backlog: Vec<Arc<Entry>>, members: &[Arc<Member>]) -> Vec<Arc<Entry>> {
-    if backlog.iter().all(|entry| entry.presence().is_empty()) {
+///
+/// There is none behind `unsettled`; so when the backlog is all behind it, nobody is looked for.
+fn without_ghosts(mut backlog: Vec<Arc<Entry>>, members: &[Arc<Member>], unsettled: Serial) -> Vec<Arc<Entry>> {
+    let mut first = backlog.iter().filter(|entry| !entry.presence().is_empty());
+    if first.next().is_none_or(|first| first.serial.place() > unsettled.place()) {
         return backlog;
     }
-    let member = |member: &Arc<Member>| (member.client_id.clone(), member.connection);
-    // Who is present, or will have left.
-    let mut known: HashSet<_> = members.iter().map(member).collect();
+    let is_present = |client: &ClientId, connection| {
+        members.binary_search_by(|member| (&member.client_id, member.connection).cmp(&(client, connection))).is_ok()
+    };
+    let mut left = HashSet::new();
     let mut is_known = |entry: &Entry, event: &PresenceEvent| {
         let Some(connection) = entry.publisher else {
             return true;
         };
-        let who = (event.client_id.clone(), connection);
         match event.action {
             PresenceAction::Leave => {
-                known.insert(who);
+                left.insert((event.client_id.clone(), connection));
                 true
             }
-            PresenceAction::Enter | PresenceAction::Update => known.contains(&who),
+            PresenceAction::Enter | PresenceAction::Update => {
+                is_present(&event.client_id, connection) || left.contains(&(event.client_id.clone(), connection))
+            }
         }
     };
     // The newest first, since a leave speaks for what was before it.

@@ -10,7 +10,7 @@ use crate::{
         history::{self, Direction, Page, Query},
         message::Entry,
         replay::{Found, Wanted},
-        serial::{Epoch, Serial},
+        serial::{Epoch, Place, Serial},
     },
     ids::Timestamp,
 };
@@ -158,10 +158,18 @@ impl Window {
 
     /// A page of what is kept.
     pub fn page(&self, query: &Query) -> Page {
+        let entries = self.between(query.places());
         match query.direction {
-            Direction::Forwards => query.page(self.entries()),
-            Direction::Backwards => query.page(self.entries().rev()),
+            Direction::Forwards => query.page(entries),
+            Direction::Backwards => query.page(entries.rev()),
         }
+    }
+
+    /// The entries from one place to another, both included, oldest first.
+    fn between(&self, (first, last): (Place, Place)) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
+        let first = self.entries.partition_point(|(_, entry)| entry.serial.place() < first);
+        let end = self.entries.partition_point(|(_, entry)| entry.serial.place() <= last);
+        self.entries.range(first.min(end)..end).map(|(_, entry)| entry)
     }
 }
 
@@ -173,6 +181,7 @@ mod tests {
     use super::*;
     use crate::{
         core::{
+            history::{ItemPosition, Kind},
             message::{Body, EntryId, Message, Payload},
             serial::Mint,
         },
@@ -219,6 +228,37 @@ mod tests {
                         prop_assert!(all.len() - place - 1 > window.entries.len());
                     }
                 }
+            }
+        }
+    }
+
+    /// findings G10: a page begins where the one before has ended, or where the attachment stood, however deep that is.
+    #[test]
+    fn a_deep_page_looks_at_its_own_entries_only() {
+        const LIMIT: usize = 10;
+        let bounds = Bounds { age: Duration::from_secs(120), entries: usize::MAX, bytes: usize::MAX };
+        for depth in [100, 10_000] {
+            let (mut mint, mut window) = (Mint::new(EPOCH), Window::new(EPOCH));
+            for _ in 0..depth {
+                window.append(Duration::ZERO, entry(&mut mint, 1), bounds);
+            }
+            let serial = |at: usize| window.entries[at].1.serial;
+            let after = |at| Some(ItemPosition { serial: serial(at), index: 0 });
+            let middle = depth / 2;
+            for (direction, until, after, expected) in [
+                (Direction::Forwards, None, after(middle), middle + 1),
+                (Direction::Backwards, None, after(middle), middle - 1),
+                (Direction::Backwards, Some(serial(middle)), None, middle),
+            ] {
+                let query =
+                    Query { kind: Kind::Messages, start: None, end: None, until, direction, limit: LIMIT, after };
+                let page = window.page(&query);
+                assert_eq!(page.items.len(), LIMIT);
+                assert_eq!(page.items[0].0.serial, serial(expected));
+                // Where the walk begins: at the item after which the page goes on, and so next to its first entry.
+                let mut entries = window.between(query.places());
+                let first = if direction == Direction::Forwards { entries.next() } else { entries.next_back() };
+                assert_eq!(first.map(|first| first.serial), Some(serial(middle)));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What a parser found where something else is allowed, as it is shown to its client.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde_json::Value;
 
@@ -66,16 +66,58 @@ impl fmt::Display for Found {
     }
 }
 
-/// What the reader of a format says about a body that it cannot read. It repeats a text that it found in full: such a
-/// text is cut here.
+/// What serde says about a body that it cannot read, in words for the client: without the names of our types, and with
+/// a text that was found cut, which serde repeats in full.
 pub fn reason(said: &str) -> Box<str> {
-    /// Room for the names of types, and for the position in the body.
+    /// Room for what is allowed, and for the position in the body.
     const AROUND: usize = 128;
-    let tail = said.rfind(", expected ").map_or("", |at| &said[at..]);
-    let head = &said[..said.len() - tail.len()];
-    let shown = cut(head, SHOWN_BYTES);
+    let tail = said.rfind(EXPECTED).map_or("", |at| &said[at..]);
+    let head = found(&said[..said.len() - tail.len()]);
+    let shown = cut(&head, SHOWN_BYTES);
     let more = if shown.len() < head.len() { "…" } else { "" };
-    format!("{shown}{more}{}", cut(tail, AROUND)).into()
+    format!("{shown}{more}{}", cut(&expected(tail), AROUND)).into()
+}
+
+const EXPECTED: &str = ", expected ";
+
+/// What stands before [`EXPECTED`]: what was found, or what is wrong with a field.
+fn found(said: &str) -> Cow<'_, str> {
+    let field = |prefix: &str| {
+        let (name, _) = said.strip_prefix(prefix)?.strip_prefix('`')?.split_once('`')?;
+        Some(cut(name, SHOWN_BYTES / 2))
+    };
+    if let Some(name) = field("missing field ") {
+        return format!("`{name}` is missing").into();
+    }
+    if let Some(name) = field("duplicate field ") {
+        return format!("`{name}` stands twice").into();
+    }
+    if let Some(length) = said.strip_prefix("invalid length ") {
+        return format!("found a list of length {length}").into();
+    }
+    match said.strip_prefix("invalid type: ").or_else(|| said.strip_prefix("invalid value: ")) {
+        Some("map") => "found an object".into(),
+        Some("sequence") => "found a list".into(),
+        Some("unit value") => "found null".into(),
+        Some(what) => format!("found {what}").into(),
+        None => said.into(),
+    }
+}
+
+/// [`EXPECTED`] and what follows it; of a type of ours, what it is in JSON.
+fn expected(tail: &str) -> Cow<'_, str> {
+    let Some(wanted) = tail.strip_prefix(EXPECTED) else { return tail.into() };
+    let (wanted, at) = wanted.split_at(wanted.find(" at line ").unwrap_or(wanted.len()));
+    let plain = match wanted {
+        "map" | "a map" => "an object",
+        "sequence" | "a sequence" => "a list",
+        "unit" => "null",
+        _ if wanted.starts_with("struct ") => "an object",
+        _ if wanted.starts_with("tuple ") => "a list",
+        _ if wanted.starts_with("enum ") => "one of the known words",
+        _ => return tail.into(),
+    };
+    format!("{EXPECTED}{plain}{at}").into()
 }
 
 /// The same with the field that it is about, as the walk to it is written: `messages[0].name`.
@@ -108,5 +150,50 @@ mod tests {
         let said = format!("invalid type: string \"{}\", expected a list at line 1 column 9", "x".repeat(5_000));
         let reason = reason(&said);
         assert!(reason.len() < 200 && reason.ends_with("…, expected a list at line 1 column 9"), "{reason}");
+    }
+
+    /// serde's own words and the names of our types mean nothing to a client.
+    #[test]
+    fn serde_does_not_speak_to_clients() {
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Inner {
+            _count: u32,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        enum Word {
+            #[serde(rename = "yes")]
+            Yes,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        struct Outer {
+            #[serde(rename = "name")]
+            _name: String,
+            #[serde(rename = "inner", default)]
+            _inner: Inner,
+            #[serde(rename = "word")]
+            _word: Option<Word>,
+            #[serde(rename = "pair")]
+            _pair: Option<(u8, u8)>,
+            #[serde(rename = "map")]
+            _map: Option<std::collections::BTreeMap<String, u8>>,
+        }
+        for (json, expected) in [
+            ("\"\"", r#"found string "", expected an object at line 1 column 2"#),
+            ("[]", "found a list of length 0, expected an object at line 1 column 2"),
+            ("{}", "`name` is missing"),
+            (r#"{"name":"a","name":"b"}"#, "`name` stands twice"),
+            (r#"{"name":5}"#, "found integer `5`, expected a string at line 1 column 9"),
+            (r#"{"name":{}}"#, "found an object, expected a string at line 1 column 8"),
+            (r#"{"name":"a","inner":true}"#, "found boolean `true`, expected an object at line 1 column 24"),
+            (r#"{"name":"a","inner":{"x":1}}"#, "unknown field `x`, expected `_count` at line 1 column 24"),
+            (r#"{"name":"a","map":[]}"#, "found a list, expected an object at line 1 column 18"),
+            (r#"{"name":"a","pair":{}}"#, "found an object, expected a list at line 1 column 19"),
+            (r#"{"name":"a","word":5}"#, "found integer `5`, expected one of the known words"),
+        ] {
+            let said = serde_json::from_str::<Outer>(json).expect_err(json).to_string();
+            let told = reason(&said);
+            assert_eq!(&*told, expected, "{said}");
+        }
     }
 }

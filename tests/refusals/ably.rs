@@ -34,6 +34,8 @@ async fn rest() {
         ("GET", path, &wrong, "", 401, ["invalid credentials", "keys and tokens begin with"]),
         ("POST", path, &few, r#"{"data":"x"}"#, 401, ["do not permit publish", "they permit subscribe"]),
         ("POST", path, &all, "x", 400, ["body cannot be read", "JSON"]),
+        ("POST", "/apps", &[], "[]", 400, ["found a list of length 0", "expected an object"]),
+        ("POST", "/apps", &[], r#"{"keys":{}}"#, 400, ["keys: found an object", "expected a list"]),
         ("POST", path, &all, &large, 413, ["too large", "65536 bytes"]),
         ("GET", "/channels/a/messages?limit=x", &all, "", 400, ["invalid parameter limit", "allowed: "]),
         ("DELETE", path, &all, "", 405, ["does not have the method", "GET, HEAD, POST"]),
@@ -55,6 +57,10 @@ async fn before_and_at_the_upgrade() {
     let (_server, client, app) = start().await;
     let target = format!("/?v=6&key={}", app.keys[0]);
     client.names_bad_headers(&target, &[]).await;
+    let plain = client.ask("GET", &target, &[], "").await;
+    let told = "Only WebSockets are served here, and this request is not a WebSocket handshake: the header Upgrade must be \
+                websocket (a proxy on the way must pass Upgrade and Connection on).\n";
+    assert_eq!((plain.status, &*plain.body), (400, told));
     for (query, words) in [
         ("v=6".to_owned(), ["invalid credentials", "credentials"]),
         ("v=x&key=a".to_owned(), ["protocol version", "a number from 1"]),

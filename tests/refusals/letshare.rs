@@ -83,11 +83,14 @@ async fn in_a_room() {
         (json!({"type": "subscribe"}), ["缺少频道名称", "channel is missing"]),
         (json!({"type": "publish", "channel": "demo1"}), ["缺少消息数据", "data is missing"]),
         (json!({"type": "publish", "channel": "demo1", "data": 1}), ["消息数据格式错误", "data must be a JSON object"]),
-        (json!({"type": "publish", "channel": "x", "data": {}}), ["客户端未订阅房间: x", "attach to it first"]),
+        (json!({"type": "publish", "channel": "x", "data": {}}), ["客户端未订阅房间: x", "subscribe to it first"]),
+        (json!(""), ["消息格式错误", "must be a JSON object whose type, channel and event are texts\""]),
+        (json!([]), ["消息格式错误", "must be a JSON object whose type, channel and event are texts\""]),
+        (json!({"type": "file:transfer:accept", "data": {}}), ["消息数据格式错误", "data.transfer_id must be a text"]),
         (json!({"type": "subscribe", "channel": "a"}), ["至少两个字符", "shorter than 2 characters"]),
         (json!({"type": "subscribe", "channel": "1234567890123"}), ["最多 12 个字符", "longer than 12 characters"]),
         (json!({"type": "subscribe", "channel": "a/b"}), ["房间名只能包含", "a character that is not allowed"]),
-        (json!({"type": "subscribe", "channel": "other"}), ["最多同时加入1个房间", "at most 1 channels"]),
+        (json!({"type": "subscribe", "channel": "other"}), ["最多同时加入1个房间", "subscribe to at most 1 channels"]),
         (json!({"type": "subscribe", "channel": "demo1", "event": "e"}), ["最多订阅2个事件", "at most 2 events"]),
         (json!({"type": "subscribe", "channel": "demo1", "event": long}), ["事件名最多", &limit]),
         (json!({"type": "subscribe", "channel": "demo1", "event": "signal:b:2"}), ["signal:b:2", "foreign_signals"]),
@@ -95,6 +98,13 @@ async fn in_a_room() {
         page.send_text(&sent.to_string()).await;
         says(&page.next_text().await, &words, &sent.to_string());
     }
+    // `json!` keeps the last of two.
+    page.send_text(r#"{"type":"publish","channel":"demo1","data":{"from":"a:1","from":"x"}}"#).await;
+    says(
+        &page.next_text().await,
+        &["消息数据格式错误", "data cannot be read: `from` stands twice"],
+        "a doubled sender",
+    );
     page.publish("demo1", "signal:all", json!({"from": "b:2"})).await;
     says(&page.next_text().await, &["from 与当前用户不一致", "another sender than the user"], "a forged sender");
 }

@@ -79,6 +79,20 @@ async fn sockets() {
     large.closes(1009, &["too big", "1024 bytes"]).await;
 }
 
+/// `docs/protocols/relay.md §4`: the close frame says what the event before it says.
+#[tokio::test]
+async fn a_token_that_is_too_long() {
+    let (_server, client) = start(|_| {});
+    let mut socket = Socket::open(client, "/ws", &[]).await;
+    let long = format!(r#"{{"event":"identify","data":{{"token":"{}"}}}}"#, "x".repeat(1_025));
+    socket.refuses(&long, &["token too long", "1024 bytes"]).await;
+    socket.closes(4401, &["token is too long"]).await;
+    let push = format!(r#"{{"event_name":"e","token":"{}","subject":1}}"#, "x".repeat(1_025));
+    client
+        .refuses("POST", "/api/push", &[KEY], &push, 400, &["token too long", "1024 bytes", "identifier of a user"])
+        .await;
+}
+
 #[tokio::test]
 async fn when_it_is_full() {
     let (_server, client) = start(|config| config.limits.connections = 1);

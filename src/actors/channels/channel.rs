@@ -6,6 +6,7 @@
 use std::{
     rc::Rc,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
@@ -41,8 +42,8 @@ pub struct Channel {
     pub(in crate::actors) worker: Rc<Worker>,
     /// Looks from time to time at what is still needed.
     sweeping: SpawnHandle,
-    /// Waits for members whose connections are lost to leave.
-    expiring: Option<SpawnHandle>,
+    /// Waits for members whose connections are lost to leave, the first of them at that moment.
+    expiring: Option<(Duration, SpawnHandle)>,
     /// What waits for the log.
     pub(in crate::actors) commit_queue: CommitQueue,
     /// The occupancy will be sent soon.
@@ -75,7 +76,11 @@ impl Channel {
                 match actix_rt::task::spawn_blocking(move || logs.open(&wanted)).await {
                     Ok(log) => Self::start_with(log, name, &broker, ctx),
                     // The commands in its mailbox are dropped, and with that answered ([`Command`]).
-                    Err(error) => tracing::error!(%error, "a channel could not be opened"),
+                    Err(error) => {
+                        tracing::error!(%error, "a channel could not be opened");
+                        drop(ctx);
+                        broker.directory.note_end();
+                    }
                 }
             });
         }
@@ -143,20 +148,26 @@ impl Channel {
         });
     }
 
-    /// Sees that members of lost connections leave when their time is over.
+    /// Sees that members of lost connections leave when their time is over. The timer stays as it is while the first
+    /// moment does: of a crowd that is lost at once, each would set it again.
     fn expire_in_time(&mut self, ctx: &mut Context<Self>) {
-        if let Some(waiting) = self.expiring.take() {
+        let due = self.state.members().next_due();
+        if self.expiring.map(|(set_for, _)| set_for) == due {
+            return;
+        }
+        if let Some((_, waiting)) = self.expiring.take() {
             ctx.cancel_future(waiting);
         }
-        let Some(due) = self.state.members().next_due() else {
+        let Some(due) = due else {
             return;
         };
         let wait = due.saturating_sub(self.worker.broker.clock.uptime());
         let wait = wait.max(limits::PRESENCE_TICK);
-        self.expiring = Some(ctx.run_later(wait, |channel, ctx| {
+        let waiting = ctx.run_later(wait, |channel, ctx| {
             channel.expiring = None;
             channel.expire(ctx);
-        }));
+        });
+        self.expiring = Some((due, waiting));
     }
 
     fn expire(&mut self, ctx: &mut Context<Self>) {
@@ -178,8 +189,9 @@ impl Channel {
         M: Message<Result = ()> + Send + 'static,
         Self: Handler<M>,
     {
-        if let Ok(successor) = self.successor() {
-            successor.do_send(command);
+        match self.successor() {
+            Ok(successor) => successor.do_send(command),
+            Err(_) => self.worker.broker.directory.note_end(),
         }
     }
 

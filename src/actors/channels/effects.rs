@@ -210,7 +210,8 @@ impl Channel {
             Effect::Attached { hub, start, attached } => {
                 let session = attached.subscription.id.session;
                 let bytes = self.worker.broker.settings.get().replay_bytes;
-                let attached = replay::fill(*attached, &start, found, || self.log.recent(), bytes);
+                let unsettled = self.state.unsettled();
+                let attached = replay::fill(*attached, &start, found, || self.log.recent(), unsettled, bytes);
                 self.owed = None;
                 self.answer(hub, session, Answer::Attached(Box::new(attached)));
             }

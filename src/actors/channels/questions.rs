@@ -16,7 +16,7 @@ use crate::{
         dedupe::Published,
         history::{Page, Query},
         occupancy::Occupancy,
-        presence::Member,
+        presence::{MembersPage, MembersQuery},
     },
     error::Fault,
     ids::ChannelName,
@@ -39,10 +39,10 @@ pub(in crate::actors) struct AppendAll(pub Vec<Publish>);
 #[rtype(result = "Result<Page, Fault>")]
 pub(in crate::actors) struct Past(pub Query);
 
-/// Everybody present, by client id.
+/// Some of those present.
 #[derive(Message)]
-#[rtype(result = "Result<Vec<Arc<Member>>, Fault>")]
-pub(in crate::actors) struct Present;
+#[rtype(result = "Result<MembersPage, Fault>")]
+pub(in crate::actors) struct Present(pub MembersQuery);
 
 /// How many use the channel.
 #[derive(Message)]
@@ -121,12 +121,12 @@ impl Broker {
         ask(self.directory.channel(name, self)?, Past(query)).await
     }
 
-    /// Everybody present, by client id.
+    /// A page of those present.
     ///
     /// # Errors
     /// The channel cannot answer.
-    pub async fn members(self: &Arc<Self>, name: &ChannelName) -> Result<Vec<Arc<Member>>, Fault> {
-        ask(self.directory.channel(name, self)?, Present).await
+    pub async fn members(self: &Arc<Self>, name: &ChannelName, query: MembersQuery) -> Result<MembersPage, Fault> {
+        ask(self.directory.channel(name, self)?, Present(query)).await
     }
 
     /// How many use the channel.
@@ -214,13 +214,13 @@ impl Handler<Past> for Channel {
 }
 
 impl Handler<Present> for Channel {
-    type Result = Answered<Vec<Arc<Member>>>;
+    type Result = Answered<MembersPage>;
 
     fn handle(&mut self, question: Present, _: &mut Self::Context) -> Self::Result {
         if self.retired {
             return self.pass_on_question(question);
         }
-        answer(Ok(self.state.members().all()))
+        answer(Ok(self.state.members().page(&question.0)))
     }
 }
 

@@ -113,7 +113,7 @@ impl Order for Publish {
     }
 }
 
-/// The hub looks once a tick whether its members' channel is in charge: it does this again by itself.
+/// The hub looks for channels that ended, or got no successor: it does this again by itself.
 impl Order for Resubscribe {
     fn undone(self) -> Option<Undone> {
         None
@@ -123,6 +123,9 @@ impl Order for Resubscribe {
 /// The channel dies: everybody who waits for an answer gets one, in the order of the answers.
 impl Drop for Channel {
     fn drop(&mut self) {
+        if !self.retired {
+            self.worker.broker.directory.note_end();
+        }
         for abandoned in self.commit_queue.abandon() {
             match abandoned {
                 Abandoned::Publish(reply) => self.tell_undone(reply.hub, Undone::Publish(reply)),

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use crate::{
     actors::{
         channels::Undone,
+        fanout::orphans::OrphanWatch,
         metrics::{Counters, Report},
         transport::Session,
         worker::Worker,
@@ -32,6 +33,7 @@ use crate::{
 
 pub struct Hub {
     worker: Rc<Worker>,
+    orphans: OrphanWatch,
     draining: Option<SpawnHandle>,
 }
 
@@ -163,7 +165,7 @@ pub struct OpenConnections;
 
 impl Hub {
     pub fn new(worker: Rc<Worker>) -> Self {
-        Self { worker, draining: None }
+        Self { worker, orphans: OrphanWatch::default(), draining: None }
     }
 
     fn tick(&mut self, _: &mut Context<Self>) {
@@ -182,8 +184,11 @@ impl Hub {
     }
 
     /// Finds channels that died, or were made anew by another thread, while no connection here published.
-    fn resubscribe_orphans(&self) {
+    fn resubscribe_orphans(&mut self) {
         let broker = &self.worker.broker;
+        if !self.orphans.is_due(broker.directory.ended()) {
+            return;
+        }
         let orphans: Vec<ChannelName> = self
             .worker
             .locals
@@ -195,6 +200,7 @@ impl Hub {
         for channel in orphans {
             if let Err(fault) = self.worker.channel(&channel) {
                 tracing::error!(%fault, "a channel that died cannot be made anew yet");
+                self.orphans.look_again();
             }
         }
     }

@@ -4,6 +4,7 @@
 mod delivery;
 pub mod flusher;
 pub mod hub;
+mod orphans;
 pub mod outbox;
 
 pub use flusher::Flusher;

@@ -71,7 +71,9 @@ impl OlderServer {
             if let Some(name) = self.names.iter().find(|name| name.file == own) {
                 let origin = Origin::in_file(path, line);
                 let is_taken = kind.is_none_or(|kind| name.form.takes(kind));
-                let is_unset = is_empty && is_taken && !self.empty_counts && !name.form.may_be_empty();
+                // A list or section where a text belongs is a fault also when it is empty.
+                let is_no_value = is_empty && matches!(value, Raw::Text(_));
+                let is_unset = is_no_value && is_taken && !self.empty_counts && !name.form.may_be_empty();
                 if is_taken && !is_unset {
                     layer.set(name.key, name.form.of(value), origin);
                 } else if self.is_lenient {
@@ -85,11 +87,24 @@ impl OlderServer {
                 }
             } else if let Some(row) = self.unused.iter().find(|(begin, _)| is_below(&own, begin)) {
                 match unused.iter_mut().find(|(known, ..)| *known == row) {
-                    _ if is_empty => {}
+                    _ if value.is_blank() => {}
                     Some((.., within)) => within.push(written),
                     None => unused.push((row, line, vec![written])),
                 }
-            } else if !(is_empty && self.names.iter().any(|name| is_below(name.file, &own))) {
+            } else if self.is_section(&own) {
+                if !value.is_blank() {
+                    let shape = kind.unwrap_or(value.shape());
+                    notes.warn(format!(
+                        "{shown}:{line}: {written} has no effect: {shape} where a section of the {} belongs",
+                        self.name
+                    ));
+                }
+            } else if let Some(name) = self.names.iter().find(|name| is_below(&own, name.file)) {
+                notes.warn(format!(
+                    "{shown}:{line}: {written} has no effect: {} of the {} is a value, not a section",
+                    name.file, self.name
+                ));
+            } else {
                 let near = nearest(&own, self.names.iter().map(|name| name.file));
                 notes.warn(format!("{shown}:{line}: {written:?} is no setting of the {}{near}", self.name));
             }
@@ -98,6 +113,14 @@ impl OlderServer {
             let within = within.join(", ");
             notes.warn(format!("{shown}:{line}: {begin} is not used ({within}); {why}"));
         }
+    }
+}
+
+impl OlderServer {
+    /// Whether keys of this server stand below `key`.
+    fn is_section(&self, key: &str) -> bool {
+        let names = self.names.iter().map(|name| name.file);
+        names.chain(self.unused.iter().map(|(begin, _)| *begin)).any(|known| is_below(known, key))
     }
 }
 
@@ -131,6 +154,7 @@ impl Format {
 /// The leaves of a JSON value.
 fn add(entries: &mut Vec<Written>, text: &str, key: String, value: &Value) {
     let (kind, value) = match value {
+        Value::Object(object) if object.is_empty() => ("an object", Raw::EmptySection),
         Value::Object(object) => {
             return object.iter().for_each(|(name, value)| add(entries, text, format!("{key}.{name}"), value));
         }

@@ -49,11 +49,140 @@ fn an_empty_variable_counts_as_unset() {
     let blank = operator().var("SERVER_AUTH_SECRET", "").var("LETSHARE_NO_SUCH_KEY", "");
     let loaded = Key::all().fold(blank, |operator, key| operator.var(&key.variable(), "")).loaded();
     assert_eq!(shown(&loaded), unset);
-    for blank in [" ", ",", "\t", "\n", " , "] {
-        let loaded = Key::all().fold(operator(), |operator, key| operator.var(&key.variable(), blank)).loaded();
-        assert_eq!(shown(&loaded), unset, "{blank:?}");
-    }
     assert!(!loaded.config.cors.allowed_origins.is_empty());
+}
+
+/// Any other text is a value: commas and blanks are the empty list, and are refused where they are no value.
+#[test]
+fn commas_and_blanks_are_values() {
+    const SPACES: &str = "begins or ends with white space";
+    const SHORT: &str = "";
+    let empty = "empty: anybody could make tokens";
+    for (variable, texts) in [
+        ("LETSHARE_SERVER_METRICS_FROM", [None, None, None]),
+        ("LETSHARE_CORS_ALLOWED_ORIGINS", [None, None, None]),
+        ("LETSHARE_GROUP_ALLOWED_ORIGINS", [None, None, None]),
+        ("LETSHARE_POSTOFFICE_TOKENS", [None, None, None]),
+        ("LETSHARE_SERVER_PORT", [Some("not a whole number"); 3]),
+        ("LETSHARE_RELAY_PORT", [Some("not a port"); 3]),
+        ("LETSHARE_TLS_ENABLED", [Some("neither true nor false"); 3]),
+        ("LETSHARE_SERVER_HOST", [Some("not an IP address"); 3]),
+        ("LETSHARE_HISTORY_WINDOW", [Some("not a duration"); 3]),
+        ("LETSHARE_AUTH_MODE", [Some("not one of the known words"); 3]),
+        ("LETSHARE_LOG_LEVEL", [Some("does not name a level"); 3]),
+        ("LETSHARE_AUTH_SECRET", [Some("it has only 1 bytes"), Some(empty), Some(SPACES)]),
+        ("LETSHARE_JWT_SECRET", [Some("it has only 1 bytes"), Some(empty), Some(SPACES)]),
+        ("LETSHARE_RELAY_API_KEY", [Some(SHORT), Some(SPACES), Some(SPACES)]),
+        ("LETSHARE_GROUP_REDIS", [Some("the port is missing"); 3]),
+        ("LETSHARE_ABLY_APPS_FILE", [Some("cannot be read"); 3]),
+    ] {
+        for (text, expected) in [",", " ", " , "].into_iter().zip(texts) {
+            // Other machines can reach it, so that a short secret is a fault.
+            let open = operator().var("LETSHARE_SERVER_HOST", "0.0.0.0");
+            let operator = open.var("LETSHARE_JWT_SECRET", LONG).var("LETSHARE_AUTH_SECRET", LONG).var(variable, text);
+            let told = operator.load();
+            match (told, expected) {
+                (Ok(loaded), None | Some(SHORT)) => {
+                    let origin = Origin::Variable(variable.to_owned());
+                    let setting = loaded.settings.iter().find(|setting| setting.origin == origin).unwrap();
+                    assert!(expected.is_some() || setting.shown == text, "{variable}={text:?}: {}", setting.shown);
+                }
+                (Err(complaints), Some(expected)) if !expected.is_empty() => {
+                    let told = complaints.to_string();
+                    assert!(told.contains("1 fault:") && told.contains(expected), "{variable}={text:?}: {told}");
+                    assert!(told.contains(&format!("environment variable {variable}")), "{variable}={text:?}: {told}");
+                }
+                (told, expected) => panic!("{variable}={text:?}: {expected:?}, {:?}", told.map(|loaded| loaded.mode)),
+            }
+        }
+    }
+    let loaded = operator().var("LETSHARE_SERVER_METRICS_FROM", ",").loaded();
+    assert!(loaded.config.server.metrics_from.is_empty());
+}
+
+/// Who makes the tokens has the secret; one that an operator makes up would refuse all of them.
+#[test]
+fn a_secret_that_others_sign_with_is_not_made_up() {
+    let open = || operator().var("LETSHARE_SERVER_HOST", "0.0.0.0").flag("letshare.enabled", "false");
+    let of_signers = "to the secret that the tokens are signed with, at least 32 bytes";
+    for (key, more) in [
+        ("chat.jwt_secret", ("chat.enabled", "true")),
+        ("group.jwt_secret", ("group.enabled", "true")),
+        ("postoffice.jwt_secret", ("postoffice.auth", "jwt")),
+        ("relay.identify_secret", ("relay.identify", "jwt")),
+    ] {
+        let section = key.split_once('.').unwrap().0;
+        let operator = || open().flag(&format!("{section}.enabled"), "true").flag(more.0, more.1);
+        for value in ["", "short"] {
+            let told = operator().flag(key, value).complaints();
+            let about = told.split("\n\n").find(|fault| fault.contains(&format!(". {key}\n"))).unwrap_or(&told);
+            assert!(about.contains(of_signers) && !about.contains("openssl"), "{key}={value}: {told}");
+        }
+    }
+    let told = open().flag("chat.enabled", "true").flag("chat.jwt_secret", "short").complaints();
+    let cause = "it has only 5 bytes and can be guessed: whoever guesses it can make tokens, from other machines too \
+                 (server.host is 0.0.0.0). To mend it, set the environment variable LETSHARE_CHAT_JWT_SECRET";
+    assert!(told.contains(cause), "{told}");
+}
+
+/// An entry of an older server's file that has no effect is warned of, whatever it looks like.
+#[test]
+fn wrongly_shaped_entries_of_older_files_are_told() {
+    const LIST: &str = "a list where a single value belongs";
+    let told = |mode: &str, content: &str| {
+        let file = match mode {
+            "relay" => "config.json",
+            "chat" => "config.yaml",
+            "group" => "etc/websocket.yaml",
+            _ => ".env/config-dev.json",
+        };
+        let operator = operator().var("MODE", mode).var("LETSHARE_CHAT_JWT_SECRET", LONG).flag("server.host", "::1");
+        let path = operator.folder.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        match operator.load() {
+            Ok(loaded) => loaded.warnings.join("\n"),
+            Err(complaints) => complaints.to_string(),
+        }
+    };
+    for (mode, content, expected) in [
+        ("group", "Redis: []", ":1: Redis has no effect: a list where a section of the group server belongs"),
+        ("group", "Redis: [a]", ":1: Redis has no effect: a list where a section"),
+        ("group", "Redis: x", ":1: Redis has no effect: a single value where a section"),
+        ("group", "ChatRpc: []", ":1: chatrpc is not used (ChatRpc)"),
+        ("group", "Foo: []", "\"Foo\" is no setting of the group server"),
+        ("group", "Foo: {}", "\"Foo\" is no setting of the group server"),
+        ("group", "Port: []", LIST),
+        ("group", "Port: {}", "a section where a value belongs"),
+        ("group", "Port: {a: 1}", "Port.a has no effect: port of the group server is a value, not a section"),
+        ("chat", "Jwt: []", ":1: Jwt has no effect: a list where a section of the chat belongs"),
+        ("chat", "Jwt: x", ":1: Jwt has no effect: a single value"),
+        ("chat", "Redis: []", ":1: Redis is not used (Redis)"),
+        ("chat", "Port: []", LIST),
+        ("chat", "Port: {}", "a section where a value belongs"),
+        ("chat", "Port: {a: 1}", "Port.a has no effect"),
+        ("postoffice", r#"{"dataSource": []}"#, "dataSource has no effect: an array where a section"),
+        ("postoffice", r#"{"dataSource": 5}"#, "dataSource has no effect: a whole number where a section"),
+        ("postoffice", r#"{"dataSource": {"redis": []}}"#, "dataSource.redis is not used (dataSource.redis)"),
+        ("postoffice", r#"{"socketPort": []}"#, "an array where a whole number belongs"),
+        ("postoffice", r#"{"socketPort": {}}"#, "an object where a whole number belongs"),
+        ("postoffice", r#"{"socketPort": {"a": 1}}"#, "socketPort.a has no effect"),
+        ("postoffice", r#"{"foo": {}}"#, "\"foo\" is no setting of the post office"),
+        ("relay", r#"{"port": []}"#, "port is not a text"),
+        ("relay", r#"{"port": {}}"#, "port is not a text"),
+        ("relay", r#"{"port": {"a": 1}}"#, "port.a has no effect"),
+        ("relay", r#"{"foo": {}}"#, "\"foo\" is no setting of the relay"),
+    ] {
+        let told = told(mode, content);
+        assert!(told.contains(expected), "{mode} {content}: {told}");
+    }
+    // A section without keys says nothing.
+    for (mode, content) in [("group", "Redis:"), ("group", "Redis: {}"), ("chat", "Jwt: {}"), ("chat", "Redis:")] {
+        let told = told(mode, content);
+        assert!(!told.contains("Redis ") && !told.contains("Jwt "), "{mode} {content}: {told}");
+    }
+    let told = operator().file("configs/local.yaml", "server:\n  port: {}\ntls: {}\n").complaints();
+    assert!(told.contains("1 fault:") && told.contains("server.port") && told.contains("a section"), "{told}");
 }
 
 /// findings P16: a byte order mark is taken in every file of settings.

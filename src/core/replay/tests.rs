@@ -12,6 +12,7 @@ use crate::{
         command::{AttachmentId, Subscription},
         filter::Filter,
         message::{Body, EntryId, Message, Payload},
+        modes::Modes,
         occupancy::Occupancy,
         presence::{PresenceAction, PresenceEvent},
         serial::{Epoch, Mint},
@@ -29,7 +30,7 @@ const NOW: Timestamp = Timestamp::from_millis(1);
 fn read(attached: Attached, start: Start, window: &Window, now: Timestamp, bytes: usize) -> Attached {
     let wanted = wanted(&start, attached.is_change, now);
     let found = wanted.map_or(Ok(Vec::new()), |wanted| window.read(wanted));
-    fill(attached, &start, found, || window.entries().cloned().collect(), bytes)
+    fill(attached, &start, found, || window.entries().cloned().collect(), Mint::new(EPOCH).position(), bytes)
 }
 
 /// A log of messages and presence events, of which a part is kept; and everything that ever was in it.
@@ -66,7 +67,7 @@ fn begun(mint: &Mint, is_change: bool) -> Attached {
         subscription: Subscription {
             id: AttachmentId { session, alias: 0 },
             connection: ConnectionId::from_bytes([1; 9]),
-            filter: Filter::named(),
+            filter: Filter::new(Modes::SUBSCRIBE | Modes::PRESENCE_SUBSCRIBE, true),
             counted: false,
         },
         is_change,
@@ -75,7 +76,7 @@ fn begun(mint: &Mint, is_change: bool) -> Attached {
         resumed: false,
         gap: None,
         backlog: Vec::new(),
-        members: Vec::new(),
+        members: Arc::default(),
         occupancy: Occupancy::default(),
         context: Bytes::new(),
     }
@@ -163,5 +164,24 @@ proptest! {
             prop_assert!(!attached.resumed && attached.backlog.is_empty());
             prop_assert_eq!(attached.position, mint.position());
         }
+    }
+}
+
+/// findings G3: who does not ask for presence gets the messages alone, and a backlog of presence events that no client
+/// wants is not too long for him.
+#[test]
+fn a_backlog_is_what_the_attachment_wants() {
+    for count in [100, 10_000] {
+        let (mut window, mut mint, _) = log(&vec![(10, true); count], usize::MAX);
+        let start = Start::After(Some(Mint::new(EPOCH).position()));
+        let bounds = Bounds { age: Duration::from_secs(120), entries: usize::MAX, bytes: usize::MAX };
+        let body = Body::Messages(vec![Message::default()]);
+        let message = Arc::new(Entry::new("c".into(), mint.mint(NOW), NOW, None, EntryId::Serial, body));
+        window.append(Duration::ZERO, Arc::clone(&message), bounds);
+        let mut begun = begun(&mint, false);
+        begun.subscription.filter = Filter::new(Modes::SUBSCRIBE, true);
+        let attached = read(begun, start, &window, NOW, message.cost());
+        assert!(attached.resumed);
+        assert_eq!(serials(&attached.backlog), [message.serial]);
     }
 }

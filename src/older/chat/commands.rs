@@ -89,7 +89,10 @@ impl Command {
             "send_group_message" => {
                 SendGroupMessage::parse(&fields(Code::GroupMessageUnreadable)?, rules).map(Self::SendGroup)
             }
-            "broadcast" => Broadcast::parse(&fields(Code::Unreadable)?, rules).map(Self::Broadcast),
+            "broadcast" => {
+                let fields = fields(Code::Unreadable).map_err(|reply| reply.because(Broadcast::FORM))?;
+                Broadcast::parse(&fields, rules).map(Self::Broadcast)
+            }
             "ping" => Ok(Self::Ping),
             "join_room" => rooms::parse(&fields(Code::JoinUnreadable)?, Code::JoinNoRoom).map(Self::JoinRoom),
             "leave_room" => rooms::parse(&fields(Code::LeaveUnreadable)?, Code::LeaveNoRoom).map(Self::LeaveRoom),

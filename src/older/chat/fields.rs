@@ -54,18 +54,30 @@ impl Fields {
         self.values.get(name).filter(|value| !value.is_null())
     }
 
-    /// A field, or the default of its type.
+    /// A field, or the default of its type, which is called `expected`.
     ///
     /// # Errors
     /// It is of another type.
-    pub fn get<'a, T: Deserialize<'a> + Default>(&'a self, name: &str) -> Result<T, Reply> {
+    fn get<'a, T: Deserialize<'a> + Default>(&'a self, name: &str, expected: &str) -> Result<T, Reply> {
         let value = self.value(name).map(T::deserialize).transpose();
-        value.map(Option::unwrap_or_default).map_err(|_| self.unreadable.into())
+        value.map(Option::unwrap_or_default).map_err(|_| self.wrong_type(name, expected))
     }
 
-    /// The reply to a field of the right type that cannot be taken.
-    pub fn refusal(&self, why: &str) -> Reply {
-        Reply::with_text(self.unreadable, format!("{}: {why}", self.unreadable.row().text))
+    /// A text; empty when it is not there.
+    ///
+    /// # Errors
+    /// It is of another type.
+    pub fn text(&self, name: &str) -> Result<&str, Reply> {
+        self.get(name, "a text")
+    }
+
+    fn wrong_type(&self, name: &str, expected: &str) -> Reply {
+        Reply::from(self.unreadable).because(format!("{name} must be {expected}"))
+    }
+
+    /// The reply to a field of the right type that cannot be taken: `why` stands behind the document's text.
+    pub fn refusal(&self, why: &str, reason: String) -> Reply {
+        Reply::with_text(self.unreadable, format!("{}: {why}", self.unreadable.row().text)).because(reason)
     }
 
     /// Text of a message; empty when it is not there. Spaces are content, too.
@@ -73,10 +85,11 @@ impl Fields {
     /// # Errors
     /// It is no text, or longer than [`limits::CHAT_CONTENT_BYTES`].
     pub fn content(&self, name: &str) -> Result<&str, Reply> {
-        let text: &str = self.get(name)?;
+        let text = self.text(name)?;
         let limit = limits::CHAT_CONTENT_BYTES;
         if text.len() > limit {
-            return Err(self.refusal(&format!("内容超过{limit}字节 (longer than {limit} bytes)")));
+            let why = format!("内容超过{limit}字节 (longer than {limit} bytes)");
+            return Err(self.refusal(&why, format!("{name} is longer than {limit} bytes")));
         }
         Ok(text)
     }
@@ -86,8 +99,11 @@ impl Fields {
     /// # Errors
     /// It is no whole number from 0 to 2^63-1, which is what the stores have.
     pub fn user(&self, name: &str) -> Result<Option<u64>, Reply> {
-        let user = self.get(name)?;
-        self.check_user(user)?;
+        let expected = "a whole number from 1 to 2^63-1";
+        let user: u64 = self.get(name, expected)?;
+        if !fits_the_stores(user) {
+            return Err(self.wrong_type(name, expected));
+        }
         Ok((user > 0).then_some(user))
     }
 
@@ -96,20 +112,18 @@ impl Fields {
     /// # Errors
     /// It is no array of such numbers, or somebody in it is nobody.
     pub fn users(&self, name: &str) -> Result<Vec<u64>, Reply> {
-        let mut users: Vec<u64> = self.get(name)?;
-        for user in &users {
-            self.check_user(*user)?;
-        }
+        let expected = "a list of whole numbers from 1 to 2^63-1";
+        let mut users: Vec<u64> = self.get(name, expected)?;
         if users.contains(&0) {
-            return Err(self.unreadable.into());
+            let reason = format!("{name} has 0, which is no user; it must be {expected}");
+            return Err(Reply::from(self.unreadable).because(reason));
+        }
+        if !users.iter().copied().all(fits_the_stores) {
+            return Err(self.wrong_type(name, expected));
         }
         let mut seen = HashSet::new();
         users.retain(|user| seen.insert(*user));
         Ok(users)
-    }
-
-    fn check_user(&self, user: u64) -> Result<(), Reply> {
-        i64::try_from(user).map(drop).map_err(|_| self.unreadable.into())
     }
 
     /// The sender's own id of its message; the empty one is none.
@@ -117,9 +131,10 @@ impl Fields {
     /// # Errors
     /// It is no text, or too long to be remembered.
     pub fn client_id(&self) -> Result<Option<String>, Reply> {
-        let id: &str = self.get("client_id")?;
-        if id.len() > limits::CHAT_CLIENT_ID_BYTES {
-            return Err(self.refusal("client_id 过长 (too long)"));
+        let (id, limit) = (self.text("client_id")?, limits::CHAT_CLIENT_ID_BYTES);
+        if id.len() > limit {
+            let reason = format!("client_id is longer than {limit} bytes");
+            return Err(self.refusal("client_id 过长 (too long)", reason));
         }
         Ok((!id.is_empty()).then(|| id.to_owned()))
     }
@@ -130,13 +145,19 @@ impl Fields {
     /// One of them is of another type or too long, or `rules` do not know the type of the message.
     pub fn message(&self, rules: Rules) -> Result<Text, Reply> {
         // To Go, none and 0 are the same; and only 1 is moderated.
-        let kind = match self.get("message_type")? {
+        let kind = match self.get("message_type", "a whole number")? {
             0 => 1,
             kind => kind,
         };
         if rules.strict_types && !(1..=3).contains(&kind) {
-            return Err(self.refusal("message_type 只能是 1、2 或 3"));
+            let reason = "message_type must be 1, 2 or 3 with chat.strict_types";
+            return Err(self.refusal("message_type 只能是 1、2 或 3", reason.to_owned()));
         }
         Ok(Text { content: self.content("content")?.to_owned(), kind, client_id: self.client_id()? })
     }
+}
+
+/// As a number with a sign, which is what the stores have.
+fn fits_the_stores(user: u64) -> bool {
+    i64::try_from(user).is_ok()
 }

@@ -43,7 +43,7 @@ pub enum Unauthorized {
     NoToken,
     #[error("the token is over")]
     Expired,
-    /// For any other reason; where the token is ours, which of its claims is why.
+    /// For any other reason; where it is known, which: foreign tokens are not explained.
     #[error("the token is wrong")]
     Invalid(Option<String>),
 }
@@ -78,7 +78,8 @@ impl TokenReader {
     pub fn user(&self, request: &HttpRequest) -> Result<TokenUser, Unauthorized> {
         let token = &*self.token(request).ok_or(Unauthorized::NoToken)?;
         if token.len() > limits::TOKEN_BYTES {
-            return Err(Unauthorized::Invalid(None));
+            let reason = format!("the token is longer than {} bytes", limits::TOKEN_BYTES);
+            return Err(Unauthorized::Invalid(Some(reason)));
         }
         let (claims, expires) = match self.key.claims(token, self.clock.now()) {
             Ok(read) => read,
@@ -109,10 +110,11 @@ impl TokenReader {
             needs_exp: self.require_exp,
         };
         let reason = self.key.wrong_claim(token, expected);
+        let reason = reason.or_else(|| self.key.wrong_time(token, self.clock.now()));
         if let Some(reason) = &reason
             && let Some(more) = self.warning.allows(&self.clock)
         {
-            tracing::warn!(reason, more, "the token of a chat client names nobody");
+            tracing::warn!(reason, more, "the token of a chat client is signed by chat.jwt_secret and refused");
         }
         Unauthorized::Invalid(reason)
     }
@@ -179,7 +181,10 @@ impl Unauthorized {
                  Sec-WebSocket-Protocol, or with chat.token_in_query the parameter token",
             ),
             Self::Expired => ("授权已过期", "the token has expired: get another one"),
-            Self::Invalid(_) => ("未登陆", "the token is wrong: it must be an HS256 JWT signed with chat.jwt_secret"),
+            Self::Invalid(Some(reason)) => ("未登陆", reason.as_str()),
+            Self::Invalid(None) => {
+                ("未登陆", "the token is wrong: it must be an HS256 JWT signed with chat.jwt_secret")
+            }
         };
         let body = match (compat, self) {
             (ChatCompat::Source, Self::Invalid(_)) => json!(text),

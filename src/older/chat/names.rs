@@ -86,6 +86,20 @@ impl<'a> Room<'a> {
     }
 }
 
+/// Why a room that nobody can join cannot have this id, which is none of an open room.
+pub fn why_not_open(id: &str) -> String {
+    let limit = limits::CHAT_ROOM_ID_BYTES;
+    if id.starts_with(PRIVATE_ROOM) {
+        format!("room_id begins with {PRIVATE_ROOM}: messages of private rooms come to their two users without joining")
+    } else if id.starts_with(GROUP_ID) {
+        format!("room_id begins with {GROUP_ID}: messages of groups come to their members without joining")
+    } else if id.len() > limit {
+        format!("room_id is longer than {limit} bytes")
+    } else {
+        "room_id has a control character".to_owned()
+    }
+}
+
 /// `^group_[0-9]{1,20}(_[0-9]{1,20})?$` (§7).
 pub fn is_group_id(id: &str) -> bool {
     let is_number = |text: &str| (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     config::ChatCompat,
     core::{frame, message::write_json_text},
+    error::Fault,
     older::chat::code::Code,
 };
 
@@ -43,6 +44,15 @@ impl Reply {
     /// An error with a text of its own.
     pub fn with_text(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
         Self { code: Some(code), message: text.into(), reason: None, data: Some("null".into()) }
+    }
+
+    /// To a sender whose message the core did not take; `failed` says which kind it was.
+    pub fn of_fault(fault: &Fault, failed: Code) -> Self {
+        match Code::of_fault(fault, failed) {
+            // The request had the form that the row tells: it is the core's own text that is true.
+            code @ (Code::Unreadable | Code::BadRequest) => Self::from(code).because(fault.to_string()),
+            code => code.into(),
+        }
     }
 
     /// With a reason of its own: why, and what would be taken.

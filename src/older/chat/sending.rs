@@ -123,7 +123,7 @@ impl Chat {
         let push = Push::new_message(message, &id, &time);
         match broker.publish(&channel, push.publish(message.from, &id)).await {
             Ok(_) => self.receipt(message, 0),
-            Err(fault) => Code::of_fault(&fault, Code::NotSent).into(),
+            Err(fault) => Reply::of_fault(&fault, Code::NotSent),
         }
     }
 

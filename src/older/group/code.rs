@@ -59,6 +59,15 @@ reply_table! {
             "there is no group with this group_id",
         ),
         NoMessage => Reply::new(404, "消息不存在", "the group has no message with this message_id"),
+        /// A client cannot go on from there: also when its user has left the group of the message.
+        NoLastMessage => Reply::new(
+            404,
+            "消息不存在",
+            "no group of this user has a message with this last_message_id, so what was missed is not known; \
+             read it by GET messages",
+        ),
+        /// The same of a page of the history.
+        NoMessageBefore => Reply::new(404, "消息不存在", "the group has no message with the id before_id"),
         TooLarge => Reply::new(
             413,
             "消息过大",
@@ -84,11 +93,16 @@ reply_table! {
         NoUser => Reply::new(400, "缺少 user_id 参数", ""),
         BadBody(why: &'static str) => Reply::new(400, "请求格式错误", *why),
         BodyTooLarge => Reply::new(413, "消息过大", format!("a body may have {} bytes", limits::GROUP_BODY_BYTES)),
-        BadParameter(name: &'static str) => Reply::new(400, format!("{name} 参数无效"), ""),
+        NotAList(name: &'static str) => Reply::new(400, "请求格式错误", format!("{name} must be a list")),
+        BadNotificationId => Reply::new(
+            400,
+            "notification_id 参数无效",
+            format!("notification_id has more than {} bytes", limits::MESSAGE_ID_BYTES),
+        ),
         WrongType(name: &'static str, expected: &'static str) => Reply::new(
             400,
             format!("{name} 参数无效 (not {expected})"),
-            "",
+            format!("{name} must be {expected}"),
         ),
         TooSmall { name: &'static str, least: usize } => Reply::new(
             400,
@@ -98,16 +112,37 @@ reply_table! {
         NoId(name: &'static str) => Reply::new(
             400,
             format!("{name} 参数无效 (neither a text nor a number)"),
-            "",
+            format!("{name}: an id must be a text or a whole number"),
         ),
-        NoList(name: &'static str) => Reply::new(400, format!("{name} 不能为空"), ""),
+        BadId(name: &'static str) => Reply::new(
+            400,
+            format!("{name} 参数无效"),
+            format!(
+                "{name}: an id must have 1 to {} bytes and no control characters",
+                limits::GROUP_NAME_BYTES
+            ),
+        ),
+        NoWholeNumber { name: &'static str, number: String } => Reply::new(
+            400,
+            format!("{name} 参数无效 ({number} is no whole number)"),
+            format!("{name}: {number} is no whole number; an id must be a text or a whole number in digits alone"),
+        ),
+        Negative { name: &'static str, number: String } => Reply::new(
+            400,
+            format!("{name} 参数无效 ({number} is negative)"),
+            format!("{name}: {number} is negative; an id must be a text or a whole number in digits alone"),
+        ),
         UnknownField { name: String, known: String } => Reply::new(
             400,
             format!("未知字段 {name} (unknown field; known: {known})"),
             "",
         ),
-        BadBlacklist(faults: String) => Reply::new(400, faults.clone(), ""),
-        WrongClaim(reason: String) => Reply::new(401, format!("{INVALID_TOKEN}: {reason}"), ""),
+        BadBlacklist(faults: String) => Reply::new(
+            400,
+            faults.clone(),
+            format!("the file of group.blacklist_file has faults, and the old list stays in use: {faults}"),
+        ),
+        WrongClaim(reason: String) => Reply::new(401, format!("{INVALID_TOKEN}: {reason}"), reason.clone()),
         ForServices => Reply::new(403, "需要服务密钥", "for services: show X-Service-Key"),
         ForOneself => Reply::new(
             403,

@@ -31,14 +31,20 @@ use crate::{
     },
 };
 
-/// It did not say who it is in time, or wrongly too often, or its token has ended.
-pub const UNAUTHORIZED: CloseReason = CloseReason::Refused {
+const NO_AUTH: CloseReason =
+    CloseReason::Refused { code: 4401, text: "no auth with a good token within group.auth_timeout" };
+const TOKEN_ENDED: CloseReason =
+    CloseReason::Refused { code: 4401, text: "the token has expired; connect again with another one" };
+/// As many as [`limits::GROUP_AUTH_ATTEMPTS`].
+pub const FIVE_ATTEMPTS: CloseReason = CloseReason::Refused {
     code: 4401,
-    text: "no auth with a good token within group.auth_timeout and five attempts, or it has expired",
+    text: "five attempts to authenticate have failed; connect again with a good token",
 };
 /// It goes on sending although it is refused.
-const PERSISTENT: CloseReason =
-    CloseReason::Refused { code: 1008, text: "went on above group.messages_per_second although it was told" };
+const PERSISTENT: CloseReason = CloseReason::Refused {
+    code: 1008,
+    text: "100 requests within a minute were refused as too frequent (group.messages_per_second)",
+};
 /// The server has no room for what the connection needs.
 pub const NO_ROOM: CloseReason =
     CloseReason::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
@@ -265,10 +271,10 @@ impl ProtocolHandler for Socket {
     fn woken(&mut self, transport: &mut TransportContext<'_>) {
         let now = transport.now();
         match &self.identity {
-            None => transport.close(UNAUTHORIZED),
+            None => transport.close(NO_AUTH),
             Some(Identity { expires: Some(expires), .. }) if now >= *expires => {
                 self.refuse(&Code::Expired, "", transport);
-                transport.close(UNAUTHORIZED);
+                transport.close(TOKEN_ENDED);
             }
             Some(_) => self.wake_at_the_end(transport),
         }

@@ -137,14 +137,14 @@ reply_table! {
         ),
         NoName => Reply::new(400, "Client ID is required", "the parameter clientID is missing"),
         BadName => Reply::new(400, "Client ID is invalid", format!(
-            "clientID may have {} bytes and no control characters", limits::POST_NAME_BYTES
+            "clientID may have {} bytes of UTF-8 and no control characters", limits::POST_NAME_BYTES
         )),
         Outdated => Reply::new(
             409,
             "Connection rejected: newer connection exists",
             "a connection with the same or a later startTime has the mailbox",
         ),
-        NoSubject => Reply::new(400, "subjectId is required", ""),
+        NoSubject => Reply::new(400, "subjectId is required", "the parameter subjectId is missing"),
         BadLimit => Reply::new(400, "limit is a number from 1 to 1000", ""),
         Busy => Reply::new(503, "The server is busy", ""),
         Internal => Reply::new(500, "Internal error", ""),

@@ -20,6 +20,10 @@ const INVALID_TOKEN: CloseReason = CloseReason::Refused {
     code: 4401,
     text: "the token proves no identifier: relay.identify says what is to be shown",
 };
+const TOKEN_TOO_LONG: CloseReason = CloseReason::Refused {
+    code: 4401,
+    text: "the token is too long: the error event before this says how many bytes it may have",
+};
 /// Context of an attachment whose client is to be told of it.
 pub const ACKNOWLEDGED: Bytes = Bytes::from_static(b"ack");
 
@@ -58,8 +62,11 @@ impl Socket {
 
 fn refuse(error: RelayError, transport: &mut TransportContext<'_>) {
     transport.count_error();
-    let why = || "relay: the token that was shown proves no identifier (relay.identify)".to_owned();
-    transport.worker().broker.refused(Reason::Token, None, why);
+    let close = if let RelayError::TokenTooLong(_) = error { TOKEN_TOO_LONG } else { INVALID_TOKEN };
+    transport
+        .worker()
+        .broker
+        .refused(Reason::Token, None, || format!("relay: identify is refused: {}", error.reply().text));
     transport.send_frame(wire::error(error));
-    transport.close(INVALID_TOKEN);
+    transport.close(close);
 }

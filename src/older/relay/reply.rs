@@ -46,7 +46,11 @@ reply_table! {
              broadcast sends such a push to everybody",
         ),
         /// By HTTP, or on a socket.
-        TokenTooLong(limit: usize) => Reply::new(400, format!("token too long: it may have {limit} bytes"), ""),
+        TokenTooLong(limit: usize) => Reply::new(
+            400,
+            format!("token too long: it may have {limit} bytes"),
+            "a token is the identifier of a user, or what proves it",
+        ),
         /// On a socket.
         InvalidToken => Reply::new(401, "invalid token", ""),
         BadLimit => Reply::new(400, "limit is a number from 1 to 1000", ""),

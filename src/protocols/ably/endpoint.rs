@@ -126,8 +126,9 @@ impl Endpoint for Ably {
             Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::Draining) => {
                 (HttpResponse::ServiceUnavailable(), refusal.to_string())
             }
-            Refusal::Method | Refusal::NoHandshake(_) => {
-                (HttpResponse::BadRequest(), format!("This is a WebSocket: it needs an upgrade request. {refusal}"))
+            Refusal::Method => (HttpResponse::BadRequest(), format!("Only WebSockets are served here: {refusal}.")),
+            Refusal::NoHandshake(_) => {
+                (HttpResponse::BadRequest(), format!("Only WebSockets are served here, and this request is {refusal}."))
             }
             Refusal::Own(never) => match *never {},
         };

@@ -6,12 +6,15 @@ use bytes::Bytes;
 
 use crate::{
     actors::transport::context::{Attaching, TransportContext},
-    core::{modes::Modes, presence::Member},
+    core::{
+        modes::Modes,
+        presence::{EncodedMembers, Member, MemberList},
+    },
     limits,
     protocols::ably::{
         connection::AblyConnection,
         name::Name,
-        wire::{ProtocolMessage, ServerFrame},
+        wire::{Format, ProtocolMessage, ServerFrame, encode_value, format_of, items},
     },
 };
 
@@ -19,18 +22,17 @@ use crate::{
 pub(super) const ASKED: Bytes = Bytes::from_static(b"sync");
 
 impl AblyConnection {
-    pub(super) fn send_members(&self, channel: &str, members: &[Arc<Member>], transport: &mut TransportContext<'_>) {
-        let mut pages = pages(members).into_iter().peekable();
+    pub(super) fn send_members(&self, channel: &str, members: &MemberList, transport: &mut TransportContext<'_>) {
+        let pages = members.pages(format_of(self.format).slot(), |members| encoded_pages(members, self.format));
         // No `@` or `.` in a sync id (T42).
         let id = self.shared.next_sync_id();
         let mut sent = 0;
-        while let Some(page) = pages.next() {
-            sent += page.len();
-            let cursor = match pages.peek() {
-                Some(_) => format!("{id}:{sent}"),
-                None => format!("{id}:"),
-            };
-            let frame = ServerFrame::Sync { channel, cursor: Some(&cursor), timestamp: transport.now(), members: page };
+        for (place, page) in pages.iter().enumerate() {
+            sent += page.len;
+            let is_last = place + 1 == pages.len();
+            let cursor = if is_last { format!("{id}:") } else { format!("{id}:{sent}") };
+            let (cursor, timestamp) = (Some(&*cursor), transport.now());
+            let frame = ServerFrame::Sync { channel, cursor, timestamp, members: &page.bytes };
             self.say(&frame, transport);
         }
     }
@@ -57,6 +59,14 @@ impl AblyConnection {
             tracing::debug!(%fault, "a presence sync was not sent");
         }
     }
+}
+
+fn encoded_pages(members: &[Arc<Member>], format: Format) -> Vec<EncodedMembers> {
+    let encoded = |page: &[Arc<Member>]| {
+        let bytes = encode_value(format, &items::members(page, format));
+        EncodedMembers { bytes, len: page.len() }
+    };
+    pages(members).into_iter().map(encoded).collect()
 }
 
 /// Cut so that no frame gets longer than clients can read (§1.4). At least one, if it is empty.

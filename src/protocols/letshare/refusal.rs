@@ -15,6 +15,13 @@ reply_table! {
         MissingChannel => Reply::new(400, "缺少频道名称", "channel is missing"),
         MissingData => Reply::new(400, "缺少消息数据", "data is missing"),
         BadData => Reply::new(400, "消息数据格式错误", "data must be a JSON object"),
+        /// An object, with what is wrong in it.
+        UnreadableData(why: String) => Reply::new(400, "消息数据格式错误", format!("data cannot be read: {why}")),
+        NoTransferId => Reply::new(
+            400,
+            "消息数据格式错误",
+            format!("data.transfer_id must be a text of 1 to {} bytes", limits::TRANSFER_ID_BYTES),
+        ),
         UnknownType(kind: String) => Reply::new(
             400,
             format!("不支持的消息类型: {}", cut(kind)),
@@ -59,7 +66,16 @@ fn of_fault(fault: &Fault, channel: &str) -> Reply {
         // What a LetShare page cannot cause.
         other => (other.http_status(), other.to_string()),
     };
-    Reply::new(code, text, fault.to_string())
+    Reply::new(code, text, reason(fault))
+}
+
+/// The faults of channels in the words of this protocol: a page subscribes, it does not attach.
+fn reason(fault: &Fault) -> String {
+    match fault {
+        Fault::NotAttached => "not subscribed to the channel; subscribe to it first".into(),
+        Fault::TooManyChannels { limit } => format!("a connection may subscribe to at most {limit} channels"),
+        other => other.to_string(),
+    }
 }
 
 /// As much of a client's text as goes back to it.

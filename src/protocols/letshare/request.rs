@@ -32,13 +32,15 @@ impl<'a> Request<'a> {
         serde_json::from_str(frame).ok()
     }
 
-    /// Why a frame is none, with the place where it stops to be one; asked for when [`Request::parse`] has refused it.
+    /// Why [`Request::parse`] has refused a frame; with the position, unless it is JSON of another kind.
     pub fn fault(frame: &str) -> String {
-        const RULE: &str = "a request is one JSON object whose type, channel and event are texts";
+        const RULE: &str = "a request must be a JSON object whose type, channel and event are texts";
+        let is_json = serde_json::from_str::<&RawValue>(frame).is_ok();
         match serde_json::from_str::<Request<'_>>(frame) {
-            Err(error) => format!("{RULE}: {}", error::reason(&error.to_string())),
-            // An array of a request's fields.
-            Ok(_) => RULE.to_owned(),
+            Err(error) if !is_json || frame.trim_ascii_start().starts_with('{') => {
+                format!("{RULE}: {}", error::reason(&error.to_string()))
+            }
+            _ => RULE.to_owned(),
         }
     }
 }

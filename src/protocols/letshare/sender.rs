@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    error::Fault,
+    error::{Fault, reason},
     protocols::letshare::{refusal::Refusal, request::present},
 };
 
@@ -26,7 +26,8 @@ pub fn signed(data: &RawValue, user: &str, enforce: bool) -> Result<ByteString, 
     let Some(inside) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
         return Err(Refusal::BadData);
     };
-    let sender: Sender = serde_json::from_str(text).map_err(|_| Refusal::BadData)?;
+    let sender: Result<Sender, _> = serde_json::from_str(text);
+    let sender = sender.map_err(|error| Refusal::UnreadableData(reason(&error.to_string()).into()))?;
     match sender.from {
         Some(from) if enforce && !names(from, user) => Err(Fault::ForgedSender.into()),
         // A copy: a slice of the frame would keep the whole read buffer alive as long as the log
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn a_second_from_does_not_slip_through() {
         let twice = r#"{"from":"a:1","from":"b:2"}"#;
-        assert_eq!(sign(twice, "a:1", true), Err(Refusal::BadData));
+        assert_eq!(sign(twice, "a:1", true), Err(Refusal::UnreadableData("`from` stands twice".into())));
     }
 
     #[test]

@@ -98,3 +98,42 @@ fn members_are_collected_for_those_who_asked() {
     assert_eq!(members(Modes::SUBSCRIBE | Modes::PRESENCE, Start::Head), 0);
     assert_eq!(members(Modes::SUBSCRIBE | Modes::PRESENCE, Start::After(None)), 1);
 }
+
+/// findings G3: who comes in between two changes of the members gets the same list of them, not a copy of his own.
+#[test]
+fn a_crowd_that_comes_back_shares_one_list_of_members() {
+    let mut channel = crowd(&Filter::named());
+    let list = |channel: &mut Shell, number| {
+        let (id, connection, filter) = (id(number), connection(number), Filter::new(Modes::PRESENCE_SUBSCRIBE, true));
+        let (start, context) = (Start::After(None), Bytes::new());
+        let attach = Attach { id, connection, hub: HUB, filter, rules: None, start, evicts: false, context };
+        match channel.attach(attach).remove(0) {
+            Outcome::Effect(Effect::Attached { attached, .. }) => attached.members,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = list(&mut channel, 0);
+    assert_eq!(first.len(), CROWD as usize);
+    assert!((1..CROWD).all(|number| Arc::ptr_eq(&first, &list(&mut channel, number))));
+    channel.detach(at(2), Detach { id: id(0), connection: connection(0), hub: HUB, context: Bytes::new() });
+    assert_eq!(list(&mut channel, 0).len(), CROWD as usize - 1);
+}
+
+/// findings G3: behind the leave that the log has refused, its member may be a ghost.
+#[test]
+fn a_refused_leave_is_not_counted_on() {
+    let mut channel = channel();
+    let before = channel.0.unsettled();
+    let mut entry = |action, id| {
+        let publish = publish(1, EntryId::Serial, presence(action, "a", id));
+        match channel.0.judge(at(1), Publish { attached: None, ..publish }) {
+            Ok(Judged::New(draft)) => channel.0.stamp(at(1), draft),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (enter, leave) = (entry(PresenceAction::Enter, "x"), entry(PresenceAction::Leave, "y"));
+    channel.0.withdraw(&enter);
+    assert_eq!(channel.0.unsettled(), before);
+    channel.0.withdraw(&leave);
+    assert_eq!(channel.0.unsettled(), leave.serial);
+}

@@ -59,7 +59,7 @@ fn who_went_without_a_leave_is_left_out() {
         presence(mint, &["~here", "+ghost"]),
     ];
     let serials: Vec<_> = backlog.iter().map(|entry| entry.serial).collect();
-    let told = without_ghosts(backlog.clone(), &[member("here")]);
+    let told = without_ghosts(backlog.clone(), &[member("here")], mint.position());
     let told: Vec<_> = told
         .iter()
         .map(|entry| {
@@ -77,7 +77,19 @@ fn who_went_without_a_leave_is_left_out() {
     ];
     assert_eq!(told, expected.map(|(serial, events)| (serial, events.to_owned())));
     // Who is present, or has left, is told as it was: the entries are shared with all readers.
-    let all = ["here", "ghost", "left"].map(member);
-    let told = without_ghosts(backlog.clone(), &all);
+    let all = ["ghost", "here", "left"].map(member);
+    let told = without_ghosts(backlog.clone(), &all, mint.position());
     assert!(told.iter().zip(&backlog).all(|(told, kept)| Arc::ptr_eq(told, kept)));
+}
+
+/// findings G3: what this run has written needs no look at the members.
+#[test]
+fn nobody_is_looked_for_in_what_this_run_has_written() {
+    let mint = &mut Mint::new(Epoch::new(1));
+    let unsettled = entry(mint, Body::Messages(vec![Message::default()])).serial;
+    let backlog = vec![presence(mint, &["+here"]), presence(mint, &["+other"])];
+    let told = without_ghosts(backlog.clone(), &[], unsettled);
+    assert!(told.iter().zip(&backlog).all(|(told, kept)| Arc::ptr_eq(told, kept)));
+    assert_eq!(told.len(), backlog.len());
+    assert!(without_ghosts(backlog.clone(), &[], backlog[0].serial).is_empty());
 }

@@ -22,6 +22,9 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
+    /// Its `data`, for a client that has sent something else.
+    pub const FORM: &'static str = "data must be an object with the texts message and client_id";
+
     /// # Errors
     /// 10001 for what is no text or too long, 10005 for an empty one; the source has 10002 for that.
     pub fn parse(fields: &Fields, rules: Rules) -> Result<Self, Reply> {
@@ -46,6 +49,6 @@ impl Chat {
         self.judge(&it.message, TEXT, Code::Blocked).await?;
         let push = Push::Broadcast { from_user_id: from, message: &it.message, time: &self.now_text() };
         let published = broker.publish(&EVERYBODY.into(), push.publish(from, id)).await;
-        published.map(drop).map_err(|fault| Code::of_fault(&fault, Code::BroadcastFailed).into())
+        published.map(drop).map_err(|fault| Reply::of_fault(&fault, Code::BroadcastFailed))
     }
 }

@@ -24,14 +24,17 @@ impl CreateGroup {
     /// # Errors
     /// 3001 for what is of the wrong type or too long, 3002 and 3003 for what is missing.
     pub fn parse(fields: &Fields) -> Result<Self, Reply> {
-        let name: String = fields.get("group_name")?;
-        let description: String = fields.get("description")?;
+        let (name, description) = (fields.text("group_name")?.to_owned(), fields.text("description")?.to_owned());
         let members = fields.users("member_ids")?;
-        if name.len() > limits::CHAT_GROUP_NAME_BYTES
-            || description.len() > limits::CHAT_GROUP_DESCRIPTION_BYTES
-            || members.len() > limits::CHAT_GROUP_MEMBERS
-        {
-            return Err(fields.refusal("群聊名称、描述过长或成员过多"));
+        for (field, size, limit, unit) in [
+            ("group_name", name.len(), limits::CHAT_GROUP_NAME_BYTES, "bytes"),
+            ("description", description.len(), limits::CHAT_GROUP_DESCRIPTION_BYTES, "bytes"),
+            ("member_ids", members.len(), limits::CHAT_GROUP_MEMBERS, "users"),
+        ] {
+            if size > limit {
+                let reason = format!("{field} has {size} {unit}; it may have {limit}");
+                return Err(fields.refusal("群聊名称、描述过长或成员过多", reason));
+            }
         }
         if name.is_empty() {
             return Err(Code::GroupNoName.into());
@@ -53,7 +56,9 @@ impl Chat {
                 let creator = format!("_{creator}");
                 let made = groups.iter().filter(|id| id.ends_with(&creator));
                 if made.count() >= limits::CHAT_GROUPS_MADE {
-                    return Reply::with_text(Code::GroupUnreadable, "创建的群聊过多 (too many groups)");
+                    let reason =
+                        format!("this user has made {} groups, which is as many as one may", limits::CHAT_GROUPS_MADE);
+                    return Reply::with_text(Code::GroupUnreadable, "创建的群聊过多 (too many groups)").because(reason);
                 }
             }
             Err(error) => return not_stored(error),

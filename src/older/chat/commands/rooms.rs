@@ -1,14 +1,17 @@
 //! `join_room` and `leave_room`: what is sent to a room comes to the connections that have joined it
 //! (`docs/protocols/chat.md §7`).
 
-use crate::older::chat::{
-    code::Code,
-    fields::Fields,
-    names::{Room, room_channel},
-    online::{self, Notice},
-    push::Push,
-    reply::Reply,
-    request_loop::RequestLoop,
+use crate::{
+    limits,
+    older::chat::{
+        code::Code,
+        fields::Fields,
+        names::{Room, room_channel, why_not_open},
+        online::{self, Notice},
+        push::Push,
+        reply::Reply,
+        request_loop::RequestLoop,
+    },
 };
 
 /// The room that a request names.
@@ -16,14 +19,14 @@ use crate::older::chat::{
 /// # Errors
 /// 2001 or 2003 for what is no text or the id of no open room, `missing` without one.
 pub fn parse(fields: &Fields, missing: Code) -> Result<String, Reply> {
-    let id: &str = fields.get("room_id")?;
+    let id = fields.text("room_id")?;
     if id.is_empty() {
         return Err(missing.into());
     }
     match Room::parse(id) {
         Some(Room::Open(id)) => Ok(id.to_owned()),
         // Nothing would ever come there.
-        _ => Err(fields.unreadable.into()),
+        _ => Err(Reply::from(fields.unreadable).because(why_not_open(id))),
     }
 }
 
@@ -31,7 +34,8 @@ impl RequestLoop {
     pub async fn join_room(&self, room: &str) -> Reply {
         let registration = &self.connection.registration;
         let Ok(is_new) = online::join(&registration.data, room) else {
-            return Reply::with_text(Code::JoinUnreadable, "加入的房间过多 (too many rooms)");
+            let reason = format!("this connection has joined {} rooms; leave one first", limits::CHAT_ROOMS);
+            return Reply::with_text(Code::JoinUnreadable, "加入的房间过多 (too many rooms)").because(reason);
         };
         // A connection that has ended attaches to nothing, and nobody reads the reply.
         if is_new && registration.is_registered() {

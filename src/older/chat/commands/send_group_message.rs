@@ -28,7 +28,7 @@ impl SendGroupMessage {
     /// # Errors
     /// 3004 for what is of the wrong type or too long, 3005 for what is missing, 3006 for what is no id of a group.
     pub fn parse(fields: &Fields, rules: Rules) -> Result<Self, Reply> {
-        let group: String = fields.get("group_id")?;
+        let group = fields.text("group_id")?.to_owned();
         let text = fields.message(rules)?;
         if group.is_empty() || text.content.is_empty() {
             return Err(Code::GroupMessageIncomplete.into());
@@ -64,7 +64,10 @@ impl Chat {
             None => self.settings.unknown_group == UnknownGroup::Broadcast,
         };
         if !is_allowed {
-            return Err(Reply::with_text(Code::GroupInvalid, "群聊不存在或您不是该群聊成员"));
+            // Whether there is such a group is for its members to know.
+            let reason = "no group with this group_id has this user as a member; create_group makes groups, and with \
+                          chat.unknown_group: broadcast those of other servers are taken as well";
+            return Err(Reply::with_text(Code::GroupInvalid, "群聊不存在或您不是该群聊成员").because(reason));
         }
         if group.is_none() && !self.warned_of_unknown_group.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -133,7 +136,7 @@ impl Chat {
         };
         match published {
             Ok(_) => self.receipt(message, sent_count),
-            Err(fault) => Code::of_fault(&fault, Code::NotSent).into(),
+            Err(fault) => Reply::of_fault(&fault, Code::NotSent),
         }
     }
 }

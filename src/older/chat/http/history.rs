@@ -50,7 +50,9 @@ impl ChatEndpoint {
         let room = room.as_deref().or_else(|| query.get("room_id")).unwrap_or_default();
         let number = |name: &str, default: u64| match query.get(name) {
             None | Some("") => Ok(default),
-            Some(text) => text.parse().ok().filter(|n| *n > 0).ok_or(Code::BadRequest),
+            Some(text) => text.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
+                Reply::from(Code::BadRequest).because(format!("{name} must be a whole number of at least 1"))
+            }),
         };
         let page = number("page", 1)?;
         let page_size = number("page_size", limits::CHAT_PAGE_MESSAGES as u64)?;
@@ -77,7 +79,18 @@ impl Chat {
 
     /// Whether a user may read what was said in a room.
     async fn check_reader(&self, reader: u64, room: &str) -> Result<(), Failure> {
-        let may_read = match Room::parse(room).ok_or(Code::BadRequest)? {
+        let no_room = || {
+            let reason = match room {
+                "" => "room_id is missing".to_owned(),
+                _ => format!(
+                    "no room has this room_id: known are private_<smaller user>_<larger user>, group_<number>, and others \
+                     of up to {} bytes without control characters",
+                    limits::CHAT_ROOM_ID_BYTES
+                ),
+            };
+            Reply::from(Code::BadRequest).because(reason)
+        };
+        let may_read = match Room::parse(room).ok_or_else(no_room)? {
             Room::Private(one, other) => [one, other].contains(&reader),
             Room::Group(id) => match self.archive.group(id).await.map_err(unavailable)? {
                 Some(group) => group.members.contains(&reader),

@@ -32,7 +32,7 @@ impl ChatEndpoint {
         let body = body::read(request.headers(), payload, limits::CHAT_FRAME_BYTES).await;
         body.map_err(|no_body| match no_body {
             NoBody::TooLarge { .. } => Code::TooLarge.into(),
-            NoBody::Broken => Code::BadRequest.into(),
+            NoBody::Broken => bad_request("the body broke off, or came too slowly"),
         })
     }
 
@@ -46,10 +46,11 @@ impl ChatEndpoint {
             && fields.value("content").is_none()
             && fields.value("message").is_some();
         if is_raw {
-            let to = fields.user("user_id").ok().flatten().ok_or(Code::BadRequest)?;
+            let to = fields.user("user_id").ok().flatten();
+            let to = to.ok_or_else(|| bad_request("user_id must be a whole number from 1 to 2^63-1"))?;
             return self.send_raw(sender, to, member(&body, "message")?).await;
         }
-        let room: &str = fields.get("room_id").map_err(|_| Code::BadRequest)?;
+        let room = fields.text("room_id").map_err(|_| bad_request("room_id must be a text"))?;
         let to = fields.user("to_user_id")?;
         let (room, to) = match (Room::parse(room), to) {
             (_, None) if room.is_empty() => return Err(Code::Incomplete.into()),
@@ -60,14 +61,20 @@ impl ChatEndpoint {
                 if room.starts_with(PRIVATE_ROOM) && room != own {
                     let text = Code::BadRequest.row().text;
                     let text = format!("{text}: room_id 不是 {sender} 与 {to} 的私聊 (it is {own})");
-                    return Err(Reply::with_text(Code::BadRequest, text).into());
+                    let reason = format!("room_id is another private room than that of users {sender} and {to}, {own}");
+                    return Err(Reply::with_text(Code::BadRequest, text).because(reason).into());
                 }
                 (own, to)
             }
             (Some(Room::Private(one, other)), None) if one == sender => (room.to_owned(), other),
             (Some(Room::Private(one, other)), None) if other == sender => (room.to_owned(), one),
             (Some(Room::Open(room)), None) => (room.to_owned(), 0),
-            _ => return Err(Code::BadRequest.into()),
+            _ => {
+                return Err(bad_request(
+                    "without to_user_id, room_id must be a private room of the sender, private_<smaller user>_<larger \
+                     user>, or one that join_room takes",
+                ));
+            }
         };
         let text = fields.message(chat.rules())?;
         if text.content.is_empty() {
@@ -118,9 +125,14 @@ impl ChatEndpoint {
     async fn broadcast_raw(&self, from: u64, json: String) -> Outcome {
         let publish = publish_raw(from, &self.chat.mint_id(), json);
         let published = self.ingress.worker.broker.publish(&EVERYBODY.into(), publish).await;
-        published.map_err(|fault| Code::of_fault(&fault, Code::BroadcastFailed))?;
+        published.map_err(|fault| Reply::of_fault(&fault, Code::BroadcastFailed))?;
         Ok(Reply::done_with_text("广播成功"))
     }
+}
+
+/// The body is an object, and cannot be taken for this reason.
+fn bad_request(reason: &'static str) -> Failure {
+    Reply::from(Code::BadRequest).because(reason).into()
 }
 
 /// What is no object is 1001 here, what is wrong in it 10001.

@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use serde_json::json;
 
-use super::{ApiRequest, ApiResult, fields::users};
+use super::{ApiRequest, ApiResult};
 
 /// Members that come or go: one, or several by one of the first two.
 const FIELDS: [&str; 7] = ["members", "user_ids", "user_id", "name", "username", "avatar", "avatar_url"];
@@ -13,12 +13,12 @@ impl ApiRequest<'_> {
         self.must_be(&[Method::POST, Method::DELETE], "GET, POST, DELETE")?;
         self.must_be_service()?;
         if self.http.method() == Method::POST {
-            let added = self.groups().add(group, &users(&self.object(&FIELDS)?)?).await?;
+            let added = self.groups().add(group, &self.object(&FIELDS)?.users()?).await?;
             return Ok(json!({"added": added}));
         }
         let users: Vec<String> = match self.parameter("user_id") {
             Some(users) => users.split(',').map(str::to_owned).collect(),
-            None => users(&self.object(&FIELDS)?)?.into_iter().map(|one| one.user).collect(),
+            None => self.object(&FIELDS)?.users()?.into_iter().map(|one| one.user).collect(),
         };
         let removed = self.groups().remove(group, &users).await?;
         Ok(json!({"removed": removed}))

@@ -1,6 +1,10 @@
 //! Fields of a body. Each refuses by [`Code`] what is of another type.
+//!
+//! They are read from the JSON as it was written: as a JSON number of the library an id would lose its last digits.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
 
 use crate::{
     limits,
@@ -10,69 +14,106 @@ use crate::{
 /// One member.
 const MEMBER: [&str; 5] = ["user_id", "name", "username", "avatar", "avatar_url"];
 
-/// Refuses the first field that is none of these.
-pub fn only_fields(object: &Value, fields: &[&str]) -> Result<(), Code> {
-    let mut names = object.as_object().into_iter().flat_map(Map::keys);
-    let Some(unknown) = names.find(|name| !fields.contains(&name.as_str())) else {
-        return Ok(());
-    };
-    let name = unknown.chars().take(limits::ECHOED_CHARS).collect();
-    Err(Code::UnknownField { name, known: fields.join(", ") })
-}
+/// An object, its fields as they were written.
+pub struct JsonObject<'a>(BTreeMap<String, &'a RawValue>);
 
-/// A field that is a text, or not there.
-pub fn text(object: &Value, name: &'static str) -> Result<Option<String>, Code> {
-    match &object[name] {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text.clone())),
-        _ => Err(Code::WrongType(name, "a text")),
+impl<'a> JsonObject<'a> {
+    /// An object with no other fields than these; none: it is no object.
+    pub fn parse(json: &'a [u8], fields: &[&str]) -> Result<Option<Self>, Code> {
+        let Ok(values) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(json) else {
+            return Ok(None);
+        };
+        let Some(unknown) = values.keys().find(|name| !fields.contains(&name.as_str())) else {
+            return Ok(Some(Self(values)));
+        };
+        Err(Code::UnknownField { name: echoed(unknown), known: fields.join(", ") })
+    }
+
+    /// The JSON of a field; null is as good as nothing.
+    pub fn json(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name).map(|raw| raw.get()).filter(|json| *json != "null")
+    }
+
+    /// A field that is a text, or not there.
+    pub fn text(&self, name: &'static str) -> Result<Option<String>, Code> {
+        let read = |json| serde_json::from_str(json).map_err(|_| Code::WrongType(name, "a text"));
+        self.json(name).map(read).transpose()
+    }
+
+    /// A field that names somebody or something, or is not there.
+    pub fn id(&self, name: &'static str) -> Result<Option<String>, Code> {
+        self.json(name).map(|json| id(json, name)).transpose()
+    }
+
+    /// A field that names a user, or is not there.
+    pub fn user_id(&self, name: &'static str) -> Result<Option<String>, Code> {
+        self.json(name).map(|json| user_id(json, name)).transpose()
+    }
+
+    /// A field that is a list of ids.
+    pub fn ids(&self, name: &'static str) -> Result<Vec<String>, Code> {
+        let json = self.json(name).ok_or(Code::Missing(name))?;
+        items(json, name)?.into_iter().map(|item| id(item.get(), name)).collect()
+    }
+
+    /// The users that a body names, by `user_id`, `user_ids` or `members`.
+    pub fn users(&self) -> Result<Vec<Enrolment>, Code> {
+        let listed = |name| self.json(name).is_some().then_some(name);
+        match listed("members").or_else(|| listed("user_ids")) {
+            Some(name) => self.list_of_users(name),
+            None => Ok(vec![self.user()?]),
+        }
+    }
+
+    /// Each a user, or `{"user_id","name","avatar"}`; no list is an empty one.
+    pub fn list_of_users(&self, name: &'static str) -> Result<Vec<Enrolment>, Code> {
+        let Some(json) = self.json(name) else {
+            return Ok(Vec::new());
+        };
+        let read = |item: &RawValue| match JsonObject::parse(item.get().as_bytes(), &MEMBER)? {
+            Some(member) => member.user(),
+            None => Ok(Enrolment { user: user_id(item.get(), name)?, ..Enrolment::default() }),
+        };
+        items(json, name)?.into_iter().map(read).collect()
+    }
+
+    fn user(&self) -> Result<Enrolment, Code> {
+        let text = |names: [&str; 2]| {
+            let found = names.iter().find_map(|name| serde_json::from_str(self.json(name)?).ok());
+            found.unwrap_or_default()
+        };
+        Ok(Enrolment {
+            user: self.user_id("user_id")?.ok_or(Code::NoUser)?,
+            name: text(["name", "username"]),
+            avatar: text(["avatar", "avatar_url"]),
+        })
     }
 }
 
-/// A field that names somebody or something, or is not there.
-pub fn id(object: &Value, name: &'static str) -> Result<Option<String>, Code> {
-    match &object[name] {
-        Value::Null => Ok(None),
-        value => text_of(value).map(Some).ok_or(Code::NoId(name)),
+fn items<'a>(json: &'a str, name: &'static str) -> Result<Vec<&'a RawValue>, Code> {
+    serde_json::from_str(json).map_err(|_| Code::NotAList(name))
+}
+
+/// A text, or a whole number as its digits: services write ids either way.
+fn id(json: &str, name: &'static str) -> Result<String, Code> {
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    match json.as_bytes().first() {
+        Some(b'"') => match serde_json::from_str::<String>(json) {
+            Ok(text) if text.is_empty() => Err(Code::Missing(name)),
+            // Half of a surrogate pair is none.
+            text => text.map_err(|_| Code::WrongType(name, "a text")),
+        },
+        Some(b'0'..=b'9') if is_digits(json) => Ok(json.to_owned()),
+        Some(b'-') if is_digits(&json[1..]) => Err(Code::Negative { name, number: echoed(json) }),
+        Some(b'-' | b'0'..=b'9') => Err(Code::NoWholeNumber { name, number: echoed(json) }),
+        _ => Err(Code::NoId(name)),
     }
 }
 
-/// A text, or a whole number as its text: services write ids either way.
-pub fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) if number.is_u64() || number.is_i64() => Some(number.to_string()),
-        _ => None,
-    }
+fn user_id(json: &str, name: &'static str) -> Result<String, Code> {
+    Some(id(json, name)?).filter(|id| is_user(id)).ok_or(Code::BadId(name))
 }
 
-/// The users that a body names, by `user_id`, `user_ids` or `members`.
-pub fn users(body: &Value) -> Result<Vec<Enrolment>, Code> {
-    match (&body["members"], &body["user_ids"]) {
-        (Value::Null, Value::Null) => Ok(vec![user(body)?]),
-        (Value::Null, list) | (list, _) => list_of_users(list),
-    }
-}
-
-/// Each a user, or `{"user_id","name","avatar"}`.
-pub fn list_of_users(list: &Value) -> Result<Vec<Enrolment>, Code> {
-    let list = list.as_array().ok_or(Code::BadBody(""))?;
-    let read = |item: &Value| {
-        only_fields(item, &MEMBER)?;
-        user(item)
-    };
-    list.iter().map(read).collect()
-}
-
-fn user(item: &Value) -> Result<Enrolment, Code> {
-    let text = |names: [&str; 2]| {
-        let found = names.iter().find_map(|name| item.get(name)?.as_str());
-        found.unwrap_or_default().to_owned()
-    };
-    let user = if item.is_object() { text_of(&item["user_id"]) } else { text_of(item) };
-    Ok(Enrolment {
-        user: user.filter(|user| is_user(user)).ok_or(Code::NoUser)?,
-        name: text(["name", "username"]),
-        avatar: text(["avatar", "avatar_url"]),
-    })
+fn echoed(text: &str) -> String {
+    text.chars().take(limits::ECHOED_CHARS).collect()
 }

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{ApiRequest, ApiResult};
-use crate::{limits, older::group::repository::StoredMessage};
+use crate::{
+    limits,
+    older::group::{code::Code, repository::StoredMessage},
+};
 
 impl ApiRequest<'_> {
     pub(super) async fn messages(&self) -> ApiResult {
@@ -13,7 +16,8 @@ impl ApiRequest<'_> {
         let limit = self.number("limit", limits::GROUP_PAGE, 1, limits::GROUP_PAGE_MAX)?;
         let before = self.parameter("before_id");
         let page = self.groups().beside(move |groups| {
-            let before = before.map_or(Ok(u64::MAX), |id| groups.find_in(&group, &id))?;
+            let before = before.map_or(Ok(u64::MAX), |id| groups.find_in(&group, &id));
+            let before = before.map_err(|code| if code == Code::NoMessage { Code::NoMessageBefore } else { code })?;
             // One more, to know whether there are.
             let mut messages = groups.before(&group, before, limit + 1)?;
             let has_more = messages.len() > limit;

@@ -1,11 +1,8 @@
 //! `POST notifications`: keeps a notification for its users and sends it to those who are online.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{
-    ApiRequest, ApiResult,
-    fields::{id, text, users},
-};
+use super::{ApiRequest, ApiResult};
 use crate::{
     limits,
     older::group::{
@@ -23,24 +20,24 @@ impl ApiRequest<'_> {
         self.must_be(&[actix_web::http::Method::POST], "GET, POST")?;
         self.must_be_service()?;
         let body = self.object(&FIELDS)?;
-        let users = users(&body)?;
-        let text = |name: &'static str| text(&body, name).map(Option::unwrap_or_default);
+        let users = body.users()?;
+        let text = |name: &'static str| body.text(name).map(Option::unwrap_or_default);
         let notification = Notification {
             user_id: String::new(),
-            notification_id: id(&body, "notification_id")?.unwrap_or_else(|| format!("notif_{}", uuid())),
+            notification_id: body.id("notification_id")?.unwrap_or_else(|| format!("notif_{}", uuid())),
             kind: text("type")?,
             title: text("title")?,
             content: text("content")?,
-            created_at: match &body["created_at"] {
-                Value::Null => self.groups().seconds(),
-                seconds => seconds.as_u64().ok_or(Code::WrongType("created_at", "Unix seconds"))?,
+            created_at: match body.json("created_at") {
+                None => self.groups().seconds(),
+                Some(seconds) => seconds.parse().map_err(|_| Code::WrongType("created_at", "Unix seconds"))?,
             },
         };
         if notification.title.is_empty() && notification.content.is_empty() {
             return Err(Code::Missing("content"));
         }
         if notification.notification_id.len() > limits::MESSAGE_ID_BYTES {
-            return Err(Code::BadParameter("notification_id"));
+            return Err(Code::BadNotificationId);
         }
         let mut count = 0;
         for user in users {

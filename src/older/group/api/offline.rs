@@ -13,7 +13,7 @@ impl ApiRequest<'_> {
         self.must_be_get()?;
         let user = self.user(self.parameter("user_id"))?;
         let after: Option<u64> = self.query.get("after_time").and_then(|after| after.parse().ok());
-        let after = after.ok_or(Code::BadParameter("after_time"))?;
+        let after = after.ok_or(Code::TooSmall { name: "after_time", least: 0 })?;
         let after = if after > SECONDS_MAX { after / 1_000 } else { after };
         let missed = self.groups().beside(move |groups| groups.missed_after(&user, after)).await?;
         Ok(json!({"messages": shown(&missed.messages), "has_more": missed.has_more}))

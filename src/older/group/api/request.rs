@@ -7,9 +7,8 @@ use actix_web::{
     http::{Method, header::AUTHORIZATION},
     web,
 };
-use serde_json::Value;
 
-use super::fields::only_fields;
+use super::fields::JsonObject;
 use crate::{
     actors::refusals::Reason,
     edge::http::query::Query,
@@ -119,7 +118,7 @@ impl ApiRequest<'_> {
     pub fn must_read(&self, group: &str) -> Result<(), Code> {
         let caller = self.caller()?;
         if group.is_empty() {
-            return Err(Code::NoList("group_id"));
+            return Err(Code::Missing("group_id"));
         }
         match caller {
             Caller::User(user) => self.groups().check_member(group, &user),
@@ -150,10 +149,7 @@ impl ApiRequest<'_> {
     }
 
     /// The body, an object with no other fields than these: what is misspelt must not look as if it had been done.
-    pub fn object(&self, fields: &[&str]) -> Result<Value, Code> {
-        let body = serde_json::from_slice::<Value>(&self.body).ok().filter(Value::is_object);
-        let body = body.ok_or(Code::BadBody("the body must be a JSON object"))?;
-        only_fields(&body, fields)?;
-        Ok(body)
+    pub fn object(&self, fields: &[&str]) -> Result<JsonObject<'_>, Code> {
+        JsonObject::parse(&self.body, fields)?.ok_or(Code::BadBody("the body must be a JSON object"))
     }
 }

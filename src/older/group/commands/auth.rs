@@ -12,7 +12,7 @@ use crate::{
         frame::{Data, filled},
         message::{group_channel, user_channel},
         resume::Resuming,
-        socket::{Identity, NO_ROOM, Socket, UNAUTHORIZED},
+        socket::{FIVE_ATTEMPTS, Identity, NO_ROOM, Socket},
     },
 };
 
@@ -81,6 +81,6 @@ fn refuse(socket: &mut Socket, request: &mut Request<'_, '_>, reason: Option<&st
     request.transport.send_frame(failed);
     socket.attempts += 1;
     if socket.attempts >= limits::GROUP_AUTH_ATTEMPTS {
-        request.transport.close(UNAUTHORIZED);
+        request.transport.close(FIVE_ATTEMPTS);
     }
 }

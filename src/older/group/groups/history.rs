@@ -93,9 +93,9 @@ impl Groups {
     /// The same since the message `last`, which it must have got.
     pub fn missed_since(&self, user: &str, last: &str) -> Result<Missed, Code> {
         let found = self.repository.find(last).map_err(|error| self.to_code(&error))?;
-        let (number, group) = found.ok_or(Code::NoMessage)?;
+        let (number, group) = found.ok_or(Code::NoLastMessage)?;
         // As if it were not there: whoever is no member has not got it from us.
-        self.check_member(&group, user).map_err(|_| Code::NoMessage)?;
+        self.check_member(&group, user).map_err(|_| Code::NoLastMessage)?;
         self.missed(user, number, limits::GROUP_RESUMED)
     }
 

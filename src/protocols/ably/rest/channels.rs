@@ -60,14 +60,17 @@ pub async fn enumerate(call: &Call<'_>) -> Result<RestAnswer, Fault> {
         None => Cursor::of(call)?,
     };
     let limit = current.limit.clamp(1, limits::PAGE_ITEMS_MAX);
-    let mut names = call.rest.worker.broker.directory.names(access.app.id);
-    names.retain(|name| {
-        let is_behind = |after: &String| name.as_str() > after.as_str();
-        name.as_str().starts_with(&current.prefix)
-            && access.may_know(name)
-            && current.after.as_ref().is_none_or(is_behind)
-    });
-    let has_more = names.len() > limit;
+    let directory = &call.rest.worker.broker.directory;
+    let (mut names, mut after) = (Vec::new(), current.after.clone());
+    let has_more = loop {
+        let found = directory.names(access.app.id, &current.prefix, after.as_deref(), limit + 1);
+        let is_end = found.len() <= limit;
+        after = found.last().map(|name| name.as_str().to_owned());
+        names.extend(found.into_iter().filter(|name| access.may_know(name)));
+        if is_end || names.len() > limit {
+            break names.len() > limit;
+        }
+    };
     names.truncate(limit);
 
     let first = Cursor { after: None, ..current.clone() };

@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    core::{capability::Operation, presence::Member},
+    core::{
+        capability::Operation,
+        presence::{MembersPage, MembersQuery},
+    },
     error::Fault,
-    ids::ConnectionId,
+    ids::{ClientId, ConnectionId},
     limits,
     protocols::ably::{
         rest::{
@@ -44,35 +47,44 @@ pub async fn members(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fau
             after: None,
         },
     };
-    let mut members = call.broker().members(&channel).await?;
-    members.retain(|member| current.wants(member));
-    let limit = current.limit.clamp(1, limits::PAGE_ITEMS_MAX);
-    let has_more = members.len() > limit;
-    members.truncate(limit);
+    let page = match current.query() {
+        Some(query) => call.broker().members(&channel, query).await?,
+        None => MembersPage::default(),
+    };
 
     let first = Cursor { after: None, ..current.clone() };
-    let last = members.last().filter(|_| has_more);
+    let last = page.members.last().filter(|_| page.has_more);
     let next = last.map(|last| Cursor {
         after: Some((last.client_id.as_str().to_owned(), last.connection.to_string())),
         ..current.clone()
     });
-    let limit = limit.to_string();
+    let limit = current.page_limit().to_string();
     let pages = Pages { path: call.path(), query: &call.query, shown: &[("limit", &limit)] };
     let links = pages.links(&first, &current, next.as_ref())?;
-    let body = call.encode(&items::members(&members, call.form.body));
+    let body = call.encode(&items::members(&page.members, call.form.body));
     Ok(RestAnswer::ok(body).with_links(links))
 }
 
 impl Cursor {
-    fn wants(&self, member: &Member) -> bool {
-        let client = member.client_id.as_str();
-        let is_wanted = |wanted: &Option<String>, given: &str| wanted.as_deref().is_none_or(|wanted| wanted == given);
-        is_wanted(&self.client, client)
-            && is_wanted(&self.connection, &member.connection.to_string())
-            && self.after.as_ref().is_none_or(|(last, its_connection)| {
-                // As the members are sorted: connections by their bytes, not by their texts.
-                let its_connection = ConnectionId::parse(its_connection);
-                (client, Some(member.connection)) > (last.as_str(), its_connection)
-            })
+    fn page_limit(&self) -> usize {
+        self.limit.clamp(1, limits::PAGE_ITEMS_MAX)
+    }
+
+    /// None when nobody can have such a clientId or connectionId.
+    fn query(&self) -> Option<MembersQuery> {
+        let client = |text: &String| ClientId::new(text.clone());
+        let connection = |text: &String| ConnectionId::parse(text);
+        let limit = self.page_limit();
+        let mut query = MembersQuery { limit, ..MembersQuery::default() };
+        if let Some(wanted) = &self.client {
+            query.client = Some(client(wanted)?);
+        }
+        if let Some(wanted) = &self.connection {
+            query.connection = Some(connection(wanted)?);
+        }
+        if let Some((last, its_connection)) = &self.after {
+            query.after = Some((client(last)?, connection(its_connection)?));
+        }
+        Some(query)
     }
 }

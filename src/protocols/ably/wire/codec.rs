@@ -10,6 +10,9 @@ use crate::{
     limits,
 };
 
+/// What most values take, in bytes.
+const ROOM: usize = 256;
+
 /// How one connection or one body is written (`docs/protocols/ably.md §1.4`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -95,7 +98,7 @@ pub(super) fn decode_lenient<T: DeserializeOwned>(format: Format, bytes: &[u8]) 
 
 /// Writes one value: compact JSON, or MessagePack with structs as maps.
 pub fn encode_value(format: Format, value: &impl Serialize) -> Bytes {
-    write(format, value, 256).into()
+    write(format, value, ROOM).into()
 }
 
 /// The complete WebSocket frame with the value; `room` is how many bytes it will take, about.
@@ -104,6 +107,32 @@ pub(super) fn encode_frame(format: Format, value: &impl Serialize, room: usize) 
     match format {
         Format::Json => frame::text(&payload),
         Format::Msgpack => frame::binary(&payload),
+    }
+}
+
+/// The same with one more field at the end of its map, whose value is encoded already; both have few fields and short names.
+pub(super) fn encode_frame_with(format: Format, fields: &impl Serialize, name: &str, value: &[u8]) -> Bytes {
+    let mut payload = write(format, fields, ROOM + value.len());
+    match format {
+        Format::Json => {
+            payload.pop();
+            payload.extend_from_slice(b",\"");
+            payload.extend_from_slice(name.as_bytes());
+            payload.extend_from_slice(b"\":");
+            payload.extend_from_slice(value);
+            payload.push(b'}');
+            frame::text(&payload)
+        }
+        Format::Msgpack => {
+            // The first byte of a map of up to 15 fields counts them, that of a string of up to 31 bytes has its length.
+            if let Some(fields) = payload.first_mut() {
+                *fields += 1;
+            }
+            payload.push(0xa0 | name.len() as u8);
+            payload.extend_from_slice(name.as_bytes());
+            payload.extend_from_slice(value);
+            frame::binary(&payload)
+        }
     }
 }
 

@@ -3,24 +3,24 @@
 //! Absent fields are left out, above all `channel` where the frame is about the connection (trap T1);
 //! zeros that mean something are written (T3, T4); what a client cannot do without is no option here (T2, T5).
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use super::{
     Action, ErrorInfo, Format, Params,
-    codec::encode_frame,
-    items::{self, ItemSerial, Listed},
+    codec::{encode_frame, encode_frame_with},
+    items::{ItemSerial, Listed},
     json_frame,
     shown::Shown,
 };
 use crate::{
-    core::{dedupe::Published, presence::Member},
+    core::dedupe::Published,
     ids::{ConnectionId, Timestamp},
 };
 
-/// What most of these frames take, in bytes; with members, each of them takes as much.
+/// What most of these frames take, in bytes.
 const ROOM: usize = 256;
 
 /// A frame of the server; [`ServerFrame::encode`] finishes it. `channel` is always the name that the client
@@ -75,7 +75,8 @@ pub enum ServerFrame<'a> {
         /// `<sync id>:<cursor>`, the cursor empty on the last page; none = all in one page (§7.4).
         cursor: Option<&'a str>,
         timestamp: Timestamp,
-        members: &'a [Arc<Member>],
+        /// In the format of the frame ([`items::members`](super::items::members)).
+        members: &'a [u8],
     },
     /// "Please authenticate again."
     Auth,
@@ -118,16 +119,17 @@ impl ServerFrame<'_> {
         if let (Self::Ack { msg_serial, count, res }, Format::Json) = (self, format) {
             return json_frame::ack(*msg_serial, *count, *res);
         }
+        if let Self::Sync { members, .. } = self {
+            return encode_frame_with(format, &self.envelope(), "presence", members);
+        }
         self.encode_by_serde(format)
     }
 
     pub(super) fn encode_by_serde(&self, format: Format) -> Bytes {
-        let envelope = self.envelope(format);
-        let items = envelope.presence.as_ref().map_or(0, |page| page.members.len());
-        encode_frame(format, &envelope, ROOM * (1 + items))
+        encode_frame(format, &self.envelope(), ROOM)
     }
 
-    fn envelope(&self, format: Format) -> Envelope<'_> {
+    fn envelope(&self) -> Envelope<'_> {
         match *self {
             Self::Heartbeat { id } => Envelope { id, ..Envelope::new(Action::HEARTBEAT) },
             Self::Connected { connection_id, details, error } => Envelope {
@@ -162,11 +164,11 @@ impl ServerFrame<'_> {
                 error: Some(error),
                 ..Envelope::new(Action::NACK)
             },
-            Self::Sync { channel, cursor, timestamp, members } => Envelope {
+            // Its members are encoded already.
+            Self::Sync { channel, cursor, timestamp, .. } => Envelope {
                 channel: Some(channel),
                 channel_serial: cursor,
                 timestamp: Some(timestamp),
-                presence: Some(Page { members, format }),
                 ..Envelope::new(Action::SYNC)
             },
             Self::Auth => Envelope::new(Action::AUTH),
@@ -202,24 +204,11 @@ struct Envelope<'a> {
     error: Option<&'a ErrorInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    presence: Option<Page<'a>>,
 }
 
 impl Envelope<'_> {
     fn new(action: Action) -> Self {
         Self { action, ..Self::default() }
-    }
-}
-
-struct Page<'a> {
-    members: &'a [Arc<Member>],
-    format: Format,
-}
-
-impl Serialize for Page<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        items::members(self.members, self.format).serialize(serializer)
     }
 }
 

@@ -83,7 +83,7 @@ impl<'a> Control<'a> {
         let json = data.get();
         let id = serde_json::from_str::<Id>(json).ok().map(|id| id.transfer_id);
         let id = id.filter(|id| !id.is_empty() && id.len() <= limits::TRANSFER_ID_BYTES);
-        let transfer_id = id.ok_or(Refusal::BadData)?;
+        let transfer_id = id.ok_or(Refusal::NoTransferId)?;
         if json.len() > limits::TRANSFER_CONTROL_BYTES {
             return Ok(Self::Malformed { transfer_id });
         }
@@ -306,10 +306,10 @@ mod tests {
     #[test]
     fn bad_messages_say_which_transfer_they_spoil() {
         for (kind, data, expected) in [
-            ("accept", "{}", Refusal::BadData),
+            ("accept", "{}", Refusal::NoTransferId),
             ("accept", "[]", Refusal::BadData),
-            ("accept", r#"{"transfer_id":""}"#, Refusal::BadData),
-            ("accept", r#"{"transfer_id":7}"#, Refusal::BadData),
+            ("accept", r#"{"transfer_id":""}"#, Refusal::NoTransferId),
+            ("accept", r#"{"transfer_id":7}"#, Refusal::NoTransferId),
             ("progress", r#"{"transfer_id":"t"}"#, Refusal::UnknownType("file:transfer:progress".into())),
         ] {
             assert_eq!(parse(kind, data).err(), Some(expected), "{kind} {data}");

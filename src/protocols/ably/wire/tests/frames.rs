@@ -216,14 +216,27 @@ fn frames_about_a_channel() {
 #[test]
 fn sync() {
     let members = [member("2mzN0sXLqw4f:3:0", "a"), member("2mzN0sXLqw4f:0:1", "b")];
-    assert_frame(
-        &ServerFrame::Sync { channel: "room", cursor: Some("s8fK2:100"), timestamp: NOW, members: &members },
+    assert_sync(
+        "s8fK2:100",
+        &members,
         r#"{"action":16,"channel":"room","channelSerial":"s8fK2:100","timestamp":1722945600123,"presence":[{"id":"2mzN0sXLqw4f:3:0","action":1,"clientId":"a","connectionId":"2mzN0sXLqw4f","timestamp":1722945600123},{"id":"2mzN0sXLqw4f:0:1","action":1,"clientId":"b","connectionId":"2mzN0sXLqw4f","timestamp":1722945600123}]}"#,
     );
-    assert_frame(
-        &ServerFrame::Sync { channel: "room", cursor: Some("s8fK2:"), timestamp: NOW, members: &[] },
+    assert_sync(
+        "s8fK2:",
+        &[],
         r#"{"action":16,"channel":"room","channelSerial":"s8fK2:","timestamp":1722945600123,"presence":[]}"#,
     );
+}
+
+#[track_caller]
+fn assert_sync(cursor: &str, members: &[Arc<Member>], expected: &str) {
+    let frame = |format| {
+        let members = &encode_value(format, &items::members(members, format));
+        ServerFrame::Sync { channel: "room", cursor: Some(cursor), timestamp: NOW, members }.encode(format)
+    };
+    assert_eq!(json(&frame(Format::Json)), expected);
+    let expected = packed(&serde_json::from_str(expected).unwrap());
+    assert_eq!(sorted(unpack(payload(&frame(Format::Msgpack), Format::Msgpack))), sorted(expected));
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! Who wants what, as places in the list of [`Subscribers`](super::Subscribers): an entry finds its receivers without a
+//! look at all the others.
+
+use std::collections::BTreeSet;
+
+use bytestring::ByteString;
+
+use crate::{
+    core::{
+        command::Subscription,
+        hashing::FastMap,
+        message::{Body, Entry},
+        modes::Modes,
+    },
+    ids::ConnectionId,
+};
+
+/// Sorted, so that a walk over them goes through the list in its order; one comes or goes in O(log n).
+type Places = BTreeSet<u32>;
+
+#[derive(Debug, Default)]
+pub struct Interests {
+    /// Messages of all names.
+    every_message: Places,
+    /// Messages of some names only.
+    named: FastMap<ByteString, Places>,
+    /// Everybody's presence events.
+    presence: Places,
+    /// Presence events of the own connection only.
+    own_presence: BTreeSet<(ConnectionId, u32)>,
+    occupancy: Places,
+}
+
+impl Interests {
+    pub fn add(&mut self, place: usize, subscription: &Subscription) {
+        let (place, filter) = (place as u32, &subscription.filter);
+        if filter.modes.has(Modes::SUBSCRIBE) {
+            if filter.wants_every_name() {
+                self.every_message.insert(place);
+            } else {
+                for name in filter.names() {
+                    self.named.entry(name.clone()).or_default().insert(place);
+                }
+            }
+        }
+        if filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
+            self.presence.insert(place);
+        } else {
+            self.own_presence.insert((subscription.connection, place));
+        }
+        if filter.occupancy {
+            self.occupancy.insert(place);
+        }
+    }
+
+    /// Takes back what was added with the same arguments.
+    pub fn remove(&mut self, place: usize, subscription: &Subscription) {
+        let (place, filter) = (place as u32, &subscription.filter);
+        self.every_message.remove(&place);
+        for name in filter.names() {
+            if let Some(places) = self.named.get_mut(name) {
+                places.remove(&place);
+                if places.is_empty() {
+                    self.named.remove(name);
+                }
+            }
+        }
+        self.presence.remove(&place);
+        self.own_presence.remove(&(subscription.connection, place));
+        self.occupancy.remove(&place);
+    }
+
+    /// The places of those who may want something of `entry`, each once; none: all of the `len` there are.
+    pub fn in_entry<'a>(&'a self, entry: &Entry, len: usize) -> Option<impl Iterator<Item = usize> + use<'a>> {
+        let (first, second, own) = match &entry.body {
+            // Who lists several of the names would come up more than once.
+            Body::Messages(messages) if messages.len() > 1 && !self.named.is_empty() => return None,
+            Body::Messages(messages) => {
+                let named = messages.first().and_then(|message| self.named.get(&message.name));
+                (Some(&self.every_message), named, None)
+            }
+            Body::Presence(_) => (Some(&self.presence), None, entry.publisher),
+            Body::Occupancy(_) => (Some(&self.occupancy), None, None),
+        };
+        if first.map_or(0, Places::len) + second.map_or(0, Places::len) == len {
+            return None;
+        }
+        let own = own.map(|own| self.own_presence.range((own, 0)..=(own, u32::MAX)));
+        let own = own.into_iter().flatten().map(|(_, place)| place);
+        let places = [first, second].into_iter().flatten().flatten().chain(own);
+        Some(places.map(|place| *place as usize))
+    }
+}

@@ -1,0 +1,201 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    core::{
+        filter::Filter,
+        message::{Body, EntryId, Message, Payload},
+        modes::Modes,
+        occupancy::Occupancy,
+        presence::{PresenceAction, PresenceEvent},
+        serial::{Epoch, Mint},
+    },
+    ids::{ClientId, SessionId, Timestamp},
+};
+
+fn id(number: u8) -> AttachmentId {
+    let session = SessionId::from_number(number.into());
+    AttachmentId { session, alias: 0 }
+}
+
+fn subscription(number: u8, name: &str) -> Subscription {
+    let mut filter = Filter::named();
+    filter.add(name.into());
+    Subscription { id: id(number), connection: ConnectionId::from_bytes([number; 9]), filter, counted: false }
+}
+
+#[test]
+fn nothing_is_delivered_twice() {
+    let mut subscribers = Subscribers::new(Mint::new(Epoch::new(1)).position());
+    subscribers.subscribe(subscription(1, "n"), ());
+    let entry = entry(2, "n");
+    assert_eq!(subscribers.receivers(&entry).count(), 1);
+    assert_eq!(subscribers.receivers(&entry).count(), 0);
+}
+
+fn entry(publisher: u8, name: &str) -> Entry {
+    let now = Timestamp::from_millis(1);
+    let serial = Mint::new(Epoch::new(1)).mint(now);
+    let message = Message { name: name.into(), ..Message::default() };
+    let publisher = Some(ConnectionId::from_bytes([publisher; 9]));
+    let body = Body::Messages(vec![message]);
+    Entry::new("c".into(), serial, now, publisher, EntryId::Serial, body)
+}
+
+proptest! {
+    #[test]
+    fn exactly_the_seated_with_a_matching_filter_receive(
+        steps in prop::collection::vec((any::<bool>(), 0u8..20, 0u8..3), 0..150),
+    ) {
+        let names = ["a", "b", "c"];
+        let (mut subscribers, mut model) = (Subscribers::new(Mint::new(Epoch::new(1)).position()), BTreeMap::new());
+        for (takes_seat, number, name) in steps {
+            if takes_seat {
+                subscribers.subscribe(subscription(number, names[name as usize]), number);
+                model.insert(number, name);
+            } else {
+                subscribers.unsubscribe(id(number));
+                model.remove(&number);
+            }
+        }
+        let entry = entry(3, "b");
+        let mut got: Vec<u8> = subscribers.receivers(&entry).map(|member| member.handle).collect();
+        got.sort_unstable();
+        let expected: Vec<u8> =
+            model.iter().filter(|(n, f)| **f == 1 && **n != 3).map(|(n, _)| *n).collect();
+        prop_assert_eq!(got, expected);
+    }
+}
+
+const SUBSCRIBERS: [u32; 2] = [100, 10_000];
+
+fn numbered(number: u32, filter: Filter) -> Subscription {
+    let [a, b, c, d] = number.to_be_bytes();
+    let id = AttachmentId { session: SessionId::from_number(number.into()), alias: 0 };
+    Subscription { id, connection: ConnectionId::from_bytes([0, 0, 0, 0, 0, a, b, c, d]), filter, counted: false }
+}
+
+/// As many as `count`, with what each wants.
+fn crowd(count: u32, filter: impl Fn(u32) -> Filter) -> Subscribers<u32> {
+    let mut subscribers = Subscribers::new(Mint::new(Epoch::new(1)).position());
+    for number in 0..count {
+        subscribers.subscribe(numbered(number, filter(number)), number);
+    }
+    subscribers
+}
+
+fn of_connection(number: u32, body: Body) -> Entry {
+    let now = Timestamp::from_millis(1);
+    let publisher = Some(numbered(number, Filter::default()).connection);
+    Entry::new("c".into(), Mint::new(Epoch::new(1)).mint(now), now, publisher, EntryId::Serial, body)
+}
+
+fn presence(action: PresenceAction) -> Body {
+    let client_id = ClientId::new("a").unwrap();
+    Body::Presence(vec![PresenceEvent { id: None, action, client_id, payload: Payload::default(), extras: None }])
+}
+
+fn messages(names: &[&'static str]) -> Body {
+    let message = |name: &&'static str| Message { name: (*name).into(), ..Message::default() };
+    Body::Messages(names.iter().map(message).collect())
+}
+
+/// findings G9: what nobody or one among many wants costs a look at nobody or at one.
+#[test]
+fn only_those_who_may_want_an_entry_are_looked_at() {
+    for count in SUBSCRIBERS {
+        let publishers = crowd(count, |_| Filter::new(Modes::PUBLISH | Modes::PRESENCE, true));
+        assert_eq!(publishers.candidates(&of_connection(1, messages(&["x"]))).count(), 0);
+
+        let room = crowd(count, |number| {
+            let mut filter = Filter::named();
+            filter.add("signal:all".into());
+            filter.add(format!("signal:{number}").into());
+            filter
+        });
+        assert_eq!(room.candidates(&of_connection(1, messages(&["signal:7"]))).count(), 1);
+        assert_eq!(room.candidates(&of_connection(1, messages(&["nobody's"]))).count(), 0);
+        assert_eq!(room.candidates(&of_connection(1, messages(&["signal:all"]))).count(), count as usize);
+    }
+}
+
+/// findings G12: one observer among many is found without a look at the others.
+#[test]
+fn the_occupancy_looks_at_its_observers_only() {
+    for count in SUBSCRIBERS {
+        let all = crowd(count, |number| {
+            let mut filter = Filter::new(Modes::SUBSCRIBE, true);
+            filter.occupancy = number == 50;
+            filter
+        });
+        let observers: Vec<u32> = all
+            .candidates(&of_connection(1, Body::Occupancy(Occupancy::default())))
+            .map(|found| found.handle)
+            .collect();
+        assert_eq!(observers, [50]);
+    }
+}
+
+/// findings G8: of a crowd that leaves at once, each leave is looked at by its own connection, as long as nobody asks for
+/// the presence of others.
+#[test]
+fn a_crowd_that_leaves_is_looked_at_once_each() {
+    for count in SUBSCRIBERS {
+        let mut all = crowd(count, |_| Filter::new(Modes::SUBSCRIBE | Modes::PRESENCE, true));
+        let mut looked_at = 0;
+        for number in 0..count {
+            looked_at += all.candidates(&of_connection(number, presence(PresenceAction::Leave))).count();
+            all.unsubscribe(numbered(number, Filter::default()).id);
+        }
+        assert_eq!(looked_at, count as usize);
+        assert!(all.is_empty());
+    }
+}
+
+proptest! {
+    /// Whoever comes, changes or goes: the candidates are each there once, and nobody who wants the entry is missing.
+    #[test]
+    fn nobody_who_wants_an_entry_is_overlooked(
+        steps in prop::collection::vec((0u32..12, prop::option::weighted(0.7, any::<[bool; 8]>())), 0..120),
+        sender in 0u32..12,
+    ) {
+        let mut subscribers = Subscribers::new(Mint::new(Epoch::new(1)).position());
+        for (number, filter) in steps {
+            let Some([echo, occupancy, subscribes, sees_members, every, a, b, c]) = filter else {
+                subscribers.unsubscribe(numbered(number, Filter::default()).id);
+                continue;
+            };
+            let mode = |is_set, mode| if is_set { mode } else { Modes::NONE };
+            let modes = mode(subscribes, Modes::SUBSCRIBE) | mode(sees_members, Modes::PRESENCE_SUBSCRIBE);
+            let mut filter = Filter::named();
+            (filter.modes, filter.echo, filter.occupancy) = (modes, echo, occupancy);
+            for (is_listed, name) in [(a, "a"), (b, "b"), (c, "c")] {
+                if is_listed {
+                    filter.add(name.into());
+                }
+            }
+            if every {
+                filter.add_every_name();
+            }
+            subscribers.subscribe(numbered(number, filter), number);
+        }
+        let bodies = [
+            messages(&["a"]), messages(&["x"]), messages(&["a", "b", "a"]), presence(PresenceAction::Enter),
+            Body::Occupancy(Occupancy::default()),
+        ];
+        for body in bodies {
+            let entry = of_connection(sender, body);
+            let wanted = subscribers.list.iter().filter(|found| found.accepts(&entry));
+            let mut wanted: Vec<u32> = wanted.map(|found| found.handle).collect();
+            let mut found: Vec<u32> = subscribers.receivers(&entry).map(|found| found.handle).collect();
+            subscribers.delivered = Mint::new(Epoch::new(1)).position();
+            found.sort_unstable();
+            wanted.sort_unstable();
+            prop_assert_eq!(found, wanted);
+        }
+    }
+}
