@@ -100,8 +100,8 @@ async fn metrics_have_the_documented_keys() {
     assert_eq!(response.status, 200);
     assert_eq!(response.header("content-type"), Some("application/json"));
     let page = response.json();
-    // `log` and `refusals` are new (findings P9, P19).
-    assert_eq!(keys(&page), ["log", "refusals", "relay", "server", "store", "system", "websocket"]);
+    // `kept`, `log` and `refusals` are not of the Go server (findings P9, P19).
+    assert_eq!(keys(&page), ["kept", "log", "refusals", "relay", "server", "store", "system", "websocket"]);
     assert!(page["server"]["uptime"].is_string());
     assert!(page["server"]["uptime_seconds"].is_u64());
     assert!(page["server"]["timestamp"].is_string());

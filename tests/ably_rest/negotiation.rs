@@ -248,7 +248,7 @@ async fn errors_name_the_field_what_was_found_and_what_is_allowed() {
         ("GET", "/channels/x/messages?from_serial=5", "", 40003, &["from_serial", "\"5\"", "channelSerial"]),
         ("GET", "/channels/x/messages?cursor=5", "", 40003, &["cursor", "\"5\"", "Link"]),
         ("GET", "/channels?by=size", "", 40003, &["by", "\"size\"", "id or value"]),
-        ("POST", &request, r#"{"capability":{"*":["*"]}}"#, 40000, &["capability", "map", "a string"]),
+        ("POST", &request, r#"{"capability":{"*":["*"]}}"#, 40000, &["capability", "an object", "a string"]),
         ("POST", &request, r#"{"capability":"x"}"#, 40000, &["capability", "\"x\"", "JSON object"]),
         ("POST", &request, r#"{"capability":"{\"a\":[\"fly\"]}"}"#, 40000, &["\"a\"", "\"fly\"", "publish"]),
         ("POST", &request, r#"{"capability":"{\"a\":[]}"}"#, 40000, &["\"a\"", "empty list", "at least one"]),

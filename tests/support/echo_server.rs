@@ -36,6 +36,7 @@ impl EchoServer {
         let mut config = Config::defaults().unwrap();
         // The conformance suite sends as fast as it can.
         config.limits.publishes_per_second = 0;
+        config.limits.connects_per_second = 0;
         config.limits.connections = connections;
         let window = Bounds { age: Duration::ZERO, entries: 1, bytes: 1 << 20 };
         let log = Arc::new(MemoryLog::new(window, 1 << 20));
