@@ -356,11 +356,11 @@ mod tests {
         let server = Account::server(100);
         let app = server.open(Level::App, 60);
         let kept = app.charge(Kind::Window, 50).expect("room");
-        let full = app.charge(Kind::Presence, 20).err().expect("no room");
+        let full = app.charge(Kind::Presence, 20).expect_err("no room");
         let text = "the app keeps all that it may: 60 bytes (presence; limits.app_share)";
         assert_eq!((full.level, full.to_string()), (Level::App, text.to_owned()));
         app.set_limit(120);
-        let full = app.charge(Kind::Presence, 60).err().expect("no room");
+        let full = app.charge(Kind::Presence, 60).expect_err("no room");
         assert_eq!((full.level, app.kept()), (Level::Server, 50));
         drop(kept);
         assert_eq!(server.kept(), 0);

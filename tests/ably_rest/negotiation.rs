@@ -256,9 +256,9 @@ async fn errors_name_the_field_what_was_found_and_what_is_allowed() {
         ("POST", &request, r#"{"timestamp":"soon"}"#, 40003, &["timestamp", "\"soon\"", "milliseconds"]),
         ("POST", &request, r#"{"timestamp":5}"#, 40104, &["timestamp", " s ago", "120 s"]),
         ("POST", &request, r#"{"clientId":""}"#, 40012, &["clientId", "\"\"", "neither empty"]),
-        ("POST", &request, r#""x""#, 40000, &["token request", "\"x\"", "struct"]),
-        ("POST", &revoke, r#"{"targets":1}"#, 40001, &["targets", "`1`", "a sequence"]),
-        ("POST", "/apps", r#"{"keys":5}"#, 40000, &["keys", "`5`", "a sequence"]),
+        ("POST", &request, r#""x""#, 40000, &["token request", "\"x\"", "an object"]),
+        ("POST", &revoke, r#"{"targets":1}"#, 40001, &["targets", "`1`", "a list"]),
+        ("POST", "/apps", r#"{"keys":5}"#, 40000, &["keys", "`5`", "a list"]),
     ];
     for (method, target, body, code, said) in table {
         let response = sandbox.ask_by(EVERYTHING, method, target, &[], body.as_bytes()).await;

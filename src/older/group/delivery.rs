@@ -27,7 +27,7 @@ mod tests;
 
 /// Something to be done on a channel, in order.
 pub enum Delivery {
-    Publish(Publish),
+    Publish(Box<Publish>),
     /// A user is a member of the group now: its connections attach.
     Attach {
         user: String,

@@ -30,8 +30,10 @@ impl Notes {
             pending::<()>().await;
         }
         let name = |delivery: &Delivery| match delivery {
-            Delivery::Publish(Publish { id: EntryId::Item(id), .. }) => id.to_string(),
-            Delivery::Publish(_) => String::new(),
+            Delivery::Publish(publish) => match &publish.id {
+                EntryId::Item(id) => id.to_string(),
+                _ => String::new(),
+            },
             Delivery::Attach { user, .. } => format!("+{user}"),
             Delivery::Detach { user } => format!("-{user}"),
         };
@@ -42,7 +44,7 @@ impl Notes {
 }
 
 fn message(name: &str) -> Delivery {
-    Delivery::Publish(Publish::message(EntryId::Item(name.into()), Message::default()))
+    Delivery::Publish(Box::new(Publish::message(EntryId::Item(name.into()), Message::default())))
 }
 
 /// findings C6: a group whose channel takes nothing holds up no other, and what waits for it stays in order, also when

@@ -29,7 +29,7 @@ impl Groups {
                 None => return 0,
                 Some(Delivery::Publish(_)) => {
                     let publish = |delivery: &Delivery| match delivery {
-                        Delivery::Publish(publish) => Some(publish.clone()),
+                        Delivery::Publish(publish) => Some((**publish).clone()),
                         Delivery::Attach { .. } | Delivery::Detach { .. } => None,
                     };
                     return publish_all(broker, channel, all.iter().map_while(publish).collect()).await;

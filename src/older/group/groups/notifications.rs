@@ -113,7 +113,7 @@ impl Groups {
         }
         let message = Message { name: name.into(), payload: Payload::json(data.into()), ..Message::default() };
         let publish = Publish { is_ephemeral: true, ..Publish::message(id, message) };
-        self.deliveries.push(channel, Delivery::Publish(publish));
+        self.deliveries.push(channel, Delivery::Publish(Box::new(publish)));
     }
 
     /// A page of a user's notifications, the newest first; how many there are; how many are unread.

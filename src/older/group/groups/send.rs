@@ -154,7 +154,7 @@ impl Groups {
             client_id: ClientId::new(&*message.sender_id),
             extras: None,
         };
-        let delivery = Delivery::Publish(Publish::message(id, content));
+        let delivery = Delivery::Publish(Box::new(Publish::message(id, content)));
         self.deliveries.push(group_channel(&message.group_id), delivery);
     }
 
