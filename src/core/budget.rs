@@ -177,11 +177,6 @@ impl Account {
         self.kept() > 0 || Arc::strong_count(&self.0) > 1
     }
 
-    /// Whether little room is left: what is cheapest to lose has to go.
-    pub fn is_nearly_full(&self) -> bool {
-        self.kept() > self.limit() / 10 * 9
-    }
-
     /// Pays for `bytes` that are about to be kept.
     ///
     /// # Errors

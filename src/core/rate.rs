@@ -50,8 +50,8 @@ impl FrameBuckets {
     }
 
     /// A frame that was judged costs so much more, as it turned out. It is carried out all the same; those behind it wait.
-    pub fn charge(&mut self, now: Duration, cost: u32) {
-        self.allowed.charge(now, cost);
+    pub fn spend(&mut self, now: Duration, cost: u32) {
+        self.allowed.spend(now, cost);
     }
 }
 
@@ -83,7 +83,7 @@ impl Bucket {
 
     /// Takes `cost` tokens, also such as are not there yet; at most so many that the bucket is full again in twice the time
     /// that an empty one takes.
-    fn charge(&mut self, now: Duration, cost: u32) {
+    fn spend(&mut self, now: Duration, cost: u32) {
         let full_at = self.full_at_after(now, self.interval.saturating_mul(cost));
         self.full_at = full_at.min(now.saturating_add(self.depth.saturating_mul(2)));
     }
@@ -136,11 +136,11 @@ mod tests {
     fn what_turns_out_dear_is_paid_by_those_behind_it() {
         let mut buckets = buckets(1, 4);
         assert_eq!(buckets.judge(START, 1), Pace::Within);
-        buckets.charge(START, 5);
+        buckets.spend(START, 5);
         assert_eq!(buckets.judge(START + Duration::from_secs(2), 1), Pace::Over);
         assert_eq!(buckets.judge(START + Duration::from_secs(3), 1), Pace::Within);
         // The debt has an end.
-        buckets.charge(START, 1_000_000);
+        buckets.spend(START, 1_000_000);
         assert_eq!(buckets.judge(START + Duration::from_secs(5), 1), Pace::Within);
     }
 

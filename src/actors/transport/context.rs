@@ -216,7 +216,7 @@ impl TransportContext<'_> {
 
     /// The frame that is carried out costs so much more of the rate, beside the 1 that every frame costs.
     pub fn spend(&self, cost: u32) {
-        self.session.charge(cost);
+        self.session.spend(cost);
     }
 
     /// Counts an error that was sent to the client.

@@ -130,8 +130,8 @@ impl Session {
     }
 
     /// The frame that is carried out costs so much more.
-    pub(super) fn charge(&self, cost: u32) {
-        self.with_rate(|rate, now| rate.charge(now, cost));
+    pub(super) fn spend(&self, cost: u32) {
+        self.with_rate(|rate, now| rate.spend(now, cost));
     }
 
     fn with_rate<T>(&self, act: impl FnOnce(&mut FrameBuckets, Duration) -> T) -> Option<T> {

@@ -9,7 +9,6 @@ use crate::{
         capability::Operation,
         command::{Attached, Start},
         filter::Filter,
-        message::Entry,
         modes::Modes,
         serial::Serial,
         window::Gap,
@@ -133,10 +132,8 @@ impl AblyConnection {
             self.send_members(&attachment.requested, &attached.members, transport);
             return;
         }
-        let is_own = |entry: &Entry| entry.publisher == Some(self.id);
         let filter = &attached.subscription.filter;
-        let backlog = attached.backlog.iter();
-        let backlog: Vec<_> = backlog.filter(|entry| filter.accepts(entry, is_own(entry))).collect();
+        let backlog = &attached.backlog;
         let has_presence = sees_members && !attached.members.is_empty();
         let flag = |is_set, flag| if is_set { flag } else { 0 };
         let fault = |gap| attachment.unreadable.clone().unwrap_or(gap_fault(gap));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
-use crate::config::{Environment, Loaded, load};
+use super::Place;
 
 /// The sample of the older server's own document, with the keys of docs/protocols/group.md §1.
 const SAMPLE: &str = r#"
@@ -32,35 +32,13 @@ Auth:
   AccessExpire: 86400
 "#;
 
-struct Place {
-    environment: Environment,
-    folder: TempDir,
-}
-
 fn place(text: Option<&str>) -> Place {
     let folder = TempDir::new().unwrap();
     std::fs::create_dir(folder.path().join("etc")).unwrap();
     if let Some(text) = text {
         std::fs::write(folder.path().join("etc/websocket.yaml"), text).unwrap();
     }
-    let environment =
-        Environment { vars: [("MODE".to_owned(), "group".to_owned())].into(), dir: folder.path().to_owned() };
-    Place { environment, folder }
-}
-
-impl Place {
-    fn var(mut self, name: &str, value: &str) -> Self {
-        self.environment.vars.insert(name.into(), value.into());
-        self
-    }
-
-    fn loaded(&self) -> Loaded {
-        load(&self.environment, &[]).unwrap_or_else(|complaints| panic!("{complaints}"))
-    }
-
-    fn complaints(&self) -> String {
-        load(&self.environment, &[]).expect_err("a fault").to_string()
-    }
+    Place::new("group", folder)
 }
 
 /// docs/protocols/group.md §1: the defaults of its table.

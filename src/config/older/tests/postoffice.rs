@@ -2,12 +2,7 @@
 
 use tempfile::TempDir;
 
-use crate::config::{Environment, Loaded, load};
-
-struct Place {
-    environment: Environment,
-    _folder: TempDir,
-}
+use super::Place;
 
 fn place(files: &[(&str, &str)]) -> Place {
     let folder = TempDir::new().unwrap();
@@ -15,24 +10,7 @@ fn place(files: &[(&str, &str)]) -> Place {
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
-    let environment =
-        Environment { vars: [("MODE".to_owned(), "postoffice".to_owned())].into(), dir: folder.path().to_owned() };
-    Place { environment, _folder: folder }
-}
-
-impl Place {
-    fn var(mut self, name: &str, value: &str) -> Self {
-        self.environment.vars.insert(name.into(), value.into());
-        self
-    }
-
-    fn loaded(&self) -> Loaded {
-        load(&self.environment, &[]).unwrap_or_else(|complaints| panic!("{complaints}"))
-    }
-
-    fn complaints(&self) -> String {
-        load(&self.environment, &[]).expect_err("a fault").to_string()
-    }
+    Place::new("postoffice", folder)
 }
 
 /// docs/protocols/postoffice.md §1: the defaults of its table.
