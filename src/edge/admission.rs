@@ -163,6 +163,11 @@ impl Admission {
         Ok(Permit { places: Arc::clone(places), network })
     }
 
+    /// The network whose account pays for a client at `address`; none where clients are not counted by address.
+    pub fn network(&self, address: IpAddr) -> Option<Network> {
+        self.0.caps.get().counted_network(address)
+    }
+
     /// WebSockets open now.
     pub fn open(&self) -> usize {
         self.0.open.lock().total

@@ -17,8 +17,8 @@ use crate::{
         dedupe::Known,
         history::Query,
         message::Entry,
-        replay::{Found, Wanted},
-        serial::{Epoch, Mint},
+        replay::{Choice, Found, Past, Read, Wanted},
+        serial::{Epoch, Mint, Serial},
         window::{Bounds, Window},
     },
     ids::ChannelName,
@@ -41,7 +41,26 @@ pub(super) struct Budget {
     limit: usize,
 }
 
+/// Room in a [`Budget`] for what is no window; given back when it is dropped.
+pub(super) struct Reserved {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 impl Budget {
+    /// None when there is no room: no window loses anything for it.
+    pub(super) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reserved> {
+        let room = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        Some(Reserved { budget: Arc::clone(self), bytes })
+    }
+
     /// Changes a window, and accounts for it. When memory is short, the channel that is written to loses its own
     /// oldest entries.
     pub(super) fn charge(&self, window: &mut Window, change: impl FnOnce(&mut Window)) {
@@ -143,7 +162,7 @@ impl Log for MemoryLog {
 }
 
 struct ChannelWindow {
-    /// Never contended: only the channel's actor locks it, and another one only after its death.
+    /// Locked for moments: by the channel's actor, and by transports that read a backlog of it.
     window: Arc<Mutex<Window>>,
     bounds: Bounds,
     budget: Arc<Budget>,
@@ -183,8 +202,12 @@ impl ChannelLog for ChannelWindow {
         self.window.lock().entries().cloned().collect()
     }
 
-    fn read(&self, wanted: Wanted, _: Later<'_, Found>) -> Poll<Found> {
-        Poll::Ready(self.window.lock().read(wanted))
+    fn read(&self, wanted: Wanted, choice: &Arc<Choice>, _: Later<'_, Found>) -> Poll<Found> {
+        Poll::Ready(self.window.lock().read(wanted, choice))
+    }
+
+    fn past(&self) -> Arc<dyn Past> {
+        Arc::<Mutex<Window>>::clone(&self.window)
     }
 
     fn page(&self, query: &Query, _: Later<'_, PageRead>) -> Poll<PageRead> {
@@ -197,6 +220,12 @@ impl ChannelLog for ChannelWindow {
         let mut window = self.window.lock();
         self.budget.charge(&mut window, |window| window.trim(now, self.bounds));
         window.is_empty()
+    }
+}
+
+impl Past for Mutex<Window> {
+    fn portion(self: Arc<Self>, after: Serial, upto: Serial, choice: &Arc<Choice>, _: Later<'_, Read>) -> Poll<Read> {
+        Poll::Ready(self.lock().portion(after, upto, choice))
     }
 }
 
