@@ -418,9 +418,6 @@ pub const PAGE_ITEMS_MAX: usize = 1_000;
 pub const PAGE_PORTION: usize = 128 * 1024;
 pub const ANSWER_SLICE: usize = 16 * 1024;
 
-/// A client that takes nothing of its answer for so long is cut.
-pub const ANSWER_STALL: Duration = Duration::from_secs(10);
-
 /// Messages or presence events of one Ably frame or REST publish (`docs/protocols/ably.md §6.1`).
 pub const FRAME_ITEMS: usize = 1_000;
 

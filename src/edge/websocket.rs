@@ -58,7 +58,7 @@ impl Ingress {
         let inbound = Decoded { messages, verdict, limits: self.limits, failed: false };
 
         let descriptor = request.conn_data::<Descriptor>();
-        let socket = socket_of(request);
+        let socket = Socket::new(descriptor.map(|descriptor| descriptor.number));
         let Place { terms, account, held } = place;
         let limit = self.worker.broker.settings.get().outbox_bytes;
         let outbox = if descriptor.is_some_and(|descriptor| descriptor.plain) {
@@ -83,11 +83,6 @@ struct Descriptor {
 /// Whether a request came by TLS.
 pub fn is_encrypted(request: &HttpRequest) -> bool {
     request.conn_data::<Descriptor>().is_some_and(|descriptor| !descriptor.plain)
-}
-
-/// The socket that a request came by.
-pub fn socket_of(request: &HttpRequest) -> Socket {
-    Socket::new(request.conn_data::<Descriptor>().map(|descriptor| descriptor.number))
 }
 
 /// For whoever accepts connections: notes the descriptor, so that a stuck connection can be cut.

@@ -1,26 +1,20 @@
 //! The body of an answer: what is finished, then what is made as the client takes it.
 //!
-//! It is paid for until the socket has taken it, and a client that takes nothing is cut.
+//! It is paid for until the socket has taken it.
 
 use std::{
-    cell::Cell,
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll, ready},
 };
 
-use actix_web::{
-    body::{BodySize, MessageBody},
-    rt,
-};
+use actix_web::body::{BodySize, MessageBody};
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, stream::LocalBoxStream};
-
-use crate::{
-    actors::{accounts::Charge, transport::Socket},
-    error::Fault,
-    limits,
+use futures_util::{
+    Stream, StreamExt as _,
+    stream::{self, LocalBoxStream},
 };
+
+use crate::{actors::accounts::Charge, error::Fault, limits};
 
 /// See the module.
 pub struct Body {
@@ -29,13 +23,11 @@ pub struct Body {
     rest: Option<LocalBoxStream<'static, Result<Bytes, Fault>>>,
     /// Pays for what is finished; the rest pays for itself.
     charge: Option<Charge>,
-    /// Slices that the socket took.
-    taken: Rc<Cell<u64>>,
 }
 
 impl Body {
     pub fn whole(ready: Bytes) -> Self {
-        Self { ready, rest: None, charge: None, taken: Rc::default() }
+        Self { ready, rest: None, charge: None }
     }
 
     #[must_use]
@@ -56,33 +48,9 @@ impl Body {
         let after = Bytes::from_static(after);
         match self.rest.take() {
             None => ready.extend_from_slice(&after),
-            Some(rest) => {
-                use futures_util::{StreamExt as _, stream};
-                self.rest = Some(Box::pin(rest.chain(stream::iter([Ok(after)]))));
-            }
+            Some(rest) => self.rest = Some(Box::pin(rest.chain(stream::iter([Ok(after)])))),
         }
         self.ready = ready.freeze();
-        self
-    }
-
-    /// Cuts `socket` when the client takes nothing of a long answer for [`limits::ANSWER_STALL`].
-    #[must_use]
-    pub fn watched(self, socket: Socket) -> Self {
-        if self.rest.is_some() || self.ready.len() > limits::ANSWER_SLICE {
-            let taken = Rc::downgrade(&self.taken);
-            rt::spawn(async move {
-                let mut before = 0;
-                loop {
-                    rt::time::sleep(limits::ANSWER_STALL).await;
-                    // The answer is through, or its connection is gone.
-                    let Some(taken) = taken.upgrade() else { return };
-                    if taken.get() == before {
-                        return socket.cut();
-                    }
-                    before = taken.get();
-                }
-            });
-        }
         self
     }
 }
@@ -103,7 +71,6 @@ impl MessageBody for Body {
                 end => return Poll::Ready(end),
             }
         }
-        self.taken.set(self.taken.get() + 1);
         let length = self.ready.len().min(limits::ANSWER_SLICE);
         Poll::Ready(Some(Ok(self.ready.split_to(length))))
     }

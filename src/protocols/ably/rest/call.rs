@@ -93,7 +93,7 @@ impl<'a> Call<'a> {
     /// [`Fault::MemoryFull`]
     pub fn long_answer(&self, app: AppId, bytes: Bytes) -> Result<RestAnswer, Fault> {
         let charge = self.charge(app, bytes.len())?;
-        Ok(RestAnswer::long(self.watch(Body::whole(bytes).paid_by(charge))))
+        Ok(RestAnswer::long(Body::whole(bytes).paid_by(charge)))
     }
 
     /// Pays for what is kept of an answer until the client has taken it.
@@ -103,11 +103,6 @@ impl<'a> Call<'a> {
     pub fn charge(&self, app: AppId, bytes: usize) -> Result<Charge, Fault> {
         let account = self.ingress.account_of_request(self.http, app);
         account.charge(Kind::Answer, bytes).map_err(Full::to_fault)
-    }
-
-    /// Has the connection cut when its client stops taking the answer.
-    pub fn watch(&self, body: Body) -> Body {
-        body.watched(websocket::socket_of(self.http))
     }
 
     /// The body of at most `limit` bytes, and the format that it is in.

@@ -74,7 +74,7 @@ async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operat
     let query = Query { limit: left, ..query };
     let rest = Rest { broker: Arc::clone(call.broker()), channel, query, format, left, charge };
     let body = Body::whole(head).followed_by(rest.stream(page.items));
-    Ok(RestAnswer::long(call.watch(body)).with_links(links))
+    Ok(RestAnswer::long(body).with_links(links))
 }
 
 fn encode(items: &[(Arc<Entry>, usize)], kind: Kind, format: Format) -> Bytes {
