@@ -21,7 +21,6 @@ use crate::{
             past::{DiskPast, PageReading, Reading},
             rows::{self, ChannelRow, ENTRIES, PRESENCE},
         },
-        memory::Budget,
     },
     store::{StoreError, engine::Writing},
 };
@@ -29,17 +28,12 @@ use crate::{
 /// The channel in the hands of its actor.
 pub struct DiskChannel {
     past: Arc<DiskPast>,
-    budget: Arc<Budget>,
     bounds: Bounds,
 }
 
 impl DiskChannel {
     pub(super) fn new(log: &DiskLog, name: ChannelName, open: Arc<OpenChannel>) -> Self {
-        Self {
-            past: Arc::new(DiskPast::new(log, name, open)),
-            budget: Arc::clone(log.memory.budget()),
-            bounds: log.memory.bounds(),
-        }
+        Self { past: Arc::new(DiskPast::new(log, name, open)), bounds: log.memory.bounds() }
     }
 }
 
@@ -81,13 +75,13 @@ impl ChannelLog for DiskChannel {
             }
             rows.put(ENTRIES, &key, &value)
         };
-        let (budget, bounds, done) = (Arc::clone(&self.budget), self.bounds, later());
+        let (bounds, done) = (self.bounds, later());
         let committed = move |result: Result<(), StoreError>| {
             let mut state = open.state.lock();
             state.pending -= 1;
             if result.is_ok() {
                 state.has_row = true;
-                budget.charge(&mut state.window, |window| window.append(now, entry, bounds));
+                state.window.append_copy(now, entry, bounds);
             }
             drop(state);
             done(result);
@@ -122,10 +116,13 @@ impl ChannelLog for DiskChannel {
         self.past.answer(PageReading::new(query.clone()), later)
     }
 
+    fn give_up(&mut self, bytes: usize) -> bool {
+        self.past.open.forget(bytes)
+    }
+
     fn expire(&mut self, now: Duration) -> bool {
         let mut state = self.past.open.state.lock();
-        let (budget, bounds) = (&self.budget, self.bounds);
-        budget.charge(&mut state.window, |window| window.trim(now, bounds));
+        state.window.trim(now, self.bounds);
         let older = state.older.as_ref();
         if older.is_some_and(|older| now.saturating_sub(older.came) > limits::BACKLOG_KEPT) {
             state.older = None;

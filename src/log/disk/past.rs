@@ -8,6 +8,7 @@ use std::{fmt, ops::ControlFlow, sync::Arc, task::Poll};
 use crate::{
     clock::Clock,
     core::{
+        budget::{Account, Kind},
         history::{self, Direction, Kind, Page, Query},
         message::Entry,
         replay::{Choice, Found, Later, Past, Portion, Read, Wanted},
@@ -24,7 +25,6 @@ use crate::{
             reader::Reader,
             rows::{self, ChannelRow, NOWHERE, PRESENCE, Slice, Stored},
         },
-        memory::Budget,
     },
     store::{
         StoreError,
@@ -39,7 +39,8 @@ pub struct DiskPast {
     pub engine: Arc<Engine>,
     backlog_bytes: usize,
     clock: Clock,
-    budget: Arc<Budget>,
+    /// Pays for what is read for a crowd.
+    account: Account,
     reader: Arc<Reader>,
 }
 
@@ -60,13 +61,13 @@ pub trait Question: Send + 'static {
 impl DiskPast {
     pub fn new(log: &DiskLog, name: ChannelName, open: Arc<OpenChannel>) -> Self {
         Self {
-            name,
             open,
             engine: Arc::clone(&log.engine),
             backlog_bytes: log.backlog_bytes,
             clock: log.clock.clone(),
-            budget: Arc::clone(log.memory.budget()),
+            account: log.memory.account(name.app()),
             reader: Arc::clone(&log.reader),
+            name,
         }
     }
 
@@ -289,15 +290,18 @@ impl Collected {
             Begins::AsAsked | Begins::AtTheLimit => self.walk.slice.before.unwrap_or(row.dropped),
         };
         let upto = Serial::at(past.open.row.epoch, self.upto);
-        let room = past.budget.reserve(self.bytes);
-        let is_paid = room.is_some();
-        let older = Older { entries: self.entries, floor, upto, begins, came: past.clock.uptime(), _room: room };
+        let entries = self.entries;
+        let charge = past.account.charge(Kind::Window, self.bytes);
         let mut state = past.open.state.lock();
-        let found = older.read(wanted, choice, &state.window);
-        if is_paid {
-            // For others who come back for it.
-            state.older = Some(older);
-        }
+        let older = |charge| Older { entries, floor, upto, begins, came: past.clock.uptime(), _charge: charge };
+        let found = match charge {
+            Ok(charge) => {
+                // For others who come back for it.
+                let older = state.older.insert(older(Some(charge)));
+                older.read(wanted, choice, &state.window)
+            }
+            Err(_) => older(None).read(wanted, choice, &state.window),
+        };
         found.unwrap_or(Err(Gap::TooLong))
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::mpsc, task::Poll};
 use super::*;
 use crate::{
     core::{
+        budget::{self, Account},
         command::Rewind,
         history::{Direction, Kind, Query},
         message::{Body, Entry, EntryId, Message, Payload},
@@ -32,7 +33,7 @@ fn clock() -> Clock {
 
 fn memory() -> MemoryLog {
     let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
-    MemoryLog::new(bounds, 1 << 24)
+    MemoryLog::new(bounds, Box::new(|_| Account::server(1 << 24)))
 }
 
 fn engine(disk: &FaultyDisk) -> Arc<Engine> {
@@ -48,6 +49,15 @@ fn log_on(engine: Arc<Engine>, clock: &Clock, retention: Retention) -> DiskLog {
 fn log(disk: &FaultyDisk, clock: &Clock) -> DiskLog {
     let retention = Retention { age: DAY, bytes: 1 << 30 };
     log_on(engine(disk), clock, retention)
+}
+
+/// The same, whose memory an account pays for.
+fn log_paid_by(account: &Account, engine: Arc<Engine>, clock: &Clock) -> DiskLog {
+    let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
+    let account = account.clone();
+    let memory = MemoryLog::new(bounds, Box::new(move |_| account.clone()));
+    let retention = Retention { age: DAY, bytes: 1 << 30 };
+    DiskLog::open(memory, engine, Box::new(move |_| Some(retention)), 1 << 20, clock.clone()).unwrap()
 }
 
 /// Appends `count` entries, a second of the clock between them.
@@ -255,16 +265,15 @@ fn query(kind: Kind, direction: Direction) -> Query {
 #[test]
 fn what_is_asked_of_the_file_costs_what_it_is_long() {
     let (disk, time) = (FaultyDisk::default(), clock());
-    let engine = engine(&disk);
-    let retention = Retention { age: DAY, bytes: 1 << 30 };
-    let log = log_on(Arc::clone(&engine), &time, retention);
+    let (engine, account) = (engine(&disk), Account::server(1 << 24));
+    let log = log_paid_by(&account, Arc::clone(&engine), &time);
     let mut channel = log.open(&"p".into());
     let depth = 3 * limits::READ_ROWS;
     let bodies = (0..depth).map(|number| if number % (depth / 4) == 5 { enter() } else { message() });
     let all = append_all(&mut *channel, &time, bodies);
     time.advance(Duration::from_secs(300));
     channel.expire(time.uptime());
-    assert_eq!(log.bytes(), 0);
+    assert_eq!(account.kept(), 0);
 
     let end = Some(all[20].timestamp);
     for direction in [Direction::Backwards, Direction::Forwards] {
@@ -280,35 +289,36 @@ fn what_is_asked_of_the_file_costs_what_it_is_long() {
     let before = engine.reads();
     let found = channel.rewind(time.now(), Rewind { messages: 1, age: None });
     assert_eq!(serials(&found), serials(&all[depth - 1..]));
-    assert_eq!((engine.reads() - before, log.bytes()), (1, 0));
+    assert_eq!((engine.reads() - before, account.kept()), (1, 0));
 }
 
 /// findings G2: what is read for a crowd is paid for, and kept only as long as there is room and somebody may come for it.
 #[test]
 fn what_is_read_of_the_past_is_paid_for() {
     let (disk, time) = (FaultyDisk::default(), clock());
-    let log = log(&disk, &time);
+    let account = Account::server(1 << 24);
+    let log = log_paid_by(&account, engine(&disk), &time);
     let mut channel = log.open(&"p".into());
     let all = append_all(&mut *channel, &time, (0..500).map(|_| message()));
     time.advance(Duration::from_secs(300));
     channel.expire(time.uptime());
-    assert_eq!(log.bytes(), 0);
+    assert_eq!(account.kept(), 0);
     assert_eq!(channel.after(all[100].serial).unwrap().len(), 399);
-    assert!(log.bytes() >= 399 * all[0].cost(), "{}", log.bytes());
+    assert!(account.kept() >= 399 * all[0].cost(), "{}", account.kept());
     time.advance(limits::BACKLOG_KEPT + Duration::from_secs(1));
     channel.expire(time.uptime());
-    assert_eq!(log.bytes(), 0);
+    assert_eq!(account.kept(), 0);
 
     // Without room it is read anew by each.
-    let full = log.memory.budget().reserve(1 << 24);
+    let full = account.charge(budget::Kind::Window, 1 << 24).unwrap();
     for _ in 0..2 {
         assert_eq!(channel.after(all[100].serial).unwrap().len(), 399);
-        assert_eq!(log.bytes(), 1 << 24);
+        assert_eq!(account.kept(), 1 << 24);
     }
     drop(full);
     let portions = contract::portions(&channel.past(), all[50].serial, all[450].serial).unwrap();
     assert_eq!(serials(&portions), serials(&all[51..=450]));
-    assert_eq!(log.bytes(), 0);
+    assert_eq!(account.kept(), 0);
 }
 
 /// A clock that is set back leaves serials ahead of the times of their entries. A channel of an earlier version has no table

@@ -17,7 +17,7 @@ use crate::{
     edge::http::amend::NO_STORE,
     error::Fault,
     protocols::ably::{
-        rest::{body::Body, form::Form, links::Link},
+        rest::{body::AnswerBody, form::Form, links::Link},
         wire::{self, ErrorBody, ErrorInfo, Format},
     },
 };
@@ -26,30 +26,30 @@ use crate::{
 pub struct RestAnswer {
     status: StatusCode,
     /// None goes out as 204: several clients cannot read a 200 without a body (T12).
-    body: Option<Body>,
+    body: Option<AnswerBody>,
     links: Vec<Link>,
     is_secret: bool,
 }
 
 impl RestAnswer {
     pub fn ok(body: Bytes) -> Self {
-        Self::new(StatusCode::OK, Body::whole(body))
+        Self::new(StatusCode::OK, AnswerBody::whole(body))
     }
 
     /// One that may be long.
-    pub const fn long(body: Body) -> Self {
+    pub const fn long(body: AnswerBody) -> Self {
         Self::new(StatusCode::OK, body)
     }
 
     pub fn created(body: Bytes) -> Self {
-        Self::new(StatusCode::CREATED, Body::whole(body))
+        Self::new(StatusCode::CREATED, AnswerBody::whole(body))
     }
 
     pub const fn nothing() -> Self {
         Self { status: StatusCode::NO_CONTENT, body: None, links: Vec::new(), is_secret: false }
     }
 
-    const fn new(status: StatusCode, body: Body) -> Self {
+    const fn new(status: StatusCode, body: AnswerBody) -> Self {
         Self { status, body: Some(body), links: Vec::new(), is_secret: false }
     }
 
@@ -116,7 +116,7 @@ fn refuse(form: Form, fault: &Fault) -> (RestAnswer, Format, Headers) {
         headers.push((ALLOW, (*allowed).to_owned()));
     }
     let body = wire::encode_value(form.refusal, &ErrorBody { error: &error });
-    (RestAnswer::new(status, Body::whole(body)), form.refusal, headers)
+    (RestAnswer::new(status, AnswerBody::whole(body)), form.refusal, headers)
 }
 
 /// A header value can hold: no line breaks, nothing beyond ASCII.
@@ -149,7 +149,12 @@ fn enveloped(format: Format, answer: RestAnswer, headers: &Headers) -> HttpRespo
 }
 
 /// `{statusCode, headers, response}` around a body.
-fn envelope(format: Format, status: u16, headers: &BTreeMap<String, String>, response: Option<Body>) -> Body {
+fn envelope(
+    format: Format,
+    status: u16,
+    headers: &BTreeMap<String, String>,
+    response: Option<AnswerBody>,
+) -> AnswerBody {
     /// Of a map of `n` entries, up to 15 (msgpack).
     const MAP: u8 = 0x80;
     let status = wire::encode_value(format, &status);
@@ -173,5 +178,5 @@ fn envelope(format: Format, status: u16, headers: &BTreeMap<String, String>, res
         head.extend_from_slice(value);
     }
     let end: &[u8] = if format == Format::Json { b"}" } else { b"" };
-    response.unwrap_or_else(|| Body::whole(Bytes::new())).between(head, end)
+    response.unwrap_or_else(|| AnswerBody::whole(Bytes::new())).between(head, end)
 }

@@ -17,7 +17,7 @@ use futures_util::{
 use crate::{actors::accounts::Charge, error::Fault, limits};
 
 /// See the module.
-pub struct Body {
+pub struct AnswerBody {
     ready: Bytes,
     /// What follows; an error breaks the answer off.
     rest: Option<LocalBoxStream<'static, Result<Bytes, Fault>>>,
@@ -25,7 +25,7 @@ pub struct Body {
     charge: Option<Charge>,
 }
 
-impl Body {
+impl AnswerBody {
     pub fn whole(ready: Bytes) -> Self {
         Self { ready, rest: None, charge: None }
     }
@@ -55,7 +55,7 @@ impl Body {
     }
 }
 
-impl MessageBody for Body {
+impl MessageBody for AnswerBody {
     type Error = Fault;
 
     fn size(&self) -> BodySize {

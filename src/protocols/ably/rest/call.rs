@@ -23,7 +23,7 @@ use crate::{
     edge::{
         Ingress,
         http::{
-            body::{self as request_body, NoBody},
+            body::{self, Body, NoBody},
             query::Query,
         },
         websocket,
@@ -35,7 +35,7 @@ use crate::{
         rest::{
             Rest,
             answer::RestAnswer,
-            body::Body,
+            body::AnswerBody,
             form::{self, Form},
         },
         wire::{self, Format},
@@ -93,7 +93,7 @@ impl<'a> Call<'a> {
     /// [`Fault::MemoryFull`]
     pub fn long_answer(&self, app: AppId, bytes: Bytes) -> Result<RestAnswer, Fault> {
         let charge = self.charge(app, bytes.len())?;
-        Ok(RestAnswer::long(Body::whole(bytes).paid_by(charge)))
+        Ok(RestAnswer::long(AnswerBody::whole(bytes).paid_by(charge)))
     }
 
     /// Pays for what is kept of an answer until the client has taken it.
@@ -106,13 +106,13 @@ impl<'a> Call<'a> {
     }
 
     /// The body of at most `limit` bytes, and the format that it is in.
-    pub async fn body(&self, payload: &mut web::Payload, limit: usize) -> Result<(Format, Bytes), Fault> {
-        let headers = self.http.headers();
-        let format = form::body_format(headers, &self.query);
-        let body = request_body::read(headers, payload, limit).await;
+    pub async fn body(&self, payload: &mut web::Payload, limit: usize) -> Result<(Format, Body), Fault> {
+        let format = form::body_format(self.http.headers(), &self.query);
+        let body = body::read(self.http, payload, limit).await;
         let body = body.map_err(|no_body| match no_body {
             NoBody::TooLarge { size } => Fault::TooLarge { what: "the body", size, limit },
             NoBody::Broken => Fault::Malformed { what: "the body broke off".into() },
+            NoBody::NoRoom(full) => full.to_fault(),
         })?;
         Ok((format, body))
     }

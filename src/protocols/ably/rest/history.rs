@@ -24,7 +24,7 @@ use crate::{
     protocols::ably::{
         rest::{
             answer::RestAnswer,
-            body::Body,
+            body::AnswerBody,
             call::Call,
             links::{self, Pages},
         },
@@ -73,7 +73,7 @@ async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operat
     let left = page.places.len();
     let query = Query { limit: left, ..query };
     let rest = Rest { broker: Arc::clone(call.broker()), channel, query, format, left, charge };
-    let body = Body::whole(head).followed_by(rest.stream(page.items));
+    let body = AnswerBody::whole(head).followed_by(rest.stream(page.items));
     Ok(RestAnswer::long(body).with_links(links))
 }
 
