@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod lost;
-mod stage;
+pub(super) mod stage;
 
 use std::time::Duration;
 
