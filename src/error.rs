@@ -87,6 +87,10 @@ reply_table! {
         InvalidExtras { field: &'static str, found: Found, rule: &'static str } => (40032, 400),
         #[error("more than {limit} messages in one publish")]
         TooManyMessages { limit: usize } => (40034, 400),
+        #[error("more than {limit} channels in one batch")]
+        TooManyInBatch { limit: usize } => (40000, 400),
+        #[error("{failed} of the {all} requests of the batch failed; batchResponse has the outcome of each")]
+        BatchPartlyFailed { failed: usize, all: usize } => (40020, 400),
         #[error("refused because _forceNack asks for it")]
         ForcedNack => (40099, 400),
         #[error("invalid credentials: {why}")]

@@ -396,6 +396,10 @@ pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
 
+/// Channels of one batch, and how many of them are asked at once (`docs/protocols/ably.md §11.9`).
+pub const BATCH_CHANNELS: usize = 100;
+pub const BATCH_AT_ONCE: usize = 8;
+
 /// Messages or presence events of one Ably frame or REST publish (`docs/protocols/ably.md §6.1`).
 pub const FRAME_ITEMS: usize = 1_000;
 

@@ -5,6 +5,7 @@
 //! (`src/auth`).
 
 mod apps;
+mod batch;
 mod channels;
 mod cors;
 mod history;

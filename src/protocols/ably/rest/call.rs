@@ -8,6 +8,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::Serialize;
 
 use crate::{
@@ -112,20 +113,31 @@ impl<'a> Call<'a> {
     /// A channel by its name, if the caller may do one of `operations` with it.
     pub fn channel(&self, name: String, operations: &[Operation]) -> Result<(Caller, Name, ChannelName), Fault> {
         let caller = self.caller()?;
-        let name = Name::parse(name)?;
-        let resource = name.resource();
-        let access = &caller.access;
-        if !operations.iter().any(|operation| access.allows(&resource, *operation)) {
-            let operation = operations.first().map_or("this", |operation| operation.name());
-            return Err(access.not_permitted(operation, &resource));
-        }
-        drop(resource);
-        let channel = name.channel(caller.access.app.id);
+        let (name, channel) = caller.channel(name, operations)?;
         Ok((caller, name, channel))
     }
 
     pub fn broker(&self) -> &Arc<Broker> {
         &self.rest.worker.broker
+    }
+}
+
+impl Caller {
+    /// A channel by its name, if one of `operations` is permitted with it.
+    pub fn channel(
+        &self,
+        name: impl Into<ByteString>,
+        operations: &[Operation],
+    ) -> Result<(Name, ChannelName), Fault> {
+        let name = Name::parse(name)?;
+        let resource = name.resource();
+        if !operations.iter().any(|operation| self.access.allows(&resource, *operation)) {
+            let operation = operations.first().map_or("this", |operation| operation.name());
+            return Err(self.access.not_permitted(operation, &resource));
+        }
+        drop(resource);
+        let channel = name.channel(self.access.app.id);
+        Ok((name, channel))
     }
 }
 

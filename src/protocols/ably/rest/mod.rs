@@ -1,12 +1,13 @@
 //! REST: one request, one answer (`docs/protocols/ably.md §1.8, §11`).
 //!
 //! `path` says which endpoint it is, `form` how the answer has to look, `call` holds both and the credentials; the
-//! endpoints stand in `publish`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
+//! endpoints stand in `publish`, `batch`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
 //! outcome on the wire. Everything about a channel is asked of its actor
 //! ([`crate::actors::channels::questions`]).
 
 mod answer;
 mod apps;
+mod batch;
 mod call;
 mod channels;
 mod form;
@@ -104,6 +105,8 @@ impl Rest {
             Endpoint::RequestToken(key_name) => token::request(&call, &key_name, payload).await,
             Endpoint::RevokeTokens(key_name) => revocation::revoke(&call, &key_name, payload).await,
             Endpoint::Publish(channel) => publish::publish(&call, channel, payload).await,
+            Endpoint::BatchPublish => batch::publish(&call, payload).await,
+            Endpoint::BatchPresence => batch::presence(&call).await,
             Endpoint::Messages(channel) => history::messages(&call, channel).await,
             Endpoint::PresenceHistory(channel) => history::presence(&call, channel).await,
             Endpoint::Presence(channel) => presence::members(&call, channel).await,

@@ -27,7 +27,7 @@ mod surrogates;
 #[cfg(test)]
 mod tests;
 
-pub use body::decode_body;
+pub use body::{Batch, BatchSpec, decode_batch, decode_body};
 pub use codec::{Format, decode_value, encode_value};
 pub use data::WireData;
 pub use entry::{AblyJson, AblyMsgpack, encode_as, format_of};
