@@ -396,6 +396,14 @@ pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
 
+/// Longest expression that chooses messages, in bytes, and how deeply its parts may stand in each other
+/// (`docs/protocols/ably.md §5.7`).
+pub const EXPRESSION_BYTES: usize = 1_024;
+pub const EXPRESSION_DEPTH: usize = 64;
+
+/// Different expressions by which one channel's messages are chosen on one worker thread: each is evaluated for each message.
+pub const EXPRESSIONS_PER_CHANNEL: usize = 32;
+
 /// Channels of one batch, and how many of them are asked at once (`docs/protocols/ably.md §11.9`).
 pub const BATCH_CHANNELS: usize = 100;
 pub const BATCH_AT_ONCE: usize = 8;

@@ -16,6 +16,7 @@ use crate::{
     },
     core::{
         command::{Attached, AttachmentId, HubId, Resubscribe},
+        filter::Expressions,
         hashing::FastMap,
         subscribers::Subscribers,
     },
@@ -29,6 +30,7 @@ pub struct Worker {
     pub(super) sessions: RefCell<FastMap<SessionId, Rc<Session>>>,
     pub(in crate::actors) locals: RefCell<FastMap<ChannelName, Local>>,
     counters: RefCell<Counters>,
+    pub(super) expressions: RefCell<Expressions>,
     pub flusher: Rc<Flusher>,
 }
 
@@ -72,6 +74,7 @@ impl Worker {
             sessions: RefCell::default(),
             locals: RefCell::default(),
             counters: RefCell::default(),
+            expressions: RefCell::default(),
             flusher: Flusher::start(),
         });
         context.run(Hub::new(Rc::clone(&worker)));

@@ -68,6 +68,11 @@ pub fn fill(
     let Subscription { filter, connection, .. } = &attached.subscription;
     let is_wanted = |entry: &Entry| filter.accepts(entry, entry.publisher == Some(*connection));
     attached.backlog.retain(|entry| entry.serial.place() <= head && is_wanted(entry));
+    if filter.expression.is_some() {
+        let parts =
+            attached.backlog.iter().map(|entry| filter.part_of(entry).map_or_else(|| Arc::clone(entry), Arc::new));
+        attached.backlog = parts.collect();
+    }
     attached.backlog = without_ghosts(attached.backlog, &attached.members, unsettled);
     if cut(&mut attached.backlog, bytes) {
         attached.resumed = false;

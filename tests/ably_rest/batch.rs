@@ -95,7 +95,11 @@ async fn batches_that_are_none() {
         (json!({}), 400, 40000),
         (json!({"channels": [], "messages": {}}), 400, 40000),
         (json!({"channels": channels, "messages": {}}), 400, 40000),
-        (json!([{"channels": &channels[..60], "messages": {}}, {"channels": &channels[60..], "messages": {}}]), 400, 40000),
+        (
+            json!([{"channels": &channels[..60], "messages": {}}, {"channels": &channels[60..], "messages": {}}]),
+            400,
+            40000,
+        ),
         (json!({"channels": "a", "messages": messages}), 400, 40034),
         (json!("a"), 400, 40001),
         (json!([1]), 400, 40001),

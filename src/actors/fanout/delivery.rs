@@ -43,7 +43,7 @@ impl Worker {
         let (mut deliveries, mut bytes) = (0, 0);
         for Subscriber { subscription, handle: session } in local.subscribers.receivers(entry) {
             let delivered = if subscription.filter.is_tailored {
-                session.deliver_tailored(subscription.id.alias, entry)
+                session.deliver_tailored(subscription.id.alias, &subscription.filter, entry)
             } else {
                 session.deliver(&subscription.filter, entry)
             };

@@ -128,10 +128,9 @@ async fn present<'s>(call: &Call<'_>, caller: &Caller, channel: &'s str) -> Outc
         let query = MembersQuery { limit: usize::MAX, ..MembersQuery::default() };
         call.broker().members(&channel, query).await
     };
-    let present = members.await.map(|page| Present {
-        channel,
-        presence: MembersItem { members: page.members, format: call.form.body },
-    });
+    let present = members
+        .await
+        .map(|page| Present { channel, presence: MembersItem { members: page.members, format: call.form.body } });
     Outcome::new(channel, present)
 }
 

@@ -124,11 +124,7 @@ impl<'a> Call<'a> {
 
 impl Caller {
     /// A channel by its name, if one of `operations` is permitted with it.
-    pub fn channel(
-        &self,
-        name: impl Into<ByteString>,
-        operations: &[Operation],
-    ) -> Result<(Name, ChannelName), Fault> {
+    pub fn channel(&self, name: impl Into<ByteString>, operations: &[Operation]) -> Result<(Name, ChannelName), Fault> {
         let name = Name::parse(name)?;
         let resource = name.resource();
         if !operations.iter().any(|operation| self.access.allows(&resource, *operation)) {

@@ -101,8 +101,11 @@ impl<'a> Target<'a> {
             EntryId::Frame { .. } | EntryId::Serial => String::new(),
         };
         let is_ephemeral = checked.is_ephemeral || call.query.get("ephemeral") == Some("true");
-        let publish =
-            Publish { publisher: checked.publisher, is_ephemeral, ..Publish::new(id, Body::Messages(checked.messages)) };
+        let publish = Publish {
+            publisher: checked.publisher,
+            is_ephemeral,
+            ..Publish::new(id, Body::Messages(checked.messages))
+        };
         let published = call.broker().publish(&self.channel, publish).await?;
         let serials = (call.version >= SERIALS_SINCE).then(|| {
             let serial = |index| items::message_serial(published.serial, index).to_string();

@@ -135,7 +135,7 @@ impl<'a> MessageItem<'a> {
             client_id: message.client_id.as_ref().map(|id| id.as_str()),
             connection_id: None,
             timestamp: None,
-            serial: ItemSerial(entry.serial, index),
+            serial: ItemSerial(entry.serial, entry.original_index(index)),
             action: None,
             extras: message.extras.as_deref(),
         }
