@@ -23,6 +23,7 @@ use crate::{
         connections::Connections,
         metrics::Metrics,
         refusals::Refusals,
+        stats::Stats,
     },
     auth::{
         Leeway,
@@ -47,6 +48,7 @@ use crate::{
         ably::{self, nonces::StoredNonces, revocations::StoredRevocations},
         letshare,
     },
+    store::Store,
 };
 
 mod listen;
@@ -109,7 +111,8 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         }
         None => Older::default(),
     };
-    let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
+    let store = storage.as_ref().map(|storage| Arc::clone(&storage.store));
+    let broker = Arc::new(broker(config, clock.clone(), log, namespaces, store));
     let admission = Admission::new(&config.limits);
     let letshare = Arc::new(letshare::Shared::new(config, clock));
     let (revocations, nonces) = match &storage {
@@ -198,8 +201,15 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
 }
 
 /// What the worker threads of a server share, before any of them runs.
-pub fn broker(config: &Config, clock: Clock, log: Arc<dyn Log>, namespaces: Arc<dyn Namespaces>) -> Broker {
+pub fn broker(
+    config: &Config,
+    clock: Clock,
+    log: Arc<dyn Log>,
+    namespaces: Arc<dyn Namespaces>,
+    store: Option<Arc<dyn Store>>,
+) -> Broker {
     Broker {
+        stats: Stats::new(store, clock.clone()).start(),
         clock,
         log,
         namespaces,

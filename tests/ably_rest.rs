@@ -16,4 +16,5 @@ mod publish;
 mod realtime;
 mod revocation;
 mod sandbox;
+mod stats;
 mod token;

@@ -40,7 +40,7 @@ impl EchoServer {
         config.limits.connections = connections;
         let window = Bounds { age: Duration::ZERO, entries: 1, bytes: 1 << 20 };
         let log = Arc::new(MemoryLog::new(window, 1 << 20));
-        let broker = Arc::new(app::broker(&config, Clock::system(), log, Arc::new(Terms::default())));
+        let broker = Arc::new(app::broker(&config, Clock::system(), log, Arc::new(Terms::default()), None));
         let data = tempfile::tempdir().unwrap();
         let terms = folder::Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
         let folder = DataFolder::open(data.path(), terms, Clock::system()).unwrap();

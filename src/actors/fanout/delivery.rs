@@ -52,10 +52,14 @@ impl Worker {
                 bytes += length as u64;
             }
         }
+        if deliveries == 0 {
+            return;
+        }
         self.count(|counters| {
             counters.messages_out += deliveries;
             counters.bytes_out += bytes;
         });
+        self.count_for(entry.channel.app(), |traffic| traffic.went_out(entry, deliveries));
     }
 
     pub(in crate::actors) fn answer(&self, channel: &ChannelName, session: SessionId, answer: Answer) {

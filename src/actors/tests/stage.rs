@@ -25,6 +25,7 @@ use crate::{
         fanout::outbox::Outbox,
         metrics::Metrics,
         refusals::Refusals,
+        stats::Stats,
         transport::context::{Attaching, ProtocolHandler, TransportContext},
         transport::socket::Socket,
         transport::{Inbound, Transport},
@@ -78,6 +79,7 @@ impl Stage {
             accounts: Accounts::new(Shares { server: 1 << 30, app: 1 << 30, network: 1 << 30, client: 1 << 20 }),
             directory: Directory::new(10),
             metrics: Metrics::default().start(),
+            stats: Stats::new(None, clock.clone()).start(),
             settings: Live::new(Settings {
                 outbox_bytes: 100_000,
                 replay_bytes: 100_000,

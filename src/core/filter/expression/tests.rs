@@ -38,7 +38,7 @@ fn what_expressions_choose() {
         "starts_with(headers.kind, 'o')",
         "extras.ref.x[1] == `2`",
         "extras.headers.number == headers.number",
-        "!headers.missing",
+        "!(headers.missing)",
         "headers.missing || headers.kind",
         "not_null(headers.missing, headers.kind) == 'odd'",
         "length(headers.tags) == `2`",

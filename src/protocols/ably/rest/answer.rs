@@ -32,6 +32,10 @@ pub struct RestAnswer {
 }
 
 impl RestAnswer {
+    pub fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
     pub fn ok(body: Bytes) -> Self {
         Self::new(StatusCode::OK, body)
     }

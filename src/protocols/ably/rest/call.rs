@@ -1,6 +1,6 @@
 //! One request: its headers and query, its credentials, and what they permit.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use actix_web::{
     HttpRequest,
@@ -26,7 +26,7 @@ use crate::{
         websocket,
     },
     error::{Fault, Found},
-    ids::{ChannelName, Timestamp},
+    ids::{AppId, ChannelName, Timestamp},
     protocols::ably::{
         name::Name,
         rest::{
@@ -45,6 +45,8 @@ pub struct Call<'a> {
     pub form: Form,
     /// Of the protocol; at least 2.
     pub version: u32,
+    /// Whose request it is, as soon as its credentials are read.
+    pub app: Cell<Option<AppId>>,
 }
 
 /// Whose credentials came with a request, and whom it speaks for.
@@ -58,7 +60,7 @@ impl<'a> Call<'a> {
     /// [`Fault::UnsupportedVersion`]
     pub fn new(rest: &'a Rest, http: &'a HttpRequest, query: Query, form: Form) -> Result<Self, Fault> {
         let version = form::version(http.headers(), &query)?;
-        Ok(Self { rest, http, query, form, version })
+        Ok(Self { rest, http, query, form, version, app: Cell::new(None) })
     }
 
     pub fn now(&self) -> Timestamp {
@@ -105,6 +107,7 @@ impl<'a> Call<'a> {
         let gate = &self.rest.shared.gate;
         let credential = self.credential()?;
         let access = gate.check(credential.as_ref(), self.now(), self.is_tls())?;
+        self.app.set(Some(access.app.id));
         let claimed = claimed_client(self.http.headers())?;
         let identity = access.claim(claimed.as_deref())?;
         Ok(Caller { access, identity })

@@ -52,6 +52,7 @@ async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operat
     let pages = Pages { path: call.path(), query: &call.query, shown: &[("limit", &limit), ("direction", direction)] };
     let links = pages.links(&first, &current, next.as_ref())?;
     let (items, format) = (&page.items, call.form.body);
+    call.rest.worker.count_for(channel.app(), |traffic| items.iter().for_each(|(entry, _)| traffic.was_read(entry)));
     let body = match kind {
         Kind::Messages => call.encode(&items::messages(items, format)),
         Kind::Presence => call.encode(&items::presence(items, format)),
@@ -84,14 +85,7 @@ impl Cursor {
         if let Some((start, _)) = start.zip(end).filter(|(start, end)| start > end) {
             return Err(Fault::BadParameter { name: "start", found: Found::number(start), rule: "not after end" });
         }
-        let forwards = match query.get("direction") {
-            None | Some("backwards") => false,
-            Some("forwards") => true,
-            Some(other) => {
-                let found = Found::text(other);
-                return Err(Fault::BadParameter { name: "direction", found, rule: "forwards or backwards" });
-            }
-        };
+        let forwards = is_forwards(query)?;
         let until = query.get_any(&["from_serial", "fromSerial"]);
         Ok(Self { start, end, until: until.map(str::to_owned), forwards, limit: limit(query)?, after: None })
     }
@@ -128,6 +122,21 @@ fn moment(query: &query::Query, name: &'static str) -> Result<Option<u64>, Fault
     let bad = |text| Fault::BadParameter { name, found: Found::text(text), rule: "milliseconds since 1970" };
     let moment = moment.map(|text| text.parse().map_err(|_| bad(text)));
     moment.transpose()
+}
+
+/// In which order a list is wanted; backwards unless it is said.
+///
+/// # Errors
+/// [`Fault::BadParameter`] when it is neither.
+pub fn is_forwards(query: &query::Query) -> Result<bool, Fault> {
+    match query.get("direction") {
+        None | Some("backwards") => Ok(false),
+        Some("forwards") => Ok(true),
+        Some(other) => {
+            let found = Found::text(other);
+            Err(Fault::BadParameter { name: "direction", found, rule: "forwards or backwards" })
+        }
+    }
 }
 
 /// How many items a page may have.

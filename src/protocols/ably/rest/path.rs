@@ -25,6 +25,7 @@ pub enum Endpoint {
     Status(String),
     Channels,
     Stats,
+    AddStats,
     CreateApp,
     DeleteApp(String),
 }
@@ -51,6 +52,7 @@ impl Endpoint {
             ["channels"] => read.then_some(Self::Channels),
             ["messages"] => write.then_some(Self::BatchPublish),
             ["presence"] => read.then_some(Self::BatchPresence),
+            ["stats"] if write => Some(Self::AddStats),
             ["stats"] => read.then_some(Self::Stats),
             ["channels", name] => read.then(|| Self::Status(name.to_owned())),
             ["channels", name, "messages"] if write => Some(Self::Publish(name.to_owned())),
@@ -72,7 +74,7 @@ fn methods_of(segments: &[&str]) -> &'static str {
     match segments {
         ["keys", ..] | ["apps"] | ["messages"] => "POST",
         ["apps", _] => "DELETE",
-        ["channels", _, "messages"] => "GET, HEAD, POST",
+        ["channels", _, "messages"] | ["stats"] => "GET, HEAD, POST",
         _ => "GET, HEAD",
     }
 }
