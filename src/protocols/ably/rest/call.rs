@@ -1,6 +1,6 @@
 //! One request: its headers and query, its credentials, and what they permit.
 
-use std::{cell::Cell, sync::Arc};
+use std::sync::Arc;
 
 use actix_web::{
     HttpRequest,
@@ -8,19 +8,22 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
-use bytestring::ByteString;
 use serde::Serialize;
 
 use crate::{
-    actors::broker::Broker,
+    actors::{
+        accounts::{Charge, Full, Kind},
+        broker::Broker,
+    },
     auth::{
         ably::{Access, AllowedClient, Credential},
         base64_text,
     },
     core::capability::Operation,
     edge::{
+        Ingress,
         http::{
-            body::{self, NoBody},
+            body::{self, Body, NoBody},
             query::Query,
         },
         websocket,
@@ -31,6 +34,8 @@ use crate::{
         name::Name,
         rest::{
             Rest,
+            answer::RestAnswer,
+            body::AnswerBody,
             form::{self, Form},
         },
         wire::{self, Format},
@@ -40,13 +45,12 @@ use crate::{
 /// A request to one of the endpoints.
 pub struct Call<'a> {
     pub rest: &'a Rest,
+    ingress: &'a Ingress,
     pub http: &'a HttpRequest,
     pub query: Query,
     pub form: Form,
     /// Of the protocol; at least 2.
     pub version: u32,
-    /// Whose request it is, as soon as its credentials are read.
-    pub app: Cell<Option<AppId>>,
 }
 
 /// Whose credentials came with a request, and whom it speaks for.
@@ -58,9 +62,15 @@ pub struct Caller {
 impl<'a> Call<'a> {
     /// # Errors
     /// [`Fault::UnsupportedVersion`]
-    pub fn new(rest: &'a Rest, http: &'a HttpRequest, query: Query, form: Form) -> Result<Self, Fault> {
+    pub fn new(
+        rest: &'a Rest,
+        ingress: &'a Ingress,
+        http: &'a HttpRequest,
+        query: Query,
+        form: Form,
+    ) -> Result<Self, Fault> {
         let version = form::version(http.headers(), &query)?;
-        Ok(Self { rest, http, query, form, version, app: Cell::new(None) })
+        Ok(Self { rest, ingress, http, query, form, version })
     }
 
     pub fn now(&self) -> Timestamp {
@@ -77,14 +87,32 @@ impl<'a> Call<'a> {
         wire::encode_value(self.form.body, value)
     }
 
+    /// An answer that may be long: `bytes` of it are finished, and the caller's account pays for them.
+    ///
+    /// # Errors
+    /// [`Fault::MemoryFull`]
+    pub fn long_answer(&self, app: AppId, bytes: Bytes) -> Result<RestAnswer, Fault> {
+        let charge = self.charge(app, bytes.len())?;
+        Ok(RestAnswer::long(AnswerBody::whole(bytes).paid_by(charge)))
+    }
+
+    /// Pays for what is kept of an answer until the client has taken it.
+    ///
+    /// # Errors
+    /// [`Fault::MemoryFull`]
+    pub fn charge(&self, app: AppId, bytes: usize) -> Result<Charge, Fault> {
+        let account = self.ingress.account_of_request(self.http, app);
+        account.charge(Kind::Answer, bytes).map_err(Full::to_fault)
+    }
+
     /// The body of at most `limit` bytes, and the format that it is in.
-    pub async fn body(&self, payload: &mut web::Payload, limit: usize) -> Result<(Format, Bytes), Fault> {
-        let headers = self.http.headers();
-        let format = form::body_format(headers, &self.query);
-        let body = body::read(headers, payload, limit).await;
+    pub async fn body(&self, payload: &mut web::Payload, limit: usize) -> Result<(Format, Body), Fault> {
+        let format = form::body_format(self.http.headers(), &self.query);
+        let body = body::read(self.http, payload, limit).await;
         let body = body.map_err(|no_body| match no_body {
             NoBody::TooLarge { size } => Fault::TooLarge { what: "the body", size, limit },
             NoBody::Broken => Fault::Malformed { what: "the body broke off".into() },
+            NoBody::NoRoom(full) => full.to_fault(),
         })?;
         Ok((format, body))
     }
@@ -107,7 +135,6 @@ impl<'a> Call<'a> {
         let gate = &self.rest.shared.gate;
         let credential = self.credential()?;
         let access = gate.check(credential.as_ref(), self.now(), self.is_tls())?;
-        self.app.set(Some(access.app.id));
         let claimed = claimed_client(self.http.headers())?;
         let identity = access.claim(claimed.as_deref())?;
         Ok(Caller { access, identity })
@@ -116,27 +143,20 @@ impl<'a> Call<'a> {
     /// A channel by its name, if the caller may do one of `operations` with it.
     pub fn channel(&self, name: String, operations: &[Operation]) -> Result<(Caller, Name, ChannelName), Fault> {
         let caller = self.caller()?;
-        let (name, channel) = caller.channel(name, operations)?;
+        let name = Name::parse(name)?;
+        let resource = name.resource();
+        let access = &caller.access;
+        if !operations.iter().any(|operation| access.allows(&resource, *operation)) {
+            let operation = operations.first().map_or("this", |operation| operation.name());
+            return Err(access.not_permitted(operation, &resource));
+        }
+        drop(resource);
+        let channel = name.channel(caller.access.app.id);
         Ok((caller, name, channel))
     }
 
     pub fn broker(&self) -> &Arc<Broker> {
         &self.rest.worker.broker
-    }
-}
-
-impl Caller {
-    /// A channel by its name, if one of `operations` is permitted with it.
-    pub fn channel(&self, name: impl Into<ByteString>, operations: &[Operation]) -> Result<(Name, ChannelName), Fault> {
-        let name = Name::parse(name)?;
-        let resource = name.resource();
-        if !operations.iter().any(|operation| self.access.allows(&resource, *operation)) {
-            let operation = operations.first().map_or("this", |operation| operation.name());
-            return Err(self.access.not_permitted(operation, &resource));
-        }
-        drop(resource);
-        let channel = name.channel(self.access.app.id);
-        Ok((name, channel))
     }
 }
 

@@ -1,13 +1,13 @@
 //! REST: one request, one answer (`docs/protocols/ably.md §1.8, §11`).
 //!
 //! `path` says which endpoint it is, `form` how the answer has to look, `call` holds both and the credentials; the
-//! endpoints stand in `publish`, `batch`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
+//! endpoints stand in `publish`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
 //! outcome on the wire. Everything about a channel is asked of its actor
 //! ([`crate::actors::channels::questions`]).
 
 mod answer;
 mod apps;
-mod batch;
+mod body;
 mod call;
 mod channels;
 mod form;
@@ -34,9 +34,8 @@ use actix_web::{
 use crate::{
     actors::{refusals::Reason, worker::Worker},
     auth::apps::Apps,
-    edge::{self, Methods, http::query::Query},
+    edge::{self, Ingress, Methods, http::query::Query},
     error::Fault,
-    ids::AppId,
     protocols::ably::{
         Ably,
         endpoint::{self, Shared, reason_of},
@@ -70,7 +69,7 @@ impl Ably {
     pub async fn rest(&self, request: &HttpRequest, payload: &mut web::Payload) -> HttpResponse {
         let query = Query::parse(request.query_string());
         let form = Form::of(request.headers(), &query);
-        let fault = match self.rest.answer(request, payload, query, form).await {
+        let fault = match self.rest.answer(&self.ingress, request, payload, query, form).await {
             Ok(Said::RestAnswer(answer)) => return respond(form, Ok(answer)),
             Ok(Said::Yes) => return HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain")).body("yes"),
             Err(fault) => fault,
@@ -90,59 +89,39 @@ impl Ably {
     }
 }
 
+/// The answer to a request that is not looked at.
+pub fn refuse(request: &HttpRequest, fault: Fault) -> HttpResponse {
+    let query = Query::parse(request.query_string());
+    respond(Form::of(request.headers(), &query), Err(fault))
+}
+
 impl Rest {
     async fn answer(
         &self,
+        ingress: &Ingress,
         request: &HttpRequest,
         payload: &mut web::Payload,
         query: Query,
         form: Form,
     ) -> Result<Said, Fault> {
         let endpoint = Endpoint::of(request.method(), request.uri().path())?;
-        let call = Call::new(self, request, query, form)?;
-        let asked = match &endpoint {
-            Endpoint::RequestToken(key_name) => Asked::Token(self.app_of(key_name)),
-            _ => Asked::Other,
-        };
+        let call = Call::new(self, ingress, request, query, form)?;
         let answer = match endpoint {
             Endpoint::Connectivity => return Ok(Said::Yes),
             Endpoint::Time => self.time(&call),
             Endpoint::RequestToken(key_name) => token::request(&call, &key_name, payload).await,
             Endpoint::RevokeTokens(key_name) => revocation::revoke(&call, &key_name, payload).await,
             Endpoint::Publish(channel) => publish::publish(&call, channel, payload).await,
-            Endpoint::BatchPublish => batch::publish(&call, payload).await,
-            Endpoint::BatchPresence => batch::presence(&call).await,
             Endpoint::Messages(channel) => history::messages(&call, channel).await,
             Endpoint::PresenceHistory(channel) => history::presence(&call, channel).await,
             Endpoint::Presence(channel) => presence::members(&call, channel).await,
             Endpoint::Status(channel) => channels::status(&call, channel).await,
             Endpoint::Channels => channels::enumerate(&call).await,
-            Endpoint::Stats => stats::page(&call).await,
-            Endpoint::AddStats => stats::add(&call, payload).await,
+            Endpoint::Stats => stats::page(&call),
             Endpoint::CreateApp => apps::create(&call, payload).await,
             Endpoint::DeleteApp(app) => apps::delete(&call, &app),
         };
-        self.count(&call, asked, &answer);
         Ok(Said::RestAnswer(answer?))
-    }
-
-    /// Counts a request for the app that it is of, if it is one of ours.
-    fn count(&self, call: &Call<'_>, asked: Asked, answer: &Result<RestAnswer, Fault>) {
-        let status = answer.as_ref().map_or_else(Fault::http_status, RestAnswer::status);
-        match asked {
-            Asked::Token(Some(app)) => self.worker.count_for(app, |traffic| traffic.token_requests.count(status)),
-            Asked::Token(None) => {}
-            Asked::Other => {
-                if let Some(app) = call.app.get() {
-                    self.worker.count_for(app, |traffic| traffic.requests.count(status));
-                }
-            }
-        }
-    }
-
-    fn app_of(&self, key_name: &str) -> Option<AppId> {
-        let app = AppId::parse(key_name.split('.').next()?)?;
-        self.apps.find(app).map(|app| app.id)
     }
 
     /// An array, because that is what clients take the first item of (T11).
@@ -150,12 +129,6 @@ impl Rest {
         let now = self.worker.broker.clock.now().millis();
         Ok(RestAnswer::ok(call.encode(&[now])))
     }
-}
-
-/// What is counted apart.
-enum Asked {
-    Token(Option<AppId>),
-    Other,
 }
 
 enum Said {
