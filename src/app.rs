@@ -91,7 +91,9 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let config = &loaded.config;
     let (tls_config, certificate) = certificate.map(|(tls, reloader)| (tls, Arc::new(reloader))).unzip();
     let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
-    let Tenants { apps, ably, local_app, local_key } = tenants(config, apps, ably_key, &clock, &leeway)?;
+    let accounts = Arc::new(Accounts::new(memory::shares(&config.limits)));
+    let payer = Arc::clone(&accounts);
+    let Tenants { apps, ably, local_app, local_key } = tenants(config, apps, ably_key, &clock, &leeway, payer)?;
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let memory = MemoryLog::new(window(config), config.history.total_bytes);
     // What needs no disk leaves none behind.
@@ -105,22 +107,27 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let older = match &storage {
         Some(storage) => {
             let read = Read { moderation, mongodb, blacklist };
-            Older::open(config, read, &storage.store, &clock, &leeway)?
+            Older::open(config, read, &storage.store, &accounts.app(AppId::DEFAULT), &clock, &leeway)?
         }
         None => Older::default(),
     };
-    let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
+    let broker = Arc::new(Broker { accounts, ..broker(config, clock.clone(), log, namespaces) });
     let admission = Admission::new(&config.limits);
     let letshare = Arc::new(letshare::Shared::new(config, clock));
     let (revocations, nonces) = match &storage {
         Some(storage) => {
             let (gate, now) = (&ably.gate, broker.clock.now());
             let revocations = Arc::new(StoredRevocations::restore(Arc::clone(&storage.store), gate, now)?);
-            let (swept, shared, clock) = (Arc::clone(&revocations), Arc::clone(&ably), broker.clock.clone());
-            // They go when no token that they concern can live any more.
-            every(limits::REVOCATION_SWEEP, async move || swept.sweep(&shared.gate, clock.now()));
-            let nonces = StoredNonces::restore(Arc::clone(&storage.store), gate, now)?;
-            (Some(revocations), Some(Arc::new(nonces)))
+            let nonces = Arc::new(StoredNonces::restore(Arc::clone(&storage.store), gate, now)?);
+            let swept = (Arc::clone(&revocations), Arc::clone(&nonces));
+            let (shared, clock) = (Arc::clone(&ably), broker.clock.clone());
+            // They go when nothing that they concern can be taken any more.
+            every(limits::REVOCATION_SWEEP, async move || {
+                let (revocations, nonces) = &swept;
+                revocations.sweep(&shared.gate, clock.now());
+                nonces.sweep(&shared.gate, clock.now());
+            });
+            (Some(revocations), Some(nonces))
         }
         None => (None, None),
     };
@@ -204,7 +211,7 @@ pub fn broker(config: &Config, clock: Clock, log: Arc<dyn Log>, namespaces: Arc<
         log,
         namespaces,
         connections: Connections::default(),
-        accounts: Accounts::new(memory::shares(&config.limits)),
+        accounts: Arc::new(Accounts::new(memory::shares(&config.limits))),
         directory: Directory::new(config.limits.channels),
         metrics: Metrics::default().start(),
         settings: Live::new(broker_settings(config)),
@@ -260,6 +267,7 @@ fn tenants(
     kept: Option<LocalKey>,
     clock: &Clock,
     leeway: &Leeway,
+    accounts: Arc<Accounts>,
 ) -> anyhow::Result<Tenants> {
     let settings = &config.ably;
     let mut configured: Vec<_> = configured.into_iter().map(Arc::new).collect();
@@ -278,7 +286,7 @@ fn tenants(
     let apps = Arc::new(Apps::new([], clock.clone()));
     apps.replace(configured);
     let ably = ably::endpoint::Shared::new(
-        Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http, leeway.clone()),
+        Gate::new(Arc::clone(&apps), accounts, &secret, settings.keys_over_http, leeway.clone()),
         ConnectionKeys::new(&secret),
         ably::endpoint::Settings {
             max_message_bytes: settings.max_message_bytes,

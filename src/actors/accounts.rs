@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-pub use crate::core::budget::{Account, Charge, Full, Kind};
+pub use crate::core::budget::{Account, AppAccounts, Charge, Full, Kind, Tab};
 use crate::{
     core::budget::Level,
     ids::{AppId, Network},
@@ -26,6 +26,7 @@ pub struct Shares {
 pub type KeptFigures = [(&'static str, u64); Kind::ALL.len()];
 
 /// The server's account and those of its apps and of the networks that their clients come from.
+#[derive(Debug)]
 pub struct Accounts {
     server: Account,
     apps: Mutex<HashMap<AppId, App>>,
@@ -34,6 +35,7 @@ pub struct Accounts {
     client: AtomicUsize,
 }
 
+#[derive(Debug)]
 struct App {
     account: Account,
     networks: HashMap<Network, Account>,
@@ -107,6 +109,12 @@ impl Accounts {
             account: self.server.open(Level::App, self.app.load(Ordering::Relaxed)),
             networks: HashMap::new(),
         })
+    }
+}
+
+impl AppAccounts for Accounts {
+    fn of_app(&self, id: AppId) -> Account {
+        self.app(id)
     }
 }
 

@@ -34,6 +34,47 @@ pub use commit::Commit;
 pub use number_key::NumberKey;
 pub use scan::Scan;
 
+/// The tables by which `/metrics` shows the bytes of the data file: those of the logs, and those of the [`Store`]. Bytes of
+/// any other one are shown as the last.
+pub const TABLES: [&str; 36] = [
+    "ably_nonces",
+    "ably_revocations",
+    "channels",
+    "chat client ids",
+    "chat groups",
+    "chat inbox",
+    "chat members",
+    "chat messages",
+    "chat participants",
+    "chat rooms",
+    "chat seen",
+    "cursors",
+    "entries",
+    "group back",
+    "group groups",
+    "group hours",
+    "group ids",
+    "group markers",
+    "group members",
+    "group messages",
+    "group notice ids",
+    "group notices",
+    "group notices due",
+    "group outgoing",
+    "group seen",
+    "group seen due",
+    "group times",
+    "group unread",
+    "po_letters",
+    "po_mailboxes",
+    "po_waiting",
+    "relay delayed",
+    "relay ids",
+    "relay missed",
+    "relay missed pushes",
+    "other",
+];
+
 /// Why the store did not do what it was asked for. Nothing of a batch that failed is kept.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum StoreError {
@@ -93,6 +134,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::Damaged`].
     fn cursor(&self, name: &str) -> Result<u64, StoreError>;
+
+    /// Bytes that the rows of a table have on disk, with their keys: as of the last commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Damaged`].
+    fn bytes(&self, table: &str) -> Result<u64, StoreError>;
 }
 
 /// A row of a table.

@@ -10,6 +10,7 @@ use letshare_server::{
     config::Config,
     core::{rules::Terms, window::Bounds},
     edge::{Ingress, admission::Admission, guard::MessageLimits, websocket::note_descriptor},
+    ids::AppId,
     log::memory::MemoryLog,
     store::{
         embedded::EmbeddedStore,
@@ -45,7 +46,9 @@ impl EchoServer {
         let terms = folder::Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
         let folder = DataFolder::open(data.path(), terms, Clock::system()).unwrap();
         let store = Arc::new(EmbeddedStore::new(Arc::clone(folder.engine())));
-        let mailboxes = Mailboxes::open(store, Tables { facts: "echo", bodies: "echo bodies" }, 1 << 20).unwrap();
+        let account = broker.accounts.app(AppId::DEFAULT);
+        let mailboxes =
+            Mailboxes::open(store, Tables { facts: "echo", bodies: "echo bodies" }, 1 << 20, &account).unwrap();
         let (online, admission) = (Arc::new(Online::default()), Admission::new(&config.limits));
         let limits = MessageLimits {
             max_message_bytes: config.websocket.max_message_bytes,

@@ -75,7 +75,12 @@ impl Stage {
             log,
             namespaces: Arc::new(Terms { presence_members: 10, ..Terms::default() }),
             connections: Connections::default(),
-            accounts: Accounts::new(Shares { server: 1 << 30, app: 1 << 30, network: 1 << 30, client: 1 << 20 }),
+            accounts: Arc::new(Accounts::new(Shares {
+                server: 1 << 30,
+                app: 1 << 30,
+                network: 1 << 30,
+                client: 1 << 20,
+            })),
             directory: Directory::new(10),
             metrics: Metrics::default().start(),
             settings: Live::new(Settings {
