@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(page["refusals"]["origin"], 0);
         let store: Vec<_> = ["reads", "commits", "stored_bytes", "file_bytes"].map(|name| &page["store"][name]).into();
         assert_eq!(store, [3, 4, 5, 6]);
-        assert_eq!(page["store"]["bytes"]["chat messages"], 0);
+        assert_eq!(page["store"]["bytes"]["chat_messages"], 0);
         assert_eq!(
             page["system"],
             json!({

@@ -123,7 +123,8 @@ impl Engine {
         let read = self.read(|rows| {
             rows.visit(META, span, Order::Rising, &mut |key, value| {
                 let Some(table) = key.strip_prefix(COUNTED) else { return Ok(ControlFlow::Break(())) };
-                let place = TABLES.iter().position(|known| known.as_bytes() == table).unwrap_or(other);
+                let shown = table.iter().map(|byte| if *byte == b' ' { b'_' } else { *byte });
+                let place = TABLES.iter().position(|known| known.bytes().eq(shown.clone())).unwrap_or(other);
                 sizes[place].1 += value.try_into().map_or(0, u64::from_be_bytes);
                 Ok(ControlFlow::Continue(()))
             })
