@@ -23,6 +23,7 @@ use crate::{
         connections::Connections,
         metrics::Metrics,
         refusals::Refusals,
+        relief,
     },
     auth::{
         Leeway,
@@ -91,11 +92,10 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let config = &loaded.config;
     let (tls_config, certificate) = certificate.map(|(tls, reloader)| (tls, Arc::new(reloader))).unzip();
     let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
-    let accounts = Arc::new(Accounts::new(memory::shares(&config.limits)));
-    let payer = Arc::clone(&accounts);
-    let Tenants { apps, ably, local_app, local_key } = tenants(config, apps, ably_key, &clock, &leeway, payer)?;
+    let accounts = Arc::new(accounts(config));
+    let Tenants { apps, ably, local_app, local_key } = tenants(config, apps, ably_key, &clock, &leeway, &accounts)?;
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
-    let memory = MemoryLog::new(window(config), config.history.total_bytes);
+    let memory = MemoryLog::new(window(config), Arc::<Accounts>::clone(&accounts));
     // What needs no disk leaves none behind.
     let is_kept = config.ably.enabled || Older::is_enabled(config);
     let (log, storage): (Arc<dyn Log>, _) = if is_kept {
@@ -111,7 +111,9 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         }
         None => Older::default(),
     };
-    let broker = Arc::new(Broker { accounts, ..broker(config, clock.clone(), log, namespaces) });
+    let broker = Arc::new(broker(config, clock.clone(), log, namespaces, accounts));
+    let relieved = Arc::clone(&broker);
+    every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
     let admission = Admission::new(&config.limits);
     let letshare = Arc::new(letshare::Shared::new(config, clock));
     let (revocations, nonces) = match &storage {
@@ -204,15 +206,26 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     })
 }
 
+/// What pays for all that is kept.
+pub fn accounts(config: &Config) -> Accounts {
+    Accounts::new(memory::shares(&config.limits, &config.history))
+}
+
 /// What the worker threads of a server share, before any of them runs.
-pub fn broker(config: &Config, clock: Clock, log: Arc<dyn Log>, namespaces: Arc<dyn Namespaces>) -> Broker {
+pub fn broker(
+    config: &Config,
+    clock: Clock,
+    log: Arc<dyn Log>,
+    namespaces: Arc<dyn Namespaces>,
+    accounts: Arc<Accounts>,
+) -> Broker {
     Broker {
         clock,
         log,
         namespaces,
         connections: Connections::default(),
-        accounts: Arc::new(Accounts::new(memory::shares(&config.limits))),
-        directory: Directory::new(config.limits.channels),
+        accounts,
+        directory: Directory::new(memory::channels(&config.limits)),
         metrics: Metrics::default().start(),
         settings: Live::new(broker_settings(config)),
         ready: Arc::new(AtomicBool::new(true)),
@@ -267,7 +280,7 @@ fn tenants(
     kept: Option<LocalKey>,
     clock: &Clock,
     leeway: &Leeway,
-    accounts: Arc<Accounts>,
+    accounts: &Arc<Accounts>,
 ) -> anyhow::Result<Tenants> {
     let settings = &config.ably;
     let mut configured: Vec<_> = configured.into_iter().map(Arc::new).collect();
@@ -286,7 +299,13 @@ fn tenants(
     let apps = Arc::new(Apps::new([], clock.clone()));
     apps.replace(configured);
     let ably = ably::endpoint::Shared::new(
-        Gate::new(Arc::clone(&apps), accounts, &secret, settings.keys_over_http, leeway.clone()),
+        Gate::new(
+            Arc::clone(&apps),
+            Arc::<Accounts>::clone(accounts),
+            &secret,
+            settings.keys_over_http,
+            leeway.clone(),
+        ),
         ConnectionKeys::new(&secret),
         ably::endpoint::Settings {
             max_message_bytes: settings.max_message_bytes,

@@ -21,6 +21,7 @@ use crate::{
         admission::{Admission, NotAdmitted, Permit},
         client_address::{client_address_of, proxy_hint},
         guard::MessageLimits,
+        http::body,
     },
     limits,
     live::Live,
@@ -66,6 +67,17 @@ impl Ingress {
             return Err(NotAdmitted::Draining);
         }
         self.admission.admit(self.client_address(request), self.worker.broker.clock.uptime())
+    }
+
+    /// Counts a plain request against its network's rate; what is read of it is its network's to pay for until its app is known.
+    ///
+    /// # Errors
+    /// When the network asks too often.
+    pub(super) fn take_request(&self, request: &HttpRequest) -> Result<(), NotAdmitted> {
+        let broker = &self.worker.broker;
+        let network = self.admission.request(self.client_address(request), broker.clock.uptime())?;
+        body::charge_to(request, broker.accounts.requests(network));
+        Ok(())
     }
 
     /// Takes what the connection itself costs, from the account of its app and network.

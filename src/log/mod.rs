@@ -11,12 +11,13 @@ use crate::{
         replay::{Found, Wanted},
         serial::Mint,
     },
-    ids::ChannelName,
+    ids::{AppId, ChannelName},
 };
 
 #[cfg(test)]
 mod contract;
 pub mod disk;
+mod kept;
 pub mod memory;
 
 pub use crate::store::{Done, StoreError};
@@ -35,8 +36,12 @@ pub trait Log: Send + Sync {
     /// `channel` is no longer in use: a log that keeps nothing may be dropped.
     fn close(&self, channel: &ChannelName);
 
-    /// Bytes held in memory for all channels.
-    fn bytes(&self) -> usize;
+    /// Drops what is in memory of a channel. Whoever asks for it is told that it is kept no more, or gets it from the disk.
+    fn forget(&self, channel: &ChannelName);
+
+    /// Every channel of an app loses the older half of what it has in memory beyond [`crate::limits::WINDOW_FREE`] bytes; at most
+    /// once a second (`now` is monotonic). Whether anything went.
+    fn shrink(&self, app: AppId, now: Duration) -> bool;
 
     /// Bytes of all entries on disk, as last counted.
     fn stored_bytes(&self) -> u64 {
@@ -56,7 +61,7 @@ pub trait ChannelLog: Send {
     /// Mints the serials that follow the newest entry, those included that are not on disk yet.
     fn mint(&self) -> Mint;
 
-    /// Adds the newest entry. `now` is monotonic.
+    /// Adds the newest entry. `now` is monotonic. With [`StoreError::Memory`] nothing has changed, and `later` was not asked.
     ///
     /// While it is pending the entry is not to be delivered, and a log that is opened again does not have it. Entries
     /// are answered in their order.
@@ -79,6 +84,9 @@ pub trait ChannelLog: Send {
 
     /// A page of the past.
     fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead>;
+
+    /// Drops the oldest entries from memory, so many bytes of them; false when there are none.
+    fn give_up(&mut self, bytes: usize) -> bool;
 
     /// Drops from memory what is too old; true when nothing is left and nothing is pending. `now` is
     /// monotonic.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, rt};
 use letshare_server::{
-    actors::{broker::Broker, online::Online, worker::Worker},
+    actors::{accounts::Accounts, broker::Broker, online::Online, worker::Worker},
     app,
     clock::Clock,
     config::Config,
@@ -40,8 +40,9 @@ impl EchoServer {
         config.limits.connects_per_second = 0;
         config.limits.connections = connections;
         let window = Bounds { age: Duration::ZERO, entries: 1, bytes: 1 << 20 };
-        let log = Arc::new(MemoryLog::new(window, 1 << 20));
-        let broker = Arc::new(app::broker(&config, Clock::system(), log, Arc::new(Terms::default())));
+        let accounts = Arc::new(app::accounts(&config));
+        let log = Arc::new(MemoryLog::new(window, Arc::<Accounts>::clone(&accounts)));
+        let broker = Arc::new(app::broker(&config, Clock::system(), log, Arc::new(Terms::default()), accounts));
         let data = tempfile::tempdir().unwrap();
         let terms = folder::Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
         let folder = DataFolder::open(data.path(), terms, Clock::system()).unwrap();

@@ -7,6 +7,7 @@ use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
     actors::{
+        accounts::Full,
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
         channels::undone::Owed,
@@ -23,7 +24,7 @@ use crate::{
     },
     error::Fault,
     ids::SessionId,
-    log::{Done, StoreError},
+    log::{Done, Later, StoreError},
 };
 
 /// The log has an entry, or has it not and will not have it.
@@ -119,7 +120,7 @@ impl Channel {
         };
         let appended = match entry.is_ephemeral {
             true => Poll::Ready(Ok(())),
-            false => self.log.append(now.uptime, Arc::clone(&entry), &mut later),
+            false => self.keep(now, &entry, &mut later),
         };
         match appended {
             Poll::Ready(Ok(())) if self.commit_queue.is_empty() => self.deliver(now, entry, ctx),
@@ -131,6 +132,30 @@ impl Channel {
             Poll::Pending => self.commit_queue.entry(entry),
         }
         published
+    }
+
+    /// Appends to the log. When there is no memory for it, what is cheaper to lose goes first: windows of channels that nobody
+    /// is attached to, the oldest of this channel, then of the app's other channels.
+    fn keep(
+        &mut self,
+        now: Now,
+        entry: &Arc<Entry>,
+        later: Later<'_, Result<(), StoreError>>,
+    ) -> Poll<Result<(), StoreError>> {
+        self.was_used = true;
+        loop {
+            match self.log.append(now.uptime, Arc::clone(entry), later) {
+                Poll::Ready(Err(StoreError::Memory(full))) if self.makes_room(now, entry, full) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn makes_room(&mut self, now: Now, entry: &Entry, full: Full) -> bool {
+        let (app, broker) = (self.state.name().app(), &self.worker.broker);
+        broker.directory.relieve_for(app, full, broker)
+            || self.log.give_up(entry.cost())
+            || broker.log.shrink(app, now.uptime)
     }
 
     /// Does what has waited and waits no longer.

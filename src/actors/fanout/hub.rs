@@ -199,7 +199,7 @@ impl Hub {
             .map(|(name, _)| name.clone())
             .collect();
         for channel in orphans {
-            if let Err(fault) = self.worker.channel(&channel) {
+            if let Err(fault) = self.worker.channel(&channel, None) {
                 tracing::error!(%fault, "a channel that died cannot be made anew yet");
                 self.orphans.look_again();
             }

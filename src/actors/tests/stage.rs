@@ -32,7 +32,9 @@ use crate::{
     },
     clock::{Clock, OncePerSecond},
     core::{
+        budget::Account,
         command::Answer,
+        eviction::ChannelShares,
         filter::Filter,
         frame,
         keepalive::Timeouts,
@@ -60,10 +62,15 @@ pub struct Stage {
     _second: Arbiter,
 }
 
+/// What a log in memory keeps is of no concern.
+pub fn unbounded() -> Arc<Account> {
+    Arc::new(Account::server(usize::MAX))
+}
+
 impl Stage {
     pub fn set() -> Self {
         let history = Bounds { age: Duration::from_secs(120), entries: 100, bytes: 100_000 };
-        Self::set_on(Arc::new(MemoryLog::new(history, 100_000)))
+        Self::set_on(Arc::new(MemoryLog::new(history, unbounded())))
     }
 
     /// With this log.
@@ -80,8 +87,10 @@ impl Stage {
                 app: 1 << 30,
                 network: 1 << 30,
                 client: 1 << 20,
+                windows: [1 << 30; 2],
+                bodies: [1 << 20; 2],
             })),
-            directory: Directory::new(10),
+            directory: Directory::new(ChannelShares { server: 10, app: 10 }),
             metrics: Metrics::default().start(),
             settings: Live::new(Settings {
                 outbox_bytes: 100_000,
@@ -141,7 +150,7 @@ impl Stage {
 
     pub fn channel(&self) -> Addr<Channel> {
         let name = ChannelName::from(ROOM);
-        self.broker.directory.channel(&name, &self.broker).unwrap()
+        self.broker.directory.channel(&name, &self.broker, None).unwrap()
     }
 
     pub async fn until_channels(&self, expected: usize) {

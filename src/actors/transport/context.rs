@@ -275,7 +275,7 @@ impl TransportContext<'_> {
         let known = self.attachments.address(name, alias).filter(|channel| channel.connected());
         let channel = match known {
             Some(channel) => channel.clone(),
-            None => match worker.channel(name) {
+            None => match worker.channel(name, self.session.outbox.account()) {
                 Ok(channel) => channel,
                 Err(fault) => {
                     command.withdraw();
@@ -352,7 +352,7 @@ impl TransportContext<'_> {
             (Ok(attachment), _) => attachment.send(name, Command::new(hub, name.clone(), publish), &worker),
             (Err(_), refusal) => {
                 let channel = match refusal {
-                    None => worker.channel(name)?,
+                    None => worker.channel(name, self.session.outbox.account())?,
                     Some(fault) => worker.broker.directory.open(name).ok_or(fault)?,
                 };
                 let command = Command::new(hub, name.clone(), publish);

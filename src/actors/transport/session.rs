@@ -283,7 +283,7 @@ impl Session {
                 Ok(channel)
             } else {
                 // It died, and its successor may know this member.
-                self.worker.channel(&name)
+                self.worker.channel(&name, None)
             };
             if let Ok(channel) = channel {
                 // Not refused by a full mailbox: a member that is never removed would be worse.

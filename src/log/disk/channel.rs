@@ -22,7 +22,6 @@ use crate::{
             reader::Reader,
             rows::{self, ChannelRow, ENTRIES, NOWHERE, Slice},
         },
-        memory::Budget,
     },
     store::{
         StoreError,
@@ -33,7 +32,6 @@ use crate::{
 /// The channel in the hands of its actor.
 pub struct DiskChannel {
     past: Arc<Past>,
-    budget: Arc<Budget>,
     bounds: Bounds,
     reader: Arc<Reader>,
 }
@@ -52,7 +50,6 @@ impl DiskChannel {
         let (engine, clock) = (Arc::clone(&log.engine), log.clock.clone());
         Self {
             past: Arc::new(Past { name, open, engine, backlog_bytes: log.backlog_bytes, clock }),
-            budget: Arc::clone(log.memory.budget()),
             bounds: log.memory.bounds(),
             reader: Arc::clone(&log.reader),
         }
@@ -230,13 +227,13 @@ impl ChannelLog for DiskChannel {
             }
             rows.put(ENTRIES, &key, &value)
         };
-        let (budget, bounds, done) = (Arc::clone(&self.budget), self.bounds, later());
+        let (bounds, done) = (self.bounds, later());
         let committed = move |result: Result<(), StoreError>| {
             let mut state = open.state.lock();
             state.pending -= 1;
             if result.is_ok() {
                 state.has_row = true;
-                budget.charge(&mut state.window, |window| window.append(now, entry, bounds));
+                state.window.append_copy(now, entry, bounds);
             }
             drop(state);
             done(result);
@@ -277,10 +274,13 @@ impl ChannelLog for DiskChannel {
         Poll::Pending
     }
 
+    fn give_up(&mut self, bytes: usize) -> bool {
+        self.past.open.forget(bytes)
+    }
+
     fn expire(&mut self, now: Duration) -> bool {
         let mut state = self.past.open.state.lock();
-        let (budget, bounds) = (&self.budget, self.bounds);
-        budget.charge(&mut state.window, |window| window.trim(now, bounds));
+        state.window.trim(now, self.bounds);
         let older = state.older.as_ref();
         if older.is_some_and(|older| now.saturating_sub(older.came) > limits::BACKLOG_KEPT) {
             state.older = None;

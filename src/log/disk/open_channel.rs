@@ -13,11 +13,14 @@ use crate::{
         serial::{Epoch, Place, Serial},
         window::{Gap, Window},
     },
-    ids::ChannelName,
+    ids::{AppId, ChannelName},
     limits,
-    log::disk::{
-        DiskLog,
-        rows::{self, ChannelRow, NOWHERE, Slice},
+    log::{
+        disk::{
+            DiskLog,
+            rows::{self, ChannelRow, NOWHERE, Slice},
+        },
+        kept::KeptWindow,
     },
     store::{StoreError, engine::Order},
 };
@@ -33,7 +36,7 @@ pub struct OpenChannel {
 /// What of a channel is in memory.
 pub struct State {
     /// What is on disk, the newest minutes of it.
-    pub window: Window,
+    pub window: KeptWindow,
     /// The newest entry that was handed to the writer, and how many are not on disk yet.
     pub submitted: Option<Serial>,
     pub pending: usize,
@@ -84,12 +87,12 @@ impl Older {
 
 impl OpenChannel {
     /// A channel that the file does not know.
-    pub(super) fn new(log: &DiskLog) -> Self {
+    pub(super) fn new(log: &DiskLog, app: AppId) -> Self {
         let epoch = Epoch::new(rand::random());
         Self {
             row: ChannelRow::new(log.next_id(), epoch, false),
             state: Mutex::new(State {
-                window: Window::new(epoch),
+                window: log.memory.kept(app, Window::new(epoch)),
                 submitted: None,
                 pending: 0,
                 has_row: false,
@@ -97,6 +100,12 @@ impl OpenChannel {
                 older: None,
             }),
         }
+    }
+
+    /// Drops the oldest entries from memory, so many bytes of them, and what was read back; false when there was nothing.
+    pub(super) fn forget(&self, bytes: usize) -> bool {
+        let mut state = self.state.lock();
+        state.older.take().is_some() | state.window.give_up(bytes)
     }
 
     /// Nothing is in memory and nothing is on its way to the disk.
@@ -139,14 +148,12 @@ pub(super) fn read(log: &DiskLog, name: &ChannelName, is_going: bool) -> Result<
         })?;
         let place = last.map_or(NOWHERE, Serial::place).max(row.last);
         let floor = floor.or(row.serial(row.dropped));
-        let mut window = Window::resume(row.epoch, row.serial(place), floor);
-        log.memory.budget().charge(&mut window, |window| {
-            for entry in recent.into_iter().rev() {
-                let age = wall.millis().saturating_sub(entry.timestamp.millis());
-                let came = uptime.saturating_sub(Duration::from_millis(age));
-                window.append(came, entry, bounds);
-            }
-        });
+        let mut window = log.memory.kept(name.app(), Window::resume(row.epoch, row.serial(place), floor));
+        for entry in recent.into_iter().rev() {
+            let age = wall.millis().saturating_sub(entry.timestamp.millis());
+            let came = uptime.saturating_sub(Duration::from_millis(age));
+            window.append_copy(came, entry, bounds);
+        }
         remembered.reverse();
         let state = State { submitted: None, pending: 0, has_row: !is_going, remembered, older: None, window };
         Ok(Some(OpenChannel { row, state: Mutex::new(state) }))

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::mpsc, task::Poll};
 use super::*;
 use crate::{
     core::{
+        budget::Account,
         command::Rewind,
         history::{Direction, Kind, Query},
         message::Entry,
@@ -30,7 +31,7 @@ fn clock() -> Clock {
 
 fn memory() -> MemoryLog {
     let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
-    MemoryLog::new(bounds, 1 << 24)
+    MemoryLog::new(bounds, Arc::new(Account::server(1 << 24)))
 }
 
 fn engine(disk: &FaultyDisk) -> Arc<Engine> {

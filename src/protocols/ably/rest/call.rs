@@ -19,7 +19,7 @@ use crate::{
     core::capability::Operation,
     edge::{
         http::{
-            body::{self, NoBody},
+            body::{self, Body, NoBody},
             query::Query,
         },
         websocket,
@@ -75,13 +75,13 @@ impl<'a> Call<'a> {
     }
 
     /// The body of at most `limit` bytes, and the format that it is in.
-    pub async fn body(&self, payload: &mut web::Payload, limit: usize) -> Result<(Format, Bytes), Fault> {
-        let headers = self.http.headers();
-        let format = form::body_format(headers, &self.query);
-        let body = body::read(headers, payload, limit).await;
+    pub async fn body(&self, payload: &mut web::Payload, limit: usize) -> Result<(Format, Body), Fault> {
+        let format = form::body_format(self.http.headers(), &self.query);
+        let body = body::read(self.http, payload, limit).await;
         let body = body.map_err(|no_body| match no_body {
             NoBody::TooLarge { size } => Fault::TooLarge { what: "the body", size, limit },
             NoBody::Broken => Fault::Malformed { what: "the body broke off".into() },
+            NoBody::NoRoom(full) => full.to_fault(),
         })?;
         Ok((format, body))
     }

@@ -88,6 +88,12 @@ impl Ably {
     }
 }
 
+/// The answer to a request that is not looked at.
+pub fn refuse(request: &HttpRequest, fault: Fault) -> HttpResponse {
+    let query = Query::parse(request.query_string());
+    respond(Form::of(request.headers(), &query), Err(fault))
+}
+
 impl Rest {
     async fn answer(
         &self,
