@@ -431,6 +431,23 @@ pub const STORE_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 pub const SWEEP_ENTRIES: usize = 256;
 pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 
+/// What is read of a backlog at a time, in bytes of memory ([`crate::core::message::Entry::cost`]); the next when the socket
+/// has taken it. The last entry of a portion may be longer.
+pub const BACKLOG_PORTION: usize = 64 * 1024;
+
+/// What a backlog, or whatever else is framed only as its socket drains, costs while it waits, beside what it keeps.
+pub const OUTBOX_SOURCE_COST: usize = 1024;
+
+/// How often an outbox goes on with a backlog in one turn, before the other sockets of the thread have theirs.
+pub const OUTBOX_PORTIONS: usize = 16;
+
+/// What one request reads of the file before the others have their turn, in rows and bytes.
+pub const READ_ROWS: usize = 2_000;
+pub const READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// Who comes back late has so much read ahead for those who missed a little more.
+pub const BACKLOG_AHEAD: usize = 1024 * 1024;
+
 /// What was read back of a channel's past stays in memory this long, for others who come back for it.
 pub const BACKLOG_KEPT: Duration = Duration::from_secs(20);
 
@@ -456,6 +473,11 @@ pub const RETRY_AFTER_MAX: u64 = 60;
 /// Items on a page of a list: unless asked otherwise, and at most (`docs/protocols/ably.md §5.11`).
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
+
+/// What is handed out of a page at a time, in bytes of memory ([`crate::core::message::Entry::cost`]); the next when the
+/// client has taken it. And what is given to its socket at a time.
+pub const PAGE_PORTION: usize = 128 * 1024;
+pub const ANSWER_SLICE: usize = 16 * 1024;
 
 /// Messages or presence events of one Ably frame or REST publish (`docs/protocols/ably.md §6.1`).
 pub const FRAME_ITEMS: usize = 1_000;

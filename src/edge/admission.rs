@@ -294,6 +294,11 @@ impl Admission {
         if is_within { Ok(caps.counted_network(address)) } else { Err(NotAdmitted::TooOften(caps.requests)) }
     }
 
+    /// The network whose account pays for a client at `address`; none where clients are not counted by address.
+    pub fn network(&self, address: IpAddr) -> Option<Network> {
+        self.0.caps.get().counted_network(address)
+    }
+
     /// WebSockets open now.
     pub fn open(&self) -> usize {
         self.0.open.lock().web_sockets.total

@@ -23,6 +23,7 @@ use crate::{
         guard::MessageLimits,
         http::body,
     },
+    ids::AppId,
     limits,
     live::Live,
 };
@@ -90,6 +91,12 @@ impl Ingress {
         let account = broker.accounts.client(terms.app, permit.network());
         let charge = account.charge(Kind::Connection, limits::CONNECTION_COST).map_err(NotAdmitted::NoMemory)?;
         Ok(Place { terms, account, held: (permit, charge) })
+    }
+
+    /// Who pays for what a plain request has kept.
+    pub fn account_of_request(&self, request: &HttpRequest, app: AppId) -> Account {
+        let network = self.admission.network(self.client_address(request));
+        self.worker.broker.accounts.client(app, network)
     }
 
     /// Counts a client that is turned away before the upgrade, and logs why. Where clients are counted by

@@ -31,6 +31,7 @@ pub mod check;
 mod encoding;
 mod handover;
 mod open_channel;
+mod past;
 mod reader;
 mod rows;
 mod sweep;

@@ -18,8 +18,8 @@ use crate::{
         dedupe::Known,
         history::Query,
         message::Entry,
-        replay::{Found, Wanted},
-        serial::{Epoch, Mint},
+        replay::{Choice, Found, Past, Read, Wanted},
+        serial::{Epoch, Mint, Serial},
         window::{Bounds, Window},
     },
     ids::{AppId, ChannelName},
@@ -55,6 +55,11 @@ impl MemoryLog {
     }
 
     /// A window that its app pays for.
+    /// Who pays for what is in memory of an app's channels.
+    pub(super) fn account(&self, app: AppId) -> Account {
+        (self.account_of)(app)
+    }
+
     pub(super) fn kept(&self, app: AppId, window: Window) -> KeptWindow {
         KeptWindow::new(window, self.accounts.of_app(app))
     }
@@ -139,7 +144,7 @@ impl Log for MemoryLog {
 }
 
 struct ChannelWindow {
-    /// Hardly contended: only the channel's actor locks it, another one after its death, and who makes room.
+    /// Locked for moments: by the channel's actor, by transports that read a backlog of it, and by who makes room.
     window: Arc<Mutex<KeptWindow>>,
     bounds: Bounds,
     is_sealed: Arc<AtomicBool>,
@@ -177,8 +182,12 @@ impl ChannelLog for ChannelWindow {
         self.window.lock().entries().cloned().collect()
     }
 
-    fn read(&self, wanted: Wanted, _: Later<'_, Found>) -> Poll<Found> {
-        Poll::Ready(self.window.lock().read(wanted))
+    fn read(&self, wanted: Wanted, choice: &Arc<Choice>, _: Later<'_, Found>) -> Poll<Found> {
+        Poll::Ready(self.window.lock().read(wanted, choice))
+    }
+
+    fn past(&self) -> Arc<dyn Past> {
+        Arc::<Mutex<KeptWindow>>::clone(&self.window)
     }
 
     fn page(&self, query: &Query, _: Later<'_, PageRead>) -> Poll<PageRead> {
@@ -195,6 +204,12 @@ impl ChannelLog for ChannelWindow {
         let mut window = self.window.lock();
         window.trim(now, self.bounds);
         window.is_empty()
+    }
+}
+
+impl Past for Mutex<KeptWindow> {
+    fn portion(self: Arc<Self>, after: Serial, upto: Serial, choice: &Arc<Choice>, _: Later<'_, Read>) -> Poll<Read> {
+        Poll::Ready(self.lock().portion(after, upto, choice))
     }
 }
 

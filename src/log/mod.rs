@@ -8,7 +8,7 @@ use crate::{
         dedupe::Known,
         history::{Page, Query},
         message::Entry,
-        replay::{Found, Wanted},
+        replay::{Choice, Found, Past, Wanted},
         serial::Mint,
     },
     ids::{AppId, ChannelName},
@@ -20,7 +20,10 @@ pub mod disk;
 mod kept;
 pub mod memory;
 
-pub use crate::store::{Done, StoreError};
+pub use crate::{
+    core::replay::Later,
+    store::{Done, StoreError},
+};
 
 /// The logs of all channels.
 pub trait Log: Send + Sync {
@@ -49,10 +52,6 @@ pub trait Log: Send + Sync {
     }
 }
 
-/// Makes what a log calls when it has an answer: asked for at most once, and only by a log that has to wait for a disk. It
-/// then returns [`Poll::Pending`], and calls from another thread, perhaps before it returns.
-pub type Later<'a, T> = &'a mut dyn FnMut() -> Box<dyn FnOnce(T) + Send>;
-
 /// A page of the past; none when nothing is kept any more of what came before the position that it was to end at.
 pub type PageRead = Result<Option<Page>, StoreError>;
 
@@ -79,8 +78,11 @@ pub trait ChannelLog: Send {
     /// Everything that is in memory, oldest first.
     fn recent(&self) -> Vec<Arc<Entry>>;
 
-    /// A part of the past. What cannot be read is not there: [`Gap::Expired`](crate::core::window::Gap::Expired), or less.
-    fn read(&self, wanted: Wanted, later: Later<'_, Found>) -> Poll<Found>;
+    /// What is chosen of a part of the past. What cannot be read is not there: [`Gap::Expired`](crate::core::window::Gap::Expired), or less.
+    fn read(&self, wanted: Wanted, choice: &Arc<Choice>, later: Later<'_, Found>) -> Poll<Found>;
+
+    /// The same log for whoever reads a backlog.
+    fn past(&self) -> Arc<dyn Past>;
 
     /// A page of the past.
     fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead>;

@@ -18,7 +18,7 @@ use crate::{
         command::{Answer, Effect, HubId, Now, Publish, Reply},
         dedupe::Published,
         message::{Body, Draft, Entry},
-        replay::{self, Found, Wanted},
+        replay::{self, Choice, Found, Wanted},
         serial::Serial,
         window::Gap,
     },
@@ -208,19 +208,22 @@ impl Channel {
                 let wall = self.worker.broker.clock.now();
                 match replay::wanted(start, attached.is_change, wall) {
                     None => self.finish(effect, Ok(Vec::new())),
-                    Some(wanted) => self.read_for(effect, wanted, ctx),
+                    Some(wanted) => {
+                        let choice = Choice::for_reader(&attached.subscription);
+                        self.read_for(effect, wanted, &choice, ctx);
+                    }
                 }
             }
-            Effect::Replay { after, .. } => self.read_for(effect, Wanted::After(after), ctx),
+            Effect::Replay { after, .. } => self.read_for(effect, Wanted::After(after), &Choice::all(), ctx),
         }
     }
 
-    fn read_for(&mut self, effect: Effect, wanted: Wanted, ctx: &Context<Self>) {
+    fn read_for(&mut self, effect: Effect, wanted: Wanted, choice: &Arc<Choice>, ctx: &Context<Self>) {
         let mut later = || -> Box<dyn FnOnce(Found) + Send> {
             let reading = Reading { channel: ctx.address(), found: Err(Gap::Expired) };
             Box::new(move |found| reading.finish(found))
         };
-        match self.log.read(wanted, &mut later) {
+        match self.log.read(wanted, choice, &mut later) {
             Poll::Ready(found) => self.finish(effect, found),
             Poll::Pending => {
                 self.owed = None;
@@ -236,7 +239,9 @@ impl Channel {
                 let session = attached.subscription.id.session;
                 let bytes = self.worker.broker.settings.get().replay_bytes;
                 let unsettled = self.state.unsettled();
-                let attached = replay::fill(*attached, &start, found, || self.log.recent(), unsettled, bytes);
+                let choice = Choice::for_reader(&attached.subscription);
+                let recent = || choice.of_all(&self.log.recent());
+                let attached = replay::fill(*attached, &start, found, recent, || self.log.past(), unsettled, bytes);
                 self.owed = None;
                 self.answer(hub, session, Answer::Attached(Box::new(attached)));
             }

@@ -22,7 +22,7 @@ use crate::{
         frame,
         history::Query,
         message::{Entry, EntryId, Message, Payload},
-        replay::{Found, Wanted},
+        replay::{Choice, Found, Past, Wanted},
         serial::{Epoch, Mint},
         window::Bounds,
     },
@@ -132,14 +132,18 @@ impl ChannelLog for Odd {
         self.log.recent()
     }
 
-    fn read(&self, wanted: Wanted, later: Later<'_, Found>) -> Poll<Found> {
+    fn read(&self, wanted: Wanted, choice: &Arc<Choice>, later: Later<'_, Found>) -> Poll<Found> {
         match self.manner {
             Manner::ReadsLater => {
                 self.reads.lock().push(later());
                 Poll::Pending
             }
-            Manner::Silent | Manner::Panics => self.log.read(wanted, later),
+            Manner::Silent | Manner::Panics => self.log.read(wanted, choice, later),
         }
+    }
+
+    fn past(&self) -> Arc<dyn Past> {
+        self.log.past()
     }
 
     fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead> {
