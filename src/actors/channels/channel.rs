@@ -100,7 +100,9 @@ impl Channel {
         let terms = broker.namespaces.terms(&name);
         let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
         let members = Members::new(terms.presence_members, terms.fixtures);
+        let account = broker.accounts.app(name.app());
         let mut state = ChannelState::new(name, log.mint(), members);
+        state.charge_to(&account);
         for known in log.remembered() {
             state.recall(broker.clock.uptime(), known);
         }
