@@ -230,7 +230,7 @@ impl Outbox {
     /// Nothing waits any more: what was paid is given back.
     fn settle(&self, frames: &mut VecDeque<Bytes>) {
         shrink(frames);
-        if frames.is_empty() && self.0.charge.take().is_some() {
+        if frames.is_empty() && self.0.paid.get() > limits::OUTBOX_FREE && self.0.charge.take().is_some() {
             self.0.paid.set(limits::OUTBOX_FREE);
         }
     }
