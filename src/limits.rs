@@ -379,6 +379,10 @@ pub const STORE_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 pub const SWEEP_ENTRIES: usize = 256;
 pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 
+/// It looks at all channels this often, in between at those that have changed or are due; so many are listed beforehand.
+pub const SWEEP_ALL: Duration = Duration::from_secs(600);
+pub const SWEEP_AGENDA: usize = 10_000;
+
 /// What was read back of a channel's past stays in memory this long, for others who come back for it.
 pub const BACKLOG_KEPT: Duration = Duration::from_secs(20);
 

@@ -117,7 +117,7 @@ pub fn instructions_line(counting: &Counting, dialect: Dialect, now: &Counted, b
         counting.name,
         dialect.name(),
         now.each(),
-        now.each() / counting.receivers.max(1) as f64,
+        now.each() / counting.population.receivers().max(1) as f64,
         wrongs([&now.wrongs].into_iter()),
     );
 }

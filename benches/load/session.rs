@@ -119,14 +119,14 @@ impl Session {
 
     /// Instructions of the server, and of another build of it.
     pub fn instructions(&mut self, counting: &Counting, profiles: Option<&Path>) -> Result<()> {
-        for dialect in self.dialects.clone() {
-            if counting.is_publish && !dialect.acknowledges() {
-                continue;
-            }
+        let is_asked = |dialect: &Dialect| !counting.is_publish() || dialect.acknowledges();
+        let dialects = counting.dialect.map_or(self.dialects.clone(), |dialect| vec![dialect]);
+        for dialect in dialects.into_iter().filter(is_asked) {
             let mut one = |kind: &Kind, build: &str| -> Result<Counted> {
                 let what = format!("{} {} {build}", counting.name, dialect.name()).replace(' ', "-");
                 let profile = profiles.map(|folder| folder.join(&what));
-                let counted = with(kind, self.cpu, |subject| count(subject, dialect, counting, profile.as_deref()));
+                let kind = kind.with(counting.settings);
+                let counted = with(&kind, self.cpu, |subject| count(subject, dialect, counting, profile.as_deref()));
                 let counted = counted.with_context(|| what.clone())?;
                 self.correct &= !counted.wrongs.any();
                 Ok(counted)
@@ -208,14 +208,9 @@ impl Session {
 
     /// All sides of a case in turns; there is no floor that speaks the older protocols.
     pub fn older(&mut self, case: &Case, data_bytes: usize, time: Duration) -> Result<()> {
-        let Kind::Server(mut setup) = self.server.clone() else {
+        let server @ Kind::Server(_) = self.server.with(case.settings) else {
             return Ok(());
         };
-        let more = case.settings.iter();
-        let more = more.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        // Before those of the caller, which win.
-        setup.settings.splice(0..0, more);
-        let server = Kind::Server(setup);
         report::older_head();
         for &pace in case.paces {
             let mut rounds: Vec<Vec<Leg>> = case.sides.iter().map(|_| Vec::new()).collect();

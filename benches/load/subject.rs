@@ -47,6 +47,19 @@ pub struct ServerSetup {
     pub is_counted: bool,
 }
 
+impl Kind {
+    /// The same with more settings.
+    pub fn with(&self, settings: &[(&str, &str)]) -> Self {
+        let mut kind = self.clone();
+        if let Self::Server(setup) = &mut kind {
+            let more = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            // Before those of the caller, which win.
+            setup.settings.splice(0..0, more);
+        }
+        kind
+    }
+}
+
 pub struct Subject {
     child: Child,
     pub target: Target,

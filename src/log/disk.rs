@@ -26,6 +26,7 @@ use crate::{
     },
 };
 
+mod agenda;
 mod channel;
 pub mod check;
 mod encoding;
@@ -37,6 +38,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+use agenda::Agenda;
 use channel::DiskChannel;
 use open_channel::OpenChannel;
 use reader::Reader;
@@ -69,6 +71,10 @@ pub struct DiskLog {
     /// When it was opened (monotonic).
     opened: Duration,
     stored_bytes: AtomicU64,
+    /// Of the sweeps; nobody else has it.
+    agenda: Mutex<Agenda>,
+    /// Channels with entries that no sweep has seen, each once.
+    changed: Arc<Mutex<Vec<ChannelName>>>,
     reader: Arc<Reader>,
 }
 
@@ -111,6 +117,8 @@ impl DiskLog {
             channels: Arc::default(),
             last_id: AtomicU64::new(last.unwrap_or_default()),
             stored_bytes: AtomicU64::new(0),
+            agenda: Mutex::default(),
+            changed: Arc::default(),
         };
         log.take_over()?;
         Ok(log)
@@ -139,6 +147,14 @@ impl DiskLog {
             self.channels.lock().open.remove(name);
         }
         Ok(Arc::clone(open.insert(Arc::new(read?.unwrap_or_else(|| OpenChannel::new(self))))))
+    }
+}
+
+impl DiskLog {
+    /// A persisted channel in use, unless it is being read just now.
+    fn at_hand(&self, channel: &ChannelName) -> Option<Arc<OpenChannel>> {
+        let slot = self.channels.lock().open.get(channel).cloned()?;
+        slot.try_lock()?.clone()
     }
 }
 

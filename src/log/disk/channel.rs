@@ -1,6 +1,8 @@
 //! The log of one persisted channel: the window of the newest minutes first, behind it the file.
 
-use std::{ops::ControlFlow, sync::Arc, task::Poll, time::Duration};
+use std::{mem, ops::ControlFlow, sync::Arc, task::Poll, time::Duration};
+
+use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
@@ -44,6 +46,8 @@ struct Past {
     open: Arc<OpenChannel>,
     engine: Arc<Engine>,
     backlog_bytes: usize,
+    /// Those that the next sweep looks at.
+    changed: Arc<Mutex<Vec<ChannelName>>>,
     clock: Clock,
 }
 
@@ -51,7 +55,14 @@ impl DiskChannel {
     pub(super) fn new(log: &DiskLog, name: ChannelName, open: Arc<OpenChannel>) -> Self {
         let (engine, clock) = (Arc::clone(&log.engine), log.clock.clone());
         Self {
-            past: Arc::new(Past { name, open, engine, backlog_bytes: log.backlog_bytes, clock }),
+            past: Arc::new(Past {
+                name,
+                open,
+                engine,
+                backlog_bytes: log.backlog_bytes,
+                changed: Arc::clone(&log.changed),
+                clock,
+            }),
             budget: Arc::clone(log.memory.budget()),
             bounds: log.memory.bounds(),
             reader: Arc::clone(&log.reader),
@@ -214,7 +225,7 @@ impl ChannelLog for DiskChannel {
         entry: Arc<Entry>,
         later: Later<'_, Result<(), StoreError>>,
     ) -> Poll<Result<(), StoreError>> {
-        let open = Arc::clone(&self.past.open);
+        let open = &self.past.open;
         let value = encoding::encode(&entry);
         let key = rows::entry_key(open.row.id, entry.serial.place());
         let size = key.len() + value.len();
@@ -231,11 +242,15 @@ impl ChannelLog for DiskChannel {
             rows.put(ENTRIES, &key, &value)
         };
         let (budget, bounds, done) = (Arc::clone(&self.budget), self.bounds, later());
+        let past = Arc::clone(&self.past);
         let committed = move |result: Result<(), StoreError>| {
-            let mut state = open.state.lock();
+            let mut state = past.open.state.lock();
             state.pending -= 1;
             if result.is_ok() {
                 state.has_row = true;
+                if !mem::replace(&mut state.is_changed, true) {
+                    past.changed.lock().push(past.name.clone());
+                }
                 budget.charge(&mut state.window, |window| window.append(now, entry, bounds));
             }
             drop(state);

@@ -37,6 +37,8 @@ pub struct State {
     /// The newest entry that was handed to the writer, and how many are not on disk yet.
     pub submitted: Option<Serial>,
     pub pending: usize,
+    /// The next sweep will look at it.
+    pub is_changed: bool,
     /// The file knows the channel.
     pub has_row: bool,
     pub remembered: Vec<Known>,
@@ -92,6 +94,7 @@ impl OpenChannel {
                 window: Window::new(epoch),
                 submitted: None,
                 pending: 0,
+                is_changed: false,
                 has_row: false,
                 remembered: Vec::new(),
                 older: None,
@@ -148,7 +151,15 @@ pub(super) fn read(log: &DiskLog, name: &ChannelName, is_going: bool) -> Result<
             }
         });
         remembered.reverse();
-        let state = State { submitted: None, pending: 0, has_row: !is_going, remembered, older: None, window };
+        let state = State {
+            submitted: None,
+            is_changed: false,
+            pending: 0,
+            has_row: !is_going,
+            remembered,
+            older: None,
+            window,
+        };
         Ok(Some(OpenChannel { row, state: Mutex::new(state) }))
     })
 }
