@@ -32,7 +32,7 @@ pub const ALL: &[Curve] = &[
         measure: first_rewind,
     },
     Curve { row: "G3", what: "resume among n members and clients", sizes: [50, 100, 200, 400], measure: resume },
-    Curve { row: "G4", what: "a request by a token with n resources", sizes: [10, 30, 100, 300], measure: long_token },
+    Curve { row: "G4", what: "a request by a token with n resources", sizes: [10, 30, 60, 120], measure: long_token },
     Curve { row: "G5", what: "one more revocation, n there", sizes: [500, 1_000, 2_000, 4_000], measure: revocation },
     Curve { row: "G6", what: "a page of channels, n there", sizes: [500, 2_000, 8_000, 16_000], measure: channels },
     Curve { row: "G7", what: "SYNC of n members, for each", sizes: [250, 500, 1_000, 2_000], measure: sync },

@@ -14,6 +14,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use memchr::memchr;
+use percent_encoding::{AsciiSet, percent_encode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Longest header line that is read here; those that matter are shorter, and longer ones are none of them.
@@ -125,46 +127,51 @@ impl TargetScan {
     /// `bytes` with their targets encoded; none if there is nothing to encode.
     fn encode(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut encoded: Option<Vec<u8>> = None;
-        let mut rest = 0;
-        while let Some(&byte) = bytes.get(rest) {
-            match self.at {
-                At::Through => break,
-                At::Body(left) => {
-                    let step = left.min((bytes.len() - rest) as u64);
-                    self.at = if step == left { At::Method } else { At::Body(left - step) };
-                    let end = rest + step as usize;
-                    if let Some(encoded) = &mut encoded {
-                        encoded.extend_from_slice(&bytes[rest..end]);
-                    }
-                    rest = end;
-                    continue;
-                }
-                At::Target if !byte.is_ascii() => {
-                    let encoded = encoded.get_or_insert_with(|| bytes[..rest].to_vec());
-                    encoded.extend_from_slice(percent_encoding::percent_encode_byte(byte).as_bytes());
-                    rest += 1;
-                    continue;
-                }
-                At::Method | At::Target | At::Headers => self.step(byte),
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_at(self.extent(rest));
+            if self.at == At::Target && !part.is_ascii() {
+                let encoded = encoded.get_or_insert_with(|| bytes[..bytes.len() - rest.len()].to_vec());
+                let part = percent_encode(part, &AsciiSet::EMPTY);
+                part.for_each(|text| encoded.extend_from_slice(text.as_bytes()));
+            } else if let Some(encoded) = &mut encoded {
+                encoded.extend_from_slice(part);
             }
-            if let Some(encoded) = &mut encoded {
-                encoded.push(byte);
-            }
-            rest += 1;
-        }
-        if let Some(encoded) = &mut encoded {
-            encoded.extend_from_slice(&bytes[rest..]);
+            self.pass(part);
+            rest = behind;
         }
         encoded
     }
 
-    fn step(&mut self, byte: u8) {
-        match (self.at, byte) {
-            (At::Method, b' ') => self.at = At::Target,
-            (At::Target, b'\n') => self.at = At::Headers,
-            (At::Headers, b'\n') => self.end_of_line(),
-            (At::Headers, byte) if self.line.len() < LINE_BYTES => self.line.push(byte),
-            _ => {}
+    /// How many of the next bytes belong to what is being read, its end among them.
+    fn extent(&self, bytes: &[u8]) -> usize {
+        let upto = |end| memchr(end, bytes).map_or(bytes.len(), |at| at + 1);
+        match self.at {
+            At::Method => upto(b' '),
+            At::Target | At::Headers => upto(b'\n'),
+            At::Body(left) => usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len())),
+            At::Through => bytes.len(),
+        }
+    }
+
+    fn pass(&mut self, part: &[u8]) {
+        match self.at {
+            At::Method if part.ends_with(b" ") => self.at = At::Target,
+            At::Target if part.ends_with(b"\n") => self.at = At::Headers,
+            At::Headers => {
+                let text = part.strip_suffix(b"\n");
+                let read = text.unwrap_or(part);
+                let room = LINE_BYTES - self.line.len();
+                self.line.extend_from_slice(&read[..read.len().min(room)]);
+                if text.is_some() {
+                    self.end_of_line();
+                }
+            }
+            At::Body(left) => {
+                let left = left - part.len() as u64;
+                self.at = if left == 0 { At::Method } else { At::Body(left) };
+            }
+            At::Method | At::Target | At::Through => {}
         }
     }
 
