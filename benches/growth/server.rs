@@ -47,15 +47,15 @@ impl Server {
         // Not the folder for temporary files: that may be memory.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         fs::write(folder.path().join("apps.yaml"), APPS)?;
-        let (child, address) = spawn(&folder)?;
+        let (child, address) = spawn(&folder, &[])?;
         Ok(Self { child, address, folder })
     }
 
-    /// Ends it in order, and starts it anew with the same data.
-    pub fn restart(&mut self) -> Result<()> {
+    /// Ends it in order, and starts it anew with the same data and these settings.
+    pub fn restart(&mut self, settings: &[(&str, &str)]) -> Result<()> {
         kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;
         self.child.wait()?;
-        (self.child, self.address) = spawn(&self.folder)?;
+        (self.child, self.address) = spawn(&self.folder, settings)?;
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl Server {
     }
 }
 
-fn spawn(folder: &TempDir) -> Result<(Child, SocketAddr)> {
+fn spawn(folder: &TempDir, settings: &[(&str, &str)]) -> Result<(Child, SocketAddr)> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let mut child = Command::new(env!("CARGO_BIN_EXE_letshare-server"))
         .current_dir(folder.path())
@@ -103,12 +103,12 @@ fn spawn(folder: &TempDir) -> Result<(Child, SocketAddr)> {
         .env("LETSHARE_SERVER_WORKERS", "1")
         .env("LETSHARE_ABLY_APPS_FILE", "apps.yaml")
         .env("LETSHARE_ABLY_KEYS_OVER_HTTP", "true")
-        .env("LETSHARE_HISTORY_WINDOW", "10s")
         .env("LETSHARE_LIMITS_CONNECTIONS_PER_ADDRESS", "0")
         .env("LETSHARE_LIMITS_CONNECTS_PER_SECOND", "0")
         .env("LETSHARE_LIMITS_PUBLISHES_PER_SECOND", "0")
         .env("LETSHARE_LIMITS_CHANNELS_PER_CONNECTION", "20000")
         .env("LETSHARE_LOG_LEVEL", "warn")
+        .envs(settings.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(File::create(folder.path().join("stderr"))?)
