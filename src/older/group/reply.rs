@@ -15,6 +15,7 @@ use crate::{
     ids::Timestamp,
     older::group::{
         code::{Code, INVALID_TOKEN},
+        groups::Missed,
         message::{GROUP, GroupMessage, NEW_MESSAGE, READ, USER},
     },
 };
@@ -24,14 +25,6 @@ use crate::{
 pub struct ReplyTo<'a> {
     pub id: &'a str,
     pub now: Timestamp,
-}
-
-/// What follows an `auth_success`.
-#[derive(Clone, Copy, Debug)]
-pub struct Resumed {
-    pub missed: usize,
-    /// More than are sent: the client reads the rest as history.
-    pub has_more: bool,
 }
 
 #[derive(Serialize)]
@@ -50,11 +43,12 @@ impl ReplyTo<'_> {
         self.write::<()>("pong", None)
     }
 
-    pub fn auth_success(self, user: &str, resumed: Option<Resumed>) -> Bytes {
-        let data = match resumed {
+    /// `missed`: what follows.
+    pub fn auth_success(self, user: &str, missed: Option<&Missed>) -> Bytes {
+        let data = match missed {
             None => json!({"user_id": user}),
-            Some(Resumed { missed, has_more }) => {
-                json!({"user_id": user, "missed": missed, "has_more": has_more})
+            Some(Missed { messages, has_more }) => {
+                json!({"user_id": user, "missed": messages.len(), "has_more": has_more})
             }
         };
         self.write("auth_success", Some(data))
@@ -75,15 +69,10 @@ impl ReplyTo<'_> {
         self.write("ack", Some(data))
     }
 
-    pub fn error(self, code: &Code) -> Bytes {
+    /// `name`: what the log calls it.
+    pub fn error(self, code: &Code, name: Option<&str>) -> Bytes {
         let reply = code.reply();
-        self.write("error", Some(json!({"code": reply.code, "message": reply.text, "reason": reply.reason})))
-    }
-
-    /// The same with the name that the log has for it.
-    pub fn named_error(self, code: &Code, name: &str) -> Bytes {
-        let reply = code.reply();
-        let text = format!("{} ({name})", reply.text);
+        let text = name.map_or_else(|| reply.text.to_string(), |name| format!("{} ({name})", reply.text));
         self.write("error", Some(json!({"code": reply.code, "message": text, "reason": reply.reason})))
     }
 
@@ -233,7 +222,7 @@ mod tests {
         let failed = r#"{"type":"auth_failed","message_id":"c-1","timestamp":1760000000,"data":{"message":"Token 无效或已过期"}}"#;
         assert_eq!(shown(&REPLY.auth_failed(None)), failed);
         let error = r#"{"type":"error","message_id":"c-1","timestamp":1760000000,"data":{"code":404,"message":"群聊不存在","reason":"there is no group with this group_id"}}"#;
-        assert_eq!(shown(&REPLY.error(&Code::NoGroup)), error);
+        assert_eq!(shown(&REPLY.error(&Code::NoGroup, None)), error);
     }
 
     #[test]

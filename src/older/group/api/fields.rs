@@ -104,8 +104,10 @@ fn id(json: &str, name: &'static str) -> Result<String, Code> {
             text => text.map_err(|_| Code::WrongType(name, "a text")),
         },
         Some(b'0'..=b'9') if is_digits(json) => Ok(json.to_owned()),
-        Some(b'-') if is_digits(&json[1..]) => Err(Code::Negative { name, number: echoed(json) }),
-        Some(b'-' | b'0'..=b'9') => Err(Code::NoWholeNumber { name, number: echoed(json) }),
+        Some(b'-' | b'0'..=b'9') => {
+            let what = if is_digits(&json[1..]) { "negative" } else { "no whole number" };
+            Err(Code::BadNumber { name, number: echoed(json), what })
+        }
         _ => Err(Code::NoId(name)),
     }
 }

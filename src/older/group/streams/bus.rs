@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinHandle,
+    task::JoinSet,
 };
 
 use crate::{
@@ -20,9 +21,8 @@ use crate::{
     older::group::{
         message::{Notification, uuid},
         streams::{
-            consumers::{Consumers, STREAMS},
+            consumers::{Consumers, Positions},
             event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, PUSHED_NOTIFICATIONS, Received},
-            position::Positions,
             presence::{Presence, Status},
             queue::{Outgoing, Queue, QueueFull},
         },
@@ -74,7 +74,8 @@ struct Inner {
     presence: Arc<Presence>,
     counts: Arc<Counts>,
     is_reading: watch::Receiver<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    /// Aborted when it is dropped.
+    tasks: Mutex<JoinSet<()>>,
 }
 
 impl Bus {
@@ -96,7 +97,7 @@ impl Bus {
         // entries for their own.
         let origin: Arc<str> = uuid().into();
         let queue = Queue::load(store.clone())?;
-        let positions = Positions::load(store, &STREAMS)?;
+        let positions = Positions::load(store)?;
         let redis = Redis::start(settings.redis);
         let counts = Arc::new(Counts::default());
         let presence = Presence::new(redis.clone(), clock.clone(), Arc::clone(&origin), settings.lease);
@@ -111,10 +112,11 @@ impl Bus {
             warning: Arc::default(),
             is_reading: reading,
         };
-        let mut tasks = consumers.start(positions);
-        tasks.push(tokio::spawn(Arc::clone(&presence).run_for_ever()));
-        let publishing = Arc::clone(&queue).run(redis.clone(), clock, Arc::clone(&origin), Arc::clone(&counts));
-        tasks.push(tokio::spawn(publishing));
+        let mut tasks = JoinSet::new();
+        consumers.start(positions, &mut tasks);
+        tasks.spawn(Arc::clone(&presence).run_for_ever());
+        tasks.spawn(Arc::clone(&queue).run(redis.clone(), clock, Arc::clone(&origin), Arc::clone(&counts)));
+        let tasks = Mutex::new(tasks);
         Ok(Self(Arc::new(Inner { origin, redis, queue, presence, counts, is_reading, tasks })))
     }
 
@@ -167,12 +169,12 @@ impl Bus {
 
     /// One more connection of a user is authenticated here. Never waits.
     pub fn online(&self, user_id: &str) {
-        self.0.presence.add(user_id);
+        self.0.presence.count(user_id, 1);
     }
 
     /// One connection of a user that was [`Bus::online`] is gone. Never waits.
     pub fn offline(&self, user_id: &str) {
-        self.0.presence.remove(user_id);
+        self.0.presence.count(user_id, -1);
     }
 
     /// Whether a user is online on any instance, and since or until when; none if nobody ever heard of it.
@@ -221,13 +223,7 @@ impl Bus {
             }
         };
         let _ = tokio::time::timeout(patience, last).await;
-        self.0.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.0.tasks.lock().abort_all();
     }
 }
 

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
+    task::JoinSet,
     time,
 };
 
@@ -19,17 +19,17 @@ use crate::{
     older::group::streams::{
         bus::Counts,
         duplicates::{Duplicates, Mark},
-        entry::Entry,
         event::{
-            Event, MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Malformed, NOTIFICATIONS, PUSHED_NOTIFICATIONS, Receipt,
-            Received, VERIFY_PROGRESS,
+            Entry, Event, MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Malformed, NOTIFICATIONS, PUSHED_NOTIFICATIONS,
+            Receipt, Received, VERIFY_PROGRESS,
         },
-        position::Positions,
     },
 };
 
 mod every;
 mod once;
+
+pub use every::Positions;
 
 /// What every instance reads.
 pub const STREAMS: [&str; 6] =
@@ -66,13 +66,11 @@ struct Handed {
 }
 
 impl Consumers {
-    pub fn start(self, positions: Positions) -> Vec<JoinHandle<()>> {
+    pub fn start(self, positions: Positions, tasks: &mut JoinSet<()>) {
         let (starts, begin) = oneshot::channel();
         let other = self.clone();
-        vec![
-            tokio::spawn(async move { drop(self.read_everything(positions, starts).await) }),
-            tokio::spawn(async move { drop(other.take_once(begin).await) }),
-        ]
+        tasks.spawn(async move { drop(self.read_everything(positions, starts).await) });
+        tasks.spawn(async move { drop(other.take_once(begin).await) });
     }
 
     /// Hands over what was read; what is not understood, or was seen before, is done. Without `duplicates` these are

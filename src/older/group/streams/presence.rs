@@ -12,7 +12,8 @@
 //! there. What an instance reported counts only as long as its lease; the others clean up after it.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque, hash_map},
+    collections::{BTreeSet, HashMap, VecDeque},
+    mem,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -74,38 +75,46 @@ pub struct Presence {
 
 #[derive(Default)]
 struct Here {
-    /// Connections here; none is 0.
-    users: HashMap<String, u32>,
-    /// Who came or went since the last report.
-    unreported: Unreported,
+    /// Who has connections here, and who is to be reported.
+    users: HashMap<Arc<str>, User>,
+    /// Who is to be reported, each once, who has waited longest first: whoever comes and goes again and again overtakes
+    /// nobody.
+    waiting: VecDeque<Arc<str>>,
     /// Instances whose leases have ended.
     dead: BTreeSet<String>,
     /// Nothing is reported any more.
     has_left: bool,
 }
 
-/// Users, each once, who has waited longest first: whoever comes and goes again and again overtakes nobody.
 #[derive(Default)]
-struct Unreported {
-    order: VecDeque<Arc<str>>,
-    waiting: HashSet<Arc<str>>,
+struct User {
+    connections: u32,
+    is_waiting: bool,
 }
 
-impl Unreported {
-    fn insert(&mut self, user: &str) {
-        if !self.waiting.contains(user) {
-            let user: Arc<str> = user.into();
-            self.waiting.insert(Arc::clone(&user));
-            self.order.push_back(user);
+impl Here {
+    fn report(&mut self, name: Arc<str>) {
+        let user = self.users.entry(Arc::clone(&name)).or_default();
+        if !mem::replace(&mut user.is_waiting, true) {
+            self.waiting.push_back(name);
         }
     }
 
-    /// At most [`limits::ONLINE_PAGE`] of them.
-    fn take(&mut self) -> Vec<Arc<str>> {
-        let count = self.order.len().min(limits::ONLINE_PAGE);
-        let users: Vec<_> = self.order.drain(..count).collect();
-        users.iter().for_each(|user| _ = self.waiting.remove(user));
-        users
+    /// Who is to be reported next, and with how many connections.
+    fn take_page(&mut self) -> Vec<(Arc<str>, u32)> {
+        let count = self.waiting.len().min(limits::ONLINE_PAGE);
+        let users = &mut self.users;
+        let taken = self.waiting.drain(..count).map(|name| {
+            let connections = users.get_mut(&name).map_or(0, |user| {
+                user.is_waiting = false;
+                user.connections
+            });
+            if connections == 0 {
+                users.remove(&name);
+            }
+            (name, connections)
+        });
+        taken.collect()
     }
 }
 
@@ -124,28 +133,15 @@ impl Presence {
         })
     }
 
-    /// One more connection.
-    pub fn add(&self, user: &str) {
+    /// One more connection, or one less.
+    pub fn count(&self, user: &str, more: i32) {
         let mut here = self.here.lock();
-        if let Some(connections) = here.users.get_mut(user) {
-            *connections += 1;
-            return;
-        }
-        here.users.insert(user.to_owned(), 1);
-        here.unreported.insert(user);
-        self.changed.notify_one();
-    }
-
-    /// One connection less.
-    pub fn remove(&self, user: &str) {
-        let mut here = self.here.lock();
-        let hash_map::Entry::Occupied(mut connections) = here.users.entry(user.to_owned()) else {
-            return;
-        };
-        *connections.get_mut() -= 1;
-        if *connections.get() == 0 {
-            connections.remove();
-            here.unreported.insert(user);
+        let name: Arc<str> = user.into();
+        let known = here.users.entry(Arc::clone(&name)).or_default();
+        let was_online = known.connections > 0;
+        known.connections = known.connections.saturating_add_signed(more);
+        if was_online != (known.connections > 0) {
+            here.report(name);
             self.changed.notify_one();
         }
     }
@@ -240,12 +236,10 @@ impl Presence {
 
     /// Takes everybody offline here. When Redis does not answer, the end of the lease does.
     pub async fn leave(&self) -> Result<(), RedisError> {
-        let users: Vec<_> = {
+        let users: Vec<Arc<str>> = {
             let mut here = self.here.lock();
             here.has_left = true;
-            let unreported = std::mem::take(&mut here.unreported);
-            let users = std::mem::take(&mut here.users);
-            users.into_keys().chain(unreported.order.iter().map(|user| user.to_string())).collect()
+            mem::take(&mut here.users).into_keys().collect()
         };
         for page in users.chunks(limits::ONLINE_PAGE) {
             let runs: Vec<_> = page.iter().map(|user| self.report(&self.instance, user, 0, false)).collect();
@@ -295,33 +289,25 @@ impl Presence {
 
     fn report_all(&self) {
         let mut here = self.here.lock();
-        let Here { users, unreported, .. } = &mut *here;
-        users.keys().for_each(|user| unreported.insert(user));
+        let all: Vec<_> = here.users.keys().cloned().collect();
+        all.into_iter().for_each(|user| here.report(user));
         self.changed.notify_one();
     }
 
     /// Reports some users; whether there may be more.
     async fn report_some(&self) -> Result<bool, RedisError> {
-        let (page, runs) = {
+        let page = {
             let mut here = self.here.lock();
-            if here.has_left {
-                return Ok(false);
-            }
-            let page = here.unreported.take();
-            let report = |user: &Arc<str>| {
-                let connections = here.users.get(&**user).copied().unwrap_or(0);
-                self.report(&self.instance, user, connections, false)
-            };
-            let runs: Vec<_> = page.iter().map(report).collect();
-            (page, runs)
+            if here.has_left { Vec::new() } else { here.take_page() }
         };
         if page.is_empty() {
             return Ok(false);
         }
-        let reported = self.redis.run(&runs).await;
+        let report = |(user, connections): &(Arc<str>, u32)| self.report(&self.instance, user, *connections, false);
+        let reported = self.redis.run(&page.iter().map(report).collect::<Vec<_>>()).await;
         if reported.is_err() {
             let mut here = self.here.lock();
-            page.iter().for_each(|user| here.unreported.insert(user));
+            page.into_iter().for_each(|(user, _)| here.report(user));
         }
         reported.map(|_| true)
     }
