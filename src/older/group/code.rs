@@ -82,6 +82,8 @@ reply_table! {
             "there are as many groups, or members of the group, as the server keeps",
         ),
         Busy => Reply::new(503, "服务繁忙，请稍后重试", "the server is busy; try again"),
+        /// An account is full, which the reason names with its setting.
+        NoMemory(why: String) => Reply::new(503, "服务繁忙，请稍后重试", why.clone()),
         NotStored => Reply::new(503, "消息保存失败", "the store does not answer; try again"),
         Internal => Reply::new(500, "服务器内部错误", "the log says why by the name in brackets"),
 
@@ -164,6 +166,7 @@ impl From<&Fault> for Code {
             Fault::ChannelFull { .. } | Fault::TooManyChannels { .. } => Self::TooMany,
             Fault::RateLimited => Self::TooFrequent,
             Fault::DiskFull => Self::NotStored,
+            Fault::MemoryFull { .. } => Self::NoMemory(fault.to_string()),
             fault => match fault.http_status() {
                 400 => Self::BadFormat,
                 401 => Self::Unauthorized,

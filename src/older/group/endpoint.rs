@@ -110,16 +110,6 @@ impl GroupEndpoint {
         rt::spawn(async move { groups.listen().await });
         Self { ingress, shared }
     }
-
-    async fn health(&self, _: &HttpRequest, _: &mut web::Payload) -> HttpResponse {
-        plain(StatusCode::OK, "OK")
-    }
-
-    async fn stats(&self, request: &HttpRequest, _: &mut web::Payload) -> HttpResponse {
-        let query = Query::parse(request.query_string());
-        let users = self.shared.groups.online_users(query.get("scope") == Some("instance")).await;
-        HttpResponse::Ok().json(json!({"online_users": users}))
-    }
 }
 
 reply_table! {
@@ -187,8 +177,12 @@ impl Endpoint for GroupEndpoint {
 pub fn routes(config: &mut web::ServiceConfig, group: &GroupEndpoint) {
     let settings = &group.shared.groups.settings;
     config.service(web::resource(&settings.ws_path).to(edge::websocket(group)));
-    edge::route(config, &settings.health_path, Methods::Any, group, GroupEndpoint::health);
-    edge::route(config, &settings.stats_path, Methods::Any, group, GroupEndpoint::stats);
+    edge::route(config, &settings.health_path, Methods::Any, group, async |_, _, _| plain(StatusCode::OK, "OK"));
+    edge::route(config, &settings.stats_path, Methods::Any, group, async |group, request, _| {
+        let query = Query::parse(request.query_string());
+        let users = group.shared.groups.online_users(query.get("scope") == Some("instance")).await;
+        HttpResponse::Ok().json(json!({"online_users": users}))
+    });
     api::routes(config, group, &settings.api_path);
 }
 

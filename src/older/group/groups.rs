@@ -6,7 +6,7 @@
 //! what concerns one user, `history` is what was said, `inbox` what other instances and services say.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -35,7 +35,7 @@ use crate::{
         repository::{self, Numbers, Repository, Times},
         streams::{Bus, Outgoing, Received, Status},
     },
-    store::{Batch, Commit, Store, StoreError},
+    store::{Batch, Commit, Store, StoreError, archive::keyed_lock::KeyedLock},
 };
 
 mod delivery;
@@ -67,8 +67,8 @@ pub struct Groups {
     changing: Mutex<()>,
     /// Messages on their way to disk, by id, and those of our clients who have sent each.
     storing: Mutex<HashMap<String, Vec<AnswerTo>>>,
-    /// Notifications on their way to disk: user and id.
-    notifying: Mutex<HashSet<(String, String)>>,
+    /// Notifications on their way to disk: user, NUL, id.
+    notifying: Arc<KeyedLock>,
     /// Notifications that were sent from here and come back by Redis: user and id.
     echoes: Mutex<VecDeque<(String, String)>>,
     deliveries: delivery::DeliveryQueues,
@@ -122,7 +122,7 @@ impl Groups {
             numbers: Mutex::new(numbers),
             changing: Mutex::default(),
             storing: Mutex::default(),
-            notifying: Mutex::default(),
+            notifying: Arc::default(),
             echoes: Mutex::default(),
             deliveries: delivery::DeliveryQueues::default(),
             publisher: ConnectionId::random(),

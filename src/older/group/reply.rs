@@ -77,27 +77,23 @@ impl ReplyTo<'_> {
     }
 
     fn write<D: Serialize>(self, kind: &str, data: Option<D>) -> Bytes {
-        write(kind, self.id, self.now, data)
+        let envelope = Envelope { kind, message_id: self.id, timestamp: self.now.millis() / 1_000, data };
+        // Texts and numbers always serialise.
+        frame::text(&serde_json::to_vec(&envelope).unwrap_or_default())
     }
-}
-
-fn write<D: Serialize>(kind: &str, id: &str, now: Timestamp, data: Option<D>) -> Bytes {
-    let envelope = Envelope { kind, message_id: id, timestamp: now.millis() / 1_000, data };
-    // Texts and numbers always serialise.
-    frame::text(&serde_json::to_vec(&envelope).unwrap_or_default())
 }
 
 /// A stored message as a frame; `json` is the message.
 pub fn new_message(json: &str, now: Timestamp) -> Bytes {
     let id = id_of(json);
     let data: Option<&RawValue> = serde_json::from_str(json).ok();
-    write(NEW_MESSAGE, &id, now, data)
+    ReplyTo { id: &id, now }.write(NEW_MESSAGE, data)
 }
 
 /// How far a user has read, for its other connections.
 pub fn read(group: &str, message: &str, now: Timestamp) -> Bytes {
     let data = json!({"group_id": group, "message_id": message});
-    write(READ, message, now, Some(data))
+    ReplyTo { id: message, now }.write(READ, Some(data))
 }
 
 fn id_of(json: &str) -> String {
@@ -130,14 +126,14 @@ fn encode(entry: &Entry, message: &Message, index: usize) -> Bytes {
     {
         if entry.channel.as_str().starts_with(USER) {
             let data: Option<&RawValue> = serde_json::from_str(text).ok();
-            return write(&message.name, &entry.item_id(index).to_string(), now, data);
+            return ReplyTo { id: &entry.item_id(index).to_string(), now }.write(&message.name, data);
         }
         if number_of(entry).is_some() {
             return new_message(text, now);
         }
     }
     let message = foreign(entry, message, index);
-    write(NEW_MESSAGE, &message.message_id, now, Some(&message))
+    ReplyTo { id: &message.message_id, now }.write(NEW_MESSAGE, Some(&message))
 }
 
 /// The number of a message that this server has stored; none when it was published by another protocol.

@@ -11,7 +11,7 @@ use crate::{ids::Timestamp, store::StoreError};
 
 pub mod embedded;
 mod id;
-mod keyed_lock;
+pub mod keyed_lock;
 #[cfg(feature = "mongo")]
 pub mod mongo;
 

@@ -17,7 +17,6 @@ use crate::{
         repository::{Repository, StoredNotification},
         streams::{Outgoing, VerifyProgress},
     },
-    store::Batch,
 };
 
 impl Groups {
@@ -56,22 +55,14 @@ impl Groups {
         new: &Notification,
         outgoing: Option<Outgoing>,
     ) -> Result<bool, Code> {
-        let name = (new.user_id.clone(), new.notification_id.clone());
-        // Noted before it is looked for, so that of two who bring it one waits for the other: what became of that one
-        // is known when the disk is done with what it was handed before.
-        while !self.notifying.lock().insert(name.clone()) {
-            self.read(self.repository.commit(Batch::new()).await)?;
-        }
-        let known = self.repository.has_notification(&new.user_id, &new.notification_id);
-        if !matches!(known, Ok(false)) {
-            self.notifying.lock().remove(&name);
-            return self.read(known.map(|_| false));
+        // One at a time: of two who bring it, the other finds it on disk, or stores it when the first could not.
+        let turn = self.notifying.lock([&*new.user_id, "\0", &*new.notification_id].concat().into()).await;
+        if self.read(self.repository.has_notification(&new.user_id, &new.notification_id))? {
+            return Ok(false);
         }
         let until = self.too_old_at();
         let put = |batch, number| Repository::put_notification(batch, number, new, until);
-        let outcome =
-            self.commit_numbered(put, outgoing, move |groups, _, _| drop(groups.notifying.lock().remove(&name)));
-        self.stored(outcome).await?;
+        self.stored(self.commit_numbered(put, outgoing, move |_, _, _| drop(turn))).await?;
         Ok(true)
     }
 

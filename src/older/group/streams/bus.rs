@@ -13,10 +13,11 @@ use serde_json::json;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
+    time,
 };
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, OncePerSecond},
     engines::redis::{self, Redis, RedisError},
     older::group::{
         message::{Notification, uuid},
@@ -29,6 +30,9 @@ use crate::{
     },
     store::{Store, StoreError},
 };
+
+/// Between attempts when Redis, or the store, refuses.
+pub const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -63,16 +67,40 @@ pub struct Counts {
     pub repeated: AtomicU64,
 }
 
+/// What all tasks of an instance need.
+pub struct Instance {
+    /// New in each process: two instances on copies of one data folder must not take each other's entries for their own.
+    pub name: String,
+    pub redis: Redis,
+    pub clock: Clock,
+    pub lease: Duration,
+    pub claim_after: Duration,
+    pub counts: Counts,
+    pub warning: OncePerSecond,
+}
+
+impl Instance {
+    /// Redis did not do something: says so, and waits until it is worth another try.
+    pub async fn until_again(&self, error: &RedisError, what: &'static str) {
+        // The connection itself warns, once, that Redis is away.
+        if !matches!(error, RedisError::Unreachable { .. })
+            && let Some(more) = self.warning.allows(&self.clock)
+        {
+            tracing::warn!(%error, more, "{what}");
+        }
+        time::sleep(PAUSE).await;
+        self.redis.until_up().await;
+    }
+}
+
 /// Cheap to clone, for any thread. The tasks behind it end with the last handle.
 #[derive(Clone)]
 pub struct Bus(Arc<Inner>);
 
 struct Inner {
-    origin: Arc<str>,
-    redis: Redis,
+    instance: Arc<Instance>,
     queue: Arc<Queue>,
     presence: Arc<Presence>,
-    counts: Arc<Counts>,
     is_reading: watch::Receiver<bool>,
     /// Aborted when it is dropped.
     tasks: Mutex<JoinSet<()>>,
@@ -93,36 +121,24 @@ impl Bus {
         store: Option<Arc<dyn Store>>,
         inbox: mpsc::Sender<Received>,
     ) -> Result<Self, StoreError> {
-        // New in each process: two instances on copies of one data folder must not take each other's
-        // entries for their own.
-        let origin: Arc<str> = uuid().into();
         let queue = Queue::load(store.clone())?;
         let positions = Positions::load(store)?;
-        let redis = Redis::start(settings.redis);
-        let counts = Arc::new(Counts::default());
-        let presence = Presence::new(redis.clone(), clock.clone(), Arc::clone(&origin), settings.lease);
+        let Settings { redis, lease, claim_after } = settings;
+        let (redis, counts, warning) = (Redis::start(redis), Counts::default(), OncePerSecond::default());
+        let instance = Arc::new(Instance { name: uuid(), redis, clock, lease, claim_after, counts, warning });
+        let presence = Presence::new(Arc::clone(&instance));
         let (reading, is_reading) = watch::channel(false);
-        let consumers = Consumers {
-            redis: redis.clone(),
-            clock: clock.clone(),
-            origin: Arc::clone(&origin),
-            inbox,
-            counts: Arc::clone(&counts),
-            claim_after: settings.claim_after,
-            warning: Arc::default(),
-            is_reading: reading,
-        };
+        let consumers = Consumers { instance: Arc::clone(&instance), inbox, is_reading: reading };
         let mut tasks = JoinSet::new();
         consumers.start(positions, &mut tasks);
         tasks.spawn(Arc::clone(&presence).run_for_ever());
-        tasks.spawn(Arc::clone(&queue).run(redis.clone(), clock, Arc::clone(&origin), Arc::clone(&counts)));
-        let tasks = Mutex::new(tasks);
-        Ok(Self(Arc::new(Inner { origin, redis, queue, presence, counts, is_reading, tasks })))
+        tasks.spawn(Arc::clone(&queue).run(Arc::clone(&instance)));
+        Ok(Self(Arc::new(Inner { instance, queue, presence, is_reading, tasks: Mutex::new(tasks) })))
     }
 
     /// What marks the entries of this instance.
     pub fn origin(&self) -> &str {
-        &self.0.origin
+        &self.0.instance.name
     }
 
     /// A message for the other instances and services; `payload` is the data of its `new_message` as JSON. This and the
@@ -189,12 +205,12 @@ impl Bus {
 
     /// Whether Redis answers.
     pub fn is_up(&self) -> bool {
-        self.0.redis.is_up()
+        self.0.instance.redis.is_up()
     }
 
     /// Whether Redis answers, as it changes.
     pub fn watch(&self) -> watch::Receiver<redis::Link> {
-        self.0.redis.watch()
+        self.0.instance.redis.watch()
     }
 
     /// Waits until it is known from where the streams are read: what is written to them later is not missed.
@@ -210,7 +226,7 @@ impl Bus {
     }
 
     pub fn counts(&self) -> &Counts {
-        &self.0.counts
+        &self.0.instance.counts
     }
 
     /// The orderly end: publishes what waits and takes this instance's users offline, as far as Redis does
@@ -222,7 +238,7 @@ impl Bus {
                 tracing::warn!(%error, "users of this instance stay online until its lease ends");
             }
         };
-        let _ = tokio::time::timeout(patience, last).await;
+        let _ = time::timeout(patience, last).await;
         self.0.tasks.lock().abort_all();
     }
 }

@@ -5,19 +5,17 @@
 //! entries are acknowledged). So what was not done with comes again, in order. Streams keep no order among each
 //! other.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
-    time,
 };
 
 use crate::{
-    clock::{Clock, OncePerSecond},
-    engines::redis::{self, EntryId, Redis, RedisError},
+    engines::redis::{self, EntryId, RedisError},
     older::group::streams::{
-        bus::Counts,
+        bus::{Counts, Instance, PAUSE},
         duplicates::{Duplicates, Mark},
         event::{
             Entry, Event, MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Malformed, NOTIFICATIONS, PUSHED_NOTIFICATIONS,
@@ -36,19 +34,11 @@ pub const STREAMS: [&str; 6] =
     [MESSAGES, NOTIFICATIONS, PUSHED_NOTIFICATIONS, MEMBERS_ADDED, MEMBERS_REMOVED, VERIFY_PROGRESS];
 /// What must be done once over all instances.
 const ONCE: [&str; 2] = [NOTIFICATIONS, PUSHED_NOTIFICATIONS];
-/// Before something that failed is tried again.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// What both consumers need. They go by the name of the instance.
 #[derive(Clone)]
 pub struct Consumers {
-    pub redis: Redis,
-    pub clock: Clock,
-    pub origin: Arc<str>,
+    pub instance: Arc<Instance>,
     pub inbox: mpsc::Sender<Received>,
-    pub counts: Arc<Counts>,
-    pub claim_after: Duration,
-    pub warning: Arc<OncePerSecond>,
     /// Set when both know where they begin.
     pub is_reading: watch::Sender<bool>,
 }
@@ -91,7 +81,7 @@ impl Consumers {
                     Ok(Some((event, mark))) => {
                         let (receipt, done) = Receipt::new();
                         self.inbox.send(Received { event, receipt }).await.map_err(|_| InboxGone)?;
-                        Counts::bump(&self.counts.received, 1);
+                        Counts::bump(&self.instance.counts.received, 1);
                         (one.event, one.mark) = (Some(done), mark);
                     }
                     Ok(None) => {}
@@ -114,7 +104,7 @@ impl Consumers {
     ) -> Result<Option<(Event, Option<Mark>)>, Malformed> {
         let written = entry.id.millis / 1_000;
         let entry = Entry::decode(entry.fields)?;
-        if entry.origin() == Some(&*self.origin) {
+        if entry.origin() == Some(&*self.instance.name) {
             return Ok(None);
         }
         let event = Event::read(stream, &entry, written)?;
@@ -130,7 +120,7 @@ impl Consumers {
         let Some(event) = handed.event.take() else { return true };
         let is_done = event.await.is_ok();
         if !is_done {
-            Counts::bump(&self.counts.repeated, 1);
+            Counts::bump(&self.instance.counts.repeated, 1);
         }
         is_done
     }
@@ -140,27 +130,15 @@ impl Consumers {
         match outcome {
             Ok(done) => Some(done),
             Err(error) => {
-                self.warn(&error);
-                time::sleep(PAUSE).await;
-                self.redis.until_up().await;
+                self.instance.until_again(&error, "the streams are not read").await;
                 None
             }
         }
     }
 
-    fn warn(&self, error: &RedisError) {
-        // The connection itself warns, once, that Redis is away.
-        if matches!(error, RedisError::Unreachable { .. }) {
-            return tracing::debug!(%error, "the streams are not read");
-        }
-        if let Some(more) = self.warning.allows(&self.clock) {
-            tracing::warn!(%error, more, "the streams are not read");
-        }
-    }
-
     fn warn_malformed(&self, stream: &str, id: EntryId, error: &Malformed) {
-        Counts::bump(&self.counts.malformed, 1);
-        if let Some(more) = self.warning.allows(&self.clock) {
+        Counts::bump(&self.instance.counts.malformed, 1);
+        if let Some(more) = self.instance.warning.allows(&self.instance.clock) {
             tracing::warn!(stream, %id, %error, more, "an entry of a stream is skipped");
         }
     }

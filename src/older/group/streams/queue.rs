@@ -11,7 +11,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -20,11 +19,9 @@ use thiserror::Error;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    clock::{Clock, OncePerSecond},
-    engines::redis::Redis,
     limits,
     older::group::streams::{
-        bus::Counts,
+        bus::{Counts, Instance, PAUSE},
         event::{Entry, ORIGIN, PUSHED_NOTIFICATIONS},
     },
     store::{Batch, Row, Store, StoreError},
@@ -32,9 +29,6 @@ use crate::{
 
 /// Key: number (8 bytes); value: [`Outgoing`]'s entry as JSON.
 const OUTGOING: &str = "group outgoing";
-/// Between attempts when Redis refuses an entry, and when the store refuses the removal of rows.
-const PAUSE: Duration = Duration::from_millis(250);
-
 /// Too much waits for Redis. The sender answers its client.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("too many entries wait for redis already")]
@@ -158,29 +152,29 @@ impl Queue {
     }
 
     /// Publishes, for ever. One task.
-    pub async fn run(self: Arc<Self>, redis: Redis, clock: Clock, origin: Arc<str>, counts: Arc<Counts>) {
-        let warning = OncePerSecond::default();
+    pub async fn run(self: Arc<Self>, instance: Arc<Instance>) {
+        let Instance { redis, clock, counts, warning, .. } = &*instance;
         loop {
             let page = self.take_page();
             let Some(first) = page.first() else {
                 self.filled.notified().await;
                 continue;
             };
-            let entries: Vec<_> = page.iter().map(|job| job.entry(&origin)).collect();
+            let entries: Vec<_> = page.iter().map(|job| job.entry(&instance.name)).collect();
             loop {
                 redis.until_up().await;
                 let Err(error) = redis.append(&first.stream, &entries, limits::STREAM_ENTRIES).await else {
                     break;
                 };
                 Counts::bump(&counts.retries, 1);
-                if let Some(more) = warning.allows(&clock) {
+                if let Some(more) = warning.allows(clock) {
                     let waiting = self.waiting();
                     tracing::warn!(%error, waiting, more, "publishing waits for Redis");
                 }
                 tokio::time::sleep(PAUSE).await;
             }
             Counts::bump(&counts.published, page.len());
-            self.remove_rows(&page, &clock, &warning).await;
+            self.remove_rows(&page, &instance).await;
         }
     }
 
@@ -199,7 +193,7 @@ impl Queue {
         ready.drain(..length).collect()
     }
 
-    async fn remove_rows(&self, page: &[Job], clock: &Clock, warning: &OncePerSecond) {
+    async fn remove_rows(&self, page: &[Job], instance: &Instance) {
         let keys: Vec<_> = page.iter().filter(|job| job.has_row).map(|job| job.number.to_be_bytes()).collect();
         let (Some(store), false) = (&self.store, keys.is_empty()) else { return };
         loop {
@@ -210,7 +204,7 @@ impl Queue {
                 // Published again at the next start, which receivers have to bear anyway.
                 Err(error) => return tracing::error!(%error, "published entries keep their rows"),
             }
-            if let Some(more) = warning.allows(clock) {
+            if let Some(more) = instance.warning.allows(&instance.clock) {
                 tracing::warn!(more, "publishing waits for the disk");
             }
             tokio::time::sleep(PAUSE).await;

@@ -92,7 +92,7 @@ impl Consumers {
         };
         // Fails only when the other consumer has ended.
         let _ = starts.send(begun);
-        let mut reader = self.redis.reader();
+        let mut reader = self.instance.redis.reader();
         let mut duplicates = Duplicates::default();
         loop {
             match reader.read(&positions.all(), limits::STREAM_PAGE, limits::STREAM_BLOCK).await {
@@ -114,18 +114,18 @@ impl Consumers {
             match positions.get(stream) {
                 Some(position) => self.look_for_gap(stream, position).await?,
                 // `$`, but remembered: what comes between two reads is not lost.
-                None => new.push((stream, self.redis.newest(stream).await?)),
+                None => new.push((stream, self.instance.redis.newest(stream).await?)),
             }
         }
         // A process that dies right after its first start must not begin at the end once more.
         positions.set_for_good(&new).await;
         let starts = ONCE.map(|stream| positions.get(stream).unwrap_or(EntryId::ZERO)).to_vec();
-        let stale = self.clock.now().millis().saturating_sub(limits::STREAM_STALE.as_millis() as u64);
+        let stale = self.instance.clock.now().millis().saturating_sub(limits::STREAM_STALE.as_millis() as u64);
         let stale = EntryId { millis: stale, sequence: 0 };
         let mut late = Vec::new();
         for stream in LIVE {
             // Not behind what the stream has: a position says that there were entries up to it.
-            let skipped = stale.min(self.redis.newest(stream).await?);
+            let skipped = stale.min(self.instance.redis.newest(stream).await?);
             if positions.get(stream).is_none_or(|position| position < skipped) {
                 late.push((stream, skipped));
             }
@@ -139,7 +139,7 @@ impl Consumers {
     async fn look_again(&self, positions: &mut Positions) -> Result<(), RedisError> {
         let mut back = Vec::new();
         for (stream, position) in positions.all() {
-            let newest = self.redis.newest(stream).await?;
+            let newest = self.instance.redis.newest(stream).await?;
             if newest < position {
                 tracing::warn!(stream, %position, %newest, "redis has lost entries of a stream");
                 back.push((stream, newest));
@@ -156,9 +156,9 @@ impl Consumers {
         if LIVE.contains(&stream) || position == EntryId::ZERO {
             return Ok(());
         }
-        let oldest = self.redis.oldest(stream).await?;
+        let oldest = self.instance.redis.oldest(stream).await?;
         if oldest > position {
-            Counts::bump(&self.counts.gaps, 1);
+            Counts::bump(&self.instance.counts.gaps, 1);
             tracing::error!(stream, %position, %oldest, "entries of a stream may have been lost: this instance was away for too long");
         }
         Ok(())
