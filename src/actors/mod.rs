@@ -13,6 +13,7 @@ pub mod figures;
 pub mod metrics;
 pub mod online;
 pub mod refusals;
+pub mod relief;
 pub mod transport;
 pub mod worker;
 

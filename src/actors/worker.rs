@@ -6,6 +6,7 @@ use actix::{Addr, Context};
 
 use crate::{
     actors::{
+        accounts::Account,
         broker::Broker,
         channels::Channel,
         channels::Command,
@@ -96,9 +97,9 @@ impl Worker {
     /// the successor gets their list, and sends what they missed, before it gets anything else from this thread.
     ///
     /// # Errors
-    /// [`Fault::Busy`] when the server holds as many channels as it may.
-    pub(super) fn channel(&self, name: &ChannelName) -> Result<Addr<Channel>, Fault> {
-        let channel = self.broker.directory.channel(name, &self.broker)?;
+    /// Those of [`Directory::channel`](crate::actors::channels::Directory::channel), which makes `payer` pay for a new one.
+    pub(super) fn channel(&self, name: &ChannelName, payer: Option<&Account>) -> Result<Addr<Channel>, Fault> {
+        let channel = self.broker.directory.channel(name, &self.broker, payer)?;
         if let Some(local) = self.locals.borrow_mut().get_mut(name)
             && local.channel != channel
         {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::ids::Timestamp;
+use crate::{core::budget, ids::Timestamp};
 
 pub mod archive;
 pub mod check;
@@ -21,6 +21,7 @@ pub mod engine;
 #[cfg(test)]
 pub mod faulty;
 pub mod folder;
+mod keyed_lock;
 pub mod mailbox;
 mod number_key;
 pub mod privacy;
@@ -31,6 +32,7 @@ mod tests;
 mod writer;
 
 pub use commit::Commit;
+pub use keyed_lock::KeyedLock;
 pub use number_key::NumberKey;
 pub use scan::Scan;
 
@@ -48,6 +50,9 @@ pub enum StoreError {
     /// What was read is not what was written; it is not served.
     #[error("the data file is damaged: {0}")]
     Damaged(Arc<str>),
+    /// What is kept of it in memory has no room.
+    #[error(transparent)]
+    Memory(#[from] budget::Full),
     #[error("the store is closed")]
     Closed,
     /// Only a database on another machine; it is found again by itself.

@@ -48,6 +48,9 @@ pub struct Channel {
     pub(in crate::actors) commit_queue: CommitQueue,
     /// The occupancy will be sent soon.
     counting: bool,
+    /// Whether the directory knows that nobody is attached or present, and whether it was used all the same since the last look.
+    is_idle: bool,
+    pub(in crate::actors) was_used: bool,
     /// No longer in the directory: whatever still comes belongs to the successor.
     pub(in crate::actors) retired: bool,
     /// Who waits for an answer to the command that is carried out just now.
@@ -58,6 +61,11 @@ pub struct Channel {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Leave(pub command::Leave);
+
+/// Its window is gone, and its place is another's: it ends unless somebody has attached meanwhile.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Evict;
 
 impl Channel {
     /// Starts the actor of `name` on this worker thread; it goes on where the log stands. Whatever is sent to it waits in
@@ -107,6 +115,8 @@ impl Channel {
             commit_queue: CommitQueue::default(),
             counting: false,
             worker,
+            is_idle: true,
+            was_used: false,
             retired: false,
             owed: None,
         });
@@ -179,7 +189,7 @@ impl Channel {
     /// The channel that is in charge now.
     pub(in crate::actors) fn successor(&self) -> Result<Addr<Self>, Fault> {
         let broker = &self.worker.broker;
-        broker.directory.channel(self.state.name(), broker)
+        broker.directory.channel(self.state.name(), broker, None)
     }
 
     /// Hands a late command to the channel that is in charge now. When there can be none, it is dropped, and with
@@ -205,8 +215,19 @@ impl Channel {
         self.hubs.iter().find(|hub| hub.id == id)
     }
 
+    /// Tells the directory whether anybody is attached or present: who has nobody goes first when there is no room.
+    pub(in crate::actors) fn note_use(&mut self, ctx: &Context<Self>) {
+        let is_idle = self.state.is_idle();
+        if is_idle != self.is_idle || (is_idle && std::mem::take(&mut self.was_used)) {
+            self.is_idle = is_idle;
+            let broker = &self.worker.broker;
+            broker.directory.note_use(self.state.name(), &ctx.address(), is_idle, broker);
+        }
+    }
+
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         self.expire(ctx);
+        self.note_use(ctx);
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
         if is_empty && self.state.is_idle() && self.commit_queue.is_empty() {
             self.retired = true;
@@ -233,6 +254,17 @@ fn fixture_entry(channel: &ChannelName, head: Serial, members: &[Arc<Member>]) -
     Some(Arc::new(entry))
 }
 
+impl Handler<Evict> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, _: Evict, ctx: &mut Self::Context) {
+        if !self.retired && self.state.is_idle() {
+            self.log.give_up(usize::MAX);
+            self.sweep(ctx);
+        }
+    }
+}
+
 impl Actor for Channel {
     type Context = Context<Self>;
 }
@@ -250,6 +282,7 @@ impl Handler<Command<Attach>> for Channel {
         self.owed = Some(Owed::Attachment { hub: hub.id, id: attach.id });
         self.know(hub);
         let effects = self.state.attach(attach);
+        self.note_use(ctx);
         self.carry_out(effects, ctx);
     }
 }
@@ -268,6 +301,7 @@ impl Handler<Command<Detach>> for Channel {
         self.know(hub);
         let effects = self.state.detach(self.now(), detach);
         self.carry_out(effects, ctx);
+        self.note_use(ctx);
     }
 }
 
@@ -283,6 +317,7 @@ impl Handler<Command<Resubscribe>> for Channel {
         };
         self.know(hub);
         let effect = self.state.resubscribe(resubscribe);
+        self.note_use(ctx);
         self.carry_out([effect], ctx);
     }
 }
@@ -325,5 +360,6 @@ impl Handler<Leave> for Channel {
         let effects = self.state.leave(self.now(), leave.0);
         self.carry_out(effects, ctx);
         self.expire_in_time(ctx);
+        self.note_use(ctx);
     }
 }

@@ -64,7 +64,7 @@ impl Endpoint for ChatEndpoint {
             Refusal::Own(unauthorized) => return unauthorized.response(self.chat.compat()),
             Refusal::Method => return no_method(self, "GET"),
             Refusal::NoHandshake(_) => Code::BadRequest,
-            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. } | NotAdmitted::TooOften { .. }) => Code::TooFast,
+            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. } | NotAdmitted::TooOften(_)) => Code::TooFast,
             Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::NoMemory(_) | NotAdmitted::Draining) => {
                 Code::Unavailable
             }

@@ -166,7 +166,7 @@ impl From<&Fault> for Code {
             Fault::ChannelFull { .. } | Fault::TooManyChannels { .. } => Self::TooMany,
             Fault::RateLimited => Self::TooFrequent,
             Fault::DiskFull => Self::NotStored,
-            Fault::MemoryFull { .. } => Self::NoMemory(fault.to_string()),
+            Fault::AppChannels { .. } | Fault::MemoryFull { .. } => Self::NoMemory(fault.to_string()),
             fault => match fault.http_status() {
                 400 => Self::BadFormat,
                 401 => Self::Unauthorized,

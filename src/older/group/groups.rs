@@ -35,7 +35,7 @@ use crate::{
         repository::{self, Numbers, Repository, Times},
         streams::{Bus, Outgoing, Received, Status},
     },
-    store::{Batch, Commit, Store, StoreError, archive::keyed_lock::KeyedLock},
+    store::{Batch, Commit, KeyedLock, Store, StoreError},
 };
 
 mod delivery;

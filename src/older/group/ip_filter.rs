@@ -9,13 +9,14 @@ use std::{
 };
 
 use ipnet::IpNet;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
     config::{self, FileFaults, Problem, read_text},
     ids::Network,
     limits,
+    live::Live,
     older::group::{
         endpoint::Refused,
         rates::{Buckets, Tally},
@@ -29,7 +30,7 @@ pub const BLOCKED: &str =
 
 /// See the module.
 pub struct IpFilter {
-    blacklist: RwLock<Blacklist>,
+    blacklist: Live<Blacklist>,
     ban_after: u32,
     ban_for: Duration,
     failing: Mutex<HashMap<Network, Failures>>,
@@ -92,7 +93,7 @@ impl IpFilter {
     pub fn new(settings: &config::Group, blacklist: Blacklist, clock: Clock) -> Self {
         let per_second = settings.handshakes_per_second;
         Self {
-            blacklist: RwLock::new(blacklist),
+            blacklist: Live::new(blacklist),
             ban_after: settings.ban_after,
             ban_for: settings.ban_for,
             failing: Mutex::default(),
@@ -103,8 +104,8 @@ impl IpFilter {
 
     /// Another blacklist from now on.
     pub fn set_blacklist(&self, blacklist: Blacklist) {
-        let networks = blacklist.len();
-        let before = std::mem::replace(&mut *self.blacklist.write(), blacklist).len();
+        let (networks, before) = (blacklist.len(), self.blacklist.get().len());
+        self.blacklist.set(blacklist);
         tracing::info!(networks, before, "the blacklist of the group protocol was read again");
     }
 
@@ -113,17 +114,17 @@ impl IpFilter {
     /// # Errors
     /// When the file cannot be read, or has lines that are no networks.
     pub fn reload(&self) -> Result<usize, FileFaults> {
-        let known = self.blacklist.read().clone();
+        let known = self.blacklist.get();
         let Some(file) = &known.file else { return Ok(0) };
         let of_file = read_blacklist(file)?;
         let count = of_file.len();
-        self.set_blacklist(Blacklist { of_file, ..known });
+        self.set_blacklist(Blacklist { of_file, ..(*known).clone() });
         Ok(count)
     }
 
     pub fn check(&self, address: IpAddr) -> Result<(), Refused> {
         let address = address.to_canonical();
-        if self.blacklist.read().contains(&address) {
+        if self.blacklist.get().contains(&address) {
             return Err(Refused::Blocked);
         }
         let failing = self.failing.lock();

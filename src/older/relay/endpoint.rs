@@ -167,10 +167,14 @@ impl Endpoint for Relay {
         Ok(Box::new(Socket::new(Arc::clone(&self.shared), token.map(str::to_owned))))
     }
 
+    fn refuse_request(&self, _: &HttpRequest, refusal: NotAdmitted) -> HttpResponse {
+        explained(RelayError::TooManyRequests.into(), &refusal.to_string())
+    }
+
     fn refuse(&self, refusal: &Refusal<Infallible>) -> HttpResponse {
         let answer = match refusal {
             Refusal::Method => return RelayError::MethodNotAllowed("GET").into(),
-            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. } | NotAdmitted::TooOften { .. }) => {
+            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. } | NotAdmitted::TooOften(_)) => {
                 RelayError::TooManyConnections.into()
             }
             Refusal::NotAdmitted(_) => RelayError::Busy.into(),

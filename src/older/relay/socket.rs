@@ -82,11 +82,12 @@ impl Socket {
 
     /// Sends what the user has missed, and asks behind it whether it was read.
     fn send_missed(&mut self, missed: Vec<Missed>, transport: &mut TransportContext<'_>) {
-        for Missed { id, push, at } in missed {
+        let frames = missed.into_iter().map(|Missed { id, push, at }| {
             let frame = wire::missed(&push, at);
             self.unconfirmed.push(id, frame.len());
-            transport.send_missed(frame);
-        }
+            frame
+        });
+        transport.send_missed(frames.collect());
         self.ping(transport);
     }
 

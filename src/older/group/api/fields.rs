@@ -72,7 +72,7 @@ impl<'a> JsonObject<'a> {
         };
         let read = |item: &RawValue| match JsonObject::parse(item.get().as_bytes(), &MEMBER)? {
             Some(member) => member.user(),
-            None => Ok(Enrolment { user: user_id(item.get(), name)?, ..Enrolment::default() }),
+            None => Ok(Enrolment::of(&user_id(item.get(), name)?)),
         };
         items(json, name)?.into_iter().map(read).collect()
     }

@@ -26,9 +26,9 @@ impl ApiRequest<'_> {
         let group = body.id("group_id")?.unwrap_or_else(uuid);
         let (name, owner) = (body.text("name")?, body.user_id("owner_id")?);
         let mut enrolments = body.list_of_users("members")?;
-        let is_named = |owner: &String| enrolments.iter().any(|one| one.user == *owner);
-        let unnamed = owner.clone().filter(|owner| !is_named(owner));
-        enrolments.extend(unnamed.map(|user| Enrolment { user, ..Enrolment::default() }));
+        if let Some(owner) = owner.as_ref().filter(|owner| !enrolments.iter().any(|one| one.user == **owner)) {
+            enrolments.push(Enrolment::of(owner));
+        }
         self.groups().make(&group, name, owner, &enrolments).await?;
         self.shown_group(&group)
     }
@@ -53,12 +53,7 @@ impl ApiRequest<'_> {
                 "joined_at": member.joined_at,
             })
         });
-        Ok(json!({
-            "members": shown.collect::<Vec<_>>(),
-            "total": group.members.len(),
-            "page": page.number,
-            "page_size": page.size,
-        }))
+        Ok(page.answer("members", shown.collect(), group.members.len()))
     }
 
     pub(super) async fn add_members(&self, group: &str) -> ApiResult {
@@ -86,7 +81,7 @@ impl ApiRequest<'_> {
             let of_page = names.iter().skip(page.skip).take(page.size);
             let shown: Vec<Value> =
                 of_page.filter_map(|name| shown(groups, name, &user).transpose()).collect::<Result<_, Code>>()?;
-            Ok(json!({"groups": shown, "total": names.len(), "page": page.number, "page_size": page.size}))
+            Ok(page.answer("groups", shown, names.len()))
         });
         list.await
     }

@@ -24,13 +24,9 @@ impl ApiRequest<'_> {
         let (skip, size) = (page.skip, page.size);
         let (found, total, unread) =
             self.groups().beside(move |groups| groups.notifications(&user, skip, size)).await?;
-        Ok(json!({
-            "total": total,
-            "unread_count": unread,
-            "notifications": found.iter().map(shown).collect::<Vec<_>>(),
-            "page": page.number,
-            "page_size": size,
-        }))
+        let mut answer = page.answer("notifications", found.iter().map(shown).collect(), total);
+        answer["unread_count"] = unread.into();
+        Ok(answer)
     }
 
     pub(super) async fn unread_notifications(&self) -> ApiResult {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpRequest, http::header::AUTHORIZATION, web};
+use actix_web::{HttpRequest, http::header::AUTHORIZATION};
+use serde_json::{Value, json};
 
 use super::fields::JsonObject;
 use crate::{
     actors::refusals::Reason,
-    edge::http::query::Query,
+    edge::http::{body::Body, query::Query},
     limits,
     older::group::{code::Code, endpoint::GroupEndpoint, groups::Groups},
 };
@@ -16,7 +17,7 @@ pub struct ApiRequest<'a> {
     pub group: &'a GroupEndpoint,
     pub http: &'a HttpRequest,
     pub query: Query,
-    pub body: web::Bytes,
+    pub body: Body,
 }
 
 /// The page of a list that is asked for.
@@ -26,6 +27,13 @@ pub struct ListPage {
     pub size: usize,
     /// What comes before it.
     pub skip: usize,
+}
+
+impl ListPage {
+    /// What is on it of `total`, as it is answered.
+    pub fn answer(&self, name: &str, listed: Vec<Value>, total: usize) -> Value {
+        json!({name: listed, "total": total, "page": self.number, "page_size": self.size})
+    }
 }
 
 /// Each refuses by [`Code`] what is not as it says.

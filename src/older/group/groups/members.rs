@@ -22,6 +22,12 @@ pub struct Enrolment {
     pub avatar: String,
 }
 
+impl Enrolment {
+    pub fn of(user: &str) -> Self {
+        Self { user: user.to_owned(), ..Self::default() }
+    }
+}
+
 impl Groups {
     /// Whether `user` may take part in a group: as a member, or, where that is allowed, by becoming one now. True: it
     /// was none before.
@@ -29,9 +35,8 @@ impl Groups {
         let (mode, opens) = (self.settings.membership, self.settings.open_groups);
         let enrols = self.membership.read().admit(group, user, mode, opens)?;
         if enrols {
-            let enrolment = Enrolment { user: user.to_owned(), ..Enrolment::default() };
             // Not waited for: on disk it is before anything that the user says.
-            drop(self.enrol(group, &[enrolment], |known| self.new_group(known, true), true)?);
+            drop(self.enrol(group, &[Enrolment::of(user)], |known| self.new_group(known, true), true)?);
         }
         Ok(enrols)
     }
@@ -89,11 +94,7 @@ impl Groups {
 
     /// Another instance has added a member.
     pub(super) async fn add_from_elsewhere(self: &Arc<Self>, group: &str, user: &str) -> Result<(), Code> {
-        if self.check_member(group, user).is_ok() {
-            return Ok(());
-        }
-        let enrolment = Enrolment { user: user.to_owned(), ..Enrolment::default() };
-        let (_, outcome) = self.enrol(group, &[enrolment], |known| self.new_group(known, false), false)?;
+        let (_, outcome) = self.enrol(group, &[Enrolment::of(user)], |known| self.new_group(known, false), false)?;
         self.stored(outcome).await
     }
 

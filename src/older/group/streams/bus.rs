@@ -59,12 +59,8 @@ pub struct Counts {
     pub malformed: AtomicU64,
     /// Entries that Redis took.
     pub published: AtomicU64,
-    /// Attempts to publish that failed and were made again.
-    pub retries: AtomicU64,
     /// Times that a stream had perhaps dropped entries before they were read.
     pub gaps: AtomicU64,
-    /// Events that were not done with, and so came again.
-    pub repeated: AtomicU64,
 }
 
 /// What all tasks of an instance need.

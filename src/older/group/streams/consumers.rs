@@ -50,9 +50,19 @@ struct InboxGone;
 struct Handed {
     stream: &'static str,
     id: EntryId,
-    /// Resolves when the event is done with; fails when it has to come again. None: there is nothing to be done.
+    /// Resolves when the event is done with, fails when it is not. None: there is nothing to be done.
     event: Option<oneshot::Receiver<()>>,
     mark: Option<Mark>,
+}
+
+impl Handed {
+    /// Waits for what becomes of it. False: it has to come again.
+    async fn is_done(&mut self) -> bool {
+        match self.event.take() {
+            Some(event) => event.await.is_ok(),
+            None => true,
+        }
+    }
 }
 
 impl Consumers {
@@ -113,16 +123,6 @@ impl Consumers {
             (None, Event::Notification(it)) => Some((Event::StoreNotification(it), None)),
             (None, _) => None,
         })
-    }
-
-    /// Waits for what becomes of it.
-    async fn is_done(&self, handed: &mut Handed) -> bool {
-        let Some(event) = handed.event.take() else { return true };
-        let is_done = event.await.is_ok();
-        if !is_done {
-            Counts::bump(&self.instance.counts.repeated, 1);
-        }
-        is_done
     }
 
     /// None when it failed and is worth another try now.

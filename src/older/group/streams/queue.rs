@@ -91,9 +91,6 @@ impl Outgoing {
 
 impl Queue {
     /// With what an earlier process could not publish.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
     pub fn load(store: Option<Arc<dyn Store>>) -> Result<Arc<Self>, StoreError> {
         let mut queue = Self {
             store,
@@ -118,10 +115,7 @@ impl Queue {
         Ok(Arc::new(queue))
     }
 
-    /// Takes a place.
-    ///
-    /// # Errors
-    /// When there is none.
+    /// Takes a place, if there is one.
     pub fn prepare(
         queue: &Arc<Self>,
         stream: &'static str,
@@ -166,7 +160,6 @@ impl Queue {
                 let Err(error) = redis.append(&first.stream, &entries, limits::STREAM_ENTRIES).await else {
                     break;
                 };
-                Counts::bump(&counts.retries, 1);
                 if let Some(more) = warning.allows(clock) {
                     let waiting = self.waiting();
                     tracing::warn!(%error, waiting, more, "publishing waits for Redis");

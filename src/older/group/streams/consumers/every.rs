@@ -30,8 +30,6 @@ pub struct Positions {
 }
 
 impl Positions {
-    /// # Errors
-    /// When the store cannot be read.
     pub fn load(store: Option<Arc<dyn Store>>) -> Result<Self, StoreError> {
         let mut known = BTreeMap::new();
         for stream in STREAMS {
@@ -174,7 +172,7 @@ impl Consumers {
         let handed = self.hand_over(read, Some(&mut *duplicates)).await?;
         let (mut moved, mut stuck): (Vec<(&'static str, EntryId)>, Vec<&str>) = Default::default();
         for mut one in handed {
-            if !self.is_done(&mut one).await {
+            if !one.is_done().await {
                 stuck.push(one.stream);
             }
             if !stuck.contains(&one.stream) {

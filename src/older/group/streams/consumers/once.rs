@@ -64,7 +64,7 @@ impl Consumers {
     async fn store(&self, read: redis::Read) -> Result<(), InboxGone> {
         let mut done = Vec::new();
         for mut one in self.hand_over(read, None).await? {
-            if self.is_done(&mut one).await {
+            if one.is_done().await {
                 done.push((one.stream, one.id));
             }
         }
