@@ -59,8 +59,9 @@ impl Filter {
 
     /// Whether it wants all of an entry of which it wants something.
     pub fn accepts_all_of(&self, entry: &Entry) -> bool {
-        self.every_name && self.expression.is_none()
-            || (0..entry.messages().len()).all(|index| self.wants(entry, index))
+        let count = entry.messages().len();
+        let wants_all = self.every_name && self.expression.is_none();
+        count <= 1 || wants_all || (0..count).all(|index| self.wants(entry, index))
     }
 
     /// Whether it wants one of the messages of an entry.

@@ -19,13 +19,17 @@ use parking_lot::Mutex;
 use crate::{
     clock::Clock,
     ids::{AppId, ChannelName},
-    log::{ChannelLog, Log, memory::MemoryLog},
+    log::{
+        ChannelLog, Log,
+        memory::{MemoryLog, SHRINK_ABOVE},
+    },
     store::{
         StoreError,
         engine::{Engine, META, Rows as _, Writing},
     },
 };
 
+mod agenda;
 mod channel;
 pub mod check;
 mod encoding;
@@ -38,6 +42,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+use agenda::Agenda;
 use channel::DiskChannel;
 use open_channel::OpenChannel;
 use reader::Reader;
@@ -70,6 +75,10 @@ pub struct DiskLog {
     /// When it was opened (monotonic).
     opened: Duration,
     stored_bytes: AtomicU64,
+    /// Of the sweeps; nobody else has it.
+    agenda: Mutex<Agenda>,
+    /// Channels with entries that no sweep has seen, each once.
+    changed: Arc<Mutex<Vec<ChannelName>>>,
     reader: Arc<Reader>,
 }
 
@@ -112,6 +121,8 @@ impl DiskLog {
             channels: Arc::default(),
             last_id: AtomicU64::new(last.unwrap_or_default()),
             stored_bytes: AtomicU64::new(0),
+            agenda: Mutex::default(),
+            changed: Arc::default(),
         };
         log.take_over()?;
         Ok(log)
@@ -203,9 +214,12 @@ impl Log for DiskLog {
         let channels = self.channels.lock();
         let names: Vec<_> = channels.open.keys().filter(|name| name.app() == app).cloned().collect();
         drop(channels);
-        let open = names.iter().filter_map(|name| self.at_hand(name));
-        self.memory.may_shrink(app, now)
-            && open.fold(self.memory.shrink_windows(app), |is_any, open| open.state.lock().window.shrink() || is_any)
+        let shrink = |least| {
+            let open = names.iter().filter_map(|name| self.at_hand(name));
+            let is_any = self.memory.shrink_windows(app, least);
+            open.fold(is_any, |is_any, open| open.state.lock().window.shrink(least) || is_any)
+        };
+        self.memory.may_shrink(app, now) && SHRINK_ABOVE.into_iter().any(shrink)
     }
 
     fn stored_bytes(&self) -> u64 {

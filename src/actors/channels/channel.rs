@@ -13,23 +13,22 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 
 use crate::{
     actors::{
-        accounts::Charge,
         broker::Broker,
         channels::commit_queue::CommitQueue,
-        channels::undone::{Command, Owed},
+        channels::undone::{Command, Order, Owed},
         fanout::{HubHandle, HubMessage},
         worker::Worker,
     },
     core::{
         channel::ChannelState,
-        command::{self, Attach, Detach, HubId, Now, Publish, Resubscribe},
+        command::{self, Answer, Attach, Detach, HubId, Now, Publish, Resubscribe},
         message::{Body, Entry, EntryId},
         presence::{Member, Members},
         serial::{Mint, Serial},
         stats::Source,
     },
     error::Fault,
-    ids::ChannelName,
+    ids::{ChannelName, SessionId},
     limits,
     log::ChannelLog,
 };
@@ -55,8 +54,6 @@ pub struct Channel {
     /// Whether the directory knows that nobody is attached or present, and whether it was used all the same since the last look.
     is_idle: bool,
     pub(in crate::actors) was_used: bool,
-    /// Pays for it until it has ended.
-    _charge: Charge,
     /// No longer in the directory: whatever still comes belongs to the successor.
     pub(in crate::actors) retired: bool,
     /// Who waits for an answer to the command that is carried out just now.
@@ -76,19 +73,19 @@ pub(super) struct Evict;
 impl Channel {
     /// Starts the actor of `name` on this worker thread; it goes on where the log stands. Whatever is sent to it waits in
     /// its mailbox until its log is open: other channels do not wait for the disk.
-    pub fn open(name: ChannelName, charge: Charge, broker: &Arc<Broker>) -> Addr<Self> {
+    pub fn open(name: ChannelName, broker: &Arc<Broker>) -> Addr<Self> {
         let mut ctx = Context::new();
         ctx.set_mailbox_capacity(limits::CHANNEL_MAILBOX);
         let address = ctx.address();
         if broker.log.opens_at_once(&name) {
             let log = broker.log.open(&name);
-            Self::start_with(log, name, charge, broker, ctx);
+            Self::start_with(log, name, broker, ctx);
         } else {
             let broker = Arc::clone(broker);
             actix_rt::spawn(async move {
                 let (logs, wanted) = (Arc::clone(&broker.log), name.clone());
                 match actix_rt::task::spawn_blocking(move || logs.open(&wanted)).await {
-                    Ok(log) => Self::start_with(log, name, charge, &broker, ctx),
+                    Ok(log) => Self::start_with(log, name, &broker, ctx),
                     // The commands in its mailbox are dropped, and with that answered ([`Command`]).
                     Err(error) => {
                         tracing::error!(%error, "a channel could not be opened");
@@ -101,20 +98,16 @@ impl Channel {
         address
     }
 
-    fn start_with(
-        mut log: Box<dyn ChannelLog>,
-        name: ChannelName,
-        charge: Charge,
-        broker: &Arc<Broker>,
-        mut ctx: Context<Self>,
-    ) {
+    fn start_with(mut log: Box<dyn ChannelLog>, name: ChannelName, broker: &Arc<Broker>, mut ctx: Context<Self>) {
         let worker = Worker::on_this_thread(broker);
         let terms = broker.namespaces.terms(&name);
         let is_persisted = terms.attributes.is_persisted;
         worker.count_for(name.app(), |traffic| traffic.channels.opened += 1);
         let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
         let members = Members::new(terms.presence_members, terms.fixtures);
+        let account = broker.accounts.app(name.app());
         let mut state = ChannelState::new(name, log.mint(), members);
+        state.charge_to(&account);
         for known in log.remembered() {
             state.recall(broker.clock.uptime(), known);
         }
@@ -132,7 +125,6 @@ impl Channel {
             worker,
             is_idle: true,
             was_used: false,
-            _charge: charge,
             retired: false,
             owed: None,
         });
@@ -145,12 +137,25 @@ impl Channel {
 
     /// The hub of this thread is called directly, unless messages wait for it: one of them may be from
     /// this channel's predecessor, and comes first.
-    pub(in crate::actors) fn tell(&self, hub: HubId, message: HubMessage) {
+    fn calls(&self, hub: HubId) -> bool {
         let own = &self.worker.hub;
-        if hub == own.id && own.backlog.load(Ordering::Relaxed) == 0 {
-            self.worker.receive(message);
+        hub == own.id && own.backlog.load(Ordering::Relaxed) == 0
+    }
+
+    pub(in crate::actors) fn tell_entry(&self, hub: HubId, entry: &Arc<Entry>) {
+        if self.calls(hub) {
+            self.worker.deliver(entry);
         } else if let Some(handle) = self.hub(hub) {
-            handle.send(message);
+            handle.send(HubMessage::Delivery(Arc::clone(entry)));
+        }
+    }
+
+    pub(in crate::actors) fn answer(&self, hub: HubId, session: SessionId, answer: Answer) {
+        let channel = self.state.name();
+        if self.calls(hub) {
+            self.worker.answer(channel, session, answer);
+        } else if let Some(handle) = self.hub(hub) {
+            handle.send(HubMessage::Answer { channel: channel.clone(), session, answer });
         }
     }
 
@@ -221,10 +226,12 @@ impl Channel {
         }
     }
 
-    fn know(&mut self, hub: HubHandle) {
-        if self.hub(hub.id).is_none() {
-            self.hubs.push(hub);
+    /// Begins with a command; none: its sender has taken it back.
+    fn begin<C: Order>(&mut self, mut command: Command<C>) -> Option<C> {
+        if self.hub(command.hub.id).is_none() {
+            self.hubs.push(command.hub.clone());
         }
+        command.body.take()
     }
 
     pub(in crate::actors) fn hub(&self, id: HubId) -> Option<&HubHandle> {
@@ -236,7 +243,8 @@ impl Channel {
         let is_idle = self.state.is_idle();
         if is_idle != self.is_idle || (is_idle && std::mem::take(&mut self.was_used)) {
             self.is_idle = is_idle;
-            self.worker.broker.directory.note_use(self.state.name(), &ctx.address(), is_idle);
+            let broker = &self.worker.broker;
+            broker.directory.note_use(self.state.name(), &ctx.address(), is_idle, broker);
         }
     }
 
@@ -291,11 +299,10 @@ impl Handler<Command<Attach>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        let Some((hub, attach)) = command.begin() else {
+        let Some(attach) = self.begin(command) else {
             return;
         };
-        self.owed = Some(Owed::Attachment { hub: hub.id, id: attach.id });
-        self.know(hub);
+        self.owed = Some(Owed::Attachment { hub: attach.hub, id: attach.id });
         let effects = self.state.attach(attach);
         self.note_use(ctx);
         self.carry_out(effects, ctx);
@@ -309,11 +316,10 @@ impl Handler<Command<Detach>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        let Some((hub, detach)) = command.begin() else {
+        let Some(detach) = self.begin(command) else {
             return;
         };
-        self.owed = Some(Owed::Attachment { hub: hub.id, id: detach.id });
-        self.know(hub);
+        self.owed = Some(Owed::Attachment { hub: detach.hub, id: detach.id });
         let effects = self.state.detach(self.now(), detach);
         self.carry_out(effects, ctx);
         self.note_use(ctx);
@@ -327,10 +333,9 @@ impl Handler<Command<Resubscribe>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        let Some((hub, resubscribe)) = command.begin() else {
+        let Some(resubscribe) = self.begin(command) else {
             return;
         };
-        self.know(hub);
         let effect = self.state.resubscribe(resubscribe);
         self.note_use(ctx);
         self.carry_out([effect], ctx);
@@ -344,11 +349,10 @@ impl Handler<Command<Publish>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        let Some((hub, publish)) = command.begin() else {
+        let Some(publish) = self.begin(command) else {
             return;
         };
         self.owed = publish.reply.map(Owed::Publish);
-        self.know(hub);
         let reply = publish.reply;
         if let Some(reply) = reply
             && reply.token.is_some()

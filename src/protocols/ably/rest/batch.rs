@@ -112,7 +112,7 @@ pub async fn presence(call: &Call<'_>) -> Result<RestAnswer, Fault> {
     if call.version < COUNTS_SINCE {
         return Ok(flat(call, &outcomes, RestAnswer::ok));
     }
-    Ok(RestAnswer::ok(call.encode(&counted(outcomes))))
+    call.long_answer(caller.access.app.id, call.encode(&counted(outcomes)))
 }
 
 /// Who is present on one channel.

@@ -49,7 +49,7 @@ pub async fn publish(call: &Call<'_>, channel: String, payload: &mut web::Payloa
     if call.query.get("_forceNack") == Some("true") {
         return Err(Fault::ForcedNack);
     }
-    charge_to(call.http, call.broker().accounts.app(access.app.id));
+    charge_to(call.http, call.broker().accounts.app(caller.access.app.id));
     let (format, body) = call.body(payload, limits::REQUEST_BODY_BYTES).await?;
     let messages = wire::decode_body(format, &body)?;
     let published = target.publish(call, messages, &target.name.base).await?;
