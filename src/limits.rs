@@ -103,7 +103,7 @@ pub const RATED_NETWORKS: usize = 65_536;
 
 /// The part of `limits.memory` that bodies of requests may take while they are read: of one app, and of all whose app is not
 /// known yet. At least two of the longest bodies.
-pub const BODIES_PART: usize = 128;
+pub const BODIES_PART: usize = 512;
 pub const BODIES_LEAST: usize = 2 * REQUEST_BODY_BYTES;
 
 /// What an open channel costs while nobody is attached to it: its actor and the first bytes of its window, which it may keep
