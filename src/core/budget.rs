@@ -43,10 +43,12 @@ pub enum Kind {
     Mailbox,
     /// Frames of files that their receiver may ask for again, and what is known of transfers.
     Transfer,
+    /// Apps that were made by requests.
+    App,
 }
 
 impl Kind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Outbox,
         Self::RequestBody,
         Self::Answer,
@@ -58,6 +60,7 @@ impl Kind {
         Self::Revocations,
         Self::Mailbox,
         Self::Transfer,
+        Self::App,
     ];
 
     /// As metrics and refusals name it.
@@ -74,6 +77,7 @@ impl Kind {
             Self::Revocations => "revocations",
             Self::Mailbox => "mailbox",
             Self::Transfer => "transfer",
+            Self::App => "app",
         }
     }
 }

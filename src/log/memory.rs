@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::{
     core::{
-        budget::AppAccounts,
+        budget::{Account, AppAccounts},
         dedupe::Known,
         history::Query,
         message::Entry,
@@ -54,14 +54,14 @@ impl MemoryLog {
         self.bounds
     }
 
-    /// A window that its app pays for.
     /// Who pays for what is in memory of an app's channels.
     pub(super) fn account(&self, app: AppId) -> Account {
-        (self.account_of)(app)
+        self.accounts.of_app(app)
     }
 
+    /// A window that its app pays for.
     pub(super) fn kept(&self, app: AppId, window: Window) -> KeptWindow {
-        KeptWindow::new(window, self.accounts.of_app(app))
+        KeptWindow::new(window, self.account(app))
     }
 
     /// Whether the windows of an app may be shrunk now: not if they were in this second.
@@ -216,10 +216,7 @@ impl Past for Mutex<KeptWindow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        core::budget::Account,
-        log::contract::{self, entry},
-    };
+    use crate::log::contract::{self, entry};
 
     fn log(account: &Account) -> MemoryLog {
         let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
