@@ -2,8 +2,9 @@
 //! threads, connections without sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backlogs;
 mod lost;
-mod stage;
+pub(super) mod stage;
 
 use std::time::Duration;
 

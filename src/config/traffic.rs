@@ -83,7 +83,7 @@ section! {
 
     /// Open WebSockets in all; 0 = as many as file descriptors allow.
     connections: usize = "0", CONNECTIONS, reloadable;
-    /// Open WebSockets of one address, and as many plain HTTP connections; 0 = no cap.
+    /// Open WebSockets of one address, and as many plain HTTP connections and 32 more; 0 = no cap.
     connections_per_address: usize = "200", CONNECTIONS, reloadable;
     /// New WebSockets of one address each second in the long run; 0 = no limit.
     connects_per_second: u32 = "20", RATE, reloadable;
@@ -114,7 +114,7 @@ section! {
     /// The share of it that the clients of one address may use, in percent; without a cap per address there is none.
     network_share: usize = "25", Whole(1, 100), reloadable;
     /// Bytes that are kept for one client: what waits for it, its members, its names for channels.
-    client_memory: usize = "50331648", Whole(1 << 20, 1 << 34), reloadable;
+    client_memory: usize = "16777216", Whole(1 << 20, 1 << 34), reloadable;
     /// Bytes that wait for one slow reader before it is closed with 1013. At least websocket.max_message_bytes + 4096.
     outbox_bytes: usize = "4194304", Whole(8_192, 1 << 30), reloadable;
 }

@@ -292,14 +292,15 @@ impl Collected {
         let upto = Serial::at(past.open.row.epoch, self.upto);
         let entries = self.entries;
         let charge = past.account.charge(budget::Kind::Window, self.bytes);
-        let State { window, older: kept, .. } = &mut *past.open.state.lock();
+        let state = &mut *past.open.state.lock();
         let older = |charge| Older { entries, floor, upto, begins, came: past.clock.uptime(), _charge: charge };
         let found = match charge {
             Ok(charge) => {
                 // For others who come back for it.
-                kept.insert(older(Some(charge))).read(wanted, choice, window)
+                let older = state.older.insert(older(Some(charge)));
+                older.read(wanted, choice, &state.window)
             }
-            Err(_) => older(None).read(wanted, choice, window),
+            Err(_) => older(None).read(wanted, choice, &state.window),
         };
         found.unwrap_or(Err(Gap::TooLong))
     }
