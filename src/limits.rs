@@ -439,6 +439,10 @@ pub const STORE_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 pub const SWEEP_ENTRIES: usize = 256;
 pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 
+/// It looks at all channels this often, in between at those that have changed or are due; so many are listed beforehand.
+pub const SWEEP_ALL: Duration = Duration::from_secs(600);
+pub const SWEEP_AGENDA: usize = 10_000;
+
 /// What is read of a backlog at a time, in bytes of memory ([`crate::core::message::Entry::cost`]); the next when the socket
 /// has taken it. The last entry of a portion may be longer.
 pub const BACKLOG_PORTION: usize = 64 * 1024;

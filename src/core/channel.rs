@@ -272,7 +272,7 @@ impl ChannelState {
             }
         }
         if let Some(fault) = refusal {
-            return Err(fault);
+            return Err(*fault);
         }
         if attached.is_some_and(|session| !self.subscriptions.has_session(session)) {
             return Err(Fault::NotAttached);
@@ -325,7 +325,7 @@ impl ChannelState {
 
     /// The occupancy, to be delivered and not kept.
     pub fn occupancy_draft(&self) -> Draft {
-        self.draft(None, Body::Occupancy(self.occupancy()), true)
+        self.draft(None, Body::Occupancy(Box::new(self.occupancy())), true)
     }
 
     fn draft(&self, publisher: Option<ConnectionId>, body: Body, is_ephemeral: bool) -> Draft {

@@ -21,6 +21,7 @@ pub mod engine;
 #[cfg(test)]
 pub mod faulty;
 pub mod folder;
+mod keyed_lock;
 pub mod mailbox;
 mod number_key;
 pub mod privacy;
@@ -31,6 +32,7 @@ mod tests;
 mod writer;
 
 pub use commit::Commit;
+pub use keyed_lock::KeyedLock;
 pub use number_key::NumberKey;
 pub use scan::Scan;
 

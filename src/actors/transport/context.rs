@@ -357,13 +357,12 @@ impl TransportContext<'_> {
         }
         let worker = Rc::clone(self.worker());
         let hub = worker.hub.clone();
-        let refusal = publish.refusal.clone();
-        match (self.attachments.wanted_mut(name, 0), refusal) {
-            (Ok(attachment), _) => attachment.send(name, Command::new(hub, name.clone(), publish), &worker),
-            (Err(_), refusal) => {
-                let channel = match refusal {
+        match self.attachments.wanted_mut(name, 0) {
+            Ok(attachment) => attachment.send(name, Command::new(hub, name.clone(), publish), &worker),
+            Err(_) => {
+                let channel = match &publish.refusal {
                     None => worker.channel(name, self.session.outbox.account())?,
-                    Some(fault) => worker.broker.directory.open(name).ok_or(fault)?,
+                    Some(fault) => worker.broker.directory.open(name).ok_or_else(|| Fault::clone(fault))?,
                 };
                 let command = Command::new(hub, name.clone(), publish);
                 command.try_send_to(&channel).map_err(Command::withdraw)
