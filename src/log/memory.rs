@@ -219,10 +219,7 @@ impl Past for Mutex<KeptWindow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        core::budget::Account,
-        log::contract::{self, entry},
-    };
+    use crate::log::contract::{self, entry};
 
     fn log(account: &Account) -> MemoryLog {
         let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };

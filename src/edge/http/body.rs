@@ -51,6 +51,11 @@ pub fn charge_to(request: &HttpRequest, account: Account) {
     request.extensions_mut().insert(Payer(account));
 }
 
+/// Who pays for the body of `request`, and for what is made of it before its app is known.
+pub fn payer(request: &HttpRequest) -> Option<Account> {
+    request.extensions().get::<Payer>().map(|Payer(account)| account.clone())
+}
+
 /// The whole body, `limit` bytes at most.
 ///
 /// # Errors
@@ -59,7 +64,7 @@ pub async fn read(request: &HttpRequest, payload: &mut web::Payload, limit: usiz
     if let Some(size) = declared(request.headers()).filter(|size| *size > limit) {
         return Err(NoBody::TooLarge { size });
     }
-    let account = request.extensions().get::<Payer>().map(|Payer(account)| account.clone());
+    let account = payer(request);
     let body = async {
         let (mut body, mut charge) = (Vec::new(), None);
         while let Some(chunk) = payload.next().await {

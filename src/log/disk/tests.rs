@@ -54,8 +54,7 @@ fn log(disk: &FaultyDisk, clock: &Clock) -> DiskLog {
 /// The same, whose memory an account pays for.
 fn log_paid_by(account: &Account, engine: Arc<Engine>, clock: &Clock) -> DiskLog {
     let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
-    let account = account.clone();
-    let memory = MemoryLog::new(bounds, Arc::new(account));
+    let memory = MemoryLog::new(bounds, Arc::new(account.clone()));
     let retention = Retention { age: DAY, bytes: 1 << 30 };
     DiskLog::open(memory, engine, Box::new(move |_| Some(retention)), 1 << 20, clock.clone()).unwrap()
 }

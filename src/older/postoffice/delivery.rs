@@ -136,11 +136,12 @@ impl Shared {
         }
     }
 
-    /// Removes the letters of a mailbox that have waited too long.
+    /// Removes the letters of a mailbox that have waited too long, and forgets the ids of those that came long ago.
     pub fn expire(&self, mailbox: &Mailbox) {
         let age = Duration::as_millis(&self.settings.mailbox_age) as u64;
         let before = self.clock.now().millis().saturating_sub(age).saturating_add(1);
         self.mailboxes.expire(mailbox, Timestamp::from_millis(before));
+        mailbox.lock().owner.forget_old(self.clock.uptime());
     }
 
     /// Removes what is too old, and tries again what could not be written.

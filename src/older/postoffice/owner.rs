@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     actors::fanout::hub::TransportHandle,
+    core::budget::{Kind, Tab},
     ids::{ChannelName, ConnectionId, SessionId},
     limits,
     older::postoffice::{format::PREFIX, shared::ConnectionSlot},
@@ -23,6 +24,8 @@ pub struct MailboxOwner<H = ReaderHandle> {
     /// The mailbox outlives its connections.
     pub is_remembered: bool,
     seen: HashMap<Arc<str>, Seen>,
+    /// For these.
+    tab: Tab,
 }
 
 /// A connection that reads the mailbox.
@@ -49,6 +52,11 @@ pub struct Storage {
     /// They wait, on disk.
     pub is_on: bool,
     pub bounds: Bounds,
+}
+
+/// What it costs to remember the id of a letter.
+fn cost(id: &str) -> usize {
+    limits::SEEN_ID_COST + id.len()
 }
 
 /// What came of a letter.
@@ -78,6 +86,7 @@ impl<H: Send + 'static> Owner for MailboxOwner<H> {
             on_way: 0,
             is_remembered: false,
             seen: HashMap::new(),
+            tab: Tab::default(),
         }
     }
 
@@ -113,6 +122,12 @@ impl<H> MailboxOwner<H> {
             return Ok(Taken::Dropped);
         }
         let is_read = self.readers.iter().any(|reader| reader.is_ready && !reader.is_behind);
+        if let Some(id) = &id {
+            if self.seen.is_empty() {
+                self.tab = Tab::new(payers.memory.clone(), Kind::SeenIds);
+            }
+            self.tab.reserve(cost(id)).map_err(Full::Memory)?;
+        }
         let bounds = if is_read { Bounds::NONE } else { storage.bounds };
         let put = queue.put(letter, bounds, self.on_way, payers)?;
         if let Some(id) = id {
@@ -147,17 +162,30 @@ impl<H> MailboxOwner<H> {
     /// Only what was taken in: a letter that was refused is to be taken in when it comes again.
     fn remember(&mut self, id: Arc<str>, number: u64, uptime: Duration) {
         if self.seen.len() >= limits::POST_IDS {
-            self.seen.retain(|_, seen| uptime.saturating_sub(seen.at) < limits::IDEMPOTENCY_WINDOW);
+            self.forget_old(uptime);
         }
         if self.seen.len() >= limits::POST_IDS {
-            self.seen.clear();
+            self.retain_seen(|_| false);
         }
+        self.tab.add_anyway(cost(&id));
         self.seen.insert(id, Seen { number, at: uptime });
+    }
+
+    /// Forgets the ids of letters that came too long ago to be sent again.
+    pub fn forget_old(&mut self, uptime: Duration) {
+        self.retain_seen(|seen| uptime.saturating_sub(seen.at) < limits::IDEMPOTENCY_WINDOW);
+    }
+
+    fn retain_seen(&mut self, stays: impl Fn(&Seen) -> bool) {
+        self.seen.extract_if(|_, seen| !stays(seen)).for_each(|(id, _)| self.tab.remove(cost(&id)));
+        if self.seen.is_empty() {
+            self.tab.clear();
+        }
     }
 
     /// A letter could not be stored: it is to be taken in when it comes again.
     pub fn forget(&mut self, number: u64) {
-        self.seen.retain(|_, seen| seen.number != number);
+        self.retain_seen(|seen| seen.number != number);
     }
 }
 
