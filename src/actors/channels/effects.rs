@@ -11,19 +11,18 @@ use crate::{
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
         channels::undone::Owed,
-        fanout::HubMessage,
     },
     core::{
         channel::Judged,
-        command::{Answer, Effect, HubId, Now, Publish, Reply},
+        command::{Answer, Effect, Now, Publish, Reply},
         dedupe::Published,
         message::{Body, Draft, Entry},
         replay::{self, Choice, Found, Wanted},
         serial::Serial,
+        stats::{Source, Weighed},
         window::Gap,
     },
     error::Fault,
-    ids::SessionId,
     log::{Done, Later, StoreError},
 };
 
@@ -64,7 +63,20 @@ impl Channel {
     ///
     /// # Errors
     /// Why nothing is published.
-    pub(super) fn publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Published, Fault> {
+    pub(super) fn publish(
+        &mut self,
+        source: Source,
+        publish: Publish,
+        ctx: &mut Context<Self>,
+    ) -> Result<Published, Fault> {
+        let weighed = Weighed::of(&publish.body);
+        let outcome = self.try_publish(publish, ctx);
+        let app = self.state.name().app();
+        self.worker.count_for(app, |traffic| traffic.came_in(source, weighed, outcome.is_ok()));
+        outcome
+    }
+
+    fn try_publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Published, Fault> {
         if self.is_congested() {
             return Err(Fault::Busy);
         }
@@ -186,9 +198,12 @@ impl Channel {
         }
         if !matches!(entry.body, Body::Occupancy(_)) {
             self.worker.count(|counters| counters.published += 1);
+            if self.is_persisted && !entry.is_ephemeral {
+                self.worker.count_for(entry.channel.app(), |traffic| traffic.was_persisted(&entry));
+            }
         }
         for hub in self.state.hubs() {
-            self.tell(hub, HubMessage::Delivery(Arc::clone(&entry)));
+            self.tell_entry(hub, &entry);
         }
     }
 
@@ -248,19 +263,13 @@ impl Channel {
             Effect::Replay { hub, .. } => match found {
                 Ok(missed) => {
                     for entry in missed {
-                        self.tell(hub, HubMessage::Delivery(entry));
+                        self.tell_entry(hub, &entry);
                     }
                 }
                 Err(gap) => tracing::error!(%gap, "messages were lost with a channel actor"),
             },
             Effect::Append(_) | Effect::Answer { .. } | Effect::OccupancyChanged => {}
         }
-    }
-
-    fn answer(&self, hub: HubId, session: SessionId, answer: Answer) {
-        let channel = self.state.name().clone();
-        let message = HubMessage::Answer { channel, session, answer };
-        self.tell(hub, message);
     }
 }
 

@@ -26,10 +26,10 @@ use crate::{
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Command<C: Order> {
-    hub: HubHandle,
+    pub(super) hub: HubHandle,
     channel: ChannelName,
     /// None: a channel has begun with it, or its sender knows that it was not sent.
-    body: Option<C>,
+    pub(super) body: Option<C>,
 }
 
 /// What a channel can be told to do.
@@ -78,12 +78,6 @@ impl<C: Order> Command<C> {
         self.body = None;
         Fault::Busy
     }
-
-    /// The channel carries it out.
-    pub(in crate::actors) fn begin(mut self) -> Option<(HubHandle, C)> {
-        let body = self.body.take()?;
-        Some((self.hub.clone(), body))
-    }
 }
 
 impl<C: Order> Drop for Command<C> {
@@ -123,6 +117,7 @@ impl Order for Resubscribe {
 /// The channel dies: everybody who waits for an answer gets one, in the order of the answers.
 impl Drop for Channel {
     fn drop(&mut self) {
+        self.worker.count_for(self.state.name().app(), |traffic| traffic.channels.closed += 1);
         if !self.retired {
             self.worker.broker.directory.note_end();
         }

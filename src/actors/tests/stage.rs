@@ -25,6 +25,7 @@ use crate::{
         fanout::outbox::Outbox,
         metrics::Metrics,
         refusals::Refusals,
+        stats::Stats,
         transport::context::{Attaching, ProtocolHandler, TransportContext},
         transport::socket::Socket,
         transport::{Inbound, Transport},
@@ -47,10 +48,7 @@ use crate::{
     error::Fault,
     ids::{ChannelName, SessionId, Timestamp},
     live::Live,
-    log::{
-        Log,
-        memory::{AccountOf, MemoryLog},
-    },
+    log::{Log, memory::MemoryLog},
 };
 
 pub const ROOM: &str = "demo1";
@@ -66,9 +64,8 @@ pub struct Stage {
 }
 
 /// What a log in memory keeps is of no concern.
-pub fn unbounded() -> AccountOf {
-    let account = Account::server(usize::MAX);
-    Box::new(move |_| account.clone())
+pub fn unbounded() -> Arc<Account> {
+    Arc::new(Account::server(usize::MAX))
 }
 
 impl Stage {
@@ -96,6 +93,7 @@ impl Stage {
             })),
             directory: Directory::new(ChannelShares { server: 10, app: 10 }),
             metrics: Metrics::default().start(),
+            stats: Stats::new(None, clock.clone()).start(),
             settings: Live::new(Settings {
                 outbox_bytes: 100_000,
                 replay_bytes: 100_000,
