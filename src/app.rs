@@ -69,18 +69,14 @@ use site::{Origins, Site};
 use storage::Storage;
 
 /// Starts a server with settings that a program has made.
-///
-/// # Errors
-/// As [`prepare`] and [`launch`].
+/// Error: as [`prepare`] and [`launch`].
 pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let prepared = prepare(Draft::of(config.clone()), &clock)?;
     launch(prepared, clock, None)
 }
 
 /// Starts a server in the current actix system; `/metrics` shows what the logs of this process had to drop.
-///
-/// # Errors
-/// When a port cannot be bound, the data folder cannot be used, or a service that is named cannot be reached.
+/// Error: when a port cannot be bound, the data folder cannot be used, or a service that is named cannot be reached.
 pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> anyhow::Result<Running> {
     let Prepared { mut loaded, certificate, apps, ably_key, blacklist, moderation, mongodb } = prepared;
     let relay = &mut loaded.config.relay;

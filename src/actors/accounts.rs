@@ -77,7 +77,7 @@ impl Accounts {
         self.open_app(&mut self.apps.lock(), id).account.clone()
     }
 
-    /// An account for a new client of an app. Without a network only the app's share bounds it and its likes together.
+    /// An account for a new client of an app. Without a network such clients are bounded by the app's share alone, all together.
     pub fn client(&self, id: AppId, network: Option<Network>) -> Account {
         let share = self.client.load(Ordering::Relaxed);
         let mut apps = self.apps.lock();

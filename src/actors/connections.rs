@@ -98,9 +98,7 @@ impl Connections {
 
     /// `next` says, from the client that `connection` has, which one it has from now on. That is decided and noted under
     /// one lock: of two who come to an anonymous connection together, the second sees the client of the first.
-    ///
-    /// # Errors
-    /// That of `next`; then nothing has changed.
+    /// Error: That of `next`; then nothing has changed.
     pub fn succeed<T, E>(
         &self,
         connection: ConnectionId,

@@ -94,9 +94,7 @@ impl Worker {
 
     /// The actor in charge of a channel. When it is not the one that knows this thread's subscribers, that one has died:
     /// the successor gets their list, and sends what they missed, before it gets anything else from this thread.
-    ///
-    /// # Errors
-    /// [`Fault::Busy`] when the server holds as many channels as it may.
+    /// Error: [`Fault::Busy`] when the server holds as many channels as it may.
     pub(super) fn channel(&self, name: &ChannelName) -> Result<Addr<Channel>, Fault> {
         let channel = self.broker.directory.channel(name, &self.broker)?;
         if let Some(local) = self.locals.borrow_mut().get_mut(name)

@@ -41,8 +41,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// # Errors
-    /// When the address cannot be listened on.
+    /// Error: when the address cannot be listened on.
     pub fn open(address: SocketAddr, listener: Listener, tls: Option<ServerConfig>) -> io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // A server that comes right after another must not wait for that one's last connections.
@@ -54,9 +53,7 @@ impl Bound {
 }
 
 /// Serves what is open.
-///
-/// # Errors
-/// When a socket fails.
+/// Error: when a socket fails.
 pub fn serve(bound: Vec<Bound>, site: &Site) -> io::Result<Server> {
     let mut server = Server::build().workers(workers(&site.config)).disable_signals().shutdown_timeout(0);
     for Bound { socket, address, listener, tls } in bound {
@@ -65,15 +62,15 @@ pub fn serve(bound: Vec<Bound>, site: &Site) -> io::Result<Server> {
         server = match tls {
             None => server.listen(name, socket, move || {
                 let plain = |io: TcpStream| {
-                    let handle = prepared(&io);
-                    ready(Ok::<_, DispatchError>((AsciiTargets::new(io), Protocol::Http1, handle)))
+                    let peer = prepared(&io);
+                    ready(Ok::<_, DispatchError>((AsciiTargets::new(io), Protocol::Http1, peer)))
                 };
                 fn_service(plain).and_then(http.service())
             })?,
             Some(tls) => server.listen(name, socket, move || {
                 let encrypted = |io: TlsStream<TcpStream>| {
-                    let handle = prepared(io.get_ref().0);
-                    ready(Ok::<_, TlsError<io::Error, DispatchError>>((AsciiTargets::new(io), Protocol::Http1, handle)))
+                    let peer = prepared(io.get_ref().0);
+                    ready(Ok::<_, TlsError<io::Error, DispatchError>>((AsciiTargets::new(io), Protocol::Http1, peer)))
                 };
                 Acceptor::new(tls.clone())
                     .map_err(TlsError::into_service_error)

@@ -51,8 +51,7 @@ impl Operations {
         }
     }
 
-    /// # Errors
-    /// Why whoever asks may not see `/metrics`.
+    /// Error: why whoever asks may not see `/metrics`.
     fn check(&self, request: &HttpRequest) -> Result<(), &'static str> {
         let address = client_address_of(request, &self.trusted_proxies.get()).to_canonical();
         let why = if !self.metrics_from.get().iter().any(|network| network.contains(&address)) {

@@ -52,17 +52,13 @@ impl fmt::Debug for Prepared {
 }
 
 /// Reads the settings and every file that they name.
-///
-/// # Errors
-/// Everything that is wrong, each with its origin.
+/// Error: everything that is wrong, each with its origin.
 pub fn load(environment: &Environment, flags: &[(String, String)], clock: &Clock) -> Result<Prepared, Complaints> {
     prepare(config::read(environment, flags)?, clock)
 }
 
 /// Reads every file that the settings name.
-///
-/// # Errors
-/// Everything that is wrong with them and with the settings, each with its origin.
+/// Error: everything that is wrong with them and with the settings, each with its origin.
 pub fn prepare(mut draft: Draft, clock: &Clock) -> Result<Prepared, Complaints> {
     let certificate = certificate(&mut draft);
     let apps = apps(&mut draft, clock);

@@ -34,9 +34,7 @@ pub struct Storage {
 
 impl Storage {
     /// Opens the folder, made when absent; `namespaces` say which channels are persisted.
-    ///
-    /// # Errors
-    /// For the operator: somebody else has the folder, it cannot be used, or it is damaged.
+    /// Error: for the operator: somebody else has the folder, it cannot be used, or it is damaged.
     pub fn open(
         config: &Config,
         memory: MemoryLog,

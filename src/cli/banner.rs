@@ -15,9 +15,7 @@ use crate::{
 const GUEST: &str = "guest";
 
 /// A token that opens this server right away: the static one, or a JWT for the user `guest`.
-///
-/// # Errors
-/// When the JWT cannot be signed.
+/// Error: when the JWT cannot be signed.
 pub fn ready_token(config: &Config, clock: &Clock) -> Result<String, MintError> {
     match config.auth.mode {
         AuthMode::Static | AuthMode::Both => Ok(StaticToken::of(&config.auth.secret).reveal().to_owned()),

@@ -42,9 +42,7 @@ pub struct SelfSigned {
 }
 
 /// Writes both files; what to tell the operator.
-///
-/// # Errors
-/// When a name is none, or a file is there already or cannot be written.
+/// Error: when a name is none, or a file is there already or cannot be written.
 pub fn run(command: &Command, clock: &Clock) -> anyhow::Result<String> {
     let Command::SelfSigned(asked) = command;
     let (certificate, key) = (asked.dir.join(CERTIFICATE), asked.dir.join(KEY));

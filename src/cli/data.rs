@@ -55,9 +55,7 @@ fn list(damage: &[String]) -> String {
 }
 
 /// What there is to say on stdout.
-///
-/// # Errors
-/// [`DataFault`], for the operator.
+/// Error: [`DataFault`], for the operator.
 pub fn run(command: Command, data: &config::Data, clock: &Clock) -> Result<String, DataFault> {
     let folder = &data.dir;
     let file = folder::data_file(folder);

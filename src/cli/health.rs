@@ -34,9 +34,7 @@ pub enum HealthFault {
 }
 
 /// The status line of a server that is well.
-///
-/// # Errors
-/// When it cannot be reached or answers anything but 200.
+/// Error: when it cannot be reached or answers anything but 200.
 pub fn ask(config: &Config, url: Option<&str>) -> Result<String, HealthFault> {
     let url = match url {
         Some(url) => Url::parse(url).map_err(|_| HealthFault::BadUrl)?,

@@ -27,9 +27,7 @@ use crate::{
 pub type ReadAgain<'a> = &'a dyn Fn() -> Result<Prepared, Complaints>;
 
 /// Serves until SIGTERM or SIGINT, then drains. A second signal skips the waits. SIGHUP reads the settings again.
-///
-/// # Errors
-/// When the server cannot start.
+/// Error: when the server cannot start.
 pub fn run(
     prepared: Prepared,
     environment: &Environment,
@@ -146,8 +144,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// # Errors
-    /// When signals cannot be listened for.
+    /// Error: when signals cannot be listened for.
     pub fn begin() -> anyhow::Result<Self> {
         let system = System::new();
         let signals = system.block_on(async { Signals::listen() })?;

@@ -101,9 +101,7 @@ impl fmt::Display for Kind {
 
 impl Kind {
     /// Turns what was written into what the typed settings take; `None` leaves the key out.
-    ///
-    /// # Errors
-    /// What is wrong with the value, in words; the value itself is not repeated.
+    /// Error: what is wrong with the value, in words; the value itself is not repeated.
     pub fn read(&self, raw: &Raw, base: &Path) -> Result<Option<Value>, String> {
         if *raw == Raw::EmptySection {
             return Err("a section where a value belongs".into());

@@ -119,9 +119,7 @@ impl Draft {
     }
 
     /// The settings, if nothing is wrong.
-    ///
-    /// # Errors
-    /// Every fault that was found, never only the first.
+    /// Error: every fault that was found, never only the first.
     pub fn finish(self) -> Result<Loaded, Complaints> {
         if self.faults.is_empty() {
             return Ok(self.loaded);
@@ -132,17 +130,13 @@ impl Draft {
 
 /// Reads and judges the settings alone, not the files that they name. A server starts by `app::prepare`, which reads
 /// those as well.
-///
-/// # Errors
-/// Every fault that was found, never only the first.
+/// Error: every fault that was found, never only the first.
 pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loaded, Complaints> {
     read(environment, flags)?.finish()
 }
 
 /// The same, for whoever has more to judge.
-///
-/// # Errors
-/// When not even the defaults can be read.
+/// Error: when not even the defaults can be read.
 pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Draft, Complaints> {
     let mut notes = Notes::default();
     let mode = mode(environment, &mut notes);
@@ -197,8 +191,7 @@ pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Dra
 pub(super) struct Values(Map<String, Value>);
 
 impl Values {
-    /// # Errors
-    /// What is wrong with the value.
+    /// Error: what is wrong with the value.
     pub fn add(&mut self, key: &Key, raw: &Raw, dir: &Path) -> Result<(), String> {
         let Some(value) = key.kind.read(raw, dir)? else { return Ok(()) };
         match key.name.split_once('.') {
@@ -211,8 +204,7 @@ impl Values {
         Ok(())
     }
 
-    /// # Errors
-    /// Never with defaults that can be read; a test holds that.
+    /// Error: never with defaults that can be read; a test holds that.
     pub fn finish(self) -> Result<Config, String> {
         serde_json::from_value(self.0.into()).map_err(|error| error.to_string())
     }
@@ -220,9 +212,7 @@ impl Values {
 
 impl Config {
     /// The defaults, untouched by files, environment and flags.
-    ///
-    /// # Errors
-    /// Never with defaults that can be read; a test holds that.
+    /// Error: never with defaults that can be read; a test holds that.
     pub fn defaults() -> Result<Self, Complaints> {
         let (mut values, mut faults) = (Values::default(), Vec::new());
         for key in Key::all() {

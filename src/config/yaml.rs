@@ -68,9 +68,7 @@ pub struct Fault {
 const MAX_DEPTH: usize = 8;
 
 /// The leaves of `text` in their order; a key that stands twice is given twice.
-///
-/// # Errors
-/// The first place that is not YAML, or not the shape of a settings file.
+/// Error: the first place that is not YAML, or not the shape of a settings file.
 pub fn read(text: &str) -> Result<Vec<Leaf>, Fault> {
     let mut reader = Reader { events: Parser::new_from_str(text), leaves: Vec::new() };
     let mut seen = false;

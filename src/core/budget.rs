@@ -178,9 +178,7 @@ impl Account {
     }
 
     /// Pays for `bytes` that are about to be kept.
-    ///
-    /// # Errors
-    /// [`Full`]: whose account has no room for them. Nothing is charged then.
+    /// Error: [`Full`]: whose account has no room for them. Nothing is charged then.
     pub fn charge(&self, kind: Kind, bytes: usize) -> Result<Charge, Full> {
         self.take(kind, bytes)?;
         Ok(Charge { account: self.clone(), kind, bytes })
@@ -227,9 +225,7 @@ impl Charge {
     }
 
     /// Pays for `bytes` in all from now on.
-    ///
-    /// # Errors
-    /// [`Full`] when there is no room for more; the charge stays as it is.
+    /// Error: [`Full`] when there is no room for more; the charge stays as it is.
     pub fn set(&mut self, bytes: usize) -> Result<(), Full> {
         match bytes.checked_sub(self.bytes) {
             Some(more) => self.account.take(self.kind, more)?,

@@ -64,9 +64,7 @@ impl Chain {
     }
 
     /// An entry has arrived: gives those that can be taken now, in order.
-    ///
-    /// # Errors
-    /// [`Broken`] when it is of another life of the log.
+    /// Error: [`Broken`] when it is of another life of the log.
     pub fn push(&mut self, now: Duration, linked: Linked) -> Result<Vec<Arc<Entry>>, Broken> {
         if linked.entry.serial.epoch() != self.head.epoch() {
             return Err(Broken);
@@ -95,9 +93,7 @@ impl Chain {
 
     /// The log has answered: gives what can be taken now, in order. What arrived meanwhile and still does not link waits
     /// from `now` on.
-    ///
-    /// # Errors
-    /// [`Broken`] when the log no longer has all entries behind the position.
+    /// Error: [`Broken`] when the log no longer has all entries behind the position.
     pub fn caught_up(&mut self, now: Duration, tail: Tail) -> Result<Vec<Arc<Entry>>, Broken> {
         self.is_asking = false;
         let Tail { after, entries, head } = tail;

@@ -244,9 +244,7 @@ impl ChannelState {
     }
 
     /// What is to be published, once: what comes again with the same id is answered like the first time.
-    ///
-    /// # Errors
-    /// Why nothing is published.
+    /// Error: why nothing is published.
     pub fn judge(&mut self, now: Now, command: Publish) -> Result<Judged, Fault> {
         let Publish { attached, publisher, mut id, body, is_ephemeral, account, refusal, .. } = command;
         self.seen.forget(now.uptime);

@@ -233,9 +233,8 @@ impl Members {
     /// (RTP2b), which includes an enter that the member already made with the same id; and a leave of a client that is not
     /// present, which is remembered all the same. An update of a client that is not present becomes an enter. A leave
     /// without data gets the member's last data. Each event sees what those before it have changed.
-    ///
-    /// # Errors
-    /// [`Fault::TooManyMembers`], [`Fault::PresenceTooLarge`], or `account` has no room; then nothing has changed.
+    /// Error: [`Fault::TooManyMembers`], [`Fault::PresenceTooLarge`], or `account` has no room; then nothing has
+    /// changed.
     pub fn judge(
         &mut self,
         connection: ConnectionId,

@@ -115,8 +115,7 @@ impl Rules {
         }
     }
 
-    /// # Errors
-    /// The first rule that `name` breaks: its length, then its characters.
+    /// Error: the first rule that `name` breaks: its length, then its characters.
     pub fn check_name(&self, name: &str) -> Result<(), Fault> {
         let length = name.chars().count();
         if length < *self.length.start() {
@@ -131,8 +130,7 @@ impl Rules {
         Ok(())
     }
 
-    /// # Errors
-    /// [`Fault::ChannelFull`] when `members` leave no place for one more.
+    /// Error: [`Fault::ChannelFull`] when `members` leave no place for one more.
     pub fn check_place(&self, members: usize) -> Result<(), Fault> {
         if members < self.member_cap { Ok(()) } else { Err(Fault::ChannelFull { cap: self.member_cap }) }
     }

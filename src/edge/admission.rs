@@ -43,6 +43,14 @@ pub enum NotAdmitted {
 }
 
 impl NotAdmitted {
+    /// The HTTP status that says it: too many of this address, or no room now.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::AddressFull { .. } | Self::TooOften { .. } => 429,
+            Self::Full { .. } | Self::NoMemory(_) | Self::Draining => 503,
+        }
+    }
+
     /// What it is counted as.
     pub const fn reason(self) -> Reason {
         match self {

@@ -118,9 +118,7 @@ impl Redis {
 
     /// Runs scripts, one after the other; each is done at once. Numbers in their answers come as text,
     /// what is not there as empty text.
-    ///
-    /// # Errors
-    /// [`RedisError`]; some may have been run.
+    /// Error: [`RedisError`]; some may have been run.
     pub async fn run(&self, runs: &[Run]) -> Result<Vec<Vec<String>>, RedisError> {
         let mut pipeline = pipe();
         for run in runs {

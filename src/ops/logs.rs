@@ -115,9 +115,7 @@ impl Dropped {
 }
 
 /// Makes this process log as `config` says, panics included. Once per process.
-///
-/// # Errors
-/// When `log.level` is no filter (the configuration check refuses it earlier), or at the second call.
+/// Error: when `log.level` is no filter (the configuration check refuses it earlier), or at the second call.
 pub fn install(config: &config::Log, clock: Clock) -> Result<Logs, LogsError> {
     let form = if io::stdout().is_terminal() { Form::Plain } else { Form::Json };
     let (subscriber, logs) = subscriber(config, clock, io::stdout(), form)?;
@@ -128,9 +126,7 @@ pub fn install(config: &config::Log, clock: Clock) -> Result<Logs, LogsError> {
 }
 
 /// The same without making it the one of the process; `out` takes the place of stdout.
-///
-/// # Errors
-/// When `log.level` is no filter.
+/// Error: when `log.level` is no filter.
 pub fn subscriber(
     config: &config::Log,
     clock: Clock,

@@ -47,9 +47,7 @@ impl ProcessFacts {
 
 /// Lets this process open as many files as it may allow itself: shells and service managers often set the soft limit to
 /// 1024, for programs of another age, and a hard one of many times that.
-///
-/// # Errors
-/// For the operator.
+/// Error: for the operator.
 pub fn raise_descriptor_limit() -> nix::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }

@@ -45,10 +45,7 @@ impl Attachments {
         attachment.filter(|attachment| attachment.wanted)
     }
 
-    /// The same to send a command with.
-    ///
-    /// # Errors
-    /// [`Fault::NotAttached`].
+    /// The same attachment, to send its channel a command.
     pub fn wanted_mut(&mut self, channel: &ChannelName, alias: u16) -> Result<&mut Attachment, Fault> {
         let attachment = self.all.get_mut(&(channel.clone(), alias));
         attachment.filter(|attachment| attachment.wanted).ok_or(Fault::NotAttached)
@@ -107,7 +104,6 @@ impl Attachments {
         }
     }
 
-    /// The channel has answered.
     pub fn answered(&mut self, channel: &ChannelName, answer: &Answer) {
         let (alias, was_refused) = match answer {
             Answer::AttachRefused { alias, .. } => (*alias, true),

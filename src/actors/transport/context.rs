@@ -11,6 +11,7 @@ use crate::{
         broker::Settings,
         channels::Command,
         fanout::TransportHandle,
+        inbox::Inbox,
         transport::TransportCommand,
         transport::attachments::Attachments,
         transport::session::Session,
@@ -60,7 +61,21 @@ pub trait ProtocolHandler {
     }
 
     /// A channel's answer to one of this connection's commands.
-    fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>);
+    fn answered(&mut self, _channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {
+        if let Answer::AttachRefused { fault, .. } | Answer::PublishRefused { fault, .. } = answer {
+            self.refused(fault, transport);
+        }
+    }
+
+    /// What the client asked for is refused.
+    fn refused(&mut self, _fault: Fault, transport: &mut TransportContext<'_>) {
+        transport.count_error();
+    }
+
+    /// What waits for the user of this connection until it was read, if the protocol keeps any.
+    fn inbox(&mut self) -> Option<&mut Inbox> {
+        None
+    }
 
     /// An entry for an attachment whose filter is tailored: its complete frame, or nothing.
     fn tailored(&mut self, _alias: u16, _entry: &Entry) -> Option<Bytes> {
@@ -68,7 +83,11 @@ pub trait ProtocolHandler {
     }
 
     /// The client has answered a ping that carried `payload`: it has read what was sent before.
-    fn ponged(&mut self, _payload: &Bytes, _transport: &mut TransportContext<'_>) {}
+    fn ponged(&mut self, payload: &Bytes, transport: &mut TransportContext<'_>) {
+        if let Some(inbox) = self.inbox() {
+            inbox.ponged(payload, transport);
+        }
+    }
 
     /// The client's close frame is here: it leaves in order. Comes before [`ProtocolHandler::closed`] when the client
     /// closes first, else behind it.
@@ -78,7 +97,11 @@ pub trait ProtocolHandler {
     fn woken(&mut self, _transport: &mut TransportContext<'_>) {}
 
     /// Something was left for this connection where the protocol looks ([`TransportHandle::nudge`]).
-    fn nudged(&mut self, _transport: &mut TransportContext<'_>) {}
+    fn nudged(&mut self, transport: &mut TransportContext<'_>) {
+        if let Some(inbox) = self.inbox() {
+            inbox.deliver(transport);
+        }
+    }
 
     /// Some credentials have changed, perhaps those of this connection.
     fn credentials_changed(&mut self, _transport: &mut TransportContext<'_>) {}
@@ -89,7 +112,11 @@ pub trait ProtocolHandler {
     }
 
     /// The connection ends; nothing can be sent any more.
-    fn closed(&mut self, _transport: &mut TransportContext<'_>) {}
+    fn closed(&mut self, _transport: &mut TransportContext<'_>) {
+        if let Some(inbox) = self.inbox() {
+            inbox.close();
+        }
+    }
 }
 
 /// What a transport is held to, and what is done for it without asking its protocol handler.
@@ -107,7 +134,7 @@ pub struct Terms {
     pub farewell: fn(CloseReason) -> Option<Bytes>,
     /// How long its presence members stay when it is gone.
     pub hold: Duration,
-    /// Whose share of memory it lives on.
+    /// The app whose account pays for what is kept for it.
     pub app: AppId,
 }
 
@@ -203,9 +230,6 @@ impl TransportContext<'_> {
     }
 
     /// Pays for `bytes` that are about to be kept for this client; none where nobody pays, as in tests.
-    ///
-    /// # Errors
-    /// [`Full`]
     pub fn charge(&self, kind: Kind, bytes: usize) -> Result<Option<Charge>, Full> {
         self.session.outbox.account().map(|account| account.charge(kind, bytes)).transpose()
     }
@@ -244,9 +268,7 @@ impl TransportContext<'_> {
     }
 
     /// Attaches, or changes the attachment there is; the answer brings the context back.
-    ///
-    /// # Errors
-    /// When the command could not even be sent: too many channels, or the server is busy.
+    /// Error: when the command could not even be sent: too many channels, or the server is busy.
     pub fn attach(&mut self, name: &ChannelName, attaching: Attaching) -> Result<(), Fault> {
         let Attaching { alias, filter, rules, start, evicts, context } = attaching;
         let limit = self.session.channels;
@@ -284,9 +306,7 @@ impl TransportContext<'_> {
 
     /// Attaches to all messages of a channel by its plain name; the answer brings `context` back. `is_tailored`: the
     /// protocol handler is asked for each.
-    ///
-    /// # Errors
-    /// Those of [`Self::attach`].
+    /// Error: those of [`Self::attach`].
     pub fn subscribe(&mut self, name: &ChannelName, is_tailored: bool, context: Bytes) -> Result<(), Fault> {
         let mut filter = Filter::new(Modes::SUBSCRIBE, true);
         filter.is_tailored = is_tailored;
@@ -294,9 +314,7 @@ impl TransportContext<'_> {
     }
 
     /// Detaches; the answer brings `context` back.
-    ///
-    /// # Errors
-    /// [`Fault::NotAttached`], or the server is busy.
+    /// Error: [`Fault::NotAttached`], or the server is busy.
     pub fn detach(&mut self, name: &ChannelName, alias: u16, context: Bytes) -> Result<(), Fault> {
         let worker = Rc::clone(self.worker());
         let body = Detach {
@@ -314,9 +332,7 @@ impl TransportContext<'_> {
 
     /// Publishes to a channel that the connection is attached to by its plain name; only a refusal is
     /// answered.
-    ///
-    /// # Errors
-    /// [`Fault::NotAttached`], or the server is busy. Other refusals come as an answer.
+    /// Error: [`Fault::NotAttached`], or the server is busy. Other refusals come as an answer.
     pub fn publish(&mut self, name: &ChannelName, message: Message) -> Result<(), Fault> {
         let worker = Rc::clone(self.worker());
         let body = Publish {
@@ -332,9 +348,7 @@ impl TransportContext<'_> {
 
     /// Publishes to any channel. What is refused is asked of a channel that there is already: no other remembers it, and
     /// nobody opens a channel by what he may not do.
-    ///
-    /// # Errors
-    /// When the server is busy, or what is refused cannot be known. Other refusals come as an answer.
+    /// Error: when the server is busy, or what is refused cannot be known. Other refusals come as an answer.
     pub fn send(&mut self, name: &ChannelName, mut publish: Publish) -> Result<(), Fault> {
         if let Body::Presence(_) = publish.body {
             publish.account = self.session.outbox.account().cloned();

@@ -16,9 +16,7 @@ use crate::{
 };
 
 /// What the chat endpoints of all worker threads share; `moderation` and `mongodb` come from [`crate::app::prepare`].
-///
-/// # Errors
-/// For the operator: MongoDB is set and cannot be reached.
+/// Error: for the operator: MongoDB is set and cannot be reached.
 pub fn open(
     settings: &config::Chat,
     moderation: Moderation,

@@ -29,9 +29,7 @@ pub struct Driver {
 }
 
 /// Where the chat keeps its messages; none when that is the data folder.
-///
-/// # Errors
-/// What is wrong with the settings.
+/// Error: what is wrong with the settings.
 pub fn settings(chat: &config::Chat) -> Result<Option<Settings>, String> {
     if !chat.uses_mongodb() {
         return Ok(None);
@@ -53,8 +51,7 @@ pub fn settings(chat: &config::Chat) -> Result<Option<Settings>, String> {
     Ok(Some(Settings { server, database: chat.mongodb_database.clone(), retention: chat.retention() }))
 }
 
-/// # Errors
-/// When the database cannot be reached.
+/// Error: when the database cannot be reached.
 pub fn open(settings: Settings, clock: &Clock) -> anyhow::Result<(SharedArchive, Driver)> {
     let (report, outcome) = mpsc::sync_channel(1);
     let (ends, ended) = oneshot::channel::<()>();

@@ -25,9 +25,7 @@ use crate::{
 const REDIS_PORT: u16 = 6379;
 
 /// Opens the groups in `store`, and meets the other instances if Redis is named. Redis need not be there yet.
-///
-/// # Errors
-/// When the data folder cannot be read.
+/// Error: when the data folder cannot be read.
 pub fn open(
     settings: &config::Group,
     blacklist: Vec<IpNet>,

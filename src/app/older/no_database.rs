@@ -3,16 +3,14 @@
 
 use crate::{clock::Clock, config, store::archive::SharedArchive};
 
-/// There are none.
+/// Nothing can be set.
 pub enum Settings {}
 
-/// There is none.
+/// Nothing runs.
 pub enum Driver {}
 
 /// None: the chat keeps its messages in the data folder.
-///
-/// # Errors
-/// When the settings want a MongoDB.
+/// Error: when the settings want a MongoDB.
 pub fn settings(chat: &config::Chat) -> Result<Option<Settings>, String> {
     if chat.uses_mongodb() {
         return Err(
@@ -25,9 +23,6 @@ pub fn settings(chat: &config::Chat) -> Result<Option<Settings>, String> {
 }
 
 /// Is never called.
-///
-/// # Errors
-/// None.
 pub fn open(settings: Settings, _: &Clock) -> anyhow::Result<(SharedArchive, Driver)> {
     match settings {}
 }

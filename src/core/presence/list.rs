@@ -26,7 +26,6 @@ type Pages = OnceLock<Box<[EncodedMembers]>>;
 #[derive(Clone, Debug)]
 pub struct EncodedMembers {
     pub bytes: Bytes,
-    /// How many.
     pub len: usize,
 }
 

@@ -16,9 +16,7 @@ pub type Read = Vec<(String, Vec<Entry>)>;
 
 impl Reader {
     /// What comes after the given positions, at most `count` of each stream; nothing when nothing came in `wait`.
-    ///
-    /// # Errors
-    /// [`RedisError`]; nothing is lost by it.
+    /// Error: [`RedisError`]; nothing is lost by it.
     pub async fn read(
         &mut self,
         positions: &[(&str, EntryId)],
@@ -38,9 +36,7 @@ impl Reader {
     }
 
     /// What no consumer of the group has got yet. It has to be acknowledged.
-    ///
-    /// # Errors
-    /// [`RedisError`]; what was on the way is found by [`Redis::claim`].
+    /// Error: [`RedisError`]; what was on the way is found by [`Redis::claim`].
     pub async fn read_group(
         &mut self,
         group: &str,

@@ -39,9 +39,7 @@ pub struct Text {
 
 impl Fields {
     /// Nothing is an empty object (§10).
-    ///
-    /// # Errors
-    /// Something that is no object.
+    /// Error: Something that is no object.
     pub fn read(json: Option<&str>, unreadable: Code) -> Result<Self, Reply> {
         match json.map(serde_json::from_str) {
             None | Some(Ok(Value::Null)) => Ok(Self { values: Map::new(), unreadable }),
@@ -55,18 +53,14 @@ impl Fields {
     }
 
     /// A field, or the default of its type, which is called `expected`.
-    ///
-    /// # Errors
-    /// It is of another type.
+    /// Error: it is of another type.
     fn get<'a, T: Deserialize<'a> + Default>(&'a self, name: &str, expected: &str) -> Result<T, Reply> {
         let value = self.value(name).map(T::deserialize).transpose();
         value.map(Option::unwrap_or_default).map_err(|_| self.wrong_type(name, expected))
     }
 
     /// A text; empty when it is not there.
-    ///
-    /// # Errors
-    /// It is of another type.
+    /// Error: it is of another type.
     pub fn text(&self, name: &str) -> Result<&str, Reply> {
         self.get(name, "a text")
     }
@@ -81,9 +75,7 @@ impl Fields {
     }
 
     /// Text of a message; empty when it is not there. Spaces are content, too.
-    ///
-    /// # Errors
-    /// It is no text, or longer than [`limits::CHAT_CONTENT_BYTES`].
+    /// Error: it is no text, or longer than [`limits::CHAT_CONTENT_BYTES`].
     pub fn content(&self, name: &str) -> Result<&str, Reply> {
         let text = self.text(name)?;
         let limit = limits::CHAT_CONTENT_BYTES;
@@ -95,9 +87,7 @@ impl Fields {
     }
 
     /// The id of a user; none for 0, who is nobody.
-    ///
-    /// # Errors
-    /// It is no whole number from 0 to 2^63-1, which is what the stores have.
+    /// Error: it is no whole number from 0 to 2^63-1, which is what the stores have.
     pub fn user(&self, name: &str) -> Result<Option<u64>, Reply> {
         let expected = "a whole number from 1 to 2^63-1";
         let user: u64 = self.get(name, expected)?;
@@ -108,9 +98,7 @@ impl Fields {
     }
 
     /// Ids of users, each once.
-    ///
-    /// # Errors
-    /// It is no array of such numbers, or somebody in it is nobody.
+    /// Error: it is no array of such numbers, or somebody in it is nobody.
     pub fn users(&self, name: &str) -> Result<Vec<u64>, Reply> {
         let expected = "a list of whole numbers from 1 to 2^63-1";
         let mut users: Vec<u64> = self.get(name, expected)?;
@@ -127,9 +115,7 @@ impl Fields {
     }
 
     /// The sender's own id of its message; the empty one is none.
-    ///
-    /// # Errors
-    /// It is no text, or too long to be remembered.
+    /// Error: it is no text, or too long to be remembered.
     pub fn client_id(&self) -> Result<Option<String>, Reply> {
         let (id, limit) = (self.text("client_id")?, limits::CHAT_CLIENT_ID_BYTES);
         if id.len() > limit {
@@ -140,9 +126,7 @@ impl Fields {
     }
 
     /// `content`, `message_type` and `client_id`.
-    ///
-    /// # Errors
-    /// One of them is of another type or too long, or `rules` do not know the type of the message.
+    /// Error: One of them is of another type or too long, or `rules` do not know the type of the message.
     pub fn message(&self, rules: Rules) -> Result<Text, Reply> {
         // To Go, none and 0 are the same; and only 1 is moderated.
         let kind = match self.get("message_type", "a whole number")? {

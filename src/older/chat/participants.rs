@@ -26,9 +26,7 @@ struct Known {
 
 impl Participants {
     /// Remembers these users, as far as there is room. True: for all of them.
-    ///
-    /// # Errors
-    /// Those of the archive; then they are stored with the next message.
+    /// Error: those of the archive; then they are stored with the next message.
     pub async fn note(
         &self,
         archive: &dyn Archive,

@@ -62,8 +62,7 @@ impl Chat {
         }
     }
 
-    /// # Errors
-    /// `blocked`, if moderation does not let the text pass.
+    /// Error: `blocked`, if moderation does not let the text pass.
     pub(super) async fn judge(&self, text: &str, kind: i64, blocked: Code) -> Result<(), Reply> {
         if kind != TEXT {
             return Ok(());
@@ -76,9 +75,7 @@ impl Chat {
     }
 
     /// The message as it is stored: the first one, when the sender repeats itself.
-    ///
-    /// # Errors
-    /// The reply to its sender.
+    /// Error: the reply to its sender.
     pub(super) async fn judge_and_store(
         &self,
         from: u64,

@@ -37,9 +37,7 @@ pub struct NewLetter {
 impl Shared {
     /// Puts a letter into a mailbox. `publish` sends it to the channel under its number, while nobody else can put one in,
     /// so that the channel has them in the order of their numbers. `on_loss` is called when the letter could not be stored.
-    ///
-    /// # Errors
-    /// What the sender is told.
+    /// Error: what the sender is told.
     pub fn put(
         self: &Arc<Self>,
         mailbox: &Arc<Mailbox>,
@@ -96,13 +94,6 @@ impl Shared {
         {
             let letters = self.settings.mailbox_messages;
             tracing::warn!(mailbox, letters, more, "letters make room for others (postoffice.mailbox_messages)");
-        }
-    }
-
-    /// A reader has these letters.
-    pub fn confirm(&self, mailbox: &Mailbox, numbers: Vec<u64>) {
-        if !numbers.is_empty() {
-            self.mailboxes.remove(mailbox, numbers);
         }
     }
 

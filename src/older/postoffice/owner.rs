@@ -11,7 +11,6 @@ use crate::{
     store::mailbox::{Account, Bounds, Full, Message, Owner, Put, Queue, Removed},
 };
 
-/// See the module.
 pub struct MailboxOwner<H = ReaderHandle> {
     pub channel: ChannelName,
     /// Names the letters of the mailbox among the entries of its channel, together with their numbers. It cannot be
@@ -22,7 +21,8 @@ pub struct MailboxOwner<H = ReaderHandle> {
     on_way: u64,
     /// The mailbox outlives its connections.
     pub is_remembered: bool,
-    seen: HashMap<Arc<str>, Seen>,
+    /// Letters that were taken in and have an id: their number, and when they came (monotonic).
+    seen: HashMap<Arc<str>, (u64, Duration)>,
 }
 
 /// A connection that reads the mailbox.
@@ -62,13 +62,6 @@ pub enum Taken {
     Dropped,
 }
 
-/// A letter that was taken in and has an id.
-struct Seen {
-    number: u64,
-    /// When it came (monotonic).
-    at: Duration,
-}
-
 impl<H: Send + 'static> Owner for MailboxOwner<H> {
     fn new(name: &str) -> Self {
         Self {
@@ -94,9 +87,6 @@ impl<H> MailboxOwner<H> {
     }
 
     /// Takes a letter in; `uptime` is the monotonic now.
-    ///
-    /// # Errors
-    /// [`Full`].
     pub fn take_in(
         &mut self,
         (letter, id): (Message, Option<Arc<str>>),
@@ -147,17 +137,17 @@ impl<H> MailboxOwner<H> {
     /// Only what was taken in: a letter that was refused is to be taken in when it comes again.
     fn remember(&mut self, id: Arc<str>, number: u64, uptime: Duration) {
         if self.seen.len() >= limits::POST_IDS {
-            self.seen.retain(|_, seen| uptime.saturating_sub(seen.at) < limits::IDEMPOTENCY_WINDOW);
+            self.seen.retain(|_, (_, came)| uptime.saturating_sub(*came) < limits::IDEMPOTENCY_WINDOW);
         }
         if self.seen.len() >= limits::POST_IDS {
             self.seen.clear();
         }
-        self.seen.insert(id, Seen { number, at: uptime });
+        self.seen.insert(id, (number, uptime));
     }
 
     /// A letter could not be stored: it is to be taken in when it comes again.
     pub fn forget(&mut self, number: u64) {
-        self.seen.retain(|_, seen| seen.number != number);
+        self.seen.retain(|_, (seen, _)| *seen != number);
     }
 }
 

@@ -34,7 +34,6 @@ pub type Mailbox = mailbox::Mailbox<MailboxOwner>;
 const REMEMBERED: &str = "po_mailboxes";
 const LETTERS: mailbox::Tables = mailbox::Tables { facts: "po_waiting", bodies: "po_letters" };
 
-/// See the module.
 pub struct Shared {
     pub settings: config::PostOffice,
     pub access: Live<Access>,
@@ -57,9 +56,7 @@ pub struct ConnectionSlot {
 
 impl Shared {
     /// Finds the mailboxes and letters that earlier runs have left in `store`.
-    ///
-    /// # Errors
-    /// When they cannot be read.
+    /// Error: when they cannot be read.
     pub fn open(
         settings: &config::PostOffice,
         store: Arc<dyn Store>,

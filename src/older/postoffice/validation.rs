@@ -50,9 +50,7 @@ const FIELDS: [(&str, Kind); 19] = [
 
 /// Judges a letter; with `require_base64` strict validation takes `content` in base64 only. That `to` is there is looked at
 /// elsewhere: it is needed always.
-///
-/// # Errors
-/// The first field that is missing or of the wrong type.
+/// Error: the first field that is missing or of the wrong type.
 pub fn check(letter: &Letter<'_>, level: Validation, require_base64: bool) -> Result<(), Refusal> {
     if level == Validation::Off {
         return Ok(());

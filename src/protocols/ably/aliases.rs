@@ -24,9 +24,7 @@ impl Aliases {
     }
 
     /// The number of a name that is to be attached. It is taken only by [`Self::keep`].
-    ///
-    /// # Errors
-    /// [`Fault::TooManyChannels`] when all numbers are taken.
+    /// Error: [`Fault::TooManyChannels`] when all numbers are taken.
     pub fn number_for(&self, name: &Name) -> Result<u16, Fault> {
         let free = || self.free.last().copied();
         let next = || u16::try_from(self.numbers.len() + 1).ok();

@@ -31,9 +31,7 @@ pub enum OccupancyWanted {
 
 impl ChannelParams {
     /// Reads the params; unknown ones are left out.
-    ///
-    /// # Errors
-    /// [`Fault::BadParameter`] for a known param with a value that it cannot have.
+    /// Error: [`Fault::BadParameter`] for a known param with a value that it cannot have.
     pub fn parse<'a>(given: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Fault> {
         let mut params = Self::default();
         let mut rewind_limit = limits::REWIND_MESSAGES;

@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
+    core::json::present,
     error::{Fault, reason},
-    protocols::letshare::{refusal::Refusal, request::present},
+    protocols::letshare::refusal::Refusal,
 };
 
 #[derive(Deserialize)]
@@ -18,9 +19,7 @@ struct Sender<'a> {
 
 /// `data` as it is to be delivered. Its bytes stay as they are; a missing `from` is appended to the
 /// text, so numbers beyond 2^53, the order of keys and escapes survive.
-///
-/// # Errors
-/// When it is no JSON object or names `from` twice, and, if `enforce` is on, when its `from` is not `user`.
+/// Error: when it is no JSON object or names `from` twice, and, if `enforce` is on, when its `from` is not `user`.
 pub fn signed(data: &RawValue, user: &str, enforce: bool) -> Result<ByteString, Refusal> {
     let text = data.get();
     let Some(inside) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {

@@ -26,6 +26,14 @@ pub struct Message {
     pub key: Arc<str>,
 }
 
+impl Message {
+    /// One that waits until it was read, like all others.
+    pub fn until_read(body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        Self { bytes: body.len(), body, since: UNTIL_READ, level: 0, key: "".into() }
+    }
+}
+
 /// The age of a message that waits until it was read.
 pub const UNTIL_READ: Timestamp = Timestamp::from_millis(u64::MAX);
 

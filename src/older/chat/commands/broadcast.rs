@@ -25,8 +25,7 @@ impl Broadcast {
     /// Its `data`, for a client that has sent something else.
     pub const FORM: &'static str = "data must be an object with the texts message and client_id";
 
-    /// # Errors
-    /// 10001 for what is no text or too long, 10005 for an empty one; the source has 10002 for that.
+    /// Error: 10001 for what is no text or too long, 10005 for an empty one; the source has 10002 for that.
     pub fn parse(fields: &Fields, rules: Rules) -> Result<Self, Reply> {
         let message = fields.content("message")?;
         let client_id = fields.client_id()?;
@@ -42,9 +41,7 @@ impl Broadcast {
 
 impl Chat {
     /// Publishes it as the message `id`; the sender gets its own copy by the channel.
-    ///
-    /// # Errors
-    /// The reply, instead of any copy.
+    /// Error: the reply, instead of any copy.
     pub async fn broadcast(&self, from: u64, it: &Broadcast, id: &str, broker: &Arc<Broker>) -> Result<(), Reply> {
         self.judge(&it.message, TEXT, Code::Blocked).await?;
         let push = Push::Broadcast { from_user_id: from, message: &it.message, time: &self.now_text() };

@@ -15,9 +15,7 @@ use crate::{
 };
 
 /// The room that a request names.
-///
-/// # Errors
-/// 2001 or 2003 for what is no text or the id of no open room, `missing` without one.
+/// Error: 2001 or 2003 for what is no text or the id of no open room, `missing` without one.
 pub fn parse(fields: &Fields, missing: Code) -> Result<String, Reply> {
     let id = fields.text("room_id")?;
     if id.is_empty() {

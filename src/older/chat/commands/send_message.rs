@@ -13,8 +13,7 @@ pub struct SendMessage {
 }
 
 impl SendMessage {
-    /// # Errors
-    /// 10001 for what is of the wrong type or too long, 10002 for what is missing.
+    /// Error: 10001 for what is of the wrong type or too long, 10002 for what is missing.
     pub fn parse(fields: &Fields, rules: Rules) -> Result<Self, Reply> {
         let to = fields.user("to_user_id")?;
         let text = fields.message(rules)?;

@@ -59,9 +59,7 @@ pub struct Moderation {
 
 impl Moderation {
     /// Reads the word list.
-    ///
-    /// # Errors
-    /// Everything that is wrong.
+    /// Error: everything that is wrong.
     pub fn new(settings: &config::Chat, clock: Clock) -> Result<Self, Vec<ModerationFault>> {
         let words = settings.words_file.as_deref().map(Words::load).transpose();
         let censor = settings.uses_baidu().then(|| Censor::new(settings, clock.clone())).transpose();

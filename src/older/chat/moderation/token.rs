@@ -21,9 +21,7 @@ impl TokenCell {
 
     /// The one there is, or a new one: when it is about to end, or is `refused`, which the service did not accept.
     /// `fetch` gives a token and how long it is good.
-    ///
-    /// # Errors
-    /// Those of `fetch`.
+    /// Error: those of `fetch`.
     pub async fn get<E>(
         &self,
         refused: Option<&SecretString>,

@@ -23,8 +23,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// # Errors
-    /// When it cannot be read; else every bad line.
+    /// Error: when it cannot be read; else every bad line.
     pub fn load(path: &Path) -> Result<Self, FileFaults> {
         let text = read_text(path).map_err(|error| FileFaults::unreadable(KEY, path, &error))?;
         Self::parse(&text).map_err(|problems| FileFaults { key: KEY, path: path.to_owned(), problems })
@@ -61,7 +60,6 @@ impl Words {
         Ok(Self { plain, expressions })
     }
 
-    /// How many there are.
     pub fn count(&self) -> usize {
         self.plain.patterns_len() + self.expressions.len()
     }

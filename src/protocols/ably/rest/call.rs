@@ -53,8 +53,6 @@ pub struct Caller {
 }
 
 impl<'a> Call<'a> {
-    /// # Errors
-    /// [`Fault::UnsupportedVersion`]
     pub fn new(rest: &'a Rest, http: &'a HttpRequest, query: Query, form: Form) -> Result<Self, Fault> {
         let version = form::version(http.headers(), &query)?;
         Ok(Self { rest, http, query, form, version })
@@ -135,7 +133,7 @@ fn claimed_client(headers: &HeaderMap) -> Result<Option<String>, Fault> {
         return Ok(None);
     };
     let text = header.to_str().ok().map(str::trim);
-    let client = text.and_then(base64_text::decode);
+    let client = text.map(str::as_bytes).and_then(base64_text::decode);
     let client = client.and_then(|client| String::from_utf8(client).ok());
     let rule = "the base64 of the clientId, in the header X-Ably-ClientId";
     client.map(Some).ok_or_else(|| {

@@ -66,9 +66,7 @@ fn by_name(name: &str) -> Option<Format> {
 
 /// The protocol version of the request: the number that `X-Ably-Version` or `v` begins with. Who names
 /// none, such as a person with curl, gets the oldest.
-///
-/// # Errors
-/// [`Fault::UnsupportedVersion`] when it is no number.
+/// Error: [`Fault::UnsupportedVersion`] when it is no number.
 pub fn version(headers: &HeaderMap, query: &Query) -> Result<u32, Fault> {
     let header = headers.get("X-Ably-Version");
     let unsupported = |found| Fault::UnsupportedVersion { found };

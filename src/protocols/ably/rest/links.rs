@@ -48,9 +48,7 @@ pub struct Pages<'a> {
 impl Pages<'_> {
     /// `first` and `current` always, `next` only when there is more. Each cursor holds all that the list
     /// was asked for, so that pages do not shift under what is published meanwhile.
-    ///
-    /// # Errors
-    /// [`Fault::Internal`] when a cursor cannot be written.
+    /// Error: [`Fault::Internal`] when a cursor cannot be written.
     pub fn links<C: Serialize>(self, first: &C, current: &C, next: Option<&C>) -> Result<Vec<Link>, Fault> {
         let all = [("first", Some(first)), ("current", Some(current)), ("next", next)];
         let link = |(relation, cursor): (&'static str, Option<&C>)| {
@@ -78,9 +76,7 @@ impl Pages<'_> {
 }
 
 /// The cursor of a link; none on the first request.
-///
-/// # Errors
-/// [`Fault::BadParameter`] when it is not one of ours.
+/// Error: [`Fault::BadParameter`] when it is not one of ours.
 pub fn cursor<C: DeserializeOwned>(query: &Query) -> Result<Option<C>, Fault> {
     let Some(text) = query.get("cursor") else {
         return Ok(None);

@@ -18,9 +18,6 @@ use crate::{error::Fault, limits};
 struct Body(Vec<WireMessage>);
 
 /// The messages of a body.
-///
-/// # Errors
-/// [`Fault::BodyUnreadable`], [`Fault::TooManyMessages`]
 pub fn decode_body(format: Format, body: &[u8]) -> Result<Vec<WireMessage>, Fault> {
     let Body(messages) = decode_lenient(format, body)?;
     if messages.len() > limits::FRAME_ITEMS {

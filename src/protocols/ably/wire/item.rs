@@ -61,9 +61,6 @@ pub struct WirePresence {
 
 impl WireMessage {
     /// The core's message by `publisher`, whom the caller has found out (`docs/protocols/ably.md §6.6`).
-    ///
-    /// # Errors
-    /// [`Fault::InvalidData`], [`Fault::InvalidExtras`]
     pub fn into_message(self, publisher: Option<ClientId>) -> Result<Message, Fault> {
         Ok(Message {
             name: self.name.unwrap_or_default(),
@@ -80,9 +77,7 @@ impl WirePresence {
     }
 
     /// The core's event of `member`; `id` is its own, or `<connectionId>:<msgSerial>:<index>` of its frame.
-    ///
-    /// # Errors
-    /// [`Fault::Malformed`] when it is no enter, leave or update; [`Fault::InvalidData`],
+    /// Error: [`Fault::Malformed`] when it is no enter, leave or update; [`Fault::InvalidData`],
     /// [`Fault::InvalidExtras`]
     pub fn into_event(self, id: ByteString, member: ClientId) -> Result<PresenceEvent, Fault> {
         let action = match self.action {

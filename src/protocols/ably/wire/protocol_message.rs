@@ -76,9 +76,7 @@ pub struct ProtocolMessage {
 }
 
 /// Reads a frame: text as JSON, binary as MessagePack, as the connection was opened for.
-///
-/// # Errors
-/// [`Fault::BodyUnreadable`] when it is not of the format, no map, or has a field of a wrong type.
+/// Error: [`Fault::BodyUnreadable`] when it is not of the format, no map, or has a field of a wrong type.
 pub fn decode(format: Format, frame: &[u8]) -> Result<ProtocolMessage, Fault> {
     decode_lenient(format, frame)
 }

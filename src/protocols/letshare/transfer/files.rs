@@ -51,9 +51,7 @@ impl Files {
     }
 
     /// A control message; `kind` is its type without the prefix.
-    ///
-    /// # Errors
-    /// When the transfer is not named. Other faults are answered by an error with its id.
+    /// Error: when the transfer is not named. Other faults are answered by an error with its id.
     pub fn control(
         &mut self,
         kind: &str,
@@ -162,9 +160,7 @@ impl Files {
     }
 
     /// A binary message.
-    ///
-    /// # Errors
-    /// When it is no chunk.
+    /// Error: when it is no chunk.
     pub fn chunk(&mut self, frame: Bytes, transport: &mut TransportContext<'_>) -> Result<(), Refusal> {
         let chunk = Chunk::parse(frame);
         let listed = chunk.as_ref().and_then(|chunk| self.find(&chunk.header.transfer_id));
@@ -218,7 +214,7 @@ impl Files {
         }
     }
 
-    /// Tells the transfers in `room`. A page that was asked to receive and has not answered is missed just the same.
+    /// Tells the transfers in `room`, those included that the page was asked to receive and has not answered.
     fn leave(&mut self, room: &ChannelName, is_closed: bool, transport: &TransportContext<'_>) {
         let Some(transfers) = &self.transfers else {
             return;

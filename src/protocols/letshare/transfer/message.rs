@@ -75,9 +75,7 @@ struct ResendData {
 
 impl<'a> Control<'a> {
     /// `kind` is the type without its prefix.
-    ///
-    /// # Errors
-    /// When the transfer is not named, or there is no such kind, or only the server sends it.
+    /// Error: when the transfer is not named, or there is no such kind, or only the server sends it.
     pub fn parse(kind: &str, data: Option<&'a RawValue>) -> Result<Self, Refusal> {
         let data = data.filter(|data| data.get().starts_with('{')).ok_or(Refusal::BadData)?;
         let json = data.get();

@@ -26,8 +26,7 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// # Errors
-    /// Why the file may not be carried.
+    /// Error: why the file may not be carried.
     pub fn check(&self, gate: &Gate, is_pro: bool) -> Result<(), TransferFault> {
         if self.file_size > gate.max_bytes {
             return Err(TransferFault::FileTooLarge { limit: gate.max_bytes });

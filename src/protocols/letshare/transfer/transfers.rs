@@ -117,9 +117,7 @@ impl Transfers {
     }
 
     /// Lists a new transfer, whose actor `start` starts.
-    ///
-    /// # Errors
-    /// When the id is in use, a limit is reached, or the server stops.
+    /// Error: when the id is in use, a limit is reached, or the server stops.
     pub fn open(
         &self,
         terms: Terms,
