@@ -23,6 +23,7 @@ use crate::{
         connections::Connections,
         metrics::Metrics,
         refusals::Refusals,
+        relief,
     },
     auth::{
         Leeway,
@@ -89,7 +90,9 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
     let Tenants { apps, ably, local_app, local_key } = tenants(config, apps, ably_key, &clock, &leeway)?;
     let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
-    let memory = MemoryLog::new(window(config), config.history.total_bytes);
+    let accounts = Arc::new(accounts(config));
+    let paying = Arc::clone(&accounts);
+    let memory = MemoryLog::new(window(config), Box::new(move |app| paying.app(app)));
     // What needs no disk leaves none behind.
     let is_kept = config.ably.enabled || Older::is_enabled(config);
     let (log, storage): (Arc<dyn Log>, _) = if is_kept {
@@ -105,7 +108,9 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         }
         None => Older::default(),
     };
-    let broker = Arc::new(broker(config, clock.clone(), log, namespaces));
+    let broker = Arc::new(broker(config, clock.clone(), log, namespaces, accounts));
+    let relieved = Arc::clone(&broker);
+    every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
     let admission = Admission::new(&config.limits);
     let letshare = Arc::new(letshare::Shared::new(config, clock));
     let (revocations, nonces) = match &storage {
@@ -193,15 +198,26 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     })
 }
 
+/// What pays for all that is kept.
+pub fn accounts(config: &Config) -> Accounts {
+    Accounts::new(memory::shares(&config.limits, &config.history))
+}
+
 /// What the worker threads of a server share, before any of them runs.
-pub fn broker(config: &Config, clock: Clock, log: Arc<dyn Log>, namespaces: Arc<dyn Namespaces>) -> Broker {
+pub fn broker(
+    config: &Config,
+    clock: Clock,
+    log: Arc<dyn Log>,
+    namespaces: Arc<dyn Namespaces>,
+    accounts: Arc<Accounts>,
+) -> Broker {
     Broker {
         clock,
         log,
         namespaces,
         connections: Connections::default(),
-        accounts: Accounts::new(memory::shares(&config.limits)),
-        directory: Directory::new(config.limits.channels),
+        accounts,
+        directory: Directory::new(memory::channels(&config.limits)),
         metrics: Metrics::default().start(),
         settings: Live::new(broker_settings(config)),
         ready: Arc::new(AtomicBool::new(true)),

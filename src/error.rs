@@ -57,6 +57,10 @@ reply_table! {
         PresenceTooLarge { limit: usize } => (91006, 400),
         #[error("{whose} keeps all that it may: {limit} bytes ({kind}; {setting} allows more)")]
         MemoryFull { whose: &'static str, kind: &'static str, limit: usize, setting: &'static str } => (42910, 429),
+        #[error("the app has {limit} channels that somebody is attached to, all that it may (limits.channels, limits.app_share)")]
+        AppChannels { limit: usize } => (42910, 429),
+        #[error("{why}")]
+        TooManyRequests { why: Box<str> } => (42910, 429),
         #[error("the server is busy, try again")]
         Busy => (50004, 503),
         #[error("malformed request: {what}")]
@@ -208,6 +212,8 @@ mod tests {
             Fault::ForgedSender,
             Fault::PresenceTooLarge { limit: 1 },
             Fault::MemoryFull { whose: "the app", kind: "window", limit: 1, setting: "limits.app_share" },
+            Fault::AppChannels { limit: 1 },
+            Fault::TooManyRequests { why: "x".into() },
             Fault::RateLimited,
             Fault::Flooded,
             Fault::TooManyRevocations { count: 1, limit: 1 },

@@ -92,6 +92,26 @@ pub const CONNECTION_STATE_COST: usize = 256;
 /// number another one is not rated.
 pub const RATED_NETWORKS: usize = 65_536;
 
+/// The part of `limits.memory` that bodies of requests may take while they are read: of one app, and of all whose app is not
+/// known yet. At least two of the longest bodies.
+pub const BODIES_PART: usize = 128;
+pub const BODIES_LEAST: usize = 2 * REQUEST_BODY_BYTES;
+
+/// What an open channel costs while nobody is attached to it: its actor and the first bytes of its window, which it may keep
+/// without a charge of their own; what its window has beyond them is charged in steps, so that a publish touches no counter
+/// that threads share.
+pub const CHANNEL_COST: usize = 4 * 1024 + WINDOW_FREE;
+pub const WINDOW_FREE: usize = 4 * 1024;
+pub const WINDOW_STEP: usize = 16 * 1024;
+
+/// Channels that are evicted together when an account is full.
+pub const EVICTED_AT_ONCE: usize = 16;
+
+/// How often the accounts are looked at. One that keeps more than so many hundredths of its limit is nearly full, and what is
+/// cheapest to lose goes until it keeps less.
+pub const RELIEF_CHECK: Duration = Duration::from_secs(1);
+pub const NEARLY_FULL: usize = 90;
+
 /// A client that lost its transport can resume its connection for this long (`docs/protocols/ably.md §4.4`).
 pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
 
@@ -110,7 +130,7 @@ pub const HUB_BACKLOG: usize = 65_536;
 
 /// A retired channel stays this long to pass on what was sent to it before it was forgotten.
 /// Senders look an address up and use it at once, so any second would do.
-pub const CHANNEL_FAREWELL: Duration = Duration::from_secs(10);
+pub const CHANNEL_FAREWELL: Duration = Duration::from_secs(1);
 
 /// Channels look this often at what they still have to keep, depending on how long that is. With a
 /// hundred thousand channels, more than once a second would be most of what the server does.
@@ -125,6 +145,13 @@ pub const OUTBOX_FRAME_COST: usize = 128;
 /// What an open connection costs while nothing waits for it, as measured (benches/README.md): its socket, its buffers, its
 /// actor, and [`OUTBOX_FREE`].
 pub const CONNECTION_COST: usize = 24 * 1024;
+
+/// What a connection costs as long as it is plain HTTP: its socket and the buffers of the parser.
+pub const PLAIN_CONNECTION_COST: usize = 16 * 1024;
+
+/// Of the descriptors that this process may have, connections never take the last tenth: it is for files and the log. Half of
+/// that tenth is for connections from this machine, so that operators get in when all else is taken.
+pub const KEPT_DESCRIPTORS: u64 = 10;
 
 /// Bytes that may wait in an outbox without a charge of their own, so that a delivery to a reader that keeps up touches no
 /// counter that threads share. They are part of [`CONNECTION_COST`].
@@ -379,6 +406,23 @@ pub const STORE_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 pub const SWEEP_ENTRIES: usize = 256;
 pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 
+/// What is read of a backlog at a time, in bytes of memory ([`crate::core::message::Entry::cost`]); the next when the socket
+/// has taken it. The last entry of a portion may be longer.
+pub const BACKLOG_PORTION: usize = 64 * 1024;
+
+/// What a backlog, or whatever else is framed only as its socket drains, costs while it waits, beside what it keeps.
+pub const OUTBOX_SOURCE_COST: usize = 1024;
+
+/// How often an outbox goes on with a backlog in one turn, before the other sockets of the thread have theirs.
+pub const OUTBOX_PORTIONS: usize = 16;
+
+/// What one request reads of the file before the others have their turn, in rows and bytes.
+pub const READ_ROWS: usize = 2_000;
+pub const READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// Who comes back late has so much read ahead for those who missed a little more.
+pub const BACKLOG_AHEAD: usize = 1024 * 1024;
+
 /// What was read back of a channel's past stays in memory this long, for others who come back for it.
 pub const BACKLOG_KEPT: Duration = Duration::from_secs(20);
 
@@ -389,12 +433,26 @@ pub const REQUEST_BODY_BYTES: usize = 2 * 1024 * 1024;
 /// is read.
 pub const TOKEN_REQUEST_BYTES: usize = 64 * 1024;
 
-/// A request's body has to be here within this time after its head, however slowly it trickles.
+/// A request's body has to be here within this time after its head, however slowly it trickles. While the server waits for it,
+/// each of the shorter times has to bring so many bytes, or the end.
 pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+pub const BODY_PATIENCE: Duration = Duration::from_secs(10);
+pub const BODY_LEAST_BYTES: usize = 10 * 1024;
+
+/// An answer of which nothing is taken for so long is given up.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longest wait that `Retry-After` asks for, in seconds.
+pub const RETRY_AFTER_MAX: u64 = 60;
 
 /// Items on a page of a list: unless asked otherwise, and at most (`docs/protocols/ably.md §5.11`).
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
+
+/// What is handed out of a page at a time, in bytes of memory ([`crate::core::message::Entry::cost`]); the next when the
+/// client has taken it. And what is given to its socket at a time.
+pub const PAGE_PORTION: usize = 128 * 1024;
+pub const ANSWER_SLICE: usize = 16 * 1024;
 
 /// Messages or presence events of one Ably frame or REST publish (`docs/protocols/ably.md §6.1`).
 pub const FRAME_ITEMS: usize = 1_000;

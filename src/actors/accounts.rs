@@ -1,9 +1,6 @@
 //! The accounts of one server (`docs/architecture.md §6a`): where the account of an app or of a client is found.
 
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
@@ -11,6 +8,7 @@ pub use crate::core::budget::{Account, Charge, Full, Kind};
 use crate::{
     core::budget::Level,
     ids::{AppId, Network},
+    live::Live,
 };
 
 /// Bytes that may be kept.
@@ -20,6 +18,10 @@ pub struct Shares {
     pub app: usize,
     pub network: usize,
     pub client: usize,
+    /// Of these, windows of channels: of all apps, and of one.
+    pub windows: [usize; 2],
+    /// Bodies of requests that are read: of one app, of all whose app is not known yet; and of one network of these.
+    pub bodies: [usize; 2],
 }
 
 /// Bytes that are kept, by the name of their kind.
@@ -28,10 +30,10 @@ pub type KeptFigures = [(&'static str, u64); Kind::ALL.len()];
 /// The server's account and those of its apps and of the networks that their clients come from.
 pub struct Accounts {
     server: Account,
+    /// Of plain HTTP connections, and of requests whose app is not known yet.
+    requests: Mutex<App>,
     apps: Mutex<HashMap<AppId, App>>,
-    network: AtomicUsize,
-    app: AtomicUsize,
-    client: AtomicUsize,
+    shares: Live<Shares>,
 }
 
 struct App {
@@ -39,28 +41,66 @@ struct App {
     networks: HashMap<Network, Account>,
 }
 
+impl App {
+    fn new(account: Account) -> Self {
+        Self { account, networks: HashMap::new() }
+    }
+
+    /// The account of one of its networks; its own without one.
+    fn network(&mut self, network: Option<Network>, limit: usize, bound: impl FnOnce(&Account)) -> &Account {
+        let Some(network) = network else { return &self.account };
+        // Whoever adds sweeps, when it pays: the map never holds more than twice what it must.
+        if self.networks.len() == self.networks.capacity() {
+            self.networks.retain(|_, account| account.is_used());
+        }
+        self.networks.entry(network).or_insert_with(|| {
+            let account = self.account.open(Level::Network, limit);
+            bound(&account);
+            account
+        })
+    }
+}
+
+impl Shares {
+    fn bound_server(&self, account: &Account) {
+        account.set_limit(self.server);
+        account.bound(Kind::Window, self.windows[0]);
+    }
+
+    fn bound_app(&self, account: &Account) {
+        account.set_limit(self.app);
+        account.bound(Kind::Window, self.windows[1]);
+        account.bound(Kind::RequestBody, self.bodies[0]);
+    }
+
+    /// For requests whose app is not known yet.
+    fn bound_network(&self, account: &Account) {
+        account.set_limit(self.network);
+        account.bound(Kind::RequestBody, self.bodies[1]);
+    }
+}
+
 impl Accounts {
     pub fn new(shares: Shares) -> Self {
-        Self {
-            server: Account::server(shares.server),
-            apps: Mutex::default(),
-            app: AtomicUsize::new(shares.app),
-            network: AtomicUsize::new(shares.network),
-            client: AtomicUsize::new(shares.client),
-        }
+        let server = Account::server(shares.server);
+        let requests = App::new(server.open(Level::Requests, shares.app));
+        let accounts =
+            Self { server, requests: Mutex::new(requests), apps: Mutex::default(), shares: Live::new(shares) };
+        accounts.set_shares(shares);
+        accounts
     }
 
     /// Other shares from now on. What is kept beyond them stays, and accounts of clients that are there keep theirs.
     pub fn set_shares(&self, shares: Shares) {
-        self.server.set_limit(shares.server);
-        self.app.store(shares.app, Ordering::Relaxed);
-        self.network.store(shares.network, Ordering::Relaxed);
-        self.client.store(shares.client, Ordering::Relaxed);
+        self.shares.set(shares);
+        shares.bound_server(&self.server);
+        let requests = self.requests.lock();
+        shares.bound_app(&requests.account);
+        requests.networks.values().for_each(|network| shares.bound_network(network));
+        drop(requests);
         for app in self.apps.lock().values() {
-            app.account.set_limit(shares.app);
-            for network in app.networks.values() {
-                network.set_limit(shares.network);
-            }
+            shares.bound_app(&app.account);
+            app.networks.values().for_each(|network| network.set_limit(shares.network));
         }
     }
 
@@ -77,23 +117,23 @@ impl Accounts {
         self.open_app(&mut self.apps.lock(), id).account.clone()
     }
 
+    /// The apps that have an account.
+    pub fn apps(&self) -> Vec<(AppId, Account)> {
+        self.apps.lock().iter().map(|(id, app)| (*id, app.account.clone())).collect()
+    }
+
     /// An account for a new client of an app. Without a network such clients are bounded by the app's share alone, all together.
     pub fn client(&self, id: AppId, network: Option<Network>) -> Account {
-        let share = self.client.load(Ordering::Relaxed);
+        let shares = self.shares.get();
         let mut apps = self.apps.lock();
         let app = self.open_app(&mut apps, id);
-        let above = match network {
-            None => &app.account,
-            Some(network) => {
-                // Whoever adds sweeps, when it pays: the map never holds more than twice what it must.
-                if app.networks.len() == app.networks.capacity() {
-                    app.networks.retain(|_, account| account.is_used());
-                }
-                let limit = self.network.load(Ordering::Relaxed);
-                app.networks.entry(network).or_insert_with(|| app.account.open(Level::Network, limit))
-            }
-        };
-        above.open(Level::Client, share)
+        app.network(network, shares.network, |_| {}).open(Level::Client, shares.client)
+    }
+
+    /// The account of a network for requests whose app is not known yet; without a network, that of all of them.
+    pub fn requests(&self, network: Option<Network>) -> Account {
+        let shares = self.shares.get();
+        self.requests.lock().network(network, shares.network, |account| shares.bound_network(account)).clone()
     }
 
     fn open_app<'a>(&self, apps: &'a mut HashMap<AppId, App>, id: AppId) -> &'a mut App {
@@ -103,9 +143,11 @@ impl Accounts {
                 app.account.is_used()
             });
         }
-        apps.entry(id).or_insert_with(|| App {
-            account: self.server.open(Level::App, self.app.load(Ordering::Relaxed)),
-            networks: HashMap::new(),
+        apps.entry(id).or_insert_with(|| {
+            let shares = self.shares.get();
+            let account = self.server.open(Level::App, shares.app);
+            shares.bound_app(&account);
+            App::new(account)
         })
     }
 }
@@ -116,13 +158,16 @@ mod tests {
 
     use super::*;
 
+    const SHARES: Shares =
+        Shares { server: 1_000, app: 600, network: 200, client: 150, windows: [500, 400], bodies: [100, 50] };
+
     fn network(address: &str) -> Option<Network> {
         Some(Network::of(address.parse::<IpAddr>().unwrap()))
     }
 
     #[test]
     fn clients_of_one_network_share_and_those_of_others_do_not() {
-        let accounts = Accounts::new(Shares { server: 1_000, app: 600, network: 200, client: 150 });
+        let accounts = Accounts::new(SHARES);
         let app = AppId::random();
         let one = accounts.client(app, network("10.0.0.1"));
         let two = accounts.client(app, network("10.0.0.1"));
@@ -132,13 +177,31 @@ mod tests {
         assert_eq!(one.charge(Kind::Outbox, 1).err().unwrap().level, Level::Client);
         assert_eq!(two.charge(Kind::Outbox, 51).err().unwrap().level, Level::Network);
         assert_eq!((accounts.app(app).kept(), accounts.server().kept()), (300, 300));
-        accounts.set_shares(Shares { server: 300, app: 600, network: 400, client: 150 });
+        accounts.set_shares(Shares { server: 300, network: 400, ..SHARES });
         assert_eq!(two.charge(Kind::Outbox, 51).err().unwrap().level, Level::Server);
+    }
+
+    /// Before an app is known its place is taken by one account for all, with bounds of its own for what is read.
+    #[test]
+    fn requests_of_one_network_share_and_leave_the_apps_alone() {
+        let accounts = Accounts::new(SHARES);
+        let (one, other) = (accounts.requests(network("10.0.0.1")), accounts.requests(network("10.0.0.2")));
+        let kept = one.charge(Kind::RequestBody, 50);
+        assert_eq!(one.charge(Kind::RequestBody, 1).err().unwrap().level, Level::Network);
+        assert!(one.charge(Kind::Connection, 150).is_ok());
+        let more = other.charge(Kind::RequestBody, 50);
+        assert_eq!(
+            accounts.requests(network("10.0.0.3")).charge(Kind::RequestBody, 1).err().unwrap().level,
+            Level::Requests
+        );
+        assert!(accounts.app(AppId::random()).charge(Kind::RequestBody, 100).is_ok());
+        drop((kept, more));
+        assert_eq!(accounts.server().kept(), 0);
     }
 
     #[test]
     fn accounts_that_nobody_uses_are_forgotten() {
-        let accounts = Accounts::new(Shares { server: 1_000, app: 600, network: 200, client: 150 });
+        let accounts = Accounts::new(SHARES);
         let app = AppId::random();
         for number in 0..1_000_u32 {
             let address = IpAddr::from(number.to_be_bytes());

@@ -38,7 +38,7 @@ pub struct Broker {
     pub namespaces: Arc<dyn Namespaces>,
     pub connections: Connections,
     /// Whatever is kept for a client is charged here.
-    pub accounts: Accounts,
+    pub accounts: Arc<Accounts>,
     pub directory: Directory,
     pub metrics: Addr<Metrics>,
     pub settings: Live<Settings>,

@@ -130,6 +130,22 @@ impl Connections {
         self.0.lock().forget(now);
     }
 
+    /// Forgets some of those that are gone, the longest gone first, before their time is over: who comes back is told that its
+    /// connection can no longer be resumed. Whether there were any.
+    pub fn shed(&self) -> bool {
+        let mut all = self.0.lock();
+        let mut shed = 0;
+        while shed < limits::EVICTED_AT_ONCE
+            && let Some((_, connection)) = all.ending.pop_front()
+        {
+            if all.known.get(&connection).is_some_and(|known| !matches!(known.reach, Reach::Open(_))) {
+                all.known.remove(&connection);
+                shed += 1;
+            }
+        }
+        shed > 0
+    }
+
     /// Whether a connection has ended for good, as far as that is remembered.
     pub fn has_ended(&self, connection: ConnectionId, now: Duration) -> bool {
         let all = self.0.lock();

@@ -156,9 +156,7 @@ impl Inbox {
     }
 
     fn send(&mut self, frames: Vec<Bytes>, transport: &mut TransportContext<'_>) {
-        for frame in frames {
-            transport.send_missed(frame);
-        }
+        transport.send_missed(frames);
         self.ping(transport);
     }
 

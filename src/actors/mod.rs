@@ -14,6 +14,7 @@ pub mod inbox;
 pub mod metrics;
 pub mod online;
 pub mod refusals;
+pub mod relief;
 pub mod transport;
 pub mod worker;
 

@@ -3,6 +3,7 @@
 mod attachments;
 pub mod context;
 mod delayed;
+mod missed;
 pub mod session;
 pub mod socket;
 

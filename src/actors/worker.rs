@@ -6,6 +6,7 @@ use actix::{Addr, Context};
 
 use crate::{
     actors::{
+        accounts::Account,
         broker::Broker,
         channels::Channel,
         channels::Command,
@@ -94,9 +95,9 @@ impl Worker {
 
     /// The actor in charge of a channel. When it is not the one that knows this thread's subscribers, that one has died:
     /// the successor gets their list, and sends what they missed, before it gets anything else from this thread.
-    /// Error: [`Fault::Busy`] when the server holds as many channels as it may.
-    pub(super) fn channel(&self, name: &ChannelName) -> Result<Addr<Channel>, Fault> {
-        let channel = self.broker.directory.channel(name, &self.broker)?;
+    /// Error: those of [`Directory::channel`](crate::actors::channels::Directory::channel), which makes `payer` pay for a new one.
+    pub(super) fn channel(&self, name: &ChannelName, payer: Option<&Account>) -> Result<Addr<Channel>, Fault> {
+        let channel = self.broker.directory.channel(name, &self.broker, payer)?;
         if let Some(local) = self.locals.borrow_mut().get_mut(name)
             && local.channel != channel
         {

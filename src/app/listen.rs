@@ -1,5 +1,6 @@
-//! From listeners to HTTP: what `actix_web::HttpServer` does, which has no place for what stands in front of its parser
-//! ([`AsciiTargets`]). Each listener tells its own app whom it serves.
+//! From listeners to HTTP: what `actix_web::HttpServer` does, which has no place for what stands in front of its parser:
+//! whether there is a place for the connection ([`Counted`]), and its time limits ([`RequestStream`]). Each listener tells its
+//! own app whom it serves.
 
 use std::{
     future::ready,
@@ -27,7 +28,7 @@ use tokio::{
 use super::{site::Site, workers};
 use crate::{
     config::Listener,
-    edge::{target::AsciiTargets, websocket},
+    edge::{counted::Counted, stream::RequestStream, websocket},
     limits,
 };
 
@@ -59,23 +60,27 @@ pub fn serve(bound: Vec<Bound>, site: &Site) -> io::Result<Server> {
     for Bound { socket, address, listener, tls } in bound {
         let http = Http { site: site.clone(), listener: Arc::new(listener), address };
         let name = address.to_string();
+        let gate = site.clone();
+        let accept = move |io: TcpStream| {
+            // Who is gone already is noticed by the first read.
+            let _ = io.set_nodelay(true);
+            Counted::accept(io, &gate.admission, &gate.broker, &gate.trusted_proxies.get())
+        };
         server = match tls {
             None => server.listen(name, socket, move || {
-                let plain = |io: TcpStream| {
-                    let peer = prepared(&io);
-                    ready(Ok::<_, DispatchError>((AsciiTargets::new(io), Protocol::Http1, peer)))
-                };
+                let accept = accept.clone();
+                let plain = move |io: TcpStream| ready(accept(io).map(ready_for_http).map_err(DispatchError::Io));
                 fn_service(plain).and_then(http.service())
             })?,
             Some(tls) => server.listen(name, socket, move || {
-                let encrypted = |io: TlsStream<TcpStream>| {
-                    let peer = prepared(io.get_ref().0);
-                    ready(Ok::<_, TlsError<io::Error, DispatchError>>((AsciiTargets::new(io), Protocol::Http1, peer)))
-                };
-                Acceptor::new(tls.clone())
-                    .map_err(TlsError::into_service_error)
+                let accept = accept.clone();
+                let counted =
+                    move |io: TcpStream| ready(accept(io).map_err(|error| TlsFault::Service(DispatchError::Io(error))));
+                let encrypted = |io: TlsStream<Counted>| ready(Ok::<_, TlsFault>(ready_for_http(io)));
+                fn_service(counted)
+                    .and_then(Acceptor::new(tls.clone()).map_err(TlsError::into_service_error))
                     .and_then(fn_service(encrypted))
-                    .and_then(http.service().map_err(TlsError::Service))
+                    .and_then(http.service().map_err(TlsFault::Service))
             })?,
         };
     }
@@ -83,13 +88,30 @@ pub fn serve(bound: Vec<Bound>, site: &Site) -> io::Result<Server> {
 }
 
 /// What the HTTP service takes.
-type Accepted<T> = (AsciiTargets<T>, Protocol, Option<SocketAddr>);
+type Accepted<T> = (RequestStream<T>, Protocol, Option<SocketAddr>);
 
-/// The peer of a connection that is ready to be served.
-fn prepared(io: &TcpStream) -> Option<SocketAddr> {
-    // Who is gone already is noticed by the first read.
-    let _ = io.set_nodelay(true);
-    io.peer_addr().ok()
+type TlsFault = TlsError<io::Error, DispatchError>;
+
+/// A connection, plain or encrypted, and the TCP connection below.
+trait OverTcp {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl OverTcp for Counted {
+    fn tcp(&self) -> &TcpStream {
+        self.tcp()
+    }
+}
+
+impl OverTcp for TlsStream<Counted> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0.tcp()
+    }
+}
+
+fn ready_for_http<T: OverTcp>(io: T) -> Accepted<T> {
+    let peer = io.tcp().peer_addr().ok();
+    (RequestStream::new(io), Protocol::Http1, peer)
 }
 
 /// Makes the HTTP service of one listener, on every worker thread.
@@ -112,7 +134,7 @@ impl Http {
             .client_request_timeout(limits::REQUEST_HEAD_TIMEOUT)
             .client_disconnect_timeout(limits::DISCONNECT_TIMEOUT)
             .local_addr(self.address)
-            .on_connect_ext(|io: &AsciiTargets<T>, extensions| websocket::note_descriptor(io.inner(), extensions))
+            .on_connect_ext(|io: &RequestStream<T>, extensions| websocket::note_descriptor(io.inner(), extensions))
             .finish(map_config(app, |()| AppConfig::default()))
     }
 }

@@ -2,20 +2,34 @@
 
 use std::fs;
 
-use crate::{actors::accounts::Shares, config::Limits};
+use crate::{
+    actors::accounts::Shares,
+    config::{History, Limits},
+    core::eviction::ChannelShares,
+    limits::{BODIES_LEAST, BODIES_PART},
+};
 
 /// What a machine has that does not say how much: enough to start with, too little to hurt.
 const UNKNOWN: usize = 1 << 30;
 
-pub fn shares(limits: &Limits) -> Shares {
+pub fn shares(limits: &Limits, history: &History) -> Shares {
     let server = if limits.memory == 0 { available() / 2 } else { limits.memory };
     let percent = |share: usize| server / 100 * share;
+    let bodies = (server / BODIES_PART).max(BODIES_LEAST);
     Shares {
         server,
         app: percent(limits.app_share),
         network: percent(limits.network_share),
         client: limits.client_memory,
+        windows: [history.total_bytes, history.total_bytes / 100 * limits.app_share],
+        bodies: [bodies, (bodies / 100 * limits.network_share).max(BODIES_LEAST)],
     }
+}
+
+/// How many channels there may be. A share of fewer than one is one.
+pub fn channels(limits: &Limits) -> ChannelShares {
+    let app = (limits.channels * limits.app_share).div_ceil(100);
+    ChannelShares { server: limits.channels, app }
 }
 
 /// Bytes that this process may use: those of the machine, or of the container that it is in.

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::storage::Gauge;
 use crate::{
     actors::{
+        accounts::Kind,
         broker::Broker,
         metrics::{Snapshot, Totals},
         refusals::Reason,
@@ -76,7 +77,7 @@ impl Operations {
         Snapshot {
             connections: totals.connections_opened.saturating_sub(totals.connections_closed),
             channels: broker.directory.len() as u64,
-            history_bytes: broker.log.bytes() as u64,
+            history_bytes: broker.accounts.server().kept_of(Kind::Window) as u64,
             kept: broker.accounts.figures(),
             store: self.gauge.as_ref().map(Gauge::read).unwrap_or_default(),
             refusals: broker.refusals.read(),

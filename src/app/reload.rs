@@ -88,8 +88,8 @@ impl Reloader {
         self.own_hosts.set(own_hosts);
         site.admission.set_limits(&config.limits);
         site.broker.settings.set(broker_settings(config));
-        site.broker.directory.set_limit(config.limits.channels);
-        site.broker.accounts.set_shares(memory::shares(&config.limits));
+        site.broker.directory.set_shares(memory::channels(&config.limits));
+        site.broker.accounts.set_shares(memory::shares(&config.limits, &config.history));
         site.letshare.set_terms(config);
     }
 

@@ -83,12 +83,16 @@ section! {
 
     /// Open WebSockets in all; 0 = as many as file descriptors allow.
     connections: usize = "0", CONNECTIONS, reloadable;
-    /// Open WebSockets of one address; 0 = no cap.
+    /// Open WebSockets of one address, and as many plain HTTP connections; 0 = no cap.
     connections_per_address: usize = "200", CONNECTIONS, reloadable;
     /// New WebSockets of one address each second in the long run; 0 = no limit.
     connects_per_second: u32 = "20", RATE, reloadable;
     /// New WebSockets of one address at once: all clients behind one address come back together.
     connect_burst: u32 = "200", Whole(1, 10_000_000), reloadable;
+    /// Plain HTTP requests of one address each second in the long run; 0 = no limit. Health and metrics are not counted.
+    requests_per_second: u32 = "1000", RATE, reloadable;
+    /// Plain HTTP requests of one address at once. More are refused with 429.
+    request_burst: u32 = "10000", Whole(1, 10_000_000), reloadable;
     /// No cap and no rate per address for clients on this machine.
     exempt_loopback: bool = "false", Switch, reloadable;
     /// Frames of any kind that one connection may send each second in the long run; 0 = no limit.
@@ -96,7 +100,7 @@ section! {
     /// Frames that one connection may send at once: a join in a full room bursts 100. More are refused, and whoever goes
     /// on until 20 times as many were refused is closed with 1008.
     publish_burst: u32 = "2000", Whole(1, 10_000_000), reloadable;
-    /// Channels that exist at a time; one more is refused.
+    /// Channels that exist at a time. For one more, one that nobody is attached to goes, the oldest; without any it is refused.
     channels: usize = "100000", Whole(1, 100_000_000), reloadable;
     /// Channels that one connection may be in at a time.
     channels_per_connection: usize = "200", COUNT, reloadable;
@@ -105,7 +109,7 @@ section! {
     /// Bytes that the server keeps for its clients, of all kinds together: connections, members, what waits for slow readers;
     /// 0 = half of the machine's memory, or of what its container may have.
     memory: usize = "0", MEMORY, reloadable;
-    /// The share of it that one app may use, in percent.
+    /// The share of it that one app may use, and of limits.channels, in percent.
     app_share: usize = "75", Whole(1, 100), reloadable;
     /// The share of it that the clients of one address may use, in percent; without a cap per address there is none.
     network_share: usize = "25", Whole(1, 100), reloadable;
@@ -124,7 +128,8 @@ section! {
     channel_entries: usize = "65536", Whole(1, 10_000_000);
     /// Bytes of one channel kept in memory.
     channel_bytes: usize = "33554432", STORE_BYTES;
-    /// Bytes of all channels together kept in memory. At least history.channel_bytes.
+    /// Bytes of all channels together kept in memory, beyond the first 4096 of each; limits.app_share of it for one app. At least
+    /// history.channel_bytes.
     total_bytes: usize = "268435456", STORE_BYTES;
     /// How long messages of persisted channels stay on disk.
     persisted_age: Duration = "24h", Span("1m", "8760h");

@@ -24,7 +24,9 @@ pub enum Kind {
     RequestBody,
     /// Answers to requests that the client has not taken yet.
     Answer,
-    /// The newest entries of channels.
+    /// Channels: each that is open, with the first bytes of its window.
+    Channel,
+    /// The newest entries of channels, beyond those first bytes.
     Window,
     /// Members and their data.
     Presence,
@@ -38,10 +40,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Outbox,
         Self::RequestBody,
         Self::Answer,
+        Self::Channel,
         Self::Window,
         Self::Presence,
         Self::Connection,
@@ -56,6 +59,7 @@ impl Kind {
             Self::Outbox => "outbox",
             Self::RequestBody => "request_body",
             Self::Answer => "answer",
+            Self::Channel => "channel",
             Self::Window => "window",
             Self::Presence => "presence",
             Self::Connection => "connection",
@@ -71,6 +75,8 @@ impl Kind {
 pub enum Level {
     Server,
     App,
+    /// All whose app is not known yet: plain HTTP connections and what they ask.
+    Requests,
     /// An IPv4 address or an IPv6 /64.
     Network,
     /// A connection, or a user of a protocol that has no connections which outlive their socket.
@@ -82,6 +88,7 @@ impl Level {
         match self {
             Self::Server => "the server",
             Self::App => "the app",
+            Self::Requests => "the server, for requests whose app is not known yet,",
             Self::Network => "the client's network",
             Self::Client => "the client",
         }
@@ -90,18 +97,20 @@ impl Level {
 
 /// A charge is refused: this account has no room for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} keeps all that it may: {} bytes ({}; {})", .level.owner(), .limit, .kind.name(), .level.setting())]
+#[error("{} keeps all that it may: {} bytes ({}; {})", .level.owner(), .limit, .kind.name(), .setting)]
 pub struct Full {
     pub level: Level,
     pub kind: Kind,
     pub limit: usize,
+    /// What allows more.
+    pub setting: &'static str,
 }
 
 impl Level {
-    /// What allows more.
+    /// What allows more in all.
     const fn setting(self) -> &'static str {
         match self {
-            Self::Server => "limits.memory",
+            Self::Server | Self::Requests => "limits.memory",
             Self::App => "limits.app_share",
             Self::Network => "limits.network_share",
             Self::Client => "limits.client_memory",
@@ -109,11 +118,21 @@ impl Level {
     }
 }
 
+impl Kind {
+    /// What allows more of this kind, where it has a bound of its own.
+    const fn setting(self) -> &'static str {
+        match self {
+            Self::Window => "history.total_bytes",
+            _ => "limits.memory",
+        }
+    }
+}
+
 impl Full {
     /// What a client is told of it.
     pub const fn to_fault(self) -> Fault {
-        let Self { level, kind, limit } = self;
-        Fault::MemoryFull { whose: level.owner(), kind: kind.name(), limit, setting: level.setting() }
+        let Self { level, kind, limit, setting } = self;
+        Fault::MemoryFull { whose: level.owner(), kind: kind.name(), limit, setting }
     }
 }
 
@@ -126,7 +145,46 @@ struct State {
     above: Option<Account>,
     limit: AtomicUsize,
     kept: AtomicUsize,
-    by_kind: [AtomicUsize; Kind::ALL.len()],
+    by_kind: [Tally; Kind::ALL.len()],
+}
+
+/// What is kept of one kind, and how much it may be.
+struct Tally {
+    kept: AtomicUsize,
+    bound: AtomicUsize,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { kept: AtomicUsize::new(0), bound: AtomicUsize::new(usize::MAX) }
+    }
+}
+
+/// Adds, unless it would be more than `limit`.
+fn add_within(kept: &AtomicUsize, bytes: usize, limit: usize) -> bool {
+    let room = |kept: usize| kept.checked_add(bytes).filter(|kept| *kept <= limit);
+    kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
+}
+
+impl State {
+    fn take(&self, kind: Kind, bytes: usize) -> Result<(), Full> {
+        let tally = &self.by_kind[kind as usize];
+        let (limit, bound) = (self.limit.load(Ordering::Relaxed), tally.bound.load(Ordering::Relaxed));
+        let level = self.level;
+        if !add_within(&self.kept, bytes, limit) {
+            return Err(Full { level, kind, limit, setting: level.setting() });
+        }
+        if !add_within(&tally.kept, bytes, bound) {
+            self.kept.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Full { level, kind, limit: bound, setting: kind.setting() });
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, kind: Kind, bytes: usize) {
+        self.by_kind[kind as usize].kept.fetch_sub(bytes, Ordering::Relaxed);
+        self.kept.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Pays for what lies beside it; given back when it is dropped.
@@ -159,8 +217,20 @@ impl Account {
         self.0.limit.store(limit, Ordering::Relaxed);
     }
 
+    /// The same for one kind alone.
+    pub fn bound(&self, kind: Kind, bytes: usize) {
+        self.0.by_kind[kind as usize].bound.store(bytes, Ordering::Relaxed);
+    }
+
     pub fn limit(&self) -> usize {
         self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// Whether it keeps more than so many hundredths of what it may, in all or of a kind.
+    pub fn is_nearly_full(&self, kind: Kind, hundredths: usize) -> bool {
+        let bound = self.0.by_kind[kind as usize].bound.load(Ordering::Relaxed);
+        let is_over = |kept: usize, limit: usize| kept > limit / 100 * hundredths;
+        is_over(self.kept(), self.limit()) || is_over(self.kept_of(kind), bound)
     }
 
     /// Bytes of all kinds, those of the accounts below included.
@@ -169,7 +239,7 @@ impl Account {
     }
 
     pub fn kept_of(&self, kind: Kind) -> usize {
-        self.0.by_kind[kind as usize].load(Ordering::Relaxed)
+        self.0.by_kind[kind as usize].kept.load(Ordering::Relaxed)
     }
 
     /// Whether anything is kept, or anybody else holds this account.
@@ -190,26 +260,16 @@ impl Account {
 
     fn take(&self, kind: Kind, bytes: usize) -> Result<(), Full> {
         for (depth, state) in self.line().enumerate() {
-            let limit = state.limit.load(Ordering::Relaxed);
-            let room = |kept: usize| kept.checked_add(bytes).filter(|kept| *kept <= limit);
-            if state.kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
-                for below in self.line().take(depth) {
-                    below.kept.fetch_sub(bytes, Ordering::Relaxed);
-                }
-                return Err(Full { level: state.level, kind, limit });
+            if let Err(full) = state.take(kind, bytes) {
+                self.line().take(depth).for_each(|below| below.give_back(kind, bytes));
+                return Err(full);
             }
-        }
-        for state in self.line() {
-            state.by_kind[kind as usize].fetch_add(bytes, Ordering::Relaxed);
         }
         Ok(())
     }
 
     fn give_back(&self, kind: Kind, bytes: usize) {
-        for state in self.line() {
-            state.by_kind[kind as usize].fetch_sub(bytes, Ordering::Relaxed);
-            state.kept.fetch_sub(bytes, Ordering::Relaxed);
-        }
+        self.line().for_each(|state| state.give_back(kind, bytes));
     }
 }
 
@@ -313,7 +373,7 @@ mod tests {
                     let whose = match full.level {
                         Level::Server => &server,
                         Level::App => &apps[client / 2],
-                        Level::Network | Level::Client => &clients[client],
+                        _ => &clients[client],
                     };
                     prop_assert!(whose.kept() + bytes > whose.limit(), "{full}: {whose:?}");
                 }
@@ -355,5 +415,20 @@ mod tests {
         assert_eq!((full.level, app.kept()), (Level::Server, 50));
         drop(kept);
         assert_eq!(server.kept(), 0);
+    }
+
+    /// A kind that has a bound of its own leaves the rest of the account to the others.
+    #[test]
+    fn a_kind_may_have_a_bound_of_its_own() {
+        let server = Account::server(100);
+        let app = server.open(Level::App, 60);
+        app.bound(Kind::Window, 20);
+        let kept = app.charge(Kind::Window, 15).expect("room");
+        let full = app.charge(Kind::Window, 6).expect_err("no room");
+        let text = "the app keeps all that it may: 20 bytes (window; history.total_bytes)";
+        assert_eq!((full.level, full.to_string(), server.kept()), (Level::App, text.to_owned(), 15));
+        assert!(app.charge(Kind::Presence, 45).is_ok());
+        drop(kept);
+        assert_eq!((server.kept(), app.kept_of(Kind::Window)), (0, 0));
     }
 }

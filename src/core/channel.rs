@@ -152,7 +152,7 @@ impl ChannelState {
             position: self.head(),
             resumed: false,
             gap: None,
-            backlog: Vec::new(),
+            backlog: None,
             members,
             occupancy: self.occupancy_if_observed(),
             context,

@@ -9,9 +9,10 @@ use crate::{
         budget::Account,
         dedupe::Published,
         filter::Filter,
-        message::{Body, Draft, Entry, EntryId, Message},
+        message::{Body, Draft, EntryId, Message},
         occupancy::Occupancy,
         presence::MemberList,
+        replay::Backlog,
         rules::Rules,
         serial::Serial,
         window::Gap,
@@ -87,6 +88,14 @@ pub struct Rewind {
     pub messages: usize,
     /// No older than that.
     pub age: Option<Duration>,
+}
+
+impl Rewind {
+    /// Nothing before this moment.
+    pub fn oldest(self, now: Timestamp) -> Timestamp {
+        let age = self.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        Timestamp::from_millis(age.map_or(0, |age| now.millis().saturating_sub(age)))
+    }
 }
 
 /// Ends an attachment.
@@ -194,7 +203,7 @@ pub struct Attached {
     pub resumed: bool,
     /// Why something may have been missed.
     pub gap: Option<Gap>,
-    pub backlog: Vec<Arc<Entry>>,
+    pub backlog: Option<Backlog>,
     /// Who is present, as far as the attachment may know.
     pub members: Arc<MemberList>,
     pub occupancy: Occupancy,

@@ -9,6 +9,7 @@ use crate::{
         serial::{Place, Serial},
     },
     ids::Timestamp,
+    limits,
 };
 
 /// What of a channel's past is asked for.
@@ -52,20 +53,43 @@ pub struct ItemPosition {
 /// Some items, in the order that was asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
+    /// Those that are handed out at once: the first of the page. Whoever wants the others asks for them by the last of these.
     pub items: Vec<(Arc<Entry>, usize)>,
+    /// Where all of them are.
+    pub places: Vec<ItemPosition>,
     /// The last item, if there are more behind it.
     pub next: Option<ItemPosition>,
+    /// What those cost that are handed out.
+    bytes: usize,
+}
+
+impl Page {
+    fn add(&mut self, entry: &Arc<Entry>, index: usize) {
+        if self.is_whole() && self.bytes < limits::PAGE_PORTION {
+            self.bytes += if index == 0 || self.items.is_empty() { entry.cost() } else { 0 };
+            self.items.push((Arc::clone(entry), index));
+        }
+        self.places.push(ItemPosition { serial: entry.serial, index });
+    }
+
+    /// Everything on it is handed out.
+    pub fn is_whole(&self) -> bool {
+        self.items.len() == self.places.len()
+    }
 }
 
 impl Query {
-    /// The first and the last place in a log that the page can be of, as far as positions say it.
-    pub fn places(&self) -> (Place, Place) {
-        let until = self.until.map_or((u64::MAX, u16::MAX), Serial::place);
+    /// The first and the last place in a log that the page can be of. A serial is never earlier than the time of its entry,
+    /// and later by at most `skew` milliseconds.
+    pub fn places(&self, skew: u64) -> (Place, Place) {
+        let first = self.start.map_or((0, 0), |start| (start.millis(), 0));
+        let last = self.end.map_or(u64::MAX, |end| end.millis().saturating_add(skew));
+        let last = self.until.map_or((u64::MAX, u16::MAX), Serial::place).min((last, u16::MAX));
         match (self.direction, self.after) {
-            (_, None) => ((0, 0), until),
+            (_, None) => (first, last),
             // The item may have others behind it in its entry.
-            (Direction::Forwards, Some(after)) => (after.serial.place(), until),
-            (Direction::Backwards, Some(after)) => ((0, 0), until.min(after.serial.place())),
+            (Direction::Forwards, Some(after)) => (first.max(after.serial.place()), last),
+            (Direction::Backwards, Some(after)) => (first, last.min(after.serial.place())),
         }
     }
 
@@ -91,11 +115,11 @@ impl Query {
             Direction::Backwards => Box::new(forwards.rev()),
         };
         while let Some(index) = indices.find(|index| self.is_behind(entry.serial, *index)) {
-            if page.items.len() == self.limit {
-                page.next = last_of(page);
+            if page.places.len() == self.limit {
+                page.next = page.places.last().copied();
                 return ControlFlow::Break(());
             }
-            page.items.push((Arc::clone(entry), index));
+            page.add(entry, index);
         }
         ControlFlow::Continue(())
     }
@@ -110,11 +134,14 @@ impl Query {
         if page.next.is_some() {
             return page;
         }
-        let room = self.limit - page.items.len();
-        let is_more = rest.items.len() > room || rest.next.is_some();
-        page.items.extend(rest.items.into_iter().take(room));
+        let room = self.limit - page.places.len();
+        let is_more = rest.places.len() > room || rest.next.is_some();
+        if page.is_whole() {
+            page.items.extend(rest.items.into_iter().take(room));
+        }
+        page.places.extend(rest.places.into_iter().take(room));
         if is_more {
-            page.next = last_of(&page);
+            page.next = page.places.last().copied();
         }
         page
     }
@@ -141,10 +168,6 @@ impl Query {
     }
 }
 
-fn last_of(page: &Page) -> Option<ItemPosition> {
-    page.items.last().map(|(entry, index)| ItemPosition { serial: entry.serial, index: *index })
-}
-
 /// The newest entries with messages that `rewind` asks for, out of `entries`, newest first; they come oldest
 /// first. False when `entries` ended before it had enough.
 pub fn rewind<'a>(
@@ -152,15 +175,12 @@ pub fn rewind<'a>(
     now: Timestamp,
     rewind: Rewind,
 ) -> (Vec<Arc<Entry>>, bool) {
-    let oldest = rewind.age.map_or(0, |age| {
-        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        now.millis().saturating_sub(age)
-    });
+    let oldest = rewind.oldest(now);
     let (mut messages, mut is_enough) = (0, false);
     let mut found = Vec::new();
     for entry in entries.filter(|entry| !entry.messages().is_empty()) {
         messages += entry.len();
-        if entry.timestamp.millis() < oldest || messages > rewind.messages {
+        if entry.timestamp < oldest || messages > rewind.messages {
             is_enough = true;
             break;
         }

@@ -262,6 +262,12 @@ impl Entry {
         Self { channel: self.channel.clone(), id: self.id.clone(), body, frames: Default::default(), ..*self }
     }
 
+    /// By how many milliseconds its serial is ahead of its time: the clock was set back.
+    pub fn skew(&self) -> u64 {
+        let (millis, _) = self.serial.place();
+        millis.saturating_sub(self.timestamp.millis())
+    }
+
     /// What keeping this entry costs in memory, in bytes: itself, the content, and as much again for a
     /// finished frame.
     pub fn cost(&self) -> usize {

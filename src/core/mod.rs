@@ -9,6 +9,7 @@ pub mod chain;
 pub mod channel;
 pub mod command;
 pub mod dedupe;
+pub mod eviction;
 pub mod filter;
 pub mod frame;
 pub mod hashing;

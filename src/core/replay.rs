@@ -1,16 +1,27 @@
 //! What an attachment gets before what is published next: what it missed, or the last messages.
+//!
+//! A backlog is no list but the place where one stands in the log: its entries are read as the socket drains, portion by
+//! portion ([`Past`]), so a client that reads nothing keeps none of them.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt::Debug,
+    ops::ControlFlow,
+    sync::{Arc, LazyLock},
+    task::Poll,
+};
 
 use crate::{
     core::{
         command::{Attached, Rewind, Start, Subscription},
+        filter::Filter,
         message::{Body, Entry},
-        presence::{Member, PresenceAction, PresenceEvent},
-        serial::Serial,
+        presence::{Member, PresenceAction},
+        serial::{Place, Serial},
         window::Gap,
     },
-    ids::{ClientId, Timestamp},
+    ids::{ClientId, ConnectionId, Timestamp},
+    limits,
 };
 
 /// What is to be read of a channel's past, for an attachment or for a hub.
@@ -25,6 +36,113 @@ pub enum Wanted {
 /// What was read; a [`Gap`] when it cannot be promised that none is missing.
 pub type Found = Result<Vec<Arc<Entry>>, Gap>;
 
+/// Makes what a log calls when it has an answer: asked for at most once, and only by a log that has to wait for a disk. It
+/// then returns [`Poll::Pending`], and calls from another thread, perhaps before it returns.
+pub type Later<'a, T> = &'a mut dyn FnMut() -> Box<dyn FnOnce(T) + Send>;
+
+/// The log of one channel, to be read by anybody, on any thread.
+pub trait Past: Debug + Send + Sync {
+    /// What `choice` takes of the next entries after a position, up to another one.
+    fn portion(
+        self: Arc<Self>,
+        after: Serial,
+        upto: Serial,
+        choice: &Arc<Choice>,
+        later: Later<'_, Read>,
+    ) -> Poll<Read>;
+}
+
+/// A [`Gap`] when it cannot be promised that none is missing.
+pub type Read = Result<Portion, Gap>;
+
+/// Some entries of a log, in order.
+#[derive(Debug)]
+pub struct Portion {
+    pub entries: Vec<Arc<Entry>>,
+    /// The position up to which these are all.
+    pub upto: Serial,
+    /// What they cost.
+    bytes: usize,
+}
+
+impl Portion {
+    pub const fn after(position: Serial) -> Self {
+        Self { entries: Vec::new(), upto: position, bytes: 0 }
+    }
+
+    /// Takes what `choice` wants of the next entry; breaks when there is enough.
+    pub fn take(&mut self, entry: &Arc<Entry>, choice: &Choice) -> ControlFlow<()> {
+        self.upto = entry.serial;
+        if let Some(chosen) = choice.of(entry) {
+            self.bytes += chosen.cost();
+            self.entries.push(chosen);
+        }
+        if self.bytes < limits::BACKLOG_PORTION { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+/// Which entries of a log are meant; none = all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    reader: Option<(Filter, ConnectionId)>,
+    only_messages: bool,
+    ghosts: Ghosts,
+}
+
+impl Choice {
+    /// All entries.
+    pub fn all() -> Arc<Self> {
+        static ALL: LazyLock<Arc<Choice>> = LazyLock::new(Arc::default);
+        Arc::clone(&ALL)
+    }
+
+    /// What an attachment wants.
+    pub fn for_reader(subscription: &Subscription) -> Arc<Self> {
+        let reader = Some((subscription.filter.clone(), subscription.connection));
+        Arc::new(Self { reader, ..Self::default() })
+    }
+
+    /// The entry, or what is to be seen of it.
+    pub fn of(&self, entry: &Arc<Entry>) -> Option<Arc<Entry>> {
+        let reader = self.reader.as_ref();
+        let is_wanted =
+            reader.is_none_or(|(filter, connection)| filter.accepts(entry, entry.publisher == Some(*connection)));
+        let is_wanted = is_wanted && !(self.only_messages && entry.messages().is_empty());
+        if is_wanted { self.ghosts.leave_out_of(entry) } else { None }
+    }
+
+    /// It takes no presence event, whoever's it is.
+    pub const fn passes_over_presence(&self) -> bool {
+        self.only_messages
+    }
+
+    /// The same of many.
+    pub fn of_all(&self, entries: &[Arc<Entry>]) -> Vec<Arc<Entry>> {
+        entries.iter().filter_map(|entry| self.of(entry)).collect()
+    }
+
+    /// Bytes that it keeps.
+    fn cost(&self) -> usize {
+        size_of::<Self>() + self.ghosts.0.capacity() * 2 * size_of::<(Place, usize)>()
+    }
+}
+
+/// What an attachment is sent before what is published next.
+#[derive(Clone, Debug)]
+pub struct Backlog {
+    pub past: Arc<dyn Past>,
+    pub after: Serial,
+    pub upto: Serial,
+    pub choice: Arc<Choice>,
+}
+
+impl Backlog {
+    /// Bytes that it keeps while it waits.
+    pub fn cost(&self) -> usize {
+        size_of::<Self>() + self.choice.cost()
+    }
+}
+
 /// What an attachment has to read. One that changes has had everything, and goes on; unless it names an older position:
 /// then its client has dropped what came since.
 pub fn wanted(start: &Start, is_change: bool, now: Timestamp) -> Option<Wanted> {
@@ -36,16 +154,19 @@ pub fn wanted(start: &Start, is_change: bool, now: Timestamp) -> Option<Wanted> 
 }
 
 /// Fills in where an attachment starts, and what comes before the head (`docs/protocols/ably.md §5.3`): `found` is what it
-/// [wanted](wanted()), `recent` gives what is in memory; only behind `unsettled` does every member that is gone have a leave.
-/// A backlog of more than `bytes` is cut short, which is a gap.
+/// [wanted](wanted()) and chose ([`Choice::for_reader`]), `recent` gives the same of what is in memory; only behind
+/// `unsettled` does every member that is gone have a leave. A backlog of more than `bytes` is cut short, which is a gap.
 pub fn fill(
     mut attached: Attached,
     start: &Start,
     found: Found,
     recent: impl FnOnce() -> Vec<Arc<Entry>>,
+    past: impl FnOnce() -> Arc<dyn Past>,
     unsettled: Serial,
     bytes: usize,
 ) -> Attached {
+    let mut backlog = Vec::new();
+    let mut only_messages = false;
     match (start, found) {
         (Start::Head | Start::Rewind(_), _) if attached.is_change => attached.resumed = true,
         (Start::Head, _) => {}
@@ -53,93 +174,112 @@ pub fn fill(
         (Start::After(Some(position)), Ok(missed)) => {
             attached.resumed = true;
             attached.position = *position;
-            attached.backlog = missed;
+            backlog = missed;
         }
         (Start::After(Some(_)), Err(gap)) => {
             attached.gap = Some(gap);
             if gap != Gap::OtherLog {
-                attached.backlog = messages_of(recent());
+                backlog = recent();
+                only_messages = true;
             }
         }
-        (Start::Rewind(_), found) => attached.backlog = found.unwrap_or_default(),
+        (Start::Rewind(_), found) => {
+            backlog = found.unwrap_or_default();
+            only_messages = true;
+        }
     }
     // What the log has got since comes by the ordinary way.
     let head = attached.head.place();
-    let Subscription { filter, connection, .. } = &attached.subscription;
-    let is_wanted = |entry: &Entry| filter.accepts(entry, entry.publisher == Some(*connection));
-    attached.backlog.retain(|entry| entry.serial.place() <= head && is_wanted(entry));
-    attached.backlog = without_ghosts(attached.backlog, &attached.members, unsettled);
-    if cut(&mut attached.backlog, bytes) {
+    backlog.truncate(backlog.partition_point(|entry| entry.serial.place() <= head));
+    let ghosts = Ghosts::among(&backlog, &attached.members, unsettled);
+    backlog.retain(|entry| !ghosts.is_all_of(entry));
+    let fitting = fitting(&backlog, bytes);
+    if fitting < backlog.len() {
+        backlog.drain(..backlog.len() - fitting);
         attached.resumed = false;
         attached.gap = Some(Gap::TooLong);
-        attached.backlog = messages_of(attached.backlog);
+        only_messages = true;
     }
-    if !attached.resumed
-        && let Some(first) = attached.backlog.first()
-    {
+    if only_messages {
+        // The attachment gets the members themselves.
+        backlog.retain(|entry| !entry.messages().is_empty());
+    }
+    let (Some(first), Some(last)) = (backlog.first(), backlog.last()) else {
+        return attached;
+    };
+    if !attached.resumed {
         attached.position = first.serial.before();
     }
+    let reader = Some((attached.subscription.filter.clone(), attached.subscription.connection));
+    let choice = Arc::new(Choice { reader, only_messages, ghosts });
+    attached.backlog = Some(Backlog { past: past(), after: first.serial.before(), upto: last.serial, choice });
     attached
 }
 
-/// Without presence: the attachment gets the members themselves.
-fn messages_of(entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
-    let has_messages = |entry: &Arc<Entry>| !entry.messages().is_empty();
-    entries.into_iter().filter(has_messages).collect()
-}
+/// Enters of clients that are not present although no leave followed: they were present when an earlier run of the server
+/// ended, and have not entered again. A client that was shown them would show them for ever. Each by its entry and its place
+/// in it.
+#[derive(Clone, Debug, Default)]
+struct Ghosts(HashSet<(Place, usize)>);
 
-/// Leaves out enters of clients that are not present although no leave followed: they were present when an earlier
-/// run of the server ended, and have not entered again. The client would show them for ever.
-///
-/// There is none behind `unsettled`; so when the backlog is all behind it, nobody is looked for.
-fn without_ghosts(mut backlog: Vec<Arc<Entry>>, members: &[Arc<Member>], unsettled: Serial) -> Vec<Arc<Entry>> {
-    let mut first = backlog.iter().filter(|entry| !entry.presence().is_empty());
-    if first.next().is_none_or(|first| first.serial.place() > unsettled.place()) {
-        return backlog;
-    }
-    let is_present = |client: &ClientId, connection| {
-        members.binary_search_by(|member| (&member.client_id, member.connection).cmp(&(client, connection))).is_ok()
-    };
-    let mut left = HashSet::new();
-    let mut is_known = |entry: &Entry, event: &PresenceEvent| {
-        let Some(connection) = entry.publisher else {
-            return true;
+impl Ghosts {
+    /// There is none behind `unsettled`; so when the backlog is all behind it, nobody is looked for.
+    fn among(backlog: &[Arc<Entry>], members: &[Arc<Member>], unsettled: Serial) -> Self {
+        let mut ghosts = HashSet::new();
+        let mut first = backlog.iter().filter(|entry| !entry.presence().is_empty());
+        if first.next().is_none_or(|first| first.serial.place() > unsettled.place()) {
+            return Self(ghosts);
+        }
+        let is_present = |client: &ClientId, connection| {
+            members.binary_search_by(|member| (&member.client_id, member.connection).cmp(&(client, connection))).is_ok()
         };
-        match event.action {
-            PresenceAction::Leave => {
-                left.insert((event.client_id.clone(), connection));
-                true
-            }
-            PresenceAction::Enter | PresenceAction::Update => {
-                is_present(&event.client_id, connection) || left.contains(&(event.client_id.clone(), connection))
+        let mut left = HashSet::new();
+        // The newest first, since a leave speaks for what was before it.
+        for entry in backlog.iter().rev() {
+            let Some(connection) = entry.publisher else {
+                continue;
+            };
+            for (index, event) in entry.presence().iter().enumerate().rev() {
+                let who = (&event.client_id, connection);
+                if event.action == PresenceAction::Leave {
+                    left.insert(who);
+                } else if !is_present(&event.client_id, connection) && !left.contains(&who) {
+                    ghosts.insert((entry.serial.place(), index));
+                }
             }
         }
-    };
-    // The newest first, since a leave speaks for what was before it.
-    for entry in backlog.iter_mut().rev() {
-        let events = entry.presence().iter().rev();
-        let mut kept: Vec<_> = events.filter(|event| is_known(entry, event)).collect();
-        if kept.len() < entry.presence().len() {
-            kept.reverse();
-            let kept = kept.into_iter().cloned().collect();
-            *entry = Arc::new(entry.with(Body::Presence(kept)));
-        }
+        Self(ghosts)
     }
-    backlog.retain(|entry| !entry.is_empty());
-    backlog
+
+    fn has(&self, entry: &Entry, index: usize) -> bool {
+        self.0.contains(&(entry.serial.place(), index))
+    }
+
+    /// Nothing is to be seen of it.
+    fn is_all_of(&self, entry: &Entry) -> bool {
+        !self.0.is_empty() && (0..entry.len()).all(|index| self.has(entry, index))
+    }
+
+    fn leave_out_of(&self, entry: &Arc<Entry>) -> Option<Arc<Entry>> {
+        if self.0.is_empty() || !(0..entry.len()).any(|index| self.has(entry, index)) {
+            return Some(Arc::clone(entry));
+        }
+        let events = entry.presence().iter().enumerate();
+        let kept: Vec<_> =
+            events.filter(|(index, _)| !self.has(entry, *index)).map(|(_, event)| event.clone()).collect();
+        (!kept.is_empty()).then(|| Arc::new(entry.with(Body::Presence(kept))))
+    }
 }
 
-/// Drops the oldest until the rest fits; true when there were too many.
-fn cut(backlog: &mut Vec<Arc<Entry>>, bytes: usize) -> bool {
+/// How many of the newest fit.
+fn fitting(backlog: &[Arc<Entry>], bytes: usize) -> usize {
     let mut left = bytes;
     let fits = backlog.iter().rev().take_while(|entry| {
         let rest = left.checked_sub(entry.cost());
         left = rest.unwrap_or_default();
         rest.is_some()
     });
-    let excess = backlog.len() - fits.count();
-    backlog.drain(..excess);
-    excess > 0
+    fits.count()
 }
 
 #[cfg(test)]

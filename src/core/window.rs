@@ -9,7 +9,7 @@ use crate::{
         command::Rewind,
         history::{self, Direction, Page, Query},
         message::Entry,
-        replay::{Found, Wanted},
+        replay::{Choice, Found, Portion, Read, Wanted},
         serial::{Epoch, Place, Serial},
     },
     ids::Timestamp,
@@ -44,11 +44,13 @@ pub struct Window {
     /// The newest entry that ever was, and the newest that is kept no more.
     last: Option<Serial>,
     dropped: Option<Serial>,
+    /// By how many milliseconds a serial was ahead of its entry's time, at most: the clock may be set back.
+    skew: u64,
 }
 
 impl Window {
     pub const fn new(epoch: Epoch) -> Self {
-        Self { epoch, entries: VecDeque::new(), bytes: 0, last: None, dropped: None }
+        Self { epoch, entries: VecDeque::new(), bytes: 0, last: None, dropped: None, skew: 0 }
     }
 
     /// Goes on with a log of which nothing is at hand: its newest entry, and the newest one that will not be
@@ -83,6 +85,7 @@ impl Window {
     pub fn append(&mut self, now: Duration, entry: Arc<Entry>, bounds: Bounds) {
         self.bytes += entry.cost();
         self.last = Some(entry.serial);
+        self.skew = self.skew.max(entry.skew());
         self.entries.push_back((now, entry));
         self.trim(now, bounds);
     }
@@ -113,14 +116,34 @@ impl Window {
         true
     }
 
-    /// Every entry after `position`, in order.
+    /// What is chosen of the entries after `position`, in order.
     ///
     /// # Errors
     /// A [`Gap`] when the window cannot promise that none is missing.
-    pub fn after(&self, position: Serial) -> Found {
+    pub fn after(&self, position: Serial, choice: &Choice) -> Found {
         self.reaches(position)?;
+        Ok(self.behind(position).filter_map(|entry| choice.of(entry)).collect())
+    }
+
+    /// The next of them, up to another position.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn portion(&self, after: Serial, upto: Serial, choice: &Choice) -> Read {
+        self.reaches(after)?;
+        let mut portion = Portion::after(after);
+        for entry in self.behind(after).take_while(|entry| entry.serial.place() <= upto.place()) {
+            if portion.take(entry, choice).is_break() {
+                return Ok(portion);
+            }
+        }
+        portion.upto = upto;
+        Ok(portion)
+    }
+
+    fn behind(&self, position: Serial) -> impl Iterator<Item = &Arc<Entry>> {
         let first = self.entries.partition_point(|(_, entry)| entry.serial.place() <= position.place());
-        Ok(self.entries.range(first..).map(|(_, entry)| Arc::clone(entry)).collect())
+        self.entries.range(first..).map(|(_, entry)| entry)
     }
 
     /// Whether every entry after `position` is here.
@@ -142,11 +165,11 @@ impl Window {
         self.entries.iter().map(|(_, entry)| entry)
     }
 
-    /// What is wanted of what is kept.
-    pub fn read(&self, wanted: Wanted) -> Found {
+    /// What is wanted of what is kept, as far as it is chosen.
+    pub fn read(&self, wanted: Wanted, choice: &Choice) -> Found {
         match wanted {
-            Wanted::After(position) => self.after(position),
-            Wanted::Last(now, rewind) => Ok(self.rewind(now, rewind).0),
+            Wanted::After(position) => self.after(position, choice),
+            Wanted::Last(now, rewind) => Ok(choice.of_all(&self.rewind(now, rewind).0)),
         }
     }
 
@@ -158,7 +181,7 @@ impl Window {
 
     /// A page of what is kept.
     pub fn page(&self, query: &Query) -> Page {
-        let entries = self.between(query.places());
+        let entries = self.between(query.places(self.skew));
         match query.direction {
             Direction::Forwards => query.page(entries),
             Direction::Backwards => query.page(entries.rev()),
@@ -218,7 +241,7 @@ mod tests {
                 prop_assert_eq!(window.bytes, window.entries.iter().map(|(_, e)| e.cost()).sum::<usize>());
             }
             for (place, position) in all.iter().enumerate() {
-                match window.after(*position) {
+                match window.after(*position, &Choice::all()) {
                     Ok(found) => {
                         let found: Vec<Serial> = found.iter().map(|e| e.serial).collect();
                         prop_assert_eq!(&found[..], &all[place + 1..]);
@@ -256,7 +279,7 @@ mod tests {
                 assert_eq!(page.items.len(), LIMIT);
                 assert_eq!(page.items[0].0.serial, serial(expected));
                 // Where the walk begins: at the item after which the page goes on, and so next to its first entry.
-                let mut entries = window.between(query.places());
+                let mut entries = window.between(query.places(window.skew));
                 let first = if direction == Direction::Forwards { entries.next() } else { entries.next_back() };
                 assert_eq!(first.map(|first| first.serial), Some(serial(middle)));
             }
@@ -267,7 +290,7 @@ mod tests {
     fn a_position_of_another_log_is_refused() {
         let window = Window::new(EPOCH);
         let foreign = Mint::new(Epoch::new(2)).mint(Timestamp::from_millis(1));
-        assert_eq!(window.after(foreign).err(), Some(Gap::OtherLog));
+        assert_eq!(window.after(foreign, &Choice::all()).err(), Some(Gap::OtherLog));
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! How many WebSockets may be open, in all and from one address, and how fast one address may open more (docs/goals.md §5).
+//! How many connections may be open, in all and from one address, and how fast one address may open more WebSockets and send
+//! plain requests (docs/goals.md §5, docs/architecture.md §6a).
 //!
 //! Not here: what an admitted connection may then do (rate limits), and which address a client has
 //! behind a proxy (`client_address`).
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    fmt,
     net::IpAddr,
     sync::Arc,
     time::Duration,
@@ -17,25 +19,22 @@ use crate::{
     actors::{accounts::Full, refusals::Reason},
     config,
     ids::Network,
-    limits::RATED_NETWORKS,
+    limits::{KEPT_DESCRIPTORS, RATED_NETWORKS, RETRY_AFTER_MAX},
     live::Live,
 };
 
 /// What POSIX promises to a process that cannot even ask for its limit.
 const FEWEST_DESCRIPTORS: u64 = 1024;
 
-/// Why a WebSocket was not admitted. The texts are for the log, and reach clients as the reason.
+/// Why a WebSocket, or a plain request, was not admitted. The texts are for the log, and reach clients as the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     #[error("{cap} WebSockets are open, the most that limits.connections and the descriptor limit allow; try later")]
     Full { cap: usize },
     #[error("{cap} WebSockets from this address are open, the most that limits.connections_per_address allows")]
     AddressFull { cap: usize },
-    #[error(
-        "too many new WebSockets from this address: {per_second} a second, {burst} at once, are the most that \
-         limits.connects_per_second and limits.connect_burst allow; try later"
-    )]
-    TooOften { per_second: u32, burst: u32 },
+    #[error("too many {0}; try later")]
+    TooOften(Rate),
     #[error("the server is shutting down; connect again in a moment")]
     Draining,
     #[error("no memory for another connection: {0}")]
@@ -46,7 +45,7 @@ impl NotAdmitted {
     /// The HTTP status that says it: too many of this address, or no room now.
     pub const fn status(self) -> u16 {
         match self {
-            Self::AddressFull { .. } | Self::TooOften { .. } => 429,
+            Self::AddressFull { .. } | Self::TooOften(_) => 429,
             Self::Full { .. } | Self::NoMemory(_) | Self::Draining => 503,
         }
     }
@@ -56,8 +55,77 @@ impl NotAdmitted {
         match self {
             Self::Full { .. } | Self::NoMemory(_) => Reason::Full,
             Self::AddressFull { .. } => Reason::AddressFull,
-            Self::TooOften { .. } => Reason::TooOften,
+            Self::TooOften(_) => Reason::TooOften,
             Self::Draining => Reason::Draining,
+        }
+    }
+}
+
+/// How often one network may do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    what: &'static str,
+    /// 0 = no limit.
+    pub per_second: u32,
+    pub burst: u32,
+    settings: &'static str,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, per_second, burst, settings } = self;
+        write!(
+            f,
+            "{what} from this address: {per_second} a second, {burst} at once, are the most that {settings} allow"
+        )
+    }
+}
+
+impl Rate {
+    const fn connects(limits: &config::Limits) -> Self {
+        Self {
+            what: "new WebSockets",
+            per_second: limits.connects_per_second,
+            burst: limits.connect_burst,
+            settings: "limits.connects_per_second and limits.connect_burst",
+        }
+    }
+
+    const fn requests(limits: &config::Limits) -> Self {
+        Self {
+            what: "requests",
+            per_second: limits.requests_per_second,
+            burst: limits.request_burst,
+            settings: "limits.requests_per_second and limits.request_burst",
+        }
+    }
+
+    /// The header `Retry-After`, in seconds: when a tenth of the burst is there again.
+    pub fn retry_after(&self) -> u64 {
+        let wait = u64::from(self.burst / 10).checked_div(u64::from(self.per_second));
+        wait.unwrap_or_default().clamp(1, RETRY_AFTER_MAX)
+    }
+}
+
+/// Why a TCP connection is closed at once. The texts are for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAccepted {
+    #[error("{cap} connections are open, the most that the descriptor limit allows")]
+    Full { cap: usize },
+    #[error(
+        "{cap} plain HTTP connections from this address are open, as many as limits.connections_per_address allows"
+    )]
+    AddressFull { cap: usize },
+    #[error("no memory for another connection: {0}")]
+    NoMemory(Full),
+}
+
+impl NotAccepted {
+    /// What it is counted as.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Full { .. } | Self::NoMemory(_) => Reason::Full,
+            Self::AddressFull { .. } => Reason::AddressFull,
         }
     }
 }
@@ -69,37 +137,72 @@ pub struct Admission(Arc<Places>);
 #[derive(Debug)]
 struct Places {
     caps: Live<Caps>,
-    // One lock, not one per shard: it is taken twice in the life of a connection, for a map lookup.
+    // One lock, not one per shard: it is taken a few times in the life of a connection, for a map lookup.
     open: Mutex<Open>,
 }
 
 #[derive(Debug)]
 struct Caps {
+    /// WebSockets.
     total: usize,
-    /// 0 = no cap.
+    /// WebSockets and plain HTTP connections together, and with those from this machine.
+    sockets: usize,
+    with_operators: usize,
+    /// Of each kind; 0 = no cap.
     per_network: usize,
-    /// 0 = no limit.
-    per_second: u32,
-    burst: u32,
+    connects: Rate,
+    requests: Rate,
     exempt_loopback: bool,
 }
 
 #[derive(Debug, Default)]
 struct Open {
+    web_sockets: Count,
+    plain: Count,
+    connects: Arrivals,
+    requests: Arrivals,
+}
+
+#[derive(Debug, Default)]
+struct Count {
     total: usize,
     /// Only networks that have a connection open, so never more entries than `total`.
     by_network: HashMap<Network, usize>,
-    arrivals: Arrivals,
 }
 
-/// When each network will have made up for the connections that it has opened: the generic cell rate algorithm, a bucket
+impl Count {
+    fn of(&self, network: Option<Network>) -> usize {
+        network.and_then(|network| self.by_network.get(&network)).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, network: Option<Network>) {
+        self.total += 1;
+        if let Some(network) = network {
+            *self.by_network.entry(network).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, network: Option<Network>) {
+        self.total -= 1;
+        if let Some(network) = network
+            && let Entry::Occupied(mut from_there) = self.by_network.entry(network)
+        {
+            *from_there.get_mut() -= 1;
+            if *from_there.get() == 0 {
+                from_there.remove();
+            }
+        }
+    }
+}
+
+/// When each network will have made up for what it has done: the generic cell rate algorithm, a bucket
 /// that needs no more than one time.
 #[derive(Debug, Default)]
 struct Arrivals(HashMap<Network, Duration>);
 
 impl Arrivals {
-    /// Whether `network` may open one more at `now` (monotonic); counts it.
-    fn allow(&mut self, network: Network, now: Duration, per_second: u32, burst: u32) -> bool {
+    /// Whether `network` may once more at `now` (monotonic); counts it.
+    fn allow(&mut self, network: Network, now: Duration, Rate { per_second, burst, .. }: Rate) -> bool {
         let Some(step) = Duration::from_secs(1).checked_div(per_second) else { return true };
         let made_up = self.0.get(&network).map_or(now, |made_up| now.max(*made_up)) + step;
         if made_up > now + step.saturating_mul(burst) {
@@ -116,13 +219,14 @@ impl Arrivals {
     }
 }
 
-/// The right to one open WebSocket; dropping it gives the place back.
+/// The right to one open connection; dropping it gives the place back.
 #[derive(Debug)]
 #[must_use = "the place is given back as soon as the permit is dropped"]
 pub struct Permit {
     places: Arc<Places>,
     /// `None` when this connection is not counted by address.
     network: Option<Network>,
+    is_plain: bool,
 }
 
 impl Permit {
@@ -152,38 +256,73 @@ impl Admission {
         let places = &self.0;
         let caps = places.caps.get();
         let mut open = places.open.lock();
-        if open.total >= caps.total {
+        if open.web_sockets.total >= caps.total {
             return Err(NotAdmitted::Full { cap: caps.total });
         }
         let network = caps.counted_network(address);
-        let from_there = network.and_then(|network| open.by_network.get(&network)).copied().unwrap_or(0);
-        if network.is_some() && from_there >= caps.per_network {
+        if network.is_some() && open.web_sockets.of(network) >= caps.per_network {
             return Err(NotAdmitted::AddressFull { cap: caps.per_network });
         }
-        let Caps { per_second, burst, .. } = *caps;
-        if !caps.is_exempt(address) && !open.arrivals.allow(Network::of(address), now, per_second, burst) {
-            return Err(NotAdmitted::TooOften { per_second, burst });
+        if !caps.is_exempt(address) && !open.connects.allow(Network::of(address), now, caps.connects) {
+            return Err(NotAdmitted::TooOften(caps.connects));
         }
-        if let Some(network) = network {
-            open.by_network.insert(network, from_there + 1);
+        open.web_sockets.add(network);
+        Ok(Permit { places: Arc::clone(places), network, is_plain: false })
+    }
+
+    /// Takes a place for a TCP connection from `address`, which is plain HTTP until it gives it up. A network may have as many
+    /// of them as of WebSockets.
+    ///
+    /// # Errors
+    /// [`NotAccepted`], naming the cap that was reached.
+    pub fn accept(&self, address: IpAddr, is_proxy: bool) -> Result<Permit, NotAccepted> {
+        let places = &self.0;
+        let caps = places.caps.get();
+        let mut open = places.open.lock();
+        let cap = if address.to_canonical().is_loopback() { caps.with_operators } else { caps.sockets };
+        if open.web_sockets.total + open.plain.total >= cap {
+            return Err(NotAccepted::Full { cap });
         }
-        open.total += 1;
-        Ok(Permit { places: Arc::clone(places), network })
+        let network = caps.counted_network(address).filter(|_| !is_proxy);
+        if network.is_some() && open.plain.of(network) >= caps.per_network {
+            return Err(NotAccepted::AddressFull { cap: caps.per_network });
+        }
+        open.plain.add(network);
+        Ok(Permit { places: Arc::clone(places), network, is_plain: true })
+    }
+
+    /// Counts a plain request from `address`; `now` is monotonic. Gives the network whose share of memory it counts against.
+    ///
+    /// # Errors
+    /// [`NotAdmitted::TooOften`]
+    pub fn request(&self, address: IpAddr, now: Duration) -> Result<Option<Network>, NotAdmitted> {
+        let caps = self.0.caps.get();
+        let is_within =
+            caps.is_exempt(address) || self.0.open.lock().requests.allow(Network::of(address), now, caps.requests);
+        if is_within { Ok(caps.counted_network(address)) } else { Err(NotAdmitted::TooOften(caps.requests)) }
+    }
+
+    /// The network whose account pays for a client at `address`; none where clients are not counted by address.
+    pub fn network(&self, address: IpAddr) -> Option<Network> {
+        self.0.caps.get().counted_network(address)
     }
 
     /// WebSockets open now.
     pub fn open(&self) -> usize {
-        self.0.open.lock().total
+        self.0.open.lock().web_sockets.total
     }
 }
 
 impl Caps {
     fn of(limits: &config::Limits) -> Self {
+        let descriptors = descriptor_limit();
         Self {
-            total: total_cap(limits.connections, descriptor_limit()),
+            total: total_cap(limits.connections, descriptors),
+            sockets: total_cap(0, descriptors),
+            with_operators: total_cap(0, descriptors + descriptors / KEPT_DESCRIPTORS / 2),
             per_network: limits.connections_per_address,
-            per_second: limits.connects_per_second,
-            burst: limits.connect_burst,
+            connects: Rate::connects(limits),
+            requests: Rate::requests(limits),
             exempt_loopback: limits.exempt_loopback,
         }
     }
@@ -200,15 +339,8 @@ impl Caps {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut open = self.places.open.lock();
-        open.total -= 1;
-        if let Some(network) = self.network
-            && let Entry::Occupied(mut from_there) = open.by_network.entry(network)
-        {
-            *from_there.get_mut() -= 1;
-            if *from_there.get() == 0 {
-                from_there.remove();
-            }
-        }
+        let count = if self.is_plain { &mut open.plain } else { &mut open.web_sockets };
+        count.remove(self.network);
     }
 }
 
@@ -244,7 +376,7 @@ pub fn broken_promises(config: &config::Config) -> Vec<String> {
 
 /// `configured` = 0 asks for as many as the descriptors allow.
 fn total_cap(configured: usize, descriptors: u64) -> usize {
-    let safe = usize::try_from(descriptors - descriptors / 10).unwrap_or(usize::MAX);
+    let safe = usize::try_from(descriptors - descriptors / KEPT_DESCRIPTORS).unwrap_or(usize::MAX);
     if configured == 0 { safe } else { configured.min(safe) }
 }
 
@@ -255,10 +387,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::Config;
+
+    fn caps(total: usize, per_network: usize, exempt_loopback: bool) -> Caps {
+        let limits =
+            config::Limits { connects_per_second: 0, requests_per_second: 0, ..Config::defaults().unwrap().limits };
+        Caps { total, sockets: total, with_operators: total, per_network, exempt_loopback, ..Caps::of(&limits) }
+    }
+
+    fn with(caps: Caps) -> Admission {
+        Admission(Arc::new(Places { caps: Live::new(caps), open: Mutex::default() }))
+    }
 
     fn admission(total: usize, per_network: usize, exempt_loopback: bool) -> Admission {
-        let caps = Live::new(Caps { total, per_network, per_second: 0, burst: 1, exempt_loopback });
-        Admission(Arc::new(Places { caps, open: Mutex::default() }))
+        with(caps(total, per_network, exempt_loopback))
     }
 
     fn ip(address: &str) -> IpAddr {
@@ -266,7 +408,7 @@ mod tests {
     }
 
     fn networks(admission: &Admission) -> usize {
-        admission.0.open.lock().by_network.len()
+        admission.0.open.lock().web_sockets.by_network.len()
     }
 
     #[test]
@@ -341,10 +483,10 @@ mod tests {
     /// findings B6: new connections of a network are rated; what was refused counts for nothing.
     #[test]
     fn new_connections_of_a_network_are_rated() {
-        let caps = Caps { total: 100, per_network: 0, per_second: 2, burst: 3, exempt_loopback: true };
-        let admission = Admission(Arc::new(Places { caps: Live::new(caps), open: Mutex::default() }));
+        let rate = Rate { per_second: 2, burst: 3, ..caps(100, 0, true).connects };
+        let admission = with(Caps { connects: rate, ..caps(100, 0, true) });
         let at = |host: &str, millis| admission.admit(ip(host), Duration::from_millis(millis)).err();
-        let refused = Some(NotAdmitted::TooOften { per_second: 2, burst: 3 });
+        let refused = Some(NotAdmitted::TooOften(rate));
         for _ in 0..3 {
             assert_eq!(at("10.0.0.1", 0), None);
         }
@@ -355,7 +497,41 @@ mod tests {
             let address = IpAddr::from(host.to_be_bytes());
             drop(admission.admit(address, Duration::from_secs(10 + u64::from(host))));
         }
-        assert!(admission.0.open.lock().arrivals.0.len() < 20);
+        assert!(admission.0.open.lock().connects.0.len() < 20);
+    }
+
+    /// findings B3: plain connections count like WebSockets, each kind for itself; what is left of the descriptors is for
+    /// operators on this machine.
+    #[test]
+    fn plain_connections_are_counted() {
+        let admission = with(Caps { with_operators: 5, ..caps(4, 2, false) });
+        let accept = |host| admission.accept(ip(host), false);
+        let held = [accept("10.0.0.1").unwrap(), accept("10.0.0.1").unwrap()];
+        assert_eq!(accept("10.0.0.1").unwrap_err(), NotAccepted::AddressFull { cap: 2 });
+        let web_socket = admission.admit(ip("10.0.0.1"), Duration::ZERO).unwrap();
+        // A proxy's own address is nobody's.
+        let proxied = admission.accept(ip("10.0.0.1"), true).unwrap();
+        assert_eq!(accept("10.0.0.2").unwrap_err(), NotAccepted::Full { cap: 4 });
+        let operator = accept("127.0.0.1").unwrap();
+        assert_eq!(accept("127.0.0.1").unwrap_err(), NotAccepted::Full { cap: 5 });
+        drop((held, web_socket, proxied, operator));
+        assert!(accept("10.0.0.2").is_ok());
+        assert_eq!(admission.0.open.lock().plain.by_network.len(), 0);
+    }
+
+    /// findings B3: so are plain requests rated.
+    #[test]
+    fn plain_requests_are_rated() {
+        let rate = Rate { per_second: 2, burst: 30, ..caps(1, 1, false).requests };
+        let admission = with(Caps { requests: rate, ..caps(1, 1, false) });
+        let ask = |millis| admission.request(ip("10.0.0.1"), Duration::from_millis(millis));
+        for _ in 0..30 {
+            assert_eq!(ask(0), Ok(Some(Network::of(ip("10.0.0.1")))));
+        }
+        let refused = ask(499).unwrap_err();
+        assert_eq!((refused, rate.retry_after()), (NotAdmitted::TooOften(rate), 1));
+        assert!(refused.to_string().contains("30 at once, are the most that limits.requests_per_second"), "{refused}");
+        assert!(ask(500).is_ok());
     }
 
     proptest! {
@@ -371,7 +547,7 @@ mod tests {
                 }
                 prop_assert_eq!(admission.open(), held.len());
                 prop_assert!(networks(&admission) <= held.len());
-                prop_assert!(admission.0.open.lock().by_network.values().all(|open| (1..=3).contains(open)));
+                prop_assert!(admission.0.open.lock().web_sockets.by_network.values().all(|open| (1..=3).contains(open)));
             }
         }
     }

@@ -11,7 +11,7 @@ use actix_web::{
     guard::fn_guard,
     http::{
         Method,
-        header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
+        header::{HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE},
     },
     web,
 };
@@ -61,6 +61,11 @@ pub trait Endpoint: AsRef<Ingress> + Clone + 'static {
 
     /// The answer to a client that is refused, as the document of the protocol has it.
     fn refuse(&self, refusal: &Refusal<Self::Refused>) -> HttpResponse;
+
+    /// The answer to a plain request that comes too often, in the form of the protocol's other answers.
+    fn refuse_request(&self, _: &HttpRequest, refusal: NotAdmitted) -> HttpResponse {
+        self.refuse(&Refusal::NotAdmitted(refusal))
+    }
 
     /// The subprotocol that the client gets of those that it has named.
     fn subprotocol(&self, _: &HttpRequest) -> Option<&'static str> {
@@ -194,19 +199,33 @@ where
 /// Answers one plain request by `handler`. What is left of its body is read, so that the client's next request on the
 /// connection is not lost, and answers that are errors are counted.
 ///
-/// The one place where the limits of a network for plain requests stand, as [`Ingress::take_place`] is for WebSockets.
+/// The one place where the rate of a network for plain requests stands, as [`Ingress::take_place`] is for WebSockets.
 pub async fn serve<E, H>(endpoint: &E, handler: &H, request: HttpRequest, mut payload: web::Payload) -> HttpResponse
 where
     E: Endpoint,
     H: AsyncFn(&E, &HttpRequest, &mut web::Payload) -> HttpResponse,
 {
-    let response = handler(endpoint, &request, &mut payload).await;
+    let response = match endpoint.ingress().take_request(&request) {
+        Ok(()) => handler(endpoint, &request, &mut payload).await,
+        Err(refusal) => turned_down(endpoint, &request, refusal),
+    };
     // What follows a request for an upgrade has no end: it is no body.
     if !request.head().upgrade() {
         body::discard(request.headers(), &mut payload, limits::REQUEST_BODY_BYTES).await;
     }
     if response.status().is_client_error() || response.status().is_server_error() {
         endpoint.ingress().worker.count(|counters| counters.errors_sent += 1);
+    }
+    response
+}
+
+fn turned_down<E: Endpoint>(endpoint: &E, request: &HttpRequest, refusal: NotAdmitted) -> HttpResponse {
+    endpoint
+        .ingress()
+        .note_refusal(request, refusal.reason(), || format!("{}: a request is refused: {refusal}", E::NAME));
+    let mut response = endpoint.refuse_request(request, refusal);
+    if let NotAdmitted::TooOften(rate) = refusal {
+        response.headers_mut().insert(RETRY_AFTER, rate.retry_after().into());
     }
     response
 }

@@ -21,7 +21,9 @@ use crate::{
         admission::{Admission, NotAdmitted, Permit},
         client_address::{client_address_of, proxy_hint},
         guard::MessageLimits,
+        http::body,
     },
+    ids::AppId,
     limits,
     live::Live,
 };
@@ -92,6 +94,17 @@ impl Ingress {
         self.admission.admit(self.client_address(request), self.worker.broker.clock.uptime())
     }
 
+    /// Counts a plain request against its network's rate; what is read of it is its network's to pay for until its app is known.
+    ///
+    /// # Errors
+    /// When the network asks too often.
+    pub(super) fn take_request(&self, request: &HttpRequest) -> Result<(), NotAdmitted> {
+        let broker = &self.worker.broker;
+        let network = self.admission.request(self.client_address(request), broker.clock.uptime())?;
+        body::charge_to(request, broker.accounts.requests(network));
+        Ok(())
+    }
+
     /// Takes what the connection itself costs, from the account of its app and network.
     ///
     /// # Errors
@@ -102,6 +115,12 @@ impl Ingress {
         let account = broker.accounts.client(terms.app, permit.network());
         let charge = account.charge(Kind::Connection, limits::CONNECTION_COST).map_err(NotAdmitted::NoMemory)?;
         Ok(Place { terms, account, held: (permit, charge) })
+    }
+
+    /// Who pays for what a plain request has kept.
+    pub fn account_of_request(&self, request: &HttpRequest, app: AppId) -> Account {
+        let network = self.admission.network(self.client_address(request));
+        self.worker.broker.accounts.client(app, network)
     }
 
     /// Counts a client that is turned away before the upgrade, and logs why. Where clients are counted by

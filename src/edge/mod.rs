@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod body;
 pub mod client_address;
+pub mod counted;
 pub mod endpoint;
 pub mod fallback;
 pub mod guard;
@@ -12,7 +13,8 @@ pub mod origin;
 pub mod own_hosts;
 pub mod portions;
 pub mod refusal;
-pub mod target;
+mod scan;
+pub mod stream;
 pub mod tls;
 pub mod websocket;
 

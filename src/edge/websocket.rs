@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
     HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody as _},
@@ -29,6 +30,7 @@ use crate::{
     },
     edge::{
         body::OutboxBody,
+        counted::{Counted, PlainPlace},
         guard::{self, MessageLimits, Verdict, Violation},
         ingress::{Ingress, Place},
         refusal::NoHandshake,
@@ -66,6 +68,10 @@ impl Ingress {
         } else {
             Outbox::new(limit, Some(account))
         };
+        if let Some(place) = descriptor.and_then(|descriptor| descriptor.place.as_ref()) {
+            // It has the place of a WebSocket by now.
+            place.give_up();
+        }
         let body_outbox = outbox.clone();
         let body_socket = socket.clone();
         Transport::open(Rc::clone(&self.worker), handler, terms, inbound, outbox, socket, Box::new(held));
@@ -78,6 +84,8 @@ struct Descriptor {
     number: RawFd,
     /// What is written to it goes out as it is: no TLS.
     plain: bool,
+    /// None where connections are not counted, as in tests.
+    place: Option<PlainPlace>,
 }
 
 /// Whether a request came by TLS.
@@ -87,13 +95,13 @@ pub fn is_encrypted(request: &HttpRequest) -> bool {
 
 /// For whoever accepts connections: notes the descriptor, so that a stuck connection can be cut.
 pub fn note_descriptor(io: &dyn Any, extensions: &mut Extensions) {
-    let plain = io.downcast_ref::<TcpStream>();
-    let tcp = plain.or_else(|| {
-        let tls = io.downcast_ref::<actix_tls::accept::rustls_0_23::TlsStream<TcpStream>>();
-        tls.map(|tls| tls.get_ref().0)
-    });
-    if let Some(tcp) = tcp {
-        extensions.insert(Descriptor { number: tcp.as_raw_fd(), plain: plain.is_some() });
+    let plain = io.downcast_ref::<Counted>();
+    let encrypted = io.downcast_ref::<TlsStream<Counted>>().map(|tls| tls.get_ref().0);
+    if let Some(counted) = plain.or(encrypted) {
+        let (number, place) = (counted.tcp().as_raw_fd(), Some(counted.place()));
+        extensions.insert(Descriptor { number, plain: plain.is_some(), place });
+    } else if let Some(tcp) = io.downcast_ref::<TcpStream>() {
+        extensions.insert(Descriptor { number: tcp.as_raw_fd(), plain: true, place: None });
     }
 }
 

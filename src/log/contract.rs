@@ -15,11 +15,12 @@ use crate::{
         dedupe::Known,
         history::{Direction, Kind, Page, Query},
         message::{Body, Entry, EntryId, Message, Payload},
-        replay::{Found, Wanted},
+        replay::{Choice, Found, Past, Wanted},
         serial::{Mint, Serial},
         window::Gap,
     },
     ids::Timestamp,
+    limits,
     log::{ChannelLog, Log, StoreError},
 };
 
@@ -77,16 +78,30 @@ pub trait Reads {
 
 impl Reads for dyn ChannelLog {
     fn after(&self, position: Serial) -> Found {
-        wait(|later| self.read(Wanted::After(position), later))
+        wait(|later| self.read(Wanted::After(position), &Choice::all(), later))
     }
 
     fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>> {
-        wait(|later| self.read(Wanted::Last(now, rewind), later)).unwrap()
+        wait(|later| self.read(Wanted::Last(now, rewind), &Choice::all(), later)).unwrap()
     }
 
     fn read_page(&self, query: &Query) -> Page {
         wait(|later| self.page(query, later)).expect("readable").expect("nothing is lost")
     }
+}
+
+/// What a transport reads of a backlog, portion by portion.
+pub fn portions(past: &Arc<dyn Past>, mut after: Serial, upto: Serial) -> Found {
+    let mut all = Vec::new();
+    while after.place() < upto.place() {
+        let portion = wait(|later| Arc::clone(past).portion(after, upto, &Choice::all(), later))?;
+        assert!(portion.upto.place() > after.place() && portion.upto.place() <= upto.place());
+        let (_last, but_last) = portion.entries.split_last().map_or((None, &[][..]), |(last, rest)| (Some(last), rest));
+        assert!(but_last.iter().map(|entry| entry.cost()).sum::<usize>() < limits::BACKLOG_PORTION);
+        after = portion.upto;
+        all.extend(portion.entries);
+    }
+    Ok(all)
 }
 
 pub fn serials(entries: &[Arc<Entry>]) -> Vec<Serial> {
@@ -123,6 +138,8 @@ fn reads_back_in_order(log: &dyn Log) {
     for (place, entry) in all.iter().enumerate() {
         let found = channel.after(entry.serial).expect("kept");
         assert_eq!(serials(&found), serials(&all[place + 1..]));
+        let found = portions(&channel.past(), entry.serial, all[9].serial).expect("kept");
+        assert_eq!(serials(&found), serials(&all[place + 1..]));
     }
     assert!(!channel.expire(Duration::from_secs(100)));
     assert_eq!(serials(&channel.recent()), serials(&all));
@@ -135,6 +152,7 @@ fn says_what_has_expired(log: &dyn Log) {
     let all = fill(&mut *channel);
     assert!(channel.expire(Duration::from_secs(300)));
     assert_eq!(channel.after(all[0].serial).err(), Some(Gap::Expired));
+    assert_eq!(portions(&channel.past(), all[0].serial, all[9].serial).err(), Some(Gap::Expired));
 }
 
 fn goes_on_when_opened_again(log: &dyn Log) {

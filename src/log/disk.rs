@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
-    ids::ChannelName,
+    ids::{AppId, ChannelName},
     log::{ChannelLog, Log, memory::MemoryLog},
     store::{
         StoreError,
@@ -31,6 +31,7 @@ pub mod check;
 mod encoding;
 mod handover;
 mod open_channel;
+mod past;
 mod reader;
 mod rows;
 mod sweep;
@@ -138,7 +139,15 @@ impl DiskLog {
         if read.is_err() {
             self.channels.lock().open.remove(name);
         }
-        Ok(Arc::clone(open.insert(Arc::new(read?.unwrap_or_else(|| OpenChannel::new(self))))))
+        Ok(Arc::clone(open.insert(Arc::new(read?.unwrap_or_else(|| OpenChannel::new(self, name.app()))))))
+    }
+}
+
+impl DiskLog {
+    /// A persisted channel in use, unless it is being read just now.
+    fn at_hand(&self, channel: &ChannelName) -> Option<Arc<OpenChannel>> {
+        let slot = self.channels.lock().open.get(channel).cloned()?;
+        slot.try_lock()?.clone()
     }
 }
 
@@ -160,7 +169,7 @@ impl Log for DiskLog {
         let open = self.open_channel(channel).unwrap_or_else(|error| {
             // A new epoch: clients see a break. What is in the file is not written over.
             tracing::error!(%error, "the log of a channel cannot be read; nothing can be published to it");
-            Arc::new(OpenChannel::new(self))
+            Arc::new(OpenChannel::new(self, channel.app()))
         });
         Box::new(DiskChannel::new(self, channel.clone(), open))
     }
@@ -183,8 +192,20 @@ impl Log for DiskLog {
         self.memory.close(channel);
     }
 
-    fn bytes(&self) -> usize {
-        self.memory.bytes()
+    fn forget(&self, channel: &ChannelName) {
+        self.memory.forget(channel);
+        if let Some(open) = self.at_hand(channel) {
+            open.forget(usize::MAX);
+        }
+    }
+
+    fn shrink(&self, app: AppId, now: Duration) -> bool {
+        let channels = self.channels.lock();
+        let names: Vec<_> = channels.open.keys().filter(|name| name.app() == app).cloned().collect();
+        drop(channels);
+        let open = names.iter().filter_map(|name| self.at_hand(name));
+        self.memory.may_shrink(app, now)
+            && open.fold(self.memory.shrink_windows(app), |is_any, open| open.state.lock().window.shrink() || is_any)
     }
 
     fn stored_bytes(&self) -> u64 {

@@ -1,10 +1,10 @@
-//! The log in memory: everything of the last minutes, bounded per channel and in all.
+//! The log in memory: everything of the last minutes, bounded per channel and by the account of its app.
 
 use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -14,63 +14,38 @@ use parking_lot::Mutex;
 
 use crate::{
     core::{
+        budget::Account,
         dedupe::Known,
         history::Query,
         message::Entry,
-        replay::{Found, Wanted},
-        serial::{Epoch, Mint},
+        replay::{Choice, Found, Past, Read, Wanted},
+        serial::{Epoch, Mint, Serial},
         window::{Bounds, Window},
     },
-    ids::ChannelName,
-    log::{ChannelLog, Later, Log, PageRead},
+    ids::{AppId, ChannelName},
+    limits,
+    log::{ChannelLog, Later, Log, PageRead, kept::KeptWindow},
     store::StoreError,
 };
+
+/// The account that pays for the windows of an app.
+pub type AccountOf = Box<dyn Fn(AppId) -> Account + Send + Sync>;
 
 /// All windows. They live here and not in the channel actors, so that an actor that dies takes
 /// nothing with it.
 pub struct MemoryLog {
-    windows: Mutex<HashMap<ChannelName, Arc<Mutex<Window>>>>,
+    windows: Mutex<HashMap<ChannelName, Arc<Mutex<KeptWindow>>>>,
     bounds: Bounds,
-    budget: Arc<Budget>,
+    account_of: AccountOf,
+    /// When the windows of an app were shrunk (monotonic).
+    shrunk: Mutex<HashMap<AppId, Duration>>,
     is_sealed: Arc<AtomicBool>,
 }
 
-/// Bytes of all windows together.
-pub(super) struct Budget {
-    used: AtomicUsize,
-    limit: usize,
-}
-
-impl Budget {
-    /// Changes a window, and accounts for it. When memory is short, the channel that is written to loses its own
-    /// oldest entries.
-    pub(super) fn charge(&self, window: &mut Window, change: impl FnOnce(&mut Window)) {
-        let before = window.bytes();
-        change(window);
-        // Two's complement: it may have become less.
-        let change = window.bytes().wrapping_sub(before);
-        let used = self.used.fetch_add(change, Ordering::Relaxed);
-        let mut used = used.wrapping_add(change);
-        while used > self.limit {
-            let before = window.bytes();
-            if !window.drop_oldest() {
-                break;
-            }
-            let freed = before - window.bytes();
-            used = self.used.fetch_sub(freed, Ordering::Relaxed) - freed;
-        }
-    }
-}
-
 impl MemoryLog {
-    /// Each channel keeps what `bounds` allow, all together at most `total_bytes`.
-    pub fn new(bounds: Bounds, total_bytes: usize) -> Self {
-        Self {
-            windows: Mutex::default(),
-            bounds,
-            budget: Arc::new(Budget { used: AtomicUsize::new(0), limit: total_bytes }),
-            is_sealed: Arc::default(),
-        }
+    /// Each channel keeps what `bounds` allow, as far as `account_of` its app has room for it.
+    pub fn new(bounds: Bounds, account_of: AccountOf) -> Self {
+        Self { windows: Mutex::default(), bounds, account_of, shrunk: Mutex::default(), is_sealed: Arc::default() }
     }
 
     /// From now on every append is refused: [`MemoryLog::windows`] has every entry that was acknowledged.
@@ -82,24 +57,38 @@ impl MemoryLog {
         self.bounds
     }
 
-    pub(super) const fn budget(&self) -> &Arc<Budget> {
-        &self.budget
+    /// A window that its app pays for.
+    /// Who pays for what is in memory of an app's channels.
+    pub(super) fn account(&self, app: AppId) -> Account {
+        (self.account_of)(app)
+    }
+
+    pub(super) fn kept(&self, app: AppId, window: Window) -> KeptWindow {
+        KeptWindow::new(window, (self.account_of)(app))
+    }
+
+    /// Whether the windows of an app may be shrunk now: not if they were in this second.
+    pub(super) fn may_shrink(&self, app: AppId, now: Duration) -> bool {
+        let mut shrunk = self.shrunk.lock();
+        shrunk.retain(|_, last| now.saturating_sub(*last) < limits::RELIEF_CHECK);
+        let may = !shrunk.contains_key(&app);
+        shrunk.entry(app).or_insert(now);
+        may
     }
 
     /// All windows as they are.
-    pub(super) fn windows(&self) -> Vec<(ChannelName, Arc<Mutex<Window>>)> {
+    pub(super) fn windows(&self) -> Vec<(ChannelName, Arc<Mutex<KeptWindow>>)> {
         let windows = self.windows.lock();
         let shared = |(name, window): (&ChannelName, &Arc<_>)| (name.clone(), Arc::clone(window));
         windows.iter().map(shared).collect()
     }
 
     /// Puts back a window of an earlier run.
-    pub(super) fn restore(&self, name: ChannelName, entries: Vec<(Duration, Arc<Entry>)>, mut window: Window) {
-        self.budget.charge(&mut window, |window| {
-            for (came, entry) in entries {
-                window.append(came, entry, self.bounds);
-            }
-        });
+    pub(super) fn restore(&self, name: ChannelName, entries: Vec<(Duration, Arc<Entry>)>, window: Window) {
+        let mut window = self.kept(name.app(), window);
+        for (came, entry) in entries {
+            window.append_copy(came, entry, self.bounds);
+        }
         self.windows.lock().insert(name, Arc::new(Mutex::new(window)));
     }
 
@@ -110,9 +99,18 @@ impl MemoryLog {
                 return true;
             }
             let mut window = shared.lock();
-            self.budget.charge(&mut window, |window| window.trim(now, self.bounds));
+            window.trim(now, self.bounds);
             !window.is_empty()
         });
+    }
+
+    /// Shrinks the windows of an app; whether anything went.
+    pub(super) fn shrink_windows(&self, app: AppId) -> bool {
+        let windows = self.windows.lock();
+        let of_app: Vec<_> =
+            windows.iter().filter(|(name, _)| name.app() == app).map(|(_, window)| window.clone()).collect();
+        drop(windows);
+        of_app.iter().fold(false, |is_any, window| window.lock().shrink() || is_any)
     }
 }
 
@@ -121,11 +119,10 @@ impl Log for MemoryLog {
         let mut windows = self.windows.lock();
         let window = windows
             .entry(channel.clone())
-            .or_insert_with(|| Arc::new(Mutex::new(Window::new(Epoch::new(rand::random())))));
+            .or_insert_with(|| Arc::new(Mutex::new(self.kept(channel.app(), Window::new(Epoch::new(rand::random()))))));
         Box::new(ChannelWindow {
             window: Arc::clone(window),
             bounds: self.bounds,
-            budget: Arc::clone(&self.budget),
             is_sealed: Arc::clone(&self.is_sealed),
         })
     }
@@ -137,16 +134,22 @@ impl Log for MemoryLog {
         }
     }
 
-    fn bytes(&self) -> usize {
-        self.budget.used.load(Ordering::Relaxed)
+    fn forget(&self, channel: &ChannelName) {
+        let window = self.windows.lock().get(channel).cloned();
+        if let Some(window) = window {
+            window.lock().give_up(usize::MAX);
+        }
+    }
+
+    fn shrink(&self, app: AppId, now: Duration) -> bool {
+        self.may_shrink(app, now) && self.shrink_windows(app)
     }
 }
 
 struct ChannelWindow {
-    /// Never contended: only the channel's actor locks it, and another one only after its death.
-    window: Arc<Mutex<Window>>,
+    /// Locked for moments: by the channel's actor, by transports that read a backlog of it, and by who makes room.
+    window: Arc<Mutex<KeptWindow>>,
     bounds: Bounds,
-    budget: Arc<Budget>,
     is_sealed: Arc<AtomicBool>,
 }
 
@@ -170,8 +173,7 @@ impl ChannelLog for ChannelWindow {
         if self.is_sealed.load(Ordering::SeqCst) {
             return Poll::Ready(Err(StoreError::Closed));
         }
-        self.budget.charge(&mut window, |window| window.append(now, entry, self.bounds));
-        Poll::Ready(Ok(()))
+        Poll::Ready(window.append(now, entry, self.bounds).map_err(StoreError::Memory))
     }
 
     fn remembered(&mut self) -> Vec<Known> {
@@ -183,8 +185,12 @@ impl ChannelLog for ChannelWindow {
         self.window.lock().entries().cloned().collect()
     }
 
-    fn read(&self, wanted: Wanted, _: Later<'_, Found>) -> Poll<Found> {
-        Poll::Ready(self.window.lock().read(wanted))
+    fn read(&self, wanted: Wanted, choice: &Arc<Choice>, _: Later<'_, Found>) -> Poll<Found> {
+        Poll::Ready(self.window.lock().read(wanted, choice))
+    }
+
+    fn past(&self) -> Arc<dyn Past> {
+        Arc::<Mutex<KeptWindow>>::clone(&self.window)
     }
 
     fn page(&self, query: &Query, _: Later<'_, PageRead>) -> Poll<PageRead> {
@@ -193,10 +199,20 @@ impl ChannelLog for ChannelWindow {
         Poll::Ready(Ok(is_kept.then(|| window.page(query))))
     }
 
+    fn give_up(&mut self, bytes: usize) -> bool {
+        self.window.lock().give_up(bytes)
+    }
+
     fn expire(&mut self, now: Duration) -> bool {
         let mut window = self.window.lock();
-        self.budget.charge(&mut window, |window| window.trim(now, self.bounds));
+        window.trim(now, self.bounds);
         window.is_empty()
+    }
+}
+
+impl Past for Mutex<KeptWindow> {
+    fn portion(self: Arc<Self>, after: Serial, upto: Serial, choice: &Arc<Choice>, _: Later<'_, Read>) -> Poll<Read> {
+        Poll::Ready(self.lock().portion(after, upto, choice))
     }
 }
 
@@ -205,32 +221,46 @@ mod tests {
     use super::*;
     use crate::log::contract::{self, entry};
 
-    fn log(channel_bytes: usize, total_bytes: usize) -> MemoryLog {
-        let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: channel_bytes };
-        MemoryLog::new(bounds, total_bytes)
+    fn log(account: &Account) -> MemoryLog {
+        let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
+        let account = account.clone();
+        MemoryLog::new(bounds, Box::new(move |_| account.clone()))
     }
 
     #[test]
     fn keeps_the_contract() {
-        contract::holds(|| log(1 << 20, 1 << 20));
-        contract::forgets(|| log(1 << 20, 1 << 20));
+        let account = Account::server(1 << 24);
+        contract::holds(|| log(&account));
+        contract::forgets(|| log(&account));
     }
 
+    /// Three channels of one app: what they keep is charged, what does not fit is refused until older entries make room, and
+    /// everything is given back.
     #[test]
-    fn the_total_is_bounded_and_accounted() {
-        let log = log(1 << 20, 20_000);
+    fn what_is_kept_is_charged() {
+        const LIMIT: usize = 5 * limits::WINDOW_STEP;
+        let account = Account::server(LIMIT);
+        let log = log(&account);
         let mut channels: Vec<_> = ["a", "b", "c"].map(|name| log.open(&name.into())).into_iter().collect();
+        let mut refused = 0;
         for round in 0..200 {
             for channel in &mut channels {
-                let entry = entry(&mut channel.mint(), 100);
-                contract::append(&mut **channel, Duration::from_secs(round), entry);
-                assert!(log.bytes() <= 20_000);
+                let mut later = || -> crate::log::Done<()> { unreachable!("a log in memory answers at once") };
+                while let Poll::Ready(Err(error)) =
+                    channel.append(Duration::from_secs(round), entry(&mut channel.mint(), 1_000), &mut later)
+                {
+                    assert!(matches!(error, StoreError::Memory(full) if full.limit == LIMIT), "{error}");
+                    refused += 1;
+                    assert!(channel.give_up(1) || log.shrink(AppId::DEFAULT, Duration::from_secs(round)));
+                }
+                assert!(account.kept() <= LIMIT);
             }
         }
-        assert!(log.bytes() > 0);
+        assert!(refused > 0 && account.kept() > LIMIT / 2);
+        log.forget(&"a".into());
         for channel in &mut channels {
             assert!(channel.expire(Duration::from_secs(1_000)));
         }
-        assert_eq!(log.bytes(), 0);
+        assert_eq!(account.kept(), 0);
     }
 }

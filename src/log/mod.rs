@@ -8,18 +8,22 @@ use crate::{
         dedupe::Known,
         history::{Page, Query},
         message::Entry,
-        replay::{Found, Wanted},
+        replay::{Choice, Found, Past, Wanted},
         serial::Mint,
     },
-    ids::ChannelName,
+    ids::{AppId, ChannelName},
 };
 
 #[cfg(test)]
 mod contract;
 pub mod disk;
+mod kept;
 pub mod memory;
 
-pub use crate::store::{Done, StoreError};
+pub use crate::{
+    core::replay::Later,
+    store::{Done, StoreError},
+};
 
 /// The logs of all channels.
 pub trait Log: Send + Sync {
@@ -35,18 +39,18 @@ pub trait Log: Send + Sync {
     /// `channel` is no longer in use: a log that keeps nothing may be dropped.
     fn close(&self, channel: &ChannelName);
 
-    /// Bytes held in memory for all channels.
-    fn bytes(&self) -> usize;
+    /// Drops what is in memory of a channel. Whoever asks for it is told that it is kept no more, or gets it from the disk.
+    fn forget(&self, channel: &ChannelName);
+
+    /// Every channel of an app loses the older half of what it has in memory beyond [`crate::limits::WINDOW_FREE`] bytes; at most
+    /// once a second (`now` is monotonic). Whether anything went.
+    fn shrink(&self, app: AppId, now: Duration) -> bool;
 
     /// Bytes of all entries on disk, as last counted.
     fn stored_bytes(&self) -> u64 {
         0
     }
 }
-
-/// Makes what a log calls when it has an answer: asked for at most once, and only by a log that has to wait for a disk. It
-/// then returns [`Poll::Pending`], and calls from another thread, perhaps before it returns.
-pub type Later<'a, T> = &'a mut dyn FnMut() -> Box<dyn FnOnce(T) + Send>;
 
 /// A page of the past; none when nothing is kept any more of what came before the position that it was to end at.
 pub type PageRead = Result<Option<Page>, StoreError>;
@@ -56,7 +60,7 @@ pub trait ChannelLog: Send {
     /// Mints the serials that follow the newest entry, those included that are not on disk yet.
     fn mint(&self) -> Mint;
 
-    /// Adds the newest entry. `now` is monotonic.
+    /// Adds the newest entry. `now` is monotonic. With [`StoreError::Memory`] nothing has changed, and `later` was not asked.
     ///
     /// While it is pending the entry is not to be delivered, and a log that is opened again does not have it. Entries
     /// are answered in their order.
@@ -74,11 +78,17 @@ pub trait ChannelLog: Send {
     /// Everything that is in memory, oldest first.
     fn recent(&self) -> Vec<Arc<Entry>>;
 
-    /// A part of the past. What cannot be read is not there: [`Gap::Expired`](crate::core::window::Gap::Expired), or less.
-    fn read(&self, wanted: Wanted, later: Later<'_, Found>) -> Poll<Found>;
+    /// What is chosen of a part of the past. What cannot be read is not there: [`Gap::Expired`](crate::core::window::Gap::Expired), or less.
+    fn read(&self, wanted: Wanted, choice: &Arc<Choice>, later: Later<'_, Found>) -> Poll<Found>;
+
+    /// The same log for whoever reads a backlog.
+    fn past(&self) -> Arc<dyn Past>;
 
     /// A page of the past.
     fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead>;
+
+    /// Drops the oldest entries from memory, so many bytes of them; false when there are none.
+    fn give_up(&mut self, bytes: usize) -> bool;
 
     /// Drops from memory what is too old; true when nothing is left and nothing is pending. `now` is
     /// monotonic.

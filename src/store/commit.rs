@@ -56,6 +56,7 @@ impl StoreError {
         match self {
             Self::Full => Fault::DiskFull,
             Self::Busy => Fault::Busy,
+            Self::Memory(full) => full.to_fault(),
             Self::Closed => Fault::ShuttingDown,
             Self::Io(_) | Self::Damaged(_) | Self::Unreachable(_) => Fault::Internal,
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::ids::Timestamp;
+use crate::{core::budget, ids::Timestamp};
 
 pub mod archive;
 pub mod check;
@@ -48,6 +48,9 @@ pub enum StoreError {
     /// What was read is not what was written; it is not served.
     #[error("the data file is damaged: {0}")]
     Damaged(Arc<str>),
+    /// What is kept of it in memory has no room.
+    #[error(transparent)]
+    Memory(#[from] budget::Full),
     #[error("the store is closed")]
     Closed,
     /// Only a database on another machine; it is found again by itself.

@@ -79,14 +79,14 @@ impl Endpoint for Echo {
     }
 
     fn refuse(&self, refusal: &Refusal<EchoError>) -> HttpResponse {
-        answer::plain(refusal.status(EchoError::status), refusal)
+        answer::build(refusal.status(EchoError::status)).body(refusal.to_string())
     }
 }
 
 pub fn routes(config: &mut web::ServiceConfig, echo: &Echo) {
     config.route("/", web::get().to(edge::websocket(echo)));
     edge::route(config, "/online", Methods::Read, echo, async |echo, _, _| {
-        answer::plain(200, echo.inboxes.online.users())
+        HttpResponse::Ok().body(echo.inboxes.online.users().to_string())
     });
 }
 

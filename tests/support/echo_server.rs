@@ -39,8 +39,10 @@ impl EchoServer {
         config.limits.connects_per_second = 0;
         config.limits.connections = connections;
         let window = Bounds { age: Duration::ZERO, entries: 1, bytes: 1 << 20 };
-        let log = Arc::new(MemoryLog::new(window, 1 << 20));
-        let broker = Arc::new(app::broker(&config, Clock::system(), log, Arc::new(Terms::default())));
+        let accounts = Arc::new(app::accounts(&config));
+        let paying = Arc::clone(&accounts);
+        let log = Arc::new(MemoryLog::new(window, Box::new(move |app| paying.app(app))));
+        let broker = Arc::new(app::broker(&config, Clock::system(), log, Arc::new(Terms::default()), accounts));
         let data = tempfile::tempdir().unwrap();
         let terms = folder::Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
         let folder = DataFolder::open(data.path(), terms, Clock::system()).unwrap();

@@ -35,6 +35,7 @@ impl Server {
         let mut config = Config::defaults().expect("the defaults are valid");
         // All clients of a test come from one address, as fast as they can.
         config.limits.connects_per_second = 0;
+        config.limits.requests_per_second = 0;
         Self::start_with(clock, config, adjust)
     }
 

@@ -13,6 +13,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 
 use crate::{
     actors::{
+        accounts::Charge,
         broker::Broker,
         channels::commit_queue::CommitQueue,
         channels::undone::{Command, Owed},
@@ -48,6 +49,11 @@ pub struct Channel {
     pub(in crate::actors) commit_queue: CommitQueue,
     /// The occupancy will be sent soon.
     counting: bool,
+    /// Whether the directory knows that nobody is attached or present, and whether it was used all the same since the last look.
+    is_idle: bool,
+    pub(in crate::actors) was_used: bool,
+    /// Pays for it until it has ended.
+    _charge: Charge,
     /// No longer in the directory: whatever still comes belongs to the successor.
     pub(in crate::actors) retired: bool,
     /// Who waits for an answer to the command that is carried out just now.
@@ -59,22 +65,27 @@ pub struct Channel {
 #[rtype(result = "()")]
 pub struct Leave(pub command::Leave);
 
+/// Its window is gone, and its place is another's: it ends unless somebody has attached meanwhile.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Evict;
+
 impl Channel {
     /// Starts the actor of `name` on this worker thread; it goes on where the log stands. Whatever is sent to it waits in
     /// its mailbox until its log is open: other channels do not wait for the disk.
-    pub fn open(name: ChannelName, broker: &Arc<Broker>) -> Addr<Self> {
+    pub fn open(name: ChannelName, charge: Charge, broker: &Arc<Broker>) -> Addr<Self> {
         let mut ctx = Context::new();
         ctx.set_mailbox_capacity(limits::CHANNEL_MAILBOX);
         let address = ctx.address();
         if broker.log.opens_at_once(&name) {
             let log = broker.log.open(&name);
-            Self::start_with(log, name, broker, ctx);
+            Self::start_with(log, name, charge, broker, ctx);
         } else {
             let broker = Arc::clone(broker);
             actix_rt::spawn(async move {
                 let (logs, wanted) = (Arc::clone(&broker.log), name.clone());
                 match actix_rt::task::spawn_blocking(move || logs.open(&wanted)).await {
-                    Ok(log) => Self::start_with(log, name, &broker, ctx),
+                    Ok(log) => Self::start_with(log, name, charge, &broker, ctx),
                     // The commands in its mailbox are dropped, and with that answered ([`Command`]).
                     Err(error) => {
                         tracing::error!(%error, "a channel could not be opened");
@@ -87,7 +98,13 @@ impl Channel {
         address
     }
 
-    fn start_with(mut log: Box<dyn ChannelLog>, name: ChannelName, broker: &Arc<Broker>, mut ctx: Context<Self>) {
+    fn start_with(
+        mut log: Box<dyn ChannelLog>,
+        name: ChannelName,
+        charge: Charge,
+        broker: &Arc<Broker>,
+        mut ctx: Context<Self>,
+    ) {
         let worker = Worker::on_this_thread(broker);
         let terms = broker.namespaces.terms(&name);
         let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
@@ -107,6 +124,9 @@ impl Channel {
             commit_queue: CommitQueue::default(),
             counting: false,
             worker,
+            is_idle: true,
+            was_used: false,
+            _charge: charge,
             retired: false,
             owed: None,
         });
@@ -179,7 +199,7 @@ impl Channel {
     /// The channel that is in charge now.
     pub(in crate::actors) fn successor(&self) -> Result<Addr<Self>, Fault> {
         let broker = &self.worker.broker;
-        broker.directory.channel(self.state.name(), broker)
+        broker.directory.channel(self.state.name(), broker, None)
     }
 
     /// Hands a late command to the channel that is in charge now. When there can be none, it is dropped, and with
@@ -205,8 +225,18 @@ impl Channel {
         self.hubs.iter().find(|hub| hub.id == id)
     }
 
+    /// Tells the directory whether anybody is attached or present: who has nobody goes first when there is no room.
+    pub(in crate::actors) fn note_use(&mut self, ctx: &Context<Self>) {
+        let is_idle = self.state.is_idle();
+        if is_idle != self.is_idle || (is_idle && std::mem::take(&mut self.was_used)) {
+            self.is_idle = is_idle;
+            self.worker.broker.directory.note_use(self.state.name(), &ctx.address(), is_idle);
+        }
+    }
+
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         self.expire(ctx);
+        self.note_use(ctx);
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
         if is_empty && self.state.is_idle() && self.commit_queue.is_empty() {
             self.retired = true;
@@ -233,6 +263,17 @@ fn fixture_entry(channel: &ChannelName, head: Serial, members: &[Arc<Member>]) -
     Some(Arc::new(entry))
 }
 
+impl Handler<Evict> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, _: Evict, ctx: &mut Self::Context) {
+        if !self.retired && self.state.is_idle() {
+            self.log.give_up(usize::MAX);
+            self.sweep(ctx);
+        }
+    }
+}
+
 impl Actor for Channel {
     type Context = Context<Self>;
 }
@@ -250,6 +291,7 @@ impl Handler<Command<Attach>> for Channel {
         self.owed = Some(Owed::Attachment { hub: hub.id, id: attach.id });
         self.know(hub);
         let effects = self.state.attach(attach);
+        self.note_use(ctx);
         self.carry_out(effects, ctx);
     }
 }
@@ -268,6 +310,7 @@ impl Handler<Command<Detach>> for Channel {
         self.know(hub);
         let effects = self.state.detach(self.now(), detach);
         self.carry_out(effects, ctx);
+        self.note_use(ctx);
     }
 }
 
@@ -283,6 +326,7 @@ impl Handler<Command<Resubscribe>> for Channel {
         };
         self.know(hub);
         let effect = self.state.resubscribe(resubscribe);
+        self.note_use(ctx);
         self.carry_out([effect], ctx);
     }
 }
@@ -325,5 +369,6 @@ impl Handler<Leave> for Channel {
         let effects = self.state.leave(self.now(), leave.0);
         self.carry_out(effects, ctx);
         self.expire_in_time(ctx);
+        self.note_use(ctx);
     }
 }

@@ -1,11 +1,12 @@
 //! Channel name → actor. Asked when a connection attaches and, after an actor has ended, whether those of a thread's
-//! channels still live; never on the way of a message.
+//! channels still live; never on the way of a message. It also knows which channels nobody is attached to: those go, the
+//! oldest first, before another one is refused (`docs/architecture.md §6a`).
 
 use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -14,88 +15,219 @@ use parking_lot::Mutex;
 
 use crate::{
     actors::{
+        accounts::{Account, Charge, Full, Kind},
         broker::Broker,
-        channels::{channel::Channel, names::Names},
+        channels::{
+            channel::{Channel, Evict},
+            names::Names,
+        },
+    },
+    core::{
+        budget::Level,
+        eviction::{ChannelShares, NoPlace, Roster, Turn},
     },
     error::Fault,
     ids::{AppId, ChannelName},
+    limits,
 };
 
 /// The channels that have an actor.
 pub struct Directory {
     channels: Mutex<Channels>,
-    limit: AtomicUsize,
     restarts: AtomicU64,
     ended: AtomicU64,
 }
 
-#[derive(Default)]
 struct Channels {
-    actors: HashMap<ChannelName, Addr<Channel>>,
+    actors: HashMap<ChannelName, Known>,
     /// The same channels in the order of their names.
     names: Names,
+    roster: Roster,
+    shares: ChannelShares,
+}
+
+struct Known {
+    address: Addr<Channel>,
+    place: Place,
+}
+
+/// What a channel counts as in the roster.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Somebody is attached or present.
+    Used,
+    Idle(Turn),
+    /// It was told to go, and counts no more.
+    Going,
+}
+
+impl Channels {
+    /// Makes place for `name`: the channel that has to go for it, if one has to.
+    fn make_place(&mut self, app: AppId) -> Result<Option<Victim>, NoPlace> {
+        let victim = self.roster.make_place(app, self.shares)?;
+        Ok(victim.and_then(|victim| self.going(victim)))
+    }
+
+    fn going(&mut self, name: ChannelName) -> Option<Victim> {
+        let known = self.actors.get_mut(&name)?;
+        known.place = Place::Going;
+        Some(Victim { address: known.address.clone(), name })
+    }
+
+    /// The actor of a channel, the last one if it has died.
+    fn take(&mut self, name: ChannelName, address: Addr<Channel>) {
+        let app = name.app();
+        match self.actors.get(&name).map(|known| known.place) {
+            Some(Place::Used) => self.roster.remove(app, None),
+            Some(Place::Idle(turn)) => self.roster.remove(app, Some(turn)),
+            Some(Place::Going) | None => {}
+        }
+        let place = Place::Idle(self.roster.add(name.clone()));
+        self.names.add(name.clone());
+        self.actors.insert(name, Known { address, place });
+    }
+}
+
+/// A channel that nobody is attached to, and that has to make place.
+struct Victim {
+    name: ChannelName,
+    address: Addr<Channel>,
+}
+
+impl Victim {
+    /// Its window is gone at once: a late resumer is told so. The actor ends, unless somebody attaches before it gets to it.
+    fn evict(self, broker: &Broker) {
+        broker.log.forget(&self.name);
+        self.address.do_send(Evict);
+    }
 }
 
 impl Directory {
-    /// At most `limit` channels at once.
-    pub fn new(limit: usize) -> Self {
-        Self { channels: Mutex::default(), limit: limit.into(), restarts: AtomicU64::new(0), ended: AtomicU64::new(0) }
+    /// At most so many channels at once.
+    pub fn new(shares: ChannelShares) -> Self {
+        let channels = Channels { actors: HashMap::new(), names: Names::default(), roster: Roster::default(), shares };
+        Self { channels: Mutex::new(channels), restarts: AtomicU64::new(0), ended: AtomicU64::new(0) }
     }
 
-    /// Another bound from now on; the channels that there are stay.
-    pub fn set_limit(&self, limit: usize) {
-        self.limit.store(limit, Ordering::Relaxed);
+    /// Other bounds from now on; the channels that there are stay.
+    pub fn set_shares(&self, shares: ChannelShares) {
+        self.channels.lock().shares = shares;
     }
 
     /// The actor of a channel, which may still be reading its log. There is always one: it is made on the calling thread
     /// when it is missing, and made anew when the old one has died. A supervisor would not do that: after a panic the
-    /// mailbox of an actix actor is closed for good.
+    /// mailbox of an actix actor is closed for good. `payer` pays for one that is made, its app if there is none.
     ///
     /// # Errors
-    /// [`Fault::Busy`] when the server holds as many channels as it may.
-    pub fn channel(&self, name: &ChannelName, broker: &Arc<Broker>) -> Result<Addr<Channel>, Fault> {
+    /// When there is no place or no memory for it, although channels that nobody is attached to made room: [`Fault::Busy`]
+    /// if that is the server's, [`Fault::AppChannels`] or [`Fault::MemoryFull`] if it is the app's own.
+    pub fn channel(
+        &self,
+        name: &ChannelName,
+        broker: &Arc<Broker>,
+        payer: Option<&Account>,
+    ) -> Result<Addr<Channel>, Fault> {
+        if let Some(address) = self.open(name) {
+            return Ok(address);
+        }
+        let charge = self.pay(name.app(), payer, broker).map_err(Full::to_fault)?;
         let mut channels = self.channels.lock();
-        if let Some(address) = channels.actors.get(name) {
-            if address.connected() {
-                return Ok(address.clone());
-            }
-            if broker.closing.load(Ordering::Relaxed) {
+        let victim = match channels.actors.get(name) {
+            // Somebody was faster.
+            Some(known) if known.address.connected() => return Ok(known.address.clone()),
+            Some(_) if broker.closing.load(Ordering::Relaxed) => {
                 // It ended with its thread: a new one would have none.
                 return Err(Fault::Busy);
             }
-            self.restarts.fetch_add(1, Ordering::Relaxed);
-            tracing::error!("a channel actor died; it is made anew from its log");
-        } else if channels.actors.len() >= self.limit.load(Ordering::Relaxed) {
-            if let Some(more) = broker.refusal_warning.allows(&broker.clock) {
-                let limit = self.limit.load(Ordering::Relaxed);
-                tracing::warn!(limit, more, "no room for another channel (limits.channels)");
+            Some(_) => {
+                self.restarts.fetch_add(1, Ordering::Relaxed);
+                tracing::error!("a channel actor died; it is made anew from its log");
+                None
             }
-            return Err(Fault::Busy);
+            None => channels.make_place(name.app()).map_err(|no_place| refusal(no_place, channels.shares, broker))?,
+        };
+        let address = Channel::open(name.clone(), charge, broker);
+        channels.take(name.clone(), address.clone());
+        drop(channels);
+        if let Some(victim) = victim {
+            victim.evict(broker);
         }
-        let address = Channel::open(name.clone(), broker);
-        channels.actors.insert(name.clone(), address.clone());
-        channels.names.add(name.clone());
         Ok(address)
+    }
+
+    /// What another channel costs.
+    fn pay(&self, app: AppId, payer: Option<&Account>, broker: &Broker) -> Result<Charge, Full> {
+        let account = payer.cloned().unwrap_or_else(|| broker.accounts.app(app));
+        loop {
+            match account.charge(Kind::Channel, limits::CHANNEL_COST) {
+                Err(full) if self.relieve_for(app, full, broker) => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     /// The actor of a channel, if there is one that works.
     pub fn open(&self, name: &ChannelName) -> Option<Addr<Channel>> {
         let channels = self.channels.lock();
-        channels.actors.get(name).filter(|address| address.connected()).cloned()
+        let known = channels.actors.get(name).filter(|known| known.address.connected());
+        known.map(|known| known.address.clone())
     }
 
     /// Whether `address` is the channel's actor, and still works.
     pub fn is_in_charge(&self, name: &ChannelName, address: &Addr<Channel>) -> bool {
-        address.connected() && self.channels.lock().actors.get(name) == Some(address)
+        address.connected() && self.channels.lock().actors.get(name).is_some_and(|known| known.address == *address)
     }
 
     /// Forgets a channel that retires, if `address` is still the one in charge.
     pub fn release(&self, name: &ChannelName, address: &Addr<Channel>) {
         let mut channels = self.channels.lock();
-        if channels.actors.get(name) == Some(address) {
-            channels.actors.remove(name);
-            channels.names.remove(name);
+        let Some(known) = channels.actors.get(name).filter(|known| known.address == *address) else {
+            return;
+        };
+        match known.place {
+            Place::Used => channels.roster.remove(name.app(), None),
+            Place::Idle(turn) => channels.roster.remove(name.app(), Some(turn)),
+            Place::Going => {}
         }
+        channels.actors.remove(name);
+        channels.names.remove(name);
+    }
+
+    /// A channel has somebody attached from now on, or nobody; of one that had nobody before: it was used.
+    pub(in crate::actors) fn note_use(&self, name: &ChannelName, address: &Addr<Channel>, is_idle: bool) {
+        let channels = &mut *self.channels.lock();
+        let Some(known) = channels.actors.get_mut(name).filter(|known| known.address == *address) else {
+            return;
+        };
+        match known.place {
+            Place::Idle(turn) => channels.roster.join(name.app(), turn),
+            Place::Going => channels.roster.stay(name.app()),
+            Place::Used => {}
+        }
+        known.place = if is_idle { Place::Idle(channels.roster.leave(name.clone())) } else { Place::Used };
+    }
+
+    /// What `app` wants to keep finds an account full: channels that nobody is attached to give their windows up. Whether any
+    /// did. Nobody does for the account of one network or client.
+    pub(in crate::actors) fn relieve_for(&self, app: AppId, full: Full, broker: &Broker) -> bool {
+        match full.level {
+            Level::App => self.relieve(Some(app), broker),
+            Level::Server => self.relieve(None, broker),
+            Level::Requests | Level::Network | Level::Client => false,
+        }
+    }
+
+    /// Some channels that nobody is attached to give their windows up, those that were left first: of an app, or of the one
+    /// whose windows are the largest. Whether any did.
+    pub(in crate::actors) fn relieve(&self, app: Option<AppId>, broker: &Broker) -> bool {
+        let channels = &mut *self.channels.lock();
+        let size = |app| broker.accounts.app(app).kept_of(Kind::Window);
+        let Some(app) = app.or_else(|| channels.roster.largest(size)) else { return false };
+        let oldest = |_| channels.roster.evict(app).and_then(|oldest| channels.going(oldest));
+        let victims: Vec<Victim> = (0..limits::EVICTED_AT_ONCE).map_while(oldest).collect();
+        let is_any = !victims.is_empty();
+        victims.into_iter().for_each(|victim| victim.evict(broker));
+        is_any
     }
 
     pub fn len(&self) -> usize {
@@ -126,4 +258,16 @@ impl Directory {
     pub fn restarts(&self) -> u64 {
         self.restarts.load(Ordering::Relaxed)
     }
+}
+
+/// What is said to whoever wants another channel, and to the operator.
+fn refusal(no_place: NoPlace, shares: ChannelShares, broker: &Broker) -> Fault {
+    let (limit, fault) = match no_place {
+        NoPlace::Server => (shares.server, Fault::Busy),
+        NoPlace::App => (shares.app, Fault::AppChannels { limit: shares.app }),
+    };
+    if let Some(more) = broker.refusal_warning.allows(&broker.clock) {
+        tracing::warn!(limit, more, "no room for another channel (limits.channels, limits.app_share)");
+    }
+    fault
 }

@@ -7,6 +7,7 @@ use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
     actors::{
+        accounts::Full,
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
         channels::undone::Owed,
@@ -17,13 +18,13 @@ use crate::{
         command::{Answer, Effect, HubId, Now, Publish, Reply},
         dedupe::Published,
         message::{Body, Draft, Entry},
-        replay::{self, Found, Wanted},
+        replay::{self, Choice, Found, Wanted},
         serial::Serial,
         window::Gap,
     },
     error::Fault,
     ids::SessionId,
-    log::{Done, StoreError},
+    log::{Done, Later, StoreError},
 };
 
 /// The log has an entry, or has it not and will not have it.
@@ -119,7 +120,7 @@ impl Channel {
         };
         let appended = match entry.is_ephemeral {
             true => Poll::Ready(Ok(())),
-            false => self.log.append(now.uptime, Arc::clone(&entry), &mut later),
+            false => self.keep(now, &entry, &mut later),
         };
         match appended {
             Poll::Ready(Ok(())) if self.commit_queue.is_empty() => self.deliver(now, entry, ctx),
@@ -131,6 +132,30 @@ impl Channel {
             Poll::Pending => self.commit_queue.entry(entry),
         }
         published
+    }
+
+    /// Appends to the log. When there is no memory for it, what is cheaper to lose goes first: windows of channels that nobody
+    /// is attached to, the oldest of this channel, then of the app's other channels.
+    fn keep(
+        &mut self,
+        now: Now,
+        entry: &Arc<Entry>,
+        later: Later<'_, Result<(), StoreError>>,
+    ) -> Poll<Result<(), StoreError>> {
+        self.was_used = true;
+        loop {
+            match self.log.append(now.uptime, Arc::clone(entry), later) {
+                Poll::Ready(Err(StoreError::Memory(full))) if self.makes_room(now, entry, full) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn makes_room(&mut self, now: Now, entry: &Entry, full: Full) -> bool {
+        let (app, broker) = (self.state.name().app(), &self.worker.broker);
+        broker.directory.relieve_for(app, full, broker)
+            || self.log.give_up(entry.cost())
+            || broker.log.shrink(app, now.uptime)
     }
 
     /// Does what has waited and waits no longer.
@@ -183,19 +208,22 @@ impl Channel {
                 let wall = self.worker.broker.clock.now();
                 match replay::wanted(start, attached.is_change, wall) {
                     None => self.finish(effect, Ok(Vec::new())),
-                    Some(wanted) => self.read_for(effect, wanted, ctx),
+                    Some(wanted) => {
+                        let choice = Choice::for_reader(&attached.subscription);
+                        self.read_for(effect, wanted, &choice, ctx);
+                    }
                 }
             }
-            Effect::Replay { after, .. } => self.read_for(effect, Wanted::After(after), ctx),
+            Effect::Replay { after, .. } => self.read_for(effect, Wanted::After(after), &Choice::all(), ctx),
         }
     }
 
-    fn read_for(&mut self, effect: Effect, wanted: Wanted, ctx: &Context<Self>) {
+    fn read_for(&mut self, effect: Effect, wanted: Wanted, choice: &Arc<Choice>, ctx: &Context<Self>) {
         let mut later = || -> Box<dyn FnOnce(Found) + Send> {
             let reading = Reading { channel: ctx.address(), found: Err(Gap::Expired) };
             Box::new(move |found| reading.finish(found))
         };
-        match self.log.read(wanted, &mut later) {
+        match self.log.read(wanted, choice, &mut later) {
             Poll::Ready(found) => self.finish(effect, found),
             Poll::Pending => {
                 self.owed = None;
@@ -211,7 +239,9 @@ impl Channel {
                 let session = attached.subscription.id.session;
                 let bytes = self.worker.broker.settings.get().replay_bytes;
                 let unsettled = self.state.unsettled();
-                let attached = replay::fill(*attached, &start, found, || self.log.recent(), unsettled, bytes);
+                let choice = Choice::for_reader(&attached.subscription);
+                let recent = || choice.of_all(&self.log.recent());
+                let attached = replay::fill(*attached, &start, found, recent, || self.log.past(), unsettled, bytes);
                 self.owed = None;
                 self.answer(hub, session, Answer::Attached(Box::new(attached)));
             }

@@ -95,14 +95,14 @@ where
     whom.send(question).await.unwrap_or(Err(Fault::Busy))
 }
 
-/// All of these open a channel that has no actor, and fail with [`Fault::Busy`] when there is no room for one.
+/// All of these open a channel that has no actor, and fail when there is no room for one.
 impl Broker {
     /// Publishes, and waits until it is in the log.
     ///
     /// # Errors
     /// Why it is not.
     pub async fn publish(self: &Arc<Self>, name: &ChannelName, publish: Publish) -> Result<Published, Fault> {
-        ask(self.directory.channel(name, self)?, Append(publish)).await
+        ask(self.directory.channel(name, self, None)?, Append(publish)).await
     }
 
     /// Publishes these in their order, as far as that goes at once: how many are in the log ([`AppendAll`]).
@@ -110,7 +110,7 @@ impl Broker {
     /// # Errors
     /// Why not even the first is.
     pub async fn publish_all(self: &Arc<Self>, name: &ChannelName, all: Vec<Publish>) -> Result<usize, Fault> {
-        ask(self.directory.channel(name, self)?, AppendAll(all)).await
+        ask(self.directory.channel(name, self, None)?, AppendAll(all)).await
     }
 
     /// A page of the past.
@@ -118,7 +118,7 @@ impl Broker {
     /// # Errors
     /// [`Fault::UntilAttachTooOld`], or it cannot be read.
     pub async fn history(self: &Arc<Self>, name: &ChannelName, query: Query) -> Result<Page, Fault> {
-        ask(self.directory.channel(name, self)?, Past(query)).await
+        ask(self.directory.channel(name, self, None)?, Past(query)).await
     }
 
     /// A page of those present.
@@ -126,7 +126,7 @@ impl Broker {
     /// # Errors
     /// The channel cannot answer.
     pub async fn members(self: &Arc<Self>, name: &ChannelName, query: MembersQuery) -> Result<MembersPage, Fault> {
-        ask(self.directory.channel(name, self)?, Present(query)).await
+        ask(self.directory.channel(name, self, None)?, Present(query)).await
     }
 
     /// How many use the channel.
@@ -134,7 +134,7 @@ impl Broker {
     /// # Errors
     /// The channel cannot answer.
     pub async fn occupancy(self: &Arc<Self>, name: &ChannelName) -> Result<Occupancy, Fault> {
-        ask(self.directory.channel(name, self)?, Occupied).await
+        ask(self.directory.channel(name, self, None)?, Occupied).await
     }
 }
 

@@ -217,7 +217,7 @@ impl Worker {
         <Channel as Actor>::Context: ToEnvelope<Channel, Command<C>>,
     {
         let session = self.session(session).ok_or(Fault::NotAttached)?;
-        let successor = self.channel(name)?;
+        let successor = self.channel(name, None)?;
         let command = Command::new(self.hub.clone(), name.clone(), body);
         command.try_send_to(&successor).map_err(Command::withdraw)?;
         session.attachments().sent_again(name, alias, successor);
@@ -235,7 +235,7 @@ impl Worker {
             return;
         }
         self.unsubscribe(name, id);
-        if let Ok(channel) = self.channel(name) {
+        if let Ok(channel) = self.channel(name, None) {
             let connection = session.connection_id;
             channel.do_send(Leave(command::Leave { id, connection, hold: session.hold.get() }));
         }

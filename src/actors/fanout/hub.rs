@@ -95,6 +95,8 @@ pub enum TransportMessage {
     Probe,
     /// Something was left for it where its protocol looks.
     Nudge,
+    /// What it has missed has been read on.
+    Resume,
     Close(CloseReason),
 }
 
@@ -140,6 +142,11 @@ impl TransportHandle {
     /// where its protocol looks.
     pub fn nudge(&self) {
         self.tell(TransportMessage::Nudge);
+    }
+
+    /// Goes on with what it has missed: more of it has been read.
+    pub fn resume(&self) {
+        self.tell(TransportMessage::Resume);
     }
 
     /// Asks for a sign of life, without which the connection is closed soon, as an idle one.
@@ -199,7 +206,7 @@ impl Hub {
             .map(|(name, _)| name.clone())
             .collect();
         for channel in orphans {
-            if let Err(fault) = self.worker.channel(&channel) {
+            if let Err(fault) = self.worker.channel(&channel, None) {
                 tracing::error!(%fault, "a channel that died cannot be made anew yet");
                 self.orphans.look_again();
             }

@@ -9,5 +9,4 @@ pub mod outbox;
 
 pub use flusher::Flusher;
 pub use hub::{Budget, Hub, HubHandle, HubMessage, TransportHandle, TransportMessage};
-pub(in crate::actors) use outbox::cost;
-pub use outbox::{Full, Outbox};
+pub use outbox::{Full, Outbox, Source};

@@ -6,6 +6,9 @@
 //! body's way stays for TLS and, from the first write that the kernel does not take whole, for good:
 //! actix-http waits for the socket, and two writers never take turns.
 //!
+//! What is large is put into frames only as the socket drains: a [`Source`] keeps its place among the frames, and what comes
+//! behind it waits until it has given all of them.
+//!
 //! One thread owns it, so it needs no atomics. It never blocks and never drops a frame in silence:
 //! a frame that does not fit is the end of the connection (`docs/design/hot-path.md §3`, points 4 and 8).
 
@@ -31,8 +34,29 @@ use crate::{
 #[derive(Clone)]
 pub struct Outbox(Rc<Queue>);
 
+/// What is put into frames only as the socket drains.
+pub trait Source {
+    /// The next frames, some at a time; `None` is the end. While it is pending it has [`Outbox::resume`] called when there
+    /// are more.
+    fn next(&mut self) -> Poll<Option<Vec<Bytes>>>;
+}
+
+/// What waits behind the frames that may be written.
+enum Behind {
+    Frame(Bytes),
+    Source {
+        source: Box<dyn Source>,
+        /// Pays for what it keeps.
+        _charge: Option<Charge>,
+    },
+}
+
 struct Queue {
     frames: RefCell<VecDeque<Bytes>>,
+    /// Begins with a source, unless it is empty.
+    behind: RefCell<VecDeque<Behind>>,
+    /// There was no room for frames of a source.
+    overdrawn: Cell<bool>,
     bytes: Cell<usize>,
     limit: Cell<usize>,
     /// Who pays for what waits; nobody in tests.
@@ -97,6 +121,8 @@ impl Outbox {
             socket,
             flusher,
             frames: RefCell::default(),
+            behind: RefCell::default(),
+            overdrawn: Cell::new(false),
             bytes: Cell::new(0),
             limit: Cell::new(limit),
             paid: Cell::new(account.as_ref().map_or(usize::MAX, |_| limits::OUTBOX_FREE)),
@@ -125,9 +151,43 @@ impl Outbox {
             self.pay(bytes)?;
         }
         queue.bytes.set(bytes);
-        queue.frames.borrow_mut().push_back(frame);
+        self.queue(frame);
+        Ok(())
+    }
+
+    /// Queues what is put into frames later, and pays for `bytes` that it keeps meanwhile. Its frames are paid for when they
+    /// are made, some at a time; they do not count against the limit.
+    ///
+    /// # Errors
+    /// [`Full`]
+    pub fn push_source(&self, source: Box<dyn Source>, bytes: usize) -> Result<(), Full> {
+        let queue = &*self.0;
+        if queue.phase.get() != Phase::Open {
+            return Ok(());
+        }
+        let bytes = bytes + limits::OUTBOX_SOURCE_COST;
+        let charge = queue.account.as_ref().map(|account| account.charge(Kind::Outbox, bytes));
+        let charge = charge.transpose().map_err(|_| Full)?;
+        queue.behind.borrow_mut().push_back(Behind::Source { source, _charge: charge });
         self.hand_over();
         Ok(())
+    }
+
+    /// A source that was pending has more.
+    pub fn resume(&self) {
+        self.hand_over();
+    }
+
+    /// Puts a frame to those that wait.
+    fn queue(&self, frame: Bytes) {
+        let mut behind = self.0.behind.borrow_mut();
+        if behind.is_empty() {
+            self.0.frames.borrow_mut().push_back(frame);
+        } else {
+            behind.push_back(Behind::Frame(frame));
+        }
+        drop(behind);
+        self.hand_over();
     }
 
     /// Queues the last frame. It always fits.
@@ -136,8 +196,7 @@ impl Outbox {
         if queue.phase.get() == Phase::Open {
             queue.phase.set(Phase::Closing);
             queue.bytes.set(queue.bytes.get() + cost(&last));
-            queue.frames.borrow_mut().push_back(last);
-            self.hand_over();
+            self.queue(last);
         }
     }
 
@@ -153,6 +212,7 @@ impl Outbox {
 
     /// Drops what waits, up to the next whole frame.
     pub fn clear(&self) {
+        self.0.behind.take();
         let mut frames = self.0.frames.borrow_mut();
         let rest = frames.pop_front().filter(|_| self.0.begun.get());
         self.0.bytes.set(rest.as_ref().map_or(0, cost));
@@ -173,7 +233,12 @@ impl Outbox {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.bytes.get() == 0
+        self.0.bytes.get() == 0 && self.0.behind.borrow().is_empty()
+    }
+
+    /// There was no room for what a source has made: the connection has to end.
+    pub fn is_overdrawn(&self) -> bool {
+        self.0.overdrawn.get()
     }
 
     /// Frames that the socket took since the connection opened.
@@ -190,6 +255,9 @@ impl Outbox {
             self.list();
         }
         let mut frames = queue.frames.borrow_mut();
+        if queue.way.get() == Way::Body && frames.is_empty() {
+            self.refill(&mut frames);
+        }
         if queue.way.get() == Way::Body
             && let Some(frame) = frames.pop_front()
         {
@@ -227,10 +295,43 @@ impl Outbox {
         Ok(())
     }
 
+    /// All frames are written: takes what follows, as far as there is something, and some at a time.
+    fn refill(&self, frames: &mut VecDeque<Bytes>) {
+        let queue = &*self.0;
+        let mut behind = queue.behind.borrow_mut();
+        while frames.is_empty()
+            && let Some(Behind::Source { source, .. }) = behind.front_mut()
+        {
+            match source.next() {
+                Poll::Pending => return,
+                Poll::Ready(Some(made)) => {
+                    let bytes = queue.bytes.get() + made.iter().map(cost).sum::<usize>();
+                    if bytes > queue.paid.get() && self.pay(bytes).is_err() {
+                        queue.overdrawn.set(true);
+                        return;
+                    }
+                    queue.bytes.set(bytes);
+                    frames.extend(made);
+                }
+                Poll::Ready(None) => {
+                    behind.pop_front();
+                    let is_frame = |next: &mut Behind| matches!(next, Behind::Frame(_));
+                    while let Some(Behind::Frame(frame)) = behind.pop_front_if(is_frame) {
+                        frames.push_back(frame);
+                    }
+                    if behind.is_empty() {
+                        // It may have been long.
+                        *behind = VecDeque::new();
+                    }
+                }
+            }
+        }
+    }
+
     /// Nothing waits any more: what was paid is given back.
     fn settle(&self, frames: &mut VecDeque<Bytes>) {
         shrink(frames);
-        if frames.is_empty() && self.0.charge.take().is_some() {
+        if frames.is_empty() && self.0.behind.borrow().is_empty() && self.0.charge.take().is_some() {
             self.0.paid.set(limits::OUTBOX_FREE);
         }
     }
@@ -267,7 +368,17 @@ impl Outbox {
             return;
         }
         let mut frames = queue.frames.borrow_mut();
-        while let Some(first) = frames.front() {
+        let mut portions = 0;
+        loop {
+            if frames.is_empty() {
+                if portions == limits::OUTBOX_PORTIONS {
+                    drop(frames);
+                    return self.list();
+                }
+                portions += 1;
+                self.refill(&mut frames);
+            }
+            let Some(first) = frames.front() else { break };
             let offered: &[u8] = if frames.len() == 1 {
                 first
             } else {
@@ -324,7 +435,7 @@ fn shrink(frames: &mut VecDeque<Bytes>) {
 }
 
 /// What a frame that waits counts.
-pub(in crate::actors) const fn cost(frame: &Bytes) -> usize {
+const fn cost(frame: &Bytes) -> usize {
     frame.len() + limits::OUTBOX_FRAME_COST
 }
 
@@ -334,6 +445,8 @@ mod tests {
         Arc,
         atomic::{AtomicUsize, Ordering},
     };
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::limits::OUTBOX_FRAME_COST as FRAME_COST;
@@ -386,6 +499,116 @@ mod tests {
         assert_eq!(outbox.push(frame("123456")), Ok(()));
         outbox.narrow(3);
         assert_eq!(outbox.push(frame("7")), Err(Full));
+    }
+
+    /// Gives its frames some at a time, and now and then has none yet.
+    struct Script(VecDeque<Option<Vec<Bytes>>>);
+
+    impl Source for Script {
+        fn next(&mut self) -> Poll<Option<Vec<Bytes>>> {
+            match self.0.pop_front() {
+                None => Poll::Ready(None),
+                Some(None) => Poll::Pending,
+                Some(made) => Poll::Ready(made),
+            }
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Frame,
+        /// By how many frames each of its portions has; none = it is pending.
+        Source(Vec<Option<usize>>),
+        Take(usize),
+        Close,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let portions = prop::collection::vec(prop::option::of(0..4_usize), 0..6);
+        let step = prop_oneof![
+            3 => Just(Step::Frame),
+            2 => portions.prop_map(Step::Source),
+            3 => (0..8_usize).prop_map(Step::Take),
+            1 => Just(Step::Close),
+        ];
+        prop::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        /// findings B1: however the socket stalls, and whenever a backlog has to be waited for, everything comes in the order
+        /// in which it was queued, once; and nothing is paid for in the end.
+        #[test]
+        fn what_is_queued_behind_a_backlog_comes_behind_it(steps in steps()) {
+            let cx = Context::from_waker(Waker::noop());
+            let account = Account::server(1 << 20);
+            let outbox = Outbox::new(1 << 20, Some(account.clone()));
+            let (mut queued, mut seen, mut is_closed) = (Vec::new(), Vec::new(), false);
+            let mut take = |count: usize| {
+                for _ in 0..count {
+                    if let Poll::Ready(Some(frame)) = outbox.poll_frame(&cx) {
+                        seen.push(frame);
+                    }
+                }
+            };
+            let frame = |number: usize| Bytes::from(vec![b'x'; 1_000 + number]);
+            for step in steps {
+                let mut next = queued.len()..;
+                match step {
+                    Step::Take(count) => take(count),
+                    Step::Close => {
+                        outbox.close(frame(queued.len()));
+                        queued.extend((!is_closed).then(|| frame(queued.len())));
+                        is_closed = true;
+                    }
+                    Step::Frame => {
+                        prop_assert_eq!(outbox.push(frame(queued.len())), Ok(()));
+                        queued.extend((!is_closed).then(|| frame(queued.len())));
+                    }
+                    Step::Source(portions) => {
+                        let portion = |count: Option<usize>| Some(next.by_ref().take(count?).map(frame).collect());
+                        let portions: VecDeque<Option<Vec<Bytes>>> = portions.into_iter().map(portion).collect();
+                        let made: Vec<Bytes> = portions.iter().flatten().flatten().cloned().collect();
+                        prop_assert_eq!(outbox.push_source(Box::new(Script(portions)), 500), Ok(()));
+                        if !is_closed {
+                            prop_assert!(!outbox.is_empty());
+                            queued.extend(made);
+                        }
+                    }
+                }
+            }
+            take(2 * queued.len() + 1_000);
+            prop_assert_eq!(seen, queued);
+            prop_assert!(outbox.is_empty());
+            prop_assert_eq!(account.kept(), 0);
+        }
+    }
+
+    /// findings B1: of a backlog only what is on its way is paid for, and who has no room for that is found out.
+    #[test]
+    fn a_backlog_costs_what_is_on_its_way() {
+        let cx = Context::from_waker(Waker::noop());
+        let account = Account::server(500_000);
+        let outbox = Outbox::new(1_000, Some(account.clone()));
+        let portion = || Some(vec![Bytes::from(vec![b'x'; 100_000])]);
+        let backlog = || Box::new(Script((0..1_000).map(|_| portion()).collect()));
+        for _ in 0..10 {
+            assert_eq!(outbox.push_source(backlog(), 100), Ok(()));
+        }
+        for _ in 0..5_000 {
+            assert!(outbox.poll_frame(&cx).is_ready());
+            assert!(account.kept() < 10 * (100 + limits::OUTBOX_SOURCE_COST) + 200_000, "{account:?}");
+        }
+        outbox.clear();
+        assert!(outbox.is_empty());
+        assert_eq!(account.kept(), 0);
+
+        let poor = Account::server(50_000);
+        let outbox = Outbox::new(1_000, Some(poor.clone()));
+        assert_eq!(outbox.push_source(backlog(), 50_000), Err(Full));
+        assert_eq!(outbox.push_source(backlog(), 100), Ok(()));
+        assert!(outbox.poll_frame(&cx).is_pending() && outbox.is_overdrawn());
+        outbox.clear();
+        assert_eq!(poor.kept(), 0);
     }
 
     #[test]

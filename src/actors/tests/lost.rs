@@ -9,25 +9,25 @@ use std::{
     time::Duration,
 };
 
-use actix::Addr;
 use parking_lot::Mutex;
 
 use super::stage::{self, ROOM, Stage};
 use crate::{
-    actors::{channels::channel::Channel, channels::undone::Command, worker::Worker},
+    actors::{channels::undone::Command, worker::Worker},
     core::{
         command::{Attach, AttachmentId, Publish, Reply, Start},
         dedupe::Known,
+        eviction::ChannelShares,
         filter::Filter,
         frame,
         history::Query,
         message::{Entry, EntryId, Message, Payload},
-        replay::{Found, Wanted},
+        replay::{Choice, Found, Past, Wanted},
         serial::{Epoch, Mint},
         window::Bounds,
     },
     error::Fault,
-    ids::{ChannelName, ConnectionId},
+    ids::{AppId, ChannelName, ConnectionId},
     log::{ChannelLog, Later, Log, PageRead, StoreError, memory::MemoryLog},
 };
 
@@ -61,7 +61,7 @@ impl OddLog {
         let (open, go) = channel();
         (
             Arc::new(Self {
-                memory: MemoryLog::new(history, 100_000),
+                memory: MemoryLog::new(history, stage::unbounded()),
                 manner,
                 go: Mutex::new(go),
                 reads: Reads::default(),
@@ -91,8 +91,12 @@ impl Log for OddLog {
         self.memory.close(channel);
     }
 
-    fn bytes(&self) -> usize {
-        self.memory.bytes()
+    fn forget(&self, channel: &ChannelName) {
+        self.memory.forget(channel);
+    }
+
+    fn shrink(&self, app: AppId, now: Duration) -> bool {
+        self.memory.shrink(app, now)
     }
 }
 
@@ -128,18 +132,26 @@ impl ChannelLog for Odd {
         self.log.recent()
     }
 
-    fn read(&self, wanted: Wanted, later: Later<'_, Found>) -> Poll<Found> {
+    fn read(&self, wanted: Wanted, choice: &Arc<Choice>, later: Later<'_, Found>) -> Poll<Found> {
         match self.manner {
             Manner::ReadsLater => {
                 self.reads.lock().push(later());
                 Poll::Pending
             }
-            Manner::Silent | Manner::Panics => self.log.read(wanted, later),
+            Manner::Silent | Manner::Panics => self.log.read(wanted, choice, later),
         }
+    }
+
+    fn past(&self) -> Arc<dyn Past> {
+        self.log.past()
     }
 
     fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead> {
         self.log.page(query, later)
+    }
+
+    fn give_up(&mut self, bytes: usize) -> bool {
+        self.log.give_up(bytes)
     }
 
     fn expire(&mut self, now: Duration) -> bool {
@@ -160,10 +172,9 @@ fn publish(stage: &Stage) -> Command<Publish> {
     Command::new(hub, ChannelName::from(ROOM), body)
 }
 
-/// Other channels take every place that there is.
-fn fill(stage: &Stage) -> Vec<Addr<Channel>> {
-    let named = |number: usize| ChannelName::from(&*format!("other {number}"));
-    (0..).map_while(|number| stage.broker.directory.channel(&named(number), &stage.broker).ok()).collect()
+/// There is no place for any channel.
+fn fill(stage: &Stage) {
+    stage.broker.directory.set_shares(ChannelShares { server: 0, app: 0 });
 }
 
 /// findings C1: a publish that reaches a retired channel while there is no room for a successor is answered.
@@ -174,7 +185,7 @@ async fn a_publish_to_a_retired_channel_is_refused_when_there_is_no_room_for_ano
     let retired = stage.channel();
     assert_eq!(client.ask("leave").await, "left");
     stage.until_channels(0).await;
-    assert!(!fill(&stage).is_empty());
+    fill(&stage);
     retired.do_send(publish(&stage));
     assert_eq!(client.hear().await, BUSY);
 }
@@ -243,7 +254,7 @@ async fn a_channel_whose_log_opens_slowly_stalls_no_other() {
     let (log, open) = OddLog::new(None);
     let stage = Stage::set_on(log);
     let slow = ChannelName::from("slow");
-    let channel = stage.broker.directory.channel(&slow, &stage.broker).expect("there is room");
+    let channel = stage.broker.directory.channel(&slow, &stage.broker, None).expect("there is room");
     let here = stage.join(0).await;
     let mut there = stage.join(1).await;
     here.say("1");
@@ -261,7 +272,7 @@ async fn a_channel_that_never_opens_answers() {
     let stage = Stage::set_on(log);
     let mut client = stage.join(0).await;
     let worker = Worker::on_this_thread(&stage.broker);
-    let channel = worker.broker.directory.channel(&ChannelName::from("slow"), &stage.broker).expect("room");
+    let channel = worker.broker.directory.channel(&ChannelName::from("slow"), &stage.broker, None).expect("room");
     channel.do_send(publish(&stage));
     // Nobody is left to say that it may open.
     drop(open);
@@ -302,7 +313,7 @@ async fn an_attachment_whose_past_is_read_later_keeps_its_place() {
         let channel = stage.channel();
         channel.do_send(attach(&stage));
         witness.say("1");
-        let other = stage.broker.directory.channel(&ChannelName::from("other"), &stage.broker).expect("room");
+        let other = stage.broker.directory.channel(&ChannelName::from("other"), &stage.broker, None).expect("room");
         assert!(other.send(crate::actors::channels::questions::Occupied).await.is_ok());
         let read = loop {
             if let Some(read) = reads.lock().pop() {

@@ -32,7 +32,9 @@ use crate::{
     },
     clock::{Clock, OncePerSecond},
     core::{
+        budget::Account,
         command::Answer,
+        eviction::ChannelShares,
         filter::Filter,
         frame,
         keepalive::Timeouts,
@@ -45,7 +47,10 @@ use crate::{
     error::Fault,
     ids::{ChannelName, SessionId, Timestamp},
     live::Live,
-    log::{Log, memory::MemoryLog},
+    log::{
+        Log,
+        memory::{AccountOf, MemoryLog},
+    },
 };
 
 pub const ROOM: &str = "demo1";
@@ -60,10 +65,16 @@ pub struct Stage {
     _second: Arbiter,
 }
 
+/// What a log in memory keeps is of no concern.
+pub fn unbounded() -> AccountOf {
+    let account = Account::server(usize::MAX);
+    Box::new(move |_| account.clone())
+}
+
 impl Stage {
     pub fn set() -> Self {
         let history = Bounds { age: Duration::from_secs(120), entries: 100, bytes: 100_000 };
-        Self::set_on(Arc::new(MemoryLog::new(history, 100_000)))
+        Self::set_on(Arc::new(MemoryLog::new(history, unbounded())))
     }
 
     /// With this log.
@@ -75,8 +86,15 @@ impl Stage {
             log,
             namespaces: Arc::new(Terms { presence_members: 10, ..Terms::default() }),
             connections: Connections::default(),
-            accounts: Accounts::new(Shares { server: 1 << 30, app: 1 << 30, network: 1 << 30, client: 1 << 20 }),
-            directory: Directory::new(10),
+            accounts: Arc::new(Accounts::new(Shares {
+                server: 1 << 30,
+                app: 1 << 30,
+                network: 1 << 30,
+                client: 1 << 20,
+                windows: [1 << 30; 2],
+                bodies: [1 << 20; 2],
+            })),
+            directory: Directory::new(ChannelShares { server: 10, app: 10 }),
             metrics: Metrics::default().start(),
             settings: Live::new(Settings {
                 outbox_bytes: 100_000,
@@ -136,7 +154,7 @@ impl Stage {
 
     pub fn channel(&self) -> Addr<Channel> {
         let name = ChannelName::from(ROOM);
-        self.broker.directory.channel(&name, &self.broker).unwrap()
+        self.broker.directory.channel(&name, &self.broker, None).unwrap()
     }
 
     pub async fn until_channels(&self, expected: usize) {

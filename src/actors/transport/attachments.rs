@@ -156,7 +156,7 @@ impl Attachment {
         if self.channel.connected() {
             return Err(command.withdraw());
         }
-        match worker.channel(name) {
+        match worker.channel(name, None) {
             Ok(successor) => self.move_on(successor),
             Err(fault) => {
                 command.withdraw();

@@ -14,6 +14,7 @@ use crate::{
         inbox::Inbox,
         transport::TransportCommand,
         transport::attachments::Attachments,
+        transport::missed::{BacklogSource, Frames},
         transport::session::Session,
         worker::Worker,
     },
@@ -25,6 +26,7 @@ use crate::{
         message::{Body, Entry, EntryId, Message},
         modes::Modes,
         rate::FrameRate,
+        replay::Backlog,
         rules::Rules,
         wire::WireFormat,
     },
@@ -200,13 +202,21 @@ impl TransportContext<'_> {
         self.session.command(TransportCommand::SendDelayed(frame));
     }
 
-    /// Sends a finished frame of what the client missed; it does not count against what may wait.
-    pub fn send_missed(&mut self, frame: Bytes) {
-        self.worker().count(|counters| {
-            counters.messages_out += 1;
-            counters.bytes_out += frame.len() as u64;
-        });
-        self.session.push_missed(frame);
+    /// Sends finished frames of what the client missed, as its socket takes them; until then its account pays for all of them.
+    pub fn send_missed(&mut self, frames: Vec<Bytes>) {
+        if frames.is_empty() {
+            return;
+        }
+        let bytes = frames.iter().map(Bytes::len).sum();
+        self.session.push_source(Frames::new(frames, Rc::clone(self.worker())), bytes);
+    }
+
+    /// Sends what an attachment missed, as its socket takes it: `encode` writes an entry, and `broken` is sent instead of the
+    /// rest when the log has it no longer.
+    pub fn send_backlog(&mut self, backlog: Backlog, broken: Bytes, encode: impl Fn(&Entry) -> Bytes + 'static) {
+        let bytes = backlog.cost() + broken.len();
+        let (worker, handle) = (Rc::clone(self.worker()), self.handle());
+        self.session.push_source(BacklogSource::new(backlog, broken, encode, worker, handle), bytes);
     }
 
     /// Ends the transport when what was sent has left.
@@ -291,7 +301,7 @@ impl TransportContext<'_> {
         let known = self.attachments.address(name, alias).filter(|channel| channel.connected());
         let channel = match known {
             Some(channel) => channel.clone(),
-            None => match worker.channel(name) {
+            None => match worker.channel(name, self.session.outbox.account()) {
                 Ok(channel) => channel,
                 Err(fault) => {
                     command.withdraw();
@@ -360,7 +370,7 @@ impl TransportContext<'_> {
             (Ok(attachment), _) => attachment.send(name, Command::new(hub, name.clone(), publish), &worker),
             (Err(_), refusal) => {
                 let channel = match refusal {
-                    None => worker.channel(name)?,
+                    None => worker.channel(name, self.session.outbox.account())?,
                     Some(fault) => worker.broker.directory.open(name).ok_or(fault)?,
                 };
                 let command = Command::new(hub, name.clone(), publish);

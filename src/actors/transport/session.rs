@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::{
     actors::{
         channels::Leave,
-        fanout::{self, Budget, Full, Outbox, TransportMessage},
+        fanout::{Budget, Full, Outbox, Source, TransportMessage},
         transport::attachments::Attachments,
         transport::context::{ProtocolHandler, Terms, TransportContext},
         transport::socket::Socket,
@@ -55,8 +55,6 @@ pub struct Session {
     /// Channels that it may be attached to at once.
     pub(in crate::actors) channels: usize,
     farewell: fn(CloseReason) -> Option<Bytes>,
-    /// By how much its outbox was widened for what it missed.
-    widened: Cell<usize>,
     /// How long its members stay present without it.
     pub(in crate::actors) hold: Cell<Duration>,
     departed: Cell<bool>,
@@ -88,7 +86,6 @@ impl Session {
             rate: RefCell::new(rate.map(FrameBuckets::new)),
             channels,
             farewell,
-            widened: Cell::new(0),
             hold: Cell::new(hold),
             worker,
             format: handler.format(),
@@ -157,7 +154,16 @@ impl Session {
 
     /// Queues a finished frame. A reader too slow for it is closed, at the cost of its outbox.
     pub(in crate::actors) fn push(&self, frame: Bytes) {
-        if let Err(Full) = self.outbox.push(frame) {
+        self.end_if_full(self.outbox.push(frame));
+    }
+
+    /// Queues what is put into frames as the socket drains, and keeps `bytes` meanwhile.
+    pub(in crate::actors) fn push_source(&self, source: impl Source + 'static, bytes: usize) {
+        self.end_if_full(self.outbox.push_source(Box::new(source), bytes));
+    }
+
+    fn end_if_full(&self, pushed: Result<(), Full>) {
+        if let Err(Full) = pushed {
             self.outbox.clear();
             self.send_close(CloseReason::TooSlow);
             self.close(CloseReason::TooSlow);
@@ -182,6 +188,7 @@ impl Session {
                 self.with_handler(|handler, transport| handler.nudged(transport));
             }
             TransportMessage::Nudge => {}
+            TransportMessage::Resume => self.outbox.resume(),
             TransportMessage::Probe => self.command(TransportCommand::Probe),
         }
     }
@@ -193,15 +200,6 @@ impl Session {
 
     pub(super) fn command(&self, command: TransportCommand) {
         self.transport.do_send(command);
-    }
-
-    /// Queues a frame of what the client missed. It has room of its own: a client that comes back is behind
-    /// by no fault of its reading, and what it gets is shared with all who missed it.
-    pub(in crate::actors) fn push_missed(&self, frame: Bytes) {
-        let room = fanout::cost(&frame);
-        self.outbox.widen(room);
-        self.widened.set(self.widened.get() + room);
-        self.push(frame);
     }
 
     /// Queues the farewell of the protocol and the close frame.
@@ -253,8 +251,8 @@ impl Session {
     }
 
     pub(in crate::actors) fn check_keepalive(&self) -> Verdict {
-        if self.outbox.is_empty() {
-            self.outbox.narrow(self.widened.take());
+        if self.outbox.is_overdrawn() {
+            return Verdict::Stalled;
         }
         let timeouts = &self.timeouts;
         let mut keepalive = self.keepalive.get();
@@ -283,7 +281,7 @@ impl Session {
                 Ok(channel)
             } else {
                 // It died, and its successor may know this member.
-                self.worker.channel(&name)
+                self.worker.channel(&name, None)
             };
             if let Ok(channel) = channel {
                 // Not refused by a full mailbox: a member that is never removed would be worse.

@@ -1,6 +1,10 @@
-//! Reading the body of a request: never more of it than allowed, never longer than `REQUEST_BODY_TIMEOUT`.
+//! Reading the body of a request: never more of it than allowed, never longer than `REQUEST_BODY_TIMEOUT`, and paid for as it
+//! comes. That it comes at a least rate is the business of the stream below ([`crate::edge::stream`]).
+
+use std::ops::Deref;
 
 use actix_web::{
+    HttpMessage as _, HttpRequest,
     http::header::{CONTENT_LENGTH, HeaderMap},
     rt::time::timeout,
     web,
@@ -8,39 +12,84 @@ use actix_web::{
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
-use crate::limits;
+use crate::{
+    actors::accounts::{Account, Charge, Full, Kind},
+    limits,
+};
 
 /// Why there is no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoBody {
     /// More than allowed; the size as declared, or as far as it was looked at.
     TooLarge { size: usize },
-    /// It broke off, or took too long.
+    /// It broke off, or came too slowly.
     Broken,
+    /// Whoever sends it has no room for it.
+    NoRoom(Full),
+}
+
+/// A body, which is paid for until it is dropped.
+#[derive(Debug, Default)]
+pub struct Body {
+    bytes: Bytes,
+    _charge: Option<Charge>,
+}
+
+impl Deref for Body {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+/// Who pays for the body of a request; an extension of it.
+struct Payer(Account);
+
+/// From now on `account` pays for the body of `request`.
+pub fn charge_to(request: &HttpRequest, account: Account) {
+    request.extensions_mut().insert(Payer(account));
 }
 
 /// The whole body, `limit` bytes at most.
 ///
 /// # Errors
 /// [`NoBody`]; a body that is declared too large is not read at all.
-pub async fn read(headers: &HeaderMap, payload: &mut web::Payload, limit: usize) -> Result<Bytes, NoBody> {
-    if let Some(size) = declared(headers).filter(|size| *size > limit) {
+pub async fn read(request: &HttpRequest, payload: &mut web::Payload, limit: usize) -> Result<Body, NoBody> {
+    if let Some(size) = declared(request.headers()).filter(|size| *size > limit) {
         return Err(NoBody::TooLarge { size });
     }
+    let account = request.extensions().get::<Payer>().map(|Payer(account)| account.clone());
     let body = async {
-        let mut body = BytesMut::new();
+        let (mut body, mut charge) = (BytesMut::new(), None);
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| NoBody::Broken)?;
             let size = body.len() + chunk.len();
             if size > limit {
                 return Err(NoBody::TooLarge { size });
             }
+            if size > body.capacity() {
+                let room = size.max(2 * body.capacity()).min(limit);
+                pay(account.as_ref(), &mut charge, room).map_err(NoBody::NoRoom)?;
+                body.reserve(room - body.len());
+            }
             body.extend_from_slice(&chunk);
         }
-        Ok(body.freeze())
+        Ok(Body { bytes: body.freeze(), _charge: charge })
     };
     let in_time = timeout(limits::REQUEST_BODY_TIMEOUT, body).await;
     in_time.unwrap_or(Err(NoBody::Broken))
+}
+
+fn pay(account: Option<&Account>, charge: &mut Option<Charge>, bytes: usize) -> Result<(), Full> {
+    match (account, charge) {
+        (Some(_), Some(charge)) => charge.set(bytes),
+        (Some(account), charge) => {
+            *charge = Some(account.charge(Kind::RequestBody, bytes)?);
+            Ok(())
+        }
+        (None, _) => Ok(()),
+    }
 }
 
 /// Reads what is left of a body that nobody wants: the server cuts a connection whose request was not read,

@@ -35,9 +35,10 @@ pub fn read_all(rows: &mut impl Rows) -> Result<Found, StoreError> {
     for (name, row) in channels {
         found.channels += 1;
         let (mut entries, mut bytes) = (0, 0);
-        let read = rows::entries(rows, &name, &row, Slice::ALL, Order::Rising, |_, size| {
+        let read = rows::entries(rows, &name, &row, Slice::ALL, Order::Rising, |stored| {
+            stored.entry()?;
             entries += 1;
-            bytes += size as u64;
+            bytes += stored.value.len() as u64;
             Ok(ControlFlow::Continue(()))
         });
         note(&mut found, read)?;

@@ -11,6 +11,7 @@ use crate::{
         serial::Serial,
     },
     ids::{ChannelName, ClientId, ConnectionId, Timestamp},
+    limits,
 };
 
 const VERSION: u8 = 1;
@@ -29,6 +30,9 @@ const PRESENCE: u8 = 1;
 const DATA_NONE: u8 = 0;
 const DATA_TEXT: u8 = 1;
 const DATA_BINARY: u8 = 2;
+
+/// All that stands before the items: a time, a connection and an id.
+const HEAD_BYTES: usize = 128 + limits::MESSAGE_ID_BYTES;
 
 const ENTER: u8 = 0;
 const LEAVE: u8 = 1;
@@ -98,6 +102,29 @@ pub fn decode(channel: &ChannelName, serial: Serial, bytes: Bytes) -> Option<Ent
     };
     let is_whole = from.0.is_empty();
     is_whole.then(|| Entry::new(channel.clone(), serial, timestamp, publisher, id, body))
+}
+
+/// Whether the entry has presence events, by what stands before its items: of a long entry the rest is not looked at.
+pub fn is_presence(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(HEAD_BYTES)];
+    kind(&mut In(Bytes::copy_from_slice(head))) == Some(PRESENCE)
+}
+
+fn kind(from: &mut In) -> Option<u8> {
+    from.byte()?;
+    from.number()?;
+    from.option(In::connection)?;
+    match from.byte()? {
+        ID_SERIAL => {}
+        ID_FRAME => {
+            from.connection()?;
+            from.number()?;
+        }
+        _ => {
+            from.bytes()?;
+        }
+    }
+    from.byte()
 }
 
 struct Out(Vec<u8>);

@@ -96,8 +96,8 @@ impl DiskLog {
                     continue;
                 }
                 let mut entries = Vec::new();
-                rows::entries(rows, name, row, Slice::ALL, Order::Rising, |entry, _| {
-                    entries.push(Arc::new(entry));
+                rows::entries(rows, name, row, Slice::ALL, Order::Rising, |stored| {
+                    entries.push(Arc::new(stored.entry()?));
                     Ok(ControlFlow::Continue(()))
                 })?;
                 let (name, row) = (name.clone(), *row);
@@ -130,7 +130,7 @@ impl DiskLog {
         let name = name.clone();
         let work = move |rows: &mut Writing<'_>| {
             let mut keys = Vec::new();
-            rows::raw_entries(rows, id, Slice::ALL, Order::Rising, &mut |key, _| {
+            rows::raw_entries(rows, ENTRIES, id, Slice::ALL, Order::Rising, &mut |key, _| {
                 keys.push(key.to_vec());
                 Ok(ControlFlow::Continue(()))
             })?;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `channels` | app (6 bytes), name | [`ChannelRow`] |
 //! | `entries` | number of the channel (8), serial: ms (8), counter (2); big-endian, so that they sort as the log does | `encoding` |
+//! | `presence` | the same, of entries with presence events | nothing |
 
 use std::ops::{Bound, ControlFlow};
 
@@ -24,10 +25,12 @@ use crate::{
 
 pub const CHANNELS: Table = Table("channels");
 pub const ENTRIES: Table = Table("entries");
+pub const PRESENCE: Table = Table("presence");
 
 const APP_BYTES: usize = 6;
 const ENTRY_KEY_BYTES: usize = 18;
-const ROW_VERSION: u8 = 1;
+/// Without and with [`ChannelRow::skew`].
+const ROW_VERSIONS: [u8; 2] = [1, 2];
 /// Before the first entry of any log.
 pub const NOWHERE: Place = (0, 0);
 
@@ -46,11 +49,14 @@ pub struct ChannelRow {
     /// Bytes of all entries up to `counted`.
     pub bytes: u64,
     pub counted: Place,
+    /// By how many milliseconds a serial was ahead of its entry's time, at most. None: an earlier version has begun the
+    /// channel; then it is not known, nor are all its presence events in their table.
+    pub skew: Option<u64>,
 }
 
 impl ChannelRow {
     pub const fn new(id: u64, epoch: Epoch, is_window: bool) -> Self {
-        Self { id, epoch, is_window, last: NOWHERE, dropped: NOWHERE, bytes: 0, counted: NOWHERE }
+        Self { id, epoch, is_window, last: NOWHERE, dropped: NOWHERE, bytes: 0, counted: NOWHERE, skew: Some(0) }
     }
 
     /// None for [`NOWHERE`].
@@ -59,7 +65,7 @@ impl ChannelRow {
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![ROW_VERSION, u8::from(self.is_window)];
+        let mut bytes = vec![ROW_VERSIONS[usize::from(self.skew.is_some())], u8::from(self.is_window)];
         for number in [self.id, self.epoch.bits(), self.bytes] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
@@ -67,23 +73,32 @@ impl ChannelRow {
             bytes.extend_from_slice(&millis.to_be_bytes());
             bytes.extend_from_slice(&counter.to_be_bytes());
         }
+        bytes.extend(self.skew.into_iter().flat_map(u64::to_be_bytes));
         bytes
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (head, mut rest) = bytes.split_first_chunk::<2>()?;
-        let [ROW_VERSION, is_window] = *head else {
-            return None;
-        };
+        let [version, is_window] = *head;
+        let has_skew = ROW_VERSIONS.iter().position(|known| *known == version)? == 1;
         let mut number = || {
             let (number, after) = rest.split_first_chunk()?;
             rest = after;
             Some(u64::from_be_bytes(*number))
         };
         let (id, epoch, bytes) = (number()?, number()?, number()?);
-        let mut places = rest.as_chunks::<10>().0.iter();
-        let mut place = || {
-            let (millis, counter) = places.next()?.split_first_chunk()?;
+        let skew = if has_skew {
+            let (before, skew) = rest.split_last_chunk()?;
+            rest = before;
+            Some(u64::from_be_bytes(*skew))
+        } else {
+            None
+        };
+        let (&[last, dropped, counted], []) = rest.as_chunks::<10>() else {
+            return None;
+        };
+        let place = |place: [u8; 10]| {
+            let (millis, counter) = place.split_first_chunk()?;
             let counter = u16::from_be_bytes(counter.try_into().ok()?);
             Some((u64::from_be_bytes(*millis), counter))
         };
@@ -91,10 +106,11 @@ impl ChannelRow {
             id,
             epoch: Epoch::new(epoch),
             is_window: is_window == 1,
-            last: place()?,
-            dropped: place()?,
+            last: place(last)?,
+            dropped: place(dropped)?,
             bytes,
-            counted: place()?,
+            counted: place(counted)?,
+            skew,
         })
     }
 }
@@ -166,6 +182,25 @@ impl Slice {
     pub const ALL: Self = Self { after: NOWHERE, before: None };
 }
 
+/// An entry as it is stored.
+pub struct Stored<'a> {
+    name: &'a ChannelName,
+    pub serial: Serial,
+    pub value: &'a [u8],
+}
+
+impl Stored<'_> {
+    pub fn entry(&self) -> Result<Entry, StoreError> {
+        let entry = encoding::decode(self.name, self.serial, Bytes::copy_from_slice(self.value));
+        entry.ok_or_else(|| StoreError::damaged(format!("entry {}", self.serial)))
+    }
+
+    /// Whether it is one of presence events.
+    pub fn is_presence(&self) -> bool {
+        encoding::is_presence(self.value)
+    }
+}
+
 /// Visits the entries of a channel.
 pub fn entries(
     rows: &mut impl Rows,
@@ -173,26 +208,41 @@ pub fn entries(
     row: &ChannelRow,
     slice: Slice,
     order: Order,
-    mut visit: impl FnMut(Entry, usize) -> Result<ControlFlow<()>, StoreError>,
+    mut visit: impl FnMut(Stored<'_>) -> Result<ControlFlow<()>, StoreError>,
 ) -> Result<(), StoreError> {
-    let result = raw_entries(rows, row.id, slice, order, &mut |key, value| {
-        let serial = entry_place(key).map(|(_, place)| Serial::at(row.epoch, place));
-        let entry = serial.and_then(|serial| encoding::decode(name, serial, Bytes::copy_from_slice(value)));
-        match entry {
-            Some(entry) => visit(entry, value.len()),
-            None => Err(StoreError::damaged(format!("row {}", hex::encode(key)))),
-        }
-    });
-    // So that the operator knows whom it hits.
-    result.map_err(|error| match error {
-        StoreError::Damaged(what) => StoreError::damaged(format!("{what}, in channel {name} of app {}", name.app())),
-        error => error,
-    })
+    let visit = &mut |key: &[u8], value: &[u8]| match entry_place(key) {
+        Some((_, place)) => visit(Stored { name, serial: Serial::at(row.epoch, place), value }),
+        None => Err(StoreError::damaged(format!("row {}", hex::encode(key)))),
+    };
+    raw_entries(rows, ENTRIES, row.id, slice, order, visit).map_err(|error| in_channel(name, error))
 }
 
-/// The same, undecoded.
+/// The entry at a place, if there is one.
+pub fn entry_at(
+    rows: &mut impl Rows,
+    name: &ChannelName,
+    row: &ChannelRow,
+    place: Place,
+) -> Result<Option<Entry>, StoreError> {
+    let Some(value) = rows.get(ENTRIES, &entry_key(row.id, place))? else {
+        return Ok(None);
+    };
+    let stored = Stored { name, serial: Serial::at(row.epoch, place), value: &value };
+    stored.entry().map(Some).map_err(|error| in_channel(name, error))
+}
+
+/// So that the operator knows whom it hits.
+fn in_channel(name: &ChannelName, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Damaged(what) => StoreError::damaged(format!("{what}, in channel {name} of app {}", name.app())),
+        error => error,
+    }
+}
+
+/// The rows of a channel in one of the tables of entries.
 pub fn raw_entries(
     rows: &mut impl Rows,
+    table: Table,
     id: u64,
     slice: Slice,
     order: Order,
@@ -201,7 +251,7 @@ pub fn raw_entries(
     let from = entry_key(id, slice.after);
     let to = entry_key(id, slice.before.unwrap_or((u64::MAX, u16::MAX)));
     let span = (Bound::Excluded(&from[..]), Bound::Excluded(&to[..]));
-    rows.visit(ENTRIES, span, order, visit)
+    rows.visit(table, span, order, visit)
 }
 
 #[cfg(test)]
@@ -218,8 +268,11 @@ mod tests {
             dropped: (3, 4),
             bytes: 5,
             counted: (6, 999),
+            skew: Some(8),
         };
-        assert_eq!(ChannelRow::decode(&row.encode()), Some(row));
+        for row in [row, ChannelRow { skew: None, ..row }] {
+            assert_eq!(ChannelRow::decode(&row.encode()), Some(row));
+        }
         assert_eq!(ChannelRow::decode(&row.encode()[1..]), None);
         let name = ChannelName::new(AppId::random(), "a:ü");
         assert_eq!(channel_name(&channel_key(&name)), Some(name));

@@ -16,8 +16,8 @@ use crate::{
     ids::ChannelName,
     limits,
     log::disk::{
-        DiskLog, Retention,
-        rows::{self, CHANNELS, ChannelRow, ENTRIES, Slice},
+        DiskLog, Retention, encoding,
+        rows::{self, CHANNELS, ChannelRow, ENTRIES, PRESENCE, Slice},
     },
     store::{
         StoreError,
@@ -117,14 +117,14 @@ impl DiskLog {
                 oldest = rows::entry_place(key).map(|(_, place)| place);
                 Ok(ControlFlow::Break(()))
             };
-            rows::raw_entries(rows, row.id, Slice::ALL, Order::Rising, first)?;
+            rows::raw_entries(rows, ENTRIES, row.id, Slice::ALL, Order::Rising, first)?;
             let uncounted = Slice { after: row.counted, before: None };
             let count = &mut |key: &[u8], value: &[u8]| {
                 newest = rows::entry_place(key).map(|(_, place)| place);
                 row.bytes += (key.len() + value.len()) as u64;
                 Ok(ControlFlow::Continue(()))
             };
-            rows::raw_entries(rows, row.id, uncounted, Order::Rising, count)?;
+            rows::raw_entries(rows, ENTRIES, row.id, uncounted, Order::Rising, count)?;
             row.counted = newest.unwrap_or(row.counted);
             let name = name.clone();
             Ok(Some((Look { name, row, oldest }, newest.is_some())))
@@ -161,7 +161,7 @@ impl DiskLog {
             };
             let mut old = Vec::new();
             let upto = Slice { before: Some((counted.counted.0, counted.counted.1 + 1)), ..Slice::ALL };
-            rows::raw_entries(rows, row.id, upto, Order::Rising, &mut |key, value| {
+            rows::raw_entries(rows, ENTRIES, row.id, upto, Order::Rising, &mut |key, value| {
                 let Some((_, place)) = rows::entry_place(key) else {
                     return Err(StoreError::damaged("the key of an entry"));
                 };
@@ -171,12 +171,15 @@ impl DiskLog {
                 }
                 row.bytes = row.bytes.saturating_sub((key.len() + value.len()) as u64);
                 row.dropped = place;
-                old.push(key.to_vec());
+                old.push((key.to_vec(), encoding::is_presence(value)));
                 Ok(ControlFlow::Continue(()))
             })?;
             row.last = row.last.max(row.dropped);
-            for key in &old {
+            for (key, is_presence) in &old {
                 rows.remove(ENTRIES, key)?;
+                if *is_presence {
+                    rows.remove(PRESENCE, key)?;
+                }
             }
             let _ = told.send(old.len() as u64);
             rows::put_channel(rows, &name, &row)

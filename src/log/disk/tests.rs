@@ -5,13 +5,16 @@ use std::{collections::BTreeMap, path::Path, sync::mpsc, task::Poll};
 use super::*;
 use crate::{
     core::{
+        budget::{self, Account},
         command::Rewind,
         history::{Direction, Kind, Query},
-        message::Entry,
+        message::{Body, Entry, EntryId, Message, Payload},
+        presence::{PresenceAction, PresenceEvent},
         serial::Serial,
         window::{Bounds, Gap},
     },
-    ids::Timestamp,
+    ids::{ClientId, ConnectionId, Timestamp},
+    limits,
     log::contract::{self, Reads as _, append, entry_at, named, serials, try_append},
     store::{
         faulty::FaultyDisk,
@@ -30,7 +33,7 @@ fn clock() -> Clock {
 
 fn memory() -> MemoryLog {
     let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
-    MemoryLog::new(bounds, 1 << 24)
+    MemoryLog::new(bounds, Box::new(|_| Account::server(1 << 24)))
 }
 
 fn engine(disk: &FaultyDisk) -> Arc<Engine> {
@@ -46,6 +49,15 @@ fn log_on(engine: Arc<Engine>, clock: &Clock, retention: Retention) -> DiskLog {
 fn log(disk: &FaultyDisk, clock: &Clock) -> DiskLog {
     let retention = Retention { age: DAY, bytes: 1 << 30 };
     log_on(engine(disk), clock, retention)
+}
+
+/// The same, whose memory an account pays for.
+fn log_paid_by(account: &Account, engine: Arc<Engine>, clock: &Clock) -> DiskLog {
+    let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
+    let account = account.clone();
+    let memory = MemoryLog::new(bounds, Box::new(move |_| account.clone()));
+    let retention = Retention { age: DAY, bytes: 1 << 30 };
+    DiskLog::open(memory, engine, Box::new(move |_| Some(retention)), 1 << 20, clock.clone()).unwrap()
 }
 
 /// Appends `count` entries, a second of the clock between them.
@@ -208,6 +220,177 @@ fn what_is_too_much_to_be_sent_again_is_said_to_be() {
     assert_eq!(channel.after(all[0].serial).err(), Some(Gap::TooLong));
     let found = channel.after(all[290].serial).unwrap();
     assert_eq!(serials(&found), serials(&all[291..]));
+}
+
+/// Appends entries, an hour older than the ones before where it is asked for, without a wait between them.
+fn append_all(channel: &mut dyn ChannelLog, clock: &Clock, bodies: impl Iterator<Item = Body>) -> Vec<Arc<Entry>> {
+    let (mut mint, mut all) = (channel.mint(), Vec::new());
+    let (told, outcomes) = mpsc::channel();
+    for body in bodies {
+        clock.advance(Duration::from_millis(10));
+        let (now, publisher) = (clock.now(), Some(ConnectionId::from_bytes([1; 9])));
+        let entry = Entry::new("p".into(), mint.mint(now), now, publisher, EntryId::Serial, body);
+        all.push(Arc::new(entry));
+        let appended = channel.append(clock.uptime(), Arc::clone(&all[all.len() - 1]), &mut || {
+            let told = told.clone();
+            Box::new(move |result| told.send(result).unwrap())
+        });
+        assert_eq!(appended, Poll::Pending);
+    }
+    drop(told);
+    outcomes.iter().for_each(|outcome| outcome.unwrap());
+    all
+}
+
+fn message() -> Body {
+    Body::Messages(vec![Message::default()])
+}
+
+fn enter() -> Body {
+    Body::Presence(vec![PresenceEvent {
+        id: None,
+        action: PresenceAction::Enter,
+        client_id: ClientId::new("a").unwrap(),
+        payload: Payload::default(),
+        extras: None,
+    }])
+}
+
+fn query(kind: Kind, direction: Direction) -> Query {
+    Query { kind, start: None, end: None, until: None, direction, limit: 10, after: None }
+}
+
+/// findings G1 and G2: where a page, a rewind or "is it lost" begins is found by key, so each takes one turn of the reader
+/// however much is stored; and nothing of it stays in memory.
+#[test]
+fn what_is_asked_of_the_file_costs_what_it_is_long() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let (engine, account) = (engine(&disk), Account::server(1 << 24));
+    let log = log_paid_by(&account, Arc::clone(&engine), &time);
+    let mut channel = log.open(&"p".into());
+    let depth = 3 * limits::READ_ROWS;
+    let bodies = (0..depth).map(|number| if number % (depth / 4) == 5 { enter() } else { message() });
+    let all = append_all(&mut *channel, &time, bodies);
+    time.advance(Duration::from_secs(300));
+    channel.expire(time.uptime());
+    assert_eq!(account.kept(), 0);
+
+    let end = Some(all[20].timestamp);
+    for direction in [Direction::Backwards, Direction::Forwards] {
+        let before = engine.reads();
+        let first = channel.read_page(&Query { end, ..query(Kind::Messages, direction) });
+        assert_eq!((first.items.len(), engine.reads() - before), (10, 1), "{direction:?}");
+        let presence = channel.read_page(&query(Kind::Presence, direction));
+        assert_eq!((presence.items.len(), engine.reads() - before), (4, 2), "{direction:?}");
+        let until = Some(all[15].serial);
+        let attached = channel.read_page(&Query { until, ..query(Kind::Messages, direction) });
+        assert_eq!((attached.items.len(), engine.reads() - before), (10, 3), "{direction:?}");
+    }
+    let before = engine.reads();
+    let found = channel.rewind(time.now(), Rewind { messages: 1, age: None });
+    assert_eq!(serials(&found), serials(&all[depth - 1..]));
+    assert_eq!((engine.reads() - before, account.kept()), (1, 0));
+}
+
+/// findings G2: what is read for a crowd is paid for, and kept only as long as there is room and somebody may come for it.
+#[test]
+fn what_is_read_of_the_past_is_paid_for() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let account = Account::server(1 << 24);
+    let log = log_paid_by(&account, engine(&disk), &time);
+    let mut channel = log.open(&"p".into());
+    let all = append_all(&mut *channel, &time, (0..500).map(|_| message()));
+    time.advance(Duration::from_secs(300));
+    channel.expire(time.uptime());
+    assert_eq!(account.kept(), 0);
+    assert_eq!(channel.after(all[100].serial).unwrap().len(), 399);
+    assert!(account.kept() >= 399 * all[0].cost(), "{}", account.kept());
+    time.advance(limits::BACKLOG_KEPT + Duration::from_secs(1));
+    channel.expire(time.uptime());
+    assert_eq!(account.kept(), 0);
+
+    // Without room it is read anew by each.
+    let full = account.charge(budget::Kind::Window, 1 << 24).unwrap();
+    for _ in 0..2 {
+        assert_eq!(channel.after(all[100].serial).unwrap().len(), 399);
+        assert_eq!(account.kept(), 1 << 24);
+    }
+    drop(full);
+    let portions = contract::portions(&channel.past(), all[50].serial, all[450].serial).unwrap();
+    assert_eq!(serials(&portions), serials(&all[51..=450]));
+    assert_eq!(account.kept(), 0);
+}
+
+/// A clock that is set back leaves serials ahead of the times of their entries. A channel of an earlier version has no table
+/// of presence events.
+#[test]
+fn a_page_is_whole_whatever_clock_and_version_its_entries_are_of() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let log = log(&disk, &time);
+    let mut channel = log.open(&"p".into());
+    let mut all =
+        append_all(&mut *channel, &time, (0..30).map(|number| if number % 3 == 0 { enter() } else { message() }));
+    let earlier = Clock::manual(Timestamp::from_millis(START - 3_600_000));
+    all.extend(append_all(
+        &mut *channel,
+        &earlier,
+        (0..30).map(|number| if number % 3 == 0 { enter() } else { message() }),
+    ));
+    time.advance(Duration::from_secs(300));
+    channel.expire(time.uptime());
+    let mut whole = crate::core::window::Window::new(all[0].serial.epoch());
+    for entry in &all {
+        whole.append(Duration::ZERO, Arc::clone(entry), Bounds { age: DAY, entries: 10_000, bytes: 1 << 30 });
+    }
+    for is_new in [true, false] {
+        if !is_new {
+            channel = as_an_earlier_version(&log, channel);
+        }
+        for (kind, direction) in [Kind::Messages, Kind::Presence]
+            .into_iter()
+            .flat_map(|kind| [Direction::Forwards, Direction::Backwards].map(|direction| (kind, direction)))
+        {
+            for end in [None, Some(all[10].timestamp), Some(all[40].timestamp)] {
+                let query = Query { end, ..query(kind, direction) };
+                let (page, wanted) = (channel.read_page(&query), whole.page(&query));
+                assert_eq!((page.places, page.next), (wanted.places, wanted.next), "{query:?}, {is_new}");
+            }
+        }
+    }
+    assert!(
+        whole.page(&Query { end: Some(all[40].timestamp), ..query(Kind::Messages, Direction::Forwards) }).items.len()
+            > 5
+    );
+}
+
+/// The same channel, as an earlier version has left it.
+fn as_an_earlier_version(log: &DiskLog, channel: Box<dyn ChannelLog>) -> Box<dyn ChannelLog> {
+    drop(channel);
+    log.close(&"p".into());
+    let forget = |rows: &mut Writing<'_>| {
+        let name = ChannelName::from("p");
+        let row = rows::channel(rows, &name)?.unwrap();
+        assert!(row.skew.is_some_and(|skew| skew > 3_000_000), "{row:?}");
+        let mut keys = Vec::new();
+        rows::raw_entries(
+            rows,
+            rows::PRESENCE,
+            row.id,
+            rows::Slice::ALL,
+            crate::store::engine::Order::Rising,
+            &mut |key, _| {
+                keys.push(key.to_vec());
+                Ok(std::ops::ControlFlow::Continue(()))
+            },
+        )?;
+        assert_eq!(keys.len(), 20);
+        for key in &keys {
+            rows.remove(rows::PRESENCE, key)?;
+        }
+        rows::put_channel(rows, &name, &rows::ChannelRow { skew: None, ..row })
+    };
+    log.engine.write(0, Box::new(forget)).unwrap();
+    log.open(&"p".into())
 }
 
 #[test]

@@ -47,13 +47,14 @@ pub fn routes(config: &mut web::ServiceConfig, group: &GroupEndpoint, path: &str
     let path = path.trim_end_matches('/');
     let length = path.len();
     let serve = async move |group: &GroupEndpoint, request: &HttpRequest, payload: &mut web::Payload| {
-        let answer = match body::read(request.headers(), payload, limits::GROUP_BODY_BYTES).await {
+        let answer = match body::read(request, payload, limits::GROUP_BODY_BYTES).await {
             Ok(body) => {
                 let query = Query::parse(request.query_string());
                 let below = request.path().get(length..).unwrap_or_default();
                 answer(ApiRequest { group, http: request, query, body }, below).await
             }
             Err(body::NoBody::TooLarge { .. }) => Err(Code::BodyTooLarge),
+            Err(body::NoBody::NoRoom(_)) => Err(Code::Busy),
             Err(body::NoBody::Broken) => Err(Code::BadBody("the body broke off, or came too slowly")),
         };
         written(answer)
@@ -87,6 +88,11 @@ async fn answer(request: ApiRequest<'_>, path: &str) -> ApiResult {
 
 fn decoded(part: &str) -> String {
     percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
+}
+
+/// The answer to a request that is not looked at.
+pub fn too_frequent() -> HttpResponse {
+    written(Err(Code::TooFrequent))
 }
 
 fn written(answer: ApiResult) -> HttpResponse {

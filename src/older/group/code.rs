@@ -186,7 +186,7 @@ impl From<&Fault> for Code {
             Fault::RateLimited => Self::TooFrequent,
             Fault::ChannelFull { .. } | Fault::TooManyChannels { .. } => Self::TooMany,
             Fault::DiskFull => Self::NotStored,
-            Fault::Busy | Fault::ShuttingDown => Self::Busy,
+            Fault::Busy | Fault::AppChannels { .. } | Fault::MemoryFull { .. } | Fault::ShuttingDown => Self::Busy,
             _ => Self::Internal,
         }
     }

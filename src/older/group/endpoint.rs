@@ -176,6 +176,10 @@ impl Endpoint for GroupEndpoint {
         Ok(Box::new(Socket::new(Arc::clone(&self.shared), address, place)))
     }
 
+    fn refuse_request(&self, _: &HttpRequest, refusal: NotAdmitted) -> HttpResponse {
+        explained(api::too_frequent(), &refusal.to_string())
+    }
+
     fn refuse(&self, refusal: &Refusal<Refused>) -> HttpResponse {
         let (status, text) = match refusal {
             Refusal::Method => (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"),
@@ -183,9 +187,7 @@ impl Endpoint for GroupEndpoint {
             Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => {
                 (StatusCode::TOO_MANY_REQUESTS, "Too many connections\n")
             }
-            Refusal::NotAdmitted(NotAdmitted::TooOften { .. }) => {
-                (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n")
-            }
+            Refusal::NotAdmitted(NotAdmitted::TooOften(_)) => (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n"),
             Refusal::NotAdmitted(_) => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n"),
             Refusal::Own(Refused::Blocked(Blocked::Listed)) => (StatusCode::FORBIDDEN, "Forbidden\n"),
             Refusal::Own(Refused::Blocked(Blocked::TooOften)) => (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n"),

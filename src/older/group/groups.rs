@@ -244,7 +244,7 @@ impl Groups {
         }
         match error {
             StoreError::Full => Code::NotStored,
-            StoreError::Busy | StoreError::Closed | StoreError::Unreachable(_) => Code::Busy,
+            StoreError::Busy | StoreError::Memory(_) | StoreError::Closed | StoreError::Unreachable(_) => Code::Busy,
             StoreError::Io(_) | StoreError::Damaged(_) => Code::Internal,
         }
     }

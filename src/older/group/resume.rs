@@ -14,6 +14,7 @@ use crate::{
         code::Code,
         groups::Missed,
         reply::{ReplyTo, Resumed, new_message},
+        repository::StoredMessage,
         socket::{NO_ROOM, Socket},
     },
 };
@@ -84,11 +85,12 @@ impl Socket {
             Ok(Missed { messages, has_more }) => {
                 let resumed = Resumed { missed: messages.len(), has_more };
                 transport.send_frame(reply.auth_success(&user, Some(resumed)));
-                for message in messages {
+                self.sent.extend(messages.iter().map(|message| message.number));
+                let frame = |message: StoredMessage| {
                     let then = Timestamp::from_millis(message.created.saturating_mul(1_000));
-                    transport.send_missed(new_message(&message.json, then));
-                    self.sent.insert(message.number);
-                }
+                    new_message(&message.json, then)
+                };
+                transport.send_missed(messages.into_iter().map(frame).collect());
             }
             Err(code) => {
                 transport.send_frame(reply.auth_success(&user, None));

@@ -101,9 +101,7 @@ impl Endpoint for PostOffice {
 
     fn refuse(&self, refusal: &Refusal<Refused>) -> HttpResponse {
         refused(&match refusal {
-            Refusal::NotAdmitted(NotAdmitted::TooOften { .. }) => {
-                Reply::new(429, "Too Many Requests", refusal.to_string())
-            }
+            Refusal::NotAdmitted(NotAdmitted::TooOften(_)) => Reply::new(429, "Too Many Requests", refusal.to_string()),
             Refusal::NotAdmitted(_) => Reply::new(503, LIMIT_REACHED, refusal.to_string()),
             Refusal::Method | Refusal::NoHandshake(_) => Reply::new(400, "Bad Request", refusal.to_string()),
             Refusal::Own(own) => own.reply(),
@@ -163,7 +161,7 @@ impl Display for Refused {
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Busy | Fault::ShuttingDown => Self::Busy,
+            Fault::Busy | Fault::AppChannels { .. } | Fault::MemoryFull { .. } | Fault::ShuttingDown => Self::Busy,
             fault => {
                 tracing::error!(%fault, "a thread cannot be read");
                 Self::Internal

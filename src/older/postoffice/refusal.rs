@@ -58,7 +58,11 @@ reply_table! {
 
 const fn code_of(fault: &Fault) -> &'static str {
     match fault {
-        Fault::RateLimited | Fault::Busy | Fault::ChannelFull { .. } => "rate_limited",
+        Fault::RateLimited
+        | Fault::Busy
+        | Fault::AppChannels { .. }
+        | Fault::MemoryFull { .. }
+        | Fault::ChannelFull { .. } => "rate_limited",
         Fault::DiskFull => "mailbox_full",
         Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } => "too_large",
         Fault::ForgedSender => "from_refused",

@@ -122,7 +122,7 @@ impl Delivery {
         let publish = Publish::message(EntryId::Base(id.into()), wire::message(push, is_kept));
         match broker.publish(&channel, publish).await {
             // There is no room for another channel, so nobody is on this one.
-            Err(Fault::Busy) if connections == 0 && broker.directory.channel(&channel, broker).is_err() => {}
+            Err(_) if connections == 0 && broker.directory.channel(&channel, broker, None).is_err() => {}
             published => drop(published?),
         }
         Ok(Delivered { connections, is_kept })

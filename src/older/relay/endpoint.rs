@@ -25,6 +25,7 @@ use crate::{
     config::{self, Identify},
     edge::{
         self, Endpoint, Ingress, Methods, Refusal, Service,
+        admission::NotAdmitted,
         http::{answer, query::Query},
         refusal::explained,
     },
@@ -143,6 +144,10 @@ impl Endpoint for Relay {
 
     async fn open(&self, _: &HttpRequest, token: Option<String>) -> Result<Box<dyn ProtocolHandler>, Infallible> {
         Ok(Box::new(Socket::new(Arc::clone(&self.shared), token)))
+    }
+
+    fn refuse_request(&self, _: &HttpRequest, refusal: NotAdmitted) -> HttpResponse {
+        explained(RelayError::TooManyRequests.into(), &refusal.to_string())
     }
 
     fn refuse(&self, refusal: &Refusal<Infallible>) -> HttpResponse {

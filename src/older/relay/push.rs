@@ -99,10 +99,11 @@ pub async fn push(
     if shared.limiter.as_ref().is_some_and(|limiter| limiter.check().is_err()) {
         return Err(RelayError::TooManyRequests);
     }
-    let body = body::read(request.headers(), payload, limits::RELAY_PUSH_BYTES).await;
+    let body = body::read(request, payload, limits::RELAY_PUSH_BYTES).await;
     let body = body.map_err(|no_body| match no_body {
         NoBody::TooLarge { .. } => RelayError::TooLarge,
         NoBody::Broken => RelayError::Json,
+        NoBody::NoRoom(_) => RelayError::Busy,
     })?;
     let (push, delay) = read(&body, &shared.settings)?;
     let id = shared.schedule.mint_id();

@@ -80,7 +80,7 @@ reply_table! {
 impl From<Fault> for RelayError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Busy | Fault::ShuttingDown => Self::Busy,
+            Fault::Busy | Fault::AppChannels { .. } | Fault::MemoryFull { .. } | Fault::ShuttingDown => Self::Busy,
             Fault::DiskFull => Self::DiskFull,
             Fault::RateLimited => Self::TooManyRequests,
             Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } => Self::TooLarge,

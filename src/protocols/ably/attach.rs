@@ -132,8 +132,7 @@ impl AblyConnection {
             self.send_members(&attachment.requested, &attached.members, transport);
             return;
         }
-        let filter = &attached.subscription.filter;
-        let backlog = &attached.backlog;
+        let is_tailored = attached.subscription.filter.is_tailored;
         let has_presence = sees_members && !attached.members.is_empty();
         let flag = |is_set, flag| if is_set { flag } else { 0 };
         let fault = |gap| attachment.unreadable.clone().unwrap_or(gap_fault(gap));
@@ -143,7 +142,7 @@ impl AblyConnection {
             channel_serial: &attached.position.to_string(),
             flags: modes.flags()
                 | flag(has_presence, flags::HAS_PRESENCE)
-                | flag(!backlog.is_empty(), flags::HAS_BACKLOG)
+                | flag(attached.backlog.is_some(), flags::HAS_BACKLOG)
                 | flag(attached.resumed, flags::RESUMED),
             params: &attachment.params.echo,
             error: error.as_ref(),
@@ -154,13 +153,15 @@ impl AblyConnection {
         if has_presence {
             self.send_members(&attachment.requested, &attached.members, transport);
         }
-        for entry in backlog {
-            let frame = if filter.is_tailored {
-                wire::encode_as(entry, self.format, &attachment.requested, None)
-            } else {
-                entry.frame(format_of(self.format)).clone()
-            };
-            transport.send_missed(frame);
+        if let Some(backlog) = attached.backlog {
+            let (format, requested) = (self.format, attachment.requested.clone());
+            // A client that is attached attaches again, from what it got last (RTL13a), and is told of the gap then.
+            let error = Some(&(&gap_fault(Gap::Expired)).into());
+            let broken = ServerFrame::Detached { channel: &requested, error }.encode(format);
+            transport.send_backlog(backlog, broken, move |entry| match is_tailored {
+                true => wire::encode_as(entry, format, &requested, None),
+                false => entry.frame(format_of(format)).clone(),
+            });
         }
     }
 

@@ -25,7 +25,7 @@ use crate::{
         Ably,
         connection::{AblyConnection, HEARTBEAT_INTERVAL, Opening},
         refusal::{self, RefusedConnection},
-        version,
+        rest, version,
         wire::{ConnectionDetails, Format},
     },
 };
@@ -119,10 +119,14 @@ impl Endpoint for Ably {
         })
     }
 
+    fn refuse_request(&self, request: &HttpRequest, refusal: NotAdmitted) -> HttpResponse {
+        rest::refuse(request, Fault::TooManyRequests { why: refusal.to_string().into() })
+    }
+
     fn refuse(&self, refusal: &Refusal<Infallible>) -> HttpResponse {
         let (mut response, text) = match refusal {
             // Not upgraded: a server that is full has no room for that. Clients come back later.
-            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. } | NotAdmitted::TooOften { .. }) => {
+            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. } | NotAdmitted::TooOften(_)) => {
                 (HttpResponse::TooManyRequests(), refusal.to_string())
             }
             Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::NoMemory(_) | NotAdmitted::Draining) => {

@@ -125,7 +125,7 @@ impl Endpoint for LetShare {
     fn refuse(&self, refusal: &Refusal<Refused>) -> HttpResponse {
         let code_and_text = match refusal {
             Refusal::NotAdmitted(NotAdmitted::AddressFull { .. }) => (429, "该地址的连接数已达上限"),
-            Refusal::NotAdmitted(NotAdmitted::TooOften { .. }) => (429, "请求过于频繁，请稍后重试"),
+            Refusal::NotAdmitted(NotAdmitted::TooOften(_)) => (429, "请求过于频繁，请稍后重试"),
             Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::NoMemory(_)) => {
                 (503, "服务器连接数已达上限，请稍后重试")
             }

@@ -15,7 +15,10 @@ use crate::{
     auth::ProToken,
     clock::Clock,
     core::json::object,
-    edge::http::{amend::NO_STORE, body},
+    edge::http::{
+        amend::NO_STORE,
+        body::{self, NoBody},
+    },
     error::{Reply, reply_table},
     ids::Network,
     limits,
@@ -84,7 +87,10 @@ reply_table! {
 impl LetShare {
     /// Answers `POST /api/pro/activate`.
     pub(super) async fn activate(&self, request: &HttpRequest, payload: &mut web::Payload) -> HttpResponse {
-        let body = body::read(request.headers(), payload, limits::ACTIVATION_BODY_BYTES).await;
+        let body = body::read(request, payload, limits::ACTIVATION_BODY_BYTES).await;
+        if let Err(NoBody::NoRoom(full)) = body {
+            return json_error(&Reply::new(429, "服务器繁忙，请稍后重试", full.to_string()));
+        }
         // A body that cannot be read or is too large is answered like an empty one.
         let address = self.ingress.client_address(request);
         match self.shared.activate(address, &body.unwrap_or_default()) {

@@ -62,7 +62,7 @@ fn of_fault(fault: &Fault, channel: &str) -> Reply {
         Fault::ChannelForbidden => (403, format!("token 不允许加入房间: {channel}")),
         Fault::ForgedSender => (403, "消息的 from 与当前用户不一致".into()),
         Fault::RateLimited => (429, "发送过于频繁，请稍后重试".into()),
-        Fault::Busy => (503, "服务器繁忙，请稍后重试".into()),
+        Fault::Busy | Fault::AppChannels { .. } => (503, "服务器繁忙，请稍后重试".into()),
         // No request of this protocol leads to these.
         other => (other.http_status(), other.to_string()),
     };

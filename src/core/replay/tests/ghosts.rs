@@ -1,12 +1,10 @@
 //! Members who went with an earlier run of the server are shown to nobody.
 
 use crate::core::replay::*;
-use crate::{
-    core::{
-        message::{EntryId, Message, Payload},
-        serial::{Epoch, Mint},
-    },
-    ids::{ClientId, ConnectionId},
+use crate::core::{
+    message::{EntryId, Message, Payload},
+    presence::PresenceEvent,
+    serial::{Epoch, Mint},
 };
 
 /// One word for each event: who, and whether it enters or leaves.
@@ -45,6 +43,15 @@ fn member(name: &str) -> Arc<Member> {
         extras: None,
         timestamp: Timestamp::from_millis(1),
     })
+}
+
+/// What is to be seen of a backlog.
+fn without_ghosts(backlog: Vec<Arc<Entry>>, members: &[Arc<Member>], unsettled: Serial) -> Vec<Arc<Entry>> {
+    let ghosts = Ghosts::among(&backlog, members, unsettled);
+    let choice = Choice { ghosts, ..Choice::default() };
+    let told = choice.of_all(&backlog);
+    assert!(backlog.iter().all(|entry| choice.ghosts.is_all_of(entry) == choice.of(entry).is_none()));
+    told
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     config::ChatCompat,
-    edge::http::body::{self, NoBody},
+    edge::http::body::{self, Body, NoBody},
     limits,
     older::chat::{
         code::Code,
@@ -23,16 +23,17 @@ use crate::{
 
 impl ChatEndpoint {
     /// The body, if the sender may send.
-    async fn body(&self, request: &HttpRequest, payload: &mut web::Payload) -> Result<web::Bytes, Failure> {
+    async fn body(&self, request: &HttpRequest, payload: &mut web::Payload) -> Result<Body, Failure> {
         let limiter = self.shared.limiter.as_ref();
         if limiter.is_some_and(|limiter| limiter.check().is_err()) {
             let why = "more requests than chat.requests_per_second allows; try again in a second";
             return Err(Reply::from(Code::TooFast).because(why).into());
         }
-        let body = body::read(request.headers(), payload, limits::CHAT_FRAME_BYTES).await;
+        let body = body::read(request, payload, limits::CHAT_FRAME_BYTES).await;
         body.map_err(|no_body| match no_body {
             NoBody::TooLarge { .. } => Code::TooLarge.into(),
             NoBody::Broken => bad_request("the body broke off, or came too slowly"),
+            NoBody::NoRoom(full) => Reply::from(Code::Unavailable).because(full.to_string()).into(),
         })
     }
 

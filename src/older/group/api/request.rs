@@ -5,13 +5,12 @@ use std::sync::Arc;
 use actix_web::{
     HttpRequest,
     http::{Method, header::AUTHORIZATION},
-    web,
 };
 
 use super::fields::JsonObject;
 use crate::{
     actors::refusals::Reason,
-    edge::http::query::Query,
+    edge::http::{body::Body, query::Query},
     limits,
     older::group::{access::Denied, code::Code, endpoint::GroupEndpoint, groups::Groups},
 };
@@ -20,7 +19,7 @@ pub struct ApiRequest<'a> {
     pub group: &'a GroupEndpoint,
     pub http: &'a HttpRequest,
     pub query: Query,
-    pub body: web::Bytes,
+    pub body: Body,
 }
 
 /// Whoever asks.

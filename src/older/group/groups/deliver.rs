@@ -48,7 +48,7 @@ impl Groups {
 
     fn detach(&self, broker: &Arc<Broker>, name: &ChannelName, user: &str) {
         for (handle, connection) in self.connections_of(user) {
-            let Ok(channel) = broker.directory.channel(name, broker) else {
+            let Ok(channel) = broker.directory.channel(name, broker, None) else {
                 return;
             };
             let body = Detach {
@@ -69,7 +69,7 @@ async fn publish_all(broker: &Arc<Broker>, channel: &ChannelName, publishes: Vec
     let mut rounds = 0_u32;
     loop {
         // No room for another channel: then nobody is on this one.
-        if broker.directory.channel(channel, broker).is_err() {
+        if broker.directory.channel(channel, broker, None).is_err() {
             return publishes.len();
         }
         match broker.publish_all(channel, publishes.clone()).await {

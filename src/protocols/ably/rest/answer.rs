@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{
     HttpResponse,
+    body::{BoxBody, MessageBody as _},
     http::{
         StatusCode,
         header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LINK},
@@ -16,35 +17,39 @@ use crate::{
     edge::http::amend::NO_STORE,
     error::Fault,
     protocols::ably::{
-        rest::{form::Form, links::Link},
+        rest::{body::AnswerBody, form::Form, links::Link},
         wire::{self, ErrorBody, ErrorInfo, Format},
     },
 };
 
-/// The answer of an endpoint. Its body is finished, in the format of the request.
-#[derive(Debug)]
+/// The answer of an endpoint. Its body is in the format of the request.
 pub struct RestAnswer {
     status: StatusCode,
     /// None goes out as 204: several clients cannot read a 200 without a body (T12).
-    body: Option<Bytes>,
+    body: Option<AnswerBody>,
     links: Vec<Link>,
     is_secret: bool,
 }
 
 impl RestAnswer {
     pub fn ok(body: Bytes) -> Self {
+        Self::new(StatusCode::OK, AnswerBody::whole(body))
+    }
+
+    /// One that may be long.
+    pub const fn long(body: AnswerBody) -> Self {
         Self::new(StatusCode::OK, body)
     }
 
     pub fn created(body: Bytes) -> Self {
-        Self::new(StatusCode::CREATED, body)
+        Self::new(StatusCode::CREATED, AnswerBody::whole(body))
     }
 
     pub const fn nothing() -> Self {
         Self { status: StatusCode::NO_CONTENT, body: None, links: Vec::new(), is_secret: false }
     }
 
-    const fn new(status: StatusCode, body: Bytes) -> Self {
+    const fn new(status: StatusCode, body: AnswerBody) -> Self {
         Self { status, body: Some(body), links: Vec::new(), is_secret: false }
     }
 
@@ -89,7 +94,7 @@ pub fn respond(form: Form, outcome: Result<RestAnswer, Fault>) -> HttpResponse {
     match answer.body {
         Some(body) => {
             let media_type = HeaderValue::from_static(format.content_type());
-            response.insert_header((CONTENT_TYPE, media_type)).body(body)
+            response.insert_header((CONTENT_TYPE, media_type)).body(body.boxed())
         }
         None => response.finish(),
     }
@@ -111,7 +116,7 @@ fn refuse(form: Form, fault: &Fault) -> (RestAnswer, Format, Headers) {
         headers.push((ALLOW, (*allowed).to_owned()));
     }
     let body = wire::encode_value(form.refusal, &ErrorBody { error: &error });
-    (RestAnswer::new(status, body), form.refusal, headers)
+    (RestAnswer::new(status, AnswerBody::whole(body)), form.refusal, headers)
 }
 
 /// A header value can hold: no line breaks, nothing beyond ASCII.
@@ -124,7 +129,7 @@ fn ascii_line(text: &str) -> String {
 }
 
 /// Status and headers of the answer in its body; the response itself is always a 200.
-fn enveloped(format: Format, answer: RestAnswer, headers: &Headers) -> HttpResponse {
+fn enveloped(format: Format, answer: RestAnswer, headers: &Headers) -> HttpResponse<BoxBody> {
     let mut flat: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in headers {
         // Several links: as one line.
@@ -138,36 +143,40 @@ fn enveloped(format: Format, answer: RestAnswer, headers: &Headers) -> HttpRespo
     if answer.body.is_some() {
         flat.insert("content-type".to_owned(), format.content_type().to_owned());
     }
-    let body = envelope(format, answer.status.as_u16(), &flat, answer.body.as_deref());
+    let body = envelope(format, answer.status.as_u16(), &flat, answer.body);
     let media_type = HeaderValue::from_static(format.content_type());
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, media_type)).body(body)
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, media_type)).body(body.boxed())
 }
 
-/// `{statusCode, headers, response}` around a body that is finished already.
-fn envelope(format: Format, status: u16, headers: &BTreeMap<String, String>, response: Option<&[u8]>) -> Vec<u8> {
+/// `{statusCode, headers, response}` around a body.
+fn envelope(
+    format: Format,
+    status: u16,
+    headers: &BTreeMap<String, String>,
+    response: Option<AnswerBody>,
+) -> AnswerBody {
     /// Of a map of `n` entries, up to 15 (msgpack).
     const MAP: u8 = 0x80;
     let status = wire::encode_value(format, &status);
     let headers = wire::encode_value(format, headers);
-    let mut members: Vec<(&str, &[u8])> = vec![("statusCode", &status), ("headers", &headers)];
-    members.extend(response.map(|response| ("response", response)));
-    let mut body = Vec::with_capacity(64 + members.iter().map(|(_, value)| value.len()).sum::<usize>());
+    let members: [(&str, Option<&[u8]>); 3] =
+        [("statusCode", Some(&status)), ("headers", Some(&headers)), ("response", response.as_ref().map(|_| &b""[..]))];
+    let count = members.iter().filter(|(_, value)| value.is_some()).count();
+    let mut head = Vec::with_capacity(64 + status.len() + headers.len());
     match format {
-        Format::Json => body.push(b'{'),
-        Format::Msgpack => body.push(MAP | members.len() as u8),
+        Format::Json => head.push(b'{'),
+        Format::Msgpack => head.push(MAP | count as u8),
     }
-    for (index, (name, value)) in members.into_iter().enumerate() {
+    for (index, (name, value)) in members.into_iter().filter_map(|(name, value)| Some((name, value?))).enumerate() {
         if format == Format::Json && index > 0 {
-            body.push(b',');
+            head.push(b',');
         }
-        body.extend_from_slice(&wire::encode_value(format, &name));
+        head.extend_from_slice(&wire::encode_value(format, &name));
         if format == Format::Json {
-            body.push(b':');
+            head.push(b':');
         }
-        body.extend_from_slice(value);
+        head.extend_from_slice(value);
     }
-    if format == Format::Json {
-        body.push(b'}');
-    }
-    body
+    let end: &[u8] = if format == Format::Json { b"}" } else { b"" };
+    response.unwrap_or_else(|| AnswerBody::whole(Bytes::new())).between(head, end)
 }

@@ -11,25 +11,31 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
-    actors::broker::Broker,
+    actors::{
+        accounts::{Charge, Full, Kind},
+        broker::Broker,
+    },
     auth::{
         ably::{Access, AllowedClient, Credential},
         base64_text,
     },
     core::capability::Operation,
     edge::{
+        Ingress,
         http::{
-            body::{self, NoBody},
+            body::{self, Body, NoBody},
             query::Query,
         },
         websocket,
     },
     error::{Fault, Found},
-    ids::{ChannelName, Timestamp},
+    ids::{AppId, ChannelName, Timestamp},
     protocols::ably::{
         name::Name,
         rest::{
             Rest,
+            answer::RestAnswer,
+            body::AnswerBody,
             form::{self, Form},
         },
         wire::{self, Format},
@@ -39,6 +45,7 @@ use crate::{
 /// A request to one of the endpoints.
 pub struct Call<'a> {
     pub rest: &'a Rest,
+    ingress: &'a Ingress,
     pub http: &'a HttpRequest,
     pub query: Query,
     pub form: Form,
@@ -53,9 +60,15 @@ pub struct Caller {
 }
 
 impl<'a> Call<'a> {
-    pub fn new(rest: &'a Rest, http: &'a HttpRequest, query: Query, form: Form) -> Result<Self, Fault> {
+    pub fn new(
+        rest: &'a Rest,
+        ingress: &'a Ingress,
+        http: &'a HttpRequest,
+        query: Query,
+        form: Form,
+    ) -> Result<Self, Fault> {
         let version = form::version(http.headers(), &query)?;
-        Ok(Self { rest, http, query, form, version })
+        Ok(Self { rest, ingress, http, query, form, version })
     }
 
     pub fn now(&self) -> Timestamp {
@@ -72,14 +85,32 @@ impl<'a> Call<'a> {
         wire::encode_value(self.form.body, value)
     }
 
+    /// An answer that may be long: `bytes` of it are finished, and the caller's account pays for them.
+    ///
+    /// # Errors
+    /// [`Fault::MemoryFull`]
+    pub fn long_answer(&self, app: AppId, bytes: Bytes) -> Result<RestAnswer, Fault> {
+        let charge = self.charge(app, bytes.len())?;
+        Ok(RestAnswer::long(AnswerBody::whole(bytes).paid_by(charge)))
+    }
+
+    /// Pays for what is kept of an answer until the client has taken it.
+    ///
+    /// # Errors
+    /// [`Fault::MemoryFull`]
+    pub fn charge(&self, app: AppId, bytes: usize) -> Result<Charge, Fault> {
+        let account = self.ingress.account_of_request(self.http, app);
+        account.charge(Kind::Answer, bytes).map_err(Full::to_fault)
+    }
+
     /// The body of at most `limit` bytes, and the format that it is in.
-    pub async fn body(&self, payload: &mut web::Payload, limit: usize) -> Result<(Format, Bytes), Fault> {
-        let headers = self.http.headers();
-        let format = form::body_format(headers, &self.query);
-        let body = body::read(headers, payload, limit).await;
+    pub async fn body(&self, payload: &mut web::Payload, limit: usize) -> Result<(Format, Body), Fault> {
+        let format = form::body_format(self.http.headers(), &self.query);
+        let body = body::read(self.http, payload, limit).await;
         let body = body.map_err(|no_body| match no_body {
             NoBody::TooLarge { size } => Fault::TooLarge { what: "the body", size, limit },
             NoBody::Broken => Fault::Malformed { what: "the body broke off".into() },
+            NoBody::NoRoom(full) => full.to_fault(),
         })?;
         Ok((format, body))
     }

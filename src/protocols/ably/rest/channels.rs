@@ -89,7 +89,7 @@ pub async fn enumerate(call: &Call<'_>) -> Result<RestAnswer, Fault> {
         let names: Vec<&str> = names.iter().map(ChannelName::as_str).collect();
         call.encode(&names)
     };
-    Ok(RestAnswer::ok(body).with_links(links))
+    Ok(call.long_answer(access.app.id, body)?.with_links(links))
 }
 
 impl Cursor {

@@ -1,24 +1,34 @@
 //! Reading the past of a channel page by page (`docs/protocols/ably.md §8.1 - §8.4`).
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    actors::{
+        accounts::{Charge, Full},
+        broker::Broker,
+    },
     core::{
         capability::Operation,
         history::{Direction, ItemPosition, Kind, Query},
+        message::Entry,
         serial::Serial,
     },
     edge::http::query,
     error::{Fault, Found},
-    ids::Timestamp,
+    ids::{ChannelName, Timestamp},
     limits,
     protocols::ably::{
         rest::{
             answer::RestAnswer,
+            body::AnswerBody,
             call::Call,
             links::{self, Pages},
         },
-        wire::items,
+        wire::{self, Format, items},
     },
 };
 
@@ -34,12 +44,14 @@ pub async fn presence(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fa
 }
 
 async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operation]) -> Result<RestAnswer, Fault> {
-    let (_, _, channel) = call.channel(channel, operations)?;
+    let (caller, _, channel) = call.channel(channel, operations)?;
+    let app = caller.access.app.id;
     let wanted = match links::cursor(&call.query)? {
         Some(cursor) => cursor,
         None => Cursor::of(&call.query)?,
     };
-    let page = call.broker().history(&channel, wanted.query(kind)?).await?;
+    let query = wanted.query(kind)?;
+    let page = call.broker().history(&channel, query.clone()).await?;
 
     // What is published from now on is on none of the pages.
     let end = wanted.end.unwrap_or(call.now().millis());
@@ -51,12 +63,65 @@ async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operat
     let direction = if current.forwards { "forwards" } else { "backwards" };
     let pages = Pages { path: call.path(), query: &call.query, shown: &[("limit", &limit), ("direction", direction)] };
     let links = pages.links(&first, &current, next.as_ref())?;
-    let (items, format) = (&page.items, call.form.body);
-    let body = match kind {
-        Kind::Messages => call.encode(&items::messages(items, format)),
-        Kind::Presence => call.encode(&items::presence(items, format)),
-    };
-    Ok(RestAnswer::ok(body).with_links(links))
+    let format = call.form.body;
+    if page.is_whole() {
+        let list = encode(&page.items, kind, format);
+        return Ok(call.long_answer(app, list)?.with_links(links));
+    }
+    let charge = call.charge(app, 2 * limits::PAGE_PORTION)?;
+    let head = wire::begin_list(format, page.places.len());
+    let left = page.places.len();
+    let query = Query { limit: left, ..query };
+    let rest = Rest { broker: Arc::clone(call.broker()), channel, query, format, left, charge };
+    let body = AnswerBody::whole(head).followed_by(rest.stream(page.items));
+    Ok(RestAnswer::long(body).with_links(links))
+}
+
+fn encode(items: &[(Arc<Entry>, usize)], kind: Kind, format: Format) -> Bytes {
+    match kind {
+        Kind::Messages => wire::encode_value(format, &items::messages(items, format)),
+        Kind::Presence => wire::encode_value(format, &items::presence(items, format)),
+    }
+}
+
+/// The items of a long page, of which a portion at a time is read and written.
+struct Rest {
+    broker: Arc<Broker>,
+    channel: ChannelName,
+    /// Its limit is the number of items of the page.
+    query: Query,
+    format: Format,
+    /// Items that have not been written.
+    left: usize,
+    charge: Charge,
+}
+
+impl Rest {
+    /// Begins with `items`. The list has said how many there are, so one that cannot be read breaks the answer off.
+    fn stream(self, items: Vec<(Arc<Entry>, usize)>) -> impl Stream<Item = Result<Bytes, Fault>> {
+        stream::try_unfold((self, Some(items)), async |(mut rest, items)| {
+            if rest.left == 0 {
+                return Ok(None);
+            }
+            let items = match items {
+                Some(items) => items,
+                None => rest.read().await?,
+            };
+            let (last, index) = items.last().ok_or(Fault::Internal)?;
+            let is_first = rest.left == rest.query.limit;
+            rest.query.after = Some(ItemPosition { serial: last.serial, index: *index });
+            rest.left = rest.left.saturating_sub(items.len());
+            let list = encode(&items, rest.query.kind, rest.format);
+            let piece = wire::piece_of_list(rest.format, &list, items.len(), is_first, rest.left == 0);
+            rest.charge.set(2 * piece.len()).map_err(Full::to_fault)?;
+            Ok(Some((piece, (rest, None))))
+        })
+    }
+
+    async fn read(&mut self) -> Result<Vec<(Arc<Entry>, usize)>, Fault> {
+        let query = Query { limit: self.left, ..self.query.clone() };
+        Ok(self.broker.history(&self.channel, query).await?.items)
+    }
 }
 
 /// All that a page depends on.

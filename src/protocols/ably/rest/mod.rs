@@ -7,6 +7,7 @@
 
 mod answer;
 mod apps;
+mod body;
 mod call;
 mod channels;
 mod form;
@@ -33,7 +34,7 @@ use actix_web::{
 use crate::{
     actors::{refusals::Reason, worker::Worker},
     auth::apps::Apps,
-    edge::{self, Methods, http::query::Query},
+    edge::{self, Ingress, Methods, http::query::Query},
     error::Fault,
     protocols::ably::{
         Ably,
@@ -68,7 +69,7 @@ impl Ably {
     pub async fn rest(&self, request: &HttpRequest, payload: &mut web::Payload) -> HttpResponse {
         let query = Query::parse(request.query_string());
         let form = Form::of(request.headers(), &query);
-        let fault = match self.rest.answer(request, payload, query, form).await {
+        let fault = match self.rest.answer(&self.ingress, request, payload, query, form).await {
             Ok(Said::RestAnswer(answer)) => return respond(form, Ok(answer)),
             Ok(Said::Yes) => return HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain")).body("yes"),
             Err(fault) => fault,
@@ -88,16 +89,23 @@ impl Ably {
     }
 }
 
+/// The answer to a request that is not looked at.
+pub fn refuse(request: &HttpRequest, fault: Fault) -> HttpResponse {
+    let query = Query::parse(request.query_string());
+    respond(Form::of(request.headers(), &query), Err(fault))
+}
+
 impl Rest {
     async fn answer(
         &self,
+        ingress: &Ingress,
         request: &HttpRequest,
         payload: &mut web::Payload,
         query: Query,
         form: Form,
     ) -> Result<Said, Fault> {
         let endpoint = Endpoint::of(request.method(), request.uri().path())?;
-        let call = Call::new(self, request, query, form)?;
+        let call = Call::new(self, ingress, request, query, form)?;
         let answer = match endpoint {
             Endpoint::Connectivity => return Ok(Said::Yes),
             Endpoint::Time => self.time(&call),

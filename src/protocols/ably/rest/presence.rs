@@ -37,7 +37,7 @@ struct Cursor {
 
 /// GET `/channels/{c}/presence`: by client id, whatever the order in which they came.
 pub async fn members(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fault> {
-    let (_, _, channel) = call.channel(channel, &[Operation::Subscribe, Operation::Presence])?;
+    let (caller, _, channel) = call.channel(channel, &[Operation::Subscribe, Operation::Presence])?;
     let current = match links::cursor::<Cursor>(&call.query)? {
         Some(cursor) => cursor,
         None => Cursor {
@@ -62,7 +62,7 @@ pub async fn members(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fau
     let pages = Pages { path: call.path(), query: &call.query, shown: &[("limit", &limit)] };
     let links = pages.links(&first, &current, next.as_ref())?;
     let body = call.encode(&items::members(&page.members, call.form.body));
-    Ok(RestAnswer::ok(body).with_links(links))
+    Ok(call.long_answer(caller.access.app.id, body)?.with_links(links))
 }
 
 impl Cursor {

@@ -13,6 +13,7 @@ use crate::{
         command::Publish,
         message::{Body, EntryId},
     },
+    edge::http::body::charge_to,
     error::Fault,
     limits,
     protocols::ably::{
@@ -52,6 +53,7 @@ pub async fn publish(call: &Call<'_>, channel: String, payload: &mut web::Payloa
     if call.query.get("_forceNack") == Some("true") {
         return Err(Fault::ForcedNack);
     }
+    charge_to(call.http, call.broker().accounts.app(access.app.id));
     let (format, body) = call.body(payload, limits::REQUEST_BODY_BYTES).await?;
     let broker = &call.rest.worker.broker;
     let shared = &call.rest.shared;

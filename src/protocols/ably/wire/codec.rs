@@ -95,6 +95,35 @@ pub fn encode_value(format: Format, value: &impl Serialize) -> Bytes {
     write(format, value, ROOM).into()
 }
 
+/// The beginning of a list of `len` items, at most [`limits::PAGE_ITEMS_MAX`], that is written in pieces.
+pub fn begin_list(format: Format, len: usize) -> Bytes {
+    match format {
+        Format::Json => Bytes::from_static(b"["),
+        Format::Msgpack => list_head(len).into(),
+    }
+}
+
+/// The items of a finished list, as a piece of the one that was begun by [`begin_list`].
+pub fn piece_of_list(format: Format, list: &Bytes, len: usize, is_first: bool, is_last: bool) -> Bytes {
+    match format {
+        Format::Json => {
+            let items = list.get(1..list.len().saturating_sub(1)).unwrap_or_default();
+            let before: &[u8] = if is_first { b"" } else { b"," };
+            let after: &[u8] = if is_last { b"]" } else { b"" };
+            [before, items, after].concat().into()
+        }
+        Format::Msgpack => list.slice(list_head(len).len().min(list.len())..),
+    }
+}
+
+/// The length of a list in MessagePack, which stands before its items.
+fn list_head(len: usize) -> Vec<u8> {
+    match len {
+        0..16 => vec![0x90 | len as u8],
+        _ => [&[0xdc][..], &(len as u16).to_be_bytes()].concat(),
+    }
+}
+
 /// The complete WebSocket frame with the value; `room` is how many bytes it will take, about.
 pub(super) fn encode_frame(format: Format, value: &impl Serialize, room: usize) -> Bytes {
     let payload = write(format, value, room);

@@ -28,7 +28,7 @@ mod surrogates;
 mod tests;
 
 pub use body::decode_body;
-pub use codec::{Format, decode_value, encode_value};
+pub use codec::{Format, begin_list, decode_value, encode_value, piece_of_list};
 pub use data::WireData;
 pub use entry::{AblyJson, AblyMsgpack, encode_as, format_of};
 pub use error_info::{ErrorBody, ErrorInfo};

@@ -1,0 +1,254 @@
+//! The stream of one connection as the HTTP parser gets it: targets in ASCII ([`RequestScan`]), and nobody waits for ever.
+//!
+//! A request that has begun has to come: its head within [`limits::REQUEST_HEAD_TIMEOUT`], its body at a least rate, whether
+//! or not a handler reads it. When it does not, the stream ends for the parser, so that a handler which waits for the body
+//! answers in its own way. An answer of which nothing is taken for [`limits::ANSWER_PATIENCE`] is given up with its
+//! connection. After an upgrade the WebSocket has time limits of its own.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use actix_web::rt::time::{Sleep, sleep};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    edge::scan::{RequestScan, Turn},
+    limits,
+};
+
+pub struct RequestStream<T> {
+    inner: T,
+    scan: RequestScan,
+    /// Read and encoded, not yet taken: at most three times what one read brought.
+    waiting: Vec<u8>,
+    taken: usize,
+    /// For the client to send, and to take.
+    request: Patience,
+    answer: Patience,
+    is_given_up: bool,
+}
+
+/// How long there was no progress.
+#[derive(Default)]
+struct Patience {
+    /// Runs while the client has to do something.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Since it began.
+    bytes: usize,
+}
+
+impl Patience {
+    /// Ready when it has ended.
+    fn wait(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx)
+    }
+
+    fn end(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl<T> RequestStream<T> {
+    pub fn new(inner: T) -> Self {
+        let (request, answer) = (Patience::default(), Patience::default());
+        Self { inner, scan: RequestScan::new(), waiting: Vec::new(), taken: 0, request, answer, is_given_up: false }
+    }
+
+    pub const fn inner(&self) -> &T {
+        &self.inner
+    }
+
+    /// Nothing has come. Ready when the client is too slow.
+    fn await_request(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.scan.turn() {
+            Turn::Free | Turn::Upgraded => Poll::Pending,
+            Turn::Head(_) => self.request.wait(limits::REQUEST_HEAD_TIMEOUT, cx),
+            Turn::Body(_) => self.request.wait(limits::BODY_PATIENCE, cx),
+        }
+    }
+
+    /// So many bytes have come while it was `turn`.
+    fn note_read(&mut self, turn: Turn, bytes: usize) {
+        self.request.bytes += bytes;
+        let is_enough = matches!(turn, Turn::Body(_)) && self.request.bytes >= limits::BODY_LEAST_BYTES;
+        if is_enough || self.scan.turn() != turn {
+            self.request.end();
+        }
+    }
+
+    /// `done` is what came of writing.
+    fn await_taker<R>(&mut self, done: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        if done.is_ready() {
+            self.answer.end();
+        } else if self.scan.turn() != Turn::Upgraded && self.answer.wait(limits::ANSWER_PATIENCE, cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        done
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for RequestStream<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.is_given_up {
+            return Poll::Ready(Ok(()));
+        }
+        if this.taken == this.waiting.len() {
+            let before = buf.filled().len();
+            let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(cx, buf) else {
+                ready!(this.await_request(cx));
+                this.is_given_up = true;
+                return Poll::Ready(Ok(()));
+            };
+            read?;
+            let (turn, came) = (this.scan.turn(), &buf.filled()[before..]);
+            let (bytes, encoded) = (came.len(), this.scan.encode(came));
+            this.note_read(turn, bytes);
+            let Some(encoded) = encoded else {
+                return Poll::Ready(Ok(()));
+            };
+            buf.set_filled(before);
+            (this.waiting, this.taken) = (encoded, 0);
+        }
+        let rest = &this.waiting[this.taken..];
+        let fits = rest.len().min(buf.remaining());
+        buf.put_slice(&rest[..fits]);
+        this.taken += fits;
+        if this.taken == this.waiting.len() {
+            (this.waiting, this.taken) = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for RequestStream<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.inner).poll_write(cx, bytes);
+        this.await_taker(written, cx)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.inner).poll_flush(cx);
+        this.await_taker(flushed, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let shut = Pin::new(&mut this.inner).poll_shutdown(cx);
+        this.await_taker(shut, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, parts);
+        this.await_taker(written, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+        time::{advance, timeout},
+    };
+
+    use super::*;
+
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_reader_with_little_room_gets_everything() {
+        let sent = "GET /用户用户 HTTP/1.1\r\nHost: h\r\n\r\n";
+        let mut stream = RequestStream::new(sent.as_bytes());
+        let mut came = Vec::new();
+        let mut room = [0; 5];
+        loop {
+            let read = stream.read(&mut room).await.unwrap();
+            if read == 0 {
+                break;
+            }
+            came.extend_from_slice(&room[..read]);
+        }
+        assert_eq!(
+            String::from_utf8(came).unwrap(),
+            "GET /%E7%94%A8%E6%88%B7%E7%94%A8%E6%88%B7 HTTP/1.1\r\nHost: h\r\n\r\n"
+        );
+    }
+
+    /// Reads until the stream ends, or gives no more for a day.
+    async fn ends(stream: &mut RequestStream<DuplexStream>) -> bool {
+        timeout(Duration::from_secs(86_400), stream.read_to_end(&mut Vec::new())).await.is_ok()
+    }
+
+    /// findings B3: whoever has begun a request and stops is given up, wherever it stops; who has nothing to send is not.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_stops_ends_the_stream() {
+        let upgrade = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\nframes";
+        let table: [(&[u8], bool); 6] = [
+            (b"GET / HT", true),
+            (b"GET / HTTP/1.1\r\n\r\n\r\n", true),
+            (POST, true),
+            (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", true),
+            (b"GET / HTTP/1.1\r\n\r\n", false),
+            (upgrade, false),
+        ];
+        for (sent, is_given_up) in table {
+            let (mut client, server) = duplex(1 << 20);
+            let mut stream = RequestStream::new(server);
+            client.write_all(sent).await.unwrap();
+            assert_eq!(ends(&mut stream).await, is_given_up, "{:?}", String::from_utf8_lossy(sent));
+        }
+    }
+
+    /// findings B3: a body has a least rate: bytes that trickle do not keep it.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_has_a_least_rate() {
+        for (bytes, is_given_up) in [(1, true), (limits::BODY_LEAST_BYTES / 5, false)] {
+            let (mut client, server) = duplex(1 << 20);
+            let mut stream = RequestStream::new(server);
+            client.write_all(POST).await.unwrap();
+            let mut read = tokio::spawn(async move { ends(&mut stream).await });
+            for _ in 0..30 {
+                tokio::task::yield_now().await;
+                advance(Duration::from_secs(1)).await;
+                if client.write_all(&vec![b'x'; bytes]).await.is_err() {
+                    break;
+                }
+            }
+            let ended = timeout(Duration::from_millis(1), &mut read).await.is_ok();
+            assert_eq!(ended, is_given_up, "{bytes} bytes a second");
+            read.abort();
+        }
+    }
+
+    /// findings B3: an answer that nobody takes ends the connection; on a WebSocket that is for others to say.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_ends_the_connection() {
+        for (sent, is_cut) in [(&b""[..], true), (b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", false)] {
+            let (mut client, server) = duplex(100);
+            let mut stream = RequestStream::new(server);
+            client.write_all(sent).await.unwrap();
+            if !sent.is_empty() {
+                stream.read_exact(&mut vec![0; sent.len()]).await.unwrap();
+            }
+            let answer = [b'x'; 1_000];
+            let written = timeout(Duration::from_secs(86_400), stream.write_all(&answer)).await;
+            let is_timed_out = matches!(written, Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut);
+            assert_eq!(is_timed_out, is_cut);
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! The past of a persisted channel, as far as the file has to be read for it.
+//!
+//! What is asked for is looked for in memory first, then read by turns on the reader's thread: where it begins and ends is
+//! found by key, and a turn ends after [`limits::READ_ROWS`] rows.
+
+use std::{fmt, ops::ControlFlow, sync::Arc, task::Poll};
+
+use crate::{
+    clock::Clock,
+    core::{
+        budget::{Account, Kind},
+        history::{self, Direction, Kind, Page, Query},
+        message::Entry,
+        replay::{Choice, Found, Later, Past, Portion, Read, Wanted},
+        serial::{Place, Serial},
+        window::Gap,
+    },
+    ids::ChannelName,
+    limits,
+    log::{
+        PageRead,
+        disk::{
+            DiskLog,
+            open_channel::{Begins, Older, OpenChannel, State},
+            reader::Reader,
+            rows::{self, ChannelRow, NOWHERE, PRESENCE, Slice, Stored},
+        },
+    },
+    store::{
+        StoreError,
+        engine::{Engine, Order, Reading as Rows},
+    },
+};
+
+/// What can be read of one channel, on any thread.
+pub struct DiskPast {
+    pub name: ChannelName,
+    pub open: Arc<OpenChannel>,
+    pub engine: Arc<Engine>,
+    backlog_bytes: usize,
+    clock: Clock,
+    /// Pays for what is read for a crowd.
+    account: Account,
+    reader: Arc<Reader>,
+}
+
+/// A question about the past.
+pub trait Question: Send + 'static {
+    type Answer: Send + 'static;
+
+    /// The answer, unless the file has to be read for it.
+    fn at_hand(&self, state: &State) -> Option<Self::Answer>;
+
+    /// Reads on; none = there is more to read. `newest` is an entry that `rows` have, and behind which nothing is to be seen.
+    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, newest: Place) -> Result<Option<Self::Answer>, StoreError>;
+
+    /// The file cannot be read.
+    fn failed(&self, state: &State, error: StoreError) -> Self::Answer;
+}
+
+impl DiskPast {
+    pub fn new(log: &DiskLog, name: ChannelName, open: Arc<OpenChannel>) -> Self {
+        Self {
+            open,
+            engine: Arc::clone(&log.engine),
+            backlog_bytes: log.backlog_bytes,
+            clock: log.clock.clone(),
+            account: log.memory.account(name.app()),
+            reader: Arc::clone(&log.reader),
+            name,
+        }
+    }
+
+    /// Answers at once, or later from the reader's thread.
+    pub fn answer<Q: Question>(self: &Arc<Self>, mut question: Q, later: Later<'_, Q::Answer>) -> Poll<Q::Answer> {
+        if let Some(answer) = question.at_hand(&self.open.state.lock()) {
+            return Poll::Ready(answer);
+        }
+        let (past, mut done) = (Arc::clone(self), Some(later()));
+        let mut has_begun = false;
+        self.reader.submit(move || {
+            // Who has asked before may have had it read.
+            let known = if has_begun { None } else { question.at_hand(&past.open.state.lock()) };
+            has_begun = true;
+            let newest = past.newest();
+            let read = || past.engine.read(|rows| question.turn(&past, rows, newest));
+            let answer = match known.map_or_else(read, |known| Ok(Some(known))) {
+                Ok(None) => return ControlFlow::Continue(()),
+                Ok(Some(answer)) => answer,
+                Err(error) => question.failed(&past.open.state.lock(), error),
+            };
+            if let Some(done) = done.take() {
+                done(answer);
+            }
+            ControlFlow::Break(())
+        });
+        Poll::Pending
+    }
+
+    /// The newest entry that is on disk, as far as that is known; what is in the file behind it is not to be seen yet.
+    fn newest(&self) -> Place {
+        let state = self.open.state.lock();
+        state.window.last().map_or(NOWHERE, Serial::place)
+    }
+
+    /// The row as the file has it: the sweep may have removed entries since the channel was opened.
+    fn row(&self, rows: &mut Rows) -> Result<ChannelRow, StoreError> {
+        let row = rows::channel(rows, &self.name)?;
+        Ok(row.filter(|row| row.id == self.open.row.id).unwrap_or(self.open.row))
+    }
+}
+
+impl fmt::Debug for DiskPast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DiskPast").field(&self.name).finish()
+    }
+}
+
+impl Past for DiskPast {
+    fn portion(
+        self: Arc<Self>,
+        after: Serial,
+        upto: Serial,
+        choice: &Arc<Choice>,
+        later: Later<'_, Read>,
+    ) -> Poll<Read> {
+        let portion = Portion::after(after);
+        self.answer(PortionReading { portion: Some(portion), after, upto, choice: Arc::clone(choice) }, later)
+    }
+}
+
+/// A walk over entries that goes on turn by turn.
+struct Walk {
+    slice: Slice,
+    order: Order,
+}
+
+impl Walk {
+    /// Visits the next entries, one turn of them. True when there are no more, or `visit` breaks.
+    fn turn(
+        &mut self,
+        past: &DiskPast,
+        rows: &mut Rows,
+        mut visit: impl FnMut(&Stored<'_>) -> Result<ControlFlow<()>, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let (mut left, mut bytes, mut is_over) = (limits::READ_ROWS, 0, true);
+        let (slice, order) = (self.slice, self.order);
+        rows::entries(rows, &past.name, &past.open.row, slice, order, |stored| {
+            if left == 0 || bytes > limits::READ_BYTES {
+                is_over = false;
+                return Ok(ControlFlow::Break(()));
+            }
+            left -= 1;
+            bytes += stored.value.len();
+            self.pass(stored.serial.place());
+            visit(&stored)
+        })?;
+        Ok(is_over)
+    }
+
+    /// Goes on behind this place.
+    const fn pass(&mut self, place: Place) {
+        match self.order {
+            Order::Rising => self.slice.after = place,
+            Order::Falling => self.slice.before = Some(place),
+        }
+    }
+}
+
+/// What an attachment has to know of the past before it begins.
+pub struct Reading {
+    wanted: Wanted,
+    choice: Arc<Choice>,
+    found: Option<Collected>,
+}
+
+/// Newest first.
+struct Collected {
+    walk: Walk,
+    upto: Place,
+    entries: Vec<Arc<Entry>>,
+    /// What they cost.
+    bytes: usize,
+    messages: usize,
+}
+
+impl Reading {
+    pub const fn new(wanted: Wanted, choice: Arc<Choice>) -> Self {
+        Self { wanted, choice, found: None }
+    }
+}
+
+impl Question for Reading {
+    type Answer = Found;
+
+    fn at_hand(&self, State { window, older, .. }: &State) -> Option<Found> {
+        match self.wanted {
+            Wanted::After(position) => match window.after(position, &self.choice) {
+                Err(Gap::Expired) => {}
+                found => return Some(found),
+            },
+            Wanted::Last(now, rewind) => {
+                let (found, is_enough) = window.rewind(now, rewind);
+                if is_enough {
+                    return Some(Ok(self.choice.of_all(&found)));
+                }
+            }
+        }
+        // As long as the window goes on where that ends.
+        let older = older.as_ref().filter(|older| window.reaches(older.upto).is_ok())?;
+        older.read(self.wanted, &self.choice, window)
+    }
+
+    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, newest: Place) -> Result<Option<Found>, StoreError> {
+        let row = past.row(rows)?;
+        if let Wanted::After(position) = self.wanted
+            && position.place() < row.dropped
+        {
+            return Ok(Some(Err(Gap::Expired)));
+        }
+        let found = self.found.get_or_insert_with(|| Collected::upto(newest));
+        let Some(begins) = found.turn(past, rows, self.wanted)? else {
+            return Ok(None);
+        };
+        Ok(self.found.take().map(|found| found.into_answer(past, self.wanted, &self.choice, begins, &row)))
+    }
+
+    fn failed(&self, state: &State, error: StoreError) -> Found {
+        tracing::error!(%error, "the past of a channel cannot be read");
+        state.window.read(self.wanted, &self.choice)
+    }
+}
+
+impl Collected {
+    const fn upto(upto: Place) -> Self {
+        let slice = Slice { before: Some(behind(upto)), ..Slice::ALL };
+        Self { walk: Walk { slice, order: Order::Falling }, upto, entries: Vec::new(), bytes: 0, messages: 0 }
+    }
+
+    /// None: there is more to read.
+    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, wanted: Wanted) -> Result<Option<Begins>, StoreError> {
+        let Self { walk, entries, bytes, messages, .. } = self;
+        let mut begins = Begins::WithTheLog;
+        let is_over = walk.turn(past, rows, |stored| {
+            let stop = match wanted {
+                Wanted::After(position) => stored.serial.place() <= position.place() && *bytes >= limits::BACKLOG_AHEAD,
+                Wanted::Last(_, rewind) => *messages >= rewind.messages,
+            };
+            if stop {
+                begins = Begins::AsAsked;
+                return Ok(ControlFlow::Break(()));
+            }
+            if matches!(wanted, Wanted::Last(..)) && stored.is_presence() {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let entry = stored.entry()?;
+            *bytes += entry.cost();
+            *messages += entry.messages().len();
+            if *bytes > past.backlog_bytes {
+                begins = Begins::AtTheLimit;
+                return Ok(ControlFlow::Break(()));
+            }
+            let is_too_old = matches!(wanted, Wanted::Last(now, rewind) if entry.timestamp < rewind.oldest(now));
+            if is_too_old {
+                begins = Begins::AsAsked;
+                return Ok(ControlFlow::Break(()));
+            }
+            entries.push(Arc::new(entry));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(is_over.then_some(begins))
+    }
+
+    fn into_answer(
+        mut self,
+        past: &DiskPast,
+        wanted: Wanted,
+        choice: &Arc<Choice>,
+        begins: Begins,
+        row: &ChannelRow,
+    ) -> Found {
+        if let Wanted::Last(now, rewind) = wanted {
+            let (found, _) = history::rewind(self.entries.iter(), now, rewind);
+            return Ok(choice.of_all(&found));
+        }
+        self.entries.reverse();
+        // The walk has passed the entry that it stopped at, which is not among these.
+        let floor = match begins {
+            Begins::WithTheLog => row.dropped,
+            Begins::AsAsked | Begins::AtTheLimit => self.walk.slice.before.unwrap_or(row.dropped),
+        };
+        let upto = Serial::at(past.open.row.epoch, self.upto);
+        let entries = self.entries;
+        let charge = past.account.charge(Kind::Window, self.bytes);
+        let mut state = past.open.state.lock();
+        let older = |charge| Older { entries, floor, upto, begins, came: past.clock.uptime(), _charge: charge };
+        let found = match charge {
+            Ok(charge) => {
+                // For others who come back for it.
+                let older = state.older.insert(older(Some(charge)));
+                older.read(wanted, choice, &state.window)
+            }
+            Err(_) => older(None).read(wanted, choice, &state.window),
+        };
+        found.unwrap_or(Err(Gap::TooLong))
+    }
+}
+
+/// A portion of a backlog.
+struct PortionReading {
+    /// None once it is handed out.
+    portion: Option<Portion>,
+    after: Serial,
+    upto: Serial,
+    choice: Arc<Choice>,
+}
+
+impl Question for PortionReading {
+    type Answer = Read;
+
+    fn at_hand(&self, State { window, older, .. }: &State) -> Option<Read> {
+        match window.portion(self.after, self.upto, &self.choice) {
+            Err(Gap::Expired) => older.as_ref()?.portion(self.after, self.upto, &self.choice).map(Ok),
+            portion => Some(portion),
+        }
+    }
+
+    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, _: Place) -> Result<Option<Read>, StoreError> {
+        let Some(portion) = &mut self.portion else {
+            return Ok(Some(Err(Gap::Expired)));
+        };
+        if portion.upto.place() < past.row(rows)?.dropped {
+            return Ok(Some(Err(Gap::Expired)));
+        }
+        let slice = Slice { after: portion.upto.place(), before: Some(behind(self.upto.place())) };
+        let mut walk = Walk { slice, order: Order::Rising };
+        let mut is_enough = false;
+        let is_over = walk.turn(past, rows, |stored| {
+            if self.choice.passes_over_presence() && stored.is_presence() {
+                portion.upto = stored.serial;
+                return Ok(ControlFlow::Continue(()));
+            }
+            let taken = portion.take(&Arc::new(stored.entry()?), &self.choice);
+            is_enough = taken.is_break();
+            Ok(taken)
+        })?;
+        if !is_over {
+            return Ok(None);
+        }
+        if !is_enough {
+            portion.upto = self.upto;
+        }
+        Ok(self.portion.take().map(Ok))
+    }
+
+    fn failed(&self, _: &State, error: StoreError) -> Read {
+        tracing::error!(%error, "the past of a channel cannot be read");
+        Err(Gap::Expired)
+    }
+}
+
+/// A page of history.
+pub struct PageReading {
+    query: Query,
+    /// What there is by now, and where it goes on.
+    begun: Option<(Page, Walk)>,
+}
+
+impl PageReading {
+    pub const fn new(query: Query) -> Self {
+        Self { query, begun: None }
+    }
+
+    /// One turn over the presence events of a channel that has them in their table.
+    fn turn_by_table(
+        query: &Query,
+        page: &mut Page,
+        walk: &mut Walk,
+        past: &DiskPast,
+        rows: &mut Rows,
+    ) -> Result<bool, StoreError> {
+        let most = (query.limit - page.places.len()).saturating_add(1).min(limits::READ_ROWS);
+        let mut places = Vec::new();
+        let (slice, order) = (walk.slice, walk.order);
+        rows::raw_entries(rows, PRESENCE, past.open.row.id, slice, order, &mut |key, _| {
+            places.extend(rows::entry_place(key).map(|(_, place)| place));
+            Ok(if places.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        for place in &places {
+            walk.pass(*place);
+            let entry = rows::entry_at(rows, &past.name, &past.open.row, *place)?;
+            if entry.is_some_and(|entry| query.take(page, &Arc::new(entry)).is_break()) {
+                return Ok(true);
+            }
+        }
+        Ok(places.len() < most)
+    }
+}
+
+impl Question for PageReading {
+    type Answer = PageRead;
+
+    fn at_hand(&self, State { window, .. }: &State) -> Option<PageRead> {
+        match self.query.until.map(|until| window.reaches(until)) {
+            None | Some(Ok(())) => {}
+            Some(Err(Gap::OtherLog)) => return Some(Ok(None)),
+            Some(Err(_)) => return None,
+        }
+        let page = window.page(&self.query);
+        let is_newest = self.query.direction == Direction::Backwards && page.next.is_some();
+        (is_newest || window.dropped().is_none()).then_some(Ok(Some(page)))
+    }
+
+    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, newest: Place) -> Result<Option<PageRead>, StoreError> {
+        let query = &self.query;
+        if let Some(until) = query.until
+            && until.place() < past.row(rows)?.dropped
+        {
+            return Ok(Some(Ok(None)));
+        }
+        let skew = past.open.state.lock().skew;
+        let (page, walk) = self.begun.get_or_insert_with(|| {
+            let (first, last) = query.places(skew.unwrap_or(u64::MAX));
+            let slice = Slice { after: ahead_of(first), before: Some(behind(last.min(newest))) };
+            let order = match query.direction {
+                Direction::Forwards => Order::Rising,
+                Direction::Backwards => Order::Falling,
+            };
+            (Page::default(), Walk { slice, order })
+        });
+        let is_over = match query.kind {
+            Kind::Presence if skew.is_some() => Self::turn_by_table(query, page, walk, past, rows)?,
+            kind => walk.turn(past, rows, |stored| {
+                if stored.is_presence() == (kind == Kind::Presence) {
+                    return Ok(query.take(page, &Arc::new(stored.entry()?)));
+                }
+                Ok(ControlFlow::Continue(()))
+            })?,
+        };
+        Ok(if is_over { self.begun.take().map(|(page, _)| Ok(Some(page))) } else { None })
+    }
+
+    fn failed(&self, _: &State, error: StoreError) -> PageRead {
+        Err(error)
+    }
+}
+
+/// The next place that may be.
+const fn behind((millis, counter): Place) -> Place {
+    match counter.checked_add(1) {
+        Some(counter) => (millis, counter),
+        None => (millis.saturating_add(1), 0),
+    }
+}
+
+/// The last place that may be before it.
+const fn ahead_of((millis, counter): Place) -> Place {
+    match (millis, counter) {
+        (0, 0) => NOWHERE,
+        (millis, 0) => (millis - 1, u16::MAX),
+        (millis, counter) => (millis, counter - 1),
+    }
+}
