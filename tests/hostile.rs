@@ -2,6 +2,7 @@
 //! process of its own, well-behaved clients in the same room and in another one go on talking and
 //! notice nothing, and memory grows by a bounded amount.
 
+mod backlogs;
 mod endings;
 mod floods;
 mod frames;

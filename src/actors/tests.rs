@@ -2,6 +2,7 @@
 //! threads, connections without sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backlogs;
 mod lost;
 mod stage;
 

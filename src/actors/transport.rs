@@ -3,7 +3,7 @@
 mod attachments;
 pub mod context;
 mod delayed;
-mod missed;
+pub(in crate::actors) mod missed;
 pub mod session;
 pub mod socket;
 

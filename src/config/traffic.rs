@@ -114,7 +114,7 @@ section! {
     /// The share of it that the clients of one address may use, in percent; without a cap per address there is none.
     network_share: usize = "25", Whole(1, 100), reloadable;
     /// Bytes that are kept for one client: what waits for it, its members, its names for channels.
-    client_memory: usize = "50331648", Whole(1 << 20, 1 << 34), reloadable;
+    client_memory: usize = "16777216", Whole(1 << 20, 1 << 34), reloadable;
     /// Bytes that wait for one slow reader before it is closed with 1013. At least websocket.max_message_bytes + 4096.
     outbox_bytes: usize = "4194304", Whole(8_192, 1 << 30), reloadable;
 }

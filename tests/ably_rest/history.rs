@@ -5,7 +5,10 @@ use std::time::Duration;
 use letshare_server::{clock::Clock, ids::Timestamp};
 use serde_json::{Value, json};
 
-use super::sandbox::{Sandbox, assert_refused, link, links};
+use super::{
+    negotiation::{MSGPACK, from_msgpack},
+    sandbox::{EVERYTHING, Sandbox, assert_refused, link, links},
+};
 use crate::support::Response;
 
 fn names(response: &Response) -> Vec<String> {
@@ -166,4 +169,46 @@ async fn bad_parameters() {
         }
     }
     assert_eq!(names(&sandbox.get("/channels/x/messages?limit=1000").await), Vec::<String>::new());
+}
+
+/// findings B2: a long page is written in pieces, and is the same page: in both formats, in an envelope, in both directions.
+#[tokio::test]
+async fn a_long_page_is_the_same_as_a_short_one() {
+    let mut sandbox = Sandbox::start().await;
+    let data = "x".repeat(20_000);
+    for name in 0..25 {
+        sandbox.publish("log", json!([{"name": name.to_string(), "data": data}, {"name": "second"}])).await;
+    }
+    for direction in ["backwards", "forwards"] {
+        let mut pieces = Vec::new();
+        let mut target = format!("/channels/log/messages?limit=2&direction={direction}");
+        while pieces.len() < 50 {
+            let page = sandbox.get(&target).await;
+            assert!(page.header("content-length").is_some());
+            pieces.extend(page.json().as_array().expect("a list").clone());
+            target = match link(&page, "messages", "next") {
+                Some(query) => format!("/channels/log/messages?{query}"),
+                None => break,
+            };
+        }
+        assert_eq!(pieces.len(), 50);
+        for limit in [50, 49] {
+            let long = format!("/channels/log/messages?limit={limit}&direction={direction}");
+            let page = sandbox.get(&long).await;
+            assert_eq!((page.status, page.header("transfer-encoding")), (200, Some("chunked")));
+            assert_eq!(page.json().as_array().expect("a list")[..], pieces[..limit]);
+            assert_eq!(links(&page, "messages").len(), if limit == 50 { 2 } else { 3 });
+            let enveloped = sandbox.get(&format!("{long}&envelope=json")).await.json();
+            assert_eq!(enveloped["response"].as_array().expect("a list")[..], pieces[..limit]);
+            for envelope in ["", "&envelope=msgpack"] {
+                let packed = sandbox.ask_by(EVERYTHING, "GET", &format!("{long}{envelope}"), &[MSGPACK], b"").await;
+                let mut packed = from_msgpack(&packed.bytes);
+                if !envelope.is_empty() {
+                    packed = packed["response"].take();
+                }
+                let names = |list: &[Value]| list.iter().map(|message| message["name"].clone()).collect::<Vec<_>>();
+                assert_eq!(names(packed.as_array().expect("a list")), names(&pieces[..limit]));
+            }
+        }
+    }
 }

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::sandbox::{EVERYTHING, SUBSCRIBE_ONLY, Sandbox, assert_refused};
 
-const MSGPACK: (&str, &str) = ("Accept", "application/x-msgpack");
+pub const MSGPACK: (&str, &str) = ("Accept", "application/x-msgpack");
 
-fn from_msgpack(bytes: &[u8]) -> Value {
+pub fn from_msgpack(bytes: &[u8]) -> Value {
     rmp_serde::from_slice(bytes).expect("msgpack")
 }
 

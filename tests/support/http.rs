@@ -101,8 +101,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
             self.stream.read_exact(&mut body).await.expect("a body");
             response.body = String::from_utf8_lossy(&body).into_owned();
             response.bytes = body;
+        } else if response.header("transfer-encoding") == Some("chunked") {
+            response.bytes = self.chunks().await;
+            response.body = String::from_utf8_lossy(&response.bytes).into_owned();
         }
         response
+    }
+
+    async fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let size = usize::from_str_radix(&self.line().await, 16).expect("a length");
+            let before = body.len();
+            body.resize(before + size, 0);
+            self.stream.read_exact(&mut body[before..]).await.expect("a chunk");
+            assert_eq!(self.line().await, "");
+            if size == 0 {
+                return body;
+            }
+        }
     }
 
     async fn line(&mut self) -> String {

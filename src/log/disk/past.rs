@@ -8,7 +8,7 @@ use std::{fmt, ops::ControlFlow, sync::Arc, task::Poll};
 use crate::{
     clock::Clock,
     core::{
-        budget::{Account, Kind},
+        budget::{self, Account},
         history::{self, Direction, Kind, Page, Query},
         message::Entry,
         replay::{Choice, Found, Later, Past, Portion, Read, Wanted},
@@ -291,8 +291,8 @@ impl Collected {
         };
         let upto = Serial::at(past.open.row.epoch, self.upto);
         let entries = self.entries;
-        let charge = past.account.charge(Kind::Window, self.bytes);
-        let mut state = past.open.state.lock();
+        let charge = past.account.charge(budget::Kind::Window, self.bytes);
+        let state = &mut *past.open.state.lock();
         let older = |charge| Older { entries, floor, upto, begins, came: past.clock.uptime(), _charge: charge };
         let found = match charge {
             Ok(charge) => {
