@@ -84,9 +84,7 @@ impl JwtKey {
     }
 
     /// The claims, if the token is one of ours and valid at `now`.
-    ///
-    /// # Errors
-    /// Form and algorithm first, then the signature, then the claims.
+    /// Error: Form and algorithm first, then the signature, then the claims.
     pub fn check(&self, token: &str, now: Timestamp) -> Result<Claims, TokenFault> {
         let claims: WireClaims = self.verify(token)?;
         self.check_time(claims.exp.as_ref(), claims.nbf.as_ref(), now)?;
@@ -99,9 +97,6 @@ impl JwtKey {
     }
 
     /// The first of these claims that is there and not empty, if the token is one of ours and valid at `now`.
-    ///
-    /// # Errors
-    /// As [`JwtKey::check`].
     pub fn claim(&self, token: &str, names: &[&str], now: Timestamp) -> Result<Option<String>, TokenFault> {
         let claims: Map<String, Value> = self.verify(token)?;
         self.check_time(time(&claims, "exp")?, time(&claims, "nbf")?, now)?;
@@ -111,9 +106,7 @@ impl JwtKey {
     }
 
     /// All claims, if the token is one of ours and valid at `now`, and when it ends, if it ever does.
-    ///
-    /// # Errors
-    /// As [`JwtKey::check`], but `exp` need not be there.
+    /// Error: as [`JwtKey::check`], but `exp` need not be there.
     pub fn claims(&self, token: &str, now: Timestamp) -> Result<(Map<String, Value>, Option<Timestamp>), TokenFault> {
         let claims: Map<String, Value> = self.verify(token)?;
         let (exp, nbf) = (time(&claims, "exp")?, time(&claims, "nbf")?);
@@ -124,9 +117,6 @@ impl JwtKey {
 
     /// Whom the claim `name` names, a text or a whole number digit by digit, and when the token ends; one without
     /// `exp` never does (`docs/protocols/group.md §4`).
-    ///
-    /// # Errors
-    /// As [`JwtKey::check`].
     pub fn subject(&self, token: &str, name: &str, now: Timestamp) -> Result<(String, Option<Timestamp>), TokenFault> {
         // Not as numbers: an id beyond 2^53 would lose its last digits.
         let claims: HashMap<String, Box<RawValue>> = self.verify(token)?;
@@ -198,9 +188,7 @@ impl JwtKey {
     }
 
     /// A token for `user`, for one `room` only if given, valid for `hours` from `now`.
-    ///
-    /// # Errors
-    /// When the user is empty.
+    /// Error: when the user is empty.
     pub fn mint(&self, user: &str, room: Option<&str>, hours: u32, now: Timestamp) -> Result<String, MintError> {
         if user.is_empty() {
             return Err(MintError::NoUser);

@@ -48,9 +48,7 @@ pub struct KeyFile {
 
 impl KeyFile {
     /// What `folder` keeps in it, if it is there. Nothing is written.
-    ///
-    /// # Errors
-    /// [`KeyFileFault`], for the operator; `parse` returns what is wrong with the text.
+    /// Error: [`KeyFileFault`], for the operator; `parse` returns what is wrong with the text.
     pub fn look<T>(
         self,
         folder: &Path,
@@ -69,9 +67,7 @@ impl KeyFile {
     }
 
     /// Writes it; a crash leaves the whole file or none.
-    ///
-    /// # Errors
-    /// [`KeyFileFault`], for the operator.
+    /// Error: [`KeyFileFault`], for the operator.
     pub fn write(self, folder: &Path, content: &impl Serialize) -> Result<(), KeyFileFault> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|source| KeyFileFault::Folder { path: folder.to_owned(), source })?;

@@ -51,17 +51,12 @@ impl Leeway {
     }
 
     /// Whether a time that must not be ahead (`nbf`, `iat`) has come, as far as clocks go.
-    ///
-    /// # Errors
-    /// [`Ahead`], when it is ahead by more than the leeway.
+    /// Error: [`Ahead`], when it is ahead by more than the leeway.
     pub fn begun(&self, claim: &'static str, begins: Timestamp, now: Timestamp) -> Result<(), Ahead> {
         self.begun_within(self.span, claim, begins, now)
     }
 
     /// The same with at least `span`.
-    ///
-    /// # Errors
-    /// [`Ahead`]
     pub fn begun_within(
         &self,
         span: Duration,

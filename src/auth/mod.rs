@@ -116,9 +116,7 @@ impl Authenticator {
     }
 
     /// Whom `token` lets in; `user_id` is the URL's, percent-decoded. An empty one counts as absent.
-    ///
-    /// # Errors
-    /// Why not; every fault is a 401.
+    /// Error: why not; every fault is a 401.
     pub fn authenticate(&self, token: &str, user_id: Option<&str>) -> Result<Identity, TokenFault> {
         if token.is_empty() {
             return Err(TokenFault::Missing);

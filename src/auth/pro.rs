@@ -48,9 +48,7 @@ impl ProKey {
     }
 
     /// A token for `user`, valid for `hours` from `now`.
-    ///
-    /// # Errors
-    /// When the user is empty.
+    /// Error: when the user is empty.
     pub fn mint(&self, user: &str, hours: u32, now: Timestamp) -> Result<ProToken, MintError> {
         if user.is_empty() {
             return Err(MintError::NoUser);

@@ -22,9 +22,7 @@ struct Written {
 }
 
 /// What `folder` keeps, if it does. Nothing is written.
-///
-/// # Errors
-/// [`KeyFileFault`], for the operator.
+/// Error: [`KeyFileFault`], for the operator.
 pub fn look(folder: &Path) -> Result<Option<SecretString>, KeyFileFault> {
     KEY_FILE.look(folder, |text| {
         let written: Written = serde_json::from_str(text).map_err(|_| "not JSON with api_key")?;
@@ -33,9 +31,7 @@ pub fn look(folder: &Path) -> Result<Option<SecretString>, KeyFileFault> {
 }
 
 /// Makes one and keeps it.
-///
-/// # Errors
-/// [`KeyFileFault`], for the operator.
+/// Error: [`KeyFileFault`], for the operator.
 pub fn make(folder: &Path) -> Result<SecretString, KeyFileFault> {
     let random: [u8; 32] = rand::rng().random();
     let key = SecretString::from(hex::encode(random));

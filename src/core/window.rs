@@ -117,18 +117,14 @@ impl Window {
     }
 
     /// What is chosen of the entries after `position`, in order.
-    ///
-    /// # Errors
-    /// A [`Gap`] when the window cannot promise that none is missing.
+    /// Error: a [`Gap`] when the window cannot promise that none is missing.
     pub fn after(&self, position: Serial, choice: &Choice) -> Found {
         self.reaches(position)?;
         Ok(self.behind(position).filter_map(|entry| choice.of(entry)).collect())
     }
 
     /// The next of them, up to another position.
-    ///
-    /// # Errors
-    /// The same.
+    /// Error: the same.
     pub fn portion(&self, after: Serial, upto: Serial, choice: &Choice) -> Read {
         self.reaches(after)?;
         let mut portion = Portion::after(after);
@@ -147,9 +143,7 @@ impl Window {
     }
 
     /// Whether every entry after `position` is here.
-    ///
-    /// # Errors
-    /// A [`Gap`] when that cannot be promised.
+    /// Error: a [`Gap`] when that cannot be promised.
     pub fn reaches(&self, position: Serial) -> Result<(), Gap> {
         if position.epoch() != self.epoch {
             return Err(Gap::OtherLog);

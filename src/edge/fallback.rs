@@ -23,9 +23,7 @@ pub async fn not_found() -> HttpResponse {
 /// Turns a panic of a handler into the documented 500, so that a fault of one request neither cuts
 /// the connection without an answer nor reaches the others. For `actix_web::middleware::from_fn`,
 /// inside of what must also see the answer, such as CORS.
-///
-/// # Errors
-/// [`HandlerPanicked`], and those of the wrapped handlers.
+/// Error: [`HandlerPanicked`], and those of the wrapped handlers.
 pub async fn catch_panic<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,

@@ -84,9 +84,7 @@ impl Ingress {
     }
 
     /// Takes a place for the WebSocket of `request`. The one place where the limits of a network for new connections stand.
-    ///
-    /// # Errors
-    /// When a cap is reached, the network comes too often, or the server stops.
+    /// Error: when a cap is reached, the network comes too often, or the server stops.
     pub fn take_place(&self, request: &HttpRequest) -> Result<Permit, NotAdmitted> {
         if self.worker.broker.closing.load(Ordering::Relaxed) {
             return Err(NotAdmitted::Draining);
@@ -95,9 +93,7 @@ impl Ingress {
     }
 
     /// Counts a plain request against its network's rate; what is read of it is its network's to pay for until its app is known.
-    ///
-    /// # Errors
-    /// When the network asks too often.
+    /// Error: when the network asks too often.
     pub(super) fn take_request(&self, request: &HttpRequest) -> Result<(), NotAdmitted> {
         let broker = &self.worker.broker;
         let network = self.admission.request(self.client_address(request), broker.clock.uptime())?;
@@ -106,9 +102,7 @@ impl Ingress {
     }
 
     /// Takes what the connection itself costs, from the account of its app and network.
-    ///
-    /// # Errors
-    /// When there is no memory for it.
+    /// Error: when there is no memory for it.
     pub(super) fn take_memory(&self, permit: Permit, handler: &dyn ProtocolHandler) -> Result<Place, NotAdmitted> {
         let broker = &self.worker.broker;
         let terms = handler.terms(&broker.settings.get());

@@ -144,9 +144,7 @@ fn host_of(headers: &HeaderMap) -> Option<&str> {
 ///
 /// For `actix_web::middleware::from_fn`:
 /// `.wrap(from_fn(move |request, next| enforce(policy.clone(), request, next, |_, _| {})))`.
-///
-/// # Errors
-/// Those of the wrapped handlers, their answers carrying the CORS headers too.
+/// Error: those of the wrapped handlers, their answers carrying the CORS headers too.
 pub async fn enforce<B: MessageBody + 'static>(
     policy: Arc<OriginPolicy>,
     request: ServiceRequest,

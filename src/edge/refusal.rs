@@ -40,8 +40,7 @@ impl NoHandshake {
     /// What the checks have let pass and the decoder does not take.
     pub const UNREADABLE: Self = Self("the request cannot be read as one");
 
-    /// # Errors
-    /// When the request is none.
+    /// Error: when the request is none.
     pub fn check(request: &HttpRequest) -> Result<(), Self> {
         ws::verify_handshake(request.head()).map_err(|error| {
             Self(match error {

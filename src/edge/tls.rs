@@ -40,9 +40,7 @@ impl TlsFault {
 /// The server side of TLS 1.2 and 1.3 with HTTP/1.1 on top, and what keeps its certificate fresh.
 ///
 /// Reads the files at once.
-///
-/// # Errors
-/// Everything that is wrong with the two files; the caller refuses the start.
+/// Error: everything that is wrong with the two files; the caller refuses the start.
 pub fn server_config(tls: &config::Tls) -> Result<(ServerConfig, CertificateReloader), Vec<TlsFault>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let files = CertificateFiles::named_in(tls)?;
@@ -96,10 +94,8 @@ impl CertificateReloader {
     /// `true` when new handshakes get another certificate from now on; open connections keep theirs.
     ///
     /// Reads two small files, blocking; meant to be called every minute or so.
-    ///
-    /// # Errors
-    /// The new files cannot be used; the old certificate stays. The same faults are returned once,
-    /// then `Ok(false)` until the files change again, so the caller may log every error.
+    /// Error: the new files cannot be used; the old certificate stays. The same faults are returned once, then
+    /// `Ok(false)` until the files change again, so the caller may log every error.
     pub fn reload_if_changed(&self) -> Result<bool, Vec<TlsFault>> {
         let files = self.files.read();
         let contents = files.read();

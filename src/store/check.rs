@@ -38,8 +38,7 @@ struct Written {
 }
 
 impl Overlay {
-    /// # Errors
-    /// When the file cannot be read.
+    /// Error: when the file cannot be read.
     pub fn of(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -48,9 +47,7 @@ impl Overlay {
     }
 
     /// Opens a database on it.
-    ///
-    /// # Errors
-    /// What redb says.
+    /// Error: what redb says.
     pub fn database(self) -> Result<Database, DatabaseError> {
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES);
@@ -137,9 +134,7 @@ impl StorageBackend for Overlay {
 }
 
 /// Whether every page is what was written.
-///
-/// # Errors
-/// [`StoreError::Damaged`] when it is not.
+/// Error: [`StoreError::Damaged`] when it is not.
 pub fn pages(overlay: Overlay) -> Result<(), StoreError> {
     engine::verify(|| overlay.database())
 }

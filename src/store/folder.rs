@@ -90,9 +90,7 @@ pub struct DataFolder {
 
 impl DataFolder {
     /// Locks the folder, made when absent, looks whether its file is whole, and opens it.
-    ///
-    /// # Errors
-    /// A [`FolderFault`] for the operator.
+    /// Error: a [`FolderFault`] for the operator.
     pub fn open(path: &Path, terms: Terms, clock: Clock) -> Result<Self, FolderFault> {
         let lock = lock(path)?;
         for trouble in privacy::protect(path) {
@@ -134,9 +132,7 @@ impl DataFolder {
     }
 
     /// Writes what waits and leaves the folder in order. It stays locked until this is dropped.
-    ///
-    /// # Errors
-    /// When the seal cannot be written; the data is safe all the same.
+    /// Error: when the seal cannot be written; the data is safe all the same.
     pub fn close(&self) -> Result<(), FolderFault> {
         self.engine.close();
         write_seal(&self.path).map_err(|error| unusable(&self.path, error))
@@ -144,9 +140,7 @@ impl DataFolder {
 }
 
 /// Locks the folder for as long as the file is open.
-///
-/// # Errors
-/// [`FolderFault::InUse`] names the process that has it.
+/// Error: [`FolderFault::InUse`] names the process that has it.
 pub fn lock(path: &Path) -> Result<File, FolderFault> {
     let unusable = |error| unusable(path, error);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
@@ -231,9 +225,7 @@ fn describe(folder: &Path) -> io::Result<String> {
 }
 
 /// Notes how the data file was left.
-///
-/// # Errors
-/// When it cannot be written.
+/// Error: when it cannot be written.
 pub fn write_seal(folder: &Path) -> io::Result<()> {
     let text = describe(folder)?;
     let mut file = privacy::create(&seal_file(folder))?;
@@ -243,8 +235,7 @@ pub fn write_seal(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// # Errors
-/// When it cannot be removed.
+/// Error: when it cannot be removed.
 pub fn remove_seal(folder: &Path) -> io::Result<()> {
     match fs::remove_file(seal_file(folder)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -256,9 +247,6 @@ pub fn remove_seal(folder: &Path) -> io::Result<()> {
 
 /// Whether the data file is as it was left. Without a seal nothing can be said: the server was not
 /// stopped in order.
-///
-/// # Errors
-/// [`FolderFault::Changed`].
 pub fn check_seal(folder: &Path) -> Result<(), FolderFault> {
     let sealed = match fs::read_to_string(seal_file(folder)) {
         Ok(sealed) => sealed,

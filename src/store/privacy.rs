@@ -16,9 +16,7 @@ const OTHERS: u32 = 0o077;
 const OWN: [&str; 6] = ["lock", "letshare.redb", "closed", "ably-key.json", "relay-key.json", "lost+found"];
 
 /// Makes the file when it is absent; nobody else can read it at any moment.
-///
-/// # Errors
-/// When it cannot be made or written to.
+/// Error: when it cannot be made or written to.
 pub fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }

@@ -53,9 +53,7 @@ impl ConnectionKeys {
     }
 
     /// The connection that `key` belongs to.
-    ///
-    /// # Errors
-    /// [`Fault::InvalidConnectionKey`] for what was not made here; then the client gets a new connection.
+    /// Error: [`Fault::InvalidConnectionKey`] for what was not made here; then the client gets a new connection.
     /// [`Fault::IncompatibleCredentials`] for a key of another app, which is fatal.
     pub fn verify(&self, app: AppId, key: &str) -> Result<Proven, Fault> {
         let (proven, of_app) = self.read(key).ok_or(Fault::InvalidConnectionKey)?;

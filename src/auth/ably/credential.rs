@@ -28,9 +28,7 @@ impl Credential {
 
     /// The first credential that a request has: its `Authorization` header, else the first of `query`
     /// that is one. The pairs are percent-decoded. None: it has none.
-    ///
-    /// # Errors
-    /// [`Fault::UnreadableCredentials`] when the header is neither `Basic` with base64 nor `Bearer`.
+    /// Error: [`Fault::UnreadableCredentials`] when the header is neither `Basic` with base64 nor `Bearer`.
     pub fn find<'a>(
         authorization: Option<&str>,
         query: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -47,9 +45,6 @@ impl Credential {
     }
 
     /// The value of an `Authorization` header.
-    ///
-    /// # Errors
-    /// As [`Credential::find`].
     pub fn from_header(header: &str) -> Result<Self, Fault> {
         let (scheme, text) = header.trim().split_once(' ').unwrap_or((header, ""));
         let text = text.trim();
@@ -94,8 +89,7 @@ pub(super) struct KeyParts<'a> {
 }
 
 impl<'a> KeyParts<'a> {
-    /// # Errors
-    /// As [`app_of`]; [`Fault::UnreadableCredentials`] when the secret is missing.
+    /// Error: as [`app_of`]; [`Fault::UnreadableCredentials`] when the secret is missing.
     pub fn read(key: &'a SecretString) -> Result<Self, Fault> {
         let key = key.expose_secret();
         let app = app_of(key)?;
@@ -107,9 +101,7 @@ impl<'a> KeyParts<'a> {
 }
 
 /// The app that a key, a key's name or a native token begins with: six characters and a dot.
-///
-/// # Errors
-/// [`Fault::Unauthenticated`]: without an app it cannot be checked (`docs/protocols/ably.md §4.2`).
+/// Error: [`Fault::Unauthenticated`]: without an app it cannot be checked (`docs/protocols/ably.md §4.2`).
 pub(super) fn app_of(text: &str) -> Result<AppId, Fault> {
     let id = text.split_once('.').and_then(|(id, _)| AppId::parse(id));
     id.ok_or(Fault::Unauthenticated {

@@ -54,9 +54,7 @@ pub(super) fn is_jwt(token: &str) -> bool {
 
 /// The token that an encrypted JWT (JWE compact form, five parts) carries in its header, the only part of
 /// it that can be read here; None when `token` is no such JWT (`docs/protocols/ably.md §12.4`).
-///
-/// # Errors
-/// [`Fault::InvalidJwt`] when the header has none.
+/// Error: [`Fault::InvalidJwt`] when the header has none.
 pub(super) fn token_of_encrypted(token: &str) -> Option<Result<String, Fault>> {
     let parts = token.split('.').count();
     let header = token.split('.').next().filter(|_| parts == 5)?;
@@ -88,8 +86,7 @@ impl Header {
 }
 
 impl<'a> Jwt<'a> {
-    /// # Errors
-    /// [`Fault::InvalidJwt`]: form, algorithm, extensions.
+    /// Error: [`Fault::InvalidJwt`]: form, algorithm, extensions.
     pub fn read(token: &'a str) -> Result<Self, Fault> {
         if token.len() > limits::TOKEN_BYTES {
             let (size, limit) = (token.len(), limits::TOKEN_BYTES);
@@ -128,17 +125,13 @@ impl<'a> Jwt<'a> {
         self.embedded.as_deref()
     }
 
-    /// # Errors
-    /// [`Fault::InvalidJwt`]
     pub fn verify(&self, secret: &str) -> Result<(), Fault> {
         let key = SigningKey::new(secret.as_bytes());
         if key.verify_message(self.signed, &self.signature) { Ok(()) } else { Err(invalid("the signature is wrong")) }
     }
 
     /// Its term, if it is valid at `now`, as far as clocks go (`docs/protocols/ably.md §12.3`).
-    ///
-    /// # Errors
-    /// [`Fault::TokenExpired`]; [`Fault::InvalidJwt`] when a time is missing, wrong, ahead, or the term is
+    /// Error: [`Fault::TokenExpired`]; [`Fault::InvalidJwt`] when a time is missing, wrong, ahead, or the term is
     /// longer than a token may live.
     pub fn term(&self, now: Timestamp, has_revocable_tokens: bool, leeway: &Leeway) -> Result<Term, Fault> {
         let issued = self.time("iat")?;
@@ -159,25 +152,19 @@ impl<'a> Jwt<'a> {
     }
 
     /// The `exp` of an envelope, if it has one.
-    ///
-    /// # Errors
-    /// [`Fault::InvalidJwt`] when that is no time.
+    /// Error: [`Fault::InvalidJwt`] when that is no time.
     pub fn end_of_envelope(&self) -> Result<Option<Timestamp>, Fault> {
         self.time("exp")
     }
 
     /// A text claim; none when it is absent or null.
-    ///
-    /// # Errors
-    /// [`Fault::InvalidJwt`] when it is no text.
+    /// Error: [`Fault::InvalidJwt`] when it is no text.
     pub fn take_text(&mut self, name: &str) -> Result<Option<String>, Fault> {
         text(&mut self.claims, name)
     }
 
     /// The claims about its user on certain channels.
-    ///
-    /// # Errors
-    /// [`Fault::InvalidJwt`] when that is no text.
+    /// Error: [`Fault::InvalidJwt`] when that is no text.
     pub fn user_claims(&self) -> Result<Arc<[UserClaim]>, Fault> {
         let mut claims = Vec::new();
         for (name, value) in &self.claims {

@@ -45,9 +45,7 @@ struct Written {
 }
 
 /// Reads what `folder` keeps, or makes it.
-///
-/// # Errors
-/// [`KeyFileFault`], for the operator.
+/// Error: [`KeyFileFault`], for the operator.
 pub fn open(folder: &Path) -> Result<LocalKey, KeyFileFault> {
     match look(folder)? {
         Some(kept) => Ok(kept),
@@ -56,9 +54,7 @@ pub fn open(folder: &Path) -> Result<LocalKey, KeyFileFault> {
 }
 
 /// What `folder` keeps, if it does. Nothing is written.
-///
-/// # Errors
-/// [`KeyFileFault`], for the operator.
+/// Error: [`KeyFileFault`], for the operator.
 pub fn look(folder: &Path) -> Result<Option<LocalKey>, KeyFileFault> {
     KEY_FILE.look(folder, parse)
 }

@@ -34,9 +34,7 @@ struct Written {
 }
 
 /// Reads the file of apps.
-///
-/// # Errors
-/// When it cannot be read or is no YAML; else everything that is wrong in it, each with its place.
+/// Error: when it cannot be read or is no YAML; else everything that is wrong in it, each with its place.
 pub fn read(path: &Path, now: Timestamp) -> Result<Vec<App>, FileFaults> {
     let text = read_text(path).map_err(|error| FileFaults::unreadable(KEY, path, &error))?;
     parse(&text, now).map_err(|problems| {

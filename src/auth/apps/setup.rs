@@ -118,16 +118,12 @@ enum Author {
 }
 
 impl AppSetup {
-    /// # Errors
-    /// As [`json_body`].
     pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
         json_body(body, "not the description of an app: keys, namespaces, channels, limits")
     }
 
     /// A sandbox app named `id`, with ids and secrets drawn for its keys.
-    ///
-    /// # Errors
-    /// The first thing that is wrong.
+    /// Error: the first thing that is wrong.
     pub fn into_sandbox_app(self, id: AppId, now: Timestamp) -> Result<App, Fault> {
         let mut faults = Faults::default();
         let mut app = self.build(id, Author::Anybody, now, &mut faults);
@@ -139,9 +135,7 @@ impl AppSetup {
     }
 
     /// The app of an operator's file.
-    ///
-    /// # Errors
-    /// Everything that is wrong.
+    /// Error: everything that is wrong.
     pub fn into_app(self, now: Timestamp) -> Result<App, Vec<SetupFault>> {
         let mut faults = Faults::default();
         let id = self.id.as_deref().and_then(AppId::parse);

@@ -61,8 +61,8 @@ impl Operations {
     /// written again.
     pub const ALL: Self = Self(u32::MAX);
 
-    /// # Errors
-    /// What was found and what is allowed, when the list is empty, names what is unknown, or has `*` beside others.
+    /// Error: what was found and what is allowed, when the list is empty, names what is unknown, or has `*` beside
+    /// others.
     pub(super) fn parse(names: &[String]) -> Result<Self, (String, String)> {
         let mut set = Self::NONE;
         for name in names {

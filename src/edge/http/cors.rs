@@ -38,9 +38,7 @@ pub type Header = (HeaderName, HeaderValue);
 /// Answers preflights, and lets the page that asks read every answer, refusals included.
 ///
 /// For `actix_web::middleware::from_fn`.
-///
-/// # Errors
-/// Those of the wrapped handlers, their answers carrying the headers too.
+/// Error: those of the wrapped handlers, their answers carrying the headers too.
 pub async fn echo_origin<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -64,9 +62,7 @@ pub async fn echo_origin<B: MessageBody + 'static>(
 }
 
 /// Answers a preflight with `headers` and `lists`, or calls the handler and adds `headers` to its answer.
-///
-/// # Errors
-/// Those of the wrapped handlers, their answers carrying the headers too.
+/// Error: those of the wrapped handlers, their answers carrying the headers too.
 pub async fn with_headers<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,

@@ -22,9 +22,7 @@ pub struct Found {
 }
 
 /// Reads all channels and their entries; goes on behind what is damaged where it can.
-///
-/// # Errors
-/// When the file cannot be read at all.
+/// Error: when the file cannot be read at all.
 pub fn read_all(rows: &mut impl Rows) -> Result<Found, StoreError> {
     let (mut found, mut channels) = (Found::default(), HashMap::new());
     let listed = rows::channels(rows, |name, row| {

@@ -32,9 +32,7 @@ struct Stored {
 impl DiskLog {
     /// Writes the windows of all channels that are not persisted. Whatever is published to them from now on is
     /// refused: it would be acknowledged and not handed over.
-    ///
-    /// # Errors
-    /// When the disk does not take them; then those channels begin anew at the next start.
+    /// Error: when the disk does not take them; then those channels begin anew at the next start.
     pub fn hand_over(&self) -> Result<(), StoreError> {
         self.memory.seal();
         let (mut waiting, mut bytes) = (Vec::new(), 0);

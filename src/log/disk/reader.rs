@@ -17,8 +17,7 @@ type Job = Box<dyn FnMut() -> ControlFlow<()> + Send>;
 pub struct Reader(Sender<Job>);
 
 impl Reader {
-    /// # Errors
-    /// When there is no thread to be had.
+    /// Error: when there is no thread to be had.
     pub fn start() -> std::io::Result<Self> {
         let (sender, submitted) = channel::<Job>();
         let read = move || {

@@ -29,8 +29,7 @@ impl KeyedLock {
         }
     }
 
-    /// # Errors
-    /// When somebody has it: what to wait for.
+    /// Error: when somebody has it: what to wait for.
     pub fn try_lock(self: &Arc<Self>, key: Vec<u8>) -> Result<KeyedGuard, OwnedNotified> {
         match self.0.lock().entry(key.clone()) {
             Entry::Occupied(locked) => return Err(Arc::clone(locked.get()).notified_owned()),

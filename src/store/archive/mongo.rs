@@ -59,9 +59,7 @@ pub struct MongoArchive {
 impl MongoArchive {
     /// Connects, and makes the indexes that are missing. The runtime that this is called on must live as long as
     /// the archive is used.
-    ///
-    /// # Errors
-    /// For the operator, after some seconds at most; without user and password.
+    /// Error: for the operator, after some seconds at most; without user and password.
     pub async fn connect(settings: &Settings, clock: Clock) -> Result<Self, ConnectFault> {
         let options = options(&settings.server).await?;
         let hosts: Vec<_> = options.hosts.iter().map(ToString::to_string).collect();

@@ -196,9 +196,7 @@ fn moment(query: &query::Query, name: &'static str) -> Result<Option<u64>, Fault
 }
 
 /// How many items a page may have.
-///
-/// # Errors
-/// [`Fault::BadParameter`] when it is not one of the numbers that it may be.
+/// Error: [`Fault::BadParameter`] when it is not one of the numbers that it may be.
 pub fn limit(query: &query::Query) -> Result<usize, Fault> {
     let Some(text) = query.get("limit") else {
         return Ok(limits::PAGE_ITEMS);

@@ -11,8 +11,7 @@ use crate::{
     },
 };
 
-/// # Errors
-/// When a user's id does not fit.
+/// Error: when a user's id does not fit.
 pub fn integer(user: u64) -> Result<i64, StoreError> {
     i64::try_from(user).map_err(|_| StoreError::Io("a user id is above 2^63-1".into()))
 }
