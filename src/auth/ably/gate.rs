@@ -210,7 +210,7 @@ pub(super) fn narrowed(key: &Key, asked: Option<Capability>) -> Result<Arc<Capab
     both.map(Arc::new).ok_or_else(|| Fault::NotPermitted {
         operation: "anything of what the token asks for",
         on: Found::text(&asked.to_string()),
-        // Not what that is: the holder of a token need not know what else its key permits.
+        // The capability of the key is not shown: the holder of a token need not know what else its key permits.
         permitted: "what their key permits, and that is none of it".into(),
     })
 }

@@ -53,15 +53,6 @@ pub trait Owner: Send + 'static {
     fn is_idle(&self) -> bool;
 }
 
-/// For a protocol that notes nothing.
-impl Owner for () {
-    fn new(_: &str) -> Self {}
-
-    fn is_idle(&self) -> bool {
-        true
-    }
-}
-
 /// The mailboxes of a protocol, shared by all worker threads.
 pub struct Mailboxes<O> {
     store: Arc<dyn Store>,
