@@ -107,6 +107,9 @@ pub const WINDOW_STEP: usize = 16 * 1024;
 /// Channels that are evicted together when an account is full.
 pub const EVICTED_AT_ONCE: usize = 16;
 
+/// States of connections that are forgotten together when there is no memory.
+pub const STATES_SHED: usize = 1_024;
+
 /// How often the accounts are looked at. One that keeps more than so many hundredths of its limit is nearly full, and what is
 /// cheapest to lose goes until it keeps less.
 pub const RELIEF_CHECK: Duration = Duration::from_secs(1);
@@ -145,6 +148,9 @@ pub const OUTBOX_FRAME_COST: usize = 128;
 /// What an open connection costs while nothing waits for it, as measured (benches/README.md): its socket, its buffers, its
 /// actor, and [`OUTBOX_FREE`].
 pub const CONNECTION_COST: usize = 24 * 1024;
+
+/// Plain HTTP connections that a network may have beside as many as it may have WebSockets: each of those begins as one.
+pub const PLAIN_BESIDE: usize = 32;
 
 /// What a connection costs as long as it is plain HTTP: its socket and the buffers of the parser.
 pub const PLAIN_CONNECTION_COST: usize = 16 * 1024;

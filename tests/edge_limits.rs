@@ -5,6 +5,7 @@
 
 mod admission;
 mod browsers;
+mod channels;
 mod drain;
 mod frames;
 mod keepalive;

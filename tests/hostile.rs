@@ -3,6 +3,7 @@
 //! notice nothing, and memory grows by a bounded amount.
 
 mod backlogs;
+mod bodies;
 mod endings;
 mod floods;
 mod frames;

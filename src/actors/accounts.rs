@@ -188,7 +188,7 @@ mod tests {
         let (one, other) = (accounts.requests(network("10.0.0.1")), accounts.requests(network("10.0.0.2")));
         let kept = one.charge(Kind::RequestBody, 50);
         assert_eq!(one.charge(Kind::RequestBody, 1).err().unwrap().level, Level::Network);
-        assert!(one.charge(Kind::Connection, 150).is_ok());
+        assert!(one.charge(Kind::PlainConnection, 150).is_ok());
         let more = other.charge(Kind::RequestBody, 50);
         assert_eq!(
             accounts.requests(network("10.0.0.3")).charge(Kind::RequestBody, 1).err().unwrap().level,

@@ -130,19 +130,20 @@ impl Connections {
         self.0.lock().forget(now);
     }
 
-    /// Forgets some of those that are gone, the longest gone first, before their time is over: who comes back is told that its
-    /// connection can no longer be resumed. Whether there were any.
+    /// Forgets some of those that are lost, the longest gone first, before their time is over. Who comes back to one is known by
+    /// its key alone, as after a restart. Whether there were any.
     pub fn shed(&self) -> bool {
-        let mut all = self.0.lock();
+        let All { known, ending } = &mut *self.0.lock();
         let mut shed = 0;
-        while shed < limits::EVICTED_AT_ONCE
-            && let Some((_, connection)) = all.ending.pop_front()
-        {
-            if all.known.get(&connection).is_some_and(|known| !matches!(known.reach, Reach::Open(_))) {
-                all.known.remove(&connection);
+        ending.retain(|(_, connection)| {
+            let is_shed = shed < limits::STATES_SHED
+                && known.get(connection).is_some_and(|known| matches!(known.reach, Reach::Lost(_)));
+            if is_shed {
+                known.remove(connection);
                 shed += 1;
             }
-        }
+            !is_shed
+        });
         shed > 0
     }
 
@@ -171,5 +172,35 @@ impl Known {
 
     fn may_be_resumed(&self, now: Duration) -> bool {
         !matches!(self.reach, Reach::Ended(_)) && !self.is_over(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{actors::tests::stage::Stage, ids::ClientId};
+
+    /// findings B6: when there is no memory, those that are lost go first that are gone longest; who ended for good stays so.
+    #[actix::test]
+    async fn the_longest_gone_are_shed_first() {
+        let (stage, connections) = (Stage::set(), Connections::default());
+        let handle = TransportHandle { hub: stage.hub_here(), session: SessionId::next() };
+        let owner = Owner { app: AppId::DEFAULT, client_id: ClientId::new("a") };
+        let count = limits::STATES_SHED + 2;
+        let ids: Vec<ConnectionId> = (0..count).map(|_| ConnectionId::random()).collect();
+        for (second, id) in ids.iter().enumerate() {
+            let now = Duration::from_millis(second as u64);
+            connections.opened(*id, owner.clone(), handle.clone(), None, now);
+            match second {
+                0 => connections.closed(*id, handle.session, now),
+                _ => connections.lost(*id, handle.session, now),
+            }
+        }
+        let now = Duration::from_secs(10);
+        assert!(connections.shed());
+        assert!(connections.has_ended(ids[0], now));
+        assert_eq!(ids[1..].iter().filter(|id| connections.owner(**id, now).is_some()).count(), 1);
+        assert!(connections.owner(ids[count - 1], now).is_some());
+        assert!(connections.shed() && !connections.shed());
     }
 }

@@ -8,8 +8,8 @@ use crate::{
     limits::NEARLY_FULL,
 };
 
-/// From time to time: of an app that is nearly full, windows of channels that nobody is attached to go, then the older half of
-/// its other windows. When the server is, windows that nobody is attached to go, those of the apps first that have most, and
+/// From time to time: of an app that is nearly full, windows of channels that nobody is attached to go, then the oldest of its
+/// other windows. When the server is, windows that nobody is attached to go, those of the apps first that have most, and
 /// then the states of connections gone longest.
 pub fn relieve(broker: &Broker) {
     let is_tight = |account: &Account| account.is_nearly_full(Kind::Window, NEARLY_FULL);

@@ -4,7 +4,7 @@
 
 mod backlogs;
 mod lost;
-mod stage;
+pub(super) mod stage;
 
 use std::time::Duration;
 

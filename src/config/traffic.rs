@@ -83,7 +83,7 @@ section! {
 
     /// Open WebSockets in all; 0 = as many as file descriptors allow.
     connections: usize = "0", CONNECTIONS, reloadable;
-    /// Open WebSockets of one address, and as many plain HTTP connections; 0 = no cap.
+    /// Open WebSockets of one address, and as many plain HTTP connections and 32 more; 0 = no cap.
     connections_per_address: usize = "200", CONNECTIONS, reloadable;
     /// New WebSockets of one address each second in the long run; 0 = no limit.
     connects_per_second: u32 = "20", RATE, reloadable;

@@ -20,6 +20,8 @@ use crate::error::Fault;
 pub enum Kind {
     /// Frames that wait for their socket, a backlog and a presence sync among them.
     Outbox,
+    /// Plain HTTP connections.
+    PlainConnection,
     /// Bodies of requests that are read.
     RequestBody,
     /// Answers to requests that the client has not taken yet.
@@ -40,8 +42,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Outbox,
+        Self::PlainConnection,
         Self::RequestBody,
         Self::Answer,
         Self::Channel,
@@ -57,6 +60,7 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Outbox => "outbox",
+            Self::PlainConnection => "plain_connection",
             Self::RequestBody => "request_body",
             Self::Answer => "answer",
             Self::Channel => "channel",

@@ -19,7 +19,7 @@ use crate::{
     actors::{accounts::Full, refusals::Reason},
     config,
     ids::Network,
-    limits::{KEPT_DESCRIPTORS, RATED_NETWORKS, RETRY_AFTER_MAX},
+    limits::{KEPT_DESCRIPTORS, PLAIN_BESIDE, RATED_NETWORKS, RETRY_AFTER_MAX},
     live::Live,
 };
 
@@ -113,7 +113,7 @@ pub enum NotAccepted {
     #[error("{cap} connections are open, the most that the descriptor limit allows")]
     Full { cap: usize },
     #[error(
-        "{cap} plain HTTP connections from this address are open, as many as limits.connections_per_address allows"
+        "{cap} plain HTTP connections from this address are open, the most that limits.connections_per_address allows"
     )]
     AddressFull { cap: usize },
     #[error("no memory for another connection: {0}")]
@@ -271,7 +271,7 @@ impl Admission {
     }
 
     /// Takes a place for a TCP connection from `address`, which is plain HTTP until it gives it up. A network may have as many
-    /// of them as of WebSockets.
+    /// of them as of WebSockets, and some more.
     ///
     /// # Errors
     /// [`NotAccepted`], naming the cap that was reached.
@@ -284,8 +284,9 @@ impl Admission {
             return Err(NotAccepted::Full { cap });
         }
         let network = caps.counted_network(address).filter(|_| !is_proxy);
-        if network.is_some() && open.plain.of(network) >= caps.per_network {
-            return Err(NotAccepted::AddressFull { cap: caps.per_network });
+        let plain = caps.per_network + PLAIN_BESIDE;
+        if network.is_some() && open.plain.of(network) >= plain {
+            return Err(NotAccepted::AddressFull { cap: plain });
         }
         open.plain.add(network);
         Ok(Permit { places: Arc::clone(places), network, is_plain: true })
@@ -504,16 +505,17 @@ mod tests {
     /// operators on this machine.
     #[test]
     fn plain_connections_are_counted() {
-        let admission = with(Caps { with_operators: 5, ..caps(4, 2, false) });
+        let cap = PLAIN_BESIDE + 2;
+        let admission = with(Caps { with_operators: cap + 3, ..caps(cap + 2, 2, false) });
         let accept = |host| admission.accept(ip(host), false);
-        let held = [accept("10.0.0.1").unwrap(), accept("10.0.0.1").unwrap()];
-        assert_eq!(accept("10.0.0.1").unwrap_err(), NotAccepted::AddressFull { cap: 2 });
+        let held: Vec<_> = (0..cap).map(|_| accept("10.0.0.1").unwrap()).collect();
+        assert_eq!(accept("10.0.0.1").unwrap_err(), NotAccepted::AddressFull { cap });
         let web_socket = admission.admit(ip("10.0.0.1"), Duration::ZERO).unwrap();
         // A proxy's own address is nobody's.
         let proxied = admission.accept(ip("10.0.0.1"), true).unwrap();
-        assert_eq!(accept("10.0.0.2").unwrap_err(), NotAccepted::Full { cap: 4 });
+        assert_eq!(accept("10.0.0.2").unwrap_err(), NotAccepted::Full { cap: cap + 2 });
         let operator = accept("127.0.0.1").unwrap();
-        assert_eq!(accept("127.0.0.1").unwrap_err(), NotAccepted::Full { cap: 5 });
+        assert_eq!(accept("127.0.0.1").unwrap_err(), NotAccepted::Full { cap: cap + 3 });
         drop((held, web_socket, proxied, operator));
         assert!(accept("10.0.0.2").is_ok());
         assert_eq!(admission.0.open.lock().plain.by_network.len(), 0);

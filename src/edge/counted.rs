@@ -48,7 +48,7 @@ impl Counted {
         let taken = admission.accept(address, is_proxy).and_then(|permit| {
             let account = broker.accounts.requests(permit.network());
             let charge =
-                account.charge(Kind::Connection, limits::PLAIN_CONNECTION_COST).map_err(NotAccepted::NoMemory)?;
+                account.charge(Kind::PlainConnection, limits::PLAIN_CONNECTION_COST).map_err(NotAccepted::NoMemory)?;
             Ok((permit, charge))
         });
         match taken {

@@ -19,7 +19,10 @@ use parking_lot::Mutex;
 use crate::{
     clock::Clock,
     ids::{AppId, ChannelName},
-    log::{ChannelLog, Log, memory::MemoryLog},
+    log::{
+        ChannelLog, Log,
+        memory::{MemoryLog, SHRINK_ABOVE},
+    },
     store::{
         StoreError,
         engine::{Engine, META, Rows as _, Writing},
@@ -203,9 +206,12 @@ impl Log for DiskLog {
         let channels = self.channels.lock();
         let names: Vec<_> = channels.open.keys().filter(|name| name.app() == app).cloned().collect();
         drop(channels);
-        let open = names.iter().filter_map(|name| self.at_hand(name));
-        self.memory.may_shrink(app, now)
-            && open.fold(self.memory.shrink_windows(app), |is_any, open| open.state.lock().window.shrink() || is_any)
+        let shrink = |least| {
+            let open = names.iter().filter_map(|name| self.at_hand(name));
+            let is_any = self.memory.shrink_windows(app, least);
+            open.fold(is_any, |is_any, open| open.state.lock().window.shrink(least) || is_any)
+        };
+        self.memory.may_shrink(app, now) && SHRINK_ABOVE.into_iter().any(shrink)
     }
 
     fn stored_bytes(&self) -> u64 {

@@ -65,10 +65,12 @@ impl KeptWindow {
         is_any
     }
 
-    /// The older half of what the channel itself has not paid for goes. Whether there was any.
-    pub fn shrink(&mut self) -> bool {
-        let beyond = self.window.bytes().saturating_sub(WINDOW_FREE);
-        beyond > 0 && self.give_up(beyond.div_ceil(2))
+    /// Of what the channel itself has not paid for, the oldest eighth goes, and so much that less is due; not when `least` or
+    /// less is. Whether anything went.
+    pub fn shrink(&mut self, least: usize) -> bool {
+        let paid = self.charge.as_ref().map_or(0, Charge::bytes);
+        let due = (paid / 8 * 7).min(paid.saturating_sub(WINDOW_STEP));
+        paid > least && self.give_up(self.window.bytes().saturating_sub(due + WINDOW_FREE))
     }
 
     fn drop_oldest(&mut self, bytes: usize) -> bool {
@@ -160,7 +162,10 @@ mod tests {
                         windows[window].append_copy(Duration::ZERO, entry(&mut mint, size), bounds);
                     }
                     Step::GiveUp { window, bytes } => drop(windows[window].give_up(bytes)),
-                    Step::Shrink { window } => drop(windows[window].shrink()),
+                    Step::Shrink { window } => {
+                        let paid = account.kept();
+                        prop_assert!(!windows[window].shrink(0) || account.kept() < paid);
+                    }
                 }
                 let paid: usize = windows.iter().map(|window| window.charge.as_ref().map_or(0, Charge::bytes)).sum();
                 prop_assert_eq!(account.kept_of(Kind::Window), paid);

@@ -28,6 +28,9 @@ use crate::{
     store::StoreError,
 };
 
+/// Windows that have more than this to pay shrink first.
+pub(super) const SHRINK_ABOVE: [usize; 2] = [limits::WINDOW_STEP, 0];
+
 /// The account that pays for the windows of an app.
 pub type AccountOf = Box<dyn Fn(AppId) -> Account + Send + Sync>;
 
@@ -104,13 +107,13 @@ impl MemoryLog {
         });
     }
 
-    /// Shrinks the windows of an app; whether anything went.
-    pub(super) fn shrink_windows(&self, app: AppId) -> bool {
+    /// Shrinks the windows of an app that have more than `least` to pay; whether anything went.
+    pub(super) fn shrink_windows(&self, app: AppId, least: usize) -> bool {
         let windows = self.windows.lock();
         let of_app: Vec<_> =
             windows.iter().filter(|(name, _)| name.app() == app).map(|(_, window)| window.clone()).collect();
         drop(windows);
-        of_app.iter().fold(false, |is_any, window| window.lock().shrink() || is_any)
+        of_app.iter().fold(false, |is_any, window| window.lock().shrink(least) || is_any)
     }
 }
 
@@ -142,7 +145,7 @@ impl Log for MemoryLog {
     }
 
     fn shrink(&self, app: AppId, now: Duration) -> bool {
-        self.may_shrink(app, now) && self.shrink_windows(app)
+        self.may_shrink(app, now) && SHRINK_ABOVE.iter().any(|least| self.shrink_windows(app, *least))
     }
 }
 

@@ -42,8 +42,8 @@ pub trait Log: Send + Sync {
     /// Drops what is in memory of a channel. Whoever asks for it is told that it is kept no more, or gets it from the disk.
     fn forget(&self, channel: &ChannelName);
 
-    /// Every channel of an app loses the older half of what it has in memory beyond [`crate::limits::WINDOW_FREE`] bytes; at most
-    /// once a second (`now` is monotonic). Whether anything went.
+    /// Every channel of an app loses the oldest of what it has in memory beyond [`crate::limits::WINDOW_FREE`] bytes, the small
+    /// ones only when no other has any; at most once a second (`now` is monotonic). Whether anything went.
     fn shrink(&self, app: AppId, now: Duration) -> bool;
 
     /// Bytes of all entries on disk, as last counted.

@@ -1,9 +1,13 @@
 //! How many WebSockets may be open: `limits.connections`, `limits.connections_per_address`,
 //! `limits.exempt_loopback`, `server.trusted_proxies` of `configs/default.yaml`.
 
-use tokio::net::TcpStream;
+use letshare_server::limits::PLAIN_BESIDE;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
-use crate::support::{Client, Http, Response, Server, UPGRADE, eventually};
+use crate::support::{Client, Http, PATIENCE, Response, Server, UPGRADE, eventually};
 
 /// A handshake; the connection lives as long as what comes back.
 async fn upgrade(server: &Server, headers: &[(&str, &str)]) -> (Http<TcpStream>, Response) {
@@ -114,4 +118,31 @@ async fn clients_behind_a_trusted_proxy_are_told_apart() {
     assert_eq!(response.status, 101);
     let (_, response) = upgrade(&direct, &from("203.0.113.2")).await;
     assert_eq!(response.status, 429);
+}
+
+/// findings B3: plain connections of an address are counted from their first moment on: as many as WebSockets, and 32 more. A
+/// WebSocket is none any more.
+#[tokio::test]
+async fn plain_connections_of_one_address() {
+    let server = Server::start(|config| config.limits.connections_per_address = 2);
+    let _web_sockets = [Client::connect(&server, "a:1").await, Client::connect(&server, "b:2").await];
+    let ask = async |http: &mut Http<TcpStream>| http.ask("GET", "/health", &[]).await.status;
+    let mut kept = Vec::new();
+    for _ in 0..PLAIN_BESIDE + 2 {
+        let mut http = Http::connect(&server).await;
+        assert_eq!(ask(&mut http).await, 200);
+        kept.push(http);
+    }
+    let closed = async || {
+        let mut one_more = TcpStream::connect(server.address).await.expect("the server listens");
+        let request = b"GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        let _ = one_more.write_all(request).await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, one_more.read_to_end(&mut answer)).await.expect("an end");
+        answer.is_empty()
+    };
+    assert!(closed().await, "there is no place for it");
+    assert_eq!(ask(&mut kept[0]).await, 200);
+    drop(kept);
+    eventually(async || (!closed().await).then_some(())).await;
 }

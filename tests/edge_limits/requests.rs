@@ -215,3 +215,35 @@ async fn raw_utf_8_in_a_target_is_taken() {
     let upgraded = kept.ask("GET", &server.target("用户"), &UPGRADE).await;
     assert_eq!(upgraded.status, 101);
 }
+
+/// findings B3: plain requests of one address have a rate; who is over it is told so in the form of each protocol, and when
+/// to come again. Operators are answered all the same.
+#[tokio::test]
+async fn the_rate_of_plain_requests() {
+    let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
+    let server = Server::start_at(clock, |config| {
+        config.limits.requests_per_second = 1;
+        config.limits.request_burst = 1;
+        config.relay.enabled = true;
+        config.relay.api_key = "a key of the test".to_owned().into();
+        config.postoffice.enabled = true;
+        config.group.enabled = true;
+    });
+    assert_eq!(Http::connect(&server).await.ask("GET", "/time", &[]).await.status, 200);
+    for (method, target, form) in [
+        ("GET", "/time", r#"{"error":{"code":42910"#),
+        ("POST", "/api/pro/activate", r#"{"error":"请求过于频繁"#),
+        ("POST", "/relay/api/push", r#"{"code":-1,"msg":"too many requests"}"#),
+        ("GET", "/group/api/groups", r#""code":429"#),
+        ("GET", "/postoffice/health", ""),
+    ] {
+        let response = Http::connect(&server).await.ask(method, target, &[]).await;
+        assert_eq!((response.status, response.header("retry-after")), (429, Some("1")), "{target}: {response:?}");
+        assert!(response.body.contains(form), "{target}: {response:?}");
+        let told = format!("{}{}", response.body, response.header("refusal-reason").unwrap_or_default());
+        assert!(told.contains("1 at once, are the most that limits.requests_per_second"), "{target}: {response:?}");
+    }
+    for page in ["/health", "/metrics", "/ready"] {
+        assert_eq!(Http::connect(&server).await.ask("GET", page, &[]).await.status, 200, "{page}");
+    }
+}

@@ -60,7 +60,7 @@ impl Raw {
         Self::from_stream(socket.connect(address).await.expect("the server accepts"))
     }
 
-    fn from_stream(stream: TcpStream) -> Self {
+    pub fn from_stream(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("settable");
         let (reader, writer) = stream.into_split();
         Self { reader: Reader { stream: reader, buffer: Vec::new() }, writer }

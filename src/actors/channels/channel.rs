@@ -13,7 +13,6 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 
 use crate::{
     actors::{
-        accounts::Charge,
         broker::Broker,
         channels::commit_queue::CommitQueue,
         channels::undone::{Command, Owed},
@@ -52,8 +51,6 @@ pub struct Channel {
     /// Whether the directory knows that nobody is attached or present, and whether it was used all the same since the last look.
     is_idle: bool,
     pub(in crate::actors) was_used: bool,
-    /// Pays for it until it has ended.
-    _charge: Charge,
     /// No longer in the directory: whatever still comes belongs to the successor.
     pub(in crate::actors) retired: bool,
     /// Who waits for an answer to the command that is carried out just now.
@@ -73,19 +70,19 @@ pub(super) struct Evict;
 impl Channel {
     /// Starts the actor of `name` on this worker thread; it goes on where the log stands. Whatever is sent to it waits in
     /// its mailbox until its log is open: other channels do not wait for the disk.
-    pub fn open(name: ChannelName, charge: Charge, broker: &Arc<Broker>) -> Addr<Self> {
+    pub fn open(name: ChannelName, broker: &Arc<Broker>) -> Addr<Self> {
         let mut ctx = Context::new();
         ctx.set_mailbox_capacity(limits::CHANNEL_MAILBOX);
         let address = ctx.address();
         if broker.log.opens_at_once(&name) {
             let log = broker.log.open(&name);
-            Self::start_with(log, name, charge, broker, ctx);
+            Self::start_with(log, name, broker, ctx);
         } else {
             let broker = Arc::clone(broker);
             actix_rt::spawn(async move {
                 let (logs, wanted) = (Arc::clone(&broker.log), name.clone());
                 match actix_rt::task::spawn_blocking(move || logs.open(&wanted)).await {
-                    Ok(log) => Self::start_with(log, name, charge, &broker, ctx),
+                    Ok(log) => Self::start_with(log, name, &broker, ctx),
                     // The commands in its mailbox are dropped, and with that answered ([`Command`]).
                     Err(error) => {
                         tracing::error!(%error, "a channel could not be opened");
@@ -98,13 +95,7 @@ impl Channel {
         address
     }
 
-    fn start_with(
-        mut log: Box<dyn ChannelLog>,
-        name: ChannelName,
-        charge: Charge,
-        broker: &Arc<Broker>,
-        mut ctx: Context<Self>,
-    ) {
+    fn start_with(mut log: Box<dyn ChannelLog>, name: ChannelName, broker: &Arc<Broker>, mut ctx: Context<Self>) {
         let worker = Worker::on_this_thread(broker);
         let terms = broker.namespaces.terms(&name);
         let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
@@ -126,7 +117,6 @@ impl Channel {
             worker,
             is_idle: true,
             was_used: false,
-            _charge: charge,
             retired: false,
             owed: None,
         });
@@ -230,7 +220,8 @@ impl Channel {
         let is_idle = self.state.is_idle();
         if is_idle != self.is_idle || (is_idle && std::mem::take(&mut self.was_used)) {
             self.is_idle = is_idle;
-            self.worker.broker.directory.note_use(self.state.name(), &ctx.address(), is_idle);
+            let broker = &self.worker.broker;
+            broker.directory.note_use(self.state.name(), &ctx.address(), is_idle, broker);
         }
     }
 

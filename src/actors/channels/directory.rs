@@ -49,6 +49,8 @@ struct Channels {
 struct Known {
     address: Addr<Channel>,
     place: Place,
+    /// None: it is to go.
+    charge: Option<Charge>,
 }
 
 /// What a channel counts as in the roster.
@@ -71,11 +73,12 @@ impl Channels {
     fn going(&mut self, name: ChannelName) -> Option<Victim> {
         let known = self.actors.get_mut(&name)?;
         known.place = Place::Going;
+        known.charge = None;
         Some(Victim { address: known.address.clone(), name })
     }
 
     /// The actor of a channel, the last one if it has died.
-    fn take(&mut self, name: ChannelName, address: Addr<Channel>) {
+    fn take(&mut self, name: ChannelName, address: Addr<Channel>, charge: Charge) {
         let app = name.app();
         match self.actors.get(&name).map(|known| known.place) {
             Some(Place::Used) => self.roster.remove(app, None),
@@ -84,7 +87,7 @@ impl Channels {
         }
         let place = Place::Idle(self.roster.add(name.clone()));
         self.names.add(name.clone());
-        self.actors.insert(name, Known { address, place });
+        self.actors.insert(name, Known { address, place, charge: Some(charge) });
     }
 }
 
@@ -146,8 +149,8 @@ impl Directory {
             }
             None => channels.make_place(name.app()).map_err(|no_place| refusal(no_place, channels.shares, broker))?,
         };
-        let address = Channel::open(name.clone(), charge, broker);
-        channels.take(name.clone(), address.clone());
+        let address = Channel::open(name.clone(), broker);
+        channels.take(name.clone(), address.clone(), charge);
         drop(channels);
         if let Some(victim) = victim {
             victim.evict(broker);
@@ -194,14 +197,24 @@ impl Directory {
     }
 
     /// A channel has somebody attached from now on, or nobody; of one that had nobody before: it was used.
-    pub(in crate::actors) fn note_use(&self, name: &ChannelName, address: &Addr<Channel>, is_idle: bool) {
+    pub(in crate::actors) fn note_use(
+        &self,
+        name: &ChannelName,
+        address: &Addr<Channel>,
+        is_idle: bool,
+        broker: &Broker,
+    ) {
         let channels = &mut *self.channels.lock();
         let Some(known) = channels.actors.get_mut(name).filter(|known| known.address == *address) else {
             return;
         };
         match known.place {
             Place::Idle(turn) => channels.roster.join(name.app(), turn),
-            Place::Going => channels.roster.stay(name.app()),
+            Place::Going => {
+                channels.roster.stay(name.app());
+                // Not refused: somebody is attached.
+                known.charge = broker.accounts.app(name.app()).charge(Kind::Channel, limits::CHANNEL_COST).ok();
+            }
             Place::Used => {}
         }
         known.place = if is_idle { Place::Idle(channels.roster.leave(name.clone())) } else { Place::Used };
