@@ -1,7 +1,9 @@
 //! The log in memory: everything of the last minutes, bounded per channel and by the account of its app.
 
 use std::{
+    borrow::Borrow,
     collections::HashMap,
+    fmt::Debug,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -60,14 +62,14 @@ impl MemoryLog {
         self.bounds
     }
 
-    /// A window that its app pays for.
     /// Who pays for what is in memory of an app's channels.
     pub(super) fn account(&self, app: AppId) -> Account {
         (self.account_of)(app)
     }
 
+    /// A window that its app pays for.
     pub(super) fn kept(&self, app: AppId, window: Window) -> KeptWindow {
-        KeptWindow::new(window, (self.account_of)(app))
+        KeptWindow::new(window, self.account(app))
     }
 
     /// Whether the windows of an app may be shrunk now: not if they were in this second.
@@ -213,9 +215,9 @@ impl ChannelLog for ChannelWindow {
     }
 }
 
-impl Past for Mutex<KeptWindow> {
+impl<W: Borrow<Window> + Debug + Send> Past for Mutex<W> {
     fn portion(self: Arc<Self>, after: Serial, upto: Serial, choice: &Arc<Choice>, _: Later<'_, Read>) -> Poll<Read> {
-        Poll::Ready(self.lock().portion(after, upto, choice))
+        Poll::Ready((*self.lock()).borrow().portion(after, upto, choice))
     }
 }
 
