@@ -118,7 +118,7 @@ impl Revocations {
             of_key.push((target, revoked));
             return Ok(());
         }
-        // The limit is for targets: one that is known may be revoked again, with another margin, but not without end.
+        // Those with a margin stand beside others for a while; not without end.
         let is_known = of_key.iter().any(|(known, _)| *known == target);
         if !is_known || count >= 2 * limit {
             return Err(Fault::TooManyRevocations { count, limit });

@@ -21,8 +21,7 @@ pub struct MailboxOwner<H = ReaderHandle> {
     on_way: u64,
     /// The mailbox outlives its connections.
     pub is_remembered: bool,
-    /// Letters that were taken in and have an id: their number, and when they came (monotonic).
-    seen: HashMap<Arc<str>, (u64, Duration)>,
+    seen: HashMap<Arc<str>, Seen>,
 }
 
 /// A connection that reads the mailbox.
@@ -60,6 +59,13 @@ pub enum Taken {
     Again,
     /// Nobody is there, and letters are not stored.
     Dropped,
+}
+
+/// A letter that was taken in and has an id.
+struct Seen {
+    number: u64,
+    /// When it came (monotonic).
+    at: Duration,
 }
 
 impl<H: Send + 'static> Owner for MailboxOwner<H> {
@@ -137,17 +143,17 @@ impl<H> MailboxOwner<H> {
     /// Only what was taken in: a letter that was refused is to be taken in when it comes again.
     fn remember(&mut self, id: Arc<str>, number: u64, uptime: Duration) {
         if self.seen.len() >= limits::POST_IDS {
-            self.seen.retain(|_, (_, came)| uptime.saturating_sub(*came) < limits::IDEMPOTENCY_WINDOW);
+            self.seen.retain(|_, seen| uptime.saturating_sub(seen.at) < limits::IDEMPOTENCY_WINDOW);
         }
         if self.seen.len() >= limits::POST_IDS {
             self.seen.clear();
         }
-        self.seen.insert(id, (number, uptime));
+        self.seen.insert(id, Seen { number, at: uptime });
     }
 
     /// A letter could not be stored: it is to be taken in when it comes again.
     pub fn forget(&mut self, number: u64) {
-        self.seen.retain(|_, (seen, _)| *seen != number);
+        self.seen.retain(|_, seen| seen.number != number);
     }
 }
 
