@@ -16,11 +16,11 @@ use crate::{
         online::{Online, Registration},
         transport::TransportContext,
     },
-    core::frame,
+    core::{budget::Account, frame},
     ids::Timestamp,
     store::{
         Store, StoreError,
-        mailbox::{self, Bounds, Contents, Message, Owner, Tables, Unconfirmed},
+        mailbox::{self, Bounds, Contents, Full, Message, Owner, Tables, Unconfirmed},
     },
 };
 
@@ -57,13 +57,20 @@ pub enum Left {
     /// It was only for a user who is away.
     Online,
     /// There is no room for it.
-    Full,
+    Full(Full),
 }
 
 impl Inboxes {
-    /// Finds what earlier runs have left; all users together may have `bytes`.
-    pub fn open(store: Arc<dyn Store>, tables: Tables, bytes: usize, bounds: Bounds) -> Result<Self, StoreError> {
-        Ok(Self { mailboxes: mailbox::Mailboxes::open(store, tables, bytes)?, online: Arc::default(), bounds })
+    /// Finds what earlier runs have left; all users together may have `bytes` on disk, and `memory` pays for what is in memory.
+    pub fn open(
+        store: Arc<dyn Store>,
+        tables: Tables,
+        bytes: usize,
+        bounds: Bounds,
+        memory: &Account,
+    ) -> Result<Self, StoreError> {
+        let mailboxes = mailbox::Mailboxes::open(store, tables, bytes, memory)?;
+        Ok(Self { mailboxes, online: Arc::default(), bounds })
     }
 
     /// Leaves a message for a user; `if_away`: only if the user is not online. It waits from now on, and is on disk when the
@@ -83,7 +90,7 @@ impl Inboxes {
             } else if if_away && self.online.is_online(user) {
                 Err(Left::Online)
             } else {
-                queue.put(message, self.bounds, 0, &self.mailboxes.account).map_err(|_| Left::Full)
+                queue.put(message, self.bounds, 0, &self.mailboxes.payers).map_err(Left::Full)
             }
         };
         let written = put.map(|put| self.mailboxes.write(&mailbox, put));

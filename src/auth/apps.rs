@@ -189,9 +189,7 @@ impl Apps {
     }
 
     /// Makes a sandbox app with new ids and secrets; those in `setup` are ignored.
-    ///
-    /// # Errors
-    /// What is wrong with the set-up; [`Fault::Busy`] when there are too many apps.
+    /// Error: what is wrong with the set-up; [`Fault::Busy`] when there are too many apps.
     pub fn create(&self, setup: setup::AppSetup) -> Result<Arc<App>, Fault> {
         let now = self.clock.now();
         loop {
@@ -210,9 +208,7 @@ impl Apps {
     }
 
     /// Forgets a sandbox app.
-    ///
-    /// # Errors
-    /// [`Fault::NotFound`]; [`Fault::NotPermitted`] for an app that the operator has set up.
+    /// Error: [`Fault::NotFound`]; [`Fault::NotPermitted`] for an app that the operator has set up.
     pub fn remove(&self, id: AppId) -> Result<Arc<App>, Fault> {
         let mut apps = self.apps.write();
         match apps.get(&id) {

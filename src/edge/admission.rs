@@ -249,9 +249,7 @@ impl Admission {
     }
 
     /// Takes a place for one WebSocket from `address`; `now` is monotonic.
-    ///
-    /// # Errors
-    /// [`NotAdmitted`], naming the cap that was reached.
+    /// Error: [`NotAdmitted`], naming the cap that was reached.
     pub fn admit(&self, address: IpAddr, now: Duration) -> Result<Permit, NotAdmitted> {
         let places = &self.0;
         let caps = places.caps.get();
@@ -272,9 +270,7 @@ impl Admission {
 
     /// Takes a place for a TCP connection from `address`, which is plain HTTP until it gives it up. A network may have as many
     /// of them as of WebSockets, and some more.
-    ///
-    /// # Errors
-    /// [`NotAccepted`], naming the cap that was reached.
+    /// Error: [`NotAccepted`], naming the cap that was reached.
     pub fn accept(&self, address: IpAddr, is_proxy: bool) -> Result<Permit, NotAccepted> {
         let places = &self.0;
         let caps = places.caps.get();
@@ -293,9 +289,6 @@ impl Admission {
     }
 
     /// Counts a plain request from `address`; `now` is monotonic. Gives the network whose share of memory it counts against.
-    ///
-    /// # Errors
-    /// [`NotAdmitted::TooOften`]
     pub fn request(&self, address: IpAddr, now: Duration) -> Result<Option<Network>, NotAdmitted> {
         let caps = self.0.caps.get();
         let is_within =

@@ -39,9 +39,7 @@ impl PlainPlace {
 impl Counted {
     /// Takes a place, and what the connection costs from the account of its network. Behind a proxy its clients are not known
     /// yet, and the proxy's own address does not count.
-    ///
-    /// # Errors
-    /// When there is no place: the connection is closed.
+    /// Error: when there is no place: the connection is closed.
     pub fn accept(io: TcpStream, admission: &Admission, broker: &Broker, proxies: &[IpNet]) -> io::Result<Self> {
         let address = io.peer_addr()?.ip().to_canonical();
         let is_proxy = proxies.iter().any(|network| network.contains(&address));

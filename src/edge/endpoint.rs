@@ -44,15 +44,11 @@ pub trait Endpoint: AsRef<Ingress> + Clone + 'static {
     }
 
     /// Whether the client may come in. It has no place yet, and nothing may be changed for it.
-    ///
-    /// # Errors
-    /// Why it may not.
+    /// Error: why it may not.
     fn check(&self, request: &HttpRequest) -> Result<Self::Accepted, Self::Refused>;
 
     /// What speaks with the client from now on. It has a place and its handshake is valid.
-    ///
-    /// # Errors
-    /// Why it is refused all the same.
+    /// Error: why it is refused all the same.
     fn open(
         &self,
         request: &HttpRequest,

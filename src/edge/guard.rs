@@ -53,9 +53,7 @@ pub struct MessageLimits {
 }
 
 /// Puts the guard in front of the body of an upgrade request: hand the result to `actix_ws::handle`.
-///
-/// # Errors
-/// None in practice; the signature is that of the extractor which makes a `web::Payload`.
+/// Error: None in practice; the signature is that of the extractor which makes a `web::Payload`.
 pub async fn guard_payload(
     request: &HttpRequest,
     payload: web::Payload,

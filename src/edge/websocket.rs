@@ -40,9 +40,7 @@ use crate::{
 
 impl Ingress {
     /// Starts the connection; from here on `handler` speaks with the client.
-    ///
-    /// # Errors
-    /// When the request cannot be read as a WebSocket handshake.
+    /// Error: when the request cannot be read as a WebSocket handshake.
     pub(super) async fn start(
         &self,
         request: &HttpRequest,

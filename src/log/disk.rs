@@ -29,6 +29,7 @@ use crate::{
     },
 };
 
+mod agenda;
 mod channel;
 pub mod check;
 mod encoding;
@@ -41,6 +42,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+use agenda::Agenda;
 use channel::DiskChannel;
 use open_channel::OpenChannel;
 use reader::Reader;
@@ -73,6 +75,10 @@ pub struct DiskLog {
     /// When it was opened (monotonic).
     opened: Duration,
     stored_bytes: AtomicU64,
+    /// Of the sweeps; nobody else has it.
+    agenda: Mutex<Agenda>,
+    /// Channels with entries that no sweep has seen, each once.
+    changed: Arc<Mutex<Vec<ChannelName>>>,
     reader: Arc<Reader>,
 }
 
@@ -91,9 +97,7 @@ struct Channels {
 impl DiskLog {
     /// Takes up the windows that the last run has handed over. `memory` is empty; a channel's past is read
     /// back into memory up to `backlog_bytes` ([`crate::core::message::Entry::cost`]).
-    ///
-    /// # Errors
-    /// When the data file cannot be read or written.
+    /// Error: when the data file cannot be read or written.
     pub fn open(
         memory: MemoryLog,
         engine: Arc<Engine>,
@@ -115,6 +119,8 @@ impl DiskLog {
             channels: Arc::default(),
             last_id: AtomicU64::new(last.unwrap_or_default()),
             stored_bytes: AtomicU64::new(0),
+            agenda: Mutex::default(),
+            changed: Arc::default(),
         };
         log.take_over()?;
         Ok(log)
@@ -126,9 +132,7 @@ impl DiskLog {
     }
 
     /// A channel in use, read when it was not.
-    ///
-    /// # Errors
-    /// When the data file cannot be read.
+    /// Error: when the data file cannot be read.
     fn open_channel(&self, name: &ChannelName) -> Result<Arc<OpenChannel>, StoreError> {
         let mut channels = self.channels.lock();
         let slot = Arc::clone(channels.open.entry(name.clone()).or_default());

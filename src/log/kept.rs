@@ -40,9 +40,7 @@ impl KeptWindow {
     }
 
     /// Adds the newest entry.
-    ///
-    /// # Errors
-    /// [`Full`]: there is no room for it, and nothing has changed.
+    /// Error: [`Full`]: there is no room for it, and nothing has changed.
     pub fn append(&mut self, now: Duration, entry: Arc<Entry>, bounds: Bounds) -> Result<(), Full> {
         let bytes = (self.window.bytes() + entry.cost()).min(bounds.bytes.max(entry.cost()));
         self.pay(bytes)?;

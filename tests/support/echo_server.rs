@@ -10,6 +10,7 @@ use letshare_server::{
     config::Config,
     core::{rules::Terms, window::Bounds},
     edge::{Ingress, admission::Admission, guard::MessageLimits, websocket::note_descriptor},
+    ids::AppId,
     log::memory::MemoryLog,
     store::{
         embedded::EmbeddedStore,
@@ -40,8 +41,7 @@ impl EchoServer {
         config.limits.connections = connections;
         let window = Bounds { age: Duration::ZERO, entries: 1, bytes: 1 << 20 };
         let accounts = Arc::new(app::accounts(&config));
-        let paying = Arc::clone(&accounts);
-        let log = Arc::new(MemoryLog::new(window, Box::new(move |app| paying.app(app))));
+        let log = Arc::new(MemoryLog::new(window, Arc::<Accounts>::clone(&accounts)));
         let broker = Arc::new(app::broker(&config, Clock::system(), log, Arc::new(Terms::default()), accounts));
         let data = tempfile::tempdir().unwrap();
         let terms = folder::Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
@@ -49,7 +49,8 @@ impl EchoServer {
         let store = Arc::new(EmbeddedStore::new(Arc::clone(folder.engine())));
         let (tables, bounds) =
             (Tables { facts: "echo", bodies: "echo bodies" }, mailbox::Bounds { messages: 16, bytes: 4096 });
-        let inboxes = Inboxes::open(store, tables, 1 << 20, bounds).unwrap();
+        let account = broker.accounts.app(AppId::DEFAULT);
+        let inboxes = Inboxes::open(store, tables, 1 << 20, bounds, &account).unwrap();
         let admission = Admission::new(&config.limits);
         let limits = MessageLimits {
             max_message_bytes: config.websocket.max_message_bytes,

@@ -120,10 +120,8 @@ impl Directory {
     /// The actor of a channel, which may still be reading its log. There is always one: it is made on the calling thread
     /// when it is missing, and made anew when the old one has died. A supervisor would not do that: after a panic the
     /// mailbox of an actix actor is closed for good. `payer` pays for one that is made, its app if there is none.
-    ///
-    /// # Errors
-    /// When there is no place or no memory for it, although channels that nobody is attached to made room: [`Fault::Busy`]
-    /// if that is the server's, [`Fault::AppChannels`] or [`Fault::MemoryFull`] if it is the app's own.
+    /// Error: when there is no place or no memory for it, although channels that nobody is attached to made room:
+    /// [`Fault::Busy`] if that is the server's, [`Fault::AppChannels`] or [`Fault::MemoryFull`] if it is the app's own.
     pub fn channel(
         &self,
         name: &ChannelName,
@@ -221,12 +219,12 @@ impl Directory {
     }
 
     /// What `app` wants to keep finds an account full: channels that nobody is attached to give their windows up. Whether any
-    /// did. Nobody does for the account of one network or client.
+    /// did. Nobody does for the account of one network or client, or for mailboxes.
     pub(in crate::actors) fn relieve_for(&self, app: AppId, full: Full, broker: &Broker) -> bool {
         match full.level {
             Level::App => self.relieve(Some(app), broker),
             Level::Server => self.relieve(None, broker),
-            Level::Requests | Level::Network | Level::Client => false,
+            Level::Requests | Level::Network | Level::Client | Level::Mailboxes => false,
         }
     }
 

@@ -98,41 +98,31 @@ where
 /// All of these open a channel that has no actor, and fail when there is no room for one.
 impl Broker {
     /// Publishes, and waits until it is in the log.
-    ///
-    /// # Errors
-    /// Why it is not.
+    /// Error: why it is not.
     pub async fn publish(self: &Arc<Self>, name: &ChannelName, publish: Publish) -> Result<Published, Fault> {
         ask(self.directory.channel(name, self, None)?, Append(publish)).await
     }
 
     /// Publishes these in their order, as far as that goes at once: how many are in the log ([`AppendAll`]).
-    ///
-    /// # Errors
-    /// Why not even the first is.
+    /// Error: why not even the first is.
     pub async fn publish_all(self: &Arc<Self>, name: &ChannelName, all: Vec<Publish>) -> Result<usize, Fault> {
         ask(self.directory.channel(name, self, None)?, AppendAll(all)).await
     }
 
     /// A page of the past.
-    ///
-    /// # Errors
-    /// [`Fault::UntilAttachTooOld`], or it cannot be read.
+    /// Error: [`Fault::UntilAttachTooOld`], or it cannot be read.
     pub async fn history(self: &Arc<Self>, name: &ChannelName, query: Query) -> Result<Page, Fault> {
         ask(self.directory.channel(name, self, None)?, Past(query)).await
     }
 
     /// A page of those present.
-    ///
-    /// # Errors
-    /// The channel cannot answer.
+    /// Error: the channel cannot answer.
     pub async fn members(self: &Arc<Self>, name: &ChannelName, query: MembersQuery) -> Result<MembersPage, Fault> {
         ask(self.directory.channel(name, self, None)?, Present(query)).await
     }
 
     /// How many use the channel.
-    ///
-    /// # Errors
-    /// The channel cannot answer.
+    /// Error: the channel cannot answer.
     pub async fn occupancy(self: &Arc<Self>, name: &ChannelName) -> Result<Occupancy, Fault> {
         ask(self.directory.channel(name, self, None)?, Occupied).await
     }

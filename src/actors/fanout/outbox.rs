@@ -135,9 +135,7 @@ impl Outbox {
     }
 
     /// Queues a frame; after [`Outbox::close`] it is ignored.
-    ///
-    /// # Errors
-    /// [`Full`] when the frame does not fit; it is not queued.
+    /// Error: [`Full`] when the frame does not fit; it is not queued.
     pub fn push(&self, frame: Bytes) -> Result<(), Full> {
         let queue = &*self.0;
         if queue.phase.get() != Phase::Open {
@@ -157,9 +155,6 @@ impl Outbox {
 
     /// Queues what is put into frames later, and pays for `bytes` that it keeps meanwhile. Its frames are paid for when they
     /// are made, some at a time; they do not count against the limit.
-    ///
-    /// # Errors
-    /// [`Full`]
     pub fn push_source(&self, source: Box<dyn Source>, bytes: usize) -> Result<(), Full> {
         let queue = &*self.0;
         if queue.phase.get() != Phase::Open {
@@ -331,7 +326,8 @@ impl Outbox {
     /// Nothing waits any more: what was paid is given back.
     fn settle(&self, frames: &mut VecDeque<Bytes>) {
         shrink(frames);
-        if frames.is_empty() && self.0.behind.borrow().is_empty() && self.0.charge.take().is_some() {
+        let is_paid = self.0.paid.get() > limits::OUTBOX_FREE;
+        if is_paid && frames.is_empty() && self.0.behind.borrow().is_empty() && self.0.charge.take().is_some() {
             self.0.paid.set(limits::OUTBOX_FREE);
         }
     }

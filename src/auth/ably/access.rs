@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     auth::apps::{App, Key},
     core::{
+        budget::Charge,
         capability::{Capability, Operation, Operations, Resource},
         rules::Reach,
     },
@@ -20,6 +21,8 @@ pub struct Access {
     /// The key that was shown, or that stands behind the token.
     pub key: Arc<Key>,
     pub capability: Arc<Capability>,
+    /// Pays for it where it is long and not the key's, as long as somebody has it.
+    pub(super) _paid: Option<Arc<Charge>>,
     /// Whom the credential may speak for.
     pub client_id: AllowedClient,
     /// When the token was issued, at the latest when it was accepted here; None for a key.
@@ -51,9 +54,7 @@ pub(super) struct UserClaim {
 }
 
 /// The client that `text` names.
-///
-/// # Errors
-/// [`Fault::InvalidClientId`] for `*`, the empty text and one that is too long.
+/// Error: [`Fault::InvalidClientId`] for `*`, the empty text and one that is too long.
 fn client_of(text: &str) -> Result<ClientId, Fault> {
     let invalid = |rule| Fault::InvalidClientId { found: Found::text(text), rule };
     if text.len() > limits::CLIENT_ID_BYTES {
@@ -65,9 +66,6 @@ fn client_of(text: &str) -> Result<ClientId, Fault> {
 impl Access {
     /// The identity of a connection or request that claims `claim`, by parameter or header
     /// (`docs/protocols/ably.md §12.6`).
-    ///
-    /// # Errors
-    /// As [`AllowedClient::claim`].
     pub fn claim(&self, claim: Option<&str>) -> Result<AllowedClient, Fault> {
         self.client_id.claim(claim)
     }
@@ -164,10 +162,8 @@ impl AllowedClient {
     }
 
     /// The table of `docs/protocols/ably.md §12.6`.
-    ///
-    /// # Errors
-    /// [`Fault::InvalidClientId`] for `*`, the empty name and one that is too long; [`Fault::IncompatibleCredentials`] for a
-    /// name that the credentials do not give.
+    /// Error: [`Fault::InvalidClientId`] for `*`, the empty name and one that is too long;
+    /// [`Fault::IncompatibleCredentials`] for a name that the credentials do not give.
     pub fn claim(&self, claim: Option<&str>) -> Result<Self, Fault> {
         let Some(claim) = claim else {
             return Ok(self.clone());
@@ -184,9 +180,7 @@ impl AllowedClient {
     }
 
     /// Whom a message is from that names `claim` (`docs/protocols/ably.md §6.6`).
-    ///
-    /// # Errors
-    /// [`Fault::InvalidClientId`] when it is no clientId, or not an allowed one.
+    /// Error: [`Fault::InvalidClientId`] when it is no clientId, or not an allowed one.
     pub fn attribute(&self, claim: Option<&str>) -> Result<Option<ClientId>, Fault> {
         let Some(claim) = claim else {
             return Ok(match self {
@@ -207,9 +201,6 @@ impl AllowedClient {
     /// The identity of a connection after its client has shown other credentials, which allow `next`:
     /// AUTH (`docs/protocols/ably.md §4.7`) and resume (§4.3). An anonymous connection may get a
     /// clientId; one that has a clientId keeps it.
-    ///
-    /// # Errors
-    /// [`Fault::IncompatibleCredentials`]
     pub fn succeeded_by(&self, next: &Self) -> Result<Self, Fault> {
         match (self, next) {
             (Self::Only(_), Self::Any) => Ok(self.clone()),

@@ -52,9 +52,7 @@ pub fn charge_to(request: &HttpRequest, account: Account) {
 }
 
 /// The whole body, `limit` bytes at most.
-///
-/// # Errors
-/// [`NoBody`]; a body that is declared too large is not read at all.
+/// Error: [`NoBody`]; a body that is declared too large is not read at all.
 pub async fn read(request: &HttpRequest, payload: &mut web::Payload, limit: usize) -> Result<Body, NoBody> {
     if let Some(size) = declared(request.headers()).filter(|size| *size > limit) {
         return Err(NoBody::TooLarge { size });

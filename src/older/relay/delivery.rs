@@ -23,7 +23,7 @@ use crate::{
         inbox::{Inboxes, Left},
     },
     clock::{Clock, OncePerSecond},
-    core::{command::Publish, message::EntryId},
+    core::{budget::Account, command::Publish, message::EntryId},
     error::Fault,
     ids::Timestamp,
     limits,
@@ -76,9 +76,9 @@ struct KeptPush<P> {
 }
 
 impl Delivery {
-    /// Finds what earlier runs have left; what is too old by now is removed.
-    pub fn open(store: &Arc<dyn Store>, clock: Clock, ttl: Duration) -> Result<Self, StoreError> {
-        let inboxes = Inboxes::open(Arc::clone(store), TABLES, limits::RELAY_KEPT_BYTES, BOUNDS)?;
+    /// Finds what earlier runs have left; what is too old by now is removed. `memory` pays for what is in memory.
+    pub fn open(store: &Arc<dyn Store>, memory: &Account, clock: Clock, ttl: Duration) -> Result<Self, StoreError> {
+        let inboxes = Inboxes::open(Arc::clone(store), TABLES, limits::RELAY_KEPT_BYTES, BOUNDS, memory)?;
         let delivery =
             Self { inboxes, connections: AtomicUsize::new(0), clock, ttl, warning: OncePerSecond::default() };
         for row in store.scan(FORMER_TABLE, b"", limits::RELAY_KEPT_ROWS) {
@@ -141,11 +141,11 @@ impl Delivery {
         let body = serde_json::to_vec(&KeptPush { at: at.millis(), push }).map_err(|_| Fault::Internal)?;
         let since = if wait == Wait::UntilRead { UNTIL_READ } else { at };
         let left = self.inboxes.leave(user, message(id, since, body), true).await?;
-        if left == Left::Full
+        if let Left::Full(full) = left
             && let Some(more) = self.warning.allows(&self.clock)
         {
             let bytes = limits::RELAY_KEPT_BYTES;
-            tracing::warn!(bytes, more, "no room for another push for users who are away");
+            tracing::warn!(?full, bytes, more, "no room for another push for users who are away");
         }
         Ok(left == Left::Kept)
     }
@@ -228,6 +228,10 @@ mod tests {
         Arc::new(EmbeddedStore::new(Arc::new(engine)))
     }
 
+    fn memory() -> Account {
+        Account::server(usize::MAX)
+    }
+
     fn push(event: &str) -> Push {
         let body = format!(r#"{{"event_name":"{event}","subject":{{"no": 1}},"user":"a","token":"a"}}"#);
         serde_json::from_str(&body).unwrap()
@@ -256,7 +260,8 @@ mod tests {
     /// findings C11: what was sent waits until it is confirmed, and again when its connection is gone.
     #[actix_web::test]
     async fn what_is_in_flight_comes_back_unless_it_was_read() {
-        let delivery = Arc::new(Delivery::open(&store(), Clock::manual(Timestamp::from_millis(1)), HOUR).unwrap());
+        let delivery =
+            Arc::new(Delivery::open(&store(), &memory(), Clock::manual(Timestamp::from_millis(1)), HOUR).unwrap());
         let [mut first, mut second] = [(); 2].map(|()| inbox(&delivery));
         for event in ["one", "two", "three"] {
             assert_eq!(delivery.keep(event, &push(event), Wait::AsSet).await, Ok(true));
@@ -283,7 +288,7 @@ mod tests {
             rows.fold(Batch::new(), |batch, (number, row)| batch.put(FORMER_TABLE, NumberKey::new("a", number), row));
         store.commit(batch).await.unwrap();
         for _ in 0..2 {
-            let delivery = Arc::new(Delivery::open(&store, clock.clone(), HOUR).unwrap());
+            let delivery = Arc::new(Delivery::open(&store, &memory(), clock.clone(), HOUR).unwrap());
             let missed = take(&mut inbox(&delivery));
             assert_eq!(events(&missed), ["young", "held"]);
             assert_eq!(missed[0].1, 7_100_000);

@@ -23,6 +23,7 @@ use crate::{
     auth::{ApiKey, JwtKey, Leeway, Proof},
     clock::Clock,
     config::{self, Identify},
+    core::budget::Account,
     edge::{
         self, Endpoint, Ingress, Methods, Refusal, Service,
         admission::NotAdmitted,
@@ -74,10 +75,11 @@ impl Shared {
     pub fn open(
         settings: &config::Relay,
         store: Arc<dyn Store>,
+        account: &Account,
         clock: Clock,
         leeway: &Leeway,
     ) -> anyhow::Result<Self> {
-        let delivery = Delivery::open(&store, clock.clone(), settings.offline_ttl)
+        let delivery = Delivery::open(&store, account, clock.clone(), settings.offline_ttl)
             .context("cannot read the relay's pushes for users who are away in the data folder")?;
         Ok(Self {
             keys: Live::new(Keys::new(settings, leeway)),

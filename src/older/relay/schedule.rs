@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::{
     actors::broker::Broker,
     clock::{Clock, OncePerSecond},
+    error::Fault,
     ids::Timestamp,
     limits,
     older::relay::{
@@ -95,6 +96,11 @@ impl Schedule {
         let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let due = Timestamp::from_millis(self.clock.now().millis().saturating_add(delay));
         let value = serde_json::to_vec(push).map_err(|_| RelayError::Failed)?;
+        let (waiting, limit) = (self.store.bytes(DELAYED)?, limits::RELAY_DELAYED_BYTES);
+        let size = usize::try_from(waiting).unwrap_or(usize::MAX).saturating_add(value.len());
+        if size > limit {
+            return Err(Fault::TooLarge { what: "all delayed pushes together, with this one,", size, limit }.into());
+        }
         self.store.commit(Batch::new().schedule(DELAYED, due, id, value).put(IDS, id, [])).await?;
         self.changed.notify_one();
         Ok(())

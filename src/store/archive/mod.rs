@@ -11,7 +11,6 @@ use crate::{ids::Timestamp, store::StoreError};
 
 pub mod embedded;
 mod id;
-mod keyed_lock;
 #[cfg(feature = "mongo")]
 pub mod mongo;
 
@@ -126,8 +125,8 @@ pub trait Archive: Send + Sync {
 /// Shared by everybody who needs it.
 pub type SharedArchive = Arc<dyn Archive>;
 
-/// # Errors
-/// When a user's id does not fit into what MongoDB has; the same on every store, so that one can be moved to another.
+/// Error: when a user's id does not fit into what MongoDB has; the same on every store, so that one can be moved to
+/// another.
 fn check_users(users: impl IntoIterator<Item = u64>) -> Result<(), StoreError> {
     let mut users = users.into_iter();
     if users.all(|user| i64::try_from(user).is_ok()) {

@@ -86,18 +86,12 @@ impl<'a> Call<'a> {
     }
 
     /// An answer that may be long: `bytes` of it are finished, and the caller's account pays for them.
-    ///
-    /// # Errors
-    /// [`Fault::MemoryFull`]
     pub fn long_answer(&self, app: AppId, bytes: Bytes) -> Result<RestAnswer, Fault> {
         let charge = self.charge(app, bytes.len())?;
         Ok(RestAnswer::long(AnswerBody::whole(bytes).paid_by(charge)))
     }
 
     /// Pays for what is kept of an answer until the client has taken it.
-    ///
-    /// # Errors
-    /// [`Fault::MemoryFull`]
     pub fn charge(&self, app: AppId, bytes: usize) -> Result<Charge, Fault> {
         let account = self.ingress.account_of_request(self.http, app);
         account.charge(Kind::Answer, bytes).map_err(Full::to_fault)
