@@ -114,6 +114,9 @@ impl Inboxes {
     }
 }
 
+/// The frame of a message, by the begin of its age and its body; none when it is no good any more: then it goes.
+type Frame = dyn Fn(Timestamp, &[u8]) -> Option<Bytes>;
+
 /// The inbox of one connection: whose it is, and what it was sent and has not shown to have read. Its user may change;
 /// then what the former one was sent is still waited for.
 pub struct Inbox {
@@ -121,8 +124,7 @@ pub struct Inbox {
     /// The user, once online.
     registration: Option<Registration<String>>,
     unread: Unconfirmed<(Arc<Mailbox>, u64)>,
-    /// The frame of a message, by the begin of its age and its body; none when it is no good any more: then it goes.
-    frame: Box<dyn Fn(Timestamp, &[u8]) -> Option<Bytes>>,
+    frame: Box<Frame>,
 }
 
 impl Inbox {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, rt};
 use letshare_server::{
-    actors::{broker::Broker, inbox::Inboxes, worker::Worker},
+    actors::{accounts::Accounts, broker::Broker, inbox::Inboxes, worker::Worker},
     app,
     clock::Clock,
     config::Config,
