@@ -24,6 +24,7 @@ use crate::{
         fanout::HubHandle,
         metrics::Metrics,
         refusals::{Reason, Refusals},
+        stats::Stats,
     },
     clock::{Clock, OncePerSecond},
     core::{keepalive::Timeouts, rate::FrameRate, rules::Namespaces},
@@ -41,6 +42,7 @@ pub struct Broker {
     pub accounts: Arc<Accounts>,
     pub directory: Directory,
     pub metrics: Addr<Metrics>,
+    pub stats: Addr<Stats>,
     pub settings: Live<Settings>,
     /// What `/ready` says: off from the moment the server begins to stop.
     pub ready: Arc<AtomicBool>,

@@ -19,6 +19,7 @@ use crate::{
         message::{Body, Draft, Entry},
         replay::{self, Choice, Found, Wanted},
         serial::Serial,
+        stats::{Source, Weighed},
         window::Gap,
     },
     error::Fault,
@@ -60,7 +61,20 @@ impl Drop for Reading {
 impl Channel {
     /// Publishes. What it gives holds when nothing waits for the log any more.
     /// Error: why nothing is published.
-    pub(super) fn publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Published, Fault> {
+    pub(super) fn publish(
+        &mut self,
+        source: Source,
+        publish: Publish,
+        ctx: &mut Context<Self>,
+    ) -> Result<Published, Fault> {
+        let weighed = Weighed::of(&publish.body);
+        let outcome = self.try_publish(publish, ctx);
+        let app = self.state.name().app();
+        self.worker.count_for(app, |traffic| traffic.came_in(source, weighed, outcome.is_ok()));
+        outcome
+    }
+
+    fn try_publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Published, Fault> {
         if self.is_congested() {
             return Err(Fault::Busy);
         }
@@ -182,6 +196,9 @@ impl Channel {
         }
         if !matches!(entry.body, Body::Occupancy(_)) {
             self.worker.count(|counters| counters.published += 1);
+            if self.is_persisted && !entry.is_ephemeral {
+                self.worker.count_for(entry.channel.app(), |traffic| traffic.was_persisted(&entry));
+            }
         }
         for hub in self.state.hubs() {
             self.tell_entry(hub, &entry);
