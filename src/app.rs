@@ -92,11 +92,10 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let config = &loaded.config;
     let (tls_config, certificate) = certificate.map(|(tls, reloader)| (tls, Arc::new(reloader))).unzip();
     let leeway = Leeway::new(config.auth.clock_leeway, clock.clone());
-    let Tenants { apps, ably, local_app, local_key } = tenants(config, apps, ably_key, &clock, &leeway)?;
-    let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
     let accounts = Arc::new(accounts(config));
-    let paying = Arc::clone(&accounts);
-    let memory = MemoryLog::new(window(config), Box::new(move |app| paying.app(app)));
+    let Tenants { apps, ably, local_app, local_key } = tenants(config, apps, ably_key, &clock, &leeway, &accounts)?;
+    let namespaces: Arc<dyn Namespaces> = Arc::clone(&apps) as Arc<_>;
+    let memory = MemoryLog::new(window(config), Arc::<Accounts>::clone(&accounts));
     // What needs no disk leaves none behind.
     let is_kept = config.ably.enabled || Older::is_enabled(config);
     let (log, storage): (Arc<dyn Log>, _) = if is_kept {
@@ -108,7 +107,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     let older = match &storage {
         Some(storage) => {
             let read = Read { moderation, mongodb, blacklist };
-            Older::open(config, read, &storage.store, &clock, &leeway)?
+            Older::open(config, read, &storage.store, &accounts.app(AppId::DEFAULT), &clock, &leeway)?
         }
         None => Older::default(),
     };
@@ -121,11 +120,16 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         Some(storage) => {
             let (gate, now) = (&ably.gate, broker.clock.now());
             let revocations = Arc::new(StoredRevocations::restore(Arc::clone(&storage.store), gate, now)?);
-            let (swept, shared, clock) = (Arc::clone(&revocations), Arc::clone(&ably), broker.clock.clone());
-            // They go when no token that they concern can live any more.
-            every(limits::REVOCATION_SWEEP, async move || swept.sweep(&shared.gate, clock.now()));
-            let nonces = StoredNonces::restore(Arc::clone(&storage.store), gate, now)?;
-            (Some(revocations), Some(Arc::new(nonces)))
+            let nonces = Arc::new(StoredNonces::restore(Arc::clone(&storage.store), gate, now)?);
+            let swept = (Arc::clone(&revocations), Arc::clone(&nonces));
+            let (shared, clock) = (Arc::clone(&ably), broker.clock.clone());
+            // They go when nothing that they concern can be taken any more.
+            every(limits::REVOCATION_SWEEP, async move || {
+                let (revocations, nonces) = &swept;
+                revocations.sweep(&shared.gate, clock.now());
+                nonces.sweep(&shared.gate, clock.now());
+            });
+            (Some(revocations), Some(nonces))
         }
         None => (None, None),
     };
@@ -276,6 +280,7 @@ fn tenants(
     kept: Option<LocalKey>,
     clock: &Clock,
     leeway: &Leeway,
+    accounts: &Arc<Accounts>,
 ) -> anyhow::Result<Tenants> {
     let settings = &config.ably;
     let mut configured: Vec<_> = configured.into_iter().map(Arc::new).collect();
@@ -294,7 +299,13 @@ fn tenants(
     let apps = Arc::new(Apps::new([], clock.clone()));
     apps.replace(configured);
     let ably = ably::endpoint::Shared::new(
-        Gate::new(Arc::clone(&apps), &secret, settings.keys_over_http, leeway.clone()),
+        Gate::new(
+            Arc::clone(&apps),
+            Arc::<Accounts>::clone(accounts),
+            &secret,
+            settings.keys_over_http,
+            leeway.clone(),
+        ),
         ConnectionKeys::new(&secret),
         ably::endpoint::Settings {
             max_message_bytes: settings.max_message_bytes,

@@ -133,6 +133,11 @@ reply_table! {
              a target that is revoked already can be revoked again"
         )]
         TooManyRevocations { count: usize, limit: usize } => (42910, 429),
+        #[error(
+            "{limit} signed token requests of the key are remembered, each until it is too old to be used again; that is the \
+             limit: wait some seconds, or sign with another key"
+        )]
+        TooManyTokenRequests { limit: usize } => (42910, 429),
         #[error("this channel is for identified clients only; connect with a clientId")]
         NotIdentified => (40161, 401),
         #[error("the channel was attached without the mode {mode}")]
@@ -217,6 +222,7 @@ mod tests {
             Fault::RateLimited,
             Fault::Flooded,
             Fault::TooManyRevocations { count: 1, limit: 1 },
+            Fault::TooManyTokenRequests { limit: 1 },
             Fault::Busy,
             Fault::Malformed { what: "x".into() },
             Fault::BodyUnreadable { format: "JSON", why: "x".into() },

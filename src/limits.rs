@@ -14,8 +14,9 @@ pub const CHANNEL_MAILBOX: usize = 16_384;
 /// A publish that comes again with the same id within this time is known (`docs/protocols/ably.md §5.11`).
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(120);
 
-/// Ids that a channel remembers for that, at most: about 100 bytes each.
+/// Ids that a channel remembers for that, at most, and what each costs beside its text.
 pub const IDEMPOTENCY_IDS: usize = 100_000;
+pub const SEEN_ID_COST: usize = 112;
 
 /// How long a copy of a shared log waits for an entry that is late before it reads it from the log.
 pub const CHAIN_WAIT: Duration = Duration::from_millis(20);
@@ -56,15 +57,20 @@ pub const TOKEN_RENEWAL: Duration = Duration::from_secs(30);
 pub const REVOCATION_TARGETS: usize = 100;
 pub const REVOCATIONS: usize = 10_000;
 
+/// Longest revocationKey of a target, in bytes, and what a revocation costs beside its target.
+pub const REVOCATION_KEY_BYTES: usize = 2_048;
+pub const REVOCATION_COST: usize = 192;
+
 /// Members of a connection that lost its transport stay this long (§7.6).
 pub const PRESENCE_HOLD: Duration = Duration::from_secs(15);
 
 /// A client that lost its transport enters its members again, perhaps such as it had left, for as long as it may try to
 /// resume: so long are leaves remembered (RTN15g, §7.2). And how many on one channel, with how many bytes of clientIds;
-/// each costs about 250 bytes besides.
+/// each costs so much besides.
 pub const PRESENCE_REENTRY: Duration = CONNECTION_STATE_TTL.saturating_add(MAX_IDLE_INTERVAL);
 pub const PRESENCE_LEAVES: usize = 10_000;
 pub const PRESENCE_LEAVE_BYTES: usize = 1024 * 1024;
+pub const PRESENCE_LEAVE_COST: usize = 256;
 
 /// Longest frame of an Ably client, in bytes (§2.5).
 pub const ABLY_FRAME_BYTES: usize = 512 * 1024;
@@ -84,6 +90,9 @@ pub const SYNC_PAGE_BYTES: usize = 64 * 1024;
 
 /// Longest clientId, in bytes (`docs/protocols/ably.md §12.6`).
 pub const CLIENT_ID_BYTES: usize = 256;
+
+/// What an attachment costs its connection, its hub and its channel together, beside the names that it is known by.
+pub const ATTACHMENT_COST: usize = 640;
 
 /// What a connection that can be resumed costs beside its clientId.
 pub const CONNECTION_STATE_COST: usize = 256;
@@ -254,14 +263,26 @@ pub const CLOCK_LEEWAY_MAX: Duration = Duration::from_secs(120);
 /// The log says that the clock of whoever signs JWTs is off from that much on; less is the delay of the network.
 pub const CLOCK_SKEW_TOLD: Duration = Duration::from_secs(1);
 
-/// Rows of revocations or nonces that are read at once at the start.
+/// Capabilities of tokens that are remembered as they came to be beside that of their key, in bytes of their texts: twice
+/// so many, and several times that in memory. What is shorter than the second is read faster than it is found.
+pub const CAPABILITIES_KNOWN_BYTES: usize = 1024 * 1024;
+pub const CAPABILITY_KNOWN_BYTES: usize = 512;
+
+/// What a byte of the text of a long capability costs while a connection has it.
+pub const CAPABILITY_COST: usize = 4;
+
+/// Capabilities with more resources are searched, those with fewer looked through.
+pub const CAPABILITY_FEW: usize = 8;
+
+/// Rows of revocations or nonces that are read or removed together.
 pub const ABLY_ROWS: usize = 1_000;
 
-/// How often revocations are looked through for those that are over.
+/// How often revocations and nonces are looked through for those that are over.
 pub const REVOCATION_SWEEP: Duration = Duration::from_secs(60);
 
-/// Nonces of token requests that are remembered, for four minutes at most: about 100 bytes each.
+/// Nonces of the token requests of one key that are remembered, for four minutes at most, and what each costs.
 pub const NONCES: usize = 262_144;
+pub const NONCE_COST: usize = 80;
 
 /// Shortest nonce, in characters (`docs/protocols/ably.md §12.2`).
 pub const NONCE_CHARS: usize = 16;
@@ -285,6 +306,9 @@ pub const RELAY_DELAY: Duration = Duration::from_secs(2_592_000);
 /// at together while a server that has just started waits for its clients.
 pub const RELAY_UNREACHED: usize = 100;
 pub const RELAY_OVERDUE_ROWS: usize = 100;
+
+/// Bytes of all delayed pushes together, on disk.
+pub const RELAY_DELAYED_BYTES: usize = 1024 * 1024 * 1024;
 
 /// Frames in a row that are not JSON before a relay client is closed (`docs/protocols/relay.md §3`).
 pub const RELAY_UNREADABLE_FRAMES: u32 = 20;
@@ -315,8 +339,9 @@ pub const USER_ID_BYTES: usize = 256;
 pub const EVENT_NAME_BYTES: usize = 512;
 
 /// File transfers that a server lists at a time, those included that have just ended and are remembered
-/// for their late messages. Each costs about a kilobyte beside its ring.
+/// for their late messages, and what each costs beside its ring.
 pub const TRANSFERS: usize = 65_536;
+pub const TRANSFER_COST: usize = 1_024;
 
 /// Longest text field of a log line, in characters; an error's own words may be longer.
 pub const LOG_FIELD_CHARS: usize = 64;
@@ -415,6 +440,10 @@ pub const STORE_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 pub const SWEEP_ENTRIES: usize = 256;
 pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 
+/// It looks at all channels this often, in between at those that have changed or are due; so many are listed beforehand.
+pub const SWEEP_ALL: Duration = Duration::from_secs(600);
+pub const SWEEP_AGENDA: usize = 10_000;
+
 /// What is read of a backlog at a time, in bytes of memory ([`crate::core::message::Entry::cost`]); the next when the socket
 /// has taken it. The last entry of a portion may be longer.
 pub const BACKLOG_PORTION: usize = 64 * 1024;
@@ -479,6 +508,9 @@ pub const POST_MAILBOXES: usize = 100_000;
 /// mailbox (`docs/protocols/postoffice.md §4`). They have to fit into the smallest outbox that is allowed beside one message.
 pub const MAILBOX_UNCONFIRMED: usize = 256;
 pub const MAILBOX_UNCONFIRMED_BYTES: usize = 1024 * 1024;
+
+/// What a message in a mailbox costs in memory, beside its key, and its body while that is not on disk.
+pub const MAILBOX_MESSAGE_COST: usize = 192;
 
 /// Rows of waiting messages that are read at a time when a server starts.
 pub const MAILBOX_ROWS: usize = 1_000;

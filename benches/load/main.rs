@@ -5,6 +5,7 @@
 mod crowd;
 mod dialect;
 mod floor;
+mod instructions;
 mod member;
 mod older;
 mod publish;
@@ -29,6 +30,7 @@ use crate::{
     crowd::Population,
     dialect::Dialect,
     floor::Fault,
+    instructions::Counting,
     publish::Publishing,
     relay::Freight,
     session::Session,
@@ -73,6 +75,9 @@ struct Options {
     /// One more setting of the server: NAME=VALUE
     #[arg(long = "set", global = true, value_parser = setting)]
     settings: Vec<(String, String)>,
+    /// Another build of the server, which takes the place of the floor: the same legs in turns, each protocol beside itself
+    #[arg(long, global = true)]
+    beside: Option<PathBuf>,
     /// Measure against the floor that writes each delivery at once
     #[arg(long, global = true)]
     unbatched_floor: bool,
@@ -113,6 +118,15 @@ enum Scenario {
         /// Publishes on their way at a time
         #[arg(long, value_delimiter = ',', default_value = "1,8,64")]
         in_flight: Vec<u64>,
+    },
+    /// Instructions per delivery and publish, under valgrind's callgrind: the same figure on any day
+    Instructions {
+        /// Messages that are counted, after half as many that are not
+        #[arg(long, default_value_t = 2_000)]
+        messages: usize,
+        /// Where callgrind's profiles are left, for callgrind_annotate
+        #[arg(long)]
+        profiles: Option<PathBuf>,
     },
     /// Everybody connects and subscribes (Ably: attaches) at once
     Storm {
@@ -195,13 +209,17 @@ fn run(Arguments { scenario, options }: Arguments) -> Result<bool> {
             binary: options.server.clone(),
             workers: options.workers,
             settings: options.settings.clone(),
+            is_counted: matches!(scenario, Scenario::Instructions { .. }),
         }),
     };
     let dialects = match server {
         Kind::Server(_) => options.protocols.clone(),
         _ => vec![Dialect::LetShare],
     };
-    let floor = Kind::Floor { batched: !options.unbatched_floor, fault: None };
+    let floor = match (&options.beside, &server) {
+        (Some(binary), Kind::Server(setup)) => Kind::Server(ServerSetup { binary: binary.clone(), ..setup.clone() }),
+        _ => Kind::Floor { batched: !options.unbatched_floor, fault: None },
+    };
     if options.pin {
         subject::pin(Pid::this(), 1)?;
     }
@@ -214,7 +232,13 @@ fn run(Arguments { scenario, options }: Arguments) -> Result<bool> {
         correct: true,
         headed: false,
     };
-    play(&scenario, &options, &mut session)?;
+    // Instructions are counted of one protocol at a time anyway.
+    let is_counted = matches!(scenario, Scenario::Instructions { .. });
+    let turns = if is_counted { vec![session.dialects.clone()] } else { session.turns() };
+    for dialects in turns {
+        session.dialects = dialects;
+        play(&scenario, &options, &mut session)?;
+    }
     Ok(session.correct)
 }
 
@@ -276,6 +300,13 @@ fn play(scenario: &Scenario, options: &Options, session: &mut Session) -> Result
                     data_bytes: options.payload,
                     time: Duration::from_secs_f64(seconds),
                 })?;
+            }
+            Ok(())
+        }
+        Scenario::Instructions { messages, profiles } => {
+            let messages = if quick { 50 } else { *messages };
+            for counting in Counting::all(messages, options.payload) {
+                session.instructions(&counting, profiles.as_deref())?;
             }
             Ok(())
         }

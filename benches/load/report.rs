@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 
 use crate::{
     dialect::Dialect,
+    instructions::{Counted, Counting},
     older::{Case, answers::Answers},
     publish::{Published, Publishing},
     relay::{Freight, Relayed},
@@ -107,9 +108,28 @@ pub fn alone_line(what: &str, all: &[Answers]) {
     println!("* For comparison, {what}: {:.2} µs CPU.", median(all.iter().map(Answers::micros_each)));
 }
 
-pub fn publish_line(publishing: Publishing, dialect: Dialect, legs: &[Published]) {
+pub fn instructions_line(counting: &Counting, dialect: Dialect, now: &Counted, before: Option<&Counted>) {
+    let beside = before.map_or(String::new(), |before| {
+        format!(", the other build {:.0}, ratio **{:.3}** (goal 1.03)", before.each(), now.each() / before.each())
+    });
     println!(
-        "* **Publish with ACK**, {}, {} in flight: {:.0} publishes/s, {:.2} µs CPU each, publish to ACK p50 / p99 {} ms; \
+        "* **Instructions**, {}, {}: {:.0} per message, {:.0} per delivery{beside}; lost / doubled / reordered {}.",
+        counting.name,
+        dialect.name(),
+        now.each(),
+        now.each() / counting.population.receivers().max(1) as f64,
+        wrongs([&now.wrongs].into_iter()),
+    );
+}
+
+/// `beside`: the same of another build, if there is one.
+pub fn publish_line(publishing: Publishing, dialect: Dialect, legs: &[Published], beside: &[Published]) {
+    let ratio = match beside {
+        [] => String::new(),
+        beside => format!(", ratio to the other build **{:.2}**", ratio(legs, beside, Published::micros_each)),
+    };
+    println!(
+        "* **Publish with ACK**, {}, {} in flight: {:.0} publishes/s, {:.2} µs CPU each{ratio}, publish to ACK p50 / p99 {} ms; \
          lost / doubled / reordered {}.",
         dialect.name(),
         publishing.in_flight,

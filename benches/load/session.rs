@@ -1,11 +1,12 @@
 //! One run of the tool: floor and server in turns, so that whatever else the machine does at that time hits both.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 
 use crate::{
     dialect::Dialect,
+    instructions::{Counted, Counting, count},
     older::Case,
     publish::{Publishing, publish},
     relay::{Freight, relay},
@@ -18,7 +19,7 @@ use crate::{
 };
 
 pub struct Session {
-    /// Without it only the server is measured.
+    /// Without it only the server is measured. It may be another build of the server.
     pub floor: Option<Kind>,
     pub server: Kind,
     /// What is spoken with the server, in turns. The floor speaks LetShare.
@@ -41,6 +42,14 @@ pub struct Rounds<T> {
 }
 
 impl Session {
+    /// Which protocols are measured together: beside another build of the server, each alone.
+    pub fn turns(&self) -> Vec<Vec<Dialect>> {
+        match self.floor {
+            Some(Kind::Server(_)) => self.dialects.iter().map(|&dialect| vec![dialect]).collect(),
+            _ => vec![self.dialects.clone()],
+        }
+    }
+
     pub fn head(&mut self) {
         if !self.headed {
             report::traffic_head();
@@ -60,7 +69,11 @@ impl Session {
         let mut server: Vec<Legs<T>> = server.collect();
         for _ in 0..self.pairs {
             if let Some(kind) = &self.floor {
-                let one = |subject: &Subject| one(subject, Dialect::LetShare);
+                let dialect = match (kind, self.dialects.as_slice()) {
+                    (Kind::Server(_), [dialect]) => *dialect,
+                    _ => Dialect::LetShare,
+                };
+                let one = |subject: &Subject| one(subject, dialect);
                 floor.push(with(kind, self.cpu, one).with_context(|| format!("{what}, floor"))?);
             }
             for (dialect, legs) in &mut server {
@@ -104,9 +117,31 @@ impl Session {
         Ok(())
     }
 
-    /// Only the server, and only protocols with acknowledgements.
+    /// Instructions of the server, and of another build of it.
+    pub fn instructions(&mut self, counting: &Counting, profiles: Option<&Path>) -> Result<()> {
+        let is_asked = |dialect: &Dialect| !counting.is_publish() || dialect.acknowledges();
+        let dialects = counting.dialect.map_or(self.dialects.clone(), |dialect| vec![dialect]);
+        for dialect in dialects.into_iter().filter(is_asked) {
+            let mut one = |kind: &Kind, build: &str| -> Result<Counted> {
+                let what = format!("{} {} {build}", counting.name, dialect.name()).replace(' ', "-");
+                let profile = profiles.map(|folder| folder.join(&what));
+                let kind = kind.with(counting.settings);
+                let counted = with(&kind, self.cpu, |subject| count(subject, dialect, counting, profile.as_deref()));
+                let counted = counted.with_context(|| what.clone())?;
+                self.correct &= !counted.wrongs.any();
+                Ok(counted)
+            };
+            let before = self.floor.clone().map(|kind| one(&kind, "beside")).transpose()?;
+            let now = one(&self.server.clone(), "server")?;
+            report::instructions_line(counting, dialect, &now, before.as_ref());
+        }
+        Ok(())
+    }
+
+    /// Only the server, or two builds of it, and only protocols with acknowledgements.
     pub fn publish(&mut self, publishing: Publishing) -> Result<()> {
-        let mut answering = Self { floor: None, server: self.server.clone(), dialects: self.dialects.clone(), ..*self };
+        let floor = self.floor.clone().filter(|kind| matches!(kind, Kind::Server(_)));
+        let mut answering = Self { floor, server: self.server.clone(), dialects: self.dialects.clone(), ..*self };
         answering.dialects.retain(|dialect| dialect.acknowledges());
         let rounds = answering.rounds(
             &format!("publish, {} in flight", publishing.in_flight),
@@ -115,7 +150,7 @@ impl Session {
         )?;
         self.correct = answering.correct;
         for (dialect, legs) in &rounds.server {
-            report::publish_line(publishing, *dialect, legs);
+            report::publish_line(publishing, *dialect, legs, &rounds.floor);
         }
         Ok(())
     }
@@ -173,14 +208,9 @@ impl Session {
 
     /// All sides of a case in turns; there is no floor that speaks the older protocols.
     pub fn older(&mut self, case: &Case, data_bytes: usize, time: Duration) -> Result<()> {
-        let Kind::Server(mut setup) = self.server.clone() else {
+        let server @ Kind::Server(_) = self.server.with(case.settings) else {
             return Ok(());
         };
-        let more = case.settings.iter();
-        let more = more.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        // Before those of the caller, which win.
-        setup.settings.splice(0..0, more);
-        let server = Kind::Server(setup);
         report::older_head();
         for &pace in case.paces {
             let mut rounds: Vec<Vec<Leg>> = case.sides.iter().map(|_| Vec::new()).collect();

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
@@ -21,6 +21,9 @@ use crate::{dialect::Target, floor::Fault};
 
 /// Of this tool's servers only.
 const SECRET: &str = "of-the-load-tool-only-0123456789abcdef";
+
+/// Of callgrind, in the folder of its process.
+const PROFILE: &str = "callgrind.out";
 
 #[derive(Clone, Debug)]
 pub enum Kind {
@@ -40,12 +43,28 @@ pub struct ServerSetup {
     pub workers: Option<usize>,
     /// More settings, `NAME=value`.
     pub settings: Vec<(String, String)>,
+    /// Under callgrind, which counts its instructions.
+    pub is_counted: bool,
+}
+
+impl Kind {
+    /// The same with more settings.
+    pub fn with(&self, settings: &[(&str, &str)]) -> Self {
+        let mut kind = self.clone();
+        if let Self::Server(setup) = &mut kind {
+            let more = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            // Before those of the caller, which win.
+            setup.settings.splice(0..0, more);
+        }
+        kind
+    }
 }
 
 pub struct Subject {
     child: Child,
     pub target: Target,
     log: PathBuf,
+    folder: PathBuf,
 }
 
 impl Subject {
@@ -87,10 +106,11 @@ impl Subject {
             token: hex::encode(Sha256::digest(SECRET)),
             key: None,
         };
-        let mut subject = Self { child, target, log };
+        let folder = folder.to_owned();
+        let mut subject = Self { child, target, log, folder };
         subject.wait_until_open()?;
         // What the server made for whoever starts it without any apps.
-        if let Ok(kept) = fs::read(folder.join("data/ably-key.json")) {
+        if let Ok(kept) = fs::read(subject.folder.join("data/ably-key.json")) {
             let kept: serde_json::Value = serde_json::from_slice(&kept)?;
             subject.target.key = kept["key"].as_str().map(str::to_owned);
         }
@@ -98,7 +118,7 @@ impl Subject {
     }
 
     fn wait_until_open(&mut self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(self.target.address).is_err() {
             if self.child.try_wait()?.is_some() || Instant::now() > deadline {
                 let output = fs::read_to_string(&self.log).unwrap_or_default();
@@ -122,6 +142,21 @@ impl Subject {
             sum += on_cpu.parse::<u64>().context("reading schedstat")?;
         }
         Ok(sum)
+    }
+
+    /// Instructions since it was asked last, all threads, and the profile of them. Only under callgrind.
+    pub fn instructions(&self) -> Result<(u64, PathBuf)> {
+        let pid = self.pid().to_string();
+        let told = Command::new("callgrind_control").arg("--dump").arg(&pid).output();
+        let told = told.context("asking callgrind for its counts")?;
+        ensure!(told.status.success(), "callgrind_control: {}", String::from_utf8_lossy(&told.stderr));
+        // Each dump is a file of the next number, and begins the counts anew.
+        let of_number = |number: u32| self.folder.join(format!("{PROFILE}.{number}"));
+        let newest = (1..).map(of_number).take_while(|file| file.exists()).last();
+        let newest = newest.context("callgrind has left no counts")?;
+        let text = fs::read_to_string(&newest)?;
+        let totals = text.lines().find_map(|line| line.strip_prefix("totals:"));
+        Ok((totals.context("no totals in a profile")?.trim().parse()?, newest))
     }
 
     /// Bytes of resident memory. (`statm` may be off by half a MiB, this is not.)
@@ -175,7 +210,11 @@ impl Drop for Subject {
 }
 
 fn server(setup: &ServerSetup, port: u16, folder: &Path) -> Command {
-    let mut command = Command::new(&setup.binary);
+    let mut command = Command::new(if setup.is_counted { Path::new("valgrind") } else { &setup.binary });
+    if setup.is_counted {
+        let file = folder.join(PROFILE);
+        command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", file.display())).arg(&setup.binary);
+    }
     // Settings of the caller must not leak into the measurement.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("LETSHARE_") {

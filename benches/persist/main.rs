@@ -8,7 +8,7 @@
 //!
 //! Goal: at 256 in flight at least 60 % of what redb does alone.
 //!
-//! `--quick`: one short round, to see that it works.
+//! `--quick`: one short round, to see that it works. `--beside PATH`: another build of the server takes turns with it.
 
 mod publisher;
 mod raw;
@@ -20,6 +20,7 @@ use anyhow::{Result, ensure};
 
 const IN_FLIGHT: [usize; 3] = [1, 16, 256];
 const GOAL_PERCENT: f64 = 60.0;
+const SERVER: &str = env!("CARGO_BIN_EXE_letshare-server");
 
 /// What one loop did for a while.
 struct Figure {
@@ -34,6 +35,7 @@ struct Figure {
 
 fn main() -> Result<()> {
     let is_quick = std::env::args().any(|argument| argument == "--quick");
+    let beside = std::env::args().skip_while(|argument| argument != "--beside").nth(1);
     let (rounds, time) = if is_quick { (1, Duration::from_millis(300)) } else { (5, Duration::from_secs(3)) };
     // Not the folder for temporary files: that may be memory.
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("persist");
@@ -47,20 +49,27 @@ fn main() -> Result<()> {
     println!("in flight  what              items/s  commits/s  items/commit    p50 µs    p99 µs");
     let mut share = 0.0;
     for in_flight in IN_FLIGHT {
-        let (mut server, mut redb, mut sync) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut server, mut other, mut redb, mut sync) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for round in 0..rounds {
             let folder = folder.join(format!("{in_flight}-{round}"));
             fs::create_dir_all(&folder)?;
             redb.push(raw::redb(&folder, in_flight, time)?);
-            server.push(server::run(&folder, in_flight, time)?);
+            server.push(server::run(SERVER, &folder.join("server"), in_flight, time)?);
+            if let Some(beside) = &beside {
+                other.push(server::run(beside, &folder.join("other"), in_flight, time)?);
+            }
             sync.push(raw::fdatasync(&folder, in_flight, time)?);
             fs::remove_dir_all(&folder)?;
         }
         // Of neighbours in time: how far this run is to be believed.
-        let pairs = server.iter().zip(&redb);
-        let mut shares: Vec<f64> = pairs.map(|(server, redb)| 100.0 * server.items / redb.items).collect();
-        shares.sort_by(f64::total_cmp);
-        let (server, redb, sync) = (middle(server), middle(redb), middle(sync));
+        let shares = shares(&server, &redb);
+        if !other.is_empty() {
+            let shares = self::shares(&server, &other);
+            let (low, middle, high) = (shares[0], shares[shares.len() / 2], shares[shares.len() - 1]);
+            print(in_flight, "the other build", &middle_of(other));
+            println!("{in_flight:>9}  {middle:.0} % of the other build; by rounds {low:.0} to {high:.0} %");
+        }
+        let (server, redb, sync) = (middle_of(server), middle_of(redb), middle_of(sync));
         print(in_flight, "letshare-server", &server);
         print(in_flight, "redb alone", &redb);
         print(in_flight, "fdatasync alone", &sync);
@@ -78,7 +87,15 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn middle(mut figures: Vec<Figure>) -> Figure {
+/// Percent, of each round, from low to high.
+fn shares(one: &[Figure], other: &[Figure]) -> Vec<f64> {
+    let pairs = one.iter().zip(other);
+    let mut shares: Vec<f64> = pairs.map(|(one, other)| 100.0 * one.items / other.items).collect();
+    shares.sort_by(f64::total_cmp);
+    shares
+}
+
+fn middle_of(mut figures: Vec<Figure>) -> Figure {
     figures.sort_by(|one, other| one.items.total_cmp(&other.items));
     figures.swap_remove(figures.len() / 2)
 }

@@ -44,8 +44,8 @@ impl Drop for Server {
 }
 
 /// Publishes for a while, after a warm-up.
-pub fn run(folder: &Path, in_flight: usize, time: Duration) -> Result<Figure> {
-    let server = start(folder)?;
+pub fn run(binary: &str, folder: &Path, in_flight: usize, time: Duration) -> Result<Figure> {
+    let server = start(binary, folder)?;
     let connections = in_flight.div_ceil(IN_FLIGHT_EACH);
     let (is_counting, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
     let query = format!("v=6&key={KEY}&echo=false");
@@ -86,10 +86,11 @@ pub fn run(folder: &Path, in_flight: usize, time: Duration) -> Result<Figure> {
     })
 }
 
-fn start(folder: &Path) -> Result<Server> {
+fn start(binary: &str, folder: &Path) -> Result<Server> {
+    fs::create_dir_all(folder)?;
     fs::write(folder.join("apps.yaml"), APPS)?;
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let child = Command::new(env!("CARGO_BIN_EXE_letshare-server"))
+    let child = Command::new(binary)
         .current_dir(folder)
         .env_clear()
         .env("LETSHARE_SERVER_PORT", port.to_string())

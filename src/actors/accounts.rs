@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-pub use crate::core::budget::{Account, Charge, Full, Kind};
+pub use crate::core::budget::{Account, AppAccounts, Charge, Full, Kind, Tab};
 use crate::{
     core::budget::Level,
     ids::{AppId, Network},
@@ -28,6 +28,7 @@ pub struct Shares {
 pub type KeptFigures = [(&'static str, u64); Kind::ALL.len()];
 
 /// The server's account and those of its apps and of the networks that their clients come from.
+#[derive(Debug)]
 pub struct Accounts {
     server: Account,
     /// Of plain HTTP connections, and of requests whose app is not known yet.
@@ -36,6 +37,7 @@ pub struct Accounts {
     shares: Live<Shares>,
 }
 
+#[derive(Debug)]
 struct App {
     account: Account,
     networks: HashMap<Network, Account>,
@@ -149,6 +151,12 @@ impl Accounts {
             shares.bound_app(&account);
             App::new(account)
         })
+    }
+}
+
+impl AppAccounts for Accounts {
+    fn of_app(&self, id: AppId) -> Account {
+        self.app(id)
     }
 }
 

@@ -7,7 +7,12 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
 
-use super::{accounts::KeptFigures, figures::figures, refusals::RefusalFigures};
+use super::{
+    accounts::KeptFigures,
+    figures::{Measured, Number, figures},
+    refusals::RefusalFigures,
+};
+use crate::store::TABLES;
 
 const CUT: &str = "Connections closed by the server because of what the client did or did not do";
 const ENDED: &str = "File transfers that ended, by how";
@@ -107,6 +112,24 @@ figures! {
         stored_bytes: u64 = (now, "store.stored_bytes", "stored", "bytes");
         /// Size of the data file
         file_bytes: u64 = (now, "store.file_bytes", "store_file", "bytes");
+        /// Bytes of the rows in the data file, by table
+        tables: TableFigures = (now, "store.bytes", "store", "bytes", by "table");
+    }
+}
+
+/// Bytes of the tables of the data file, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableFigures(pub [(&'static str, u64); TABLES.len()]);
+
+impl Default for TableFigures {
+    fn default() -> Self {
+        Self(TABLES.map(|table| (table, 0)))
+    }
+}
+
+impl Measured for TableFigures {
+    fn samples(&self, reason: Option<&'static str>) -> Vec<(Option<&'static str>, Number)> {
+        self.0.samples(reason)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     auth::Leeway,
     clock::Clock,
     config::{Config, Protocol},
+    core::budget::Account,
     edge::Ingress,
     limits,
     older::{
@@ -53,25 +54,29 @@ impl Older {
         config.relay.enabled || config.postoffice.enabled || config.chat.enabled || config.group.enabled
     }
 
+    /// `account` pays for what they keep: that of the app which they live in.
+    ///
     /// # Errors
     /// For the operator: what is stored cannot be read, or a service that is named cannot be reached.
     pub fn open(
         config: &Config,
         read: Read,
         store: &Arc<dyn Store>,
+        account: &Account,
         clock: &Clock,
         leeway: &Leeway,
     ) -> anyhow::Result<Self> {
         let mut older = Self::default();
         if config.relay.enabled {
-            let shared = relay::Shared::open(&config.relay, Arc::clone(store), clock.clone(), leeway)?;
+            let shared = relay::Shared::open(&config.relay, Arc::clone(store), account, clock.clone(), leeway)?;
             let shared = Arc::new(shared);
             let swept = Arc::clone(&shared);
             every(limits::RELAY_KEPT_SWEEP, async move || swept.delivery.away.expire());
             older.relay = Some(shared);
         }
         if config.postoffice.enabled {
-            let shared = postoffice::Shared::open(&config.postoffice, Arc::clone(store), clock.clone(), leeway)?;
+            let clock = clock.clone();
+            let shared = postoffice::Shared::open(&config.postoffice, Arc::clone(store), account, clock, leeway)?;
             let swept = Arc::clone(&shared);
             every(limits::POST_SWEEP, async move || swept.sweep());
             older.postoffice = Some(shared);

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 
 use crate::{
-    actors::metrics::StoreFigures,
+    actors::metrics::{StoreFigures, TableFigures},
     clock::Clock,
     config::Config,
     core::rules::Namespaces,
@@ -99,6 +99,7 @@ impl Gauge {
             stored_bytes: self.log.stored_bytes(),
             // That a file is gone is logged where it is used.
             file_bytes: fs::metadata(&self.file).map_or(0, |metadata| metadata.len()),
+            tables: TableFigures(self.engine.table_bytes()),
         }
     }
 }

@@ -248,7 +248,7 @@ fn data_folder() -> (tempfile::TempDir, String) {
     for _ in 0..20 {
         let write = |rows: &mut crate::store::engine::Writing<'_>| {
             let large = vec![1; 100_000];
-            rows.put(crate::store::embedded::ROWS, b"t\0k", &large)
+            rows.put(crate::store::engine::ROWS, b"t\0k", &large)
         };
         data.engine().write(0, Box::new(write)).unwrap();
     }

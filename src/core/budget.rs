@@ -12,7 +12,14 @@ use std::{
     },
 };
 
-use crate::error::{CloseReason, Fault};
+use crate::{
+    error::{CloseReason, Fault},
+    ids::AppId,
+};
+
+mod tab;
+
+pub use tab::Tab;
 
 /// What is kept; `docs/architecture.md §6a` says which of them are charged by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +48,8 @@ pub enum Kind {
     Revocations,
     /// What waits for a user who is away, and pushes that are not due yet.
     Mailbox,
+    /// Frames of files that their receiver may ask for again, and what is known of transfers.
+    Transfer,
 }
 
 impl Kind {
@@ -57,6 +66,7 @@ impl Kind {
         Self::SeenIds,
         Self::Revocations,
         Self::Mailbox,
+        Self::Transfer,
     ];
 
     /// As metrics and refusals name it.
@@ -74,6 +84,7 @@ impl Kind {
             Self::SeenIds => "seen_ids",
             Self::Revocations => "revocations",
             Self::Mailbox => "mailbox",
+            Self::Transfer => "transfer",
         }
     }
 }
@@ -89,6 +100,8 @@ pub enum Level {
     Network,
     /// A connection, or a user of a protocol that has no connections which outlive their socket.
     Client,
+    /// All mailboxes of a protocol: what waits in them on disk. It stands beside the tree, which is about memory.
+    Mailboxes,
 }
 
 impl Level {
@@ -99,6 +112,7 @@ impl Level {
             Self::Requests => "the server, for requests whose app is not known yet,",
             Self::Network => "the client's network",
             Self::Client => "the client",
+            Self::Mailboxes => "the data folder",
         }
     }
 }
@@ -122,6 +136,7 @@ impl Level {
             Self::App => "limits.app_share",
             Self::Network => "limits.network_share",
             Self::Client => "limits.client_memory",
+            Self::Mailboxes => "another limit of what waits in mailboxes",
         }
     }
 }
@@ -174,9 +189,9 @@ impl Default for Tally {
     }
 }
 
-/// Adds, unless it would be more than `limit`.
-fn add_within(kept: &AtomicUsize, bytes: usize, limit: usize) -> bool {
-    let room = |kept: usize| kept.checked_add(bytes).filter(|kept| *kept <= limit);
+/// Adds, unless it would be more than `limit` without the `freed` bytes that are given back next.
+fn add_within(kept: &AtomicUsize, bytes: usize, freed: usize, limit: usize) -> bool {
+    let room = |kept: usize| kept.checked_add(bytes).filter(|kept| kept.saturating_sub(freed) <= limit);
     kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
 }
 
@@ -192,14 +207,14 @@ impl State {
         usize::try_from(left).unwrap_or(limit)
     }
 
-    fn take(&self, kind: Kind, bytes: usize) -> Result<(), Full> {
+    fn take(&self, kind: Kind, bytes: usize, freed: usize) -> Result<(), Full> {
         let tally = &self.by_kind[kind as usize];
         let (limit, bound) = (self.allowance(), tally.bound.load(Ordering::Relaxed));
         let level = self.level;
-        if !add_within(&self.kept, bytes, limit) {
+        if !add_within(&self.kept, bytes, freed, limit) {
             return Err(Full { level, kind, limit, setting: level.setting() });
         }
-        if !add_within(&tally.kept, bytes, bound) {
+        if !add_within(&tally.kept, bytes, freed, bound) {
             self.kept.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Full { level, kind, limit: bound, setting: kind.setting() });
         }
@@ -209,6 +224,18 @@ impl State {
     fn give_back(&self, kind: Kind, bytes: usize) {
         self.by_kind[kind as usize].kept.fetch_sub(bytes, Ordering::Relaxed);
         self.kept.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Where the account of an app is found.
+pub trait AppAccounts: fmt::Debug + Send + Sync {
+    fn of_app(&self, id: AppId) -> Account;
+}
+
+/// One for all apps.
+impl AppAccounts for Account {
+    fn of_app(&self, _: AppId) -> Account {
+        self.clone()
     }
 }
 
@@ -225,6 +252,11 @@ impl Account {
     /// The server's.
     pub fn server(limit: usize) -> Self {
         Self::new(Level::Server, limit, None)
+    }
+
+    /// What waits in all mailboxes of a protocol.
+    pub fn mailboxes(limit: usize) -> Self {
+        Self::new(Level::Mailboxes, limit, None)
     }
 
     /// One below this one.
@@ -282,22 +314,41 @@ impl Account {
     /// # Errors
     /// [`Full`]: whose account has no room for them. Nothing is charged then.
     pub fn charge(&self, kind: Kind, bytes: usize) -> Result<Charge, Full> {
-        self.take(kind, bytes)?;
+        self.charge_instead(kind, bytes, 0)
+    }
+
+    /// The same for what takes the place of something whose charge, of `freed` bytes in this account, is dropped next.
+    ///
+    /// # Errors
+    /// [`Full`], as if that had been given back already.
+    pub fn charge_instead(&self, kind: Kind, bytes: usize, freed: usize) -> Result<Charge, Full> {
+        self.take(kind, bytes, freed)?;
         Ok(Charge { account: self.clone(), kind, bytes })
+    }
+
+    /// Pays for what is there already, whatever the limit: a lower one loses nothing, and what comes next is refused.
+    pub fn charge_anyway(&self, kind: Kind, bytes: usize) -> Charge {
+        self.take_anyway(kind, bytes);
+        Charge { account: self.clone(), kind, bytes }
     }
 
     fn line(&self) -> impl Iterator<Item = &State> {
         std::iter::successors(Some(&*self.0), |state| state.above.as_ref().map(|above| &*above.0))
     }
 
-    fn take(&self, kind: Kind, bytes: usize) -> Result<(), Full> {
+    fn take(&self, kind: Kind, bytes: usize, freed: usize) -> Result<(), Full> {
         for (depth, state) in self.line().enumerate() {
-            if let Err(full) = state.take(kind, bytes) {
+            if let Err(full) = state.take(kind, bytes, freed) {
                 self.line().take(depth).for_each(|below| below.give_back(kind, bytes));
                 return Err(full);
             }
         }
         Ok(())
+    }
+
+    fn take_anyway(&self, kind: Kind, bytes: usize) {
+        // Cannot fail: without all that there is nothing is over its limit.
+        let _ = self.take(kind, bytes, usize::MAX);
     }
 
     fn give_back(&self, kind: Kind, bytes: usize) {
@@ -322,11 +373,20 @@ impl Charge {
     /// [`Full`] when there is no room for more; the charge stays as it is.
     pub fn set(&mut self, bytes: usize) -> Result<(), Full> {
         match bytes.checked_sub(self.bytes) {
-            Some(more) => self.account.take(self.kind, more)?,
+            Some(more) => self.account.take(self.kind, more, 0)?,
             None => self.account.give_back(self.kind, self.bytes - bytes),
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// The same whatever the limit, for what is there already.
+    pub fn set_anyway(&mut self, bytes: usize) {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.account.take_anyway(self.kind, more),
+            None => self.account.give_back(self.kind, self.bytes - bytes),
+        }
+        self.bytes = bytes;
     }
 }
 
@@ -451,6 +511,22 @@ mod tests {
             }
         });
         assert_eq!((server.kept(), server.kept_of(Kind::Outbox)), (0, 0));
+    }
+
+    /// What makes room for something else counts as gone; what is there already is never refused.
+    #[test]
+    fn what_takes_a_place_and_what_is_there_already() {
+        let account = Account::mailboxes(100);
+        let old = account.charge(Kind::Mailbox, 80).expect("room");
+        assert_eq!(account.charge(Kind::Mailbox, 30).expect_err("no room").level, Level::Mailboxes);
+        assert!(account.charge_instead(Kind::Mailbox, 101, old.bytes()).is_err());
+        let new = account.charge_instead(Kind::Mailbox, 100, old.bytes()).expect("room");
+        drop(old);
+        assert_eq!(account.kept(), 100);
+        let found = account.charge_anyway(Kind::Mailbox, 50);
+        assert!(account.charge(Kind::Mailbox, 0).is_err(), "over its limit");
+        drop((new, found));
+        assert_eq!((account.kept(), account.kept_of(Kind::Mailbox)), (0, 0));
     }
 
     #[test]

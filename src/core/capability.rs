@@ -2,10 +2,11 @@
 //! (`docs/protocols/ably.md §12.5`).
 //!
 //! Here: the sets, their JSON form, matching against channel names, intersection. Which operations there
-//! are stands in `operation`, how a resource is matched in `resource`.
+//! are stands in `operation`, how a resource is matched in `resource`, how the matching ones of many are found in `search`.
 
 mod operation;
 mod resource;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -83,19 +84,22 @@ impl Capability {
     /// What is permitted on a channel: all that its matching resources permit together. `channel` is a
     /// base name, or one with a qualifier that is a resource of its own, as `[meta]log`.
     pub fn operations_on(&self, channel: &str) -> Operations {
-        self.0
-            .iter()
-            .filter(|(resource, _)| resource.matches(channel))
-            .fold(Operations::NONE, |all, (_, operations)| all | *operations)
+        self.permitted(channel, false)
     }
 
     /// The same of those resources only that name the channel's first segment, as `relay:*` does and `*`
     /// does not.
     pub fn operations_naming(&self, channel: &str) -> Operations {
-        self.0
-            .iter()
-            .filter(|(resource, _)| resource.names_namespace() && resource.matches(channel))
-            .fold(Operations::NONE, |all, (_, operations)| all | *operations)
+        self.permitted(channel, true)
+    }
+
+    fn permitted(&self, channel: &str, is_named: bool) -> Operations {
+        if self.0.len() > limits::CAPABILITY_FEW {
+            return search::permitted(&self.0, channel, is_named);
+        }
+        let counts = |resource: &Resource| !is_named || resource.names_namespace();
+        let matching = self.0.iter().filter(|(resource, _)| counts(resource) && resource.matches(channel));
+        matching.fold(Operations::NONE, |all, (_, operations)| all | *operations)
     }
 
     pub fn allows(&self, channel: &str, operation: Operation) -> bool {
@@ -104,7 +108,17 @@ impl Capability {
 
     /// Whether one of its resources is exactly this text.
     pub fn names(&self, resource: &str) -> bool {
-        self.0.contains_key(&Resource::new(resource))
+        self.0.contains_key(resource)
+    }
+
+    /// Its resources, sorted.
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(Resource::as_str)
+    }
+
+    /// How many resources it has.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -114,22 +128,19 @@ impl Capability {
     /// What both permit: of each two resources the narrower, if one covers the other. None when that is
     /// nothing.
     pub fn intersect(&self, other: &Self) -> Option<Self> {
-        let mut both: BTreeMap<Resource, Operations> = BTreeMap::new();
-        for (mine, my_operations) in &self.0 {
-            for (theirs, their_operations) in &other.0 {
-                let operations = *my_operations & *their_operations;
-                let narrower = if theirs.covers(mine) {
-                    mine
-                } else if mine.covers(theirs) {
-                    theirs
-                } else {
-                    continue;
-                };
-                if !operations.is_empty() {
-                    let entry = both.entry(narrower.clone()).or_default();
-                    *entry = *entry | operations;
-                }
-            }
+        // A resource covers another one if it matches its text, so what is permitted on that text is what all that cover
+        // it permit: each resource is looked for once, not held against each of the others.
+        let narrower = |some: &Self, others: &Self| {
+            let permitted = |(resource, own): (&Resource, &Operations)| {
+                let both = *own & others.operations_on(resource.as_str());
+                (!both.is_empty()).then(|| (resource.clone(), both))
+            };
+            some.0.iter().filter_map(permitted).collect::<BTreeMap<_, _>>()
+        };
+        let mut both = narrower(self, other);
+        for (resource, operations) in narrower(other, self) {
+            let entry = both.entry(resource).or_default();
+            *entry = *entry | operations;
         }
         (!both.is_empty()).then_some(Self(both))
     }

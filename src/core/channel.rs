@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     core::{
+        budget::Account,
         command::{
             Answer, Attach, Attached, AttachmentId, Detach, Effect, HubId, Leave, Now, Publish, Resubscribe, Start,
             Subscription,
@@ -77,6 +78,12 @@ impl ChannelState {
     fn ordered(name: ChannelName, order: Order, members: Members) -> Self {
         let unsettled = order.head();
         Self { name, order, subscriptions: Subscriptions::default(), members, unsettled, seen: Seen::default() }
+    }
+
+    /// `account`, that of the app, pays for what is remembered of publishes and members.
+    pub fn charge_to(&mut self, account: &Account) {
+        self.seen.charge_to(account.clone());
+        self.members.charge_to(account);
     }
 
     /// The newest entry; before the first one, a position that all entries follow.
@@ -265,7 +272,7 @@ impl ChannelState {
             }
         }
         if let Some(fault) = refusal {
-            return Err(fault);
+            return Err(*fault);
         }
         if attached.is_some_and(|session| !self.subscriptions.has_session(session)) {
             return Err(Fault::NotAttached);
@@ -276,6 +283,10 @@ impl ChannelState {
             }
             (body, _) => body,
         };
+        // Those of presence are few, and who leaves is not refused.
+        if let Body::Messages(_) = body {
+            self.seen.make_room(&id)?;
+        }
         let channel = self.name.clone();
         Ok(Judged::New(Draft { channel, publisher, id, body, is_ephemeral, content }))
     }
@@ -314,7 +325,7 @@ impl ChannelState {
 
     /// The occupancy, to be delivered and not kept.
     pub fn occupancy_draft(&self) -> Draft {
-        self.draft(None, Body::Occupancy(self.occupancy()), true)
+        self.draft(None, Body::Occupancy(Box::new(self.occupancy())), true)
     }
 
     fn draft(&self, publisher: Option<ConnectionId>, body: Body, is_ephemeral: bool) -> Draft {

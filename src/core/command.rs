@@ -132,7 +132,7 @@ pub struct Publish {
     /// Who pays for members that it brings; none: nobody.
     pub account: Option<Account>,
     /// Why it may not be published, unless it was published before: then it is answered as it was.
-    pub refusal: Option<Fault>,
+    pub refusal: Option<Box<Fault>>,
 }
 
 impl Publish {

@@ -11,10 +11,12 @@ use foldhash::quality::FixedState;
 
 use crate::{
     core::{
+        budget::{Account, Kind, Tab},
         hashing::FastMap,
         message::{Body, Data, Entry, EntryId, Extras, Payload, USER_CLAIM},
         serial::Serial,
     },
+    error::Fault,
     ids::ClientId,
     limits,
 };
@@ -25,6 +27,8 @@ pub struct Seen {
     published: FastMap<EntryId, (Content, Published)>,
     /// Oldest first, with the moment (monotonic) when each came.
     order: VecDeque<(Duration, EntryId)>,
+    /// Of the app of the channel.
+    tab: Tab,
 }
 
 /// What came of a publish.
@@ -128,7 +132,29 @@ fn write(payload: &Payload, client_id: Option<&ClientId>, extras: Option<&Extras
     hash.write_u8(u8::MAX);
 }
 
+/// What it costs to remember an id.
+fn cost(id: &EntryId) -> usize {
+    match id {
+        EntryId::Serial => 0,
+        EntryId::Frame { .. } => limits::SEEN_ID_COST,
+        EntryId::Base(text) | EntryId::Item(text) => limits::SEEN_ID_COST + text.len(),
+    }
+}
+
 impl Seen {
+    /// From now on `account` pays.
+    pub fn charge_to(&mut self, account: Account) {
+        self.tab = Tab::new(account, Kind::SeenIds);
+    }
+
+    /// Pays for an id that is about to be remembered.
+    ///
+    /// # Errors
+    /// The account has no room for it.
+    pub fn make_room(&mut self, id: &EntryId) -> Result<(), Fault> {
+        self.tab.reserve(cost(id)).map_err(|full| full.to_fault())
+    }
+
     /// What is known of a publish of `content` as `id`.
     pub fn judge(&self, id: &EntryId, content: Content) -> Verdict {
         match self.published.get(id) {
@@ -144,6 +170,7 @@ impl Seen {
         if id == EntryId::Serial {
             return;
         }
+        self.tab.add_anyway(cost(&id));
         self.published.insert(id.clone(), (content, published));
         self.order.push_back((now, id));
         self.forget(now);
@@ -154,6 +181,7 @@ impl Seen {
         self.published.remove(id);
         if let Some(at) = self.order.iter().rposition(|(_, known)| known == id) {
             self.order.remove(at);
+            self.tab.remove(cost(id));
         }
     }
 
@@ -165,12 +193,14 @@ impl Seen {
                 break;
             }
             if let Some((_, id)) = self.order.pop_front() {
+                self.tab.remove(cost(&id));
                 self.published.remove(&id);
             }
         }
         if self.order.is_empty() {
             // An idle channel keeps no memory.
-            *self = Self::default();
+            (self.published, self.order) = Default::default();
+            self.tab.clear();
         }
     }
 }
@@ -182,6 +212,31 @@ mod tests {
         core::serial::{Epoch, Mint},
         ids::Timestamp,
     };
+
+    /// Each id is charged to the app of the channel for as long as it is known; without room the next one is refused.
+    #[test]
+    fn ids_are_charged_while_they_are_known() {
+        let account = Account::server(10 * limits::SEEN_ID_COST);
+        let mut seen = Seen::default();
+        seen.charge_to(account.clone());
+        let mut mint = Mint::new(Epoch::new(1));
+        let mut known = |number: usize| {
+            let published = Published { serial: mint.mint(Timestamp::from_millis(1)), len: 1 };
+            Known { id: EntryId::Base(format!("{number}").into()), content: Content(0), published }
+        };
+        let mut count = 0;
+        while seen.make_room(&known(count).id).is_ok() {
+            seen.note(Duration::ZERO, known(count));
+            count += 1;
+        }
+        assert!((5..=9).contains(&count), "{count}");
+        let fault = seen.make_room(&known(count).id).expect_err("no room");
+        assert!(matches!(fault, Fault::MemoryFull { kind: "seen_ids", .. }), "{fault}");
+        seen.withdraw(&known(0).id);
+        assert!(account.kept() >= (count - 1) * limits::SEEN_ID_COST);
+        seen.forget(limits::IDEMPOTENCY_WINDOW + Duration::from_secs(1));
+        assert_eq!((account.kept(), seen.published.len()), (0, 0));
+    }
 
     #[test]
     fn what_was_withdrawn_may_come_again_and_is_known_from_then_on() {

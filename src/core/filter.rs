@@ -51,7 +51,8 @@ impl Filter {
 
     /// Whether it wants all of an entry of which it wants something.
     pub fn accepts_all_of(&self, entry: &Entry) -> bool {
-        self.every_name || entry.messages().iter().all(|message| self.wants(message))
+        let messages = entry.messages();
+        messages.len() <= 1 || self.every_name || messages.iter().all(|message| self.wants(message))
     }
 
     /// Whether it wants a message of this name.

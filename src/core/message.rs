@@ -150,7 +150,7 @@ pub enum Body {
     Messages(Vec<Message>),
     Presence(Vec<PresenceEvent>),
     /// How many use the channel; always ephemeral.
-    Occupancy(Occupancy),
+    Occupancy(Box<Occupancy>),
 }
 
 /// Where the ids of an entry's items come from (`docs/protocols/ably.md §3.8`). It is also what makes a

@@ -114,6 +114,8 @@ pub struct Members {
     /// Of the newest event.
     timestamp: Timestamp,
     limit: usize,
+    /// Of the app of the channel.
+    account: Option<Account>,
 }
 
 /// The members of one connection.
@@ -188,7 +190,14 @@ impl Members {
             leaves: Leaves::default(),
             timestamp: Timestamp::from_millis(0),
             limit,
+            account: None,
         }
+    }
+
+    /// `account` pays for what is made of all members together, and for what is remembered of those who left.
+    pub fn charge_to(&mut self, account: &Account) {
+        self.account = Some(account.clone());
+        self.leaves.charge_to(account.clone());
     }
 
     pub fn len(&self) -> usize {
@@ -211,7 +220,8 @@ impl Members {
 
     /// Everybody.
     pub fn all(&self) -> Arc<MemberList> {
-        Arc::clone(self.listed.get_or_init(|| Arc::new(self.present.values().cloned().collect())))
+        let list = || MemberList::new(self.present.values().cloned(), self.account.clone());
+        Arc::clone(self.listed.get_or_init(|| Arc::new(list())))
     }
 
     /// Those of one connection, by client id.

@@ -2,17 +2,14 @@
 
 mod interests;
 
-use crate::{
-    core::{
-        command::{AttachmentId, Subscription},
-        hashing::FastMap,
-        message::Entry,
-        serial::Serial,
-    },
-    ids::ConnectionId,
+use crate::core::{
+    command::{AttachmentId, Subscription},
+    hashing::FastMap,
+    message::{Body, Entry},
+    serial::Serial,
 };
 
-use interests::Interests;
+use interests::{Interested, Interests};
 
 /// A list that is walked for every entry that all want, so it is dense; what few want is found by [`Interests`]. `T` is what
 /// the walker needs to deliver.
@@ -82,36 +79,32 @@ impl<T> Subscribers<T> {
         self.delivered
     }
 
-    /// Who gets `entry`: everybody whose filter accepts it. From now on it counts as delivered; an entry
-    /// that was delivered before has no receivers, so replays do no harm.
-    pub fn receivers<'a>(&'a mut self, entry: &'a Entry) -> impl Iterator<Item = &'a Subscriber<T>> {
-        let is_new = self.delivered.epoch() != entry.serial.epoch() || self.delivered.place() < entry.serial.place();
-        if is_new {
-            self.delivered = entry.serial;
+    /// Hands `entry` to everybody whose filter accepts it. From now on it counts as delivered; an entry that was delivered
+    /// before has no receivers, so replays do no harm.
+    pub fn deliver(&mut self, entry: &Entry, mut receive: impl FnMut(&Subscriber<T>)) {
+        if self.delivered.epoch() == entry.serial.epoch() && entry.serial.place() <= self.delivered.place() {
+            return;
         }
-        let candidates = is_new.then(|| self.candidates(entry));
-        candidates.into_iter().flatten().filter(|subscriber| subscriber.accepts(entry))
-    }
-
-    /// Whom to ask whether they want `entry`. When all do it is a walk over one list.
-    fn candidates<'a>(&'a self, entry: &Entry) -> impl Iterator<Item = &'a Subscriber<T>> + use<'a, T> {
-        let (all, some) = match self.interests.in_entry(entry, self.list.len()) {
-            None => (&self.list[..], None),
-            Some(places) => (&[][..], Some(places)),
+        self.delivered = entry.serial;
+        // Who published messages gets them with the echo only. Of presence everybody gets their own.
+        let silent = entry.publisher.filter(|_| matches!(entry.body, Body::Messages(_)));
+        let hears = |subscriber: &&Subscriber<T>| {
+            let Subscription { filter, connection, .. } = &subscriber.subscription;
+            filter.echo || silent != Some(*connection)
         };
-        let some = some.into_iter().flatten().filter_map(|place| self.list.get(place));
-        all.iter().chain(some)
-    }
-}
-
-impl<T> Subscriber<T> {
-    fn accepts(&self, entry: &Entry) -> bool {
-        let is_own = self.is_connection(entry.publisher);
-        self.subscription.filter.accepts(entry, is_own)
-    }
-
-    fn is_connection(&self, connection: Option<ConnectionId>) -> bool {
-        connection == Some(self.subscription.connection)
+        match self.interests.in_entry(entry, self.list.len()) {
+            Interested::All => self.list.iter().filter(hears).for_each(receive),
+            Interested::Some(places) => {
+                places.filter_map(|place| self.list.get(place)).filter(hears).for_each(receive);
+            }
+            Interested::Unknown => {
+                let accepts = |subscriber: &&Subscriber<T>| {
+                    let Subscription { filter, connection, .. } = &subscriber.subscription;
+                    filter.accepts(entry, entry.publisher == Some(*connection))
+                };
+                self.list.iter().filter(accepts).for_each(&mut receive);
+            }
+        }
     }
 }
 

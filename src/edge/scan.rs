@@ -8,6 +8,9 @@
 //! WebSocket, `Content-Length`, in this order. It judges nothing: what the parser refuses stays refused, and after a head that
 //! can be read in two ways, or after an upgrade, everything passes through.
 
+use memchr::memchr;
+use percent_encoding::{AsciiSet, percent_encode};
+
 /// Longest header line that is read here; those that matter are shorter, and longer ones are none of them.
 const LINE_BYTES: usize = 64;
 
@@ -81,54 +84,60 @@ impl RequestScan {
     /// `bytes` with their targets encoded; none if there is nothing to encode.
     pub fn encode(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut encoded: Option<Vec<u8>> = None;
-        let mut rest = 0;
-        while let Some(&byte) = bytes.get(rest) {
-            let end = match self.at {
-                At::Through | At::Upgraded => bytes.len(),
-                At::Body(left) | At::Chunk(left) => {
-                    let step = left.min((bytes.len() - rest) as u64);
-                    self.at = match self.at {
-                        At::Body(_) if step == left => At::Between,
-                        At::Body(_) => At::Body(left - step),
-                        _ if step == left => At::ChunkSize,
-                        _ => At::Chunk(left - step),
-                    };
-                    rest + step as usize
-                }
-                At::Target if !byte.is_ascii() => {
-                    let encoded = encoded.get_or_insert_with(|| bytes[..rest].to_vec());
-                    encoded.extend_from_slice(percent_encoding::percent_encode_byte(byte).as_bytes());
-                    rest += 1;
-                    continue;
-                }
-                _ => {
-                    self.step(byte);
-                    rest + 1
-                }
-            };
-            if let Some(encoded) = &mut encoded {
-                encoded.extend_from_slice(&bytes[rest..end]);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_at(self.extent(rest));
+            if self.at == At::Target && !part.is_ascii() {
+                let encoded = encoded.get_or_insert_with(|| bytes[..bytes.len() - rest.len()].to_vec());
+                let part = percent_encode(part, &AsciiSet::EMPTY);
+                part.for_each(|text| encoded.extend_from_slice(text.as_bytes()));
+            } else if let Some(encoded) = &mut encoded {
+                encoded.extend_from_slice(part);
             }
-            rest = end;
+            self.pass(part);
+            rest = behind;
         }
         encoded
     }
 
-    fn step(&mut self, byte: u8) {
-        match (self.at, byte) {
-            (At::Between | At::Method, b' ') => self.at = At::Target,
-            (At::Between, _) => self.at = At::Method,
-            (At::Target, b'\n') => self.at = At::Headers,
-            (At::Headers, b'\n') => self.end_of_header(),
-            (At::ChunkSize, b'\n') => self.end_of_size(),
-            (At::Trailers, b'\n') => {
+    /// How many of the next bytes belong to what is being read, its end among them.
+    fn extent(&self, bytes: &[u8]) -> usize {
+        let upto = |end| memchr(end, bytes).map_or(bytes.len(), |at| at + 1);
+        match self.at {
+            At::Between | At::Method => upto(b' '),
+            At::Target | At::Headers | At::ChunkSize | At::Trailers => upto(b'\n'),
+            At::Body(left) | At::Chunk(left) => usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len())),
+            At::Through | At::Upgraded => bytes.len(),
+        }
+    }
+
+    fn pass(&mut self, part: &[u8]) {
+        let length = part.len() as u64;
+        match self.at {
+            At::Between | At::Method => self.at = if part.ends_with(b" ") { At::Target } else { At::Method },
+            At::Target if part.ends_with(b"\n") => self.at = At::Headers,
+            At::Headers | At::ChunkSize | At::Trailers => self.pass_line(part),
+            At::Body(left) => self.at = if left == length { At::Between } else { At::Body(left - length) },
+            At::Chunk(left) => self.at = if left == length { At::ChunkSize } else { At::Chunk(left - length) },
+            At::Target | At::Through | At::Upgraded => {}
+        }
+    }
+
+    fn pass_line(&mut self, part: &[u8]) {
+        let whole = part.strip_suffix(b"\n");
+        let text = whole.unwrap_or(part);
+        let room = LINE_BYTES - self.line.len();
+        self.line.extend_from_slice(&text[..text.len().min(room)]);
+        match self.at {
+            _ if whole.is_none() => {}
+            At::Headers => self.end_of_header(),
+            At::ChunkSize => self.end_of_size(),
+            _ => {
                 if self.line.trim_ascii_end().is_empty() {
                     self.at = At::Between;
                 }
                 self.line.clear();
             }
-            (At::Headers | At::ChunkSize | At::Trailers, byte) if self.line.len() < LINE_BYTES => self.line.push(byte),
-            _ => {}
         }
     }
 

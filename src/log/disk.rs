@@ -29,6 +29,7 @@ use crate::{
     },
 };
 
+mod agenda;
 mod channel;
 pub mod check;
 mod encoding;
@@ -41,6 +42,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+use agenda::Agenda;
 use channel::DiskChannel;
 use open_channel::OpenChannel;
 use reader::Reader;
@@ -73,6 +75,10 @@ pub struct DiskLog {
     /// When it was opened (monotonic).
     opened: Duration,
     stored_bytes: AtomicU64,
+    /// Of the sweeps; nobody else has it.
+    agenda: Mutex<Agenda>,
+    /// Channels with entries that no sweep has seen, each once.
+    changed: Arc<Mutex<Vec<ChannelName>>>,
     reader: Arc<Reader>,
 }
 
@@ -115,6 +121,8 @@ impl DiskLog {
             channels: Arc::default(),
             last_id: AtomicU64::new(last.unwrap_or_default()),
             stored_bytes: AtomicU64::new(0),
+            agenda: Mutex::default(),
+            changed: Arc::default(),
         };
         log.take_over()?;
         Ok(log)

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::{
     core::{
-        budget::Account,
+        budget::{Account, AppAccounts},
         dedupe::Known,
         history::Query,
         message::Entry,
@@ -31,24 +31,21 @@ use crate::{
 /// Windows that have more than this to pay shrink first.
 pub(super) const SHRINK_ABOVE: [usize; 2] = [limits::WINDOW_STEP, 0];
 
-/// The account that pays for the windows of an app.
-pub type AccountOf = Box<dyn Fn(AppId) -> Account + Send + Sync>;
-
 /// All windows. They live here and not in the channel actors, so that an actor that dies takes
 /// nothing with it.
 pub struct MemoryLog {
     windows: Mutex<HashMap<ChannelName, Arc<Mutex<KeptWindow>>>>,
     bounds: Bounds,
-    account_of: AccountOf,
+    accounts: Arc<dyn AppAccounts>,
     /// When the windows of an app were shrunk (monotonic).
     shrunk: Mutex<HashMap<AppId, Duration>>,
     is_sealed: Arc<AtomicBool>,
 }
 
 impl MemoryLog {
-    /// Each channel keeps what `bounds` allow, as far as `account_of` its app has room for it.
-    pub fn new(bounds: Bounds, account_of: AccountOf) -> Self {
-        Self { windows: Mutex::default(), bounds, account_of, shrunk: Mutex::default(), is_sealed: Arc::default() }
+    /// Each channel keeps what `bounds` allow, as far as the account of its app has room for it.
+    pub fn new(bounds: Bounds, accounts: Arc<dyn AppAccounts>) -> Self {
+        Self { windows: Mutex::default(), bounds, accounts, shrunk: Mutex::default(), is_sealed: Arc::default() }
     }
 
     /// From now on every append is refused: [`MemoryLog::windows`] has every entry that was acknowledged.
@@ -60,14 +57,14 @@ impl MemoryLog {
         self.bounds
     }
 
-    /// A window that its app pays for.
     /// Who pays for what is in memory of an app's channels.
     pub(super) fn account(&self, app: AppId) -> Account {
-        (self.account_of)(app)
+        self.accounts.of_app(app)
     }
 
+    /// A window that its app pays for.
     pub(super) fn kept(&self, app: AppId, window: Window) -> KeptWindow {
-        KeptWindow::new(window, (self.account_of)(app))
+        KeptWindow::new(window, self.account(app))
     }
 
     /// Whether the windows of an app may be shrunk now: not if they were in this second.
@@ -222,12 +219,14 @@ impl Past for Mutex<KeptWindow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::contract::{self, entry};
+    use crate::{
+        core::budget::Account,
+        log::contract::{self, entry},
+    };
 
     fn log(account: &Account) -> MemoryLog {
         let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
-        let account = account.clone();
-        MemoryLog::new(bounds, Box::new(move |_| account.clone()))
+        MemoryLog::new(bounds, Arc::new(account.clone()))
     }
 
     #[test]

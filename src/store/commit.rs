@@ -40,12 +40,22 @@ impl dyn Store + '_ {
 
     /// The same; `held` is dropped when the batch is on disk or has failed.
     pub fn commit_holding(&self, batch: Batch, held: impl Send + 'static) -> Commit {
+        self.commit_then(batch, move |_| drop(held))
+    }
+
+    /// The same; before the outcome is given, `then` is called with it on the store's thread, or on this one when the store
+    /// refuses at once.
+    pub fn commit_then(
+        &self,
+        batch: Batch,
+        then: impl FnOnce(&Result<Committed, StoreError>) + Send + 'static,
+    ) -> Commit {
         let (done, outcome) = Commit::pair();
-        let release = move |result| {
-            drop(held);
+        let committed = move |result| {
+            then(&result);
             done(result);
         };
-        self.submit(batch, Box::new(release));
+        self.submit(batch, Box::new(committed));
         outcome
     }
 }

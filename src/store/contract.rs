@@ -20,6 +20,7 @@ pub fn holds(store: &dyn Store) {
     rows_are_kept_by_table_and_key(store);
     due_rows_are_listed_taken_and_cancelled(store);
     cursors_and_counters(store);
+    tables_have_their_bytes(store);
     a_batch_sees_its_own_steps(store);
     a_scan_reads_page_by_page(store);
 }
@@ -75,6 +76,21 @@ fn cursors_and_counters(store: &dyn Store) {
     assert_eq!(commit(store, batch).counters, [2, 5]);
     assert_eq!(store.cursor("n").unwrap(), 5);
     assert_eq!(store.cursor("m").unwrap(), 7);
+}
+
+/// Bytes of keys and values, with a checksum each; what a table had is given back.
+fn tables_have_their_bytes(store: &dyn Store) {
+    let bytes = || store.bytes("sized").unwrap();
+    assert_eq!(bytes(), 0);
+    commit(store, Batch::new().put("sized", "k", "value").put("sized", "l", "").put("sizes", "k", "x"));
+    let before = bytes();
+    assert!((2 + 5 + 2..100).contains(&before), "{before}");
+    commit(store, Batch::new().put("sized", "k", "a longer value"));
+    assert_eq!(bytes(), before + 9);
+    commit(store, Batch::new().schedule("sized", at(5), "k", "v"));
+    assert!(bytes() > before + 9);
+    commit(store, Batch::new().remove("sized", "k").remove("sized", "l").remove("sized", "none").cancel("sized", "k"));
+    assert_eq!(bytes(), 0);
 }
 
 fn a_batch_sees_its_own_steps(store: &dyn Store) {

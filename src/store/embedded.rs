@@ -17,14 +17,11 @@ use parking_lot::Mutex;
 use crate::{
     ids::Timestamp,
     store::{
-        Batch, Committed, Done, Row, Scheduled, Step, Store, StoreError,
-        engine::{Engine, META, Order, Rows, Table, Writing},
+        Batch, Committed, Done, Row, Scheduled, Step, Store, StoreError, engine,
+        engine::{DUE, DUE_OF, Engine, META, Order, ROWS, Rows, Table, Writing},
     },
 };
 
-pub const ROWS: Table = Table("rows");
-pub const DUE: Table = Table("due");
-pub const DUE_OF: Table = Table("due_of");
 pub const CURSORS: Table = Table("cursors");
 const MILLIS_BYTES: usize = 8;
 
@@ -83,6 +80,10 @@ impl Store for EmbeddedStore {
 
     fn cursor(&self, name: &str) -> Result<u64, StoreError> {
         self.engine.read(|rows| cursor(rows, name))
+    }
+
+    fn bytes(&self, table: &str) -> Result<u64, StoreError> {
+        self.engine.read(|rows| engine::bytes_of(rows, table))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{
     any::Any,
     borrow::Cow,
+    ops::{Bound, ControlFlow},
     panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{
@@ -20,17 +21,19 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase as _};
 use crate::{
     clock::Clock,
     store::{
-        Done, StoreError,
+        Done, StoreError, TABLES,
         rows::to_store_error,
         writer::{Job, Writer},
     },
 };
 
-pub use crate::store::rows::{Order, Reading, Rows, Span, Table, Visitor, Writing};
+pub use crate::store::rows::{DUE, DUE_OF, Order, ROWS, Reading, Rows, Span, Table, Visitor, Writing};
 
 /// Facts about the file itself.
 pub const META: Table = Table("meta");
 const COMMITS: &[u8] = b"commits";
+/// The commit up to which the bytes of the tables are counted; and, with the name of a table behind it, those.
+const COUNTED: &[u8] = b"bytes";
 
 /// Opens the file. Called again after a failure; at most one database is open at a time.
 pub type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
@@ -70,6 +73,7 @@ impl Engine {
             commits: AtomicU64::new(0),
         });
         file.reopen()?;
+        file.count_bytes()?;
         let writer = Writer::start(Arc::clone(&file), clock)?;
         Ok(Self { file, writer })
     }
@@ -109,6 +113,27 @@ impl Engine {
 
     pub fn commits(&self) -> u64 {
         self.file.commits.load(Ordering::Relaxed)
+    }
+
+    /// The bytes of the rows of each table of [`TABLES`], as they are stored; zeros when they cannot be read.
+    pub fn table_bytes(&self) -> [(&'static str, u64); TABLES.len()] {
+        let mut sizes = TABLES.map(|table| (table, 0));
+        let other = sizes.len() - 1;
+        let span = (Bound::Excluded(COUNTED), Bound::Unbounded);
+        let read = self.read(|rows| {
+            rows.visit(META, span, Order::Rising, &mut |key, value| {
+                let Some(table) = key.strip_prefix(COUNTED) else { return Ok(ControlFlow::Break(())) };
+                let shown = table.iter().map(|byte| if *byte == b' ' { b'_' } else { *byte });
+                let place = TABLES.iter().position(|known| known.bytes().eq(shown.clone())).unwrap_or(other);
+                sizes[place].1 += value.try_into().map_or(0, u64::from_be_bytes);
+                Ok(ControlFlow::Continue(()))
+            })
+        });
+        self.file.reads.fetch_sub(1, Ordering::Relaxed);
+        if let Err(error) = read {
+            tracing::warn!(%error, "the bytes of the tables cannot be read");
+        }
+        sizes
     }
 
     /// Writes what waits, and closes the file. Whatever is handed in later is refused.
@@ -199,6 +224,7 @@ impl DataFile {
                     }
                 }
             }
+            note_growth(&mut writing, number)?;
             writing.put(META, COMMITS, &number.to_be_bytes())?;
             drop(writing);
             transaction.commit().map_err(to_store_error)?;
@@ -221,14 +247,61 @@ impl DataFile {
         Ok(())
     }
 
+    /// Counts the bytes of the tables where that has not been done up to the last commit: by a former version.
+    fn count_bytes(&self) -> Result<(), StoreError> {
+        let commits = self.commits.load(Ordering::Relaxed);
+        let counted = self.read(|rows| number_in(rows, COUNTED));
+        self.reads.fetch_sub(1, Ordering::Relaxed);
+        if counted? == commits {
+            return Ok(());
+        }
+        let sizes = self.read(Reading::count_bytes)?;
+        self.reads.fetch_sub(1, Ordering::Relaxed);
+        let database = self.database.read_recursive();
+        let database = database.as_ref().ok_or(StoreError::Closed)?;
+        unharmed(|| {
+            let transaction = database.begin_write().map_err(to_store_error)?;
+            let mut writing = Writing::new(&transaction);
+            for (table, size) in &sizes {
+                let size = u64::try_from(*size).unwrap_or(0);
+                writing.put(META, &[COUNTED, table.as_bytes()].concat(), &size.to_be_bytes())?;
+            }
+            writing.put(META, COUNTED, &commits.to_be_bytes())?;
+            drop(writing);
+            transaction.commit().map_err(to_store_error)
+        })
+    }
+
     /// The number of the last commit.
     fn number(&self) -> Result<u64, StoreError> {
-        let bytes = self.read(|rows| rows.get(META, COMMITS))?;
+        let number = self.read(|rows| number_in(rows, COMMITS));
         self.reads.fetch_sub(1, Ordering::Relaxed);
-        let bytes = bytes.unwrap_or_else(|| vec![0; 8]);
-        let bytes = bytes.try_into();
-        bytes.map(u64::from_be_bytes).map_err(|_| StoreError::damaged("the number of the last commit"))
+        number
     }
+}
+
+/// Adds to the bytes of the tables what this transaction has put in and taken out.
+fn note_growth(writing: &mut Writing<'_>, number: u64) -> Result<(), StoreError> {
+    for (table, by) in writing.take_growth() {
+        if by != 0 && table != META.0 {
+            let bytes = bytes_of(writing, &table)?.saturating_add_signed(by);
+            writing.put(META, &[COUNTED, table.as_bytes()].concat(), &bytes.to_be_bytes())?;
+        }
+    }
+    writing.put(META, COUNTED, &number.to_be_bytes())
+}
+
+/// The bytes of the rows of a table, as they are stored: one of the file, or one of the store.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn bytes_of(rows: &mut impl Rows, table: &str) -> Result<u64, StoreError> {
+    number_in(rows, &[COUNTED, table.as_bytes()].concat())
+}
+
+fn number_in(rows: &mut impl Rows, key: &[u8]) -> Result<u64, StoreError> {
+    let bytes = rows.get(META, key)?.unwrap_or_else(|| vec![0; 8]);
+    bytes.try_into().map(u64::from_be_bytes).map_err(|_| StoreError::damaged("a number of the file"))
 }
 
 /// Opens the file at `path`, made when absent.

@@ -21,6 +21,7 @@ pub mod engine;
 #[cfg(test)]
 pub mod faulty;
 pub mod folder;
+mod keyed_lock;
 pub mod mailbox;
 mod number_key;
 pub mod privacy;
@@ -31,8 +32,50 @@ mod tests;
 mod writer;
 
 pub use commit::Commit;
+pub use keyed_lock::KeyedLock;
 pub use number_key::NumberKey;
 pub use scan::Scan;
+
+/// The tables by which `/metrics` shows the bytes of the data file: those of the logs, and those of the [`Store`]. Bytes of
+/// any other one are shown as the last; `_` stands for a space.
+pub const TABLES: [&str; 36] = [
+    "ably_nonces",
+    "ably_revocations",
+    "channels",
+    "chat_client_ids",
+    "chat_groups",
+    "chat_inbox",
+    "chat_members",
+    "chat_messages",
+    "chat_participants",
+    "chat_rooms",
+    "chat_seen",
+    "cursors",
+    "entries",
+    "group_back",
+    "group_groups",
+    "group_hours",
+    "group_ids",
+    "group_markers",
+    "group_members",
+    "group_messages",
+    "group_notice_ids",
+    "group_notices",
+    "group_notices_due",
+    "group_outgoing",
+    "group_seen",
+    "group_seen_due",
+    "group_times",
+    "group_unread",
+    "po_letters",
+    "po_mailboxes",
+    "po_waiting",
+    "relay_delayed",
+    "relay_ids",
+    "relay_missed",
+    "relay_missed_pushes",
+    "other",
+];
 
 /// Why the store did not do what it was asked for. Nothing of a batch that failed is kept.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -96,6 +139,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::Damaged`].
     fn cursor(&self, name: &str) -> Result<u64, StoreError>;
+
+    /// Bytes that the rows of a table have on disk, with their keys: as of the last commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Damaged`].
+    fn bytes(&self, table: &str) -> Result<u64, StoreError>;
 }
 
 /// A row of a table.

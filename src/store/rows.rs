@@ -2,17 +2,25 @@
 //! so that a flipped bit is found when the row is read.
 
 use std::{
-    io,
+    io, mem,
     ops::{Bound, ControlFlow},
 };
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{
+    ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, TableHandle as _, WriteTransaction,
+};
 
 use crate::store::StoreError;
 
 /// A table of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table(pub &'static str);
+
+/// Those that hold many tables of the store ([`Store`](crate::store::Store)): the name of that and NUL begin a key.
+pub const ROWS: Table = Table("rows");
+pub const DUE: Table = Table("due");
+pub const DUE_OF: Table = Table("due_of");
+const SHARED: [Table; 3] = [ROWS, DUE, DUE_OF];
 
 /// In which order rows are visited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +64,8 @@ type ReadTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 pub struct Writing<'t> {
     transaction: &'t WriteTransaction,
     tables: Vec<(Table, OpenTable<'t>)>,
+    /// By how many bytes tables have grown, or shrunk.
+    grown: Vec<(String, i64)>,
 }
 
 /// What redb says, as the store says it.
@@ -94,6 +104,13 @@ fn checked<'a>(table: Table, key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], S
 }
 
 impl Table {
+    /// The name by which the bytes of a row are counted: where a table of the file holds many of the store, that stands in
+    /// front of the key.
+    fn name_of(self, key: &[u8]) -> &[u8] {
+        let end = key.iter().position(|byte| *byte == 0).filter(|_| SHARED.contains(&self));
+        end.map_or(self.0.as_bytes(), |end| &key[..end])
+    }
+
     const fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
         TableDefinition::new(self.0)
     }
@@ -147,6 +164,26 @@ fn is_void((from, to): Span<'_>) -> bool {
 }
 
 impl Reading {
+    /// The bytes of all rows, by table: as they are counted from commit to commit, but read.
+    pub(super) fn count_bytes(&mut self) -> Result<Vec<(String, i64)>, StoreError> {
+        let mut sizes: Vec<(String, i64)> = Vec::new();
+        for handle in self.0.list_tables().map_err(to_store_error)? {
+            let rows =
+                self.0.open_table(TableDefinition::<&[u8], &[u8]>::new(handle.name())).map_err(to_store_error)?;
+            for row in rows.iter().map_err(to_store_error)? {
+                let (key, stored) = row.map_err(to_store_error)?;
+                let size = size_of_row(key.value(), stored.value());
+                let shared = SHARED.into_iter().find(|table| table.0 == handle.name());
+                let name = shared.map_or(handle.name().as_bytes(), |table| table.name_of(key.value()));
+                match sizes.iter_mut().find(|(known, _)| known.as_bytes() == name) {
+                    Some((_, sum)) => *sum += size,
+                    None => sizes.push((String::from_utf8_lossy(name).into_owned(), size)),
+                }
+            }
+        }
+        Ok(sizes)
+    }
+
     /// None when nothing was ever written to it.
     fn table(&self, table: Table) -> Result<Option<ReadTable>, StoreError> {
         match self.0.open_table(table.definition()) {
@@ -175,8 +212,7 @@ impl Rows for Reading {
 
 impl<'t> Writing<'t> {
     pub(super) const fn new(transaction: &'t WriteTransaction) -> Self {
-        let tables = Vec::new();
-        Self { transaction, tables }
+        Self { transaction, tables: Vec::new(), grown: Vec::new() }
     }
 
     fn table(&mut self, table: Table) -> Result<&mut OpenTable<'t>, StoreError> {
@@ -197,7 +233,9 @@ impl<'t> Writing<'t> {
     /// When the disk does not take it.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let stored = [value, &checksum(table, key, value)].concat();
-        self.table(table)?.insert(key, stored.as_slice()).map_err(to_store_error)?;
+        let before = self.table(table)?.insert(key, stored.as_slice()).map_err(to_store_error)?;
+        let before = before.map_or(0, |before| size_of_row(key, before.value()));
+        self.note_growth(table, key, size_of_row(key, &stored) - before);
         Ok(())
     }
 
@@ -206,9 +244,30 @@ impl<'t> Writing<'t> {
     /// # Errors
     /// When the disk does not take it.
     pub fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
-        self.table(table)?.remove(key).map_err(to_store_error)?;
+        let before = self.table(table)?.remove(key).map_err(to_store_error)?;
+        if let Some(before) = before.map(|before| size_of_row(key, before.value())) {
+            self.note_growth(table, key, -before);
+        }
         Ok(())
     }
+
+    fn note_growth(&mut self, table: Table, key: &[u8], by: i64) {
+        let name = table.name_of(key);
+        match self.grown.iter_mut().find(|(known, _)| known.as_bytes() == name) {
+            Some((_, sum)) => *sum += by,
+            None => self.grown.push((String::from_utf8_lossy(name).into_owned(), by)),
+        }
+    }
+
+    /// By how many bytes tables have grown, or shrunk, in this transaction so far.
+    pub(super) fn take_growth(&mut self) -> Vec<(String, i64)> {
+        mem::take(&mut self.grown)
+    }
+}
+
+/// Bytes of a row as it is stored.
+fn size_of_row(key: &[u8], stored: &[u8]) -> i64 {
+    (key.len() + stored.len()).cast_signed() as i64
 }
 
 impl Rows for Writing<'_> {

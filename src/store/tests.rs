@@ -9,7 +9,7 @@ use std::{
 use super::{
     contract::{self, commit},
     embedded::EmbeddedStore,
-    engine::{Engine, Rows as _, Table},
+    engine::{Engine, META, Rows as _, Table, Writing, bytes_of},
     faulty::FaultyDisk,
     folder::{DataFolder, FolderFault, Terms, data_file},
     *,
@@ -62,6 +62,32 @@ fn keeps_the_contract_also_after_a_restart() {
     assert_eq!(store.cursor("n").unwrap(), 5);
     assert_eq!(store.get("own", b"k").unwrap().unwrap(), b"moved");
     assert_eq!(store.due("push", Timestamp::from_millis(99), 9).unwrap().len(), 1);
+}
+
+/// The bytes of the tables are counted with each commit, and once by reading where a former version has written.
+#[test]
+fn what_a_former_version_has_written_is_counted() {
+    let disk = FaultyDisk::default();
+    let bytes = |engine: &Engine| engine.read(|rows| bytes_of(rows, TABLE.0)).unwrap();
+    let (commits, counted) = {
+        let engine = engine(&disk);
+        put(&engine, 1, 10).recv().unwrap().unwrap();
+        (engine.commits(), bytes(&engine))
+    };
+    let database = disk.opener()().unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut former = Writing::new(&transaction);
+    former.put(TABLE, &2_u32.to_be_bytes(), &[7; 10]).unwrap();
+    former.put(META, b"commits", &(commits + 1).to_be_bytes()).unwrap();
+    drop(former);
+    transaction.commit().unwrap();
+    drop(database);
+
+    let engine = engine(&disk);
+    assert_eq!((bytes(&engine), engine.commits()), (2 * counted, commits + 1));
+    assert_eq!(engine.reads(), 1, "the server's own looks do not count");
+    put(&engine, 1, 20).recv().unwrap().unwrap();
+    assert_eq!(bytes(&engine), 2 * counted + 10);
 }
 
 /// findings C12: a panic in what a protocol does when it is told, or in what it writes, costs that write alone.

@@ -9,6 +9,8 @@ mod ably;
 mod accounts;
 mod channels;
 mod chat;
+mod credentials;
+mod files;
 mod group;
 mod inbound;
 mod peace;
@@ -46,8 +48,12 @@ const STUBBORN: Duration = Duration::from_secs(5);
 /// Longest wait for what the server gives back within a minute of its own.
 const GIVEN_BACK: Duration = Duration::from_secs(90);
 
-/// The key of the attackers' app.
+/// The keys of the attackers' app.
 const EVERYTHING: usize = 0;
+/// May do nothing that anybody asks for.
+const NO_RIGHTS: usize = 1;
+/// Its tokens can be revoked.
+const REVOCABLE: usize = 2;
 
 const SECRET: &str = "a secret of the siege that is long enough";
 const API_KEY: &str = "a key that only back ends know";
@@ -92,7 +98,7 @@ impl Siege {
         ];
         let server = ServerProcess::start(&[&own[..], settings].concat());
         let setup = json!({
-            "keys": [{}],
+            "keys": [{}, {"capability": r#"{"nowhere":["subscribe"]}"#}, {"revocableTokens": true}],
             "namespaces": [{"id": "stored", "persisted": true}],
         });
         let app = TestApp::create_at(server.address, setup).await;

@@ -4,12 +4,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, rt};
 use letshare_server::{
-    actors::{broker::Broker, online::Online, worker::Worker},
+    actors::{accounts::Accounts, broker::Broker, online::Online, worker::Worker},
     app,
     clock::Clock,
     config::Config,
     core::{rules::Terms, window::Bounds},
     edge::{Ingress, admission::Admission, guard::MessageLimits, websocket::note_descriptor},
+    ids::AppId,
     log::memory::MemoryLog,
     store::{
         embedded::EmbeddedStore,
@@ -40,14 +41,15 @@ impl EchoServer {
         config.limits.connections = connections;
         let window = Bounds { age: Duration::ZERO, entries: 1, bytes: 1 << 20 };
         let accounts = Arc::new(app::accounts(&config));
-        let paying = Arc::clone(&accounts);
-        let log = Arc::new(MemoryLog::new(window, Box::new(move |app| paying.app(app))));
+        let log = Arc::new(MemoryLog::new(window, Arc::<Accounts>::clone(&accounts)));
         let broker = Arc::new(app::broker(&config, Clock::system(), log, Arc::new(Terms::default()), accounts));
         let data = tempfile::tempdir().unwrap();
         let terms = folder::Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
         let folder = DataFolder::open(data.path(), terms, Clock::system()).unwrap();
         let store = Arc::new(EmbeddedStore::new(Arc::clone(folder.engine())));
-        let mailboxes = Mailboxes::open(store, Tables { facts: "echo", bodies: "echo bodies" }, 1 << 20).unwrap();
+        let account = broker.accounts.app(AppId::DEFAULT);
+        let mailboxes =
+            Mailboxes::open(store, Tables { facts: "echo", bodies: "echo bodies" }, 1 << 20, &account).unwrap();
         let (online, admission) = (Arc::new(Online::default()), Admission::new(&config.limits));
         let limits = MessageLimits {
             max_message_bytes: config.websocket.max_message_bytes,

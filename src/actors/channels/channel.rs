@@ -15,19 +15,19 @@ use crate::{
     actors::{
         broker::Broker,
         channels::commit_queue::CommitQueue,
-        channels::undone::{Command, Owed},
+        channels::undone::{Command, Order, Owed},
         fanout::{HubHandle, HubMessage},
         worker::Worker,
     },
     core::{
         channel::ChannelState,
-        command::{self, Attach, Detach, HubId, Now, Publish, Resubscribe},
+        command::{self, Answer, Attach, Detach, HubId, Now, Publish, Resubscribe},
         message::{Body, Entry, EntryId},
         presence::{Member, Members},
         serial::{Mint, Serial},
     },
     error::Fault,
-    ids::ChannelName,
+    ids::{ChannelName, SessionId},
     limits,
     log::ChannelLog,
 };
@@ -100,7 +100,9 @@ impl Channel {
         let terms = broker.namespaces.terms(&name);
         let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
         let members = Members::new(terms.presence_members, terms.fixtures);
+        let account = broker.accounts.app(name.app());
         let mut state = ChannelState::new(name, log.mint(), members);
+        state.charge_to(&account);
         for known in log.remembered() {
             state.recall(broker.clock.uptime(), known);
         }
@@ -129,12 +131,25 @@ impl Channel {
 
     /// The hub of this thread is called directly, unless messages wait for it: one of them may be from
     /// this channel's predecessor, and comes first.
-    pub(in crate::actors) fn tell(&self, hub: HubId, message: HubMessage) {
+    fn calls(&self, hub: HubId) -> bool {
         let own = &self.worker.hub;
-        if hub == own.id && own.backlog.load(Ordering::Relaxed) == 0 {
-            self.worker.receive(message);
+        hub == own.id && own.backlog.load(Ordering::Relaxed) == 0
+    }
+
+    pub(in crate::actors) fn tell_entry(&self, hub: HubId, entry: &Arc<Entry>) {
+        if self.calls(hub) {
+            self.worker.deliver(entry);
         } else if let Some(handle) = self.hub(hub) {
-            handle.send(message);
+            handle.send(HubMessage::Delivery(Arc::clone(entry)));
+        }
+    }
+
+    pub(in crate::actors) fn answer(&self, hub: HubId, session: SessionId, answer: Answer) {
+        let channel = self.state.name();
+        if self.calls(hub) {
+            self.worker.answer(channel, session, answer);
+        } else if let Some(handle) = self.hub(hub) {
+            handle.send(HubMessage::Answer { channel: channel.clone(), session, answer });
         }
     }
 
@@ -205,10 +220,12 @@ impl Channel {
         }
     }
 
-    fn know(&mut self, hub: HubHandle) {
-        if self.hub(hub.id).is_none() {
-            self.hubs.push(hub);
+    /// Begins with a command; none: its sender has taken it back.
+    fn begin<C: Order>(&mut self, mut command: Command<C>) -> Option<C> {
+        if self.hub(command.hub.id).is_none() {
+            self.hubs.push(command.hub.clone());
         }
+        command.body.take()
     }
 
     pub(in crate::actors) fn hub(&self, id: HubId) -> Option<&HubHandle> {
@@ -276,11 +293,10 @@ impl Handler<Command<Attach>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        let Some((hub, attach)) = command.begin() else {
+        let Some(attach) = self.begin(command) else {
             return;
         };
-        self.owed = Some(Owed::Attachment { hub: hub.id, id: attach.id });
-        self.know(hub);
+        self.owed = Some(Owed::Attachment { hub: attach.hub, id: attach.id });
         let effects = self.state.attach(attach);
         self.note_use(ctx);
         self.carry_out(effects, ctx);
@@ -294,11 +310,10 @@ impl Handler<Command<Detach>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        let Some((hub, detach)) = command.begin() else {
+        let Some(detach) = self.begin(command) else {
             return;
         };
-        self.owed = Some(Owed::Attachment { hub: hub.id, id: detach.id });
-        self.know(hub);
+        self.owed = Some(Owed::Attachment { hub: detach.hub, id: detach.id });
         let effects = self.state.detach(self.now(), detach);
         self.carry_out(effects, ctx);
         self.note_use(ctx);
@@ -312,10 +327,9 @@ impl Handler<Command<Resubscribe>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        let Some((hub, resubscribe)) = command.begin() else {
+        let Some(resubscribe) = self.begin(command) else {
             return;
         };
-        self.know(hub);
         let effect = self.state.resubscribe(resubscribe);
         self.note_use(ctx);
         self.carry_out([effect], ctx);
@@ -329,11 +343,10 @@ impl Handler<Command<Publish>> for Channel {
         if self.retired {
             return self.pass_on(command);
         }
-        let Some((hub, publish)) = command.begin() else {
+        let Some(publish) = self.begin(command) else {
             return;
         };
         self.owed = publish.reply.map(Owed::Publish);
-        self.know(hub);
         let reply = publish.reply;
         if let Some(reply) = reply
             && reply.token.is_some()

@@ -221,12 +221,12 @@ impl Directory {
     }
 
     /// What `app` wants to keep finds an account full: channels that nobody is attached to give their windows up. Whether any
-    /// did. Nobody does for the account of one network or client.
+    /// did. Nobody does for the account of one network or client, or for mailboxes.
     pub(in crate::actors) fn relieve_for(&self, app: AppId, full: Full, broker: &Broker) -> bool {
         match full.level {
             Level::App => self.relieve(Some(app), broker),
             Level::Server => self.relieve(None, broker),
-            Level::Requests | Level::Network | Level::Client => false,
+            Level::Requests | Level::Network | Level::Client | Level::Mailboxes => false,
         }
     }
 

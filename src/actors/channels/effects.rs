@@ -11,11 +11,10 @@ use crate::{
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
         channels::undone::Owed,
-        fanout::HubMessage,
     },
     core::{
         channel::Judged,
-        command::{Answer, Effect, HubId, Now, Publish, Reply},
+        command::{Answer, Effect, Now, Publish, Reply},
         dedupe::Published,
         message::{Body, Draft, Entry},
         replay::{self, Choice, Found, Wanted},
@@ -23,7 +22,6 @@ use crate::{
         window::Gap,
     },
     error::Fault,
-    ids::SessionId,
     log::{Done, Later, StoreError},
 };
 
@@ -188,7 +186,7 @@ impl Channel {
             self.worker.count(|counters| counters.published += 1);
         }
         for hub in self.state.hubs() {
-            self.tell(hub, HubMessage::Delivery(Arc::clone(&entry)));
+            self.tell_entry(hub, &entry);
         }
     }
 
@@ -248,19 +246,13 @@ impl Channel {
             Effect::Replay { hub, .. } => match found {
                 Ok(missed) => {
                     for entry in missed {
-                        self.tell(hub, HubMessage::Delivery(entry));
+                        self.tell_entry(hub, &entry);
                     }
                 }
                 Err(gap) => tracing::error!(%gap, "messages were lost with a channel actor"),
             },
             Effect::Append(_) | Effect::Answer { .. } | Effect::OccupancyChanged => {}
         }
-    }
-
-    fn answer(&self, hub: HubId, session: SessionId, answer: Answer) {
-        let channel = self.state.name().clone();
-        let message = HubMessage::Answer { channel, session, answer };
-        self.tell(hub, message);
     }
 }
 

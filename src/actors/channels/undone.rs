@@ -26,10 +26,10 @@ use crate::{
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Command<C: Order> {
-    hub: HubHandle,
+    pub(super) hub: HubHandle,
     channel: ChannelName,
     /// None: a channel has begun with it, or its sender knows that it was not sent.
-    body: Option<C>,
+    pub(super) body: Option<C>,
 }
 
 /// What a channel can be told to do.
@@ -77,12 +77,6 @@ impl<C: Order> Command<C> {
     pub(in crate::actors) fn withdraw(mut self) -> Fault {
         self.body = None;
         Fault::Busy
-    }
-
-    /// The channel carries it out.
-    pub(in crate::actors) fn begin(mut self) -> Option<(HubHandle, C)> {
-        let body = self.body.take()?;
-        Some((self.hub.clone(), body))
     }
 }
 

@@ -35,13 +35,13 @@ impl Worker {
         }
     }
 
-    fn deliver(&self, entry: &Entry) {
+    pub(in crate::actors) fn deliver(&self, entry: &Entry) {
         let mut locals = self.locals.borrow_mut();
         let Some(local) = locals.get_mut(&entry.channel) else {
             return;
         };
         let (mut deliveries, mut bytes) = (0, 0);
-        for Subscriber { subscription, handle: session } in local.subscribers.receivers(entry) {
+        local.subscribers.deliver(entry, |Subscriber { subscription, handle: session }| {
             let delivered = if subscription.filter.is_tailored {
                 session.deliver_tailored(subscription.id.alias, entry)
             } else {
@@ -51,7 +51,7 @@ impl Worker {
                 deliveries += 1;
                 bytes += length as u64;
             }
-        }
+        });
         self.count(|counters| {
             counters.messages_out += deliveries;
             counters.bytes_out += bytes;

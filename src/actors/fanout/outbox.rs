@@ -331,7 +331,8 @@ impl Outbox {
     /// Nothing waits any more: what was paid is given back.
     fn settle(&self, frames: &mut VecDeque<Bytes>) {
         shrink(frames);
-        if frames.is_empty() && self.0.behind.borrow().is_empty() && self.0.charge.take().is_some() {
+        let is_paid = self.0.paid.get() > limits::OUTBOX_FREE;
+        if is_paid && frames.is_empty() && self.0.behind.borrow().is_empty() && self.0.charge.take().is_some() {
             self.0.paid.set(limits::OUTBOX_FREE);
         }
     }

@@ -47,10 +47,7 @@ use crate::{
     error::Fault,
     ids::{ChannelName, SessionId, Timestamp},
     live::Live,
-    log::{
-        Log,
-        memory::{AccountOf, MemoryLog},
-    },
+    log::{Log, memory::MemoryLog},
 };
 
 pub const ROOM: &str = "demo1";
@@ -66,9 +63,8 @@ pub struct Stage {
 }
 
 /// What a log in memory keeps is of no concern.
-pub fn unbounded() -> AccountOf {
-    let account = Account::server(usize::MAX);
-    Box::new(move |_| account.clone())
+pub fn unbounded() -> Arc<Account> {
+    Arc::new(Account::server(usize::MAX))
 }
 
 impl Stage {

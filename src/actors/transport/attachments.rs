@@ -6,6 +6,7 @@ use actix::{Actor, Addr, Handler, dev::ToEnvelope};
 
 use crate::{
     actors::{
+        accounts::{Account, Kind, Tab},
         channels::Channel,
         channels::{Command, Order},
         worker::Worker,
@@ -21,6 +22,8 @@ pub(in crate::actors) struct Attachments {
     all: FastMap<Key, Attachment>,
     /// How many of them are wanted.
     wanted: usize,
+    /// Of the connection; none where nobody pays.
+    tab: Option<Tab>,
 }
 
 /// The channel, and which of the names that the transport knows it by (see
@@ -33,6 +36,8 @@ pub(in crate::actors) struct Attachment {
     pub filter: Filter,
     /// The last command was to attach, not to detach.
     wanted: bool,
+    /// What is paid for it.
+    cost: usize,
     /// Commands that the channel has yet to answer. Only the answer to the last one says whether
     /// there is an attachment: a place can get free between two requests of which the first is refused.
     unanswered: usize,
@@ -83,15 +88,41 @@ impl Attachments {
         attachment.map(|attachment| &attachment.channel)
     }
 
+    /// Makes sure that an attachment can be paid for that is about to be asked for; one that costs no more than before
+    /// always can.
+    ///
+    /// # Errors
+    /// [`Fault::MemoryFull`]
+    pub fn make_room(
+        &mut self,
+        name: &ChannelName,
+        alias: u16,
+        cost: usize,
+        account: Option<&Account>,
+    ) -> Result<(), Fault> {
+        let before = self.all.get(&(name.clone(), alias)).map_or(0, |attachment| attachment.cost);
+        match account {
+            Some(account) if cost > before => {
+                let tab = self.tab.get_or_insert_with(|| Tab::new(account.clone(), Kind::Connection));
+                tab.reserve(cost - before).map_err(|full| full.to_fault())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A command to attach has been sent.
-    pub fn attaching(&mut self, name: &ChannelName, alias: u16, channel: Addr<Channel>, filter: Filter) {
+    pub fn attaching(&mut self, name: &ChannelName, alias: u16, channel: Addr<Channel>, filter: Filter, cost: usize) {
         let key = (name.clone(), alias);
         // A channel that has died answers nothing any more.
         let before = self.all.get(&key);
         let before = before.filter(|attachment| attachment.channel.connected());
         let unanswered = before.map_or(0, |attachment| attachment.unanswered) + 1;
-        let attachment = Attachment { channel, filter, wanted: true, unanswered };
+        let attachment = Attachment { channel, filter, wanted: true, cost, unanswered };
         let before = self.all.insert(key, attachment);
+        if let Some(tab) = &mut self.tab {
+            tab.remove(before.as_ref().map_or(0, |before| before.cost));
+            tab.add_anyway(cost);
+        }
         if !before.is_some_and(|before| before.wanted) {
             self.wanted += 1;
         }
@@ -123,7 +154,9 @@ impl Attachments {
                 self.wanted -= 1;
             }
             if attachment.is_over() {
+                let cost = attachment.cost;
                 self.all.remove(&key);
+                self.tab.iter_mut().for_each(|tab| tab.remove(cost));
             }
         }
     }

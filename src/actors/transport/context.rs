@@ -31,6 +31,7 @@ use crate::{
     },
     error::{CloseReason, Fault},
     ids::{AppId, ChannelName, ConnectionId, SessionId, Timestamp},
+    limits,
 };
 
 /// One protocol's side of one transport: frames in, commands out; answers in, frames out.
@@ -147,11 +148,13 @@ pub struct Attaching {
     pub evicts: bool,
     /// Comes back with the answer.
     pub context: Bytes,
+    /// Bytes that its protocol keeps of it.
+    pub cost: usize,
 }
 
 impl Attaching {
     pub const fn new(filter: Filter) -> Self {
-        Self { alias: 0, filter, rules: None, start: Start::Head, evicts: false, context: Bytes::new() }
+        Self { alias: 0, filter, rules: None, start: Start::Head, evicts: false, context: Bytes::new(), cost: 0 }
     }
 }
 
@@ -258,11 +261,14 @@ impl TransportContext<'_> {
     /// # Errors
     /// When the command could not even be sent: too many channels, or the server is busy.
     pub fn attach(&mut self, name: &ChannelName, attaching: Attaching) -> Result<(), Fault> {
-        let Attaching { alias, filter, rules, start, evicts, context } = attaching;
+        let Attaching { alias, filter, rules, start, evicts, context, cost } = attaching;
         let limit = self.session.channels;
         if self.attachments.wanted(name, alias).is_none() && self.attachments.len() >= limit {
             return Err(Fault::TooManyChannels { limit });
         }
+        let names = filter.names().iter().map(|name| size_of::<ByteString>() + name.len()).sum::<usize>();
+        let cost = limits::ATTACHMENT_COST + cost + name.as_str().len() + 2 * names;
+        self.attachments.make_room(name, alias, cost, self.session.outbox.account())?;
         let worker = self.worker();
         let attach = Attach {
             id: self.attachment_id(alias),
@@ -288,7 +294,7 @@ impl TransportContext<'_> {
             },
         };
         command.try_send_to(&channel).map_err(Command::withdraw)?;
-        self.attachments.attaching(name, alias, channel, filter);
+        self.attachments.attaching(name, alias, channel, filter, cost);
         Ok(())
     }
 
@@ -351,13 +357,12 @@ impl TransportContext<'_> {
         }
         let worker = Rc::clone(self.worker());
         let hub = worker.hub.clone();
-        let refusal = publish.refusal.clone();
-        match (self.attachments.wanted_mut(name, 0), refusal) {
-            (Ok(attachment), _) => attachment.send(name, Command::new(hub, name.clone(), publish), &worker),
-            (Err(_), refusal) => {
-                let channel = match refusal {
+        match self.attachments.wanted_mut(name, 0) {
+            Ok(attachment) => attachment.send(name, Command::new(hub, name.clone(), publish), &worker),
+            Err(_) => {
+                let channel = match &publish.refusal {
                     None => worker.channel(name, self.session.outbox.account())?,
-                    Some(fault) => worker.broker.directory.open(name).ok_or(fault)?,
+                    Some(fault) => worker.broker.directory.open(name).ok_or_else(|| Fault::clone(fault))?,
                 };
                 let command = Command::new(hub, name.clone(), publish);
                 command.try_send_to(&channel).map_err(Command::withdraw)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     auth::apps::{App, Key},
     core::{
+        budget::Charge,
         capability::{Capability, Operation, Operations, Resource},
         rules::Reach,
     },
@@ -20,6 +21,8 @@ pub struct Access {
     /// The key that was shown, or that stands behind the token.
     pub key: Arc<Key>,
     pub capability: Arc<Capability>,
+    /// Pays for it where it is long and not the key's, as long as somebody has it.
+    pub(super) _paid: Option<Arc<Charge>>,
     /// Whom the credential may speak for.
     pub client_id: AllowedClient,
     /// When the token was issued, at the latest when it was accepted here; None for a key.

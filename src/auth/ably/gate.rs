@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 
 use super::{
     access::{Access, AllowedClient},
+    capabilities::Capabilities,
     credential::{Credential, KeyParts, app_of},
     jwt::{Jwt, invalid, is_jwt, token_of_encrypted},
     nonces::Nonces,
@@ -22,7 +23,10 @@ use crate::{
         Leeway,
         apps::{App, Apps, Key, KeyStatus},
     },
-    core::capability::Capability,
+    core::{
+        budget::{AppAccounts, Charge, Kind},
+        capability::Capability,
+    },
     error::{Fault, Found},
     ids::{AppId, Timestamp},
     limits,
@@ -32,9 +36,12 @@ use crate::{
 #[derive(Debug)]
 pub struct Gate {
     apps: Arc<Apps>,
+    /// Who pays for what is remembered.
+    pub(super) accounts: Arc<dyn AppAccounts>,
     pub(super) seal: TokenSeal,
     pub(super) nonces: Nonces,
     pub(super) revocations: Revocations,
+    capabilities: Capabilities,
     allows_keys_over_http: bool,
     /// Of the JWTs that customers sign.
     leeway: Leeway,
@@ -42,12 +49,20 @@ pub struct Gate {
 
 impl Gate {
     /// `allows_keys_over_http`: keys may come without TLS (`docs/protocols/ably.md §12.8`).
-    pub fn new(apps: Arc<Apps>, secret: &ServerSecret, allows_keys_over_http: bool, leeway: Leeway) -> Self {
+    pub fn new(
+        apps: Arc<Apps>,
+        accounts: Arc<dyn AppAccounts>,
+        secret: &ServerSecret,
+        allows_keys_over_http: bool,
+        leeway: Leeway,
+    ) -> Self {
         Self {
             apps,
+            accounts,
             seal: TokenSeal::new(secret),
             nonces: Nonces::default(),
             revocations: Revocations::default(),
+            capabilities: Capabilities::default(),
             allows_keys_over_http,
             leeway,
         }
@@ -87,6 +102,7 @@ impl Gate {
         let key = enabled(key)?;
         Ok(Access {
             capability: Arc::clone(&key.capability),
+            _paid: None,
             app,
             key,
             client_id: AllowedClient::Any,
@@ -111,9 +127,11 @@ impl Gate {
         if now >= expires {
             return Err(Fault::TokenExpired);
         }
-        let asked = capability.as_deref().map(Capability::parse).transpose();
+        let Permitted { capability, paid } =
+            self.permitted(id, &key, capability.as_deref(), |_| Fault::InvalidToken)?;
         let access = Access {
-            capability: narrowed(&key, asked.map_err(|_| Fault::InvalidToken)?)?,
+            capability,
+            _paid: paid,
             app,
             key,
             client_id: AllowedClient::of_token(client_id.as_deref())?,
@@ -140,12 +158,13 @@ impl Gate {
         let term = jwt.term(now, key.has_revocable_tokens, &self.leeway)?;
         let asked = jwt.take_text("x-ably-capability")?;
         let asked = asked.filter(|text| !text.is_empty());
-        let asked = asked.as_deref().map(Capability::parse).transpose();
-        let asked = asked.map_err(|fault| invalid(format!("x-ably-capability: {fault}")))?;
+        let unreadable = |fault| invalid(format!("x-ably-capability: {fault}"));
+        let Permitted { capability, paid } = self.permitted(id, &key, asked.as_deref(), unreadable)?;
         let client_id = jwt.take_text("x-ably-clientId")?;
         let revocation_key = jwt.take_text("x-ably-revocation-key")?;
         let access = Access {
-            capability: narrowed(&key, asked)?,
+            capability,
+            _paid: paid,
             app,
             key,
             client_id: AllowedClient::of_token(client_id.as_deref())?,
@@ -172,6 +191,37 @@ impl Gate {
         Ok(Access { expires, ..access })
     }
 
+    /// What a token of `key` may do that asks for the capability of this text, or for none.
+    ///
+    /// # Errors
+    /// That of `unreadable`, made of why the text is no capability; [`Fault::NotPermitted`] where the key permits none of
+    /// it; [`Fault::MemoryFull`] where the app has no room for it.
+    pub(super) fn permitted(
+        &self,
+        app: AppId,
+        key: &Key,
+        asked: Option<&str>,
+        unreadable: impl FnOnce(Fault) -> Fault,
+    ) -> Result<Permitted, Fault> {
+        let Some(text) = asked else {
+            return Ok(Permitted { capability: Arc::clone(&key.capability), paid: None });
+        };
+        let read = || narrowed(key, &Capability::parse(text).map_err(unreadable)?);
+        if text.len() < limits::CAPABILITY_KNOWN_BYTES {
+            return Ok(Permitted { capability: read()?, paid: None });
+        }
+        let known = self.capabilities.find(text, &key.capability);
+        if let Some((capability, Some(paid))) = known {
+            return Ok(Permitted { capability, paid: Some(paid) });
+        }
+        let capability = known.map_or_else(read, |(capability, _)| Ok(capability))?;
+        let cost = text.len() * limits::CAPABILITY_COST;
+        let paid = self.accounts.of_app(app).charge(Kind::Connection, cost).map_err(|full| full.to_fault())?;
+        let paid = Arc::new(paid);
+        self.capabilities.note(text, &key.capability, &capability, &paid);
+        Ok(Permitted { capability, paid: Some(paid) })
+    }
+
     fn find_app(&self, id: AppId) -> Result<Arc<App>, Fault> {
         self.apps.find(id).ok_or(Fault::NotFound { what: "app" })
     }
@@ -183,6 +233,12 @@ impl Gate {
         let key = present(Arc::clone(key))?;
         Ok((app, key))
     }
+}
+
+/// What a token may do, and who pays for that being kept.
+pub(super) struct Permitted {
+    pub capability: Arc<Capability>,
+    pub paid: Option<Arc<Charge>>,
 }
 
 fn present(key: Arc<Key>) -> Result<Arc<Key>, Fault> {
@@ -202,10 +258,7 @@ pub(super) fn enabled(key: Arc<Key>) -> Result<Arc<Key>, Fault> {
 }
 
 /// What a token may do that asks for `asked`: never more than its key.
-pub(super) fn narrowed(key: &Key, asked: Option<Capability>) -> Result<Arc<Capability>, Fault> {
-    let Some(asked) = asked else {
-        return Ok(Arc::clone(&key.capability));
-    };
+fn narrowed(key: &Key, asked: &Capability) -> Result<Arc<Capability>, Fault> {
     let both = asked.intersect(&key.capability);
     both.map(Arc::new).ok_or_else(|| Fault::NotPermitted {
         operation: "anything of what the token asks for",

@@ -7,6 +7,7 @@
 //! Nothing here logs, reads a clock or does I/O, but for `local_key`. No fault contains a credential.
 
 mod access;
+mod capabilities;
 mod connection_keys;
 mod credential;
 mod gate;
@@ -25,7 +26,7 @@ pub use connection_keys::{ConnectionKeys, Proven};
 pub use credential::Credential;
 pub use gate::Gate;
 pub use nonces::Spent;
-pub use revocation::{RevocationRequest, Revoked};
+pub use revocation::{Kept, Outcome, RevocationRequest, Revoked};
 pub use server_secret::ServerSecret;
 pub use token::TokenDetails;
 pub use token_request::{Granted, TokenRequest};

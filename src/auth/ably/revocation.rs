@@ -2,16 +2,21 @@
 //!
 //! A revocation is kept for as long as a token that it concerns can live: an hour, and what clocks may be off.
 
-use std::{cmp::Reverse, collections::HashMap, fmt, mem, sync::Arc};
+use std::{collections::HashMap, fmt, mem, sync::Arc};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
 
-use super::{access::Access, credential::Credential, gate::Gate};
+use super::{
+    access::Access,
+    credential::{Credential, app_of},
+    gate::Gate,
+};
 use crate::{
     clock::{Clock, OncePerSecond},
+    core::budget::{Account, Kind, Tab},
     error::{Fault, Found},
-    ids::Timestamp,
+    ids::{AppId, Timestamp},
     limits,
 };
 
@@ -45,116 +50,209 @@ impl Revoked {
         let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
         self.issued_before.millis().saturating_add(life) <= now.millis()
     }
+
+    /// It concerns all tokens that the other, of the same target, concerns, and applies no later.
+    fn makes_needless(&self, other: &Self, now: Timestamp) -> bool {
+        self.issued_before >= other.issued_before && self.applies_at.max(now) <= other.applies_at.max(now)
+    }
+}
+
+/// What came of a request, and what has to change on disk for it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Of each target, in the order of the request.
+    pub decided: Vec<Result<Revoked, Fault>>,
+    pub new: Vec<Kept>,
+    /// What others have made needless.
+    pub gone: Vec<Kept>,
+}
+
+/// A revocation as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub key_name: Arc<str>,
+    /// As it was asked for.
+    pub target: String,
+    pub revoked: Revoked,
 }
 
 /// Which tokens a revocation is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Target {
-    ClientId(String),
-    RevocationKey(String),
-    /// Its capability names exactly this resource.
-    Channel(String),
+struct Target {
+    by: By,
+    value: Box<str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    ClientId,
+    RevocationKey,
+    /// The token's capability names exactly this resource.
+    Channel,
 }
 
 /// What has been revoked, by the name of the key that the tokens are of.
 #[derive(Debug, Default)]
 pub(super) struct Revocations {
-    all: Mutex<HashMap<Arc<str>, OfKey>>,
-    /// What others have made needless since the last sweep.
-    replaced: Mutex<Vec<Gone>>,
+    all: Mutex<All>,
     warning: OncePerSecond,
 }
 
-/// The key, the target and what was decided.
-type Gone = (Arc<str>, String, Revoked);
+#[derive(Debug, Default)]
+struct All {
+    keys: HashMap<Arc<str>, OfKey>,
+    /// What of the disk others have made needless, since the last sweep.
+    needless: Vec<Kept>,
+}
 
-type OfKey = Vec<(Target, Revoked)>;
+/// Those of one key.
+#[derive(Debug)]
+struct OfKey {
+    /// By what they are about; those of a target that make none of the others needless.
+    by: [HashMap<Box<str>, Vec<Revoked>>; By::EACH.len()],
+    count: usize,
+    /// Of the app.
+    tab: Tab,
+}
+
+impl By {
+    const EACH: [Self; 3] = [Self::ClientId, Self::RevocationKey, Self::Channel];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ClientId => "clientId",
+            Self::RevocationKey => "revocationKey",
+            Self::Channel => "channel",
+        }
+    }
+
+    /// The longest value, in bytes, and what is said of a longer one.
+    const fn longest(self) -> (usize, &'static str) {
+        match self {
+            Self::ClientId => (limits::CLIENT_ID_BYTES, "a clientId of at most 256 bytes"),
+            Self::RevocationKey => (limits::REVOCATION_KEY_BYTES, "a revocationKey of at most 2048 bytes"),
+            Self::Channel => (limits::CHANNEL_NAME_BYTES, "a channel of at most 2048 bytes"),
+        }
+    }
+}
 
 /// As it was asked for.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, value) = match self {
-            Self::ClientId(id) => ("clientId", id),
-            Self::RevocationKey(key) => ("revocationKey", key),
-            Self::Channel(resource) => ("channel", resource),
-        };
-        write!(f, "{kind}:{value}")
+        write!(f, "{}:{}", self.by.name(), self.value)
     }
 }
 
 impl Target {
     fn parse(text: &str) -> Result<Self, Fault> {
+        let bad = |rule| Fault::BadParameter { name: "targets", found: Found::text(text), rule };
         let (kind, value) = text.split_once(':').unwrap_or((text, ""));
-        let value = value.to_owned();
-        let bad = || {
-            let rule = "clientId:, revocationKey: or channel: and a value";
-            Fault::BadParameter { name: "targets", found: Found::text(text), rule }
-        };
-        match kind {
-            _ if value.is_empty() => Err(bad()),
-            "clientId" => Ok(Self::ClientId(value)),
-            "revocationKey" => Ok(Self::RevocationKey(value)),
-            "channel" => Ok(Self::Channel(value)),
-            _ => Err(bad()),
+        let by = By::EACH.into_iter().find(|by| by.name() == kind).filter(|_| !value.is_empty());
+        let by = by.ok_or_else(|| bad("clientId:, revocationKey: or channel: and a value"))?;
+        let (longest, rule) = by.longest();
+        if value.len() > longest {
+            return Err(bad(rule));
+        }
+        Ok(Self { by, value: value.into() })
+    }
+
+    const fn cost(&self) -> usize {
+        limits::REVOCATION_COST + self.value.len()
+    }
+}
+
+impl OfKey {
+    fn new(account: Account) -> Self {
+        Self { by: Default::default(), count: 0, tab: Tab::new(account, Kind::Revocations) }
+    }
+
+    /// At the limit of a key only targets that are there already are taken. None: what is there makes it needless; else
+    /// what it makes needless.
+    fn add(&mut self, target: &Target, revoked: Revoked, now: Timestamp) -> Result<Option<Vec<Revoked>>, Fault> {
+        let same = self.by[target.by as usize].get(&target.value).map_or(&[][..], Vec::as_slice);
+        if same.iter().any(|known| known.makes_needless(&revoked, now)) {
+            return Ok(None);
+        }
+        let gone = same.iter().filter(|known| revoked.makes_needless(known, now)).count();
+        let (count, limit) = (self.count, limits::REVOCATIONS);
+        // Those with a margin stand beside others for a while; not without end.
+        if gone == 0 && (count >= 2 * limit || count >= limit && same.is_empty()) {
+            return Err(Fault::TooManyRevocations { count, limit });
+        }
+        if gone == 0 {
+            self.tab.add(target.cost()).map_err(|full| full.to_fault())?;
+        }
+        Ok(Some(self.put(target, revoked, now)))
+    }
+
+    /// Puts one in that is paid for, unless it takes the place of others; what it makes needless.
+    fn put(&mut self, target: &Target, revoked: Revoked, now: Timestamp) -> Vec<Revoked> {
+        let same = self.by[target.by as usize].entry(target.value.clone()).or_default();
+        let gone: Vec<_> = same.extract_if(.., |known| revoked.makes_needless(known, now)).collect();
+        same.push(revoked);
+        self.count = self.count + 1 - gone.len();
+        // One of them has paid for this one.
+        self.tab.remove(target.cost() * gone.len().saturating_sub(1));
+        gone
+    }
+
+    /// Takes up what was there before a restart, whatever the limit; what of it and the others is needless.
+    fn restore(&mut self, target: &Target, revoked: Revoked, now: Timestamp) -> Vec<Revoked> {
+        let same = self.by[target.by as usize].get(&target.value).map_or(&[][..], Vec::as_slice);
+        if same.iter().any(|known| known.makes_needless(&revoked, now)) {
+            return vec![revoked];
+        }
+        if !same.iter().any(|known| revoked.makes_needless(known, now)) {
+            self.tab.add_anyway(target.cost());
+        }
+        self.put(target, revoked, now)
+    }
+
+    /// Takes out what is over.
+    fn forget(&mut self, key_name: &Arc<str>, now: Timestamp, over: &mut Vec<Kept>) {
+        for by in By::EACH {
+            self.by[by as usize].retain(|value, same| {
+                for revoked in same.extract_if(.., |revoked| revoked.is_over(now)) {
+                    let target = Target { by, value: value.clone() };
+                    self.count -= 1;
+                    self.tab.remove(target.cost());
+                    over.push(Kept { key_name: Arc::clone(key_name), target: target.to_string(), revoked });
+                }
+                !same.is_empty()
+            });
         }
     }
 
-    fn is_about(&self, access: &Access) -> bool {
-        match self {
-            Self::ClientId(id) => access.client_id.as_str() == Some(id),
-            Self::RevocationKey(key) => access.revocation_key.as_deref() == Some(key),
-            Self::Channel(resource) => access.capability.names(resource),
-        }
+    /// Those whose target a token is, found by a few look-ups however many there are.
+    fn about<'a>(&'a self, access: &'a Access) -> impl Iterator<Item = &'a Revoked> {
+        let of = |by: By, value: &str| self.by[by as usize].get(value);
+        let client = access.client_id.as_str().and_then(|id| of(By::ClientId, id));
+        let key = access.revocation_key.as_deref().and_then(|key| of(By::RevocationKey, key));
+        let channels = &self.by[By::Channel as usize];
+        // Whichever are fewer are looked up among the others.
+        let has_more = access.capability.len() > channels.len();
+        let channels_of = has_more.then_some(channels).into_iter().flatten();
+        let named = channels_of.filter(|(name, _)| access.capability.names(name)).map(|(_, same)| same);
+        let resources = (!has_more).then(|| access.capability.resources()).into_iter().flatten();
+        let channel = resources.filter_map(|resource| channels.get(resource));
+        client.into_iter().chain(key).chain(named).chain(channel).flatten()
+    }
+}
+
+impl All {
+    fn of_key(&mut self, key_name: &Arc<str>, account: impl FnOnce() -> Account) -> &mut OfKey {
+        self.keys.entry(Arc::clone(key_name)).or_insert_with(|| OfKey::new(account()))
     }
 }
 
 impl Revocations {
-    /// At the limit of a key only targets that are there already are taken: then what it makes needless goes.
-    fn add(&self, key: &Arc<str>, target: Target, revoked: Revoked, now: Timestamp) -> Result<(), Fault> {
-        let mut all = self.all.lock();
-        let of_key = all.entry(Arc::clone(key)).or_default();
-        let (count, limit) = (of_key.len(), limits::REVOCATIONS);
-        if count < limit {
-            of_key.push((target, revoked));
-            return Ok(());
-        }
-        // Those with a margin stand beside others for a while; not without end.
-        let is_known = of_key.iter().any(|(known, _)| *known == target);
-        if !is_known || count >= 2 * limit {
-            return Err(Fault::TooManyRevocations { count, limit });
-        }
-        let mut same: Vec<Revoked> =
-            of_key.extract_if(.., |(known, _)| *known == target).map(|(_, revoked)| revoked).collect();
-        same.push(revoked);
-        same.sort_by_key(|revoked| (Reverse(revoked.issued_before), revoked.applies_at));
-        same.dedup();
-        let mut soonest = None;
-        for revoked in same {
-            // Those before concern all tokens that it concerns.
-            let applies_at = revoked.applies_at.max(now);
-            if soonest.is_none_or(|soonest| applies_at < soonest) {
-                soonest = Some(applies_at);
-                of_key.push((target.clone(), revoked));
-            } else {
-                self.replaced.lock().push((Arc::clone(key), target.to_string(), revoked));
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes up again what was there before a restart; there is a place for it, because there was one.
-    fn restore(&self, key: Arc<str>, target: Target, revoked: Revoked) {
-        self.all.lock().entry(key).or_default().push((target, revoked));
-    }
-
     /// Takes out what is over, or needless.
-    fn forget(&self, now: Timestamp) -> Vec<Gone> {
-        let mut over = mem::take(&mut *self.replaced.lock());
-        self.all.lock().retain(|key, of_key| {
-            for (target, revoked) in of_key.extract_if(.., |(_, revoked)| revoked.is_over(now)) {
-                over.push((Arc::clone(key), target.to_string(), revoked));
-            }
-            !of_key.is_empty()
+    fn forget(&self, now: Timestamp) -> Vec<Kept> {
+        let mut all = self.all.lock();
+        let mut over = mem::take(&mut all.needless);
+        all.keys.retain(|key_name, of_key| {
+            of_key.forget(key_name, now, &mut over);
+            of_key.count > 0
         });
         over
     }
@@ -163,15 +261,13 @@ impl Revocations {
     fn end_of(&self, access: &Access) -> Option<Timestamp> {
         let issued = access.issued?;
         let all = self.all.lock();
-        let of_key = all.get(&access.key.name)?;
-        let concerning =
-            of_key.iter().filter(|(target, revoked)| issued <= revoked.issued_before && target.is_about(access));
-        concerning.map(|(_, revoked)| revoked.applies_at).min()
+        let about = all.keys.get(&access.key.name)?.about(access);
+        about.filter(|revoked| issued <= revoked.issued_before).map(|revoked| revoked.applies_at).min()
     }
 }
 
 impl Gate {
-    /// Takes tokens of a key back; what was decided for each target, in the order of the request.
+    /// Takes tokens of a key back.
     ///
     /// # Errors
     /// When nothing at all can be revoked: the caller does not show this key, its tokens cannot be
@@ -183,7 +279,7 @@ impl Gate {
         credential: Option<&Credential>,
         now: Timestamp,
         is_tls: bool,
-    ) -> Result<Vec<Result<Revoked, Fault>>, Fault> {
+    ) -> Result<Outcome, Fault> {
         let access = self.check(credential, now, is_tls)?;
         if !access.is_basic {
             return Err(Fault::RevocationNeedsKey);
@@ -208,33 +304,55 @@ impl Gate {
             issued_before: issued_before(request.issued_before, now)?,
             applies_at: Timestamp::from_millis(now.millis().saturating_add(margin)),
         };
-        let decide = |target: &String| {
-            let target = Target::parse(target)?;
-            self.revocations.add(&access.key.name, target, revoked, now)?;
-            Ok(revoked)
+        let key_name = &access.key.name;
+        let mut outcome = Outcome::default();
+        let mut all = self.revocations.all.lock();
+        let of_key = all.of_key(key_name, || self.accounts.of_app(access.app.id));
+        let kept = |target: &Target, revoked| {
+            let (key_name, target) = (Arc::clone(key_name), target.to_string());
+            Kept { key_name, target, revoked }
         };
-        Ok(request.targets.iter().map(decide).collect())
+        for target in &request.targets {
+            let decided = Target::parse(target).and_then(|target| {
+                if let Some(gone) = of_key.add(&target, revoked, now)? {
+                    outcome.new.push(kept(&target, revoked));
+                    outcome.gone.extend(gone.into_iter().map(|gone| kept(&target, gone)));
+                }
+                Ok(revoked)
+            });
+            outcome.decided.push(decided);
+        }
+        if of_key.count == 0 {
+            all.keys.remove(key_name);
+        }
+        Ok(outcome)
     }
 
-    /// Warns, once a second, that a key has as many revocations as it may.
+    /// Warns, once a second, that a key or its app has as many revocations as it may.
     pub fn warn_of_full(&self, clock: &Clock, key_name: &str, fault: &Fault) {
         if let Some(more) = self.revocations.warning.allows(clock) {
             tracing::warn!(key = key_name, more, "tokens are not revoked: Ably: {fault}");
         }
     }
 
-    /// Takes up what was revoked before a restart; false when it is over, or nothing that can be.
+    /// Takes up what was revoked before a restart; false when it is over, needless, or nothing that can be revoked.
     pub fn restore(&self, key_name: &str, target: &str, revoked: Revoked, now: Timestamp) -> bool {
-        let target = Target::parse(target).ok().filter(|_| !revoked.is_over(now));
-        let Some(target) = target else {
+        let Some(target) = Target::parse(target).ok().filter(|_| !revoked.is_over(now)) else {
             return false;
         };
-        self.revocations.restore(key_name.into(), target, revoked);
-        true
+        let key_name: Arc<str> = key_name.into();
+        let app = app_of(&key_name).unwrap_or(AppId::DEFAULT);
+        let mut all = self.revocations.all.lock();
+        let gone = all.of_key(&key_name, || self.accounts.of_app(app)).restore(&target, revoked, now);
+        let is_needed = !gone.contains(&revoked);
+        let gone = gone.into_iter().filter(|gone| *gone != revoked);
+        let kept = |revoked| Kept { key_name: Arc::clone(&key_name), target: target.to_string(), revoked };
+        all.needless.extend(gone.map(kept));
+        is_needed
     }
 
-    /// Forgets what no token can live for any more: the key, the target and what was decided of each.
-    pub fn forget_revocations(&self, now: Timestamp) -> Vec<(Arc<str>, String, Revoked)> {
+    /// Forgets what no token can live for any more.
+    pub fn forget_revocations(&self, now: Timestamp) -> Vec<Kept> {
         self.revocations.forget(now)
     }
 
@@ -264,4 +382,48 @@ fn issued_before(asked: Option<u64>, now: Timestamp) -> Result<Timestamp, Fault>
         return Err(Fault::BadParameter { name: "issuedBefore", found: Found::number(asked), rule });
     }
     Ok(Timestamp::from_millis(asked))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::array;
+
+    use super::*;
+    use crate::auth::ably::tests::revocable;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_735_689_600_000);
+
+    fn target(text: &str) -> Target {
+        Target::parse(text).unwrap()
+    }
+
+    /// findings G5: of many revocations a connection finds its own by a few look-ups, and of those that repeat each other
+    /// there is one.
+    #[test]
+    fn a_token_looks_at_the_revocations_of_its_own_targets() {
+        let access = revocable(r#"{"a":["*"],"b:*":["*"]}"#, "c7");
+        let mut of_key = OfKey::new(Account::server(usize::MAX));
+        let times: [Revoked; 100] = array::from_fn(|n| {
+            let now = Timestamp::from_millis(NOW.millis() + n as u64);
+            Revoked { issued_before: now, applies_at: now }
+        });
+        for number in 0..2_000 {
+            for text in [format!("clientId:c{number}"), format!("channel:room-{number}"), "channel:b:*".to_owned()] {
+                of_key.add(&target(&text), times[0], NOW).unwrap();
+            }
+        }
+        assert_eq!((of_key.count, of_key.about(&access).count()), (4_001, 2));
+        for revoked in times {
+            of_key.add(&target("clientId:c7"), revoked, revoked.applies_at).unwrap();
+        }
+        assert_eq!(of_key.count, 4_001);
+        assert_eq!(of_key.about(&access).collect::<Vec<_>>(), [&times[99], &times[0]]);
+        // Fewer targets than the token has resources: those are looked for among them.
+        let mut few = OfKey::new(Account::server(usize::MAX));
+        few.add(&target("channel:a"), times[0], NOW).unwrap();
+        few.add(&target("channel:b:c"), times[0], NOW).unwrap();
+        assert_eq!(few.about(&access).count(), 1);
+    }
 }

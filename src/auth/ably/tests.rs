@@ -19,7 +19,7 @@ use crate::{
         apps::{Apps, setup::AppSetup},
     },
     clock::Clock,
-    core::capability::Operation,
+    core::{budget::Account, capability::Operation},
     error::Fault,
     ids::{AppId, ClientId, ConnectionId, Timestamp},
 };
@@ -62,8 +62,12 @@ fn authority_with(allows_keys_over_http: bool) -> Authority {
     };
     let apps = [app("abc123"), app("other1")];
     let apps = Arc::new(Apps::new(apps, Clock::manual(NOW)));
-    let gate = Gate::new(Arc::clone(&apps), &server_secret(), allows_keys_over_http, leeway());
+    let gate = Gate::new(Arc::clone(&apps), nobody_counts(), &server_secret(), allows_keys_over_http, leeway());
     Authority { gate, apps }
+}
+
+fn nobody_counts() -> Arc<Account> {
+    Arc::new(Account::server(usize::MAX))
 }
 
 /// Clocks agree to the second, but for what is ahead.
@@ -97,6 +101,14 @@ impl Authority {
         let request = TokenRequest::from_json(request.to_string().as_bytes())?;
         grant(&self.gate, key_name, &request, Some(&key(key_name)), NOW, false)
     }
+}
+
+/// What the bearer of a token may do whose key has revocable ones.
+pub(super) fn revocable(capability: &str, client_id: &str) -> Access {
+    let authority = authority();
+    let asked = json!({"capability": capability, "clientId": client_id});
+    let details = authority.issue("abc123.short", &asked).unwrap();
+    authority.token(&details.token).unwrap()
 }
 
 fn grant(

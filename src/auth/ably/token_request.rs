@@ -11,7 +11,7 @@ use serde::{
 use super::{
     access::AllowedClient,
     credential::{Credential, KeyParts, app_of},
-    gate::{Gate, enabled, narrowed},
+    gate::{Gate, enabled},
     jwt::longest_ttl,
     nonces::Spent,
     server_secret::SigningKey,
@@ -19,9 +19,8 @@ use super::{
 };
 use crate::{
     auth::{apps::Key, base64_text, json_body::json_body},
-    core::capability::Capability,
     error::{Fault, Found},
-    ids::Timestamp,
+    ids::{AppId, Timestamp},
     limits,
 };
 
@@ -109,8 +108,6 @@ pub struct Granted {
     pub details: TokenDetails,
     /// A signed request: to be on disk before the token is handed out.
     pub spent: Option<Spent>,
-    /// Earlier requests that need not be remembered any more.
-    pub over: Vec<Spent>,
 }
 
 impl Gate {
@@ -150,9 +147,8 @@ impl Gate {
         let ttl = request.ttl(key.has_revocable_tokens)?;
         let asked = request.capability.as_deref();
         let asked = asked.filter(|text| !text.is_empty());
-        let asked = asked.map(Capability::parse).transpose()?;
         let is_narrowed = asked.is_some();
-        let capability = narrowed(&key, asked)?.to_string();
+        let capability = self.permitted(id, &key, asked, |fault| fault)?.capability.to_string();
         AllowedClient::of_token(request.client_id.as_deref())?;
 
         let expires = Timestamp::from_millis(now.millis().saturating_add(ttl));
@@ -168,7 +164,9 @@ impl Gate {
             let (what, size) = ("the token with its capability and clientId", token.len());
             return Err(Fault::TooLarge { what, size, limit: limits::TOKEN_BYTES });
         }
-        let over = spent.map(|spent| self.nonces.spend(spent, now)).transpose()?;
+        if let Some(spent) = spent {
+            self.nonces.spend(spent, &key.name, || self.accounts.of_app(id), now)?;
+        }
         let details = TokenDetails {
             token,
             key_name: key_name.to_owned(),
@@ -177,16 +175,23 @@ impl Gate {
             capability,
             client_id: claims.client_id,
         };
-        Ok(Granted { details, spent, over: over.unwrap_or_default() })
+        Ok(Granted { details, spent })
     }
 
-    /// Takes up what was spent before a restart; false when it is over.
-    pub fn restore_spent(&self, spent: Spent, now: Timestamp) -> bool {
+    /// Takes up what was spent before a restart; false when it is over. Former versions did not keep the name of the key:
+    /// the default app pays for those.
+    pub fn restore_spent(&self, spent: Spent, key_name: &str, now: Timestamp) -> bool {
         let counts = !spent.is_over(now);
         if counts {
-            self.nonces.restore(spent);
+            let app = app_of(key_name).unwrap_or(AppId::DEFAULT);
+            self.nonces.restore(spent, &key_name.into(), || self.accounts.of_app(app));
         }
         counts
+    }
+
+    /// The requests that are forgotten since this was asked last.
+    pub fn forget_spent(&self, now: Timestamp) -> Vec<Spent> {
+        self.nonces.take_over(now)
     }
 
     /// The token was not handed out, so its request may come again.

@@ -1,11 +1,13 @@
 //! A resource of a capability: the name of a channel, or a pattern of names.
 
+use std::borrow::Borrow;
+
 /// As written. Sorted as text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Resource(Box<str>);
 
 /// What stands in brackets before a name, and the name.
-type Parts<'a> = (Option<&'a str>, &'a str);
+pub(super) type Parts<'a> = (Option<&'a str>, &'a str);
 
 impl Resource {
     pub fn new(text: &str) -> Self {
@@ -16,8 +18,9 @@ impl Resource {
         &self.0
     }
 
-    /// Whether `channel` is one of its names. Between colons `*` stands for one segment, at the end for
-    /// one or more; anywhere else it is a character like others (`docs/protocols/ably.md §12.5`).
+    /// Whether `channel` is one of its names; a resource covers another one if the text of that is. Between colons `*` stands for one segment, at the end for
+    /// one or more; anywhere else it is a character like others (`docs/protocols/ably.md §12.5`). A pattern that is read as a name gives the
+    /// right answer: its `*` is then a segment that only `*` admits, and a last `*` only a last `*`.
     pub fn matches(&self, channel: &str) -> bool {
         let (qualifier, name) = parts(channel);
         let (own_qualifier, pattern) = parts(&self.0);
@@ -29,16 +32,17 @@ impl Resource {
         let (_, pattern) = parts(&self.0);
         pattern.split(':').next() != Some("*")
     }
+}
 
-    /// Whether every name of `other` is one of its own. A pattern that is read as a name gives the right
-    /// answer: its `*` is then a segment that only `*` admits, and a last `*` only a last `*`.
-    pub fn covers(&self, other: &Self) -> bool {
-        self.matches(&other.0)
+/// Resources are found by their texts.
+impl Borrow<str> for Resource {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
 /// `[queue]x` is `x` with the qualifier `queue`.
-fn parts(text: &str) -> Parts<'_> {
+pub(super) fn parts(text: &str) -> Parts<'_> {
     let qualified = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     match qualified {
         Some((qualifier, name)) => (Some(qualifier), name),

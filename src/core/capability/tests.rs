@@ -232,10 +232,22 @@ proptest! {
             one.operations_on(&channel));
     }
 
+    /// findings G4: the resources of a large capability are searched, with the outcome of a look at each.
+    #[test]
+    fn a_search_finds_what_matches(
+        capability in proptest::collection::vec(some_capability(), 0..6), channel in name(), is_named: bool,
+    ) {
+        let resources: BTreeMap<_, _> = capability.into_iter().flat_map(|one| one.0).collect();
+        let counts = |resource: &Resource| resource.matches(&channel) && (!is_named || resource.names_namespace());
+        let matching = resources.iter().filter(|(resource, _)| counts(resource));
+        let each = matching.fold(Operations::NONE, |all, (_, operations)| all | *operations);
+        prop_assert_eq!(search::permitted(&resources, &channel, is_named), each);
+    }
+
     #[test]
     fn whoever_covers_matches(one in name(), other in name(), channel in name()) {
         let (one, other) = (Resource::new(&one), Resource::new(&other));
-        if one.covers(&other) && other.matches(&channel) {
+        if one.matches(other.as_str()) && other.matches(&channel) {
             prop_assert!(one.matches(&channel));
         }
     }

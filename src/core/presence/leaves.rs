@@ -10,7 +10,10 @@ use std::{
 };
 
 use crate::{
-    core::presence::{deadlines::Deadlines, position::EventPosition},
+    core::{
+        budget::{Account, Kind, Tab},
+        presence::{deadlines::Deadlines, position::EventPosition},
+    },
     ids::{ClientId, ConnectionId},
     limits,
 };
@@ -23,6 +26,8 @@ pub struct Leaves {
     next_number: u64,
     /// Of all clientIds.
     bytes: usize,
+    /// Of the app of the channel.
+    tab: Tab,
     /// Connections that are not attached any more, and when what is remembered of them is forgotten.
     gone: Deadlines,
 }
@@ -33,7 +38,16 @@ struct Noted {
     number: u64,
 }
 
+fn cost(client: &ClientId) -> usize {
+    limits::PRESENCE_LEAVE_COST + client.as_str().len()
+}
+
 impl Leaves {
+    /// From now on `account` pays, whatever its limit: nobody is kept from leaving.
+    pub fn charge_to(&mut self, account: Account) {
+        self.tab = Tab::new(account, Kind::Presence);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.of.is_empty()
     }
@@ -49,6 +63,7 @@ impl Leaves {
         let number = self.next_number;
         self.next_number += 1;
         self.bytes += client.as_str().len();
+        self.tab.add_anyway(cost(&client));
         self.order.insert(number, (connection, client.clone()));
         self.of.entry(connection).or_default().insert(client, Noted { place, number });
         while self.order.len() > limits::PRESENCE_LEAVES || self.bytes > limits::PRESENCE_LEAVE_BYTES {
@@ -69,6 +84,7 @@ impl Leaves {
         }
         self.order.remove(&number);
         self.bytes -= client.as_str().len();
+        self.tab.remove(cost(client));
         Some(place)
     }
 
@@ -90,6 +106,7 @@ impl Leaves {
             for (client, noted) in self.of.remove(&connection).unwrap_or_default() {
                 self.order.remove(&noted.number);
                 self.bytes -= client.as_str().len();
+                self.tab.remove(cost(&client));
             }
         }
     }
@@ -115,8 +132,10 @@ mod tests {
 
     #[test]
     fn a_leave_is_remembered_until_its_connection_cannot_come_back() {
-        let (mut leaves, one) = (Leaves::default(), connection(1));
+        let (mut leaves, one, account) = (Leaves::default(), connection(1), Account::server(0));
+        leaves.charge_to(account.clone());
         leaves.note(one, client("a"), place(one, 7));
+        assert!(account.kept_of(Kind::Presence) > limits::PRESENCE_LEAVE_COST, "it is charged, whatever the limit");
         leaves.note(one, client("a"), place(one, 3));
         assert_eq!(leaves.last(one, &client("a")), Some(place(one, 7)), "the newest counts");
         assert_eq!(leaves.last(connection(2), &client("a")), None);
@@ -133,7 +152,7 @@ mod tests {
         assert!(!leaves.is_empty());
         leaves.forget(at(30));
         assert!(leaves.is_empty());
-        assert_eq!((leaves.order.len(), leaves.bytes), (0, 0));
+        assert_eq!((leaves.order.len(), leaves.bytes, account.kept()), (0, 0, 0));
     }
 
     #[test]

@@ -31,6 +31,15 @@ pub struct Interests {
     occupancy: Places,
 }
 
+/// Who wants an entry.
+pub enum Interested<P> {
+    All,
+    /// The places of those who do, each once.
+    Some(P),
+    /// Everybody has to be asked.
+    Unknown,
+}
+
 impl Interests {
     pub fn add(&mut self, place: usize, subscription: &Subscription) {
         let (place, filter) = (place as u32, &subscription.filter);
@@ -70,11 +79,11 @@ impl Interests {
         self.occupancy.remove(&place);
     }
 
-    /// The places of those who may want something of `entry`, each once; none: all of the `len` there are.
-    pub fn in_entry<'a>(&'a self, entry: &Entry, len: usize) -> Option<impl Iterator<Item = usize> + use<'a>> {
+    /// Who wants something of `entry`, of the `len` there are; whether they hear themselves is another question.
+    pub fn in_entry<'a>(&'a self, entry: &Entry, len: usize) -> Interested<impl Iterator<Item = usize> + use<'a>> {
         let (first, second, own) = match &entry.body {
             // Who lists several of the names would come up more than once.
-            Body::Messages(messages) if messages.len() > 1 && !self.named.is_empty() => return None,
+            Body::Messages(messages) if messages.len() > 1 && !self.named.is_empty() => return Interested::Unknown,
             Body::Messages(messages) => {
                 let named = messages.first().and_then(|message| self.named.get(&message.name));
                 (Some(&self.every_message), named, None)
@@ -83,11 +92,11 @@ impl Interests {
             Body::Occupancy(_) => (Some(&self.occupancy), None, None),
         };
         if first.map_or(0, Places::len) + second.map_or(0, Places::len) == len {
-            return None;
+            return Interested::All;
         }
         let own = own.map(|own| self.own_presence.range((own, 0)..=(own, u32::MAX)));
         let own = own.into_iter().flatten().map(|(_, place)| place);
         let places = [first, second].into_iter().flatten().flatten().chain(own);
-        Some(places.map(|place| *place as usize))
+        Interested::Some(places.map(|place| *place as usize))
     }
 }

@@ -1,6 +1,6 @@
 //! The log of one persisted channel: the window of the newest minutes first, behind it the file.
 
-use std::{sync::Arc, task::Poll, time::Duration};
+use std::{mem, sync::Arc, task::Poll, time::Duration};
 
 use crate::{
     core::{
@@ -51,7 +51,7 @@ impl ChannelLog for DiskChannel {
         entry: Arc<Entry>,
         later: Later<'_, Result<(), StoreError>>,
     ) -> Poll<Result<(), StoreError>> {
-        let open = Arc::clone(&self.past.open);
+        let open = &self.past.open;
         let value = encoding::encode(&entry);
         let key = rows::entry_key(open.row.id, entry.serial.place());
         let size = key.len() + value.len();
@@ -76,11 +76,15 @@ impl ChannelLog for DiskChannel {
             rows.put(ENTRIES, &key, &value)
         };
         let (bounds, done) = (self.bounds, later());
+        let past = Arc::clone(&self.past);
         let committed = move |result: Result<(), StoreError>| {
-            let mut state = open.state.lock();
+            let mut state = past.open.state.lock();
             state.pending -= 1;
             if result.is_ok() {
                 state.has_row = true;
+                if !mem::replace(&mut state.is_changed, true) {
+                    past.changed.lock().push(past.name.clone());
+                }
                 state.window.append_copy(now, entry, bounds);
             }
             drop(state);
@@ -92,7 +96,7 @@ impl ChannelLog for DiskChannel {
 
     fn remembered(&mut self) -> Vec<Known> {
         let mut state = self.past.open.state.lock();
-        let mut remembered = std::mem::take(&mut state.remembered);
+        let mut remembered = mem::take(&mut state.remembered);
         if remembered.is_empty() {
             // Opened again, after an actor's death.
             remembered.extend(state.window.entries().filter_map(|entry| Known::of(entry)));

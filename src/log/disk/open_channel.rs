@@ -41,6 +41,8 @@ pub struct State {
     /// The newest entry that was handed to the writer, and how many are not on disk yet.
     pub submitted: Option<Serial>,
     pub pending: usize,
+    /// The next sweep will look at it.
+    pub is_changed: bool,
     /// The file knows the channel.
     pub has_row: bool,
     pub remembered: Vec<Known>,
@@ -135,6 +137,7 @@ impl OpenChannel {
                 window: log.memory.kept(app, Window::new(epoch)),
                 submitted: None,
                 pending: 0,
+                is_changed: false,
                 has_row: false,
                 remembered: Vec::new(),
                 older: None,
@@ -197,8 +200,16 @@ pub(super) fn read(log: &DiskLog, name: &ChannelName, is_going: bool) -> Result<
             window.append_copy(came, entry, bounds);
         }
         remembered.reverse();
-        let state =
-            State { submitted: None, pending: 0, has_row: !is_going, remembered, older: None, window, skew: row.skew };
+        let state = State {
+            submitted: None,
+            is_changed: false,
+            pending: 0,
+            has_row: !is_going,
+            remembered,
+            older: None,
+            window,
+            skew: row.skew,
+        };
         Ok(Some(OpenChannel { row, state: Mutex::new(state) }))
     })
 }

@@ -5,6 +5,8 @@
 
 use std::{fmt, ops::ControlFlow, sync::Arc, task::Poll};
 
+use parking_lot::Mutex;
+
 use crate::{
     clock::Clock,
     core::{
@@ -37,6 +39,8 @@ pub struct DiskPast {
     pub name: ChannelName,
     pub open: Arc<OpenChannel>,
     pub engine: Arc<Engine>,
+    /// Those that the next sweep looks at.
+    pub changed: Arc<Mutex<Vec<ChannelName>>>,
     backlog_bytes: usize,
     clock: Clock,
     /// Pays for what is read for a crowd.
@@ -63,6 +67,7 @@ impl DiskPast {
         Self {
             open,
             engine: Arc::clone(&log.engine),
+            changed: Arc::clone(&log.changed),
             backlog_bytes: log.backlog_bytes,
             clock: log.clock.clone(),
             account: log.memory.account(name.app()),

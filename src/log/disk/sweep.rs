@@ -1,6 +1,7 @@
 //! Retention: what is too old or too much goes, in small transactions, oldest first.
 
 use std::{
+    mem,
     ops::ControlFlow,
     panic::{self, AssertUnwindSafe},
     sync::{
@@ -16,7 +17,9 @@ use crate::{
     ids::ChannelName,
     limits,
     log::disk::{
-        DiskLog, Retention, encoding,
+        DiskLog, Retention,
+        agenda::Agenda,
+        encoding,
         rows::{self, CHANNELS, ChannelRow, ENTRIES, PRESENCE, Slice},
     },
     store::{
@@ -39,6 +42,8 @@ struct Look {
     name: ChannelName,
     row: ChannelRow,
     oldest: Option<Place>,
+    /// The bytes that were counted before.
+    known: u64,
 }
 
 impl DiskLog {
@@ -52,20 +57,20 @@ impl DiskLog {
         if uptime.saturating_sub(self.opened) > self.memory.bounds().age {
             self.memory.expire_unopened(uptime);
         }
-        let mut swept = Swept::default();
-        let mut names = Vec::new();
-        self.engine.read(|rows| {
-            rows::channels(rows, |name, row| {
-                if !row.is_window {
-                    names.push(name);
-                }
-                Ok(())
-            })
-        })?;
-        let mut stored = 0;
+        let (mut swept, mut agenda) = (Swept::default(), self.agenda.lock());
+        let now = self.clock.now();
+        let is_all = agenda.begins_anew(now);
+        let mut names = self.changed();
+        if is_all {
+            names = self.all()?;
+        } else {
+            names.extend(agenda.take_due(now));
+        }
+        let mut stored = if is_all { 0 } else { self.stored_bytes.load(Ordering::Relaxed) };
         for name in names {
-            match self.sweep_channel(name, &mut swept) {
-                Ok(bytes) => stored += bytes,
+            match self.sweep_channel(name, &mut agenda, &mut swept) {
+                Ok((known, left)) if !is_all => stored = (stored + left).saturating_sub(known),
+                Ok((_, left)) => stored += left,
                 // The others are swept all the same.
                 Err(error @ StoreError::Damaged(_)) => {
                     tracing::error!(%error, "a channel cannot be swept");
@@ -77,11 +82,40 @@ impl DiskLog {
         Ok(swept)
     }
 
-    /// The bytes that are left of it.
-    fn sweep_channel(&self, name: ChannelName, swept: &mut Swept) -> Result<u64, StoreError> {
+    /// Those with entries that no sweep has seen.
+    fn changed(&self) -> Vec<ChannelName> {
+        let names = mem::take(&mut *self.changed.lock());
+        for open in names.iter().filter_map(|name| self.at_hand(name)) {
+            // What comes from now on is seen by the next one.
+            open.state.lock().is_changed = false;
+        }
+        names
+    }
+
+    fn all(&self) -> Result<Vec<ChannelName>, StoreError> {
+        let mut names = Vec::new();
+        self.engine.read(|rows| {
+            rows::channels(rows, |name, row| {
+                if !row.is_window {
+                    names.push(name);
+                }
+                Ok(())
+            })
+        })?;
+        Ok(names)
+    }
+
+    /// The bytes of it that were known before, and those that are left.
+    fn sweep_channel(
+        &self,
+        name: ChannelName,
+        agenda: &mut Agenda,
+        swept: &mut Swept,
+    ) -> Result<(u64, u64), StoreError> {
         let Some(mut look) = self.look_at(name)? else {
-            return Ok(0);
+            return Ok((0, 0));
         };
+        let known = look.known;
         // No longer persisted: what is there goes like what is old.
         let retention = (self.retention)(&look.name).unwrap_or(Retention { age: self.memory.bounds().age, bytes: 0 });
         let age = u64::try_from(retention.age.as_millis()).unwrap_or(u64::MAX);
@@ -94,16 +128,21 @@ impl DiskLog {
             let removed = self.trim(&look.name, before, cutoff, retention.bytes)?;
             swept.entries += removed;
             match self.look_at(look.name)? {
-                Some(again) if removed > 0 => look = again,
-                Some(again) => return Ok(again.row.bytes),
-                None => return Ok(0),
+                Some(again) => look = again,
+                None => return Ok((known, 0)),
+            }
+            if removed == 0 {
+                break;
             }
         }
         let is_gone = look.oldest.is_none() && look.row.last.0 < cutoff;
         if is_gone && self.forget(&look.name)? {
             swept.channels += 1;
+            return Ok((known, 0));
         }
-        Ok(look.row.bytes)
+        let oldest = look.oldest.unwrap_or(look.row.last).0;
+        agenda.add(look.name, oldest, retention.age);
+        Ok((known, look.row.bytes))
     }
 
     /// Counts the entries that are new since the last look.
@@ -112,6 +151,7 @@ impl DiskLog {
             let Some(mut row) = rows::channel(rows, &name)? else {
                 return Ok(None);
             };
+            let known = row.bytes;
             let (mut oldest, mut newest) = (None, None);
             let first = &mut |key: &[u8], _: &[u8]| {
                 oldest = rows::entry_place(key).map(|(_, place)| place);
@@ -127,7 +167,7 @@ impl DiskLog {
             rows::raw_entries(rows, ENTRIES, row.id, uncounted, Order::Rising, count)?;
             row.counted = newest.unwrap_or(row.counted);
             let name = name.clone();
-            Ok(Some((Look { name, row, oldest }, newest.is_some())))
+            Ok(Some((Look { name, row, oldest, known }, newest.is_some())))
         })?;
         Ok(look.map(|(look, is_news)| {
             if is_news {

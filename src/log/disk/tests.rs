@@ -33,7 +33,7 @@ fn clock() -> Clock {
 
 fn memory() -> MemoryLog {
     let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
-    MemoryLog::new(bounds, Box::new(|_| Account::server(1 << 24)))
+    MemoryLog::new(bounds, Arc::new(Account::server(1 << 24)))
 }
 
 fn engine(disk: &FaultyDisk) -> Arc<Engine> {
@@ -55,7 +55,7 @@ fn log(disk: &FaultyDisk, clock: &Clock) -> DiskLog {
 fn log_paid_by(account: &Account, engine: Arc<Engine>, clock: &Clock) -> DiskLog {
     let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
     let account = account.clone();
-    let memory = MemoryLog::new(bounds, Box::new(move |_| account.clone()));
+    let memory = MemoryLog::new(bounds, Arc::new(account));
     let retention = Retention { age: DAY, bytes: 1 << 30 };
     DiskLog::open(memory, engine, Box::new(move |_| Some(retention)), 1 << 20, clock.clone()).unwrap()
 }

@@ -34,10 +34,6 @@ impl Pass {
     }
 }
 
-/// The token is wrong or has expired; the answer does not say which, but of a token of ours which claim is why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denied(pub Option<String>);
-
 impl Access {
     pub fn new(settings: &config::Group, leeway: &Leeway) -> Self {
         Self {
@@ -47,9 +43,11 @@ impl Access {
         }
     }
 
-    pub fn check(&self, token: &str, clock: &Clock) -> Result<Pass, Denied> {
+    /// # Errors
+    /// The token is wrong or has expired; the answer does not say which, but of a token of ours which claim is why.
+    pub fn check(&self, token: &str, clock: &Clock) -> Result<Pass, Option<String>> {
         if token.is_empty() || token.len() > limits::TOKEN_BYTES {
-            return Err(Denied(None));
+            return Err(None);
         }
         match self.key.subject(token, "userId", clock.now()) {
             Ok((user, expires)) if is_user(&user) => Ok(Pass { user: user.into(), expires }),
@@ -58,7 +56,7 @@ impl Access {
     }
 
     /// The log says it, too: mostly the operator has to change how tokens are issued.
-    fn deny(&self, token: &str, clock: &Clock) -> Denied {
+    fn deny(&self, token: &str, clock: &Clock) -> Option<String> {
         let expected = Expected {
             user: &["userId"],
             kind: "a whole number, or a text of 1 to 256 bytes without control characters",
@@ -74,7 +72,7 @@ impl Access {
         {
             tracing::warn!(reason, more, "the token of a group client names nobody");
         }
-        Denied(reason)
+        reason
     }
 
     pub fn is_service(&self, key: &[u8]) -> bool {

@@ -1,5 +1,5 @@
 //! The HTTP interface (`docs/protocols/group.md §2`): users ask with their token for what is theirs, services with their
-//! key change groups and notify. One call a file.
+//! key change groups and notify.
 //!
 //! Answers have the shape of the older HTTP service: `{"code":0,"message":"success","data":…}`, or the HTTP status as
 //! `code` with `"data":null`.
@@ -23,20 +23,11 @@ use crate::{
     older::group::{code::Code, endpoint::GroupEndpoint},
 };
 
-mod change_members;
 mod fields;
-mod group_info;
-mod groups_of_user;
-mod make_group;
-mod members;
+mod groups;
 mod messages;
 mod notifications;
-mod notify;
-mod offline;
-mod read_notifications;
-mod reload_blacklist;
 mod request;
-mod status;
 
 use request::ApiRequest;
 
@@ -54,7 +45,7 @@ pub fn routes(config: &mut web::ServiceConfig, group: &GroupEndpoint, path: &str
                 answer(ApiRequest { group, http: request, query, body }, below).await
             }
             Err(body::NoBody::TooLarge { .. }) => Err(Code::BodyTooLarge),
-            Err(body::NoBody::NoRoom(_)) => Err(Code::Busy),
+            Err(body::NoBody::NoRoom(full)) => Err(Code::NoMemory(full.to_string())),
             Err(body::NoBody::Broken) => Err(Code::BadBody("the body broke off, or came too slowly")),
         };
         written(answer)
@@ -66,23 +57,52 @@ async fn answer(request: ApiRequest<'_>, path: &str) -> ApiResult {
     request.check_address()?;
     let parts: Vec<String> = path.split('/').skip(1).map(decoded).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let is_get = matches!(*request.http.method(), Method::GET | Method::HEAD);
-    match parts[..] {
-        ["users", "status"] => request.status().await,
-        ["users", user, "groups"] => request.groups_of_user(user).await,
-        ["messages"] => request.messages().await,
-        ["messages", "offline"] => request.offline().await,
-        ["notifications"] if is_get => request.notifications().await,
-        ["notifications"] => request.notify().await,
-        ["notifications", "unread-count"] => request.unread_notifications().await,
-        ["notifications", "read"] => request.read_notifications().await,
-        ["notifications", "read-all"] => request.read_all_notifications().await,
-        ["groups"] => request.make_group().await,
-        ["groups", group] => request.group_info(group),
-        ["groups", group, "members"] if is_get => request.members(group),
-        ["groups", group, "members"] => request.change_members(group).await,
-        ["blacklist", "reload"] => request.reload_blacklist(),
+    let method = request.http.method();
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    match (method, &parts[..]) {
+        ("GET", ["users", "status"]) => request.status().await,
+        ("GET", ["users", user, "groups"]) => request.groups_of_user(user).await,
+        ("GET", ["messages"]) => request.messages().await,
+        ("GET", ["messages", "offline"]) => request.offline_messages().await,
+        ("GET", ["notifications"]) => request.notifications().await,
+        ("POST", ["notifications"]) => request.notify().await,
+        ("GET", ["notifications", "unread-count"]) => request.unread_notifications().await,
+        ("POST", ["notifications", "read"]) => request.read_notifications().await,
+        ("POST", ["notifications", "read-all"]) => request.read_all_notifications().await,
+        ("POST", ["groups"]) => request.make_group().await,
+        ("GET", ["groups", group]) => request.group(group),
+        ("GET", ["groups", group, "members"]) => request.members(group),
+        ("POST", ["groups", group, "members"]) => request.add_members(group).await,
+        ("DELETE", ["groups", group, "members"]) => request.remove_members(group).await,
+        ("POST", ["blacklist", "reload"]) => request.reload_blacklist(),
+        (_, ["users", "status"] | ["users", _, "groups"] | ["messages"] | ["messages", "offline"])
+        | (_, ["notifications", "unread-count"] | ["groups", _]) => Err(Code::BadMethod("GET")),
+        (_, ["notifications", "read" | "read-all"] | ["groups"] | ["blacklist", "reload"]) => {
+            Err(Code::BadMethod("POST"))
+        }
+        (_, ["notifications"]) => Err(Code::BadMethod("GET, POST")),
+        (_, ["groups", _, "members"]) => Err(Code::BadMethod("GET, POST, DELETE")),
         _ => Err(Code::NoPath),
+    }
+}
+
+impl ApiRequest<'_> {
+    /// Of anybody, without credentials, as the older server.
+    async fn status(&self) -> ApiResult {
+        let status = self.groups().status(&self.parameter("user_id").ok_or(Code::NoUser)?).await?;
+        Ok(json!(status))
+    }
+
+    /// Reads the file of the blacklist again (`docs/protocols/group.md §8`).
+    fn reload_blacklist(&self) -> ApiResult {
+        self.must_be_service()?;
+        match self.group.shared.ip_filter.reload() {
+            Ok(networks) => Ok(json!({"networks": networks})),
+            Err(faults) => {
+                tracing::error!("the old blacklist of the group protocol stays in use: {faults}");
+                Err(Code::BadBlacklist(faults.to_string()))
+            }
+        }
     }
 }
 

@@ -68,11 +68,7 @@ reply_table! {
         ),
         /// The same of a page of the history.
         NoMessageBefore => Reply::new(404, "消息不存在", "the group has no message with the id before_id"),
-        TooLarge => Reply::new(
-            413,
-            "消息过大",
-            format!("a message may have {} bytes", limits::GROUP_MESSAGE_BYTES),
-        ),
+        TooLarge => Reply::new(413, "消息过大", format!("a message may have {} bytes", limits::GROUP_MESSAGE_BYTES)),
         TooFrequent => Reply::new(
             429,
             "发送过于频繁",
@@ -86,6 +82,8 @@ reply_table! {
             "there are as many groups, or members of the group, as the server keeps",
         ),
         Busy => Reply::new(503, "服务繁忙，请稍后重试", "the server is busy; try again"),
+        /// An account is full, which the reason names with its setting.
+        NoMemory(why: String) => Reply::new(503, "服务繁忙，请稍后重试", why.clone()),
         NotStored => Reply::new(503, "消息保存失败", "the store does not answer; try again"),
         Internal => Reply::new(500, "服务器内部错误", "the log says why by the name in brackets"),
 
@@ -122,15 +120,10 @@ reply_table! {
                 limits::GROUP_NAME_BYTES
             ),
         ),
-        NoWholeNumber { name: &'static str, number: String } => Reply::new(
+        BadNumber { name: &'static str, number: String, what: &'static str } => Reply::new(
             400,
-            format!("{name} 参数无效 ({number} is no whole number)"),
-            format!("{name}: {number} is no whole number; an id must be a text or a whole number in digits alone"),
-        ),
-        Negative { name: &'static str, number: String } => Reply::new(
-            400,
-            format!("{name} 参数无效 ({number} is negative)"),
-            format!("{name}: {number} is negative; an id must be a text or a whole number in digits alone"),
+            format!("{name} 参数无效 ({number} is {what})"),
+            format!("{name}: {number} is {what}; an id must be a text or a whole number in digits alone"),
         ),
         UnknownField { name: String, known: String } => Reply::new(
             400,
@@ -164,30 +157,24 @@ reply_table! {
 impl From<&Fault> for Code {
     fn from(fault: &Fault) -> Self {
         match fault {
-            Fault::Malformed { .. }
-            | Fault::BodyUnreadable { .. }
-            | Fault::BadParameter { .. }
-            | Fault::InvalidData { .. } => Self::BadFormat,
             Fault::ChannelNameTooShort { .. }
             | Fault::ChannelNameTooLong { .. }
             | Fault::ChannelNameForbidden
             | Fault::ChannelNameInvalid { .. } => Self::BadGroup,
-            Fault::Unauthenticated { .. }
-            | Fault::TokenExpired
-            | Fault::TokenRevoked
-            | Fault::TokenUnknown
-            | Fault::KeyUnknown
-            | Fault::InvalidJwt { .. }
-            | Fault::InvalidToken => Self::Unauthorized,
             Fault::ChannelForbidden | Fault::NotPermitted { .. } | Fault::ForgedSender => Self::NotMember,
-            Fault::NotFound { .. } | Fault::NotAttached => Self::NoGroup,
-            Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } | Fault::BacklogTooLong => Self::TooLarge,
             Fault::PositionExpired | Fault::PositionUnreadable { .. } => Self::NoMessage,
-            Fault::RateLimited => Self::TooFrequent,
             Fault::ChannelFull { .. } | Fault::TooManyChannels { .. } => Self::TooMany,
+            Fault::RateLimited => Self::TooFrequent,
             Fault::DiskFull => Self::NotStored,
-            Fault::Busy | Fault::AppChannels { .. } | Fault::MemoryFull { .. } | Fault::ShuttingDown => Self::Busy,
-            _ => Self::Internal,
+            Fault::AppChannels { .. } | Fault::MemoryFull { .. } => Self::NoMemory(fault.to_string()),
+            fault => match fault.http_status() {
+                400 => Self::BadFormat,
+                401 => Self::Unauthorized,
+                404 => Self::NoGroup,
+                413 => Self::TooLarge,
+                503 => Self::Busy,
+                _ => Self::Internal,
+            },
         }
     }
 }

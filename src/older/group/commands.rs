@@ -1,142 +1,157 @@
-//! What clients ask for, one command a file (`docs/protocols/group.md §4`): its fields, how they are read, what it does.
+//! What clients ask for (`docs/protocols/group.md §4, §5, §6, §9`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::{
-    actors::transport::context::TransportContext,
+    actors::{refusals::Reason, transport::context::TransportContext},
+    limits,
     older::group::{
         code::Code,
-        frame::{Frame, Kind},
-        groups::AnswerTo,
+        frame::{Data, Frame, Kind},
+        groups::{AnswerTo, Sent},
+        message::{GroupMessage, group_channel, user_channel},
         reply::ReplyTo,
-        socket::Socket,
+        resume::Resuming,
+        socket::{FIVE_ATTEMPTS, Identity, NO_ROOM, Socket},
     },
 };
 
-mod auth;
-mod join_group;
-mod leave_group;
-mod mark_read;
-mod send_message;
-
-use auth::Auth;
-use join_group::JoinGroup;
-use leave_group::LeaveGroup;
-use mark_read::MarkRead;
-use send_message::SendMessage;
-
-#[derive(Debug, PartialEq, Eq)]
-pub enum Command<'a> {
-    Ping,
-    Auth(Auth),
-    SendMessage(SendMessage<'a>),
-    JoinGroup(JoinGroup),
-    LeaveGroup(LeaveGroup),
-    MarkRead(MarkRead),
-}
-
-/// A command that a client sent by the name `id`.
+/// A request, by the name that the client has for it.
 pub struct Request<'a, 'b> {
     pub id: &'a str,
     pub transport: &'a mut TransportContext<'b>,
 }
 
 impl Request<'_, '_> {
-    pub fn reply(&self) -> ReplyTo<'_> {
+    fn reply(&self) -> ReplyTo<'_> {
         ReplyTo { id: self.id, now: self.transport.now() }
     }
 
-    pub fn answer_to(&self) -> AnswerTo {
+    fn ack(&self) -> Bytes {
+        self.reply().ack(self.id, true)
+    }
+
+    fn answer_to(&self) -> AnswerTo {
         AnswerTo { handle: self.transport.handle(), id: self.id.to_owned() }
     }
 }
 
-impl<'a> Command<'a> {
+impl Socket {
     /// # Errors
-    /// The first rule that `data` breaks.
-    pub fn parse(frame: &Frame<'a>) -> Result<Self, Code> {
-        Ok(match frame.kind {
-            Kind::Ping => Self::Ping,
-            Kind::Auth => Self::Auth(Auth::parse(frame.data()?)?),
-            Kind::SendMessage => Self::SendMessage(SendMessage::parse(frame)?),
-            Kind::JoinGroup => Self::JoinGroup(JoinGroup::parse(frame.data()?)?),
-            Kind::LeaveGroup => Self::LeaveGroup(LeaveGroup::parse(frame.data()?)?),
-            Kind::MarkRead => Self::MarkRead(MarkRead::parse(frame.data()?)?),
-            Kind::Unknown => return Err(Code::UnknownType),
-        })
-    }
-
-    /// # Errors
-    /// Why it is not done.
-    pub fn run(self, socket: &mut Socket, mut request: Request<'_, '_>) -> Result<(), Code> {
-        match self {
-            Self::Ping => {
+    /// The first rule that the frame breaks, or why it is not carried out.
+    pub(super) fn carry_out(&mut self, frame: &Frame<'_>, mut request: Request<'_, '_>) -> Result<(), Code> {
+        self.shared.groups.counters.received(frame.kind);
+        match frame.kind {
+            Kind::Ping => {
                 let pong = request.reply().pong();
                 request.transport.send_frame(pong);
+                return Ok(());
+            }
+            Kind::Auth => return self.authenticate(frame.data()?, &mut request),
+            _ => {}
+        }
+        let user = self.user()?;
+        match frame.kind {
+            Kind::SendMessage => self.send(frame.data()?.message()?, frame.raw_data, &user, &mut request),
+            Kind::JoinGroup => self.join_group(&frame.data()?.group()?, &user, &mut request),
+            Kind::LeaveGroup => {
+                let (group, ack) = (frame.data()?.group()?, request.ack());
+                // Also where it never was. Its user stays a member.
+                if request.transport.detach(&group_channel(&group), 0, ack.clone()).is_err() {
+                    request.transport.send_frame(ack);
+                }
                 Ok(())
             }
-            Self::Auth(command) => command.run(socket, &mut request),
-            Self::SendMessage(command) => command.run(socket, &mut request),
-            Self::JoinGroup(command) => command.run(socket, &mut request),
-            Self::LeaveGroup(command) => command.run(&mut request),
-            Self::MarkRead(command) => command.run(socket, &request),
+            Kind::MarkRead => {
+                let (group, message) = frame.data()?.marked()?;
+                self.shared.groups.mark_read(group, &user, message, request.answer_to())
+            }
+            Kind::Ping | Kind::Auth | Kind::Unknown => Err(Code::UnknownType),
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn command(text: &str) -> Result<Command<'_>, Code> {
-        Command::parse(&Frame::parse(text).expect("an envelope"))
-    }
-
-    /// docs/protocols/group.md §4, field by field.
-    #[test]
-    fn commands() {
-        assert_eq!(command(r#"{"type":"ping"}"#), Ok(Command::Ping));
-        let auth = command(r#"{"type":"auth","data":{"token":"t","last_message_id":"m"}}"#);
-        let expected = Auth { token: "t".into(), last_message: Some("m".into()) };
-        assert_eq!(auth, Ok(Command::Auth(expected)));
-        let data = r#"{"group_id":"g","msg_type":1,"content":"\u5c0f"}"#;
-        let text = format!(r#"{{"type":"send_message","data":{data}}}"#);
-        let expected =
-            SendMessage { data, group: "g".into(), msg_type: 1, content: "小".into(), image_url: String::new() };
-        assert_eq!(command(&text), Ok(Command::SendMessage(expected)));
-        let image =
-            command(r#"{"type":"send_message","data":{"group_id":"g","msg_type":2,"image_url":"u","content":null}}"#);
-        assert!(matches!(image, Ok(Command::SendMessage(message)) if message.image_url == "u"));
-        let read = command(r#"{"type":"mark_read","data":{"group_id":"g","message_id":7}}"#);
-        let expected = MarkRead { group: "g".into(), message: "7".into() };
-        assert_eq!(read, Ok(Command::MarkRead(expected)));
-    }
-
-    #[test]
-    fn what_is_missing_or_wrong() {
-        const FORMAT: &str = "消息格式错误";
-        for (text, message) in [
-            (r#"{"type":"auth"}"#, FORMAT),
-            (r#"{"type":"auth","data":[]}"#, FORMAT),
-            (r#"{"type":"auth","data":{"token":5}}"#, FORMAT),
-            (r#"{"type":"auth","data":{"token":"t","last_message_id":{}}}"#, FORMAT),
-            (r#"{"type":"auth","data":{}}"#, "token 不能为空"),
-            (r#"{"type":"join_group","data":{}}"#, "group_id 不能为空"),
-            (r#"{"type":"join_group","data":{"group_id":""}}"#, "group_id 不能为空"),
-            (r#"{"type":"join_group","data":{"group_id":12}}"#, FORMAT),
-            (r#"{"type":"leave_group"}"#, FORMAT),
-            (r#"{"type":"mark_read","data":{"group_id":"g"}}"#, "message_id 不能为空"),
-            (r#"{"type":"send_message","data":null}"#, FORMAT),
-            (r#"{"type":"send_message","data":{"msg_type":1}}"#, "group_id 不能为空"),
-            (r#"{"type":"send_message","data":{"group_id":"g","content":"x"}}"#, "msg_type 不能为空"),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":3,"content":"x"}}"#, FORMAT),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":"1"}}"#, FORMAT),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":1}}"#, "content 不能为空"),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":1,"content":""}}"#, "content 不能为空"),
-            (r#"{"type":"send_message","data":{"group_id":"g","msg_type":2}}"#, "image_url 不能为空"),
-            (r#"{"type":"shout","data":{}}"#, "未知的消息类型"),
-            (r#"{"data":{}}"#, "未知的消息类型"),
-        ] {
-            let reply = command(text).expect_err("refused").reply();
-            assert_eq!((reply.code, &*reply.text), (400, message), "{text}");
+    fn authenticate(&mut self, data: Data<'_>, request: &mut Request<'_, '_>) -> Result<(), Code> {
+        let (token, last_message) = data.credentials()?;
+        let groups = Arc::clone(&self.shared.groups);
+        let pass = match self.shared.access.get().check(&token, &groups.clock) {
+            Ok(pass) => pass,
+            Err(reason) => {
+                self.refuse_token(reason.as_deref(), request);
+                return Ok(());
+            }
+        };
+        let success = request.reply().auth_success(&pass.user, None);
+        if let Some(identity) = &mut self.identity {
+            if identity.connection.user != pass.user {
+                return Err(Code::OtherUser);
+            }
+            identity.expires = pass.expires;
+            request.transport.send_frame(success);
+            self.wake_at_the_end(request.transport);
+            return Ok(());
         }
+        let connection = groups.enter(&pass.user, request.transport.handle(), request.transport.connection());
+        let names = groups.groups_of(&pass.user);
+        self.identity = Some(Identity { connection, expires: pass.expires });
+        self.wake_at_the_end(request.transport);
+        self.is_tailored = last_message.is_some();
+        let channels = names.iter().map(|group| group_channel(group));
+        let channels: Vec<_> = channels.chain([user_channel(&pass.user)]).collect();
+        for channel in &channels {
+            if request.transport.subscribe(channel, self.is_tailored, Bytes::new()).is_err() {
+                // It would miss messages in silence.
+                request.transport.close(NO_ROOM);
+                return Ok(());
+            }
+        }
+        match last_message {
+            None => request.transport.send_frame(success),
+            Some(last) => self.resuming = Some(Resuming::new(request.id, last, channels)),
+        }
+        Ok(())
+    }
+
+    /// `reason`: which claim of a token of ours is why.
+    fn refuse_token(&mut self, reason: Option<&str>, request: &mut Request<'_, '_>) {
+        request.transport.count_error();
+        let why = || "group: the token of a connection is refused".to_owned();
+        request.transport.worker().broker.refused(Reason::Token, Some(self.address), why);
+        self.shared.note_failure(self.address);
+        let failed = request.reply().auth_failed(reason);
+        request.transport.send_frame(failed);
+        self.attempts += 1;
+        if self.attempts >= limits::GROUP_AUTH_ATTEMPTS {
+            request.transport.close(FIVE_ATTEMPTS);
+        }
+    }
+
+    /// This connection gets the messages of a group from now on.
+    fn join_group(&self, group: &str, user: &str, request: &mut Request<'_, '_>) -> Result<(), Code> {
+        let groups = &self.shared.groups;
+        groups.admit(group, user).map_err(|code| match code {
+            Code::NoGroup => Code::NoGroupToJoin(groups.settings.api_path.trim_end_matches('/').to_owned()),
+            code => code,
+        })?;
+        let ack = request.ack();
+        self.join(group, ack, request.transport)
+    }
+
+    /// Stored, acknowledged, and sent to all members; `data` is how the client wrote it.
+    fn send(&self, message: GroupMessage, data: &str, user: &Arc<str>, to: &mut Request<'_, '_>) -> Result<(), Code> {
+        if !self.shared.rates.allow(user) {
+            return Err(Code::TooFrequent);
+        }
+        let groups = &self.shared.groups;
+        if groups.admit(&message.group_id, user)? {
+            self.join(&message.group_id, Bytes::new(), to.transport)?;
+        }
+        let message = GroupMessage { sender_id: user.to_string(), ..message };
+        if let Sent::Now(id) = groups.send(message, data, to.answer_to())? {
+            let ack = to.reply().ack(&id, true);
+            to.transport.send_frame(ack);
+        }
+        Ok(())
     }
 }

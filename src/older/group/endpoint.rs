@@ -1,7 +1,6 @@
 //! The way in to the group protocol, and what its worker threads share (`docs/protocols/group.md §2`).
 
 use std::{
-    fmt::{self, Display},
     net::IpAddr,
     sync::{
         Arc,
@@ -15,19 +14,21 @@ use actix_web::{
     rt, web,
 };
 use serde_json::json;
+use thiserror::Error;
 
 use crate::{
     actors::{metrics::GroupFigures, refusals::Reason, transport::context::ProtocolHandler},
     auth::Leeway,
     config,
     edge::{self, Endpoint, Ingress, Methods, Refusal, admission::NotAdmitted, http::query::Query, refusal::explained},
+    error::reply_table,
     limits,
     live::Live,
     older::group::{
         access::Access,
         api,
         groups::Groups,
-        ip_filter::{BLOCKED, Blacklist, Blocked, IpFilter},
+        ip_filter::{BLOCKED, Blacklist, IpFilter},
         rates::Buckets,
         socket::Socket,
     },
@@ -72,7 +73,7 @@ impl Shared {
 
     /// Somebody there did not prove who it is.
     pub fn note_failure(&self, address: IpAddr) {
-        self.groups.counters.failed_auth();
+        self.groups.counters.count(|figures| figures.failed_auth += 1);
         if self.ip_filter.note_failure(address) {
             tracing::warn!(%address, "banned for a while: too many attempts to authenticate");
         }
@@ -109,46 +110,26 @@ impl GroupEndpoint {
         rt::spawn(async move { groups.listen().await });
         Self { ingress, shared }
     }
-
-    async fn health(&self, _: &HttpRequest, _: &mut web::Payload) -> HttpResponse {
-        plain(StatusCode::OK, "OK")
-    }
-
-    async fn stats(&self, request: &HttpRequest, _: &mut web::Payload) -> HttpResponse {
-        let query = Query::parse(request.query_string());
-        let users = self.shared.groups.online_users(query.get("scope") == Some("instance")).await;
-        HttpResponse::Ok().json(json!({"online_users": users}))
-    }
 }
 
-/// Why the group protocol itself refuses a client.
-#[derive(Debug)]
-pub enum Refused {
-    Blocked(Blocked),
-    Full { most: usize },
-}
-
-impl Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Blocked(Blocked::Listed) => f.write_str(BLOCKED),
-            Self::Blocked(Blocked::TooOften) => {
-                f.write_str("too many handshakes from this address (group.handshakes_per_second); try later")
-            }
-            Self::Full { most } => {
-                write!(f, "{most} connections are open, as many as group.max_connections allows; try later")
-            }
-        }
+reply_table! {
+    /// Why the group protocol itself refuses a client, with what it is counted as and answered.
+    #[derive(Debug, Error, PartialEq, Eq)]
+    pub enum Refused {
+        /// On the blacklist, or banned.
+        #[error("{BLOCKED}")]
+        Blocked => (Reason::Address, StatusCode::FORBIDDEN, "Forbidden\n"),
+        #[error("too many handshakes from this address (group.handshakes_per_second); try later")]
+        TooOften => (Reason::TooOften, StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n"),
+        #[error("{most} connections are open, as many as group.max_connections allows; try later")]
+        Full { most: usize } => (Reason::Full, StatusCode::SERVICE_UNAVAILABLE, "Too many connections\n"),
     }
+    fn row(&self) -> (Reason, StatusCode, &'static str);
 }
 
 impl edge::Refused for Refused {
     fn reason(&self) -> Reason {
-        match self {
-            Self::Blocked(Blocked::Listed) => Reason::Address,
-            Self::Blocked(Blocked::TooOften) => Reason::TooOften,
-            Self::Full { .. } => Reason::Full,
-        }
+        self.row().0
     }
 }
 
@@ -162,10 +143,8 @@ impl Endpoint for GroupEndpoint {
     }
 
     fn check(&self, request: &HttpRequest) -> Result<ConnectionPlace, Refused> {
-        self.shared.ip_filter.check_handshake(self.ingress.client_address(request)).map_err(|blocked| {
-            self.shared.groups.counters.blocked();
-            Refused::Blocked(blocked)
-        })?;
+        let checked = self.shared.ip_filter.check_handshake(self.ingress.client_address(request));
+        checked.inspect_err(|_| self.shared.groups.counters.count(|figures| figures.refused += 1))?;
         self.shared.take_place()
     }
 
@@ -187,9 +166,10 @@ impl Endpoint for GroupEndpoint {
             }
             Refusal::NotAdmitted(NotAdmitted::TooOften(_)) => (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n"),
             Refusal::NotAdmitted(_) => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n"),
-            Refusal::Own(Refused::Blocked(Blocked::Listed)) => (StatusCode::FORBIDDEN, "Forbidden\n"),
-            Refusal::Own(Refused::Blocked(Blocked::TooOften)) => (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests\n"),
-            Refusal::Own(Refused::Full { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "Too many connections\n"),
+            Refusal::Own(refused) => {
+                let (_, status, text) = refused.row();
+                (status, text)
+            }
         };
         explained(plain(status, text), &refusal.to_string())
     }
@@ -199,8 +179,12 @@ impl Endpoint for GroupEndpoint {
 pub fn routes(config: &mut web::ServiceConfig, group: &GroupEndpoint) {
     let settings = &group.shared.groups.settings;
     config.service(web::resource(&settings.ws_path).to(edge::websocket(group)));
-    edge::route(config, &settings.health_path, Methods::Any, group, GroupEndpoint::health);
-    edge::route(config, &settings.stats_path, Methods::Any, group, GroupEndpoint::stats);
+    edge::route(config, &settings.health_path, Methods::Any, group, async |_, _, _| plain(StatusCode::OK, "OK"));
+    edge::route(config, &settings.stats_path, Methods::Any, group, async |group, request, _| {
+        let query = Query::parse(request.query_string());
+        let users = group.shared.groups.online_users(query.get("scope") == Some("instance")).await;
+        HttpResponse::Ok().json(json!({"online_users": users}))
+    });
     api::routes(config, group, &settings.api_path);
 }
 

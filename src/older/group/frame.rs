@@ -5,21 +5,17 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{limits, older::group::code::Code};
+use crate::{
+    limits,
+    older::group::{code::Code, message::GroupMessage},
+};
 
 /// A frame whose envelope was read.
 #[derive(Debug)]
 pub struct Frame<'a> {
     pub kind: Kind,
-    /// The client's name for it, which the answer repeats; empty = none.
-    pub id: String,
-    data: Option<&'a RawValue>,
-}
-
-/// A frame that has no envelope, and by what name to answer it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    pub id: String,
+    /// As it was sent; empty = none.
+    pub raw_data: &'a str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,89 +31,88 @@ pub enum Kind {
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow, default, rename = "type")]
+    #[serde(borrow, rename = "type")]
     kind: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     message_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     timestamp: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
 
 /// All fields that `data` may have. A field of a wrong type is refused also where no command looks at it.
 #[derive(Deserialize)]
 pub struct Data<'a> {
-    #[serde(borrow, default)]
-    pub token: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    token: Option<String>,
+    #[serde(borrow)]
     last_message_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub group_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    group_id: Option<String>,
+    #[serde(borrow)]
     message_id: Option<&'a RawValue>,
-    #[serde(default)]
-    pub msg_type: Option<i64>,
-    #[serde(borrow, default)]
-    pub content: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub image_url: Option<Cow<'a, str>>,
+    msg_type: Option<i64>,
+    content: Option<String>,
+    image_url: Option<String>,
 }
 
 impl<'a> Frame<'a> {
+    /// The client's name for a frame, which the answer repeats, empty = none; and the frame.
+    ///
     /// # Errors
-    /// [`Unreadable`] when it is no object, or one of the envelope's fields is of another type.
-    pub fn parse(text: &'a str) -> Result<Self, Unreadable> {
-        let nameless = || Unreadable { id: String::new() };
+    /// [`Code::BadFormat`] when it is no object, or one of the envelope's fields is of another type.
+    pub fn parse(text: &'a str) -> (String, Result<Self, Code>) {
         // serde takes an array for a struct's fields in order.
-        if !text.trim_start().starts_with('{') {
-            return Err(nameless());
-        }
-        let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|_| nameless())?;
-        let id = envelope.message_id.map_or(Some(String::new()), identifier).ok_or_else(nameless)?;
-        let is_whole = |raw: &RawValue| raw.get().parse::<i64>().is_ok();
-        if !envelope.timestamp.is_none_or(is_whole) {
-            return Err(Unreadable { id });
-        }
-        let kind = match envelope.kind.map(|raw| serde_json::from_str::<Cow<'_, str>>(raw.get())) {
-            None => Kind::Unknown,
-            Some(Ok(kind)) => Kind::named(&kind),
-            Some(Err(_)) => return Err(Unreadable { id }),
+        let envelope: Option<Envelope<'_>> =
+            if text.trim_start().starts_with('{') { serde_json::from_str(text).ok() } else { None };
+        let named = envelope.and_then(|envelope| Some((identifier(envelope.message_id).ok()?, envelope)));
+        let Some((id, Envelope { kind, timestamp, data, .. })) = named else {
+            return (String::new(), Err(Code::BadFormat));
         };
-        Ok(Self { kind, id, data: envelope.data })
-    }
-
-    /// By what name to answer a frame that is not carried out; empty = none.
-    pub fn id_in(text: &str) -> String {
-        match Frame::parse(text) {
-            Ok(Frame { id, .. }) | Err(Unreadable { id }) => id,
-        }
+        let is_timed = timestamp.is_none_or(|raw| raw.get().parse::<i64>().is_ok());
+        let kind = match kind.map(|raw| serde_json::from_str::<Cow<'_, str>>(raw.get())) {
+            Some(Ok(kind)) if is_timed => Ok(Kind::named(&kind)),
+            None if is_timed => Ok(Kind::Unknown),
+            _ => Err(Code::BadFormat),
+        };
+        (id, kind.map(|kind| Self { kind, raw_data: data.map(RawValue::get).unwrap_or_default() }))
     }
 
     pub fn data(&self) -> Result<Data<'a>, Code> {
-        let data = self.raw_data();
-        if !data.starts_with('{') {
-            return Err(Code::BadFormat);
-        }
-        serde_json::from_str(data).map_err(|_| Code::BadFormat)
-    }
-
-    /// The `data` as it was sent; empty = none.
-    pub fn raw_data(&self) -> &'a str {
-        self.data.map(RawValue::get).unwrap_or_default()
+        let is_object = self.raw_data.starts_with('{');
+        let data = is_object.then(|| serde_json::from_str(self.raw_data).ok()).flatten();
+        data.ok_or(Code::BadFormat)
     }
 }
 
+/// Each is refused by the first field that is missing or wrong.
 impl Data<'_> {
-    /// The last message that the client has, if it says so.
-    pub fn last_message(&self) -> Result<Option<String>, Code> {
-        let last = self.last_message_id.map(identifier);
-        last.map_or(Ok(None), |last| last.ok_or(Code::BadFormat).map(|id| Some(id).filter(|id| !id.is_empty())))
+    /// The token, and the last message that the client has, if it says so.
+    pub fn credentials(self) -> Result<(String, Option<String>), Code> {
+        let last = identifier(self.last_message_id)?;
+        Ok((filled(self.token, "token")?, Some(last).filter(|last| !last.is_empty())))
     }
 
-    pub fn message(&self) -> Result<String, Code> {
-        let id = self.message_id.map_or(Some(String::new()), identifier).ok_or(Code::BadFormat)?;
-        if id.is_empty() { Err(Code::Missing("message_id")) } else { Ok(id) }
+    pub fn group(self) -> Result<String, Code> {
+        filled(self.group_id, "group_id")
+    }
+
+    /// A group, and the message of it that was read.
+    pub fn marked(self) -> Result<(String, String), Code> {
+        let group = filled(self.group_id, "group_id")?;
+        Ok((group, filled(Some(identifier(self.message_id)?), "message_id")?))
+    }
+
+    /// The message that is to be sent.
+    pub fn message(self) -> Result<GroupMessage, Code> {
+        let group_id = filled(self.group_id, "group_id")?;
+        let (content, image_url) = (self.content, self.image_url);
+        let (msg_type, content, image_url) = match self.msg_type {
+            Some(1) => (1, filled(content, "content")?, image_url.unwrap_or_default()),
+            Some(2) => (2, content.unwrap_or_default(), filled(image_url, "image_url")?),
+            Some(_) => return Err(Code::BadFormat),
+            None => return Err(Code::Missing("msg_type")),
+        };
+        Ok(GroupMessage { group_id, msg_type, content, image_url, ..GroupMessage::default() })
     }
 }
 
@@ -136,28 +131,23 @@ impl Kind {
     fn named(name: &str) -> Self {
         Self::NAMES.into_iter().find(|(_, known)| *known == name).map_or(Self::Unknown, |(kind, _)| kind)
     }
-
-    /// Before the client has said who it is.
-    pub const fn needs_no_user(self) -> bool {
-        matches!(self, Self::Ping | Self::Auth)
-    }
 }
 
 /// A field that must be there.
-pub fn filled(text: Option<Cow<'_, str>>, field: &'static str) -> Result<String, Code> {
-    let text = text.filter(|text| !text.is_empty());
-    Ok(text.ok_or(Code::Missing(field))?.into_owned())
+fn filled(text: Option<String>, field: &'static str) -> Result<String, Code> {
+    text.filter(|text| !text.is_empty()).ok_or(Code::Missing(field))
 }
 
-/// A string, or a number as its text (§3: the document's own Go client sends one).
-fn identifier(raw: &RawValue) -> Option<String> {
-    let json = raw.get();
-    let text = match json.as_bytes().first()? {
-        b'"' => serde_json::from_str(json).ok()?,
-        b'-' | b'0'..=b'9' => json.to_owned(),
-        _ => return None,
+/// A string, or a number as its text (§3: the document's own Go client sends one); empty = none.
+fn identifier(raw: Option<&RawValue>) -> Result<String, Code> {
+    let json = raw.map(RawValue::get).unwrap_or_default();
+    let text = match json.as_bytes().first() {
+        None => return Ok(String::new()),
+        Some(b'"') => serde_json::from_str(json).ok(),
+        Some(b'-' | b'0'..=b'9') => Some(json.to_owned()),
+        Some(_) => None,
     };
-    Some(text).filter(|text| text.len() <= limits::MESSAGE_ID_BYTES)
+    text.filter(|text: &String| text.len() <= limits::MESSAGE_ID_BYTES).ok_or(Code::BadFormat)
 }
 
 #[cfg(test)]
@@ -167,7 +157,11 @@ mod tests {
     /// docs/protocols/group.md §3.
     #[test]
     fn envelopes() {
-        let id = |text| Frame::parse(text).expect("an envelope").id;
+        let id = |text| {
+            let (id, frame) = Frame::parse(text);
+            assert!(frame.is_ok(), "{text}");
+            id
+        };
         assert_eq!(id(r#"{"type":"ping"}"#), "");
         assert_eq!(id(r#"{"type":"ping","message_id":null}"#), "");
         assert_eq!(id(r#"{"type":"ping","message_id":"c-1","timestamp":1760000000}"#), "c-1");
@@ -186,10 +180,60 @@ mod tests {
             (r#"{"type":"ping","message_id":"c-1","timestamp":"1"}"#, "c-1"),
             (r#"{"type":"ping","message_id":"c-1","timestamp":1.5}"#, "c-1"),
         ] {
-            let fault = Frame::parse(text).expect_err("unreadable");
-            assert_eq!(fault.id, id, "{text}");
+            let (named, frame) = Frame::parse(text);
+            assert_eq!((&*named, frame.err()), (id, Some(Code::BadFormat)), "{text}");
         }
         let long = format!(r#"{{"type":"ping","message_id":"{}"}}"#, "x".repeat(513));
-        assert!(Frame::parse(&long).is_err());
+        assert!(Frame::parse(&long).1.is_err());
+    }
+
+    fn data(text: &str) -> Result<Data<'_>, Code> {
+        Frame { kind: Kind::Unknown, raw_data: text }.data()
+    }
+
+    /// docs/protocols/group.md §4, field by field.
+    #[test]
+    fn fields() {
+        let credentials = |text| data(text).and_then(Data::credentials);
+        assert_eq!(credentials(r#"{"token":"t","last_message_id":"m"}"#), Ok(("t".into(), Some("m".into()))));
+        assert_eq!(credentials(r#"{"token":"t"}"#), Ok(("t".into(), None)));
+        let marked = |text| data(text).and_then(Data::marked);
+        assert_eq!(marked(r#"{"group_id":"g","message_id":7}"#), Ok(("g".into(), "7".into())));
+        let message = |text| data(text).and_then(Data::message);
+        let text = GroupMessage { group_id: "g".into(), msg_type: 1, content: "小".into(), ..GroupMessage::default() };
+        assert_eq!(message(r#"{"group_id":"g","msg_type":1,"content":"\u5c0f"}"#), Ok(text));
+        let image =
+            GroupMessage { group_id: "g".into(), msg_type: 2, image_url: "u".into(), ..GroupMessage::default() };
+        assert_eq!(message(r#"{"group_id":"g","msg_type":2,"image_url":"u","content":null}"#), Ok(image));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong() {
+        let credentials = |text| data(text).and_then(Data::credentials).map(drop);
+        let group = |text| data(text).and_then(Data::group).map(drop);
+        let marked = |text| data(text).and_then(Data::marked).map(drop);
+        let message = |text| data(text).and_then(Data::message).map(drop);
+        for (found, code) in [
+            (credentials(""), Code::BadFormat),
+            (credentials("[]"), Code::BadFormat),
+            (credentials(r#"{"token":5}"#), Code::BadFormat),
+            (credentials(r#"{"token":"t","last_message_id":{}}"#), Code::BadFormat),
+            (credentials("{}"), Code::Missing("token")),
+            (group("{}"), Code::Missing("group_id")),
+            (group(r#"{"group_id":""}"#), Code::Missing("group_id")),
+            (group(r#"{"group_id":12}"#), Code::BadFormat),
+            (group(r#"{"group_id":"g","content":5}"#), Code::BadFormat),
+            (marked(r#"{"group_id":"g"}"#), Code::Missing("message_id")),
+            (message("null"), Code::BadFormat),
+            (message(r#"{"msg_type":1}"#), Code::Missing("group_id")),
+            (message(r#"{"group_id":"g","content":"x"}"#), Code::Missing("msg_type")),
+            (message(r#"{"group_id":"g","msg_type":3,"content":"x"}"#), Code::BadFormat),
+            (message(r#"{"group_id":"g","msg_type":"1"}"#), Code::BadFormat),
+            (message(r#"{"group_id":"g","msg_type":1}"#), Code::Missing("content")),
+            (message(r#"{"group_id":"g","msg_type":1,"content":""}"#), Code::Missing("content")),
+            (message(r#"{"group_id":"g","msg_type":2}"#), Code::Missing("image_url")),
+        ] {
+            assert_eq!(found, Err(code));
+        }
     }
 }

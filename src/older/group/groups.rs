@@ -2,11 +2,11 @@
 //! threads.
 //!
 //! Whatever changes is handed to the store under a number or in an order that memory follows as well; others hear of it
-//! after its commit, by the channels (`deliver`). `send` stores messages, `members` knows who is in, `notifications` are
+//! after its commit, by the channels (`delivery`). `send` stores messages, `members` knows who is in, `notifications` are
 //! what concerns one user, `history` is what was said, `inbox` what other instances and services say.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,20 +26,19 @@ use crate::{
     },
     clock::{Clock, OncePerSecond},
     config,
-    ids::{ConnectionId, Timestamp},
+    ids::{ChannelName, ConnectionId, Timestamp},
     limits,
     older::group::{
         code::Code,
         counters::Counters,
-        delivery::DeliveryQueues,
         membership::Membership,
         repository::{self, Numbers, Repository, Times},
-        streams::{Bus, Received, Status},
+        streams::{Bus, Outgoing, Received, Status},
     },
-    store::{Batch, Store, StoreError},
+    store::{Batch, Commit, KeyedLock, Store, StoreError},
 };
 
-mod deliver;
+mod delivery;
 mod history;
 mod inbox;
 mod members;
@@ -48,7 +47,8 @@ mod send;
 #[cfg(test)]
 mod tests;
 
-pub use deliver::REMOVED;
+use delivery::Delivery;
+pub use delivery::REMOVED;
 pub use history::Missed;
 pub use members::Enrolment;
 pub use send::Sent;
@@ -57,24 +57,21 @@ pub use send::Sent;
 pub struct Groups {
     pub settings: config::Group,
     pub clock: Clock,
-    /// Authenticated connections. Groups that they are to attach to are left for them.
-    pub online: Arc<Online<Arc<str>, Arc<str>, ConnectionId>>,
+    /// Authenticated connections. Channels that they are to attach to are left for them.
+    pub online: Arc<Online<Arc<str>, ChannelName, ConnectionId>>,
     pub counters: Counters,
     pub(super) membership: RwLock<Membership>,
     repository: Repository,
-    /// Numbers are given under its lock, and what they name is handed to the store under it.
     numbers: Mutex<Numbers>,
     /// Held while members change in memory and are handed to the store, so that both do it in one order.
     changing: Mutex<()>,
-    /// Messages of our clients on their way to disk, by id.
-    sending: Mutex<HashMap<String, Arc<send::Pending>>>,
-    /// Messages of others on their way to disk, by id.
-    arriving: Mutex<HashSet<String>>,
-    /// Notifications on their way to disk: user and id.
-    storing: Mutex<HashSet<(String, String)>>,
+    /// Messages on their way to disk, by id, and those of our clients who have sent each.
+    storing: Mutex<HashMap<String, Vec<AnswerTo>>>,
+    /// Notifications on their way to disk: user, NUL, id.
+    notifying: Arc<KeyedLock>,
     /// Notifications that were sent from here and come back by Redis: user and id.
     echoes: Mutex<VecDeque<(String, String)>>,
-    deliveries: DeliveryQueues,
+    deliveries: delivery::DeliveryQueues,
     /// Names our messages among the entries of a channel, together with their numbers.
     publisher: ConnectionId,
     bus: Option<Bus>,
@@ -89,7 +86,7 @@ pub struct Groups {
 pub type Instances = (Bus, mpsc::Receiver<Received>);
 
 /// An authenticated connection among those of its user.
-pub type UserConnection = Registration<Arc<str>, Arc<str>, ConnectionId>;
+pub type UserConnection = Registration<Arc<str>, ChannelName, ConnectionId>;
 
 /// Where an answer goes that comes after a commit.
 #[derive(Clone)]
@@ -124,11 +121,10 @@ impl Groups {
             repository,
             numbers: Mutex::new(numbers),
             changing: Mutex::default(),
-            sending: Mutex::default(),
-            arriving: Mutex::default(),
             storing: Mutex::default(),
+            notifying: Arc::default(),
             echoes: Mutex::default(),
-            deliveries: DeliveryQueues::default(),
+            deliveries: delivery::DeliveryQueues::default(),
             publisher: ConnectionId::random(),
             bus,
             inbox: inbox.map(AsyncMutex::new),
@@ -186,7 +182,7 @@ impl Groups {
         {
             return Ok(status.unwrap_or_default());
         }
-        let Times { online, offline } = self.repository.times(user).map_err(|error| self.to_code(&error))?;
+        let Times { online, offline } = self.read(self.repository.times(user))?;
         let since = self.online.since(user).map(|since| since.millis() / 1_000);
         let last_seen = if since.is_some() { self.seconds() } else { offline };
         let times = [last_seen, since.unwrap_or(online), offline];
@@ -226,6 +222,47 @@ impl Groups {
         figures
     }
 
+    /// Commits a batch with what Redis is to get; `then` hears of it on the store's thread, or on this one when the store
+    /// refuses at once.
+    fn commit(
+        self: &Arc<Self>,
+        batch: Batch,
+        outgoing: impl IntoIterator<Item = Outgoing>,
+        then: impl FnOnce(&Arc<Self>, Result<(), &StoreError>) + Send + 'static,
+    ) -> Commit {
+        let mut outgoing: Vec<_> = outgoing.into_iter().collect();
+        let batch = outgoing.iter_mut().fold(batch, |batch, one| one.row(batch));
+        let groups = Arc::clone(self);
+        self.repository.commit_then(batch, move |outcome| {
+            then(&groups, outcome.as_ref().map(drop));
+            if outcome.is_ok() {
+                outgoing.into_iter().for_each(Outgoing::send);
+            }
+        })
+    }
+
+    /// The same of what gets a number. Under the lock of the numbers, so that commits are in their order: a `then` that
+    /// hears that the store has refused must not take it.
+    fn commit_numbered(
+        self: &Arc<Self>,
+        put: impl FnOnce(Batch, u64) -> Batch,
+        outgoing: Option<Outgoing>,
+        then: impl FnOnce(&Arc<Self>, u64, Result<(), &StoreError>) + Send + 'static,
+    ) -> Commit {
+        let mut numbers = self.numbers.lock();
+        let (number, batch) = numbers.give(self.clock.now(), Batch::new());
+        self.commit(put(batch, number), outgoing, move |groups, outcome| {
+            if outcome.is_ok() {
+                groups.numbers.lock().committed(number);
+            }
+            then(groups, number, outcome);
+        })
+    }
+
+    async fn stored(&self, outcome: Commit) -> Result<(), Code> {
+        outcome.await.map(drop).map_err(|error| self.not_stored(&error))
+    }
+
     /// Unix seconds.
     pub fn seconds(&self) -> u64 {
         self.clock.now().millis() / 1_000
@@ -242,11 +279,11 @@ impl Groups {
         if let Some(more) = self.warning.allows(&self.clock) {
             tracing::error!(%error, more, "groups cannot be read or written");
         }
-        match error {
-            StoreError::Full => Code::NotStored,
-            StoreError::Busy | StoreError::Memory(_) | StoreError::Closed | StoreError::Unreachable(_) => Code::Busy,
-            StoreError::Io(_) | StoreError::Damaged(_) => Code::Internal,
-        }
+        Code::from(&error.to_fault())
+    }
+
+    fn read<T>(&self, outcome: Result<T, StoreError>) -> Result<T, Code> {
+        outcome.map_err(|error| self.to_code(&error))
     }
 
     /// The same of something that was to be written, whatever kept it from that (§5, 503).

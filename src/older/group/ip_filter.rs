@@ -9,14 +9,18 @@ use std::{
 };
 
 use ipnet::IpNet;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
     config::{self, FileFaults, Problem, read_text},
     ids::Network,
     limits,
-    older::group::rates::{Buckets, Tally},
+    live::Live,
+    older::group::{
+        endpoint::Refused,
+        rates::{Buckets, Tally},
+    },
 };
 
 const FILE_KEY: &str = "group.blacklist_file";
@@ -26,7 +30,7 @@ pub const BLOCKED: &str =
 
 /// See the module.
 pub struct IpFilter {
-    blacklist: RwLock<Blacklist>,
+    blacklist: Live<Blacklist>,
     ban_after: u32,
     ban_for: Duration,
     failing: Mutex<HashMap<Network, Failures>>,
@@ -85,19 +89,11 @@ struct Failures {
     banned_until: Duration,
 }
 
-/// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blocked {
-    /// On the blacklist, or banned.
-    Listed,
-    TooOften,
-}
-
 impl IpFilter {
     pub fn new(settings: &config::Group, blacklist: Blacklist, clock: Clock) -> Self {
         let per_second = settings.handshakes_per_second;
         Self {
-            blacklist: RwLock::new(blacklist),
+            blacklist: Live::new(blacklist),
             ban_after: settings.ban_after,
             ban_for: settings.ban_for,
             failing: Mutex::default(),
@@ -108,8 +104,8 @@ impl IpFilter {
 
     /// Another blacklist from now on.
     pub fn set_blacklist(&self, blacklist: Blacklist) {
-        let networks = blacklist.len();
-        let before = std::mem::replace(&mut *self.blacklist.write(), blacklist).len();
+        let (networks, before) = (blacklist.len(), self.blacklist.get().len());
+        self.blacklist.set(blacklist);
         tracing::info!(networks, before, "the blacklist of the group protocol was read again");
     }
 
@@ -118,29 +114,29 @@ impl IpFilter {
     /// # Errors
     /// When the file cannot be read, or has lines that are no networks.
     pub fn reload(&self) -> Result<usize, FileFaults> {
-        let known = self.blacklist.read().clone();
+        let known = self.blacklist.get();
         let Some(file) = &known.file else { return Ok(0) };
         let of_file = read_blacklist(file)?;
         let count = of_file.len();
-        self.set_blacklist(Blacklist { of_file, ..known });
+        self.set_blacklist(Blacklist { of_file, ..(*known).clone() });
         Ok(count)
     }
 
-    pub fn check(&self, address: IpAddr) -> Result<(), Blocked> {
+    pub fn check(&self, address: IpAddr) -> Result<(), Refused> {
         let address = address.to_canonical();
-        if self.blacklist.read().contains(&address) {
-            return Err(Blocked::Listed);
+        if self.blacklist.get().contains(&address) {
+            return Err(Refused::Blocked);
         }
         let failing = self.failing.lock();
         let failures = failing.get(&Network::of(address));
         let is_banned = failures.is_some_and(|failures| self.clock.uptime() < failures.banned_until);
-        if is_banned { Err(Blocked::Listed) } else { Ok(()) }
+        if is_banned { Err(Refused::Blocked) } else { Ok(()) }
     }
 
     /// The same for somebody who wants to connect.
-    pub fn check_handshake(&self, address: IpAddr) -> Result<(), Blocked> {
+    pub fn check_handshake(&self, address: IpAddr) -> Result<(), Refused> {
         self.check(address)?;
-        if self.handshakes.allow(&Network::of(address)) { Ok(()) } else { Err(Blocked::TooOften) }
+        if self.handshakes.allow(&Network::of(address)) { Ok(()) } else { Err(Refused::TooOften) }
     }
 
     /// Somebody there failed to authenticate. True: it was once too often, and the address is banned.
@@ -193,7 +189,7 @@ mod tests {
         let networks = ["10.0.0.0/8", "2001:db8::/32"].map(|text| text.parse().expect("a network"));
         let (filter, _) = filter(|settings| settings.blacklist = networks.into());
         for blocked in ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::7"] {
-            assert_eq!(filter.check(ip(blocked)), Err(Blocked::Listed), "{blocked}");
+            assert_eq!(filter.check(ip(blocked)), Err(Refused::Blocked), "{blocked}");
         }
         for free in ["11.1.2.3", "2001:db9::7", "::1"] {
             assert_eq!(filter.check(ip(free)), Ok(()), "{free}");
@@ -209,7 +205,7 @@ mod tests {
         assert_eq!(filter.check(ip("10.0.0.1")), Ok(()));
         fs::write(&file, "10.0.0.0/24 # spam\n192.0.2.7\n").expect("a file");
         assert_eq!(filter.reload().expect("read"), 2);
-        assert_eq!(filter.check(ip("10.0.0.1")), Err(Blocked::Listed));
+        assert_eq!(filter.check(ip("10.0.0.1")), Err(Refused::Blocked));
         fs::write(&file, "10.0.0.0/24\nnonsense\n").expect("a file");
         let error = filter.reload().expect_err("broken").to_string();
         assert!(error.contains("blacklist:2"), "{error}");
@@ -220,7 +216,7 @@ mod tests {
         // findings P16.
         fs::write(&file, "\u{feff}192.0.2.7\n").expect("a file");
         assert_eq!(filter.reload().expect("read"), 1);
-        assert_eq!(filter.check(ip("192.0.2.7")), Err(Blocked::Listed));
+        assert_eq!(filter.check(ip("192.0.2.7")), Err(Refused::Blocked));
     }
 
     #[test]
@@ -228,7 +224,7 @@ mod tests {
         let (filter, clock) = filter(|settings| settings.ban_after = 3);
         let (here, near) = (ip("2001:db8::1"), ip("2001:db8::2"));
         assert!(!filter.note_failure(here) && !filter.note_failure(near) && filter.note_failure(here));
-        assert_eq!(filter.check(near), Err(Blocked::Listed));
+        assert_eq!(filter.check(near), Err(Refused::Blocked));
         assert_eq!(filter.check(ip("2001:db8:1::1")), Ok(()));
         clock.advance(Duration::from_secs(600));
         assert_eq!(filter.check(near), Ok(()));
@@ -240,7 +236,7 @@ mod tests {
     fn handshakes_too_often() {
         let (filter, clock) = filter(|settings| settings.handshakes_per_second = 1);
         assert!((0..10).all(|_| filter.check_handshake(ip("10.0.0.1")).is_ok()));
-        assert_eq!(filter.check_handshake(ip("10.0.0.1")), Err(Blocked::TooOften));
+        assert_eq!(filter.check_handshake(ip("10.0.0.1")), Err(Refused::TooOften));
         assert_eq!(filter.check_handshake(ip("10.0.0.2")), Ok(()));
         clock.advance(Duration::from_secs(1));
         assert_eq!(filter.check_handshake(ip("10.0.0.1")), Ok(()));

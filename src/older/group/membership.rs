@@ -47,14 +47,6 @@ pub struct Group {
     pub members: BTreeMap<Arc<str>, Member>,
 }
 
-/// How somebody may take part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    Member,
-    /// Becomes a member by taking part; the group may have to be made.
-    Enrols,
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Membership {
@@ -210,11 +202,11 @@ impl Membership {
         }
     }
 
-    /// Whether a user may take part, and how (§5, membership).
-    pub fn admit(&self, group: &str, user: &str, mode: config::Membership, opens: bool) -> Result<Admission, Code> {
+    /// Whether a user may take part (§5, membership). True: it becomes a member by that, and the group may have to be made.
+    pub fn admit(&self, group: &str, user: &str, mode: config::Membership, opens: bool) -> Result<bool, Code> {
         let known = self.groups.get(group);
         if known.is_some_and(|group| group.members.contains_key(user)) {
-            return Ok(Admission::Member);
+            return Ok(false);
         }
         let is_allowed = match (mode, known) {
             (config::Membership::Anyone, _) => true,
@@ -222,7 +214,7 @@ impl Membership {
             (config::Membership::Registry, Some(group)) => opens && group.info.is_open,
         };
         match known {
-            _ if is_allowed && is_group(group) => Ok(Admission::Enrols),
+            _ if is_allowed && is_group(group) => Ok(true),
             _ if is_allowed => Err(Code::BadGroup),
             Some(_) => Err(Code::NotMember),
             None => Err(Code::NoGroup),
@@ -322,9 +314,9 @@ mod tests {
         let mut membership = membership();
         let open = GroupInfo { is_open: true, ..GroupInfo::default() };
         membership.put("open", open);
-        let enrols = || Ok(Admission::Enrols);
+        let enrols = || Ok(true);
         for (group, user, mode, opens, expected) in [
-            ("g", "7", Listed, false, Ok(Admission::Member)),
+            ("g", "7", Listed, false, Ok(false)),
             ("g", "8", Listed, false, Err(Code::NotMember)),
             ("g", "8", Listed, true, Err(Code::NotMember)),
             ("g", "8", Anyone, false, enrols()),

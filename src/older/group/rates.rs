@@ -1,10 +1,10 @@
-//! How fast somebody may send (`docs/protocols/group.md §8`): a bucket for each connection and one for each user.
+//! How fast somebody may send (`docs/protocols/group.md §8`): a bucket for each user, whose connections share it.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use governor::{Quota, RateLimiter, middleware::NoOpMiddleware, nanos::Nanos, state::keyed::DefaultKeyedStateStore};
 
-use crate::{actors::broker::FrameLimiter, clock::Clock, config, limits};
+use crate::{clock::Clock, limits};
 
 type Keyed<K> = RateLimiter<K, DefaultKeyedStateStore<K>, Clock, NoOpMiddleware<Nanos>>;
 
@@ -14,7 +14,8 @@ pub struct Buckets<K: Clone + Eq + std::hash::Hash>(Option<Keyed<K>>);
 impl<K: Clone + Eq + std::hash::Hash> Buckets<K> {
     /// `per_second` 0 = no limit.
     pub fn new(per_second: u32, burst: u32, clock: Clock) -> Self {
-        let quota = quota(per_second, burst);
+        let quota = NonZeroU32::new(per_second)
+            .map(|per_second| Quota::per_second(per_second).allow_burst(NonZeroU32::new(burst).unwrap_or(per_second)));
         Self(quota.map(|quota| RateLimiter::new(quota, DefaultKeyedStateStore::default(), clock)))
     }
 
@@ -26,18 +27,6 @@ impl<K: Clone + Eq + std::hash::Hash> Buckets<K> {
         }
         buckets.check_key(key).is_ok()
     }
-}
-
-/// That of one connection; none without a limit.
-pub fn limiter(settings: &config::Group, clock: &Clock) -> Option<FrameLimiter> {
-    let quota = quota(settings.messages_per_second, settings.message_burst);
-    quota.map(|quota| RateLimiter::direct_with_clock(quota, clock.clone()))
-}
-
-fn quota(per_second: u32, burst: u32) -> Option<Quota> {
-    let per_second = NonZeroU32::new(per_second)?;
-    let burst = NonZeroU32::new(burst).unwrap_or(per_second);
-    Some(Quota::per_second(per_second).allow_burst(burst))
 }
 
 /// Counts events within a span of time that begins with the first of them.

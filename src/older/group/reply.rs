@@ -15,6 +15,7 @@ use crate::{
     ids::Timestamp,
     older::group::{
         code::{Code, INVALID_TOKEN},
+        groups::Missed,
         message::{GROUP, GroupMessage, NEW_MESSAGE, READ, USER},
     },
 };
@@ -24,14 +25,6 @@ use crate::{
 pub struct ReplyTo<'a> {
     pub id: &'a str,
     pub now: Timestamp,
-}
-
-/// What follows an `auth_success`.
-#[derive(Clone, Copy, Debug)]
-pub struct Resumed {
-    pub missed: usize,
-    /// More than are sent: the client reads the rest as history.
-    pub has_more: bool,
 }
 
 #[derive(Serialize)]
@@ -50,11 +43,12 @@ impl ReplyTo<'_> {
         self.write::<()>("pong", None)
     }
 
-    pub fn auth_success(self, user: &str, resumed: Option<Resumed>) -> Bytes {
-        let data = match resumed {
+    /// `missed`: what follows.
+    pub fn auth_success(self, user: &str, missed: Option<&Missed>) -> Bytes {
+        let data = match missed {
             None => json!({"user_id": user}),
-            Some(Resumed { missed, has_more }) => {
-                json!({"user_id": user, "missed": missed, "has_more": has_more})
+            Some(Missed { messages, has_more }) => {
+                json!({"user_id": user, "missed": messages.len(), "has_more": has_more})
             }
         };
         self.write("auth_success", Some(data))
@@ -75,40 +69,31 @@ impl ReplyTo<'_> {
         self.write("ack", Some(data))
     }
 
-    pub fn error(self, code: &Code) -> Bytes {
+    /// `name`: what the log calls it.
+    pub fn error(self, code: &Code, name: Option<&str>) -> Bytes {
         let reply = code.reply();
-        self.write("error", Some(json!({"code": reply.code, "message": reply.text, "reason": reply.reason})))
-    }
-
-    /// The same with the name that the log has for it.
-    pub fn named_error(self, code: &Code, name: &str) -> Bytes {
-        let reply = code.reply();
-        let text = format!("{} ({name})", reply.text);
+        let text = name.map_or_else(|| reply.text.to_string(), |name| format!("{} ({name})", reply.text));
         self.write("error", Some(json!({"code": reply.code, "message": text, "reason": reply.reason})))
     }
 
     fn write<D: Serialize>(self, kind: &str, data: Option<D>) -> Bytes {
-        write(kind, self.id, self.now, data)
+        let envelope = Envelope { kind, message_id: self.id, timestamp: self.now.millis() / 1_000, data };
+        // Texts and numbers always serialise.
+        frame::text(&serde_json::to_vec(&envelope).unwrap_or_default())
     }
-}
-
-fn write<D: Serialize>(kind: &str, id: &str, now: Timestamp, data: Option<D>) -> Bytes {
-    let envelope = Envelope { kind, message_id: id, timestamp: now.millis() / 1_000, data };
-    // Texts and numbers always serialise.
-    frame::text(&serde_json::to_vec(&envelope).unwrap_or_default())
 }
 
 /// A stored message as a frame; `json` is the message.
 pub fn new_message(json: &str, now: Timestamp) -> Bytes {
     let id = id_of(json);
     let data: Option<&RawValue> = serde_json::from_str(json).ok();
-    write(NEW_MESSAGE, &id, now, data)
+    ReplyTo { id: &id, now }.write(NEW_MESSAGE, data)
 }
 
 /// How far a user has read, for its other connections.
 pub fn read(group: &str, message: &str, now: Timestamp) -> Bytes {
     let data = json!({"group_id": group, "message_id": message});
-    write(READ, message, now, Some(data))
+    ReplyTo { id: message, now }.write(READ, Some(data))
 }
 
 fn id_of(json: &str) -> String {
@@ -141,14 +126,14 @@ fn encode(entry: &Entry, message: &Message, index: usize) -> Bytes {
     {
         if entry.channel.as_str().starts_with(USER) {
             let data: Option<&RawValue> = serde_json::from_str(text).ok();
-            return write(&message.name, &entry.item_id(index).to_string(), now, data);
+            return ReplyTo { id: &entry.item_id(index).to_string(), now }.write(&message.name, data);
         }
         if number_of(entry).is_some() {
             return new_message(text, now);
         }
     }
     let message = foreign(entry, message, index);
-    write(NEW_MESSAGE, &message.message_id, now, Some(&message))
+    ReplyTo { id: &message.message_id, now }.write(NEW_MESSAGE, Some(&message))
 }
 
 /// The number of a message that this server has stored; none when it was published by another protocol.
@@ -233,7 +218,7 @@ mod tests {
         let failed = r#"{"type":"auth_failed","message_id":"c-1","timestamp":1760000000,"data":{"message":"Token 无效或已过期"}}"#;
         assert_eq!(shown(&REPLY.auth_failed(None)), failed);
         let error = r#"{"type":"error","message_id":"c-1","timestamp":1760000000,"data":{"code":404,"message":"群聊不存在","reason":"there is no group with this group_id"}}"#;
-        assert_eq!(shown(&REPLY.error(&Code::NoGroup)), error);
+        assert_eq!(shown(&REPLY.error(&Code::NoGroup, None)), error);
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //! | `group hours` | hour since the epoch (8) | first number of that hour (8) |
 //! | `group seen` | digest of what was sent | id of the message; scheduled to go in `group seen due` |
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use crate::{
     ids::Timestamp,
@@ -27,7 +27,7 @@ use crate::{
         membership::{GroupInfo, Member, Membership},
         message::{GroupMessage, to_json},
     },
-    store::{Batch, Commit, Committed, NumberKey, Row, Store, StoreError},
+    store::{Batch, NumberKey, Row, Store, StoreError},
 };
 
 mod notifications;
@@ -68,30 +68,18 @@ pub struct Times {
     pub offline: u64,
 }
 
+impl Deref for Repository {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
 /// What fails, fails as the store's own reads; [`StoreError::Damaged`] also for a row that cannot be read.
 impl Repository {
     pub const fn new(store: Arc<dyn Store>) -> Self {
         Self(store)
-    }
-
-    pub fn commit(&self, batch: Batch) -> Commit {
-        self.0.commit(batch)
-    }
-
-    /// The same; before the outcome is given, `then` is called with it on the store's thread, or on this one when the store
-    /// refuses at once.
-    pub fn commit_then(
-        &self,
-        batch: Batch,
-        then: impl FnOnce(&Result<Committed, StoreError>) + Send + 'static,
-    ) -> Commit {
-        let (done, outcome) = Commit::pair();
-        let committed = move |result| {
-            then(&result);
-            done(result);
-        };
-        self.0.submit(batch, Box::new(committed));
-        outcome
     }
 
     /// The numbers that follow those that were given.
@@ -101,7 +89,7 @@ impl Repository {
             hours.push((read_number(key)?, read_number(value)?));
             Some(())
         })?;
-        Ok(Numbers::new(self.0.cursor(numbers::LAST)?, hours))
+        Ok(Numbers::new(self.cursor(numbers::LAST)?, hours))
     }
 
     /// All groups with their members and markers.
@@ -129,7 +117,7 @@ impl Repository {
 
     /// Every row of a table; `read` says none when it cannot be read.
     fn each(&self, table: &'static str, mut read: impl FnMut(&[u8], &[u8]) -> Option<()>) -> Result<(), StoreError> {
-        for row in self.0.scan(table, b"", limits::GROUP_ROWS) {
+        for row in self.scan(table, b"", limits::GROUP_ROWS) {
             let Row { key, value } = row?;
             read(&key, &value).ok_or_else(|| damaged(table))?;
         }
@@ -138,7 +126,7 @@ impl Repository {
 
     /// The number of a message, and its group.
     pub fn find(&self, message: &str) -> Result<Option<(u64, String)>, StoreError> {
-        let Some(row) = self.0.get(IDS, message.as_bytes())? else {
+        let Some(row) = self.get(IDS, message.as_bytes())? else {
             return Ok(None);
         };
         let read = || {
@@ -151,7 +139,7 @@ impl Repository {
     /// The messages of a group behind `after`, the oldest first; at most `limit`.
     pub fn after(&self, group: &str, after: u64, limit: usize) -> Result<Vec<StoredMessage>, StoreError> {
         let from = NumberKey::new(group, after).bytes();
-        let rows = self.0.list(MESSAGES, &NumberKey::prefix(group), Some(&from), limit)?;
+        let rows = self.list(MESSAGES, &NumberKey::prefix(group), Some(&from), limit)?;
         let read = |row: Row| {
             let key = NumberKey::read(&row.key).ok_or_else(|| damaged("message"))?;
             StoredMessage::read(key.number, &row.value)
@@ -163,7 +151,7 @@ impl Repository {
     pub fn before(&self, group: &str, before: u64, limit: usize) -> Result<Vec<StoredMessage>, StoreError> {
         let from = back_key(group, before);
         let mut messages = Vec::new();
-        for row in self.0.list(BACK, &NumberKey::prefix(group), Some(&from), limit)? {
+        for row in self.list(BACK, &NumberKey::prefix(group), Some(&from), limit)? {
             messages.extend(self.message(group, number_of_back(&row)?)?);
         }
         Ok(messages)
@@ -171,7 +159,7 @@ impl Repository {
 
     /// None: it is swept.
     fn message(&self, group: &str, number: u64) -> Result<Option<StoredMessage>, StoreError> {
-        let value = self.0.get(MESSAGES, &NumberKey::new(group, number).bytes())?;
+        let value = self.get(MESSAGES, &NumberKey::new(group, number).bytes())?;
         value.map(|value| StoredMessage::read(number, &value)).transpose()
     }
 
@@ -179,7 +167,7 @@ impl Repository {
     /// among as many of the newest as are looked at. Messages themselves are not read.
     pub fn count_unread(&self, group: &str, user: &str, seen: u64) -> Result<usize, StoreError> {
         let mut count = 0;
-        let rows = self.0.scan(BACK, &NumberKey::prefix(group), limits::GROUP_ROWS);
+        let rows = self.scan(BACK, &NumberKey::prefix(group), limits::GROUP_ROWS);
         for row in rows.take(limits::GROUP_UNREAD_ROWS) {
             let row = row?;
             let number = number_of_back(&row)?;
@@ -199,12 +187,12 @@ impl Repository {
 
     /// The id that an earlier version gave to what was sent.
     pub fn seen(&self, digest: &[u8; 32]) -> Result<Option<String>, StoreError> {
-        let text = self.0.get(SEEN, digest)?.map(String::from_utf8).transpose();
+        let text = self.get(SEEN, digest)?.map(String::from_utf8).transpose();
         text.map_err(|_| damaged("message that was seen"))
     }
 
     pub fn times(&self, user: &str) -> Result<Times, StoreError> {
-        let row = self.0.get(TIMES, user.as_bytes())?.unwrap_or_default();
+        let row = self.get(TIMES, user.as_bytes())?.unwrap_or_default();
         let (halves, _) = row.as_chunks::<8>();
         let half = |at: usize| halves.get(at).map_or(0, |half| u64::from_be_bytes(*half));
         Ok(Times { online: half(0), offline: half(1) })
@@ -213,11 +201,11 @@ impl Repository {
     /// Removes notifications that were due at `now`, and what earlier versions had noted of messages. None: nothing was.
     pub fn sweep_due(&self, now: Timestamp) -> Result<Option<Batch>, StoreError> {
         let mut batch = None;
-        for row in self.0.due(SEEN_DUE, now, limits::GROUP_SWEPT)? {
+        for row in self.due(SEEN_DUE, now, limits::GROUP_SWEPT)? {
             let rest: Batch = batch.unwrap_or_default();
             batch = Some(rest.cancel(SEEN_DUE, row.key.clone()).remove(SEEN, row.key));
         }
-        for row in self.0.due(notifications::DUE, now, limits::GROUP_SWEPT)? {
+        for row in self.due(notifications::DUE, now, limits::GROUP_SWEPT)? {
             batch = Some(Self::remove_notification(batch.unwrap_or_default(), row.key, &row.value));
         }
         Ok(batch)

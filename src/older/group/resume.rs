@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use actix_web::rt;
 use bytes::Bytes;
-use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::{
     actors::transport::context::TransportContext,
@@ -13,7 +13,7 @@ use crate::{
     older::group::{
         code::Code,
         groups::Missed,
-        reply::{ReplyTo, Resumed, new_message},
+        reply::{ReplyTo, new_message},
         repository::StoredMessage,
         socket::{NO_ROOM, Socket},
     },
@@ -29,20 +29,14 @@ pub struct Resuming {
     /// What comes meanwhile.
     held: Vec<(Option<u64>, Bytes)>,
     is_too_much: bool,
-    /// What was missed, once it is read.
-    found: Arc<Mutex<Option<Result<Missed, Code>>>>,
+    /// What was missed, while it is read.
+    found: Option<oneshot::Receiver<Result<Missed, Code>>>,
 }
 
 impl Resuming {
     pub fn new(id: &str, last: String, channels: Vec<ChannelName>) -> Self {
-        Self {
-            id: id.to_owned(),
-            last,
-            awaited: channels.into_iter().collect(),
-            held: Vec::new(),
-            is_too_much: false,
-            found: Arc::default(),
-        }
+        let (id, awaited) = (id.to_owned(), channels.into_iter().collect());
+        Self { id, last, awaited, held: Vec::new(), is_too_much: false, found: None }
     }
 
     pub fn hold(&mut self, number: Option<u64>, frame: Bytes) {
@@ -63,28 +57,28 @@ impl Socket {
             return;
         }
         // Up to thousands of groups: beside this thread. What comes meanwhile is held.
-        let (groups, last) = (Arc::clone(&self.shared.groups), resuming.last.clone());
-        let (found, handle) = (Arc::clone(&resuming.found), transport.handle());
+        let (groups, last, handle) = (Arc::clone(&self.shared.groups), resuming.last.clone(), transport.handle());
+        let (read, found) = oneshot::channel();
+        resuming.found = Some(found);
         rt::spawn(async move {
-            let missed = groups.beside(move |groups| groups.missed_since(&user, &last)).await;
-            *found.lock() = Some(missed);
+            // Nobody takes it any more when the connection has ended.
+            let _ = read.send(groups.beside(move |groups| groups.missed_since(&user, &last)).await);
             handle.nudge();
         });
     }
 
     /// Sends what was missed, if it has been read.
     pub(super) fn catch_up(&mut self, transport: &mut TransportContext<'_>) {
-        let found = self.resuming.as_ref().and_then(|resuming| resuming.found.lock().take());
+        let found = self.resuming.as_mut().and_then(|resuming| resuming.found.as_mut()?.try_recv().ok());
         let (Some(found), Ok(user)) = (found, self.user()) else { return };
         let Some(resuming) = self.resuming.take() else { return };
         if resuming.is_too_much {
             return transport.close(NO_ROOM);
         }
         let reply = ReplyTo { id: &resuming.id, now: transport.now() };
+        transport.send_frame(reply.auth_success(&user, found.as_ref().ok()));
         match found {
-            Ok(Missed { messages, has_more }) => {
-                let resumed = Resumed { missed: messages.len(), has_more };
-                transport.send_frame(reply.auth_success(&user, Some(resumed)));
+            Ok(Missed { messages, .. }) => {
                 self.sent.extend(messages.iter().map(|message| message.number));
                 let frame = |message: StoredMessage| {
                     let then = Timestamp::from_millis(message.created.saturating_mul(1_000));
@@ -92,10 +86,7 @@ impl Socket {
                 };
                 transport.send_missed(messages.into_iter().map(frame).collect());
             }
-            Err(code) => {
-                transport.send_frame(reply.auth_success(&user, None));
-                self.refuse(&code, &resuming.id, transport);
-            }
+            Err(code) => self.refuse(&code, &resuming.id, transport),
         }
         for (number, frame) in resuming.held {
             if !number.is_some_and(|number| self.sent.remove(&number)) {

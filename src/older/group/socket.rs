@@ -11,7 +11,7 @@ use bytestring::ByteString;
 
 use crate::{
     actors::{
-        broker::{self, FrameLimiter},
+        broker,
         transport::context::{ProtocolHandler, Terms, TransportContext},
     },
     core::{command::Answer, keepalive::Timeouts, message::Entry, wire::WireFormat},
@@ -20,12 +20,12 @@ use crate::{
     limits,
     older::group::{
         code::Code,
-        commands::{Command, Request},
+        commands::Request,
         endpoint::{ConnectionPlace, Shared},
         frame::Frame,
         groups::{REMOVED, UserConnection},
         message::{GROUP, USER, group_channel, uuid},
-        rates::{Tally, limiter},
+        rates::Tally,
         reply::{GroupJson, ReplyTo, number_of},
         resume::Resuming,
     },
@@ -53,7 +53,6 @@ pub const NO_ROOM: CloseReason =
 pub struct Socket {
     pub(super) shared: Arc<Shared>,
     pub(super) address: IpAddr,
-    pub(super) limiter: Option<FrameLimiter>,
     refusals: Tally,
     /// To authenticate, and failed.
     pub(super) attempts: u32,
@@ -75,7 +74,6 @@ pub(super) struct Identity {
 impl Socket {
     pub fn new(shared: Arc<Shared>, address: IpAddr, place: ConnectionPlace) -> Self {
         Self {
-            limiter: limiter(&shared.groups.settings, &shared.groups.clock),
             shared,
             address,
             refusals: Tally::default(),
@@ -98,14 +96,12 @@ impl Socket {
         transport.count_error();
         let groups = &self.shared.groups;
         groups.counters.refused(code);
-        let reply = ReplyTo { id, now: transport.now() };
-        if *code == Code::Internal {
-            // The client and the log have this name for what went wrong (§5).
-            let name = uuid();
+        // The client and the log have this name for what went wrong (§5).
+        let name = (*code == Code::Internal).then(uuid);
+        if let Some(name) = &name {
             tracing::error!(name, "a request of a group client failed");
-            return transport.send_frame(reply.named_error(code, &name));
         }
-        transport.send_frame(reply.error(code));
+        transport.send_frame(ReplyTo { id, now: transport.now() }.error(code, name.as_deref()));
         if *code == Code::TooFrequent
             && self.refusals.note(groups.clock.uptime(), limits::GROUP_REFUSALS_WITHIN) >= limits::GROUP_REFUSALS
         {
@@ -114,27 +110,16 @@ impl Socket {
     }
 
     fn receive(&mut self, text: &str, transport: &mut TransportContext<'_>) {
-        let frame = Frame::parse(text);
-        let id = match &frame {
-            Ok(frame) => frame.id.clone(),
-            Err(unreadable) => unreadable.id.clone(),
+        let (id, frame) = Frame::parse(text);
+        let outcome = match frame {
+            _ if text.len() > limits::GROUP_MESSAGE_BYTES => Err(Code::TooLarge),
+            Ok(frame) => self.carry_out(&frame, Request { id: &id, transport: &mut *transport }),
+            Err(code) => Err(code),
         };
-        if text.len() > limits::GROUP_MESSAGE_BYTES {
-            return self.refuse(&Code::TooLarge, &id, transport);
-        }
-        let Ok(frame) = frame else {
-            return self.refuse(&Code::BadFormat, &id, transport);
-        };
-        self.shared.groups.counters.received(frame.kind);
-        if self.identity.is_none() && !frame.kind.needs_no_user() {
-            return self.refuse(&Code::Unauthorized, &id, transport);
-        }
-        let request = Request { id: &id, transport: &mut *transport };
-        if let Err(code) = Command::parse(&frame).and_then(|command| command.run(self, request)) {
+        if let Err(code) = outcome {
             self.refuse(&code, &id, transport);
-            if matches!(code, Code::NotStored | Code::Busy) {
-                let reply = ReplyTo { id: &id, now: transport.now() };
-                transport.send_frame(reply.ack(&id, false));
+            if matches!(code, Code::NotStored | Code::NoMemory(_) | Code::Busy) {
+                transport.send_frame(ReplyTo { id: &id, now: transport.now() }.ack(&id, false));
             }
         }
     }
@@ -205,7 +190,7 @@ impl ProtocolHandler for Socket {
     }
 
     fn over_rate(&mut self, frame: &Bytes, transport: &mut TransportContext<'_>) {
-        let id = str::from_utf8(frame).map(Frame::id_in).unwrap_or_default();
+        let id = str::from_utf8(frame).map(|text| Frame::parse(text).0).unwrap_or_default();
         self.refuse(&Code::TooFrequent, &id, transport);
     }
 
@@ -253,13 +238,9 @@ impl ProtocolHandler for Socket {
 
     fn nudged(&mut self, transport: &mut TransportContext<'_>) {
         self.catch_up(transport);
-        let Some(identity) = &self.identity else {
-            return;
-        };
-        for group in identity.connection.take_notices() {
-            let is_member = self.shared.groups.check_member(&group, &identity.connection.user).is_ok();
-            let channel = group_channel(&group);
-            if is_member
+        let notices = self.identity.iter().flat_map(|identity| identity.connection.take_notices());
+        for channel in notices {
+            if self.may_hear(&channel)
                 && transport.filter(&channel, 0).is_none()
                 && transport.subscribe(&channel, self.is_tailored, Bytes::new()).is_err()
             {

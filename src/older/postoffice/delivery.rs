@@ -53,7 +53,7 @@ impl Shared {
         let mut contents = mailbox.lock();
         let Contents { queue, owner } = &mut *contents;
         let (storage, uptime) = (self.storage(), self.clock.uptime());
-        let taken = owner.take_in((message, id), queue, storage, &self.mailboxes.account, uptime);
+        let taken = owner.take_in((message, id), queue, storage, &self.mailboxes.payers, uptime);
         if let Err(_) | Ok(Taken::Dropped) = &taken {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -62,6 +62,7 @@ impl Shared {
             Ok(Taken::Again | Taken::Dropped) => return Ok(()),
             Err(Full::Owner) => return Err(Refusal::MailboxFull(storage.bounds.messages)),
             Err(Full::All) => return Err(Refusal::AllMailboxesFull),
+            Err(Full::Memory(full)) => return Err(full.to_fault().into()),
         };
         let (number, displaced) = (put.number, put.displaced.len() as u64);
         let entry_id = EntryId::Frame { connection: owner.publisher, msg_serial: number };

@@ -8,7 +8,7 @@ use crate::{
     ids::{ChannelName, ConnectionId, SessionId},
     limits,
     older::postoffice::{format::PREFIX, shared::ConnectionSlot},
-    store::mailbox::{Account, Bounds, Full, Message, Owner, Put, Queue, Removed},
+    store::mailbox::{Bounds, Full, Message, Owner, Payers, Put, Queue, Removed},
 };
 
 /// See the module.
@@ -102,7 +102,7 @@ impl<H> MailboxOwner<H> {
         (letter, id): (Message, Option<Arc<str>>),
         queue: &mut Queue,
         storage: Storage,
-        account: &Account,
+        payers: &Payers,
         uptime: Duration,
     ) -> Result<Taken, Full> {
         if id.as_ref().is_some_and(|id| self.seen.contains_key(id)) {
@@ -114,7 +114,7 @@ impl<H> MailboxOwner<H> {
         }
         let is_read = self.readers.iter().any(|reader| reader.is_ready && !reader.is_behind);
         let bounds = if is_read { Bounds::NONE } else { storage.bounds };
-        let put = queue.put(letter, bounds, self.on_way, account)?;
+        let put = queue.put(letter, bounds, self.on_way, payers)?;
         if let Some(id) = id {
             self.remember(id, put.number, uptime);
         }

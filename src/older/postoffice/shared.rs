@@ -13,6 +13,7 @@ use crate::{
     auth::Leeway,
     clock::{Clock, OncePerSecond},
     config::{self, OfflineLetters, PostOfficeErrors},
+    core::budget::Account,
     error::CloseReason,
     ids::SessionId,
     limits,
@@ -56,18 +57,19 @@ pub struct ConnectionSlot {
 }
 
 impl Shared {
-    /// Finds the mailboxes and letters that earlier runs have left in `store`.
+    /// Finds the mailboxes and letters that earlier runs have left in `store`; `account` pays for what is in memory.
     ///
     /// # Errors
     /// When they cannot be read.
     pub fn open(
         settings: &config::PostOffice,
         store: Arc<dyn Store>,
+        account: &Account,
         clock: Clock,
         leeway: &Leeway,
     ) -> anyhow::Result<Arc<Self>> {
         let bytes = usize::try_from(settings.stored_bytes).unwrap_or(usize::MAX);
-        let mailboxes = Mailboxes::open(Arc::clone(&store), LETTERS, bytes);
+        let mailboxes = Mailboxes::open(Arc::clone(&store), LETTERS, bytes, account);
         let mailboxes = mailboxes.context("cannot read the letters in the data folder")?;
         for name in &settings.mailboxes {
             mailboxes.of(name);

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     actors::online::Online,
     clock::{Clock, OncePerSecond},
+    core::budget::Account,
     error::Fault,
     ids::{SessionId, Timestamp},
     limits,
@@ -87,11 +88,12 @@ impl Away {
     /// When it cannot be read.
     pub fn open(
         store: &Arc<dyn Store>,
+        account: &Account,
         online: Arc<Online<String>>,
         clock: Clock,
         ttl: Duration,
     ) -> Result<Self, StoreError> {
-        let mailboxes = Mailboxes::open(Arc::clone(store), TABLES, limits::RELAY_KEPT_BYTES)?;
+        let mailboxes = Mailboxes::open(Arc::clone(store), TABLES, limits::RELAY_KEPT_BYTES, account)?;
         let away = Self { mailboxes, online, clock, ttl, warning: OncePerSecond::default() };
         away.adopt_former(store)?;
         away.expire();
@@ -147,14 +149,14 @@ impl Away {
     fn put(&self, queue: &mut Queue, id: &str, since: Timestamp, body: Bytes) -> Option<Put> {
         let bytes = body.len() + limits::RELAY_KEPT_OVERHEAD;
         let message = Message { body, bytes, since, level: 0, key: id.into() };
-        let put = queue.put(message, BOUNDS, 0, &self.mailboxes.account).ok();
-        if put.is_none()
+        let put = queue.put(message, BOUNDS, 0, &self.mailboxes.payers);
+        if let Err(full) = &put
             && let Some(more) = self.warning.allows(&self.clock)
         {
             let bytes = limits::RELAY_KEPT_BYTES;
-            tracing::warn!(bytes, more, "no room for another push for users who are away");
+            tracing::warn!(?full, bytes, more, "no room for another push for users who are away");
         }
-        put
+        put.ok()
     }
 
     /// What waits for a user whose connection has come, in order; until it is confirmed it is this connection's. From
@@ -304,7 +306,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3_600);
 
     fn open(store: &Arc<dyn Store>, clock: &Clock) -> Away {
-        Away::open(store, Arc::default(), clock.clone(), HOUR).unwrap()
+        Away::open(store, &Account::server(usize::MAX), Arc::default(), clock.clone(), HOUR).unwrap()
     }
 
     fn store() -> Arc<dyn Store> {

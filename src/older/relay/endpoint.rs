@@ -21,6 +21,7 @@ use crate::{
     auth::{ApiKey, JwtKey, Leeway, Proof},
     clock::Clock,
     config::{self, Identify, UnresolvedToken},
+    core::budget::Account,
     edge::{self, Endpoint, Ingress, Methods, Refusal, admission::NotAdmitted, http::query::Query, refusal::explained},
     limits,
     live::Live,
@@ -78,11 +79,12 @@ impl Shared {
     pub fn open(
         settings: &config::Relay,
         store: Arc<dyn Store>,
+        account: &Account,
         clock: Clock,
         leeway: &Leeway,
     ) -> anyhow::Result<Self> {
         let online = Arc::default();
-        let away = Away::open(&store, Arc::clone(&online), clock.clone(), settings.offline_ttl)
+        let away = Away::open(&store, account, Arc::clone(&online), clock.clone(), settings.offline_ttl)
             .context("cannot read the relay's pushes for users who are away in the data folder")?;
         let rate = NonZeroU32::new(settings.pushes_per_second);
         Ok(Self {

@@ -106,6 +106,12 @@ impl Schedule {
         let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let due = Timestamp::from_millis(self.clock.now().millis().saturating_add(delay));
         let value = serde_json::to_vec(push).map_err(|_| Fault::Internal)?;
+        let (waiting, limit) =
+            (self.store.bytes(DELAYED).map_err(|error| to_fault(&error))?, limits::RELAY_DELAYED_BYTES);
+        let size = usize::try_from(waiting).unwrap_or(usize::MAX).saturating_add(value.len());
+        if size > limit {
+            return Err(Fault::TooLarge { what: "all delayed pushes together, with this one,", size, limit });
+        }
         let batch = Batch::new().schedule(DELAYED, due, id, value).put(IDS, id, []);
         self.store.commit(batch).await.map_err(|error| to_fault(&error))?;
         self.changed.notify_one();

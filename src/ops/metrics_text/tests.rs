@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::*;
 use crate::actors::{
     accounts::Kind,
-    metrics::{Counters, GroupFigures, LogFigures, StoreFigures},
+    metrics::{Counters, GroupFigures, LogFigures, StoreFigures, TableFigures},
     refusals::Refusals,
 };
 
@@ -38,13 +38,14 @@ fn page(form: TextForm) -> String {
         transfer_bytes: 138,
         channels_restarted: 114,
     };
+    let tables = TableFigures(TableFigures::default().0.map(|(table, _)| (table, 126)));
     let snapshot = Snapshot {
         totals,
         connections: 115,
         channels: 116,
         history_bytes: 117,
         kept: Kind::ALL.map(|kind| (kind.name(), 170)),
-        store: StoreFigures { reads: 122, commits: 123, stored_bytes: 124, file_bytes: 125 },
+        store: StoreFigures { reads: 122, commits: 123, stored_bytes: 124, file_bytes: 125, tables },
         refusals: Refusals::default().read().map(|(reason, _)| (reason, 160)),
         log: LogFigures { stdout_dropped: 161, errors_dropped: 162 },
         certificate_seconds: Some(163 * 86_400),
@@ -198,6 +199,7 @@ fn each_figure_stands_under_its_name() {
         ("letshare_store_commits_total", 123.0),
         ("letshare_stored_bytes", 124.0),
         ("letshare_store_file_bytes", 125.0),
+        (r#"letshare_store_bytes{table="po_letters"}"#, 126.0),
         ("letshare_process_resident_memory_bytes", 118.0),
         ("letshare_process_threads", 119.0),
         ("letshare_process_cpu_seconds_total", 120.25),
@@ -233,9 +235,10 @@ fn each_figure_stands_under_its_name() {
     for (series, value) in expected {
         assert_eq!(values.get(series), Some(&value), "{series}");
     }
-    // Six more reasons of refusals, six more types of group frames, seven more codes and nine more kinds of what is
-    // kept; under new names once more seven reasons and seven codes.
-    assert_eq!(values.len(), expected.len() + 42);
+    // Six more reasons of refusals, six more types of group frames, seven more codes, all kinds of what is kept and all tables
+    // but one each; under new names once more seven reasons and seven codes.
+    let kinds_and_tables = Kind::ALL.len() + TableFigures::default().0.len() - 2;
+    assert_eq!(values.len(), expected.len() + 33 + kinds_and_tables);
 }
 
 #[test]

@@ -58,6 +58,13 @@ impl Attachment {
         }
     }
 
+    /// Bytes of what is kept of it, its alias among that.
+    pub(super) fn cost(&self) -> usize {
+        let echoed = self.params.echo.iter();
+        let echoed: usize = echoed.map(|(name, value)| 2 * size_of::<String>() + name.len() + value.len()).sum();
+        2 * self.requested.len() + self.resource.len() + echoed
+    }
+
     fn filter(&self, alias: u16, echo: bool) -> Filter {
         let mut filter = Filter::new(self.modes, echo);
         filter.occupancy = self.params.occupancy.is_some();
@@ -112,10 +119,11 @@ impl AblyConnection {
         let unreadable = unreadable.map(|found| Fault::PositionUnreadable { found });
         let attachment = Attachment { requested: name.whole.clone(), resource, params, wanted, modes, unreadable };
         let alias = self.aliases.number_for(&name)?;
-        let cost = cost_of_attach(&start);
-        let attaching = Attaching { alias, start, ..Attaching::new(attachment.filter(alias, self.echo)) };
+        let rate = cost_of_attach(&start);
+        let cost = attachment.cost();
+        let attaching = Attaching { alias, start, cost, ..Attaching::new(attachment.filter(alias, self.echo)) };
         transport.attach(&channel, attaching)?;
-        transport.spend(cost);
+        transport.spend(rate);
         self.aliases.keep(&name.whole, alias);
         self.attachments.insert((channel, alias), attachment);
         Ok(())
@@ -253,7 +261,8 @@ impl AblyConnection {
             }
             attachment.modes = modes;
             let filter = attachment.filter(*alias, self.echo);
-            let attaching = Attaching { alias: *alias, evicts: true, ..Attaching::new(filter) };
+            let cost = attachment.cost();
+            let attaching = Attaching { alias: *alias, evicts: true, cost, ..Attaching::new(filter) };
             if let Err(fault) = transport.attach(channel, attaching) {
                 tracing::warn!(%fault, "an attachment keeps the modes that it had");
             }

@@ -7,6 +7,7 @@ use crate::{
     auth::ably::{Gate, Granted, Spent, TokenDetails},
     error::Fault,
     ids::Timestamp,
+    limits,
     protocols::ably::rows,
     store::{Batch, Store, StoreError},
 };
@@ -23,7 +24,8 @@ impl StoredNonces {
     /// When the store cannot be read.
     pub fn restore(store: Arc<dyn Store>, gate: &Gate, now: Timestamp) -> Result<Self, StoreError> {
         rows::restore(&*store, TABLE, |row| {
-            Spent::from_bytes(&row.key).is_some_and(|spent| gate.restore_spent(spent, now))
+            let key_name = str::from_utf8(&row.value).unwrap_or_default();
+            Spent::from_bytes(&row.key).is_some_and(|spent| gate.restore_spent(spent, key_name, now))
         })?;
         Ok(Self(store))
     }
@@ -34,17 +36,24 @@ impl StoredNonces {
     /// # Errors
     /// [`Fault::DiskFull`], [`Fault::Busy`], [`Fault::Internal`]; the request may come again.
     pub async fn keep(&self, gate: &Gate, granted: Granted) -> Result<TokenDetails, Fault> {
-        let Granted { details, spent, over } = granted;
+        let Granted { details, spent } = granted;
         let Some(spent) = spent else {
             return Ok(details);
         };
-        let batch = Batch::new().put(TABLE, spent.to_bytes(), Vec::new());
-        // Each addition sweeps: there are never more rows than requests in memory.
-        let batch = over.into_iter().fold(batch, |batch, over| batch.remove(TABLE, over.to_bytes()));
+        let batch = Batch::new().put(TABLE, spent.to_bytes(), details.key_name.as_str());
         if let Err(error) = self.0.commit(batch).await {
             gate.release(&spent);
             return Err(error.to_fault());
         }
         Ok(details)
+    }
+
+    /// Forgets, here and in `gate`, the requests that would be refused for their age.
+    pub fn sweep(&self, gate: &Gate, now: Timestamp) {
+        for over in gate.forget_spent(now).chunks(limits::ABLY_ROWS) {
+            let batch = over.iter().fold(Batch::new(), |batch, over| batch.remove(TABLE, over.to_bytes()));
+            // What is not removed now is found, and over, at the next start.
+            self.0.submit(batch, Box::new(drop));
+        }
     }
 }

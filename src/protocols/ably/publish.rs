@@ -99,7 +99,7 @@ impl AblyConnection {
             uptime: transport.worker().broker.clock.uptime(),
         };
         let checked = messages::check(message.messages, &publisher, &self.shared.settings);
-        let checked = checked.map_err(|fault| refusal.clone().unwrap_or(fault))?;
+        let checked = checked.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
         let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
         let publish = Publish {
             publisher: checked.publisher,
@@ -112,10 +112,10 @@ impl AblyConnection {
 
     /// A resumed client may repeat a publish that was acknowledged before its credentials changed. Then the channel, which
     /// knows the outcome, answers as before (§4.5) or with this refusal. Without a resume it is refused here.
-    fn refusal(&self, may: Result<(), Fault>) -> Result<Option<Fault>, Fault> {
+    fn refusal(&self, may: Result<(), Fault>) -> Result<Option<Box<Fault>>, Fault> {
         match may {
             Ok(()) => Ok(None),
-            Err(fault) if self.is_resumed => Ok(Some(fault)),
+            Err(fault) if self.is_resumed => Ok(Some(Box::new(fault))),
             Err(fault) => Err(fault),
         }
     }
@@ -161,7 +161,7 @@ impl AblyConnection {
         let may = may.or_else(|fault| if only_leaves && is_attached { Ok(()) } else { Err(fault) });
         let refusal = self.refusal(may)?;
         let msg_serial = message.msg_serial.unwrap_or_default();
-        let events = self.events(message, &name).map_err(|fault| refusal.clone().unwrap_or(fault))?;
+        let events = self.events(message, &name).map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
         let publish = Publish {
             attached: Some(transport.handle().session),
             publisher: Some(self.id),

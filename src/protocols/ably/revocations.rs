@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    auth::ably::{Gate, Revoked},
+    auth::ably::{Gate, Kept, Outcome, Revoked},
     error::Fault,
     ids::Timestamp,
+    limits,
     protocols::ably::rows,
     store::{Batch, Store, StoreError},
 };
@@ -44,46 +45,40 @@ impl StoredRevocations {
         Ok(Self(store))
     }
 
-    /// Keeps what was revoked; then it is on disk.
+    /// Keeps what was revoked, in the place of what is needless now; then it is on disk.
     ///
     /// # Errors
     /// [`Fault::DiskFull`], [`Fault::Busy`], [`Fault::Internal`]: it holds, but only until the next start.
-    pub async fn keep<'a>(
-        &self,
-        key_name: &str,
-        revoked: impl Iterator<Item = (&'a String, Revoked)>,
-    ) -> Result<(), Fault> {
-        let mut batch = Batch::new();
-        for (target, revoked) in revoked {
+    pub async fn keep(&self, Outcome { new, gone, .. }: &Outcome) -> Result<(), Fault> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        let batch = gone.iter().fold(Batch::new(), |batch, gone| batch.remove(TABLE, key(gone)));
+        let batch = new.iter().fold(batch, |batch, kept| {
             let row = RevocationRow {
-                key_name: key_name.to_owned(),
-                target: target.clone(),
-                issued_before: revoked.issued_before,
-                applies_at: revoked.applies_at,
+                key_name: kept.key_name.to_string(),
+                target: kept.target.clone(),
+                issued_before: kept.revoked.issued_before,
+                applies_at: kept.revoked.applies_at,
             };
             // Cannot fail: texts and numbers are written into memory.
-            let value = serde_json::to_vec(&row).unwrap_or_default();
-            batch = batch.put(TABLE, key(key_name, target, revoked), value);
-        }
+            batch.put(TABLE, key(kept), serde_json::to_vec(&row).unwrap_or_default())
+        });
         self.0.commit(batch).await.map(drop).map_err(|error| error.to_fault())
     }
 
     /// Forgets, here and in `gate`, what no token can live for any more.
     pub fn sweep(&self, gate: &Gate, now: Timestamp) {
-        let over = gate.forget_revocations(now);
-        if over.is_empty() {
-            return;
+        for over in gate.forget_revocations(now).chunks(limits::ABLY_ROWS) {
+            let batch = over.iter().fold(Batch::new(), |batch, over| batch.remove(TABLE, key(over)));
+            // What is not removed now is found, and over, at the next start.
+            self.0.submit(batch, Box::new(drop));
         }
-        let remove = |batch: Batch, (name, target, revoked): &(Arc<str>, String, Revoked)| {
-            batch.remove(TABLE, key(name, target, *revoked))
-        };
-        // What is not removed now is found, and over, at the next start.
-        self.0.submit(over.iter().fold(Batch::new(), remove), Box::new(drop));
     }
 }
 
 /// One row for each revocation: one that concerns fewer tokens, or applies later, must not take the place of another.
-fn key(key_name: &str, target: &str, revoked: Revoked) -> String {
+fn key(Kept { key_name, target, revoked }: &Kept) -> String {
     let (issued_before, applies_at) = (revoked.issued_before.millis(), revoked.applies_at.millis());
     format!("{key_name} {target} {issued_before} {applies_at}")
 }
@@ -104,7 +99,7 @@ mod tests {
             apps::{Apps, setup::AppSetup},
         },
         clock::Clock,
-        limits,
+        core::budget::{Account, Kind},
         store::{
             embedded::EmbeddedStore,
             folder::{DataFolder, Terms},
@@ -118,6 +113,7 @@ mod tests {
     struct Ground {
         store: Arc<dyn Store>,
         apps: Arc<Apps>,
+        account: Account,
         _folder: DataFolder,
         _data: TempDir,
     }
@@ -134,13 +130,15 @@ mod tests {
             Self {
                 store: Arc::new(EmbeddedStore::new(Arc::clone(folder.engine()))),
                 apps: Arc::new(Apps::new([setup.into_app(NOW).unwrap()], clock)),
+                account: Account::server(usize::MAX),
                 _folder: folder,
                 _data: data,
             }
         }
 
         fn gate(&self) -> Gate {
-            Gate::new(Arc::clone(&self.apps), &ServerSecret::new([7; 32]), true, Leeway::default())
+            let account = Arc::new(self.account.clone());
+            Gate::new(Arc::clone(&self.apps), account, &ServerSecret::new([7; 32]), true, Leeway::default())
         }
 
         fn rows(&self) -> usize {
@@ -157,9 +155,9 @@ mod tests {
         for targets in targets.chunks(limits::REVOCATION_TARGETS) {
             let request =
                 RevocationRequest { targets: targets.to_vec(), issued_before: None, allow_reauth_margin: false };
-            let decided = gate.revoke(key, &request, Some(&credential(key)), now, true).unwrap();
-            let decided = decided.into_iter().map(|decided| decided.unwrap());
-            kept.keep(key, targets.iter().zip(decided)).await.unwrap();
+            let outcome = gate.revoke(key, &request, Some(&credential(key)), now, true).unwrap();
+            assert!(outcome.decided.iter().all(Result::is_ok));
+            kept.keep(&outcome).await.unwrap();
         }
     }
 
@@ -195,14 +193,14 @@ mod tests {
         let kept = StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
         revoke(&kept, &gate, KEYS[0], 0..100, NOW).await;
         let half = Timestamp::from_millis(NOW.millis() + 1_800_000);
-        // Of the first of them once more: the older row must not take the newer one with it.
+        // Of the first of them once more: it takes the place of the older one, whose end must not take the newer one with it.
         revoke(&kept, &gate, KEYS[0], 0..1, half).await;
         let live = token(&gate, KEYS[0], 0, half);
         let life = limits::REVOCABLE_TOKEN_TTL + limits::CLOCK_LEEWAY_MAX;
         let end = |life: Duration| Timestamp::from_millis(NOW.millis() + life.as_millis() as u64);
         kept.sweep(&gate, end(life - Duration::from_millis(1)));
         assert_eq!(gate.forget_revocations(half).len(), 0);
-        assert_eq!(ground.rows(), 101);
+        assert_eq!(ground.rows(), 100);
         kept.sweep(&gate, end(life));
         // Behind the sweep in the writer's queue.
         revoke(&kept, &gate, KEYS[1], 0..1, end(life)).await;
@@ -218,14 +216,14 @@ mod tests {
         let kept = StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
         let revoked = token(&gate, KEYS[0], 0, NOW);
         revoke(&kept, &gate, KEYS[0], 0..1, NOW).await;
-        let targets = ["clientId:c0".to_owned()];
         let request = RevocationRequest {
-            targets: targets.to_vec(),
+            targets: vec!["clientId:c0".to_owned()],
             issued_before: Some(NOW.millis() - 60_000),
             allow_reauth_margin: true,
         };
-        let decided = gate.revoke(KEYS[0], &request, Some(&credential(KEYS[0])), NOW, true).unwrap();
-        kept.keep(KEYS[0], targets.iter().zip(decided.into_iter().map(Result::unwrap))).await.unwrap();
+        let outcome = gate.revoke(KEYS[0], &request, Some(&credential(KEYS[0])), NOW, true).unwrap();
+        assert!(outcome.decided[0].is_ok() && outcome.new.is_empty());
+        kept.keep(&outcome).await.unwrap();
 
         let gate = ground.gate();
         StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
@@ -244,20 +242,85 @@ mod tests {
         let decide = |client: usize, allow_reauth_margin| {
             let targets = vec![format!("clientId:c{client}")];
             let request = RevocationRequest { targets, issued_before: None, allow_reauth_margin };
-            gate.revoke(KEYS[0], &request, Some(&credential(KEYS[0])), later, true).unwrap().remove(0)
+            gate.revoke(KEYS[0], &request, Some(&credential(KEYS[0])), later, true).unwrap()
         };
-        let fault = decide(limit, false).unwrap_err();
+        let fault = decide(limit, false).decided.remove(0).unwrap_err();
         assert_eq!(fault, Fault::TooManyRevocations { count: limit, limit });
         assert!(fault.to_string().contains("has 10000 revocations, the limit is 10000"), "{fault}");
         let (old, new) = (token(&gate, KEYS[0], 1, later), token(&gate, KEYS[0], 0, later));
-        decide(0, false).unwrap();
+        let renewed = decide(0, false);
+        assert!(renewed.decided[0].is_ok());
         assert_eq!(gate.check(Some(&new), later, true).err(), Some(Fault::TokenRevoked));
         // With a margin: what was revoked before stays so, what is new has its time.
-        decide(1, true).unwrap();
+        assert!(decide(1, true).decided[0].is_ok());
         assert!(gate.check(Some(&old), later, true).is_ok());
         let applied = Timestamp::from_millis(later.millis() + 30_000);
         assert_eq!(gate.check(Some(&old), applied, true).err(), Some(Fault::TokenRevoked));
         // One was made needless, and its row goes.
-        assert_eq!(gate.forget_revocations(later).len(), 1);
+        assert_eq!((renewed.new.len(), renewed.gone.len()), (1, 1));
+    }
+
+    /// findings B10: targets have a length; what repeats another takes its place, in memory and on disk; all is charged to the
+    /// app, and given back when it is over.
+    #[tokio::test]
+    async fn revocations_are_bounded_and_charged() {
+        let ground = Ground::new();
+        let gate = ground.gate();
+        let kept = StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        let ask = |targets: Vec<String>, now| {
+            let request = RevocationRequest { targets, issued_before: None, allow_reauth_margin: false };
+            gate.revoke(KEYS[0], &request, Some(&credential(KEYS[0])), now, true)
+        };
+        let long = |by: &str, bytes| format!("{by}:{}", "x".repeat(bytes));
+        let targets = vec![long("clientId", 257), long("revocationKey", 2_049), long("channel", 2_049)];
+        let outcome = ask(targets, NOW).unwrap();
+        for decided in &outcome.decided {
+            let fault = decided.as_ref().unwrap_err();
+            assert_eq!((fault.ably_code(), fault.http_status()), (40003, 400), "{fault}");
+        }
+        assert_eq!((outcome.new.len(), ground.account.kept()), (0, 0));
+        assert!(ask(vec![String::new(); limits::REVOCATION_TARGETS + 1], NOW).is_err());
+
+        let mut end = NOW;
+        for round in 0..100 {
+            end = Timestamp::from_millis(NOW.millis() + round);
+            let outcome = ask(vec![long("clientId", 256), long("channel", 2_048)], end).unwrap();
+            assert!(outcome.decided.iter().all(Result::is_ok));
+            kept.keep(&outcome).await.unwrap();
+        }
+        assert_eq!(ground.rows(), 2);
+        assert!(ground.store.bytes(TABLE).unwrap() < 6_000, "{:?}", ground.store.bytes(TABLE));
+        let charged = ground.account.kept_of(Kind::Revocations);
+        assert!((2_500..6_000).contains(&charged), "{charged}");
+
+        let life = limits::REVOCABLE_TOKEN_TTL + limits::CLOCK_LEEWAY_MAX;
+        kept.sweep(&gate, Timestamp::from_millis(end.millis() + life.as_millis() as u64));
+        // Behind the sweep in the writer's queue.
+        ground.store.commit(Batch::new()).await.unwrap();
+        assert_eq!((ground.rows(), ground.store.bytes(TABLE), ground.account.kept()), (0, Ok(0), 0));
+    }
+
+    /// findings B10: an app without room is refused, target by target, and what it has revoked holds.
+    #[tokio::test]
+    async fn an_app_without_room_is_refused_another_target() {
+        let ground = Ground::new();
+        let gate = ground.gate();
+        let kept = StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        let token = token(&gate, KEYS[0], 0, NOW);
+        revoke(&kept, &gate, KEYS[0], 0..1, NOW).await;
+        ground.account.set_limit(ground.account.kept());
+        let targets = (0..2).map(|client| format!("clientId:c{client}")).collect();
+        let request = RevocationRequest { targets, issued_before: None, allow_reauth_margin: true };
+        let outcome = gate.revoke(KEYS[1], &request, Some(&credential(KEYS[1])), NOW, true).unwrap();
+        for decided in &outcome.decided {
+            let full = Some(&Fault::MemoryFull {
+                whose: "the server",
+                kind: "revocations",
+                limit: ground.account.limit(),
+                setting: "limits.memory",
+            });
+            assert_eq!(decided.as_ref().err(), full);
+        }
+        assert_eq!(gate.check(Some(&token), NOW, true).err(), Some(Fault::TokenRevoked));
     }
 }

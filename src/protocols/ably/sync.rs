@@ -12,6 +12,7 @@ use crate::{
     },
     limits,
     protocols::ably::{
+        attach::Attachment,
         connection::AblyConnection,
         name::Name,
         wire::{Format, ProtocolMessage, ServerFrame, encode_value, format_of, items},
@@ -53,7 +54,8 @@ impl AblyConnection {
         if !filter.modes.has(Modes::PRESENCE_SUBSCRIBE) {
             return;
         }
-        let attaching = Attaching { alias, context: ASKED, ..Attaching::new(filter) };
+        let cost = self.attachments.get(&(channel.clone(), alias)).map_or(0, Attachment::cost);
+        let attaching = Attaching { alias, context: ASKED, cost, ..Attaching::new(filter) };
         transport.spend(limits::SYNC_COST);
         if let Err(fault) = transport.attach(&channel, attaching) {
             tracing::debug!(%fault, "a presence sync was not sent");

@@ -22,11 +22,10 @@ use crate::{
     ids::Timestamp,
     limits,
     store::{
-        Batch, Row, Store, StoreError,
+        Batch, KeyedLock, Row, Store, StoreError,
         archive::{
             Archive, CLIENT_ID_WINDOW, Group, Inserted, Message, MessageId, Page, Reading, check_users,
             embedded::keys::{id_at_end, id_of_room_key, removed_from, room_key, room_prefix, stored_in, user_key},
-            keyed_lock::KeyedLock,
         },
     },
 };

@@ -11,7 +11,6 @@ use crate::{ids::Timestamp, store::StoreError};
 
 pub mod embedded;
 mod id;
-mod keyed_lock;
 #[cfg(feature = "mongo")]
 pub mod mongo;
 

@@ -24,18 +24,17 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
+    core::budget::{Account, Kind},
     ids::Timestamp,
     limits,
     store::{Batch, Commit, NumberKey, Row, Store, StoreError},
 };
 
-mod account;
 mod queue;
 mod unconfirmed;
 
-pub use account::Account;
 use queue::Disk;
-pub use queue::{Bounds, Full, Message, Put, Queue, Removed, UNTIL_READ, Waiting};
+pub use queue::{Bounds, Full, Message, Payers, Put, Queue, Removed, UNTIL_READ, Waiting};
 pub use unconfirmed::Unconfirmed;
 
 /// Where the messages of a protocol are kept.
@@ -66,8 +65,7 @@ impl Owner for () {
 pub struct Mailboxes<O> {
     store: Arc<dyn Store>,
     tables: Tables,
-    /// The bytes of all of them.
-    pub account: Account,
+    pub payers: Payers,
     all: Mutex<HashMap<Arc<str>, Arc<Mailbox<O>>>>,
     on_disk: AtomicU64,
 }
@@ -97,13 +95,18 @@ impl<O> Mailbox<O> {
 }
 
 impl<O: Owner> Mailboxes<O> {
-    /// Finds what earlier runs have left; all together may keep `bytes`.
+    /// Finds what earlier runs have left. All together may keep `bytes` on disk; `memory` pays for what is in memory.
     ///
     /// # Errors
     /// When that cannot be read.
-    pub fn open(store: Arc<dyn Store>, tables: Tables, bytes: usize) -> Result<Arc<Self>, StoreError> {
-        let account = Account::new(bytes);
-        let mailboxes = Self { store, tables, account, all: Mutex::default(), on_disk: AtomicU64::new(0) };
+    pub fn open(
+        store: Arc<dyn Store>,
+        tables: Tables,
+        bytes: usize,
+        memory: &Account,
+    ) -> Result<Arc<Self>, StoreError> {
+        let payers = Payers { all: Account::mailboxes(bytes), memory: memory.clone() };
+        let mailboxes = Self { store, tables, payers, all: Mutex::default(), on_disk: AtomicU64::new(0) };
         for row in mailboxes.store.scan(tables.facts, b"", limits::MAILBOX_ROWS) {
             let damaged = || StoreError::damaged(format!("a row of {}", tables.facts));
             mailboxes.recall(&row?).ok_or_else(damaged)?;
@@ -123,7 +126,8 @@ impl<O: Owner> Mailboxes<O> {
             level: i64::from_be_bytes(*level),
             key: std::str::from_utf8(key).ok()?.into(),
             disk: Disk::Written,
-            charge: self.account.charge_anyway(bytes),
+            charge: self.payers.all.charge_anyway(Kind::Mailbox, bytes),
+            memory: self.payers.memory.charge_anyway(Kind::Mailbox, limits::MAILBOX_MESSAGE_COST + key.len()),
         };
         self.on_disk.fetch_add(1, Ordering::Relaxed);
         self.of(owner).lock().queue.recall(number, waiting);

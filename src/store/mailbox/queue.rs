@@ -8,8 +8,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
+    core::budget::{self, Account, Charge, Kind},
     ids::Timestamp,
-    store::mailbox::account::{Account, Charge},
+    limits,
 };
 
 /// A message as it is put in.
@@ -38,7 +39,17 @@ pub struct Waiting {
     pub level: i64,
     pub key: Arc<str>,
     pub(super) disk: Disk,
+    /// For its bytes on disk.
     pub(super) charge: Charge,
+    /// For what of it is in memory.
+    pub(super) memory: Charge,
+}
+
+/// Who pays for what waits: all mailboxes of a protocol together for what is on disk, an app for what is in memory.
+#[derive(Clone, Debug)]
+pub struct Payers {
+    pub all: Account,
+    pub memory: Account,
 }
 
 impl Waiting {
@@ -78,6 +89,8 @@ pub enum Full {
     Owner,
     /// All owners together have as many bytes as they may.
     All,
+    /// There is no memory for what waits.
+    Memory(budget::Full),
 }
 
 /// What putting a message in did.
@@ -127,14 +140,18 @@ impl Queue {
     ///
     /// # Errors
     /// [`Full`].
-    pub fn put(&mut self, message: Message, bounds: Bounds, on_way: u64, account: &Account) -> Result<Put, Full> {
+    pub fn put(&mut self, message: Message, bounds: Bounds, on_way: u64, payers: &Payers) -> Result<Put, Full> {
         let displaced = self.room_for(&message, bounds, on_way).ok_or(Full::Owner)?;
-        let freed = displaced.iter().filter_map(|number| self.waiting.get(number)).map(Waiting::bytes).sum();
-        let charge = account.charge(message.bytes, freed).ok_or(Full::All)?;
+        let gone = || displaced.iter().filter_map(|number| self.waiting.get(number));
+        let freed = gone().map(Waiting::bytes).sum();
+        let charge = payers.all.charge_instead(Kind::Mailbox, message.bytes, freed).map_err(|_| Full::All)?;
+        let freed = gone().map(|waiting| waiting.memory.bytes()).sum();
+        let cost = limits::MAILBOX_MESSAGE_COST + message.key.len() + message.body.len();
+        let memory = payers.memory.charge_instead(Kind::Mailbox, cost, freed).map_err(Full::Memory)?;
         let displaced = displaced.into_iter().filter_map(|number| self.remove(number)).collect();
         self.last += 1;
         let Message { body, since, level, key, .. } = message;
-        let waiting = Waiting { body: Some(body), since, level, key, disk: Disk::Absent, charge };
+        let waiting = Waiting { body: Some(body), since, level, key, disk: Disk::Absent, charge, memory };
         self.waiting.insert(self.last, waiting);
         Ok(Put { number: self.last, displaced })
     }
@@ -196,7 +213,9 @@ impl Queue {
     /// The store has it; what it had before. None: the message is not here any more.
     pub(super) fn written(&mut self, number: u64) -> Option<Disk> {
         let waiting = self.waiting.get_mut(&number)?;
-        waiting.body = None;
+        if let Some(body) = waiting.body.take() {
+            waiting.memory.set_anyway(waiting.memory.bytes() - body.len());
+        }
         Some(std::mem::replace(&mut waiting.disk, Disk::Written))
     }
 

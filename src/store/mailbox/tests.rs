@@ -23,7 +23,8 @@ impl Owner for Nobody {
 
 fn open(disk: &FaultyDisk) -> Arc<Mailboxes<Nobody>> {
     let engine = Engine::start(disk.opener(), Clock::system()).unwrap();
-    Mailboxes::open(Arc::new(EmbeddedStore::new(Arc::new(engine))), TABLES, usize::MAX).unwrap()
+    Mailboxes::open(Arc::new(EmbeddedStore::new(Arc::new(engine))), TABLES, usize::MAX, &Account::server(usize::MAX))
+        .unwrap()
 }
 
 fn message(text: &str) -> Message {
@@ -33,7 +34,7 @@ fn message(text: &str) -> Message {
 
 /// Puts a message in, for the disk.
 fn put(mailboxes: &Arc<Mailboxes<Nobody>>, mailbox: &Arc<Mailbox<Nobody>>, text: &str) -> Commit {
-    let put = mailbox.lock().queue.put(message(text), TWO, 0, &mailboxes.account).unwrap();
+    let put = mailbox.lock().queue.put(message(text), TWO, 0, &mailboxes.payers).unwrap();
     mailboxes.write(mailbox, put)
 }
 

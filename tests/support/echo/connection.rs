@@ -62,7 +62,7 @@ impl Connection {
         let (mailboxes, mailbox) = (&self.echo.mailboxes, self.echo.mailboxes.of(user));
         let message = mailbox::Message { bytes: body.len(), body, since: UNTIL_READ, level: 0, key: "".into() };
         let mut contents = mailbox.lock();
-        let put = contents.queue.put(message, BOUNDS, 0, &mailboxes.account).map_err(|_| EchoError::MailboxFull)?;
+        let put = contents.queue.put(message, BOUNDS, 0, &mailboxes.payers).map_err(|_| EchoError::MailboxFull)?;
         drop(contents);
         let (written, online, user) = (mailboxes.write(&mailbox, put), Arc::clone(&self.echo.online), user.to_owned());
         rt::spawn(async move {

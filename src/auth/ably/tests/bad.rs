@@ -60,7 +60,7 @@ fn bad_keys() -> Vec<Row> {
 
 fn bad_tokens(authority: &Authority) -> Vec<Row> {
     let good = authority.issue(ROOT, &json!({})).unwrap().token;
-    let stranger = Gate::new(Arc::clone(&authority.apps), &ServerSecret::random(), true, leeway());
+    let stranger = Gate::new(Arc::clone(&authority.apps), nobody_counts(), &ServerSecret::random(), true, leeway());
     let request = TokenRequest::default();
     let foreign = grant(&stranger, ROOT, &request, Some(&key(ROOT)), NOW, true);
     let sealed = good.split_once('.').unwrap().1;

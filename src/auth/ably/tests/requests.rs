@@ -192,3 +192,22 @@ fn nonces_are_forgotten_when_their_time_is_over() {
         assert_eq!(authority.gate.nonces.len(), 1);
     }
 }
+
+/// findings G4: a long capability is read, and held against that of the key, once: later requests by any token that carries
+/// it share what came out.
+#[test]
+fn a_long_capability_is_read_once() {
+    let authority = authority();
+    let resources: serde_json::Map<_, _> = (0..100).map(|n| (format!("chat:room-{n}"), json!(["subscribe"]))).collect();
+    let text = serde_json::Value::from(resources).to_string();
+    let tokens = ["alice", "bob"].map(|client| {
+        let asked = json!({"capability": text, "clientId": client});
+        authority.issue("abc123.narrow", &asked).unwrap().token
+    });
+    let [alice, bob] = tokens.map(|token| authority.token(&token).unwrap().capability);
+    assert_eq!(alice.len(), 100);
+    assert!(Arc::ptr_eq(&alice, &bob));
+    // Another key may permit less.
+    let other = authority.issue("abc123.short", &json!({"capability": text})).unwrap();
+    assert!(!Arc::ptr_eq(&alice, &authority.token(&other.token).unwrap().capability));
+}

@@ -72,7 +72,7 @@ impl<'a> JsonObject<'a> {
         };
         let read = |item: &RawValue| match JsonObject::parse(item.get().as_bytes(), &MEMBER)? {
             Some(member) => member.user(),
-            None => Ok(Enrolment { user: user_id(item.get(), name)?, ..Enrolment::default() }),
+            None => Ok(Enrolment::of(&user_id(item.get(), name)?)),
         };
         items(json, name)?.into_iter().map(read).collect()
     }
@@ -104,8 +104,10 @@ fn id(json: &str, name: &'static str) -> Result<String, Code> {
             text => text.map_err(|_| Code::WrongType(name, "a text")),
         },
         Some(b'0'..=b'9') if is_digits(json) => Ok(json.to_owned()),
-        Some(b'-') if is_digits(&json[1..]) => Err(Code::Negative { name, number: echoed(json) }),
-        Some(b'-' | b'0'..=b'9') => Err(Code::NoWholeNumber { name, number: echoed(json) }),
+        Some(b'-' | b'0'..=b'9') => {
+            let what = if is_digits(&json[1..]) { "negative" } else { "no whole number" };
+            Err(Code::BadNumber { name, number: echoed(json), what })
+        }
         _ => Err(Code::NoId(name)),
     }
 }

@@ -1,4 +1,4 @@
-//! `GET messages`: those of a group, the newest first.
+//! What was said.
 
 use serde_json::{Value, json};
 
@@ -8,9 +8,12 @@ use crate::{
     older::group::{code::Code, repository::StoredMessage},
 };
 
+/// Greater numbers are milliseconds.
+const SECONDS_MAX: u64 = 100_000_000_000;
+
 impl ApiRequest<'_> {
+    /// Those of a group, the newest first.
     pub(super) async fn messages(&self) -> ApiResult {
-        self.must_be_get()?;
         let group = self.parameter("group_id").unwrap_or_default();
         self.must_read(&group)?;
         let limit = self.number("limit", limits::GROUP_PAGE, 1, limits::GROUP_PAGE_MAX)?;
@@ -22,13 +25,24 @@ impl ApiRequest<'_> {
             let mut messages = groups.before(&group, before, limit + 1)?;
             let has_more = messages.len() > limit;
             messages.truncate(limit);
-            Ok(json!({"messages": shown(&messages), "has_more": has_more}))
+            Ok(shown(&messages, has_more))
         });
         page.await
+    }
+
+    /// What came to a user's groups after a moment, the oldest first.
+    pub(super) async fn offline_messages(&self) -> ApiResult {
+        let user = self.user(self.parameter("user_id"))?;
+        let after: Option<u64> = self.query.get("after_time").and_then(|after| after.parse().ok());
+        let after = after.ok_or(Code::TooSmall { name: "after_time", least: 0 })?;
+        let after = if after > SECONDS_MAX { after / 1_000 } else { after };
+        let missed = self.groups().beside(move |groups| groups.missed_after(&user, after)).await?;
+        Ok(shown(&missed.messages, missed.has_more))
     }
 }
 
 /// As they were sent.
-pub(super) fn shown(messages: &[StoredMessage]) -> Vec<Value> {
-    messages.iter().filter_map(|message| serde_json::from_str(&message.json).ok()).collect()
+fn shown(messages: &[StoredMessage], has_more: bool) -> Value {
+    let messages = messages.iter().filter_map(|message| serde_json::from_str(&message.json).ok());
+    json!({"messages": messages.collect::<Vec<Value>>(), "has_more": has_more})
 }

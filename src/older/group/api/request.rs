@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use actix_web::{
-    HttpRequest,
-    http::{Method, header::AUTHORIZATION},
-};
+use actix_web::{HttpRequest, http::header::AUTHORIZATION};
+use serde_json::{Value, json};
 
 use super::fields::JsonObject;
 use crate::{
     actors::refusals::Reason,
     edge::http::{body::Body, query::Query},
     limits,
-    older::group::{access::Denied, code::Code, endpoint::GroupEndpoint, groups::Groups},
+    older::group::{code::Code, endpoint::GroupEndpoint, groups::Groups},
 };
 
 pub struct ApiRequest<'a> {
@@ -20,13 +18,6 @@ pub struct ApiRequest<'a> {
     pub http: &'a HttpRequest,
     pub query: Query,
     pub body: Body,
-}
-
-/// Whoever asks.
-pub enum Caller {
-    User(Arc<str>),
-    /// May ask for anybody.
-    Service,
 }
 
 /// The page of a list that is asked for.
@@ -38,6 +29,13 @@ pub struct ListPage {
     pub skip: usize,
 }
 
+impl ListPage {
+    /// What is on it of `total`, as it is answered.
+    pub fn answer(&self, name: &str, listed: Vec<Value>, total: usize) -> Value {
+        json!({name: listed, "total": total, "page": self.number, "page_size": self.size})
+    }
+}
+
 /// Each refuses by [`Code`] what is not as it says.
 impl ApiRequest<'_> {
     pub fn groups(&self) -> &Arc<Groups> {
@@ -47,31 +45,18 @@ impl ApiRequest<'_> {
     pub fn check_address(&self) -> Result<(), Code> {
         let address = self.group.ingress.client_address(self.http);
         self.group.shared.ip_filter.check(address).map_err(|_| {
-            self.groups().counters.blocked();
+            self.groups().counters.count(|figures| figures.refused += 1);
             Code::Blocked
         })
     }
 
-    pub fn must_be_get(&self) -> Result<(), Code> {
-        self.must_be(&[Method::GET, Method::HEAD], "GET")
-    }
-
-    pub fn must_be_post(&self) -> Result<(), Code> {
-        self.must_be(&[Method::POST], "POST")
-    }
-
-    /// `allowed` is what the answer names.
-    pub fn must_be(&self, methods: &[Method], allowed: &'static str) -> Result<(), Code> {
-        if methods.contains(self.http.method()) { Ok(()) } else { Err(Code::BadMethod(allowed)) }
-    }
-
-    /// The service by its key, or a user by its token.
-    fn caller(&self) -> Result<Caller, Code> {
+    /// A user by its token; none: a service by its key, which may ask for anybody.
+    fn caller(&self) -> Result<Option<Arc<str>>, Code> {
         let (access, groups) = (self.group.shared.access.get(), self.groups());
         let headers = self.http.headers();
         if let Some(key) = headers.get("X-Service-Key") {
             if access.is_service(key.as_bytes()) {
-                return Ok(Caller::Service);
+                return Ok(None);
             }
             self.note_failure();
             return Err(Code::Unauthorized);
@@ -79,9 +64,9 @@ impl ApiRequest<'_> {
         let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
         let reason = match access.check(token.ok_or(Code::Unauthorized)?, &groups.clock) {
-            Ok(pass) if !pass.has_expired(groups.clock.now()) => return Ok(Caller::User(pass.user)),
+            Ok(pass) if !pass.has_expired(groups.clock.now()) => return Ok(Some(pass.user)),
             Ok(_) => None,
-            Err(Denied(reason)) => reason,
+            Err(reason) => reason,
         };
         self.note_failure();
         Err(reason.map_or(Code::Expired, Code::WrongClaim))
@@ -95,21 +80,16 @@ impl ApiRequest<'_> {
     }
 
     pub fn must_be_service(&self) -> Result<(), Code> {
-        match self.caller()? {
-            Caller::Service => Ok(()),
-            Caller::User(_) => Err(Code::ForServices),
-        }
+        if self.caller()?.is_none() { Ok(()) } else { Err(Code::ForServices) }
     }
 
     /// The user that a request is about: a user's own, or the one that a service names.
     pub fn user(&self, named: Option<String>) -> Result<Arc<str>, Code> {
         let named = named.filter(|name| !name.is_empty());
         match (self.caller()?, named) {
-            (Caller::User(own), None) => Ok(own),
-            (Caller::User(own), Some(named)) if *own == *named => Ok(own),
-            (Caller::User(_), Some(_)) => Err(Code::ForOneself),
-            (Caller::Service, Some(named)) => Ok(named.into()),
-            (Caller::Service, None) => Err(Code::NoUser),
+            (Some(own), Some(named)) if *own != *named => Err(Code::ForOneself),
+            (Some(own), _) => Ok(own),
+            (None, named) => named.map(Arc::from).ok_or(Code::NoUser),
         }
     }
 
@@ -119,10 +99,7 @@ impl ApiRequest<'_> {
         if group.is_empty() {
             return Err(Code::Missing("group_id"));
         }
-        match caller {
-            Caller::User(user) => self.groups().check_member(group, &user),
-            Caller::Service => Ok(()),
-        }
+        caller.map_or(Ok(()), |user| self.groups().check_member(group, &user))
     }
 
     /// One that is not empty.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Groups;
+use super::{AnswerTo, Groups};
 use crate::{
     limits,
     older::group::{
         code::Code,
         membership::Member,
+        reply,
         repository::{self, StoredMessage},
     },
     store::{Batch, StoreError},
@@ -58,7 +59,7 @@ impl Groups {
 
     /// The number of a message of a group.
     pub fn find_in(&self, group: &str, message: &str) -> Result<u64, Code> {
-        match self.repository.find(message).map_err(|error| self.to_code(&error))? {
+        match self.read(self.repository.find(message))? {
             Some((number, of)) if of == group => Ok(number),
             _ => Err(Code::NoMessage),
         }
@@ -76,8 +77,7 @@ impl Groups {
         let mut missed = Missed::default();
         for (group, mut after) in groups {
             loop {
-                let page = self.repository.after(&group, after, limits::GROUP_RESUMED_PAGE);
-                let page = page.map_err(|error| self.to_code(&error))?;
+                let page = self.read(self.repository.after(&group, after, limits::GROUP_RESUMED_PAGE))?;
                 let is_last = page.len() < limits::GROUP_RESUMED_PAGE;
                 after = page.last().map_or(after, |last| last.number);
                 missed.take(page, limit);
@@ -92,8 +92,7 @@ impl Groups {
 
     /// The same since the message `last`, which it must have got.
     pub fn missed_since(&self, user: &str, last: &str) -> Result<Missed, Code> {
-        let found = self.repository.find(last).map_err(|error| self.to_code(&error))?;
-        let (number, group) = found.ok_or(Code::NoLastMessage)?;
+        let (number, group) = self.read(self.repository.find(last))?.ok_or(Code::NoLastMessage)?;
         // As if it were not there: whoever is no member has not got it from us.
         self.check_member(&group, user).map_err(|_| Code::NoLastMessage)?;
         self.missed(user, number, limits::GROUP_RESUMED)
@@ -116,39 +115,49 @@ impl Groups {
 
     /// The messages of a group before a number, the newest first.
     pub fn before(&self, group: &str, before: u64, limit: usize) -> Result<Vec<StoredMessage>, Code> {
-        self.repository.before(group, before, limit).map_err(|error| self.to_code(&error))
+        self.read(self.repository.before(group, before, limit))
     }
 
     /// Messages in a group that a user has not read and others have sent; counted up to a limit.
     pub fn unread(&self, group: &str, user: &str) -> Result<usize, Code> {
         let seen = self.membership.read().member(group, user).map(Member::seen);
         let Some(seen) = seen else { return Ok(0) };
-        self.repository.count_unread(group, user, seen).map_err(|error| self.to_code(&error))
+        self.read(self.repository.count_unread(group, user, seen))
     }
 
-    /// Moves a user's marker forward; `done` hears whether it has moved, and what the disk says. It waits also when nothing
-    /// is written: what was written a moment ago is on disk by then.
-    pub fn move_marker(
+    /// Moves a user's marker forward. The answer comes when that is on disk; also when nothing is written, because what was
+    /// written a moment ago is on disk by then.
+    pub fn mark_read(
         self: &Arc<Self>,
-        group: &str,
-        user: &str,
-        number: u64,
-        done: impl FnOnce(bool, Result<(), &StoreError>) + Send + 'static,
-    ) {
+        group: String,
+        user: &Arc<str>,
+        message: String,
+        answer: AnswerTo,
+    ) -> Result<(), Code> {
+        self.check_member(&group, user)?;
+        let number = self.find_in(&group, &message)?;
         let _changing = self.changing.lock();
-        let before = self.membership.write().mark(group, user, number);
+        let before = self.membership.write().mark(&group, user, number);
         let mut batch = Batch::new();
         if before.is_some() {
-            batch = repository::put_marker(batch, group, user, number);
+            batch = repository::put_marker(batch, &group, user, number);
         }
-        let groups = Arc::clone(self);
-        let (group, user) = (group.to_owned(), user.to_owned());
-        drop(self.repository.commit_then(batch, move |outcome| {
+        let user = Arc::clone(user);
+        drop(self.commit(batch, None, move |groups, outcome| {
             if let (Err(_), Some(before)) = (outcome, before) {
                 groups.membership.write().unmark(&group, &user, number, before);
             }
-            done(before.is_some(), outcome.as_ref().map(|_| ()));
+            let outcome = outcome.map_err(|error| groups.not_stored(error));
+            groups.answer(&answer, &answer.id, &outcome);
+            if outcome.is_ok() && before.is_some() && groups.settings.read_events {
+                let frame = reply::read(&group, &message, groups.clock.now());
+                let others = groups.connections_of(&user).into_iter().map(|(handle, _)| handle);
+                for other in others.filter(|other| other.session != answer.handle.session) {
+                    other.send(vec![frame.clone()]);
+                }
+            }
         }));
+        Ok(())
     }
 
     /// Removes what is too old; a few rows at a time.

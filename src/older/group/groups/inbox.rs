@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use bytestring::ByteString;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::Groups;
 use crate::{
     core::message::EntryId,
+    ids::ClientId,
     older::group::{
         code::Code,
         message::{GroupMessage, group_channel, to_json},
@@ -63,35 +65,32 @@ impl Groups {
         if self.deliveries.is_full(&group_channel(&message.group_id)) {
             return;
         }
-        let id = message.message_id.clone();
-        // Noted before it is looked for: between the two it could have come to disk.
-        if !self.arriving.lock().insert(id.clone()) {
-            return receipt.done();
-        }
-        let known = self.repository.find(&id);
         let is_member_here = self.membership.read().get(&message.group_id).is_some();
-        if !matches!(known, Ok(None)) || !is_member_here {
-            self.arriving.lock().remove(&id);
-        }
-        match known {
-            Ok(None) if is_member_here => {
-                let groups = Arc::clone(self);
-                let json = to_json(&message);
-                self.store(message, json, None, move |outcome| {
-                    groups.arriving.lock().remove(&id);
-                    match outcome {
-                        Ok(()) => receipt.done(),
-                        Err(error) => drop(groups.to_code(error)),
-                    }
-                });
+        let (id, json) = (message.message_id.clone(), ByteString::from(to_json(&message)));
+        {
+            let mut storing = self.storing.lock();
+            // On its way to disk, which may fail: it comes again.
+            if storing.contains_key(&id) {
+                return;
             }
-            Ok(None) => {
-                // Nobody is a member; who watches the channel by another protocol gets it.
-                self.publish(&message, to_json(&message), EntryId::Item(id.into()));
+            match self.read(self.repository.find(&id)) {
+                Ok(None) if is_member_here => drop(storing.insert(id.clone(), Vec::new())),
+                Ok(None) => {
+                    // Nobody is a member; who watches the channel by another protocol gets it.
+                    let sender = ClientId::new(&*message.sender_id);
+                    self.publish(group_channel(&message.group_id), sender, json, EntryId::Item(id.into()));
+                    return receipt.done();
+                }
+                Ok(Some(_)) => return receipt.done(),
+                Err(_) => return,
+            }
+        }
+        let groups = Arc::clone(self);
+        self.store(&message, json, None, move |outcome| {
+            groups.settle(&id, &outcome);
+            if outcome.is_ok() {
                 receipt.done();
             }
-            Ok(Some(_)) => receipt.done(),
-            Err(error) => drop(self.to_code(&error)),
-        }
+        });
     }
 }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Groups;
+use super::{Delivery, Groups};
 use crate::{
     older::group::{
         code::Code,
-        delivery::Delivery,
-        membership::{Admission, GroupInfo, Member},
+        membership::{GroupInfo, Member},
         message::group_channel,
         repository,
         streams::Outgoing,
@@ -23,18 +22,23 @@ pub struct Enrolment {
     pub avatar: String,
 }
 
+impl Enrolment {
+    pub fn of(user: &str) -> Self {
+        Self { user: user.to_owned(), ..Self::default() }
+    }
+}
+
 impl Groups {
     /// Whether `user` may take part in a group: as a member, or, where that is allowed, by becoming one now. True: it
     /// was none before.
     pub fn admit(self: &Arc<Self>, group: &str, user: &str) -> Result<bool, Code> {
         let (mode, opens) = (self.settings.membership, self.settings.open_groups);
-        let admission = self.membership.read().admit(group, user, mode, opens)?;
-        if admission == Admission::Enrols {
-            let enrolment = Enrolment { user: user.to_owned(), ..Enrolment::default() };
+        let enrols = self.membership.read().admit(group, user, mode, opens)?;
+        if enrols {
             // Not waited for: on disk it is before anything that the user says.
-            drop(self.enrol(group, &[enrolment], |known| self.new_group(known, true), true)?);
+            drop(self.enrol(group, &[Enrolment::of(user)], |known| self.new_group(known, true), true)?);
         }
-        Ok(admission == Admission::Enrols)
+        Ok(enrols)
     }
 
     pub fn check_member(&self, group: &str, user: &str) -> Result<(), Code> {
@@ -90,11 +94,7 @@ impl Groups {
 
     /// Another instance has added a member.
     pub(super) async fn add_from_elsewhere(self: &Arc<Self>, group: &str, user: &str) -> Result<(), Code> {
-        if self.check_member(group, user).is_ok() {
-            return Ok(());
-        }
-        let enrolment = Enrolment { user: user.to_owned(), ..Enrolment::default() };
-        let (_, outcome) = self.enrol(group, &[enrolment], |known| self.new_group(known, false), false)?;
+        let (_, outcome) = self.enrol(group, &[Enrolment::of(user)], |known| self.new_group(known, false), false)?;
         self.stored(outcome).await
     }
 
@@ -139,7 +139,8 @@ impl Groups {
             membership.put(group, info.clone());
             batch = repository::put_group(batch, group, info);
         }
-        let (mut added, mut renamed, mut outgoing) = (Vec::new(), Vec::new(), Vec::new());
+        // Who they are, and the name and avatar of who was a member before.
+        let (mut enrolled, mut outgoing) = (Vec::new(), Vec::new());
         for Enrolment { user, name, avatar } in enrolments {
             let known = membership.member(group, user).map(|member| (member.name.clone(), member.avatar.clone()));
             let (name, avatar) = (name.clone(), avatar.clone());
@@ -147,35 +148,30 @@ impl Groups {
             if let Some(member) = membership.member(group, user) {
                 batch = repository::put_member(batch, group, user, member);
             }
-            match known {
-                Some((name, avatar)) => renamed.push((user.clone(), name, avatar)),
-                None => {
-                    if is_ours {
-                        batch = self.announce(batch, &mut outgoing, group, user, true);
-                    }
-                    added.push(user.clone());
-                }
+            if known.is_none() && is_ours {
+                outgoing.extend(self.announce(group, user, true));
             }
+            enrolled.push((user.clone(), known));
         }
         drop(membership);
-        let (count, name) = (added.len(), Arc::<str>::from(group));
-        let outcome = self.commit_change(batch, outgoing, move |groups, is_stored| {
-            if is_stored {
-                for user in added {
-                    let delivery = Delivery::Attach { user, group: Arc::clone(&name) };
-                    groups.deliveries.push(group_channel(&name), delivery);
+        let count = enrolled.iter().filter(|(_, known)| known.is_none()).count();
+        let group = group.to_owned();
+        let outcome = self.commit(batch, outgoing, move |groups, outcome| {
+            if outcome.is_ok() {
+                for (user, _) in enrolled.into_iter().filter(|(_, known)| known.is_none()) {
+                    groups.deliveries.push(group_channel(&group), Delivery::Attach { user });
                 }
                 return;
             }
             let mut membership = groups.membership.write();
-            for user in &added {
-                membership.remove(&name, user);
-            }
-            for (user, old, avatar) in renamed.into_iter().rev() {
-                membership.rename(&name, &user, old, avatar);
+            for (user, known) in enrolled.into_iter().rev() {
+                match known {
+                    Some((name, avatar)) => membership.rename(&group, &user, name, avatar),
+                    None => drop(membership.remove(&group, &user)),
+                }
             }
             if let Some(written) = written {
-                membership.put_back(&name, &written, before);
+                membership.put_back(&group, &written, before);
             }
         });
         Ok((count, outcome))
@@ -192,14 +188,11 @@ impl Groups {
             return Ok(None);
         };
         drop(membership);
-        let mut outgoing = Vec::new();
-        let mut batch = repository::remove_member(Batch::new(), group, user);
-        if is_ours {
-            batch = self.announce(batch, &mut outgoing, group, user, false);
-        }
+        let outgoing = if is_ours { self.announce(group, user, false) } else { None };
+        let batch = repository::remove_member(Batch::new(), group, user);
         let (group, user) = (group.to_owned(), user.to_owned());
-        let outcome = self.commit_change(batch, outgoing, move |groups, is_stored| {
-            if is_stored {
+        let outcome = self.commit(batch, outgoing, move |groups, outcome| {
+            if outcome.is_ok() {
                 return groups.deliveries.push(group_channel(&group), Delivery::Detach { user });
             }
             let mut membership = groups.membership.write();
@@ -211,40 +204,13 @@ impl Groups {
         Ok(Some(outcome))
     }
 
-    /// Says it to the other instances, if there are any.
-    fn announce(&self, batch: Batch, outgoing: &mut Vec<Outgoing>, group: &str, user: &str, is_added: bool) -> Batch {
-        let Some(bus) = &self.bus else { return batch };
+    /// What says it to the other instances, if there are any.
+    fn announce(&self, group: &str, user: &str, is_added: bool) -> Option<Outgoing> {
+        let bus = self.bus.as_ref()?;
         let prepared = if is_added { bus.member_added(group, user) } else { bus.member_removed(group, user) };
-        match prepared {
-            Ok(mut prepared) => {
-                let batch = prepared.row(batch);
-                outgoing.push(prepared);
-                batch
-            }
-            Err(error) => {
-                tracing::error!(%error, "other instances do not hear of a member that came or went");
-                batch
-            }
+        if let Err(error) = &prepared {
+            tracing::error!(%error, "other instances do not hear of a member that came or went");
         }
-    }
-
-    /// Commits; `then` hears whether it is stored, or else to be taken back.
-    fn commit_change(
-        self: &Arc<Self>,
-        batch: Batch,
-        outgoing: Vec<Outgoing>,
-        then: impl FnOnce(&Self, bool) + Send + 'static,
-    ) -> Commit {
-        let groups = Arc::clone(self);
-        self.repository.commit_then(batch, move |result| {
-            if result.is_ok() {
-                outgoing.into_iter().for_each(Outgoing::send);
-            }
-            then(&groups, result.is_ok());
-        })
-    }
-
-    pub(super) async fn stored(&self, outcome: Commit) -> Result<(), Code> {
-        outcome.await.map(drop).map_err(|error| self.not_stored(&error))
+        prepared.ok()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::Groups;
+use super::{Delivery, Groups};
 use crate::{
     core::{
         command::Publish,
@@ -13,12 +13,10 @@ use crate::{
     limits,
     older::group::{
         code::Code,
-        delivery::Delivery,
         message::{NOTIFICATION, Notification, VERIFY_PROGRESS, to_json, user_channel},
         repository::{Repository, StoredNotification},
         streams::{Outgoing, VerifyProgress},
     },
-    store::Batch,
 };
 
 impl Groups {
@@ -55,38 +53,16 @@ impl Groups {
     pub(super) async fn store_notification(
         self: &Arc<Self>,
         new: &Notification,
-        mut outgoing: Option<Outgoing>,
+        outgoing: Option<Outgoing>,
     ) -> Result<bool, Code> {
-        let name = (new.user_id.clone(), new.notification_id.clone());
-        // Noted before it is looked for, so that of two who bring it one waits for the other: what became of that one
-        // is known when the disk is done with what it was handed before.
-        while !self.storing.lock().insert(name.clone()) {
-            let settled = self.repository.commit(Batch::new()).await;
-            settled.map_err(|error| self.to_code(&error))?;
+        // One at a time: of two who bring it, the other finds it on disk, or stores it when the first could not.
+        let turn = self.notifying.lock([&*new.user_id, "\0", &*new.notification_id].concat().into()).await;
+        if self.read(self.repository.has_notification(&new.user_id, &new.notification_id))? {
+            return Ok(false);
         }
-        let known = self.repository.has_notification(&new.user_id, &new.notification_id);
-        if !matches!(known, Ok(false)) {
-            self.storing.lock().remove(&name);
-            return known.map(|_| false).map_err(|error| self.to_code(&error));
-        }
-        let outcome = {
-            let mut numbers = self.numbers.lock();
-            let (number, batch) = numbers.give(self.clock.now(), Batch::new());
-            let mut batch = Repository::put_notification(batch, number, new, self.too_old_at());
-            if let Some(outgoing) = &mut outgoing {
-                batch = outgoing.row(batch);
-            }
-            let groups = Arc::clone(self);
-            // Under the lock: commits are in the order of numbers.
-            self.repository.commit_then(batch, move |result| {
-                groups.storing.lock().remove(&name);
-                if result.is_ok() {
-                    groups.numbers.lock().committed(number);
-                    outgoing.into_iter().for_each(Outgoing::send);
-                }
-            })
-        };
-        self.stored(outcome).await?;
+        let until = self.too_old_at();
+        let put = |batch, number| Repository::put_notification(batch, number, new, until);
+        self.stored(self.commit_numbered(put, outgoing, move |_, _, _| drop(turn))).await?;
         Ok(true)
     }
 
@@ -123,13 +99,12 @@ impl Groups {
         skip: usize,
         limit: usize,
     ) -> Result<(Vec<StoredNotification>, usize, usize), Code> {
-        let page = self.repository.notifications(user, skip, limit);
-        let (page, total) = page.map_err(|error| self.to_code(&error))?;
+        let (page, total) = self.read(self.repository.notifications(user, skip, limit))?;
         Ok((page, total, self.unread_notifications(user)?))
     }
 
     pub fn unread_notifications(&self, user: &str) -> Result<usize, Code> {
-        self.repository.unread_notifications(user).map_err(|error| self.to_code(&error))
+        self.read(self.repository.unread_notifications(user))
     }
 
     /// Marks these as read, or all; how many were not.
@@ -139,12 +114,10 @@ impl Groups {
         ids: Option<Vec<String>>,
     ) -> Result<usize, Code> {
         let user = Arc::clone(user);
-        let marked = self.beside(move |groups| {
-            let marked = groups.repository.read_notifications(&user, ids.as_deref());
-            marked.map_err(|error| groups.to_code(&error))
-        });
+        let marked =
+            self.beside(move |groups| groups.read(groups.repository.read_notifications(&user, ids.as_deref())));
         let (batch, count) = marked.await?;
-        self.repository.commit(batch).await.map_err(|error| self.to_code(&error))?;
+        self.read(self.repository.commit(batch).await)?;
         Ok(count)
     }
 }

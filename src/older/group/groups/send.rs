@@ -3,26 +3,25 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use bytestring::ByteString;
 
-use super::{AnswerTo, Groups};
+use super::{AnswerTo, Delivery, Groups};
 use crate::{
     config::AckMode,
     core::{
         command::Publish,
         message::{EntryId, Message, Payload},
     },
-    ids::ClientId,
+    ids::{ChannelName, ClientId},
     limits,
     older::group::{
         code::Code,
-        delivery::Delivery,
         message::{GroupMessage, NEW_MESSAGE, digest, group_channel, message_id, to_json, uuid},
         reply::ReplyTo,
         repository::{self, Numbers},
         streams::Outgoing,
     },
-    store::{Batch, StoreError},
+    store::StoreError,
 };
 
 const DAY_MILLIS: u64 = 24 * 3_600 * 1_000;
@@ -34,15 +33,6 @@ pub enum Sent {
     Later,
     /// Acknowledged by this id.
     Now(String),
-}
-
-/// A message on its way to disk.
-pub(super) struct Pending(Mutex<State>);
-
-struct State {
-    outcome: Option<Result<(), Code>>,
-    /// Those who have sent it.
-    waiting: Vec<AnswerTo>,
 }
 
 impl Groups {
@@ -57,47 +47,47 @@ impl Groups {
         }
         message.created_at = self.seconds();
         let is_fast = self.settings.ack_mode == AckMode::Fast;
-        let waiting = if is_fast { Vec::new() } else { vec![answer.clone()] };
-        let pending = Arc::new(Pending(Mutex::new(State { outcome: None, waiting })));
-        if answer.id.is_empty() {
-            message.message_id = uuid();
-        } else {
-            let digest = digest(&message.sender_id, &message.group_id, &answer.id, data);
-            let day = self.clock.now().millis() / DAY_MILLIS;
-            let [yesterday, today] = [day.saturating_sub(1), day].map(|day| message_id(&digest, day));
-            let mut sending = self.sending.lock();
-            for id in [&yesterday, &today] {
-                if let Some(known) = sending.get(id) {
-                    return known.join(id, answer, is_fast);
+        let id = {
+            let mut storing = self.storing.lock();
+            let id = if answer.id.is_empty() {
+                uuid()
+            } else {
+                let digest = digest(&message.sender_id, &message.group_id, &answer.id, data);
+                let day = self.clock.now().millis() / DAY_MILLIS;
+                let ids = [day.saturating_sub(1), day].map(|day| message_id(&digest, day));
+                for id in &ids {
+                    if let Some(waiting) = storing.get_mut(id) {
+                        if is_fast {
+                            return Ok(Sent::Now(id.clone()));
+                        }
+                        waiting.push(answer);
+                        return Ok(Sent::Later);
+                    }
                 }
-            }
-            if let Some(known) =
-                self.known(&[yesterday, today.clone()], &digest).map_err(|error| self.to_code(&error))?
-            {
-                return Ok(Sent::Now(known));
-            }
-            sending.insert(today.clone(), Arc::clone(&pending));
-            message.message_id = today;
-        }
-        let id = message.message_id.clone();
-        let (sent, json) = (id.clone(), to_json(&message));
-        let outgoing = self.bus.as_ref().map(|bus| bus.message(json.clone(), &id)).transpose();
-        match outgoing {
+                if let Some(known) = self.read(self.known(&ids, &digest))? {
+                    return Ok(Sent::Now(known));
+                }
+                let [_, today] = ids;
+                today
+            };
+            storing.insert(id.clone(), if is_fast { Vec::new() } else { vec![answer] });
+            id
+        };
+        message.message_id.clone_from(&id);
+        let json = ByteString::from(to_json(&message));
+        match self.bus.as_ref().map(|bus| bus.message(json.to_string(), &id)).transpose() {
             Ok(outgoing) => {
-                let groups = Arc::clone(self);
-                self.store(message, json, outgoing, move |outcome| {
-                    let outcome = outcome.map_err(|error| groups.not_stored(error));
-                    groups.settle(&pending, &id, outcome);
-                });
+                let (groups, id) = (Arc::clone(self), id.clone());
+                self.store(&message, json, outgoing, move |outcome| groups.settle(&id, &outcome));
             }
             Err(error) => {
                 if let Some(more) = self.warning.allows(&self.clock) {
                     tracing::error!(%error, more, "a group message is refused");
                 }
-                self.settle(&pending, &id, Err(Code::NotStored));
+                self.settle(&id, &Err(Code::NotStored));
             }
         }
-        Ok(if is_fast { Sent::Now(sent) } else { Sent::Later })
+        Ok(if is_fast { Sent::Now(id) } else { Sent::Later })
     }
 
     /// Which of these ids is that of a message of the last 24 hours, if one is.
@@ -113,62 +103,47 @@ impl Groups {
         self.repository.seen(digest)
     }
 
-    /// Gives a message its number, writes it, and publishes it after the commit; `done` comes before that.
+    /// Writes a message and publishes it after the commit; `done` comes before that, so that its sender knows by its id what
+    /// then comes to it as to the others.
     pub(super) fn store(
         self: &Arc<Self>,
-        message: GroupMessage,
-        json: String,
-        mut outgoing: Option<Outgoing>,
-        done: impl FnOnce(Result<(), &StoreError>) + Send + 'static,
+        message: &GroupMessage,
+        json: ByteString,
+        outgoing: Option<Outgoing>,
+        done: impl FnOnce(Result<(), Code>) + Send + 'static,
     ) {
-        let (groups, came) = (Arc::clone(self), self.clock.uptime());
-        let mut numbers = self.numbers.lock();
-        let (number, batch) = numbers.give(self.clock.now(), Batch::new());
-        let mut batch = repository::put_message(batch, number, &message, &json);
-        if let Some(outgoing) = &mut outgoing {
-            batch = outgoing.row(batch);
-        }
-        let committed = move |outcome: &Result<_, StoreError>| {
-            // First, so that its sender knows by its id what then comes to it as to the others.
-            done(outcome.as_ref().map(|_| ()));
-            if outcome.is_ok() {
-                groups.numbers.lock().committed(number);
-                groups.counters.stored(groups.clock.uptime().saturating_sub(came));
-                groups.publish(&message, json, EntryId::Frame { connection: groups.publisher, msg_serial: number });
-                if let Some(outgoing) = outgoing {
-                    outgoing.send();
-                }
+        let (came, channel, sender) =
+            (self.clock.uptime(), group_channel(&message.group_id), ClientId::new(&*message.sender_id));
+        let content = json.clone();
+        let put = |batch, number| repository::put_message(batch, number, message, &json);
+        drop(self.commit_numbered(put, outgoing, move |groups, number, outcome| {
+            let outcome = outcome.map_err(|error| groups.not_stored(error));
+            let is_stored = outcome.is_ok();
+            done(outcome);
+            if is_stored {
+                let took = groups.clock.uptime().saturating_sub(came);
+                groups.counters.count(|figures| {
+                    figures.stored += 1;
+                    figures.storing += took;
+                });
+                let id = EntryId::Frame { connection: groups.publisher, msg_serial: number };
+                groups.publish(channel, sender, content, id);
             }
-        };
-        // Under the lock, so that commits are in the order of numbers. When the store refuses at once, what is called
-        // takes no other lock of ours than those of the message itself.
-        drop(self.repository.commit_then(batch, committed));
-        drop(numbers);
+        }));
     }
 
-    /// Brings a message, whose JSON is `json`, to the channel of its group.
-    pub(super) fn publish(&self, message: &GroupMessage, json: String, id: EntryId) {
-        let content = Message {
-            name: NEW_MESSAGE.into(),
-            payload: Payload::json(json.into()),
-            client_id: ClientId::new(&*message.sender_id),
-            extras: None,
-        };
-        let delivery = Delivery::Publish(Box::new(Publish::message(id, content)));
-        self.deliveries.push(group_channel(&message.group_id), delivery);
+    /// Brings the JSON of a message to the channel of its group.
+    pub(super) fn publish(&self, channel: ChannelName, client_id: Option<ClientId>, json: ByteString, id: EntryId) {
+        let content = Message { name: NEW_MESSAGE.into(), payload: Payload::json(json), client_id, extras: None };
+        self.deliveries.push(channel, Delivery::Publish(Box::new(Publish::message(id, content))));
     }
 
-    /// Answers those who wait for a message.
-    fn settle(&self, pending: &Pending, id: &str, outcome: Result<(), Code>) {
-        let waiting = {
-            let mut state = pending.0.lock();
-            state.outcome = Some(outcome.clone());
-            std::mem::take(&mut state.waiting)
-        };
-        for answer in waiting {
-            self.answer(&answer, id, &outcome);
+    /// A message is on disk, or is not: answers those who have sent it.
+    pub(super) fn settle(&self, id: &str, outcome: &Result<(), Code>) {
+        let waiting = self.storing.lock().remove(id);
+        for answer in waiting.iter().flatten() {
+            self.answer(answer, id, outcome);
         }
-        self.sending.lock().remove(id);
     }
 
     /// Acknowledges `about`, or says why not.
@@ -178,23 +153,8 @@ impl Groups {
             Ok(()) => vec![reply.ack(about, true)],
             Err(code) => {
                 self.counters.refused(code);
-                vec![reply.error(code), reply.ack(id, false)]
+                vec![reply.error(code, None), reply.ack(id, false)]
             }
         });
-    }
-}
-
-impl Pending {
-    /// Somebody has sent the same again.
-    fn join(&self, id: &str, answer: AnswerTo, is_fast: bool) -> Result<Sent, Code> {
-        let mut state = self.0.lock();
-        match &state.outcome {
-            Some(Err(code)) => Err(code.clone()),
-            None if !is_fast => {
-                state.waiting.push(answer);
-                Ok(Sent::Later)
-            }
-            Some(Ok(())) | None => Ok(Sent::Now(id.to_owned())),
-        }
     }
 }

@@ -54,6 +54,10 @@ impl Store for SlowStore {
     fn cursor(&self, _: &str) -> Result<u64, StoreError> {
         Ok(0)
     }
+
+    fn bytes(&self, _: &str) -> Result<u64, StoreError> {
+        Ok(0)
+    }
 }
 
 /// findings C3: while the disk is asked what a user has not read or has missed, the worker thread goes on.

@@ -45,7 +45,7 @@ impl Repository {
 
     /// Whether the user has it.
     pub fn has_notification(&self, user: &str, id: &str) -> Result<bool, StoreError> {
-        Ok(self.0.get(IDS, &join(user, id))?.is_some())
+        Ok(self.get(IDS, &join(user, id))?.is_some())
     }
 
     /// A page of a user's notifications, the newest first, and how many there are.
@@ -56,11 +56,11 @@ impl Repository {
         limit: usize,
     ) -> Result<(Vec<StoredNotification>, usize), StoreError> {
         let (mut page, mut total) = (Vec::new(), 0);
-        for row in self.0.scan(NOTICES, &NumberKey::prefix(user), limits::GROUP_ROWS) {
+        for row in self.scan(NOTICES, &NumberKey::prefix(user), limits::GROUP_ROWS) {
             let row = row?;
             if (skip..skip.saturating_add(limit)).contains(&total) {
                 let notification = serde_json::from_slice(&row.value).map_err(|_| damaged(NOTICES))?;
-                page.push(StoredNotification { notification, is_read: self.0.get(UNREAD, &row.key)?.is_none() });
+                page.push(StoredNotification { notification, is_read: self.get(UNREAD, &row.key)?.is_none() });
             }
             total += 1;
         }
@@ -69,7 +69,7 @@ impl Repository {
 
     /// How many are unread, counted up to a limit.
     pub fn unread_notifications(&self, user: &str) -> Result<usize, StoreError> {
-        Ok(self.0.list(UNREAD, &NumberKey::prefix(user), None, limits::GROUP_UNREAD)?.len())
+        Ok(self.list(UNREAD, &NumberKey::prefix(user), None, limits::GROUP_UNREAD)?.len())
     }
 
     /// Marks notifications of a user as read, or all of them; how many were not before.
@@ -77,17 +77,17 @@ impl Repository {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         match ids {
             None => {
-                let unread = self.0.list(UNREAD, &NumberKey::prefix(user), None, limits::GROUP_UNREAD)?;
+                let unread = self.list(UNREAD, &NumberKey::prefix(user), None, limits::GROUP_UNREAD)?;
                 keys.extend(unread.into_iter().map(|row| row.key));
             }
             Some(ids) => {
                 for id in ids {
-                    let Some(row) = self.0.get(IDS, &join(user, id))? else {
+                    let Some(row) = self.get(IDS, &join(user, id))? else {
                         continue;
                     };
                     let number = read_number(&row).ok_or_else(|| damaged("index of notifications"))?;
                     let key = back_key(user, number);
-                    if self.0.get(UNREAD, &key)?.is_some() && !keys.contains(&key) {
+                    if self.get(UNREAD, &key)?.is_some() && !keys.contains(&key) {
                         keys.push(key);
                     }
                 }

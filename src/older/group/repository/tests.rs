@@ -33,7 +33,7 @@ impl Room {
     fn commit(&self, batch: Batch) {
         let (done, outcome) = mpsc::channel();
         let done = Box::new(move |result| drop(done.send(result)));
-        self.repository.0.submit(batch, done);
+        self.repository.submit(batch, done);
         outcome.recv().unwrap().unwrap();
     }
 

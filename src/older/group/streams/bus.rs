@@ -8,27 +8,31 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinHandle,
+    task::JoinSet,
+    time,
 };
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, OncePerSecond},
     engines::redis::{self, Redis, RedisError},
     older::group::{
         message::{Notification, uuid},
         streams::{
-            consumers::{Consumers, STREAMS},
+            consumers::{Consumers, Positions},
             event::{MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, PUSHED_NOTIFICATIONS, Received},
-            position::Positions,
             presence::{Presence, Status},
             queue::{Outgoing, Queue, QueueFull},
         },
     },
     store::{Store, StoreError},
 };
+
+/// Between attempts when Redis, or the store, refuses.
+pub const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -55,12 +59,34 @@ pub struct Counts {
     pub malformed: AtomicU64,
     /// Entries that Redis took.
     pub published: AtomicU64,
-    /// Attempts to publish that failed and were made again.
-    pub retries: AtomicU64,
     /// Times that a stream had perhaps dropped entries before they were read.
     pub gaps: AtomicU64,
-    /// Events that were not done with, and so came again.
-    pub repeated: AtomicU64,
+}
+
+/// What all tasks of an instance need.
+pub struct Instance {
+    /// New in each process: two instances on copies of one data folder must not take each other's entries for their own.
+    pub name: String,
+    pub redis: Redis,
+    pub clock: Clock,
+    pub lease: Duration,
+    pub claim_after: Duration,
+    pub counts: Counts,
+    pub warning: OncePerSecond,
+}
+
+impl Instance {
+    /// Redis did not do something: says so, and waits until it is worth another try.
+    pub async fn until_again(&self, error: &RedisError, what: &'static str) {
+        // The connection itself warns, once, that Redis is away.
+        if !matches!(error, RedisError::Unreachable { .. })
+            && let Some(more) = self.warning.allows(&self.clock)
+        {
+            tracing::warn!(%error, more, "{what}");
+        }
+        time::sleep(PAUSE).await;
+        self.redis.until_up().await;
+    }
 }
 
 /// Cheap to clone, for any thread. The tasks behind it end with the last handle.
@@ -68,13 +94,12 @@ pub struct Counts {
 pub struct Bus(Arc<Inner>);
 
 struct Inner {
-    origin: Arc<str>,
-    redis: Redis,
+    instance: Arc<Instance>,
     queue: Arc<Queue>,
     presence: Arc<Presence>,
-    counts: Arc<Counts>,
     is_reading: watch::Receiver<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    /// Aborted when it is dropped.
+    tasks: Mutex<JoinSet<()>>,
 }
 
 impl Bus {
@@ -92,35 +117,24 @@ impl Bus {
         store: Option<Arc<dyn Store>>,
         inbox: mpsc::Sender<Received>,
     ) -> Result<Self, StoreError> {
-        // New in each process: two instances on copies of one data folder must not take each other's
-        // entries for their own.
-        let origin: Arc<str> = uuid().into();
         let queue = Queue::load(store.clone())?;
-        let positions = Positions::load(store, &STREAMS)?;
-        let redis = Redis::start(settings.redis);
-        let counts = Arc::new(Counts::default());
-        let presence = Presence::new(redis.clone(), clock.clone(), Arc::clone(&origin), settings.lease);
+        let positions = Positions::load(store)?;
+        let Settings { redis, lease, claim_after } = settings;
+        let (redis, counts, warning) = (Redis::start(redis), Counts::default(), OncePerSecond::default());
+        let instance = Arc::new(Instance { name: uuid(), redis, clock, lease, claim_after, counts, warning });
+        let presence = Presence::new(Arc::clone(&instance));
         let (reading, is_reading) = watch::channel(false);
-        let consumers = Consumers {
-            redis: redis.clone(),
-            clock: clock.clone(),
-            origin: Arc::clone(&origin),
-            inbox,
-            counts: Arc::clone(&counts),
-            claim_after: settings.claim_after,
-            warning: Arc::default(),
-            is_reading: reading,
-        };
-        let mut tasks = consumers.start(positions);
-        tasks.push(tokio::spawn(Arc::clone(&presence).run_for_ever()));
-        let publishing = Arc::clone(&queue).run(redis.clone(), clock, Arc::clone(&origin), Arc::clone(&counts));
-        tasks.push(tokio::spawn(publishing));
-        Ok(Self(Arc::new(Inner { origin, redis, queue, presence, counts, is_reading, tasks })))
+        let consumers = Consumers { instance: Arc::clone(&instance), inbox, is_reading: reading };
+        let mut tasks = JoinSet::new();
+        consumers.start(positions, &mut tasks);
+        tasks.spawn(Arc::clone(&presence).run_for_ever());
+        tasks.spawn(Arc::clone(&queue).run(Arc::clone(&instance)));
+        Ok(Self(Arc::new(Inner { instance, queue, presence, is_reading, tasks: Mutex::new(tasks) })))
     }
 
     /// What marks the entries of this instance.
     pub fn origin(&self) -> &str {
-        &self.0.origin
+        &self.0.instance.name
     }
 
     /// A message for the other instances and services; `payload` is the data of its `new_message` as JSON. This and the
@@ -167,12 +181,12 @@ impl Bus {
 
     /// One more connection of a user is authenticated here. Never waits.
     pub fn online(&self, user_id: &str) {
-        self.0.presence.add(user_id);
+        self.0.presence.count(user_id, 1);
     }
 
     /// One connection of a user that was [`Bus::online`] is gone. Never waits.
     pub fn offline(&self, user_id: &str) {
-        self.0.presence.remove(user_id);
+        self.0.presence.count(user_id, -1);
     }
 
     /// Whether a user is online on any instance, and since or until when; none if nobody ever heard of it.
@@ -187,12 +201,12 @@ impl Bus {
 
     /// Whether Redis answers.
     pub fn is_up(&self) -> bool {
-        self.0.redis.is_up()
+        self.0.instance.redis.is_up()
     }
 
     /// Whether Redis answers, as it changes.
     pub fn watch(&self) -> watch::Receiver<redis::Link> {
-        self.0.redis.watch()
+        self.0.instance.redis.watch()
     }
 
     /// Waits until it is known from where the streams are read: what is written to them later is not missed.
@@ -208,7 +222,7 @@ impl Bus {
     }
 
     pub fn counts(&self) -> &Counts {
-        &self.0.counts
+        &self.0.instance.counts
     }
 
     /// The orderly end: publishes what waits and takes this instance's users offline, as far as Redis does
@@ -220,14 +234,8 @@ impl Bus {
                 tracing::warn!(%error, "users of this instance stay online until its lease ends");
             }
         };
-        let _ = tokio::time::timeout(patience, last).await;
-        self.0.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        let _ = time::timeout(patience, last).await;
+        self.0.tasks.lock().abort_all();
     }
 }
 

@@ -5,50 +5,40 @@
 //! entries are acknowledged). So what was not done with comes again, in order. Streams keep no order among each
 //! other.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
-    time,
+    task::JoinSet,
 };
 
 use crate::{
-    clock::{Clock, OncePerSecond},
-    engines::redis::{self, EntryId, Redis, RedisError},
+    engines::redis::{self, EntryId, RedisError},
     older::group::streams::{
-        bus::Counts,
+        bus::{Counts, Instance, PAUSE},
         duplicates::{Duplicates, Mark},
-        entry::Entry,
         event::{
-            Event, MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Malformed, NOTIFICATIONS, PUSHED_NOTIFICATIONS, Receipt,
-            Received, VERIFY_PROGRESS,
+            Entry, Event, MEMBERS_ADDED, MEMBERS_REMOVED, MESSAGES, Malformed, NOTIFICATIONS, PUSHED_NOTIFICATIONS,
+            Receipt, Received, VERIFY_PROGRESS,
         },
-        position::Positions,
     },
 };
 
 mod every;
 mod once;
 
+pub use every::Positions;
+
 /// What every instance reads.
 pub const STREAMS: [&str; 6] =
     [MESSAGES, NOTIFICATIONS, PUSHED_NOTIFICATIONS, MEMBERS_ADDED, MEMBERS_REMOVED, VERIFY_PROGRESS];
 /// What must be done once over all instances.
 const ONCE: [&str; 2] = [NOTIFICATIONS, PUSHED_NOTIFICATIONS];
-/// Before something that failed is tried again.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// What both consumers need. They go by the name of the instance.
 #[derive(Clone)]
 pub struct Consumers {
-    pub redis: Redis,
-    pub clock: Clock,
-    pub origin: Arc<str>,
+    pub instance: Arc<Instance>,
     pub inbox: mpsc::Sender<Received>,
-    pub counts: Arc<Counts>,
-    pub claim_after: Duration,
-    pub warning: Arc<OncePerSecond>,
     /// Set when both know where they begin.
     pub is_reading: watch::Sender<bool>,
 }
@@ -60,19 +50,27 @@ struct InboxGone;
 struct Handed {
     stream: &'static str,
     id: EntryId,
-    /// Resolves when the event is done with; fails when it has to come again. None: there is nothing to be done.
+    /// Resolves when the event is done with, fails when it is not. None: there is nothing to be done.
     event: Option<oneshot::Receiver<()>>,
     mark: Option<Mark>,
 }
 
+impl Handed {
+    /// Waits for what becomes of it. False: it has to come again.
+    async fn is_done(&mut self) -> bool {
+        match self.event.take() {
+            Some(event) => event.await.is_ok(),
+            None => true,
+        }
+    }
+}
+
 impl Consumers {
-    pub fn start(self, positions: Positions) -> Vec<JoinHandle<()>> {
+    pub fn start(self, positions: Positions, tasks: &mut JoinSet<()>) {
         let (starts, begin) = oneshot::channel();
         let other = self.clone();
-        vec![
-            tokio::spawn(async move { drop(self.read_everything(positions, starts).await) }),
-            tokio::spawn(async move { drop(other.take_once(begin).await) }),
-        ]
+        tasks.spawn(async move { drop(self.read_everything(positions, starts).await) });
+        tasks.spawn(async move { drop(other.take_once(begin).await) });
     }
 
     /// Hands over what was read; what is not understood, or was seen before, is done. Without `duplicates` these are
@@ -93,7 +91,7 @@ impl Consumers {
                     Ok(Some((event, mark))) => {
                         let (receipt, done) = Receipt::new();
                         self.inbox.send(Received { event, receipt }).await.map_err(|_| InboxGone)?;
-                        Counts::bump(&self.counts.received, 1);
+                        Counts::bump(&self.instance.counts.received, 1);
                         (one.event, one.mark) = (Some(done), mark);
                     }
                     Ok(None) => {}
@@ -116,7 +114,7 @@ impl Consumers {
     ) -> Result<Option<(Event, Option<Mark>)>, Malformed> {
         let written = entry.id.millis / 1_000;
         let entry = Entry::decode(entry.fields)?;
-        if entry.origin() == Some(&*self.origin) {
+        if entry.origin() == Some(&*self.instance.name) {
             return Ok(None);
         }
         let event = Event::read(stream, &entry, written)?;
@@ -127,42 +125,20 @@ impl Consumers {
         })
     }
 
-    /// Waits for what becomes of it.
-    async fn is_done(&self, handed: &mut Handed) -> bool {
-        let Some(event) = handed.event.take() else { return true };
-        let is_done = event.await.is_ok();
-        if !is_done {
-            Counts::bump(&self.counts.repeated, 1);
-        }
-        is_done
-    }
-
     /// None when it failed and is worth another try now.
     async fn tried<T>(&self, outcome: Result<T, RedisError>) -> Option<T> {
         match outcome {
             Ok(done) => Some(done),
             Err(error) => {
-                self.warn(&error);
-                time::sleep(PAUSE).await;
-                self.redis.until_up().await;
+                self.instance.until_again(&error, "the streams are not read").await;
                 None
             }
         }
     }
 
-    fn warn(&self, error: &RedisError) {
-        // The connection itself warns, once, that Redis is away.
-        if matches!(error, RedisError::Unreachable { .. }) {
-            return tracing::debug!(%error, "the streams are not read");
-        }
-        if let Some(more) = self.warning.allows(&self.clock) {
-            tracing::warn!(%error, more, "the streams are not read");
-        }
-    }
-
     fn warn_malformed(&self, stream: &str, id: EntryId, error: &Malformed) {
-        Counts::bump(&self.counts.malformed, 1);
-        if let Some(more) = self.warning.allows(&self.clock) {
+        Counts::bump(&self.instance.counts.malformed, 1);
+        if let Some(more) = self.instance.warning.allows(&self.instance.clock) {
             tracing::warn!(stream, %id, %error, more, "an entry of a stream is skipped");
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{limits, older::group::streams::entry::Entry};
+use crate::{limits, older::group::streams::event::Entry};
 
 /// A digest of the whole entry: other services need not choose an UUID that is unique.
 pub type Mark = [u8; 16];

@@ -1,4 +1,7 @@
-//! What entries of the streams mean (`docs/protocols/group.md §7`).
+//! Entries of the streams, and what they mean (`docs/protocols/group.md §7`). As Watermill's Redis library writes them: three
+//! fields, the metadata as a MessagePack map of text to text. Pure.
+
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
@@ -7,7 +10,6 @@ use tokio::sync::oneshot;
 use crate::older::group::{
     membership::{is_group, is_user},
     message::{GroupMessage, Notification, seconds, text},
-    streams::entry::{Entry, EntryError},
 };
 
 pub const MESSAGES: &str = "chat.message.new";
@@ -16,6 +18,67 @@ pub const PUSHED_NOTIFICATIONS: &str = "notification:push";
 pub const MEMBERS_ADDED: &str = "chat.group.member.added";
 pub const MEMBERS_REMOVED: &str = "chat.group.member.removed";
 pub const VERIFY_PROGRESS: &str = "verify:progress";
+
+const UUID: &str = "_watermill_message_uuid";
+const METADATA: &str = "metadata";
+const PAYLOAD: &str = "payload";
+
+/// In the metadata: the instance that wrote the entry, so that it can skip its own.
+pub const ORIGIN: &str = "origin";
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    pub uuid: String,
+    pub metadata: BTreeMap<String, String>,
+    /// JSON.
+    pub payload: Vec<u8>,
+}
+
+/// Why an entry is not understood. It never will be, so it is not read again.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct Malformed(pub String);
+
+impl Entry {
+    /// The fields as they are written. Without metadata that field is empty.
+    pub fn encode(&self) -> [(&'static str, Vec<u8>); 3] {
+        let metadata = if self.metadata.is_empty() {
+            Vec::new()
+        } else {
+            // Cannot fail: a map of texts, written into memory.
+            rmp_serde::to_vec(&self.metadata).unwrap_or_default()
+        };
+        [(UUID, self.uuid.clone().into_bytes()), (METADATA, metadata), (PAYLOAD, self.payload.clone())]
+    }
+
+    /// Reads the fields of an entry; fields of other names are ignored, no metadata is empty metadata.
+    ///
+    /// # Errors
+    /// When there is no UUID or payload, or the metadata is something else.
+    pub fn decode(fields: Vec<(String, Vec<u8>)>) -> Result<Self, Malformed> {
+        let mut fields: HashMap<_, _> = fields.into_iter().collect();
+        let mut needed =
+            |name: &str| fields.remove(name).ok_or_else(|| Malformed(format!("the entry has no field {name}")));
+        let (uuid, payload) = (needed(UUID)?, needed(PAYLOAD)?);
+        let uuid = String::from_utf8(uuid);
+        let metadata = fields.remove(METADATA).filter(|metadata| !metadata.is_empty());
+        // Go writes a map that was never made as nil.
+        let metadata = metadata.map(|metadata| rmp_serde::from_slice::<Option<_>>(&metadata)).transpose();
+        let metadata = metadata.map_err(|error| {
+            Malformed(format!("the entry's metadata is not a MessagePack map of text to text: {error}"))
+        })?;
+        Ok(Self {
+            uuid: uuid.map_err(|_| Malformed(format!("the entry's field {UUID} is not text")))?,
+            metadata: metadata.flatten().unwrap_or_default(),
+            payload,
+        })
+    }
+
+    /// The instance that wrote it, if it was one of ours.
+    pub fn origin(&self) -> Option<&str> {
+        self.metadata.get(ORIGIN).map(String::as_str)
+    }
+}
 
 /// Something that another instance or service said.
 ///
@@ -86,20 +149,6 @@ impl Receipt {
     }
 }
 
-/// Why an entry is not understood. It never will be, so it is not read again.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub enum Malformed {
-    #[error(transparent)]
-    Entry(#[from] EntryError),
-    #[error("the payload is not what {stream} carries: {why}")]
-    Payload { stream: String, why: String },
-    #[error("the payload has no {0}")]
-    Missing(&'static str),
-    /// Some begin as the channels of users do: what is said there would look as if it came from us.
-    #[error("the payload's {0} is no name that can be one")]
-    Name(&'static str),
-}
-
 impl Event {
     /// What an entry of `stream` says; `now`, in Unix seconds, is when it was written. Notifications come as those that
     /// are delivered, not as those that are stored.
@@ -111,7 +160,7 @@ impl Event {
             MESSAGES => {
                 let mut message: GroupMessage = payload(stream, entry)?;
                 present("message_id", &message.message_id)?;
-                group(&message.group_id)?;
+                named("group_id", &message.group_id, is_group)?;
                 or_then(&mut message.created_at, now);
                 Self::Message(message)
             }
@@ -135,11 +184,8 @@ impl Event {
             }
             _ => {
                 let member: Member = payload(stream, entry)?;
-                group(&member.group_id)?;
-                present("user_id", &member.user_id)?;
-                if !is_user(&member.user_id) {
-                    return Err(Malformed::Name("user_id"));
-                }
+                named("group_id", &member.group_id, is_group)?;
+                named("user_id", &member.user_id, is_user)?;
                 if stream == MEMBERS_ADDED { Self::MemberAdded(member) } else { Self::MemberRemoved(member) }
             }
         })
@@ -147,17 +193,19 @@ impl Event {
 }
 
 fn payload<T: DeserializeOwned>(stream: &str, entry: &Entry) -> Result<T, Malformed> {
-    serde_json::from_slice(&entry.payload)
-        .map_err(|error| Malformed::Payload { stream: stream.to_owned(), why: error.to_string() })
+    let read = serde_json::from_slice(&entry.payload);
+    read.map_err(|error| Malformed(format!("the payload is not what {stream} carries: {error}")))
 }
 
-const fn present(field: &'static str, value: &str) -> Result<(), Malformed> {
-    if value.is_empty() { Err(Malformed::Missing(field)) } else { Ok(()) }
+fn present(field: &str, value: &str) -> Result<(), Malformed> {
+    if value.is_empty() { Err(Malformed(format!("the payload has no {field}"))) } else { Ok(()) }
 }
 
-fn group(name: &str) -> Result<(), Malformed> {
-    present("group_id", name)?;
-    if is_group(name) { Ok(()) } else { Err(Malformed::Name("group_id")) }
+/// Some begin as the channels of users do: what is said there would look as if it came from us.
+fn named(field: &str, name: &str, can_be: fn(&str) -> bool) -> Result<(), Malformed> {
+    present(field, name)?;
+    let refused = || Malformed(format!("the payload's {field} is no name that can be one"));
+    can_be(name).then_some(()).ok_or_else(refused)
 }
 
 const fn or_then(seconds: &mut u64, then: u64) {

@@ -1,17 +1,15 @@
 //! What instances of the group protocol and other services share through Redis (`docs/protocols/group.md §7`).
 //!
 //! * [`Bus`] starts it all, publishes, and puts [`Received`] events into the inbox.
-//! * `entry` reads and writes entries as Watermill does, [`Event`] is what is in them.
-//! * `queue` keeps what is not yet published. `consumers` reads: from remembered positions (`position`), what comes twice
+//! * `event` reads and writes entries as Watermill does, [`Event`] is what is in them.
+//! * `queue` keeps what is not yet published. `consumers` reads: from remembered positions (`every`), what comes twice
 //!   once (`duplicates`).
 //! * [`presence`] counts who is online over all instances.
 
 mod bus;
 mod consumers;
 mod duplicates;
-mod entry;
 mod event;
-mod position;
 mod presence;
 mod queue;
 

@@ -12,12 +12,12 @@
 //! there. What an instance reported counts only as long as its lease; the others clean up after it.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque, hash_map},
+    collections::{BTreeSet, HashMap, VecDeque},
+    mem,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -28,9 +28,9 @@ use tokio::{
 };
 
 use crate::{
-    clock::{Clock, OncePerSecond},
-    engines::redis::{Redis, RedisError, Run},
+    engines::redis::{RedisError, Run},
     limits,
+    older::group::streams::bus::Instance,
 };
 
 const RENEW: &str = include_str!("presence/renew.lua");
@@ -44,9 +44,6 @@ const INSTANCES: &str = "broker:instances";
 const ONLINE: &str = "broker:online";
 /// How often a lease is renewed while it lasts.
 const RENEWALS: u32 = 3;
-/// Between attempts when Redis refuses.
-const PAUSE: Duration = Duration::from_millis(250);
-
 /// What is known of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Status {
@@ -58,10 +55,7 @@ pub struct Status {
 }
 
 pub struct Presence {
-    redis: Redis,
-    clock: Clock,
-    instance: Arc<str>,
-    lease: Duration,
+    instance: Arc<Instance>,
     here: Mutex<Here>,
     /// There is something to report.
     changed: Notify,
@@ -69,83 +63,68 @@ pub struct Presence {
     died: Notify,
     /// How often the lease was renewed since Redis last failed.
     renewed: AtomicU32,
-    warning: OncePerSecond,
 }
 
 #[derive(Default)]
 struct Here {
-    /// Connections here; none is 0.
-    users: HashMap<String, u32>,
-    /// Who came or went since the last report.
-    unreported: Unreported,
+    /// Who has connections here, and who is to be reported.
+    users: HashMap<Arc<str>, User>,
+    /// Who is to be reported, each once, who has waited longest first: whoever comes and goes again and again overtakes
+    /// nobody.
+    waiting: VecDeque<Arc<str>>,
     /// Instances whose leases have ended.
     dead: BTreeSet<String>,
     /// Nothing is reported any more.
     has_left: bool,
 }
 
-/// Users, each once, who has waited longest first: whoever comes and goes again and again overtakes nobody.
 #[derive(Default)]
-struct Unreported {
-    order: VecDeque<Arc<str>>,
-    waiting: HashSet<Arc<str>>,
+struct User {
+    connections: u32,
+    is_waiting: bool,
 }
 
-impl Unreported {
-    fn insert(&mut self, user: &str) {
-        if !self.waiting.contains(user) {
-            let user: Arc<str> = user.into();
-            self.waiting.insert(Arc::clone(&user));
-            self.order.push_back(user);
+impl Here {
+    fn report(&mut self, name: Arc<str>) {
+        let user = self.users.entry(Arc::clone(&name)).or_default();
+        if !mem::replace(&mut user.is_waiting, true) {
+            self.waiting.push_back(name);
         }
     }
 
-    /// At most [`limits::ONLINE_PAGE`] of them.
-    fn take(&mut self) -> Vec<Arc<str>> {
-        let count = self.order.len().min(limits::ONLINE_PAGE);
-        let users: Vec<_> = self.order.drain(..count).collect();
-        users.iter().for_each(|user| _ = self.waiting.remove(user));
-        users
+    /// Who is to be reported next, and with how many connections.
+    fn take_page(&mut self) -> Vec<(Arc<str>, u32)> {
+        let count = self.waiting.len().min(limits::ONLINE_PAGE);
+        let users = &mut self.users;
+        let taken = self.waiting.drain(..count).map(|name| {
+            let connections = users.get_mut(&name).map_or(0, |user| {
+                user.is_waiting = false;
+                user.connections
+            });
+            if connections == 0 {
+                users.remove(&name);
+            }
+            (name, connections)
+        });
+        taken.collect()
     }
 }
 
 impl Presence {
-    pub fn new(redis: Redis, clock: Clock, instance: Arc<str>, lease: Duration) -> Arc<Self> {
-        Arc::new(Self {
-            redis,
-            clock,
-            instance,
-            lease,
-            here: Mutex::default(),
-            changed: Notify::new(),
-            died: Notify::new(),
-            renewed: AtomicU32::new(0),
-            warning: OncePerSecond::default(),
-        })
+    pub fn new(instance: Arc<Instance>) -> Arc<Self> {
+        let (here, changed, died) = (Mutex::default(), Notify::new(), Notify::new());
+        Arc::new(Self { instance, here, changed, died, renewed: AtomicU32::new(0) })
     }
 
-    /// One more connection.
-    pub fn add(&self, user: &str) {
+    /// One more connection, or one less.
+    pub fn count(&self, user: &str, more: i32) {
         let mut here = self.here.lock();
-        if let Some(connections) = here.users.get_mut(user) {
-            *connections += 1;
-            return;
-        }
-        here.users.insert(user.to_owned(), 1);
-        here.unreported.insert(user);
-        self.changed.notify_one();
-    }
-
-    /// One connection less.
-    pub fn remove(&self, user: &str) {
-        let mut here = self.here.lock();
-        let hash_map::Entry::Occupied(mut connections) = here.users.entry(user.to_owned()) else {
-            return;
-        };
-        *connections.get_mut() -= 1;
-        if *connections.get() == 0 {
-            connections.remove();
-            here.unreported.insert(user);
+        let name: Arc<str> = user.into();
+        let known = here.users.entry(Arc::clone(&name)).or_default();
+        let was_online = known.connections > 0;
+        known.connections = known.connections.saturating_add_signed(more);
+        if was_online != (known.connections > 0) {
+            here.report(name);
             self.changed.notify_one();
         }
     }
@@ -177,7 +156,7 @@ impl Presence {
     }
 
     async fn keep_lease(&self) {
-        let mut renewals = time::interval(self.lease / RENEWALS);
+        let mut renewals = time::interval(self.instance.lease / RENEWALS);
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             renewals.tick().await;
@@ -219,7 +198,7 @@ impl Presence {
                 self.died.notified().await;
                 continue;
             };
-            if let Err(error) = self.clean_up_after(&dead).await {
+            if let Err(error) = self.clean_up_after(&dead, false).await {
                 self.here.lock().dead.insert(dead);
                 self.failed(&error).await;
             }
@@ -229,29 +208,17 @@ impl Presence {
     /// Waits until Redis is there again. The leases of the others may have ended meanwhile.
     async fn failed(&self, error: &RedisError) {
         self.renewed.store(0, Ordering::Relaxed);
-        if !matches!(error, RedisError::Unreachable { .. })
-            && let Some(more) = self.warning.allows(&self.clock)
-        {
-            tracing::warn!(%error, more, "redis does not hear who is online");
-        }
-        time::sleep(PAUSE).await;
-        self.redis.until_up().await;
+        self.instance.until_again(error, "redis does not hear who is online").await;
     }
 
     /// Takes everybody offline here. When Redis does not answer, the end of the lease does.
     pub async fn leave(&self) -> Result<(), RedisError> {
-        let users: Vec<_> = {
+        {
             let mut here = self.here.lock();
             here.has_left = true;
-            let unreported = std::mem::take(&mut here.unreported);
-            let users = std::mem::take(&mut here.users);
-            users.into_keys().chain(unreported.order.iter().map(|user| user.to_string())).collect()
-        };
-        for page in users.chunks(limits::ONLINE_PAGE) {
-            let runs: Vec<_> = page.iter().map(|user| self.report(&self.instance, user, 0, false)).collect();
-            self.redis.run(&runs).await?;
+            here.users.clear();
         }
-        self.remove_instance(&self.instance, true).await
+        self.clean_up_after(&self.instance.name, true).await
     }
 
     /// Renews the lease; if it had ended, all is reported again. Notes the dead, if asked to, so that they are cleaned up
@@ -260,7 +227,7 @@ impl Presence {
         if self.here.lock().has_left {
             return Ok(());
         }
-        let args = vec![self.instance.to_string(), self.lease.as_millis().to_string()];
+        let args = vec![self.instance.name.clone(), self.instance.lease.as_millis().to_string()];
         let mut reply = self.run(RENEW, vec![INSTANCES.to_owned()], args).await?.into_iter();
         if reply.next().is_some_and(|had_ended| had_ended == "1") {
             self.report_all();
@@ -272,56 +239,48 @@ impl Presence {
         Ok(())
     }
 
-    async fn clean_up_after(&self, dead: &str) -> Result<(), RedisError> {
+    /// Takes everybody offline there; one that is alive only if it is asked for.
+    async fn clean_up_after(&self, instance: &str, even_alive: bool) -> Result<(), RedisError> {
         loop {
-            let users = self.run(USERS_OF, vec![users_of(dead)], vec![limits::ONLINE_PAGE.to_string()]).await?;
+            let users = self.run(USERS_OF, vec![users_of(instance)], vec![limits::ONLINE_PAGE.to_string()]).await?;
             if users.is_empty() {
-                return self.remove_instance(dead, false).await;
+                let keys = vec![INSTANCES.to_owned(), users_of(instance)];
+                let args = vec![instance.to_owned(), u8::from(even_alive).to_string()];
+                return self.run(REMOVE, keys, args).await.map(drop);
             }
-            let runs: Vec<_> = users.iter().map(|user| self.report(dead, user, 0, true)).collect();
-            let replies = self.redis.run(&runs).await?;
+            let runs: Vec<_> = users.iter().map(|user| self.report(instance, user, 0, !even_alive)).collect();
+            let replies = self.instance.redis.run(&runs).await?;
             if replies.iter().flatten().any(|reply| reply == "alive") {
                 return Ok(());
             }
-            tracing::info!(users = users.len(), "offline: their instance is gone");
+            if !even_alive {
+                tracing::info!(users = users.len(), "offline: their instance is gone");
+            }
         }
-    }
-
-    async fn remove_instance(&self, instance: &str, even_alive: bool) -> Result<(), RedisError> {
-        let keys = vec![INSTANCES.to_owned(), users_of(instance)];
-        let args = vec![instance.to_owned(), u8::from(even_alive).to_string()];
-        self.run(REMOVE, keys, args).await.map(drop)
     }
 
     fn report_all(&self) {
         let mut here = self.here.lock();
-        let Here { users, unreported, .. } = &mut *here;
-        users.keys().for_each(|user| unreported.insert(user));
+        let all: Vec<_> = here.users.keys().cloned().collect();
+        all.into_iter().for_each(|user| here.report(user));
         self.changed.notify_one();
     }
 
     /// Reports some users; whether there may be more.
     async fn report_some(&self) -> Result<bool, RedisError> {
-        let (page, runs) = {
+        let page = {
             let mut here = self.here.lock();
-            if here.has_left {
-                return Ok(false);
-            }
-            let page = here.unreported.take();
-            let report = |user: &Arc<str>| {
-                let connections = here.users.get(&**user).copied().unwrap_or(0);
-                self.report(&self.instance, user, connections, false)
-            };
-            let runs: Vec<_> = page.iter().map(report).collect();
-            (page, runs)
+            if here.has_left { Vec::new() } else { here.take_page() }
         };
         if page.is_empty() {
             return Ok(false);
         }
-        let reported = self.redis.run(&runs).await;
+        let report =
+            |(user, connections): &(Arc<str>, u32)| self.report(&self.instance.name, user, *connections, false);
+        let reported = self.instance.redis.run(&page.iter().map(report).collect::<Vec<_>>()).await;
         if reported.is_err() {
             let mut here = self.here.lock();
-            page.iter().for_each(|user| here.unreported.insert(user));
+            page.into_iter().for_each(|(user, _)| here.report(user));
         }
         reported.map(|_| true)
     }
@@ -334,7 +293,7 @@ impl Presence {
                 instance.to_owned(),
                 connections.to_string(),
                 user.to_owned(),
-                (self.clock.now().millis() / 1_000).to_string(),
+                (self.instance.clock.now().millis() / 1_000).to_string(),
                 limits::STATUS_KEPT.as_secs().to_string(),
                 (6 * limits::ONLINE_REFRESH.as_secs()).to_string(),
                 u8::from(if_dead).to_string(),
@@ -343,7 +302,7 @@ impl Presence {
     }
 
     async fn run(&self, script: &'static str, keys: Vec<String>, args: Vec<String>) -> Result<Vec<String>, RedisError> {
-        let replies = self.redis.run(&[Run { script, keys, args }]).await?;
+        let replies = self.instance.redis.run(&[Run { script, keys, args }]).await?;
         Ok(replies.into_iter().next().unwrap_or_default())
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     auth::Leeway,
     clock::Clock,
     config::Config,
+    core::budget::Account,
     ids::Timestamp,
     store::{Batch, Committed, Done, Row, Scheduled, Store, StoreError},
 };
@@ -57,6 +58,10 @@ impl Store for Watcher {
     fn cursor(&self, _: &str) -> Result<u64, StoreError> {
         Ok(0)
     }
+
+    fn bytes(&self, _: &str) -> Result<u64, StoreError> {
+        Ok(0)
+    }
 }
 
 /// findings C5: letters are read from the disk while their mailbox is free for the writer's thread.
@@ -64,7 +69,8 @@ impl Store for Watcher {
 fn letters_are_read_without_the_lock_of_their_mailbox() {
     let store = Arc::new(Watcher::default());
     let config = Config::for_tests();
-    let shared = Shared::open(&config.postoffice, Arc::<Watcher>::clone(&store), Clock::system(), &Leeway::default());
+    let (account, leeway) = (Account::server(usize::MAX), Leeway::default());
+    let shared = Shared::open(&config.postoffice, Arc::<Watcher>::clone(&store), &account, Clock::system(), &leeway);
     let shared = shared.unwrap();
     store.shared.set(Arc::downgrade(&shared)).unwrap();
     let mailbox = shared.mailboxes.find("erp").unwrap();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::ids::Timestamp;
+use crate::{core::budget::Account, ids::Timestamp};
 
 const STORED: Storage = Storage { is_on: true, bounds: Bounds { messages: 3, bytes: usize::MAX } };
 const DROPPED: Storage = Storage { is_on: false, ..STORED };
@@ -38,8 +38,8 @@ impl Mailbox {
     fn put_named(&mut self, id: Option<&str>, level: i64, storage: Storage) -> Outcome {
         let since = Timestamp::from_millis(1_000);
         let letter = Message { body: Bytes::from_static(b"x"), bytes: 1, since, level, key: "".into() };
-        let account = Account::new(usize::MAX);
-        match self.owner.take_in((letter, id.map(Arc::from)), &mut self.queue, storage, &account, Duration::ZERO) {
+        let payers = Payers { all: Account::mailboxes(usize::MAX), memory: Account::server(usize::MAX) };
+        match self.owner.take_in((letter, id.map(Arc::from)), &mut self.queue, storage, &payers, Duration::ZERO) {
             Ok(Taken::In { put, to_disk: true }) => Disk(put.number),
             Ok(Taken::In { put, to_disk: false }) => Live(put.number),
             Ok(Taken::Again) => Again,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     actors::fanout::hub::CredentialsChanged,
-    auth::ably::{RevocationRequest, Revoked},
+    auth::ably::{self, RevocationRequest, Revoked},
     error::Fault,
     ids::Timestamp,
     limits,
@@ -55,21 +55,24 @@ pub async fn revoke(call: &Call<'_>, key_name: &str, payload: &mut web::Payload)
     let (format, body) = call.body(payload, limits::TOKEN_REQUEST_BYTES).await?;
     let request: RevocationRequest = wire::decode_value(format, &body)?;
     let credential = call.credential()?;
-    let decided = call.rest.shared.gate.revoke(key_name, &request, credential.as_ref(), call.now(), call.is_tls())?;
+    let gate = &call.rest.shared.gate;
+    let outcome = gate.revoke(key_name, &request, credential.as_ref(), call.now(), call.is_tls())?;
+    let ably::Outcome { decided, new, .. } = &outcome;
     let mut full = decided.iter().filter_map(|decided| decided.as_ref().err());
-    if let Some(fault) = full.find(|fault| matches!(fault, Fault::TooManyRevocations { .. })) {
-        call.rest.shared.gate.warn_of_full(&call.rest.worker.broker.clock, key_name, fault);
+    if let Some(fault) = full.find(|fault| matches!(fault, Fault::TooManyRevocations { .. } | Fault::MemoryFull { .. }))
+    {
+        gate.warn_of_full(&call.rest.worker.broker.clock, key_name, fault);
     }
     // Connections that are open by such a token look whether it is theirs.
-    for hub in call.rest.worker.broker.hubs.lock().iter() {
-        hub.address.do_send(CredentialsChanged);
+    if !new.is_empty() {
+        for hub in call.rest.worker.broker.hubs.lock().iter() {
+            hub.address.do_send(CredentialsChanged);
+        }
     }
     if let Some(revocations) = &call.rest.revocations {
-        let kept = request.targets.iter().zip(&decided);
-        let kept = kept.filter_map(|(target, decided)| Some((target, *decided.as_ref().ok()?)));
-        revocations.keep(key_name, kept).await?;
+        revocations.keep(&outcome).await?;
     }
-    let outcomes = request.targets.iter().zip(&decided);
+    let outcomes = request.targets.iter().zip(decided);
     let results: Vec<Outcome<'_>> = outcomes.map(|(target, decided)| Outcome::new(target, decided)).collect();
     if call.version < COUNTS_SINCE {
         return Ok(RestAnswer::created(call.encode(&results)));

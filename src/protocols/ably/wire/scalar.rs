@@ -176,6 +176,7 @@ pub const SCALAR_TEXT: As<Option<String>> = As {
 };
 
 impl<T> As<T> {
+    #[inline]
     fn scalar<E: Error>(self, scalar: Scalar<'_>) -> Result<T, E> {
         (self.read)(scalar).map_err(|wrong| match wrong {
             Wrong::Type => E::invalid_type(scalar.unexpected(), &self.expected),
@@ -187,6 +188,7 @@ impl<T> As<T> {
 impl<'de, T> DeserializeSeed<'de> for As<T> {
     type Value = T;
 
+    #[inline]
     fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<T, D::Error> {
         value.deserialize_any(self)
     }

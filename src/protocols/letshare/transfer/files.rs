@@ -6,8 +6,9 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::{
-    actors::{online::Registration, transport::context::TransportContext},
+    actors::{accounts::Kind, online::Registration, transport::context::TransportContext},
     ids::{ChannelName, SessionId},
+    limits,
     protocols::letshare::{
         refusal::Refusal,
         transfer::{
@@ -101,7 +102,10 @@ impl Files {
         };
         let receiver = (room.clone(), request.to_user_id.clone());
         let receiver = transfers.find(&receiver, sender.session).ok_or(TransferFault::NoReceiver)?;
-        let listed = transfers.open(terms, |terms| {
+        // The sender makes the server keep what it sends.
+        let charge = transport.charge(Kind::Transfer, limits::TRANSFER_COST + terms.ring_bytes);
+        let charge = charge.map_err(|_| TransferFault::TooManyTransfers)?;
+        let listed = transfers.open(terms, charge, |terms| {
             let relay = Relay {
                 terms,
                 file_name: request.file_name().map(str::to_owned),

@@ -14,7 +14,7 @@ use futures_util::future;
 use parking_lot::Mutex;
 
 use crate::{
-    actors::{fanout::hub::TransportHandle, online::Online},
+    actors::{accounts::Charge, fanout::hub::TransportHandle, online::Online},
     config,
     ids::{ChannelName, SessionId},
     limits,
@@ -69,6 +69,8 @@ pub struct Listed {
     pub terms: Arc<Terms>,
     /// Off once it has ended; it stays listed for a while, for late messages.
     live: AtomicBool,
+    /// Of its sender; none where nobody pays.
+    charge: Mutex<Option<Charge>>,
 }
 
 impl Listed {
@@ -123,6 +125,7 @@ impl Transfers {
     pub fn open(
         &self,
         terms: Terms,
+        charge: Option<Charge>,
         start: impl FnOnce(Arc<Terms>) -> Addr<Relay>,
     ) -> Result<Arc<Listed>, TransferFault> {
         let mut state = self.state.lock();
@@ -148,7 +151,8 @@ impl Transfers {
         state.ring_bytes += terms.ring_bytes;
         state.outgoing.insert(terms.sender, outgoing + 1);
         let terms = Arc::new(terms);
-        let listed = Arc::new(Listed { address: start(Arc::clone(&terms)), terms, live: AtomicBool::new(true) });
+        let (address, charge) = (start(Arc::clone(&terms)), Mutex::new(charge));
+        let listed = Arc::new(Listed { address, terms, live: AtomicBool::new(true), charge });
         state.concerning.entry(receiver).or_default().push((Side::Receiver, Arc::clone(&listed)));
         state.listed.insert(listed.terms.transfer_id.clone(), Arc::clone(&listed));
         Ok(listed)
@@ -177,6 +181,9 @@ impl Transfers {
             return false;
         };
         state.ring_bytes -= listed.terms.ring_bytes;
+        if let Some(charge) = &mut *listed.charge.lock() {
+            charge.set_anyway(limits::TRANSFER_COST);
+        }
         if let Entry::Occupied(mut outgoing) = state.outgoing.entry(listed.terms.sender) {
             *outgoing.get_mut() -= 1;
             if *outgoing.get() == 0 {

@@ -13,13 +13,13 @@ fn sized(level: i64, bytes: usize) -> Message {
     Message { body: Bytes::from_static(b"x"), bytes, since, level, key: "".into() }
 }
 
-fn account() -> Account {
-    Account::new(usize::MAX)
+fn payers() -> Payers {
+    Payers { all: Account::mailboxes(usize::MAX), memory: Account::server(usize::MAX) }
 }
 
 /// The number of a message that is put in, and of those that went for it.
 fn put_behind(queue: &mut Queue, level: i64, on_way: u64) -> Result<(u64, Vec<u64>), Full> {
-    let put = queue.put(message(level), THREE, on_way, &account())?;
+    let put = queue.put(message(level), THREE, on_way, &payers())?;
     Ok((put.number, put.displaced.iter().map(|(number, _)| *number).collect()))
 }
 
@@ -75,18 +75,18 @@ fn the_oldest_make_room_for_the_bytes_of_a_large_one() {
     let bounds = Bounds { messages: 3, bytes: 10 };
     let mut queue = Queue::default();
     for _ in 0..3 {
-        queue.put(sized(0, 2), bounds, 0, &account()).unwrap();
+        queue.put(sized(0, 2), bounds, 0, &payers()).unwrap();
     }
-    let put = queue.put(sized(0, 8), bounds, 0, &account()).unwrap();
+    let put = queue.put(sized(0, 8), bounds, 0, &payers()).unwrap();
     assert_eq!(put.displaced.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(queue.put(sized(0, 11), bounds, 0, &account()).unwrap_err(), Full::Owner);
+    assert_eq!(queue.put(sized(0, 11), bounds, 0, &payers()).unwrap_err(), Full::Owner);
     assert_eq!(numbers(&queue), [3, 4]);
 }
 
 /// findings C10: where the new one is refused, nothing has gone for it.
 #[test]
 fn all_owners_together_have_so_many_bytes() {
-    let account = Account::new(10);
+    let account = Payers { all: Account::mailboxes(10), ..payers() };
     let bounds = Bounds { messages: 1, bytes: usize::MAX };
     let [mut first, mut second] = [Queue::default(), Queue::default()];
     first.put(sized(0, 6), bounds, 0, &account).unwrap();
@@ -99,7 +99,24 @@ fn all_owners_together_have_so_many_bytes() {
     assert!(first.remove(1).is_some());
     assert!(second.put(sized(0, 10), bounds, 0, &account).is_ok());
     drop(second);
-    assert!(account.charge(10, 0).is_some());
+    assert!(account.all.charge(Kind::Mailbox, 10).is_ok());
+}
+
+/// What is in memory is paid for by the app: the body until it is on disk, the rest as long as it waits.
+#[test]
+fn what_is_in_memory_is_charged_until_it_is_on_disk() {
+    let memory = Account::server(2 * limits::MAILBOX_MESSAGE_COST + 100);
+    let (payers, mut queue) = (Payers { memory: memory.clone(), ..payers() }, Queue::default());
+    let large = |bytes| Message { body: vec![b'x'; bytes].into(), ..message(0) };
+    queue.put(large(100), THREE, 0, &payers).unwrap();
+    let Full::Memory(full) = queue.put(large(1), THREE, 0, &payers).unwrap_err() else { panic!("no memory") };
+    assert_eq!((full.kind, full.limit), (Kind::Mailbox, memory.limit()));
+    queue.start_writing(1).unwrap();
+    queue.written(1).unwrap();
+    assert_eq!(memory.kept(), limits::MAILBOX_MESSAGE_COST);
+    queue.put(large(100), THREE, 0, &payers).unwrap();
+    drop(queue);
+    assert_eq!((memory.kept(), payers.all.kept()), (0, 0));
 }
 
 #[test]
@@ -126,7 +143,7 @@ fn what_is_in_memory_only_is_handed_to_the_disk_once() {
 fn old_messages_go_unless_they_wait_until_they_are_read() {
     let mut queue = Queue::default();
     for since in [Timestamp::from_millis(1), UNTIL_READ, Timestamp::from_millis(2), Timestamp::from_millis(3)] {
-        queue.put(Message { since, ..message(0) }, Bounds::NONE, 0, &account()).unwrap();
+        queue.put(Message { since, ..message(0) }, Bounds::NONE, 0, &payers()).unwrap();
     }
     assert_eq!(queue.expire(Timestamp::from_millis(3)).len(), 2);
     assert_eq!(numbers(&queue), [2, 4]);
@@ -136,7 +153,7 @@ fn old_messages_go_unless_they_wait_until_they_are_read() {
 #[test]
 fn a_message_is_found_by_its_key_while_it_waits() {
     let mut queue = Queue::default();
-    queue.put(Message { key: "k".into(), ..message(0) }, THREE, 0, &account()).unwrap();
+    queue.put(Message { key: "k".into(), ..message(0) }, THREE, 0, &payers()).unwrap();
     assert!(queue.has("k") && !queue.has("l"));
     queue.clear();
     assert!(queue.is_empty() && !queue.has("k"));

@@ -21,15 +21,15 @@ impl Consumers {
         let starts = starts.await.map_err(|_| InboxGone)?;
         self.make_groups(&starts).await;
         self.is_reading.send_replace(true);
-        let mut reader = self.redis.reader();
-        let mut claims = time::interval(self.claim_after / 2);
+        let mut reader = self.instance.redis.reader();
+        let mut claims = time::interval(self.instance.claim_after / 2);
         claims.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let wait = limits::STREAM_BLOCK.min(self.claim_after / 2);
+        let wait = limits::STREAM_BLOCK.min(self.instance.claim_after / 2);
         loop {
             let read = if claims.tick().now_or_never().is_some() {
                 self.claim().await
             } else {
-                reader.read_group(GROUP, &self.origin, &ONCE, limits::STREAM_PAGE, wait).await
+                reader.read_group(GROUP, &self.instance.name, &ONCE, limits::STREAM_PAGE, wait).await
             };
             match read {
                 Ok(read) => self.store(read).await?,
@@ -42,7 +42,7 @@ impl Consumers {
 
     async fn make_groups(&self, starts: &[EntryId]) {
         for (stream, start) in ONCE.into_iter().zip(starts) {
-            while self.tried(self.redis.create_group(stream, GROUP, *start).await).await.is_none() {}
+            while self.tried(self.instance.redis.create_group(stream, GROUP, *start).await).await.is_none() {}
         }
     }
 
@@ -50,9 +50,13 @@ impl Consumers {
     async fn claim(&self) -> Result<redis::Read, RedisError> {
         let mut claimed = Vec::new();
         for stream in ONCE {
-            let entries = self.redis.claim(stream, GROUP, &self.origin, self.claim_after, limits::STREAM_PAGE).await?;
+            let entries = self
+                .instance
+                .redis
+                .claim(stream, GROUP, &self.instance.name, self.instance.claim_after, limits::STREAM_PAGE)
+                .await?;
             claimed.push((stream.to_owned(), entries));
-            self.redis.forget_consumers(stream, GROUP, limits::STREAM_CONSUMER_GONE).await?;
+            self.instance.redis.forget_consumers(stream, GROUP, limits::STREAM_CONSUMER_GONE).await?;
         }
         Ok(claimed)
     }
@@ -60,13 +64,15 @@ impl Consumers {
     async fn store(&self, read: redis::Read) -> Result<(), InboxGone> {
         let mut done = Vec::new();
         for mut one in self.hand_over(read, None).await? {
-            if self.is_done(&mut one).await {
+            if one.is_done().await {
                 done.push((one.stream, one.id));
             }
         }
         for stream in ONCE {
             let ids: Vec<_> = done.iter().filter(|(of, _)| *of == stream).map(|(_, id)| *id).collect();
-            while !ids.is_empty() && self.tried(self.redis.acknowledge(stream, GROUP, &ids).await).await.is_none() {}
+            while !ids.is_empty()
+                && self.tried(self.instance.redis.acknowledge(stream, GROUP, &ids).await).await.is_none()
+            {}
         }
         Ok(())
     }

@@ -117,3 +117,60 @@ fn the_error_says_what_is_wrong() {
         assert!(error.starts_with(expected), "{error}");
     }
 }
+
+fn owned(fields: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
+    let owned = |(name, value): &(&str, &[u8])| ((*name).to_owned(), value.to_vec());
+    fields.iter().map(owned).collect()
+}
+
+/// Byte for byte what `redisstream.DefaultMarshallerUnmarshaller` writes for this message.
+#[test]
+fn golden_entry_with_metadata() {
+    let entry = Entry {
+        uuid: "3f0c0000-0000-4000-8000-000000000001".into(),
+        metadata: [("user_id".to_owned(), "7".to_owned())].into(),
+        payload: br#"{"title":"hi"}"#.to_vec(),
+    };
+    let fields: [(&str, &[u8]); 3] = [
+        ("_watermill_message_uuid", b"3f0c0000-0000-4000-8000-000000000001"),
+        ("metadata", b"\x81\xa7user_id\xa17"),
+        ("payload", br#"{"title":"hi"}"#),
+    ];
+    let encoded = entry.encode().map(|(name, value)| (name.to_owned(), value));
+    assert_eq!(encoded.to_vec(), owned(&fields));
+    assert_eq!(Entry::decode(owned(&fields)), Ok(entry));
+}
+
+#[test]
+fn golden_entry_without_metadata() {
+    let entry = Entry { uuid: "u".into(), metadata: BTreeMap::new(), payload: b"{}".to_vec() };
+    assert_eq!(entry.encode()[1], ("metadata", Vec::new()));
+    for metadata in [&b""[..], b"\x80", b"\xc0"] {
+        let fields = [(UUID, &b"u"[..]), (METADATA, metadata), (PAYLOAD, b"{}")];
+        assert_eq!(Entry::decode(owned(&fields)), Ok(entry.clone()));
+    }
+    let fields = [(PAYLOAD, &b"{}"[..]), ("more", b"x"), (UUID, b"u")];
+    assert_eq!(Entry::decode(owned(&fields)), Ok(entry));
+}
+
+#[test]
+fn the_error_says_what_is_wrong_with_an_entry() {
+    type Fields = &'static [(&'static str, &'static [u8])];
+    let cases: [(Fields, &str); 5] = [
+        (&[(PAYLOAD, b"{}")], "the entry has no field _watermill_message_uuid"),
+        (&[(UUID, b"u")], "the entry has no field payload"),
+        (&[(UUID, b"\xff"), (PAYLOAD, b"{}")], "the entry's field _watermill_message_uuid is not text"),
+        (
+            &[(UUID, b"u"), (METADATA, b"{}"), (PAYLOAD, b"{}")],
+            "the entry's metadata is not a MessagePack map of text to text",
+        ),
+        (
+            &[(UUID, b"u"), (METADATA, b"\x81\xa1a"), (PAYLOAD, b"{}")],
+            "the entry's metadata is not a MessagePack map of text to text",
+        ),
+    ];
+    for (fields, expected) in cases {
+        let error = Entry::decode(owned(fields)).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}

@@ -59,8 +59,8 @@ fn the_bytes_that_wait_are_bounded_and_given_back() {
 
 #[test]
 fn a_row_is_read_as_it_was_written() {
-    let job =
-        Job { number: 7, stream: MEMBERS_REMOVED.into(), uuid: "u".into(), payload: "{}\n\"".into(), has_row: true };
+    let (stream, uuid, payload) = (MEMBERS_REMOVED.into(), "u".into(), "{}\n\"".into());
+    let job = Job { number: 7, has_row: true, _place: None, stream, uuid, payload };
     // As every version wrote it.
     let value = serde_json::to_vec(&job).unwrap();
     assert_eq!(value, br#"{"stream":"chat.group.member.removed","uuid":"u","payload":"{}\n\""}"#);

@@ -135,7 +135,7 @@ fn a_synthesized_leave_has_a_foreign_id() {
 #[test]
 fn occupancy() {
     let occupancy = Occupancy { connections: 3, publishers: 2, ..Occupancy::default() };
-    let mut entry = entry(EntryId::Serial, Body::Occupancy(occupancy));
+    let mut entry = entry(EntryId::Serial, Body::Occupancy(Box::new(occupancy)));
     entry.is_ephemeral = true;
     assert_entry(
         &entry,

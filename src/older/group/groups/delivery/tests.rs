@@ -25,7 +25,7 @@ impl Notes {
         }
     }
 
-    async fn deliver(&self, channel: &ChannelName, deliveries: &VecDeque<Delivery>) -> usize {
+    async fn deliver(&self, channel: &ChannelName, deliveries: Vec<Delivery>) -> usize {
         if channel.as_str() == "group:stuck" && !*self.is_open.borrow() {
             pending::<()>().await;
         }
@@ -34,7 +34,7 @@ impl Notes {
                 EntryId::Item(id) => id.to_string(),
                 _ => String::new(),
             },
-            Delivery::Attach { user, .. } => format!("+{user}"),
+            Delivery::Attach { user } => format!("+{user}"),
             Delivery::Detach { user } => format!("-{user}"),
         };
         self.delivered.borrow_mut().extend(deliveries.iter().map(name));
@@ -56,7 +56,7 @@ async fn a_congested_group_holds_up_no_other() {
     let run = || {
         let (queues, notes) = (Rc::clone(&queues), Rc::clone(&notes));
         local.spawn_local(async move {
-            queues.run(async |channel: &ChannelName, all: &VecDeque<Delivery>| notes.deliver(channel, all).await).await;
+            queues.run(async |channel: &ChannelName, all: Vec<Delivery>| notes.deliver(channel, all).await).await;
         })
     };
     let running = run();
