@@ -53,7 +53,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Outbox,
         Self::PlainConnection,
         Self::RequestBody,
