@@ -194,6 +194,9 @@ pub const AUTH_COST: u32 = 9;
 /// By the defaults 40000 frames at once or 10000 a second, for which refusing takes some hundredths of a processor.
 pub const FLOOD_FACTOR: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
+/// Bytes of a message that is not whole yet without a charge of their own; they are part of [`CONNECTION_COST`].
+pub const INBOUND_FREE: usize = 8 * 1024;
+
 /// Bytes of one connection that are decoded before the other connections of the thread have their turn.
 pub const INBOUND_PORTION: usize = 32 * 1024;
 

@@ -9,6 +9,7 @@ mod floods;
 mod frames;
 mod http;
 mod readers;
+mod siege;
 mod sockets;
 
 use std::future::Future;

@@ -34,6 +34,8 @@ figures! {
             (rises, "websocket.closed_protocol_error", "cut", "connections", "protocol_error", CUT);
         /// Connections closed because they sent far more frames than their rate allows
         closed_flood: u64 = (rises, "websocket.closed_flood", "cut", "connections", "flood", CUT);
+        /// Connections closed because the account of their client had no room for what they sent or were to be sent
+        closed_memory: u64 = (rises, "websocket.closed_memory", "cut", "connections", "memory", CUT);
         /// Upgrades refused: a bad token, or a cap
         connections_refused: u64 = (rises, "websocket.connections_refused", "refused", "connections");
         /// Data frames that clients sent

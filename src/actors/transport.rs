@@ -118,6 +118,7 @@ impl Transport {
         self.session.depart();
         self.worker.count(|counters| match reason {
             CloseReason::TooSlow => counters.closed_slow += 1,
+            CloseReason::NoMemory { .. } => counters.closed_memory += 1,
             CloseReason::Idle => counters.closed_idle += 1,
             CloseReason::Flood => counters.closed_flood += 1,
             CloseReason::Answer(_)

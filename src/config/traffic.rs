@@ -109,7 +109,7 @@ section! {
     /// Bytes that the server keeps for its clients, of all kinds together: connections, members, what waits for slow readers;
     /// 0 = half of the machine's memory, or of what its container may have.
     memory: usize = "0", MEMORY, reloadable;
-    /// The share of it that one app may use, and of limits.channels, in percent.
+    /// The share of it that one app may use, and of limits.channels, in percent; of memory, of what the others have left.
     app_share: usize = "75", Whole(1, 100), reloadable;
     /// The share of it that the clients of one address may use, in percent; without a cap per address there is none.
     network_share: usize = "25", Whole(1, 100), reloadable;

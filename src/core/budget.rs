@@ -12,7 +12,10 @@ use std::{
     },
 };
 
-use crate::{error::Fault, ids::AppId};
+use crate::{
+    error::{CloseReason, Fault},
+    ids::AppId,
+};
 
 mod tab;
 
@@ -30,6 +33,8 @@ pub enum Kind {
     RequestBody,
     /// Answers to requests that the client has not taken yet.
     Answer,
+    /// Messages of WebSockets that are not whole yet, and requests that wait for those before them.
+    Inbound,
     /// Channels: each that is open, with the first bytes of its window.
     Channel,
     /// The newest entries of channels, beyond those first bytes.
@@ -50,11 +55,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Outbox,
         Self::PlainConnection,
         Self::RequestBody,
         Self::Answer,
+        Self::Inbound,
         Self::Channel,
         Self::Window,
         Self::Presence,
@@ -73,6 +79,7 @@ impl Kind {
             Self::PlainConnection => "plain_connection",
             Self::RequestBody => "request_body",
             Self::Answer => "answer",
+            Self::Inbound => "inbound",
             Self::Channel => "channel",
             Self::Window => "window",
             Self::Presence => "presence",
@@ -154,6 +161,12 @@ impl Full {
         let Self { level, kind, limit, setting } = self;
         Fault::MemoryFull { whose: level.owner(), kind: kind.name(), limit, setting }
     }
+
+    /// How a connection ends that cannot go on without it.
+    pub const fn to_close_reason(self) -> CloseReason {
+        let Self { level, kind, limit, setting } = self;
+        CloseReason::NoMemory { whose: level.owner(), kind: kind.name(), limit, setting }
+    }
 }
 
 /// What an owner may make the server keep, and keeps. Clones are the same account.
@@ -187,9 +200,20 @@ fn add_within(kept: &AtomicUsize, bytes: usize, freed: usize, limit: usize) -> b
 }
 
 impl State {
+    /// What it may keep now. An app has its share of what the other apps have left of the server's memory, a network of what
+    /// the others have left of its app's: however many take all that they may, there is something for the next.
+    fn allowance(&self) -> usize {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let (Level::App | Level::Network, Some(Account(above))) = (self.level, &self.above) else { return limit };
+        let all = above.limit.load(Ordering::Relaxed) as u128;
+        let others = above.kept.load(Ordering::Relaxed).saturating_sub(self.kept.load(Ordering::Relaxed)) as u128;
+        let left = limit as u128 * all.saturating_sub(others) / all.max(1);
+        usize::try_from(left).unwrap_or(limit)
+    }
+
     fn take(&self, kind: Kind, bytes: usize, freed: usize) -> Result<(), Full> {
         let tally = &self.by_kind[kind as usize];
-        let (limit, bound) = (self.limit.load(Ordering::Relaxed), tally.bound.load(Ordering::Relaxed));
+        let (limit, bound) = (self.allowance(), tally.bound.load(Ordering::Relaxed));
         let level = self.level;
         if !add_within(&self.kept, bytes, freed, limit) {
             return Err(Full { level, kind, limit, setting: level.setting() });
@@ -263,11 +287,16 @@ impl Account {
         self.0.limit.load(Ordering::Relaxed)
     }
 
+    /// What it may keep while the accounts beside it keep what they do.
+    pub fn allowance(&self) -> usize {
+        self.0.allowance()
+    }
+
     /// Whether it keeps more than so many hundredths of what it may, in all or of a kind.
     pub fn is_nearly_full(&self, kind: Kind, hundredths: usize) -> bool {
         let bound = self.0.by_kind[kind as usize].bound.load(Ordering::Relaxed);
         let is_over = |kept: usize, limit: usize| kept > limit / 100 * hundredths;
-        is_over(self.kept(), self.limit()) || is_over(self.kept_of(kind), bound)
+        is_over(self.kept(), self.allowance()) || is_over(self.kept_of(kind), bound)
     }
 
     /// Bytes of all kinds, those of the accounts below included.
@@ -444,11 +473,28 @@ mod tests {
                         Level::App => &apps[client / 2],
                         _ => &clients[client],
                     };
-                    prop_assert!(whose.kept() + bytes > whose.limit(), "{full}: {whose:?}");
+                    prop_assert!(whose.kept() + bytes > whose.allowance(), "{full}: {whose:?}");
                 }
             }
             drop(charges);
             prop_assert_eq!(server.kept(), 0);
+        }
+    }
+
+    /// However many apps take all that they may, the next one finds something, and so does the next network of an app.
+    #[test]
+    fn the_next_one_finds_something() {
+        for levels in [[Level::App, Level::Network], [Level::Network, Level::App]] {
+            let above = Account::server(64 << 20);
+            let mut held = Vec::new();
+            for _ in 0..5 {
+                let one = above.open(levels[0], 48 << 20).open(levels[1], 48 << 20);
+                held.extend(std::iter::from_fn(|| one.charge(Kind::Inbound, 10_000).ok()));
+            }
+            let next = above.open(levels[0], 48 << 20);
+            assert!(next.charge(Kind::Connection, 20_000).is_ok(), "{above:?}");
+            drop(held);
+            assert!(next.charge(Kind::Connection, 48 << 20).is_ok());
         }
     }
 

@@ -22,6 +22,11 @@ pub enum Pace {
     Flood,
 }
 
+/// What a frame of so many bytes costs.
+pub fn frame_cost(bytes: usize) -> u32 {
+    u32::try_from(bytes / limits::FRAME_COST_BYTES).unwrap_or(u32::MAX).saturating_add(1)
+}
+
 /// The rate of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameBuckets {

@@ -3,7 +3,8 @@
 //! actix-ws compares a frame with its limit only after the whole frame is in memory, and checks the
 //! length of control frames just as late, so a client that declares 4 GiB costs that memory; a message
 //! of a million one-byte fragments costs forty times its size (docs/architecture.md §3, docs/dependencies.md §0
-//! facts 1 and 2). The guard stands before that decoder and reads frame headers only.
+//! facts 1 and 2). The guard stands before that decoder and reads frame headers only. While a message is not whole, the
+//! account of its client pays for it.
 //!
 //! Not here: masking, reserved bits, opcodes, UTF-8, the 125 bytes of control frames. The decoder
 //! checks those; the guard only keeps in step with it.
@@ -19,7 +20,11 @@ use actix_web::{FromRequest as _, HttpRequest, dev, error::PayloadError, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 
-use crate::edge::portions::Portions;
+use crate::{
+    actors::accounts::{Account, Charge, Full, Kind},
+    edge::portions::Portions,
+    limits::INBOUND_FREE,
+};
 
 /// What a client declared that this server does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +35,8 @@ pub enum Violation {
     /// One message in more fragments than the limit.
     #[error("the message has too many fragments")]
     TooManyFragments,
+    #[error("no memory for the message: {0}")]
+    NoMemory(Full),
 }
 
 /// Tells the connection, once the guarded stream has ended, whether the guard ended it.
@@ -52,7 +59,8 @@ pub struct MessageLimits {
     pub max_fragments: usize,
 }
 
-/// Puts the guard in front of the body of an upgrade request: hand the result to `actix_ws::handle`.
+/// Puts the guard in front of the body of an upgrade request: hand the result to `actix_ws::handle`. `account` pays for
+/// messages that are not whole yet.
 ///
 /// # Errors
 /// None in practice; the signature is that of the extractor which makes a `web::Payload`.
@@ -60,10 +68,11 @@ pub async fn guard_payload(
     request: &HttpRequest,
     payload: web::Payload,
     limits: MessageLimits,
+    account: Option<Account>,
 ) -> Result<(web::Payload, Verdict), actix_web::Error> {
     let verdict = Verdict::default();
     let portions = Portions::new(payload.into_inner());
-    let guard = FrameGuard::new(portions, limits, verdict.clone());
+    let guard = FrameGuard::new(portions, limits, account, verdict.clone());
     let mut guarded: dev::Payload = dev::Payload::Stream { payload: Box::pin(guard) };
     // The only public way to turn a stream into a `web::Payload` is to extract it again.
     let payload = web::Payload::from_request(request, &mut guarded).await?;
@@ -77,13 +86,32 @@ pub async fn guard_payload(
 pub struct FrameGuard<S> {
     inner: S,
     scan: HeaderScan,
+    /// None where nobody pays, as in tests.
+    account: Option<Account>,
+    /// For the message that is not whole yet.
+    charge: Option<Charge>,
     verdict: Verdict,
     ended: bool,
 }
 
 impl<S> FrameGuard<S> {
-    pub fn new(inner: S, limits: MessageLimits, verdict: Verdict) -> Self {
-        Self { inner, scan: HeaderScan::new(limits), verdict, ended: false }
+    pub fn new(inner: S, limits: MessageLimits, account: Option<Account>, verdict: Verdict) -> Self {
+        Self { inner, scan: HeaderScan::new(limits), account, charge: None, verdict, ended: false }
+    }
+
+    /// Pays for what the decoder is about to hold: all that the message has declared. What is whole by now, or small, costs
+    /// nothing.
+    fn pay(&mut self) -> Result<(), Full> {
+        let Some(account) = &self.account else { return Ok(()) };
+        let bytes = self.scan.unfinished();
+        if bytes <= INBOUND_FREE {
+            self.charge = None;
+            return Ok(());
+        }
+        match &mut self.charge {
+            Some(charge) => charge.set(bytes),
+            none => account.charge(Kind::Inbound, bytes).map(|charge| *none = Some(charge)),
+        }
     }
 }
 
@@ -99,7 +127,10 @@ where
         while !this.ended {
             let passed = match ready!(Pin::new(&mut this.inner).poll_next(cx)) {
                 Some(Ok(chunk)) => {
-                    let (passed, violation) = this.scan.admit(chunk);
+                    let (mut passed, mut violation) = this.scan.admit(chunk);
+                    if let Err(full) = this.pay() {
+                        (passed, violation) = (Bytes::new(), Some(Violation::NoMemory(full)));
+                    }
                     this.ended = violation.is_some();
                     this.verdict.0.set(violation);
                     passed
@@ -130,11 +161,13 @@ struct HeaderScan {
     /// Of the message that is being sent: frames so far, and their payload bytes.
     fragments: usize,
     message_bytes: u64,
+    /// The same bytes and those of the frame whose header was read last, its message's last one or a control frame.
+    declared: u64,
 }
 
 impl HeaderScan {
     fn new(limits: MessageLimits) -> Self {
-        Self { limits, carried: BytesMut::new(), frame_rest: 0, fragments: 0, message_bytes: 0 }
+        Self { limits, carried: BytesMut::new(), frame_rest: 0, fragments: 0, message_bytes: 0, declared: 0 }
     }
 
     /// The part of `carried + chunk` that may pass, and why nothing may follow.
@@ -163,6 +196,12 @@ impl HeaderScan {
         }
     }
 
+    /// Payload bytes, as declared, of what has begun and is not whole.
+    fn unfinished(&self) -> usize {
+        let bytes = if self.frame_rest > 0 { self.declared } else { self.message_bytes };
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
     fn prepend_carried(&mut self, chunk: Bytes) -> Bytes {
         if self.carried.is_empty() {
             return chunk;
@@ -179,10 +218,12 @@ impl HeaderScan {
         let most = self.limits.max_message_bytes as u64;
         if head.is_control {
             // Not part of the message around it, yet buffered whole by the decoder.
+            self.declared = self.message_bytes.saturating_add(head.payload_bytes);
             return if head.payload_bytes > most { Err(Violation::TooBig) } else { Ok(()) };
         }
         self.message_bytes = self.message_bytes.saturating_add(head.payload_bytes);
         self.fragments = self.fragments.saturating_add(1);
+        self.declared = self.message_bytes;
         if self.message_bytes > most {
             return Err(Violation::TooBig);
         }

@@ -50,7 +50,8 @@ impl Ingress {
         place: Place,
         handler: Box<dyn ProtocolHandler>,
     ) -> Result<HttpResponse, NoHandshake> {
-        let guarded = guard::guard_payload(request, payload, self.limits).await;
+        let account = Some(place.account.clone());
+        let guarded = guard::guard_payload(request, payload, self.limits, account).await;
         let (payload, verdict) = guarded.map_err(|_| NoHandshake::UNREADABLE)?;
         let (response, _, stream) = actix_ws::handle(request, payload).map_err(|_| NoHandshake::UNREADABLE)?;
         let messages = stream
@@ -128,6 +129,7 @@ impl Stream for Decoded {
             None => self.verdict.violation().map(|violation| match violation {
                 Violation::TooBig => CloseReason::TooBig { limit: self.limits.max_message_bytes },
                 Violation::TooManyFragments => CloseReason::TooManyFragments { limit: self.limits.max_fragments },
+                Violation::NoMemory(full) => full.to_close_reason(),
             }),
         };
         self.failed = violation.is_some();

@@ -30,6 +30,9 @@ reply_table! {
         TooManyFragments { limit: usize } => (1008, format!("message has too many fragments: it may have {limit}").into()),
         /// It sent far more than its rate allows.
         Flood => (1008, "far more frames than limits.publishes_per_second and limits.publish_burst allow".into()),
+        /// The account of its client has no room for what it sends, or is to be sent.
+        NoMemory { whose: &'static str, kind: &'static str, limit: usize, setting: &'static str } =>
+            (1013, format!("{whose} keeps {limit} bytes, all that it may ({kind}; {setting})").into()),
         /// Nothing was heard for the idle limit.
         Idle => (1008, "nothing heard for too long".into()),
         /// The client has come back by a newer connection (`docs/protocols/postoffice.md §4`).
@@ -72,6 +75,12 @@ mod tests {
             CloseReason::InvalidText,
             CloseReason::TooBig { limit: usize::MAX },
             CloseReason::TooManyFragments { limit: usize::MAX },
+            CloseReason::NoMemory {
+                whose: "the client's network",
+                kind: "request_body",
+                limit: usize::MAX,
+                setting: "limits.network_share",
+            },
             CloseReason::Flood,
             CloseReason::Idle,
             CloseReason::TooSlow,

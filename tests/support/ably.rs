@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use std::net::SocketAddr;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -57,7 +58,11 @@ pub struct TestApp {
 impl TestApp {
     /// With keys of these capabilities, the first of them everything.
     pub async fn create(server: &Server, setup: Value) -> Self {
-        let mut http = Http::connect(server).await;
+        Self::create_at(server.address, setup).await
+    }
+
+    pub async fn create_at(address: SocketAddr, setup: Value) -> Self {
+        let mut http = Http::connect_to(address).await;
         let created = http.post("/apps", &[], &setup.to_string()).await;
         assert_eq!(created.status, 201, "{}", created.body);
         let body: Value = serde_json::from_str(&created.body).expect("JSON");
@@ -67,6 +72,12 @@ impl TestApp {
             keys: keys.map(|key| key["keyStr"].as_str().unwrap().to_owned()).collect(),
             body: body.clone(),
         }
+    }
+
+    /// `app.key`, and an Authorization header with its secret.
+    pub fn basic(&self, key: usize) -> (&str, String) {
+        let (name, _) = self.keys[key].split_once(':').expect("a key");
+        (name, format!("Basic {}", BASE64_STANDARD.encode(&self.keys[key])))
     }
 
     pub async fn plain(server: &Server) -> Self {

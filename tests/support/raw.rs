@@ -1,6 +1,10 @@
 //! A TCP client that sends any bytes, and reads the frames of the server one by one.
 
-use std::{future::Future, io, net::SocketAddr};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -55,9 +59,20 @@ impl Raw {
     /// The same with a small receive buffer, so that what this client does not read stays with the
     /// server.
     pub async fn connect_narrow(address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_recv_buffer_size(4_096).expect("settable");
-        Self::from_stream(socket.connect(address).await.expect("the server accepts"))
+        let connected = Self::connect_from(None, true, address).await;
+        connected.expect("the server accepts")
+    }
+
+    /// The same from an address of this machine, with a small receive buffer or not.
+    pub async fn connect_from(source: Option<IpAddr>, is_narrow: bool, address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        if is_narrow {
+            socket.set_recv_buffer_size(4_096)?;
+        }
+        if let Some(source) = source {
+            socket.bind((source, 0).into())?;
+        }
+        socket.connect(address).await.map(Self::from_stream)
     }
 
     pub fn from_stream(stream: TcpStream) -> Self {
@@ -214,13 +229,24 @@ impl Reader {
 
     /// The head of an HTTP answer.
     pub async fn head(&mut self) -> String {
+        self.try_head().await.expect("an answer")
+    }
+
+    /// The same; none when the connection ends before.
+    pub async fn try_head(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
                 let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
-                return String::from_utf8(head).expect("ASCII");
+                return Some(String::from_utf8(head).expect("ASCII"));
             }
-            self.fill().await.expect("an answer");
+            self.fill().await?;
         }
+    }
+
+    /// Throws away what comes, until the end.
+    pub async fn ignore(&mut self) {
+        let mut thrown = [0; 16 * 1024];
+        while let Ok(1..) = self.stream.read(&mut thrown).await {}
     }
 
     /// An HTTP answer: head and body.
@@ -281,10 +307,15 @@ fn first_frame(bytes: &[u8]) -> Option<(Frame, usize)> {
 }
 
 pub fn upgrade_request(address: SocketAddr, query: &str) -> String {
+    handshake(address, &format!("/ws?{query}"), "")
+}
+
+/// The request for a WebSocket; `headers` is none or lines that end with CRLF.
+pub fn handshake(address: SocketAddr, target: &str, headers: &str) -> String {
     format!(
-        "GET /ws?{query} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
+        "GET {target} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
     )
 }
 

@@ -176,7 +176,17 @@ impl Hub {
         Self { worker, orphans: OrphanWatch::default(), draining: None }
     }
 
-    fn tick(&mut self, _: &mut Context<Self>) {
+    /// Looks after the connections once in every period, however late. Where the thread was held up, ticks that follow each
+    /// other at once would take readers for slow that nothing was written to in between.
+    fn tick_later(&self, ctx: &mut Context<Self>) {
+        let period = self.worker.broker.settings.get().timeouts.tick();
+        ctx.run_later(period, |hub, ctx| {
+            hub.tick();
+            hub.tick_later(ctx);
+        });
+    }
+
+    fn tick(&mut self) {
         let sessions: Vec<Rc<Session>> = self.worker.sessions.borrow().values().cloned().collect();
         for session in sessions.iter().filter(|session| session.outbox.is_open()) {
             match session.check_keepalive() {
@@ -238,8 +248,7 @@ impl Actor for Hub {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let period = self.worker.broker.settings.get().timeouts.tick();
-        ctx.run_interval(period, Self::tick);
+        self.tick_later(ctx);
     }
 }
 

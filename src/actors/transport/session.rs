@@ -28,12 +28,11 @@ use crate::{
         frame,
         keepalive::{Keepalive, Timeouts, Verdict},
         message::Entry,
-        rate::{FrameBuckets, Pace},
+        rate::{FrameBuckets, Pace, frame_cost},
         wire::WireFormat,
     },
     error::CloseReason,
     ids::{ChannelName, ConnectionId, SessionId},
-    limits,
 };
 
 pub struct Session {
@@ -107,8 +106,7 @@ impl Session {
 
     /// Counts a frame of the client against its rate, before it is read.
     pub(super) fn pace_of(&self, bytes: usize) -> Pace {
-        let cost = u32::try_from(bytes / limits::FRAME_COST_BYTES).unwrap_or(u32::MAX).saturating_add(1);
-        let pace = self.with_rate(|rate, now| rate.judge(now, cost));
+        let pace = self.with_rate(|rate, now| rate.judge(now, frame_cost(bytes)));
         if matches!(pace, Some(Pace::Over | Pace::Flood)) {
             self.worker.count(|counters| counters.rate_limited += 1);
         }

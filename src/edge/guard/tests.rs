@@ -41,7 +41,7 @@ fn frame(opcode: u8, is_final: bool, payload_bytes: usize) -> Vec<u8> {
 fn run(chunks: impl IntoIterator<Item = Vec<u8>>) -> (Vec<u8>, Option<Violation>) {
     let verdict = Verdict::default();
     let source = stream::iter(chunks.into_iter().map(|chunk| Ok(Bytes::from(chunk))));
-    let passed: Vec<_> = FrameGuard::new(source, LIMITS, verdict.clone())
+    let passed: Vec<_> = FrameGuard::new(source, LIMITS, None, verdict.clone())
         .map(|chunk| chunk.unwrap().to_vec())
         .collect()
         .now_or_never()
@@ -129,7 +129,7 @@ async fn in_front_of_actix_ws_the_good_message_arrives_and_then_the_end() {
     let mut raw: dev::Payload = dev::Payload::Stream { payload: Box::pin(stream::iter([Ok(Bytes::from(bytes))])) };
     let payload = web::Payload::from_request(&request, &mut raw).await.unwrap();
 
-    let (payload, verdict) = guard_payload(&request, payload, LIMITS).await.unwrap();
+    let (payload, verdict) = guard_payload(&request, payload, LIMITS, None).await.unwrap();
     let (_response, _session, mut messages) = actix_ws::handle(&request, payload).unwrap();
 
     let first = messages.next().await.unwrap().unwrap();
@@ -167,4 +167,37 @@ proptest! {
         prop_assert!(bytes.starts_with(&whole.0));
         prop_assert!(whole.1.is_some() || whole.0 == bytes, "bytes were lost without a verdict");
     }
+}
+
+/// What a message that is not whole may come to is paid for; a small one and a whole one cost nothing.
+#[test]
+fn an_account_pays_for_messages_that_are_not_whole() {
+    let limits = MessageLimits { max_message_bytes: 100_000, max_fragments: 4 };
+    let account = Account::server(60_000);
+    let whole = frame(TEXT, true, 50_000);
+    let (begin, end) = whole.split_at(10_000);
+    let chunks = [
+        (frame(TEXT, true, INBOUND_FREE)[..100].to_vec(), 0),
+        (frame(TEXT, true, INBOUND_FREE)[100..].to_vec(), 0),
+        (whole.clone(), 0),
+        (begin.to_vec(), 50_000),
+        (end.to_vec(), 0),
+        (frame(TEXT, false, 30_000), 30_000),
+        ([&frame(PING, true, 9_000), &head(CONTINUATION, true, 20_000)[..]].concat(), 50_000),
+        (vec![0; 4 + 20_000], 0),
+        (frame(TEXT, false, 30_000), 30_000),
+    ];
+    let (chunks, kept): (Vec<_>, Vec<_>) = chunks.into_iter().unzip();
+    let refused = frame(CONTINUATION, false, 30_001);
+    let source = stream::iter(chunks.into_iter().chain([refused]).map(|chunk| Ok(Bytes::from(chunk))));
+    let verdict = Verdict::default();
+    let mut guard = FrameGuard::new(source, limits, Some(account.clone()), verdict.clone());
+    for (step, kept) in kept.into_iter().enumerate() {
+        assert!(matches!(guard.next().now_or_never(), Some(Some(Ok(_)))), "{step}");
+        assert_eq!((account.kept(), account.kept_of(Kind::Inbound)), (kept, kept), "{step}");
+    }
+    assert!(matches!(guard.next().now_or_never(), Some(None)));
+    assert!(matches!(verdict.violation(), Some(Violation::NoMemory(full)) if full.limit == 60_000));
+    drop(guard);
+    assert_eq!(account.kept(), 0);
 }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     actors::{
+        accounts::{Charge, Kind},
         broker,
         transport::context::{ProtocolHandler, Terms, TransportContext},
     },
@@ -39,6 +40,9 @@ use crate::{
     },
 };
 
+/// A request that waits for those before it, and what pays for it until it is carried out.
+pub type Waiting = (Request, Option<Charge>);
+
 /// What the connection and its request loop share; both are on one thread.
 pub struct Common {
     pub registration: Place,
@@ -58,9 +62,9 @@ pub struct Connection {
     /// Asked for and not answered, with whoever waits for it.
     attaching: HashMap<ChannelName, Vec<oneshot::Sender<()>>>,
     is_welcome: bool,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<Waiting>,
     /// For the request loop, which begins when the user is online.
-    queue: Option<mpsc::Receiver<Request>>,
+    queue: Option<mpsc::Receiver<Waiting>>,
 }
 
 impl Connection {
@@ -194,12 +198,19 @@ impl ProtocolHandler for Connection {
 
     fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>) {
         let request = Request::parse(&text, self.chat.rules());
-        if let Err(mpsc::error::TrySendError::Full(request)) = self.requests.try_send(request) {
-            let most = limits::CHAT_WAITING_REQUESTS;
-            let why = format!("{most} requests wait already; send more when they are answered");
-            let reply = Reply::with_text(Code::TooFast, "请求过多，请等待之前的请求完成").because(why);
-            self.refuse(&reply, request.id.as_deref(), transport);
-        }
+        let (request, why) = match transport.charge(Kind::Inbound, text.len()) {
+            Err(full) => (request, full.to_string()),
+            Ok(charge) => match self.requests.try_send((request, charge)) {
+                Err(mpsc::error::TrySendError::Full((request, _))) => {
+                    let most = limits::CHAT_WAITING_REQUESTS;
+                    (request, format!("{most} requests wait already; send more when they are answered"))
+                }
+                // The loop ends when the connection does.
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+            },
+        };
+        let reply = Reply::with_text(Code::TooFast, "请求过多，请等待之前的请求完成").because(why);
+        self.refuse(&reply, request.id.as_deref(), transport);
     }
 
     fn over_rate(&mut self, frame: &Bytes, transport: &mut TransportContext<'_>) {

@@ -13,7 +13,7 @@ use crate::{
     limits,
     older::chat::{
         commands::{Broadcast, Command, Request},
-        connection::{Common, channels},
+        connection::{Common, Waiting, channels},
         online::Notice,
         push::Push,
         reply::Reply,
@@ -31,7 +31,7 @@ pub struct RequestLoop {
 }
 
 impl RequestLoop {
-    pub async fn run(self, mut requests: mpsc::Receiver<Request>, lacks_groups: bool) {
+    pub async fn run(self, mut requests: mpsc::Receiver<Waiting>, lacks_groups: bool) {
         if lacks_groups {
             let (chat, connection, user) = (Arc::clone(&self.chat), Rc::clone(&self.connection), self.user);
             rt::spawn(async move { find_groups(&chat, &connection, user).await });
@@ -39,7 +39,7 @@ impl RequestLoop {
         if self.chat.settings.replay_on_connect {
             self.replay().await;
         }
-        while let Some(Request { id, command }) = requests.recv().await {
+        while let Some((Request { id, command }, _charge)) = requests.recv().await {
             let id = id.as_deref();
             let reply = match command {
                 Ok(command) => self.carry_out(command, id).await,

@@ -11,6 +11,7 @@ use crate::{
     core::{
         command::Publish,
         message::{Data, EntryId, Extras, Message, Payload},
+        rate::frame_cost,
     },
     ids::ClientId,
     limits,
@@ -41,6 +42,9 @@ pub fn submit(connection: &Connection, text: &ByteString, transport: &mut Transp
         return;
     }
     let message = message(connection, &letter);
+    // Each copy is a message of its own, and may be written to disk.
+    let more = u32::try_from(names.len() - 1).unwrap_or(u32::MAX);
+    transport.spend(frame_cost(text.len()).saturating_mul(more));
     for name in names {
         let about = about.to(&name);
         if let Err(refusal) = deliver(connection, &letter, &message, &name, &about, transport) {

@@ -23,6 +23,9 @@ fn frame(reason: CloseReason, format: Format) -> Option<Bytes> {
         CloseReason::Answer(_) | CloseReason::Refused { .. } | CloseReason::Done => return None,
         CloseReason::GoingAway => (Fault::ShuttingDown, true),
         CloseReason::TooSlow => (Fault::ReaderTooSlow, true),
+        CloseReason::NoMemory { whose, kind, limit, setting } => {
+            (Fault::MemoryFull { whose, kind, limit, setting }, true)
+        }
         CloseReason::Idle => (Fault::Silent, true),
         // Coming back would only repeat it.
         CloseReason::Flood => (Fault::Flooded, false),

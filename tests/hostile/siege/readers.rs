@@ -1,0 +1,78 @@
+//! Clients that ask for much, or are sent much, and read nothing.
+
+use serde_json::json;
+
+use super::{Siege, besiege, texts};
+use crate::support::{Http, ably::action, raw::Raw};
+
+const PAYLOAD: usize = 65_000;
+
+impl Siege {
+    /// Publishes so many large messages in a channel.
+    async fn fill(&self, channel: &str, count: usize) {
+        let mut http = Http::connect_to(self.server.address).await;
+        let target = format!("/channels/{channel}/messages?key={}", self.app.keys[super::EVERYTHING]);
+        let body = json!({"name": "big", "data": "x".repeat(PAYLOAD)}).to_string();
+        for _ in 0..count {
+            // It may be refused where nobody is to keep so much.
+            drop(http.post(&target, &[], &body).await);
+        }
+    }
+
+    /// Everybody asks for the same page and reads nothing of it; `headers` is none or lines that end with CRLF.
+    pub async fn ask_and_not_read(&self, target: &str, headers: &str) -> Vec<Raw> {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        let attack = async |number| {
+            let mut raw = self.connect_narrow(number).await?;
+            raw.attack(request.as_bytes()).await;
+            Some(raw)
+        };
+        self.crowd(attack).await
+    }
+}
+
+/// findings B1
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backlogs_and_syncs_that_nobody_reads() {
+    besiege(&[("HISTORY_WINDOW", "30s")], async |siege| {
+        siege.fill("big", 100).await;
+        let frames = texts((0..50).flat_map(|alias| {
+            let channel = format!("[?rewind=100&a={alias}]big");
+            [action::ATTACH, action::DETACH].map(|action| json!({"action": action, "channel": channel}))
+        }));
+        let attack = async |number| {
+            let mut raw = siege.narrow_ably(number).await?;
+            raw.attack(&frames).await;
+            Some(raw)
+        };
+        siege.crowd(attack).await
+    })
+    .await;
+}
+
+/// findings B2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_history_that_nobody_reads() {
+    besiege(&[("HISTORY_WINDOW", "30s")], async |siege| {
+        siege.fill("big", 200).await;
+        let target = format!("/channels/big/messages?limit=1000&key={}", siege.app.keys[super::EVERYTHING]);
+        siege.ask_and_not_read(&target, "").await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_nobody_reads() {
+    besiege(&[], async |siege| {
+        let attach = texts([json!({"action": action::ATTACH, "channel": "loud"})]);
+        let attack = async |number| {
+            let mut raw = siege.narrow_ably(number).await?;
+            raw.attack(&attach).await;
+            Some(raw)
+        };
+        let held = siege.crowd(attack).await;
+        siege.fill("loud", 100).await;
+        held
+    })
+    .await;
+}
