@@ -443,7 +443,7 @@ pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 pub const SWEEP_ALL: Duration = Duration::from_secs(600);
 pub const SWEEP_AGENDA: usize = 10_000;
 
-/// What is read of a backlog at a time, in bytes of memory ([`crate::core::message::Entry::cost`]); the next when the socket
+/// What is read of a backlog at a time, in bytes of memory; the next when the socket
 /// has taken it. The last entry of a portion may be longer.
 pub const BACKLOG_PORTION: usize = 64 * 1024;
 
@@ -486,7 +486,7 @@ pub const RETRY_AFTER_MAX: u64 = 60;
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
 
-/// What is handed out of a page at a time, in bytes of memory ([`crate::core::message::Entry::cost`]); the next when the
+/// What is handed out of a page at a time, in bytes of memory; the next when the
 /// client has taken it. And what is given to its socket at a time.
 pub const PAGE_PORTION: usize = 128 * 1024;
 pub const ANSWER_SLICE: usize = 16 * 1024;
