@@ -23,6 +23,7 @@ use crate::{
         fanout::HubHandle,
         metrics::Metrics,
         refusals::{Reason, Refusals},
+        stats::Stats,
     },
     clock::{Clock, OncePerSecond},
     core::{keepalive::Timeouts, rate::FrameRate, rules::Namespaces},
@@ -40,6 +41,7 @@ pub struct Broker {
     pub accounts: Arc<Accounts>,
     pub directory: Directory,
     pub metrics: Addr<Metrics>,
+    pub stats: Addr<Stats>,
     pub settings: Live<Settings>,
     /// What `/ready` says: off from the moment the server begins to stop.
     pub ready: Arc<AtomicBool>,

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod online;
 pub mod refusals;
 pub mod relief;
+pub mod stats;
 pub mod transport;
 pub mod worker;
 

@@ -23,6 +23,7 @@ pub mod rate;
 pub mod replay;
 pub mod rules;
 pub mod serial;
+pub mod stats;
 pub mod subscribers;
 pub mod window;
 pub mod wire;

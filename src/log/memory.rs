@@ -110,7 +110,7 @@ impl MemoryLog {
         let of_app: Vec<_> =
             windows.iter().filter(|(name, _)| name.app() == app).map(|(_, window)| window.clone()).collect();
         drop(windows);
-        of_app.iter().fold(false, |is_any, window| window.lock().shrink(least) || is_any)
+        of_app.iter().filter(|window| window.lock().shrink(least)).count() > 0
     }
 }
 

@@ -42,7 +42,7 @@ impl EchoServer {
         let window = Bounds { age: Duration::ZERO, entries: 1, bytes: 1 << 20 };
         let accounts = Arc::new(app::accounts(&config));
         let log = Arc::new(MemoryLog::new(window, Arc::<Accounts>::clone(&accounts)));
-        let broker = Arc::new(app::broker(&config, Clock::system(), log, Arc::new(Terms::default()), accounts));
+        let broker = Arc::new(app::broker(&config, Clock::system(), log, Arc::new(Terms::default()), accounts, None));
         let data = tempfile::tempdir().unwrap();
         let terms = folder::Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
         let folder = DataFolder::open(data.path(), terms, Clock::system()).unwrap();

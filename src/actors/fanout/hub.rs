@@ -18,6 +18,7 @@ use crate::{
         channels::Undone,
         fanout::orphans::OrphanWatch,
         metrics::{Counters, Report},
+        stats::Counted,
         transport::Session,
         worker::Worker,
     },
@@ -217,6 +218,10 @@ impl Hub {
         let counters = self.worker.take_counters();
         if counters != Counters::default() {
             self.worker.broker.metrics.do_send(Report(counters));
+        }
+        let tally = self.worker.take_tally();
+        if !tally.is_empty() {
+            self.worker.broker.stats.do_send(Counted(tally));
         }
     }
 

@@ -25,6 +25,7 @@ use crate::{
         fanout::outbox::Outbox,
         metrics::Metrics,
         refusals::Refusals,
+        stats::Stats,
         transport::context::{Attaching, ProtocolHandler, TransportContext},
         transport::socket::Socket,
         transport::{Inbound, Transport},
@@ -92,6 +93,7 @@ impl Stage {
             })),
             directory: Directory::new(ChannelShares { server: 10, app: 10 }),
             metrics: Metrics::default().start(),
+            stats: Stats::new(None, clock.clone()).start(),
             settings: Live::new(Settings {
                 outbox_bytes: 100_000,
                 replay_bytes: 100_000,

@@ -19,7 +19,7 @@ use crate::{
     },
     core::{
         command::{Answer, Attach, AttachmentId, Detach, Publish, Reply, Start},
-        filter::Filter,
+        filter::{Expression, Filter},
         frame,
         keepalive::Timeouts,
         message::{Body, Entry, EntryId, Message},
@@ -239,6 +239,14 @@ impl TransportContext<'_> {
 
     pub fn now(&self) -> Timestamp {
         self.worker().broker.clock.now()
+    }
+
+    /// An expression that chooses messages of a channel.
+    ///
+    /// # Errors
+    /// [`Fault::InvalidFilter`], [`Fault::TooManyFilters`]
+    pub fn expression(&self, channel: &ChannelName, text: &str) -> Result<Arc<Expression>, Fault> {
+        self.worker().expressions.borrow_mut().get(channel, text)
     }
 
     /// The filter of the attachment to `channel`, if there is one.

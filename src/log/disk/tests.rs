@@ -71,7 +71,7 @@ fn fill(channel: &mut dyn ChannelLog, clock: &Clock, count: usize, size: usize) 
     (0..count).map(one).collect()
 }
 
-/// findings C4: while the past of one channel is read, the others are not locked: they open and close, and what is written
+/// findings C4 and G15: while the past of one channel is read, the others are not locked: they open and close, and what is written
 /// to them is committed.
 #[test]
 fn a_channel_that_is_read_locks_no_other() {

@@ -95,7 +95,8 @@ impl Schedule {
     pub fn mint_id(&self) -> String {
         let count = self.minted.fetch_add(1, Ordering::Relaxed);
         let chance: u16 = rand::rng().random();
-        format!("{:012x}{count:08x}{chance:04x}", self.clock.now().millis())
+        let [_, _, time @ ..] = self.clock.now().millis().to_be_bytes();
+        hex::encode([&time[..], &count.to_be_bytes(), &chance.to_be_bytes()].concat())
     }
 
     /// Keeps `push` until its time; it is on disk when this returns.

@@ -1,6 +1,6 @@
 //! One request: its headers and query, its credentials, and what they permit.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use actix_web::{
     HttpRequest,
@@ -8,6 +8,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::Serialize;
 
 use crate::{
@@ -51,6 +52,8 @@ pub struct Call<'a> {
     pub form: Form,
     /// Of the protocol; at least 2.
     pub version: u32,
+    /// Whose request it is, as soon as its credentials are read.
+    pub app: Cell<Option<AppId>>,
 }
 
 /// Whose credentials came with a request, and whom it speaks for.
@@ -70,7 +73,7 @@ impl<'a> Call<'a> {
         form: Form,
     ) -> Result<Self, Fault> {
         let version = form::version(http.headers(), &query)?;
-        Ok(Self { rest, ingress, http, query, form, version })
+        Ok(Self { rest, ingress, http, query, form, version, app: Cell::new(None) })
     }
 
     pub fn now(&self) -> Timestamp {
@@ -135,6 +138,7 @@ impl<'a> Call<'a> {
         let gate = &self.rest.shared.gate;
         let credential = self.credential()?;
         let access = gate.check(credential.as_ref(), self.now(), self.is_tls())?;
+        self.app.set(Some(access.app.id));
         let claimed = claimed_client(self.http.headers())?;
         let identity = access.claim(claimed.as_deref())?;
         Ok(Caller { access, identity })
@@ -143,20 +147,27 @@ impl<'a> Call<'a> {
     /// A channel by its name, if the caller may do one of `operations` with it.
     pub fn channel(&self, name: String, operations: &[Operation]) -> Result<(Caller, Name, ChannelName), Fault> {
         let caller = self.caller()?;
-        let name = Name::parse(name)?;
-        let resource = name.resource();
-        let access = &caller.access;
-        if !operations.iter().any(|operation| access.allows(&resource, *operation)) {
-            let operation = operations.first().map_or("this", |operation| operation.name());
-            return Err(access.not_permitted(operation, &resource));
-        }
-        drop(resource);
-        let channel = name.channel(caller.access.app.id);
+        let (name, channel) = caller.channel(name, operations)?;
         Ok((caller, name, channel))
     }
 
     pub fn broker(&self) -> &Arc<Broker> {
         &self.rest.worker.broker
+    }
+}
+
+impl Caller {
+    /// A channel by its name, if one of `operations` is permitted with it.
+    pub fn channel(&self, name: impl Into<ByteString>, operations: &[Operation]) -> Result<(Name, ChannelName), Fault> {
+        let name = Name::parse(name)?;
+        let resource = name.resource();
+        if !operations.iter().any(|operation| self.access.allows(&resource, *operation)) {
+            let operation = operations.first().map_or("this", |operation| operation.name());
+            return Err(self.access.not_permitted(operation, &resource));
+        }
+        drop(resource);
+        let channel = name.channel(self.access.app.id);
+        Ok((name, channel))
     }
 }
 

@@ -17,12 +17,15 @@ pub enum Endpoint {
     RequestToken(String),
     RevokeTokens(String),
     Publish(String),
+    BatchPublish,
+    BatchPresence,
     Messages(String),
     PresenceHistory(String),
     Presence(String),
     Status(String),
     Channels,
     Stats,
+    AddStats,
     CreateApp,
     DeleteApp(String),
 }
@@ -47,6 +50,9 @@ impl Endpoint {
             ["keys", name, "requestToken"] => write.then(|| Self::RequestToken(name.to_owned())),
             ["keys", name, "revokeTokens"] => write.then(|| Self::RevokeTokens(name.to_owned())),
             ["channels"] => read.then_some(Self::Channels),
+            ["messages"] => write.then_some(Self::BatchPublish),
+            ["presence"] => read.then_some(Self::BatchPresence),
+            ["stats"] if write => Some(Self::AddStats),
             ["stats"] => read.then_some(Self::Stats),
             ["channels", name] => read.then(|| Self::Status(name.to_owned())),
             ["channels", name, "messages"] if write => Some(Self::Publish(name.to_owned())),
@@ -66,9 +72,9 @@ impl Endpoint {
 /// Of a path that there is.
 fn methods_of(segments: &[&str]) -> &'static str {
     match segments {
-        ["keys", ..] | ["apps"] => "POST",
+        ["keys", ..] | ["apps"] | ["messages"] => "POST",
         ["apps", _] => "DELETE",
-        ["channels", _, "messages"] => "GET, HEAD, POST",
+        ["channels", _, "messages"] | ["stats"] => "GET, HEAD, POST",
         _ => "GET, HEAD",
     }
 }
@@ -119,6 +125,8 @@ mod tests {
             ("GET", "/apps", "POST"),
             ("GET", "/apps/x", "DELETE"),
             ("DELETE", "/keys/x.y/requestToken", "POST"),
+            ("GET", "/messages", "POST"),
+            ("POST", "/presence", "GET, HEAD"),
         ] {
             let refused = of(method, path);
             assert_eq!(refused, Err(Fault::MethodNotAllowed { allowed }), "{method} {path}");

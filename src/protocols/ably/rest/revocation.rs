@@ -10,13 +10,14 @@ use crate::{
     ids::Timestamp,
     limits,
     protocols::ably::{
-        rest::{answer::RestAnswer, call::Call},
+        rest::{
+            answer::RestAnswer,
+            batch::{COUNTS_SINCE, Outcomes},
+            call::Call,
+        },
         wire::{self, ErrorInfo},
     },
 };
-
-/// The first version that counts successes and failures.
-const COUNTS_SINCE: u32 = 3;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,14 +29,6 @@ struct Outcome<'a> {
     applies_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorInfo>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Outcomes<'a> {
-    success_count: usize,
-    failure_count: usize,
-    results: &'a [Outcome<'a>],
 }
 
 impl<'a> Outcome<'a> {
@@ -77,10 +70,6 @@ pub async fn revoke(call: &Call<'_>, key_name: &str, payload: &mut web::Payload)
     if call.version < COUNTS_SINCE {
         return Ok(RestAnswer::created(call.encode(&results)));
     }
-    let success_count = decided.iter().filter(|decided| decided.is_ok()).count();
-    Ok(RestAnswer::created(call.encode(&Outcomes {
-        success_count,
-        failure_count: decided.len() - success_count,
-        results: &results,
-    })))
+    let failed = decided.iter().filter(|decided| decided.is_err()).count();
+    Ok(RestAnswer::created(call.encode(&Outcomes::new(results, failed))))
 }
