@@ -130,7 +130,7 @@ impl Accounts {
         apps.iter().max_by_key(|(_, app)| app.account.kept_of(kind)).map(|(id, _)| *id)
     }
 
-    /// An account for a new client of an app. Without a network only the app's share bounds it and its likes together.
+    /// An account for a new client of an app. Without a network such clients are bounded by the app's share alone, all together.
     pub fn client(&self, id: AppId, network: Option<Network>) -> Account {
         let shares = self.shares.get();
         let mut apps = self.apps.lock();

@@ -274,8 +274,8 @@ impl Gate {
     /// Takes tokens of a key back.
     ///
     /// # Errors
-    /// When nothing at all can be revoked: the caller does not show this key, its tokens cannot be
-    /// revoked, or the request is malformed.
+    /// When nothing at all can be revoked: the caller does not show this key, its tokens cannot be revoked, or
+    /// the request is malformed.
     pub fn revoke(
         &self,
         key_name: &str,
@@ -364,8 +364,6 @@ impl Gate {
         self.revocations.end_of(access)
     }
 
-    /// # Errors
-    /// [`Fault::TokenRevoked`]
     pub(super) fn not_revoked(&self, access: Access, now: Timestamp) -> Result<Access, Fault> {
         match self.revoked_at(&access) {
             Some(end) if end <= now => Err(Fault::TokenRevoked),

@@ -100,13 +100,6 @@ impl Shared {
         }
     }
 
-    /// A reader has these letters.
-    pub fn confirm(&self, mailbox: &Mailbox, numbers: Vec<u64>) {
-        if !numbers.is_empty() {
-            self.mailboxes.remove(mailbox, numbers);
-        }
-    }
-
     /// The text of a letter that is on disk; none when it cannot be read.
     pub fn text(&self, mailbox: &Mailbox, number: u64) -> Option<Bytes> {
         let body = self.mailboxes.body(&mailbox.name, number);

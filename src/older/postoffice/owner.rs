@@ -12,7 +12,6 @@ use crate::{
     store::mailbox::{Bounds, Full, Message, Owner, Payers, Put, Queue, Removed},
 };
 
-/// See the module.
 pub struct MailboxOwner<H = ReaderHandle> {
     pub channel: ChannelName,
     /// Names the letters of the mailbox among the entries of its channel, together with their numbers. It cannot be
@@ -103,9 +102,6 @@ impl<H> MailboxOwner<H> {
     }
 
     /// Takes a letter in; `uptime` is the monotonic now.
-    ///
-    /// # Errors
-    /// [`Full`].
     pub fn take_in(
         &mut self,
         (letter, id): (Message, Option<Arc<str>>),

@@ -31,9 +31,6 @@ struct RevocationRow {
 
 impl StoredRevocations {
     /// Hands what was revoked before to `gate`, and forgets what no living token can be concerned by any more.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
     pub fn restore(store: Arc<dyn Store>, gate: &Gate, now: Timestamp) -> Result<Self, StoreError> {
         rows::restore(&*store, TABLE, |row| {
             let kept = serde_json::from_slice(&row.value).ok();
