@@ -112,7 +112,8 @@ impl MemoryLog {
         let of_app: Vec<_> =
             windows.iter().filter(|(name, _)| name.app() == app).map(|(_, window)| window.clone()).collect();
         drop(windows);
-        of_app.iter().fold(false, |is_any, window| window.lock().shrink(least) || is_any)
+        // All of them, not up to the first.
+        of_app.iter().filter(|window| window.lock().shrink(least)).count() > 0
     }
 }
 
