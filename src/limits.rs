@@ -103,7 +103,7 @@ pub const RATED_NETWORKS: usize = 65_536;
 
 /// The part of `limits.memory` that bodies of requests may take while they are read: of one app, and of all whose app is not
 /// known yet. At least two of the longest bodies.
-pub const BODIES_PART: usize = 128;
+pub const BODIES_PART: usize = 512;
 pub const BODIES_LEAST: usize = 2 * REQUEST_BODY_BYTES;
 
 /// What an open channel costs while nobody is attached to it: its actor and the first bytes of its window, which it may keep
@@ -284,8 +284,10 @@ pub const NONCE_COST: usize = 80;
 /// Shortest nonce, in characters (`docs/protocols/ably.md §12.2`).
 pub const NONCE_CHARS: usize = 16;
 
-/// Apps that may exist at a time. Only a sandbox makes apps at run time, and each costs kilobytes.
+/// Apps that may exist at a time. Only a sandbox makes apps at run time: what each costs, and each byte of its description.
 pub const APPS: usize = 10_000;
+pub const APP_COST: usize = 4_096;
+pub const APP_BYTE_COST: usize = 4;
 
 /// Keys, rules, channels with fixtures that one app may have, and fixtures that one channel may have.
 pub const APP_PARTS: usize = 1_000;
@@ -535,7 +537,7 @@ pub const MAILBOX_MESSAGE_COST: usize = 192;
 /// Rows of waiting messages that are read at a time when a server starts.
 pub const MAILBOX_ROWS: usize = 1_000;
 
-/// Ids of messages that one mailbox remembers for `IDEMPOTENCY_WINDOW`: about 100 bytes each.
+/// Ids of messages that one mailbox remembers for `IDEMPOTENCY_WINDOW`.
 pub const POST_IDS: usize = 4_096;
 
 /// Pages of `PAGE_ITEMS_MAX` messages that are looked through for one request for a thread.

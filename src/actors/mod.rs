@@ -10,6 +10,7 @@ pub mod channels;
 pub mod connections;
 pub mod fanout;
 pub mod figures;
+pub mod inbox;
 pub mod metrics;
 pub mod online;
 pub mod refusals;

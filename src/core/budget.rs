@@ -45,10 +45,12 @@ pub enum Kind {
     Mailbox,
     /// Frames of files that their receiver may ask for again, and what is known of transfers.
     Transfer,
+    /// Apps that were made by requests.
+    App,
 }
 
 impl Kind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Outbox,
         Self::PlainConnection,
         Self::RequestBody,
@@ -61,6 +63,7 @@ impl Kind {
         Self::Revocations,
         Self::Mailbox,
         Self::Transfer,
+        Self::App,
     ];
 
     /// As metrics and refusals name it.
@@ -78,6 +81,7 @@ impl Kind {
             Self::Revocations => "revocations",
             Self::Mailbox => "mailbox",
             Self::Transfer => "transfer",
+            Self::App => "app",
         }
     }
 }

@@ -28,6 +28,14 @@ pub struct Message {
     pub extras: Option<Box<Extras>>,
 }
 
+impl Message {
+    /// One that is a text and nothing else.
+    pub fn text(text: ByteString) -> Self {
+        let payload = Payload { data: Data::Text(text), ..Payload::default() };
+        Self { payload, ..Self::default() }
+    }
+}
+
 /// What an application sends, and how it has encoded it.
 ///
 /// A JSON value travels as its text, byte for byte as the publisher wrote it, with the encoding `json`.
@@ -210,7 +218,6 @@ impl Entry {
         }
     }
 
-    /// How many items it has.
     pub fn len(&self) -> usize {
         match &self.body {
             Body::Messages(messages) => messages.len(),
@@ -240,7 +247,6 @@ impl Entry {
         (!is_own).then(|| fmt::from_fn(|f| self.write_id(f)))
     }
 
-    /// The id of one of its items.
     pub fn item_id(&self, index: usize) -> impl fmt::Display + '_ {
         fmt::from_fn(move |f| {
             self.write_id(f)?;

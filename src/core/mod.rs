@@ -14,6 +14,7 @@ pub mod filter;
 pub mod frame;
 pub mod hashing;
 pub mod history;
+pub mod json;
 pub mod keepalive;
 pub mod message;
 pub mod modes;

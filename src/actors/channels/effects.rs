@@ -7,12 +7,13 @@ use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
     actors::{
-        accounts::Full,
+        accounts::{Full, Kind},
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
         channels::undone::Owed,
     },
     core::{
+        budget::Level,
         channel::Judged,
         command::{Answer, Effect, Now, Publish, Reply},
         dedupe::Published,
@@ -147,7 +148,7 @@ impl Channel {
     }
 
     /// Appends to the log. When there is no memory for it, what is cheaper to lose goes first: windows of channels that nobody
-    /// is attached to, the oldest of this channel, then of the app's other channels.
+    /// is attached to, the oldest of this channel, then of all channels of the app, or of the largest if the server has no room.
     fn keep(
         &mut self,
         now: Now,
@@ -165,9 +166,10 @@ impl Channel {
 
     fn makes_room(&mut self, now: Now, entry: &Entry, full: Full) -> bool {
         let (app, broker) = (self.state.name().app(), &self.worker.broker);
+        let largest = || if full.level == Level::Server { broker.accounts.largest(Kind::Window) } else { None };
         broker.directory.relieve_for(app, full, broker)
             || self.log.give_up(entry.cost())
-            || broker.log.shrink(app, now.uptime)
+            || broker.log.shrink(largest().unwrap_or(app), now.uptime)
     }
 
     /// Does what has waited and waits no longer.

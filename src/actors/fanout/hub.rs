@@ -84,11 +84,11 @@ pub enum HubMessage {
     Transport { session: SessionId, message: TransportMessage },
 }
 
-/// What others have for one transport.
+/// What other threads send to one transport.
 pub enum TransportMessage {
     /// Finished frames, in order.
     Frames(Vec<Bytes>),
-    /// So many bytes more may wait for it, or again less.
+    /// More bytes may wait for it than its limit says, or again no more.
     Budget(Budget),
     /// The client has come back by another one.
     Supersede,

@@ -48,8 +48,6 @@ struct Seen<'a> {
 }
 
 impl Expression {
-    /// # Errors
-    /// [`Fault::InvalidFilter`]
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let invalid = |why: String| Fault::InvalidFilter { why: why.into() };
         let (size, limit) = (text.len(), limits::EXPRESSION_BYTES);

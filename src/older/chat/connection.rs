@@ -39,10 +39,6 @@ use crate::{
     },
 };
 
-/// The server has no room for what the connection needs.
-const NO_ROOM: CloseReason =
-    CloseReason::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
-
 /// What the connection and its request loop share; both are on one thread.
 pub struct Common {
     pub registration: Place,
@@ -111,7 +107,7 @@ impl Connection {
                 tracing::warn!(user, "a chat user is in too many groups to get the messages of all");
             }
             // It would miss its messages in silence.
-            Err(_) => transport.close(NO_ROOM),
+            Err(_) => transport.close(CloseReason::NO_CHANNEL),
         }
     }
 
@@ -227,7 +223,7 @@ impl ProtocolHandler for Connection {
                     self.enter(transport);
                 }
             }
-            Answer::AttachRefused { .. } => transport.close(NO_ROOM),
+            Answer::AttachRefused { .. } => transport.close(CloseReason::NO_CHANNEL),
             Answer::Published { .. } | Answer::PublishRefused { .. } | Answer::Detached { .. } => {}
         }
     }

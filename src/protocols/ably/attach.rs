@@ -64,8 +64,6 @@ struct Chosen {
 }
 
 impl Chosen {
-    /// # Errors
-    /// [`Fault::InvalidFilter`], [`Fault::TooManyFilters`], [`Fault::MemoryFull`]
     fn new(name: &Name, channel: &ChannelName, transport: &TransportContext<'_>) -> Result<Option<Self>, Fault> {
         let Some(Qualifier::Filter(text)) = &name.qualifier else {
             return Ok(None);

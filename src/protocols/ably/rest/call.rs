@@ -63,8 +63,6 @@ pub struct Caller {
 }
 
 impl<'a> Call<'a> {
-    /// # Errors
-    /// [`Fault::UnsupportedVersion`]
     pub fn new(
         rest: &'a Rest,
         ingress: &'a Ingress,
@@ -91,18 +89,12 @@ impl<'a> Call<'a> {
     }
 
     /// An answer that may be long: `bytes` of it are finished, and the caller's account pays for them.
-    ///
-    /// # Errors
-    /// [`Fault::MemoryFull`]
     pub fn long_answer(&self, app: AppId, bytes: Bytes) -> Result<RestAnswer, Fault> {
         let charge = self.charge(app, bytes.len())?;
         Ok(RestAnswer::long(AnswerBody::whole(bytes).paid_by(charge)))
     }
 
     /// Pays for what is kept of an answer until the client has taken it.
-    ///
-    /// # Errors
-    /// [`Fault::MemoryFull`]
     pub fn charge(&self, app: AppId, bytes: usize) -> Result<Charge, Fault> {
         let account = self.ingress.account_of_request(self.http, app);
         account.charge(Kind::Answer, bytes).map_err(Full::to_fault)
@@ -177,7 +169,7 @@ fn claimed_client(headers: &HeaderMap) -> Result<Option<String>, Fault> {
         return Ok(None);
     };
     let text = header.to_str().ok().map(str::trim);
-    let client = text.and_then(base64_text::decode);
+    let client = text.map(str::as_bytes).and_then(base64_text::decode);
     let client = client.and_then(|client| String::from_utf8(client).ok());
     let rule = "the base64 of the clientId, in the header X-Ably-ClientId";
     client.map(Some).ok_or_else(|| {

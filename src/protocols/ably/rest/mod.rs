@@ -60,7 +60,7 @@ pub struct Rest {
     pub apps: Arc<Apps>,
     /// None: there is no data folder to keep them in; a server with Ably has one.
     pub revocations: Option<Arc<StoredRevocations>>,
-    /// The same.
+    /// None as `revocations`.
     pub nonces: Option<Arc<StoredNonces>>,
     /// Apps can be made without credentials: for test suites (§11.13).
     pub sandbox: bool,

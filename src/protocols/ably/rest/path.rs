@@ -35,8 +35,8 @@ pub use crate::config::ABLY_ROOTS as ROOTS;
 
 impl Endpoint {
     /// # Errors
-    /// [`Fault::NotFound`] for a path that there is not, [`Fault::MethodNotAllowed`] for a method that it
-    /// does not have (§11.10), [`Fault::Malformed`] for one that is not UTF-8.
+    /// [`Fault::NotFound`] for a path that there is not, [`Fault::MethodNotAllowed`] for a method that it does
+    /// not have (§11.10), [`Fault::Malformed`] for one that is not UTF-8.
     pub fn of(method: &Method, path: &str) -> Result<Self, Fault> {
         let segments = path.strip_prefix('/').unwrap_or(path).split('/');
         let segments: Vec<String> = segments.map(decode).collect::<Result<_, _>>()?;

@@ -50,14 +50,14 @@ pub async fn revoke(call: &Call<'_>, key_name: &str, payload: &mut web::Payload)
     let credential = call.credential()?;
     let gate = &call.rest.shared.gate;
     let outcome = gate.revoke(key_name, &request, credential.as_ref(), call.now(), call.is_tls())?;
-    let ably::Outcome { decided, new, .. } = &outcome;
+    let ably::Outcome { decided, kept, .. } = &outcome;
     let mut full = decided.iter().filter_map(|decided| decided.as_ref().err());
     if let Some(fault) = full.find(|fault| matches!(fault, Fault::TooManyRevocations { .. } | Fault::MemoryFull { .. }))
     {
         gate.warn_of_full(&call.rest.worker.broker.clock, key_name, fault);
     }
     // Connections that are open by such a token look whether it is theirs.
-    if !new.is_empty() {
+    if !kept.is_empty() {
         for hub in call.rest.worker.broker.hubs.lock().iter() {
             hub.address.do_send(CredentialsChanged);
         }

@@ -36,9 +36,6 @@ pub struct Batch {
 }
 
 /// The messages of a body.
-///
-/// # Errors
-/// [`Fault::BodyUnreadable`], [`Fault::TooManyMessages`]
 pub fn decode_body(format: Format, body: &[u8]) -> Result<Vec<WireMessage>, Fault> {
     let OneOrMore { items: messages, .. } = decode_lenient(format, body)?;
     check_count(&messages)?;
@@ -48,8 +45,8 @@ pub fn decode_body(format: Format, body: &[u8]) -> Result<Vec<WireMessage>, Faul
 /// The parts of a batch.
 ///
 /// # Errors
-/// [`Fault::BodyUnreadable`], [`Fault::TooManyMessages`], [`Fault::TooManyInBatch`]; [`Fault::Malformed`] when a part has no
-/// channel.
+/// [`Fault::BodyUnreadable`], [`Fault::TooManyMessages`], [`Fault::TooManyInBatch`]; [`Fault::Malformed`] when a
+/// part has no channel.
 pub fn decode_batch(format: Format, body: &[u8]) -> Result<Batch, Fault> {
     let OneOrMore { items: specs, is_list } = decode_lenient::<OneOrMore<BatchSpec>>(format, body)?;
     specs.iter().try_for_each(|spec| check_count(&spec.messages))?;
