@@ -1,7 +1,9 @@
 //! The log in memory: everything of the last minutes, bounded per channel and by the account of its app.
 
 use std::{
+    borrow::Borrow,
     collections::HashMap,
+    fmt::Debug,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -110,6 +112,7 @@ impl MemoryLog {
         let of_app: Vec<_> =
             windows.iter().filter(|(name, _)| name.app() == app).map(|(_, window)| window.clone()).collect();
         drop(windows);
+        // All of them, not up to the first.
         of_app.iter().filter(|window| window.lock().shrink(least)).count() > 0
     }
 }
@@ -210,16 +213,19 @@ impl ChannelLog for ChannelWindow {
     }
 }
 
-impl Past for Mutex<KeptWindow> {
+impl<W: Borrow<Window> + Debug + Send> Past for Mutex<W> {
     fn portion(self: Arc<Self>, after: Serial, upto: Serial, choice: &Arc<Choice>, _: Later<'_, Read>) -> Poll<Read> {
-        Poll::Ready(self.lock().portion(after, upto, choice))
+        Poll::Ready((*self.lock()).borrow().portion(after, upto, choice))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::contract::{self, entry};
+    use crate::{
+        core::budget::Account,
+        log::contract::{self, entry},
+    };
 
     fn log(account: &Account) -> MemoryLog {
         let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
