@@ -24,6 +24,7 @@ use crate::{
         metrics::Metrics,
         refusals::Refusals,
         relief,
+        stats::Stats,
     },
     auth::{
         Leeway,
@@ -48,6 +49,7 @@ use crate::{
         ably::{self, nonces::StoredNonces, revocations::StoredRevocations},
         letshare,
     },
+    store::Store,
 };
 
 mod listen;
@@ -111,7 +113,8 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
         }
         None => Older::default(),
     };
-    let broker = Arc::new(broker(config, clock.clone(), log, namespaces, accounts));
+    let store = storage.as_ref().map(|storage| Arc::clone(&storage.store));
+    let broker = Arc::new(broker(config, clock.clone(), log, namespaces, accounts, store));
     let relieved = Arc::clone(&broker);
     every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
     let admission = Admission::new(&config.limits);
@@ -218,8 +221,10 @@ pub fn broker(
     log: Arc<dyn Log>,
     namespaces: Arc<dyn Namespaces>,
     accounts: Arc<Accounts>,
+    store: Option<Arc<dyn Store>>,
 ) -> Broker {
     Broker {
+        stats: Stats::new(store, clock.clone()).start(),
         clock,
         log,
         namespaces,

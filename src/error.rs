@@ -69,6 +69,10 @@ reply_table! {
         BodyUnreadable { format: &'static str, why: Box<str> } => (40001, 400),
         #[error("invalid parameter {name}: found {found}; allowed: {rule}")]
         BadParameter { name: &'static str, found: Found, rule: &'static str } => (40003, 400),
+        #[error("the filter is not an expression of JMESPath that can be used here: {why}")]
+        InvalidFilter { why: Box<str> } => (40003, 400),
+        #[error("the channel has as many different filters as it may have ({limit}); use one of them, or none")]
+        TooManyFilters { limit: usize } => (42910, 429),
         #[error("the credentials cannot be read: {why}")]
         UnreadableCredentials { why: &'static str } => (40005, 400),
         #[error("connectionId or connectionKey is not one of a live connection of this client")]
@@ -91,6 +95,10 @@ reply_table! {
         InvalidExtras { field: &'static str, found: Found, rule: &'static str } => (40032, 400),
         #[error("more than {limit} messages in one publish")]
         TooManyMessages { limit: usize } => (40034, 400),
+        #[error("more than {limit} channels in one batch")]
+        TooManyInBatch { limit: usize } => (40000, 400),
+        #[error("{failed} of the {all} requests of the batch failed; batchResponse has the outcome of each")]
+        BatchPartlyFailed { failed: usize, all: usize } => (40020, 400),
         #[error("refused because _forceNack asks for it")]
         ForcedNack => (40099, 400),
         #[error("invalid credentials: {why}")]

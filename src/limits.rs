@@ -103,7 +103,7 @@ pub const RATED_NETWORKS: usize = 65_536;
 
 /// The part of `limits.memory` that bodies of requests may take while they are read: of one app, and of all whose app is not
 /// known yet. At least two of the longest bodies.
-pub const BODIES_PART: usize = 128;
+pub const BODIES_PART: usize = 512;
 pub const BODIES_LEAST: usize = 2 * REQUEST_BODY_BYTES;
 
 /// What an open channel costs while nobody is attached to it: its actor and the first bytes of its window, which it may keep
@@ -287,8 +287,10 @@ pub const NONCE_COST: usize = 80;
 /// Shortest nonce, in characters (`docs/protocols/ably.md §12.2`).
 pub const NONCE_CHARS: usize = 16;
 
-/// Apps that may exist at a time. Only a sandbox makes apps at run time, and each costs kilobytes.
+/// Apps that may exist at a time. Only a sandbox makes apps at run time: what each costs, and each byte of its description.
 pub const APPS: usize = 10_000;
+pub const APP_COST: usize = 4_096;
+pub const APP_BYTE_COST: usize = 4;
 
 /// Keys, rules, channels with fixtures that one app may have, and fixtures that one channel may have.
 pub const APP_PARTS: usize = 1_000;
@@ -444,7 +446,7 @@ pub const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 pub const SWEEP_ALL: Duration = Duration::from_secs(600);
 pub const SWEEP_AGENDA: usize = 10_000;
 
-/// What is read of a backlog at a time, in bytes of memory ([`crate::core::message::Entry::cost`]); the next when the socket
+/// What is read of a backlog at a time, in bytes of memory, as the cost of an entry counts them; the next when the socket
 /// has taken it. The last entry of a portion may be longer.
 pub const BACKLOG_PORTION: usize = 64 * 1024;
 
@@ -487,10 +489,33 @@ pub const RETRY_AFTER_MAX: u64 = 60;
 pub const PAGE_ITEMS: usize = 100;
 pub const PAGE_ITEMS_MAX: usize = 1_000;
 
-/// What is handed out of a page at a time, in bytes of memory ([`crate::core::message::Entry::cost`]); the next when the
+/// What is handed out of a page at a time, in bytes of memory, as the cost of an entry counts them; the next when the
 /// client has taken it. And what is given to its socket at a time.
 pub const PAGE_PORTION: usize = 128 * 1024;
 pub const ANSWER_SLICE: usize = 16 * 1024;
+
+/// Longest expression that chooses messages, in bytes, and how deeply its parts may stand in each other
+/// (`docs/protocols/ably.md §5.7`).
+pub const EXPRESSION_BYTES: usize = 1_024;
+pub const EXPRESSION_DEPTH: usize = 64;
+
+/// Different expressions by which one channel's messages are chosen on one worker thread: each is evaluated for each message.
+pub const EXPRESSIONS_PER_CHANNEL: usize = 32;
+
+/// How long statistics of minutes and of hours are kept; those of days and months stay (`docs/protocols/ably.md §11.8`).
+pub const STATS_MINUTES: Duration = Duration::from_secs(7 * 24 * 3_600);
+pub const STATS_HOURS: Duration = Duration::from_secs(90 * 24 * 3_600);
+
+/// How often connections and channels are counted for their peaks, and how often statistics are written down.
+pub const STATS_SAMPLE: Duration = Duration::from_secs(1);
+pub const STATS_FLUSH: Duration = Duration::from_secs(5);
+
+/// Rows of statistics that are read, or removed, at a time.
+pub const STATS_SWEEP: usize = 1_000;
+
+/// Channels of one batch, and how many of them are asked at once (`docs/protocols/ably.md §11.9`).
+pub const BATCH_CHANNELS: usize = 100;
+pub const BATCH_AT_ONCE: usize = 8;
 
 /// Messages or presence events of one Ably frame or REST publish (`docs/protocols/ably.md §6.1`).
 pub const FRAME_ITEMS: usize = 1_000;
@@ -515,7 +540,7 @@ pub const MAILBOX_MESSAGE_COST: usize = 192;
 /// Rows of waiting messages that are read at a time when a server starts.
 pub const MAILBOX_ROWS: usize = 1_000;
 
-/// Ids of messages that one mailbox remembers for `IDEMPOTENCY_WINDOW`: about 100 bytes each.
+/// Ids of messages that one mailbox remembers for `IDEMPOTENCY_WINDOW`.
 pub const POST_IDS: usize = 4_096;
 
 /// Pages of `PAGE_ITEMS_MAX` messages that are looked through for one request for a thread.

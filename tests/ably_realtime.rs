@@ -7,6 +7,7 @@ mod attach;
 mod bad_input;
 mod closing;
 mod detach;
+mod filtered;
 mod formats;
 mod kept;
 mod letshare;

@@ -5,6 +5,7 @@
 //! (`src/auth`).
 
 mod apps;
+mod batch;
 mod channels;
 mod cors;
 mod history;
@@ -15,4 +16,5 @@ mod publish;
 mod realtime;
 mod revocation;
 mod sandbox;
+mod stats;
 mod token;

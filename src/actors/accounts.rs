@@ -124,7 +124,13 @@ impl Accounts {
         self.apps.lock().iter().map(|(id, app)| (*id, app.account.clone())).collect()
     }
 
-    /// An account for a new client of an app. Without a network only the app's share bounds it and its likes together.
+    /// The app that keeps most of a kind.
+    pub fn largest(&self, kind: Kind) -> Option<AppId> {
+        let apps = self.apps.lock();
+        apps.iter().max_by_key(|(_, app)| app.account.kept_of(kind)).map(|(id, _)| *id)
+    }
+
+    /// An account for a new client of an app. Without a network such clients are bounded by the app's share alone, all together.
     pub fn client(&self, id: AppId, network: Option<Network>) -> Account {
         let shares = self.shares.get();
         let mut apps = self.apps.lock();
@@ -202,8 +208,11 @@ mod tests {
             accounts.requests(network("10.0.0.3")).charge(Kind::RequestBody, 1).err().unwrap().level,
             Level::Requests
         );
-        assert!(accounts.app(AppId::random()).charge(Kind::RequestBody, 100).is_ok());
-        drop((kept, more));
+        let app = AppId::random();
+        assert!(accounts.app(app).charge(Kind::RequestBody, 100).is_ok());
+        let window = accounts.app(app).charge(Kind::Window, 1);
+        assert_eq!(accounts.largest(Kind::Window), Some(app));
+        drop((kept, more, window));
         assert_eq!(accounts.server().kept(), 0);
     }
 

@@ -2,13 +2,14 @@
 
 use std::{
     net::IpAddr,
+    num::NonZeroU32,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use actix::Addr;
 use governor::{
-    RateLimiter,
+    Quota, RateLimiter,
     middleware::NoOpMiddleware,
     nanos::Nanos,
     state::{InMemoryState, NotKeyed},
@@ -23,6 +24,7 @@ use crate::{
         fanout::HubHandle,
         metrics::Metrics,
         refusals::{Reason, Refusals},
+        stats::Stats,
     },
     clock::{Clock, OncePerSecond},
     core::{keepalive::Timeouts, rate::FrameRate, rules::Namespaces},
@@ -40,6 +42,7 @@ pub struct Broker {
     pub accounts: Arc<Accounts>,
     pub directory: Directory,
     pub metrics: Addr<Metrics>,
+    pub stats: Addr<Stats>,
     pub settings: Live<Settings>,
     /// What `/ready` says: off from the moment the server begins to stop.
     pub ready: Arc<AtomicBool>,
@@ -49,7 +52,7 @@ pub struct Broker {
     pub refusal_warning: OncePerSecond,
     /// Who was turned away, and why.
     pub refusals: Refusals,
-    /// The same about messages that could not be written to disk.
+    /// For at most one warning a second about messages that could not be written to disk.
     pub disk_warning: OncePerSecond,
     /// The hubs of all worker threads, for what concerns every connection.
     pub hubs: Mutex<Vec<HubHandle>>,
@@ -74,6 +77,12 @@ pub struct Settings {
 
 /// Counts what somebody sends, for limits that a protocol has beside the rate of a connection.
 pub type FrameLimiter = RateLimiter<NotKeyed, InMemoryState, Clock, NoOpMiddleware<Nanos>>;
+
+/// Lets `per_second` through; none: 0, which is as many as there are.
+pub fn limiter(per_second: u32, clock: &Clock) -> Option<FrameLimiter> {
+    let rate = NonZeroU32::new(per_second)?;
+    Some(RateLimiter::direct_with_clock(Quota::per_second(rate), clock.clone()))
+}
 
 impl Broker {
     /// Counts a refusal, and logs why; the reason must not contain a token.

@@ -10,10 +10,12 @@ pub mod channels;
 pub mod connections;
 pub mod fanout;
 pub mod figures;
+pub mod inbox;
 pub mod metrics;
 pub mod online;
 pub mod refusals;
 pub mod relief;
+pub mod stats;
 pub mod transport;
 pub mod worker;
 

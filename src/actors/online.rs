@@ -150,12 +150,10 @@ impl<U: Eq + Hash, N, D> Online<U, N, D> {
         users.into_iter().filter(|user| state.since(*user).is_some()).count()
     }
 
-    /// How many users are online.
     pub fn users(&self) -> usize {
         self.0.lock().online
     }
 
-    /// How many transports are.
     pub fn transports(&self) -> usize {
         self.0.lock().transports
     }

@@ -8,13 +8,14 @@ pub(super) mod stage;
 
 use std::time::Duration;
 
-use super::channels::Command;
+use super::{accounts::Kind, channels::Command};
 use crate::{
     core::{
         command::Publish,
         message::{EntryId, Message, Payload},
     },
-    ids::ChannelName,
+    ids::{AppId, ChannelName},
+    limits,
 };
 use stage::{ROOM, Stage, kill};
 
@@ -125,6 +126,23 @@ async fn an_idle_channel_retires_with_its_log() {
     stage.until_channels(0).await;
     assert!(stage.broker.log.open(&ROOM.into()).recent().is_empty());
     assert_eq!(stage.broker.directory.restarts(), 0);
+}
+
+/// What an app's channel remembers of its publishes is charged to the app, and given back in time.
+#[actix::test]
+async fn ids_seen_are_charged_until_they_are_forgotten() {
+    let stage = Stage::set();
+    let _a = stage.join(0).await;
+    let account = stage.broker.accounts.app(AppId::DEFAULT);
+    assert_eq!(account.kept_of(Kind::SeenIds), 0);
+    for number in 0..10 {
+        let message = Message { payload: Payload::json("x".into()), ..Message::default() };
+        let body = Publish::message(EntryId::Base(number.to_string().into()), message);
+        stage.channel().do_send(Command::new(stage.hub_here(), ChannelName::from(ROOM), body));
+    }
+    stage::until(|| account.kept_of(Kind::SeenIds) >= 10 * limits::SEEN_ID_COST).await;
+    stage.clock.advance(limits::IDEMPOTENCY_WINDOW + Duration::from_secs(1));
+    stage::until(|| account.kept_of(Kind::SeenIds) == 0).await;
 }
 
 #[actix::test]

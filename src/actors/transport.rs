@@ -26,6 +26,7 @@ use crate::{
     },
     core::{frame, rate::Pace},
     error::{CloseReason, NO_CODE},
+    ids::AppId,
     limits,
 };
 
@@ -59,6 +60,7 @@ pub(in crate::actors) enum TransportCommand {
 }
 
 pub struct Transport {
+    app: AppId,
     session: Rc<Session>,
     worker: Rc<Worker>,
     closing: bool,
@@ -81,14 +83,17 @@ impl Transport {
         socket: Socket,
         permit: Box<dyn Any>,
     ) -> Addr<Self> {
+        let app = terms.app;
         Self::create(|ctx| {
             ctx.add_stream(inbound);
             let session = Rc::new(Session::new(handler, terms, ctx.address(), outbox, socket, Rc::clone(&worker)));
             let known = Rc::clone(&session);
             worker.sessions.borrow_mut().insert(session.id, known);
             worker.count(|counters| counters.connections_opened += 1);
+            worker.count_for(app, |traffic| traffic.connections.opened += 1);
             session.with_handler(|handler, transport| handler.opened(transport));
             Self {
+                app,
                 session,
                 worker,
                 closing: false,
@@ -214,6 +219,7 @@ impl Actor for Transport {
         self.session.outbox.end();
         self.worker.sessions.borrow_mut().remove(&self.session.id);
         self.worker.count(|counters| counters.connections_closed += 1);
+        self.worker.count_for(self.app, |traffic| traffic.connections.closed += 1);
     }
 }
 

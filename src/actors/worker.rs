@@ -13,15 +13,18 @@ use crate::{
         fanout::Flusher,
         fanout::{Hub, HubHandle},
         metrics::Counters,
+        stats::Tally,
         transport::Session,
     },
     core::{
         command::{Attached, AttachmentId, HubId, Resubscribe},
+        filter::Expressions,
         hashing::FastMap,
+        stats::Traffic,
         subscribers::Subscribers,
     },
     error::Fault,
-    ids::{ChannelName, SessionId},
+    ids::{AppId, ChannelName, SessionId},
 };
 
 pub struct Worker {
@@ -30,6 +33,8 @@ pub struct Worker {
     pub(super) sessions: RefCell<FastMap<SessionId, Rc<Session>>>,
     pub(in crate::actors) locals: RefCell<FastMap<ChannelName, Local>>,
     counters: RefCell<Counters>,
+    tally: RefCell<Tally>,
+    pub(super) expressions: RefCell<Expressions>,
     pub flusher: Rc<Flusher>,
 }
 
@@ -73,6 +78,8 @@ impl Worker {
             sessions: RefCell::default(),
             locals: RefCell::default(),
             counters: RefCell::default(),
+            tally: RefCell::default(),
+            expressions: RefCell::default(),
             flusher: Flusher::start(),
         });
         context.run(Hub::new(Rc::clone(&worker)));
@@ -87,6 +94,15 @@ impl Worker {
     /// What was counted since the last call.
     pub(super) fn take_counters(&self) -> Counters {
         self.counters.take()
+    }
+
+    /// Counts something for the statistics of an app; the hub reports it with the rest.
+    pub fn count_for(&self, app: AppId, what: impl FnOnce(&mut Traffic)) {
+        what(self.tally.borrow_mut().entry(app).or_default());
+    }
+
+    pub(super) fn take_tally(&self) -> Tally {
+        self.tally.take()
     }
 
     pub(super) fn session(&self, session: SessionId) -> Option<Rc<Session>> {

@@ -14,10 +14,9 @@ use crate::{
     edge::Ingress,
     limits,
     older::{
-        chat::{self, Chat, ChatEndpoint, moderation::Moderation},
+        chat::{self, Chat, moderation::Moderation},
         group::{self, GroupEndpoint},
-        postoffice::{self, PostOffice},
-        relay::{self, Relay},
+        postoffice, relay,
     },
     store::Store,
 };
@@ -71,7 +70,7 @@ impl Older {
             let shared = relay::Shared::open(&config.relay, Arc::clone(store), account, clock.clone(), leeway)?;
             let shared = Arc::new(shared);
             let swept = Arc::clone(&shared);
-            every(limits::RELAY_KEPT_SWEEP, async move || swept.delivery.away.expire());
+            every(limits::RELAY_KEPT_SWEEP, async move || swept.delivery.expire());
             older.relay = Some(shared);
         }
         if config.postoffice.enabled {
@@ -92,30 +91,18 @@ impl Older {
     }
 
     /// Serves `protocol`, if it is one of them.
-    pub fn routes(&self, protocol: Protocol, config: &Config, ingress: &Ingress, routes: &mut web::ServiceConfig) {
-        match protocol {
-            Protocol::Relay => {
-                if let Some(shared) = &self.relay {
-                    relay::routes(routes, &Relay::new(ingress.clone(), Arc::clone(shared)));
-                }
+    pub fn routes(&self, protocol: Protocol, ingress: &Ingress, routes: &mut web::ServiceConfig) {
+        let ingress = ingress.clone();
+        match (protocol, self.clone()) {
+            (Protocol::Relay, Self { relay: Some(shared), .. }) => relay::routes(routes, ingress, shared),
+            (Protocol::PostOffice, Self { postoffice: Some(shared), .. }) => {
+                postoffice::routes(routes, ingress, shared);
             }
-            Protocol::PostOffice => {
-                if let Some(shared) = &self.postoffice {
-                    let endpoint = PostOffice::new(ingress.clone(), Arc::clone(shared));
-                    postoffice::routes(routes, &endpoint, &config.postoffice);
-                }
+            (Protocol::Chat, Self { chat: Some(chat), .. }) => chat::routes(routes, ingress, chat),
+            (Protocol::Group, Self { group: Some(shared), .. }) => {
+                group::routes(routes, &GroupEndpoint::new(ingress, shared));
             }
-            Protocol::Chat => {
-                if let Some(chat) = &self.chat {
-                    chat::routes(routes, &ChatEndpoint::new(ingress.clone(), Arc::clone(chat)));
-                }
-            }
-            Protocol::Group => {
-                if let Some(shared) = &self.group {
-                    group::routes(routes, &GroupEndpoint::new(ingress.clone(), Arc::clone(shared)));
-                }
-            }
-            Protocol::Operations | Protocol::LetShare | Protocol::Ably => {}
+            _ => {}
         }
     }
 

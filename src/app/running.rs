@@ -17,6 +17,7 @@ use crate::{
     actors::{
         broker::Broker,
         fanout::hub::{Drain, OpenConnections},
+        stats::Flush,
     },
     config::{Listener, Protocol},
     limits,
@@ -100,9 +101,17 @@ impl Running {
         self.broker.closing.store(true, Ordering::Relaxed);
         self.server.stop(false).await;
         self.older.stop().await;
+        self.flush_stats().await;
         // Threads may still serve requests for a moment: the logs refuse what comes too late.
         if let Some(mut storage) = self.storage.lock().take() {
             storage.close();
+        }
+    }
+
+    /// What worker threads have counted and not reported is lost, as with a kill.
+    async fn flush_stats(&self) {
+        if let Err(fault) = self.broker.stats.send(Flush).await.unwrap_or(Ok(())) {
+            tracing::warn!(%fault, "the statistics of the last seconds could not be written");
         }
     }
 

@@ -165,11 +165,10 @@ impl Site {
                     ably::routes(routes, &ably, fallback::not_found);
                 }
                 Protocol::LetShare => {
-                    let letshare = LetShare { ingress: ingress.clone(), shared: Arc::clone(&self.letshare) };
-                    letshare::routes(routes, &letshare);
+                    letshare::routes(routes, &LetShare::new(ingress.clone(), Arc::clone(&self.letshare)));
                 }
                 Protocol::Relay | Protocol::PostOffice | Protocol::Chat | Protocol::Group => {
-                    self.older.routes(protocol, config, &ingress, routes);
+                    self.older.routes(protocol, &ingress, routes);
                 }
             }
         }

@@ -23,6 +23,7 @@ use subtle::ConstantTimeEq;
 use crate::{
     clock::Clock,
     core::{
+        budget::Charge,
         capability::Capability,
         presence::Member,
         rules::{Attributes, Namespaces, Terms},
@@ -46,6 +47,8 @@ pub struct App {
     pub fixtures: BTreeMap<String, Vec<Arc<Member>>>,
     /// It was made by `POST /apps`, so it may be deleted with its key.
     pub is_sandbox: bool,
+    /// Of whoever made it by a request, as long as it is there.
+    pub(in crate::auth) charge: Option<Charge>,
 }
 
 /// A key of an app: `<app>.<key>:<secret>`.
@@ -87,6 +90,7 @@ impl App {
             presence_members: limits::PRESENCE_MEMBERS,
             fixtures: BTreeMap::new(),
             is_sandbox: false,
+            charge: None,
         }
     }
 
@@ -188,15 +192,14 @@ impl Apps {
         self.apps.read().get(&id).cloned()
     }
 
-    /// Makes a sandbox app with new ids and secrets; those in `setup` are ignored.
+    /// Makes a sandbox app with new ids and secrets; those in `setup` are ignored. `charge` pays for it.
     ///
     /// # Errors
     /// What is wrong with the set-up; [`Fault::Busy`] when there are too many apps.
-    pub fn create(&self, setup: setup::AppSetup) -> Result<Arc<App>, Fault> {
+    pub fn create(&self, setup: setup::AppSetup, mut charge: Option<Charge>) -> Result<Arc<App>, Fault> {
         let now = self.clock.now();
         loop {
-            let app = setup.clone().into_sandbox_app(AppId::random(), now)?;
-            let app = Arc::new(app);
+            let mut app = setup.clone().into_sandbox_app(AppId::random(), now)?;
             let mut apps = self.apps.write();
             if apps.len() >= limits::APPS {
                 return Err(Fault::Busy);
@@ -204,6 +207,8 @@ impl Apps {
             if apps.contains_key(&app.id) {
                 continue;
             }
+            app.charge = charge.take();
+            let app = Arc::new(app);
             apps.insert(app.id, Arc::clone(&app));
             return Ok(app);
         }

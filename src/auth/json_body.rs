@@ -7,8 +7,8 @@ use crate::error::{Fault, reason_at};
 /// Reads `body`.
 ///
 /// # Errors
-/// [`Fault::BodyUnreadable`] for what is not JSON; [`Fault::Malformed`], which begins with `what`, for JSON of another
-/// shape: the field, what was found and what is allowed there.
+/// [`Fault::BodyUnreadable`] for what is not JSON; [`Fault::Malformed`], which begins with `what`, for JSON of
+/// another shape: the field, what was found and what is allowed there.
 pub fn json_body<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, Fault> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {

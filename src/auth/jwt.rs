@@ -99,9 +99,6 @@ impl JwtKey {
     }
 
     /// The first of these claims that is there and not empty, if the token is one of ours and valid at `now`.
-    ///
-    /// # Errors
-    /// As [`JwtKey::check`].
     pub fn claim(&self, token: &str, names: &[&str], now: Timestamp) -> Result<Option<String>, TokenFault> {
         let claims: Map<String, Value> = self.verify(token)?;
         self.check_time(time(&claims, "exp")?, time(&claims, "nbf")?, now)?;
@@ -124,9 +121,6 @@ impl JwtKey {
 
     /// Whom the claim `name` names, a text or a whole number digit by digit, and when the token ends; one without
     /// `exp` never does (`docs/protocols/group.md §4`).
-    ///
-    /// # Errors
-    /// As [`JwtKey::check`].
     pub fn subject(&self, token: &str, name: &str, now: Timestamp) -> Result<(String, Option<Timestamp>), TokenFault> {
         // Not as numbers: an id beyond 2^53 would lose its last digits.
         let claims: HashMap<String, Box<RawValue>> = self.verify(token)?;

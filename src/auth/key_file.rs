@@ -89,7 +89,7 @@ impl KeyFile {
             .and_then(|()| file.sync_all())
             .and_then(|()| fs::rename(&draft, path));
         if moved.is_err() {
-            // What matters is the first error.
+            // Whether the draft could be removed does not matter: the error above is returned.
             let _ = fs::remove_file(&draft);
         }
         moved

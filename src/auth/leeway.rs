@@ -59,9 +59,6 @@ impl Leeway {
     }
 
     /// The same with at least `span`.
-    ///
-    /// # Errors
-    /// [`Ahead`]
     pub fn begun_within(
         &self,
         span: Duration,

@@ -27,7 +27,7 @@ pub enum Kind {
     Origins,
     OriginsOrAny,
     Grants,
-    /// Of mailboxes.
+    /// Names of mailboxes.
     Names,
     OwnPort,
     Path,

@@ -9,9 +9,6 @@ use std::{
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The bytes of a file, without the mark.
-///
-/// # Errors
-/// When it cannot be read.
 pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = fs::read(path)?;
     if bytes.starts_with(BYTE_ORDER_MARK) {

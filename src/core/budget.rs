@@ -50,6 +50,8 @@ pub enum Kind {
     Mailbox,
     /// Frames of files that their receiver may ask for again, and what is known of transfers.
     Transfer,
+    /// Apps that were made by requests.
+    App,
 }
 
 impl Kind {
@@ -67,6 +69,7 @@ impl Kind {
         Self::Revocations,
         Self::Mailbox,
         Self::Transfer,
+        Self::App,
     ];
 
     /// As metrics and refusals name it.
@@ -85,6 +88,7 @@ impl Kind {
             Self::Revocations => "revocations",
             Self::Mailbox => "mailbox",
             Self::Transfer => "transfer",
+            Self::App => "app",
         }
     }
 }

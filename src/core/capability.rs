@@ -48,8 +48,8 @@ impl Capability {
     /// Reads the JSON text. Resources and operations may be in any order; `""` is not a capability.
     ///
     /// # Errors
-    /// [`Fault::Malformed`] for what is no object of non-empty lists of known operations, `*` beside
-    /// others, a resource that stands twice or is empty, a text that is too long.
+    /// [`Fault::Malformed`] for what is no object of non-empty lists of known operations, `*` beside others, a
+    /// resource that stands twice or is empty, a text that is too long.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let malformed = |what: String| Fault::Malformed { what: what.into() };
         if text.len() > limits::CAPABILITY_BYTES {

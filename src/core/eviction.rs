@@ -92,9 +92,6 @@ impl Roster {
     }
 
     /// Makes place for another channel of `app`: the channel that has to go for it, if one has to.
-    ///
-    /// # Errors
-    /// [`NoPlace`]
     pub fn make_place(&mut self, app: AppId, shares: ChannelShares) -> Result<Option<ChannelName>, NoPlace> {
         let of_app = self.apps.get(&app).map_or(0, |app| app.len);
         if of_app >= shares.app && self.len < shares.server {

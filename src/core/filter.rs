@@ -1,13 +1,19 @@
 //! What an attachment wants of a channel.
 
+mod expression;
+
+use std::sync::Arc;
+
 use bytestring::ByteString;
 
 use crate::core::{
-    message::{Body, Entry, Message},
+    message::{Body, Entry},
     modes::Modes,
 };
 
-/// What an attachment wants: kinds of entries by its modes, messages also by their names.
+pub use expression::{Expression, Expressions};
+
+/// What an attachment wants: kinds of entries by its modes, messages also by their names, or by an expression.
 ///
 /// Lists of names are small (limits: `events_per_subscription`), so a list that is searched from the front
 /// beats hashing.
@@ -20,6 +26,8 @@ pub struct Filter {
     pub occupancy: bool,
     /// Its entries are not written like everybody else's: its protocol handler is asked for each.
     pub is_tailored: bool,
+    /// Wants only the messages that it chooses.
+    pub expression: Option<Arc<Expression>>,
     every_name: bool,
     names: Vec<ByteString>,
 }
@@ -41,7 +49,7 @@ impl Filter {
             Body::Messages(messages) => {
                 (self.echo || !is_own)
                     && self.modes.has(Modes::SUBSCRIBE)
-                    && messages.iter().any(|message| self.wants(message))
+                    && (0..messages.len()).any(|index| self.wants(entry, index))
             }
             // Clients have to know of their own members, whatever they subscribe to (RTP17a).
             Body::Presence(_) => is_own || self.modes.has(Modes::PRESENCE_SUBSCRIBE),
@@ -51,13 +59,24 @@ impl Filter {
 
     /// Whether it wants all of an entry of which it wants something.
     pub fn accepts_all_of(&self, entry: &Entry) -> bool {
-        let messages = entry.messages();
-        messages.len() <= 1 || self.every_name || messages.iter().all(|message| self.wants(message))
+        let count = entry.messages().len();
+        let wants_all = self.every_name && self.expression.is_none();
+        count <= 1 || wants_all || (0..count).all(|index| self.wants(entry, index))
     }
 
-    /// Whether it wants a message of this name.
-    pub fn wants(&self, message: &Message) -> bool {
-        self.every_name || self.names.contains(&message.name)
+    /// Whether it wants one of the messages of an entry.
+    pub fn wants(&self, entry: &Entry, index: usize) -> bool {
+        let has_name = self.every_name || self.wants_name(entry, index);
+        has_name && self.expression.as_ref().is_none_or(|expression| expression.chooses(entry, index))
+    }
+
+    fn wants_name(&self, entry: &Entry, index: usize) -> bool {
+        entry.messages().get(index).is_some_and(|message| self.names.contains(&message.name))
+    }
+
+    /// The part of an entry that it wants, if that is not all.
+    pub fn part_of(&self, entry: &Entry) -> Option<Entry> {
+        (!self.accepts_all_of(entry)).then(|| entry.only(|index| self.wants(entry, index)))
     }
 
     /// Whether it wants messages of all names.
@@ -102,20 +121,33 @@ impl Filter {
 mod tests {
     use super::*;
 
-    fn message(name: &'static str) -> Message {
-        Message { name: name.into(), ..Message::default() }
+    use crate::{
+        core::{
+            message::{EntryId, Message},
+            serial::{Epoch, Serial},
+        },
+        ids::{AppId, ChannelName, Timestamp},
+    };
+
+    fn wants(filter: &Filter, name: &'static str) -> bool {
+        let message = Message { name: name.into(), ..Message::default() };
+        let channel = ChannelName::new(AppId::random(), "x");
+        let body = Body::Messages(vec![message]);
+        let serial = Serial::at(Epoch::new(1), (1, 1));
+        let entry = Entry::new(channel, serial, Timestamp::from_millis(0), None, EntryId::Serial, body);
+        filter.wants(&entry, 0)
     }
 
     #[test]
     fn names_match_exactly() {
         let mut filter = Filter::named();
-        assert!(!filter.wants(&message("signal:all")));
+        assert!(!wants(&filter, "signal:all"));
         filter.add("signal:a".into());
         filter.add("signal:a".into());
         assert_eq!(filter.len(), 1);
-        assert!(filter.wants(&message("signal:a")));
-        assert!(!filter.wants(&message("signal:ab")));
-        assert!(!filter.wants(&message("signal:all")));
+        assert!(wants(&filter, "signal:a"));
+        assert!(!wants(&filter, "signal:ab"));
+        assert!(!wants(&filter, "signal:all"));
         filter.remove("signal:a");
         assert!(filter.is_empty());
     }
@@ -125,6 +157,6 @@ mod tests {
         let mut filter = Filter::named();
         filter.add_every_name();
         filter.remove("whatever");
-        assert!(filter.wants(&message("whatever")));
+        assert!(wants(&filter, "whatever"));
     }
 }

@@ -28,6 +28,14 @@ pub struct Message {
     pub extras: Option<Box<Extras>>,
 }
 
+impl Message {
+    /// One that is a text and nothing else.
+    pub fn text(text: ByteString) -> Self {
+        let payload = Payload { data: Data::Text(text), ..Payload::default() };
+        Self { payload, ..Self::default() }
+    }
+}
+
 /// What an application sends, and how it has encoded it.
 ///
 /// A JSON value travels as its text, byte for byte as the publisher wrote it, with the encoding `json`.
@@ -141,6 +149,8 @@ pub struct Entry {
     pub body: Body,
     /// Delivered and forgotten: the log does not have it, and its serial is no position to resume at.
     pub is_ephemeral: bool,
+    /// Some messages only, for a reader who wants no others: which of the original's.
+    chosen: Option<Box<[u16]>>,
     frames: [OnceLock<Bytes>; FORMATS],
 }
 
@@ -171,7 +181,7 @@ impl Entry {
     /// What a draft becomes in the log.
     pub fn of(draft: Draft, serial: Serial, timestamp: Timestamp) -> Self {
         let Draft { channel, publisher, id, body, is_ephemeral, content: _ } = draft;
-        Self { channel, serial, timestamp, publisher, id, body, is_ephemeral, frames: Default::default() }
+        Self { channel, serial, timestamp, publisher, id, body, is_ephemeral, chosen: None, frames: Default::default() }
     }
 
     /// An entry that was in a log before.
@@ -183,7 +193,8 @@ impl Entry {
         id: EntryId,
         body: Body,
     ) -> Self {
-        Self { channel, serial, timestamp, publisher, id, body, is_ephemeral: false, frames: Default::default() }
+        let frames = Default::default();
+        Self { channel, serial, timestamp, publisher, id, body, is_ephemeral: false, chosen: None, frames }
     }
 
     /// The finished WebSocket frame of this entry in `format`: encoded by the first who asks.
@@ -207,7 +218,6 @@ impl Entry {
         }
     }
 
-    /// How many items it has.
     pub fn len(&self) -> usize {
         match &self.body {
             Body::Messages(messages) => messages.len(),
@@ -220,19 +230,29 @@ impl Entry {
         self.len() == 0
     }
 
-    /// The id that all items share, without the index; none when the only item has one of its own.
+    /// Whether it has all of its items.
+    pub const fn is_whole(&self) -> bool {
+        self.chosen.is_none()
+    }
+
+    /// Which item of the original it is: what serial and id are made with.
+    pub fn original_index(&self, index: usize) -> usize {
+        let chosen = self.chosen.as_ref().and_then(|chosen| chosen.get(index));
+        chosen.map_or(index, |original| usize::from(*original))
+    }
+
+    /// The id that all items share, without the index; none when each has to have one of its own.
     pub fn base_id(&self) -> Option<impl fmt::Display + '_> {
-        let is_own = matches!(self.id, EntryId::Item(_));
+        let is_own = matches!(self.id, EntryId::Item(_)) || !self.is_whole();
         (!is_own).then(|| fmt::from_fn(|f| self.write_id(f)))
     }
 
-    /// The id of one of its items.
     pub fn item_id(&self, index: usize) -> impl fmt::Display + '_ {
         fmt::from_fn(move |f| {
             self.write_id(f)?;
             match &self.id {
                 EntryId::Item(_) => Ok(()),
-                _ => write!(f, ":{index}"),
+                _ => write!(f, ":{}", self.original_index(index)),
             }
         })
     }
@@ -246,14 +266,17 @@ impl Entry {
     }
 
     /// The same entry with some of its messages only, for a reader who wants no others.
-    pub fn only(&self, wanted: impl Fn(&Message) -> bool) -> Self {
-        let messages = self.messages().iter().filter(|message| wanted(message));
-        self.with(Body::Messages(messages.cloned().collect()))
+    pub fn only(&self, wanted: impl Fn(usize) -> bool) -> Self {
+        let messages = self.messages().iter().enumerate().filter(|(index, _)| wanted(*index));
+        let (chosen, messages): (Vec<u16>, Vec<Message>) =
+            messages.map(|(index, message)| (self.original_index(index) as u16, message.clone())).unzip();
+        Self { chosen: Some(chosen.into()), ..self.with(Body::Messages(messages)) }
     }
 
     /// The same entry with another body.
     pub fn with(&self, body: Body) -> Self {
-        Self { channel: self.channel.clone(), id: self.id.clone(), body, frames: Default::default(), ..*self }
+        let (channel, id, chosen) = (self.channel.clone(), self.id.clone(), self.chosen.clone());
+        Self { channel, id, chosen, body, frames: Default::default(), ..*self }
     }
 
     /// By how many milliseconds its serial is ahead of its time: the clock was set back.

@@ -6,7 +6,6 @@ use std::{
     ops::{BitAnd, BitOr},
 };
 
-/// A set of channel modes.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Modes(u32);
 

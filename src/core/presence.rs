@@ -245,7 +245,8 @@ impl Members {
     /// without data gets the member's last data. Each event sees what those before it have changed.
     ///
     /// # Errors
-    /// [`Fault::TooManyMembers`], [`Fault::PresenceTooLarge`], or `account` has no room; then nothing has changed.
+    /// [`Fault::TooManyMembers`], [`Fault::PresenceTooLarge`], or `account` has no room; then nothing has
+    /// changed.
     pub fn judge(
         &mut self,
         connection: ConnectionId,

@@ -108,7 +108,11 @@ impl Choice {
         let is_wanted =
             reader.is_none_or(|(filter, connection)| filter.accepts(entry, entry.publisher == Some(*connection)));
         let is_wanted = is_wanted && !(self.only_messages && entry.messages().is_empty());
-        if is_wanted { self.ghosts.leave_out_of(entry) } else { None }
+        if !is_wanted {
+            return None;
+        }
+        let part = reader.and_then(|(filter, _)| filter.part_of(entry)).map(Arc::new);
+        self.ghosts.leave_out_of(part.as_ref().unwrap_or(entry))
     }
 
     /// It takes no presence event, whoever's it is.

@@ -36,6 +36,20 @@ pub trait WireFormat: Send + Sync {
     fn encode(&self, entry: &Entry) -> Bytes;
 }
 
+/// The format of a protocol that puts each message into a frame of its own: its slot, and how a message of an entry is
+/// written.
+pub struct Each(pub Slot, pub fn(&Entry, &Message) -> Bytes);
+
+impl WireFormat for Each {
+    fn slot(&self) -> Slot {
+        self.0
+    }
+
+    fn encode(&self, entry: &Entry) -> Bytes {
+        each(entry, |message| (self.1)(entry, message))
+    }
+}
+
 /// The frames of a protocol that puts each message into one of its own; without a copy for the usual one.
 pub fn each(entry: &Entry, encode: impl Fn(&Message) -> Bytes) -> Bytes {
     match entry.messages() {

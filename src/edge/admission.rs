@@ -42,6 +42,14 @@ pub enum NotAdmitted {
 }
 
 impl NotAdmitted {
+    /// The HTTP status that says it: too many of this address, or no room now.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::AddressFull { .. } | Self::TooOften(_) => 429,
+            Self::Full { .. } | Self::NoMemory(_) | Self::Draining => 503,
+        }
+    }
+
     /// What it is counted as.
     pub const fn reason(self) -> Reason {
         match self {
@@ -285,9 +293,6 @@ impl Admission {
     }
 
     /// Counts a plain request from `address`; `now` is monotonic. Gives the network whose share of memory it counts against.
-    ///
-    /// # Errors
-    /// [`NotAdmitted::TooOften`]
     pub fn request(&self, address: IpAddr, now: Duration) -> Result<Option<Network>, NotAdmitted> {
         let caps = self.0.caps.get();
         let is_within =

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What a protocol brings to its own way in; one per worker thread, clones are the same.
-pub trait Endpoint: Clone + 'static {
+pub trait Endpoint: AsRef<Ingress> + Clone + 'static {
     /// Whose refusal it is, for the log.
     const NAME: &'static str;
 
@@ -39,7 +39,9 @@ pub trait Endpoint: Clone + 'static {
     type Refused: Refused;
 
     /// What the endpoint needs of its worker thread.
-    fn ingress(&self) -> &Ingress;
+    fn ingress(&self) -> &Ingress {
+        self.as_ref()
+    }
 
     /// Whether the client may come in. It has no place yet, and nothing may be changed for it.
     ///
@@ -86,6 +88,15 @@ pub enum Refusal<R> {
 }
 
 impl<R: Refused> Refusal<R> {
+    /// The HTTP status that says it, by that of a reason of the protocol.
+    pub fn status(&self, own: impl FnOnce(&R) -> u16) -> u16 {
+        match self {
+            Self::Method | Self::NoHandshake(_) => 400,
+            Self::NotAdmitted(refusal) => refusal.status(),
+            Self::Own(refusal) => own(refusal),
+        }
+    }
+
     pub fn reason(&self) -> Reason {
         match self {
             Self::Method | Self::NoHandshake(_) => Reason::Request,

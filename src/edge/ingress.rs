@@ -37,6 +37,30 @@ pub struct Ingress {
     pub limits: MessageLimits,
 }
 
+/// A protocol on one worker thread, whose worker threads share one state; clones are the same.
+pub struct Service<S> {
+    pub ingress: Ingress,
+    pub shared: Arc<S>,
+}
+
+impl<S> Service<S> {
+    pub const fn new(ingress: Ingress, shared: Arc<S>) -> Self {
+        Self { ingress, shared }
+    }
+}
+
+impl<S> Clone for Service<S> {
+    fn clone(&self) -> Self {
+        Self { ingress: self.ingress.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S> AsRef<Ingress> for Service<S> {
+    fn as_ref(&self) -> &Ingress {
+        &self.ingress
+    }
+}
+
 /// What a new connection has been given.
 pub(super) struct Place {
     pub terms: Terms,

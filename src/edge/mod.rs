@@ -19,7 +19,7 @@ pub mod tls;
 pub mod websocket;
 
 pub use endpoint::{Endpoint, Methods, Refusal, route, serve, websocket};
-pub use ingress::Ingress;
+pub use ingress::{Ingress, Service};
 pub use refusal::Refused;
 
 #[cfg(test)]

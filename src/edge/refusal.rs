@@ -15,7 +15,9 @@ use crate::actors::refusals::Reason;
 /// A protocol's own reason to refuse a client before the upgrade; `Display` is for the log.
 pub trait Refused: Display {
     /// What it is counted as.
-    fn reason(&self) -> Reason;
+    fn reason(&self) -> Reason {
+        Reason::Request
+    }
 }
 
 /// Carries the reason where the body cannot: people see it with `curl -i` and in a browser's network view.

@@ -98,8 +98,8 @@ impl CertificateReloader {
     /// Reads two small files, blocking; meant to be called every minute or so.
     ///
     /// # Errors
-    /// The new files cannot be used; the old certificate stays. The same faults are returned once,
-    /// then `Ok(false)` until the files change again, so the caller may log every error.
+    /// The new files cannot be used; the old certificate stays. The same faults are returned once, then
+    /// `Ok(false)` until the files change again, so the caller may log every error.
     pub fn reload_if_changed(&self) -> Result<bool, Vec<TlsFault>> {
         let files = self.files.read();
         let contents = files.read();

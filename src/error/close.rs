@@ -48,6 +48,10 @@ reply_table! {
 }
 
 impl CloseReason {
+    /// There is no room for a channel without which the connection is of no use.
+    pub const NO_CHANNEL: Self =
+        Self::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
+
     pub fn code(self) -> u16 {
         self.row().0
     }

@@ -110,7 +110,7 @@ impl MemoryLog {
         let of_app: Vec<_> =
             windows.iter().filter(|(name, _)| name.app() == app).map(|(_, window)| window.clone()).collect();
         drop(windows);
-        of_app.iter().fold(false, |is_any, window| window.lock().shrink(least) || is_any)
+        of_app.iter().filter(|window| window.lock().shrink(least)).count() > 0
     }
 }
 
@@ -219,10 +219,7 @@ impl Past for Mutex<KeptWindow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        core::budget::Account,
-        log::contract::{self, entry},
-    };
+    use crate::log::contract::{self, entry};
 
     fn log(account: &Account) -> MemoryLog {
         let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };

@@ -256,9 +256,6 @@ pub fn remove_seal(folder: &Path) -> io::Result<()> {
 
 /// Whether the data file is as it was left. Without a seal nothing can be said: the server was not
 /// stopped in order.
-///
-/// # Errors
-/// [`FolderFault::Changed`].
 pub fn check_seal(folder: &Path) -> Result<(), FolderFault> {
     let sealed = match fs::read_to_string(seal_file(folder)) {
         Ok(sealed) => sealed,

@@ -117,33 +117,19 @@ pub trait Store: Send + Sync {
     /// Commits `batch`, after all batches that were handed in before, and calls `done`. Whoever wants to await that calls `commit`.
     fn submit(&self, batch: Batch, done: Done<Committed>);
 
-    /// # Errors
-    /// [`StoreError::Io`], [`StoreError::Damaged`].
     fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Rows whose key begins with `prefix`, in the order of their keys, those up to `after` left out;
     /// at most `limit`.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`], [`StoreError::Damaged`].
     fn list(&self, table: &str, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError>;
 
     /// Scheduled rows that are due at `until` or before, the earliest first; at most `limit`.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`], [`StoreError::Damaged`].
     fn due(&self, table: &str, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, StoreError>;
 
     /// A cursor or counter; 0 until it is set.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`], [`StoreError::Damaged`].
     fn cursor(&self, name: &str) -> Result<u64, StoreError>;
 
     /// Bytes that the rows of a table have on disk, with their keys: as of the last commit.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`], [`StoreError::Damaged`].
     fn bytes(&self, table: &str) -> Result<u64, StoreError>;
 }
 

@@ -32,9 +32,6 @@ impl Scan<'_> {
     }
 
     /// The next rows, for whoever treats a page as a whole; none: there are no more.
-    ///
-    /// # Errors
-    /// As [`Store::list`].
     pub fn next_page(&mut self) -> Result<Vec<Row>, StoreError> {
         if self.is_over {
             return Ok(Vec::new());

@@ -138,7 +138,7 @@ async fn messages_that_nobody_is_attached_to_are_paid_by_their_app() {
     let mut quiet = BackEnd::of(&server, &other).await;
     let message = "x".repeat(60_000);
     for _ in 0..5 {
-        assert_eq!(quiet.publish("kept", &message).await, 201);
+        assert_eq!(quiet.publish("kept", &message[..20_000]).await, 201);
     }
     let mut back_end = BackEnd::of(&server, &flooding).await;
     for number in 0..200 {

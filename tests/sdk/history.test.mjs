@@ -86,3 +86,36 @@ for (const namespace of ['', 'persisted:']) {
     });
   }
 }
+
+for (const [format, useBinaryProtocol] of Object.entries(FORMATS)) {
+  // §11.8: with an app of its own, since each test of this file counts.
+  test(`statistics of the past and of this hour: ${format}`, LIMIT, async () => {
+    const own = await startApp();
+    try {
+      const rest = own.rest({ useBinaryProtocol });
+      const fixtures = [
+        { intervalId: '2025-02-03:15:04', inbound: { realtime: { messages: { count: 60, data: 6000 } } } },
+        { intervalId: '2025-02-03:15:05', inbound: { realtime: { messages: { count: 70, data: 7000 } } } },
+      ];
+      assert.equal((await rest.request('post', '/stats', 3, null, fixtures, null)).statusCode, 201);
+      const count = ({ items }) => items.map(({ entries }) => entries['messages.inbound.all.messages.count']);
+      const first = await rest.stats({ end: '2025-02-03:15:05', limit: 1 });
+      assert.deepEqual(count(first), [70]);
+      assert.equal(first.isLast(), false);
+      const second = await first.next();
+      assert.deepEqual(count(second), [60]);
+      assert.equal(second.isLast(), true);
+      assert.deepEqual(count(await second.first()), [70]);
+
+      await rest.channels.get('counted').publish('name', 'data');
+      for (let attempt = 0; ; attempt += 1) {
+        const { items } = await rest.stats({ unit: 'hour' });
+        if (items[0]?.entries['messages.inbound.rest.messages.count'] === 1 && items[0].inProgress) break;
+        assert.ok(attempt < 100, JSON.stringify(items));
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    } finally {
+      await own.stop();
+    }
+  });
+}

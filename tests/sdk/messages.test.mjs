@@ -147,6 +147,44 @@ for (const [format, useBinaryProtocol] of Object.entries(FORMATS)) {
     assert.deepEqual(stored.slice(0, -1), heard.map(([id]) => id));
   });
 
+  test(`a batch publishes to several channels, and each has its outcome: ${format}`, LIMIT, async () => {
+    const [one, other] = [fresh('open:batch'), fresh('closed:batch')];
+    // The second key may use the channels that begin with `open:`.
+    const rest = app.rest({ useBinaryProtocol, key: app.keys[1] });
+    const spec = { channels: [one, other], messages: [{ data: 'a' }, { data: 'b' }] };
+    const single = await rest.batchPublish(spec);
+    assert.deepEqual([single.successCount, single.failureCount], [1, 1]);
+    assert.equal(single.results[0].channel, one);
+    assert.equal(single.results[1].error.code, 40160);
+    const [first, second] = await rest.batchPublish([spec, { channels: [one], messages: [{ data: 'c' }] }]);
+    assert.deepEqual([first.failureCount, second.successCount], [1, 1]);
+    const { items } = await rest.channels.get(one).history({ direction: 'forwards' });
+    assert.deepEqual(items.map(({ data }) => data), ['a', 'b', 'a', 'b', 'c']);
+
+    const client = await app.connected({ useBinaryProtocol, clientId: 'present' });
+    await client.channels.get(one).presence.enter('here');
+    const present = await rest.batchPresence([one, other]);
+    assert.deepEqual([present.successCount, present.failureCount], [1, 1]);
+    assert.deepEqual(present.results[0].presence.map(({ clientId, data }) => [clientId, data]), [['present', 'here']]);
+    assert.equal(present.results[1].error.statusCode, 401);
+  });
+
+  test(`a filter chooses what a subscriber gets: ${format}`, LIMIT, async () => {
+    const name = fresh('filtered');
+    const client = await app.connected({ useBinaryProtocol });
+    const expression = 'name == `"x"` && headers.number == `7` && headers.bool == `true`';
+    const chosen = await Inbox.of(client.channels.getDerived(name, { filter: expression }));
+    const all = await Inbox.of(client.channels.get(name));
+    const publisher = app.rest({ useBinaryProtocol }).channels.get(name);
+    const message = (name, number) => ({ name, data: 'd', extras: { headers: { number, bool: true } } });
+    await publisher.publish([message('x', 7), message('y', 7), message('x', 8), message('x', 7)]);
+    await publisher.publish([message('y', 1)]);
+    await publisher.publish([message('x', 7)]);
+    const everything = (await all.count(6)).filter(({ name, extras }) => name === 'x' && extras.headers.number === 7);
+    const heard = await chosen.count(3);
+    assert.deepEqual(heard.map(({ id, serial }) => [id, serial]), everything.map(({ id, serial }) => [id, serial]));
+  });
+
   test(`rewind brings the last messages before the live ones: ${format}`, LIMIT, async () => {
     const name = fresh('rewind');
     const publisher = await app.connected({ useBinaryProtocol });

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, rt};
 use letshare_server::{
-    actors::{accounts::Accounts, broker::Broker, online::Online, worker::Worker},
+    actors::{accounts::Accounts, broker::Broker, inbox::Inboxes, worker::Worker},
     app,
     clock::Clock,
     config::Config,
@@ -15,7 +15,7 @@ use letshare_server::{
     store::{
         embedded::EmbeddedStore,
         folder::{self, DataFolder},
-        mailbox::{Mailboxes, Tables},
+        mailbox::{self, Tables},
     },
 };
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ use super::echo::{self, Echo};
 pub struct EchoServer {
     pub address: SocketAddr,
     pub broker: Arc<Broker>,
-    pub mailboxes: Arc<Mailboxes<()>>,
+    pub inboxes: Inboxes,
     handle: ServerHandle,
     _folder: DataFolder,
     _data: TempDir,
@@ -42,20 +42,21 @@ impl EchoServer {
         let window = Bounds { age: Duration::ZERO, entries: 1, bytes: 1 << 20 };
         let accounts = Arc::new(app::accounts(&config));
         let log = Arc::new(MemoryLog::new(window, Arc::<Accounts>::clone(&accounts)));
-        let broker = Arc::new(app::broker(&config, Clock::system(), log, Arc::new(Terms::default()), accounts));
+        let broker = Arc::new(app::broker(&config, Clock::system(), log, Arc::new(Terms::default()), accounts, None));
         let data = tempfile::tempdir().unwrap();
         let terms = folder::Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
         let folder = DataFolder::open(data.path(), terms, Clock::system()).unwrap();
         let store = Arc::new(EmbeddedStore::new(Arc::clone(folder.engine())));
+        let (tables, bounds) =
+            (Tables { facts: "echo", bodies: "echo bodies" }, mailbox::Bounds { messages: 16, bytes: 4096 });
         let account = broker.accounts.app(AppId::DEFAULT);
-        let mailboxes =
-            Mailboxes::open(store, Tables { facts: "echo", bodies: "echo bodies" }, 1 << 20, &account).unwrap();
-        let (online, admission) = (Arc::new(Online::default()), Admission::new(&config.limits));
+        let inboxes = Inboxes::open(store, tables, 1 << 20, bounds, &account).unwrap();
+        let admission = Admission::new(&config.limits);
         let limits = MessageLimits {
             max_message_bytes: config.websocket.max_message_bytes,
             max_fragments: config.websocket.max_fragments,
         };
-        let (shared, boxes) = (Arc::clone(&broker), Arc::clone(&mailboxes));
+        let (shared, boxes) = (Arc::clone(&broker), inboxes.clone());
         let server = HttpServer::new(move || {
             let ingress = Ingress {
                 worker: Worker::on_this_thread(&shared),
@@ -63,7 +64,7 @@ impl EchoServer {
                 trusted_proxies: Arc::default(),
                 limits,
             };
-            let echo = Echo { ingress, online: Arc::clone(&online), mailboxes: Arc::clone(&boxes) };
+            let echo = Echo { ingress, inboxes: boxes.clone() };
             App::new().configure(|routes| echo::routes(routes, &echo))
         });
         let server = server.on_connect(note_descriptor).workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
@@ -71,7 +72,7 @@ impl EchoServer {
         let server = server.run();
         let handle = server.handle();
         rt::spawn(server);
-        Self { address, broker, mailboxes, handle, _folder: folder, _data: data }
+        Self { address, broker, inboxes, handle, _folder: folder, _data: data }
     }
 
     pub async fn stop(self) {

@@ -25,6 +25,7 @@ use crate::{
         message::{Body, Entry, EntryId},
         presence::{Member, Members},
         serial::{Mint, Serial},
+        stats::Source,
     },
     error::Fault,
     ids::{ChannelName, SessionId},
@@ -35,6 +36,8 @@ use crate::{
 pub struct Channel {
     pub(in crate::actors) state: ChannelState,
     pub(in crate::actors) log: Box<dyn ChannelLog>,
+    /// Its entries are on disk.
+    pub(in crate::actors) is_persisted: bool,
     /// The enters of those who are always present: older than the log, and never forgotten.
     pub(in crate::actors) fixtures: Option<Arc<Entry>>,
     /// Few: one per worker thread.
@@ -98,6 +101,8 @@ impl Channel {
     fn start_with(mut log: Box<dyn ChannelLog>, name: ChannelName, broker: &Arc<Broker>, mut ctx: Context<Self>) {
         let worker = Worker::on_this_thread(broker);
         let terms = broker.namespaces.terms(&name);
+        let is_persisted = terms.attributes.is_persisted;
+        worker.count_for(name.app(), |traffic| traffic.channels.opened += 1);
         let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
         let members = Members::new(terms.presence_members, terms.fixtures);
         let account = broker.accounts.app(name.app());
@@ -110,6 +115,7 @@ impl Channel {
         ctx.run(Self {
             state,
             log,
+            is_persisted,
             fixtures,
             hubs: Vec::new(),
             sweeping,
@@ -354,7 +360,7 @@ impl Handler<Command<Publish>> for Channel {
         {
             self.worker.serve_first(reply.session);
         }
-        let outcome = self.publish(publish, ctx);
+        let outcome = self.publish(Source::Realtime, publish, ctx);
         if let Some(reply) = reply {
             self.conclude(reply, outcome);
         }

@@ -122,8 +122,8 @@ impl Directory {
     /// mailbox of an actix actor is closed for good. `payer` pays for one that is made, its app if there is none.
     ///
     /// # Errors
-    /// When there is no place or no memory for it, although channels that nobody is attached to made room: [`Fault::Busy`]
-    /// if that is the server's, [`Fault::AppChannels`] or [`Fault::MemoryFull`] if it is the app's own.
+    /// When there is no place or no memory for it, although channels that nobody is attached to made room:
+    /// [`Fault::Busy`] if that is the server's, [`Fault::AppChannels`] or [`Fault::MemoryFull`] if it is the app's own.
     pub fn channel(
         &self,
         name: &ChannelName,

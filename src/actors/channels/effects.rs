@@ -7,18 +7,20 @@ use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
     actors::{
-        accounts::Full,
+        accounts::{Full, Kind},
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
         channels::undone::Owed,
     },
     core::{
+        budget::Level,
         channel::Judged,
         command::{Answer, Effect, Now, Publish, Reply},
         dedupe::Published,
         message::{Body, Draft, Entry},
         replay::{self, Choice, Found, Wanted},
         serial::Serial,
+        stats::{Source, Weighed},
         window::Gap,
     },
     error::Fault,
@@ -62,7 +64,20 @@ impl Channel {
     ///
     /// # Errors
     /// Why nothing is published.
-    pub(super) fn publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Published, Fault> {
+    pub(super) fn publish(
+        &mut self,
+        source: Source,
+        publish: Publish,
+        ctx: &mut Context<Self>,
+    ) -> Result<Published, Fault> {
+        let weighed = Weighed::of(&publish.body);
+        let outcome = self.try_publish(publish, ctx);
+        let app = self.state.name().app();
+        self.worker.count_for(app, |traffic| traffic.came_in(source, weighed, outcome.is_ok()));
+        outcome
+    }
+
+    fn try_publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Published, Fault> {
         if self.is_congested() {
             return Err(Fault::Busy);
         }
@@ -133,7 +148,7 @@ impl Channel {
     }
 
     /// Appends to the log. When there is no memory for it, what is cheaper to lose goes first: windows of channels that nobody
-    /// is attached to, the oldest of this channel, then of the app's other channels.
+    /// is attached to, the oldest of this channel, then of all channels of the app, or of the largest if the server has no room.
     fn keep(
         &mut self,
         now: Now,
@@ -151,9 +166,10 @@ impl Channel {
 
     fn makes_room(&mut self, now: Now, entry: &Entry, full: Full) -> bool {
         let (app, broker) = (self.state.name().app(), &self.worker.broker);
+        let largest = || if full.level == Level::Server { broker.accounts.largest(Kind::Window) } else { None };
         broker.directory.relieve_for(app, full, broker)
             || self.log.give_up(entry.cost())
-            || broker.log.shrink(app, now.uptime)
+            || broker.log.shrink(largest().unwrap_or(app), now.uptime)
     }
 
     /// Does what has waited and waits no longer.
@@ -184,6 +200,9 @@ impl Channel {
         }
         if !matches!(entry.body, Body::Occupancy(_)) {
             self.worker.count(|counters| counters.published += 1);
+            if self.is_persisted && !entry.is_ephemeral {
+                self.worker.count_for(entry.channel.app(), |traffic| traffic.was_persisted(&entry));
+            }
         }
         for hub in self.state.hubs() {
             self.tell_entry(hub, &entry);

@@ -17,6 +17,7 @@ use crate::{
         history::{Page, Query},
         occupancy::Occupancy,
         presence::{MembersPage, MembersQuery},
+        stats::Source,
     },
     error::Fault,
     ids::ChannelName,
@@ -145,7 +146,7 @@ impl Handler<Append> for Channel {
         if self.retired {
             return self.pass_on_question(question);
         }
-        match self.publish(question.0, ctx) {
+        match self.publish(Source::Rest, question.0, ctx) {
             Ok(published) => self.once_kept(published),
             Err(fault) => answer(Err(fault)),
         }
@@ -161,7 +162,7 @@ impl Handler<AppendAll> for Channel {
         }
         let (mut count, mut refused) = (0, Fault::Busy);
         for publish in question.0 {
-            let published = match self.publish(publish, ctx) {
+            let published = match self.publish(Source::Rest, publish, ctx) {
                 Ok(published) => published,
                 Err(fault) => {
                     refused = fault;

@@ -43,7 +43,7 @@ impl Worker {
         let (mut deliveries, mut bytes) = (0, 0);
         local.subscribers.deliver(entry, |Subscriber { subscription, handle: session }| {
             let delivered = if subscription.filter.is_tailored {
-                session.deliver_tailored(subscription.id.alias, entry)
+                session.deliver_tailored(subscription.id.alias, &subscription.filter, entry)
             } else {
                 session.deliver(&subscription.filter, entry)
             };
@@ -52,10 +52,14 @@ impl Worker {
                 bytes += length as u64;
             }
         });
+        if deliveries == 0 {
+            return;
+        }
         self.count(|counters| {
             counters.messages_out += deliveries;
             counters.bytes_out += bytes;
         });
+        self.count_for(entry.channel.app(), |traffic| traffic.went_out(entry, deliveries));
     }
 
     pub(in crate::actors) fn answer(&self, channel: &ChannelName, session: SessionId, answer: Answer) {

@@ -18,6 +18,7 @@ use crate::{
         channels::Undone,
         fanout::orphans::OrphanWatch,
         metrics::{Counters, Report},
+        stats::Counted,
         transport::Session,
         worker::Worker,
     },
@@ -83,11 +84,11 @@ pub enum HubMessage {
     Transport { session: SessionId, message: TransportMessage },
 }
 
-/// What others have for one transport.
+/// What other threads send to one transport.
 pub enum TransportMessage {
     /// Finished frames, in order.
     Frames(Vec<Bytes>),
-    /// So many bytes more may wait for it, or again less.
+    /// More bytes may wait for it than its limit says, or again no more.
     Budget(Budget),
     /// The client has come back by another one.
     Supersede,
@@ -227,6 +228,10 @@ impl Hub {
         let counters = self.worker.take_counters();
         if counters != Counters::default() {
             self.worker.broker.metrics.do_send(Report(counters));
+        }
+        let tally = self.worker.take_tally();
+        if !tally.is_empty() {
+            self.worker.broker.stats.do_send(Counted(tally));
         }
     }
 

@@ -157,9 +157,6 @@ impl Outbox {
 
     /// Queues what is put into frames later, and pays for `bytes` that it keeps meanwhile. Its frames are paid for when they
     /// are made, some at a time; they do not count against the limit.
-    ///
-    /// # Errors
-    /// [`Full`]
     pub fn push_source(&self, source: Box<dyn Source>, bytes: usize) -> Result<(), Full> {
         let queue = &*self.0;
         if queue.phase.get() != Phase::Open {

@@ -25,6 +25,7 @@ use crate::{
         fanout::outbox::Outbox,
         metrics::Metrics,
         refusals::Refusals,
+        stats::Stats,
         transport::context::{Attaching, ProtocolHandler, TransportContext},
         transport::socket::Socket,
         transport::{Inbound, Transport},
@@ -92,6 +93,7 @@ impl Stage {
             })),
             directory: Directory::new(ChannelShares { server: 10, app: 10 }),
             metrics: Metrics::default().start(),
+            stats: Stats::new(None, clock.clone()).start(),
             settings: Live::new(Settings {
                 outbox_bytes: 100_000,
                 replay_bytes: 100_000,
@@ -154,12 +156,7 @@ impl Stage {
     }
 
     pub async fn until_channels(&self, expected: usize) {
-        let wait = async {
-            while self.broker.directory.len() != expected {
-                tokio::task::yield_now().await;
-            }
-        };
-        in_time(wait).await;
+        until(|| self.broker.directory.len() == expected).await;
     }
 
     pub fn sessions_here(&self) -> Vec<SessionId> {
@@ -206,6 +203,15 @@ pub async fn kill(stage: &Stage) {
 /// Asks for a place until there is one.
 pub async fn until_joined(client: &mut Client) {
     in_time(async { while client.ask("join").await != "joined" {} }).await;
+}
+
+pub async fn until(is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(wait).await;
 }
 
 async fn in_time<T>(event: impl Future<Output = T>) -> T {

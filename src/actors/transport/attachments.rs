@@ -50,10 +50,7 @@ impl Attachments {
         attachment.filter(|attachment| attachment.wanted)
     }
 
-    /// The same to send a command with.
-    ///
-    /// # Errors
-    /// [`Fault::NotAttached`].
+    /// The same attachment, to send its channel a command.
     pub fn wanted_mut(&mut self, channel: &ChannelName, alias: u16) -> Result<&mut Attachment, Fault> {
         let attachment = self.all.get_mut(&(channel.clone(), alias));
         attachment.filter(|attachment| attachment.wanted).ok_or(Fault::NotAttached)
@@ -90,9 +87,6 @@ impl Attachments {
 
     /// Makes sure that an attachment can be paid for that is about to be asked for; one that costs no more than before
     /// always can.
-    ///
-    /// # Errors
-    /// [`Fault::MemoryFull`]
     pub fn make_room(
         &mut self,
         name: &ChannelName,
@@ -138,7 +132,6 @@ impl Attachments {
         }
     }
 
-    /// The channel has answered.
     pub fn answered(&mut self, channel: &ChannelName, answer: &Answer) {
         let (alias, was_refused) = match answer {
             Answer::AttachRefused { alias, .. } => (*alias, true),

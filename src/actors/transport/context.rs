@@ -11,6 +11,7 @@ use crate::{
         broker::Settings,
         channels::Command,
         fanout::TransportHandle,
+        inbox::Inbox,
         transport::TransportCommand,
         transport::attachments::Attachments,
         transport::missed::{BacklogSource, Frames},
@@ -19,7 +20,7 @@ use crate::{
     },
     core::{
         command::{Answer, Attach, AttachmentId, Detach, Publish, Reply, Start},
-        filter::Filter,
+        filter::{Expression, Filter},
         frame,
         keepalive::Timeouts,
         message::{Body, Entry, EntryId, Message},
@@ -63,7 +64,21 @@ pub trait ProtocolHandler {
     }
 
     /// A channel's answer to one of this connection's commands.
-    fn answered(&mut self, channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>);
+    fn answered(&mut self, _channel: &ChannelName, answer: Answer, transport: &mut TransportContext<'_>) {
+        if let Answer::AttachRefused { fault, .. } | Answer::PublishRefused { fault, .. } = answer {
+            self.refused(fault, transport);
+        }
+    }
+
+    /// What the client asked for is refused.
+    fn refused(&mut self, _fault: Fault, transport: &mut TransportContext<'_>) {
+        transport.count_error();
+    }
+
+    /// What waits for the user of this connection until it was read, if the protocol keeps any.
+    fn inbox(&mut self) -> Option<&mut Inbox> {
+        None
+    }
 
     /// An entry for an attachment whose filter is tailored: its complete frame, or nothing.
     fn tailored(&mut self, _alias: u16, _entry: &Entry) -> Option<Bytes> {
@@ -71,7 +86,11 @@ pub trait ProtocolHandler {
     }
 
     /// The client has answered a ping that carried `payload`: it has read what was sent before.
-    fn ponged(&mut self, _payload: &Bytes, _transport: &mut TransportContext<'_>) {}
+    fn ponged(&mut self, payload: &Bytes, transport: &mut TransportContext<'_>) {
+        if let Some(inbox) = self.inbox() {
+            inbox.ponged(payload, transport);
+        }
+    }
 
     /// The client's close frame is here: it leaves in order. Comes before [`ProtocolHandler::closed`] when the client
     /// closes first, else behind it.
@@ -81,7 +100,11 @@ pub trait ProtocolHandler {
     fn woken(&mut self, _transport: &mut TransportContext<'_>) {}
 
     /// Something was left for this connection where the protocol looks ([`TransportHandle::nudge`]).
-    fn nudged(&mut self, _transport: &mut TransportContext<'_>) {}
+    fn nudged(&mut self, transport: &mut TransportContext<'_>) {
+        if let Some(inbox) = self.inbox() {
+            inbox.deliver(transport);
+        }
+    }
 
     /// Some credentials have changed, perhaps those of this connection.
     fn credentials_changed(&mut self, _transport: &mut TransportContext<'_>) {}
@@ -92,7 +115,11 @@ pub trait ProtocolHandler {
     }
 
     /// The connection ends; nothing can be sent any more.
-    fn closed(&mut self, _transport: &mut TransportContext<'_>) {}
+    fn closed(&mut self, _transport: &mut TransportContext<'_>) {
+        if let Some(inbox) = self.inbox() {
+            inbox.close();
+        }
+    }
 }
 
 /// What a transport is held to, and what is done for it without asking its protocol handler.
@@ -110,7 +137,7 @@ pub struct Terms {
     pub farewell: fn(CloseReason) -> Option<Bytes>,
     /// How long its presence members stay when it is gone.
     pub hold: Duration,
-    /// Whose share of memory it lives on.
+    /// The app whose account pays for what is kept for it.
     pub app: AppId,
 }
 
@@ -216,9 +243,6 @@ impl TransportContext<'_> {
     }
 
     /// Pays for `bytes` that are about to be kept for this client; none where nobody pays, as in tests.
-    ///
-    /// # Errors
-    /// [`Full`]
     pub fn charge(&self, kind: Kind, bytes: usize) -> Result<Option<Charge>, Full> {
         self.session.outbox.account().map(|account| account.charge(kind, bytes)).transpose()
     }
@@ -239,6 +263,11 @@ impl TransportContext<'_> {
 
     pub fn now(&self) -> Timestamp {
         self.worker().broker.clock.now()
+    }
+
+    /// An expression that chooses messages of a channel.
+    pub fn expression(&self, channel: &ChannelName, text: &str) -> Result<Arc<Expression>, Fault> {
+        self.worker().expressions.borrow_mut().get(channel, text)
     }
 
     /// The filter of the attachment to `channel`, if there is one.

@@ -14,6 +14,7 @@ use crate::{
         message::Entry,
         replay::{Backlog, Read},
     },
+    limits,
 };
 
 /// Frames that are finished already.
@@ -42,7 +43,16 @@ impl Frames {
 
 impl Source for Frames {
     fn next(&mut self) -> Poll<Option<Vec<Bytes>>> {
-        Poll::Ready(self.frames.next().map(|frame| count(&self.worker, vec![frame])))
+        let mut left = limits::BACKLOG_PORTION;
+        let mut fits = |frame: &Bytes| {
+            let is_first = left == limits::BACKLOG_PORTION;
+            let rest = left.checked_sub(frame.len());
+            left = rest.unwrap_or_default();
+            is_first || rest.is_some()
+        };
+        let count_of_fitting = self.frames.as_slice().iter().take_while(|frame| fits(frame)).count();
+        let next: Vec<Bytes> = self.frames.by_ref().take(count_of_fitting).collect();
+        Poll::Ready((!next.is_empty()).then(|| count(&self.worker, next)))
     }
 }
 

@@ -211,10 +211,9 @@ impl Session {
 
     /// Queues an entry in the form that all attachments of this format share; how many bytes it has.
     pub(in crate::actors) fn deliver(&self, filter: &Filter, entry: &Entry) -> Option<usize> {
-        let frame = if filter.accepts_all_of(entry) {
-            entry.frame(self.format).clone()
-        } else {
-            self.format.encode(&entry.only(|message| filter.wants(message)))
+        let frame = match filter.part_of(entry) {
+            None => entry.frame(self.format).clone(),
+            Some(part) => self.format.encode(&part),
         };
         let bytes = frame.len();
         if bytes == 0 {
@@ -225,7 +224,9 @@ impl Session {
     }
 
     /// Queues an entry for an attachment whose entries the protocol handler writes itself.
-    pub(in crate::actors) fn deliver_tailored(&self, alias: u16, entry: &Entry) -> Option<usize> {
+    pub(in crate::actors) fn deliver_tailored(&self, alias: u16, filter: &Filter, entry: &Entry) -> Option<usize> {
+        let part = filter.part_of(entry);
+        let entry = part.as_ref().unwrap_or(entry);
         let frame = self.protocol.borrow_mut().handler.tailored(alias, entry)?;
         let bytes = frame.len();
         self.push(frame);

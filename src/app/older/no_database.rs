@@ -3,10 +3,10 @@
 
 use crate::{clock::Clock, config, store::archive::SharedArchive};
 
-/// There are none.
+/// Nothing can be set.
 pub enum Settings {}
 
-/// There is none.
+/// Nothing runs.
 pub enum Driver {}
 
 /// None: the chat keeps its messages in the data folder.
@@ -25,9 +25,6 @@ pub fn settings(chat: &config::Chat) -> Result<Option<Settings>, String> {
 }
 
 /// Is never called.
-///
-/// # Errors
-/// None.
 pub fn open(settings: Settings, _: &Clock) -> anyhow::Result<(SharedArchive, Driver)> {
     match settings {}
 }

@@ -68,9 +68,6 @@ fn client_of(text: &str) -> Result<ClientId, Fault> {
 impl Access {
     /// The identity of a connection or request that claims `claim`, by parameter or header
     /// (`docs/protocols/ably.md §12.6`).
-    ///
-    /// # Errors
-    /// As [`AllowedClient::claim`].
     pub fn claim(&self, claim: Option<&str>) -> Result<AllowedClient, Fault> {
         self.client_id.claim(claim)
     }
@@ -169,8 +166,8 @@ impl AllowedClient {
     /// The table of `docs/protocols/ably.md §12.6`.
     ///
     /// # Errors
-    /// [`Fault::InvalidClientId`] for `*`, the empty name and one that is too long; [`Fault::IncompatibleCredentials`] for a
-    /// name that the credentials do not give.
+    /// [`Fault::InvalidClientId`] for `*`, the empty name and one that is too long;
+    /// [`Fault::IncompatibleCredentials`] for a name that the credentials do not give.
     pub fn claim(&self, claim: Option<&str>) -> Result<Self, Fault> {
         let Some(claim) = claim else {
             return Ok(self.clone());
@@ -210,9 +207,6 @@ impl AllowedClient {
     /// The identity of a connection after its client has shown other credentials, which allow `next`:
     /// AUTH (`docs/protocols/ably.md §4.7`) and resume (§4.3). An anonymous connection may get a
     /// clientId; one that has a clientId keeps it.
-    ///
-    /// # Errors
-    /// [`Fault::IncompatibleCredentials`]
     pub fn succeeded_by(&self, next: &Self) -> Result<Self, Fault> {
         match (self, next) {
             (Self::Only(_), Self::Any) => Ok(self.clone()),

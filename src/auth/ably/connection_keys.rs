@@ -22,7 +22,7 @@ pub struct ConnectionKeys(SigningKey);
 const ID: usize = 12;
 /// Bytes of the signature that are written: 128 bits cannot be guessed online.
 const SIGNATURE: usize = 16;
-/// Characters of that.
+/// Characters of the signature in base64url.
 const SIGNATURE_TEXT: usize = 22;
 
 /// The connection that a key belongs to.

@@ -47,13 +47,10 @@ impl Credential {
     }
 
     /// The value of an `Authorization` header.
-    ///
-    /// # Errors
-    /// As [`Credential::find`].
     pub fn from_header(header: &str) -> Result<Self, Fault> {
         let (scheme, text) = header.trim().split_once(' ').unwrap_or((header, ""));
         let text = text.trim();
-        let decoded = || base64_text::decode(text).and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = || base64_text::decode(text.as_bytes()).and_then(|bytes| String::from_utf8(bytes).ok());
         if scheme.eq_ignore_ascii_case("basic") {
             let why = "the Authorization header is Basic, but not followed by the base64 of a key";
             let key = decoded().ok_or(Fault::UnreadableCredentials { why })?;

@@ -194,8 +194,8 @@ impl Gate {
     /// What a token of `key` may do that asks for the capability of this text, or for none.
     ///
     /// # Errors
-    /// That of `unreadable`, made of why the text is no capability; [`Fault::NotPermitted`] where the key permits none of
-    /// it; [`Fault::MemoryFull`] where the app has no room for it.
+    /// That of `unreadable`, made of why the text is no capability; [`Fault::NotPermitted`] where the key
+    /// permits none of it; [`Fault::MemoryFull`] where the app has no room for it.
     pub(super) fn permitted(
         &self,
         app: AppId,
@@ -263,7 +263,7 @@ fn narrowed(key: &Key, asked: &Capability) -> Result<Arc<Capability>, Fault> {
     both.map(Arc::new).ok_or_else(|| Fault::NotPermitted {
         operation: "anything of what the token asks for",
         on: Found::text(&asked.to_string()),
-        // Not what that is: the holder of a token need not know what else its key permits.
+        // The capability of the key is not shown: the holder of a token need not know what else its key permits.
         permitted: "what their key permits, and that is none of it".into(),
     })
 }

@@ -128,8 +128,6 @@ impl<'a> Jwt<'a> {
         self.embedded.as_deref()
     }
 
-    /// # Errors
-    /// [`Fault::InvalidJwt`]
     pub fn verify(&self, secret: &str) -> Result<(), Fault> {
         let key = SigningKey::new(secret.as_bytes());
         if key.verify_message(self.signed, &self.signature) { Ok(()) } else { Err(invalid("the signature is wrong")) }

@@ -116,8 +116,8 @@ impl Nonces {
     /// Remembers a request of a key; `account` is that of its app.
     ///
     /// # Errors
-    /// [`Fault::NonceReplayed`]. [`Fault::TooManyTokenRequests`] or [`Fault::MemoryFull`] when there is no place: to forget
-    /// one early would let its request through again.
+    /// [`Fault::NonceReplayed`]. [`Fault::TooManyTokenRequests`] or [`Fault::MemoryFull`] when there is no
+    /// place: to forget one early would let its request through again.
     pub fn spend(
         &self,
         spent: Spent,

@@ -62,7 +62,9 @@ impl Revoked {
 pub struct Outcome {
     /// Of each target, in the order of the request.
     pub decided: Vec<Result<Revoked, Fault>>,
-    pub new: Vec<Kept>,
+    /// What has to be on disk before it is acknowledged. Where nothing is new that is an older one that makes the new one
+    /// needless: its own request may have failed to write it.
+    pub kept: Vec<Kept>,
     /// What others have made needless.
     pub gone: Vec<Kept>,
 }
@@ -146,14 +148,16 @@ impl fmt::Display for Target {
 impl Target {
     fn parse(text: &str) -> Result<Self, Fault> {
         let bad = |rule| Fault::BadParameter { name: "targets", found: Found::text(text), rule };
-        let (kind, value) = text.split_once(':').unwrap_or((text, ""));
-        let by = By::EACH.into_iter().find(|by| by.name() == kind).filter(|_| !value.is_empty());
-        let by = by.ok_or_else(|| bad("clientId:, revocationKey: or channel: and a value"))?;
-        let (longest, rule) = by.longest();
-        if value.len() > longest {
-            return Err(bad(rule));
-        }
-        Ok(Self { by, value: value.into() })
+        let target = Self::read(text).ok_or_else(|| bad("clientId:, revocationKey: or channel: and a value"))?;
+        let (longest, rule) = target.by.longest();
+        if target.value.len() > longest { Err(bad(rule)) } else { Ok(target) }
+    }
+
+    /// However long it is: former versions took longer ones, which hold as long as they did.
+    fn read(text: &str) -> Option<Self> {
+        let (kind, value) = text.split_once(':')?;
+        let by = By::EACH.into_iter().find(|by| by.name() == kind)?;
+        (!value.is_empty()).then(|| Self { by, value: value.into() })
     }
 
     const fn cost(&self) -> usize {
@@ -166,12 +170,12 @@ impl OfKey {
         Self { by: Default::default(), count: 0, tab: Tab::new(account, Kind::Revocations) }
     }
 
-    /// At the limit of a key only targets that are there already are taken. None: what is there makes it needless; else
-    /// what it makes needless.
-    fn add(&mut self, target: &Target, revoked: Revoked, now: Timestamp) -> Result<Option<Vec<Revoked>>, Fault> {
+    /// At the limit of a key only targets that are there already are taken. Which one has to be kept: this, or one that makes
+    /// it needless; and those that it makes needless.
+    fn add(&mut self, target: &Target, revoked: Revoked, now: Timestamp) -> Result<(Revoked, Vec<Revoked>), Fault> {
         let same = self.by[target.by as usize].get(&target.value).map_or(&[][..], Vec::as_slice);
-        if same.iter().any(|known| known.makes_needless(&revoked, now)) {
-            return Ok(None);
+        if let Some(known) = same.iter().find(|known| known.makes_needless(&revoked, now)) {
+            return Ok((*known, Vec::new()));
         }
         let gone = same.iter().filter(|known| revoked.makes_needless(known, now)).count();
         let (count, limit) = (self.count, limits::REVOCATIONS);
@@ -182,7 +186,7 @@ impl OfKey {
         if gone == 0 {
             self.tab.add(target.cost()).map_err(|full| full.to_fault())?;
         }
-        Ok(Some(self.put(target, revoked, now)))
+        Ok((revoked, self.put(target, revoked, now)))
     }
 
     /// Puts one in that is paid for, unless it takes the place of others; what it makes needless.
@@ -270,8 +274,8 @@ impl Gate {
     /// Takes tokens of a key back.
     ///
     /// # Errors
-    /// When nothing at all can be revoked: the caller does not show this key, its tokens cannot be
-    /// revoked, or the request is malformed.
+    /// When nothing at all can be revoked: the caller does not show this key, its tokens cannot be revoked, or
+    /// the request is malformed.
     pub fn revoke(
         &self,
         key_name: &str,
@@ -314,10 +318,9 @@ impl Gate {
         };
         for target in &request.targets {
             let decided = Target::parse(target).and_then(|target| {
-                if let Some(gone) = of_key.add(&target, revoked, now)? {
-                    outcome.new.push(kept(&target, revoked));
-                    outcome.gone.extend(gone.into_iter().map(|gone| kept(&target, gone)));
-                }
+                let (stays, gone) = of_key.add(&target, revoked, now)?;
+                outcome.kept.push(kept(&target, stays));
+                outcome.gone.extend(gone.into_iter().map(|gone| kept(&target, gone)));
                 Ok(revoked)
             });
             outcome.decided.push(decided);
@@ -337,7 +340,7 @@ impl Gate {
 
     /// Takes up what was revoked before a restart; false when it is over, needless, or nothing that can be revoked.
     pub fn restore(&self, key_name: &str, target: &str, revoked: Revoked, now: Timestamp) -> bool {
-        let Some(target) = Target::parse(target).ok().filter(|_| !revoked.is_over(now)) else {
+        let Some(target) = Target::read(target).filter(|_| !revoked.is_over(now)) else {
             return false;
         };
         let key_name: Arc<str> = key_name.into();
@@ -361,8 +364,6 @@ impl Gate {
         self.revocations.end_of(access)
     }
 
-    /// # Errors
-    /// [`Fault::TokenRevoked`]
     pub(super) fn not_revoked(&self, access: Access, now: Timestamp) -> Result<Access, Fault> {
         match self.revoked_at(&access) {
             Some(end) if end <= now => Err(Fault::TokenRevoked),

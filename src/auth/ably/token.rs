@@ -73,8 +73,8 @@ impl TokenSeal {
     /// The claims of a token of `app`, expired or not.
     ///
     /// # Errors
-    /// [`Fault::InvalidToken`] for what has not the form of a token; [`Fault::TokenUnknown`] for what was
-    /// not sealed here.
+    /// [`Fault::InvalidToken`] for what has not the form of a token; [`Fault::TokenUnknown`] for what was not
+    /// sealed here.
     pub fn open(&self, app: AppId, token: &str) -> Result<TokenClaims, Fault> {
         let sealed = token.split_once('.').map_or("", |(_, sealed)| sealed);
         let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed);

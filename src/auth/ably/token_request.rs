@@ -48,8 +48,6 @@ impl fmt::Debug for TokenRequest {
 }
 
 impl TokenRequest {
-    /// # Errors
-    /// As [`json_body`].
     pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
         json_body(body, "not a token request")
     }
@@ -215,7 +213,7 @@ fn once(key_name: &str, request: &TokenRequest, timestamp: Option<Timestamp>) ->
 fn verify(key: &Key, request: &TokenRequest, mac: &str) -> Result<(), Fault> {
     let text = request.signed_text(&key.name);
     let signing = SigningKey::new(key.secret.expose_secret().as_bytes());
-    let is_right = base64_text::decode(mac).is_some_and(|mac| signing.verify_message(text.as_bytes(), &mac));
+    let is_right = base64_text::decode(mac.as_bytes()).is_some_and(|mac| signing.verify_message(text.as_bytes(), &mac));
     if is_right { Ok(()) } else { Err(Fault::Unauthenticated { why: "the mac of the token request is wrong" }) }
 }
 

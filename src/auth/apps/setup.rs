@@ -118,8 +118,6 @@ enum Author {
 }
 
 impl AppSetup {
-    /// # Errors
-    /// As [`json_body`].
     pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
         json_body(body, "not the description of an app: keys, namespaces, channels, limits")
     }

@@ -20,7 +20,7 @@ fn apps() -> Apps {
 
 fn created(apps: &Apps, setup: &Value) -> Arc<App> {
     let setup = AppSetup::from_json(setup.to_string().as_bytes()).unwrap();
-    apps.create(setup).unwrap()
+    apps.create(setup, None).unwrap()
 }
 
 /// A set-up of the shape that the SDKs' suites post (docs/protocols/ably.md §11.13), with values of our own.
@@ -223,12 +223,12 @@ fn bad_set_ups_are_refused() {
         (r#"{"channels":[{"name":"a","presence":[{"clientId":"b","data":"!","encoding":"base64"}]}]}"#, 40013),
         (r#"{"limits":{"presence":{"maxMembers":-1}}}"#, 40000),
     ] {
-        let made = AppSetup::from_json(setup.as_bytes()).and_then(|setup| apps().create(setup));
+        let made = AppSetup::from_json(setup.as_bytes()).and_then(|setup| apps().create(setup, None));
         assert_eq!(made.expect_err(setup).ably_code(), code, "{setup}");
     }
     let many = json!({"keys": vec![json!({}); limits::APP_PARTS + 1]});
     let many = AppSetup::from_json(many.to_string().as_bytes()).unwrap();
-    assert_eq!(apps().create(many).unwrap_err().ably_code(), 40000);
+    assert_eq!(apps().create(many, None).unwrap_err().ably_code(), 40000);
 }
 
 /// Nobody outside chooses ids and secrets; a key may be revoked from the start, for tests.

@@ -37,9 +37,6 @@ impl Tab {
     }
 
     /// Pays for a piece of which it is not known yet whether it will be kept: if so, [`Self::add_anyway`] finds it paid.
-    ///
-    /// # Errors
-    /// [`Full`]
     pub fn reserve(&mut self, bytes: usize) -> Result<(), Full> {
         let after = self.bytes.saturating_add(bytes);
         if let Some((account, kind)) = &self.payer

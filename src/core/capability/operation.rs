@@ -62,7 +62,8 @@ impl Operations {
     pub const ALL: Self = Self(u32::MAX);
 
     /// # Errors
-    /// What was found and what is allowed, when the list is empty, names what is unknown, or has `*` beside others.
+    /// What was found and what is allowed, when the list is empty, names what is unknown, or has `*` beside
+    /// others.
     pub(super) fn parse(names: &[String]) -> Result<Self, (String, String)> {
         let mut set = Self::NONE;
         for name in names {

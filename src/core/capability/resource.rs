@@ -18,9 +18,10 @@ impl Resource {
         &self.0
     }
 
-    /// Whether `channel` is one of its names; a resource covers another one if the text of that is. Between colons `*` stands for one segment, at the end for
-    /// one or more; anywhere else it is a character like others (`docs/protocols/ably.md §12.5`). A pattern that is read as a name gives the
-    /// right answer: its `*` is then a segment that only `*` admits, and a last `*` only a last `*`.
+    /// Whether `channel` is one of its names; a resource covers another one if the text of that is. Between colons `*` stands
+    /// for one segment, at the end for one or more; anywhere else it is a character like others
+    /// (`docs/protocols/ably.md §12.5`). A pattern that is read as a name gives the right answer: its `*` is then a segment
+    /// that only `*` admits, and a last `*` only a last `*`.
     pub fn matches(&self, channel: &str) -> bool {
         let (qualifier, name) = parts(channel);
         let (own_qualifier, pattern) = parts(&self.0);

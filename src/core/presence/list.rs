@@ -34,7 +34,6 @@ struct Pages {
 #[derive(Clone, Debug)]
 pub struct EncodedMembers {
     pub bytes: Bytes,
-    /// How many.
     pub len: usize,
 }
 

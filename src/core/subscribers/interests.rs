@@ -24,6 +24,8 @@ pub struct Interests {
     every_message: Places,
     /// Messages of some names only.
     named: FastMap<ByteString, Places>,
+    /// Messages that an expression chooses.
+    chosen: Places,
     /// Everybody's presence events.
     presence: Places,
     /// Presence events of the own connection only.
@@ -44,7 +46,9 @@ impl Interests {
     pub fn add(&mut self, place: usize, subscription: &Subscription) {
         let (place, filter) = (place as u32, &subscription.filter);
         if filter.modes.has(Modes::SUBSCRIBE) {
-            if filter.wants_every_name() {
+            if filter.expression.is_some() {
+                self.chosen.insert(place);
+            } else if filter.wants_every_name() {
                 self.every_message.insert(place);
             } else {
                 for name in filter.names() {
@@ -66,6 +70,7 @@ impl Interests {
     pub fn remove(&mut self, place: usize, subscription: &Subscription) {
         let (place, filter) = (place as u32, &subscription.filter);
         self.every_message.remove(&place);
+        self.chosen.remove(&place);
         for name in filter.names() {
             if let Some(places) = self.named.get_mut(name) {
                 places.remove(&place);
@@ -82,6 +87,7 @@ impl Interests {
     /// Who wants something of `entry`, of the `len` there are; whether they hear themselves is another question.
     pub fn in_entry<'a>(&'a self, entry: &Entry, len: usize) -> Interested<impl Iterator<Item = usize> + use<'a>> {
         let (first, second, own) = match &entry.body {
+            Body::Messages(_) if !self.chosen.is_empty() => return Interested::Unknown,
             // Who lists several of the names would come up more than once.
             Body::Messages(messages) if messages.len() > 1 && !self.named.is_empty() => return Interested::Unknown,
             Body::Messages(messages) => {

@@ -15,8 +15,8 @@ pub const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::fro
 /// Calls the wrapped handler and lets `amend` change the headers of what it answers.
 ///
 /// # Errors
-/// Those of the handler, their answers amended like any other: without the CORS headers a page could not read what went
-/// wrong.
+/// Those of the handler, their answers amended like any other: without the CORS headers a page could not read
+/// what went wrong.
 pub async fn amended<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -37,9 +37,6 @@ pub async fn amended<B: MessageBody + 'static>(
 
 /// What every answer says to browsers: it is what its type says, and addresses, which may hold tokens, go to nobody
 /// else. For `actix_web::middleware::from_fn`, outside of everything else.
-///
-/// # Errors
-/// Those of the wrapped handlers.
 pub async fn for_browsers<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,

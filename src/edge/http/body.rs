@@ -9,7 +9,7 @@ use actix_web::{
     rt::time::timeout,
     web,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use crate::{
@@ -51,6 +51,11 @@ pub fn charge_to(request: &HttpRequest, account: Account) {
     request.extensions_mut().insert(Payer(account));
 }
 
+/// Who pays for the body of `request`, and for what is made of it before its app is known.
+pub fn payer(request: &HttpRequest) -> Option<Account> {
+    request.extensions().get::<Payer>().map(|Payer(account)| account.clone())
+}
+
 /// The whole body, `limit` bytes at most.
 ///
 /// # Errors
@@ -59,9 +64,9 @@ pub async fn read(request: &HttpRequest, payload: &mut web::Payload, limit: usiz
     if let Some(size) = declared(request.headers()).filter(|size| *size > limit) {
         return Err(NoBody::TooLarge { size });
     }
-    let account = request.extensions().get::<Payer>().map(|Payer(account)| account.clone());
+    let account = payer(request);
     let body = async {
-        let (mut body, mut charge) = (BytesMut::new(), None);
+        let (mut body, mut charge) = (Vec::new(), None);
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| NoBody::Broken)?;
             let size = body.len() + chunk.len();
@@ -71,11 +76,11 @@ pub async fn read(request: &HttpRequest, payload: &mut web::Payload, limit: usiz
             if size > body.capacity() {
                 let room = size.max(2 * body.capacity()).min(limit);
                 pay(account.as_ref(), &mut charge, room).map_err(NoBody::NoRoom)?;
-                body.reserve(room - body.len());
+                body.reserve_exact(room - body.len());
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Body { bytes: body.freeze(), _charge: charge })
+        Ok(Body { bytes: body.into(), _charge: charge })
     };
     let in_time = timeout(limits::REQUEST_BODY_TIMEOUT, body).await;
     in_time.unwrap_or(Err(NoBody::Broken))

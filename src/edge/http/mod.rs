@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod amend;
+pub mod answer;
 pub mod body;
 pub mod cors;
 pub mod query;

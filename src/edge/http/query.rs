@@ -1,12 +1,19 @@
 //! The parameters of a query string, in the order in which they came.
 
+use actix_web::HttpRequest;
 use url::form_urlencoded;
+
+use crate::limits;
 
 /// A decoded query: percent-encoding undone, `+` is a space, as forms and most client libraries write it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
+    pub fn of(request: &HttpRequest) -> Self {
+        Self::parse(request.query_string())
+    }
+
     pub fn parse(text: &str) -> Self {
         Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
     }
@@ -16,6 +23,17 @@ impl Query {
         let mut pairs = self.0.iter();
         let found = pairs.find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// The same, unless it is empty.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|text| !text.is_empty())
+    }
+
+    /// How many items a page may have, by the parameter `limit`; none when that is no such number.
+    pub fn page_items(&self) -> Option<usize> {
+        let limit = self.get("limit").map_or(Ok(limits::PAGE_ITEMS), str::parse).ok();
+        limit.filter(|limit| (1..=limits::PAGE_ITEMS_MAX).contains(limit))
     }
 
     /// The first value with one of these names.

@@ -20,9 +20,6 @@ use actix_web::{
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 
 /// For `actix_web::middleware::from_fn`.
-///
-/// # Errors
-/// Those of the wrapped handlers.
 pub async fn to_the_end<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,

@@ -29,17 +29,11 @@ impl Redis {
     }
 
     /// The id of the newest entry of a stream; 0-0 when there is none.
-    ///
-    /// # Errors
-    /// [`RedisError`].
     pub async fn newest(&self, stream: &str) -> Result<EntryId, RedisError> {
         self.first("XREVRANGE", stream, ["+", "-"]).await
     }
 
     /// The id of the oldest entry that a stream still has; 0-0 when there is none.
-    ///
-    /// # Errors
-    /// [`RedisError`].
     pub async fn oldest(&self, stream: &str) -> Result<EntryId, RedisError> {
         self.first("XRANGE", stream, ["-", "+"]).await
     }
@@ -53,9 +47,6 @@ impl Redis {
     }
 
     /// Makes a consumer group that gets what comes after `after`, and its stream, if they are not there.
-    ///
-    /// # Errors
-    /// [`RedisError`].
     pub async fn create_group(&self, stream: &str, group: &str, after: EntryId) -> Result<(), RedisError> {
         let mut command = cmd("XGROUP");
         command.arg("CREATE").arg(stream).arg(group);
@@ -67,9 +58,6 @@ impl Redis {
     }
 
     /// Says that entries which were read for a group are done with.
-    ///
-    /// # Errors
-    /// [`RedisError`].
     pub async fn acknowledge(&self, stream: &str, group: &str, ids: &[EntryId]) -> Result<(), RedisError> {
         let mut command = cmd("XACK");
         command.arg(stream).arg(group);
@@ -80,9 +68,6 @@ impl Redis {
     }
 
     /// Takes over what consumers of a group read and have not acknowledged for `idle`; at most `count`.
-    ///
-    /// # Errors
-    /// [`RedisError`].
     pub async fn claim(
         &self,
         stream: &str,
@@ -99,9 +84,6 @@ impl Redis {
     }
 
     /// Forgets consumers of a group who have nothing to acknowledge and asked for nothing for `idle`.
-    ///
-    /// # Errors
-    /// [`RedisError`].
     pub async fn forget_consumers(&self, stream: &str, group: &str, idle: Duration) -> Result<(), RedisError> {
         let mut command = cmd("XINFO");
         command.arg("CONSUMERS").arg(stream).arg(group);

@@ -54,8 +54,7 @@ fn log(disk: &FaultyDisk, clock: &Clock) -> DiskLog {
 /// The same, whose memory an account pays for.
 fn log_paid_by(account: &Account, engine: Arc<Engine>, clock: &Clock) -> DiskLog {
     let bounds = Bounds { age: Duration::from_secs(120), entries: 1_000, bytes: 1 << 20 };
-    let account = account.clone();
-    let memory = MemoryLog::new(bounds, Arc::new(account));
+    let memory = MemoryLog::new(bounds, Arc::new(account.clone()));
     let retention = Retention { age: DAY, bytes: 1 << 30 };
     DiskLog::open(memory, engine, Box::new(move |_| Some(retention)), 1 << 20, clock.clone()).unwrap()
 }
@@ -72,7 +71,7 @@ fn fill(channel: &mut dyn ChannelLog, clock: &Clock, count: usize, size: usize) 
     (0..count).map(one).collect()
 }
 
-/// findings C4: while the past of one channel is read, the others are not locked: they open and close, and what is written
+/// findings C4 and G15: while the past of one channel is read, the others are not locked: they open and close, and what is written
 /// to them is committed.
 #[test]
 fn a_channel_that_is_read_locks_no_other() {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
+    core::json::object,
     limits,
     older::chat::{
         code::Code,
@@ -73,9 +74,7 @@ impl Request {
 
 impl<'a> Envelope<'a> {
     fn parse(text: &'a str) -> Option<Self> {
-        // serde takes an array for a struct's fields in order.
-        let is_object = text.trim_ascii_start().starts_with('{');
-        let mut envelope: Self = is_object.then(|| serde_json::from_str(text).ok())??;
+        let mut envelope: Self = object(text.as_bytes())?;
         envelope.id = envelope.id.filter(|id| id.get().len() <= limits::CHAT_REQUEST_ID_BYTES);
         Some(envelope)
     }

@@ -40,10 +40,6 @@ use crate::{
     },
 };
 
-/// The server has no room for what the connection needs.
-const NO_ROOM: CloseReason =
-    CloseReason::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
-
 /// A request that waits for those before it, and what pays for it until it is carried out.
 pub type Waiting = (Request, Option<Charge>);
 
@@ -115,7 +111,7 @@ impl Connection {
                 tracing::warn!(user, "a chat user is in too many groups to get the messages of all");
             }
             // It would miss its messages in silence.
-            Err(_) => transport.close(NO_ROOM),
+            Err(_) => transport.close(CloseReason::NO_CHANNEL),
         }
     }
 
@@ -238,7 +234,7 @@ impl ProtocolHandler for Connection {
                     self.enter(transport);
                 }
             }
-            Answer::AttachRefused { .. } => transport.close(NO_ROOM),
+            Answer::AttachRefused { .. } => transport.close(CloseReason::NO_CHANNEL),
             Answer::Published { .. } | Answer::PublishRefused { .. } | Answer::Detached { .. } => {}
         }
     }

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::{
     actors::transport::ProtocolHandler,
-    edge::{self, Endpoint, Ingress, Refusal, admission::NotAdmitted, refusal::explained},
+    edge::{self, Endpoint, Ingress, Refusal, Service, refusal::explained},
     limits,
     older::chat::{
         code::Code,
@@ -20,33 +20,19 @@ use crate::{
 };
 
 /// The way in of one worker thread.
-#[derive(Clone)]
-pub struct ChatEndpoint {
-    pub(super) ingress: Ingress,
-    pub(super) chat: Arc<Chat>,
-}
-
-impl ChatEndpoint {
-    pub fn new(ingress: Ingress, chat: Arc<Chat>) -> Self {
-        Self { ingress: ingress.with_message_bytes(limits::CHAT_FRAME_BYTES), chat }
-    }
-}
+pub type ChatEndpoint = Service<Chat>;
 
 impl Endpoint for ChatEndpoint {
     const NAME: &'static str = "chat";
     type Accepted = TokenUser;
     type Refused = Unauthorized;
 
-    fn ingress(&self) -> &Ingress {
-        &self.ingress
-    }
-
     fn check(&self, request: &HttpRequest) -> Result<TokenUser, Unauthorized> {
-        self.chat.tokens.get().user(request)
+        self.shared.tokens.get().user(request)
     }
 
     async fn open(&self, _: &HttpRequest, user: TokenUser) -> Result<Box<dyn ProtocolHandler>, Unauthorized> {
-        let chat = &self.chat;
+        let chat = &self.shared;
         // Before its groups are read, so that one that is made meanwhile is not missed.
         let registration = chat.online.register(user.id, Rooms::default());
         let groups = match chat.archive.groups_of(user.id).await {
@@ -61,18 +47,16 @@ impl Endpoint for ChatEndpoint {
 
     fn refuse(&self, refusal: &Refusal<Unauthorized>) -> HttpResponse {
         let code = match refusal {
-            Refusal::Own(unauthorized) => return unauthorized.response(self.chat.compat()),
+            Refusal::Own(unauthorized) => return unauthorized.response(self.shared.compat()),
             Refusal::Method => return no_method(self, "GET"),
             Refusal::NoHandshake(_) => Code::BadRequest,
-            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. } | NotAdmitted::TooOften(_)) => Code::TooFast,
-            Refusal::NotAdmitted(NotAdmitted::Full { .. } | NotAdmitted::NoMemory(_) | NotAdmitted::Draining) => {
-                Code::Unavailable
-            }
+            Refusal::NotAdmitted(refusal) if refusal.status() == 429 => Code::TooFast,
+            Refusal::NotAdmitted(_) => Code::Unavailable,
         };
         let reason = refusal.to_string();
         // In the source's shape there is no place for a reason but a header.
         let reply = Reply::from(code).because(reason.clone());
-        explained(respond(&reply, self.chat.compat()), &reason)
+        explained(respond(&reply, self.shared.compat()), &reason)
     }
 
     fn subprotocol(&self, request: &HttpRequest) -> Option<&'static str> {
@@ -81,8 +65,9 @@ impl Endpoint for ChatEndpoint {
 }
 
 /// Serves the paths of the chat's settings.
-pub fn routes(config: &mut web::ServiceConfig, endpoint: &ChatEndpoint) {
-    let path = endpoint.chat.settings.ws_path.as_str();
+pub fn routes(config: &mut web::ServiceConfig, ingress: Ingress, chat: Arc<Chat>) {
+    let endpoint = &Service::new(ingress.with_message_bytes(limits::CHAT_FRAME_BYTES), chat);
+    let path = endpoint.shared.settings.ws_path.as_str();
     config.service(web::resource(path).to(edge::websocket(endpoint)));
     http::routes(config, endpoint);
 }

@@ -38,7 +38,7 @@ pub fn respond(reply: &Reply, compat: ChatCompat) -> HttpResponse {
 
 /// For other methods than `allowed`, which are those of a path.
 pub fn no_method(endpoint: &ChatEndpoint, allowed: &'static str) -> HttpResponse {
-    let mut response = respond(&Code::MethodNotAllowed.into(), endpoint.chat.compat());
+    let mut response = respond(&Code::MethodNotAllowed.into(), endpoint.shared.compat());
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
 }
@@ -60,7 +60,7 @@ impl<T: Into<Reply>> From<T> for Failure {
 impl ChatEndpoint {
     /// Who asks.
     fn user(&self, request: &HttpRequest) -> Result<TokenUser, Failure> {
-        let user = self.chat.tokens.get().user(request);
+        let user = self.shared.tokens.get().user(request);
         user.map_err(|unauthorized| {
             let why = || format!("chat: a request is refused: {unauthorized}");
             self.ingress.note_refusal(request, Reason::Token, why);
@@ -69,8 +69,8 @@ impl ChatEndpoint {
     }
 
     async fn online_count(&self, _: &HttpRequest, _: &mut web::Payload) -> Outcome {
-        let count = self.chat.online.users();
-        Ok(Reply::done(&match self.chat.compat() {
+        let count = self.shared.online.users();
+        Ok(Reply::done(&match self.shared.compat() {
             ChatCompat::Document => json!({ "count": count }),
             ChatCompat::Source => json!({ "online_count": count }),
         }))
@@ -78,8 +78,8 @@ impl ChatEndpoint {
 
     async fn online_users(&self, request: &HttpRequest, _: &mut web::Payload) -> Outcome {
         self.user(request)?;
-        let users = self.chat.online.list(None, usize::MAX);
-        Ok(Reply::done(&match self.chat.compat() {
+        let users = self.shared.online.list(None, usize::MAX);
+        Ok(Reply::done(&match self.shared.compat() {
             ChatCompat::Document => json!({ "users": users }),
             ChatCompat::Source => json!({ "online_users": users }),
         }))
@@ -87,13 +87,13 @@ impl ChatEndpoint {
 
     /// §9: only a deep look asks the store.
     async fn health(&self, request: &HttpRequest, _: &mut web::Payload) -> HttpResponse {
-        let time = self.chat.now_text();
+        let time = self.shared.now_text();
         let mut body = json!({"status": "ok", "service": "websocket-service", "time": time});
-        if Query::parse(request.query_string()).get("deep") != Some("1") {
+        if Query::of(request).get("deep") != Some("1") {
             return HttpResponse::Ok().json(body);
         }
-        let store = if self.chat.settings.uses_mongodb() { "mongodb" } else { "store" };
-        if let Err(error) = self.chat.archive.ping().await {
+        let store = if self.shared.settings.uses_mongodb() { "mongodb" } else { "store" };
+        if let Err(error) = self.shared.archive.ping().await {
             tracing::warn!(%error, "the store of the chat does not answer");
             body["status"] = "error".into();
             body[store] = "down".into();
@@ -110,7 +110,7 @@ where
     H: AsyncFn(&ChatEndpoint, &HttpRequest, &mut web::Payload) -> Outcome + Clone + 'static,
 {
     let answer = async move |endpoint: &ChatEndpoint, request: &HttpRequest, payload: &mut web::Payload| {
-        let compat = endpoint.chat.compat();
+        let compat = endpoint.shared.compat();
         match handler(endpoint, request, payload).await {
             Ok(reply) | Err(Failure::Refused(reply)) => respond(&reply, compat),
             Err(Failure::Unauthorized(unauthorized)) => unauthorized.response(compat),
@@ -129,7 +129,7 @@ fn refuse_others(config: &mut web::ServiceConfig, path: &str, methods: Methods, 
 
 /// Serves everything but the WebSocket.
 pub fn routes(config: &mut web::ServiceConfig, endpoint: &ChatEndpoint) {
-    let settings = &endpoint.chat.settings;
+    let settings = &endpoint.shared.settings;
     let path = |name: &str| format!("{}/{name}", settings.api_path.trim_end_matches('/'));
     serve(config, &path("online-count"), Methods::Read, endpoint, ChatEndpoint::online_count);
     serve(config, &path("online-users"), Methods::Read, endpoint, ChatEndpoint::online_users);

@@ -28,7 +28,6 @@ pub const SUBPROTOCOL: &str = "x-token";
 /// Claims that name the user, the first one that does counts.
 const CLAIMS: [&str; 4] = ["ID", "id", "user_id", "userId"];
 
-/// A user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenUser {
     pub id: u64,
@@ -73,8 +72,6 @@ impl TokenReader {
         }
     }
 
-    /// # Errors
-    /// [`Unauthorized`]
     pub fn user(&self, request: &HttpRequest) -> Result<TokenUser, Unauthorized> {
         let token = &*self.token(request).ok_or(Unauthorized::NoToken)?;
         if token.len() > limits::TOKEN_BYTES {
@@ -134,7 +131,7 @@ impl TokenReader {
             if offered.next() == Some(SUBPROTOCOL) { offered.next() } else { None }
         };
         let in_query = || {
-            let query = self.in_query.then(|| Query::parse(request.query_string()))?;
+            let query = self.in_query.then(|| Query::of(request))?;
             query.get("token").map(str::to_owned)
         };
         let is_there = |token: &&str| !token.is_empty();

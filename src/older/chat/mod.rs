@@ -30,5 +30,5 @@ mod request_loop;
 mod sending;
 mod shared;
 
-pub use endpoint::{ChatEndpoint, routes};
+pub use endpoint::routes;
 pub use shared::Chat;

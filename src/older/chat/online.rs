@@ -25,14 +25,14 @@ pub enum Notice {
 /// The rooms that a connection has joined.
 pub type Rooms = Mutex<BTreeSet<String>>;
 
-/// There are as many as there may be.
+/// A connection has joined as many rooms as it may.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooMany;
 
 /// The connections of each user.
 pub type Online = online::Online<u64, Notice, Rooms>;
 
-/// One of them.
+/// One connection of a user.
 pub type Place = Registration<u64, Notice, Rooms>;
 
 impl Notice {

@@ -1,18 +1,14 @@
 //! What all connections and requests of the chat share.
 
-use std::{
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64},
 };
 
-use governor::{Quota, RateLimiter};
 use jiff::tz::TimeZone;
 
 use crate::{
-    actors::broker::FrameLimiter,
+    actors::broker::{self, FrameLimiter},
     auth::Leeway,
     clock::{Clock, OncePerSecond},
     config::{self, ChatCompat},
@@ -35,7 +31,6 @@ use crate::{
     },
 };
 
-/// See the module.
 pub struct Chat {
     pub settings: config::Chat,
     pub archive: SharedArchive,
@@ -65,14 +60,13 @@ impl Chat {
         clock: Clock,
         leeway: &Leeway,
     ) -> Self {
-        let rate = NonZeroU32::new(settings.requests_per_second);
         Self {
             settings: settings.clone(),
             archive,
             online: Arc::default(),
             zone: settings.zone(),
             tokens: Live::new(TokenReader::new(settings, clock.clone(), leeway)),
-            limiter: rate.map(|rate| RateLimiter::direct_with_clock(Quota::per_second(rate), clock.clone())),
+            limiter: broker::limiter(settings.requests_per_second, &clock),
             foreign: Foreign::default(),
             moderation,
             ids: Ids::new(clock.clone()),

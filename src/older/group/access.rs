@@ -44,7 +44,8 @@ impl Access {
     }
 
     /// # Errors
-    /// The token is wrong or has expired; the answer does not say which, but of a token of ours which claim is why.
+    /// The token is wrong or has expired; the answer does not say which, but of a token of ours which claim is
+    /// why.
     pub fn check(&self, token: &str, clock: &Clock) -> Result<Pass, Option<String>> {
         if token.is_empty() || token.len() > limits::TOKEN_BYTES {
             return Err(None);

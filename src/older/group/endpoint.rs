@@ -133,14 +133,16 @@ impl edge::Refused for Refused {
     }
 }
 
+impl AsRef<Ingress> for GroupEndpoint {
+    fn as_ref(&self) -> &Ingress {
+        &self.ingress
+    }
+}
+
 impl Endpoint for GroupEndpoint {
     const NAME: &'static str = "group";
     type Accepted = ConnectionPlace;
     type Refused = Refused;
-
-    fn ingress(&self) -> &Ingress {
-        &self.ingress
-    }
 
     fn check(&self, request: &HttpRequest) -> Result<ConnectionPlace, Refused> {
         let checked = self.shared.ip_filter.check_handshake(self.ingress.client_address(request));

@@ -98,9 +98,6 @@ pub struct AnswerTo {
 
 impl Groups {
     /// Finds what earlier runs have left in `store`.
-    ///
-    /// # Errors
-    /// When that cannot be read.
     pub fn open(
         settings: &config::Group,
         store: Arc<dyn Store>,

@@ -23,7 +23,7 @@ pub enum Access {
 
 /// A token, and the mailboxes it opens.
 pub struct Grant {
-    /// As long for every token, so that comparing always takes as long.
+    /// Of the token: digests have one length, so comparing them takes the same time for every token.
     digest: [u8; 32],
     names: Arc<[String]>,
 }

@@ -25,7 +25,7 @@ use crate::{
     ids::{ChannelName, ConnectionId, SessionId},
     older::postoffice::{
         access::Principal,
-        format::PostOfficeJson,
+        format::POST_OFFICE_JSON,
         owner::{Reader, ReaderHandle},
         refusal::{About, Refusal},
         shared::{ConnectionSlot, Mailbox, Shared},
@@ -34,14 +34,13 @@ use crate::{
     store::mailbox::Unconfirmed,
 };
 
-/// See the module.
 pub struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) principal: Principal,
     slot: Arc<ConnectionSlot>,
     started: Option<u64>,
-    /// Under which the letters of the mailbox stand in its channel.
+    /// The publisher of the letters of the mailbox in its channel.
     publisher: ConnectionId,
     session: Option<SessionId>,
     /// Attached: what is published comes.
@@ -170,15 +169,25 @@ impl Connection {
     }
 }
 
+/// Sends finished frames, if there are any.
+fn send(frames: Bytes, transport: &mut TransportContext<'_>) {
+    if !frames.is_empty() {
+        transport.send_frame(frames);
+    }
+}
+
 impl ProtocolHandler for Connection {
     fn format(&self) -> &'static dyn WireFormat {
-        &PostOfficeJson
+        &POST_OFFICE_JSON
     }
 
     fn terms(&self, settings: &broker::Settings) -> Terms {
         let mut terms = Terms::new(settings);
         if !self.shared.is_silent() {
-            terms.farewell = farewell;
+            terms.farewell = |reason| match reason {
+                CloseReason::TooBig { limit } => Some(Refusal::FrameTooLarge(limit).frame(&About::default())),
+                _ => None,
+            };
         }
         terms
     }
@@ -226,9 +235,7 @@ impl ProtocolHandler for Connection {
                     reader.is_ready = true;
                 }
                 let frames = self.gather();
-                if !frames.is_empty() {
-                    transport.send_frame(frames);
-                }
+                send(frames, transport);
             }
             Answer::AttachRefused { fault, .. } => self.refuse_attachment(fault, transport),
             // What was refused is in the mailbox all the same.
@@ -249,30 +256,21 @@ impl ProtocolHandler for Connection {
 
     fn ponged(&mut self, payload: &Bytes, transport: &mut TransportContext<'_>) {
         let read = self.unconfirmed.pong(payload);
-        self.shared.confirm(&self.mailbox, read);
+        self.shared.mailboxes.remove(&self.mailbox, read);
         let has_more = self.is_behind || self.mailbox.lock().queue.last() > self.highest;
         let frames = if self.is_ready && has_more { self.gather() } else { self.ping() };
-        if !frames.is_empty() {
-            transport.send_frame(frames);
-        }
+        send(frames, transport);
     }
 
     /// A clean close confirms (`§4`).
     fn hung_up(&mut self) {
         let read = self.unconfirmed.drain();
-        self.shared.confirm(&self.mailbox, read);
+        self.shared.mailboxes.remove(&self.mailbox, read);
     }
 
     fn closed(&mut self, transport: &mut TransportContext<'_>) {
         self.shared.leave(&self.mailbox, transport.handle().session);
         self.slot.give_back();
-    }
-}
-
-fn farewell(reason: CloseReason) -> Option<Bytes> {
-    match reason {
-        CloseReason::TooBig { limit } => Some(Refusal::FrameTooLarge(limit).frame(&About::default())),
-        _ => None,
     }
 }
 

@@ -100,13 +100,6 @@ impl Shared {
         }
     }
 
-    /// A reader has these letters.
-    pub fn confirm(&self, mailbox: &Mailbox, numbers: Vec<u64>) {
-        if !numbers.is_empty() {
-            self.mailboxes.remove(mailbox, numbers);
-        }
-    }
-
     /// The text of a letter that is on disk; none when it cannot be read.
     pub fn text(&self, mailbox: &Mailbox, number: u64) -> Option<Bytes> {
         let body = self.mailboxes.body(&mailbox.name, number);
@@ -136,11 +129,12 @@ impl Shared {
         }
     }
 
-    /// Removes the letters of a mailbox that have waited too long.
+    /// Removes the letters of a mailbox that have waited too long, and forgets the ids of those that came long ago.
     pub fn expire(&self, mailbox: &Mailbox) {
         let age = Duration::as_millis(&self.settings.mailbox_age) as u64;
         let before = self.clock.now().millis().saturating_sub(age).saturating_add(1);
         self.mailboxes.expire(mailbox, Timestamp::from_millis(before));
+        mailbox.lock().owner.forget_old(self.clock.uptime());
     }
 
     /// Removes what is too old, and tries again what could not be written.

@@ -7,18 +7,19 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{
-        StatusCode,
-        header::{AUTHORIZATION, RETRY_AFTER},
-    },
+    http::header::{AUTHORIZATION, RETRY_AFTER},
     web,
 };
 use serde_json::json;
 
 use crate::{
     actors::{refusals::Reason, transport::context::ProtocolHandler},
-    config,
-    edge::{self, Endpoint, Ingress, Methods, Refusal, admission::NotAdmitted, http::query::Query, refusal::explained},
+    edge::{
+        self, Endpoint, Ingress, Methods, Refusal, Service,
+        admission::NotAdmitted,
+        http::{answer, query::Query},
+        refusal::explained,
+    },
     error::{Fault, Reply, reply_table},
     limits,
     older::postoffice::{
@@ -30,11 +31,7 @@ use crate::{
 };
 
 /// The way in to PostOffice, of one worker thread.
-#[derive(Clone)]
-pub struct PostOffice {
-    ingress: Ingress,
-    shared: Arc<Shared>,
-}
+pub type PostOffice = Service<Shared>;
 
 /// A client whose token opens its mailbox.
 pub struct Accepted {
@@ -45,14 +42,9 @@ pub struct Accepted {
 }
 
 impl PostOffice {
-    pub fn new(ingress: Ingress, shared: Arc<Shared>) -> Self {
-        let ingress = ingress.with_message_bytes(shared.settings.max_message_bytes);
-        Self { ingress, shared }
-    }
-
     /// The mailbox that is named, and whose it is, if the token opens it.
     fn identify<'q>(&self, request: &HttpRequest, query: &'q Query) -> Result<(&'q str, Principal), Refused> {
-        let name = query.get("clientID").filter(|name| !name.is_empty());
+        let name = query.text("clientID");
         let token = bearer(request).or_else(|| query.get("token")).unwrap_or_default();
         let principal = self.shared.access.get().check(token, name, self.shared.clock.now());
         let principal = principal.ok_or(Refused::Unauthorized)?;
@@ -62,7 +54,7 @@ impl PostOffice {
 
     /// Whoever may open a mailbox may read its threads.
     async fn thread(&self, request: &HttpRequest) -> Result<Thread, Refused> {
-        let query = Query::parse(request.query_string());
+        let query = Query::of(request);
         let (name, _) = self.identify(request, &query).inspect_err(|refused| {
             if let Refused::Unauthorized = refused {
                 let why = || "postoffice: a request is refused: the token does not open the mailbox".to_owned();
@@ -83,12 +75,8 @@ impl Endpoint for PostOffice {
     type Accepted = Accepted;
     type Refused = Refused;
 
-    fn ingress(&self) -> &Ingress {
-        &self.ingress
-    }
-
     fn check(&self, request: &HttpRequest) -> Result<Accepted, Refused> {
-        let query = Query::parse(request.query_string());
+        let query = Query::of(request);
         let identified = self.identify(request, &query);
         let replaces = || identified.as_ref().is_ok_and(|(name, _)| self.shared.would_replace(name));
         if self.shared.is_full() && !replaces() {
@@ -112,7 +100,7 @@ impl Endpoint for PostOffice {
     }
 
     fn refuse(&self, refusal: &Refusal<Refused>) -> HttpResponse {
-        answer(&match refusal {
+        refused(&match refusal {
             Refusal::NotAdmitted(NotAdmitted::TooOften(_)) => Reply::new(429, "Too Many Requests", refusal.to_string()),
             Refusal::NotAdmitted(_) => Reply::new(503, LIMIT_REACHED, refusal.to_string()),
             Refusal::Method | Refusal::NoHandshake(_) => Reply::new(400, "Bad Request", refusal.to_string()),
@@ -182,15 +170,14 @@ impl From<Fault> for Refused {
     }
 }
 
-fn answer(reply: &Reply) -> HttpResponse {
-    let status = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = HttpResponse::build(status);
-    let response = response.content_type("text/plain; charset=utf-8").body(format!("{}\n", reply.text));
-    explained(response, &reply.reason)
+fn refused(reply: &Reply) -> HttpResponse {
+    explained(answer::plain(reply.code, &reply.text), &reply.reason)
 }
 
 /// Serves these paths; with `any_path` every other one, too.
-pub fn routes(config: &mut web::ServiceConfig, endpoint: &PostOffice, settings: &config::PostOffice) {
+pub fn routes(config: &mut web::ServiceConfig, ingress: Ingress, shared: Arc<Shared>) {
+    let settings = &shared.settings;
+    let endpoint = &Service::new(ingress.with_message_bytes(settings.max_message_bytes), Arc::clone(&shared));
     for path in settings.ws_paths() {
         config.route(path, web::get().to(edge::websocket(endpoint)));
     }
@@ -204,9 +191,9 @@ pub fn routes(config: &mut web::ServiceConfig, endpoint: &PostOffice, settings: 
         edge::route(config, path, Methods::PlainRead, endpoint, async |endpoint, request, _| {
             match endpoint.thread(request).await {
                 Ok(thread) => HttpResponse::Ok().json(thread),
-                Err(refused) => {
-                    let mut response = answer(&refused.reply());
-                    if let Refused::Busy = refused {
+                Err(why) => {
+                    let mut response = refused(&why.reply());
+                    if let Refused::Busy = why {
                         response.headers_mut().insert(RETRY_AFTER, 1.into());
                     }
                     response

@@ -2,30 +2,20 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-
 use crate::core::{
     frame,
-    message::{Data, Entry, Message, is_json, write_json_text},
-    wire::{self, Slot, WireFormat},
+    message::{Data, Message, is_json, write_json_text},
+    wire::{Each, Slot},
 };
 
 /// What the channels of mailboxes begin with (docs/architecture.md §5).
 pub const PREFIX: &str = "po:";
 
 /// Letters as mailboxes get them.
-pub struct PostOfficeJson;
-
-impl WireFormat for PostOfficeJson {
-    fn slot(&self) -> Slot {
-        Slot::PostOfficeJson
-    }
-
-    fn encode(&self, entry: &Entry) -> Bytes {
-        let mailbox = entry.channel.as_str().trim_start_matches(PREFIX);
-        wire::each(entry, |message| frame::text(letter(message, mailbox).as_bytes()))
-    }
-}
+pub static POST_OFFICE_JSON: Each = Each(Slot::PostOfficeJson, |entry, message| {
+    let mailbox = entry.channel.as_str().trim_start_matches(PREFIX);
+    frame::text(letter(message, mailbox).as_bytes())
+});
 
 /// The letter that a message is for a mailbox.
 pub fn letter<'a>(message: &'a Message, mailbox: &str) -> Cow<'a, str> {
@@ -63,11 +53,14 @@ mod tests {
 
     use serde_json::{Value, json};
 
+    use bytes::Bytes;
+
     use super::*;
     use crate::{
         core::{
-            message::{Body, EntryId, Payload},
+            message::{Body, Entry, EntryId, Payload},
             serial::{Epoch, Mint},
+            wire::WireFormat as _,
         },
         ids::{ChannelName, ClientId, Timestamp},
     };
@@ -92,7 +85,7 @@ mod tests {
     fn a_letter_is_its_own_frame() {
         let text = r#"{ "to": "erp", "n": 1.10 }"#;
         let message = Message { payload: Payload::json(text.into()), ..Message::default() };
-        assert_eq!(payload_of(&PostOfficeJson.encode(&entry(message))), text);
+        assert_eq!(payload_of(&POST_OFFICE_JSON.encode(&entry(message))), text);
     }
 
     #[test]
@@ -103,7 +96,7 @@ mod tests {
             client_id: ClientId::new("ann"),
             ..Message::default()
         };
-        let letter: Value = serde_json::from_str(&payload_of(&PostOfficeJson.encode(&entry(message)))).unwrap();
+        let letter: Value = serde_json::from_str(&payload_of(&POST_OFFICE_JSON.encode(&entry(message)))).unwrap();
         assert_eq!(letter, json!({"from": "ann", "to": "erp", "subject": "greeting", "content": "hello", "type": 1}));
     }
 }

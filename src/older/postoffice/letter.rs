@@ -49,19 +49,15 @@ impl<'a> Letter<'a> {
 
     /// A string, or anything else as it is written: for what is compared or shown, not for what is typed.
     pub fn shown(&self, name: &str) -> Option<Cow<'a, str>> {
-        let value = self.get(name)?;
-        let text = serde_json::from_str::<String>(value);
-        Some(text.map_or(Cow::Borrowed(value), Cow::Owned))
+        self.get(name).map(shown)
     }
 
     /// Everything that a recipient may take for the sender: also spellings like `From`, which Go's reader takes for
     /// `from`.
     pub fn senders(&self) -> impl Iterator<Item = Cow<'a, str>> {
-        let fields = self.fields.iter();
-        fields.filter(|(name, value)| name.eq_ignore_ascii_case("from") && value.get() != "null").map(|(_, value)| {
-            let text = serde_json::from_str::<String>(value.get());
-            text.map_or(Cow::Borrowed(value.get()), Cow::Owned)
-        })
+        let is_sender =
+            |(name, value): &&(String, &RawValue)| name.eq_ignore_ascii_case("from") && value.get() != "null";
+        self.fields.iter().filter(is_sender).map(|(_, value)| shown(value.get()))
     }
 
     /// Who is named in `to` or `cc`; a number counts as its text where `takes_numbers`.
@@ -69,29 +65,22 @@ impl<'a> Letter<'a> {
         let Some(value) = self.get(field) else {
             return Names::Nobody;
         };
-        if let Ok(name) = serde_json::from_str::<String>(value) {
-            return match &*name {
-                "" => Names::Nobody,
-                _ => Names::Listed(vec![name], Vec::new()),
-            };
+        let is_number = || takes_numbers && serde_json::from_str::<serde_json::Number>(value).is_ok();
+        match serde_json::from_str::<String>(value) {
+            Ok(name) if name.is_empty() => return Names::Nobody,
+            Ok(name) => return Names::Listed(vec![name], Vec::new()),
+            Err(_) if is_number() => return Names::Listed(vec![value.to_owned()], Vec::new()),
+            Err(_) => {}
         }
-        if takes_numbers && serde_json::from_str::<serde_json::Number>(value).is_ok() {
-            return Names::Listed(vec![value.to_owned()], Vec::new());
-        }
-        let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(value) else {
-            return Names::Wrong;
-        };
-        if items.is_empty() {
-            return Names::Nobody;
-        }
+        let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(value) else { return Names::Wrong };
         let (mut names, mut wrong) = (Vec::new(), Vec::new());
-        for (place, item) in items.into_iter().enumerate() {
+        for (place, item) in items.iter().enumerate() {
             match serde_json::from_str::<String>(item.get()) {
                 Ok(name) if !name.is_empty() => names.push(name),
                 _ => wrong.push(place),
             }
         }
-        Names::Listed(names, wrong)
+        if items.is_empty() { Names::Nobody } else { Names::Listed(names, wrong) }
     }
 
     /// Who is discarded last when there is no room; 0 unless it is a whole number.
@@ -125,6 +114,10 @@ impl<'a> Letter<'a> {
         text.push('}');
         text.into()
     }
+}
+
+fn shown(value: &str) -> Cow<'_, str> {
+    serde_json::from_str::<String>(value).map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
 struct Fields<'a>(Vec<(String, &'a RawValue)>);

@@ -21,5 +21,5 @@ mod submit;
 mod thread;
 mod validation;
 
-pub use endpoint::{PostOffice, routes};
+pub use endpoint::routes;
 pub use shared::Shared;

@@ -5,13 +5,13 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     actors::fanout::hub::TransportHandle,
+    core::budget::{Kind, Tab},
     ids::{ChannelName, ConnectionId, SessionId},
     limits,
     older::postoffice::{format::PREFIX, shared::ConnectionSlot},
     store::mailbox::{Bounds, Full, Message, Owner, Payers, Put, Queue, Removed},
 };
 
-/// See the module.
 pub struct MailboxOwner<H = ReaderHandle> {
     pub channel: ChannelName,
     /// Names the letters of the mailbox among the entries of its channel, together with their numbers. It cannot be
@@ -23,6 +23,8 @@ pub struct MailboxOwner<H = ReaderHandle> {
     /// The mailbox outlives its connections.
     pub is_remembered: bool,
     seen: HashMap<Arc<str>, Seen>,
+    /// For these.
+    tab: Tab,
 }
 
 /// A connection that reads the mailbox.
@@ -49,6 +51,11 @@ pub struct Storage {
     /// They wait, on disk.
     pub is_on: bool,
     pub bounds: Bounds,
+}
+
+/// What it costs to remember the id of a letter.
+fn cost(id: &str) -> usize {
+    limits::SEEN_ID_COST + id.len()
 }
 
 /// What came of a letter.
@@ -78,6 +85,7 @@ impl<H: Send + 'static> Owner for MailboxOwner<H> {
             on_way: 0,
             is_remembered: false,
             seen: HashMap::new(),
+            tab: Tab::default(),
         }
     }
 
@@ -94,9 +102,6 @@ impl<H> MailboxOwner<H> {
     }
 
     /// Takes a letter in; `uptime` is the monotonic now.
-    ///
-    /// # Errors
-    /// [`Full`].
     pub fn take_in(
         &mut self,
         (letter, id): (Message, Option<Arc<str>>),
@@ -113,6 +118,12 @@ impl<H> MailboxOwner<H> {
             return Ok(Taken::Dropped);
         }
         let is_read = self.readers.iter().any(|reader| reader.is_ready && !reader.is_behind);
+        if let Some(id) = &id {
+            if self.seen.is_empty() {
+                self.tab = Tab::new(payers.memory.clone(), Kind::SeenIds);
+            }
+            self.tab.reserve(cost(id)).map_err(Full::Memory)?;
+        }
         let bounds = if is_read { Bounds::NONE } else { storage.bounds };
         let put = queue.put(letter, bounds, self.on_way, payers)?;
         if let Some(id) = id {
@@ -147,17 +158,30 @@ impl<H> MailboxOwner<H> {
     /// Only what was taken in: a letter that was refused is to be taken in when it comes again.
     fn remember(&mut self, id: Arc<str>, number: u64, uptime: Duration) {
         if self.seen.len() >= limits::POST_IDS {
-            self.seen.retain(|_, seen| uptime.saturating_sub(seen.at) < limits::IDEMPOTENCY_WINDOW);
+            self.forget_old(uptime);
         }
         if self.seen.len() >= limits::POST_IDS {
-            self.seen.clear();
+            self.retain_seen(|_| false);
         }
+        self.tab.add_anyway(cost(&id));
         self.seen.insert(id, Seen { number, at: uptime });
+    }
+
+    /// Forgets the ids of letters that came too long ago to be sent again.
+    pub fn forget_old(&mut self, uptime: Duration) {
+        self.retain_seen(|seen| uptime.saturating_sub(seen.at) < limits::IDEMPOTENCY_WINDOW);
+    }
+
+    fn retain_seen(&mut self, stays: impl Fn(&Seen) -> bool) {
+        self.seen.extract_if(|_, seen| !stays(seen)).for_each(|(id, _)| self.tab.remove(cost(&id)));
+        if self.seen.is_empty() {
+            self.tab.clear();
+        }
     }
 
     /// A letter could not be stored: it is to be taken in when it comes again.
     pub fn forget(&mut self, number: u64) {
-        self.seen.retain(|_, seen| seen.number != number);
+        self.retain_seen(|seen| seen.number != number);
     }
 }
 

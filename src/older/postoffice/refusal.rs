@@ -14,7 +14,7 @@ use crate::{
 };
 
 reply_table! {
-    /// See the module; `code` and text of each.
+    /// `code` and text of each.
     #[derive(Clone, Debug)]
     pub enum Refusal {
         TooFast => ("rate_limited", "letters come faster than limits.publishes_per_second allows".into()),

@@ -35,7 +35,6 @@ pub type Mailbox = mailbox::Mailbox<MailboxOwner>;
 const REMEMBERED: &str = "po_mailboxes";
 const LETTERS: mailbox::Tables = mailbox::Tables { facts: "po_waiting", bodies: "po_letters" };
 
-/// See the module.
 pub struct Shared {
     pub settings: config::PostOffice,
     pub access: Live<Access>,

@@ -31,7 +31,7 @@ pub fn submit(connection: &Connection, text: &ByteString, transport: &mut Transp
         return connection.refuse(&Refusal::NotJson, &About::default(), transport);
     };
     let about = About::letter(&letter);
-    let Recipients { names, wrong } = match check(connection, &letter) {
+    let (names, wrong) = match check(connection, &letter) {
         Ok(recipients) => recipients,
         Err(refusal) => return connection.refuse(&refusal, &about, transport),
     };
@@ -53,13 +53,8 @@ pub fn submit(connection: &Connection, text: &ByteString, transport: &mut Transp
     }
 }
 
-/// Who is named in `to` and `cc`.
-struct Recipients {
-    /// Each once.
-    names: Vec<String>,
-    /// Where something else than a name stands.
-    wrong: Vec<String>,
-}
+/// Who is named in `to` and `cc`, each once; and the places where something else than a name stands.
+type Recipients = (Vec<String>, Vec<String>);
 
 fn check(connection: &Connection, letter: &Letter<'_>) -> Result<Recipients, Refusal> {
     let settings = &connection.shared.settings;
@@ -91,7 +86,7 @@ fn recipients(settings: &config::PostOffice, letter: &Letter<'_>) -> Result<Reci
     wrong.extend(unreadable);
     let mut seen = HashSet::new();
     all.retain(|name| seen.insert(name.clone()));
-    Ok(Recipients { names: all, wrong })
+    Ok((all, wrong))
 }
 
 /// Nobody writes as somebody else (`§1`).

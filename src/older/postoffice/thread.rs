@@ -40,24 +40,17 @@ impl ThreadQuery {
     /// # Errors
     /// Without a `subjectId`, or with a `limit` that is none.
     pub fn parse(query: &query::Query) -> Result<Self, Refused> {
-        let subject_id = query.get("subjectId").filter(|id| !id.is_empty());
-        let limit = query.get("limit").map_or(Ok(limits::PAGE_ITEMS), str::parse).ok();
-        let limit = limit.filter(|limit| (1..=limits::PAGE_ITEMS_MAX).contains(limit));
         Ok(Self {
-            subject_id: subject_id.ok_or(Refused::NoSubject)?.to_owned(),
-            limit: limit.ok_or(Refused::BadLimit)?,
+            subject_id: query.text("subjectId").ok_or(Refused::NoSubject)?.to_owned(),
+            limit: query.page_items().ok_or(Refused::BadLimit)?,
         })
     }
 
     /// The newest letters of the thread in a mailbox: those that carry its id as `subjectId` or `references`.
-    ///
-    /// # Errors
-    /// [`Fault::Busy`], [`Fault::Internal`].
     pub async fn read(&self, mailbox: &Mailbox, broker: &Arc<Broker>) -> Result<Thread, Fault> {
         let channel = mailbox.lock().owner.channel.clone();
-        let mut letters = Vec::new();
-        let mut after = None;
-        for _ in 0..limits::POST_THREAD_PAGES {
+        let (mut letters, mut has_more, mut after) = (Vec::new(), true, None);
+        'pages: for _ in 0..limits::POST_THREAD_PAGES {
             let query = Query {
                 kind: Kind::Messages,
                 start: None,
@@ -70,21 +63,21 @@ impl ThreadQuery {
             let page = broker.history(&channel, query).await?;
             for (entry, index) in page.items {
                 let message = entry.messages().get(index);
-                let Some(message) = message.filter(|message| self.is_meant(message)) else {
-                    continue;
-                };
+                let Some(message) = message.filter(|message| self.is_meant(message)) else { continue };
                 if letters.len() == self.limit {
-                    return Ok(Thread::of(letters, true));
+                    break 'pages;
                 }
                 let letter = format::letter(message, &mailbox.name);
                 letters.push(RawValue::from_string(letter.into_owned()).map_err(|_| Fault::Internal)?);
             }
             after = page.next;
             if after.is_none() {
-                return Ok(Thread::of(letters, false));
+                has_more = false;
+                break;
             }
         }
-        Ok(Thread::of(letters, true))
+        letters.reverse();
+        Ok(Thread { letters, has_more })
     }
 
     fn is_meant(&self, message: &Message) -> bool {
@@ -92,12 +85,5 @@ impl ThreadQuery {
         let headers = extras.and_then(|extras| extras.get("headers"));
         let is_it = |name| headers.is_some_and(|headers| headers[name] == *self.subject_id);
         THREAD_FIELDS.into_iter().any(is_it)
-    }
-}
-
-impl Thread {
-    fn of(mut newest_first: Vec<Box<RawValue>>, has_more: bool) -> Self {
-        newest_first.reverse();
-        Self { letters: newest_first, has_more }
     }
 }

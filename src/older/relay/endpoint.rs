@@ -2,9 +2,8 @@
 
 use std::{
     convert::Infallible,
-    num::NonZeroU32,
     panic::AssertUnwindSafe,
-    sync::{Arc, Once, atomic::AtomicUsize},
+    sync::{Arc, Once},
 };
 
 use actix_web::{
@@ -14,25 +13,26 @@ use actix_web::{
 };
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
-use governor::{Quota, RateLimiter};
 
 use crate::{
-    actors::{broker::FrameLimiter, refusals::Reason, transport::context::ProtocolHandler},
+    actors::{
+        broker::{self, FrameLimiter},
+        refusals::Reason,
+        transport::ProtocolHandler,
+    },
     auth::{ApiKey, JwtKey, Leeway, Proof},
     clock::Clock,
-    config::{self, Identify, UnresolvedToken},
+    config::{self, Identify},
     core::budget::Account,
-    edge::{self, Endpoint, Ingress, Methods, Refusal, admission::NotAdmitted, http::query::Query, refusal::explained},
+    edge::{
+        self, Endpoint, Ingress, Methods, Refusal, Service,
+        admission::NotAdmitted,
+        http::{answer, query::Query},
+        refusal::explained,
+    },
     limits,
     live::Live,
-    older::relay::{
-        away::Away,
-        commands::{self, ReadingRules},
-        delivery::Delivery,
-        reply::RelayError,
-        schedule::Schedule,
-        socket::Socket,
-    },
+    older::relay::{delivery::Delivery, pages, push, reply::RelayError, schedule::Schedule, socket::Socket},
     store::Store,
 };
 
@@ -62,7 +62,6 @@ pub struct Shared {
     pub keys: Live<Keys>,
     pub delivery: Delivery,
     pub schedule: Schedule,
-    pub rules: ReadingRules,
     /// Of pushes.
     pub limiter: Option<FrameLimiter>,
     /// Warns that keys do not belong into URLs.
@@ -73,9 +72,6 @@ pub struct Shared {
 
 impl Shared {
     /// Finds what earlier runs have left in `store`.
-    ///
-    /// # Errors
-    /// When that cannot be read.
     pub fn open(
         settings: &config::Relay,
         store: Arc<dyn Store>,
@@ -83,19 +79,13 @@ impl Shared {
         clock: Clock,
         leeway: &Leeway,
     ) -> anyhow::Result<Self> {
-        let online = Arc::default();
-        let away = Away::open(&store, account, Arc::clone(&online), clock.clone(), settings.offline_ttl)
+        let delivery = Delivery::open(&store, account, clock.clone(), settings.offline_ttl)
             .context("cannot read the relay's pushes for users who are away in the data folder")?;
-        let rate = NonZeroU32::new(settings.pushes_per_second);
         Ok(Self {
             keys: Live::new(Keys::new(settings, leeway)),
-            delivery: Delivery { online, connections: AtomicUsize::new(0), away },
+            delivery,
             schedule: Schedule::new(store, clock.clone(), settings.max_lateness, settings.overdue_grace),
-            rules: ReadingRules {
-                lenient: settings.lenient_push,
-                reject_unresolved: settings.unresolved_token == UnresolvedToken::Reject,
-            },
-            limiter: rate.map(|rate| RateLimiter::direct_with_clock(Quota::per_second(rate), clock)),
+            limiter: broker::limiter(settings.pushes_per_second, &clock),
             key_in_url: Once::new(),
             sender: Arc::default(),
             settings: settings.clone(),
@@ -104,35 +94,30 @@ impl Shared {
 }
 
 /// The relay on one worker thread.
-#[derive(Clone)]
-pub struct Relay {
-    pub ingress: Ingress,
-    pub shared: Arc<Shared>,
+pub type Relay = Service<Shared>;
+
+/// One worker thread sends what is delayed; when it ends, the next one that is made takes over.
+fn send_delayed(Service { ingress, shared }: &Relay) {
+    if let Ok(turn) = Arc::clone(&shared.sender).try_lock_owned() {
+        let (shared, broker) = (Arc::clone(shared), Arc::clone(&ingress.worker.broker));
+        rt::spawn(async move {
+            let _turn = turn;
+            // A panic in one push must not end what serves all of them.
+            while AssertUnwindSafe(shared.schedule.run(&shared.delivery, &broker)).catch_unwind().await.is_err() {
+                tracing::error!("sending delayed pushes has panicked; it begins anew");
+                rt::time::sleep(limits::RELAY_SCHEDULE_CHECK).await;
+            }
+        });
+    }
 }
 
 impl Relay {
-    /// One worker thread sends what is delayed; when it ends, the next one that is made takes over.
-    pub fn new(ingress: Ingress, shared: Arc<Shared>) -> Self {
-        if let Ok(turn) = Arc::clone(&shared.sender).try_lock_owned() {
-            let (shared, broker) = (Arc::clone(&shared), Arc::clone(&ingress.worker.broker));
-            rt::spawn(async move {
-                let _turn = turn;
-                // A panic in one push must not end what serves all of them.
-                while AssertUnwindSafe(shared.schedule.run(&shared.delivery, &broker)).catch_unwind().await.is_err() {
-                    tracing::error!("sending delayed pushes has panicked; it begins anew");
-                    rt::time::sleep(limits::RELAY_SCHEDULE_CHECK).await;
-                }
-            });
-        }
-        Self { ingress, shared }
-    }
-
     /// The first key that is shown decides (§2).
     fn check_key(&self, request: &HttpRequest) -> Result<(), RelayError> {
         let header = |name| request.headers().get(name).map(HeaderValue::as_bytes).filter(|key| !key.is_empty());
-        let query = Query::parse(request.query_string());
+        let query = Query::of(request);
         let shown = header("X-API-KEY").or_else(|| header("API-KEY")).or_else(|| {
-            let key = query.get("api_key").filter(|key| !key.is_empty())?;
+            let key = query.text("api_key")?;
             self.shared.key_in_url.call_once(|| {
                 tracing::warn!("a relay push has its key in the URL, where proxies log it; use the header X-API-KEY");
             });
@@ -151,22 +136,16 @@ impl Relay {
 
 impl Endpoint for Relay {
     const NAME: &'static str = "relay";
-    type Accepted = ();
+    type Accepted = Option<String>;
     type Refused = Infallible;
 
-    fn ingress(&self) -> &Ingress {
-        &self.ingress
+    /// Anybody may come in; a token is judged as that of a frame.
+    fn check(&self, request: &HttpRequest) -> Result<Option<String>, Infallible> {
+        Ok(Query::of(request).text("token").map(str::to_owned))
     }
 
-    /// Anybody may come in.
-    fn check(&self, _: &HttpRequest) -> Result<(), Infallible> {
-        Ok(())
-    }
-
-    async fn open(&self, request: &HttpRequest, (): ()) -> Result<Box<dyn ProtocolHandler>, Infallible> {
-        let query = Query::parse(request.query_string());
-        let token = query.get("token").filter(|token| !token.is_empty());
-        Ok(Box::new(Socket::new(Arc::clone(&self.shared), token.map(str::to_owned))))
+    async fn open(&self, _: &HttpRequest, token: Option<String>) -> Result<Box<dyn ProtocolHandler>, Infallible> {
+        Ok(Box::new(Socket::new(Arc::clone(&self.shared), token)))
     }
 
     fn refuse_request(&self, _: &HttpRequest, refusal: NotAdmitted) -> HttpResponse {
@@ -176,13 +155,9 @@ impl Endpoint for Relay {
     fn refuse(&self, refusal: &Refusal<Infallible>) -> HttpResponse {
         let answer = match refusal {
             Refusal::Method => return RelayError::MethodNotAllowed("GET").into(),
-            Refusal::NotAdmitted(NotAdmitted::AddressFull { .. } | NotAdmitted::TooOften(_)) => {
-                RelayError::TooManyConnections.into()
-            }
+            Refusal::NotAdmitted(refusal) if refusal.status() == 429 => RelayError::TooManyConnections.into(),
             Refusal::NotAdmitted(_) => RelayError::Busy.into(),
-            Refusal::NoHandshake(_) => {
-                HttpResponse::BadRequest().content_type("text/plain; charset=utf-8").body("Bad Request\n")
-            }
+            Refusal::NoHandshake(_) => answer::plain(400, "Bad Request"),
             Refusal::Own(never) => match *never {},
         };
         explained(answer, &refusal.to_string())
@@ -190,15 +165,17 @@ impl Endpoint for Relay {
 }
 
 /// Serves the paths of the relay's settings.
-pub fn routes(config: &mut web::ServiceConfig, relay: &Relay) {
+pub fn routes(config: &mut web::ServiceConfig, ingress: Ingress, shared: Arc<Shared>) {
+    let relay = &Service::new(ingress, shared);
+    send_delayed(relay);
     let settings = &relay.shared.settings;
     config.service(web::resource(&*settings.ws_path).to(edge::websocket(relay)));
     let push_path = settings.push_path.trim_end_matches('/');
-    serve(config, relay, push_path, &Method::POST, commands::push);
-    serve(config, relay, &format!("{push_path}/scheduled"), &Method::GET, commands::list);
-    serve(config, relay, &format!("{push_path}/scheduled/{{id}}"), &Method::DELETE, commands::cancel);
+    serve(config, relay, push_path, &Method::POST, push::push);
+    serve(config, relay, &format!("{push_path}/scheduled"), &Method::GET, pages::list);
+    serve(config, relay, &format!("{push_path}/scheduled/{{id}}"), &Method::DELETE, pages::cancel);
     if let Some(path) = &settings.stats_path {
-        serve(config, relay, path, &Method::GET, commands::stats);
+        serve(config, relay, path, &Method::GET, pages::stats);
     }
     let health = async || HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#);
     config.service(web::resource(&*settings.health_path).to(health));

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::older::relay::target::text_of;
+use crate::{core::json::object, older::relay::target::text_of};
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -39,7 +39,7 @@ struct Identity<'a> {
 impl Frame {
     /// None when it is not a JSON object.
     pub fn parse(text: &str) -> Option<Self> {
-        let fields: Fields<'_> = object(text)?;
+        let fields: Fields<'_> = object(text.as_bytes())?;
         let is = |field: Option<&RawValue>, name| {
             field.and_then(|json| text_of(json.get())).is_some_and(|text| text == name)
         };
@@ -47,7 +47,7 @@ impl Frame {
             let ts = fields.ts.map_or(Ok(0), |ts| ts.get().parse());
             ts.ok().map(|ts| Self::Ping { ts })
         } else if is(fields.event, "identify") {
-            let identity = fields.data.and_then(|data| object::<Identity<'_>>(data.get()));
+            let identity = fields.data.and_then(|data| object::<Identity<'_>>(data.get().as_bytes()));
             let token = identity.and_then(|identity| text_of(identity.token?.get()));
             token.filter(|token| !token.is_empty()).map(|token| Self::Identify { token })
         } else {
@@ -55,11 +55,6 @@ impl Frame {
         };
         Some(frame.unwrap_or(Self::Ignored))
     }
-}
-
-/// serde takes an array for a struct's fields in order; the protocol does not.
-fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    json.trim_ascii_start().starts_with('{').then(|| serde_json::from_str(json).ok())?
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
 //! Everything that the relay refuses, over HTTP and on sockets (`docs/protocols/relay.md §3, §4`).
 
-use actix_web::{
-    HttpResponse,
-    http::{StatusCode, header},
-};
-use serde_json::{Value, json};
+use actix_web::{HttpResponse, http::header};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::{
-    edge::refusal::explained,
+    edge::{http::answer, refusal::explained},
     error::{Fault, Reply, reply_table},
+    store::StoreError,
 };
 
 reply_table! {
@@ -93,10 +92,20 @@ impl From<Fault> for RelayError {
     }
 }
 
+impl From<StoreError> for RelayError {
+    fn from(error: StoreError) -> Self {
+        let fault = error.to_fault();
+        if fault == Fault::Internal {
+            tracing::error!(%error, "pushes that are kept cannot be read or written");
+        }
+        fault.into()
+    }
+}
+
 impl From<RelayError> for HttpResponse {
     fn from(error: RelayError) -> Self {
         let Reply { code, text, reason } = error.reply();
-        let mut response = HttpResponse::build(StatusCode::from_u16(code).unwrap_or_default());
+        let mut response = answer::build(code);
         match error {
             RelayError::MethodNotAllowed(allowed) => {
                 response.insert_header((header::ALLOW, allowed));
@@ -111,8 +120,14 @@ impl From<RelayError> for HttpResponse {
 }
 
 /// The answer to a request that was carried out.
-pub fn done(data: Value) -> HttpResponse {
-    HttpResponse::Ok().json(json!({"code": 0, "msg": "ok", "data": data}))
+pub fn done(data: impl Serialize) -> HttpResponse {
+    #[derive(Serialize)]
+    struct Done<T> {
+        code: i8,
+        msg: &'static str,
+        data: T,
+    }
+    HttpResponse::Ok().json(Done { code: 0, msg: "ok", data })
 }
 
 #[cfg(test)]

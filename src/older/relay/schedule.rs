@@ -2,7 +2,7 @@
 //! (`docs/protocols/relay.md §5`). So a crash can repeat one and lose none.
 //!
 //! What falls due while the server is down, or while its clients are still coming back after the start, waits for them:
-//! for its user until it was read ([`away`](super::away)), for everybody until that grace is over.
+//! for its user until it was read ([`delivery`](super::delivery)), for everybody until that grace is over.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -24,16 +24,16 @@ use crate::{
     ids::Timestamp,
     limits,
     older::relay::{
-        away::Wait,
-        commands::Push,
-        delivery::{Delivered, Delivery},
+        delivery::{Delivered, Delivery, Wait},
+        push::Push,
+        reply::RelayError,
     },
     store::{Batch, Scheduled, Store, StoreError},
 };
 
-/// Rows with due times: id → push.
+/// Pushes by id, each with the time when it is due.
 const DELAYED: &str = "relay delayed";
-/// The ids in it.
+/// The ids of those pushes.
 const IDS: &str = "relay ids";
 const FOR_EVER: Timestamp = Timestamp::from_millis(u64::MAX - 1);
 
@@ -52,25 +52,17 @@ pub struct Schedule {
     grace_ends: OnceLock<Duration>,
     /// When this run began.
     started: Timestamp,
-    /// Those of this run that reached nobody, the newest last.
-    unreached: parking_lot::Mutex<VecDeque<Unreached>>,
+    /// Those of this run that had nobody to go to when they were sent, the newest last, and whether their user gets them
+    /// all the same, when they come.
+    pub unreached: parking_lot::Mutex<VecDeque<(DelayedPush, bool)>>,
     warning: OncePerSecond,
     minted: AtomicU32,
 }
 
-#[derive(Clone)]
 pub struct DelayedPush {
     pub id: String,
     pub due: Timestamp,
     pub push: Push,
-}
-
-/// A delayed push that had nobody to go to when it was sent.
-#[derive(Clone)]
-pub struct Unreached {
-    pub push: DelayedPush,
-    /// Its user gets it all the same, when they come.
-    pub is_kept: bool,
 }
 
 impl Schedule {
@@ -95,25 +87,24 @@ impl Schedule {
     pub fn mint_id(&self) -> String {
         let count = self.minted.fetch_add(1, Ordering::Relaxed);
         let chance: u16 = rand::rng().random();
-        format!("{:012x}{count:08x}{chance:04x}", self.clock.now().millis())
+        let [_, _, time @ ..] = self.clock.now().millis().to_be_bytes();
+        hex::encode([&time[..], &count.to_be_bytes(), &chance.to_be_bytes()].concat())
     }
 
     /// Keeps `push` until its time; it is on disk when this returns.
     ///
     /// # Errors
-    /// [`Fault::DiskFull`], [`Fault::Busy`], [`Fault::Internal`]: it is not kept.
-    pub async fn keep(&self, id: &str, push: &Push, delay: Duration) -> Result<(), Fault> {
+    /// It is not kept.
+    pub async fn keep(&self, id: &str, push: &Push, delay: Duration) -> Result<(), RelayError> {
         let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let due = Timestamp::from_millis(self.clock.now().millis().saturating_add(delay));
-        let value = serde_json::to_vec(push).map_err(|_| Fault::Internal)?;
-        let (waiting, limit) =
-            (self.store.bytes(DELAYED).map_err(|error| to_fault(&error))?, limits::RELAY_DELAYED_BYTES);
+        let value = serde_json::to_vec(push).map_err(|_| RelayError::Failed)?;
+        let (waiting, limit) = (self.store.bytes(DELAYED)?, limits::RELAY_DELAYED_BYTES);
         let size = usize::try_from(waiting).unwrap_or(usize::MAX).saturating_add(value.len());
         if size > limit {
-            return Err(Fault::TooLarge { what: "all delayed pushes together, with this one,", size, limit });
+            return Err(Fault::TooLarge { what: "all delayed pushes together, with this one,", size, limit }.into());
         }
-        let batch = Batch::new().schedule(DELAYED, due, id, value).put(IDS, id, []);
-        self.store.commit(batch).await.map_err(|error| to_fault(&error))?;
+        self.store.commit(Batch::new().schedule(DELAYED, due, id, value).put(IDS, id, [])).await?;
         self.changed.notify_one();
         Ok(())
     }
@@ -122,21 +113,16 @@ impl Schedule {
     ///
     /// # Errors
     /// When the disk cannot be read.
-    pub fn list(&self, limit: usize) -> Result<Vec<DelayedPush>, Fault> {
-        let rows = self.due(FOR_EVER, limit)?;
+    pub fn list(&self, limit: usize) -> Result<Vec<DelayedPush>, StoreError> {
+        let rows = self.store.due(DELAYED, FOR_EVER, limit)?;
         Ok(rows.iter().filter_map(DelayedPush::read).collect())
-    }
-
-    /// Those of this run that reached nobody, the newest first.
-    pub fn unreached(&self) -> Vec<Unreached> {
-        self.unreached.lock().iter().rev().cloned().collect()
     }
 
     /// Whether there was one with this id, not yet sent.
     ///
     /// # Errors
     /// When the disk cannot be read or written; then it may still be sent.
-    pub async fn cancel(&self, id: &str) -> Result<bool, Fault> {
+    pub async fn cancel(&self, id: &str) -> Result<bool, RelayError> {
         let sent = self.sent.lock().await;
         if sent.contains(id) || !self.has(id)? {
             return Ok(false);
@@ -148,9 +134,9 @@ impl Schedule {
     /// Sends what is due, for ever. One task of the server.
     pub async fn run(&self, delivery: &Delivery, broker: &Arc<Broker>) {
         loop {
-            let wait = self.send_due(delivery, broker).await.unwrap_or_else(|fault| {
+            let wait = self.send_due(delivery, broker).await.unwrap_or_else(|error| {
                 if let Some(more) = broker.disk_warning.allows(&self.clock) {
-                    tracing::error!(%fault, more, "delayed pushes cannot be sent yet");
+                    tracing::error!(error = %error.reply().text, more, "delayed pushes cannot be sent yet");
                 }
                 Some(limits::RELAY_SCHEDULE_CHECK)
             });
@@ -166,12 +152,12 @@ impl Schedule {
     }
 
     /// Sends everything that is due; how long until there may be more, none when nothing is delayed.
-    async fn send_due(&self, delivery: &Delivery, broker: &Arc<Broker>) -> Result<Option<Duration>, Fault> {
+    async fn send_due(&self, delivery: &Delivery, broker: &Arc<Broker>) -> Result<Option<Duration>, RelayError> {
         loop {
             // While clients come back some wait for them, and must not hold up the others.
             let limit = if self.is_grace() { limits::RELAY_OVERDUE_ROWS } else { 1 };
             let mut has_sent = false;
-            for row in self.due(self.clock.now(), limit)? {
+            for row in self.store.due(DELAYED, self.clock.now(), limit)? {
                 // Its recipients are being let go; after the restart they are there again.
                 if broker.closing.load(Ordering::Relaxed) {
                     break;
@@ -183,14 +169,14 @@ impl Schedule {
             }
         }
         let now = self.clock.now().millis();
-        Ok(self.due(FOR_EVER, 1)?.first().map(|next| match next.due.millis().saturating_sub(now) {
+        Ok(self.store.due(DELAYED, FOR_EVER, 1)?.first().map(|next| match next.due.millis().saturating_sub(now) {
             0 => limits::RELAY_SCHEDULE_CHECK,
             early => Duration::from_millis(early),
         }))
     }
 
     /// Sends a push that is due and removes it. False: it waits for clients to come back.
-    async fn send(&self, row: Scheduled, delivery: &Delivery, broker: &Arc<Broker>) -> Result<bool, Fault> {
+    async fn send(&self, row: Scheduled, delivery: &Delivery, broker: &Arc<Broker>) -> Result<bool, RelayError> {
         let Some(delayed) = DelayedPush::read(&row) else {
             tracing::error!("a delayed push cannot be read; it is dropped");
             self.remove(&row.key).await?;
@@ -216,7 +202,7 @@ impl Schedule {
 
     /// # Errors
     /// It was not published, and may be when it is tried again.
-    async fn deliver(&self, delayed: DelayedPush, delivery: &Delivery, broker: &Arc<Broker>) -> Result<(), Fault> {
+    async fn deliver(&self, delayed: DelayedPush, delivery: &Delivery, broker: &Arc<Broker>) -> Result<(), RelayError> {
         let late = Duration::from_millis(self.clock.now().millis().saturating_sub(delayed.due.millis()));
         if self.max_lateness.is_some_and(|max| late > max) {
             tracing::warn!(?late, "a delayed push is dropped (relay.max_lateness)");
@@ -228,8 +214,8 @@ impl Schedule {
                 self.note_unreached(delayed, is_kept);
             }
             Ok(delivered) => tracing::debug!(?delivered, "a delayed push is sent"),
-            Err(fault @ (Fault::Busy | Fault::DiskFull)) => return Err(fault),
-            Err(fault) => tracing::error!(%fault, "a delayed push cannot be sent"),
+            Err(error @ (RelayError::Busy | RelayError::DiskFull)) => return Err(error),
+            Err(error) => tracing::error!(error = %error.reply().text, "a delayed push cannot be sent"),
         }
         Ok(())
     }
@@ -244,7 +230,7 @@ impl Schedule {
         if unreached.len() == limits::RELAY_UNREACHED {
             unreached.pop_front();
         }
-        unreached.push_back(Unreached { push, is_kept });
+        unreached.push_back((push, is_kept));
     }
 
     /// Whether clients are still coming back. It begins when it is asked first: by then the server listens.
@@ -253,26 +239,13 @@ impl Schedule {
         now < *self.grace_ends.get_or_init(|| now + self.grace)
     }
 
-    fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<Scheduled>, Fault> {
-        self.store.due(DELAYED, until, limit).map_err(|error| to_fault(&error))
+    fn has(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(self.store.get(IDS, id.as_bytes())?.is_some())
     }
 
-    fn has(&self, id: &str) -> Result<bool, Fault> {
-        Ok(self.store.get(IDS, id.as_bytes()).map_err(|error| to_fault(&error))?.is_some())
+    async fn remove(&self, id: &[u8]) -> Result<(), StoreError> {
+        self.store.commit(Batch::new().cancel(DELAYED, id).remove(IDS, id)).await.map(drop)
     }
-
-    async fn remove(&self, id: &[u8]) -> Result<(), Fault> {
-        let batch = Batch::new().cancel(DELAYED, id).remove(IDS, id);
-        self.store.commit(batch).await.map(drop).map_err(|error| to_fault(&error))
-    }
-}
-
-/// What a back end is told; the log says why.
-pub fn to_fault(error: &StoreError) -> Fault {
-    if error.to_fault() == Fault::Internal {
-        tracing::error!(%error, "pushes that are kept cannot be read or written");
-    }
-    error.to_fault()
 }
 
 impl DelayedPush {

@@ -10,57 +10,56 @@ use bytestring::ByteString;
 
 use crate::{
     actors::{
-        online::Registration,
-        transport::context::{ProtocolHandler, TransportContext},
+        inbox::{Inbox, Inboxes},
+        refusals::Reason,
+        transport::{ProtocolHandler, TransportContext},
     },
-    core::{command::Answer, frame::ping_with, wire::WireFormat},
+    auth::Proof,
+    core::{command::Answer, wire::WireFormat},
     error::CloseReason,
     ids::ChannelName,
     limits,
     older::relay::{
-        away::{Missed, MissedId},
         endpoint::Shared,
         frame::Frame,
-        identify::ACKNOWLEDGED,
+        reply::RelayError,
         target::{EVERYBODY, user_channel},
-        wire::{self, RelayJson},
+        wire::{self, RELAY_JSON},
     },
-    store::mailbox::Unconfirmed,
 };
 
 /// Frame after frame was not JSON.
 const NONSENSE: CloseReason = CloseReason::Refused { code: 1008, text: "too many frames that are no JSON objects" };
-/// The server has no room for what the connection needs.
-const NO_ROOM: CloseReason =
-    CloseReason::Refused { code: 1013, text: "too many channels on this server (limits.channels); come back later" };
+const INVALID_TOKEN: CloseReason = CloseReason::Refused {
+    code: 4401,
+    text: "the token proves no identifier: relay.identify says what is to be shown",
+};
+const TOKEN_TOO_LONG: CloseReason = CloseReason::Refused {
+    code: 4401,
+    text: "the token is too long: the error event before this says how many bytes it may have",
+};
+/// Context of an attachment whose client is to be told of it.
+const ACKNOWLEDGED: Bytes = Bytes::from_static(b"ack");
 
 pub struct Socket {
-    pub shared: Arc<Shared>,
+    shared: Arc<Shared>,
     /// The token of the URL, until the connection is open.
     initial: Option<String>,
     /// The user whose pushes it gets, or asked for last.
-    pub user: Option<String>,
+    user: Option<String>,
     /// It gets the pushes to everybody, and is counted.
     is_counted: bool,
-    /// It gets the pushes of `user`.
-    pub registration: Option<Registration<String>>,
     /// Frames in a row that were not JSON.
     unreadable: u32,
-    /// What it was sent of what its users have missed.
-    unconfirmed: Unconfirmed<MissedId>,
+    /// It gets the pushes of the user of its inbox.
+    inbox: Inbox,
 }
 
 impl Socket {
     pub fn new(shared: Arc<Shared>, initial: Option<String>) -> Self {
-        Self {
-            shared,
-            initial,
-            user: None,
-            is_counted: false,
-            registration: None,
-            unreadable: 0,
-            unconfirmed: Unconfirmed::default(),
-        }
+        let kept = Arc::clone(&shared);
+        let inbox = Inbox::new(shared.delivery.inboxes.clone(), move |since, body| kept.delivery.frame(since, body));
+        Self { shared, initial, user: None, is_counted: false, unreadable: 0, inbox }
     }
 
     fn frame(&mut self, text: &str, transport: &mut TransportContext<'_>) {
@@ -80,58 +79,83 @@ impl Socket {
         }
     }
 
-    /// Sends what the user has missed, and asks behind it whether it was read.
-    fn send_missed(&mut self, missed: Vec<Missed>, transport: &mut TransportContext<'_>) {
-        let frames = missed.into_iter().map(|Missed { id, push, at }| {
-            let frame = wire::missed(&push, at);
-            self.unconfirmed.push(id, frame.len());
-            frame
-        });
-        transport.send_missed(frames.collect());
-        self.ping(transport);
-    }
-
-    fn ping(&mut self, transport: &mut TransportContext<'_>) {
-        if let Some(payload) = self.unconfirmed.ping() {
-            transport.send_frame(ping_with(&payload));
+    /// From now on the connection gets the pushes of the user that `shown` proves. The last one wins; the same again changes
+    /// nothing.
+    fn identify(&mut self, shown: &str, is_by_frame: bool, transport: &mut TransportContext<'_>) {
+        let proof = &self.shared.keys.get().proof;
+        let user = match proof.identifier(shown, transport.now()) {
+            Some(user) if user.len() <= limits::RELAY_TOKEN_BYTES => user,
+            None if shown.len() <= limits::TOKEN_BYTES => return refuse(RelayError::InvalidToken, transport),
+            // What proves an identifier may be longer than an identifier.
+            None if !matches!(proof, Proof::None) => {
+                return refuse(RelayError::TokenTooLong(limits::TOKEN_BYTES), transport);
+            }
+            _ => return refuse(RelayError::TokenTooLong(limits::RELAY_TOKEN_BYTES), transport),
+        };
+        let acknowledges = is_by_frame && self.shared.settings.identify_ack;
+        if self.user.as_ref() == Some(&user) {
+            // Not yet attached: then the attachment acknowledges.
+            if acknowledges && self.inbox.user().is_some() {
+                acknowledge(&user, &self.shared.delivery.inboxes, transport);
+            }
+            return;
         }
+        // What is pushed to the former user from now on waits for another connection.
+        self.inbox.leave();
+        let channel = user_channel(&user);
+        if let Some(former) = self.user.replace(user) {
+            // It fails when there is no attachment any more, which is what is wanted.
+            let _ = transport.detach(&user_channel(&former), 0, Bytes::new());
+        }
+        subscribe(&channel, if acknowledges { ACKNOWLEDGED } else { Bytes::new() }, transport);
     }
 
     /// The attachment to `channel` is there.
     fn attached(&mut self, channel: &ChannelName, is_acknowledged: bool, transport: &mut TransportContext<'_>) {
-        let delivery = &self.shared.delivery;
         if *channel == EVERYBODY.into() && !mem::replace(&mut self.is_counted, true) {
-            delivery.connections.fetch_add(1, Ordering::Relaxed);
+            self.shared.delivery.connections.fetch_add(1, Ordering::Relaxed);
         }
         let Some(user) = self.user.clone().filter(|user| *channel == user_channel(user)) else {
             return;
         };
-        let mut missed = Vec::new();
-        if self.registration.is_none() {
-            let (registration, handle) = (delivery.online.register(user.clone(), ()), transport.handle());
-            missed = delivery.away.hand_over(&user, handle.session, || {
-                registration.enter(handle.clone(), transport.now(), false);
-            });
-            self.registration = Some(registration);
+        let inboxes = &self.shared.delivery.inboxes;
+        let tell = |transport: &mut TransportContext<'_>| {
+            if is_acknowledged {
+                acknowledge(&user, inboxes, transport);
+            }
+        };
+        if self.inbox.user().is_none() {
+            self.inbox.enter(&user, transport, tell);
+        } else {
+            tell(transport);
         }
-        if is_acknowledged {
-            transport.send_frame(wire::identified(&user, delivery.online.transports_of(&user)));
-        }
-        self.send_missed(missed, transport);
     }
 }
 
+fn acknowledge(user: &str, inboxes: &Inboxes, transport: &mut TransportContext<'_>) {
+    transport.send_frame(wire::identified(user, inboxes.online.transports_of(user)));
+}
+
 /// `context` comes back when the attachment is there.
-pub fn subscribe(channel: &ChannelName, context: Bytes, transport: &mut TransportContext<'_>) {
+fn subscribe(channel: &ChannelName, context: Bytes, transport: &mut TransportContext<'_>) {
     if transport.subscribe(channel, false, context).is_err() {
         // It would miss its pushes in silence.
-        transport.close(NO_ROOM);
+        transport.close(CloseReason::NO_CHANNEL);
     }
+}
+
+fn refuse(error: RelayError, transport: &mut TransportContext<'_>) {
+    transport.count_error();
+    let close = if let RelayError::TokenTooLong(_) = error { TOKEN_TOO_LONG } else { INVALID_TOKEN };
+    let why = || format!("relay: identify is refused: {}", error.reply().text);
+    transport.worker().broker.refused(Reason::Token, None, why);
+    transport.send_frame(wire::error(error));
+    transport.close(close);
 }
 
 impl ProtocolHandler for Socket {
     fn format(&self) -> &'static dyn WireFormat {
-        &RelayJson
+        &RELAY_JSON
     }
 
     fn opened(&mut self, transport: &mut TransportContext<'_>) {
@@ -156,36 +180,25 @@ impl ProtocolHandler for Socket {
             // It was attached and has asked for the same user again meanwhile: no push reaches it until that attachment
             // is there.
             Answer::Detached { .. } => {
-                self.registration.take_if(|registration| *channel == user_channel(&registration.user));
+                if self.inbox.user().is_some_and(|user| *channel == user_channel(user)) {
+                    self.inbox.leave();
+                }
             }
-            Answer::AttachRefused { .. } => transport.close(NO_ROOM),
+            Answer::AttachRefused { .. } => transport.close(CloseReason::NO_CHANNEL),
             // It publishes nothing.
             Answer::Published { .. } | Answer::PublishRefused { .. } => {}
         }
     }
 
-    fn ponged(&mut self, payload: &Bytes, transport: &mut TransportContext<'_>) {
-        let read = self.unconfirmed.pong(payload);
-        self.shared.delivery.away.confirm(&read);
-        self.ping(transport);
-    }
-
-    /// What another connection of the user was sent and has not read waits again.
-    fn nudged(&mut self, transport: &mut TransportContext<'_>) {
-        if let Some(registration) = &self.registration {
-            let session = transport.handle().session;
-            let missed = self.shared.delivery.away.hand_over(&registration.user, session, || {});
-            self.send_missed(missed, transport);
-        }
+    fn inbox(&mut self) -> Option<&mut Inbox> {
+        Some(&mut self.inbox)
     }
 
     /// A close frame does not say that everything was read: what is unconfirmed may come twice, but is not lost.
-    fn closed(&mut self, transport: &mut TransportContext<'_>) {
-        let delivery = &self.shared.delivery;
+    fn closed(&mut self, _: &mut TransportContext<'_>) {
         if self.is_counted {
-            delivery.connections.fetch_sub(1, Ordering::Relaxed);
+            self.shared.delivery.connections.fetch_sub(1, Ordering::Relaxed);
         }
-        self.registration = None;
-        delivery.away.give_back(&self.unconfirmed.drain(), transport.handle().session);
+        self.inbox.close();
     }
 }

@@ -14,7 +14,6 @@ pub fn user_channel(user: &str) -> ChannelName {
     ChannelName::from(&*format!("{USER}{user}"))
 }
 
-/// The user whose channel it is.
 pub fn user_of(channel: &ChannelName) -> Option<&str> {
     channel.as_str().strip_prefix(USER)
 }

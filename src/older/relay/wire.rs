@@ -6,11 +6,11 @@ use serde_json::{Map, Value, value::RawValue};
 use crate::{
     core::{
         frame,
-        message::{Entry, Message, Payload, is_json, write_json_text},
-        wire::{self, Slot, WireFormat},
+        message::{Message, Payload, is_json, write_json_text},
+        wire::{Each, Slot},
     },
     ids::{ChannelName, Timestamp},
-    older::relay::{commands::Push, reply::RelayError, target::user_of},
+    older::relay::{push::Push, reply::RelayError, target::user_of},
 };
 
 /// The extra of a message with what its channel does not say: the token as its push gave it, and whether the push is kept.
@@ -50,23 +50,11 @@ pub fn message(push: &Push, is_kept: bool) -> Message {
     }
 }
 
-pub struct RelayJson;
-
-impl WireFormat for RelayJson {
-    fn slot(&self) -> Slot {
-        Slot::RelayJson
-    }
-
-    fn encode(&self, entry: &Entry) -> Bytes {
-        wire::each(entry, |message| {
-            if extra(message, IS_KEPT).is_some() {
-                return Bytes::new();
-            }
-            // The time of sending, also after a delay (§5).
-            write(&entry.channel, message, entry.timestamp)
-        })
-    }
-}
+pub static RELAY_JSON: Each = Each(Slot::RelayJson, |entry, message| match extra(message, IS_KEPT) {
+    // The time of sending, also after a delay (§5).
+    None => write(&entry.channel, message, entry.timestamp),
+    Some(_) => Bytes::new(),
+});
 
 /// The frame of a push that waited for its user; `at` is when it was pushed.
 pub fn missed(push: &Push, at: Timestamp) -> Bytes {

@@ -1,14 +1,20 @@
 //! ATTACH, DETACH and SYNC, and what channels answer to them (`docs/protocols/ably.md §5.3, §5.4, §7.4`).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
-    actors::transport::context::{Attaching, TransportContext},
+    actors::{
+        accounts::{Charge, Full, Kind},
+        transport::context::{Attaching, TransportContext},
+    },
+    auth::base64_text,
     core::{
         capability::Operation,
         command::{Attached, Start},
-        filter::Filter,
+        filter::{Expression, Filter},
         modes::Modes,
         serial::Serial,
         window::Gap,
@@ -17,7 +23,7 @@ use crate::{
     ids::ChannelName,
     protocols::ably::{
         connection::AblyConnection,
-        name::Name,
+        name::{Name, Qualifier},
         params::{ChannelParams, OccupancyWanted},
         rates::cost_of_attach,
         sync,
@@ -48,6 +54,26 @@ pub struct Attachment {
     pub modes: Modes,
     /// Why the position that was asked for is not readable; sent with the answer.
     unreadable: Option<Fault>,
+    chosen_by: Option<Chosen>,
+}
+
+/// The expression of `[filter=…]`, and what is paid for it.
+struct Chosen {
+    expression: Arc<Expression>,
+    _charge: Option<Charge>,
+}
+
+impl Chosen {
+    fn new(name: &Name, channel: &ChannelName, transport: &TransportContext<'_>) -> Result<Option<Self>, Fault> {
+        let Some(Qualifier::Filter(text)) = &name.qualifier else {
+            return Ok(None);
+        };
+        let text = base64_text::decode(text).and_then(|text| String::from_utf8(text).ok());
+        let text = text.ok_or_else(|| Fault::InvalidFilter { why: "it is not UTF-8 in base64".into() })?;
+        let expression = transport.expression(channel, &text)?;
+        let charge = transport.charge(Kind::Connection, expression.cost()).map_err(Full::to_fault)?;
+        Ok(Some(Self { expression, _charge: charge }))
+    }
 }
 
 impl Attachment {
@@ -68,6 +94,7 @@ impl Attachment {
     fn filter(&self, alias: u16, echo: bool) -> Filter {
         let mut filter = Filter::new(self.modes, echo);
         filter.occupancy = self.params.occupancy.is_some();
+        filter.expression = self.chosen_by.as_ref().map(|chosen| Arc::clone(&chosen.expression));
         filter.is_tailored = alias != 0 || self.occupancy_category().is_some();
         filter
     }
@@ -117,7 +144,9 @@ impl AblyConnection {
             (None, _) => Start::Head,
         };
         let unreadable = unreadable.map(|found| Fault::PositionUnreadable { found });
-        let attachment = Attachment { requested: name.whole.clone(), resource, params, wanted, modes, unreadable };
+        let chosen_by = Chosen::new(&name, &channel, transport)?;
+        let requested = name.whole.clone();
+        let attachment = Attachment { requested, resource, params, wanted, modes, unreadable, chosen_by };
         let alias = self.aliases.number_for(&name)?;
         let rate = cost_of_attach(&start);
         let cost = attachment.cost();

@@ -90,14 +90,16 @@ impl Shared {
     }
 }
 
+impl AsRef<Ingress> for Ably {
+    fn as_ref(&self) -> &Ingress {
+        &self.ingress
+    }
+}
+
 impl Endpoint for Ably {
     const NAME: &'static str = "Ably";
     type Accepted = ();
     type Refused = Infallible;
-
-    fn ingress(&self) -> &Ingress {
-        &self.ingress
-    }
 
     /// Everybody is let in as far as there is a place: a frame says what else is wrong.
     fn check(&self, _: &HttpRequest) -> Result<(), Infallible> {
@@ -170,9 +172,6 @@ impl Ably {
 
     /// The connection that the client comes back to, or a new one and why (§4.3). A connection keeps its clientId for
     /// life: whoever may speak for any client comes back as the one that it has, anybody else must be that one.
-    ///
-    /// # Errors
-    /// [`Fault::IncompatibleCredentials`]
     fn resume(
         &self,
         query: &Query,

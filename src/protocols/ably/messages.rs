@@ -47,8 +47,8 @@ pub struct Checked {
 }
 
 /// # Errors
-/// The first fault of the first message that has one, then those that they have together, in the order of
-/// §6.1; then nothing may be published.
+/// The first fault of the first message that has one, then those that they have together, in the order of §6.1;
+/// then nothing may be published.
 pub fn check(messages: Vec<WireMessage>, publisher: &Publisher<'_>, settings: &Settings) -> Result<Checked, Fault> {
     let id = common_id(&messages);
     let mut connection = publisher.connection;

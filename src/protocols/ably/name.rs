@@ -35,8 +35,8 @@ pub enum Qualifier {
 
 impl Name {
     /// # Errors
-    /// [`Fault::ChannelNameInvalid`]: empty, too long, a bad first character, a line break, or a
-    /// unknown qualifier.
+    /// [`Fault::ChannelNameInvalid`]: empty, too long, a bad first character, a line break, or a unknown
+    /// qualifier.
     pub fn parse(whole: impl Into<ByteString>) -> Result<Self, Fault> {
         let whole = whole.into();
         let invalid = |rule| Fault::ChannelNameInvalid { found: Found::text(&whole), rule };

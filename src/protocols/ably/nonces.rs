@@ -19,9 +19,6 @@ pub struct StoredNonces(Arc<dyn Store>);
 
 impl StoredNonces {
     /// Hands the requests that were granted before to `gate`, and forgets those that are too old to be granted again.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
     pub fn restore(store: Arc<dyn Store>, gate: &Gate, now: Timestamp) -> Result<Self, StoreError> {
         rows::restore(&*store, TABLE, |row| {
             let key_name = str::from_utf8(&row.value).unwrap_or_default();

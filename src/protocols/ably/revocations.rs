@@ -31,9 +31,6 @@ struct RevocationRow {
 
 impl StoredRevocations {
     /// Hands what was revoked before to `gate`, and forgets what no living token can be concerned by any more.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
     pub fn restore(store: Arc<dyn Store>, gate: &Gate, now: Timestamp) -> Result<Self, StoreError> {
         rows::restore(&*store, TABLE, |row| {
             let kept = serde_json::from_slice(&row.value).ok();
@@ -49,12 +46,12 @@ impl StoredRevocations {
     ///
     /// # Errors
     /// [`Fault::DiskFull`], [`Fault::Busy`], [`Fault::Internal`]: it holds, but only until the next start.
-    pub async fn keep(&self, Outcome { new, gone, .. }: &Outcome) -> Result<(), Fault> {
-        if new.is_empty() {
+    pub async fn keep(&self, Outcome { kept, gone, .. }: &Outcome) -> Result<(), Fault> {
+        if kept.is_empty() {
             return Ok(());
         }
         let batch = gone.iter().fold(Batch::new(), |batch, gone| batch.remove(TABLE, key(gone)));
-        let batch = new.iter().fold(batch, |batch, kept| {
+        let batch = kept.iter().fold(batch, |batch, kept| {
             let row = RevocationRow {
                 key_name: kept.key_name.to_string(),
                 target: kept.target.clone(),
@@ -216,14 +213,16 @@ mod tests {
         let kept = StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
         let revoked = token(&gate, KEYS[0], 0, NOW);
         revoke(&kept, &gate, KEYS[0], 0..1, NOW).await;
+        let asked = Timestamp::from_millis(NOW.millis() - 60_000);
         let request = RevocationRequest {
             targets: vec!["clientId:c0".to_owned()],
-            issued_before: Some(NOW.millis() - 60_000),
+            issued_before: Some(asked.millis()),
             allow_reauth_margin: true,
         };
         let outcome = gate.revoke(KEYS[0], &request, Some(&credential(KEYS[0])), NOW, true).unwrap();
-        assert!(outcome.decided[0].is_ok() && outcome.new.is_empty());
+        assert_eq!((outcome.decided[0].as_ref().unwrap().issued_before, outcome.gone.len()), (asked, 0));
         kept.keep(&outcome).await.unwrap();
+        assert_eq!(ground.rows(), 1, "the earlier one, which does more, once more");
 
         let gate = ground.gate();
         StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
@@ -257,7 +256,7 @@ mod tests {
         let applied = Timestamp::from_millis(later.millis() + 30_000);
         assert_eq!(gate.check(Some(&old), applied, true).err(), Some(Fault::TokenRevoked));
         // One was made needless, and its row goes.
-        assert_eq!((renewed.new.len(), renewed.gone.len()), (1, 1));
+        assert_eq!((renewed.kept.len(), renewed.gone.len()), (1, 1));
     }
 
     /// findings B10: targets have a length; what repeats another takes its place, in memory and on disk; all is charged to the
@@ -278,7 +277,7 @@ mod tests {
             let fault = decided.as_ref().unwrap_err();
             assert_eq!((fault.ably_code(), fault.http_status()), (40003, 400), "{fault}");
         }
-        assert_eq!((outcome.new.len(), ground.account.kept()), (0, 0));
+        assert_eq!((outcome.kept.len(), ground.account.kept()), (0, 0));
         assert!(ask(vec![String::new(); limits::REVOCATION_TARGETS + 1], NOW).is_err());
 
         let mut end = NOW;
@@ -298,6 +297,23 @@ mod tests {
         // Behind the sweep in the writer's queue.
         ground.store.commit(Batch::new()).await.unwrap();
         assert_eq!((ground.rows(), ground.store.bytes(TABLE), ground.account.kept()), (0, Ok(0), 0));
+    }
+
+    /// What could not be written is written when it is asked for again, also where that revokes nothing more.
+    #[tokio::test]
+    async fn what_failed_to_be_written_is_written_with_its_repetition() {
+        let ground = Ground::new();
+        let gate = ground.gate();
+        let kept = StoredRevocations::restore(Arc::clone(&ground.store), &gate, NOW).unwrap();
+        let targets = vec!["clientId:c0".to_owned()];
+        let request = RevocationRequest { targets, issued_before: Some(NOW.millis()), allow_reauth_margin: false };
+        let ask = |now| gate.revoke(KEYS[0], &request, Some(&credential(KEYS[0])), now, true).unwrap();
+        // Dropped, as when the disk is full.
+        let first = ask(NOW);
+        let again = ask(Timestamp::from_millis(NOW.millis() + 1_000));
+        assert_eq!((&again.kept, again.gone.len()), (&first.kept, 0));
+        kept.keep(&again).await.unwrap();
+        assert_eq!(ground.rows(), 1);
     }
 
     /// findings B10: an app without room is refused, target by target, and what it has revoked holds.

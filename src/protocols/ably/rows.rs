@@ -6,9 +6,6 @@ use crate::{
 };
 
 /// Hands all rows of `table` to `counts`, and removes those for which it is false.
-///
-/// # Errors
-/// When the store cannot be read.
 pub fn restore(store: &dyn Store, table: &'static str, mut counts: impl FnMut(&Row) -> bool) -> Result<(), StoreError> {
     let mut rows = store.scan(table, b"", limits::ABLY_ROWS);
     loop {

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::{
     auth::{Authenticator, ProKey, TokenFault},
     clock::Clock,
     config::Config,
-    edge::{self, Endpoint, Ingress, Methods, Refusal, admission::NotAdmitted, refusal::explained},
+    edge::{self, Endpoint, Methods, Refusal, Service, admission::NotAdmitted, http::answer, refusal::explained},
     error::{Reply, reply_table},
     ids::ConnectionId,
     limits,
@@ -29,11 +29,7 @@ use crate::{
 };
 
 /// The endpoint of LetShare, of one worker thread.
-#[derive(Clone)]
-pub struct LetShare {
-    pub ingress: Ingress,
-    pub shared: Arc<Shared>,
-}
+pub type LetShare = Service<Shared>;
 
 /// What the LetShare endpoints of all worker threads share.
 pub struct Shared {
@@ -103,10 +99,6 @@ impl Endpoint for LetShare {
     type Accepted = Accepted;
     type Refused = Refused;
 
-    fn ingress(&self) -> &Ingress {
-        &self.ingress
-    }
-
     fn check(&self, request: &HttpRequest) -> Result<Accepted, Refused> {
         let query = request.query_string();
         let token = parameter(query, "token")?.unwrap_or_default();
@@ -138,7 +130,9 @@ impl Endpoint for LetShare {
                 (503, "服务器连接数已达上限，请稍后重试")
             }
             Refusal::NotAdmitted(NotAdmitted::Draining) => (503, "服务器正在关闭"),
-            Refusal::Method | Refusal::NoHandshake(_) => return no_websocket(&refusal.to_string()),
+            Refusal::Method | Refusal::NoHandshake(_) => {
+                return explained(answer::plain(400, "Bad Request"), &refusal.to_string());
+            }
             Refusal::Own(own) => return json_error(&own.reply()),
         };
         json_error(&Reply::new(code_and_text.0, code_and_text.1, refusal.to_string()))
@@ -197,13 +191,7 @@ pub fn routes(config: &mut web::ServiceConfig, letshare: &LetShare) {
 
 /// An error as LetShare says it over HTTP.
 pub fn json_error(reply: &Reply) -> HttpResponse {
-    let status = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    HttpResponse::build(status).json(json!({ "error": reply.text, "reason": reply.reason }))
-}
-
-fn no_websocket(reason: &str) -> HttpResponse {
-    let response = HttpResponse::BadRequest().content_type("text/plain; charset=utf-8").body("Bad Request\n");
-    explained(response, reason)
+    answer::build(reply.code).json(json!({ "error": reply.text, "reason": reply.reason }))
 }
 
 /// The value of a query parameter, percent-decoded. The app does not encode what it writes there, so a

@@ -14,6 +14,7 @@ use crate::{
     actors::refusals::Reason,
     auth::ProToken,
     clock::Clock,
+    core::json::object,
     edge::http::{
         amend::NO_STORE,
         body::{self, NoBody},
@@ -49,9 +50,7 @@ impl Shared {
         if self.activations.len() > limits::ACTIVATION_ADDRESSES {
             self.activations.retain_recent();
         }
-        let body = body.trim_ascii_start().starts_with(b"{").then_some(body);
-        let body = body.and_then(|body| serde_json::from_slice(body).ok());
-        let Body { user_id, invite_code } = body.ok_or(Refusal::BadBody)?;
+        let Body { user_id, invite_code } = object(body).ok_or(Refusal::BadBody)?;
         if user_id.is_empty() {
             return Err(Refusal::NoUser);
         }

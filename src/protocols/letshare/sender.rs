@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
+    core::json::present,
     error::{Fault, reason},
-    protocols::letshare::{refusal::Refusal, request::present},
+    protocols::letshare::refusal::Refusal,
 };
 
 #[derive(Deserialize)]

@@ -126,7 +126,8 @@ pub trait Archive: Send + Sync {
 pub type SharedArchive = Arc<dyn Archive>;
 
 /// # Errors
-/// When a user's id does not fit into what MongoDB has; the same on every store, so that one can be moved to another.
+/// When a user's id does not fit into what MongoDB has; the same on every store, so that one can be moved to
+/// another.
 fn check_users(users: impl IntoIterator<Item = u64>) -> Result<(), StoreError> {
     let mut users = users.into_iter();
     if users.all(|user| i64::try_from(user).is_ok()) {

@@ -52,15 +52,6 @@ pub trait Owner: Send + 'static {
     fn is_idle(&self) -> bool;
 }
 
-/// For a protocol that notes nothing.
-impl Owner for () {
-    fn new(_: &str) -> Self {}
-
-    fn is_idle(&self) -> bool {
-        true
-    }
-}
-
 /// The mailboxes of a protocol, shared by all worker threads.
 pub struct Mailboxes<O> {
     store: Arc<dyn Store>,
@@ -96,9 +87,6 @@ impl<O> Mailbox<O> {
 
 impl<O: Owner> Mailboxes<O> {
     /// Finds what earlier runs have left. All together may keep `bytes` on disk; `memory` pays for what is in memory.
-    ///
-    /// # Errors
-    /// When that cannot be read.
     pub fn open(
         store: Arc<dyn Store>,
         tables: Tables,
@@ -179,9 +167,6 @@ impl<O: Owner> Mailboxes<O> {
     }
 
     /// The body of a message that is on disk; none when it has been removed meanwhile.
-    ///
-    /// # Errors
-    /// As [`Store::get`].
     pub fn body(&self, name: &str, number: u64) -> Result<Option<Bytes>, StoreError> {
         let body = self.store.get(self.tables.bodies, &NumberKey::new(name, number).bytes())?;
         Ok(body.map(Bytes::from))

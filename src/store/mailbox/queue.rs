@@ -27,6 +27,14 @@ pub struct Message {
     pub key: Arc<str>,
 }
 
+impl Message {
+    /// One that waits until it was read, like all others.
+    pub fn until_read(body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        Self { bytes: body.len(), body, since: UNTIL_READ, level: 0, key: "".into() }
+    }
+}
+
 /// The age of a message that waits until it was read.
 pub const UNTIL_READ: Timestamp = Timestamp::from_millis(u64::MAX);
 
@@ -137,9 +145,6 @@ impl Queue {
 
     /// Puts a message in. What stands behind the number `on_way` counts as waiting; up to there everything is on its way
     /// to somebody.
-    ///
-    /// # Errors
-    /// [`Full`].
     pub fn put(&mut self, message: Message, bounds: Bounds, on_way: u64, payers: &Payers) -> Result<Put, Full> {
         let displaced = self.room_for(&message, bounds, on_way).ok_or(Full::Owner)?;
         let gone = || displaced.iter().filter_map(|number| self.waiting.get(number));

@@ -33,19 +33,8 @@ impl<T> Default for Unconfirmed<T> {
 }
 
 impl<T: PartialEq> Unconfirmed<T> {
-    /// Whether more may be sent before something is confirmed.
-    pub fn has_room(&self) -> bool {
-        self.sent.len() < limits::MAILBOX_UNCONFIRMED && self.bytes < limits::MAILBOX_UNCONFIRMED_BYTES
-    }
-
     pub fn has(&self, message: &T) -> bool {
         self.sent.iter().any(|sent| sent.message == *message)
-    }
-
-    pub fn push(&mut self, message: T, bytes: usize) {
-        self.count += 1;
-        self.bytes += bytes;
-        self.sent.push_back(Sent { order: self.count, message, bytes });
     }
 
     /// It was not sent after all.
@@ -55,6 +44,19 @@ impl<T: PartialEq> Unconfirmed<T> {
             self.bytes -= if stays { 0 } else { sent.bytes };
             stays
         });
+    }
+}
+
+impl<T> Unconfirmed<T> {
+    /// Whether more may be sent before something is confirmed.
+    pub fn has_room(&self) -> bool {
+        self.sent.len() < limits::MAILBOX_UNCONFIRMED && self.bytes < limits::MAILBOX_UNCONFIRMED_BYTES
+    }
+
+    pub fn push(&mut self, message: T, bytes: usize) {
+        self.count += 1;
+        self.bytes += bytes;
+        self.sent.push_back(Sent { order: self.count, message, bytes });
     }
 
     /// The payload of the ping to send now; none while another one is on the way, or when everything was read.

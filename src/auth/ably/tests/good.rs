@@ -165,7 +165,7 @@ fn a_token_in_the_header_of_an_encrypted_jwt() {
 fn tokens_share_the_fate_of_their_key() {
     let authority = authority();
     let setup = AppSetup::from_json(br#"{"keys":[{}]}"#).unwrap();
-    let app = authority.apps.create(setup).unwrap();
+    let app = authority.apps.create(setup, None).unwrap();
     let name = app.keys[0].name.to_string();
     let credential = Credential::key(&app.keys[0].reveal());
     let request = TokenRequest::default();

@@ -81,7 +81,7 @@ fn payload(data: Value, encoding: String) -> Result<Payload, Fault> {
             };
             match rest {
                 None => (Data::Text(text.into()), encoding),
-                Some(rest) => match base64_text::decode(&text) {
+                Some(rest) => match base64_text::decode(text.as_bytes()) {
                     Some(bytes) => (Data::Binary(Bytes::from(bytes)), rest.to_owned()),
                     None => {
                         let rule = "base64, as its encoding says";

@@ -76,7 +76,7 @@ impl Chat {
         };
         match self.archive.create_group(group.clone()).await {
             Ok(true) => {}
-            // Another server on the same database, in the same nanosecond.
+            // Another server on the same database has made one with this id, in the same nanosecond.
             Ok(false) => return Code::GroupNotStored.into(),
             Err(error) => return not_stored(error),
         }
@@ -98,7 +98,7 @@ impl Chat {
         let now = now.millis().saturating_mul(1_000_000);
         let next = |last: u64| now.max(last + 1);
         let last = self.last_group.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
-        // Never refused.
+        // `next` always gives a value, so the update is never refused.
         last.map_or(now, next)
     }
 }

@@ -26,7 +26,8 @@ pub struct SendGroupMessage {
 
 impl SendGroupMessage {
     /// # Errors
-    /// 3004 for what is of the wrong type or too long, 3005 for what is missing, 3006 for what is no id of a group.
+    /// 3004 for what is of the wrong type or too long, 3005 for what is missing, 3006 for what is no id of a
+    /// group.
     pub fn parse(fields: &Fields, rules: Rules) -> Result<Self, Reply> {
         let group = fields.text("group_id")?.to_owned();
         let text = fields.message(rules)?;

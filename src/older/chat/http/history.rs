@@ -44,8 +44,8 @@ impl ChatEndpoint {
     /// # Errors
     /// 1001 for what is no room or no page, 403 for who is not in the room, 10008 (503) without the store.
     pub(super) async fn messages(&self, request: &HttpRequest, _: &mut web::Payload) -> Outcome {
-        let (chat, reader) = (&self.chat, self.user(request)?.id);
-        let query = Query::parse(request.query_string());
+        let (chat, reader) = (&self.shared, self.user(request)?.id);
+        let query = Query::of(request);
         let room = request.match_info().load::<String>().ok();
         let room = room.as_deref().or_else(|| query.get("room_id")).unwrap_or_default();
         let number = |name: &str, default: u64| match query.get(name) {

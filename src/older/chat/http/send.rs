@@ -24,7 +24,7 @@ use crate::{
 impl ChatEndpoint {
     /// The body, if the sender may send.
     async fn body(&self, request: &HttpRequest, payload: &mut web::Payload) -> Result<Body, Failure> {
-        let limiter = self.chat.limiter.as_ref();
+        let limiter = self.shared.limiter.as_ref();
         if limiter.is_some_and(|limiter| limiter.check().is_err()) {
             let why = "more requests than chat.requests_per_second allows; try again in a second";
             return Err(Reply::from(Code::TooFast).because(why).into());
@@ -39,7 +39,7 @@ impl ChatEndpoint {
 
     /// To a user, or to an open room.
     pub(super) async fn send_message(&self, request: &HttpRequest, payload: &mut web::Payload) -> Outcome {
-        let (chat, broker) = (&self.chat, &self.ingress.worker.broker);
+        let (chat, broker) = (&self.shared, &self.ingress.worker.broker);
         let sender = self.user(request)?.id;
         let body = self.body(request, payload).await?;
         let fields = fields(&body)?;
@@ -86,7 +86,7 @@ impl ChatEndpoint {
 
     /// To everybody online.
     pub(super) async fn broadcast(&self, request: &HttpRequest, payload: &mut web::Payload) -> Outcome {
-        let (chat, broker) = (&self.chat, &self.ingress.worker.broker);
+        let (chat, broker) = (&self.shared, &self.ingress.worker.broker);
         let sender = self.user(request)?.id;
         let body = self.body(request, payload).await?;
         let fields = fields(&body)?;
@@ -111,7 +111,7 @@ impl ChatEndpoint {
 
     /// The source's way (§6): whatever it is, to somebody who is online; neither stored nor moderated.
     async fn send_raw(&self, from: u64, to: u64, json: String) -> Outcome {
-        let (chat, broker) = (&self.chat, &self.ingress.worker.broker);
+        let (chat, broker) = (&self.shared, &self.ingress.worker.broker);
         let failed = || Reply::from(Code::SourceFailed).bare();
         if !chat.online.is_online(&to) {
             return Err(failed().into());
@@ -122,9 +122,9 @@ impl ChatEndpoint {
         Ok(Reply::done_with_text("发送成功"))
     }
 
-    /// The same to everybody.
+    /// As [`Self::send_raw`], to everybody online.
     async fn broadcast_raw(&self, from: u64, json: String) -> Outcome {
-        let publish = publish_raw(from, &self.chat.mint_id(), json);
+        let publish = publish_raw(from, &self.shared.mint_id(), json);
         let published = self.ingress.worker.broker.publish(&EVERYBODY.into(), publish).await;
         published.map_err(|fault| Reply::of_fault(&fault, Code::BroadcastFailed))?;
         Ok(Reply::done_with_text("广播成功"))

@@ -70,7 +70,7 @@ pub enum CensorFault {
 }
 
 impl CensorFault {
-    /// Whether the next text will fare no better.
+    /// Whether the next text will fail as well.
     const fn is_outage(&self) -> bool {
         !matches!(self, Self::Code(TOO_FAST, _) | Self::AuditFailed | Self::UnknownConclusion(_) | Self::Open)
     }
@@ -115,7 +115,7 @@ struct Finding {
 
 impl Censor {
     /// # Errors
-    /// When the base URL is none.
+    /// The base URL is not a URL.
     pub fn new(settings: &config::Chat, clock: Clock) -> Result<Self, ModerationFault> {
         let url = |path: &str| endpoint(&settings.baidu_base_url, path);
         let tls = TlsConfig::builder()
@@ -124,7 +124,7 @@ impl Censor {
             .build();
         let agent = Agent::config_builder()
             .tls_config(tls)
-            // Else the environment would be read.
+            // Without this, the client would take a proxy from the environment.
             .proxy(None)
             .max_redirects(0)
             .max_redirects_will_error(false)

@@ -53,7 +53,7 @@ impl Call<'_> {
     /// The service has answered.
     pub fn succeeded(mut self) {
         self.is_probe = false;
-        // Whoever was on the way when it was opened shows that the service is there, too.
+        // Also by the answer to a call that began before the breaker opened.
         *self.breaker.state.lock() = State::Closed { failures: 0 };
     }
 

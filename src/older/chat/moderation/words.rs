@@ -61,7 +61,6 @@ impl Words {
         Ok(Self { plain, expressions })
     }
 
-    /// How many there are.
     pub fn count(&self) -> usize {
         self.plain.patterns_len() + self.expressions.len()
     }

@@ -1,6 +1,6 @@
 //! What other instances and services say (`docs/protocols/group.md §7`). Any of it may come twice.
 
-use std::sync::Arc;
+use std::{collections::hash_map::Entry, sync::Arc};
 
 use bytestring::ByteString;
 use tokio::sync::Mutex as AsyncMutex;
@@ -67,30 +67,32 @@ impl Groups {
         }
         let is_member_here = self.membership.read().get(&message.group_id).is_some();
         let (id, json) = (message.message_id.clone(), ByteString::from(to_json(&message)));
-        {
-            let mut storing = self.storing.lock();
-            // On its way to disk, which may fail: it comes again.
-            if storing.contains_key(&id) {
-                return;
-            }
-            match self.read(self.repository.find(&id)) {
-                Ok(None) if is_member_here => drop(storing.insert(id.clone(), Vec::new())),
-                Ok(None) => {
-                    // Nobody is a member; who watches the channel by another protocol gets it.
-                    let sender = ClientId::new(&*message.sender_id);
-                    self.publish(group_channel(&message.group_id), sender, json, EntryId::Item(id.into()));
-                    return receipt.done();
+        // Noted before it is looked for: between the two it could have come to disk.
+        match self.storing.lock().entry(id.clone()) {
+            // On its way there, which may fail: it comes again.
+            Entry::Occupied(_) => return,
+            Entry::Vacant(free) => free.insert(Vec::new()),
+        };
+        let known = self.read(self.repository.find(&id));
+        if known == Ok(None) && is_member_here {
+            let groups = Arc::clone(self);
+            return self.store(&message, json, None, move |outcome| {
+                groups.settle(&id, &outcome);
+                if outcome.is_ok() {
+                    receipt.done();
                 }
-                Ok(Some(_)) => return receipt.done(),
-                Err(_) => return,
-            }
+            });
         }
-        let groups = Arc::clone(self);
-        self.store(&message, json, None, move |outcome| {
-            groups.settle(&id, &outcome);
-            if outcome.is_ok() {
-                receipt.done();
+        self.settle(&id, &known.clone().map(drop));
+        match known {
+            // Nobody is a member; who watches the channel by another protocol gets it.
+            Ok(None) => {
+                let sender = ClientId::new(&*message.sender_id);
+                self.publish(group_channel(&message.group_id), sender, json, EntryId::Item(id.into()));
             }
-        });
+            Ok(Some(_)) => {}
+            Err(_) => return,
+        }
+        receipt.done();
     }
 }

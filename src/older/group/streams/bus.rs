@@ -108,9 +108,6 @@ impl Bus {
     ///
     /// With a store, what was not published when the last process ended is published now, and reading goes
     /// on where it was.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
     pub fn start(
         settings: Settings,
         clock: Clock,

@@ -128,6 +128,16 @@ fn a_letter_with_an_id_is_taken_once() {
     assert_eq!(mailbox.put_named(Some("a\u{0}7"), 0, STORED), Again);
 }
 
+#[test]
+fn ids_are_paid_for_until_they_are_forgotten() {
+    let mut mailbox = Mailbox::new(true);
+    assert_eq!(mailbox.put_named(Some("a\u{0}7"), 0, STORED), Disk(1));
+    assert_eq!(mailbox.owner.tab.bytes(), limits::SEEN_ID_COST + 3);
+    mailbox.owner.forget_old(limits::IDEMPOTENCY_WINDOW);
+    assert_eq!(mailbox.owner.tab.bytes(), 0);
+    assert_eq!(mailbox.put_named(Some("a\u{0}7"), 0, STORED), Disk(2));
+}
+
 /// findings C2: a letter that was not taken, or could not be written, is taken when it comes again.
 #[test]
 fn a_letter_that_was_refused_is_no_repetition() {

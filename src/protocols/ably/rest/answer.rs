@@ -27,11 +27,15 @@ pub struct RestAnswer {
     status: StatusCode,
     /// None goes out as 204: several clients cannot read a 200 without a body (T12).
     body: Option<AnswerBody>,
-    links: Vec<Link>,
+    headers: Headers,
     is_secret: bool,
 }
 
 impl RestAnswer {
+    pub fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
     pub fn ok(body: Bytes) -> Self {
         Self::new(StatusCode::OK, AnswerBody::whole(body))
     }
@@ -46,11 +50,11 @@ impl RestAnswer {
     }
 
     pub const fn nothing() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: None, links: Vec::new(), is_secret: false }
+        Self { status: StatusCode::NO_CONTENT, body: None, headers: Vec::new(), is_secret: false }
     }
 
     const fn new(status: StatusCode, body: AnswerBody) -> Self {
-        Self { status, body: Some(body), links: Vec::new(), is_secret: false }
+        Self { status, body: Some(body), headers: Vec::new(), is_secret: false }
     }
 
     /// It holds a token or a key: no proxy may store it.
@@ -60,24 +64,37 @@ impl RestAnswer {
     }
 
     pub fn with_links(mut self, links: Vec<Link>) -> Self {
-        self.links = links;
+        // One line for each relation: some clients read one link a line (§8.3).
+        self.headers.extend(links.iter().map(|link| (LINK, link.header())));
         self
+    }
+
+    /// The status and the headers of a refusal, with a body of its own.
+    pub fn refused(fault: &Fault, body: Bytes) -> Self {
+        // A status that is none would be a fault of ours.
+        let status = StatusCode::from_u16(fault.http_status());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut headers = vec![
+            // Browsers look at the body only if they can read this one (T8).
+            (HeaderName::from_static("x-ably-errorcode"), fault.ably_code().to_string()),
+            (HeaderName::from_static("x-ably-errormessage"), ascii_line(&fault.to_string())),
+        ];
+        if let Fault::MethodNotAllowed { allowed } = fault {
+            headers.push((ALLOW, (*allowed).to_owned()));
+        }
+        Self { headers, ..Self::new(status, AnswerBody::whole(body)) }
     }
 }
 
 /// The response to a request that wants it in `form`.
 pub fn respond(form: Form, outcome: Result<RestAnswer, Fault>) -> HttpResponse {
-    let (answer, format, headers) = match outcome {
-        Ok(answer) => {
-            let headers = answer.links.iter().map(|link| (LINK, link.header()));
-            let headers = headers.collect();
-            (answer, form.body, headers)
-        }
-        Err(fault) => refuse(form, &fault),
+    let (answer, format) = match outcome {
+        Ok(answer) => (answer, form.body),
+        Err(fault) => (refuse(form.refusal, &fault), form.refusal),
     };
     if form.enveloped {
         let is_secret = answer.is_secret;
-        let mut response = enveloped(format, answer, &headers);
+        let mut response = enveloped(format, answer);
         if is_secret {
             response.headers_mut().insert(NO_STORE.0, NO_STORE.1);
         }
@@ -87,8 +104,7 @@ pub fn respond(form: Form, outcome: Result<RestAnswer, Fault>) -> HttpResponse {
     if answer.is_secret {
         response.insert_header(NO_STORE);
     }
-    for (name, value) in headers {
-        // One line for each relation: some clients read one link a line (§8.3).
+    for (name, value) in answer.headers {
         response.append_header((name, value));
     }
     match answer.body {
@@ -102,21 +118,9 @@ pub fn respond(form: Form, outcome: Result<RestAnswer, Fault>) -> HttpResponse {
 
 type Headers = Vec<(HeaderName, String)>;
 
-fn refuse(form: Form, fault: &Fault) -> (RestAnswer, Format, Headers) {
+fn refuse(format: Format, fault: &Fault) -> RestAnswer {
     let error = ErrorInfo::from(fault);
-    // A status that is none would be a fault of ours.
-    let status = StatusCode::from_u16(fault.http_status());
-    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut headers = vec![
-        // Browsers look at the body only if they can read this one (T8).
-        (HeaderName::from_static("x-ably-errorcode"), fault.ably_code().to_string()),
-        (HeaderName::from_static("x-ably-errormessage"), ascii_line(&fault.to_string())),
-    ];
-    if let Fault::MethodNotAllowed { allowed } = fault {
-        headers.push((ALLOW, (*allowed).to_owned()));
-    }
-    let body = wire::encode_value(form.refusal, &ErrorBody { error: &error });
-    (RestAnswer::new(status, AnswerBody::whole(body)), form.refusal, headers)
+    RestAnswer::refused(fault, wire::encode_value(format, &ErrorBody { error: &error }))
 }
 
 /// A header value can hold: no line breaks, nothing beyond ASCII.
@@ -129,9 +133,9 @@ fn ascii_line(text: &str) -> String {
 }
 
 /// Status and headers of the answer in its body; the response itself is always a 200.
-fn enveloped(format: Format, answer: RestAnswer, headers: &Headers) -> HttpResponse<BoxBody> {
+fn enveloped(format: Format, answer: RestAnswer) -> HttpResponse<BoxBody> {
     let mut flat: BTreeMap<String, String> = BTreeMap::new();
-    for (name, value) in headers {
+    for (name, value) in &answer.headers {
         // Several links: as one line.
         flat.entry(name.as_str().to_owned())
             .and_modify(|line| {

@@ -8,7 +8,9 @@ use actix_web::{
 use serde_json::json;
 
 use crate::{
+    actors::accounts::Kind,
     auth::apps::setup::{AppSetup, describe},
+    edge::http::body,
     error::{Fault, Found},
     ids::AppId,
     limits,
@@ -33,7 +35,10 @@ pub async fn create(call: &Call<'_>, payload: &mut web::Payload) -> Result<RestA
         Format::Json => AppSetup::from_json(&body)?,
         Format::Msgpack => wire::decode_value(format, &body)?,
     };
-    let app = call.rest.apps.create(setup)?;
+    // Whoever asks is known by the network only.
+    let cost = limits::APP_COST + limits::APP_BYTE_COST * body.len();
+    let charge = body::payer(call.http).map(|account| account.charge(Kind::App, cost)).transpose();
+    let app = call.rest.apps.create(setup, charge.map_err(|full| full.to_fault())?)?;
     let mut shown = describe(&app);
     let tls = call.is_tls();
     let (endpoint, port) = host(call, if tls { 443 } else { 80 });

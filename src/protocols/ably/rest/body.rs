@@ -16,7 +16,6 @@ use futures_util::{
 
 use crate::{actors::accounts::Charge, error::Fault, limits};
 
-/// See the module.
 pub struct AnswerBody {
     ready: Bytes,
     /// What follows; an error breaks the answer off.

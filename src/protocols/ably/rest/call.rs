@@ -1,6 +1,6 @@
 //! One request: its headers and query, its credentials, and what they permit.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use actix_web::{
     HttpRequest,
@@ -8,6 +8,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::Serialize;
 
 use crate::{
@@ -51,6 +52,8 @@ pub struct Call<'a> {
     pub form: Form,
     /// Of the protocol; at least 2.
     pub version: u32,
+    /// Whose request it is, as soon as its credentials are read.
+    pub app: Cell<Option<AppId>>,
 }
 
 /// Whose credentials came with a request, and whom it speaks for.
@@ -60,8 +63,6 @@ pub struct Caller {
 }
 
 impl<'a> Call<'a> {
-    /// # Errors
-    /// [`Fault::UnsupportedVersion`]
     pub fn new(
         rest: &'a Rest,
         ingress: &'a Ingress,
@@ -70,7 +71,7 @@ impl<'a> Call<'a> {
         form: Form,
     ) -> Result<Self, Fault> {
         let version = form::version(http.headers(), &query)?;
-        Ok(Self { rest, ingress, http, query, form, version })
+        Ok(Self { rest, ingress, http, query, form, version, app: Cell::new(None) })
     }
 
     pub fn now(&self) -> Timestamp {
@@ -88,18 +89,12 @@ impl<'a> Call<'a> {
     }
 
     /// An answer that may be long: `bytes` of it are finished, and the caller's account pays for them.
-    ///
-    /// # Errors
-    /// [`Fault::MemoryFull`]
     pub fn long_answer(&self, app: AppId, bytes: Bytes) -> Result<RestAnswer, Fault> {
         let charge = self.charge(app, bytes.len())?;
         Ok(RestAnswer::long(AnswerBody::whole(bytes).paid_by(charge)))
     }
 
     /// Pays for what is kept of an answer until the client has taken it.
-    ///
-    /// # Errors
-    /// [`Fault::MemoryFull`]
     pub fn charge(&self, app: AppId, bytes: usize) -> Result<Charge, Fault> {
         let account = self.ingress.account_of_request(self.http, app);
         account.charge(Kind::Answer, bytes).map_err(Full::to_fault)
@@ -135,6 +130,7 @@ impl<'a> Call<'a> {
         let gate = &self.rest.shared.gate;
         let credential = self.credential()?;
         let access = gate.check(credential.as_ref(), self.now(), self.is_tls())?;
+        self.app.set(Some(access.app.id));
         let claimed = claimed_client(self.http.headers())?;
         let identity = access.claim(claimed.as_deref())?;
         Ok(Caller { access, identity })
@@ -143,20 +139,27 @@ impl<'a> Call<'a> {
     /// A channel by its name, if the caller may do one of `operations` with it.
     pub fn channel(&self, name: String, operations: &[Operation]) -> Result<(Caller, Name, ChannelName), Fault> {
         let caller = self.caller()?;
-        let name = Name::parse(name)?;
-        let resource = name.resource();
-        let access = &caller.access;
-        if !operations.iter().any(|operation| access.allows(&resource, *operation)) {
-            let operation = operations.first().map_or("this", |operation| operation.name());
-            return Err(access.not_permitted(operation, &resource));
-        }
-        drop(resource);
-        let channel = name.channel(caller.access.app.id);
+        let (name, channel) = caller.channel(name, operations)?;
         Ok((caller, name, channel))
     }
 
     pub fn broker(&self) -> &Arc<Broker> {
         &self.rest.worker.broker
+    }
+}
+
+impl Caller {
+    /// A channel by its name, if one of `operations` is permitted with it.
+    pub fn channel(&self, name: impl Into<ByteString>, operations: &[Operation]) -> Result<(Name, ChannelName), Fault> {
+        let name = Name::parse(name)?;
+        let resource = name.resource();
+        if !operations.iter().any(|operation| self.access.allows(&resource, *operation)) {
+            let operation = operations.first().map_or("this", |operation| operation.name());
+            return Err(self.access.not_permitted(operation, &resource));
+        }
+        drop(resource);
+        let channel = name.channel(self.access.app.id);
+        Ok((name, channel))
     }
 }
 
@@ -166,7 +169,7 @@ fn claimed_client(headers: &HeaderMap) -> Result<Option<String>, Fault> {
         return Ok(None);
     };
     let text = header.to_str().ok().map(str::trim);
-    let client = text.and_then(base64_text::decode);
+    let client = text.map(str::as_bytes).and_then(base64_text::decode);
     let client = client.and_then(|client| String::from_utf8(client).ok());
     let rule = "the base64 of the clientId, in the header X-Ably-ClientId";
     client.map(Some).ok_or_else(|| {

@@ -22,7 +22,6 @@ use crate::{
 /// The first version that lists names only, unless asked for more.
 const NAMES_SINCE: u32 = 3;
 
-/// The details of a channel.
 fn details(channel_id: &str, occupancy: Occupancy) -> Value {
     let metrics: BTreeMap<_, _> = occupancy.named().into_iter().collect();
     json!({"channelId": channel_id, "status": {"isActive": true, "occupancy": {"metrics": metrics}}})

@@ -1,6 +1,6 @@
 //! Reading the past of a channel page by page (`docs/protocols/ably.md §8.1 - §8.4`).
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
@@ -10,12 +10,14 @@ use crate::{
     actors::{
         accounts::{Charge, Full},
         broker::Broker,
+        worker::Worker,
     },
     core::{
         capability::Operation,
         history::{Direction, ItemPosition, Kind, Query},
         message::Entry,
         serial::Serial,
+        stats::Traffic,
     },
     edge::http::query,
     error::{Fault, Found},
@@ -64,7 +66,9 @@ async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operat
     let pages = Pages { path: call.path(), query: &call.query, shown: &[("limit", &limit), ("direction", direction)] };
     let links = pages.links(&first, &current, next.as_ref())?;
     let format = call.form.body;
+    let worker = Rc::clone(&call.rest.worker);
     if page.is_whole() {
+        count(&worker, &page.items);
         let list = encode(&page.items, kind, format);
         return Ok(call.long_answer(app, list)?.with_links(links));
     }
@@ -72,9 +76,17 @@ async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operat
     let head = wire::begin_list(format, page.places.len());
     let left = page.places.len();
     let query = Query { limit: left, ..query };
-    let rest = Rest { broker: Arc::clone(call.broker()), channel, query, format, left, charge };
+    let rest = Rest { broker: Arc::clone(call.broker()), channel, query, format, left, charge, worker };
     let body = AnswerBody::whole(head).followed_by(rest.stream(page.items));
     Ok(RestAnswer::long(body).with_links(links))
+}
+
+/// Counts what is read as sent to the app's clients.
+fn count(worker: &Worker, items: &[(Arc<Entry>, usize)]) {
+    if let Some((first, _)) = items.first() {
+        let read = |traffic: &mut Traffic| items.iter().for_each(|(entry, _)| traffic.was_read(entry));
+        worker.count_for(first.channel.app(), read);
+    }
 }
 
 fn encode(items: &[(Arc<Entry>, usize)], kind: Kind, format: Format) -> Bytes {
@@ -94,6 +106,7 @@ struct Rest {
     /// Items that have not been written.
     left: usize,
     charge: Charge,
+    worker: Rc<Worker>,
 }
 
 impl Rest {
@@ -108,6 +121,7 @@ impl Rest {
                 None => rest.read().await?,
             };
             let (last, index) = items.last().ok_or(Fault::Internal)?;
+            count(&rest.worker, &items);
             let is_first = rest.left == rest.query.limit;
             rest.query.after = Some(ItemPosition { serial: last.serial, index: *index });
             rest.left = rest.left.saturating_sub(items.len());
@@ -149,14 +163,7 @@ impl Cursor {
         if let Some((start, _)) = start.zip(end).filter(|(start, end)| start > end) {
             return Err(Fault::BadParameter { name: "start", found: Found::number(start), rule: "not after end" });
         }
-        let forwards = match query.get("direction") {
-            None | Some("backwards") => false,
-            Some("forwards") => true,
-            Some(other) => {
-                let found = Found::text(other);
-                return Err(Fault::BadParameter { name: "direction", found, rule: "forwards or backwards" });
-            }
-        };
+        let forwards = is_forwards(query)?;
         let until = query.get_any(&["from_serial", "fromSerial"]);
         Ok(Self { start, end, until: until.map(str::to_owned), forwards, limit: limit(query)?, after: None })
     }
@@ -193,6 +200,21 @@ fn moment(query: &query::Query, name: &'static str) -> Result<Option<u64>, Fault
     let bad = |text| Fault::BadParameter { name, found: Found::text(text), rule: "milliseconds since 1970" };
     let moment = moment.map(|text| text.parse().map_err(|_| bad(text)));
     moment.transpose()
+}
+
+/// In which order a list is wanted; backwards unless it is said.
+///
+/// # Errors
+/// [`Fault::BadParameter`] when it is neither.
+pub fn is_forwards(query: &query::Query) -> Result<bool, Fault> {
+    match query.get("direction") {
+        None | Some("backwards") => Ok(false),
+        Some("forwards") => Ok(true),
+        Some(other) => {
+            let found = Found::text(other);
+            Err(Fault::BadParameter { name: "direction", found, rule: "forwards or backwards" })
+        }
+    }
 }
 
 /// How many items a page may have.

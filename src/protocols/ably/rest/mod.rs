@@ -1,12 +1,13 @@
 //! REST: one request, one answer (`docs/protocols/ably.md §1.8, §11`).
 //!
 //! `path` says which endpoint it is, `form` how the answer has to look, `call` holds both and the credentials; the
-//! endpoints stand in `publish`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
+//! endpoints stand in `publish`, `batch`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
 //! outcome on the wire. Everything about a channel is asked of its actor
 //! ([`crate::actors::channels::questions`]).
 
 mod answer;
 mod apps;
+mod batch;
 mod body;
 mod call;
 mod channels;
@@ -36,6 +37,7 @@ use crate::{
     auth::apps::Apps,
     edge::{self, Ingress, Methods, http::query::Query},
     error::Fault,
+    ids::AppId,
     protocols::ably::{
         Ably,
         endpoint::{self, Shared, reason_of},
@@ -58,7 +60,7 @@ pub struct Rest {
     pub apps: Arc<Apps>,
     /// None: there is no data folder to keep them in; a server with Ably has one.
     pub revocations: Option<Arc<StoredRevocations>>,
-    /// The same.
+    /// None as `revocations`.
     pub nonces: Option<Arc<StoredNonces>>,
     /// Apps can be made without credentials: for test suites (§11.13).
     pub sandbox: bool,
@@ -106,22 +108,49 @@ impl Rest {
     ) -> Result<Said, Fault> {
         let endpoint = Endpoint::of(request.method(), request.uri().path())?;
         let call = Call::new(self, ingress, request, query, form)?;
+        let asked = match &endpoint {
+            Endpoint::RequestToken(key_name) => Asked::Token(self.app_of(key_name)),
+            _ => Asked::Other,
+        };
         let answer = match endpoint {
             Endpoint::Connectivity => return Ok(Said::Yes),
             Endpoint::Time => self.time(&call),
             Endpoint::RequestToken(key_name) => token::request(&call, &key_name, payload).await,
             Endpoint::RevokeTokens(key_name) => revocation::revoke(&call, &key_name, payload).await,
             Endpoint::Publish(channel) => publish::publish(&call, channel, payload).await,
+            Endpoint::BatchPublish => batch::publish(&call, payload).await,
+            Endpoint::BatchPresence => batch::presence(&call).await,
             Endpoint::Messages(channel) => history::messages(&call, channel).await,
             Endpoint::PresenceHistory(channel) => history::presence(&call, channel).await,
             Endpoint::Presence(channel) => presence::members(&call, channel).await,
             Endpoint::Status(channel) => channels::status(&call, channel).await,
             Endpoint::Channels => channels::enumerate(&call).await,
-            Endpoint::Stats => stats::page(&call),
+            Endpoint::Stats => stats::page(&call).await,
+            Endpoint::AddStats => stats::add(&call, payload).await,
             Endpoint::CreateApp => apps::create(&call, payload).await,
             Endpoint::DeleteApp(app) => apps::delete(&call, &app),
         };
+        self.count(&call, asked, &answer);
         Ok(Said::RestAnswer(answer?))
+    }
+
+    /// Counts a request for the app that it is of, if it is one of ours.
+    fn count(&self, call: &Call<'_>, asked: Asked, answer: &Result<RestAnswer, Fault>) {
+        let status = answer.as_ref().map_or_else(Fault::http_status, RestAnswer::status);
+        match asked {
+            Asked::Token(Some(app)) => self.worker.count_for(app, |traffic| traffic.token_requests.count(status)),
+            Asked::Token(None) => {}
+            Asked::Other => {
+                if let Some(app) = call.app.get() {
+                    self.worker.count_for(app, |traffic| traffic.requests.count(status));
+                }
+            }
+        }
+    }
+
+    fn app_of(&self, key_name: &str) -> Option<AppId> {
+        let app = AppId::parse(key_name.split('.').next()?)?;
+        self.apps.find(app).map(|app| app.id)
     }
 
     /// An array, because that is what clients take the first item of (T11).
@@ -129,6 +158,12 @@ impl Rest {
         let now = self.worker.broker.clock.now().millis();
         Ok(RestAnswer::ok(call.encode(&[now])))
     }
+}
+
+/// What is counted apart.
+enum Asked {
+    Token(Option<AppId>),
+    Other,
 }
 
 enum Said {

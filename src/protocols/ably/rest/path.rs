@@ -17,12 +17,15 @@ pub enum Endpoint {
     RequestToken(String),
     RevokeTokens(String),
     Publish(String),
+    BatchPublish,
+    BatchPresence,
     Messages(String),
     PresenceHistory(String),
     Presence(String),
     Status(String),
     Channels,
     Stats,
+    AddStats,
     CreateApp,
     DeleteApp(String),
 }
@@ -32,8 +35,8 @@ pub use crate::config::ABLY_ROOTS as ROOTS;
 
 impl Endpoint {
     /// # Errors
-    /// [`Fault::NotFound`] for a path that there is not, [`Fault::MethodNotAllowed`] for a method that it
-    /// does not have (§11.10), [`Fault::Malformed`] for one that is not UTF-8.
+    /// [`Fault::NotFound`] for a path that there is not, [`Fault::MethodNotAllowed`] for a method that it does
+    /// not have (§11.10), [`Fault::Malformed`] for one that is not UTF-8.
     pub fn of(method: &Method, path: &str) -> Result<Self, Fault> {
         let segments = path.strip_prefix('/').unwrap_or(path).split('/');
         let segments: Vec<String> = segments.map(decode).collect::<Result<_, _>>()?;
@@ -47,6 +50,9 @@ impl Endpoint {
             ["keys", name, "requestToken"] => write.then(|| Self::RequestToken(name.to_owned())),
             ["keys", name, "revokeTokens"] => write.then(|| Self::RevokeTokens(name.to_owned())),
             ["channels"] => read.then_some(Self::Channels),
+            ["messages"] => write.then_some(Self::BatchPublish),
+            ["presence"] => read.then_some(Self::BatchPresence),
+            ["stats"] if write => Some(Self::AddStats),
             ["stats"] => read.then_some(Self::Stats),
             ["channels", name] => read.then(|| Self::Status(name.to_owned())),
             ["channels", name, "messages"] if write => Some(Self::Publish(name.to_owned())),
@@ -66,9 +72,9 @@ impl Endpoint {
 /// Of a path that there is.
 fn methods_of(segments: &[&str]) -> &'static str {
     match segments {
-        ["keys", ..] | ["apps"] => "POST",
+        ["keys", ..] | ["apps"] | ["messages"] => "POST",
         ["apps", _] => "DELETE",
-        ["channels", _, "messages"] => "GET, HEAD, POST",
+        ["channels", _, "messages"] | ["stats"] => "GET, HEAD, POST",
         _ => "GET, HEAD",
     }
 }
@@ -119,6 +125,8 @@ mod tests {
             ("GET", "/apps", "POST"),
             ("GET", "/apps/x", "DELETE"),
             ("DELETE", "/keys/x.y/requestToken", "POST"),
+            ("GET", "/messages", "POST"),
+            ("POST", "/presence", "GET, HEAD"),
         ] {
             let refused = of(method, path);
             assert_eq!(refused, Err(Fault::MethodNotAllowed { allowed }), "{method} {path}");

@@ -3,6 +3,7 @@
 
 use actix_web::web;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytestring::ByteString;
 use rand::RngExt as _;
 use serde::Serialize;
 
@@ -15,14 +16,16 @@ use crate::{
     },
     edge::http::body::charge_to,
     error::Fault,
+    ids::ChannelName,
     limits,
     protocols::ably::{
         messages::{self, Publisher},
+        name::Name,
         rest::{
             answer::RestAnswer,
             call::{Call, Caller},
         },
-        wire::{self, items},
+        wire::{self, WireMessage, items},
     },
 };
 
@@ -31,7 +34,7 @@ const SERIALS_SINCE: u32 = 5;
 
 /// What a publish is answered with.
 #[derive(Serialize)]
-struct Published<'a> {
+pub struct Published<'a> {
     channel: &'a str,
     #[serde(rename = "messageId")]
     message_id: String,
@@ -41,50 +44,77 @@ struct Published<'a> {
 
 /// POST `/channels/{c}/messages`.
 pub async fn publish(call: &Call<'_>, channel: String, payload: &mut web::Payload) -> Result<RestAnswer, Fault> {
-    let (caller, name, channel) = call.channel(channel, &[Operation::Publish])?;
-    if name.is_meta() {
-        return Err(caller.access.not_permitted(Operation::Publish.name(), &name.resource()));
-    }
-    let Caller { access, identity } = &caller;
-    let attributes = access.app.attributes_of(&channel);
-    if attributes.identified_only && *identity == AllowedClient::Anonymous {
-        return Err(Fault::NotIdentified);
-    }
+    let caller = call.caller()?;
+    let target = Target::new(&caller, channel)?;
     if call.query.get("_forceNack") == Some("true") {
         return Err(Fault::ForcedNack);
     }
-    charge_to(call.http, call.broker().accounts.app(access.app.id));
+    charge_to(call.http, call.broker().accounts.app(caller.access.app.id));
     let (format, body) = call.body(payload, limits::REQUEST_BODY_BYTES).await?;
-    let broker = &call.rest.worker.broker;
-    let shared = &call.rest.shared;
-    let publisher = Publisher {
-        user_claim: access.user_claim(&name.base),
-        app: access.app.id,
-        identity,
-        connection: None,
-        keys: &shared.connection_keys,
-        connections: &broker.connections,
-        uptime: broker.clock.uptime(),
-    };
-    let checked = wire::decode_body(format, &body)?;
-    let checked = messages::check(checked, &publisher, &shared.settings)?;
-
-    let id = checked.id.unwrap_or_else(drawn_id);
-    let message_id = match &id {
-        EntryId::Base(id) | EntryId::Item(id) => id.to_string(),
-        // Not by HTTP.
-        EntryId::Frame { .. } | EntryId::Serial => String::new(),
-    };
-    let is_ephemeral = checked.is_ephemeral || call.query.get("ephemeral") == Some("true");
-    let publish =
-        Publish { publisher: checked.publisher, is_ephemeral, ..Publish::new(id, Body::Messages(checked.messages)) };
-    let published = call.broker().publish(&channel, publish).await?;
-    let serials = (call.version >= SERIALS_SINCE).then(|| {
-        let serial = |index| items::message_serial(published.serial, index).to_string();
-        (0..published.len).map(serial).collect()
-    });
-    let published = Published { channel: &name.base, message_id, serials };
+    let messages = wire::decode_body(format, &body)?;
+    let published = target.publish(call, messages, &target.name.base).await?;
     Ok(RestAnswer::created(call.encode(&published)))
+}
+
+/// A channel that its caller may publish to.
+pub struct Target<'a> {
+    caller: &'a Caller,
+    name: Name,
+    channel: ChannelName,
+}
+
+impl<'a> Target<'a> {
+    pub fn new(caller: &'a Caller, name: impl Into<ByteString>) -> Result<Self, Fault> {
+        let (name, channel) = caller.channel(name, &[Operation::Publish])?;
+        let Caller { access, identity } = caller;
+        if name.is_meta() {
+            return Err(access.not_permitted(Operation::Publish.name(), &name.resource()));
+        }
+        if access.app.attributes_of(&channel).identified_only && *identity == AllowedClient::Anonymous {
+            return Err(Fault::NotIdentified);
+        }
+        Ok(Self { caller, name, channel })
+    }
+
+    /// Publishes messages as they came; the answer has the channel as `shown`.
+    pub async fn publish<'s>(
+        &self,
+        call: &Call<'_>,
+        messages: Vec<WireMessage>,
+        shown: &'s str,
+    ) -> Result<Published<'s>, Fault> {
+        let Caller { access, identity } = self.caller;
+        let broker = &call.rest.worker.broker;
+        let shared = &call.rest.shared;
+        let publisher = Publisher {
+            user_claim: access.user_claim(&self.name.base),
+            app: access.app.id,
+            identity,
+            connection: None,
+            keys: &shared.connection_keys,
+            connections: &broker.connections,
+            uptime: broker.clock.uptime(),
+        };
+        let checked = messages::check(messages, &publisher, &shared.settings)?;
+        let id = checked.id.unwrap_or_else(drawn_id);
+        let message_id = match &id {
+            EntryId::Base(id) | EntryId::Item(id) => id.to_string(),
+            // Not by HTTP.
+            EntryId::Frame { .. } | EntryId::Serial => String::new(),
+        };
+        let is_ephemeral = checked.is_ephemeral || call.query.get("ephemeral") == Some("true");
+        let publish = Publish {
+            publisher: checked.publisher,
+            is_ephemeral,
+            ..Publish::new(id, Body::Messages(checked.messages))
+        };
+        let published = call.broker().publish(&self.channel, publish).await?;
+        let serials = (call.version >= SERIALS_SINCE).then(|| {
+            let serial = |index| items::message_serial(published.serial, index).to_string();
+            (0..published.len).map(serial).collect()
+        });
+        Ok(Published { channel: shown, message_id, serials })
+    }
 }
 
 /// For a publish that its client has given no id: 12 characters (§3.8).

@@ -10,13 +10,14 @@ use crate::{
     ids::Timestamp,
     limits,
     protocols::ably::{
-        rest::{answer::RestAnswer, call::Call},
+        rest::{
+            answer::RestAnswer,
+            batch::{COUNTS_SINCE, Outcomes},
+            call::Call,
+        },
         wire::{self, ErrorInfo},
     },
 };
-
-/// The first version that counts successes and failures.
-const COUNTS_SINCE: u32 = 3;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,14 +29,6 @@ struct Outcome<'a> {
     applies_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorInfo>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Outcomes<'a> {
-    success_count: usize,
-    failure_count: usize,
-    results: &'a [Outcome<'a>],
 }
 
 impl<'a> Outcome<'a> {
@@ -57,14 +50,14 @@ pub async fn revoke(call: &Call<'_>, key_name: &str, payload: &mut web::Payload)
     let credential = call.credential()?;
     let gate = &call.rest.shared.gate;
     let outcome = gate.revoke(key_name, &request, credential.as_ref(), call.now(), call.is_tls())?;
-    let ably::Outcome { decided, new, .. } = &outcome;
+    let ably::Outcome { decided, kept, .. } = &outcome;
     let mut full = decided.iter().filter_map(|decided| decided.as_ref().err());
     if let Some(fault) = full.find(|fault| matches!(fault, Fault::TooManyRevocations { .. } | Fault::MemoryFull { .. }))
     {
         gate.warn_of_full(&call.rest.worker.broker.clock, key_name, fault);
     }
     // Connections that are open by such a token look whether it is theirs.
-    if !new.is_empty() {
+    if !kept.is_empty() {
         for hub in call.rest.worker.broker.hubs.lock().iter() {
             hub.address.do_send(CredentialsChanged);
         }
@@ -77,10 +70,6 @@ pub async fn revoke(call: &Call<'_>, key_name: &str, payload: &mut web::Payload)
     if call.version < COUNTS_SINCE {
         return Ok(RestAnswer::created(call.encode(&results)));
     }
-    let success_count = decided.iter().filter(|decided| decided.is_ok()).count();
-    Ok(RestAnswer::created(call.encode(&Outcomes {
-        success_count,
-        failure_count: decided.len() - success_count,
-        results: &results,
-    })))
+    let failed = decided.iter().filter(|decided| decided.is_err()).count();
+    Ok(RestAnswer::created(call.encode(&Outcomes::new(results, failed))))
 }

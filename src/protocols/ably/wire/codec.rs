@@ -41,9 +41,6 @@ impl Format {
 ///
 /// A type with `#[serde(untagged)]` or `#[serde(flatten)]` takes binary for text when it happens to be
 /// UTF-8 (`docs/dependencies.md §0` fact 6).
-///
-/// # Errors
-/// [`Fault::BodyUnreadable`]
 pub fn decode_value<'de, T: Deserialize<'de>>(format: Format, bytes: &'de [u8]) -> Result<T, Fault> {
     let value = match format {
         // serde_json refuses more than 128 levels by itself.
@@ -83,9 +80,6 @@ fn why_not<'de, T: Deserialize<'de>>(format: Format, bytes: &'de [u8]) -> Box<st
 }
 
 /// Reads one value that a client's application had a hand in; half characters are mended.
-///
-/// # Errors
-/// [`Fault::BodyUnreadable`]
 pub(super) fn decode_lenient<T: DeserializeOwned>(format: Format, bytes: &[u8]) -> Result<T, Fault> {
     decode_value(format, bytes).or_else(|fault| match format {
         Format::Json => {

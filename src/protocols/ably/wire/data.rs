@@ -3,12 +3,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use base64::{
-    Engine as _, alphabet,
-    display::Base64Display,
-    engine::general_purpose::{GeneralPurpose, PAD_INDIFFERENT},
-    prelude::BASE64_STANDARD,
-};
+use base64::{display::Base64Display, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{
@@ -22,16 +17,13 @@ use super::{
     scalar::{Scalar, scalars, seed},
 };
 use crate::{
+    auth::base64_text,
     core::message::{Data, Payload},
     error::{Fault, Found},
 };
 
 /// The step of an encoding that belongs to the wire.
 const BASE64: &str = "base64";
-
-/// Clients leave the padding out, or end on bits that mean nothing.
-const LENIENT: GeneralPurpose =
-    GeneralPurpose::new(&alphabet::STANDARD, PAD_INDIFFERENT.with_decode_allow_trailing_bits(true));
 
 /// `data` as it came.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,7 +39,6 @@ pub enum WireData {
     Scalar(Found),
 }
 
-/// Reads `data`.
 pub struct DataSeed;
 
 seed!(DataSeed);
@@ -92,9 +83,6 @@ fn as_json<E: Error>(json: Vec<u8>) -> Result<WireData, E> {
 
 impl WireData {
     /// The canonical form: base64 is gone, objects and lists are their JSON.
-    ///
-    /// # Errors
-    /// [`Fault::InvalidData`]
     pub fn into_payload(self, encoding: Option<ByteString>) -> Result<Payload, Fault> {
         let mut encoding = encoding.unwrap_or_default();
         let mut data = match self {
@@ -135,19 +123,10 @@ fn and<'a>(encoding: &str, step: &'static str) -> Cow<'a, str> {
     if encoding.is_empty() { Cow::Borrowed(step) } else { Cow::Owned(format!("{encoding}/{step}")) }
 }
 
-/// Standard and URL-safe alphabet, with or without padding, in lines or not.
 fn from_base64(text: &[u8]) -> Result<Bytes, Fault> {
-    if let Ok(bytes) = LENIENT.decode(text) {
-        return Ok(bytes.into());
-    }
-    let to_standard = |byte: &u8| match byte {
-        b'-' => Some(b'+'),
-        b'_' => Some(b'/'),
-        byte => (!byte.is_ascii_whitespace()).then_some(*byte),
-    };
-    let standard: Vec<u8> = text.iter().filter_map(to_standard).collect();
-    let decoded = LENIENT.decode(standard);
-    decoded.map(Bytes::from).map_err(|_| Fault::InvalidData {
+    let without_blanks = || Vec::from_iter(text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()));
+    let decoded = base64_text::decode(text).or_else(|| base64_text::decode(&without_blanks()));
+    decoded.map(Bytes::from).ok_or_else(|| Fault::InvalidData {
         found: str::from_utf8(text).map_or_else(|_| Found::bytes(text.len()), Found::text),
         rule: "base64, because the encoding ends in base64",
     })

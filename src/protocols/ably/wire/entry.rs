@@ -65,7 +65,9 @@ impl WireFormat for AblyMsgpack {
 pub fn encode_as(entry: &Entry, format: Format, channel: &str, occupancy_category: Option<&str>) -> Bytes {
     let room = room(entry);
     match &entry.body {
-        Body::Messages(messages) if format == Format::Json => json_frame::messages(entry, messages, channel, room),
+        Body::Messages(messages) if format == Format::Json && entry.is_whole() => {
+            json_frame::messages(entry, messages, channel, room)
+        }
         _ => encode_by_serde(entry, format, channel, occupancy_category, room),
     }
 }

@@ -24,7 +24,6 @@ pub enum WireExtras {
     Other(Found),
 }
 
-/// Reads `extras`.
 pub struct ExtrasSeed;
 
 seed!(ExtrasSeed);
@@ -59,9 +58,6 @@ impl<'de> Visitor<'de> for ExtrasSeed {
 
 impl WireExtras {
     /// What the core keeps.
-    ///
-    /// # Errors
-    /// [`Fault::InvalidExtras`]
     pub fn check(self) -> Result<Option<Box<Extras>>, Fault> {
         let refuse = |field, found, rule| Err(Fault::InvalidExtras { field, found, rule });
         let extras = match self {

@@ -61,9 +61,6 @@ pub struct WirePresence {
 
 impl WireMessage {
     /// The core's message by `publisher`, whom the caller has found out (`docs/protocols/ably.md §6.6`).
-    ///
-    /// # Errors
-    /// [`Fault::InvalidData`], [`Fault::InvalidExtras`]
     pub fn into_message(self, publisher: Option<ClientId>) -> Result<Message, Fault> {
         Ok(Message {
             name: self.name.unwrap_or_default(),

@@ -55,6 +55,18 @@ pub fn members(members: &[Arc<Member>], format: Format) -> impl Serialize {
     Listed(members.iter().map(move |member| PresenceItem::of_member(member, format)))
 }
 
+/// The same of members that it holds.
+pub struct MembersItem {
+    pub members: Vec<Arc<Member>>,
+    pub format: Format,
+}
+
+impl Serialize for MembersItem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        members(&self.members, self.format).serialize(serializer)
+    }
+}
+
 /// The serial of one message of an entry (`docs/protocols/ably.md §3.8`).
 pub fn message_serial(serial: Serial, index: usize) -> impl fmt::Display {
     fmt::from_fn(move |f| write!(f, "{serial}:{index:03}"))
@@ -123,7 +135,7 @@ impl<'a> MessageItem<'a> {
             client_id: message.client_id.as_ref().map(|id| id.as_str()),
             connection_id: None,
             timestamp: None,
-            serial: ItemSerial(entry.serial, index),
+            serial: ItemSerial(entry.serial, entry.original_index(index)),
             action: None,
             extras: message.extras.as_deref(),
         }

@@ -27,7 +27,7 @@ mod surrogates;
 #[cfg(test)]
 mod tests;
 
-pub use body::decode_body;
+pub use body::{Batch, BatchSpec, decode_batch, decode_body};
 pub use codec::{Format, begin_list, decode_value, encode_value, piece_of_list};
 pub use data::WireData;
 pub use entry::{AblyJson, AblyMsgpack, encode_as, format_of};

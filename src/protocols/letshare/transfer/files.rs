@@ -222,7 +222,7 @@ impl Files {
         }
     }
 
-    /// Tells the transfers in `room`. A page that was asked to receive and has not answered is missed just the same.
+    /// Tells the transfers in `room`, those included that the page was asked to receive and has not answered.
     fn leave(&mut self, room: &ChannelName, is_closed: bool, transport: &TransportContext<'_>) {
         let Some(transfers) = &self.transfers else {
             return;

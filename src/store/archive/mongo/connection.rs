@@ -42,9 +42,6 @@ pub enum ConnectFault {
 }
 
 /// What the driver is to do.
-///
-/// # Errors
-/// [`ConnectFault::Uri`].
 pub async fn options(server: &Server) -> Result<ClientOptions, ConnectFault> {
     let mut options = match server {
         Server::Uri(uri) => ClientOptions::parse(uri.expose_secret())

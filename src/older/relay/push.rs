@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
+    config::{self, UnresolvedToken},
+    core::json::{object, present},
     edge::http::body::{self, NoBody},
     ids::ChannelName,
     limits,
     older::relay::{
-        away::Wait,
+        delivery::Wait,
         endpoint::Relay,
-        reply::RelayError,
+        reply::{RelayError, done},
         target::{EVERYBODY, Target, user_channel},
     },
 };
@@ -35,15 +37,6 @@ impl Push {
     }
 }
 
-/// What the settings say about requests that are not quite right.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadingRules {
-    /// Without `subject` it is `null`.
-    pub lenient: bool,
-    /// A token that names nobody is refused.
-    pub reject_unresolved: bool,
-}
-
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow)]
@@ -55,24 +48,15 @@ struct Body<'a> {
     token: Option<&'a RawValue>,
 }
 
-/// Tells `null`, which is a value, from an absent field.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
 /// The push, and its delay in seconds, as given.
 ///
 /// # Errors
 /// The first rule that the body breaks.
-fn read(body: &[u8], rules: ReadingRules) -> Result<(Push, i64), RelayError> {
-    // serde takes an array for a struct's fields in order.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(RelayError::Json);
-    }
-    let body: Body<'_> = serde_json::from_slice(body).map_err(|_| RelayError::Json)?;
+fn read(body: &[u8], settings: &config::Relay) -> Result<(Push, i64), RelayError> {
+    let body: Body<'_> = object(body).ok_or(RelayError::Json)?;
     let event_name = body.event_name.filter(|name| !name.is_empty());
     let event_name = event_name.ok_or(RelayError::NoEventName)?.into_owned();
-    let subject = body.subject.or(rules.lenient.then_some(RawValue::NULL));
+    let subject = body.subject.or(settings.lenient_push.then_some(RawValue::NULL));
     let subject = subject.ok_or(RelayError::NoSubject)?.to_owned();
     let delay = body.delay_seconds.unwrap_or_default();
     if delay > limits::RELAY_DELAY.as_secs().cast_signed() {
@@ -83,7 +67,9 @@ fn read(body: &[u8], rules: ReadingRules) -> Result<(Push, i64), RelayError> {
             return Err(RelayError::TokenTooLong(limits::RELAY_TOKEN_BYTES));
         }
         Target::User(user) => Some(user),
-        Target::Unresolved if rules.reject_unresolved => return Err(RelayError::Unresolved),
+        Target::Unresolved if settings.unresolved_token == UnresolvedToken::Reject => {
+            return Err(RelayError::Unresolved);
+        }
         Target::Everybody | Target::Unresolved => None,
     };
     let token = body.token.map(ToOwned::to_owned);
@@ -106,13 +92,6 @@ struct Pushed<'a> {
     kept: Option<bool>,
 }
 
-#[derive(Serialize)]
-struct Accepted<'a> {
-    code: i8,
-    msg: &'static str,
-    data: Pushed<'a>,
-}
-
 pub async fn push(
     relay: &Relay,
     request: &HttpRequest,
@@ -128,7 +107,7 @@ pub async fn push(
         NoBody::Broken => RelayError::Json,
         NoBody::NoRoom(_) => RelayError::Busy,
     })?;
-    let (push, delay) = read(&body, shared.rules)?;
+    let (push, delay) = read(&body, &shared.settings)?;
     let id = shared.schedule.mint_id();
     let delivered = match u64::try_from(delay).unwrap_or_default() {
         0 => Some(shared.delivery.deliver(&push, &id, Wait::AsSet, &relay.ingress.worker.broker).await?),
@@ -139,7 +118,7 @@ pub async fn push(
     };
     // Sizes, not what is in it (§1).
     tracing::debug!(bytes = body.len(), delay, ?delivered, "pushed");
-    let data = Pushed {
+    Ok(done(Pushed {
         event_name: &push.event_name,
         delay_seconds: delay,
         target_user_id: push.user.as_deref().unwrap_or_default(),
@@ -147,20 +126,18 @@ pub async fn push(
         parsed_user_raw: push.token.as_deref(),
         id: &id,
         connections: delivered.map(|delivered| delivered.connections),
-        kept: delivered.filter(|_| shared.delivery.away.keeps()).map(|delivered| delivered.is_kept),
-    };
-    Ok(HttpResponse::Ok().json(Accepted { code: 0, msg: "ok", data }))
+        kept: delivered.filter(|_| shared.delivery.keeps()).map(|delivered| delivered.is_kept),
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const STRICT: ReadingRules = ReadingRules { lenient: false, reject_unresolved: false };
-
     #[test]
     fn fields() {
-        let parse = |body: &str| read(body.as_bytes(), STRICT);
+        let settings = config::Config::for_tests().relay;
+        let parse = |body: &str| read(body.as_bytes(), &settings);
         let (push, delay) = parse(r#" {"event_name":"e","subject":{"no": 4711},"x":1}"#).expect("good");
         assert_eq!(delay, 0);
         assert_eq!(push.subject.get(), r#"{"no": 4711}"#);
@@ -188,8 +165,9 @@ mod tests {
 
     #[test]
     fn options() {
-        let rules = ReadingRules { lenient: true, reject_unresolved: true };
-        let parse = |body: &str| read(body.as_bytes(), rules);
+        let mut settings = config::Config::for_tests().relay;
+        (settings.lenient_push, settings.unresolved_token) = (true, UnresolvedToken::Reject);
+        let parse = |body: &str| read(body.as_bytes(), &settings);
         let (lenient, _) = parse(r#"{"event_name":"e"}"#).expect("good");
         assert_eq!(lenient.subject.get(), "null");
         let slip = parse(r#"{"event_name":"e","token":{"uid":7}}"#);
