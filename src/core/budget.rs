@@ -55,7 +55,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Outbox,
         Self::PlainConnection,
         Self::RequestBody,
