@@ -39,6 +39,12 @@ fn read(attached: Attached, start: Start, log: &Shared, now: Timestamp, bytes: u
 
 type Shared = Arc<Mutex<Window>>;
 
+impl Past for Mutex<Window> {
+    fn portion(self: Arc<Self>, after: Serial, upto: Serial, choice: &Arc<Choice>, _: Later<'_, Read>) -> Poll<Read> {
+        Poll::Ready(self.lock().portion(after, upto, choice))
+    }
+}
+
 /// What a transport reads of the backlog, portion by portion.
 fn backlog(attached: &Attached) -> Vec<Arc<Entry>> {
     let Some(Backlog { past, mut after, upto, choice }) = attached.backlog.clone() else {

@@ -68,7 +68,7 @@ impl Chosen {
         let Some(Qualifier::Filter(text)) = &name.qualifier else {
             return Ok(None);
         };
-        let text = base64_text::decode(text).and_then(|text| String::from_utf8(text).ok());
+        let text = base64_text::decode(text.as_bytes()).and_then(|text| String::from_utf8(text).ok());
         let text = text.ok_or_else(|| Fault::InvalidFilter { why: "it is not UTF-8 in base64".into() })?;
         let expression = transport.expression(channel, &text)?;
         let charge = transport.charge(Kind::Connection, expression.cost()).map_err(Full::to_fault)?;
