@@ -1,6 +1,6 @@
 //! A window in memory and what pays for it (`docs/architecture.md §6a`).
 
-use std::{borrow::Borrow, ops::Deref, sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
     core::{
@@ -24,12 +24,6 @@ impl Deref for KeptWindow {
     type Target = Window;
 
     fn deref(&self) -> &Window {
-        &self.window
-    }
-}
-
-impl Borrow<Window> for KeptWindow {
-    fn borrow(&self) -> &Window {
         &self.window
     }
 }

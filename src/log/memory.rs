@@ -1,9 +1,7 @@
 //! The log in memory: everything of the last minutes, bounded per channel and by the account of its app.
 
 use std::{
-    borrow::Borrow,
     collections::HashMap,
-    fmt::Debug,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -213,9 +211,9 @@ impl ChannelLog for ChannelWindow {
     }
 }
 
-impl<W: Borrow<Window> + Debug + Send> Past for Mutex<W> {
+impl Past for Mutex<KeptWindow> {
     fn portion(self: Arc<Self>, after: Serial, upto: Serial, choice: &Arc<Choice>, _: Later<'_, Read>) -> Poll<Read> {
-        Poll::Ready((*self.lock()).borrow().portion(after, upto, choice))
+        Poll::Ready(self.lock().portion(after, upto, choice))
     }
 }
 
