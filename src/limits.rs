@@ -479,6 +479,9 @@ pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_PATIENCE: Duration = Duration::from_secs(10);
 pub const BODY_LEAST_BYTES: usize = 10 * 1024;
 
+/// What the HTTP parser gets of a connection before it has to parse, in bytes, beside what its last read brings.
+pub const READ_TURN: usize = 16 * 1024;
+
 /// An answer of which nothing is taken for so long is given up.
 pub const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 

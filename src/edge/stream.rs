@@ -4,6 +4,9 @@
 //! or not a handler reads it. When it does not, the stream ends for the parser, so that a handler which waits for the body
 //! answers in its own way. An answer of which nothing is taken for [`limits::ANSWER_PATIENCE`] is given up with its
 //! connection. After an upgrade the WebSocket has time limits of its own.
+//!
+//! The parser reads up to 128 KiB before it looks at anything, and nobody pays for that buffer. So it gets
+//! [`limits::READ_TURN`] at a time: then it has to parse what it has, and hand it on to whoever pays.
 
 use std::{
     io::{self, IoSlice},
@@ -26,6 +29,8 @@ pub struct RequestStream<T> {
     /// Read and encoded, not yet taken: at most three times what one read brought.
     waiting: Vec<u8>,
     taken: usize,
+    /// Bytes that the parser got since it was last told to wait.
+    in_turn: usize,
     /// For the client to send, and to take.
     request: Patience,
     answer: Patience,
@@ -55,7 +60,16 @@ impl Patience {
 impl<T> RequestStream<T> {
     pub fn new(inner: T) -> Self {
         let (request, answer) = (Patience::default(), Patience::default());
-        Self { inner, scan: RequestScan::new(), waiting: Vec::new(), taken: 0, request, answer, is_given_up: false }
+        Self {
+            inner,
+            scan: RequestScan::new(),
+            waiting: Vec::new(),
+            taken: 0,
+            in_turn: 0,
+            request,
+            answer,
+            is_given_up: false,
+        }
     }
 
     pub const fn inner(&self) -> &T {
@@ -94,32 +108,46 @@ impl<T> RequestStream<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for RequestStream<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.is_given_up {
+        if this.in_turn >= limits::READ_TURN {
+            this.in_turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        let read = this.read(cx, buf);
+        this.in_turn = if read.is_ready() { this.in_turn + buf.filled().len() - before } else { 0 };
+        read
+    }
+}
+
+impl<T: AsyncRead + Unpin> RequestStream<T> {
+    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.is_given_up {
             return Poll::Ready(Ok(()));
         }
-        if this.taken == this.waiting.len() {
+        if self.taken == self.waiting.len() {
             let before = buf.filled().len();
-            let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(cx, buf) else {
-                ready!(this.await_request(cx));
-                this.is_given_up = true;
+            let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buf) else {
+                ready!(self.await_request(cx));
+                self.is_given_up = true;
                 return Poll::Ready(Ok(()));
             };
             read?;
-            let (turn, came) = (this.scan.turn(), &buf.filled()[before..]);
-            let (bytes, encoded) = (came.len(), this.scan.encode(came));
-            this.note_read(turn, bytes);
+            let (turn, came) = (self.scan.turn(), &buf.filled()[before..]);
+            let (bytes, encoded) = (came.len(), self.scan.encode(came));
+            self.note_read(turn, bytes);
             let Some(encoded) = encoded else {
                 return Poll::Ready(Ok(()));
             };
             buf.set_filled(before);
-            (this.waiting, this.taken) = (encoded, 0);
+            (self.waiting, self.taken) = (encoded, 0);
         }
-        let rest = &this.waiting[this.taken..];
+        let rest = &self.waiting[self.taken..];
         let fits = rest.len().min(buf.remaining());
         buf.put_slice(&rest[..fits]);
-        this.taken += fits;
-        if this.taken == this.waiting.len() {
-            (this.waiting, this.taken) = (Vec::new(), 0);
+        self.taken += fits;
+        if self.taken == self.waiting.len() {
+            (self.waiting, self.taken) = (Vec::new(), 0);
         }
         Poll::Ready(Ok(()))
     }
@@ -161,6 +189,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for RequestStream<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
         time::{advance, timeout},
@@ -187,6 +217,30 @@ mod tests {
             String::from_utf8(came).unwrap(),
             "GET /%E7%94%A8%E6%88%B7%E7%94%A8%E6%88%B7 HTTP/1.1\r\nHost: h\r\n\r\n"
         );
+    }
+
+    /// findings B3: whatever is there, the parser gets so much of it before it has to parse.
+    #[tokio::test]
+    async fn what_is_read_in_one_turn_is_bounded() {
+        let sent = vec![b'x'; 10 * limits::READ_TURN];
+        let mut stream = RequestStream::new(sent.as_slice());
+        let (mut turns, mut came, mut room) = (vec![0], 0, vec![0; 1_000]);
+        while came < sent.len() {
+            match poll_fn(|cx| Poll::Ready(Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut room)))).await {
+                Poll::Ready(read) => {
+                    read.unwrap();
+                    let bytes = room.len().min(sent.len() - came);
+                    came += bytes;
+                    *turns.last_mut().unwrap() += bytes;
+                }
+                Poll::Pending => turns.push(0),
+            }
+        }
+        assert!(turns.iter().all(|bytes| *bytes < limits::READ_TURN + room.len()), "{turns:?}");
+        assert!(turns.len() >= 9, "{turns:?}");
+        // Who is told to wait is woken.
+        let mut stream = RequestStream::new(sent.as_slice());
+        assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), sent.len());
     }
 
     /// Reads until the stream ends, or gives no more for a day.
