@@ -114,14 +114,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for RequestStream<T> {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        let read = this.read(cx, buf);
+        let read = this.poll_inner(cx, buf);
         this.in_turn = if read.is_ready() { this.in_turn + buf.filled().len() - before } else { 0 };
         read
     }
 }
 
 impl<T: AsyncRead + Unpin> RequestStream<T> {
-    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_inner(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.is_given_up {
             return Poll::Ready(Ok(()));
         }

@@ -58,7 +58,7 @@ impl Ingress {
             .max_frame_size(self.limits.max_message_bytes)
             .aggregate_continuations()
             .max_continuation_size(self.limits.max_message_bytes);
-        let inbound = Decoded { messages, verdict, limits: self.limits, failed: false };
+        let inbound = Decoded { messages: Some(messages), verdict, limits: self.limits };
 
         let descriptor = request.conn_data::<Descriptor>();
         let socket = Socket::new(descriptor.map(|descriptor| descriptor.number));
@@ -108,22 +108,22 @@ pub fn note_descriptor(io: &dyn Any, extensions: &mut Extensions) {
 
 /// What the decoder of actix-ws finds, as the transport takes it.
 struct Decoded {
-    messages: AggregatedMessageStream,
+    /// None once a violation was reported: what follows cannot be trusted. What had come is given back, and what still comes
+    /// is read and thrown away, so that nothing of it is kept. This stream stays open and silent until the transport has sent
+    /// its close frame.
+    messages: Option<AggregatedMessageStream>,
     verdict: Verdict,
     limits: MessageLimits,
-    /// A violation was reported: what follows cannot be trusted. The stream stays open and silent until the transport has
-    /// sent its close frame.
-    failed: bool,
 }
 
 impl Stream for Decoded {
     type Item = Inbound;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
-        if self.failed {
+        let Some(messages) = &mut self.messages else {
             return Poll::Pending;
-        }
-        let violation = match ready!(Pin::new(&mut self.messages).poll_next(cx)) {
+        };
+        let violation = match ready!(Pin::new(messages).poll_next(cx)) {
             Some(Ok(message)) => return Poll::Ready(Some(inbound(message))),
             Some(Err(error)) => violation_of(&error, self.limits),
             None => self.verdict.violation().map(|violation| match violation {
@@ -132,7 +132,9 @@ impl Stream for Decoded {
                 Violation::NoMemory(full) => full.to_close_reason(),
             }),
         };
-        self.failed = violation.is_some();
+        if violation.is_some() {
+            self.messages = None;
+        }
         Poll::Ready(violation.map(Inbound::Violation))
     }
 }

@@ -25,6 +25,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
+use letshare_server::limits;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
@@ -59,9 +60,11 @@ const SECRET: &str = "a secret of the siege that is long enough";
 const API_KEY: &str = "a key that only back ends know";
 
 /// What is kept longer than a minute because a protocol promises it: where a connection was (two minutes), ids that were
-/// published or spent (two and four), revocations (as long as tokens live), what waits for a user who is away, how a file
-/// ended (two minutes).
-const PROMISED: [&str; 5] = ["connection", "seen_ids", "revocations", "mailbox", "transfer"];
+/// published or spent (two and four) and the channels that remember them, revocations (as long as tokens live), what waits
+/// for a user who is away, how a file ended (two minutes).
+const PROMISED: [&str; 6] = ["connection", "seen_ids", "channel", "revocations", "mailbox", "transfer"];
+/// What the window of a channel that remembers ids has paid for at most, although it is empty.
+const EMPTY_WINDOW: u64 = limits::WINDOW_STEP as u64;
 
 pub struct Siege {
     server: ServerProcess,
@@ -131,8 +134,13 @@ impl Siege {
                 kept[kind] = Value::Null;
                 expected[kind] = Value::Null;
             }
+            let websocket = &self.server.metrics().await["websocket"];
+            let rooms = websocket["total_rooms"].as_u64().expect("a number");
+            if kept["window"].as_u64().expect("bytes") <= rooms * EMPTY_WINDOW {
+                kept["window"] = expected["window"].clone();
+            }
             let files = self.server.descriptors();
-            let open = &self.server.metrics().await["websocket"]["active_connections"];
+            let open = &websocket["active_connections"];
             // The connection that asks.
             if kept == expected && *open == 0 && files <= files_before + 1 {
                 return;
