@@ -21,6 +21,7 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 
+pub use crate::core::frame;
 use crate::{
     actors::{
         accounts::{Account, Charge, Kind},
