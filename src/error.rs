@@ -152,11 +152,6 @@ reply_table! {
         ModeNotRequested { mode: &'static str } => (40165, 401),
         #[error("the app has no key with this name")]
         KeyUnknown => (40400, 401),
-        #[error(
-            "this server has no {transport} yet, only WebSockets: give the client the option \
-             transports: ['web_socket'] (ably-js), and let WebSockets through every proxy on the way"
-        )]
-        NoTransport { transport: &'static str } => (40400, 404),
         #[error("{what} not found")]
         NotFound { what: &'static str } => (40400, 404),
         #[error("this path does not have the method; it has {allowed}")]
@@ -177,6 +172,12 @@ reply_table! {
         ConnectionExpired => (80008, 400),
         #[error("the connection goes on by another transport")]
         TransportSuperseded => (80016, 410),
+        #[error("no comet conversation has this key: it has ended, or the connection goes on by another transport; connect again")]
+        ConversationUnknown => (80022, 410),
+        #[error("{why}")]
+        TooManyConnects { why: Box<str> } => (80021, 429),
+        #[error("{why}")]
+        NoRoom { why: Box<str> } => (50003, 503),
         #[error("the connection key is not valid")]
         InvalidConnectionKey => (80018, 400),
         #[error("messages came faster than they were read")]
@@ -267,7 +268,9 @@ mod tests {
             Fault::ModeNotRequested { mode: "PUBLISH" },
             Fault::NotFound { what: "app" },
             Fault::KeyUnknown,
-            Fault::NoTransport { transport: "comet transport" },
+            Fault::ConversationUnknown,
+            Fault::TooManyConnects { why: "too many new WebSockets".into() },
+            Fault::NoRoom { why: "1 WebSockets are open".into() },
             Fault::MethodNotAllowed { allowed: "GET" },
             Fault::Internal,
             Fault::DiskFull,
@@ -294,7 +297,7 @@ mod tests {
             // 9xxxx codes carry their status separately (docs/protocols/ably.md §13).
             if from_code < 600 {
                 let allowed = match fault {
-                    Fault::Busy | Fault::DiskFull => 503,
+                    Fault::Busy | Fault::DiskFull | Fault::NoRoom { .. } => 503,
                     Fault::TooLarge { .. } | Fault::FrameTooLarge { .. } => 413,
                     // What is unknown is what was shown to get in (docs/protocols/ably.md §12.1).
                     Fault::KeyUnknown => 401,

@@ -49,6 +49,22 @@ pub const DELAYED_BYTES: usize = 16 * 1024;
 /// Silence of an Ably client, pongs counted, before its transport is given up.
 pub const ABLY_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
+/// A comet client that asks for nothing for so long is gone: while it is there, one request to receive is always open, and
+/// is answered within [`MAX_IDLE_INTERVAL`] (`docs/protocols/ably.md §1.6`).
+pub const COMET_IDLE_TIMEOUT: Duration = MAX_IDLE_INTERVAL.saturating_add(Duration::from_secs(10));
+
+/// A comet stream ends with so many heartbeats, so that the next request shows that its client is still there.
+pub const COMET_STREAM_HEARTBEATS: u8 = 3;
+
+/// What a transport without a WebSocket has for its client goes out in batches of so many bytes, one at a time.
+pub const BATCH_BYTES: usize = 64 * 1024;
+
+/// Requests that wait for the transport of a comet conversation; more wait for their turn.
+pub const COMET_REQUESTS: usize = 4;
+
+/// A peer that acknowledges nothing for so long, however little it was sent, is gone, unless a setting allows a longer stall.
+pub const PEER_GONE: Duration = Duration::from_secs(60);
+
 /// A token's client is asked for a new one this long before it ends (§4.7).
 pub const TOKEN_RENEWAL: Duration = Duration::from_secs(30);
 

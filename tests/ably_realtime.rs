@@ -27,6 +27,6 @@ mod refusals;
 mod resend;
 mod resume;
 mod rewind;
-mod stage;
+pub mod stage;
 mod sync;
 mod tokens;

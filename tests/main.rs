@@ -1,6 +1,8 @@
 //! All integration tests in one binary: the real server on port 0, raw clients, one file per surface.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod ably_comet;
+mod ably_events;
 mod ably_realtime;
 mod ably_rest;
 mod architecture;

@@ -170,19 +170,20 @@ impl Stats {
 
     /// Removes some of the rows that nobody needs any more.
     fn sweep(&self, now: Timestamp) {
-        let Some(store) = &self.store else {
+        let Some(store) = self.store.clone() else {
             return;
         };
-        for unit in Unit::ALL {
-            // What cannot be read now is found the next time.
-            let over = store.due(expiry(unit), now, limits::STATS_SWEEP).unwrap_or_default();
-            if over.is_empty() {
-                continue;
-            }
-            let remove =
-                |batch: Batch, row: Scheduled| batch.remove(table(unit), row.key.clone()).cancel(expiry(unit), row.key);
-            store.submit(over.into_iter().fold(Batch::new(), remove), Box::new(drop));
-        }
+        let take = |batch: Batch, unit| batch.take_due(expiry(unit), now, limits::STATS_SWEEP);
+        let taken = store.commit(Unit::ALL.into_iter().fold(Batch::new(), take));
+        actix_rt::spawn(async move {
+            // What is not taken now is found the next time.
+            let taken = taken.await.map(|committed| committed.taken).unwrap_or_default();
+            let rows =
+                Unit::ALL.into_iter().zip(taken).flat_map(|(unit, rows)| rows.into_iter().map(move |row| (unit, row)));
+            let remove = |batch: Batch, (unit, row): (Unit, Scheduled)| batch.remove(table(unit), row.key);
+            let over = rows.fold(Batch::new(), remove);
+            store.submit(over, Box::new(drop));
+        });
     }
 }
 

@@ -19,6 +19,7 @@ use actix_web::{
     dev::{AppConfig, Server},
     rt::net::TcpStream,
 };
+use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -64,9 +65,13 @@ pub fn serve(bound: Vec<Bound>, site: &Site) -> io::Result<Server> {
         let http = Http { site: site.clone(), listener: Arc::new(listener), address };
         let name = address.to_string();
         let gate = site.clone();
+        let config = &site.config;
+        let gone = limits::PEER_GONE.max(config.websocket.stall_timeout).max(config.group.stall_timeout);
         let accept = move |io: TcpStream| {
             // Who is gone already is noticed by the first read.
             let _ = io.set_nodelay(true);
+            // The kernel's own patience with a peer that has vanished is a quarter of an hour.
+            let _ = setsockopt(&io, TcpUserTimeout, &(gone.as_millis() as u32));
             Counted::accept(io, &gate.admission, &gate.broker, &gate.trusted_proxies.get())
         };
         server = match tls {

@@ -61,8 +61,20 @@ pub struct Route {
 const SHARED_PORT: &str = "server.port";
 
 /// First segments that are Ably's alone, whatever follows.
-pub const ABLY_ROOTS: [&str; 10] =
-    ["time", "keys", "channels", "apps", "is-the-internet-up.txt", "messages", "presence", "push", "stats", "comet"];
+pub const ABLY_ROOTS: [&str; 12] = [
+    "time",
+    "keys",
+    "channels",
+    "apps",
+    "is-the-internet-up.txt",
+    "messages",
+    "presence",
+    "push",
+    "stats",
+    "comet",
+    "sse",
+    "event-stream",
+];
 
 /// The protocols that may have a port of their own, with the setting of it.
 const OWN_PORTS: [(Protocol, &str); 4] = [

@@ -81,6 +81,37 @@ fn header(opcode: u8, payload: usize, room: usize) -> BytesMut {
     header
 }
 
+/// What a client is to learn of a frame that has no WebSocket to go by.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The payload of a text or binary frame.
+    Data(Bytes),
+    /// What the ping carries.
+    Ping(Bytes),
+    Close,
+    Pong,
+}
+
+/// What is in finished frames of this server: none of them is masked, or one of several fragments.
+pub fn parts(mut frames: Bytes) -> impl Iterator<Item = Part> {
+    std::iter::from_fn(move || {
+        let (&[first, second], rest) = frames.split_first_chunk()?;
+        let (length, header) = match second {
+            126 => (u16::from_be_bytes(*rest.first_chunk()?).into(), 4),
+            127 => (usize::try_from(u64::from_be_bytes(*rest.first_chunk()?)).ok()?, 10),
+            short => (short.into(), 2),
+        };
+        let frame = frames.len().checked_sub(header)?.checked_sub(length).map(|_| frames.split_to(header + length))?;
+        let payload = frame.slice(header..);
+        Some(match first & !FIN {
+            PING => Part::Ping(payload),
+            PONG => Part::Pong,
+            CLOSE => Part::Close,
+            _ => Part::Data(payload),
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use actix_http::ws::{Codec, Frame};
@@ -112,6 +143,18 @@ mod tests {
             bytes.resize(bytes.len() + length, 7);
             assert_eq!(decode(&bytes.freeze()), Frame::Binary(vec![7; length].into()));
         }
+    }
+
+    #[test]
+    fn frames_come_apart_as_they_were_put_together() {
+        let payloads = [0, 125, 126, 65_535, 65_536].map(|length| Bytes::from(vec![b'x'; length]));
+        let mut frames: Vec<Bytes> = payloads.iter().map(|payload| text(payload)).collect();
+        let mut expected: Vec<Part> = payloads.into_iter().map(Part::Data).collect();
+        frames.extend([ping_with(b"hi"), pong(b""), binary(b"b"), close(CloseReason::Done)]);
+        let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+        expected.extend([Part::Ping(bytes("hi")), Part::Pong, Part::Data(bytes("b")), Part::Close]);
+        assert_eq!(parts(frames.concat().into()).collect::<Vec<_>>(), expected);
+        assert_eq!(parts(text(b"cut")[..4].to_vec().into()).next(), None);
     }
 
     #[test]

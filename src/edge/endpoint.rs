@@ -1,4 +1,5 @@
-//! THE way in: from a request to a WebSocket connection, or to an answer; the same steps for every protocol.
+//! THE way in: from a request to a connection, by a WebSocket or without one, or to an answer; the same steps for every
+//! protocol.
 //!
 //! A protocol says whom it accepts ([`Endpoint::check`]), what speaks with an accepted client ([`Endpoint::open`]), and how
 //! it answers those that are refused ([`Endpoint::refuse`]). Everything else stands here once: the method, the place that
@@ -20,8 +21,10 @@ use crate::{
     actors::{refusals::Reason, transport::context::ProtocolHandler},
     edge::{
         admission::NotAdmitted,
+        handoff::Taker,
         http::body,
-        ingress::Ingress,
+        ingress::{Ingress, Place},
+        pump::{Conversation, Requests, Write},
         refusal::{NoHandshake, Refused},
     },
     limits,
@@ -122,17 +125,35 @@ pub fn websocket<E: Endpoint>(
         let endpoint = endpoint.clone();
         async move {
             let upgraded = upgrade(&endpoint, &request, payload).await;
-            upgraded.unwrap_or_else(|refusal| {
-                let why = || format!("{}: {refusal}", E::NAME);
-                endpoint.ingress().turn_away(&request, refusal.reason(), why);
-                let mut response = endpoint.refuse(&refusal);
-                if let Refusal::NoHandshake(_) = refusal {
-                    response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-                }
-                response
-            })
+            upgraded.unwrap_or_else(|refusal| turn_away(&endpoint, &request, &refusal))
         }
     }
+}
+
+/// Opens a transport without a WebSocket: what it has for its client is taken by the response to this request, and by those
+/// to the requests of the conversation, if it is one.
+///
+/// # Errors
+/// The answer to a client that is refused.
+pub async fn pump<E: Endpoint>(
+    endpoint: &E,
+    request: &HttpRequest,
+    write: Write,
+    conversation: Option<(&Conversation, Requests)>,
+) -> Result<Taker, HttpResponse> {
+    let admitted = admit(endpoint, request, || Ok(())).await;
+    let (place, handler) = admitted.map_err(|refusal| turn_away(endpoint, request, &refusal))?;
+    Ok(endpoint.ingress().pump(request, place, handler, write, conversation))
+}
+
+fn turn_away<E: Endpoint>(endpoint: &E, request: &HttpRequest, refusal: &Refusal<E::Refused>) -> HttpResponse {
+    let why = || format!("{}: {refusal}", E::NAME);
+    endpoint.ingress().turn_away(request, refusal.reason(), why);
+    let mut response = endpoint.refuse(refusal);
+    if let Refusal::NoHandshake(_) = refusal {
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    response
 }
 
 async fn upgrade<E: Endpoint>(
@@ -140,19 +161,29 @@ async fn upgrade<E: Endpoint>(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Refusal<E::Refused>> {
-    if request.method() != Method::GET {
-        return Err(Refusal::Method);
-    }
-    let accepted = endpoint.check(request).map_err(Refusal::Own)?;
-    let permit = endpoint.ingress().take_place(request)?;
-    NoHandshake::check(request)?;
-    let handler = endpoint.open(request, accepted).await.map_err(Refusal::Own)?;
-    let place = endpoint.ingress().take_memory(permit, &*handler)?;
+    let (place, handler) = admit(endpoint, request, || NoHandshake::check(request)).await?;
     let mut response = endpoint.ingress().start(request, payload, place, handler).await?;
     if let Some(subprotocol) = endpoint.subprotocol(request) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
     }
     Ok(response)
+}
+
+/// What a client of any transport goes through.
+async fn admit<E: Endpoint>(
+    endpoint: &E,
+    request: &HttpRequest,
+    handshake: impl FnOnce() -> Result<(), NoHandshake>,
+) -> Result<(Place, Box<dyn ProtocolHandler>), Refusal<E::Refused>> {
+    if request.method() != Method::GET {
+        return Err(Refusal::Method);
+    }
+    let accepted = endpoint.check(request).map_err(Refusal::Own)?;
+    let permit = endpoint.ingress().take_place(request)?;
+    handshake()?;
+    let handler = endpoint.open(request, accepted).await.map_err(Refusal::Own)?;
+    let place = endpoint.ingress().take_memory(permit, &*handler)?;
+    Ok((place, handler))
 }
 
 /// By which methods a path is asked for. Any other method is left to the next route with this path, or to the default

@@ -7,18 +7,20 @@ pub mod counted;
 pub mod endpoint;
 pub mod fallback;
 pub mod guard;
+pub mod handoff;
 pub mod http;
 pub mod ingress;
 pub mod origin;
 pub mod own_hosts;
 pub mod portions;
+pub mod pump;
 pub mod refusal;
 mod scan;
 pub mod stream;
 pub mod tls;
 pub mod websocket;
 
-pub use endpoint::{Endpoint, Methods, Refusal, route, serve, websocket};
+pub use endpoint::{Endpoint, Methods, Refusal, pump, route, serve, websocket};
 pub use ingress::{Ingress, Service};
 pub use refusal::Refused;
 

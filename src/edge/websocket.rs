@@ -69,10 +69,7 @@ impl Ingress {
         } else {
             Outbox::new(limit, Some(account))
         };
-        if let Some(place) = descriptor.and_then(|descriptor| descriptor.place.as_ref()) {
-            // It has the place of a WebSocket by now.
-            place.give_up();
-        }
+        give_up_plain_place(request);
         let body_outbox = outbox.clone();
         let body_socket = socket.clone();
         Transport::open(Rc::clone(&self.worker), handler, terms, inbound, outbox, socket, Box::new(held));
@@ -87,6 +84,13 @@ struct Descriptor {
     plain: bool,
     /// None where connections are not counted, as in tests.
     place: Option<PlainPlace>,
+}
+
+/// The connection that a request came by has the place of a transport by now.
+pub(super) fn give_up_plain_place(request: &HttpRequest) {
+    if let Some(place) = request.conn_data::<Descriptor>().and_then(|descriptor| descriptor.place.as_ref()) {
+        place.give_up();
+    }
 }
 
 /// Whether a request came by TLS.

@@ -193,26 +193,6 @@ async fn an_api_client_reads_the_error_of_an_unknown_path() {
     }
 }
 
-/// findings A7: a client that begins with a transport which is not there is told which one is, and how to choose it.
-#[tokio::test]
-async fn whoever_begins_with_a_missing_transport_is_told_which_to_take() {
-    let mut sandbox = Sandbox::start().await;
-    let key = sandbox.key(EVERYTHING).to_owned();
-    for (method, path, query) in [
-        ("GET", "/comet/connect", "v=1.2&format=json&stream=false"),
-        ("GET", "/comet/connect", "v=6"),
-        ("GET", "/comet/some-key/recv", ""),
-        ("POST", "/comet/some-key/send", "v=6"),
-        ("GET", "/sse", "v=6&channels=a"),
-        ("GET", "/event-stream", "v=6&channels=a"),
-    ] {
-        let response = sandbox.http.ask(method, &format!("{path}?{query}&key={key}"), &[]).await;
-        assert_refused(&response, 404, 40400);
-        let message = response.json()["error"]["message"].as_str().expect("a message").to_owned();
-        assert!(message.contains("transports: ['web_socket']") && message.contains("WebSocket"), "{message}");
-    }
-}
-
 /// findings A9: whatever a parser refuses, the error names the field, what was found (cut short) and what is allowed.
 #[tokio::test]
 async fn errors_name_the_field_what_was_found_and_what_is_allowed() {

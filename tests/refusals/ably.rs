@@ -40,7 +40,8 @@ async fn rest() {
         ("GET", "/channels/a/messages?limit=x", &all, "", 400, ["invalid parameter limit", "allowed: "]),
         ("DELETE", path, &all, "", 405, ["does not have the method", "GET, HEAD, POST"]),
         ("GET", "/channels/a/nothing", &all, "", 404, ["path", "not found"]),
-        ("GET", "/comet/connect", &all, "", 404, ["comet", "only WebSockets"]),
+        ("GET", "/comet/some-key/recv", &all, "", 410, ["no comet conversation", "connect again"]),
+        ("GET", "/sse?channels=a", &all, "", 400, ["protocol version (v or X-Ably-Version)", "a number from 1"]),
     ] {
         let answer = client.ask(method, target, headers, body).await;
         assert_eq!(answer.status, status, "{method} {target}: {answer:?}");

@@ -1,14 +1,10 @@
 // The SDK's browser bundle in headless Chromium, on a page of another origin (docs/protocols/ably.md §1.2, §1.9).
 
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { launch } from '../browser/chromium.mjs';
 import { FORMATS, Inbox, fresh, range, startApp } from './app.mjs';
+import { openClient, servePages } from './page.mjs';
 
 const LIMIT = { timeout: 60_000 };
 const MEGABYTE = 1_000_000;
@@ -25,43 +21,8 @@ after(async () => {
   await app?.stop();
 });
 
-/** The page and the bundle of the package that Node uses in the other tests. */
-async function servePages() {
-  const script = 'text/javascript; charset=utf-8';
-  const here = (path) => fileURLToPath(new URL(`pages/${path}`, import.meta.url));
-  const bundle = createRequire(import.meta.url).resolve('ably').replace(/ably-node\.js$/, 'ably.min.js');
-  const files = {
-    '/': ['text/html; charset=utf-8', here('index.html')],
-    '/client.js': [script, here('client.js')],
-    '/ably.js': [script, bundle],
-  };
-  const server = createServer(async ({ url }, response) => {
-    if (!(url in files)) return response.writeHead(404).end();
-    const [type, path] = files[url];
-    response.writeHead(200, { 'content-type': type }).end(await readFile(path));
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return { origin: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
-}
-
 /** A page with a client on `channel`; `call` calls its methods. */
-async function open(channel, more) {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  const complaints = [];
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  await page.goto(pages.origin);
-  const call = (method, ...args) => page.evaluate(([method, args]) => client[method](...args), [method, args]);
-  await page.evaluate(() => (globalThis.client = new Client()) && null);
-  await call('connect', app.options({ transports: ['web_socket'], ...more }), channel);
-  const close = async () => {
-    await call('close');
-    assert.deepEqual(complaints, []);
-    await context.close();
-  };
-  return { call, close };
-}
+const open = (channel, more) => openClient(browser, pages, 2, app.options({ transports: ['web_socket'], ...more }), channel);
 
 for (const [format, useBinaryProtocol] of Object.entries(FORMATS)) {
   test(`a page and Node hear each other in order: ${format}`, LIMIT, async () => {

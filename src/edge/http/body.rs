@@ -35,6 +35,13 @@ pub struct Body {
     _charge: Option<Charge>,
 }
 
+#[cfg(test)]
+impl Body {
+    pub fn unpaid(bytes: &'static (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self { bytes: Bytes::from_static(bytes.as_ref()), _charge: None }
+    }
+}
+
 impl Deref for Body {
     type Target = Bytes;
 

@@ -58,13 +58,17 @@ pub struct Attachment {
 }
 
 /// The expression of `[filter=…]`, and what is paid for it.
-struct Chosen {
-    expression: Arc<Expression>,
+pub(super) struct Chosen {
+    pub(super) expression: Arc<Expression>,
     _charge: Option<Charge>,
 }
 
 impl Chosen {
-    fn new(name: &Name, channel: &ChannelName, transport: &TransportContext<'_>) -> Result<Option<Self>, Fault> {
+    pub(super) fn new(
+        name: &Name,
+        channel: &ChannelName,
+        transport: &TransportContext<'_>,
+    ) -> Result<Option<Self>, Fault> {
         let Some(Qualifier::Filter(text)) = &name.qualifier else {
             return Ok(None);
         };
@@ -307,7 +311,7 @@ impl AblyConnection {
     }
 }
 
-const fn gap_fault(gap: Gap) -> Fault {
+pub(super) const fn gap_fault(gap: Gap) -> Fault {
     match gap {
         Gap::Expired | Gap::OtherLog => Fault::PositionExpired,
         Gap::TooLong => Fault::BacklogTooLong,

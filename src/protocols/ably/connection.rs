@@ -20,6 +20,7 @@ use crate::{
         command::Answer,
         frame,
         hashing::FastMap,
+        keepalive::Timeouts,
         message::{Body, Entry},
         wire::WireFormat,
     },
@@ -30,6 +31,7 @@ use crate::{
         acks::Acks,
         aliases::Aliases,
         attach::Attachment,
+        comet::Door,
         endpoint::Shared,
         farewell,
         wire::{self, Action, Format, ProtocolMessage, ServerFrame, format_of},
@@ -49,6 +51,10 @@ pub struct AblyConnection {
     resume_fault: Option<Fault>,
     pub(super) echo: bool,
     hold: Duration,
+    /// An upgrade of a connection that goes on by another transport until the client says that it has changed over.
+    waits: bool,
+    /// Where the requests of a comet conversation find it.
+    door: Option<Box<Door>>,
     pub(super) acks: Acks,
     pub(super) attachments: FastMap<(ChannelName, u16), Attachment>,
     /// The names beside the plain ones that channels are attached by.
@@ -76,6 +82,8 @@ pub struct Opening {
     pub resume_fault: Option<Fault>,
     pub echo: bool,
     pub hold: Duration,
+    pub waits: bool,
+    pub door: Option<Box<Door>>,
 }
 
 impl AblyConnection {
@@ -90,6 +98,8 @@ impl AblyConnection {
             resume_fault: opening.resume_fault,
             echo: opening.echo,
             hold: opening.hold,
+            waits: opening.waits,
+            door: opening.door,
             acks: Acks::default(),
             attachments: FastMap::default(),
             aliases: Aliases::default(),
@@ -133,6 +143,27 @@ impl AblyConnection {
         self.end(transport);
     }
 
+    /// From now on the connection goes by this transport; an older one of it ends. False: this one ends.
+    fn take_over(&mut self, transport: &mut TransportContext<'_>) -> bool {
+        let owner = Owner { app: self.access.app.id, client_id: self.identity.known().cloned() };
+        let broker = &transport.worker().broker;
+        let now = broker.clock.uptime();
+        if self.waits && broker.connections.has_ended(self.id, now) {
+            self.fail(&Fault::ConnectionExpired, transport);
+            return false;
+        }
+        let charge = match transport.charge(Kind::Connection, owner.cost()) {
+            Ok(charge) => charge,
+            Err(full) => {
+                self.disconnect(&full.to_fault(), transport);
+                return false;
+            }
+        };
+        self.waits = false;
+        broker.connections.opened(self.id, owner, transport.handle(), charge, now);
+        true
+    }
+
     /// The connection is not to be resumed, and its members leave at once.
     fn forget(&mut self, transport: &mut TransportContext<'_>) {
         self.is_closed = true;
@@ -145,6 +176,9 @@ impl AblyConnection {
 
     pub(super) fn connected(&mut self, transport: &mut TransportContext<'_>) {
         let key = self.shared.connection_keys.mint(self.access.app.id, self.id, self.identity.known());
+        if let Some(door) = &mut self.door {
+            door.known_by(&key);
+        }
         let rate = transport.worker().broker.settings.get().frame_rate;
         let details = self.shared.details(&self.identity, &key, rate);
         let error = self.resume_fault.take().as_ref().map(Into::into);
@@ -167,6 +201,9 @@ impl AblyConnection {
     }
 
     fn act(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
+        if self.waits && message.action.needs_connection() && !self.take_over(transport) {
+            return;
+        }
         match message.action {
             Action::HEARTBEAT => {
                 if let Some(id) = &message.id {
@@ -203,10 +240,20 @@ impl ProtocolHandler for AblyConnection {
         // ping shows that the client lives (§1.5).
         let heartbeat = ServerFrame::Heartbeat { id: None }.encode(self.format);
         let ping = [heartbeat, frame::ping()].concat().into();
+        let timeouts = self.shared.settings.timeouts(settings);
+        // Between two requests to receive, everything waits.
+        let timeouts = match self.door {
+            Some(_) => Timeouts {
+                idle_timeout: limits::COMET_IDLE_TIMEOUT,
+                stall_timeout: timeouts.stall_timeout.max(limits::COMET_IDLE_TIMEOUT),
+                ..timeouts
+            },
+            None => timeouts,
+        };
         Terms {
             connection: self.id,
             ping,
-            timeouts: self.shared.settings.timeouts(settings),
+            timeouts,
             farewell: farewell::of(self.format),
             hold: self.hold,
             app: self.access.app.id,
@@ -215,16 +262,10 @@ impl ProtocolHandler for AblyConnection {
     }
 
     fn opened(&mut self, transport: &mut TransportContext<'_>) {
-        let owner = Owner { app: self.access.app.id, client_id: self.identity.known().cloned() };
-        let broker = &transport.worker().broker;
-        let now = broker.clock.uptime();
-        let charge = match transport.charge(Kind::Connection, owner.cost()) {
-            Ok(charge) => charge,
-            Err(full) => return self.disconnect(&full.to_fault(), transport),
-        };
-        broker.connections.opened(self.id, owner, transport.handle(), charge, now);
-        self.connected(transport);
-        self.begin_watch(transport);
+        if self.waits || self.take_over(transport) {
+            self.connected(transport);
+            self.begin_watch(transport);
+        }
     }
 
     fn text(&mut self, text: ByteString, transport: &mut TransportContext<'_>) {

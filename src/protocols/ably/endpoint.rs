@@ -23,6 +23,7 @@ use crate::{
     limits,
     protocols::ably::{
         Ably,
+        comet::{Conversations, Door},
         connection::{AblyConnection, HEARTBEAT_INTERVAL, Opening},
         refusal::{self, RefusedConnection},
         rest, version,
@@ -35,6 +36,7 @@ pub struct Shared {
     pub gate: Gate,
     pub connection_keys: ConnectionKeys,
     pub settings: Settings,
+    pub conversations: Conversations,
     syncs: AtomicU64,
 }
 
@@ -59,7 +61,8 @@ impl Settings {
 
 impl Shared {
     pub fn new(gate: Gate, connection_keys: ConnectionKeys, settings: Settings) -> Self {
-        Self { gate, connection_keys, settings, syncs: AtomicU64::new(0) }
+        let conversations = Conversations::default();
+        Self { gate, connection_keys, settings, conversations, syncs: AtomicU64::new(0) }
     }
 
     /// An id for a presence sync; each sync has another one.
@@ -108,15 +111,7 @@ impl Endpoint for Ably {
 
     async fn open(&self, request: &HttpRequest, (): ()) -> Result<Box<dyn ProtocolHandler>, Infallible> {
         let query = Query::parse(request.query_string());
-        let format = format(&query);
-        Ok(match self.connection(request, &query, format) {
-            Ok(opening) => Box::new(AblyConnection::new(opening, Arc::clone(&self.rest.shared))),
-            Err(fault) => {
-                let fault = refusal::of_connection(fault);
-                self.ingress.turn_away(request, reason_of(&fault), || format!("{}: {fault}", Self::NAME));
-                Box::new(RefusedConnection { format, fault })
-            }
-        })
+        Ok(self.handler(request, &query, format(&query), None))
     }
 
     fn refuse_request(&self, request: &HttpRequest, refusal: NotAdmitted) -> HttpResponse {
@@ -143,6 +138,24 @@ impl Endpoint for Ably {
 }
 
 impl Ably {
+    /// What speaks with a client; with one that is refused as well. `door`: of a comet conversation.
+    pub(super) fn handler(
+        &self,
+        request: &HttpRequest,
+        query: &Query,
+        format: Format,
+        door: Option<Box<Door>>,
+    ) -> Box<dyn ProtocolHandler> {
+        match self.connection(request, query, format) {
+            Ok(opening) => Box::new(AblyConnection::new(Opening { door, ..opening }, Arc::clone(&self.rest.shared))),
+            Err(fault) => {
+                let fault = refusal::of_connection(fault);
+                self.ingress.turn_away(request, reason_of(&fault), || format!("{}: {fault}", Self::NAME));
+                Box::new(RefusedConnection { format, fault })
+            }
+        }
+    }
+
     fn connection(&self, request: &HttpRequest, query: &Query, format: Format) -> Result<Opening, Fault> {
         let named = query.get("v");
         let version = named.and_then(version::parse);
@@ -167,6 +180,8 @@ impl Ably {
             resume_fault,
             echo: query.get("echo") != Some("false"),
             hold: hold.min(limits::CONNECTION_STATE_TTL),
+            waits: is_resumed && query.has("upgrade"),
+            door: None,
         })
     }
 
@@ -179,7 +194,7 @@ impl Ably {
         identity: AllowedClient,
         attaches_again: bool,
     ) -> Result<Resumed, Fault> {
-        let key = query.get("resume").or_else(|| query.get("recover"));
+        let key = query.get_any(&["resume", "recover", "upgrade"]);
         let Some(key) = key.filter(|key| !key.is_empty()) else {
             return Ok(Resumed::new_connection(identity, None));
         };

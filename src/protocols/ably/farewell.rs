@@ -18,8 +18,16 @@ pub fn of(format: Format) -> fn(CloseReason) -> Option<Bytes> {
 }
 
 fn frame(reason: CloseReason, format: Format) -> Option<Bytes> {
-    let (fault, may_come_back) = match reason {
-        // The client has closed, or has got its last frame.
+    let (fault, may_come_back) = fault(reason)?;
+    let error = &(&fault).into();
+    let frame =
+        if may_come_back { ServerFrame::Disconnected { error } } else { ServerFrame::Error { channel: None, error } };
+    Some(frame.encode(format))
+}
+
+/// Why the transport ends, and whether its client may come back; none: it has closed, or has got its last frame.
+pub fn fault(reason: CloseReason) -> Option<(Fault, bool)> {
+    Some(match reason {
         CloseReason::Answer(_) | CloseReason::Refused { .. } | CloseReason::Done => return None,
         CloseReason::GoingAway => (Fault::ShuttingDown, true),
         CloseReason::TooSlow => (Fault::ReaderTooSlow, true),
@@ -36,9 +44,5 @@ fn frame(reason: CloseReason, format: Format) -> Option<Bytes> {
         CloseReason::Replaced | CloseReason::TakenOver => (Fault::TransportSuperseded, false),
         CloseReason::TokenEnded => (Fault::TokenExpired, false),
         CloseReason::ProtocolError | CloseReason::InvalidText => (Fault::ProtocolBroken, false),
-    };
-    let error = &(&fault).into();
-    let frame =
-        if may_come_back { ServerFrame::Disconnected { error } } else { ServerFrame::Error { channel: None, error } };
-    Some(frame.encode(format))
+    })
 }

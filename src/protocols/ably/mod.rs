@@ -2,20 +2,23 @@
 //!
 //! * [`wire`]: frames and bodies in JSON and MessagePack; no rule of who may do what.
 //! * [`endpoint`]: from a request to a connection; [`connection`]: its protocol handler, with `attach`, `sync`, `publish`, `reauth`.
+//! * [`comet`] and [`events`]: the same without a WebSocket, and streams of events for those who only listen.
 //! * [`rest`]: everything that is asked for by HTTP.
 //! * [`name`], [`params`], [`acks`], [`messages`], [`version`]: the pure pieces that these are made of.
 
 use actix_web::{HttpRequest, HttpResponse, guard, web};
 
-use crate::edge::{self, Ingress};
+use crate::edge::{self, Ingress, Methods};
 
 pub use rest::is_meant;
 
 pub mod acks;
 mod aliases;
 mod attach;
+pub mod comet;
 pub mod connection;
 pub mod endpoint;
+pub mod events;
 mod farewell;
 pub mod messages;
 pub mod name;
@@ -47,7 +50,15 @@ where
 {
     let names_a_version = guard::fn_guard(|asked| endpoint::names_a_version(asked.head()));
     config.route("/", web::get().guard(names_a_version).to(edge::websocket(ably)));
-    rest::routes(config, ably);
+    for root in rest::ROOTS {
+        for pattern in [format!("/{root}"), format!("/{root}/{{rest:.*}}")] {
+            match root {
+                "comet" => edge::route(config, &pattern, Methods::Any, ably, Ably::comet),
+                "sse" | "event-stream" => edge::route(config, &pattern, Methods::Any, ably, Ably::events),
+                _ => edge::route(config, &pattern, Methods::Any, ably, Ably::rest),
+            }
+        }
+    }
 
     let ably = ably.clone();
     let anything_else = move |request: HttpRequest, payload: web::Payload| {

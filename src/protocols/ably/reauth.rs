@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::{
     actors::transport::context::TransportContext,
-    auth::ably::{AllowedClient, Credential},
+    auth::ably::{Access, AllowedClient, Credential},
     error::Fault,
+    ids::Timestamp,
     limits,
     protocols::ably::{
         connection::AblyConnection,
@@ -67,12 +68,7 @@ impl AblyConnection {
     /// Asks for a new token when its time has come, and ends the transport with the old one, to the
     /// millisecond (T22).
     pub(super) fn watch_expiry(&mut self, transport: &mut TransportContext<'_>) {
-        let expiry = self.access.expires.map(|end| (end, Fault::TokenExpired));
-        let revocation = self.revoked_at.map(|end| (end, Fault::TokenRevoked));
-        let ends = expiry.into_iter().chain(revocation);
-        let Some((end, why)) = ends.min_by_key(|(end, _)| *end) else {
-            return;
-        };
+        let Some((end, why)) = end_of(&self.access, self.revoked_at) else { return };
         let now = transport.now().millis();
         if now >= end.millis() {
             return self.disconnect(&why, transport);
@@ -98,4 +94,11 @@ impl AblyConnection {
         }
         self.watch_expiry(transport);
     }
+}
+
+/// When credentials end that may have been revoked, and why; none: they do not.
+pub(super) fn end_of(access: &Access, revoked_at: Option<Timestamp>) -> Option<(Timestamp, Fault)> {
+    let expiry = access.expires.map(|end| (end, Fault::TokenExpired));
+    let revocation = revoked_at.map(|end| (end, Fault::TokenRevoked));
+    expiry.into_iter().chain(revocation).min_by_key(|(end, _)| *end)
 }

@@ -1,15 +1,22 @@
-//! The protocol handler of a client that is refused: it gets an error frame, because browsers cannot read
-//! the answer to a failed upgrade (`docs/protocols/ably.md §1.2`, T16).
+//! What clients are told that get no connection, and the protocol handler of one that is refused: it gets an error frame,
+//! because browsers cannot read the answer to a failed upgrade (`docs/protocols/ably.md §1.2`, T16).
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::{
-    actors::transport::context::{ProtocolHandler, TransportContext},
+    actors::{
+        refusals::Reason,
+        transport::context::{ProtocolHandler, TransportContext},
+    },
     core::{command::Answer, wire::WireFormat},
+    edge::{Refusal, Refused, admission::NotAdmitted},
     error::{CloseReason, Fault},
     ids::ChannelName,
-    protocols::ably::wire::{Format, ServerFrame, format_of},
+    protocols::ably::{
+        endpoint::reason_of,
+        wire::{Format, ServerFrame, format_of},
+    },
 };
 
 /// A connection that is refused for an unknown key gets 404, as for an unknown app (§4.2); HTTP gives 401.
@@ -17,6 +24,26 @@ pub fn of_connection(fault: Fault) -> Fault {
     match fault {
         Fault::KeyUnknown => Fault::NotFound { what: "key" },
         fault => fault,
+    }
+}
+
+/// What a client is told for which there is no place, where HTTP has an answer of its own for it.
+pub fn of_admission<R: Refused>(refusal: &Refusal<R>) -> Fault {
+    let why = refusal.to_string().into();
+    match refusal {
+        Refusal::Method => Fault::MethodNotAllowed { allowed: "GET" },
+        Refusal::NotAdmitted(NotAdmitted::Draining) => Fault::ShuttingDown,
+        // Clients come back later.
+        Refusal::NotAdmitted(NotAdmitted::AddressFull { .. } | NotAdmitted::TooOften(_)) => {
+            Fault::TooManyConnects { why }
+        }
+        Refusal::NotAdmitted(_) | Refusal::NoHandshake(_) | Refusal::Own(_) => Fault::NoRoom { why },
+    }
+}
+
+impl Refused for Fault {
+    fn reason(&self) -> Reason {
+        reason_of(self)
     }
 }
 

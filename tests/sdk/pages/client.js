@@ -26,13 +26,24 @@ globalThis.Client = class {
 
   async connect(options, channel) {
     this.options = options;
-    this.ably = new Ably.Realtime(options);
+    // The older version gives promises only to whoever asks for them.
+    this.ably = new (Ably.Realtime.Promise ?? Ably.Realtime)(options);
     this.channel = this.ably.channels.get(channel);
     await this.channel.subscribe((message) => {
       this.heard.push(message);
       for (const look of this.#waiting) look();
     });
     return this.ably.connection.id;
+  }
+
+  /** The transport that the connection goes by, once it is this one. */
+  async transport(name) {
+    const manager = this.ably.connection.connectionManager;
+    const current = () => manager.activeProtocol?.getTransport().shortName;
+    for (const until = Date.now() + 20_000; current() !== name && Date.now() < until; ) {
+      await new Promise((next) => setTimeout(next, 20));
+    }
+    return current();
   }
 
   /** `[name, data]` of the first `many` messages. */

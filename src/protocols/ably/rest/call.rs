@@ -103,12 +103,7 @@ impl<'a> Call<'a> {
     /// The body of at most `limit` bytes, and the format that it is in.
     pub async fn body(&self, payload: &mut web::Payload, limit: usize) -> Result<(Format, Body), Fault> {
         let format = form::body_format(self.http.headers(), &self.query);
-        let body = body::read(self.http, payload, limit).await;
-        let body = body.map_err(|no_body| match no_body {
-            NoBody::TooLarge { size } => Fault::TooLarge { what: "the body", size, limit },
-            NoBody::Broken => Fault::Malformed { what: "the body broke off".into() },
-            NoBody::NoRoom(full) => full.to_fault(),
-        })?;
+        let body = body(self.http, payload, limit).await?;
         Ok((format, body))
     }
 
@@ -116,13 +111,8 @@ impl<'a> Call<'a> {
         websocket::is_encrypted(self.http)
     }
 
-    /// The credential of the request: the header's before the query's (§1.8).
     pub fn credential(&self) -> Result<Option<Credential>, Fault> {
-        let header = self.http.headers().get(AUTHORIZATION);
-        let header = header.map(|header| header.to_str());
-        let why = "the Authorization header is not ASCII";
-        let header = header.map(|header| header.map_err(|_| Fault::UnreadableCredentials { why }));
-        Credential::find(header.transpose()?, self.query.pairs())
+        credential(self.http.headers(), &self.query)
     }
 
     /// Whose request it is.
@@ -161,6 +151,27 @@ impl Caller {
         let channel = name.channel(self.access.app.id);
         Ok((name, channel))
     }
+}
+
+/// The body of a request, of at most `limit` bytes.
+///
+/// # Errors
+/// [`Fault::TooLarge`], [`Fault::Malformed`], [`Fault::MemoryFull`]
+pub async fn body(request: &HttpRequest, payload: &mut web::Payload, limit: usize) -> Result<Body, Fault> {
+    let body = body::read(request, payload, limit).await;
+    body.map_err(|no_body| match no_body {
+        NoBody::TooLarge { size } => Fault::TooLarge { what: "the body", size, limit },
+        NoBody::Broken => Fault::Malformed { what: "the body broke off".into() },
+        NoBody::NoRoom(full) => full.to_fault(),
+    })
+}
+
+/// The credential of a request: the header's before the query's (§1.8).
+pub fn credential(headers: &HeaderMap, query: &Query) -> Result<Option<Credential>, Fault> {
+    let header = headers.get(AUTHORIZATION).map(|header| header.to_str());
+    let why = "the Authorization header is not ASCII";
+    let header = header.map(|header| header.map_err(|_| Fault::UnreadableCredentials { why }));
+    Credential::find(header.transpose()?, query.pairs())
 }
 
 /// The clientId that the request claims: in base64 (T64).

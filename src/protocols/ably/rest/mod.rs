@@ -32,22 +32,24 @@ use actix_web::{
     web,
 };
 
+pub(super) use {
+    answer::respond,
+    call::{body, credential},
+    form::Form,
+    path::ROOTS,
+};
+
 use crate::{
     actors::{refusals::Reason, worker::Worker},
     auth::apps::Apps,
-    edge::{self, Ingress, Methods, http::query::Query},
+    edge::{Ingress, http::query::Query},
     error::Fault,
     ids::AppId,
     protocols::ably::{
         Ably,
         endpoint::{self, Shared, reason_of},
         nonces::StoredNonces,
-        rest::{
-            answer::{RestAnswer, respond},
-            call::Call,
-            form::Form,
-            path::Endpoint,
-        },
+        rest::{answer::RestAnswer, call::Call, path::Endpoint},
         revocations::StoredRevocations,
     },
 };
@@ -76,6 +78,11 @@ impl Ably {
             Ok(Said::Yes) => return HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain")).body("yes"),
             Err(fault) => fault,
         };
+        self.refused(request, form, fault)
+    }
+
+    /// The answer to a request that is refused.
+    pub(super) fn refused(&self, request: &HttpRequest, form: Form, fault: Fault) -> HttpResponse {
         let path = request.path();
         tracing::debug!(%fault, code = fault.ably_code(), path, "a request is refused");
         if reason_of(&fault) == Reason::Token {
@@ -208,13 +215,4 @@ pub fn is_meant(request: &HttpRequest, others_have: impl FnOnce(&str) -> bool) -
 /// On a path without a route, only clients of an API send them.
 fn has_credentials(headers: &HeaderMap, query: &Query) -> bool {
     headers.contains_key(AUTHORIZATION) || ["key", "accessToken", "access_token"].iter().any(|name| query.has(name))
-}
-
-/// Serves the paths that are Ably's alone. What else is meant for it ([`is_meant`]) comes by the default service.
-pub fn routes(config: &mut web::ServiceConfig, ably: &Ably) {
-    for root in path::ROOTS {
-        for pattern in [format!("/{root}"), format!("/{root}/{{rest:.*}}")] {
-            edge::route(config, &pattern, Methods::Any, ably, Ably::rest);
-        }
-    }
 }

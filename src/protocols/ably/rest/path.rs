@@ -61,8 +61,6 @@ impl Endpoint {
             ["channels", name, "presence", "history"] => read.then(|| Self::PresenceHistory(name.to_owned())),
             ["apps"] => write.then_some(Self::CreateApp),
             ["apps", app] => (*method == Method::DELETE).then(|| Self::DeleteApp(app.to_owned())),
-            ["comet", ..] => return Err(Fault::NoTransport { transport: "comet transport" }),
-            ["sse" | "event-stream"] => return Err(Fault::NoTransport { transport: "stream of server-sent events" }),
             _ => return Err(NO_PATH),
         };
         endpoint.ok_or_else(|| Fault::MethodNotAllowed { allowed: methods_of(&segments) })

@@ -42,12 +42,14 @@ pub fn messages(items: &[(Arc<Entry>, usize)], format: Format) -> impl Serialize
     Listed(items.iter().filter_map(move |(entry, index)| message(entry, *index, format)))
 }
 
+/// A presence event as it is read from history. None when the entry has no such event.
+pub fn event(entry: &Entry, index: usize, format: Format) -> Option<impl Serialize> {
+    Some(PresenceItem::of_event(entry, index, entry.presence().get(index)?, format))
+}
+
 /// A page of presence history.
 pub fn presence(items: &[(Arc<Entry>, usize)], format: Format) -> impl Serialize {
-    Listed(items.iter().filter_map(move |(entry, index)| {
-        let event = entry.presence().get(*index)?;
-        Some(PresenceItem::of_event(entry, *index, event, format))
-    }))
+    Listed(items.iter().filter_map(move |(entry, index)| event(entry, *index, format)))
 }
 
 /// Everybody who is present, each with the action PRESENT.

@@ -3,7 +3,7 @@
 //! In: [`ProtocolMessage`] is a frame as a client sent it, [`decode_body`] the body of a REST publish; their
 //! items become the core's by `into_message` and `into_event`, which judge data and extras (§3.5, §3.6).
 //! Out: [`AblyJson`] and [`AblyMsgpack`] write the entries of a log, [`ServerFrame`] everything else that a
-//! socket gets, [`items`] what REST answers with.
+//! socket gets, [`EventForm`] what a stream of events holds, [`items`] what REST answers with.
 //!
 //! Not here: who may do what. Client ids, connection ids, modes and capabilities are judged by the callers.
 
@@ -13,6 +13,7 @@ mod collection;
 mod data;
 mod entry;
 mod error_info;
+mod event;
 mod extras;
 mod item;
 pub mod items;
@@ -32,6 +33,7 @@ pub use codec::{Format, begin_list, decode_value, encode_value, piece_of_list};
 pub use data::WireData;
 pub use entry::{AblyJson, AblyMsgpack, encode_as, format_of};
 pub use error_info::{ErrorBody, ErrorInfo};
+pub use event::EventForm;
 pub use extras::{WireExtras, is_ephemeral};
 pub use item::{WireMessage, WirePresence};
 pub use protocol_message::{Action, Params, ProtocolMessage, decode, head, serial_of_unreadable};

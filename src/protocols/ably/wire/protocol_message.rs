@@ -104,6 +104,11 @@ pub fn head(format: Format, frame: &[u8]) -> Option<Head> {
 }
 
 impl Action {
+    /// Its frames are for the connection, not for the transport alone.
+    pub const fn needs_connection(self) -> bool {
+        !matches!(self, Self::HEARTBEAT | Self::AUTH | Self::DISCONNECT | Self::CLOSE)
+    }
+
     /// Its frames are answered by ACK or NACK.
     pub const fn is_acknowledged(self) -> bool {
         matches!(self, Self::MESSAGE | Self::PRESENCE | Self::OBJECT | Self::ANNOTATION)
