@@ -109,8 +109,10 @@ impl Siege {
     }
 
     async fn run(self, attack: impl AsyncFnOnce(&Self) -> Vec<Raw>) {
-        let (kept_before, files_before) = (self.kept().await, self.server.descriptors());
+        let (mut kept_before, files_before) = (self.kept().await, self.server.descriptors());
         let mut peace = Peace::start(self.server.address).await;
+        // Apps stay; everything else of the good clients has to go as well.
+        kept_before["app"] = self.kept().await["app"].clone();
         let before = self.server.memory();
         self.server.forget_peak();
         let held = attack(&self).await;

@@ -5,11 +5,8 @@ use serde_json::json;
 use super::{SECRET, Siege, besiege, text};
 use crate::{
     chat::house::signed_by,
-    support::raw::{BINARY, FIN, PING, PONG, Raw, TEXT, frame, frame_head},
+    support::raw::{BINARY, FIN, PING, PONG, Raw, TEXT, frame},
 };
-
-/// Of a message that each protocol takes.
-const MUCH: u64 = 250_000;
 
 /// Of a user of the chat.
 pub fn chat_token(number: usize) -> String {
@@ -65,13 +62,6 @@ impl Siege {
         };
         self.crowd(attack).await
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn frames_that_do_not_end() {
-    let mut begun = frame_head(FIN | TEXT, MUCH);
-    begun.resize(MUCH as usize - 100, b'x');
-    besiege(&[], async |siege| siege.all_send(&begun).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

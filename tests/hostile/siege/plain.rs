@@ -15,21 +15,6 @@ fn begun(path: &str, announced: usize, sent: usize) -> Vec<u8> {
     [head.into_bytes(), vec![b'x'; sent]].concat()
 }
 
-/// findings B3: a body, then silence.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_do_not_end() {
-    besiege(&[], async |siege| {
-        let body = begun("/api/pro/activate", 262_000, 261_000);
-        let attack = async |number| {
-            let mut raw = siege.connect(number).await?;
-            raw.attack(&body).await;
-            Some(raw)
-        };
-        siege.crowd(attack).await
-    })
-    .await;
-}
-
 /// findings B3: a byte every now and then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_trickle() {
