@@ -287,6 +287,14 @@ impl Account {
         self.0.limit.load(Ordering::Relaxed)
     }
 
+    /// The account above, of a client; otherwise this one.
+    pub fn above_client(&self) -> Self {
+        match &self.0.above {
+            Some(above) if self.0.level == Level::Client => above.clone(),
+            _ => self.clone(),
+        }
+    }
+
     /// What it may keep while the accounts beside it keep what they do.
     pub fn allowance(&self) -> usize {
         self.0.allowance()

@@ -128,7 +128,10 @@ where
             let passed = match ready!(Pin::new(&mut this.inner).poll_next(cx)) {
                 Some(Ok(chunk)) => {
                     let (mut passed, mut violation) = this.scan.admit(chunk);
-                    if let Err(full) = this.pay() {
+                    // What breaks a limit is not held, so nobody pays for what it declares.
+                    if violation.is_none()
+                        && let Err(full) = this.pay()
+                    {
                         (passed, violation) = (Bytes::new(), Some(Violation::NoMemory(full)));
                     }
                     this.ended = violation.is_some();

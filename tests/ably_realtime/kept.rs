@@ -51,7 +51,7 @@ async fn connections_that_are_gone_are_charged_for_two_minutes() {
 #[tokio::test]
 async fn an_app_that_keeps_all_that_it_may_is_refused_alone() {
     let server = Server::sandbox(|config| {
-        config.limits.memory = 1_000_000;
+        config.limits.memory = 1_200_000;
         config.limits.app_share = 10;
     });
     let stage = Stage::on(server).await;

@@ -158,9 +158,10 @@ impl Directory {
         Ok(address)
     }
 
-    /// What another channel costs.
+    /// What another channel costs. The network of the client that opens it pays, not the client: others will use it as well,
+    /// and a client may be in more channels than its own memory would pay for.
     fn pay(&self, app: AppId, payer: Option<&Account>, broker: &Broker) -> Result<Charge, Full> {
-        let account = payer.cloned().unwrap_or_else(|| broker.accounts.app(app));
+        let account = payer.map_or_else(|| broker.accounts.app(app), Account::above_client);
         loop {
             match account.charge(Kind::Channel, limits::CHANNEL_COST) {
                 Err(full) if self.relieve_for(app, full, broker) => {}

@@ -63,6 +63,8 @@ struct Queue {
     account: Option<Account>,
     /// Bytes that may wait with what is paid by now.
     paid: Cell<usize>,
+    /// Bytes of them for which this client does not pay: the first ones, and those that somebody else has paid for.
+    free: Cell<usize>,
     charge: RefCell<Option<Charge>>,
     /// Frames that the socket took since the connection opened.
     taken: Cell<u64>,
@@ -126,6 +128,7 @@ impl Outbox {
             bytes: Cell::new(0),
             limit: Cell::new(limit),
             paid: Cell::new(account.as_ref().map_or(usize::MAX, |_| limits::OUTBOX_FREE)),
+            free: Cell::new(limits::OUTBOX_FREE),
             account,
             charge: RefCell::default(),
             taken: Cell::new(0),
@@ -197,14 +200,20 @@ impl Outbox {
         }
     }
 
-    /// Allows `bytes` more to wait, until as many are given back.
+    /// Allows `bytes` more to wait, for which somebody else has paid, until as many are given back.
     pub fn widen(&self, bytes: usize) {
-        self.0.limit.set(self.0.limit.get() + bytes);
+        let queue = &*self.0;
+        for room in [&queue.limit, &queue.free, &queue.paid] {
+            room.set(room.get().saturating_add(bytes));
+        }
     }
 
     /// Gives back what [`Outbox::widen`] took.
     pub fn narrow(&self, bytes: usize) {
-        self.0.limit.set(self.0.limit.get().saturating_sub(bytes));
+        let queue = &*self.0;
+        for room in [&queue.limit, &queue.free, &queue.paid] {
+            room.set(room.get().saturating_sub(bytes));
+        }
     }
 
     /// Drops what waits, up to the next whole frame.
@@ -283,7 +292,7 @@ impl Outbox {
             return Ok(());
         };
         let paid = bytes.next_multiple_of(limits::OUTBOX_STEP);
-        let own = paid - limits::OUTBOX_FREE;
+        let own = paid.saturating_sub(queue.free.get());
         match &mut *queue.charge.borrow_mut() {
             Some(charge) => charge.set(own).map_err(|_| Full)?,
             none => *none = Some(account.charge(Kind::Outbox, own).map_err(|_| Full)?),
@@ -328,9 +337,9 @@ impl Outbox {
     /// Nothing waits any more: what was paid is given back.
     fn settle(&self, frames: &mut VecDeque<Bytes>) {
         shrink(frames);
-        let is_paid = self.0.paid.get() > limits::OUTBOX_FREE;
+        let is_paid = self.0.paid.get() > self.0.free.get();
         if is_paid && frames.is_empty() && self.0.behind.borrow().is_empty() && self.0.charge.take().is_some() {
-            self.0.paid.set(limits::OUTBOX_FREE);
+            self.0.paid.set(self.0.free.get());
         }
     }
 

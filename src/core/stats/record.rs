@@ -65,7 +65,7 @@ impl Record {
         }
     }
 
-    /// The numbers of a fixture (§11.8): nested, as version 2 shows them. None: there is something else than numbers in it,
+    /// The numbers of a fixture (`docs/protocols/ably.md §11.8`): nested, as version 2 shows them. None: there is something else than numbers in it,
     /// or a name that is none.
     pub fn of_fixture(fixture: &Map<String, Value>) -> Option<Self> {
         let mut record = Self::default();

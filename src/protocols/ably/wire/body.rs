@@ -6,7 +6,7 @@ use bytestring::ByteString;
 use serde::{
     Deserialize, Deserializer,
     de::{
-        DeserializeSeed as _, Error, MapAccess, SeqAccess, Visitor,
+        DeserializeSeed as _, Error, MapAccess, SeqAccess, Unexpected, Visitor,
         value::{MapAccessDeserializer, StrDeserializer},
     },
 };
@@ -123,7 +123,8 @@ impl<'de, T: Item + Deserialize<'de>> Visitor<'de> for OneOrMoreVisitor<T> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        let item = T::deserialize(StrDeserializer::new(text))?;
+        let item = T::deserialize(StrDeserializer::<E>::new(text));
+        let item = item.map_err(|_| E::invalid_type(Unexpected::Str(text), &self))?;
         Ok(OneOrMore { items: vec![item], is_list: false })
     }
 
