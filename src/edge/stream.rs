@@ -98,6 +98,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for RequestStream<T> {
             return Poll::Ready(Ok(()));
         }
         if this.taken == this.waiting.len() {
+            if this.scan.turn() == Turn::Upgraded {
+                // Nothing is looked at any more.
+                return Pin::new(&mut this.inner).poll_read(cx, buf);
+            }
             let before = buf.filled().len();
             let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(cx, buf) else {
                 ready!(this.await_request(cx));
