@@ -229,7 +229,7 @@ impl AppStats {
         self.connections = present(self.connections, traffic.connections.opened, traffic.connections.closed);
         self.channels = present(self.channels, traffic.channels.opened, traffic.channels.closed);
         let numbers: Vec<_> = traffic.named().collect();
-        self.change(now, |record| numbers.iter().for_each(|(name, number)| record.add(name.clone(), *number)));
+        self.change(now, |record| numbers.iter().for_each(|(name, number)| record.add(name, *number)));
         self.sample(now);
     }
 

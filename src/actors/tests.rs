@@ -8,7 +8,7 @@ pub(super) mod stage;
 
 use std::time::Duration;
 
-use super::{accounts::Kind, channels::Command};
+use super::{accounts::Kind, channels::Command, worker::Worker};
 use crate::{
     core::{
         command::Publish,
@@ -168,4 +168,21 @@ async fn what_still_reaches_a_retired_channel_is_passed_on() {
         assert_eq!(listener.hear().await, "late");
         assert_eq!(listener.ask("?").await, "what?");
     }
+}
+
+/// A channel keeps the count of its app for as long as it lives, and others may count before and after it.
+#[actix::test]
+async fn what_is_counted_for_an_app_is_taken_once_whoever_keeps_the_count() {
+    let worker = Worker::on_this_thread(&Stage::set().broker);
+    let opened = || worker.take_tally().get(&AppId::DEFAULT).map(|traffic| traffic.channels.opened);
+    let kept = worker.traffic(AppId::DEFAULT);
+    for number in [1, 2] {
+        kept.borrow_mut().channels.opened += number;
+        worker.count_for(AppId::DEFAULT, |traffic| traffic.channels.opened += 10);
+        assert_eq!(opened(), Some(10 + number));
+        assert_eq!(opened(), None);
+    }
+    drop(kept);
+    worker.count_for(AppId::DEFAULT, |traffic| traffic.channels.opened += 1);
+    assert_eq!(opened(), Some(1));
 }

@@ -33,7 +33,7 @@ pub struct Worker {
     pub(super) sessions: RefCell<FastMap<SessionId, Rc<Session>>>,
     pub(in crate::actors) locals: RefCell<FastMap<ChannelName, Local>>,
     counters: RefCell<Counters>,
-    tally: RefCell<Tally>,
+    traffic: RefCell<FastMap<AppId, Rc<RefCell<Traffic>>>>,
     pub(super) expressions: RefCell<Expressions>,
     pub flusher: Rc<Flusher>,
 }
@@ -43,6 +43,8 @@ pub(super) struct Local {
     /// The actor that knows these subscribers.
     pub channel: Addr<Channel>,
     pub subscribers: Subscribers<Rc<Session>>,
+    /// What is counted for its app on this thread: counted at each message, so it is at hand.
+    pub traffic: Rc<RefCell<Traffic>>,
 }
 
 thread_local! {
@@ -78,7 +80,7 @@ impl Worker {
             sessions: RefCell::default(),
             locals: RefCell::default(),
             counters: RefCell::default(),
-            tally: RefCell::default(),
+            traffic: RefCell::default(),
             expressions: RefCell::default(),
             flusher: Flusher::start(),
         });
@@ -98,11 +100,21 @@ impl Worker {
 
     /// Counts something for the statistics of an app; the hub reports it with the rest.
     pub fn count_for(&self, app: AppId, what: impl FnOnce(&mut Traffic)) {
-        what(self.tally.borrow_mut().entry(app).or_default());
+        what(&mut self.traffic(app).borrow_mut());
     }
 
+    /// What is counted for an app, to be kept by those who count for every message.
+    pub(super) fn traffic(&self, app: AppId) -> Rc<RefCell<Traffic>> {
+        Rc::clone(self.traffic.borrow_mut().entry(app).or_default())
+    }
+
+    /// What was counted for apps since the last call.
     pub(super) fn take_tally(&self) -> Tally {
-        self.tally.take()
+        let mut all = self.traffic.borrow_mut();
+        let taken = all.iter().map(|(app, traffic)| (*app, traffic.take()));
+        let tally = taken.filter(|(_, traffic)| *traffic != Traffic::default()).collect();
+        all.retain(|_, traffic| Rc::strong_count(traffic) > 1);
+        tally
     }
 
     pub(super) fn session(&self, session: SessionId) -> Option<Rc<Session>> {
@@ -136,9 +148,11 @@ impl Worker {
             return;
         };
         let mut locals = self.locals.borrow_mut();
-        let local = locals
-            .entry(name.clone())
-            .or_insert_with(|| Local { channel, subscribers: Subscribers::new(attached.head) });
+        let local = locals.entry(name.clone()).or_insert_with(|| Local {
+            channel,
+            subscribers: Subscribers::new(attached.head),
+            traffic: self.traffic(name.app()),
+        });
         local.subscribers.subscribe(subscription, Rc::clone(session));
     }
 

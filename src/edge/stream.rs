@@ -126,6 +126,10 @@ impl<T: AsyncRead + Unpin> RequestStream<T> {
             return Poll::Ready(Ok(()));
         }
         if self.taken == self.waiting.len() {
+            if self.scan.turn() == Turn::Upgraded {
+                // Nothing is looked at any more.
+                return Pin::new(&mut self.inner).poll_read(cx, buf);
+            }
             let before = buf.filled().len();
             let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buf) else {
                 ready!(self.await_request(cx));

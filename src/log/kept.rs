@@ -38,8 +38,8 @@ impl KeptWindow {
     /// # Errors
     /// [`Full`]: there is no room for it, and nothing has changed.
     pub fn append(&mut self, now: Duration, entry: Arc<Entry>, bounds: Bounds) -> Result<(), Full> {
-        let bytes = (self.window.bytes() + entry.cost()).min(bounds.bytes.max(entry.cost()));
-        self.pay(bytes)?;
+        let cost = entry.cost();
+        self.pay((self.window.bytes() + cost).min(bounds.bytes.max(cost)))?;
         self.window.append(now, entry, bounds);
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! or entries left, it retires. What others ask it and wait for stands in `questions`.
 
 use std::{
+    cell::RefCell,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -25,7 +26,7 @@ use crate::{
         message::{Body, Entry, EntryId},
         presence::{Member, Members},
         serial::{Mint, Serial},
-        stats::Source,
+        stats::{Source, Traffic},
     },
     error::Fault,
     ids::{ChannelName, SessionId},
@@ -43,6 +44,8 @@ pub struct Channel {
     /// Few: one per worker thread.
     hubs: Vec<HubHandle>,
     pub(in crate::actors) worker: Rc<Worker>,
+    /// What is counted for its app on this thread: counted at each message, so it is at hand.
+    pub(in crate::actors) traffic: Rc<RefCell<Traffic>>,
     /// Looks from time to time at what is still needed.
     sweeping: SpawnHandle,
     /// Waits for members whose connections are lost to leave, the first of them at that moment.
@@ -102,7 +105,8 @@ impl Channel {
         let worker = Worker::on_this_thread(broker);
         let terms = broker.namespaces.terms(&name);
         let is_persisted = terms.attributes.is_persisted;
-        worker.count_for(name.app(), |traffic| traffic.channels.opened += 1);
+        let traffic = worker.traffic(name.app());
+        traffic.borrow_mut().channels.opened += 1;
         let fixtures = fixture_entry(&name, log.mint().position(), &terms.fixtures);
         let members = Members::new(terms.presence_members, terms.fixtures);
         let account = broker.accounts.app(name.app());
@@ -123,6 +127,7 @@ impl Channel {
             commit_queue: CommitQueue::default(),
             counting: false,
             worker,
+            traffic,
             is_idle: true,
             was_used: false,
             retired: false,

@@ -72,8 +72,7 @@ impl Channel {
     ) -> Result<Published, Fault> {
         let weighed = Weighed::of(&publish.body);
         let outcome = self.try_publish(publish, ctx);
-        let app = self.state.name().app();
-        self.worker.count_for(app, |traffic| traffic.came_in(source, weighed, outcome.is_ok()));
+        self.traffic.borrow_mut().came_in(source, weighed, outcome.is_ok());
         outcome
     }
 
@@ -201,7 +200,7 @@ impl Channel {
         if !matches!(entry.body, Body::Occupancy(_)) {
             self.worker.count(|counters| counters.published += 1);
             if self.is_persisted && !entry.is_ephemeral {
-                self.worker.count_for(entry.channel.app(), |traffic| traffic.was_persisted(&entry));
+                self.traffic.borrow_mut().was_persisted(&entry);
             }
         }
         for hub in self.state.hubs() {

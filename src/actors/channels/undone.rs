@@ -117,7 +117,7 @@ impl Order for Resubscribe {
 /// The channel dies: everybody who waits for an answer gets one, in the order of the answers.
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.worker.count_for(self.state.name().app(), |traffic| traffic.channels.closed += 1);
+        self.traffic.borrow_mut().channels.closed += 1;
         if !self.retired {
             self.worker.broker.directory.note_end();
         }

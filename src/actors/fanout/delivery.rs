@@ -59,7 +59,7 @@ impl Worker {
             counters.messages_out += deliveries;
             counters.bytes_out += bytes;
         });
-        self.count_for(entry.channel.app(), |traffic| traffic.went_out(entry, deliveries));
+        local.traffic.borrow_mut().went_out(entry, deliveries);
     }
 
     pub(in crate::actors) fn answer(&self, channel: &ChannelName, session: SessionId, answer: Answer) {

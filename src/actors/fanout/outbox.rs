@@ -379,6 +379,9 @@ impl Outbox {
         let mut portions = 0;
         loop {
             if frames.is_empty() {
+                if queue.behind.borrow().is_empty() {
+                    break;
+                }
                 if portions == limits::OUTBOX_PORTIONS {
                     drop(frames);
                     return self.list();

@@ -20,10 +20,13 @@ pub enum Sample {
 }
 
 impl Sample {
-    const fn path(self) -> &'static str {
+    /// Its peak, minimum, [`SUM`] and [`SAMPLES`].
+    const fn names(self) -> [&'static str; 4] {
         match self {
-            Self::Connections => "connections.all",
-            Self::Channels => "channels",
+            Self::Connections => {
+                ["connections.all.peak", "connections.all.min", "connections.all.sum", "connections.all.samples"]
+            }
+            Self::Channels => ["channels.peak", "channels.min", "channels.sum", "channels.samples"],
         }
     }
 }
@@ -42,26 +45,26 @@ impl Record {
     }
 
     /// Adds a number to what is known by its name, in the way of that name.
-    pub fn add(&mut self, name: String, number: u64) {
-        let known = self.0.get(&name).copied();
-        let merged = match (known, name.rsplit('.').next()) {
-            (None, _) => number,
-            (Some(known), Some("peak")) => known.max(number),
-            (Some(known), Some("min")) => known.min(number),
-            (Some(known), _) => known.saturating_add(number),
+    pub fn add(&mut self, name: &str, number: u64) {
+        let Some(known) = self.0.get_mut(name) else {
+            self.0.insert(name.to_owned(), number);
+            return;
         };
-        self.0.insert(name, merged);
+        *known = match name.rsplit('.').next() {
+            Some("peak") => number.max(*known),
+            Some("min") => number.min(*known),
+            _ => known.saturating_add(number),
+        };
     }
 
     pub fn merge(&mut self, other: Self) {
-        other.0.into_iter().for_each(|(name, number)| self.add(name, number));
+        other.0.into_iter().for_each(|(name, number)| self.add(&name, number));
     }
 
     /// There are so many now.
     pub fn sample(&mut self, what: Sample, number: u64) {
-        let path = what.path();
-        for (name, number) in [("peak", number), ("min", number), (SUM, number), (SAMPLES, 1)] {
-            self.add(format!("{path}.{name}"), number);
+        for (name, number) in what.names().into_iter().zip([number, number, number, 1]) {
+            self.add(name, number);
         }
     }
 
@@ -99,8 +102,8 @@ impl Record {
             // These follow from others.
             ["messages", .., "all", _] | ["messages", .., "all", _, _] | ["messages", .., "uncompressedData"] => {}
             ["connections", "all", "mean"] | ["channels", "mean"] => {
-                self.add(format!("{path}.{SUM}"), number);
-                self.add(format!("{path}.{SAMPLES}"), 1);
+                self.add(&format!("{path}.{SUM}"), number);
+                self.add(&format!("{path}.{SAMPLES}"), 1);
             }
             ["messages", "inbound" | "outbound", _, _, _]
             | ["messages", "persisted", _, _]
@@ -108,7 +111,7 @@ impl Record {
             | ["apiRequests", _, _]
             | ["connections", "all", _]
             | ["channels", _]
-            | ["push", _, ..] => self.add(format!("{path}.{measure}"), number),
+            | ["push", _, ..] => self.add(&format!("{path}.{measure}"), number),
             _ => return None,
         }
         Some(())
@@ -137,16 +140,16 @@ impl Record {
                     shown.add_volume("persisted.all", measure, *number);
                 }
                 ["apiRequests", _, outcome] => {
-                    shown.add(format!("apiRequests.all.{outcome}"), *number);
-                    shown.add(name.clone(), *number);
+                    shown.add(&format!("apiRequests.all.{outcome}"), *number);
+                    shown.add(name, *number);
                 }
                 [.., SUM] => {
                     let path = name.trim_end_matches(SUM);
                     let samples = self.0.get(&format!("{path}{SAMPLES}")).copied().unwrap_or(1);
-                    shown.add(format!("{path}mean"), number.checked_div(samples).unwrap_or_default());
+                    shown.add(&format!("{path}mean"), number.checked_div(samples).unwrap_or_default());
                 }
                 [.., SAMPLES] => {}
-                _ => shown.add(name.clone(), *number),
+                _ => shown.add(name, *number),
             }
         }
         shown.0.retain(|_, number| *number > 0);
@@ -154,9 +157,9 @@ impl Record {
     }
 
     fn add_volume(&mut self, path: &str, measure: &str, number: u64) {
-        self.add(format!("messages.{path}.{measure}"), number);
+        self.add(&format!("messages.{path}.{measure}"), number);
         if measure == "data" {
-            self.add(format!("messages.{path}.uncompressedData"), number);
+            self.add(&format!("messages.{path}.uncompressedData"), number);
         }
     }
 
@@ -274,7 +277,7 @@ mod tests {
         let number = (prop::sample::select(vec!["a.peak", "a.min", "a.sum", "a.samples", "b.count"]), 0..100_u64);
         prop::collection::vec(number, 0..6).prop_map(|numbers| {
             let mut record = Record::default();
-            numbers.into_iter().for_each(|(name, number)| record.add(name.to_owned(), number));
+            numbers.into_iter().for_each(|(name, number)| record.add(name, number));
             record
         })
     }

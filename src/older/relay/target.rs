@@ -75,6 +75,11 @@ fn decimal(json: &str) -> Option<String> {
         Some(digits) => ("-", digits),
         None => ("", json),
     };
+    // Nearly all are their own text.
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    if is_plain && (1..=limits::RELAY_TOKEN_BYTES).contains(&digits.len()) {
+        return Some(json.to_owned());
+    }
     let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
     let exponent: i32 = exponent.parse().ok()?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
