@@ -129,6 +129,9 @@ pub const CHANNEL_COST: usize = 4 * 1024 + WINDOW_FREE;
 pub const WINDOW_FREE: usize = 4 * 1024;
 pub const WINDOW_STEP: usize = 16 * 1024;
 
+/// How long a channel that was made for somebody cannot be evicted though nobody is attached yet.
+pub const CHANNEL_OPENING: Duration = Duration::from_millis(100);
+
 /// Channels that are evicted together when an account is full.
 pub const EVICTED_AT_ONCE: usize = 16;
 

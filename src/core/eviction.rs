@@ -48,11 +48,10 @@ impl Roster {
         self.len == 0
     }
 
-    /// A channel takes a place, and nobody is attached yet.
-    pub fn add(&mut self, name: ChannelName) -> Turn {
+    /// A channel takes a place: a new one, or one that was to go and stays, since somebody has attached meanwhile.
+    pub fn add(&mut self, app: AppId) {
         self.len += 1;
-        self.apps.entry(name.app()).or_default().len += 1;
-        self.leave(name)
+        self.apps.entry(app).or_default().len += 1;
     }
 
     /// Nobody is attached to it any more, or it was used without.
@@ -69,12 +68,6 @@ impl Roster {
         if let Some(app) = self.apps.get_mut(&app) {
             app.idle.remove(&turn);
         }
-    }
-
-    /// A channel that was to go stays: somebody has attached meanwhile.
-    pub fn stay(&mut self, app: AppId) {
-        self.len += 1;
-        self.apps.entry(app).or_default().len += 1;
     }
 
     /// A channel gives its place up; `turn` if nobody is attached to it.
@@ -199,7 +192,8 @@ mod tests {
                             }
                         }
                         let name = ChannelName::new(app, &number.to_string());
-                        let turn = Some(roster.add(name.clone()));
+                        roster.add(name.app());
+                        let turn = Some(roster.leave(name.clone()));
                         there.push(Channel { name, turn });
                     }
                     Step::Join { channel } => if let Some(channel) = there.get_mut(channel)

@@ -69,7 +69,8 @@ async fn ten_thousand_channel_names_of_one_connection() {
 
 #[tokio::test]
 async fn ten_thousand_channel_names_of_many_connections() {
-    let server = ServerProcess::start(&[UNLIMITED, NO_HISTORY, ("LIMITS_CHANNELS", "5000")]);
+    let server =
+        ServerProcess::start(&[UNLIMITED, NO_HISTORY, ("LIMITS_CHANNELS", "5000"), ("LIMITS_APP_SHARE", "100")]);
     let attacker = async |number: usize| {
         let mut raw = Raw::open(&server, &format!("bad:{number}")).await;
         let names = (0..200).map(|name| subscription(200 * number + name));

@@ -141,6 +141,10 @@ impl Siege {
             if kept["window"].as_u64().expect("bytes") <= rooms * EMPTY_WINDOW {
                 kept["window"] = expected["window"].clone();
             }
+            // The connection that asks is left, however many there were before.
+            if kept["plain_connection"].as_u64() <= Some(limits::PLAIN_CONNECTION_COST as u64) {
+                kept["plain_connection"] = expected["plain_connection"].clone();
+            }
             let files = self.server.descriptors();
             let open = &websocket["active_connections"];
             // The connection that asks.

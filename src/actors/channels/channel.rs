@@ -56,6 +56,8 @@ pub struct Channel {
     counting: bool,
     /// Whether the directory knows that nobody is attached or present, and whether it was used all the same since the last look.
     is_idle: bool,
+    /// The directory takes it for one that somebody is about to attach to.
+    is_opening: bool,
     pub(in crate::actors) was_used: bool,
     /// No longer in the directory: whatever still comes belongs to the successor.
     pub(in crate::actors) retired: bool,
@@ -92,6 +94,7 @@ impl Channel {
                     // The commands in its mailbox are dropped, and with that answered ([`Command`]).
                     Err(error) => {
                         tracing::error!(%error, "a channel could not be opened");
+                        broker.directory.release(&name, &ctx.address());
                         drop(ctx);
                         broker.directory.note_end();
                     }
@@ -115,6 +118,7 @@ impl Channel {
         for known in log.remembered() {
             state.recall(broker.clock.uptime(), known);
         }
+        ctx.run_later(limits::CHANNEL_OPENING, |channel: &mut Self, ctx| channel.note_opened(ctx));
         let sweeping = ctx.run_interval(broker.settings.get().channel_sweep, Self::sweep);
         ctx.run(Self {
             state,
@@ -128,6 +132,7 @@ impl Channel {
             counting: false,
             worker,
             traffic,
+            is_opening: true,
             is_idle: true,
             was_used: false,
             retired: false,
@@ -248,9 +253,21 @@ impl Channel {
         let is_idle = self.state.is_idle();
         if is_idle != self.is_idle || (is_idle && std::mem::take(&mut self.was_used)) {
             self.is_idle = is_idle;
-            let broker = &self.worker.broker;
-            broker.directory.note_use(self.state.name(), &ctx.address(), is_idle, broker);
+            self.tell_use(ctx);
         }
+    }
+
+    /// Whatever it was made for has come by now: if nobody is attached, it may be evicted.
+    pub(in crate::actors) fn note_opened(&mut self, ctx: &Context<Self>) {
+        if self.is_opening && !self.retired {
+            self.tell_use(ctx);
+        }
+    }
+
+    fn tell_use(&mut self, ctx: &Context<Self>) {
+        self.is_opening = false;
+        let broker = &self.worker.broker;
+        broker.directory.note_use(self.state.name(), &ctx.address(), self.is_idle, broker);
     }
 
     fn sweep(&mut self, ctx: &mut Context<Self>) {
@@ -371,6 +388,7 @@ impl Handler<Command<Publish>> for Channel {
         }
         // A publish that needs no answer has got none.
         self.owed = None;
+        self.note_opened(ctx);
     }
 }
 

@@ -56,6 +56,8 @@ struct Known {
 /// What a channel counts as in the roster.
 #[derive(Clone, Copy)]
 enum Place {
+    /// It was made a moment ago: whoever had it made is about to attach, so it cannot go yet.
+    Opening,
     /// Somebody is attached or present.
     Used,
     Idle(Turn),
@@ -81,13 +83,13 @@ impl Channels {
     fn take(&mut self, name: ChannelName, address: Addr<Channel>, charge: Charge) {
         let app = name.app();
         match self.actors.get(&name).map(|known| known.place) {
-            Some(Place::Used) => self.roster.remove(app, None),
+            Some(Place::Opening | Place::Used) => self.roster.remove(app, None),
             Some(Place::Idle(turn)) => self.roster.remove(app, Some(turn)),
             Some(Place::Going) | None => {}
         }
-        let place = Place::Idle(self.roster.add(name.clone()));
+        self.roster.add(app);
         self.names.add(name.clone());
-        self.actors.insert(name, Known { address, place, charge: Some(charge) });
+        self.actors.insert(name, Known { address, place: Place::Opening, charge: Some(charge) });
     }
 }
 
@@ -189,7 +191,7 @@ impl Directory {
             return;
         };
         match known.place {
-            Place::Used => channels.roster.remove(name.app(), None),
+            Place::Opening | Place::Used => channels.roster.remove(name.app(), None),
             Place::Idle(turn) => channels.roster.remove(name.app(), Some(turn)),
             Place::Going => {}
         }
@@ -212,11 +214,11 @@ impl Directory {
         match known.place {
             Place::Idle(turn) => channels.roster.join(name.app(), turn),
             Place::Going => {
-                channels.roster.stay(name.app());
+                channels.roster.add(name.app());
                 // Not refused: somebody is attached.
                 known.charge = broker.accounts.app(name.app()).charge(Kind::Channel, limits::CHANNEL_COST).ok();
             }
-            Place::Used => {}
+            Place::Opening | Place::Used => {}
         }
         known.place = if is_idle { Place::Idle(channels.roster.leave(name.clone())) } else { Place::Used };
     }

@@ -146,7 +146,9 @@ impl Handler<Append> for Channel {
         if self.retired {
             return self.pass_on_question(question);
         }
-        match self.publish(Source::Rest, question.0, ctx) {
+        let outcome = self.publish(Source::Rest, question.0, ctx);
+        self.note_opened(ctx);
+        match outcome {
             Ok(published) => self.once_kept(published),
             Err(fault) => answer(Err(fault)),
         }
@@ -182,10 +184,11 @@ impl Handler<AppendAll> for Channel {
 impl Handler<Past> for Channel {
     type Result = Answered<Page>;
 
-    fn handle(&mut self, Past(query): Past, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Past(query): Past, ctx: &mut Self::Context) -> Self::Result {
         if self.retired {
             return self.pass_on_question(Past(query));
         }
+        self.note_opened(ctx);
         let mut pending = None;
         let mut later = || -> Box<dyn FnOnce(PageRead) + Send> {
             let (asker, page) = oneshot::channel();
@@ -217,10 +220,11 @@ impl Handler<Past> for Channel {
 impl Handler<Present> for Channel {
     type Result = Answered<MembersPage>;
 
-    fn handle(&mut self, question: Present, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, question: Present, ctx: &mut Self::Context) -> Self::Result {
         if self.retired {
             return self.pass_on_question(question);
         }
+        self.note_opened(ctx);
         answer(Ok(self.state.members().page(&question.0)))
     }
 }
@@ -228,10 +232,11 @@ impl Handler<Present> for Channel {
 impl Handler<Occupied> for Channel {
     type Result = Answered<Occupancy>;
 
-    fn handle(&mut self, question: Occupied, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, question: Occupied, ctx: &mut Self::Context) -> Self::Result {
         if self.retired {
             return self.pass_on_question(question);
         }
+        self.note_opened(ctx);
         answer(Ok(self.state.occupancy()))
     }
 }

@@ -60,26 +60,6 @@ async fn fresh_names_by_identifying() {
     .await;
 }
 
-/// What one connection subscribes to is charged to it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_of_long_names() {
-    besiege(&[], async |siege| {
-        let long = "x".repeat(500);
-        let attack = async |number: usize| {
-            let mut raw = siege.letshare(number).await?;
-            let subscribe = |event| {
-                let room = format!("r{number}-{}", event / 60);
-                json!({"type": "subscribe", "channel": room, "event": format!("{event}{long}")})
-            };
-            raw.flood(&texts((0..1_000).map(subscribe))).await;
-            raw.linger().await;
-            Some(raw)
-        };
-        siege.some(200, attack).await
-    })
-    .await;
-}
-
 /// findings B4: by coming into rooms and leaving them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fresh_names_by_subscribing() {

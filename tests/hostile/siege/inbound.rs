@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{SECRET, Siege, besiege, text};
 use crate::{
     chat::house::signed_by,
-    support::raw::{BINARY, FIN, PING, PONG, Raw, TEXT, frame},
+    support::raw::{FIN, PING, PONG, Raw, TEXT, frame},
 };
 
 /// Of a user of the chat.
@@ -62,13 +62,6 @@ impl Siege {
         };
         self.crowd(attack).await
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fragments_without_a_last_one() {
-    let part = vec![b'x'; 30_000];
-    let fragments = [frame(BINARY, &part), frame(0, &part).repeat(7)].concat();
-    besiege(&[], async |siege| siege.all_send(&fragments).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

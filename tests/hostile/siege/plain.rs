@@ -1,9 +1,5 @@
 //! Plain HTTP that does not end.
 
-use std::time::Duration;
-
-use tokio::time::interval;
-
 use super::besiege;
 use crate::support::raw::Raw;
 
@@ -13,30 +9,6 @@ fn begun(path: &str, announced: usize, sent: usize) -> Vec<u8> {
         "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {announced}\r\n\r\n"
     );
     [head.into_bytes(), vec![b'x'; sent]].concat()
-}
-
-/// findings B3: a byte every now and then.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_trickle() {
-    besiege(&[], async |siege| {
-        let paths = ["/api/pro/activate", "/relay/api/push", "/channels/x/messages", "/keys/x/requestToken"];
-        let attack = async |number: usize| {
-            let path = format!("{}?key={}", paths[number % paths.len()], siege.app.keys[super::EVERYTHING]);
-            let mut raw = siege.connect(number).await?;
-            raw.attack(&begun(&path, 262_000, 60_000)).await;
-            Some(raw)
-        };
-        let mut held = siege.crowd(attack).await;
-        let mut pace = interval(Duration::from_secs(1));
-        for _ in 0..5 {
-            pace.tick().await;
-            for raw in &mut held {
-                raw.attack(b"x").await;
-            }
-        }
-        held
-    })
-    .await;
 }
 
 /// Connections that are kept open for a next request that never comes.
