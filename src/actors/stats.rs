@@ -181,8 +181,10 @@ impl Stats {
             let rows =
                 Unit::ALL.into_iter().zip(taken).flat_map(|(unit, rows)| rows.into_iter().map(move |row| (unit, row)));
             let remove = |batch: Batch, (unit, row): (Unit, Scheduled)| batch.remove(table(unit), row.key);
-            let over = rows.fold(Batch::new(), remove);
-            store.submit(over, Box::new(drop));
+            let mut rows = rows.peekable();
+            if rows.peek().is_some() {
+                store.submit(rows.fold(Batch::new(), remove), Box::new(drop));
+            }
         });
     }
 }

@@ -388,7 +388,6 @@ impl Handler<Command<Publish>> for Channel {
         }
         // A publish that needs no answer has got none.
         self.owed = None;
-        self.note_opened(ctx);
     }
 }
 

@@ -73,6 +73,7 @@ impl Channel {
         let weighed = Weighed::of(&publish.body);
         let outcome = self.try_publish(publish, ctx);
         self.traffic.borrow_mut().came_in(source, weighed, outcome.is_ok());
+        self.note_opened(ctx);
         outcome
     }
 

@@ -146,9 +146,7 @@ impl Handler<Append> for Channel {
         if self.retired {
             return self.pass_on_question(question);
         }
-        let outcome = self.publish(Source::Rest, question.0, ctx);
-        self.note_opened(ctx);
-        match outcome {
+        match self.publish(Source::Rest, question.0, ctx) {
             Ok(published) => self.once_kept(published),
             Err(fault) => answer(Err(fault)),
         }

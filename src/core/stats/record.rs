@@ -36,14 +36,6 @@ const SUM: &str = "sum";
 const SAMPLES: &str = "samples";
 
 impl Record {
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// Adds a number to what is known by its name, in the way of that name.
     pub fn add(&mut self, name: &str, number: u64) {
         let Some(known) = self.0.get_mut(name) else {
@@ -68,8 +60,8 @@ impl Record {
         }
     }
 
-    /// The numbers of a fixture (`docs/protocols/ably.md §11.8`): nested, as version 2 shows them. None: there is something else than numbers in it,
-    /// or a name that is none.
+    /// The numbers of a fixture (`docs/protocols/ably.md §11.8`): nested, as version 2 shows them. None: there is something
+    /// else than numbers in it, or a name that is none.
     pub fn of_fixture(fixture: &Map<String, Value>) -> Option<Self> {
         let mut record = Self::default();
         for (name, value) in fixture.iter().filter(|(name, _)| !matches!(&***name, "intervalId" | "unit" | "all")) {

@@ -2,7 +2,10 @@
 
 use std::ops::AddAssign;
 
-use crate::core::message::{Body, Entry};
+use crate::core::{
+    message::{Body, Entry, Message},
+    presence::PresenceEvent,
+};
 
 /// What happened for one app since the last report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,10 +132,15 @@ impl Traffic {
         }
     }
 
-    /// Items of an entry were read by a request.
-    pub fn was_read(&mut self, entry: &Entry) {
-        if let Some((kind, Volume { count, data, .. })) = weigh(&entry.body) {
-            let volume = Volume { count: 1, data: data / count.max(1), refused: 0 };
+    /// An item of an entry was read by a request.
+    pub fn was_read(&mut self, entry: &Entry, index: usize) {
+        let (kind, size) = match &entry.body {
+            Body::Messages(messages) => (Kind::Messages, messages.get(index).map(Message::size)),
+            Body::Presence(events) => (Kind::Presence, events.get(index).map(PresenceEvent::size)),
+            Body::Occupancy(_) => return,
+        };
+        if let Some(size) = size {
+            let volume = Volume { count: 1, data: size as u64, refused: 0 };
             self.outbound[Source::Rest as usize].add(kind, volume);
         }
     }

@@ -84,7 +84,7 @@ async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operat
 /// Counts what is read as sent to the app's clients.
 fn count(worker: &Worker, items: &[(Arc<Entry>, usize)]) {
     if let Some((first, _)) = items.first() {
-        let read = |traffic: &mut Traffic| items.iter().for_each(|(entry, _)| traffic.was_read(entry));
+        let read = |traffic: &mut Traffic| items.iter().for_each(|(entry, index)| traffic.was_read(entry, *index));
         worker.count_for(first.channel.app(), read);
     }
 }
