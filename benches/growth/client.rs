@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use crate::server::KEY;
+use crate::{handshake, server::KEY};
 
 /// §2.2
 pub mod action {
@@ -47,21 +47,7 @@ impl Client {
     /// With these parameters besides those that all have.
     pub fn open(address: SocketAddr, more: &str) -> Result<Self> {
         let credentials = if more.contains("access_token=") { String::new() } else { format!("&key={KEY}") };
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        write!(
-            stream,
-            "GET /?v=6&format=json&echo=false{credentials}{more} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\n\
-             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )?;
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte)?;
-            head.push(byte[0]);
-        }
-        ensure!(head.starts_with(b"HTTP/1.1 101"), "not upgraded: {}", String::from_utf8_lossy(&head));
+        let stream = handshake::open(address, &format!("v=6&format=json&echo=false{credentials}{more}"))?;
         let mut client = Self { stream, buffer: Vec::new(), serial: 0, key: String::new() };
         let connected = client.expect(action::CONNECTED)?;
         client.key = connected["connectionDetails"]["connectionKey"].as_str().unwrap_or_default().to_owned();

@@ -8,6 +8,8 @@
 
 mod client;
 mod curves;
+#[path = "../handshake.rs"]
+mod handshake;
 mod server;
 
 use std::time::Duration;

@@ -10,6 +10,8 @@
 //!
 //! `--quick`: one short round, to see that it works. `--beside PATH`: another build of the server takes turns with it.
 
+#[path = "../handshake.rs"]
+mod handshake;
 mod publisher;
 mod raw;
 mod server;

@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
 
+use crate::handshake;
+
 /// Of each message.
 pub const DATA_BYTES: usize = 100;
 
@@ -25,7 +27,7 @@ pub fn publish(
     is_counting: &AtomicBool,
     is_over: &AtomicBool,
 ) -> Result<Histogram<u64>> {
-    let mut stream = connect(address, query)?;
+    let mut stream = handshake::open(address, query)?;
     let mut frames = Frames::default();
     frames.read_from(&mut stream)?;
     let mut latencies = Histogram::<u64>::new(3)?;
@@ -61,24 +63,6 @@ pub fn publish(
             }
         }
     }
-}
-
-fn connect(address: SocketAddr, query: &str) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    write!(
-        stream,
-        "GET /?{query} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    ensure!(head.starts_with(b"HTTP/1.1 101"), "not upgraded: {}", String::from_utf8_lossy(&head));
-    Ok(stream)
 }
 
 /// A MESSAGE frame, masked with zeros.

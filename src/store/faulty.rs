@@ -1,5 +1,7 @@
 //! A disk that fails when it is told to, for tests: it fills up, keeps a sync waiting, and notes what it did.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     io,
     sync::{
@@ -11,7 +13,12 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use redb::{Builder, StorageBackend};
 
-use super::engine::Opener;
+use super::{
+    Store,
+    embedded::EmbeddedStore,
+    engine::{Engine, Opener},
+};
+use crate::clock::Clock;
 
 /// A disk in memory.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +71,12 @@ impl Change {
 }
 
 impl FaultyDisk {
+    /// Rows on this disk, for who only needs a store.
+    pub fn store(&self) -> Arc<dyn Store> {
+        let engine = Engine::start(self.opener(), Clock::system()).unwrap();
+        Arc::new(EmbeddedStore::new(Arc::new(engine)))
+    }
+
     pub fn opener(&self) -> Opener {
         let disk = self.clone();
         Box::new(move || {

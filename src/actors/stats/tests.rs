@@ -1,27 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
-use tempfile::TempDir;
-
 use super::*;
-use crate::store::{
-    embedded::EmbeddedStore,
-    folder::{DataFolder, Terms},
-};
-
-struct Ground {
-    store: Arc<dyn Store>,
-    _folder: DataFolder,
-    _data: TempDir,
-}
-
-impl Ground {
-    fn new() -> Self {
-        let data = TempDir::new().unwrap();
-        let terms = Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
-        let folder = DataFolder::open(data.path(), terms, Clock::system()).unwrap();
-        Self { store: Arc::new(EmbeddedStore::new(Arc::clone(folder.engine()))), _folder: folder, _data: data }
-    }
-}
+use crate::store::faulty::FaultyDisk;
 
 const NOON: Timestamp = Timestamp::from_millis(1_786_017_600_000);
 
@@ -41,11 +21,11 @@ async fn read(stats: &actix::Addr<Stats>, app: AppId, unit: Unit, forwards: bool
 /// Two runs of a server, three minutes of two hours: each unit has the sums, in both directions, and what ended is not lost.
 #[actix_rt::test]
 async fn minutes_add_up_over_runs() {
-    let ground = Ground::new();
+    let store = FaultyDisk::default().store();
     let clock = Clock::manual(NOON);
     let app = AppId::random();
     for run in 1..=2 {
-        let stats = Stats::new(Some(Arc::clone(&ground.store)), clock.clone()).start();
+        let stats = Stats::new(Some(Arc::clone(&store)), clock.clone()).start();
         for requests in [1, 10, 100] {
             for app in [app, AppId::random()] {
                 stats.send(Counted(FastMap::from_iter([(app, traffic(run * requests))]))).await.unwrap();
@@ -54,7 +34,7 @@ async fn minutes_add_up_over_runs() {
         }
         stats.send(Flush).await.unwrap().unwrap();
     }
-    let stats = Stats::new(Some(Arc::clone(&ground.store)), clock).start();
+    let stats = Stats::new(Some(Arc::clone(&store)), clock).start();
     assert_eq!(read(&stats, app, Unit::Minute, true, 10).await, (vec![1, 10, 100, 2, 20, 200], false));
     assert_eq!(read(&stats, app, Unit::Minute, true, 2).await, (vec![1, 10], true));
     assert_eq!(read(&stats, app, Unit::Minute, false, 4).await, (vec![200, 20, 2, 100], true));
@@ -65,10 +45,10 @@ async fn minutes_add_up_over_runs() {
 
 #[actix_rt::test]
 async fn minutes_and_hours_go_when_their_time_is_over() {
-    let ground = Ground::new();
+    let store = FaultyDisk::default().store();
     let clock = Clock::manual(NOON);
     let app = AppId::random();
-    let stats = Stats::new(Some(Arc::clone(&ground.store)), clock.clone()).start();
+    let stats = Stats::new(Some(Arc::clone(&store)), clock.clone()).start();
     for wait in [limits::STATS_MINUTES, limits::STATS_HOURS, Duration::ZERO] {
         stats.send(Counted(FastMap::from_iter([(app, traffic(1))]))).await.unwrap();
         stats.send(Flush).await.unwrap().unwrap();

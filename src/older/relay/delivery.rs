@@ -218,16 +218,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::{
-        actors::inbox::Inbox,
-        store::{embedded::EmbeddedStore, engine::Engine, faulty::FaultyDisk},
-    };
+    use crate::{actors::inbox::Inbox, store::faulty::FaultyDisk};
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
     fn store() -> Arc<dyn Store> {
-        let engine = Engine::start(FaultyDisk::default().opener(), Clock::system()).unwrap();
-        Arc::new(EmbeddedStore::new(Arc::new(engine)))
+        FaultyDisk::default().store()
     }
 
     fn memory() -> Account {

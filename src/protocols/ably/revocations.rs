@@ -86,8 +86,6 @@ mod tests {
 
     use std::time::Duration;
 
-    use tempfile::TempDir;
-
     use super::*;
     use crate::{
         auth::{
@@ -97,10 +95,7 @@ mod tests {
         },
         clock::Clock,
         core::budget::{Account, Kind},
-        store::{
-            embedded::EmbeddedStore,
-            folder::{DataFolder, Terms},
-        },
+        store::faulty::FaultyDisk,
     };
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -111,25 +106,17 @@ mod tests {
         store: Arc<dyn Store>,
         apps: Arc<Apps>,
         account: Account,
-        _folder: DataFolder,
-        _data: TempDir,
     }
 
     impl Ground {
         fn new() -> Self {
-            let data = TempDir::new().unwrap();
-            let terms = Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
-            let clock = Clock::manual(NOW);
-            let folder = DataFolder::open(data.path(), terms, clock.clone()).unwrap();
             let key = |id: &str| serde_json::json!({"id": id, "secret": SECRET, "revocableTokens": true});
             let setup = serde_json::json!({"id": "abc123", "keys": [key("one"), key("two")]});
             let setup: AppSetup = serde_json::from_value(setup).unwrap();
             Self {
-                store: Arc::new(EmbeddedStore::new(Arc::clone(folder.engine()))),
-                apps: Arc::new(Apps::new([setup.into_app(NOW).unwrap()], clock)),
+                store: FaultyDisk::default().store(),
+                apps: Arc::new(Apps::new([setup.into_app(NOW).unwrap()], Clock::manual(NOW))),
                 account: Account::server(usize::MAX),
-                _folder: folder,
-                _data: data,
             }
         }
 

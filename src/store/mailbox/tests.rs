@@ -1,10 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::{
-    clock::Clock,
-    store::{embedded::EmbeddedStore, engine::Engine, faulty::FaultyDisk},
-};
+use crate::store::faulty::FaultyDisk;
 
 const TABLES: Tables = Tables { facts: "facts", bodies: "bodies" };
 const TWO: Bounds = Bounds { messages: 2, bytes: usize::MAX };
@@ -22,9 +19,7 @@ impl Owner for Nobody {
 }
 
 fn open(disk: &FaultyDisk) -> Arc<Mailboxes<Nobody>> {
-    let engine = Engine::start(disk.opener(), Clock::system()).unwrap();
-    Mailboxes::open(Arc::new(EmbeddedStore::new(Arc::new(engine))), TABLES, usize::MAX, &Account::server(usize::MAX))
-        .unwrap()
+    Mailboxes::open(disk.store(), TABLES, usize::MAX, &Account::server(usize::MAX)).unwrap()
 }
 
 fn message(text: &str) -> Message {

@@ -3,7 +3,6 @@
 use std::{sync::mpsc, time::Duration};
 
 use actix::{AsyncContext as _, Context};
-use tempfile::TempDir;
 
 use super::*;
 use crate::{
@@ -15,11 +14,7 @@ use crate::{
         message::{GroupMessage, digest, to_json},
         repository::StoredMessage,
     },
-    store::{
-        Committed, Done, Row, Scheduled,
-        embedded::EmbeddedStore,
-        folder::{DataFolder, Terms},
-    },
+    store::{Committed, Done, Row, Scheduled, faulty::FaultyDisk},
 };
 
 /// A disk whose lists wait until they are let go on.
@@ -101,25 +96,9 @@ fn said(content: &str) -> GroupMessage {
     }
 }
 
-struct Folder {
-    store: Arc<dyn Store>,
-    _folder: DataFolder,
-    _data: TempDir,
-}
-
-impl Folder {
-    fn new() -> Self {
-        let data = TempDir::new().unwrap();
-        let terms = Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
-        let folder = DataFolder::open(data.path(), terms, Clock::system()).unwrap();
-        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::new(Arc::clone(folder.engine())));
-        Self { store, _folder: folder, _data: data }
-    }
-
-    fn open(&self, clock: &Clock) -> Arc<Groups> {
-        let settings = Config::defaults().unwrap().group;
-        Groups::open(&settings, Arc::clone(&self.store), clock.clone(), None).unwrap()
-    }
+fn open_on(store: &Arc<dyn Store>, clock: &Clock) -> Arc<Groups> {
+    let settings = Config::defaults().unwrap().group;
+    Groups::open(&settings, Arc::clone(store), clock.clone(), None).unwrap()
 }
 
 fn ids(messages: &[StoredMessage]) -> Vec<String> {
@@ -132,7 +111,7 @@ fn ids(messages: &[StoredMessage]) -> Vec<String> {
 #[tokio::test]
 async fn a_folder_of_an_earlier_version_is_read() {
     const HOUR: u64 = 400_000;
-    let folder = Folder::new();
+    let store = FaultyDisk::default().store();
     let clock = Clock::manual(Timestamp::from_millis((HOUR + 2) * 3_600_000));
     let data = r#"{"group_id":"g","msg_type":1,"content":"two"}"#;
     let mut batch = Batch::new()
@@ -156,13 +135,13 @@ async fn a_folder_of_an_earlier_version_is_read() {
             .put("group back", [b"g\0", &(u64::MAX - number).to_be_bytes()[..]].concat(), "7")
             .put("group ids", id, [&number.to_be_bytes()[..], b"g"].concat());
     }
-    folder.store.commit(batch).await.unwrap();
+    store.commit(batch).await.unwrap();
 
-    let groups = folder.open(&clock);
+    let groups = open_on(&store, &clock);
     assert_eq!((groups.unread("g", "8"), groups.unread("g", "7")), (Ok(2), Ok(0)));
     assert_eq!(groups.send(said("two"), data, answer_to("c-1")), Ok(Sent::Now("m3".into())));
     assert_eq!(groups.send(said("new"), "{}", answer_to("c-2")), Ok(Sent::Later));
-    folder.store.commit(Batch::new()).await.unwrap();
+    store.commit(Batch::new()).await.unwrap();
     let past = groups.before("g", u64::MAX, 10).unwrap();
     let all = ids(&past);
     assert_eq!(all[1..], ["m4", "m3", "m2"]);
@@ -171,24 +150,24 @@ async fn a_folder_of_an_earlier_version_is_read() {
     assert_eq!(ids(&groups.missed_after("8", (HOUR + 1) * 3_600).unwrap().messages), [&*all[0]]);
     assert_eq!(groups.unread("g", "8"), Ok(3));
     // Behind it also after a restart with a clock that was set back.
-    let again = folder.open(&Clock::manual(Timestamp::from_millis(5)));
+    let again = open_on(&store, &Clock::manual(Timestamp::from_millis(5)));
     assert_eq!(again.send(said("last"), "{}", answer_to("c-3")), Ok(Sent::Later));
-    folder.store.commit(Batch::new()).await.unwrap();
+    store.commit(Batch::new()).await.unwrap();
     assert_eq!(ids(&again.before("g", u64::MAX, 10).unwrap())[1..], all);
 }
 
 /// docs/protocols/group.md §6, dedupe: the same within 24 hours is the same message, also over midnight; later it is another.
 #[tokio::test]
 async fn the_same_again_is_known_for_a_day() {
-    let folder = Folder::new();
+    let store = FaultyDisk::default().store();
     let start = Timestamp::from_millis(20_000 * 86_400_000 - 3_600_000);
     let clock = Clock::manual(start);
-    let groups = folder.open(&clock);
+    let groups = open_on(&store, &clock);
     groups.make("g", None, None, &[Enrolment { user: "7".into(), ..Enrolment::default() }]).await.unwrap();
     assert_eq!(groups.send(said("x"), "{}", answer_to("c")), Ok(Sent::Later));
     // On its way to disk, it is known as well.
     groups.send(said("x"), "{}", answer_to("c")).unwrap();
-    folder.store.commit(Batch::new()).await.unwrap();
+    store.commit(Batch::new()).await.unwrap();
     let [first] = &ids(&groups.before("g", u64::MAX, 10).unwrap())[..] else { panic!("one message") };
     for hours in [2, 21] {
         clock.advance(Duration::from_secs(hours * 3_600));
@@ -197,6 +176,6 @@ async fn the_same_again_is_known_for_a_day() {
     assert_eq!(groups.send(said("y"), "{ }", answer_to("c")), Ok(Sent::Later));
     clock.advance(Duration::from_secs(2 * 3_600));
     assert_eq!(groups.send(said("x"), "{}", answer_to("c")), Ok(Sent::Later));
-    folder.store.commit(Batch::new()).await.unwrap();
+    store.commit(Batch::new()).await.unwrap();
     assert_eq!(groups.before("g", u64::MAX, 10).unwrap().len(), 3);
 }

@@ -2,32 +2,16 @@
 
 use std::sync::mpsc;
 
-use tempfile::TempDir;
-
 use super::*;
-use crate::{
-    clock::Clock,
-    older::group::message::Notification,
-    store::{
-        embedded::EmbeddedStore,
-        folder::{DataFolder, Terms},
-    },
-};
+use crate::{older::group::message::Notification, store::faulty::FaultyDisk};
 
 struct Room {
     repository: Repository,
-    _folder: DataFolder,
-    _data: TempDir,
 }
 
 impl Room {
     fn new() -> Self {
-        let data = TempDir::new().unwrap();
-        let terms = Terms { cache_bytes: 1 << 20, verify_bytes: 1 << 20 };
-        let clock = Clock::manual(Timestamp::from_millis(0));
-        let folder = DataFolder::open(data.path(), terms, clock).unwrap();
-        let store = EmbeddedStore::new(Arc::clone(folder.engine()));
-        Self { repository: Repository::new(Arc::new(store)), _folder: folder, _data: data }
+        Self { repository: Repository::new(FaultyDisk::default().store()) }
     }
 
     fn commit(&self, batch: Batch) {
