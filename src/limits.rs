@@ -149,6 +149,10 @@ pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
 /// What may wait for one channel's log: some commits at full speed. More publishes are refused.
 pub const CHANNEL_HELD: usize = 16_384;
 
+/// Messages that the differences of one entry are made to, on one thread: its subscriptions may have got different ones before
+/// it. Those with yet another one get it whole.
+pub const DELTA_BASES: usize = 8;
+
 /// A channel sends its occupancy at most once in this time, to those who asked for it.
 pub const OCCUPANCY_PAUSE: Duration = Duration::from_secs(1);
 

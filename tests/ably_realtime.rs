@@ -6,6 +6,7 @@
 mod attach;
 mod bad_input;
 mod closing;
+mod delta;
 mod detach;
 mod filtered;
 mod formats;

@@ -18,6 +18,7 @@ use crate::{
     },
     core::{
         command::{Attached, AttachmentId, HubId, Resubscribe},
+        delta::Deltas,
         filter::Expressions,
         hashing::FastMap,
         stats::Traffic,
@@ -35,6 +36,7 @@ pub struct Worker {
     counters: RefCell<Counters>,
     traffic: RefCell<FastMap<AppId, Rc<RefCell<Traffic>>>>,
     pub(super) expressions: RefCell<Expressions>,
+    pub deltas: Rc<RefCell<Deltas>>,
     pub flusher: Rc<Flusher>,
 }
 
@@ -82,6 +84,7 @@ impl Worker {
             counters: RefCell::default(),
             traffic: RefCell::default(),
             expressions: RefCell::default(),
+            deltas: Rc::default(),
             flusher: Flusher::start(),
         });
         context.run(Hub::new(Rc::clone(&worker)));

@@ -100,13 +100,18 @@ pub fn write_json_text(json: &mut Vec<u8>, text: &str) {
 }
 
 impl Data {
+    /// Text as UTF-8.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::None => &[],
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
     /// In bytes; text as UTF-8.
     pub fn len(&self) -> usize {
-        match self {
-            Self::None => 0,
-            Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
-        }
+        self.as_bytes().len()
     }
 
     pub fn is_empty(&self) -> bool {

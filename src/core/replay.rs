@@ -7,13 +7,14 @@ use std::{
     collections::HashSet,
     fmt::Debug,
     ops::ControlFlow,
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Weak},
     task::Poll,
 };
 
 use crate::{
     core::{
         command::{Attached, Rewind, Start, Subscription},
+        delta,
         filter::Filter,
         message::{Body, Entry},
         presence::{Member, PresenceAction},
@@ -138,6 +139,8 @@ pub struct Backlog {
     pub after: Serial,
     pub upto: Serial,
     pub choice: Arc<Choice>,
+    /// What the client's next differences go on from, as long as it is kept ([`delta`](crate::core::delta)).
+    pub last: Weak<Entry>,
 }
 
 impl Backlog {
@@ -216,7 +219,9 @@ pub fn fill(
     }
     let reader = Some((attached.subscription.filter.clone(), attached.subscription.connection));
     let choice = Arc::new(Choice { reader, only_messages, ghosts });
-    attached.backlog = Some(Backlog { past: past(), after: first.serial.before(), upto: last.serial, choice });
+    let newest = backlog.iter().rev().find(|entry| delta::is_base(entry)).map(Arc::downgrade);
+    let (after, upto) = (first.serial.before(), last.serial);
+    attached.backlog = Some(Backlog { past: past(), after, upto, choice, last: newest.unwrap_or_default() });
     attached
 }
 

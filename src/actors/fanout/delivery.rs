@@ -3,6 +3,8 @@
 //! Messages from other threads come through the mailbox of the [`Hub`](super::hub::Hub); a channel of the
 //! same thread calls directly.
 
+use std::sync::Arc;
+
 use crate::{
     actors::{fanout::hub::HubMessage, worker::Worker},
     core::{
@@ -35,7 +37,7 @@ impl Worker {
         }
     }
 
-    pub(in crate::actors) fn deliver(&self, entry: &Entry) {
+    pub(in crate::actors) fn deliver(&self, entry: &Arc<Entry>) {
         let mut locals = self.locals.borrow_mut();
         let Some(local) = locals.get_mut(&entry.channel) else {
             return;

@@ -1,6 +1,10 @@
 //! Backlogs that are read while their log goes on.
 
-use std::{sync::Arc, task::Poll, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -42,9 +46,14 @@ async fn a_backlog_that_is_lost_is_said_to_be() {
     let all: Vec<_> = (0..4).map(|_| append(&mut *log, 12_000)).collect();
     assert!(3 * all[0].cost() > limits::BACKLOG_PORTION && 2 * all[0].cost() < limits::BACKLOG_PORTION);
     for is_lost in [false, true] {
-        let backlog =
-            Backlog { past: log.past(), after: all[0].serial.before(), upto: all[3].serial, choice: Choice::all() };
-        let encode = |entry: &Entry| Bytes::from(entry.serial.to_string());
+        let backlog = Backlog {
+            past: log.past(),
+            after: all[0].serial.before(),
+            upto: all[3].serial,
+            choice: Choice::all(),
+            last: Weak::default(),
+        };
+        let encode = |entry: &Arc<Entry>| Bytes::from(entry.serial.to_string());
         let handle = TransportHandle { hub: stage.hub_here(), session: SessionId::from_number(1) };
         let mut source = BacklogSource::new(backlog, BROKEN, encode, Worker::on_this_thread(&stage.broker), handle);
         let frames = |from: usize, to: usize| all[from..to].iter().map(|entry| encode(entry)).collect::<Vec<_>>();

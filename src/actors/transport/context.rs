@@ -81,7 +81,7 @@ pub trait ProtocolHandler {
     }
 
     /// An entry for an attachment whose filter is tailored: its complete frame, or nothing.
-    fn tailored(&mut self, _alias: u16, _entry: &Entry) -> Option<Bytes> {
+    fn tailored(&mut self, _alias: u16, _entry: &Arc<Entry>) -> Option<Bytes> {
         None
     }
 
@@ -216,7 +216,12 @@ impl TransportContext<'_> {
 
     /// Sends what an attachment missed, as its socket takes it: `encode` writes an entry, and `broken` is sent instead of the
     /// rest when the log has it no longer.
-    pub fn send_backlog(&mut self, backlog: Backlog, broken: Bytes, encode: impl Fn(&Entry) -> Bytes + 'static) {
+    pub fn send_backlog(
+        &mut self,
+        backlog: Backlog,
+        broken: Bytes,
+        encode: impl FnMut(&Arc<Entry>) -> Bytes + 'static,
+    ) {
         let bytes = backlog.cost() + broken.len();
         let (worker, handle) = (Rc::clone(self.worker()), self.handle());
         self.session.push_source(BacklogSource::new(backlog, broken, encode, worker, handle), bytes);

@@ -56,7 +56,7 @@ impl Source for Frames {
     }
 }
 
-impl<E: Fn(&Entry) -> Bytes> BacklogSource<E> {
+impl<E: FnMut(&Arc<Entry>) -> Bytes> BacklogSource<E> {
     pub const fn new(backlog: Backlog, broken: Bytes, encode: E, worker: Rc<Worker>, handle: TransportHandle) -> Self {
         Self { backlog, broken, encode, worker, handle, reading: None }
     }
@@ -67,7 +67,7 @@ impl<E: Fn(&Entry) -> Bytes> BacklogSource<E> {
             None => {
                 let place = Arc::new(Mutex::new(None));
                 self.reading = Some(Arc::clone(&place));
-                let Backlog { past, after, upto, choice } = &self.backlog;
+                let Backlog { past, after, upto, choice, last: _ } = &self.backlog;
                 let mut later = || -> Box<dyn FnOnce(Read) + Send> {
                     let (place, handle) = (Arc::clone(&place), self.handle.clone());
                     Box::new(move |read| {
@@ -85,7 +85,7 @@ impl<E: Fn(&Entry) -> Bytes> BacklogSource<E> {
     }
 }
 
-impl<E: Fn(&Entry) -> Bytes> Source for BacklogSource<E> {
+impl<E: FnMut(&Arc<Entry>) -> Bytes> Source for BacklogSource<E> {
     fn next(&mut self) -> Poll<Option<Vec<Bytes>>> {
         while self.backlog.after.place() < self.backlog.upto.place() {
             let Poll::Ready(read) = self.read() else {
@@ -94,7 +94,7 @@ impl<E: Fn(&Entry) -> Bytes> Source for BacklogSource<E> {
             let frames = match read {
                 Ok(portion) => {
                     self.backlog.after = portion.upto;
-                    portion.entries.iter().map(|entry| (self.encode)(entry)).collect()
+                    portion.entries.iter().map(&mut self.encode).collect()
                 }
                 Err(_) => {
                     self.backlog.after = self.backlog.upto;

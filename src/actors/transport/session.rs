@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell, RefMut},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -224,8 +225,8 @@ impl Session {
     }
 
     /// Queues an entry for an attachment whose entries the protocol handler writes itself.
-    pub(in crate::actors) fn deliver_tailored(&self, alias: u16, filter: &Filter, entry: &Entry) -> Option<usize> {
-        let part = filter.part_of(entry);
+    pub(in crate::actors) fn deliver_tailored(&self, alias: u16, filter: &Filter, entry: &Arc<Entry>) -> Option<usize> {
+        let part = filter.part_of(entry).map(Arc::new);
         let entry = part.as_ref().unwrap_or(entry);
         let frame = self.protocol.borrow_mut().handler.tailored(alias, entry)?;
         let bytes = frame.len();

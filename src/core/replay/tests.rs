@@ -47,7 +47,7 @@ impl Past for Mutex<Window> {
 
 /// What a transport reads of the backlog, portion by portion.
 fn backlog(attached: &Attached) -> Vec<Arc<Entry>> {
-    let Some(Backlog { past, mut after, upto, choice }) = attached.backlog.clone() else {
+    let Some(Backlog { past, mut after, upto, choice, last: _ }) = attached.backlog.clone() else {
         return Vec::new();
     };
     let mut all = Vec::new();

@@ -239,7 +239,7 @@ impl ProtocolHandler for Connection {
         }
     }
 
-    fn tailored(&mut self, _: u16, entry: &Entry) -> Option<Bytes> {
+    fn tailored(&mut self, _: u16, entry: &Arc<Entry>) -> Option<Bytes> {
         // Until then it is for the connection that this one takes the place of.
         if !self.is_welcome {
             return None;

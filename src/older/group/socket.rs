@@ -220,7 +220,7 @@ impl ProtocolHandler for Socket {
         }
     }
 
-    fn tailored(&mut self, _: u16, entry: &Entry) -> Option<Bytes> {
+    fn tailored(&mut self, _: u16, entry: &Arc<Entry>) -> Option<Bytes> {
         let frame = entry.frame(self.format()).clone();
         if frame.is_empty() {
             return None;

@@ -243,7 +243,7 @@ impl ProtocolHandler for Connection {
         }
     }
 
-    fn tailored(&mut self, _: u16, entry: &Entry) -> Option<Bytes> {
+    fn tailored(&mut self, _: u16, entry: &Arc<Entry>) -> Option<Bytes> {
         let frames = match entry.id {
             EntryId::Frame { connection, msg_serial } if connection == self.publisher => {
                 self.arrived(msg_serial, entry)

@@ -1,6 +1,9 @@
 //! ATTACH, DETACH and SYNC, and what channels answer to them (`docs/protocols/ably.md §5.3, §5.4, §7.4`).
 
-use std::sync::Arc;
+use std::{
+    rc::Rc,
+    sync::{Arc, Weak},
+};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -14,7 +17,9 @@ use crate::{
     core::{
         capability::Operation,
         command::{Attached, Start},
+        delta::DeltaStream,
         filter::{Expression, Filter},
+        message::Entry,
         modes::Modes,
         serial::Serial,
         window::Gap,
@@ -27,7 +32,7 @@ use crate::{
         params::{ChannelParams, OccupancyWanted},
         rates::cost_of_attach,
         sync,
-        wire::{self, ErrorInfo, ProtocolMessage, ServerFrame, format_of},
+        wire::{self, ErrorInfo, Format, ProtocolMessage, ServerFrame, format_of},
     },
 };
 
@@ -55,6 +60,8 @@ pub struct Attachment {
     /// Why the position that was asked for is not readable; sent with the answer.
     unreadable: Option<Fault>,
     chosen_by: Option<Chosen>,
+    /// How messages are sent to a client that wants differences.
+    pub(super) deltas: Option<DeltaStream>,
 }
 
 /// The expression of `[filter=…]`, and what is paid for it.
@@ -92,14 +99,16 @@ impl Attachment {
     pub(super) fn cost(&self) -> usize {
         let echoed = self.params.echo.iter();
         let echoed: usize = echoed.map(|(name, value)| 2 * size_of::<String>() + name.len() + value.len()).sum();
-        2 * self.requested.len() + self.resource.len() + echoed
+        // An entry that is kept no more leaves its place to whoever knows of it.
+        let base = if self.params.delta { size_of::<Entry>() } else { 0 };
+        2 * self.requested.len() + self.resource.len() + echoed + base
     }
 
     fn filter(&self, alias: u16, echo: bool) -> Filter {
         let mut filter = Filter::new(self.modes, echo);
         filter.occupancy = self.params.occupancy.is_some();
         filter.expression = self.chosen_by.as_ref().map(|chosen| Arc::clone(&chosen.expression));
-        filter.is_tailored = alias != 0 || self.occupancy_category().is_some();
+        filter.is_tailored = alias != 0 || self.params.delta || self.occupancy_category().is_some();
         filter
     }
 }
@@ -150,7 +159,8 @@ impl AblyConnection {
         let unreadable = unreadable.map(|found| Fault::PositionUnreadable { found });
         let chosen_by = Chosen::new(&name, &channel, transport)?;
         let requested = name.whole.clone();
-        let attachment = Attachment { requested, resource, params, wanted, modes, unreadable, chosen_by };
+        let deltas = params.delta.then(|| DeltaStream::new(Rc::clone(&transport.worker().deltas)));
+        let attachment = Attachment { requested, resource, params, wanted, modes, unreadable, chosen_by, deltas };
         let alias = self.aliases.number_for(&name)?;
         let rate = cost_of_attach(&start);
         let cost = attachment.cost();
@@ -164,7 +174,15 @@ impl AblyConnection {
 
     pub(super) fn attached(&mut self, channel: &ChannelName, attached: Attached, transport: &mut TransportContext<'_>) {
         let alias = attached.subscription.id.alias;
-        let Some(attachment) = self.attachments.get(&(channel.clone(), alias)) else {
+        let key = (channel.clone(), alias);
+        if let Some(deltas) = self.attachments.get_mut(&key).and_then(|attachment| attachment.deltas.as_mut())
+            && attached.context != sync::ASKED
+        {
+            // Whatever the client had before, it may have dropped.
+            let last = attached.backlog.as_ref().map(|backlog| Weak::clone(&backlog.last));
+            deltas.go_on_from(last.unwrap_or_default());
+        }
+        let Some(attachment) = self.attachments.get(&key) else {
             return;
         };
         let modes = attached.subscription.filter.modes;
@@ -173,7 +191,6 @@ impl AblyConnection {
             self.send_members(&attachment.requested, &attached.members, transport);
             return;
         }
-        let is_tailored = attached.subscription.filter.is_tailored;
         let has_presence = sees_members && !attached.members.is_empty();
         let flag = |is_set, flag| if is_set { flag } else { 0 };
         let fault = |gap| attachment.unreadable.clone().unwrap_or(gap_fault(gap));
@@ -199,9 +216,10 @@ impl AblyConnection {
             // A client that is attached attaches again, from what it got last (RTL13a), and is told of the gap then.
             let error = Some(&(&gap_fault(Gap::Expired)).into());
             let broken = ServerFrame::Detached { channel: &requested, error }.encode(format);
-            transport.send_backlog(backlog, broken, move |entry| match is_tailored {
-                true => wire::encode_as(entry, format, &requested, None),
-                false => entry.frame(format_of(format)).clone(),
+            let mut deltas = attachment.deltas.as_ref().map(DeltaStream::anew);
+            transport.send_backlog(backlog, broken, move |entry| {
+                let difference = deltas.as_mut().map(|deltas| deltas.next(entry));
+                frame_for(alias, &requested, difference.as_ref().unwrap_or(entry), format, None)
             });
         }
     }
@@ -308,6 +326,21 @@ impl AblyConnection {
             // It fails only when there is no attachment.
             let _ = transport.detach(&channel, alias, SILENT);
         }
+    }
+}
+
+/// The frame of an entry for an attachment: shared with all others that know the channel by its plain name.
+pub(super) fn frame_for(
+    alias: u16,
+    channel: &str,
+    entry: &Entry,
+    format: Format,
+    occupancy_category: Option<&str>,
+) -> Bytes {
+    if alias == 0 && occupancy_category.is_none() {
+        entry.frame(format_of(format)).clone()
+    } else {
+        wire::encode_as(entry, format, channel, occupancy_category)
     }
 }
 

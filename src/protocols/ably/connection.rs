@@ -30,7 +30,7 @@ use crate::{
     protocols::ably::{
         acks::Acks,
         aliases::Aliases,
-        attach::Attachment,
+        attach::{Attachment, frame_for},
         comet::Door,
         endpoint::Shared,
         farewell,
@@ -303,12 +303,12 @@ impl ProtocolHandler for AblyConnection {
         }
     }
 
-    fn tailored(&mut self, alias: u16, entry: &Entry) -> Option<Bytes> {
-        let attachment = self.attachments.get(&(entry.channel.clone(), alias))?;
-        let category = attachment.occupancy_category();
-        let is_plain = !matches!(entry.body, Body::Occupancy(_));
-        let category = category.filter(|_| !is_plain);
-        Some(wire::encode_as(entry, self.format, &attachment.requested, category))
+    fn tailored(&mut self, alias: u16, entry: &Arc<Entry>) -> Option<Bytes> {
+        let attachment = self.attachments.get_mut(&(entry.channel.clone(), alias))?;
+        let difference = attachment.deltas.as_mut().map(|deltas| deltas.next(entry));
+        let entry = difference.as_ref().unwrap_or(entry);
+        let category = attachment.occupancy_category().filter(|_| matches!(entry.body, Body::Occupancy(_)));
+        Some(frame_for(alias, &attachment.requested, entry, self.format, category))
     }
 
     fn woken(&mut self, transport: &mut TransportContext<'_>) {

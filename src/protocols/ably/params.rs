@@ -17,6 +17,8 @@ pub struct ChannelParams {
     /// In place of the mode flags.
     pub modes: Option<Modes>,
     pub occupancy: Option<OccupancyWanted>,
+    /// Wants messages as differences to those before them.
+    pub delta: bool,
     /// The known ones as they were given, for the answer.
     pub echo: BTreeMap<String, String>,
 }
@@ -43,8 +45,7 @@ impl ChannelParams {
                 "rewindLimit" => rewind_limit = count(value, "rewindLimit")?,
                 "modes" => params.modes = Some(modes(value)?),
                 "occupancy" => params.occupancy = Some(occupancy(value)?),
-                // Taken note of; the messages come whole, as a server may always send them.
-                "delta" if value == "vcdiff" => {}
+                "delta" if value == "vcdiff" => params.delta = true,
                 "delta" => {
                     let (found, rule) = (Found::text(value), "vcdiff");
                     return Err(Fault::BadParameter { name: "delta", found, rule });

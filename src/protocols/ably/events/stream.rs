@@ -191,7 +191,7 @@ impl ProtocolHandler for EventStream {
         }
     }
 
-    fn tailored(&mut self, alias: u16, entry: &Entry) -> Option<Bytes> {
+    fn tailored(&mut self, alias: u16, entry: &Arc<Entry>) -> Option<Bytes> {
         if self.has_ended { None } else { self.events(alias, entry) }
     }
 
