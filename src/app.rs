@@ -24,7 +24,7 @@ use crate::{
         metrics::Metrics,
         refusals::Refusals,
         relief,
-        stats::Stats,
+        stats::{Stats, TellBy},
     },
     auth::{
         Leeway,
@@ -115,6 +115,7 @@ pub fn launch(prepared: Prepared, clock: Clock, dropped: Option<Dropped>) -> any
     };
     let store = storage.as_ref().map(|storage| Arc::clone(&storage.store));
     let broker = Arc::new(broker(config, clock.clone(), log, namespaces, accounts, store));
+    broker.stats.do_send(TellBy(Arc::downgrade(&broker)));
     let relieved = Arc::clone(&broker);
     every(limits::RELIEF_CHECK, async move || relief::relieve(&relieved));
     let admission = Admission::new(&config.limits);

@@ -146,6 +146,8 @@ reply_table! {
              limit: wait some seconds, or sign with another key"
         )]
         TooManyTokenRequests { limit: usize } => (42910, 429),
+        #[error("the channels of the app are being listed for another request; ask again when that is answered")]
+        Enumerating => (42912, 429),
         #[error("this channel is for identified clients only; connect with a clientId")]
         NotIdentified => (40161, 401),
         #[error("the channel was attached without the mode {mode}")]
@@ -232,6 +234,7 @@ mod tests {
             Fault::Flooded,
             Fault::TooManyRevocations { count: 1, limit: 1 },
             Fault::TooManyTokenRequests { limit: 1 },
+            Fault::Enumerating,
             Fault::Busy,
             Fault::Malformed { what: "x".into() },
             Fault::BodyUnreadable { format: "JSON", why: "x".into() },

@@ -13,6 +13,7 @@ mod formats;
 mod kept;
 mod letshare;
 mod liveness;
+mod metachannels;
 mod names;
 mod occupancy;
 mod order;

@@ -48,23 +48,22 @@ impl Owner {
 }
 
 impl All {
-    fn forget(&mut self, now: Duration) {
-        while let Some((_, connection)) = self.ending.pop_front_if(|(due, _)| *due <= now) {
-            if self.known.get(&connection).is_some_and(|known| known.is_over(now)) {
-                self.known.remove(&connection);
-            }
-        }
-    }
-
-    fn end(&mut self, connection: ConnectionId, session: SessionId, now: Duration, reach: fn(Duration) -> Reach) {
-        self.forget(now);
+    /// Whether it was reached by this transport.
+    fn end(
+        &mut self,
+        connection: ConnectionId,
+        session: SessionId,
+        now: Duration,
+        reach: fn(Duration) -> Reach,
+    ) -> bool {
         let until = now + limits::CONNECTION_STATE_TTL;
-        if let Some(known) = self.known.get_mut(&connection)
-            && known.is_by(session)
-        {
+        let known = self.known.get_mut(&connection).filter(|known| known.is_by(session));
+        let is_its = known.is_some();
+        if let Some(known) = known {
             known.reach = reach(until);
             self.ending.push_back((until, connection));
         }
+        is_its
     }
 }
 
@@ -77,23 +76,22 @@ enum Reach {
 }
 
 impl Connections {
-    /// A transport of `connection` is open; an older one of it is closed. `charge` pays for what is known of it.
+    /// A transport of `connection` is open; an older one of it is closed. `charge` pays for what is known of it. Whether the
+    /// connection is a new one.
     pub fn opened(
         &self,
         connection: ConnectionId,
         owner: Owner,
         handle: TransportHandle,
         charge: Option<Charge>,
-        now: Duration,
-    ) {
+    ) -> bool {
         let reach = Reach::Open(handle);
-        let mut all = self.0.lock();
-        all.forget(now);
-        let before = all.known.insert(connection, Known { owner, reach, _charge: charge });
-        drop(all);
+        let before = self.0.lock().known.insert(connection, Known { owner, reach, _charge: charge });
+        let is_new = before.is_none();
         if let Some(Known { reach: Reach::Open(older), .. }) = before {
             older.supersede();
         }
+        is_new
     }
 
     /// `next` says, from the client that `connection` has, which one it has from now on. That is decided and noted under
@@ -122,14 +120,24 @@ impl Connections {
         self.0.lock().end(connection, session, now, Reach::Lost);
     }
 
-    /// The connection has ended for good. That is remembered for as long as one that was lost may be resumed.
-    pub fn closed(&self, connection: ConnectionId, session: SessionId, now: Duration) {
-        self.0.lock().end(connection, session, now, Reach::Ended);
+    /// The connection has ended for good. That is remembered for as long as one that was lost may be resumed. False: it had
+    /// ended already, or goes on by another transport.
+    pub fn closed(&self, connection: ConnectionId, session: SessionId, now: Duration) -> bool {
+        self.0.lock().end(connection, session, now, Reach::Ended)
     }
 
-    /// Forgets those whose time is over.
-    pub fn forget(&self, now: Duration) {
-        self.0.lock().forget(now);
+    /// Forgets those whose time is over; of these, the ones that were lost.
+    pub fn forget(&self, now: Duration) -> Vec<(ConnectionId, Owner)> {
+        let All { known, ending } = &mut *self.0.lock();
+        let mut lost = Vec::new();
+        while let Some((_, connection)) = ending.pop_front_if(|(due, _)| *due <= now) {
+            if known.get(&connection).is_some_and(|known| known.is_over(now))
+                && let Some(Known { owner, reach: Reach::Lost(_), .. }) = known.remove(&connection)
+            {
+                lost.push((connection, owner));
+            }
+        }
+        lost
     }
 
     /// Forgets some of those that are lost, the longest gone first, before their time is over. Who comes back to one is known by
@@ -192,9 +200,9 @@ mod tests {
         let ids: Vec<ConnectionId> = (0..count).map(|_| ConnectionId::random()).collect();
         for (second, id) in ids.iter().enumerate() {
             let now = Duration::from_millis(second as u64);
-            connections.opened(*id, owner.clone(), handle.clone(), None, now);
+            connections.opened(*id, owner.clone(), handle.clone(), None);
             match second {
-                0 => connections.closed(*id, handle.session, now),
+                0 => assert!(connections.closed(*id, handle.session, now)),
                 _ => connections.lost(*id, handle.session, now),
             }
         }

@@ -7,13 +7,14 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::RangeInclusive,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use actix::{Actor, AsyncContext as _, Context, Handler, Message, ResponseFuture};
 
 use crate::{
+    actors::broker::Broker,
     clock::Clock,
     core::{
         hashing::FastMap,
@@ -57,6 +58,8 @@ pub struct Stats {
     /// The one that was looked at last.
     minute: Option<Interval>,
     apps: HashMap<AppId, AppStats>,
+    /// Who tells what was counted in a minute.
+    broker: Weak<Broker>,
 }
 
 #[derive(Default)]
@@ -78,6 +81,11 @@ struct Current {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Counted(pub Tally);
+
+/// From now on, what was counted in a minute is told on metachannels.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TellBy(pub Weak<Broker>);
 
 /// What is known of an interval from elsewhere, of each; it is added to those that it is in.
 #[derive(Message)]
@@ -113,7 +121,7 @@ pub struct Page {
 
 impl Stats {
     pub fn new(store: Option<Arc<dyn Store>>, clock: Clock) -> Self {
-        Self { store, clock, run: rand::random(), minute: None, apps: HashMap::new() }
+        Self { store, clock, run: rand::random(), minute: None, apps: HashMap::new(), broker: Weak::new() }
     }
 
     /// Looks at the time: what is over is written down before the next minute begins.
@@ -121,11 +129,22 @@ impl Stats {
         let now = self.clock.now();
         let minute = Interval::at(Unit::Minute, now);
         if self.minute != Some(minute) {
-            self.minute = Some(minute);
+            if let (Some(over), Some(broker)) = (self.minute.replace(minute), self.broker.upgrade()) {
+                self.tell(over, &broker);
+            }
             self.write_soon();
             self.sweep(now);
         }
         now
+    }
+
+    fn tell(&self, minute: Interval, broker: &Broker) {
+        for (app, stats) in &self.apps {
+            let of_app = stats.current.iter().flatten().find(|current| current.interval == minute);
+            if let Some(Current { record, .. }) = of_app {
+                broker.tell_minute(*app, minute, || record.entries().into_iter().collect());
+            }
+        }
     }
 
     fn sample(&mut self, _: &mut Context<Self>) {
@@ -281,6 +300,14 @@ impl Handler<Counted> for Stats {
         for (app, traffic) in tally {
             self.apps.entry(app).or_default().add(now, &traffic);
         }
+    }
+}
+
+impl Handler<TellBy> for Stats {
+    type Result = ();
+
+    fn handle(&mut self, TellBy(broker): TellBy, _: &mut Self::Context) {
+        self.broker = broker;
     }
 }
 

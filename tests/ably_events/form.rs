@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::server_sent::{Event, Events};
 use crate::{
     ably_comet::Lines,
-    ably_realtime::stage::Stage,
+    ably_realtime::stage::{META, SUBSCRIBE_ONLY, Stage},
     support::ably::{action, binary},
 };
 
@@ -130,4 +130,44 @@ async fn several_channels_on_one_stream() {
     // The parameter of the address is for all of them.
     let mut again = Events::open(&stage, "channels=b&rewind=1").await;
     assert!(again.next().await.data.contains("\"y\""));
+}
+
+/// What the params of a channel ask for: occupancy, and messages as differences. Metachannels are channels.
+#[tokio::test]
+async fn occupancy_differences_and_metachannels() {
+    let stage = Stage::start().await;
+    let mut counts = Events::open(&stage, "channels=[?occupancy=metrics.subscribers]room").await;
+    let target = format!("/sse?{}&channels=[meta]channel.lifecycle&enveloped=false", stage.query(META));
+    let mut meta = Events::at(&stage, &target, "").await;
+    let mut deltas = Events::open(&stage, "channels=[?delta=vcdiff]room").await;
+    let (mut alice, _) = stage.open("clientId=alice").await;
+    alice.attach("other").await;
+    let opened: Value = serde_json::from_str(&meta.next().await.data).unwrap();
+    assert_eq!(opened["channelId"], "other");
+    let told = loop {
+        let event = counts.next().await;
+        assert_eq!(event.kind, "message");
+        let told: Value = serde_json::from_str(&event.data).unwrap();
+        assert_eq!((&told["name"], &told["action"]), (&json!("[meta]occupancy"), &json!(3)));
+        assert_eq!(
+            (&told["channel"], &told["encoding"]),
+            (&json!("[?occupancy=metrics.subscribers]room"), &json!("json"))
+        );
+        if told["data"] == r#"{"metrics":{"subscribers":2}}"# {
+            break told;
+        }
+    };
+    assert!(told["timestamp"].is_u64() && told["id"].is_string(), "{told}");
+    for count in [1, 2] {
+        let data = format!(r#"{{"foo":"bar","count":{count},"status":"active"}}"#);
+        alice.publish("room", json!([{"name": "n", "data": data}])).await;
+    }
+    let messages = [deltas.next().await, deltas.next().await];
+    let messages = messages.map(|event| serde_json::from_str::<Value>(&event.data).unwrap());
+    assert_eq!(messages[1]["encoding"], "utf-8/vcdiff/base64");
+    assert_eq!(messages[1]["extras"]["delta"], json!({"from": messages[0]["id"], "format": "vcdiff"}));
+
+    let target = format!("/sse?{}&channels=[?occupancy=metrics]room", stage.query(SUBSCRIBE_ONLY));
+    let refused = Lines::open(stage.server.address, &target, "").await;
+    assert!(refused.head.starts_with("HTTP/1.1 401"));
 }

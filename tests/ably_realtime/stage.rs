@@ -16,6 +16,8 @@ use crate::support::{
 pub const EVERYTHING: usize = 0;
 pub const SUBSCRIBE_ONLY: usize = 1;
 pub const PUBLISH_ONLY: usize = 2;
+/// And with metachannels.
+pub const META: usize = 3;
 
 /// The modes of an attachment that asks for none (§2.4).
 pub const DEFAULT_MODES: u64 =
@@ -50,6 +52,7 @@ impl Stage {
                 {},
                 {"capability": r#"{"*":["subscribe"]}"#},
                 {"capability": r#"{"*":["publish"]}"#},
+                {"capability": r#"{"[*]*":["*"]}"#},
             ],
             "namespaces": [{"id": "known", "authenticated": true}],
             "limits": {"presence": {"maxMembers": 250}},

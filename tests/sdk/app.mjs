@@ -12,7 +12,7 @@ export const PATIENCE_MS = 20_000;
 export const FORMATS = { json: false, msgpack: true };
 
 const SET_UP = {
-  keys: [{}, { capability: JSON.stringify({ 'open:*': ['*'], 'read:*': ['subscribe', 'history'] }) }],
+  keys: [{}, { capability: JSON.stringify({ 'open:*': ['*'], 'read:*': ['subscribe', 'history'] }) }, { capability: '{"[*]*":["*"]}' }],
   namespaces: [{ id: 'persisted', persisted: true }],
 };
 

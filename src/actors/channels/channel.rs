@@ -281,6 +281,7 @@ impl Channel {
             let broker = &self.worker.broker;
             broker.log.close(self.state.name());
             broker.directory.release(self.state.name(), &ctx.address());
+            broker.tell_channel(self.state.name(), false);
             ctx.run_later(limits::CHANNEL_FAREWELL, |_, ctx| ctx.stop());
         }
     }

@@ -152,8 +152,12 @@ impl Directory {
             None => channels.make_place(name.app()).map_err(|no_place| refusal(no_place, channels.shares, broker))?,
         };
         let address = Channel::open(name.clone(), broker);
+        let is_new = !channels.actors.contains_key(name);
         channels.take(name.clone(), address.clone(), charge);
         drop(channels);
+        if is_new {
+            broker.tell_channel(name, true);
+        }
         if let Some(victim) = victim {
             victim.evict(broker);
         }

@@ -77,7 +77,7 @@ impl Channel {
         outcome
     }
 
-    fn try_publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Published, Fault> {
+    pub(super) fn try_publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Published, Fault> {
         if self.is_congested() {
             return Err(Fault::Busy);
         }

@@ -198,7 +198,10 @@ impl Hub {
             }
         }
         self.resubscribe_orphans();
-        self.worker.broker.connections.forget(self.worker.broker.clock.uptime());
+        let broker = &self.worker.broker;
+        for (connection, owner) in broker.connections.forget(broker.clock.uptime()) {
+            broker.tell_connection(connection, &owner, false);
+        }
         self.report();
     }
 

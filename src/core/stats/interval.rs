@@ -66,6 +66,9 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// Names the schema of the numbers of one. Clients show it; nothing reads it.
+    pub const SCHEMA: &str = "app-stats";
+
     /// The one that a moment is in.
     pub fn at(unit: Unit, moment: Timestamp) -> Self {
         let time = civil(moment);

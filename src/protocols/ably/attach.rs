@@ -29,7 +29,7 @@ use crate::{
     protocols::ably::{
         connection::AblyConnection,
         name::{Name, Qualifier},
-        params::{ChannelParams, OccupancyWanted},
+        params::ChannelParams,
         rates::cost_of_attach,
         sync,
         wire::{self, ErrorInfo, Format, ProtocolMessage, ServerFrame, format_of},
@@ -89,10 +89,7 @@ impl Chosen {
 
 impl Attachment {
     pub fn occupancy_category(&self) -> Option<&str> {
-        match self.params.occupancy.as_ref()? {
-            OccupancyWanted::All => None,
-            OccupancyWanted::One(name) => Some(name),
-        }
+        self.params.occupancy.as_ref()?.category()
     }
 
     /// Bytes of what is kept of it, its alias among that.

@@ -145,7 +145,7 @@ impl AblyConnection {
 
     /// From now on the connection goes by this transport; an older one of it ends. False: this one ends.
     fn take_over(&mut self, transport: &mut TransportContext<'_>) -> bool {
-        let owner = Owner { app: self.access.app.id, client_id: self.identity.known().cloned() };
+        let owner = self.owner();
         let broker = &transport.worker().broker;
         let now = broker.clock.uptime();
         if self.waits && broker.connections.has_ended(self.id, now) {
@@ -160,8 +160,14 @@ impl AblyConnection {
             }
         };
         self.waits = false;
-        broker.connections.opened(self.id, owner, transport.handle(), charge, now);
+        if broker.connections.opened(self.id, owner.clone(), transport.handle(), charge) {
+            broker.tell_connection(self.id, &owner, true);
+        }
         true
+    }
+
+    fn owner(&self) -> Owner {
+        Owner { app: self.access.app.id, client_id: self.identity.known().cloned() }
     }
 
     /// The connection is not to be resumed, and its members leave at once.
@@ -170,7 +176,9 @@ impl AblyConnection {
         // Before the client hears of it: it may come back at once.
         let session = transport.handle().session;
         let broker = &transport.worker().broker;
-        broker.connections.closed(self.id, session, broker.clock.uptime());
+        if broker.connections.closed(self.id, session, broker.clock.uptime()) {
+            broker.tell_connection(self.id, &self.owner(), false);
+        }
         transport.hold(Duration::ZERO);
     }
 

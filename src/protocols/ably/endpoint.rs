@@ -3,6 +3,7 @@
 //! A WebSocket for which there is a place is always upgraded: whatever is wrong, a frame says.
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     sync::{
         Arc,
@@ -12,6 +13,7 @@ use std::{
 };
 
 use actix_web::{HttpRequest, HttpResponse, dev::RequestHead};
+use parking_lot::Mutex;
 
 use crate::{
     actors::{broker, refusals::Reason, transport::context::ProtocolHandler},
@@ -19,7 +21,7 @@ use crate::{
     core::{keepalive::Timeouts, rate::FrameRate},
     edge::{Endpoint, Ingress, Refusal, admission::NotAdmitted, http::query::Query, websocket},
     error::{Fault, Found},
-    ids::ConnectionId,
+    ids::{AppId, ConnectionId},
     limits,
     protocols::ably::{
         Ably,
@@ -38,6 +40,8 @@ pub struct Shared {
     pub settings: Settings,
     pub conversations: Conversations,
     syncs: AtomicU64,
+    /// Apps whose channels are being listed: one at a time for each.
+    pub enumerating: Mutex<HashSet<AppId>>,
 }
 
 /// How Ably connections behave on this server.
@@ -62,7 +66,7 @@ impl Settings {
 impl Shared {
     pub fn new(gate: Gate, connection_keys: ConnectionKeys, settings: Settings) -> Self {
         let conversations = Conversations::default();
-        Self { gate, connection_keys, settings, conversations, syncs: AtomicU64::new(0) }
+        Self { gate, connection_keys, settings, conversations, syncs: AtomicU64::new(0), enumerating: Mutex::default() }
     }
 
     /// An id for a presence sync; each sync has another one.

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crate::{
     actors::transport::context::ProtocolHandler,
     auth::ably::{Access, AllowedClient},
-    core::{command::Start, modes::Modes, serial::Serial},
+    core::{capability::Operation, command::Start, modes::Modes, serial::Serial},
     edge::{
         self, Endpoint, Ingress, Refusal,
         handoff::BatchBody,
@@ -159,6 +159,9 @@ fn subscribed(
     if modes.is_empty() {
         return Err(access.not_permitted("subscribe", &resource));
     }
+    if params.occupancy.is_some() && !access.allows(&resource, Operation::ChannelMetadata) {
+        return Err(access.not_permitted("channel-metadata (for the param occupancy)", &resource));
+    }
     drop(resource);
     let channel = name.channel(access.app.id);
     if access.app.attributes_of(&channel).identified_only && *identity == AllowedClient::Anonymous {
@@ -169,7 +172,8 @@ fn subscribed(
         (None, Some(rewind)) => Start::Rewind(rewind),
         (None, None) => Start::Head,
     };
-    Ok(Subscribed { name, channel, modes, start, position: after, chosen_by: None })
+    let ChannelParams { occupancy, delta, .. } = params;
+    Ok(Subscribed { name, channel, modes, occupancy, delta, start, position: after, chosen_by: None, deltas: None })
 }
 
 /// Where streams begin. Whatever is wrong before that is an answer of HTTP.

@@ -31,6 +31,16 @@ pub enum OccupancyWanted {
     One(String),
 }
 
+impl OccupancyWanted {
+    /// The only count that is wanted; none = all are.
+    pub fn category(&self) -> Option<&str> {
+        match self {
+            Self::All => None,
+            Self::One(name) => Some(name),
+        }
+    }
+}
+
 impl ChannelParams {
     /// Reads the params; unknown ones are left out.
     ///

@@ -1,6 +1,10 @@
 //! The protocol handler of a stream of events: it attaches to its channels, and writes what they have as events.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    rc::Rc,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -13,6 +17,7 @@ use crate::{
     auth::ably::Access,
     core::{
         command::{Answer, Attached, Start},
+        delta::DeltaStream,
         filter::Filter,
         frame,
         message::Entry,
@@ -28,6 +33,7 @@ use crate::{
         endpoint::Shared,
         farewell,
         name::Name,
+        params::OccupancyWanted,
         rates::cost_of_attach,
         reauth::end_of,
         wire::{EventForm, Format, format_of},
@@ -39,10 +45,13 @@ pub struct Subscribed {
     pub name: Name,
     pub channel: ChannelName,
     pub modes: Modes,
+    pub occupancy: Option<OccupancyWanted>,
+    pub delta: bool,
     pub start: Start,
     /// Where the client is: what is before that has been sent.
     pub position: Option<Serial>,
     pub chosen_by: Option<Chosen>,
+    pub deltas: Option<DeltaStream>,
 }
 
 pub struct EventStream {
@@ -77,10 +86,13 @@ impl EventStream {
     }
 
     fn attach(&mut self, place: usize, transport: &mut TransportContext<'_>) -> Result<(), Fault> {
-        let Subscribed { name, channel, modes, start, chosen_by, .. } = &mut self.channels[place];
+        let Subscribed { name, channel, modes, occupancy, delta, start, chosen_by, deltas, .. } =
+            &mut self.channels[place];
         *chosen_by = Chosen::new(name, channel, transport)?;
+        *deltas = delta.then(|| DeltaStream::new(Rc::clone(&transport.worker().deltas)));
         let mut filter = Filter::new(*modes, true);
         filter.is_tailored = true;
+        filter.occupancy = occupancy.is_some();
         filter.expression = chosen_by.as_ref().map(|chosen| Arc::clone(&chosen.expression));
         let rate = cost_of_attach(start);
         let (alias, cost) = (u16::try_from(place).unwrap_or(u16::MAX), name.whole.len());
@@ -105,12 +117,18 @@ impl EventStream {
             // What is sent from now on waits behind the backlog, and is behind it for whoever comes back.
             channel.position = Some(backlog.upto);
             let requested = channel.name.whole.clone();
+            let mut deltas = channel.deltas.as_mut().map(|deltas| {
+                deltas.go_on_from(Weak::clone(&backlog.last));
+                deltas.anew()
+            });
             let broken = form.error(&(&gap_fault(Gap::Expired)).into(), None);
             let broken = [broken, frame::close(CloseReason::Done)].concat().into();
             transport.send_backlog(backlog, broken, move |entry| {
                 let mut positions = positions.clone();
                 positions[place] = Some(entry.serial);
-                form.entry(entry, &requested, id_of(id, &positions).as_deref()).unwrap_or_default()
+                let difference = deltas.as_mut().map(|deltas| deltas.next(entry));
+                let entry = difference.as_ref().unwrap_or(entry);
+                form.entry(entry, &requested, id_of(id, &positions).as_deref(), None).unwrap_or_default()
             });
         }
         if let (0, Some(id)) = (self.awaited, self.position()) {
@@ -119,11 +137,14 @@ impl EventStream {
     }
 
     /// The events of an entry, and that the client has it.
-    fn events(&mut self, alias: u16, entry: &Entry) -> Option<Bytes> {
-        self.channels.get_mut(usize::from(alias))?.position = Some(entry.serial);
+    fn events(&mut self, alias: u16, entry: &Arc<Entry>) -> Option<Bytes> {
+        let channel = self.channels.get_mut(usize::from(alias))?;
+        channel.position = Some(entry.serial);
+        let difference = channel.deltas.as_mut().map(|deltas| deltas.next(entry));
         let id = self.position();
         let channel = self.channels.get(usize::from(alias))?;
-        self.form.entry(entry, &channel.name.whole, id.as_deref())
+        let category = channel.occupancy.as_ref().and_then(OccupancyWanted::category);
+        self.form.entry(difference.as_ref().unwrap_or(entry), &channel.name.whole, id.as_deref(), category)
     }
 
     /// Says why, and ends.

@@ -1,15 +1,17 @@
 //! Which channels there are, and how many use one (`docs/protocols/ably.md §11.6, §11.7`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use futures_util::future;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
+    actors::channels::meta::META,
     core::{capability::Operation, occupancy::Occupancy},
     error::{Fault, Found},
-    ids::ChannelName,
+    ids::{AppId, ChannelName},
     limits,
     protocols::ably::rest::{
         answer::RestAnswer,
@@ -54,6 +56,7 @@ pub async fn enumerate(call: &Call<'_>) -> Result<RestAnswer, Fault> {
     if !access.capability.allows("*", Operation::ChannelMetadata) {
         return Err(access.not_permitted(Operation::ChannelMetadata.name(), "*"));
     }
+    let _turn = Turn::take(&call.rest.shared.enumerating, access.app.id)?;
     let current = match links::cursor::<Cursor>(&call.query)? {
         Some(cursor) => cursor,
         None => Cursor::of(call)?,
@@ -65,7 +68,7 @@ pub async fn enumerate(call: &Call<'_>) -> Result<RestAnswer, Fault> {
         let found = directory.names(access.app.id, &current.prefix, after.as_deref(), limit + 1);
         let is_end = found.len() <= limit;
         after = found.last().map(|name| name.as_str().to_owned());
-        names.extend(found.into_iter().filter(|name| access.may_know(name)));
+        names.extend(found.into_iter().filter(|name| access.may_know(name) && !name.as_str().starts_with(META)));
         if is_end || names.len() > limit {
             break names.len() > limit;
         }
@@ -92,6 +95,21 @@ pub async fn enumerate(call: &Call<'_>) -> Result<RestAnswer, Fault> {
     Ok(call.long_answer(access.app.id, body)?.with_links(links))
 }
 
+/// The turn of one request to list the channels of an app; given back when it is dropped.
+struct Turn<'a>(&'a Mutex<HashSet<AppId>>, AppId);
+
+impl<'a> Turn<'a> {
+    fn take(all: &'a Mutex<HashSet<AppId>>, app: AppId) -> Result<Self, Fault> {
+        if all.lock().insert(app) { Ok(Self(all, app)) } else { Err(Fault::Enumerating) }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+    }
+}
+
 impl Cursor {
     fn of(call: &Call<'_>) -> Result<Self, Fault> {
         let by_value = match call.query.get("by") {
@@ -109,5 +127,20 @@ impl Cursor {
             limit: history::limit(&call.query)?,
             after: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_lists_its_channels_for_one_request_at_a_time() {
+        let (all, app) = (Mutex::default(), AppId::random());
+        let turn = Turn::take(&all, app);
+        assert_eq!(Turn::take(&all, app).err(), Some(Fault::Enumerating));
+        assert!(Turn::take(&all, AppId::random()).is_ok());
+        drop(turn);
+        assert!(Turn::take(&all, app).is_ok());
     }
 }

@@ -25,8 +25,6 @@ use crate::{
     protocols::ably::wire,
 };
 
-/// Names the schema of the entries. Clients show it; nothing reads it.
-const SCHEMA: &str = "app-stats";
 /// The first version whose entries are flat.
 const FLAT_SINCE: u32 = 3;
 
@@ -94,7 +92,7 @@ pub async fn page(call: &Call<'_>) -> Result<RestAnswer, Fault> {
         let flat = items.zip(&ids).map(|((interval, record), id)| FlatItem {
             interval_id: id,
             unit,
-            schema: SCHEMA,
+            schema: Interval::SCHEMA,
             app_id: app.as_str(),
             in_progress: (interval.last() >= call.now()).then_some(&minute),
             entries: record.entries(),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     core::{
-        message::{Body, Entry},
+        message::{Body, Entry, Payload},
         occupancy::Occupancy,
         serial::Serial,
         wire::{Slot, WireFormat},
@@ -159,8 +159,13 @@ impl Serialize for FrameId<'_> {
     }
 }
 
+/// The message that tells the occupancy.
 #[derive(Serialize)]
-struct OccupancyItem {
+pub(super) struct OccupancyItem {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<Timestamp>,
     name: &'static str,
     action: u8,
     data: String,
@@ -168,15 +173,26 @@ struct OccupancyItem {
 }
 
 impl OccupancyItem {
-    fn new(occupancy: &Occupancy, category: Option<&str>) -> Self {
+    pub(super) fn new(occupancy: &Occupancy, category: Option<&str>) -> Self {
         let data = OccupancyData { metrics: Metrics { occupancy, category } };
         Self {
+            id: None,
+            timestamp: None,
             name: "[meta]occupancy",
             action: META,
             // Cannot fail: names and numbers. A string, as clients expect it (trap T14).
             data: serde_json::to_string(&data).unwrap_or_default(),
             encoding: "json",
         }
+    }
+
+    /// With what in a frame stands around it.
+    pub(super) fn with_envelope(self, entry: &Entry) -> Self {
+        Self { id: Some(entry.item_id(0).to_string()), timestamp: Some(entry.timestamp), ..self }
+    }
+
+    pub(super) fn payload(&self) -> Payload {
+        Payload::json(self.data.as_str().into())
     }
 }
 

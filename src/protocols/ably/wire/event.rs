@@ -2,12 +2,15 @@
 //!
 //! As frames, as everything that waits in an outbox; their payloads are what goes into the body.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::{
     ErrorInfo, Format,
     codec::encode_value,
     data::{Written, WrittenData},
+    entry::OccupancyItem,
     items,
 };
 use crate::core::{
@@ -28,8 +31,14 @@ pub struct EventForm {
 
 impl EventForm {
     /// One event for each item of an entry. `id`: what a client has that has got them all; so only the last event says it,
-    /// and who breaks off between them gets them again.
-    pub fn entry(self, entry: &Entry, channel: &str, id: Option<&str>) -> Option<Bytes> {
+    /// and who breaks off between them gets them again. `occupancy_category`: see [`encode_as`](super::encode_as).
+    pub fn entry(
+        self,
+        entry: &Entry,
+        channel: &str,
+        id: Option<&str>,
+        occupancy_category: Option<&str>,
+    ) -> Option<Bytes> {
         let count = entry.len();
         let mut events = Vec::new();
         for index in 0..count {
@@ -37,15 +46,18 @@ impl EventForm {
             let (kind, payload, item) = match &entry.body {
                 Body::Messages(messages) => {
                     let item = items::message(entry, index, Format::Json)?;
-                    ("message", &messages.get(index)?.payload, encode_value(Format::Json, &item))
+                    ("message", Cow::Borrowed(&messages.get(index)?.payload), encode_value(Format::Json, &item))
                 }
                 Body::Presence(members) => {
                     let item = items::event(entry, index, Format::Json)?;
-                    ("presence", &members.get(index)?.payload, encode_value(Format::Json, &item))
+                    ("presence", Cow::Borrowed(&members.get(index)?.payload), encode_value(Format::Json, &item))
                 }
-                Body::Occupancy(_) => return None,
+                Body::Occupancy(occupancy) => {
+                    let item = OccupancyItem::new(occupancy, occupancy_category).with_envelope(entry);
+                    ("message", Cow::Owned(item.payload()), encode_value(Format::Json, &item))
+                }
             };
-            let data = if self.is_enveloped { Some(in_channel(&item, channel)) } else { self.bare(payload) };
+            let data = if self.is_enveloped { Some(in_channel(&item, channel)) } else { self.bare(&payload) };
             self.event(&mut events, kind, data.as_deref(), id);
         }
         (!events.is_empty()).then(|| frame::text(&events))
