@@ -94,6 +94,17 @@ pub const ABLY_FRAME_BYTES: usize = 512 * 1024;
 /// Longest name of a channel, qualifier included, in bytes (`docs/protocols/ably.md §5.1`).
 pub const CHANNEL_NAME_BYTES: usize = 2_048;
 
+/// What the annotations of one message are summed up to: clients, each as often as it is listed; bytes of types and names;
+/// and what each type, name and client costs beside its text.
+pub const SUMMARY_CLIENTS: usize = 10_000;
+pub const SUMMARY_NAMES_BYTES: usize = 128 * 1024;
+pub const SUMMARY_ITEM_COST: usize = 128;
+
+/// Of that a client is sent so many clients of a name, and so many bytes of clientIds in all; the lists say that they are
+/// clipped (`docs/protocols/ably.md §9.5`).
+pub const SUMMARY_LISTED: usize = 100;
+pub const SUMMARY_LISTED_BYTES: usize = 64 * 1024;
+
 /// Longest id that a client may choose for a message, in bytes; it is kept for two minutes.
 pub const MESSAGE_ID_BYTES: usize = 512;
 

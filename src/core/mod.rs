@@ -3,6 +3,7 @@
 //! Every method takes what it needs to know (`now`, a command) and gives back what is to be done.
 //! So all that is hard is tested here, without a runtime.
 
+pub mod annotation;
 pub mod budget;
 pub mod capability;
 pub mod chain;
@@ -26,5 +27,6 @@ pub mod rules;
 pub mod serial;
 pub mod stats;
 pub mod subscribers;
+pub mod summary;
 pub mod window;
 pub mod wire;
