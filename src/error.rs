@@ -192,6 +192,8 @@ reply_table! {
         BacklogTooLong => (90004, 404),
         #[error("the attachment is older than the history that is kept")]
         UntilAttachTooOld => (90008, 400),
+        #[error("messages of this channel cannot be updated, deleted or annotated; the rule mutableMessages of its namespace allows it")]
+        NotMutable => (93002, 400),
         #[error("presence needs a clientId")]
         PresenceWithoutClientId => (91000, 400),
     }
@@ -289,6 +291,7 @@ mod tests {
             Fault::PositionUnreadable { found: Found::nothing() },
             Fault::BacklogTooLong,
             Fault::UntilAttachTooOld,
+            Fault::NotMutable,
             Fault::PresenceWithoutClientId,
         ]
     }

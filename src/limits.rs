@@ -100,6 +100,17 @@ pub const SUMMARY_CLIENTS: usize = 10_000;
 pub const SUMMARY_NAMES_BYTES: usize = 128 * 1024;
 pub const SUMMARY_ITEM_COST: usize = 128;
 
+/// What a message costs whose summary is in memory, beside its name and the summary.
+pub const SUMMARY_COST: usize = 512;
+
+/// How long the summary of a message stays in memory that nobody annotates: whoever may resume may have missed it.
+pub const SUMMARY_AGE: Duration = CONNECTION_STATE_TTL.saturating_add(MAX_IDLE_INTERVAL);
+
+/// A summary is sent so long after the first change, then at most once in the second time; so many messages at once.
+pub const SUMMARY_DELAY: Duration = Duration::from_millis(50);
+pub const SUMMARY_PAUSE: Duration = Duration::from_secs(1);
+pub const SUMMARIES_AT_ONCE: usize = 100;
+
 /// Of that a client is sent so many clients of a name, and so many bytes of clientIds in all; the lists say that they are
 /// clipped (`docs/protocols/ably.md §9.5`).
 pub const SUMMARY_LISTED: usize = 100;
@@ -159,6 +170,9 @@ pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
 
 /// What may wait for one channel's log: some commits at full speed. More publishes are refused.
 pub const CHANNEL_HELD: usize = 16_384;
+
+/// Publishes among them that need an older message of a channel, which is read for one after the other.
+pub const HELD_PUBLISHES: usize = 256;
 
 /// A channel sends its occupancy at most once in this time, to those who asked for it.
 pub const OCCUPANCY_PAUSE: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 
 use crate::{
-    core::message::{Extras, Payload, size_of_identity},
+    core::message::{Extras, MessageRef, Payload, size_of_identity},
     error::{Fault, Found},
     ids::ClientId,
 };
@@ -11,6 +11,8 @@ use crate::{
 /// One annotation of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Annotation {
+    /// The message that it is of.
+    pub target: MessageRef,
     pub action: AnnotationAction,
     /// `<namespace>:<method>.v1`; also one that no [`Method`] is for.
     pub kind: ByteString,

@@ -6,18 +6,19 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     core::{
-        budget::Account,
+        budget::{Account, Full},
         command::{
             Answer, Attach, Attached, AttachmentId, Detach, Effect, HubId, Leave, Now, Publish, Resubscribe, Start,
             Subscription,
         },
         dedupe::{Content, Known, Published, Seen, Verdict},
-        message::{Body, Draft, Entry, EntryId},
+        message::{Body, Draft, Entry, EntryId, MessageRef},
         modes::Modes,
         occupancy::Occupancy,
         presence::{MemberList, Members, PresenceAction},
         rules::Rules,
         serial::{Mint, Serial},
+        summaries::{Annotated, Summaries},
     },
     error::Fault,
     ids::{ChannelName, ConnectionId},
@@ -36,6 +37,10 @@ pub struct ChannelState {
     /// and those whose leave the log has refused.
     unsettled: Serial,
     seen: Seen,
+    /// None: no message was annotated lately.
+    summaries: Option<Box<Summaries>>,
+    /// Of the app.
+    account: Option<Account>,
 }
 
 /// Who gives the entries of a channel their serials.
@@ -77,13 +82,23 @@ impl ChannelState {
 
     fn ordered(name: ChannelName, order: Order, members: Members) -> Self {
         let unsettled = order.head();
-        Self { name, order, subscriptions: Subscriptions::default(), members, unsettled, seen: Seen::default() }
+        Self {
+            name,
+            order,
+            subscriptions: Subscriptions::default(),
+            members,
+            unsettled,
+            seen: Seen::default(),
+            summaries: None,
+            account: None,
+        }
     }
 
-    /// `account`, that of the app, pays for what is remembered of publishes and members.
+    /// `account`, that of the app, pays for what is remembered of publishes, members and summaries.
     pub fn charge_to(&mut self, account: &Account) {
         self.seen.charge_to(account.clone());
         self.members.charge_to(account);
+        self.account = Some(account.clone());
     }
 
     /// The newest entry; before the first one, a position that all entries follow.
@@ -239,6 +254,10 @@ impl ChannelState {
     /// Lets those leave whose time to come back is over.
     pub fn expire(&mut self, now: Now) -> Vec<Effect> {
         self.seen.forget(now.uptime);
+        if let Some(summaries) = &mut self.summaries {
+            summaries.expire(now.wall);
+        }
+        self.summaries.take_if(|summaries| summaries.is_empty());
         let due = self.members.take_due(now.uptime);
         let leave = |connection| self.all_leave(connection);
         due.into_iter().filter_map(leave).collect()
@@ -277,6 +296,9 @@ impl ChannelState {
         if attached.is_some_and(|session| !self.subscriptions.has_session(session)) {
             return Err(Fault::NotAttached);
         }
+        if let (Body::Annotations(annotations), Some(summaries)) = (&body, &mut self.summaries) {
+            summaries.judge(annotations)?;
+        }
         let body = match (body, publisher) {
             (Body::Presence(events), Some(connection)) => {
                 Body::Presence(self.members.judge(connection, events, account.as_ref())?)
@@ -284,7 +306,7 @@ impl ChannelState {
             (body, _) => body,
         };
         // Those of presence are few, and who leaves is not refused.
-        if let Body::Messages(_) = body {
+        if !matches!(body, Body::Presence(_)) {
             self.seen.make_room(&id)?;
         }
         let channel = self.name.clone();
@@ -303,7 +325,7 @@ impl ChannelState {
         };
         let timestamp = match draft.body {
             Body::Presence(_) => self.members.timestamp(now.wall),
-            Body::Messages(_) | Body::Occupancy(_) => now.wall,
+            _ => now.wall,
         };
         let entry = Arc::new(Entry::of(draft, serial, timestamp));
         self.seen.note(now.uptime, Known { id: entry.id.clone(), content, published: Published::of(&entry) });
@@ -313,6 +335,9 @@ impl ChannelState {
 
     /// The log has `entry`. Entries are taken in the log's order, each once.
     pub fn take(&mut self, now: Now, entry: &Entry) {
+        if let (Body::Annotations(_), Some(summaries)) = (&entry.body, &mut self.summaries) {
+            summaries.take(now.uptime, entry);
+        }
         // What this channel has stamped itself it knows.
         if let Order::Given(head) = &mut self.order {
             *head = entry.serial;
@@ -320,6 +345,46 @@ impl ChannelState {
             if let Some(known) = Known::of(entry) {
                 self.seen.note(now.uptime, known);
             }
+        }
+    }
+
+    /// A message that is to be [learned](Self::learn) before this can be judged; none: there is no such.
+    pub fn unknown_message(&self, body: &Body) -> Option<MessageRef> {
+        match (body, &self.summaries) {
+            (Body::Annotations(annotations), Some(summaries)) => summaries.unknown(annotations),
+            (Body::Annotations(annotations), None) => annotations.first().map(|annotation| annotation.target),
+            _ => None,
+        }
+    }
+
+    /// What the log has of a message.
+    ///
+    /// # Errors
+    /// [`Fault::MemoryFull`]
+    pub fn learn(&mut self, message: MessageRef, read: Annotated) -> Result<(), Fault> {
+        let summaries = self.summaries.get_or_insert_with(|| Box::new(Summaries::new(self.account.clone())));
+        summaries.learn(message, read).map_err(Full::to_fault)
+    }
+
+    pub fn annotated(&self, message: MessageRef) -> Option<&Annotated> {
+        self.summaries.as_ref()?.get(message)
+    }
+
+    /// When the next summary is due.
+    pub fn summaries_due(&self) -> Option<Duration> {
+        self.summaries.as_ref()?.next_due()
+    }
+
+    /// The summaries that are to be delivered now, and not kept.
+    pub fn take_summaries(&mut self, now: Now) -> Vec<Draft> {
+        let due = self.summaries.as_mut().map(|summaries| summaries.take_due(now.uptime)).unwrap_or_default();
+        due.into_iter().map(|summary| self.draft(None, summary, true)).collect()
+    }
+
+    /// Somebody comes back who has missed what came after `position`, summaries among it.
+    pub fn tell_summaries_again(&mut self, now: Now, position: Serial) {
+        if let Some(summaries) = &mut self.summaries {
+            summaries.tell_again(now.uptime, position.place());
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use crate::core::{
-    message::{Body, Entry},
+    message::{Body, Entry, Summarised},
     modes::Modes,
 };
 
@@ -53,8 +53,15 @@ impl Filter {
             }
             // Clients have to know of their own members, whatever they subscribe to (RTP17a).
             Body::Presence(_) => is_own || self.modes.has(Modes::PRESENCE_SUBSCRIBE),
+            Body::Annotations(_) => self.modes.has(Modes::ANNOTATION_SUBSCRIBE),
+            Body::Summary(summarised) => self.modes.has(Modes::SUBSCRIBE) && self.wants_summary(summarised),
             Body::Occupancy(_) => self.occupancy,
         }
+    }
+
+    /// Who wants messages of some names wants the summaries of those; an expression chooses none.
+    fn wants_summary(&self, summarised: &Summarised) -> bool {
+        self.expression.is_none() && (self.every_name || self.names.contains(&summarised.name))
     }
 
     /// Whether it wants all of an entry of which it wants something.

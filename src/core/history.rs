@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, sync::Arc};
 use crate::{
     core::{
         command::Rewind,
-        message::Entry,
+        message::{Entry, MessageRef},
         serial::{Place, Serial},
     },
     ids::Timestamp,
@@ -33,6 +33,8 @@ pub struct Query {
 pub enum Kind {
     Messages,
     Presence,
+    /// Of one message.
+    Annotations(MessageRef),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,11 @@ impl Query {
     /// and later by at most `skew` milliseconds.
     pub fn places(&self, skew: u64) -> (Place, Place) {
         let first = self.start.map_or((0, 0), |start| (start.millis(), 0));
+        let first = match self.kind {
+            // They come behind their message.
+            Kind::Annotations(message) => first.max(message.serial.place()),
+            Kind::Messages | Kind::Presence => first,
+        };
         let last = self.end.map_or(u64::MAX, |end| end.millis().saturating_add(skew));
         let last = self.until.map_or((u64::MAX, u16::MAX), Serial::place).min((last, u16::MAX));
         match (self.direction, self.after) {
@@ -114,7 +121,7 @@ impl Query {
             Direction::Forwards => Box::new(forwards),
             Direction::Backwards => Box::new(forwards.rev()),
         };
-        while let Some(index) = indices.find(|index| self.is_behind(entry.serial, *index)) {
+        while let Some(index) = indices.find(|index| self.wants_item(entry, *index)) {
             if page.places.len() == self.limit {
                 page.next = page.places.last().copied();
                 return ControlFlow::Break(());
@@ -150,11 +157,20 @@ impl Query {
         let is_kind = match self.kind {
             Kind::Messages => !entry.messages().is_empty(),
             Kind::Presence => !entry.presence().is_empty(),
+            Kind::Annotations(message) => entry.annotations().iter().any(|annotation| annotation.target == message),
         };
         is_kind
             && self.start.is_none_or(|start| entry.timestamp >= start)
             && self.end.is_none_or(|end| entry.timestamp <= end)
             && self.until.is_none_or(|until| entry.serial.place() <= until.place())
+    }
+
+    fn wants_item(&self, entry: &Entry, index: usize) -> bool {
+        let is_of_message = match self.kind {
+            Kind::Annotations(message) => entry.annotations().get(index).is_some_and(|item| item.target == message),
+            Kind::Messages | Kind::Presence => true,
+        };
+        is_of_message && self.is_behind(entry.serial, index)
     }
 
     fn is_behind(&self, serial: Serial, index: usize) -> bool {

@@ -1,6 +1,6 @@
 //! What travels: messages and presence events as published, and the log's entry that they become.
 
-use std::{fmt, io, sync::OnceLock};
+use std::{cmp::Ordering, fmt, io, sync::OnceLock};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -8,10 +8,12 @@ use bytestring::ByteString;
 
 use crate::{
     core::{
+        annotation::Annotation,
         dedupe::Content,
         occupancy::Occupancy,
         presence::PresenceEvent,
-        serial::Serial,
+        serial::{Place, Serial},
+        summary::Digest,
         wire::{FORMATS, WireFormat},
     },
     ids::{ChannelName, ClientId, ConnectionId, Timestamp},
@@ -159,8 +161,79 @@ pub struct Entry {
 pub enum Body {
     Messages(Vec<Message>),
     Presence(Vec<PresenceEvent>),
+    /// What clients say about messages.
+    Annotations(Vec<Annotation>),
+    /// What the annotations of one message come to; always ephemeral, because it follows from them.
+    Summary(Box<Summarised>),
     /// How many use the channel; always ephemeral.
     Occupancy(Box<Occupancy>),
+}
+
+impl Body {
+    /// Its items.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Messages(messages) => messages.len(),
+            Self::Presence(events) => events.len(),
+            Self::Annotations(annotations) => annotations.len(),
+            Self::Occupancy(_) | Self::Summary(_) => 1,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One message of a channel: what its serial names (`docs/protocols/ably.md §3.8`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MessageRef {
+    /// Of its entry.
+    pub serial: Serial,
+    pub index: u16,
+}
+
+impl MessageRef {
+    /// None when `text` is not what a message's serial is written as.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (serial, index) = text.rsplit_once(':')?;
+        let is_index = index.len() == 3 && index.bytes().all(|byte| byte.is_ascii_digit());
+        Some(Self { serial: Serial::parse(serial)?, index: index.parse().ok().filter(|_| is_index)? })
+    }
+
+    /// Where in its epoch it stands; compare only within one epoch.
+    pub const fn place(self) -> (Place, u16) {
+        (self.serial.place(), self.index)
+    }
+}
+
+/// The order of the log, for those of one log.
+impl Ord for MessageRef {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |message: &Self| (message.place(), message.serial.epoch().bits());
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for MessageRef {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for MessageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{:03}", self.serial, self.index)
+    }
+}
+
+/// A message and the summary of its annotations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summarised {
+    pub message: MessageRef,
+    /// The message's own: some clients subscribe by it.
+    pub name: ByteString,
+    pub summary: Digest,
 }
 
 /// Where the ids of an entry's items come from (`docs/protocols/ably.md §3.8`). It is also what makes a
@@ -206,7 +279,15 @@ impl Entry {
     pub fn messages(&self) -> &[Message] {
         match &self.body {
             Body::Messages(messages) => messages,
-            Body::Presence(_) | Body::Occupancy(_) => &[],
+            _ => &[],
+        }
+    }
+
+    /// The annotations; none when it is of another kind.
+    pub fn annotations(&self) -> &[Annotation] {
+        match &self.body {
+            Body::Annotations(annotations) => annotations,
+            _ => &[],
         }
     }
 
@@ -214,16 +295,12 @@ impl Entry {
     pub fn presence(&self) -> &[PresenceEvent] {
         match &self.body {
             Body::Presence(events) => events,
-            Body::Messages(_) | Body::Occupancy(_) => &[],
+            _ => &[],
         }
     }
 
     pub fn len(&self) -> usize {
-        match &self.body {
-            Body::Messages(messages) => messages.len(),
-            Body::Presence(events) => events.len(),
-            Body::Occupancy(_) => 1,
-        }
+        self.body.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -291,7 +368,8 @@ impl Entry {
         let content: usize = match &self.body {
             Body::Messages(messages) => messages.iter().map(Message::cost).sum(),
             Body::Presence(events) => events.iter().map(PresenceEvent::cost).sum(),
-            Body::Occupancy(_) => 0,
+            Body::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
+            Body::Occupancy(_) | Body::Summary(_) => 0,
         };
         size_of::<Self>() + 2 * content
     }

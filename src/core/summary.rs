@@ -3,6 +3,7 @@
 //! A fold of the log: it depends on the annotations and their order alone, so whoever reads the log computes the same.
 
 mod digest;
+mod due;
 
 use bytestring::ByteString;
 use foldhash::fast::RandomState;
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub use digest::Digest;
+pub use due::DueSummaries;
 
 /// In the order in which keys have come.
 type Ordered<K, V> = indexmap::IndexMap<K, V, RandomState>;

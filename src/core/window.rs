@@ -8,9 +8,10 @@ use crate::{
     core::{
         command::Rewind,
         history::{self, Direction, Page, Query},
-        message::Entry,
+        message::{Entry, MessageRef},
         replay::{Choice, Found, Portion, Read, Wanted},
         serial::{Epoch, Place, Serial},
+        summaries::Annotated,
     },
     ids::Timestamp,
 };
@@ -177,6 +178,15 @@ impl Window {
     pub fn rewind(&self, now: Timestamp, rewind: Rewind) -> (Vec<Arc<Entry>>, bool) {
         let (found, is_enough) = history::rewind(self.entries().rev(), now, rewind);
         (found, is_enough || self.dropped.is_none())
+    }
+
+    /// A message and what its annotations come to; none: it is not here.
+    pub fn annotated(&self, message: MessageRef) -> Option<Annotated> {
+        let mut entries = self.behind(message.serial.before());
+        let entry = entries.next().filter(|entry| entry.serial == message.serial)?;
+        let mut annotated = Annotated::new(entry, message.index)?;
+        entries.for_each(|entry| annotated.apply(message, entry));
+        Some(annotated)
     }
 
     /// A page of what is kept.

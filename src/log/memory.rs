@@ -17,14 +17,14 @@ use crate::{
         budget::{Account, AppAccounts},
         dedupe::Known,
         history::Query,
-        message::Entry,
+        message::{Entry, MessageRef},
         replay::{Choice, Found, Past, Read, Wanted},
         serial::{Epoch, Mint, Serial},
         window::{Bounds, Window},
     },
     ids::{AppId, ChannelName},
     limits,
-    log::{ChannelLog, Later, Log, PageRead, kept::KeptWindow},
+    log::{AnnotatedRead, ChannelLog, Later, Log, PageRead, kept::KeptWindow},
     store::StoreError,
 };
 
@@ -198,6 +198,10 @@ impl ChannelLog for ChannelWindow {
         let window = self.window.lock();
         let is_kept = query.until.is_none_or(|until| window.reaches(until).is_ok());
         Poll::Ready(Ok(is_kept.then(|| window.page(query))))
+    }
+
+    fn annotated(&self, message: MessageRef, _: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
+        Poll::Ready(Ok(self.window.lock().annotated(message)))
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

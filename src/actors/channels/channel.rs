@@ -50,6 +50,8 @@ pub struct Channel {
     sweeping: SpawnHandle,
     /// Waits for members whose connections are lost to leave, the first of them at that moment.
     expiring: Option<(Duration, SpawnHandle)>,
+    /// Waits until the first of the summaries that have changed is due.
+    telling: Option<(Duration, SpawnHandle)>,
     /// What waits for the log.
     pub(in crate::actors) commit_queue: CommitQueue,
     /// The occupancy will be sent soon.
@@ -128,6 +130,7 @@ impl Channel {
             hubs: Vec::new(),
             sweeping,
             expiring: None,
+            telling: None,
             commit_queue: CommitQueue::default(),
             counting: false,
             worker,
@@ -215,6 +218,28 @@ impl Channel {
         let effects = self.state.expire(self.now());
         self.carry_out(effects, ctx);
         self.expire_in_time(ctx);
+    }
+
+    /// Sees that summaries that have changed are told when they are due.
+    pub(in crate::actors) fn tell_summaries_in_time(&mut self, ctx: &mut Context<Self>) {
+        let Some(due) = self.state.summaries_due() else {
+            return;
+        };
+        match self.telling {
+            Some((set_for, _)) if set_for <= due => return,
+            Some((_, waiting)) => drop(ctx.cancel_future(waiting)),
+            None => {}
+        }
+        let wait = due.saturating_sub(self.worker.broker.clock.uptime());
+        let waiting = ctx.run_later(wait.max(limits::SUMMARY_DELAY), |channel: &mut Self, ctx| {
+            channel.telling = None;
+            let now = channel.now();
+            for summary in channel.state.take_summaries(now) {
+                channel.append(now, summary, ctx);
+            }
+            channel.tell_summaries_in_time(ctx);
+        });
+        self.telling = Some((due, waiting));
     }
 
     /// The channel that is in charge now.
@@ -373,6 +398,10 @@ impl Handler<Command<Publish>> for Channel {
         }
         let Some(publish) = self.begin(command) else {
             return;
+        };
+        let publish = match self.judgeable(publish, Source::Realtime) {
+            Ok(publish) => publish,
+            Err(held) => return self.hold(held, ctx),
         };
         self.owed = publish.reply.map(Owed::Publish);
         let reply = publish.reply;

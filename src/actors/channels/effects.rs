@@ -4,6 +4,7 @@
 use std::{sync::Arc, task::Poll};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
+use tokio::sync::oneshot;
 
 use crate::{
     actors::{
@@ -26,6 +27,8 @@ use crate::{
     error::Fault,
     log::{Done, Later, StoreError},
 };
+
+type Request = oneshot::Sender<Result<Published, Fault>>;
 
 /// The log has an entry, or has it not and will not have it.
 #[derive(Message)]
@@ -101,6 +104,21 @@ impl Channel {
         }
     }
 
+    /// Answers a publish that was held back.
+    pub(super) fn settle(&mut self, reply: Option<Reply>, request: Option<Request>, outcome: Result<Published, Fault>) {
+        if let Some(reply) = reply {
+            self.conclude(reply, outcome);
+        } else if let Some(request) = request {
+            match outcome {
+                Ok(published) if !self.commit_queue.is_empty() => {
+                    self.commit_queue.outcome(Asker::Request(request), published);
+                }
+                // The request may have ended.
+                outcome => drop(request.send(outcome)),
+            }
+        }
+    }
+
     /// Does what the state asks for, in order: now, or when the log has kept what comes before it.
     pub(super) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, ctx: &mut Context<Self>) {
         for effect in effects {
@@ -173,11 +191,12 @@ impl Channel {
     }
 
     /// Does what has waited and waits no longer.
-    fn release(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn release(&mut self, ctx: &mut Context<Self>) {
         let now = self.now();
         while let Some(ready) = self.commit_queue.next() {
             match ready {
                 Ready::Effect(effect) => self.perform(effect, ctx),
+                Ready::Held(held) => self.read_for_held(held, ctx),
                 Ready::Deliver(entry) => self.deliver(now, entry, ctx),
                 Ready::Withdraw(entry) => self.state.withdraw(&entry),
                 Ready::Outcome(Asker::Transport(reply), outcome) => {
@@ -195,10 +214,12 @@ impl Channel {
 
     fn deliver(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
         self.state.take(now, &entry);
-        if matches!(entry.body, Body::Presence(_)) {
-            self.count_soon(ctx);
+        match entry.body {
+            Body::Presence(_) => self.count_soon(ctx),
+            Body::Annotations(_) => self.tell_summaries_in_time(ctx),
+            _ => {}
         }
-        if !matches!(entry.body, Body::Occupancy(_)) {
+        if !matches!(entry.body, Body::Occupancy(_) | Body::Summary(_)) {
             self.worker.count(|counters| counters.published += 1);
             if self.is_persisted && !entry.is_ephemeral {
                 self.traffic.borrow_mut().was_persisted(&entry);
@@ -224,7 +245,7 @@ impl Channel {
                 self.owed = Some(Owed::Attachment { hub, id: attached.subscription.id });
                 let wall = self.worker.broker.clock.now();
                 match replay::wanted(start, attached.is_change, wall) {
-                    None => self.finish(effect, Ok(Vec::new())),
+                    None => self.finish(effect, Ok(Vec::new()), ctx),
                     Some(wanted) => {
                         let choice = Choice::for_reader(&attached.subscription);
                         self.read_for(effect, wanted, &choice, ctx);
@@ -235,13 +256,13 @@ impl Channel {
         }
     }
 
-    fn read_for(&mut self, effect: Effect, wanted: Wanted, choice: &Arc<Choice>, ctx: &Context<Self>) {
+    fn read_for(&mut self, effect: Effect, wanted: Wanted, choice: &Arc<Choice>, ctx: &mut Context<Self>) {
         let mut later = || -> Box<dyn FnOnce(Found) + Send> {
             let reading = Reading { channel: ctx.address(), found: Err(Gap::Expired) };
             Box::new(move |found| reading.finish(found))
         };
         match self.log.read(wanted, choice, &mut later) {
-            Poll::Ready(found) => self.finish(effect, found),
+            Poll::Ready(found) => self.finish(effect, found, ctx),
             Poll::Pending => {
                 self.owed = None;
                 self.commit_queue.reading(effect);
@@ -250,7 +271,7 @@ impl Channel {
     }
 
     /// Carries out an effect for which the past was read.
-    fn finish(&mut self, effect: Effect, found: Found) {
+    fn finish(&mut self, effect: Effect, found: Found, ctx: &mut Context<Self>) {
         match effect {
             Effect::Attached { hub, start, attached } => {
                 let session = attached.subscription.id.session;
@@ -260,7 +281,12 @@ impl Channel {
                 let recent = || choice.of_all(&self.log.recent());
                 let attached = replay::fill(*attached, &start, found, recent, || self.log.past(), unsettled, bytes);
                 self.owed = None;
+                let missed = (attached.resumed && !attached.is_change).then_some(attached.position);
                 self.answer(hub, session, Answer::Attached(Box::new(attached)));
+                if let Some(position) = missed {
+                    self.state.tell_summaries_again(self.now(), position);
+                    self.tell_summaries_in_time(ctx);
+                }
             }
             Effect::Replay { hub, .. } => match found {
                 Ok(missed) => {
@@ -297,7 +323,7 @@ impl Handler<PastRead> for Channel {
 
     fn handle(&mut self, PastRead(found): PastRead, ctx: &mut Self::Context) {
         if let Some(effect) = self.commit_queue.read() {
-            self.finish(effect, found);
+            self.finish(effect, found, ctx);
             self.release(ctx);
         }
     }

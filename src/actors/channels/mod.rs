@@ -4,6 +4,7 @@ pub mod channel;
 mod commit_queue;
 pub mod directory;
 mod effects;
+mod held;
 mod names;
 pub mod questions;
 pub mod undone;

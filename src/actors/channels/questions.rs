@@ -15,13 +15,16 @@ use crate::{
         command::Publish,
         dedupe::Published,
         history::{Page, Query},
+        message::MessageRef,
         occupancy::Occupancy,
         presence::{MembersPage, MembersQuery},
         stats::Source,
+        summaries::Annotated,
+        summary::Digest,
     },
     error::Fault,
-    ids::ChannelName,
-    log::PageRead,
+    ids::{ChannelName, ClientId},
+    log::{AnnotatedRead, PageRead},
 };
 
 /// Publishes, and waits until it is in the log.
@@ -39,6 +42,11 @@ pub(in crate::actors) struct AppendAll(pub Vec<Publish>);
 #[derive(Message)]
 #[rtype(result = "Result<Page, Fault>")]
 pub(in crate::actors) struct Past(pub Query);
+
+/// What the annotations of a message come to, or what one client has a part in.
+#[derive(Message)]
+#[rtype(result = "Result<Digest, Fault>")]
+pub(in crate::actors) struct SummaryOf(MessageRef, Option<ClientId>);
 
 /// Some of those present.
 #[derive(Message)]
@@ -122,6 +130,19 @@ impl Broker {
         ask(self.directory.channel(name, self, None)?, Past(query)).await
     }
 
+    /// What the annotations of a message come to, or what one client has a part in.
+    ///
+    /// # Errors
+    /// [`Fault::NotFound`], or it cannot be read.
+    pub async fn summary(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        message: MessageRef,
+        client: Option<ClientId>,
+    ) -> Result<Digest, Fault> {
+        ask(self.directory.channel(name, self, None)?, SummaryOf(message, client)).await
+    }
+
     /// A page of those present.
     ///
     /// # Errors
@@ -146,7 +167,16 @@ impl Handler<Append> for Channel {
         if self.retired {
             return self.pass_on_question(question);
         }
-        match self.publish(Source::Rest, question.0, ctx) {
+        let publish = match self.judgeable(question.0, Source::Rest) {
+            Ok(publish) => publish,
+            Err(mut held) => {
+                let (request, outcome) = oneshot::channel();
+                held.request = Some(request);
+                self.hold(held, ctx);
+                return answered(outcome);
+            }
+        };
+        match self.publish(Source::Rest, publish, ctx) {
             Ok(published) => self.once_kept(published),
             Err(fault) => answer(Err(fault)),
         }
@@ -210,6 +240,44 @@ impl Handler<Past> for Channel {
         match (read, pending) {
             (Poll::Ready(read), _) => answer(finish(read)),
             (Poll::Pending, Some(page)) => Box::pin(async move { page.await.map_or(Err(Fault::Internal), finish) }),
+            (Poll::Pending, None) => answer(Err(Fault::Internal)),
+        }
+    }
+}
+
+impl Handler<SummaryOf> for Channel {
+    type Result = Answered<Digest>;
+
+    fn handle(&mut self, question: SummaryOf, _: &mut Self::Context) -> Self::Result {
+        if self.retired {
+            return self.pass_on_question(question);
+        }
+        let SummaryOf(message, client) = question;
+        let digest = move |annotated: &Annotated| match &client {
+            Some(client) => annotated.summary.digest_for(client),
+            None => annotated.summary.digest(),
+        };
+        if let Some(known) = self.state.annotated(message) {
+            return answer(Ok(digest(known)));
+        }
+        let mut pending = None;
+        let mut later = || -> Box<dyn FnOnce(AnnotatedRead) + Send> {
+            let (asker, read) = oneshot::channel();
+            pending = Some(read);
+            // The request may have ended.
+            Box::new(move |read| drop(asker.send(read)))
+        };
+        let read = self.log.annotated(message, &mut later);
+        let finish = move |read: AnnotatedRead| match read {
+            Ok(read) => read.as_ref().map(&digest).ok_or(Fault::NotFound { what: "message" }),
+            Err(error) => {
+                tracing::error!(%error, "the annotations of a message cannot be read");
+                Err(Fault::Internal)
+            }
+        };
+        match (read, pending) {
+            (Poll::Ready(read), _) => answer(finish(read)),
+            (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
             (Poll::Pending, None) => answer(Err(Fault::Internal)),
         }
     }

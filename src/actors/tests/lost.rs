@@ -21,14 +21,14 @@ use crate::{
         filter::Filter,
         frame,
         history::Query,
-        message::{Entry, EntryId, Message, Payload},
+        message::{Entry, EntryId, Message, MessageRef, Payload},
         replay::{Choice, Found, Past, Wanted},
         serial::{Epoch, Mint},
         window::Bounds,
     },
     error::Fault,
     ids::{AppId, ChannelName, ConnectionId},
-    log::{ChannelLog, Later, Log, PageRead, StoreError, memory::MemoryLog},
+    log::{AnnotatedRead, ChannelLog, Later, Log, PageRead, StoreError, memory::MemoryLog},
 };
 
 const BUSY: &str = "refused: the server is busy, try again";
@@ -107,6 +107,10 @@ struct Odd {
 }
 
 impl ChannelLog for Odd {
+    fn annotated(&self, message: MessageRef, later: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
+        self.log.annotated(message, later)
+    }
+
     fn mint(&self) -> Mint {
         self.log.mint()
     }

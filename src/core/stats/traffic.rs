@@ -3,6 +3,7 @@
 use std::ops::AddAssign;
 
 use crate::core::{
+    annotation::Annotation,
     message::{Body, Entry, Message},
     presence::PresenceEvent,
 };
@@ -92,7 +93,9 @@ fn weigh(body: &Body) -> Option<(Kind, Volume)> {
     let (kind, count, data) = match body {
         Body::Messages(messages) => (Kind::Messages, messages.len(), messages.iter().map(|item| item.size()).sum()),
         Body::Presence(events) => (Kind::Presence, events.len(), events.iter().map(|item| item.size()).sum()),
-        Body::Occupancy(_) => return None,
+        // There is no kind of their own in Ably's list.
+        Body::Annotations(items) => (Kind::Messages, items.len(), items.iter().map(Annotation::size).sum()),
+        Body::Occupancy(_) | Body::Summary(_) => return None,
     };
     let data: usize = data;
     Some((kind, Volume { count: count as u64, data: data as u64, refused: 0 }))
@@ -137,7 +140,8 @@ impl Traffic {
         let (kind, size) = match &entry.body {
             Body::Messages(messages) => (Kind::Messages, messages.get(index).map(Message::size)),
             Body::Presence(events) => (Kind::Presence, events.get(index).map(PresenceEvent::size)),
-            Body::Occupancy(_) => return,
+            Body::Annotations(items) => (Kind::Messages, items.get(index).map(Annotation::size)),
+            Body::Occupancy(_) | Body::Summary(_) => return,
         };
         if let Some(size) = size {
             let volume = Volume { count: 1, data: size as u64, refused: 0 };

@@ -2,6 +2,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::core::{
+    message::MessageRef,
+    serial::{Epoch, Serial},
+};
 
 const METHODS: [&str; 5] = ["total", "flag", "distinct", "unique", "multiple"];
 
@@ -13,6 +17,7 @@ fn annotation(
     count: Option<u32>,
 ) -> Annotation {
     Annotation {
+        target: MessageRef { serial: Serial::at(Epoch::new(1), (1, 0)), index: 0 },
         action,
         kind: format!("r:{method}.v1").into(),
         name: name.into(),

@@ -6,7 +6,7 @@ use crate::{
     core::{
         dedupe::Known,
         history::Query,
-        message::Entry,
+        message::{Entry, MessageRef},
         replay::{Choice, Found, Past, Wanted},
         serial::Mint,
         window::Bounds,
@@ -14,12 +14,14 @@ use crate::{
     ids::ChannelName,
     limits,
     log::{
-        ChannelLog, Later, PageRead,
+        AnnotatedRead, ChannelLog, Later, PageRead,
         disk::{
-            DiskLog, encoding,
+            DiskLog,
+            annotated::AnnotatedReading,
+            encoding,
             open_channel::OpenChannel,
             past::{DiskPast, PageReading, Reading},
-            rows::{self, ChannelRow, ENTRIES, PRESENCE},
+            rows::{self, ANNOTATIONS, ChannelRow, ENTRIES, PRESENCE},
         },
     },
     store::{StoreError, engine::Writing},
@@ -66,6 +68,7 @@ impl ChannelLog for DiskChannel {
         drop(state);
 
         let is_presence = !entry.presence().is_empty();
+        let annotating = rows::annotation_keys(open.row.id, &entry);
         let work = move |rows: &mut Writing<'_>| {
             if let Some((name, row)) = &row {
                 note_row(rows, name, row, skew)?;
@@ -73,6 +76,7 @@ impl ChannelLog for DiskChannel {
             if is_presence {
                 rows.put(PRESENCE, &key, &[])?;
             }
+            annotating.iter().try_for_each(|key| rows.put(ANNOTATIONS, key, &[]))?;
             rows.put(ENTRIES, &key, &value)
         };
         let (bounds, done) = (self.bounds, later());
@@ -118,6 +122,10 @@ impl ChannelLog for DiskChannel {
 
     fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead> {
         self.past.answer(PageReading::new(query.clone()), later)
+    }
+
+    fn annotated(&self, message: MessageRef, later: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
+        self.past.answer(AnnotatedReading::new(message), later)
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

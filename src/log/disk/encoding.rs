@@ -6,9 +6,10 @@ use bytestring::ByteString;
 
 use crate::{
     core::{
-        message::{Body, Data, Entry, EntryId, Extras, Message, Payload},
+        annotation::{Annotation, AnnotationAction},
+        message::{Body, Data, Entry, EntryId, Extras, Message, MessageRef, Payload},
         presence::{PresenceAction, PresenceEvent},
-        serial::Serial,
+        serial::{Epoch, Serial},
     },
     ids::{ChannelName, ClientId, ConnectionId, Timestamp},
     limits,
@@ -26,6 +27,7 @@ const ID_ITEM: u8 = 3;
 
 const MESSAGES: u8 = 0;
 const PRESENCE: u8 = 1;
+const ANNOTATIONS: u8 = 2;
 
 const DATA_NONE: u8 = 0;
 const DATA_TEXT: u8 = 1;
@@ -37,6 +39,9 @@ const HEAD_BYTES: usize = 128 + limits::MESSAGE_ID_BYTES;
 const ENTER: u8 = 0;
 const LEAVE: u8 = 1;
 const UPDATE: u8 = 2;
+
+const CREATE: u8 = 0;
+const DELETE: u8 = 1;
 
 /// The bytes of an entry that is no occupancy.
 pub fn encode(entry: &Entry) -> Vec<u8> {
@@ -71,8 +76,15 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
                 out.event(event);
             }
         }
+        Body::Annotations(annotations) => {
+            out.0.push(ANNOTATIONS);
+            out.number(annotations.len() as u64);
+            for annotation in annotations {
+                out.annotation(annotation);
+            }
+        }
         // Always ephemeral: no log has one.
-        Body::Occupancy(_) => {
+        Body::Occupancy(_) | Body::Summary(_) => {
             out.0.push(MESSAGES);
             out.number(0);
         }
@@ -98,19 +110,26 @@ pub fn decode(channel: &ChannelName, serial: Serial, bytes: Bytes) -> Option<Ent
     let body = match from.byte()? {
         MESSAGES => Body::Messages(from.list(In::message)?),
         PRESENCE => Body::Presence(from.list(In::event)?),
+        ANNOTATIONS => Body::Annotations(from.list(|from| from.annotation(serial.epoch()))?),
         _ => return None,
     };
     let is_whole = from.0.is_empty();
     is_whole.then(|| Entry::new(channel.clone(), serial, timestamp, publisher, id, body))
 }
 
-/// Whether the entry has presence events, by what stands before its items: of a long entry the rest is not looked at.
+/// Whether the entry has presence events.
 pub fn is_presence(bytes: &[u8]) -> bool {
-    let head = &bytes[..bytes.len().min(HEAD_BYTES)];
-    kind(&mut In(Bytes::copy_from_slice(head))) == Some(PRESENCE)
+    kind(bytes) == Some(PRESENCE)
 }
 
-fn kind(from: &mut In) -> Option<u8> {
+/// Whether the entry has annotations.
+pub fn is_annotations(bytes: &[u8]) -> bool {
+    kind(bytes) == Some(ANNOTATIONS)
+}
+
+/// By what stands before its items: of a long entry the rest is not looked at.
+fn kind(bytes: &[u8]) -> Option<u8> {
+    let from = &mut In(Bytes::copy_from_slice(&bytes[..bytes.len().min(HEAD_BYTES)]));
     from.byte()?;
     from.number()?;
     from.option(In::connection)?;
@@ -184,6 +203,22 @@ impl Out {
             out.bytes(id.as_str().as_bytes());
         });
         self.extras(message.extras.as_deref());
+    }
+
+    /// Its message is of the same log.
+    fn annotation(&mut self, annotation: &Annotation) {
+        self.0.push(match annotation.action {
+            AnnotationAction::Create => CREATE,
+            AnnotationAction::Delete => DELETE,
+        });
+        let ((millis, counter), index) = annotation.target.place();
+        [millis, counter.into(), index.into()].into_iter().for_each(|number| self.number(number));
+        self.bytes(annotation.kind.as_bytes());
+        self.bytes(annotation.name.as_bytes());
+        self.option(annotation.count, |out, count| out.number(count.into()));
+        self.option(annotation.client_id.as_ref(), |out, id| out.bytes(id.as_str().as_bytes()));
+        self.payload(&annotation.payload);
+        self.extras(annotation.extras.as_deref());
     }
 
     fn event(&mut self, event: &PresenceEvent) {
@@ -280,6 +315,26 @@ impl In {
             name: self.text()?,
             payload: self.payload()?,
             client_id: self.option(Self::client)?,
+            extras: self.option(Self::extras)?,
+        })
+    }
+
+    fn annotation(&mut self, epoch: Epoch) -> Option<Annotation> {
+        let action = match self.byte()? {
+            CREATE => AnnotationAction::Create,
+            DELETE => AnnotationAction::Delete,
+            _ => return None,
+        };
+        let place = (self.number()?, u16::try_from(self.number()?).ok()?);
+        let index = u16::try_from(self.number()?).ok()?;
+        Some(Annotation {
+            target: MessageRef { serial: Serial::at(epoch, place), index },
+            action,
+            kind: self.text()?,
+            name: self.text()?,
+            count: self.option(|from| u32::try_from(from.number()?).ok())?,
+            client_id: self.option(Self::client)?,
+            payload: self.payload()?,
             extras: self.option(Self::extras)?,
         })
     }

@@ -376,7 +376,7 @@ impl PageReading {
         Self { query, begun: None }
     }
 
-    /// One turn over the presence events of a channel that has them in their table.
+    /// One turn over items that stand in a table of their own: presence events, or annotations of a message.
     fn turn_by_table(
         query: &Query,
         page: &mut Page,
@@ -386,11 +386,19 @@ impl PageReading {
     ) -> Result<bool, StoreError> {
         let most = (query.limit - page.places.len()).saturating_add(1).min(limits::READ_ROWS);
         let mut places = Vec::new();
-        let (slice, order) = (walk.slice, walk.order);
-        rows::raw_entries(rows, PRESENCE, past.open.row.id, slice, order, &mut |key, _| {
-            places.extend(rows::entry_place(key).map(|(_, place)| place));
-            Ok(if places.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-        })?;
+        let (slice, order, id) = (walk.slice, walk.order, past.open.row.id);
+        let mut note = |place| {
+            places.push(place);
+            if places.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        match query.kind {
+            Kind::Annotations(message) => rows::annotating(rows, id, message, slice, order, note)?,
+            Kind::Messages | Kind::Presence => {
+                rows::raw_entries(rows, PRESENCE, id, slice, order, &mut |key, _| {
+                    Ok(rows::entry_place(key).map_or(ControlFlow::Continue(()), |(_, place)| note(place)))
+                })?;
+            }
+        }
         for place in &places {
             walk.pass(*place);
             let entry = rows::entry_at(rows, &past.name, &past.open.row, *place)?;
@@ -434,6 +442,7 @@ impl Question for PageReading {
             (Page::default(), Walk { slice, order })
         });
         let is_over = match query.kind {
+            Kind::Annotations(_) => Self::turn_by_table(query, page, walk, past, rows)?,
             Kind::Presence if skew.is_some() => Self::turn_by_table(query, page, walk, past, rows)?,
             kind => walk.turn(past, rows, |stored| {
                 if stored.is_presence() == (kind == Kind::Presence) {
@@ -451,7 +460,7 @@ impl Question for PageReading {
 }
 
 /// The next place that may be.
-const fn behind((millis, counter): Place) -> Place {
+pub const fn behind((millis, counter): Place) -> Place {
     match counter.checked_add(1) {
         Some(counter) => (millis, counter),
         None => (millis.saturating_add(1), 0),

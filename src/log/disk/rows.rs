@@ -5,14 +5,18 @@
 //! | `channels` | app (6 bytes), name | [`ChannelRow`] |
 //! | `entries` | number of the channel (8), serial: ms (8), counter (2); big-endian, so that they sort as the log does | `encoding` |
 //! | `presence` | the same, of entries with presence events | nothing |
+//! | `annotations` | number of the channel (8), place of a message (10), its index (2), place of an entry that annotates it | nothing |
 
-use std::ops::{Bound, ControlFlow};
+use std::{
+    collections::BTreeSet,
+    ops::{Bound, ControlFlow},
+};
 
 use bytes::Bytes;
 
 use crate::{
     core::{
-        message::Entry,
+        message::{Entry, MessageRef},
         serial::{Epoch, Place, Serial},
     },
     ids::{AppId, ChannelName},
@@ -26,9 +30,11 @@ use crate::{
 pub const CHANNELS: Table = Table("channels");
 pub const ENTRIES: Table = Table("entries");
 pub const PRESENCE: Table = Table("presence");
+pub const ANNOTATIONS: Table = Table("annotations");
 
 const APP_BYTES: usize = 6;
 const ENTRY_KEY_BYTES: usize = 18;
+const PLACE_BYTES: usize = 10;
 /// Without and with [`ChannelRow::skew`].
 const ROW_VERSIONS: [u8; 2] = [1, 2];
 /// Before the first entry of any log.
@@ -94,22 +100,17 @@ impl ChannelRow {
         } else {
             None
         };
-        let (&[last, dropped, counted], []) = rest.as_chunks::<10>() else {
+        let (&[last, dropped, counted], []) = rest.as_chunks::<PLACE_BYTES>() else {
             return None;
-        };
-        let place = |place: [u8; 10]| {
-            let (millis, counter) = place.split_first_chunk()?;
-            let counter = u16::from_be_bytes(counter.try_into().ok()?);
-            Some((u64::from_be_bytes(*millis), counter))
         };
         Some(Self {
             id,
             epoch: Epoch::new(epoch),
             is_window: is_window == 1,
-            last: place(last)?,
-            dropped: place(dropped)?,
+            last: place_of(&last)?,
+            dropped: place_of(&dropped)?,
             bytes,
-            counted: place(counted)?,
+            counted: place_of(&counted)?,
             skew,
         })
     }
@@ -137,9 +138,42 @@ pub fn entry_key(id: u64, (millis, counter): Place) -> [u8; ENTRY_KEY_BYTES] {
 pub fn entry_place(key: &[u8]) -> Option<(u64, Place)> {
     let key: &[u8; ENTRY_KEY_BYTES] = key.try_into().ok()?;
     let (id, rest) = key.split_first_chunk()?;
-    let (millis, counter) = rest.split_first_chunk()?;
-    let counter = u16::from_be_bytes(counter.try_into().ok()?);
-    Some((u64::from_be_bytes(*id), (u64::from_be_bytes(*millis), counter)))
+    Some((u64::from_be_bytes(*id), place_of(rest)?))
+}
+
+/// Of an entry at `place` that annotates a message.
+pub fn annotation_key(id: u64, message: MessageRef, place: Place) -> Vec<u8> {
+    let of_message = entry_key(id, message.serial.place());
+    [&of_message[..], &message.index.to_be_bytes(), &entry_key(id, place)[ENTRY_KEY_BYTES - PLACE_BYTES..]].concat()
+}
+
+/// The rows of an entry that annotates messages.
+pub fn annotation_keys(id: u64, entry: &Entry) -> Vec<Vec<u8>> {
+    let targets: BTreeSet<MessageRef> = entry.annotations().iter().map(|annotation| annotation.target).collect();
+    targets.into_iter().map(|message| annotation_key(id, message, entry.serial.place())).collect()
+}
+
+/// Visits the places behind `slice.after` of the entries that annotate a message.
+pub fn annotating(
+    rows: &mut impl Rows,
+    id: u64,
+    message: MessageRef,
+    slice: Slice,
+    order: Order,
+    mut visit: impl FnMut(Place) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let from = annotation_key(id, message, slice.after);
+    let to = annotation_key(id, message, slice.before.unwrap_or((u64::MAX, u16::MAX)));
+    let span = (Bound::Excluded(&from[..]), Bound::Excluded(&to[..]));
+    rows.visit(ANNOTATIONS, span, order, &mut |key, _| {
+        let place = key.len().checked_sub(PLACE_BYTES).and_then(|at| place_of(&key[at..]));
+        place.map(&mut visit).ok_or_else(|| StoreError::damaged(format!("row {}", hex::encode(key))))
+    })
+}
+
+fn place_of(bytes: &[u8]) -> Option<Place> {
+    let (millis, counter) = bytes.split_first_chunk()?;
+    Some((u64::from_be_bytes(*millis), u16::from_be_bytes(counter.try_into().ok()?)))
 }
 
 /// What is known of a channel, if the file knows it.

@@ -12,15 +12,17 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use bytes::Bytes;
+
 use crate::{
-    core::serial::Place,
+    core::serial::{Place, Serial},
     ids::ChannelName,
     limits,
     log::disk::{
         DiskLog, Retention,
         agenda::Agenda,
         encoding,
-        rows::{self, CHANNELS, ChannelRow, ENTRIES, PRESENCE, Slice},
+        rows::{self, ANNOTATIONS, CHANNELS, ChannelRow, ENTRIES, PRESENCE, Slice},
     },
     store::{
         StoreError,
@@ -199,7 +201,7 @@ impl DiskLog {
             let Some(mut row) = rows::channel(rows, &name)? else {
                 return Ok(());
             };
-            let mut old = Vec::new();
+            let (mut old, mut annotating) = (Vec::new(), Vec::new());
             let upto = Slice { before: Some((counted.counted.0, counted.counted.1 + 1)), ..Slice::ALL };
             rows::raw_entries(rows, ENTRIES, row.id, upto, Order::Rising, &mut |key, value| {
                 let Some((_, place)) = rows::entry_place(key) else {
@@ -212,6 +214,10 @@ impl DiskLog {
                 row.bytes = row.bytes.saturating_sub((key.len() + value.len()) as u64);
                 row.dropped = place;
                 old.push((key.to_vec(), encoding::is_presence(value)));
+                if encoding::is_annotations(value) {
+                    let entry = encoding::decode(&name, Serial::at(row.epoch, place), Bytes::copy_from_slice(value));
+                    annotating.extend(entry.iter().flat_map(|entry| rows::annotation_keys(row.id, entry)));
+                }
                 Ok(ControlFlow::Continue(()))
             })?;
             row.last = row.last.max(row.dropped);
@@ -220,6 +226,9 @@ impl DiskLog {
                 if *is_presence {
                     rows.remove(PRESENCE, key)?;
                 }
+            }
+            for key in &annotating {
+                rows.remove(ANNOTATIONS, key)?;
             }
             let _ = told.send(old.len() as u64);
             rows::put_channel(rows, &name, &row)

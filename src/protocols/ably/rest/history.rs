@@ -24,6 +24,7 @@ use crate::{
     ids::{ChannelName, Timestamp},
     limits,
     protocols::ably::{
+        annotations::message_of,
         rest::{
             answer::RestAnswer,
             body::AnswerBody,
@@ -45,12 +46,19 @@ pub async fn presence(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fa
     read(call, channel, Kind::Presence, &operations).await
 }
 
+/// GET `/channels/{c}/messages/{serial}/annotations`: oldest first (§9.6).
+pub async fn annotations(call: &Call<'_>, channel: String, serial: &str) -> Result<RestAnswer, Fault> {
+    let operations = [Operation::AnnotationSubscribe, Operation::History];
+    let message = message_of(serial, "serial")?;
+    read(call, channel, Kind::Annotations(message), &operations).await
+}
+
 async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operation]) -> Result<RestAnswer, Fault> {
     let (caller, _, channel) = call.channel(channel, operations)?;
     let app = caller.access.app.id;
     let wanted = match links::cursor(&call.query)? {
         Some(cursor) => cursor,
-        None => Cursor::of(&call.query)?,
+        None => Cursor::of(&call.query, matches!(kind, Kind::Annotations(_)))?,
     };
     let query = wanted.query(kind)?;
     let page = call.broker().history(&channel, query.clone()).await?;
@@ -93,6 +101,7 @@ fn encode(items: &[(Arc<Entry>, usize)], kind: Kind, format: Format) -> Bytes {
     match kind {
         Kind::Messages => wire::encode_value(format, &items::messages(items, format)),
         Kind::Presence => wire::encode_value(format, &items::presence(items, format)),
+        Kind::Annotations(_) => wire::encode_value(format, &wire::annotations(items, format)),
     }
 }
 
@@ -158,12 +167,12 @@ struct Cursor {
 
 impl Cursor {
     /// What a first request asks for.
-    fn of(query: &query::Query) -> Result<Self, Fault> {
+    fn of(query: &query::Query, forwards: bool) -> Result<Self, Fault> {
         let (start, end) = (moment(query, "start")?, moment(query, "end")?);
         if let Some((start, _)) = start.zip(end).filter(|(start, end)| start > end) {
             return Err(Fault::BadParameter { name: "start", found: Found::number(start), rule: "not after end" });
         }
-        let forwards = is_forwards(query)?;
+        let forwards = is_forwards(query, forwards)?;
         let until = query.get_any(&["from_serial", "fromSerial"]);
         Ok(Self { start, end, until: until.map(str::to_owned), forwards, limit: limit(query)?, after: None })
     }
@@ -202,13 +211,14 @@ fn moment(query: &query::Query, name: &'static str) -> Result<Option<u64>, Fault
     moment.transpose()
 }
 
-/// In which order a list is wanted; backwards unless it is said.
+/// In which order a list is wanted; as `usual` unless it is said.
 ///
 /// # Errors
 /// [`Fault::BadParameter`] when it is neither.
-pub fn is_forwards(query: &query::Query) -> Result<bool, Fault> {
+pub fn is_forwards(query: &query::Query, usual: bool) -> Result<bool, Fault> {
     match query.get("direction") {
-        None | Some("backwards") => Ok(false),
+        None => Ok(usual),
+        Some("backwards") => Ok(false),
         Some("forwards") => Ok(true),
         Some(other) => {
             let found = Found::text(other);
@@ -246,17 +256,17 @@ mod tests {
             ("end=1.5", "end"),
             ("direction=sideways", "direction"),
         ] {
-            let refused = Cursor::of(&query::Query::parse(bad));
+            let refused = Cursor::of(&query::Query::parse(bad), false);
             assert!(matches!(refused, Err(Fault::BadParameter { name: n, .. }) if n == name), "{bad}: {refused:?}");
         }
-        let cursor = Cursor::of(&query::Query::parse("from_serial=x"));
+        let cursor = Cursor::of(&query::Query::parse("from_serial=x"), false);
         let refused = cursor.map(|cursor| cursor.query(Kind::Messages).err());
         assert!(matches!(refused, Ok(Some(Fault::BadParameter { name: "from_serial", .. }))));
     }
 
     #[test]
     fn defaults() {
-        let cursor = Cursor::of(&query::Query::parse(""));
+        let cursor = Cursor::of(&query::Query::parse(""), false);
         let expected = Cursor { start: None, end: None, until: None, forwards: false, limit: 100, after: None };
         assert_eq!(cursor, Ok(expected));
     }

@@ -84,7 +84,7 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Listed<I> {
     }
 }
 
-struct ItemId<'a>(&'a Entry, usize);
+pub(super) struct ItemId<'a>(pub &'a Entry, pub usize);
 
 impl Serialize for ItemId<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
