@@ -195,8 +195,10 @@ impl Channel {
 
     fn deliver(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
         self.state.take(now, &entry);
-        if matches!(entry.body, Body::Presence(_)) {
-            self.count_soon(ctx);
+        match entry.body {
+            Body::Presence(_) => self.count_soon(ctx),
+            Body::Operation(_) => self.state.versions.taken(&entry),
+            _ => {}
         }
         if !matches!(entry.body, Body::Occupancy(_)) {
             self.worker.count(|counters| counters.published += 1);
@@ -289,6 +291,9 @@ impl Handler<Committed> for Channel {
         }
         self.commit_queue.committed(serial, &outcome);
         self.release(ctx);
+        if !self.operations.is_empty() {
+            self.go_on_operating(ctx);
+        }
     }
 }
 
@@ -299,6 +304,9 @@ impl Handler<PastRead> for Channel {
         if let Some(effect) = self.commit_queue.read() {
             self.finish(effect, found);
             self.release(ctx);
+            if !self.operations.is_empty() {
+                self.go_on_operating(ctx);
+            }
         }
     }
 }

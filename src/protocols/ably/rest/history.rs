@@ -14,7 +14,7 @@ use crate::{
     },
     core::{
         capability::Operation,
-        history::{Direction, ItemPosition, Kind, Query},
+        history::{Direction, ItemPosition, Kind, Page, Query},
         message::Entry,
         serial::Serial,
         stats::Traffic,
@@ -77,7 +77,7 @@ async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operat
     let left = page.places.len();
     let query = Query { limit: left, ..query };
     let rest = Rest { broker: Arc::clone(call.broker()), channel, query, format, left, charge, worker };
-    let body = AnswerBody::whole(head).followed_by(rest.stream(page.items));
+    let body = AnswerBody::whole(head).followed_by(rest.stream(page));
     Ok(RestAnswer::long(body).with_links(links))
 }
 
@@ -93,6 +93,9 @@ fn encode(items: &[(Arc<Entry>, usize)], kind: Kind, format: Format) -> Bytes {
     match kind {
         Kind::Messages => wire::encode_value(format, &items::messages(items, format)),
         Kind::Presence => wire::encode_value(format, &items::presence(items, format)),
+        Kind::Versions(_) => wire::encode_value(format, &items::versions(items, format)),
+        // Not written yet.
+        Kind::Annotations(_) => wire::encode_value(format, &[(); 0]),
     }
 }
 
@@ -110,20 +113,20 @@ struct Rest {
 }
 
 impl Rest {
-    /// Begins with `items`. The list has said how many there are, so one that cannot be read breaks the answer off.
-    fn stream(self, items: Vec<(Arc<Entry>, usize)>) -> impl Stream<Item = Result<Bytes, Fault>> {
-        stream::try_unfold((self, Some(items)), async |(mut rest, items)| {
+    /// Begins with `page`. The list has said how many there are, so one that cannot be read breaks the answer off.
+    fn stream(self, page: Page) -> impl Stream<Item = Result<Bytes, Fault>> {
+        stream::try_unfold((self, Some(page)), async |(mut rest, page)| {
             if rest.left == 0 {
                 return Ok(None);
             }
-            let items = match items {
-                Some(items) => items,
+            let Page { items, places, .. } = match page {
+                Some(page) => page,
                 None => rest.read().await?,
             };
-            let (last, index) = items.last().ok_or(Fault::Internal)?;
+            let last = items.len().checked_sub(1).and_then(|last| places.get(last)).ok_or(Fault::Internal)?;
             count(&rest.worker, &items);
             let is_first = rest.left == rest.query.limit;
-            rest.query.after = Some(ItemPosition { serial: last.serial, index: *index });
+            rest.query.after = Some(*last);
             rest.left = rest.left.saturating_sub(items.len());
             let list = encode(&items, rest.query.kind, rest.format);
             let piece = wire::piece_of_list(rest.format, &list, items.len(), is_first, rest.left == 0);
@@ -132,9 +135,9 @@ impl Rest {
         })
     }
 
-    async fn read(&mut self) -> Result<Vec<(Arc<Entry>, usize)>, Fault> {
+    async fn read(&mut self) -> Result<Page, Fault> {
         let query = Query { limit: self.left, ..self.query.clone() };
-        Ok(self.broker.history(&self.channel, query).await?.items)
+        self.broker.history(&self.channel, query).await
     }
 }
 
