@@ -135,13 +135,13 @@ impl Operation {
 
     /// By the limits' measure.
     pub fn size(&self) -> usize {
-        self.message.size() + size_of_identity(self.version.client_id.as_ref(), self.version.metadata.as_deref())
+        let Version { client_id, description, metadata } = &self.version;
+        let said = size_of_identity(client_id.as_ref(), metadata.as_deref());
+        self.message.size() + said + description.as_ref().map_or(0, |text| text.len())
     }
 
     pub(super) fn cost(&self) -> usize {
-        let version = &self.version;
-        let said = version.description.as_ref().map_or(0, |text| text.len());
-        size_of::<Self>() + TOUCH_COST + self.message.cost() + self.size() + said + self.origin.id.len()
+        size_of::<Self>() + TOUCH_COST + self.size() + self.message.payload.encoding.len() + self.origin.id.len()
     }
 }
 

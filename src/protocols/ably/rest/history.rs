@@ -45,15 +45,20 @@ pub async fn presence(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fa
     read(call, channel, Kind::Presence, &operations).await
 }
 
-async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operation]) -> Result<RestAnswer, Fault> {
+/// A page of the past; of one message the oldest first, unless something else is asked for.
+pub async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operation]) -> Result<RestAnswer, Fault> {
     let (caller, _, channel) = call.channel(channel, operations)?;
     let app = caller.access.app.id;
     let wanted = match links::cursor(&call.query)? {
         Some(cursor) => cursor,
-        None => Cursor::of(&call.query)?,
+        None => Cursor::of(&call.query, matches!(kind, Kind::Versions(_)))?,
     };
     let query = wanted.query(kind)?;
     let page = call.broker().history(&channel, query.clone()).await?;
+    let is_first = wanted.after.is_none() && wanted.start.is_none() && wanted.end.is_none();
+    if matches!(kind, Kind::Versions(_)) && is_first && page.places.is_empty() {
+        return Err(Fault::NotFound { what: "a message with this serial" });
+    }
 
     // What is published from now on is on none of the pages.
     let end = wanted.end.unwrap_or(call.now().millis());
@@ -161,12 +166,12 @@ struct Cursor {
 
 impl Cursor {
     /// What a first request asks for.
-    fn of(query: &query::Query) -> Result<Self, Fault> {
+    fn of(query: &query::Query, forwards: bool) -> Result<Self, Fault> {
         let (start, end) = (moment(query, "start")?, moment(query, "end")?);
         if let Some((start, _)) = start.zip(end).filter(|(start, end)| start > end) {
             return Err(Fault::BadParameter { name: "start", found: Found::number(start), rule: "not after end" });
         }
-        let forwards = is_forwards(query)?;
+        let forwards = if query.has("direction") { is_forwards(query)? } else { forwards };
         let until = query.get_any(&["from_serial", "fromSerial"]);
         Ok(Self { start, end, until: until.map(str::to_owned), forwards, limit: limit(query)?, after: None })
     }
@@ -249,17 +254,17 @@ mod tests {
             ("end=1.5", "end"),
             ("direction=sideways", "direction"),
         ] {
-            let refused = Cursor::of(&query::Query::parse(bad));
+            let refused = Cursor::of(&query::Query::parse(bad), false);
             assert!(matches!(refused, Err(Fault::BadParameter { name: n, .. }) if n == name), "{bad}: {refused:?}");
         }
-        let cursor = Cursor::of(&query::Query::parse("from_serial=x"));
+        let cursor = Cursor::of(&query::Query::parse("from_serial=x"), false);
         let refused = cursor.map(|cursor| cursor.query(Kind::Messages).err());
         assert!(matches!(refused, Ok(Some(Fault::BadParameter { name: "from_serial", .. }))));
     }
 
     #[test]
     fn defaults() {
-        let cursor = Cursor::of(&query::Query::parse(""));
+        let cursor = Cursor::of(&query::Query::parse(""), false);
         let expected = Cursor { start: None, end: None, until: None, forwards: false, limit: 100, after: None };
         assert_eq!(cursor, Ok(expected));
     }
