@@ -154,6 +154,12 @@ reply_table! {
         ModeNotRequested { mode: &'static str } => (40165, 401),
         #[error("the app has no key with this name")]
         KeyUnknown => (40400, 401),
+        #[error("the message is another client's: the credentials permit changes of one's own messages only")]
+        NotOwn => (40160, 401),
+        #[error("the credentials permit changes of one's own messages only, and the client is anonymous; connect with a clientId")]
+        NotOwnAnonymous => (40166, 401),
+        #[error("the messages of this channel cannot be changed; mutableMessages in the rule of its namespace allows it")]
+        NotMutable => (93002, 400),
         #[error("{what} not found")]
         NotFound { what: &'static str } => (40400, 404),
         #[error("this path does not have the method; it has {allowed}")]
@@ -192,8 +198,6 @@ reply_table! {
         BacklogTooLong => (90004, 404),
         #[error("the attachment is older than the history that is kept")]
         UntilAttachTooOld => (90008, 400),
-        #[error("messages of this channel cannot be updated, deleted or annotated; the rule mutableMessages of its namespace allows it")]
-        NotMutable => (93002, 400),
         #[error("presence needs a clientId")]
         PresenceWithoutClientId => (91000, 400),
     }
@@ -272,6 +276,9 @@ mod tests {
             Fault::RevocationByOtherKey,
             Fault::ModeNotRequested { mode: "PUBLISH" },
             Fault::NotFound { what: "app" },
+            Fault::NotOwn,
+            Fault::NotOwnAnonymous,
+            Fault::NotMutable,
             Fault::KeyUnknown,
             Fault::ConversationUnknown,
             Fault::TooManyConnects { why: "too many new WebSockets".into() },
@@ -291,7 +298,6 @@ mod tests {
             Fault::PositionUnreadable { found: Found::nothing() },
             Fault::BacklogTooLong,
             Fault::UntilAttachTooOld,
-            Fault::NotMutable,
             Fault::PresenceWithoutClientId,
         ]
     }

@@ -100,8 +100,14 @@ pub const SUMMARY_CLIENTS: usize = 10_000;
 pub const SUMMARY_NAMES_BYTES: usize = 128 * 1024;
 pub const SUMMARY_ITEM_COST: usize = 128;
 
+/// How often one annotation may count (`docs/protocols/ably.md §9.5`).
+pub const ANNOTATION_COUNT: u64 = 1_000_000;
+
 /// What a message costs whose summary is in memory, beside its name and the summary.
 pub const SUMMARY_COST: usize = 512;
+
+/// The least time between two looks at summaries that are due.
+pub const SUMMARY_TICK: Duration = Duration::from_millis(20);
 
 /// How long the summary of a message stays in memory that nobody annotates: whoever may resume may have missed it.
 pub const SUMMARY_AGE: Duration = CONNECTION_STATE_TTL.saturating_add(MAX_IDLE_INTERVAL);
@@ -118,6 +124,9 @@ pub const SUMMARY_LISTED_BYTES: usize = 64 * 1024;
 
 /// Longest id that a client may choose for a message, in bytes; it is kept for two minutes.
 pub const MESSAGE_ID_BYTES: usize = 512;
+
+/// What a message may have of data with all that was appended to it, in bytes (`docs/protocols/ably.md §9.4`).
+pub const MESSAGE_TOTAL_BYTES: usize = 1024 * 1024;
 
 /// Presence data of one frame, in bytes; clients put many enters into one.
 pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;
@@ -170,9 +179,6 @@ pub const CONNECTION_STATE_TTL: Duration = Duration::from_secs(120);
 
 /// What may wait for one channel's log: some commits at full speed. More publishes are refused.
 pub const CHANNEL_HELD: usize = 16_384;
-
-/// Publishes among them that need an older message of a channel, which is read for one after the other.
-pub const HELD_PUBLISHES: usize = 256;
 
 /// A channel sends its occupancy at most once in this time, to those who asked for it.
 pub const OCCUPANCY_PAUSE: Duration = Duration::from_secs(1);

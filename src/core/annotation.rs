@@ -1,36 +1,9 @@
-//! What clients say about a message: reactions, flags, votes (`docs/protocols/ably.md §9.5`).
-
-use bytestring::ByteString;
+//! How annotations are counted: reactions, flags, votes (`docs/protocols/ably.md §9.5`).
 
 use crate::{
-    core::message::{Extras, MessageRef, Payload, size_of_identity},
+    core::operation::Annotation,
     error::{Fault, Found},
-    ids::ClientId,
 };
-
-/// One annotation of a message.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Annotation {
-    /// The message that it is of.
-    pub target: MessageRef,
-    pub action: AnnotationAction,
-    /// `<namespace>:<method>.v1`; also one that no [`Method`] is for.
-    pub kind: ByteString,
-    /// Empty = none.
-    pub name: ByteString,
-    /// How often it counts, for [`Method::Multiple`].
-    pub count: Option<u32>,
-    /// Who annotates, if it is identified.
-    pub client_id: Option<ClientId>,
-    pub payload: Payload,
-    pub extras: Option<Box<Extras>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnnotationAction {
-    Create,
-    Delete,
-}
 
 /// How the annotations of one type are summed up: the end of the type's name says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,39 +46,26 @@ impl Method {
     }
 }
 
-impl Annotation {
-    /// # Errors
-    /// What its type asks for and it has not.
-    pub fn check(&self) -> Result<(), Fault> {
-        let missing = |name, rule| Err(Fault::BadParameter { name, found: Found::nothing(), rule });
-        if self.kind.is_empty() {
-            return missing("annotations[].type", "a text like reaction:distinct.v1");
-        }
-        let Some(method) = Method::of(&self.kind) else {
-            return Ok(());
-        };
-        if method.needs_client() && self.client_id.is_none() {
-            let rule = "a clientId: annotations of the methods flag, distinct and unique are counted by client";
-            return Err(Fault::InvalidClientId { found: Found::nothing(), rule });
-        }
-        // A client has one name of a unique type at most, so who deletes it need not say which.
-        let is_needed = method != Method::Unique || self.action == AnnotationAction::Create;
-        if method.is_by_name() && is_needed && self.name.is_empty() {
-            return missing("annotations[].name", "a text: the methods distinct, unique and multiple count by name");
-        }
-        Ok(())
+/// # Errors
+/// What the type of an annotation asks for and it has not.
+pub fn check(annotation: &Annotation) -> Result<(), Fault> {
+    let missing = |name, rule| Err(Fault::BadParameter { name, found: Found::nothing(), rule });
+    if annotation.kind.is_empty() {
+        return missing("annotations[].type", "a text like reaction:distinct.v1");
     }
-
-    /// Its size as the limits count it, like a message's (`docs/protocols/ably.md §3.7`).
-    pub fn size(&self) -> usize {
-        let identity = size_of_identity(self.client_id.as_ref(), self.extras.as_deref());
-        self.kind.len() + self.name.len() + identity + self.payload.data.len()
+    let Some(method) = Method::of(&annotation.kind) else {
+        return Ok(());
+    };
+    if method.needs_client() && annotation.client_id.is_none() {
+        let rule = "a clientId: annotations of the methods flag, distinct and unique are counted by client";
+        return Err(Fault::InvalidClientId { found: Found::nothing(), rule });
     }
-
-    /// What keeping it costs in memory, in bytes.
-    pub fn cost(&self) -> usize {
-        size_of::<Self>() + self.size() + self.payload.encoding.len()
+    // A client has one name of a unique type at most, so who deletes it need not say which.
+    let is_needed = method != Method::Unique || !annotation.is_delete;
+    if method.is_by_name() && is_needed && annotation.name.is_empty() {
+        return missing("annotations[].name", "a text: the methods distinct, unique and multiple count by name");
     }
+    Ok(())
 }
 
 #[cfg(test)]

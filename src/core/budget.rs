@@ -54,10 +54,12 @@ pub enum Kind {
     Transfer,
     /// Apps that were made by requests.
     App,
+    /// Messages that have grown by appends.
+    Versions,
 }
 
 impl Kind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Outbox,
         Self::PlainConnection,
         Self::RequestBody,
@@ -73,6 +75,7 @@ impl Kind {
         Self::Mailbox,
         Self::Transfer,
         Self::App,
+        Self::Versions,
     ];
 
     /// As metrics and refusals name it.
@@ -93,6 +96,7 @@ impl Kind {
             Self::Mailbox => "mailbox",
             Self::Transfer => "transfer",
             Self::App => "app",
+            Self::Versions => "versions",
         }
     }
 }

@@ -12,13 +12,15 @@ use crate::{
             Subscription,
         },
         dedupe::{Content, Known, Published, Seen, Verdict},
-        message::{Body, Draft, Entry, EntryId, MessageRef},
+        message::{Body, Draft, Entry, EntryId},
         modes::Modes,
         occupancy::Occupancy,
+        operation::{Annotation, MessageRef},
         presence::{MemberList, Members, PresenceAction},
         rules::Rules,
         serial::{Mint, Serial},
         summaries::{Annotated, Summaries},
+        versions::Versions,
     },
     error::Fault,
     ids::{ChannelName, ConnectionId},
@@ -37,11 +39,15 @@ pub struct ChannelState {
     /// and those whose leave the log has refused.
     unsettled: Serial,
     seen: Seen,
+    /// Operations on messages that are on their way into the log.
+    pub versions: Versions,
     /// None: no message was annotated lately.
     summaries: Option<Box<Summaries>>,
     /// Of the app.
     account: Option<Account>,
 }
+
+const UNKNOWN: Fault = Fault::NotFound { what: "a message with this serial" };
 
 /// Who gives the entries of a channel their serials.
 #[derive(Debug)]
@@ -89,6 +95,7 @@ impl ChannelState {
             members,
             unsettled,
             seen: Seen::default(),
+            versions: Versions::default(),
             summaries: None,
             account: None,
         }
@@ -97,6 +104,7 @@ impl ChannelState {
     /// `account`, that of the app, pays for what is remembered of publishes, members and summaries.
     pub fn charge_to(&mut self, account: &Account) {
         self.seen.charge_to(account.clone());
+        self.versions.charge_to(account.clone());
         self.members.charge_to(account);
         self.account = Some(account.clone());
     }
@@ -146,6 +154,10 @@ impl ChannelState {
     /// The log has refused an entry that this state has made: its publisher may send it again.
     pub fn withdraw(&mut self, entry: &Entry) {
         self.seen.withdraw(&entry.id);
+        self.versions.withdrawn(entry);
+        if let (Body::Annotations(_), Some(summaries)) = (&entry.body, &mut self.summaries) {
+            summaries.withdrawn(entry);
+        }
         if entry.presence().iter().any(|event| event.action == PresenceAction::Leave) {
             self.unsettled = self.head();
         }
@@ -163,7 +175,7 @@ impl ChannelState {
             let session = id.session;
             return vec![Effect::Answer { hub, session, answer }];
         }
-        let subscription = Subscription { id, connection, filter, counted: rules.is_some() };
+        let subscription = Subscription { id, connection, filter, counted: rules.is_some(), since: self.head() };
         self.subscriptions.add(hub, subscription.clone());
         self.members.regain(connection);
         let members = self.members_for(&subscription, &start);
@@ -274,7 +286,7 @@ impl ChannelState {
     /// # Errors
     /// Why nothing is published.
     pub fn judge(&mut self, now: Now, command: Publish) -> Result<Judged, Fault> {
-        let Publish { attached, publisher, mut id, body, is_ephemeral, account, refusal, .. } = command;
+        let Publish { attached, publisher, mut id, body, is_ephemeral, account, own_only, refusal, .. } = command;
         self.seen.forget(now.uptime);
         let content = Content::of(&id, &body);
         // Before anything else: what was acknowledged is acknowledged again, whatever has changed since.
@@ -296,17 +308,22 @@ impl ChannelState {
         if attached.is_some_and(|session| !self.subscriptions.has_session(session)) {
             return Err(Fault::NotAttached);
         }
-        if let (Body::Annotations(annotations), Some(summaries)) = (&body, &mut self.summaries) {
-            summaries.judge(annotations)?;
-        }
         let body = match (body, publisher) {
             (Body::Presence(events), Some(connection)) => {
                 Body::Presence(self.members.judge(connection, events, account.as_ref())?)
             }
+            (Body::Operation(mut operation), _) => {
+                self.versions.judge(&mut operation, own_only)?;
+                Body::Operation(operation)
+            }
+            (Body::Annotations(annotations), _) => {
+                self.summaries.as_mut().map_or(Err(UNKNOWN), |summaries| summaries.judge(&annotations))?;
+                Body::Annotations(annotations)
+            }
             (body, _) => body,
         };
         // Those of presence are few, and who leaves is not refused.
-        if !matches!(body, Body::Presence(_)) {
+        if let Body::Messages(_) | Body::Operation(_) | Body::Annotations(_) = body {
             self.seen.make_room(&id)?;
         }
         let channel = self.name.clone();
@@ -323,13 +340,19 @@ impl ChannelState {
             Order::Own(mint) => mint.mint(now.wall),
             Order::Given(head) => *head,
         };
-        let timestamp = match draft.body {
+        let timestamp = match &draft.body {
             Body::Presence(_) => self.members.timestamp(now.wall),
+            Body::Operation(operation) => self.versions.timestamp(operation, now.wall),
             _ => now.wall,
         };
         let entry = Arc::new(Entry::of(draft, serial, timestamp));
         self.seen.note(now.uptime, Known { id: entry.id.clone(), content, published: Published::of(&entry) });
         self.members.apply(&entry);
+        match (&entry.body, &mut self.summaries) {
+            (Body::Operation(_), _) => self.versions.stamped(&entry),
+            (Body::Annotations(_), Some(summaries)) => summaries.stamped(&entry),
+            _ => {}
+        }
         entry
     }
 
@@ -348,20 +371,20 @@ impl ChannelState {
         }
     }
 
-    /// A message that is to be [learned](Self::learn) before this can be judged; none: there is no such.
-    pub fn unknown_message(&self, body: &Body) -> Option<MessageRef> {
-        match (body, &self.summaries) {
-            (Body::Annotations(annotations), Some(summaries)) => summaries.unknown(annotations),
-            (Body::Annotations(annotations), None) => annotations.first().map(|annotation| annotation.target),
-            _ => None,
+    /// A message that is to be [learned](Self::learn) before its annotations can be judged; none: all are known.
+    pub fn unknown_message(&self, annotations: &[Annotation]) -> Option<MessageRef> {
+        match &self.summaries {
+            Some(summaries) => summaries.unknown(annotations),
+            None => annotations.first().map(|annotation| annotation.target),
         }
     }
 
-    /// What the log has of a message.
+    /// What the log has of a message and its annotations.
     ///
     /// # Errors
-    /// [`Fault::MemoryFull`]
-    pub fn learn(&mut self, message: MessageRef, read: Annotated) -> Result<(), Fault> {
+    /// [`Fault::NotFound`], [`Fault::MemoryFull`]
+    pub fn learn(&mut self, message: MessageRef, read: Option<Annotated>) -> Result<(), Fault> {
+        let read = read.ok_or(UNKNOWN)?;
         let summaries = self.summaries.get_or_insert_with(|| Box::new(Summaries::new(self.account.clone())));
         summaries.learn(message, read).map_err(Full::to_fault)
     }

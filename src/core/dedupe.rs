@@ -11,7 +11,6 @@ use foldhash::quality::FixedState;
 
 use crate::{
     core::{
-        annotation::Annotation,
         budget::{Account, Kind, Tab},
         hashing::FastMap,
         message::{Body, Data, Entry, EntryId, Extras, Payload, USER_CLAIM},
@@ -58,8 +57,7 @@ impl Known {
     /// What a log remembers for a channel that begins anew. Not presence: its members went with the channel that was, so
     /// what is sent again is new.
     pub fn of(entry: &Entry) -> Option<Self> {
-        let is_forgotten = matches!(entry.body, Body::Presence(_));
-        let is_known = entry.id != EntryId::Serial && !is_forgotten && !entry.is_empty();
+        let is_known = entry.id != EntryId::Serial && entry.presence().is_empty();
         is_known.then(|| Self {
             id: entry.id.clone(),
             content: Content::of(&entry.id, &entry.body),
@@ -104,11 +102,12 @@ impl Content {
                     write(&event.payload, Some(&event.client_id), event.extras.as_deref(), &mut hash);
                 }
             }
+            Body::Operation(operation) => return Self(operation.digest),
             Body::Annotations(annotations) => {
                 for annotation in annotations {
-                    let Annotation { target, action, kind, name, count, client_id, payload, extras } = annotation;
-                    (target, *action as u8, kind, name, count).hash(&mut hash);
-                    write(payload, client_id.as_ref(), extras.as_deref(), &mut hash);
+                    (annotation.target, annotation.is_delete, &annotation.kind).hash(&mut hash);
+                    (&annotation.name, annotation.count).hash(&mut hash);
+                    write(&annotation.payload, annotation.client_id.as_ref(), annotation.extras.as_deref(), &mut hash);
                 }
             }
             Body::Occupancy(_) | Body::Summary(_) => {}

@@ -1,6 +1,6 @@
 //! What travels: messages and presence events as published, and the log's entry that they become.
 
-use std::{cmp::Ordering, fmt, io, sync::OnceLock};
+use std::{fmt, io, sync::OnceLock};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -8,11 +8,11 @@ use bytestring::ByteString;
 
 use crate::{
     core::{
-        annotation::Annotation,
         dedupe::Content,
         occupancy::Occupancy,
+        operation::{Annotation, MessageRef, Operation},
         presence::PresenceEvent,
-        serial::{Place, Serial},
+        serial::Serial,
         summary::Digest,
         wire::{FORMATS, WireFormat},
     },
@@ -161,12 +161,14 @@ pub struct Entry {
 pub enum Body {
     Messages(Vec<Message>),
     Presence(Vec<PresenceEvent>),
-    /// What clients say about messages.
+    /// How many use the channel; always ephemeral.
+    Occupancy(Box<Occupancy>),
+    /// A version of a message that was published before.
+    Operation(Box<Operation>),
+    /// Of messages that were published before.
     Annotations(Vec<Annotation>),
     /// What the annotations of one message come to; always ephemeral, because it follows from them.
     Summary(Box<Summarised>),
-    /// How many use the channel; always ephemeral.
-    Occupancy(Box<Occupancy>),
 }
 
 impl Body {
@@ -176,54 +178,12 @@ impl Body {
             Self::Messages(messages) => messages.len(),
             Self::Presence(events) => events.len(),
             Self::Annotations(annotations) => annotations.len(),
-            Self::Occupancy(_) | Self::Summary(_) => 1,
+            Self::Occupancy(_) | Self::Operation(_) | Self::Summary(_) => 1,
         }
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// One message of a channel: what its serial names (`docs/protocols/ably.md §3.8`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MessageRef {
-    /// Of its entry.
-    pub serial: Serial,
-    pub index: u16,
-}
-
-impl MessageRef {
-    /// None when `text` is not what a message's serial is written as.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (serial, index) = text.rsplit_once(':')?;
-        let is_index = index.len() == 3 && index.bytes().all(|byte| byte.is_ascii_digit());
-        Some(Self { serial: Serial::parse(serial)?, index: index.parse().ok().filter(|_| is_index)? })
-    }
-
-    /// Where in its epoch it stands; compare only within one epoch.
-    pub const fn place(self) -> (Place, u16) {
-        (self.serial.place(), self.index)
-    }
-}
-
-/// The order of the log, for those of one log.
-impl Ord for MessageRef {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let key = |message: &Self| (message.place(), message.serial.epoch().bits());
-        key(self).cmp(&key(other))
-    }
-}
-
-impl PartialOrd for MessageRef {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl fmt::Display for MessageRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{:03}", self.serial, self.index)
     }
 }
 
@@ -275,18 +235,10 @@ impl Entry {
         self.frames[format.slot().index()].get_or_init(|| format.encode(self))
     }
 
-    /// The messages; none when it is of another kind.
+    /// The messages that it brings; none when it is of another kind.
     pub fn messages(&self) -> &[Message] {
         match &self.body {
             Body::Messages(messages) => messages,
-            _ => &[],
-        }
-    }
-
-    /// The annotations; none when it is of another kind.
-    pub fn annotations(&self) -> &[Annotation] {
-        match &self.body {
-            Body::Annotations(annotations) => annotations,
             _ => &[],
         }
     }
@@ -295,6 +247,16 @@ impl Entry {
     pub fn presence(&self) -> &[PresenceEvent] {
         match &self.body {
             Body::Presence(events) => events,
+            _ => &[],
+        }
+    }
+
+    /// The messages that it has something of: those that it brings, or the one that it is a version of.
+    #[inline]
+    pub fn subjects(&self) -> &[Message] {
+        match &self.body {
+            Body::Messages(messages) => messages,
+            Body::Operation(operation) => std::slice::from_ref(&operation.message),
             _ => &[],
         }
     }
@@ -368,8 +330,9 @@ impl Entry {
         let content: usize = match &self.body {
             Body::Messages(messages) => messages.iter().map(Message::cost).sum(),
             Body::Presence(events) => events.iter().map(PresenceEvent::cost).sum(),
-            Body::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
             Body::Occupancy(_) | Body::Summary(_) => 0,
+            Body::Operation(operation) => operation.cost(),
+            Body::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
         };
         size_of::<Self>() + 2 * content
     }
@@ -382,7 +345,7 @@ impl Message {
         self.name.len() + size_of_identity(self.client_id.as_ref(), self.extras.as_deref()) + self.payload.data.len()
     }
 
-    fn cost(&self) -> usize {
+    pub(super) fn cost(&self) -> usize {
         size_of::<Self>() + self.size() + self.payload.encoding.len()
     }
 }

@@ -2,16 +2,19 @@
 //!
 //! They follow from the log, so each may go and be read again: what is here is of messages that were annotated lately.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, hash_map},
+    time::Duration,
+};
 
 use bytestring::ByteString;
 
 use crate::{
     core::{
-        annotation::Annotation,
         budget::{Account, Full, Kind, Tab},
         hashing::FastMap,
-        message::{Body, Entry, MessageRef, Summarised},
+        message::{Body, Entry, Summarised},
+        operation::{Annotation, MessageRef},
         serial::Place,
         summary::{DueSummaries, Summary},
     },
@@ -57,6 +60,8 @@ impl Annotated {
 #[derive(Debug, Default)]
 pub struct Summaries {
     of: FastMap<MessageRef, Annotated>,
+    /// How many annotations of a message are on their way into the log: until it has them, the message is not forgotten.
+    untold: FastMap<MessageRef, usize>,
     /// By the newest entry that is counted.
     by_change: BTreeSet<(Place, MessageRef)>,
     due: DueSummaries<MessageRef>,
@@ -103,14 +108,35 @@ impl Summaries {
     pub fn judge(&mut self, annotations: &[Annotation]) -> Result<(), Fault> {
         let mut bytes = 0;
         for annotation in annotations {
-            let known = self.of.get(&annotation.target).ok_or(Fault::NotFound { what: "message" })?;
+            let unknown = Fault::NotFound { what: "a message with this serial" };
+            let known = self.of.get(&annotation.target).ok_or(unknown)?;
             bytes += known.summary.make_room(annotation)?;
         }
         self.tab.reserve(bytes).map_err(Full::to_fault)
     }
 
+    /// These are on their way into the log.
+    pub fn stamped(&mut self, entry: &Entry) {
+        for annotation in entry.annotations() {
+            *self.untold.entry(annotation.target).or_default() += 1;
+        }
+    }
+
+    /// The log has refused them.
+    pub fn withdrawn(&mut self, entry: &Entry) {
+        for annotation in entry.annotations() {
+            if let hash_map::Entry::Occupied(mut untold) = self.untold.entry(annotation.target) {
+                *untold.get_mut() -= 1;
+                if *untold.get() == 0 {
+                    untold.remove();
+                }
+            }
+        }
+    }
+
     /// The log has `entry`: counts what it says, as far as its messages are known.
     pub fn take(&mut self, now: Duration, entry: &Entry) {
+        self.withdrawn(entry);
         for annotation in entry.annotations() {
             let message = annotation.target;
             let Some(known) = self.of.get_mut(&message).filter(|known| known.upto < entry.serial.place()) else {
@@ -156,10 +182,11 @@ impl Summaries {
     pub fn expire(&mut self, now: Timestamp) {
         let age = u64::try_from(limits::SUMMARY_AGE.as_millis()).unwrap_or_default();
         let place = (now.millis().saturating_sub(age), 0);
-        while let Some((upto, _)) = self.by_change.first()
-            && *upto < place
-            && self.forget_oldest()
-        {}
+        while let Some((_, message)) = self.by_change.first().filter(|(upto, _)| *upto < place).copied()
+            && !self.untold.contains_key(&message)
+        {
+            self.forget(message);
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -168,7 +195,8 @@ impl Summaries {
 
     /// False: there is none.
     fn forget_oldest(&mut self) -> bool {
-        let oldest = self.by_change.first().map(|(_, message)| *message);
+        let mut oldest = self.by_change.iter().map(|(_, message)| *message);
+        let oldest = oldest.find(|message| !self.untold.contains_key(message));
         oldest.is_some_and(|message| self.forget(message))
     }
 

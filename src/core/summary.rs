@@ -10,10 +10,7 @@ use foldhash::fast::RandomState;
 use indexmap::map::Entry;
 
 use crate::{
-    core::{
-        annotation::{Annotation, AnnotationAction, Method},
-        hashing::FastMap,
-    },
+    core::{annotation::Method, hashing::FastMap, operation::Annotation},
     error::Fault,
     ids::ClientId,
     limits,
@@ -75,7 +72,7 @@ impl Summary {
     /// # Errors
     /// [`Fault::SummaryFull`]
     pub fn make_room(&self, annotation: &Annotation) -> Result<usize, Fault> {
-        let Annotation { action: AnnotationAction::Create, kind, name, client_id, .. } = annotation else {
+        let Annotation { is_delete: false, kind, name, client_id, .. } = annotation else {
             return Ok(0);
         };
         let Some(method) = Method::of(kind) else {
@@ -102,10 +99,7 @@ impl Summary {
         let Some(method) = Method::of(&annotation.kind) else {
             return;
         };
-        match annotation.action {
-            AnnotationAction::Create => self.create(method, annotation),
-            AnnotationAction::Delete => self.delete(method, annotation),
-        }
+        if annotation.is_delete { self.delete(method, annotation) } else { self.create(method, annotation) }
     }
 
     fn create(&mut self, method: Method, annotation: &Annotation) {
@@ -121,7 +115,7 @@ impl Summary {
                 self.remove(kind, &other, client);
             }
         }
-        let amount = if method == Method::Multiple { count.unwrap_or(1).into() } else { 1 };
+        let amount = if method == Method::Multiple { count.unwrap_or(1) } else { 1 };
         self.count(method, kind, name, client, amount);
     }
 
@@ -193,7 +187,7 @@ impl Summary {
                 self.remove(kind, &name, client);
             }
             None => {
-                let amount = if method == Method::Multiple { count.unwrap_or(1).into() } else { 1 };
+                let amount = if method == Method::Multiple { count.unwrap_or(1) } else { 1 };
                 let votes = self.tallies.get_mut(kind).and_then(|tally| tally.names.get_mut(&name));
                 if let Some(votes) = votes {
                     let amount = votes.unidentified.min(amount);

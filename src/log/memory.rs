@@ -17,14 +17,15 @@ use crate::{
         budget::{Account, AppAccounts},
         dedupe::Known,
         history::Query,
-        message::{Entry, MessageRef},
+        message::Entry,
+        operation::MessageRef,
         replay::{Choice, Found, Past, Read, Wanted},
         serial::{Epoch, Mint, Serial},
         window::{Bounds, Window},
     },
     ids::{AppId, ChannelName},
     limits,
-    log::{AnnotatedRead, ChannelLog, Later, Log, PageRead, kept::KeptWindow},
+    log::{AnnotatedRead, ChannelLog, Later, Log, MessageRead, PageRead, kept::KeptWindow},
     store::StoreError,
 };
 
@@ -121,6 +122,9 @@ impl Log for MemoryLog {
         let window = windows
             .entry(channel.clone())
             .or_insert_with(|| Arc::new(Mutex::new(self.kept(channel.app(), Window::new(Epoch::new(rand::random()))))));
+        let kept = window.lock();
+        kept.complete(&self.account(channel.app()), |_| None);
+        drop(kept);
         Box::new(ChannelWindow {
             window: Arc::clone(window),
             bounds: self.bounds,
@@ -200,8 +204,12 @@ impl ChannelLog for ChannelWindow {
         Poll::Ready(Ok(is_kept.then(|| window.page(query))))
     }
 
-    fn annotated(&self, message: MessageRef, _: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
-        Poll::Ready(Ok(self.window.lock().annotated(message)))
+    fn newest(&self, target: MessageRef, _: Later<'_, MessageRead>) -> Poll<MessageRead> {
+        Poll::Ready(Ok(self.window.lock().newest(target)))
+    }
+
+    fn annotated(&self, target: MessageRef, _: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
+        Poll::Ready(Ok(self.window.lock().annotated(target)))
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

@@ -15,7 +15,8 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 use crate::{
     actors::{
         broker::Broker,
-        channels::commit_queue::CommitQueue,
+        channels::commit_queue::{Asker, CommitQueue},
+        channels::operations::{self, Operations},
         channels::undone::{Command, Order, Owed},
         fanout::{HubHandle, HubMessage},
         worker::Worker,
@@ -54,6 +55,8 @@ pub struct Channel {
     telling: Option<(Duration, SpawnHandle)>,
     /// What waits for the log.
     pub(in crate::actors) commit_queue: CommitQueue,
+    /// Operations on messages that wait for what is known of them.
+    pub(in crate::actors) operations: Operations,
     /// The occupancy will be sent soon.
     counting: bool,
     /// Whether the directory knows that nobody is attached or present, and whether it was used all the same since the last look.
@@ -132,6 +135,7 @@ impl Channel {
             expiring: None,
             telling: None,
             commit_queue: CommitQueue::default(),
+            operations: Operations::default(),
             counting: false,
             worker,
             traffic,
@@ -227,11 +231,13 @@ impl Channel {
         };
         match self.telling {
             Some((set_for, _)) if set_for <= due => return,
-            Some((_, waiting)) => drop(ctx.cancel_future(waiting)),
+            Some((_, waiting)) => {
+                ctx.cancel_future(waiting);
+            }
             None => {}
         }
         let wait = due.saturating_sub(self.worker.broker.clock.uptime());
-        let waiting = ctx.run_later(wait.max(limits::SUMMARY_DELAY), |channel: &mut Self, ctx| {
+        let waiting = ctx.run_later(wait.max(limits::SUMMARY_TICK), |channel: &mut Self, ctx| {
             channel.telling = None;
             let now = channel.now();
             for summary in channel.state.take_summaries(now) {
@@ -299,7 +305,7 @@ impl Channel {
         self.expire(ctx);
         self.note_use(ctx);
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
-        if is_empty && self.state.is_idle() && self.commit_queue.is_empty() {
+        if is_empty && self.state.is_idle() && self.commit_queue.is_empty() && self.operations.is_empty() {
             self.retired = true;
             ctx.cancel_future(self.sweeping);
             // The log first: once the name is free, a successor may open it.
@@ -399,10 +405,6 @@ impl Handler<Command<Publish>> for Channel {
         let Some(publish) = self.begin(command) else {
             return;
         };
-        let publish = match self.judgeable(publish, Source::Realtime) {
-            Ok(publish) => publish,
-            Err(held) => return self.hold(held, ctx),
-        };
         self.owed = publish.reply.map(Owed::Publish);
         let reply = publish.reply;
         if let Some(reply) = reply
@@ -410,6 +412,9 @@ impl Handler<Command<Publish>> for Channel {
             && reply.hub == self.worker.hub.id
         {
             self.worker.serve_first(reply.session);
+        }
+        if operations::needs_a_message(&publish) {
+            return self.operate(Source::Realtime, publish, reply.map(Asker::Transport), ctx);
         }
         let outcome = self.publish(Source::Realtime, publish, ctx);
         if let Some(reply) = reply {

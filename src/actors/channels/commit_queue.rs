@@ -9,7 +9,6 @@ use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::oneshot;
 
 use crate::{
-    actors::channels::held::Held,
     core::{
         command::{Effect, Reply},
         dedupe::Published,
@@ -26,8 +25,6 @@ pub(in crate::actors) struct CommitQueue {
     steps: VecDeque<Step>,
     /// Entries that the log did not take, as long as an outcome in the steps may be theirs.
     refused: Vec<(Serial, Fault)>,
-    /// Publishes among the steps.
-    held: usize,
 }
 
 /// Who gets the outcome of a publish.
@@ -40,9 +37,6 @@ enum Step {
     Effect(Effect),
     /// The past is being read for this effect.
     Reading(Effect),
-    /// A publish that needs an older message, and one for which that is being read.
-    Held(Box<Held>),
-    ReadingFor(Box<Held>),
     /// To be delivered when the log has it.
     Entry(Arc<Entry>, Commit),
     /// To be sent when the log has what was published.
@@ -58,7 +52,6 @@ enum Commit {
 /// What may be done now.
 pub(in crate::actors) enum Ready {
     Effect(Effect),
-    Held(Box<Held>),
     Deliver(Arc<Entry>),
     /// It is not in the log; its id may be used again.
     Withdraw(Arc<Entry>),
@@ -72,11 +65,6 @@ impl CommitQueue {
 
     pub fn len(&self) -> usize {
         self.steps.len()
-    }
-
-    /// Publishes that wait.
-    pub const fn held_back(&self) -> usize {
-        self.held
     }
 
     pub fn effect(&mut self, effect: Effect) {
@@ -110,29 +98,6 @@ impl CommitQueue {
         }
     }
 
-    /// A publish waits for its turn.
-    pub fn held(&mut self, held: Box<Held>) {
-        self.held += 1;
-        self.steps.push_back(Step::Held(held));
-    }
-
-    /// Everything waits until a message is read for this publish, which was the next.
-    pub fn reading_for(&mut self, held: Box<Held>) {
-        self.held += 1;
-        self.steps.push_front(Step::ReadingFor(held));
-    }
-
-    /// The publish for which a message was being read.
-    pub fn read_held(&mut self) -> Option<Box<Held>> {
-        match self.steps.pop_front_if(|step| matches!(step, Step::ReadingFor(_))) {
-            Some(Step::ReadingFor(held)) => {
-                self.held -= 1;
-                Some(held)
-            }
-            _ => None,
-        }
-    }
-
     /// The log has an entry, or refuses it. It answers in the order of the entries.
     pub fn committed(&mut self, serial: Serial, outcome: &Result<(), StoreError>) {
         let entry = self.steps.iter_mut().find_map(|step| match step {
@@ -149,7 +114,7 @@ impl CommitQueue {
 
     /// The next thing that waits for nothing before it.
     pub fn next(&mut self) -> Option<Ready> {
-        if let Some(Step::Entry(_, Commit::Pending) | Step::Reading(_) | Step::ReadingFor(_)) = self.steps.front() {
+        if let Some(Step::Entry(_, Commit::Pending) | Step::Reading(_)) = self.steps.front() {
             return None;
         }
         let Some(step) = self.steps.pop_front() else {
@@ -159,10 +124,6 @@ impl CommitQueue {
         };
         Some(match step {
             Step::Effect(effect) | Step::Reading(effect) => Ready::Effect(effect),
-            Step::Held(held) | Step::ReadingFor(held) => {
-                self.held -= 1;
-                Ready::Held(held)
-            }
             // Who is present is so without a disk; only its history has a hole.
             Step::Entry(entry, Commit::Refused(_)) if !entry.presence().is_empty() => Ready::Deliver(entry),
             Step::Entry(entry, Commit::Refused(fault)) => {
@@ -184,7 +145,6 @@ impl CommitQueue {
         steps.into_iter().filter_map(|step| match step {
             Step::Effect(effect) | Step::Reading(effect) => Some(Abandoned::Effect(effect)),
             Step::Outcome(Asker::Transport(reply), _) => Some(Abandoned::Publish(reply)),
-            Step::Held(held) | Step::ReadingFor(held) => held.publish.reply.map(Abandoned::Publish),
             Step::Entry(..) | Step::Outcome(Asker::Request(_), _) => None,
         })
     }

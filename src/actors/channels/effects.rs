@@ -4,7 +4,6 @@
 use std::{sync::Arc, task::Poll};
 
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
-use tokio::sync::oneshot;
 
 use crate::{
     actors::{
@@ -27,8 +26,6 @@ use crate::{
     error::Fault,
     log::{Done, Later, StoreError},
 };
-
-type Request = oneshot::Sender<Result<Published, Fault>>;
 
 /// The log has an entry, or has it not and will not have it.
 #[derive(Message)]
@@ -104,21 +101,6 @@ impl Channel {
         }
     }
 
-    /// Answers a publish that was held back.
-    pub(super) fn settle(&mut self, reply: Option<Reply>, request: Option<Request>, outcome: Result<Published, Fault>) {
-        if let Some(reply) = reply {
-            self.conclude(reply, outcome);
-        } else if let Some(request) = request {
-            match outcome {
-                Ok(published) if !self.commit_queue.is_empty() => {
-                    self.commit_queue.outcome(Asker::Request(request), published);
-                }
-                // The request may have ended.
-                outcome => drop(request.send(outcome)),
-            }
-        }
-    }
-
     /// Does what the state asks for, in order: now, or when the log has kept what comes before it.
     pub(super) fn carry_out(&mut self, effects: impl IntoIterator<Item = Effect>, ctx: &mut Context<Self>) {
         for effect in effects {
@@ -191,12 +173,11 @@ impl Channel {
     }
 
     /// Does what has waited and waits no longer.
-    pub(super) fn release(&mut self, ctx: &mut Context<Self>) {
+    fn release(&mut self, ctx: &mut Context<Self>) {
         let now = self.now();
         while let Some(ready) = self.commit_queue.next() {
             match ready {
                 Ready::Effect(effect) => self.perform(effect, ctx),
-                Ready::Held(held) => self.read_for_held(held, ctx),
                 Ready::Deliver(entry) => self.deliver(now, entry, ctx),
                 Ready::Withdraw(entry) => self.state.withdraw(&entry),
                 Ready::Outcome(Asker::Transport(reply), outcome) => {
@@ -216,6 +197,7 @@ impl Channel {
         self.state.take(now, &entry);
         match entry.body {
             Body::Presence(_) => self.count_soon(ctx),
+            Body::Operation(_) => self.state.versions.taken(&entry),
             Body::Annotations(_) => self.tell_summaries_in_time(ctx),
             _ => {}
         }
@@ -315,6 +297,9 @@ impl Handler<Committed> for Channel {
         }
         self.commit_queue.committed(serial, &outcome);
         self.release(ctx);
+        if !self.operations.is_empty() {
+            self.go_on_operating(ctx);
+        }
     }
 }
 
@@ -325,6 +310,9 @@ impl Handler<PastRead> for Channel {
         if let Some(effect) = self.commit_queue.read() {
             self.finish(effect, found, ctx);
             self.release(ctx);
+            if !self.operations.is_empty() {
+                self.go_on_operating(ctx);
+            }
         }
     }
 }

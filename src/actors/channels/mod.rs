@@ -4,8 +4,8 @@ pub mod channel;
 mod commit_queue;
 pub mod directory;
 mod effects;
-mod held;
 mod names;
+mod operations;
 pub mod questions;
 pub mod undone;
 

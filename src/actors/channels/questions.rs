@@ -9,14 +9,14 @@ use tokio::sync::oneshot;
 use crate::{
     actors::{
         broker::Broker,
-        channels::{channel::Channel, commit_queue::Asker},
+        channels::{channel::Channel, commit_queue::Asker, operations},
     },
     core::{
         command::Publish,
         dedupe::Published,
         history::{Page, Query},
-        message::MessageRef,
         occupancy::Occupancy,
+        operation::{Latest, MessageRef},
         presence::{MembersPage, MembersQuery},
         stats::Source,
         summaries::Annotated,
@@ -24,7 +24,7 @@ use crate::{
     },
     error::Fault,
     ids::{ChannelName, ClientId},
-    log::{AnnotatedRead, PageRead},
+    log::{AnnotatedRead, MessageRead, PageRead},
 };
 
 /// Publishes, and waits until it is in the log.
@@ -42,6 +42,11 @@ pub(in crate::actors) struct AppendAll(pub Vec<Publish>);
 #[derive(Message)]
 #[rtype(result = "Result<Page, Fault>")]
 pub(in crate::actors) struct Past(pub Query);
+
+/// A message as it is.
+#[derive(Message)]
+#[rtype(result = "Result<Latest, Fault>")]
+pub(in crate::actors) struct Newest(pub MessageRef);
 
 /// What the annotations of a message come to, or what one client has a part in.
 #[derive(Message)]
@@ -130,6 +135,14 @@ impl Broker {
         ask(self.directory.channel(name, self, None)?, Past(query)).await
     }
 
+    /// A message as it is, with all that was appended to it.
+    ///
+    /// # Errors
+    /// [`Fault::NotFound`], or it cannot be read.
+    pub async fn message(self: &Arc<Self>, name: &ChannelName, target: MessageRef) -> Result<Latest, Fault> {
+        ask(self.directory.channel(name, self, None)?, Newest(target)).await
+    }
+
     /// What the annotations of a message come to, or what one client has a part in.
     ///
     /// # Errors
@@ -167,16 +180,12 @@ impl Handler<Append> for Channel {
         if self.retired {
             return self.pass_on_question(question);
         }
-        let publish = match self.judgeable(question.0, Source::Rest) {
-            Ok(publish) => publish,
-            Err(mut held) => {
-                let (request, outcome) = oneshot::channel();
-                held.request = Some(request);
-                self.hold(held, ctx);
-                return answered(outcome);
-            }
-        };
-        match self.publish(Source::Rest, publish, ctx) {
+        if operations::needs_a_message(&question.0) {
+            let (asker, outcome) = oneshot::channel();
+            self.operate(Source::Rest, question.0, Some(Asker::Request(asker)), ctx);
+            return answered(outcome);
+        }
+        match self.publish(Source::Rest, question.0, ctx) {
             Ok(published) => self.once_kept(published),
             Err(fault) => answer(Err(fault)),
         }
@@ -245,13 +254,45 @@ impl Handler<Past> for Channel {
     }
 }
 
+impl Handler<Newest> for Channel {
+    type Result = Answered<Latest>;
+
+    fn handle(&mut self, Newest(target): Newest, ctx: &mut Self::Context) -> Self::Result {
+        if self.retired {
+            return self.pass_on_question(Newest(target));
+        }
+        self.note_opened(ctx);
+        let mut pending = None;
+        let mut later = || -> Box<dyn FnOnce(MessageRead) + Send> {
+            let (asker, read) = oneshot::channel();
+            pending = Some(read);
+            // The request may have ended.
+            Box::new(move |read| drop(asker.send(read)))
+        };
+        let finish = |read: MessageRead| match read {
+            Ok(Some(latest)) => Ok(latest.whole()),
+            Ok(None) => Err(Fault::NotFound { what: "a message with this serial" }),
+            Err(error) => {
+                tracing::error!(%error, "a message cannot be read");
+                Err(Fault::Internal)
+            }
+        };
+        match (self.log.newest(target, &mut later), pending) {
+            (Poll::Ready(read), _) => answer(finish(read)),
+            (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
+            (Poll::Pending, None) => answer(Err(Fault::Internal)),
+        }
+    }
+}
+
 impl Handler<SummaryOf> for Channel {
     type Result = Answered<Digest>;
 
-    fn handle(&mut self, question: SummaryOf, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, question: SummaryOf, ctx: &mut Self::Context) -> Self::Result {
         if self.retired {
             return self.pass_on_question(question);
         }
+        self.note_opened(ctx);
         let SummaryOf(message, client) = question;
         let digest = move |annotated: &Annotated| match &client {
             Some(client) => annotated.summary.digest_for(client),
@@ -267,15 +308,14 @@ impl Handler<SummaryOf> for Channel {
             // The request may have ended.
             Box::new(move |read| drop(asker.send(read)))
         };
-        let read = self.log.annotated(message, &mut later);
         let finish = move |read: AnnotatedRead| match read {
-            Ok(read) => read.as_ref().map(&digest).ok_or(Fault::NotFound { what: "message" }),
+            Ok(read) => read.as_ref().map(&digest).ok_or(Fault::NotFound { what: "a message with this serial" }),
             Err(error) => {
                 tracing::error!(%error, "the annotations of a message cannot be read");
                 Err(Fault::Internal)
             }
         };
-        match (read, pending) {
+        match (self.log.annotated(message, &mut later), pending) {
             (Poll::Ready(read), _) => answer(finish(read)),
             (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
             (Poll::Pending, None) => answer(Err(Fault::Internal)),

@@ -3,8 +3,8 @@
 use std::ops::AddAssign;
 
 use crate::core::{
-    annotation::Annotation,
     message::{Body, Entry, Message},
+    operation::Annotation,
     presence::PresenceEvent,
 };
 
@@ -93,8 +93,10 @@ fn weigh(body: &Body) -> Option<(Kind, Volume)> {
     let (kind, count, data) = match body {
         Body::Messages(messages) => (Kind::Messages, messages.len(), messages.iter().map(|item| item.size()).sum()),
         Body::Presence(events) => (Kind::Presence, events.len(), events.iter().map(|item| item.size()).sum()),
-        // There is no kind of their own in Ably's list.
-        Body::Annotations(items) => (Kind::Messages, items.len(), items.iter().map(Annotation::size).sum()),
+        Body::Operation(operation) => (Kind::Messages, 1, operation.size()),
+        Body::Annotations(annotations) => {
+            (Kind::Messages, annotations.len(), annotations.iter().map(|item| item.size()).sum())
+        }
         Body::Occupancy(_) | Body::Summary(_) => return None,
     };
     let data: usize = data;
@@ -140,7 +142,8 @@ impl Traffic {
         let (kind, size) = match &entry.body {
             Body::Messages(messages) => (Kind::Messages, messages.get(index).map(Message::size)),
             Body::Presence(events) => (Kind::Presence, events.get(index).map(PresenceEvent::size)),
-            Body::Annotations(items) => (Kind::Messages, items.get(index).map(Annotation::size)),
+            Body::Operation(operation) => (Kind::Messages, Some(operation.size())),
+            Body::Annotations(annotations) => (Kind::Messages, annotations.get(index).map(Annotation::size)),
             Body::Occupancy(_) | Body::Summary(_) => return,
         };
         if let Some(size) = size {

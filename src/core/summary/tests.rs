@@ -3,22 +3,16 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::core::{
-    message::MessageRef,
+    operation::MessageRef,
     serial::{Epoch, Serial},
 };
 
 const METHODS: [&str; 5] = ["total", "flag", "distinct", "unique", "multiple"];
 
-fn annotation(
-    method: &str,
-    action: AnnotationAction,
-    name: &str,
-    client: Option<&str>,
-    count: Option<u32>,
-) -> Annotation {
+fn annotation(method: &str, is_delete: bool, name: &str, client: Option<&str>, count: Option<u64>) -> Annotation {
     Annotation {
         target: MessageRef { serial: Serial::at(Epoch::new(1), (1, 0)), index: 0 },
-        action,
+        is_delete,
         kind: format!("r:{method}.v1").into(),
         name: name.into(),
         count,
@@ -29,11 +23,11 @@ fn annotation(
 }
 
 fn create(method: &str, name: &str, client: &str) -> Annotation {
-    annotation(method, AnnotationAction::Create, name, Some(client), None)
+    annotation(method, false, name, Some(client), None)
 }
 
 fn delete(method: &str, name: &str, client: &str) -> Annotation {
-    annotation(method, AnnotationAction::Delete, name, Some(client), None)
+    annotation(method, true, name, Some(client), None)
 }
 
 fn sum(annotations: &[Annotation]) -> Summary {
@@ -56,8 +50,8 @@ fn each_method_counts_in_its_own_way() {
     assert_eq!(shown(&twice("distinct", "👍")), json!({"r:distinct.v1": {"👍": two}}));
     assert_eq!(shown(&twice("unique", "👍")), json!({"r:unique.v1": {"👍": two}}));
     let mut votes = twice("multiple", "👍").to_vec();
-    votes.push(annotation("multiple", AnnotationAction::Create, "👍", Some("a"), Some(8)));
-    votes.push(annotation("multiple", AnnotationAction::Create, "👍", None, Some(4)));
+    votes.push(annotation("multiple", false, "👍", Some("a"), Some(8)));
+    votes.push(annotation("multiple", false, "👍", None, Some(4)));
     let expected = json!({
         "total": 15, "clientIds": {"b": 2, "a": 9}, "totalUnidentified": 4, "totalClientIds": 2, "clipped": false
     });
@@ -127,11 +121,10 @@ fn what_is_sent_is_bounded() {
 }
 
 fn annotations() -> impl Strategy<Value = Vec<Annotation>> {
-    let one = (0..METHODS.len(), any::<bool>(), 0..3_u8, prop::option::of(0..4_u8), prop::option::of(1..5_u32));
-    let one = one.prop_map(|(method, is_create, name, client, count)| {
-        let action = if is_create { AnnotationAction::Create } else { AnnotationAction::Delete };
+    let one = (0..METHODS.len(), any::<bool>(), 0..3_u8, prop::option::of(0..4_u8), prop::option::of(1..5_u64));
+    let one = one.prop_map(|(method, is_delete, name, client, count)| {
         let client = client.map(|client| format!("c{client}"));
-        annotation(METHODS[method], action, &format!("n{name}"), client.as_deref(), count)
+        annotation(METHODS[method], is_delete, &format!("n{name}"), client.as_deref(), count)
     });
     prop::collection::vec(one, 0..60)
 }
@@ -150,11 +143,11 @@ proptest! {
         }
         for method in METHODS {
             for name in ["n0", "n1", "n2", ""] {
-                summary.apply(&annotation(method, AnnotationAction::Delete, name, None, Some(1_000)));
+                summary.apply(&annotation(method, true, name, None, Some(1_000)));
                 for client in ["c0", "c1", "c2", "c3"] {
                     summary.apply(&delete(method, name, client));
                 }
-                (0..60).for_each(|_| summary.apply(&annotation(method, AnnotationAction::Delete, name, None, None)));
+                (0..60).for_each(|_| summary.apply(&annotation(method, true, name, None, None)));
             }
         }
         prop_assert_eq!((summary.bytes(), summary.is_empty()), (0, true));

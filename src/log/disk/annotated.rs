@@ -3,14 +3,18 @@
 use std::ops::ControlFlow;
 
 use crate::{
-    core::{message::MessageRef, serial::Place, summaries::Annotated},
+    core::{
+        operation::{MessageRef, Touch},
+        serial::Place,
+        summaries::Annotated,
+    },
     limits,
     log::{
         AnnotatedRead,
         disk::{
             open_channel::State,
             past::{DiskPast, Question, behind},
-            rows::{self, Slice},
+            rows,
         },
     },
     store::{
@@ -55,8 +59,8 @@ impl Question for AnnotatedReading {
             }
         };
         let mut places = Vec::new();
-        let slice = Slice { after: *upto, before: Some(behind(newest)) };
-        rows::annotating(rows, row.id, message, slice, Order::Rising, |place| {
+        let span = (*upto, Some(behind(newest)));
+        rows::touching(rows, row.id, message, Touch::Annotation, span, Order::Rising, |place| {
             places.push(place);
             if places.len() < limits::READ_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;

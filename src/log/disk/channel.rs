@@ -6,7 +6,8 @@ use crate::{
     core::{
         dedupe::Known,
         history::Query,
-        message::{Entry, MessageRef},
+        message::Entry,
+        operation::MessageRef,
         replay::{Choice, Found, Past, Wanted},
         serial::Mint,
         window::Bounds,
@@ -14,14 +15,14 @@ use crate::{
     ids::ChannelName,
     limits,
     log::{
-        AnnotatedRead, ChannelLog, Later, PageRead,
+        AnnotatedRead, ChannelLog, Later, MessageRead, PageRead,
         disk::{
             DiskLog,
             annotated::AnnotatedReading,
-            encoding,
+            encoding, messages,
             open_channel::OpenChannel,
-            past::{DiskPast, PageReading, Reading},
-            rows::{self, ANNOTATIONS, ChannelRow, ENTRIES, PRESENCE},
+            past::{DiskPast, MessageReading, PageReading, Reading},
+            rows::{self, BY_MESSAGE, ChannelRow, ENTRIES, PRESENCE},
         },
     },
     store::{StoreError, engine::Writing},
@@ -68,7 +69,7 @@ impl ChannelLog for DiskChannel {
         drop(state);
 
         let is_presence = !entry.presence().is_empty();
-        let annotating = rows::annotation_keys(open.row.id, &entry);
+        let touch_keys = messages::touch_keys(open.row.id, &entry);
         let work = move |rows: &mut Writing<'_>| {
             if let Some((name, row)) = &row {
                 note_row(rows, name, row, skew)?;
@@ -76,7 +77,9 @@ impl ChannelLog for DiskChannel {
             if is_presence {
                 rows.put(PRESENCE, &key, &[])?;
             }
-            annotating.iter().try_for_each(|key| rows.put(ANNOTATIONS, key, &[]))?;
+            for key in &touch_keys {
+                rows.put(BY_MESSAGE, key, &[])?;
+            }
             rows.put(ENTRIES, &key, &value)
         };
         let (bounds, done) = (self.bounds, later());
@@ -124,8 +127,12 @@ impl ChannelLog for DiskChannel {
         self.past.answer(PageReading::new(query.clone()), later)
     }
 
-    fn annotated(&self, message: MessageRef, later: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
-        self.past.answer(AnnotatedReading::new(message), later)
+    fn newest(&self, target: MessageRef, later: Later<'_, MessageRead>) -> Poll<MessageRead> {
+        self.past.answer(MessageReading(target), later)
+    }
+
+    fn annotated(&self, target: MessageRef, later: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
+        self.past.answer(AnnotatedReading::new(target), later)
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

@@ -6,10 +6,10 @@ use bytestring::ByteString;
 
 use crate::{
     core::{
-        annotation::{Annotation, AnnotationAction},
-        message::{Body, Data, Entry, EntryId, Extras, Message, MessageRef, Payload},
+        message::{Body, Data, Entry, EntryId, Extras, Message, Payload},
+        operation::{Annotation, Change, MessageRef, Operation, Origin, Version},
         presence::{PresenceAction, PresenceEvent},
-        serial::{Epoch, Serial},
+        serial::Serial,
     },
     ids::{ChannelName, ClientId, ConnectionId, Timestamp},
     limits,
@@ -27,7 +27,8 @@ const ID_ITEM: u8 = 3;
 
 const MESSAGES: u8 = 0;
 const PRESENCE: u8 = 1;
-const ANNOTATIONS: u8 = 2;
+const OPERATION: u8 = 2;
+const ANNOTATIONS: u8 = 3;
 
 const DATA_NONE: u8 = 0;
 const DATA_TEXT: u8 = 1;
@@ -40,8 +41,7 @@ const ENTER: u8 = 0;
 const LEAVE: u8 = 1;
 const UPDATE: u8 = 2;
 
-const CREATE: u8 = 0;
-const DELETE: u8 = 1;
+const CHANGES: [Change; 3] = [Change::Update, Change::Delete, Change::Append];
 
 /// The bytes of an entry that is no occupancy.
 pub fn encode(entry: &Entry) -> Vec<u8> {
@@ -75,6 +75,10 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
             for event in events {
                 out.event(event);
             }
+        }
+        Body::Operation(operation) => {
+            out.0.push(OPERATION);
+            out.operation(operation);
         }
         Body::Annotations(annotations) => {
             out.0.push(ANNOTATIONS);
@@ -110,26 +114,30 @@ pub fn decode(channel: &ChannelName, serial: Serial, bytes: Bytes) -> Option<Ent
     let body = match from.byte()? {
         MESSAGES => Body::Messages(from.list(In::message)?),
         PRESENCE => Body::Presence(from.list(In::event)?),
-        ANNOTATIONS => Body::Annotations(from.list(|from| from.annotation(serial.epoch()))?),
+        OPERATION => Body::Operation(Box::new(from.operation(serial)?)),
+        ANNOTATIONS => Body::Annotations(from.list(|from| from.annotation(serial))?),
         _ => return None,
     };
     let is_whole = from.0.is_empty();
     is_whole.then(|| Entry::new(channel.clone(), serial, timestamp, publisher, id, body))
 }
 
-/// Whether the entry has presence events.
+/// Whether the entry has presence events, by what stands before its items: of a long entry the rest is not looked at.
 pub fn is_presence(bytes: &[u8]) -> bool {
-    kind(bytes) == Some(PRESENCE)
+    kind_of(bytes) == Some(PRESENCE)
 }
 
-/// Whether the entry has annotations.
-pub fn is_annotations(bytes: &[u8]) -> bool {
-    kind(bytes) == Some(ANNOTATIONS)
+/// Whether it concerns messages that were published before it.
+pub fn touches(bytes: &[u8]) -> bool {
+    matches!(kind_of(bytes), Some(OPERATION | ANNOTATIONS))
 }
 
-/// By what stands before its items: of a long entry the rest is not looked at.
-fn kind(bytes: &[u8]) -> Option<u8> {
-    let from = &mut In(Bytes::copy_from_slice(&bytes[..bytes.len().min(HEAD_BYTES)]));
+fn kind_of(bytes: &[u8]) -> Option<u8> {
+    let head = &bytes[..bytes.len().min(HEAD_BYTES)];
+    kind(&mut In(Bytes::copy_from_slice(head)))
+}
+
+fn kind(from: &mut In) -> Option<u8> {
     from.byte()?;
     from.number()?;
     from.option(In::connection)?;
@@ -205,20 +213,37 @@ impl Out {
         self.extras(message.extras.as_deref());
     }
 
-    /// Its message is of the same log.
+    fn target(&mut self, target: MessageRef) {
+        let ((millis, counter), index) = target.place();
+        self.number(millis);
+        self.number(counter.into());
+        self.number(index.into());
+    }
+
+    fn operation(&mut self, operation: &Operation) {
+        let Operation { target, change, message, origin, version, digest, .. } = operation;
+        self.target(*target);
+        self.0.push(CHANGES.iter().position(|known| known == change).unwrap_or_default() as u8);
+        self.0.extend_from_slice(&digest.to_be_bytes());
+        self.bytes(origin.id.as_bytes());
+        self.number(origin.timestamp.millis());
+        self.option(origin.publisher, |out, connection| out.0.extend_from_slice(&connection.to_bytes()));
+        self.option(version.client_id.as_ref(), |out, id| out.bytes(id.as_str().as_bytes()));
+        self.option(version.description.as_ref(), |out, text| out.bytes(text.as_bytes()));
+        self.extras(version.metadata.as_deref());
+        self.message(message);
+    }
+
     fn annotation(&mut self, annotation: &Annotation) {
-        self.0.push(match annotation.action {
-            AnnotationAction::Create => CREATE,
-            AnnotationAction::Delete => DELETE,
-        });
-        let ((millis, counter), index) = annotation.target.place();
-        [millis, counter.into(), index.into()].into_iter().for_each(|number| self.number(number));
-        self.bytes(annotation.kind.as_bytes());
-        self.bytes(annotation.name.as_bytes());
-        self.option(annotation.count, |out, count| out.number(count.into()));
-        self.option(annotation.client_id.as_ref(), |out, id| out.bytes(id.as_str().as_bytes()));
-        self.payload(&annotation.payload);
-        self.extras(annotation.extras.as_deref());
+        let Annotation { target, is_delete, kind, name, count, client_id, payload, extras } = annotation;
+        self.target(*target);
+        self.0.push(u8::from(*is_delete));
+        self.bytes(kind.as_bytes());
+        self.bytes(name.as_bytes());
+        self.option(*count, |out, count| out.number(count));
+        self.option(client_id.as_ref(), |out, id| out.bytes(id.as_str().as_bytes()));
+        self.payload(payload);
+        self.extras(extras.as_deref());
     }
 
     fn event(&mut self, event: &PresenceEvent) {
@@ -319,20 +344,36 @@ impl In {
         })
     }
 
-    fn annotation(&mut self, epoch: Epoch) -> Option<Annotation> {
-        let action = match self.byte()? {
-            CREATE => AnnotationAction::Create,
-            DELETE => AnnotationAction::Delete,
-            _ => return None,
-        };
-        let place = (self.number()?, u16::try_from(self.number()?).ok()?);
+    fn target(&mut self, serial: Serial) -> Option<MessageRef> {
+        let (millis, counter) = (self.number()?, u16::try_from(self.number()?).ok()?);
         let index = u16::try_from(self.number()?).ok()?;
+        Some(MessageRef { serial: Serial::at(serial.epoch(), (millis, counter)), index })
+    }
+
+    fn operation(&mut self, serial: Serial) -> Option<Operation> {
+        let target = self.target(serial)?;
+        let change = *CHANGES.get(usize::from(self.byte()?))?;
+        let digest = u64::from_be_bytes(self.take(8)?[..].try_into().ok()?);
+        let origin = Origin {
+            id: self.text()?,
+            timestamp: Timestamp::from_millis(self.number()?),
+            publisher: self.option(Self::connection)?,
+        };
+        let version = Version {
+            client_id: self.option(Self::client)?,
+            description: self.option(Self::text)?,
+            metadata: self.option(Self::extras)?,
+        };
+        Some(Operation::stored(target, change, self.message()?, origin, version, digest))
+    }
+
+    fn annotation(&mut self, serial: Serial) -> Option<Annotation> {
         Some(Annotation {
-            target: MessageRef { serial: Serial::at(epoch, place), index },
-            action,
+            target: self.target(serial)?,
+            is_delete: self.byte()? == IS,
             kind: self.text()?,
             name: self.text()?,
-            count: self.option(|from| u32::try_from(from.number()?).ok())?,
+            count: self.option(Self::number)?,
             client_id: self.option(Self::client)?,
             payload: self.payload()?,
             extras: self.option(Self::extras)?,

@@ -5,18 +5,16 @@
 //! | `channels` | app (6 bytes), name | [`ChannelRow`] |
 //! | `entries` | number of the channel (8), serial: ms (8), counter (2); big-endian, so that they sort as the log does | `encoding` |
 //! | `presence` | the same, of entries with presence events | nothing |
-//! | `annotations` | number of the channel (8), place of a message (10), its index (2), place of an entry that annotates it | nothing |
+//! | `by_message` | number of the channel (8), place of a message (10), its index (2), [`Touch`] (1), place of an entry that concerns it (10) | nothing |
 
-use std::{
-    collections::BTreeSet,
-    ops::{Bound, ControlFlow},
-};
+use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
 use crate::{
     core::{
-        message::{Entry, MessageRef},
+        message::Entry,
+        operation::{MessageRef, Touch},
         serial::{Epoch, Place, Serial},
     },
     ids::{AppId, ChannelName},
@@ -30,11 +28,10 @@ use crate::{
 pub const CHANNELS: Table = Table("channels");
 pub const ENTRIES: Table = Table("entries");
 pub const PRESENCE: Table = Table("presence");
-pub const ANNOTATIONS: Table = Table("annotations");
+pub const BY_MESSAGE: Table = Table("by_message");
 
 const APP_BYTES: usize = 6;
 const ENTRY_KEY_BYTES: usize = 18;
-const PLACE_BYTES: usize = 10;
 /// Without and with [`ChannelRow::skew`].
 const ROW_VERSIONS: [u8; 2] = [1, 2];
 /// Before the first entry of any log.
@@ -100,17 +97,22 @@ impl ChannelRow {
         } else {
             None
         };
-        let (&[last, dropped, counted], []) = rest.as_chunks::<PLACE_BYTES>() else {
+        let (&[last, dropped, counted], []) = rest.as_chunks::<10>() else {
             return None;
+        };
+        let place = |place: [u8; 10]| {
+            let (millis, counter) = place.split_first_chunk()?;
+            let counter = u16::from_be_bytes(counter.try_into().ok()?);
+            Some((u64::from_be_bytes(*millis), counter))
         };
         Some(Self {
             id,
             epoch: Epoch::new(epoch),
             is_window: is_window == 1,
-            last: place_of(&last)?,
-            dropped: place_of(&dropped)?,
+            last: place(last)?,
+            dropped: place(dropped)?,
             bytes,
-            counted: place_of(&counted)?,
+            counted: place(counted)?,
             skew,
         })
     }
@@ -138,42 +140,9 @@ pub fn entry_key(id: u64, (millis, counter): Place) -> [u8; ENTRY_KEY_BYTES] {
 pub fn entry_place(key: &[u8]) -> Option<(u64, Place)> {
     let key: &[u8; ENTRY_KEY_BYTES] = key.try_into().ok()?;
     let (id, rest) = key.split_first_chunk()?;
-    Some((u64::from_be_bytes(*id), place_of(rest)?))
-}
-
-/// Of an entry at `place` that annotates a message.
-pub fn annotation_key(id: u64, message: MessageRef, place: Place) -> Vec<u8> {
-    let of_message = entry_key(id, message.serial.place());
-    [&of_message[..], &message.index.to_be_bytes(), &entry_key(id, place)[ENTRY_KEY_BYTES - PLACE_BYTES..]].concat()
-}
-
-/// The rows of an entry that annotates messages.
-pub fn annotation_keys(id: u64, entry: &Entry) -> Vec<Vec<u8>> {
-    let targets: BTreeSet<MessageRef> = entry.annotations().iter().map(|annotation| annotation.target).collect();
-    targets.into_iter().map(|message| annotation_key(id, message, entry.serial.place())).collect()
-}
-
-/// Visits the places behind `slice.after` of the entries that annotate a message.
-pub fn annotating(
-    rows: &mut impl Rows,
-    id: u64,
-    message: MessageRef,
-    slice: Slice,
-    order: Order,
-    mut visit: impl FnMut(Place) -> ControlFlow<()>,
-) -> Result<(), StoreError> {
-    let from = annotation_key(id, message, slice.after);
-    let to = annotation_key(id, message, slice.before.unwrap_or((u64::MAX, u16::MAX)));
-    let span = (Bound::Excluded(&from[..]), Bound::Excluded(&to[..]));
-    rows.visit(ANNOTATIONS, span, order, &mut |key, _| {
-        let place = key.len().checked_sub(PLACE_BYTES).and_then(|at| place_of(&key[at..]));
-        place.map(&mut visit).ok_or_else(|| StoreError::damaged(format!("row {}", hex::encode(key))))
-    })
-}
-
-fn place_of(bytes: &[u8]) -> Option<Place> {
-    let (millis, counter) = bytes.split_first_chunk()?;
-    Some((u64::from_be_bytes(*millis), u16::from_be_bytes(counter.try_into().ok()?)))
+    let (millis, counter) = rest.split_first_chunk()?;
+    let counter = u16::from_be_bytes(counter.try_into().ok()?);
+    Some((u64::from_be_bytes(*id), (u64::from_be_bytes(*millis), counter)))
 }
 
 /// What is known of a channel, if the file knows it.
@@ -218,7 +187,7 @@ impl Slice {
 
 /// An entry as it is stored.
 pub struct Stored<'a> {
-    name: &'a ChannelName,
+    pub name: &'a ChannelName,
     pub serial: Serial,
     pub value: &'a [u8],
 }
@@ -227,6 +196,11 @@ impl Stored<'_> {
     pub fn entry(&self) -> Result<Entry, StoreError> {
         let entry = encoding::decode(self.name, self.serial, Bytes::copy_from_slice(self.value));
         entry.ok_or_else(|| StoreError::damaged(format!("entry {}", self.serial)))
+    }
+
+    /// Whether it concerns messages that were published before it.
+    pub fn touches(&self) -> bool {
+        encoding::touches(self.value)
     }
 
     /// Whether it is one of presence events.
@@ -286,6 +260,49 @@ pub fn raw_entries(
     let to = entry_key(id, slice.before.unwrap_or((u64::MAX, u16::MAX)));
     let span = (Bound::Excluded(&from[..]), Bound::Excluded(&to[..]));
     rows.visit(table, span, order, visit)
+}
+
+/// That the entry at a place concerns a message.
+pub fn touch_key(id: u64, target: MessageRef, touch: Touch, (millis, counter): Place) -> Vec<u8> {
+    let mut key = entry_key(id, target.serial.place()).to_vec();
+    key.extend_from_slice(&target.index.to_be_bytes());
+    key.push(touch as u8);
+    key.extend_from_slice(&millis.to_be_bytes());
+    key.extend_from_slice(&counter.to_be_bytes());
+    key
+}
+
+/// Visits the places of the entries that concern a message in one way, between two places, both left out.
+pub fn touching(
+    rows: &mut impl Rows,
+    id: u64,
+    target: MessageRef,
+    touch: Touch,
+    (after, before): (Place, Option<Place>),
+    order: Order,
+    mut visit: impl FnMut(Place) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let from = touch_key(id, target, touch, after);
+    let to = touch_key(id, target, touch, before.unwrap_or((u64::MAX, u16::MAX)));
+    let span = (Bound::Excluded(&from[..]), Bound::Excluded(&to[..]));
+    rows.visit(BY_MESSAGE, span, order, &mut |key, _| {
+        let place = key.last_chunk::<10>().and_then(|place| place.split_first_chunk());
+        let place = place.and_then(|(millis, counter)| {
+            Some((u64::from_be_bytes(*millis), u16::from_be_bytes(counter.try_into().ok()?)))
+        });
+        place.map(&mut visit).ok_or_else(|| StoreError::damaged(format!("row {}", hex::encode(key))))
+    })
+}
+
+/// Whether anything concerns a message of the channel that was published before it.
+pub fn touches_any(rows: &mut impl Rows, id: u64) -> Result<bool, StoreError> {
+    let (from, to) = (entry_key(id, NOWHERE), entry_key(id, (u64::MAX, u16::MAX)));
+    let mut is_any = false;
+    rows.visit(BY_MESSAGE, (Bound::Excluded(&from[..]), Bound::Excluded(&to[..])), Order::Rising, &mut |_, _| {
+        is_any = true;
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(is_any)
 }
 
 #[cfg(test)]

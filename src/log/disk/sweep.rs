@@ -12,8 +12,6 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use bytes::Bytes;
-
 use crate::{
     core::serial::{Place, Serial},
     ids::ChannelName,
@@ -21,8 +19,8 @@ use crate::{
     log::disk::{
         DiskLog, Retention,
         agenda::Agenda,
-        encoding,
-        rows::{self, ANNOTATIONS, CHANNELS, ChannelRow, ENTRIES, PRESENCE, Slice},
+        encoding, messages,
+        rows::{self, BY_MESSAGE, CHANNELS, ChannelRow, ENTRIES, PRESENCE, Slice, Stored},
     },
     store::{
         StoreError,
@@ -201,7 +199,7 @@ impl DiskLog {
             let Some(mut row) = rows::channel(rows, &name)? else {
                 return Ok(());
             };
-            let (mut old, mut annotating) = (Vec::new(), Vec::new());
+            let (mut old, mut touch_keys) = (Vec::new(), Vec::new());
             let upto = Slice { before: Some((counted.counted.0, counted.counted.1 + 1)), ..Slice::ALL };
             rows::raw_entries(rows, ENTRIES, row.id, upto, Order::Rising, &mut |key, value| {
                 let Some((_, place)) = rows::entry_place(key) else {
@@ -213,11 +211,10 @@ impl DiskLog {
                 }
                 row.bytes = row.bytes.saturating_sub((key.len() + value.len()) as u64);
                 row.dropped = place;
+                let stored = Stored { name: &name, serial: Serial::at(row.epoch, place), value };
+                // What cannot be read concerns nothing, and goes like the rest.
+                touch_keys.extend(messages::touch_keys_of(row.id, &stored).unwrap_or_default());
                 old.push((key.to_vec(), encoding::is_presence(value)));
-                if encoding::is_annotations(value) {
-                    let entry = encoding::decode(&name, Serial::at(row.epoch, place), Bytes::copy_from_slice(value));
-                    annotating.extend(entry.iter().flat_map(|entry| rows::annotation_keys(row.id, entry)));
-                }
                 Ok(ControlFlow::Continue(()))
             })?;
             row.last = row.last.max(row.dropped);
@@ -227,8 +224,8 @@ impl DiskLog {
                     rows.remove(PRESENCE, key)?;
                 }
             }
-            for key in &annotating {
-                rows.remove(ANNOTATIONS, key)?;
+            for key in &touch_keys {
+                rows.remove(BY_MESSAGE, key)?;
             }
             let _ = told.send(old.len() as u64);
             rows::put_channel(rows, &name, &row)

@@ -3,8 +3,8 @@
 
 use crate::{
     core::{
-        annotation::Annotation,
-        message::{EntryId, MessageRef},
+        message::EntryId,
+        operation::{Annotation, MessageRef},
     },
     error::{Fault, Found},
     limits,
@@ -14,16 +14,6 @@ use crate::{
         wire::WireAnnotation,
     },
 };
-
-/// What a message is named by in frames, paths and annotations.
-const RULE: &str = "the serial of a message of this channel";
-
-/// # Errors
-/// [`Fault::BadParameter`] when it is no serial of a message.
-pub fn message_of(serial: &str, name: &'static str) -> Result<MessageRef, Fault> {
-    let bad = || Fault::BadParameter { name, found: Found::text(serial), rule: RULE };
-    MessageRef::parse(serial).ok_or_else(bad)
-}
 
 /// Annotations that may be published together, and what the client knows them by. `target`: the message that they are all
 /// for; none: each says it.
@@ -53,18 +43,14 @@ pub fn check(
 
 fn one(annotation: WireAnnotation, target: Option<MessageRef>, publisher: &Publisher<'_>) -> Result<Annotation, Fault> {
     let named = annotation.message_serial.as_deref();
-    let named = named.map(|serial| message_of(serial, "annotations[].messageSerial")).transpose()?;
     let target = match (named, target) {
-        (Some(named), Some(target)) if named != target => {
-            let (found, rule) =
-                (Found::optional(annotation.message_serial.as_deref()), "the serial in the path, or none");
-            return Err(Fault::BadParameter { name: "annotations[].messageSerial", found, rule });
+        (None, Some(target)) => target,
+        (Some(named), Some(target)) if MessageRef::parse(named) == Some(target) => target,
+        (named, Some(_)) => return Err(bad_target(named, "the serial in the path, or none")),
+        (named, None) => {
+            let rule = "the serial of a message of this channel";
+            named.and_then(MessageRef::parse).ok_or_else(|| bad_target(named, rule))?
         }
-        (named, target) => named.or(target).ok_or_else(|| Fault::BadParameter {
-            name: "annotations[].messageSerial",
-            found: Found::nothing(),
-            rule: RULE,
-        })?,
     };
     let own = publisher.connection.map(|own| own.to_string());
     if annotation.connection_id.is_some() && annotation.connection_id.as_deref() != own.as_deref() {
@@ -74,4 +60,8 @@ fn one(annotation: WireAnnotation, target: Option<MessageRef>, publisher: &Publi
     let mut annotation = annotation.into_annotation(target, client_id)?;
     claim(&mut annotation.extras, publisher.user_claim);
     Ok(annotation)
+}
+
+fn bad_target(found: Option<&str>, rule: &'static str) -> Fault {
+    Fault::BadParameter { name: "annotations[].messageSerial", found: Found::optional(found), rule }
 }

@@ -3,14 +3,14 @@
 use actix_web::web;
 
 use crate::{
-    core::capability::Operation,
+    core::{capability::Operation, history::Kind},
     edge::http::body::charge_to,
     error::{Fault, Found},
     ids::ClientId,
     limits,
     protocols::ably::{
-        annotations::message_of,
-        rest::{answer::RestAnswer, call::Call, publish::Target},
+        operate::message_ref,
+        rest::{answer::RestAnswer, call::Call, history, publish::Target},
         wire,
     },
 };
@@ -24,7 +24,7 @@ pub async fn annotate(
 ) -> Result<RestAnswer, Fault> {
     let caller = call.caller()?;
     let target = Target::of(&caller, channel, Operation::AnnotationPublish)?;
-    let message = message_of(serial, "serial")?;
+    let message = message_ref(Some(serial))?;
     charge_to(call.http, call.broker().accounts.app(caller.access.app.id));
     let (format, body) = call.body(payload, limits::REQUEST_BODY_BYTES).await?;
     let annotations = wire::decode_annotations(format, &body)?;
@@ -32,11 +32,17 @@ pub async fn annotate(
     Ok(RestAnswer::created(call.encode(&published)))
 }
 
+/// GET `/channels/{c}/messages/{serial}/annotations`: oldest first.
+pub async fn annotations(call: &Call<'_>, channel: String, serial: &str) -> Result<RestAnswer, Fault> {
+    let operations = [Operation::AnnotationSubscribe, Operation::History];
+    history::read(call, channel, Kind::Annotations(message_ref(Some(serial))?), &operations).await
+}
+
 /// GET `/channels/{c}/messages/{serial}/client-summary?forClientId=`: of the caller, unless it says of whom.
 pub async fn client_summary(call: &Call<'_>, channel: String, serial: &str) -> Result<RestAnswer, Fault> {
     let operations = [Operation::AnnotationSubscribe, Operation::History, Operation::Subscribe];
     let (caller, _, channel) = call.channel(channel, &operations)?;
-    let message = message_of(serial, "serial")?;
+    let message = message_ref(Some(serial))?;
     let named = call.query.get("forClientId");
     let client = named.map_or_else(|| caller.identity.known().cloned(), ClientId::new);
     let client = client.ok_or_else(|| Fault::BadParameter {
@@ -44,7 +50,6 @@ pub async fn client_summary(call: &Call<'_>, channel: String, serial: &str) -> R
         found: Found::optional(named),
         rule: "a clientId, or none for that of the caller",
     })?;
-    caller.access.app.check_mutable(&channel)?;
     let summary = call.broker().summary(&channel, message, Some(client)).await?;
     Ok(RestAnswer::ok(call.encode(&summary)))
 }

@@ -20,6 +20,10 @@ pub enum Endpoint {
     BatchPublish,
     BatchPresence,
     Messages(String),
+    /// One message of a channel, by its serial.
+    Message(String, String),
+    Change(String, String),
+    Versions(String, String),
     PresenceHistory(String),
     Presence(String),
     /// Of a message by its serial.
@@ -61,6 +65,14 @@ impl Endpoint {
             ["channels", name] => read.then(|| Self::Status(name.to_owned())),
             ["channels", name, "messages"] if write => Some(Self::Publish(name.to_owned())),
             ["channels", name, "messages" | "history"] => read.then(|| Self::Messages(name.to_owned())),
+            ["channels", _, "messages", ""] => return Err(NO_PATH),
+            ["channels", name, "messages", serial] if *method == Method::PATCH => {
+                Some(Self::Change(name.to_owned(), serial.to_owned()))
+            }
+            ["channels", name, "messages", serial] => read.then(|| Self::Message(name.to_owned(), serial.to_owned())),
+            ["channels", name, "messages", serial, "versions"] => {
+                read.then(|| Self::Versions(name.to_owned(), serial.to_owned()))
+            }
             ["channels", name, "presence"] => read.then(|| Self::Presence(name.to_owned())),
             ["channels", name, "presence", "history"] => read.then(|| Self::PresenceHistory(name.to_owned())),
             ["channels", name, "messages", serial, "annotations"] => {
@@ -86,6 +98,7 @@ fn methods_of(segments: &[&str]) -> &'static str {
     match segments {
         ["keys", ..] | ["apps"] | ["messages"] => "POST",
         ["apps", _] => "DELETE",
+        ["channels", _, "messages", _] => "GET, HEAD, PATCH",
         ["channels", _, "messages"] | ["channels", _, "messages", _, "annotations"] | ["stats"] => "GET, HEAD, POST",
         _ => "GET, HEAD",
     }
@@ -135,6 +148,8 @@ mod tests {
             ("POST", "/channels/a/presence", "GET, HEAD"),
             ("POST", "/channels/a/history", "GET, HEAD"),
             ("GET", "/apps", "POST"),
+            ("PUT", "/channels/a/messages/s", "GET, HEAD, PATCH"),
+            ("POST", "/channels/a/messages/s/versions", "GET, HEAD"),
             ("GET", "/apps/x", "DELETE"),
             ("DELETE", "/keys/x.y/requestToken", "POST"),
             ("DELETE", "/channels/a/messages/b/annotations", "GET, HEAD, POST"),

@@ -12,7 +12,8 @@ use crate::{
     core::{
         capability::Operation,
         command::Publish,
-        message::{Body, EntryId, MessageRef},
+        message::{Body, EntryId},
+        operation::MessageRef,
     },
     edge::http::body::charge_to,
     error::Fault,

@@ -171,7 +171,7 @@ impl Cursor {
             return Err(Fault::BadParameter { name: "start", found: Found::number(start), rule: "not after end" });
         }
         let start_of = |moment| Interval::at(unit, Timestamp::from_millis(moment)).start.millis();
-        let forwards = history::is_forwards(query, false)?;
+        let forwards = history::is_forwards(query)?;
         Ok(Self {
             unit,
             start: start_of(start),

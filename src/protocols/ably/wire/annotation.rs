@@ -16,11 +16,13 @@ use super::{
 };
 use crate::{
     core::{
-        annotation::{Annotation, AnnotationAction},
-        message::{Entry, Extras, MessageRef},
+        annotation::check,
+        message::{Entry, Extras},
+        operation::{Annotation, MessageRef},
     },
     error::{Fault, Found},
     ids::{ClientId, ConnectionId, Timestamp},
+    limits,
 };
 
 /// An annotation as a client sent it; nothing of it has been judged.
@@ -64,31 +66,29 @@ impl WireAnnotation {
     /// # Errors
     /// What is wrong with it.
     pub fn into_annotation(self, target: MessageRef, client_id: Option<ClientId>) -> Result<Annotation, Fault> {
-        let bad = |name, found, rule| Fault::BadParameter { name, found, rule };
-        let action = match self.action {
-            0 => AnnotationAction::Create,
-            1 => AnnotationAction::Delete,
+        let is_delete = match self.action {
+            0 => false,
+            1 => true,
             other => {
                 let what = format!("annotations[].action: found {other}; allowed: 0 (create) or 1 (delete)");
                 return Err(Fault::Malformed { what: what.into() });
             }
         };
-        let count = self.count.map(|count| {
-            let fitting = u32::try_from(count).ok().filter(|count| *count > 0);
-            fitting
-                .ok_or_else(|| bad("annotations[].count", Found::number(count), "a whole number from 1 to 4294967295"))
-        });
+        if let Some(count) = self.count.filter(|count| *count == 0 || *count > limits::ANNOTATION_COUNT) {
+            let (name, rule) = ("annotations[].count", "a whole number from 1 to 1000000");
+            return Err(Fault::BadParameter { name, found: Found::number(count), rule });
+        }
         let annotation = Annotation {
             target,
-            action,
+            is_delete,
             kind: self.kind.unwrap_or_default(),
             name: self.name.unwrap_or_default(),
-            count: count.transpose()?,
+            count: self.count,
             client_id,
             payload: self.data.into_payload(self.encoding)?,
             extras: self.extras.check()?,
         };
-        annotation.check()?;
+        check(&annotation)?;
         Ok(annotation)
     }
 }
@@ -107,7 +107,7 @@ pub(super) struct AnnotationItem<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    count: Option<u32>,
+    count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,11 +124,8 @@ impl<'a> AnnotationItem<'a> {
     pub(super) fn new(entry: &'a Entry, index: usize, annotation: &'a Annotation, format: Format) -> Self {
         let Written { data, encoding } = Written::new(&annotation.payload, format);
         Self {
-            id: ItemId(entry, index),
-            action: match annotation.action {
-                AnnotationAction::Create => 0,
-                AnnotationAction::Delete => 1,
-            },
+            id: ItemId::Of(entry, index),
+            action: u8::from(annotation.is_delete),
             kind: &annotation.kind,
             message_serial: Shown(annotation.target),
             serial: ItemSerial(entry.serial, entry.original_index(index)),

@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     core::{
-        message::{Body, Entry, MessageRef, Summarised},
+        message::{Body, Entry, Summarised},
         occupancy::Occupancy,
+        operation::MessageRef,
         serial::Serial,
         summary::Digest,
         wire::{Slot, WireFormat},
@@ -100,6 +101,16 @@ pub(super) fn encode_by_serde(
                 EntryFrame { presence: Some(Listed(items)), ..EntryFrame::new(entry, Action::PRESENCE, channel) };
             encode_frame(format, &frame, room)
         }
+        Body::Operation(operation) => {
+            let item = MessageItem::of_operation(entry, operation, format);
+            let frame = EntryFrame {
+                id: None,
+                connection_id: None,
+                messages: Some([item]),
+                ..EntryFrame::new(entry, Action::MESSAGE, channel)
+            };
+            encode_frame(format, &frame, room)
+        }
         Body::Annotations(annotations) => {
             let items = annotations.iter().enumerate();
             let items = items.map(|(index, annotation)| AnnotationItem::new(entry, index, annotation, format));
@@ -125,7 +136,7 @@ pub(super) fn encode_by_serde(
 }
 
 fn room(entry: &Entry) -> usize {
-    let messages = entry.messages().iter();
+    let messages = entry.subjects().iter();
     let data = messages.map(|message| message.name.len() + message.payload.data.len());
     let events = entry.presence().iter();
     let data = data.chain(events.map(|event| event.payload.data.len()));
@@ -205,7 +216,7 @@ pub(super) struct Annotated<'a> {
 impl<'a> SummaryItem<'a> {
     fn new(entry: &'a Entry, summarised: &'a Summarised) -> Self {
         Self {
-            id: ItemId(entry, 0),
+            id: ItemId::Of(entry, 0),
             action: SUMMARY,
             name: &summarised.name,
             serial: Shown(summarised.message),
