@@ -73,6 +73,8 @@ reply_table! {
         InvalidFilter { why: Box<str> } => (40003, 400),
         #[error("the channel has as many different filters as it may have ({limit}); use one of them, or none")]
         TooManyFilters { limit: usize } => (42910, 429),
+        #[error("the summary of the message has as many {what} as it may have ({limit})")]
+        SummaryFull { what: &'static str, limit: usize } => (42910, 429),
         #[error("the credentials cannot be read: {why}")]
         UnreadableCredentials { why: &'static str } => (40005, 400),
         #[error("connectionId or connectionKey is not one of a live connection of this client")]
@@ -154,6 +156,12 @@ reply_table! {
         ModeNotRequested { mode: &'static str } => (40165, 401),
         #[error("the app has no key with this name")]
         KeyUnknown => (40400, 401),
+        #[error("the message is another client's: the credentials permit changes of one's own messages only")]
+        NotOwn => (40160, 401),
+        #[error("the credentials permit changes of one's own messages only, and the client is anonymous; connect with a clientId")]
+        NotOwnAnonymous => (40166, 401),
+        #[error("the messages of this channel cannot be changed; mutableMessages in the rule of its namespace allows it")]
+        NotMutable => (93002, 400),
         #[error("{what} not found")]
         NotFound { what: &'static str } => (40400, 404),
         #[error("{what} is off; set {setting} to turn it on")]
@@ -241,6 +249,7 @@ mod tests {
             Fault::Malformed { what: "x".into() },
             Fault::BodyUnreadable { format: "JSON", why: "x".into() },
             Fault::BadParameter { name: "limit", found: Found::nothing(), rule: "x" },
+            Fault::SummaryFull { what: "clients", limit: 1 },
             Fault::UnreadableCredentials { why: "x" },
             Fault::ForeignConnection,
             Fault::TooLarge { what: "x", size: 2, limit: 1 },
@@ -272,6 +281,9 @@ mod tests {
             Fault::RevocationByOtherKey,
             Fault::ModeNotRequested { mode: "PUBLISH" },
             Fault::NotFound { what: "app" },
+            Fault::NotOwn,
+            Fault::NotOwnAnonymous,
+            Fault::NotMutable,
             Fault::KeyUnknown,
             Fault::ConversationUnknown,
             Fault::TooManyConnects { why: "too many new WebSockets".into() },

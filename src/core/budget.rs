@@ -45,6 +45,8 @@ pub enum Kind {
     Connection,
     /// Ids of messages that were published, of token requests that were spent.
     SeenIds,
+    /// What the annotations of messages come to.
+    Summaries,
     Revocations,
     /// What waits for a user who is away, and pushes that are not due yet.
     Mailbox,
@@ -52,10 +54,12 @@ pub enum Kind {
     Transfer,
     /// Apps that were made by requests.
     App,
+    /// Messages that have grown by appends.
+    Versions,
 }
 
 impl Kind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Outbox,
         Self::PlainConnection,
         Self::RequestBody,
@@ -66,10 +70,12 @@ impl Kind {
         Self::Presence,
         Self::Connection,
         Self::SeenIds,
+        Self::Summaries,
         Self::Revocations,
         Self::Mailbox,
         Self::Transfer,
         Self::App,
+        Self::Versions,
     ];
 
     /// As metrics and refusals name it.
@@ -85,10 +91,12 @@ impl Kind {
             Self::Presence => "presence",
             Self::Connection => "connection",
             Self::SeenIds => "seen_ids",
+            Self::Summaries => "summaries",
             Self::Revocations => "revocations",
             Self::Mailbox => "mailbox",
             Self::Transfer => "transfer",
             Self::App => "app",
+            Self::Versions => "versions",
         }
     }
 }

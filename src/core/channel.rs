@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     core::{
-        budget::Account,
+        budget::{Account, Full},
         command::{
             Answer, Attach, Attached, AttachmentId, Detach, Effect, HubId, Leave, Now, Publish, Resubscribe, Start,
             Subscription,
@@ -15,9 +15,12 @@ use crate::{
         message::{Body, Draft, Entry, EntryId},
         modes::Modes,
         occupancy::Occupancy,
+        operation::{Annotation, MessageRef},
         presence::{MemberList, Members, PresenceAction},
         rules::Rules,
         serial::{Mint, Serial},
+        summaries::{Annotated, Summaries},
+        versions::Versions,
     },
     error::Fault,
     ids::{ChannelName, ConnectionId},
@@ -36,7 +39,15 @@ pub struct ChannelState {
     /// and those whose leave the log has refused.
     unsettled: Serial,
     seen: Seen,
+    /// Operations on messages that are on their way into the log.
+    pub versions: Versions,
+    /// None: no message was annotated lately.
+    summaries: Option<Box<Summaries>>,
+    /// Of the app.
+    account: Option<Account>,
 }
+
+const UNKNOWN: Fault = Fault::NotFound { what: "a message with this serial" };
 
 /// Who gives the entries of a channel their serials.
 #[derive(Debug)]
@@ -77,13 +88,25 @@ impl ChannelState {
 
     fn ordered(name: ChannelName, order: Order, members: Members) -> Self {
         let unsettled = order.head();
-        Self { name, order, subscriptions: Subscriptions::default(), members, unsettled, seen: Seen::default() }
+        Self {
+            name,
+            order,
+            subscriptions: Subscriptions::default(),
+            members,
+            unsettled,
+            seen: Seen::default(),
+            versions: Versions::default(),
+            summaries: None,
+            account: None,
+        }
     }
 
-    /// `account`, that of the app, pays for what is remembered of publishes and members.
+    /// `account`, that of the app, pays for what is remembered of publishes, members and summaries.
     pub fn charge_to(&mut self, account: &Account) {
         self.seen.charge_to(account.clone());
+        self.versions.charge_to(account.clone());
         self.members.charge_to(account);
+        self.account = Some(account.clone());
     }
 
     /// The newest entry; before the first one, a position that all entries follow.
@@ -131,6 +154,10 @@ impl ChannelState {
     /// The log has refused an entry that this state has made: its publisher may send it again.
     pub fn withdraw(&mut self, entry: &Entry) {
         self.seen.withdraw(&entry.id);
+        self.versions.withdrawn(entry);
+        if let (Body::Annotations(_), Some(summaries)) = (&entry.body, &mut self.summaries) {
+            summaries.withdrawn(entry);
+        }
         if entry.presence().iter().any(|event| event.action == PresenceAction::Leave) {
             self.unsettled = self.head();
         }
@@ -148,7 +175,7 @@ impl ChannelState {
             let session = id.session;
             return vec![Effect::Answer { hub, session, answer }];
         }
-        let subscription = Subscription { id, connection, filter, counted: rules.is_some() };
+        let subscription = Subscription { id, connection, filter, counted: rules.is_some(), since: self.head() };
         self.subscriptions.add(hub, subscription.clone());
         self.members.regain(connection);
         let members = self.members_for(&subscription, &start);
@@ -239,6 +266,10 @@ impl ChannelState {
     /// Lets those leave whose time to come back is over.
     pub fn expire(&mut self, now: Now) -> Vec<Effect> {
         self.seen.forget(now.uptime);
+        if let Some(summaries) = &mut self.summaries {
+            summaries.expire(now.wall);
+        }
+        self.summaries.take_if(|summaries| summaries.is_empty());
         let due = self.members.take_due(now.uptime);
         let leave = |connection| self.all_leave(connection);
         due.into_iter().filter_map(leave).collect()
@@ -255,7 +286,7 @@ impl ChannelState {
     /// # Errors
     /// Why nothing is published.
     pub fn judge(&mut self, now: Now, command: Publish) -> Result<Judged, Fault> {
-        let Publish { attached, publisher, mut id, body, is_ephemeral, account, refusal, .. } = command;
+        let Publish { attached, publisher, mut id, body, is_ephemeral, account, own_only, refusal, .. } = command;
         self.seen.forget(now.uptime);
         let content = Content::of(&id, &body);
         // Before anything else: what was acknowledged is acknowledged again, whatever has changed since.
@@ -281,10 +312,18 @@ impl ChannelState {
             (Body::Presence(events), Some(connection)) => {
                 Body::Presence(self.members.judge(connection, events, account.as_ref())?)
             }
+            (Body::Operation(mut operation), _) => {
+                self.versions.judge(&mut operation, own_only)?;
+                Body::Operation(operation)
+            }
+            (Body::Annotations(annotations), _) => {
+                self.summaries.as_mut().map_or(Err(UNKNOWN), |summaries| summaries.judge(&annotations))?;
+                Body::Annotations(annotations)
+            }
             (body, _) => body,
         };
         // Those of presence are few, and who leaves is not refused.
-        if let Body::Messages(_) = body {
+        if let Body::Messages(_) | Body::Operation(_) | Body::Annotations(_) = body {
             self.seen.make_room(&id)?;
         }
         let channel = self.name.clone();
@@ -301,18 +340,27 @@ impl ChannelState {
             Order::Own(mint) => mint.mint(now.wall),
             Order::Given(head) => *head,
         };
-        let timestamp = match draft.body {
+        let timestamp = match &draft.body {
             Body::Presence(_) => self.members.timestamp(now.wall),
-            Body::Messages(_) | Body::Occupancy(_) => now.wall,
+            Body::Operation(operation) => self.versions.timestamp(operation, now.wall),
+            _ => now.wall,
         };
         let entry = Arc::new(Entry::of(draft, serial, timestamp));
         self.seen.note(now.uptime, Known { id: entry.id.clone(), content, published: Published::of(&entry) });
         self.members.apply(&entry);
+        match (&entry.body, &mut self.summaries) {
+            (Body::Operation(_), _) => self.versions.stamped(&entry),
+            (Body::Annotations(_), Some(summaries)) => summaries.stamped(&entry),
+            _ => {}
+        }
         entry
     }
 
     /// The log has `entry`. Entries are taken in the log's order, each once.
     pub fn take(&mut self, now: Now, entry: &Entry) {
+        if let (Body::Annotations(_), Some(summaries)) = (&entry.body, &mut self.summaries) {
+            summaries.take(now.uptime, entry);
+        }
         // What this channel has stamped itself it knows.
         if let Order::Given(head) = &mut self.order {
             *head = entry.serial;
@@ -320,6 +368,46 @@ impl ChannelState {
             if let Some(known) = Known::of(entry) {
                 self.seen.note(now.uptime, known);
             }
+        }
+    }
+
+    /// A message that is to be [learned](Self::learn) before its annotations can be judged; none: all are known.
+    pub fn unknown_message(&self, annotations: &[Annotation]) -> Option<MessageRef> {
+        match &self.summaries {
+            Some(summaries) => summaries.unknown(annotations),
+            None => annotations.first().map(|annotation| annotation.target),
+        }
+    }
+
+    /// What the log has of a message and its annotations.
+    ///
+    /// # Errors
+    /// [`Fault::NotFound`], [`Fault::MemoryFull`]
+    pub fn learn(&mut self, message: MessageRef, read: Option<Annotated>) -> Result<(), Fault> {
+        let read = read.ok_or(UNKNOWN)?;
+        let summaries = self.summaries.get_or_insert_with(|| Box::new(Summaries::new(self.account.clone())));
+        summaries.learn(message, read).map_err(Full::to_fault)
+    }
+
+    pub fn annotated(&self, message: MessageRef) -> Option<&Annotated> {
+        self.summaries.as_ref()?.get(message)
+    }
+
+    /// When the next summary is due.
+    pub fn summaries_due(&self) -> Option<Duration> {
+        self.summaries.as_ref()?.next_due()
+    }
+
+    /// The summaries that are to be delivered now, and not kept.
+    pub fn take_summaries(&mut self, now: Now) -> Vec<Draft> {
+        let due = self.summaries.as_mut().map(|summaries| summaries.take_due(now.uptime)).unwrap_or_default();
+        due.into_iter().map(|summary| self.draft(None, summary, true)).collect()
+    }
+
+    /// Somebody comes back who has missed what came after `position`, summaries among it.
+    pub fn tell_summaries_again(&mut self, now: Now, position: Serial) {
+        if let Some(summaries) = &mut self.summaries {
+            summaries.tell_again(now.uptime, position.place());
         }
     }
 

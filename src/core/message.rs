@@ -10,8 +10,10 @@ use crate::{
     core::{
         dedupe::Content,
         occupancy::Occupancy,
+        operation::{Annotation, MessageRef, Operation},
         presence::PresenceEvent,
         serial::Serial,
+        summary::Digest,
         wire::{FORMATS, WireFormat},
     },
     ids::{ChannelName, ClientId, ConnectionId, Timestamp},
@@ -166,6 +168,37 @@ pub enum Body {
     Presence(Vec<PresenceEvent>),
     /// How many use the channel; always ephemeral.
     Occupancy(Box<Occupancy>),
+    /// A version of a message that was published before.
+    Operation(Box<Operation>),
+    /// Of messages that were published before.
+    Annotations(Vec<Annotation>),
+    /// What the annotations of one message come to; always ephemeral, because it follows from them.
+    Summary(Box<Summarised>),
+}
+
+impl Body {
+    /// Its items.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Messages(messages) => messages.len(),
+            Self::Presence(events) => events.len(),
+            Self::Annotations(annotations) => annotations.len(),
+            Self::Occupancy(_) | Self::Operation(_) | Self::Summary(_) => 1,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A message and the summary of its annotations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summarised {
+    pub message: MessageRef,
+    /// The message's own: some clients subscribe by it.
+    pub name: ByteString,
+    pub summary: Digest,
 }
 
 /// Where the ids of an entry's items come from (`docs/protocols/ably.md §3.8`). It is also what makes a
@@ -207,11 +240,11 @@ impl Entry {
         self.frames[format.slot().index()].get_or_init(|| format.encode(self))
     }
 
-    /// The messages; none when it is of another kind.
+    /// The messages that it brings; none when it is of another kind.
     pub fn messages(&self) -> &[Message] {
         match &self.body {
             Body::Messages(messages) => messages,
-            Body::Presence(_) | Body::Occupancy(_) => &[],
+            _ => &[],
         }
     }
 
@@ -219,16 +252,22 @@ impl Entry {
     pub fn presence(&self) -> &[PresenceEvent] {
         match &self.body {
             Body::Presence(events) => events,
-            Body::Messages(_) | Body::Occupancy(_) => &[],
+            _ => &[],
+        }
+    }
+
+    /// The messages that it has something of: those that it brings, or the one that it is a version of.
+    #[inline]
+    pub fn subjects(&self) -> &[Message] {
+        match &self.body {
+            Body::Messages(messages) => messages,
+            Body::Operation(operation) => std::slice::from_ref(&operation.message),
+            _ => &[],
         }
     }
 
     pub fn len(&self) -> usize {
-        match &self.body {
-            Body::Messages(messages) => messages.len(),
-            Body::Presence(events) => events.len(),
-            Body::Occupancy(_) => 1,
-        }
+        self.body.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -296,7 +335,9 @@ impl Entry {
         let content: usize = match &self.body {
             Body::Messages(messages) => messages.iter().map(Message::cost).sum(),
             Body::Presence(events) => events.iter().map(PresenceEvent::cost).sum(),
-            Body::Occupancy(_) => 0,
+            Body::Occupancy(_) | Body::Summary(_) => 0,
+            Body::Operation(operation) => operation.cost(),
+            Body::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
         };
         size_of::<Self>() + 2 * content
     }
@@ -309,7 +350,7 @@ impl Message {
         self.name.len() + size_of_identity(self.client_id.as_ref(), self.extras.as_deref()) + self.payload.data.len()
     }
 
-    fn cost(&self) -> usize {
+    pub(super) fn cost(&self) -> usize {
         size_of::<Self>() + self.size() + self.payload.encoding.len()
     }
 }

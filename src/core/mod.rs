@@ -3,16 +3,19 @@
 //! Every method takes what it needs to know (`now`, a command) and gives back what is to be done.
 //! So all that is hard is tested here, without a runtime.
 
+pub mod annotation;
 pub mod budget;
 pub mod capability;
 pub mod chain;
 pub mod channel;
 pub mod command;
+pub mod deadlines;
 pub mod dedupe;
 pub mod delta;
 pub mod eviction;
 pub mod filter;
 pub mod frame;
+pub mod growth;
 pub mod hashing;
 pub mod history;
 pub mod json;
@@ -20,6 +23,7 @@ pub mod keepalive;
 pub mod message;
 pub mod modes;
 pub mod occupancy;
+pub mod operation;
 pub mod presence;
 pub mod rate;
 pub mod replay;
@@ -27,6 +31,10 @@ pub mod rules;
 pub mod serial;
 pub mod stats;
 pub mod subscribers;
+pub mod summaries;
+pub mod summary;
+pub mod touches;
 pub mod vcdiff;
+pub mod versions;
 pub mod window;
 pub mod wire;

@@ -18,13 +18,14 @@ use crate::{
         dedupe::Known,
         history::Query,
         message::Entry,
+        operation::MessageRef,
         replay::{Choice, Found, Past, Read, Wanted},
         serial::{Epoch, Mint, Serial},
         window::{Bounds, Window},
     },
     ids::{AppId, ChannelName},
     limits,
-    log::{ChannelLog, Later, Log, PageRead, kept::KeptWindow},
+    log::{AnnotatedRead, ChannelLog, Later, Log, MessageRead, PageRead, kept::KeptWindow},
     store::StoreError,
 };
 
@@ -121,6 +122,9 @@ impl Log for MemoryLog {
         let window = windows
             .entry(channel.clone())
             .or_insert_with(|| Arc::new(Mutex::new(self.kept(channel.app(), Window::new(Epoch::new(rand::random()))))));
+        let kept = window.lock();
+        kept.complete(&self.account(channel.app()), |_| None);
+        drop(kept);
         Box::new(ChannelWindow {
             window: Arc::clone(window),
             bounds: self.bounds,
@@ -198,6 +202,14 @@ impl ChannelLog for ChannelWindow {
         let window = self.window.lock();
         let is_kept = query.until.is_none_or(|until| window.reaches(until).is_ok());
         Poll::Ready(Ok(is_kept.then(|| window.page(query))))
+    }
+
+    fn newest(&self, target: MessageRef, _: Later<'_, MessageRead>) -> Poll<MessageRead> {
+        Poll::Ready(Ok(self.window.lock().newest(target)))
+    }
+
+    fn annotated(&self, target: MessageRef, _: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
+        Poll::Ready(Ok(self.window.lock().annotated(target)))
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

@@ -8,8 +8,10 @@ use crate::{
         dedupe::Known,
         history::{Page, Query},
         message::Entry,
+        operation::{Latest, MessageRef},
         replay::{Choice, Found, Past, Wanted},
         serial::Mint,
+        summaries::Annotated,
     },
     ids::{AppId, ChannelName},
 };
@@ -55,6 +57,12 @@ pub trait Log: Send + Sync {
 /// A page of the past; none when nothing is kept any more of what came before the position that it was to end at.
 pub type PageRead = Result<Option<Page>, StoreError>;
 
+/// A message as it is; none: the log has it not.
+pub type MessageRead = Result<Option<Latest>, StoreError>;
+
+/// A message and what its annotations come to; none: the log has it not.
+pub type AnnotatedRead = Result<Option<Annotated>, StoreError>;
+
 /// The log of one channel, in the hands of the channel's actor.
 pub trait ChannelLog: Send {
     /// Mints the serials that follow the newest entry, those included that are not on disk yet.
@@ -86,6 +94,12 @@ pub trait ChannelLog: Send {
 
     /// A page of the past.
     fn page(&self, query: &Query, later: Later<'_, PageRead>) -> Poll<PageRead>;
+
+    /// A message as it is, with what was done to it.
+    fn newest(&self, target: MessageRef, later: Later<'_, MessageRead>) -> Poll<MessageRead>;
+
+    /// A message and what its annotations come to; none: it is not kept.
+    fn annotated(&self, target: MessageRef, later: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead>;
 
     /// Drops the oldest entries from memory, so many bytes of them; false when there are none.
     fn give_up(&mut self, bytes: usize) -> bool;

@@ -15,7 +15,8 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 use crate::{
     actors::{
         broker::Broker,
-        channels::commit_queue::CommitQueue,
+        channels::commit_queue::{Asker, CommitQueue},
+        channels::operations::{self, Operations},
         channels::undone::{Command, Order, Owed},
         fanout::{HubHandle, HubMessage},
         worker::Worker,
@@ -50,8 +51,12 @@ pub struct Channel {
     sweeping: SpawnHandle,
     /// Waits for members whose connections are lost to leave, the first of them at that moment.
     expiring: Option<(Duration, SpawnHandle)>,
+    /// Waits until the first of the summaries that have changed is due.
+    telling: Option<(Duration, SpawnHandle)>,
     /// What waits for the log.
     pub(in crate::actors) commit_queue: CommitQueue,
+    /// Operations on messages that wait for what is known of them.
+    pub(in crate::actors) operations: Operations,
     /// The occupancy will be sent soon.
     counting: bool,
     /// Whether the directory knows that nobody is attached or present, and whether it was used all the same since the last look.
@@ -128,7 +133,9 @@ impl Channel {
             hubs: Vec::new(),
             sweeping,
             expiring: None,
+            telling: None,
             commit_queue: CommitQueue::default(),
+            operations: Operations::default(),
             counting: false,
             worker,
             traffic,
@@ -217,6 +224,30 @@ impl Channel {
         self.expire_in_time(ctx);
     }
 
+    /// Sees that summaries that have changed are told when they are due.
+    pub(in crate::actors) fn tell_summaries_in_time(&mut self, ctx: &mut Context<Self>) {
+        let Some(due) = self.state.summaries_due() else {
+            return;
+        };
+        match self.telling {
+            Some((set_for, _)) if set_for <= due => return,
+            Some((_, waiting)) => {
+                ctx.cancel_future(waiting);
+            }
+            None => {}
+        }
+        let wait = due.saturating_sub(self.worker.broker.clock.uptime());
+        let waiting = ctx.run_later(wait.max(limits::SUMMARY_TICK), |channel: &mut Self, ctx| {
+            channel.telling = None;
+            let now = channel.now();
+            for summary in channel.state.take_summaries(now) {
+                channel.append(now, summary, ctx);
+            }
+            channel.tell_summaries_in_time(ctx);
+        });
+        self.telling = Some((due, waiting));
+    }
+
     /// The channel that is in charge now.
     pub(in crate::actors) fn successor(&self) -> Result<Addr<Self>, Fault> {
         let broker = &self.worker.broker;
@@ -274,7 +305,7 @@ impl Channel {
         self.expire(ctx);
         self.note_use(ctx);
         let is_empty = self.log.expire(self.worker.broker.clock.uptime());
-        if is_empty && self.state.is_idle() && self.commit_queue.is_empty() {
+        if is_empty && self.state.is_idle() && self.commit_queue.is_empty() && self.operations.is_empty() {
             self.retired = true;
             ctx.cancel_future(self.sweeping);
             // The log first: once the name is free, a successor may open it.
@@ -382,6 +413,9 @@ impl Handler<Command<Publish>> for Channel {
             && reply.hub == self.worker.hub.id
         {
             self.worker.serve_first(reply.session);
+        }
+        if operations::needs_a_message(&publish) {
+            return self.operate(Source::Realtime, publish, reply.map(Asker::Transport), ctx);
         }
         let outcome = self.publish(Source::Realtime, publish, ctx);
         if let Some(reply) = reply {

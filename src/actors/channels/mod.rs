@@ -6,6 +6,7 @@ pub mod directory;
 mod effects;
 pub mod meta;
 mod names;
+mod operations;
 pub mod questions;
 pub mod undone;
 

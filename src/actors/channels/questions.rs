@@ -9,19 +9,22 @@ use tokio::sync::oneshot;
 use crate::{
     actors::{
         broker::Broker,
-        channels::{channel::Channel, commit_queue::Asker},
+        channels::{channel::Channel, commit_queue::Asker, operations},
     },
     core::{
         command::Publish,
         dedupe::Published,
         history::{Page, Query},
         occupancy::Occupancy,
+        operation::{Latest, MessageRef},
         presence::{MembersPage, MembersQuery},
         stats::Source,
+        summaries::Annotated,
+        summary::Digest,
     },
     error::Fault,
-    ids::ChannelName,
-    log::PageRead,
+    ids::{ChannelName, ClientId},
+    log::{AnnotatedRead, MessageRead, PageRead},
 };
 
 /// Publishes, and waits until it is in the log.
@@ -39,6 +42,16 @@ pub(in crate::actors) struct AppendAll(pub Vec<Publish>);
 #[derive(Message)]
 #[rtype(result = "Result<Page, Fault>")]
 pub(in crate::actors) struct Past(pub Query);
+
+/// A message as it is.
+#[derive(Message)]
+#[rtype(result = "Result<Latest, Fault>")]
+pub(in crate::actors) struct Newest(pub MessageRef);
+
+/// What the annotations of a message come to, or what one client has a part in.
+#[derive(Message)]
+#[rtype(result = "Result<Digest, Fault>")]
+pub(in crate::actors) struct SummaryOf(MessageRef, Option<ClientId>);
 
 /// Some of those present.
 #[derive(Message)]
@@ -122,6 +135,27 @@ impl Broker {
         ask(self.directory.channel(name, self, None)?, Past(query)).await
     }
 
+    /// A message as it is, with all that was appended to it.
+    ///
+    /// # Errors
+    /// [`Fault::NotFound`], or it cannot be read.
+    pub async fn message(self: &Arc<Self>, name: &ChannelName, target: MessageRef) -> Result<Latest, Fault> {
+        ask(self.directory.channel(name, self, None)?, Newest(target)).await
+    }
+
+    /// What the annotations of a message come to, or what one client has a part in.
+    ///
+    /// # Errors
+    /// [`Fault::NotFound`], or it cannot be read.
+    pub async fn summary(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        message: MessageRef,
+        client: Option<ClientId>,
+    ) -> Result<Digest, Fault> {
+        ask(self.directory.channel(name, self, None)?, SummaryOf(message, client)).await
+    }
+
     /// A page of those present.
     ///
     /// # Errors
@@ -145,6 +179,11 @@ impl Handler<Append> for Channel {
     fn handle(&mut self, question: Append, ctx: &mut Self::Context) -> Self::Result {
         if self.retired {
             return self.pass_on_question(question);
+        }
+        if operations::needs_a_message(&question.0) {
+            let (asker, outcome) = oneshot::channel();
+            self.operate(Source::Rest, question.0, Some(Asker::Request(asker)), ctx);
+            return answered(outcome);
         }
         match self.publish(Source::Rest, question.0, ctx) {
             Ok(published) => self.once_kept(published),
@@ -210,6 +249,75 @@ impl Handler<Past> for Channel {
         match (read, pending) {
             (Poll::Ready(read), _) => answer(finish(read)),
             (Poll::Pending, Some(page)) => Box::pin(async move { page.await.map_or(Err(Fault::Internal), finish) }),
+            (Poll::Pending, None) => answer(Err(Fault::Internal)),
+        }
+    }
+}
+
+impl Handler<Newest> for Channel {
+    type Result = Answered<Latest>;
+
+    fn handle(&mut self, Newest(target): Newest, ctx: &mut Self::Context) -> Self::Result {
+        if self.retired {
+            return self.pass_on_question(Newest(target));
+        }
+        self.note_opened(ctx);
+        let mut pending = None;
+        let mut later = || -> Box<dyn FnOnce(MessageRead) + Send> {
+            let (asker, read) = oneshot::channel();
+            pending = Some(read);
+            // The request may have ended.
+            Box::new(move |read| drop(asker.send(read)))
+        };
+        let finish = |read: MessageRead| match read {
+            Ok(Some(latest)) => Ok(latest.whole()),
+            Ok(None) => Err(Fault::NotFound { what: "a message with this serial" }),
+            Err(error) => {
+                tracing::error!(%error, "a message cannot be read");
+                Err(Fault::Internal)
+            }
+        };
+        match (self.log.newest(target, &mut later), pending) {
+            (Poll::Ready(read), _) => answer(finish(read)),
+            (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
+            (Poll::Pending, None) => answer(Err(Fault::Internal)),
+        }
+    }
+}
+
+impl Handler<SummaryOf> for Channel {
+    type Result = Answered<Digest>;
+
+    fn handle(&mut self, question: SummaryOf, ctx: &mut Self::Context) -> Self::Result {
+        if self.retired {
+            return self.pass_on_question(question);
+        }
+        self.note_opened(ctx);
+        let SummaryOf(message, client) = question;
+        let digest = move |annotated: &Annotated| match &client {
+            Some(client) => annotated.summary.digest_for(client),
+            None => annotated.summary.digest(),
+        };
+        if let Some(known) = self.state.annotated(message) {
+            return answer(Ok(digest(known)));
+        }
+        let mut pending = None;
+        let mut later = || -> Box<dyn FnOnce(AnnotatedRead) + Send> {
+            let (asker, read) = oneshot::channel();
+            pending = Some(read);
+            // The request may have ended.
+            Box::new(move |read| drop(asker.send(read)))
+        };
+        let finish = move |read: AnnotatedRead| match read {
+            Ok(read) => read.as_ref().map(&digest).ok_or(Fault::NotFound { what: "a message with this serial" }),
+            Err(error) => {
+                tracing::error!(%error, "the annotations of a message cannot be read");
+                Err(Fault::Internal)
+            }
+        };
+        match (self.log.annotated(message, &mut later), pending) {
+            (Poll::Ready(read), _) => answer(finish(read)),
+            (Poll::Pending, Some(read)) => Box::pin(async move { read.await.map_or(Err(Fault::Internal), finish) }),
             (Poll::Pending, None) => answer(Err(Fault::Internal)),
         }
     }

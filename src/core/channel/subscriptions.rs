@@ -83,7 +83,7 @@ impl Subscriptions {
 
     /// Adds the attachment, or changes what it wants.
     pub fn add(&mut self, hub: HubId, subscription: Subscription) {
-        let Subscription { id, connection, filter, counted } = subscription;
+        let Subscription { id, connection, filter, counted, .. } = subscription;
         self.observers += usize::from(filter.occupancy);
         self.occupancy.add(filter.modes);
         match self.attachments.entry(id) {

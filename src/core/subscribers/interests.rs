@@ -30,6 +30,7 @@ pub struct Interests {
     presence: Places,
     /// Presence events of the own connection only.
     own_presence: BTreeSet<(ConnectionId, u32)>,
+    annotations: Places,
     occupancy: Places,
 }
 
@@ -61,6 +62,9 @@ impl Interests {
         } else {
             self.own_presence.insert((subscription.connection, place));
         }
+        if filter.modes.has(Modes::ANNOTATION_SUBSCRIBE) {
+            self.annotations.insert(place);
+        }
         if filter.occupancy {
             self.occupancy.insert(place);
         }
@@ -81,19 +85,23 @@ impl Interests {
         }
         self.presence.remove(&place);
         self.own_presence.remove(&(subscription.connection, place));
+        self.annotations.remove(&place);
         self.occupancy.remove(&place);
     }
 
     /// Who wants something of `entry`, of the `len` there are; whether they hear themselves is another question.
     pub fn in_entry<'a>(&'a self, entry: &Entry, len: usize) -> Interested<impl Iterator<Item = usize> + use<'a>> {
         let (first, second, own) = match &entry.body {
-            Body::Messages(_) if !self.chosen.is_empty() => return Interested::Unknown,
+            Body::Messages(_) | Body::Operation(_) if !self.chosen.is_empty() => return Interested::Unknown,
             // Who lists several of the names would come up more than once.
             Body::Messages(messages) if messages.len() > 1 && !self.named.is_empty() => return Interested::Unknown,
             Body::Messages(messages) => {
                 let named = messages.first().and_then(|message| self.named.get(&message.name));
                 (Some(&self.every_message), named, None)
             }
+            Body::Operation(operation) => (Some(&self.every_message), self.named.get(&operation.message.name), None),
+            Body::Annotations(_) => (Some(&self.annotations), None, None),
+            Body::Summary(summarised) => (Some(&self.every_message), self.named.get(&summarised.name), None),
             Body::Presence(_) => (Some(&self.presence), None, entry.publisher),
             Body::Occupancy(_) => (Some(&self.occupancy), None, None),
         };

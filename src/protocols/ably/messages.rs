@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The action of a message that is none of the operations on one (§9.1).
-const CREATE: u64 = 0;
+pub const CREATE: u64 = 0;
 
 /// Who publishes.
 pub struct Publisher<'a> {
@@ -50,7 +50,7 @@ pub struct Checked {
 /// The first fault of the first message that has one, then those that they have together, in the order of §6.1;
 /// then nothing may be published.
 pub fn check(messages: Vec<WireMessage>, publisher: &Publisher<'_>, settings: &Settings) -> Result<Checked, Fault> {
-    let id = common_id(&messages);
+    let id = common_id(messages.iter().map(|message| message.id.as_ref()));
     let mut connection = publisher.connection;
     let mut checked = Vec::with_capacity(messages.len());
     for (index, message) in messages.into_iter().enumerate() {
@@ -60,8 +60,8 @@ pub fn check(messages: Vec<WireMessage>, publisher: &Publisher<'_>, settings: &S
         }
         connection = on_behalf;
         if message.action != CREATE {
-            let what = "updates, deletes and appends of messages on this server";
-            return Err(Fault::NotFound { what });
+            let what = "an update, delete or append stands alone in its frame; by HTTP it is a PATCH of the message";
+            return Err(Fault::Malformed { what: what.into() });
         }
         let mut message = message.into_message(client_id)?;
         claim(&mut message.extras, publisher.user_claim);
@@ -128,13 +128,12 @@ fn attribute(
     Ok((client_id, Some(connection)))
 }
 
-/// What the client knows the messages by: any id for a single one; for several `<base>:<index>` with one
+/// What the client knows the items by: any id for a single one; for several `<base>:<index>` with one
 /// base (§6.4).
-fn common_id(messages: &[WireMessage]) -> Result<Option<EntryId>, Fault> {
-    if messages.iter().all(|message| message.id.is_none()) {
+pub fn common_id<'a>(ids: impl Iterator<Item = Option<&'a ByteString>> + Clone) -> Result<Option<EntryId>, Fault> {
+    if ids.clone().all(|id| id.is_none()) {
         return Ok(None);
     }
-    let ids = messages.iter().map(|message| message.id.as_ref());
     let ids: Vec<Option<&ByteString>> = ids.map(|id| id.filter(|id| !id.is_empty())).collect();
     if let Some(long) = ids.iter().flatten().find(|id| id.len() > limits::MESSAGE_ID_BYTES) {
         let (size, limit) = (long.len(), limits::MESSAGE_ID_BYTES);

@@ -14,6 +14,7 @@ pub use rest::is_meant;
 
 pub mod acks;
 mod aliases;
+mod annotations;
 mod attach;
 pub mod comet;
 pub mod connection;
@@ -23,6 +24,7 @@ mod farewell;
 pub mod messages;
 pub mod name;
 pub mod nonces;
+mod operate;
 pub mod params;
 mod publish;
 mod rates;

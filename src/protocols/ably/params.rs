@@ -19,6 +19,8 @@ pub struct ChannelParams {
     pub occupancy: Option<OccupancyWanted>,
     /// Wants messages as differences to those before them.
     pub delta: bool,
+    /// Messages that grow by an append come as a whole (§9.4).
+    pub full_appends: bool,
     /// The known ones as they were given, for the answer.
     pub echo: BTreeMap<String, String>,
 }
@@ -60,7 +62,11 @@ impl ChannelParams {
                     let (found, rule) = (Found::text(value), "vcdiff");
                     return Err(Fault::BadParameter { name: "delta", found, rule });
                 }
-                "appendMode" => {}
+                "appendMode" if value == "full" => params.full_appends = true,
+                "appendMode" => {
+                    let (found, rule) = (Found::text(value), "full");
+                    return Err(Fault::BadParameter { name: "appendMode", found, rule });
+                }
                 _ => continue,
             }
             params.echo.insert(name.to_owned(), value.to_owned());

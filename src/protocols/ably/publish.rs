@@ -1,4 +1,4 @@
-//! MESSAGE and PRESENCE frames of a client, and the answers to them (`docs/protocols/ably.md §6, §7.1`).
+//! MESSAGE, PRESENCE and ANNOTATION frames of a client, and the answers to them (`docs/protocols/ably.md §6, §7.1, §9.6`).
 
 use crate::{
     actors::transport::context::TransportContext,
@@ -14,10 +14,12 @@ use crate::{
     ids::ChannelName,
     limits,
     protocols::ably::{
+        annotations,
         attach::Attachment,
         connection::AblyConnection,
         messages::{self, Publisher},
         name::Name,
+        operate::Operator,
         wire::{ProtocolMessage, ServerFrame, WirePresence},
     },
 };
@@ -31,6 +33,11 @@ impl AblyConnection {
     pub(super) fn publish_presence(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
         let serial = message.msg_serial;
         self.publish(serial, transport, |connection, transport| connection.check_presence(message, transport));
+    }
+
+    pub(super) fn publish_annotations(&mut self, message: ProtocolMessage, transport: &mut TransportContext<'_>) {
+        let serial = message.msg_serial;
+        self.publish(serial, transport, |connection, transport| connection.check_annotations(message, transport));
     }
 
     fn publish(
@@ -84,20 +91,17 @@ impl AblyConnection {
     ) -> Result<(ChannelName, Publish), Fault> {
         let name = Name::parse(message.channel.clone().unwrap_or_default())?;
         let channel = name.channel(self.access.app.id);
+        if let [only] = &message.messages[..]
+            && only.action != messages::CREATE
+        {
+            return self.check_operation(message, name, channel);
+        }
         let is_forced = message.params.get("_forceNack").is_some_and(|value| value == "true");
         let may = self.check_may(&name, &channel, Operation::Publish, Modes::PUBLISH);
         let may = may.and_then(|()| self.check_identified(&channel));
         let may = may.and(if is_forced { Err(Fault::ForcedNack) } else { Ok(()) });
         let refusal = self.refusal(may)?;
-        let publisher = Publisher {
-            app: self.access.app.id,
-            identity: &self.identity,
-            user_claim: self.access.user_claim(&name.base),
-            connection: Some(self.id),
-            keys: &self.shared.connection_keys,
-            connections: &transport.worker().broker.connections,
-            uptime: transport.worker().broker.clock.uptime(),
-        };
+        let publisher = self.publisher(&name, transport);
         let checked = messages::check(message.messages, &publisher, &self.shared.settings);
         let checked = checked.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
         let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
@@ -107,6 +111,69 @@ impl AblyConnection {
             refusal,
             ..Publish::new(checked.id.unwrap_or(frame_id), Body::Messages(checked.messages))
         };
+        Ok((channel, publish))
+    }
+
+    fn check_annotations(
+        &mut self,
+        message: ProtocolMessage,
+        transport: &TransportContext<'_>,
+    ) -> Result<(ChannelName, Publish), Fault> {
+        let name = Name::parse(message.channel.unwrap_or_default())?;
+        let channel = name.channel(self.access.app.id);
+        let may = self.check_may(&name, &channel, Operation::AnnotationPublish, Modes::ANNOTATION_PUBLISH);
+        let may = may.and_then(|()| self.check_identified(&channel));
+        let may = may.and_then(|()| self.access.app.check_mutable(&channel));
+        let refusal = self.refusal(may)?;
+        let publisher = self.publisher(&name, transport);
+        let checked = annotations::check(message.annotations, None, &publisher, &self.shared.settings);
+        let (annotations, id) = checked.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
+        let frame_id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
+        let publish = Publish {
+            publisher: Some(self.id),
+            refusal,
+            ..Publish::new(id.unwrap_or(frame_id), Body::Annotations(annotations))
+        };
+        Ok((channel, publish))
+    }
+
+    fn publisher<'a>(&'a self, name: &Name, transport: &'a TransportContext<'_>) -> Publisher<'a> {
+        let broker = &transport.worker().broker;
+        Publisher {
+            app: self.access.app.id,
+            identity: &self.identity,
+            user_claim: self.access.user_claim(&name.base),
+            connection: Some(self.id),
+            keys: &self.shared.connection_keys,
+            connections: &broker.connections,
+            uptime: broker.clock.uptime(),
+        }
+    }
+
+    /// An update, delete or append (§9.1).
+    fn check_operation(
+        &self,
+        mut message: ProtocolMessage,
+        name: Name,
+        channel: ChannelName,
+    ) -> Result<(ChannelName, Publish), Fault> {
+        let operator = Operator {
+            access: &self.access,
+            identity: &self.identity,
+            name: &name,
+            channel: &channel,
+            max_message_bytes: self.shared.settings.max_message_bytes,
+        };
+        let id = EntryId::Frame { connection: self.id, msg_serial: message.msg_serial.unwrap_or_default() };
+        let item = message.messages.pop().unwrap_or_default();
+        let may = operator.check_may(item.action);
+        let own_only = may.as_ref().is_ok_and(|own_only| *own_only);
+        let refusal = self.refusal(may.map(drop))?;
+        let checked = operator.check(item, own_only);
+        let checked = checked.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
+        let body = Body::Operation(Box::new(checked.operation));
+        let publish =
+            Publish { publisher: Some(self.id), own_only: checked.own_only, refusal, ..Publish::new(id, body) };
         Ok((channel, publish))
     }
 
@@ -127,7 +194,12 @@ impl AblyConnection {
             return Err(self.access.not_permitted(operation.name(), &name.resource()));
         }
         if self.attachment(name, channel).is_some_and(|attachment| !attachment.modes.has(mode)) {
-            return Err(Fault::ModeNotRequested { mode: if mode == Modes::PRESENCE { "PRESENCE" } else { "PUBLISH" } });
+            let mode = match mode {
+                Modes::PRESENCE => "PRESENCE",
+                Modes::ANNOTATION_PUBLISH => "ANNOTATION_PUBLISH",
+                _ => "PUBLISH",
+            };
+            return Err(Fault::ModeNotRequested { mode });
         }
         Ok(())
     }

@@ -20,8 +20,16 @@ pub enum Endpoint {
     BatchPublish,
     BatchPresence,
     Messages(String),
+    /// One message of a channel, by its serial.
+    Message(String, String),
+    Change(String, String),
+    Versions(String, String),
     PresenceHistory(String),
     Presence(String),
+    /// Of a message by its serial.
+    Annotations(String, String),
+    Annotate(String, String),
+    ClientSummary(String, String),
     Status(String),
     Channels,
     Stats,
@@ -57,8 +65,26 @@ impl Endpoint {
             ["channels", name] => read.then(|| Self::Status(name.to_owned())),
             ["channels", name, "messages"] if write => Some(Self::Publish(name.to_owned())),
             ["channels", name, "messages" | "history"] => read.then(|| Self::Messages(name.to_owned())),
+            ["channels", _, "messages", ""] => return Err(NO_PATH),
+            ["channels", name, "messages", serial] if *method == Method::PATCH => {
+                Some(Self::Change(name.to_owned(), serial.to_owned()))
+            }
+            ["channels", name, "messages", serial] => read.then(|| Self::Message(name.to_owned(), serial.to_owned())),
+            ["channels", name, "messages", serial, "versions"] => {
+                read.then(|| Self::Versions(name.to_owned(), serial.to_owned()))
+            }
             ["channels", name, "presence"] => read.then(|| Self::Presence(name.to_owned())),
             ["channels", name, "presence", "history"] => read.then(|| Self::PresenceHistory(name.to_owned())),
+            ["channels", name, "messages", serial, "annotations"] => {
+                let (name, serial) = (name.to_owned(), serial.to_owned());
+                match write {
+                    true => Some(Self::Annotate(name, serial)),
+                    false => read.then_some(Self::Annotations(name, serial)),
+                }
+            }
+            ["channels", name, "messages", serial, "client-summary"] => {
+                read.then(|| Self::ClientSummary(name.to_owned(), serial.to_owned()))
+            }
             ["apps"] => write.then_some(Self::CreateApp),
             ["apps", app] => (*method == Method::DELETE).then(|| Self::DeleteApp(app.to_owned())),
             _ => return Err(NO_PATH),
@@ -72,7 +98,8 @@ fn methods_of(segments: &[&str]) -> &'static str {
     match segments {
         ["keys", ..] | ["apps"] | ["messages"] => "POST",
         ["apps", _] => "DELETE",
-        ["channels", _, "messages"] | ["stats"] => "GET, HEAD, POST",
+        ["channels", _, "messages", _] => "GET, HEAD, PATCH",
+        ["channels", _, "messages"] | ["channels", _, "messages", _, "annotations"] | ["stats"] => "GET, HEAD, POST",
         _ => "GET, HEAD",
     }
 }
@@ -121,8 +148,12 @@ mod tests {
             ("POST", "/channels/a/presence", "GET, HEAD"),
             ("POST", "/channels/a/history", "GET, HEAD"),
             ("GET", "/apps", "POST"),
+            ("PUT", "/channels/a/messages/s", "GET, HEAD, PATCH"),
+            ("POST", "/channels/a/messages/s/versions", "GET, HEAD"),
             ("GET", "/apps/x", "DELETE"),
             ("DELETE", "/keys/x.y/requestToken", "POST"),
+            ("DELETE", "/channels/a/messages/b/annotations", "GET, HEAD, POST"),
+            ("POST", "/channels/a/messages/b/client-summary", "GET, HEAD"),
             ("GET", "/messages", "POST"),
             ("POST", "/presence", "GET, HEAD"),
         ] {

@@ -1,20 +1,24 @@
-//! The entries of a log as frames: MESSAGE, PRESENCE and occupancy (`docs/protocols/ably.md §3.1, §5.9, §7.3`).
+//! The entries of a log as frames: MESSAGE, PRESENCE, ANNOTATION, summaries and occupancy
+//! (`docs/protocols/ably.md §3.1, §3.3, §5.9, §7.3, §9.7`).
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
     Action, Format,
+    annotation::AnnotationItem,
     codec::encode_frame,
-    items::{Listed, MessageItem, PresenceItem},
+    items::{ItemId, Listed, MessageItem, PresenceItem},
     json_frame,
     shown::Shown,
 };
 use crate::{
     core::{
-        message::{Body, Entry, Payload},
+        message::{Body, Entry, Payload, Summarised},
         occupancy::Occupancy,
+        operation::MessageRef,
         serial::Serial,
+        summary::Digest,
         wire::{Slot, WireFormat},
     },
     ids::{ConnectionId, Timestamp},
@@ -25,6 +29,9 @@ const ROOM: usize = 256;
 
 /// A message about the channel itself.
 const META: u8 = 3;
+
+/// A summary of a message's annotations.
+const SUMMARY: u8 = 4;
 
 /// JSON in text frames.
 pub struct AblyJson;
@@ -94,6 +101,30 @@ pub(super) fn encode_by_serde(
                 EntryFrame { presence: Some(Listed(items)), ..EntryFrame::new(entry, Action::PRESENCE, channel) };
             encode_frame(format, &frame, room)
         }
+        Body::Operation(operation) => {
+            let item = MessageItem::of_operation(entry, operation, format);
+            let frame = EntryFrame {
+                id: None,
+                connection_id: None,
+                messages: Some([item]),
+                ..EntryFrame::new(entry, Action::MESSAGE, channel)
+            };
+            encode_frame(format, &frame, room)
+        }
+        Body::Annotations(annotations) => {
+            let items = annotations.iter().enumerate();
+            let items = items.map(|(index, annotation)| AnnotationItem::new(entry, index, annotation, format));
+            let frame =
+                EntryFrame { annotations: Some(Listed(items)), ..EntryFrame::new(entry, Action::ANNOTATION, channel) };
+            encode_frame(format, &frame, room)
+        }
+        Body::Summary(summarised) => {
+            let frame = EntryFrame {
+                messages: Some([SummaryItem::new(entry, summarised)]),
+                ..EntryFrame::new(entry, Action::MESSAGE, channel)
+            };
+            encode_frame(format, &frame, room)
+        }
         Body::Occupancy(occupancy) => {
             let frame = EntryFrame {
                 messages: Some([OccupancyItem::new(occupancy, occupancy_category)]),
@@ -105,10 +136,12 @@ pub(super) fn encode_by_serde(
 }
 
 fn room(entry: &Entry) -> usize {
-    let messages = entry.messages().iter();
+    let messages = entry.subjects().iter();
     let data = messages.map(|message| message.name.len() + message.payload.data.len());
     let events = entry.presence().iter();
     let data = data.chain(events.map(|event| event.payload.data.len()));
+    let annotations = entry.annotations().iter();
+    let data = data.chain(annotations.map(|annotation| annotation.kind.len() + annotation.payload.data.len()));
     // A third more: base64 and escapes.
     ROOM * (1 + entry.len()) + data.sum::<usize>() / 3 * 4
 }
@@ -128,6 +161,8 @@ struct EntryFrame<'a, I> {
     messages: Option<I>,
     #[serde(skip_serializing_if = "Option::is_none")]
     presence: Option<I>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<I>,
 }
 
 impl<'a, I> EntryFrame<'a, I> {
@@ -143,6 +178,7 @@ impl<'a, I> EntryFrame<'a, I> {
             timestamp: entry.timestamp,
             messages: None,
             presence: None,
+            annotations: None,
         }
     }
 }
@@ -155,6 +191,37 @@ impl Serialize for FrameId<'_> {
         match self.0.base_id() {
             Some(id) => Shown(id).serialize(serializer),
             None => serializer.serialize_none(),
+        }
+    }
+}
+
+/// All summaries of a message, and no data (`docs/protocols/ably.md §9.7`).
+#[derive(Serialize)]
+struct SummaryItem<'a> {
+    id: ItemId<'a>,
+    action: u8,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    serial: Shown<MessageRef>,
+    timestamp: Timestamp,
+    annotations: Annotated<'a>,
+}
+
+/// The `annotations` of a message.
+#[derive(Serialize)]
+pub(super) struct Annotated<'a> {
+    pub summary: &'a Digest,
+}
+
+impl<'a> SummaryItem<'a> {
+    fn new(entry: &'a Entry, summarised: &'a Summarised) -> Self {
+        Self {
+            id: ItemId::Of(entry, 0),
+            action: SUMMARY,
+            name: &summarised.name,
+            serial: Shown(summarised.message),
+            timestamp: entry.timestamp,
+            annotations: Annotated { summary: &summarised.summary },
         }
     }
 }

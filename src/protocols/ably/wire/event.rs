@@ -44,9 +44,9 @@ impl EventForm {
         for index in 0..count {
             let id = id.filter(|_| index + 1 == count);
             let (kind, payload, item) = match &entry.body {
-                Body::Messages(messages) => {
+                Body::Messages(_) | Body::Operation(_) => {
                     let item = items::message(entry, index, Format::Json)?;
-                    ("message", Cow::Borrowed(&messages.get(index)?.payload), encode_value(Format::Json, &item))
+                    ("message", Cow::Borrowed(&entry.subjects().get(index)?.payload), encode_value(Format::Json, &item))
                 }
                 Body::Presence(members) => {
                     let item = items::event(entry, index, Format::Json)?;
@@ -56,6 +56,7 @@ impl EventForm {
                     let item = OccupancyItem::new(occupancy, occupancy_category).with_envelope(entry);
                     ("message", Cow::Owned(item.payload()), encode_value(Format::Json, &item))
                 }
+                Body::Annotations(_) | Body::Summary(_) => return None,
             };
             let data = if self.is_enveloped { Some(in_channel(&item, channel)) } else { self.bare(&payload) };
             self.event(&mut events, kind, data.as_deref(), id);

@@ -1,0 +1,208 @@
+//! Operations on messages: each is judged by what its message is, which the log may have to be asked for.
+//!
+//! Those that wait are carried out in their order. Plain messages do not wait for them.
+
+use std::{collections::VecDeque, task::Poll};
+
+use actix::{Addr, AsyncContext as _, Context, Handler, Message};
+
+use crate::{
+    actors::channels::{channel::Channel, commit_queue::Asker},
+    core::{
+        command::{Publish, Reply},
+        dedupe::Published,
+        message::Body,
+        operation::MessageRef,
+        stats::Source,
+        versions::Needs,
+    },
+    error::Fault,
+    limits,
+    log::{AnnotatedRead, MessageRead, StoreError},
+};
+
+/// What waits, oldest first.
+#[derive(Default)]
+pub(in crate::actors) struct Operations {
+    waiting: VecDeque<Waiting>,
+    /// The log has been asked for the message of the first.
+    is_reading: bool,
+    /// How often it was, for a message of these annotations.
+    reads: usize,
+}
+
+struct Waiting {
+    source: Source,
+    publish: Publish,
+    asker: Option<Asker>,
+}
+
+/// What the log was asked for.
+#[derive(Message)]
+#[rtype(result = "()")]
+enum Learnt {
+    Message(MessageRead),
+    Annotated(MessageRef, AnnotatedRead),
+}
+
+/// Sends a channel what was read for it; when the reader fails, that it could not be read.
+struct Reading(Addr<Channel>, Option<Learnt>);
+
+impl Reading {
+    fn finish(mut self, learnt: Learnt) {
+        self.1 = Some(learnt);
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.do_send(self.1.take().unwrap_or(Learnt::Message(Err(StoreError::Closed))));
+    }
+}
+
+impl Operations {
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The channel dies: the transports that wait for an answer. Requests notice that theirs was dropped.
+    pub fn abandon(&mut self) -> impl Iterator<Item = Reply> + use<> {
+        std::mem::take(&mut self.waiting).into_iter().filter_map(|waiting| match waiting.asker {
+            Some(Asker::Transport(reply)) => Some(reply),
+            Some(Asker::Request(_)) | None => None,
+        })
+    }
+}
+
+/// Whether a message has to be known before this can be published.
+pub(super) const fn needs_a_message(publish: &Publish) -> bool {
+    matches!(publish.body, Body::Operation(_) | Body::Annotations(_))
+}
+
+impl Channel {
+    /// Publishes an operation when its turn comes, and answers it.
+    pub(super) fn operate(&mut self, source: Source, publish: Publish, asker: Option<Asker>, ctx: &mut Context<Self>) {
+        self.owed = None;
+        let waiting = Waiting { source, publish, asker };
+        if self.operations.len() >= limits::CHANNEL_HELD {
+            return self.settle(waiting.asker, Err(Fault::Busy));
+        }
+        self.operations.waiting.push_back(waiting);
+        self.go_on_operating(ctx);
+    }
+
+    /// Carries out those that have to wait no longer.
+    pub(super) fn go_on_operating(&mut self, ctx: &mut Context<Self>) {
+        while let Some(Waiting { publish, .. }) = self.operations.waiting.front()
+            && !self.operations.is_reading
+        {
+            let operation = match &publish.body {
+                Body::Operation(operation) => operation,
+                Body::Annotations(annotations) => {
+                    match self.state.unknown_message(annotations) {
+                        None => self.operate_first(Ok(()), ctx),
+                        // What was read has made room for the rest.
+                        Some(_) if self.operations.reads > annotations.len() => {
+                            self.operate_first(Err(Fault::Busy), ctx)
+                        }
+                        Some(message) => self.read_annotated(message, ctx),
+                    }
+                    continue;
+                }
+                _ => return self.operate_first(Ok(()), ctx),
+            };
+            match self.state.versions.needs(operation) {
+                Needs::Outcomes => return,
+                Needs::Nothing => self.operate_first(Ok(()), ctx),
+                Needs::Latest => {
+                    let mut later = || -> Box<dyn FnOnce(MessageRead) + Send> {
+                        let reading = Reading(ctx.address(), None);
+                        Box::new(move |read| reading.finish(Learnt::Message(read)))
+                    };
+                    match self.log.newest(operation.target, &mut later) {
+                        Poll::Ready(read) => self.operate_by(read, ctx),
+                        Poll::Pending => self.operations.is_reading = true,
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_annotated(&mut self, message: MessageRef, ctx: &mut Context<Self>) {
+        let mut later = || -> Box<dyn FnOnce(AnnotatedRead) + Send> {
+            let reading = Reading(ctx.address(), None);
+            Box::new(move |read| reading.finish(Learnt::Annotated(message, read)))
+        };
+        self.operations.reads += 1;
+        match self.log.annotated(message, &mut later) {
+            Poll::Ready(read) => self.learn_annotated(message, read, ctx),
+            Poll::Pending => self.operations.is_reading = true,
+        }
+    }
+
+    /// The first annotates a message of which this was read.
+    fn learn_annotated(&mut self, message: MessageRef, read: AnnotatedRead, ctx: &mut Context<Self>) {
+        let known = read.map_err(|error| {
+            tracing::error!(%error, "the annotations of a message cannot be read");
+            error.to_fault()
+        });
+        if let Err(fault) = known.and_then(|read| self.state.learn(message, read)) {
+            self.operate_first(Err(fault), ctx);
+        }
+    }
+
+    /// Carries out the first by what was read.
+    fn operate_by(&mut self, read: MessageRead, ctx: &mut Context<Self>) {
+        let known = read.map(|latest| latest.into_iter().for_each(|latest| self.state.versions.learn(latest)));
+        let known = known.map_err(|error| {
+            tracing::error!(%error, "a message cannot be read");
+            error.to_fault()
+        });
+        self.operate_first(known, ctx);
+    }
+
+    fn operate_first(&mut self, known: Result<(), Fault>, ctx: &mut Context<Self>) {
+        let Some(Waiting { source, publish, asker }) = self.operations.waiting.pop_front() else {
+            return;
+        };
+        self.operations.reads = 0;
+        let target = match &publish.body {
+            Body::Operation(operation) => Some(operation.target),
+            _ => None,
+        };
+        let outcome = known.and_then(|()| self.publish(source, publish, ctx));
+        if let Some(target) = target {
+            self.state.versions.judged(target);
+        }
+        self.settle(asker, outcome);
+    }
+
+    fn settle(&mut self, asker: Option<Asker>, outcome: Result<Published, Fault>) {
+        match (asker, outcome) {
+            (Some(Asker::Transport(reply)), outcome) => self.conclude(reply, outcome),
+            (Some(asker @ Asker::Request(_)), Ok(published)) if !self.commit_queue.is_empty() => {
+                self.commit_queue.outcome(asker, published);
+            }
+            // The request may have ended.
+            (Some(Asker::Request(asker)), outcome) => drop(asker.send(outcome)),
+            (None, _) => {}
+        }
+    }
+}
+
+impl Handler<Learnt> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, learnt: Learnt, ctx: &mut Self::Context) {
+        self.operations.is_reading = false;
+        match learnt {
+            Learnt::Message(read) => self.operate_by(read, ctx),
+            Learnt::Annotated(message, read) => self.learn_annotated(message, read, ctx),
+        }
+        self.go_on_operating(ctx);
+    }
+}
