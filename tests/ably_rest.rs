@@ -7,6 +7,7 @@
 mod apps;
 mod batch;
 mod channels;
+mod chat;
 mod cors;
 mod history;
 mod identity;

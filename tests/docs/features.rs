@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 37] = [
+const WORKS: [(&str, &[&str]); 39] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -91,6 +91,11 @@ const WORKS: [(&str, &[&str]); 37] = [
         "Ably: batch publish and batch presence",
         &["ably_rest::batch::each_channel_has_its_own_outcome", "tests/sdk/messages.test.mjs"],
     ),
+    (
+        "Ably: metachannels",
+        &["ably_realtime::metachannels::channels_open_and_close", "tests/sdk/metachannels.test.mjs"],
+    ),
+    ("Ably: chat rooms, spaces", &["ably_rest::chat::a_room_is_a_channel", "tests/sdk/chat.test.mjs"]),
     ("Ably: statistics", &["ably_rest::stats::what_clients_do_is_counted", "tests/sdk/history.test.mjs"]),
     (
         "Ably: keys, token requests, JWTs, renewal while connected",

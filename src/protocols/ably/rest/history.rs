@@ -28,6 +28,7 @@ use crate::{
             answer::RestAnswer,
             body::AnswerBody,
             call::Call,
+            chat,
             links::{self, Pages},
         },
         wire::{self, Format, items},
@@ -47,6 +48,25 @@ pub async fn presence(call: &Call<'_>, channel: String) -> Result<RestAnswer, Fa
 
 /// A page of the past; of one message the oldest first, unless something else is asked for.
 pub async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Operation]) -> Result<RestAnswer, Fault> {
+    read_as(call, channel, kind, operations, Shape::Ably).await
+}
+
+/// How the items of a page are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Ably,
+    /// As messages of a chat room.
+    Chat,
+}
+
+/// The same, written in this shape.
+pub async fn read_as(
+    call: &Call<'_>,
+    channel: String,
+    kind: Kind,
+    operations: &[Operation],
+    shape: Shape,
+) -> Result<RestAnswer, Fault> {
     let (caller, _, channel) = call.channel(channel, operations)?;
     let app = caller.access.app.id;
     let wanted = match links::cursor(&call.query)? {
@@ -74,14 +94,15 @@ pub async fn read(call: &Call<'_>, channel: String, kind: Kind, operations: &[Op
     let worker = Rc::clone(&call.rest.worker);
     if page.is_whole() {
         count(&worker, &page.items);
-        let list = encode(&page.items, kind, format);
+        let list = encode(call.broker(), &channel, &page.items, kind, format, shape).await?;
         return Ok(call.long_answer(app, list)?.with_links(links));
     }
     let charge = call.charge(app, 2 * limits::PAGE_PORTION)?;
     let head = wire::begin_list(format, page.places.len());
     let left = page.places.len();
     let query = Query { limit: left, ..query };
-    let rest = Rest { broker: Arc::clone(call.broker()), channel, query, format, left, charge, worker };
+    let broker = Arc::clone(call.broker());
+    let rest = Rest { broker, channel, query, format, shape, left, charge, worker };
     let body = AnswerBody::whole(head).followed_by(rest.stream(page));
     Ok(RestAnswer::long(body).with_links(links))
 }
@@ -94,13 +115,24 @@ fn count(worker: &Worker, items: &[(Arc<Entry>, usize)]) {
     }
 }
 
-fn encode(items: &[(Arc<Entry>, usize)], kind: Kind, format: Format) -> Bytes {
-    match kind {
+async fn encode(
+    broker: &Arc<Broker>,
+    channel: &ChannelName,
+    items: &[(Arc<Entry>, usize)],
+    kind: Kind,
+    format: Format,
+    shape: Shape,
+) -> Result<Bytes, Fault> {
+    if shape == Shape::Chat {
+        let messages = chat::message::all(broker, channel, items, matches!(kind, Kind::Messages)).await?;
+        return Ok(wire::encode_value(format, &messages));
+    }
+    Ok(match kind {
         Kind::Messages => wire::encode_value(format, &items::messages(items, format)),
         Kind::Presence => wire::encode_value(format, &items::presence(items, format)),
         Kind::Versions(_) => wire::encode_value(format, &items::versions(items, format)),
         Kind::Annotations(_) => wire::encode_value(format, &wire::annotations(items, format)),
-    }
+    })
 }
 
 /// The items of a long page, of which a portion at a time is read and written.
@@ -110,6 +142,7 @@ struct Rest {
     /// Its limit is the number of items of the page.
     query: Query,
     format: Format,
+    shape: Shape,
     /// Items that have not been written.
     left: usize,
     charge: Charge,
@@ -132,7 +165,7 @@ impl Rest {
             let is_first = rest.left == rest.query.limit;
             rest.query.after = Some(*last);
             rest.left = rest.left.saturating_sub(items.len());
-            let list = encode(&items, rest.query.kind, rest.format);
+            let list = encode(&rest.broker, &rest.channel, &items, rest.query.kind, rest.format, rest.shape).await?;
             let piece = wire::piece_of_list(rest.format, &list, items.len(), is_first, rest.left == 0);
             rest.charge.set(2 * piece.len()).map_err(Full::to_fault)?;
             Ok(Some((piece, (rest, None))))

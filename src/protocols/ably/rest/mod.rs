@@ -1,7 +1,7 @@
 //! REST: one request, one answer (`docs/protocols/ably.md §1.8, §11`).
 //!
 //! `path` says which endpoint it is, `form` how the answer has to look, `call` holds both and the credentials; the
-//! endpoints stand in `publish`, `batch`, `message`, `history`, `presence`, `channels`, `token` and `apps`; `answer` puts the
+//! endpoints stand in `publish`, `batch`, `message`, `history`, `presence`, `channels`, `chat`, `token` and `apps`; `answer` puts the
 //! outcome on the wire. Everything about a channel is asked of its actor
 //! ([`crate::actors::channels::questions`]).
 
@@ -12,6 +12,7 @@ mod batch;
 mod body;
 mod call;
 mod channels;
+mod chat;
 mod form;
 mod history;
 mod links;
@@ -138,6 +139,7 @@ impl Rest {
             Endpoint::Annotations(channel, serial) => annotate::annotations(&call, channel, &serial).await,
             Endpoint::Annotate(channel, serial) => annotate::annotate(&call, channel, &serial, payload).await,
             Endpoint::ClientSummary(channel, serial) => annotate::client_summary(&call, channel, &serial).await,
+            Endpoint::Chat(room, ask) => chat::answer(&call, &room, ask, payload).await,
             Endpoint::Status(channel) => channels::status(&call, channel).await,
             Endpoint::Channels => channels::enumerate(&call).await,
             Endpoint::Stats => stats::page(&call).await,
@@ -203,6 +205,9 @@ pub fn is_meant(request: &HttpRequest, others_have: impl FnOnce(&str) -> bool) -
     }
     if others_have(path) {
         return false;
+    }
+    if path.starts_with("/chat/v4/") {
+        return true;
     }
     let query = Query::parse(request.query_string());
     let head = request.head();

@@ -6,7 +6,7 @@
 use actix_web::http::Method;
 use percent_encoding::percent_decode_str;
 
-use crate::error::Fault;
+use crate::{error::Fault, protocols::ably::rest::chat::Ask};
 
 /// The endpoints. Names are decoded, but not checked yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum Endpoint {
     AddStats,
     CreateApp,
     DeleteApp(String),
+    /// Of a room of Ably's chat.
+    Chat(String, Ask),
 }
 
 /// First segments that are Ably's alone, whatever follows; not everything behind them is there yet.
@@ -85,6 +87,10 @@ impl Endpoint {
             ["channels", name, "messages", serial, "client-summary"] => {
                 read.then(|| Self::ClientSummary(name.to_owned(), serial.to_owned()))
             }
+            ["chat", "v4", "rooms", room, ref path @ ..] => match Ask::of(method, path).ok_or(NO_PATH)? {
+                Ok(ask) => Some(Self::Chat(room.to_owned(), ask)),
+                Err(allowed) => return Err(Fault::MethodNotAllowed { allowed }),
+            },
             ["apps"] => write.then_some(Self::CreateApp),
             ["apps", app] => (*method == Method::DELETE).then(|| Self::DeleteApp(app.to_owned())),
             _ => return Err(NO_PATH),

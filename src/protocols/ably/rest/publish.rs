@@ -12,6 +12,7 @@ use crate::{
     core::{
         capability::Operation,
         command::Publish,
+        dedupe,
         message::{Body, EntryId},
         operation::MessageRef,
     },
@@ -90,15 +91,15 @@ impl<'a> Target<'a> {
         messages: Vec<WireMessage>,
         shown: &'s str,
     ) -> Result<Published<'s>, Fault> {
+        self.send(call, self.messages(call, messages)?, shown).await
+    }
+
+    /// Messages as they came, to be published.
+    pub fn messages(&self, call: &Call<'_>, messages: Vec<WireMessage>) -> Result<Publish, Fault> {
         let checked = messages::check(messages, &self.publisher(call), &call.rest.shared.settings)?;
         let id = checked.id.unwrap_or_else(drawn_id);
         let is_ephemeral = checked.is_ephemeral || call.query.get("ephemeral") == Some("true");
-        let publish = Publish {
-            publisher: checked.publisher,
-            is_ephemeral,
-            ..Publish::new(id, Body::Messages(checked.messages))
-        };
-        self.send(call, publish, shown).await
+        Ok(Publish { publisher: checked.publisher, is_ephemeral, ..Publish::new(id, Body::Messages(checked.messages)) })
     }
 
     /// Publishes annotations as they came, of one message.
@@ -109,12 +110,26 @@ impl<'a> Target<'a> {
         message: MessageRef,
         shown: &'s str,
     ) -> Result<Published<'s>, Fault> {
+        self.send(call, self.annotations(call, annotations, message)?, shown).await
+    }
+
+    /// Annotations as they came, of one message, to be published.
+    pub fn annotations(
+        &self,
+        call: &Call<'_>,
+        annotations: Vec<WireAnnotation>,
+        message: MessageRef,
+    ) -> Result<Publish, Fault> {
         self.caller.access.app.check_mutable(&self.channel)?;
         let publisher = self.publisher(call);
         let checked = annotations::check(annotations, Some(message), &publisher, &call.rest.shared.settings);
         let (annotations, id) = checked?;
-        let publish = Publish::new(id.unwrap_or_else(drawn_id), Body::Annotations(annotations));
-        self.send(call, publish, shown).await
+        Ok(Publish::new(id.unwrap_or_else(drawn_id), Body::Annotations(annotations)))
+    }
+
+    /// Publishes, and waits until it is in the log.
+    pub async fn put(&self, call: &Call<'_>, publish: Publish) -> Result<dedupe::Published, Fault> {
+        call.broker().publish(&self.channel, publish).await
     }
 
     fn publisher<'p>(&'p self, call: &'p Call<'_>) -> Publisher<'p> {
@@ -137,7 +152,7 @@ impl<'a> Target<'a> {
             // Not by HTTP.
             EntryId::Frame { .. } | EntryId::Serial => String::new(),
         };
-        let published = call.broker().publish(&self.channel, publish).await?;
+        let published = self.put(call, publish).await?;
         let serials = (call.version >= SERIALS_SINCE).then(|| {
             let serial = |index| items::message_serial(published.serial, index).to_string();
             (0..published.len).map(serial).collect()
