@@ -80,15 +80,15 @@ async fn what_a_room_refuses() {
     let unknown = "/messages/01722945600123-000@00000000000000ab:000";
     let said = json!({"message": {"text": "y"}});
     for (method, path, body, status, code) in [
-        ("POST", "/messages", json!({}), 400, 40000),
-        ("POST", "/messages", json!({"text": 1}), 400, 40000),
+        ("POST", "/messages", json!({}), 400, 40001),
+        ("POST", "/messages", json!({"text": 1}), 400, 40001),
         ("POST", "/messages", json!({"text": "x", "headers": {"a": {}}}), 400, 40032),
         ("POST", "/messages", json!({"text": "x".repeat(70_000)}), 413, 40009),
         ("GET", "/messages?limit=0", Value::Null, 400, 40003),
         ("GET", unknown, Value::Null, 404, 40400),
         ("GET", "/messages/x", Value::Null, 400, 40003),
         ("PUT", unknown, said.clone(), 404, 40400),
-        ("PUT", &at, json!({"text": "y"}), 400, 40000),
+        ("PUT", &at, json!({"text": "y"}), 400, 40001),
         ("POST", &format!("{at}/reactions"), json!({"type": "other", "name": "x"}), 400, 40003),
         ("DELETE", &format!("{at}/reactions?type=distinct"), Value::Null, 400, 40003),
         ("GET", &format!("{at}/client-reactions"), Value::Null, 400, 40003),
