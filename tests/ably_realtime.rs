@@ -12,6 +12,7 @@ mod formats;
 mod kept;
 mod letshare;
 mod liveness;
+mod mutable;
 mod names;
 mod occupancy;
 mod order;

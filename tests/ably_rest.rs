@@ -10,6 +10,7 @@ mod channels;
 mod cors;
 mod history;
 mod identity;
+mod mutable;
 mod negotiation;
 mod presence;
 mod publish;

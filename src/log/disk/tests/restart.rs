@@ -172,3 +172,49 @@ fn a_sweep_looks_at_what_has_changed_or_is_due() {
     assert_eq!(log.sweep().unwrap().entries, 1);
     assert_eq!(log.stored_bytes(), 0);
 }
+
+/// What messages have become is read from the file: by a server that was killed, from its window and when that is empty.
+#[test]
+fn messages_are_what_they_were_before_a_restart() {
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let targets = {
+        let log = log(&disk, &time);
+        contract::messages_in(&log)
+    };
+    for rest in [Duration::ZERO, DAY / 2] {
+        let later = Clock::manual(Timestamp::from_millis(2_000 + rest.as_millis() as u64));
+        let log = log(&disk.image(), &later);
+        let mut channel = log.open(&"p of messages".into());
+        assert_eq!(channel.recent().is_empty(), !rest.is_zero());
+        contract::holds_them(&*channel, targets);
+        // Who comes back from before the newest append gets it as it is, or whole.
+        let found = channel.after(targets[0].serial).unwrap();
+        let last = found.last().and_then(|entry| entry.whole()).unwrap();
+        assert_eq!(last.operation().unwrap().message.payload.data, Data::Text("B3".into()));
+        // It goes on from there.
+        let grown = contract::operate(&mut *channel, targets[1], Change::Append, "4");
+        assert_eq!(grown.operation().unwrap().grown().unwrap().join(), Data::Text("B34".into()));
+    }
+}
+
+/// What concerns a message goes with the entry that does, so the table of it does not grow.
+#[test]
+fn the_sweep_leaves_nothing_of_messages_that_are_gone() {
+    let (disk, time) = (FaultyDisk::default(), Clock::manual(Timestamp::from_millis(2_000)));
+    let log = log(&disk, &time);
+    contract::messages_in(&log);
+    let rows = || {
+        let mut count = 0;
+        let count_row = &mut |_: &[u8], _: &[u8]| {
+            count += 1;
+            Ok(ControlFlow::Continue(()))
+        };
+        let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+        log.engine.read(|rows| rows.visit(rows::BY_MESSAGE, all, Order::Rising, count_row)).unwrap();
+        count
+    };
+    assert_eq!(rows(), 6);
+    time.advance(2 * DAY);
+    log.sweep().unwrap();
+    assert_eq!(rows(), 0);
+}
