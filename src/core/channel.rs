@@ -404,6 +404,13 @@ impl ChannelState {
         due.into_iter().map(|summary| self.draft(None, summary, true)).collect()
     }
 
+    /// The summary of a message is to be delivered soon.
+    pub fn tell_summary(&mut self, now: Now, message: MessageRef) {
+        if let Some(summaries) = &mut self.summaries {
+            summaries.tell(now.uptime, message);
+        }
+    }
+
     /// Somebody comes back who has missed what came after `position`, summaries among it.
     pub fn tell_summaries_again(&mut self, now: Now, position: Serial) {
         if let Some(summaries) = &mut self.summaries {

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeSet, hash_map},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,9 +15,9 @@ use crate::{
         budget::{Account, Full, Kind, Tab},
         hashing::FastMap,
         message::{Body, Entry, Summarised},
-        operation::{Annotation, MessageRef},
+        operation::{Annotation, Latest, MessageRef},
         serial::Place,
-        summary::{DueSummaries, Summary},
+        summary::{Digest, DueSummaries, Summary},
     },
     error::Fault,
     ids::Timestamp,
@@ -54,6 +55,19 @@ impl Annotated {
     fn cost(&self) -> usize {
         limits::SUMMARY_COST + self.name.len() + self.summary.bytes()
     }
+}
+
+/// An entry with what the annotations of its messages come to, for a reader of the past; none: nobody has annotated them.
+pub fn summarised<E>(
+    entry: &Arc<Entry>,
+    mut digest_of: impl FnMut(MessageRef) -> Result<Option<Digest>, E>,
+) -> Result<Option<Arc<Entry>>, E> {
+    let mut summaries = Vec::new();
+    for index in 0..entry.subjects().len() {
+        let target = Latest { entry: Arc::clone(entry), index }.target();
+        summaries.extend(digest_of(target)?.map(|digest| (index, digest)));
+    }
+    Ok((!summaries.is_empty()).then(|| Arc::new(entry.with_summaries(summaries))))
 }
 
 /// Nothing is kept until a message is annotated.
@@ -151,6 +165,10 @@ impl Summaries {
             self.tab.remove(cost.saturating_sub(after));
             self.due.changed(now, message);
         }
+    }
+
+    pub fn tell(&mut self, now: Duration, message: MessageRef) {
+        self.due.changed(now, message);
     }
 
     /// Somebody has missed what came after a place: what was annotated since is told again, also what was annotated shortly

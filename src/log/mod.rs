@@ -98,6 +98,9 @@ pub trait ChannelLog: Send {
     /// A message as it is, with what was done to it.
     fn newest(&self, target: MessageRef, later: Later<'_, MessageRead>) -> Poll<MessageRead>;
 
+    /// The messages whose annotations are in memory.
+    fn annotated_lately(&self) -> Vec<MessageRef>;
+
     /// A message and what its annotations come to; none: it is not kept.
     fn annotated(&self, target: MessageRef, later: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead>;
 

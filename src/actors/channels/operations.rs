@@ -43,6 +43,7 @@ struct Waiting {
 enum Learnt {
     Message(MessageRead),
     Annotated(MessageRef, AnnotatedRead),
+    Recalled(MessageRef, AnnotatedRead),
 }
 
 /// Sends a channel what was read for it; when the reader fails, that it could not be read.
@@ -132,6 +133,29 @@ impl Channel {
         }
     }
 
+    /// Learns what an earlier run, or a channel that died, knew of messages that were annotated lately: who comes back may have
+    /// missed it.
+    pub(super) fn recall_summaries(&mut self, messages: Vec<MessageRef>, ctx: &mut Context<Self>) {
+        for message in messages {
+            let mut later = || -> Box<dyn FnOnce(AnnotatedRead) + Send> {
+                let reading = Reading(ctx.address(), Some(Learnt::Recalled(message, Ok(None))));
+                Box::new(move |read| reading.finish(Learnt::Recalled(message, read)))
+            };
+            if let Poll::Ready(read) = self.log.annotated(message, &mut later) {
+                self.recall_summary(message, read);
+            }
+        }
+    }
+
+    /// Without it only the next annotation of the message tells its summary.
+    fn recall_summary(&mut self, message: MessageRef, read: AnnotatedRead) {
+        if let Ok(read @ Some(_)) = read
+            && self.state.annotated(message).is_none()
+        {
+            let _ = self.state.learn(message, read);
+        }
+    }
+
     fn read_annotated(&mut self, message: MessageRef, ctx: &mut Context<Self>) {
         let mut later = || -> Box<dyn FnOnce(AnnotatedRead) + Send> {
             let reading = Reading(ctx.address(), None);
@@ -198,8 +222,14 @@ impl Handler<Learnt> for Channel {
     type Result = ();
 
     fn handle(&mut self, learnt: Learnt, ctx: &mut Self::Context) {
+        if let Learnt::Recalled(message, read) = learnt {
+            self.recall_summary(message, read);
+            self.state.tell_summary(self.now(), message);
+            return self.tell_summaries_in_time(ctx);
+        }
         self.operations.is_reading = false;
         match learnt {
+            Learnt::Recalled(..) => {}
             Learnt::Message(read) => self.operate_by(read, ctx),
             Learnt::Annotated(message, read) => self.learn_annotated(message, read, ctx),
         }

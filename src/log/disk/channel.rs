@@ -131,6 +131,10 @@ impl ChannelLog for DiskChannel {
         self.past.answer(MessageReading(target), later)
     }
 
+    fn annotated_lately(&self) -> Vec<MessageRef> {
+        self.past.open.state.lock().window.annotated_lately()
+    }
+
     fn annotated(&self, target: MessageRef, later: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
         self.past.answer(AnnotatedReading::new(target), later)
     }

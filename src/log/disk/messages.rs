@@ -127,7 +127,7 @@ impl Messages<'_> {
     }
 
     /// As it was published.
-    fn own(&self, rows: &mut impl Rows, target: MessageRef) -> Result<Option<Latest>, StoreError> {
+    pub fn own(&self, rows: &mut impl Rows, target: MessageRef) -> Result<Option<Latest>, StoreError> {
         let index = usize::from(target.index);
         let entry = self.entry(rows, target.serial.place())?;
         Ok(entry.filter(|entry| index < entry.messages().len()).map(|entry| Latest { entry, index }))

@@ -104,7 +104,7 @@ impl DiskPast {
         Poll::Pending
     }
 
-    fn messages<'a>(&'a self, row: &'a ChannelRow) -> Messages<'a> {
+    pub fn messages<'a>(&'a self, row: &'a ChannelRow) -> Messages<'a> {
         Messages { name: &self.name, row, account: &self.account }
     }
 
@@ -355,12 +355,14 @@ impl Question for PortionReading {
 
     fn at_hand(&self, State { window, older, .. }: &State) -> Option<Read> {
         match window.portion(self.after, self.upto, &self.choice) {
+            // What is in memory beside the window does not know what annotates what.
+            Err(Gap::Expired) if self.choice.wants_summaries() => None,
             Err(Gap::Expired) => older.as_ref()?.portion(self.after, self.upto, &self.choice).map(Ok),
             portion => Some(portion),
         }
     }
 
-    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, _: Place) -> Result<Option<Read>, StoreError> {
+    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, newest: Place) -> Result<Option<Read>, StoreError> {
         let Some(portion) = &mut self.portion else {
             return Ok(Some(Err(Gap::Expired)));
         };
@@ -381,7 +383,7 @@ impl Question for PortionReading {
             is_enough = bytes >= limits::BACKLOG_PORTION;
             Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        let (messages, mut passed) = (past.messages(&row), Passed::new());
+        let (messages, mut passed, mut is_full) = (past.messages(&row), Passed::new(), false);
         for entry in &entries {
             if let Some(operation) = entry.operation() {
                 let previous = messages.previous(rows, operation.target, entry.serial.place())?;
@@ -390,15 +392,22 @@ impl Question for PortionReading {
                 }
             }
             if portion.take(entry, &self.choice).is_break() {
-                return Ok(self.portion.take().map(Ok));
+                is_full = true;
+                break;
             }
         }
-        if is_over && !is_enough {
-            portion.upto = self.upto;
-            return Ok(self.portion.take().map(Ok));
+        match (is_full, is_over && !is_enough) {
+            (true, _) => {}
+            (false, true) => portion.upto = self.upto,
+            (false, false) => {
+                portion.upto = Serial::at(self.upto.epoch(), walk.slice.after);
+                return Ok(None);
+            }
         }
-        portion.upto = Serial::at(self.upto.epoch(), walk.slice.after);
-        Ok(None)
+        if self.choice.wants_summaries() && rows::touches_any(rows, row.id)? {
+            portion.summarise(|target| messages.digest(rows, target, newest))?;
+        }
+        Ok(self.portion.take().map(Ok))
     }
 
     fn failed(&self, _: &State, error: StoreError) -> Read {
@@ -561,6 +570,10 @@ impl Question for PageReading {
             })?,
             _ => Self::turn_of_messages(query, page, walk, past, rows)?,
         };
+        if is_over && query.kind == Kind::Messages && rows::touches_any(rows, past.open.row.id)? {
+            let messages = past.messages(&past.open.row);
+            page.summarise(|target| messages.digest(rows, target, newest))?;
+        }
         Ok(if is_over { self.begun.take().map(|(page, _)| Ok(Some(page))) } else { None })
     }
 
