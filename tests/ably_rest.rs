@@ -4,6 +4,7 @@
 //! Not here: connections, and what credentials are good for in all their forms
 //! (`src/auth`).
 
+mod annotations;
 mod apps;
 mod batch;
 mod channels;

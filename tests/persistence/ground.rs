@@ -25,6 +25,8 @@ apps:
     namespaces:
       - id: persisted
         persisted: true
+      - id: mutable
+        mutableMessages: true
 ";
 const SETTINGS: [(&str, &str); 5] = [
     ("ABLY_APPS_FILE", "apps.yaml"),
