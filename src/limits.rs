@@ -100,6 +100,11 @@ pub const MESSAGE_ID_BYTES: usize = 512;
 /// What a message may have of data with all that was appended to it, in bytes (`docs/protocols/ably.md §9.4`).
 pub const MESSAGE_TOTAL_BYTES: usize = 1024 * 1024;
 
+/// Appends that have to be read on disk before the log keeps their message whole, and what each counts beside its data, in
+/// bytes: as many as their message has (`core/growth.rs`).
+pub const APPENDS_READ: usize = 64;
+pub const APPEND_WEIGHT: usize = 1024;
+
 /// Presence data of one frame, in bytes; clients put many enters into one.
 pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;
 

@@ -304,14 +304,20 @@ impl Entry {
     /// What keeping this entry costs in memory, in bytes: itself, the content, and as much again for a
     /// finished frame.
     pub fn cost(&self) -> usize {
-        let content: usize = match &self.body {
-            Body::Messages(messages) => messages.iter().map(Message::cost).sum(),
-            Body::Presence(events) => events.iter().map(PresenceEvent::cost).sum(),
-            Body::Occupancy(_) => 0,
-            Body::Operation(operation) => operation.cost(),
-            Body::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
-        };
-        size_of::<Self>() + 2 * content
+        size_of::<Self>() + 2 * self.body.cost()
+    }
+}
+
+impl Body {
+    /// What keeping it costs in memory, in bytes.
+    pub fn cost(&self) -> usize {
+        match self {
+            Self::Messages(messages) => messages.iter().map(Message::cost).sum(),
+            Self::Presence(events) => events.iter().map(PresenceEvent::cost).sum(),
+            Self::Occupancy(_) => 0,
+            Self::Operation(operation) => operation.cost(),
+            Self::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
+        }
     }
 }
 

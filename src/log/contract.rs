@@ -13,6 +13,7 @@ use crate::{
     core::{
         command::Rewind,
         dedupe::Known,
+        growth::Grown,
         history::{Direction, Kind, Page, Query},
         message::{Body, Data, Entry, EntryId, Message, Payload},
         operation::{Change, Latest, MessageRef, Operation, Version},
@@ -250,7 +251,11 @@ pub fn operate(channel: &mut (dyn ChannelLog + 'static), target: MessageRef, cha
     let entry = Arc::new(Entry::new("c".into(), serial, latest.entry.timestamp, None, id, body));
     append(channel, Duration::from_secs(serial.place().0 / 1_000), Arc::clone(&entry));
     if change == Change::Append {
-        entry.operation().expect("an operation").grow(&latest, None);
+        let operation = entry.operation().expect("an operation");
+        operation.grow(&latest, None);
+        if operation.grown().is_some_and(Grown::is_whole_due) {
+            channel.keep_whole(&entry);
+        }
     }
     entry
 }

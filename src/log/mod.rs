@@ -94,6 +94,10 @@ pub trait ChannelLog: Send {
     /// A message as it is, with what was done to it.
     fn newest(&self, target: MessageRef, later: Later<'_, MessageRead>) -> Poll<MessageRead>;
 
+    /// An append that the log has is to be kept with all of its message: it is long, and readers need not put it together from
+    /// its beginning.
+    fn keep_whole(&mut self, _append: &Arc<Entry>) {}
+
     /// Drops the oldest entries from memory, so many bytes of them; false when there are none.
     fn give_up(&mut self, bytes: usize) -> bool;
 

@@ -17,6 +17,7 @@ use crate::{
         channel::Judged,
         command::{Answer, Effect, Now, Publish, Reply},
         dedupe::Published,
+        growth::Grown,
         message::{Body, Draft, Entry},
         replay::{self, Choice, Found, Wanted},
         serial::Serial,
@@ -197,7 +198,12 @@ impl Channel {
         self.state.take(now, &entry);
         match entry.body {
             Body::Presence(_) => self.count_soon(ctx),
-            Body::Operation(_) => self.state.versions.taken(&entry),
+            Body::Operation(ref operation) => {
+                self.state.versions.taken(&entry);
+                if operation.grown().is_some_and(Grown::is_whole_due) {
+                    self.log.keep_whole(&entry);
+                }
+            }
             _ => {}
         }
         if !matches!(entry.body, Body::Occupancy(_)) {

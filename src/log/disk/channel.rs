@@ -23,7 +23,10 @@ use crate::{
             rows::{self, BY_MESSAGE, ChannelRow, ENTRIES, PRESENCE},
         },
     },
-    store::{StoreError, engine::Writing},
+    store::{
+        StoreError,
+        engine::{Rows as _, Writing},
+    },
 };
 
 /// The channel in the hands of its actor.
@@ -127,6 +130,28 @@ impl ChannelLog for DiskChannel {
 
     fn newest(&self, target: MessageRef, later: Later<'_, MessageRead>) -> Poll<MessageRead> {
         self.past.answer(MessageReading(target), later)
+    }
+
+    fn keep_whole(&mut self, append: &Arc<Entry>) {
+        let Some(value) = encoding::encode_whole(append) else {
+            return;
+        };
+        let (name, id, place) = (self.past.name.clone(), self.past.open.row.id, append.serial.place());
+        let size = value.len();
+        let work = move |rows: &mut Writing<'_>| {
+            let key = rows::entry_key(id, place);
+            // The sweep may have removed it.
+            let Some(before) = rows.get(ENTRIES, &key)? else {
+                return Ok(());
+            };
+            if let Some(row) = rows::channel(rows, &name)?.filter(|row| row.id == id && place <= row.counted) {
+                let bytes = (row.bytes + value.len() as u64).saturating_sub(before.len() as u64);
+                rows::put_channel(rows, &name, &ChannelRow { bytes, ..row })?;
+            }
+            rows.put(ENTRIES, &key, &value)
+        };
+        // Nobody waits for it: without it the message is put together.
+        self.past.engine.submit(size, Box::new(work), Box::new(drop));
     }
 
     fn give_up(&mut self, bytes: usize) -> bool {

@@ -218,3 +218,37 @@ fn the_sweep_leaves_nothing_of_messages_that_are_gone() {
     log.sweep().unwrap();
     assert_eq!(rows(), 0);
 }
+
+/// A long stream of appends is not read from its beginning, and is what it was.
+#[test]
+fn a_long_message_is_kept_whole_now_and_then() {
+    const APPENDS: usize = 1_000;
+    let (disk, time) = (FaultyDisk::default(), clock());
+    let target = {
+        let log = log(&disk, &time);
+        let targets = contract::messages_in(&log);
+        let mut channel = log.open(&"p of messages".into());
+        for number in 0..APPENDS {
+            contract::operate(&mut *channel, targets[0], Change::Append, &format!(" {number}"));
+        }
+        targets[0]
+    };
+    let later = Clock::manual(Timestamp::from_millis(START + 1_000));
+    let log = log(&disk.image(), &later);
+    let channel = log.open(&"p of messages".into());
+    let latest = channel.message(target).unwrap();
+    let expected = (0..APPENDS).fold("a".to_owned(), |text, number| format!("{text} {number}"));
+    assert_eq!(latest.payload().data, Data::Text(expected.into()));
+    let mut wholes = 0;
+    let count = |rows: &mut _| {
+        let name = "p of messages".into();
+        let row = rows::channel(rows, &name)?.unwrap();
+        rows::entries(rows, &name, &row, rows::Slice::ALL, Order::Rising, |stored| {
+            wholes += usize::from(stored.entry()?.operation().is_some_and(|append| append.grown().is_some()));
+            Ok(ControlFlow::Continue(()))
+        })
+    };
+    log.engine.read(count).unwrap();
+    let expected = APPENDS / limits::APPENDS_READ;
+    assert!((expected - 2..=expected).contains(&wholes), "{wholes} of {expected}");
+}
