@@ -14,6 +14,7 @@ mod crowd;
 mod folder;
 mod full;
 mod ground;
+mod mutable;
 mod order;
 mod presence;
 mod restart;

@@ -393,6 +393,11 @@ impl ChannelState {
         self.summaries.as_ref()?.get(message)
     }
 
+    /// What the log is to keep of a message now, if it is.
+    pub fn summary_to_keep(&mut self, message: MessageRef) -> Option<&Annotated> {
+        self.summaries.as_mut()?.to_keep(message)
+    }
+
     /// When the next summary is due.
     pub fn summaries_due(&self) -> Option<Duration> {
         self.summaries.as_ref()?.next_due()

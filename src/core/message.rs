@@ -194,6 +194,17 @@ impl Body {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// What keeping it costs in memory, in bytes.
+    pub fn cost(&self) -> usize {
+        match self {
+            Self::Messages(messages) => messages.iter().map(Message::cost).sum(),
+            Self::Presence(events) => events.iter().map(PresenceEvent::cost).sum(),
+            Self::Occupancy(_) | Self::Summary(_) => 0,
+            Self::Operation(operation) => operation.cost(),
+            Self::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
+        }
+    }
 }
 
 /// A message and the summary of its annotations.
@@ -363,14 +374,7 @@ impl Entry {
     /// What keeping this entry costs in memory, in bytes: itself, the content, and as much again for a
     /// finished frame.
     pub fn cost(&self) -> usize {
-        let content: usize = match &self.body {
-            Body::Messages(messages) => messages.iter().map(Message::cost).sum(),
-            Body::Presence(events) => events.iter().map(PresenceEvent::cost).sum(),
-            Body::Occupancy(_) | Body::Summary(_) => 0,
-            Body::Operation(operation) => operation.cost(),
-            Body::Annotations(annotations) => annotations.iter().map(Annotation::cost).sum(),
-        };
-        size_of::<Self>() + 2 * content
+        size_of::<Self>() + 2 * self.body.cost()
     }
 }
 

@@ -13,14 +13,16 @@ use crate::{
     core::{
         command::Rewind,
         dedupe::Known,
+        growth::Grown,
         history::{Direction, Kind, Page, Query},
         message::{Body, Data, Entry, EntryId, Message, Payload},
-        operation::{Change, Latest, MessageRef, Operation, Version},
+        operation::{Annotation, Change, Latest, MessageRef, Operation, Version},
         replay::{Choice, Found, Past, Wanted},
         serial::{Epoch, Mint, Serial},
+        summaries::{Annotated, Summaries},
         window::Gap,
     },
-    ids::Timestamp,
+    ids::{ClientId, Timestamp},
     limits,
     log::{ChannelLog, Log, StoreError},
 };
@@ -28,6 +30,31 @@ use crate::{
 /// An entry with `size` bytes of data and the next serial.
 pub fn entry(mint: &mut Mint, size: usize) -> Arc<Entry> {
     entry_at(mint, size, 1_000)
+}
+
+/// Annotates a message, and keeps its summary when that is due, as a channel does that knows it.
+pub fn annotate(channel: &mut (dyn ChannelLog + 'static), target: MessageRef, client: &str, known: &mut Summaries) {
+    let annotation = Annotation {
+        target,
+        is_delete: false,
+        kind: "r:multiple.v1".into(),
+        name: "x".into(),
+        count: None,
+        client_id: ClientId::new(client),
+        payload: Payload::default(),
+        extras: None,
+    };
+    if known.get(target).is_none() {
+        known.learn(target, channel.summary(target).unwrap()).unwrap();
+    }
+    let now = Timestamp::from_millis(1_000);
+    let (serial, body) = (channel.mint().mint(now), Body::Annotations(vec![annotation]));
+    let entry = Arc::new(Entry::new("c".into(), serial, now, None, EntryId::Serial, body));
+    append(channel, Duration::from_secs(1), Arc::clone(&entry));
+    known.take(Duration::from_secs(1), &entry);
+    if let Some(annotated) = known.to_keep(target) {
+        channel.keep_summary(target, annotated);
+    }
 }
 
 /// The same, published at a moment of the wall clock.
@@ -76,9 +103,14 @@ pub trait Reads {
     fn rewind(&self, now: Timestamp, rewind: Rewind) -> Vec<Arc<Entry>>;
     fn read_page(&self, query: &Query) -> Page;
     fn message(&self, target: MessageRef) -> Option<Latest>;
+    fn summary(&self, target: MessageRef) -> Option<Annotated>;
 }
 
 impl Reads for dyn ChannelLog {
+    fn summary(&self, target: MessageRef) -> Option<Annotated> {
+        wait(|later| self.annotated(target, later)).unwrap()
+    }
+
     fn after(&self, position: Serial) -> Found {
         wait(|later| self.read(Wanted::After(position), &Choice::all(), later))
     }
@@ -122,6 +154,34 @@ pub fn holds<L: Log>(make: impl Fn() -> L) {
     channels_do_not_mix(&make());
     pages_and_rewinds(&make());
     messages_are_as_they_have_become(&make());
+    messages_have_their_summaries(&make());
+}
+
+fn messages_have_their_summaries(log: &dyn Log) {
+    let [a, b, _] = messages_in(log);
+    let mut channel = log.open(&"p of messages".into());
+    let mut known = Summaries::default();
+    for client in ["x", "y", "x"] {
+        annotate(&mut *channel, a, client, &mut known);
+    }
+    annotate(&mut *channel, b, "z", &mut known);
+    for target in [a, b] {
+        let read = channel.summary(target).expect("a message");
+        assert_eq!(read.summary.digest(), known.get(target).expect("known").summary.digest());
+    }
+    assert!(channel.summary(MessageRef { index: 9, ..a }).is_none());
+    assert_eq!(channel.annotated_lately(), [a, b]);
+    let query =
+        |kind, direction, limit, after| Query { kind, start: None, end: None, until: None, direction, limit, after };
+    for direction in [Direction::Forwards, Direction::Backwards] {
+        let first = channel.read_page(&query(Kind::Annotations(a), direction, 2, None));
+        let rest = channel.read_page(&query(Kind::Annotations(a), direction, 2, first.next));
+        assert_eq!((first.items.len(), rest.items.len(), rest.next), (2, 1, None), "{direction:?}");
+    }
+    let page = channel.read_page(&query(Kind::Messages, Direction::Forwards, 10, None));
+    let summaries: Vec<_> = page.items.iter().map(|(entry, index)| entry.summary(*index).cloned()).collect();
+    let expected = [a, b].map(|target| known.get(target).map(|annotated| annotated.summary.digest()));
+    assert_eq!(summaries, [&expected[..], &[None]].concat());
 }
 
 /// Checks a log that is gone when its windows are empty.
@@ -250,7 +310,11 @@ pub fn operate(channel: &mut (dyn ChannelLog + 'static), target: MessageRef, cha
     let entry = Arc::new(Entry::new("c".into(), serial, latest.entry.timestamp, None, id, body));
     append(channel, Duration::from_secs(serial.place().0 / 1_000), Arc::clone(&entry));
     if change == Change::Append {
-        entry.operation().expect("an operation").grow(&latest, None);
+        let operation = entry.operation().expect("an operation");
+        operation.grow(&latest, None);
+        if operation.grown().is_some_and(Grown::is_whole_due) {
+            channel.keep_whole(&entry);
+        }
     }
     entry
 }

@@ -7,7 +7,10 @@ use std::{collections::VecDeque, task::Poll};
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
-    actors::channels::{channel::Channel, commit_queue::Asker},
+    actors::{
+        accounts::{Charge, Kind},
+        channels::{channel::Channel, commit_queue::Asker},
+    },
     core::{
         command::{Publish, Reply},
         dedupe::Published,
@@ -35,6 +38,8 @@ struct Waiting {
     source: Source,
     publish: Publish,
     asker: Option<Asker>,
+    /// None: it does not wait for another.
+    charge: Option<Charge>,
 }
 
 /// What the log was asked for.
@@ -88,12 +93,31 @@ impl Channel {
     /// Publishes an operation when its turn comes, and answers it.
     pub(super) fn operate(&mut self, source: Source, publish: Publish, asker: Option<Asker>, ctx: &mut Context<Self>) {
         self.owed = None;
-        let waiting = Waiting { source, publish, asker };
+        let waiting = Waiting { source, publish, asker, charge: None };
         if self.operations.len() >= limits::CHANNEL_HELD {
             return self.settle(waiting.asker, Err(Fault::Busy));
         }
         self.operations.waiting.push_back(waiting);
         self.go_on_operating(ctx);
+        self.pay_for_the_last();
+    }
+
+    /// What has to wait is charged to the app. The first waits for no other, and only for as long as the log takes.
+    fn pay_for_the_last(&mut self) {
+        if self.operations.len() < 2 {
+            return;
+        }
+        let account = self.worker.broker.accounts.app(self.state.name().app());
+        let Some(last) = self.operations.waiting.back_mut() else {
+            return;
+        };
+        match account.charge(Kind::Inbound, last.publish.body.cost()) {
+            Ok(charge) => last.charge = Some(charge),
+            Err(full) => {
+                let asker = self.operations.waiting.pop_back().and_then(|last| last.asker);
+                self.settle(asker, Err(full.to_fault()));
+            }
+        }
     }
 
     /// Carries out those that have to wait no longer.
@@ -190,7 +214,7 @@ impl Channel {
     }
 
     fn operate_first(&mut self, known: Result<(), Fault>, ctx: &mut Context<Self>) {
-        let Some(Waiting { source, publish, asker }) = self.operations.waiting.pop_front() else {
+        let Some(Waiting { source, publish, asker, charge: _ }) = self.operations.waiting.pop_front() else {
             return;
         };
         self.operations.reads = 0;

@@ -58,7 +58,10 @@ impl Question for AnnotatedReading {
         let (annotated, upto) = match &mut self.begun {
             Some(begun) => begun,
             none => match messages.own(rows, message)?.and_then(|own| Annotated::new(&own.entry, message.index)) {
-                Some(annotated) => none.insert((annotated, message.serial.place())),
+                Some(annotated) => {
+                    let begun = messages.begin(rows, message, annotated, newest)?;
+                    none.insert(begun)
+                }
                 None => return Ok(Some(Ok(None))),
             },
         };
@@ -79,9 +82,24 @@ impl Messages<'_> {
         target: MessageRef,
         newest: Place,
     ) -> Result<Option<Digest>, StoreError> {
-        let (mut annotated, mut upto) = (Annotated::default(), target.serial.place());
+        let (mut annotated, mut upto) = self.begin(rows, target, Annotated::default(), newest)?;
         while !self.annotate(rows, target, &mut annotated, &mut upto, newest)? {}
         Ok(Some(annotated.summary.digest()).filter(|digest| !digest.is_empty()))
+    }
+
+    /// From the newest summary that was kept, and from where on annotations are to be counted.
+    fn begin(
+        &self,
+        rows: &mut impl Rows,
+        target: MessageRef,
+        annotated: Annotated,
+        newest: Place,
+    ) -> Result<(Annotated, Place), StoreError> {
+        let kept = rows::kept_summary(rows, self.row.id, target, newest)?;
+        Ok(match kept {
+            Some((upto, summary)) => (annotated.goes_on_from(upto, summary), upto),
+            None => (annotated, target.serial.place()),
+        })
     }
 
     /// Counts some more of the entries that annotate a message, from `upto` on, which moves on; whether those were all up to

@@ -498,17 +498,27 @@ impl PageReading {
     ) -> Result<(), StoreError> {
         let is_versions = matches!(query.kind, Kind::Versions(_));
         let touch = if is_versions { Touch::Version } else { Touch::Annotation };
-        let mut places: Vec<Place> = is_versions.then_some(target.serial.place()).into_iter().collect();
-        let span = (NOWHERE, Some(behind(newest)));
-        rows::touching(rows, past.open.row.id, target, touch, span, Order::Rising, |place| {
+        let after = query.after.map(|after| after.serial.place());
+        let (order, span) = match query.direction {
+            Direction::Forwards => (Order::Rising, (after.map_or(NOWHERE, ahead_of), Some(behind(newest)))),
+            Direction::Backwards => {
+                (Order::Falling, (NOWHERE, Some(behind(after.map_or(newest, |after| after.min(newest))))))
+            }
+        };
+        // Each entry brings one at least, but the one that the last page has ended in, and those that are too early or too late.
+        let is_cut = query.start.is_some() || query.until.is_some() || (query.end.is_some() && after.is_none());
+        let most = if is_cut { usize::MAX } else { query.limit + 2 };
+        let mut places: Vec<Place> = Vec::new();
+        rows::touching(rows, past.open.row.id, target, touch, span, order, |place| {
             places.push(place);
-            ControlFlow::Continue(())
+            if places.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        if query.direction == Direction::Backwards {
-            places.reverse();
+        match query.direction {
+            Direction::Forwards if is_versions => places.insert(0, target.serial.place()),
+            Direction::Backwards if is_versions && places.len() < most => places.push(target.serial.place()),
+            _ => {}
         }
         let messages = past.messages(&past.open.row);
-        let after = query.after.map(|after| after.serial.place());
         let is_passed = |place: Place| match query.direction {
             Direction::Forwards => after.is_some_and(|after| place < after),
             Direction::Backwards => after.is_some_and(|after| place > after),
