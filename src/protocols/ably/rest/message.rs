@@ -12,6 +12,7 @@ use crate::{
         history::Kind,
         message::{Body, EntryId},
         operation::Latest,
+        summary::Digest,
     },
     edge::http::body::charge_to,
     error::{Fault, Found},
@@ -29,7 +30,11 @@ pub async fn get(call: &Call<'_>, channel: String, serial: &str) -> Result<RestA
     let (caller, _, channel) = call.channel(channel, &[Operation::History])?;
     let target = message_ref(Some(serial))?;
     let latest = call.broker().message(&channel, target).await?;
-    let summary = call.broker().summary(&channel, target, None).await?;
+    let summary = match call.broker().summary(&channel, target, None).await {
+        // The log has a later version of it only.
+        Err(Fault::NotFound { .. }) => Digest::default(),
+        summary => summary?,
+    };
     let entry = if summary.is_empty() {
         latest.entry
     } else {
