@@ -53,7 +53,6 @@ function plot([title, , unit], index) {
   const value = element('strong', {}, '…');
   const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  svg.setAttribute('viewBox', `0 0 ${MOMENTS - 1} 100`);
   svg.setAttribute('preserveAspectRatio', 'none');
   svg.setAttribute('role', 'img');
   svg.append(path);
@@ -62,7 +61,10 @@ function plot([title, , unit], index) {
     const values = history.map((moment) => moment[index]);
     if (!values.length) return;
     const top = Math.max(...values) || 1;
-    const from = MOMENTS - values.length;
+    // Two minutes at first, then as much as there is.
+    const width = Math.max(values.length, 60) - 1;
+    const from = width + 1 - values.length;
+    svg.setAttribute('viewBox', `0 0 ${width} 100`);
     path.setAttribute('d', values.map((y, x) => `${x ? 'L' : 'M'}${from + x} ${98 - (y / top) * 94}`).join(''));
     value.textContent = unit(values.at(-1));
     svg.setAttribute('aria-label', `${title}: now ${unit(values.at(-1))}, at most ${unit(top)} in the last ten minutes`);
