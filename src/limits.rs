@@ -109,6 +109,10 @@ pub const SUMMARY_COST: usize = 512;
 /// The least time between two looks at summaries that are due.
 pub const SUMMARY_TICK: Duration = Duration::from_millis(20);
 
+/// A summary is kept on disk with every so many annotations, or as many as it lists clients: no more of them are counted
+/// when it is read.
+pub const SUMMARY_KEPT_EACH: usize = 256;
+
 /// How long the summary of a message stays in memory that nobody annotates: whoever may resume may have missed it.
 pub const SUMMARY_AGE: Duration = CONNECTION_STATE_TTL.saturating_add(MAX_IDLE_INTERVAL);
 
@@ -127,6 +131,11 @@ pub const MESSAGE_ID_BYTES: usize = 512;
 
 /// What a message may have of data with all that was appended to it, in bytes (`docs/protocols/ably.md §9.4`).
 pub const MESSAGE_TOTAL_BYTES: usize = 1024 * 1024;
+
+/// Appends that have to be read on disk before the log keeps their message whole, and what each counts beside its data, in
+/// bytes: as many as their message has (`core/growth.rs`).
+pub const APPENDS_READ: usize = 64;
+pub const APPEND_WEIGHT: usize = 1024;
 
 /// Presence data of one frame, in bytes; clients put many enters into one.
 pub const PRESENCE_FRAME_BYTES: usize = 256 * 1024;

@@ -4,6 +4,7 @@
 //! Not here: connections, and what credentials are good for in all their forms
 //! (`src/auth`).
 
+mod annotations;
 mod apps;
 mod batch;
 mod channels;
@@ -11,6 +12,7 @@ mod chat;
 mod cors;
 mod history;
 mod identity;
+mod mutable;
 mod negotiation;
 mod presence;
 mod publish;

@@ -393,6 +393,11 @@ impl ChannelState {
         self.summaries.as_ref()?.get(message)
     }
 
+    /// What the log is to keep of a message now, if it is.
+    pub fn summary_to_keep(&mut self, message: MessageRef) -> Option<&Annotated> {
+        self.summaries.as_mut()?.to_keep(message)
+    }
+
     /// When the next summary is due.
     pub fn summaries_due(&self) -> Option<Duration> {
         self.summaries.as_ref()?.next_due()
@@ -402,6 +407,13 @@ impl ChannelState {
     pub fn take_summaries(&mut self, now: Now) -> Vec<Draft> {
         let due = self.summaries.as_mut().map(|summaries| summaries.take_due(now.uptime)).unwrap_or_default();
         due.into_iter().map(|summary| self.draft(None, summary, true)).collect()
+    }
+
+    /// The summary of a message is to be delivered soon.
+    pub fn tell_summary(&mut self, now: Now, message: MessageRef) {
+        if let Some(summaries) = &mut self.summaries {
+            summaries.tell(now.uptime, message);
+        }
     }
 
     /// Somebody comes back who has missed what came after `position`, summaries among it.

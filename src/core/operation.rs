@@ -137,6 +137,11 @@ impl Operation {
         Self { target, change, message, origin, version, digest, grown: OnceLock::new() }
     }
 
+    /// The same of an append, with what the message has become by it.
+    pub fn restored(self, grown: Grown) -> Self {
+        Self { grown: OnceLock::from(grown), ..self }
+    }
+
     /// What the message has become by it; none: it is no append, or that is not known yet.
     pub fn grown(&self) -> Option<&Grown> {
         self.grown.get()

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeSet, hash_map},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,9 +15,9 @@ use crate::{
         budget::{Account, Full, Kind, Tab},
         hashing::FastMap,
         message::{Body, Entry, Summarised},
-        operation::{Annotation, MessageRef},
+        operation::{Annotation, Latest, MessageRef},
         serial::Place,
-        summary::{DueSummaries, Summary},
+        summary::{Digest, DueSummaries, Summary},
     },
     error::Fault,
     ids::Timestamp,
@@ -30,13 +31,20 @@ pub struct Annotated {
     pub summary: Summary,
     /// The newest entry that is counted; before the first, the message's own.
     pub upto: Place,
+    /// Annotations that are counted since the log was to keep the summary.
+    since: usize,
 }
 
 impl Annotated {
     /// A message of an entry, if it has it, before anybody has annotated it.
     pub fn new(entry: &Entry, index: u16) -> Option<Self> {
         let message = entry.messages().get(usize::from(index))?;
-        Some(Self { name: message.name.clone(), summary: Summary::default(), upto: entry.serial.place() })
+        Some(Self { name: message.name.clone(), upto: entry.serial.place(), ..Self::default() })
+    }
+
+    /// Goes on from a summary that was kept, of all up to a place.
+    pub fn goes_on_from(self, upto: Place, summary: Summary) -> Self {
+        Self { summary, upto, ..self }
     }
 
     /// Counts what a later entry says about `message`.
@@ -45,15 +53,34 @@ impl Annotated {
             let of_message = entry.annotations().iter().filter(|annotation| annotation.target == message);
             of_message.for_each(|annotation| {
                 self.summary.apply(annotation);
+                self.since += 1;
                 self.upto = entry.serial.place();
             });
         }
+    }
+
+    /// Whether the log is to keep the summary now: the annotations since it did last weigh as much.
+    fn is_keeping_due(&self) -> bool {
+        self.since >= self.summary.clients().max(limits::SUMMARY_KEPT_EACH)
     }
 
     /// What keeping it costs, in bytes.
     fn cost(&self) -> usize {
         limits::SUMMARY_COST + self.name.len() + self.summary.bytes()
     }
+}
+
+/// An entry with what the annotations of its messages come to, for a reader of the past; none: nobody has annotated them.
+pub fn summarised<E>(
+    entry: &Arc<Entry>,
+    mut digest_of: impl FnMut(MessageRef) -> Result<Option<Digest>, E>,
+) -> Result<Option<Arc<Entry>>, E> {
+    let mut summaries = Vec::new();
+    for index in 0..entry.subjects().len() {
+        let target = Latest { entry: Arc::clone(entry), index }.target();
+        summaries.extend(digest_of(target)?.map(|digest| (index, digest)));
+    }
+    Ok((!summaries.is_empty()).then(|| Arc::new(entry.with_summaries(summaries))))
 }
 
 /// Nothing is kept until a message is annotated.
@@ -153,6 +180,17 @@ impl Summaries {
         }
     }
 
+    pub fn tell(&mut self, now: Duration, message: MessageRef) {
+        self.due.changed(now, message);
+    }
+
+    /// What the log is to keep of a message now, if it is; told once.
+    pub fn to_keep(&mut self, message: MessageRef) -> Option<&Annotated> {
+        let known = self.of.get_mut(&message).filter(|known| known.is_keeping_due())?;
+        known.since = 0;
+        Some(known)
+    }
+
     /// Somebody has missed what came after a place: what was annotated since is told again, also what was annotated shortly
     /// before it, whose summary may have come after it.
     pub fn tell_again(&mut self, now: Duration, (millis, _): Place) {
@@ -209,3 +247,6 @@ impl Summaries {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

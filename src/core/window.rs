@@ -1,6 +1,6 @@
 //! The newest part of a channel's log, in memory: for clients that come back.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -14,6 +14,7 @@ use crate::{
         replay::{Choice, Found, Portion, Read, Wanted},
         serial::{Epoch, Place, Serial},
         summaries::Annotated,
+        summary::Digest,
         touches::Touches,
     },
     ids::Timestamp,
@@ -145,12 +146,13 @@ impl Window {
     pub fn portion(&self, after: Serial, upto: Serial, choice: &Choice) -> Read {
         self.reaches(after)?;
         let mut portion = Portion::after(after);
-        for entry in self.behind(after).take_while(|entry| entry.serial.place() <= upto.place()) {
-            if portion.take(entry, choice).is_break() {
-                return Ok(portion);
-            }
+        let mut entries = self.behind(after).take_while(|entry| entry.serial.place() <= upto.place());
+        if !entries.any(|entry| portion.take(entry, choice).is_break()) {
+            portion.upto = upto;
         }
-        portion.upto = upto;
+        if choice.wants_summaries() && !self.touches.is_empty() {
+            let Ok(()) = portion.summarise(|target| self.digest(target));
+        }
         Ok(portion)
     }
 
@@ -203,10 +205,14 @@ impl Window {
             return query.page(entries.into_iter(), newer);
         }
         let entries = self.between(query.places(self.skew));
-        match query.direction {
+        let mut page = match query.direction {
             Direction::Forwards => query.page(entries, newer),
             Direction::Backwards => query.page(entries.rev(), newer),
+        };
+        if query.kind == Kind::Messages && !self.touches.is_empty() {
+            let Ok(()) = page.summarise(|target| self.digest(target));
         }
+        page
     }
 
     /// The entries that concern a message in one way, oldest first.
@@ -243,6 +249,19 @@ impl Window {
         let mut annotated = Annotated::new(entry, target.index)?;
         self.touching(target, Touch::Annotation).for_each(|entry| annotated.apply(target, entry));
         Some(annotated)
+    }
+
+    /// The messages that were annotated lately.
+    pub fn annotated_lately(&self) -> Vec<MessageRef> {
+        let reference = |(place, index)| MessageRef { serial: Serial::at(self.epoch, place), index };
+        self.touches.annotated().map(reference).collect()
+    }
+
+    /// What the annotations of a message come to, as far as they are here; none: there are none.
+    fn digest(&self, target: MessageRef) -> Result<Option<Digest>, Infallible> {
+        let mut annotated = Annotated::default();
+        self.touching(target, Touch::Annotation).for_each(|entry| annotated.apply(target, entry));
+        Ok(Some(annotated.summary.digest()).filter(|digest| !digest.is_empty()))
     }
 
     /// The newest operation on a message whose outcome is known.

@@ -208,6 +208,10 @@ impl ChannelLog for ChannelWindow {
         Poll::Ready(Ok(self.window.lock().newest(target)))
     }
 
+    fn annotated_lately(&self) -> Vec<MessageRef> {
+        self.window.lock().annotated_lately()
+    }
+
     fn annotated(&self, target: MessageRef, _: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
         Poll::Ready(Ok(self.window.lock().annotated(target)))
     }

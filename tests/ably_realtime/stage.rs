@@ -54,7 +54,7 @@ impl Stage {
                 {"capability": r#"{"*":["publish"]}"#},
                 {"capability": r#"{"[*]*":["*"]}"#},
             ],
-            "namespaces": [{"id": "known", "authenticated": true}],
+            "namespaces": [{"id": "known", "authenticated": true}, {"id": "mutable", "mutableMessages": true}],
             "limits": {"presence": {"maxMembers": 250}},
         });
         let app = TestApp::create(&server, setup).await;

@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 39] = [
+const WORKS: [(&str, &[&str]); 41] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -31,6 +31,7 @@ const WORKS: [(&str, &[&str]); 39] = [
         "LetShare's file relay through the server, when no data channel can be opened",
         &["letshare_relay::files::fifty_two_megabytes_arrive_whole", "tests/browser/relay.test.mjs"],
     ),
+    ("a console at `/console`", &["tests/browser/console.test.mjs"]),
     ("PRO activation", &["letshare_pro::who_knows_the_code_gets_a_token", "tests/browser/relay.test.mjs"]),
     (
         "LetShare rooms and Ably channels of one name are one channel",
@@ -80,6 +81,15 @@ const WORKS: [(&str, &[&str]); 39] = [
             "ably_realtime::presence::t43_what_members_do_is_told_with_id_and_time",
             "ably_rest::presence::members_page_by_page",
             "tests/sdk/presence.test.mjs",
+        ],
+    ),
+    (
+        "Ably: updates, deletes and appends of messages, their versions",
+        &[
+            "ably_realtime::mutable::an_append_comes_as_a_fragment_or_whole",
+            "ably_rest::mutable::versions_page_by_page",
+            "persistence::mutable::messages_are_what_they_were_before_the_server_ended",
+            "tests/sdk/mutable.test.mjs",
         ],
     ),
     ("Ably: occupancy", &["ably_realtime::occupancy::occupancy_is_told_at_first_and_on_change"]),
@@ -167,7 +177,7 @@ const WORKS: [(&str, &[&str]); 39] = [
 
 /// What does not work yet, and what the path of a test would say that shows it.
 const MISSING: [(&str, &[&str]); 4] = [
-    ("Ably: updates, deletes and appends of messages, annotations", &["annotation", "updated_message", "append_to"]),
+    ("Ably: annotations", &["annotation"]),
     ("Ably: LiveObjects", &["live_object", "ably_realtime::objects"]),
     ("Ably: push notifications", &["ably_rest::push"]),
     ("more than one machine", &["cluster::", "_nodes"]),

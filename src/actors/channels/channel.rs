@@ -123,9 +123,10 @@ impl Channel {
         for known in log.remembered() {
             state.recall(broker.clock.uptime(), known);
         }
+        let annotated = log.annotated_lately();
         ctx.run_later(limits::CHANNEL_OPENING, |channel: &mut Self, ctx| channel.note_opened(ctx));
         let sweeping = ctx.run_interval(broker.settings.get().channel_sweep, Self::sweep);
-        ctx.run(Self {
+        let mut channel = Self {
             state,
             log,
             is_persisted,
@@ -144,7 +145,9 @@ impl Channel {
             was_used: false,
             retired: false,
             owed: None,
-        });
+        };
+        channel.recall_summaries(annotated, &mut ctx);
+        ctx.run(channel);
     }
 
     pub(in crate::actors) fn now(&self) -> Now {

@@ -17,6 +17,7 @@ use crate::{
         channel::Judged,
         command::{Answer, Effect, Now, Publish, Reply},
         dedupe::Published,
+        growth::Grown,
         message::{Body, Draft, Entry},
         replay::{self, Choice, Found, Wanted},
         serial::Serial,
@@ -197,8 +198,20 @@ impl Channel {
         self.state.take(now, &entry);
         match entry.body {
             Body::Presence(_) => self.count_soon(ctx),
-            Body::Operation(_) => self.state.versions.taken(&entry),
-            Body::Annotations(_) => self.tell_summaries_in_time(ctx),
+            Body::Operation(ref operation) => {
+                self.state.versions.taken(&entry);
+                if operation.grown().is_some_and(Grown::is_whole_due) {
+                    self.log.keep_whole(&entry);
+                }
+            }
+            Body::Annotations(_) => {
+                for annotation in entry.annotations() {
+                    if let Some(annotated) = self.state.summary_to_keep(annotation.target) {
+                        self.log.keep_summary(annotation.target, annotated);
+                    }
+                }
+                self.tell_summaries_in_time(ctx);
+            }
             _ => {}
         }
         if !matches!(entry.body, Body::Occupancy(_) | Body::Summary(_)) {

@@ -7,7 +7,10 @@ use std::{collections::VecDeque, task::Poll};
 use actix::{Addr, AsyncContext as _, Context, Handler, Message};
 
 use crate::{
-    actors::channels::{channel::Channel, commit_queue::Asker},
+    actors::{
+        accounts::{Charge, Kind},
+        channels::{channel::Channel, commit_queue::Asker},
+    },
     core::{
         command::{Publish, Reply},
         dedupe::Published,
@@ -35,6 +38,8 @@ struct Waiting {
     source: Source,
     publish: Publish,
     asker: Option<Asker>,
+    /// None: it does not wait for another.
+    charge: Option<Charge>,
 }
 
 /// What the log was asked for.
@@ -43,6 +48,7 @@ struct Waiting {
 enum Learnt {
     Message(MessageRead),
     Annotated(MessageRef, AnnotatedRead),
+    Recalled(MessageRef, AnnotatedRead),
 }
 
 /// Sends a channel what was read for it; when the reader fails, that it could not be read.
@@ -87,12 +93,31 @@ impl Channel {
     /// Publishes an operation when its turn comes, and answers it.
     pub(super) fn operate(&mut self, source: Source, publish: Publish, asker: Option<Asker>, ctx: &mut Context<Self>) {
         self.owed = None;
-        let waiting = Waiting { source, publish, asker };
+        let waiting = Waiting { source, publish, asker, charge: None };
         if self.operations.len() >= limits::CHANNEL_HELD {
             return self.settle(waiting.asker, Err(Fault::Busy));
         }
         self.operations.waiting.push_back(waiting);
         self.go_on_operating(ctx);
+        self.pay_for_the_last();
+    }
+
+    /// What has to wait is charged to the app. The first waits for no other, and only for as long as the log takes.
+    fn pay_for_the_last(&mut self) {
+        if self.operations.len() < 2 {
+            return;
+        }
+        let account = self.worker.broker.accounts.app(self.state.name().app());
+        let Some(last) = self.operations.waiting.back_mut() else {
+            return;
+        };
+        match account.charge(Kind::Inbound, last.publish.body.cost()) {
+            Ok(charge) => last.charge = Some(charge),
+            Err(full) => {
+                let asker = self.operations.waiting.pop_back().and_then(|last| last.asker);
+                self.settle(asker, Err(full.to_fault()));
+            }
+        }
     }
 
     /// Carries out those that have to wait no longer.
@@ -132,6 +157,29 @@ impl Channel {
         }
     }
 
+    /// Learns what an earlier run, or a channel that died, knew of messages that were annotated lately: who comes back may have
+    /// missed it.
+    pub(super) fn recall_summaries(&mut self, messages: Vec<MessageRef>, ctx: &mut Context<Self>) {
+        for message in messages {
+            let mut later = || -> Box<dyn FnOnce(AnnotatedRead) + Send> {
+                let reading = Reading(ctx.address(), Some(Learnt::Recalled(message, Ok(None))));
+                Box::new(move |read| reading.finish(Learnt::Recalled(message, read)))
+            };
+            if let Poll::Ready(read) = self.log.annotated(message, &mut later) {
+                self.recall_summary(message, read);
+            }
+        }
+    }
+
+    /// Without it only the next annotation of the message tells its summary.
+    fn recall_summary(&mut self, message: MessageRef, read: AnnotatedRead) {
+        if let Ok(read @ Some(_)) = read
+            && self.state.annotated(message).is_none()
+        {
+            let _ = self.state.learn(message, read);
+        }
+    }
+
     fn read_annotated(&mut self, message: MessageRef, ctx: &mut Context<Self>) {
         let mut later = || -> Box<dyn FnOnce(AnnotatedRead) + Send> {
             let reading = Reading(ctx.address(), None);
@@ -166,7 +214,7 @@ impl Channel {
     }
 
     fn operate_first(&mut self, known: Result<(), Fault>, ctx: &mut Context<Self>) {
-        let Some(Waiting { source, publish, asker }) = self.operations.waiting.pop_front() else {
+        let Some(Waiting { source, publish, asker, charge: _ }) = self.operations.waiting.pop_front() else {
             return;
         };
         self.operations.reads = 0;
@@ -198,8 +246,14 @@ impl Handler<Learnt> for Channel {
     type Result = ();
 
     fn handle(&mut self, learnt: Learnt, ctx: &mut Self::Context) {
+        if let Learnt::Recalled(message, read) = learnt {
+            self.recall_summary(message, read);
+            self.state.tell_summary(self.now(), message);
+            return self.tell_summaries_in_time(ctx);
+        }
         self.operations.is_reading = false;
         match learnt {
+            Learnt::Recalled(..) => {}
             Learnt::Message(read) => self.operate_by(read, ctx),
             Learnt::Annotated(message, read) => self.learn_annotated(message, read, ctx),
         }

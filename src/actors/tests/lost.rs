@@ -108,6 +108,10 @@ struct Odd {
 }
 
 impl ChannelLog for Odd {
+    fn annotated_lately(&self) -> Vec<MessageRef> {
+        self.log.annotated_lately()
+    }
+
     fn annotated(&self, target: MessageRef, later: Later<'_, AnnotatedRead>) -> Poll<AnnotatedRead> {
         self.log.annotated(target, later)
     }

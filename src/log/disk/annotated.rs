@@ -7,11 +7,13 @@ use crate::{
         operation::{MessageRef, Touch},
         serial::Place,
         summaries::Annotated,
+        summary::Digest,
     },
     limits,
     log::{
         AnnotatedRead,
         disk::{
+            messages::Messages,
             open_channel::State,
             past::{DiskPast, Question, behind},
             rows,
@@ -19,7 +21,7 @@ use crate::{
     },
     store::{
         StoreError,
-        engine::{Order, Reading as Rows},
+        engine::{Order, Reading, Rows},
     },
 };
 
@@ -46,34 +48,82 @@ impl Question for AnnotatedReading {
         window.reaches(self.message.serial.before()).is_ok().then(|| Ok(window.annotated(self.message)))
     }
 
-    fn turn(&mut self, past: &DiskPast, rows: &mut Rows, newest: Place) -> Result<Option<AnnotatedRead>, StoreError> {
-        let (name, row, message) = (&past.name, &past.open.row, self.message);
+    fn turn(
+        &mut self,
+        past: &DiskPast,
+        rows: &mut Reading,
+        newest: Place,
+    ) -> Result<Option<AnnotatedRead>, StoreError> {
+        let (messages, message) = (past.messages(&past.open.row), self.message);
         let (annotated, upto) = match &mut self.begun {
             Some(begun) => begun,
-            none => {
-                let entry = rows::entry_at(rows, name, row, message.serial.place())?;
-                match entry.and_then(|entry| Annotated::new(&entry, message.index)) {
-                    Some(annotated) => none.insert((annotated, message.serial.place())),
-                    None => return Ok(Some(Ok(None))),
+            none => match messages.own(rows, message)?.and_then(|own| Annotated::new(&own.entry, message.index)) {
+                Some(annotated) => {
+                    let begun = messages.begin(rows, message, annotated, newest)?;
+                    none.insert(begun)
                 }
-            }
+                None => return Ok(Some(Ok(None))),
+            },
         };
+        let is_all = messages.annotate(rows, message, annotated, upto, newest)?;
+        Ok(if is_all { self.begun.take().map(|(read, _)| Ok(Some(read))) } else { None })
+    }
+
+    fn failed(&self, _: &State, error: StoreError) -> AnnotatedRead {
+        Err(error)
+    }
+}
+
+impl Messages<'_> {
+    /// What the annotations of a message come to, in the entries up to `newest`; none: there are none.
+    pub fn digest(
+        &self,
+        rows: &mut impl Rows,
+        target: MessageRef,
+        newest: Place,
+    ) -> Result<Option<Digest>, StoreError> {
+        let (mut annotated, mut upto) = self.begin(rows, target, Annotated::default(), newest)?;
+        while !self.annotate(rows, target, &mut annotated, &mut upto, newest)? {}
+        Ok(Some(annotated.summary.digest()).filter(|digest| !digest.is_empty()))
+    }
+
+    /// From the newest summary that was kept, and from where on annotations are to be counted.
+    fn begin(
+        &self,
+        rows: &mut impl Rows,
+        target: MessageRef,
+        annotated: Annotated,
+        newest: Place,
+    ) -> Result<(Annotated, Place), StoreError> {
+        let kept = rows::kept_summary(rows, self.row.id, target, newest)?;
+        Ok(match kept {
+            Some((upto, summary)) => (annotated.goes_on_from(upto, summary), upto),
+            None => (annotated, target.serial.place()),
+        })
+    }
+
+    /// Counts some more of the entries that annotate a message, from `upto` on, which moves on; whether those were all up to
+    /// `newest`.
+    fn annotate(
+        &self,
+        rows: &mut impl Rows,
+        target: MessageRef,
+        annotated: &mut Annotated,
+        upto: &mut Place,
+        newest: Place,
+    ) -> Result<bool, StoreError> {
         let mut places = Vec::new();
         let span = (*upto, Some(behind(newest)));
-        rows::touching(rows, row.id, message, Touch::Annotation, span, Order::Rising, |place| {
+        rows::touching(rows, self.row.id, target, Touch::Annotation, span, Order::Rising, |place| {
             places.push(place);
             if places.len() < limits::READ_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         *upto = places.last().copied().unwrap_or(*upto);
         for place in &places {
-            if let Some(entry) = rows::entry_at(rows, name, row, *place)? {
-                annotated.apply(message, &entry);
+            if let Some(entry) = self.entry(rows, *place)? {
+                annotated.apply(target, &entry);
             }
         }
-        Ok(if places.len() < limits::READ_ROWS { self.begun.take().map(|(read, _)| Ok(Some(read))) } else { None })
-    }
-
-    fn failed(&self, _: &State, error: StoreError) -> AnnotatedRead {
-        Err(error)
+        Ok(places.len() < limits::READ_ROWS)
     }
 }

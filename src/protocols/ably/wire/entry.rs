@@ -8,7 +8,7 @@ use super::{
     Action, Format,
     annotation::AnnotationItem,
     codec::encode_frame,
-    items::{ItemId, Listed, MessageItem, PresenceItem},
+    items::{ItemId, Listed, MessageItem, PresenceItem, Summarising},
     json_frame,
     shown::Shown,
 };
@@ -18,7 +18,6 @@ use crate::{
         occupancy::Occupancy,
         operation::MessageRef,
         serial::Serial,
-        summary::Digest,
         wire::{Slot, WireFormat},
     },
     ids::{ConnectionId, Timestamp},
@@ -72,7 +71,7 @@ impl WireFormat for AblyMsgpack {
 pub fn encode_as(entry: &Entry, format: Format, channel: &str, occupancy_category: Option<&str>) -> Bytes {
     let room = room(entry);
     match &entry.body {
-        Body::Messages(messages) if format == Format::Json && entry.is_whole() => {
+        Body::Messages(messages) if format == Format::Json && entry.is_original() => {
             json_frame::messages(entry, messages, channel, room)
         }
         _ => encode_by_serde(entry, format, channel, occupancy_category, room),
@@ -204,13 +203,7 @@ struct SummaryItem<'a> {
     name: &'a str,
     serial: Shown<MessageRef>,
     timestamp: Timestamp,
-    annotations: Annotated<'a>,
-}
-
-/// The `annotations` of a message.
-#[derive(Serialize)]
-pub(super) struct Annotated<'a> {
-    pub summary: &'a Digest,
+    annotations: Summarising<'a>,
 }
 
 impl<'a> SummaryItem<'a> {
@@ -221,7 +214,7 @@ impl<'a> SummaryItem<'a> {
             name: &summarised.name,
             serial: Shown(summarised.message),
             timestamp: entry.timestamp,
-            annotations: Annotated { summary: &summarised.summary },
+            annotations: Summarising { summary: &summarised.summary },
         }
     }
 }
