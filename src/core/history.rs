@@ -202,7 +202,7 @@ impl Query {
             Kind::Presence => !entry.presence().is_empty(),
             Kind::Versions(target) => match entry.operation() {
                 Some(operation) => operation.target == target && operation.change != Change::Append,
-                None => entry.serial == target.serial,
+                None => entry.serial == target.serial && !entry.messages().is_empty(),
             },
             Kind::Annotations(_) => !entry.annotations().is_empty(),
         };
