@@ -160,7 +160,7 @@ reply_table! {
         NotOwn => (40160, 401),
         #[error("the credentials permit changes of one's own messages only, and the client is anonymous; connect with a clientId")]
         NotOwnAnonymous => (40166, 401),
-        #[error("the messages of this channel cannot be changed; mutableMessages in the rule of its namespace allows it")]
+        #[error("the messages of this channel cannot be changed or annotated; mutableMessages in the rule of its namespace allows it")]
         NotMutable => (93002, 400),
         #[error("{what} not found")]
         NotFound { what: &'static str } => (40400, 404),

@@ -194,10 +194,11 @@ async fn actions_that_mean_nothing_here() {
             client.send(frame).await;
         }
         assert!(client.answered_so_far().await.is_empty());
-        for (serial, action) in [19, 21].into_iter().enumerate() {
+        // Annotations need a rule that allows them (§9).
+        for (serial, (action, code)) in [(19, 40400), (21, 93002)].into_iter().enumerate() {
             let frame = json!({"action": action, "channel": "room", "msgSerial": serial});
             client.send(frame).await;
-            client.nacked(serial as u64, 40400).await;
+            client.nacked(serial as u64, code).await;
         }
     }
     assert_unmoved(&stage, witness).await;

@@ -101,6 +101,22 @@ fn long_lists_are_clipped_and_the_totals_stay_right() {
     assert!(summary.digest_for(&ClientId::new("c150").expect("a client")).is_empty());
 }
 
+/// §9.5: from so many clients on, new ones are refused, and those that are counted may go on.
+#[test]
+fn a_message_has_so_many_clients_and_no_more() {
+    let mut summary = Summary::default();
+    for client in 0..limits::SUMMARY_CLIENTS {
+        let annotation = create("multiple", "x", &format!("c{client}"));
+        summary.make_room(&annotation).expect("room");
+        summary.apply(&annotation);
+    }
+    let refused = summary.make_room(&create("multiple", "x", "one more"));
+    assert_eq!(refused, Err(Fault::SummaryFull { what: "clients", limit: limits::SUMMARY_CLIENTS }));
+    assert_eq!(summary.make_room(&create("multiple", "x", "c7")), Ok(0));
+    summary.apply(&delete("multiple", "x", "c7"));
+    assert!(summary.make_room(&create("multiple", "x", "one more")).is_ok());
+}
+
 /// However many names there are, and however long the clientIds.
 #[test]
 fn what_is_sent_is_bounded() {

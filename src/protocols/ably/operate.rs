@@ -27,13 +27,6 @@ pub struct Operator<'a> {
     pub max_message_bytes: usize,
 }
 
-/// An operation that may be published.
-pub struct Checked {
-    pub operation: Operation,
-    /// Of one's own messages only.
-    pub own_only: bool,
-}
-
 /// The message that `text` names.
 ///
 /// # Errors
@@ -76,7 +69,7 @@ impl Operator<'_> {
 
     /// The operation that a message asks for. Clients send the message that they have got, so what only its publisher or the
     /// server can say is passed over.
-    pub fn check(&self, mut message: WireMessage, own_only: bool) -> Result<Checked, Fault> {
+    pub fn check(&self, mut message: WireMessage, own_only: bool) -> Result<Operation, Fault> {
         let change = change(message.action)?;
         let target = message_ref(message.serial.as_deref())?;
         let (claimed, version) = version(std::mem::take(&mut message.version))?;
@@ -93,7 +86,7 @@ impl Operator<'_> {
             let what = "the operation (name, extras and data of its message, clientId, description and metadata)";
             return Err(Fault::TooLarge { what, size, limit });
         }
-        Ok(Checked { operation, own_only })
+        Ok(operation)
     }
 }
 

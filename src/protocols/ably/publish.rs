@@ -169,11 +169,10 @@ impl AblyConnection {
         let may = operator.check_may(item.action);
         let own_only = may.as_ref().is_ok_and(|own_only| *own_only);
         let refusal = self.refusal(may.map(drop))?;
-        let checked = operator.check(item, own_only);
-        let checked = checked.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
-        let body = Body::Operation(Box::new(checked.operation));
-        let publish =
-            Publish { publisher: Some(self.id), own_only: checked.own_only, refusal, ..Publish::new(id, body) };
+        let operation = operator.check(item, own_only);
+        let operation = operation.map_err(|fault| refusal.as_deref().cloned().unwrap_or(fault))?;
+        let body = Body::Operation(Box::new(operation));
+        let publish = Publish { publisher: Some(self.id), own_only, refusal, ..Publish::new(id, body) };
         Ok((channel, publish))
     }
 

@@ -87,9 +87,9 @@ pub async fn change(
         return Err(Fault::BadParameter { name: "serial", found, rule });
     }
     message.serial = Some(serial.into());
-    let checked = operator.check(message, own_only)?;
-    let body = Body::Operation(Box::new(checked.operation));
-    let publish = Publish { own_only: checked.own_only, ..Publish::new(EntryId::Serial, body) };
+    let operation = operator.check(message, own_only)?;
+    let body = Body::Operation(Box::new(operation));
+    let publish = Publish { own_only, ..Publish::new(EntryId::Serial, body) };
     let published = call.broker().publish(&channel, publish).await?;
     let version_serial = items::message_serial(published.serial, 0).to_string();
     Ok(RestAnswer::ok(call.encode(&Changed { version_serial })))
