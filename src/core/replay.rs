@@ -177,6 +177,13 @@ impl Choice {
         self.with_summaries
     }
 
+    /// Nothing of this entry is wanted, by its place alone: a newer version of its messages is.
+    pub fn passes_over(&self, entry: &Entry) -> bool {
+        let place = entry.serial.place();
+        let is_item = |only: &HashSet<_>| (0..entry.len()).any(|at| only.contains(&(place, entry.original_index(at))));
+        self.only.as_ref().is_some_and(|only| !is_item(only))
+    }
+
     /// It takes no presence event, whoever's it is.
     pub const fn passes_over_presence(&self) -> bool {
         self.only_messages
