@@ -116,10 +116,15 @@ pub const SUMMARY_KEPT_EACH: usize = 256;
 /// How long the summary of a message stays in memory that nobody annotates: whoever may resume may have missed it.
 pub const SUMMARY_AGE: Duration = CONNECTION_STATE_TTL.saturating_add(MAX_IDLE_INTERVAL);
 
-/// A summary is sent so long after the first change, then at most once in the second time; so many messages at once.
+/// A summary is sent so long after the first change, then at most once in the second time; so many messages at once, or so
+/// many bytes. One entry is not read with more bytes of them either.
 pub const SUMMARY_DELAY: Duration = Duration::from_millis(50);
 pub const SUMMARY_PAUSE: Duration = Duration::from_secs(1);
 pub const SUMMARIES_AT_ONCE: usize = 100;
+pub const SUMMARIES_BYTES: usize = 128 * 1024;
+
+/// Messages whose summaries a channel that begins anew reads, because they were annotated lately.
+pub const SUMMARIES_RECALLED: usize = 1_000;
 
 /// Of that a client is sent so many clients of a name, and so many bytes of clientIds in all; the lists say that they are
 /// clipped (`docs/protocols/ably.md §9.5`).

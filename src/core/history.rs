@@ -88,17 +88,24 @@ impl Page {
         self.places.push(ItemPosition { serial: entry.serial, index });
     }
 
-    /// Adds what the annotations of its messages come to.
+    /// Adds what the annotations of its messages come to; with so much of that that the rest is asked for.
     pub fn summarise<E>(
         &mut self,
         mut digest_of: impl FnMut(MessageRef) -> Result<Option<Digest>, E>,
     ) -> Result<(), E> {
+        let (mut fitting, mut bytes) = (0, 0);
         for (entry, index) in &mut self.items {
             let target = Latest { entry: Arc::clone(entry), index: *index }.target();
             if let Some(digest) = digest_of(target)? {
+                bytes += digest.cost();
                 *entry = Arc::new(entry.with_summaries(vec![(*index, digest)]));
             }
+            fitting += 1;
+            if bytes > limits::PAGE_PORTION {
+                break;
+            }
         }
+        self.items.truncate(fitting);
         Ok(())
     }
 

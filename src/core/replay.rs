@@ -74,15 +74,25 @@ impl Portion {
         Self { entries: Vec::new(), upto: position, bytes: 0 }
     }
 
-    /// Adds what the annotations of messages come to.
+    /// Adds what the annotations of messages come to; it ends where that is enough.
     pub fn summarise<E>(
         &mut self,
         mut digest_of: impl FnMut(MessageRef) -> Result<Option<Digest>, E>,
     ) -> Result<(), E> {
+        let (mut fitting, mut bytes) = (0, 0);
         for entry in &mut self.entries {
-            if let Some(summarised) = summarised(entry, &mut digest_of)? {
+            if let Some((summarised, added)) = summarised(entry, &mut digest_of)? {
                 *entry = summarised;
+                bytes += added;
             }
+            fitting += 1;
+            if bytes > limits::BACKLOG_PORTION {
+                break;
+            }
+        }
+        if fitting < self.entries.len() {
+            self.entries.truncate(fitting);
+            self.upto = self.entries.last().map_or(self.upto, |last| last.serial);
         }
         Ok(())
     }
@@ -166,6 +176,13 @@ impl Choice {
     /// Messages are to come with what their annotations come to.
     pub const fn wants_summaries(&self) -> bool {
         self.with_summaries
+    }
+
+    /// Nothing of this entry is wanted, by its place alone: a newer version of its messages is.
+    pub fn passes_over(&self, entry: &Entry) -> bool {
+        let place = entry.serial.place();
+        let is_item = |only: &HashSet<_>| (0..entry.len()).any(|at| only.contains(&(place, entry.original_index(at))));
+        self.only.as_ref().is_some_and(|only| !is_item(only))
     }
 
     /// It takes no presence event, whoever's it is.

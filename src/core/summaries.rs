@@ -70,17 +70,20 @@ impl Annotated {
     }
 }
 
-/// An entry with what the annotations of its messages come to, for a reader of the past; none: nobody has annotated them.
+/// An entry with what the annotations of its messages come to, for a reader of the past, and what that costs; none: nobody has
+/// annotated them.
 pub fn summarised<E>(
     entry: &Arc<Entry>,
     mut digest_of: impl FnMut(MessageRef) -> Result<Option<Digest>, E>,
-) -> Result<Option<Arc<Entry>>, E> {
-    let mut summaries = Vec::new();
+) -> Result<Option<(Arc<Entry>, usize)>, E> {
+    let (mut summaries, mut bytes) = (Vec::new(), 0);
     for index in 0..entry.subjects().len() {
         let target = Latest { entry: Arc::clone(entry), index }.target();
-        summaries.extend(digest_of(target)?.map(|digest| (index, digest)));
+        let digest = if bytes < limits::SUMMARIES_BYTES { digest_of(target)? } else { None };
+        bytes += digest.as_ref().map_or(0, Digest::cost);
+        summaries.extend(digest.map(|digest| (index, digest)));
     }
-    Ok((!summaries.is_empty()).then(|| Arc::new(entry.with_summaries(summaries))))
+    Ok((!summaries.is_empty()).then(|| (Arc::new(entry.with_summaries(summaries)), bytes)))
 }
 
 /// Nothing is kept until a message is annotated.
@@ -92,6 +95,8 @@ pub struct Summaries {
     /// By the newest entry that is counted.
     by_change: BTreeSet<(Place, MessageRef)>,
     due: DueSummaries<MessageRef>,
+    /// What was annotated behind this is due.
+    told_again: Option<Place>,
     /// Of the app of the channel.
     tab: Tab,
 }
@@ -196,6 +201,11 @@ impl Summaries {
     pub fn tell_again(&mut self, now: Duration, (millis, _): Place) {
         let pause = u64::try_from(2 * limits::SUMMARY_PAUSE.as_millis()).unwrap_or_default();
         let since = (millis.saturating_sub(pause), 0);
+        // A crowd that comes back asks for the same.
+        if self.told_again.is_some_and(|told| told <= since) {
+            return;
+        }
+        self.told_again = Some(since);
         for (_, message) in self.by_change.iter().rev().take_while(|(upto, _)| *upto >= since) {
             self.due.changed(now, *message);
         }
@@ -208,12 +218,19 @@ impl Summaries {
 
     /// The summaries that are to be sent now.
     pub fn take_due(&mut self, now: Duration) -> Vec<Body> {
-        let due = self.due.take(now).into_iter();
-        let told = due.filter_map(|message| {
-            let Annotated { name, summary, .. } = self.of.get(&message)?;
-            Some(Body::Summary(Box::new(Summarised { message, name: name.clone(), summary: summary.digest() })))
-        });
-        told.collect()
+        self.told_again = None;
+        let (mut told, mut bytes) = (Vec::new(), 0);
+        while told.len() < limits::SUMMARIES_AT_ONCE && bytes < limits::SUMMARIES_BYTES {
+            let Some(message) = self.due.pop(now) else {
+                break;
+            };
+            if let Some(Annotated { name, summary, .. }) = self.of.get(&message) {
+                let summary = summary.digest();
+                bytes += summary.cost();
+                told.push(Body::Summary(Box::new(Summarised { message, name: name.clone(), summary })));
+            }
+        }
+        told
     }
 
     /// Forgets those that nobody can have missed who comes back in time.

@@ -9,7 +9,7 @@ use crate::core::{
 };
 
 /// Sorted by message, by kind, by place. Of plain messages it has nothing.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Touches(BTreeSet<((Place, u16), Touch, Place)>);
 
 impl Touches {

@@ -18,6 +18,7 @@ use crate::{
         touches::Touches,
     },
     ids::Timestamp,
+    limits,
 };
 
 /// How much of a log a window keeps. Whichever bound is reached first counts.
@@ -251,10 +252,12 @@ impl Window {
         Some(annotated)
     }
 
-    /// The messages that were annotated lately.
+    /// The messages that were annotated lately, the newest of them.
     pub fn annotated_lately(&self) -> Vec<MessageRef> {
         let reference = |(place, index)| MessageRef { serial: Serial::at(self.epoch, place), index };
-        self.touches.annotated().map(reference).collect()
+        let mut messages: Vec<_> = self.touches.annotated().map(reference).collect();
+        messages.drain(..messages.len().saturating_sub(limits::SUMMARIES_RECALLED));
+        messages
     }
 
     /// What the annotations of a message come to, as far as they are here; none: there are none.

@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 41] = [
+const WORKS: [(&str, &[&str]); 42] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -90,6 +90,15 @@ const WORKS: [(&str, &[&str]); 41] = [
             "ably_rest::mutable::versions_page_by_page",
             "persistence::mutable::messages_are_what_they_were_before_the_server_ended",
             "tests/sdk/mutable.test.mjs",
+        ],
+    ),
+    (
+        "Ably: annotations of messages and their summaries",
+        &[
+            "ably_realtime::annotations::an_annotation_is_delivered_and_summed_up",
+            "ably_rest::annotations::annotations_page_by_page",
+            "persistence::annotations::a_restart_forgets_no_annotation",
+            "tests/sdk/annotations.test.mjs",
         ],
     ),
     ("Ably: occupancy", &["ably_realtime::occupancy::occupancy_is_told_at_first_and_on_change"]),
@@ -176,8 +185,7 @@ const WORKS: [(&str, &[&str]); 41] = [
 ];
 
 /// What does not work yet, and what the path of a test would say that shows it.
-const MISSING: [(&str, &[&str]); 4] = [
-    ("Ably: annotations", &["annotation"]),
+const MISSING: [(&str, &[&str]); 3] = [
     ("Ably: LiveObjects", &["live_object", "ably_realtime::objects"]),
     ("Ably: push notifications", &["ably_rest::push"]),
     ("more than one machine", &["cluster::", "_nodes"]),

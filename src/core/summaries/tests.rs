@@ -142,3 +142,41 @@ fn who_comes_back_is_told_of_what_was_annotated_since() {
     summaries.tell_again(Duration::ZERO, last);
     assert_eq!(summaries.take_due(limits::SUMMARY_DELAY).len(), 2);
 }
+
+#[test]
+fn many_at_once_take_turns() {
+    let mut mint = Mint::new(Epoch::new(7));
+    let mut serial = || mint.mint(Timestamp::from_millis(5_000));
+    let first = entry(serial(), Body::Messages(vec![Message::default(); 250]));
+    let messages = (0..250).map(|index| MessageRef { serial: first.serial, index });
+    let mut summaries = Summaries::default();
+    for message in messages {
+        summaries.learn(message, Annotated::new(&first, message.index).expect("a message")).expect("room");
+        let body = Body::Annotations(vec![annotation(message, "x", false)]);
+        summaries.take(Duration::ZERO, &entry(serial(), body));
+    }
+    let turns: Vec<usize> = (1..5).map(|turn| summaries.take_due(turn * limits::SUMMARY_DELAY).len()).collect();
+    assert_eq!(turns, [100, 100, 50, 0]);
+}
+
+/// Few summaries that are long are as many as a turn has.
+#[test]
+fn long_summaries_take_turns_by_their_bytes() {
+    let log = Log::new(&[]);
+    let mut summaries = Summaries::default();
+    let mut mint = Mint::new(Epoch::new(8));
+    for message in log.messages {
+        let names = (0..600).map(|name| Annotation {
+            name: format!("{name:0>60}").into(),
+            client_id: ClientId::new(format!("{name:0>200}")),
+            ..annotation(message, "x", false)
+        });
+        summaries.learn(message, log.read(message, 0)).expect("room");
+        let serial = Serial::at(log.first.serial.epoch(), mint.mint(Timestamp::from_millis(6_000)).place());
+        summaries.take(Duration::ZERO, &entry(serial, Body::Annotations(names.collect())));
+    }
+    let told = summaries.take_due(limits::SUMMARY_DELAY);
+    let [Body::Summary(told)] = told.as_slice() else { panic!("{} summaries", told.len()) };
+    assert!(told.summary.cost() > limits::SUMMARIES_BYTES / 2);
+    assert_eq!(summaries.take_due(limits::SUMMARY_DELAY).len(), 1);
+}

@@ -34,19 +34,22 @@ impl<M: Copy + Eq + Hash + Ord> DueSummaries<M> {
         self.due.next()
     }
 
-    /// Those that are to be told now.
-    pub fn take(&mut self, now: Duration) -> Vec<M> {
+    /// The next one that is to be told now.
+    pub fn pop(&mut self, now: Duration) -> Option<M> {
+        let message = self.due.pop_due(now)?;
         self.resting.take_due(now);
-        let due = std::iter::from_fn(|| self.due.pop_due(now));
-        let due: Vec<M> = due.take(limits::SUMMARIES_AT_ONCE).collect();
-        due.iter().for_each(|message| self.resting.set(*message, now + limits::SUMMARY_PAUSE));
-        due
+        self.resting.set(message, now + limits::SUMMARY_PAUSE);
+        Some(message)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn take(summaries: &mut DueSummaries<i32>, now: Duration) -> Vec<i32> {
+        std::iter::from_fn(|| summaries.pop(now)).collect()
+    }
 
     fn millis(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -58,22 +61,14 @@ mod tests {
         for now in [0, 10, 40] {
             summaries.changed(millis(now), 7);
         }
-        assert_eq!((summaries.next(), summaries.take(millis(49))), (Some(millis(50)), vec![]));
-        assert_eq!((summaries.take(millis(50)), summaries.next()), (vec![7], None));
+        assert_eq!((summaries.next(), take(&mut summaries, millis(49))), (Some(millis(50)), vec![]));
+        assert_eq!((take(&mut summaries, millis(50)), summaries.next()), (vec![7], None));
         summaries.changed(millis(60), 7);
         summaries.changed(millis(600), 7);
-        assert_eq!((summaries.next(), summaries.take(millis(1_049))), (Some(millis(1_050)), vec![]));
-        assert_eq!(summaries.take(millis(1_050)), [7]);
+        assert_eq!((summaries.next(), take(&mut summaries, millis(1_049))), (Some(millis(1_050)), vec![]));
+        assert_eq!(take(&mut summaries, millis(1_050)), [7]);
         // After a second without a change it is as new.
         summaries.changed(millis(3_000), 7);
         assert_eq!((summaries.next(), summaries.resting.next()), (Some(millis(3_050)), None));
-    }
-
-    #[test]
-    fn many_at_once_take_turns() {
-        let mut summaries = DueSummaries::default();
-        (0..250).for_each(|message| summaries.changed(Duration::ZERO, message));
-        let turns: Vec<usize> = (1..5).map(|turn| summaries.take(turn * millis(50)).len()).collect();
-        assert_eq!(turns, [100, 100, 50, 0]);
     }
 }

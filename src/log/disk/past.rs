@@ -385,7 +385,7 @@ impl Question for PortionReading {
         })?;
         let (messages, mut passed, mut is_full) = (past.messages(&row), Passed::new(), false);
         for entry in &entries {
-            if let Some(operation) = entry.operation() {
+            if let Some(operation) = entry.operation().filter(|_| !self.choice.passes_over(entry)) {
                 let previous = messages.previous(rows, operation.target, entry.serial.place())?;
                 if self.choice.needs_whole(previous) {
                     messages.pass(rows, &mut passed, entry)?;
