@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_few_changes_take_a_few_bytes() {
         let document = |changed: usize| -> String {
-            let value = |field: usize| if field % changed == 0 { field } else { 123 * field };
+            let value = |field: usize| if field.is_multiple_of(changed) { field } else { 123 * field };
             (0..60).map(|field| format!("\"field{field}\":{{\"value\":{},\"unit\":\"ms\"}},", value(field))).collect()
         };
         let (one, other) = (document(20), document(30));

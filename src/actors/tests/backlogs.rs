@@ -56,7 +56,7 @@ async fn a_backlog_that_is_lost_is_said_to_be() {
         let encode = |entry: &Arc<Entry>| Bytes::from(entry.serial.to_string());
         let handle = TransportHandle { hub: stage.hub_here(), session: SessionId::from_number(1) };
         let mut source = BacklogSource::new(backlog, BROKEN, encode, Worker::on_this_thread(&stage.broker), handle);
-        let frames = |from: usize, to: usize| all[from..to].iter().map(|entry| encode(entry)).collect::<Vec<_>>();
+        let frames = |from: usize, to: usize| all[from..to].iter().map(&encode).collect::<Vec<_>>();
         assert_eq!(source.next(), Poll::Ready(Some(frames(0, 3))));
         if is_lost {
             // The log and this test hold each entry, and nobody else.

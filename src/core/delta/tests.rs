@@ -9,7 +9,6 @@ use super::*;
 use crate::{
     core::{
         message::EntryId,
-        occupancy::Occupancy,
         serial::{Epoch, Mint},
     },
     ids::{AppId, ChannelName, Timestamp},
@@ -120,7 +119,7 @@ proptest! {
             let body = match step {
                 Step::Publish(messages) => Body::Messages(messages),
                 Step::Presence => Body::Presence(Vec::new()),
-                Step::Occupancy => Body::Occupancy(Box::new(Occupancy::default())),
+                Step::Occupancy => Body::Occupancy(Box::default()),
                 Step::Cut => {
                     window.clear();
                     continue;

@@ -28,6 +28,7 @@ use crate::{
             answer::RestAnswer,
             call::{Call, Caller},
             history::{self, Shape},
+            message::latest,
             publish::Target,
         },
         wire::{self, WireAnnotation, WireData, WireExtras, WireMessage, items},
@@ -234,9 +235,8 @@ async fn change(
 /// A message as it is.
 async fn read(call: &Call<'_>, caller: &Caller, name: &Name, message: MessageRef) -> Result<ChatMessage, Fault> {
     let channel = name.channel(caller.access.app.id);
-    let latest = call.broker().message(&channel, message).await?;
-    let reactions = Reactions::of(call.broker(), &channel, message, None).await?;
-    ChatMessage::new(&latest.entry, latest.index, reactions).ok_or(Fault::Internal)
+    let found = latest(call, &channel, message).await?;
+    ChatMessage::new(&found.entry, found.index).ok_or(Fault::Internal)
 }
 
 /// A reaction of this type, in the words of annotations.
@@ -273,8 +273,8 @@ async fn client_reactions(call: &Call<'_>, channel: String, serial: &str) -> Res
         found: Found::optional(named),
         rule: "a clientId, or none for that of the caller",
     })?;
-    let reactions = Reactions::of(call.broker(), &channel, message_ref(Some(serial))?, Some(client)).await?;
-    Ok(RestAnswer::ok(call.encode(&reactions)))
+    let summary = call.broker().summary(&channel, message_ref(Some(serial))?, Some(client)).await?;
+    Ok(RestAnswer::ok(call.encode(&Reactions::new(&summary))))
 }
 
 /// The body of a request, which its caller's app pays for while it is read.

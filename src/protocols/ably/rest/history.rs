@@ -94,7 +94,7 @@ pub async fn read_as(
     let worker = Rc::clone(&call.rest.worker);
     if page.is_whole() {
         count(&worker, &page.items);
-        let list = encode(call.broker(), &channel, &page.items, kind, format, shape).await?;
+        let list = encode(&page.items, kind, format, shape);
         return Ok(call.long_answer(app, list)?.with_links(links));
     }
     let charge = call.charge(app, 2 * limits::PAGE_PORTION)?;
@@ -115,24 +115,14 @@ fn count(worker: &Worker, items: &[(Arc<Entry>, usize)]) {
     }
 }
 
-async fn encode(
-    broker: &Arc<Broker>,
-    channel: &ChannelName,
-    items: &[(Arc<Entry>, usize)],
-    kind: Kind,
-    format: Format,
-    shape: Shape,
-) -> Result<Bytes, Fault> {
-    if shape == Shape::Chat {
-        let messages = chat::message::all(broker, channel, items, matches!(kind, Kind::Messages)).await?;
-        return Ok(wire::encode_value(format, &messages));
-    }
-    Ok(match kind {
+fn encode(items: &[(Arc<Entry>, usize)], kind: Kind, format: Format, shape: Shape) -> Bytes {
+    match kind {
+        _ if shape == Shape::Chat => wire::encode_value(format, &chat::message::all(items)),
         Kind::Messages => wire::encode_value(format, &items::messages(items, format)),
         Kind::Presence => wire::encode_value(format, &items::presence(items, format)),
         Kind::Versions(_) => wire::encode_value(format, &items::versions(items, format)),
         Kind::Annotations(_) => wire::encode_value(format, &wire::annotations(items, format)),
-    })
+    }
 }
 
 /// The items of a long page, of which a portion at a time is read and written.
@@ -165,7 +155,7 @@ impl Rest {
             let is_first = rest.left == rest.query.limit;
             rest.query.after = Some(*last);
             rest.left = rest.left.saturating_sub(items.len());
-            let list = encode(&rest.broker, &rest.channel, &items, rest.query.kind, rest.format, rest.shape).await?;
+            let list = encode(&items, rest.query.kind, rest.format, rest.shape);
             let piece = wire::piece_of_list(rest.format, &list, items.len(), is_first, rest.left == 0);
             rest.charge.set(2 * piece.len()).map_err(Full::to_fault)?;
             Ok(Some((piece, (rest, None))))

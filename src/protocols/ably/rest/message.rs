@@ -11,11 +11,12 @@ use crate::{
         command::Publish,
         history::Kind,
         message::{Body, EntryId},
-        operation::Latest,
+        operation::{Latest, MessageRef},
         summary::Digest,
     },
     edge::http::body::charge_to,
     error::{Fault, Found},
+    ids::ChannelName,
     limits,
     protocols::ably::{
         name::Name,
@@ -28,9 +29,16 @@ use crate::{
 /// GET `/channels/{c}/messages/{serial}`.
 pub async fn get(call: &Call<'_>, channel: String, serial: &str) -> Result<RestAnswer, Fault> {
     let (caller, _, channel) = call.channel(channel, &[Operation::History])?;
-    let target = message_ref(Some(serial))?;
-    let latest = call.broker().message(&channel, target).await?;
-    let summary = match call.broker().summary(&channel, target, None).await {
+    let latest = latest(call, &channel, message_ref(Some(serial))?).await?;
+    let app = caller.access.app.id;
+    call.rest.worker.count_for(app, |traffic| traffic.was_read(&latest.entry, latest.index));
+    call.long_answer(app, call.encode(&items::version(&latest.entry, latest.index, call.form.body)))
+}
+
+/// A message as it is, with what its annotations come to.
+pub async fn latest(call: &Call<'_>, channel: &ChannelName, target: MessageRef) -> Result<Latest, Fault> {
+    let latest = call.broker().message(channel, target).await?;
+    let summary = match call.broker().summary(channel, target, None).await {
         // The log has a later version of it only.
         Err(Fault::NotFound { .. }) => Digest::default(),
         summary => summary?,
@@ -40,10 +48,7 @@ pub async fn get(call: &Call<'_>, channel: String, serial: &str) -> Result<RestA
     } else {
         Arc::new(latest.entry.with_summaries(vec![(latest.index, summary)]))
     };
-    let latest = Latest { entry, ..latest };
-    let app = caller.access.app.id;
-    call.rest.worker.count_for(app, |traffic| traffic.was_read(&latest.entry, latest.index));
-    call.long_answer(app, call.encode(&items::version(&latest.entry, latest.index, call.form.body)))
+    Ok(Latest { entry, ..latest })
 }
 
 /// GET `/channels/{c}/messages/{serial}/versions`.

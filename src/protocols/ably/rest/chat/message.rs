@@ -6,13 +6,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    actors::broker::Broker,
     core::{
         message::{Data, Entry, Extras, USER_CLAIM},
         operation::{Change, Latest, MessageRef},
+        summary::Digest,
     },
-    error::Fault,
-    ids::{ChannelName, ClientId, Timestamp},
+    ids::Timestamp,
 };
 
 /// The type of the annotations that are reactions of this type.
@@ -59,21 +58,14 @@ pub struct Reactions {
 }
 
 impl Reactions {
-    /// All of a message, or those that one client has a part in.
-    pub async fn of(
-        broker: &Arc<Broker>,
-        channel: &ChannelName,
-        message: MessageRef,
-        client: Option<ClientId>,
-    ) -> Result<Self, Fault> {
-        let digest = broker.summary(channel, message, client).await?;
+    pub fn new(summary: &Digest) -> Self {
         // Cannot fail: a digest is a map of texts and numbers.
-        let mut types = serde_json::to_value(&digest).unwrap_or_default();
+        let mut types = serde_json::to_value(summary).unwrap_or_default();
         let mut take = |kind: &str| match types.get_mut(annotation_type(kind)).map(Value::take) {
             Some(Value::Object(names)) => names,
             _ => Map::new(),
         };
-        Ok(Self { unique: take("unique"), distinct: take("distinct"), multiple: take("multiple") })
+        Self { unique: take("unique"), distinct: take("distinct"), multiple: take("multiple") }
     }
 
     fn is_empty(&self) -> bool {
@@ -83,7 +75,7 @@ impl Reactions {
 
 impl ChatMessage {
     /// A message of an entry, or what an operation has made of it; the claim about its user is that of the operator.
-    pub fn new(entry: &Arc<Entry>, index: usize, reactions: Reactions) -> Option<Self> {
+    pub fn new(entry: &Arc<Entry>, index: usize) -> Option<Self> {
         let latest = Latest { entry: Arc::clone(entry), index };
         let (target, origin, payload) = (latest.target().to_string(), latest.origin(), latest.payload());
         let message = latest.message()?;
@@ -125,26 +117,12 @@ impl ChatMessage {
             headers: object(extra("headers")),
             user_claim: extra(USER_CLAIM),
             timestamp: origin.timestamp,
-            reactions,
+            reactions: entry.summary(index).map(Reactions::new).unwrap_or_default(),
         })
     }
 }
 
-/// Some messages of the past of a room. Versions have no reactions: those belong to the message.
-pub async fn all(
-    broker: &Arc<Broker>,
-    channel: &ChannelName,
-    items: &[(Arc<Entry>, usize)],
-    with_reactions: bool,
-) -> Result<Vec<ChatMessage>, Fault> {
-    let mut all = Vec::with_capacity(items.len());
-    for (entry, index) in items {
-        let target = Latest { entry: Arc::clone(entry), index: *index }.target();
-        let reactions = match with_reactions {
-            true => Reactions::of(broker, channel, target, None).await?,
-            false => Reactions::default(),
-        };
-        all.extend(ChatMessage::new(entry, *index, reactions));
-    }
-    Ok(all)
+/// Some messages of the past of a room.
+pub fn all(items: &[(Arc<Entry>, usize)]) -> Vec<ChatMessage> {
+    items.iter().filter_map(|(entry, index)| ChatMessage::new(entry, *index)).collect()
 }
