@@ -222,11 +222,10 @@ async fn change(
     version.extend(about.metadata.map(|metadata| ("metadata".to_owned(), Value::Object(metadata))));
     let version = WireExtras::Object(Box::new(version));
     let message = WireMessage { action, serial: Some(serial.into()), version, ..said.into_message() };
-    let checked = operator.check(message, own_only)?;
+    let operation = operator.check(message, own_only)?;
     // Sent again, it is the same one.
     let id = call.query.get("idempotencyKey").map_or(EntryId::Serial, |key| EntryId::Item(key.to_owned().into()));
-    let body = Body::Operation(Box::new(checked.operation));
-    let publish = Publish { own_only: checked.own_only, ..Publish::new(id, body) };
+    let publish = Publish { own_only, ..Publish::new(id, Body::Operation(Box::new(operation))) };
     call.broker().publish(&channel, publish).await?;
     let message = read(call, caller, &name, target).await?;
     Ok(RestAnswer::ok(call.encode(&message)))
