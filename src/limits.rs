@@ -216,6 +216,9 @@ pub const FLOOD_FACTOR: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// Bytes of a message that is not whole yet without a charge of their own; they are part of [`CONNECTION_COST`].
 pub const INBOUND_FREE: usize = 8 * 1024;
 
+/// Payload bytes of a frame from which on it has memory of its own while it is not whole.
+pub const INBOUND_WHOLE: u64 = 4 * 1024;
+
 /// Bytes of one connection that are decoded before the other connections of the thread have their turn.
 pub const INBOUND_PORTION: usize = 32 * 1024;
 
@@ -498,8 +501,15 @@ pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_PATIENCE: Duration = Duration::from_secs(10);
 pub const BODY_LEAST_BYTES: usize = 10 * 1024;
 
-/// What the HTTP parser gets of a connection before it has to parse, in bytes, beside what its last read brings.
-pub const READ_TURN: usize = 16 * 1024;
+/// What the HTTP parser gets of a connection before it has to parse and what it has parsed has to be taken, in bytes, beside
+/// what its last read brings.
+pub const READ_TURN: usize = 4 * 1024;
+
+/// What one read of a connection brings at most, in bytes: as much as the parser's buffer has room for while it is small.
+pub const READ_AT_ONCE: usize = 8 * 1024;
+
+/// The pause between two such turns of what is thrown away, since its sender has broken a rule.
+pub const DISCARD_PAUSE: Duration = Duration::from_millis(10);
 
 /// An answer of which nothing is taken for so long is given up.
 pub const ANSWER_PATIENCE: Duration = Duration::from_secs(10);

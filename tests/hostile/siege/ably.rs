@@ -20,6 +20,27 @@ async fn connections_that_come_and_go_with_long_names() {
     .await;
 }
 
+/// findings B7: members and their data.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_with_much_data() {
+    besiege(&[], async |siege| {
+        let data = "x".repeat(60_000);
+        let attack = async |number: usize| {
+            let mut raw = siege.ably(number, "").await?;
+            let channel = format!("crowded-{}", number % 80);
+            let attach = json!({"action": action::ATTACH, "channel": channel, "flags": 1 << 16});
+            let enter = (0..2).map(|member| {
+                let member = json!([{"action": 2, "clientId": format!("{number}-{member}"), "data": data}]);
+                json!({"action": action::PRESENCE, "channel": channel, "msgSerial": 0, "presence": member})
+            });
+            raw.flood(&texts([attach].into_iter().chain(enter))).await;
+            Some(raw)
+        };
+        siege.crowd(attack).await
+    })
+    .await;
+}
+
 /// findings B8: every kind of frame has a rate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_of_every_kind_of_frame() {
@@ -56,6 +77,44 @@ async fn detaching_what_was_never_attached() {
             Some(raw)
         };
         siege.some(100, attack).await
+    })
+    .await;
+}
+
+/// The newest messages of many channels.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_of_many_channels() {
+    besiege(&[("HISTORY_WINDOW", "20s")], async |siege| {
+        let data = "x".repeat(60_000);
+        let attack = async |number: usize| {
+            let mut raw = siege.ably(number, "").await?;
+            let publish = |serial| {
+                let message = json!([{"data": data}]);
+                json!({"action": action::MESSAGE, "channel": format!("w-{number}"), "msgSerial": serial, "messages": message})
+            };
+            raw.flood(&texts((0..2).map(publish))).await;
+            Some(raw)
+        };
+        siege.crowd(attack).await
+    })
+    .await;
+}
+
+/// What waits for the disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_are_stored_faster_than_the_disk_takes_them() {
+    besiege(&[("HISTORY_PERSISTED_BYTES", "1048576")], async |siege| {
+        let data = "x".repeat(60_000);
+        let attack = async |number: usize| {
+            let mut raw = siege.ably(number, "").await?;
+            let publish = |serial| {
+                let message = json!([{"data": data}]);
+                json!({"action": action::MESSAGE, "channel": format!("stored:{}", number % 20), "msgSerial": serial, "messages": message})
+            };
+            raw.flood(&texts((0..10).map(publish))).await;
+            Some(raw)
+        };
+        siege.some(200, attack).await
     })
     .await;
 }
