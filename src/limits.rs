@@ -575,8 +575,8 @@ pub const MAILBOX_ROWS: usize = 1_000;
 /// Ids of messages that one mailbox remembers for `IDEMPOTENCY_WINDOW`.
 pub const POST_IDS: usize = 4_096;
 
-/// Pages of `PAGE_ITEMS_MAX` messages that are looked through for one request for a thread.
-pub const POST_THREAD_PAGES: usize = 20;
+/// Messages that are looked through for one request for a thread.
+pub const POST_THREAD_LETTERS: usize = 20_000;
 
 /// How often messages that are too old are looked for.
 pub const POST_SWEEP: Duration = Duration::from_secs(60);
@@ -762,8 +762,8 @@ pub const GROUP_UNREAD: usize = 10_000;
 pub const GROUP_UNREAD_MESSAGES: usize = 1_000;
 pub const GROUP_UNREAD_ROWS: usize = 10_000;
 
-/// Requests that read what groups have on disk at a time, beside the worker threads; others wait for their turn.
-pub const GROUP_READERS: usize = 4;
+/// Requests that read what one protocol has on disk at a time, beside the worker threads; others wait for their turn.
+pub const READERS: usize = 4;
 
 /// Rows that are read at a time when a server starts, and removed in one commit; how often that is done.
 pub const GROUP_ROWS: usize = 1_000;

@@ -114,7 +114,7 @@ async fn messages_that_are_stored_faster_than_the_disk_takes_them() {
             raw.flood(&texts((0..10).map(publish))).await;
             Some(raw)
         };
-        siege.some(200, attack).await
+        siege.some(100, attack).await
     })
     .await;
 }

@@ -8,7 +8,6 @@
 mod answer;
 mod apps;
 mod batch;
-mod body;
 mod call;
 mod channels;
 mod form;
