@@ -697,8 +697,9 @@ pub const CHAT_ANSWERS: usize = 50_000;
 pub const CHAT_REPLAY_PAGE: usize = 100;
 pub const CHAT_REPLAY_MESSAGES: usize = 1_000;
 
-/// New messages that wait until the missed ones have been sent.
+/// New messages that wait until the missed ones have been sent, and their bytes; what is more is read from the store.
 pub const CHAT_HELD_MESSAGES: usize = 1_000;
+pub const CHAT_HELD_BYTES: usize = 64 * 1024;
 
 /// How soon a chat connection asks again for its groups when the store has not answered.
 pub const CHAT_GROUPS_RETRY: Duration = Duration::from_secs(1);
@@ -744,9 +745,11 @@ pub const GROUP_RATES: usize = 16_384;
 pub const GROUP_FAILURES_WITHIN: Duration = Duration::from_secs(600);
 pub const GROUP_FAILING: usize = 65_536;
 
-/// Messages that wait to be published after their commit, of all groups and of one; more are refused.
+/// Messages that wait to be published after their commit, of all groups and of one, and their bytes; more are refused.
 pub const GROUP_OUTSTANDING: usize = 65_536;
 pub const GROUP_OUTSTANDING_OF_ONE: usize = 4_096;
+pub const GROUP_OUTSTANDING_BYTES: usize = 32 * 1024 * 1024;
+pub const GROUP_OUTSTANDING_BYTES_OF_ONE: usize = 8 * 1024 * 1024;
 
 /// How many of them go to their channel together, at most.
 pub const GROUP_TOGETHER: usize = 64;
