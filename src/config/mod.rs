@@ -33,11 +33,12 @@ pub use group::{AckMode, Group, Membership};
 pub use listeners::{ABLY_ROOTS, Listener, Protocol, Route};
 pub use load::{Draft, Environment, Loaded, Setting, load, read};
 pub use postoffice::{FromCheck, OfflineLetters, PostOffice, PostOfficeAuth, PostOfficeErrors, Validation};
-pub use process::{Auth, AuthMode, Cors, Data, Jwt, Log, Server, Shutdown, Tls};
+pub use process::{Auth, AuthMode, Console, Cors, Data, Jwt, Log, Server, Shutdown, Tls};
 pub use relay::{Identify, Relay, UnresolvedToken};
 pub use reload::Change;
 pub use secrets::GROUP_SAMPLE_SECRET;
-pub use settings_file::{settings_file, unused_files};
+pub use secrets::is_published;
+pub use settings_file::{edited_defaults, unused_files};
 #[cfg(test)]
 pub use tests::fixtures;
 pub use text_file::{FileFaults, Problem, read_bytes, read_text};
@@ -93,6 +94,7 @@ sections! {
     file_transfer: FileTransfer,
     limits: Limits,
     history: History,
+    console: Console,
     shutdown: Shutdown,
     data: Data,
     relay: Relay,

@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{File, files};
 
 /// What works, and the tests that show it: a Rust test by its path, others by their file.
-const WORKS: [(&str, &[&str]); 36] = [
+const WORKS: [(&str, &[&str]); 37] = [
     (
         "LetShare rooms: joining, discovering, WebRTC signals, text",
         &["letshare_rooms::membership::membership_counts_from_the_first_subscribe", "tests/browser/rooms.test.mjs"],
@@ -31,6 +31,7 @@ const WORKS: [(&str, &[&str]); 36] = [
         "LetShare's file relay through the server, when no data channel can be opened",
         &["letshare_relay::files::fifty_two_megabytes_arrive_whole", "tests/browser/relay.test.mjs"],
     ),
+    ("a console at `/console`", &["tests/browser/console.test.mjs"]),
     ("PRO activation", &["letshare_pro::who_knows_the_code_gets_a_token", "tests/browser/relay.test.mjs"]),
     (
         "LetShare rooms and Ably channels of one name are one channel",
