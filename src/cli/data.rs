@@ -109,7 +109,7 @@ fn inspect(folder: &Path, file: &Path, clock: &Clock) -> Result<String, DataFaul
             said = format!("{channels} with {rows} of {bytes}");
             damage.extend(entries.damage);
             match others {
-                Ok(others) => said.push_str(&format!(", {}", count(others as u64, "other row"))),
+                Ok(others) => said.push_str(&format!(", {}", count(others, "other row"))),
                 Err(error) => damage.push(error.to_string()),
             }
         }

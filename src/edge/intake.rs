@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    cmp::Ordering,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -66,10 +67,13 @@ impl Intake {
         self.0.served.get()
     }
 
-    /// Whether what belongs to a request has been taken: no before it has reached its handler; yes once for each [`Taker::Asks`].
+    /// Whether what belongs to a request has been taken: no before it has reached its handler; yes once for each [`Taker::Asks`],
+    /// and when another one has reached its handler, which the stream need not have noticed.
     pub fn has_taken(&self, request: u64) -> bool {
-        if request != self.served() {
-            return false;
+        match request.cmp(&self.served()) {
+            Ordering::Less => return true,
+            Ordering::Equal => {}
+            Ordering::Greater => return false,
         }
         let taker = self.0.taker.get();
         if taker == Taker::Asks {

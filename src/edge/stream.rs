@@ -336,6 +336,7 @@ mod tests {
         assert_eq!(read(&mut stream).await, 0);
         intake.tell(number + 1, Taker::Gone);
         assert_eq!(read(&mut stream).await, 0, "another request");
+        assert!(intake.has_taken(number - 1), "the next one has its handler");
         intake.tell(number, Taker::Gone);
         let rest = stream.read_to_end(&mut Vec::new()).await.unwrap();
         assert!(rest > 100_000 - 3 * limits::READ_TURN, "{rest}");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{besiege, texts};
+use super::{besiege, text, texts};
 use crate::support::{ably::action, raw::Raw};
 
 /// findings B6: a connection that may come back is remembered.
@@ -29,11 +29,9 @@ async fn members_with_much_data() {
             let mut raw = siege.ably(number, "").await?;
             let channel = format!("crowded-{}", number % 80);
             let attach = json!({"action": action::ATTACH, "channel": channel, "flags": 1 << 16});
-            let enter = (0..2).map(|member| {
-                let member = json!([{"action": 2, "clientId": format!("{number}-{member}"), "data": data}]);
-                json!({"action": action::PRESENCE, "channel": channel, "msgSerial": 0, "presence": member})
-            });
-            raw.flood(&texts([attach].into_iter().chain(enter))).await;
+            let member = json!([{"action": 2, "clientId": number.to_string(), "data": data}]);
+            let enter = json!({"action": action::PRESENCE, "channel": channel, "msgSerial": 0, "presence": member});
+            raw.flood(&texts([attach, enter])).await;
             Some(raw)
         };
         siege.crowd(attack).await
@@ -88,11 +86,10 @@ async fn windows_of_many_channels() {
         let data = "x".repeat(60_000);
         let attack = async |number: usize| {
             let mut raw = siege.ably(number, "").await?;
-            let publish = |serial| {
-                let message = json!([{"data": data}]);
-                json!({"action": action::MESSAGE, "channel": format!("w-{number}"), "msgSerial": serial, "messages": message})
-            };
-            raw.flood(&texts((0..2).map(publish))).await;
+            let message = json!([{"data": data}]);
+            let channel = format!("w-{number}");
+            let publish = json!({"action": action::MESSAGE, "channel": channel, "msgSerial": 0, "messages": message});
+            raw.flood(&text(&publish)).await;
             Some(raw)
         };
         siege.crowd(attack).await
