@@ -82,7 +82,7 @@ async fn detaching_what_was_never_attached() {
 /// The newest messages of many channels.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn windows_of_many_channels() {
-    besiege(&[("HISTORY_WINDOW", "20s")], async |siege| {
+    besiege(&[("HISTORY_WINDOW", "8s")], async |siege| {
         let data = "x".repeat(60_000);
         let attack = async |number: usize| {
             let mut raw = siege.ably(number, "").await?;
