@@ -265,6 +265,9 @@ pub const FLOOD_FACTOR: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// Bytes of a message that is not whole yet without a charge of their own; they are part of [`CONNECTION_COST`].
 pub const INBOUND_FREE: usize = 8 * 1024;
 
+/// Payload bytes of a frame from which on it has memory of its own while it is not whole.
+pub const INBOUND_WHOLE: u64 = 4 * 1024;
+
 /// Bytes of one connection that are decoded before the other connections of the thread have their turn.
 pub const INBOUND_PORTION: usize = 32 * 1024;
 
@@ -550,8 +553,15 @@ pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_PATIENCE: Duration = Duration::from_secs(10);
 pub const BODY_LEAST_BYTES: usize = 10 * 1024;
 
-/// What the HTTP parser gets of a connection before it has to parse, in bytes, beside what its last read brings.
-pub const READ_TURN: usize = 16 * 1024;
+/// What the HTTP parser gets of a connection before it has to parse and what it has parsed has to be taken, in bytes, beside
+/// what its last read brings.
+pub const READ_TURN: usize = 4 * 1024;
+
+/// What one read of a connection brings at most, in bytes: as much as the parser's buffer has room for while it is small.
+pub const READ_AT_ONCE: usize = 8 * 1024;
+
+/// The pause between two such turns of what is thrown away, since its sender has broken a rule.
+pub const DISCARD_PAUSE: Duration = Duration::from_millis(10);
 
 /// An answer of which nothing is taken for so long is given up.
 pub const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
@@ -617,8 +627,8 @@ pub const MAILBOX_ROWS: usize = 1_000;
 /// Ids of messages that one mailbox remembers for `IDEMPOTENCY_WINDOW`.
 pub const POST_IDS: usize = 4_096;
 
-/// Pages of `PAGE_ITEMS_MAX` messages that are looked through for one request for a thread.
-pub const POST_THREAD_PAGES: usize = 20;
+/// Messages that are looked through for one request for a thread.
+pub const POST_THREAD_LETTERS: usize = 20_000;
 
 /// How often messages that are too old are looked for.
 pub const POST_SWEEP: Duration = Duration::from_secs(60);
@@ -739,8 +749,9 @@ pub const CHAT_ANSWERS: usize = 50_000;
 pub const CHAT_REPLAY_PAGE: usize = 100;
 pub const CHAT_REPLAY_MESSAGES: usize = 1_000;
 
-/// New messages that wait until the missed ones have been sent.
+/// New messages that wait until the missed ones have been sent, and their bytes; what is more is read from the store.
 pub const CHAT_HELD_MESSAGES: usize = 1_000;
+pub const CHAT_HELD_BYTES: usize = 64 * 1024;
 
 /// How soon a chat connection asks again for its groups when the store has not answered.
 pub const CHAT_GROUPS_RETRY: Duration = Duration::from_secs(1);
@@ -786,9 +797,11 @@ pub const GROUP_RATES: usize = 16_384;
 pub const GROUP_FAILURES_WITHIN: Duration = Duration::from_secs(600);
 pub const GROUP_FAILING: usize = 65_536;
 
-/// Messages that wait to be published after their commit, of all groups and of one; more are refused.
+/// Messages that wait to be published after their commit, of all groups and of one, and their bytes; more are refused.
 pub const GROUP_OUTSTANDING: usize = 65_536;
 pub const GROUP_OUTSTANDING_OF_ONE: usize = 4_096;
+pub const GROUP_OUTSTANDING_BYTES: usize = 32 * 1024 * 1024;
+pub const GROUP_OUTSTANDING_BYTES_OF_ONE: usize = 8 * 1024 * 1024;
 
 /// How many of them go to their channel together, at most.
 pub const GROUP_TOGETHER: usize = 64;
@@ -804,8 +817,8 @@ pub const GROUP_UNREAD: usize = 10_000;
 pub const GROUP_UNREAD_MESSAGES: usize = 1_000;
 pub const GROUP_UNREAD_ROWS: usize = 10_000;
 
-/// Requests that read what groups have on disk at a time, beside the worker threads; others wait for their turn.
-pub const GROUP_READERS: usize = 4;
+/// Requests that read what one protocol has on disk at a time, beside the worker threads; others wait for their turn.
+pub const READERS: usize = 4;
 
 /// Rows that are read at a time when a server starts, and removed in one commit; how often that is done.
 pub const GROUP_ROWS: usize = 1_000;

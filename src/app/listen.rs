@@ -9,8 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use actix_http::{HttpService, Protocol, error::DispatchError};
-use actix_service::{IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_http::{HttpService, Protocol, Request, error::DispatchError};
+use actix_service::{
+    IntoServiceFactory as _, Service as _, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, fn_service,
+    map_config,
+};
 use actix_tls::accept::{
     TlsError,
     rustls_0_23::{Acceptor, TlsStream},
@@ -29,7 +32,7 @@ use tokio::{
 use super::{site::Site, workers};
 use crate::{
     config::Listener,
-    edge::{counted::Counted, stream::RequestStream, websocket},
+    edge::{counted::Counted, intake::Intake, stream::RequestStream, websocket},
     limits,
 };
 
@@ -142,7 +145,13 @@ impl Http {
             .client_request_timeout(limits::REQUEST_HEAD_TIMEOUT)
             .client_disconnect_timeout(limits::DISCONNECT_TIMEOUT)
             .local_addr(self.address)
-            .on_connect_ext(|io: &RequestStream<T>, extensions| websocket::note_descriptor(io.inner(), extensions))
-            .finish(map_config(app, |()| AppConfig::default()))
+            .on_connect_ext(|io: &RequestStream<T>, extensions| {
+                websocket::note_descriptor(io.inner(), extensions);
+                extensions.insert(io.intake());
+            })
+            .finish(apply_fn_factory(map_config(app, |()| AppConfig::default()), |mut request: Request, app| {
+                Intake::follow(&mut request);
+                app.call(request)
+            }))
     }
 }

@@ -22,8 +22,8 @@ use futures_util::Stream;
 
 use crate::{
     actors::accounts::{Account, Charge, Full, Kind},
-    edge::portions::Portions,
-    limits::INBOUND_FREE,
+    edge::{portions::Portions, whole::WholeFrames},
+    limits::{INBOUND_FREE, INBOUND_WHOLE},
 };
 
 /// What a client declared that this server does not take.
@@ -73,7 +73,7 @@ pub async fn guard_payload(
     let verdict = Verdict::default();
     let portions = Portions::new(payload.into_inner());
     let guard = FrameGuard::new(portions, limits, account, verdict.clone());
-    let mut guarded: dev::Payload = dev::Payload::Stream { payload: Box::pin(guard) };
+    let mut guarded: dev::Payload = dev::Payload::Stream { payload: Box::pin(WholeFrames::new(guard)) };
     // The only public way to turn a stream into a `web::Payload` is to extract it again.
     let payload = web::Payload::from_request(request, &mut guarded).await?;
     Ok((payload, verdict))
@@ -242,9 +242,13 @@ impl HeaderScan {
 }
 
 /// The part of a frame header (RFC 6455 §5.2) that matters here.
-struct FrameHead {
+pub(super) struct FrameHead {
     is_final: bool,
     is_control: bool,
+    /// The beginning or a part of a message, without reserved bits.
+    is_data: bool,
+    /// Of a message that has more than this frame.
+    is_fragment: bool,
     is_masked: bool,
     payload_bytes: u64,
     /// Length of the header without the masking key.
@@ -253,7 +257,7 @@ struct FrameHead {
 
 impl FrameHead {
     /// `None` when `bytes` ends inside the header.
-    fn read(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let (&[first, second], rest) = bytes.split_first_chunk()?;
         let (payload_bytes, head_bytes) = match second & 0x7F {
             126 => (u16::from_be_bytes(*rest.first_chunk()?).into(), 4),
@@ -263,10 +267,23 @@ impl FrameHead {
         Some(Self {
             is_final: first & 0x80 != 0,
             is_control: first & 0x08 != 0,
+            is_data: first & 0x7F <= 2,
+            is_fragment: first & 0x0F == 0 || first & 0x80 == 0,
             is_masked: second & 0x80 != 0,
             payload_bytes,
             head_bytes,
         })
+    }
+
+    /// Header, masking key and payload.
+    pub(super) fn frame_bytes(&self) -> usize {
+        usize::try_from(self.rest_bytes()).unwrap_or(usize::MAX).saturating_add(self.head_bytes)
+    }
+
+    /// Whether the decoder gets it only when it is whole: what may be held beside the chunk that it came with. What the decoder
+    /// refuses by its header is refused at once.
+    pub(super) const fn is_to_be_whole(&self) -> bool {
+        self.is_data && self.is_masked && (self.is_fragment || self.payload_bytes > INBOUND_WHOLE)
     }
 
     fn rest_bytes(&self) -> u64 {

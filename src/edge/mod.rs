@@ -10,6 +10,7 @@ pub mod guard;
 pub mod handoff;
 pub mod http;
 pub mod ingress;
+pub mod intake;
 pub mod origin;
 pub mod own_hosts;
 pub mod portions;
@@ -19,6 +20,7 @@ mod scan;
 pub mod stream;
 pub mod tls;
 pub mod websocket;
+mod whole;
 
 pub use endpoint::{Endpoint, Methods, Refusal, pump, route, serve, websocket};
 pub use ingress::{Ingress, Service};

@@ -81,6 +81,11 @@ impl RequestScan {
         }
     }
 
+    /// Requests whose head is complete.
+    pub const fn heads(&self) -> u64 {
+        self.heads
+    }
+
     /// `bytes` with their targets encoded; none if there is nothing to encode.
     pub fn encode(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut encoded: Option<Vec<u8>> = None;

@@ -6,7 +6,8 @@
 //! connection. After an upgrade the WebSocket has time limits of its own.
 //!
 //! The parser reads up to 128 KiB before it looks at anything, and nobody pays for that buffer. So it gets
-//! [`limits::READ_TURN`] at a time: then it has to parse what it has, and hand it on to whoever pays.
+//! [`limits::READ_TURN`] at a time: then it has to parse what it has, and hand it on to whoever pays, and that one has to take
+//! it ([`Intake`]). What is thrown away after a WebSocket has broken a rule comes at a rate.
 
 use std::{
     io::{self, IoSlice},
@@ -19,7 +20,10 @@ use actix_web::rt::time::{Sleep, sleep};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    edge::scan::{RequestScan, Turn},
+    edge::{
+        intake::Intake,
+        scan::{RequestScan, Turn},
+    },
     limits,
 };
 
@@ -29,8 +33,13 @@ pub struct RequestStream<T> {
     /// Read and encoded, not yet taken: at most three times what one read brought.
     waiting: Vec<u8>,
     taken: usize,
-    /// Bytes that the parser got since it was last told to wait.
+    /// Bytes that the parser got since what it had was last taken.
     in_turn: usize,
+    /// The parser was told to wait, and so to parse.
+    is_parsing: bool,
+    intake: Intake,
+    /// Until more of what is thrown away is read.
+    pause: Option<Pin<Box<Sleep>>>,
     /// For the client to send, and to take.
     request: Patience,
     answer: Patience,
@@ -66,6 +75,9 @@ impl<T> RequestStream<T> {
             waiting: Vec::new(),
             taken: 0,
             in_turn: 0,
+            is_parsing: false,
+            intake: Intake::default(),
+            pause: None,
             request,
             answer,
             is_given_up: false,
@@ -74,6 +86,35 @@ impl<T> RequestStream<T> {
 
     pub const fn inner(&self) -> &T {
         &self.inner
+    }
+
+    /// For whoever takes what the parser makes of it.
+    pub fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
+    /// The parser has got its turn. Ready when it may have another one.
+    fn await_taken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_taken() {
+            self.intake.wait(cx.waker());
+            return Poll::Pending;
+        }
+        if self.scan.turn() == Turn::Upgraded && self.intake.is_gone() {
+            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(limits::DISCARD_PAUSE)));
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether whoever is to take what the parser got has taken it. True once for each time that it has asked for more.
+    fn is_taken(&self) -> bool {
+        let heads = self.scan.heads();
+        match self.scan.turn() {
+            // The parser has handed on all but a part of a head.
+            Turn::Free | Turn::Head(_) => self.intake.served() >= heads,
+            Turn::Body(_) | Turn::Upgraded => self.intake.has_taken(heads),
+        }
     }
 
     /// Nothing has come. Ready when the client is too slow.
@@ -109,29 +150,49 @@ impl<T: AsyncRead + Unpin> AsyncRead for RequestStream<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.in_turn >= limits::READ_TURN {
-            this.in_turn = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            if !this.is_parsing {
+                this.is_parsing = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            ready!(this.await_taken(cx));
+            (this.in_turn, this.is_parsing) = (0, false);
         }
         let before = buf.filled().len();
         let read = this.poll_inner(cx, buf);
-        this.in_turn = if read.is_ready() { this.in_turn + buf.filled().len() - before } else { 0 };
+        this.in_turn += buf.filled().len() - before;
+        if read.is_pending() && this.in_turn > 0 && this.is_taken() {
+            this.in_turn = 0;
+        }
         read
     }
 }
 
 impl<T: AsyncRead + Unpin> RequestStream<T> {
+    /// One read, of [`limits::READ_AT_ONCE`] at most: the parser makes its buffer larger whenever it is full.
+    fn poll_some(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if buf.remaining() <= limits::READ_AT_ONCE {
+            return Pin::new(&mut self.inner).poll_read(cx, buf);
+        }
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(limits::READ_AT_ONCE));
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
+        let bytes = part.filled().len();
+        buf.advance(bytes);
+        Poll::Ready(Ok(()))
+    }
+
     fn poll_inner(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.is_given_up {
             return Poll::Ready(Ok(()));
         }
         if self.taken == self.waiting.len() {
+            let before = buf.filled().len();
+            let read = self.poll_some(cx, buf);
             if self.scan.turn() == Turn::Upgraded {
                 // Nothing is looked at any more.
-                return Pin::new(&mut self.inner).poll_read(cx, buf);
+                return read;
             }
-            let before = buf.filled().len();
-            let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buf) else {
+            let Poll::Ready(read) = read else {
                 ready!(self.await_request(cx));
                 self.is_given_up = true;
                 return Poll::Ready(Ok(()));
@@ -201,6 +262,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::edge::intake::Taker;
 
     const POST: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n";
 
@@ -247,6 +309,39 @@ mod tests {
         assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), sent.len());
     }
 
+    /// A body of which nothing is taken comes no further; what is not wanted comes to its end.
+    #[tokio::test]
+    async fn a_body_waits_for_whoever_takes_it() {
+        let sent = [POST, &[b'x'; 100_000]].concat();
+        let mut stream = RequestStream::new(sent.as_slice());
+        let intake = stream.intake();
+        let mut room = vec![0; sent.len()];
+        let mut read = async |stream: &mut RequestStream<&[u8]>| {
+            let mut bytes = 0;
+            // None comes of what waits for the intake, however often it is asked for.
+            for _ in 0..20 {
+                let mut room = ReadBuf::new(&mut room[..1_000]);
+                let poll = poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_read(cx, &mut room))).await;
+                bytes += if poll.is_ready() { room.filled().len() } else { 0 };
+            }
+            bytes
+        };
+        let turn = limits::READ_TURN..limits::READ_TURN + 1_000;
+        assert!(turn.contains(&read(&mut stream).await), "before its handler is there");
+        assert_eq!(read(&mut stream).await, 0);
+        let number = intake.begin(Taker::Busy);
+        assert_eq!(read(&mut stream).await, 0, "before it asks");
+        intake.tell(number, Taker::Asks);
+        assert!(turn.contains(&read(&mut stream).await), "once for each time that it asks");
+        assert_eq!(read(&mut stream).await, 0);
+        intake.tell(number + 1, Taker::Gone);
+        assert_eq!(read(&mut stream).await, 0, "another request");
+        assert!(intake.has_taken(number - 1), "the next one has its handler");
+        intake.tell(number, Taker::Gone);
+        let rest = stream.read_to_end(&mut Vec::new()).await.unwrap();
+        assert!(rest > 100_000 - 3 * limits::READ_TURN, "{rest}");
+    }
+
     /// Reads until the stream ends, or gives no more for a day.
     async fn ends(stream: &mut RequestStream<DuplexStream>) -> bool {
         timeout(Duration::from_secs(86_400), stream.read_to_end(&mut Vec::new())).await.is_ok()
@@ -278,18 +373,22 @@ mod tests {
         for (bytes, is_given_up) in [(1, true), (limits::BODY_LEAST_BYTES / 5, false)] {
             let (mut client, server) = duplex(1 << 20);
             let mut stream = RequestStream::new(server);
+            stream.intake().begin(Taker::Gone);
             client.write_all(POST).await.unwrap();
-            let mut read = tokio::spawn(async move { ends(&mut stream).await });
-            for _ in 0..30 {
-                tokio::task::yield_now().await;
-                advance(Duration::from_secs(1)).await;
-                if client.write_all(&vec![b'x'; bytes]).await.is_err() {
-                    break;
+            let write = async {
+                for _ in 0..30 {
+                    advance(Duration::from_secs(1)).await;
+                    if client.write_all(&vec![b'x'; bytes]).await.is_err() {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
                 }
-            }
-            let ended = timeout(Duration::from_millis(1), &mut read).await.is_ok();
+            };
+            let ended = tokio::select! {
+                _ = ends(&mut stream) => true,
+                () = write => false,
+            };
             assert_eq!(ended, is_given_up, "{bytes} bytes a second");
-            read.abort();
         }
     }
 

@@ -25,6 +25,7 @@ mod keyed_lock;
 pub mod mailbox;
 mod number_key;
 pub mod privacy;
+mod readers;
 mod rows;
 mod scan;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod writer;
 pub use commit::Commit;
 pub use keyed_lock::KeyedLock;
 pub use number_key::NumberKey;
+pub use readers::Readers;
 pub use scan::Scan;
 
 /// The tables by which `/metrics` shows the bytes of the data file: those of the logs, and those of the [`Store`]. Bytes of

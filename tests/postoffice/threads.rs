@@ -31,6 +31,23 @@ async fn thread(server: &PostOfficeServer, query: &str) -> Value {
     answer.json()
 }
 
+/// As much as a page of history hands out at a time is less than a page.
+#[tokio::test]
+async fn a_thread_of_long_letters_is_whole() {
+    let server = start();
+    let mut desk = Client::connect(&server, "desk").await;
+    for number in 0..6 {
+        let mut sent = in_thread(&number.to_string(), "erp", "subjectId", "long");
+        sent["content"] = json!("x".repeat(60_000));
+        desk.send(sent).await;
+    }
+    server.until("stored", 6).await;
+    let listed = thread(&server, "clientID=erp&subjectId=long").await;
+    let letters = listed["letters"].as_array().expect("letters").iter();
+    let subjects: Vec<_> = letters.map(|letter| letter["subject"].as_str().expect("a text")).collect();
+    assert_eq!((subjects, &listed["has_more"]), (vec!["0", "1", "2", "3", "4", "5"], &json!(false)));
+}
+
 /// The letters of one mailbox that name it, in order, as they were delivered.
 #[tokio::test]
 async fn a_thread_is_listed() {

@@ -5,5 +5,6 @@ pub mod amend;
 pub mod answer;
 pub mod body;
 pub mod cors;
+pub mod long;
 pub mod query;
 pub mod to_the_end;

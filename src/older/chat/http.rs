@@ -49,7 +49,18 @@ enum Failure {
     Refused(Reply),
 }
 
-type Outcome = Result<Reply, Failure>;
+type Outcome<T = Reply> = Result<T, Failure>;
+
+/// What a call answers when all is well.
+trait Told {
+    fn response(self, compat: ChatCompat) -> HttpResponse;
+}
+
+impl Told for Reply {
+    fn response(self, compat: ChatCompat) -> HttpResponse {
+        respond(&self, compat)
+    }
+}
 
 impl<T: Into<Reply>> From<T> for Failure {
     fn from(refused: T) -> Self {
@@ -105,14 +116,15 @@ impl ChatEndpoint {
 }
 
 /// Serves `path` by what `handler` answers; other methods are refused.
-fn serve<H>(config: &mut web::ServiceConfig, path: &str, methods: Methods, endpoint: &ChatEndpoint, handler: H)
+fn serve<H, T: Told>(config: &mut web::ServiceConfig, path: &str, methods: Methods, endpoint: &ChatEndpoint, handler: H)
 where
-    H: AsyncFn(&ChatEndpoint, &HttpRequest, &mut web::Payload) -> Outcome + Clone + 'static,
+    H: AsyncFn(&ChatEndpoint, &HttpRequest, &mut web::Payload) -> Outcome<T> + Clone + 'static,
 {
     let answer = async move |endpoint: &ChatEndpoint, request: &HttpRequest, payload: &mut web::Payload| {
         let compat = endpoint.shared.compat();
         match handler(endpoint, request, payload).await {
-            Ok(reply) | Err(Failure::Refused(reply)) => respond(&reply, compat),
+            Ok(told) => told.response(compat),
+            Err(Failure::Refused(reply)) => respond(&reply, compat),
             Err(Failure::Unauthorized(unauthorized)) => unauthorized.response(compat),
         }
     };

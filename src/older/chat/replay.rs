@@ -69,7 +69,8 @@ impl Replay {
                 Some(frame)
             }
             Some(held) => {
-                if held.len() < limits::CHAT_HELD_MESSAGES {
+                let bytes: usize = held.iter().map(|(_, frame)| frame.len()).sum();
+                if held.len() < limits::CHAT_HELD_MESSAGES && bytes < limits::CHAT_HELD_BYTES {
                     held.push_back((id, frame));
                 } else {
                     self.has_more = true;
@@ -203,6 +204,11 @@ mod tests {
         }
         assert_eq!(replay.finish(), None);
         assert_eq!(replay.finish(), Some(vec![]));
+        let mut replay = Replay::new(true);
+        let long = Bytes::from(vec![b'x'; limits::CHAT_HELD_BYTES]);
+        assert_eq!(replay.arrived(&message(1), long.clone()), None);
+        assert_eq!(replay.arrived(&message(2), long), None);
+        assert_eq!(replay.finish(), None);
     }
 
     #[test]

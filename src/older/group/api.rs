@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     edge::{
         self, Methods,
-        http::{body, query::Query},
+        http::{body, long::AnswerBody, query::Query},
     },
     limits,
     older::group::{code::Code, endpoint::GroupEndpoint},
@@ -32,6 +32,12 @@ mod request;
 use request::ApiRequest;
 
 type ApiResult = Result<Value, Code>;
+
+/// What a call answers.
+enum Told {
+    Data(Value),
+    Long(AnswerBody),
+}
 
 /// Serves everything below `path`.
 pub fn routes(config: &mut web::ServiceConfig, group: &GroupEndpoint, path: &str) {
@@ -53,17 +59,17 @@ pub fn routes(config: &mut web::ServiceConfig, group: &GroupEndpoint, path: &str
     edge::route(config, &format!("{path}/{{below:.*}}"), Methods::Any, group, serve);
 }
 
-async fn answer(request: ApiRequest<'_>, path: &str) -> ApiResult {
+async fn answer(request: ApiRequest<'_>, path: &str) -> Result<Told, Code> {
     request.check_address()?;
     let parts: Vec<String> = path.split('/').skip(1).map(decoded).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let method = request.http.method();
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-    match (method, &parts[..]) {
+    let data = match (method, &parts[..]) {
+        ("GET", ["messages"]) => return request.messages().await,
+        ("GET", ["messages", "offline"]) => return request.offline_messages().await,
         ("GET", ["users", "status"]) => request.status().await,
         ("GET", ["users", user, "groups"]) => request.groups_of_user(user).await,
-        ("GET", ["messages"]) => request.messages().await,
-        ("GET", ["messages", "offline"]) => request.offline_messages().await,
         ("GET", ["notifications"]) => request.notifications().await,
         ("POST", ["notifications"]) => request.notify().await,
         ("GET", ["notifications", "unread-count"]) => request.unread_notifications().await,
@@ -83,7 +89,8 @@ async fn answer(request: ApiRequest<'_>, path: &str) -> ApiResult {
         (_, ["notifications"]) => Err(Code::BadMethod("GET, POST")),
         (_, ["groups", _, "members"]) => Err(Code::BadMethod("GET, POST, DELETE")),
         _ => Err(Code::NoPath),
-    }
+    };
+    data.map(Told::Data)
 }
 
 impl ApiRequest<'_> {
@@ -115,9 +122,10 @@ pub fn too_frequent() -> HttpResponse {
     written(Err(Code::TooFrequent))
 }
 
-fn written(answer: ApiResult) -> HttpResponse {
+fn written(answer: Result<Told, Code>) -> HttpResponse {
     let code = match answer {
-        Ok(data) => return HttpResponse::Ok().json(json!({"code": 0, "message": "success", "data": data})),
+        Ok(Told::Long(body)) => return HttpResponse::Ok().content_type("application/json").body(body),
+        Ok(Told::Data(data)) => return HttpResponse::Ok().json(json!({"code": 0, "message": "success", "data": data})),
         Err(code) => code,
     };
     let reply = code.reply();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    actors::{refusals::Reason, transport::context::TransportContext},
+    actors::{accounts, refusals::Reason, transport::context::TransportContext},
     limits,
     older::group::{
         code::Code,
@@ -108,7 +108,10 @@ impl Socket {
         }
         match last_message {
             None => request.transport.send_frame(success),
-            Some(last) => self.resuming = Some(Resuming::new(request.id, last, channels)),
+            Some(last) => match request.transport.charge(accounts::Kind::Outbox, 0) {
+                Ok(charge) => self.resuming = Some(Resuming::new(request.id, last, channels, charge)),
+                Err(full) => request.transport.close(full.to_close_reason()),
+            },
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::Context as _;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 use crate::{
     actors::{
@@ -27,7 +27,6 @@ use crate::{
     clock::{Clock, OncePerSecond},
     config,
     ids::{ChannelName, ConnectionId, Timestamp},
-    limits,
     older::group::{
         code::Code,
         counters::Counters,
@@ -35,7 +34,7 @@ use crate::{
         repository::{self, Numbers, Repository, Times},
         streams::{Bus, Outgoing, Received, Status},
     },
-    store::{Batch, Commit, KeyedLock, Store, StoreError},
+    store::{Batch, Commit, KeyedLock, Readers, Store, StoreError},
 };
 
 mod delivery;
@@ -79,7 +78,7 @@ pub struct Groups {
     inbox: Option<AsyncMutex<mpsc::Receiver<Received>>>,
     warning: OncePerSecond,
     /// Permits to read beside the workers.
-    readers: Arc<Semaphore>,
+    readers: Readers,
 }
 
 /// The other instances and services, and what they say.
@@ -126,7 +125,7 @@ impl Groups {
             bus,
             inbox: inbox.map(AsyncMutex::new),
             warning: OncePerSecond::default(),
-            readers: Arc::new(Semaphore::new(limits::GROUP_READERS)),
+            readers: Readers::default(),
         }))
     }
 

@@ -149,16 +149,18 @@ impl Repository {
 
     /// The messages of a group before `before`, the newest first; at most `limit`.
     pub fn before(&self, group: &str, before: u64, limit: usize) -> Result<Vec<StoredMessage>, StoreError> {
+        let numbers = self.numbers_before(group, before, limit)?;
+        numbers.into_iter().filter_map(|number| self.message(group, number).transpose()).collect()
+    }
+
+    /// Their numbers alone.
+    pub fn numbers_before(&self, group: &str, before: u64, limit: usize) -> Result<Vec<u64>, StoreError> {
         let from = back_key(group, before);
-        let mut messages = Vec::new();
-        for row in self.list(BACK, &NumberKey::prefix(group), Some(&from), limit)? {
-            messages.extend(self.message(group, number_of_back(&row)?)?);
-        }
-        Ok(messages)
+        self.list(BACK, &NumberKey::prefix(group), Some(&from), limit)?.iter().map(number_of_back).collect()
     }
 
     /// None: it is swept.
-    fn message(&self, group: &str, number: u64) -> Result<Option<StoredMessage>, StoreError> {
+    pub fn message(&self, group: &str, number: u64) -> Result<Option<StoredMessage>, StoreError> {
         let value = self.get(MESSAGES, &NumberKey::new(group, number).bytes())?;
         value.map(|value| StoredMessage::read(number, &value)).transpose()
     }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    actors::transport::context::TransportContext,
+    actors::{accounts::Charge, transport::context::TransportContext},
+    error::CloseReason,
     ids::{ChannelName, Timestamp},
     limits,
     older::group::{
@@ -28,22 +29,27 @@ pub struct Resuming {
     awaited: HashSet<ChannelName>,
     /// What comes meanwhile.
     held: Vec<(Option<u64>, Bytes)>,
-    is_too_much: bool,
+    /// For that; none where nobody pays.
+    charge: Option<Charge>,
+    /// Why something was not held.
+    too_much: Option<CloseReason>,
     /// What was missed, while it is read.
     found: Option<oneshot::Receiver<Result<Missed, Code>>>,
 }
 
 impl Resuming {
-    pub fn new(id: &str, last: String, channels: Vec<ChannelName>) -> Self {
+    /// `charge` pays for what comes meanwhile.
+    pub fn new(id: &str, last: String, channels: Vec<ChannelName>, charge: Option<Charge>) -> Self {
         let (id, awaited) = (id.to_owned(), channels.into_iter().collect());
-        Self { id, last, awaited, held: Vec::new(), is_too_much: false, found: None }
+        Self { id, last, awaited, held: Vec::new(), charge, too_much: None, found: None }
     }
 
     pub fn hold(&mut self, number: Option<u64>, frame: Bytes) {
-        if self.held.len() < limits::GROUP_HELD {
-            self.held.push((number, frame));
-        } else {
-            self.is_too_much = true;
+        let paid = self.charge.as_mut().map_or(Ok(()), |charge| charge.set(charge.bytes() + frame.len()));
+        match paid {
+            Err(full) => self.too_much = Some(full.to_close_reason()),
+            Ok(()) if self.held.len() == limits::GROUP_HELD => self.too_much = Some(NO_ROOM),
+            Ok(()) => self.held.push((number, frame)),
         }
     }
 }
@@ -72,8 +78,8 @@ impl Socket {
         let found = self.resuming.as_mut().and_then(|resuming| resuming.found.as_mut()?.try_recv().ok());
         let (Some(found), Ok(user)) = (found, self.user()) else { return };
         let Some(resuming) = self.resuming.take() else { return };
-        if resuming.is_too_much {
-            return transport.close(NO_ROOM);
+        if let Some(reason) = resuming.too_much {
+            return transport.close(reason);
         }
         let reply = ReplyTo { id: &resuming.id, now: transport.now() };
         transport.send_frame(reply.auth_success(&user, found.as_ref().ok()));

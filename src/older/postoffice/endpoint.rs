@@ -13,14 +13,19 @@ use actix_web::{
 use serde_json::json;
 
 use crate::{
-    actors::{refusals::Reason, transport::context::ProtocolHandler},
+    actors::{
+        accounts::{Full, Kind},
+        refusals::Reason,
+        transport::context::ProtocolHandler,
+    },
     edge::{
         self, Endpoint, Ingress, Methods, Refusal, Service,
         admission::NotAdmitted,
-        http::{answer, query::Query},
+        http::{answer, long::AnswerBody, query::Query},
         refusal::explained,
     },
     error::{Fault, Reply, reply_table},
+    ids::AppId,
     limits,
     older::postoffice::{
         access::Principal,
@@ -53,7 +58,7 @@ impl PostOffice {
     }
 
     /// Whoever may open a mailbox may read its threads.
-    async fn thread(&self, request: &HttpRequest) -> Result<Thread, Refused> {
+    async fn thread(&self, request: &HttpRequest) -> Result<AnswerBody, Refused> {
         let query = Query::of(request);
         let (name, _) = self.identify(request, &query).inspect_err(|refused| {
             if let Refused::Unauthorized = refused {
@@ -62,11 +67,15 @@ impl PostOffice {
             }
         })?;
         let query = ThreadQuery::parse(&query)?;
-        match self.shared.mailboxes.find(name) {
-            Some(mailbox) => Ok(query.read(&mailbox, &self.ingress.worker.broker).await?),
+        let account = self.ingress.account_of_request(request, AppId::DEFAULT);
+        let mut charge = account.charge(Kind::Answer, 0).map_err(Full::to_fault)?;
+        let thread = match self.shared.mailboxes.find(name) {
+            Some(mailbox) => query.read(&mailbox, &self.ingress.worker.broker, &mut charge).await?,
             // A mailbox that nobody has opened has no letters.
-            None => Ok(Thread::default()),
-        }
+            None => Thread::default(),
+        };
+        let json = serde_json::to_vec(&thread).map_err(|_| Fault::Internal)?;
+        Ok(AnswerBody::whole(json.into()).paid_by(charge))
     }
 }
 
@@ -136,6 +145,8 @@ reply_table! {
         NoSubject => Reply::new(400, "subjectId is required", "the parameter subjectId is missing"),
         BadLimit => Reply::new(400, "limit is a number from 1 to 1000", ""),
         Busy => Reply::new(503, "The server is busy", ""),
+        /// An account is full, which the reason names with its setting.
+        NoRoom(why: String) => Reply::new(503, "The server is busy", why.clone()),
         Internal => Reply::new(500, "Internal error", ""),
     }
     fn reply(&self) -> Reply;
@@ -161,7 +172,8 @@ impl Display for Refused {
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Busy | Fault::AppChannels { .. } | Fault::MemoryFull { .. } | Fault::ShuttingDown => Self::Busy,
+            Fault::Busy | Fault::ShuttingDown => Self::Busy,
+            Fault::AppChannels { .. } | Fault::MemoryFull { .. } => Self::NoRoom(fault.to_string()),
             fault => {
                 tracing::error!(%fault, "a thread cannot be read");
                 Self::Internal
@@ -190,10 +202,10 @@ pub fn routes(config: &mut web::ServiceConfig, ingress: Ingress, shared: Arc<Sha
     if let Some(path) = &settings.threads_path {
         edge::route(config, path, Methods::PlainRead, endpoint, async |endpoint, request, _| {
             match endpoint.thread(request).await {
-                Ok(thread) => HttpResponse::Ok().json(thread),
+                Ok(thread) => HttpResponse::Ok().content_type("application/json").body(thread),
                 Err(why) => {
                     let mut response = refused(&why.reply());
-                    if let Refused::Busy = why {
+                    if let Refused::Busy | Refused::NoRoom(_) = why {
                         response.headers_mut().insert(RETRY_AFTER, 1.into());
                     }
                     response

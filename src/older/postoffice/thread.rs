@@ -8,9 +8,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    actors::broker::Broker,
+    actors::{
+        accounts::{Charge, Full},
+        broker::Broker,
+    },
     core::{
-        history::{Direction, Kind, Query},
+        history::{Direction, ItemPosition, Kind, Query},
         message::Message,
     },
     edge::http::query,
@@ -47,10 +50,12 @@ impl ThreadQuery {
     }
 
     /// The newest letters of the thread in a mailbox: those that carry its id as `subjectId` or `references`.
-    pub async fn read(&self, mailbox: &Mailbox, broker: &Arc<Broker>) -> Result<Thread, Fault> {
+    /// `charge` pays for them.
+    pub async fn read(&self, mailbox: &Mailbox, broker: &Arc<Broker>, charge: &mut Charge) -> Result<Thread, Fault> {
         let channel = mailbox.lock().owner.channel.clone();
         let (mut letters, mut has_more, mut after) = (Vec::new(), true, None);
-        'pages: for _ in 0..limits::POST_THREAD_PAGES {
+        let (mut bytes, mut looked_at) = (0, 0);
+        'pages: while looked_at < limits::POST_THREAD_LETTERS {
             let query = Query {
                 kind: Kind::Messages,
                 start: None,
@@ -61,6 +66,10 @@ impl ThreadQuery {
                 after,
             };
             let page = broker.history(&channel, query).await?;
+            // A page that is long comes in portions.
+            let last = page.items.last().map(|(entry, index)| ItemPosition { serial: entry.serial, index: *index });
+            after = if page.is_whole() { page.next } else { last };
+            looked_at += page.items.len();
             for (entry, index) in page.items {
                 let message = entry.messages().get(index);
                 let Some(message) = message.filter(|message| self.is_meant(message)) else { continue };
@@ -68,9 +77,11 @@ impl ThreadQuery {
                     break 'pages;
                 }
                 let letter = format::letter(message, &mailbox.name);
+                bytes += letter.len();
+                // They stand beside the answer that is made of them.
+                charge.set(2 * bytes).map_err(Full::to_fault)?;
                 letters.push(RawValue::from_string(letter.into_owned()).map_err(|_| Fault::Internal)?);
             }
-            after = page.next;
             if after.is_none() {
                 has_more = false;
                 break;

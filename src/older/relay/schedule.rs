@@ -15,6 +15,7 @@ use std::{
 
 use actix_web::rt;
 use rand::RngExt as _;
+use serde_json::value::RawValue;
 use tokio::sync::{Mutex, Notify};
 
 use crate::{
@@ -221,7 +222,7 @@ impl Schedule {
     }
 
     /// A push that reached nobody is written to the log, and listed.
-    fn note_unreached(&self, push: DelayedPush, is_kept: bool) {
+    fn note_unreached(&self, mut push: DelayedPush, is_kept: bool) {
         if let Some(more) = self.warning.allows(&self.clock) {
             let id = &push.id;
             tracing::warn!(id, is_kept, more, "a delayed push fell due while none of its recipients was connected");
@@ -230,6 +231,9 @@ impl Schedule {
         if unreached.len() == limits::RELAY_UNREACHED {
             unreached.pop_front();
         }
+        // It is listed without them.
+        push.push.subject = RawValue::NULL.to_owned();
+        push.push.token = None;
         unreached.push_back((push, is_kept));
     }
 

@@ -22,7 +22,7 @@ use crate::{
     ids::Timestamp,
     limits,
     store::{
-        Batch, KeyedLock, Row, Store, StoreError,
+        Batch, KeyedLock, Readers, Row, Store, StoreError,
         archive::{
             Archive, CLIENT_ID_WINDOW, Group, Inserted, Message, MessageId, Page, Reading, check_users,
             embedded::keys::{id_at_end, id_of_room_key, removed_from, room_key, room_prefix, stored_in, user_key},
@@ -41,7 +41,8 @@ const GROUPS: &str = "chat groups";
 const MEMBERS: &str = "chat members";
 const PARTICIPANTS: &str = "chat participants";
 
-/// The archive of a data folder.
+/// The archive of a data folder. Clones are the same.
+#[derive(Clone)]
 pub struct EmbeddedArchive {
     store: Arc<dyn Store>,
     clock: Clock,
@@ -50,11 +51,12 @@ pub struct EmbeddedArchive {
     /// Rows that are looked at before they are written, by table and key. A lock ends when they are on disk, whether
     /// anybody waits for that or not.
     locks: Arc<KeyedLock>,
+    readers: Readers,
 }
 
 impl EmbeddedArchive {
     pub fn new(store: Arc<dyn Store>, clock: Clock, retention: Option<Duration>) -> Self {
-        Self { store, clock, retention, locks: Arc::default() }
+        Self { store, clock, retention, locks: Arc::default(), readers: Readers::default() }
     }
 
     /// What was stored under a sender's `client_id`, if that still counts.
@@ -74,6 +76,33 @@ impl EmbeddedArchive {
     fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
         let value = self.store.get(MESSAGES, &id.to_bytes())?;
         value.map(|value| read_message(id, &value)).transpose()
+    }
+
+    /// The way to the last page of a large room is long.
+    fn read_page(&self, room: &str, page: u64, size: usize) -> Result<Page, StoreError> {
+        let total = self.count(room)?;
+        let mut skip = page.saturating_sub(1).saturating_mul(size as u64);
+        let mut messages = Vec::new();
+        if skip >= total {
+            return Ok(Page { messages, total });
+        }
+        let wanted = usize::try_from(skip).unwrap_or(usize::MAX).saturating_add(size);
+        let prefix = room_prefix(room);
+        let mut rows = self.store.scan(ROOMS, &prefix, wanted.min(limits::ARCHIVE_ROWS));
+        while messages.len() < size {
+            let portion = rows.next_page()?;
+            if portion.is_empty() {
+                break;
+            }
+            let skipped = skip.min(portion.len() as u64);
+            skip -= skipped;
+            for row in &portion[skipped as usize..] {
+                if messages.len() < size {
+                    messages.extend(self.message(id_of_room_key(&row.key)?)?);
+                }
+            }
+        }
+        Ok(Page { messages, total })
     }
 
     fn read_seen(&self, user: u64) -> Result<Option<MessageId>, StoreError> {
@@ -200,35 +229,8 @@ impl Archive for EmbeddedArchive {
     }
 
     fn page(&self, room: &str, page: u64, size: usize) -> Reading<'_, Page> {
-        let room = room.to_owned();
-        async move {
-            let total = self.count(&room)?;
-            let mut skip = page.saturating_sub(1).saturating_mul(size as u64);
-            let mut messages = Vec::new();
-            if skip >= total {
-                return Ok(Page { messages, total });
-            }
-            let wanted = usize::try_from(skip).unwrap_or(usize::MAX).saturating_add(size);
-            let prefix = room_prefix(&room);
-            let mut rows = self.store.scan(ROOMS, &prefix, wanted.min(limits::ARCHIVE_ROWS));
-            while messages.len() < size {
-                let portion = rows.next_page()?;
-                if portion.is_empty() {
-                    break;
-                }
-                let skipped = skip.min(portion.len() as u64);
-                skip -= skipped;
-                for row in &portion[skipped as usize..] {
-                    if messages.len() < size {
-                        messages.extend(self.message(id_of_room_key(&row.key)?)?);
-                    }
-                }
-                // The way to the last page of a large room is long; others want to go on, too.
-                tokio::task::yield_now().await;
-            }
-            Ok(Page { messages, total })
-        }
-        .boxed()
+        let (archive, room) = (self.clone(), room.to_owned());
+        async move { self.readers.read(move || archive.read_page(&room, page, size)).await? }.boxed()
     }
 
     fn missed(&self, to: u64, after: Option<MessageId>, limit: usize) -> Reading<'_, Vec<Message>> {

@@ -78,3 +78,23 @@ async fn fresh_names_by_subscribing() {
     })
     .await;
 }
+
+/// What one connection subscribes to is charged to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_long_names() {
+    besiege(&[], async |siege| {
+        let long = "x".repeat(500);
+        let attack = async |number: usize| {
+            let mut raw = siege.letshare(number).await?;
+            let subscribe = |event| {
+                let room = format!("r{number}-{}", event / 60);
+                json!({"type": "subscribe", "channel": room, "event": format!("{event}{long}")})
+            };
+            raw.flood(&texts((0..1_000).map(subscribe))).await;
+            raw.linger().await;
+            Some(raw)
+        };
+        siege.some(100, attack).await
+    })
+    .await;
+}

@@ -5,6 +5,24 @@ use serde_json::json;
 use super::{besiege, inbound::chat_token, texts};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_wait_for_each_other() {
+    besiege(&[], async |siege| {
+        let content = "x".repeat(19_000);
+        let attack = async |number: usize| {
+            let mut raw = siege.chat(number, siege.connect(number).await?).await?;
+            let send = |id: usize| {
+                let data = json!({"to_user_id": number + 1, "content": content, "client_id": format!("{id}")});
+                json!({"cmd": "send_message", "data": data})
+            };
+            raw.attack(&texts((0..30).map(send))).await;
+            Some(raw)
+        };
+        siege.some(100, attack).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_of_a_chat_that_nobody_reads() {
     besiege(&[], async |siege| {
         let content = "x".repeat(19_000);

@@ -5,8 +5,11 @@ use serde_json::json;
 use super::{SECRET, Siege, besiege, text};
 use crate::{
     chat::house::signed_by,
-    support::raw::{FIN, PING, PONG, Raw, TEXT, frame},
+    support::raw::{BINARY, FIN, PING, PONG, Raw, TEXT, frame, frame_head},
 };
+
+/// Of a message that each protocol takes.
+const MUCH: u64 = 250_000;
 
 /// Of a user of the chat.
 pub fn chat_token(number: usize) -> String {
@@ -62,6 +65,20 @@ impl Siege {
         };
         self.crowd(attack).await
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_that_do_not_end() {
+    let mut begun = frame_head(FIN | TEXT, MUCH);
+    begun.resize(MUCH as usize - 100, b'x');
+    besiege(&[], async |siege| siege.all_send(&begun).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fragments_without_a_last_one() {
+    let part = vec![b'x'; 30_000];
+    let fragments = [frame(BINARY, &part), frame(0, &part).repeat(7)].concat();
+    besiege(&[], async |siege| siege.all_send(&fragments).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,9 @@
 //! Plain HTTP that does not end.
 
+use std::time::Duration;
+
+use tokio::time::interval;
+
 use super::besiege;
 use crate::support::raw::Raw;
 
@@ -40,4 +44,43 @@ async fn bodies_that_do_not_end_from_within() {
         siege.some(100, attack).await
     };
     siege.run(attack).await;
+}
+
+/// findings B3: a body, then silence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_do_not_end() {
+    besiege(&[], async |siege| {
+        let body = begun("/api/pro/activate", 262_000, 261_000);
+        let attack = async |number| {
+            let mut raw = siege.connect(number).await?;
+            raw.attack(&body).await;
+            Some(raw)
+        };
+        siege.crowd(attack).await
+    })
+    .await;
+}
+
+/// findings B3: a byte every now and then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_trickle() {
+    besiege(&[], async |siege| {
+        let paths = ["/api/pro/activate", "/relay/api/push", "/channels/x/messages", "/keys/x/requestToken"];
+        let attack = async |number: usize| {
+            let path = format!("{}?key={}", paths[number % paths.len()], siege.app.keys[super::EVERYTHING]);
+            let mut raw = siege.connect(number).await?;
+            raw.attack(&begun(&path, 262_000, 60_000)).await;
+            Some(raw)
+        };
+        let mut held = siege.crowd(attack).await;
+        let mut pace = interval(Duration::from_secs(1));
+        for _ in 0..5 {
+            pace.tick().await;
+            for raw in &mut held {
+                raw.attack(b"x").await;
+            }
+        }
+        held
+    })
+    .await;
 }

@@ -1,29 +1,63 @@
 //! Pages of stored messages, for the members of their room (`docs/protocols/chat.md §3`).
 
-use actix_web::{HttpRequest, web};
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use crate::{
-    edge::http::query::Query,
+    actors::accounts::{Charge, Kind},
+    config::ChatCompat,
+    edge::http::{long::AnswerBody, query::Query},
+    error::Fault,
+    ids::AppId,
     limits,
     older::chat::{
         code::Code,
         endpoint::ChatEndpoint,
-        http::{Failure, Outcome},
+        http::{Failure, Outcome, Told},
         names::Room,
-        reply::Reply,
+        reply::{Reply, success},
         shared::Chat,
     },
-    store::{StoreError, archive::Message},
+    store::{
+        StoreError,
+        archive::{self, Message},
+    },
 };
 
-#[derive(Serialize)]
-struct Page<'a> {
-    messages: Vec<Stored<'a>>,
-    /// Of the whole room.
-    total: u64,
-    page: u64,
-    page_size: usize,
+/// What is on a page, and which it is.
+pub(super) struct Page {
+    chat: Arc<Chat>,
+    found: archive::Page,
+    number: u64,
+    size: usize,
+    charge: Charge,
+}
+
+impl Told for Page {
+    /// A few messages at a time: thousands may be waited for.
+    fn response(self, compat: ChatCompat) -> HttpResponse {
+        let Self { chat, found, number, size, charge } = self;
+        let mut around = success(compat, r#"{"messages":["#);
+        let end = format!(r#"],"total":{},"page":{number},"page_size":{size}}}}}"#, found.total);
+        // The brace behind the data.
+        around.pop();
+        let mut left = found.messages.into_iter();
+        let more = async move || {
+            let (mut items, mut bytes) = (Vec::new(), 0);
+            while bytes < limits::PAGE_PORTION
+                && let Some(message) = left.next()
+            {
+                let item = serde_json::to_string(&chat.stored(&message)).map_err(|_| Fault::Internal)?;
+                bytes += item.len();
+                items.push(item);
+            }
+            Ok(items)
+        };
+        let body = AnswerBody::list(around, more, end, charge);
+        HttpResponse::Ok().content_type("application/json; charset=utf-8").body(body)
+    }
 }
 
 /// A message with the names that pushes have, too.
@@ -42,8 +76,9 @@ impl ChatEndpoint {
     /// `page` and `page_size` of a room, which the path or `room_id` names, the newest message first.
     ///
     /// # Errors
-    /// 1001 for what is no room or no page, 403 for who is not in the room, 10008 (503) without the store.
-    pub(super) async fn messages(&self, request: &HttpRequest, _: &mut web::Payload) -> Outcome {
+    /// 1001 for what is no room or no page, 403 for who is not in the room, 10008 (503) without the store, 503 without room for
+    /// the page.
+    pub(super) async fn messages(&self, request: &HttpRequest, _: &mut web::Payload) -> Outcome<Page> {
         let (chat, reader) = (&self.shared, self.user(request)?.id);
         let query = Query::of(request);
         let room = request.match_info().load::<String>().ok();
@@ -59,8 +94,11 @@ impl ChatEndpoint {
         let page_size = usize::try_from(page_size).unwrap_or(usize::MAX).min(limits::CHAT_PAGE_MESSAGES_MAX);
         chat.check_reader(reader, room).await?;
         let found = chat.archive.page(room, page, page_size).await.map_err(unavailable)?;
-        let messages = found.messages.iter().map(|message| chat.stored(message)).collect();
-        Ok(Reply::done(&Page { messages, total: found.total, page, page_size }))
+        let bytes: usize = found.messages.iter().map(|message| message.content.len()).sum();
+        let account = self.ingress.account_of_request(request, AppId::DEFAULT);
+        let charge = account.charge(Kind::Answer, bytes + limits::PAGE_PORTION);
+        let charge = charge.map_err(|full| Reply::from(Code::Unavailable).because(full.to_string()))?;
+        Ok(Page { chat: Arc::clone(chat), found, number: page, size: page_size, charge })
     }
 }
 

@@ -25,7 +25,10 @@ use tokio::sync::{
 use super::Groups;
 use crate::{
     actors::{broker::Broker, channels::Command},
-    core::command::{AttachmentId, Detach, Publish},
+    core::{
+        command::{AttachmentId, Detach, Publish},
+        message::{Body, Message},
+    },
     error::Fault,
     ids::ChannelName,
     limits,
@@ -48,21 +51,43 @@ pub enum Delivery {
     },
 }
 
+impl Delivery {
+    /// What it keeps.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Publish(publish) => match &publish.body {
+                Body::Messages(messages) => messages.iter().map(Message::size).sum(),
+                _ => 0,
+            },
+            Self::Attach { user } | Self::Detach { user } => user.len(),
+        }
+    }
+}
+
+/// What waits for one channel.
+#[derive(Default)]
+struct Queue {
+    deliveries: VecDeque<Delivery>,
+    bytes: usize,
+}
+
 /// What waits, by channel.
 pub struct DeliveryQueues {
     /// A queue is here as long as somebody is to empty it: its name is on its way by `ready`, or a task of [`Self::run`]
     /// has it.
-    queues: Mutex<HashMap<ChannelName, VecDeque<Delivery>>>,
+    queues: Mutex<HashMap<ChannelName, Queue>>,
     ready: UnboundedSender<ChannelName>,
     /// Locked by the thread that delivers.
     to_drain: AsyncMutex<UnboundedReceiver<ChannelName>>,
     waiting: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 impl Default for DeliveryQueues {
     fn default() -> Self {
         let (ready, to_drain) = unbounded_channel();
-        Self { queues: Mutex::default(), ready, to_drain: AsyncMutex::new(to_drain), waiting: AtomicUsize::new(0) }
+        let (waiting, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { queues: Mutex::default(), ready, to_drain: AsyncMutex::new(to_drain), waiting, bytes }
     }
 }
 
@@ -70,8 +95,13 @@ impl DeliveryQueues {
     /// Whether so much waits, for this channel or for all, that nothing more is to be accepted for it. The queue itself has
     /// no bound: what was committed must not be refused.
     pub fn is_full(&self, channel: &ChannelName) -> bool {
+        let is_full = |queue: &Queue| {
+            queue.deliveries.len() >= limits::GROUP_OUTSTANDING_OF_ONE
+                || queue.bytes >= limits::GROUP_OUTSTANDING_BYTES_OF_ONE
+        };
         self.waiting() >= limits::GROUP_OUTSTANDING
-            || self.queues.lock().get(channel).is_some_and(|queue| queue.len() >= limits::GROUP_OUTSTANDING_OF_ONE)
+            || self.bytes.load(Ordering::Relaxed) >= limits::GROUP_OUTSTANDING_BYTES
+            || self.queues.lock().get(channel).is_some_and(is_full)
     }
 
     pub fn waiting(&self) -> usize {
@@ -80,11 +110,16 @@ impl DeliveryQueues {
 
     pub fn push(&self, channel: ChannelName, delivery: Delivery) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
+        let bytes = delivery.bytes();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let mut queues = self.queues.lock();
-        if let Some(queue) = queues.get_mut(&channel) {
-            return queue.push_back(delivery);
+        let is_new = !queues.contains_key(&channel);
+        let queue = queues.entry(channel.clone()).or_default();
+        queue.bytes += bytes;
+        queue.deliveries.push_back(delivery);
+        if !is_new {
+            return;
         }
-        queues.insert(channel.clone(), VecDeque::from([delivery]));
         // Cannot fail: the receiver is in here.
         let _ = self.ready.send(channel);
     }
@@ -119,7 +154,8 @@ impl DeliveryQueues {
         loop {
             let next: Vec<_> = {
                 let mut queues = self.queues.lock();
-                let next = queues.get(&channel).into_iter().flatten().take(limits::GROUP_TOGETHER);
+                let next = queues.get(&channel).into_iter().flat_map(|queue| &queue.deliveries);
+                let next = next.take(limits::GROUP_TOGETHER);
                 let next: Vec<_> = next.cloned().collect();
                 if next.is_empty() {
                     queues.remove(&channel);
@@ -130,7 +166,9 @@ impl DeliveryQueues {
             let delivered = deliver(&channel, next).await;
             self.waiting.fetch_sub(delivered, Ordering::Relaxed);
             if let Some(queue) = self.queues.lock().get_mut(&channel) {
-                queue.drain(..delivered);
+                let bytes = queue.deliveries.drain(..delivered).map(|delivery| delivery.bytes()).sum();
+                queue.bytes -= bytes;
+                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
         }
     }

@@ -47,14 +47,8 @@ impl Groups {
         self: &Arc<Self>,
         read: impl FnOnce(&Self) -> Result<T, Code> + Send + 'static,
     ) -> Result<T, Code> {
-        // Never closed.
-        let permit = Arc::clone(&self.readers).acquire_owned().await;
         let groups = Arc::clone(self);
-        let reading = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            read(&groups)
-        });
-        reading.await.unwrap_or(Err(Code::Internal))
+        self.readers.read(move || read(&groups)).await.unwrap_or(Err(Code::Internal))
     }
 
     /// The number of a message of a group.
@@ -102,11 +96,13 @@ impl Groups {
     pub fn missed_after(&self, user: &str, seconds: u64) -> Result<Missed, Code> {
         let mut from = self.numbers.lock().before(seconds);
         let mut all = Missed { messages: Vec::new(), has_more: true };
-        while all.has_more && all.messages.len() < limits::GROUP_RESUMED {
+        let mut bytes = 0;
+        while all.has_more && all.messages.len() < limits::GROUP_RESUMED && bytes < limits::GROUP_RESUMED_BYTES {
             let missed = self.missed(user, from, limits::GROUP_RESUMED)?;
             all.has_more = missed.has_more;
             from = missed.messages.last().map_or(from, |last| last.number);
-            all.messages.extend(missed.messages.into_iter().filter(|message| message.created > seconds));
+            let new = missed.messages.into_iter().filter(|message| message.created > seconds);
+            all.messages.extend(new.inspect(|message| bytes += message.json.len()));
         }
         all.has_more |= all.messages.len() > limits::GROUP_RESUMED;
         all.messages.truncate(limits::GROUP_RESUMED);
@@ -116,6 +112,24 @@ impl Groups {
     /// The messages of a group before a number, the newest first.
     pub fn before(&self, group: &str, before: u64, limit: usize) -> Result<Vec<StoredMessage>, Code> {
         self.read(self.repository.before(group, before, limit))
+    }
+
+    /// Their numbers alone.
+    pub fn numbers_before(&self, group: &str, before: u64, limit: usize) -> Result<Vec<u64>, Code> {
+        self.read(self.repository.numbers_before(group, before, limit))
+    }
+
+    /// The first of these messages, as many as are handed out at a time, and how many that are. What is swept is left out.
+    pub fn portion(&self, group: &str, numbers: &[u64]) -> Result<(Vec<StoredMessage>, usize), Code> {
+        let (mut messages, mut bytes, mut taken) = (Vec::new(), 0, 0);
+        while bytes < limits::PAGE_PORTION && taken < numbers.len() {
+            if let Some(message) = self.read(self.repository.message(group, numbers[taken]))? {
+                bytes += message.json.len();
+                messages.push(message);
+            }
+            taken += 1;
+        }
+        Ok((messages, taken))
     }
 
     /// Messages in a group that a user has not read and others have sent; counted up to a limit.

@@ -14,10 +14,10 @@ use actix_web::{
 use bytes::Bytes;
 
 use crate::{
-    edge::http::amend::NO_STORE,
+    edge::http::{amend::NO_STORE, long::AnswerBody},
     error::Fault,
     protocols::ably::{
-        rest::{body::AnswerBody, form::Form, links::Link},
+        rest::{form::Form, links::Link},
         wire::{self, ErrorBody, ErrorInfo, Format},
     },
 };

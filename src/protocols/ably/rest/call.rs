@@ -25,6 +25,7 @@ use crate::{
         Ingress,
         http::{
             body::{self, Body, NoBody},
+            long::AnswerBody,
             query::Query,
         },
         websocket,
@@ -36,7 +37,6 @@ use crate::{
         rest::{
             Rest,
             answer::RestAnswer,
-            body::AnswerBody,
             form::{self, Form},
         },
         wire::{self, Format},

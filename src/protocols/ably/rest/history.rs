@@ -19,14 +19,13 @@ use crate::{
         serial::Serial,
         stats::Traffic,
     },
-    edge::http::query,
+    edge::http::{long::AnswerBody, query},
     error::{Fault, Found},
     ids::{ChannelName, Timestamp},
     limits,
     protocols::ably::{
         rest::{
             answer::RestAnswer,
-            body::AnswerBody,
             call::Call,
             chat,
             links::{self, Pages},

@@ -9,7 +9,6 @@ mod annotate;
 mod answer;
 mod apps;
 mod batch;
-mod body;
 mod call;
 mod channels;
 mod chat;

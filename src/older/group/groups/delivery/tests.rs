@@ -100,4 +100,13 @@ fn a_full_queue_refuses_its_own_group_alone() {
     }
     assert!(queues.is_full(&group_channel("g")));
     assert!(!queues.is_full(&group_channel("h")));
+    // By bytes.
+    let large = Message { name: "x".repeat(limits::GROUP_MESSAGE_BYTES).into(), ..Message::default() };
+    let large = Delivery::Publish(Box::new(Publish::message(EntryId::Item("l".into()), large)));
+    for _ in 0..limits::GROUP_OUTSTANDING_BYTES_OF_ONE.div_ceil(limits::GROUP_MESSAGE_BYTES) {
+        assert!(!queues.is_full(&group_channel("l")));
+        queues.push(group_channel("l"), large.clone());
+    }
+    assert!(queues.is_full(&group_channel("l")));
+    assert!(!queues.is_full(&group_channel("h")));
 }

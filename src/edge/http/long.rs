@@ -14,7 +14,11 @@ use futures_util::{
     stream::{self, LocalBoxStream},
 };
 
-use crate::{actors::accounts::Charge, error::Fault, limits};
+use crate::{
+    actors::accounts::{Charge, Full},
+    error::Fault,
+    limits,
+};
 
 pub struct AnswerBody {
     ready: Bytes,
@@ -37,6 +41,32 @@ impl AnswerBody {
     #[must_use]
     pub fn followed_by(self, rest: impl Stream<Item = Result<Bytes, Fault>> + 'static) -> Self {
         Self { rest: Some(Box::pin(rest)), ..self }
+    }
+
+    /// A list in JSON between `before` and `after`. `more` gives its next items, none when there are no more; `charge` pays for
+    /// what they are made of, and for more where they are longer than that.
+    pub fn list<M>(before: impl Into<Bytes>, more: M, after: impl Into<Bytes>, charge: Charge) -> Self
+    where
+        M: AsyncFnMut() -> Result<Vec<String>, Fault> + 'static,
+    {
+        struct Items<M> {
+            more: M,
+            has_some: bool,
+            charge: Charge,
+        }
+        let items = Items { more, has_some: false, charge };
+        let items = stream::try_unfold(items, async |mut items| {
+            let next = (items.more)().await?;
+            if next.is_empty() {
+                return Ok(None);
+            }
+            let comma = if std::mem::replace(&mut items.has_some, true) { "," } else { "" };
+            let piece = format!("{comma}{}", next.join(","));
+            let paid = items.charge.bytes().max(piece.len());
+            items.charge.set(paid).map_err(Full::to_fault)?;
+            Ok(Some((Bytes::from(piece), items)))
+        });
+        Self::whole(before.into()).followed_by(items.chain(stream::iter([Ok(after.into())])))
     }
 
     /// The same as part of something larger.
