@@ -93,6 +93,18 @@ impl Chain {
         Some(self.head)
     }
 
+    /// The position after which the log is to be read, whether or not anything is known to be missing. None: it is being read.
+    pub fn ask(&mut self) -> Option<Serial> {
+        self.due = None;
+        (!std::mem::replace(&mut self.is_asking, true)).then_some(self.head)
+    }
+
+    /// The log could not be read, and is to be asked again.
+    pub fn failed(&mut self, now: Duration) {
+        self.is_asking = false;
+        self.due = Some(now + limits::CHAIN_AGAIN);
+    }
+
     /// The log has answered: gives what can be taken now, in order. What arrived meanwhile and still does not link waits
     /// from `now` on.
     ///

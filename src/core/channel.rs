@@ -4,6 +4,8 @@ mod subscriptions;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use crate::{
     core::{
         budget::Account,
@@ -18,6 +20,7 @@ use crate::{
         presence::{MemberList, Members, PresenceAction},
         rules::Rules,
         serial::{Mint, Serial},
+        window::Gap,
     },
     error::Fault,
     ids::{ChannelName, ConnectionId},
@@ -87,7 +90,7 @@ impl ChannelState {
     }
 
     /// The newest entry; before the first one, a position that all entries follow.
-    const fn head(&self) -> Serial {
+    pub const fn head(&self) -> Serial {
         self.order.head()
     }
 
@@ -295,11 +298,14 @@ impl ChannelState {
     /// by it. When the log refuses it, it is to be [withdrawn](Self::withdraw); but who is present stays so without a log.
     ///
     /// Where the log gives the serials, only what is not kept is stamped here, at the place of the newest entry.
-    pub fn stamp(&mut self, now: Now, draft: Draft) -> Arc<Entry> {
+    pub fn stamp(&mut self, now: Now, mut draft: Draft) -> Arc<Entry> {
         let content = draft.content;
         let serial = match &mut self.order {
             Order::Own(mint) => mint.mint(now.wall),
-            Order::Given(head) => *head,
+            Order::Given(head) => {
+                draft.is_ephemeral = true;
+                *head
+            }
         };
         let timestamp = match draft.body {
             Body::Presence(_) => self.members.timestamp(now.wall),
@@ -313,14 +319,38 @@ impl ChannelState {
 
     /// The log has `entry`. Entries are taken in the log's order, each once.
     pub fn take(&mut self, now: Now, entry: &Entry) {
-        // What this channel has stamped itself it knows.
-        if let Order::Given(head) = &mut self.order {
+        // What this channel has stamped itself, or taken before, it knows.
+        if let Order::Given(head) = &mut self.order
+            && (entry.serial.epoch() != head.epoch() || entry.serial.place() > head.place())
+        {
             *head = entry.serial;
             self.members.apply(entry);
             if let Some(known) = Known::of(entry) {
                 self.seen.note(now.uptime, known);
             }
         }
+    }
+
+    /// A log whose entries could not be followed is taken up again after `head`: what every attachment is told.
+    pub fn restart(&mut self, head: Serial, gap: Gap) -> Vec<Effect> {
+        self.order = Order::Given(head);
+        let broken = |(hub, subscription): (HubId, Subscription)| {
+            let session = subscription.id.session;
+            let attached = Attached {
+                is_change: true,
+                head,
+                position: head,
+                resumed: false,
+                gap: Some(gap),
+                backlog: None,
+                members: self.members_for(&subscription, &Start::After(None)),
+                occupancy: self.occupancy_if_observed(),
+                context: Bytes::new(),
+                subscription,
+            };
+            Effect::Answer { hub, session, answer: Answer::Broken(Box::new(attached)) }
+        };
+        self.subscriptions.all().map(broken).collect()
     }
 
     /// The occupancy, to be delivered and not kept.

@@ -32,7 +32,7 @@ use crate::{
 mod agenda;
 mod channel;
 pub mod check;
-mod encoding;
+pub(super) mod encoding;
 mod handover;
 mod open_channel;
 mod past;

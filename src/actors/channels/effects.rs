@@ -10,6 +10,7 @@ use crate::{
         accounts::{Full, Kind},
         channels::channel::Channel,
         channels::commit_queue::{Asker, Ready},
+        channels::shared::Publishing,
         channels::undone::Owed,
     },
     core::{
@@ -69,7 +70,7 @@ impl Channel {
         source: Source,
         publish: Publish,
         ctx: &mut Context<Self>,
-    ) -> Result<Published, Fault> {
+    ) -> Result<Publishing, Fault> {
         let weighed = Weighed::of(&publish.body);
         let outcome = self.try_publish(publish, ctx);
         self.traffic.borrow_mut().came_in(source, weighed, outcome.is_ok());
@@ -77,19 +78,33 @@ impl Channel {
         outcome
     }
 
-    fn try_publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Published, Fault> {
+    fn try_publish(&mut self, publish: Publish, ctx: &mut Context<Self>) -> Result<Publishing, Fault> {
         if self.is_congested() {
             return Err(Fault::Busy);
         }
         let now = self.now();
-        match self.state.judge(now, publish)? {
-            Judged::Known(published) => Ok(published),
-            Judged::New(draft) => Ok(self.append(now, draft, ctx)),
-        }
+        let draft = match self.state.judge(now, publish)? {
+            Judged::Known(published) => return Ok(Publishing::Kept(published)),
+            Judged::New(draft) if self.shared.is_none() => draft,
+            Judged::New(draft) => match self.ask_to_append(draft, ctx) {
+                Ok(asked) => return Ok(asked),
+                Err(draft) => draft,
+            },
+        };
+        Ok(Publishing::Kept(self.append(now, draft, ctx)))
     }
 
     /// Answers a transport's publish, behind the answers that it waits for already.
-    pub(super) fn conclude(&mut self, reply: Reply, outcome: Result<Published, Fault>) {
+    pub(super) fn conclude(&mut self, reply: Reply, outcome: Result<Publishing, Fault>) {
+        let outcome = match (outcome, &mut self.shared) {
+            (Ok(Publishing::Kept(published)), _) => Ok(published),
+            (Ok(Publishing::Asked(ticket)), Some(shared)) => {
+                self.owed = None;
+                return shared.answer_to(ticket, Asker::Transport(reply));
+            }
+            (Ok(Publishing::Asked(_)), None) => return,
+            (Err(fault), _) => Err(fault),
+        };
         let Some(answer) = reply.outcome(outcome) else {
             return;
         };
@@ -193,7 +208,7 @@ impl Channel {
         }
     }
 
-    fn deliver(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
+    pub(super) fn deliver(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
         self.state.take(now, &entry);
         if matches!(entry.body, Body::Presence(_)) {
             self.count_soon(ctx);

@@ -6,6 +6,7 @@ pub mod directory;
 mod effects;
 mod names;
 pub mod questions;
+mod shared;
 pub mod undone;
 
 pub use channel::{Channel, Leave};

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::{
     actors::{
         broker::Broker,
-        channels::{channel::Channel, commit_queue::Asker},
+        channels::{channel::Channel, commit_queue::Asker, shared::Publishing},
     },
     core::{
         command::Publish,
@@ -66,12 +66,14 @@ impl Channel {
     }
 
     /// What was published, when the log has it.
-    fn once_kept(&mut self, published: Published) -> Answered<Published> {
-        if self.commit_queue.is_empty() {
-            return answer(Ok(published));
-        }
+    fn once_kept(&mut self, publishing: Publishing) -> Answered<Published> {
         let (asker, outcome) = oneshot::channel();
-        self.commit_queue.outcome(Asker::Request(asker), published);
+        match (publishing, &mut self.shared) {
+            (Publishing::Kept(published), _) if self.commit_queue.is_empty() => return answer(Ok(published)),
+            (Publishing::Kept(published), _) => self.commit_queue.outcome(Asker::Request(asker), published),
+            (Publishing::Asked(ticket), Some(shared)) => shared.answer_to(ticket, Asker::Request(asker)),
+            (Publishing::Asked(_), None) => {}
+        }
         answered(outcome)
     }
 }
@@ -147,7 +149,7 @@ impl Handler<Append> for Channel {
             return self.pass_on_question(question);
         }
         match self.publish(Source::Rest, question.0, ctx) {
-            Ok(published) => self.once_kept(published),
+            Ok(publishing) => self.once_kept(publishing),
             Err(fault) => answer(Err(fault)),
         }
     }
@@ -162,16 +164,16 @@ impl Handler<AppendAll> for Channel {
         }
         let (mut count, mut refused) = (0, Fault::Busy);
         for publish in question.0 {
-            let published = match self.publish(Source::Rest, publish, ctx) {
-                Ok(published) => published,
+            let publishing = match self.publish(Source::Rest, publish, ctx) {
+                Ok(publishing) => publishing,
                 Err(fault) => {
                     refused = fault;
                     break;
                 }
             };
             count += 1;
-            if !self.commit_queue.is_empty() {
-                let kept = self.once_kept(published);
+            if !self.commit_queue.is_empty() || matches!(publishing, Publishing::Asked(_)) {
+                let kept = self.once_kept(publishing);
                 return Box::pin(async move { kept.await.map(|_| count) });
             }
         }

@@ -81,6 +81,14 @@ impl Subscriptions {
         self.has(first) || self.aliased.range(first..=last).next().is_some()
     }
 
+    /// Every attachment, with its hub.
+    pub fn all(&self) -> impl Iterator<Item = (HubId, Subscription)> + '_ {
+        self.attachments.iter().map(|(id, attachment)| {
+            let Attachment { hub, connection, ref filter, counted } = *attachment;
+            (hub, Subscription { id: *id, connection, filter: filter.clone(), counted })
+        })
+    }
+
     /// Adds the attachment, or changes what it wants.
     pub fn add(&mut self, hub: HubId, subscription: Subscription) {
         let Subscription { id, connection, filter, counted } = subscription;

@@ -1,0 +1,417 @@
+//! The part of a channel whose log other nodes write to as well: it asks the log to append, hears what the log has got, takes it
+//! in the log's order (`core/chain.rs`), and tells its attachments when it cannot.
+//!
+//! Members are those of this node; what concerns them is told here and not appended.
+
+use std::{collections::VecDeque, mem, sync::Arc};
+
+use actix::{Addr, AsyncContext as _, Context, Handler, Message};
+use tokio::sync::oneshot;
+
+use crate::{
+    actors::channels::{channel::Channel, commit_queue::Asker},
+    core::{
+        chain::{Broken, Chain, Linked, Tail},
+        command::{Now, Start},
+        dedupe::{Known, Published},
+        message::{Body, Draft, Entry},
+        serial::Serial,
+        window::Gap,
+    },
+    error::Fault,
+    ids::{ChannelName, Timestamp},
+    limits,
+    log::{
+        ChannelLog, Done, StoreError,
+        shared::{Joined, News, SharedLog, Told, Written},
+    },
+};
+
+pub(in crate::actors) struct Shared {
+    log: SharedLog,
+    chain: Chain,
+    /// Publishes that the log has not answered, in their order.
+    asked: VecDeque<Asked>,
+    last: Ticket,
+    /// Commands that wait until the log has been read once more, in their order; with the first of them it was asked for.
+    held: Vec<Held>,
+    /// One of them came when the log was being read already.
+    asks_again: bool,
+    /// They are being carried out: none of them is held again.
+    is_releasing: bool,
+    /// It broke, and the channel is being joined anew.
+    is_joining: bool,
+    /// A look at what is late is due.
+    is_waiting: bool,
+}
+
+/// Names a publish that the log was asked to append.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::actors) struct Ticket(u64);
+
+/// What comes of a publish that is not refused.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::actors) enum Publishing {
+    /// This, when nothing waits for the log any more.
+    Kept(Published),
+    /// What the log will answer.
+    Asked(Ticket),
+}
+
+struct Asked {
+    ticket: Ticket,
+    entry: Entry,
+    /// None: nobody wants to know.
+    asker: Option<Asker>,
+}
+
+type Held = Box<dyn FnOnce(&mut Channel, &mut Context<Channel>)>;
+
+/// The log has answered a publish; none: it was published and is not kept.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Answered(Ticket, Result<Option<Told>, StoreError>);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Heard(News);
+
+/// What the log has behind the newest entry here.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CaughtUp(Result<Tail, StoreError>);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Rejoined(Result<Joined, StoreError>);
+
+impl Shared {
+    /// Joins a channel for the actor at `address`, which does not run yet.
+    ///
+    /// # Errors
+    /// The log does not answer.
+    pub async fn join(
+        log: SharedLog,
+        name: &ChannelName,
+        address: Addr<Channel>,
+    ) -> Result<(Box<dyn ChannelLog>, Self), StoreError> {
+        let (told, joined) = oneshot::channel();
+        log.join(name, None, hears(address), Box::new(|joined| drop(told.send(joined))));
+        let joined = tokio::time::timeout(log.deadline(), joined).await;
+        let Joined { head, log: replica } = joined.map_err(|_| StoreError::Late)?.map_err(|_| StoreError::Closed)??;
+        let chain = Chain::new(head);
+        let shared = Self {
+            log,
+            chain,
+            asked: VecDeque::new(),
+            last: Ticket(0),
+            held: Vec::new(),
+            asks_again: false,
+            is_releasing: false,
+            is_joining: false,
+            is_waiting: false,
+        };
+        Ok((replica, shared))
+    }
+
+    pub const fn head(&self) -> Serial {
+        self.chain.head()
+    }
+
+    /// Publishes that wait for an answer.
+    pub fn len(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// The channel dies: who waits for an answer.
+    pub fn abandon(&mut self) -> impl Iterator<Item = Asker> + use<> {
+        mem::take(&mut self.asked).into_iter().filter_map(|asked| asked.asker)
+    }
+
+    /// Somebody wants to hear what comes of a publish.
+    pub fn answer_to(&mut self, ticket: Ticket, asker: Asker) {
+        if let Some(asked) = self.asked.iter_mut().rev().find(|asked| asked.ticket == ticket) {
+            asked.asker = Some(asker);
+        }
+    }
+
+    /// The position is one of this log that is not here yet: its client has been at another node.
+    pub fn is_behind(&self, start: &Start) -> bool {
+        let head = self.chain.head();
+        matches!(start, Start::After(Some(after)) if after.epoch() == head.epoch() && after.place() > head.place())
+    }
+}
+
+fn hears(channel: Addr<Channel>) -> impl Fn(News) + Send + 'static {
+    // What finds the mailbox full is missed, and read when the next one does not link.
+    move |news| drop(channel.try_send(Heard(news)))
+}
+
+impl Channel {
+    /// Asks the log to append what is kept, and to publish the rest; what concerns members, or nobody, stays here.
+    pub(super) fn ask_to_append(&mut self, draft: Draft, ctx: &Context<Self>) -> Result<Publishing, Draft> {
+        let Some(shared) =
+            self.shared.as_mut().filter(|_| !draft.is_empty() && !matches!(draft.body, Body::Presence(_)))
+        else {
+            return Err(draft);
+        };
+        let (content, head) = (draft.content, shared.chain.head());
+        let entry = Entry::of(draft, head, self.worker.broker.clock.now());
+        shared.last.0 += 1;
+        let (ticket, channel) = (shared.last, ctx.address());
+        if entry.is_ephemeral {
+            let done: Done<()> = Box::new(move |said| channel.do_send(Answered(ticket, said.map(|()| None))));
+            shared.log.say(&entry, done);
+        } else {
+            let done: Done<Told> = Box::new(move |told| channel.do_send(Answered(ticket, told.map(Some))));
+            shared.log.append(&entry, content, head, done);
+        }
+        shared.asked.push_back(Asked { ticket, entry, asker: None });
+        Ok(Publishing::Asked(ticket))
+    }
+
+    /// An attach may have to wait until the log has been read, and whatever comes behind it waits with it; none: it waits.
+    pub(super) fn unless_held<M>(&mut self, command: M, start: Option<&Start>, ctx: &mut Context<Self>) -> Option<M>
+    where
+        M: Message<Result = ()> + 'static,
+        Self: Handler<M, Result = ()>,
+    {
+        let Some(shared) = &mut self.shared else { return Some(command) };
+        if shared.is_releasing || shared.held.is_empty() && !start.is_some_and(|start| shared.is_behind(start)) {
+            return Some(command);
+        }
+        shared.held.push(Box::new(move |channel, ctx| Self::handle(channel, command, ctx)));
+        shared.asks_again = true;
+        self.ask_log(ctx);
+        None
+    }
+
+    /// Reads what the log has behind the newest entry here, unless it is being read.
+    pub(super) fn ask_log(&mut self, ctx: &Context<Self>) {
+        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
+        if let Some(after) = shared.chain.ask() {
+            shared.asks_again = false;
+            let channel = ctx.address();
+            shared.log.tail(self.state.name(), after, Box::new(move |tail| channel.do_send(CaughtUp(tail))));
+        }
+    }
+
+    /// Takes what links, and looks again later when something is late.
+    fn advance(&mut self, taken: Result<Vec<Arc<Entry>>, Broken>, ctx: &mut Context<Self>) {
+        let now = self.now();
+        match taken {
+            Ok(entries) => {
+                for entry in entries {
+                    self.take(now, entry, ctx);
+                }
+                self.look_later(now, ctx);
+            }
+            Err(Broken) => self.rejoin(ctx),
+        }
+    }
+
+    fn take(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
+        self.was_used = true;
+        self.state.take(now, &entry);
+        let mut later = || -> Done<()> { Box::new(drop) };
+        // A copy is never refused.
+        let _ = self.log.append(now.uptime, Arc::clone(&entry), &mut later);
+        self.hand_out(now, entry, ctx);
+    }
+
+    fn hand_out(&mut self, now: Now, entry: Arc<Entry>, ctx: &mut Context<Self>) {
+        match self.commit_queue.is_empty() {
+            true => self.deliver(now, entry, ctx),
+            false => self.commit_queue.kept(entry),
+        }
+    }
+
+    fn look_later(&mut self, now: Now, ctx: &mut Context<Self>) {
+        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_waiting) else { return };
+        let Some(due) = shared.chain.due() else { return };
+        shared.is_waiting = true;
+        ctx.run_later(due.saturating_sub(now.uptime), |channel, ctx| {
+            let now = channel.now();
+            let Some(shared) = &mut channel.shared else { return };
+            shared.is_waiting = false;
+            if shared.chain.due().is_some_and(|due| due <= now.uptime) {
+                channel.ask_log(ctx);
+            }
+            channel.look_later(now, ctx);
+        });
+    }
+
+    /// The copy cannot go on where it stands: it begins anew.
+    fn rejoin(&mut self, ctx: &Context<Self>) {
+        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
+        shared.is_joining = true;
+        let channel = ctx.address();
+        let told = Box::new(move |joined| channel.do_send(Rejoined(joined)));
+        shared.log.join(self.state.name(), Some(shared.chain.head()), hears(ctx.address()), told);
+    }
+
+    fn release_held(&mut self, ctx: &mut Context<Self>) {
+        let Some(shared) = &mut self.shared else { return };
+        shared.is_releasing = true;
+        for command in mem::take(&mut shared.held) {
+            command(self, ctx);
+        }
+        if let Some(shared) = &mut self.shared {
+            shared.is_releasing = false;
+        }
+    }
+
+    fn published_elsewhere(&mut self, written: Written, ctx: &mut Context<Self>) {
+        let now = self.now();
+        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
+        let head = shared.chain.head();
+        if !written.is_kept {
+            // What was published here was delivered with the answer.
+            if !shared.log.is_own(&written)
+                && let Some(entry) = written.entry(self.state.name(), head)
+            {
+                self.hand_out(now, Arc::new(entry), ctx);
+            }
+            return;
+        }
+        let is_known = written.serial.epoch() == head.epoch() && written.serial.place() <= head.place();
+        if is_known {
+            return;
+        }
+        if let Some(linked) = written.link(self.state.name()) {
+            let taken = shared.chain.push(now.uptime, linked);
+            self.advance(taken, ctx);
+        }
+    }
+
+    /// The entry that this node has appended is usually here before it is heard of.
+    fn kept(&mut self, previous: Serial, entry: Entry, ctx: &mut Context<Self>) {
+        let now = self.now();
+        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
+        let taken = shared.chain.push(now.uptime, Linked { previous, entry: Arc::new(entry) });
+        self.advance(taken, ctx);
+    }
+
+    fn conclude_asked(&mut self, asker: Asker, outcome: Result<Published, Fault>) {
+        match asker {
+            Asker::Transport(reply) => {
+                if let Some(answer) = reply.outcome(outcome) {
+                    self.answer(reply.hub, reply.session, answer);
+                }
+            }
+            // The request may have ended.
+            Asker::Request(asker) => drop(asker.send(outcome)),
+        }
+    }
+}
+
+impl Handler<Answered> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, Answered(ticket, outcome): Answered, ctx: &mut Self::Context) {
+        let now = self.now();
+        // A line answers in order, but what it has no room for it refuses at once.
+        let asked = self.shared.as_mut().and_then(|shared| {
+            let place = shared.asked.iter().position(|asked| asked.ticket == ticket)?;
+            shared.asked.remove(place)
+        });
+        let Some(Asked { mut entry, asker, .. }) = asked else { return };
+        let len = entry.len();
+        let outcome = match outcome {
+            Ok(Some(Told::Kept { previous, serial })) => {
+                let (millis, _) = serial.place();
+                (entry.serial, entry.timestamp) = (serial, Timestamp::from_millis(millis));
+                self.kept(previous, entry, ctx);
+                Ok(Published { serial, len })
+            }
+            Ok(Some(Told::Again(published))) => Ok(published),
+            Ok(None) => {
+                let serial = self.state.head();
+                entry.serial = serial;
+                if let Some(known) = Known::of(&entry) {
+                    self.state.recall(now.uptime, known);
+                }
+                self.hand_out(now, Arc::new(entry), ctx);
+                Ok(Published { serial, len })
+            }
+            Err(error) => {
+                let broker = &self.worker.broker;
+                if let Some(more) = broker.disk_warning.allows(&broker.clock) {
+                    tracing::warn!(%error, more, "a message was refused: the log that the nodes share did not take it");
+                }
+                Err(match error {
+                    StoreError::Unreachable(_) => Fault::Busy,
+                    error => error.to_fault(),
+                })
+            }
+        };
+        if let Some(asker) = asker {
+            self.conclude_asked(asker, outcome);
+        }
+    }
+}
+
+impl Handler<Heard> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, Heard(news): Heard, ctx: &mut Self::Context) {
+        match news {
+            _ if self.retired => {}
+            News::Published(written) => self.published_elsewhere(written, ctx),
+            News::Missed => self.ask_log(ctx),
+        }
+    }
+}
+
+impl Handler<CaughtUp> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, CaughtUp(tail): CaughtUp, ctx: &mut Self::Context) {
+        let now = self.now();
+        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_joining) else { return };
+        match tail {
+            Ok(tail) => {
+                let head = tail.head;
+                let taken = shared.chain.caught_up(now.uptime, tail);
+                let is_whole = taken.is_err() || shared.chain.head().place() >= head.place();
+                self.advance(taken, ctx);
+                let is_enough = is_whole && !self.shared.as_ref().is_some_and(|shared| shared.asks_again);
+                match is_enough {
+                    true => self.release_held(ctx),
+                    // It was read in part, or too early.
+                    false => self.ask_log(ctx),
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a channel cannot catch up with its log yet");
+                shared.chain.failed(now.uptime);
+                self.look_later(now, ctx);
+            }
+        }
+    }
+}
+
+impl Handler<Rejoined> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, Rejoined(joined): Rejoined, ctx: &mut Self::Context) {
+        let Some(shared) = &mut self.shared else { return };
+        shared.is_joining = false;
+        match joined {
+            Ok(Joined { head, log }) => {
+                tracing::warn!("a channel could not follow its log; its clients are told that messages may be missing");
+                shared.chain = Chain::new(head);
+                self.log = log;
+                let breaks = self.state.restart(head, Gap::Expired);
+                self.carry_out(breaks, ctx);
+                // What was published while it was being read was not taken.
+                self.ask_log(ctx);
+                self.release_held(ctx);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a channel cannot be joined anew yet");
+                ctx.run_later(limits::CHAIN_AGAIN, |channel, ctx| channel.rejoin(ctx));
+            }
+        }
+    }
+}
