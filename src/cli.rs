@@ -16,7 +16,6 @@ mod token;
 use std::{
     fmt::Display,
     io::{self, Write},
-    net::IpAddr,
     process::ExitCode,
 };
 
@@ -30,9 +29,9 @@ use crate::{
     config::{self, Complaints, Environment, Loaded},
 };
 
-/// A self-hosted broker of realtime channels: LetShare rooms and signalling.
+/// A self-hosted broker of realtime channels, for Ably's SDKs, the LetShare web app and four older WebSocket protocols.
 #[derive(Parser)]
-#[command(name = "letshare-server", version)]
+#[command(name = "letshare-server", version, after_help = AFTER_HELP)]
 struct Cli {
     #[command(flatten)]
     settings: SettingFlags,
@@ -40,32 +39,50 @@ struct Cli {
     command: Option<Command>,
 }
 
+/// What is set by other means than flags.
+const AFTER_HELP: &str = "\
+Settings, the later wins:
+  built-in defaults    each key is described in configs/default.yaml
+  MODE=<name>          reads configs/<name>.yaml: local (the default), production, relay, postoffice, chat, group
+  LETSHARE_<SECTION>_<KEY>=…  for example LETSHARE_SERVER_PORT=9000
+  --set section.key=…
+
+Examples:
+  letshare-server                               serves on http://127.0.0.1:8080 and prints how to connect
+  letshare-server config check                  tells every fault of the settings at once
+  letshare-server token mint --user anna        makes a LetShare token
+  MODE=production letshare-server serve         serves other machines";
+
+const OF_OLDER_SERVERS: &str = "Options of older servers";
+
 #[derive(Args)]
 struct SettingFlags {
     /// Override a setting, for example --set limits.channels=500 (repeat for more).
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE", value_parser = setting, global = true)]
     set: Vec<(String, String)>,
-    /// Short for --set server.host=…
+    /// The address to listen on; short for --set server.host=…
     #[arg(long, global = true)]
-    host: Option<IpAddr>,
-    /// Short for --set server.port=…
+    host: Option<String>,
+    /// The port to listen on: that of the mode, which is server.port but for the older servers.
     #[arg(long, global = true)]
     port: Option<u16>,
-    /// With MODE=postoffice: which .env/config-<ENV>.json is read; short for POSTOFFICE_ENV=…
-    #[arg(long, global = true)]
-    env: Option<String>,
-    /// With MODE=postoffice: the settings file of the older server; short for POSTOFFICE_CONFIG=…
+    /// A settings file in place of configs/<MODE>.yaml; with MODE=postoffice that of the older server (short for
+    /// POSTOFFICE_CONFIG=…).
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<String>,
+    /// With MODE=postoffice: which .env/config-<ENV>.json is read; short for POSTOFFICE_ENV=…
+    #[arg(long, global = true, help_heading = OF_OLDER_SERVERS)]
+    env: Option<String>,
     /// With MODE=group: the settings file of the older server, etc/websocket.yaml unless it is said; short for
     /// GROUP_CONFIG=…
-    #[arg(short = 'f', global = true, value_name = "FILE")]
+    #[arg(short = 'f', global = true, value_name = "FILE", help_heading = OF_OLDER_SERVERS)]
     group_config: Option<String>,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Run the server (the default).
+    #[command(aliases = ["start", "run"])]
     Serve,
     /// Look at the configuration without starting.
     #[command(subcommand)]
@@ -104,10 +121,12 @@ impl Cli {
 impl SettingFlags {
     fn pairs(&self) -> Vec<(String, String)> {
         let mut pairs = self.set.clone();
-        pairs.extend(self.host.map(|host| ("server.host".into(), host.to_string())));
-        pairs.extend(self.port.map(|port| ("server.port".into(), port.to_string())));
-        // Which file of an older server is read.
-        for (flag, value) in [("-f", &self.group_config), ("--config", &self.config), ("--env", &self.env)] {
+        pairs.extend(self.host.iter().map(|host| ("server.host".into(), host.clone())));
+        // Which key these stand for depends on the mode.
+        let port = self.port.map(|port| port.to_string());
+        for (flag, value) in
+            [("--port", &port), ("-f", &self.group_config), ("--config", &self.config), ("--env", &self.env)]
+        {
             pairs.extend(value.iter().map(|value| (flag.to_owned(), value.clone())));
         }
         pairs
@@ -228,6 +247,11 @@ fn report(cli: &Cli, environment: &Environment, clock: &Clock) -> Result<Report,
         Some(Command::Token(command)) => token::run(command, &loaded()?.config, clock),
         Some(Command::Health { url }) => health::ask(&loaded()?.config, url.as_deref()).into(),
     })
+}
+
+/// `1 hour`, `2 hours`.
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// One line a key, in the order of `configs/default.yaml`.

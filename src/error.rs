@@ -154,6 +154,8 @@ reply_table! {
         KeyUnknown => (40400, 401),
         #[error("{what} not found")]
         NotFound { what: &'static str } => (40400, 404),
+        #[error("{what} is off; set {setting} to turn it on")]
+        SwitchedOff { what: &'static str, setting: &'static str } => (40400, 404),
         #[error("this path does not have the method; it has {allowed}")]
         MethodNotAllowed { allowed: &'static str } => (40500, 405),
         #[error("the server's disk is full; nothing was published")]

@@ -393,6 +393,9 @@ pub const LOG_LINES_AT_ONCE: usize = 256;
 /// How long the last lines may take at the end, before the process goes without them.
 pub const LOG_LAST_LINES: Duration = Duration::from_secs(2);
 
+/// How long the lines for the person at the terminal wait for those of the log above them.
+pub const BANNER_DELAY: Duration = Duration::from_millis(50);
+
 /// Claims of a token that are named to say that the right one is not among them.
 pub const CLAIMS_NAMED: usize = 8;
 

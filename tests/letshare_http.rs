@@ -273,3 +273,17 @@ async fn metrics_are_for_the_networks_that_are_named() {
     assert_eq!(http.ask("GET", "/metrics", &[]).await.status, 403);
     assert_eq!(http.ask("GET", "/health", &[]).await.status, 200);
 }
+
+/// findings N4: a browser that opens the address gets a page; programs get what the protocols say there.
+#[tokio::test]
+async fn a_browser_gets_a_page_at_the_root() {
+    let server = Server::start(|_| {});
+    let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let page = Http::connect(&server).await.ask("GET", "/", &[("accept", accept)]).await;
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    for told in ["letshare-server", env!("CARGO_PKG_VERSION"), "/health", "Ably.Realtime"] {
+        assert!(page.body.contains(told), "{told} is not in {}", page.body);
+    }
+    let program = Http::connect(&server).await.ask("GET", "/", &[("accept", "*/*")]).await;
+    assert_eq!(program.status, 401);
+}

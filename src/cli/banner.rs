@@ -56,7 +56,7 @@ fn ably_lines(address: SocketAddr, key: &str) -> String {
         "\n  Ably SDKs connect with these options (JavaScript):\n\n    \
          new Ably.Realtime({{ key: '{key}', endpoint: 'localhost', port: {port}, tls: false }})\n\n  \
          A first message from here:\n\n    \
-         curl -u '{key}' http://{address}/channels/demo1/messages \\\n      \
+         curl -u '{key}' http://{address}/channels/demo/messages \\\n      \
          -H 'Content-Type: application/json' -d '{{\"name\":\"greeting\",\"data\":\"hello\"}}'\n"
     )
 }

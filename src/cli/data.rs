@@ -8,6 +8,7 @@ use std::{
 use clap::Subcommand;
 use thiserror::Error;
 
+use super::count;
 use crate::{
     clock::Clock,
     config,
@@ -100,10 +101,15 @@ fn inspect(folder: &Path, file: &Path, clock: &Clock) -> Result<String, DataFaul
     let (mut damage, mut said) = (Vec::new(), String::new());
     match rows {
         Ok((entries, others)) => {
-            said = format!("{} channels with {} entries of {} bytes", entries.channels, entries.entries, entries.bytes);
+            let [channels, rows, bytes] = [
+                count(entries.channels, "channel"),
+                format!("{} {}", entries.entries, if entries.entries == 1 { "entry" } else { "entries" }),
+                count(entries.bytes, "byte"),
+            ];
+            said = format!("{channels} with {rows} of {bytes}");
             damage.extend(entries.damage);
             match others {
-                Ok(others) => said.push_str(&format!(", {others} other rows")),
+                Ok(others) => said.push_str(&format!(", {}", count(others as u64, "other row"))),
                 Err(error) => damage.push(error.to_string()),
             }
         }

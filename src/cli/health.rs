@@ -33,7 +33,7 @@ pub enum HealthFault {
     Unwell { address: SocketAddr, status: String },
 }
 
-/// The status line of a server that is well.
+/// That the server is well, and where it was asked.
 ///
 /// # Errors
 /// When it cannot be reached or answers anything but 200.
@@ -61,7 +61,7 @@ pub fn ask(config: &Config, url: Option<&str>) -> Result<String, HealthFault> {
     for address in addresses {
         match get(address, &authority, url.path()) {
             Ok(status) if status.split_ascii_whitespace().nth(1) == Some("200") => {
-                return Ok(status);
+                return Ok(format!("{url}: healthy"));
             }
             Ok(status) => return Err(HealthFault::Unwell { address, status }),
             Err(error) => fault = HealthFault::Silent { address, error },

@@ -15,8 +15,9 @@ use crate::{
     app::{self, Prepared},
     cli,
     clock::Clock,
-    config::{self, Complaints, Config, Environment, Loaded, Protocol, settings_file, unused_files},
+    config::{self, Complaints, Config, Environment, Loaded, Protocol, edited_defaults, unused_files},
     edge::admission::broken_promises,
+    limits,
     ops::{
         logs::{self, Dropped},
         process::raise_descriptor_limit,
@@ -42,15 +43,22 @@ pub fn run(
     if let Err(error) = raise_descriptor_limit() {
         tracing::warn!(%error, "the soft limit of open files cannot be raised to the hard one");
     }
-    for line in first_lines(loaded, environment) {
+    for line in first_lines(loaded) {
         tracing::info!("{line}");
     }
-    for path in unused_files(environment, &loaded.mode) {
+    for path in unused_files(environment, loaded) {
         tracing::warn!(
             "{} is not used: settings are read from configs/{}.yaml in the working directory, and where there is none \
              from the copy that is built in",
             path.display(),
             loaded.mode
+        );
+    }
+    if let Some(path) = edited_defaults(environment) {
+        let mode = &loaded.mode;
+        tracing::warn!(
+            "{} was changed, and is not read: what is to change goes into configs/{mode}.yaml",
+            path.display()
         );
     }
     system.block_on(serve(prepared, clock, logs.dropped(), read_again, signals))
@@ -88,7 +96,11 @@ async fn serve(
         // Not to stdout, which is for logs alone, and not into a log, since it holds a token.
         let banner = cli::banner(&loaded.config, running.address, &token, running.local_key.as_ref());
         // By a thread of its own: a stderr that nobody reads holds up nobody else.
-        let write = move || drop(writeln!(io::stderr(), "{banner}"));
+        let write = move || {
+            // The lines of the start are written by a thread of their own; these come last.
+            thread::sleep(limits::BANNER_DELAY);
+            drop(writeln!(io::stderr(), "{banner}"));
+        };
         if let Err(error) = thread::Builder::new().name("banner".to_owned()).spawn(write) {
             tracing::warn!(%error, "the lines for the terminal cannot be written");
         }
@@ -125,10 +137,10 @@ fn log_relay(loaded: &Loaded, running: &app::Running) {
 }
 
 /// Where settings, data and logs are.
-fn first_lines(loaded: &Loaded, environment: &Environment) -> [String; 2] {
+fn first_lines(loaded: &Loaded) -> [String; 2] {
     let Config { data, log, .. } = &loaded.config;
     let whole = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-    let from = match settings_file(environment, &loaded.mode) {
+    let from = match &loaded.file {
         Some(path) => path.display().to_string(),
         None => format!("the built-in configs/{}.yaml", loaded.mode),
     };

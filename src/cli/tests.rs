@@ -19,7 +19,7 @@ struct Said {
 fn environment(vars: &[(&str, &str)]) -> (tempfile::TempDir, Environment) {
     let folder = tempfile::tempdir().unwrap();
     let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let environment = Environment { vars: vars.collect(), dir: folder.path().to_owned() };
+    let environment = Environment { vars: vars.collect(), dir: folder.path().to_owned(), ..Environment::default() };
     (folder, environment)
 }
 
@@ -67,7 +67,9 @@ fn serving_is_the_default_and_flags_reach_the_settings() {
 fn config_check_tells_warnings_or_every_fault() {
     let said = say(&["config", "check"], &[], &clock());
     assert!(said.good && said.out.contains("valid (MODE local)"), "{}", said.out);
-    assert_eq!(said.err.matches("warning: ").count(), 2, "{}", said.err);
+    // findings N1: one line for all of them.
+    assert_eq!(said.err.matches("warning: ").count(), 1, "{}", said.err);
+    assert!(said.err.contains("published secrets in use: auth.secret, jwt.secret. Fine on 127.0.0.1"), "{}", said.err);
 
     let said = say(&["config", "check"], &[("MODE", "production")], &clock());
     assert!(!said.good && said.out.is_empty());
@@ -123,7 +125,7 @@ fn a_minted_token_is_inspected_until_it_expires() {
 
     let said = say(&["token", "inspect", token], &[], &clock);
     assert!(said.good, "{}", said.err);
-    assert!(said.out.contains("yes, 7200 seconds left"), "{}", said.out);
+    assert!(said.out.contains("yes, until 2025-01-01 02:00 UTC (2 hours left)"), "{}", said.out);
     assert!(said.out.contains("\"room_id\": \"demo1\""), "{}", said.out);
 
     let other = [("LETSHARE_JWT_SECRET", "quite another secret of more than 32 bytes")];
@@ -136,12 +138,12 @@ fn a_minted_token_is_inspected_until_it_expires() {
 
     clock.advance(Duration::from_secs(7_201));
     let said = say(&["token", "inspect", token], &[], &clock);
-    assert!(!said.good && said.err.contains("expired 1 seconds ago"), "{}", said.err);
+    assert!(!said.good && said.err.contains("(1 second ago)"), "{}", said.err);
     // findings P15: clocks may be off, so the server lets it in a little longer, and says so.
     assert!(said.err.contains("for 29 seconds more (auth.clock_leeway)"), "{}", said.err);
     clock.advance(Duration::from_secs(29));
     let said = say(&["token", "inspect", token], &[], &clock);
-    assert!(said.err.contains("expired 30 seconds ago") && !said.err.contains("more"), "{}", said.err);
+    assert!(said.err.contains("(30 seconds ago)") && !said.err.contains("more"), "{}", said.err);
 }
 
 #[test]
@@ -163,7 +165,11 @@ fn what_is_no_token_is_told() {
         assert!(!said.good && said.err.contains("valid:  no"), "{bad:?}: {}", said.err);
     }
     assert!(!say(&["token", "mint", "--user", ""], &[], &clock()).good);
-    assert!(Cli::try_parse_from(["x", "token", "mint", "--user", "a", "--hours", "0"]).is_err());
+    // findings N14.
+    for hours in ["0", "1h", "-1", "87601"] {
+        let fault = Cli::try_parse_from(["x", "token", "mint", "--user", "a", &format!("--hours={hours}")]);
+        assert!(fault.err().unwrap().to_string().contains("write whole hours, such as 24"));
+    }
 }
 
 #[test]
@@ -181,6 +187,78 @@ fn the_banner_has_the_two_lines_and_a_token_that_works() {
     }
     let text = banner(&config, "[::]:9".parse().unwrap(), "t", None);
     assert!(text.contains("ws://[::1]:9\n"), "{text}");
+}
+
+/// findings N9: what was made is told whole.
+#[test]
+fn the_confirmation_says_what_the_token_says_and_who_trusts_it() {
+    let said = say(&["token", "mint", "--user", "anna", "--room", "r1", "--hours", "1"], &[], &clock());
+    assert!(said.err.contains("valid for 1 hour, for the user \"anna\", in the room \"r1\" only"), "{}", said.err);
+    assert!(said.err.contains("published jwt.secret"), "{}", said.err);
+    let own = [("LETSHARE_JWT_SECRET", "a-secret-of-our-own-that-nobody-else-knows")];
+    let said = say(&["token", "mint", "--user", "anna"], &own, &clock());
+    assert!(said.err.contains("in every room") && !said.err.contains("published"), "{}", said.err);
+}
+
+/// findings N10: a token is recognised however it was pasted, and when it ended is a date.
+#[test]
+fn pasted_tokens_are_recognised() {
+    let clock = clock();
+    let token = say(&["token", "mint", "--user", "anna", "--hours", "1"], &[], &clock).out.trim().to_owned();
+    for pasted in [format!("  {token}\n"), format!("Bearer {token}"), format!("Bearer   {token} ")] {
+        let said = say(&["token", "inspect", &pasted], &[], &clock);
+        assert!(said.good && said.out.contains("until 2025-01-01 01:00 UTC (60 minutes left)"), "{}", said.out);
+    }
+    clock.advance(Duration::from_secs(3 * 31_536_000));
+    let said = say(&["token", "inspect", &token], &[], &clock);
+    assert!(said.err.contains("expired 2025-01-01 01:00 UTC (3 years ago)"), "{}", said.err);
+    let said = say(&["token", "inspect", "shared.local:secret"], &[], &clock);
+    assert!(!said.good && said.out.contains("Ably key shared.local") && !said.out.contains("secret"), "{}", said.out);
+}
+
+/// findings N2: what another mode reads is refused with its name; a settings file can be named in every mode.
+#[test]
+fn flags_of_another_mode_are_refused_and_any_mode_takes_a_settings_file() {
+    for (flag, reader) in [("-f", "group"), ("--env", "postoffice")] {
+        let said = say(&["config", "check", flag, "x"], &[], &clock());
+        assert!(!said.good && said.err.contains(&format!("only MODE={reader} reads it")), "{}", said.err);
+    }
+    let said = say(&["config", "check", "--config", "missing.yaml"], &[], &clock());
+    assert!(!said.good && said.err.contains("--config") && said.err.contains("missing.yaml"), "{}", said.err);
+    let (folder, environment) = environment(&[]);
+    std::fs::write(folder.path().join("own.yaml"), "limits:\n  channels: 777\n").unwrap();
+    let cli = Cli::try_parse_from(["x", "config", "show", "--config", "own.yaml"]).unwrap();
+    let mut out = Vec::new();
+    run(&cli, &environment, &clock(), &mut out, &mut io::sink());
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains("limits.channels = 777") && out.contains("own.yaml:2"), "{out}");
+}
+
+/// findings N8: a profile has one port, and `--port` is that.
+#[test]
+fn the_port_of_a_mode_is_set_by_its_flag() {
+    for (mode, key) in [("local", "server.port"), ("relay", "relay.port"), ("postoffice", "postoffice.port")] {
+        let said = say(&["config", "show", "--port", "4711"], &[("MODE", mode)], &clock());
+        assert!(said.out.contains(&format!("{key} = 4711")), "{}", said.out);
+    }
+}
+
+/// findings N13: what people type first is understood, or they are told what to type.
+#[test]
+fn what_people_mistype_is_understood() {
+    for word in ["serve", "start", "run"] {
+        let cli = Cli::try_parse_from(["x", word, "--host", "localhost"]).unwrap();
+        assert!(cli.will_serve());
+        assert!(app::load(&environment(&[]).1, &cli.settings.pairs(), &clock()).is_ok());
+    }
+    for (name, meant) in [("LETSHARE_MODE", "MODE"), ("LETSHARE_PORT", "LETSHARE_SERVER_PORT")] {
+        let said = say(&["config", "check"], &[(name, "9")], &clock());
+        assert!(said.err.contains(&format!("did you mean {meant}?")), "{}", said.err);
+    }
+    let help = Cli::command().render_long_help().to_string();
+    for told in ["Ably", "MODE=", "configs/", "LETSHARE_<SECTION>_<KEY>"] {
+        assert!(help.contains(told), "{told} is not in {help}");
+    }
 }
 
 /// A server that answers one request with `reply`.
@@ -215,6 +293,7 @@ fn health_asks_the_configured_server_and_wants_200() {
         let arguments = ["health", "--port", &port, "--host", "0.0.0.0"];
         let said = say(&arguments, &[("LETSHARE_ALLOW_INSECURE", "true")], &clock());
         assert_eq!(said.good, good, "{reply:?}: {}", said.err);
+        assert_eq!(said.out.contains("/health: healthy"), good, "{}", said.out);
         let request = request.join().unwrap();
         assert!(request.starts_with("GET /health HTTP/1.1\r\n"), "{request}");
         assert!(request.contains(&format!("Host: 127.0.0.1:{port}\r\n")), "{request}");
@@ -264,7 +343,7 @@ fn data_is_checked_and_compacted() {
     let said = say(&["data", "check", &flag], &[], &clock());
     assert!(said.good, "{}", said.err);
     assert!(said.out.contains("is whole"), "{}", said.out);
-    assert!(said.out.contains("1 other rows"), "{}", said.out);
+    assert!(said.out.contains("0 channels with 0 entries of 0 bytes, 1 other row,"), "{}", said.out);
 
     let before = std::fs::metadata(&file).unwrap().len();
     let said = say(&["data", "compact", &flag], &[], &clock());

@@ -5,11 +5,11 @@ use std::{io::Read as _, time::Duration};
 
 use clap::Subcommand;
 
-use super::{Report, banner::ready_token};
+use super::{Report, banner::ready_token, count};
 use crate::{
     auth::{Authenticator, JwtKey, StaticToken, TokenFault, claims_unchecked},
     clock::Clock,
-    config::{AuthMode, Config},
+    config::{AuthMode, Config, is_published},
     limits,
 };
 
@@ -24,7 +24,7 @@ pub enum Command {
         #[arg(long)]
         room: Option<String>,
         /// How long it is valid; jwt.expiration_hours when not given.
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=87_600))]
+        #[arg(long, value_parser = hours)]
         hours: Option<u32>,
     },
     /// Print the static token, the one that everybody shares.
@@ -47,7 +47,7 @@ pub(super) fn run(command: &Command, config: &Config, clock: &Clock) -> Report {
             let mut text = String::new();
             let limit = limits::TOKEN_BYTES as u64 + 2;
             match std::io::stdin().take(limit).read_to_string(&mut text) {
-                Ok(_) => inspect(config, clock, text.trim()),
+                Ok(_) => inspect(config, clock, &text),
                 Err(error) => Report::bad("", format!("cannot read the token: {error}")),
             }
         }
@@ -55,10 +55,19 @@ pub(super) fn run(command: &Command, config: &Config, clock: &Clock) -> Report {
     }
 }
 
+fn hours(text: &str) -> Result<u32, String> {
+    let hours = text.parse().ok().filter(|hours| (1..=87_600).contains(hours));
+    hours.ok_or_else(|| "write whole hours, such as 24; at most 87600".to_owned())
+}
+
 fn mint(config: &Config, clock: &Clock, user: &str, room: Option<&str>, hours: Option<u32>) -> Report {
     let hours = hours.unwrap_or(config.jwt.expiration_hours);
     let key = JwtKey::new(&config.jwt.secret);
-    let mut notes = vec![format!("valid for {hours} hours, for the user {user:?}")];
+    let place = room.map_or_else(|| "every room".to_owned(), |room| format!("the room {room:?} only"));
+    let mut notes = vec![format!("valid for {}, for the user {user:?}, in {place}", count(hours.into(), "hour"))];
+    if is_published(&config.jwt.secret) {
+        notes.push("warning: signed with the published jwt.secret; servers that others can reach refuse that".into());
+    }
     if config.auth.mode == AuthMode::Static {
         notes.push("warning: auth.mode is static, so this server does not accept it".into());
     }
@@ -68,7 +77,17 @@ fn mint(config: &Config, clock: &Clock, user: &str, room: Option<&str>, hours: O
     }
 }
 
-fn inspect(config: &Config, clock: &Clock, token: &str) -> Report {
+fn inspect(config: &Config, clock: &Clock, text: &str) -> Report {
+    // As it is pasted from a header, a settings page or a terminal.
+    let text = text.trim();
+    let token = text.strip_prefix("Bearer ").map_or(text, str::trim_start);
+    if let Some((name, _)) = token.split_once(':').filter(|(name, _)| name.contains('.')) {
+        let out = format!("kind:   Ably key {name}");
+        return Report::bad(
+            out,
+            "valid:  not judged: this looks at LetShare tokens; Ably's SDKs take the key as it is",
+        );
+    }
     // Without the leeway: what the token says by itself. That the server takes it a little longer is said beside it.
     let leeway = config.auth.clock_leeway.as_secs_f64();
     let mut exact = config.clone();
@@ -92,7 +111,7 @@ fn inspect(config: &Config, clock: &Clock, token: &str) -> Report {
     let claims = serde_json::Value::Object(claims);
     let out = format!("kind:   JWT\nclaims: {claims:#}\n");
     match (verdict, seconds_left) {
-        (Ok(_), Some(left)) => Report::good(format!("{out}valid:  yes, {left:.0} seconds left")),
+        (Ok(_), Some(left)) => Report::good(format!("{out}valid:  yes, until {}", at(clock, left))),
         (Ok(_), None) => Report::good(format!("{out}valid:  yes")),
         (Err(TokenFault::Expired), Some(left)) => {
             let still = leeway + left;
@@ -101,10 +120,25 @@ fn inspect(config: &Config, clock: &Clock, token: &str) -> Report {
             } else {
                 String::new()
             };
-            Report::bad(out, format!("valid:  no: expired {:.0} seconds ago{note}", -left))
+            Report::bad(out, format!("valid:  no: expired {}{note}", at(clock, left)))
         }
         (Err(fault), _) => Report::bad(out, format!("valid:  no: {}", explain(fault))),
     }
+}
+
+/// A moment that is so many seconds away, and how far that is in the unit that people would use.
+fn at(clock: &Clock, seconds_left: f64) -> String {
+    let moment = clock.now().millis() as f64 + seconds_left * 1_000.0;
+    let moment = jiff::Timestamp::from_millisecond(moment as i64).unwrap_or_default();
+    let (amount, unit) = match seconds_left.abs() {
+        s if s < 120.0 => (s, "second"),
+        s if s < 7_200.0 => (s / 60.0, "minute"),
+        s if s < 172_800.0 => (s / 3_600.0, "hour"),
+        s if s < 63_072_000.0 => (s / 86_400.0, "day"),
+        s => (s / 31_536_000.0, "year"),
+    };
+    let (amount, tense) = (count(amount.round() as u64, unit), if seconds_left < 0.0 { "ago" } else { "left" });
+    format!("{} ({amount} {tense})", moment.strftime("%Y-%m-%d %H:%M UTC"))
 }
 
 /// The fault in words for the operator; clients get the documented ones.

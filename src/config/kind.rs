@@ -69,7 +69,7 @@ impl fmt::Display for Kind {
             Self::Span(min, max) => return write!(f, "a duration from {min} to {max}"),
             Self::OneOf([rest @ .., last]) => return write!(f, "{} or {last}", rest.join(", ")),
             Self::OneOf([]) => "nothing",
-            Self::Address => "an IP address such as 127.0.0.1, 0.0.0.0 or ::1",
+            Self::Address => "an IP address such as 127.0.0.1, 0.0.0.0 or ::1, or localhost",
             Self::Networks => "a list of IP networks such as 10.0.0.0/8 or 127.0.0.1",
             Self::Hosts => "a list of host names such as broker.example, without scheme and port",
             Self::Origins => "a list of origins, each scheme://host or scheme://host:port",
@@ -136,7 +136,7 @@ impl Kind {
             Self::OneOf(words) if words.contains(&text) => text,
             Self::OneOf(_) => return Err("not one of the known words".into()),
             Self::Address if text.parse::<IpAddr>().is_ok() => text,
-            Self::Address if text == "localhost" => return Err("a name; write 127.0.0.1".into()),
+            Self::Address if text == "localhost" => "127.0.0.1",
             Self::Address => return Err("not an IP address".into()),
             Self::Path | Self::OptionalPath => return path(text).map(Value::from),
             Self::Endpoint => endpoint(text)?,
@@ -203,7 +203,11 @@ impl Kind {
     /// A value as it may be shown.
     pub fn shown(self, raw: &Raw) -> String {
         let text = raw.written();
-        if self.is_secret() { format!("****** ({} bytes)", text.len()) } else { self.without_login(&text) }
+        match text.len() {
+            0 if self.is_secret() => "(not set)".to_owned(),
+            length if self.is_secret() => format!("****** ({length} bytes)"),
+            _ => self.without_login(&text),
+        }
     }
 
     /// Without the name and password of an address. Where nothing but an address belongs they may stand without a

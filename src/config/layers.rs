@@ -138,7 +138,11 @@ fn unknown(name: &str, origin: Origin) -> Complaint {
 }
 
 fn unknown_variable<'a>(name: &'a str, known: impl Iterator<Item = &'a String>) -> Complaint {
-    let near = nearest(name, known.map(String::as_str));
+    let near = match name {
+        "LETSHARE_MODE" => "; did you mean MODE?".to_owned(),
+        "LETSHARE_PORT" | "LETSHARE_HOST" => format!("; did you mean {}?", name.replace('_', "_SERVER_")),
+        _ => nearest(name, known.map(String::as_str)),
+    };
     Complaint::about(printable_name(name), format!("no such key, unset it if it is not meant for this server{near}"))
 }
 

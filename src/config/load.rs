@@ -20,6 +20,7 @@ use super::{
     kind::Kind,
     layers::{Layer, nearest},
     older,
+    settings_file::settings_file,
     text_file::read_text,
     yaml::Raw,
 };
@@ -42,6 +43,8 @@ pub struct Environment {
     /// Where `configs/` is, and what relative paths in the settings start from; empty for the working
     /// directory.
     pub dir: PathBuf,
+    /// The settings file to read in place of that of the mode.
+    pub settings_file: Option<PathBuf>,
 }
 
 impl Environment {
@@ -49,7 +52,11 @@ impl Environment {
     pub fn of_process() -> Self {
         // Not `vars()`: it panics when any variable is not UTF-8.
         let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
-        Self { vars: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(), dir: PathBuf::new() }
+        Self {
+            vars: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
+            dir: PathBuf::new(),
+            settings_file: None,
+        }
     }
 
     /// A variable, unless it is empty: docker compose hands one that is not set on as an empty one.
@@ -59,7 +66,7 @@ impl Environment {
 
     /// The settings file of a mode, be it there or not.
     pub(super) fn mode_file(&self, mode: &str) -> PathBuf {
-        self.dir.join("configs").join(format!("{mode}.yaml"))
+        self.settings_file.clone().unwrap_or_else(|| self.dir.join("configs").join(format!("{mode}.yaml")))
     }
 }
 
@@ -69,6 +76,8 @@ pub struct Loaded {
     pub config: Config,
     /// `local`, `production` or the name of a file in `configs/`.
     pub mode: String,
+    /// The settings file; none when the copy that is built in is used.
+    pub file: Option<PathBuf>,
     /// What the operator should know although the server starts; to be logged.
     pub warnings: Vec<String>,
     /// Every key with its effective value, for `config show`.
@@ -99,7 +108,7 @@ pub struct Draft {
 impl Draft {
     /// Settings that were made by a program: without origins, and not judged.
     pub fn of(config: Config) -> Self {
-        let loaded = Loaded { config, mode: String::new(), warnings: Vec::new(), settings: Vec::new() };
+        let loaded = Loaded { config, mode: String::new(), file: None, warnings: Vec::new(), settings: Vec::new() };
         Self { loaded, unread: BTreeSet::new(), faults: Vec::new(), ignored: Vec::new() }
     }
 
@@ -146,7 +155,7 @@ pub fn load(environment: &Environment, flags: &[(String, String)]) -> Result<Loa
 pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Draft, Complaints> {
     let mut notes = Notes::default();
     let mode = mode(environment, &mut notes);
-    let (environment, flags) = &older::file_flags(environment, flags, &mode, &mut notes);
+    let (environment, flags) = &older::mode_flags(environment, flags, &mode, &mut notes);
     let mut layers = Vec::from_iter(mode_layer(environment, &mode, &mut notes));
     older::warn_of_other_modes(environment, &mode, &mut notes);
     layers.extend(older::read(environment, &mode, &mut notes));
@@ -182,7 +191,8 @@ pub fn read(environment: &Environment, flags: &[(String, String)]) -> Result<Dra
             let Notes { faults, warnings } = check::Verdict::new(&config, &settings, &unread).judge();
             notes.faults.extend(faults);
             notes.warnings.extend(warnings);
-            let loaded = Loaded { config, mode, warnings: notes.warnings, settings };
+            let file = settings_file(environment, &mode);
+            let loaded = Loaded { config, mode, file, warnings: notes.warnings, settings };
             Ok(Draft { loaded, unread, faults: notes.faults, ignored })
         }
         Err(problem) => {
@@ -269,8 +279,13 @@ fn mode_layer(environment: &Environment, mode: &str, notes: &mut Notes) -> Optio
     let path = environment.mode_file(mode);
     match (read_text(&path), shipped(mode)) {
         (Ok(text), _) => Some(Layer::file(&text, &path, false, notes)),
-        (Err(error), Some(text)) if error.kind() == io::ErrorKind::NotFound => {
+        (Err(error), Some(text)) if error.kind() == io::ErrorKind::NotFound && environment.settings_file.is_none() => {
             Some(Layer::file(text, &path, true, notes))
+        }
+        (Err(error), _) if environment.settings_file.is_some() => {
+            let complaint = Complaint::about("--config", format!("cannot be read: {error}"));
+            notes.fault(complaint.with_value(path.display().to_string()).set_by(Origin::Flag));
+            None
         }
         (Err(error), _) => {
             let near = nearest(mode, SHIPPED.iter().map(|(name, _)| *name));

@@ -39,7 +39,8 @@ pub use process::{Auth, AuthMode, Cors, Data, Jwt, Log, Server, Shutdown, Tls};
 pub use relay::{Identify, Relay, UnresolvedToken};
 pub use reload::Change;
 pub use secrets::GROUP_SAMPLE_SECRET;
-pub use settings_file::{settings_file, unused_files};
+pub use secrets::is_published;
+pub use settings_file::{edited_defaults, unused_files};
 #[cfg(test)]
 pub use tests::fixtures;
 pub use text_file::{FileFaults, Problem, read_bytes, read_text};

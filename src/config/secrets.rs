@@ -106,12 +106,26 @@ const SECRETS: [Secret; 6] = [
     },
 ];
 
+/// Whether everybody can read it in some source, so that it proves nothing.
+pub fn is_published(secret: &SecretString) -> bool {
+    PUBLISHED.contains(&secret.expose_secret())
+}
+
 impl Verdict<'_> {
     pub(super) fn secrets(&mut self) {
-        SECRETS.iter().for_each(|secret| self.secret(secret));
+        let mut published = Vec::new();
+        SECRETS.iter().for_each(|secret| published.extend(self.secret(secret)));
+        if !published.is_empty() {
+            self.warn(format!(
+                "published secrets in use: {}. Fine on {}, refused elsewhere",
+                published.join(", "),
+                self.config.server.host
+            ));
+        }
     }
 
-    fn secret(&mut self, secret: &Secret) {
+    /// The key of the secret when it is a published one that is used on loopback, where that is fine.
+    fn secret(&mut self, secret: &Secret) -> Option<&'static str> {
         let &Secret { key, harm, shortest, variables, source, .. } = secret;
         let (value, is_used) = ((secret.value)(self.config).expose_secret(), (secret.is_used)(self.config));
         let remedy = format!("set the environment variable {variables} to {source}");
@@ -121,20 +135,22 @@ impl Verdict<'_> {
             if let Some(means) = secret.empty.filter(|_| is_needed) {
                 self.complain(&[key], format!("empty: {means}; {remedy}"));
             }
-            return;
+            return None;
         }
         let (weakness, who) = if PUBLISHED.contains(&value) {
             ("is published".to_owned(), "whoever has read it")
         } else if value.len() < shortest {
             (format!("has only {} bytes and can be guessed", value.len()), "whoever guesses it")
         } else {
-            return;
+            return None;
         };
         if !is_used {
-            return;
+            return None;
         }
         let host = self.config.server.host;
-        if host.is_loopback() {
+        if host.is_loopback() && PUBLISHED.contains(&value) {
+            return Some(key);
+        } else if host.is_loopback() {
             self.warn(format!(
                 "{key} {weakness}: {who} {harm}. That is fine while the server listens on {host} only; before others \
                  can reach it, {remedy}"
@@ -153,5 +169,6 @@ impl Verdict<'_> {
                 ),
             );
         }
+        None
     }
 }

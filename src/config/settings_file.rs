@@ -6,9 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Environment, load::shipped};
+use super::{Environment, Loaded, load::shipped};
 
-/// `configs/<mode>.yaml` in the working directory; none when the copy that is built in is used.
+/// The one that was named, or `configs/<mode>.yaml` in the working directory; none when the copy that is built in is used.
 pub fn settings_file(environment: &Environment, mode: &str) -> Option<PathBuf> {
     let path = environment.mode_file(mode);
     path.is_file().then(|| fs::canonicalize(&path).unwrap_or(path))
@@ -16,14 +16,22 @@ pub fn settings_file(environment: &Environment, mode: &str) -> Option<PathBuf> {
 
 /// Where the built-in copy is used: files of the same name that say something else, in the folders above the program
 /// and above the working directory. Somebody may have edited one of those and expect that it is read.
-pub fn unused_files(environment: &Environment, mode: &str) -> Vec<PathBuf> {
-    if settings_file(environment, mode).is_some() {
+pub fn unused_files(environment: &Environment, loaded: &Loaded) -> Vec<PathBuf> {
+    if loaded.file.is_some() {
         return Vec::new();
     }
     let program = std::env::current_exe().ok();
     let working =
         fs::canonicalize(if environment.dir.as_os_str().is_empty() { Path::new(".") } else { &environment.dir });
-    files_above(mode, [program, working.ok()].into_iter().flatten())
+    files_above(&loaded.mode, [program, working.ok()].into_iter().flatten())
+}
+
+/// `configs/default.yaml` in the working directory, where somebody has changed it: it describes the settings and is not
+/// read.
+pub fn edited_defaults(environment: &Environment) -> Option<PathBuf> {
+    let path = environment.dir.join("configs/default.yaml");
+    let text = fs::read_to_string(&path).ok()?;
+    (text != include_str!("../../configs/default.yaml")).then_some(path)
 }
 
 fn files_above(mode: &str, places: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
@@ -45,6 +53,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    /// findings N14: whoever changes the description of the settings is told that nothing comes of it.
+    #[test]
+    fn an_edited_description_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let environment = Environment { dir: root.path().to_owned(), ..Environment::default() };
+        assert_eq!(edited_defaults(&environment), None);
+        let path = root.path().join("configs/default.yaml");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, include_str!("../../configs/default.yaml")).unwrap();
+        assert_eq!(edited_defaults(&environment), None);
+        fs::write(&path, "server:\n  port: 1\n").unwrap();
+        assert_eq!(edited_defaults(&environment), Some(path));
+    }
 
     /// findings P11: an edited settings file that is not used is found, one that says the same is not told.
     #[test]

@@ -184,7 +184,6 @@ fn every_complaint_is_told_at_once_with_value_origin_and_range() {
 #[test]
 fn impossible_values_are_refused() {
     for (key, value, reason) in [
-        ("server.host", "localhost", "write 127.0.0.1"),
         ("server.host", "example.org", "not an IP address"),
         ("server.host", "", "not an IP address"),
         ("server.port", "65536", "out of range"),
@@ -355,7 +354,7 @@ fn published_relay_keys_stay_at_home() {
     let open = abroad.flag("allow_insecure", "true").loaded();
     assert!(open.warnings.join("\n").contains("is published"));
     let home = operator().var("MODE", "relay").var("RELAY_API_KEY", "your_secure_key").flag("server.host", "127.0.0.1");
-    assert!(home.loaded().warnings.join("\n").contains("is published"));
+    assert!(home.loaded().warnings.join("\n").contains("published secrets in use: relay.api_key"));
 }
 
 #[test]
@@ -394,7 +393,8 @@ fn settings_of_ably() {
 #[test]
 fn published_and_short_secrets_stay_at_home() {
     let at_home = operator().loaded();
-    assert_eq!(at_home.warnings.len(), 2, "{:?}", at_home.warnings);
+    // findings N1: one line for all of them.
+    assert_eq!(at_home.warnings.len(), 1, "{:?}", at_home.warnings);
 
     let abroad = operator().flag("server.host", "0.0.0.0");
     let text = abroad.complaints();

@@ -174,6 +174,7 @@ fn queue(thread: &str, writer: impl Write + Send + 'static) -> (NonBlocking, Wor
 ///
 /// * A lone `debug` or `trace` is for our own code: nobody who asks for it wants every poll of mio, and
 ///   libraries print requests, with their query strings, at these levels.
+/// * `actix_server` tells of its workers and its sockets at `info`; what matters of that our own lines say.
 /// * `actix_http` is silent unless it is named. We end a response body with an error to make it close the
 ///   TCP connection after the close handshake (docs/goals.md §4), and it logs an error for each. What else it
 ///   logs as an error is about what one client sent; we count that ourselves.
@@ -182,7 +183,9 @@ fn directives(level: &str) -> String {
         "debug" | "trace" => format!("info,letshare_server={level}"),
         other => other.to_owned(),
     };
-    if base.contains("actix_http") { base } else { format!("{base},actix_http=off") }
+    let quiet = [("actix_server", "warn"), ("actix_http", "off")];
+    let unnamed = quiet.iter().filter(|(library, _)| !base.contains(library));
+    unnamed.fold(base.clone(), |all, (library, level)| format!("{all},{library}={level}"))
 }
 
 /// Panics go where everything else goes; with `RUST_BACKTRACE=1` also the way there.

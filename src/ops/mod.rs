@@ -9,6 +9,7 @@ pub mod metrics_page;
 mod metrics_text;
 pub mod process;
 mod show_time;
+mod welcome;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -33,14 +34,15 @@ pub struct OpsState {
     pub may_see_metrics: MetricsGate,
 }
 
-/// `/health`, `/ready` and `/metrics` for GET and HEAD; any other method is left to the default
+/// `/health`, `/ready`, `/metrics` and the page of `/` for GET and HEAD; any other method is left to the default
 /// service, since docs/protocols/letshare.md §1.2 wants 404 there, not 405. WebSockets are for whoever takes them on
 /// every path.
 pub fn routes(app: &mut web::ServiceConfig) {
     let is_plain = |asked: &guard::GuardContext<'_>| !asked.head().headers().contains_key(header::UPGRADE);
     let reads = || guard::Any(guard::Get()).or(guard::Head());
     let resource = |path| web::resource(path).guard(reads()).guard(guard::fn_guard(is_plain));
-    app.service(resource("/health").to(health::health))
+    app.service(resource("/").guard(guard::fn_guard(welcome::wants_a_page)).to(welcome::welcome))
+        .service(resource("/health").to(health::health))
         .service(resource("/ready").to(health::ready))
         .service(resource("/metrics").to(metrics_page::metrics));
 }

@@ -1,5 +1,6 @@
 //! POST `/apps` and DELETE `/apps/{id}` (§11.13, T58).
 
+use letshare_server::{auth::JwtKey, clock::Clock, config::Config};
 use serde_json::{Value, json};
 
 use super::sandbox::{EVERYTHING, Sandbox, assert_refused};
@@ -41,6 +42,27 @@ async fn the_place_is_the_one_that_was_asked() {
     let wrong = json!({"keys": [{"capability": "{\"*\":[]}"}]});
     let response = http.post(target, &[], &wrong.to_string()).await;
     assert_refused(&response, 400, 40000);
+}
+
+/// findings N12: what is off is told with the setting that turns it on, and what is wrong with its place; a token of
+/// another protocol is recognised.
+#[tokio::test]
+async fn what_newcomers_try_first_is_explained() {
+    let server = Server::start(|config| config.ably.sandbox = false);
+    let mut http = Http::connect(&server).await;
+    let response = http.post("/apps", &[], "{}").await;
+    assert_refused(&response, 404, 40400);
+    assert!(response.body.contains("/apps is off; set ably.sandbox to turn it on"), "{}", response.body);
+
+    let key = JwtKey::new(&Config::defaults().expect("defaults").jwt.secret);
+    let token = key.mint("anna", None, 1, Clock::system().now()).expect("signs");
+    let bearer = format!("Bearer {token}");
+    let response = http.ask("GET", "/channels/demo/messages", &[("authorization", &bearer)]).await;
+    assert!(response.body.contains("this is a LetShare token"), "{}", response.body);
+
+    let server = Server::start(|config| config.ably.sandbox = true);
+    let response = Http::connect(&server).await.post("/apps", &[], "{\n  \"keys\": [}").await;
+    assert!(response.body.contains("line 2 column 12"), "{}", response.body);
 }
 
 #[tokio::test]

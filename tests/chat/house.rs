@@ -38,7 +38,7 @@ pub struct House {
 pub fn load(vars: &[(&str, &str)], dir: &std::path::Path) -> Result<Loaded, Complaints> {
     let mut all = BTreeMap::from([("MODE".to_owned(), "chat".to_owned())]);
     all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    let environment = Environment { vars: all, dir: dir.to_owned() };
+    let environment = Environment { vars: all, dir: dir.to_owned(), ..Environment::default() };
     config::load(&environment, &[])
 }
 

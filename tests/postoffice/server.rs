@@ -29,6 +29,7 @@ pub fn profile() -> Config {
         vars: [("MODE".to_owned(), "postoffice".to_owned())].into(),
         // No settings files there.
         dir: std::env::temp_dir().join("nowhere"),
+        ..Environment::default()
     };
     let loaded = config::load(&environment, &[]).expect("the profile is valid");
     loaded.config

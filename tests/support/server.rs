@@ -42,8 +42,11 @@ impl Server {
     /// A server with the settings of a drop-in profile, on free ports of this machine alone.
     pub fn start_as(mode: &str, clock: Clock, adjust: impl FnOnce(&mut Config)) -> Self {
         let nowhere = TempDir::new().expect("a folder without files");
-        let environment =
-            Environment { vars: [("MODE".to_owned(), mode.to_owned())].into(), dir: nowhere.path().to_owned() };
+        let environment = Environment {
+            vars: [("MODE".to_owned(), mode.to_owned())].into(),
+            dir: nowhere.path().to_owned(),
+            ..Environment::default()
+        };
         // The chat has no secret of its own.
         let flags = [("server.host", "127.0.0.1"), ("chat.jwt_secret", "a secret of the tests, 32 bytes long")];
         let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned()));

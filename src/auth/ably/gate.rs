@@ -148,8 +148,7 @@ impl Gate {
         if let Some(token) = jwt.embedded() {
             return self.check_envelope(&jwt, token, now);
         }
-        let why = "the header kid, the name of the key, is missing";
-        let name = jwt.key_name.take().ok_or(invalid(why))?;
+        let name = jwt.key_name.take().ok_or_else(|| invalid(jwt.without_key()))?;
         // Whatever the form of the name is (§4.2): the suites ask for `invalid.invalid`.
         let id = app_of(&name).map_err(|_| Fault::NotFound { what: "app" })?;
         let (app, key) = self.find_key(id, &name)?;

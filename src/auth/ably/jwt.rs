@@ -123,6 +123,15 @@ impl<'a> Jwt<'a> {
         })
     }
 
+    /// Why one that names no key is refused.
+    pub fn without_key(&self) -> &'static str {
+        if self.claims.contains_key("user_id") {
+            "this is a LetShare token, not an Ably key or token"
+        } else {
+            "the header kid, the name of the key, is missing"
+        }
+    }
+
     /// The native token that it is the envelope of.
     pub fn embedded(&self) -> Option<&str> {
         self.embedded.as_deref()

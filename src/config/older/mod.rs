@@ -63,9 +63,10 @@ impl OlderServer {
     }
 }
 
-/// The flags that choose the file of an older server become its variables; those of another mode are refused, because
-/// nobody would read what they name. Gives the other flags back.
-pub fn file_flags(
+/// The flags whose meaning depends on the mode. `--port` is that of the mode. Those that choose the file of an older
+/// server become its variables; those of another mode are refused, because nobody would read what they name. `--config`
+/// is the settings file of every other mode. Gives the other flags back.
+pub fn mode_flags(
     environment: &Environment,
     flags: &[(String, String)],
     mode: &str,
@@ -75,10 +76,15 @@ pub fn file_flags(
     let known = || SERVERS.iter().flat_map(|server| server.flags.iter().map(move |flag| (server.mode, flag)));
     for (name, value) in flags {
         match known().find(|(_, (flag, _))| flag == name) {
+            None if name == "--port" => {
+                let of_mode = SERVERS.iter().find(|server| server.mode == mode);
+                others.push((format!("{}.port", of_mode.map_or("server", |server| server.mode)), value.clone()));
+            }
             None => others.push((name.clone(), value.clone())),
             Some((reader, (_, variable))) if reader == mode => {
                 environment.vars.insert((*variable).into(), value.clone());
             }
+            Some((_, ("--config", _))) => environment.settings_file = Some(environment.dir.join(value)),
             Some((reader, (flag, _))) => {
                 let problem =
                     format!("only MODE={reader} reads it, and this is MODE={mode}; set MODE={reader}, or leave it out");

@@ -178,7 +178,7 @@ fn kubernetes_variables_have_one_rule() {
 /// findings O7: a flag that another mode reads is refused and names the mode.
 #[test]
 fn a_flag_of_another_mode_is_refused_and_names_it() {
-    for (flag, mode) in [("-f", "group"), ("--config", "postoffice"), ("--env", "postoffice")] {
+    for (flag, mode) in [("-f", "group"), ("--env", "postoffice")] {
         for other in ["local", "production", "relay", "chat"] {
             let operator = operator().var("MODE", other).flag(flag, "etc/x").flag("server.port", "99999");
             let text = operator.complaints();

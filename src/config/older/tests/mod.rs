@@ -17,7 +17,7 @@ struct Place {
 impl Place {
     fn new(mode: &str, folder: TempDir) -> Self {
         let vars = [("MODE".to_owned(), mode.to_owned())].into();
-        Self { environment: Environment { vars, dir: folder.path().to_owned() }, folder }
+        Self { environment: Environment { vars, dir: folder.path().to_owned(), ..Environment::default() }, folder }
     }
 
     fn var(mut self, name: &str, value: &str) -> Self {

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-const NO_SANDBOX: Fault = Fault::NotFound { what: "path" };
+const NO_SANDBOX: Fault = Fault::SwitchedOff { what: "/apps", setting: "ably.sandbox" };
 
 /// POST `/apps`. The answer names the host and port that the request came to.
 pub async fn create(call: &Call<'_>, payload: &mut web::Payload) -> Result<RestAnswer, Fault> {
